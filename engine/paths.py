@@ -1,0 +1,102 @@
+"""Where things live: what ships, what belongs to the user, and what a name on the command line stands for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+from engine.errors import ExplorerError
+
+_APP = "srm-explorer"
+_ENGINE = Path(__file__).resolve().parent
+
+
+def presets_folder() -> Path:
+    """The experiment files that ship."""
+    return _ENGINE / "presets"
+
+
+def demo_model_folder() -> Path:
+    """The bundled model with its tokenizer and card."""
+    return _ENGINE / "demo"
+
+
+def shipped_prompts() -> Path:
+    """The prompt sets that ship: inside the installed package, else in the repository that it was installed from."""
+    packaged = _ENGINE / "shipped_prompts"
+    return packaged if packaged.is_dir() else _ENGINE.parent / "prompts"
+
+
+def prompt_folders() -> list[Path]:
+    """Folders in which a prompt set is looked up by name; the user's own come before those that ship."""
+    own = Path.cwd() / "prompts"
+    shipped = shipped_prompts()
+    return [own, shipped] if own.is_dir() and not _same(own, shipped) else [shipped]
+
+
+def sessions_folder() -> Path:
+    """Where sessions with a bare name live: $SRM_EXPLORER_SESSIONS, else an existing ./saved_sessions, else XDG data."""
+    named = os.environ.get("SRM_EXPLORER_SESSIONS", "").strip()
+    if named:
+        return Path(named).expanduser().absolute()
+    local = Path.cwd() / "saved_sessions"
+    return local if local.is_dir() else platformdirs.user_data_path(_APP, appauthor=False) / "sessions"
+
+
+def state_folder() -> Path:
+    """What the program remembers between starts: the list of run folders, logs, drafts, the trash."""
+    return platformdirs.user_state_path(_APP, appauthor=False)
+
+
+def config_folder() -> Path:
+    """The user's settings."""
+    return platformdirs.user_config_path(_APP, appauthor=False)
+
+
+def trash_folder() -> Path:
+    """Where removed and restarted sessions are moved."""
+    return state_folder() / "trash"
+
+
+def session_path(name_or_path: str) -> Path:
+    """The .json file of a session, which need not exist.
+
+    A name with "/" or ending in .json is a path ("out/s" is out/s.json); a bare name lives in `sessions_folder`.
+
+    Raises:
+        ExplorerError: a name that is empty, "." or "..", begins with "-", is too long, or holds a control character.
+    """
+    is_path = "/" in name_or_path or name_or_path.endswith(".json")
+    name = name_or_path.rpartition("/")[2].removesuffix(".json")
+    _check_name(name, name_or_path)
+    if not is_path:
+        return sessions_folder() / f"{name}.json"
+    folder = Path(name_or_path.rpartition("/")[0] + "/") if "/" in name_or_path else Path()
+    try:
+        return folder.expanduser().absolute() / f"{name}.json"
+    except RuntimeError:
+        raise ExplorerError(
+            "there is no such user's folder", where=name_or_path, remedy="write the folder out"
+        ) from None
+
+
+def _check_name(name: str, typed: str) -> None:
+    what = ""
+    if not name.strip():
+        what = "the session has no name"
+    elif name in (".", "..") or name.startswith(("-", " ")) or name != name.strip():
+        what = f"a session cannot be named {name!r}"
+    elif any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 or 0xD800 <= ord(c) < 0xE000 for c in typed):
+        what = "the session's name holds a control character"
+    elif len(os.fsencode(name)) > 200:
+        what = "the session's name is longer than 200 bytes"
+    if what:
+        raise ExplorerError(
+            what, where="" if what.endswith(repr(name)) else repr(typed[:60]), remedy="use letters, digits, - and _"
+        )
+
+
+def _same(one: Path, other: Path) -> bool:
+    return other.is_dir() and one.samefile(other)

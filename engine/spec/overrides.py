@@ -1,0 +1,127 @@
+"""Fields of an experiment set from the command line: "generation.tokens=20"."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from engine.errors import ExplorerError
+from engine.spec.experiment import Experiment
+from engine.spec.problems import belongs, dotted, table_keys
+from engine.spec.values import shown
+
+_STEP = re.compile(r"\.|\[([0-9]+)\]")
+
+
+def apply_overrides(data: dict[str, Any], overrides: Sequence[str], *, base: Path) -> dict[str, str]:
+    """Set fields of an experiment's plain data in place, in the order given.
+
+    A value is written as in the file (`[1, 2]`, `true`, `"text"`); what is no TOML value is taken as text without its
+    quotes, and an empty one takes the field back to its default. A path among the values is relative to the working
+    folder, where it was typed.
+
+    Args:
+        data: the tables by name.
+        overrides: each "key.path=value", lists counted from 0: "interventions.0.values=-5..5/1".
+        base: the folder that the paths in `data` are relative to.
+
+    Returns:
+        for each field that was set, the place to name when its value is refused: "--set generation.tokens".
+
+    Raises:
+        ExplorerError: an override without "=", or a field that does not exist, with the nearest known name.
+    """
+    origins: dict[str, str] = {}
+    for override in overrides:
+        name, equals, text = override.partition("=")
+        where = f"--set {override if len(override) <= 60 else override[:57] + '...'}"
+        if not equals or not name.strip():
+            raise ExplorerError("this sets nothing", where=where, remedy="write it as --set generation.tokens=20")
+        path = _path(name)
+        table = _table(data, path, where)
+        key = path[-1]
+        if text == "" and isinstance(table, dict):
+            cast("dict[str, Any]", table).pop(str(key), None)
+            continue
+        table[key] = _anchored(_value(text, path), path, base)
+        origins[dotted(path)] = "--set"
+    return origins
+
+
+def _path(name: str) -> list[str | int]:
+    steps = [step for step in _STEP.split(name.strip()) if step]
+    return [int(step) if step.isdecimal() and step.isascii() else step.strip() for step in steps]
+
+
+def _table(data: dict[str, Any], path: Sequence[str | int], where: str) -> Any:
+    """The table (or list) that holds the last step of the path, made where it is missing."""
+    here: Any = data
+    for depth, step in enumerate(path):
+        if isinstance(here, list):
+            count = len(cast("list[object]", here))
+            if not isinstance(step, int) or step >= count:
+                listed = dotted(path[:depth])
+                known = f"0 to {count - 1}" if count else "another field: the list is empty"
+                raise ExplorerError(f"{listed} has no number {step}", where=where, remedy=f"choose {known}")
+        elif isinstance(here, dict):
+            keys = table_keys(Experiment, path[:depth])
+            free = list(path[:depth]) == ["prompts", "where"]
+            if not free and step not in keys:
+                place = f" in [{dotted(path[:depth])}]" if depth else ""
+                remedy = (
+                    belongs(str(step), Experiment, path[:depth]) if keys else f"set {dotted(path[:depth])} as a whole"
+                )
+                raise ExplorerError(f"unknown key {shown(str(step))}{place}", where=where, remedy=remedy)
+        else:
+            raise ExplorerError(f"{dotted(path[:depth])} is no table", where=where, remedy="set it as a whole")
+        if depth == len(path) - 1:
+            return cast("Any", here)
+        if isinstance(here, dict) and step not in here:
+            here[step] = [] if step in ("interventions", "planes") else {}
+        here = cast("Any", here)[step]
+    raise ExplorerError("this sets nothing", where=where, remedy="write it as --set generation.tokens=20")
+
+
+def _value(text: str, path: Sequence[str | int]) -> object:
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return text
+    value = parsed["value"]
+    is_whole = len(parsed) == 1 and isinstance(value, bool | int | float | str | list | dict)
+    if not is_whole or (_is_text_field(path) and not isinstance(value, str)):
+        return text
+    return cast("object", value)
+
+
+def _is_text_field(path: Sequence[str | int]) -> bool:
+    """Whether a field holds one text, so that `model.revision=1234567` is no number."""
+    annotation = str(table_keys(Experiment, path[:-1]).get(str(path[-1]), ""))
+    return annotation.startswith(("<class 'str'>", "typing.Annotated[str", "typing.Optional[typing.Annotated[str"))
+
+
+def _anchored(value: object, path: Sequence[str | int], base: Path) -> object:
+    """A relative path typed on the command line, kept true when the file lies in another folder."""
+    here = Path.cwd()
+    if base == here:
+        return value
+    if isinstance(value, list):
+        return [_anchored(item, path, base) for item in cast("list[object]", value)]
+    if not isinstance(value, str):
+        return value
+    if list(path[:2]) == ["prompts", "sets"]:
+        words = [word.strip() for word in value.split(",")]
+        return [str(here / word) if _is_path(word, (".txt", ".csv", ".tsv", ".jsonl")) else word for word in words]
+    is_path = (
+        (path[-1] == "direction")
+        or (path[-1] == "stats" and _is_path(value, (".json",)))
+        or (path[-1] == "name" and (here / value).is_dir())
+    )
+    return str(here / value) if is_path else value
+
+
+def _is_path(word: str, suffixes: tuple[str, ...]) -> bool:
+    return "/" in word or word.endswith(suffixes)

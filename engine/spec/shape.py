@@ -1,0 +1,84 @@
+"""What must be known of a concrete model to say whether an experiment fits it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.errors import ExplorerError
+from engine.spec.experiment import Experiment
+from engine.spec.site import Site
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """Sizes of a model.
+
+    Attributes:
+        name: as the experiment names it.
+        n_layers: number of blocks.
+        d_model: width of the residual stream.
+        d_mlp: number of neurons of one MLP.
+        n_ctx: positions it was made for.
+        centres: whether its norms subtract the mean (LayerNorm), so that `residual = "centred"` loses nothing.
+    """
+
+    name: str
+    n_layers: int
+    d_model: int
+    d_mlp: int
+    n_ctx: int
+    centres: bool = True
+
+
+def check_against(experiment: Experiment, shape: ModelShape) -> None:
+    """Refuse an experiment that reaches beyond a model.
+
+    Raises:
+        ExplorerError: a layer, neuron, plane or length out of range, with the range; or a centred residual stream on a
+            model whose norms do not centre it.
+    """
+    for index, one in enumerate(experiment.interventions):
+        place = f"interventions[{index}]"
+        _check_site(one.site, f"{place}.site", shape)
+        for at, neuron in enumerate(one.neurons):
+            _check_coordinate(one.site, neuron, f"{place}.neurons[{at}]", shape)
+    for index, name in enumerate(experiment.capture.sites):
+        _check_site(name, f"capture.sites[{index}]", shape)
+    for index, plane in enumerate(experiment.planes):
+        site = experiment.plane_site(plane)
+        _check_coordinate(site, plane.a, f"planes[{index}].a", shape)
+        _check_coordinate(site, plane.b, f"planes[{index}].b", shape)
+    if experiment.generation.tokens >= shape.n_ctx:
+        raise ExplorerError(
+            f"{experiment.generation.tokens} tokens leave no room for a prompt in this model's context ({shape.n_ctx})",
+            where="generation.tokens",
+            remedy=f"choose at most {shape.n_ctx - 1}",
+        )
+    if experiment.capture.residual == "centred" and not shape.centres:
+        raise ExplorerError(
+            f"{shape.name} does not centre its residual stream (its norms are no LayerNorm)",
+            where="capture.residual",
+            remedy="choose 'raw'",
+        )
+
+
+def _check_site(name: str, where: str, shape: ModelShape) -> None:
+    layer = Site.parse(name).layer
+    if layer >= shape.n_layers:
+        raise ExplorerError(
+            f"layer {layer} is out of range for this model ({shape.n_layers} layers)",
+            where=where,
+            remedy=f"choose 0 to {shape.n_layers - 1}",
+        )
+
+
+def _check_coordinate(site_name: str, index: int, where: str, shape: ModelShape) -> None:
+    site = Site.parse(site_name)
+    width = site.width(shape)
+    if index >= width:
+        noun = "neuron" if site.is_mlp else "coordinate"
+        raise ExplorerError(
+            f"{noun} {index} is out of range for this model ({site.width_name} = {width})",
+            where=where,
+            remedy=f"choose 0 to {width - 1}",
+        )

@@ -1,0 +1,109 @@
+"""Where an experiment comes from: a shipped preset, a file, or a session."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from engine import paths
+from engine.errors import ExplorerError
+from engine.spec import toml
+from engine.spec.experiment import Experiment
+from engine.spec.overrides import apply_overrides
+from engine.spec.refusal import did_you_mean, nearest
+
+LARGEST_FILE = 1 << 30
+"""Bytes; what is larger is no experiment and no session."""
+
+
+@dataclass(frozen=True)
+class SpecSource:
+    """Where an experiment was read.
+
+    Attributes:
+        name: the preset's name, or the file's without its ending: the stem of a session's default name.
+        base: the folder that relative paths in the experiment start from.
+    """
+
+    name: str
+    base: Path
+
+
+def available_presets() -> tuple[str, ...]:
+    """Names of the experiment files that ship."""
+    return tuple(sorted(path.stem for path in paths.presets_folder().glob("*.toml")))
+
+
+def read_experiment(path_or_preset: str, *, overrides: Sequence[str] = ()) -> tuple[Experiment, SpecSource]:
+    """Read a preset by name, an experiment file (.toml or .json), or the experiment of a session file.
+
+    A name with "/" or ending in .toml or .json is a path. Paths inside a preset start from the working folder, those
+    inside a file from its folder.
+
+    Args:
+        path_or_preset: as typed.
+        overrides: fields to set before validation, each "key.path=value".
+
+    Raises:
+        ExplorerError: no such preset or file, an unreadable or broken one, or an experiment that is refused.
+    """
+    if "/" in path_or_preset or path_or_preset.endswith((".toml", ".json")):
+        path = Path(path_or_preset).expanduser()
+        base = path.absolute().parent
+    else:
+        path = _preset(path_or_preset)
+        base = Path.cwd()
+    where = path.name
+    data = _data(path, where)
+    origins = apply_overrides(data, overrides, base=base)
+    return Experiment.from_dict(data, where=where, origins=origins), SpecSource(path.stem, base)
+
+
+def _preset(name: str) -> Path:
+    known = available_presets()
+    if name in known:
+        return paths.presets_folder() / f"{name}.toml"
+    beside = next((f"{name}{end}" for end in (".toml", ".json") if Path(f"{name}{end}").is_file()), None)
+    remedy = f"did you mean the file '{beside}'?" if beside else f"{did_you_mean(name, known)} A file ends in .toml"
+    raise ExplorerError(f"there is no preset '{name}'", remedy=remedy)
+
+
+def _data(path: Path, where: str) -> dict[str, Any]:
+    text = _text(path)
+    if path.suffix != ".json":
+        return toml.parse(text, where)
+    data = toml.parse_json(text, where)
+    if isinstance(data, dict):
+        tables = cast("dict[str, Any]", data)
+        spec = tables.get("spec", tables)
+        if isinstance(spec, dict):
+            return cast("dict[str, Any]", spec)
+    raise ExplorerError("it holds no experiment", where=where, remedy="name a session file, or an experiment as JSON")
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.is_file() and path.stat().st_size > LARGEST_FILE:
+            raise ExplorerError(
+                "the file is too large for an experiment", where=str(path), remedy="is it the right one?"
+            )
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        what = f"byte {error.object[error.start]:#04x} is not UTF-8"
+        raise ExplorerError(what, where=f"{path}, line {line}", remedy="save the file as UTF-8") from None
+    except FileNotFoundError:
+        close = nearest(path.stem, available_presets())
+        remedy = f"check the path, or use the preset '{close}'" if close else _presets_told()
+        raise ExplorerError("there is no such file", where=str(path), remedy=remedy) from None
+    except (OSError, ValueError) as error:
+        what = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        remedy = "name a file, not a folder" if getattr(error, "errno", 0) == errno.EISDIR else "check the path"
+        raise ExplorerError(f"cannot be read: {what}", where=str(path), remedy=remedy) from None
+
+
+def _presets_told() -> str:
+    return f"check the path, or use one of the presets {', '.join(available_presets())}"
