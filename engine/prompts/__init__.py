@@ -1,0 +1,16 @@
+"""Prompt sets: named lists of prompts, read from plain text, grids, CSV and JSONL."""
+
+from __future__ import annotations
+
+from engine.prompts.library import available_prompt_sets, load_prompt_set, read_prompt_set
+from engine.prompts.prompt_set import Problem, Prompt, PromptSet, prompts_longer_than
+
+__all__ = [
+    "Problem",
+    "Prompt",
+    "PromptSet",
+    "available_prompt_sets",
+    "load_prompt_set",
+    "prompts_longer_than",
+    "read_prompt_set",
+]

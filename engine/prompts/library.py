@@ -1,0 +1,121 @@
+"""Where prompt sets are found: shipped ones, the user's folders, and paths."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from engine.errors import ExplorerError
+from engine.prompts.grid import is_grid, parse_grid
+from engine.prompts.jsonl import parse_jsonl
+from engine.prompts.plain import parse_plain
+from engine.prompts.prompt_set import Format, Prompt, PromptSet, nearest
+from engine.prompts.source import Source, read_source
+from engine.prompts.table import parse_table
+
+EXTENSIONS = (".txt", ".csv", ".tsv", ".jsonl")
+
+
+def read_prompt_set(path: Path) -> PromptSet:
+    """Read a prompt file and gather everything that is wrong with it.
+
+    The extensions .csv, .tsv and .jsonl say what a file holds; any other is a grid where it has a `>> CORE_ID:` line,
+    else plain (or JSONL, where it is no .txt and begins with an object). With fatal problems the prompts are those that
+    could be read.
+
+    Raises:
+        ExplorerError: the file is missing, a folder, too large or not readable.
+    """
+    source = read_source(path)
+    form, prompts = _parsed(source, path.suffix.lower())
+    source.check_prompts(prompts)
+    problems = tuple(sorted(source.problems, key=lambda problem: problem.line))
+    return PromptSet(path.stem, tuple(prompts), path, form, problems)
+
+
+def load_prompt_set(name_or_path: str, *, folders: Sequence[Path], base: Path) -> PromptSet:
+    """Load a prompt set that can be used, by name or path.
+
+    Args:
+        name_or_path: with a `/` or one of the extensions .txt, .csv, .tsv, .jsonl a path, otherwise a name.
+        folders: where names are looked up, the first that has it wins.
+        base: the folder that paths are relative to.
+
+    Raises:
+        ExplorerError: unknown name, unreadable file, or a set with a fatal problem, which an empty one is.
+    """
+    if "/" in name_or_path or name_or_path.lower().endswith(EXTENSIONS):
+        prompt_set = read_prompt_set(base / _home(name_or_path))
+    else:
+        known = dict(available_prompt_sets(folders))
+        if name_or_path not in known:
+            raise _unknown_name(name_or_path, list(known), base)
+        prompt_set = replace(read_prompt_set(known[name_or_path]), name=name_or_path)
+    fatal = [problem for problem in prompt_set.problems if problem.fatal]
+    if fatal:
+        more = f" (+{len(fatal) - 1} more" if len(fatal) > 1 else ""
+        check = f"see `srm-explorer prompts check {shlex.quote(str(prompt_set.path))}`"
+        remedy = f"{fatal[0].remedy}{more}; {check})" if more else fatal[0].remedy
+        raise ExplorerError(fatal[0].what, where=f"{fatal[0].path}:{fatal[0].line}", remedy=remedy)
+    return prompt_set
+
+
+def available_prompt_sets(folders: Sequence[Path]) -> list[tuple[str, Path]]:
+    """The prompt sets in these folders by name, sorted; of two with one name the one that loading takes.
+
+    Raises:
+        ExplorerError: a folder that exists can't be listed.
+    """
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for extension in EXTENSIONS:
+            for path in _files(folder):
+                if path.suffix == extension and not path.name.startswith("."):
+                    found.setdefault(path.stem, path)
+    return sorted(found.items())
+
+
+def _parsed(source: Source, extension: str) -> tuple[Format, list[Prompt]]:
+    first = next((line for _, line in source.stripped() if line), "")
+    if extension in (".csv", ".tsv"):
+        return "csv", parse_table(source, "\t" if extension == ".tsv" else ",")
+    if extension in (".jsonl", ".ndjson") or (extension != ".txt" and first.startswith("{")):
+        return "jsonl", parse_jsonl(source)
+    if is_grid(source):
+        return "grid", parse_grid(source)
+    return "plain", parse_plain(source)
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_file())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise ExplorerError(
+            f"the folder of prompt sets can't be listed ({error.strerror})",
+            where=str(folder),
+            remedy="give a prompt set by its path",
+        ) from None
+
+
+def _home(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def _unknown_name(name: str, known: list[str], base: Path) -> ExplorerError:
+    guess = nearest(name, known)
+    remedy = f"choose from: {', '.join(known)}; or give a path" if known else "give a path"
+    if guess:
+        remedy = f"did you mean {guess!r}? {remedy}"
+    try:
+        if name and (base / name).is_file():
+            remedy = f"for the file of that name write './{name}'"
+    except OSError:
+        pass
+    return ExplorerError(f"there is no prompt set {name!r}", remedy=remedy)
