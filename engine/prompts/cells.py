@@ -15,7 +15,7 @@ def check_cells(
     cells: Sequence[Prompt],
     headings: Mapping[tuple[str, str], int],
     cores: Mapping[str, int],
-    blank: set[tuple[str, str, str]],
+    blank: Mapping[tuple[str, str, str], int],
 ) -> None:
     """Report cells that occur twice, cells a grid lacks that is full otherwise, and texts that all stand in quotes.
 
@@ -24,7 +24,7 @@ def check_cells(
         cells: the prompts, with factors core_id, type and level.
         headings: (core_id, level) to the line of its heading.
         cores: core_id to the line of its heading.
-        blank: (core_id, type, level) of cells that were reported already.
+        blank: (core_id, type, level) of cells without text, reported already, to their line.
     """
     lines: dict[tuple[str, str, str], int] = {}
     for cell in cells:
@@ -34,7 +34,7 @@ def check_cells(
             source.report(cell.line, what, "both count; take one out, or mend the core, level or type")
         lines.setdefault(place, cell.line)
     _check_levels(source, headings, cores)
-    _check_types(source, {**dict.fromkeys(blank, 0), **lines}, headings)
+    _check_types(source, {**blank, **lines}, headings)
     if len(cells) > 1 and all(len(cell.text) > 1 and cell.text[0] + cell.text[-1] in _QUOTES for cell in cells):
         what = "every text stands in quotation marks, and the model reads them"
         source.report(cells[0].line, what, "take them out unless they are meant")
@@ -61,7 +61,7 @@ def _check_types(
         without = [place for place in headings if (place[0], kind, place[1]) not in lines]
         if len(without) * 2 > len(headings):
             line = min(line for (_, one, _), line in lines.items() if one == kind)
-            what = f"type {shown(kind)} occurs in only {len(headings) - len(without)} of {len(headings)} levels"
+            what = f"type {shown(kind)} occurs in only {len(headings) - len(without)} of {len(headings)} blocks"
             source.report(line, what, "a remark is taken for a text unless its line begins with `#`")
             continue
         for core, level in without:

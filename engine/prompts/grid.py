@@ -31,7 +31,7 @@ class _Grid:
     level: str = ""
     begun: bool = False
     cells: list[Prompt] = field(default_factory=list[Prompt])
-    blank_cells: set[tuple[str, str, str]] = field(default_factory=set[tuple[str, str, str]])
+    blank_cells: dict[tuple[str, str, str], int] = field(default_factory=dict[tuple[str, str, str], int])
     headed: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
     cores: dict[str, int] = field(default_factory=dict[str, int])
     early: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
@@ -113,7 +113,7 @@ def _read_text(grid: _Grid, number: int, line: str) -> None:
         grid.early.append((number, kind))
     elif not text:
         grid.source.report(number, f"the cell {shown(kind)} is blank", "it is skipped")
-        grid.blank_cells.add((grid.core, kind, grid.level))
+        grid.blank_cells[grid.core, kind, grid.level] = number
     else:
         grid.cells.append(Prompt(text, {"core_id": grid.core, "type": kind, "level": grid.level}, number))
         grid.cell_above = number

@@ -22,6 +22,16 @@ class _RepeatedKeyError(ValueError):
     """An object names a key twice, and JSON keeps the last in silence."""
 
 
+def is_jsonl(source: Source) -> bool:
+    """Whether the first line with something on it is a JSON object that has a prompt."""
+    first = next((line for _, line in source.stripped() if line), "")
+    try:
+        record = _decode(first) if first.startswith("{") else None
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(record, dict) and prompt_field(cast("dict[str, object]", record)) is not None
+
+
 def parse_jsonl(source: Source) -> list[Prompt]:
     """Read one JSON value a line: an object with a `prompt` or `text` and scalar factors, or the text itself.
 

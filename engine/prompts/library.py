@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engine.errors import ExplorerError
 from engine.prompts.grid import is_grid, parse_grid
-from engine.prompts.jsonl import parse_jsonl
+from engine.prompts.jsonl import is_jsonl, parse_jsonl
 from engine.prompts.plain import parse_plain
 from engine.prompts.prompt_set import Format, Prompt, PromptSet, nearest
 from engine.prompts.source import Source, read_source
@@ -22,7 +22,7 @@ def read_prompt_set(path: Path) -> PromptSet:
     """Read a prompt file and gather everything that is wrong with it.
 
     The extensions .csv, .tsv and .jsonl say what a file holds; any other is a grid where it has a `>> CORE_ID:` line,
-    else plain (or JSONL, where it is no .txt and begins with an object). With fatal problems the prompts are those that
+    JSONL where it begins with an object that has a prompt, else plain. With fatal problems the prompts are those that
     could be read.
 
     Raises:
@@ -78,10 +78,9 @@ def available_prompt_sets(folders: Sequence[Path]) -> list[tuple[str, Path]]:
 
 
 def _parsed(source: Source, extension: str) -> tuple[Format, list[Prompt]]:
-    first = next((line for _, line in source.stripped() if line), "")
     if extension in (".csv", ".tsv"):
         return "csv", parse_table(source, "\t" if extension == ".tsv" else ",")
-    if extension in (".jsonl", ".ndjson") or (extension != ".txt" and first.startswith("{")):
+    if extension in (".jsonl", ".ndjson") or is_jsonl(source):
         return "jsonl", parse_jsonl(source)
     if is_grid(source):
         return "grid", parse_grid(source)
