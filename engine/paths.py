@@ -37,7 +37,7 @@ def prompt_folders() -> list[Path]:
 
 
 def sessions_folder() -> Path:
-    """Where sessions with a bare name live: $SRM_EXPLORER_SESSIONS, else an existing ./saved_sessions, else XDG data."""
+    """Where sessions with a bare name live: $SRM_EXPLORER_SESSIONS, else ./saved_sessions if there, else XDG data."""
     named = os.environ.get("SRM_EXPLORER_SESSIONS", "").strip()
     if named:
         return Path(named).expanduser().absolute()

@@ -64,8 +64,8 @@ def _table(data: dict[str, Any], path: Sequence[str | int], where: str) -> Any:
             count = len(cast("list[object]", here))
             if not isinstance(step, int) or step >= count:
                 listed = dotted(path[:depth])
-                known = f"0 to {count - 1}" if count else "another field: the list is empty"
-                raise ExplorerError(f"{listed} has no number {step}", where=where, remedy=f"choose {known}")
+                remedy = f"choose from 0 to {count - 1}" if count else f"set {listed} as a whole"
+                raise ExplorerError(f"{listed} has no number {step}", where=where, remedy=remedy)
         elif isinstance(here, dict):
             keys = table_keys(Experiment, path[:depth])
             free = list(path[:depth]) == ["prompts", "where"]
@@ -118,7 +118,7 @@ def _anchored(value: object, path: Sequence[str | int], base: Path) -> object:
     is_path = (
         (path[-1] == "direction")
         or (path[-1] == "stats" and _is_path(value, (".json",)))
-        or (path[-1] == "name" and (here / value).is_dir())
+        or (path[-1] == "name" and value != "demo" and (here / value).is_dir())
     )
     return str(here / value) if is_path else value
 

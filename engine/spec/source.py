@@ -14,6 +14,7 @@ from engine.spec import toml
 from engine.spec.experiment import Experiment
 from engine.spec.overrides import apply_overrides
 from engine.spec.refusal import did_you_mean, nearest
+from engine.spec.values import shown
 
 LARGEST_FILE = 1 << 30
 """Bytes; what is larger is no experiment and no session."""
@@ -67,8 +68,8 @@ def _preset(name: str) -> Path:
     if name in known:
         return paths.presets_folder() / f"{name}.toml"
     beside = next((f"{name}{end}" for end in (".toml", ".json") if Path(f"{name}{end}").is_file()), None)
-    remedy = f"did you mean the file '{beside}'?" if beside else f"{did_you_mean(name, known)} A file ends in .toml"
-    raise ExplorerError(f"there is no preset '{name}'", remedy=remedy)
+    remedy = f"did you mean the file '{beside}'?" if beside else f"{did_you_mean(name, known)} (a file ends in .toml)"
+    raise ExplorerError(f"there is no preset {shown(name)}", remedy=remedy)
 
 
 def _data(path: Path, where: str) -> dict[str, Any]:

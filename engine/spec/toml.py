@@ -35,7 +35,8 @@ def parse(text: str, where: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         place = _PLACE.fullmatch(str(error))
         what = place[1] if place else str(error)
-        line = f"line {place[2]}, column {place[3]}" if place and place[2] else "the end of the file"
+        end = text.rstrip().count("\n") + 1
+        line = f"line {place[2]}, column {place[3]}" if place and place[2] else f"line {end}, the end of the file"
         remedy = "text stands in quotes, lists in [ ]; `#` begins a comment"
         raise ExplorerError(
             f"broken TOML: {what}", where=f"{where}, {line}" if where else line, remedy=remedy

@@ -60,7 +60,7 @@ def plain_number(value: float) -> int | float:
 
 def shown(value: object) -> str:
     """A value as an error message shows it: short, one line."""
-    text = repr(value)
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
