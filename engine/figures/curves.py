@@ -1,0 +1,119 @@
+"""Curves and legends: what the charts have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.analysis.srm import Sweep
+from engine.figures.numbers import NOTHING, count_of, degrees, three_digits
+
+Role = Literal["baseline", "reference", "pooled", "value", "level", "arithmetic"]
+
+
+@dataclass(frozen=True, eq=False)
+class SweptGroup:
+    """One group of runs and what the spotlight saw of it.
+
+    Attributes:
+        label: "baseline", "clamped", "+20".
+        role: decides colour and marker; "arithmetic" is drawn dashed.
+        sweep: of the group's runs.
+        n_prompts: different prompts among the runs.
+        n_runs: runs, those that are not finite included.
+    """
+
+    label: str
+    role: Role
+    sweep: Sweep
+    n_prompts: int
+    n_runs: int
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A line of points; it is interrupted where a coordinate is not finite.
+
+    Attributes:
+        label: the legend entry it belongs to.
+        x: [point] angle in degrees, or value.
+        y: [point] in the unit of its axis.
+        tag: short text beside the curve, where several belong to one entry: ".5", "mean".
+        dotted: drawn as dots: the second of two quantities on one chart.
+    """
+
+    label: str
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    tag: str = ""
+    dotted: bool = False
+
+
+@dataclass(frozen=True)
+class LegendEntry:
+    """One group in the legend.
+
+    Attributes:
+        label: as its curves carry it.
+        role: decides colour and marker.
+        details: short texts, most telling first: "A .0110  φ 303°", "50 prompts · 550 runs".
+    """
+
+    label: str
+    role: Role
+    details: tuple[str, ...]
+
+
+def legend_of(groups: Sequence[SweptGroup]) -> tuple[LegendEntry, ...]:
+    """Describe each group: amplitude and phase of its mean, how many prompts and runs."""
+    return tuple(
+        LegendEntry(
+            label=group.label,
+            role=group.role,
+            details=(
+                f"A {three_digits(group.sweep.amplitude)}  φ {degrees(group.sweep.phase_deg)}",
+                f"{count_of(group.n_prompts, 'prompt')} · {count_of(group.n_runs, 'run')}",
+            ),
+        )
+        for group in groups
+    )
+
+
+def warnings_of(sweeps: Iterable[Sweep]) -> tuple[str, ...]:
+    """Name the runs that were left out or count as nothing, the gravest first."""
+    listed = list(sweeps)
+    broken = sorted({run for sweep in listed for run in sweep.nonfinite_runs})
+    zero = sorted({run for sweep in listed for run in sweep.zero_runs})
+    warnings: list[str] = []
+    if broken:
+        warnings.append(f"{count_of(len(broken), 'run')} not finite, left out: {_some(broken)}")
+    if zero:
+        warnings.append(
+            f"{count_of(len(zero), 'zero vector')}, counted in N: {'run' if len(zero) == 1 else 'runs'} {_some(zero)}"
+        )
+    return tuple(warnings)
+
+
+def once_round(sweep: Sweep, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Close a curve over angles: its first value again, at 360 degrees."""
+    return np.append(sweep.angles_deg, 360.0), np.append(values, values[0])
+
+
+def checked_labels(groups: Sequence[SweptGroup]) -> None:
+    """Refuse two groups of one label: their curves could not be told apart.
+
+    Raises:
+        ValueError: a label stands twice.
+    """
+    labels = [group.label for group in groups]
+    if len(set(labels)) != len(labels):
+        raise ValueError(f"group labels must differ, got {labels}")
+
+
+def _some(runs: list[int]) -> str:
+    shown = ", ".join(str(run) for run in runs[:4])
+    return f"{shown}, …" if len(runs) > 4 else shown or NOTHING

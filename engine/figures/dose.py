@@ -1,0 +1,132 @@
+"""The dose chart: how the sweep's figures change with the value an intervention was given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.figures.curves import Curve, LegendEntry, SweptGroup, checked_labels, warnings_of
+from engine.figures.numbers import Axis, count_of, round_axis, short
+from engine.figures.polar import threshold_index
+
+PHASE_AXIS = Axis(0.0, 360.0, (0.0, 90.0, 180.0, 270.0, 360.0), ("0°", "90°", "180°", "270°", "360°"))
+
+
+@dataclass(frozen=True, eq=False)
+class DoseStep:
+    """One value of the intervention: its runs' sweep and the mean norm of their vectors."""
+
+    value: float
+    group: SweptGroup
+    norm: float
+
+
+@dataclass(frozen=True, eq=False)
+class DosePanel:
+    """One quantity against the value.
+
+    Attributes:
+        label: "amplitude A".
+        curve: x the value, y the quantity; NaN where it is undefined.
+        baseline: the quantity where nothing was done; None where unknown or undefined.
+        axis: range of the quantity.
+        connected: False where neighbours may not be joined, as phases may not across 360 degrees.
+    """
+
+    label: str
+    curve: Curve
+    baseline: float | None
+    axis: Axis
+    connected: bool
+
+
+@dataclass(frozen=True, eq=False)
+class DoseFigure:
+    """What a dose chart shows.
+
+    Attributes:
+        title: the experiment and the plane.
+        value_label: what the horizontal axes hold.
+        values: range of the horizontal axes.
+        panels: amplitude, phase, count, norm.
+        legend: the sweep's entry, then the baseline's.
+        warnings: the gravest first.
+    """
+
+    title: str
+    value_label: str
+    values: Axis
+    panels: tuple[DosePanel, ...]
+    legend: tuple[LegendEntry, ...]
+    warnings: tuple[str, ...]
+
+
+def dose_figure(
+    steps: Sequence[DoseStep],
+    threshold: float,
+    baseline: DoseStep | None = None,
+    title: str = "",
+    value_label: str = "value",
+    label: str = "clamped",
+) -> DoseFigure:
+    """Lay out amplitude, phase, the largest share above a threshold and the mean norm against the value.
+
+    Args:
+        steps: one a value, in any order; they are drawn by value.
+        threshold: one the groups were swept with.
+        baseline: the runs where nothing was done; its value is not used.
+        title: stands above the chart.
+        value_label: name and unit of the value.
+        label: the legend's name for the steps.
+
+    Raises:
+        ExplorerError: a group was not swept with this threshold.
+    """
+    ordered = sorted((step for step in steps if not math.isnan(step.value)), key=lambda step: step.value)
+    checked_labels([step.group for step in ordered])
+    everything = [*ordered, *([] if baseline is None else [baseline])]
+    values = np.array([step.value for step in ordered], dtype=np.float64)
+    quantities = {step: _quantities(step, threshold) for step in everything}
+    names = ("amplitude A", "phase φ", f"largest share > {short(threshold)}", "mean norm")
+    panels: list[DosePanel] = []
+    for index, name in enumerate(names):
+        y = np.array([quantities[step][index] for step in ordered], dtype=np.float64)
+        reference = math.nan if baseline is None else quantities[baseline][index]
+        is_phase = index == 1
+        panels.append(
+            DosePanel(
+                label=name,
+                curve=Curve(label, values, y),
+                baseline=reference if math.isfinite(reference) else None,
+                axis=PHASE_AXIS if is_phase else round_axis((*y.tolist(), reference), most=4, include=(0.0,)),
+                connected=not is_phase,
+            )
+        )
+    prompts = max((step.group.n_prompts for step in ordered), default=0)
+    runs = sum(step.group.n_runs for step in ordered)
+    legend = [LegendEntry(label, "pooled", (_counts(prompts, runs),))]
+    if baseline is not None:
+        group = baseline.group
+        legend.append(LegendEntry(group.label, "baseline", (_counts(group.n_prompts, group.n_runs),)))
+    return DoseFigure(
+        title=title,
+        value_label=value_label,
+        values=round_axis(values.tolist(), most=5),
+        panels=tuple(panels),
+        legend=tuple(legend),
+        warnings=warnings_of(step.group.sweep for step in everything),
+    )
+
+
+def _counts(prompts: int, runs: int) -> str:
+    return f"{count_of(prompts, 'prompt')} · {count_of(runs, 'run')}"
+
+
+def _quantities(step: DoseStep, threshold: float) -> tuple[float, float, float, float]:
+    sweep = step.group.sweep
+    share = sweep.fraction[threshold_index(step.group, threshold)]
+    phase = math.nan if sweep.phase_deg is None else sweep.phase_deg
+    return sweep.amplitude, phase, float(share.max()), step.norm

@@ -1,0 +1,149 @@
+"""The polar chart: one closed curve per group around the plane's two directions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.errors import ExplorerError
+from engine.figures.curves import Curve, LegendEntry, SweptGroup, checked_labels, legend_of, once_round, warnings_of
+from engine.figures.numbers import MINUS, end_above, round_axis, short, tick_label
+
+
+@dataclass(frozen=True)
+class Ring:
+    """A circle of one value; the bold one is zero where values of both signs are shown."""
+
+    value: float
+    label: str
+    bold: bool = False
+
+
+@dataclass(frozen=True)
+class Spoke:
+    """A direction of the plane and its two names: "90°", "+n2202"."""
+
+    angle_deg: float
+    angle_label: str
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class PolarFigure:
+    """What a polar chart shows.
+
+    Attributes:
+        title: the experiment and the plane.
+        radius_label: what the radius means.
+        low: value at the centre.
+        high: value at the outer ring; no finite value lies outside.
+        curves: x is the angle in degrees, counter-clockwise from the first direction; y the radius' value.
+        rings: ascending, the outer one last.
+        spokes: the four ends of the two directions.
+        legend: one entry a group.
+        warnings: the gravest first.
+    """
+
+    title: str
+    radius_label: str
+    low: float
+    high: float
+    curves: tuple[Curve, ...]
+    rings: tuple[Ring, ...]
+    spokes: tuple[Spoke, ...]
+    legend: tuple[LegendEntry, ...]
+    warnings: tuple[str, ...]
+
+
+def polar_counts(
+    groups: Sequence[SweptGroup], label_a: str, label_b: str, threshold: float, title: str = ""
+) -> PolarFigure:
+    """Show, at each angle, the share of a group's runs whose cosine is above the threshold.
+
+    Args:
+        groups: one curve each, in order.
+        label_a: the direction at 0 degrees: "n373".
+        label_b: the direction at 90 degrees.
+        threshold: one the groups were swept with.
+        title: stands above the chart.
+
+    Raises:
+        ExplorerError: a group was not swept with this threshold.
+    """
+    checked_labels(groups)
+    shares = [group.sweep.fraction[threshold_index(group, threshold)] for group in groups]
+    curves = tuple(
+        Curve(group.label, *once_round(group.sweep, share)) for group, share in zip(groups, shares, strict=True)
+    )
+    high = min(
+        1.0, end_above(max((float(np.nanmax(share)) for share in shares if np.isfinite(share).any()), default=0))
+    )
+    axis = round_axis((0.0, high), most=6)
+    rings = tuple(
+        Ring(tick, label) for tick, label in zip(axis.ticks, axis.labels, strict=True) if 0 < tick < high * (1 - 1e-9)
+    )
+    step = axis.ticks[1] - axis.ticks[0]
+    return PolarFigure(
+        title=title,
+        radius_label=f"radius: share of runs with cosine > {short(threshold)}",
+        low=0.0,
+        high=high,
+        curves=curves,
+        rings=(*rings, Ring(high, tick_label(high, min(step, high)))),
+        spokes=_spokes(label_a, label_b),
+        legend=legend_of(groups),
+        warnings=warnings_of(group.sweep for group in groups),
+    )
+
+
+def polar_mean(groups: Sequence[SweptGroup], label_a: str, label_b: str, title: str = "") -> PolarFigure:
+    """Show, at each angle, a group's mean cosine; the bold ring is zero, negative values lie inside it.
+
+    Args:
+        groups: one curve each, in order.
+        label_a: the direction at 0 degrees: "n373".
+        label_b: the direction at 90 degrees.
+        title: stands above the chart.
+    """
+    checked_labels(groups)
+    curves = tuple(Curve(group.label, *once_round(group.sweep, group.sweep.mean)) for group in groups)
+    amplitudes = [group.sweep.amplitude for group in groups if np.isfinite(group.sweep.amplitude)]
+    high = end_above(max(amplitudes, default=0.0))
+    rings = tuple(
+        Ring(value, tick_label(value, high / 2), bold=value == 0) for value in (-high / 2, 0.0, high / 2, high)
+    )
+    return PolarFigure(
+        title=title,
+        radius_label=f"radius: mean cosine, {tick_label(-high, high)} at the centre; bold ring 0, negative inside",
+        low=-high,
+        high=high,
+        curves=curves,
+        rings=rings,
+        spokes=_spokes(label_a, label_b),
+        legend=legend_of(groups),
+        warnings=warnings_of(group.sweep for group in groups),
+    )
+
+
+def threshold_index(group: SweptGroup, threshold: float) -> int:
+    """Find a threshold among those a group was swept with.
+
+    Raises:
+        ExplorerError: it is not among them.
+    """
+    for index, level in enumerate(group.sweep.thresholds):
+        if abs(level - threshold) < 1e-12:
+            return index
+    known = ", ".join(short(level) for level in group.sweep.thresholds) or "none"
+    raise ExplorerError(f"no counts above {short(threshold)} were made", remedy=f"choose a swept threshold ({known})")
+
+
+def _spokes(label_a: str, label_b: str) -> tuple[Spoke, ...]:
+    return (
+        Spoke(0.0, "0°", f"+{label_a}"),
+        Spoke(90.0, "90°", f"+{label_b}"),
+        Spoke(180.0, "180°", f"{MINUS}{label_a}"),
+        Spoke(270.0, "270°", f"{MINUS}{label_b}"),
+    )

@@ -1,0 +1,81 @@
+"""Paints the dose chart."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.figures.dose import DoseFigure, DosePanel
+from tui.charts.canvas import Canvas, Stroke
+from tui.charts.frame import framed_pane, horizontal_ticks
+from tui.charts.labels import fit, legend_lines, warning_lines, write_block
+from tui.charts.message import one_line
+from tui.charts.palette import BOLD, FRAME, GroupStyle, styles_of
+from tui.charts.trace import Pane, trace
+
+SMALLEST = (24, 9)
+PANEL = (20, 7)
+GAP = 2
+
+
+def paint_dose(figure: DoseFigure, width: int, height: int, *, colour: bool = True) -> str:
+    """Paint amplitude, phase, share and norm against the value, as many of them as find room, in that order.
+
+    The baseline is a dotted line; markers stand where a value was run.
+
+    Args:
+        figure: what to show.
+        width: columns, none is exceeded.
+        height: rows of the returned text.
+        colour: False for plain text: groups are then told apart by marker.
+    """
+    if width < SMALLEST[0] or height < SMALLEST[1]:
+        return one_line("too small for a dose chart", width, height)
+    canvas = Canvas(width, height)
+    canvas.text(0, 0, fit(figure.title, width), BOLD)
+    styles = styles_of(figure.legend)
+    lines = legend_lines(figure.legend, styles, width, max(1, height // 8))
+    warnings = warning_lines(figure.warnings, width, 1)
+    room = height - 1 - len(lines) - len(warnings)
+    across = 2 if width >= 2 * PANEL[0] + GAP else 1
+    down = max(1, min(room // PANEL[1], -(-len(figure.panels) // across)))
+    shown = figure.panels[: across * down]
+    panel_width = (width - GAP * (across - 1)) // across
+    for index, panel in enumerate(shown):
+        row, column = divmod(index, across)
+        top = 1 + row * room // down
+        area = Pane(column * (panel_width + GAP), top, panel_width, 1 + (row + 1) * room // down - top)
+        _paint_panel(canvas, area, figure, panel, styles)
+    if len(shown) < len(figure.panels):
+        text = f" +{len(figure.panels) - len(shown)} panels in a larger window"
+        canvas.text(width - len(text), 0, text, FRAME)
+    write_block(canvas, 0, height - len(lines) - len(warnings), lines, warnings)
+    return canvas.string(colour=colour)
+
+
+def _paint_panel(
+    canvas: Canvas, area: Pane, figure: DoseFigure, panel: DosePanel, styles: dict[str, GroupStyle]
+) -> None:
+    canvas.text(area.col, area.row, fit(f"{panel.label} by {figure.value_label}", area.width), FRAME)
+    inner = Pane(area.col, area.row + 1, area.width, area.height - 1)
+    values = figure.values
+    pane = framed_pane(canvas, inner, (values.low, values.high), panel.axis)
+    if pane is None:
+        return
+    horizontal_ticks(canvas, pane, values.ticks, values.labels, pane.row + pane.height + 1)
+    style = styles[panel.curve.label]
+    strokes: list[Stroke] = []
+    if panel.baseline is not None:
+        ink = next(styles[entry.label].ink for entry in figure.legend if entry.role == "baseline")
+        level = np.full(2, panel.baseline)
+        strokes.append(Stroke(trace(pane, np.array([values.low, values.high]), level, on=1, off=2), ink))
+    if panel.connected:
+        strokes.append(Stroke(trace(pane, panel.curve.x, panel.curve.y), style.ink))
+    canvas.strokes(pane, strokes)
+    drawn = False
+    for x, y in zip(panel.curve.x.tolist(), panel.curve.y.tolist(), strict=True):
+        if np.isfinite(x) and values.low <= x <= values.high and panel.axis.low <= y <= panel.axis.high:
+            canvas.text(*pane.cell(x, y), style.marker, style.ink)
+            drawn = True
+    if not drawn:
+        text = fit("no finite value", pane.width)
+        canvas.text(pane.col + (pane.width - len(text)) // 2, pane.row + pane.height // 2, text, BOLD)

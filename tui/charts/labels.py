@@ -1,0 +1,146 @@
+"""Labels: short texts put along curves, and lines wrapped to a width, without one over another."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len, set_cell_size
+
+from engine.figures.curves import LegendEntry
+from tui.charts.canvas import Canvas
+from tui.charts.palette import PLAIN, WARNING, GroupStyle, Ink
+from tui.charts.trace import Pane, Trace
+
+# Labels on one curve keep at least this many cells of it between them.
+APART = 9
+
+
+@dataclass(frozen=True, eq=False)
+class CurveLabel:
+    """A short text that should sit on a curve, at most so many times."""
+
+    trace: Trace
+    text: str
+    ink: Ink
+    times: int = 1
+
+
+def label_curves(
+    canvas: Canvas, pane: Pane, labels: Sequence[CurveLabel], reserved: Iterable[tuple[int, int]] = ()
+) -> None:
+    """Put each label where it covers its own curve, hides few others, and touches no other label.
+
+    A label without a free place is left out.
+
+    Args:
+        canvas: already holds the curves.
+        pane: the curves' cells, which no label leaves.
+        labels: one per curve; the first ones choose first.
+        reserved: cells (column, row) no label may cover.
+    """
+    taken = set(reserved)
+    crowd = Counter(cell for label in labels for cell in _path(label.trace))
+    for label in labels:
+        path = _path(label.trace)
+        own = set(path)
+        for share in range(label.times):
+            target = len(path) * (share + 0.5) / label.times
+            best: tuple[float, int, int] | None = None
+            for index, (col, row) in enumerate(path):
+                start = col - len(label.text) // 2
+                cells = [(start + offset, row) for offset in range(len(label.text))]
+                if start < pane.col or start + len(cells) > pane.col + pane.width:
+                    continue
+                # One blank cell on each side, or two labels would read as one.
+                if any(cell in taken for cell in [(start - 1, row), *cells, (start + len(cells), row)]):
+                    continue
+                hidden = sum(crowd[cell] - (cell in own) for cell in cells)
+                off_curve = sum(cell not in own for cell in cells)
+                cost = 3 * hidden + off_curve + abs(index - target) / APART
+                if best is None or cost < best[0]:
+                    best = cost, start, row
+            if best is None:
+                break
+            _, start, row = best
+            canvas.text(start, row, label.text, label.ink)
+            taken.update((start + offset, row) for offset in range(len(label.text)))
+
+
+def legend_lines(
+    legend: Sequence[LegendEntry], styles: dict[str, GroupStyle], width: int, most: int
+) -> list[list[tuple[str, Ink]]]:
+    """Write the legend in lines of at most `width` columns, at most `most` of them.
+
+    Parts of an entry are never cut while they fit a line of their own.
+    """
+    lines: list[list[tuple[str, Ink]]] = []
+    for index, entry in enumerate(legend):
+        block = _entry_lines(entry, styles[entry.label], width)
+        left = len(legend) - index
+        if len(lines) + len(block) > most or (left > 1 and len(lines) + len(block) == most):
+            # The head alone says which colour is which; the numbers stand in the table too.
+            block = block[:1]
+            if len(lines) + 1 > most or (left > 1 and len(lines) + 1 == most):
+                return [*lines, [(fit(f"+ {left} more", width), PLAIN)]][:most]
+        lines.extend(block)
+    return lines
+
+
+def warning_lines(warnings: Sequence[str], width: int, most: int) -> list[str]:
+    """Wrap the gravest warning; how many there are beyond it is said in its last words."""
+    if not warnings or most < 1 or width < 8:
+        return []
+    more = f" (+ {len(warnings) - 1} more)" if len(warnings) > 1 else ""
+    lines = [""]
+    for word in f"⚠ {warnings[0]}{more}".split():
+        candidate = f"{lines[-1]} {word}".strip()
+        if cell_len(candidate) <= width:
+            lines[-1] = candidate
+        else:
+            lines.append(fit(f"  {word}", width))
+    return lines if len(lines) <= most else [*lines[: most - 1], fit(lines[most - 1] + " …", width)]
+
+
+def fit(text: str, width: int) -> str:
+    """Cut a text to a width, the last column an ellipsis where something was cut."""
+    if cell_len(text) <= width:
+        return text
+    return set_cell_size(text, width - 1).rstrip() + "…" if width > 0 else ""
+
+
+def write_block(
+    canvas: Canvas,
+    col: int,
+    row: int,
+    lines: Sequence[Sequence[tuple[str, Ink]]],
+    warnings: Sequence[str] = (),
+) -> None:
+    """Write legend lines, then warning lines, from the given cell downwards."""
+    for offset, line in enumerate(lines):
+        at = col
+        for text, ink in line:
+            canvas.text(at, row + offset, text, ink)
+            at += cell_len(text)
+    for offset, text in enumerate(warnings):
+        canvas.text(col, row + len(lines) + offset, text, WARNING)
+
+
+def _entry_lines(entry: LegendEntry, style: GroupStyle, width: int) -> list[list[tuple[str, Ink]]]:
+    head = (fit(f"{style.marker} {entry.label}", width), Ink(style.ink.colour, bold=True))
+    lines: list[list[tuple[str, Ink]]] = [[head]]
+    used = cell_len(head[0])
+    for detail in entry.details:
+        if used + 2 + cell_len(detail) <= width:
+            lines[-1].append((f"  {detail}", PLAIN))
+            used += 2 + cell_len(detail)
+        else:
+            text = fit(f"  {detail}", width)
+            lines.append([(text, PLAIN)])
+            used = cell_len(text)
+    return lines
+
+
+def _path(trace: Trace) -> list[tuple[int, int]]:
+    return list(dict.fromkeys((col, row) for col, row in trace.cells.tolist()))

@@ -1,0 +1,62 @@
+"""Colours and markers: what makes a group the same on every chart, with and without colour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engine.figures.curves import LegendEntry, Role
+
+
+@dataclass(frozen=True)
+class Ink:
+    """How text or dots look; colours from the 256-colour palette, which reaches every terminal over SSH."""
+
+    colour: int | None = None
+    bold: bool = False
+    dim: bool = False
+
+
+@dataclass(frozen=True)
+class GroupStyle:
+    """How one group looks: colour, marker, and whether its line is dashed."""
+
+    ink: Ink
+    marker: str
+    dashed: bool = False
+
+
+PLAIN = Ink()
+BOLD = Ink(bold=True)
+# Middle greys and middle tones stay readable on a dark and on a light background.
+GRID = Ink(colour=242)
+FRAME = Ink(colour=244)
+WARNING = Ink(colour=172, bold=True)
+
+# Blue and vermillion are told apart with every common colour vision.
+FIXED: dict[Role, GroupStyle] = {
+    "baseline": GroupStyle(Ink(colour=32), "○"),
+    "pooled": GroupStyle(Ink(colour=166), "●"),
+    "reference": GroupStyle(Ink(colour=133), "◇"),
+    "arithmetic": GroupStyle(Ink(colour=244), "╌", dashed=True),
+}
+CYCLE_COLOURS = (35, 168, 172, 37, 61, 100, 133)
+# Another length than the colours', so that a pair repeats only after their product.
+CYCLE_MARKERS = ("▲", "■", "▼", "◆", "△", "□", "▽", "◁", "▷")
+
+
+def styles_of(legend: Sequence[LegendEntry]) -> dict[str, GroupStyle]:
+    """Give each legend entry its style, by role first, then by order among the others."""
+    styles: dict[str, GroupStyle] = {}
+    others = 0
+    seen: set[Role] = set()
+    for entry in legend:
+        fixed = FIXED.get(entry.role)
+        if fixed is not None and (entry.role == "baseline" or entry.role not in seen):
+            styles[entry.label] = fixed
+            seen.add(entry.role)
+        else:
+            ink = Ink(colour=CYCLE_COLOURS[others % len(CYCLE_COLOURS)])
+            styles[entry.label] = GroupStyle(ink, CYCLE_MARKERS[others % len(CYCLE_MARKERS)])
+            others += 1
+    return styles
