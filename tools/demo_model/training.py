@@ -1,0 +1,148 @@
+"""The tokenizer, the model and the training loop."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from demo_model.evaluation import PROMPTS, continuation, score
+from demo_model.recipe import Recipe
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+END = "<|endoftext|>"
+
+
+def train_tokenizer(documents: Sequence[str], recipe: Recipe) -> PreTrainedTokenizerFast:
+    """Learn a byte-level BPE vocabulary, GPT-2's kind: no token is added to a text by itself."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=recipe.vocabulary, special_tokens=[END], initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(documents, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=END,
+        eos_token=END,
+        unk_token=END,
+        model_max_length=recipe.context,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def new_model(recipe: Recipe, end: int) -> GPT2LMHeadModel:
+    """Build the untrained model."""
+    config = GPT2Config(
+        vocab_size=recipe.vocabulary,
+        n_positions=recipe.context,
+        n_embd=recipe.width,
+        n_layer=recipe.layers,
+        n_head=recipe.heads,
+        resid_pdrop=recipe.dropout,
+        embd_pdrop=recipe.dropout,
+        attn_pdrop=0.0,
+        bos_token_id=end,
+        eos_token_id=end,
+    )
+    return GPT2LMHeadModel(config)
+
+
+def batches(documents: list[list[int]], end: int, recipe: Recipe) -> Iterator[torch.Tensor]:
+    """Yield [batch, context] windows of the documents, shuffled anew each time round, `end` before each."""
+    for turn in range(1_000_000):
+        random.Random(recipe.seed + turn).shuffle(documents := list(documents))
+        stream = torch.tensor([token for ids in documents for token in (end, *ids)])
+        windows = stream[: len(stream) // recipe.context * recipe.context].view(-1, recipe.context)
+        for start in range(0, len(windows) - recipe.batch + 1, recipe.batch):
+            yield windows[start : start + recipe.batch]
+
+
+def rate(step: int, recipe: Recipe) -> float:
+    """Give the learning rate: a linear warmup, the peak, then half a cosine over the last share of the steps."""
+    if step < recipe.warmup:
+        return recipe.peak_rate * (step + 1) / recipe.warmup
+    start = round(recipe.steps * (1 - recipe.decay))
+    done = max(0, step - start) / max(1, recipe.steps - start)
+    return recipe.peak_rate * (recipe.final_share + (1 - recipe.final_share) * (1 + math.cos(math.pi * done)) / 2)
+
+
+def export(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write the weights as fp16 safetensors with the configuration and the tokenizer."""
+    copy = GPT2LMHeadModel(model.config)
+    copy.load_state_dict(model.state_dict())
+    copy.half().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _step(model: GPT2LMHeadModel, optimizer: torch.optim.Optimizer, ids: torch.Tensor, recipe: Recipe) -> float:
+    model.train()
+    with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bf16):
+        logits = model(ids).logits[:, :-1]
+    loss = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten())
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss.item()
+
+
+def train(
+    recipe: Recipe,
+    documents: list[list[int]],
+    probe: list[list[int]],
+    tokenizer: PreTrainedTokenizerFast,
+    scratch: Path,
+) -> None:
+    """Train, printing losses and a sample, and keep a checkpoint every 200 steps and at the end.
+
+    A run that was cut short goes on from its state in `scratch`. Until the decay begins, the number of steps may be
+    changed that way too: the result is that of an uninterrupted run of so many steps.
+    """
+    torch.manual_seed(recipe.seed)
+    end = tokenizer.eos_token_id
+    model = new_model(recipe, end)
+    weights = list(model.parameters())
+    groups = [
+        {"params": [weight for weight in weights if weight.dim() >= 2], "weight_decay": recipe.weight_decay},
+        {"params": [weight for weight in weights if weight.dim() < 2], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=recipe.peak_rate, betas=(0.9, 0.95), fused=True)
+    losses: list[float] = []
+    spent = 0.0
+    if (scratch / "state.pt").exists():
+        state = torch.load(scratch / "state.pt", weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["random"])
+        losses, spent = state["losses"], state["seconds"]
+    began = time.monotonic() - spent
+    source = itertools.islice(batches(documents, end, recipe), len(losses), None)
+    for step in range(len(losses) + 1, recipe.steps + 1):
+        for group in optimizer.param_groups:
+            group["lr"] = rate(step - 1, recipe)
+        losses.append(_step(model, optimizer, next(source), recipe))
+        if step % 20 == 0:
+            print(f"step {step} loss {sum(losses[-20:]) / 20:.3f} after {time.monotonic() - began:.0f} s", flush=True)
+        if step % 200 == 0 or step == recipe.steps:
+            heldout = score(model, probe, end).loss
+            print(f"held-out {heldout:.3f} | {PROMPTS[0]}{continuation(model, tokenizer, PROMPTS[0])}", flush=True)
+            seconds = time.monotonic() - began
+            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "random": torch.get_rng_state()}
+            torch.save({**state, "losses": losses, "seconds": seconds}, scratch / "state.part")
+            (scratch / "state.part").replace(scratch / "state.pt")
+            export(model, tokenizer, scratch / "checkpoint")
+            recent = losses[-200:]
+            progress = {"step": step, "train_loss": sum(recent) / len(recent), "seconds": seconds}
+            progress["recipe"] = asdict(recipe)
+            (scratch / "checkpoint" / "progress.json").write_text(json.dumps(progress, indent=1), encoding="utf-8")
