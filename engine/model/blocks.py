@@ -1,0 +1,116 @@
+"""Running a stretch of a model's blocks, with the model's own code around it.
+
+Blocks below a split are the same for rows that share their history, so they run once per history (the head) and the
+rest once per row (the tail). A block that is not to run has its `forward` replaced while the pass lasts; embeddings,
+masks, rotary angles and the unembedding stay the model's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from engine.model.cache import LayerCache
+
+
+class _Reached(Exception):  # noqa: N818  (a jump out of the model, not an error)
+    def __init__(self, residual: Tensor) -> None:
+        self.residual = residual
+
+
+class Blocks:
+    """The stack of blocks of a bridge, and passes over parts of it.
+
+    Args:
+        model: the Hugging Face model whose forward is called.
+        blocks: its blocks, first to last.
+    """
+
+    def __init__(self, model: nn.Module, blocks: list[nn.Module]) -> None:
+        self._model = model
+        self._blocks = blocks
+        self._returns_tuple = False
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+    def whole(self, feed: dict[str, Tensor], cache: LayerCache) -> Float[Tensor, "row vocab"]:
+        """Run every block and return the logits of the last column."""
+        return self._logits(feed, cache)
+
+    def whole_keeping(
+        self, feed: dict[str, Tensor], cache: LayerCache, split: int
+    ) -> tuple[Float[Tensor, "row vocab"], Float[Tensor, "row col d"]]:
+        """Run every block; return the logits of the last column and the residual stream that enters block `split`."""
+        entering: list[Tensor] = []
+        block = self._blocks[split]
+        forward = block.forward
+
+        def keep(*args: Any, **kwargs: Any) -> Any:
+            entering.append(_hidden(args, kwargs))
+            output = forward(*args, **kwargs)
+            self._returns_tuple = isinstance(output, tuple)
+            return output
+
+        with _replaced([block], keep):
+            logits = self._logits(feed, cache)
+        return logits, entering[0]
+
+    def head(self, feed: dict[str, Tensor], cache: LayerCache, split: int) -> Float[Tensor, "row col d"]:
+        """Run the blocks below `split` and return the residual stream that enters it."""
+
+        def leave(*args: Any, **kwargs: Any) -> Any:
+            raise _Reached(_hidden(args, kwargs))
+
+        with _replaced([self._blocks[split]], leave):
+            try:
+                self._logits(feed, cache)
+            except _Reached as reached:
+                return reached.residual
+        raise RuntimeError(f"block {split} was never reached")
+
+    def tail(
+        self, feed: dict[str, Tensor], cache: LayerCache, split: int, residual: Float[Tensor, "row col d"]
+    ) -> Float[Tensor, "row vocab"]:
+        """Run the blocks from `split` on, from the residual stream that enters it; return the last column's logits."""
+        given = (residual,) if self._returns_tuple else residual
+        with _replaced(self._blocks[:split], lambda *args, **kwargs: given):
+            return self._logits(feed, cache)
+
+    def _logits(self, feed: dict[str, Tensor], cache: LayerCache) -> Tensor:
+        output: Any = self._model(**feed, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        return output.logits[:, -1]
+
+
+def feed_of(
+    ids: Int[Tensor, "row col"], where: Int[Tensor, "row col"], seen: Int[Tensor, "row key"]
+) -> dict[str, Tensor]:
+    """Lay out a feed as a Hugging Face model takes it.
+
+    Args:
+        ids: token ids to feed.
+        where: their absolute positions, -1 at pads.
+        seen: 1 where a key, of the cache or of this feed, is a real token.
+    """
+    return {"input_ids": ids, "position_ids": where.clamp(min=0), "attention_mask": seen}
+
+
+def _hidden(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    return args[0] if args else kwargs["hidden_states"]
+
+
+@contextmanager
+def _replaced(blocks: list[nn.Module], forward: Callable[..., Any]) -> Iterator[None]:
+    # Assignment to an attribute of a bridge's block lands on the module it wraps, so the instance's own
+    # dictionary is used; what stands there comes before the method of the class.
+    for block in blocks:
+        block.__dict__["forward"] = forward
+    try:
+        yield
+    finally:
+        for block in blocks:
+            del block.__dict__["forward"]

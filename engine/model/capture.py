@@ -1,0 +1,126 @@
+"""What is kept of the activations while a batch decodes: running sums, last vectors, or every token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from engine.model.edits import position_mask
+from engine.spec.intervention import Positions
+
+Reduce = Literal["mean", "tokens", "last"]
+
+
+@dataclass(frozen=True)
+class Capture:
+    """One thing to keep of every row.
+
+    Args:
+        site: TransformerLens name.
+        reduce: `mean` over the positions, the `last` of them, or all `tokens`.
+        positions: which absolute positions count.
+        centred: subtract each vector's mean over its coordinates (what HookedTransformer's residual stream shows).
+        columns: keep these coordinates only; None keeps all.
+        direction: keep the projection on this unit vector, and the norm, instead of coordinates.
+    """
+
+    site: str
+    reduce: Reduce
+    positions: Positions
+    centred: bool = False
+    columns: tuple[int, ...] | None = None
+    direction: tuple[float, ...] = ()
+
+    def read(self, activation: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows kept"]:
+        """Take what is kept of an activation."""
+        if self.columns is not None:
+            return activation[..., list(self.columns)]
+        if self.direction:
+            unit = torch.tensor(self.direction, dtype=activation.dtype, device=activation.device)
+            return torch.stack([activation @ unit, activation.norm(dim=-1)], dim=-1)
+        return activation
+
+
+class Accumulator:
+    """Keeps one capture for the rows of a batch while it decodes.
+
+    Sums are kept in float64 (float32 where the device has none), so a mean over fifty tokens loses nothing to
+    its length, and no [token, d] tensor exists unless tokens were asked for.
+    """
+
+    def __init__(self, capture: Capture, n_rows: int) -> None:
+        self.capture = capture
+        self.counts = torch.zeros(n_rows, dtype=torch.long)
+        self._sum: Tensor | None = None
+        self._last: Tensor | None = None
+        self._tokens: list[list[np.ndarray]] = [[] for _ in range(n_rows)]
+
+    def take(
+        self,
+        activation: Float[Tensor, "row col d"],
+        where: Int[Tensor, "row col"],
+        prompt_tokens: Int[Tensor, " row"],
+        rows: Int[Tensor, " row"],
+        alive: Bool[Tensor, " row"],
+    ) -> None:
+        """Add one feed's activations.
+
+        Args:
+            activation: what the site holds after its edits.
+            where: absolute position of each column, -1 at pads.
+            prompt_tokens: prompt length of each row.
+            rows: which of the batch's original rows each row is.
+            alive: rows that still count; a finished row may be fed on, but nothing is kept of it.
+        """
+        mask = position_mask(self.capture.positions, where, prompt_tokens) & alive[:, None]
+        kept = self.capture.read(activation)
+        home = rows.cpu()
+        self.counts[home] += mask.sum(dim=1).cpu()
+        match self.capture.reduce:
+            case "mean":
+                self._add(kept, mask, rows)
+            case "last":
+                self._keep_last(kept, mask, rows)
+            case "tokens":
+                for row, row_kept, row_mask in zip(home.tolist(), kept, mask, strict=True):
+                    self._tokens[row].extend(_to_numpy(row_kept[row_mask]))
+
+    def _add(self, kept: Tensor, mask: Tensor, rows: Tensor) -> None:
+        precise = torch.float32 if kept.device.type == "mps" else torch.float64
+        total = torch.where(mask[..., None], kept, kept.new_zeros(())).to(precise).sum(dim=1)
+        if self._sum is None:
+            self._sum = torch.zeros(len(self.counts), kept.shape[-1], dtype=precise, device=kept.device)
+        self._sum.index_add_(0, rows, total)
+
+    def _keep_last(self, kept: Tensor, mask: Tensor, rows: Tensor) -> None:
+        if self._last is None:
+            self._last = kept.new_zeros(len(self.counts), kept.shape[-1])
+        columns = torch.arange(mask.shape[1], device=mask.device)
+        newest = torch.where(mask, columns, -1).max(dim=1).values
+        hit = newest >= 0
+        self._last[rows[hit]] = kept[hit, newest[hit]]
+
+    def result(self) -> list[np.ndarray]:
+        """Return one array a row: [d], or [token, d] where tokens were asked for."""
+        if self.capture.reduce == "tokens":
+            width = next((len(v) for row in self._tokens for v in row), 0)
+            vectors = [np.stack(row) if row else np.zeros((0, width), np.float32) for row in self._tokens]
+        elif self.capture.reduce == "last":
+            vectors = list(_to_numpy(self._last)) if self._last is not None else []
+        else:
+            assert self._sum is not None, "a hook that never fired is an error before this"
+            counts = self.counts.clamp(min=1).to(self._sum)[:, None]
+            vectors = list(_to_numpy(self._sum / counts))
+        if self.capture.centred:
+            vectors = [v - v.mean(axis=-1, keepdims=True) for v in vectors]
+        return vectors
+
+
+def _to_numpy(tensor: Tensor) -> np.ndarray:
+    wide = tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
+    return wide.cpu().numpy()

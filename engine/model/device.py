@@ -1,0 +1,83 @@
+"""Where a model runs, in which precision, and how much memory is left there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from engine.errors import ExplorerError
+
+DTYPES = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+}
+
+
+def resolve_device(name: str) -> torch.device:
+    """Turn `auto`, `cpu`, `cuda`, `cuda:1` or `mps` into a device that exists.
+
+    Raises:
+        ExplorerError: the device is not there.
+    """
+    has_mps = torch.backends.mps.is_available()
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
+    if name.startswith("cuda"):
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        index = int(name.partition(":")[2] or 0)
+        if index >= count:
+            remedy = f"choose cuda:0 to cuda:{count - 1}" if count else "set model.device to cpu or auto"
+            raise ExplorerError(f"there is no device {name} here", where="model.device", remedy=remedy)
+        return torch.device("cuda", index)
+    if name == "mps" and not has_mps:
+        raise ExplorerError("there is no device mps here", where="model.device", remedy="set it to cpu or auto")
+    return torch.device(name)
+
+
+def set_tf32(allowed: bool) -> None:
+    """Allow or forbid 19-bit matrix products on CUDA; forbidden, float32 means float32."""
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
+def free_bytes(device: torch.device) -> int:
+    """Estimate how many bytes can still be allocated on a device, control groups respected."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    available = _meminfo_available()
+    for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+        for folder in (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory")):
+            left = _read_int(folder / limit)
+            spent = _read_int(folder / used)
+            if left is not None and spent is not None:
+                available = min(available, max(left - spent, 0))
+    return available
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell an allocation that failed, on any device, from other errors."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+
+
+def _meminfo_available() -> int:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def _read_int(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,129 @@
+"""From edits and captures, which are data, to hooks on a model that are gone when the block ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from engine.errors import ExplorerError
+from engine.model.capture import Accumulator
+from engine.model.edits import EditSlot, position_mask
+from engine.model.load import LoadedModel
+
+
+class HookNeverFired(ExplorerError):
+    """A site was named and the model never reached it."""
+
+    def __init__(self, site: str) -> None:
+        super().__init__(
+            f"the hook at {site} never fired",
+            remedy="this model has no such activation in its forward pass; choose another site",
+        )
+
+
+@dataclass
+class Receipt:
+    """What the hooks of one site did: how often they fired and how many row positions they edited."""
+
+    site: str
+    fired: int = 0
+    edited: int = 0
+
+
+@dataclass
+class Feed:
+    """The rows and columns that are going through the model now.
+
+    Args:
+        where: absolute position of each column, -1 at pads.
+        prompt_tokens: prompt length of each row.
+        rows: which of the batch's original rows each row is.
+        alive: rows that still count.
+    """
+
+    where: Int[Tensor, "row col"]
+    prompt_tokens: Int[Tensor, " row"]
+    rows: Int[Tensor, " row"]
+    alive: Bool[Tensor, " row"]
+
+
+@dataclass
+class Instruments:
+    """Everything that is attached to a model while a batch decodes.
+
+    Args:
+        slots: the edits, by site.
+        accumulators: what is kept, in the order it was asked for.
+        feed: what is going through now; the hooks read it, the loop sets it.
+    """
+
+    slots: dict[str, list[EditSlot]]
+    accumulators: list[Accumulator]
+    feed: Feed
+    receipts: dict[str, Receipt] = field(default_factory=dict[str, Receipt])
+    listening: bool = True
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let a pass go through that is neither edited nor kept."""
+        self.listening = False
+        try:
+            yield
+        finally:
+            self.listening = True
+
+    def select(self, kept: Int[Tensor, " kept"]) -> None:
+        """Keep only some of the rows that go through."""
+        for slots in self.slots.values():
+            for slot in slots:
+                slot.select(kept)
+        feed = self.feed
+        self.feed = Feed(feed.where[kept], feed.prompt_tokens[kept], feed.rows[kept], feed.alive[kept])
+
+
+@contextmanager
+def instrumented(model: LoadedModel, instruments: Instruments) -> Iterator[None]:
+    """Attach edits and captures to a model while the block runs; a capture at an edited site sees the edit.
+
+    Raises:
+        HookNeverFired: the block ended and a site was not reached.
+    """
+    sites = list(dict.fromkeys([*instruments.slots, *(a.capture.site for a in instruments.accumulators)]))
+    model.check_sites(sites)
+    hooks: list[tuple[str, Callable[..., Tensor | None]]] = []
+    for site in sites:
+        receipt = instruments.receipts.setdefault(site, Receipt(site))
+        hooks.append((site, _site_hook(instruments, site, receipt)))
+    with model.bridge.hooks(fwd_hooks=hooks):
+        yield
+    for receipt in instruments.receipts.values():
+        if not receipt.fired:
+            raise HookNeverFired(receipt.site)
+
+
+def _site_hook(instruments: Instruments, site: str, receipt: Receipt) -> Callable[..., Tensor | None]:
+    slots: Sequence[EditSlot] = instruments.slots.get(site, [])
+    keeping = [a for a in instruments.accumulators if a.capture.site == site]
+
+    # The bridge passes the hook point by keyword; its name may be an alias, so nothing is keyed on it.
+    def on_activation(activation: Float[Tensor, "row col d"], hook: object) -> Tensor | None:
+        if not instruments.listening:
+            return None
+        feed = instruments.feed
+        receipt.fired += 1
+        result = activation
+        for slot in slots:
+            mask = position_mask(slot.kind.positions, feed.where, feed.prompt_tokens) & slot.present[:, None]
+            receipt.edited += int((mask & feed.alive[:, None]).sum())
+            result = slot.apply(result, mask)
+        for accumulator in keeping:
+            accumulator.take(result, feed.where, feed.prompt_tokens, feed.rows, feed.alive)
+        return result if slots else None
+
+    return on_activation
+
+

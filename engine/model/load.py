@@ -1,0 +1,225 @@
+"""Loading a model by name or folder, with everything about it that a result depends on."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from engine import paths
+from engine.errors import ExplorerError
+from engine.model.blocks import Blocks
+from engine.model.device import DTYPES, resolve_device, set_tf32
+from engine.model.tokenizer import Tokenizer
+from engine.spec import ModelShape, ModelSpec
+
+DEMO = "demo"
+
+
+@dataclass
+class LoadedModel:
+    """A model that is ready to run.
+
+    Args:
+        name: as the experiment names it.
+        bridge: the TransformerLens bridge; hooks on it are global to the model, so one run at a time.
+        blocks: passes over parts of the model.
+        tokenizer: the model's own.
+        shape: sizes that an experiment is checked against.
+        device: where it runs.
+        dtype: precision of weights and activations.
+        weights_sha256: hash of every parameter, by name.
+        is_demo: whether it is the bundled demo model, whose results must say so.
+        shares_blocks: whether rows with one history may share the blocks below the first edit; the self-test decides.
+    """
+
+    name: str
+    bridge: Any
+    blocks: Blocks
+    tokenizer: Tokenizer
+    shape: ModelShape
+    device: torch.device
+    dtype: torch.dtype
+    weights_sha256: str
+    is_demo: bool = False
+    shares_blocks: bool = True
+
+    def check_sites(self, sites: Sequence[str]) -> None:
+        """Refuse sites that this model does not have.
+
+        Raises:
+            ExplorerError: names the first, and what the model has in that layer.
+        """
+        known: dict[str, object] = self.bridge.hook_dict
+        for site in sites:
+            if site not in known:
+                layer = ".".join(site.split(".")[:2])
+                kinds = ("mlp.hook_post", "hook_mlp_out", "hook_attn_out", "hook_resid_pre", "hook_resid_mid")
+                there = [k for k in (*kinds, "hook_resid_post") if f"{layer}.{k}" in known]
+                raise ExplorerError(
+                    f"{self.name} has no site {site}",
+                    remedy=f"choose {layer}. and one of {', '.join(there)}" if there else "choose another layer",
+                )
+
+
+def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
+    """Load the model an experiment names, without running any code that comes with it.
+
+    Args:
+        spec: name, folder or "demo"; device and dtype.
+        base: folder that a relative path starts from; the working folder comes next.
+
+    Raises:
+        ExplorerError: not found, not supported, weights that would have to be unpickled, or no such device.
+    """
+    device = resolve_device(spec.device)
+    dtype = DTYPES[spec.dtype]
+    if device.type == "mps" and dtype == torch.float64:
+        raise ExplorerError("mps has no float64", where="model.dtype", remedy="use float32, or device cpu")
+    set_tf32(spec.tf32)
+    source = model_source(spec.name, base)
+    with _quiet():
+        model = _load_weights(source, spec, dtype)
+        tokenizer = Tokenizer.load(source, spec.revision, stop_ids=_stop_ids(model))
+        digest = _weights_sha256(model)
+        model = model.to(device).eval()
+        try:
+            bridge: Any = TransformerBridge.boot_transformers(
+                source, hf_model=model, tokenizer=tokenizer.raw, device=device, dtype=dtype
+            )
+        except (ValueError, NotImplementedError, KeyError, AttributeError) as error:
+            raise ExplorerError(
+                f"TransformerLens cannot wrap this model: {_first_line(error)}",
+                where=spec.name,
+                remedy="choose a decoder-only model it supports",
+            ) from error
+    config = bridge.cfg
+    if not config.d_mlp or not hasattr(bridge, "blocks"):
+        raise ExplorerError("this model has no stack of MLP blocks", where=spec.name, remedy="choose another model")
+    shape = ModelShape(
+        name=spec.name,
+        n_layers=config.n_layers,
+        d_model=config.d_model,
+        d_mlp=config.d_mlp,
+        n_ctx=config.n_ctx,
+        centres=not config.uses_rms_norm and config.normalization_type in ("LN", "LNPre"),
+    )
+    blocks = Blocks(bridge.original_model, list(bridge.blocks))
+    is_demo = Path(source) == paths.demo_model_folder()
+    return LoadedModel(spec.name, bridge, blocks, tokenizer, shape, device, dtype, digest, is_demo)
+
+
+def model_source(name: str, base: Path | None = None) -> str:
+    """Find what a model name stands for: the bundled folder, a local folder, or a Hugging Face name.
+
+    Raises:
+        ExplorerError: it reads as a folder and there is none, or the folder holds no model.
+    """
+    if name == DEMO:
+        return str(paths.demo_model_folder())
+    written = Path(name).expanduser()
+    for folder in dict.fromkeys([(base or Path.cwd()) / written, Path.cwd() / written]):
+        if folder.is_dir():
+            _check_folder(folder)
+            return str(folder)
+    if written.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise ExplorerError("there is no such folder", where=f"model.name {name}", remedy="check the path")
+    return name
+
+
+def _check_folder(folder: Path) -> None:
+    if not (folder / "config.json").is_file():
+        raise ExplorerError("the folder holds no model (no config.json)", where=str(folder), remedy="check the path")
+    if not any(folder.glob("*.safetensors")):
+        pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt"))
+        raise ExplorerError(
+            "its weights are pickled, and nothing is unpickled here" if pickled else "the folder holds no weights",
+            where=str(folder),
+            remedy="save it as .safetensors (model.save_pretrained does)",
+        )
+
+
+def _load_weights(source: str, spec: ModelSpec, dtype: torch.dtype) -> Any:
+    auto: Any = AutoModelForCausalLM
+    try:
+        return auto.from_pretrained(
+            source,
+            revision=spec.revision,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            attn_implementation="eager",
+            local_files_only=_is_cached(source, spec.revision),
+        )
+    except OSError as error:
+        raise _not_found(spec.name, source, error) from error
+    except MemoryError:
+        raise ExplorerError("not enough memory to load it", where=spec.name, remedy="choose a smaller model") from None
+    except (ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise ExplorerError(
+            f"the model cannot be loaded: {_first_line(error)}",
+            where=spec.name,
+            remedy="check that the folder or name is a causal language model that needs no code of its own",
+        ) from error
+
+
+def _is_cached(source: str, revision: str | None) -> bool:
+    """Tell whether the network can be left alone: what is cached is used as it is."""
+    try:
+        AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False, local_files_only=True)
+    except OSError:
+        return False
+    return True
+
+
+def _not_found(name: str, source: str, error: OSError) -> ExplorerError:
+    if Path(source).is_dir():
+        return ExplorerError(_first_line(error), where=source, remedy="the folder is incomplete; save the model again")
+    return ExplorerError(
+        f"the model {name!r} is not on this machine and cannot be fetched",
+        where="model.name",
+        remedy=f"cache it while online (`hf download {name}`), point model.name at a local folder, or use the demo",
+    )
+
+
+def _stop_ids(model: Any) -> frozenset[int]:
+    ids: set[int] = set()
+    for config in (model.config, getattr(model, "generation_config", None)):
+        eos = getattr(config, "eos_token_id", None)
+        ids.update([eos] if isinstance(eos, int) else eos or [])
+    return frozenset(ids)
+
+
+def _weights_sha256(model: Any) -> str:
+    digest = hashlib.sha256()
+    state: dict[str, torch.Tensor] = model.state_dict()
+    for name in sorted(state):
+        digest.update(f"{name} {tuple(state[name].shape)} {state[name].dtype}\n".encode())
+        flat = state[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(memoryview(flat.numpy()))
+    return digest.hexdigest()
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:300]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the libraries' progress bars and notices off a screen that is ours."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
