@@ -76,7 +76,7 @@ def round_axis(values: Iterable[float], most: int = 5, include: tuple[float, ...
 
     Args:
         values: any numbers; those that are not finite are left out.
-        most: at most this many ticks, 2 or more.
+        most: at most this many ticks, 3 or more.
         include: values the axis must reach, such as 0.
     """
     finite = [min(max(value, -LARGEST), LARGEST) for value in (*values, *include) if math.isfinite(value)]
@@ -85,7 +85,9 @@ def round_axis(values: Iterable[float], most: int = 5, include: tuple[float, ...
     if high - low <= 1e-9 * max(abs(low), abs(high)) or high - low < 1e-300:
         margin = abs(low) / 2 or 1.0
         low, high = low - margin, high + margin
-    step = _step((high - low) / max(1, most - 1))
+    # A range around zero takes three ticks however wide the step.
+    most = max(3, most)
+    step = _step((high - low) / (most - 1))
     while math.ceil(high / step - 1e-9) - math.floor(low / step + 1e-9) + 1 > most:
         step = _step(step * 1.01)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

@@ -116,7 +116,7 @@ def polar_mean(groups: Sequence[SweptGroup], label_a: str, label_b: str, title: 
     )
     return PolarFigure(
         title=title,
-        radius_label=f"radius: mean cosine, {tick_label(-high, high)} at the centre; bold ring 0, negative inside",
+        radius_label=f"radius: mean cosine, {tick_label(-high, high)} to {tick_label(high, high)}, bold 0",
         low=-high,
         high=high,
         curves=curves,

@@ -111,7 +111,8 @@ def _braille(pane: Pane, strokes: Iterable[Stroke]) -> str:
         x = ((stroke.trace.dots[:, 0] + 0.5) / COLUMNS).tolist()
         y = ((stroke.trace.dots[:, 1] + 0.5) / ROWS).tolist()
         marker = plotext.marker("braille", pixel=plotext.pixel(stroke.ink.colour))
-        figure.draw(figure.signal(x, y, marker=marker))
+        # What `figure.draw` does but for its walk over every point to keep a colour cycle that is not used here.
+        figure._signals._add(figure.signal(x, y, marker=marker))
     return figure.build().string()
 
 

@@ -33,7 +33,7 @@ def paint_dose(figure: DoseFigure, width: int, height: int, *, colour: bool = Tr
     canvas = Canvas(width, height)
     canvas.text(0, 0, fit(figure.title, width), BOLD)
     styles = styles_of(figure.legend)
-    lines = legend_lines(figure.legend, styles, width, max(1, height // 8))
+    lines = legend_lines(figure.legend, styles, width, max(2, height // 8))
     warnings = warning_lines(figure.warnings, width, 1)
     room = height - 1 - len(lines) - len(warnings)
     across = 2 if width >= 2 * PANEL[0] + GAP else 1

@@ -13,8 +13,8 @@ from tui.charts.canvas import Canvas
 from tui.charts.palette import PLAIN, WARNING, GroupStyle, Ink
 from tui.charts.trace import Pane, Trace
 
-# Labels on one curve keep at least this many cells of it between them.
-APART = 9
+# So many cells away from where a label aims are half as bad as one cell of it off its curve.
+APART = 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +42,14 @@ def label_curves(
     """
     taken = set(reserved)
     crowd = Counter(cell for label in labels for cell in _path(label.trace))
+    # Each group aims at its own part of its curves, so that labels of curves that run together stand apart.
+    inks = list(dict.fromkeys(label.ink for label in labels))
     for label in labels:
         path = _path(label.trace)
         own = set(path)
+        aim = (inks.index(label.ink) + 1) / (len(inks) + 1)
         for share in range(label.times):
-            target = len(path) * (share + 0.5) / label.times
+            target = len(path) * (share + aim) / label.times
             best: tuple[float, int, int] | None = None
             for index, (col, row) in enumerate(path):
                 start = col - len(label.text) // 2
@@ -58,7 +61,7 @@ def label_curves(
                     continue
                 hidden = sum(crowd[cell] - (cell in own) for cell in cells)
                 off_curve = sum(cell not in own for cell in cells)
-                cost = 3 * hidden + off_curve + abs(index - target) / APART
+                cost = 3 * hidden + 2 * off_curve + abs(index - target) / APART
                 if best is None or cost < best[0]:
                     best = cost, start, row
             if best is None:

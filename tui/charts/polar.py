@@ -128,16 +128,14 @@ def _layout(figure: PolarFigure, width: int, height: int) -> Layout:
     rows_below = min(height - ROWS_AROUND - below, (width - 2 * side) // 2)
     if figure.legend and rows >= rows_below and beside >= 12:
         space = width - beside - GAP - 2 * side - 2 * rows
-        circle = Pane(side + max(0, space // 2), _top(height, 0, rows), 2 * rows, rows)
+        circle = Pane(side + max(0, space // 2), 3, 2 * rows, rows)
         col = circle.col + circle.width + side + GAP
         return Layout(circle, col, 3, width - col, height - 3)
     rows = max(1, rows_below)
-    circle = Pane(max(0, (width - 2 * rows) // 2), _top(height, below, rows), 2 * rows, rows)
-    return Layout(circle, 0, height - below, width, below)
-
-
-def _top(height: int, below: int, rows: int) -> int:
-    return 3 + max(0, (height - below - ROWS_AROUND - rows) // 2)
+    circle = Pane(max(0, (width - 2 * rows) // 2), 3, 2 * rows, rows)
+    # One blank row between the circle and the legend where there is room.
+    row = min(circle.row + rows + 2, height - below)
+    return Layout(circle, 0, row, width, below)
 
 
 def _name_width(spoke: Spoke) -> int:
