@@ -115,7 +115,9 @@ def spotlight_sweep(
     """
     levels = _checked_thresholds(thresholds)
     n_angles = _checked_angles(n_angles)
-    chosen = np.arange(len(points))[_index(runs)]
+    index = np.asarray(np.arange(len(points)) if runs is None else runs)
+    # An empty list arrives as floats, which do not index.
+    chosen = np.arange(len(points))[index if index.size else index.astype(np.int64)]
     used = points.xy[chosen[points.finite[chosen]]]
     a, b = used.mean(axis=0) if len(used) else (np.nan, np.nan)
     cos, sin = directions(n_angles)
@@ -188,11 +190,7 @@ def sweep_planes(
     thresholds: Sequence[float],
     n_angles: int = 360,
 ) -> dict[str, dict[str, Sweep]]:
-    """Sweep the spotlight over every group of runs in every plane: plane name, then group name.
-
-    Raises:
-        ExplorerError: as `spotlight_sweep`.
-    """
+    """Sweep the spotlight over every group of runs in every plane: by plane name, then group name."""
     return {name: sweep_groups(points, groups, thresholds, n_angles) for name, points in planes.items()}
 
 
@@ -226,13 +224,6 @@ def _sweep(
 
 def _listed(runs: NDArray[np.int64]) -> tuple[int, ...]:
     return tuple(np.unique(runs).tolist())
-
-
-def _index(runs: ArrayLike | None) -> NDArray[np.int64] | NDArray[np.bool_] | slice:
-    if runs is None:
-        return slice(None)
-    array = np.asarray(runs)
-    return array.astype(np.int64) if array.size == 0 else array
 
 
 def _checked_thresholds(thresholds: Sequence[float]) -> tuple[float, ...]:
