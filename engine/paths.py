@@ -82,6 +82,11 @@ def session_path(name_or_path: str) -> Path:
         ) from None
 
 
+def run_folder(session: Path) -> Path:
+    """The folder beside a session's .json file in which its runs are collected until it is saved."""
+    return session.with_name(f"{session.name.removesuffix('.json')}.run")
+
+
 def _check_name(name: str, typed: str) -> None:
     what = ""
     if not name.strip():

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, StrictBool, ValidationError, model_validator
 
+from engine.reading import parse_json
 from engine.spec import toml
 from engine.spec.fields import SpecPart, Text, check_distinct, dumped
 from engine.spec.intervention import InterventionSpec
@@ -70,7 +71,7 @@ class Experiment(SpecPart):
     @classmethod
     def from_json(cls, text: str, *, where: str = "") -> Self:
         """Read what `to_json` wrote; errors are those of `from_dict`, and broken JSON by line and column."""
-        return cls.from_dict(toml.parse_json(text, where), where=where)
+        return cls.from_dict(parse_json(text, where), where=where)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data with every field, for JSON; `from_dict` reads it back to an equal experiment."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +9,12 @@ from typing import Any, cast
 
 from engine import paths
 from engine.errors import ExplorerError
+from engine.reading import parse_json, read_text
 from engine.spec import toml
 from engine.spec.experiment import Experiment
 from engine.spec.overrides import apply_overrides
 from engine.spec.refusal import did_you_mean, nearest
 from engine.spec.values import shown
-
-LARGEST_FILE = 1 << 30
-"""Bytes; what is larger is no experiment and no session."""
 
 
 @dataclass(frozen=True)
@@ -73,37 +70,17 @@ def _preset(name: str) -> Path:
 
 
 def _data(path: Path, where: str) -> dict[str, Any]:
-    text = _text(path)
+    close = nearest(path.stem, available_presets())
+    text = read_text(path, missing=f"check the path, or use the preset '{close}'" if close else _presets_told())
     if path.suffix != ".json":
         return toml.parse(text, where)
-    data = toml.parse_json(text, where)
+    data = parse_json(text, where)
     if isinstance(data, dict):
         tables = cast("dict[str, Any]", data)
         spec = tables.get("spec", tables)
         if isinstance(spec, dict):
             return cast("dict[str, Any]", spec)
     raise ExplorerError("it holds no experiment", where=where, remedy="name a session file, or an experiment as JSON")
-
-
-def _text(path: Path) -> str:
-    try:
-        if path.is_file() and path.stat().st_size > LARGEST_FILE:
-            raise ExplorerError(
-                "the file is too large for an experiment", where=str(path), remedy="is it the right one?"
-            )
-        return path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        what = f"byte {error.object[error.start]:#04x} is not UTF-8"
-        raise ExplorerError(what, where=f"{path}, line {line}", remedy="save the file as UTF-8") from None
-    except FileNotFoundError:
-        close = nearest(path.stem, available_presets())
-        remedy = f"check the path, or use the preset '{close}'" if close else _presets_told()
-        raise ExplorerError("there is no such file", where=str(path), remedy=remedy) from None
-    except (OSError, ValueError) as error:
-        what = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-        remedy = "name a file, not a folder" if getattr(error, "errno", 0) == errno.EISDIR else "check the path"
-        raise ExplorerError(f"cannot be read: {what}", where=str(path), remedy=remedy) from None
 
 
 def _presets_told() -> str:

@@ -1,4 +1,4 @@
-"""Experiment files as text: TOML in and out, JSON in."""
+"""Experiment files as TOML, in and out."""
 
 from __future__ import annotations
 
@@ -44,25 +44,6 @@ def parse(text: str, where: str) -> dict[str, Any]:
     except (RecursionError, ValueError) as error:
         what = "too deeply nested" if isinstance(error, RecursionError) else str(error)
         raise ExplorerError(f"broken TOML: {what}", where=where, remedy="write it as the shipped presets are") from None
-
-
-def parse_json(text: str, where: str) -> Any:
-    """Read JSON into plain data.
-
-    Raises:
-        ExplorerError: broken JSON, with its line and column.
-    """
-    try:
-        return json.loads(text.removeprefix("\ufeff"))
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        remedy = "it may be cut short or not be a JSON file at all"
-        raise ExplorerError(
-            f"broken JSON: {error.msg}", where=f"{where}, {place}" if where else place, remedy=remedy
-        ) from None
-    except (RecursionError, ValueError) as error:
-        what = "too deeply nested" if isinstance(error, RecursionError) else str(error)
-        raise ExplorerError(f"broken JSON: {what}", where=where, remedy="is it a session file?") from None
 
 
 def write(full: dict[str, Any], given: dict[str, Any]) -> str:

@@ -1,0 +1,20 @@
+"""What a finished or interrupted experiment is as saved, and the files it is saved in."""
+
+from engine.session.records import Finish, PlaneRecord, PromptRecord, RunRecord
+from engine.session.session import SCHEMA_VERSION, Session, Sidecar
+from engine.session.store import Saved, load_session, save_session, sessions_in, trash_session
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Finish",
+    "PlaneRecord",
+    "PromptRecord",
+    "RunRecord",
+    "Saved",
+    "Session",
+    "Sidecar",
+    "load_session",
+    "save_session",
+    "sessions_in",
+    "trash_session",
+]

@@ -1,0 +1,140 @@
+"""A finished or interrupted experiment as saved."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from engine.errors import ExplorerError
+from engine.files import sha256_of
+from engine.session.records import PlaneRecord, PromptRecord, RunRecord
+from engine.spec import Condition, Experiment
+from engine.vectors import Matrix, read_vectors
+
+SCHEMA_VERSION = 1
+"""Of the session file; raised whenever an older program could misread it."""
+
+State: TypeAlias = Literal["finished", "interrupted"]
+
+Resolved: TypeAlias = tuple[tuple[tuple[float, ...] | None, ...], ...]
+"""[condition][intervention] the raw values its neurons were given (one for a direction); None where it is absent."""
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """The file beside a session that holds its full vectors.
+
+    Attributes:
+        file: its name, in the session's folder.
+        sha256: of its bytes.
+        sites: the number of coordinates at each captured site.
+    """
+
+    file: str
+    sha256: str
+    sites: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Session:
+    """An experiment with its runs: enough to redraw every chart without the model and without the vectors.
+
+    Attributes:
+        name: the stem of its file.
+        state: "interrupted" where planned runs are missing.
+        spec: the experiment.
+        conditions: its conditions, the baseline first.
+        resolved: raw values of every intervention in every condition, units frozen.
+        prompts: the prompts, in the experiment's order.
+        runs: the runs that were finished, by rising index.
+        planes: coordinates of the runs in every plane of the experiment.
+        provenance: model, tokenizer, versions, device, seeds, self-test, by name.
+        layout: the batch layout, for replay.
+        receipts: what the hooks reported, a table a batch.
+        events: what happened on the way, such as a batch halved for want of memory.
+        bands: computed bands by chart.
+        predictions: what arithmetic predicts, by chart.
+        notes: the user's own words, Markdown.
+        created: when the experiment began, ISO 8601.
+        saved: when the file was written, ISO 8601; empty before.
+        revision: how often it was saved; 0 before.
+        sidecar: where its vectors are; None where they were not kept.
+        path: the file it was read from or saved to; no part of its content.
+    """
+
+    name: str
+    state: State
+    spec: Experiment
+    conditions: tuple[Condition, ...]
+    resolved: Resolved
+    prompts: tuple[PromptRecord, ...]
+    runs: tuple[RunRecord, ...]
+    planes: tuple[PlaneRecord, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    layout: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    receipts: Sequence[Mapping[str, Any]] = ()
+    events: Sequence[Mapping[str, Any]] = ()
+    bands: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    predictions: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    notes: str = ""
+    created: str = field(default_factory=lambda: now())
+    saved: str = ""
+    revision: int = 0
+    sidecar: Sidecar | None = None
+    path: Path | None = field(default=None, compare=False)
+
+    def changed(self, **fields: Any) -> Session:
+        """A copy with other fields; TypeError for a name that is none."""
+        return dataclasses.replace(self, **fields)
+
+    def vectors(self) -> dict[str, Matrix | list[Matrix]]:
+        """The full vectors by site, rows in the order of `runs`: [run, d], or a list of [token, d] for reduce "tokens".
+
+        Raises:
+            ExplorerError: they were not kept, or their file is missing or not the one that was saved.
+        """
+        return read_vectors(self.vectors_path(), runs=len(self.runs))
+
+    def vectors_path(self) -> Path:
+        """The sidecar, found and checked by its hash; errors as `vectors`."""
+        if self.sidecar is None or self.path is None:
+            what = "this session was saved without its vectors"
+            raise ExplorerError(
+                what, where=self.name, remedy="run the experiment again under another name to have them"
+            )
+        there = [path for path in sidecar_candidates(self.path, self.sidecar) if path.is_file()]
+        for path in there:
+            try:
+                if sha256_of(path) == self.sidecar.sha256:
+                    return path
+            except OSError as error:
+                what = f"the vectors cannot be read: {error.strerror}"
+                raise ExplorerError(what, where=str(path), remedy="check its permissions") from None
+        if there:
+            what = "the vectors are not those this session was saved with (the file was altered)"
+            remedy = "restore it from a copy; charts and texts of the session can still be shown"
+            raise ExplorerError(what, where=str(there[0]), remedy=remedy)
+        what = "the file with the vectors is missing"
+        remedy = f"put it back beside {self.path.name}; charts and texts of the session can still be shown"
+        raise ExplorerError(what, where=str(self.path.with_name(self.sidecar.file)), remedy=remedy)
+
+
+def sidecar_candidates(session_path: Path, sidecar: Sidecar) -> list[Path]:
+    """Where a sidecar may lie: under its name, under that of a renamed session, or not yet renamed after a crash."""
+    beside = session_path.with_name(f"{session_path.name.removesuffix('.json')}.safetensors")
+    named = session_path.with_name(sidecar.file)
+    return list(dict.fromkeys([named, beside, pending_sidecar(named, sidecar.sha256)]))
+
+
+def pending_sidecar(final: Path, sha256: str) -> Path:
+    """The hidden name under which a sidecar waits until the session that refers to it is in place."""
+    return final.with_name(f".{final.name.removesuffix('.safetensors')}.{sha256[:16]}.safetensors")
+
+
+def now() -> str:
+    """This instant in UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,198 @@
+"""Sessions on disk: saved whole under a lock, never over another's work; opened whatever became of their vectors."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from engine import paths
+from engine.errors import ExplorerError
+from engine.files import FileLock, as_explorer_error, sha256_of, sync_folder, write_atomic
+from engine.reading import parse_json, read_text
+from engine.session.document import session_bytes, session_from
+from engine.session.session import Session, Sidecar, now, pending_sidecar
+from engine.spec.refusal import did_you_mean
+from engine.vectors import Vectors, widths, write_vectors
+
+_LOCK = ".srm-explorer.lock"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What became of a save.
+
+    Attributes:
+        session: the session as it now is on disk: its name, revision and path.
+        path: the .json file.
+        told: empty, or one line that says under which other name it was saved and why.
+    """
+
+    session: Session
+    path: Path
+    told: str
+
+
+def load_session(path: Path) -> Session:
+    """Open a session file; its vectors are not touched.
+
+    Raises:
+        ExplorerError: missing (with the nearest name), unreadable, no session, damaged, or of a newer version.
+    """
+    stem = _stem(path)
+    known = [_stem(other) for other in sessions_in(path.parent)]
+    remedy = did_you_mean(stem, known) if known else "`srm-explorer sessions` lists those that are there"
+    text = read_text(path, missing=remedy)
+    return session_from(parse_json(text, str(path)), str(path)).changed(name=stem, path=path)
+
+
+def save_session(session: Session, path: Path, *, vectors: Vectors | None = None) -> Saved:
+    """Save a session, and its vectors beside it.
+
+    Nothing that another has saved is ever overwritten: where the file is not the one this session was read from, in the
+    revision it was read, the session is saved under the next free name, "<name>-2". At any instant of the save, also if
+    the process is killed, the file refers to vectors that are there: new vectors wait under a hidden name until the
+    file is in place.
+
+    Args:
+        session: what to save; `revision` is the one it was read in, 0 for a new one.
+        path: the .json file.
+        vectors: rows in the order of `session.runs`; left out, the session keeps the vectors it has.
+
+    Raises:
+        ExplorerError: no space, no permission and the like; what was saved before is whole.
+    """
+    path = path.absolute()
+    with FileLock(path.parent / _LOCK, timeout=30, remedy="another program is saving there; try again"):
+        target, told = _free(session, path)
+        final = target.with_name(f"{_stem(target)}.safetensors")
+        try:
+            changed = _write(session, target, final, vectors)
+        except OSError as error:
+            raise as_explorer_error(error, target) from error
+    return Saved(changed, target, told)
+
+
+def sessions_in(folder: Path) -> list[Path]:
+    """Session files of a folder, those saved last first; a folder that does not exist has none."""
+    found: list[tuple[float, Path]] = []
+    with contextlib.suppress(OSError):
+        for path in folder.glob("*.json"):
+            with contextlib.suppress(OSError), path.open("rb") as file:
+                if b'"schema_version"' in file.read(256):
+                    found.append((path.stat().st_mtime, path))
+    return [path for _, path in sorted(found, reverse=True)]
+
+
+def trash_session(path: Path) -> Path:
+    """Move a session, its vectors and its run folder to a new folder in the trash, which is returned.
+
+    Raises:
+        ExplorerError: it cannot be moved.
+    """
+    stamp = now().replace(":", "").replace("+0000", "")
+    folder = paths.trash_folder() / f"{_stem(path)} {stamp}"
+    stays = path.with_name(f"{_stem(path)}.safetensors")
+    try:
+        folder.mkdir(parents=True)
+        for old in (path, stays, *_waiting(stays), paths.run_folder(path)):
+            if old.exists():
+                shutil.move(old, folder / old.name)
+    except OSError as error:
+        raise as_explorer_error(error, folder) from error
+    return folder
+
+
+def _write(session: Session, target: Path, final: Path, vectors: Vectors | None) -> Session:
+    sidecar, pending = _place_vectors(session, final, vectors)
+    changed = session.changed(
+        name=_stem(target), path=target, revision=session.revision + 1, saved=now(), sidecar=sidecar
+    )
+    try:
+        write_atomic(target, session_bytes(changed))
+    except BaseException:
+        # A rename that is done cannot be taken back, even where syncing the folder failed after it.
+        if pending is not None and _taken(changed, target):
+            pending.unlink(missing_ok=True)
+        raise
+    _settle(final, sidecar)
+    return changed
+
+
+def _free(session: Session, path: Path) -> tuple[Path, str]:
+    """Where the session may be saved, and what to say where that is not where it was to be."""
+    stem, number, target = _stem(path), 1, path
+    why = ""
+    while reason := _taken(session, target):
+        why = why or reason
+        number += 1
+        target = path.with_name(f"{stem}-{number}.json")
+    return target, f"{why}; saved as '{_stem(target)}'" if why else ""
+
+
+def _taken(session: Session, target: Path) -> str:
+    """Why a name cannot be used for this session; empty where it can."""
+    vectors = target.with_name(f"{_stem(target)}.safetensors")
+    if not os.path.lexists(target):
+        return f"'{vectors.name}' belongs to no session" if os.path.lexists(vectors) else ""
+    try:
+        document = parse_json(read_text(target), str(target))
+    except ExplorerError:
+        return f"'{target.name}' holds something else"
+    table = cast("dict[str, Any]", document) if isinstance(document, dict) else {}
+    if "schema_version" not in table:
+        return f"'{target.name}' holds something else"
+    if (table.get("created"), table.get("revision")) != (session.created, session.revision):
+        same = session.revision and table.get("created") == session.created
+        return f"'{_stem(target)}' was changed elsewhere meanwhile" if same else f"there is another '{_stem(target)}'"
+    own = cast("Any", table.get("vectors"))
+    owns = isinstance(own, dict) and cast("dict[str, Any]", own).get("file") == vectors.name
+    return "" if owns or not os.path.lexists(vectors) else f"'{vectors.name}' belongs to no session"
+
+
+def _place_vectors(session: Session, final: Path, vectors: Vectors | None) -> tuple[Sidecar | None, Path | None]:
+    """Write the vectors under the name where they wait; that name, and what the session will say of them."""
+    own = session.sidecar
+    if vectors is not None:
+        draft = final.with_name(f".{_stem(final)}.{'0' * 16}.safetensors")
+        write_atomic(draft, lambda file: write_vectors(file, vectors))
+        sites = widths(vectors)
+    elif own is not None and session.path is not None and session.path.parent / own.file != final:
+        try:
+            source = session.vectors_path()
+        except ExplorerError:
+            return own, None
+        draft = final.with_name(f".{_stem(final)}.{'0' * 16}.safetensors")
+        with source.open("rb") as old:
+            write_atomic(draft, lambda file: shutil.copyfileobj(old, file))
+        sites = own.sites
+    else:
+        return own, None
+    sidecar = Sidecar(final.name, sha256_of(draft), sites)
+    pending = pending_sidecar(final, sidecar.sha256)
+    draft.replace(pending)
+    return sidecar, pending
+
+
+def _settle(final: Path, sidecar: Sidecar | None) -> None:
+    """Give the vectors their name, and remove those that saves cut short have left waiting."""
+    for path in _waiting(final):
+        if sidecar is not None and path == pending_sidecar(final, sidecar.sha256):
+            path.replace(final)
+        else:
+            path.unlink()
+    sync_folder(final.parent)
+
+
+def _waiting(final: Path) -> Iterator[Path]:
+    name = re.compile(rf"\.{re.escape(_stem(final))}\.[0-9a-f]{{16}}\.safetensors")
+    return (path for path in list(final.parent.iterdir()) if name.fullmatch(path.name))
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".json").removesuffix(".safetensors")

@@ -1,0 +1,104 @@
+"""Captured vectors in safetensors files: one tensor a site, or one a site and run where every token was kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from engine.errors import ExplorerError
+
+Matrix: TypeAlias = NDArray[np.float32]
+"""[run, d] the vectors of a site, or [token, d] those of one run."""
+
+Vectors: TypeAlias = Mapping[str, Matrix | Sequence[Matrix]]
+"""By site: one [run, d] array, or a list with a [token, d] array for every run."""
+
+SCHEMA = "1"
+
+
+def write_vectors(file: BinaryIO, vectors: Vectors) -> None:
+    """Write vectors as a safetensors file without holding them in memory a second time.
+
+    A [run, d] array is the tensor "<site>"; a list is the tensors "<site>/0", "<site>/1", ... All are float32.
+    """
+    named = list(_named(vectors))
+    header: dict[str, Any] = {"__metadata__": {"format": "np", "schema": SCHEMA, "sites": "\n".join(vectors)}}
+    end = 0
+    for name, array in named:
+        begin, end = end, end + 4 * array.size
+        header[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    file.write(len(text).to_bytes(8, "little"))
+    file.write(text)
+    for _, array in named:
+        file.write(np.ascontiguousarray(array, dtype="<f4").data)
+
+
+def read_vectors(path: Path, *, runs: int) -> dict[str, Matrix | list[Matrix]]:
+    """Read what `write_vectors` wrote.
+
+    Args:
+        path: the file.
+        runs: how many runs it must hold.
+
+    Raises:
+        ExplorerError: a missing or damaged file, or one that holds another number of runs.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:  # pyright: ignore[reportUnknownVariableType]
+            return _read(cast("Any", file), runs)
+    except (SafetensorError, OSError, _DamagedError) as error:
+        remedy = "restore it from a copy, or run the experiment again"
+        raise ExplorerError(f"cannot be read: {error}", where=str(path), remedy=remedy) from None
+
+
+def widths(vectors: Vectors) -> dict[str, int]:
+    """The number of coordinates at each site; 0 where there is no run to tell it."""
+    return {
+        site: int(own.shape[1] if isinstance(own, np.ndarray) else own[0].shape[1] if own else 0)
+        for site, own in vectors.items()
+    }
+
+
+class _DamagedError(Exception):
+    """A well-formed file that is not what was written."""
+
+
+def _named(vectors: Vectors) -> Iterator[tuple[str, Matrix]]:
+    for site, own in vectors.items():
+        if isinstance(own, np.ndarray):
+            yield site, own
+        else:
+            yield from ((f"{site}/{run}", array) for run, array in enumerate(own))
+
+
+def _read(file: Any, runs: int) -> dict[str, Matrix | list[Matrix]]:
+    metadata = cast("dict[str, str]", file.metadata() or {})
+    if metadata.get("schema") != SCHEMA:
+        raise _DamagedError("it holds no captured vectors")
+    names = set(cast("list[str]", file.keys()))
+    found: dict[str, Matrix | list[Matrix]] = {}
+    for site in metadata.get("sites", "").split("\n") if names or metadata.get("sites") else []:
+        if site in names:
+            found[site] = _tensor(file, site)
+            held = len(found[site])
+        else:
+            held = sum(name.startswith(f"{site}/") for name in names)
+            found[site] = [_tensor(file, f"{site}/{run}") for run in range(held) if f"{site}/{run}" in names]
+        if held != runs or len(found[site]) != runs:
+            raise _DamagedError(f"it holds {held} runs of {site} where {runs} belong")
+    return found
+
+
+def _tensor(file: Any, name: str) -> Matrix:
+    array = cast("Matrix", file.get_tensor(name))
+    if array.dtype != np.float32 or array.ndim != 2:
+        raise _DamagedError(f"'{name}' is not a table of float32")
+    return array
