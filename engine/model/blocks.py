@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -34,6 +35,8 @@ class Blocks:
         self._model = model
         self._blocks = blocks
         self._returns_tuple = False
+        config: Any = model.config
+        self._makes_masks = _is_float64(model) and getattr(config, "sliding_window", None) is None
 
     def __len__(self) -> int:
         return len(self._blocks)
@@ -82,6 +85,8 @@ class Blocks:
             return self._logits(feed, cache)
 
     def _logits(self, feed: dict[str, Tensor], cache: LayerCache) -> Tensor:
+        if self._makes_masks:
+            feed = feed | {"attention_mask": _float64_mask(feed)}
         output: Any = self._model(**feed, past_key_values=cache, use_cache=True, logits_to_keep=1)
         return output.logits[:, -1]
 
@@ -97,6 +102,25 @@ def feed_of(
         seen: 1 where a key, of the cache or of this feed, is a real token.
     """
     return {"input_ids": ids, "position_ids": where.clamp(min=0), "attention_mask": seen}
+
+
+def _is_float64(model: nn.Module) -> bool:
+    return next(model.parameters()).dtype == torch.float64
+
+
+def _float64_mask(feed: dict[str, Tensor]) -> Float[Tensor, "row 1 col key"]:
+    """Build the causal mask of a float64 model from the keys that were seen.
+
+    Some models take their softmax in float32, where the library's mask value, the lowest float64, is minus infinity:
+    a pad, which sees no key at all, would become NaN and spread.
+    """
+    seen = feed["attention_mask"].bool()
+    n_keys, n_columns = seen.shape[1], feed["input_ids"].shape[1]
+    causal = torch.ones(n_columns, n_keys, dtype=torch.bool, device=seen.device).tril(n_keys - n_columns)
+    hidden = ~(causal & seen[:, None, None, :])
+    return torch.zeros(hidden.shape, dtype=torch.float64, device=seen.device).masked_fill(
+        hidden, torch.finfo(torch.float32).min
+    )
 
 
 def _hidden(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
