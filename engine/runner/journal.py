@@ -19,11 +19,22 @@ from typing import Any, Self
 from engine.errors import ExplorerError
 from engine.files import FileLock, as_explorer_error, sha256_of, write_atomic
 from engine.runner import registry
-from engine.runner.journal_reader import EVENTS, LAYOUT, LOCK, PROGRESS, SCHEMA_VERSION, SPEC, JournalReader
+from engine.runner.journal_reader import (
+    EVENTS,
+    LAYOUT,
+    LOCK,
+    PROGRESS,
+    SCHEMA_VERSION,
+    SPEC,
+    JournalReader,
+    compact,
+)
 from engine.session import RunRecord
 from engine.session.fields import json_line
 from engine.spec import Experiment
 from engine.vectors import Vectors, write_vectors
+
+__all__ = ["JournalReader", "JournalWriter", "compact", "is_run_folder"]
 
 _PROGRESS_EVERY = 0.25
 """Seconds between two writings of the progress file, at least."""
@@ -102,7 +113,8 @@ class JournalWriter:
         """Add a finished batch; when this returns, it survives whatever happens.
 
         Args:
-            batch_index: its number in the layout.
+            batch_index: its number in the layout; `reader.done` holds it from now on, so a batch that was halved is
+                appended once, when all of it is there.
             runs: its runs.
             vectors: by site, rows in the order of `runs`: [run, d], or a list of [token, d].
             receipt: what the hooks reported, plain JSON.

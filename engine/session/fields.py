@@ -109,7 +109,7 @@ def json_line(data: object) -> bytes:
 
 def _jsonable(value: object) -> object:
     if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
+        value = cast("object", value.tolist())
     if isinstance(value, float):
         return plain_float(value)
     if isinstance(value, Mapping):
