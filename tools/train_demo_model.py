@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from demo_model import corpus, wordnet
-from demo_model.evaluation import tokenise
+from demo_model.evaluation import fitting, tokenise
 from demo_model.publication import publish
 from demo_model.recipe import Recipe
 from demo_model.training import train, train_tokenizer
@@ -38,7 +38,7 @@ def main() -> None:
         tokenizer = train_tokenizer(texts, recipe)
         ids = tokenise(tokenizer, texts)
         print(f"{len(texts)} documents, {sum(map(len, ids)) + len(ids)} tokens", flush=True)
-        probe = [row for documents in parts.heldout.values() for row in tokenise(tokenizer, documents[:150])]
+        probe = {name: tokenise(tokenizer, fitting(tokenizer, part[:100])) for name, part in parts.heldout.items()}
         train(recipe, ids, probe, tokenizer, args.scratch)
     publish(args.scratch / "checkpoint", parts, wordnet.licence(folder), args.out, args.sample)
 

@@ -26,8 +26,8 @@ about any other model.
 
 ## Data
 
-- **WordNet 3.0** (Debian's `wordnet-base`): the glosses and example sentences, one entry a document,
-  `word (noun): definition. Example.`
+- **WordNet 3.0** (Debian's `wordnet-base`): glosses and example sentences, one entry a line, one to six neighbouring
+  entries a document: `word (noun): definition. Example.`
 - **Generated paragraphs** from seeded templates in `tools/demo_model/`: stories of someone who hears, looks and sees
   (doors, peepholes, windows, sides, views, dates); exercises in logic, arithmetic in words, comparison, order, days and
   syntax; one proposition framed observationally, declaratively, authoritatively and rhetorically, from vague to
@@ -42,18 +42,20 @@ templates were learned, not how well English was. The WordNet part is the harder
 
 ## Recipe
 
-{steps:,} steps of {batch} x {context} tokens ({seen:.1f} M tokens, {turns:.1f} times the training tokens), AdamW (betas
-0.9 and 0.95, weight decay {weight_decay} on matrices), rate {peak_rate} after {warmup} steps of warmup, over
-the last {decay:.0%} of the steps a cosine down to {final_share:.0%} of it, gradient norm clipped at {clip}, dropout
-{dropout}, {precision}, seed {seed}, CPU threads {threads}: {minutes:.0f} minutes on a shared processor.
+{steps:,} steps of {batch} x {context} tokens ({seen:.1f} M tokens, {turns:.1f} times the training tokens). Muon for the
+matrices of the blocks, AdamW (betas 0.9 and 0.95) for the rest, weight decay {weight_decay} but on norms and biases, rate
+{peak_rate} after {warmup} steps of warmup, over the last {decay:.0%} of the steps a cosine down to {final_share:.0%} of
+it, gradient norm clipped at {clip}, dropout {dropout}, {precision}, seed {seed}, CPU threads {threads}: {minutes:.0f}
+minutes on a shared processor.
 
 ## Results
 
 Training loss, mean of the last 200 steps: {train_loss:.3f} nats a token, with dropout.
 
-Held-out documents, measured on the fp16 weights as shipped, each document alone after `{end}`, its own end counted. The
-trigram model mixes trigram, bigram, unigram and uniform frequencies of the same training tokens; its weights, one set
-for each bucket of history counts, were fitted by expectation maximisation on a separate slice.
+Held-out documents that fit the context, measured on the fp16 weights as shipped, each document alone after `{end}`,
+its own end counted; loss in nats a token. The trigram model mixes trigram, bigram, unigram and uniform frequencies of
+the same training tokens; its weights, one set for each bucket of history counts, were fitted by expectation
+maximisation on a separate slice.
 
 {results}
 

@@ -6,12 +6,12 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
+from demo_model import wordnet
 from demo_model.framing import framed
 from demo_model.grammar import listed
 from demo_model.reasoning import reasoning
 from demo_model.vocabulary import WORDS
 from demo_model.watching import scene, story
-from demo_model.wordnet import common_artifacts, entries
 
 SHARES = {"watching": 0.5, "framing": 0.18, "reasoning": 0.32}
 # Mass nouns, plurals and drastic words that read badly as one everyday thing.
@@ -39,7 +39,7 @@ class Corpus:
 def generated(folder: Path, count: int, seed: int) -> list[str]:
     """Write distinct paragraphs about looking, reasoning and certainty."""
     rng = random.Random(seed)
-    words = WORDS | {"artifact": [noun for noun in common_artifacts(folder) if noun not in UNWANTED]}
+    words = WORDS | {"artifact": [noun for noun in wordnet.common_artifacts(folder) if noun not in UNWANTED]}
     found: dict[str, None] = {}
     while len(found) < count:
         theme = rng.choices(list(SHARES), list(SHARES.values()))[0]
@@ -51,7 +51,7 @@ def generated(folder: Path, count: int, seed: int) -> list[str]:
     return list(found)
 
 
-def build(folder: Path, generated_count: int, seed: int, each: int = 1500) -> Corpus:
+def build(folder: Path, generated_count: int, seed: int, each: int = 800) -> Corpus:
     """Read, generate, deduplicate, shuffle and split.
 
     Args:
@@ -61,7 +61,7 @@ def build(folder: Path, generated_count: int, seed: int, each: int = 1500) -> Co
         each: held-out documents per part; a third as many tune the trigram.
     """
     parts = {
-        "wordnet": list(dict.fromkeys(entry.document() for entry in entries(folder))),
+        "wordnet": wordnet.paragraphs(folder, random.Random(seed)),
         "generated": generated(folder, generated_count, seed),
     }
     corpus = Corpus({}, {}, {})

@@ -39,7 +39,13 @@ class Score:
 
 def tokenise(tokenizer: PreTrainedTokenizerBase, documents: Sequence[str]) -> list[list[int]]:
     """Give the token ids of each document, nothing added."""
-    return tokenizer(list(documents), add_special_tokens=False)["input_ids"]
+    return tokenizer(list(documents), add_special_tokens=False, verbose=False)["input_ids"]
+
+
+def fitting(tokenizer: PreTrainedTokenizerBase, documents: Sequence[str]) -> list[str]:
+    """Leave out the documents that the model's context could not hold in one piece, an end token on each side."""
+    rows = tokenise(tokenizer, documents)
+    return [text for text, ids in zip(documents, rows, strict=True) if len(ids) < tokenizer.model_max_length]
 
 
 @torch.inference_mode()

@@ -13,7 +13,7 @@ import torch
 import transformers
 from demo_model import card
 from demo_model.corpus import Corpus
-from demo_model.evaluation import PROMPTS, Score, continuation, score, tokenise
+from demo_model.evaluation import PROMPTS, Score, continuation, fitting, score, tokenise
 from demo_model.recipe import Recipe
 from demo_model.trigram import Trigram
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -39,11 +39,8 @@ def publish(checkpoint: Path, corpus: Corpus, licence: str, out: Path, sample: P
     recipe = Recipe(**{**progress["recipe"], "steps": progress["step"]})
     train = {part: tokenise(tokenizer, documents) for part, documents in corpus.train.items()}
     tune = {part: tokenise(tokenizer, documents) for part, documents in corpus.tune.items()}
-    # A document longer than the context could not be scored in one piece by the model.
-    heldout = {
-        part: [ids for ids in tokenise(tokenizer, documents) if len(ids) < recipe.context]
-        for part, documents in corpus.heldout.items()
-    }
+    texts = {part: fitting(tokenizer, documents) for part, documents in corpus.heldout.items()}
+    heldout = {part: tokenise(tokenizer, documents) for part, documents in texts.items()}
     trigram = Trigram(list(chain.from_iterable(train.values())), recipe.vocabulary, end)
     trigram.fit(list(chain.from_iterable(tune.values())))
     scores = {part: score(model, rows, end) for part, rows in heldout.items()}
@@ -55,15 +52,14 @@ def publish(checkpoint: Path, corpus: Corpus, licence: str, out: Path, sample: P
     settings = {"tokenizer_class": "GPT2Tokenizer", "model_max_length": recipe.context, "add_prefix_space": False}
     settings |= dict.fromkeys(("bos_token", "eos_token", "unk_token"), tokenizer.eos_token)
     _write_json(out / "tokenizer_config.json", settings)
-    texts = [text for documents in corpus.heldout.values() for text in documents[:SAMPLE]]
-    rows = tokenise(tokenizer, texts)
+    sampled = [text for documents in texts.values() for text in documents[:SAMPLE]]
     _write_json(
         sample,
         {
             "about": "held-out documents of the demo model; those from WordNet are under the licence given here",
             "licence": licence,
-            "trigram_perplexity": round(Score(*trigram.loss(rows)).perplexity, 3),
-            "documents": texts,
+            "trigram_perplexity": round(Score(*trigram.loss(tokenise(tokenizer, sampled))).perplexity, 3),
+            "documents": sampled,
         },
     )
     versions = (
@@ -73,8 +69,7 @@ def publish(checkpoint: Path, corpus: Corpus, licence: str, out: Path, sample: P
         parameters=sum(weight.numel() for weight in model.parameters()),
         kilobytes=round(sum(path.stat().st_size for path in out.iterdir() if path.name != "MODEL_CARD.md") / 1000),
         sizes={
-            part: (len(train[part]), sum(map(len, train[part])), len(tune[part]), len(corpus.heldout[part]))
-            for part in train
+            part: (len(train[part]), sum(map(len, train[part])), len(tune[part]), len(heldout[part])) for part in train
         },
         train_tokens=sum(len(ids) + 1 for rows in train.values() for ids in rows),
         train_loss=progress["train_loss"],

@@ -10,20 +10,20 @@ class Recipe:
     """Shape, data preparation and training; `seed` decides text, split, weights and order alike."""
 
     seed: int = 2202
-    generated: int = 42_000
+    generated: int = 31_000
     vocabulary: int = 4096
     context: int = 256
     layers: int = 6
     width: int = 128
     heads: int = 4
-    steps: int = 5000
+    steps: int = 4000
     batch: int = 8
-    peak_rate: float = 2e-3
+    peak_rate: float = 3e-3
     decay: float = 0.5
     final_share: float = 0.03
     warmup: int = 200
     weight_decay: float = 0.1
-    dropout: float = 0.05
+    dropout: float = 0.0
     clip: float = 1.0
     threads: int = 1
     bf16: bool = True

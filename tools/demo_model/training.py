@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import math
@@ -52,6 +53,8 @@ def new_model(recipe: Recipe, end: int) -> GPT2LMHeadModel:
         resid_pdrop=recipe.dropout,
         embd_pdrop=recipe.dropout,
         attn_pdrop=0.0,
+        # The same function as gelu_new, which `export` names, in one kernel.
+        activation_function="gelu_pytorch_tanh",
         bos_token_id=end,
         eos_token_id=end,
     )
@@ -79,28 +82,47 @@ def rate(step: int, recipe: Recipe) -> float:
 
 def export(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Write the weights as fp16 safetensors with the configuration and the tokenizer."""
-    copy = GPT2LMHeadModel(model.config)
-    copy.load_state_dict(model.state_dict())
-    copy.half().save_pretrained(folder)
+    config = copy.deepcopy(model.config)
+    config.activation_function = "gelu_new"
+    stored = GPT2LMHeadModel(config)
+    stored.load_state_dict(model.state_dict())
+    stored.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
-def _step(model: GPT2LMHeadModel, optimizer: torch.optim.Optimizer, ids: torch.Tensor, recipe: Recipe) -> float:
+def _optimizers(model: GPT2LMHeadModel, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the blocks, AdamW for embeddings, norms and biases; their steps have one scale."""
+    matrices = [weight for weight in model.transformer.h.parameters() if weight.dim() == 2]
+    embeddings = [model.transformer.wte.weight, model.transformer.wpe.weight]
+    vectors = [weight for weight in model.parameters() if weight.dim() < 2]
+    groups = [
+        {"params": embeddings, "weight_decay": recipe.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    decay = recipe.weight_decay
+    return [
+        torch.optim.Muon(matrices, lr=recipe.peak_rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(groups, lr=recipe.peak_rate, betas=(0.9, 0.95), fused=True),
+    ]
+
+
+def _step(model: GPT2LMHeadModel, optimizers: list[torch.optim.Optimizer], ids: torch.Tensor, recipe: Recipe) -> float:
     model.train()
     with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bf16):
         logits = model(ids).logits[:, :-1]
     loss = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten())
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-    optimizer.step()
-    optimizer.zero_grad()
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad()
     return loss.item()
 
 
 def train(
     recipe: Recipe,
     documents: list[list[int]],
-    probe: list[list[int]],
+    probe: dict[str, list[list[int]]],
     tokenizer: PreTrainedTokenizerFast,
     scratch: Path,
 ) -> None:
@@ -112,34 +134,33 @@ def train(
     torch.manual_seed(recipe.seed)
     end = tokenizer.eos_token_id
     model = new_model(recipe, end)
-    weights = list(model.parameters())
-    groups = [
-        {"params": [weight for weight in weights if weight.dim() >= 2], "weight_decay": recipe.weight_decay},
-        {"params": [weight for weight in weights if weight.dim() < 2], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=recipe.peak_rate, betas=(0.9, 0.95), fused=True)
+    optimizers = _optimizers(model, recipe)
     losses: list[float] = []
     spent = 0.0
     if (scratch / "state.pt").exists():
         state = torch.load(scratch / "state.pt", weights_only=True)
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         torch.set_rng_state(state["random"])
         losses, spent = state["losses"], state["seconds"]
     began = time.monotonic() - spent
     source = itertools.islice(batches(documents, end, recipe), len(losses), None)
     for step in range(len(losses) + 1, recipe.steps + 1):
-        for group in optimizer.param_groups:
-            group["lr"] = rate(step - 1, recipe)
-        losses.append(_step(model, optimizer, next(source), recipe))
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate(step - 1, recipe)
+        losses.append(_step(model, optimizers, next(source), recipe))
         if step % 20 == 0:
             print(f"step {step} loss {sum(losses[-20:]) / 20:.3f} after {time.monotonic() - began:.0f} s", flush=True)
         if step % 200 == 0 or step == recipe.steps:
-            heldout = score(model, probe, end).loss
-            print(f"held-out {heldout:.3f} | {PROMPTS[0]}{continuation(model, tokenizer, PROMPTS[0])}", flush=True)
+            heldout = {part: round(score(model, rows, end).loss, 3) for part, rows in probe.items()}
+            print(f"held-out {heldout} | {PROMPTS[0]}{continuation(model, tokenizer, PROMPTS[0])}", flush=True)
             seconds = time.monotonic() - began
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "random": torch.get_rng_state()}
-            torch.save({**state, "losses": losses, "seconds": seconds}, scratch / "state.part")
+            state = {"model": model.state_dict(), "optimizers": [optimizer.state_dict() for optimizer in optimizers]}
+            torch.save(
+                {**state, "random": torch.get_rng_state(), "losses": losses, "seconds": seconds}, scratch / "state.part"
+            )
             (scratch / "state.part").replace(scratch / "state.pt")
             export(model, tokenizer, scratch / "checkpoint")
             recent = losses[-200:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import re
 import shutil
 import subprocess
@@ -24,8 +25,8 @@ class Entry:
     definition: str
     examples: tuple[str, ...]
 
-    def document(self) -> str:
-        """Write the entry as a short paragraph."""
+    def text(self) -> str:
+        """Write the entry as one line."""
         examples = " ".join(_finished(example) for example in self.examples)
         return f"{self.word} ({self.part}): {self.definition}. {examples}".strip()
 
@@ -61,6 +62,16 @@ def licence(folder: Path) -> str:
     with (folder / "data.noun").open(encoding="utf-8") as lines:
         numbered = [line[4:].strip() for line in itertools.takewhile(lambda line: line.startswith("  "), lines)]
     return "\n".join(numbered).strip()
+
+
+def paragraphs(folder: Path, rng: random.Random) -> list[str]:
+    """Join one to six neighbouring entries to a document; neighbours in WordNet's files are related in meaning."""
+    found, rest = [], [entry.text() for entry in entries(folder)]
+    while rest:
+        count = rng.randint(1, 6)
+        found.append("\n".join(rest[:count]))
+        rest = rest[count:]
+    return found
 
 
 def entries(folder: Path) -> list[Entry]:
