@@ -1,7 +1,7 @@
 """What a finished or interrupted experiment is as saved, and the files it is saved in."""
 
 from engine.session.records import Finish, PlaneRecord, PromptRecord, RunRecord
-from engine.session.session import SCHEMA_VERSION, Session, Sidecar
+from engine.session.session import SCHEMA_VERSION, Resolved, Session, Sidecar, State
 from engine.session.store import Saved, load_session, save_session, sessions_in, trash_session
 
 __all__ = [
@@ -9,10 +9,12 @@ __all__ = [
     "Finish",
     "PlaneRecord",
     "PromptRecord",
+    "Resolved",
     "RunRecord",
     "Saved",
     "Session",
     "Sidecar",
+    "State",
     "load_session",
     "save_session",
     "sessions_in",
