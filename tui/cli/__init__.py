@@ -1,0 +1,64 @@
+"""The command line: `srm-explorer ...`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+
+    Whatever a user can cause is one line on standard error; an exception of another kind is a bug and shows its trace.
+
+    Args:
+        argv: the arguments after the program's name; those of the process by default.
+    """
+    from engine.errors import ExplorerError
+
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character gets a stand-in, not a crash.
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="replace")
+    try:
+        status = _run(arguments)
+        sys.stdout.flush()
+    except ExplorerError as error:
+        _complain(str(error))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader has seen enough (`| head`); what is still buffered must not be tried again at exit.
+        _silence_output()
+        return 1
+    return status
+
+
+def _run(arguments: Sequence[str]) -> int:
+    if not arguments:
+        _complain("there is no full screen yet; `srm-explorer demo` shows an experiment, `--help` lists the commands")
+        return 1
+    from tui.cli.app import app
+
+    try:
+        app(args=list(arguments), prog_name="srm-explorer", standalone_mode=True)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
+    return 0
+
+
+def _complain(text: str) -> None:
+    from tui.cli.output import note
+
+    note(text)
+
+
+def _silence_output() -> None:
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -1,0 +1,153 @@
+"""What commands print: lines, tables and JSON on standard output, notes on standard error."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TextIO
+
+GAP = "  "
+SMALLEST, LARGEST = 20, 1000
+"""Columns or rows a chart may be asked to take."""
+
+
+def say(*lines: str) -> None:
+    """Print lines on standard output as they are; texts from outside belong through `visible` first."""
+    for line in lines:
+        sys.stdout.write(f"{line}\n")
+
+
+def say_json(data: Mapping[str, Any]) -> None:
+    """Print the one object of `--json`; numbers that are not finite become null, which JSON can hold."""
+    sys.stdout.write(json.dumps(_jsonable(data), ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def note(line: str) -> None:
+    """Print one line on standard error, after what is on standard output so far."""
+    sys.stdout.flush()
+    sys.stderr.write(f"srm-explorer: {visible(line)}\n")
+    sys.stderr.flush()
+
+
+def visible(text: str) -> str:
+    """A text from a file, a model or an argument as one line that no terminal obeys: controls are shown escaped."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else " " if c in "\n\t\r" else _escaped(c) for c in text)
+
+
+def screen_size(width: int | None = None, height: int | None = None) -> tuple[int, int]:
+    """Columns and rows to draw in: those asked for, else the terminal's less the line of the prompt, else 80x24."""
+    columns, rows = shutil.get_terminal_size((80, 25))
+    columns = max(SMALLEST, min(LARGEST, columns))
+    rows = max(SMALLEST // 2, min(LARGEST, rows - 1))
+    return width or columns, height or rows
+
+
+def table_width(stream: TextIO | None = None) -> int | None:
+    """The width tables are wrapped to: the terminal's; None on a pipe, where a row stays a line for other programs."""
+    return screen_size()[0] if _is_terminal(stream or sys.stdout) else None
+
+
+def colour_wanted(stream: TextIO | None = None) -> bool:
+    """Whether to print colours: on a terminal that can, unless NO_COLOR is set; elsewhere only with FORCE_COLOR."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR", "0") not in ("", "0"):
+        return True
+    return _is_terminal(stream or sys.stdout) and os.environ.get("TERM", "") not in ("", "dumb")
+
+
+def bold(text: str, *, colour: bool) -> str:
+    """The text in bold type, where colours are wanted."""
+    return f"\x1b[1m{text}\x1b[0m" if colour else text
+
+
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = (), width: int | None = None
+) -> list[str]:
+    """Lay out rows in aligned columns.
+
+    Args:
+        header: a name a column.
+        rows: [row][column] texts, as long as the header.
+        right: columns aligned to the right, numbers mostly.
+        width: columns of the screen: where a row is wider, its last column continues on further lines; None for any.
+
+    Returns:
+        Lines without trailing spaces, the header first.
+    """
+    from rich.cells import cell_len
+
+    cells = [list(header), *([visible(text) for text in row] for row in rows)]
+    wide = [max(cell_len(row[i]) for row in cells) for i in range(len(header))]
+    numbers = set(right)
+    lines: list[str] = []
+    for row in cells:
+        padded = [
+            " " * (wide[i] - cell_len(text)) + text if i in numbers else text + " " * (wide[i] - cell_len(text))
+            for i, text in enumerate(row)
+        ]
+        lead = "".join(text + GAP for text in padded[:-1])
+        room = None if width is None else width - cell_len(lead)
+        if room is None or room < 12 or cell_len(padded[-1].rstrip()) <= room:
+            lines.append((lead + padded[-1]).rstrip())
+            continue
+        first, *rest = _wrapped(row[-1], room)
+        lines.append(lead + first)
+        lines.extend(" " * cell_len(lead) + part for part in rest)
+    return lines
+
+
+def count(number: int, noun: str) -> str:
+    """A count with its noun: "1 run", "1,204 runs"."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def file_size(size: int) -> str:
+    """A number of bytes as people say it: "9 MB"."""
+    amount, unit = float(size), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if amount < 999.5 or unit == "TB":
+            break
+        amount /= 1000
+    return f"{amount:.0f} {unit}" if amount >= 9.95 or unit == "B" else f"{amount:.1f} {unit}"
+
+
+def _wrapped(text: str, room: int) -> list[str]:
+    from rich.cells import cell_len, chop_cells
+
+    lines: list[str] = [""]
+    for word in text.split(" "):
+        joined = f"{lines[-1]} {word}" if lines[-1] else word
+        if cell_len(joined) <= room:
+            lines[-1] = joined
+            continue
+        parts = chop_cells(word, room)
+        lines[-1:] = [lines[-1], *parts] if lines[-1] else parts
+    return lines
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    return not stream.closed and stream.isatty()
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
+
+
+def _jsonable(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(name): _jsonable(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(item) for item in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value
