@@ -36,6 +36,13 @@ class LayerCache(DynamicCache):
         held: Any = self.layers[layer]
         return held.keys, held.values
 
+    def take(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Return the keys and values of a layer and let go of them, so that they are never there twice."""
+        taken = self.pair(layer)
+        held: Any = self.layers[layer]
+        held.keys = held.values = None
+        return taken
+
     def select(self, rows: Int[Tensor, " kept"]) -> None:
         """Keep, repeat or reorder rows, in every layer that holds something."""
         for layer in self.layers:

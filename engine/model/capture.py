@@ -58,7 +58,7 @@ class Accumulator:
         self.counts = torch.zeros(n_rows, dtype=torch.long)
         self._sum: Tensor | None = None
         self._last: Tensor | None = None
-        self._tokens: list[list[np.ndarray]] = [[] for _ in range(n_rows)]
+        self._tokens: list[tuple[np.ndarray, np.ndarray]] = []
 
     def take(
         self,
@@ -87,8 +87,8 @@ class Accumulator:
             case "last":
                 self._keep_last(kept, mask, rows)
             case "tokens":
-                for row, row_kept, row_mask in zip(home.tolist(), kept, mask, strict=True):
-                    self._tokens[row].extend(_to_numpy(row_kept[row_mask]))
+                owners = home[:, None].expand(mask.shape)[mask.cpu()]
+                self._tokens.append((owners.numpy(), _to_numpy(kept[mask])))
 
     def _add(self, kept: Tensor, mask: Tensor, rows: Tensor) -> None:
         precise = torch.float32 if kept.device.type == "mps" else torch.float64
@@ -108,8 +108,11 @@ class Accumulator:
     def result(self) -> list[np.ndarray]:
         """Return one array a row: [d], or [token, d] where tokens were asked for."""
         if self.capture.reduce == "tokens":
-            width = next((len(v) for row in self._tokens for v in row), 0)
-            vectors = [np.stack(row) if row else np.zeros((0, width), np.float32) for row in self._tokens]
+            owners = np.concatenate([owner for owner, _ in self._tokens])
+            tokens = np.concatenate([vector for _, vector in self._tokens])
+            # Feeds come in order, so a stable sort by row keeps each row's tokens in order.
+            ordered = tokens[np.argsort(owners, kind="stable")]
+            vectors = np.split(ordered, np.cumsum(self.counts.numpy())[:-1])
         elif self.capture.reduce == "last":
             vectors = list(_to_numpy(self._last)) if self._last is not None else []
         else:

@@ -39,6 +39,8 @@ class LoadedModel:
         device: where it runs.
         dtype: precision of weights and activations.
         weights_sha256: hash of every parameter, by name.
+        source: folder or Hugging Face name it was loaded from.
+        revision: of a Hugging Face name, as asked for or as resolved; None for a folder.
         is_demo: whether it is the bundled demo model, whose results must say so.
         shares_blocks: whether rows with one history may share the blocks below the first edit; the self-test decides.
     """
@@ -51,6 +53,8 @@ class LoadedModel:
     device: torch.device
     dtype: torch.dtype
     weights_sha256: str
+    source: str
+    revision: str | None = None
     is_demo: bool = False
     shares_blocks: bool = True
 
@@ -116,7 +120,10 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
     )
     blocks = Blocks(bridge.original_model, list(bridge.blocks))
     is_demo = Path(source) == paths.demo_model_folder()
-    return LoadedModel(spec.name, bridge, blocks, tokenizer, shape, device, dtype, digest, is_demo)
+    revision: str | None = getattr(model.config, "_commit_hash", None) or spec.revision
+    return LoadedModel(
+        spec.name, bridge, blocks, tokenizer, shape, device, dtype, digest, source, revision, is_demo
+    )
 
 
 def model_source(name: str, base: Path | None = None) -> str:

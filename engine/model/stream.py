@@ -134,8 +134,8 @@ class RowStream:
         if len(first) > _MERGE_AT * len(self.rows):
             whole = LayerCache(0)
             for layer in range(len(self._model.blocks)):
-                keys, values = (self._head if layer < self._split else self._tail).pair(layer)
                 below = layer < self._split
+                keys, values = (self._head if below else self._tail).take(layer)
                 whole.put(layer, keys[self._history] if below else keys, values[self._history] if below else values)
             self._tail, self._head, self._split = whole, LayerCache(0), 0
         elif len(parents) != len(self._head_seen) or not torch.equal(parents, torch.arange(len(parents)).to(parents)):

@@ -1,0 +1,137 @@
+"""From a run folder to a session."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine.analysis.planes import coordinates, neuron_plane
+from engine.runner.journal_reader import JournalReader, compact
+from engine.runner.plan import Grid, Layout
+from engine.runner.units import UNITS_PREFIX, Reading
+from engine.session import PlaneRecord, PromptRecord, RunRecord, Session
+from engine.session.session import Resolved
+from engine.spec import Experiment, conditions
+from engine.vectors import Matrix
+
+Captured = dict[str, Matrix | list[Matrix]]
+"""By site, rows in the order of the runs: [run, d], or a list of [token, d]."""
+
+
+def grid_of(experiment: Experiment, n_prompts: int) -> Grid:
+    """Count out the runs of an experiment."""
+    return Grid(n_prompts, experiment.generation.samples, len(conditions(experiment)))
+
+
+def collect(journal: JournalReader, path: Path, before: Session | None) -> tuple[Session, Captured]:
+    """Gather what a run folder holds into a session: finished, or interrupted where runs are missing.
+
+    Args:
+        journal: read to its end.
+        path: the session's .json file.
+        before: what was saved under this name earlier in the same run; its notes and revision are kept.
+
+    Returns:
+        the session, not saved yet, and the full vectors of the captured sites.
+
+    Raises:
+        ExplorerError: vectors of a finished batch are missing or damaged.
+    """
+    experiment = journal.experiment
+    runs, kept = compact(journal)
+    captured = {site: own for site, own in kept.items() if not site.startswith(UNITS_PREFIX)}
+    prompts = tuple(PromptRecord.from_dict(p) for p in journal.extra["prompts"])
+    grid = grid_of(experiment, len(prompts))
+    resolved: Resolved = resolved_in(journal)
+    executed = Layout.from_dict(journal.layout)
+    executed = dataclasses.replace(
+        executed, batches=tuple(tuple(run.index for run in batch.runs) for batch in journal.batches)
+    )
+    session = Session(
+        name=path.name.removesuffix(".json"),
+        state="finished" if len(runs) == len(grid) else "interrupted",
+        spec=experiment,
+        conditions=conditions(experiment),
+        resolved=resolved,
+        prompts=prompts,
+        runs=with_first_changes(runs, grid),
+        planes=_planes(experiment, captured) if runs else (),
+        provenance={**journal.extra["provenance"], "units": _unit_readings(experiment, runs, kept)},
+        layout=executed.to_dict(),
+        receipts=tuple({"batch": batch.batch_index, **batch.receipt} for batch in journal.batches),
+        events=tuple(event for event in journal.events if event["event"] != "batch"),
+        created=journal.extra["created"],
+        notes=before.notes if before else "",
+        revision=before.revision if before else 0,
+    )
+    return session, captured
+
+
+def resolved_in(journal: JournalReader) -> Resolved:
+    """Read the raw values that were frozen in a journal; empty while units wait for the baseline."""
+    for event in journal.events:
+        if event["event"] == "resolved":
+            return tuple(tuple(None if one is None else tuple(one) for one in row) for row in event["values"])
+    return ()
+
+
+def measured_in(journal: JournalReader) -> list[Reading | None]:
+    """Measure what units are taken from on the baseline runs a journal holds."""
+    runs, kept = compact(journal)
+    return _readings(journal.experiment, runs, kept)
+
+
+def with_first_changes(runs: Sequence[RunRecord], grid: Grid) -> tuple[RunRecord, ...]:
+    """Note in each run the first token that differs from its baseline's, as the metric `first_change`.
+
+    Runs whose text is the baseline's, and baselines, have no such metric.
+    """
+    baseline = {(run.prompt, run.sample): run.token_ids for run in runs if run.condition == 0}
+    return tuple(_with_first_change(run, baseline.get((run.prompt, run.sample))) for run in runs)
+
+
+def _with_first_change(run: RunRecord, baseline: tuple[int, ...] | None) -> RunRecord:
+    if baseline is None or run.token_ids == baseline:
+        return run
+    pairs = zip(run.token_ids, baseline, strict=False)
+    shorter = min(len(run.token_ids), len(baseline))
+    first = next((place for place, (own, other) in enumerate(pairs) if own != other), shorter)
+    return dataclasses.replace(run, metrics={**run.metrics, "first_change": float(first)})
+
+
+def _planes(experiment: Experiment, captured: Mapping[str, Matrix | list[Matrix]]) -> tuple[PlaneRecord, ...]:
+    records: list[PlaneRecord] = []
+    for plane in experiment.planes:
+        site = experiment.plane_site(plane)
+        vectors = captured[site]
+        if isinstance(vectors, list):
+            vectors = np.stack([tokens.mean(axis=0, dtype=np.float64) for tokens in vectors])
+        xy, norm = coordinates(vectors, neuron_plane(vectors.shape[1], plane.a, plane.b))
+        records.append(PlaneRecord.of(site, plane.a, plane.b, xy, norm))
+    return tuple(records)
+
+
+def _readings(
+    experiment: Experiment, runs: Sequence[RunRecord], kept: Mapping[str, Matrix | list[Matrix]]
+) -> list[Reading | None]:
+    found: list[Reading | None] = []
+    for place, one in enumerate(experiment.interventions):
+        own = kept.get(f"{UNITS_PREFIX}{place}", [])
+        baseline = [tokens for run, tokens in zip(runs, own, strict=False) if run.condition == 0 and len(tokens)]
+        measured = np.concatenate(baseline) if baseline else None
+        found.append(None if measured is None else Reading.of(measured, is_direction=one.direction is not None))
+    return found
+
+
+def _unit_readings(
+    experiment: Experiment, runs: Sequence[RunRecord], kept: Mapping[str, Matrix | list[Matrix]]
+) -> list[dict[str, Any] | None]:
+    readings = _readings(experiment, runs, kept)
+    return [
+        None if reading is None else reading.to_dict(one)
+        for one, reading in zip(experiment.interventions, readings, strict=True)
+    ]

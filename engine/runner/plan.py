@@ -1,0 +1,110 @@
+"""From an experiment to numbered runs, and from runs to batches of rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Every run of an experiment, numbered: prompts slowest, then samples, then conditions.
+
+    Args:
+        prompts: number of prompts.
+        samples: continuations of each.
+        conditions: the baseline and what it is compared with.
+    """
+
+    prompts: int
+    samples: int
+    conditions: int
+
+    def __len__(self) -> int:
+        return self.prompts * self.samples * self.conditions
+
+    def index(self, prompt: int, sample: int, condition: int) -> int:
+        """Number a run."""
+        return (prompt * self.samples + sample) * self.conditions + condition
+
+    def prompt(self, index: int) -> int:
+        """Return the prompt of a run."""
+        return index // (self.samples * self.conditions)
+
+    def sample(self, index: int) -> int:
+        """Return the sample of a run."""
+        return index // self.conditions % self.samples
+
+    def condition(self, index: int) -> int:
+        """Return the condition of a run; 0 is the baseline."""
+        return index % self.conditions
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which runs share a batch; fixed when planned, journalled, and reused by resume and replay.
+
+    Args:
+        batches: run indices of each batch, in row order.
+        first: how many of the batches hold the baseline runs that units are measured on, before all others.
+        rows: the most rows a batch was planned to have.
+    """
+
+    batches: tuple[tuple[int, ...], ...]
+    first: int
+    rows: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {"rows": self.rows, "first": self.first, "batches": [list(batch) for batch in self.batches]}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Layout:
+        """Read what `to_dict` wrote."""
+        return cls(tuple(tuple(int(i) for i in batch) for batch in data["batches"]), data["first"], data["rows"])
+
+
+def plan_layout(grid: Grid, lengths: Sequence[int], rows: int, *, baseline_first: bool) -> Layout:
+    """Lay the runs of a grid out in batches.
+
+    Prompts of similar length go together, so that little is padded; the conditions of a prompt go together, so that
+    they share its prefill and the text they have in common. Batches are of nearly equal size.
+
+    Args:
+        grid: the runs.
+        lengths: tokens of each prompt.
+        rows: the most rows of a batch, at least 1.
+        baseline_first: put the baseline runs in batches of their own before the others, because the values of the
+            others are given in units measured on them.
+    """
+    order = sorted(range(grid.prompts), key=lambda prompt: (lengths[prompt], prompt))
+    pairs = [(prompt, sample) for prompt in order for sample in range(grid.samples)]
+    if not baseline_first:
+        return Layout(_packed(grid, pairs, range(grid.conditions), rows), 0, rows)
+    measured = _packed(grid, pairs, range(1), rows)
+    rest = _packed(grid, pairs, range(1, grid.conditions), rows)
+    return Layout(measured + rest, len(measured), rows)
+
+
+def _packed(
+    grid: Grid, pairs: Sequence[tuple[int, int]], conditions: range, rows: int
+) -> tuple[tuple[int, ...], ...]:
+    if not conditions or not pairs:
+        return ()
+    if len(conditions) > rows:
+        parts = math.ceil(len(conditions) / rows)
+        chunks = [conditions[start:stop] for start, stop in _cuts(len(conditions), parts)]
+        return tuple(tuple(grid.index(p, s, c) for c in chunk) for p, s in pairs for chunk in chunks)
+    parts = math.ceil(len(pairs) / (rows // len(conditions)))
+    return tuple(
+        tuple(grid.index(p, s, c) for p, s in pairs[start:stop] for c in conditions)
+        for start, stop in _cuts(len(pairs), parts)
+    )
+
+
+def _cuts(length: int, parts: int) -> list[tuple[int, int]]:
+    """Cut a length into parts that differ by at most one."""
+    edges = [length * part // parts for part in range(parts + 1)]
+    return list(zip(edges[:-1], edges[1:], strict=True))

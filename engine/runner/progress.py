@@ -1,0 +1,120 @@
+"""How far a run is, and the wish to stop it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Stage = Literal["loading", "testing", "running", "saving"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Args:
+        stage: what is being done.
+        runs_done: finished runs, those of an earlier start included.
+        runs: all runs.
+        rows: rows of the batch in flight.
+        step: tokens generated in it, of `steps`.
+        steps: tokens a run.
+        tokens: tokens generated since this start.
+        rate: tokens a second since the first batch of this start; 0 before there is one.
+        seconds_left: estimate; None before there is one.
+    """
+
+    stage: Stage
+    runs_done: int = 0
+    runs: int = 0
+    rows: int = 0
+    step: int = 0
+    steps: int = 0
+    tokens: int = 0
+    rate: float = 0.0
+    seconds_left: float | None = None
+
+    @property
+    def share(self) -> float:
+        """Finished part of the whole, 0 to 1, the batch in flight included."""
+        if not self.runs:
+            return 0.0
+        flying = self.rows * self.step / self.steps if self.steps else 0.0
+        return min((self.runs_done + flying) / self.runs, 1.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return dataclasses.asdict(self)
+
+
+class Stopped(Exception):  # noqa: N818  (it is obeyed, not suffered)
+    """The run was asked to stop at once."""
+
+
+@dataclass
+class Stop:
+    """A wish to stop that grows: once, after the batch in flight; twice, now."""
+
+    wishes: int = 0
+
+    def ask(self) -> None:
+        """Ask once more."""
+        self.wishes += 1
+
+
+@dataclass
+class Meter:
+    """Counts tokens and tells listeners how far the run is.
+
+    Args:
+        listeners: called with every progress.
+        stop: asked after every step.
+    """
+
+    listeners: list[Callable[[Progress], None]]
+    stop: Stop
+    runs: int = 0
+    steps: int = 0
+    runs_done: int = 0
+    _tokens: int = 0
+    _rows: int = 0
+    _began: float = field(default=0.0)
+
+    def stage(self, stage: Stage) -> None:
+        """Say what is being done."""
+        self._tell(Progress(stage, self.runs_done, self.runs))
+
+    def begin_batch(self, rows: int) -> None:
+        """Say that a batch of rows goes off."""
+        self._began = self._began or time.monotonic()
+        self._rows = rows
+        self._tell(self._progress(0))
+
+    def step(self, step: int, writing: int) -> None:
+        """Count a token for each row still writing; raise Stopped if that is wished."""
+        self._tokens += writing
+        self._tell(self._progress(step + 1))
+        if self.stop.wishes > 1:
+            raise Stopped
+
+    def end_batch(self) -> None:
+        """Count the batch's runs as finished."""
+        self.runs_done += self._rows
+        self._rows = 0
+        self._tell(self._progress(0))
+
+    def _tell(self, progress: Progress) -> None:
+        for listener in self.listeners:
+            listener(progress)
+
+    def _progress(self, step: int) -> Progress:
+        spent = time.monotonic() - self._began
+        rate = self._tokens / spent if spent > 0 else 0.0
+        todo = (self.runs - self.runs_done) * self.steps - self._rows * step
+        left = todo / rate if rate else None
+        return Progress(
+            "running", self.runs_done, self.runs, self._rows, step, self.steps, self._tokens, rate, left
+        )

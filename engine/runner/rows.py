@@ -1,0 +1,136 @@
+"""From numbered runs to the rows a model decodes, and back to records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.errors import ExplorerError
+from engine.model.capture import Capture
+from engine.model.decode import Generation, Row, RowResult
+from engine.model.edits import Edit
+from engine.model.load import LoadedModel
+from engine.model.sampling import NoiseKey, Sampling
+from engine.runner.inputs import ListedPrompt
+from engine.runner.plan import Grid
+from engine.runner.units import UNITS_PREFIX
+from engine.session import PromptRecord, RunRecord
+from engine.session.session import Resolved
+from engine.spec import Experiment, InterventionSpec, Site
+
+
+@dataclass(frozen=True)
+class RowMaker:
+    """Knows an experiment well enough to turn a run's number into a row, and a row's result into a record."""
+
+    experiment: Experiment
+    grid: Grid
+    prompts: Sequence[PromptRecord]
+    directions: Mapping[str, np.ndarray]
+    model: LoadedModel
+
+    def row(self, index: int, resolved: Resolved) -> Row:
+        """Lay out one run; without units resolved, only baseline runs can be."""
+        prompt = self.prompts[self.grid.prompt(index)]
+        settings = resolved[self.grid.condition(index)] if self.grid.condition(index) else ()
+        edits = tuple(
+            self._edit(one, values)
+            for one, values in zip(self.experiment.interventions, settings, strict=False)
+            if values is not None
+        )
+        noise = None
+        if self.experiment.generation.mode == "sample":
+            seed = self.experiment.generation.seed
+            noise = NoiseKey(seed, prompt.sha256, prompt.occurrence, self.grid.sample(index))
+        return Row(prompt.token_ids, edits, noise)
+
+    def record(self, index: int, result: RowResult) -> RunRecord:
+        """Put one run on record."""
+        prompt = self.prompts[self.grid.prompt(index)]
+        return RunRecord(
+            index=index,
+            prompt=self.grid.prompt(index),
+            condition=self.grid.condition(index),
+            sample=self.grid.sample(index),
+            token_ids=result.tokens,
+            text=self.model.tokenizer.decode(result.tokens),
+            prompt_tokens=len(prompt.token_ids),
+            finish=result.finish,
+            min_margin=result.margin,
+            metrics={},
+        )
+
+    def generation(self) -> Generation:
+        """State how far and how to write."""
+        spec = self.experiment.generation
+        sampling = Sampling(
+            greedy=spec.mode == "greedy",
+            temperature=spec.temperature,
+            top_k=spec.top_k or 0,
+            top_p=1.0 if spec.top_p is None else spec.top_p,
+        )
+        return Generation(spec.tokens, sampling, self.model.tokenizer.stop_ids if spec.stop_at_eos else frozenset())
+
+    def captures(self) -> list[tuple[str, Capture]]:
+        """List what is kept, by the name it is journalled under: the captured sites, then what units are measured on."""
+        spec = self.experiment.capture
+        named: list[tuple[str, Capture]] = []
+        for site in spec.sites:
+            centred = spec.residual == "centred" and not Site.parse(site).is_mlp
+            named.append((site, Capture(site, spec.reduce, spec.positions, centred)))
+        if self.experiment.generation.tokens:
+            for place, one in enumerate(self.experiment.interventions):
+                named.append((f"{UNITS_PREFIX}{place}", self._reading(one)))
+        return named
+
+    def _reading(self, one: InterventionSpec) -> Capture:
+        if one.direction is not None:
+            return Capture(one.site, "tokens", "generated", direction=tuple(self.directions[one.direction].tolist()))
+        return Capture(one.site, "tokens", "generated", columns=one.neurons)
+
+    def _edit(self, one: InterventionSpec, values: tuple[float, ...]) -> Edit:
+        direction = tuple(self.directions[one.direction].tolist()) if one.direction is not None else ()
+        return Edit(one.site, one.op, one.positions, one.neurons, values, direction)
+
+
+def tokenise(model: LoadedModel, experiment: Experiment, prompts: Sequence[ListedPrompt]) -> list[list[int]]:
+    """Turn the prompts into token ids, and refuse those that cannot be run.
+
+    Raises:
+        ExplorerError: a prompt with no token, or one that leaves no room for the text in the model's context.
+    """
+    tokens = experiment.generation.tokens
+    found: list[list[int]] = []
+    for listed in prompts:
+        ids = model.tokenizer.encode(listed.prompt.text, experiment.prompts.prepend_bos)
+        if not ids:
+            raise ExplorerError("the prompt has no token", where=listed.place, remedy="remove it, or prepend a BOS")
+        if len(ids) + tokens > model.shape.n_ctx:
+            raise ExplorerError(
+                f"the prompt's {len(ids)} tokens and {tokens} generated ones exceed this model's context"
+                f" ({model.shape.n_ctx})",
+                where=listed.place,
+                remedy="shorten the prompt, or lower generation.tokens",
+            )
+        found.append(ids)
+    return found
+
+
+def check_directions(experiment: Experiment, directions: Mapping[str, np.ndarray], model: LoadedModel) -> None:
+    """Refuse a direction of another width than the site it is added at.
+
+    Raises:
+        ExplorerError: names both widths.
+    """
+    for place, one in enumerate(experiment.interventions):
+        if one.direction is None:
+            continue
+        width = Site.parse(one.site).width(model.shape)
+        if len(directions[one.direction]) != width:
+            raise ExplorerError(
+                f"the direction has {len(directions[one.direction])} numbers, {one.site} has {width}",
+                where=f"interventions[{place}].direction",
+                remedy="choose a direction of that site's space",
+            )

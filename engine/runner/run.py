@@ -1,0 +1,278 @@
+"""Running an experiment: from its files to a saved session, whatever happens on the way."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from engine import paths
+from engine.errors import ExplorerError
+from engine.model.decode import Decoded, decode
+from engine.model.device import is_out_of_memory
+from engine.model.load import LoadedModel, load_model
+from engine.model.memory import rows_that_fit
+from engine.model.selftest import SelfTest, self_test
+from engine.runner import life
+from engine.runner.collect import collect, grid_of, measured_in, resolved_in
+from engine.runner.inputs import Inputs, prompt_records, read_inputs
+from engine.runner.journal import JournalWriter
+from engine.runner.journal_reader import JournalReader
+from engine.runner.plan import Grid, Layout, plan_layout
+from engine.runner.progress import Meter, Progress, Stop, Stopped
+from engine.runner.provenance import describe_device, provenance_of, versions
+from engine.runner.rows import RowMaker, check_directions, tokenise
+from engine.runner.units import needs_baseline, readings_of, resolve
+from engine.session import PromptRecord, Session, load_session, save_session
+from engine.session.session import Resolved, now
+from engine.spec import Experiment, check_against, conditions
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a command to run an experiment.
+
+    Args:
+        session: what is saved now; None where a run was stopped before its first batch was finished.
+        path: its .json file.
+        how: `finished` now, `interrupted`, or `shown` because it was finished before.
+        resumed: runs that an earlier start had finished.
+        told: lines the user should read: odd prompts, a save under another name.
+    """
+
+    session: Session | None
+    path: Path
+    how: Literal["finished", "interrupted", "shown"]
+    resumed: int = 0
+    told: tuple[str, ...] = ()
+
+
+def run_experiment(
+    experiment: Experiment,
+    base: Path,
+    path: Path,
+    *,
+    restart: bool = False,
+    listener: Callable[[Progress], None] | None = None,
+    stop: Stop | None = None,
+    rows: int | None = None,
+    on_resume: Callable[[int, int], None] | None = None,
+) -> Outcome:
+    """Run an experiment, or go on with it, and save it as a session.
+
+    Args:
+        experiment: what to run.
+        base: the folder its relative paths start from.
+        path: the session's .json file.
+        restart: move what has this name to the trash first.
+        listener: told how far the run is.
+        stop: asked after every step; one wish finishes the batch, two stop now.
+        rows: the most rows a batch may have; None plans it from free memory.
+        on_resume: told, before the model is loaded, how many runs of how many are finished already.
+
+    Raises:
+        ExplorerError: whatever a user can do something about, before anything was changed.
+    """
+    inputs = read_inputs(experiment, base)
+    if not inputs.prompts:
+        raise ExplorerError("there is no prompt to run", where="prompts", remedy="choose other sets or factors")
+    moved = life.clear(path) if restart else []
+    told = tuple(str(problem) for problem in inputs.problems)
+    told += tuple(f"moved to the trash: {place}" for place in moved)
+    standing = life.standing(experiment, inputs.hashes, path)
+    if standing.kind == "finished":
+        return Outcome(standing.session, path, "shown", told=told)
+    folder = paths.run_folder(path)
+    if standing.kind == "resume" and on_resume:
+        reader = JournalReader(folder)
+        reader.poll()
+        on_resume(len(reader.run_indices), len(grid_of(experiment, len(reader.extra["prompts"]))))
+    meter = Meter([listener] if listener else [], stop or Stop())
+    meter.stage("loading")
+    model = load_model(experiment.model, base=base)
+    check_against(experiment, model.shape)
+    check_directions(experiment, inputs.directions, model)
+    model.check_sites([*experiment.capture.sites, *(one.site for one in experiment.interventions)])
+    meter.stage("testing")
+    test = self_test(model)
+    with _open_journal(experiment, inputs, model, test, folder, base, rows, standing.kind == "resume") as journal:
+        running = _Running(experiment, inputs, model, journal, meter)
+        resumed = len(journal.reader.run_indices)
+        complete = running.run()
+        meter.stage("saving")
+        if not journal.reader.run_indices:
+            return Outcome(None, path, "interrupted", resumed, told)
+        session, vectors = collect(journal.reader, path, standing.session)
+        saved = save_session(session, path, vectors=vectors)
+    if complete:
+        life.remove_run_folder(folder)
+    told += (saved.told,) if saved.told else ()
+    return Outcome(saved.session, saved.path, "finished" if complete else "interrupted", resumed, told)
+
+
+def _open_journal(
+    experiment: Experiment,
+    inputs: Inputs,
+    model: LoadedModel,
+    test: SelfTest,
+    folder: Path,
+    base: Path,
+    rows: int | None,
+    resuming: bool,
+) -> JournalWriter:
+    if resuming:
+        journal = JournalWriter.open_existing(folder)
+        try:
+            _check_same_model(journal, model)
+        except BaseException:
+            journal.close()
+            raise
+        return journal
+    prompts = prompt_records(inputs.prompts, tokenise(model, experiment, inputs.prompts))
+    grid = grid_of(experiment, len(prompts))
+    lengths = [len(prompt.token_ids) for prompt in prompts]
+    resolved = _known_values(experiment, base)
+    captures = [capture for _, capture in RowMaker(experiment, grid, prompts, inputs.directions, model).captures()]
+    longest = max(lengths) + experiment.generation.tokens
+    layout = plan_layout(
+        grid, lengths, rows or rows_that_fit(model, longest, captures), baseline_first=needs_baseline(experiment)
+    )
+    extra: dict[str, Any] = {
+        "prompts": [prompt.to_dict() for prompt in prompts],
+        "inputs": inputs.hashes,
+        "provenance": provenance_of(experiment, model, test, inputs.hashes),
+        "created": now(),
+    }
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    journal = JournalWriter.create(folder, experiment, layout=layout.to_dict(), extra=extra)
+    if resolved is not None:
+        journal.event({"event": "resolved", "values": resolved})
+    return journal
+
+
+def _known_values(experiment: Experiment, base: Path) -> Resolved | None:
+    """Make the values raw that can be before the baseline has run; None where they wait for it."""
+    if needs_baseline(experiment):
+        return None
+    if experiment.stats is None:
+        return resolve(experiment, conditions(experiment), [None] * len(experiment.interventions))
+    path = paths.session_path(experiment.stats)
+    beside = base / path.name
+    session = load_session(beside if not path.exists() and beside.exists() else path)
+    return resolve(experiment, conditions(experiment), readings_of(session, experiment))
+
+
+def _check_same_model(journal: JournalWriter, model: LoadedModel) -> None:
+    began = journal.reader.extra["provenance"]
+    if began["model"]["weights_sha256"] != model.weights_sha256:
+        raise ExplorerError(
+            "the model's weights are not those this run began with",
+            where=model.name,
+            remedy="put them back, or begin again with --restart",
+        )
+    was = {"device": began["device"], "threads": began["threads"], **began["versions"]}
+    now_is = {"device": describe_device(model.device), "threads": torch.get_num_threads(), **versions()}
+    changed = {name: [was.get(name), value] for name, value in now_is.items() if was.get(name) != value}
+    journal.event({"event": "resumed", "changed": changed})
+
+
+class _Running:
+    """The loop over the batches of a journal."""
+
+    def __init__(
+        self, experiment: Experiment, inputs: Inputs, model: LoadedModel, journal: JournalWriter, meter: Meter
+    ) -> None:
+        prompts = [PromptRecord.from_dict(prompt) for prompt in journal.reader.extra["prompts"]]
+        self._experiment = experiment
+        self._model = model
+        self._journal = journal
+        self._grid: Grid = grid_of(experiment, len(prompts))
+        self._layout = Layout.from_dict(journal.reader.layout)
+        self._maker = RowMaker(experiment, self._grid, prompts, inputs.directions, model)
+        self._captures = self._maker.captures()
+        self._generation = self._maker.generation()
+        self._meter = meter
+        meter.runs, meter.runs_done = len(self._grid), len(journal.reader.run_indices)
+        meter.steps = experiment.generation.tokens
+        meter.listeners.append(lambda progress: journal.progress(progress.to_dict()))
+
+    def run(self) -> bool:
+        """Run every batch that is not finished; tell whether all are now."""
+        resolved = resolved_in(self._journal.reader)
+        try:
+            for number, batch in enumerate(self._layout.batches):
+                if number == self._layout.first and not resolved:
+                    resolved = self._resolve()
+                todo = [index for index in batch if index not in self._journal.reader.run_indices]
+                while todo:
+                    if self._meter.stop.wishes:
+                        return False
+                    part = todo[: self._rows_now()]
+                    if self._batch(number, part, resolved):
+                        todo = todo[len(part) :]
+        except Stopped:
+            return False
+        return True
+
+    def _resolve(self) -> Resolved:
+        readings = measured_in(self._journal.reader)
+        resolved = resolve(self._experiment, conditions(self._experiment), readings)
+        self._journal.event({"event": "resolved", "values": resolved})
+        return resolved
+
+    def _rows_now(self) -> int:
+        """Read how many rows still fit: what was learnt by running out of memory is in the journal."""
+        fewer = [event["rows"] for event in self._journal.reader.events if event["event"] == "out of memory"]
+        return min([self._layout.rows, *fewer])
+
+    def _batch(self, number: int, indices: Sequence[int], resolved: Resolved) -> bool:
+        """Decode some runs of a batch and journal them; False where they did not fit into memory."""
+        rows = [self._maker.row(index, resolved) for index in indices]
+        self._meter.begin_batch(len(rows))
+        try:
+            decoded = decode(
+                self._model,
+                rows,
+                self._generation,
+                [capture for _, capture in self._captures],
+                on_step=self._meter.step,
+            )
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            failed = True
+        else:
+            failed = False
+            self._append(number, indices, decoded)
+            self._meter.end_batch()
+        if failed:
+            # Outside the handler, so that the traceback no longer holds the tensors that did not fit.
+            self._halve(len(rows))
+        return not failed
+
+    def _halve(self, rows: int) -> None:
+        gc.collect()
+        if self._model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if rows == 1:
+            raise ExplorerError(
+                "one row alone does not fit into memory",
+                where=describe_device(self._model.device),
+                remedy="shorten the prompts or generation.tokens, or choose a smaller dtype or model",
+            )
+        self._journal.event({"event": "out of memory", "rows": rows // 2})
+
+    def _append(self, number: int, indices: Sequence[int], decoded: Decoded) -> None:
+        vectors: dict[str, Any] = {}
+        for place, (name, capture) in enumerate(self._captures):
+            own = [row.captured[place].astype("float32") for row in decoded.rows]
+            vectors[name] = own if capture.reduce == "tokens" else np.stack(own)
+        records = [self._maker.record(index, row) for index, row in zip(indices, decoded.rows, strict=True)]
+        receipt = {"sites": [dataclasses.asdict(one) for one in decoded.receipts], "rows": len(indices)}
+        self._journal.append_batch(number, records, vectors, receipt=receipt)
