@@ -1,0 +1,88 @@
+"""What every test shares: small random models, and a machine of its own to write to."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import os
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from engine.model.load import LoadedModel
+
+# Read when the libraries are imported, so set before any of them is: no network, and an empty cache of models.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HOME"] = str(Path(tempfile.gettempdir()) / "srm-explorer-tests-without-models")
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+TOOLS = Path(__file__).resolve().parents[1] / "tools"
+_homes = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Point everything the program writes at folders of this test alone; they need not exist."""
+    home = tmp_path_factory.getbasetemp() / f"home-{next(_homes)}"
+    for name in ("DATA", "STATE", "CONFIG", "CACHE"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
+    monkeypatch.setenv("SRM_EXPLORER_SESSIONS", str(home / "sessions"))
+    return home
+
+
+@pytest.fixture(scope="session")
+def random_models() -> ModuleType:
+    """tools/make_random_model.py as a module."""
+    spec = importlib.util.spec_from_file_location("make_random_model", TOOLS / "make_random_model.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def tiny_gpt2_folder(random_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model like GPT-2 of 3 layers, 32 wide, 64 neurons, 600 token ids, 256 positions."""
+    return _tiny(random_models, tmp_path_factory, "gpt2")
+
+
+@pytest.fixture(scope="session")
+def tiny_llama_folder(random_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A gated model with grouped queries, like Llama, of the same sizes."""
+    return _tiny(random_models, tmp_path_factory, "llama")
+
+
+@pytest.fixture(scope="session")
+def tiny_gpt2(tiny_gpt2_folder: Path) -> LoadedModel:
+    """The model like GPT-2 in float64, so that no near-tie flips a token."""
+    return _loaded(tiny_gpt2_folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tiny_llama_folder: Path) -> LoadedModel:
+    """The gated model in float64."""
+    return _loaded(tiny_llama_folder)
+
+
+def _tiny(random_models: ModuleType, tmp_path_factory: pytest.TempPathFactory, shape: str) -> Path:
+    folder = tmp_path_factory.mktemp(f"tiny-{shape}")
+    sizes = random_models.Sizes(shape, layers=3, d_model=32, d_mlp=64, heads=4, vocab=600, context=256)
+    random_models.write_model(folder, sizes)
+    return folder
+
+
+def _loaded(folder: Path) -> LoadedModel:
+    import torch
+
+    from engine.model.load import load_model
+    from engine.spec import ModelSpec
+
+    torch.set_num_threads(1)  # matrices this small only lose by being shared out
+    return load_model(ModelSpec(name=str(folder), device="cpu", dtype="float64"))
