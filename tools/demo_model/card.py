@@ -43,10 +43,10 @@ templates were learned, not how well English was. The WordNet part is the harder
 ## Recipe
 
 {steps:,} steps of {batch} x {context} tokens ({seen:.1f} M tokens, {turns:.1f} times the training tokens). Muon for the
-matrices of the blocks, AdamW (betas 0.9 and 0.95) for the rest, weight decay {weight_decay} but on norms and biases, rate
-{peak_rate} after {warmup} steps of warmup, over the last {decay:.0%} of the steps a cosine down to {final_share:.0%} of
-it, gradient norm clipped at {clip}, dropout {dropout}, {precision}, seed {seed}, CPU threads {threads}: {minutes:.0f}
-minutes on a shared processor.
+matrices of the blocks, AdamW (betas 0.9 and 0.95) for the rest, weight decay {weight_decay} for all but norms and
+biases. Rate {peak_rate} after {warmup} steps of warmup, over the last {decay:.0%} of the steps a cosine down to
+{final_share:.0%} of it; gradient norm clipped at {clip}, dropout {dropout}, {precision}, seed {seed}, CPU threads
+{threads}. It took {minutes:.0f} minutes on a shared processor.
 
 ## Results
 

@@ -156,13 +156,14 @@ def train(
         if step % 200 == 0 or step == recipe.steps:
             heldout = {part: round(score(model, rows, end).loss, 3) for part, rows in probe.items()}
             print(f"held-out {heldout} | {PROMPTS[0]}{continuation(model, tokenizer, PROMPTS[0])}", flush=True)
+            # Before the random state is taken, for building the copy draws from it.
+            export(model, tokenizer, scratch / "checkpoint")
             seconds = time.monotonic() - began
             state = {"model": model.state_dict(), "optimizers": [optimizer.state_dict() for optimizer in optimizers]}
             torch.save(
                 {**state, "random": torch.get_rng_state(), "losses": losses, "seconds": seconds}, scratch / "state.part"
             )
             (scratch / "state.part").replace(scratch / "state.pt")
-            export(model, tokenizer, scratch / "checkpoint")
             recent = losses[-200:]
             progress = {"step": step, "train_loss": sum(recent) / len(recent), "seconds": seconds}
             progress["recipe"] = asdict(recipe)
