@@ -1,0 +1,111 @@
+"""What sites, planes, interventions and sessions are called on a chart and in a table."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from engine.figures.numbers import count_of, short
+from engine.session import PlaneRecord, Session
+from engine.spec import InterventionSpec, Site
+
+DEMO = "demo"
+_PAST = {
+    "clamp": "clamped",
+    "add": "added",
+    "scale": "scaled",
+    "zero": "ablated",
+    "mean": "mean-ablated",
+    "steer": "steered",
+}
+_UNITS = {"raw": "", "sigma": " σ", "quantile": " quantile", "norm": " norm"}
+
+
+def site_caption(site: str) -> str:
+    """A site in short: "L11 hook_post", "L0 resid_pre"."""
+    parsed = Site.parse(site)
+    kind = parsed.kind.rpartition(".")[2]
+    return f"L{parsed.layer} {kind if parsed.is_mlp else kind.removeprefix('hook_')}"
+
+
+def coordinate_caption(site: str, index: int) -> str:
+    """A coordinate of a site: "n373" for a neuron of an MLP, "d373" for a dimension of anything else.
+
+    Index i of one is unrelated to index i of the other, so they must not look alike.
+    """
+    return f"{'n' if Site.parse(site).is_mlp else 'd'}{index}"
+
+
+def plane_captions(plane: PlaneRecord) -> tuple[str, str]:
+    """The two directions of a plane: "n373", "n2202"."""
+    return coordinate_caption(plane.site, plane.a), coordinate_caption(plane.site, plane.b)
+
+
+def plane_title(plane: PlaneRecord) -> str:
+    """A plane and where it lies: "n373 × n2202 · L11 hook_post"."""
+    a, b = plane_captions(plane)
+    return f"{a} × {b} · {site_caption(plane.site)}"
+
+
+def pooled_caption(session: Session) -> str:
+    """What all values together are called: "clamped"; "intervened" where operations differ."""
+    operations = {one.op for one in session.spec.interventions if not one.background}
+    return _PAST[operations.pop()] if len(operations) == 1 else "intervened"
+
+
+def intervention_captions(session: Session) -> tuple[str, ...]:
+    """One text an intervention: "L11 hook_post · n373 · clamp −20 … 20 (11 values)"."""
+    return tuple(_intervention(one) for one in session.spec.interventions)
+
+
+def model_caption(session: Session) -> str:
+    """The model's name; the bundled one says what it is, wherever its results show."""
+    told = session.provenance.get("model")
+    is_demo = cast("dict[str, object]", told).get("is_demo") if isinstance(told, dict) else None
+    name = session.spec.model.name
+    return f"{name} (demo model)" if is_demo or name == DEMO else name
+
+
+def planned_runs(session: Session) -> int:
+    """How many runs a finished session of this experiment has."""
+    return len(session.prompts) * len(session.conditions) * session.spec.generation.samples
+
+
+def state_caption(session: Session) -> str:
+    """How far it got: "finished", "interrupted: 412 of 600 runs"."""
+    if session.state == "finished":
+        return session.state
+    return f"{session.state}: {len(session.runs):,} of {count_of(planned_runs(session), 'run')}"
+
+
+def value_caption(session: Session) -> str:
+    """What a dose chart's horizontal axis holds: "clamp value (σ)"."""
+    swept = [one for one in session.spec.interventions if one.takes_values and not one.background]
+    varying = [one for one in swept if len(one.values) > 1] or swept
+    if not varying:
+        return "value"
+    unit = _UNITS[varying[0].unit].strip()
+    return f"{varying[0].op} value" + (f" ({unit})" if unit else "")
+
+
+def _intervention(one: InterventionSpec) -> str:
+    target = (one.direction or "").rpartition("/")[2]
+    if one.neurons:
+        names = [coordinate_caption(one.site, neuron) for neuron in one.neurons]
+        target = ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} … ({len(names)} neurons)"
+    parts = [site_caption(one.site), target, one.op + _values(one)]
+    if one.positions != "all":
+        parts.append(f"{one.positions} positions")
+    if one.background:
+        parts.append("in the background")
+    return " · ".join(parts)
+
+
+def _values(one: InterventionSpec) -> str:
+    if not one.values:
+        return ""
+    written = [short(value) for value in one.values]
+    unit = _UNITS[one.unit]
+    if len(written) <= 5:
+        return f" {', '.join(written)}{unit}"
+    low, high = short(min(one.values)), short(max(one.values))
+    return f" {low} … {high}{unit} ({len(written)} values)"

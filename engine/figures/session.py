@@ -1,0 +1,211 @@
+"""From a saved session to the groups and figures that show one of its planes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.analysis.groups import BASELINE, REFERENCE, RunGroup, group_runs
+from engine.analysis.srm import UnitCoordinates, sweep_groups, unit_coordinates
+from engine.errors import ExplorerError
+from engine.figures.captions import plane_captions, plane_title, pooled_caption, value_caption
+from engine.figures.curves import Role, SweptGroup
+from engine.figures.dose import DoseFigure, DoseStep, dose_figure
+from engine.figures.polar import PolarFigure, polar_counts, polar_mean, threshold_index
+from engine.figures.thresholds import ThresholdFigure, threshold_figure
+from engine.session import PlaneRecord, Session
+from engine.spec.refusal import did_you_mean
+
+CONDITION, SET = "condition", "set"
+WORTH_SEEING = 0.1
+"""Share of a group's runs that the chosen threshold should light somewhere."""
+
+
+def swept_groups(
+    session: Session, plane: PlaneRecord, by: Sequence[str] = (), thresholds: Sequence[float] | None = None
+) -> tuple[SweptGroup, ...]:
+    """Sweep the spotlight over the groups of a session's runs.
+
+    Args:
+        session: with at least one run.
+        plane: one of its planes.
+        by: nothing for the baseline, the reference and all values pooled; "condition" for each value by itself; names
+            of factors ("set" is the prompt set) for each of their levels; or both.
+        thresholds: those of the experiment by default.
+
+    Raises:
+        ExplorerError: no prompt has such a factor, or a threshold is no cosine.
+    """
+    spotlight = session.spec.spotlight
+    levels = spotlight.thresholds if thresholds is None else tuple(thresholds)
+    groups = _groups(session, by)
+    points = points_of(plane)
+    sweeps = sweep_groups(points, {label: group.runs for label, group in groups.items()}, levels, spotlight.angles)
+    return tuple(
+        SweptGroup(label, _role(group), sweeps[label], group.n_prompts, len(group.runs))
+        for label, group in groups.items()
+    )
+
+
+def polar_of(
+    session: Session,
+    plane: PlaneRecord,
+    groups: Sequence[SweptGroup],
+    view: Literal["counts", "mean"] = "counts",
+    threshold: float | None = None,
+) -> PolarFigure:
+    """The polar chart of a plane: counts above a threshold (`telling_threshold` by default), or the mean cosine."""
+    a, b = plane_captions(plane)
+    title = _title(session, plane)
+    if view == "mean":
+        figure = polar_mean(groups, a, b, title)
+    else:
+        figure = polar_counts(groups, a, b, telling_threshold(groups) if threshold is None else threshold, title)
+    return dataclasses.replace(figure, warnings=(*figure.warnings, *session_warnings(session, plane, groups)))
+
+
+def thresholds_of(session: Session, plane: PlaneRecord, groups: Sequence[SweptGroup]) -> ThresholdFigure:
+    """The threshold chart of a plane."""
+    figure = threshold_figure(groups, _title(session, plane))
+    return dataclasses.replace(figure, warnings=(*figure.warnings, *session_warnings(session, plane, groups)))
+
+
+def dose_of(session: Session, plane: PlaneRecord, threshold: float | None = None) -> DoseFigure:
+    """The dose chart of a plane: what changes with the intervention's value.
+
+    Raises:
+        ExplorerError: the session's conditions have no single value to draw it over.
+    """
+    levels = session.spec.spotlight.thresholds if threshold is None else (threshold,)
+    groups = swept_groups(session, plane, (CONDITION,), levels)
+    values = {condition.label: condition.value for condition in session.conditions if condition.kind == "sweep"}
+    norms = np.array(plane.norm, dtype=np.float64)
+    rows = _groups(session, (CONDITION,))
+    steps: list[DoseStep] = []
+    baseline: DoseStep | None = None
+    for group in groups:
+        norm = _mean(norms[rows[group.label].runs])
+        value = values.get(group.label)
+        if group.role == BASELINE:
+            baseline = DoseStep(0.0, group, norm)
+        elif value is not None:
+            steps.append(DoseStep(value, group, norm))
+    if not steps:
+        crossed = session.spec.grid and len(values) > 1
+        what = "its interventions are crossed, so no single value varies" if crossed else "it has no swept value"
+        raise ExplorerError(what, where=session.name, remedy="choose --chart polar or thresholds")
+    figure = dose_figure(
+        steps,
+        telling_threshold(groups) if threshold is None else threshold,
+        baseline,
+        _title(session, plane),
+        value_caption(session),
+        pooled_caption(session),
+    )
+    return dataclasses.replace(figure, warnings=(*figure.warnings, *session_warnings(session, plane, groups)))
+
+
+def points_of(plane: PlaneRecord) -> UnitCoordinates:
+    """Where a plane's runs lie, divided by their norms."""
+    return unit_coordinates(plane.xy, plane.norm)
+
+
+def telling_threshold(groups: Sequence[SweptGroup]) -> float:
+    """The largest threshold above which some group has a tenth of its runs at some angle; else the smallest."""
+    thresholds = groups[0].sweep.thresholds
+    for level in sorted(thresholds, reverse=True):
+        for group in groups:
+            if group.sweep.n and group.sweep.fraction[threshold_index(group, level)].max() >= WORTH_SEEING:
+                return level
+    return min(thresholds)
+
+
+def session_warnings(session: Session, plane: PlaneRecord, groups: Sequence[SweptGroup]) -> tuple[str, ...]:
+    """What the reader of a chart should know of the experiment, the gravest first."""
+    warnings: list[str] = []
+    if session.state == "interrupted" and len({group.n_prompts for group in groups}) > 1:
+        warnings.append("interrupted: the groups hold different prompts")
+    pooled = [group for group in groups if group.role in ("pooled", "level")]
+    for index, one in enumerate(session.spec.interventions):
+        if one.op != "clamp":
+            continue
+        for at, neuron in enumerate(one.neurons):
+            values = _clamped_values(session, index, at)
+            on_axis = one.site == plane.site and neuron in (plane.a, plane.b)
+            if pooled and on_axis and values.any() and np.allclose(values, -values[::-1], rtol=1e-6, atol=1e-9):
+                angle = "±90°" if neuron == plane.a else "0° or 180°"
+                warnings.append(
+                    f"clamps symmetric around 0: the phase of their pooled mean turns to {angle} by arithmetic"
+                )
+            if (values == 0).any():
+                warnings.append("a clamp to 0 is not the baseline: it holds the neuron at 0")
+    return tuple(dict.fromkeys(warnings))
+
+
+def factor_columns(session: Session) -> dict[str, list[str | None]]:
+    """[run] levels of every factor, in order of first appearance; "set" is the prompt set unless a factor is."""
+    columns: dict[str, list[str | None]] = {}
+    for name in dict.fromkeys(name for prompt in session.prompts for name in prompt.factors):
+        columns[name] = [session.prompts[run.prompt].factors.get(name) for run in session.runs]
+    columns.setdefault(SET, [session.prompts[run.prompt].set for run in session.runs])
+    return columns
+
+
+def _groups(session: Session, by: Sequence[str]) -> dict[str, RunGroup]:
+    if not session.runs:
+        raise ExplorerError("no run of it is finished", where=session.name, remedy="run the experiment again")
+    known = factor_columns(session)
+    chosen = [name for name in dict.fromkeys(by) if name != CONDITION]
+    for name in chosen:
+        if name not in known:
+            raise ExplorerError(
+                f"its prompts have no factor '{name}'",
+                where=session.name,
+                remedy=did_you_mean(name, [CONDITION, *known]),
+            )
+    labels = [_label(session, run.condition) for run in session.runs]
+    groups = group_runs(
+        labels,
+        [run.prompt for run in session.runs],
+        {name: known[name] for name in chosen},
+        pooled=pooled_caption(session),
+    )
+    left_out = "pooled" if CONDITION in by else "value"
+    return {label: group for label, group in groups.items() if group.role != left_out}
+
+
+def _label(session: Session, condition: int) -> str:
+    found = session.conditions[condition]
+    return BASELINE if found.kind == "baseline" else REFERENCE if found.kind == "reference" else found.label
+
+
+def _role(group: RunGroup) -> Role:
+    # With factors there is a baseline a level: the baseline's one colour could not tell them apart.
+    return "level" if group.levels else group.role
+
+
+def _title(session: Session, plane: PlaneRecord) -> str:
+    return f"{session.name} · {plane_title(plane)}"
+
+
+def _clamped_values(session: Session, intervention: int, neuron: int) -> NDArray[np.float64]:
+    """Raw values one neuron was clamped to over the sweep, ascending; none where their units were not resolved."""
+    if session.spec.interventions[intervention].background:
+        return np.empty(0)
+    found: list[float] = []
+    for condition in session.conditions:
+        row = session.resolved[condition.index] if session.resolved else ()
+        if condition.kind == "sweep" and intervention < len(row):
+            values = row[intervention]
+            if values is not None and neuron < len(values):
+                found.append(values[neuron])
+    return np.sort(np.array(found, dtype=np.float64))
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else float("nan")
