@@ -85,7 +85,7 @@ class Meter:
 
     def stage(self, stage: Stage) -> None:
         """Say what is being done."""
-        self._tell(Progress(stage, self.runs_done, self.runs))
+        self._tell(Progress(stage, self.runs_done, self.runs, tokens=self._tokens))
 
     def begin_batch(self, rows: int) -> None:
         """Say that a batch of rows goes off."""

@@ -1,0 +1,106 @@
+"""`srm-explorer run`: an experiment from its file to a saved session."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from engine.paths import session_path
+from engine.runner.life import default_path
+from engine.runner.run import Outcome, run_experiment
+from engine.session import Session
+from engine.spec import read_experiment
+from tui.cli.output import note, say, say_json
+from tui.cli.watch import Watch, stoppable
+
+INTERRUPTED = 130
+
+
+def run_command(spec: str, overrides: Sequence[str], session: str | None, restart: bool, as_json: bool) -> int:
+    """Run an experiment, or go on with it, or show that it is finished; return the exit status.
+
+    Args:
+        spec: a preset's name or an experiment file.
+        overrides: fields to set, each "key.path=value".
+        session: name or path of the session; None makes one from the experiment's name and content.
+        restart: move what has this name to the trash and begin again.
+        as_json: print one JSON object on standard output and nothing else.
+    """
+    outcome, seconds, tokens = run_watched(spec, overrides, session, restart=restart, quiet=as_json)
+    if as_json:
+        say_json(_summary(outcome, seconds, tokens))
+    else:
+        say(*_lines(outcome, seconds, tokens))
+    return INTERRUPTED if outcome.how == "interrupted" else 0
+
+
+def run_watched(
+    spec: str, overrides: Sequence[str], session: str | None, *, restart: bool, quiet: bool
+) -> tuple[Outcome, float, int]:
+    """Run an experiment under the eyes of a watch; return what came of it, seconds and tokens of this start."""
+    experiment, source = read_experiment(spec, overrides=overrides)
+    path = session_path(session) if session else default_path(experiment, source.name)
+    began = time.monotonic()
+    with Watch(quiet=quiet) as watch, stoppable(watch) as stop:
+        outcome = run_experiment(
+            experiment,
+            source.base,
+            path,
+            restart=restart,
+            listener=watch.show,
+            stop=stop,
+            on_resume=lambda done, runs: watch.say(f"resuming {path.stem}: {done:,} of {runs:,} runs are finished"),
+        )
+    if not quiet:
+        for line in outcome.told:
+            note(line)
+    return outcome, time.monotonic() - began, watch.last.tokens
+
+
+def _lines(outcome: Outcome, seconds: float, tokens: int) -> list[str]:
+    session, name = outcome.session, outcome.path.stem
+    if session is None:
+        return ["stopped before the first batch was finished; the same command begins again"]
+    planned = len(session.prompts) * session.spec.generation.samples * len(session.conditions)
+    runs = f"{len(session.runs):,} of {planned:,} runs"
+    if outcome.how == "shown":
+        lines = [f"{name} is finished already: {runs}, saved {session.saved}"]
+    elif outcome.how == "interrupted":
+        lines = [f"{name} is interrupted: {runs} are saved; the same command goes on"]
+    else:
+        resumed = f", {outcome.resumed:,} of them from an earlier start" if outcome.resumed else ""
+        lines = [f"{name} is finished: {runs}{resumed}; {tokens:,} tokens in {seconds:.0f} s"]
+    if is_demo(session):
+        lines.append("demo model: a small model that ships with the program; its results show how it works, no more")
+    return [*lines, f"saved as {outcome.path}", f"look at it: srm-explorer show {shown_name(outcome)}"]
+
+
+def is_demo(session: Session) -> bool:
+    """Tell whether a session was made with the bundled demo model."""
+    return bool(session.provenance.get("model", {}).get("is_demo"))
+
+
+def shown_name(outcome: Outcome) -> str:
+    """Name a session as the other commands take it: bare where it lies in the sessions folder, else its path."""
+    return outcome.path.stem if session_path(outcome.path.stem) == outcome.path else str(outcome.path)
+
+
+def _summary(outcome: Outcome, seconds: float, tokens: int) -> dict[str, Any]:
+    session = outcome.session
+    found: dict[str, Any] = {
+        "session": outcome.path,
+        "name": outcome.path.stem,
+        "how": outcome.how,
+        "state": session.state if session else None,
+        "runs": len(session.runs) if session else 0,
+        "planned": len(session.prompts) * session.spec.generation.samples * len(session.conditions)
+        if session
+        else None,
+        "resumed": outcome.resumed,
+        "tokens": tokens,
+        "seconds": round(seconds, 3),
+        "is_demo": is_demo(session) if session else None,
+        "notes": list(outcome.told),
+    }
+    return found

@@ -1,0 +1,119 @@
+"""Following a run on a terminal or a pipe, and passing on the wish to stop it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from engine.runner.progress import Progress, Stage, Stop
+from tui.cli.output import note
+
+_STAGES: dict[Stage, str] = {
+    "loading": "loading the model",
+    "testing": "testing the model",
+    "running": "running",
+    "saving": "saving",
+}
+_LINE_EVERY = 10.0
+"""Seconds between lines of progress where there is no terminal to draw a bar on."""
+
+
+class Watch:
+    """Shows how far a run is: a bar on a terminal, now and then a line elsewhere, all on standard error."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.last = Progress("loading")
+        self.batches_cut = False
+        self._quiet = quiet
+        self._bar: Any = None
+        self._task: Any = None
+        self._due = time.monotonic() + _LINE_EVERY
+
+    def show(self, progress: Progress) -> None:
+        """Take note of a progress."""
+        self.last = progress
+        if self._bar is not None:
+            self._bar.update(
+                self._task, description=_STAGES[progress.stage], completed=progress.share, told=_told(progress)
+            )
+        elif not self._quiet and progress.stage == "running" and time.monotonic() > self._due:
+            self._due = time.monotonic() + _LINE_EVERY
+            note(_told(progress))
+
+    def __enter__(self) -> Watch:
+        if not self._quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, TextColumn
+            from rich.progress import Progress as Bar
+
+            self._bar = Bar(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=20),
+                TextColumn("{task.fields[told]}"),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._task = self._bar.add_task(_STAGES["loading"], total=1.0, told="")
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def say(self, line: str) -> None:
+        """Print a line without tearing the bar."""
+        if self._bar is not None:
+            self._bar.console.print(line, markup=False, highlight=False)
+        elif not self._quiet:
+            note(line)
+
+
+@contextmanager
+def stoppable(watch: Watch) -> Iterator[Stop]:
+    """Turn ctrl+c into a wish: once, finish the batch and save; twice, save what is finished now.
+
+    A hang-up or a request to terminate means: now. Before the first batch there is nothing to save, and ctrl+c
+    ends the program.
+    """
+    stop = Stop()
+
+    def on_interrupt(number: int, frame: FrameType | None) -> None:
+        if watch.last.stage in ("loading", "testing"):
+            raise KeyboardInterrupt
+        stop.ask()
+        if watch.last.stage == "running":
+            watch.say("finishing the batch, then saving; once more stops now" if stop.wishes == 1 else "stopping")
+
+    def on_end(number: int, frame: FrameType | None) -> None:
+        if watch.last.stage in ("loading", "testing"):
+            raise KeyboardInterrupt
+        stop.wishes += 2
+
+    handlers = {signal.SIGINT: on_interrupt, signal.SIGTERM: on_end}
+    if hasattr(signal, "SIGHUP"):
+        handlers[signal.SIGHUP] = on_end
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _told(progress: Progress) -> str:
+    if progress.stage != "running":
+        return ""
+    left = "" if progress.seconds_left is None else f" · {_clock(progress.seconds_left)} left"
+    return f"{progress.runs_done:,} / {progress.runs:,} runs · {progress.rate:,.0f} tok/s{left}"
+
+
+def _clock(seconds: float) -> str:
+    whole = round(seconds)
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
