@@ -81,26 +81,14 @@ def table(
     Returns:
         Lines without trailing spaces, the header first.
     """
-    from rich.cells import cell_len
-
     cells = [list(header), *([visible(text) for text in row] for row in rows)]
-    wide = [max(cell_len(row[i]) for row in cells) for i in range(len(header))]
-    numbers = set(right)
-    lines: list[str] = []
-    for row in cells:
-        padded = [
-            " " * (wide[i] - cell_len(text)) + text if i in numbers else text + " " * (wide[i] - cell_len(text))
-            for i, text in enumerate(row)
-        ]
-        lead = "".join(text + GAP for text in padded[:-1])
-        room = None if width is None else width - cell_len(lead)
-        if room is None or room < 12 or cell_len(padded[-1].rstrip()) <= room:
-            lines.append((lead + padded[-1]).rstrip())
-            continue
-        first, *rest = _wrapped(row[-1], room)
-        lines.append(lead + first)
-        lines.extend(" " * cell_len(lead) + part for part in rest)
-    return lines
+    return _laid_out(cells, set(right), width)
+
+
+def fields(rows: Iterable[tuple[str, str]], *, width: int | None = None) -> list[str]:
+    """Lay out names and texts in two columns, as `table` does."""
+    cells = [[name, visible(text)] for name, text in rows]
+    return _laid_out(cells, set(), width) if cells else []
 
 
 def count(number: int, noun: str) -> str:
@@ -116,6 +104,27 @@ def file_size(size: int) -> str:
             break
         amount /= 1000
     return f"{amount:.0f} {unit}" if amount >= 9.95 or unit == "B" else f"{amount:.1f} {unit}"
+
+
+def _laid_out(cells: Sequence[Sequence[str]], numbers: set[int], width: int | None) -> list[str]:
+    from rich.cells import cell_len
+
+    wide = [max(cell_len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    lines: list[str] = []
+    for row in cells:
+        padded = [
+            " " * (wide[i] - cell_len(text)) + text if i in numbers else text + " " * (wide[i] - cell_len(text))
+            for i, text in enumerate(row)
+        ]
+        lead = "".join(text + GAP for text in padded[:-1])
+        room = None if width is None else width - cell_len(lead)
+        if room is None or room < 12 or cell_len(padded[-1].rstrip()) <= room:
+            lines.append((lead + padded[-1]).rstrip())
+            continue
+        first, *rest = _wrapped(row[-1], room)
+        lines.append(lead + first)
+        lines.extend(" " * cell_len(lead) + part for part in rest)
+    return lines
 
 
 def _wrapped(text: str, room: int) -> list[str]:

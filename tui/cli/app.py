@@ -1,0 +1,226 @@
+"""The commands and their options; what they do is imported when they are called."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Width = Annotated[int | None, typer.Option(min=1, max=1000, help="Columns of a chart.", metavar="W")]
+Height = Annotated[int | None, typer.Option(min=1, max=1000, help="Rows of a chart.", metavar="H")]
+SessionName = Annotated[str, typer.Argument(metavar="SESSION", help="A session's name, or the path of its file.")]
+
+_SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+app = typer.Typer(
+    help="Explore what one neuron of a language model does.",
+    epilog="Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.",
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings=_SETTINGS,
+)
+sessions_app = typer.Typer(help="List saved sessions, and export them.", rich_markup_mode=None)
+prompts_app = typer.Typer(help="List prompt sets, and check a file of prompts.", rich_markup_mode=None)
+app.add_typer(sessions_app, name="sessions", invoke_without_command=True)
+app.add_typer(prompts_app, name="prompts", invoke_without_command=True)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"srm-explorer {version('srm-explorer')}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Explore what one neuron of a language model does."""
+
+
+@app.command()
+def demo(
+    no_open: Annotated[bool, typer.Option("--no-open", help="Don't open the full screen after it.")] = False,
+) -> None:
+    """Run the protocol's shape on the bundled model and draw its charts."""
+    from tui.cli.demo import demo_command
+
+    _end(demo_command(no_open))
+
+
+@app.command()
+def run(
+    spec: Annotated[str, typer.Argument(metavar="SPEC.toml|PRESET", help="An experiment file, or a preset's name.")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a field: generation.tokens=20.")
+    ] = None,
+    session: Annotated[str | None, typer.Option(metavar="NAME|PATH", help="What to save it as.")] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Begin anew; the old session goes to the trash.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run an experiment and save its session; the same command again resumes or shows it."""
+    from tui.cli.run import run_command
+
+    _end(run_command(spec, list(overrides or ()), session, restart, as_json))
+
+
+@app.command()
+def sweep(
+    files: Annotated[list[Path], typer.Argument(metavar="VECTORS.npz...", help="Files of vectors, pooled in order.")],
+    a: Annotated[int, typer.Option("--a", help="Neuron at 0 degrees.")],
+    b: Annotated[int, typer.Option("--b", help="Neuron at 90 degrees.")],
+    thresholds: Annotated[str, typer.Option(metavar="T,...", help="Cosines to count above.")] = "0.7,0.5,0.3,0.1",
+    angles: Annotated[int, typer.Option(help="Equally spaced angles.")] = 360,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the curves as CSV.")] = None,
+    as_json: Json = False,
+    chart: Annotated[Literal["polar", "thresholds", "both", "none"], typer.Option(help="What to draw.")] = "both",
+    width: Width = None,
+    height: Height = None,
+) -> None:
+    """Turn a spotlight through saved vectors in the plane of two neurons."""
+    levels = _numbers(thresholds, "--thresholds")
+    from tui.cli.sweep import sweep_command
+
+    sweep_command(files, a, b, levels, angles, csv, as_json, chart, width, height)
+
+
+@app.command()
+def show(
+    session: SessionName,
+    chart: Annotated[
+        Literal["polar", "thresholds", "dose"] | None, typer.Option(help="Draw this one, not polar and thresholds.")
+    ] = None,
+    view: Annotated[Literal["counts", "mean"], typer.Option(help="What the polar chart's radius is.")] = "counts",
+    plane: Annotated[int | None, typer.Option(metavar="N", help="This plane only, from 1.")] = None,
+    threshold: Annotated[float | None, typer.Option(metavar="T", help="Cosine the polar chart counts above.")] = None,
+    by: Annotated[
+        str, typer.Option(metavar="pooled|condition|FACTOR,...", help="Curves by condition, by factors, or both.")
+    ] = "pooled",
+    as_json: Json = False,
+    width: Width = None,
+    height: Height = None,
+) -> None:
+    """Show a session: what was done, its numbers and its charts."""
+    from tui.cli.show import show_command
+
+    show_command(session, chart, view, plane, threshold, by, as_json, width, height)
+
+
+@sessions_app.callback()
+def sessions(context: typer.Context, as_json: Json = False) -> None:
+    """List saved sessions, and export them."""
+    if context.invoked_subcommand is None:
+        list_sessions(as_json)
+
+
+@sessions_app.command("list")
+def list_sessions(as_json: Json = False) -> None:
+    """List the sessions of the sessions folder."""
+    from tui.cli.sessions import list_command
+
+    list_command(as_json)
+
+
+@sessions_app.command("export")
+def export_session(
+    session: SessionName,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one row a run.")] = None,
+    npz: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one vector a run.")] = None,
+    site: Annotated[str | None, typer.Option(help="Whose vectors; the first captured site by default.")] = None,
+) -> None:
+    """Export a session's runs as CSV, or its vectors as .npz."""
+    if csv is None and npz is None:
+        raise typer.BadParameter("name a file to write", param_hint="--csv or --npz")
+    if site is not None and npz is None:
+        raise typer.BadParameter("only vectors have a site: give --npz too", param_hint="--site")
+    from tui.cli.export import export_command
+
+    export_command(session, csv, npz, site)
+
+
+@app.command()
+def replay(session: SessionName, as_json: Json = False) -> None:
+    """Run a session again and compare every token and vector."""
+    from tui.cli.replay import replay_command
+
+    _end(replay_command(session, as_json))
+
+
+@prompts_app.callback()
+def prompts(context: typer.Context, as_json: Json = False) -> None:
+    """List prompt sets, and check a file of prompts."""
+    if context.invoked_subcommand is None:
+        list_prompts(as_json)
+
+
+@prompts_app.command("list")
+def list_prompts(as_json: Json = False) -> None:
+    """List the prompt sets that an experiment can name."""
+    from tui.cli.prompts import list_command
+
+    list_command(as_json)
+
+
+@prompts_app.command("check")
+def check_prompts(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A prompt file, or a set's name.")],
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="Also report prompts too long for it.")] = None,
+    tokens: Annotated[int, typer.Option(min=0, help="Tokens to be generated after each prompt.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """Report everything that is wrong with a prompt file, by line."""
+    from tui.cli.prompts import check_command
+
+    _end(check_command(file, model, tokens, as_json))
+
+
+@app.command()
+def neuron(model: str, layer: int, neuron: int) -> None:
+    """Describe one neuron (not there yet)."""
+    _not_yet("neuron", "`srm-explorer run` clamps one and `show` draws what it did")
+
+
+@app.command()
+def worker(action: Annotated[Literal["status", "stop", "logs"], typer.Argument()] = "status") -> None:
+    """Look after the background process (not there yet)."""
+    _not_yet("worker", "`srm-explorer run` works in its own process")
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Tell what this machine offers, and what would stop an experiment."""
+    from tui.cli.doctor import doctor_command
+
+    _end(doctor_command(as_json))
+
+
+def _numbers(text: str, option: str) -> list[float]:
+    numbers: list[float] = []
+    for part in text.split(","):
+        try:
+            numbers.append(float(part))
+        except ValueError:
+            numbers.append(math.nan)
+        if not math.isfinite(numbers[-1]):
+            raise typer.BadParameter(f"{part.strip()!r} is not a number; write 0.7,0.5", param_hint=option)
+    return numbers
+
+
+def _not_yet(command: str, instead: str) -> None:
+    from engine.errors import ExplorerError
+
+    raise ExplorerError(f"`{command}` is not there yet", remedy=instead)
+
+
+def _end(status: int | None) -> None:
+    if status:
+        raise typer.Exit(status)

@@ -1,0 +1,110 @@
+"""`srm-explorer prompts`: the prompt sets that can be named, and what is wrong with a file of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from engine import paths
+from engine.errors import ExplorerError
+from engine.prompts import (
+    Problem,
+    PromptSet,
+    available_prompt_sets,
+    prompts_longer_than,
+    read_prompt_set,
+)
+from tui.cli.output import count, note, say, say_json, table, table_width, visible
+
+
+def list_command(as_json: bool) -> None:
+    """Print the prompt sets that an experiment can name."""
+    sets: list[PromptSet] = []
+    unreadable: list[str] = []
+    for _, path in available_prompt_sets(paths.prompt_folders()):
+        try:
+            sets.append(read_prompt_set(path))
+        except ExplorerError as error:
+            unreadable.append(str(error))
+    if as_json:
+        say_json({"prompt_sets": [_set_json(one) for one in sets], "unreadable": unreadable})
+        return
+    rows = [
+        (one.name, one.format, str(len(one.prompts)), str(len(one.problems)), ", ".join(one.factor_names), _path(one))
+        for one in sets
+    ]
+    if rows:
+        say(
+            *table(
+                ("name", "format", "prompts", "problems", "factors", "path"), rows, right=(2, 3), width=table_width()
+            )
+        )
+    elif not unreadable:
+        say("there is no prompt set here: write one prompt a line into prompts/NAME.txt")
+    for line in unreadable:
+        note(line)
+
+
+def check_command(file: str, model: str | None, tokens: int, as_json: bool) -> int:
+    """Print every problem of a prompt file; 1 if one of them keeps the file from being used, else 0.
+
+    With a model, prompts that leave no room for the tokens to be generated are problems too.
+    """
+    prompt_set = read_prompt_set(_file(file))
+    problems = list(prompt_set.problems)
+    if model is not None:
+        problems.extend(_too_long(prompt_set, model, tokens))
+    problems.sort(key=lambda problem: problem.line)
+    fatal = sum(problem.fatal for problem in problems)
+    if as_json:
+        say_json({**_set_json(prompt_set), "problems": [_problem_json(problem) for problem in problems]})
+    else:
+        say(*(visible(f"{problem}" + ("" if problem.fatal else " (warning)")) for problem in problems))
+        factors = f" · factors {', '.join(prompt_set.factor_names)}" if prompt_set.factor_names else ""
+        told = f"{prompt_set.format} · {count(len(prompt_set.prompts), 'prompt')}{factors}"
+        say(visible(f"{prompt_set.path}: {told} · {count(len(problems), 'problem')}"))
+    if fatal:
+        note(f"{prompt_set.path}: {count(fatal, 'problem')} must be solved before the set can be used")
+    return 1 if fatal else 0
+
+
+def _file(name: str) -> Path:
+    path = Path(name).expanduser() if name.startswith("~/") else Path(name)
+    if path.exists() or "/" in name or path.suffix:
+        return path
+    return dict(available_prompt_sets(paths.prompt_folders())).get(name, path)
+
+
+def _too_long(prompt_set: PromptSet, model: str, tokens: int) -> list[Problem]:
+    from engine.model.load import load_model
+    from engine.spec import ModelSpec
+
+    loaded = load_model(ModelSpec(name=model, device="cpu"))
+    room = loaded.shape.n_ctx - tokens
+    if room < 1:
+        what = f"{tokens} tokens leave no room for a prompt in this model's context ({loaded.shape.n_ctx})"
+        raise ExplorerError(what, where="--tokens", remedy=f"choose at most {loaded.shape.n_ctx - 1}")
+    lengths = [len(loaded.tokenizer.encode(prompt.text, "auto")) for prompt in prompt_set.prompts]
+    return prompts_longer_than(prompt_set, lengths, room)
+
+
+def _path(prompt_set: PromptSet) -> str:
+    try:
+        return str(prompt_set.path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(prompt_set.path)
+
+
+def _set_json(prompt_set: PromptSet) -> dict[str, Any]:
+    return {
+        "name": prompt_set.name,
+        "format": prompt_set.format,
+        "prompts": len(prompt_set.prompts),
+        "factors": {name: list(prompt_set.levels(name)) for name in prompt_set.factor_names},
+        "path": str(prompt_set.path),
+        "problems": [_problem_json(problem) for problem in prompt_set.problems],
+    }
+
+
+def _problem_json(problem: Problem) -> dict[str, Any]:
+    return {"line": problem.line, "what": problem.what, "remedy": problem.remedy, "fatal": problem.fatal}

@@ -1,0 +1,177 @@
+"""`srm-explorer show`: a session's charts and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from engine import paths
+from engine.errors import ExplorerError
+from engine.figures.captions import (
+    intervention_captions,
+    model_caption,
+    plane_captions,
+    plane_title,
+    planned_runs,
+    state_caption,
+)
+from engine.figures.curves import SweptGroup, warnings_of
+from engine.figures.session import dose_of, polar_of, session_warnings, swept_groups, telling_threshold, thresholds_of
+from engine.session import PlaneRecord, Session, load_session
+from tui.cli.output import bold, colour_wanted, count, fields, say, say_json, screen_size, table_width, visible
+from tui.cli.summary import group_table, sweep_json
+
+View = Literal["counts", "mean"]
+
+
+def show_command(
+    session: str,
+    chart: str | None,
+    view: View,
+    plane: int | None,
+    threshold: float | None,
+    by: str,
+    as_json: bool,
+    width: int | None,
+    height: int | None,
+) -> None:
+    """Print a saved session: what was done, the numbers of each group, and charts."""
+    opened = load_session(paths.session_path(session))
+    chosen = _planes(opened, plane)
+    grouping = [] if by in ("", "pooled") else [name.strip() for name in by.split(",")]
+    if as_json:
+        say_json(session_json(opened, chosen, grouping, threshold))
+        return
+    say(*header_lines(opened))
+    for record in chosen:
+        show_plane(opened, record, chart, view, threshold, grouping, *screen_size(width, height))
+
+
+def header_lines(session: Session) -> list[str]:
+    """What a session is, a fact a line: state, model, interventions, prompts and runs."""
+    sets = dict.fromkeys(prompt.set for prompt in session.prompts)
+    listed = ", ".join(sets) if len(sets) <= 6 else f"{len(sets)} sets"
+    interventions = intervention_captions(session) or ("none",)
+    samples = session.spec.generation.samples
+    runs = f"{count(len(session.prompts), 'prompt')} ({listed}) · {count(len(session.runs), 'run')}"
+    rows = [
+        ("session", session.name),
+        ("state", state_caption(session) + (f" · saved {when(session.saved)}" if session.saved else "")),
+        ("model", model_caption(session)),
+        *(("intervention" if not at else "", text) for at, text in enumerate(interventions)),
+        ("prompts", runs + (f" · {samples} samples each" if samples > 1 else "")),
+    ]
+    lines = fields(rows, width=table_width())
+    return [bold(lines[0], colour=colour_wanted()), *lines[1:]]
+
+
+def show_plane(
+    session: Session,
+    plane: PlaneRecord,
+    chart: str | None,
+    view: View,
+    threshold: float | None,
+    grouping: Sequence[str],
+    width: int,
+    height: int,
+) -> None:
+    """Print one plane of a session: a table of its groups, then the chart asked for, or polar and thresholds."""
+    groups = _swept(session, plane, grouping, threshold)
+    level = telling_threshold(groups) if threshold is None else threshold
+    colour = colour_wanted()
+    lines = fields([("plane", plane_title(plane))], width=table_width())
+    say("", *(bold(line, colour=colour) for line in lines), *group_table(groups, level, table_width()))
+    warnings = _warnings(session, plane, groups)
+    if chart in ("polar", None):
+        from tui.charts.polar import paint_polar
+
+        say("", paint_polar(polar_of(session, plane, groups, view, level), width, height, colour=colour))
+    if chart in ("thresholds", None):
+        from tui.charts.thresholds import paint_thresholds
+
+        # The experiment's own thresholds: one asked for besides them belongs to the polar chart.
+        own = groups if threshold is None else swept_groups(session, plane, grouping)
+        say("", paint_thresholds(thresholds_of(session, plane, own), width, height, colour=colour))
+    if chart == "dose":
+        from tui.charts.dose import paint_dose
+
+        say("", paint_dose(dose_of(session, plane, threshold), width, height, colour=colour))
+    if len(warnings) > 1:
+        say("", *(f"⚠ {warning}" for warning in warnings))
+
+
+def session_json(
+    session: Session, planes: Sequence[PlaneRecord], grouping: Sequence[str], threshold: float | None
+) -> dict[str, Any]:
+    """A session for `--json`: what `show` prints, and the curves."""
+    return {
+        "session": session.name,
+        "path": str(session.path),
+        "state": session.state,
+        "saved": session.saved,
+        "model": session.spec.model.name,
+        "is_demo": model_caption(session) != session.spec.model.name,
+        "interventions": list(intervention_captions(session)),
+        "prompts": len(session.prompts),
+        "runs": len(session.runs),
+        "planned_runs": planned_runs(session),
+        "conditions": [condition.label for condition in session.conditions],
+        "spec": session.spec.to_dict(),
+        "planes": [_plane_json(session, plane, grouping, threshold) for plane in planes],
+    }
+
+
+def when(instant: str) -> str:
+    """An instant, as sessions hold it, in local time to the minute; an unreadable one as it stands."""
+    from datetime import datetime
+
+    try:
+        return datetime.fromisoformat(instant).astimezone().strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return visible(instant)
+
+
+def _planes(session: Session, number: int | None) -> Sequence[PlaneRecord]:
+    if not session.planes:
+        raise ExplorerError(
+            "this session has no plane", where=session.name, remedy="add [[planes]] to its experiment and run it again"
+        )
+    if number is None:
+        return session.planes
+    if not 1 <= number <= len(session.planes):
+        raise ExplorerError(
+            f"it has no plane {number}", where=session.name, remedy=f"choose --plane 1 to {len(session.planes)}"
+        )
+    return (session.planes[number - 1],)
+
+
+def _swept(
+    session: Session, plane: PlaneRecord, grouping: Sequence[str], threshold: float | None
+) -> tuple[SweptGroup, ...]:
+    own = session.spec.spotlight.thresholds
+    extra = () if threshold is None or threshold in own else (threshold,)
+    return swept_groups(session, plane, grouping, (*own, *extra))
+
+
+def _warnings(session: Session, plane: PlaneRecord, groups: Sequence[SweptGroup]) -> list[str]:
+    swept = warnings_of(group.sweep for group in groups)
+    return [visible(warning) for warning in (*swept, *session_warnings(session, plane, groups))]
+
+
+def _plane_json(
+    session: Session, plane: PlaneRecord, grouping: Sequence[str], threshold: float | None
+) -> dict[str, Any]:
+    groups = _swept(session, plane, grouping, threshold)
+    a, b = plane_captions(plane)
+    return {
+        "site": plane.site,
+        "a": plane.a,
+        "b": plane.b,
+        "title": f"{a} × {b}",
+        "angles_deg": groups[0].sweep.angles_deg.tolist(),
+        "groups": {
+            group.label: {"prompts": group.n_prompts, "runs": group.n_runs, **sweep_json(group.sweep)}
+            for group in groups
+        },
+        "warnings": _warnings(session, plane, groups),
+    }
