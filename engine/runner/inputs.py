@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -95,7 +95,7 @@ def read_direction(named: str, base: Path) -> np.ndarray:
         raise ExplorerError("there is no such file", where=file, remedy="check the path in `direction`")
     try:
         with safe_open(path, framework="numpy") as opened:  # pyright: ignore[reportUnknownVariableType]
-            reader: Any = opened
+            reader = cast("Any", opened)
             names: list[str] = list(reader.keys())
             if name not in names:
                 known = ", ".join(names[:8])

@@ -74,7 +74,7 @@ class RowMaker:
         return Generation(spec.tokens, sampling, self.model.tokenizer.stop_ids if spec.stop_at_eos else frozenset())
 
     def captures(self) -> list[tuple[str, Capture]]:
-        """List what is kept, by the name it is journalled under: the captured sites, then what units are measured on."""
+        """List what is kept, by its name in the journal: the captured sites, then what units are measured on."""
         spec = self.experiment.capture
         named: list[tuple[str, Capture]] = []
         for site in spec.sites:
