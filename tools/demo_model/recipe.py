@@ -16,7 +16,7 @@ class Recipe:
     layers: int = 6
     width: int = 128
     heads: int = 4
-    steps: int = 4000
+    steps: int = 3700
     batch: int = 8
     peak_rate: float = 3e-3
     decay: float = 0.5

@@ -139,6 +139,8 @@ def train(
     spent = 0.0
     if (scratch / "state.pt").exists():
         state = torch.load(scratch / "state.pt", weights_only=True)
+        if state["recipe"] != {**asdict(recipe), "steps": state["recipe"]["steps"]}:
+            raise SystemExit(f"{scratch} holds a run of another recipe; choose an empty folder")
         model.load_state_dict(state["model"])
         for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
