@@ -38,6 +38,9 @@ class Capture:
 
     def read(self, activation: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows kept"]:
         """Take what is kept of an activation."""
+        if self.centred:
+            wide = activation.float() if activation.dtype in (torch.bfloat16, torch.float16) else activation
+            activation = wide - wide.mean(dim=-1, keepdim=True)
         if self.columns is not None:
             return activation[..., list(self.columns)]
         if self.direction:
@@ -119,8 +122,6 @@ class Accumulator:
             assert self._sum is not None, "a hook that never fired is an error before this"
             counts = self.counts.clamp(min=1).to(self._sum)[:, None]
             vectors = list(_to_numpy(self._sum / counts))
-        if self.capture.centred:
-            vectors = [v - v.mean(axis=-1, keepdims=True) for v in vectors]
         return vectors
 
 

@@ -193,4 +193,3 @@ class _Writer:
         index = {key: place for place, key in enumerate(keys)}
         places = [index[noise] for row in rows if (noise := self._rows[row].noise) is not None]
         return table[torch.tensor(places, device=logits.device)]
-

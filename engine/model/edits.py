@@ -111,13 +111,27 @@ class EditSlot:
 def slots_by_site(
     rows: Sequence[Sequence[Edit]], device: torch.device, dtype: torch.dtype
 ) -> dict[str, list[EditSlot]]:
-    """Sort the edits of a batch into slots, by site, in the order in which the rows name them."""
-    kinds: dict[Edit, None] = {}
-    for edits in rows:
-        kinds.update((edit.kind, None) for edit in edits)
-    by_row = [{edit.kind: edit for edit in edits} for edits in rows]
-    sites: dict[str, list[EditSlot]] = {}
-    for kind in kinds:
-        slot = EditSlot(kind, [edits.get(kind) for edits in by_row], device, dtype)
-        sites.setdefault(kind.site, []).append(slot)
-    return sites
+    """Sort the edits of a batch into slots, by site, so that each row's own edits apply in the order it names them.
+
+    A row with fewer edits than its neighbours, or with two of one kind, may need a slot of its own.
+    """
+    kinds: dict[str, list[Edit]] = {}
+    members: dict[str, list[dict[int, Edit]]] = {}
+    for row in sorted(range(len(rows)), key=lambda row: -len(rows[row])):
+        free: dict[str, int] = {}
+        for edit in rows[row]:
+            known, taken = kinds.setdefault(edit.site, []), members.setdefault(edit.site, [])
+            begin = free.get(edit.site, 0)
+            place = next((at for at in range(begin, len(known)) if known[at] == edit.kind), len(known))
+            if place == len(known):
+                known.append(edit.kind)
+                taken.append({})
+            taken[place][row] = edit
+            free[edit.site] = place + 1
+    return {
+        site: [
+            EditSlot(kind, [edits.get(row) for row in range(len(rows))], device, dtype)
+            for kind, edits in zip(known, members[site], strict=True)
+        ]
+        for site, known in kinds.items()
+    }

@@ -6,24 +6,38 @@ import contextlib
 import hashlib
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformer_lens.model_bridge import TransformerBridge
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
 
 from engine import paths
 from engine.errors import ExplorerError
 from engine.model.blocks import Blocks
-from engine.model.device import DTYPES, resolve_device, set_tf32
+from engine.model.device import DTYPES, is_out_of_memory, resolve_device, set_tf32
+from engine.model.source import first_line, is_cached, model_source, not_found
 from engine.model.tokenizer import Tokenizer
 from engine.spec import ModelShape, ModelSpec
 
-DEMO = "demo"
+_REFUSALS = (
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    AssertionError,
+    RuntimeError,
+    ImportError,
+    StrictDataclassError,
+)
+"""What the libraries raise over a folder that is no model they know, or a config.json with nonsense in it."""
 
 
 @dataclass
@@ -96,19 +110,19 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
         model = _load_weights(source, spec, dtype)
         tokenizer = Tokenizer.load(source, spec.revision, stop_ids=_stop_ids(model))
         digest = _weights_sha256(model)
-        model = model.to(device).eval()
+        model = _place(model, device, spec.name)
         try:
             bridge: Any = TransformerBridge.boot_transformers(
                 source, hf_model=model, tokenizer=tokenizer.raw, device=device, dtype=dtype
             )
-        except (ValueError, NotImplementedError, KeyError, AttributeError) as error:
+        except _REFUSALS as error:
             raise ExplorerError(
-                f"TransformerLens cannot wrap this model: {_first_line(error)}",
+                f"TransformerLens cannot wrap this model: {first_line(error)}",
                 where=spec.name,
                 remedy="choose a decoder-only model it supports",
             ) from error
     config = bridge.cfg
-    if not config.d_mlp or not hasattr(bridge, "blocks"):
+    if config.n_layers < 1 or "blocks.0.mlp.hook_post" not in bridge.hook_dict:
         raise ExplorerError("this model has no stack of MLP blocks", where=spec.name, remedy="choose another model")
     shape = ModelShape(
         name=spec.name,
@@ -121,82 +135,68 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
     blocks = Blocks(bridge.original_model, list(bridge.blocks))
     is_demo = Path(source) == paths.demo_model_folder()
     revision: str | None = getattr(model.config, "_commit_hash", None) or spec.revision
-    return LoadedModel(
-        spec.name, bridge, blocks, tokenizer, shape, device, dtype, digest, source, revision, is_demo
-    )
-
-
-def model_source(name: str, base: Path | None = None) -> str:
-    """Find what a model name stands for: the bundled folder, a local folder, or a Hugging Face name.
-
-    Raises:
-        ExplorerError: it reads as a folder and there is none, or the folder holds no model.
-    """
-    if name == DEMO:
-        return str(paths.demo_model_folder())
-    written = Path(name).expanduser()
-    for folder in dict.fromkeys([(base or Path.cwd()) / written, Path.cwd() / written]):
-        if folder.is_dir():
-            _check_folder(folder)
-            return str(folder)
-    if written.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        raise ExplorerError("there is no such folder", where=f"model.name {name}", remedy="check the path")
-    return name
-
-
-def _check_folder(folder: Path) -> None:
-    if not (folder / "config.json").is_file():
-        raise ExplorerError("the folder holds no model (no config.json)", where=str(folder), remedy="check the path")
-    if not any(folder.glob("*.safetensors")):
-        pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt"))
-        raise ExplorerError(
-            "its weights are pickled, and nothing is unpickled here" if pickled else "the folder holds no weights",
-            where=str(folder),
-            remedy="save it as .safetensors (model.save_pretrained does)",
-        )
+    return LoadedModel(spec.name, bridge, blocks, tokenizer, shape, device, dtype, digest, source, revision, is_demo)
 
 
 def _load_weights(source: str, spec: ModelSpec, dtype: torch.dtype) -> Any:
     auto: Any = AutoModelForCausalLM
     try:
-        return auto.from_pretrained(
+        model, report = auto.from_pretrained(
             source,
             revision=spec.revision,
             dtype=dtype,
             use_safetensors=True,
             trust_remote_code=False,
             attn_implementation="eager",
-            local_files_only=_is_cached(source, spec.revision),
+            local_files_only=is_cached(source, spec.revision),
+            output_loading_info=True,
         )
+    except SafetensorError as error:
+        raise ExplorerError(
+            f"its weights cannot be read: {first_line(error)}", where=spec.name, remedy="copy or save the model again"
+        ) from error
     except OSError as error:
-        raise _not_found(spec.name, source, error) from error
+        raise not_found(spec.name, source, error) from error
     except MemoryError:
         raise ExplorerError("not enough memory to load it", where=spec.name, remedy="choose a smaller model") from None
-    except (ValueError, KeyError, RuntimeError, ImportError) as error:
+    except _REFUSALS as error:
         raise ExplorerError(
-            f"the model cannot be loaded: {_first_line(error)}",
+            f"the model cannot be loaded: {first_line(error)}",
             where=spec.name,
             remedy="check that the folder or name is a causal language model that needs no code of its own",
         ) from error
+    _check_complete(model, report["missing_keys"], spec.name)
+    return model
 
 
-def _is_cached(source: str, revision: str | None) -> bool:
-    """Tell whether the network can be left alone: what is cached is used as it is."""
+def _check_complete(model: Any, missing: Iterable[str], name: str) -> None:
+    """Refuse what would run and mean nothing: weights that were made up, attention that sees the future."""
+    parameters = {parameter for parameter, _ in model.named_parameters()}
+    made_up = sorted(parameters.intersection(missing))
+    if made_up:
+        raise ExplorerError(
+            f"{len(made_up)} of its weights are not in the file, {made_up[0]} among them",
+            where=name,
+            remedy="save the whole model again, or check that config.json belongs to it",
+        )
+    causal = {getattr(module, "is_causal", None) for module in model.modules()}
+    if False in causal and True not in causal:
+        raise ExplorerError(
+            "it is no causal language model: a token sees those after it",
+            where=name,
+            remedy="choose a decoder-only model",
+        )
+
+
+def _place(model: Any, device: torch.device, name: str) -> Any:
     try:
-        AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False, local_files_only=True)
-    except OSError:
-        return False
-    return True
-
-
-def _not_found(name: str, source: str, error: OSError) -> ExplorerError:
-    if Path(source).is_dir():
-        return ExplorerError(_first_line(error), where=source, remedy="the folder is incomplete; save the model again")
-    return ExplorerError(
-        f"the model {name!r} is not on this machine and cannot be fetched",
-        where="model.name",
-        remedy=f"cache it while online (`hf download {name}`), point model.name at a local folder, or use the demo",
-    )
+        return model.to(device).eval()
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ExplorerError(
+            f"not enough memory on {device} to load it", where=name, remedy="choose a smaller model, or device cpu"
+        ) from error
 
 
 def _stop_ids(model: Any) -> frozenset[int]:
@@ -215,11 +215,6 @@ def _weights_sha256(model: Any) -> str:
         flat = state[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8)
         digest.update(memoryview(flat.numpy()))
     return digest.hexdigest()
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:300]
 
 
 @contextlib.contextmanager

@@ -41,7 +41,8 @@ class NoiseKey:
         name = f"{self.seed}|{self.prompt}|{self.occurrence}|{self.sample}|{step}"
         key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "little")
         raw = np.random.Philox(key=key).random_raw(vocabulary)
-        uniform = ((raw >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+        # 52 bits and a half: exact in float64, so never 0 or 1.
+        uniform = ((raw >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
         return (-np.log(-np.log(uniform))).astype(np.float32)
 
 

@@ -58,7 +58,7 @@ def self_test(model: LoadedModel) -> SelfTest:
     began = time.monotonic()
     layer = model.shape.n_layers // 2
     site, last = f"blocks.{layer}.mlp.hook_post", f"blocks.{model.shape.n_layers - 1}.hook_resid_post"
-    rows = _rows(site, len(model.tokenizer.raw))
+    rows = _rows(site, min(len(model.tokenizer.raw), model.bridge.cfg.d_vocab))
     captures = [Capture(site, "mean", "generated"), Capture(last, "mean", "generated")]
     generation = Generation(_TOKENS)
     plain = decode(model, rows, generation, captures, share=False)

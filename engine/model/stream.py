@@ -151,6 +151,7 @@ def open_stream(model: LoadedModel, rows: Sequence[Row], instruments: Instrument
     Sharing takes rows with equal prompts, and a block that nothing below is edited or captured in.
     """
     sites = [*instruments.slots, *(a.capture.site for a in instruments.accumulators)]
+    model.check_sites(sites)
     lowest = min((Site.parse(site).layer for site in sites), default=0)
     worth_it = len({row.prompt for row in rows}) <= _MERGE_AT * len(rows)
     return RowStream(model, rows, instruments, lowest if share and worth_it and model.shares_blocks else 0)
@@ -170,7 +171,7 @@ def _first_own_column(rows: Sequence[Row], instruments: Instruments, width: int,
     before_attention = any(Site.parse(edit.site).kind == "hook_resid_pre" for edit in edits)
     if edited & {"prompt", "all"} and (split < n_blocks - 1 or before_attention):
         return 0
-    if edited - {"generated"} or "predicting" in captured:
+    if (edited | captured) - {"generated"}:
         return width - 1
     return width
 

@@ -35,7 +35,8 @@ class Tokenizer:
             ExplorerError: there is none that can be loaded without running code.
         """
         try:
-            raw: Any = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
+            library: Any = AutoTokenizer
+            raw: Any = library.from_pretrained(source, revision=revision, trust_remote_code=False)
         except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ExplorerError(
@@ -43,9 +44,16 @@ class Tokenizer:
                 where=source,
                 remedy="save the tokenizer beside the model (tokenizer.save_pretrained)",
             ) from error
+        # Without its files the library hands out an empty tokenizer and says nothing.
+        first_ids: list[int] = raw("a")["input_ids"]
+        if not first_ids or raw.vocab_size < 2:
+            raise ExplorerError(
+                "there is no tokenizer",
+                where=source,
+                remedy="save the tokenizer beside the model (tokenizer.save_pretrained)",
+            )
         if isinstance(raw.eos_token_id, int):
             stop_ids = stop_ids | {raw.eos_token_id}
-        first_ids: list[int] = raw("a")["input_ids"]
         prepends = raw.bos_token_id is not None and first_ids[:1] == [raw.bos_token_id]
         return cls(raw, stop_ids, prepends)
 
