@@ -27,3 +27,8 @@ class Recipe:
     clip: float = 1.0
     threads: int = 1
     bf16: bool = True
+
+    @property
+    def decay_start(self) -> int:
+        """The step from which the learning rate falls."""
+        return round(self.steps * (1 - self.decay))

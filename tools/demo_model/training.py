@@ -9,7 +9,7 @@ import math
 import random
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -75,8 +75,7 @@ def rate(step: int, recipe: Recipe) -> float:
     """Give the learning rate: a linear warmup, the peak, then half a cosine over the last share of the steps."""
     if step < recipe.warmup:
         return recipe.peak_rate * (step + 1) / recipe.warmup
-    start = round(recipe.steps * (1 - recipe.decay))
-    done = max(0, step - start) / max(1, recipe.steps - start)
+    done = max(0, step - recipe.decay_start) / max(1, recipe.steps - recipe.decay_start)
     return recipe.peak_rate * (recipe.final_share + (1 - recipe.final_share) * (1 + math.cos(math.pi * done)) / 2)
 
 
@@ -139,8 +138,11 @@ def train(
     spent = 0.0
     if (scratch / "state.pt").exists():
         state = torch.load(scratch / "state.pt", weights_only=True)
-        if state["recipe"] != {**asdict(recipe), "steps": state["recipe"]["steps"]}:
+        earlier, done = Recipe(**state["recipe"]), len(state["losses"])
+        if replace(earlier, steps=recipe.steps) != recipe:
             raise SystemExit(f"{scratch} holds a run of another recipe; choose an empty folder")
+        if earlier != recipe and done > min(earlier.decay_start, recipe.decay_start):
+            raise SystemExit(f"{scratch} holds a run of {earlier.steps} steps that is decaying; choose an empty folder")
         model.load_state_dict(state["model"])
         for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
@@ -162,9 +164,8 @@ def train(
             export(model, tokenizer, scratch / "checkpoint")
             seconds = time.monotonic() - began
             state = {"model": model.state_dict(), "optimizers": [optimizer.state_dict() for optimizer in optimizers]}
-            torch.save(
-                {**state, "random": torch.get_rng_state(), "losses": losses, "seconds": seconds}, scratch / "state.part"
-            )
+            state |= {"random": torch.get_rng_state(), "losses": losses, "seconds": seconds, "recipe": asdict(recipe)}
+            torch.save(state, scratch / "state.part")
             (scratch / "state.part").replace(scratch / "state.pt")
             recent = losses[-200:]
             progress = {"step": step, "train_loss": sum(recent) / len(recent), "seconds": seconds}
