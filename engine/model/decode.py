@@ -110,7 +110,7 @@ def decode(
                 writer.choose(logits, stream.rows, step)
                 logits = stream.feed(writer.newest[stream.rows], alive=writer.writing[stream.rows])
                 writer.close(step)
-                stream.drop_finished(writer.writing)
+                logits = stream.drop_finished(writer.writing, logits)
                 if on_step:
                     on_step(step, int(writer.writing.sum()))
                 if not writer.writing.any():

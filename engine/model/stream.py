@@ -108,15 +108,26 @@ class RowStream:
         residual = self._model.blocks.head(shared, self._head, self._split)
         return self._model.blocks.tail(step, self._tail, self._split, residual[self._history])
 
-    def drop_finished(self, writing: Bool[Tensor, " original"]) -> None:
-        """Stop feeding the rows that are finished, once they are enough to be worth a copy of the rest."""
+    def drop_finished(
+        self, writing: Bool[Tensor, " original"], logits: Float[Tensor, "row vocab"]
+    ) -> Float[Tensor, "kept vocab"]:
+        """Stop feeding the rows that are finished, once they are enough to be worth a copy of the rest.
+
+        Args:
+            writing: which of the batch's original rows still write.
+            logits: of the rows that were fed.
+
+        Returns:
+            The logits of the rows that will be fed on.
+        """
         kept = torch.nonzero(writing[self.rows]).flatten()
         if not len(kept) or len(kept) > _COMPACT_AT * len(self.rows):
-            return
+            return logits
         self._tail.select(kept)
         self._instruments.select(kept)
         self.rows, self._history = self.rows[kept], self._history[kept]
         self._seen, self._next = self._seen[kept], self._next[kept]
+        return logits[kept]
 
     def _tune(self, where: Int[Tensor, "row col"], alive: Bool[Tensor, " row"]) -> None:
         feed = self._instruments.feed
