@@ -8,6 +8,9 @@ import os
 import sys
 from collections.abc import Sequence
 
+from engine.errors import ExplorerError
+from tui.cli.output import flush, note
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
@@ -17,8 +20,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments after the program's name; those of the process by default.
     """
-    from engine.errors import ExplorerError
-
     arguments = sys.argv[1:] if argv is None else list(argv)
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets a stand-in, not a crash.
@@ -26,9 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     try:
         status = _run(arguments)
-        sys.stdout.flush()
+        flush()
     except ExplorerError as error:
-        _complain(str(error))
+        note(str(error))
+        _silence_output_if_broken()
         return 1
     except KeyboardInterrupt:
         return 130
@@ -41,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     if not arguments:
-        _complain("there is no full screen yet; `srm-explorer demo` shows an experiment, `--help` lists the commands")
+        note("there is no full screen yet; `srm-explorer demo` shows an experiment, `--help` lists the commands")
         return 1
     from tui.cli.app import app
 
@@ -52,10 +54,11 @@ def _run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _complain(text: str) -> None:
-    from tui.cli.output import note
-
-    note(text)
+def _silence_output_if_broken() -> None:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _silence_output()
 
 
 def _silence_output() -> None:

@@ -32,9 +32,13 @@ app.add_typer(prompts_app, name="prompts", invoke_without_command=True)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        typer.echo(f"srm-explorer {version('srm-explorer')}")
+        try:
+            told = version("srm-explorer")
+        except PackageNotFoundError:
+            told = "(not installed, run from its source)"
+        typer.echo(f"srm-explorer {told}")
         raise typer.Exit
 
 
@@ -51,7 +55,7 @@ def program(
 def demo(
     no_open: Annotated[bool, typer.Option("--no-open", help="Don't open the full screen after it.")] = False,
 ) -> None:
-    """Run the protocol's shape on the bundled model and draw its charts."""
+    """Run an experiment on the bundled model and draw its charts."""
     from tui.cli.demo import demo_command
 
     _end(demo_command(no_open))
@@ -67,7 +71,7 @@ def run(
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew; the old session goes to the trash.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Run an experiment and save its session; the same command again resumes or shows it."""
+    """Run an experiment and save its session; again, resume it."""
     from tui.cli.run import run_command
 
     _end(run_command(spec, list(overrides or ()), session, restart, as_json))
@@ -86,7 +90,7 @@ def sweep(
     width: Width = None,
     height: Height = None,
 ) -> None:
-    """Turn a spotlight through saved vectors in the plane of two neurons."""
+    """Turn a spotlight through saved vectors in a plane."""
     levels = _numbers(thresholds, "--thresholds")
     from tui.cli.sweep import sweep_command
 
@@ -197,7 +201,7 @@ def worker(action: Annotated[Literal["status", "stop", "logs"], typer.Argument()
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """Tell what this machine offers, and what would stop an experiment."""
+    """Tell what this machine offers and what is missing."""
     from tui.cli.doctor import doctor_command
 
     _end(doctor_command(as_json))

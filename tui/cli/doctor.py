@@ -13,7 +13,8 @@ from pathlib import Path
 from engine import paths
 from tui.cli.output import colour_wanted, count, fields, file_size, note, say, say_json, screen_size, table_width
 
-_PACKAGES = ("srm-explorer", "torch", "transformers", "transformer-lens", "numpy", "scipy", "textual", "plotext")
+_PROGRAM = "srm-explorer"
+_PACKAGES = ("torch", "transformers", "transformer-lens", "numpy", "scipy", "textual", "plotext")
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 
@@ -43,7 +44,11 @@ def doctor_command(as_json: bool) -> int:
 
 
 def _program() -> list[Finding]:
-    found = [Finding("python", f"{platform.python_version()} ({sys.executable})"), Finding("system", _system())]
+    found = [
+        Finding(_PROGRAM, _version(_PROGRAM) or "run from its source, not installed"),
+        Finding("python", f"{platform.python_version()} ({sys.executable})"),
+        Finding("system", _system()),
+    ]
     versions = {name: _version(name) for name in _PACKAGES}
     missing = [name for name, version in versions.items() if not version]
     told = " · ".join(f"{name} {version}" for name, version in versions.items() if version)

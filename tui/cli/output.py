@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -10,6 +11,8 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
+from engine.errors import ExplorerError
+
 GAP = "  "
 SMALLEST, LARGEST = 20, 1000
 """Columns or rows a chart may be asked to take."""
@@ -17,18 +20,28 @@ SMALLEST, LARGEST = 20, 1000
 
 def say(*lines: str) -> None:
     """Print lines on standard output as they are; texts from outside belong through `visible` first."""
-    for line in lines:
-        sys.stdout.write(f"{line}\n")
+    _write("".join(f"{line}\n" for line in lines))
+
+
+def flush() -> None:
+    """Send what was printed on its way; ExplorerError where it cannot be written, BrokenPipeError where none reads."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _unwritable(error) from None
 
 
 def say_json(data: Mapping[str, Any]) -> None:
     """Print the one object of `--json`; numbers that are not finite become null, which JSON can hold."""
-    sys.stdout.write(json.dumps(_jsonable(data), ensure_ascii=False, allow_nan=False) + "\n")
+    _write(json.dumps(_jsonable(data), ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def note(line: str) -> None:
     """Print one line on standard error, after what is on standard output so far."""
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
     sys.stderr.write(f"srm-explorer: {visible(line)}\n")
     sys.stderr.flush()
 
@@ -139,6 +152,20 @@ def _wrapped(text: str, room: int) -> list[str]:
         parts = chop_cells(word, room)
         lines[-1:] = [lines[-1], *parts] if lines[-1] else parts
     return lines
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _unwritable(error) from None
+
+
+def _unwritable(error: OSError) -> ExplorerError:
+    what = f"the output cannot be written: {(error.strerror or str(error)).lower()}"
+    return ExplorerError(what, remedy="send it elsewhere")
 
 
 def _is_terminal(stream: TextIO) -> bool:

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HEAVY = ("torch", "transformers", "transformer_lens", "numpy", "scipy", "textual", "plotext", "rich")
+
+REMEDY = "`hf download gpt2` while online, or point model.name at a folder"
+COMMANDS = ("demo", "run", "sweep", "show", "sessions", "replay", "prompts", "neuron", "worker", "doctor")
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    program = (
+        "import sys\nfrom tui.cli import main\n"
+        f"main({list(arguments)!r})\n"
+        "sys.stderr.write('LOADED ' + ' '.join(sys.modules))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3]
+    )
+    return set(told.stderr.partition("LOADED ")[2].split())
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["sweep", "--help"], ["sessions", "export", "-h"], ["--version"]])
+def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
+    assert "typer" in (modules := loaded_by(*arguments))
+    assert not modules.intersection(HEAVY)
+
+
+def test_the_way_to_the_full_screen_bypasses_the_command_parser() -> None:
+    assert not loaded_by().intersection((*HEAVY, "typer"))
+
+
+def test_without_arguments_one_line_says_what_to_do(srm: Callable[..., Any]) -> None:
+    ended = srm()
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.count("\n") == 1
+    assert "srm-explorer demo" in ended.err
+
+
+def test_help_names_every_command_and_cuts_none_of_their_summaries(srm: Callable[..., Any]) -> None:
+    ended = srm("--help")
+    assert ended.status == 0
+    listed = ended.out.partition("Commands:")[2]
+    for command in COMMANDS:
+        assert f"\n  {command} " in listed
+    assert "..." not in listed
+
+
+@pytest.mark.parametrize("arguments", [["neuron", "gpt2", "3", "4"], ["worker"], ["worker", "logs"]])
+def test_what_is_not_there_yet_says_so_in_one_line(srm: Callable[..., Any], arguments: list[str]) -> None:
+    ended = srm(*arguments)
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.count("\n") == 1
+    assert "not there yet" in ended.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["shwo"],
+        ["show"],
+        ["show", "x", "--chart", "pie"],
+        ["sweep", "v.npz", "--a", "1"],
+        ["sweep", "v.npz", "--a", "x", "--b", "2"],
+        ["sweep", "v.npz", "--a", "1", "--b", "2", "--thresholds", "0.5,,x"],
+        ["sweep", "v.npz", "--a", "1", "--b", "2", "--thresholds", "nan"],
+        ["sessions", "export", "x"],
+        ["sessions", "export", "x", "--csv", "f", "--site", "s"],
+        ["prompts", "check"],
+        ["worker", "dance"],
+        ["run"],
+    ],
+)
+def test_wrong_usage_is_status_2(srm: Callable[..., Any], arguments: list[str]) -> None:
+    ended = srm(*arguments)
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err
+
+
+def test_a_defect_of_the_program_shows_its_trace(srm: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui.cli.prompts.list_command", lambda as_json: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        srm("prompts", "list")
+
+
+def test_a_reader_that_left_is_no_noise(srm_process: Callable[..., subprocess.Popen[str]]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    process = srm_process("prompts", "list", stdout=write)
+    os.close(write)
+    assert process.communicate(timeout=60)[1] == ""
+    assert process.returncode == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_output_that_cannot_be_written_is_one_line(srm_process: Callable[..., subprocess.Popen[str]]) -> None:
+    with Path("/dev/full").open("w") as full:
+        process = srm_process("prompts", "list", "--json", stdout=full)
+        told = process.communicate(timeout=60)[1]
+    assert process.returncode == 1
+    assert told.count("\n") == 1
+    assert "no space left" in told
+
+
+def test_an_interruption_is_status_130_without_a_trace(
+    srm_process: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    # Reading a pipe that nobody writes to waits forever: the interruption meets the program at work.
+    fifo = tmp_path / "v.npz"
+    os.mkfifo(fifo)
+    process = srm_process("sweep", fifo, "--a", 0, "--b", 1, stdout=subprocess.PIPE)
+    writer = None
+    while writer is None and process.poll() is None:
+        # Fails until the program has opened the other end.
+        with contextlib.suppress(OSError):
+            writer = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    if writer is not None:
+        os.close(writer)
+    assert (process.returncode, out) == (130, "")
+    assert "Traceback" not in err
+
+
+def test_a_terminal_without_unicode_gets_stand_ins(srm_process: Callable[..., subprocess.Popen[str]]) -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    process = srm_process("doctor", stdout=subprocess.PIPE, env=environment)
+    out, err = process.communicate(timeout=120)
+    assert "Traceback" not in err
+    assert "no unicode" in out
+
+
+def test_the_machine_is_told_in_one_json_object(srm: Callable[..., Any]) -> None:
+    ended = srm("doctor", "--json")
+    told = json.loads(ended.out)
+    assert ended.status == (0 if told["ok"] else 1)
+    names = [finding["name"] for finding in told["findings"]]
+    assert {"python", "torch", "device", "gpt2", "terminal", "sessions"} <= set(names)
+    assert gpt2_told(srm) == "not cached: " + REMEDY
+
+
+def test_a_sessions_folder_that_cannot_be_made_is_a_problem(
+    srm: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SRM_EXPLORER_SESSIONS", str(tmp_path / "file" / "sessions"))
+    ended = srm("doctor")
+    assert ended.status == 1
+    assert ended.err.count("\n") == 1
+    assert "is a file" in ended.err
+
+
+def test_a_model_in_the_cache_is_told_with_what_it_lacks(
+    srm: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    snapshot = tmp_path / "models--gpt2" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text("{}")
+    assert gpt2_told(srm) == "cached without weights (.safetensors), tokenizer: " + REMEDY
+    (snapshot / "model.safetensors").write_text("")
+    (snapshot / "tokenizer.json").write_text("")
+    assert gpt2_told(srm) == "cached"
+
+
+def gpt2_told(srm: Callable[..., Any]) -> str:
+    findings = json.loads(srm("doctor", "--json").out)["findings"]
+    return next(finding["told"] for finding in findings if finding["name"] == "gpt2")
