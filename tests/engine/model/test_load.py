@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    MambaConfig,
+    MambaForCausalLM,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+from engine.errors import ExplorerError
+from engine.model.load import LoadedModel, load_model
+from engine.spec import ModelSpec
+
+Break = Callable[[Path], Any]
+
+
+def load(name: Path | str, **fields: Any) -> LoadedModel:
+    return load_model(ModelSpec(name=str(name), **({"device": "cpu"} | fields)))
+
+
+def refusal(name: Path | str, **fields: Any) -> str:
+    with pytest.raises(ExplorerError) as caught:
+        load(name, **fields)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert len(line) < 600
+    assert caught.value.remedy
+    return line
+
+
+@pytest.fixture
+def folder(tiny_gpt2_folder: Path, tmp_path: Path) -> Path:
+    """A copy of a good model, to be broken."""
+    return Path(shutil.copytree(tiny_gpt2_folder, tmp_path / "copy"))
+
+
+def with_config(**fields: Any) -> Break:
+    def change(folder: Path) -> None:
+        path = folder / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+    return change
+
+
+def writing(name: str, content: bytes) -> Break:
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def removing(pattern: str) -> Break:
+    return lambda folder: [path.unlink() for path in folder.glob(pattern)]
+
+
+def truncated(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def pickled(folder: Path) -> None:
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+
+def without_a_layer(folder: Path) -> None:
+    weights = {k: v for k, v in load_file(folder / "model.safetensors").items() if "h.1.mlp" not in k}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+BROKEN: list[tuple[str, Break, str]] = [
+    ("no config", removing("config.json"), "no config.json"),
+    ("no weights", removing("*.safetensors"), "holds no weights"),
+    ("pickled weights", pickled, "nothing is unpickled"),
+    ("truncated weights", truncated, "weights cannot be read"),
+    ("weights that are text", writing("model.safetensors", b"hello"), "weights cannot be read"),
+    ("empty weights", writing("model.safetensors", b""), "weights cannot be read"),
+    ("missing weights", without_a_layer, "4 of its weights are not in the file"),
+    ("fewer layers than said", with_config(n_layer=4), "of its weights are not in the file"),
+    ("other widths than said", with_config(n_embd=64), "cannot be loaded"),
+    ("config that is no JSON", writing("config.json", b"{nope"), "not a valid JSON"),
+    ("config that is no text", writing("config.json", b"\xff\xfe\x00"), "not a valid JSON"),
+    ("config that is a list", writing("config.json", b"[1]"), "cannot be loaded"),
+    ("unknown architecture", with_config(model_type="nosuch"), "nosuch"),
+    ("a word for a number", with_config(n_layer="three"), "cannot be loaded"),
+    ("no heads", with_config(n_head=0), "cannot be loaded"),
+    ("a negative number of layers", with_config(n_layer=-1), "no stack of MLP blocks"),
+    ("no tokenizer", removing("tokenizer*"), "no tokenizer"),
+    ("half a tokenizer", removing("tokenizer.json"), "tokenizer cannot be loaded"),
+    ("a broken tokenizer", writing("tokenizer.json", b"{}"), "tokenizer cannot be loaded"),
+    ("a tokenizer that is no JSON", writing("tokenizer.json", b"{nope"), "tokenizer cannot be loaded"),
+]
+
+
+@pytest.mark.parametrize(("broken", "says"), [case[1:] for case in BROKEN], ids=[case[0] for case in BROKEN])
+def test_a_broken_folder_is_refused_in_one_line(folder: Path, broken: Break, says: str) -> None:
+    broken(folder)
+    line = refusal(folder)
+    assert says in line
+    assert str(folder) in line
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in (tmp_path / "nowhere", "./nowhere", "~/nowhere/at/all", "models/of/mine"):
+        assert "no such folder" in refusal(name)
+
+
+def test_a_name_that_is_not_cached_while_offline_names_three_remedies() -> None:
+    line = refusal("gpt2")
+    for remedy in ("hf download gpt2", "local folder", "use the demo"):
+        assert remedy in line
+
+
+def test_a_network_that_does_not_answer_is_the_same_error() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        code = (
+            "from engine.errors import ExplorerError\n"
+            "from engine.model.load import load_model\n"
+            "from engine.spec import ModelSpec\n"
+            "try:\n    load_model(ModelSpec(name='gpt2', device='cpu'))\n"
+            "except ExplorerError as error:\n    print(error)\n"
+        )
+        environment = {"HF_ENDPOINT": f"http://127.0.0.1:{port}", "HF_HOME": "/nonexistent", "PATH": "/usr/bin"}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300
+        )
+    assert "is not on this machine and cannot be fetched" in done.stdout, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("device", ["cuda:9", "cuda:99"])
+def test_a_device_that_is_not_there(tiny_gpt2_folder: Path, device: str) -> None:
+    line = refusal(tiny_gpt2_folder, device=device)
+    assert device in line
+    assert "model.device" in line
+
+
+MODELS: list[tuple[str, Callable[[], Any], str]] = [
+    (
+        "bidirectional",
+        lambda: BertForMaskedLM(
+            BertConfig(vocab_size=600, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64)
+        ),
+        "no causal language model",
+    ),
+    (
+        "encoder and decoder",
+        lambda: T5ForConditionalGeneration(T5Config(vocab_size=600, d_model=32, d_kv=8, d_ff=64, num_layers=2)),
+        "causal language model",
+    ),
+    (
+        "no MLP",
+        lambda: MambaForCausalLM(MambaConfig(vocab_size=600, hidden_size=32, num_hidden_layers=2)),
+        "no stack of MLP blocks",
+    ),
+]
+
+
+@pytest.mark.parametrize(("make", "says"), [case[1:] for case in MODELS], ids=[case[0] for case in MODELS])
+def test_other_kinds_of_model_are_refused(
+    tiny_gpt2_folder: Path, tmp_path: Path, make: Callable[[], Any], says: str
+) -> None:
+    make().save_pretrained(tmp_path)
+    for path in tiny_gpt2_folder.glob("tokenizer*"):
+        shutil.copy(path, tmp_path)
+    assert says in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("model_type", ["gpt2", "unheard-of"])
+def test_code_that_comes_with_a_model_never_runs(folder: Path, tmp_path: Path, model_type: str) -> None:
+    mark = tmp_path / "it-ran"
+    (folder / "own.py").write_text(
+        f"open({str(mark)!r}, 'w').close()\n"
+        "from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast\n"
+        "class Config(GPT2Config): model_type = 'unheard-of'\n"
+        "class Model(GPT2LMHeadModel): config_class = Config\n"
+        "class Words(PreTrainedTokenizerFast): pass\n"
+    )
+    code = {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model", "AutoTokenizer": ["own.Words", None]}
+    with_config(model_type=model_type, auto_map=code)(folder)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"auto_map": code}))
+    if model_type == "gpt2":
+        assert load(folder).shape.n_layers == 3
+    else:
+        assert "needs no code of its own" in refusal(folder)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(("shape", "centres"), [("gpt2", True), ("llama", False)])
+def test_the_shape_is_that_of_the_folder(request: pytest.FixtureRequest, shape: str, centres: bool) -> None:
+    model: LoadedModel = request.getfixturevalue(f"tiny_{shape}")
+    sizes = model.shape
+    assert (sizes.n_layers, sizes.d_model, sizes.d_mlp, sizes.n_ctx, sizes.centres) == (3, 32, 64, 256, centres)
+    assert model.dtype == torch.float64
+    assert not model.is_demo
+
+
+def test_the_hash_of_the_weights_changes_with_any_of_them(folder: Path) -> None:
+    before = load(folder)
+    assert load(folder).weights_sha256 == before.weights_sha256
+    assert load(folder, dtype="float64").weights_sha256 != before.weights_sha256
+    weights = load_file(folder / "model.safetensors")
+    name = next(name for name in weights if "h.2.mlp.c_fc.bias" in name)
+    weights[name][5] += 1e-3
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    assert load(folder).weights_sha256 != before.weights_sha256
+
+
+def test_a_relative_folder_starts_from_the_experiment(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert load_model(ModelSpec(name="copy", device="cpu"), base=folder.parent).shape.n_layers == 3
+
+
+def test_loading_prints_nothing_on_standard_output(tiny_gpt2_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    load(tiny_gpt2_folder)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err == ""
