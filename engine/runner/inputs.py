@@ -69,8 +69,7 @@ def read_inputs(experiment: Experiment, base: Path) -> Inputs:
     for one in experiment.interventions:
         if one.direction is not None and one.direction not in directions:
             directions[one.direction] = read_direction(one.direction, base)
-            content = directions[one.direction].tobytes()
-            hashes[f"direction {one.direction}"] = hashlib.sha256(content).hexdigest()
+            hashes[f"direction {one.direction}"] = direction_sha256(directions[one.direction])
     problems = tuple(problem for one in whole for problem in one.problems)
     return Inputs(listed, directions, problems, hashes)
 
@@ -106,10 +105,15 @@ def read_direction(named: str, base: Path) -> np.ndarray:
         raise ExplorerError(what, where=str(path), remedy="save the vector with safetensors as float32") from None
     vector = vector.reshape(-1) if vector.size == max(vector.shape, default=0) else vector
     norm = float(np.linalg.norm(vector)) if vector.ndim == 1 and np.isfinite(vector).all() else 0.0
-    if not norm > 0:
+    if not 0 < norm < np.inf:
         what = f"{name!r} is not a direction (it must be one row of finite numbers, not all 0)"
         raise ExplorerError(what, where=str(path), remedy="save a [d] vector")
     return vector / norm
+
+
+def direction_sha256(direction: np.ndarray) -> str:
+    """Hash a direction by its numbers, wherever they lie."""
+    return hashlib.sha256(np.asarray(direction, dtype="<f8").tobytes()).hexdigest()
 
 
 def prompt_records(prompts: Sequence[ListedPrompt], token_ids: Sequence[Sequence[int]]) -> tuple[PromptRecord, ...]:

@@ -119,20 +119,7 @@ class JournalReader:
 
     def writer_pid(self) -> int | None:
         """The process that is writing the folder now; None where there is none, 0 where it cannot be named."""
-        try:
-            descriptor = os.open(self.folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            text = os.pread(descriptor, 32, 0).strip()
-            return int(text) if text.isdigit() else 0
-        except OSError:
-            return None
-        finally:
-            os.close(descriptor)
-        return None
+        return writer_pid(self.folder)
 
     def check_shards(self) -> None:
         """Make sure that the vectors of every finished batch are there; ExplorerError names the first that are not."""
@@ -172,6 +159,24 @@ class JournalReader:
             raise ExplorerError(what, where=str(self.folder / EVENTS), remedy="start again with --restart") from None
         self.batches.append(batch)
         self.run_indices.update(run.index for run in batch.runs)
+
+
+def writer_pid(folder: Path) -> int | None:
+    """The process that is writing a run folder now, also one that cannot be read; None and 0 as the method has them."""
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = os.pread(descriptor, 32, 0).strip()
+        return int(text) if text.isdigit() else 0
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return None
 
 
 def compact(journal: JournalReader) -> tuple[list[RunRecord], dict[str, Matrix | list[Matrix]]]:

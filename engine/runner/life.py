@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from engine import paths
 from engine.errors import ExplorerError
-from engine.files import sync_folder
+from engine.files import LockedError, as_explorer_error, sync_folder
 from engine.runner.journal import is_run_folder
-from engine.runner.journal_reader import JournalReader
+from engine.runner.journal_reader import LOCK, JournalReader, writer_pid
 from engine.runner.registry import forget_run
 from engine.session import Session, load_session, trash_session
 from engine.spec import Experiment, differences
@@ -68,26 +68,48 @@ def standing(experiment: Experiment, hashes: Mapping[str, str], path: Path) -> S
     return Standing("new")
 
 
+def check_idle(path: Path) -> None:
+    """Refuse a name whose run another process is writing, whatever state its files are in.
+
+    Raises:
+        LockedError: names the process.
+    """
+    folder = paths.run_folder(path)
+    pid = writer_pid(folder)
+    if pid is not None:
+        raise LockedError(folder / LOCK, pid or None, remedy="wait for it, or stop it first")
+
+
 def clear(path: Path) -> list[Path]:
     """Move what is under a name to the trash folder, for `--restart`; return where it went.
 
     Raises:
-        ExplorerError: a run is being written there.
+        ExplorerError: a run is being written there, or something cannot be moved.
     """
+    check_idle(path)
     gone: list[Path] = []
     folder = paths.run_folder(path)
     if folder.is_dir():
-        pid = JournalReader(folder).writer_pid() if is_run_folder(folder) else None
-        if pid is not None:
-            raise ExplorerError(f"process {pid} is running it", where=str(folder), remedy="stop that run first")
         target = _free_place(paths.trash_folder(), folder.name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(folder, target)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(folder, target)
+        except OSError as error:
+            raise as_explorer_error(error, target) from error
         forget_run(folder)
         gone.append(target)
     if path.exists():
         gone.append(trash_session(path))
     return gone
+
+
+def remove_leftover(session: Session, path: Path) -> None:
+    """Remove the run folder of a session that is finished: a writer that was killed while saving left it behind."""
+    folder = paths.run_folder(path)
+    if not is_run_folder(folder) or writer_pid(folder) is not None:
+        return
+    if JournalReader(folder).extra.get("created") == session.created:
+        remove_run_folder(folder)
 
 
 def remove_run_folder(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -88,9 +89,7 @@ def plan_layout(grid: Grid, lengths: Sequence[int], rows: int, *, baseline_first
     return Layout(measured + rest, len(measured), rows)
 
 
-def _packed(
-    grid: Grid, pairs: Sequence[tuple[int, int]], conditions: range, rows: int
-) -> tuple[tuple[int, ...], ...]:
+def _packed(grid: Grid, pairs: Sequence[tuple[int, int]], conditions: range, rows: int) -> tuple[tuple[int, ...], ...]:
     if not conditions or not pairs:
         return ()
     if len(conditions) > rows:
@@ -107,4 +106,4 @@ def _packed(
 def _cuts(length: int, parts: int) -> list[tuple[int, int]]:
     """Cut a length into parts that differ by at most one."""
     edges = [length * part // parts for part in range(parts + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))

@@ -50,7 +50,7 @@ class Progress:
         return dataclasses.asdict(self)
 
 
-class Stopped(Exception):  # noqa: N818  (it is obeyed, not suffered)
+class Stopped(Exception):
     """The run was asked to stop at once."""
 
 
@@ -79,6 +79,7 @@ class Meter:
     runs: int = 0
     steps: int = 0
     runs_done: int = 0
+    _finished_tokens: int = 0
     _tokens: int = 0
     _rows: int = 0
     _began: float = field(default=0.0)
@@ -91,6 +92,7 @@ class Meter:
         """Say that a batch of rows goes off."""
         self._began = self._began or time.monotonic()
         self._rows = rows
+        self._tokens = self._finished_tokens
         self._tell(self._progress(0))
 
     def step(self, step: int, writing: int) -> None:
@@ -100,8 +102,10 @@ class Meter:
         if self.stop.wishes > 1:
             raise Stopped
 
-    def end_batch(self) -> None:
-        """Count the batch's runs as finished."""
+    def end_batch(self, tokens: int) -> None:
+        """Count the batch's runs as finished, with the tokens they hold."""
+        self._finished_tokens += tokens
+        self._tokens = self._finished_tokens
         self.runs_done += self._rows
         self._rows = 0
         self._tell(self._progress(0))
@@ -115,6 +119,4 @@ class Meter:
         rate = self._tokens / spent if spent > 0 else 0.0
         todo = (self.runs - self.runs_done) * self.steps - self._rows * step
         left = todo / rate if rate else None
-        return Progress(
-            "running", self.runs_done, self.runs, self._rows, step, self.steps, self._tokens, rate, left
-        )
+        return Progress("running", self.runs_done, self.runs, self._rows, step, self.steps, self._tokens, rate, left)

@@ -6,6 +6,7 @@ import dataclasses
 import platform
 from collections.abc import Mapping
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,9 +19,9 @@ _PACKAGES = ("torch", "transformers", "transformer-lens", "numpy", "srm-explorer
 
 
 def provenance_of(
-    experiment: Experiment, model: LoadedModel, test: SelfTest, inputs: Mapping[str, str]
+    experiment: Experiment, model: LoadedModel, test: SelfTest, inputs: Mapping[str, str], base: Path
 ) -> dict[str, Any]:
-    """Describe model, tokenizer, inputs, device, seed, versions and self-test, as plain JSON."""
+    """Describe model, tokenizer, inputs and where they were, device, seed, versions and self-test, as plain JSON."""
     bos = experiment.prompts.prepend_bos
     return {
         "model": {
@@ -36,6 +37,7 @@ def provenance_of(
             "prepend_bos": model.tokenizer.prepends_bos if bos == "auto" else bos,
         },
         "inputs": dict(inputs),
+        "base": str(base),
         "device": describe_device(model.device),
         "dtype": experiment.model.dtype,
         "tf32": experiment.model.tf32,

@@ -5,21 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from engine.errors import ExplorerError
 from engine.model.decode import RowResult, decode
-from engine.model.load import LoadedModel, load_model, model_source
+from engine.model.device import is_out_of_memory
+from engine.model.load import LoadedModel, load_model
 from engine.model.selftest import self_test
+from engine.model.source import DEMO
 from engine.runner.collect import grid_of
-from engine.runner.inputs import read_direction
+from engine.runner.inputs import direction_sha256, read_direction
 from engine.runner.plan import Layout
 from engine.runner.progress import Meter, Progress, Stop
 from engine.runner.provenance import describe_device, versions
-from engine.runner.rows import RowMaker
+from engine.runner.recorded import Recorded, recorded_in
+from engine.runner.rows import RowMaker, check_directions
 from engine.session import RunRecord, Session
+from engine.spec import check_against
 from engine.vectors import Matrix
 
 
@@ -56,6 +61,7 @@ class Replay:
         vectors: largest absolute difference of a vector by site, over runs with equal tokens; empty without vectors.
         bit_equal: every token, and every number of every vector where they are kept, is the same.
         compared_vectors: whether the session's vectors were there to compare with.
+        why_not: what was wrong with them; empty where nothing was.
         changed: what differs from where the session was made, "torch: 2.12 -> 2.13"; bit-equality is owed only
             where nothing does.
     """
@@ -65,6 +71,7 @@ class Replay:
     vectors: dict[str, float]
     bit_equal: bool
     compared_vectors: bool
+    why_not: str
     changed: tuple[str, ...]
 
 
@@ -84,66 +91,98 @@ def replay(
         stop: asked after every step.
 
     Raises:
-        ExplorerError: the model is not there, or is another one; nothing to replay.
+        ExplorerError: the model or a direction is not there, or is another one; nothing to replay; a session that does
+            not say what replaying needs.
         Stopped: it was asked to stop.
     """
     if not session.runs:
         raise ExplorerError("the session has no runs", where=session.name, remedy="choose another")
+    recorded = recorded_in(session)
     meter = Meter([listener] if listener else [], stop or Stop())
     meter.stage("loading")
-    recorded = session.provenance
-    model = _same_model(session, base)
-    torch.set_num_threads(int(recorded.get("threads", torch.get_num_threads())))
+    directions = _same_directions(session, recorded, base)
+    model = _same_model(session, recorded, base)
+    check_against(session.spec, model.shape)
+    check_directions(session.spec, directions, model)
+    recorded.check_ids(session, model)
+    torch.set_num_threads(recorded.threads)
     meter.stage("testing")
     self_test(model)
+    saved: dict[str, Matrix | list[Matrix]] = {}
+    why_not = ""
     try:
         saved = session.vectors()
-    except ExplorerError:
-        saved = {}
+    except ExplorerError as error:
+        why_not = str(error)
     meter.runs, meter.steps = len(session.runs), session.spec.generation.tokens
-    again: dict[int, RowResult] = dict(_results(session, model, base, meter))
-    return _compared(session, again, saved, _changes(session, model))
+    maker = RowMaker(session.spec, grid_of(session.spec, len(session.prompts)), session.prompts, directions, model)
+    again = dict(_results(session, recorded.layout, maker, meter))
+    deviations, worst = _compared(session, again, saved)
+    return Replay(
+        runs=len(session.runs),
+        deviations=deviations,
+        vectors=worst,
+        bit_equal=not deviations and not any(worst.values()),
+        compared_vectors=bool(saved),
+        why_not=why_not,
+        changed=_changes(session, model),
+    )
 
 
-def _results(session: Session, model: LoadedModel, base: Path, meter: Meter) -> Iterator[tuple[int, RowResult]]:
-    directions = {
-        one.direction: read_direction(one.direction, base)
-        for one in session.spec.interventions
-        if one.direction is not None
-    }
-    grid = grid_of(session.spec, len(session.prompts))
-    maker = RowMaker(session.spec, grid, session.prompts, directions, model)
+def _results(session: Session, layout: Layout, maker: RowMaker, meter: Meter) -> Iterator[tuple[int, RowResult]]:
     captures = [capture for _, capture in maker.captures()]
-    for batch in Layout.from_dict(session.layout).batches:
+    for batch in layout.batches:
         meter.begin_batch(len(batch))
         rows = [maker.row(index, session.resolved) for index in batch]
-        decoded = decode(model, rows, maker.generation(), captures, on_step=meter.step)
-        meter.end_batch()
+        try:
+            decoded = decode(maker.model, rows, maker.generation(), captures, on_step=meter.step)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise ExplorerError(
+                f"a batch of {len(rows)} rows does not fit into memory, and smaller ones would not be the same run",
+                where=describe_device(maker.model.device),
+                remedy="free some memory, or replay where there is more",
+            ) from None
+        meter.end_batch(sum(len(row.tokens) for row in decoded.rows))
         yield from zip(batch, decoded.rows, strict=True)
 
 
-def _same_model(session: Session, base: Path) -> LoadedModel:
+def _same_directions(session: Session, recorded: Recorded, base: Path) -> dict[str, np.ndarray]:
+    """Read the directions again, from beside the session, else from where the run had them."""
+    found: dict[str, np.ndarray] = {}
+    for one in session.spec.interventions:
+        if one.direction is None or one.direction in found:
+            continue
+        file = Path(one.direction.rpartition("#")[0]).expanduser()
+        start = base if (base / file).is_file() else recorded.base
+        found[one.direction] = read_direction(one.direction, start)
+        if recorded.inputs.get(f"direction {one.direction}") != direction_sha256(found[one.direction]):
+            raise ExplorerError(
+                "the direction is not the one the session was made with",
+                where=one.direction,
+                remedy="put the file back as it was",
+            )
+    return found
+
+
+def _same_model(session: Session, recorded: Recorded, base: Path) -> LoadedModel:
     spec = session.spec.model
-    recorded = session.provenance["model"]
-    source = recorded.get("source", spec.name)
-    if spec.name != "demo" and Path(source).is_dir() and not Path(model_source(spec.name, base)).is_dir():
-        spec = spec.model_copy(update={"name": source})
+    if spec.name != DEMO and Path(recorded.source).is_dir():
+        spec = spec.model_copy(update={"name": recorded.source})
     model = load_model(spec, base=base)
-    if model.weights_sha256 != recorded["weights_sha256"]:
+    if model.weights_sha256 != recorded.weights_sha256:
         raise ExplorerError(
             "the model's weights are not those the session was made with",
             where=spec.name,
-            remedy=f"load the model with hash {recorded['weights_sha256'][:12]}…",
+            remedy=f"load the model with hash {recorded.weights_sha256[:12]}…",
         )
     return model
 
 
 def _compared(
-    session: Session,
-    again: dict[int, RowResult],
-    saved: dict[str, Matrix | list[Matrix]],
-    changed: tuple[str, ...],
-) -> Replay:
+    session: Session, again: dict[int, RowResult], saved: dict[str, Matrix | list[Matrix]]
+) -> tuple[tuple[Deviation, ...], dict[str, float]]:
     deviations: list[Deviation] = []
     worst = dict.fromkeys(saved, 0.0)
     for place, run in enumerate(session.runs):
@@ -154,18 +193,19 @@ def _compared(
         for number, site in enumerate(session.spec.capture.sites):
             if site in saved:
                 now = result.captured[number].astype(np.float32)
-                was = saved[site][place]
-                # Where a value is not finite on both sides alike, there is no difference to measure.
-                same = np.array_equal(now, was, equal_nan=True)
-                worst[site] = max(worst[site], 0.0 if same else float(np.abs(now - was).max()))
-    return Replay(
-        runs=len(session.runs),
-        deviations=tuple(deviations),
-        vectors=worst,
-        bit_equal=not deviations and not any(worst.values()),
-        compared_vectors=bool(saved),
-        changed=changed,
-    )
+                worst[site] = max(worst[site], _difference(now, saved[site][place]))
+    return tuple(deviations), worst
+
+
+def _difference(now: np.ndarray, was: np.ndarray) -> float:
+    """Find the largest difference of two vectors; infinite where one has no number, or another one, to compare with."""
+    if now.shape != was.shape:
+        return float("inf")
+    differing = ~((now == was) | (np.isnan(now) & np.isnan(was)))
+    if not differing.any():
+        return 0.0
+    apart = np.abs(now[differing].astype(np.float64) - was[differing])
+    return float(np.where(np.isnan(apart), np.inf, apart).max())
 
 
 def _deviation(run: RunRecord, tokens: Sequence[int]) -> Deviation:
@@ -177,6 +217,7 @@ def _deviation(run: RunRecord, tokens: Sequence[int]) -> Deviation:
 
 def _changes(session: Session, model: LoadedModel) -> tuple[str, ...]:
     recorded = session.provenance
-    was = {"device": recorded.get("device"), **recorded.get("versions", {})}
+    then: object = recorded.get("versions")
+    was = {"device": recorded.get("device"), **(cast("dict[str, Any]", then) if isinstance(then, dict) else {})}
     now = {"device": describe_device(model.device), **versions()}
     return tuple(f"{name}: {was.get(name)} -> {value}" for name, value in now.items() if was.get(name) != value)

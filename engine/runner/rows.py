@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from engine.runner.inputs import ListedPrompt
 from engine.runner.plan import Grid
 from engine.runner.units import UNITS_PREFIX
 from engine.session import PromptRecord, RunRecord
+from engine.session.records import Finish
 from engine.session.session import Resolved
 from engine.spec import Experiment, InterventionSpec, Site
 
@@ -57,7 +59,7 @@ class RowMaker:
             token_ids=result.tokens,
             text=self.model.tokenizer.decode(result.tokens),
             prompt_tokens=len(prompt.token_ids),
-            finish=result.finish,
+            finish=cast("Finish", result.finish),
             min_margin=result.margin,
             metrics={},
         )

@@ -17,20 +17,20 @@ from engine.errors import ExplorerError
 from engine.model.decode import Decoded, decode
 from engine.model.device import is_out_of_memory
 from engine.model.load import LoadedModel, load_model
-from engine.model.memory import rows_that_fit
-from engine.model.selftest import SelfTest, self_test
+from engine.model.selftest import self_test
 from engine.runner import life
 from engine.runner.collect import collect, grid_of, measured_in, resolved_in
-from engine.runner.inputs import Inputs, prompt_records, read_inputs
+from engine.runner.inputs import Inputs, read_inputs
 from engine.runner.journal import JournalWriter
 from engine.runner.journal_reader import JournalReader
-from engine.runner.plan import Grid, Layout, plan_layout
+from engine.runner.opening import Beginning, go_on
+from engine.runner.plan import Grid, Layout
 from engine.runner.progress import Meter, Progress, Stop, Stopped
-from engine.runner.provenance import describe_device, provenance_of, versions
-from engine.runner.rows import RowMaker, check_directions, tokenise
-from engine.runner.units import needs_baseline, readings_of, resolve
-from engine.session import PromptRecord, Session, load_session, save_session
-from engine.session.session import Resolved, now
+from engine.runner.provenance import describe_device
+from engine.runner.rows import RowMaker, check_directions
+from engine.runner.units import resolve
+from engine.session import PromptRecord, Session, save_session
+from engine.session.session import Resolved
 from engine.spec import Experiment, check_against, conditions
 
 
@@ -82,12 +82,12 @@ def run_experiment(
     inputs = read_inputs(experiment, base)
     if not inputs.prompts:
         raise ExplorerError("there is no prompt to run", where="prompts", remedy="choose other sets or factors")
-    moved = life.clear(path) if restart else []
     told = tuple(str(problem) for problem in inputs.problems)
-    told += tuple(f"moved to the trash: {place}" for place in moved)
-    standing = life.standing(experiment, inputs.hashes, path)
-    if standing.kind == "finished":
+    standing = life.Standing("new") if restart else life.standing(experiment, inputs.hashes, path)
+    if standing.session is not None and standing.kind == "finished":
+        life.remove_leftover(standing.session, path)
         return Outcome(standing.session, path, "shown", told=told)
+    life.check_idle(path)
     folder = paths.run_folder(path)
     if standing.kind == "resume" and on_resume:
         reader = JournalReader(folder)
@@ -101,7 +101,13 @@ def run_experiment(
     model.check_sites([*experiment.capture.sites, *(one.site for one in experiment.interventions)])
     meter.stage("testing")
     test = self_test(model)
-    with _open_journal(experiment, inputs, model, test, folder, base, rows, standing.kind == "resume") as journal:
+    if standing.kind == "resume":
+        journal = go_on(experiment, model, folder, base)
+    else:
+        begin = Beginning(experiment, inputs, model, test, base, rows)
+        told += tuple(f"moved to the trash: {place}" for place in (life.clear(path) if restart else []))
+        journal = begin.journal(folder)
+    with journal:
         running = _Running(experiment, inputs, model, journal, meter)
         resumed = len(journal.reader.run_indices)
         complete = running.run()
@@ -114,72 +120,6 @@ def run_experiment(
         life.remove_run_folder(folder)
     told += (saved.told,) if saved.told else ()
     return Outcome(saved.session, saved.path, "finished" if complete else "interrupted", resumed, told)
-
-
-def _open_journal(
-    experiment: Experiment,
-    inputs: Inputs,
-    model: LoadedModel,
-    test: SelfTest,
-    folder: Path,
-    base: Path,
-    rows: int | None,
-    resuming: bool,
-) -> JournalWriter:
-    if resuming:
-        journal = JournalWriter.open_existing(folder)
-        try:
-            _check_same_model(journal, model)
-        except BaseException:
-            journal.close()
-            raise
-        return journal
-    prompts = prompt_records(inputs.prompts, tokenise(model, experiment, inputs.prompts))
-    grid = grid_of(experiment, len(prompts))
-    lengths = [len(prompt.token_ids) for prompt in prompts]
-    resolved = _known_values(experiment, base)
-    captures = [capture for _, capture in RowMaker(experiment, grid, prompts, inputs.directions, model).captures()]
-    longest = max(lengths) + experiment.generation.tokens
-    layout = plan_layout(
-        grid, lengths, rows or rows_that_fit(model, longest, captures), baseline_first=needs_baseline(experiment)
-    )
-    extra: dict[str, Any] = {
-        "prompts": [prompt.to_dict() for prompt in prompts],
-        "inputs": inputs.hashes,
-        "provenance": provenance_of(experiment, model, test, inputs.hashes),
-        "created": now(),
-    }
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    journal = JournalWriter.create(folder, experiment, layout=layout.to_dict(), extra=extra)
-    if resolved is not None:
-        journal.event({"event": "resolved", "values": resolved})
-    return journal
-
-
-def _known_values(experiment: Experiment, base: Path) -> Resolved | None:
-    """Make the values raw that can be before the baseline has run; None where they wait for it."""
-    if needs_baseline(experiment):
-        return None
-    if experiment.stats is None:
-        return resolve(experiment, conditions(experiment), [None] * len(experiment.interventions))
-    path = paths.session_path(experiment.stats)
-    beside = base / path.name
-    session = load_session(beside if not path.exists() and beside.exists() else path)
-    return resolve(experiment, conditions(experiment), readings_of(session, experiment))
-
-
-def _check_same_model(journal: JournalWriter, model: LoadedModel) -> None:
-    began = journal.reader.extra["provenance"]
-    if began["model"]["weights_sha256"] != model.weights_sha256:
-        raise ExplorerError(
-            "the model's weights are not those this run began with",
-            where=model.name,
-            remedy="put them back, or begin again with --restart",
-        )
-    was = {"device": began["device"], "threads": began["threads"], **began["versions"]}
-    now_is = {"device": describe_device(model.device), "threads": torch.get_num_threads(), **versions()}
-    changed = {name: [was.get(name), value] for name, value in now_is.items() if was.get(name) != value}
-    journal.event({"event": "resumed", "changed": changed})
 
 
 class _Running:
@@ -250,7 +190,7 @@ class _Running:
         else:
             failed = False
             self._append(number, indices, decoded)
-            self._meter.end_batch()
+            self._meter.end_batch(sum(len(row.tokens) for row in decoded.rows))
         if failed:
             # Outside the handler, so that the traceback no longer holds the tensors that did not fit.
             self._halve(len(rows))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -44,9 +44,11 @@ class Reading:
         """Measure [token, k] values; for a direction the columns are projection and norm."""
         values = np.asarray(values, dtype=np.float64)
         target = values[:, :1] if is_direction else values
+        # The mean of equal numbers may be off by rounding, which would give what never changes a tiny sigma.
+        varies = target.max(axis=0) > target.min(axis=0)
         return cls(
             mean=target.mean(axis=0),
-            std=target.std(axis=0),
+            std=np.where(varies, target.std(axis=0), 0.0),
             quantiles=np.quantile(target, _QUANTILES, axis=0),
             norm=float(values[:, 1].mean()) if is_direction else None,
             tokens=len(values),
@@ -57,7 +59,8 @@ class Reading:
         """Return the quantile at q, [k]; interpolated between thousandths where the sample is not at hand."""
         if self.sample is not None:
             return np.quantile(self.sample, q, axis=0)
-        return np.array([np.interp(q, _QUANTILES, column) for column in self.quantiles.T])
+        columns = cast("list[list[float]]", self.quantiles.T.tolist())
+        return np.array([np.interp(q, _QUANTILES, column) for column in columns])
 
     def to_dict(self, target: InterventionSpec) -> dict[str, Any]:
         """Return plain data for the provenance, labelled with what was measured."""
@@ -85,9 +88,7 @@ def needs_baseline(experiment: Experiment) -> bool:
     return experiment.stats is None and any(_is_relative(one) for one in experiment.interventions)
 
 
-def resolve(
-    experiment: Experiment, conditions: Sequence[Condition], readings: Sequence[Reading | None]
-) -> Resolved:
+def resolve(experiment: Experiment, conditions: Sequence[Condition], readings: Sequence[Reading | None]) -> Resolved:
     """Turn every value of every condition into raw values, one a neuron (one for a direction).
 
     clamp: mean + k sigma, or the quantile; add and steer: k sigma; steer in `norm`: k times the mean norm; mean: the

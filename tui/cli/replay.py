@@ -36,7 +36,8 @@ def replay_command(session: str, as_json: bool) -> int:
 def _lines(found: Replay) -> list[str]:
     lines = [f"{found.runs:,} runs replayed: " + ("bit-equal" if found.bit_equal else "not bit-equal")]
     if not found.compared_vectors:
-        lines[0] += " in every token (the vectors are not there to compare)" if found.bit_equal else ""
+        lines[0] += " in every token" if found.bit_equal else ""
+        lines.append(f"the vectors were not compared: {found.why_not}")
     if found.deviations:
         lines.append(f"{len(found.deviations):,} runs have other tokens:")
         lines += [f"  {_deviation(one)}" for one in found.deviations[:_MOST_SHOWN]]
@@ -58,6 +59,7 @@ def _summary(found: Replay) -> dict[str, Any]:
         "runs": found.runs,
         "bit_equal": found.bit_equal,
         "compared_vectors": found.compared_vectors,
+        "why_not": found.why_not,
         "largest_difference": found.vectors,
         "deviations": [
             {

@@ -42,16 +42,22 @@ def run_watched(
     experiment, source = read_experiment(spec, overrides=overrides)
     path = session_path(session) if session else default_path(experiment, source.name)
     began = time.monotonic()
-    with Watch(quiet=quiet) as watch, stoppable(watch) as stop:
-        outcome = run_experiment(
-            experiment,
-            source.base,
-            path,
-            restart=restart,
-            listener=watch.show,
-            stop=stop,
-            on_resume=lambda done, runs: watch.say(f"resuming {path.stem}: {done:,} of {runs:,} runs are finished"),
-        )
+    with Watch(quiet=quiet) as watch:
+        try:
+            with stoppable(watch) as stop:
+                outcome = run_experiment(
+                    experiment,
+                    source.base,
+                    path,
+                    restart=restart,
+                    listener=watch.show,
+                    stop=stop,
+                    on_resume=lambda done, runs: watch.say(
+                        f"resuming {path.stem}: {done:,} of {runs:,} runs are finished"
+                    ),
+                )
+        except KeyboardInterrupt:
+            outcome = Outcome(None, path, "interrupted")
     if not quiet:
         for line in outcome.told:
             note(line)
@@ -61,7 +67,7 @@ def run_watched(
 def _lines(outcome: Outcome, seconds: float, tokens: int) -> list[str]:
     session, name = outcome.session, outcome.path.stem
     if session is None:
-        return ["stopped before the first batch was finished; the same command begins again"]
+        return ["stopped before a batch was finished; nothing is lost, and the same command starts it again"]
     planned = len(session.prompts) * session.spec.generation.samples * len(session.conditions)
     runs = f"{len(session.runs):,} of {planned:,} runs"
     if outcome.how == "shown":

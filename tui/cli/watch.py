@@ -98,7 +98,9 @@ def stoppable(watch: Watch) -> Iterator[Stop]:
     handlers = {signal.SIGINT: on_interrupt, signal.SIGTERM: on_end}
     if hasattr(signal, "SIGHUP"):
         handlers[signal.SIGHUP] = on_end
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    # What we were started to ignore stays ignored: nohup means that a hang-up is no wish.
+    heard = {number: handler for number, handler in handlers.items() if signal.getsignal(number) != signal.SIG_IGN}
+    before = {number: signal.signal(number, handler) for number, handler in heard.items()}
     try:
         yield stop
     finally:
