@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
@@ -127,8 +128,8 @@ def telling_threshold(groups: Sequence[SweptGroup]) -> float:
 def session_warnings(session: Session, plane: PlaneRecord, groups: Sequence[SweptGroup]) -> tuple[str, ...]:
     """What the reader of a chart should know of the experiment, the gravest first."""
     warnings: list[str] = []
-    if session.state == "interrupted" and len({group.n_prompts for group in groups}) > 1:
-        warnings.append("interrupted: the groups hold different prompts")
+    if session.state == "interrupted" and not _is_balanced(session):
+        warnings.append("interrupted: some prompts lack some of their conditions, so groups hold different prompts")
     pooled = [group for group in groups if group.role in ("pooled", "level")]
     for index, one in enumerate(session.spec.interventions):
         if one.op != "clamp":
@@ -190,6 +191,12 @@ def _role(group: RunGroup) -> Role:
 
 def _title(session: Session, plane: PlaneRecord) -> str:
     return f"{session.name} · {plane_title(plane)}"
+
+
+def _is_balanced(session: Session) -> bool:
+    """Whether every prompt has all of its runs or none."""
+    done = Counter(run.prompt for run in session.runs)
+    return set(done.values()) <= {len(session.conditions) * session.spec.generation.samples}
 
 
 def _clamped_values(session: Session, intervention: int, neuron: int) -> NDArray[np.float64]:

@@ -14,6 +14,9 @@ from typing import Any, TextIO
 from engine.errors import ExplorerError
 
 GAP = "  "
+NARROWEST = 12
+"""Columns a text is never wrapped below."""
+
 SMALLEST, LARGEST = 20, 1000
 """Columns or rows a chart may be asked to take."""
 
@@ -81,7 +84,12 @@ def bold(text: str, *, colour: bool) -> str:
 
 
 def table(
-    header: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = (), width: int | None = None
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    right: Iterable[int] = (),
+    width: int | None = None,
+    flexible: int = -1,
 ) -> list[str]:
     """Lay out rows in aligned columns.
 
@@ -89,19 +97,20 @@ def table(
         header: a name a column.
         rows: [row][column] texts, as long as the header.
         right: columns aligned to the right, numbers mostly.
-        width: columns of the screen: where a row is wider, its last column continues on further lines; None for any.
+        width: columns of the screen; None for any.
+        flexible: the column that continues on further lines where a row would be wider than the screen.
 
     Returns:
         Lines without trailing spaces, the header first.
     """
     cells = [list(header), *([visible(text) for text in row] for row in rows)]
-    return _laid_out(cells, set(right), width)
+    return _laid_out(cells, set(right), width, flexible % len(header))
 
 
 def fields(rows: Iterable[tuple[str, str]], *, width: int | None = None) -> list[str]:
     """Lay out names and texts in two columns, as `table` does."""
     cells = [[name, visible(text)] for name, text in rows]
-    return _laid_out(cells, set(), width) if cells else []
+    return _laid_out(cells, set(), width, 1) if cells else []
 
 
 def count(number: int, noun: str) -> str:
@@ -119,30 +128,32 @@ def file_size(size: int) -> str:
     return f"{amount:.0f} {unit}" if amount >= 9.95 or unit == "B" else f"{amount:.1f} {unit}"
 
 
-def _laid_out(cells: Sequence[Sequence[str]], numbers: set[int], width: int | None) -> list[str]:
+def _laid_out(cells: Sequence[Sequence[str]], numbers: set[int], width: int | None, flexible: int) -> list[str]:
     from rich.cells import cell_len
 
     wide = [max(cell_len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    if width is not None:
+        room = width - sum(wide) - len(GAP) * (len(wide) - 1) + wide[flexible]
+        wide[flexible] = min(wide[flexible], max(NARROWEST, room))
     lines: list[str] = []
     for row in cells:
+        first, *rest = _wrapped(row[flexible], wide[flexible])
+        whole = [*row[:flexible], first, *row[flexible + 1 :]]
         padded = [
             " " * (wide[i] - cell_len(text)) + text if i in numbers else text + " " * (wide[i] - cell_len(text))
-            for i, text in enumerate(row)
+            for i, text in enumerate(whole)
         ]
-        lead = "".join(text + GAP for text in padded[:-1])
-        room = None if width is None else width - cell_len(lead)
-        if room is None or room < 12 or cell_len(padded[-1].rstrip()) <= room:
-            lines.append((lead + padded[-1]).rstrip())
-            continue
-        first, *rest = _wrapped(row[-1], room)
-        lines.append(lead + first)
-        lines.extend(" " * cell_len(lead) + part for part in rest)
+        lines.append(GAP.join(padded).rstrip())
+        indent = " " * (sum(wide[:flexible]) + len(GAP) * flexible)
+        lines.extend(indent + part for part in rest)
     return lines
 
 
 def _wrapped(text: str, room: int) -> list[str]:
     from rich.cells import cell_len, chop_cells
 
+    if cell_len(text) <= room:
+        return [text]
     lines: list[str] = [""]
     for word in text.split(" "):
         joined = f"{lines[-1]} {word}" if lines[-1] else word

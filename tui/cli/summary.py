@@ -82,7 +82,7 @@ def group_table(groups: Sequence[SweptGroup], threshold: float, width: int | Non
             )
         )
     header = ("group", "prompts", "runs", "A", "φ", f"most > {short(threshold)}", "at")
-    return table(header, rows, right=(1, 2, 3, 4, 5), width=width)
+    return table(header, rows, right=(1, 2, 3, 4, 5), width=width, flexible=0)
 
 
 def sweep_json(sweep: Sweep) -> dict[str, Any]:

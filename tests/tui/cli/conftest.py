@@ -114,7 +114,7 @@ def a_session(
         rows = [rng.normal(size=(5 if reduce == "tokens" else 1, WIDTH)).astype(np.float32) for _ in runs]
         if zero_run is not None:
             rows[zero_run][:] = 0
-        vectors[site] = rows if reduce == "tokens" else np.concatenate(rows)
+        vectors[site] = rows if reduce == "tokens" else np.concatenate([np.empty((0, WIDTH), np.float32), *rows])
     records: list[PlaneRecord] = []
     for plane in spec.planes:
         site = spec.plane_site(plane)

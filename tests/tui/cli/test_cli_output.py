@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import io
+import os
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from tui.cli.output import colour_wanted, file_size, screen_size, table, table_width, visible
+
+words = st.text(st.sampled_from("ab ·é漢"), max_size=40).map(lambda text: " ".join(text.split()))
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    rows=st.lists(st.tuples(words, words, words), max_size=5),
+    width=st.integers(60, 120),
+    flexible=st.integers(0, 2),
+    right=st.sets(st.integers(0, 2)),
+)
+def test_a_table_keeps_every_word_and_its_width_where_one_column_can_give_way(
+    rows: list[tuple[str, str, str]], width: int, flexible: int, right: set[int]
+) -> None:
+    lines = table(("one", "two", "three"), rows, right=right, width=width, flexible=flexible)
+    letters = sorted("".join(("one", "two", "three", *(text for row in rows for text in row))).replace(" ", ""))
+    assert sorted("".join(lines).replace(" ", "")) == letters
+    rest = sum(max(cell_len(row[i]) for row in [("one", "two", "three"), *rows]) for i in range(3) if i != flexible)
+    if rest + 4 + 12 <= width:
+        assert max(map(cell_len, lines)) <= width
+    assert table(("one", "two", "three"), rows)[0].split() == ["one", "two", "three"]
+    assert len(table(("one", "two", "three"), rows)) == 1 + len(rows)
+
+
+@given(st.text())
+def test_what_is_shown_commands_no_terminal_and_stays_on_its_line(text: str) -> None:
+    assert visible(text).isprintable()
+    if text.isprintable():
+        assert visible(text) == text
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("environment", "on_terminal", "on_pipe"),
+    [
+        ({"TERM": "xterm-256color"}, True, False),
+        ({"TERM": "dumb"}, False, False),
+        ({}, False, False),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, False, False),
+        ({"TERM": "xterm", "NO_COLOR": ""}, True, False),
+        ({"TERM": "xterm", "FORCE_COLOR": "1"}, True, True),
+        ({"TERM": "xterm", "FORCE_COLOR": "0"}, True, False),
+        ({"TERM": "xterm", "FORCE_COLOR": "1", "NO_COLOR": "1"}, False, False),
+    ],
+)
+def test_colours_follow_the_terminal_and_the_environment(
+    environment: dict[str, str], on_terminal: bool, on_pipe: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TERM", "NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert (colour_wanted(Terminal()), colour_wanted(io.StringIO())) == (on_terminal, on_pipe)
+
+
+def test_a_pipe_is_80_by_24_and_its_tables_are_never_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("COLUMNS", "LINES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "get_terminal_size", lambda descriptor=1: (_ for _ in ()).throw(OSError()))
+    assert screen_size() == (80, 24)
+    assert screen_size(100) == (100, 24)
+    assert screen_size(None, 40) == (80, 40)
+    assert table_width(io.StringIO()) is None
+    monkeypatch.setenv("COLUMNS", "132")
+    assert screen_size()[0] == table_width(Terminal()) == 132
+
+
+@pytest.mark.parametrize(
+    ("size", "told"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (9_200_000, "9.2 MB"), (999_960, "1.0 MB"), (25e9, "25 GB")],
+)
+def test_sizes_are_told_as_people_do(size: int, told: str) -> None:
+    assert file_size(size) == told

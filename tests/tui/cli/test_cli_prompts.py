@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def test_the_sets_that_ship_are_listed_with_their_factors(
+    srm: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = {one["name"]: one for one in json.loads(srm("prompts", "list", "--json").out)["prompt_sets"]}
+    assert (told["reasoning"]["prompts"], told["watching"]["prompts"]) == (20, 30)
+    assert set(told["certainty"]["factors"]) == {"core_id", "type", "level"}
+    lines = srm("prompts").out.splitlines()
+    assert [line.split()[0] for line in lines] == ["name", *told]
+
+
+def test_an_own_set_comes_before_a_shipped_one_of_its_name(
+    srm: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "reasoning.txt").write_text("one\ntwo\n")
+    told = {one["name"]: one for one in json.loads(srm("prompts", "--json").out)["prompt_sets"]}
+    assert told["reasoning"]["prompts"] == 2
+
+
+def test_every_problem_is_told_by_line_and_a_fatal_one_fails(srm: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "p.txt"
+    path.write_bytes(b"fine\nfine\nlost \xff byte\n")
+    ended = srm("prompts", "check", path)
+    assert ended.status == 1
+    assert f"{path}:2: the same text as on line 1" in ended.out
+    assert f"{path}:3: byte 6 of the line" in ended.out
+    assert ended.err.count("\n") == 1
+    told = json.loads(srm("prompts", "check", path, "--json").out)
+    assert [(one["line"], one["fatal"]) for one in told["problems"]] == [(2, False), (3, True)]
+    path.write_text("fine\nfine\n")
+    assert srm("prompts", "check", path).status == 0
+
+
+def test_a_set_can_be_checked_by_name(srm: Callable[..., Any]) -> None:
+    ended = srm("prompts", "check", "certainty")
+    assert (ended.status, ended.err) == (0, "")
+    assert "grid · 140 prompts" in ended.out
+
+
+@pytest.mark.parametrize("name", ["nosuch", "no/such.txt", "."])
+def test_a_file_that_is_none_is_one_line(srm: Callable[..., Any], name: str) -> None:
+    ended = srm("prompts", "check", name)
+    assert (ended.status, ended.out, ended.err.count("\n")) == (1, "", 1)
+
+
+def test_prompts_too_long_for_a_model_are_told_by_line(
+    srm: Callable[..., Any], tmp_path: Path, tiny_gpt2_folder: Path
+) -> None:
+    path = tmp_path / "p.txt"
+    path.write_text("short\n" + "door " * 400 + "\n")
+    assert srm("prompts", "check", path).status == 0
+    ended = srm("prompts", "check", path, "--model", tiny_gpt2_folder, "--tokens", 6)
+    assert ended.status == 1
+    assert f"{path}:2: the prompt has " in ended.out
+    assert "at most 250 fit" in ended.out
+    ended = srm("prompts", "check", path, "--model", tiny_gpt2_folder, "--tokens", 256)
+    assert (ended.status, ended.out, ended.err.count("\n")) == (1, "", 1)
+    assert "choose at most 255" in ended.err

@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine import paths
+from engine.analysis.srm import spotlight_sweep, unit_coordinates
+from engine.session import Session
+
+SITE, RESIDUAL = "blocks.1.mlp.hook_post", "blocks.1.hook_resid_post"
+CLAMP = {"site": SITE, "neurons": [3], "op": "clamp", "values": [-3, 20]}
+
+KEYS: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "values": (
+        {"interventions": [{**CLAMP, "values": [-3, 0, 0.5, 20]}]},
+        ["", "_sweep=-3", "_sweep=0", "_sweep=0.5", "_sweep=20"],
+    ),
+    "no strength": ({"interventions": [{"site": SITE, "neurons": [3], "op": "zero"}]}, ["", "_sweep=zero"]),
+    "two alike": (
+        {"interventions": [CLAMP, {**CLAMP, "neurons": [4]}]},
+        ["", "_sweep=-3", "_sweep=20"],
+    ),
+    "two that differ": (
+        {"interventions": [CLAMP, {**CLAMP, "neurons": [4], "values": [1, 2]}]},
+        ["", "_sweep=-3, +1", "_sweep=+20, +2"],
+    ),
+    "a background": (
+        {"interventions": [CLAMP, {"site": SITE, "neurons": [4], "op": "clamp", "values": [1], "background": True}]},
+        ["", "_sweep=reference", "_sweep=-3", "_sweep=20"],
+    ),
+    "samples": (
+        {"interventions": [CLAMP], "samples": 2},
+        [f"{value}_sample={k}" for value in ("", "_sweep=-3", "_sweep=20") for k in (0, 1)],
+    ),
+    "nothing": ({"interventions": []}, [""]),
+}
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_an_exported_vector_says_its_prompt_and_condition(
+    srm: Callable[..., Any], save: Callable[..., Session], tmp_path: Path, kind: str
+) -> None:
+    told, names = KEYS[kind]
+    session = save(prompts=3, **told)
+    assert srm("sessions", "export", "storm", "--npz", tmp_path / "v.npz").status == 0
+    with np.load(tmp_path / "v.npz") as loaded:
+        assert list(loaded) == [f"prompt_{i}{name}" for i in range(3) for name in names]
+        np.testing.assert_array_equal(np.stack([loaded[key] for key in loaded]), session.vectors()[SITE])
+
+
+@pytest.mark.parametrize("told", [{}, {"samples": 3}, {"reduce": "tokens"}, {"finished": 7}, {"zero_run": 2}])
+def test_a_sweep_of_exported_vectors_counts_as_the_session_does(
+    srm: Callable[..., Any], save: Callable[..., Session], tmp_path: Path, told: dict[str, Any]
+) -> None:
+    save(prompts=6, **told)
+    out = tmp_path / "v.npz"
+    assert srm("sessions", "export", "storm", "--npz", out).status == 0
+    swept = json.loads(srm("sweep", out, "--a", 3, "--b", 5, "--json").out)
+    shown = json.loads(srm("show", "storm", "--json").out)["planes"][0]["groups"]
+    assert set(swept["groups"]) == set(shown) == {"baseline", "clamped"}
+    for name, group in shown.items():
+        assert [one["counts"] for one in swept["groups"][name]["thresholds"]] == [
+            one["counts"] for one in group["thresholds"]
+        ]
+        np.testing.assert_allclose(swept["groups"][name]["mean_similarity"], group["mean_similarity"], atol=1e-12)
+
+
+def test_another_captured_site_can_be_exported_and_no_other(
+    srm: Callable[..., Any], save: Callable[..., Session], tmp_path: Path
+) -> None:
+    session = save()
+    assert srm("sessions", "export", "storm", "--npz", tmp_path / "v.npz", "--site", RESIDUAL).status == 0
+    with np.load(tmp_path / "v.npz") as loaded:
+        np.testing.assert_array_equal(loaded["prompt_0"], session.vectors()[RESIDUAL][0])
+    ended = srm("sessions", "export", "storm", "--npz", tmp_path / "w.npz", "--site", "blocks.1.hook_resid_pre")
+    assert (ended.status, ended.err.count("\n")) == (1, 1)
+    assert f"did you mean '{RESIDUAL}'" in ended.err
+    assert not (tmp_path / "w.npz").exists()
+
+
+@pytest.mark.parametrize("broken", ["missing", "altered"])
+def test_without_its_vectors_a_session_exports_its_runs_only(
+    srm: Callable[..., Any], save: Callable[..., Session], tmp_path: Path, broken: str
+) -> None:
+    vectors = save().vectors_path()
+    if broken == "missing":
+        vectors.unlink()
+    else:
+        vectors.write_bytes(vectors.read_bytes()[:-1] + b"\x01")
+    (tmp_path / "v.npz").write_bytes(b"old")
+    assert srm("sessions", "export", "storm", "--csv", tmp_path / "r.csv").status == 0
+    ended = srm("sessions", "export", "storm", "--npz", tmp_path / "v.npz")
+    assert (ended.status, ended.out, ended.err.count("\n")) == (1, "", 1)
+    assert broken in ended.err
+    assert (tmp_path / "v.npz").read_bytes() == b"old"
+
+
+def test_runs_as_csv_hold_text_factors_and_places(
+    srm: Callable[..., Any], save: Callable[..., Session], tmp_path: Path
+) -> None:
+    session = save(planes=[{"site": SITE, "a": 3, "b": 5}, {"site": RESIDUAL, "a": 0, "b": 1}], zero_run=1)
+    assert srm("sessions", "export", "storm", "--csv", tmp_path / "r.csv").status == 0
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "r.csv").read_text(), newline="")))
+    assert len(rows) == len(session.runs)
+    for place, (row, run) in enumerate(zip(rows, session.runs, strict=True)):
+        assert row["text"] == run.text
+        assert row["prompt_text"] == session.prompts[run.prompt].text
+        assert row["factor_type"] == session.prompts[run.prompt].factors["type"]
+        assert row["condition"] == session.conditions[run.condition].label
+        value = session.conditions[run.condition].value
+        assert row["value"] == ("" if value is None else repr(value))
+        for plane in session.planes:
+            name = f"{plane.site}_{plane.a}_{plane.b}"
+            assert float(row[f"{name}_x"]) == plane.x[place]
+            norm = float(row[f"{name}_norm"])
+            assert norm == plane.norm[place]
+            assert float(row[f"{name}_cos_b"]) == pytest.approx(plane.y[place] / norm if norm else 0)
+
+
+def test_the_list_tells_of_every_session_also_of_broken_ones(
+    srm: Callable[..., Any], save: Callable[..., Session]
+) -> None:
+    assert "`srm-explorer demo` makes one" in srm("sessions").out
+    save("finished-one", model="demo")
+    save("cut-short", finished=9)
+    (paths.sessions_folder() / "broken.json").write_text('{"schema_version": 1, "runs": 3')
+    (paths.sessions_folder() / "newer.json").write_text('{"schema_version": 99, "runs": []}')
+    (paths.sessions_folder() / "not-ours.json").write_text("{}")
+    ended = srm("sessions", "list")
+    assert ended.status == 0
+    rows = {line.split()[0]: line for line in ended.out.splitlines()}
+    assert list(rows)[1:] == ["cut-short", "finished-one"]
+    assert "demo model" in rows["finished-one"]
+    assert "interrupted" in rows["cut-short"]
+    assert "L1 hook_post · n3 · clamp −3, 0, .5, 20" in rows["cut-short"]
+    assert ended.err.count("\n") == 2
+    assert "broken.json" in ended.err
+    assert "newer" in ended.err
+    told = json.loads(srm("sessions", "--json").out)
+    assert [(one["name"], one["runs"], one["planned"]) for one in told["sessions"]] == [
+        ("cut-short", 9, 20),
+        ("finished-one", 20, 20),
+    ]
+    assert len(told["unreadable"]) == 2
+
+
+def test_show_tells_what_was_done(srm: Callable[..., Any], save: Callable[..., Session]) -> None:
+    save(provenance={"model": {"is_demo": True}}, finished=13)
+    out = srm("show", "storm", "--width", 80, "--height", 24).out
+    for fact in (
+        "gpt2 (demo model)",
+        "interrupted: 13 of 20 runs",
+        "L1 hook_post · n3 · clamp −3, 0, .5, 20",
+        "4 prompts (reasoning)",
+        "n3 × n5 · L1 hook_post",
+        "○ baseline",
+        "● clamped",
+        "90° +n5",
+        "mean cosine (dotted)",
+        "⚠ interrupted: some prompts lack some of their conditions",
+        "⚠ a clamp to 0 is not the baseline: it holds the neuron at 0",
+    ):
+        assert fact in out
+    assert "\x1b" not in out
+
+
+def test_numbers_of_show_are_those_of_the_spotlight(srm: Callable[..., Any], save: Callable[..., Session]) -> None:
+    session = save(prompts=5)
+    (plane,) = session.planes
+    told = json.loads(srm("show", "storm", "--by", "condition,type", "--threshold", "0.05", "--json").out)
+    groups = told["planes"][0]["groups"]
+    assert len(groups) == 10
+    rows = [
+        i
+        for i, run in enumerate(session.runs)
+        if session.conditions[run.condition].value == 20
+        and session.prompts[run.prompt].factors["type"] == "declarative"
+    ]
+    expected = spotlight_sweep(unit_coordinates(plane.xy, plane.norm), (0.7, 0.5, 0.3, 0.1, 0.05), 360, rows)
+    group = groups["+20 · type=declarative"]
+    assert (group["prompts"], group["runs"]) == (3, 3)
+    assert [one["counts"] for one in group["thresholds"]] == expected.counts.tolist()
+    assert group["mean_similarity"] == expected.mean.tolist()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "drawn"),
+    [
+        (["--chart", "polar", "--threshold", "0.2"], "cosine > .2"),
+        (["--chart", "polar", "--view", "mean"], "radius: mean cosine"),
+        (["--chart", "dose"], "clamp value"),
+        (["--chart", "thresholds", "--by", "condition"], "+20"),
+        (["--by", "set"], "clamped · set=reasoning"),
+        (["--by", "type"], "baseline · type=declarative"),
+    ],
+)
+def test_what_is_asked_for_is_drawn(
+    srm: Callable[..., Any], save: Callable[..., Session], arguments: list[str], drawn: str
+) -> None:
+    save()
+    ended = srm("show", "storm", *arguments)
+    assert (ended.status, ended.err) == (0, "")
+    assert drawn in ended.out
+    chart = [line for line in ended.out.splitlines() if "\u2801" <= max(line, default="") <= "\u28ff"]
+    assert 0 < max(map(len, chart)) <= 80
+
+
+def test_every_plane_is_shown_unless_one_is_named(srm: Callable[..., Any], save: Callable[..., Session]) -> None:
+    save(planes=[{"site": SITE, "a": 3, "b": 5}, {"site": RESIDUAL, "a": 3, "b": 5}])
+    both = srm("show", "storm", "--chart", "polar").out
+    assert both.index("plane  n3 × n5 · L1 hook_post") < both.index("plane  d3 × d5 · L1 resid_post")
+    second = srm("show", "storm", "--chart", "polar", "--plane", 2).out
+    assert "n3 × n5" not in second
+    assert "+d3" in second
+
+
+BAD: dict[str, list[str]] = {
+    "no such file": ["elsewhere"],
+    "did you mean 'storm'": ["strom"],
+    "its prompts have no factor 'tpye'; did you mean 'type'": ["storm", "--by", "tpye"],
+    "it has no plane 2; choose --plane 1 to 1": ["storm", "--plane", "2"],
+    "threshold 2 is not a cosine": ["storm", "--threshold", "2"],
+    "the session has no name": [""],
+}
+
+
+@pytest.mark.parametrize("told", BAD)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_cannot_be_shown_is_one_line(
+    srm: Callable[..., Any], save: Callable[..., Session], told: str, as_json: bool
+) -> None:
+    if BAD[told] != ["elsewhere"]:
+        save()
+    ended = srm("show", *BAD[told], *(["--json"] if as_json else []))
+    assert (ended.status, ended.out if as_json else "") == (1, "")
+    assert ended.err.count("\n") == 1
+    assert told in ended.err
+
+
+@pytest.mark.parametrize(
+    ("told", "line"),
+    [
+        ({"interventions": [{"site": SITE, "neurons": [3], "op": "zero"}]}, "it has no swept value"),
+        ({"interventions": []}, "it has no swept value"),
+        ({"planes": []}, "this session has no plane"),
+        ({"finished": 0}, "no run of it is finished"),
+    ],
+)
+def test_a_dose_chart_that_cannot_be_is_refused(
+    srm: Callable[..., Any], save: Callable[..., Session], told: dict[str, Any], line: str
+) -> None:
+    save(**told)
+    ended = srm("show", "storm", "--chart", "dose")
+    assert (ended.status, ended.err.count("\n")) == (1, 1)
+    assert line in ended.err
