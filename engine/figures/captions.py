@@ -6,7 +6,7 @@ from typing import cast
 
 from engine.figures.numbers import count_of, short
 from engine.session import PlaneRecord, Session
-from engine.spec import InterventionSpec, Site
+from engine.spec import Experiment, InterventionSpec, Site
 
 DEMO = "demo"
 _PAST = {
@@ -46,15 +46,15 @@ def plane_title(plane: PlaneRecord) -> str:
     return f"{a} × {b} · {site_caption(plane.site)}"
 
 
-def pooled_caption(session: Session) -> str:
+def pooled_caption(experiment: Experiment) -> str:
     """What all values together are called: "clamped"; "intervened" where operations differ."""
-    operations = {one.op for one in session.spec.interventions if not one.background}
+    operations = {one.op for one in experiment.interventions if not one.background}
     return _PAST[operations.pop()] if len(operations) == 1 else "intervened"
 
 
-def intervention_captions(session: Session) -> tuple[str, ...]:
+def intervention_captions(experiment: Experiment) -> tuple[str, ...]:
     """One text an intervention: "L11 hook_post · n373 · clamp −20 … 20 (11 values)"."""
-    return tuple(_intervention(one) for one in session.spec.interventions)
+    return tuple(_intervention(one) for one in experiment.interventions)
 
 
 def model_caption(session: Session) -> str:
@@ -77,9 +77,9 @@ def state_caption(session: Session) -> str:
     return f"{session.state}: {len(session.runs):,} of {count_of(planned_runs(session), 'run')}"
 
 
-def value_caption(session: Session) -> str:
+def value_caption(experiment: Experiment) -> str:
     """What a dose chart's horizontal axis holds: "clamp value (σ)"."""
-    swept = [one for one in session.spec.interventions if one.takes_values and not one.background]
+    swept = [one for one in experiment.interventions if one.takes_values and not one.background]
     varying = [one for one in swept if len(one.values) > 1] or swept
     if not varying:
         return "value"

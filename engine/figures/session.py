@@ -104,8 +104,8 @@ def dose_of(session: Session, plane: PlaneRecord, threshold: float | None = None
         telling_threshold(groups) if threshold is None else threshold,
         baseline,
         _title(session, plane),
-        value_caption(session),
-        pooled_caption(session),
+        value_caption(session.spec),
+        pooled_caption(session.spec),
     )
     return dataclasses.replace(figure, warnings=(*figure.warnings, *session_warnings(session, plane, groups)))
 
@@ -173,7 +173,7 @@ def _groups(session: Session, by: Sequence[str]) -> dict[str, RunGroup]:
         labels,
         [run.prompt for run in session.runs],
         {name: known[name] for name in chosen},
-        pooled=pooled_caption(session),
+        pooled=pooled_caption(session.spec),
     )
     left_out = "pooled" if CONDITION in by else "value"
     return {label: group for label, group in groups.items() if group.role != left_out}

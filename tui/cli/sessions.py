@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 from engine import paths
 from engine.errors import ExplorerError
 from engine.figures.captions import intervention_captions, model_caption, planned_runs
+from engine.runner.journal import is_run_folder
 from engine.runner.journal_reader import JournalReader
+from engine.runner.registry import known_runs
 from engine.session import Session, load_session, sessions_in
 from tui.cli.output import file_size, note, say, say_json, table, table_width, visible
 from tui.cli.show import when
@@ -39,7 +42,7 @@ def list_command(as_json: bool) -> None:
     folder = paths.sessions_folder()
     entries: list[Entry] = []
     unreadable: list[str] = []
-    for path in [*sorted(_run_folders(folder)), *sessions_in(folder)]:
+    for path in [*_run_folders(folder), *sessions_in(folder)]:
         try:
             entries.append(_unsaved(path) if path.suffix == ".run" else _saved(load_session(path)))
         except ExplorerError as error:
@@ -51,7 +54,7 @@ def list_command(as_json: bool) -> None:
     if entries:
         header = ("name", "runs", "state", "saved", "size", "model", "site · neuron · op")
         rows = [
-            (e.name, f"{e.runs:,}", e.state, when(e.saved), file_size(e.size), e.model, e.intervention) for e in entries
+            (e.name, _progress(e), e.state, when(e.saved), file_size(e.size), e.model, e.intervention) for e in entries
         ]
         say(*table(header, rows, right=(1, 4), width=table_width()))
     elif not unreadable:
@@ -60,13 +63,17 @@ def list_command(as_json: bool) -> None:
         note(line)
 
 
+def _progress(entry: Entry) -> str:
+    return f"{entry.runs:,}" if entry.runs == entry.planned else f"{entry.runs:,} of {entry.planned:,}"
+
+
 def _saved(session: Session) -> Entry:
     path = session.path or Path()
     planned = planned_runs(session)
     return Entry(
         name=session.name,
         model=model_caption(session),
-        intervention="; ".join(intervention_captions(session)),
+        intervention="; ".join(intervention_captions(session.spec)),
         runs=len(session.runs),
         planned=planned,
         state=session.state,
@@ -79,13 +86,14 @@ def _saved(session: Session) -> Entry:
 def _unsaved(folder: Path) -> Entry:
     journal = JournalReader(folder)
     journal.poll()
-    spec = journal.experiment
+    home = paths.sessions_folder()
+    name = folder.name if folder.parent == home else str(folder)
     return Entry(
-        name=folder.name.removesuffix(".run"),
-        model=spec.model.name,
-        intervention=f"{len(spec.interventions)} interventions" if len(spec.interventions) != 1 else _short(journal),
+        name=name.removesuffix(".run"),
+        model=journal.experiment.model.name,
+        intervention="; ".join(intervention_captions(journal.experiment)),
         runs=len(journal.runs),
-        planned=0,
+        planned=sum(len(batch) for batch in journal.layout.get("batches", [])),
         state="running" if journal.writer_pid() is not None else "unfinished",
         saved="",
         size=sum(_size(path) for path in folder.iterdir()),
@@ -93,16 +101,16 @@ def _unsaved(folder: Path) -> Entry:
     )
 
 
-def _short(journal: JournalReader) -> str:
-    (one,) = journal.experiment.interventions
-    return f"{one.site} · {one.op}"
-
-
 def _run_folders(folder: Path) -> list[Path]:
-    try:
-        return [path for path in folder.glob("*.run") if path.is_dir() and not path.with_suffix(".json").exists()]
-    except OSError:
-        return []
+    """Folders of runs that are not saved yet: in the sessions folder, then wherever else one was begun."""
+    found: list[Path] = []
+    with contextlib.suppress(OSError):
+        found.extend(sorted(folder.glob("*.run")))
+    return [
+        path
+        for path in dict.fromkeys([*found, *known_runs()])
+        if is_run_folder(path) and not path.with_suffix(".json").exists()
+    ]
 
 
 def _size(path: Path | None) -> int:

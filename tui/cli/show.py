@@ -51,7 +51,7 @@ def header_lines(session: Session) -> list[str]:
     """What a session is, a fact a line: state, model, interventions, prompts and runs."""
     sets = dict.fromkeys(prompt.set for prompt in session.prompts)
     listed = ", ".join(sets) if len(sets) <= 6 else f"{len(sets)} sets"
-    interventions = intervention_captions(session) or ("none",)
+    interventions = intervention_captions(session.spec) or ("none",)
     samples = session.spec.generation.samples
     runs = f"{count(len(session.prompts), 'prompt')} ({listed}) · {count(len(session.runs), 'run')}"
     rows = [
@@ -111,7 +111,7 @@ def session_json(
         "saved": session.saved,
         "model": session.spec.model.name,
         "is_demo": model_caption(session) != session.spec.model.name,
-        "interventions": list(intervention_captions(session)),
+        "interventions": list(intervention_captions(session.spec)),
         "prompts": len(session.prompts),
         "runs": len(session.runs),
         "planned_runs": planned_runs(session),

@@ -197,7 +197,7 @@ def test_an_added_value_is_no_clamp() -> None:
     session = a_session({**CLAMP, "op": "add", "values": [-1, 0, 1]})
     plane = session.planes[0]
     assert session_warnings(session, plane, swept_groups(session, plane)) == ()
-    assert pooled_caption(session) == "added"
+    assert pooled_caption(session.spec) == "added"
 
 
 @pytest.mark.parametrize(("done", "warned"), [(8, False), (9, True), (24, False)])
@@ -232,9 +232,11 @@ def test_captions_tell_neurons_from_dimensions_and_say_units() -> None:
     assert site_caption("blocks.0.hook_resid_pre") == "L0 resid_pre"
     assert plane_title(PlaneRecord("blocks.2.hook_resid_post", 7, 9, (), (), ())) == "d7 × d9 · L2 resid_post"
     session = a_session({**CLAMP, "values": [-2, -1, 0, 1, 2, 3], "unit": "sigma", "positions": "generated"})
-    assert intervention_captions(session) == ("L2 hook_post · n7 · clamp −2 … 3 σ (6 values) · generated positions",)
-    assert value_caption(session) == "clamp value (σ)"
-    assert pooled_caption(a_session(CLAMP, {**CLAMP, "neurons": [8], "op": "add"})) == "intervened"
+    assert intervention_captions(session.spec) == (
+        "L2 hook_post · n7 · clamp −2 … 3 σ (6 values) · generated positions",
+    )
+    assert value_caption(session.spec) == "clamp value (σ)"
+    assert pooled_caption(a_session(CLAMP, {**CLAMP, "neurons": [8], "op": "add"}).spec) == "intervened"
 
 
 def test_the_demo_model_is_labelled_wherever_it_came_from() -> None:

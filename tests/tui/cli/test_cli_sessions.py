@@ -12,6 +12,7 @@ import pytest
 
 from engine import paths
 from engine.analysis.srm import spotlight_sweep, unit_coordinates
+from engine.runner.journal import JournalWriter
 from engine.session import Session
 
 SITE, RESIDUAL = "blocks.1.mlp.hook_post", "blocks.1.hook_resid_post"
@@ -149,6 +150,26 @@ def test_the_list_tells_of_every_session_also_of_broken_ones(
         ("finished-one", 20, 20),
     ]
     assert len(told["unreadable"]) == 2
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_runs_that_are_not_saved_yet_are_listed(
+    srm: Callable[..., Any], save: Callable[..., Session], tmp_path: Path, elsewhere: bool
+) -> None:
+    session = save("done")
+    folder = (tmp_path if elsewhere else paths.sessions_folder()) / "begun.run"
+    name = str(tmp_path / "begun") if elsewhere else "begun"
+    vectors = {SITE: np.zeros((2, 24), np.float32)}
+    with JournalWriter.create(folder, session.spec, layout={"batches": [[0, 1], [2]]}, extra={}) as journal:
+        journal.append_batch(0, list(session.runs[:2]), vectors, receipt={})
+        running = json.loads(srm("sessions", "--json").out)["sessions"]
+        assert [(one["name"], one["state"]) for one in running] == [(name, "running"), ("done", "finished")]
+    told = json.loads(srm("sessions", "--json").out)["sessions"]
+    assert [(one["name"], one["state"], one["runs"], one["planned"]) for one in told] == [
+        (name, "unfinished", 2, 3),
+        ("done", "finished", 20, 20),
+    ]
+    assert "2 of 3" in srm("sessions").out
 
 
 def test_show_tells_what_was_done(srm: Callable[..., Any], save: Callable[..., Session]) -> None:
