@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from engine.analysis.srm import spotlight_sweep, unit_coordinates
+from engine.session import Session
+
+SITE, RESIDUAL = "blocks.1.mlp.hook_post", "blocks.1.hook_resid_post"
+
+
+def test_show_tells_what_was_done(srm: Callable[..., Any], save: Callable[..., Session]) -> None:
+    save(provenance={"model": {"is_demo": True}}, finished=13)
+    out = srm("show", "storm", "--width", 80, "--height", 24).out
+    for fact in (
+        "gpt2 (demo model)",
+        "interrupted: 13 of 20 runs",
+        "L1 hook_post · n3 · clamp −3, 0, .5, 20",
+        "4 prompts (reasoning)",
+        "n3 × n5 · L1 hook_post",
+        "○ baseline",
+        "● clamped",
+        "90° +n5",
+        "mean cosine (dotted)",
+        "⚠ interrupted: some prompts lack some of their conditions",
+        "⚠ a clamp to 0 is not the baseline: it holds the neuron at 0",
+    ):
+        assert fact in out
+    assert "\x1b" not in out
+
+
+def test_numbers_of_show_are_those_of_the_spotlight(srm: Callable[..., Any], save: Callable[..., Session]) -> None:
+    session = save(prompts=5)
+    (plane,) = session.planes
+    told = json.loads(srm("show", "storm", "--by", "condition,type", "--threshold", "0.05", "--json").out)
+    groups = told["planes"][0]["groups"]
+    assert len(groups) == 10
+    rows = [
+        i
+        for i, run in enumerate(session.runs)
+        if session.conditions[run.condition].value == 20
+        and session.prompts[run.prompt].factors["type"] == "declarative"
+    ]
+    expected = spotlight_sweep(unit_coordinates(plane.xy, plane.norm), (0.7, 0.5, 0.3, 0.1, 0.05), 360, rows)
+    group = groups["+20 · type=declarative"]
+    assert (group["prompts"], group["runs"]) == (3, 3)
+    assert [one["counts"] for one in group["thresholds"]] == expected.counts.tolist()
+    assert group["mean_similarity"] == expected.mean.tolist()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "drawn"),
+    [
+        (["--chart", "polar", "--threshold", "0.2"], "cosine > .2"),
+        (["--chart", "polar", "--view", "mean"], "radius: mean cosine"),
+        (["--chart", "dose"], "clamp value"),
+        (["--chart", "thresholds", "--by", "condition"], "+20"),
+        (["--by", "set"], "clamped · set=reasoning"),
+        (["--by", "type"], "baseline · type=declarative"),
+    ],
+)
+def test_what_is_asked_for_is_drawn(
+    srm: Callable[..., Any], save: Callable[..., Session], arguments: list[str], drawn: str
+) -> None:
+    save()
+    ended = srm("show", "storm", *arguments)
+    assert (ended.status, ended.err) == (0, "")
+    assert drawn in ended.out
+    chart = [line for line in ended.out.splitlines() if "\u2801" <= max(line, default="") <= "\u28ff"]
+    assert 0 < max(map(len, chart)) <= 80
+
+
+def test_every_plane_is_shown_unless_one_is_named(srm: Callable[..., Any], save: Callable[..., Session]) -> None:
+    save(planes=[{"site": SITE, "a": 3, "b": 5}, {"site": RESIDUAL, "a": 3, "b": 5}])
+    both = srm("show", "storm", "--chart", "polar").out
+    assert both.index("plane  n3 × n5 · L1 hook_post") < both.index("plane  d3 × d5 · L1 resid_post")
+    second = srm("show", "storm", "--chart", "polar", "--plane", 2).out
+    assert "n3 × n5" not in second
+    assert "+d3" in second
+
+
+BAD: dict[str, list[str]] = {
+    "no such file": ["elsewhere"],
+    "did you mean 'storm'": ["strom"],
+    "its prompts have no factor 'tpye'; did you mean 'type'": ["storm", "--by", "tpye"],
+    "it has no plane 2; choose --plane 1 to 1": ["storm", "--plane", "2"],
+    "threshold 2 is not a cosine": ["storm", "--threshold", "2"],
+    "the session has no name": [""],
+}
+
+
+@pytest.mark.parametrize("told", BAD)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_cannot_be_shown_is_one_line(
+    srm: Callable[..., Any], save: Callable[..., Session], told: str, as_json: bool
+) -> None:
+    if BAD[told] != ["elsewhere"]:
+        save()
+    ended = srm("show", *BAD[told], *(["--json"] if as_json else []))
+    assert (ended.status, ended.out if as_json else "") == (1, "")
+    assert ended.err.count("\n") == 1
+    assert told in ended.err
+
+
+@pytest.mark.parametrize(
+    ("told", "line"),
+    [
+        ({"interventions": [{"site": SITE, "neurons": [3], "op": "zero"}]}, "it has no swept value"),
+        ({"interventions": []}, "it has no swept value"),
+        ({"planes": []}, "this session has no plane"),
+        ({"finished": 0}, "no run of it is finished"),
+    ],
+)
+def test_a_dose_chart_that_cannot_be_is_refused(
+    srm: Callable[..., Any], save: Callable[..., Session], told: dict[str, Any], line: str
+) -> None:
+    save(**told)
+    ended = srm("show", "storm", "--chart", "dose")
+    assert (ended.status, ended.err.count("\n")) == (1, 1)
+    assert line in ended.err
