@@ -1,0 +1,80 @@
+"""srm-explorer without a screen: what a notebook needs, each name loaded when it is first asked for.
+
+    from engine import read_experiment, run_experiment, session_path
+
+    experiment, source = read_experiment("quick", overrides=["model.name=gpt2"])
+    outcome = run_experiment(experiment, source.base, session_path("first"))
+    vectors = outcome.session.vectors()["blocks.11.mlp.hook_post"]
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.analysis.groups import group_runs
+    from engine.analysis.planes import coordinates, neuron_plane, plane_from_vectors
+    from engine.analysis.srm import spotlight_sweep, sweep_groups, unit_coordinates
+    from engine.errors import ExplorerError
+    from engine.model.load import load_model
+    from engine.paths import session_path
+    from engine.prompts import load_prompt_set, read_prompt_set
+    from engine.runner.replay import replay
+    from engine.runner.run import run_experiment
+    from engine.session import Session, load_session, save_session
+    from engine.spec import Experiment, read_experiment
+
+_HOMES = {
+    "group_runs": "engine.analysis.groups",
+    "coordinates": "engine.analysis.planes",
+    "neuron_plane": "engine.analysis.planes",
+    "plane_from_vectors": "engine.analysis.planes",
+    "spotlight_sweep": "engine.analysis.srm",
+    "sweep_groups": "engine.analysis.srm",
+    "unit_coordinates": "engine.analysis.srm",
+    "ExplorerError": "engine.errors",
+    "load_model": "engine.model.load",
+    "session_path": "engine.paths",
+    "load_prompt_set": "engine.prompts",
+    "read_prompt_set": "engine.prompts",
+    "replay": "engine.runner.replay",
+    "run_experiment": "engine.runner.run",
+    "Session": "engine.session",
+    "load_session": "engine.session",
+    "save_session": "engine.session",
+    "Experiment": "engine.spec",
+    "read_experiment": "engine.spec",
+}
+
+__all__ = [  # noqa: RUF022  (sorted as _HOMES is: by the folder a name comes from)
+    "group_runs",
+    "coordinates",
+    "neuron_plane",
+    "plane_from_vectors",
+    "spotlight_sweep",
+    "sweep_groups",
+    "unit_coordinates",
+    "ExplorerError",
+    "load_model",
+    "session_path",
+    "load_prompt_set",
+    "read_prompt_set",
+    "replay",
+    "run_experiment",
+    "Session",
+    "load_session",
+    "save_session",
+    "Experiment",
+    "read_experiment",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'engine' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
