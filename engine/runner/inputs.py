@@ -104,11 +104,13 @@ def read_direction(named: str, base: Path) -> np.ndarray:
         what = f"it is no safetensors file that can be read: {error}"
         raise ExplorerError(what, where=str(path), remedy="save the vector with safetensors as float32") from None
     vector = vector.reshape(-1) if vector.size == max(vector.shape, default=0) else vector
-    norm = float(np.linalg.norm(vector)) if vector.ndim == 1 and np.isfinite(vector).all() else 0.0
-    if not 0 < norm < np.inf:
+    peak = float(np.abs(vector).max(initial=0)) if vector.ndim == 1 and np.isfinite(vector).all() else 0.0
+    if not peak:
         what = f"{name!r} is not a direction (it must be one row of finite numbers, not all 0)"
         raise ExplorerError(what, where=str(path), remedy="save a [d] vector")
-    return vector / norm
+    # Scaled first, so that the squares of no number overflow or vanish.
+    scaled = vector / peak
+    return scaled / float(np.linalg.norm(scaled))
 
 
 def direction_sha256(direction: np.ndarray) -> str:
