@@ -63,6 +63,9 @@ class Lab:
 
 @pytest.fixture
 def lab(tmp_path: Path, tiny_gpt2_folder: Path) -> Lab:
+    import torch
+
+    torch.set_num_threads(1)  # matrices this small only lose by being shared out
     lab = Lab(tmp_path, tiny_gpt2_folder)
     lab.prompts(*TEXTS)
     return lab
