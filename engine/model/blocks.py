@@ -7,7 +7,7 @@ masks, rotary angles and the unembedding stay the model's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from engine.model.cache import LayerCache
 
 
-class _Reached(Exception):  # noqa: N818  (a jump out of the model, not an error)
+class _Reached(Exception):
     def __init__(self, residual: Tensor) -> None:
         self.residual = residual
 
@@ -128,7 +128,7 @@ def _hidden(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
 
 
 @contextmanager
-def _replaced(blocks: list[nn.Module], forward: Callable[..., Any]) -> Iterator[None]:
+def _replaced(blocks: list[nn.Module], forward: Callable[..., Any]) -> Generator[None]:
     # Assignment to an attribute of a bridge's block lands on the module it wraps, so the instance's own
     # dictionary is used; what stands there comes before the method of the class.
     for block in blocks:

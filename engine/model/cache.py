@@ -29,7 +29,8 @@ class LayerCache(DynamicCache):
 
     def put(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """Set one layer that is still empty."""
-        self.update(keys, values, layer)
+        held: Any = self
+        held.update(keys, values, layer)
 
     def pair(self, layer: int) -> tuple[Tensor, Tensor]:
         """Return the keys and values of a layer, each [row, head, col, d_head]."""

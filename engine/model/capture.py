@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from engine.model.arrays import array_of
 from engine.model.edits import position_mask
 from engine.spec.intervention import Positions
 
@@ -45,7 +46,7 @@ class Capture:
             return activation[..., list(self.columns)]
         if self.direction:
             unit = torch.tensor(self.direction, dtype=activation.dtype, device=activation.device)
-            return torch.stack([activation @ unit, activation.norm(dim=-1)], dim=-1)
+            return torch.stack([activation @ unit, activation.square().sum(dim=-1).sqrt()], dim=-1)
         return activation
 
 
@@ -91,7 +92,7 @@ class Accumulator:
                 self._keep_last(kept, mask, rows)
             case "tokens":
                 owners = home[:, None].expand(mask.shape)[mask.cpu()]
-                self._tokens.append((owners.numpy(), _to_numpy(kept[mask])))
+                self._tokens.append((owners.numpy(), array_of(kept[mask])))
 
     def _add(self, kept: Tensor, mask: Tensor, rows: Tensor) -> None:
         precise = torch.float32 if kept.device.type == "mps" else torch.float64
@@ -117,14 +118,9 @@ class Accumulator:
             ordered = tokens[np.argsort(owners, kind="stable")]
             vectors = np.split(ordered, np.cumsum(self.counts.numpy())[:-1])
         elif self.capture.reduce == "last":
-            vectors = list(_to_numpy(self._last)) if self._last is not None else []
+            vectors = list(array_of(self._last)) if self._last is not None else []
         else:
             assert self._sum is not None, "a hook that never fired is an error before this"
             counts = self.counts.clamp(min=1).to(self._sum)[:, None]
-            vectors = list(_to_numpy(self._sum / counts))
+            vectors = list(array_of(self._sum / counts))
         return vectors
-
-
-def _to_numpy(tensor: Tensor) -> np.ndarray:
-    wide = tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
-    return wide.cpu().numpy()

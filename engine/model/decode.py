@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.model.arrays import bool_list, int_list, tensor_of
 from engine.model.capture import Accumulator, Capture
 from engine.model.edits import Edit, slots_by_site
 from engine.model.hooks import Feed, Instruments, Receipt, instrumented
@@ -150,10 +151,10 @@ class _Writer:
     def choose(self, logits: Tensor, home: Tensor, step: int) -> None:
         """Write one token for each row that is still writing."""
         sampling = self._generation.sampling
-        rows: list[int] = home.tolist()
+        rows = int_list(home)
         noise = None if sampling.greedy else self._noise(rows, step, logits)
         chosen, lead = best_and_margin(sampling.scores(logits.clone(), noise))
-        ids: list[int] = chosen.tolist()
+        ids = int_list(chosen)
         free: list[bool] = []
         for place, row in enumerate(rows):
             forced = self._rows[row].forced
@@ -166,13 +167,13 @@ class _Writer:
             counting, torch.minimum(self._margins[home], lead.to(self._margins.dtype)), self._margins[home]
         )
         self.newest[home] = chosen
-        for row, token, writing in zip(rows, ids, self.writing[home].tolist(), strict=True):
+        for row, token, writing in zip(rows, ids, bool_list(self.writing[home]), strict=True):
             if writing:
                 self.tokens[row].append(token)
 
     def close(self, step: int) -> None:
         """Finish the rows whose newest token, now fed, was their last."""
-        for row, writing in enumerate(self.writing.tolist()):
+        for row, writing in enumerate(bool_list(self.writing)):
             if not writing:
                 continue
             if self._rows[row].forced is None and self.tokens[row][-1] in self._generation.stop_ids:
@@ -189,7 +190,7 @@ class _Writer:
             if key not in drawn:
                 drawn[key] = key.gumbel(step, logits.shape[-1])
         keys = list(drawn)
-        table = torch.from_numpy(np.stack([drawn[key] for key in keys])).to(logits.device)
+        table = tensor_of(np.stack([drawn[key] for key in keys]), logits.device)
         index = {key: place for place, key in enumerate(keys)}
         places = [index[noise] for row in rows if (noise := self._rows[row].noise) is not None]
         return table[torch.tensor(places, device=logits.device)]

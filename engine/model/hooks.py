@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -68,7 +68,7 @@ class Instruments:
     listening: bool = True
 
     @contextmanager
-    def paused(self) -> Iterator[None]:
+    def paused(self) -> Generator[None]:
         """Let a pass go through that is neither edited nor kept."""
         self.listening = False
         try:
@@ -86,7 +86,7 @@ class Instruments:
 
 
 @contextmanager
-def instrumented(model: LoadedModel, instruments: Instruments) -> Iterator[None]:
+def instrumented(model: LoadedModel, instruments: Instruments) -> Generator[None]:
     """Attach edits and captures to a model while the block runs; a capture at an edited site sees the edit.
 
     Raises:

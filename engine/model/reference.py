@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.model.arrays import int_list, tensor_of
 from engine.model.capture import Capture
 from engine.model.decode import Generation, Row, RowResult
 from engine.model.edits import Edit, position_mask
@@ -34,7 +35,7 @@ def run_alone(model: LoadedModel, row: Row, generation: Generation, captures: li
                 continue
             noise = row.noise.gumbel(step, len(logits)) if row.noise else None
             scores = generation.sampling.scores(
-                logits[None], None if noise is None else torch.from_numpy(noise)[None].to(model.device)
+                logits[None], None if noise is None else tensor_of(noise, model.device)[None]
             )[0]
             ordered = scores.sort(descending=True)
             smallest = min(smallest, float(ordered.values[0] - ordered.values[1]))
@@ -88,7 +89,7 @@ def _keep_hook(kept: dict[str, Tensor], site: str) -> Callable[..., None]:
 
 def _chosen(positions: Positions, length: int, prompt_tokens: int) -> list[int]:
     mask = position_mask(positions, torch.arange(length)[None], torch.tensor([prompt_tokens]))
-    return torch.nonzero(mask[0]).flatten().tolist()
+    return int_list(torch.nonzero(mask[0]).flatten())
 
 
 def _reduced(capture: Capture, activation: Tensor, prompt_tokens: int) -> np.ndarray:

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from engine.model.arrays import tensor_of
 from engine.model.blocks import feed_of
 from engine.model.cache import LayerCache
 from engine.model.hooks import Feed, Instruments
@@ -97,14 +98,13 @@ class RowStream:
         where = self._next[:, None]
         self._tune(where, alive)
         self._seen = _grown(self._seen)
-        if self._split:
-            representative = self._part_histories(tokens)
         self._next = self._next + 1
         step = feed_of(tokens[:, None], where, self._seen)
+        speakers = self._part_histories(tokens) if self._split else self.rows
         if not self._split:
             return self._model.blocks.whole(step, self._tail)
         self._head_seen = _grown(self._head_seen)
-        shared = feed_of(tokens[representative, None], where[representative], self._head_seen)
+        shared = feed_of(tokens[speakers, None], where[speakers], self._head_seen)
         residual = self._model.blocks.head(shared, self._head, self._split)
         return self._model.blocks.tail(step, self._tail, self._split, residual[self._history])
 
@@ -141,7 +141,7 @@ class RowStream:
         device = tokens.device
         pairs = np.stack([self._history.cpu().numpy(), tokens.cpu().numpy()])
         _, first, inverse = np.unique(pairs, axis=1, return_index=True, return_inverse=True)
-        parents = torch.from_numpy(pairs[0, first]).to(device)
+        parents = tensor_of(pairs[0, first], device)
         if len(first) > _MERGE_AT * len(self.rows):
             whole = LayerCache(0)
             for layer in range(len(self._model.blocks)):
@@ -152,8 +152,8 @@ class RowStream:
         elif len(parents) != len(self._head_seen) or not torch.equal(parents, torch.arange(len(parents)).to(parents)):
             self._head.select(parents)
             self._head_seen = self._head_seen[parents]
-        self._history = torch.from_numpy(inverse.reshape(-1)).to(device)
-        return torch.from_numpy(first).to(device)
+        self._history = tensor_of(inverse.reshape(-1), device)
+        return tensor_of(first, device)
 
 
 def open_stream(model: LoadedModel, rows: Sequence[Row], instruments: Instruments, *, share: bool) -> RowStream:
