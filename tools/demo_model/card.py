@@ -42,15 +42,15 @@ templates were learned, not how well English was. The WordNet part is the harder
 
 ## Recipe
 
-{steps:,} steps of {batch} x {context} tokens ({seen:.1f} M tokens, {turns:.1f} times the training tokens). Muon for the
+{stop:,} steps of {batch} x {context} tokens ({seen:.1f} M tokens, {turns:.1f} times the training tokens). Muon for the
 matrices of the blocks, AdamW (betas 0.9 and 0.95) for the rest, weight decay {weight_decay} for all but norms and
-biases. Rate {peak_rate} after {warmup} steps of warmup, over the last {decay:.0%} of the steps a cosine down to
-{final_share:.0%} of it; gradient norm clipped at {clip}, dropout {dropout}, {precision}, seed {seed}, CPU threads
-{threads}. It took {minutes:.0f} minutes on a shared processor.
+biases. Rate {peak_rate} after {warmup} steps of warmup, over the last {decay:.0%} of the schedule a cosine down to
+{final_share:.0%} of it, a schedule of {steps:,} steps; gradient norm clipped at {clip}, dropout {dropout}, {precision},
+seed {seed}, CPU threads {threads}. It took {minutes:.0f} minutes on a shared processor.
 
 ## Results
 
-Training loss, mean of the last 200 steps: {train_loss:.3f} nats a token, with dropout.
+Training loss, mean of the last 200 steps: {train_loss:.3f} nats a token.
 
 Held-out documents that fit the context, measured on the fp16 weights as shipped, each document alone after `{end}`,
 its own end counted; loss in nats a token. The trigram model mixes trigram, bigram, unigram and uniform frequencies of
@@ -113,7 +113,7 @@ def write(recipe: Recipe, facts: Facts) -> str:
         for part, score in facts.model.items()
         for other in [facts.trigram[part]]
     ]
-    seen = recipe.steps * recipe.batch * recipe.context
+    seen = recipe.stop * recipe.batch * recipe.context
     return TEXT.format(
         **vars(recipe),
         neurons=4 * recipe.width,

@@ -36,7 +36,7 @@ def publish(checkpoint: Path, corpus: Corpus, licence: str, out: Path, sample: P
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     end = tokenizer.eos_token_id
     progress = json.loads((checkpoint / "progress.json").read_text(encoding="utf-8"))
-    recipe = Recipe(**{**progress["recipe"], "steps": progress["step"]})
+    recipe = Recipe(**{**progress["recipe"], "stop": progress["step"]})
     train = {part: tokenise(tokenizer, documents) for part, documents in corpus.train.items()}
     tune = {part: tokenise(tokenizer, documents) for part, documents in corpus.tune.items()}
     texts = {part: fitting(tokenizer, documents) for part, documents in corpus.heldout.items()}

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Recipe:
-    """Shape, data preparation and training; `seed` decides text, split, weights and order alike."""
+    """Shape, data preparation and training.
+
+    `seed` decides text, split, weights and order alike. The learning rate follows a schedule of `steps` steps, of which
+    the first `stop` are taken.
+    """
 
     seed: int = 2202
     generated: int = 31_000
@@ -17,6 +21,7 @@ class Recipe:
     width: int = 128
     heads: int = 4
     steps: int = 3700
+    stop: int = 3200
     batch: int = 8
     peak_rate: float = 3e-3
     decay: float = 0.5

@@ -127,8 +127,8 @@ def train(
 ) -> None:
     """Train, printing losses and a sample, and keep a checkpoint every 200 steps and at the end.
 
-    A run that was cut short goes on from its state in `scratch`. Until the decay begins, the number of steps may be
-    changed that way too: the result is that of an uninterrupted run of so many steps.
+    A run that was cut short goes on from its state in `scratch`. Until the decay begins, the schedule's length may be
+    changed that way too: the result is that of an uninterrupted run with that schedule.
     """
     torch.manual_seed(recipe.seed)
     end = tokenizer.eos_token_id
@@ -139,10 +139,12 @@ def train(
     if (scratch / "state.pt").exists():
         state = torch.load(scratch / "state.pt", weights_only=True)
         earlier, done = Recipe(**state["recipe"]), len(state["losses"])
-        if replace(earlier, steps=recipe.steps) != recipe:
+        if replace(earlier, steps=recipe.steps, stop=recipe.stop) != recipe:
             raise SystemExit(f"{scratch} holds a run of another recipe; choose an empty folder")
-        if earlier != recipe and done > min(earlier.decay_start, recipe.decay_start):
-            raise SystemExit(f"{scratch} holds a run of {earlier.steps} steps that is decaying; choose an empty folder")
+        if earlier.steps != recipe.steps and done > min(earlier.decay_start, recipe.decay_start):
+            raise SystemExit(
+                f"{scratch} holds a run of {earlier.steps} steps whose rate is falling; choose an empty folder"
+            )
         model.load_state_dict(state["model"])
         for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
@@ -150,14 +152,14 @@ def train(
         losses, spent = state["losses"], state["seconds"]
     began = time.monotonic() - spent
     source = itertools.islice(batches(documents, end, recipe), len(losses), None)
-    for step in range(len(losses) + 1, recipe.steps + 1):
+    for step in range(len(losses) + 1, recipe.stop + 1):
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate(step - 1, recipe)
         losses.append(_step(model, optimizers, next(source), recipe))
         if step % 20 == 0:
             print(f"step {step} loss {sum(losses[-20:]) / 20:.3f} after {time.monotonic() - began:.0f} s", flush=True)
-        if step % 200 == 0 or step == recipe.steps:
+        if step % 200 == 0 or step == recipe.stop:
             heldout = {part: round(score(model, rows, end).loss, 3) for part, rows in probe.items()}
             print(f"held-out {heldout} | {PROMPTS[0]}{continuation(model, tokenizer, PROMPTS[0])}", flush=True)
             # Before the random state is taken, for building the copy draws from it.
