@@ -22,7 +22,7 @@ from engine.runner.plan import Layout
 from engine.runner.progress import Meter, Progress, Stop
 from engine.runner.provenance import describe_device, versions
 from engine.runner.recorded import Recorded, recorded_in
-from engine.runner.rows import RowMaker, check_directions
+from engine.runner.rows import RowMaker, as_saved, check_directions
 from engine.session import RunRecord, Session
 from engine.spec import check_against
 from engine.vectors import Matrix
@@ -192,7 +192,7 @@ def _compared(
             continue
         for number, site in enumerate(session.spec.capture.sites):
             if site in saved:
-                now = result.captured[number].astype(np.float32)
+                now = as_saved(result.captured[number])
                 worst[site] = max(worst[site], _difference(now, saved[site][place]))
     return tuple(deviations), worst
 

@@ -21,6 +21,7 @@ from engine.session import PromptRecord, RunRecord
 from engine.session.records import Finish
 from engine.session.session import Resolved
 from engine.spec import Experiment, InterventionSpec, Site
+from engine.vectors import Matrix
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,12 @@ def tokenise(model: LoadedModel, experiment: Experiment, prompts: Sequence[Liste
             )
         found.append(ids)
     return found
+
+
+def as_saved(vector: np.ndarray) -> Matrix:
+    """Round what was captured to float32, as it is saved; what is beyond its range becomes infinite."""
+    with np.errstate(over="ignore"):
+        return vector.astype(np.float32)
 
 
 def check_directions(experiment: Experiment, directions: Mapping[str, np.ndarray], model: LoadedModel) -> None:

@@ -27,7 +27,7 @@ from engine.runner.opening import Beginning, go_on
 from engine.runner.plan import Grid, Layout
 from engine.runner.progress import Meter, Progress, Stop, Stopped
 from engine.runner.provenance import describe_device
-from engine.runner.rows import RowMaker, check_directions
+from engine.runner.rows import RowMaker, as_saved, check_directions
 from engine.runner.units import resolve
 from engine.session import PromptRecord, Session, save_session
 from engine.session.session import Resolved
@@ -211,7 +211,7 @@ class _Running:
     def _append(self, number: int, indices: Sequence[int], decoded: Decoded) -> None:
         vectors: dict[str, Any] = {}
         for place, (name, capture) in enumerate(self._captures):
-            own = [row.captured[place].astype("float32") for row in decoded.rows]
+            own = [as_saved(row.captured[place]) for row in decoded.rows]
             vectors[name] = own if capture.reduce == "tokens" else np.stack(own)
         records = [self._maker.record(index, row) for index, row in zip(indices, decoded.rows, strict=True)]
         receipt = {"sites": [dataclasses.asdict(one) for one in decoded.receipts], "rows": len(indices)}
