@@ -26,13 +26,10 @@ def run_alone(model: LoadedModel, row: Row, generation: Generation, captures: li
     ids = list(row.prompt)
     finish = "none" if generation.tokens == 0 else "length"
     smallest = float("inf")
-    length = generation.tokens if row.forced is None else len(row.forced)
+    ids += row.forced or ()
     with torch.inference_mode():
-        for step in range(length):
+        for step in range(generation.tokens if row.forced is None else 0):
             logits, _ = _forward(model, row, ids, [])
-            if row.forced is not None:
-                ids.append(row.forced[step])
-                continue
             noise = row.noise.gumbel(step, len(logits)) if row.noise else None
             scores = generation.sampling.scores(
                 logits[None], None if noise is None else tensor_of(noise, model.device)[None]
