@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -46,7 +46,7 @@ class Generation:
     """
 
     tokens: int
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
     stop_ids: frozenset[int] = frozenset()
 
 
@@ -149,11 +149,11 @@ class _Writer:
         return lead if lead != float("inf") else None
 
     def choose(self, logits: Tensor, home: Tensor, step: int) -> None:
-        """Write one token for each row that is still writing."""
+        """Write one token for each row that is still writing; the logits are used up."""
         sampling = self._generation.sampling
         rows = int_list(home)
         noise = None if sampling.greedy else self._noise(rows, step, logits)
-        chosen, lead = best_and_margin(sampling.scores(logits.clone(), noise))
+        chosen, lead = best_and_margin(sampling.scores(logits, noise))
         ids = int_list(chosen)
         free: list[bool] = []
         for place, row in enumerate(rows):

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import transformers
 from huggingface_hub.errors import StrictDataclassError
+from huggingface_hub.utils import logging as hub_logging
 from safetensors import SafetensorError
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM
@@ -222,6 +223,7 @@ def _quiet() -> Generator[None]:
     """Keep the libraries' progress bars and notices off a screen that is ours."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     transformers.logging.set_verbosity_error()
+    hub_logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     with contextlib.redirect_stdout(io.StringIO()):
         yield

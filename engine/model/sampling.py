@@ -84,6 +84,7 @@ class Sampling:
 
 def best_and_margin(scores: Float[Tensor, "row vocab"]) -> tuple[Int[Tensor, " row"], Float[Tensor, " row"]]:
     """Find the best token of each row and by how much it beats the second best; overwrites `scores`."""
-    best = scores.max(dim=-1)
-    scores.scatter_(-1, best.indices[:, None], -torch.inf)
-    return best.indices, best.values - scores.max(dim=-1).values
+    best = scores.argmax(dim=-1, keepdim=True)
+    lead = scores.gather(-1, best)
+    scores.scatter_(-1, best, -torch.inf)
+    return best[:, 0], lead[:, 0] - scores.amax(dim=-1)
