@@ -1,0 +1,120 @@
+"""A folder with an experiment of several batches on a tiny model, and command lines that run in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from engine import paths
+from engine.session import load_session
+
+if TYPE_CHECKING:
+    from engine.session import Session
+
+ROOT = Path(__file__).parents[2]
+TOKENS, PROMPTS, VALUES = 40, 50, 3
+RUNS = PROMPTS * (VALUES + 1)
+SPEC = """
+[model]
+name = "{model}"
+device = "cpu"
+
+[prompts]
+sets = ["texts.txt"]
+prepend_bos = false
+
+[[interventions]]
+site = "blocks.1.mlp.hook_post"
+neurons = [3]
+op = "clamp"
+values = [-4, 0, 4]
+
+[generation]
+tokens = 40
+stop_at_eos = false
+
+[capture]
+sites = ["blocks.1.mlp.hook_post", "blocks.2.hook_resid_post"]
+
+[[planes]]
+site = "blocks.1.mlp.hook_post"
+a = 3
+b = 8
+"""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of a command line."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where command lines run."""
+
+    folder: Path
+
+    def session_path(self, name: str) -> Path:
+        return self.folder / "out" / f"{name}.json"
+
+    def run_folder(self, name: str) -> Path:
+        return paths.run_folder(self.session_path(name))
+
+    def session(self, name: str) -> Session:
+        return load_session(self.session_path(name))
+
+    def command(self, name: str, *more: str) -> list[str]:
+        return ["run", str(self.folder / "spec.toml"), "--session", str(self.session_path(name)), *more]
+
+    def job(self, name: str, *more: str, **how: Any) -> dict[str, Any]:
+        """A run for `drive`."""
+        return {"argv": self.command(name, *more), "folder": str(self.run_folder(name)), **how}
+
+    def drive(self, *jobs: dict[str, Any]) -> list[Done]:
+        """Run command lines one after the other, killed or signalled as `driver.py` says."""
+        done = subprocess.run(
+            [sys.executable, str(Path(__file__).with_name("driver.py"))],
+            input=json.dumps(jobs),
+            capture_output=True,
+            text=True,
+            timeout=500,
+            cwd=self.folder,
+            env=environment(),
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return [Done(**one) for one in json.loads(done.stdout)]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, tiny_gpt2_folder: Path) -> Bench:
+    (tmp_path / "spec.toml").write_text(SPEC.format(model=tiny_gpt2_folder))
+    (tmp_path / "texts.txt").write_text("".join(f"The man opened {number} doors\n" for number in range(PROMPTS)))
+    return Bench(tmp_path)
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
+
+
+def assert_same_results(one: Session, other: Session) -> None:
+    """Tokens, texts, margins and planes are equal, and the vectors bit for bit."""
+    assert one.runs == other.runs
+    assert one.prompts == other.prompts
+    assert one.resolved == other.resolved
+    assert one.planes == other.planes
+    theirs = other.vectors()
+    for site, own in one.vectors().items():
+        assert np.array_equal(np.asarray(own), np.asarray(theirs[site]))

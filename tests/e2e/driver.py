@@ -1,0 +1,126 @@
+"""Runs command lines in forked processes, so that the libraries are imported once, and kills or signals them.
+
+Reads a list of jobs as JSON on standard input and writes a list of results on standard output. A job:
+
+argv        arguments of the command line.
+folder      the run folder that is watched.
+kill_at     end by SIGKILL at this call of os.fsync, counted from 1: each is an instant between two states of the disk.
+kill_begun  end by SIGKILL as soon as the run folder has a layout, while the first batch is prefilled.
+signals     [[when, name], ...]: "begun", "running" (a batch is in flight), "second" (not the first one), or seconds
+            after the one before.
+ignore      names of signals the process was started to ignore.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import tui.cli.replay
+import tui.cli.run  # noqa: F401  (imported once, before forking)
+from tui.cli import main
+
+WAIT = 120.0
+
+
+def child(job: dict[str, Any]) -> int:
+    torch.set_num_threads(1)
+    for name in job.get("ignore", []):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if job.get("kill_at"):
+        kill_at_sync(job["kill_at"])
+    if job.get("kill_begun"):
+        threading.Thread(target=kill_when_begun, args=[Path(job["folder"])], daemon=True).start()
+    return main(job["argv"])
+
+
+def kill_at_sync(number: int) -> None:
+    sync: Callable[[int], None] = os.fsync
+    calls = 0
+
+    def counted(descriptor: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        sync(descriptor)
+
+    os.fsync = counted
+
+
+def kill_when_begun(folder: Path) -> None:
+    while not (folder / "events.jsonl").exists():
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def progress_of(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / "progress.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+
+
+def has_come(when: str, folder: Path) -> bool:
+    told = progress_of(folder)
+    in_flight = told.get("stage") == "running" and told["rows"] > 0 and told["step"] > 0
+    if when == "begun":
+        return (folder / "layout.json").exists()
+    return in_flight and (when == "running" or told["runs_done"] > 0)
+
+
+def send(pid: int, signals: list[list[Any]], folder: Path) -> None:
+    for when, name in signals:
+        deadline = time.monotonic() + WAIT
+        if isinstance(when, str):
+            while not has_come(when, folder) and time.monotonic() < deadline:
+                if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                    return
+                time.sleep(0.005)
+        else:
+            time.sleep(when)
+        os.kill(pid, getattr(signal, name))
+
+
+def run(job: dict[str, Any]) -> dict[str, Any]:
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        pid = os.fork()
+        if pid == 0:
+            status = 70
+            try:
+                os.dup2(out.fileno(), 1)
+                os.dup2(err.fileno(), 2)
+                status = child(job)
+                sys.stdout.flush()
+                sys.stderr.flush()
+            except BaseException:  # noqa: BLE001  (a forked process must not return into its parent's code)
+                import traceback
+
+                traceback.print_exc()
+                sys.stderr.flush()
+            finally:
+                os._exit(status)
+        send(pid, job.get("signals", []), Path(job["folder"]))
+        _, status = os.waitpid(pid, 0)
+        out.seek(0)
+        err.seek(0)
+        return {
+            "status": os.waitstatus_to_exitcode(status),
+            "stdout": out.read().decode(),
+            "stderr": err.read().decode(),
+        }
+
+
+if __name__ == "__main__":
+    results = [run(job) for job in json.load(sys.stdin)]
+    json.dump(results, sys.stdout)

@@ -1,0 +1,121 @@
+"""A run that is asked to stop saves what is finished and says so; while nothing is there, it just ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .conftest import RUNS, assert_same_results, environment
+
+if TYPE_CHECKING:
+    from .conftest import Bench
+
+pytestmark = pytest.mark.slow
+PROGRAM = [sys.executable, "-c", "import sys; from tui.cli import main; sys.exit(main())"]
+
+
+def test_every_way_of_asking_saves_what_is_finished_and_the_same_command_goes_on(bench: Bench) -> None:
+    asked: dict[str, dict[str, Any]] = {
+        "once": {"signals": [["running", "SIGINT"]]},
+        "twice": {"signals": [["second", "SIGINT"], [0.1, "SIGINT"]]},
+        "terminated": {"signals": [["second", "SIGTERM"]]},
+        "hung-up": {"signals": [["second", "SIGHUP"]]},
+        "under-nohup": {"signals": [["running", "SIGHUP"]], "ignore": ["SIGHUP"]},
+        "in-the-background": {"signals": [["running", "SIGINT"]], "ignore": ["SIGINT"]},
+        "many": {"signals": [["second", "SIGINT"], *([0.02, "SIGINT"] for _ in range(20))]},
+    }
+    jobs = [bench.job("whole")]
+    for name, how in asked.items():
+        more = ["--json"] if name in ("once", "many") else []
+        jobs += [bench.job(name, *more, **how), bench.job(name)]
+    whole, *done = bench.drive(*jobs)
+    assert whole.status == 0, whole.stderr
+    undisturbed = bench.session("whole")
+    batch = len(undisturbed.layout["batches"][0])
+    for place, name in enumerate(asked):
+        first, again = done[2 * place : 2 * place + 2]
+        assert "Traceback" not in first.stderr, first.stderr
+        assert again.status == 0, again.stderr
+        if name in ("under-nohup", "in-the-background"):
+            assert (first.status, again.status) == (0, 0), "what it was started to ignore, it ignores"
+            assert "finished already" in again.stdout
+        else:
+            assert first.status == 130, (name, first.stderr)
+            assert "from an earlier start" in again.stdout
+        assert_same_results(bench.session(name), undisturbed)
+    for name in ("once", "many"):
+        summary = json.loads(done[2 * list(asked).index(name)].stdout)
+        assert (summary["how"], summary["state"], summary["planned"]) == ("interrupted", "interrupted", RUNS)
+        assert summary["runs"] in (batch, 2 * batch)
+        assert summary["session"] == str(bench.session_path(name))
+    twice = done[2 * list(asked).index("twice")]
+    assert "finishing the batch" in twice.stderr
+    assert f"{batch} of {RUNS} runs are saved" in twice.stdout, "the batch in flight is dropped"
+
+
+def test_an_interruption_before_the_first_batch_is_one_line_at_most(bench: Bench) -> None:
+    waits = (0.0, 0.1, 0.3, 0.6)
+    jobs = [bench.job(f"after-{wait}", signals=[[wait, "SIGINT"]]) for wait in waits]
+    jobs += [bench.job("as-json", "--json", signals=[[0.3, "SIGINT"]])]
+    for wait, done in zip((*waits, 0.3), bench.drive(*jobs), strict=True):
+        assert done.status == 130, (wait, done)
+        assert len(done.stderr.splitlines()) + len(done.stdout.splitlines()) <= 1, (wait, done)
+        assert "Traceback" not in done.stderr
+    summary = json.loads(done.stdout)
+    assert (summary["how"], summary["state"], summary["runs"]) == ("interrupted", None, 0)
+    assert not list((bench.folder / "out").glob("*.json"))
+
+
+def test_an_interruption_while_the_libraries_are_imported(bench: Bench) -> None:
+    running = subprocess.Popen(
+        [*PROGRAM, *bench.command("a")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=bench.folder,
+        env=environment(),
+    )
+    maps = Path(f"/proc/{running.pid}/maps")
+    if not maps.exists():
+        pytest.skip("what a process has loaded is seen in /proc")
+    while "libtorch" not in maps.read_text():
+        assert running.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.5)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=200)
+    assert running.returncode == 130, err
+    assert "Traceback" not in err
+    assert len((out + err).splitlines()) <= 1
+
+
+def test_a_terminal_that_goes_away_leaves_an_interrupted_session(bench: Bench) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(bench.folder)
+        os.execvpe(PROGRAM[0], [*PROGRAM, *bench.command("a")], {**environment(), "TERM": "xterm"})
+    os.set_blocking(terminal, False)
+    events = bench.run_folder("a") / "events.jsonl"
+    shown = b""
+    deadline = time.monotonic() + 200
+    while not (events.exists() and '"event":"batch"' in events.read_text()):
+        assert time.monotonic() < deadline, shown
+        try:
+            shown += os.read(terminal, 65536)
+        except BlockingIOError:
+            time.sleep(0.01)
+    assert b"runs" in shown, "a bar tells how far it is"
+    os.close(terminal)
+    os.waitpid(pid, 0)
+    session = bench.session("a")
+    assert session.state == "interrupted"
+    assert len(session.runs) in (len(session.layout["batches"][0]) * n for n in (1, 2))
