@@ -2,19 +2,21 @@
 
 Reads a list of jobs as JSON on standard input and writes a list of results on standard output. A job:
 
-argv        arguments of the command line.
-folder      the run folder that is watched.
-kill_at     end by SIGKILL at this call of os.fsync, counted from 1: each is an instant between two states of the disk.
-kill_begun  end by SIGKILL as soon as the run folder has a layout, while the first batch is prefilled.
-signals     [[when, name], ...]: "begun", "running" (a batch is in flight), "second" (not the first one), or seconds
-            after the one before.
-ignore      names of signals the process was started to ignore.
+argv          arguments of the command line.
+folder        the run folder that is watched.
+kill_at       end by SIGKILL at this call of os.fsync, from 1: each is an instant between two states of the disk.
+kill_begun    end by SIGKILL as soon as the run folder has a layout, while the first batch is prefilled.
+signals       [[when, name], ...]: "begun", "running" (a batch is in flight), "second" (not the first one), or seconds
+              after the one before.
+ignore        names of signals the process was started to ignore.
+largest_file  bytes that a file may grow to.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -37,6 +39,8 @@ def child(job: dict[str, Any]) -> int:
     torch.set_num_threads(1)
     for name in job.get("ignore", []):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if job.get("largest_file"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (job["largest_file"], resource.RLIM_INFINITY))
     if job.get("kill_at"):
         kill_at_sync(job["kill_at"])
     if job.get("kill_begun"):

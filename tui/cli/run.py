@@ -40,7 +40,7 @@ def run_watched(
 ) -> tuple[Outcome, float, int]:
     """Run an experiment under the eyes of a watch; return what came of it, seconds and tokens of this start."""
     experiment, source = read_experiment(spec, overrides=overrides)
-    path = session_path(session) if session else default_path(experiment, source.name)
+    path = default_path(experiment, source.name) if session is None else session_path(session)
     began = time.monotonic()
     with Watch(quiet=quiet) as watch:
         try:
