@@ -73,6 +73,11 @@ class LoadedModel:
     is_demo: bool = False
     shares_blocks: bool = True
 
+    @property
+    def n_vocab(self) -> int:
+        """Number of token ids the model has an embedding for."""
+        return int(self.bridge.cfg.d_vocab)
+
     def check_sites(self, sites: Sequence[str]) -> None:
         """Refuse sites that this model does not have.
 

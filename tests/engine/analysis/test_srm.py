@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.analysis.arcs import directions
 from engine.analysis.planes import Plane, coordinates, neuron_plane, plane_from_vectors
 from engine.analysis.srm import (
     Sweep,
@@ -93,10 +94,11 @@ def test_arcs_equal_the_expression_bit_for_bit(
     table = np.array(polar).reshape(-1, 2)
     points = points_at(table[:, 0], table[:, 1])
     sweep = spotlight_sweep(points, [threshold], n_angles)
-    radians = np.deg2rad(sweep.angles_deg)
+    cos, sin = directions(n_angles)
+    np.testing.assert_allclose(cos + 1j * sin, np.exp(1j * np.deg2rad(sweep.angles_deg)), atol=1e-15)
     x, y = points.xy[:, :1], points.xy[:, 1:]
-    expected = (x * np.cos(radians) + y * np.sin(radians) > threshold + 1e-12).sum(axis=0)
-    below = (x * np.cos(radians) + y * np.sin(radians) < -threshold - 1e-12).sum(axis=0)
+    expected = (x * cos + y * sin > threshold + 1e-12).sum(axis=0)
+    below = (x * cos + y * sin < -threshold - 1e-12).sum(axis=0)
     np.testing.assert_array_equal(sweep.counts[0], expected)
     np.testing.assert_array_equal(sweep.signed[0], expected - below)
 
