@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from engine.model.load import LoadedModel
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HOME"] = str(Path(tempfile.gettempdir()) / "srm-explorer-tests-without-models")
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+# The same examples every time, at any speed: a failure is of the change at hand.
+settings.register_profile("steady", derandomize=True, deadline=None)
+settings.load_profile("steady")
 
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
 _homes = itertools.count()

@@ -14,7 +14,10 @@ from engine.errors import ExplorerError
 def test_gram_schmidt_gives_an_orthonormal_basis_with_both_directions_inside(seed: int, d: int, tilt: float) -> None:
     rng = np.random.default_rng(seed)
     u = rng.normal(size=d) * 10 ** rng.uniform(-3, 3)
-    v = 5 * u / np.linalg.norm(u) + tilt * rng.normal(size=d)
+    along = u / np.linalg.norm(u)
+    aside = rng.normal(size=d)
+    aside -= (aside @ along) * along
+    v = 5 * along + tilt * aside / np.linalg.norm(aside)
     plane = plane_from_vectors(u, v)
     np.testing.assert_allclose(plane.basis @ plane.basis.T, np.eye(2), atol=1e-12)
     for vector in (u, v):
