@@ -3,9 +3,11 @@
 The rule. Layer: the one two thirds up the stack, so that a clamp acts through later attention as well. Candidates:
 every neuron of that layer, clamped to its baseline mean plus CLAMP standard deviations on every third prompt of the
 two shipped sets. A candidate is fluent when its continuations have at least FLUENT of the baseline's share of distinct
-word pairs. Neuron: the fluent candidate that makes one word (of at least four letters) most common, by the number of
-continuations that hold it less those of the baseline that do. Partner: the other neuron of the layer whose run means
-change most between the baseline and that clamp, in standard deviations of the baseline's run means.
+word pairs. Neuron: the fluent candidate that gives one word to most continuations, less those of the baseline that
+hold it already; of equal ones, the one that changes most continuations. A word counts that has at least six letters,
+so that it says something, and that stands in the prompts or in the baseline's continuations, so that it is one.
+Partner: the other neuron of the layer whose run means change most between the baseline and that clamp, in standard
+deviations of the baseline's run means.
 
     python tools/choose_demo_neurons.py
 """
@@ -26,9 +28,10 @@ from engine.model.load import LoadedModel, load_model
 from engine.prompts import load_prompt_set
 from engine.spec import ModelSpec
 
-CLAMP = 6.0
+CLAMP = 30.0
 FLUENT = 0.75
 TOKENS = 24
+LETTERS = 6
 NEURONS_AT_ONCE = 6
 
 
@@ -40,7 +43,8 @@ def main() -> None:
     baseline, tokens, vectors = _write(model, site, [Row(p) for p in prompts])
     mean, std = tokens.mean(axis=0), tokens.std(axis=0)
     fluency, common = _distinct_pairs(baseline), _holding(baseline)
-    found: list[tuple[int, int, str, float]] = []
+    known = set(common) | set(_holding([model.tokenizer.decode(prompt) for prompt in prompts]))
+    found: list[tuple[int, int, int, str]] = []
     for first in range(0, model.shape.d_mlp, NEURONS_AT_ONCE):
         neurons = range(first, min(first + NEURONS_AT_ONCE, model.shape.d_mlp))
         rows = [Row(p, (_clamp(site, n, mean, std),)) for n in neurons for p in prompts]
@@ -49,14 +53,15 @@ def main() -> None:
             own = texts[place * len(prompts) : (place + 1) * len(prompts)]
             gains = _holding(own)
             gains.subtract(common)
-            word, gain = max(gains.items(), key=lambda item: (item[1], item[0]))
+            gain, word = max((gains[word], word) for word in known)
+            changed = sum(before != after for before, after in zip(baseline, own, strict=True))
             if _distinct_pairs(own) >= FLUENT * fluency:
-                found.append((gain, neuron, word, _distinct_pairs(own) / fluency))
+                found.append((gain, changed, neuron, word))
     found.sort(reverse=True)
-    print(f"{site}, {len(prompts)} prompts; gain, neuron, word, fluency of the best:")
-    for gain, neuron, word, share in found[:8]:
-        print(f"  +{gain:3d}  {neuron:4d}  {word:12s} {share:.2f}")
-    neuron = found[0][1]
+    print(f"{site}, {len(prompts)} prompts; gain, changed texts, neuron, word of the best:")
+    for gain, changed, neuron, word in found[:8]:
+        print(f"  +{gain:3d}  {changed:3d}  {neuron:4d}  {word}")
+    neuron = found[0][2]
     texts, _, clamped = _write(model, site, [Row(p, (_clamp(site, neuron, mean, std),)) for p in prompts])
     change = (clamped - vectors).mean(axis=0) / np.maximum(vectors.std(axis=0), 1e-6)
     change[neuron] = 0.0
@@ -82,7 +87,9 @@ def _write(model: LoadedModel, site: str, rows: list[Row]) -> tuple[list[str], n
         model, rows, Generation(TOKENS, stop_ids=model.tokenizer.stop_ids), [Capture(site, "tokens", "generated")]
     )
     captured = [row.captured[0] for row in decoded.rows]
-    texts = [model.tokenizer.decode(row.tokens) for row in decoded.rows]
+    texts = [
+        model.tokenizer.decode([t for t in row.tokens if t not in model.tokenizer.stop_ids]) for row in decoded.rows
+    ]
     return texts, np.concatenate(captured), np.stack([tokens.mean(axis=0) for tokens in captured])
 
 
@@ -91,7 +98,7 @@ def _words(text: str) -> list[str]:
 
 
 def _holding(texts: list[str]) -> Counter[str]:
-    return Counter(word for text in texts for word in set(_words(text)) if len(word) >= 4)
+    return Counter(word for text in texts for word in set(_words(text)) if len(word) >= LETTERS)
 
 
 def _distinct_pairs(texts: list[str]) -> float:
