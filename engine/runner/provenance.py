@@ -26,7 +26,7 @@ def provenance_of(
     return {
         "model": {
             "name": model.name,
-            "source": model.source,
+            "source": "demo" if model.is_demo else model.source,
             "revision": model.revision,
             "weights_sha256": model.weights_sha256,
             "is_demo": model.is_demo,
