@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from engine.session import Session
 
 ROOT = Path(__file__).parents[2]
-TOKENS, PROMPTS, VALUES = 40, 50, 3
+PROMPTS, VALUES = 50, 3
 RUNS = PROMPTS * (VALUES + 1)
 SPEC = """
 [model]
@@ -38,7 +38,7 @@ op = "clamp"
 values = [-4, 0, 4]
 
 [generation]
-tokens = 40
+tokens = 30
 stop_at_eos = false
 
 [capture]
@@ -58,6 +58,7 @@ class Done:
     status: int
     stdout: str
     stderr: str
+    kept: str = ""
 
 
 @dataclass(frozen=True)

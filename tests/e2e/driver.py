@@ -6,14 +6,16 @@ argv          arguments of the command line.
 folder        the run folder that is watched.
 kill_at       end by SIGKILL at this call of os.fsync, from 1: each is an instant between two states of the disk.
 kill_begun    end by SIGKILL as soon as the run folder has a layout, while the first batch is prefilled.
-signals       [[when, name], ...]: "begun", "running" (a batch is in flight), "second" (not the first one), or seconds
-              after the one before.
+signals       [[when, name], ...]: "second" (while the second batch is in flight), or seconds after the one before.
 ignore        names of signals the process was started to ignore.
 largest_file  bytes that a file may grow to.
+fill, free    a file that takes all the space that is left before the run, one that is removed before it.
+keep          a file whose text after the run is part of the result.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -68,35 +70,37 @@ def kill_when_begun(folder: Path) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def progress_of(folder: Path) -> dict[str, Any]:
+def is_in_second_batch(folder: Path) -> bool:
     try:
-        return json.loads((folder / "progress.json").read_bytes())
-    except (OSError, ValueError):
-        return {}
-
-
-def has_come(when: str, folder: Path) -> bool:
-    told = progress_of(folder)
-    in_flight = told.get("stage") == "running" and told["rows"] > 0 and told["step"] > 0
-    if when == "begun":
-        return (folder / "layout.json").exists()
-    return in_flight and (when == "running" or told["runs_done"] > 0)
+        return (folder / "events.jsonl").read_bytes().count(b'"event":"batch"') == 1
+    except OSError:
+        return False
 
 
 def send(pid: int, signals: list[list[Any]], folder: Path) -> None:
     for when, name in signals:
         deadline = time.monotonic() + WAIT
         if isinstance(when, str):
-            while not has_come(when, folder) and time.monotonic() < deadline:
+            while not is_in_second_batch(folder) and time.monotonic() < deadline:
                 if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                     return
-                time.sleep(0.005)
+                time.sleep(0.002)
         else:
             time.sleep(when)
         os.kill(pid, getattr(signal, name))
 
 
+def fill(ballast: Path) -> None:
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"\0" * 4096)
+
+
 def run(job: dict[str, Any]) -> dict[str, Any]:
+    if job.get("fill"):
+        fill(Path(job["fill"]))
+    if job.get("free"):
+        Path(job["free"]).unlink()
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         pid = os.fork()
         if pid == 0:
@@ -122,6 +126,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
             "status": os.waitstatus_to_exitcode(status),
             "stdout": out.read().decode(),
             "stderr": err.read().decode(),
+            "kept": Path(job["keep"]).read_text() if job.get("keep") else "",
         }
 
 

@@ -19,6 +19,7 @@ _STAGES: dict[Stage, str] = {
     "running": "running",
     "saving": "saving",
 }
+_BEFORE_RUNNING: tuple[Stage, ...] = ("loading", "testing")
 _LINE_EVERY = 10.0
 """Seconds between lines of progress where there is no terminal to draw a bar on."""
 
@@ -79,21 +80,21 @@ def stoppable(watch: Watch) -> Iterator[Stop]:
     """Turn ctrl+c into a wish: once, finish the batch and save; twice, save what is finished now.
 
     A hang-up or a request to terminate means: now. Before the first batch there is nothing to save, and ctrl+c
-    ends the program.
+    ends the program; the wish is noted too, since a library may swallow the exception where it lands.
     """
     stop = Stop()
 
     def on_interrupt(number: int, frame: FrameType | None) -> None:
-        if watch.last.stage in ("loading", "testing"):
-            raise KeyboardInterrupt
         stop.ask()
+        if watch.last.stage in _BEFORE_RUNNING:
+            raise KeyboardInterrupt
         if watch.last.stage == "running":
             watch.say("finishing the batch, then saving; once more stops now" if stop.wishes == 1 else "stopping")
 
     def on_end(number: int, frame: FrameType | None) -> None:
-        if watch.last.stage in ("loading", "testing"):
-            raise KeyboardInterrupt
         stop.wishes += 2
+        if watch.last.stage in _BEFORE_RUNNING:
+            raise KeyboardInterrupt
 
     handlers = {signal.SIGINT: on_interrupt, signal.SIGTERM: on_end}
     if hasattr(signal, "SIGHUP"):
