@@ -62,7 +62,9 @@ def model_caption(session: Session) -> str:
     told = session.provenance.get("model")
     is_demo = cast("dict[str, object]", told).get("is_demo") if isinstance(told, dict) else None
     name = session.spec.model.name
-    return f"{name} (demo model)" if is_demo or name == DEMO else name
+    if name == DEMO:
+        return "demo model"
+    return f"{name} (demo model)" if is_demo else name
 
 
 def planned_runs(session: Session) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -93,7 +94,12 @@ def polar_counts(
         curves=curves,
         rings=(*rings, Ring(high, tick_label(high, min(step, high)))),
         spokes=_spokes(label_a, label_b),
-        legend=legend_of(groups),
+        legend=tuple(
+            dataclasses.replace(entry, details=(*entry.details, f"none > {short(threshold)}"))
+            if group.sweep.n and not share.any()
+            else entry
+            for entry, group, share in zip(legend_of(groups), groups, shares, strict=True)
+        ),
         warnings=warnings_of(group.sweep for group in groups),
     )
 

@@ -24,6 +24,8 @@ from engine.spec.refusal import did_you_mean
 CONDITION, SET = "condition", "set"
 WORTH_SEEING = 0.1
 """Share of a group's runs that the chosen threshold should light somewhere."""
+FEW_GROUPS = 3
+"""Groups whose curves for every threshold can be told apart on one chart."""
 
 
 def swept_groups(
@@ -69,9 +71,21 @@ def polar_of(
     return dataclasses.replace(figure, warnings=(*figure.warnings, *session_warnings(session, plane, groups)))
 
 
-def thresholds_of(session: Session, plane: PlaneRecord, groups: Sequence[SweptGroup]) -> ThresholdFigure:
-    """The threshold chart of a plane."""
-    figure = threshold_figure(groups, _title(session, plane))
+def thresholds_of(
+    session: Session, plane: PlaneRecord, groups: Sequence[SweptGroup], threshold: float | None = None
+) -> ThresholdFigure:
+    """The threshold chart of a plane: the experiment's thresholds, and means; one threshold alone for many groups.
+
+    Args:
+        session: the plane's.
+        plane: one of its planes.
+        groups: swept with the experiment's thresholds at least.
+        threshold: the one that many groups are shown with, `telling_threshold` by default.
+    """
+    few = len(groups) <= FEW_GROUPS
+    one = telling_threshold(groups) if threshold is None else threshold
+    levels = session.spec.spotlight.thresholds if few else (one,)
+    figure = threshold_figure(groups, _title(session, plane), levels=levels, with_means=few)
     return dataclasses.replace(figure, warnings=(*figure.warnings, *session_warnings(session, plane, groups)))
 
 

@@ -15,6 +15,8 @@ from tui.charts.trace import Pane, trace
 SMALLEST = (24, 9)
 PANEL = (20, 7)
 GAP = 2
+# Rows from which a warning may take two of them.
+ROOMY = 20
 
 
 def paint_dose(figure: DoseFigure, width: int, height: int, *, colour: bool = True) -> str:
@@ -34,7 +36,7 @@ def paint_dose(figure: DoseFigure, width: int, height: int, *, colour: bool = Tr
     canvas.text(0, 0, fit(figure.title, width), BOLD)
     styles = styles_of(figure.legend)
     lines = legend_lines(figure.legend, styles, width, max(2, height // 8))
-    warnings = warning_lines(figure.warnings, width, 1)
+    warnings = warning_lines(figure.warnings, width, 2 if height >= ROOMY else 1)
     room = height - 1 - len(lines) - len(warnings)
     across = 2 if width >= 2 * PANEL[0] + GAP else 1
     down = max(1, min(room // PANEL[1], -(-len(figure.panels) // across)))

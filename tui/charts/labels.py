@@ -76,19 +76,20 @@ def legend_lines(
 ) -> list[list[tuple[str, Ink]]]:
     """Write the legend in lines of at most `width` columns, at most `most` of them.
 
-    Parts of an entry are never cut while they fit a line of their own.
+    Every entry has as many of its details as there is room for in all of them, the most telling first; entries
+    without details share lines. Parts of an entry are never cut while they fit a line of their own.
     """
-    lines: list[list[tuple[str, Ink]]] = []
-    for index, entry in enumerate(legend):
-        block = _entry_lines(entry, styles[entry.label], width)
-        left = len(legend) - index
-        if len(lines) + len(block) > most or (left > 1 and len(lines) + len(block) == most):
-            # The head alone says which colour is which; the numbers stand in the table too.
-            block = block[:1]
-            if len(lines) + 1 > most or (left > 1 and len(lines) + 1 == most):
-                return [*lines, [(fit(f"+ {left} more", width), PLAIN)]][:most]
-        lines.extend(block)
-    return lines
+    for details in range(max((len(entry.details) for entry in legend), default=0), -1, -1):
+        lines = [line for entry in legend for line in _entry_lines(entry, styles[entry.label], width, details)]
+        if len(lines) <= most:
+            return lines
+    heads = [_entry_lines(entry, styles[entry.label], width, 0)[0][0] for entry in legend]
+    for shown in range(len(heads), -1, -1):
+        rest = [(fit(f"+ {len(heads) - shown} more", width), PLAIN)] if shown < len(heads) else []
+        lines = _flowing([*heads[:shown], *rest], width)
+        if len(lines) <= most:
+            return lines
+    return []
 
 
 def warning_lines(warnings: Sequence[str], width: int, most: int) -> list[str]:
@@ -130,11 +131,11 @@ def write_block(
         canvas.text(col, row + len(lines) + offset, text, WARNING)
 
 
-def _entry_lines(entry: LegendEntry, style: GroupStyle, width: int) -> list[list[tuple[str, Ink]]]:
+def _entry_lines(entry: LegendEntry, style: GroupStyle, width: int, most: int) -> list[list[tuple[str, Ink]]]:
     head = (fit(f"{style.marker} {entry.label}", width), Ink(style.ink.colour, bold=True))
     lines: list[list[tuple[str, Ink]]] = [[head]]
     used = cell_len(head[0])
-    for detail in entry.details:
+    for detail in entry.details[:most]:
         if used + 2 + cell_len(detail) <= width:
             lines[-1].append((f"  {detail}", PLAIN))
             used += 2 + cell_len(detail)
@@ -142,6 +143,21 @@ def _entry_lines(entry: LegendEntry, style: GroupStyle, width: int) -> list[list
             text = fit(f"  {detail}", width)
             lines.append([(text, PLAIN)])
             used = cell_len(text)
+    return lines
+
+
+def _flowing(parts: Sequence[tuple[str, Ink]], width: int) -> list[list[tuple[str, Ink]]]:
+    lines: list[list[tuple[str, Ink]]] = []
+    used = width
+    for text, ink in parts:
+        if used + 3 + cell_len(text) <= width:
+            lines[-1].append(("   ", PLAIN))
+            used += 3
+        else:
+            lines.append([])
+            used = 0
+        lines[-1].append((text, ink))
+        used += cell_len(text)
     return lines
 
 

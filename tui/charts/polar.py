@@ -81,15 +81,11 @@ def paint_polar(figure: PolarFigure, width: int, height: int, *, colour: bool = 
     if not covered:
         _say_empty(canvas, layout.circle)
 
-    lines = legend_lines(figure.legend, styles, layout.legend_width, layout.legend_rows)
-    spare = layout.legend_rows - len(lines)
-    write_block(
-        canvas,
-        layout.legend_col,
-        layout.legend_row,
-        lines,
-        warning_lines(figure.warnings, layout.legend_width, spare),
-    )
+    # A warning cut short warns of nothing; of the legend, the names alone would do.
+    most = max(layout.legend_rows // 2, layout.legend_rows - len(figure.legend))
+    warnings = warning_lines(figure.warnings, layout.legend_width, most)
+    lines = legend_lines(figure.legend, styles, layout.legend_width, layout.legend_rows - len(warnings))
+    write_block(canvas, layout.legend_col, layout.legend_row, lines, warnings)
     return canvas.string(colour=colour)
 
 
@@ -122,8 +118,8 @@ def _layout(figure: PolarFigure, width: int, height: int) -> Layout:
     beside = min(max(map(cell_len, parts), default=0), width // 2)
     rows = min(height - ROWS_AROUND, (width - 2 * side - beside - GAP) // 2)
 
-    warnings = min(2, len(figure.warnings) * 2)
     most = max(2, (height - ROWS_AROUND) // 3)
+    warnings = len(warning_lines(figure.warnings, width, most))
     below = min(most, len(legend_lines(figure.legend, styles, width, most)) + warnings)
     rows_below = min(height - ROWS_AROUND - below, (width - 2 * side) // 2)
     if figure.legend and rows >= rows_below and beside >= 12:

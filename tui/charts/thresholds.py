@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 from rich.cells import cell_len
 
 from engine.figures.curves import Curve
@@ -10,17 +13,21 @@ from tui.charts.canvas import Canvas, Stroke
 from tui.charts.frame import framed_pane, horizontal_ticks
 from tui.charts.labels import CurveLabel, fit, label_curves, legend_lines, warning_lines, write_block
 from tui.charts.message import one_line
-from tui.charts.palette import BOLD, FRAME, styles_of
+from tui.charts.palette import BOLD, FRAME, PLAIN, GroupStyle, Ink, styles_of
 from tui.charts.trace import Pane, Trace, trace
 
 SMALLEST = (24, 9)
 ANGLES = (0.0, 60.0, 120.0, 180.0, 240.0, 300.0, 360.0)
 # Title and axis captions above the frame.
 ROWS_ABOVE = 2
+# Rows from which more than the legend may stand below the frame.
+ROOMY = 16
 
 
 def paint_thresholds(figure: ThresholdFigure, width: int, height: int, *, colour: bool = True) -> str:
     """Paint counts on the left axis and, dotted, the mean on the right one; thresholds are named on their curves.
+
+    Curves that are 0 at every angle are named in one line below, not on the axis where they all lie.
 
     Args:
         figure: what to show.
@@ -32,14 +39,15 @@ def paint_thresholds(figure: ThresholdFigure, width: int, height: int, *, colour
         return one_line("too small for a threshold chart", width, height)
     canvas = Canvas(width, height)
     canvas.text(0, 0, fit(figure.title, width), BOLD)
-    right_caption = fit(f"{figure.right_label} (dotted)", width // 2)
+    right_caption = fit(f"{figure.right_label} (dotted)", width // 2) if figure.right else ""
     canvas.text(0, 1, fit(figure.left_label, width - cell_len(right_caption) - 1), FRAME)
     canvas.text(width - cell_len(right_caption), 1, right_caption, FRAME)
 
     styles = styles_of(figure.legend)
     most = max(1, (height - ROWS_ABOVE) // 4)
     lines = legend_lines(figure.legend, styles, width, most)
-    warnings = warning_lines(figure.warnings, width, 1)
+    lines += flat_lines(figure.counts, styles, width, 1 if height >= ROOMY else 0)
+    warnings = warning_lines(figure.warnings, width, 2 if height >= ROOMY else 1)
     below = len(lines) + len(warnings)
     area = Pane(0, ROWS_ABOVE, width, height - ROWS_ABOVE - below)
     pane = framed_pane(canvas, area, (0.0, 360.0), figure.left, figure.right)
@@ -47,19 +55,59 @@ def paint_thresholds(figure: ThresholdFigure, width: int, height: int, *, colour
         return one_line("too small for a threshold chart", width, height)
     horizontal_ticks(canvas, pane, ANGLES, [f"{angle:.0f}°" for angle in ANGLES], pane.row + pane.height + 1)
 
-    other = Pane(pane.col, pane.row, pane.width, pane.height, 0.0, 360.0, figure.right.low, figure.right.high)
+    right = figure.right or figure.left
+    other = Pane(pane.col, pane.row, pane.width, pane.height, 0.0, 360.0, right.low, right.high)
     traces: list[tuple[Curve, Trace]] = []
     for curve in (*figure.means, *figure.counts):
         on, off = (1, 3) if curve.dotted else (5, 3) if styles[curve.label].dashed else (1, 0)
         traces.append((curve, trace(other if curve.dotted else pane, curve.x, curve.y, on=on, off=off)))
     canvas.strokes(pane, [Stroke(line, styles[curve.label].ink) for curve, line in traces])
-    label_curves(
-        canvas,
-        pane,
-        [CurveLabel(line, styles[curve.label].marker + curve.tag, styles[curve.label].ink) for curve, line in traces],
-    )
+    label_curves(canvas, pane, _labels(traces, styles, pane, other))
     if not any(len(line.dots) for _, line in traces):
         text = fit("no finite run to draw", pane.width)
         canvas.text(pane.col + (pane.width - len(text)) // 2, pane.row + pane.height // 2, text, BOLD)
     write_block(canvas, 0, height - below, lines, warnings)
     return canvas.string(colour=colour)
+
+
+def flat_lines(
+    curves: Sequence[Curve], styles: dict[str, GroupStyle], width: int, most: int
+) -> list[list[tuple[str, Ink]]]:
+    """Name the curves that are 0 throughout, a marker for each group and its tags: "0 throughout: ○ .7 .5 · ● .7"."""
+    tags: dict[str, list[str]] = {}
+    for curve in curves:
+        if _is_flat(curve):
+            tags.setdefault(curve.label, []).append(curve.tag)
+    if not tags or most < 1:
+        return []
+    line: list[tuple[str, Ink]] = []
+    room = width
+    for label, tagged in tags.items():
+        named = " ".join([styles[label].marker, *filter(None, tagged)])
+        for text, ink in ((" · " if line else "0 throughout: ", PLAIN), (named, styles[label].ink)):
+            line.append((fit(text, room), ink))
+            room -= cell_len(line[-1][0])
+    return [line]
+
+
+def _labels(
+    traces: Sequence[tuple[Curve, Trace]], styles: dict[str, GroupStyle], pane: Pane, other: Pane
+) -> list[CurveLabel]:
+    """One label for each line that can be seen: curves of one group that coincide share it."""
+    shared: dict[tuple[str, bool, bytes], list[Curve]] = {}
+    for curve, line in traces:
+        if not _is_flat(curve):
+            shared.setdefault((curve.label, curve.dotted, line.dots.tobytes()), []).append(curve)
+    labels: list[CurveLabel] = []
+    for curves in shared.values():
+        curve = curves[0]
+        # On the axis, where all counts lie now and then, a label would tell nothing.
+        y = curve.y if curve.dotted else np.where(curve.y == 0, np.nan, curve.y)
+        style = styles[curve.label]
+        text = style.marker + " ".join(curve.tag for curve in curves)
+        labels.append(CurveLabel(trace(other if curve.dotted else pane, curve.x, y), text, style.ink))
+    return labels
+
+
+def _is_flat(curve: Curve) -> bool:
+    return not curve.dotted and curve.y.size > 0 and not curve.y.any()

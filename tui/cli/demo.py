@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 
-from engine.session import Session
-from tui.cli.output import say, screen_size, visible
+from engine.figures.captions import plane_captions, pooled_caption, site_caption
+from engine.figures.numbers import short
+from engine.session import PlaneRecord, Session
+from engine.spec import Site
+from tui.cli.output import fields, say, screen_size, visible
 from tui.cli.run import INTERRUPTED, run_watched, shown_name
 from tui.cli.show import header_lines, show_plane
 
+END_OF_TEXT = "<|endoftext|>"
 _TEXTS = 3
 _TEXT_LINES = 3
 
@@ -27,37 +32,70 @@ def demo_command(no_open: bool) -> int:
     width, height = screen_size()
     say(*header_lines(session))
     for plane in session.planes:
-        show_plane(session, plane, None, "counts", None, [], width, height)
-    say("", *_texts(session, width))
+
+        def explain(threshold: float, plane: PlaneRecord = plane) -> Sequence[str]:
+            return legend_in_words(session, plane, threshold, width)
+
+        show_plane(session, plane, None, "counts", None, [], width, height, explain)
+    say("", *texts(session, width))
     say("", f"saved as {visible(str(outcome.path))}")
     if outcome.how == "finished":
         say(f"{tokens:,} tokens in {seconds:.0f} s; the next start shows the saved session")
+    else:
+        say("nothing was computed: this is the session saved before")
     name = shown_name(outcome)
-    say(f"look closer: srm-explorer show {name} --chart dose", "another model: srm-explorer run protocol  (GPT-2 Small)")
+    say(
+        f"look closer: srm-explorer show {name} --chart dose", "another model: srm-explorer run protocol  (GPT-2 Small)"
+    )
     return 0
 
 
-def _texts(session: Session, width: int) -> list[str]:
-    """What the model wrote with and without the strongest intervention, where it made the texts part."""
-    strongest = len(session.conditions) - 1
-    baseline = {run.prompt: run for run in session.runs if run.condition == 0 and run.sample == 0}
-    changed = [run for run in session.runs if run.condition == strongest and run.sample == 0 and "first_change" in run.metrics]
-    changed.sort(key=lambda run: (run.metrics["first_change"], run.prompt))
-    lines = [f"what it wrote, untouched and at {session.conditions[strongest].label}:"]
-    for run in changed[:_TEXTS]:
-        lines += ["", f"  {visible(session.prompts[run.prompt].text)} …"]
-        lines += _told("untouched", baseline[run.prompt].text, width)
-        lines += _told(session.conditions[strongest].label, run.text, width)
+def legend_in_words(session: Session, plane: PlaneRecord, threshold: float, width: int) -> list[str]:
+    """Say for a newcomer what the table's and the charts' words and columns mean, a word a line."""
+    a, b = plane_captions(plane)
+    limit = short(threshold)
+    has_sigma = any(one.unit == "sigma" for one in session.spec.interventions)
+    rows = [
+        ("baseline", "the model went on with each prompt, untouched"),
+        (
+            pooled_caption(session.spec),
+            "the same with the intervention, once a value" + ("; σ: its spread at baseline" if has_sigma else ""),
+        ),
+        ("run", "one prompt continued; its vector: the layer's mean over the new tokens"),
+        ("spotlight", f"a direction that turns round the plane: {a} at 0°, {b} at 90°"),
+        ("cosine", "of a run's vector with that direction: 1 along, 0 across, −1 against"),
+        ("A, φ", "the mean cosine is largest at the angle φ, where it is A"),
+        (f"most > {limit}", f"most runs with a cosine above {limit} at one angle; at: which angles"),
+    ]
+    site = Site.parse(plane.site)
+    if site.is_mlp:
+        rows.insert(0, (site_caption(plane.site), f"the MLP's neurons in layer {site.layer}; {a} is neuron {plane.a}"))
+    return fields(rows, width=width)
+
+
+def texts(session: Session, width: int) -> list[str]:
+    """What the model wrote untouched and under the last condition: the first prompts whose texts differ."""
+    last = session.conditions[-1]
+    baseline = {run.prompt: run.text for run in session.runs if run.condition == 0 and run.sample == 0}
+    other = {run.prompt: run.text for run in session.runs if run.condition == last.index and run.sample == 0}
+    changed = [prompt for prompt, text in other.items() if text != baseline.get(prompt, text)]
+    shown = f", the first {_TEXTS} of them" if len(changed) > _TEXTS else ""
+    lines = [f"what it wrote, untouched and at {last.label}: {len(changed)} of {len(other)} texts differ{shown}"]
+    for prompt in changed[:_TEXTS]:
+        lines += ["", *_told("prompt", session.prompts[prompt].text, width)]
+        lines += _told("untouched", baseline[prompt], width)
+        lines += _told(last.label, other[prompt], width)
     return lines
 
 
 def _told(label: str, text: str, width: int) -> list[str]:
-    indent = " " * 14
-    first = f"    {label:<10}"
+    first = f"  {label:<9}  "
+    whole = text.removesuffix(END_OF_TEXT)
     return textwrap.wrap(
-        f"{first}{visible(text).strip()}",
+        visible(whole).strip() + (" [end]" if whole != text else ""),
         max(width, 40),
-        subsequent_indent=indent,
+        initial_indent=first,
+        subsequent_indent=" " * len(first),
         max_lines=_TEXT_LINES,
         placeholder=" …",
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from engine import paths
@@ -74,13 +75,28 @@ def show_plane(
     grouping: Sequence[str],
     width: int,
     height: int,
+    explain: Callable[[float], Sequence[str]] | None = None,
 ) -> None:
-    """Print one plane of a session: a table of its groups, then the chart asked for, or polar and thresholds."""
+    """Print one plane of a session: a table of its groups, then the chart asked for, or polar and thresholds.
+
+    Args:
+        session: with at least one run.
+        plane: one of its planes.
+        chart: "polar", "thresholds" or "dose"; None for the first two.
+        view: what the polar chart's radius is.
+        threshold: the one the table and the polar chart count above, `telling_threshold` by default.
+        grouping: as `swept_groups` takes it.
+        width: columns of a chart.
+        height: rows of a chart.
+        explain: gives lines to print under the table, of the threshold it counts above.
+    """
     groups = _swept(session, plane, grouping, threshold)
     level = telling_threshold(groups) if threshold is None else threshold
     colour = colour_wanted()
     lines = fields([("plane", plane_title(plane))], width=table_width())
     say("", *(bold(line, colour=colour) for line in lines), *group_table(groups, level, table_width()))
+    if explain is not None:
+        say("", *explain(level))
     warnings = _warnings(session, plane, groups)
     if chart in ("polar", None):
         from tui.charts.polar import paint_polar
@@ -89,15 +105,13 @@ def show_plane(
     if chart in ("thresholds", None):
         from tui.charts.thresholds import paint_thresholds
 
-        # The experiment's own thresholds: one asked for besides them belongs to the polar chart.
-        own = groups if threshold is None else swept_groups(session, plane, grouping)
-        say("", paint_thresholds(thresholds_of(session, plane, own), width, height, colour=colour))
+        say("", paint_thresholds(thresholds_of(session, plane, groups, level), width, height, colour=colour))
     if chart == "dose":
         from tui.charts.dose import paint_dose
 
         say("", paint_dose(dose_of(session, plane, threshold), width, height, colour=colour))
     if len(warnings) > 1:
-        say("", *(f"⚠ {warning}" for warning in warnings))
+        say("", *(line for warning in warnings for line in _wrapped(f"⚠ {warning}")))
 
 
 def session_json(
@@ -129,6 +143,11 @@ def when(instant: str) -> str:
         return datetime.fromisoformat(instant).astimezone().strftime("%Y-%m-%d %H:%M")
     except ValueError:
         return visible(instant)
+
+
+def _wrapped(text: str) -> list[str]:
+    width = table_width()
+    return [text] if width is None else textwrap.wrap(text, width, subsequent_indent="  ")
 
 
 def _planes(session: Session, number: int | None) -> Sequence[PlaneRecord]:

@@ -79,12 +79,13 @@ def test_an_unswept_threshold_is_refused_with_the_swept_ones(groups: list[SweptG
 def test_counts_become_shares_exactly_where_groups_differ_in_size(groups: list[SweptGroup]) -> None:
     mixed = threshold_figure(groups)
     alone = threshold_figure(groups[1:])
-    assert mixed.left_label == "share of runs above"
-    assert alone.left_label == "runs above"
+    assert mixed.left_label == "share of runs with cosine > .7, .3, .1"
+    assert alone.left_label == "runs with cosine > .7, .3, .1"
     np.testing.assert_allclose(mixed.counts[3].y * 550, alone.counts[0].y)
-    assert threshold_figure(groups, share=False).left_label == "runs above"
+    assert threshold_figure(groups, share=False).left_label == "runs with cosine > .7, .3, .1"
     assert [curve.tag for curve in alone.counts] == [".7", ".3", ".1"]
     for figure in (mixed, alone):
+        assert figure.right is not None
         assert all(figure.left.low <= curve.y.min() <= curve.y.max() <= figure.left.high for curve in figure.counts)
         assert all(figure.right.low <= curve.y.min() <= curve.y.max() <= figure.right.high for curve in figure.means)
 
@@ -117,4 +118,5 @@ def test_groups_without_a_finite_run_leave_a_figure_with_finite_ranges() -> None
         assert figure.low < figure.high
     figure = threshold_figure([broken])
     assert figure.left.low < figure.left.high
+    assert figure.right is not None
     assert figure.right.low < figure.right.high

@@ -244,4 +244,4 @@ def test_the_demo_model_is_labelled_wherever_it_came_from() -> None:
     assert model_caption(session) == "gpt2"
     assert model_caption(session.changed(provenance={"model": {"is_demo": False}})) == "gpt2"
     assert model_caption(session.changed(provenance={"model": {"is_demo": True}})) == "gpt2 (demo model)"
-    assert model_caption(a_session(CLAMP, model={"name": "demo"})) == "demo (demo model)"
+    assert model_caption(a_session(CLAMP, model={"name": "demo"})) == "demo model"

@@ -99,11 +99,14 @@ def test_the_legend_stands_whole_and_clear_of_the_curves(name: str, width: int, 
 
 def test_axis_labels_stand_whole_and_apart_at_80_by_24() -> None:
     lines = PAINTERS["thresholds"](80, 24).split("\n")
-    assert [int(label[:-1]) for label in lines[-3].split()] == [0, 60, 120, 180, 240, 300, 360]
+    (axis,) = (line for line in lines if line.endswith("360°"))
+    assert [int(label[:-1]) for label in axis.split()] == [0, 60, 120, 180, 240, 300, 360]
     body = "\n".join(lines)
     # A marker, then its threshold, then anything but more text.
     found = re.findall(r"([○●])(\.\d|mean)(?![\w.])", body)
-    assert sorted(found) == sorted((m, tag) for m in "○●" for tag in (".7", ".5", ".3", ".1", "mean"))
+    named = [("○", "mean"), *(("●", tag) for tag in (".7", ".5", ".3", ".1", "mean"))]
+    assert sorted(found) == sorted(named)
+    assert "0 throughout: ○ .7 .5 .3 .1" in lines
     for label in ("0°", "90° +n2202", "180°", "270° −n2202", "+n373", "−n373"):
         assert label in PAINTERS["counts"](80, 24)
 

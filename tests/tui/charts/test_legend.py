@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import re
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from engine.figures.curves import LegendEntry, Role
+from engine.figures.polar import PolarFigure, polar_mean
+from tui.charts.labels import legend_lines
+from tui.charts.palette import styles_of
+from tui.charts.polar import paint_polar
+
+WARNING = "clamps symmetric around 0: the phase of their pooled mean turns to ±90° by arithmetic"
+
+
+def entries(count: int, name: str = "group", role: Role = "level") -> tuple[LegendEntry, ...]:
+    return tuple(LegendEntry(f"{name} {i}", role, (f"A .{i:02d}", f"{i} runs")) for i in range(count))
+
+
+def lines_of(legend: tuple[LegendEntry, ...], width: int, most: int) -> list[str]:
+    return ["".join(text for text, _ in line) for line in legend_lines(legend, styles_of(legend), width, most)]
+
+
+@given(count=st.integers(0, 20), width=st.integers(8, 120), most=st.integers(0, 30))
+@settings(max_examples=150)
+def test_a_legend_fits_names_all_or_says_how_many_not_and_treats_entries_alike(
+    count: int, width: int, most: int
+) -> None:
+    lines = lines_of(entries(count), width, most)
+    text = "\n".join(lines)
+    assert len(lines) <= most
+    assert max(map(cell_len, lines), default=0) <= width
+    if not lines:
+        assert count == 0 or most == 0
+        return
+    # Eleven columns hold any name: from there on every one is whole.
+    named = re.findall(r"group \d+", text)
+    left_out = re.search(r"\+ (\d+) more", text)
+    if width >= 11:
+        assert len(named) + (int(left_out[1]) if left_out else 0) == count
+        for detail in (r"A \.\d\d", r"\d runs"):
+            assert len(re.findall(detail, text)) in (0, count)
+
+
+def test_many_names_share_lines() -> None:
+    assert lines_of(entries(4), 40, 2) == ["▲ group 0   ■ group 1   ▼ group 2", "◆ group 3"]
+    assert lines_of(entries(9), 40, 2)[1].endswith("+ 4 more")
+
+
+@given(count=st.integers(1, 12), size=st.sampled_from([(40, 23), (60, 24), (80, 23), (80, 24), (100, 29), (160, 48)]))
+@settings(max_examples=30, deadline=None)
+def test_the_warning_of_a_polar_chart_stands_whole_beside_any_legend(count: int, size: tuple[int, int]) -> None:
+    empty = polar_mean([], "n7", "n11")
+    figure = PolarFigure(
+        "t", "r", empty.low, empty.high, (), empty.rings, empty.spokes, entries(count), (WARNING, "another")
+    )
+    text = paint_polar(figure, *size, colour=False)
+    # Right of the circle, or below it: the words in their order.
+    words = re.findall(r"[\w±°:()+⚠]+", "\n".join(re.sub(r"[\u2800-\u28ff]", " ", text).split("\n")))
+    remaining = iter(words)
+    assert all(word in remaining for word in f"⚠ {WARNING} (+ 1 more)".split())
