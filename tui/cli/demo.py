@@ -59,17 +59,19 @@ def legend_in_words(session: Session, plane: PlaneRecord, threshold: float, widt
         ("baseline", "the model went on with each prompt, untouched"),
         (
             pooled_caption(session.spec),
-            "the same with the intervention, once a value" + ("; σ: its spread at baseline" if has_sigma else ""),
+            "with the intervention, once a value" + ("; σ: its spread at baseline" if has_sigma else ""),
         ),
-        ("run", "one prompt continued; its vector: the layer's mean over the new tokens"),
+        ("run", "one prompt continued; its vector: the layer's mean over new tokens"),
         ("spotlight", f"a direction that turns round the plane: {a} at 0°, {b} at 90°"),
-        ("cosine", "of a run's vector with that direction: 1 along, 0 across, −1 against"),
+        ("cosine", "of a vector with that direction: 1 along, 0 across, −1 against"),
         ("A, φ", "the mean cosine is largest at the angle φ, where it is A"),
         (f"most > {limit}", f"most runs with a cosine above {limit} at one angle; at: which angles"),
     ]
     site = Site.parse(plane.site)
     if site.is_mlp:
-        rows.insert(0, (site_caption(plane.site), f"the MLP's neurons in layer {site.layer}; {a} is neuron {plane.a}"))
+        rows.insert(
+            0, (site_caption(plane.site), f"the outputs of layer {site.layer}'s MLP neurons; {a} is neuron {plane.a}")
+        )
     return fields(rows, width=width)
 
 

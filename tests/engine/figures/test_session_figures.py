@@ -245,3 +245,32 @@ def test_the_demo_model_is_labelled_wherever_it_came_from() -> None:
     assert model_caption(session.changed(provenance={"model": {"is_demo": False}})) == "gpt2"
     assert model_caption(session.changed(provenance={"model": {"is_demo": True}})) == "gpt2 (demo model)"
     assert model_caption(a_session(CLAMP, model={"name": "demo"})) == "demo model"
+
+
+def test_many_groups_are_shown_with_one_threshold_and_without_means() -> None:
+    session = a_session(CLAMP)
+    plane = session.planes[0]
+    few = thresholds_of(session, plane, swept_groups(session, plane), 0.3)
+    assert (len(few.counts), len(few.means), few.right is None) == (8, 2, False)
+    assert {curve.tag for curve in few.counts} == {".7", ".5", ".3", ".1"}
+    groups = swept_groups(session, plane, ("condition",))
+    many = thresholds_of(session, plane, groups, 0.3)
+    assert many.left_label == "runs with cosine > .3"
+    assert (many.means, many.right) == ((), None)
+    for curve, group in zip(many.counts, groups, strict=True):
+        assert curve.tag == ""
+        np.testing.assert_array_equal(curve.y[:-1], group.sweep.counts[group.sweep.thresholds.index(0.3)])
+    assert thresholds_of(
+        session, plane, groups
+    ).left_label == f"runs with cosine > {telling_threshold(groups):g}".replace("0.", ".")
+
+
+def test_the_polar_legend_says_which_group_is_nowhere_above_the_threshold() -> None:
+    session = a_session(CLAMP)
+    plane = session.planes[0]
+    groups = swept_groups(session, plane, ("condition",), (0.99, 0.1))
+    for level in (0.99, 0.1):
+        legend = polar_of(session, plane, groups, threshold=level).legend
+        for entry, group in zip(legend, groups, strict=True):
+            lit = group.sweep.counts[group.sweep.thresholds.index(level)].any()
+            assert (f"none > {level:g}".replace("0.", ".") in entry.details) != lit
