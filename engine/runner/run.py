@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import gc
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,37 +19,19 @@ from engine.model.load import LoadedModel, load_model
 from engine.model.selftest import self_test
 from engine.runner import life
 from engine.runner.collect import collect, grid_of, measured_in, resolved_in
-from engine.runner.inputs import Inputs, read_inputs
+from engine.runner.inputs import Inputs
 from engine.runner.journal import JournalWriter
 from engine.runner.journal_reader import JournalReader
 from engine.runner.opening import Beginning, go_on
+from engine.runner.outcome import Outcome, approach, shown
 from engine.runner.plan import Grid, Layout
 from engine.runner.progress import Meter, Progress, Stop, Stopped
 from engine.runner.provenance import describe_device
 from engine.runner.rows import RowMaker, as_saved, check_directions
 from engine.runner.units import resolve
-from engine.session import PromptRecord, Session, save_session
+from engine.session import PromptRecord, save_session
 from engine.session.session import Resolved
 from engine.spec import Experiment, check_against, conditions
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a command to run an experiment.
-
-    Args:
-        session: what is saved now; None where a run was stopped before its first batch was finished.
-        path: its .json file.
-        how: `finished` now, `interrupted`, or `shown` because it was finished before.
-        resumed: runs that an earlier start had finished.
-        told: lines the user should read: odd prompts, a save under another name.
-    """
-
-    session: Session | None
-    path: Path
-    how: Literal["finished", "interrupted", "shown"]
-    resumed: int = 0
-    told: tuple[str, ...] = ()
 
 
 def run_experiment(
@@ -79,14 +60,11 @@ def run_experiment(
     Raises:
         ExplorerError: whatever a user can do something about, before anything was changed.
     """
-    inputs = read_inputs(experiment, base)
-    if not inputs.prompts:
-        raise ExplorerError("there is no prompt to run", where="prompts", remedy="choose other sets or factors")
-    told = tuple(str(problem) for problem in inputs.problems)
-    standing = life.Standing("new") if restart else life.standing(experiment, inputs.hashes, path)
-    if standing.session is not None and standing.kind == "finished":
-        life.remove_leftover(standing.session, path)
-        return Outcome(standing.session, path, "shown", told=told)
+    found = approach(experiment, base, path, restart=restart)
+    before = shown(found, path)
+    if before is not None:
+        return before
+    inputs, standing, told = found.inputs, found.standing, found.told
     life.check_idle(path)
     folder = paths.run_folder(path)
     if standing.kind == "resume" and on_resume:

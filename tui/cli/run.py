@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from engine.paths import session_path
 from engine.runner.life import default_path
-from engine.runner.run import Outcome, run_experiment
+from engine.runner.outcome import Outcome, approach, shown
 from engine.session import Session
-from engine.spec import read_experiment
+from engine.spec import Experiment, read_experiment
 from tui.cli.output import note, say, say_json
 from tui.cli.watch import Watch, stoppable
 
@@ -42,12 +43,26 @@ def run_watched(
     experiment, source = read_experiment(spec, overrides=overrides)
     path = default_path(experiment, source.name) if session is None else session_path(session)
     began = time.monotonic()
-    with Watch(quiet=quiet) as watch:
+    watch = Watch(quiet=quiet)
+    outcome = None if restart else shown(approach(experiment, source.base, path, restart=False), path)
+    if outcome is None:
+        outcome = _run(experiment, source.base, path, watch, restart=restart)
+    if not quiet:
+        for line in outcome.told:
+            note(line)
+    return outcome, time.monotonic() - began, watch.last.tokens
+
+
+def _run(experiment: Experiment, base: Path, path: Path, watch: Watch, *, restart: bool) -> Outcome:
+    with watch:
         try:
             with stoppable(watch) as stop:
-                outcome = run_experiment(
+                # It loads torch: errors in a spec and sessions that are finished come at once without it.
+                from engine.runner.run import run_experiment
+
+                return run_experiment(
                     experiment,
-                    source.base,
+                    base,
                     path,
                     restart=restart,
                     listener=watch.show,
@@ -57,11 +72,7 @@ def run_watched(
                     ),
                 )
         except KeyboardInterrupt:
-            outcome = Outcome(None, path, "interrupted")
-    if not quiet:
-        for line in outcome.told:
-            note(line)
-    return outcome, time.monotonic() - began, watch.last.tokens
+            return Outcome(None, path, "interrupted")
 
 
 def _lines(outcome: Outcome, seconds: float, tokens: int) -> list[str]:

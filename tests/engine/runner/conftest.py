@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from engine.spec import Experiment, conditions
 
 if TYPE_CHECKING:
     from engine.model.load import LoadedModel
-    from engine.runner.run import Outcome
+    from engine.runner.outcome import Outcome
     from engine.session import Session
+
+# A machine that others use too takes its time now and then.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 TEXTS = ("The man opened the door", "Two", "If all of them are late, then nobody", "She turned to see")
 MLP = "blocks.1.mlp.hook_post"
