@@ -7,6 +7,7 @@ folder        the run folder that is watched.
 kill_at       end by SIGKILL at this call of os.fsync, from 1: each is an instant between two states of the disk.
 kill_begun    end by SIGKILL as soon as the run folder has a layout, while the first batch is prefilled.
 signals       [[when, name], ...]: "second" (while the second batch is in flight), or seconds after the one before.
+at_stage      [stage, name]: the process sends itself a signal when it tells that it is at this stage.
 ignore        names of signals the process was started to ignore.
 largest_file  bytes that a file may grow to.
 fill, free    a file that takes all the space that is left before the run, one that is removed before it.
@@ -32,7 +33,9 @@ import torch
 
 import tui.cli.replay
 import tui.cli.run  # noqa: F401  (imported once, before forking)
+from engine.runner.progress import Progress
 from tui.cli import main
+from tui.cli.watch import Watch
 
 WAIT = 120.0
 
@@ -43,11 +46,24 @@ def child(job: dict[str, Any]) -> int:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     if job.get("largest_file"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["largest_file"], resource.RLIM_INFINITY))
+    if job.get("at_stage"):
+        signal_at_stage(*job["at_stage"])
     if job.get("kill_at"):
         kill_at_sync(job["kill_at"])
     if job.get("kill_begun"):
         threading.Thread(target=kill_when_begun, args=[Path(job["folder"])], daemon=True).start()
     return main(job["argv"])
+
+
+def signal_at_stage(stage: str, name: str) -> None:
+    show = Watch.show
+
+    def show_and_send(watch: Watch, progress: Progress) -> None:
+        show(watch, progress)
+        if progress.stage == stage:
+            os.kill(os.getpid(), getattr(signal, name))
+
+    Watch.show = show_and_send
 
 
 def kill_at_sync(number: int) -> None:

@@ -63,16 +63,21 @@ def test_every_way_of_asking_saves_what_is_finished_and_the_same_command_goes_on
 
 
 def test_an_interruption_before_the_first_batch_is_one_line_at_most(bench: Bench) -> None:
-    waits = (0.05, 0.1, 0.2)
-    jobs = [bench.job(f"after-{wait}", signals=[[wait, "SIGINT"]]) for wait in waits]
-    jobs += [bench.job("as-json", "--json", signals=[[0.1, "SIGINT"]])]
-    for wait, done in zip((*waits, 0.1), bench.drive(*jobs), strict=True):
-        assert done.status == 130, (wait, done)
-        assert len(done.stderr.splitlines()) + len(done.stdout.splitlines()) <= 1, (wait, done)
-        assert "Traceback" not in done.stderr
-    summary = json.loads(done.stdout)
-    assert (summary["how"], summary["state"], summary["runs"]) == ("interrupted", None, 0)
-    assert not list((bench.folder / "out").glob("*.json"))
+    places = [("loading", "SIGINT"), ("testing", "SIGINT"), ("loading", "SIGTERM"), ("testing", "SIGHUP")]
+    plain = [bench.job(f"{stage}-{name}", at_stage=[stage, name]) for stage, name in places]
+    as_json = [bench.job(f"{stage}-{name}", "--json", at_stage=[stage, name]) for stage, name in places]
+    early = bench.job("early", signals=[[0.05, "SIGINT"]])
+    *done, soon = bench.drive(*plain, *as_json, early)
+    assert soon.status == 130
+    assert len((soon.stdout + soon.stderr).splitlines()) <= 1
+    for place, one in enumerate(done):
+        assert one.status == 130, one
+        assert one.stderr == ""
+        (line,) = one.stdout.splitlines()
+        if place >= len(plain):
+            summary = json.loads(line)
+            assert (summary["how"], summary["state"], summary["runs"]) == ("interrupted", None, 0)
+    assert not list((bench.folder / "out").glob("*"))
 
 
 def test_an_interruption_while_the_libraries_are_imported(bench: Bench) -> None:

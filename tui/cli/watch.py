@@ -79,8 +79,9 @@ class Watch:
 def stoppable(watch: Watch) -> Iterator[Stop]:
     """Turn ctrl+c into a wish: once, finish the batch and save; twice, save what is finished now.
 
-    A hang-up or a request to terminate means: now. Before the first batch there is nothing to save, and ctrl+c
-    ends the program; the wish is noted too, since a library may swallow the exception where it lands.
+    A hang-up or a request to terminate means: now. Before the first batch there is nothing to save, and ctrl+c ends
+    the program; the wish is noted too, since a library may swallow the exception where it lands. Once asked, ctrl+c
+    has no effect on what is left to do after the block: saying what was saved, and ending.
     """
     stop = Stop()
 
@@ -106,7 +107,9 @@ def stoppable(watch: Watch) -> Iterator[Stop]:
         yield stop
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # Who asked once too often still gets to read what was saved.
+            deaf = number == signal.SIGINT and stop.wishes
+            signal.signal(number, signal.SIG_IGN if deaf else handler)
 
 
 def _told(progress: Progress) -> str:

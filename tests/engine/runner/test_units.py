@@ -161,7 +161,7 @@ def test_a_reading_survives_json_and_its_quantiles_to_a_thousandth_of_the_range(
     assert back.mean.tolist() == reading.mean.tolist()
     assert back.std.tolist() == reading.std.tolist()
     on_the_grid = round(q * 1000) / 1000
-    np.testing.assert_allclose(back.quantile(on_the_grid), reading.quantile(on_the_grid), rtol=2e-7, atol=1e-12)
+    np.testing.assert_allclose(back.quantile(on_the_grid), reading.quantile(on_the_grid), rtol=6e-7, atol=1e-9)
     low, high = reading.quantile(max(0, on_the_grid - 0.001)), reading.quantile(min(1, on_the_grid + 0.001))
     slack = 1e-6 * np.abs(values).max() + 1e-9
     assert (back.quantile(q) >= low - slack).all()
