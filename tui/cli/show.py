@@ -38,12 +38,15 @@ def show_command(
 ) -> None:
     """Print a saved session: what was done, the numbers of each group, and charts."""
     opened = load_session(paths.session_path(session))
-    chosen = _planes(opened, plane)
+    # A session may have none: what was done can still be told.
+    chosen = _planes(opened, plane) if opened.planes or plane is not None or chart is not None else ()
     grouping = [] if by in ("", "pooled") else [name.strip() for name in by.split(",")]
     if as_json:
         say_json(session_json(opened, chosen, grouping, threshold))
         return
     say(*header_lines(opened))
+    if not chosen:
+        say("", "no plane, so no chart: add [[planes]] to its experiment and run it again")
     for record in chosen:
         show_plane(opened, record, chart, view, threshold, grouping, *screen_size(width, height))
 

@@ -82,6 +82,18 @@ def test_every_plane_is_shown_unless_one_is_named(srm: Callable[..., Any], save:
     assert "+d3" in second
 
 
+def test_a_session_without_a_plane_still_tells_what_was_done(
+    srm: Callable[..., Any], save: Callable[..., Session]
+) -> None:
+    save(planes=[])
+    ended = srm("show", "storm")
+    assert (ended.status, ended.err) == (0, "")
+    assert "L1 hook_post · n3 · clamp −3, 0, .5, 20" in ended.out
+    assert "no plane, so no chart" in ended.out
+    assert json.loads(srm("show", "storm", "--json").out)["planes"] == []
+    assert srm("show", "storm", "--plane", 1).status == 1
+
+
 BAD: dict[str, list[str]] = {
     "no such file": ["elsewhere"],
     "did you mean 'storm'": ["strom"],
