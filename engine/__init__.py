@@ -1,10 +1,10 @@
 """srm-explorer without a screen: what a notebook needs, each name loaded when it is first asked for.
 
-    from engine import read_experiment, run_experiment, session_path
+from engine import read_experiment, run_experiment, session_path
 
-    experiment, source = read_experiment("quick", overrides=["model.name=gpt2"])
-    outcome = run_experiment(experiment, source.base, session_path("first"))
-    vectors = outcome.session.vectors()["blocks.11.mlp.hook_post"]
+experiment, source = read_experiment("quick", overrides=["model.name=gpt2"])
+outcome = run_experiment(experiment, source.base, session_path("first"))
+vectors = outcome.session.vectors()["blocks.11.mlp.hook_post"]
 """
 
 from __future__ import annotations

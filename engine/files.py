@@ -28,6 +28,10 @@ _REMEDIES = {
 }
 
 
+_LEFTOVER_AGE = 86_400.0
+"""Seconds after which no save can still be in flight."""
+
+
 class LockedError(ExplorerError):
     """Another process holds the lock; `pid` says which, None where it cannot be known."""
 
@@ -167,6 +171,7 @@ def _holder(descriptor: int) -> int | None:
 def _replace(target: Path, content: bytes | Callable[[BinaryIO], None]) -> None:
     # A short name of its own: the target's may already be as long as the file system allows.
     temporary = target.with_name(f".tmp-{os.getpid()}-{secrets.token_hex(6)}")
+    _remove_leftovers(target.parent)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -184,3 +189,11 @@ def _replace(target: Path, content: bytes | Callable[[BinaryIO], None]) -> None:
             temporary.unlink()
         raise
     sync_folder(target.parent)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what a process left that was killed while it saved; a day old, so that no save in flight is meant."""
+    for leftover in folder.glob(".tmp-*-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - leftover.stat().st_mtime > _LEFTOVER_AGE:
+                leftover.unlink()

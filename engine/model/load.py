@@ -112,6 +112,8 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
         raise ExplorerError("mps has no float64", where="model.dtype", remedy="use float32, or device cpu")
     set_tf32(spec.tf32)
     source = model_source(spec.name, base)
+    if spec.revision is not None and Path(source).is_dir():
+        raise ExplorerError("a folder has no revisions", where="model.revision", remedy="leave it out")
     with _quiet():
         model = _load_weights(source, spec, dtype)
         tokenizer = Tokenizer.load(source, spec.revision, stop_ids=_stop_ids(model))

@@ -71,6 +71,17 @@ def collect(journal: JournalReader, path: Path, before: Session | None) -> tuple
     return session, captured
 
 
+def not_finite(runs: Sequence[RunRecord], captured: Captured) -> tuple[str, ...]:
+    """Say which runs have vectors with numbers that are not finite, a line a site."""
+    lines: list[str] = []
+    for site, vectors in captured.items():
+        bad = [str(run.index) for run, vector in zip(runs, vectors, strict=True) if not np.isfinite(vector).all()]
+        if bad:
+            listed = ", ".join(bad[:5]) + (", …" if len(bad) > 5 else "")
+            lines.append(f"{site}: {len(bad)} runs have vectors that are not finite; sweeps leave out runs {listed}")
+    return tuple(lines)
+
+
 def resolved_in(journal: JournalReader) -> Resolved:
     """Read the raw values that were frozen in a journal; empty while units wait for the baseline."""
     for event in journal.events:

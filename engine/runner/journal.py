@@ -210,7 +210,7 @@ def is_run_folder(folder: Path) -> bool:
 
 def _locked(folder: Path) -> FileLock:
     # A reader that looks whether a writer lives holds the lock for an instant.
-    lock = FileLock(folder / LOCK, timeout=0.5, remedy="follow it, or stop it first")
+    lock = FileLock(folder / LOCK, timeout=0.5, remedy="wait for it, or stop it first")
     lock.acquire()
     return lock
 

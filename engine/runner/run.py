@@ -18,7 +18,7 @@ from engine.model.device import is_out_of_memory
 from engine.model.load import LoadedModel, load_model
 from engine.model.selftest import self_test
 from engine.runner import life
-from engine.runner.collect import collect, grid_of, measured_in, resolved_in
+from engine.runner.collect import collect, grid_of, measured_in, not_finite, resolved_in
 from engine.runner.inputs import Inputs
 from engine.runner.journal import JournalWriter
 from engine.runner.journal_reader import JournalReader
@@ -96,6 +96,7 @@ def run_experiment(
         saved = save_session(session, path, vectors=vectors)
     if complete:
         life.remove_run_folder(folder)
+    told += not_finite(session.runs, vectors)
     told += (saved.told,) if saved.told else ()
     return Outcome(saved.session, saved.path, "finished" if complete else "interrupted", resumed, told)
 

@@ -162,3 +162,12 @@ def test_a_lock_is_free_again_after_an_error_in_its_block(tmp_path: Path) -> Non
         _ = 1 / 0
     with FileLock(tmp_path / "lock") as lock:
         assert lock.held
+
+
+def test_what_a_killed_save_left_is_removed_after_a_day(tmp_path: Path) -> None:
+    old, fresh = tmp_path / ".tmp-1-aa", tmp_path / ".tmp-2-bb"
+    for leftover in (old, fresh):
+        leftover.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    write_atomic(tmp_path / "kept.json", b"whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".tmp-2-bb", "kept.json"]

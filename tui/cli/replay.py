@@ -57,7 +57,9 @@ def _deviation(one: Deviation) -> str:
 def _summary(found: Replay) -> dict[str, Any]:
     return {
         "runs": found.runs,
-        "bit_equal": found.bit_equal,
+        # Null where tokens are equal and the vectors were not there to tell.
+        "bit_equal": found.bit_equal if found.compared_vectors or not found.bit_equal else None,
+        "tokens_equal": not found.deviations,
         "compared_vectors": found.compared_vectors,
         "why_not": found.why_not,
         "largest_difference": found.vectors,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis.strategies import integers, lists
 
-from engine.runner.collect import collect, measured_in, resolved_in, with_first_changes
+from engine.runner.collect import collect, measured_in, not_finite, resolved_in, with_first_changes
 from engine.runner.journal import JournalWriter
 from engine.runner.plan import Grid, plan_layout
 from engine.session import PromptRecord, RunRecord
@@ -128,3 +128,13 @@ def test_the_first_change_is_the_first_token_that_differs_from_the_baselines(own
 
 def test_a_run_without_its_baseline_has_no_first_change() -> None:
     assert with_first_changes([run(1, [9]), run(3, [9])], GRID)[0].metrics == {}
+
+
+def test_runs_that_are_not_finite_are_named() -> None:
+    runs = [run(index) for index in range(7)]
+    vectors = np.zeros((7, 3), np.float32)
+    vectors[[1, 4], 2] = np.inf, np.nan
+    assert not_finite(runs, {"a": np.zeros((7, 3), np.float32)}) == ()
+    (line,) = not_finite(runs, {"a": vectors})
+    assert line.startswith("a: 2 runs")
+    assert "runs 1, 4" in line
