@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -25,6 +26,14 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 # The same examples every time, at any speed: a failure is of the change at hand.
 settings.register_profile("steady", derandomize=True, deadline=None)
 settings.load_profile("steady")
+
+# A background job of a shell, and nohup, leave signals ignored, which every process inherits that a test starts and
+# interrupts; the program itself honours that wish, as a test of its own shows.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+for _number in (signal.SIGHUP, signal.SIGTERM):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.SIG_DFL)
 
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
 _homes = itertools.count()
