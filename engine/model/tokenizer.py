@@ -77,10 +77,6 @@ class Tokenizer:
         """Turn ids into text, special tokens included, spaces untouched."""
         return self.raw.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
-    def tokens(self, ids: Sequence[int]) -> list[str]:
-        """Turn each id into its own text."""
-        return [self.decode([i]) for i in ids]
-
     def sha256(self) -> str:
         """Hash what decides how text is split: vocabulary, merges, special tokens."""
         backend = getattr(self.raw, "backend_tokenizer", None)

@@ -47,11 +47,6 @@ class Site:
         return self.kind == "mlp.hook_post"
 
     @property
-    def is_residual(self) -> bool:
-        """Whether it is the residual stream itself, which `capture.residual = "centred"` is about."""
-        return self.kind.startswith("hook_resid")
-
-    @property
     def width_name(self) -> str:
         """The name of its width: "d_mlp" or "d_model"."""
         return "d_mlp" if self.is_mlp else "d_model"

@@ -55,7 +55,9 @@ def format_number(value: float) -> str:
 
 def plain_number(value: float) -> int | float:
     """The same number as an int where it is whole and short enough to read."""
-    return int(value) if abs(value) < 1e15 and value == int(value) else float(value)
+    if isinstance(value, int) or (abs(value) < 1e15 and value == int(value)):
+        return int(value)
+    return float(value)
 
 
 def shown(value: object) -> str:

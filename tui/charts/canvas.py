@@ -58,12 +58,6 @@ class Canvas:
         line[col : col + columns] = [character, *[""] * (columns - 1)]
         self._inks[row][col : col + columns] = [ink] * columns
 
-    def is_free(self, col: int, row: int, length: int) -> bool:
-        """Whether so many cells from here lie on the canvas and hold nothing."""
-        if not (0 <= row < self.height and col >= 0 and col + length <= self.width):
-            return False
-        return all(cell == " " for cell in self._cells[row][col : col + length])
-
     def strokes(self, pane: Pane, strokes: Sequence[Stroke]) -> None:
         """Draw strokes in braille; a cell they touch loses what it held before."""
         drawn = [stroke for stroke in strokes if len(stroke.trace.dots)]

@@ -29,7 +29,6 @@ class Watch:
 
     def __init__(self, *, quiet: bool) -> None:
         self.last = Progress("loading")
-        self.batches_cut = False
         self._quiet = quiet
         self._bar: Any = None
         self._task: Any = None
