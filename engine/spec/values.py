@@ -55,7 +55,7 @@ def format_number(value: float) -> str:
 
 def plain_number(value: float) -> int | float:
     """The same number as an int where it is whole and short enough to read."""
-    if isinstance(value, int) or (abs(value) < 1e15 and value == int(value)):
+    if isinstance(value, int) or (abs(value) < 1e15 and value.is_integer()):
         return int(value)
     return float(value)
 

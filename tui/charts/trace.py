@@ -132,7 +132,8 @@ def _clip(
             speed = sign * delta[:, axis]
             room = bound - sign * starts[:, axis]
             missed |= (speed == 0) & (room < 0)
-            share = np.divide(room, speed, out=np.zeros_like(room), where=speed != 0)
+            with np.errstate(over="ignore"):  # an almost parallel segment meets the bound infinitely far away
+                share = np.divide(room, speed, out=np.zeros_like(room), where=speed != 0)
             enter = np.where(speed < 0, np.maximum(enter, share), enter)
             leave = np.where(speed > 0, np.minimum(leave, share), leave)
     kept = ~missed & (enter <= leave)
