@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Stage = Literal["loading", "testing", "running", "saving"]
+Stage = Literal["waiting", "loading", "testing", "running", "saving"]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,16 @@ from engine import paths
 from engine.errors import ExplorerError
 from engine.model.decode import Decoded, decode
 from engine.model.device import is_out_of_memory
-from engine.model.load import LoadedModel, load_model
-from engine.model.selftest import self_test
+from engine.model.load import LoadedModel
+from engine.model.warm import WarmModel, device_key
 from engine.runner import life
 from engine.runner.collect import collect, grid_of, measured_in, not_finite, resolved_in
+from engine.runner.device_turn import device_turn
 from engine.runner.inputs import Inputs
 from engine.runner.journal import JournalWriter
 from engine.runner.journal_reader import JournalReader
 from engine.runner.opening import Beginning, go_on
-from engine.runner.outcome import Outcome, approach, shown
+from engine.runner.outcome import Approach, Outcome, approach, shown
 from engine.runner.plan import Grid, Layout
 from engine.runner.progress import Meter, Progress, Stop, Stopped
 from engine.runner.provenance import describe_device
@@ -44,6 +46,7 @@ def run_experiment(
     stop: Stop | None = None,
     rows: int | None = None,
     on_resume: Callable[[int, int], None] | None = None,
+    warm: WarmModel | None = None,
 ) -> Outcome:
     """Run an experiment, or go on with it, and save it as a session.
 
@@ -56,49 +59,85 @@ def run_experiment(
         stop: asked after every step; one wish finishes the batch, two stop now.
         rows: the most rows a batch may have; None plans it from free memory.
         on_resume: told, before the model is loaded, how many runs of how many are finished already.
+        warm: holds the model before and after, so that the next run need not load it.
 
     Raises:
         ExplorerError: whatever a user can do something about, before anything was changed.
     """
-    found = approach(experiment, base, path, restart=restart)
-    before = shown(found, path)
-    if before is not None:
-        return before
-    inputs, standing, told = found.inputs, found.standing, found.told
-    life.check_idle(path)
-    folder = paths.run_folder(path)
-    if standing.kind == "resume" and on_resume:
-        reader = JournalReader(folder)
-        reader.poll()
-        on_resume(len(reader.run_indices), len(grid_of(experiment, len(reader.extra["prompts"]))))
     meter = Meter([listener] if listener else [], stop or Stop())
-    meter.stage("loading")
-    model = load_model(experiment.model, base=base)
-    check_against(experiment, model.shape)
-    check_directions(experiment, inputs.directions, model)
-    model.check_sites([*experiment.capture.sites, *(one.site for one in experiment.interventions)])
-    meter.stage("testing")
-    test = self_test(model)
-    if standing.kind == "resume":
-        journal = go_on(experiment, model, folder, base)
-    else:
-        begin = Beginning(experiment, inputs, model, test, base, rows)
-        told += tuple(f"moved to the trash: {place}" for place in (life.clear(path) if restart else []))
-        journal = begin.journal(folder)
-    with journal:
-        running = _Running(experiment, inputs, model, journal, meter)
-        resumed = len(journal.reader.run_indices)
-        complete = running.run()
-        meter.stage("saving")
-        if not journal.reader.run_indices:
-            return Outcome(None, path, "interrupted", resumed, told)
-        session, vectors = collect(journal.reader, path, standing.session)
-        saved = save_session(session, path, vectors=vectors)
-    if complete:
-        life.remove_run_folder(folder)
-    told += not_finite(session.runs, vectors)
-    told += (saved.told,) if saved.told else ()
-    return Outcome(saved.session, saved.path, "finished" if complete else "interrupted", resumed, told)
+
+    def find() -> Approach | Outcome:
+        found = approach(experiment, base, path, restart=restart)
+        before = shown(found, path)
+        if before is None:
+            life.check_idle(path)
+        return before or found
+
+    found = find()
+    if isinstance(found, Outcome):
+        return found
+    told = found.told
+    try:
+        with device_turn(device_key(experiment.model.device), meter) as waited:
+            if waited:
+                found = find()
+                if isinstance(found, Outcome):
+                    return found
+            if found.standing.kind == "resume" and on_resume:
+                on_resume(*_finished_in(path))
+            start = _Start(experiment, found, base, path, restart, rows)
+            return start.run(meter, warm or WarmModel())
+    except Stopped:
+        return Outcome(None, path, "interrupted", told=told)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What one start of a run is given."""
+
+    experiment: Experiment
+    found: Approach
+    base: Path
+    path: Path
+    restart: bool
+    rows: int | None
+
+    def run(self, meter: Meter, warm: WarmModel) -> Outcome:
+        """Load and check the model, run what is left, and save."""
+        experiment, path = self.experiment, self.path
+        inputs, standing, told = self.found.inputs, self.found.standing, self.found.told
+        model = warm.load(experiment.model, self.base, meter.stage)
+        check_against(experiment, model.shape)
+        check_directions(experiment, inputs.directions, model)
+        model.check_sites([*experiment.capture.sites, *(one.site for one in experiment.interventions)])
+        test = warm.test(meter.stage)
+        folder = paths.run_folder(path)
+        if standing.kind == "resume":
+            journal = go_on(experiment, model, folder, self.base)
+        else:
+            begin = Beginning(experiment, inputs, model, test, self.base, self.rows)
+            told += tuple(f"moved to the trash: {place}" for place in (life.clear(path) if self.restart else []))
+            journal = begin.journal(folder)
+        with journal:
+            running = _Running(experiment, inputs, model, journal, meter)
+            resumed = len(journal.reader.run_indices)
+            complete = running.run()
+            meter.stage("saving")
+            if not journal.reader.run_indices:
+                return Outcome(None, path, "interrupted", resumed, told)
+            session, vectors = collect(journal.reader, path, standing.session)
+            saved = save_session(session, path, vectors=vectors)
+        if complete:
+            life.remove_run_folder(folder)
+        told += not_finite(session.runs, vectors)
+        told += (saved.told,) if saved.told else ()
+        return Outcome(saved.session, saved.path, "finished" if complete else "interrupted", resumed, told)
+
+
+def _finished_in(path: Path) -> tuple[int, int]:
+    reader = JournalReader(paths.run_folder(path))
+    reader.poll()
+    return len(reader.run_indices), len(grid_of(reader.experiment, len(reader.extra["prompts"])))
 
 
 class _Running:

@@ -14,12 +14,13 @@ from engine.runner.progress import Progress, Stage, Stop
 from tui.cli.output import note
 
 _STAGES: dict[Stage, str] = {
+    "waiting": "waiting for its turn",
     "loading": "loading the model",
     "testing": "testing the model",
     "running": "running",
     "saving": "saving",
 }
-_BEFORE_RUNNING: tuple[Stage, ...] = ("loading", "testing")
+_BEFORE_RUNNING: tuple[Stage, ...] = ("waiting", "loading", "testing")
 _LINE_EVERY = 10.0
 """Seconds between lines of progress where there is no terminal to draw a bar on."""
 

@@ -1,0 +1,90 @@
+"""A model that is kept from one run to the next."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import torch
+from huggingface_hub import try_to_load_from_cache
+
+from engine.model.device import resolve_device
+from engine.model.load import LoadedModel, load_model
+from engine.model.selftest import SelfTest, self_test
+from engine.model.source import model_source
+from engine.spec import ModelSpec
+
+Told = Callable[[Literal["loading", "testing"]], None]
+ModelKey = tuple[ModelSpec, str, tuple[tuple[str, int, int], ...]]
+
+
+class WarmModel:
+    """Holds one model, loaded and tested, until another is asked for or its files change."""
+
+    def __init__(self) -> None:
+        self.model: LoadedModel | None = None
+        self._test: SelfTest | None = None
+        self._key: ModelKey | None = None
+
+    def load(self, spec: ModelSpec, base: Path, told: Told) -> LoadedModel:
+        """Return the model an experiment names: the one at hand where it is the same, else loaded.
+
+        Args:
+            spec: as in the experiment.
+            base: folder that a relative path starts from.
+            told: called where something is done that takes time.
+
+        Raises:
+            ExplorerError: as `load_model`.
+        """
+        key = model_key(spec, base)
+        if self.model is None or key != self._key:
+            self.unload()
+            told("loading")
+            self.model, self._key = load_model(spec, base=base), key
+        return self.model
+
+    def test(self, told: Told) -> SelfTest:
+        """Return what the self-test found on the loaded model; ExplorerError as `self_test`."""
+        if self.model is None:
+            raise ValueError("no model is loaded")
+        if self._test is None:
+            told("testing")
+            self._test = self_test(self.model)
+        return self._test
+
+    def unload(self) -> None:
+        """Give the memory back."""
+        was_loaded = self.model is not None
+        self.model = self._test = self._key = None
+        if was_loaded:
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+
+def device_key(name: str) -> str:
+    """Name a device for a lock, the same for every process however it numbers its devices.
+
+    Raises:
+        ExplorerError: the device is not there.
+    """
+    device = resolve_device(name)
+    if device.type != "cuda":
+        return device.type
+    properties = torch.cuda.get_device_properties(device)
+    return f"cuda-{getattr(properties, 'uuid', device.index)}"
+
+
+def model_key(spec: ModelSpec, base: Path) -> ModelKey:
+    """Tell models apart, and versions of one: the spec, where it is found, and the files there; errors as loading."""
+    source = model_source(spec.name, base)
+    folder = Path(source)
+    if not folder.is_dir():
+        cached = try_to_load_from_cache(source, "config.json", revision=spec.revision)
+        folder = Path(cached).parent if isinstance(cached, str) else None
+    files = sorted(path for path in folder.iterdir() if path.is_file()) if folder else []
+    # A snapshot's folder is part of it: the same name may stand for another revision tomorrow.
+    return spec, str(folder or source), tuple((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files)

@@ -1,0 +1,222 @@
+"""What the screen and the command line talk to: the worker as typed calls."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from engine.errors import ExplorerError
+from engine.files import FileLock, LockedError
+from engine.runner.codec import Lines, as_error, encode, read_reply
+from engine.runner.endpoint import Endpoint, build, connect, here
+from engine.runner.wire import (
+    ENDED,
+    PLACE_VARIABLES,
+    PROTOCOL,
+    Accepted,
+    Cancel,
+    Describe,
+    Description,
+    Done,
+    Drain,
+    Follow,
+    Grew,
+    Hello,
+    Jobs,
+    JobState,
+    Listed,
+    Place,
+    Prune,
+    Quit,
+    Refused,
+    Reply,
+    Request,
+    Status,
+    Submit,
+    Tokenize,
+    Tokens,
+    Welcome,
+    WorkerState,
+)
+from engine.spec import Experiment, ModelSpec
+
+_R = TypeVar("_R", bound=Reply)
+
+
+class WorkerGoneError(ExplorerError):
+    """The worker ended, or was killed, in the middle of a conversation."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the worker is gone (killed?); what was finished is kept", remedy="the same command goes on from there"
+        )
+
+
+class Client:
+    """The worker of this environment; every call has a connection of its own, so threads may share one client.
+
+    Each call raises ExplorerError where the worker refuses, and WorkerGoneError where it is not there any more.
+    """
+
+    def __init__(self, endpoint: Endpoint, welcome: Welcome) -> None:
+        self.endpoint = endpoint
+        self.welcome = welcome
+
+    def submit(self, experiment: Experiment, base: Path, session: Path, *, restart: bool = False) -> Accepted:
+        """Have an experiment run; arguments as those of `run_experiment`."""
+        message = Submit(
+            experiment=experiment.to_dict(), base=str(base), session=str(session), restart=restart, place=_place()
+        )
+        return self._ask(message, Accepted)
+
+    def follow(self, job: str, tick: float | None = None) -> Iterator[JobState | None]:
+        """Tell how a job goes on, until it ended.
+
+        Args:
+            job: its id.
+            tick: seconds after which None is given where nothing happened.
+        """
+        with _Talk(self.endpoint) as talk:
+            talk.send(Follow(job=job))
+            talk.wait_at_most(tick)
+            while True:
+                try:
+                    reply = talk.receive()
+                except TimeoutError:
+                    yield None
+                    continue
+                state = _expect(reply, Grew).job
+                yield state
+                if state.state in ENDED:
+                    return
+
+    def cancel(self, job: str, times: Literal[1, 2] = 1) -> None:
+        """Stop a job: once, after its batch; twice, now."""
+        self._ask(Cancel(job=job, times=times), Done)
+
+    def prune(self, job: str) -> None:
+        """Take a job that waits off the queue."""
+        self._ask(Prune(job=job), Done)
+
+    def jobs(self) -> tuple[JobState, ...]:
+        """List the jobs: running, waiting, ended."""
+        return self._ask(Jobs(), Listed).jobs
+
+    def describe(self, model: ModelSpec, base: Path) -> Description:
+        """Describe a model; where it is not loaded yet that takes as long as loading it."""
+        return self._ask(Describe(model=model.model_dump(), base=str(base), place=_place()), Description, patient=True)
+
+    def tokenize(
+        self, model: ModelSpec, base: Path, texts: Sequence[str], prepend_bos: bool | Literal["auto"] = "auto"
+    ) -> Tokens:
+        """Turn texts into token ids; a text with no token has no ids."""
+        message = Tokenize(
+            model=model.model_dump(), base=str(base), place=_place(), texts=tuple(texts), prepend_bos=prepend_bos
+        )
+        return self._ask(message, Tokens, patient=True)
+
+    def status(self) -> WorkerState:
+        """Say what the worker is doing."""
+        return self._ask(Status(), WorkerState)
+
+    def drain(self) -> None:
+        """Have it finish what is queued, then end."""
+        self._ask(Drain(), Done)
+
+    def stop(self) -> None:
+        """Have it stop now, save what is finished, and end."""
+        self._ask(Quit(), Done)
+
+    def wait_until_gone(self, seconds: float) -> bool:
+        """Wait until the worker's process is gone; False where it still lives after so many seconds."""
+        try:
+            with FileLock(self.endpoint.lock, timeout=seconds):
+                return True
+        except LockedError:
+            return False
+
+    def _ask(self, request: Request, expected: type[_R], *, patient: bool = False) -> _R:
+        with _Talk(self.endpoint) as talk:
+            if patient:
+                talk.wait_at_most(None)
+            talk.send(request)
+            try:
+                return _expect(talk.receive(), expected)
+            except TimeoutError:
+                raise _silent() from None
+
+
+def find_worker(endpoint: Endpoint | None = None) -> Client | None:
+    """Return the living worker of this environment, None where there is none.
+
+    Raises:
+        ExplorerError: the folder of sockets is not ours alone, or what listens there is no worker.
+    """
+    endpoint = endpoint or here()
+    try:
+        with _Talk(endpoint) as talk:
+            return Client(endpoint, talk.welcome)
+    except WorkerGoneError:
+        return None
+
+
+def _place() -> Place:
+    return Place(
+        folder=str(Path.cwd()), environment={name: os.environ[name] for name in PLACE_VARIABLES if name in os.environ}
+    )
+
+
+def _expect(reply: Reply, expected: type[_R]) -> _R:
+    if isinstance(reply, Refused):
+        raise as_error(reply.fault)
+    if not isinstance(reply, expected):
+        raise ExplorerError(f"the worker answered with {reply.kind}", remedy="stop it with `srm-explorer worker stop`")
+    return reply
+
+
+def _silent() -> ExplorerError:
+    return ExplorerError("the worker does not answer", remedy="`srm-explorer worker logs` may say why")
+
+
+class _Talk:
+    """One connection, greeted."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        connection = connect(endpoint)
+        if connection is None:
+            raise WorkerGoneError
+        self._connection = connection
+        self._lines = Lines(connection)
+        try:
+            self.send(Hello(protocol=PROTOCOL, build=build()))
+            self.welcome = _expect(self.receive(), Welcome)
+        except TimeoutError:
+            connection.close()
+            raise _silent() from None
+        except BaseException:
+            connection.close()
+            raise
+
+    def __enter__(self) -> _Talk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def wait_at_most(self, seconds: float | None) -> None:
+        self._connection.settimeout(seconds)
+
+    def send(self, request: Request) -> None:
+        line = encode(request)
+        try:
+            self._connection.sendall(line)
+        except (BrokenPipeError, ConnectionResetError):
+            raise WorkerGoneError from None
+
+    def receive(self) -> Reply:
+        line = self._lines.read()
+        if line is None:
+            raise WorkerGoneError
+        return read_reply(line)

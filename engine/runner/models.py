@@ -1,0 +1,159 @@
+"""What the worker answers about models while it may be busy with another one."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import chdir, environ
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from engine.errors import ExplorerError
+from engine.model.load import LoadedModel
+from engine.model.source import model_source
+from engine.model.tokenizer import Tokenizer
+from engine.model.warm import ModelKey, WarmModel, device_key, model_key
+from engine.runner.device_turn import device_turn
+from engine.runner.jobs import Board, ending
+from engine.runner.progress import Meter, Stop, Stopped
+from engine.runner.wire import PLACE_VARIABLES, Describe, Description, Place, Tokenize, Tokens
+from engine.spec import ModelSpec
+from engine.spec.fields import SpecPart
+from engine.spec.problems import as_explorer_error
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+_KEPT = 8
+"""Tokenizers and descriptions that are kept."""
+
+
+class Answers:
+    """Describes models and tokenises texts.
+
+    A tokenizer of its own serves the texts, so that they need not wait for a run; a description needs the model, is
+    made between two runs, and kept.
+
+    Args:
+        board: where the model is loaded, between two jobs.
+        warm: the model at hand.
+    """
+
+    def __init__(self, board: Board, warm: WarmModel) -> None:
+        self._board = board
+        self._warm = warm
+        self._guard = threading.Lock()
+        self._tokenizers: dict[ModelKey, Tokenizer] = {}
+        self._descriptions: dict[ModelKey, Description] = {}
+
+    def describe(self, message: Describe) -> Description:
+        """Describe a model, loading it if need be.
+
+        Raises:
+            ExplorerError: there is no such model, or the worker is busy.
+        """
+        spec = _model_spec(message.model)
+        base = _base(spec, message.base, message.place)
+        key = model_key(spec, base)
+        known = self._descriptions.get(key)
+        if known is None:
+            known = self._board.run_errand(lambda stop: self._load(spec, base, message.place, stop)).result()
+            assert isinstance(known, Description)
+            _keep(self._descriptions, key, known)
+        return known
+
+    def tokenize(self, message: Tokenize) -> Tokens:
+        """Turn texts into ids and the text of each id.
+
+        Raises:
+            ExplorerError: there is no such tokenizer, or it has no BOS where one is asked for.
+        """
+        spec = _model_spec(message.model)
+        base = _base(spec, message.base, message.place)
+        key = model_key(spec, base)
+        with self._guard:
+            # A tokenizer of the library serves one thread at a time.
+            found = self._tokenizers.get(key)
+            if found is None:
+                found = Tokenizer.load(model_source(spec.name, base), spec.revision, stop_ids=frozenset())
+                _keep(self._tokenizers, key, found)
+            ids = [found.encode(text, message.prepend_bos) for text in message.texts]
+            return Tokens(
+                ids=tuple(map(tuple, ids)), pieces=tuple(tuple(found.decode([i]) for i in one) for one in ids)
+            )
+
+    def loaded(self) -> tuple[str, str] | None:
+        """Name the model at hand and its device."""
+        model = self._warm.model
+        return (model.name, str(model.device)) if model else None
+
+    def _load(self, spec: ModelSpec, base: Path, place: Place, stop: Stop) -> Description:
+        meter = Meter([], stop)
+        try:
+            with standing_in(place), device_turn(device_key(spec.device), meter):
+                return _description(self._warm.load(spec, base, meter.stage))
+        except Stopped:
+            raise ending() from None
+
+
+@contextmanager
+def standing_in(place: Place) -> Iterator[None]:
+    """Have relative paths and bare names mean what they mean where a command was typed.
+
+    Raises:
+        ExplorerError: its folder cannot be entered.
+    """
+    before = dict(environ)
+    try:
+        chdir(place.folder)
+    except OSError as error:
+        what = f"the folder cannot be entered: {(error.strerror or str(error)).lower()}"
+        raise ExplorerError(what, where=place.folder, remedy="start from another folder") from None
+    try:
+        for name in PLACE_VARIABLES:
+            environ.pop(name, None)
+        environ.update({name: value for name, value in place.environment.items() if name in PLACE_VARIABLES})
+        yield
+    finally:
+        for name in PLACE_VARIABLES:
+            environ.pop(name, None)
+            if name in before:
+                environ[name] = before[name]
+        # No folder stays in use because a worker lives.
+        chdir("/")
+
+
+class _Named(SpecPart):
+    model: ModelSpec
+
+
+def _model_spec(data: dict[str, object]) -> ModelSpec:
+    try:
+        return _Named.model_validate({"model": data}).model
+    except ValidationError as error:
+        raise as_explorer_error(error, _Named, "", {}) from None
+
+
+def _base(spec: ModelSpec, base: str, place: Place) -> Path:
+    """The folder a relative model folder is found from: the experiment's, then where the command was typed."""
+    written = Path(spec.name).expanduser()
+    return next((Path(one) for one in (base, place.folder) if (Path(one) / written).is_dir()), Path(base))
+
+
+def _description(model: LoadedModel) -> Description:
+    known: dict[str, object] = model.bridge.hook_dict
+    kinds = ("hook_resid_pre", "hook_attn_out", "hook_resid_mid", "mlp.hook_post", "hook_mlp_out", "hook_resid_post")
+    layers = range(model.shape.n_layers)
+    sites = [f"blocks.{layer}.{kind}" for layer in layers for kind in kinds if f"blocks.{layer}.{kind}" in known]
+    shape = dataclasses.asdict(model.shape)
+    return Description(**shape, device=str(model.device), is_demo=model.is_demo, sites=tuple(sites))
+
+
+def _keep(kept: dict[_K, _V], key: _K, value: _V) -> None:
+    kept[key] = value
+    while len(kept) > _KEPT:
+        del kept[next(iter(kept))]

@@ -1,0 +1,256 @@
+"""What the worker and those who talk to it say to each other: one JSON object a line, each of a kind known here.
+
+A connection opens with `Hello`, answered by `Welcome`; from then on every request has one reply, in order. `Follow` is
+the exception: its replies are `Grew`, one whenever the job went on, and the last one says how it ended.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+PROTOCOL = 1
+LARGEST = 8 * 1024 * 1024
+"""Bytes of one message, its newline included."""
+
+PLACE_VARIABLES = (
+    "HOME",
+    "SRM_EXPLORER_SESSIONS",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_STATE_HOME",
+)
+"""Variables that say where things are."""
+
+JobStage = Literal["queued", "running", "finished", "interrupted", "shown", "failed"]
+ENDED: tuple[JobStage, ...] = ("finished", "interrupted", "shown", "failed")
+
+
+class _Exact(BaseModel):
+    """A message that both sides must know alike: a field that one of them does not know is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Lasting(BaseModel):
+    """A message that outlives an upgrade: fields that came later are passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Place(_Exact):
+    """Where a command was typed: what a relative path or a bare name means depends on it."""
+
+    folder: str
+    environment: dict[str, str] = {}
+
+
+class Fault(_Lasting):
+    """An ExplorerError on its way."""
+
+    what: str
+    where: str = ""
+    remedy: str = ""
+
+
+class JobState(_Lasting):
+    """How far a job is.
+
+    Attributes:
+        job: its id.
+        session: path of the .json file; its run folder lies beside it.
+        state: where it is on its way.
+        progress: `Progress.to_dict`; None before the job's turn.
+        resumed: finished runs that an earlier start left, and all runs; None where nothing was left.
+        ahead: jobs that come before it.
+        saved: whether a session is saved at `session`.
+        told: lines the user should read.
+        fault: why it failed.
+    """
+
+    job: str
+    session: str
+    state: JobStage
+    progress: dict[str, Any] | None = None
+    resumed: tuple[int, int] | None = None
+    ahead: int = 0
+    saved: bool = False
+    told: tuple[str, ...] = ()
+    fault: Fault | None = None
+
+
+class Hello(_Lasting):
+    """The first message of a connection."""
+
+    kind: Literal["hello"] = "hello"
+    protocol: int
+    build: str
+
+
+class Submit(_Exact):
+    """Run an experiment, or go on with it; a job for the same session that waits or runs is joined."""
+
+    kind: Literal["submit"] = "submit"
+    experiment: dict[str, Any]
+    base: str
+    session: str
+    restart: bool = False
+    place: Place
+
+
+class Follow(_Lasting):
+    """Be told whenever a job went on."""
+
+    kind: Literal["follow"] = "follow"
+    job: str
+
+
+class Cancel(_Lasting):
+    """Stop a job: once, after the batch in flight; twice, now. One that waits is taken off the queue."""
+
+    kind: Literal["cancel"] = "cancel"
+    job: str
+    times: Literal[1, 2] = 1
+
+
+class Jobs(_Exact):
+    """List the jobs: those that run and wait, then those that ended lately."""
+
+    kind: Literal["list"] = "list"
+
+
+class Prune(_Exact):
+    """Take a job that waits off the queue; one that runs is left alone."""
+
+    kind: Literal["prune"] = "prune"
+    job: str
+
+
+class Describe(_Exact):
+    """Say how large a model is and which sites it has; loads it where nothing runs."""
+
+    kind: Literal["describe"] = "describe"
+    model: dict[str, Any]
+    base: str
+    place: Place
+
+
+class Tokenize(_Exact):
+    """Turn texts into token ids as a run would."""
+
+    kind: Literal["tokenize"] = "tokenize"
+    model: dict[str, Any]
+    base: str
+    place: Place
+    texts: tuple[str, ...]
+    prepend_bos: bool | Literal["auto"] = "auto"
+
+
+class Status(_Lasting):
+    """Say what the worker is doing."""
+
+    kind: Literal["status"] = "status"
+
+
+class Drain(_Lasting):
+    """Take no more jobs, finish those that are there, then end."""
+
+    kind: Literal["drain"] = "drain"
+
+
+class Quit(_Exact):
+    """Stop the job that runs now, save what is finished, and end."""
+
+    kind: Literal["stop"] = "stop"
+
+
+class Welcome(_Lasting):
+    """The reply to `Hello`; `limited` where the versions differ: only status, follow, cancel and drain work."""
+
+    kind: Literal["welcome"] = "welcome"
+    protocol: int
+    build: str
+    pid: int
+    limited: bool
+
+
+class Accepted(_Lasting):
+    """The reply to `Submit`; `joined` where the job was there before."""
+
+    kind: Literal["accepted"] = "accepted"
+    job: JobState
+    joined: bool
+
+
+class Grew(_Lasting):
+    """A followed job went on; the data is in its run folder."""
+
+    kind: Literal["grew"] = "grew"
+    job: JobState
+
+
+class Listed(_Lasting):
+    """The reply to `Jobs`."""
+
+    kind: Literal["jobs"] = "jobs"
+    jobs: tuple[JobState, ...]
+
+
+class Description(_Lasting):
+    """The reply to `Describe`: the sizes of `ModelShape`, the sites by TransformerLens name, and the device."""
+
+    kind: Literal["description"] = "description"
+    name: str
+    n_layers: int
+    d_model: int
+    d_mlp: int
+    n_ctx: int
+    centres: bool
+    device: str
+    is_demo: bool
+    sites: tuple[str, ...]
+
+
+class Tokens(_Lasting):
+    """The reply to `Tokenize`: for each text its ids, and the text of each id."""
+
+    kind: Literal["tokens"] = "tokens"
+    ids: tuple[tuple[int, ...], ...]
+    pieces: tuple[tuple[str, ...], ...]
+
+
+class WorkerState(_Lasting):
+    """The reply to `Status`; times in seconds."""
+
+    kind: Literal["state"] = "state"
+    pid: int
+    build: str
+    protocol: int
+    uptime: float
+    idle: float
+    idle_exit: float
+    draining: bool
+    model: str | None
+    device: str | None
+    jobs: tuple[JobState, ...]
+
+
+class Done(_Lasting):
+    """The reply where there is nothing to say."""
+
+    kind: Literal["done"] = "done"
+
+
+class Refused(_Lasting):
+    """The reply to what cannot be done."""
+
+    kind: Literal["refused"] = "refused"
+    fault: Fault
+
+
+Request = Hello | Submit | Follow | Cancel | Jobs | Prune | Describe | Tokenize | Status | Drain | Quit
+Reply = Welcome | Accepted | Grew | Listed | Description | Tokens | WorkerState | Done | Refused
+LASTING = (Status, Follow, Cancel, Drain)
+"""Requests that also a worker of another version answers."""
