@@ -46,6 +46,11 @@ def own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
     for name in ("DATA", "STATE", "CONFIG", "CACHE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
     monkeypatch.setenv("SRM_EXPLORER_SESSIONS", str(home / "sessions"))
+    # Sockets and device locks: no worker of another test, or of the person at the keyboard, is met.
+    temporary = tmp_path_factory.getbasetemp() / f"t{home.name.removeprefix('home-')}"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     return home
 
 

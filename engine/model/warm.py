@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from huggingface_hub import try_to_load_from_cache
@@ -74,7 +74,8 @@ def device_key(name: str) -> str:
     device = resolve_device(name)
     if device.type != "cuda":
         return device.type
-    properties = torch.cuda.get_device_properties(device)
+    library: Any = torch.cuda
+    properties: Any = library.get_device_properties(device)
     return f"cuda-{getattr(properties, 'uuid', device.index)}"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -11,9 +10,9 @@ from engine.errors import ExplorerError
 from engine.files import FileLock, LockedError
 from engine.runner.codec import Lines, as_error, encode, read_reply
 from engine.runner.endpoint import Endpoint, build, connect, here
+from engine.runner.place import place_now
 from engine.runner.wire import (
     ENDED,
-    PLACE_VARIABLES,
     PROTOCOL,
     Accepted,
     Cancel,
@@ -27,7 +26,6 @@ from engine.runner.wire import (
     Jobs,
     JobState,
     Listed,
-    Place,
     Prune,
     Quit,
     Refused,
@@ -67,7 +65,7 @@ class Client:
     def submit(self, experiment: Experiment, base: Path, session: Path, *, restart: bool = False) -> Accepted:
         """Have an experiment run; arguments as those of `run_experiment`."""
         message = Submit(
-            experiment=experiment.to_dict(), base=str(base), session=str(session), restart=restart, place=_place()
+            experiment=experiment.to_dict(), base=str(base), session=str(session), restart=restart, place=place_now()
         )
         return self._ask(message, Accepted)
 
@@ -106,14 +104,16 @@ class Client:
 
     def describe(self, model: ModelSpec, base: Path) -> Description:
         """Describe a model; where it is not loaded yet that takes as long as loading it."""
-        return self._ask(Describe(model=model.model_dump(), base=str(base), place=_place()), Description, patient=True)
+        return self._ask(
+            Describe(model=model.model_dump(), base=str(base), place=place_now()), Description, patient=True
+        )
 
     def tokenize(
         self, model: ModelSpec, base: Path, texts: Sequence[str], prepend_bos: bool | Literal["auto"] = "auto"
     ) -> Tokens:
         """Turn texts into token ids; a text with no token has no ids."""
         message = Tokenize(
-            model=model.model_dump(), base=str(base), place=_place(), texts=tuple(texts), prepend_bos=prepend_bos
+            model=model.model_dump(), base=str(base), place=place_now(), texts=tuple(texts), prepend_bos=prepend_bos
         )
         return self._ask(message, Tokens, patient=True)
 
@@ -160,12 +160,6 @@ def find_worker(endpoint: Endpoint | None = None) -> Client | None:
             return Client(endpoint, talk.welcome)
     except WorkerGoneError:
         return None
-
-
-def _place() -> Place:
-    return Place(
-        folder=str(Path.cwd()), environment={name: os.environ[name] for name in PLACE_VARIABLES if name in os.environ}
-    )
 
 
 def _expect(reply: Reply, expected: type[_R]) -> _R:

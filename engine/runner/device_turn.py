@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from engine.files import FileLock, LockedError
@@ -11,7 +11,7 @@ from engine.runner.progress import Meter, Stopped
 
 
 @contextmanager
-def device_turn(device: str, meter: Meter) -> Iterator[bool]:
+def device_turn(device: str, meter: Meter) -> Generator[bool]:
     """Hold a device while the block runs, after waiting for it where another process of this user has it.
 
     Args:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from os import chdir, environ
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,8 +16,9 @@ from engine.model.tokenizer import Tokenizer
 from engine.model.warm import ModelKey, WarmModel, device_key, model_key
 from engine.runner.device_turn import device_turn
 from engine.runner.jobs import Board, ending
+from engine.runner.place import standing_in
 from engine.runner.progress import Meter, Stop, Stopped
-from engine.runner.wire import PLACE_VARIABLES, Describe, Description, Place, Tokenize, Tokens
+from engine.runner.wire import Describe, Description, Place, Tokenize, Tokens
 from engine.spec import ModelSpec
 from engine.spec.fields import SpecPart
 from engine.spec.problems import as_explorer_error
@@ -98,33 +96,6 @@ class Answers:
                 return _description(self._warm.load(spec, base, meter.stage))
         except Stopped:
             raise ending() from None
-
-
-@contextmanager
-def standing_in(place: Place) -> Iterator[None]:
-    """Have relative paths and bare names mean what they mean where a command was typed.
-
-    Raises:
-        ExplorerError: its folder cannot be entered.
-    """
-    before = dict(environ)
-    try:
-        chdir(place.folder)
-    except OSError as error:
-        what = f"the folder cannot be entered: {(error.strerror or str(error)).lower()}"
-        raise ExplorerError(what, where=place.folder, remedy="start from another folder") from None
-    try:
-        for name in PLACE_VARIABLES:
-            environ.pop(name, None)
-        environ.update({name: value for name, value in place.environment.items() if name in PLACE_VARIABLES})
-        yield
-    finally:
-        for name in PLACE_VARIABLES:
-            environ.pop(name, None)
-            if name in before:
-                environ[name] = before[name]
-        # No folder stays in use because a worker lives.
-        chdir("/")
 
 
 class _Named(SpecPart):

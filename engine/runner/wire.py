@@ -14,16 +14,6 @@ PROTOCOL = 1
 LARGEST = 8 * 1024 * 1024
 """Bytes of one message, its newline included."""
 
-PLACE_VARIABLES = (
-    "HOME",
-    "SRM_EXPLORER_SESSIONS",
-    "XDG_CACHE_HOME",
-    "XDG_CONFIG_HOME",
-    "XDG_DATA_HOME",
-    "XDG_STATE_HOME",
-)
-"""Variables that say where things are."""
-
 JobStage = Literal["queued", "running", "finished", "interrupted", "shown", "failed"]
 ENDED: tuple[JobStage, ...] = ("finished", "interrupted", "shown", "failed")
 

@@ -11,18 +11,16 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
 from engine.errors import ExplorerError
 from engine.files import FileLock, LockedError
 from engine.runner.codec import as_fault
 from engine.runner.endpoint import Endpoint, build, here, listen, make_folder
 from engine.runner.jobs import Board, Errand, Job
+from engine.runner.outcome import Outcome
+from engine.runner.place import standing_in
 from engine.runner.wire import Fault
 from engine.runner.worker_log import WorkerLog
-
-if TYPE_CHECKING:
-    from engine.model.warm import WarmModel
 
 IDLE_EXIT = 30 * 60.0
 """Seconds without a job and without a request."""
@@ -39,13 +37,13 @@ class Worker:
 
     Args:
         board: the jobs.
-        warm: keeps the model from one to the next.
+        run_experiment: the function of that name, with the model that it keeps.
         log: takes a line.
     """
 
-    def __init__(self, board: Board, warm: WarmModel, log: Callable[[str], None]) -> None:
+    def __init__(self, board: Board, run_experiment: Callable[..., Outcome], log: Callable[[str], None]) -> None:
         self._board = board
-        self._warm = warm
+        self._run_experiment = run_experiment
         self._log = log
         self._current: Job | Errand | None = None
         self._asked_to_end = False
@@ -75,13 +73,10 @@ class Worker:
             self._current = None
 
     def _run(self, job: Job) -> None:
-        from engine.runner.models import standing_in
-        from engine.runner.run import run_experiment
-
         self._log(f"began {job.id}: {job.session}")
         try:
             with standing_in(job.submitted.place):
-                outcome = run_experiment(
+                outcome = self._run_experiment(
                     job.experiment,
                     Path(job.submitted.base),
                     Path(job.session),
@@ -89,7 +84,6 @@ class Worker:
                     listener=partial(self._board.progress, job),
                     stop=job.stop,
                     on_resume=partial(self._board.resumes, job),
-                    warm=self._warm,
                 )
         except ExplorerError as error:
             self._log(f"failed {job.id}: {error}")
@@ -148,13 +142,13 @@ def _serve(endpoint: Endpoint, idle_exit: float) -> int:
     log = WorkerLog(endpoint.log)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # Everything is imported before anyone can ask for it: an upgrade must not mix two versions in one process.
-    import engine.runner.run  # noqa: F401
     from engine.model.warm import WarmModel
     from engine.runner.models import Answers
+    from engine.runner.run import run_experiment
     from engine.runner.service import Service
 
     board, warm = Board(), WarmModel()
-    worker = Worker(board, warm, log.write)
+    worker = Worker(board, partial(run_experiment, warm=warm), log.write)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, worker.ask_to_end)
     listener = listen(endpoint)

@@ -52,8 +52,10 @@ class _Turning(RotatingFileHandler):
         """Point the descriptors of standard output and error at the file."""
         sys.stdout.flush()
         sys.stderr.flush()
-        for descriptor in (1, 2):
-            os.dup2(self.stream.fileno(), descriptor)
+        # The library closes its stream when the program ends.
+        if self.stream is not None:
+            for descriptor in (1, 2):
+                os.dup2(self.stream.fileno(), descriptor)
 
     def doRollover(self) -> None:  # noqa: N802  (the library's name)
         super().doRollover()

@@ -26,8 +26,10 @@ app = typer.Typer(
 )
 sessions_app = typer.Typer(help="List saved sessions, and export them.", rich_markup_mode=None)
 prompts_app = typer.Typer(help="List prompt sets, and check a file of prompts.", rich_markup_mode=None)
+worker_app = typer.Typer(help="Look after the background process that keeps a model warm.", rich_markup_mode=None)
 app.add_typer(sessions_app, name="sessions", invoke_without_command=True)
 app.add_typer(prompts_app, name="prompts", invoke_without_command=True)
+app.add_typer(worker_app, name="worker", invoke_without_command=True)
 
 
 def _print_version(wanted: bool) -> None:
@@ -193,10 +195,38 @@ def neuron(model: str, layer: int, neuron: int) -> None:
     _not_yet("neuron", "`srm-explorer run` clamps one and `show` draws what it did")
 
 
-@app.command()
-def worker(action: Annotated[Literal["status", "stop", "logs"], typer.Argument()] = "status") -> None:
-    """Look after the background process (not there yet)."""
-    _not_yet("worker", "`srm-explorer run` works in its own process")
+@worker_app.callback()
+def worker(context: typer.Context, as_json: Json = False) -> None:
+    """Look after the background process that keeps a model warm."""
+    if context.invoked_subcommand is None:
+        worker_status(as_json)
+
+
+@worker_app.command("status")
+def worker_status(as_json: Json = False) -> None:
+    """Tell whether a worker lives, what it does and what waits."""
+    from tui.cli.worker import status_command
+
+    _end(status_command(as_json))
+
+
+@worker_app.command("stop")
+def worker_stop(as_json: Json = False) -> None:
+    """Have it stop now; what is finished is saved."""
+    from tui.cli.worker import stop_command
+
+    _end(stop_command(as_json))
+
+
+@worker_app.command("logs")
+def worker_logs(
+    lines: Annotated[int, typer.Option(min=1, help="How many, from the end.", metavar="N")] = 50,
+    as_json: Json = False,
+) -> None:
+    """Print the last lines of its log."""
+    from tui.cli.worker import logs_command
+
+    _end(logs_command(lines, as_json))
 
 
 @app.command()

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from engine.paths import session_path
+from engine.runner.client import Client, find_worker
 from engine.runner.life import default_path
 from engine.runner.outcome import Outcome, approach, shown
 from engine.session import Session
 from engine.spec import Experiment, read_experiment
 from tui.cli.output import note, say, say_json
+from tui.cli.queued import resuming, run_at_worker
 from tui.cli.watch import Watch, stoppable
 
 INTERRUPTED = 130
@@ -56,23 +58,40 @@ def run_watched(
 def _run(experiment: Experiment, base: Path, path: Path, watch: Watch, *, restart: bool) -> Outcome:
     with watch:
         try:
-            with stoppable(watch) as stop:
-                # It loads torch: errors in a spec and sessions that are finished come at once without it.
-                from engine.runner.run import run_experiment
-
-                return run_experiment(
-                    experiment,
-                    base,
-                    path,
-                    restart=restart,
-                    listener=watch.show,
-                    stop=stop,
-                    on_resume=lambda done, runs: watch.say(
-                        f"resuming {path.stem}: {done:,} of {runs:,} runs are finished"
-                    ),
-                )
+            worker = _usable_worker(watch)
+            if worker is None:
+                return _run_here(experiment, base, path, watch, restart=restart)
+            # A hang-up is no wish to stop here: the worker outlives this terminal.
+            with stoppable(watch, hears_hangup=False) as stop:
+                return run_at_worker(worker, experiment, base, path, restart=restart, watch=watch, stop=stop)
         except KeyboardInterrupt:
             return Outcome(None, path, "interrupted")
+
+
+def _usable_worker(watch: Watch) -> Client | None:
+    worker = find_worker()
+    if worker is None:
+        return None
+    why = "is of another version" if worker.welcome.limited else "is about to end" if worker.status().draining else ""
+    if why:
+        watch.say(f"the worker (process {worker.welcome.pid}) {why}; running in this process")
+    return None if why else worker
+
+
+def _run_here(experiment: Experiment, base: Path, path: Path, watch: Watch, *, restart: bool) -> Outcome:
+    with stoppable(watch) as stop:
+        # Here, since torch takes seconds to import and a run at the worker needs none of it.
+        from engine.runner.run import run_experiment
+
+        return run_experiment(
+            experiment,
+            base,
+            path,
+            restart=restart,
+            listener=watch.show,
+            stop=stop,
+            on_resume=lambda done, runs: watch.say(resuming(path, done, runs)),
+        )
 
 
 def _lines(outcome: Outcome, seconds: float, tokens: int) -> list[str]:

@@ -76,12 +76,16 @@ class Watch:
 
 
 @contextmanager
-def stoppable(watch: Watch) -> Iterator[Stop]:
+def stoppable(watch: Watch, *, hears_hangup: bool = True) -> Iterator[Stop]:
     """Turn ctrl+c into a wish: once, finish the batch and save; twice, save what is finished now.
 
     A hang-up or a request to terminate means: now. Before the first batch there is nothing to save, and ctrl+c ends
     the program; the wish is noted too, since a library may swallow the exception where it lands. Once asked, ctrl+c
     has no effect on what is left to do after the block: saying what was saved, and ending.
+
+    Args:
+        watch: knows how far the run is, and tells that the wish was heard.
+        hears_hangup: off where the run is in another process, which a hang-up does not concern.
     """
     stop = Stop()
 
@@ -98,7 +102,7 @@ def stoppable(watch: Watch) -> Iterator[Stop]:
             raise KeyboardInterrupt
 
     handlers = {signal.SIGINT: on_interrupt, signal.SIGTERM: on_end}
-    if hasattr(signal, "SIGHUP"):
+    if hears_hangup and hasattr(signal, "SIGHUP"):
         handlers[signal.SIGHUP] = on_end
     # What we were started to ignore stays ignored: nohup means that a hang-up is no wish.
     heard = {number: handler for number, handler in handlers.items() if signal.getsignal(number) != signal.SIG_IGN}

@@ -57,7 +57,7 @@ def test_help_names_every_command_and_cuts_none_of_their_summaries(srm: Callable
     assert "..." not in listed
 
 
-@pytest.mark.parametrize("arguments", [["neuron", "gpt2", "3", "4"], ["worker"], ["worker", "logs"]])
+@pytest.mark.parametrize("arguments", [["neuron", "gpt2", "3", "4"]])
 def test_what_is_not_there_yet_says_so_in_one_line(srm: Callable[..., Any], arguments: list[str]) -> None:
     ended = srm(*arguments)
     assert (ended.status, ended.out) == (1, "")

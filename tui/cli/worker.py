@@ -1,0 +1,101 @@
+"""`srm-explorer worker`: look at the background process, end it, read its log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from engine.errors import ExplorerError
+from engine.runner.client import find_worker
+from engine.runner.endpoint import here
+from engine.runner.wire import ENDED, JobState, WorkerState
+from engine.runner.worker_log import last_lines
+from tui.cli.output import count, fields, say, say_json, table, table_width, visible
+
+_NONE = "no worker lives in this environment"
+_SECONDS = 60.0
+"""How long `stop` waits for the process to end: a batch may have to reach its next token, and be saved."""
+
+
+def status_command(as_json: bool) -> int:
+    """Say what the worker is doing; that there is none is no failure."""
+    client = find_worker()
+    state = client.status() if client else None
+    if as_json:
+        say_json({"alive": state is not None, "log": here().log, **(state.model_dump() if state else {})})
+    elif state is None:
+        say(_NONE)
+    else:
+        say(*_lines(state))
+    return 0
+
+
+def stop_command(as_json: bool) -> int:
+    """Have the worker stop now and save what is finished; one of another version finishes its queue first."""
+    client = find_worker()
+    if client is None:
+        _tell_stopped(as_json, alive=False, told=_NONE)
+        return 0
+    if client.welcome.limited:
+        client.drain()
+        _tell_stopped(as_json, alive=True, told="it is of another version: it ends once its queue is empty")
+        return 0
+    client.stop()
+    if not client.wait_until_gone(_SECONDS):
+        raise ExplorerError(
+            f"process {client.welcome.pid} has not ended after {_SECONDS:.0f} s",
+            remedy="wait for it, or end it with `kill`; what is finished is kept",
+        )
+    _tell_stopped(as_json, alive=False, told=f"process {client.welcome.pid} has ended")
+    return 0
+
+
+def logs_command(lines: int, as_json: bool) -> int:
+    """Print the last lines of the worker's log."""
+    log = here().log
+    found = last_lines(log, lines)
+    if as_json:
+        say_json({"log": log, "lines": found})
+    elif found:
+        say(*(visible(line) for line in found))
+    else:
+        say(f"there is no log yet ({visible(str(log))})")
+    return 0
+
+
+def _tell_stopped(as_json: bool, *, alive: bool, told: str) -> None:
+    if as_json:
+        say_json({"alive": alive, "told": told})
+    else:
+        say(told)
+
+
+def _lines(state: WorkerState) -> list[str]:
+    active = [job for job in state.jobs if job.state not in ENDED]
+    ends = "once its queue is empty" if state.draining else f"after {_time(state.idle_exit)} without work"
+    doing = count(len(active), "job") if active else f"idle for {_time(state.idle)}"
+    rows = [
+        ("process", f"{state.pid}, for {_time(state.uptime)}"),
+        ("version", state.build),
+        ("model", f"{visible(state.model)} on {state.device}" if state.model else "none is loaded"),
+        ("doing", doing),
+        ("ends", ends),
+    ]
+    lines = fields(rows, width=table_width())
+    if state.jobs:
+        header = ("job", "state", "runs", "session")
+        lines += ["", *table(header, [_row(job) for job in state.jobs], width=table_width())]
+    return lines
+
+
+def _row(job: JobState) -> tuple[str, str, str, str]:
+    progress: dict[str, Any] = job.progress or {}
+    done = f"{progress['runs_done']:,} / {progress['runs']:,}" if progress.get("runs") else ""
+    session = visible(str(Path(job.session)))
+    return job.job, job.state, done, f"{session}: {visible(job.fault.what)}" if job.fault else session
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
