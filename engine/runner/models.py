@@ -9,7 +9,6 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from engine.errors import ExplorerError
 from engine.model.load import LoadedModel
 from engine.model.source import model_source
 from engine.model.tokenizer import Tokenizer
