@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from engine.errors import ExplorerError
-from engine.files import FileLock, LockedError
 from engine.runner.codec import Lines, as_error, encode, read_reply
-from engine.runner.endpoint import Endpoint, build, connect, here
+from engine.runner.endpoint import Endpoint, build, connect, here, is_alive
 from engine.runner.place import place_now
 from engine.runner.wire import (
     ENDED,
@@ -131,11 +131,12 @@ class Client:
 
     def wait_until_gone(self, seconds: float) -> bool:
         """Wait until the worker's process is gone; False where it still lives after so many seconds."""
-        try:
-            with FileLock(self.endpoint.lock, timeout=seconds):
-                return True
-        except LockedError:
-            return False
+        until = time.monotonic() + seconds
+        while is_alive(self.endpoint):
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.02)
+        return True
 
     def _ask(self, request: Request, expected: type[_R], *, patient: bool = False) -> _R:
         with _Talk(self.endpoint) as talk:

@@ -67,7 +67,7 @@ def test_a_path_that_is_too_long_for_a_socket_is_refused_with_the_remedy(monkeyp
     place = endpoint.here()
     endpoint.make_folder(place.folder)
     for use in (endpoint.listen, endpoint.connect):
-        with pytest.raises(ExplorerError, match="100 bytes.*TMPDIR"):
+        with pytest.raises(ExplorerError, match=r"100 bytes.*TMPDIR"):
             use(place)
 
 
