@@ -12,6 +12,7 @@ import stat
 import struct
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -146,18 +147,29 @@ def connect(endpoint: Endpoint, timeout: float = 5.0) -> socket.socket | None:
     """Connect to the worker; None where none listens.
 
     Raises:
-        ExplorerError: the folder is not ours alone, or another user listens there.
+        ExplorerError: the folder is not ours alone, another user listens there, or nobody is let in any more.
     """
     if not check_folder(endpoint.folder):
         return None
     _check_length(endpoint.socket)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(timeout)
-    try:
-        connection.connect(str(endpoint.socket))
-    except OSError:
-        connection.close()
-        return None
+    until = time.monotonic() + timeout
+    while True:
+        try:
+            connection.connect(str(endpoint.socket))
+            break
+        except BlockingIOError:
+            # So many wait to be let in that the system takes no more: there is somebody.
+            if time.monotonic() > until:
+                connection.close()
+                raise ExplorerError(
+                    "the worker does not answer", remedy="`srm-explorer worker logs` may say why"
+                ) from None
+            time.sleep(0.02)
+        except OSError:
+            connection.close()
+            return None
     if not is_own(connection):
         connection.close()
         raise ExplorerError(

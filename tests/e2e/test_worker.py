@@ -62,6 +62,7 @@ def client(office: Path, monkeypatch: pytest.MonkeyPatch, own_folders: Path) -> 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("TMPDIR", str(office))
     monkeypatch.setattr(tempfile, "tempdir", str(office))
+    monkeypatch.setenv("XDG_STATE_HOME", str(office / "state"))
     return find_or_start_worker(idle_exit=300)
 
 
@@ -366,7 +367,8 @@ def test_nonsense_is_refused_and_kills_nothing(client: Client) -> None:
 def test_more_connections_than_it_takes_do_not_stop_it(client: Client) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(100):
-            stack.enter_context(raw(client))
+            with contextlib.suppress(BlockingIOError):
+                stack.enter_context(raw(client))
     until = time.monotonic() + 10
     while (found := find_worker()) is None:
         assert time.monotonic() < until
@@ -395,7 +397,7 @@ def test_one_of_another_version_may_only_look_follow_cancel_and_drain(
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 def test_another_user_gets_no_word_even_where_the_files_let_them(client: Client, office: Path) -> None:
-    opened = [office, *office.parents[:3], client.endpoint.folder, client.endpoint.socket]
+    opened = [office, *office.parents[:2], client.endpoint.folder, client.endpoint.socket]
     modes = {path: path.stat().st_mode for path in opened}
     try:
         for path in opened:
@@ -403,8 +405,8 @@ def test_another_user_gets_no_word_even_where_the_files_let_them(client: Client,
         code = (
             "import os, socket, sys; os.setgroups([]); os.setgid(65534); os.setuid(65534);"
             "s = socket.socket(socket.AF_UNIX); s.settimeout(20); s.connect(sys.argv[1]);"
-            "s.sendall(sys.argv[2].encode());"
-            "\ntry: print(s.recv(100))\nexcept ConnectionResetError: print(b'')"
+            "\ntry: s.sendall(sys.argv[2].encode()); print(s.recv(100))"
+            "\nexcept (BrokenPipeError, ConnectionResetError): print(b'')"
         )
         hello = encode(Hello(protocol=PROTOCOL, build=endpoint.build())).decode()
         done = subprocess.run(
@@ -437,8 +439,7 @@ def test_status_logs_and_stop_say_what_is(client: Client, bench: Bench, capsys: 
     assert told("stop")["alive"] is False
     assert told("status")["alive"] is False
     assert told("stop")["alive"] is False
-    assert main(["worker", "logs", "--lines", "1"]) == 0
-    capsys.readouterr()
+    assert told("logs", "--lines", "1")["lines"][0].endswith("ended")
 
 
 def test_a_drained_worker_finishes_its_queue_and_takes_no_more(
