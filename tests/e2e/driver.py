@@ -31,6 +31,8 @@ from typing import Any
 
 import torch
 
+import engine.runner.run  # noqa: F401
+import tui.cli.app
 import tui.cli.replay
 import tui.cli.run  # noqa: F401  (imported once, before forking)
 from engine.runner.progress import Progress
