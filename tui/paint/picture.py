@@ -1,0 +1,126 @@
+"""A painted chart as cells, so that what moves over it can be merged in without painting it again."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from rich.color import Color
+from rich.style import Style
+
+Cell = tuple[str, Style]
+"""A character and how it looks; the second cell of a wide character holds an empty one."""
+
+PLAIN = Style()
+BLANK: Cell = (" ", PLAIN)
+_CODES = re.compile(r"\x1b\[([0-9;]*)m")
+_ATTRIBUTES = {"1": "bold", "2": "dim", "3": "italic", "4": "underline", "7": "reverse"}
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """Rows of cells, all of one width.
+
+    Attributes:
+        width: columns.
+        rows: top down.
+    """
+
+    width: int
+    rows: tuple[tuple[Cell, ...], ...]
+
+    @property
+    def height(self) -> int:
+        """Number of rows."""
+        return len(self.rows)
+
+    def cell(self, col: int, row: int) -> Cell:
+        """One cell; a blank outside the picture."""
+        return self.rows[row][col] if 0 <= row < len(self.rows) and 0 <= col < self.width else BLANK
+
+    @classmethod
+    def blank(cls, width: int, height: int) -> Picture:
+        """Nothing but blanks."""
+        return cls(width, ((BLANK,) * width,) * height)
+
+    @classmethod
+    def from_ansi(cls, text: str, width: int, height: int) -> Picture:
+        """Read text with SGR codes (colours and attributes; no others), padded or cut to a size.
+
+        Args:
+            text: lines, as the painters of `tui.charts` return them; a style lasts until it is changed.
+            width: columns.
+            height: rows.
+        """
+        rows: list[tuple[Cell, ...]] = []
+        style = PLAIN
+        for line in text.split("\n")[:height]:
+            cells: list[Cell] = []
+            for index, part in enumerate(_CODES.split(line)):
+                if index % 2:
+                    style = style_of(part, style)
+                else:
+                    _append(cells, part, style)
+            if len(cells) > width:
+                cells = cells[:width] if cells[width][0] else [*cells[: width - 1], BLANK]
+            rows.append((*cells, *[BLANK] * (width - len(cells))))
+        rows += [(BLANK,) * width] * (height - len(rows))
+        return cls(width, tuple(rows))
+
+
+def style_of(codes: str, before: Style = PLAIN) -> Style:
+    """The style after an SGR sequence: 0, bold to reverse, the 16, 256 and 16 million colours; others are left out."""
+    key = (codes, before)
+    found = _styles.get(key)
+    if found is None:
+        found = _styles[key] = _read(codes, before)
+    return found
+
+
+_styles: dict[tuple[str, Style], Style] = {}
+
+
+def _read(codes: str, before: Style) -> Style:
+    style = before
+    parts = [part or "0" for part in codes.split(";")]
+    while parts:
+        code = parts.pop(0)
+        if code == "0":
+            style = PLAIN
+        elif code in _ATTRIBUTES:
+            style += Style.parse(_ATTRIBUTES[code])
+        elif code in ("38", "48"):
+            colour = _colour(parts)
+            if colour is not None:
+                style += Style(color=colour) if code == "38" else Style(bgcolor=colour)
+        elif code in ("39", "49"):
+            style += Style(color="default") if code == "39" else Style(bgcolor="default")
+        elif code.isdigit() and int(code) // 10 in (3, 4, 9, 10) and int(code) % 10 < 8:
+            number = int(code) % 10 + (8 if int(code) >= 90 else 0)
+            colour = Color.from_ansi(number)
+            style += Style(color=colour) if int(code) // 10 in (3, 9) else Style(bgcolor=colour)
+    return style
+
+
+def _colour(parts: list[str]) -> Color | None:
+    """Take the colour that follows 38 or 48 from the codes; None where it is no colour."""
+    kind = parts.pop(0) if parts else ""
+    wanted = {"5": 1, "2": 3}.get(kind, 0)
+    numbers = [int(part) for part in parts[:wanted] if part.isdigit() and int(part) < 256]
+    del parts[:wanted]
+    if not wanted or len(numbers) < wanted:
+        return None
+    return Color.from_ansi(numbers[0]) if wanted == 1 else Color.from_rgb(*numbers)
+
+
+def _append(cells: list[Cell], text: str, style: Style) -> None:
+    for character in text:
+        columns = 1 if character.isascii() or "─" <= character <= "⣿" else cell_len(character)
+        if columns == 0:
+            if cells:
+                cells[-1] = (cells[-1][0] + character, cells[-1][1])
+            continue
+        cells.append((character, style))
+        if columns == 2:
+            cells.append(("", style))
