@@ -44,11 +44,8 @@ def load_session(path: Path) -> Session:
     Raises:
         ExplorerError: missing (with the nearest name), unreadable, no session, damaged, or of a newer version.
     """
-    stem = _stem(path)
-    known = [_stem(other) for other in sessions_in(path.parent)]
-    remedy = did_you_mean(stem, known) if known else "`srm-explorer sessions` lists those that are there"
-    text = read_text(path, missing=remedy)
-    return session_from(parse_json(text, str(path)), str(path)).changed(name=stem, path=path)
+    text = read_text(path, missing="" if os.path.lexists(path) else _nearest(path))
+    return session_from(parse_json(text, str(path)), str(path)).changed(name=stem_of(path), path=path)
 
 
 def save_session(session: Session, path: Path, *, vectors: Vectors | None = None) -> Saved:
@@ -68,14 +65,24 @@ def save_session(session: Session, path: Path, *, vectors: Vectors | None = None
         ExplorerError: no space, no permission and the like; what was saved before is whole.
     """
     path = path.absolute()
-    with FileLock(path.parent / _LOCK, timeout=30, remedy="another program is saving there; try again"):
+    with folder_lock(path.parent):
         target, told = _free(session, path)
-        final = target.with_name(f"{_stem(target)}.safetensors")
+        final = target.with_name(f"{stem_of(target)}.safetensors")
         try:
             changed = _write(session, target, final, vectors)
         except OSError as error:
             raise as_explorer_error(error, target) from error
     return Saved(changed, target, told)
+
+
+def folder_lock(folder: Path) -> FileLock:
+    """The lock that everyone holds who saves, renames or removes sessions of a folder."""
+    return FileLock(folder / _LOCK, timeout=30, remedy="another program is saving there; try again")
+
+
+def stem_of(path: Path) -> str:
+    """A session's name: that of its file, or of its vectors, without the ending."""
+    return path.name.removesuffix(".json").removesuffix(".safetensors")
 
 
 def sessions_in(folder: Path) -> list[Path]:
@@ -96,13 +103,14 @@ def trash_session(path: Path) -> Path:
         ExplorerError: it cannot be moved.
     """
     stamp = now().replace(":", "").replace("+0000", "")
-    folder = paths.trash_folder() / f"{_stem(path)} {stamp}"
-    stays = path.with_name(f"{_stem(path)}.safetensors")
+    folder = paths.trash_folder() / f"{stem_of(path)} {stamp}"
+    stays = path.with_name(f"{stem_of(path)}.safetensors")
     try:
         folder.mkdir(parents=True)
-        for old in (path, stays, *_waiting(stays), paths.run_folder(path)):
-            if old.exists():
-                shutil.move(old, folder / old.name)
+        with folder_lock(path.parent):
+            for old in (path, stays, *_waiting(stays), paths.run_folder(path)):
+                if old.exists():
+                    shutil.move(old, folder / old.name)
     except OSError as error:
         raise as_explorer_error(error, folder) from error
     return folder
@@ -111,7 +119,7 @@ def trash_session(path: Path) -> Path:
 def _write(session: Session, target: Path, final: Path, vectors: Vectors | None) -> Session:
     sidecar, pending = _place_vectors(session, final, vectors)
     changed = session.changed(
-        name=_stem(target), path=target, revision=session.revision + 1, saved=now(), sidecar=sidecar
+        name=stem_of(target), path=target, revision=session.revision + 1, saved=now(), sidecar=sidecar
     )
     try:
         write_atomic(target, session_bytes(changed))
@@ -120,24 +128,24 @@ def _write(session: Session, target: Path, final: Path, vectors: Vectors | None)
         if pending is not None and _taken(changed, target):
             pending.unlink(missing_ok=True)
         raise
-    _settle(final, sidecar)
+    settle(final, sidecar)
     return changed
 
 
 def _free(session: Session, path: Path) -> tuple[Path, str]:
     """Where the session may be saved, and what to say where that is not where it was to be."""
-    stem, number, target = _stem(path), 1, path
+    stem, number, target = stem_of(path), 1, path
     why = ""
     while reason := _taken(session, target):
         why = why or reason
         number += 1
         target = path.with_name(f"{stem}-{number}.json")
-    return target, f"{why}; saved as '{_stem(target)}'" if why else ""
+    return target, f"{why}; saved as '{stem_of(target)}'" if why else ""
 
 
 def _taken(session: Session, target: Path) -> str:
     """Why a name cannot be used for this session; empty where it can."""
-    vectors = target.with_name(f"{_stem(target)}.safetensors")
+    vectors = target.with_name(f"{stem_of(target)}.safetensors")
     if not os.path.lexists(target):
         return f"'{vectors.name}' belongs to no session" if os.path.lexists(vectors) else ""
     try:
@@ -149,9 +157,12 @@ def _taken(session: Session, target: Path) -> str:
         return f"'{target.name}' holds something else"
     if (table.get("created"), table.get("revision")) != (session.created, session.revision):
         same = session.revision and table.get("created") == session.created
-        return f"'{_stem(target)}' was changed elsewhere meanwhile" if same else f"there is another '{_stem(target)}'"
+        name = f"'{stem_of(target)}'"
+        return f"{name} was changed elsewhere meanwhile" if same else f"there is another {name}"
     own = cast("Any", table.get("vectors"))
-    owns = isinstance(own, dict) and cast("dict[str, Any]", own).get("file") == vectors.name
+    told = cast("dict[str, Any]", own) if isinstance(own, dict) else {}
+    # A session renamed by hand, or whose renaming was cut short, still calls its vectors by the old name.
+    owns = told.get("file") == vectors.name or _hash_of(vectors) == told.get("sha256")
     return "" if owns or not os.path.lexists(vectors) else f"'{vectors.name}' belongs to no session"
 
 
@@ -159,7 +170,7 @@ def _place_vectors(session: Session, final: Path, vectors: Vectors | None) -> tu
     """Write the vectors under the name where they wait; that name, and what the session will say of them."""
     own = session.sidecar
     if vectors is not None:
-        draft = final.with_name(f".{_stem(final)}.{'0' * 16}.safetensors")
+        draft = final.with_name(f".{stem_of(final)}.{'0' * 16}.safetensors")
         write_atomic(draft, lambda file: write_vectors(file, vectors))
         sites = widths(vectors)
     elif own is not None and session.path is not None and session.path.parent / own.file != final:
@@ -167,7 +178,7 @@ def _place_vectors(session: Session, final: Path, vectors: Vectors | None) -> tu
             source = session.vectors_path()
         except ExplorerError:
             return own, None
-        draft = final.with_name(f".{_stem(final)}.{'0' * 16}.safetensors")
+        draft = final.with_name(f".{stem_of(final)}.{'0' * 16}.safetensors")
         with source.open("rb") as old:
             write_atomic(draft, lambda file: shutil.copyfileobj(old, file))
         sites = own.sites
@@ -179,7 +190,7 @@ def _place_vectors(session: Session, final: Path, vectors: Vectors | None) -> tu
     return sidecar, pending
 
 
-def _settle(final: Path, sidecar: Sidecar | None) -> None:
+def settle(final: Path, sidecar: Sidecar | None) -> None:
     """Give the vectors their name, and remove those that saves cut short have left waiting."""
     for path in _waiting(final):
         if sidecar is not None and path == pending_sidecar(final, sidecar.sha256):
@@ -189,10 +200,18 @@ def _settle(final: Path, sidecar: Sidecar | None) -> None:
     sync_folder(final.parent)
 
 
+def _hash_of(vectors: Path) -> str:
+    try:
+        return sha256_of(vectors)
+    except OSError:
+        return ""
+
+
+def _nearest(path: Path) -> str:
+    known = [stem_of(other) for other in sessions_in(path.parent)]
+    return did_you_mean(stem_of(path), known) if known else "`srm-explorer sessions` lists those that are there"
+
+
 def _waiting(final: Path) -> Iterator[Path]:
-    name = re.compile(rf"\.{re.escape(_stem(final))}\.[0-9a-f]{{16}}\.safetensors")
+    name = re.compile(rf"\.{re.escape(stem_of(final))}\.[0-9a-f]{{16}}\.safetensors")
     return (path for path in list(final.parent.iterdir()) if name.fullmatch(path.name))
-
-
-def _stem(path: Path) -> str:
-    return path.name.removesuffix(".json").removesuffix(".safetensors")

@@ -1,0 +1,113 @@
+"""What a session holds, for other programs: its runs as CSV, its vectors for .npz."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.analysis.srm import unit_coordinates
+from engine.errors import ExplorerError
+from engine.session.records import PlaneRecord, RunRecord
+from engine.session.session import Session
+from engine.spec import format_number
+from engine.spec.refusal import did_you_mean
+
+
+def run_vectors(session: Session, site: str) -> Iterator[tuple[str, NDArray[Any]]]:
+    """One vector [d] a run with its key; where every token was kept, the mean over tokens that planes use.
+
+    Raises:
+        ExplorerError: the vectors were not kept, or their file is missing or altered.
+    """
+    vectors = session.vectors().get(site)
+    if vectors is None:
+        raise ExplorerError(f"its vectors hold no site {site}", where=session.name, remedy="choose another --site")
+    keys = vector_keys(session)
+    for key, own in zip(keys, vectors, strict=True):
+        if isinstance(vectors, np.ndarray):
+            yield key, own
+        else:
+            mean = own.mean(axis=0, dtype=np.float64) if len(own) else np.full(own.shape[1], np.nan)
+            yield key, mean
+
+
+def vector_keys(session: Session) -> list[str]:
+    """A key a run: `prompt_<i>` for the baseline, `prompt_<i>_sweep=<value>` for a condition.
+
+    The value is the number of the experiment file where one number tells the conditions apart, else the condition's
+    label. Where there are several samples, `_sample=<k>` follows.
+    """
+    swept = [condition for condition in session.conditions if condition.kind == "sweep"]
+    values = [condition.value for condition in swept]
+    by_number = len(set(values)) == len(values) and not any(", " in condition.label for condition in swept)
+    names: list[str] = []
+    for condition in session.conditions:
+        text = condition.label
+        if condition.kind == "sweep" and by_number and condition.value is not None:
+            text = format_number(condition.value)
+        names.append("" if condition.kind == "baseline" else f"_sweep={text}")
+    sampled = session.spec.generation.samples > 1
+    return [
+        f"prompt_{run.prompt}{names[run.condition]}" + (f"_sample={run.sample}" if sampled else "")
+        for run in session.runs
+    ]
+
+
+def runs_csv(session: Session) -> str:
+    """One row a run: prompt, condition, text, and where its vector lies in every plane of the session."""
+    factors = list(dict.fromkeys(name for prompt in session.prompts for name in prompt.factors))
+    header = [
+        *("run", "prompt", "set", *(f"factor_{name}" for name in factors), "condition", "value", "sample"),
+        *("prompt_text", "text", "tokens", "finish", "min_margin"),
+    ]
+    places = [_Place(session, plane) for plane in session.planes]
+    header.extend(name for place in places for name in place.names)
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(header)
+    for row, run in enumerate(session.runs):
+        cells = [*_run_cells(session, run, factors), *(cell for place in places for cell in place.cells(row))]
+        writer.writerow(["" if cell is None else repr(cell) if isinstance(cell, float) else cell for cell in cells])
+    return file.getvalue()
+
+
+def _run_cells(session: Session, run: RunRecord, factors: Sequence[str]) -> list[object]:
+    prompt, condition = session.prompts[run.prompt], session.conditions[run.condition]
+    return [
+        *(run.index, run.prompt, prompt.set, *(prompt.factors.get(name) for name in factors)),
+        *(condition.label, condition.value, run.sample, prompt.text, run.text, len(run.token_ids)),
+        *(run.finish, run.min_margin),
+    ]
+
+
+class _Place:
+    """The columns of one plane."""
+
+    def __init__(self, session: Session, plane: PlaneRecord) -> None:
+        several = len({other.site for other in session.planes}) > 1
+        prefix = f"{plane.site}_{plane.a}_{plane.b}" if several else f"{plane.a}_{plane.b}"
+        self.names = [f"{prefix}_{name}" for name in ("x", "y", "norm", "cos_a", "cos_b")]
+        self._plane = plane
+        self._unit = unit_coordinates(plane.xy, plane.norm).xy.tolist()
+
+    def cells(self, row: int) -> list[float]:
+        """Raw coordinates and norm, and the cosines with the plane's two directions."""
+        plane = self._plane
+        return [plane.x[row], plane.y[row], plane.norm[row], *self._unit[row]]
+
+
+def chosen_site(session: Session, site: str | None) -> str:
+    """The site that was asked for, the first captured one by default; ExplorerError where it was not captured."""
+    captured = session.spec.capture.sites
+    if site is None:
+        return captured[0]
+    if site not in captured:
+        raise ExplorerError(
+            f"it did not capture the site {site}", where=session.name, remedy=did_you_mean(site, captured)
+        )
+    return site
