@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, cast
 
@@ -41,19 +41,20 @@ def write_vectors(file: BinaryIO, vectors: Vectors) -> None:
         file.write(np.ascontiguousarray(array, dtype="<f4").data)
 
 
-def read_vectors(path: Path, *, runs: int) -> dict[str, Matrix | list[Matrix]]:
+def read_vectors(path: Path, *, runs: int, sites: Collection[str] | None = None) -> dict[str, Matrix | list[Matrix]]:
     """Read what `write_vectors` wrote.
 
     Args:
         path: the file.
         runs: how many runs it must hold.
+        sites: read these alone; None reads all.
 
     Raises:
         ExplorerError: a missing or damaged file, or one that holds another number of runs.
     """
     try:
         with safe_open(path, framework="numpy") as file:  # pyright: ignore[reportUnknownVariableType]
-            return _read(cast("Any", file), runs)
+            return _read(cast("Any", file), runs, sites)
     except (SafetensorError, OSError, _DamagedError) as error:
         remedy = "restore it from a copy, or run the experiment again"
         raise ExplorerError(f"cannot be read: {error}", where=str(path), remedy=remedy) from None
@@ -79,13 +80,15 @@ def _named(vectors: Vectors) -> Iterator[tuple[str, Matrix]]:
             yield from ((f"{site}/{run}", array) for run, array in enumerate(own))
 
 
-def _read(file: Any, runs: int) -> dict[str, Matrix | list[Matrix]]:
+def _read(file: Any, runs: int, sites: Collection[str] | None) -> dict[str, Matrix | list[Matrix]]:
     metadata = cast("dict[str, str]", file.metadata() or {})
     if metadata.get("schema") != SCHEMA:
         raise _DamagedError("it holds no captured vectors")
     names = set(cast("list[str]", file.keys()))
     found: dict[str, Matrix | list[Matrix]] = {}
     for site in metadata.get("sites", "").split("\n") if names or metadata.get("sites") else []:
+        if sites is not None and site not in sites:
+            continue
         if site in names:
             found[site] = _tensor(file, site)
             held = len(found[site])

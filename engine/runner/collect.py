@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.analysis.planes import coordinates, neuron_plane
 from engine.runner.journal_reader import JournalReader, compact
@@ -15,11 +16,14 @@ from engine.runner.plan import Grid, Layout
 from engine.runner.units import UNITS_PREFIX, Reading
 from engine.session import PlaneRecord, PromptRecord, RunRecord, Session
 from engine.session.session import Resolved
-from engine.spec import Experiment, conditions
+from engine.spec import Experiment, PlaneSpec, conditions
 from engine.vectors import Matrix
 
 Captured = dict[str, Matrix | list[Matrix]]
 """By site, rows in the order of the runs: [run, d], or a list of [token, d]."""
+
+Shadows: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""[run, 2] coordinates in a plane, and [run] lengths of the whole vectors."""
 
 
 def grid_of(experiment: Experiment, n_prompts: int) -> Grid:
@@ -44,23 +48,51 @@ def collect(journal: JournalReader, path: Path, before: Session | None) -> tuple
     experiment = journal.experiment
     runs, kept = compact(journal)
     captured = {site: own for site, own in kept.items() if not site.startswith(UNITS_PREFIX)}
-    prompts = tuple(PromptRecord.from_dict(p) for p in journal.extra["prompts"])
-    grid = grid_of(experiment, len(prompts))
-    resolved: Resolved = resolved_in(journal)
-    executed = Layout.from_dict(journal.layout)
+    found = [shadows(plane, captured[experiment.plane_site(plane)]) for plane in experiment.planes] if runs else []
+    units = unit_readings(experiment, [run.condition == 0 for run in runs], kept)
+    prompts = prompts_of(journal)
+    runs = with_first_changes(runs, grid_of(experiment, len(prompts)))
+    return session_of(journal, path, before, prompts, runs, found, units), captured
+
+
+def session_of(
+    journal: JournalReader,
+    path: Path,
+    before: Session | None,
+    prompts: Sequence[PromptRecord],
+    runs: Sequence[RunRecord],
+    found: Sequence[Shadows],
+    units: Sequence[Mapping[str, Any] | None],
+) -> Session:
+    """Put a session together from what was made of a journal's runs.
+
+    Args:
+        journal: where the rest is taken from.
+        path: the session's .json file.
+        before: as `collect`.
+        prompts: those of the journal.
+        runs: the finished runs by rising index.
+        found: for each plane of the experiment, the shadows of those runs; none where there is no run.
+        units: for each intervention what units are taken from, None where that is not measured.
+    """
+    experiment = journal.experiment
     executed = dataclasses.replace(
-        executed, batches=tuple(tuple(run.index for run in batch.runs) for batch in journal.batches)
+        Layout.from_dict(journal.layout),
+        batches=tuple(tuple(run.index for run in batch.runs) for batch in journal.batches),
     )
-    session = Session(
+    return Session(
         name=path.name.removesuffix(".json"),
-        state="finished" if len(runs) == len(grid) else "interrupted",
+        state="finished" if len(runs) == len(grid_of(experiment, len(prompts))) else "interrupted",
         spec=experiment,
         conditions=conditions(experiment),
-        resolved=resolved,
-        prompts=prompts,
-        runs=with_first_changes(runs, grid),
-        planes=_planes(experiment, captured) if runs else (),
-        provenance={**journal.extra["provenance"], "units": _unit_readings(experiment, runs, kept)},
+        resolved=resolved_in(journal),
+        prompts=tuple(prompts),
+        runs=tuple(runs),
+        planes=tuple(
+            PlaneRecord.of(experiment.plane_site(plane), plane.a, plane.b, xy, norm)
+            for plane, (xy, norm) in zip(experiment.planes, found, strict=False)
+        ),
+        provenance={**journal.extra["provenance"], "units": list(units)},
         layout=executed.to_dict(),
         receipts=tuple({"batch": batch.batch_index, **batch.receipt} for batch in journal.batches),
         events=tuple(event for event in journal.events if event["event"] != "batch"),
@@ -68,7 +100,35 @@ def collect(journal: JournalReader, path: Path, before: Session | None) -> tuple
         notes=before.notes if before else "",
         revision=before.revision if before else 0,
     )
-    return session, captured
+
+
+def prompts_of(journal: JournalReader) -> tuple[PromptRecord, ...]:
+    """Read the prompts a journal was begun with."""
+    return tuple(PromptRecord.from_dict(prompt) for prompt in journal.extra["prompts"])
+
+
+def shadows(plane: PlaneSpec, vectors: Matrix | list[Matrix]) -> Shadows:
+    """Project the vectors of runs on a plane; where every token was kept, their mean over tokens."""
+    if isinstance(vectors, list):
+        vectors = np.stack([tokens.mean(axis=0, dtype=np.float64) for tokens in vectors])
+    return coordinates(vectors, neuron_plane(vectors.shape[1], plane.a, plane.b))
+
+
+def unit_readings(
+    experiment: Experiment, is_baseline: Sequence[bool], kept: Mapping[str, Matrix | list[Matrix]]
+) -> list[dict[str, Any] | None]:
+    """Measure what units are taken from, as plain data; None for an intervention where nothing was measured.
+
+    Args:
+        experiment: states the interventions.
+        is_baseline: [run] whether a run is one that units are measured on.
+        kept: vectors by name; those of `UNITS_PREFIX` hold a [token, k] array a run.
+    """
+    readings = _readings(experiment, is_baseline, kept)
+    return [
+        None if reading is None else reading.to_dict(one)
+        for one, reading in zip(experiment.interventions, readings, strict=True)
+    ]
 
 
 def not_finite(runs: Sequence[RunRecord], captured: Captured) -> tuple[str, ...]:
@@ -93,7 +153,7 @@ def resolved_in(journal: JournalReader) -> Resolved:
 def measured_in(journal: JournalReader) -> list[Reading | None]:
     """Measure what units are taken from on the baseline runs a journal holds."""
     runs, kept = compact(journal)
-    return _readings(journal.experiment, runs, kept)
+    return _readings(journal.experiment, [run.condition == 0 for run in runs], kept)
 
 
 def with_first_changes(runs: Sequence[RunRecord], grid: Grid) -> tuple[RunRecord, ...]:
@@ -114,35 +174,13 @@ def _with_first_change(run: RunRecord, baseline: tuple[int, ...] | None) -> RunR
     return dataclasses.replace(run, metrics={**run.metrics, "first_change": float(first)})
 
 
-def _planes(experiment: Experiment, captured: Mapping[str, Matrix | list[Matrix]]) -> tuple[PlaneRecord, ...]:
-    records: list[PlaneRecord] = []
-    for plane in experiment.planes:
-        site = experiment.plane_site(plane)
-        vectors = captured[site]
-        if isinstance(vectors, list):
-            vectors = np.stack([tokens.mean(axis=0, dtype=np.float64) for tokens in vectors])
-        xy, norm = coordinates(vectors, neuron_plane(vectors.shape[1], plane.a, plane.b))
-        records.append(PlaneRecord.of(site, plane.a, plane.b, xy, norm))
-    return tuple(records)
-
-
 def _readings(
-    experiment: Experiment, runs: Sequence[RunRecord], kept: Mapping[str, Matrix | list[Matrix]]
+    experiment: Experiment, is_baseline: Sequence[bool], kept: Mapping[str, Matrix | list[Matrix]]
 ) -> list[Reading | None]:
     found: list[Reading | None] = []
     for place, one in enumerate(experiment.interventions):
         own = kept.get(f"{UNITS_PREFIX}{place}", [])
-        baseline = [tokens for run, tokens in zip(runs, own, strict=False) if run.condition == 0 and len(tokens)]
+        baseline = [tokens for chosen, tokens in zip(is_baseline, own, strict=False) if chosen and len(tokens)]
         measured = np.concatenate(baseline) if baseline else None
         found.append(None if measured is None else Reading.of(measured, is_direction=one.direction is not None))
     return found
-
-
-def _unit_readings(
-    experiment: Experiment, runs: Sequence[RunRecord], kept: Mapping[str, Matrix | list[Matrix]]
-) -> list[dict[str, Any] | None]:
-    readings = _readings(experiment, runs, kept)
-    return [
-        None if reading is None else reading.to_dict(one)
-        for one, reading in zip(experiment.interventions, readings, strict=True)
-    ]

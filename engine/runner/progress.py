@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Stage = Literal["waiting", "loading", "testing", "running", "saving"]
 
@@ -48,6 +48,17 @@ class Progress:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any] | None) -> Progress | None:
+        """Read what `to_dict` wrote, in this version or another; None where that is no progress."""
+        if data is None or data.get("stage") not in get_args(Stage):
+            return None
+        names = [one.name for one in dataclasses.fields(cls) if one.name != "stage"]
+        numbers = {name: data[name] for name in names if name in data}
+        wrong = [name for name, number in numbers.items() if type(number) not in (int, float) and number is not None]
+        missing = [name for name, number in numbers.items() if number is None and name != "seconds_left"]
+        return None if wrong or missing else cls(data["stage"], **numbers)
 
 
 class Stopped(Exception):
