@@ -1,0 +1,305 @@
+"""A table of any number of rows that asks for the visible cells only and repaints only those that changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.reactive import reactive
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from tui.state.glyphs import glyphs_of
+from tui.widgets.columns import Column, Placed, place_columns
+from tui.widgets.table_lines import Cell, Line, differences, gutter_of, header_segments, row_segments
+from tui.widgets.table_rows import Rows
+from tui.widgets.table_style import LOOKS, TABLE_CSS
+
+__all__ = ["Cell", "Column", "LineTable"]
+
+HEADER_HEIGHT = 1
+SIDEWAYS = 8
+"""Cells that one key scrolls sideways."""
+
+
+class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
+    """Rows under a header, one of them highlighted; cells are asked for as they come into view."""
+
+    ALLOW_SELECT = False
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "line-table--header",
+        "line-table--cursor",
+        *(f"line-table--{name}" for name in LOOKS),
+    }
+    DEFAULT_CSS = TABLE_CSS
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j,down", "move(1)", "Next row", id="table.down", show=False, tooltip="Highlight the next row"),
+        Binding("k,up", "move(-1)", "Row before", id="table.up", show=False, tooltip="Highlight the row before"),
+        Binding("pagedown", "page(1)", "Page down", id="table.page-down", show=False, tooltip="Go a page down"),
+        Binding("pageup", "page(-1)", "Page up", id="table.page-up", show=False, tooltip="Go a page up"),
+        Binding("home", "first", "First row", id="table.first", show=False, tooltip="Go to the first row"),
+        Binding("end", "last", "Last row", id="table.last", show=False, tooltip="Go to the last row"),
+        Binding("left,h", "sideways(-1)", "Left", id="table.left", show=False, tooltip="Scroll a wide table left"),
+        Binding("right,l", "sideways(1)", "Right", id="table.right", show=False, tooltip="Scroll a wide table right"),
+        Binding("enter", "open", "Open", id="table.open", show=False, tooltip="Open the highlighted row"),
+    ]
+
+    @dataclass
+    class Highlighted(Message):
+        """Another row is highlighted."""
+
+        table: LineTable
+        row: int
+
+    @dataclass
+    class Opened(Message):
+        """A row was opened: enter, or a double click."""
+
+        table: LineTable
+        row: int
+
+    @dataclass
+    class HeaderPressed(Message):
+        """The title of a column was clicked."""
+
+        table: LineTable
+        column_key: str
+
+    cursor: reactive[int] = reactive(0, init=False, repaint=False)
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id, classes=classes)
+        self.held = False
+        self._columns: tuple[Column, ...] = ()
+        self._rows = Rows()
+        self._sort: tuple[str, bool] | None = None
+        self._placed: tuple[int, tuple[Placed, ...]] = (-1, ())
+        self._painted: dict[int, Line] = {}
+        self._looks: dict[str, Style] = {}
+
+    @property
+    def key(self) -> object:
+        """The key of the highlighted row (its number where rows have no keys); None in an empty table."""
+        return self._rows.key(self.cursor)
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        return self._rows.count
+
+    def set_columns(self, columns: Sequence[Column]) -> None:
+        """Show other columns."""
+        if self._columns != tuple(columns):
+            self._columns = tuple(columns)
+            self._replace()
+
+    def set_sort(self, key: str | None, descending: bool = False) -> None:
+        """Mark a column in the header as the one that rows are sorted by; None marks none."""
+        wanted = None if key is None else (key, descending)
+        if wanted != self._sort:
+            self._sort = wanted
+            self.refresh(Region(0, 0, self.size.width, HEADER_HEIGHT))
+
+    def set_rows(
+        self,
+        count: int,
+        cell: Callable[[int, str], Cell],
+        keys: Callable[[int], object] | None = None,
+        marks: Callable[[int], Cell] | None = None,
+        *,
+        mark_width: int = 1,
+        stay: bool = True,
+    ) -> None:
+        """Show other rows; what was painted stays where it would look the same.
+
+        Args:
+            count: number of rows.
+            cell: (row, column key) -> cell; asked for visible rows only.
+            keys: row -> what identifies it; the highlight stays on the same key, at the same place of the screen.
+            marks: row -> sign before the first column.
+            mark_width: cells of the widest mark.
+            stay: False to leave the highlight on the same line, whatever row comes to stand there.
+        """
+        key, row, top = self.key, self.cursor, self.scroll_offset.y
+        gutter = self._rows.mark_width
+        self._rows = Rows(count, cell, keys, marks, mark_width if marks else 0)
+        if self._rows.mark_width != gutter:
+            self._replace()
+        self._resize_virtual()
+        found = self._rows.find(key, row) if stay and key is not None else row
+        in_view = top <= row < top + self.page
+        with self.prevent(self.Highlighted):
+            self.cursor = found
+        if in_view and self.cursor != row:
+            self.scroll_to(y=max(0, self.cursor - (row - top)), animate=False)
+        if self.key != key and count:
+            self.post_message(self.Highlighted(self, self.cursor))
+        self.refresh_cells()
+
+    def refresh_cells(self) -> None:
+        """Ask for the visible cells again and repaint those that differ from what is on the screen."""
+        left, top = self.scroll_offset
+        painted: dict[int, Line] = {}
+        for row in range(top, top + self.page):
+            new = self._line(row)
+            old = self._painted.get(row, ())
+            if old != new:
+                whole = [(left, self.size.width)]
+                spans = differences(old, new, self._places(), self._rows.mark_width) if old and new else whole
+                for x, width in spans:
+                    self.refresh(Region(x - left, row - top + HEADER_HEIGHT, width, 1))
+            painted[row] = old
+        # What is asked for is on the screen only once it has been painted.
+        self._painted = painted
+
+    @property
+    def page(self) -> int:
+        """Rows that are visible at once."""
+        return max(0, self.scrollable_content_region.height - HEADER_HEIGHT)
+
+    def validate_cursor(self, row: int) -> int:
+        """Keep the highlight on a row that is there."""
+        return max(0, min(row, self.count - 1))
+
+    def watch_cursor(self, old: int, new: int) -> None:
+        """Show the highlight where it is now."""
+        top = self.scroll_offset.y
+        for row in (old, new):
+            self.refresh(Region(0, row - top + HEADER_HEIGHT, self.size.width, 1))
+        if new < self.count:
+            self.post_message(self.Highlighted(self, new))
+
+    def render_line(self, y: int) -> Strip:
+        """Paint one line of the screen: the header, or a row."""
+        left, top = self.scroll_offset
+        width = self.size.width
+        if y < HEADER_HEIGHT:
+            style = self._look("header")
+            segments = header_segments(self._places(), self._sort, glyphs_of(self.app), style)
+            return Strip(segments).crop_extend(left, left + width, style)
+        row = y - HEADER_HEIGHT + top
+        line = self._painted[row] = self._line(row)
+        look = self._look_on_cursor if row == self.cursor else self._look
+        segments = row_segments(line, self._places(), self._rows.mark_width, glyphs_of(self.app), look) if line else []
+        return Strip(segments).crop_extend(left, left + width, look("") if line else self._look(""))
+
+    def notify_style_update(self) -> None:
+        """Forget looks that a theme or the focus has changed."""
+        self._looks.clear()
+        super().notify_style_update()
+
+    def on_resize(self) -> None:
+        """Place the columns anew and keep the highlight in view."""
+        self._replace()
+        self._into_view()
+
+    def on_focus(self) -> None:
+        """Show that keys act here."""
+        self._looks.clear()
+        self.refresh()
+
+    def on_blur(self) -> None:
+        """Show that keys act elsewhere."""
+        self._looks.clear()
+        self.refresh()
+
+    def on_click(self, event: events.Click) -> None:
+        """Highlight or open the row under the mouse, or tell which title was pressed."""
+        at = event.get_content_offset(self)
+        if at is None:
+            return
+        event.stop()
+        left, top = self.scroll_offset
+        row = at.y - HEADER_HEIGHT + top
+        if at.y < HEADER_HEIGHT:
+            pressed = next((one for one in self._places() if one.x <= at.x + left <= one.end), None)
+            if pressed is not None:
+                self.post_message(self.HeaderPressed(self, pressed.column.key))
+        elif row < self.count:
+            self.held = True
+            self.cursor = row
+            if event.chain == 2:
+                self.action_open()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave left and right to others where everything fits."""
+        return self.max_scroll_x > 0 if action == "sideways" else True
+
+    def action_move(self, rows: int) -> None:
+        """Move the highlight by rows."""
+        self._go(self.cursor + rows)
+
+    def action_page(self, pages: int) -> None:
+        """Move the highlight by pages."""
+        self._go(self.cursor + pages * max(1, self.page - 1))
+
+    def action_first(self) -> None:
+        """Highlight the first row and hold no row any more."""
+        self._go(0)
+        self.held = False
+
+    def action_last(self) -> None:
+        """Highlight the last row."""
+        self._go(self.count - 1)
+
+    def action_sideways(self, steps: int) -> None:
+        """Scroll a table that is wider than its place."""
+        self.scroll_to(x=self.scroll_offset.x + steps * SIDEWAYS, animate=False)
+
+    def action_open(self) -> None:
+        """Tell that the highlighted row is to be opened."""
+        if self.count:
+            self.post_message(self.Opened(self, self.cursor))
+
+    def _go(self, row: int) -> None:
+        self.held = True
+        self.cursor = row
+        self._into_view()
+
+    def _into_view(self) -> None:
+        top, page = self.scroll_offset.y, self.page
+        if page and not top <= self.cursor < top + page:
+            self.scroll_to(y=self.cursor if self.cursor < top else self.cursor - page + 1, animate=False)
+
+    def _line(self, row: int) -> Line:
+        """What a row shows; nothing beyond the last one."""
+        if row >= self.count:
+            return ()
+        pointer = glyphs_of(self.app).cursor if row == self.cursor else ""
+        return (pointer, self._rows.mark(row), *(self._rows.cell(row, one.column.key) for one in self._places()))
+
+    def _places(self) -> tuple[Placed, ...]:
+        width = self.scrollable_content_region.width
+        if self._placed[0] != width:
+            self._placed = (width, place_columns(self._columns, width, gutter_of(self._rows.mark_width)))
+        return self._placed[1]
+
+    def _resize_virtual(self) -> None:
+        places = self._places()
+        self.virtual_size = Size(places[-1].end if places else 0, self.count + HEADER_HEIGHT)
+
+    def _replace(self) -> None:
+        """Place the columns anew and paint everything."""
+        self._placed = (-1, ())
+        self._painted.clear()
+        self._resize_virtual()
+        self.refresh()
+
+    def _look(self, name: str) -> Style:
+        if name not in self._looks:
+            base = self.visual_style.rich_style
+            own = self.get_component_rich_style(f"line-table--{name}", partial=True) if name else Style()
+            self._looks[name] = base + own
+        return self._looks[name]
+
+    def _look_on_cursor(self, name: str) -> Style:
+        key = f"cursor {name}"
+        if key not in self._looks:
+            self._looks[key] = self._look(name) + self.get_component_rich_style("line-table--cursor", partial=True)
+        return self._looks[key]
