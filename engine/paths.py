@@ -29,11 +29,16 @@ def shipped_prompts() -> Path:
     return packaged if packaged.is_dir() else _ENGINE.parent / "prompts"
 
 
+def user_prompts_folder() -> Path:
+    """Where prompt sets go that belong to the user and to no working folder, such as edited copies of shipped ones."""
+    return platformdirs.user_data_path(_APP, appauthor=False) / "prompts"
+
+
 def prompt_folders() -> list[Path]:
-    """Folders in which a prompt set is looked up by name; the user's own come before those that ship."""
-    own = Path.cwd() / "prompts"
+    """Folders in which a prompt set is looked up by name: ./prompts, the user's own, then those that ship."""
     shipped = shipped_prompts()
-    return [own, shipped] if own.is_dir() and not _same(own, shipped) else [shipped]
+    own = (Path.cwd() / "prompts", user_prompts_folder())
+    return [*(folder for folder in own if folder.is_dir() and not _same(folder, shipped)), shipped]
 
 
 def sessions_folder() -> Path:

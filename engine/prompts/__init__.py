@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.prompts.choice import choose, fitting
 from engine.prompts.library import available_prompt_sets, load_prompt_set, read_prompt_set
 from engine.prompts.prompt_set import Problem, Prompt, PromptSet, prompts_longer_than
 
@@ -10,6 +11,8 @@ __all__ = [
     "Prompt",
     "PromptSet",
     "available_prompt_sets",
+    "choose",
+    "fitting",
     "load_prompt_set",
     "prompts_longer_than",
     "read_prompt_set",

@@ -96,7 +96,7 @@ class PromptSet:
 
     def _chosen_levels(self, factor: str, chosen: object) -> set[str]:
         if factor not in self.factor_names:
-            raise _unknown(f"prompt set {self.name!r} has no factor", factor, self.factor_names, self.path)
+            raise unknown(f"prompt set {self.name!r} has no factor", factor, self.factor_names, self.path)
         known = self.levels(factor)
         wanted = [_as_level(level) for level in _as_list(chosen)]
         if not wanted:
@@ -107,7 +107,7 @@ class PromptSet:
             )
         for level in wanted:
             if level not in known:
-                raise _unknown(f"factor {factor!r} has no level", level, known, self.path)
+                raise unknown(f"factor {factor!r} has no level", level, known, self.path)
         return set(wanted)
 
 
@@ -142,11 +142,12 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return folded[matches[0]] if matches else None
 
 
-def _unknown(what: str, name: str, known: Sequence[str], path: Path) -> ExplorerError:
+def unknown(what: str, name: str, known: Sequence[str], where: object) -> ExplorerError:
+    """The error for a name that is none of those known, with the nearest of them."""
     guess = nearest(name, known)
     remedy = f"choose from: {', '.join(known)}" if known else "this set has no factors: leave `where` out"
     return ExplorerError(
-        f"{what} {name!r}", where=str(path), remedy=f"did you mean {guess!r}? {remedy}" if guess else remedy
+        f"{what} {name!r}", where=str(where), remedy=f"did you mean {guess!r}? {remedy}" if guess else remedy
     )
 
 

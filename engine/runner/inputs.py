@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from engine import paths
 from engine.errors import ExplorerError
-from engine.prompts import Problem, Prompt, PromptSet, load_prompt_set
+from engine.prompts import Problem, Prompt, PromptSet, choose, load_prompt_set
 from engine.session import PromptRecord
 from engine.spec import Experiment
 
@@ -58,13 +58,20 @@ def read_inputs(experiment: Experiment, base: Path) -> Inputs:
         base: the folder its relative paths start from.
 
     Raises:
-        ExplorerError: a file that is missing or broken, a factor nobody has, no prompt left, a direction of length 0.
+        ExplorerError: a file that is missing or broken, a factor nobody has, a number of no prompt, no prompt left, a
+            direction of length 0.
     """
     folders = paths.prompt_folders()
     whole = [load_prompt_set(name, folders=folders, base=base) for name in experiment.prompts.sets]
     hashes = {f"prompts {name}": found.sha256 for name, found in zip(experiment.prompts.sets, whole, strict=True)}
-    sets = _chosen(experiment, whole)
-    listed = tuple(ListedPrompt(one, prompt) for one in sets for prompt in one.prompts)[: experiment.prompts.limit]
+    by_name = dict(zip(experiment.prompts.sets, whole, strict=True))
+    wanted = experiment.prompts
+    chosen = choose(by_name, where=wanted.where, omit=wanted.omit, limit=wanted.limit)
+    listed = tuple(
+        ListedPrompt(by_name[name], by_name[name].prompts[number - 1])
+        for name, numbers in chosen.items()
+        for number in numbers
+    )
     directions: dict[str, np.ndarray] = {}
     for one in experiment.interventions:
         if one.direction is not None and one.direction not in directions:
@@ -136,16 +143,3 @@ def prompt_records(prompts: Sequence[ListedPrompt], token_ids: Sequence[Sequence
         )
         seen[digest] += 1
     return tuple(records)
-
-
-def _chosen(experiment: Experiment, sets: Sequence[PromptSet]) -> list[PromptSet]:
-    """Filter by factors; a set that lacks a factor has no prompt with the wanted level."""
-    where = experiment.prompts.where
-    if not where:
-        return list(sets)
-    fitting = [one for one in sets if all(factor in one.factor_names for factor in where)]
-    if not fitting:
-        known = sorted({factor for one in sets for factor in one.factor_names})
-        remedy = f"choose from {', '.join(known)}" if known else "leave `where` out: these sets have no factors"
-        raise ExplorerError(f"no set has the factors {', '.join(where)}", where="prompts.where", remedy=remedy)
-    return [one.where(where) for one in fitting]

@@ -12,7 +12,7 @@ from engine.spec.parts import (
     PromptsSpec,
     SpotlightSpec,
 )
-from engine.spec.shape import ModelShape, check_against
+from engine.spec.shape import ModelShape, check_against, misfits
 from engine.spec.site import SITE_KINDS, Site
 from engine.spec.source import SpecSource, available_presets, read_experiment
 from engine.spec.values import format_number, parse_values
@@ -36,6 +36,7 @@ __all__ = [
     "conditions",
     "differences",
     "format_number",
+    "misfits",
     "parse_values",
     "read_experiment",
 ]

@@ -10,12 +10,13 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, StrictBool, ValidationError, model_validator
 
+from engine.errors import ExplorerError
 from engine.reading import parse_json
 from engine.spec import toml
 from engine.spec.fields import SpecPart, Text, check_distinct, dumped
 from engine.spec.intervention import InterventionSpec
 from engine.spec.parts import CaptureSpec, GenerationSpec, ModelSpec, PlaneSpec, PromptsSpec, SpotlightSpec
-from engine.spec.problems import as_explorer_error
+from engine.spec.problems import as_explorer_error, problems_of
 from engine.spec.refusal import RefusalError
 from engine.spec.values import MOST_VALUES
 
@@ -62,6 +63,15 @@ class Experiment(SpecPart):
             return cls.model_validate(data)
         except ValidationError as error:
             raise as_explorer_error(error, cls, where, origins or {}) from None
+
+    @classmethod
+    def problems(cls, data: object) -> tuple[ExplorerError, ...]:
+        """Tell everything that `from_dict` would refuse, one error a field; empty where it would accept the data."""
+        try:
+            cls.model_validate(data)
+        except ValidationError as error:
+            return problems_of(error, cls)
+        return ()
 
     @classmethod
     def from_toml(cls, text: str, *, where: str = "") -> Self:

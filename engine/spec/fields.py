@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt
 
 from engine.spec.refusal import RefusalError
 from engine.spec.site import Site
@@ -63,6 +63,18 @@ def _level_text(level: object) -> object:
     return format_number(number(level)) if isinstance(level, int | float) else level
 
 
+def _numbers_by_name(value: object) -> object:
+    """One number, or a text with ranges, stands for a list here too."""
+    if not isinstance(value, dict):
+        return value
+    return {str(name): _whole_numbers(numbers) for name, numbers in cast("dict[object, object]", value).items()}
+
+
+def _in_order(numbers: tuple[int, ...]) -> tuple[int, ...]:
+    """What is chosen by number has no order of its own, so equal choices are equal specs."""
+    return tuple(sorted(numbers))
+
+
 def check_distinct(values: Iterable[object], field: str) -> None:
     """Refuse a list that names something twice; `field` is the key it stands under."""
     seen: set[object] = set()
@@ -86,6 +98,9 @@ Words = Annotated[tuple[Text, ...], BeforeValidator(_words)]
 Numbers = Annotated[tuple[Number, ...], BeforeValidator(_numbers)]
 Indices = Annotated[tuple[Index, ...], BeforeValidator(_whole_numbers)]
 Bos = Annotated[bool | Literal["auto"], BeforeValidator(_bos)]
+Ordinal = Annotated[StrictInt, Field(ge=1)]
+Ordinals = Annotated[tuple[Ordinal, ...], AfterValidator(_in_order)]
+OrdinalsByName = Annotated[dict[Text, Ordinals], BeforeValidator(_numbers_by_name)]
 Levels = Annotated[dict[Text, tuple[Text, ...]], BeforeValidator(_levels)]
 
 

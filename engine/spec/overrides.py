@@ -46,7 +46,10 @@ def apply_overrides(data: dict[str, Any], overrides: Sequence[str], *, base: Pat
         if text == "" and isinstance(table, dict):
             cast("dict[str, Any]", table).pop(str(key), None)
             continue
-        table[key] = _anchored(_value(text, path), path, base)
+        value = _value(text, path)
+        if path == ["prompts", "omit"] and isinstance(value, dict):
+            value = {_listed(name, data, base): item for name, item in cast("dict[str, object]", value).items()}
+        table[key] = _anchored(value, path, base)
         origins[dotted(path)] = "--set"
     return origins
 
@@ -68,7 +71,7 @@ def _table(data: dict[str, Any], path: Sequence[str | int], where: str) -> Any:
                 raise ExplorerError(f"{listed} has no number {step}", where=where, remedy=remedy)
         elif isinstance(here, dict):
             keys = table_keys(Experiment, path[:depth])
-            free = list(path[:depth]) == ["prompts", "where"]
+            free = list(path[:depth]) in (["prompts", "where"], ["prompts", "omit"])
             if not free and step not in keys:
                 place = f" in [{dotted(path[:depth])}]" if depth else ""
                 remedy = (
@@ -108,19 +111,32 @@ def _anchored(value: object, path: Sequence[str | int], base: Path) -> object:
     here = Path.cwd()
     if base == here:
         return value
+    of_sets = list(path[:2]) == ["prompts", "sets"]
+    if of_sets and len(path) == 2 and isinstance(value, str):
+        value = [word.strip() for word in value.split(",")]
     if isinstance(value, list):
-        return [_anchored(item, path, base) for item in cast("list[object]", value)]
+        return [_anchored(item, [*path, 0], base) for item in cast("list[object]", value)]
     if not isinstance(value, str):
         return value
-    if list(path[:2]) == ["prompts", "sets"]:
-        words = [word.strip() for word in value.split(",")]
-        return [str(here / word) if _is_path(word, (".txt", ".csv", ".tsv", ".jsonl")) else word for word in words]
+    if of_sets:
+        return _anchored_set(value, base)
     is_path = (
         (path[-1] == "direction")
         or (path[-1] == "stats" and _is_path(value, (".json",)))
         or (path[-1] == "name" and value != "demo" and (here / value).is_dir())
     )
     return str(here / value) if is_path else value
+
+
+def _listed(name: str, data: dict[str, Any], base: Path) -> str:
+    """A set as `sets` names it, which for a path typed on the command line is the anchored one."""
+    sets = data["prompts"].get("sets", ())
+    return name if isinstance(sets, list) and name in sets else _anchored_set(name, base)
+
+
+def _anchored_set(word: str, base: Path) -> str:
+    here = Path.cwd()
+    return str(here / word) if base != here and _is_path(word, (".txt", ".csv", ".tsv", ".jsonl")) else word
 
 
 def _is_path(word: str, suffixes: tuple[str, ...]) -> bool:

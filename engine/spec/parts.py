@@ -7,8 +7,21 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StrictBool, StrictInt, model_validator
 
-from engine.spec.fields import Bos, Index, Levels, Number, Numbers, SpecPart, Text, Words, check_distinct, check_site
-from engine.spec.refusal import RefusalError
+from engine.spec.fields import (
+    Bos,
+    Index,
+    Levels,
+    Number,
+    Numbers,
+    Ordinal,
+    OrdinalsByName,
+    SpecPart,
+    Text,
+    Words,
+    check_distinct,
+    check_site,
+)
+from engine.spec.refusal import RefusalError, did_you_mean
 from engine.spec.values import format_number, shown
 
 
@@ -31,12 +44,16 @@ class ModelSpec(SpecPart):
 
 
 class PromptsSpec(SpecPart):
-    """Which prompts, in which order: whole sets, filtered by factors, then the first `limit` of the whole list."""
+    """Which prompts, in which order: sets, filtered by factors, some left out, the first `limit` of the whole list.
+
+    `omit` names, by set, the numbers of prompts that are left out: from 1, in the file's order, whatever `where` keeps.
+    """
 
     sets: Words
     where: Levels = Field(default_factory=dict)
+    omit: OrdinalsByName = Field(default_factory=dict)
     prepend_bos: Bos = "auto"
-    limit: Annotated[StrictInt, Field(ge=1)] | None = None
+    limit: Ordinal | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -49,6 +66,14 @@ class PromptsSpec(SpecPart):
                     "no level is chosen", "name at least one level, or leave the factor out", f"where.{factor}"
                 )
             check_distinct(levels, f"where.{factor}")
+        for name, numbers in self.omit.items():
+            if name not in self.sets:
+                raise RefusalError(f"{shown(name)} is not among the sets", did_you_mean(name, self.sets), "omit")
+            if not numbers:
+                raise RefusalError(
+                    "no prompt is named", "name at least one number, or leave the set out", f"omit.{name}"
+                )
+            check_distinct(numbers, f"omit.{name}")
         return self
 
 

@@ -34,7 +34,7 @@ def as_explorer_error(
         where: the file's name, or empty.
         origins: for a field such as "generation.tokens", the place that its value came from if not from `where`.
     """
-    problems = sorted(error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden")
+    problems = _sorted(error)
     first = problems[0]
     field, what, remedy = _told(first, root)
     more = len({_path(problem["loc"]) for problem in problems} - {_path(first["loc"])})
@@ -42,6 +42,15 @@ def as_explorer_error(
     located = ", ".join(part for part in (place, field) if part)
     counted = f"{remedy} (+{more} more)" if more else remedy
     return ExplorerError(what, where=located, remedy=counted)
+
+
+def problems_of(error: ValidationError, root: type[BaseModel]) -> tuple[ExplorerError, ...]:
+    """Tell every problem that pydantic found, one error a field."""
+    told: dict[str, ExplorerError] = {}
+    for problem in _sorted(error):
+        field, what, remedy = _told(problem, root)
+        told.setdefault(field, ExplorerError(what, where=field, remedy=remedy))
+    return tuple(told.values())
 
 
 def table_keys(root: type[BaseModel], path: Sequence[int | str]) -> dict[str, Any]:
@@ -70,6 +79,10 @@ def belongs(key: str, root: type[BaseModel], path: Sequence[int | str]) -> str:
         if key in table_keys(root, (name,)):
             return f"it belongs in [{name}]"
     return did_you_mean(key, own)
+
+
+def _sorted(error: ValidationError) -> list[ErrorDetails]:
+    return sorted(error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden")
 
 
 def _told(problem: ErrorDetails, root: type[BaseModel]) -> tuple[str, str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from engine.errors import ExplorerError
@@ -37,47 +38,53 @@ def check_against(experiment: Experiment, shape: ModelShape) -> None:
         ExplorerError: a layer, neuron, plane or length out of range, with the range; or a centred residual stream on a
             model whose norms do not centre it.
     """
+    for misfit in misfits(experiment, shape):
+        raise misfit
+
+
+def misfits(experiment: Experiment, shape: ModelShape) -> Iterator[ExplorerError]:
+    """Tell every field of an experiment that reaches beyond a model, as `check_against` refuses the first of them."""
     for index, one in enumerate(experiment.interventions):
         place = f"interventions[{index}]"
-        _check_site(one.site, f"{place}.site", shape)
+        yield from _site(one.site, f"{place}.site", shape)
         for at, neuron in enumerate(one.neurons):
-            _check_coordinate(one.site, neuron, f"{place}.neurons[{at}]", shape)
+            yield from _coordinate(one.site, neuron, f"{place}.neurons[{at}]", shape)
     for index, name in enumerate(experiment.capture.sites):
-        _check_site(name, f"capture.sites[{index}]", shape)
+        yield from _site(name, f"capture.sites[{index}]", shape)
     for index, plane in enumerate(experiment.planes):
         site = experiment.plane_site(plane)
-        _check_coordinate(site, plane.a, f"planes[{index}].a", shape)
-        _check_coordinate(site, plane.b, f"planes[{index}].b", shape)
+        yield from _coordinate(site, plane.a, f"planes[{index}].a", shape)
+        yield from _coordinate(site, plane.b, f"planes[{index}].b", shape)
     if experiment.generation.tokens >= shape.n_ctx:
-        raise ExplorerError(
+        yield ExplorerError(
             f"{experiment.generation.tokens} tokens leave no room for a prompt in this model's context ({shape.n_ctx})",
             where="generation.tokens",
             remedy=f"choose at most {shape.n_ctx - 1}",
         )
     if experiment.capture.residual == "centred" and not shape.centres:
-        raise ExplorerError(
+        yield ExplorerError(
             f"{shape.name} does not centre its residual stream (its norms are no LayerNorm)",
             where="capture.residual",
             remedy="choose 'raw'",
         )
 
 
-def _check_site(name: str, where: str, shape: ModelShape) -> None:
+def _site(name: str, where: str, shape: ModelShape) -> Iterator[ExplorerError]:
     layer = Site.parse(name).layer
     if layer >= shape.n_layers:
-        raise ExplorerError(
+        yield ExplorerError(
             f"layer {layer} is out of range for this model ({shape.n_layers} layers)",
             where=where,
             remedy=f"choose 0 to {shape.n_layers - 1}",
         )
 
 
-def _check_coordinate(site_name: str, index: int, where: str, shape: ModelShape) -> None:
+def _coordinate(site_name: str, index: int, where: str, shape: ModelShape) -> Iterator[ExplorerError]:
     site = Site.parse(site_name)
     width = site.width(shape)
     if index >= width:
         noun = "neuron" if site.is_mlp else "coordinate"
-        raise ExplorerError(
+        yield ExplorerError(
             f"{noun} {index} is out of range for this model ({site.width_name} = {width})",
             where=where,
             remedy=f"choose 0 to {width - 1}",

@@ -36,6 +36,8 @@ def test_the_user_s_own_prompts_come_before_those_that_ship(home: Path) -> None:
     assert paths.prompt_folders() == [paths.shipped_prompts()]
     (home / "prompts").mkdir()
     assert paths.prompt_folders() == [home / "prompts", paths.shipped_prompts()]
+    paths.user_prompts_folder().mkdir(parents=True)
+    assert paths.prompt_folders() == [home / "prompts", paths.user_prompts_folder(), paths.shipped_prompts()]
 
 
 def test_shipped_prompts_seen_from_the_repository_are_listed_once(monkeypatch: pytest.MonkeyPatch) -> None:

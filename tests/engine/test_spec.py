@@ -91,10 +91,12 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
     plane = st.fixed_dictionaries(
         {"site": st.sampled_from(captured), "a": st.integers(0, 49), "b": st.integers(50, 99)}
     )
+    sets = draw(spread(words, min_size=1, max_size=3))
     data: dict[str, Any] = {
         "model": {"name": draw(words), "device": draw(st.sampled_from(["cpu", "auto", "cuda:1"]))},
         "prompts": {
-            "sets": draw(spread(words, min_size=1, max_size=3)),
+            "sets": sets,
+            "omit": draw(st.dictionaries(st.sampled_from(sets), spread(st.integers(1, 99), min_size=1, max_size=3))),
             "where": draw(st.dictionaries(words, spread(words, min_size=1, max_size=3), max_size=3)),
             "prepend_bos": draw(st.sampled_from([True, False, "auto"])),
         },
@@ -128,7 +130,7 @@ def test_experiments_differ_where_their_digests_do(one: dict[str, Any], other: d
 def test_the_way_a_file_is_written_does_not_change_its_digest() -> None:
     written = copy.deepcopy(MINIMAL)
     written["interventions"][0] |= {"values": "-1, -0, 1.50", "neurons": 373, "unit": "raw", "background": False}
-    written["prompts"] = {"sets": "reasoning", "where": {}}
+    written["prompts"] = {"sets": "reasoning", "where": {}, "omit": {}}
     written["generation"] = {"tokens": 50}
     assert Experiment.from_dict(written).digest(64) == Experiment.from_dict(MINIMAL).digest(64)
 
@@ -225,6 +227,12 @@ REFUSED = [
     ("prompts/sets", ["a", ""], "prompts.sets[1]", "name"),
     ("prompts/prepend_bos", "yes", "prompts.prepend_bos", "'auto'"),
     ("prompts/where", {"type": []}, "prompts.where.type", "level"),
+    ("prompts/omit", {"reasonin": [1]}, "prompts.omit", "did you mean 'reasoning'?"),
+    ("prompts/omit", {"reasoning": []}, "prompts.omit.reasoning", "at least one"),
+    ("prompts/omit", {"reasoning": [2, 2]}, "prompts.omit.reasoning", "once"),
+    ("prompts/omit", {"reasoning": [0]}, "prompts.omit.reasoning[0]", "1"),
+    ("prompts/omit", {"reasoning": [True]}, "prompts.omit.reasoning[0]", "whole number"),
+    ("prompts/omit", [1], "prompts.omit", "table"),
     ("prompts/limit", 0, "prompts.limit", "greater than or equal to 1"),
     ("model/device", "gpu", "model.device", "cuda:1"),
     ("model/name", "", "model.name", "name"),

@@ -78,7 +78,20 @@ def test_a_path_typed_on_the_command_line_starts_from_the_working_folder(
     here.mkdir()
     monkeypatch.chdir(here)
     assert read(spec, "prompts.sets=reasoning, mine.txt").prompts.sets == ("reasoning", str(here / "mine.txt"))
+    assert read(spec, 'prompts.sets=["reasoning", "mine.txt"]').prompts.sets == ("reasoning", str(here / "mine.txt"))
     assert read("quick", "prompts.sets=mine.txt").prompts.sets == ("mine.txt",)
+
+
+def test_prompts_are_left_out_on_the_command_line_as_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = write(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    changed = read(spec, "prompts.sets=reasoning, mine.txt", 'prompts.omit={ "mine.txt" = [2], reasoning = "1..5/2" }')
+    assert changed.prompts.omit == {str(Path.cwd() / "mine.txt"): (2,), "reasoning": (1, 3, 5)}
+    assert Experiment.from_toml(changed.to_toml()) == changed == Experiment.from_json(changed.to_json())
+    assert read(spec, "prompts.sets=reasoning", "prompts.omit.reasoning=[7, 3]").prompts.omit == {"reasoning": (3, 7)}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis.extra.numpy import arrays
-from hypothesis.strategies import floats, integers
+from hypothesis.strategies import floats, integers, sampled_from, sets
 from safetensors.numpy import save_file
 
 from engine.errors import ExplorerError
@@ -29,12 +29,12 @@ grand: Lo, somebody stands there.
 """
 
 
-def experiment(sets: list[str], direction: str | None = None, **prompts: Any) -> Experiment:
+def experiment(named: list[str], direction: str | None = None, **prompts: Any) -> Experiment:
     steer = {"site": MLP, "direction": direction, "op": "steer", "values": [1]}
     return Experiment.from_dict(
         {
             "model": {"name": "demo"},
-            "prompts": {"sets": sets, **prompts},
+            "prompts": {"sets": named, **prompts},
             "interventions": [steer] if direction else [],
             "capture": {"sites": [MLP]},
         }
@@ -49,8 +49,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def texts(folder: Path, sets: list[str], **prompts: Any) -> list[str]:
-    return [listed.prompt.text for listed in read_inputs(experiment(sets, **prompts), folder).prompts]
+def texts(folder: Path, named: list[str], **prompts: Any) -> list[str]:
+    return [listed.prompt.text for listed in read_inputs(experiment(named, **prompts), folder).prompts]
 
 
 def test_prompts_come_in_the_experiments_order(folder: Path) -> None:
@@ -70,17 +70,68 @@ def test_a_set_without_the_factor_has_no_prompt_with_the_level(folder: Path) -> 
     assert texts(folder, ["one.txt", "grid.txt"], where={"type": ["plain"], "level": ["1"]}) == ["Somebody is there."]
 
 
+def test_prompts_are_left_out_by_their_number_in_the_file(folder: Path) -> None:
+    assert texts(folder, ["grid.txt", "one.txt"], omit={"grid.txt": [1, 4], "one.txt": 2}) == [
+        "Lo, somebody is there.",
+        "Somebody stands there.",
+        "First",
+    ]
+    assert texts(folder, ["grid.txt"], omit={"grid.txt": [3]}, where={"type": ["plain"]}) == ["Somebody is there."]
+    assert texts(folder, ["one.txt", "two.txt"], omit={"one.txt": [1]}, limit=2) == ["Second", "Third"]
+    assert texts(folder, ["one.txt", "two.txt"], omit={"one.txt": [1, 2]}) == ["Third"]
+
+
 @pytest.mark.parametrize(
-    ("sets", "where", "told"),
+    ("omit", "told"),
+    [
+        ({"one.txt": [3]}, "one.txt has no prompt 3, it has 2; choose from 1 to 2"),
+        ({"one.txt": [1, 2]}, "every prompt is left out"),
+    ],
+)
+def test_what_cannot_be_left_out_is_named(folder: Path, omit: dict[str, list[int]], told: str) -> None:
+    with pytest.raises(ExplorerError, match=told) as refused:
+        read_inputs(experiment(["one.txt"], omit=omit), folder)
+    assert "prompts.omit" in str(refused.value)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@given(sets(integers(1, 4), max_size=4), sets(sampled_from(["plain", "grand"])), integers(1, 6))
+def test_what_is_chosen_is_what_fits_less_what_is_left_out(
+    folder: Path, out: set[int], kinds: set[str], limit: int
+) -> None:
+    whole = texts(folder, ["grid.txt"])
+    expected = [
+        text
+        for number, text in enumerate(whole, 1)
+        if number not in out and (not kinds or ("grand" if text.startswith("Lo") else "plain") in kinds)
+    ]
+    expected = [*expected, *([] if kinds else ["First", "Second"])][:limit]
+    wanted = {"omit": {"grid.txt": sorted(out)} if out else {}, "where": {"type": sorted(kinds)} if kinds else {}}
+    if expected:
+        assert texts(folder, ["grid.txt", "one.txt"], limit=limit, **wanted) == expected
+    else:
+        with pytest.raises(ExplorerError, match="left out"):
+            texts(folder, ["grid.txt", "one.txt"], limit=limit, **wanted)
+
+
+def test_a_level_may_be_missing_from_one_of_the_sets(folder: Path) -> None:
+    (folder / "more.csv").write_text("prompt,type\nA third,odd\nA fourth,plain\n")
+    assert texts(folder, ["more.csv", "grid.txt"], where={"type": ["odd"]}) == ["A third"]
+    with pytest.raises(ExplorerError, match="did you mean 'odd'"):
+        texts(folder, ["more.csv", "grid.txt"], where={"type": ["od"]})
+
+
+@pytest.mark.parametrize(
+    ("named", "where", "told"),
     [
         (["grid.txt"], {"tpye": ["plain"]}, "tpye"),
         (["one.txt"], {"type": ["plain"]}, "no factors"),
         (["nowhere.txt"], {}, "nowhere.txt"),
     ],
 )
-def test_what_cannot_be_chosen_is_named(folder: Path, sets: list[str], where: dict[str, list[str]], told: str) -> None:
+def test_what_cannot_be_chosen_is_named(folder: Path, named: list[str], where: dict[str, list[str]], told: str) -> None:
     with pytest.raises(ExplorerError, match=told) as refused:
-        read_inputs(experiment(sets, where=where), folder)
+        read_inputs(experiment(named, where=where), folder)
     assert "\n" not in str(refused.value)
 
 
