@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from engine.footprint import Sizes, captured_bytes, rows_within
 from engine.model.capture import Capture
 from engine.model.device import free_bytes
 from engine.model.load import LoadedModel
 from engine.spec.site import Site
-
-# On a processor, more rows than these make matrix products no faster; small batches lose less to a crash.
-_MOST_ROWS = {"cpu": 96, "mps": 256, "cuda": 1024}
-_CPU_BUDGET = 700 * 2**20
 
 
 def row_bytes(model: LoadedModel, positions: int, captures: Sequence[Capture]) -> int:
@@ -24,20 +21,15 @@ def row_bytes(model: LoadedModel, positions: int, captures: Sequence[Capture]) -
     """
     config: Any = model.bridge.cfg
     heads: int = config.n_key_value_heads or config.n_heads
-    cache = 2 * config.n_layers * heads * config.d_head * positions * model.dtype.itemsize
-    logits = 4 * config.d_vocab * 4
-    activations = 8 * model.shape.d_mlp * model.dtype.itemsize
+    sizes = Sizes(config.n_layers, heads * config.d_head, model.shape.d_mlp, config.d_vocab, model.dtype.itemsize)
     kept = sum(
-        Site.parse(one.site).width(model.shape) * (4 * positions if one.reduce == "tokens" else 8)
+        captured_bytes(Site.parse(one.site).width(model.shape), one.reduce, positions)
         for one in captures
         if one.columns is None
     )
-    # A cache grows by concatenation and is copied when rows part: for an instant, layers of it are there twice.
-    return int(1.3 * cache) + logits + activations + kept
+    return sizes.row_bytes(positions, kept)
 
 
 def rows_that_fit(model: LoadedModel, positions: int, captures: Sequence[Capture]) -> int:
     """Choose the most rows of a batch, at least 1."""
-    free = free_bytes(model.device)
-    budget = 0.6 * free if model.device.type == "cuda" else min(0.5 * free, _CPU_BUDGET)
-    return max(1, min(_MOST_ROWS[model.device.type], int(budget // row_bytes(model, positions, captures))))
+    return rows_within(free_bytes(model.device), model.device.type, row_bytes(model, positions, captures))
