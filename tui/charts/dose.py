@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.figures.dose import DoseFigure, DosePanel
+from engine.figures.dose import DoseFigure, DosePanel, DoseSeries
 from tui.charts.canvas import Canvas, Stroke
 from tui.charts.frame import framed_pane, horizontal_ticks
 from tui.charts.labels import fit, legend_lines, warning_lines, write_block
@@ -64,20 +64,23 @@ def _paint_panel(
     if pane is None:
         return
     horizontal_ticks(canvas, pane, values.ticks, values.labels, pane.row + pane.height + 1)
-    style = styles[panel.curve.label]
+    baseline = next((entry.label for entry in figure.legend if entry.role == "baseline"), "")
+    series = (DoseSeries(panel.curve, panel.baseline, baseline), *panel.others)
     strokes: list[Stroke] = []
-    if panel.baseline is not None:
-        ink = next(styles[entry.label].ink for entry in figure.legend if entry.role == "baseline")
-        level = np.full(2, panel.baseline)
-        strokes.append(Stroke(trace(pane, np.array([values.low, values.high]), level, on=1, off=2), ink))
-    if panel.connected:
-        strokes.append(Stroke(trace(pane, panel.curve.x, panel.curve.y), style.ink))
+    for one in series:
+        if one.baseline is not None:
+            ends, level = np.array([values.low, values.high]), np.full(2, one.baseline)
+            strokes.append(Stroke(trace(pane, ends, level, on=1, off=2), styles[one.baseline_label].ink))
+        if panel.connected:
+            strokes.append(Stroke(trace(pane, one.curve.x, one.curve.y), styles[one.curve.label].ink))
     canvas.strokes(pane, strokes)
     drawn = False
-    for x, y in zip(panel.curve.x.tolist(), panel.curve.y.tolist(), strict=True):
-        if np.isfinite(x) and values.low <= x <= values.high and panel.axis.low <= y <= panel.axis.high:
-            canvas.text(*pane.cell(x, y), style.marker, style.ink)
-            drawn = True
+    for one in series:
+        style = styles[one.curve.label]
+        for x, y in zip(one.curve.x.tolist(), one.curve.y.tolist(), strict=True):
+            if np.isfinite(x) and values.low <= x <= values.high and panel.axis.low <= y <= panel.axis.high:
+                canvas.text(*pane.cell(x, y), style.marker, style.ink)
+                drawn = True
     if not drawn:
         text = fit("no finite value", pane.width)
         canvas.text(pane.col + (pane.width - len(text)) // 2, pane.row + pane.height // 2, text, BOLD)

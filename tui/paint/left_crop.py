@@ -43,11 +43,11 @@ def install() -> bool:
     return False
 
 
-def _render_segments(update: ChopsUpdate, console: Console) -> str:
+def _render_segments(self: ChopsUpdate, console: Console) -> str:
     """Do what the original does, but crop each strip on its left too, and move there."""
     sequences: list[str] = []
-    for y, x1, x2 in update.spans:
-        for end, (x, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
+    for y, x1, x2 in self.spans:
+        for end, (x, strip) in zip(self.chop_ends[y], self.chops[y].items(), strict=False):
             if strip is None or x >= x2 or end <= x1:
                 continue
             start = max(x, x1)

@@ -1,0 +1,204 @@
+"""The disc that polar charts share: where it stands, its rings and spokes, and the legend beside or below it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from rich.cells import cell_len
+
+from engine.figures.curves import LegendEntry
+from engine.figures.polar import Ring, Spoke
+from tui.charts.canvas import Canvas, Stroke
+from tui.charts.labels import fit, legend_lines, warning_lines
+from tui.charts.palette import BOLD, FRAME, GRID, PLAIN, Ink, styles_of
+from tui.charts.trace import Pane, trace
+
+SMALLEST = (24, 9)
+GAP = 2
+# Title, radius label, and the two labels above and below the circle.
+ROWS_AROUND = 4
+NAME_WIDTH = 14
+# Directions a ring's labels may stand along, the ones far from the spokes first.
+LABEL_ANGLES = (45.0, 135.0, 315.0, 225.0, 67.5, 22.5, 112.5, 157.5)
+
+
+class DiscFigure(Protocol):
+    """What a figure on a disc has besides its curves or points."""
+
+    @property
+    def low(self) -> float:
+        """Value at the centre."""
+        ...
+
+    @property
+    def high(self) -> float:
+        """Value at the outer ring."""
+        ...
+
+    @property
+    def rings(self) -> tuple[Ring, ...]:
+        """Ascending, the outer one last."""
+        ...
+
+    @property
+    def spokes(self) -> tuple[Spoke, ...]:
+        """The four ends of the two directions."""
+        ...
+
+    @property
+    def legend(self) -> tuple[LegendEntry, ...]:
+        """One entry a group."""
+        ...
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The gravest first."""
+        ...
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the circle and the legend go."""
+
+    circle: Pane
+    legend_col: int
+    legend_row: int
+    legend_width: int
+    legend_rows: int
+
+
+@dataclass(frozen=True)
+class Disc:
+    """Polar coordinates on the dots of a square pane; `low` lies at the centre, `high` at the rim."""
+
+    pane: Pane
+    low: float
+    high: float
+
+    @property
+    def reach(self) -> float:
+        """Dots from the centre to the rim."""
+        return (min(self.pane.dots_wide, self.pane.dots_high) - 1) / 2
+
+    def place(self, angle_deg: ArrayLike, value: ArrayLike) -> NDArray[np.float64]:
+        """Dots [point, 2] of points given by angle in degrees and value."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            share = (np.asarray(value, np.float64) - self.low) / (self.high - self.low)
+            radians = np.deg2rad(np.asarray(angle_deg, np.float64))
+            return self.place_xy(share * np.cos(radians), share * np.sin(radians))
+
+    def place_xy(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
+        """Dots [point, 2] of points given by coordinates in which the rim is the unit circle."""
+        middle = (np.array([self.pane.dots_wide, self.pane.dots_high]) - 1) / 2
+        with np.errstate(over="ignore", invalid="ignore"):
+            xy = np.stack([np.asarray(x, np.float64), np.asarray(y, np.float64)], axis=-1)
+            return middle + self.reach * xy.reshape(-1, 2)
+
+    def cell(self, angle_deg: float, value: float) -> tuple[int, int]:
+        """Column and row on the canvas of a point given by angle in degrees and value."""
+        x, y = np.rint(self.place([angle_deg], [value])[0]).astype(int).tolist()
+        return self.pane.col + x // 2, self.pane.row + self.pane.height - 1 - y // 4
+
+
+def disc_of(figure: DiscFigure, width: int, height: int) -> Disc | None:
+    """The disc as it stands in a chart of a size; None where the chart is too small to have one."""
+    if width < SMALLEST[0] or height < SMALLEST[1]:
+        return None
+    return Disc(layout_of(figure, width, height).circle, figure.low, figure.high)
+
+
+def layout_of(figure: DiscFigure, width: int, height: int) -> Layout:
+    """Choose the largest circle: with the legend beside it, or below it."""
+    side = max(_name_width(figure.spokes[0]), _name_width(figure.spokes[2])) + 1
+    styles = styles_of(figure.legend)
+    # Beside: every part of an entry on a line of its own.
+    parts = [f"  {text}" for entry in figure.legend for text in (entry.label, *entry.details)]
+    beside = min(max(map(cell_len, parts), default=0), width // 2)
+    rows = min(height - ROWS_AROUND, (width - 2 * side - beside - GAP) // 2)
+
+    most = max(2, (height - ROWS_AROUND) // 3)
+    warnings = len(warning_lines(figure.warnings, width, most))
+    below = min(most, len(legend_lines(figure.legend, styles, width, most)) + warnings)
+    rows_below = min(height - ROWS_AROUND - below, (width - 2 * side) // 2)
+    if figure.legend and rows >= rows_below and beside >= 12:
+        space = width - beside - GAP - 2 * side - 2 * rows
+        circle = Pane(side + max(0, space // 2), 3, 2 * rows, rows)
+        col = circle.col + circle.width + side + GAP
+        return Layout(circle, col, 3, width - col, height - 3)
+    rows = max(1, rows_below)
+    circle = Pane(max(0, (width - 2 * rows) // 2), 3, 2 * rows, rows)
+    # One blank row between the circle and the legend where there is room.
+    row = min(circle.row + rows + 2, height - below)
+    return Layout(circle, 0, row, width, below)
+
+
+def draw_grid(canvas: Canvas, disc: Disc, figure: DiscFigure) -> None:
+    """Draw the rings and the two directions."""
+    turn = np.linspace(0, 360, 721)
+    ends = np.array([figure.low, figure.high])
+    thin: list[Stroke] = []
+    bold: list[Stroke] = []
+    for spoke in figure.spokes:
+        thin.append(Stroke(trace(disc.pane, np.full(2, spoke.angle_deg), ends, on=1, off=3, place=disc.place), GRID))
+    for ring in figure.rings:
+        outer = ring is figure.rings[-1]
+        on, off = (1, 0) if ring.bold else (1, 1) if outer else (1, 3)
+        line = trace(disc.pane, turn, np.full(turn.shape, ring.value), on=on, off=off, place=disc.place)
+        (bold if ring.bold else thin).append(Stroke(line, Ink(FRAME.colour, bold=True) if ring.bold else GRID))
+    canvas.strokes(disc.pane, [*thin, *bold])
+
+
+def name_spokes(canvas: Canvas, circle: Pane, spokes: Sequence[Spoke]) -> None:
+    """Write the ends of the two directions around the circle."""
+    right, top, left, bottom = spokes
+    middle_row = circle.row + (circle.height - 1) // 2
+    middle_col = circle.col + circle.width // 2
+    for spoke, row in ((top, circle.row - 1), (bottom, circle.row + circle.height)):
+        text = fit(f"{spoke.angle_label} {spoke.name}", canvas.width)
+        canvas.text(max(0, middle_col - cell_len(text) // 2), row, text, PLAIN)
+    for offset, text in enumerate((right.angle_label, fit(right.name, NAME_WIDTH))):
+        canvas.text(circle.col + circle.width + 1, middle_row + offset, text, PLAIN)
+    for offset, text in enumerate((left.angle_label, fit(left.name, NAME_WIDTH))):
+        canvas.text(max(0, circle.col - 1 - cell_len(text)), middle_row + offset, text, PLAIN)
+
+
+def label_rings(
+    canvas: Canvas, disc: Disc, rings: Sequence[Ring], covered: set[tuple[int, int]]
+) -> set[tuple[int, int]]:
+    """Put the rings' values along the direction where they hide the least of the curves; return their cells."""
+    best: list[tuple[int, int, str]] = []
+    fewest: tuple[int, int] | None = None
+    for angle in LABEL_ANGLES:
+        placed: list[tuple[int, int, str]] = []
+        cells: set[tuple[int, int]] = set()
+        for ring in reversed(rings):
+            col, row = disc.cell(angle, ring.value)
+            start = col - len(ring.label) // 2
+            wanted = {(start + offset, row) for offset in range(-1, len(ring.label) + 1)}
+            if start >= 0 and start + len(ring.label) <= canvas.width and not wanted & cells:
+                placed.append((start, row, ring.label))
+                cells |= wanted
+        cost = (len(cells & covered), -len(placed))
+        if fewest is None or cost < fewest:
+            fewest, best = cost, placed
+    taken: set[tuple[int, int]] = set()
+    for start, row, label in best:
+        span = {(start + offset, row) for offset in range(len(label))}
+        if not span & covered:
+            canvas.text(start, row, label, FRAME)
+            taken |= span
+    return taken
+
+
+def say_empty(canvas: Canvas, circle: Pane) -> None:
+    """Say in the middle of the circle that there is nothing to draw."""
+    text = fit("no finite run to draw", canvas.width)
+    canvas.text(max(0, circle.col + (circle.width - len(text)) // 2), circle.row + circle.height // 2, text, BOLD)
+
+
+def _name_width(spoke: Spoke) -> int:
+    return max(cell_len(spoke.angle_label), min(cell_len(spoke.name), NAME_WIDTH))
