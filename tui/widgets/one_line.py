@@ -9,7 +9,7 @@ from typing import Literal
 from rich.cells import cell_len, set_cell_size
 
 REPLACEMENT = "\ufffd"
-_LINE_BREAKS = frozenset("\t\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029")
+_BLANKS = frozenset("\t\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029")
 _DROPPED = ("Cf", "Cc")
 
 
@@ -45,7 +45,7 @@ def fit(text: str, width: int, align: Literal["left", "right"] = "left", ellipsi
 
 
 def _plain(character: str) -> str:
-    if character in _LINE_BREAKS:
+    if character in _BLANKS or unicodedata.category(character) == "Zs":
         return " "
     if "\ud800" <= character <= "\udfff":
         return REPLACEMENT

@@ -9,6 +9,7 @@ LineTable {
     background: $surface;
     color: $foreground;
     scrollbar-size: 1 1;
+    scrollbar-gutter: stable;
     & > .line-table--header { text-style: bold; color: $text-muted; }
     & > .line-table--cursor { background: $boost; }
     &:focus > .line-table--cursor { background: $primary-muted; text-style: bold; }

@@ -1,0 +1,288 @@
+from __future__ import annotations
+
+import asyncio
+import unicodedata
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from textual.app import App, ComposeResult
+from textual.events import MouseScrollDown
+from textual.geometry import Region
+from textual.message import Message
+from textual.pilot import Pilot
+
+from tui.widgets.columns import Column, place_columns
+from tui.widgets.one_line import fit, one_line
+from tui.widgets.table import Cell, LineTable
+
+COLUMNS = (
+    Column("name", "name"),
+    Column("cos", "cos", width=5, align="right"),
+    Column("extra", "extra", width=10, priority=2),
+)
+TEXTS = st.text(st.characters(), max_size=40)
+
+
+class Watched(LineTable):
+    """A table that notes which regions it has asked to repaint, and which lines it painted."""
+
+    def __init__(self) -> None:
+        super().__init__(id="table")
+        self.regions: list[Region] = []
+        self.lines: list[int] = []
+
+    def refresh(self, *regions: Region, **options: Any) -> Any:
+        self.regions += regions or (Region(0, 0, 999, 999),)
+        return super().refresh(*regions, **options)
+
+    def render_line(self, y: int) -> Any:
+        self.lines.append(y)
+        return super().render_line(y)
+
+
+class Host(App[None]):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = Watched()
+        self.told: list[Message] = []
+
+    def compose(self) -> ComposeResult:
+        yield self.table
+
+    def on_line_table_highlighted(self, message: LineTable.Highlighted) -> None:
+        self.told.append(message)
+
+    def on_line_table_opened(self, message: LineTable.Opened) -> None:
+        self.told.append(message)
+
+    def on_line_table_header_pressed(self, message: LineTable.HeaderPressed) -> None:
+        self.told.append(message)
+
+
+def drive(
+    test: Callable[[Host, Pilot[None]], Coroutine[Any, Any, None]], width: int = 60, height: int = 11, rows: int = 5000
+) -> None:
+    async def run() -> None:
+        app = Host()
+        async with app.run_test(size=(width, height)) as pilot:
+            app.table.set_columns(COLUMNS)
+            app.table.set_rows(rows, lambda row, key: f"{key} {row}")
+            app.table.focus()
+            await pilot.pause()
+            app.table.regions.clear()
+            app.table.lines.clear()
+            app.told.clear()
+            await test(app, pilot)
+
+    asyncio.run(run())
+
+
+def screen_lines(app: Host) -> list[str]:
+    return ["".join(segment.text for segment in strip) for strip in app.screen._compositor.render_strips()]
+
+
+def test_keys_move_the_highlight_and_the_view() -> None:
+    async def test(app: Host, pilot: Pilot[None]) -> None:
+        table = app.table
+        seen = []
+        for key in ("j", "down", "k", "pagedown", "end", "up", "pageup", "home"):
+            await pilot.press(key)
+            await pilot.pause()
+            seen.append(table.cursor)
+            assert [line for line in screen_lines(app) if f"name {table.cursor} " in line][0].startswith("▸")
+        assert seen == [1, 2, 1, 10, 4999, 4998, 4989, 0]
+        assert [message.row for message in app.told if isinstance(message, LineTable.Highlighted)] == seen
+        await pilot.press("j", "enter")
+        await pilot.pause()
+        assert isinstance(app.told[-1], LineTable.Opened)
+        assert app.told[-1].row == 1
+
+    drive(test)
+
+
+def test_the_highlight_stays_at_the_ends() -> None:
+    async def test(app: Host, pilot: Pilot[None]) -> None:
+        await pilot.press("up", "pageup", "k")
+        assert app.table.cursor == 0
+        await pilot.press("end", "down", "pagedown")
+        assert app.table.cursor == 2
+
+    drive(test, rows=3)
+
+
+def test_an_empty_table_opens_nothing() -> None:
+    async def test(app: Host, pilot: Pilot[None]) -> None:
+        await pilot.press("enter", "j", "end", "pageup")
+        await pilot.pause()
+        assert app.told == []
+        assert app.table.key is None
+
+    drive(test, rows=0)
+
+
+def test_only_cells_that_changed_are_repainted() -> None:
+    async def test(app: Host, pilot: Pilot[None]) -> None:
+        table = app.table
+        values = {"cos 3": "cos X"}
+
+        def cell(row: int, key: str) -> Cell:
+            text = f"{key} {row}"
+            return values.get(text, text)
+
+        table.set_rows(5000, cell)
+        await pilot.pause()
+        at = screen_lines(app)[4].index("cos X")
+        assert table.regions == [Region(at, 4, 5, 1)]
+        assert set(table.lines) == {4}
+        table.regions.clear()
+        table.refresh_cells()
+        assert table.regions == []
+
+    drive(test)
+
+
+def test_rows_are_asked_for_only_when_they_come_into_view() -> None:
+    async def test(app: Host, pilot: Pilot[None]) -> None:
+        asked: set[int] = set()
+
+        def cell(row: int, key: str) -> Cell:
+            asked.add(row)
+            return str(row)
+
+        app.table.set_rows(100_000, cell)
+        await pilot.pause()
+        assert asked <= set(range(11))
+        await pilot.press("end")
+        await pilot.pause()
+        assert asked <= set(range(11)) | set(range(99_989, 100_000))
+
+    drive(test)
+
+
+def test_the_highlight_follows_its_key_and_keeps_its_place_on_the_screen() -> None:
+    async def test(app: Host, pilot: Pilot[None]) -> None:
+        table = app.table
+        table.set_rows(5000, lambda row, key: f"{key} {row}", keys=lambda row: row)
+        for _ in range(4):
+            await pilot.press("j")
+        await pilot.pause()
+        before = next(y for y, line in enumerate(screen_lines(app)) if line.startswith("▸"))
+        table.set_rows(5000, lambda row, key: f"{key} {(row + 999) % 5000}", keys=lambda row: (row + 999) % 5000)
+        await pilot.pause()
+        assert table.key == 4
+        lines = screen_lines(app)
+        after = next(y for y, line in enumerate(lines) if line.startswith("▸"))
+        assert "name 4 " in lines[after]
+        assert after == before
+        table.set_rows(2, lambda row, key: f"{key} {row}", keys=lambda row: row)
+        await pilot.pause()
+        assert table.cursor == 1
+        assert table.scroll_offset.y == 0
+        assert [line.strip() for line in screen_lines(app)[3:]] == [""] * 8
+
+    drive(test)
+
+
+def test_rows_that_come_do_not_move_a_highlight_that_nobody_moved_where_so_wished() -> None:
+    async def test(app: Host, pilot: Pilot[None]) -> None:
+        table = app.table
+        table.set_rows(9, lambda row, key: "", keys=lambda row: row)
+        table.set_rows(10, lambda row, key: "", keys=lambda row: row - 1, stay=False)
+        assert table.cursor == 0
+        table.set_rows(9, lambda row, key: "", keys=lambda row: row)
+        table.set_rows(10, lambda row, key: "", keys=lambda row: row - 1)
+        assert table.cursor == 1
+
+    drive(test)
+
+
+def test_the_mouse_highlights_opens_scrolls_and_presses_titles() -> None:
+    async def test(app: Host, pilot: Pilot[None]) -> None:
+        table = app.table
+        await pilot.click(table, offset=(4, 3))
+        assert table.cursor == 2
+        await pilot.click(table, offset=(4, 5), times=2)
+        await pilot.pause()
+        assert isinstance(app.told[-1], LineTable.Opened)
+        assert app.told[-1].row == 4
+        await pilot.click(table, offset=(screen_lines(app)[0].index("cos"), 0))
+        await pilot.pause()
+        assert isinstance(app.told[-1], LineTable.HeaderPressed)
+        assert app.told[-1].column_key == "cos"
+        await pilot._post_mouse_events([MouseScrollDown], table, offset=(4, 4))
+        await pilot.pause()
+        assert table.scroll_offset.y > 0
+        assert table.cursor == 4
+
+    drive(test)
+
+
+def test_the_header_says_what_rows_are_sorted_by() -> None:
+    async def test(app: Host, pilot: Pilot[None]) -> None:
+        app.table.set_sort("cos", descending=True)
+        await pilot.pause()
+        assert "cos↓" in screen_lines(app)[0]
+        app.table.set_sort("name")
+        await pilot.pause()
+        assert "name↑" in screen_lines(app)[0]
+        assert "cos↓" not in screen_lines(app)[0]
+
+    drive(test)
+
+
+def test_left_and_right_scroll_a_table_that_is_too_wide_and_are_others_keys_where_it_fits() -> None:
+    async def test(app: Host, pilot: Pilot[None]) -> None:
+        table = app.table
+        assert table.check_action("sideways", (1,)) is False
+        table.set_columns([Column("a", "a", width=50), Column("b", "b", width=40)])
+        await pilot.pause()
+        await pilot.press("l", "right", "right", "right", "right")
+        await pilot.pause()
+        assert "b 0" in screen_lines(app)[1]
+        await pilot.press("h", "left", "left", "left", "left")
+        await pilot.pause()
+        assert table.scroll_offset.x == 0
+
+    drive(test)
+
+
+@given(text=TEXTS, width=st.integers(0, 30), align=st.sampled_from(["left", "right"]))
+def test_any_text_fits_its_cell_exactly_and_cannot_act_on_the_terminal(text: str, width: int, align: Any) -> None:
+    shown = fit(text, width, align)
+    assert cell_len(shown) == width
+    assert all(unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp") for character in shown)
+    assert not any(character in shown for character in "\x1b\x9b\n\r\t\x7f\u202e\u2066\u2028")
+    shown.encode()
+
+
+@given(text=TEXTS)
+def test_one_line_is_stable(text: str) -> None:
+    assert one_line(one_line(text)) == one_line(text)
+
+
+@given(
+    columns=st.lists(
+        st.tuples(st.none() | st.integers(1, 30), st.integers(0, 3), st.integers(1, 12)), min_size=1, max_size=8
+    ),
+    width=st.integers(10, 200),
+)
+def test_columns_never_overlap_and_only_unwanted_ones_are_dropped(
+    columns: list[tuple[int | None, int, int]], width: int
+) -> None:
+    given_ = [
+        Column(str(i), "", own, priority=priority, least=least) for i, (own, priority, least) in enumerate(columns)
+    ]
+    placed = place_columns(given_, width, 2)
+    ends = [2, *(one.end + 1 for one in placed)]
+    assert all(one.x >= end for one, end in zip(placed, ends, strict=False))
+    kept = {one.column.key for one in placed}
+    assert all(column.key in kept for column in given_ if column.priority == 0)
+    dropped = [column.priority for column in given_ if column.key not in kept]
+    assert not dropped or min(dropped) >= max((one.column.priority for one in placed), default=0) or not kept
+    fits = placed[-1].end <= width if placed else True
+    assert fits or all(one.column.priority == 0 for one in placed)
+    if fits and placed and any(one.column.width is None for one in placed):
+        assert placed[-1].end == width
