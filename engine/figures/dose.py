@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,15 @@ class DoseStep:
 
 
 @dataclass(frozen=True, eq=False)
+class DoseSeries:
+    """One quantity of a further experiment on the same panel: its curve, its baseline and that one's legend entry."""
+
+    curve: Curve
+    baseline: float | None
+    baseline_label: str
+
+
+@dataclass(frozen=True, eq=False)
 class DosePanel:
     """One quantity against the value.
 
@@ -34,6 +44,7 @@ class DosePanel:
         baseline: the quantity where nothing was done; None where unknown or undefined.
         axis: range of the quantity.
         connected: False where neighbours may not be joined, as phases may not across 360 degrees.
+        others: the same quantity of further experiments.
     """
 
     label: str
@@ -41,6 +52,7 @@ class DosePanel:
     baseline: float | None
     axis: Axis
     connected: bool
+    others: tuple[DoseSeries, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +130,54 @@ def dose_figure(
         panels=tuple(panels),
         legend=tuple(legend),
         warnings=warnings_of(step.group.sweep for step in everything),
+    )
+
+
+def overlaid(one: DoseFigure, other: DoseFigure, names: tuple[str, str], title: str = "") -> DoseFigure:
+    """Put two dose charts over one another, panel by panel; quantities that only one of them has are left out.
+
+    Args:
+        one: keeps its roles, so that its curves look as they do alone.
+        other: its baseline becomes a level, since the baseline's one look could not tell the two apart.
+        names: of the experiments, which go before the labels; they differ.
+        title: stands above the chart.
+    """
+    first, second = (
+        [dataclasses.replace(entry, label=f"{name} · {entry.label}") for entry in figure.legend]
+        for figure, name in zip((one, other), names, strict=True)
+    )
+    second = [dataclasses.replace(entry, role="level") if entry.role == "baseline" else entry for entry in second]
+    by_label = {panel.label: panel for panel in other.panels}
+    panels: list[DosePanel] = []
+    for panel in one.panels:
+        its = by_label.get(panel.label)
+        if its is None:
+            continue
+        curves = [
+            dataclasses.replace(each.curve, label=f"{name} · {each.curve.label}")
+            for each, name in zip((panel, its), names, strict=True)
+        ]
+        levels = [level for level in (panel.baseline, its.baseline) if level is not None]
+        values = [*(float(y) for curve in curves for y in curve.y), *levels]
+        panels.append(
+            dataclasses.replace(
+                panel,
+                curve=curves[0],
+                axis=PHASE_AXIS if panel.axis == PHASE_AXIS else round_axis(values, most=4, include=(0.0,)),
+                others=(DoseSeries(curves[1], its.baseline, second[-1].label),),
+            )
+        )
+    return DoseFigure(
+        title=title,
+        value_label=one.value_label,
+        values=round_axis((one.values.low, one.values.high, other.values.low, other.values.high), most=5),
+        panels=tuple(panels),
+        legend=(*first, *second),
+        warnings=tuple(
+            f"{name}: {warning}"
+            for name, figure in zip(names, (one, other), strict=True)
+            for warning in figure.warnings
+        ),
     )
 
 
