@@ -93,7 +93,7 @@ def polar_counts(
         high=high,
         curves=curves,
         rings=(*rings, Ring(high, tick_label(high, min(step, high)))),
-        spokes=_spokes(label_a, label_b),
+        spokes=spokes_of(label_a, label_b),
         legend=tuple(
             dataclasses.replace(entry, details=(*entry.details, f"none > {short(threshold)}"))
             if group.sweep.n and not share.any()
@@ -127,7 +127,7 @@ def polar_mean(groups: Sequence[SweptGroup], label_a: str, label_b: str, title: 
         high=high,
         curves=curves,
         rings=rings,
-        spokes=_spokes(label_a, label_b),
+        spokes=spokes_of(label_a, label_b),
         legend=legend_of(groups),
         warnings=warnings_of(group.sweep for group in groups),
     )
@@ -146,7 +146,8 @@ def threshold_index(group: SweptGroup, threshold: float) -> int:
     raise ExplorerError(f"no counts above {short(threshold)} were made", remedy=f"choose a swept threshold ({known})")
 
 
-def _spokes(label_a: str, label_b: str) -> tuple[Spoke, ...]:
+def spokes_of(label_a: str, label_b: str) -> tuple[Spoke, ...]:
+    """The four ends of two directions, from 0 degrees counter-clockwise."""
     return (
         Spoke(0.0, "0°", f"+{label_a}"),
         Spoke(90.0, "90°", f"+{label_b}"),

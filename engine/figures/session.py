@@ -45,13 +45,37 @@ def swept_groups(
     """
     spotlight = session.spec.spotlight
     levels = spotlight.thresholds if thresholds is None else tuple(thresholds)
-    groups = _groups(session, by)
+    groups = run_groups(session, by)
     points = points_of(plane)
     sweeps = sweep_groups(points, {label: group.runs for label, group in groups.items()}, levels, spotlight.angles)
     return tuple(
         SweptGroup(label, _role(group), sweeps[label], group.n_prompts, len(group.runs))
         for label, group in groups.items()
     )
+
+
+def run_groups(session: Session, by: Sequence[str]) -> dict[str, RunGroup]:
+    """The groups that `swept_groups` sweeps, by label, with the runs of each; errors and `by` as there."""
+    if not session.runs:
+        raise ExplorerError("no run of it is finished", where=session.name, remedy="run the experiment again")
+    known = factor_columns(session)
+    chosen = [name for name in dict.fromkeys(by) if name != CONDITION]
+    for name in chosen:
+        if name not in known:
+            raise ExplorerError(
+                f"its prompts have no factor '{name}'",
+                where=session.name,
+                remedy=did_you_mean(name, [CONDITION, *known]),
+            )
+    labels = [_label(session, run.condition) for run in session.runs]
+    groups = group_runs(
+        labels,
+        [run.prompt for run in session.runs],
+        {name: known[name] for name in chosen},
+        pooled=pooled_caption(session.spec),
+    )
+    left_out = "pooled" if CONDITION in by else "value"
+    return {label: group for label, group in groups.items() if group.role != left_out}
 
 
 def polar_of(
@@ -99,7 +123,7 @@ def dose_of(session: Session, plane: PlaneRecord, threshold: float | None = None
     groups = swept_groups(session, plane, (CONDITION,), levels)
     values = {condition.label: condition.value for condition in session.conditions if condition.kind == "sweep"}
     norms = np.array(plane.norm, dtype=np.float64)
-    rows = _groups(session, (CONDITION,))
+    rows = run_groups(session, (CONDITION,))
     steps: list[DoseStep] = []
     baseline: DoseStep | None = None
     for group in groups:
@@ -168,29 +192,6 @@ def factor_columns(session: Session) -> dict[str, list[str | None]]:
         columns[name] = [session.prompts[run.prompt].factors.get(name) for run in session.runs]
     columns.setdefault(SET, [session.prompts[run.prompt].set for run in session.runs])
     return columns
-
-
-def _groups(session: Session, by: Sequence[str]) -> dict[str, RunGroup]:
-    if not session.runs:
-        raise ExplorerError("no run of it is finished", where=session.name, remedy="run the experiment again")
-    known = factor_columns(session)
-    chosen = [name for name in dict.fromkeys(by) if name != CONDITION]
-    for name in chosen:
-        if name not in known:
-            raise ExplorerError(
-                f"its prompts have no factor '{name}'",
-                where=session.name,
-                remedy=did_you_mean(name, [CONDITION, *known]),
-            )
-    labels = [_label(session, run.condition) for run in session.runs]
-    groups = group_runs(
-        labels,
-        [run.prompt for run in session.runs],
-        {name: known[name] for name in chosen},
-        pooled=pooled_caption(session.spec),
-    )
-    left_out = "pooled" if CONDITION in by else "value"
-    return {label: group for label, group in groups.items() if group.role != left_out}
 
 
 def _label(session: Session, condition: int) -> str:

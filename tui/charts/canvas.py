@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 from rich.cells import cell_len
@@ -12,6 +13,8 @@ from rich.cells import cell_len
 from tui.charts.palette import PLAIN, Ink
 from tui.charts.trace import COLUMNS, ROWS, Pane, Trace
 
+# plotext keeps what it draws with in one place for the whole process; charts are painted in several threads.
+DRAWING = Lock()
 COLOURED = re.compile(r"\x1b\[([0-9;]*)m")
 RESET = "\x1b[0m"
 
@@ -63,7 +66,9 @@ class Canvas:
         drawn = [stroke for stroke in strokes if len(stroke.trace.dots)]
         if not drawn or pane.width < 1 or pane.height < 1:
             return
-        for row, line in enumerate(_braille(pane, drawn).split("\n")[: pane.height]):
+        with DRAWING:
+            text = _braille(pane, drawn)
+        for row, line in enumerate(text.split("\n")[: pane.height]):
             col = 0
             ink = PLAIN
             for index, part in enumerate(COLOURED.split(line)):

@@ -13,7 +13,7 @@ from tui.charts.canvas import Canvas, Stroke
 from tui.charts.frame import framed_pane, horizontal_ticks
 from tui.charts.labels import CurveLabel, fit, label_curves, legend_lines, warning_lines, write_block
 from tui.charts.message import one_line
-from tui.charts.palette import BOLD, FRAME, PLAIN, GroupStyle, Ink, styles_of
+from tui.charts.palette import BOLD, FRAME, GRID, PLAIN, GroupStyle, Ink, styles_of
 from tui.charts.trace import Pane, Trace, trace
 
 SMALLEST = (24, 9)
@@ -24,7 +24,9 @@ ROWS_ABOVE = 2
 ROOMY = 16
 
 
-def paint_thresholds(figure: ThresholdFigure, width: int, height: int, *, colour: bool = True) -> str:
+def paint_thresholds(
+    figure: ThresholdFigure, width: int, height: int, *, colour: bool = True, cursor_row: bool = False
+) -> str:
     """Paint counts on the left axis and, dotted, the mean on the right one; thresholds are named on their curves.
 
     Curves that are 0 at every angle are named in one line below, not on the axis where they all lie.
@@ -34,6 +36,7 @@ def paint_thresholds(figure: ThresholdFigure, width: int, height: int, *, colour
         width: columns, none is exceeded.
         height: rows of the returned text.
         colour: False for plain text: groups are then told apart by marker.
+        cursor_row: leave a row free above the frame for the numbers at a cursor.
     """
     if width < SMALLEST[0] or height < SMALLEST[1]:
         return one_line("too small for a threshold chart", width, height)
@@ -44,13 +47,9 @@ def paint_thresholds(figure: ThresholdFigure, width: int, height: int, *, colour
     canvas.text(width - cell_len(right_caption), 1, right_caption, FRAME)
 
     styles = styles_of(figure.legend)
-    most = max(1, (height - ROWS_ABOVE) // 4)
-    lines = legend_lines(figure.legend, styles, width, most)
-    lines += flat_lines(figure.counts, styles, width, 1 if height >= ROOMY else 0)
-    warnings = warning_lines(figure.warnings, width, 2 if height >= ROOMY else 1)
+    lines, warnings = _below(figure, width, height)
     below = len(lines) + len(warnings)
-    area = Pane(0, ROWS_ABOVE, width, height - ROWS_ABOVE - below)
-    pane = framed_pane(canvas, area, (0.0, 360.0), figure.left, figure.right)
+    pane = framed_pane(canvas, _area(width, height, below, cursor_row), (0.0, 360.0), figure.left, figure.right)
     if pane is None:
         return one_line("too small for a threshold chart", width, height)
     horizontal_ticks(canvas, pane, ANGLES, [f"{angle:.0f}°" for angle in ANGLES], pane.row + pane.height + 1)
@@ -61,13 +60,24 @@ def paint_thresholds(figure: ThresholdFigure, width: int, height: int, *, colour
     for curve in (*figure.means, *figure.counts):
         on, off = (1, 3) if curve.dotted else (5, 3) if styles[curve.label].dashed else (1, 0)
         traces.append((curve, trace(other if curve.dotted else pane, curve.x, curve.y, on=on, off=off)))
-    canvas.strokes(pane, [Stroke(line, styles[curve.label].ink) for curve, line in traces])
+    strokes = [Stroke(line, styles[curve.label].ink) for curve, line in traces]
+    if figure.left.low < 0 < figure.left.high:
+        strokes.insert(0, Stroke(trace(pane, [0.0, 360.0], [0.0, 0.0], on=1, off=3), GRID))
+    canvas.strokes(pane, strokes)
     label_curves(canvas, pane, _labels(traces, styles, pane, other))
     if not any(len(line.dots) for _, line in traces):
         text = fit("no finite run to draw", pane.width)
         canvas.text(pane.col + (pane.width - len(text)) // 2, pane.row + pane.height // 2, text, BOLD)
     write_block(canvas, 0, height - below, lines, warnings)
     return canvas.string(colour=colour)
+
+
+def threshold_pane(figure: ThresholdFigure, width: int, height: int, *, cursor_row: bool = False) -> Pane | None:
+    """The pane of the counts as it stands in a chart of a size; None where the chart is too small to have one."""
+    if width < SMALLEST[0] or height < SMALLEST[1]:
+        return None
+    area = _area(width, height, sum(map(len, _below(figure, width, height))), cursor_row)
+    return framed_pane(Canvas(width, height), area, (0.0, 360.0), figure.left, figure.right)
 
 
 def flat_lines(
@@ -88,6 +98,19 @@ def flat_lines(
             line.append((fit(text, room), ink))
             room -= cell_len(line[-1][0])
     return [line]
+
+
+def _below(figure: ThresholdFigure, width: int, height: int) -> tuple[list[list[tuple[str, Ink]]], list[str]]:
+    """Lines of the legend and of the warnings that stand below the frame."""
+    styles = styles_of(figure.legend)
+    lines = legend_lines(figure.legend, styles, width, max(1, (height - ROWS_ABOVE) // 4))
+    lines += flat_lines(figure.counts, styles, width, 1 if height >= ROOMY else 0)
+    return lines, warning_lines(figure.warnings, width, 2 if height >= ROOMY else 1)
+
+
+def _area(width: int, height: int, below: int, cursor_row: bool) -> Pane:
+    above = ROWS_ABOVE + (1 if cursor_row else 0)
+    return Pane(0, above, width, height - above - below)
 
 
 def _labels(

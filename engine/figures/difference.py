@@ -1,0 +1,101 @@
+"""The difference chart: how many more runs than in the baseline align with the spotlight, angle by angle."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+from engine.analysis.groups import BASELINE
+from engine.errors import ExplorerError
+from engine.figures.captions import plane_title
+from engine.figures.curves import Curve, LegendEntry, SweptGroup, checked_labels, once_round, warnings_of
+from engine.figures.numbers import MINUS, degrees, round_axis, short, three_digits
+from engine.figures.polar import threshold_index
+from engine.figures.session import FEW_GROUPS, run_groups, session_warnings, telling_threshold
+from engine.figures.thresholds import ThresholdFigure
+from engine.session import PlaneRecord, Session
+
+
+def difference_figure(
+    pairs: Sequence[tuple[SweptGroup, SweptGroup]], levels: Sequence[float], title: str = "", with_means: bool = True
+) -> ThresholdFigure:
+    """Lay out shares above thresholds, and mean cosines, each minus the baseline's.
+
+    Args:
+        pairs: a group and the baseline it is compared with, in order.
+        levels: thresholds that all were swept with.
+        title: stands above the chart.
+        with_means: False for shares alone.
+
+    Raises:
+        ExplorerError: a group was not swept with one of the levels.
+    """
+    checked_labels([group for group, _ in pairs])
+    counts: list[Curve] = []
+    means: list[Curve] = []
+    legend: list[LegendEntry] = []
+    for group, base in pairs:
+        for level in levels:
+            share = group.sweep.fraction[threshold_index(group, level)]
+            share = share - base.sweep.fraction[threshold_index(base, level)]
+            tag = short(level) if len(levels) > 1 else ""
+            counts.append(Curve(group.label, *once_round(group.sweep, share), tag=tag))
+        if with_means:
+            mean = group.sweep.mean - base.sweep.mean
+            means.append(Curve(group.label, *once_round(group.sweep, mean), tag="mean", dotted=True))
+        a, b = group.sweep.a - base.sweep.a, group.sweep.b - base.sweep.b
+        phase = math.degrees(math.atan2(b, a)) if math.hypot(a, b) > 0 else None
+        detail = f"mean {MINUS} baseline's: A {three_digits(math.hypot(a, b))}  φ {degrees(phase)}"
+        legend.append(LegendEntry(group.label, group.role, (detail,)))
+    low_to_high = [float(value) for curve in counts for value in curve.y]
+    reach = max((abs(float(v)) for curve in means for v in curve.y if math.isfinite(v)), default=0.0)
+    counted = f"share of runs {MINUS} baseline's"
+    return ThresholdFigure(
+        title=title,
+        left_label=f"{counted}, cosine > {', '.join(map(short, levels))}" if levels else counted,
+        right_label=f"mean cosine {MINUS} baseline's",
+        counts=tuple(counts),
+        means=tuple(means),
+        left=round_axis((*low_to_high, *(-value for value in low_to_high)), include=(0.0,)),
+        right=round_axis((reach, -reach), include=(0.0,)) if with_means else None,
+        legend=tuple(legend),
+        warnings=warnings_of(one.sweep for pair in pairs for one in pair),
+    )
+
+
+def difference_of(
+    session: Session,
+    plane: PlaneRecord,
+    groups: Sequence[SweptGroup],
+    by: Sequence[str] = (),
+    threshold: float | None = None,
+) -> ThresholdFigure:
+    """The difference chart of a plane: each group minus the baseline, of the same factor levels where there are some.
+
+    Args:
+        session: the plane's.
+        plane: one of its planes.
+        groups: as `swept_groups` made them, the baseline among them.
+        by: how they were grouped.
+        threshold: the one that many groups are shown with, `telling_threshold` by default.
+
+    Raises:
+        ExplorerError: the groups hold no baseline and a group to compare with it.
+    """
+    known = run_groups(session, by)
+    bases = {known[group.label].levels: group for group in groups if known[group.label].role == BASELINE}
+    pairs = [
+        (group, bases[known[group.label].levels])
+        for group in groups
+        if known[group.label].role != BASELINE and known[group.label].levels in bases
+    ]
+    if not pairs:
+        raise ExplorerError(
+            "there is no baseline beside other runs to subtract", where=session.name, remedy="run it with a sweep"
+        )
+    few = len(pairs) <= FEW_GROUPS
+    one = telling_threshold(groups) if threshold is None else threshold
+    levels = session.spec.spotlight.thresholds if few else (one,)
+    figure = difference_figure(pairs, levels, f"{session.name} · {plane_title(plane)}", with_means=few)
+    return dataclasses.replace(figure, warnings=(*figure.warnings, *session_warnings(session, plane, groups)))
