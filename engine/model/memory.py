@@ -5,11 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from engine.footprint import Sizes, captured_bytes, rows_within
 from engine.model.capture import Capture
 from engine.model.device import free_bytes
 from engine.model.load import LoadedModel
 from engine.spec.site import Site
+
+
+def sizes_of(model: LoadedModel) -> Sizes:
+    """Sizes that decide what a row needs."""
+    config: Any = model.bridge.cfg
+    heads: int = config.n_key_value_heads or config.n_heads
+    return Sizes(config.n_layers, heads * config.d_head, model.shape.d_mlp, config.d_vocab, model.dtype.itemsize)
+
+
+def weight_bytes(model: LoadedModel) -> int:
+    """Bytes of the weights, shared ones once."""
+    weights: dict[int, torch.Tensor] = {one.data_ptr(): one for one in model.bridge.original_model.parameters()}
+    return sum(one.numel() * one.element_size() for one in weights.values())
 
 
 def row_bytes(model: LoadedModel, positions: int, captures: Sequence[Capture]) -> int:
@@ -19,15 +34,12 @@ def row_bytes(model: LoadedModel, positions: int, captures: Sequence[Capture]) -
         positions: tokens of the prompt and of what is generated.
         captures: what is kept of a row.
     """
-    config: Any = model.bridge.cfg
-    heads: int = config.n_key_value_heads or config.n_heads
-    sizes = Sizes(config.n_layers, heads * config.d_head, model.shape.d_mlp, config.d_vocab, model.dtype.itemsize)
     kept = sum(
         captured_bytes(Site.parse(one.site).width(model.shape), one.reduce, positions)
         for one in captures
         if one.columns is None
     )
-    return sizes.row_bytes(positions, kept)
+    return sizes_of(model).row_bytes(positions, kept)
 
 
 def rows_that_fit(model: LoadedModel, positions: int, captures: Sequence[Capture]) -> int:

@@ -9,7 +9,9 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from engine.model.device import free_bytes
 from engine.model.load import LoadedModel
+from engine.model.memory import sizes_of, weight_bytes
 from engine.model.source import model_source
 from engine.model.tokenizer import Tokenizer
 from engine.model.warm import ModelKey, WarmModel, device_key, model_key
@@ -120,7 +122,17 @@ def _description(model: LoadedModel) -> Description:
     layers = range(model.shape.n_layers)
     sites = [f"blocks.{layer}.{kind}" for layer in layers for kind in kinds if f"blocks.{layer}.{kind}" in known]
     shape = dataclasses.asdict(model.shape)
-    return Description(**shape, device=str(model.device), is_demo=model.is_demo, sites=tuple(sites))
+    sizes = sizes_of(model)
+    return Description(
+        **shape,
+        device=str(model.device),
+        is_demo=model.is_demo,
+        sites=tuple(sites),
+        weight_bytes=weight_bytes(model),
+        kv_width=sizes.kv_width,
+        n_vocab=sizes.n_vocab,
+        free_bytes=free_bytes(model.device),
+    )
 
 
 def _keep(kept: dict[_K, _V], key: _K, value: _V) -> None:

@@ -189,7 +189,11 @@ class Listed(_Lasting):
 
 
 class Description(_Lasting):
-    """The reply to `Describe`: the sizes of `ModelShape`, the sites by TransformerLens name, and the device."""
+    """The reply to `Describe`: the sizes of `ModelShape`, the sites by TransformerLens name, and the device.
+
+    The last four estimate what a run will need: bytes of the weights, sizes of `engine.footprint.Sizes`, and the bytes
+    free on the device once the weights are there; 0 where a worker of another version does not say.
+    """
 
     kind: Literal["description"] = "description"
     name: str
@@ -201,6 +205,10 @@ class Description(_Lasting):
     device: str
     is_demo: bool
     sites: tuple[str, ...]
+    weight_bytes: int = 0
+    kv_width: int = 0
+    n_vocab: int = 0
+    free_bytes: int = 0
 
 
 class Tokens(_Lasting):
