@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from engine.prompts.adding import add_prompt
 from engine.prompts.choice import choose, fitting
-from engine.prompts.library import available_prompt_sets, load_prompt_set, read_prompt_set
+from engine.prompts.library import available_prompt_sets, find_prompt_set, is_path, load_prompt_set, read_prompt_set
 from engine.prompts.prompt_set import Problem, Prompt, PromptSet, prompts_longer_than
 
 __all__ = [
     "Problem",
     "Prompt",
     "PromptSet",
+    "add_prompt",
     "available_prompt_sets",
     "choose",
+    "find_prompt_set",
     "fitting",
+    "is_path",
     "load_prompt_set",
     "prompts_longer_than",
     "read_prompt_set",

@@ -51,6 +51,8 @@ def choose(
 def fitting(prompt_set: PromptSet, where: Mapping[str, Sequence[str]]) -> tuple[int, ...]:
     """The numbers, from 1, of the prompts that have a wanted level of every factor; all of them without a factor."""
     wanted = [(factor, set(levels)) for factor, levels in where.items()]
+    if not wanted:
+        return tuple(range(1, len(prompt_set.prompts) + 1))
     return tuple(
         number
         for number, prompt in enumerate(prompt_set.prompts, 1)
@@ -59,8 +61,10 @@ def fitting(prompt_set: PromptSet, where: Mapping[str, Sequence[str]]) -> tuple[
 
 
 def _check_levels(sets: Mapping[str, PromptSet], where: Mapping[str, Sequence[str]]) -> None:
+    if not where:
+        return
     factors = list(dict.fromkeys(factor for one in sets.values() for factor in one.factor_names))
-    if where and not any(factor in factors for factor in where):
+    if not any(factor in factors for factor in where):
         remedy = f"choose from {', '.join(factors)}" if factors else "leave `where` out: these sets have no factors"
         raise ExplorerError(f"no set has the factors {', '.join(where)}", where="prompts.where", remedy=remedy)
     for factor, levels in where.items():

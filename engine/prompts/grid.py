@@ -94,12 +94,12 @@ def _read_level(grid: _Grid, number: int, written: str, rest: str) -> None:
         return
     grid.level = str(int(word[0])) if re.fullmatch(r"[+-]?\d{1,9}", word[0]) else word[0].lower()
     grid.headed.setdefault((grid.core, grid.level), number)
-    if _typed(rest):
+    if typed_text(rest):
         _read_text(grid, number, rest)
 
 
 def _read_text(grid: _Grid, number: int, line: str) -> None:
-    typed = _typed(line)
+    typed = typed_text(line)
     if typed is None:
         wraps = grid.cell_above == number - 1 and _indent(grid, number) > _indent(grid, number - 1)
         if wraps:
@@ -119,7 +119,7 @@ def _read_text(grid: _Grid, number: int, line: str) -> None:
         grid.cell_above = number
 
 
-def _typed(line: str) -> tuple[str, str] | None:
+def typed_text(line: str) -> tuple[str, str] | None:
     """Split `- **Type:** text` into its type and its text; None where the line has no type."""
     split = re.match(r"([^:：]*)[:：](.*)", line)
     name, text = split.groups() if split else ("", "")

@@ -12,7 +12,7 @@ from engine.prompts.grid import is_grid, parse_grid
 from engine.prompts.jsonl import is_jsonl, parse_jsonl
 from engine.prompts.plain import parse_plain
 from engine.prompts.prompt_set import Format, Prompt, PromptSet, nearest
-from engine.prompts.source import Source, read_source
+from engine.prompts.source import Source, bytes_of, decode_source
 from engine.prompts.table import parse_table
 
 EXTENSIONS = (".txt", ".csv", ".tsv", ".jsonl")
@@ -28,7 +28,12 @@ def read_prompt_set(path: Path) -> PromptSet:
     Raises:
         ExplorerError: the file is missing, a folder, too large or not readable.
     """
-    source = read_source(path)
+    return parse_prompt_set(path, bytes_of(path))
+
+
+def parse_prompt_set(path: Path, content: bytes) -> PromptSet:
+    """Read what a file of that path would hold, as `read_prompt_set` does."""
+    source = decode_source(path, content)
     form, prompts = _parsed(source, path.suffix.lower())
     source.check_prompts(prompts)
     problems = tuple(sorted(source.problems, key=lambda problem: problem.line))
@@ -46,13 +51,9 @@ def load_prompt_set(name_or_path: str, *, folders: Sequence[Path], base: Path) -
     Raises:
         ExplorerError: unknown name, unreadable file, or a set with a fatal problem, which an empty one is.
     """
-    if "/" in name_or_path or name_or_path.lower().endswith(EXTENSIONS):
-        prompt_set = read_prompt_set(base / _home(name_or_path))
-    else:
-        known = dict(available_prompt_sets(folders))
-        if name_or_path not in known:
-            raise _unknown_name(name_or_path, list(known), base)
-        prompt_set = replace(read_prompt_set(known[name_or_path]), name=name_or_path)
+    prompt_set = read_prompt_set(find_prompt_set(name_or_path, folders=folders, base=base))
+    if not is_path(name_or_path):
+        prompt_set = replace(prompt_set, name=name_or_path)
     fatal = [problem for problem in prompt_set.problems if problem.fatal]
     if fatal:
         more = f" (+{len(fatal) - 1} more" if len(fatal) > 1 else ""
@@ -60,6 +61,30 @@ def load_prompt_set(name_or_path: str, *, folders: Sequence[Path], base: Path) -
         remedy = f"{fatal[0].remedy}{more}; {check})" if more else fatal[0].remedy
         raise ExplorerError(fatal[0].what, where=f"{fatal[0].path}:{fatal[0].line}", remedy=remedy)
     return prompt_set
+
+
+def find_prompt_set(name_or_path: str, *, folders: Sequence[Path], base: Path) -> Path:
+    """The file of a prompt set, which need not exist where a path is given.
+
+    Args:
+        name_or_path: as in `load_prompt_set`.
+        folders: where names are looked up, the first that has it wins.
+        base: the folder that paths are relative to.
+
+    Raises:
+        ExplorerError: unknown name.
+    """
+    if is_path(name_or_path):
+        return base / _home(name_or_path)
+    known = dict(available_prompt_sets(folders))
+    if name_or_path not in known:
+        raise _unknown_name(name_or_path, list(known), base)
+    return known[name_or_path]
+
+
+def is_path(name_or_path: str) -> bool:
+    """Whether a set is named by its path: with a `/` or one of the known extensions."""
+    return "/" in name_or_path or name_or_path.lower().endswith(EXTENSIONS)
 
 
 def available_prompt_sets(folders: Sequence[Path]) -> list[tuple[str, Path]]:

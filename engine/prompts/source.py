@@ -69,7 +69,7 @@ def read_source(path: Path) -> Source:
     Raises:
         ExplorerError: the file is missing, a folder, too large or not readable.
     """
-    return _decoded(path, _bytes_of(path))
+    return decode_source(path, bytes_of(path))
 
 
 def shown(text: str, width: int = 48) -> str:
@@ -78,7 +78,8 @@ def shown(text: str, width: int = 48) -> str:
     return f"`{visible}`" if len(visible) <= width else f"`{visible[: width - 1]}…`"
 
 
-def _bytes_of(path: Path) -> bytes:
+def bytes_of(path: Path) -> bytes:
+    """The content of a prompt file; errors are those of `read_source`."""
     remedy = "give the path of a .txt, .csv, .tsv or .jsonl file"
     try:
         if path.is_dir():
@@ -96,7 +97,8 @@ def _bytes_of(path: Path) -> bytes:
         raise ExplorerError(f"the prompt file can't be read ({reason})", where=str(path), remedy=remedy) from None
 
 
-def _decoded(path: Path, data: bytes) -> Source:
+def decode_source(path: Path, data: bytes) -> Source:
+    """Take a file's content as UTF-8 text; undecodable bytes and control characters become problems."""
     source = Source(path)
     if data.startswith(_WIDE_MARKS):
         source.report(1, f"byte 1 (0x{data[0]:02x}) begins UTF-16 or UTF-32 text, not UTF-8", _AS_UTF8, fatal=True)

@@ -31,7 +31,7 @@ def parse_table(source: Source, delimiter: str) -> list[Prompt]:
     Texts are kept exactly, line breaks in quotes included; whitespace around names and levels is removed. Comment lines
     may stand before the header, and the delimiter may be any of comma, semicolon and tab, if the header says so.
     """
-    found = _header(source, delimiter)
+    found = header_of(source, delimiter)
     if found is None:
         list(_rows(source, delimiter))
         return []
@@ -71,7 +71,8 @@ def _prompt(source: Source, line: int, row: list[str], names: list[str], column:
     return prompt_of(source, line, row[column], factors)
 
 
-def _header(source: Source, delimiter: str) -> tuple[int, list[str], str] | None:
+def header_of(source: Source, delimiter: str) -> tuple[int, list[str], str] | None:
+    """The header's line, its names as written, and the delimiter it says; None in an empty file."""
     first: tuple[int, list[str], str] | None = None
     for candidate in (delimiter, *(mark for mark in ",;\t" if mark != delimiter)):
         quiet = Source(source.path, source.lines)
