@@ -46,6 +46,11 @@ class WarmModel:
             self.model, self._key = load_model(spec, base=base), key
         return self.model
 
+    def model_of(self, key: ModelKey) -> LoadedModel | None:
+        """Return the model at hand, from any thread, where it is the one of this key."""
+        model, own = self.model, self._key
+        return model if own == key else None
+
     def test(self, told: Told) -> SelfTest:
         """Return what the self-test found on the loaded model; ExplorerError as `self_test`."""
         if self.model is None:

@@ -7,8 +7,6 @@ import threading
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import ValidationError
-
 from engine.model.device import free_bytes
 from engine.model.load import LoadedModel
 from engine.model.memory import sizes_of, weight_bytes
@@ -17,12 +15,11 @@ from engine.model.tokenizer import Tokenizer
 from engine.model.warm import ModelKey, WarmModel, device_key, model_key
 from engine.runner.device_turn import device_turn
 from engine.runner.jobs import Board, ending
+from engine.runner.model_table import read_model
 from engine.runner.place import standing_in
 from engine.runner.progress import Meter, Stop, Stopped
 from engine.runner.wire import Describe, Description, Place, Tokenize, Tokens
 from engine.spec import ModelSpec
-from engine.spec.fields import SpecPart
-from engine.spec.problems import as_explorer_error
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -55,14 +52,17 @@ class Answers:
         Raises:
             ExplorerError: there is no such model, or the worker is busy.
         """
-        spec = _model_spec(message.model)
+        spec = read_model(message.model)
         base = _base(spec, message.base, message.place)
         key = model_key(spec, base)
         known = self._descriptions.get(key)
+        at_hand = self._warm.model_of(key)
+        if known is None and at_hand is not None:
+            known = _description(at_hand)
         if known is None:
             known = self._board.run_errand(lambda stop: self._load(spec, base, message.place, stop)).result()
             assert isinstance(known, Description)
-            _keep(self._descriptions, key, known)
+        _keep(self._descriptions, key, known)
         return known
 
     def tokenize(self, message: Tokenize) -> Tokens:
@@ -71,7 +71,7 @@ class Answers:
         Raises:
             ExplorerError: there is no such tokenizer, or it has no BOS where one is asked for.
         """
-        spec = _model_spec(message.model)
+        spec = read_model(message.model)
         base = _base(spec, message.base, message.place)
         key = model_key(spec, base)
         with self._guard:
@@ -97,17 +97,6 @@ class Answers:
                 return _description(self._warm.load(spec, base, meter.stage))
         except Stopped:
             raise ending() from None
-
-
-class _Named(SpecPart):
-    model: ModelSpec
-
-
-def _model_spec(data: dict[str, object]) -> ModelSpec:
-    try:
-        return _Named.model_validate({"model": data}).model
-    except ValidationError as error:
-        raise as_explorer_error(error, _Named, "", {}) from None
 
 
 def _base(spec: ModelSpec, base: str, place: Place) -> Path:

@@ -46,6 +46,9 @@ from engine.runner.wire import (
 MOST = 64
 """Connections at a time; one more is closed at once."""
 
+_LOOKS = (Status, Jobs, Follow)
+"""Requests that keep no idle worker alive: a screen that is open looks all the time."""
+
 
 class Models(Protocol):
     """What answers for models, from any thread."""
@@ -157,7 +160,8 @@ class Service:
                     self._send(connection, reply)
                     continue
                 _check_allowed(greeting, request)
-                self._board.touch()
+                if not isinstance(request, _LOOKS):
+                    self._board.touch()
                 if isinstance(request, Follow):
                     self._follow(connection, request.job)
                     continue
