@@ -10,17 +10,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.analysis.arcs import STRICT, directions
-from engine.analysis.groups import BASELINE
+from engine.analysis.arcs import STRICT
 from engine.analysis.srm import UnitCoordinates
 from engine.figures.curves import SweptGroup
 from engine.figures.session import CONDITION, factor_columns, points_of, swept_groups, telling_threshold
 from engine.session import PlaneRecord, Session
+from tui.state.spotlight import FULL_TURN, is_lit, spotlight
 
 View = Literal["counts", "mean", "compass"]
 
 VIEWS: tuple[View, ...] = ("counts", "mean", "compass")
-FULL_TURN = 360
 MOST_LEVELS = 16
 """Levels of a factor beyond which a chart by that factor could not be read."""
 
@@ -92,7 +91,7 @@ class ResultsState:
         self._told_for: str | None = None
         self._lock = Lock()
         self._runs: tuple[PlaneRecord, _Runs] | None = None
-        self._groups: dict[tuple[int, int, tuple[str, ...]], tuple[SweptGroup, ...]] = {}
+        self._groups: dict[tuple[int, tuple[str, ...]], tuple[SweptGroup, ...]] = {}
         self._owner: Session | None = None
 
     def take_session(self, session: Session | None) -> None:
@@ -170,23 +169,21 @@ class ResultsState:
     def groups(self) -> tuple[SweptGroup, ...]:
         """The groups of runs, swept with the session's thresholds; computed once per session, plane and grouping."""
         session, record = self.session, self.record()
-        if session is None or record is None:
-            return ()
-        key = (id(session), self.plane, self.by)
+        return () if session is None or record is None else self.groups_of(session, record, self.by)
+
+    def groups_of(self, session: Session, record: PlaneRecord, by: tuple[str, ...]) -> tuple[SweptGroup, ...]:
+        """What `groups` returns, for a plane that need not be the one in view any more; may be called in any thread."""
+        key = (id(record), by)
         with self._lock:
             if self._owner is not session:
                 self._owner, self._groups = session, {}
             found = self._groups.get(key)
-            if found is None:
-                found = self._groups[key] = swept_groups(session, record, self.by)
+        if found is None:
+            found = swept_groups(session, record, by)
+            with self._lock:
+                if self._owner is session:
+                    self._groups[key] = found
         return found
-
-    def shown_groups(self) -> tuple[SweptGroup, ...]:
-        """The groups without the baseline where it is switched off and others remain."""
-        groups = self.groups()
-        if self.baseline:
-            return groups
-        return tuple(group for group in groups if not is_baseline(group.label)) or groups
 
     def points(self) -> UnitCoordinates | None:
         """Where the runs lie in the plane, divided by their norms, in the session's order."""
@@ -203,7 +200,7 @@ class ResultsState:
 
     def lit(self) -> NDArray[np.bool_]:
         """[run] whether the cosine is above the threshold, strictly."""
-        return self.cosines() > self.threshold + STRICT
+        return is_lit(self.cosines(), self.threshold)
 
     def readout(self) -> Readout | None:
         """Counts and means at the spotlight; None without a run in a plane."""
@@ -211,7 +208,7 @@ class ResultsState:
         if runs is None:
             return None
         cosines = self.cosines()
-        lit = cosines > self.threshold + STRICT
+        lit = is_lit(cosines, self.threshold)
         swept = runs.swept & runs.points.finite
         baseline = runs.baseline & runs.points.finite
         return Readout(
@@ -236,17 +233,6 @@ class ResultsState:
             held = (record, _Runs(points_of(record), run_kinds == "sweep", run_kinds == "baseline"))
             self._runs = held
         return held[1]
-
-
-def spotlight(theta: int) -> tuple[float, float]:
-    """Cosine and sine of a whole angle in degrees: the very numbers the sweep compares with."""
-    cos, sin = directions(FULL_TURN)
-    return float(cos[theta % FULL_TURN]), float(sin[theta % FULL_TURN])
-
-
-def is_baseline(label: str) -> bool:
-    """Whether a group's label is the baseline's, or that of one of its levels."""
-    return label == BASELINE or label.startswith(f"{BASELINE} · ")
 
 
 def _mean(values: NDArray[np.float64]) -> float:
