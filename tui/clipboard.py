@@ -33,9 +33,14 @@ def copy_sequence(text: str, environ: Mapping[str, str] = os.environ) -> str | N
     if len(encoded) > MOST:
         return None
     sequence = f"\x1b]52;c;{encoded}\x07"
+    return wrapped(sequence, environ) + (sequence if environ.get("TMUX") else "")
+
+
+def wrapped(sequence: str, environ: Mapping[str, str] = os.environ) -> str:
+    """A sequence for the terminal itself, wrapped so that tmux or GNU screen pass it on where they stand between."""
     if environ.get("TMUX"):
         doubled = sequence.replace("\x1b", "\x1b\x1b")
-        return f"\x1bPtmux;{doubled}\x1b\\{sequence}"
+        return f"\x1bPtmux;{doubled}\x1b\\"
     if environ.get("STY") or environ.get("TERM", "").startswith("screen"):
         pieces = [sequence[at : at + _SCREEN_PIECE] for at in range(0, len(sequence), _SCREEN_PIECE)]
         return "".join(f"\x1bP{piece}\x1b\\" for piece in pieces)

@@ -18,6 +18,10 @@ from engine.session import Session, load_session, trash_session
 from engine.spec import Experiment, differences
 
 
+class TakenError(ExplorerError):
+    """A name cannot be used for an experiment unless what has it goes to the trash."""
+
+
 @dataclass(frozen=True)
 class Standing:
     """How far an experiment is, under the name it was given.
@@ -45,7 +49,7 @@ def standing(experiment: Experiment, hashes: Mapping[str, str], path: Path) -> S
         path: the session's .json file.
 
     Raises:
-        ExplorerError: the name belongs to another experiment; the differences are in the message.
+        TakenError: the name belongs to another experiment; the differences are in the message.
     """
     session = load_session(path) if path.exists() else None
     folder = paths.run_folder(path)
@@ -60,7 +64,7 @@ def standing(experiment: Experiment, hashes: Mapping[str, str], path: Path) -> S
         _refuse_another(folder, differences(reader.experiment, experiment) + _changed(recorded, hashes))
         return Standing("resume", session)
     if session is not None:
-        raise ExplorerError(
+        raise TakenError(
             "the session is interrupted and its run folder is gone",
             where=str(path),
             remedy="put the folder back, or begin again with --restart",
@@ -128,7 +132,7 @@ def _refuse_another(where: Path, found: list[str]) -> None:
     if not found:
         return
     more = f" (+{len(found) - 3} more)" if len(found) > 3 else ""
-    raise ExplorerError(
+    raise TakenError(
         f"another experiment has this name: {'; '.join(found[:3])}{more}",
         where=str(where),
         remedy="choose another name with --session, or move the old one to the trash with --restart",

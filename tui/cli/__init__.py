@@ -43,8 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     if not arguments:
-        note("there is no full screen yet; `srm-explorer demo` shows an experiment, `--help` lists the commands")
-        return 1
+        from tui.app import open_explorer
+
+        return open_explorer()
     from tui.cli.app import app
 
     try:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
@@ -28,6 +29,7 @@ class Draft:
         session: path of the session that was open; None for none.
         tab: the results tab in view; empty for the first.
         plane, theta, threshold, view, by: where the spotlight stood; None for the threshold where nothing was chosen.
+        rates: tokens a second of the last run, by the model's name.
     """
 
     data: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -41,6 +43,7 @@ class Draft:
     threshold: float | None = None
     view: str = "counts"
     by: tuple[str, ...] = ()
+    rates: dict[str, float] = field(default_factory=dict[str, float])
 
     def to_json(self) -> bytes:
         """The draft as it is kept."""
@@ -78,8 +81,12 @@ class DraftFile:
         self._lock: FileLock | None = None
         self.path: Path | None = None
 
-    def open(self) -> Draft | None:
+    def open(self, *, fresh: bool = False, good: Callable[[Draft], bool] = lambda draft: True) -> Draft | None:
         """Take the newest draft whose screen is gone, else a new file; None where there is nothing to go on with.
+
+        Args:
+            fresh: take a new file in any case.
+            good: tells whether a draft can be gone on with; others are left where they are.
 
         Raises:
             ExplorerError: the folder cannot be written; the screen works without it, and its draft is not kept.
@@ -88,8 +95,8 @@ class DraftFile:
             orphans = self._orphans()
             taken: Draft | None = None
             for path, lock in orphans:
-                draft = _read(path) if taken is None else None
-                if draft is not None:
+                draft = _read(path) if taken is None and not fresh else None
+                if draft is not None and good(draft):
                     taken, self.path, self._lock = draft, path, lock
                 else:
                     lock.release()
@@ -144,9 +151,10 @@ def _fits(name: str, value: object) -> bool:
         return isinstance(value, str)
     if name == "by":
         return isinstance(value, list) and all(isinstance(one, str) for one in cast("list[object]", value))
-    if name == "typed":
+    if name in ("typed", "rates"):
+        kind = str if name == "typed" else float
         return isinstance(value, dict) and all(
-            isinstance(key, str) and isinstance(text, str) for key, text in cast("dict[object, object]", value).items()
+            isinstance(one, kind) for one in cast("dict[str, object]", value).values()
         )
     return isinstance(value, dict)
 

@@ -1,0 +1,189 @@
+"""The full-screen app: which screen is shown, how it looks, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from typing import Any, ClassVar
+
+from textual import events
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.widget import Widget
+
+from engine.errors import ExplorerError
+from tui.clipboard import copy_sequence, wrapped
+from tui.desk.start import Farewell, Start
+from tui.palette import Commands
+from tui.screens.explorer import ExplorerScreen
+from tui.screens.too_small import COLUMNS, ROWS, TooSmall
+from tui.state.glyphs import glyphs
+from tui.state.settings import TEMPLATE, Settings, editor_command, load_settings, settings_path, unknown_keys
+
+_THEMES = {"dark": "textual-dark", "light": "textual-light", "terminal": "ansi-dark"}
+
+
+class ExplorerApp(App[Farewell]):
+    """The explorer over one terminal.
+
+    Args:
+        start: what it was started with.
+        settings: those of the user's file by default.
+    """
+
+    TITLE = "srm-explorer"
+    COMMANDS: ClassVar[set[Any]] = {Commands}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+q", "leave", "Quit", show=False, priority=True, id="app.quit", tooltip="Leave; a run goes on"),
+    ]
+
+    def __init__(self, start: Start | None = None, settings: Settings | None = None) -> None:
+        super().__init__()
+        # Over SSH every frame of an animation is a burst of bytes.
+        self.animation_level = "none"
+        self._start = start or Start()
+        self._use(load_settings() if settings is None else settings)
+        self.explorer = ExplorerScreen(self._start)
+        self.status = 0
+
+    @property
+    def own_keys(self) -> dict[str, str]:
+        """The user's keys by the id of a binding."""
+        return dict(self.settings.keys)
+
+    def get_default_screen(self) -> ExplorerScreen:
+        """The explorer."""
+        return self.explorer
+
+    def on_mount(self) -> None:
+        """End well also where the terminal goes away or the system asks for it."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                loop.add_signal_handler(number, self._end, 128 + number)
+        self.call_after_refresh(self.tell_settings)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Say so where nothing would fit."""
+        self.fit(event.size.width, event.size.height)
+
+    def fit(self, width: int, height: int) -> None:
+        """Put a message over everything while the terminal is too small for it."""
+        if (width < COLUMNS or height < ROWS) != isinstance(self.screen, TooSmall):
+            if isinstance(self.screen, TooSmall):
+                self.pop_screen()
+            else:
+                self.push_screen(TooSmall())
+
+    def tell_settings(self) -> None:
+        """Say what is wrong with the settings file."""
+        from tui.screens.bindings import all_keys
+
+        known = frozenset(
+            one.binding.id or "" for one in all_keys([self.explorer, *self.explorer.query(Widget)], {})
+        ) | frozenset(("app.quit",))
+        problems = [*self.settings.problems, *unknown_keys(self.settings, known)]
+        for problem in problems:
+            self.notify(problem, title="settings", severity="warning", timeout=15, markup=False)
+
+    def edit_settings(self) -> None:
+        """Open the settings file in the user's editor, then read it again."""
+        path = settings_path()
+        try:
+            if not path.exists():
+                from engine.files import write_atomic
+
+                write_atomic(path, TEMPLATE.encode())
+        except ExplorerError as error:
+            self.explorer.refuse(error)
+            return
+        if self.edit_file(str(path)):
+            self._use(load_settings())
+            self.refresh(layout=True)
+            self.explorer.refresh_look()
+            self.tell_settings()
+
+    def edit_file(self, path: str) -> bool:
+        """Leave the screen to the user's editor until it ends; whether it could be started."""
+        command = editor_command()
+        try:
+            with self.suspend():
+                subprocess.run([*command, path], check=False)
+        except OSError as error:
+            what = f"the editor '{command[0]}' cannot be started: {(error.strerror or str(error)).lower()}"
+            self.explorer.refuse(ExplorerError(what, remedy="set EDITOR to one that is there"))
+            return False
+        return True
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Have the terminal keep a text; one that it would not take goes to a file."""
+        sequence = copy_sequence(text)
+        self._clipboard = text
+        if sequence is not None and self._driver is not None:
+            self._driver.write(sequence)
+            self._driver.flush()
+            lines = text.count("\n") + 1
+            self.explorer.say(f"copied {lines:,} line{'s' if lines > 1 else ''} to the clipboard", "good")
+            return
+        from engine import paths
+        from tui.clipboard import copy_to_file
+
+        try:
+            written = copy_to_file(text, paths.state_folder())
+        except ExplorerError as error:
+            self.explorer.refuse(error)
+        else:
+            self.explorer.say(f"this terminal does not take it; it is in {written}", "warning")
+
+    def ring(self, line: str) -> None:
+        """Draw attention to the end of a run, as the settings wish."""
+        if self._driver is None or self.settings.bell == "none":
+            return
+        sequence = "\x07" if self.settings.bell == "bell" else wrapped(f"\x1b]9;{line}\x07")
+        self._driver.write(sequence)
+        self._driver.flush()
+
+    def action_leave(self) -> None:
+        """Quit."""
+        self._end(0)
+
+    async def action_quit(self) -> None:
+        """Quit, as the palette of the library calls it."""
+        self._end(0)
+
+    def action_help_quit(self) -> None:
+        """Say how to quit where ctrl+c was meant to."""
+        self.explorer.say("q quits; a run goes on without the screen")
+
+    def _end(self, status: int) -> None:
+        self.status = status
+        self.exit(self.explorer.leave())
+
+    def _use(self, settings: Settings) -> None:
+        self.settings = settings
+        self.glyphs = glyphs(settings.glyphs)
+        self.theme = _THEMES[settings.theme]
+        self.set_keymap(dict(settings.keys))
+
+
+def open_explorer(start: Start | None = None) -> int:
+    """Show the full screen until it is left; return the exit status.
+
+    Without a terminal one line says what can be done instead, and the status is 2.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM", "") in ("", "dumb"):
+        from tui.cli.output import note
+
+        note("the full screen needs a terminal; `srm-explorer --help` lists the commands that do without one")
+        return 2
+    app = ExplorerApp(start)
+    farewell = app.run()
+    for line in farewell.lines() if farewell is not None else ():
+        try:
+            print(line, flush=True)  # noqa: T201
+        except OSError:
+            break
+    return app.status or app.return_code or 0

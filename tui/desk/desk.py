@@ -1,0 +1,300 @@
+"""What lies between the panes and the engine: the draft, the session in view, and the ways from one to the other."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine import paths
+from engine.errors import ExplorerError
+from engine.figures.captions import DEMO, coordinate_caption, site_caption
+from engine.runner.inputs import read_inputs
+from engine.session import Session, load_session, save_session, sessions_in
+from engine.spec import Experiment, available_presets, read_experiment
+from tui.desk.drafting import Drafting, as_draft, begin
+from tui.desk.run_desk import RunDesk, name_problem
+from tui.desk.start import Start
+from tui.palette import Command
+from tui.screens.ask import Ask
+from tui.state.draft import DraftFile
+from tui.widgets.header_line import Facts
+
+if TYPE_CHECKING:
+    from engine.runner.wire import Description
+    from tui.screens.explorer import ExplorerScreen
+    from tui.screens.sessions import Chosen
+
+
+class Desk:
+    """Everything that the explorer does with an experiment and a session; made in a thread, opened on the screen's.
+
+    Args:
+        screen: the panes.
+        start: what the program was started with.
+    """
+
+    def __init__(self, screen: ExplorerScreen, start: Start) -> None:
+        self._screen = screen
+        self.prompts, self.intervention, self.results = screen.prompts, screen.intervention, screen.results
+        file = DraftFile()
+        draft, self._problems = begin(start, file)
+        self.drafting = Drafting(draft, file, screen.cannot_keep)
+        self.runs = RunDesk(screen, self)
+        self.session: Session | None = None
+        self._path: Path | None = None
+        self._shape: tuple[dict[str, Any], Description | None] | None = None
+        self._asked_model: dict[str, Any] | None = None
+        self._count = 0
+        self._n_prompts = 0
+
+    def open(self) -> None:
+        """Show the draft, open the session that was in view, and begin to watch runs."""
+        draft = self.drafting.draft
+        self.show_draft(dict(draft.typed))
+        self.drafting.keep()
+        for problem in self._problems:
+            self._screen.refuse(problem)
+        self.runs.link.open()
+        if draft.session is not None:
+            self.open_session(Path(draft.session))
+
+    def close(self) -> str:
+        """Keep the draft and leave the worker alone; return why the draft could not be kept."""
+        self.runs.link.close()
+        return self.drafting.close()
+
+    def show_draft(self, typed: dict[str, str] | None = None) -> None:
+        """Show the experiment in the panes, count its prompts, and name it in the header."""
+        data = self.drafting.data
+        self.prompts.show(data["prompts"], data["model"], self.drafting.base)
+        self.intervention.show(data, typed)
+        if self._shape is not None and self._shape[0] == data["model"]:
+            self.intervention.take_shape(self._shape[1])
+        self._count_prompts()
+        self.show_header()
+
+    def edit(self, data: dict[str, Any]) -> None:
+        """Take an edited experiment."""
+        if self.drafting.edit(data):
+            self._screen.say("")
+            self.show_draft()
+
+    def edit_prompts(self, prompts: dict[str, Any]) -> None:
+        """Take an edited table of prompts."""
+        self.edit({**self.drafting.data, "prompts": prompts})
+
+    def replace(self, data: dict[str, Any], name: str, base: Path) -> None:
+        """Begin with another experiment."""
+        self.drafting.replace(data, name, base)
+        self.show_draft({})
+        self._screen.say(f"the experiment is now '{name}'; u goes back to the one before")
+
+    def undo(self) -> None:
+        """Take the last edit back."""
+        if self.drafting.undo():
+            self.show_draft({})
+            self._screen.say("one edit back; U makes it again")
+        else:
+            self._screen.say("there is no edit to take back")
+
+    def redo(self) -> None:
+        """Make the edit again that was taken back."""
+        if self.drafting.redo():
+            self.show_draft({})
+            self._screen.say("one edit forward")
+        else:
+            self._screen.say("there is no edit to make again")
+
+    def want_shape(self, model: dict[str, Any]) -> None:
+        """Ask the worker for a model's shape, unless it is known or asked for."""
+        if self._shape is not None and self._shape[0] == model:
+            self.intervention.take_shape(self._shape[1])
+        elif self._asked_model != model:
+            self._asked_model = model
+            self.runs.link.describe(model, self.drafting.base)
+
+    def take_shape(self, model: dict[str, Any], description: Description | None, problem: str) -> None:
+        """Take what the worker says of a model; of another one than the draft's it is only remembered."""
+        self._asked_model = None
+        if description is not None:
+            self._shape = (model, description)
+        if model == self.drafting.data["model"]:
+            self.intervention.take_shape(description, problem)
+            room = None if description is None else description.n_ctx - self.drafting.data["generation"]["tokens"]
+            self.prompts.take_room(room)
+
+    def want_tokens(self, texts: tuple[str, ...]) -> None:
+        """Ask the worker how many tokens texts have."""
+        data = self.drafting.data
+        self.runs.link.count_tokens(data["model"], self.drafting.base, texts, data["prompts"]["prepend_bos"])
+
+    def take_rate(self, model: str, rate: float) -> None:
+        """Remember how fast a model was."""
+        self.drafting.draft.rates[model] = rate
+        self.drafting.keep()
+        self._take_cost()
+
+    def look_at(self, path: Path) -> None:
+        """From now on this session is in view; its runs are shown as they come."""
+        if path != self._path:
+            self._path = path
+            self.drafting.draft.session = str(path)
+            self.drafting.keep()
+            self.show_header()
+
+    def looks_at(self, path: Path | None) -> bool:
+        """Whether this session is in view."""
+        return path is not None and path == self._path
+
+    def take_session(self, session: Session | None, path: Path | None = None) -> None:
+        """Show a session, saved or growing."""
+        self.session = session
+        if session is not None and path is not None:
+            self.look_at(path)
+        self.results.take_session(session)
+        self.show_header()
+
+    def open_session(self, path: Path) -> None:
+        """Open a saved session."""
+
+        def opened(found: Session | ExplorerError) -> None:
+            if isinstance(found, ExplorerError):
+                self._screen.refuse(found)
+            else:
+                self.take_session(found, path)
+
+        self._screen.in_thread(lambda: load_session(path), opened)
+
+    def duplicate(self, path: Path | None = None) -> None:
+        """Make the experiment of the session in view, or of a saved one, the draft."""
+        if path is None:
+            if self.session is None:
+                self._screen.say("there is no session in view; o opens one")
+            else:
+                self.replace(*as_draft(self.session))
+            return
+
+        def opened(found: Session | ExplorerError) -> None:
+            if isinstance(found, ExplorerError):
+                self._screen.refuse(found)
+            else:
+                self.replace(*as_draft(found))
+
+        self._screen.in_thread(lambda: load_session(path), opened)
+
+    def save_as(self) -> None:
+        """Ask for another name, and copy the session in view to it."""
+        session = self.session
+        if session is None or session.path is None:
+            self._screen.say("there is no saved session in view" + ("; this one still runs" if session else ""))
+            return
+        ask = Ask("save a copy of the session as", f"{session.name}-2", check=name_problem)
+
+        def named(name: str | None) -> None:
+            if name is not None:
+                copy, path = session.changed(revision=0), paths.session_path(name)
+                self._screen.in_thread(lambda: save_session(copy, path), saved)
+
+        def saved(found: Any) -> None:
+            if isinstance(found, ExplorerError):
+                self._screen.refuse(found)
+            else:
+                self.take_session(found.session, found.path)
+                self._screen.say(found.told or f"saved as {found.path}", "good")
+
+        self._screen.app.push_screen(ask, named)
+
+    def chosen(self, chosen: Chosen | None) -> None:
+        """Do what was chosen in the list of sessions."""
+        if chosen is None:
+            return
+        match chosen.action:
+            case "open":
+                self.open_session(chosen.path)
+            case "duplicate":
+                self.duplicate(chosen.path)
+            case "resume":
+                self.runs.go_on(chosen.path)
+            case "follow":
+                self.runs.follow(chosen.path)
+
+    def palette_commands(self) -> list[Command]:
+        """Presets and sessions as commands of the palette."""
+        found: list[Command] = []
+        for name in available_presets():
+            experiment, source = read_experiment(name)
+            load = functools.partial(self.replace, experiment.to_dict(), source.name, source.base)
+            found.append(Command(f"preset {name}", "Begin with this experiment", load))
+        for path in sessions_in(paths.sessions_folder()):
+            look = functools.partial(self.open_session, path)
+            found.append(Command(f"open {path.stem}", "Open this session", look))
+        return found
+
+    def turned(self) -> None:
+        """Keep where the spotlight stands."""
+        state, draft = self.results.state, self.drafting.draft
+        draft.plane, draft.theta, draft.threshold = state.plane, state.theta, state.threshold
+        draft.view, draft.by = state.view, tuple(state.by)
+        self.drafting.keep()
+
+    def log(self, line: str) -> None:
+        """Add a line to the log."""
+        self.results.log_line(line)
+
+    def show_header(self) -> None:
+        """Tell in the top line what the draft, the session and the worker are."""
+        data, session = self.drafting.data, self.session
+        shape = self._shape[1] if self._shape is not None and self._shape[0] == data["model"] else None
+        name = self._path.stem if self._path is not None else ""
+        mark = ""
+        if name and (session is None or session.path is None):
+            mark = "unsaved"
+        elif session is not None and session.spec.to_dict() != data:
+            mark = "edited"
+        facts = Facts(_model_facts(data, shape), f"session {name}" if name else "no session", mark, self._worker())
+        self._screen.header.facts = facts
+
+    def _worker(self) -> str:
+        told = self.runs.state.worker
+        return told if not told or told.startswith(("no worker", "older")) else f"worker {told}"
+
+    def _count_prompts(self) -> None:
+        self._count += 1
+        count = self._count
+        try:
+            experiment = self.drafting.experiment()
+        except ExplorerError:
+            return
+        base = self.drafting.base
+
+        def counted(found: int | ExplorerError) -> None:
+            if count == self._count and isinstance(found, int):
+                self._n_prompts = found
+                self._take_cost()
+
+        self._screen.in_thread(lambda: _number_of_prompts(experiment, base), counted)
+
+    def _take_cost(self) -> None:
+        rate = self.drafting.draft.rates.get(self.drafting.data["model"]["name"])
+        self.intervention.take_cost(self._n_prompts, rate)
+
+
+def _number_of_prompts(experiment: Experiment, base: Path) -> int:
+    return len(read_inputs(experiment, base).prompts)
+
+
+def _model_facts(data: dict[str, Any], shape: Description | None) -> tuple[str, ...]:
+    model = data["model"]
+    name = "demo model" if model["name"] == DEMO else Path(model["name"]).name
+    facts = [name]
+    site = next((one["site"] for one in data["interventions"]), None) or data["capture"]["sites"][0]
+    wide = f" ({shape.d_mlp})" if shape is not None and ".mlp." in site else ""
+    facts.append(site_caption(site) + wide)
+    if data["planes"]:
+        plane = data["planes"][0]
+        at = plane["site"] or data["capture"]["sites"][0]
+        facts.append(f"{coordinate_caption(at, plane['a'])} × {coordinate_caption(at, plane['b'])}")
+    facts.append(shape.device if shape is not None else model["device"])
+    facts.append(str(model["dtype"]).replace("float", "fp").replace("bfp", "bf"))
+    return tuple(facts)

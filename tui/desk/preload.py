@@ -1,0 +1,26 @@
+"""Loading, while the first frame is already seen, what the screen needs next."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+_NEXT = (
+    "numpy",
+    "engine.spec",
+    "engine.session",
+    "engine.runner.inputs",
+    "engine.runner.outcome",
+    "engine.figures.session",
+    "tui.state.results",
+    "tui.link.link",
+    "plotext",
+    "tui.charts.polar",
+    "tui.charts.thresholds",
+    "tui.charts.dose",
+)
+
+
+def preload() -> None:
+    """Import the libraries and modules behind the panes, the most urgent first; run it in a thread."""
+    for name in _NEXT:
+        import_module(name)

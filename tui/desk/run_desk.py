@@ -1,0 +1,219 @@
+"""What is done about runs: begun, followed, stopped, resumed; the answers of the worker go where they belong."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine import paths
+from engine.errors import ExplorerError
+from engine.runner.life import TakenError
+from engine.runner.outcome import Outcome, approach, shown
+from engine.spec import Experiment
+from tui.desk.running import Running
+from tui.link import events
+from tui.link.link import WorkerLink
+from tui.screens.ask import Ask
+from tui.screens.confirm import Choose, Confirm
+
+if TYPE_CHECKING:
+    from tui.desk.desk import Desk
+    from tui.screens.explorer import ExplorerScreen
+
+
+class RunDesk:
+    """Speaks with the link for one screen.
+
+    Args:
+        screen: where questions are asked and lines are said.
+        desk: owns the experiment and the session in view.
+    """
+
+    def __init__(self, screen: ExplorerScreen, desk: Desk) -> None:
+        self.state = Running()
+        self._screen, self._desk = screen, desk
+        self.link = WorkerLink(screen.hear)
+        self._first_look = True
+
+    def run(self) -> None:
+        """Run the experiment of the draft; go on with a run that was just lost."""
+        offer = self.state.offer
+        if offer is not None and offer.lost:
+            self.resume()
+            return
+        try:
+            experiment = self._desk.intervention.experiment()
+            path = self._desk.drafting.session_path()
+        except ExplorerError as error:
+            self._screen.refuse(error)
+            return
+        self.begin(experiment, path)
+
+    def begin(self, experiment: Experiment, path: Path, *, restart: bool = False) -> None:
+        """Have an experiment run under a name, unless it was finished before or the name is taken."""
+        if self.state.path == path and not restart:
+            self._screen.say(f"{path.stem} is running already")
+            return
+        base = self._desk.drafting.base
+        begin = functools.partial(self._found, experiment, base, path, restart)
+        self._screen.in_thread(lambda: _find_out(experiment, base, path, restart), begin)
+
+    def resume(self) -> None:
+        """Go on with the run that is offered."""
+        offer = self.state.offer
+        if offer is None:
+            self._screen.say("there is no unfinished run to resume here; o lists all sessions")
+            return
+        self.go_on(offer.path)
+
+    def go_on(self, path: Path) -> None:
+        """Go on with an unfinished run and look at it."""
+        self.state.asks(path)
+        self._desk.look_at(path)
+        self._screen.say(f"resuming {path.stem}")
+        self.link.resume(path)
+        self._screen.show_status()
+
+    def follow(self, path: Path) -> None:
+        """Follow a run that others have begun, and look at it."""
+        self.state.asks(path)
+        self._desk.look_at(path)
+        self._screen.say(f"following {path.stem}, which is running")
+        self.link.follow(path)
+        self._screen.show_status()
+
+    def cancel(self) -> None:
+        """Ask whether to stop the run after its batch; asked for again, now."""
+        path = self.state.path
+        if path is None:
+            self._screen.say("nothing is running")
+            return
+        if self.state.cancels:
+            self._stop(True, times=2)
+            return
+        kept = Confirm(
+            f"stop {path.stem}?",
+            detail="The batch in flight is finished, and all finished runs are kept.\nr resumes it; c again stops now.",
+            yes="stop it",
+            no="let it run",
+        )
+        self._screen.app.push_screen(kept, functools.partial(self._stop, times=1))
+
+    def restart_worker(self) -> None:
+        """Have a worker of an older version finish and a new one take its place."""
+        self._screen.say("the worker finishes its queue and is then restarted")
+        self.link.drain_and_restart()
+
+    def hear(self, event: events.LinkEvent) -> None:
+        """Take what the link tells."""
+        match event:
+            case events.WorkerSeen():
+                self.state.seen(event)
+            case events.RunGrew():
+                if self.state.grew(event) and self._desk.looks_at(event.path):
+                    self._desk.take_session(event.session, event.path)
+            case events.RunEnded():
+                self._ended(event)
+            case events.WorkerLost() | events.RunLost():
+                self.state.lost(event)
+            case events.Submitted():
+                self._desk.log(f"{event.path.stem} is {'with' if event.joined else 'given to'} the worker")
+            case events.RunFailed():
+                self.state.failed()
+                self._screen.refuse(event.error)
+            case events.Described():
+                self._desk.take_shape(dict(event.model), event.description, "")
+            case events.DescribeFailed():
+                self._desk.take_shape(dict(event.model), None, str(event.error))
+            case events.Tokenized():
+                self._desk.prompts.take_tokens(event.counts)
+            case events.RunsFound():
+                self._runs_found(event)
+            case events.QueueSeen():
+                for job in event.jobs:
+                    self._desk.log(f"{Path(job.session).stem}: {job.state}")
+            case events.Said():
+                self._desk.log(event.line)
+        self._screen.show_status()
+        self._desk.show_header()
+
+    def _found(
+        self, experiment: Experiment, base: Path, path: Path, restart: bool, found: Outcome | ExplorerError | None
+    ) -> None:
+        if isinstance(found, TakenError):
+            self._ask_name(experiment, path, found)
+        elif isinstance(found, ExplorerError):
+            self._screen.refuse(found)
+        elif found is not None:
+            self._desk.look_at(path)
+            self._desk.take_session(found.session, path)
+            self._screen.say(f"{path.stem} is finished already: this is what was saved", "good")
+        else:
+            waiting = self.state.grown is not None
+            self.state.asks(path)
+            if not waiting:
+                self._desk.look_at(path)
+            self._screen.say(f"{path.stem} waits for the run before it" if waiting else "")
+            self.link.submit(experiment, base, path, restart)
+        self._screen.show_status()
+
+    def _ask_name(self, experiment: Experiment, path: Path, error: TakenError) -> None:
+        def chosen(key: str | None) -> None:
+            if key == "m":
+                self.begin(experiment, path, restart=True)
+            elif key == "n":
+                ask = Ask("name of the session", f"{path.stem}-2", check=name_problem)
+                self._screen.app.push_screen(ask, named)
+
+        def named(name: str | None) -> None:
+            if name is not None:
+                self.begin(experiment, paths.session_path(name))
+
+        choices = [("n", "run it under another name"), ("m", "move the old one to the trash, and run")]
+        self._screen.app.push_screen(Choose(f"{path.stem}: {error.what}", choices), chosen)
+
+    def _stop(self, sure: bool | None, *, times: int) -> None:
+        if sure and self.state.path is not None:
+            self.state.cancels = times
+            self.link.cancel(2 if times > 1 else 1)
+            self._screen.show_status()
+
+    def _ended(self, event: events.RunEnded) -> None:
+        rate = self.state.grown.progress.rate if self.state.grown and self.state.grown.progress else 0.0
+        looking = self._desk.looks_at(event.path) or self._desk.looks_at(self.state.path)
+        self.state.ended(event)
+        for line in event.told:
+            self._desk.log(line)
+        if event.session is not None and looking:
+            self._desk.look_at(event.path)
+            self._desk.take_session(event.session, event.path)
+        if rate and event.session is not None:
+            self._desk.take_rate(event.session.spec.model.name, rate)
+        if event.fault is not None:
+            self._screen.refuse(event.fault)
+        elif self.state.offer is None:
+            seen = "" if looking else "; o opens it"
+            ending = "; ".join(event.told[:1]) if event.told else ""
+            self._screen.say(f"{event.path.stem} is finished{seen}" + (f" · {ending}" if ending else ""), "good")
+            self._screen.ring(f"{event.path.stem} is finished")
+
+    def _runs_found(self, event: events.RunsFound) -> None:
+        alive = self.state.found(event)
+        first, self._first_look = self._first_look, False
+        if alive is not None and first and self.state.path is None:
+            self.follow(alive.path)
+
+
+def name_problem(name: str) -> str:
+    """What is wrong with a session's name; empty where nothing is."""
+    try:
+        taken = paths.session_path(name).exists()
+    except ExplorerError as error:
+        return str(error)
+    return f"there is another '{name}'" if taken else ""
+
+
+def _find_out(experiment: Experiment, base: Path, path: Path, restart: bool) -> Outcome | None:
+    found = approach(experiment, base, path, restart=restart)
+    return None if restart else shown(found, path)

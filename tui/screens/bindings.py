@@ -1,0 +1,81 @@
+"""Every key the screen knows, as the widgets that own them declare them: help, palette and settings are made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from textual.binding import Binding
+from textual.dom import DOMNode
+from textual.widget import Widget
+
+_NAMES = {
+    "question_mark": "?",
+    "slash": "/",
+    "comma": ",",
+    "colon": ":",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "full_stop": ".",
+    "minus": "-",
+    "plus": "+",
+    "space": "space",
+    "pageup": "pgup",
+    "pagedown": "pgdn",
+    "escape": "esc",
+    "delete": "del",
+    "left": "←",
+    "right": "→",
+    "up": "↑",
+    "down": "↓",
+}
+
+
+@dataclass(frozen=True)
+class KeyOf:
+    """A binding of a widget.
+
+    Attributes:
+        node: the widget or screen that owns the action.
+        binding: as it declares it.
+        keys: the keys it has, with the user's own in place of those declared, as they are shown: "←, h".
+    """
+
+    node: DOMNode
+    binding: Binding
+    keys: str
+
+
+def keys_of(node: DOMNode, keymap: Mapping[str, str]) -> list[KeyOf]:
+    """The bindings with an id that a widget's class and its bases declare, a base's own after those of the class.
+
+    Args:
+        node: a widget, screen or app.
+        keymap: the user's own keys by id.
+    """
+    found: dict[str, KeyOf] = {}
+    for kind in type(node).__mro__:
+        for binding in vars(kind).get("BINDINGS", ()):
+            if isinstance(binding, Binding) and binding.id is not None and binding.id not in found:
+                keys = keymap.get(binding.id) or binding.key
+                found[binding.id] = KeyOf(node, binding, shown_keys(keys))
+    return list(found.values())
+
+
+def all_keys(nodes: Iterable[Widget], keymap: Mapping[str, str]) -> list[KeyOf]:
+    """The bindings of several widgets, each id once."""
+    found: dict[str, KeyOf] = {}
+    for node in nodes:
+        for one in keys_of(node, keymap):
+            found.setdefault(one.binding.id or "", one)
+    return list(found.values())
+
+
+def shown_keys(keys: str) -> str:
+    """Keys as people write them: "left,shift+left" is "←, shift+←"."""
+    return ", ".join(_shown(key) for key in keys.split(",") if key)
+
+
+def _shown(key: str) -> str:
+    held, plus, last = key.strip().rpartition("+")
+    return f"{held}{plus}{_NAMES.get(last, last)}" if last else key

@@ -1,0 +1,55 @@
+"""A numbered part of the screen: a frame with a title round one widget."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widget import Widget
+
+
+class Pane(Vertical):
+    """One of the explorer's panes; it knows which of its widgets had the focus last.
+
+    Args:
+        number: the key that goes there.
+        title: its name.
+        content: what it shows.
+    """
+
+    DEFAULT_CSS = """
+    Pane {
+        border: round $panel-lighten-2;
+        border-title-color: $text-muted;
+        border-title-style: none;
+        height: 1fr;
+        width: 1fr;
+        &:focus-within { border: round $primary; border-title-color: $text; border-title-style: bold; }
+        & > * { width: 1fr; height: 1fr; }
+    }
+    """
+
+    def __init__(self, number: int, title: str, content: Widget) -> None:
+        super().__init__(id=f"pane-{number}")
+        self.number, self.title, self.content = number, title, content
+        self.border_title = Content(f"{number} {title}")
+        self._last: Widget | None = None
+
+    def compose(self) -> ComposeResult:
+        """The one widget."""
+        yield self.content
+
+    def on_descendant_focus(self) -> None:
+        """Remember where the focus is, to go back there."""
+        focused = self.screen.focused
+        if focused is not None and self in focused.ancestors:
+            self._last = focused
+
+    def enter(self) -> None:
+        """Put the focus where it was last, else on the first widget that takes it."""
+        target = self._last if self._last is not None and self._last.is_attached and self._last.focusable else None
+        if target is None:
+            widgets = [self.content, *self.content.query(Widget)]
+            target = next((one for one in widgets if one.focusable and one.display), None)
+        if target is not None:
+            target.focus(scroll_visible=False)

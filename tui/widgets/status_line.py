@@ -1,0 +1,109 @@
+"""The bottom line: how far a run is, what was just said, and the keys that help here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from textual.content import Content
+from textual.reactive import reactive
+from textual.widget import Widget
+
+from tui.state.glyphs import Glyphs, glyphs_of
+
+Tone = Literal["plain", "good", "warning", "error"]
+_STYLES: dict[Tone, str] = {
+    "plain": "$text",
+    "good": "$text-success",
+    "warning": "$text-warning",
+    "error": "bold $text-error",
+}
+_BAR = 20
+
+
+@dataclass(frozen=True)
+class Going:
+    """How far a run is.
+
+    Attributes:
+        share: finished part, 0 to 1; None draws no bar.
+        facts: what is told after the bar, the most telling first.
+    """
+
+    share: float | None
+    facts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Hint:
+    """A key and what it does."""
+
+    key: str
+    does: str
+
+
+class StatusLine(Widget):
+    """One line: what was said, else a run's progress, else what stands to be done; on the right keys that help here."""
+
+    DEFAULT_CSS = """
+    StatusLine { height: 1; width: 1fr; background: $panel; color: $foreground; }
+    """
+
+    going: reactive[Going | None] = reactive(None)
+    said: reactive[tuple[str, Tone]] = reactive(("", "plain"))
+    standing: reactive[tuple[str, Tone]] = reactive(("", "plain"))
+    hints: reactive[tuple[Hint, ...]] = reactive(())
+
+    def render(self) -> Content:
+        """The line for the width at hand."""
+        signs, width = glyphs_of(self.app), self.size.width - 2
+        line, tone = self.said
+        if not line and self.going is None:
+            line, tone = self.standing
+        left = Content.styled(line, _STYLES[tone]) if line else _progress(self.going, signs, width)
+        if left.cell_length > width:
+            return Content.assemble(" ", left.truncate(width, ellipsis=True))
+        room = width - left.cell_length - (3 if len(left) else 0)
+        right = _keys(self.hints, room)
+        return Content.assemble(" ", left, " " * (width - left.cell_length - right.cell_length), right)
+
+
+def clock(seconds: float) -> str:
+    """A span of time as "0:05" or "1:02:03"."""
+    whole = max(0, round(seconds))
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+
+
+def _progress(going: Going | None, signs: Glyphs, width: int) -> Content:
+    if going is None:
+        return Content("")
+    facts = list(going.facts)
+    bar = Content("")
+    if going.share is not None and width >= 100:
+        full = int(going.share * _BAR)
+        bar = Content.assemble((signs.bar_full * full, "$text-primary"), signs.bar_empty * (_BAR - full), "  ")
+    while len(facts) > 1 and bar.cell_length + len("   ".join(facts)) > width - 24:
+        facts.pop()
+    return Content.assemble(bar, "   ".join(facts))
+
+
+def _keys(hints: Sequence[Hint], room: int) -> Content:
+    """As many hints as there is room for; the last two, help and quit, before all others."""
+    if not hints:
+        return Content("")
+    order = [*range(len(hints) - 2, len(hints)), *range(len(hints) - 2)]
+    chosen: set[int] = set()
+    used = 0
+    for at in order:
+        size = len(hints[at].key) + len(hints[at].does) + 1 + (2 if chosen else 0)
+        if at < 0 or used + size > room:
+            break
+        used += size
+        chosen.add(at)
+    parts = [
+        Content.assemble((hints[at].key, "bold $text-accent"), " ", (hints[at].does, "$text-muted"))
+        for at in sorted(chosen)
+    ]
+    return Content("  ").join(parts)
