@@ -1,0 +1,153 @@
+"""The installed command in a pseudo-terminal: keys go in, a screen of characters comes out."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import pexpect
+import pyte
+
+COMMAND = str(Path(sys.executable).with_name("srm-explorer"))
+KEYS = {
+    "enter": "\r",
+    "esc": "\x1b",
+    "tab": "\t",
+    "left": "\x1b[D",
+    "right": "\x1b[C",
+    "up": "\x1b[A",
+    "down": "\x1b[B",
+    "shift+left": "\x1b[1;2D",
+    "shift+right": "\x1b[1;2C",
+    "backspace": "\x7f",
+    "ctrl+a": "\x01",
+    "ctrl+u": "\x15",
+}
+
+
+class Terminal:
+    """A program in a terminal of its own; always close it, or use it as a context.
+
+    Args:
+        argv: program and arguments; `COMMAND` is the installed program.
+        env: its whole environment.
+        cwd: its working folder.
+        size: columns and rows.
+    """
+
+    def __init__(
+        self, argv: Sequence[str], env: Mapping[str, str], cwd: Path, size: tuple[int, int] = (160, 48)
+    ) -> None:
+        columns, rows = size
+        self._screen = pyte.Screen(columns, rows)
+        self._stream = pyte.ByteStream(self._screen)
+        self._lock = threading.Lock()
+        self.written = 0
+        environment = {"TERM": "xterm-256color", "COLORTERM": "truecolor", **env}
+        environment.pop("TMUX", None)
+        self._child: Any = pexpect.spawn(
+            argv[0], list(argv[1:]), dimensions=(rows, columns), env=environment, cwd=str(cwd), timeout=None
+        )
+        self._child.delaybeforesend = None
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self._reader.join(10)
+        self._child.close(force=True)
+
+    @property
+    def pid(self) -> int:
+        return int(self._child.pid)
+
+    @property
+    def lines(self) -> list[str]:
+        """The rows of the screen."""
+        with self._lock:
+            return [line.rstrip() for line in self._screen.display]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+    def press(self, *keys: str) -> None:
+        """Press keys by name, or type a text."""
+        for key in keys:
+            self._child.send(KEYS.get(key, key))
+            time.sleep(0.02)
+
+    def wait_for(self, pattern: str, seconds: float = 60) -> re.Match[str]:
+        """Wait until the screen shows what a regular expression says; AssertionError shows the screen."""
+        until = time.monotonic() + seconds
+        while True:
+            text = self.text
+            if found := re.search(pattern, text):
+                return found
+            assert time.monotonic() < until, f"{pattern!r} did not appear in {seconds} s:\n{text}"
+            assert self.is_alive() or self._reader.is_alive(), f"the program ended before {pattern!r}:\n{text}"
+            time.sleep(0.02)
+
+    def wait_until_gone(self, pattern: str, seconds: float = 60) -> None:
+        """Wait until the screen no longer shows it."""
+        until = time.monotonic() + seconds
+        while re.search(pattern, self.text):
+            assert time.monotonic() < until, f"{pattern!r} stayed:\n{self.text}"
+            time.sleep(0.02)
+
+    def resize(self, columns: int, rows: int) -> None:
+        with self._lock:
+            self._screen.resize(rows, columns)
+        self._child.setwinsize(rows, columns)
+
+    def is_alive(self) -> bool:
+        return bool(self._child.isalive())
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        if self._child.isalive():
+            self._child.kill(signal.SIGKILL)
+
+    def wait_for_end(self, seconds: float = 20) -> int:
+        """Wait until the program ended; its exit status, or minus the signal that ended it."""
+        until = time.monotonic() + seconds
+        while self._child.isalive():
+            assert time.monotonic() < until, f"it did not end in {seconds} s:\n{self.text}"
+            time.sleep(0.02)
+        self._reader.join(5)
+        status = self._child.exitstatus
+        return int(status) if status is not None else -int(self._child.signalstatus)
+
+    def left_in_order(self) -> bool:
+        """Whether the program gave the terminal back: the main screen, a cursor, no mouse reports."""
+        with self._lock:
+            modes = set(self._screen.mode)
+        mouse = {mode << 5 for mode in (1000, 1002, 1003, 1006)}
+        return pyte.modes.DECTCEM in modes and not modes & mouse and self._alternate is False
+
+    _alternate = False
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = self._child.read_nonblocking(65536, timeout=None)
+            except (pexpect.EOF, OSError, ValueError):
+                return
+            with self._lock:
+                self.written += len(data)
+                # pyte knows one screen only: which of the two is shown is read from the codes themselves.
+                for code in re.findall(rb"\x1b\[\?(?:1049|47|1047)([hl])", data):
+                    self._alternate = code == b"h"
+                self._stream.feed(data)
