@@ -1,0 +1,73 @@
+"""The table of sessions: what its columns are, and which rows are marked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tui.state.glyphs import glyphs_of
+from tui.widgets.table import Cell, Column, LineTable
+
+if TYPE_CHECKING:
+    from tui.state.session_list import Row
+
+COLUMNS = (
+    Column("name", "name", least=16, share=2),
+    Column("model", "model", width=14, priority=4),
+    Column("done", "site · neuron · op", least=20, share=3, priority=3),
+    Column("runs", "runs", width=13, align="right", priority=1),
+    Column("state", "state", width=23),
+    Column("saved", "saved", width=15, priority=2),
+    Column("size", "size", width=7, align="right", priority=5),
+)
+MOST_MARKS = 2
+
+
+class SessionTable(LineTable):
+    """Sessions in rows; two of them may be marked.
+
+    Attributes:
+        marks: paths of the marked ones, the one marked first before the other.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(id="sessions")
+        self.marks: tuple[Path, ...] = ()
+        self._shown: tuple[Row, ...] = ()
+        self.set_columns(COLUMNS)
+
+    @property
+    def row(self) -> Row | None:
+        """The highlighted session."""
+        return self._shown[self.cursor] if self.cursor < len(self._shown) else None
+
+    def show(self, rows: Sequence[Row]) -> None:
+        """Show other rows, the highlight on the same session."""
+        self._shown = tuple(rows)
+        signs = glyphs_of(self.app)
+        self.set_rows(len(rows), self._cell, lambda at: self._shown[at].path, self._mark, mark_width=len(signs.checked))
+
+    def go_to(self, path: Path) -> bool:
+        """Highlight a session; whether it is there."""
+        at = next((at for at, row in enumerate(self._shown) if row.path == path), None)
+        if at is not None:
+            self.go(at)
+        return at is not None
+
+    def toggle_mark(self) -> None:
+        """Mark the highlighted session, or unmark it; a third mark takes the place of the first."""
+        if self.row is None:
+            return
+        path = self.row.path
+        others = tuple(one for one in self.marks if one != path)
+        self.marks = others if path in self.marks else (*others, path)[-MOST_MARKS:]
+        self.refresh_cells()
+
+    def _mark(self, at: int) -> Cell:
+        return (glyphs_of(self.app).checked, "accent") if self._shown[at].path in self.marks else ""
+
+    def _cell(self, at: int, key: str) -> Cell:
+        from tui.state.session_cells import cell_of
+
+        return cell_of(self._shown[at], key, glyphs_of(self.app))
