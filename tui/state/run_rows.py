@@ -116,12 +116,16 @@ class RunRows:
             rows = np.lexsort((np.where(absent, 0.0, -key if descending else key), absent))
         return rows if shown is None else rows[shown[rows]]
 
+    def knows(self, column: str) -> bool:
+        """Whether runs can be sorted by a column."""
+        return column in (UNSORTED, *MOVING) or column in self.numbers or column in self.texts
+
     def _rank(self, column: str) -> Numbers:
         if column == "value":
             return self._value_rank
         if column in self.numbers:
             return self.numbers[column]
-        texts = self.texts.get(column, [])
+        texts = self.texts[column]
         known = sorted({text.casefold() for text in texts if text is not None})
         places = {text: float(place) for place, text in enumerate(known)}
         return _numbers(None if text is None else places[text.casefold()] for text in texts)

@@ -2,24 +2,279 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.widget import Widget
+from textual.widgets import Input, Static
+
+from tui.state.glyphs import glyphs_of
+from tui.widgets.run_columns import RunCells, columns_of
+from tui.widgets.table import LineTable
 
 if TYPE_CHECKING:
     from tui.state.results import ResultsState
+    from tui.state.run_listing import RunListing
+
+NOT_LISTED = frozenset({"x", "y", "norm"})
+"""Columns that the key for sorting skips; a click on their titles sorts by them."""
+HINT = 'door   "two words"   value>3   value=baseline   cos>.5   set=watching   lit   changed   !lit'
+SORTS = {"": "in the session's order", "lit": "lit first", "cos": "by cosine", "change": "by first change"}
+EMPTY = "No runs yet: r runs the experiment, o opens a session"
 
 
 class RunsTab(Widget):
-    """Lists the runs and answers which of them the spotlight lights."""
+    """Lists the runs and answers which of them the spotlight lights.
+
+    Args:
+        compact: with few columns and no line below; the strongest runs first.
+    """
+
+    DEFAULT_CSS = """
+    RunsTab {
+        layout: vertical;
+        height: 1fr;
+        LineTable { height: 1fr; }
+        #runs-line { height: 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
+        #runs-filter { height: 1; border: none; padding: 0; background: $surface-lighten-1; }
+        &.-compact #runs-line { display: none; }
+        &.-told #runs-line { display: block; }
+        &.-empty #runs-line { dock: top; }
+        #runs-line.-problem { color: $text-error; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "slash",
+            "filter",
+            "Filter",
+            id="runs.filter",
+            key_display="/",
+            tooltip=f"List some runs: {' '.join(HINT.split())}",
+        ),
+        Binding("S", "sort", "Sort", id="runs.sort", tooltip="Sort by the next column"),
+        Binding("R", "reverse", "Reverse", id="runs.reverse", tooltip="Turn the order round"),
+        Binding("m", "only_lit", "Lit only", id="runs.only-lit", tooltip="List only what the spotlight lights, or all"),
+        Binding("n", "next_lit(1)", "Next lit", id="runs.next-lit", tooltip="Highlight the next run that is lit"),
+        Binding(
+            "N", "next_lit(-1)", "Lit before", id="runs.lit-before", show=False, tooltip="Highlight the lit run before"
+        ),
+        Binding(
+            "escape", "leave_filter", "All runs", id="runs.all", show=False, tooltip="Leave the filter, then drop it"
+        ),
+    ]
 
     def __init__(self, compact: bool = False, *, id: str | None = None) -> None:  # noqa: A002
-        super().__init__(id=id)
+        super().__init__(id=id, classes="-compact" if compact else None)
         self.compact = compact
+        self._state: ResultsState | None = None
+        self._listing: RunListing | None = None
+        self._cells: RunCells | None = None
+        self._columns_of: object = None
+        self._before = ""
+        self._said = EMPTY
+
+    def compose(self) -> ComposeResult:
+        """The table, and a line that says what is listed; the line to type in comes when it is asked for."""
+        yield LineTable()
+        yield Static(EMPTY, id="runs-line", markup=False)
+
+    @property
+    def table(self) -> LineTable:
+        """The table of the runs that are listed."""
+        return self.query_one(LineTable)
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The runs that are listed, by their index among all planned ones."""
+        cells = self._cells
+        return () if cells is None else tuple(cells.rows.session.runs[row].index for row in cells.order)
+
+    @property
+    def listing(self) -> RunListing:
+        """Which runs are listed, and in which order."""
+        if self._listing is None:
+            # Not imported with this module: it brings numpy, which no first frame waits for.
+            from tui.state.run_listing import RunListing
+
+            self._listing = RunListing("cos" if self.compact else "")
+        return self._listing
 
     def show(self, state: ResultsState) -> None:
-        """Show what the state holds now."""
+        """Show what the state holds now; while the tab is hidden, once it is shown."""
+        self._state = state
+        if self.is_mounted and self.region.area:
+            self._take(state)
+
+    def on_show(self) -> None:
+        """Catch up with what happened while the tab was hidden."""
+        if self._state is not None:
+            self._take(self._state)
 
     def copy_text(self) -> str:
         """The rows as they are listed, a line a run, cells separated by tabs."""
-        return ""
+        from tui.widgets.one_line import one_line
+
+        cells = self._cells
+        if cells is None:
+            return ""
+        columns = columns_of(cells.rows, self.compact)
+        lines = ["\t".join(["lit", *(column.title for column in columns)])]
+        for listed, row in enumerate(cells.order):
+            texts = [one_line(cells.plain(listed, column.key)) for column in columns]
+            lines.append("\t".join(["1" if cells.lit[row : row + 1].any() else "0", *texts]))
+        return "\n".join(lines) + "\n"
+
+    @on(LineTable.Opened)
+    def open_run(self, event: LineTable.Opened) -> None:
+        """Ask for the run to be opened."""
+        from tui.widgets.results_pane import ResultsPane
+
+        event.stop()
+        if self._cells is not None:
+            self.post_message(ResultsPane.OpenRun(self.order[event.row]))
+
+    @on(LineTable.Highlighted)
+    def keep_highlight(self, event: LineTable.Highlighted) -> None:
+        """Keep to the table what concerns it alone."""
+        event.stop()
+
+    @on(LineTable.HeaderPressed)
+    def sort_by_title(self, event: LineTable.HeaderPressed) -> None:
+        """Sort by the column whose title was pressed; pressed again, the other way round."""
+        event.stop()
+        if event.column_key == self.listing.sort:
+            self.action_reverse()
+        else:
+            self.listing.sort_by(event.column_key)
+            self._paint()
+
+    def action_sort(self) -> None:
+        """Sort by the next column: the session's order, lit first, then the columns from left to right."""
+        rows = self.listing.rows
+        if rows is not None:
+            columns = [one.key for one in columns_of(rows, self.compact) if one.key not in NOT_LISTED]
+            cycle = ["", *(["lit"] if "cos" in columns else []), *columns]
+            at = cycle.index(self.listing.sort) if self.listing.sort in cycle else 0
+            self.listing.sort_by(cycle[(at + 1) % len(cycle)])
+            self._paint()
+
+    def action_reverse(self) -> None:
+        """Turn the order round."""
+        self.listing.reverse()
+        self._paint()
+
+    def action_only_lit(self) -> None:
+        """List only the runs under the spotlight, or all again."""
+        self.listing.only_lit = not self.listing.only_lit
+        self.listing.list_again()
+        self._paint()
+
+    def action_next_lit(self, step: int) -> None:
+        """Highlight the next listed run that is lit, or the one before, round and round."""
+        order, lit, at = self.listing.order, self.listing.lit, self.table.cursor
+        places = ((at + step * away) % len(order) for away in range(1, len(order) + 1))
+        found = next((place for place in places if lit[order[place]]), None)
+        if found is not None:
+            self.table.go(found)
+
+    async def action_filter(self) -> None:
+        """Type which runs to list."""
+        if self.query(Input):
+            return
+        self._before = self.listing.filter_text
+        line = Input(self._before, id="runs-filter", compact=True, select_on_focus=False)
+        line.placeholder = HINT
+        await self.mount(line, after=self.table)
+        # At once, so that letters typed ahead go into the line.
+        self.screen.set_focus(line)
+
+    @on(Input.Changed, "#runs-filter")
+    def try_filter(self, event: Input.Changed) -> None:
+        """List what the line says so far; what cannot be understood yet leaves the rows as they are."""
+        event.stop()
+        self._take_filter(event.value)
+
+    @on(Input.Submitted, "#runs-filter")
+    def keep_filter(self, event: Input.Submitted) -> None:
+        """Go back to the rows, unless something is wrong with the line."""
+        event.stop()
+        if not self.listing.problem:
+            self._close_filter()
+
+    def action_leave_filter(self) -> None:
+        """Close the line with the filter there was before; without a line, list all runs again."""
+        is_typing = bool(self.query(Input))
+        if not is_typing:
+            self.listing.only_lit = False
+        self._take_filter(self._before if is_typing else "")
+        self._close_filter()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave escape to others where nothing is filtered."""
+        if action == "leave_filter":
+            listing = self._listing
+            return listing is not None and bool(listing.filter_text or listing.only_lit or self.query(Input))
+        return True
+
+    def _take(self, state: ResultsState) -> None:
+        self.listing.take(state)
+        self._paint()
+
+    def _take_filter(self, text: str) -> None:
+        self.listing.set_filter(text)
+        self.listing.list_again()
+        self._paint()
+
+    def _close_filter(self) -> None:
+        for line in self.query(Input):
+            line.remove()
+        self.screen.set_focus(self.table)
+
+    def _paint(self) -> None:
+        listing, table = self.listing, self.table
+        rows = listing.rows
+        if rows is None:
+            self._cells = None
+            table.set_rows(0, lambda row, key: "")
+        else:
+            signs = glyphs_of(self.app)
+            cells = RunCells(rows, listing.order, listing.cosines, listing.lit, signs)
+            if self._columns_of is not rows:
+                self._columns_of = rows
+                table.set_columns(columns_of(rows, self.compact))
+            table.set_sort(listing.sort or None, listing.descending)
+            # A highlight that nobody has moved stays on top, where the first of the listed runs is.
+            table.set_rows(len(cells.order), cells.cell, cells.key, cells.mark, stay=table.held)
+            self._cells = cells
+        self._say()
+
+    def _say(self) -> None:
+        listing, line = self.listing, self.query_one("#runs-line", Static)
+        is_empty = listing.rows is None
+        self.set_class(is_empty, "-empty")
+        self.set_class(is_empty or bool(listing.problem or listing.filter_text or listing.only_lit), "-told")
+        line.set_class(bool(listing.problem), "-problem")
+        said = listing.problem or self._summary()
+        if said != self._said:
+            self._said = said
+            line.update(said, layout=False)
+
+    def _summary(self) -> str:
+        from tui.state.run_rows import LARGEST_FIRST
+
+        listing = self.listing
+        if listing.rows is None:
+            return EMPTY
+        parts = [f"{len(listing.order):,} of {len(listing.rows):,} runs"]
+        if listing.rows.record is not None:
+            parts.append(f"{int(listing.lit[listing.order].sum()):,} lit")
+        parts.append(SORTS.get(listing.sort) or f"by {listing.sort.removeprefix('factor.')}")
+        parts += ["reversed"] if listing.descending != (listing.sort in LARGEST_FIRST) else []
+        if listing.only_lit:
+            parts.append("lit only")
+        if listing.filter_text:
+            parts.append(f"/ {listing.filter_text}")
+        return " · ".join(parts)

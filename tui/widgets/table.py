@@ -182,12 +182,12 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
         if y < HEADER_HEIGHT:
             style = self._look("header")
             segments = header_segments(self._places(), self._sort, glyphs_of(self.app), style)
-            return Strip(segments).crop_extend(left, left + width, style)
+            return Strip(segments).crop_extend(left, left + width, style).simplify()
         row = y - HEADER_HEIGHT + top
         line = self._painted[row] = self._line(row)
         look = self._look_on_cursor if row == self.cursor else self._look
         segments = row_segments(line, self._places(), self._rows.mark_width, glyphs_of(self.app), look) if line else []
-        return Strip(segments).crop_extend(left, left + width, look("") if line else self._look(""))
+        return Strip(segments).crop_extend(left, left + width, look("") if line else self._look("")).simplify()
 
     def notify_style_update(self) -> None:
         """Forget looks that a theme or the focus has changed."""
@@ -231,22 +231,28 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
         """Leave left and right to others where everything fits."""
         return self.max_scroll_x > 0 if action == "sideways" else True
 
+    def go(self, row: int) -> None:
+        """Highlight a row, or the nearest there is, and keep to it whatever becomes of the order."""
+        self.held = True
+        self.cursor = row
+        self._into_view()
+
     def action_move(self, rows: int) -> None:
         """Move the highlight by rows."""
-        self._go(self.cursor + rows)
+        self.go(self.cursor + rows)
 
     def action_page(self, pages: int) -> None:
         """Move the highlight by pages."""
-        self._go(self.cursor + pages * max(1, self.page - 1))
+        self.go(self.cursor + pages * max(1, self.page - 1))
 
     def action_first(self) -> None:
         """Highlight the first row and hold no row any more."""
-        self._go(0)
+        self.go(0)
         self.held = False
 
     def action_last(self) -> None:
         """Highlight the last row."""
-        self._go(self.count - 1)
+        self.go(self.count - 1)
 
     def action_sideways(self, steps: int) -> None:
         """Scroll a table that is wider than its place."""
@@ -256,11 +262,6 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
         """Tell that the highlighted row is to be opened."""
         if self.count:
             self.post_message(self.Opened(self, self.cursor))
-
-    def _go(self, row: int) -> None:
-        self.held = True
-        self.cursor = row
-        self._into_view()
 
     def _into_view(self) -> None:
         top, page = self.scroll_offset.y, self.page

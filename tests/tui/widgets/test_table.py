@@ -92,7 +92,7 @@ def test_keys_move_the_highlight_and_the_view() -> None:
             await pilot.press(key)
             await pilot.pause()
             seen.append(table.cursor)
-            assert [line for line in screen_lines(app) if f"name {table.cursor} " in line][0].startswith("▸")
+            assert next(line for line in screen_lines(app) if f"name {table.cursor} " in line).startswith("▸")
         assert seen == [1, 2, 1, 10, 4999, 4998, 4989, 0]
         assert [message.row for message in app.told if isinstance(message, LineTable.Highlighted)] == seen
         await pilot.press("j", "enter")

@@ -1,0 +1,131 @@
+"""The columns of the table of runs, and what stands in each cell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+
+from tui.state.glyphs import Glyphs
+from tui.widgets.columns import Column
+from tui.widgets.table_lines import Cell
+
+if TYPE_CHECKING:
+    from tui.state.run_rows import Mask, Numbers, RunRows
+
+WIDEST_LABEL = 14
+"""Cells that the name of a condition or the level of a factor may take."""
+FACTORS_SHOWN = 6
+
+
+def columns_of(rows: RunRows, compact: bool) -> tuple[Column, ...]:
+    """The columns for the runs of a session; a compact table has those of the question "which prompts are those?"."""
+    from engine.figures.captions import plane_captions
+
+    values = _width("value", [condition.label for condition in rows.session.conditions])
+    columns = [Column("prompt", "prompt", least=22, share=2)]
+    if not compact:
+        sets = list(dict.fromkeys(prompt.set for prompt in rows.session.prompts))
+        if len(sets) > 1:
+            columns.append(_level("set", "set", sets, 6))
+        for at, (name, levels) in enumerate(list(rows.factors.items())[:FACTORS_SHOWN]):
+            columns.append(_level(f"factor.{name}", name, [level or "" for level in levels], 7 + at))
+    columns.append(Column("value", "value", width=values, align="right"))
+    if rows.record is not None:
+        columns.append(Column("cos", "cos", width=5, align="right"))
+        if not compact:
+            a, b = plane_captions(rows.record)
+            columns.append(Column("x", a, width=8, align="right", priority=4))
+            columns.append(Column("y", b, width=8, align="right", priority=4))
+            columns.append(Column("norm", "norm", width=7, align="right", priority=5))
+    if rows.session.spec.generation.tokens:
+        columns.append(Column("change", "first change", width=13, priority=2))
+        columns.append(Column("text", "continuation", least=20, share=3, priority=1))
+    return tuple(columns)
+
+
+class RunCells:
+    """Answers for the cells of listed runs at one angle and threshold of the spotlight.
+
+    Args:
+        rows: the runs.
+        order: [listed] the row of each run that is listed.
+        cosines: [run] at the spotlight.
+        lit: [run] under the spotlight.
+        signs: what the terminal can draw.
+    """
+
+    def __init__(self, rows: RunRows, order: list[int], cosines: Numbers, lit: Mask, signs: Glyphs) -> None:
+        self.rows, self.order, self.cosines, self.lit, self.signs = rows, order, cosines, lit, signs
+
+    def cell(self, listed: int, key: str) -> Cell:
+        """What stands in a column of a listed run."""
+        row = self.order[listed]
+        if key == "cos":
+            shown = in_signs(self.signs, cosine_text(float(self.cosines[row])))
+            return (shown, "lit") if self._is_lit(row) else shown
+        if key == "value":
+            condition = self.rows.conditions[row]
+            return condition.label if condition.kind == "sweep" else (condition.label, "base")
+        if key == "change":
+            return self._change(row)
+        if key in self.rows.texts:
+            return self.rows.texts[key][row] or ("", "dim")
+        from engine.figures.numbers import three_digits
+
+        return in_signs(self.signs, three_digits(float(self.rows.numbers[key][row])))
+
+    def mark(self, listed: int) -> Cell:
+        """The sign of a run that is lit."""
+        return (self.signs.lit, "lit") if self._is_lit(self.order[listed]) else ""
+
+    def key(self, listed: int) -> object:
+        """What identifies a run among all that were planned."""
+        return self.rows.session.runs[self.order[listed]].index
+
+    def plain(self, listed: int, key: str) -> str:
+        """A cell's text alone."""
+        cell = self.cell(listed, key)
+        return cell if isinstance(cell, str) else cell[0]
+
+    def _is_lit(self, row: int) -> bool:
+        return row < len(self.lit) and bool(self.lit[row])
+
+    def _change(self, row: int) -> Cell:
+        first = self.rows.first_change(row)
+        if first is not None:
+            return f"token {first}"
+        other = self.rows.baseline_of(row)
+        if other == row:
+            return ""
+        return ("no baseline", "dim") if other is None else ("same", "dim")
+
+
+def in_signs(signs: Glyphs, text: str) -> str:
+    """A number written with the signs a terminal can draw."""
+    from engine.figures.numbers import MINUS, NOTHING
+
+    if signs.minus == MINUS:
+        return text
+    return text.replace(MINUS, signs.minus).replace(NOTHING, signs.minus).replace("∞", "inf")
+
+
+def cosine_text(cosine: float) -> str:
+    """A cosine with two decimals, no leading zero: ".83", "−.05"."""
+    from engine.figures.numbers import MINUS, NOTHING
+
+    if cosine != cosine:
+        return NOTHING
+    text = f"{abs(cosine):.2f}"
+    sign = MINUS if cosine < 0 and float(text) else ""
+    return sign + text.removeprefix("0")
+
+
+def _level(key: str, title: str, levels: list[str], priority: int) -> Column:
+    return Column(key, title, width=_width(title, levels), priority=priority)
+
+
+def _width(title: str, texts: list[str]) -> int:
+    # One cell more than the title, for the arrow of the column that rows are sorted by.
+    widest = max((cell_len(text) for text in dict.fromkeys(texts)), default=0)
+    return max(cell_len(title) + 1, min(widest, WIDEST_LABEL))
