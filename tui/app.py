@@ -169,12 +169,17 @@ class ExplorerApp(App[Farewell]):
         self.set_keymap(dict(settings.keys))
 
 
+def has_terminal() -> bool:
+    """Whether there is a terminal that can show a full screen."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+
+
 def open_explorer(start: Start | None = None) -> int:
     """Show the full screen until it is left; return the exit status.
 
     Without a terminal one line says what can be done instead, and the status is 2.
     """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM", "") in ("", "dumb"):
+    if not has_terminal():
         from tui.cli.output import note
 
         note("the full screen needs a terminal; `srm-explorer --help` lists the commands that do without one")

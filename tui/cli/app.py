@@ -63,6 +63,22 @@ def demo(
     _end(demo_command(no_open))
 
 
+@app.command("open")
+def open_screen(
+    session: Annotated[str | None, typer.Argument(metavar="SESSION", help="A session to look at first.")] = None,
+    spec: Annotated[
+        str | None, typer.Option(metavar="FILE|PRESET", help="Begin with this experiment, not with the last one.")
+    ] = None,
+    prompts: Annotated[
+        list[str] | None, typer.Option(metavar="FILE", help="Add these prompts to the experiment; more than once.")
+    ] = None,
+) -> None:
+    """Open the full screen, as `srm-explorer` alone does."""
+    from tui.cli.open import open_command
+
+    _end(open_command(session, spec, list(prompts or ())))
+
+
 @app.command()
 def run(
     spec: Annotated[str, typer.Argument(metavar="SPEC.toml|PRESET", help="An experiment file, or a preset's name.")],

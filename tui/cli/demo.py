@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
 from engine.figures.captions import plane_captions, pooled_caption, site_caption
 from engine.figures.numbers import short
 from engine.session import PlaneRecord, Session
 from engine.spec import Site
-from tui.cli.output import fields, say, screen_size, visible
+from tui.cli.output import fields, flush, say, screen_size, visible
 from tui.cli.run import INTERRUPTED, run_watched, shown_name
 from tui.cli.show import header_lines, show_plane
 
@@ -22,7 +23,7 @@ def demo_command(no_open: bool) -> int:
     """Run the preset `demo`, or show it where it has run, and draw its charts; return the exit status.
 
     Args:
-        no_open: end after the charts; without a full screen to open, that is what happens anyway.
+        no_open: end after the charts; without a terminal to open the full screen on, that is what happens anyway.
     """
     outcome, seconds, tokens = run_watched("demo", [], None, restart=False, quiet=False)
     session = outcome.session
@@ -44,10 +45,19 @@ def demo_command(no_open: bool) -> int:
     else:
         say("nothing was computed: this is the session saved before")
     name = shown_name(outcome)
-    say(
-        f"look closer: srm-explorer show {name} --chart dose", "another model: srm-explorer run protocol  (GPT-2 Small)"
-    )
-    return 0
+    say(f"look closer: srm-explorer open {name}", "another model: srm-explorer run protocol  (GPT-2 Small)")
+    return 0 if no_open else _look_closer(outcome.path)
+
+
+def _look_closer(session: Path) -> int:
+    """Open the full screen with the session, where there is a terminal to open it on."""
+    from tui.app import has_terminal, open_explorer
+    from tui.desk.start import Start
+
+    if not has_terminal():
+        return 0
+    flush()
+    return open_explorer(Start(session))
 
 
 def legend_in_words(session: Session, plane: PlaneRecord, threshold: float, width: int) -> list[str]:

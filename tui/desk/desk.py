@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import paths
 from engine.errors import ExplorerError
-from engine.figures.captions import DEMO, coordinate_caption, site_caption
 from engine.runner.inputs import read_inputs
-from engine.session import Session, load_session, save_session, sessions_in
-from engine.spec import Experiment, available_presets, read_experiment
+from engine.session import Session, load_session, save_session
+from engine.spec import Experiment
+from tui.desk.choices import commands_of
 from tui.desk.drafting import Drafting, as_draft, begin
+from tui.desk.facts import facts_of
 from tui.desk.run_desk import RunDesk, name_problem
 from tui.desk.start import Start
-from tui.palette import Command
 from tui.screens.ask import Ask
 from tui.state.draft import DraftFile
-from tui.widgets.header_line import Facts
 
 if TYPE_CHECKING:
     from engine.runner.wire import Description
+    from tui.palette import Command
     from tui.screens.explorer import ExplorerScreen
     from tui.screens.sessions import Chosen
 
@@ -221,15 +220,7 @@ class Desk:
 
     def palette_commands(self) -> list[Command]:
         """Presets and sessions as commands of the palette."""
-        found: list[Command] = []
-        for name in available_presets():
-            experiment, source = read_experiment(name)
-            load = functools.partial(self.replace, experiment.to_dict(), source.name, source.base)
-            found.append(Command(f"preset {name}", "Begin with this experiment", load))
-        for path in sessions_in(paths.sessions_folder()):
-            look = functools.partial(self.open_session, path)
-            found.append(Command(f"open {path.stem}", "Open this session", look))
-        return found
+        return commands_of(self.replace, self.open_session)
 
     def turned(self) -> None:
         """Keep where the spotlight stands."""
@@ -244,20 +235,9 @@ class Desk:
 
     def show_header(self) -> None:
         """Tell in the top line what the draft, the session and the worker are."""
-        data, session = self.drafting.data, self.session
+        data = self.drafting.data
         shape = self._shape[1] if self._shape is not None and self._shape[0] == data["model"] else None
-        name = self._path.stem if self._path is not None else ""
-        mark = ""
-        if name and (session is None or session.path is None):
-            mark = "unsaved"
-        elif session is not None and session.spec.to_dict() != data:
-            mark = "edited"
-        facts = Facts(_model_facts(data, shape), f"session {name}" if name else "no session", mark, self._worker())
-        self._screen.header.facts = facts
-
-    def _worker(self) -> str:
-        told = self.runs.state.worker
-        return told if not told or told.startswith(("no worker", "older")) else f"worker {told}"
+        self._screen.header.facts = facts_of(data, shape, self.session, self._path, self.runs.state.worker)
 
     def _count_prompts(self) -> None:
         self._count += 1
@@ -282,19 +262,3 @@ class Desk:
 
 def _number_of_prompts(experiment: Experiment, base: Path) -> int:
     return len(read_inputs(experiment, base).prompts)
-
-
-def _model_facts(data: dict[str, Any], shape: Description | None) -> tuple[str, ...]:
-    model = data["model"]
-    name = "demo model" if model["name"] == DEMO else Path(model["name"]).name
-    facts = [name]
-    site = next((one["site"] for one in data["interventions"]), None) or data["capture"]["sites"][0]
-    wide = f" ({shape.d_mlp})" if shape is not None and ".mlp." in site else ""
-    facts.append(site_caption(site) + wide)
-    if data["planes"]:
-        plane = data["planes"][0]
-        at = plane["site"] or data["capture"]["sites"][0]
-        facts.append(f"{coordinate_caption(at, plane['a'])} × {coordinate_caption(at, plane['b'])}")
-    facts.append(shape.device if shape is not None else model["device"])
-    facts.append(str(model["dtype"]).replace("float", "fp").replace("bfp", "bf"))
-    return tuple(facts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from engine import paths
 from engine.errors import ExplorerError
@@ -52,7 +52,7 @@ class RunDesk:
 
     def begin(self, experiment: Experiment, path: Path, *, restart: bool = False) -> None:
         """Have an experiment run under a name, unless it was finished before or the name is taken."""
-        if self.state.path == path and not restart:
+        if path in self.state.followed and not restart:
             self._screen.say(f"{path.stem} is running already")
             return
         base = self._desk.drafting.base
@@ -89,8 +89,8 @@ class RunDesk:
         if path is None:
             self._screen.say("nothing is running")
             return
-        if self.state.cancels:
-            self._stop(True, times=2)
+        if self.state.cancels.get(path):
+            self._stop(path, True, times=2)
             return
         kept = Confirm(
             f"stop {path.stem}?",
@@ -98,7 +98,7 @@ class RunDesk:
             yes="stop it",
             no="let it run",
         )
-        self._screen.app.push_screen(kept, functools.partial(self._stop, times=1))
+        self._screen.app.push_screen(kept, lambda sure: self._stop(path, sure, times=1))
 
     def restart_worker(self) -> None:
         """Have a worker of an older version finish and a new one take its place."""
@@ -120,7 +120,7 @@ class RunDesk:
             case events.Submitted():
                 self._desk.log(f"{event.path.stem} is {'with' if event.joined else 'given to'} the worker")
             case events.RunFailed():
-                self.state.failed()
+                self.state.failed(event.path)
                 self._screen.refuse(event.error)
             case events.Described():
                 self._desk.take_shape(dict(event.model), event.description, "")
@@ -150,7 +150,7 @@ class RunDesk:
             self._desk.take_session(found.session, path)
             self._screen.say(f"{path.stem} is finished already: this is what was saved", "good")
         else:
-            waiting = self.state.grown is not None
+            waiting = bool(self.state.followed)
             self.state.asks(path)
             if not waiting:
                 self._desk.look_at(path)
@@ -173,16 +173,19 @@ class RunDesk:
         choices = [("n", "run it under another name"), ("m", "move the old one to the trash, and run")]
         self._screen.app.push_screen(Choose(f"{path.stem}: {error.what}", choices), chosen)
 
-    def _stop(self, sure: bool | None, *, times: int) -> None:
-        if sure and self.state.path is not None:
-            self.state.cancels = times
-            self.link.cancel(2 if times > 1 else 1)
+    def _stop(self, path: Path, sure: bool | None, *, times: Literal[1, 2]) -> None:
+        if sure and path in self.state.followed:
+            self.state.cancels[path] = times
+            self.link.cancel(times, path)
             self._screen.show_status()
 
     def _ended(self, event: events.RunEnded) -> None:
-        rate = self.state.grown.progress.rate if self.state.grown and self.state.grown.progress else 0.0
-        looking = self._desk.looks_at(event.path) or self._desk.looks_at(self.state.path)
-        self.state.ended(event)
+        # A name that was taken meanwhile is saved as another: the run is then known by what it was asked for as.
+        path = event.path if event.path in self.state.followed else self.state.path or event.path
+        grown = self.state.followed.get(path)
+        rate = grown.progress.rate if grown is not None and grown.progress is not None else 0.0
+        looking = self._desk.looks_at(path)
+        self.state.ended(event, path)
         for line in event.told:
             self._desk.log(line)
         if event.session is not None and looking:
@@ -201,7 +204,7 @@ class RunDesk:
     def _runs_found(self, event: events.RunsFound) -> None:
         alive = self.state.found(event)
         first, self._first_look = self._first_look, False
-        if alive is not None and first and self.state.path is None:
+        if alive is not None and first and not self.state.followed:
             self.follow(alive.path)
 
 

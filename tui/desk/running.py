@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.runner.progress import Progress
-from engine.session import Session
 from tui.link.events import FoundRun, RunEnded, RunGrew, RunLost, RunsFound, WorkerLost, WorkerSeen
 from tui.widgets.status_line import Going, clock
 
@@ -49,93 +48,93 @@ class Running:
     Attributes:
         worker: words for the header.
         queue: jobs that run or wait at the worker.
-        grown: how far the followed run is; None where none is followed.
-        partial: what is finished of the followed run.
+        followed: by path, how far each run is that we asked for or follow; None before anything is known of it.
         offer: an unfinished run that can be resumed.
-        cancels: how often the followed run was asked to stop.
-        older: whether the worker is of another version, and has to be restarted to run anything.
+        cancels: by path, how often a run was asked to stop.
     """
 
     def __init__(self) -> None:
         self.worker = ""
         self.queue = 0
-        self.older = False
-        self.grown: RunGrew | None = None
-        self.partial: Session | None = None
+        self.followed: dict[Path, RunGrew | None] = {}
         self.offer: Offer | None = None
-        self.cancels = 0
-        self.asked: Path | None = None
+        self.cancels: dict[Path, int] = {}
 
     @property
     def path(self) -> Path | None:
-        """The run that is followed or was just asked for; None where there is none."""
-        return self.grown.path if self.grown is not None else self.asked
+        """The run that is under way, else the first that waits; None where there is none."""
+        running = (path for path, grown in self.followed.items() if grown is not None and grown.state == "running")
+        return next(running, next(iter(self.followed), None))
 
     def asks(self, path: Path) -> None:
         """A run was asked for; nothing is known of it yet."""
         self.offer = None
-        if self.grown is None:
-            self.asked, self.cancels = path, 0
+        self.followed.setdefault(path, None)
 
-    def failed(self) -> None:
-        """What was asked for did not begin."""
-        self.asked = None
+    def failed(self, path: Path | None) -> None:
+        """A run did not begin, or cannot be followed; without a name, all of which nothing is known."""
+        for one in [one for one, grown in self.followed.items() if one == path or (path is None and grown is None)]:
+            self.forget(one)
 
     def seen(self, event: WorkerSeen) -> None:
         """Take the worker's state."""
-        self.worker = event.state if event.kind == "none" else f"{event.state} · queue {event.queue}"
+        idle = event.kind in ("none", "older")
+        self.worker = event.state if idle else f"worker {event.state} · queue {event.queue}"
         self.queue = event.queue
-        self.older = event.kind == "older"
 
     def grew(self, event: RunGrew) -> bool:
-        """Take how far the run is; whether there are more runs than before."""
-        if self.path != event.path:
-            self.cancels = 0
-        self.asked = None
+        """Take how far a run is; whether there are more runs than before."""
         if self.offer is not None and self.offer.path == event.path:
             self.offer = None
-        more = event.session is not None and event.session is not self.partial
-        self.grown, self.partial = event, event.session
-        return more
+        before = self.followed.get(event.path)
+        self.followed[event.path] = event
+        return event.session is not None and (before is None or event.session is not before.session)
 
-    def ended(self, event: RunEnded) -> None:
-        """The run is over."""
-        self._forget()
+    def ended(self, event: RunEnded, path: Path) -> None:
+        """The run that was asked for as `path` is over."""
+        self.forget(path)
+        self.forget(event.path)
         if event.state == "interrupted" and event.session is not None:
             session = event.session
             planned = len(session.prompts) * len(session.conditions) * session.spec.generation.samples
             self.offer = Offer(event.path, len(session.runs), planned, "stopped")
 
     def lost(self, event: WorkerLost | RunLost) -> None:
-        """The run stopped without an end."""
-        self._forget()
+        """A run stopped without an end."""
+        self.forget(event.path)
         why = "worker died" if isinstance(event, WorkerLost) else f"nobody runs {event.path.stem} any more"
         self.offer = Offer(event.path, event.done, event.runs, why)
 
     def found(self, event: RunsFound) -> FoundRun | None:
         """Take what runs there are; the one to be followed, where one is alive."""
-        alive = next((run for run in event.runs if run.alive), None)
         left = next((run for run in event.runs if not run.alive), None)
-        if alive is None and left is not None and self.offer is None and self.path is None:
+        if self.offer is not None and all(run.path != self.offer.path or run.alive for run in event.runs):
+            self.offer = None
+        if left is not None and self.offer is None and not self.followed:
             self.offer = Offer(left.path, left.done, left.runs)
-        return alive
+        return next((run for run in event.runs if run.alive and run.path not in self.followed), None)
 
     def going(self) -> Going | None:
         """What the status line tells; None where nothing is under way."""
-        if self.grown is None:
-            return Going(None, ("starting",)) if self.asked is not None else None
-        if self.grown.state == "queued":
-            return Going(None, (f"{self.grown.path.stem} is queued",))
-        if self.grown.progress is None:
-            return Going(None, ("starting",))
-        going = _told(self.grown.progress)
-        if self.cancels:
-            stopping = "stopping after this batch" if self.cancels == 1 else "stopping now"
+        path = self.path
+        if path is None:
+            return None
+        grown = self.followed[path]
+        if grown is not None and grown.state == "queued":
+            return Going(None, (f"{path.stem} is queued",))
+        if grown is None or grown.progress is None:
+            return Going(None, (f"starting {path.stem}",))
+        going = _told(grown.progress)
+        cancels = self.cancels.get(path, 0)
+        if cancels:
+            stopping = "stopping after this batch" if cancels == 1 else "stopping now"
             return Going(going.share, (stopping, *going.facts))
         return going
 
-    def _forget(self) -> None:
-        self.grown, self.partial, self.asked, self.cancels = None, None, None, 0
+    def forget(self, path: Path) -> None:
+        """A run is not followed any more."""
+        self.followed.pop(path, None)
+        self.cancels.pop(path, None)
 
 
 def _told(progress: Progress) -> Going:

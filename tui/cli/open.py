@@ -1,0 +1,39 @@
+"""`srm-explorer open`: the full screen with a session, an experiment or prompts to begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from engine import paths
+from tui.desk.start import Start
+
+
+def open_command(session: str | None, spec: str | None, prompts: Sequence[str]) -> int:
+    """Open the full screen; return the exit status.
+
+    Args:
+        session: name or path of a session to look at first.
+        spec: a preset's name or an experiment file to begin with.
+        prompts: files of prompts to add to the experiment.
+
+    Raises:
+        ExplorerError: there is no such session, experiment or file, told before the screen opens.
+    """
+    path = None
+    if session is not None:
+        from engine.session import load_session
+
+        path = load_session(paths.session_path(session)).path
+    if spec is not None:
+        from engine.spec import read_experiment
+
+        read_experiment(spec)
+    if prompts:
+        from engine.prompts import load_prompt_set
+
+        for name in prompts:
+            load_prompt_set(str(Path(name).expanduser().absolute()), folders=[], base=Path.cwd())
+    from tui.app import open_explorer
+
+    return open_explorer(Start(path, spec, tuple(prompts)))

@@ -1,0 +1,141 @@
+"""Where the explorer's panes are: side by side, or one at a time where there is less room; and which one keys go to."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.timer import Timer
+
+from tui.screens.bindings import keys_of
+from tui.screens.explorer_keys import ExplorerKeys
+from tui.widgets.header_line import HeaderLine, PaneLine
+from tui.widgets.intervention_pane import InterventionPane
+from tui.widgets.pane import Pane
+from tui.widgets.prompts_pane import PromptsPane
+from tui.widgets.results_pane import ResultsPane
+from tui.widgets.status_line import Hint, StatusLine, Tone
+
+_SAID_FOR = 8.0
+"""Seconds a line stays that was said."""
+
+
+class ExplorerLayout(ExplorerKeys):
+    """Three panes between a header and a status line."""
+
+    DEFAULT_CSS = """
+    ExplorerLayout {
+        layout: vertical;
+        #panes { height: 1fr; }
+        #left { width: 28%; min-width: 36; max-width: 64; height: 1fr; }
+        #pane-1 { height: 2fr; min-height: 6; }
+        #pane-2 { height: 3fr; }
+    }
+    ExplorerLayout.-narrow, ExplorerLayout.-zoom {
+        #left { display: none; width: 1fr; max-width: 100%; }
+        #left.-current { display: block; }
+        Pane { display: none; height: 1fr; }
+        Pane.-current { display: block; }
+    }
+    ExplorerLayout.-narrow {
+        PaneLine { display: block; }
+        Pane, Pane:focus-within { border: none; }
+    }
+    """
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012  (declared so by the base class)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.header, self.status = HeaderLine(), StatusLine()
+        self.prompts, self.intervention, self.results = PromptsPane(), InterventionPane(), ResultsPane()
+        self.panes = (
+            Pane(1, "Prompts", self.prompts),
+            Pane(2, "Intervention", self.intervention),
+            Pane(3, "Results", self.results),
+        )
+        self._pane_line = PaneLine([pane.title for pane in self.panes])
+        self._left = Vertical(*self.panes[:2], id="left")
+        self._until: Timer | None = None
+
+    def compose(self) -> ComposeResult:
+        """The header, the panes and the status line."""
+        yield self.header
+        yield self._pane_line
+        with Horizontal(id="panes"):
+            yield self._left
+            yield self.panes[2]
+        yield self.status
+
+    def on_mount(self) -> None:
+        """Begin with the results; keys that help follow the focus."""
+        self._mark(3)
+        self.bindings_updated_signal.subscribe(self, lambda _: self._show_hints())
+
+    @property
+    def pane(self) -> Pane:
+        """The pane the keys go to."""
+        return self.panes[self.current - 1]
+
+    def say(self, line: str, tone: Tone = "plain") -> None:
+        """Say a line for a while; an empty one takes back what was said."""
+        self.status.said = (line, tone)
+        if self._until is not None:
+            self._until.stop()
+        self._until = self.set_timer(_SAID_FOR, functools.partial(self.say, "")) if line else None
+
+    def refresh_look(self) -> None:
+        """Draw everything again, as after a change of the settings."""
+        for widget in self.query("*"):
+            widget.refresh(layout=True)
+        self._show_hints()
+
+    def action_pane(self, number: int) -> None:
+        """Go to a pane."""
+        self._mark(number)
+        self.pane.enter()
+        self._show_hints()
+
+    def action_next_pane(self, step: int) -> None:
+        """Go to the next pane, or the one before, round and round."""
+        self.action_pane((self.current - 1 + step) % len(self.panes) + 1)
+
+    def action_zoom(self) -> None:
+        """Give the pane in focus the whole screen, or take it back."""
+        self.toggle_class("-zoom")
+
+    @on(events.DescendantFocus)
+    def follow_focus(self) -> None:
+        """The pane in focus, also by the mouse, is the current one."""
+        focused = self.focused
+        for pane in self.panes:
+            if focused is not None and pane in focused.ancestors and pane.number != self.current:
+                self._mark(pane.number)
+
+    @on(PaneLine.Picked)
+    def pick_pane(self, event: PaneLine.Picked) -> None:
+        """Go to the pane that was clicked."""
+        self.action_pane(event.number)
+
+    def _mark(self, number: int) -> None:
+        self.current = number
+        for pane in self.panes:
+            pane.set_class(pane.number == number, "-current")
+        self._left.set_class(number < 3, "-current")
+        self._pane_line.current = number
+
+    def _show_hints(self) -> None:
+        keymap: dict[str, Any] = getattr(self.app, "own_keys", {})
+        chain = [] if self.focused is None else [self.focused, *self.focused.ancestors]
+        seen: dict[str, Hint] = {}
+        for node in chain[: chain.index(self)] if self in chain else []:
+            for one in keys_of(node, keymap):
+                if one.binding.show:
+                    seen.setdefault(
+                        one.binding.id or "", Hint(one.keys.split(", ")[0], one.binding.description.lower())
+                    )
+        own = [one for one in keys_of(self, keymap) if one.binding.show]
+        hints = [Hint(one.keys.split(", ")[0], one.binding.description) for one in own]
+        self.status.hints = (*hints[:1], *seen.values(), *hints[1:])
