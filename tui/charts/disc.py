@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,7 +16,7 @@ from engine.figures.polar import Ring, Spoke
 from tui.charts.canvas import Canvas, Stroke
 from tui.charts.labels import fit, legend_lines, warning_lines
 from tui.charts.palette import BOLD, FRAME, GRID, PLAIN, Ink, styles_of
-from tui.charts.trace import Pane, trace
+from tui.charts.trace import COLUMNS, ROWS, Pane, trace
 
 SMALLEST = (24, 9)
 GAP = 2
@@ -102,6 +103,14 @@ class Disc:
         """Column and row on the canvas of a point given by angle in degrees and value."""
         x, y = np.rint(self.place([angle_deg], [value])[0]).astype(int).tolist()
         return self.pane.col + x // 2, self.pane.row + self.pane.height - 1 - y // 4
+
+    def angle_at(self, col: int, row: int) -> int | None:
+        """The angle in whole degrees of a cell of the disc; None outside it and at its centre."""
+        x = COLUMNS * (col - self.pane.col + 0.5 - self.pane.width / 2)
+        y = ROWS * (self.pane.row + self.pane.height / 2 - row - 0.5)
+        if not 1 < math.hypot(x, y) <= self.reach + ROWS:
+            return None
+        return round(math.degrees(math.atan2(y, x))) % 360
 
 
 def disc_of(figure: DiscFigure, width: int, height: int) -> Disc | None:

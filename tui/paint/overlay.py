@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from rich.style import Style
 
 from tui.paint.picture import Cell, Picture
-from tui.paint.signs import FIRST, Mode, dot, sign
+from tui.paint.signs import FIRST, dot
 
 Place = tuple[int, int]
 """Column and row."""
@@ -38,13 +38,12 @@ class Overlay:
         for offset, character in enumerate(text):
             self.signs[col + offset, row] = (character, style)
 
-    def over(self, picture: Picture, faint: frozenset[Style], mode: Mode) -> Mapping[Place, Cell]:
+    def over(self, picture: Picture, faint: frozenset[Style]) -> Mapping[Place, Cell]:
         """Merge with a picture.
 
         Args:
             picture: what lies below.
             faint: styles, as of a grid, that give way to the dots' own; a curve's cells keep its colour.
-            mode: what the terminal can show.
 
         Returns:
             The cells that differ from the picture; none outside it.
@@ -55,11 +54,11 @@ class Overlay:
                 continue
             below, style = picture.rows[row][col]
             if below == " ":
-                merged[col, row] = (sign(chr(FIRST | bits), mode), self.style)
+                merged[col, row] = (chr(FIRST | bits), self.style)
             elif len(below) == 1 and FIRST <= ord(below) < FIRST + 256:
-                merged[col, row] = (sign(chr(ord(below) | bits), mode), self.style if style in faint else style)
+                merged[col, row] = (chr(ord(below) | bits), self.style if style in faint else style)
         for (col, row), (character, style) in self.signs.items():
             if 0 <= col < picture.width and 0 <= row < picture.height:
                 below = picture.rows[row][col][0]
-                merged[col, row] = (sign(character or below, mode), style)
+                merged[col, row] = (character or below, style)
         return merged

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import groupby
 
 from rich.cells import cell_len
-from rich.color import Color
+from rich.color import Color, ColorSystem
 from rich.style import Style
 
 Cell = tuple[str, Style]
@@ -38,6 +39,24 @@ class Picture:
     def cell(self, col: int, row: int) -> Cell:
         """One cell; a blank outside the picture."""
         return self.rows[row][col] if 0 <= row < len(self.rows) and 0 <= col < self.width else BLANK
+
+    def text(self) -> str:
+        """The characters alone, without trailing blanks."""
+        return "\n".join("".join(character for character, _ in row).rstrip() for row in self.rows)
+
+    def ansi(self) -> str:
+        """The characters with SGR codes for 256 colours, without trailing blanks."""
+        lines: list[str] = []
+        for row in self.rows:
+            last = max(
+                (at for at, (character, style) in enumerate(row) if character != " " or style.reverse), default=-1
+            )
+            parts = [
+                style.render("".join(character for character, _ in group), color_system=ColorSystem.EIGHT_BIT)
+                for style, group in groupby(row[: last + 1], key=lambda cell: cell[1])
+            ]
+            lines.append("".join(parts))
+        return "\n".join(lines)
 
     @classmethod
     def blank(cls, width: int, height: int) -> Picture:

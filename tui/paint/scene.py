@@ -9,7 +9,6 @@ from rich.style import Style
 
 from tui.paint.overlay import Overlay, Place
 from tui.paint.picture import Cell, Picture, style_of
-from tui.paint.signs import Mode
 
 Table = list[list[str]]
 """Rows of cells as a CSV file holds them."""
@@ -26,6 +25,10 @@ def _no_table(theta: int, threshold: float) -> Table:
     return []
 
 
+def _nowhere(col: int, row: int) -> None:
+    return None
+
+
 @dataclass(frozen=True, eq=False)
 class Scene:
     """A chart as it was painted, and what moves over it.
@@ -35,16 +38,18 @@ class Scene:
         moving: what the spotlight adds at an angle in degrees, with a threshold.
         warnings: everything a reader should know, the gravest first.
         table: the numbers behind the chart, the header first, with the spotlight at an angle, with a threshold.
+        angle_at: the spotlight's angle that a cell (column, row) stands for, in degrees; None where it has none.
     """
 
     picture: Picture
     moving: Callable[[int, float], Overlay] = _nothing
     warnings: tuple[str, ...] = ()
     table: Callable[[int, float], Table] = _no_table
+    angle_at: Callable[[int, int], int | None] = _nowhere
 
-    def over(self, theta: int, threshold: float, mode: Mode) -> Mapping[Place, Cell]:
+    def over(self, theta: int, threshold: float) -> Mapping[Place, Cell]:
         """The cells that differ from the picture."""
-        return self.moving(theta, threshold).over(self.picture, FAINT, mode)
+        return self.moving(theta, threshold).over(self.picture, FAINT)
 
     @classmethod
     def message(cls, text: str, width: int, height: int) -> Scene:

@@ -26,7 +26,6 @@ class CellView(Widget):
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, classes=classes)
-        self.mode: Mode = "braille"
         self._picture = Picture.blank(0, 0)
         self._over: Mapping[Place, Cell] = {}
         self._styles: dict[Style, Style] = {}
@@ -61,7 +60,7 @@ class CellView(Widget):
         """One line of cells, those of one style together."""
         width = self.size.width
         row = self._picture.rows[y] if y < self._picture.height else ()
-        over, mode = self._over, self.mode
+        over, mode = self._over, markers_of(self.app)
         segments: list[Segment] = []
         text, style = "", None
         for col, below in enumerate(row):
@@ -90,6 +89,12 @@ class CellView(Widget):
 
 
 _NONE = Style()
+
+
+def markers_of(app: object) -> Mode:
+    """What an app was told to draw charts with; braille where it says nothing."""
+    told = getattr(getattr(app, "settings", None), "markers", "braille")
+    return told if told in ("block", "ascii") else "braille"
 
 
 def _differing(old: Picture, new: Picture) -> set[Place]:

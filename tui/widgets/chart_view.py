@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from textual import events
 from textual.geometry import Size
 from textual.message import Message
 
 from engine.errors import ExplorerError
+from tui.paint.scene import Scene
 from tui.widgets.cell_view import CellView
-
-if TYPE_CHECKING:
-    from tui.paint.scene import Scene
 
 # Pictures that are kept: every threshold of a session in both states of the baseline.
 KEPT = 16
 
-Painter = Callable[[int, int], "Scene"]
+Painter = Callable[[int, int], Scene]
 """Paints a scene of a width and a height; called in a thread, so it may use nothing that changes."""
 
 
@@ -29,6 +27,12 @@ class ChartView(CellView):
 
     class Painted(Message):
         """Another scene is on the screen."""
+
+    @dataclass
+    class Pointed(Message):
+        """The chart was clicked where the spotlight can point; an angle in degrees."""
+
+        theta: int
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -49,10 +53,18 @@ class ChartView(CellView):
         self._wanted = (key, painter)
         self._follow()
 
+    def say(self, text: str) -> None:
+        """Show words in place of a chart, at once."""
+        self._wanted = (text, lambda width, height: Scene.message(text, width, height))
+        size = self.size
+        if size.area and self._shown != (text, size):
+            self._take((text, size), Scene.message(text, size.width, size.height))
+
     def point(self, theta: int, threshold: float) -> None:
         """Point the spotlight: an angle in degrees and a cosine."""
-        self._theta, self._threshold = theta, threshold
-        self._move()
+        if (theta, threshold) != (self._theta, self._threshold):
+            self._theta, self._threshold = theta, threshold
+            self._move()
 
     def settled(self) -> bool:
         """Whether what is wanted is on the screen."""
@@ -65,6 +77,13 @@ class ChartView(CellView):
     def on_show(self, event: events.Show) -> None:
         """Catch up with what was wanted while hidden."""
         self._follow()
+
+    def on_click(self, event: events.Click) -> None:
+        """Tell the angle under the mouse."""
+        theta = None if self.scene is None else self.scene.angle_at(event.x, event.y)
+        if theta is not None:
+            event.stop()
+            self.post_message(self.Pointed(theta))
 
     def _follow(self) -> None:
         size = self.size
@@ -87,8 +106,6 @@ class ChartView(CellView):
         try:
             scene = await asyncio.to_thread(painter, width, height)
         except ExplorerError as error:
-            from tui.paint.scene import Scene
-
             scene = Scene.message(str(error), width, height)
         finally:
             self._painting = False
@@ -106,4 +123,4 @@ class ChartView(CellView):
 
     def _move(self) -> None:
         if self.scene is not None:
-            self.put(self.scene.picture, self.scene.over(self._theta, self._threshold, self.mode))
+            self.put(self.scene.picture, self.scene.over(self._theta, self._threshold))

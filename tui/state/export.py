@@ -1,0 +1,96 @@
+"""The chart in view as a file: a picture, text, or the numbers behind it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import secrets
+from pathlib import Path
+from typing import Literal
+
+from engine.errors import ExplorerError
+from engine.files import as_explorer_error, sync_folder
+from tui.paint.picture import Picture
+from tui.paint.scene import Scene
+from tui.paint.svg import svg_of
+
+Kind = Literal["svg", "text", "ansi", "csv"]
+MOST_NAMES = 10_000
+
+
+def write_chart(
+    kind: Kind, path: Path, scene: Scene, shown: Picture, readout: str, theta: int, threshold: float
+) -> Path:
+    """Write a chart; never over a file that is there.
+
+    Args:
+        kind: "svg", "text" without colours, "ansi" with them, "csv" for the numbers.
+        path: the file; "name-2" and so on where it is there already. Missing folders are made.
+        scene: the chart.
+        shown: the chart with the spotlight, as it is on the screen.
+        readout: the line under it; empty for none.
+        theta: the spotlight's angle, degrees.
+        threshold: cosine.
+
+    Returns:
+        The file that was written.
+
+    Raises:
+        ExplorerError: it cannot be written.
+    """
+    if kind == "csv":
+        content = _csv(scene.table(theta, threshold))
+    elif kind == "svg":
+        content = svg_of(shown, readout)
+    else:
+        content = (shown.ansi() if kind == "ansi" else shown.text()).rstrip("\n") + f"\n{readout}".rstrip() + "\n"
+    return write_new(path, content.encode("utf-8", "backslashreplace"))
+
+
+def write_new(path: Path, content: bytes) -> Path:
+    """Write a file whole or not at all, under the first free name: "name", "name-2", "name-3".
+
+    Raises:
+        ExplorerError: no space, no permission and the like; nothing is left behind.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.parent / f".tmp-{os.getpid()}-{secrets.token_hex(6)}"
+        try:
+            with temporary.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            written = _named(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise as_explorer_error(error, path) from None
+    return written
+
+
+def _named(temporary: Path, path: Path) -> Path:
+    for number in range(1, MOST_NAMES):
+        name = path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
+        try:
+            # A link, unlike a rename, never replaces what has the name.
+            os.link(temporary, name)
+        except FileExistsError:
+            continue
+        except OSError:
+            # No links on this file system: make the name ours first, then fill it in one step.
+            try:
+                name.open("xb").close()
+            except FileExistsError:
+                continue
+            temporary.replace(name)
+        return name
+    raise ExplorerError("too many files of this name", where=str(path), remedy="choose another name")
+
+
+def _csv(rows: list[list[str]]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue()

@@ -1,0 +1,89 @@
+"""The Log tab: what the worker and the program said, the newest below."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import ClassVar
+
+from rich.cells import chop_cells
+from rich.segment import Segment
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from tui.widgets.one_line import one_line
+
+MOST = 2_000
+EMPTY = "Nothing was said yet: what the worker does is told here"
+
+
+class LogTab(ScrollView, can_focus=True, inherit_bindings=False):
+    """Lines of text that scroll; the oldest go when there are too many."""
+
+    ALLOW_SELECT = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j,down", "scroll(1)", "Down", id="log.down", show=False, tooltip="Scroll a line down"),
+        Binding("k,up", "scroll(-1)", "Up", id="log.up", show=False, tooltip="Scroll a line up"),
+        Binding("pagedown", "page(1)", "Page down", id="log.page-down", show=False, tooltip="Scroll a page down"),
+        Binding("pageup", "page(-1)", "Page up", id="log.page-up", show=False, tooltip="Scroll a page up"),
+        Binding("home", "top", "Oldest", id="log.first", show=False, tooltip="Go to the oldest line"),
+        Binding("end", "bottom", "Newest", id="log.last", show=False, tooltip="Go to the newest line"),
+    ]
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._lines: deque[str] = deque(maxlen=MOST)
+        self._wrapped: list[str] = []
+        self._width = 0
+
+    def add(self, line: str) -> None:
+        """Add a line; the view follows while it stands at the end."""
+        at_end = self.scroll_offset.y >= self.max_scroll_y
+        self._lines.append(one_line(line))
+        self._wrap()
+        if at_end:
+            self.scroll_to(y=self.virtual_size.height, animate=False, immediate=True)
+
+    def copy_text(self) -> str:
+        """All lines."""
+        return "\n".join(self._lines)
+
+    def on_resize(self) -> None:
+        """Wrap the lines anew, and stay at the end."""
+        at_end = self.scroll_offset.y >= self.max_scroll_y
+        self._wrap()
+        if at_end:
+            self.scroll_to(y=self.virtual_size.height, animate=False)
+
+    def render_line(self, y: int) -> Strip:
+        """One wrapped line."""
+        style = self.visual_style.rich_style
+        row = y + self.scroll_offset.y
+        text = self._wrapped[row] if row < len(self._wrapped) else ""
+        if not self._lines and y == 0:
+            text = EMPTY
+        return Strip([Segment(text, style)]).crop_extend(0, self.size.width, style)
+
+    def action_scroll(self, lines: int) -> None:
+        """Scroll by lines."""
+        self.scroll_to(y=self.scroll_offset.y + lines, animate=False)
+
+    def action_page(self, pages: int) -> None:
+        """Scroll by pages."""
+        self.scroll_to(y=self.scroll_offset.y + pages * max(1, self.size.height - 1), animate=False)
+
+    def action_top(self) -> None:
+        """Go to the oldest line."""
+        self.scroll_to(y=0, animate=False)
+
+    def action_bottom(self) -> None:
+        """Go to the newest line."""
+        self.scroll_to(y=self.virtual_size.height, animate=False)
+
+    def _wrap(self) -> None:
+        width = self.scrollable_content_region.width
+        if width > 0:
+            self._wrapped = [part for line in self._lines for part in chop_cells(line, width) or [""]]
+            self.virtual_size = Size(width, len(self._wrapped))
+        self.refresh()

@@ -1,0 +1,93 @@
+"""The line of tabs above the results, and beside them how they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.cells import cell_len
+from rich.style import Style
+from textual import events
+from textual.message import Message
+
+from tui.paint.picture import Picture
+from tui.widgets.cell_view import CellView
+from tui.widgets.one_line import fit
+
+_SHORT = {"Thresholds": "Thresh"}
+
+
+class TabStrip(CellView):
+    """Names of tabs, the one in view marked; a click picks one.
+
+    Args:
+        names: of the tabs, in order.
+    """
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"tab-strip--current", "tab-strip--other"}
+    DEFAULT_CSS = """
+    TabStrip {
+        height: 1;
+        & > .tab-strip--current { color: $primary; text-style: bold underline; }
+        & > .tab-strip--other { color: $text-muted; }
+    }
+    """
+
+    @dataclass
+    class Picked(Message):
+        """A tab was clicked."""
+
+        index: int
+
+    def __init__(self, names: Sequence[str], *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._names = tuple(names)
+        self._current = 0
+        self._told = ""
+        self._spans: list[tuple[int, int]] = []
+
+    def show(self, current: int, told: str) -> None:
+        """Mark a tab as the one in view, and tell at the right how it is shown."""
+        self._current, self._told = current, told
+        self._draw()
+
+    def on_resize(self) -> None:
+        """Draw for the new width."""
+        self._draw()
+
+    def notify_style_update(self) -> None:
+        """Draw in another theme's colours."""
+        super().notify_style_update()
+        self._draw()
+
+    def on_click(self, event: events.Click) -> None:
+        """Pick the tab under the mouse."""
+        for index, (start, end) in enumerate(self._spans):
+            if start <= event.x < end:
+                event.stop()
+                self.post_message(self.Picked(index))
+
+    def _draw(self) -> None:
+        width = self.size.width
+        if not width or not self.is_attached:
+            return
+        long = sum(cell_len(name) + 2 for name in self._names) <= width
+        names = [name if long else _SHORT.get(name, name) for name in self._names]
+        current = self.get_component_rich_style("tab-strip--current", partial=True)
+        other = self.get_component_rich_style("tab-strip--other", partial=True)
+        cells: list[tuple[str, Style]] = []
+        self._spans = []
+        for index, name in enumerate(names):
+            start = len(cells)
+            here = index == self._current
+            # The brackets tell where there is no colour.
+            left, right = ("[", "]") if here else (" ", " ")
+            cells += [(left, other), *((one, current if here else other) for one in name), (right, other)]
+            self._spans.append((start, len(cells)))
+        room = width - len(cells) - 2
+        told = fit(self._told, room, "right") if room >= 12 else ""
+        cells += [(" ", other)] * (width - len(cells) - cell_len(told))
+        for one in told:
+            cells += [(one, other), *[("", other)] * (cell_len(one) - 1)]
+        self.put(Picture(width, (tuple(cells[:width]),)))
