@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 WIDEST_LEVEL = 16
 """Cells of the widest column of levels."""
 
+_LONGEST_NAME = 24
 _ORIGINS = {"shipped": "shipped", "yours": "yours", "here": "./prompts", "path": "path", "missing": ""}
 
 
@@ -72,8 +73,9 @@ class SetRows:
         """Name and count; more where there is room."""
         counts = [self._count(one) for one in self.sets]
         widest = max((cell_len(text) for text in counts), default=0)
+        longest = max((cell_len(one_line(one.name)) for one in self.sets), default=0)
         return (
-            Column("name", "set", least=8, share=2),
+            Column("name", "set", least=max(8, min(_LONGEST_NAME, longest)), share=2),
             Column("count", "used / all", max(10, widest), "right"),
             Column("factors", "factors", least=12, share=2, priority=2),
             Column("format", "format", 6, priority=3),
@@ -153,7 +155,7 @@ class PromptRows:
             Column(f"factor {name}", one_line(name), self._width(name, levels), priority=2)
             for name, levels in self.one.factors.items()
         )
-        return (Column("text", "prompt", least=12), Column("tokens", "tokens", 6, "right", priority=1), *factors)
+        return (Column("text", "prompt", least=12), Column("tokens", "tok", 5, "right", priority=1), *factors)
 
     @property
     def count(self) -> int:

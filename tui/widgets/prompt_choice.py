@@ -1,0 +1,267 @@
+"""What the prompts pane shows and has chosen, apart from how it is painted."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from tui.state.glyphs import Glyphs
+from tui.state.prompt_tokens import TokenBook
+from tui.widgets.prompt_error_rows import ErrorRows, wrapped
+from tui.widgets.prompt_files import PromptFiles
+from tui.widgets.prompt_level_rows import LevelRows
+from tui.widgets.prompt_rows import PromptRows, RowsView, SetRows
+
+if TYPE_CHECKING:
+    from engine.prompts import Prompt, PromptSet
+    from tui.state.prompt_catalogue import ListedSet
+    from tui.state.prompt_selection import Selected, Table
+
+View: TypeAlias = Literal["sets", "prompts", "levels"]
+
+
+class PromptChoice:
+    """The table of prompts being edited, the part of it in view, and what is searched for.
+
+    Args:
+        files: the sets there are.
+        book: token counts.
+
+    Attributes:
+        view: the sets, the prompts of the opened one, or the levels of factors.
+        opened: name of the set whose prompts are in view.
+        search: text that rows in view must hold.
+        room: the most tokens a prompt may have; None where that is not known.
+        table: the experiment's table of prompts.
+    """
+
+    def __init__(self, files: PromptFiles, book: TokenBook) -> None:
+        self.files, self.book = files, book
+        self.view: View = "sets"
+        self.opened = ""
+        self.search = ""
+        self.room: int | None = None
+        self.table: Table = {}
+        self._searches: dict[View, str] = {}
+        self._levels: list[tuple[str, str, int]] = []
+        self._behind_levels: View = "sets"
+        self._last: tuple[Hashable, Table, Table] | None = None
+        self._sent: deque[Table] = deque(maxlen=50)
+        self._unticked: dict[str, list[int]] = {}
+        self._selected: tuple[Table, object, Selected] | None = None
+        self._folded: tuple[PromptSet | None, list[str]] = (None, [])
+        self._good: dict[str, Sequence[Prompt]] = {}
+
+    @property
+    def chosen(self) -> list[str]:
+        """Names of the chosen sets, in order."""
+        return list(self.table.get("sets") or ())
+
+    @property
+    def one(self) -> ListedSet | None:
+        """The opened set."""
+        return self.files.sets.get(self.opened) if self.view != "sets" and self.opened else None
+
+    def take(self, table: Table, model: Hashable) -> bool:
+        """Take the table from outside; whether anything is new.
+
+        What was changed here comes back one change after the other: only the last of them counts.
+        """
+        self.book.use(model)
+        while table in self._sent:
+            if self._sent.popleft() == table and self._sent:
+                return False
+        self._sent.clear()
+        is_new = table != self.table
+        self.table = table
+        return is_new
+
+    def selected(self) -> Selected:
+        """What a run would use."""
+        from tui.state.prompt_selection import select
+
+        known = tuple(self.files.sets.values())
+        if self._selected is None or self._selected[0] != self.table or self._selected[1] != tuple(map(id, known)):
+            self._selected = (self.table, tuple(map(id, known)), select(self.table, self.files.sets))
+        return self._selected[2]
+
+    def rows(self, width: int, signs: Glyphs) -> RowsView:
+        """What is in view.
+
+        Args:
+            width: cells for the text of an error.
+            signs: of the screen.
+        """
+        if not self.files.is_listed:
+            return ErrorRows((), "reading the prompt sets")
+        if self.view == "levels":
+            return LevelRows(self._levels_shown(), self.table.get("where") or {}, signs)
+        if self.view == "sets":
+            return SetRows(self.sets_shown(), self.chosen, self.selected().numbers, self._too_long_sets(), signs)
+        one = self.one
+        if one is None or not one.is_usable:
+            texts = one.error_lines() if one is not None else (f"there is no prompt set {self.opened!r}",)
+            return ErrorRows(wrapped(texts, width), "what is wrong" if texts else f"reading {self.opened}")
+        used = self.selected().numbers.get(one.name, ())
+        out = frozenset((self.table.get("omit") or {}).get(one.name, ()))
+        is_chosen = one.name in self.chosen
+        numbers = frozenset(used) if is_chosen else frozenset[int]()
+        count, asked = self.book.count, self.book.is_asked
+        return PromptRows(one, self.numbers_shown(), numbers, out, is_chosen, count, asked, self.room, signs)
+
+    def sets_shown(self) -> list[ListedSet]:
+        """The sets that match the search."""
+        return [one for one in self.files.sets.values() if self.search.casefold() in one.name.casefold()]
+
+    def numbers_shown(self) -> list[int]:
+        """The numbers of the opened set's prompts that have the levels wanted and match the search."""
+        from engine.prompts import fitting
+
+        one = self.one
+        if one is None or one.found is None:
+            return []
+        numbers = fitting(one.found, self.table.get("where") or {})
+        if not self.search:
+            return list(numbers)
+        if self._folded[0] is not one.found:
+            folded = ["\n".join((p.text, *p.factors.values())).casefold() for p in one.found.prompts]
+            self._folded = (one.found, folded)
+        wanted = self.search.casefold()
+        return [number for number in numbers if wanted in self._folded[1][number - 1]]
+
+    def too_long(self) -> int:
+        """Number of chosen prompts known to be longer than there is room for."""
+        return sum(self._longer(name) for name in self.selected().numbers)
+
+    def open_set(self, name: str) -> None:
+        """Show the prompts of a set."""
+        self._go("prompts")
+        self.opened = name
+
+    def open_levels(self) -> None:
+        """Show the levels of the factors that the sets in view have."""
+        one = self.one
+        usable = [one for one in self.files.sets.values() if one.is_usable]
+        chosen = [other for other in usable if other.name in self.chosen]
+        scope = [one] if one is not None and self.view == "prompts" else chosen or usable
+        counts = Counter(pair for one in scope for prompt in one.prompts for pair in prompt.factors.items())
+        order = [
+            pair for one in scope for factor in one.factors for pair in ((factor, lv) for lv in one.factors[factor])
+        ]
+        wanted = [(factor, lv) for factor, levels in (self.table.get("where") or {}).items() for lv in levels]
+        factors = list(dict.fromkeys(factor for factor, _ in (*order, *wanted)))
+        known = sorted(dict.fromkeys((*order, *wanted)), key=lambda pair: factors.index(pair[0]))
+        self._levels = [(factor, level, counts[factor, level]) for factor, level in known]
+        self._behind_levels = "prompts" if self.view == "prompts" else "sets"
+        self._go("levels")
+
+    def back(self) -> bool:
+        """Drop the search, else go back to where we came from; False where there is nothing to go back to."""
+        if self.search:
+            self.search = ""
+            return True
+        if self.view == "sets":
+            return False
+        self._go(self._behind_levels if self.view == "levels" else "sets")
+        return True
+
+    def change(self, key: Hashable, new: Table) -> bool:
+        """Take an edit; the same toggle again restores what was there before. Whether anything changed."""
+        before = self.table
+        if self._last is not None and key is not None and self._last[0] == key and self._last[2] == before:
+            new = self._last[1]
+        self._last = (key, before, new)
+        if new == before:
+            return False
+        self.table = new
+        self._sent.append(new)
+        return True
+
+    def toggle(self, rows: RowsView, row: int) -> bool:
+        """Choose what stands in a row, or leave it out; whether anything changed."""
+        from tui.state import prompt_selection as edits
+
+        if isinstance(rows, LevelRows) and row < rows.count:
+            factor, level, _ = rows.levels[row]
+            order = [name for other, name, _ in self._levels if other == factor]
+            return self.change(("level", factor, level), edits.with_level(self.table, factor, level, order))
+        if isinstance(rows, PromptRows) and row < rows.count:
+            number, count = rows.shown[row], len(rows.one.prompts)
+            is_out = not rows.is_chosen or number in rows.out
+            new = edits.with_prompts(self.table, rows.one.name, count, [number], is_out)
+            return self.change(("prompt", rows.one.name, number), new)
+        if isinstance(rows, SetRows) and row < rows.count:
+            return self._toggle_set(rows.sets[row].name)
+        return self._toggle_set(self.opened) if isinstance(rows, ErrorRows) and self.opened else False
+
+    def toggle_shown(self, rows: RowsView) -> bool:
+        """Choose everything that is shown, or nothing of it where all is chosen; whether anything changed."""
+        from tui.state import prompt_selection as edits
+
+        new = self.table
+        if isinstance(rows, PromptRows):
+            chosen = rows.is_chosen and not set(rows.shown) & set(rows.out)
+            new = edits.with_prompts(new, rows.one.name, len(rows.one.prompts), rows.shown, not chosen)
+        elif isinstance(rows, SetRows):
+            usable = [one.name for one in rows.sets if one.is_usable]
+            missing = [name for name in usable if name not in self.chosen]
+            for name in missing or usable:
+                new = edits.with_set(new, name) if missing else edits.without_set(new, name)
+        return self.change(None, new)
+
+    def limit(self, count: int | None) -> bool:
+        """Use only the first prompts of the whole list; None uses all. Whether anything changed."""
+        return self.change(None, {**self.table, "limit": count})
+
+    def replace(self, old: str, new: str) -> bool:
+        """Let a copy take a set's place; whether anything changed."""
+        from tui.state.prompt_selection import renamed
+
+        if self.opened == old:
+            self.opened = new
+        return old in self.chosen and self.change(None, renamed(self.table, old, new))
+
+    def take_read(self, one: ListedSet) -> bool:
+        """Take what a file holds now; prompts left out stay so under their new numbers. Whether the table changed."""
+        from tui.state.prompt_catalogue import followed
+        from tui.state.prompt_selection import omitted, with_omitted
+
+        self.files.take_read(one)
+        if not one.is_usable:
+            return False
+        old, self._good[one.name] = self._good.get(one.name), one.prompts
+        out = omitted(self.table, one.name)
+        if old is None or not out or one.name not in self.chosen or tuple(old) == tuple(one.prompts):
+            return False
+        return self.change(None, with_omitted(self.table, one.name, followed(out, old, one.prompts)))
+
+    def _toggle_set(self, name: str) -> bool:
+        from tui.state import prompt_selection as edits
+
+        if name in self.chosen:
+            self._unticked[name] = edits.omitted(self.table, name)
+            return self.change(("set", name), edits.without_set(self.table, name))
+        count = len(self.files.sets[name].prompts) if name in self.files.sets else 0
+        out = [number for number in self._unticked.get(name, ()) if number <= count]
+        return self.change(("set", name), edits.with_set(self.table, name, out))
+
+    def _go(self, view: View) -> None:
+        self._searches[self.view] = self.search
+        is_deeper = view != "sets" and self.view != "levels"
+        self.view = view
+        self.search = "" if is_deeper else self._searches.get(view, "")
+
+    def _levels_shown(self) -> list[tuple[str, str, int]]:
+        wanted = self.search.casefold()
+        return [row for row in self._levels if wanted in f"{row[0]}\n{row[1]}".casefold()]
+
+    def _too_long_sets(self) -> set[str]:
+        return {name for name in self.selected().numbers if self._longer(name)}
+
+    def _longer(self, name: str) -> int:
+        room, prompts = self.room, self.files.sets[name].prompts
+        if room is None or not prompts or self.book.count(prompts[0].text) is None:
+            return 0
+        counts = (self.book.count(prompts[number - 1].text) for number in self.selected().numbers[name])
+        return sum(count is not None and count > room for count in counts)

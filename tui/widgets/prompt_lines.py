@@ -1,0 +1,103 @@
+"""The lines above and below the table of the prompts pane."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from textual.content import Content
+
+from tui.state.glyphs import Glyphs
+from tui.widgets.one_line import one_line
+
+if TYPE_CHECKING:
+    from engine.prompts import Prompt
+    from tui.state.prompt_catalogue import ListedSet
+    from tui.state.prompt_selection import Selected, Table
+    from tui.widgets.prompt_rows import PromptRows
+
+Tone: TypeAlias = Literal["plain", "dim", "warn", "error"]
+Told: TypeAlias = tuple[str, Tone]
+"""A line and how it is meant."""
+
+_STYLES: Mapping[Tone, str] = {
+    "plain": "$text",
+    "dim": "$text-muted",
+    "warn": "$text-warning",
+    "error": "$text-error",
+}
+
+
+def as_content(lines: Sequence[Told]) -> Content:
+    """Lines as they are painted."""
+    return Content("\n").join(Content.styled(one_line(text), _STYLES[tone]) for text, tone in lines)
+
+
+def about_selection(table: Table, selected: Selected, too_long: int, room: int | None, signs: Glyphs) -> list[Told]:
+    """What a run would use, or why it would refuse."""
+    told: list[Told] = []
+    if selected.error is not None:
+        told.append((f"{signs.warning} {selected.error}", "error"))
+    if too_long:
+        many = f"{too_long:,} chosen prompts have" if too_long > 1 else "a chosen prompt has"
+        told.append(
+            (f"{signs.warning} {many} more than {room:,} tokens: open the set, leave out what is marked", "warn")
+        )
+    filters = about_filters(table, signs)
+    sets = len(selected.numbers)
+    prompts = f"{selected.total:,} prompt{'' if selected.total == 1 else 's'} of {sets} set{'' if sets == 1 else 's'}"
+    told.append((f" {signs.separator} ".join([prompts, *filters]), "dim"))
+    return told
+
+
+def about_filters(table: Table, signs: Glyphs) -> list[str]:
+    """The levels that are wanted and the limit."""
+    told = [f"{factor} {', '.join(levels)}" for factor, levels in (table.get("where") or {}).items()]
+    return [*told, f"first {table['limit']:,} of the list"] if table.get("limit") is not None else told
+
+
+def about_set(one: ListedSet, folder: str, signs: Glyphs) -> list[Told]:
+    """What a set is, or why it cannot be used."""
+    if not one.is_read:
+        return [(f"enter reads {one.path}", "dim")]
+    if not one.is_usable:
+        lines = list(one.error_lines())
+        more = f" (+{len(lines) - 1} more: enter)" if len(lines) > 1 else ""
+        return [(f"{signs.warning} {lines[0]}{more}", "error")]
+    form = one.found.format if one.found is not None else ""
+    levels = [f"{factor} {len(known):,}" for factor, known in one.factors.items()]
+    count = len(one.prompts)
+    facts = f" {signs.separator} ".join([f"{form}, {count:,} prompt{'' if count == 1 else 's'}", *levels])
+    told: list[Told] = [(facts, "dim"), (str(one.path).removeprefix(f"{folder}/"), "dim")]
+    remarks = [problem for problem in one.found.problems if not problem.fatal] if one.found is not None else []
+    if remarks:
+        more = f" (+{len(remarks) - 1} more)" if len(remarks) > 1 else ""
+        first = remarks[0]
+        told.append((f"line {first.line}: {first.what}; {first.remedy}{more}", "dim"))
+    return told
+
+
+def about_prompt(rows: PromptRows, row: int, limit: int | None) -> list[Told]:
+    """A prompt in full, with its number, tokens, factors, and what is odd about it."""
+    prompt, number, signs = rows.prompt(row), rows.shown[row], rows.signs
+    tokens, room = rows.tokens(prompt.text), rows.room
+    facts = [f"prompt {number:,}"]
+    told: list[Told] = []
+    if tokens is not None:
+        facts.append(f"{tokens:,} token{'' if tokens == 1 else 's'}")
+        if room is not None and tokens > room:
+            what = f"{signs.warning} {tokens:,} tokens, at most {room:,} fit: leave it out, or generate fewer"
+            told.append((what, "warn"))
+    if rows.is_chosen and number not in rows.used and number not in rows.out and limit is not None:
+        facts.append(f"not among the first {limit:,}")
+    facts += [f"{factor} {level}" for factor, level in prompt.factors.items()]
+    told.append((prompt.text, "plain"))
+    told.append((f" {signs.separator} ".join(facts), "dim"))
+    if remark := _remark(rows.one, prompt):
+        told.append((remark, "dim"))
+    return told
+
+
+def _remark(one: ListedSet, prompt: Prompt) -> str:
+    problems = one.found.problems if one.found is not None else ()
+    return next((f"line {prompt.line}: {p.what}; {p.remedy}" for p in problems if p.line == prompt.line), "")
