@@ -107,7 +107,9 @@ def compared_groups(comparison: Comparison, plane: int = 0) -> tuple[SweptGroup,
     for index, (session, name) in enumerate(zip(comparison.sessions, comparison.names, strict=True)):
         spotlight = session.spec.spotlight.model_copy(update={"angles": FULL_TURN})
         turned = session.changed(spec=session.spec.model_copy(update={"spotlight": spotlight}))
-        for group in swept_groups(turned, comparison.planes[plane][index], thresholds=levels):
+        own = swept_groups(turned, comparison.planes[plane][index], thresholds=levels)
+        # A reference last: charts without it give the other groups the same looks.
+        for group in sorted(own, key=lambda group: group.role == "reference"):
             role = "level" if index and group.role == "baseline" else group.role
             found.append(dataclasses.replace(group, label=f"{name} · {group.label}", role=role))
     return tuple(found)

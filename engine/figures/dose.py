@@ -172,7 +172,8 @@ def overlaid(one: DoseFigure, other: DoseFigure, names: tuple[str, str], title: 
         value_label=one.value_label,
         values=round_axis((one.values.low, one.values.high, other.values.low, other.values.high), most=5),
         panels=tuple(panels),
-        legend=(*first, *second),
+        # As on the other charts, so that a group looks alike on all of them.
+        legend=(*reversed(first), *reversed(second)),
         warnings=tuple(
             f"{name}: {warning}"
             for name, figure in zip(names, (one, other), strict=True)

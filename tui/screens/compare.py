@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
+from textual import events, on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Static
+
+from engine.errors import ExplorerError
+from tui.screens.session_keys import COMPARE_KEYS, hints_of, push_help
+from tui.widgets.picture_view import PictureView
+from tui.widgets.status_line import StatusLine, Tone
+from tui.widgets.table import LineTable
+
+if TYPE_CHECKING:
+    from tui.state.compare_state import CompareState
+
+WIDE = 120
+"""Columns from which all parts are shown at once."""
 
 
 class CompareScreen(Screen[None]):
@@ -19,18 +36,222 @@ class CompareScreen(Screen[None]):
         other: the .json file of the second.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "Back", id="compare.leave", tooltip="Back to the sessions"),
-    ]
+    DEFAULT_CSS = """
+    CompareScreen {
+        background: $surface;
+        #parts { height: 1fr; }
+        #side { width: 1fr; }
+        .part {
+            border: round $panel-lighten-2;
+            border-title-color: $text-muted;
+            &.-current { border: round $primary; border-title-color: $text; border-title-style: bold; }
+        }
+        #chart { width: 3fr; height: 1fr; }
+        #side { width: 2fr; height: 1fr; }
+        #numbers { height: 1fr; max-height: 12; }
+        #differences { height: 1fr; }
+        #told { display: none; height: auto; padding: 0 1; color: $text-warning; }
+        #reading { width: 1fr; height: auto; padding: 0 1; }
+        &.-narrow {
+            #side { display: none; }
+            #chart { width: 1fr; }
+            &.-at-1 #side, &.-at-2 #side { display: block; width: 1fr; }
+            &.-at-1 #chart, &.-at-2 #chart, &.-at-1 #differences, &.-at-2 #numbers { display: none; }
+            &.-at-1 #numbers { max-height: 100%; }
+        }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = COMPARE_KEYS
+
+    @dataclass
+    class Opened(Message):
+        """Both sessions were read."""
+
+        state: CompareState
+
+    @dataclass
+    class Painted(Message):
+        """The chart was painted."""
+
+        generation: int
+        text: str
+
+    @dataclass
+    class Failed(Message):
+        """Something could not be done."""
+
+        error: ExplorerError
 
     def __init__(self, one: Path, other: Path) -> None:
         super().__init__()
-        self.one, self.other = one, other
+        self._paths = (one, other)
+        self._state: CompareState | None = None
+        self._part = 0
+        self._generation = 0
 
     def compose(self) -> ComposeResult:
-        """The chart, the numbers, the differences."""
-        yield Static(f"{self.one.stem} and {self.other.stem}", markup=False)
+        """The chart beside the numbers and the differences, and what the reader must know above them."""
+        yield Static("", id="told", markup=False)
+        with Horizontal(id="parts"):
+            yield _part(_Chart(), "chart", "Curves")
+            with Vertical(id="side"):
+                yield _part(LineTable(), "numbers", "Numbers")
+                yield _part(LineTable(), "differences", "Differences")
+        yield Static("reading both sessions", id="reading", markup=False)
+        yield StatusLine()
+
+    def on_mount(self) -> None:
+        """Read both sessions."""
+        self.query_one(StatusLine).hints = hints_of(self)
+        self._go(0)
+        paths = self._paths
+
+        def work() -> None:
+            from tui.state.compare_state import CompareState
+
+            try:
+                self.post_message(self.Opened(CompareState.of(*paths)))
+            except ExplorerError as error:
+                self.post_message(self.Failed(error))
+
+        self.run_worker(work, thread=True)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Show all parts, or the one in focus."""
+        self.set_class(event.size.width < WIDE, "-narrow")
+        self.call_after_refresh(self.paint)
+
+    @on(Opened)
+    def take(self, message: Opened) -> None:
+        """Show what was read."""
+        self._state = message.state
+        self.query_one("#reading").remove()
+        self._show()
+
+    @on(Painted)
+    def take_chart(self, message: Painted) -> None:
+        """Show the chart, unless another one is being painted by now."""
+        if message.generation == self._generation:
+            self.query_one(_Chart).show(message.text)
+
+    @on(Failed)
+    def tell(self, message: Failed) -> None:
+        """Say what could not be done."""
+        self.say(str(message.error), "error")
+        if self._state is None:
+            self.query_one("#reading", Static).update("")
+
+    def say(self, line: str, tone: Tone = "plain") -> None:
+        """Say a line at the bottom."""
+        self.query_one(StatusLine).said = (line, tone)
+
+    def paint(self) -> None:
+        """Paint the chart for the room there is, in a thread."""
+        state = self._state
+        width, height = self.query_one(_Chart).content_size
+        self._generation += 1
+        if state is None or width < 1 or height < 1:
+            return
+        generation = self._generation
+        # What is painted is what is set now, whatever key comes meanwhile.
+        frozen = state.frozen()
+        self.run_worker(
+            lambda: self.post_message(self.Painted(generation, frozen.chart(width, height))), thread=True, group="paint"
+        )
+
+    def action_turn(self, degrees: int) -> None:
+        """Turn the spotlight."""
+        if self._state is not None:
+            self._state.turn(degrees)
+            self._show_numbers()
+
+    def action_threshold(self, step: int) -> None:
+        """Count above another threshold."""
+        self._change("next_threshold", step)
+
+    def action_view(self) -> None:
+        """Show the next view."""
+        self._change("next_view")
+
+    def action_plane(self) -> None:
+        """Show the next plane that both have."""
+        self._change("next_plane")
+
+    def action_swap(self) -> None:
+        """Put the second session first."""
+        self._change("swap")
+
+    def action_part(self, step: int) -> None:
+        """Go to another part."""
+        self._go((self._part + step) % 3)
+
+    def action_copy(self) -> None:
+        """Copy the part in focus."""
+        if self._state is not None:
+            width, height = self.query_one(_Chart).content_size
+            self.app.copy_to_clipboard(self._state.text(self._part, width or 100, height or 30))
+            self.say(f"copied the {('chart', 'numbers', 'differences')[self._part]}", "good")
+
+    def action_export(self) -> None:
+        """Ask for a file and write to it: .csv the curves, .txt the chart."""
+        from tui.screens.compare_export import ask
+
+        if self._state is not None:
+            ask(self, self._state, self.query_one(_Chart).content_size)
+
+    def action_help(self) -> None:
+        """Tell the keys."""
+        push_help(self, "the comparison", self.query_one("#numbers", LineTable))
 
     def action_leave(self) -> None:
         """Go back."""
         self.dismiss()
+
+    def _change(self, deed: str, *told: int) -> None:
+        if self._state is not None:
+            getattr(self._state, deed)(*told)
+            self._show()
+
+    def _go(self, part: int) -> None:
+        self._part = part
+        for at, name in enumerate(("chart", "numbers", "differences")):
+            self.query_one(f"#{name}").set_class(at == part, "-current")
+            self.set_class(at == part, f"-at-{at}")
+        self.query_one(f"#{('chart', 'numbers', 'differences')[part]}").focus()
+        self.call_after_refresh(self.paint)
+
+    def _show(self) -> None:
+        state = self._state
+        if state is None:
+            return
+        told = self.query_one("#told", Static)
+        told.update("\n".join(state.told))
+        told.display = bool(state.told)
+        self.query_one(_Chart).border_title = Content(f"{state.view} of {state.names[0]} and {state.names[1]}")
+        lines = state.differences
+        table = self.query_one("#differences", LineTable)
+        table.border_title = f"Differences ({len(lines)})"
+        table.set_columns(state.difference_columns)
+        table.set_rows(max(1, len(lines)), state.difference_cell)
+        self._show_numbers()
+        self.paint()
+
+    def _show_numbers(self) -> None:
+        state = self._state
+        if state is None:
+            return
+        table = self.query_one("#numbers", LineTable)
+        table.border_title = state.caption
+        table.set_columns(state.number_columns)
+        table.set_rows(state.number_count, state.number_cell)
+
+
+class _Chart(PictureView, can_focus=True):
+    """The chart as a part that takes the focus."""
+
+
+def _part(widget: PictureView | LineTable, name: str, title: str) -> PictureView | LineTable:
+    widget.id = name
+    widget.add_class("part")
+    widget.border_title = title
+    return cast("PictureView | LineTable", widget)

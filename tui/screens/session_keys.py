@@ -25,15 +25,32 @@ SESSION_KEYS: list[BindingType] = [
     Binding("escape,q", "leave", "back", id="sessions.leave", tooltip="Show all again, or go back"),
 ]
 
+COMPARE_KEYS: list[BindingType] = [
+    Binding("left,h", "turn(-1)", "turn", id="compare.back", tooltip="Turn the spotlight back by 1°"),
+    Binding("right,l", "turn(1)", "turn", id="compare.on", show=False, tooltip="Turn the spotlight on by 1°"),
+    Binding("shift+left,H", "turn(-10)", "", id="compare.back-10", show=False, tooltip="Turn it back by 10°"),
+    Binding("shift+right,L", "turn(10)", "", id="compare.on-10", show=False, tooltip="Turn it on by 10°"),
+    Binding("t", "threshold(1)", "threshold", id="compare.threshold", tooltip="Count above the next threshold"),
+    Binding("T", "threshold(-1)", "", id="compare.threshold-back", show=False, tooltip="The threshold before"),
+    Binding("v", "view", "view", id="compare.view", tooltip="Counts, mean, counts over the angle, dose"),
+    Binding("p", "plane", "plane", id="compare.plane", tooltip="The next plane that both have"),
+    Binding("tab", "part(1)", "part", id="compare.part", tooltip="The next part: chart, numbers, differences"),
+    Binding("shift+tab", "part(-1)", "", id="compare.part-back", show=False, tooltip="The part before"),
+    Binding("s", "swap", "swap", id="compare.swap", tooltip="Put the second session first"),
+    Binding("y", "copy", "copy", id="compare.copy", tooltip="Copy the part in focus"),
+    Binding("X", "export", "export", id="compare.export", tooltip="Write the curves as CSV, or the chart as text"),
+    Binding("question_mark", "help", "help", id="compare.help", tooltip="Keys and words"),
+    Binding("escape,q", "leave", "back", id="compare.leave", tooltip="Back to the sessions"),
+]
 
-def hints_of(screen: Screen[Any]) -> tuple[Hint, ...]:
-    """What the bottom line says of a screen's keys: the first key of every binding that shows."""
+
+def hints_of(screen: Screen[Any], *first: Hint) -> tuple[Hint, ...]:
+    """What the bottom line says of a screen's keys: the first key of every binding that shows, after some others."""
     from tui.screens.bindings import keys_of
 
     keymap: dict[str, str] = getattr(screen.app, "own_keys", {})
-    return tuple(
-        Hint(one.keys.split(", ")[0], one.binding.description) for one in keys_of(screen, keymap) if one.binding.show
-    )
+    shown = (one for one in keys_of(screen, keymap) if one.binding.show)
+    return (*first, *(Hint(one.keys.split(", ")[0], one.binding.description) for one in shown))
 
 
 def push_help(screen: Screen[Any], title: str, *widgets: Widget) -> None:

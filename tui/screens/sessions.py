@@ -18,7 +18,7 @@ from textual.widgets import Input, Static
 from tui.screens.session_keys import SESSION_KEYS, hints_of
 from tui.widgets.session_preview import SessionPreview
 from tui.widgets.session_table import SessionTable
-from tui.widgets.status_line import StatusLine, Tone
+from tui.widgets.status_line import Hint, StatusLine, Tone
 from tui.widgets.table import LineTable
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class SessionsScreen(Screen[Chosen | None]):
     def on_mount(self) -> None:
         """Begin to look for sessions."""
         self.table.focus()
-        self.query_one(StatusLine).hints = hints_of(self)
+        self.query_one(StatusLine).hints = hints_of(self, Hint("enter", "open"))
         self._show()
         self.look()
         self.set_interval(TICK, self.look)
@@ -175,7 +175,8 @@ class SessionsScreen(Screen[Chosen | None]):
 
     @on(LineTable.Highlighted)
     def preview(self) -> None:
-        """Show what the highlighted session holds."""
+        """Show what the highlighted session holds; what was said of another one is over."""
+        self.query_one(StatusLine).said = ("", "plain")
         self.query_one(SessionPreview).show(self.table.row)
 
     @on(LineTable.Opened)
@@ -239,7 +240,7 @@ class SessionsScreen(Screen[Chosen | None]):
         if not shown:
             self.query_one("#empty", Static).update(self._why_empty(typed))
         self.table.show(shown)
-        self.preview()
+        self.query_one(SessionPreview).show(self.table.row)
 
     def _matching(self, typed: str) -> tuple[Row, ...]:
         if not typed.strip():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from engine import paths
@@ -59,7 +60,9 @@ def read_preview(row: Row, width: int, height: int) -> Preview:
         plane = session.planes[0]
         groups = swept_groups(session, plane)
         roomy = width >= SMALLEST[0] and height >= SMALLEST[1]
-        chart = paint_polar(polar_of(session, plane, groups), width, height) if roomy else ""
+        # Warnings stand beside the chart, where they have room.
+        figure = dataclasses.replace(polar_of(session, plane, groups), warnings=())
+        chart = paint_polar(figure, width, height) if roomy else ""
         return Preview(session.notes, facts, (*_waiting(row), *session_warnings(session, plane, groups)), chart)
     except ExplorerError as error:
         return Preview(problem=str(error))

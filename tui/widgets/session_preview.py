@@ -14,6 +14,7 @@ from textual.timer import Timer
 from textual.widgets import Static
 
 from tui.state.glyphs import glyphs_of
+from tui.widgets.one_line import one_line
 from tui.widgets.picture_view import PictureView
 
 if TYPE_CHECKING:
@@ -31,12 +32,12 @@ class SessionPreview(Horizontal):
     DEFAULT_CSS = """
     SessionPreview {
         height: 35%;
-        min-height: 9;
+        min-height: 10;
         max-height: 18;
         border-top: solid $panel-lighten-2;
         border-title-color: $text-muted;
         #preview-facts { width: 1fr; height: 1fr; padding: 0 1; }
-        #preview-chart { width: 48; height: 1fr; }
+        #preview-chart { width: 42%; max-width: 72; height: 1fr; }
     }
     """
 
@@ -108,7 +109,7 @@ class SessionPreview(Horizontal):
         self.run_worker(work, thread=True, group="preview")
 
     def _paint(self, name: str, preview: Preview) -> None:
-        self.border_title = Content(name)
+        self.border_title = Content(one_line(name))
         self.query_one("#preview-facts", Static).update(self._facts(preview))
         self.query_one(PictureView).show(preview.chart)
 
@@ -117,12 +118,14 @@ class SessionPreview(Horizontal):
         signs = glyphs_of(self.app)
         lines: list[Content] = []
         if preview.problem:
-            lines.append(Content.styled(preview.problem, "$text-error"))
+            lines.append(Content.styled(one_line(preview.problem), "$text-error"))
+        width = self.query_one("#preview-facts").content_size.width
         room = self.size.height - len(preview.facts) - 2
         for warning in preview.warnings[: max(1, min(2, room))]:
-            lines.append(Content.styled(f"{signs.warning} {warning}", "$text-warning"))
+            lines.append(Content.styled(f"{signs.warning} {one_line(warning)}", "$text-warning"))
         for name, text in preview.facts:
-            lines.append(Content.assemble((f"{name:<9}", "$text-muted"), text))
+            line = Content.assemble((f"{name:<9}", "$text-muted"), one_line(text))
+            lines.append(line.truncate(max(1, width), ellipsis=True))
         if preview.notes:
-            lines += [Content(""), *(Content(line) for line in preview.notes.splitlines())]
+            lines += [Content(""), *(Content(one_line(line)) for line in preview.notes.splitlines())]
         return Content("\n").join(lines)

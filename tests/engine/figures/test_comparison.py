@@ -89,6 +89,7 @@ def test_every_curve_has_its_own_look_and_the_first_baseline_the_usual_one() -> 
         compared_thresholds(both, groups, level).legend,
         compared_dose(both, level).legend,
     ]
+    assert all(styles_of(legend) == styles_of(legends[0]) for legend in legends)
     for legend in legends:
         assert {entry.label for entry in legend} == {group.label for group in groups}
         styles = styles_of(legend)
