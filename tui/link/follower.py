@@ -156,7 +156,8 @@ class Follower:
         now = self._told
         # Sessions by identity: the same one is told again only with another progress.
         same = now is not None and now[0] is session and now[1:] == (progress, state)
-        if same or (time.monotonic() < self._due and not at_once):
+        turns = now is None or now[2] != state or _stage(now[1]) != _stage(progress)
+        if same or (time.monotonic() < self._due and not turns and not at_once):
             return
         self._due = time.monotonic() + 0.8 * TICK
         self._told = session, progress, state
@@ -193,6 +194,10 @@ class Follower:
     def _tell(self, event: LinkEvent) -> None:
         if not self._stopped.is_set():
             self._tell_all(event)
+
+
+def _stage(progress: Progress | None) -> str:
+    return progress.stage if progress else ""
 
 
 def _saved_of(live: LiveRun) -> Session | None:
