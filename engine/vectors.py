@@ -60,6 +60,33 @@ def read_vectors(path: Path, *, runs: int, sites: Collection[str] | None = None)
         raise ExplorerError(f"cannot be read: {error}", where=str(path), remedy=remedy) from None
 
 
+def read_columns(path: Path, site: str, run: int, columns: Sequence[int]) -> Matrix:
+    """Read a few coordinates of one run at every captured token, without the rest of the file.
+
+    Args:
+        path: the file.
+        site: one of which every token was kept.
+        run: its place among the session's runs.
+        columns: coordinates of the site.
+
+    Returns:
+        [token, column]
+
+    Raises:
+        ExplorerError: a missing or damaged file, or one that lacks them.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:  # pyright: ignore[reportUnknownVariableType]
+            own = _tensor(cast("Any", file), f"{site}/{run}")
+    except (SafetensorError, OSError, _DamagedError) as error:
+        remedy = "restore it from a copy, or run the experiment again"
+        raise ExplorerError(f"cannot be read: {error}", where=str(path), remedy=remedy) from None
+    if any(not 0 <= column < own.shape[1] for column in columns):
+        what = f"it holds {own.shape[1]} coordinates of {site}"
+        raise ExplorerError(what, where=str(path), remedy=f"choose 0 to {own.shape[1] - 1}")
+    return own[:, list(columns)]
+
+
 def widths(vectors: Vectors) -> dict[str, int]:
     """The number of coordinates at each site; 0 where there is no run to tell it."""
     return {
