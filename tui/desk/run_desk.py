@@ -43,7 +43,7 @@ class RunDesk:
             self.resume()
             return
         try:
-            experiment = self._desk.intervention.experiment()
+            experiment = self._desk.drafting.experiment()
             path = self._desk.drafting.session_path()
         except ExplorerError as error:
             self._screen.refuse(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 from typing import Any
 
 from textual import events, on
@@ -19,6 +20,9 @@ from tui.widgets.prompts_pane import PromptsPane
 from tui.widgets.results_pane import ResultsPane
 from tui.widgets.status_line import Hint, StatusLine, Tone
 
+NARROW = 120
+"""Columns below which one pane is shown at a time."""
+
 _SAID_FOR = 8.0
 """Seconds a line stays that was said."""
 
@@ -34,21 +38,21 @@ class ExplorerLayout(ExplorerKeys):
         #pane-1 { height: 2fr; min-height: 6; }
         #pane-2 { height: 3fr; }
     }
-    ExplorerLayout.-narrow, ExplorerLayout.-zoom {
-        #left { display: none; width: 1fr; max-width: 100%; }
-        #left.-current { display: block; }
-        Pane { display: none; height: 1fr; }
-        Pane.-current { display: block; }
-    }
     ExplorerLayout.-narrow {
         PaneLine { display: block; }
+        #left { width: 1fr; max-width: 100%; }
         Pane, Pane:focus-within { border: none; }
     }
+    ExplorerLayout.-zoom #left { width: 1fr; max-width: 100%; }
     """
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012  (declared so by the base class)
+    # A focus before the first frame would style everything twice.
+    AUTO_FOCUS = ""
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (NARROW, "-wide")]  # noqa: RUF012  (declared so by the base class)
 
     def __init__(self) -> None:
-        super().__init__()
+        # Known before the first frame, which would else be styled twice.
+        self._narrow = shutil.get_terminal_size((NARROW, 48)).columns < NARROW
+        super().__init__(classes="-narrow" if self._narrow else "-wide")
         self.header, self.status = HeaderLine(), StatusLine()
         self.prompts, self.intervention, self.results = PromptsPane(), InterventionPane(), ResultsPane()
         self.panes = (
@@ -70,8 +74,7 @@ class ExplorerLayout(ExplorerKeys):
         yield self.status
 
     def on_mount(self) -> None:
-        """Begin with the results; keys that help follow the focus."""
-        self._mark(3)
+        """Keys that help follow the focus."""
         self.bindings_updated_signal.subscribe(self, lambda _: self._show_hints())
 
     @property
@@ -105,6 +108,13 @@ class ExplorerLayout(ExplorerKeys):
     def action_zoom(self) -> None:
         """Give the pane in focus the whole screen, or take it back."""
         self.toggle_class("-zoom")
+        self._arrange()
+
+    @on(events.Resize)
+    def fit(self, event: events.Resize) -> None:
+        """Show one pane where there is no room for three."""
+        self._narrow = event.size.width < NARROW
+        self._arrange()
 
     @on(events.DescendantFocus)
     def follow_focus(self) -> None:
@@ -120,11 +130,17 @@ class ExplorerLayout(ExplorerKeys):
         self.action_pane(event.number)
 
     def _mark(self, number: int) -> None:
-        self.current = number
+        if number != self.current:
+            self.current = number
+            self._pane_line.current = number
+            self._arrange()
+
+    def _arrange(self) -> None:
+        """Show all panes or the current one; by hand, since a class would have everything styled anew."""
+        alone = self._narrow or self.has_class("-zoom")
         for pane in self.panes:
-            pane.set_class(pane.number == number, "-current")
-        self._left.set_class(number < 3, "-current")
-        self._pane_line.current = number
+            pane.display = not alone or pane.number == self.current
+        self._left.display = not alone or self.current < 3
 
     def _show_hints(self) -> None:
         keymap: dict[str, Any] = getattr(self.app, "own_keys", {})
