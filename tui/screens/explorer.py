@@ -183,7 +183,7 @@ class ExplorerScreen(ExplorerLayout):
         if self.desk is not None:
             from tui.screens.run_view import RunView
 
-            self.app.push_screen(RunView(self.results.state, event.index))
+            self.app.push_screen(RunView(self.results.state, event.index, event.order))
 
     def _begin(self) -> None:
         self.run_worker(self._load, thread=True)

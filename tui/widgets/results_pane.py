@@ -51,9 +51,10 @@ class ResultsPane(ResultsKeys):
 
     @dataclass
     class OpenRun(Message):
-        """A run should be opened; its index among all planned runs."""
+        """A run should be opened: its index among all planned runs, and those of the runs listed with it, in order."""
 
         index: int
+        order: tuple[int, ...] = ()
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)

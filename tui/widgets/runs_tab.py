@@ -134,7 +134,8 @@ class RunsTab(Widget):
 
         event.stop()
         if self._cells is not None:
-            self.post_message(ResultsPane.OpenRun(self.order[event.row]))
+            order = self.order
+            self.post_message(ResultsPane.OpenRun(order[event.row], order))
 
     @on(LineTable.Highlighted)
     def keep_highlight(self, event: LineTable.Highlighted) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tui.state.glyphs import glyphs_of
-from tui.widgets.one_line import fit
+from tui.widgets.one_line import fit, one_line
 
 if TYPE_CHECKING:
     from tui.state.run_tokens import TokenSeries
@@ -98,13 +99,13 @@ class TokenStrip(Widget):
             return ""
         low, high = (three_digits(value) for value in self._range)
         scale = f"{low} everywhere" if low == high else f"0 is {low}, {LEVELS - 1} is {high}"
-        shared = ", on one scale with the baseline" if len(series.baseline) else ""
-        return f"{series.coordinate.caption} at every captured token{shared}: {scale}"
+        shared = " · one scale with the baseline" if len(series.baseline) else ""
+        return f"{series.coordinate.caption} by token · {scale}{shared}"
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """Lines that the tokens take at a width."""
         if self._series is None:
-            return 1
+            return len(self._wrapped(width))
         return 2 + len(self._lines()) * max(1, math.ceil(self.count / self._per_row(width)))
 
     def watch_cursor(self) -> None:
@@ -126,7 +127,8 @@ class TokenStrip(Widget):
         width = self.size.width
         look = self.visual_style.rich_style
         if self._series is None or y == 0 or y == self.size.height - 1:
-            text = self.legend() if self._series is not None and y == 0 else self.reading()
+            told = self._wrapped(width)
+            text = told[y] if y < len(told) else self.legend() if y == 0 else self.reading()
             bold = Style() if y == 0 else Style(bold=True)
             return Strip([Segment(fit(text, width, "left", glyphs_of(self.app).ellipsis), look + bold)])
         lines = self._lines()
@@ -138,6 +140,9 @@ class TokenStrip(Widget):
             text, style = self._sign(lines[line], at)
             segments.append(Segment(fit(text, cell), look + style))
         return Strip(segments).crop_extend(0, width, look).simplify()
+
+    def _wrapped(self, width: int) -> list[str]:
+        return textwrap.wrap(one_line(self._told), max(1, width)) if self._series is None else []
 
     def _lines(self) -> Sequence[str]:
         return ("bars", "this run", "baseline", "") if self._base_levels else ("bars", "this run", "")
