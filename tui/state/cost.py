@@ -1,0 +1,87 @@
+"""What an experiment will cost: runs, tokens, time and memory, estimated before it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from engine.footprint import ITEM_BYTES, Sizes, captured_bytes, rows_within
+from engine.runner.plan import Grid
+from engine.spec import Experiment, ModelShape, Site, conditions
+
+if TYPE_CHECKING:
+    from engine.runner.wire import Description
+
+_PROMPT_TOKENS = 24
+"""A prompt's length, where it is not known; it matters little beside what is generated."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """An estimate.
+
+    Attributes:
+        runs: prompts times samples times conditions, the baseline included.
+        tokens: generated at most.
+        seconds: at the pace of the last run; None where there was none.
+        memory: bytes of the weights and of the largest batch; None where the model is not known.
+    """
+
+    runs: int
+    tokens: int
+    seconds: float | None = None
+    memory: int | None = None
+
+    def facts(self) -> tuple[str, ...]:
+        """What it will cost, a fact each: "600 runs", "30,000 tokens", "about 16 s", "2.1 GB"."""
+        facts = [f"{self.runs:,} run{'s' if self.runs != 1 else ''}", f"{self.tokens:,} tokens"]
+        facts += [f"about {duration(self.seconds)}"] if self.seconds is not None else []
+        facts += [size(self.memory)] if self.memory is not None else []
+        return tuple(facts)
+
+
+def estimate(experiment: Experiment, n_prompts: int, rate: float | None, description: Description | None) -> Cost:
+    """Estimate what an experiment will cost.
+
+    Args:
+        experiment: what would be run.
+        n_prompts: prompts that it selects.
+        rate: tokens a second of the last run with this model; None: not known.
+        description: the model in use; None: not known.
+    """
+    grid = Grid(n_prompts, experiment.generation.samples, len(conditions(experiment)))
+    tokens = len(grid) * experiment.generation.tokens
+    seconds = tokens / rate if rate and tokens else None
+    is_known = description is not None and description.weight_bytes > 0 and description.name == experiment.model.name
+    memory = _memory(experiment, len(grid), description) if description is not None and is_known else None
+    return Cost(len(grid), tokens, seconds, memory)
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit a person would say it in: "16 s", "3 min", "2.5 h"."""
+    if seconds < 1:
+        return "1 s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def size(count: int) -> str:
+    """Bytes in the unit a person would say them in: "580 MB", "2.1 GB"."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"
+
+
+def _memory(experiment: Experiment, runs: int, description: Description) -> int:
+    positions = _PROMPT_TOKENS + experiment.generation.tokens
+    item = ITEM_BYTES[experiment.model.dtype]
+    sizes = Sizes(description.n_layers, description.kv_width, description.d_mlp, description.n_vocab, item)
+    shape = ModelShape(
+        description.name, description.n_layers, description.d_model, description.d_mlp, description.n_ctx
+    )
+    capture = experiment.capture
+    kept = sum(captured_bytes(Site.parse(site).width(shape), capture.reduce, positions) for site in capture.sites)
+    row = sizes.row_bytes(positions, kept)
+    rows = rows_within(description.free_bytes, description.device.partition(":")[0], row)
+    return description.weight_bytes + min(rows, max(runs, 1)) * row

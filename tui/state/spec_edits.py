@@ -1,0 +1,160 @@
+"""What one edit of a form does to an experiment's data, other fields that must follow it included."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from engine.spec import Site
+from engine.spec.intervention import UNITS
+from engine.spec.refusal import RefusalError
+from tui.state.spec_data import Data, put, value_at
+from tui.state.spec_fields import Field
+from tui.state.spec_text import parse_whole, short_kind
+
+SAMPLING = {"temperature": 1, "top_k": None, "top_p": None, "samples": 1}
+"""Fields that have an effect on sampling alone, with what they must be in greedy decoding."""
+
+Memory = dict[tuple[str, str], Data]
+"""What an intervention had under another operation, and what sampling was like: by place and operation or mode."""
+
+
+@dataclass(frozen=True)
+class Edited:
+    """Data after an edit, and what else it changed, as a line for the user; empty where nothing else did."""
+
+    data: Data
+    note: str = ""
+
+
+def apply(data: Data, one: Field, text: str, memory: Mapping[tuple[str, str], Data]) -> Edited:
+    """Set one field to what a text means.
+
+    Args:
+        data: left as it is.
+        one: the field.
+        text: as typed or chosen.
+        memory: what operations and modes that were left had.
+
+    Raises:
+        ExplorerError: the text means nothing; what it means may still be refused by the experiment.
+    """
+    data = copy.deepcopy(data)
+    place, _, name = one.key.rpartition(".")
+    value = one.read(text)
+    if name == "layer":
+        return _with_layer(data, place, parse_whole(text))
+    if name == "kind":
+        return _with_kind(data, place, text)
+    if name == "op":
+        return _with_operation(data, place, text, memory)
+    if one.key == "generation.mode":
+        return _with_mode(data, text, memory)
+    put(data, one.key, value)
+    return Edited(data)
+
+
+def remembered(old: Data, new: Data) -> Memory:
+    """What is worth remembering of operations and modes that an edit has left."""
+    found: Memory = {}
+    for index, (before, after) in enumerate(zip(old["interventions"], new["interventions"], strict=False)):
+        if before["op"] != after["op"]:
+            kept = {name: before[name] for name in ("values", "unit", "neurons", "direction")}
+            found[f"interventions[{index}]", before["op"]] = copy.deepcopy(kept)
+    if old["generation"]["mode"] == "sample" != new["generation"]["mode"]:
+        found["generation", "sample"] = {name: old["generation"][name] for name in SAMPLING}
+    return found
+
+
+def layer_of(site: object) -> str:
+    """The layer in a site's name, as text; empty for what is no site."""
+    try:
+        return str(Site.parse(str(site)).layer)
+    except RefusalError:
+        return ""
+
+
+def kind_of(site: object) -> str:
+    """The kind in a site's name; the name itself for what is no site."""
+    try:
+        return Site.parse(str(site)).kind
+    except RefusalError:
+        return str(site)
+
+
+def _with_layer(data: Data, place: str, layer: int) -> Edited:
+    """Another layer; captures at the layer it leaves, and planes in them, come along if nothing else is done there."""
+    if layer < 0:
+        raise RefusalError(f"{layer} is no layer", "count from 0")
+    site = value_at(data, f"{place}.site")
+    old, kind = layer_of(site), kind_of(site)
+    put(data, f"{place}.site", f"blocks.{layer}.{kind}")
+    if not old or int(old) == layer:
+        return Edited(data)
+    if any(layer_of(one["site"]) == old for one in data["interventions"]):
+        return Edited(data, f"captures and planes stay at layer {old}, where another intervention is")
+
+    def moved(name: Any) -> Any:
+        return f"blocks.{layer}.{kind_of(name)}" if layer_of(name) == old else name
+
+    sites = list(dict.fromkeys(moved(name) for name in data["capture"]["sites"]))
+    what = ["capture"] if sites != data["capture"]["sites"] else []
+    data["capture"]["sites"] = sites
+    planes = [{**plane, "site": moved(plane["site"])} for plane in data["planes"]]
+    what += ["planes" if len(planes) > 1 else "plane"] if planes != data["planes"] else []
+    data["planes"] = planes
+    verb = "moves" if what in (["capture"], ["plane"]) else "move"
+    return Edited(data, f"{' and '.join(what)} {verb} along to layer {layer}; u takes it back" if what else "")
+
+
+def _with_kind(data: Data, place: str, kind: str) -> Edited:
+    site = value_at(data, f"{place}.site")
+    put(data, f"{place}.site", f"blocks.{layer_of(site) or 0}.{kind}")
+    was_mlp, is_mlp = kind_of(site) == "mlp.hook_post", kind == "mlp.hook_post"
+    if was_mlp == is_mlp or value_at(data, f"{place}.op") == "steer":
+        return Edited(data)
+    axis = "neurons of the MLP" if is_mlp else f"coordinates of {short_kind(kind)}"
+    return Edited(data, f"the numbers now name {axis}, which are other axes")
+
+
+def _with_operation(data: Data, place: str, op: str, memory: Mapping[tuple[str, str], Data]) -> Edited:
+    """Another operation, with the values, unit and target that it had before, else those that fit."""
+    one: Data = value_at(data, place)
+    known = memory.get((place, op))
+    one["op"] = op
+    note = ""
+    if known is not None:
+        one |= copy.deepcopy(known)
+        return Edited(data)
+    if op == "steer":
+        one["neurons"] = []
+    else:
+        one["direction"] = None
+        one["neurons"] = one["neurons"] or _recalled(memory, place, "neurons")
+    if op in ("zero", "mean"):
+        note = "its values are kept for other operations" if one["values"] else ""
+        one["values"], one["unit"] = [], "raw"
+        return Edited(data, note)
+    if not one["values"]:
+        one["values"], one["unit"] = _recalled(memory, place, "values"), _recalled(memory, place, "unit") or "raw"
+    if op in UNITS and one["unit"] not in UNITS[op]:
+        note = f"{op} takes no {one['unit']}: the values are {UNITS[op][0]} now"
+        one["unit"] = UNITS[op][0]
+    return Edited(data, note)
+
+
+def _with_mode(data: Data, mode: str, memory: Mapping[tuple[str, str], Data]) -> Edited:
+    data["generation"]["mode"] = mode
+    if mode == "greedy":
+        data["generation"] |= SAMPLING
+    elif known := memory.get(("generation", mode)):
+        data["generation"] |= known
+    return Edited(data)
+
+
+def _recalled(memory: Mapping[tuple[str, str], Data], place: str, name: str) -> Any:
+    """What the intervention last had of something, under whatever operation."""
+    found = [kept[name] for (at, _), kept in memory.items() if at == place and kept[name]]
+    return copy.deepcopy(found[-1]) if found else [] if name != "unit" else ""

@@ -1,0 +1,264 @@
+"""An experiment as a form: rows to show, edits to take, and what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import ExplorerError
+from engine.spec import SITE_KINDS, Experiment, ModelShape
+from tui.state.form_rows import FormRow
+from tui.state.spec_data import Data, normal, value_at
+from tui.state.spec_edits import Memory, apply, kind_of, layer_of, remembered
+from tui.state.spec_field import Field
+from tui.state.spec_fields import fields_of
+from tui.state.spec_fit import kinds_at, shape_of, unfitting
+from tui.state.spec_lists import Lists, Moves
+from tui.state.spec_places import place_of, row_of
+from tui.state.spec_view import model_rows, rows_of
+
+if TYPE_CHECKING:
+    from engine.runner.wire import Description
+
+Problems = dict[str, ExplorerError]
+"""By the row they are shown at; by the field where it has no row."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an edit.
+
+    Attributes:
+        changed: whether the experiment is another one now.
+        note: what else was changed, or why nothing was; empty where there is nothing to say.
+    """
+
+    changed: bool
+    note: str = ""
+
+
+class SpecForm:
+    """The experiment of a form, with what was typed into it and is not, or not yet, part of it.
+
+    `data` is always the last experiment that was taken as a whole. A text that is refused stays in `typed` under its
+    field's name; it becomes part of the experiment as soon as it, alone or with the others, is accepted.
+    """
+
+    def __init__(self) -> None:
+        self.data: Data = normal({})
+        self.typed: dict[str, str] = {}
+        self.lists = Lists()
+        self.description: Description | None = None
+        self.model_problem = ""
+        self.asked = False
+        self._memory: Memory = {}
+        self._checked: tuple[Data, Problems] | None = None
+
+    @property
+    def shape(self) -> ModelShape | None:
+        """Sizes of the model in use, None where they are not known."""
+        return shape_of(self.description, value_at(self.data, "model.name"))
+
+    def take(self, data: Mapping[str, Any], typed: Mapping[str, str] | None) -> None:
+        """Show another experiment.
+
+        Args:
+            data: as `Experiment.to_dict` gives it; refused data can be shown and put right.
+            typed: texts that are no part of it yet; None keeps those in fields that it leaves as they were.
+        """
+        new = normal(dict(data))
+        if typed is None:
+            same = {key: text for key, text in self.typed.items() if _value(self.data, key) == _value(new, key)}
+        else:
+            same, self._memory = dict(typed), {}
+        self._take(new, same)
+
+    def take_description(self, description: Description | None, problem: str) -> None:
+        """Take what is known of the model in use."""
+        self.description, self.model_problem = description, problem
+        self._checked = None
+
+    def experiment(self) -> Experiment:
+        """What the form shows, as an experiment.
+
+        Raises:
+            ExplorerError: the first problem: of a text, of the experiment, or of the model in use.
+        """
+        data, problems = self._folded(self.typed)
+        if problems:
+            key, first = next(iter(problems.items()))
+            raise ExplorerError(first.what, where=key, remedy=first.remedy)
+        experiment = Experiment.from_dict(data)
+        for misfit in unfitting(experiment, self.description):
+            raise misfit
+        return experiment
+
+    def edit(self, key: str, text: str) -> Outcome:
+        """Take a text for a field, or keep it as typed where it is refused."""
+        row = self._field(self.data, key)
+        if row is not None and text == row.write(_value(self.data, key)):
+            self.typed.pop(key, None)
+            self._checked = None
+            return self._settled(False, "")
+        self.typed[key] = text
+        self._checked = None
+        return self._settled(False, "", key)
+
+    def give_up(self, key: str) -> None:
+        """Forget what was typed into a field."""
+        self.typed.pop(key, None)
+        self._checked = None
+
+    def reason(self, key: str, text: str | None = None) -> str:
+        """Why a text would be refused, or (None) why the one that was typed is not in use; empty where it is."""
+        if text is None and key not in self.typed:
+            return ""
+        texts = self.typed if text is None else self.typed | {key: text}
+        if text is not None and (self._accepted({key: text}) or self._accepted(texts)):
+            return ""
+        problems = self._all_problems() if text is None else self._problems(texts)
+        if key in problems:
+            return _line(problems[key])
+        return next((_line(one, named=True) for one in problems.values()), "typed earlier; enter takes it")
+
+    def replace(self, data: Data) -> Outcome:
+        """Take another experiment in place of this one and of everything that was typed."""
+        changed = data != self.data
+        self._memory = {}
+        self._take(data, {})
+        return Outcome(changed)
+
+    def move(self, section: str, step: int) -> bool:
+        """Show the next intervention or plane, round and round; False where there is no other."""
+        return self.lists.move(self.data, section, step)
+
+    def add(self, section: str) -> Outcome:
+        """Add an intervention or a plane after the one in view, with what the experiment already looks at."""
+        return self._replaced(*self.lists.added(self.data, section, self.shape))
+
+    def remove(self, section: str) -> Outcome:
+        """Remove the intervention or plane in view."""
+        return self._replaced(*self.lists.removed(self.data, section))
+
+    def rows(self) -> tuple[FormRow, ...]:
+        """Everything the form shows."""
+        data, _ = self._folded(self.typed)
+        sections = self._sections(data)
+        values = {one.key: _value(data, one.key) for fields in sections.values() for one in fields}
+        counts = {name: (at, len(data[name])) for name, at in self.lists.clamped(data).items()}
+        device = self.description.device if self.description else ""
+        model = model_rows(self.shape, device, self.model_problem, asked=self.asked)
+        return rows_of(sections, values, self.typed, self._all_problems(), counts, model)
+
+    def _sections(self, data: Data) -> dict[str, list[Field]]:
+        at = self.lists.clamped(data)
+        known = self.description if self.shape else None
+        site = value_at(data, f"interventions[{at['interventions']}].site")
+        return fields_of(
+            data,
+            at["interventions"],
+            at["planes"],
+            kinds_at(layer_of(site), kind_of(site), known),
+        )
+
+    def _field(self, data: Data, key: str) -> Field | None:
+        """The field of a key, also of an intervention or a plane that is not in view."""
+        at = Lists.of(key).clamped(data)
+        sections = fields_of(data, at["interventions"], at["planes"], SITE_KINDS)
+        return next((one for fields in sections.values() for one in fields if one.key == key), None)
+
+    def _folded(self, texts: Mapping[str, str]) -> tuple[Data, Problems]:
+        """The data with texts put in, and the texts that mean nothing."""
+        data, refused = self.data, Problems()
+        for key, text in texts.items():
+            one = self._field(data, key)
+            if one is None:
+                refused[key] = ExplorerError("there is no such field now", where=key, remedy="leave it out")
+                continue
+            try:
+                data = apply(data, one, text, self._memory).data
+            except ExplorerError as error:
+                refused[key] = error
+        return data, refused
+
+    def _problems(self, texts: Mapping[str, str]) -> Problems:
+        """Everything that is wrong with the experiment once texts are put in, by row."""
+        data, found = self._folded(texts)
+        shown = [one.key for fields in self._sections(data).values() for one in fields]
+        refusals: Iterable[ExplorerError] = Experiment.problems(data)
+        if not refusals:
+            refusals = unfitting(Experiment.from_dict(data), self.description)
+        for refusal in refusals:
+            found.setdefault(row_of(refusal.where, shown, refusal.what), refusal)
+        return found
+
+    def _all_problems(self) -> Problems:
+        if self._checked is None or self._checked[0] is not self.data:
+            self._checked = (self.data, self._problems(self.typed))
+        return self._checked[1]
+
+    def _accepted(self, texts: Mapping[str, str]) -> Data | None:
+        """The experiment with texts put in, where it is one and the model does not refuse what they say."""
+        data, refused = self._folded(texts)
+        if refused:
+            return None
+        try:
+            experiment = Experiment.from_dict(data)
+        except ExplorerError:
+            return None
+        if any(row_of(one.where, texts, one.what) in texts for one in unfitting(experiment, self.description)):
+            return None
+        return experiment.to_dict()
+
+    def _settled(self, changed: bool, note: str, key: str = "") -> Outcome:
+        """Take of what was typed all that is accepted: everything at once, else one text after the other."""
+        texts = self.typed
+        for some in [texts, *([{key: texts[key]}] if key in texts else []), *({k: t} for k, t in texts.items())]:
+            data = self._accepted(some) if some else None
+            if data is None:
+                continue
+            for name, text in some.items():
+                one = self._field(self.data, name)
+                note = (apply(self.data, one, text, self._memory).note if one else "") or note
+            is_other = data != self.data
+            self._memory |= remembered(self.data, data)
+            self._take(data, {name: text for name, text in texts.items() if name not in some})
+            return self._settled(changed or is_other, note)
+        self._take(self.data, texts)
+        return Outcome(changed, note)
+
+    def _replaced(self, data: Data | None, note: str, moves: Moves) -> Outcome:
+        """Take data with another number of interventions or planes, what was typed into the others with it."""
+        if data is None:
+            return Outcome(False, note)
+        kept: dict[str, str] = {}
+        for key, text in self.typed.items():
+            place = place_of(key)
+            moved = moves.get(place, place)
+            if moved is not None:
+                kept[moved + key.removeprefix(place)] = text
+        self._memory = {}
+        self._take(normal(data), kept)
+        return Outcome(True, note)
+
+    def _take(self, data: Data, typed: dict[str, str]) -> None:
+        self.data, self.typed = data, typed
+        self._checked = None
+        whole, _ = self._folded(typed)
+        self.typed = {key: text for key, text in typed.items() if self._field(whole, key) is not None}
+        self.lists.clamp(data)
+
+
+def _value(data: Data, key: str) -> Any:
+    """The value of a field, a layer and a kind taken out of their site."""
+    place, _, name = key.rpartition(".")
+    if name in ("layer", "kind") and place.startswith("interventions["):
+        site = value_at(data, f"{place}.site")
+        return layer_of(site) if name == "layer" else kind_of(site)
+    return value_at(data, key)
+
+
+def _line(error: ExplorerError, *, named: bool = False) -> str:
+    told = f"{error.what}; {error.remedy}" if error.remedy else error.what
+    return f"{error.where}: {told}" if named and error.where else told
