@@ -102,8 +102,9 @@ def _comparison(name: str, sign: str, value: str, rows: RunRows) -> Mask | Calla
     if column in rows.texts:
         return _text_comparison(column, name, sign, value, rows)
     if column == "value" and sign in ("=", "!="):
-        same = np.array([_folded(condition.label) == _folded(value) for condition in rows.conditions], np.bool_)
-        if same.any():
+        labels = {condition.index: _folded(condition.label) for condition in rows.session.conditions}
+        if _folded(value) in labels.values():
+            same = np.array([labels[one.index] == _folded(value) for one in rows.conditions], np.bool_)
             return same if sign == "=" else ~same
     number = _number(value, column, name, sign, rows)
     compare = _COMPARE[sign]
