@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,8 +43,8 @@ class Desk:
         self.runs = RunDesk(screen, self)
         self.session: Session | None = None
         self._path: Path | None = None
-        self._shape: tuple[dict[str, Any], Description | None] | None = None
-        self._asked_model: dict[str, Any] | None = None
+        self._shapes: dict[str, Description] = {}
+        self._asked: set[str] = set()
         self._count = 0
         self._n_prompts = 0
 
@@ -68,8 +69,8 @@ class Desk:
         data = self.drafting.data
         self.prompts.show(data["prompts"], data["model"], self.drafting.base)
         self.intervention.show(data, typed)
-        if self._shape is not None and self._shape[0] == data["model"]:
-            self.intervention.take_shape(self._shape[1])
+        if (shape := self._shapes.get(_key(data["model"]))) is not None:
+            self.take_shape(data["model"], shape, "")
         self._count_prompts()
         self.show_header()
 
@@ -105,23 +106,29 @@ class Desk:
         else:
             self._screen.say("there is no edit to make again")
 
-    def want_shape(self, model: dict[str, Any]) -> None:
-        """Ask the worker for a model's shape, unless it is known or asked for."""
-        if self._shape is not None and self._shape[0] == model:
-            self.intervention.take_shape(self._shape[1])
-        elif self._asked_model != model:
-            self._asked_model = model
+    def want_shape(self, wanted: dict[str, Any] | None = None) -> None:
+        """Ask the worker for a model's shape, unless it is known or was asked for just now.
+
+        Args:
+            wanted: its table; None for the draft's model, which is asked for only once.
+        """
+        model: dict[str, Any] = wanted or self.drafting.data["model"]
+        key = _key(model)
+        if key in self._shapes:
+            self.take_shape(model, self._shapes[key], "")
+        elif wanted is not None or key not in self._asked:
+            self._asked.add(key)
             self.runs.link.describe(model, self.drafting.base)
 
     def take_shape(self, model: dict[str, Any], description: Description | None, problem: str) -> None:
         """Take what the worker says of a model; of another one than the draft's it is only remembered."""
-        self._asked_model = None
         if description is not None:
-            self._shape = (model, description)
-        if model == self.drafting.data["model"]:
+            self._shapes[_key(model)] = description
+        data = self.drafting.data
+        if model == data["model"]:
             self.intervention.take_shape(description, problem)
-            room = None if description is None else description.n_ctx - self.drafting.data["generation"]["tokens"]
-            self.prompts.take_room(room)
+            self.prompts.take_room(None if description is None else description.n_ctx - data["generation"]["tokens"])
+            self.show_header()
 
     def want_tokens(self, texts: tuple[str, ...]) -> None:
         """Ask the worker how many tokens texts have."""
@@ -236,7 +243,7 @@ class Desk:
     def show_header(self) -> None:
         """Tell in the top line what the draft, the session and the worker are."""
         data = self.drafting.data
-        shape = self._shape[1] if self._shape is not None and self._shape[0] == data["model"] else None
+        shape = self._shapes.get(_key(data["model"]))
         self._screen.header.facts = facts_of(data, shape, self.session, self._path, self.runs.state.worker)
 
     def _count_prompts(self) -> None:
@@ -262,3 +269,7 @@ class Desk:
 
 def _number_of_prompts(experiment: Experiment, base: Path) -> int:
     return len(read_inputs(experiment, base).prompts)
+
+
+def _key(model: dict[str, Any]) -> str:
+    return json.dumps(model, sort_keys=True)

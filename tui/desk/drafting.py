@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import ExplorerError
-from engine.runner.life import default_path
 from engine.session import Session, load_session
 from engine.spec import Experiment, read_experiment
 from tui.desk.saving import Saver
@@ -55,10 +54,6 @@ class Drafting:
         if self._parsed is None or self._parsed[0] != self.draft.data:
             self._parsed = (self.data, Experiment.from_dict(self.data))
         return self._parsed[1]
-
-    def session_path(self) -> Path:
-        """The file its session will have by default; ExplorerError as `experiment`."""
-        return default_path(self.experiment(), self.draft.name)
 
     def edit(self, data: dict[str, Any]) -> bool:
         """Take an edited experiment; False where nothing changed."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from engine import paths
 from engine.errors import ExplorerError
-from engine.runner.life import TakenError
+from engine.runner.life import TakenError, default_path
 from engine.runner.outcome import Outcome, approach, shown
 from engine.spec import Experiment
 from tui.desk.running import Running
@@ -43,8 +43,8 @@ class RunDesk:
             self.resume()
             return
         try:
-            experiment = self._desk.drafting.experiment()
-            path = self._desk.drafting.session_path()
+            experiment = self._desk.intervention.experiment()
+            path = default_path(experiment, self._desk.drafting.draft.name)
         except ExplorerError as error:
             self._screen.refuse(error)
             return
@@ -110,6 +110,8 @@ class RunDesk:
         match event:
             case events.WorkerSeen():
                 self.state.seen(event)
+                if event.kind in ("warm", "busy"):
+                    self._desk.want_shape()
             case events.RunGrew():
                 if self.state.grew(event) and self._desk.looks_at(event.path):
                     self._desk.take_session(event.session, event.path)

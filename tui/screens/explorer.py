@@ -123,6 +123,9 @@ class ExplorerScreen(ExplorerLayout):
         self.show_status()
         if self.focused is None and self.app.screen is self:
             self.pane.enter()
+        if self.asked is not None:
+            self.say("")
+            self.asked()
 
     @on(Heard)
     def take_event(self, event: Heard) -> None:

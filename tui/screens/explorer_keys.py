@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -72,6 +73,7 @@ class ExplorerKeys(Screen[None]):
     ]
 
     desk: Desk | None = None
+    asked: Callable[[], None] | None = None
     current = 3
 
     @property
@@ -89,49 +91,49 @@ class ExplorerKeys(Screen[None]):
 
     def action_run_experiment(self) -> None:
         """Run the experiment of the draft."""
-        if desk := self.ready():
+        if desk := self.ready(self.action_run_experiment):
             desk.runs.run()
 
     def action_cancel(self) -> None:
         """Stop the run."""
-        if desk := self.ready():
+        if desk := self.ready(self.action_cancel):
             desk.runs.cancel()
 
     def action_resume(self) -> None:
         """Go on with an unfinished run."""
-        if desk := self.ready():
+        if desk := self.ready(self.action_resume):
             desk.runs.resume()
 
     def action_restart_worker(self) -> None:
         """Have a new worker take the place of the one that runs."""
-        if desk := self.ready():
+        if desk := self.ready(self.action_restart_worker):
             desk.runs.restart_worker()
 
     def action_save_as(self) -> None:
         """Copy the session in view."""
-        if desk := self.ready():
+        if desk := self.ready(self.action_save_as):
             desk.save_as()
 
     def action_sessions(self) -> None:
         """Show the sessions, and do with one what is chosen there."""
-        if desk := self.ready():
+        if desk := self.ready(self.action_sessions):
             from tui.screens.sessions import SessionsScreen
 
             self.app.push_screen(SessionsScreen(), desk.chosen)
 
     def action_duplicate(self) -> None:
         """Make the experiment of the session in view the draft."""
-        if desk := self.ready():
+        if desk := self.ready(self.action_duplicate):
             desk.duplicate()
 
     def action_undo(self) -> None:
         """Take the last edit back."""
-        if desk := self.ready():
+        if desk := self.ready(self.action_undo):
             desk.undo()
 
     def action_redo(self) -> None:
         """Make the edit again that was taken back."""
-        if desk := self.ready():
+        if desk := self.ready(self.action_redo):
             desk.redo()
 
     def action_copy(self) -> None:
@@ -146,7 +148,7 @@ class ExplorerKeys(Screen[None]):
 
     def action_export(self) -> None:
         """Ask for a format and a file, and write the chart in view to it."""
-        desk = self.ready()
+        desk = self.ready(self.action_export)
         if desk is None:
             return
         if desk.session is None:
@@ -190,10 +192,11 @@ class ExplorerKeys(Screen[None]):
         warnings = self.desk.results.warnings() if self.desk is not None and self.current == 3 else ()
         self.app.push_screen(Help(f"{pane.number} {pane.title}", here, keys_of(self, keymap), warnings))
 
-    def ready(self) -> Desk | None:
-        """What acts, once everything is loaded; says so before."""
+    def ready(self, action: Callable[[], None]) -> Desk | None:
+        """What acts, once everything is loaded; before, the action is done then."""
         if self.desk is None:
-            self.say("still loading, a moment")
+            self.asked = action
+            self.say("loading, a moment")
         return self.desk
 
     def palette_commands(self) -> list[Command]:

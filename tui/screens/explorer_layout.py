@@ -35,8 +35,8 @@ class ExplorerLayout(ExplorerKeys):
         layout: vertical;
         #panes { height: 1fr; }
         #left { width: 28%; min-width: 36; max-width: 64; height: 1fr; }
-        #pane-1 { height: 2fr; min-height: 6; }
-        #pane-2 { height: 3fr; }
+        #pane-1 { height: 1fr; min-height: 8; }
+        #pane-2 { height: 2fr; }
     }
     ExplorerLayout.-narrow {
         PaneLine { display: block; }
@@ -154,4 +154,4 @@ class ExplorerLayout(ExplorerKeys):
                     )
         own = [one for one in keys_of(self, keymap) if one.binding.show]
         hints = [Hint(one.keys.split(", ")[0], one.binding.description) for one in own]
-        self.status.hints = (*hints[:1], *seen.values(), *hints[1:])
+        self.status.hints = (*hints[:2], *seen.values(), *hints[2:])
