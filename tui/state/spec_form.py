@@ -142,14 +142,23 @@ class SpecForm:
         return self._replaced(*self.lists.removed(self.data, section))
 
     def rows(self) -> tuple[FormRow, ...]:
-        """Everything the form shows."""
-        data, _ = self._folded(self.typed)
+        """Everything the form shows.
+
+        A text that is refused for what it says stands in its own row alone; one that waits for another field has
+        already the effect it will have.
+        """
+        problems = self._all_problems()
+        waiting = {key: text for key, text in self.typed.items() if key not in problems}
+        if len(waiting) < len(self.typed):
+            own = {key: problems[key] for key in self.typed if key in problems}
+            problems = self._problems(waiting) | own
+        data, _ = self._folded(waiting)
         sections = self._sections(data)
         values = {one.key: _value(data, one.key) for fields in sections.values() for one in fields}
         counts = {name: (at, len(data[name])) for name, at in self.lists.clamped(data).items()}
         device = self.description.device if self.description else ""
         model = model_rows(self.shape, device, self.model_problem, asked=self.asked)
-        return rows_of(sections, values, self.typed, self._all_problems(), counts, model)
+        return rows_of(sections, values, self.typed, problems, counts, model)
 
     def _sections(self, data: Data) -> dict[str, list[Field]]:
         at = self.lists.clamped(data)

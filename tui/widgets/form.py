@@ -90,6 +90,13 @@ class LineForm(ScrollableContainer, can_focus=False, inherit_bindings=False):
         key: str
 
     @dataclass
+    class Dropped(Message):
+        """A text that was typed and is not in use is to be forgotten."""
+
+        form: LineForm
+        key: str
+
+    @dataclass
     class Highlighted(Message):
         """Another row is highlighted."""
 
@@ -105,12 +112,12 @@ class LineForm(ScrollableContainer, can_focus=False, inherit_bindings=False):
     @property
     def rows(self) -> Sequence[FormRow]:
         """The rows as they are shown."""
-        return self.lines.rows
+        return self.lines.cursor.rows
 
     @property
     def key(self) -> str:
         """The key of the highlighted row; empty where there is none."""
-        return self.lines.key
+        return self.lines.cursor.key
 
     @property
     def editing(self) -> str:
@@ -179,6 +186,12 @@ class LineForm(ScrollableContainer, can_focus=False, inherit_bindings=False):
         """A choice was made."""
         event.stop()
         self.post_message(self.Committed(self, event.key, event.text))
+
+    @on(FormLines.Dropped)
+    def tell_dropped(self, event: FormLines.Dropped) -> None:
+        """A text is to be forgotten."""
+        event.stop()
+        self.post_message(self.Dropped(self, event.key))
 
     @on(FormLines.Moved)
     def tell_highlight(self, event: FormLines.Moved) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -16,12 +15,19 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tui.state.form_cursor import FormCursor
 from tui.state.form_rows import FormRow
 from tui.state.glyphs import glyphs_of
-from tui.widgets.form_layout import Layout, Part, lay_out
+from tui.widgets.form_layout import Layout, lay_out
 
 if TYPE_CHECKING:
     from tui.widgets.form import LineForm
+
+_FAR = 100_000
+"""More rows than any form has."""
+
+_SWITCH = 2
+"""A row with so many choices is switched without listing them."""
 
 LOOKS = ("label", "value", "quiet", "pending", "problem", "reason", "section", "choice", "chosen", "cursor")
 
@@ -63,7 +69,14 @@ class FormLines(Widget, can_focus=True):
         Binding("pagedown", "page(1)", "Page down", id="form.page_down", show=False, tooltip="Go down by a page"),
         Binding("enter", "edit", "Edit", id="form.edit", tooltip="Edit the row, or list what can be chosen"),
         Binding("space", "cycle", "Next choice", id="form.cycle", show=False, tooltip="Take the next choice"),
-        Binding("escape", "shut", "Close the list", id="form.shut", show=False, tooltip="Close the list of choices"),
+        Binding(
+            "escape",
+            "shut",
+            "Close, forget",
+            id="form.shut",
+            show=False,
+            tooltip="Close the list, or forget a refused text",
+        ),
     ]
 
     @dataclass
@@ -85,25 +98,22 @@ class FormLines(Widget, can_focus=True):
         key: str
         text: str
 
+    @dataclass
+    class Dropped(Message):
+        """A text that is not in use is to be forgotten."""
+
+        key: str
+
     class CommitWanted(Message):
         """A click fell beside the text field."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.rows: tuple[FormRow, ...] = ()
+        self.cursor = FormCursor()
         self.held = False
-        self._cursor = -1
-        self._opened = -1
-        self._choice = 0
         self._just_focused = False
         self._layout: tuple[int, Layout] | None = None
         self._looks: dict[str, Style] = {}
-
-    @property
-    def key(self) -> str:
-        """The key of the highlighted row; empty where there is none."""
-        row = self._row()
-        return row.key if row else ""
 
     @property
     def width(self) -> int:
@@ -112,48 +122,40 @@ class FormLines(Widget, can_focus=True):
 
     def set_rows(self, rows: Sequence[FormRow]) -> None:
         """Show other rows; the highlight stays on its key, else about where it was."""
-        if self.rows == tuple(rows):
+        if self.cursor.rows == tuple(rows):
             return
-        old = self.rows
-        key, open_key = self.key, old[self._opened].key if 0 <= self._opened < len(old) else ""
-        self.rows = tuple(rows)
-        self._opened = next((i for i, row in enumerate(rows) if row.key == open_key and row.choices), -1)
-        found = next((i for i, row in enumerate(rows) if row.key == key and row.reachable), -1)
-        if found < 0:
-            found = self._nearest(max(0, self._cursor))
-        self._cursor = found
+        key = self.cursor.key
+        self.cursor.take(rows)
         self._draw()
-        if self.key != key:
-            self.post_message(self.Moved(self.key))
+        if self.cursor.key != key:
+            self.post_message(self.Moved(self.cursor.key))
 
     def set_problem(self, key: str, problem: str) -> None:
         """Show another problem at one row."""
-        rows = [dataclasses.replace(row, problem=problem) if row.key == key else row for row in self.rows]
-        if tuple(rows) != self.rows:
-            self.rows = tuple(rows)
+        if self.cursor.set_problem(key, problem):
             self._draw()
 
     def select(self, key: str) -> None:
         """Highlight a row by its key."""
-        found = next((i for i, row in enumerate(self.rows) if row.key == key and row.reachable), None)
+        found = self.cursor.find(key)
         if found is not None:
             self._go(found)
 
     def place_of(self, key: str) -> tuple[int, int] | None:
         """The cell where the value of a row begins."""
-        index = next((i for i, row in enumerate(self.rows) if row.key == key), None)
+        index = self.cursor.find(key)
         if index is None:
             return None
         return self._lay().value_x[index], self._lay().first[index]
 
     def show_cursor_line(self) -> None:
         """Scroll the highlighted row into view, with what is said below it where there is room."""
-        if self._cursor >= 0:
+        index = self.cursor.index
+        if index >= 0:
             lines = self._lay()
-            first, last = lines.first[self._cursor], lines.last[self._cursor]
             # The headings above the first row are seen when the highlight is on it.
-            top = 0 if not any(row.reachable for row in self.rows[: self._cursor]) else first
-            self.call_after_refresh(self._form().show_region, Region(0, top, 1, last - top + 1))
+            top = 0 if self.cursor.is_first() else lines.first[index]
+            self.call_after_refresh(self._form().show_region, Region(0, top, 1, lines.last[index] - top + 1))
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """Number of lines."""
@@ -189,7 +191,7 @@ class FormLines(Widget, can_focus=True):
     def on_blur(self) -> None:
         """Show that keys act elsewhere, and close an open list."""
         self._looks.clear()
-        if self._opened >= 0:
+        if self.cursor.opened >= 0:
             self.action_shut()
         self.refresh()
 
@@ -202,43 +204,41 @@ class FormLines(Widget, can_focus=True):
         at = event.get_content_offset(self)
         part = self._lay().at(at.x, at.y) if at is not None else None
         fresh, self._just_focused = self._just_focused and not self.held, False
-        if part is None or not self.rows[part.row].reachable:
+        if part is None or not self.cursor.rows[part.row].reachable:
             return
         event.stop()
         if self.held:
             self.post_message(self.CommitWanted())
         if part.choice >= 0:
-            self._pick(part)
-        elif part.row == self._cursor and not fresh and not self.held:
+            self.cursor.opened = part.row
+            self._take(part.choice)
+        elif part.row == self.cursor.index and not fresh and not self.held:
             self.action_edit()
         else:
             self._go(part.row)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Leave escape to others where no list is open, and space where nothing can be chosen."""
+        """Leave escape and space to others where they mean nothing here."""
+        row = self.cursor.row
         if action == "shut":
-            return self._opened >= 0
+            return self.cursor.opened >= 0 or bool(row and row.pending)
         if action == "cycle":
-            row = self._row()
-            return self._opened >= 0 or bool(row and row.choices)
+            return self.cursor.opened >= 0 or bool(row and row.choices)
         return True
 
     def action_move(self, step: int) -> None:
         """Move the highlight by rows, or in the open list by choices."""
-        if self._opened >= 0:
-            count = len(self.rows[self._opened].choices)
-            self._choice = max(0, min(self._choice + step, count - 1))
+        if self.cursor.opened >= 0:
+            self.cursor.move_choice(step)
             self._draw()
             return
-        reach = [i for i, row in enumerate(self.rows) if row.reachable]
-        ahead = [i for i in reach if (i > self._cursor if step > 0 else i < self._cursor)]
-        if ahead:
-            ordered = ahead if step > 0 else ahead[::-1]
-            self._go(ordered[min(abs(step), len(ordered)) - 1])
+        found = self.cursor.ahead(step)
+        if found is not None:
+            self._go(found)
 
     def action_end(self, side: int) -> None:
         """Move the highlight to the first or the last row, or choice."""
-        self.action_move(side * (len(self.rows) + 10_000))
+        self.action_move(side * _FAR)
 
     def action_page(self, pages: int) -> None:
         """Move the highlight by about a page."""
@@ -246,34 +246,36 @@ class FormLines(Widget, can_focus=True):
 
     def action_edit(self) -> None:
         """Take the choice in the open list; else list the row's choices, or have its value typed."""
-        row = self._row()
+        row = self.cursor.row
         if row is None:
             return
-        if self._opened >= 0:
-            self._take(self._choice)
-        elif row.choices and not row.typed:
-            if len(row.choices) <= 2:
-                self._picked(row, row.after(1))
-                return
-            self._opened = self._cursor
-            self._choice = next((i for i, (text, _) in enumerate(row.choices) if text == row.text), 0)
-            self._draw()
-            self.show_cursor_line()
+        if self.cursor.opened >= 0:
+            self._take(self.cursor.choice)
         elif row.typed:
             self.post_message(self.EditWanted(row))
+        elif len(row.choices) == _SWITCH:
+            self._picked(row, row.after(1))
+        elif row.choices:
+            self.cursor.open()
+            self._draw()
+            self.show_cursor_line()
 
     def action_cycle(self) -> None:
         """Take the choice after the present one; in an open list, the highlighted one."""
-        row = self._row()
-        if self._opened >= 0:
-            self._take(self._choice)
+        row = self.cursor.row
+        if self.cursor.opened >= 0:
+            self._take(self.cursor.choice)
         elif row is not None and row.choices:
             self._picked(row, row.after(1))
 
     def action_shut(self) -> None:
-        """Close the list and change nothing."""
-        self._opened = -1
-        self._draw()
+        """Close the list and change nothing; without one, forget a text that is not in use."""
+        row = self.cursor.row
+        if self.cursor.opened >= 0:
+            self.cursor.opened = -1
+            self._draw()
+        elif row is not None and row.pending:
+            self.post_message(self.Dropped(row.key))
 
     def _form(self) -> LineForm:
         from tui.widgets.form import LineForm
@@ -282,19 +284,8 @@ class FormLines(Widget, can_focus=True):
         assert isinstance(form, LineForm)
         return form
 
-    def _row(self) -> FormRow | None:
-        return self.rows[self._cursor] if 0 <= self._cursor < len(self.rows) else None
-
-    def _nearest(self, index: int) -> int:
-        reach = [i for i, row in enumerate(self.rows) if row.reachable]
-        return min(reach, key=lambda i: abs(i - index), default=-1)
-
-    def _pick(self, part: Part) -> None:
-        self._opened = part.row
-        self._take(part.choice)
-
     def _take(self, choice: int) -> None:
-        row, self._opened = self.rows[self._opened], -1
+        row, self.cursor.opened = self.cursor.rows[self.cursor.opened], -1
         self._draw()
         self._picked(row, row.choices[choice][0])
 
@@ -303,10 +294,10 @@ class FormLines(Widget, can_focus=True):
             self.post_message(self.Picked(row.key, text))
 
     def _go(self, index: int) -> None:
-        self._opened = -1
-        if index != self._cursor:
-            self._cursor = index
-            self.post_message(self.Moved(self.key))
+        self.cursor.opened = -1
+        if index != self.cursor.index:
+            self.cursor.index = index
+            self.post_message(self.Moved(self.cursor.key))
         self._draw()
         self.show_cursor_line()
 
@@ -319,9 +310,8 @@ class FormLines(Widget, can_focus=True):
     def _lay(self, width: int | None = None) -> Layout:
         cells = self.width if width is None else width
         if self._layout is None or self._layout[0] != cells:
-            told = lay_out(
-                self.rows, cells, glyphs_of(self.app), cursor=self._cursor, opened=self._opened, choice=self._choice
-            )
+            at = self.cursor
+            told = lay_out(at.rows, cells, glyphs_of(self.app), cursor=at.index, opened=at.opened, choice=at.choice)
             self._layout = (cells, told)
         return self._layout[1]
 

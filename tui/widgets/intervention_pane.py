@@ -223,6 +223,15 @@ class InterventionPane(InterventionKeys):
         self.refresh_form()
         self._tell_typed()
 
+    @on(LineForm.Dropped)
+    def forget_text(self, event: LineForm.Dropped) -> None:
+        """Show what the experiment has in place of a text that is not in use."""
+        event.stop()
+        self.spec.give_up(event.key)
+        self.say("")
+        self.refresh_form()
+        self._tell_typed()
+
     @on(LineForm.Highlighted)
     def hint(self, event: LineForm.Highlighted) -> None:
         """Say what may be written there."""
@@ -257,7 +266,9 @@ class InterventionPane(InterventionKeys):
         if not line and self.is_ready:
             row = next((row for row in self.form.rows if row.key == self.form.key), None)
             waiting = self.spec.reason(row.key) if row is not None and row.pending and not row.problem else ""
-            line, tone = (f"typed, not in use: {waiting}", "problem") if waiting else (row.hint if row else "", "plain")
+            line, tone = (
+                (f"not in use: {waiting}; esc forgets it", "problem") if waiting else (row.hint if row else "", "plain")
+            )
         self.foot.set_hint(line, tone)
 
     def _show_cost(self) -> None:
