@@ -102,7 +102,7 @@ class FileLock:
     """
 
     def __init__(self, path: Path, *, timeout: float | None = 0, remedy: str = "wait for it, or stop it") -> None:
-        self._path = path
+        self.path = path
         self._timeout = timeout
         self._remedy = remedy
         self._descriptor: int | None = None
@@ -124,12 +124,12 @@ class FileLock:
     def acquire(self) -> None:
         """Take the lock; `with` does it by itself."""
         if self.held:
-            raise RuntimeError(f"the lock {self._path} is taken twice by one object")
+            raise RuntimeError(f"the lock {self.path} is taken twice by one object")
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
-            raise as_explorer_error(error, self._path) from error
+            raise as_explorer_error(error, self.path) from error
         try:
             self._wait_for(descriptor)
             # Who holds it is a courtesy to the next one: a full disk must not stop a run that needs no more space.
@@ -149,6 +149,23 @@ class FileLock:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
+    def is_taken(self) -> bool:
+        """Whether another holds the lock at this instant."""
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            # Shared, so that two who look do not see each other.
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        finally:
+            os.close(descriptor)
+        return False
+
     def _wait_for(self, descriptor: int) -> None:
         give_up = None if self._timeout is None else time.monotonic() + self._timeout
         while True:
@@ -157,10 +174,10 @@ class FileLock:
                 return
             except BlockingIOError:
                 if give_up is not None and time.monotonic() >= give_up:
-                    raise LockedError(self._path, _holder(descriptor), self._remedy) from None
+                    raise LockedError(self.path, _holder(descriptor), self._remedy) from None
                 time.sleep(0.02)
             except OSError as error:
-                raise as_explorer_error(error, self._path) from error
+                raise as_explorer_error(error, self.path) from error
 
 
 def _holder(descriptor: int) -> int | None:

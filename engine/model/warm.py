@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from huggingface_hub import try_to_load_from_cache
 
+from engine.files import FileLock
 from engine.model.device import resolve_device
 from engine.model.load import LoadedModel, load_model
 from engine.model.selftest import SelfTest, self_test
@@ -21,10 +22,16 @@ ModelKey = tuple[ModelSpec, str, tuple[tuple[str, int, int], ...]]
 
 
 class WarmModel:
-    """Holds one model, loaded and tested, until another is asked for or its files change."""
+    """Holds one model, loaded and tested, until another is asked for or its files change.
+
+    Attributes:
+        model: the model; None where none is loaded.
+        place: the lock that tells other processes that a model is on its device; released as the model is unloaded.
+    """
 
     def __init__(self) -> None:
         self.model: LoadedModel | None = None
+        self.place: FileLock | None = None
         self._test: SelfTest | None = None
         self._key: ModelKey | None = None
 
@@ -41,7 +48,7 @@ class WarmModel:
         """
         key = model_key(spec, base)
         if self.model is None or key != self._key:
-            self.unload()
+            self._drop()
             told("loading")
             self.model, self._key = load_model(spec, base=base), key
         return self.model
@@ -61,7 +68,13 @@ class WarmModel:
         return self._test
 
     def unload(self) -> None:
-        """Give the memory back."""
+        """Give the memory back, and the place on the device."""
+        self._drop()
+        if self.place is not None:
+            self.place.release()
+            self.place = None
+
+    def _drop(self) -> None:
         was_loaded = self.model is not None
         self.model = self._test = self._key = None
         if was_loaded:

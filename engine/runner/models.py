@@ -93,7 +93,7 @@ class Answers:
     def _load(self, spec: ModelSpec, base: Path, place: Place, stop: Stop) -> Description:
         meter = Meter([], stop)
         try:
-            with standing_in(place), device_turn(device_key(spec.device), meter):
+            with standing_in(place), device_turn(device_key(spec.device), meter, self._warm):
                 return _description(self._warm.load(spec, base, meter.stage))
         except Stopped:
             raise ending() from None

@@ -16,7 +16,9 @@ from engine.model.device import is_out_of_memory
 from engine.model.load import LoadedModel, load_model
 from engine.model.selftest import self_test
 from engine.model.source import DEMO
+from engine.model.warm import device_key
 from engine.runner.collect import grid_of
+from engine.runner.device_turn import device_turn
 from engine.runner.inputs import direction_sha256, read_direction
 from engine.runner.plan import Layout
 from engine.runner.progress import Meter, Progress, Stop
@@ -99,6 +101,11 @@ def replay(
         raise ExplorerError("the session has no runs", where=session.name, remedy="choose another")
     recorded = recorded_in(session)
     meter = Meter([listener] if listener else [], stop or Stop())
+    with device_turn(device_key(session.spec.model.device), meter):
+        return _replayed(session, base, recorded, meter)
+
+
+def _replayed(session: Session, base: Path, recorded: Recorded, meter: Meter) -> Replay:
     meter.stage("loading")
     directions = _same_directions(session, recorded, base)
     model = _same_model(session, recorded, base)

@@ -65,6 +65,7 @@ def run_experiment(
         ExplorerError: whatever a user can do something about, before anything was changed.
     """
     meter = Meter([listener] if listener else [], stop or Stop())
+    tenant = warm or WarmModel()
 
     def find() -> Approach | Outcome:
         found = approach(experiment, base, path, restart=restart)
@@ -78,7 +79,7 @@ def run_experiment(
         return found
     told = found.told
     try:
-        with device_turn(device_key(experiment.model.device), meter) as waited:
+        with device_turn(device_key(experiment.model.device), meter, tenant) as waited:
             if waited:
                 found = find()
                 if isinstance(found, Outcome):
@@ -86,9 +87,12 @@ def run_experiment(
             if found.standing.kind == "resume" and on_resume:
                 on_resume(*_finished_in(path))
             start = _Start(experiment, found, base, path, restart, rows)
-            return start.run(meter, warm or WarmModel())
+            return start.run(meter, tenant)
     except Stopped:
         return Outcome(None, path, "interrupted", told=told)
+    finally:
+        if warm is None:
+            tenant.unload()
 
 
 @dataclass(frozen=True)

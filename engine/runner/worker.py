@@ -39,11 +39,19 @@ class Worker:
     Args:
         board: the jobs.
         run_experiment: the function of that name, with the model that it keeps.
+        give_way: gives the device up where another process has its turn, and tells whether it did.
         log: takes a line.
     """
 
-    def __init__(self, board: Board, run_experiment: Callable[..., Outcome], log: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        board: Board,
+        run_experiment: Callable[..., Outcome],
+        give_way: Callable[[], bool],
+        log: Callable[[str], None],
+    ) -> None:
         self._board = board
+        self._give_way = give_way
         self._run_experiment = run_experiment
         self._log = log
         self._current: Job | Errand | None = None
@@ -62,6 +70,8 @@ class Worker:
                 self._board.close()
             self._current = self._board.next(_LOOK)
             if self._current is None:
+                if self._give_way():
+                    self._log("unloaded the model: another program has the device")
                 if self._board.close_if(idle_exit):
                     return
                 continue
@@ -146,6 +156,7 @@ def _serve(endpoint: Endpoint, idle_exit: float) -> int:
     # is imported stays, so looking through it for garbage, while it comes and later, is time lost: a quarter of it.
     gc.disable()
     from engine.model.warm import WarmModel
+    from engine.runner.device_turn import give_way
     from engine.runner.models import Answers
     from engine.runner.run import run_experiment
     from engine.runner.service import Service
@@ -153,7 +164,7 @@ def _serve(endpoint: Endpoint, idle_exit: float) -> int:
     gc.freeze()
     gc.enable()
     board, warm = Board(), WarmModel()
-    worker = Worker(board, partial(run_experiment, warm=warm), log.write)
+    worker = Worker(board, partial(run_experiment, warm=warm), partial(give_way, warm), log.write)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, worker.ask_to_end)
     listener = listen(endpoint)
