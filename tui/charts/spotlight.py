@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from tui.charts.disc import Disc
-from tui.charts.trace import COLUMNS, ROWS, Pane, Trace, trace
+from tui.charts.trace import COLUMNS, ROWS, Pane
 
 Dots = list[tuple[int, int, int, int]]
 """Column and row of a cell, then the dot in it: 0 or 1 from the left, 0 to 3 from the top."""
+Point = tuple[float, float]
 
 
 def ray(disc: Disc, theta: float, start: float | None = None) -> Dots:
     """A dotted line along the spotlight, from a value of the radius (the centre by default) to the rim."""
     begin = disc.low if start is None else min(max(start, -disc.high), disc.high)
-    step = np.linspace(begin, disc.high, 2)
-    return _dots(trace(disc.pane, np.full(2, theta), step, on=1, off=1, place=disc.place))
+    share = (begin - disc.low) / (disc.high - disc.low)
+    x, y = math.cos(math.radians(theta)), math.sin(math.radians(theta))
+    return _line(disc.pane, _on(disc, (share * x, share * y)), _on(disc, (x, y)), every=2)
 
 
 def chord(disc: Disc, theta: float, threshold: float) -> Dots:
@@ -25,19 +25,32 @@ def chord(disc: Disc, theta: float, threshold: float) -> Dots:
     if not -1 <= threshold <= 1:
         return []
     half = math.sqrt(1 - threshold**2)
-    angle = math.radians(theta)
-    along, across = (math.cos(angle), math.sin(angle)), (-math.sin(angle), math.cos(angle))
-    ends = np.array([[threshold * along[i] + side * half * across[i] for i in (0, 1)] for side in (-1, 1)])
-    return _dots(trace(disc.pane, ends[:, 0], ends[:, 1], place=disc.place_xy))
+    x, y = math.cos(math.radians(theta)), math.sin(math.radians(theta))
+    one = _on(disc, (threshold * x + half * y, threshold * y - half * x))
+    return _line(disc.pane, one, _on(disc, (threshold * x - half * y, threshold * y + half * x)))
 
 
 def cursor(pane: Pane, theta: float) -> Dots:
     """A vertical dotted line through a pane at the spotlight's angle."""
-    return _dots(trace(pane, [theta, theta], [pane.y_low, pane.y_high], on=1, off=1))
+    x = (theta - pane.x_low) / (pane.x_high - pane.x_low) * (pane.dots_wide - 1)
+    return _line(pane, (x, 0), (x, pane.dots_high - 1), every=2)
 
 
-def _dots(line: Trace) -> Dots:
-    return [
-        (col, row, x % COLUMNS, ROWS - 1 - y % ROWS)
-        for (x, y), (col, row) in zip(line.dots.tolist(), line.cells.tolist(), strict=True)
-    ]
+def _on(disc: Disc, point: Point) -> Point:
+    """The dot of a point in the unit disc."""
+    pane, reach = disc.pane, disc.reach
+    return (pane.dots_wide - 1) / 2 + reach * point[0], (pane.dots_high - 1) / 2 + reach * point[1]
+
+
+def _line(pane: Pane, start: Point, end: Point, every: int = 1) -> Dots:
+    """Walk from dot to dot; plain numbers, since this is done at every key and arrays would cost ten times as much."""
+    (x, y), (to_x, to_y) = start, end
+    steps = max(1, math.ceil(max(abs(to_x - x), abs(to_y - y))))
+    found: Dots = []
+    for step in range(0, steps + 1, every):
+        dot_x = round(x + (to_x - x) * step / steps)
+        dot_y = round(y + (to_y - y) * step / steps)
+        if 0 <= dot_x < pane.dots_wide and 0 <= dot_y < pane.dots_high:
+            col, row = pane.col + dot_x // COLUMNS, pane.row + pane.height - 1 - dot_y // ROWS
+            found.append((col, row, dot_x % COLUMNS, ROWS - 1 - dot_y % ROWS))
+    return found
