@@ -125,12 +125,14 @@ def is_large(listed: ListedSet) -> bool:
     return stamp is not None and stamp[1] >= LARGE
 
 
-def copy_of_shipped(listed: ListedSet, taken: Iterable[str]) -> ListedSet:
+def copy_of_shipped(listed: ListedSet, taken: Mapping[str, Path | None]) -> ListedSet:
     """Copy a set that ships to the user's own folder, under a name that no other set has.
+
+    A copy that is there already, and still is one, is taken.
 
     Args:
         listed: a set with a file.
-        taken: names of the other sets.
+        taken: names of the other sets, with their files.
 
     Raises:
         ExplorerError: it cannot be read or written.
@@ -139,17 +141,18 @@ def copy_of_shipped(listed: ListedSet, taken: Iterable[str]) -> ListedSet:
     if source is None:
         raise ExplorerError(f"there is no file of {listed.name!r}", remedy="choose another set")
     folder = paths.user_prompts_folder()
-    names = set(taken)
     number = 1
     while True:
         name = f"my-{listed.name}" if number == 1 else f"my-{listed.name}-{number}"
         target = folder / f"{name}{source.suffix}"
         number += 1
-        if name in names:
+        if taken.get(name, target) != target:
             continue
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             content = source.read_bytes()
+            if target.is_file() and target.read_bytes() == content:
+                return read_set(ListedSet(name, target, "yours"))
+            folder.mkdir(parents=True, exist_ok=True)
             with target.open("xb") as file:
                 file.write(content)
         except FileExistsError:

@@ -128,6 +128,8 @@ def with_level(table: Table, factor: str, level: str, order: Sequence[str]) -> T
 
 def renamed(table: Table, old: str, new: str) -> Table:
     """Let another set take a chosen set's place, with the same prompts left out."""
+    if new in sets_of(table):
+        return without_set(table, old)
     out = omitted(table, old)
     names = [new if name == old else name for name in sets_of(table)]
     return with_omitted({**with_omitted(table, old, ()), "sets": names}, new, out)

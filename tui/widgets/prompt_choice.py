@@ -157,10 +157,7 @@ class PromptChoice:
         self._go("levels")
 
     def back(self) -> bool:
-        """Drop the search, else go back to where we came from; False where there is nothing to go back to."""
-        if self.search:
-            self.search = ""
-            return True
+        """Go back to where we came from; False where there is nothing to go back to."""
         if self.view == "sets":
             return False
         self._go(self._behind_levels if self.view == "levels" else "sets")
@@ -199,16 +196,18 @@ class PromptChoice:
         """Choose everything that is shown, or nothing of it where all is chosen; whether anything changed."""
         from tui.state import prompt_selection as edits
 
-        new = self.table
+        new, part = self.table, False
         if isinstance(rows, PromptRows):
-            chosen = rows.is_chosen and not set(rows.shown) & set(rows.out)
-            new = edits.with_prompts(new, rows.one.name, len(rows.one.prompts), rows.shown, not chosen)
+            out = set(rows.shown) & set(rows.out) if rows.is_chosen else set(rows.shown)
+            part = 0 < len(out) < len(rows.shown)
+            new = edits.with_prompts(new, rows.one.name, len(rows.one.prompts), rows.shown, bool(out))
         elif isinstance(rows, SetRows):
             usable = [one.name for one in rows.sets if one.is_usable]
             missing = [name for name in usable if name not in self.chosen]
+            part = 0 < len(missing) < len(usable)
             for name in missing or usable:
                 new = edits.with_set(new, name) if missing else edits.without_set(new, name)
-        return self.change(None, new)
+        return self.change(None if part else ("shown", self.view, self.opened, self.search), new)
 
     def limit(self, count: int | None) -> bool:
         """Use only the first prompts of the whole list; None uses all. Whether anything changed."""

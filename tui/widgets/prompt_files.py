@@ -79,7 +79,7 @@ class PromptFiles:
 
     def copy(self, one: ListedSet, then: Callable[[ListedSet], None]) -> None:
         """Copy a set that ships to the user's own folder, then go on with the copy."""
-        taken = tuple(self.sets)
+        taken = {name: other.path for name, other in self.sets.items()}
 
         def work() -> None:
             from engine.errors import ExplorerError

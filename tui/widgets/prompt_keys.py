@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
-from textual import on
+from textual import events, on
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.widgets import Input
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 Typing: TypeAlias = Literal["", "search", "add", "limit"]
 """What the line at the bottom takes."""
+
+
+_OPENS_LINE = ("search", "add", "limit")
+"""Actions after which letters are text."""
 
 
 class PromptKeys(Widget):
@@ -56,6 +60,7 @@ class PromptKeys(Widget):
         self.base = Path()
         self._typing: Typing = ""
         self._input: Input | None = None
+        self._behind_levels: object = None
 
     @property
     def table(self) -> PromptTable:
@@ -87,6 +92,21 @@ class PromptKeys(Widget):
         opened = (self.choice.opened,) if self.choice.opened else ()
         self.files.look(self.choice.chosen, self.base, opened)
 
+    def on_key(self, event: events.Key) -> None:
+        """Lose no letter of what is typed on without waiting for the line at the bottom."""
+        if self._input is not None and event.is_printable and event.character is not None:
+            # It was on its way to the table when the line was opened; the line itself lets no letter pass.
+            event.stop()
+            event.prevent_default()
+            self._input.insert_text_at_cursor(event.character)
+            return
+        active = self.screen.active_bindings.get(event.key)
+        if active is not None and active.node is self and active.enabled and active.binding.action in _OPENS_LINE:
+            # Later keys pass here before the screen would have run the action.
+            event.stop()
+            event.prevent_default()
+            getattr(self, f"action_{active.binding.action}")()
+
     @on(Input.Changed)
     def take_typed(self, message: Input.Changed) -> None:
         """Search as it is typed."""
@@ -101,7 +121,8 @@ class PromptKeys(Widget):
         message.stop()
         one = self.choice.one
         if self._typing == "add" and one is not None:
-            self.files.add(one, message.value, self._like())
+            text, like = message.value, self._like()
+            self._with_own_file(lambda own: self.files.add(own, text, like))
         elif self._typing == "limit":
             self._take_limit(message.value.strip().replace(",", ""))
         else:
@@ -136,11 +157,14 @@ class PromptKeys(Widget):
 
     def action_back(self) -> None:
         """Close the line at the bottom, drop the search, or go back."""
-        before = self.choice.opened if self.choice.view == "prompts" else self.table.key
+        before = self.choice.opened if self.choice.view == "prompts" else self._behind_levels
         if self._typing:
             if self._typing == "search":
                 self.choice.search = ""
             self.close_input()
+            self.redraw()
+        elif self.choice.search:
+            self.choice.search = ""
             self.redraw()
         elif self.choice.back():
             self.redraw(before)
@@ -152,6 +176,7 @@ class PromptKeys(Widget):
     def action_levels(self) -> None:
         """Show the levels of factors."""
         if self.files.is_listed:
+            self._behind_levels = self.table.key
             self.choice.open_levels()
             self.redraw(0)
 
@@ -161,8 +186,14 @@ class PromptKeys(Widget):
         self._type("limit", "" if limit is None else str(limit), "how many of the whole list; empty: all")
 
     def action_add(self) -> None:
-        """Ask for a new prompt of the set, in a copy of one that ships."""
-        self._with_own_file(self._type_prompt)
+        """Ask for a new prompt of the set; it goes into a copy of one that ships."""
+        if self.choice.view == "sets":
+            self.action_open()
+        one = self.choice.one
+        if one is not None and (one.error is not None or (one.fatal and one.found is not None and one.found.prompts)):
+            self.say(one.error_lines()[0], "error")
+        elif one is not None and one.is_read:
+            self._type_prompt(one)
 
     def action_edit(self) -> None:
         """Edit the file of the set, in a copy of one that ships."""
@@ -200,19 +231,13 @@ class PromptKeys(Widget):
         self.look()
 
     def _type_prompt(self, one: ListedSet) -> None:
-        if one.error is not None or (one.found is not None and one.fatal and one.found.prompts):
-            self.say(one.error_lines()[0], "error")
-            return
-        if self.choice.view == "sets":
-            self.choice.open_set(one.name)
-            self.redraw(0)
-            self.ask_tokens()
         like = self._like()
         is_grid = one.found is not None and one.found.format == "grid"
         factors = ", ".join(f"{name} {level}" for name, level in like.factors.items()) if like is not None else ""
         self._type("add", f"{like.factors.get('type', '')}: " if like is not None and is_grid else "", "a new prompt")
         told = f", with {factors}" if factors else ""
-        self.say(f"a new prompt of {one.name}{told}: enter writes it to {one.path}, esc drops it")
+        place = f"your own copy of {one.name!r}" if one.origin == "shipped" else str(one.path)
+        self.say(f"a new prompt{told}: enter writes it to {place}, esc drops it")
 
     def _like(self) -> Prompt | None:
         """The highlighted prompt."""
@@ -226,7 +251,8 @@ class PromptKeys(Widget):
         self._input = Input(text, placeholder=placeholder, compact=True, select_on_focus=False)
         self._input.cursor_position = len(text)
         self.mount(self._input)
-        self._input.focus()
+        # At once, and not when the queue comes to it: the next key may be there already.
+        self.screen.set_focus(self._input, scroll_visible=False)
         self.refresh_bindings()
 
     def _take_limit(self, typed: str) -> None:

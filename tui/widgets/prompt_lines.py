@@ -44,7 +44,7 @@ def about_selection(table: Table, selected: Selected, too_long: int, room: int |
             (f"{signs.warning} {many} more than {room:,} tokens: open the set, leave out what is marked", "warn")
         )
     filters = about_filters(table, signs)
-    sets = len(selected.numbers)
+    sets = sum(bool(numbers) for numbers in selected.numbers.values())
     prompts = f"{selected.total:,} prompt{'' if selected.total == 1 else 's'} of {sets} set{'' if sets == 1 else 's'}"
     told.append((f" {signs.separator} ".join([prompts, *filters]), "dim"))
     return told
@@ -86,8 +86,7 @@ def about_prompt(rows: PromptRows, row: int, limit: int | None) -> list[Told]:
     if tokens is not None:
         facts.append(f"{tokens:,} token{'' if tokens == 1 else 's'}")
         if room is not None and tokens > room:
-            what = f"{signs.warning} {tokens:,} tokens, at most {room:,} fit: leave it out, or generate fewer"
-            told.append((what, "warn"))
+            told.append((f"{signs.warning} {tokens:,} tokens, at most {room:,} fit", "warn"))
     if rows.is_chosen and number not in rows.used and number not in rows.out and limit is not None:
         facts.append(f"not among the first {limit:,}")
     facts += [f"{factor} {level}" for factor, level in prompt.factors.items()]

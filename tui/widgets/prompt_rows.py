@@ -155,7 +155,7 @@ class PromptRows:
             Column(f"factor {name}", one_line(name), self._width(name, levels), priority=2)
             for name, levels in self.one.factors.items()
         )
-        return (Column("text", "prompt", least=12), Column("tokens", "tok", 5, "right", priority=1), *factors)
+        return (Column("text", "prompt", least=20), Column("tokens", "tok", 5, "right", priority=1), *factors)
 
     @property
     def count(self) -> int:
