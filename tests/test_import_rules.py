@@ -34,6 +34,8 @@ LIGHT = [
     "engine.runner.starting",
     "engine.runner.service",
     "engine.runner.worker",
+    "engine.runner.live",
+    "tui.link.link",
     "tui.cli",
     "tui.cli.app",
     "tui.cli.worker",
@@ -66,3 +68,7 @@ def test_the_engine_loads_no_screen() -> None:
 
 def test_the_entry_point_loads_nothing_before_it_is_asked() -> None:
     assert not loaded_by("tui.cli") & {"numpy", "pydantic", "textual", "plotext", "typer", "rich"}
+
+
+def test_the_link_loads_no_screen() -> None:
+    assert not loaded_by("tui.link.link") & {"textual", "plotext", "typer", "rich"}

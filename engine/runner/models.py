@@ -13,8 +13,9 @@ from engine.model.memory import sizes_of, weight_bytes
 from engine.model.source import model_source
 from engine.model.tokenizer import Tokenizer
 from engine.model.warm import ModelKey, WarmModel, device_key, model_key
+from engine.runner.board import Board
 from engine.runner.device_turn import device_turn
-from engine.runner.jobs import Board, ending
+from engine.runner.jobs import ending
 from engine.runner.model_table import read_model
 from engine.runner.place import standing_in
 from engine.runner.progress import Meter, Stop, Stopped

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from engine.errors import ExplorerError
+from engine.runner.board import Board
 from engine.runner.codec import Lines, as_fault, encode, oversized, read_request
 from engine.runner.endpoint import build, is_own
-from engine.runner.jobs import Board
+from engine.runner.greeting import check_allowed, welcome
 from engine.runner.wire import (
     ENDED,
-    LASTING,
     PROTOCOL,
     Accepted,
     Cancel,
@@ -39,7 +39,6 @@ from engine.runner.wire import (
     Submit,
     Tokenize,
     Tokens,
-    Welcome,
     WorkerState,
 )
 
@@ -155,17 +154,15 @@ class Service:
                 request = read_request(line)
                 if isinstance(request, Hello):
                     greeting = request
-                    limited = not _is_same(request)
-                    reply: Reply = Welcome(protocol=PROTOCOL, build=build(), pid=os.getpid(), limited=limited)
-                    self._send(connection, reply)
+                    self._send(connection, welcome(request))
                     continue
-                _check_allowed(greeting, request)
+                check_allowed(greeting, request)
                 if not isinstance(request, _LOOKS):
                     self._board.touch()
                 if isinstance(request, Follow):
                     self._follow(connection, request.job)
                     continue
-                reply = self._answer(request)
+                reply: Reply = self._answer(request)
             except ExplorerError as error:
                 reply = Refused(fault=as_fault(error))
             self._send(connection, reply)
@@ -232,21 +229,6 @@ class Service:
         except ExplorerError:
             line = encode(Refused(fault=as_fault(oversized())))
         connection.sendall(line)
-
-
-def _is_same(hello: Hello) -> bool:
-    return (hello.protocol, hello.build) == (PROTOCOL, build())
-
-
-def _check_allowed(greeting: Hello | None, request: Request) -> None:
-    if greeting is None:
-        raise ExplorerError("a connection begins with hello", where=request.kind, remedy="say hello first")
-    if not _is_same(greeting) and not isinstance(request, LASTING):
-        raise ExplorerError(
-            f"the worker is of another version ({build()}, protocol {PROTOCOL})",
-            where=request.kind,
-            remedy="let it finish with `srm-explorer worker stop`; the next start brings a new one",
-        )
 
 
 def _hung_up(connection: socket.socket) -> bool:

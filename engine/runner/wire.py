@@ -46,18 +46,13 @@ class Fault(_Lasting):
 
 
 class JobState(_Lasting):
-    """How far a job is.
+    """How far a job is, whether a session is saved, and what there is to be said about it.
 
     Attributes:
-        job: its id.
         session: path of the .json file; its run folder lies beside it.
-        state: where it is on its way.
         progress: `Progress.to_dict`; None before the job's turn.
         resumed: finished runs that an earlier start left, and all runs; None where nothing was left.
         ahead: jobs that come before it.
-        saved: whether a session is saved at `session`.
-        told: lines the user should read.
-        fault: why it failed.
     """
 
     job: str

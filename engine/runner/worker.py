@@ -15,9 +15,10 @@ from types import FrameType
 
 from engine.errors import ExplorerError
 from engine.files import FileLock, LockedError
+from engine.runner.board import Board
 from engine.runner.codec import as_fault
 from engine.runner.endpoint import Endpoint, build, here, listen, make_folder
-from engine.runner.jobs import Board, Errand, Job
+from engine.runner.jobs import Errand, Job
 from engine.runner.outcome import Outcome
 from engine.runner.place import standing_in
 from engine.runner.wire import Fault
