@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.content import Content
+from textual.markup import escape
 
 from tui.screens.bindings import all_keys
 
@@ -33,7 +35,7 @@ class Commands(Provider):
     async def discover(self) -> Hits:
         """Everything, before anything is typed."""
         for one in self._commands:
-            yield DiscoveryHit(one.name, one.run, help=one.told)
+            yield DiscoveryHit(Content(one.name), one.run, text=one.name, help=escape(one.told))
 
     async def search(self, query: str) -> Hits:
         """What is like the text."""
@@ -41,7 +43,7 @@ class Commands(Provider):
         for one in self._commands:
             score = matcher.match(one.name)
             if score > 0:
-                yield Hit(score, matcher.highlight(one.name), one.run, help=one.told)
+                yield Hit(score, matcher.highlight(one.name), one.run, text=one.name, help=escape(one.told))
 
     def _actions(self) -> list[Command]:
         keymap = getattr(self.app, "own_keys", {})
@@ -54,5 +56,5 @@ class Commands(Provider):
             async def run(node: object = node, action: str = action) -> None:
                 await self.app.run_action(action, default_namespace=node)  # pyright: ignore[reportArgumentType]
 
-            found.append(Command(f"{one.binding.description}  [{one.keys}]", one.binding.tooltip, run))
+            found.append(Command(f"{one.binding.description}   {one.keys}", one.binding.tooltip, run))
         return found

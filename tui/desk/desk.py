@@ -18,6 +18,7 @@ from tui.desk.run_desk import RunDesk, name_problem
 from tui.desk.start import Start
 from tui.screens.ask import Ask
 from tui.state.draft import DraftFile
+from tui.state.results import VIEWS
 
 if TYPE_CHECKING:
     from engine.runner.wire import Description
@@ -51,12 +52,16 @@ class Desk:
     def open(self) -> None:
         """Show the draft, open the session that was in view, and begin to watch runs."""
         draft = self.drafting.draft
+        view = draft.view if draft.view in VIEWS else VIEWS[0]
+        self.results.restore(
+            theta=draft.theta, threshold=draft.threshold, view=view, by=draft.by, plane=draft.plane, tab=draft.tab
+        )
         self.show_draft(dict(draft.typed))
         self.drafting.keep()
         for problem in self._problems:
             self._screen.refuse(problem)
         self.runs.link.open()
-        if draft.session is not None:
+        if draft.session is not None and Path(draft.session).exists():
             self.open_session(Path(draft.session))
 
     def close(self) -> str:
@@ -233,7 +238,7 @@ class Desk:
         """Keep where the spotlight stands."""
         state, draft = self.results.state, self.drafting.draft
         draft.plane, draft.theta, draft.threshold = state.plane, state.theta, state.threshold
-        draft.view, draft.by = state.view, tuple(state.by)
+        draft.view, draft.by, draft.tab = state.view, tuple(state.by), self.results.tab
         self.drafting.keep()
 
     def log(self, line: str) -> None:

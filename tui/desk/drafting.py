@@ -35,7 +35,7 @@ class Drafting:
         self.draft = draft
         self._file = file
         self._history = History()
-        self._history.push(draft.data)
+        self._history.push(self._whole())
         self._saver = Saver(file.write, failed)
         self._parsed: tuple[dict[str, Any], Experiment] | None = None
 
@@ -57,9 +57,10 @@ class Drafting:
 
     def edit(self, data: dict[str, Any]) -> bool:
         """Take an edited experiment; False where nothing changed."""
-        if not self._history.push(data):
+        before, self.draft.data = self.draft.data, copy.deepcopy(data)
+        if not self._history.push(self._whole()):
+            self.draft.data = before
             return False
-        self.draft.data = copy.deepcopy(data)
         self.keep()
         return True
 
@@ -95,10 +96,13 @@ class Drafting:
         self._file.close()
         return problem
 
-    def _go(self, data: dict[str, Any] | None) -> bool:
-        if data is None:
+    def _whole(self) -> dict[str, Any]:
+        return {"data": self.draft.data, "name": self.draft.name, "base": self.draft.base}
+
+    def _go(self, whole: dict[str, Any] | None) -> bool:
+        if whole is None:
             return False
-        self.draft.data = data
+        self.draft.data, self.draft.name, self.draft.base = whole["data"], whole["name"], whole["base"]
         self.draft.typed = {}
         self.keep()
         return True

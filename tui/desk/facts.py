@@ -33,7 +33,7 @@ def facts_of(
         mark = "unsaved"
     elif session is not None and session.spec.to_dict() != data:
         mark = "edited"
-    return Facts(_model_facts(data, shape), f"session {path.stem}" if path is not None else "no session", mark, worker)
+    return Facts(_model_facts(data, shape), path.stem if path is not None else "", mark, worker)
 
 
 def _model_facts(data: dict[str, Any], shape: Description | None) -> tuple[str, ...]:

@@ -45,10 +45,11 @@ class HeaderLine(Widget):
     def render(self) -> Content:
         """The line for the width at hand."""
         signs, facts, width = glyphs_of(self.app), self.facts, self.size.width
-        session = Content(facts.session)
+        wide = width >= 100
+        session = Content((f"session {facts.session}" if facts.session else "no session") if wide else facts.session)
         if facts.mark:
-            session = Content.assemble(session, (f" {signs.dot}{facts.mark if width >= 100 else ''}", "$text-warning"))
-        worker = Content.styled(facts.worker if width >= 100 else "", "$text-muted")
+            session = Content.assemble(session, (f" {signs.dot}{facts.mark if wide else ''}", "$text-warning"))
+        worker = Content.styled(facts.worker if wide else "", "$text-muted")
         shown = list(facts.model)
         while True:
             left = Content.assemble((NAME, "bold $text-accent"), "  ", f" {signs.separator} ".join(shown))
