@@ -88,6 +88,7 @@ class NotesScreen(Screen[str | None]):
         unsaved = kept is not None and kept != session.notes
         with self.prevent(TextArea.Changed):
             area.load_text(kept if kept is not None and unsaved else session.notes)
+        area.move_cursor(area.document.end)
         area.disabled = False
         area.focus()
         told = "these notes were not saved when the screen was closed: f2 saves them, f4 drops them"

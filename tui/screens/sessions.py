@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -15,7 +15,8 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
-from tui.screens.session_keys import SESSION_KEYS, hints_of
+from tui.screens.session_choice import Chosen
+from tui.screens.session_keys import SESSION_KEYS, hints_of, push_help
 from tui.widgets.session_preview import SessionPreview
 from tui.widgets.session_table import SessionTable
 from tui.widgets.status_line import Hint, StatusLine, Tone
@@ -24,26 +25,10 @@ from tui.widgets.table import LineTable
 if TYPE_CHECKING:
     from tui.state.session_list import Row, SessionList
 
-Action = Literal["open", "duplicate", "resume", "follow"]
-
 TICK = 1.0
 """Seconds between two looks at what runs."""
 PIECE = 16
 """Session files read between two updates of the list."""
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """What the explorer is asked to do with a session.
-
-    Attributes:
-        action: "open" a saved one, take its spec as a new draft ("duplicate"), go on with an interrupted one
-            ("resume"), or attach to one that is not saved yet ("follow").
-        path: its .json file, which need not exist for "follow", "resume" and "duplicate".
-    """
-
-    action: Action
-    path: Path
 
 
 class SessionsScreen(Screen[Chosen | None]):
@@ -89,6 +74,7 @@ class SessionsScreen(Screen[Chosen | None]):
         self._sessions: SessionList | None = None
         self._rows: tuple[Row, ...] = ()
         self._look_for: Path | None = None
+        self._said_of: object = None
         self._looking = False
         self._over = threading.Event()
 
@@ -154,19 +140,24 @@ class SessionsScreen(Screen[Chosen | None]):
         self._show()
         if self._look_for is not None and self.table.go_to(self._look_for):
             self._look_for = None
+        self._said_of = self.table.key
 
     @on(Said)
     def say(self, message: Said) -> None:
         """Tell what was done, and find the session it was done to."""
         self.query_one(StatusLine).said = (message.line, message.tone)
+        self._said_of = self.table.key
         if message.look_for is not None:
             self._look_for = message.look_for
             self.look()
 
     @on(Input.Changed, "#search")
     def narrow(self) -> None:
-        """Show what matches as it is typed."""
+        """Show what matches as it is typed, the first of it highlighted unless the highlighted one is among it."""
+        before = self.table.key
         self._show()
+        if self.table.key != before:
+            self.table.cursor = 0
 
     @on(Input.Submitted, "#search")
     def leave_search(self) -> None:
@@ -175,8 +166,9 @@ class SessionsScreen(Screen[Chosen | None]):
 
     @on(LineTable.Highlighted)
     def preview(self) -> None:
-        """Show what the highlighted session holds; what was said of another one is over."""
-        self.query_one(StatusLine).said = ("", "plain")
+        """Show what the highlighted session holds; what was said while another one was highlighted is over."""
+        if self.table.key != self._said_of:
+            self.query_one(StatusLine).said = ("", "plain")
         self.query_one(SessionPreview).show(self.table.row)
 
     @on(LineTable.Opened)
@@ -229,8 +221,6 @@ class SessionsScreen(Screen[Chosen | None]):
 
     def action_help(self) -> None:
         """Tell the keys."""
-        from tui.screens.session_keys import push_help
-
         push_help(self, "the list of sessions", self.table)
 
     def _show(self) -> None:

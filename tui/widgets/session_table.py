@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tui.state.glyphs import glyphs_of
+from tui.state.glyphs import Glyphs, glyphs_of
 from tui.widgets.table import Cell, Column, LineTable
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ COLUMNS = (
     Column("model", "model", width=14, priority=4),
     Column("done", "site · neuron · op", least=20, share=3, priority=3),
     Column("runs", "runs", width=13, align="right", priority=1),
-    Column("state", "state", width=23),
+    Column("state", "state", width=26),
     Column("saved", "saved", width=15, priority=2),
     Column("size", "size", width=7, align="right", priority=5),
 )
@@ -44,9 +44,17 @@ class SessionTable(LineTable):
 
     def show(self, rows: Sequence[Row]) -> None:
         """Show other rows, the highlight on the same session."""
-        self._shown = tuple(rows)
+        own = tuple(rows)
         signs = glyphs_of(self.app)
-        self.set_rows(len(rows), self._cell, lambda at: self._shown[at].path, self._mark, mark_width=len(signs.checked))
+        # Until the new rows are in place, the table asks for the old ones, so each has its own.
+        self.set_rows(
+            len(own),
+            lambda at, key: _cell(own[at], key, signs),
+            lambda at: own[at].path,
+            lambda at: (signs.checked, "accent") if own[at].path in self.marks else "",
+            mark_width=len(signs.checked),
+        )
+        self._shown = own
 
     def go_to(self, path: Path) -> bool:
         """Highlight a session; whether it is there."""
@@ -64,10 +72,8 @@ class SessionTable(LineTable):
         self.marks = others if path in self.marks else (*others, path)[-MOST_MARKS:]
         self.refresh_cells()
 
-    def _mark(self, at: int) -> Cell:
-        return (glyphs_of(self.app).checked, "accent") if self._shown[at].path in self.marks else ""
 
-    def _cell(self, at: int, key: str) -> Cell:
-        from tui.state.session_cells import cell_of
+def _cell(row: Row, key: str, signs: Glyphs) -> Cell:
+    from tui.state.session_cells import cell_of
 
-        return cell_of(self._shown[at], key, glyphs_of(self.app))
+    return cell_of(row, key, signs)

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.figures.comparison import compare, compared_groups, compared_numbers
+from engine.session import load_session
+from tui.screens.compare import CompareScreen
+from tui.state.compare_state import CompareState
+
+
+@pytest.fixture
+def two(shelf: Any) -> Any:
+    """ "calm", and "storm" whose vectors are turned by 90 degrees and which wrote fewer tokens."""
+    calm = shelf.save("calm")
+    planes = tuple(dataclasses.replace(plane, x=tuple(-y for y in plane.y), y=plane.x) for plane in calm.planes)
+    generation = calm.spec.generation.model_copy(update={"tokens": 20})
+    shelf.save("storm", planes=planes, spec=calm.spec.model_copy(update={"generation": generation}))
+    return shelf
+
+
+def opened(shelf: Any, one: str = "calm", other: str = "storm") -> Any:
+    return lambda: CompareScreen(shelf.path(one), shelf.path(other))
+
+
+def line_of(app: Any, label: str) -> str:
+    """The line of the table of numbers that begins with a label."""
+    return next(line for line in app.text().splitlines() if re.search(rf"[▸│ ]{label} +\d", line))
+
+
+def test_curves_numbers_and_differences_stand_side_by_side(two: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "radius: share" in app.text(), "the chart")
+        text = app.text()
+        for label in ("calm · baseline", "calm · clamped", "storm · baseline", "storm · clamped"):
+            assert text.count(label) == 2
+        assert "generation.tokens" in text
+        assert "Differences (1)" in text
+
+    drive(opened(two), test)
+
+
+def test_keys_turn_the_spotlight_and_the_numbers_are_those_of_the_engine(two: Any, drive: Any) -> None:
+    both = compare(*(load_session(two.path(name)) for name in ("calm", "storm")))
+    groups = compared_groups(both)
+
+    def lit(theta: int, level: float) -> list[tuple[str, int]]:
+        return [(one.label, one.lit) for one in compared_numbers(groups, theta, level)]
+
+    def shown(app: Any) -> list[tuple[str, int]]:
+        state: CompareState = app.screen._state
+        found = [re.search(r"φ?[\d–]+°? +([\d,]+) +\d+ %", line_of(app, group.label)) for group in state.groups]
+        return [(group.label, int(one[1])) for group, one in zip(state.groups, found, strict=True) if one]
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "calm · clamped" in app.text())
+        level = app.screen._state.threshold
+        for keys, theta in ((["right"], 1), (["l", "L"], 12), (["shift+right"], 22), (["left", "h", "H"], 10)):
+            await pilot.press(*keys)
+            assert f"Numbers at θ {theta}°" in app.text()
+            assert shown(app) == lit(theta, level)
+        await pilot.press("t")
+        assert app.screen._state.threshold != level
+        assert shown(app) == lit(10, app.screen._state.threshold)
+        await pilot.press("T", *(["shift+left"] * 2))
+        assert f"Numbers at θ 350°, cosine > {str(level).lstrip('0')}" in app.text()
+        assert shown(app) == lit(350, level)
+
+    drive(opened(two), test)
+
+
+def test_views_go_round_and_each_shows_both_sessions(two: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        for told in (
+            "share of runs with cosine",
+            "mean cosine,",
+            "300°",
+            "amplitude A by clamp value",
+            "share of runs",
+        ):
+            await until(lambda told=told: told in app.text(), told)
+            assert "storm · clamped" in app.text()
+            await pilot.press("v")
+
+    drive(opened(two), test)
+
+
+def test_swapped_sessions_change_places_everywhere(two: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "calm and storm" in app.text())
+        before = line_of(app, "storm · clamped").split("│")[-2]
+        await pilot.press("s")
+        await until(lambda: "storm and calm · n" in app.text())
+        assert line_of(app, "storm · clamped").split("│")[-2].split() == before.replace("▸", " ").split()
+        assert [group.label.split(" ")[0] for group in app.screen._state.groups] == ["storm", "storm", "calm", "calm"]
+        assert re.search(r"generation.tokens +20 +50", app.text())
+
+    drive(opened(two), test)
+
+
+def test_where_room_is_short_tab_shows_one_part_after_the_other(two: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "radius" in app.text())
+        parts = ("radius", "Numbers at", "generation.tokens")
+        for key, part in (("", 0), ("tab", 1), ("tab", 2), ("tab", 0), ("shift+tab", 2), ("shift+tab", 1)):
+            if key:
+                await pilot.press(key)
+            await until(lambda part=part: parts[part] in app.text(), parts[part])
+            assert [told in app.text() for told in parts] == [at == part for at in range(3)]
+        await pilot.press("right")
+        assert "θ 1°" in app.text()
+
+    drive(opened(two), test, 80, 24)
+
+
+def test_the_part_in_focus_is_copied(two: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "radius" in app.text())
+        await pilot.press("y", "tab", "y", "tab", "y")
+        chart, numbers, differences = app.copied
+        assert "radius" in chart
+        assert "\x1b" not in chart
+        assert numbers.count("\t") == 5 * 5
+        assert differences == "generation.tokens: 50 -> 20"
+
+    drive(opened(two), test)
+
+
+def test_curves_are_written_as_csv_and_the_chart_as_text(
+    two: Any, drive: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "radius" in app.text())
+        await pilot.press("X", "enter")
+        await until(lambda: "calm-and-storm.csv" in app.text() and (tmp_path / "calm-and-storm.csv").exists())
+        await pilot.press("X", "ctrl+u", *"a.pdf", "enter")
+        assert "end the name in .csv, .txt, .ans" in app.text()
+        await pilot.press("ctrl+u", *"a.txt", "enter")
+        await until((tmp_path / "a.txt").exists)
+
+    drive(opened(two), test)
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "calm-and-storm.csv").read_text())))
+    groups = compared_groups(compare(*(load_session(two.path(name)) for name in ("calm", "storm"))))
+    assert len(rows) == 360 * len(groups)
+    assert float(rows[17]["mean_similarity"]) == groups[0].sweep.mean[17]
+    assert "radius" in (tmp_path / "a.txt").read_text()
+
+
+def test_sessions_without_a_common_plane_say_so_and_show_their_differences(two: Any, drive: Any) -> None:
+    storm = load_session(two.path("storm"))
+    moved = tuple(dataclasses.replace(plane, b=plane.b + 1) for plane in storm.planes)
+    two.save("else", planes=moved, spec=storm.spec)
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "no plane in common: calm has" in app.text())
+        await until(lambda: "have no plane in common" in app.text())
+        assert "generation.tokens" in app.text()
+        await pilot.press("v", "v", "t", "right", "s", "p", "y", "tab", "y", "question_mark")
+        assert "Keys in the comparison" in app.text()
+        await pilot.press("escape", "escape")
+        await until(lambda: app.answers)
+
+    drive(opened(two, "calm", "else"), test)
+
+
+def test_a_session_that_cannot_be_read_is_told(two: Any, drive: Any) -> None:
+    two.path("storm").write_bytes(b"{")
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "broken JSON" in app.text())
+        await pilot.press("v", "t", "right", "s", "p", "y", "X", "tab", "escape")
+        await until(lambda: app.answers)
+
+    drive(opened(two), test)
