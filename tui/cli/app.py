@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 
 import typer
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+from tui.cli.options import Json, end
+from tui.cli.worker_app import worker_app
+
 Width = Annotated[int | None, typer.Option(min=1, max=1000, help="Columns of a chart.", metavar="W")]
 Height = Annotated[int | None, typer.Option(min=1, max=1000, help="Rows of a chart.", metavar="H")]
 SessionName = Annotated[str, typer.Argument(metavar="SESSION", help="A session's name, or the path of its file.")]
@@ -26,7 +28,6 @@ app = typer.Typer(
 )
 sessions_app = typer.Typer(help="List saved sessions, and export them.", rich_markup_mode=None)
 prompts_app = typer.Typer(help="List prompt sets, and check a file of prompts.", rich_markup_mode=None)
-worker_app = typer.Typer(help="Look after the background process that keeps a model warm.", rich_markup_mode=None)
 app.add_typer(sessions_app, name="sessions", invoke_without_command=True)
 app.add_typer(prompts_app, name="prompts", invoke_without_command=True)
 app.add_typer(worker_app, name="worker", invoke_without_command=True)
@@ -60,7 +61,7 @@ def demo(
     """Run an experiment on the bundled model and draw its charts."""
     from tui.cli.demo import demo_command
 
-    _end(demo_command(no_open))
+    end(demo_command(no_open))
 
 
 @app.command("open")
@@ -76,7 +77,7 @@ def open_screen(
     """Open the full screen, as `srm-explorer` alone does."""
     from tui.cli.open import open_command
 
-    _end(open_command(session, spec, list(prompts or ())))
+    end(open_command(session, spec, list(prompts or ())))
 
 
 @app.command()
@@ -92,7 +93,7 @@ def run(
     """Run an experiment and save its session; again, resume it."""
     from tui.cli.run import run_command
 
-    _end(run_command(spec, list(overrides or ()), session, restart, as_json))
+    end(run_command(spec, list(overrides or ()), session, restart, as_json))
 
 
 @app.command()
@@ -174,7 +175,7 @@ def replay(session: SessionName, as_json: Json = False) -> None:
     """Run a session again and compare every token and vector."""
     from tui.cli.replay import replay_command
 
-    _end(replay_command(session, as_json))
+    end(replay_command(session, as_json))
 
 
 @prompts_app.callback()
@@ -202,7 +203,7 @@ def check_prompts(
     """Report everything that is wrong with a prompt file, by line."""
     from tui.cli.prompts import check_command
 
-    _end(check_command(file, model, tokens, as_json))
+    end(check_command(file, model, tokens, as_json))
 
 
 @app.command()
@@ -211,46 +212,12 @@ def neuron(model: str, layer: int, neuron: int) -> None:
     _not_yet("neuron", "`srm-explorer run` clamps one and `show` draws what it did")
 
 
-@worker_app.callback()
-def worker(context: typer.Context, as_json: Json = False) -> None:
-    """Look after the background process that keeps a model warm."""
-    if context.invoked_subcommand is None:
-        worker_status(as_json)
-
-
-@worker_app.command("status")
-def worker_status(as_json: Json = False) -> None:
-    """Tell whether a worker lives, what it does and what waits."""
-    from tui.cli.worker import status_command
-
-    _end(status_command(as_json))
-
-
-@worker_app.command("stop")
-def worker_stop(as_json: Json = False) -> None:
-    """Have it stop now; what is finished is saved."""
-    from tui.cli.worker import stop_command
-
-    _end(stop_command(as_json))
-
-
-@worker_app.command("logs")
-def worker_logs(
-    lines: Annotated[int, typer.Option(min=1, help="How many, from the end.", metavar="N")] = 50,
-    as_json: Json = False,
-) -> None:
-    """Print the last lines of its log."""
-    from tui.cli.worker import logs_command
-
-    _end(logs_command(lines, as_json))
-
-
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """Tell what this machine offers and what is missing."""
     from tui.cli.doctor import doctor_command
 
-    _end(doctor_command(as_json))
+    end(doctor_command(as_json))
 
 
 def _numbers(text: str, option: str) -> list[float]:
@@ -269,8 +236,3 @@ def _not_yet(command: str, instead: str) -> None:
     from engine.errors import ExplorerError
 
     raise ExplorerError(f"`{command}` is not there yet", remedy=instead)
-
-
-def _end(status: int | None) -> None:
-    if status:
-        raise typer.Exit(status)

@@ -56,7 +56,7 @@ def _follow(client: Client, job: str, watch: Watch, stop: Stop) -> JobState:
             if state.resumed and not resumed:
                 resumed = True
                 watch.say(resuming(Path(state.session), *state.resumed))
-            watch.show(Progress(**state.progress) if state.progress else Progress("waiting"))
+            watch.show(Progress.from_dict(state.progress) or Progress("waiting"))
         if stop.wishes > passed_on:
             passed_on = stop.wishes
             times: Literal[1, 2] = 1 if passed_on == 1 else 2

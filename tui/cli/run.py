@@ -72,7 +72,11 @@ def _usable_worker(watch: Watch) -> Client | None:
     worker = find_worker()
     if worker is None:
         return None
-    why = "is of another version" if worker.welcome.limited else "is about to end" if worker.status().draining else ""
+    why = ""
+    if worker.welcome.limited:
+        why = "is of another version (`srm-explorer worker restart` replaces it)"
+    elif worker.status().draining:
+        why = "is about to end"
     if why:
         watch.say(f"the worker (process {worker.welcome.pid}) {why}; running in this process")
     return None if why else worker

@@ -1,16 +1,18 @@
-"""`srm-explorer worker`: look at the background process, end it, read its log."""
+"""`srm-explorer worker`: look at the background process and its queue, end it, start it anew, read its log."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from engine.errors import ExplorerError
 from engine.runner.client import find_worker
 from engine.runner.endpoint import here
+from engine.runner.starting import find_or_start_worker
 from engine.runner.wire import ENDED, JobState, WorkerState
 from engine.runner.worker_log import last_lines
-from tui.cli.output import count, fields, say, say_json, table, table_width, visible
+from tui.cli.output import count, fields, note, say, say_json, table, table_width, visible
 
 _NONE = "no worker lives in this environment"
 _SECONDS = 60.0
@@ -27,6 +29,52 @@ def status_command(as_json: bool) -> int:
         say(_NONE)
     else:
         say(*_lines(state))
+    return 0
+
+
+def queue_command(as_json: bool) -> int:
+    """List the worker's jobs; that there is no worker is no failure."""
+    client = find_worker()
+    # Of the requests that list jobs this is the one that a worker of another version answers.
+    jobs = client.status().jobs if client else ()
+    if as_json:
+        say_json({"alive": client is not None, "jobs": [job.model_dump() for job in jobs]})
+    elif client is None:
+        say(_NONE)
+    else:
+        say(*(_jobs(jobs) if jobs else ["there are no jobs"]))
+    return 0
+
+
+def prune_command(jobs: Sequence[str], as_json: bool) -> int:
+    """Take jobs that wait off the queue, all of them or, where one does not wait, those before it."""
+    client = find_worker()
+    if client is None:
+        raise ExplorerError(_NONE, remedy="nothing waits")
+    for job in jobs:
+        client.prune(job)
+    if as_json:
+        say_json({"pruned": list(jobs)})
+    else:
+        say(f"{count(len(jobs), 'job')} taken off the queue")
+    return 0
+
+
+def restart_command(as_json: bool) -> int:
+    """Have the worker finish its queue and end, then start a new one; ctrl+c stops the waiting alone."""
+    client = find_worker()
+    if client is not None:
+        client.drain()
+        waiting = sum(job.state not in ENDED for job in client.status().jobs)
+        if waiting and not as_json:
+            note(f"waiting until process {client.welcome.pid} has finished {count(waiting, 'job')}")
+        while not client.wait_until_gone(1.0):
+            pass
+    fresh = find_or_start_worker()
+    if as_json:
+        say_json({"alive": True, "pid": fresh.welcome.pid, "replaced": client.welcome.pid if client else None})
+    else:
+        say(f"the worker is process {fresh.welcome.pid}")
     return 0
 
 
@@ -82,10 +130,11 @@ def _lines(state: WorkerState) -> list[str]:
         ("ends", ends),
     ]
     lines = fields(rows, width=table_width())
-    if state.jobs:
-        header = ("job", "state", "runs", "session")
-        lines += ["", *table(header, [_row(job) for job in state.jobs], width=table_width())]
-    return lines
+    return [*lines, "", *_jobs(state.jobs)] if state.jobs else lines
+
+
+def _jobs(jobs: Sequence[JobState]) -> list[str]:
+    return table(("job", "state", "runs", "session"), [_row(job) for job in jobs], width=table_width())
 
 
 def _row(job: JobState) -> tuple[str, str, str, str]:
