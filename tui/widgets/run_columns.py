@@ -57,6 +57,13 @@ class RunCells:
 
     def __init__(self, rows: RunRows, order: list[int], cosines: Numbers, lit: Mask, signs: Glyphs) -> None:
         self.rows, self.order, self.cosines, self.lit, self.signs = rows, order, cosines, lit, signs
+        self._kept: dict[tuple[int, str], Cell] = {}
+
+    def turned(self, order: list[int], cosines: Numbers, lit: Mask) -> RunCells:
+        """The cells after a turn of the spotlight, or with other runs listed; those it does not change are shared."""
+        other = RunCells(self.rows, order, cosines, lit, self.signs)
+        other._kept = self._kept
+        return other
 
     def cell(self, listed: int, key: str) -> Cell:
         """What stands in a column of a listed run."""
@@ -64,6 +71,12 @@ class RunCells:
         if key == "cos":
             shown = in_signs(self.signs, cosine_text(float(self.cosines[row])))
             return (shown, "lit") if self._is_lit(row) else shown
+        kept = self._kept.get((row, key))
+        if kept is None:
+            kept = self._kept[row, key] = self._fixed(row, key)
+        return kept
+
+    def _fixed(self, row: int, key: str) -> Cell:
         if key == "value":
             condition = self.rows.conditions[row]
             return condition.label if condition.kind == "sweep" else (condition.label, "base")

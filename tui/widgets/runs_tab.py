@@ -72,7 +72,6 @@ class RunsTab(Widget):
         self._state: ResultsState | None = None
         self._listing: RunListing | None = None
         self._cells: RunCells | None = None
-        self._columns_of: object = None
         self._before = ""
         self._said = EMPTY
 
@@ -241,15 +240,15 @@ class RunsTab(Widget):
             self._cells = None
             table.set_rows(0, lambda row, key: "")
         else:
-            signs = glyphs_of(self.app)
-            cells = RunCells(rows, listing.order, listing.cosines, listing.lit, signs)
-            if self._columns_of is not rows:
-                self._columns_of = rows
+            cells, told = self._cells, (listing.order, listing.cosines, listing.lit)
+            if cells is None or cells.rows is not rows:
+                cells = self._cells = RunCells(rows, *told, glyphs_of(self.app))
                 table.set_columns(columns_of(rows, self.compact))
+            else:
+                cells = self._cells = cells.turned(*told)
             table.set_sort(listing.sort or None, listing.descending)
             # A highlight that nobody has moved stays on top, where the first of the listed runs is.
             table.set_rows(len(cells.order), cells.cell, cells.key, cells.mark, stay=table.held)
-            self._cells = cells
         self._say()
 
     def _say(self) -> None:

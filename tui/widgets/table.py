@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rich.style import Style
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import reactive
@@ -17,9 +16,10 @@ from textual.strip import Strip
 
 from tui.state.glyphs import glyphs_of
 from tui.widgets.columns import Column, Placed, place_columns
+from tui.widgets.table_keys import TABLE_KEYS
 from tui.widgets.table_lines import Cell, Line, differences, gutter_of, header_segments, row_segments
 from tui.widgets.table_rows import Rows
-from tui.widgets.table_style import LOOKS, TABLE_CSS
+from tui.widgets.table_style import LOOKS, TABLE_CSS, Looks
 
 __all__ = ["Cell", "Column", "LineTable"]
 
@@ -38,17 +38,7 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
         *(f"line-table--{name}" for name in LOOKS),
     }
     DEFAULT_CSS = TABLE_CSS
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("j,down", "move(1)", "Next row", id="table.down", show=False, tooltip="Highlight the next row"),
-        Binding("k,up", "move(-1)", "Row before", id="table.up", show=False, tooltip="Highlight the row before"),
-        Binding("pagedown", "page(1)", "Page down", id="table.page-down", show=False, tooltip="Go a page down"),
-        Binding("pageup", "page(-1)", "Page up", id="table.page-up", show=False, tooltip="Go a page up"),
-        Binding("home", "first", "First row", id="table.first", show=False, tooltip="Go to the first row"),
-        Binding("end", "last", "Last row", id="table.last", show=False, tooltip="Go to the last row"),
-        Binding("left,h", "sideways(-1)", "Left", id="table.left", show=False, tooltip="Scroll a wide table left"),
-        Binding("right,l", "sideways(1)", "Right", id="table.right", show=False, tooltip="Scroll a wide table right"),
-        Binding("enter", "open", "Open", id="table.open", show=False, tooltip="Open the highlighted row"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = TABLE_KEYS
 
     @dataclass
     class Highlighted(Message):
@@ -81,7 +71,7 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._sort: tuple[str, bool] | None = None
         self._placed: tuple[int, tuple[Placed, ...]] = (-1, ())
         self._painted: dict[int, Line] = {}
-        self._looks: dict[str, Style] = {}
+        self._looks = Looks(self)
 
     @property
     def key(self) -> object:
@@ -145,18 +135,21 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
     def refresh_cells(self) -> None:
         """Ask for the visible cells again and repaint those that differ from what is on the screen."""
         left, top = self.scroll_offset
+        places, pointer = self._places(), glyphs_of(self.app).cursor
         painted: dict[int, Line] = {}
+        regions: list[Region] = []
         for row in range(top, top + self.page):
-            new = self._line(row)
+            new = self._line(row, places, pointer)
             old = self._painted.get(row, ())
             if old != new:
                 whole = [(left, self.size.width)]
-                spans = differences(old, new, self._places(), self._rows.mark_width) if old and new else whole
-                for x, width in spans:
-                    self.refresh(Region(x - left, row - top + HEADER_HEIGHT, width, 1))
+                spans = differences(old, new, places, self._rows.mark_width) if old and new else whole
+                regions += [Region(x - left, row - top + HEADER_HEIGHT, width, 1) for x, width in spans]
             painted[row] = old
         # What is asked for is on the screen only once it has been painted.
         self._painted = painted
+        if regions:
+            self.refresh(*regions)
 
     @property
     def page(self) -> int:
@@ -178,16 +171,16 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
     def render_line(self, y: int) -> Strip:
         """Paint one line of the screen: the header, or a row."""
         left, top = self.scroll_offset
-        width = self.size.width
+        width, places, signs = self.size.width, self._places(), glyphs_of(self.app)
         if y < HEADER_HEIGHT:
-            style = self._look("header")
-            segments = header_segments(self._places(), self._sort, glyphs_of(self.app), style)
+            style = self._looks.plain("header")
+            segments = header_segments(places, self._sort, signs, style)
             return Strip(segments).crop_extend(left, left + width, style).simplify()
         row = y - HEADER_HEIGHT + top
-        line = self._painted[row] = self._line(row)
-        look = self._look_on_cursor if row == self.cursor else self._look
-        segments = row_segments(line, self._places(), self._rows.mark_width, glyphs_of(self.app), look) if line else []
-        return Strip(segments).crop_extend(left, left + width, look("") if line else self._look("")).simplify()
+        line = self._painted[row] = self._line(row, places, signs.cursor)
+        look = self._looks.on_cursor if row == self.cursor else self._looks.plain
+        segments = row_segments(line, places, self._rows.mark_width, signs, look) if line else []
+        return Strip(segments).crop_extend(left, left + width, look("") if line else self._looks.plain("")).simplify()
 
     def notify_style_update(self) -> None:
         """Forget looks that a theme or the focus has changed."""
@@ -268,12 +261,13 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
         if page and not top <= self.cursor < top + page:
             self.scroll_to(y=self.cursor if self.cursor < top else self.cursor - page + 1, animate=False)
 
-    def _line(self, row: int) -> Line:
+    def _line(self, row: int, places: Sequence[Placed], pointer: str) -> Line:
         """What a row shows; nothing beyond the last one."""
         if row >= self.count:
             return ()
-        pointer = glyphs_of(self.app).cursor if row == self.cursor else ""
-        return (pointer, self._rows.mark(row), *(self._rows.cell(row, one.column.key) for one in self._places()))
+        cell = self._rows.cell
+        sign = pointer if row == self.cursor else ""
+        return (sign, self._rows.mark(row), *[cell(row, one.column.key) for one in places])
 
     def _places(self) -> tuple[Placed, ...]:
         width = self.scrollable_content_region.width
@@ -291,16 +285,3 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._painted.clear()
         self._resize_virtual()
         self.refresh()
-
-    def _look(self, name: str) -> Style:
-        if name not in self._looks:
-            base = self.visual_style.rich_style
-            own = self.get_component_rich_style(f"line-table--{name}", partial=True) if name else Style()
-            self._looks[name] = base + own
-        return self._looks[name]
-
-    def _look_on_cursor(self, name: str) -> Style:
-        key = f"cursor {name}"
-        if key not in self._looks:
-            self._looks[key] = self._look(name) + self.get_component_rich_style("line-table--cursor", partial=True)
-        return self._looks[key]

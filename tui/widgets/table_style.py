@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from rich.style import Style
+from textual.widget import Widget
+
 LOOKS = ("dim", "bold", "good", "warn", "bad", "lit", "base", "accent")
 
 TABLE_CSS = """
@@ -37,3 +40,33 @@ LineTable {
     }
 }
 """
+
+
+class Looks:
+    """The styles of a table's cells by name, kept until the theme or the focus changes."""
+
+    def __init__(self, table: Widget) -> None:
+        self._table = table
+        self._known: dict[tuple[str, bool], Style] = {}
+
+    def clear(self) -> None:
+        """Ask the theme again."""
+        self._known.clear()
+
+    def plain(self, name: str) -> Style:
+        """How a cell looks; "" is a plain one."""
+        return self._style(name, False)
+
+    def on_cursor(self, name: str) -> Style:
+        """How it looks in the highlighted row."""
+        return self._style(name, True)
+
+    def _style(self, name: str, on_cursor: bool) -> Style:
+        style = self._known.get((name, on_cursor))
+        if style is None:
+            style = self._table.visual_style.rich_style
+            for part in (name, "cursor" if on_cursor else ""):
+                if part:
+                    style += self._table.get_component_rich_style(f"line-table--{part}", partial=True)
+            self._known[name, on_cursor] = style
+        return style
