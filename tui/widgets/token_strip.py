@@ -84,7 +84,8 @@ class TokenStrip(Widget):
         ):
             if self.cursor < len(fed):
                 token, value = fed[self.cursor], three_digits(float(values[self.cursor]))
-                place = "" if parts and token.place == series.fed[self.cursor].place else f"{token.caption} "
+                is_told = bool(name) and self.cursor < len(series.fed) and token.place == series.fed[self.cursor].place
+                place = "" if is_told else f"{token.caption} "
                 parts.append(f"{name}{place}(id {token.token_id}) {value}")
             elif len(fed):
                 parts.append(f"{name or 'this run '}ends before")
