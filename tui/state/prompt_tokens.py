@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Hashable, Iterable, Mapping
+import time
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
 
 MOST_TEXTS = 2_000
 MOST_CHARACTERS = 1_000_000
 """What is asked for at once at most."""
 
+PATIENCE = 10.0
+"""Seconds after which an answer that has not come may be asked for again."""
+
+
+@dataclass
+class _Question:
+    model: Hashable
+    texts: set[str]
+    asked: float
+
 
 class TokenBook:
-    """Token counts by model and text; one question is under way at a time."""
+    """Token counts by model and text; one question a model is under way at a time.
 
-    def __init__(self) -> None:
+    Args:
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._model: Hashable = None
         self._counts: dict[Hashable, dict[str, int]] = {}
-        self._asked: deque[tuple[Hashable, frozenset[str]]] = deque()
+        self._open: list[_Question] = []
         self._refused: set[tuple[Hashable, str]] = set()
 
     def use(self, model: Hashable) -> None:
@@ -29,15 +45,17 @@ class TokenBook:
 
     def is_asked(self, text: str) -> bool:
         """Whether the answer for a text is awaited."""
-        return any(model == self._model and text in texts for model, texts in self._asked)
+        return any(one.model == self._model and text in one.texts for one in self._open)
 
     def retry(self) -> None:
-        """Ask again for what could not be counted."""
+        """Let what could not be counted, or has been awaited for long, be asked for again."""
         self._refused.clear()
+        late = self._clock() - PATIENCE
+        self._open = [one for one in self._open if one.asked > late]
 
     def ask(self, texts: Iterable[str]) -> tuple[str, ...]:
         """The next texts to ask for; none while an answer for this model is awaited, or when all are known."""
-        if any(model == self._model for model, _ in self._asked):
+        if any(one.model == self._model for one in self._open):
             return ()
         known = self._counts.get(self._model, {})
         wanted: list[str] = []
@@ -50,21 +68,25 @@ class TokenBook:
             wanted.append(text)
             characters += len(text)
         if wanted:
-            self._asked.append((self._model, frozenset(wanted)))
+            self._open.append(_Question(self._model, set(wanted), self._clock()))
         return tuple(wanted)
 
     def take(self, counts: Mapping[str, int]) -> bool:
-        """Take an answer, for the oldest question that it fits; an empty one says that the oldest has none.
+        """Take an answer, or a part of it, to the oldest question that it fits; an empty one ends the oldest.
 
         Returns:
             Whether anything was learnt about the model in use.
         """
-        for asked in self._asked:
-            model, texts = asked
-            if counts.keys() <= texts:
-                self._asked.remove(asked)
-                self._counts.setdefault(model, {}).update(counts)
-                self._refused.update((model, text) for text in texts - counts.keys())
-                return bool(counts) and model == self._model
+        for one in self._open:
+            if not counts:
+                self._open.remove(one)
+                self._refused.update((one.model, text) for text in one.texts)
+                return False
+            if counts.keys() <= one.texts:
+                one.texts -= counts.keys()
+                if not one.texts:
+                    self._open.remove(one)
+                self._counts.setdefault(one.model, {}).update(counts)
+                return one.model == self._model
         self._counts.setdefault(self._model, {}).update(counts)
-        return True
+        return bool(counts)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from tui.state.glyphs import Glyphs
 from tui.state.prompt_tokens import TokenBook
+from tui.widgets.prompt_edits import PromptEdits
 from tui.widgets.prompt_error_rows import ErrorRows, wrapped
 from tui.widgets.prompt_files import PromptFiles
-from tui.widgets.prompt_level_rows import LevelRows
+from tui.widgets.prompt_level_rows import LevelRows, levels_of
 from tui.widgets.prompt_rows import PromptRows, RowsView, SetRows
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class PromptChoice:
         opened: name of the set whose prompts are in view.
         search: text that rows in view must hold.
         room: the most tokens a prompt may have; None where that is not known.
-        table: the experiment's table of prompts.
+        edits: the experiment's table of prompts as it is edited.
     """
 
     def __init__(self, files: PromptFiles, book: TokenBook) -> None:
@@ -42,12 +42,10 @@ class PromptChoice:
         self.opened = ""
         self.search = ""
         self.room: int | None = None
-        self.table: Table = {}
+        self.edits = PromptEdits()
         self._searches: dict[View, str] = {}
         self._levels: list[tuple[str, str, int]] = []
         self._behind_levels: View = "sets"
-        self._last: tuple[Hashable, Table, Table] | None = None
-        self._sent: deque[Table] = deque(maxlen=50)
         self._unticked: dict[str, list[int]] = {}
         self._selected: tuple[Table, object, Selected] | None = None
         self._folded: tuple[PromptSet | None, list[str]] = (None, [])
@@ -63,19 +61,10 @@ class PromptChoice:
         """The opened set."""
         return self.files.sets.get(self.opened) if self.view != "sets" and self.opened else None
 
-    def take(self, table: Table, model: Hashable) -> bool:
-        """Take the table from outside; whether anything is new.
-
-        What was changed here comes back one change after the other: only the last of them counts.
-        """
-        self.book.use(model)
-        while table in self._sent:
-            if self._sent.popleft() == table and self._sent:
-                return False
-        self._sent.clear()
-        is_new = table != self.table
-        self.table = table
-        return is_new
+    @property
+    def table(self) -> Table:
+        """The experiment's table of prompts."""
+        return self.edits.table
 
     def selected(self) -> Selected:
         """What a run would use."""
@@ -145,14 +134,7 @@ class PromptChoice:
         usable = [one for one in self.files.sets.values() if one.is_usable]
         chosen = [other for other in usable if other.name in self.chosen]
         scope = [one] if one is not None and self.view == "prompts" else chosen or usable
-        counts = Counter(pair for one in scope for prompt in one.prompts for pair in prompt.factors.items())
-        order = [
-            pair for one in scope for factor in one.factors for pair in ((factor, lv) for lv in one.factors[factor])
-        ]
-        wanted = [(factor, lv) for factor, levels in (self.table.get("where") or {}).items() for lv in levels]
-        factors = list(dict.fromkeys(factor for factor, _ in (*order, *wanted)))
-        known = sorted(dict.fromkeys((*order, *wanted)), key=lambda pair: factors.index(pair[0]))
-        self._levels = [(factor, level, counts[factor, level]) for factor, level in known]
+        self._levels = levels_of(scope, self.table.get("where") or {})
         self._behind_levels = "prompts" if self.view == "prompts" else "sets"
         self._go("levels")
 
@@ -163,55 +145,43 @@ class PromptChoice:
         self._go(self._behind_levels if self.view == "levels" else "sets")
         return True
 
-    def change(self, key: Hashable, new: Table) -> bool:
-        """Take an edit; the same toggle again restores what was there before. Whether anything changed."""
-        before = self.table
-        if self._last is not None and key is not None and self._last[0] == key and self._last[2] == before:
-            new = self._last[1]
-        self._last = (key, before, new)
-        if new == before:
-            return False
-        self.table = new
-        self._sent.append(new)
-        return True
-
     def toggle(self, rows: RowsView, row: int) -> bool:
         """Choose what stands in a row, or leave it out; whether anything changed."""
-        from tui.state import prompt_selection as edits
+        from tui.state import prompt_selection as tables
 
         if isinstance(rows, LevelRows) and row < rows.count:
             factor, level, _ = rows.levels[row]
             order = [name for other, name, _ in self._levels if other == factor]
-            return self.change(("level", factor, level), edits.with_level(self.table, factor, level, order))
+            return self.edits.change(("level", factor, level), tables.with_level(self.table, factor, level, order))
         if isinstance(rows, PromptRows) and row < rows.count:
             number, count = rows.shown[row], len(rows.one.prompts)
             is_out = not rows.is_chosen or number in rows.out
-            new = edits.with_prompts(self.table, rows.one.name, count, [number], is_out)
-            return self.change(("prompt", rows.one.name, number), new)
+            new = tables.with_prompts(self.table, rows.one.name, count, [number], is_out)
+            return self.edits.change(("prompt", rows.one.name, number), new)
         if isinstance(rows, SetRows) and row < rows.count:
             return self._toggle_set(rows.sets[row].name)
         return self._toggle_set(self.opened) if isinstance(rows, ErrorRows) and self.opened else False
 
     def toggle_shown(self, rows: RowsView) -> bool:
         """Choose everything that is shown, or nothing of it where all is chosen; whether anything changed."""
-        from tui.state import prompt_selection as edits
+        from tui.state import prompt_selection as tables
 
         new, part = self.table, False
         if isinstance(rows, PromptRows):
             out = set(rows.shown) & set(rows.out) if rows.is_chosen else set(rows.shown)
             part = 0 < len(out) < len(rows.shown)
-            new = edits.with_prompts(new, rows.one.name, len(rows.one.prompts), rows.shown, bool(out))
+            new = tables.with_prompts(new, rows.one.name, len(rows.one.prompts), rows.shown, bool(out))
         elif isinstance(rows, SetRows):
             usable = [one.name for one in rows.sets if one.is_usable]
             missing = [name for name in usable if name not in self.chosen]
             part = 0 < len(missing) < len(usable)
             for name in missing or usable:
-                new = edits.with_set(new, name) if missing else edits.without_set(new, name)
-        return self.change(None if part else ("shown", self.view, self.opened, self.search), new)
+                new = tables.with_set(new, name) if missing else tables.without_set(new, name)
+        return self.edits.change(None if part else ("shown", self.view, self.opened, self.search), new)
 
     def limit(self, count: int | None) -> bool:
         """Use only the first prompts of the whole list; None uses all. Whether anything changed."""
-        return self.change(None, {**self.table, "limit": count})
+        return self.edits.change(None, {**self.table, "limit": count})
 
     def replace(self, old: str, new: str) -> bool:
         """Let a copy take a set's place; whether anything changed."""
@@ -219,7 +189,7 @@ class PromptChoice:
 
         if self.opened == old:
             self.opened = new
-        return old in self.chosen and self.change(None, renamed(self.table, old, new))
+        return old in self.chosen and self.edits.change(None, renamed(self.table, old, new))
 
     def take_read(self, one: ListedSet) -> bool:
         """Take what a file holds now; prompts left out stay so under their new numbers. Whether the table changed."""
@@ -233,17 +203,17 @@ class PromptChoice:
         out = omitted(self.table, one.name)
         if old is None or not out or one.name not in self.chosen or tuple(old) == tuple(one.prompts):
             return False
-        return self.change(None, with_omitted(self.table, one.name, followed(out, old, one.prompts)))
+        return self.edits.change(None, with_omitted(self.table, one.name, followed(out, old, one.prompts)))
 
     def _toggle_set(self, name: str) -> bool:
-        from tui.state import prompt_selection as edits
+        from tui.state import prompt_selection as tables
 
         if name in self.chosen:
-            self._unticked[name] = edits.omitted(self.table, name)
-            return self.change(("set", name), edits.without_set(self.table, name))
+            self._unticked[name] = tables.omitted(self.table, name)
+            return self.edits.change(("set", name), tables.without_set(self.table, name))
         count = len(self.files.sets[name].prompts) if name in self.files.sets else 0
         out = [number for number in self._unticked.get(name, ()) if number <= count]
-        return self.change(("set", name), edits.with_set(self.table, name, out))
+        return self.edits.change(("set", name), tables.with_set(self.table, name, out))
 
     def _go(self, view: View) -> None:
         self._searches[self.view] = self.search

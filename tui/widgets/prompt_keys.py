@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
 from textual.binding import Binding, BindingType
@@ -15,21 +15,16 @@ from engine.errors import ExplorerError
 from tui.state.prompt_tokens import TokenBook
 from tui.widgets.prompt_choice import PromptChoice
 from tui.widgets.prompt_editor import edit_file
+from tui.widgets.prompt_error_rows import ErrorRows
 from tui.widgets.prompt_files import PromptFiles
-from tui.widgets.prompt_lines import Tone
+from tui.widgets.prompt_line import PromptLine, Typing
+from tui.widgets.prompt_lines import Tone, about_new
 from tui.widgets.prompt_rows import PromptRows, RowsView, SetRows
 from tui.widgets.prompt_table import PromptTable
 
 if TYPE_CHECKING:
     from engine.prompts import Prompt
     from tui.state.prompt_catalogue import ListedSet
-
-Typing: TypeAlias = Literal["", "search", "add", "limit"]
-"""What the line at the bottom takes."""
-
-
-_OPENS_LINE = ("search", "add", "limit")
-"""Actions after which letters are text."""
 
 
 class PromptKeys(Widget):
@@ -58,18 +53,14 @@ class PromptKeys(Widget):
         )
         self.choice = PromptChoice(self.files, TokenBook())
         self.base = Path()
-        self._typing: Typing = ""
-        self._input: Input | None = None
+        self.rows: RowsView = ErrorRows((), "")
+        self.line: PromptLine | None = None
         self._behind_levels: object = None
 
     @property
     def table(self) -> PromptTable:
         """The rows."""
         return self.query_one(PromptTable)
-
-    def rows(self) -> RowsView:
-        """What the table shows."""
-        raise NotImplementedError
 
     def redraw(self, highlight: object = None) -> None:
         """Show what is there now, with the row of a key, or a number, highlighted."""
@@ -93,25 +84,27 @@ class PromptKeys(Widget):
         self.files.look(self.choice.chosen, self.base, opened)
 
     def on_key(self, event: events.Key) -> None:
-        """Lose no letter of what is typed on without waiting for the line at the bottom."""
-        if self._input is not None and event.is_printable and event.character is not None:
+        """Lose no letter that is typed before the line at the bottom is there."""
+        if self.line is not None and event.is_printable and event.character is not None:
             # It was on its way to the table when the line was opened; the line itself lets no letter pass.
             event.stop()
             event.prevent_default()
-            self._input.insert_text_at_cursor(event.character)
-            return
+            return self.line.insert_text_at_cursor(event.character)
         active = self.screen.active_bindings.get(event.key)
-        if active is not None and active.node is self and active.enabled and active.binding.action in _OPENS_LINE:
+        opens = {"search": self.action_search, "add": self.action_add, "limit": self.action_limit}
+        if active is not None and active.node is self and active.enabled and active.binding.action in opens:
             # Later keys pass here before the screen would have run the action.
             event.stop()
             event.prevent_default()
-            getattr(self, f"action_{active.binding.action}")()
+            opens[active.binding.action]()
+        return None
 
     @on(Input.Changed)
     def take_typed(self, message: Input.Changed) -> None:
         """Search as it is typed."""
         message.stop()
-        if self._typing == "search" and message.input is self._input and self.choice.search != message.value:
+        line = self.line
+        if line is message.input and line is not None and line.what == "search" and self.choice.search != message.value:
             self.choice.search = message.value
             self.redraw(0)
 
@@ -119,31 +112,31 @@ class PromptKeys(Widget):
     def take_submitted(self, message: Input.Submitted) -> None:
         """Keep the search, write the prompt, or set the limit."""
         message.stop()
-        one = self.choice.one
-        if self._typing == "add" and one is not None:
+        what = self.line.what if self.line is not None else ""
+        if what == "add" and self.choice.one is not None:
             text, like = message.value, self._like()
             self._with_own_file(lambda own: self.files.add(own, text, like))
-        elif self._typing == "limit":
+        elif what == "limit":
             self._take_limit(message.value.strip().replace(",", ""))
         else:
-            self.close_input()
+            self.close_line()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer what makes sense where we are."""
         choice = self.choice
         if action == "back":
-            return bool(self._typing or choice.search or choice.view != "sets")
+            return bool(self.line or choice.search or choice.view != "sets")
         if action == "open":
             return choice.view == "sets"
         return choice.view != "levels" if action in ("levels", "add", "edit", "limit") else True
 
     def action_choose(self) -> None:
         """Choose the highlighted row, or leave it out."""
-        self.take_edit(self.choice.toggle(self.rows(), self.table.cursor))
+        self.take_edit(self.choice.toggle(self.rows, self.table.cursor))
 
     def action_choose_shown(self) -> None:
         """Choose all rows shown, or none."""
-        self.take_edit(self.choice.toggle_shown(self.rows()))
+        self.take_edit(self.choice.toggle_shown(self.rows))
 
     def action_open(self) -> None:
         """Show the prompts of the highlighted set."""
@@ -158,13 +151,10 @@ class PromptKeys(Widget):
     def action_back(self) -> None:
         """Close the line at the bottom, drop the search, or go back."""
         before = self.choice.opened if self.choice.view == "prompts" else self._behind_levels
-        if self._typing:
-            if self._typing == "search":
+        if self.line is not None or self.choice.search:
+            if self.line is None or self.line.what == "search":
                 self.choice.search = ""
-            self.close_input()
-            self.redraw()
-        elif self.choice.search:
-            self.choice.search = ""
+            self.close_line()
             self.redraw()
         elif self.choice.back():
             self.redraw(before)
@@ -199,16 +189,16 @@ class PromptKeys(Widget):
         """Edit the file of the set, in a copy of one that ships."""
         self._with_own_file(self._edit)
 
-    def close_input(self) -> None:
+    def close_line(self) -> None:
         """Take the line at the bottom away."""
-        if self._input is not None:
-            self._input.remove()
-        self._input, self._typing = None, ""
-        self.table.focus(scroll_visible=False)
+        if self.line is not None:
+            self.line.remove()
+            self.line = None
+            self.table.focus(scroll_visible=False)
         self.refresh_bindings()
 
     def _with_own_file(self, then: Callable[[ListedSet], None]) -> None:
-        rows = self.rows()
+        rows = self.rows
         named = self.table.key if isinstance(rows, SetRows) else self.choice.opened
         one = self.files.sets.get(str(named))
         if one is None or one.path is None:
@@ -233,31 +223,26 @@ class PromptKeys(Widget):
     def _type_prompt(self, one: ListedSet) -> None:
         like = self._like()
         is_grid = one.found is not None and one.found.format == "grid"
-        factors = ", ".join(f"{name} {level}" for name, level in like.factors.items()) if like is not None else ""
         self._type("add", f"{like.factors.get('type', '')}: " if like is not None and is_grid else "", "a new prompt")
-        told = f", with {factors}" if factors else ""
-        place = f"your own copy of {one.name!r}" if one.origin == "shipped" else str(one.path)
-        self.say(f"a new prompt{told}: enter writes it to {place}, esc drops it")
+        self.say(about_new(one, like))
 
     def _like(self) -> Prompt | None:
         """The highlighted prompt."""
-        rows, row = self.rows(), self.table.cursor
+        rows, row = self.rows, self.table.cursor
         return rows.prompt(row) if isinstance(rows, PromptRows) and row < rows.count else None
 
     def _type(self, what: Typing, text: str, placeholder: str) -> None:
-        if self._input is not None:
-            self._input.remove()
-        self._typing = what
-        self._input = Input(text, placeholder=placeholder, compact=True, select_on_focus=False)
-        self._input.cursor_position = len(text)
-        self.mount(self._input)
+        if self.line is not None:
+            self.line.remove()
+        self.line = PromptLine(what, text, placeholder)
+        self.mount(self.line)
         # At once, and not when the queue comes to it: the next key may be there already.
-        self.screen.set_focus(self._input, scroll_visible=False)
+        self.screen.set_focus(self.line, scroll_visible=False)
         self.refresh_bindings()
 
     def _take_limit(self, typed: str) -> None:
         if typed and not (typed.isascii() and typed.isdecimal() and 1 <= int(typed) < 2**53):
             self.say(f"{typed!r} is not a whole number from 1; leave it empty for all", "error")
             return
-        self.close_input()
+        self.close_line()
         self.take_edit(self.choice.limit(int(typed) if typed else None))

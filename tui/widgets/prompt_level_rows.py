@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
@@ -12,6 +14,9 @@ from tui.widgets.columns import Column
 from tui.widgets.one_line import one_line
 from tui.widgets.prompt_rows import WIDEST_LEVEL
 from tui.widgets.table_lines import Cell
+
+if TYPE_CHECKING:
+    from tui.state.prompt_catalogue import ListedSet
 
 
 @dataclass(frozen=True)
@@ -58,3 +63,13 @@ class LevelRows:
         """Checked where the level is wanted."""
         factor, level, _ = self.levels[row]
         return self.signs.checked if level in self.wanted.get(factor, ()) else (self.signs.unchecked, "dim")
+
+
+def levels_of(sets: Sequence[ListedSet], wanted: Mapping[str, Collection[str]]) -> list[tuple[str, str, int]]:
+    """Every level the sets have or that is wanted: factor, level, and number of prompts, factor by factor."""
+    counts = Counter(pair for one in sets for prompt in one.prompts for pair in prompt.factors.items())
+    known = [(factor, level) for one in sets for factor, levels in one.factors.items() for level in levels]
+    known += [(factor, level) for factor, levels in wanted.items() for level in levels]
+    factors = {factor: place for place, factor in enumerate(dict.fromkeys(factor for factor, _ in known))}
+    ordered = sorted(dict.fromkeys(known), key=lambda pair: factors[pair[0]])
+    return [(factor, level, counts[factor, level]) for factor, level in ordered]

@@ -9,12 +9,13 @@ from textual.content import Content
 
 from tui.state.glyphs import Glyphs
 from tui.widgets.one_line import one_line
+from tui.widgets.prompt_rows import PromptRows, RowsView
 
 if TYPE_CHECKING:
     from engine.prompts import Prompt
     from tui.state.prompt_catalogue import ListedSet
     from tui.state.prompt_selection import Selected, Table
-    from tui.widgets.prompt_rows import PromptRows
+    from tui.widgets.prompt_choice import PromptChoice
 
 Tone: TypeAlias = Literal["plain", "dim", "warn", "error"]
 Told: TypeAlias = tuple[str, Tone]
@@ -43,14 +44,14 @@ def about_selection(table: Table, selected: Selected, too_long: int, room: int |
         told.append(
             (f"{signs.warning} {many} more than {room:,} tokens: open the set, leave out what is marked", "warn")
         )
-    filters = about_filters(table, signs)
+    filters = about_filters(table)
     sets = sum(bool(numbers) for numbers in selected.numbers.values())
     prompts = f"{selected.total:,} prompt{'' if selected.total == 1 else 's'} of {sets} set{'' if sets == 1 else 's'}"
     told.append((f" {signs.separator} ".join([prompts, *filters]), "dim"))
     return told
 
 
-def about_filters(table: Table, signs: Glyphs) -> list[str]:
+def about_filters(table: Table) -> list[str]:
     """The levels that are wanted and the limit."""
     told = [f"{factor} {', '.join(levels)}" for factor, levels in (table.get("where") or {}).items()]
     return [*told, f"first {table['limit']:,} of the list"] if table.get("limit") is not None else told
@@ -95,6 +96,32 @@ def about_prompt(rows: PromptRows, row: int, limit: int | None) -> list[Told]:
     if remark := _remark(rows.one, prompt):
         told.append((remark, "dim"))
     return told
+
+
+def about_nothing(choice: PromptChoice) -> list[Told]:
+    """Why an opened set shows no prompt, and the key that helps."""
+    key = "esc drops the search" if choice.search else "x chooses other levels"
+    return [(f"no prompt of this set is shown: {key}", "plain")]
+
+
+def about_new(one: ListedSet, like: Prompt | None) -> str:
+    """Where a prompt that is being typed will be written, and which factors it will have."""
+    factors = ", ".join(f"{name} {level}" for name, level in like.factors.items()) if like is not None else ""
+    place = f"your own copy of {one.name!r}" if one.origin == "shipped" else str(one.path)
+    return f"a new prompt{f', with {factors}' if factors else ''}: enter writes it to {place}, esc drops it"
+
+
+def about_view(choice: PromptChoice, rows: RowsView, signs: Glyphs) -> list[str]:
+    """What the table shows, where that is not simply the sets."""
+    parts: list[str] = []
+    if isinstance(rows, PromptRows):
+        whole = len(rows.one.prompts)
+        parts = [choice.opened, f"{len(rows.used):,} of {whole:,}"]
+        parts += [f"{rows.count:,} shown"] if rows.count != whole else []
+        parts += about_filters(choice.table)
+    elif choice.view != "sets":
+        parts = ["levels that are used" if choice.view == "levels" else choice.opened]
+    return [*parts, f"/{choice.search}"] if choice.search else parts
 
 
 def _remark(one: ListedSet, prompt: Prompt) -> str:

@@ -16,8 +16,17 @@ from tui.state.glyphs import glyphs_of
 from tui.widgets.prompt_error_rows import ErrorRows
 from tui.widgets.prompt_files import PromptFiles
 from tui.widgets.prompt_keys import PromptKeys
-from tui.widgets.prompt_lines import Told, Tone, about_filters, about_prompt, about_selection, about_set, as_content
-from tui.widgets.prompt_rows import PromptRows, RowsView, SetRows
+from tui.widgets.prompt_lines import (
+    Told,
+    Tone,
+    about_nothing,
+    about_prompt,
+    about_selection,
+    about_set,
+    about_view,
+    as_content,
+)
+from tui.widgets.prompt_rows import PromptRows, SetRows
 from tui.widgets.prompt_table import PromptTable
 
 _FOOT = ((20, 5), (14, 4), (9, 3), (0, 1))
@@ -33,7 +42,6 @@ class PromptsPane(PromptKeys):
         & > #prompts-head { height: 1; color: $text-muted; padding: 0 1; }
         & > PromptTable { height: 1fr; }
         & > #prompts-foot { height: 3; padding: 0 1; overflow: hidden; }
-        & > Input { height: 1; padding: 0 1; }
     }
     """
 
@@ -51,7 +59,6 @@ class PromptsPane(PromptKeys):
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, classes=classes)
-        self._rows: RowsView = ErrorRows((), "")
         self._said: tuple[Told, object] | None = None
 
     def compose(self) -> ComposeResult:
@@ -69,7 +76,8 @@ class PromptsPane(PromptKeys):
             base: the folder that relative paths start from.
         """
         before = self.choice.table
-        self.choice.take(prompts, (model.get("name"), model.get("revision"), prompts.get("prepend_bos"), str(base)))
+        self.choice.edits.take(prompts)
+        self.choice.book.use((model.get("name"), model.get("revision"), prompts.get("prepend_bos"), str(base)))
         if base != self.base or set(prompts.get("sets") or ()) - set(before.get("sets") or ()):
             self.base = base
             if self.is_mounted:
@@ -91,14 +99,14 @@ class PromptsPane(PromptKeys):
     def copy_text(self) -> str:
         """The highlighted prompt, the name of the set, the level, or what is wrong with the file."""
         row, one = self.table.cursor, self.choice.one
-        if isinstance(self._rows, ErrorRows):
+        if isinstance(self.rows, ErrorRows):
             return "\n".join(one.error_lines()) if one is not None else ""
-        if row >= self._rows.count:
+        if row >= self.rows.count:
             return ""
-        if isinstance(self._rows, PromptRows):
-            return self._rows.prompt(row).text
-        key = self._rows.key(row)
-        return key if isinstance(key, str) else str(self._rows.cell(row, "level"))
+        if isinstance(self.rows, PromptRows):
+            return self.rows.prompt(row).text
+        key = self.rows.key(row)
+        return key if isinstance(key, str) else str(self.rows.cell(row, "level"))
 
     def on_mount(self) -> None:
         """Begin to read."""
@@ -107,7 +115,7 @@ class PromptsPane(PromptKeys):
 
     def on_descendant_focus(self) -> None:
         """Look whether files have changed."""
-        if self._input is None and self.files.is_listed:
+        if self.line is None and self.files.is_listed:
             self.look()
 
     def on_resize(self) -> None:
@@ -126,7 +134,7 @@ class PromptsPane(PromptKeys):
         """Show what a file holds."""
         is_moved = self.choice.take_read(message.one)
         if message.added is not None:
-            self.close_input()
+            self.close_line()
         self.take_edit(is_moved)
         if message.added is not None:
             self._highlight_text(message.added)
@@ -168,11 +176,7 @@ class PromptsPane(PromptKeys):
     def take_mark(self, message: PromptTable.MarkPressed) -> None:
         """Choose the row whose mark was clicked."""
         message.stop()
-        self.take_edit(self.choice.toggle(self._rows, message.row))
-
-    def rows(self) -> RowsView:
-        """What the table shows."""
-        return self._rows
+        self.take_edit(self.choice.toggle(self.rows, message.row))
 
     def take_edit(self, is_changed: bool) -> None:
         """Tell of an edit, where there was one, and show it."""
@@ -196,10 +200,10 @@ class PromptsPane(PromptKeys):
 
     def redraw(self, highlight: object = None) -> None:
         """Show what is there now, with the row of a key, or a number, highlighted."""
-        if not self.is_mounted or not self._table_is_there():
+        if not self.query(PromptTable):
             return
         table, signs = self.table, glyphs_of(self.app)
-        self._rows = rows = self.choice.rows(max(8, table.size.width - 4), signs)
+        self.rows = rows = self.choice.rows(max(8, table.size.width - 4), signs)
         table.set_columns(rows.columns)
         width = 0 if isinstance(rows, ErrorRows) else len(signs.checked)
         table.set_rows(rows.count, rows.cell, rows.key, rows.mark if width else None, mark_width=width)
@@ -214,45 +218,32 @@ class PromptsPane(PromptKeys):
     def _foot(self) -> Static:
         return self.query_one("#prompts-foot", Static)
 
-    def _table_is_there(self) -> bool:
-        return bool(self.query(PromptTable))
-
     def _highlight_text(self, text: str) -> None:
-        rows = self._rows
+        rows = self.rows
         if isinstance(rows, PromptRows):
-            ends = [rows.key(row) for row in range(rows.count) if text.endswith(rows.prompt(row).text)]
-            if ends:
-                self.redraw(ends[-1])
+            # In a grid the text was typed after its type.
+            for row in reversed(range(rows.count)):
+                if text.strip().endswith(rows.prompt(row).text):
+                    return self.redraw(rows.key(row))
+        return None
 
     def _redraw_head(self) -> None:
-        head, choice, signs = self.query_one("#prompts-head", Static), self.choice, glyphs_of(self.app)
-        parts: list[str] = []
-        if isinstance(self._rows, PromptRows):
-            rows = self._rows
-            parts = [choice.opened, f"{len(rows.used):,} of {len(rows.one.prompts):,}"]
-            parts += [f"{rows.count:,} shown"] if rows.count != len(rows.one.prompts) else []
-        elif choice.view != "sets":
-            parts = ["levels that are used" if choice.view == "levels" else choice.opened]
-        parts += about_filters(choice.table, signs) if choice.view == "prompts" else []
-        parts += [f"/{choice.search}"] if choice.search else []
+        head, signs = self.query_one("#prompts-head", Static), glyphs_of(self.app)
+        parts = about_view(self.choice, self.rows, signs)
         head.display = bool(parts)
         head.update(as_content([(f" {signs.separator} ".join(parts), "dim")]))
 
     def _redraw_foot(self) -> None:
-        rows, row, choice, signs = self._rows, self.table.cursor, self.choice, glyphs_of(self.app)
+        rows, row, choice, signs = self.rows, self.table.cursor, self.choice, glyphs_of(self.app)
         told: list[Told] = []
         if self._said is not None and self._said[1] == self.table.key:
             told.append(self._said[0])
         for fault in self.files.faults:
             told.append((f"{signs.warning} {fault}", "error"))
         if isinstance(rows, PromptRows):
-            told += about_prompt(rows, row, choice.table.get("limit")) if row < rows.count else self._nothing_shown()
+            told += about_prompt(rows, row, choice.table.get("limit")) if row < rows.count else about_nothing(choice)
         elif self.files.is_listed:
             told += about_selection(choice.table, choice.selected(), choice.too_long(), choice.room, signs)
             if isinstance(rows, SetRows) and row < rows.count:
                 told += about_set(rows.sets[row], str(Path.cwd()), signs)
         self._foot.update(as_content(told))
-
-    def _nothing_shown(self) -> list[Told]:
-        key = "esc drops the search" if self.choice.search else "x chooses other levels"
-        return [(f"no prompt of this set is shown: {key}", "plain")]

@@ -123,7 +123,7 @@ async def press(pilot: Pilot[None], *keys: str) -> None:
 
 async def go(app: Host, pilot: Pilot[None], key: object) -> None:
     """Highlight the row of a key by moving there."""
-    keys = [app.pane.rows().key(row) for row in range(app.pane.table.count)]
+    keys = [app.pane.rows.key(row) for row in range(app.pane.table.count)]
     await pilot.press("home", *"j" * keys.index(key))
     assert app.pane.table.key == key
 
@@ -243,7 +243,7 @@ async def test_letters_that_come_before_the_line_is_there_are_text() -> None:
 async def test_factors_are_chosen_by_level() -> None:
     async with opened(sets=["grid"]) as (app, pilot):
         await press(pilot, "x")
-        assert [app.pane.rows().key(row) for row in range(app.pane.table.count)] == [
+        assert [app.pane.rows.key(row) for row in range(app.pane.table.count)] == [
             ("core_id", "door"),
             ("type", "plain"),
             ("type", "grand"),
@@ -436,7 +436,7 @@ async def test_odd_characters_keep_the_columns(here: Path, size: tuple[int, int]
             width = app.pane.table.size.width
             assert {cell_len(line) for line in app.lines()} == {width}
             assert all(line.isprintable() for line in app.lines())
-        assert isinstance(app.pane.rows(), PromptRows)
+        assert isinstance(app.pane.rows, PromptRows)
         assert app.pane.table.count == 5
 
 
