@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
+import socket
+import struct
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +20,10 @@ import numpy as np
 import pytest
 
 from engine import paths
+from engine.runner.client import Client
+from engine.runner.starting import find_or_start_worker
 from engine.session import load_session
+from engine.spec import Experiment, read_experiment
 
 if TYPE_CHECKING:
     from engine.session import Session
@@ -76,6 +85,9 @@ class Bench:
     def session(self, name: str) -> Session:
         return load_session(self.session_path(name))
 
+    def experiment(self, *overrides: str) -> Experiment:
+        return read_experiment(str(self.folder / "spec.toml"), overrides=overrides)[0]
+
     def command(self, name: str, *more: str) -> list[str]:
         return ["run", str(self.folder / "spec.toml"), "--session", str(self.session_path(name)), *more]
 
@@ -104,6 +116,56 @@ def bench(tmp_path: Path, tiny_gpt2_folder: Path) -> Bench:
     (tmp_path / "spec.toml").write_text(SPEC.format(model=tiny_gpt2_folder))
     (tmp_path / "texts.txt").write_text("".join(f"The man opened {number} doors\n" for number in range(PROMPTS)))
     return Bench(tmp_path)
+
+
+@pytest.fixture
+def whole(bench: Bench) -> Callable[..., Session]:
+    """Run an experiment undisturbed, in this process."""
+    import torch
+
+    from engine.runner.run import run_experiment
+
+    def run(*overrides: str) -> Session:
+        torch.set_num_threads(1)
+        outcome = run_experiment(bench.experiment(*overrides), bench.folder, bench.session_path("whole"))
+        assert outcome.how == "finished"
+        assert outcome.session is not None
+        return outcome.session
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where workers have their socket; none is left behind."""
+    folder = tmp_path_factory.getbasetemp() / "w"
+    folder.mkdir()
+    yield folder
+    end_workers(folder)
+
+
+@pytest.fixture
+def at_office(office: Path, monkeypatch: pytest.MonkeyPatch, own_folders: Path) -> None:
+    """The worker of an earlier test is met, unless that ended it."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("TMPDIR", str(office))
+    monkeypatch.setattr(tempfile, "tempdir", str(office))
+    monkeypatch.setenv("XDG_STATE_HOME", str(office / "state"))
+
+
+@pytest.fixture
+def client(at_office: None) -> Client:
+    """A living worker."""
+    return find_or_start_worker(idle_exit=300)
+
+
+def end_workers(office: Path) -> None:
+    """Kill the workers that have their socket there."""
+    for path in office.glob("srm-explorer-*/*.sock"):
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as talk:
+            talk.connect(str(path))
+            credentials = talk.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            os.kill(struct.unpack("3i", credentials)[0], signal.SIGKILL)
 
 
 def environment() -> dict[str, str]:

@@ -20,7 +20,6 @@ from engine.runner.client import find_worker
 from engine.runner.endpoint import here
 from engine.runner.live import LiveRun
 from engine.session import load_session
-from engine.spec import Experiment, read_experiment
 from tui.link.events import (
     Described,
     DescribeFailed,
@@ -38,7 +37,8 @@ from tui.link.events import (
 )
 from tui.link.link import WorkerLink
 
-from .conftest import RUNS, assert_same_results, environment
+from .conftest import RUNS, assert_same_results, end_workers, environment
+from .worker_talk import start_line
 
 if TYPE_CHECKING:
     from engine.session import Session
@@ -82,23 +82,16 @@ class Screen:
 
 @pytest.fixture(scope="module")
 def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where the workers of these tests have their socket; none is left behind."""
-    folder = tmp_path_factory.getbasetemp() / "w"
+    """A place of these tests alone, where no worker lives at first."""
+    folder = tmp_path_factory.getbasetemp() / "l"
     folder.mkdir()
     yield folder
-    for lock in folder.glob("srm-explorer-*/*.lock"):
-        if not lock.name.startswith("device") and lock.read_text().strip():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(lock.read_text()), signal.SIGKILL)
+    end_workers(folder)
 
 
 @pytest.fixture(autouse=True)
-def same_office(office: Path, monkeypatch: pytest.MonkeyPatch, own_folders: Path) -> None:
-    """The worker of the test before is met again, unless that ended it."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("TMPDIR", str(office))
-    monkeypatch.setattr(tempfile, "tempdir", str(office))
-    monkeypatch.setenv("XDG_STATE_HOME", str(office / "state"))
+def here_always(at_office: None) -> None:
+    pass
 
 
 @pytest.fixture
@@ -113,22 +106,6 @@ def other() -> Iterator[Screen]:
     screen = Screen()
     yield screen
     screen.link.close()
-
-
-def experiment(bench: Bench, *overrides: str) -> Experiment:
-    return read_experiment(str(bench.folder / "spec.toml"), overrides=overrides)[0]
-
-
-def whole(bench: Bench, *overrides: str) -> Session:
-    """The same experiment undisturbed, in this process."""
-    import torch
-
-    from engine.runner.run import run_experiment
-
-    torch.set_num_threads(1)
-    outcome = run_experiment(experiment(bench, *overrides), bench.folder, bench.session_path("whole"))
-    assert outcome.session is not None
-    return outcome.session
 
 
 def worker_pid() -> int:
@@ -148,18 +125,6 @@ def workers() -> set[int]:
             ).read_bytes().split(b"\0"):
                 found.add(int(place.name))
     return found
-
-
-def start_line(bench: Bench, name: str, *overrides: str) -> subprocess.Popen[str]:
-    sets = [part for one in overrides for part in ("--set", one)]
-    return subprocess.Popen(
-        [sys.executable, "-c", "import sys; from tui.cli import main; sys.exit(main())", *bench.command(name, *sets)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=bench.folder,
-        env=environment(),
-    )
 
 
 def is_partial(event: RunGrew) -> bool:
@@ -211,9 +176,11 @@ def test_a_run_without_a_worker_that_is_killed_is_lost_within_two_seconds_and_of
         other.wait(RunEnded, seconds=0.2)
 
 
-def test_a_worker_that_starts_says_so_and_a_warm_one_begins_at_once(screen: Screen, bench: Bench) -> None:
+def test_a_worker_that_starts_says_so_and_a_warm_one_begins_at_once(
+    screen: Screen, bench: Bench, whole: Callable[..., Session]
+) -> None:
     screen.link.open()
-    model, base = experiment(bench).model.model_dump(), bench.folder
+    model, base = bench.experiment().model.model_dump(), bench.folder
     screen.link.describe(model, base)
     described = screen.wait(Described)
     assert (described.description.n_layers, described.description.d_mlp) == (3, 64)
@@ -224,10 +191,10 @@ def test_a_worker_that_starts_says_so_and_a_warm_one_begins_at_once(screen: Scre
     counts = screen.wait(Tokenized).counts
     assert counts[""] == 0
     assert 0 < counts["The man"] < counts["The man opened"]
-    screen.link.submit(experiment(bench, SHORT), base, bench.session_path("warm-up"))
+    screen.link.submit(bench.experiment(SHORT), base, bench.session_path("warm-up"))
     screen.wait(RunEnded, lambda event: event.path == bench.session_path("warm-up"))
     began = time.monotonic()
-    screen.link.submit(experiment(bench, LONG), base, bench.session_path("a"))
+    screen.link.submit(bench.experiment(LONG), base, bench.session_path("a"))
     screen.wait(RunGrew, lambda event: event.path.stem == "a" and event.progress.stage == "running")  # pyright: ignore[reportOptionalMemberAccess]
     assert time.monotonic() - began < 2, "nothing is loaded"
     ended = screen.wait(RunEnded, lambda event: event.path.stem == "a")
@@ -235,17 +202,19 @@ def test_a_worker_that_starts_says_so_and_a_warm_one_begins_at_once(screen: Scre
     assert not stages & {"loading", "testing"}
     assert screen.wait(Submitted, lambda event: event.path.stem == "a").joined is False
     assert ended.session == load_session(bench.session_path("a"))
-    assert_same_results(ended.session, whole(bench, LONG))
-    screen.link.submit(experiment(bench, LONG), base, bench.session_path("a"))
+    assert_same_results(ended.session, whole(LONG))
+    screen.link.submit(bench.experiment(LONG), base, bench.session_path("a"))
     screen.wait(RunEnded, lambda event: event.state == "shown")
-    screen.link.submit(experiment(bench, SHORT), base, bench.session_path("a"))
+    screen.link.submit(bench.experiment(SHORT), base, bench.session_path("a"))
     assert "another experiment" in screen.wait(RunEnded, lambda event: event.state == "failed").fault.what  # pyright: ignore[reportOptionalMemberAccess]
 
 
-def test_a_killed_worker_is_told_within_two_seconds_and_its_run_goes_on_by_a_key(screen: Screen, bench: Bench) -> None:
+def test_a_killed_worker_is_told_within_two_seconds_and_its_run_goes_on_by_a_key(
+    screen: Screen, bench: Bench, whole: Callable[..., Session]
+) -> None:
     path = bench.session_path("a")
     screen.link.open()
-    screen.link.submit(experiment(bench, LONG), bench.folder, path)
+    screen.link.submit(bench.experiment(LONG), bench.folder, path)
     screen.wait(RunGrew, is_partial)
     killed = time.monotonic()
     os.kill(worker_pid(), signal.SIGKILL)
@@ -261,7 +230,7 @@ def test_a_killed_worker_is_told_within_two_seconds_and_its_run_goes_on_by_a_key
     again = [event for event in screen.told[before:] if isinstance(event, RunGrew) and event.session]
     assert min(len(event.session.runs) for event in again if event.session) >= lost.done
     assert ended.session is not None
-    assert_same_results(ended.session, whole(bench, LONG))
+    assert_same_results(ended.session, whole(LONG))
     screen.link.resume(path)
     assert screen.wait(RunFailed).path == path
 
@@ -271,9 +240,9 @@ def test_two_screens_and_a_command_line_at_once_share_one_worker_and_lose_nothin
 ) -> None:
     for one in (screen, other):
         one.link.open()
-    screen.link.submit(experiment(bench, LONG), bench.folder, bench.session_path("a"))
-    other.link.submit(experiment(bench, LONG), bench.folder, bench.session_path("a"))
-    other.link.submit(experiment(bench, SHORT), bench.folder, bench.session_path("b"))
+    screen.link.submit(bench.experiment(LONG), bench.folder, bench.session_path("a"))
+    other.link.submit(bench.experiment(LONG), bench.folder, bench.session_path("a"))
+    other.link.submit(bench.experiment(SHORT), bench.folder, bench.session_path("b"))
     screen.wait(Submitted)
     line = start_line(bench, "c", SHORT)
     assert {one.wait(RunEnded).state for one in (screen, other)} == {"finished"}
@@ -293,7 +262,7 @@ def test_two_screens_and_a_command_line_at_once_share_one_worker_and_lose_nothin
 def test_a_queued_run_can_be_pruned_and_a_running_one_cancelled(screen: Screen, bench: Bench) -> None:
     screen.link.open()
     for name in "ab":
-        screen.link.submit(experiment(bench, LONG), bench.folder, bench.session_path(name))
+        screen.link.submit(bench.experiment(LONG), bench.folder, bench.session_path(name))
         screen.wait(Submitted, lambda event, name=name: event.path.stem == name)
     screen.wait(RunGrew, is_partial)
     screen.wait(WorkerSeen, lambda event: event.queue == 2)
@@ -316,9 +285,9 @@ def test_a_queued_run_can_be_pruned_and_a_running_one_cancelled(screen: Screen, 
 
 def test_a_model_that_is_asked_for_in_a_run_is_described_after_it(screen: Screen, bench: Bench) -> None:
     screen.link.open()
-    screen.link.submit(experiment(bench, LONG), bench.folder, bench.session_path("a"))
+    screen.link.submit(bench.experiment(LONG), bench.folder, bench.session_path("a"))
     screen.wait(RunGrew, is_partial)
-    at_hand = experiment(bench).model.model_dump()
+    at_hand = bench.experiment().model.model_dump()
     screen.link.describe(at_hand, bench.folder)
     screen.wait(Described, lambda event: event.model == at_hand, seconds=2)
     screen.link.describe({**at_hand, "dtype": "float64"}, bench.folder)
@@ -363,10 +332,10 @@ def test_an_older_worker_is_drained_and_a_new_one_takes_its_place(
 ) -> None:
     from engine.runner import client as client_module
 
-    screen.link.describe(experiment(bench).model.model_dump(), bench.folder)
+    screen.link.describe(bench.experiment().model.model_dump(), bench.folder)
     screen.wait(Described)
     old = worker_pid()
-    screen.link.submit(experiment(bench, LONG), bench.folder, bench.session_path("a"))
+    screen.link.submit(bench.experiment(LONG), bench.folder, bench.session_path("a"))
     screen.wait(RunGrew, is_partial)
     build = client_module.build
     monkeypatch.setattr(client_module, "build", lambda: build() if worker_is_new(old) else "0.0.9+00000000")
@@ -374,7 +343,7 @@ def test_an_older_worker_is_drained_and_a_new_one_takes_its_place(
     seen = screen.wait(WorkerSeen, lambda event: event.kind == "older")
     assert seen.state.startswith("older version")
     assert seen.queue == 1
-    screen.link.submit(experiment(bench, SHORT), bench.folder, bench.session_path("b"))
+    screen.link.submit(bench.experiment(SHORT), bench.folder, bench.session_path("b"))
     assert "another version" in screen.wait(RunFailed).error.what
     screen.link.drain_and_restart()
     assert screen.wait(RunEnded).state == "finished"

@@ -1,0 +1,89 @@
+"""Talking to a worker, as the tests of several files do."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from engine.runner.client import Client, find_worker
+from engine.runner.codec import read_reply
+from engine.runner.wire import JobState
+
+from .conftest import Bench, environment
+
+SHORT = ("generation.tokens=4",)
+LONG = ("generation.tokens=150",)
+"""Several seconds of work: whatever is done to it is done in the middle."""
+
+
+def submit(client: Client, bench: Bench, name: str, *overrides: str) -> str:
+    return client.submit(bench.experiment(*overrides), bench.folder, bench.session_path(name)).job.job
+
+
+def states(client: Client, job: str) -> list[JobState]:
+    return [state for state in client.follow(job) if state is not None]
+
+
+def when_batches(client: Client, job: str, runs: int = 1) -> None:
+    """Wait until a job has finished some runs."""
+    for state in client.follow(job):
+        assert state is not None
+        assert state.state in ("queued", "running"), state
+        if state.progress and state.progress["runs_done"] >= runs:
+            return
+
+
+def gone(client: Client, seconds: float = 30) -> bool:
+    return client.wait_until_gone(seconds) and find_worker() is None
+
+
+def without_time(session: Session) -> dict[str, Any]:
+    provenance = json.loads(json.dumps(session.provenance))
+    del provenance["self_test"]["seconds"]
+    return provenance
+
+
+def start_line(bench: Bench, name: str, *overrides: str) -> subprocess.Popen[str]:
+    sets = [part for one in overrides for part in ("--set", one)]
+    program = "import sys; from tui.cli import main; sys.exit(main())"
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *bench.command(name, *sets)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=bench.folder,
+        env=environment(),
+    )
+
+
+def job_of(client: Client, bench: Bench, name: str) -> str:
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        for job in client.jobs():
+            if job.session == str(bench.session_path(name)):
+                return job.job
+        time.sleep(0.02)
+    raise AssertionError("the command line submitted nothing")
+
+
+@contextlib.contextmanager
+def raw(client: Client) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX) as talk:
+        talk.settimeout(30)
+        talk.connect(str(client.endpoint.socket))
+        yield talk
+
+
+def answers(talk: socket.socket, count: int) -> list[Any]:
+    whole = b""
+    while whole.count(b"\n") < count:
+        more = talk.recv(65536)
+        assert more, whole
+        whole += more
+    return [read_reply(line) for line in whole.splitlines()[:count]]
