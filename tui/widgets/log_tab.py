@@ -34,36 +34,39 @@ class LogTab(ScrollView, can_focus=True, inherit_bindings=False):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self._lines: deque[str] = deque(maxlen=MOST)
-        self._wrapped: list[str] = []
-        self._width = 0
+        self._wrapped: deque[list[str]] = deque(maxlen=MOST)
+        self._rows: list[str] | None = None
+        self._follows = True
 
     def add(self, line: str) -> None:
-        """Add a line; the view follows while it stands at the end."""
-        at_end = self.scroll_offset.y >= self.max_scroll_y
+        """Add a line; the view follows unless it was scrolled away from the end."""
         self._lines.append(one_line(line))
-        self._wrap()
-        if at_end:
-            self.scroll_to(y=self.virtual_size.height, animate=False, immediate=True)
+        self._wrapped.append(self._parts(self._lines[-1]))
+        self._resized()
 
     def copy_text(self) -> str:
         """All lines."""
         return "\n".join(self._lines)
 
     def on_resize(self) -> None:
-        """Wrap the lines anew, and stay at the end."""
-        at_end = self.scroll_offset.y >= self.max_scroll_y
-        self._wrap()
-        if at_end:
-            self.scroll_to(y=self.virtual_size.height, animate=False)
+        """Wrap the lines anew."""
+        self._wrapped = deque(map(self._parts, self._lines), maxlen=MOST)
+        self._resized()
 
     def render_line(self, y: int) -> Strip:
         """One wrapped line."""
         style = self.visual_style.rich_style
         row = y + self.scroll_offset.y
-        text = self._wrapped[row] if row < len(self._wrapped) else ""
+        rows = self._all_rows()
+        text = rows[row] if row < len(rows) else ""
         if not self._lines and y == 0:
             text = EMPTY
         return Strip([Segment(text, style)]).crop_extend(0, self.size.width, style)
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Follow new lines from the end only."""
+        super().watch_scroll_y(old_value, new_value)
+        self._follows = new_value >= self.max_scroll_y
 
     def action_scroll(self, lines: int) -> None:
         """Scroll by lines."""
@@ -79,11 +82,20 @@ class LogTab(ScrollView, can_focus=True, inherit_bindings=False):
 
     def action_bottom(self) -> None:
         """Go to the newest line."""
-        self.scroll_to(y=self.virtual_size.height, animate=False)
+        self.scroll_end(animate=False)
 
-    def _wrap(self) -> None:
+    def _parts(self, line: str) -> list[str]:
         width = self.scrollable_content_region.width
-        if width > 0:
-            self._wrapped = [part for line in self._lines for part in chop_cells(line, width) or [""]]
-            self.virtual_size = Size(width, len(self._wrapped))
+        return chop_cells(line, width) if width > 0 and line else [line]
+
+    def _all_rows(self) -> list[str]:
+        if self._rows is None:
+            self._rows = [part for parts in self._wrapped for part in parts]
+        return self._rows
+
+    def _resized(self) -> None:
+        self._rows = None
+        self.virtual_size = Size(self.scrollable_content_region.width, sum(map(len, self._wrapped)))
+        if self._follows:
+            self.scroll_end(animate=False)
         self.refresh()

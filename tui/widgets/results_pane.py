@@ -172,9 +172,19 @@ class ResultsPane(ResultsKeys):
         self._show()
 
     def _arrange(self) -> None:
+        """Give what is in view its place, and the keys to it where they were in the pane."""
+        focused = self.screen.focused
+        inside = focused is not None and (focused is self or self in focused.ancestors)
         tall = self.size.height >= ROWS_FOR_TABLE
         self._lit_runs.display = tall and self.tab == "Polar" and self._has_runs()
         self._readout.display = self.tab in ACTS_ON["turn"] and self._has_runs()
+        if inside and focused is not self._target() and not self._target_holds(focused):
+            self._target().focus(scroll_visible=False)
+
+    def _target_holds(self, focused: Widget | None) -> bool:
+        """Whether the keys go to a part of the tab in view already, as the line in which a filter is typed."""
+        tab = self._tabs[self._current]
+        return focused is not None and focused is not self and tab in focused.ancestors_with_self
 
     def _has_runs(self) -> bool:
         return self._state is not None and self._state.record() is not None
@@ -197,11 +207,7 @@ class ResultsPane(ResultsKeys):
 
     def pick(self, index: int) -> None:
         """Go to a tab; the keys go with it where they were in the pane."""
-        focused = self.screen.focused
-        inside = focused is not None and (focused is self or self in focused.ancestors)
         self._go(index)
-        if inside:
-            self._target().focus(scroll_visible=False)
         self.changed()
 
     def _show(self) -> None:

@@ -1,0 +1,71 @@
+"""Sessions whose runs lie where a test puts them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from engine.session import PlaneRecord, PromptRecord, RunRecord, Session
+from engine.spec import Experiment, conditions
+
+SITE = "blocks.1.mlp.hook_post"
+
+SpreadSession = Callable[..., Session]
+
+
+@pytest.fixture
+def spread_session() -> SpreadSession:
+    """Makes a session; see `make` for what it may be told."""
+    return make
+
+
+def make(
+    prompts: int = 10,
+    values: Sequence[float] = (-20, -5, 5, 20),
+    thresholds: Sequence[float] = (0.7, 0.5, 0.3, -0.2),
+    seed: int = 3,
+    broken: Sequence[int] = (),
+    planes: int = 1,
+    finished: int | None = None,
+    name: str = "spread",
+) -> Session:
+    """Prompts under a baseline and a sweep, unit vectors all over the disc; runs named in `broken` are not finite."""
+    spec = Experiment.from_dict(
+        {
+            "model": {"name": "gpt2"},
+            "prompts": {"sets": ["reasoning"]},
+            "interventions": [{"site": SITE, "neurons": [3], "op": "clamp", "values": list(values)}],
+            "capture": {"sites": [SITE]},
+            "planes": [{"site": SITE, "a": 3, "b": 5 + at} for at in range(planes)],
+            "spotlight": {"thresholds": list(thresholds)},
+        }
+    )
+    listed = conditions(spec)
+    grid = [(prompt, one.index) for prompt in range(prompts) for one in listed][:finished]
+    rng = np.random.default_rng(seed)
+    records: list[PlaneRecord] = []
+    for plane in spec.planes:
+        angle, radius = rng.uniform(0, 2 * np.pi, len(grid)), np.sqrt(rng.uniform(0, 1, len(grid)))
+        norm = rng.uniform(0.5, 30, len(grid))
+        xy = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1) * norm[:, None]
+        for run in broken:
+            xy[run] = np.nan
+        records.append(PlaneRecord.of(SITE, plane.a, plane.b, xy, norm))
+    return Session(
+        name=name,
+        state="finished" if finished is None else "interrupted",
+        spec=spec,
+        conditions=listed,
+        resolved=(),
+        prompts=tuple(
+            PromptRecord("reasoning", f"It rains {at}", {"type": ("dry", "wet")[at % 2]}, (5, at), 0, f"{at:064x}")
+            for at in range(prompts)
+        ),
+        runs=tuple(
+            RunRecord(at, prompt, condition, 0, (7, at), f" so they said {at}", 3, "length", 0.25, {})
+            for at, (prompt, condition) in enumerate(grid)
+        ),
+        planes=tuple(records),
+    )

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import csv
+import os
+import re
+import stat
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.errors import ExplorerError
+from engine.session import Session
+from tui.paint.picture import Picture
+from tui.paint.scene import Scene
+from tui.paint.scenes import Subject, dose_scene, polar_scene, thresholds_scene
+from tui.state.export import Kind, write_chart, write_new
+from tui.state.results import ResultsState, View
+
+
+def shown(session: Session, view: View, theta: int = 30, threshold: float = 0.3) -> tuple[Scene, Picture, ResultsState]:
+    state = ResultsState(theta, threshold, view)
+    state.take_session(session)
+    record = state.record()
+    assert record is not None
+    scene = polar_scene(Subject(session, record, (), True, state.groups), view, threshold, 100, 30)
+    rows = [list(row) for row in scene.picture.rows]
+    for (col, row), cell in scene.over(theta, threshold).items():
+        rows[row][col] = cell
+    return scene, Picture(100, tuple(map(tuple, rows))), state
+
+
+@pytest.mark.parametrize("kind", ["svg", "text", "ansi", "csv"])
+def test_an_export_never_replaces_a_file(spread_session: Callable[..., Session], tmp_path: Path, kind: Kind) -> None:
+    scene, picture, _ = shown(spread_session(), "compass")
+    target = tmp_path / "new folder" / "chart.v2.out"
+    written = [write_chart(kind, target, scene, picture, "spotlight θ 30°", 30, 0.3) for _ in range(3)]
+    assert [one.name for one in written] == ["chart.v2.out", "chart.v2-2.out", "chart.v2-3.out"]
+    contents = {one.read_bytes() for one in written}
+    assert len(contents) == 1
+    assert len(list(target.parent.iterdir())) == 3
+    assert stat.S_IMODE(written[0].stat().st_mode) & 0o600 == 0o600
+
+
+def test_text_and_colours_say_the_same(spread_session: Callable[..., Session], tmp_path: Path) -> None:
+    scene, picture, _ = shown(spread_session(), "compass")
+    plain = write_chart("text", tmp_path / "a.txt", scene, picture, "spotlight", 30, 0.3).read_text()
+    coloured = write_chart("ansi", tmp_path / "a.ans", scene, picture, "spotlight", 30, 0.3).read_text()
+    assert "\x1b[" in coloured
+    assert "\x1b" not in plain
+    stripped = "\n".join(line.rstrip() for line in re.sub(r"\x1b\[[\d;]*m", "", coloured).split("\n"))
+    assert stripped == plain
+    assert plain.endswith("\nspotlight\n")
+    assert Picture.from_ansi(coloured, 100, 30).rows == Picture.from_ansi(picture.ansi(), 100, 30).rows
+
+
+def test_the_picture_is_svg_with_every_dot_and_every_word(
+    spread_session: Callable[..., Session], tmp_path: Path
+) -> None:
+    scene, picture, _ = shown(spread_session(name="a <b> & c"), "mean")
+    text = write_chart("svg", tmp_path / "a.svg", scene, picture, "", 30, 0.3).read_text()
+    root = ET.fromstring(text)
+    space = "{http://www.w3.org/2000/svg}"
+    words = "".join("".join(one.itertext()) for one in root.iter(f"{space}text"))
+    dots = sum((one.get("d") or "").count("M") for one in root.iter(f"{space}path"))
+    wanted = sum((ord(c) - 0x2800).bit_count() for row in picture.rows for c, _ in row if "⠀" < c <= "⣿")
+    assert dots == wanted > 200
+    assert "a<b>&c" in words.replace(" ", "")
+    assert "⠁" not in text
+
+
+def test_the_numbers_of_the_compass_are_those_of_the_session(
+    spread_session: Callable[..., Session], tmp_path: Path
+) -> None:
+    session = spread_session(broken=(2,))
+    scene, picture, state = shown(session, "compass", theta=77, threshold=-0.2)
+    written = write_chart("csv", tmp_path / "a.csv", scene, picture, "", 77, -0.2)
+    rows = list(csv.DictReader(written.open(encoding="utf-8")))
+    assert len(rows) == len(session.runs) - 1
+    lit, cosines = state.lit(), state.cosines()
+    for row in rows:
+        run = int(row["run"])
+        assert bool(int(row["lit"])) == lit[run]
+        assert float(row["cosine"]) == pytest.approx(cosines[run], abs=1e-15)
+        assert row["group"] == ("baseline" if session.runs[run].condition == 0 else "clamped")
+
+
+def test_the_numbers_of_the_other_charts_stand_in_their_tables(spread_session: Callable[..., Session]) -> None:
+    session = spread_session()
+    state = ResultsState()
+    state.take_session(session)
+    subject = Subject(session, session.planes[0], (), True, state.groups)
+    header, *rows = polar_scene(subject, "counts", 0.7, 80, 24).table(0, 0.7)
+    assert header == ["group", "n", "angle_deg", "mean_cosine", *(f"count_above_{t}" for t in (0.7, 0.5, 0.3, -0.2))]
+    assert len(rows) == 2 * 360
+    pooled = state.groups()[1]
+    assert [int(row[5]) for row in rows if row[0] == "clamped"] == pooled.sweep.counts[1].tolist()
+    difference = thresholds_scene(subject, True, 0.7, 80, 24).table(0, 0.7)[1:]
+    share = pooled.sweep.fraction[0] - state.groups()[0].sweep.fraction[0]
+    np.testing.assert_allclose([float(row[3]) for row in difference if row[1] == ".7"][:-1], share)
+    dose = dose_scene(subject, 0.5, 80, 24).table(0, 0.5)
+    assert [row[0] for row in dose[1:]] == ["baseline", "-20.0", "-5.0", "5.0", "20.0"]
+
+
+def test_a_folder_that_refuses_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ExplorerError) as refused:
+        write_new(tmp_path / "file" / "chart.svg", b"x")
+    assert "\n" not in str(refused.value)
+    assert "chart.svg" in str(refused.value)
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]
+
+
+def test_without_links_a_file_is_still_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    names = [write_new(tmp_path / "a.txt", text) for text in (b"one", b"two")]
+    assert [one.read_bytes() for one in names] == [b"one", b"two"]
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["a-2.txt", "a.txt"]
