@@ -114,18 +114,19 @@ class SessionPreview(Horizontal):
         self.query_one(PictureView).show(preview.chart)
 
     def _facts(self, preview: Preview) -> Content:
-        """Warnings first, then what was done, then the notes, as far as there is room."""
+        """Warnings, notes and what was done; where room is short, the beginning of the notes and of what was done."""
         signs = glyphs_of(self.app)
-        lines: list[Content] = []
-        if preview.problem:
-            lines.append(Content.styled(one_line(preview.problem), "$text-error"))
-        width = self.query_one("#preview-facts").content_size.width
-        room = self.size.height - len(preview.facts) - 2
-        for warning in preview.warnings[: max(1, min(2, room))]:
+        width, height = self.query_one("#preview-facts").content_size
+        lines = [Content.styled(one_line(preview.problem), "$text-error")] if preview.problem else []
+        for warning in preview.warnings[:2]:
             lines.append(Content.styled(f"{signs.warning} {one_line(warning)}", "$text-warning"))
+        notes = [one_line(line) for line in preview.notes.splitlines() if line.strip()]
+        least = min(len(notes), 2)
+        kept = notes[: max(least, height - len(lines) - len(preview.facts))]
+        if len(kept) < len(notes) and kept:
+            kept[-1] += f" {signs.ellipsis}"
+        lines += [Content.styled(line, "italic").truncate(max(1, width), ellipsis=True) for line in kept]
         for name, text in preview.facts:
             line = Content.assemble((f"{name:<9}", "$text-muted"), one_line(text))
             lines.append(line.truncate(max(1, width), ellipsis=True))
-        if preview.notes:
-            lines += [Content(""), *(Content(one_line(line)) for line in preview.notes.splitlines())]
         return Content("\n").join(lines)

@@ -56,6 +56,18 @@ def test_the_list_tells_name_model_site_runs_state_and_size(three: Any, drive: A
     drive(SessionsScreen, test)
 
 
+def test_long_notes_leave_room_for_what_was_done(shelf: Any, drive: Any) -> None:
+    shelf.save("calm", notes="".join(f"line {number}\n\n" for number in range(40)))
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "line 1 …" in app.text(), "the beginning of the notes")
+        assert "line 2" not in app.text()
+        assert "n488 · clamp" in app.text()
+        assert "radius:" in app.text()
+
+    drive(SessionsScreen, test, 80, 24)
+
+
 @pytest.mark.parametrize(
     ("keys", "answer"), [("enter", ("open", "calm")), ("d", ("duplicate", "calm")), ("escape", None), ("q", None)]
 )
