@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
@@ -74,6 +74,7 @@ class RunsTab(Widget):
         self._cells: RunCells | None = None
         self._before = ""
         self._said = EMPTY
+        self._line: Input | None = None
 
     def compose(self) -> ComposeResult:
         """The table, and a line that says what is listed; the line to type in comes when it is asked for."""
@@ -182,14 +183,29 @@ class RunsTab(Widget):
 
     async def action_filter(self) -> None:
         """Type which runs to list."""
-        if self.query(Input):
+        if self._line is not None:
             return
         self._before = self.listing.filter_text
-        line = Input(self._before, id="runs-filter", compact=True, select_on_focus=False)
+        line = self._line = Input(self._before, id="runs-filter", compact=True, select_on_focus=False)
         line.placeholder = HINT
         await self.mount(line, after=self.table)
-        # At once, so that letters typed ahead go into the line.
         self.screen.set_focus(line)
+
+    async def on_key(self, event: events.Key) -> None:
+        """Take letters that were typed ahead of the line into it, rather than let them act as keys.
+
+        They are on their way up from the table while the line is opened, so that it is opened here, before they are
+        looked at, and not by the app, which they reach later.
+        """
+        line = self._line
+        if line is None:
+            active = self.screen.active_bindings.get(event.key)
+            if active is not None and active.node is self and active.binding.action == "filter":
+                event.stop()
+                await self.action_filter()
+        elif event.is_printable and event.character is not None:
+            event.stop()
+            line.insert_text_at_cursor(event.character)
 
     @on(Input.Changed, "#runs-filter")
     def try_filter(self, event: Input.Changed) -> None:
@@ -206,7 +222,7 @@ class RunsTab(Widget):
 
     def action_leave_filter(self) -> None:
         """Close the line with the filter there was before; without a line, list all runs again."""
-        is_typing = bool(self.query(Input))
+        is_typing = self._line is not None
         if not is_typing:
             self.listing.only_lit = False
         self._take_filter(self._before if is_typing else "")
@@ -216,7 +232,7 @@ class RunsTab(Widget):
         """Leave escape to others where nothing is filtered."""
         if action == "leave_filter":
             listing = self._listing
-            return listing is not None and bool(listing.filter_text or listing.only_lit or self.query(Input))
+            return listing is not None and bool(listing.filter_text or listing.only_lit or self._line)
         return True
 
     def _take(self, state: ResultsState) -> None:
@@ -229,7 +245,8 @@ class RunsTab(Widget):
         self._paint()
 
     def _close_filter(self) -> None:
-        for line in self.query(Input):
+        line, self._line = self._line, None
+        if line is not None:
             line.remove()
         self.screen.set_focus(self.table)
 

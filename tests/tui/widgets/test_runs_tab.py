@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.geometry import Region
@@ -401,5 +402,20 @@ def test_a_session_of_two_thousand_runs_is_shown_quickly(capsys: pytest.CaptureF
             print(f"\n2,000 runs: shown in {1000 * shown:.0f} ms, a turn takes {1000 * turned:.1f} ms")
         assert "2,000 of 2,000 runs" in app.said()
         assert app.tab.table.count == 2000
+
+    drive(test)
+
+
+def test_letters_typed_ahead_of_the_line_go_into_it() -> None:
+    async def test(app: Host, pilot: Pilot[None]) -> None:
+        theta = app.spot.theta
+        for key, character in (("slash", "/"), *((letter, letter) for letter in "hmlnS"), ("enter", "\r")):
+            app.post_message(events.Key(key, character))
+        for _ in range(5):
+            await pilot.pause()
+        assert app.tab.listing.filter_text == "hmlnS"
+        assert app.spot.theta == theta
+        assert (app.tab.listing.only_lit, app.tab.listing.sort) == (False, "")
+        assert app.focused is app.tab.table
 
     drive(test)
