@@ -46,7 +46,7 @@ class Presets(ModalScreen[ChosenSpec | None]):
         LineTable { width: 34; }
         VerticalScroll { width: 1fr; padding-left: 2; scrollbar-size: 1 1; }
         VerticalScroll Static { width: 1fr; }
-        .-problem { color: $text-error; height: auto; }
+        .-problem { color: $text-error; height: auto; display: none; }
         .-keys { color: $text-muted; height: 1; }
     }
     Presets.-narrow {
@@ -139,7 +139,9 @@ class Presets(ModalScreen[ChosenSpec | None]):
         if event.wanted and event.chosen is not None:
             self.dismiss(event.chosen)
             return
-        self.query_one(".-problem", Static).update(event.problem)
+        problem = self.query_one(".-problem", Static)
+        problem.update(event.problem)
+        problem.display = bool(event.problem)
         self.query_one("#preview", Static).update(event.text)
         self.query_one(VerticalScroll).scroll_home(animate=False)
 

@@ -98,7 +98,7 @@ class LineForm(ScrollableContainer, can_focus=False, inherit_bindings=False):
 
     @dataclass
     class Highlighted(Message):
-        """Another row is highlighted."""
+        """The highlight was moved by a key or the mouse."""
 
         form: LineForm
         key: str
@@ -249,7 +249,7 @@ class LineForm(ScrollableContainer, can_focus=False, inherit_bindings=False):
         if field is None:
             return
         if field.has_focus:
-            self.lines.focus(scroll_visible=False)
+            self.screen.set_focus(self.lines, scroll_visible=False)
         field.remove()
 
     def _place(self) -> None:

@@ -58,8 +58,8 @@ class FormFoot(Widget):
             self.refresh()
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """Lines of both parts: more where the form is narrow and high."""
-        return self._hint_lines(width, container.height) + self._fact_lines(width)
+        """Lines of both parts: more hints where it is high, more facts where it is narrow."""
+        return self._hint_lines(container.height) + self._fact_lines(width)
 
     def render_line(self, y: int) -> Strip:
         """Paint one line."""
@@ -70,8 +70,8 @@ class FormFoot(Widget):
             return self._strip(self._hints(width, hints)[y], self._tone)
         return self._strip(self._told(width, facts)[y - hints], "facts")
 
-    def _hint_lines(self, width: int, height: int) -> int:
-        return 2 if width < _WIDE_FROM and height >= _TALL_FROM else 1
+    def _hint_lines(self, height: int) -> int:
+        return 2 if height >= _TALL_FROM else 1
 
     def _fact_lines(self, width: int) -> int:
         return 2 if width < _WIDE_FROM else 1

@@ -140,7 +140,9 @@ def lay_out(
 def _groups(rows: Sequence[FormRow], measures: Measures) -> list[list[int]]:
     groups: list[list[int]] = []
     for index, row in enumerate(rows):
-        if row.beside and measures.right_value and groups and len(groups[-1]) == 1:
+        alone = groups[-1][0] if groups and len(groups[-1]) == 1 else -1
+        may_share = row.beside and row.kind == "field" and measures.right_value > 0
+        if may_share and alone >= 0 and rows[alone].kind == "field":
             groups[-1].append(index)
         else:
             groups.append([index])

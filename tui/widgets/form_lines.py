@@ -81,7 +81,7 @@ class FormLines(Widget, can_focus=True):
 
     @dataclass
     class Moved(Message):
-        """Another row is highlighted."""
+        """The highlight was moved to another row."""
 
         key: str
 
@@ -124,11 +124,8 @@ class FormLines(Widget, can_focus=True):
         """Show other rows; the highlight stays on its key, else about where it was."""
         if self.cursor.rows == tuple(rows):
             return
-        key = self.cursor.key
         self.cursor.take(rows)
         self._draw()
-        if self.cursor.key != key:
-            self.post_message(self.Moved(self.cursor.key))
 
     def set_problem(self, key: str, problem: str) -> None:
         """Show another problem at one row."""
@@ -136,10 +133,10 @@ class FormLines(Widget, can_focus=True):
             self._draw()
 
     def select(self, key: str) -> None:
-        """Highlight a row by its key."""
+        """Highlight a row by its key, which is no news to who asks for it."""
         found = self.cursor.find(key)
         if found is not None:
-            self._go(found)
+            self._go(found, tell=False)
 
     def place_of(self, key: str) -> tuple[int, int] | None:
         """The cell where the value of a row begins."""
@@ -293,11 +290,12 @@ class FormLines(Widget, can_focus=True):
         if text != row.text:
             self.post_message(self.Picked(row.key, text))
 
-    def _go(self, index: int) -> None:
+    def _go(self, index: int, *, tell: bool = True) -> None:
         self.cursor.opened = -1
         if index != self.cursor.index:
             self.cursor.index = index
-            self.post_message(self.Moved(self.cursor.key))
+            if tell:
+                self.post_message(self.Moved(self.cursor.key))
         self._draw()
         self.show_cursor_line()
 

@@ -90,6 +90,7 @@ class InterventionKeys(Widget):
         if self.spec.move(section, step):
             self.refresh_form()
             self._select_like(section, name)
+            self.say("")
         else:
             self.say(f"there is no other {'plane' if section == 'planes' else 'intervention'}; + adds one", "note")
 

@@ -134,6 +134,7 @@ class InterventionPane(InterventionKeys):
         self.refresh_form()
         if is_first:
             self.form.select("interventions[0].layer")
+            self._show_hint()
         self._tell_typed()
 
     def take_shape(self, description: Description | None, problem: str = "") -> None:
