@@ -17,6 +17,8 @@ from engine.runner.journal import is_run_folder
 from engine.runner.journal_reader import EVENTS, JournalReader
 from engine.runner.progress import Progress
 from engine.runner.registry import known_runs
+from engine.session import load_session
+from engine.spec import Experiment
 from tui.state.session_summary import Summary, SummaryCache, describe, model_of, read_summary
 
 Kind = Literal["reading", "finished", "interrupted", "running", "damaged"]
@@ -158,6 +160,18 @@ class SessionList:
         with contextlib.suppress(OSError):
             found = sorted(self.folder.glob("*.run"))
         return [folder for folder in dict.fromkeys([*found, *known_runs()]) if is_run_folder(folder)]
+
+
+def experiment_at(path: Path) -> Experiment:
+    """The experiment of a session, or of the run that has its name and is not saved yet.
+
+    Raises:
+        ExplorerError: neither is there, or it cannot be read.
+    """
+    folder = paths.run_folder(path)
+    if not path.exists() and is_run_folder(folder):
+        return JournalReader(folder).experiment
+    return load_session(path).spec
 
 
 def matching(rows: Sequence[Row], typed: str) -> tuple[Row, ...]:

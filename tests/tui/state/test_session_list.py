@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from engine import paths
+from engine.errors import ExplorerError
 from engine.runner.journal import JournalWriter
 from engine.session import load_session, save_session
 from tui.state.glyphs import UNICODE
 from tui.state.session_cells import cell_of
-from tui.state.session_list import FoundRun, Row, SessionList, matching, moment
+from tui.state.session_list import FoundRun, Row, SessionList, experiment_at, matching, moment
 from tui.state.session_summary import Summary
 
 EXAMPLE = load_session(Path(__file__).parents[3] / "saved_sessions" / "example.json")
@@ -87,6 +88,18 @@ def test_a_saved_part_and_its_run_folder_are_one_row(home: Path) -> None:
         sessions.read(one)
     calm = found(sessions)["calm"]
     assert (calm.kind, calm.run) == ("finished", None)
+
+
+def test_the_experiment_is_that_of_the_session_or_of_the_run_of_its_name(home: Path) -> None:
+    path = home / "rain.json"
+    with pytest.raises(ExplorerError, match="no such file"):
+        experiment_at(path)
+    tokens = EXAMPLE.spec.generation.model_copy(update={"tokens": 7})
+    shorter = EXAMPLE.spec.model_copy(update={"generation": tokens})
+    JournalWriter.create(paths.run_folder(path), shorter, layout={"batches": [[0]]}).close()
+    assert experiment_at(path) == shorter
+    save_session(EXAMPLE.changed(revision=0), path)
+    assert experiment_at(path) == EXAMPLE.spec
 
 
 def test_a_damaged_run_folder_is_told(home: Path) -> None:
