@@ -1,0 +1,248 @@
+"""The full screen as its users meet it: the installed command in a terminal, its keys, and what kills it."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from engine.session import load_session
+
+from .conftest import RUNS, assert_same_results, environment
+from .terminal import COMMAND, Terminal
+
+if TYPE_CHECKING:
+    from engine.session import Session
+
+    from .conftest import Bench
+
+pytestmark = pytest.mark.slow
+
+READOUT = r"spotlight θ (\d+)°\s+> (-?[.\d]+)\s+lit (\d+) of (\d+) \(baseline (\d+) of (\d+)\)"
+SHORT = "tokens = 4"
+LONG = "tokens = 150"
+"""Several seconds of work: whatever is done to it is done in the middle."""
+
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the workers of these tests have their socket; none is left behind."""
+    folder = tmp_path_factory.getbasetemp() / "s"
+    folder.mkdir()
+    yield folder
+    for pid in worker_pids(folder):
+        os.kill(pid, signal.SIGKILL)
+
+
+def worker_pids(office: Path) -> list[int]:
+    found: list[int] = []
+    for path in office.glob("srm-explorer-*/*.sock"):
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as talk:
+            talk.connect(str(path))
+            credentials = talk.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            found.append(struct.unpack("3i", credentials)[0])
+    return found
+
+
+@pytest.fixture
+def terminal(bench: Bench, office: Path, own_folders: Path) -> Iterator[Callable[..., Terminal]]:
+    """Start the installed command in a terminal; all are killed at the end of the test, the worker stays."""
+    started: list[Terminal] = []
+    env = {**environment(), "TMPDIR": str(office), "SRM_EXPLORER_SESSIONS": str(bench.folder / "out")}
+    env.pop("NO_COLOR", None)
+
+    def start(*argv: str, size: tuple[int, int] = (160, 48)) -> Terminal:
+        one = Terminal([COMMAND, *argv], env, bench.folder, size)
+        started.append(one)
+        return one
+
+    yield start
+    for one in started:
+        with one:
+            pass
+
+
+def with_tokens(bench: Bench, tokens: str) -> Bench:
+    spec = bench.folder / "spec.toml"
+    spec.write_text(spec.read_text().replace("tokens = 30", tokens))
+    return bench
+
+
+def lit(session: Session, theta: int, threshold: float) -> tuple[int, int]:
+    """Runs under the spotlight, clamped and baseline, counted one by one."""
+    (plane,) = session.planes
+    counts = [0, 0]
+    for run, x, y, norm in zip(session.runs, plane.x, plane.y, plane.norm, strict=True):
+        cosine = (x * math.cos(math.radians(theta)) + y * math.sin(math.radians(theta))) / norm if norm else 0.0
+        counts[run.condition == 0] += cosine > threshold + 1e-12
+    return counts[0], counts[1]
+
+
+def check_readout(screen: Terminal, session: Session, theta: int) -> None:
+    screen.wait_for(rf"spotlight θ {theta}°\s+> .*lit .*\(baseline")
+    (shown,) = re.findall(READOUT, screen.text)
+    clamped, baseline = lit(session, theta, float(shown[1]))
+    assert [int(number) for number in shown[2:]] == [clamped, RUNS * 3 // 4, baseline, RUNS // 4]
+
+
+def run_undisturbed(bench: Bench) -> Session:
+    (done,) = bench.drive(bench.job("undisturbed"))
+    assert done.status == 0, done.stderr
+    return bench.session("undisturbed")
+
+
+def saved(bench: Bench) -> Session:
+    """The only session of the screen's own name."""
+    (path,) = (path for path in (bench.folder / "out").glob("spec-*.json"))
+    return load_session(path)
+
+
+def begun(screen: Terminal) -> None:
+    """Start the experiment and wait until some of its runs, and not all, are there."""
+    screen.wait_for("2 Intervention")
+    screen.wait_for("tokens")
+    screen.press("r")
+    screen.wait_for(rf"(?!0 /)[1-9]\d* / {RUNS} runs", 120)
+
+
+def finished(screen: Terminal) -> None:
+    screen.wait_for(rf"lit \d+ of {RUNS * 3 // 4} \(baseline \d+ of {RUNS // 4}\)", 180)
+    screen.wait_until_gone(rf"/ {RUNS} runs")
+
+
+def test_run_turn_read_save_quit_reopen(bench: Bench, terminal: Callable[..., Terminal]) -> None:
+    with_tokens(bench, SHORT)
+    screen = terminal("open", "--spec", "spec.toml")
+    screen.wait_for("50 / 50")
+    screen.press("r")
+    finished(screen)
+    session = saved(bench)
+    screen.press("3", "right", "right", "shift+right")
+    check_readout(screen, session, 12)
+    screen.press("left", "t")
+    check_readout(screen, session, 11)
+    screen.press("s")
+    screen.wait_for("copy of the session as")
+    screen.press("ctrl+u", "kept", "enter")
+    screen.wait_for("session kept")
+    shown = screen.wait_for(READOUT).group(0)
+    screen.press("q")
+    assert screen.wait_for_end() == 0
+    assert screen.left_in_order()
+    assert_same_results(bench.session("kept"), session)
+    again = terminal("open", "kept", size=(80, 24))
+    assert again.wait_for(r"lit \d+").group(0) in shown
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGHUP", "SIGTERM"])
+def test_a_screen_that_is_gone_changes_nothing(bench: Bench, terminal: Callable[..., Terminal], how: str) -> None:
+    with_tokens(bench, LONG)
+    screen = terminal("open", "--spec", "spec.toml")
+    begun(screen)
+    screen.send_signal(getattr(signal, how))
+    status = screen.wait_for_end()
+    if how == "SIGKILL":
+        assert status == -signal.SIGKILL
+    else:
+        assert status == 128 + getattr(signal, how)
+        assert screen.left_in_order()
+    again = terminal()
+    again.wait_for(rf"\d+ / {RUNS} runs", 60)
+    finished(again)
+    assert_same_results(saved(bench), run_undisturbed(bench))
+
+
+def test_a_killed_worker_is_told_within_two_seconds_and_its_run_goes_on(
+    bench: Bench, terminal: Callable[..., Terminal], office: Path
+) -> None:
+    with_tokens(bench, LONG)
+    screen = terminal("open", "--spec", "spec.toml")
+    begun(screen)
+    (pid,) = worker_pids(office)
+    os.kill(pid, signal.SIGKILL)
+    screen.wait_for(r"(?i)worker .*r resumes", 2)
+    screen.press("r")
+    screen.wait_for(rf"[1-9]\d* / {RUNS} runs", 120)
+    finished(screen)
+    assert_same_results(saved(bench), run_undisturbed(bench))
+
+
+def test_two_screens_and_a_command_line_share_one_worker_and_lose_nothing(
+    bench: Bench, terminal: Callable[..., Terminal], office: Path
+) -> None:
+    with_tokens(bench, LONG)
+    screens = [terminal("open", "--spec", "spec.toml") for _ in range(2)]
+    begun(screens[0])
+    screens[1].wait_for("50 / 50")
+    screens[1].press("r")
+    line = subprocess.run(
+        [COMMAND, *bench.command("line", "--set", "interventions.0.values=[2]")],
+        env={**environment(), "TMPDIR": str(office)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert line.returncode == 0, line.stderr
+    for screen in screens:
+        finished(screen)
+    assert len(worker_pids(office)) == 1
+    assert_same_results(saved(bench), run_undisturbed(bench))
+    assert len(bench.session("line").runs) == RUNS // 2
+
+
+def test_what_was_typed_outlives_the_screen(bench: Bench, terminal: Callable[..., Terminal]) -> None:
+    screen = terminal("open", "--spec", "spec.toml")
+    screen.wait_for("50 / 50")
+    screen.press("2")
+    while "▸values" not in screen.text:
+        screen.press("down")
+    screen.press("enter", "ctrl+u", "-7,0,7")
+    time.sleep(1)
+    screen.send_signal(signal.SIGKILL)
+    screen.wait_for_end()
+    again = terminal()
+    again.wait_for(r"-7,? ?0,? ?7")
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
+def test_inside_tmux(bench: Bench, office: Path, own_folders: Path) -> None:
+    (done,) = bench.drive(bench.job("a", "--set", "generation.tokens=4"))
+    assert done.status == 0
+    session = bench.session("a")
+    env = {**environment(), "TMPDIR": str(office), "TERM": "screen-256color"}
+    tmux = ["tmux", "-L", f"t{os.getpid()}", "-f", "/dev/null"]
+
+    def capture() -> str:
+        return subprocess.run([*tmux, "capture-pane", "-p"], capture_output=True, text=True, check=True, env=env).stdout
+
+    def wait(pattern: str) -> str:
+        until = time.monotonic() + 60
+        while not re.search(pattern, text := capture()):
+            assert time.monotonic() < until, text
+            time.sleep(0.05)
+        return text
+
+    command = f"{COMMAND} open {bench.session_path('a')}"
+    subprocess.run([*tmux, "new-session", "-d", "-x", "160", "-y", "48", command], check=True, env=env)
+    try:
+        wait(READOUT)
+        subprocess.run([*tmux, "send-keys", "3", "Right", "Right"], check=True, env=env)
+        (shown,) = re.findall(READOUT, wait("θ 2°"))
+        assert (int(shown[2]), int(shown[4])) == lit(session, 2, float(shown[1]))
+        subprocess.run([*tmux, "resize-window", "-x", "80", "-y", "24"], check=True, env=env)
+        wait("θ 2°")
+    finally:
+        subprocess.run([*tmux, "kill-server"], check=False, env=env)
