@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from engine import paths
-from tui.cli.output import colour_wanted, count, fields, file_size, note, say, say_json, screen_size, table_width
+from tui.cli.doctor_terminal import terminal_findings
+from tui.cli.doctor_worker import worker_findings
+from tui.cli.finding import Finding
+from tui.cli.output import count, fields, file_size, note, say, say_json, table_width
 
 _PROGRAM = "srm-explorer"
 _PACKAGES = ("torch", "transformers", "transformer-lens", "numpy", "scipy", "textual", "plotext")
@@ -19,18 +22,16 @@ _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One fact; `problem` where an experiment cannot run because of it."""
-
-    name: str
-    told: str
-    problem: bool = False
-
-
 def doctor_command(as_json: bool) -> int:
     """Print what was found; 1 if something would stop an experiment, else 0."""
-    checks: tuple[Callable[[], list[Finding]], ...] = (_program, _torch, _models, _terminal, _folders)
+    checks: tuple[Callable[[], list[Finding]], ...] = (
+        _program,
+        _torch,
+        _models,
+        worker_findings,
+        terminal_findings,
+        _folders,
+    )
     findings = [finding for check in checks for finding in check()]
     problems = [finding for finding in findings if finding.problem]
     if as_json:
@@ -107,20 +108,6 @@ def _cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "huggingface" / "hub"
 
 
-def _terminal() -> list[Finding]:
-    width, height = screen_size()
-    encoding = (sys.stdout.encoding or "unknown").lower()
-    parts = [
-        os.environ.get("TERM") or "no TERM",
-        f"{width}x{height + 1}" if sys.stdout.isatty() else "not a terminal",
-        f"{_colours()} colours" if colour_wanted() else "no colours",
-        "unicode" if "utf" in encoding else f"{encoding}, no unicode: charts need UTF-8",
-        *(["tmux"] if os.environ.get("TMUX") else ["screen"] if os.environ.get("STY") else []),
-        *(["ssh"] if os.environ.get("SSH_CONNECTION") else []),
-    ]
-    return [Finding("terminal", " · ".join(parts))]
-
-
 def _folders() -> list[Finding]:
     found: list[Finding] = []
     for name, folder, needed in (
@@ -134,16 +121,11 @@ def _folders() -> list[Finding]:
         elif not os.access(there, os.W_OK | os.X_OK):
             told, bad = f"{folder} cannot be written; choose another folder or its permissions", True
         else:
-            told, bad = f"{folder}{'' if there == folder else ' (made when needed)'}", False
+            free = file_size(shutil.disk_usage(there).free)
+            told, bad = f"{folder}{'' if there == folder else ' (made when needed)'} · {free} free", False
         found.append(Finding(name, told, problem=bad and needed))
     found.extend(Finding("prompts", str(folder)) for folder in paths.prompt_folders())
     return found
-
-
-def _colours() -> str:
-    if os.environ.get("COLORTERM", "").lower() in ("truecolor", "24bit"):
-        return "16 million"
-    return "256" if "256" in os.environ.get("TERM", "") else "8"
 
 
 def _system() -> str:

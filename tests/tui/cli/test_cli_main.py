@@ -147,7 +147,9 @@ def test_the_machine_is_told_in_one_json_object(srm: Callable[..., Any]) -> None
     told = json.loads(ended.out)
     assert ended.status == (0 if told["ok"] else 1)
     names = [finding["name"] for finding in told["findings"]]
-    assert {"python", "torch", "device", "gpt2", "terminal", "sessions"} <= set(names)
+    assert {"python", "torch", "device", "gpt2", "terminal", "sessions", "worker", "socket", "runs", "logout"} <= set(
+        names
+    )
     assert gpt2_told(srm) == "not cached: " + REMEDY
 
 

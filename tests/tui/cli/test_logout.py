@@ -1,0 +1,82 @@
+"""What ends the worker beside its user, read off a system's files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tui.cli.logout import at_logout, batch_job
+
+SHIPPED = "[Login]\n#NAutoVTs=6\n#KillUserProcesses=no\n#KillOnlyUsers=\n#KillExcludeUsers=root\n"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("0::/user.slice/user-7.slice/session-3.scope\n")
+    put(tmp_path, "usr/lib/systemd/logind.conf", SHIPPED)
+    return tmp_path
+
+
+def put(root: Path, name: str, text: str) -> None:
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).write_text(text)
+
+
+def told(root: Path, user: str = "ada") -> str:
+    return at_logout(user, root, {})
+
+
+def test_the_shipped_default_in_a_comment_counts(root: Path) -> None:
+    assert "outlives a logout (KillUserProcesses=no)" in told(root)
+    put(root, "usr/lib/systemd/logind.conf", SHIPPED.replace("Processes=no", "Processes=yes"))
+    assert "is killed at logout" in told(root)
+
+
+def test_a_later_file_wins_and_one_of_the_same_name_replaces(root: Path) -> None:
+    put(root, "usr/lib/systemd/logind.conf.d/50-site.conf", "[Login]\nKillUserProcesses=yes\n")
+    assert "enable-linger" in told(root)
+    put(root, "etc/systemd/logind.conf.d/90-mine.conf", "[Login]\n KillUserProcesses = no \n")
+    assert "outlives" in told(root)
+    (root / "etc/systemd/logind.conf.d/90-mine.conf").unlink()
+    put(root, "etc/systemd/logind.conf.d/50-site.conf", "[Login]\n# nothing\n")
+    assert "outlives" in told(root)
+
+
+def test_users_who_are_excepted_are_told_so(root: Path) -> None:
+    put(root, "etc/systemd/logind.conf", "[Login]\nKillUserProcesses=yes\nKillExcludeUsers=root ada\n")
+    assert "not for ada" in told(root)
+    assert "is killed" in told(root, "bob")
+    put(root, "etc/systemd/logind.conf", "[Login]\nKillUserProcesses=yes\nKillOnlyUsers=bob\n")
+    assert "not for ada" in told(root)
+    assert "is killed" in told(root, "bob")
+
+
+def test_a_service_of_the_user_lives_as_long_as_they_linger(root: Path) -> None:
+    put(root, "etc/systemd/logind.conf", "[Login]\nKillUserProcesses=yes\n")
+    put(root, "proc/self/cgroup", "0::/user.slice/user-7.slice/user@7.service/app.slice/run-1.scope\n")
+    assert told(root).endswith("`loginctl enable-linger` keeps them")
+    put(root, "var/lib/systemd/linger/ada", "")
+    assert "outlives" in told(root)
+
+
+def test_a_machine_without_a_login_manager_ends_nothing(tmp_path: Path) -> None:
+    assert "no login manager" in told(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("environ", "job"),
+    [
+        ({}, ""),
+        ({"SLURM_JOB_ID": "17"}, "Slurm job 17"),
+        ({"PBS_JOBID": "8.host"}, "PBS job 8.host"),
+        ({"JOB_ID": "4"}, ""),
+        ({"JOB_ID": "4", "SGE_ROOT": "/opt"}, "Grid Engine job 4"),
+    ],
+)
+def test_a_batch_job_is_told_by_its_variable(root: Path, environ: dict[str, str], job: str) -> None:
+    assert batch_job(environ) == job
+    line = at_logout("ada", root, environ)
+    assert line.startswith(f"{job} ends the worker") if job else "outlives" in line
