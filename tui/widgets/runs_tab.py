@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from tui.state.glyphs import glyphs_of
 from tui.widgets.run_columns import RunCells, columns_of
+from tui.widgets.runs_keys import HINT, RUNS_KEYS
+from tui.widgets.runs_line import EMPTY, summary
 from tui.widgets.table import LineTable
 
 if TYPE_CHECKING:
@@ -20,9 +22,6 @@ if TYPE_CHECKING:
 
 NOT_LISTED = frozenset({"x", "y", "norm"})
 """Columns that the key for sorting skips; a click on their titles sorts by them."""
-HINT = 'door   "two words"   value>3   value=baseline   cos>.5   set=watching   lit   changed   !lit'
-SORTS = {"": "in the session's order", "lit": "lit first", "cos": "by cosine", "change": "by first change"}
-EMPTY = "No runs yet: r runs the experiment, o opens a session"
 
 
 class RunsTab(Widget):
@@ -45,26 +44,7 @@ class RunsTab(Widget):
         #runs-line.-problem { color: $text-error; }
     }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "slash",
-            "filter",
-            "Filter",
-            id="runs.filter",
-            key_display="/",
-            tooltip=f"List some runs: {' '.join(HINT.split())}",
-        ),
-        Binding("S", "sort", "Sort", id="runs.sort", tooltip="Sort by the next column"),
-        Binding("R", "reverse", "Reverse", id="runs.reverse", tooltip="Turn the order round"),
-        Binding("m", "only_lit", "Lit only", id="runs.only-lit", tooltip="List only what the spotlight lights, or all"),
-        Binding("n", "next_lit(1)", "Next lit", id="runs.next-lit", tooltip="Highlight the next run that is lit"),
-        Binding(
-            "N", "next_lit(-1)", "Lit before", id="runs.lit-before", show=False, tooltip="Highlight the lit run before"
-        ),
-        Binding(
-            "escape", "leave_filter", "All runs", id="runs.all", show=False, tooltip="Leave the filter, then drop it"
-        ),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = RUNS_KEYS
 
     def __init__(self, compact: bool = False, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, classes="-compact" if compact else None)
@@ -274,24 +254,7 @@ class RunsTab(Widget):
         self.set_class(is_empty, "-empty")
         self.set_class(is_empty or bool(listing.problem or listing.filter_text or listing.only_lit), "-told")
         line.set_class(bool(listing.problem), "-problem")
-        said = listing.problem or self._summary()
+        said = listing.problem or summary(listing)
         if said != self._said:
             self._said = said
             line.update(said, layout=False)
-
-    def _summary(self) -> str:
-        from tui.state.run_rows import LARGEST_FIRST
-
-        listing = self.listing
-        if listing.rows is None:
-            return EMPTY
-        parts = [f"{len(listing.order):,} of {len(listing.rows):,} runs"]
-        if listing.rows.record is not None:
-            parts.append(f"{int(listing.lit[listing.order].sum()):,} lit")
-        parts.append(SORTS.get(listing.sort) or f"by {listing.sort.removeprefix('factor.')}")
-        parts += ["reversed"] if listing.descending != (listing.sort in LARGEST_FIRST) else []
-        if listing.only_lit:
-            parts.append("lit only")
-        if listing.filter_text:
-            parts.append(f"/ {listing.filter_text}")
-        return " · ".join(parts)

@@ -21,7 +21,8 @@ from tui.state.glyphs import ASCII, UNICODE, Glyphs
 from tui.state.results import ResultsState
 from tui.widgets.results_pane import ResultsPane
 from tui.widgets.run_columns import cosine_text
-from tui.widgets.runs_tab import EMPTY, RunsTab
+from tui.widgets.runs_line import EMPTY
+from tui.widgets.runs_tab import RunsTab
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "saved_sessions" / "example.json"
 
@@ -417,5 +418,19 @@ def test_letters_typed_ahead_of_the_line_go_into_it() -> None:
         assert app.spot.theta == theta
         assert (app.tab.listing.only_lit, app.tab.listing.sort) == (False, "")
         assert app.focused is app.tab.table
+
+    drive(test)
+
+
+def test_a_hidden_tab_catches_up_when_it_is_shown() -> None:
+    async def test(app: Host, pilot: Pilot[None]) -> None:
+        app.tab.display = False
+        await pilot.pause()
+        app.action_turn(180)
+        assert app.tab.listing.lit.tolist() != app.spot.lit().tolist()
+        app.tab.display = True
+        await pilot.pause()
+        await pilot.pause()
+        assert tuple("●" in line[:3] for line in app.lines()[1:33]) == tuple(app.spot.lit())
 
     drive(test)
