@@ -73,7 +73,7 @@ class Desk:
         """Show the experiment in the panes, count its prompts, and name it in the header."""
         data = self.drafting.data
         self.prompts.show(data["prompts"], data["model"], self.drafting.base)
-        self.intervention.show(data, typed)
+        self.intervention.show(data, typed, self.drafting.base)
         if (shape := self._shapes.get(_key(data["model"]))) is not None:
             self.take_shape(data["model"], shape, "")
         self._count_prompts()
@@ -98,7 +98,7 @@ class Desk:
     def undo(self) -> None:
         """Take the last edit back."""
         if self.drafting.undo():
-            self.show_draft({})
+            self.show_draft()
             self._screen.say("one edit back; U makes it again")
         else:
             self._screen.say("there is no edit to take back")
@@ -106,7 +106,7 @@ class Desk:
     def redo(self) -> None:
         """Make the edit again that was taken back."""
         if self.drafting.redo():
-            self.show_draft({})
+            self.show_draft()
             self._screen.say("one edit forward")
         else:
             self._screen.say("there is no edit to make again")

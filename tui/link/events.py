@@ -22,7 +22,7 @@ class WorkerSeen:
     """The worker is in another state than it was told to be in.
 
     Attributes:
-        state: words for the header: "no worker", "starting", "warm gpt2 · cuda:0", "older version: D drains and
+        state: words for the header: "no worker", "starting", "warm gpt2 · cuda:0", "older version: W drains and
             restarts".
         queue: jobs that run or wait.
         kind: the same as one word.

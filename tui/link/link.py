@@ -250,7 +250,7 @@ class WorkerLink:
         while True:
             client = self._worker()
             if client.welcome.limited:
-                raise ExplorerError("the worker is of another version", remedy="drain and restart it (D)")
+                raise ExplorerError("the worker is of another version", remedy="drain and restart it (W)")
             if follower.wishes:
                 return None, client
             try:

@@ -12,7 +12,7 @@ from tui.link.events import WorkerSeen
 
 NONE = WorkerSeen("no worker", 0, "none")
 STARTING = WorkerSeen("starting", 0, "starting")
-OLDER = "older version: D drains and restarts"
+OLDER = "older version: W drains and restarts"
 
 
 class Watcher:

@@ -33,7 +33,7 @@ class ExplorerKeys(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "run_experiment", "run", id="run.start", tooltip="Run the experiment, or queue it"),
         Binding("c", "cancel", "cancel", id="run.cancel", tooltip="Stop the run after its batch; again, now"),
-        Binding("R", "resume", "resume", show=False, id="run.resume", tooltip="Go on with an unfinished run"),
+        Binding("C", "resume", "resume", show=False, id="run.resume", tooltip="Go on with an unfinished run"),
         Binding("s", "save_as", "save as", id="session.save", tooltip="Copy the session in view to another name"),
         Binding("o", "sessions", "open", id="session.open", tooltip="List the sessions: open, compare, resume"),
         Binding(

@@ -176,8 +176,12 @@ class ResultsPane(ResultsKeys):
         focused = self.screen.focused
         inside = focused is not None and (focused is self or self in focused.ancestors)
         tall = self.size.height >= ROWS_FOR_TABLE
+        before = (self._lit_runs.display, self._readout.display)
         self._lit_runs.display = tall and self.tab == "Polar" and self._has_runs()
         self._readout.display = self.tab in ACTS_ON["turn"] and self._has_runs()
+        if before != (self._lit_runs.display, self._readout.display):
+            # Not every widget that comes into view is told so: one that was to be painted before may not be.
+            self.call_after_refresh(self._show)
         if inside and focused is not self._target() and not self._target_holds(focused):
             self._target().focus(scroll_visible=False)
 

@@ -84,7 +84,7 @@ def test_of_the_runs_found_a_living_one_is_followed_and_else_the_newest_is_offer
     assert state.found(RunsFound((dead, alive))) == alive
     assert state.found(RunsFound((dead,))) is None
     assert state.offer is not None
-    assert state.offer.line() == "a is unfinished: 3 of 9 runs are kept · R resumes"
+    assert state.offer.line() == "a is unfinished: 3 of 9 runs are kept · C resumes"
 
 
 def test_an_offer_ends_where_somebody_else_resumes_or_removes_it() -> None:
