@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from engine.errors import ExplorerError
 from engine.footprint import ITEM_BYTES, Sizes, captured_bytes, rows_within
 from engine.runner.plan import Grid
 from engine.spec import Experiment, ModelShape, Site, conditions
@@ -55,6 +57,17 @@ def estimate(experiment: Experiment, n_prompts: int, rate: float | None, descrip
     is_known = description is not None and description.weight_bytes > 0 and description.name == experiment.model.name
     memory = _memory(experiment, len(grid), description) if description is not None and is_known else None
     return Cost(len(grid), tokens, seconds, memory)
+
+
+def facts_of(
+    data: Mapping[str, Any], n_prompts: int, rate: float | None, description: Description | None
+) -> tuple[str, ...]:
+    """What plain data will cost as an experiment; nothing where it is none. Arguments as `estimate` has them."""
+    try:
+        experiment = Experiment.from_dict(data)
+    except ExplorerError:
+        return ()
+    return estimate(experiment, n_prompts, rate, description).facts()
 
 
 def duration(seconds: float) -> str:

@@ -68,6 +68,15 @@ def remembered(old: Data, new: Data) -> Memory:
     return found
 
 
+def value_of(data: Data, key: str) -> Any:
+    """The value of a field as the form has it: a layer and a kind are taken out of their site."""
+    place, _, name = key.rpartition(".")
+    if name in ("layer", "kind") and place.startswith("interventions["):
+        site = value_at(data, f"{place}.site")
+        return layer_of(site) if name == "layer" else kind_of(site)
+    return value_at(data, key)
+
+
 def layer_of(site: object) -> str:
     """The layer in a site's name, as text; empty for what is no site."""
     try:

@@ -10,13 +10,13 @@ from engine.errors import ExplorerError
 from engine.spec import SITE_KINDS, Experiment, ModelShape
 from tui.state.form_rows import FormRow
 from tui.state.spec_data import Data, normal, value_at
-from tui.state.spec_edits import Memory, apply, kind_of, layer_of, remembered
+from tui.state.spec_edits import Memory, apply, kind_of, layer_of, remembered, value_of
 from tui.state.spec_field import Field
 from tui.state.spec_fields import fields_of
 from tui.state.spec_fit import kinds_at, shape_of, unfitting
 from tui.state.spec_lists import Lists, Moves
 from tui.state.spec_places import place_of, row_of
-from tui.state.spec_view import model_rows, rows_of
+from tui.state.spec_view import model_rows, rows_of, told
 
 if TYPE_CHECKING:
     from engine.runner.wire import Description
@@ -69,7 +69,7 @@ class SpecForm:
         """
         new = normal(dict(data))
         if typed is None:
-            same = {key: text for key, text in self.typed.items() if _value(self.data, key) == _value(new, key)}
+            same = {key: text for key, text in self.typed.items() if value_of(self.data, key) == value_of(new, key)}
         else:
             same, self._memory = dict(typed), {}
         self._take(new, same)
@@ -97,7 +97,7 @@ class SpecForm:
     def edit(self, key: str, text: str) -> Outcome:
         """Take a text for a field, or keep it as typed where it is refused."""
         row = self._field(self.data, key)
-        if row is not None and text == row.write(_value(self.data, key)):
+        if row is not None and text == row.write(value_of(self.data, key)):
             self.typed.pop(key, None)
             self._checked = None
             return self._settled(False, "")
@@ -119,8 +119,8 @@ class SpecForm:
             return ""
         problems = self._all_problems() if text is None else self._problems(texts)
         if key in problems:
-            return _line(problems[key])
-        return next((_line(one, named=True) for one in problems.values()), "typed earlier; enter takes it")
+            return told(problems[key])
+        return next((told(one, named=True) for one in problems.values()), "typed earlier; enter takes it")
 
     def replace(self, data: Data) -> Outcome:
         """Take another experiment in place of this one and of everything that was typed."""
@@ -128,6 +128,13 @@ class SpecForm:
         self._memory = {}
         self._take(data, {})
         return Outcome(changed)
+
+    def hint(self, key: str) -> tuple[str, bool]:
+        """What to say of a row, and whether it is that its text is not in use."""
+        row = next((row for row in self.rows() if row.key == key), None)
+        if row is None or not row.pending or row.problem:
+            return row.hint if row else "", False
+        return f"not in use: {self.reason(key)}; esc forgets it", True
 
     def move(self, section: str, step: int) -> bool:
         """Show the next intervention or plane, round and round; False where there is no other."""
@@ -154,7 +161,7 @@ class SpecForm:
             problems = self._problems(waiting) | own
         data, _ = self._folded(waiting)
         sections = self._sections(data)
-        values = {one.key: _value(data, one.key) for fields in sections.values() for one in fields}
+        values = {one.key: value_of(data, one.key) for fields in sections.values() for one in fields}
         counts = {name: (at, len(data[name])) for name, at in self.lists.clamped(data).items()}
         device = self.description.device if self.description else ""
         model = model_rows(self.shape, device, self.model_problem, asked=self.asked)
@@ -257,17 +264,3 @@ class SpecForm:
         whole, _ = self._folded(typed)
         self.typed = {key: text for key, text in typed.items() if self._field(whole, key) is not None}
         self.lists.clamp(data)
-
-
-def _value(data: Data, key: str) -> Any:
-    """The value of a field, a layer and a kind taken out of their site."""
-    place, _, name = key.rpartition(".")
-    if name in ("layer", "kind") and place.startswith("interventions["):
-        site = value_at(data, f"{place}.site")
-        return layer_of(site) if name == "layer" else kind_of(site)
-    return value_at(data, key)
-
-
-def _line(error: ExplorerError, *, named: bool = False) -> str:
-    told = f"{error.what}; {error.remedy}" if error.remedy else error.what
-    return f"{error.where}: {told}" if named and error.where else told

@@ -74,7 +74,7 @@ def _heading(name: str, counts: Mapping[str, tuple[int, int]], problems: Mapping
         title = f"{title} {at + 1} of {count}" if count else title
         if name in problems:
             error = problems[name]
-            problem = f"{error.where}: {_told(error)}"
+            problem = told(error, named=True)
     return FormRow(f"#{name}", title, kind="section", problem=problem)
 
 
@@ -97,11 +97,13 @@ def _row(one: Field, value: Any, typed: Mapping[str, str], problems: Mapping[str
         one.typed,
         beside=one.beside,
         quiet=text is None and written in ("", "none", "no"),
-        problem=_told(problem) if problem else "",
+        problem=told(problem) if problem else "",
         pending=text is not None,
         hint=one.hint,
     )
 
 
-def _told(error: ExplorerError) -> str:
-    return f"{error.what}; {error.remedy}" if error.remedy else error.what
+def told(error: ExplorerError, *, named: bool = False) -> str:
+    """An error as a row shows it; `named` where it does not stand at its own field."""
+    line = f"{error.what}; {error.remedy}" if error.remedy else error.what
+    return f"{error.where}: {line}" if named and error.where else line

@@ -1,4 +1,4 @@
-"""The lines of a form: what is drawn, and the keys and clicks that move over them."""
+"""The lines of a form, moved over and edited by keys and clicks."""
 
 from __future__ import annotations
 
@@ -6,19 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Region, Size
+from textual.geometry import Region
 from textual.message import Message
-from textual.strip import Strip
-from textual.widget import Widget
 
-from tui.state.form_cursor import FormCursor
 from tui.state.form_rows import FormRow
-from tui.state.glyphs import glyphs_of
-from tui.widgets.form_layout import Layout, lay_out
+from tui.widgets.form_paint import FormPaint
 
 if TYPE_CHECKING:
     from tui.widgets.form import LineForm
@@ -29,37 +23,14 @@ _FAR = 100_000
 _SWITCH = 2
 """A row with so many choices is switched without listing them."""
 
-LOOKS = ("label", "value", "quiet", "pending", "problem", "reason", "section", "choice", "chosen", "cursor")
 
+class FormLines(FormPaint, can_focus=True):
+    """Moves the highlight over rows that can be edited, by keys and clicks.
 
-class FormLines(Widget, can_focus=True):
-    """Draws rows and moves the highlight over those that can be edited."""
-
-    ALLOW_SELECT = False
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"form--{name}" for name in LOOKS}
-    DEFAULT_CSS = """
-    FormLines {
-        layer: lines;
-        width: 1fr;
-        height: auto;
-        & > .form--label { color: $text-muted; }
-        & > .form--quiet { color: $text-muted; }
-        & > .form--pending { color: $text-warning; }
-        & > .form--problem { color: $text-error; text-style: bold; }
-        & > .form--reason { color: $text-error; }
-        & > .form--section { color: $text-muted; }
-        & > .form--chosen { text-style: bold; }
-        & > .form--cursor { background: $boost; }
-        &:focus > .form--cursor { background: $primary-muted; text-style: bold; }
-        &:ansi {
-            & > .form--label, & > .form--quiet, & > .form--section { color: ansi_default; }
-            & > .form--pending { color: ansi_yellow; }
-            & > .form--problem, & > .form--reason { color: ansi_red; }
-            & > .form--cursor { background: ansi_default; text-style: underline; }
-            &:focus > .form--cursor { background: ansi_default; text-style: reverse; }
-        }
-    }
+    Attributes:
+        held: whether a text field is open over a row.
     """
+
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Row above", id="form.up", show=False, tooltip="Highlight the row above"),
         Binding("down,j", "move(1)", "Row below", id="form.down", show=False, tooltip="Highlight the row below"),
@@ -109,28 +80,20 @@ class FormLines(Widget, can_focus=True):
 
     def __init__(self) -> None:
         super().__init__()
-        self.cursor = FormCursor()
         self.held = False
         self._just_focused = False
-        self._layout: tuple[int, Layout] | None = None
-        self._looks: dict[str, Style] = {}
-
-    @property
-    def width(self) -> int:
-        """Cells of a line."""
-        return self.scrollable_content_region.width
 
     def set_rows(self, rows: Sequence[FormRow]) -> None:
         """Show other rows; the highlight stays on its key, else about where it was."""
         if self.cursor.rows == tuple(rows):
             return
         self.cursor.take(rows)
-        self._draw()
+        self.draw()
 
     def set_problem(self, key: str, problem: str) -> None:
         """Show another problem at one row."""
         if self.cursor.set_problem(key, problem):
-            self._draw()
+            self.draw()
 
     def select(self, key: str) -> None:
         """Highlight a row by its key, which is no news to who asks for it."""
@@ -138,42 +101,14 @@ class FormLines(Widget, can_focus=True):
         if found is not None:
             self._go(found, tell=False)
 
-    def place_of(self, key: str) -> tuple[int, int] | None:
-        """The cell where the value of a row begins."""
-        index = self.cursor.find(key)
-        if index is None:
-            return None
-        return self._lay().value_x[index], self._lay().first[index]
-
     def show_cursor_line(self) -> None:
         """Scroll the highlighted row into view, with what is said below it where there is room."""
         index = self.cursor.index
         if index >= 0:
-            lines = self._lay()
+            lines = self.lay()
             # The headings above the first row are seen when the highlight is on it.
             top = 0 if self.cursor.is_first() else lines.first[index]
             self.call_after_refresh(self._form().show_region, Region(0, top, 1, lines.last[index] - top + 1))
-
-    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """Number of lines."""
-        return max(1, len(self._lay(width).lines))
-
-    def render_line(self, y: int) -> Strip:
-        """Paint one line."""
-        lines = self._lay().lines
-        segments: list[Segment] = []
-        x = 0
-        for part in lines[y] if y < len(lines) else ():
-            if part.x > x:
-                segments.append(Segment(" " * (part.x - x), self._look("")))
-            segments.append(Segment(part.text, self._look(part.look)))
-            x = part.x + Segment(part.text).cell_length
-        return Strip(segments).adjust_cell_length(self.size.width, self._look(""))
-
-    def notify_style_update(self) -> None:
-        """Forget looks that a theme or the focus has changed."""
-        self._looks.clear()
-        super().notify_style_update()
 
     def on_resize(self) -> None:
         """Keep the highlight in view."""
@@ -182,12 +117,12 @@ class FormLines(Widget, can_focus=True):
     def on_focus(self) -> None:
         """Show that keys act here; the click that brought the focus only selects."""
         self._just_focused = True
-        self._looks.clear()
+        self.looks.clear()
         self.refresh()
 
     def on_blur(self) -> None:
         """Show that keys act elsewhere, and close an open list."""
-        self._looks.clear()
+        self.looks.clear()
         if self.cursor.opened >= 0:
             self.action_shut()
         self.refresh()
@@ -199,7 +134,7 @@ class FormLines(Widget, can_focus=True):
     def on_click(self, event: events.Click) -> None:
         """Highlight the row under the mouse; edit it where it was highlighted before, or take a choice."""
         at = event.get_content_offset(self)
-        part = self._lay().at(at.x, at.y) if at is not None else None
+        part = self.lay().at(at.x, at.y) if at is not None else None
         fresh, self._just_focused = self._just_focused and not self.held, False
         if part is None or not self.cursor.rows[part.row].reachable:
             return
@@ -227,7 +162,7 @@ class FormLines(Widget, can_focus=True):
         """Move the highlight by rows, or in the open list by choices."""
         if self.cursor.opened >= 0:
             self.cursor.move_choice(step)
-            self._draw()
+            self.draw()
             return
         found = self.cursor.ahead(step)
         if found is not None:
@@ -254,7 +189,7 @@ class FormLines(Widget, can_focus=True):
             self._picked(row, row.after(1))
         elif row.choices:
             self.cursor.open()
-            self._draw()
+            self.draw()
             self.show_cursor_line()
 
     def action_cycle(self) -> None:
@@ -270,7 +205,7 @@ class FormLines(Widget, can_focus=True):
         row = self.cursor.row
         if self.cursor.opened >= 0:
             self.cursor.opened = -1
-            self._draw()
+            self.draw()
         elif row is not None and row.pending:
             self.post_message(self.Dropped(row.key))
 
@@ -283,7 +218,7 @@ class FormLines(Widget, can_focus=True):
 
     def _take(self, choice: int) -> None:
         row, self.cursor.opened = self.cursor.rows[self.cursor.opened], -1
-        self._draw()
+        self.draw()
         self._picked(row, row.choices[choice][0])
 
     def _picked(self, row: FormRow, text: str) -> None:
@@ -296,27 +231,5 @@ class FormLines(Widget, can_focus=True):
             self.cursor.index = index
             if tell:
                 self.post_message(self.Moved(self.cursor.key))
-        self._draw()
+        self.draw()
         self.show_cursor_line()
-
-    def _draw(self) -> None:
-        before = self._layout
-        self._layout = None
-        # Where the number of lines is the same, only this widget is painted again and nothing around it is placed anew.
-        self.refresh(layout=before is None or len(before[1].lines) != len(self._lay(before[0]).lines))
-
-    def _lay(self, width: int | None = None) -> Layout:
-        cells = self.width if width is None else width
-        if self._layout is None or self._layout[0] != cells:
-            at = self.cursor
-            told = lay_out(at.rows, cells, glyphs_of(self.app), cursor=at.index, opened=at.opened, choice=at.choice)
-            self._layout = (cells, told)
-        return self._layout[1]
-
-    def _look(self, name: str) -> Style:
-        if name not in self._looks:
-            style = self.visual_style.rich_style
-            for one in name.split():
-                style += self.get_component_rich_style(f"form--{one}", partial=True)
-            self._looks[name] = style
-        return self._looks[name]

@@ -120,9 +120,10 @@ class InterventionPane(InterventionKeys):
         """
         self.base = base or self.base
         if typed is None and data in self._posted:
-            # What we told comes back: the form may be further by now.
+            # What we told comes back; while more of it is on its way, the form is further than this.
             del self._posted[: self._posted.index(data) + 1]
-            return
+            if self._posted or data == self.spec.data:
+                return
         self._posted.clear()
         is_first = not self.is_ready
         texts = None if typed is None else self.take_toml_text(typed)
@@ -265,23 +266,13 @@ class InterventionPane(InterventionKeys):
     def _show_hint(self) -> None:
         line, tone = self._note
         if not line and self.is_ready:
-            row = next((row for row in self.form.rows if row.key == self.form.key), None)
-            waiting = self.spec.reason(row.key) if row is not None and row.pending and not row.problem else ""
-            line, tone = (
-                (f"not in use: {waiting}; esc forgets it", "problem") if waiting else (row.hint if row else "", "plain")
-            )
+            line, waits = self.spec.hint(self.form.key)
+            tone = "problem" if waits else "plain"
         self.foot.set_hint(line, tone)
 
     def _show_cost(self) -> None:
         if not self.is_ready or not self._prompts:
             return
-        from engine.errors import ExplorerError
-        from engine.spec import Experiment
-        from tui.state.cost import estimate
+        from tui.state.cost import facts_of
 
-        try:
-            experiment = Experiment.from_dict(self.spec.data)
-        except ExplorerError:
-            self.foot.set_facts(())
-            return
-        self.foot.set_facts(estimate(experiment, self._prompts, self._rate, self.spec.description).facts())
+        self.foot.set_facts(facts_of(self.spec.data, self._prompts, self._rate, self.spec.description))
