@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,12 @@ def provenance_of(
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages a result depends on."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> dict[str, str]:
+    # Read once: reading takes longer than the rest of a beginning, and what is imported stays what it was.
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
