@@ -6,14 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import events, on
+from textual import on
 from textual.binding import Binding, BindingType
-from textual.widget import Widget
 from textual.widgets import Input
 
 from engine.errors import ExplorerError
 from tui.state.prompt_tokens import TokenBook
 from tui.widgets.prompt_choice import PromptChoice
+from tui.widgets.prompt_early_keys import EarlyKeys
 from tui.widgets.prompt_editor import edit_file
 from tui.widgets.prompt_error_rows import ErrorRows
 from tui.widgets.prompt_files import PromptFiles
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tui.state.prompt_catalogue import ListedSet
 
 
-class PromptKeys(Widget):
+class PromptKeys(EarlyKeys):
     """Actions of the prompts pane; how it looks is in the class built on this one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -54,7 +54,6 @@ class PromptKeys(Widget):
         self.choice = PromptChoice(self.files, TokenBook())
         self.base = Path()
         self.rows: RowsView = ErrorRows((), "")
-        self.line: PromptLine | None = None
         self._behind_levels: object = None
 
     @property
@@ -82,22 +81,6 @@ class PromptKeys(Widget):
         """Look for sets and for files that have changed."""
         opened = (self.choice.opened,) if self.choice.opened else ()
         self.files.look(self.choice.chosen, self.base, opened)
-
-    def on_key(self, event: events.Key) -> None:
-        """Lose no letter that is typed before the line at the bottom is there."""
-        if self.line is not None and event.is_printable and event.character is not None:
-            # It was on its way to the table when the line was opened; the line itself lets no letter pass.
-            event.stop()
-            event.prevent_default()
-            return self.line.insert_text_at_cursor(event.character)
-        active = self.screen.active_bindings.get(event.key)
-        opens = {"search": self.action_search, "add": self.action_add, "limit": self.action_limit}
-        if active is not None and active.node is self and active.enabled and active.binding.action in opens:
-            # Later keys pass here before the screen would have run the action.
-            event.stop()
-            event.prevent_default()
-            opens[active.binding.action]()
-        return None
 
     @on(Input.Changed)
     def take_typed(self, message: Input.Changed) -> None:
@@ -184,6 +167,7 @@ class PromptKeys(Widget):
             self.say(one.error_lines()[0], "error")
         elif one is not None and one.is_read:
             self._type_prompt(one)
+        self.forget_early()
 
     def action_edit(self) -> None:
         """Edit the file of the set, in a copy of one that ships."""
@@ -234,7 +218,8 @@ class PromptKeys(Widget):
     def _type(self, what: Typing, text: str, placeholder: str) -> None:
         if self.line is not None:
             self.line.remove()
-        self.line = PromptLine(what, text, placeholder)
+        self.line = PromptLine(what, text + (self.early or ""), placeholder)
+        self.forget_early()
         self.mount(self.line)
         # At once, and not when the queue comes to it: the next key may be there already.
         self.screen.set_focus(self.line, scroll_visible=False)

@@ -99,8 +99,10 @@ def about_prompt(rows: PromptRows, row: int, limit: int | None) -> list[Told]:
 
 
 def about_nothing(choice: PromptChoice) -> list[Told]:
-    """Why an opened set shows no prompt, and the key that helps."""
+    """Why there is no row, and the key that helps."""
     key = "esc drops the search" if choice.search else "x chooses other levels"
+    if choice.view == "levels":
+        return [("these sets have no factors: esc goes back", "plain")]
     return [(f"no prompt of this set is shown: {key}", "plain")]
 
 

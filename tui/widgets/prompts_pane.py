@@ -29,8 +29,7 @@ from tui.widgets.prompt_lines import (
 from tui.widgets.prompt_rows import PromptRows, SetRows
 from tui.widgets.prompt_table import PromptTable
 
-_FOOT = ((20, 5), (14, 4), (9, 3), (0, 1))
-"""From so many lines of the pane on, so many are spared for what is known of the highlighted row."""
+_FOOT = ((20, 5), (14, 4), (9, 3), (0, 1))  # from so many lines of the pane on, so many for the highlighted row
 
 
 class PromptsPane(PromptKeys):
@@ -98,9 +97,9 @@ class PromptsPane(PromptKeys):
 
     def copy_text(self) -> str:
         """The highlighted prompt, the name of the set, the level, or what is wrong with the file."""
-        row, one = self.table.cursor, self.choice.one
+        row = self.table.cursor
         if isinstance(self.rows, ErrorRows):
-            return "\n".join(one.error_lines()) if one is not None else ""
+            return "\n".join(self.choice.one.error_lines()) if self.choice.one is not None else ""
         if row >= self.rows.count:
             return ""
         if isinstance(self.rows, PromptRows):
@@ -205,8 +204,8 @@ class PromptsPane(PromptKeys):
         table, signs = self.table, glyphs_of(self.app)
         self.rows = rows = self.choice.rows(max(8, table.size.width - 4), signs)
         table.set_columns(rows.columns)
-        width = 0 if isinstance(rows, ErrorRows) else len(signs.checked)
-        table.set_rows(rows.count, rows.cell, rows.key, rows.mark if width else None, mark_width=width)
+        marks = None if isinstance(rows, ErrorRows) else rows.mark
+        table.set_rows(rows.count, rows.cell, rows.key, marks, mark_width=len(signs.checked))
         if highlight is not None:
             table.cursor = next((row for row in range(rows.count) if rows.key(row) == highlight), 0)
             table.scroll_to_cursor()
@@ -242,6 +241,8 @@ class PromptsPane(PromptKeys):
             told.append((f"{signs.warning} {fault}", "error"))
         if isinstance(rows, PromptRows):
             told += about_prompt(rows, row, choice.table.get("limit")) if row < rows.count else about_nothing(choice)
+        elif choice.view == "levels" and not rows.count:
+            told += about_nothing(choice)
         elif self.files.is_listed:
             told += about_selection(choice.table, choice.selected(), choice.too_long(), choice.room, signs)
             if isinstance(rows, SetRows) and row < rows.count:

@@ -237,6 +237,20 @@ async def test_letters_that_come_before_the_line_is_there_are_text() -> None:
         await settle(pilot)
         assert app.pane.query_one(Input).value == "nxe"
         assert app.pane.choice.view == "prompts"
+        await press(pilot, "escape", "escape", "home")
+        for key in ("j", "n", "x", "q"):
+            app.simulate_key(key)
+        await settle(pilot)
+        assert app.pane.choice.opened == "broken", "the keys before it come first"
+        assert not app.pane.query(Input)
+        assert "broken.jsonl:2" in app.foot()
+
+
+@in_loop
+async def test_without_factors_there_is_nothing_to_choose_and_a_key_that_helps() -> None:
+    async with opened(sets=["alpha"]) as (app, pilot):
+        await press(pilot, "x")
+        assert "no factors: esc goes back" in app.foot()
 
 
 @in_loop
