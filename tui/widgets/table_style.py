@@ -67,6 +67,11 @@ class Looks:
             style = self._table.visual_style.rich_style
             for part in (name, "cursor" if on_cursor else ""):
                 if part:
-                    style += self._table.get_component_rich_style(f"line-table--{part}", partial=True)
+                    own = self._table.get_component_rich_style(f"line-table--{part}", partial=True)
+                    style += own
+                    if own.color is not None:
+                        # A muted colour is a part of the background: alone it would be plain white or black.
+                        whole = self._table.get_component_rich_style(f"line-table--{part}")
+                        style += Style(color=whole.color)
             self._known[name, on_cursor] = style
         return style

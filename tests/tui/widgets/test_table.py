@@ -286,3 +286,22 @@ def test_columns_never_overlap_and_only_unwanted_ones_are_dropped(
     assert fits or all(one.column.priority == 0 for one in placed)
     if fits and placed and any(one.column.width is None for one in placed):
         assert placed[-1].end == width
+
+
+def test_muted_texts_differ_from_the_background_on_every_theme() -> None:
+    async def test(app: Host, pilot: Pilot[None]) -> None:
+        for theme in ("textual-light", "textual-dark", "nord", "solarized-light"):
+            app.theme = theme
+            app.table.set_rows(9, lambda row, key: (f"{key} {row}", "dim"))
+            await pilot.pause()
+            for line in (0, 1, 3):
+                for segment in app.table.render_line(line):
+                    style = segment.style
+                    assert style
+                    assert style.color
+                    assert style.bgcolor
+                    if segment.text.strip():
+                        pair = [colour.get_truecolor() for colour in (style.color, style.bgcolor)]
+                        assert sum(abs(one - other) for one, other in zip(*pair, strict=True)) > 150, (theme, line)
+
+    drive(test)
