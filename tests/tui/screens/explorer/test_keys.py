@@ -189,14 +189,14 @@ def test_copying_goes_to_the_terminal_or_says_which_file_has_it(drive: Any, stor
         await pilot.pause(0.5)
         await pilot.press("3", "y")
         assert "copied" in app.status_line()
-        assert "spotlight" in app.clipboard
+        assert "continuation" in app.clipboard.splitlines()[0]
         monkeypatch.setenv("TERM", "linux")
         await pilot.press("y")
         assert str(paths.state_folder())[:20] in app.status_line()
 
     drive(test, Start(session=stored))
     (file,) = paths.state_folder().glob("copied-*.txt")
-    assert "spotlight" in file.read_text()
+    assert file.read_text().count("\n") > 20
 
 
 def test_what_is_asked_for_while_loading_is_done_then(drive: Any) -> None:
