@@ -62,10 +62,21 @@ class Client:
         self.endpoint = endpoint
         self.welcome = welcome
 
-    def submit(self, experiment: Experiment, base: Path, session: Path, *, restart: bool = False) -> Accepted:
-        """Have an experiment run; arguments as those of `run_experiment`."""
+    def submit(
+        self, experiment: Experiment, base: Path, session: Path, *, restart: bool = False, folder: Path | None = None
+    ) -> Accepted:
+        """Have an experiment run; arguments as those of `run_experiment`.
+
+        Args:
+            experiment: what to run.
+            base: the folder its relative paths start from.
+            session: its .json file.
+            restart: move what has this name to the trash first.
+            folder: where bare names are looked up; the working folder by default.
+        """
+        place = place_now() if folder is None else place_now().model_copy(update={"folder": str(folder)})
         message = Submit(
-            experiment=experiment.to_dict(), base=str(base), session=str(session), restart=restart, place=place_now()
+            experiment=experiment.to_dict(), base=str(base), session=str(session), restart=restart, place=place
         )
         return self._ask(message, Accepted)
 

@@ -64,6 +64,7 @@ class Beginning:
         extra: dict[str, Any] = {
             "prompts": [prompt.to_dict() for prompt in self._prompts],
             "inputs": self.inputs.hashes,
+            "folder": _working_folder(),
             "provenance": provenance_of(self.experiment, self.model, self.test, self.inputs.hashes, self.base),
             "created": now(),
         }
@@ -78,6 +79,14 @@ class Beginning:
         longest = max(lengths) + self.experiment.generation.tokens
         rows = self.rows or rows_that_fit(self.model, longest, captures)
         return plan_layout(grid, lengths, rows, baseline_first=needs_baseline(self.experiment))
+
+
+def _working_folder() -> str | None:
+    """Where bare names of prompt sets were looked up, so that a run is gone on with from anywhere."""
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError:
+        return None
 
 
 def go_on(experiment: Experiment, model: LoadedModel, folder: Path, base: Path) -> JournalWriter:

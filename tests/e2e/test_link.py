@@ -209,12 +209,16 @@ def test_a_worker_that_starts_says_so_and_a_warm_one_begins_at_once(
     assert "another experiment" in screen.wait(RunEnded, lambda event: event.state == "failed").fault.what  # pyright: ignore[reportOptionalMemberAccess]
 
 
-def test_a_killed_worker_is_told_within_two_seconds_and_its_run_goes_on_by_a_key(
-    screen: Screen, bench: Bench, whole: Callable[..., Session]
+def test_a_killed_worker_is_told_within_two_seconds_and_its_run_goes_on_by_a_key_from_anywhere(
+    screen: Screen, bench: Bench, whole: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = bench.session_path("a")
+    (bench.folder / "prompts").mkdir()
+    (bench.folder / "prompts" / "own.txt").write_text((bench.folder / "texts.txt").read_text())
+    overrides = (LONG, 'prompts.sets=["own"]')
+    monkeypatch.chdir(bench.folder)
     screen.link.open()
-    screen.link.submit(bench.experiment(LONG), bench.folder, path)
+    screen.link.submit(bench.experiment(*overrides), bench.folder, path)
     screen.wait(RunGrew, is_partial)
     killed = time.monotonic()
     os.kill(worker_pid(), signal.SIGKILL)
@@ -224,13 +228,15 @@ def test_a_killed_worker_is_told_within_two_seconds_and_its_run_goes_on_by_a_key
     assert (lost.path, lost.runs) == (path, RUNS)
     assert 0 < lost.done < RUNS
     before = len(screen.told)
+    monkeypatch.chdir("/")
     screen.link.resume(path)
     ended = screen.wait(RunEnded)
     assert ended.state == "finished"
     again = [event for event in screen.told[before:] if isinstance(event, RunGrew) and event.session]
     assert min(len(event.session.runs) for event in again if event.session) >= lost.done
     assert ended.session is not None
-    assert_same_results(ended.session, whole(LONG))
+    monkeypatch.chdir(bench.folder)
+    assert_same_results(ended.session, whole(*overrides))
     screen.link.resume(path)
     assert screen.wait(RunFailed).path == path
 

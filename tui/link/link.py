@@ -9,16 +9,12 @@ from typing import Any, Literal
 
 from engine import paths
 from engine.errors import ExplorerError
-from engine.runner.client import Client, WorkerGoneError, find_worker
+from engine.runner.client import Client, find_worker
 from engine.runner.journal_reader import JournalReader
-from engine.runner.model_table import read_model
-from engine.runner.starting import find_or_start_worker
 from engine.runner.wire import ENDED, Accepted
 from engine.spec import Experiment
-from tui.link.asking import Asking
+from tui.link.access import LOOK, Access
 from tui.link.events import (
-    Described,
-    DescribeFailed,
     FoundRun,
     LinkEvent,
     QueueSeen,
@@ -27,18 +23,12 @@ from tui.link.events import (
     RunsFound,
     Said,
     Submitted,
-    Tokenized,
     WorkerSeen,
 )
 from tui.link.follower import Follower
 from tui.link.found import Finder
+from tui.link.questions import Questions
 from tui.link.watcher import NONE, STARTING, Watcher
-
-LOOK = 0.5
-"""Seconds between two looks at the worker: one that was killed is known in less than two."""
-
-_TEXTS = 1000
-"""Texts whose tokens are counted at a time, so that a message stays small."""
 
 
 class WorkerLink:
@@ -51,12 +41,9 @@ class WorkerLink:
     def __init__(self, tell: Callable[[LinkEvent], None]) -> None:
         self._tell_screen = tell
         self._closed = threading.Event()
-        self._start_one = threading.Lock()
-        self._waiting_for_start: set[int] = set()
         self._followers: dict[Path, Follower] = {}
-        self._describing = Asking(newest_only=True)
-        self._counting = Asking(newest_only=False)
-        self._unanswered: Callable[[], None] | None = None
+        self._access = Access(self._closed)
+        self._questions = Questions(self._access, self._tell)
 
     def open(self) -> None:
         """Begin to watch: tells `WorkerSeen` and `RunsFound`, at first and whenever they change."""
@@ -65,8 +52,7 @@ class WorkerLink:
     def close(self) -> None:
         """Tell nothing more; the worker and its runs go on."""
         self._closed.set()
-        self._describing.close()
-        self._counting.close()
+        self._questions.close()
         for follower in list(self._followers.values()):
             follower.stop()
 
@@ -76,42 +62,18 @@ class WorkerLink:
         Where the worker is busy with another model, it tells the failure and asks again once the queue is empty. A
         question that still waits when a newer one comes is dropped.
         """
-
-        def ask() -> None:
-            self._unanswered = None
-            try:
-                client = self._worker()
-                self._tell(Described(model, client.describe(read_model(model), base)))
-            except ExplorerError as error:
-                if self._is_busy():
-                    self._unanswered = ask
-                self._tell(DescribeFailed(model, error))
-
-        self._describing.put(ask)
+        self._questions.describe(model, base)
 
     def count_tokens(
         self, model: dict[str, Any], base: Path, texts: Sequence[str], prepend_bos: bool | Literal["auto"] = "auto"
     ) -> None:
         """Ask how many tokens texts have; tells `Tokenized`, in parts where there are many, or `Said` what is wrong."""
-        wanted = tuple(dict.fromkeys(texts))
-
-        def ask() -> None:
-            try:
-                client = self._worker()
-                spec = read_model(model)
-                for start in range(0, len(wanted), _TEXTS):
-                    part = wanted[start : start + _TEXTS]
-                    tokens = client.tokenize(spec, base, part, prepend_bos)
-                    self._tell(Tokenized({text: len(ids) for text, ids in zip(part, tokens.ids, strict=True)}))
-            except ExplorerError as error:
-                self._tell(Said(f"tokens are not counted: {error}"))
-
-        self._counting.put(ask)
+        self._questions.count_tokens(model, base, texts, prepend_bos)
 
     def submit(self, experiment: Experiment, base: Path, session: Path, restart: bool = False) -> None:
         """Have an experiment run, and follow it; tells `Submitted` and how it goes on, or `RunFailed`."""
         follower = self._follower(session)
-        self._in_thread(lambda: self._run(follower, experiment, base, restart))
+        self._in_thread(lambda: self._run(follower, experiment, base, restart=restart))
 
     def follow(self, session: Path) -> None:
         """Follow a run that others have begun; tells `RunGrew`, then `RunEnded`, `WorkerLost` or `RunLost`."""
@@ -140,13 +102,14 @@ class WorkerLink:
             try:
                 journal = JournalReader(paths.run_folder(session))
                 base = Path(str(journal.extra["provenance"]["base"]))
+                folder = Path(str(journal.extra.get("folder")))
             except ExplorerError as error:
                 self._tell(RunFailed(error, session))
             except (KeyError, TypeError):
                 error = ExplorerError("this is not what was written", where=session.stem, remedy="run it anew")
                 self._tell(RunFailed(error, session))
             else:
-                self._run(follower, journal.experiment, base, restart=False)
+                self._run(follower, journal.experiment, base, folder=folder if folder.is_dir() else None)
 
         self._in_thread(resume)
 
@@ -200,7 +163,7 @@ class WorkerLink:
                 while not client.wait_until_gone(LOOK):
                     if self._closed.is_set():
                         return
-            self._worker()
+            self._access.worker()
 
         self._in_thread(lambda: self._said(drain))
 
@@ -217,69 +180,41 @@ class WorkerLink:
                 if str(error) != wrong:
                     wrong = str(error)
                     self._tell(Said(wrong))
-            now = STARTING if now == NONE and self._waiting_for_start else now
+            now = STARTING if now == NONE and self._access.is_starting else now
             if now != seen:
                 seen = now
                 self._tell(now)
-            if now.kind == "warm" and (again := self._unanswered) is not None:
-                self._unanswered = None
-                self._describing.put(again)
+            if now.kind == "warm":
+                self._questions.ask_again()
             runs = finder.look()
             if found is None or {(run.path, run.alive) for run in runs} != {(run.path, run.alive) for run in found}:
                 found = runs
                 self._tell(RunsFound(runs))
             self._closed.wait(LOOK)
 
-    def _run(self, follower: Follower, experiment: Experiment, base: Path, restart: bool) -> None:
+    def _run(
+        self,
+        follower: Follower,
+        experiment: Experiment,
+        base: Path,
+        *,
+        restart: bool = False,
+        folder: Path | None = None,
+    ) -> None:
+        def submit(client: Client) -> Accepted:
+            return client.submit(experiment, base, follower.path, restart=restart, folder=folder)
+
         try:
-            accepted, client = self._submit(experiment, base, follower, restart)
+            submitted = self._access.submit(lambda: not follower.wishes, submit)
         except ExplorerError as error:
             self._tell(RunFailed(error, follower.path))
             return
-        if accepted is None:
-            told = ("stopped before it was begun",)
-            self._tell(RunEnded(follower.path, None, "interrupted", told))
+        if submitted is None:
+            self._tell(RunEnded(follower.path, None, "interrupted", ("stopped before it was begun",)))
             return
+        accepted, client = submitted
         self._tell(Submitted(accepted.job.job, follower.path, accepted.joined))
         follower.follow_job(client, accepted.job.job, anew=restart)
-
-    def _submit(
-        self, experiment: Experiment, base: Path, follower: Follower, restart: bool
-    ) -> tuple[Accepted | None, Client]:
-        tries = 2
-        while True:
-            client = self._worker()
-            if client.welcome.limited:
-                raise ExplorerError("the worker is of another version", remedy="drain and restart it (W)")
-            if follower.wishes:
-                return None, client
-            try:
-                return client.submit(experiment, base, follower.path, restart=restart), client
-            except WorkerGoneError:
-                # It was idle for too long, just now.
-                tries -= 1
-                if not tries:
-                    raise
-
-    def _worker(self) -> Client:
-        """Return a worker that takes work, started if need be; one that is about to end is waited for."""
-        self._waiting_for_start.add(threading.get_ident())
-        try:
-            with self._start_one:
-                client = find_or_start_worker()
-                while not client.welcome.limited and client.status().draining and not self._closed.is_set():
-                    client.wait_until_gone(LOOK)
-                    client = find_or_start_worker()
-                return client
-        finally:
-            self._waiting_for_start.discard(threading.get_ident())
-
-    def _is_busy(self) -> bool:
-        try:
-            client = find_worker()
-            return client is not None and any(job.state not in ENDED for job in client.status().jobs)
-        except ExplorerError:
-            return False
 
     def _follower(self, session: Path) -> Follower:
         """Make the one that follows a run from now on, the latest of all."""
