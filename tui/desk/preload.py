@@ -17,6 +17,7 @@ _NEXT = (
     "tui.charts.polar",
     "tui.charts.thresholds",
     "tui.charts.dose",
+    "tui.paint.scenes",
 )
 
 

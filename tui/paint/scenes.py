@@ -189,11 +189,14 @@ class _At:
     def share(self) -> float:
         return self.lit / self.total if self.total else float("nan")
 
-    def text(self) -> tuple[str, str]:
-        return f"{self.lit} of {self.total}", f"mean {three_digits(self.mean)}"
+    def text(self) -> tuple[str, ...]:
+        """From the shortest form to the longest."""
+        count = f" {self.lit} of {self.total}"
+        return f"{self.lit}", count, f"{count} mean {three_digits(self.mean)}"
 
-    def minus(self, other: _At) -> tuple[str, str]:
-        return _signed(self.share - other.share), f"mean {_signed(self.mean - other.mean)}"
+    def minus(self, other: _At) -> tuple[str, ...]:
+        share = _signed(self.share - other.share)
+        return share, f" {share}", f" {share} mean {_signed(self.mean - other.mean)}"
 
 
 def _angle_in(pane: Pane, col: int, row: int) -> int | None:
@@ -207,14 +210,14 @@ def _signed(value: float) -> str:
 
 
 def _cursor_parts(
-    theta: int, threshold: float, told: Sequence[tuple[GroupStyle, tuple[str, str]]], width: int
+    theta: int, threshold: float, told: Sequence[tuple[GroupStyle, tuple[str, ...]]], width: int
 ) -> list[tuple[str, Style]]:
-    """The numbers at the cursor, as many of them as the width holds: counts first, then means."""
+    """The numbers at the cursor in the longest form that the width holds."""
     head = [(f"θ {theta}°", style_of("0;1")), (f" > {short(threshold)}", Style())]
-    for details in (2, 1):
+    for form in (2, 1, 0):
         parts = list(head)
         for style, texts in told:
-            parts += [("  ", Style()), (style.marker, _style(style, "1")), (f" {' '.join(texts[:details])}", Style())]
+            parts += [("  ", Style()), (style.marker, _style(style, "1")), (texts[form], Style())]
         if sum(len(text) for text, _ in parts) <= width:
             return parts
     return head if sum(len(text) for text, _ in head) <= width else []

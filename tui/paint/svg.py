@@ -16,7 +16,7 @@ WIDTH, HEIGHT = 8.4, 16.8
 MARGIN = 12
 RADIUS = 1.05
 BASELINE = 0.76
-FONT = "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace"
+FONT = "'DejaVu Sans Mono', Menlo, Consolas, ui-monospace, monospace"
 INK, PAPER = "#1c1c1c", "#ffffff"
 
 

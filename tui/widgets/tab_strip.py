@@ -30,7 +30,7 @@ class TabStrip(CellView):
     TabStrip {
         height: 1;
         & > .tab-strip--current { color: $primary; text-style: bold underline; }
-        & > .tab-strip--other { color: $text-muted; }
+        & > .tab-strip--other { text-style: dim; }
     }
     """
 

@@ -362,3 +362,17 @@ def test_the_log_scrolls_follows_and_forgets_the_oldest() -> None:
         assert len(host.pane.copy_text().split("\n")) == MOST
 
     used(use, None, size=(60, 16))
+
+
+def test_the_cursor_names_every_group_where_there_are_many(spread_session: Callable[..., Session]) -> None:
+    async def use(pilot: Pilot[None], host: Host) -> None:
+        await pilot.press("g", "right_square_bracket", "L")
+        await settled(pilot, host)
+        state = host.pane.state
+        row = next(line for line in host.lines() if "θ 10°" in line and "spotlight" not in line)
+        counts = [int(found) for found in re.findall(r"[○▲■▼◆△□▽◁▷](\d+)", row)]
+        level = state.session.spec.spotlight.thresholds.index(state.threshold)  # pyright: ignore
+        assert counts == [group.sweep.counts[level, 10] for group in state.groups()]
+        assert len(counts) == 12
+
+    used(use, spread_session(values=range(-5, 6)))
