@@ -203,7 +203,7 @@ def _stats(data: Data) -> list[Field]:
     return [
         Field(
             "stats",
-            "measured on",
+            "statistics",
             parse_optional_word,
             optional_text,
             short="stats",

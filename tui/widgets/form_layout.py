@@ -14,6 +14,8 @@ from tui.widgets.one_line import fit, one_line
 _PAIRED_FROM = 30
 _WIDE_FROM = 46
 _WIDEST_PAIR = 68
+_FACT_LINES = 3
+"""Lines of what is wrong with a fact, which nothing in the form can put right."""
 _NARROW_RIGHT = 10
 """Cells that the value on the right keeps where room is short: the longest word a choice has."""
 
@@ -205,6 +207,9 @@ def _problem(row: FormRow, index: int, width: int, glyphs: Glyphs) -> list[tuple
     if not row.problem:
         return []
     lines = wrapped(_signed(one_line(row.problem), glyphs), max(1, width - 2))
+    if row.kind == "fact" and len(lines) > _FACT_LINES:
+        rest = " ".join(lines[_FACT_LINES - 1 :])
+        lines = [*lines[: _FACT_LINES - 1], fit(rest, max(1, width - 2), ellipsis=glyphs.ellipsis)]
     return [(Part(2, line, "reason", index),) for line in lines]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
 _PAUSE = 0.05
 """Seconds after a key until what was typed is checked."""
+
+_PATIENCE = 10.0
+"""Seconds until a model that could not be described is asked for again, once the form is used."""
 
 _ECHOES = 20
 
@@ -69,7 +74,7 @@ class InterventionPane(InterventionKeys):
 
     @dataclass
     class ModelWanted(Message):
-        """The model is another one than before and should be described."""
+        """The model in use should be described: the form is used for the first time, or the model is another one."""
 
         model: dict[str, Any]
 
@@ -81,6 +86,7 @@ class InterventionPane(InterventionKeys):
         self._posted: list[dict[str, Any]] = []
         self._told_typed: dict[str, str] = {}
         self._model: dict[str, Any] = {}
+        self._asked_at = -math.inf
         self._prompts = 0
         self._rate: float | None = None
         self._check: Timer | None = None
@@ -200,6 +206,15 @@ class InterventionPane(InterventionKeys):
             self._show_hint()
             self._show_cost()
 
+    def on_descendant_focus(self) -> None:
+        """Have the model described once the form is used: loading it is not for those who only look at sessions."""
+        if not self.is_ready or self.spec.asked or self.spec.shape is not None:
+            return
+        if time.monotonic() - self._asked_at > _PATIENCE:
+            self._model = {}
+            self._want_model()
+            self.refresh_form()
+
     @on(LineForm.Typed)
     def take_typing(self, event: LineForm.Typed) -> None:
         """Keep what is typed, and say soon what is wrong with it."""
@@ -249,6 +264,7 @@ class InterventionPane(InterventionKeys):
         if self._model == self.spec.data["model"]:
             return
         self._model = copy.deepcopy(self.spec.data["model"])
+        self._asked_at = time.monotonic()
         self.spec.take_description(None, "")
         self.spec.asked = True
         self.post_message(self.ModelWanted(self._model))

@@ -342,6 +342,17 @@ async def test_another_model_is_asked_for_and_its_sizes_shown() -> None:
 
 
 @driven
+async def test_a_model_is_described_when_the_form_is_first_used() -> None:
+    app = host("demo")
+    async with app.run_test(size=(34, 32)) as pilot:
+        await pilot.pause()
+        app.screen.set_focus(None)
+        await pilot.press("tab", "j", "tab", "tab")
+        wanted = [one.model["name"] for one in app.told if isinstance(one, InterventionPane.ModelWanted)]
+        assert wanted == ["demo"]
+
+
+@driven
 async def test_a_form_that_is_too_short_scrolls_to_the_highlight() -> None:
     app = host()
     async with app.run_test(size=(34, 14)) as pilot:
