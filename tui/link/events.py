@@ -61,6 +61,7 @@ class RunEnded:
         state: "finished", "interrupted", "shown" (it was finished before) or "failed".
         told: lines the user should read.
         fault: why it failed.
+        asked: the name it was asked for and followed by.
     """
 
     path: Path
@@ -68,6 +69,7 @@ class RunEnded:
     state: RunState
     told: tuple[str, ...] = ()
     fault: ExplorerError | None = None
+    asked: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable
@@ -192,6 +193,8 @@ class Follower:
         self._tell(WorkerLost(self.path, live.done, live.runs))
 
     def _tell(self, event: LinkEvent) -> None:
+        if isinstance(event, RunEnded):
+            event = dataclasses.replace(event, asked=self.path)
         if not self._stopped.is_set():
             self._tell_all(event)
 

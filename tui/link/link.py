@@ -210,7 +210,8 @@ class WorkerLink:
             self._tell(RunFailed(error, follower.path))
             return
         if submitted is None:
-            self._tell(RunEnded(follower.path, None, "interrupted", ("stopped before it was begun",)))
+            told = ("stopped before it was begun",)
+            self._tell(RunEnded(follower.path, None, "interrupted", told, asked=follower.path))
             return
         accepted, client = submitted
         self._tell(Submitted(accepted.job.job, follower.path, accepted.joined))
