@@ -68,7 +68,7 @@ def _by_arcs(xy: NDArray[np.float64], bound: float, table: Table) -> NDArray[np.
     n_angles = len(cos)
     radius = np.hypot(xy[:, 0], xy[:, 1])
     # A margin of a few ulps: rows so close to the bound get an arc, whose end the expression then decides.
-    crosses = (radius > 0) & (radius * (1 + 1e-15) >= abs(bound))
+    crosses = (radius > 0) & (radius >= abs(bound) * (1 - 1e-15))
     x, y, radius = xy[crosses, 0], xy[crosses, 1], radius[crosses]
     lit_arcs = bound >= 0
     centre = np.arctan2(y, x) if lit_arcs else np.arctan2(-y, -x)

@@ -18,11 +18,21 @@ PHASE_AXIS = Axis(0.0, 360.0, (0.0, 90.0, 180.0, 270.0, 360.0), ("0°", "90°", 
 
 @dataclass(frozen=True, eq=False)
 class DoseStep:
-    """One value of the intervention: its runs' sweep and the mean norm of their vectors."""
+    """One value of the intervention and what its runs are like.
+
+    Attributes:
+        value: of the intervention.
+        group: its runs' sweep.
+        norm: mean norm of their vectors.
+        energy: mean part of a vector's squared norm that lies in the plane, 0 to 1; None where it was not measured.
+        activation: mean coordinate along the plane's first direction, raw units; None where it was not measured.
+    """
 
     value: float
     group: SweptGroup
     norm: float
+    energy: float | None = None
+    activation: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +73,7 @@ class DoseFigure:
         title: the experiment and the plane.
         value_label: what the horizontal axes hold.
         values: range of the horizontal axes.
-        panels: amplitude, phase, count, norm.
+        panels: amplitude, phase, count, norm, and where they were measured in-plane energy and mean activation.
         legend: the sweep's entry, then the baseline's.
         warnings: the gravest first.
     """
@@ -83,8 +93,9 @@ def dose_figure(
     title: str = "",
     value_label: str = "value",
     label: str = "clamped",
+    activation_label: str = "mean activation",
 ) -> DoseFigure:
-    """Lay out amplitude, phase, the largest share above a threshold and the mean norm against the value.
+    """Lay out a sweep's amplitude and phase, and what else changes, against the value.
 
     Args:
         steps: one a value, in any order; they are drawn by value.
@@ -93,6 +104,7 @@ def dose_figure(
         title: stands above the chart.
         value_label: name and unit of the value.
         label: the legend's name for the steps.
+        activation_label: name of the mean coordinate along the plane's first direction.
 
     Raises:
         ExplorerError: a group was not swept with this threshold.
@@ -103,10 +115,15 @@ def dose_figure(
     values = np.array([step.value for step in ordered], dtype=np.float64)
     quantities = {step: _quantities(step, threshold) for step in everything}
     names = ("amplitude A", "phase φ", f"largest share > {short(threshold)}", "mean norm")
+    names = (*names, "mean in-plane energy", activation_label)
     panels: list[DosePanel] = []
     for index, name in enumerate(names):
-        y = np.array([quantities[step][index] for step in ordered], dtype=np.float64)
-        reference = math.nan if baseline is None else quantities[baseline][index]
+        measured = [quantities[step][index] for step in ordered]
+        if ordered and all(one is None for one in measured):
+            continue
+        y = np.array([math.nan if one is None else one for one in measured], dtype=np.float64)
+        level = None if baseline is None else quantities[baseline][index]
+        reference = math.nan if level is None else level
         is_phase = index == 1
         panels.append(
             DosePanel(
@@ -186,8 +203,8 @@ def _counts(prompts: int, runs: int) -> str:
     return f"{count_of(prompts, 'prompt')} · {count_of(runs, 'run')}"
 
 
-def _quantities(step: DoseStep, threshold: float) -> tuple[float, float, float, float]:
+def _quantities(step: DoseStep, threshold: float) -> tuple[float | None, ...]:
     sweep = step.group.sweep
     share = sweep.fraction[threshold_index(step.group, threshold)]
     phase = math.nan if sweep.phase_deg is None else sweep.phase_deg
-    return sweep.amplitude, phase, float(share.max()), step.norm
+    return sweep.amplitude, phase, float(share.max()), step.norm, step.energy, step.activation

@@ -122,17 +122,19 @@ def dose_of(session: Session, plane: PlaneRecord, threshold: float | None = None
     levels = session.spec.spotlight.thresholds if threshold is None else (threshold,)
     groups = swept_groups(session, plane, (CONDITION,), levels)
     values = {condition.label: condition.value for condition in session.conditions if condition.kind == "sweep"}
-    norms = np.array(plane.norm, dtype=np.float64)
+    norms, along = np.array(plane.norm, dtype=np.float64), np.array(plane.x, dtype=np.float64)
+    energies = (points_of(plane).xy ** 2).sum(axis=1)
     rows = run_groups(session, (CONDITION,))
     steps: list[DoseStep] = []
     baseline: DoseStep | None = None
     for group in groups:
-        norm = _mean(norms[rows[group.label].runs])
+        runs = rows[group.label].runs
+        means = [_mean(column[runs]) for column in (norms, energies, along)]
         value = values.get(group.label)
         if group.role == BASELINE:
-            baseline = DoseStep(0.0, group, norm)
+            baseline = DoseStep(0.0, group, *means)
         elif value is not None:
-            steps.append(DoseStep(value, group, norm))
+            steps.append(DoseStep(value, group, *means))
     if not steps:
         crossed = session.spec.grid and len(values) > 1
         what = "its interventions are crossed, so no single value varies" if crossed else "it has no swept value"
@@ -144,6 +146,7 @@ def dose_of(session: Session, plane: PlaneRecord, threshold: float | None = None
         _title(session, plane),
         value_caption(session.spec),
         pooled_caption(session.spec),
+        f"mean {plane_captions(plane)[0]}",
     )
     return dataclasses.replace(figure, warnings=(*figure.warnings, *session_warnings(session, plane, groups)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from rich.cells import cell_len
 
 from engine.figures.dose import DoseFigure, DosePanel, DoseSeries
 from tui.charts.canvas import Canvas, Stroke
@@ -20,7 +21,7 @@ ROOMY = 20
 
 
 def paint_dose(figure: DoseFigure, width: int, height: int, *, colour: bool = True) -> str:
-    """Paint amplitude, phase, share and norm against the value, as many of them as find room, in that order.
+    """Paint the panels against the value, as many of them as find room, in their order.
 
     The baseline is a dotted line; markers stand where a value was run.
 
@@ -38,8 +39,7 @@ def paint_dose(figure: DoseFigure, width: int, height: int, *, colour: bool = Tr
     lines = legend_lines(figure.legend, styles, width, max(2, height // 8))
     warnings = warning_lines(figure.warnings, width, 2 if height >= ROOMY else 1)
     room = height - 1 - len(lines) - len(warnings)
-    across = 2 if width >= 2 * PANEL[0] + GAP else 1
-    down = max(1, min(room // PANEL[1], -(-len(figure.panels) // across)))
+    across, down = _grid(len(figure.panels), width, room)
     shown = figure.panels[: across * down]
     panel_width = (width - GAP * (across - 1)) // across
     for index, panel in enumerate(shown):
@@ -54,10 +54,21 @@ def paint_dose(figure: DoseFigure, width: int, height: int, *, colour: bool = Tr
     return canvas.string(colour=colour)
 
 
+def _grid(panels: int, width: int, rows: int) -> tuple[int, int]:
+    """Panels across and down: the fewest columns that show them all, else as many as find room."""
+    most = max(1, (width + GAP) // (PANEL[0] + GAP))
+    for across in range(min(2, most), most + 1):
+        down = max(1, min(rows // PANEL[1], -(-panels // across)))
+        if across * down >= panels:
+            return across, down
+    return most, max(1, min(rows // PANEL[1], -(-panels // most)))
+
+
 def _paint_panel(
     canvas: Canvas, area: Pane, figure: DoseFigure, panel: DosePanel, styles: dict[str, GroupStyle]
 ) -> None:
-    canvas.text(area.col, area.row, fit(f"{panel.label} by {figure.value_label}", area.width), FRAME)
+    whole = f"{panel.label} by {figure.value_label}"
+    canvas.text(area.col, area.row, whole if cell_len(whole) <= area.width else fit(panel.label, area.width), FRAME)
     inner = Pane(area.col, area.row + 1, area.width, area.height - 1)
     values = figure.values
     pane = framed_pane(canvas, inner, (values.low, values.high), panel.axis)

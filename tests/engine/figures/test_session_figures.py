@@ -9,6 +9,7 @@ from engine.errors import ExplorerError
 from engine.figures.captions import (
     intervention_captions,
     model_caption,
+    plane_captions,
     plane_title,
     planned_runs,
     pooled_caption,
@@ -162,6 +163,14 @@ def test_the_dose_chart_draws_each_value_and_the_baseline() -> None:
     assert panels["mean norm"].baseline == pytest.approx(norms[runs_where(session, kind="baseline")].mean())
     shares = [(cosines(session, runs_where(session, value=v)) > 0.5).mean(axis=0).max() for v in (-2, 1, 5)]
     np.testing.assert_allclose(panels["largest share > .5"].curve.y, shares)
+    plane = session.planes[0]
+    energies = [
+        np.mean([(plane.x[run] ** 2 + plane.y[run] ** 2) / plane.norm[run] ** 2 for run in runs])
+        for runs in (runs_where(session, value=v) for v in (-2, 1, 5))
+    ]
+    np.testing.assert_allclose(panels["mean in-plane energy"].curve.y, energies)
+    along = [np.array(plane.x)[runs_where(session, value=v)].mean() for v in (-2, 1, 5)]
+    np.testing.assert_allclose(panels[f"mean {plane_captions(plane)[0]}"].curve.y, along)
     assert figure.value_label == "clamp value"
 
 
