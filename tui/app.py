@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import contextlib
 import signal
 import subprocess
-import sys
 from typing import Any, ClassVar
 
 from textual import events
@@ -64,7 +63,10 @@ class ExplorerApp(App[Farewell]):
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) != signal.SIG_IGN:
                 loop.add_signal_handler(number, self._end, 128 + number)
-        self.call_after_refresh(self.tell_settings)
+
+    def on_explorer_screen_loaded(self) -> None:
+        """Everything with keys is there now."""
+        self.tell_settings()
 
     def on_resize(self, event: events.Resize) -> None:
         """Say so where nothing would fit."""
@@ -169,26 +171,12 @@ class ExplorerApp(App[Farewell]):
         self.set_keymap(dict(settings.keys))
 
 
-def has_terminal() -> bool:
-    """Whether there is a terminal that can show a full screen."""
-    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
-
-
-def open_explorer(start: Start | None = None) -> int:
-    """Show the full screen until it is left; return the exit status.
-
-    Without a terminal one line says what can be done instead, and the status is 2.
-    """
-    if not has_terminal():
-        from tui.cli.output import note
-
-        note("the full screen needs a terminal; `srm-explorer --help` lists the commands that do without one")
-        return 2
+def run_app(start: Start | None = None) -> int:
+    """Show the full screen until it is left, say what there is to say then, and return the exit status."""
     app = ExplorerApp(start)
     farewell = app.run()
     for line in farewell.lines() if farewell is not None else ():
-        try:
+        # Nobody is left to be told where the terminal is gone.
+        with contextlib.suppress(OSError):
             print(line, flush=True)  # noqa: T201
-        except OSError:
-            break
     return app.status or app.return_code or 0

@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     if not arguments:
-        from tui.app import open_explorer
+        from tui.cli.open import open_explorer
 
         return open_explorer()
     from tui.cli.app import app

@@ -51,7 +51,7 @@ def demo_command(no_open: bool) -> int:
 
 def _look_closer(session: Path) -> int:
     """Open the full screen with the session, where there is a terminal to open it on."""
-    from tui.app import has_terminal, open_explorer
+    from tui.cli.open import has_terminal, open_explorer
     from tui.desk.start import Start
 
     if not has_terminal():

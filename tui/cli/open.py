@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine import paths
+from tui.cli.output import note
 from tui.desk.start import Start
 
 
@@ -22,6 +24,7 @@ def open_command(session: str | None, spec: str | None, prompts: Sequence[str]) 
     """
     path = None
     if session is not None:
+        from engine import paths
         from engine.session import load_session
 
         path = load_session(paths.session_path(session)).path
@@ -34,6 +37,22 @@ def open_command(session: str | None, spec: str | None, prompts: Sequence[str]) 
 
         for name in prompts:
             load_prompt_set(str(Path(name).expanduser().absolute()), folders=[], base=Path.cwd())
-    from tui.app import open_explorer
-
     return open_explorer(Start(path, spec, tuple(prompts)))
+
+
+def has_terminal() -> bool:
+    """Whether there is a terminal that can show a full screen."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+
+
+def open_explorer(start: Start | None = None) -> int:
+    """Show the full screen until it is left; return the exit status.
+
+    Without a terminal one line says what can be done instead, and the status is 2.
+    """
+    if not has_terminal():
+        note("the full screen needs a terminal; `srm-explorer --help` lists the commands that do without one")
+        return 2
+    from tui.app import run_app
+
+    return run_app(start)

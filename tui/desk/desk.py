@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from tui.palette import Command
     from tui.screens.explorer import ExplorerScreen
     from tui.screens.sessions import Chosen
+    from tui.widgets.intervention_pane import InterventionPane
+    from tui.widgets.prompts_pane import PromptsPane
+    from tui.widgets.results_pane import ResultsPane
 
 
 class Desk:
@@ -37,7 +40,6 @@ class Desk:
 
     def __init__(self, screen: ExplorerScreen, start: Start) -> None:
         self._screen = screen
-        self.prompts, self.intervention, self.results = screen.prompts, screen.intervention, screen.results
         file = DraftFile()
         draft, self._problems = begin(start, file)
         self.drafting = Drafting(draft, file, screen.cannot_keep)
@@ -48,6 +50,21 @@ class Desk:
         self._asked: set[str] = set()
         self._count = 0
         self._n_prompts = 0
+
+    @property
+    def prompts(self) -> PromptsPane:
+        """The pane of the prompts."""
+        return self._screen.prompts
+
+    @property
+    def intervention(self) -> InterventionPane:
+        """The pane of everything else of the experiment."""
+        return self._screen.intervention
+
+    @property
+    def results(self) -> ResultsPane:
+        """The pane of the session."""
+        return self._screen.results
 
     def open(self) -> None:
         """Show the draft, open the session that was in view, and begin to watch runs."""

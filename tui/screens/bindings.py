@@ -9,6 +9,8 @@ from textual.binding import Binding
 from textual.dom import DOMNode
 from textual.widget import Widget
 
+from tui.state.glyphs import UNICODE, Glyphs, glyphs_of
+
 _NAMES = {
     "question_mark": "?",
     "slash": "/",
@@ -24,10 +26,6 @@ _NAMES = {
     "pagedown": "pgdn",
     "escape": "esc",
     "delete": "del",
-    "left": "←",
-    "right": "→",
-    "up": "↑",
-    "down": "↓",
 }
 
 
@@ -54,11 +52,12 @@ def keys_of(node: DOMNode, keymap: Mapping[str, str]) -> list[KeyOf]:
         keymap: the user's own keys by id.
     """
     found: dict[str, KeyOf] = {}
+    signs = glyphs_of(node.app)
     for kind in type(node).__mro__:
         for binding in vars(kind).get("BINDINGS", ()):
             if isinstance(binding, Binding) and binding.id is not None and binding.id not in found:
                 keys = keymap.get(binding.id) or binding.key
-                found[binding.id] = KeyOf(node, binding, shown_keys(keys))
+                found[binding.id] = KeyOf(node, binding, shown_keys(keys, signs))
     return list(found.values())
 
 
@@ -71,11 +70,12 @@ def all_keys(nodes: Iterable[Widget], keymap: Mapping[str, str]) -> list[KeyOf]:
     return list(found.values())
 
 
-def shown_keys(keys: str) -> str:
+def shown_keys(keys: str, signs: Glyphs = UNICODE) -> str:
     """Keys as people write them: "left,shift+left" is "←, shift+←"."""
-    return ", ".join(_shown(key) for key in keys.split(",") if key)
+    arrows = {"left": signs.left, "right": signs.right, "up": signs.up, "down": signs.down}
+    return ", ".join(_shown(key.strip(), arrows) for key in keys.split(",") if key)
 
 
-def _shown(key: str) -> str:
-    held, plus, last = key.strip().rpartition("+")
-    return f"{held}{plus}{_NAMES.get(last, last)}" if last else key
+def _shown(key: str, arrows: Mapping[str, str]) -> str:
+    held, plus, last = key.rpartition("+")
+    return f"{held}{plus}{arrows.get(last) or _NAMES.get(last, last)}" if last else key

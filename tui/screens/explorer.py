@@ -13,14 +13,14 @@ from textual.message import Message
 from engine.errors import ExplorerError
 from tui.desk.start import Farewell, Start
 from tui.screens.explorer_layout import ExplorerLayout
-from tui.widgets.intervention_pane import InterventionPane
-from tui.widgets.prompts_pane import PromptsPane
-from tui.widgets.results_pane import ResultsPane
 from tui.widgets.status_line import Tone
 
 if TYPE_CHECKING:
     from tui.desk.desk import Desk
     from tui.link.events import LinkEvent
+    from tui.widgets.intervention_pane import InterventionPane
+    from tui.widgets.prompts_pane import PromptsPane
+    from tui.widgets.results_pane import ResultsPane
 
 T = TypeVar("T")
 
@@ -31,6 +31,9 @@ class ExplorerScreen(ExplorerLayout):
     Args:
         start: what the program was started with.
     """
+
+    class Furnish(Message):
+        """What the panes hold is loaded."""
 
     @dataclass
     class Loaded(Message):
@@ -115,14 +118,17 @@ class ExplorerScreen(ExplorerLayout):
         if edit is not None:
             edit()
 
+    @on(Furnish)
+    async def fill_panes(self) -> None:
+        """Show what is in the panes, though there is no experiment yet."""
+        await self.furnish()
+
     @on(Loaded)
     def open_desk(self, event: Loaded) -> None:
         """Everything can be done from now on."""
         self.desk = event.desk
         self.desk.open()
         self.show_status()
-        if self.focused is None and self.app.screen is self:
-            self.pane.enter()
         if self.asked is not None:
             self.say("")
             self.asked()
@@ -138,50 +144,43 @@ class ExplorerScreen(ExplorerLayout):
         """Go on after a thread."""
         event.then()
 
-    @on(PromptsPane.Changed)
-    def take_prompts(self, event: PromptsPane.Changed) -> None:
+    # By their names, not by `@on`: the classes are loaded after the first frame.
+    def on_prompts_pane_changed(self, event: PromptsPane.Changed) -> None:
         """Other prompts were chosen."""
         if self.desk is not None:
             self.desk.edit_prompts(event.prompts)
 
-    @on(PromptsPane.TokensWanted)
-    def want_tokens(self, event: PromptsPane.TokensWanted) -> None:
+    def on_prompts_pane_tokens_wanted(self, event: PromptsPane.TokensWanted) -> None:
         """Tokens should be counted."""
         if self.desk is not None:
             self.desk.want_tokens(event.texts)
 
-    @on(InterventionPane.Changed)
-    def take_edit(self, event: InterventionPane.Changed) -> None:
+    def on_intervention_pane_changed(self, event: InterventionPane.Changed) -> None:
         """The experiment was edited."""
         if self.desk is not None:
             self.desk.edit(event.data)
 
-    @on(InterventionPane.Typing)
-    def take_typing(self, event: InterventionPane.Typing) -> None:
+    def on_intervention_pane_typing(self, event: InterventionPane.Typing) -> None:
         """Something is being typed."""
         if self.desk is not None:
             self.desk.drafting.typing(event.field, event.text)
 
-    @on(InterventionPane.Loaded)
-    def take_experiment(self, event: InterventionPane.Loaded) -> None:
+    def on_intervention_pane_loaded(self, event: InterventionPane.Loaded) -> None:
         """Another experiment was chosen."""
         if self.desk is not None:
             self.desk.replace(event.data, event.name, event.base)
 
-    @on(InterventionPane.ModelWanted)
-    def want_shape(self, event: InterventionPane.ModelWanted) -> None:
+    def on_intervention_pane_model_wanted(self, event: InterventionPane.ModelWanted) -> None:
         """A model's shape is wanted."""
         if self.desk is not None:
             self.desk.want_shape(event.model)
 
-    @on(ResultsPane.TurnedTo)
-    def keep_view(self) -> None:
+    def on_results_pane_turned_to(self) -> None:
         """The spotlight stands elsewhere."""
         if self.desk is not None:
             self.desk.turned()
 
-    @on(ResultsPane.OpenRun)
-    def open_run(self, event: ResultsPane.OpenRun) -> None:
+    def on_results_pane_open_run(self, event: ResultsPane.OpenRun) -> None:
         """Show one run."""
         if self.desk is not None:
             from tui.screens.run_view import RunView
@@ -192,8 +191,10 @@ class ExplorerScreen(ExplorerLayout):
         self.run_worker(self._load, thread=True)
 
     def _load(self) -> None:
-        from tui.desk.preload import preload
+        from tui.desk.preload import load_panes, preload
 
+        load_panes()
+        self.post_message(self.Furnish())
         preload()
         from tui.desk.desk import Desk
 

@@ -188,7 +188,8 @@ class ExplorerKeys(Screen[None]):
         pane = self.pane
         chain = [] if self.focused is None else [self.focused, *self.focused.ancestors]
         inside = [node for node in chain if pane in node.ancestors]
-        here = all_keys([*inside, pane.content], keymap)  # pyright: ignore[reportArgumentType]
+        content = [] if pane.content is None else [pane.content]
+        here = all_keys([*inside, *content], keymap)  # pyright: ignore[reportArgumentType]
         warnings = self.desk.results.warnings() if self.desk is not None and self.current == 3 else ()
         self.app.push_screen(Help(f"{pane.number} {pane.title}", here, keys_of(self, keymap), warnings))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import shutil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -14,11 +14,13 @@ from textual.timer import Timer
 from tui.screens.bindings import keys_of
 from tui.screens.explorer_keys import ExplorerKeys
 from tui.widgets.header_line import HeaderLine, PaneLine
-from tui.widgets.intervention_pane import InterventionPane
 from tui.widgets.pane import Pane
-from tui.widgets.prompts_pane import PromptsPane
-from tui.widgets.results_pane import ResultsPane
 from tui.widgets.status_line import Hint, StatusLine, Tone
+
+if TYPE_CHECKING:
+    from tui.widgets.intervention_pane import InterventionPane
+    from tui.widgets.prompts_pane import PromptsPane
+    from tui.widgets.results_pane import ResultsPane
 
 NARROW = 120
 """Columns below which one pane is shown at a time."""
@@ -28,7 +30,11 @@ _SAID_FOR = 8.0
 
 
 class ExplorerLayout(ExplorerKeys):
-    """Three panes between a header and a status line."""
+    """Three panes between a header and a status line; what is in them comes when their frames are seen."""
+
+    prompts: PromptsPane
+    intervention: InterventionPane
+    results: ResultsPane
 
     DEFAULT_CSS = """
     ExplorerLayout {
@@ -54,12 +60,7 @@ class ExplorerLayout(ExplorerKeys):
         self._narrow = shutil.get_terminal_size((NARROW, 48)).columns < NARROW
         super().__init__(classes="-narrow" if self._narrow else "-wide")
         self.header, self.status = HeaderLine(), StatusLine()
-        self.prompts, self.intervention, self.results = PromptsPane(), InterventionPane(), ResultsPane()
-        self.panes = (
-            Pane(1, "Prompts", self.prompts),
-            Pane(2, "Intervention", self.intervention),
-            Pane(3, "Results", self.results),
-        )
+        self.panes = (Pane(1, "Prompts"), Pane(2, "Intervention"), Pane(3, "Results"))
         self._pane_line = PaneLine([pane.title for pane in self.panes])
         self._left = Vertical(*self.panes[:2], id="left")
         self._until: Timer | None = None
@@ -76,6 +77,18 @@ class ExplorerLayout(ExplorerKeys):
     def on_mount(self) -> None:
         """Keys that help follow the focus."""
         self.bindings_updated_signal.subscribe(self, lambda _: self._show_hints())
+
+    async def furnish(self) -> None:
+        """Fill the panes; their modules should be loaded, or this waits for them."""
+        from tui.widgets.intervention_pane import InterventionPane
+        from tui.widgets.prompts_pane import PromptsPane
+        from tui.widgets.results_pane import ResultsPane
+
+        self.prompts, self.intervention, self.results = PromptsPane(), InterventionPane(), ResultsPane()
+        for pane, content in zip(self.panes, (self.prompts, self.intervention, self.results), strict=True):
+            await pane.furnish(content)
+        if self.focused is None and self.app.screen is self:
+            self.pane.enter()
 
     @property
     def pane(self) -> Pane:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -100,6 +98,8 @@ def unknown_keys(settings: Settings, known: frozenset[str]) -> list[str]:
 
 def editor_command() -> list[str]:
     """The user's editor with its arguments, as $VISUAL or $EDITOR names it, else `vi`."""
+    import shlex
+
     for name in ("VISUAL", "EDITOR"):
         try:
             words = shlex.split(os.environ.get(name, ""))
@@ -139,5 +139,8 @@ def _keymap(value: object, where: str, problems: list[str]) -> dict[str, str]:
 
 
 def _meant(name: str, known: frozenset[str]) -> str:
+    # Only a mistake needs it, and the first frame waits for what is imported with this module.
+    from difflib import get_close_matches
+
     close = get_close_matches(name, sorted(known), 1)
     return f"; did you mean '{close[0]}'?" if close else ""

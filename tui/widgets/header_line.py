@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from tui.state.glyphs import glyphs_of
+from tui.state.glyphs import UNICODE, glyphs_of
 
 NAME = " srm-explorer"
 
@@ -49,8 +49,8 @@ class HeaderLine(Widget):
         session = Content((f"session {facts.session}" if facts.session else "no session") if wide else facts.session)
         if facts.mark:
             session = Content.assemble(session, (f" {signs.dot}{facts.mark if wide else ''}", "$text-warning"))
-        worker = Content.styled(facts.worker if wide else "", "$text-muted")
-        shown = list(facts.model)
+        worker = Content.styled(facts.worker if wide else "", "$foreground-muted")
+        shown = [fact.replace(UNICODE.times, signs.times) for fact in facts.model]
         while True:
             left = Content.assemble((NAME, "bold $text-accent"), "  ", f" {signs.separator} ".join(shown))
             spare = width - 1 - left.cell_length - session.cell_length - worker.cell_length

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
 from textual.widget import Widget
 
 
 class Pane(Vertical):
-    """One of the explorer's panes; it knows which of its widgets had the focus last.
+    """One of the explorer's panes, framed before there is anything in it; it knows which of its widgets had the focus.
 
     Args:
         number: the key that goes there.
         title: its name.
-        content: what it shows.
+
+    Attributes:
+        content: what it shows; None before `furnish`.
     """
 
     DEFAULT_CSS = """
@@ -29,15 +30,18 @@ class Pane(Vertical):
     }
     """
 
-    def __init__(self, number: int, title: str, content: Widget) -> None:
+    content: Widget | None = None
+
+    def __init__(self, number: int, title: str) -> None:
         super().__init__(id=f"pane-{number}")
-        self.number, self.title, self.content = number, title, content
+        self.number, self.title = number, title
         self.border_title = Content(f"{number} {title}")
         self._last: Widget | None = None
 
-    def compose(self) -> ComposeResult:
-        """The one widget."""
-        yield self.content
+    async def furnish(self, content: Widget) -> None:
+        """Put the one widget into the frame."""
+        self.content = content
+        await self.mount(content)
 
     def on_descendant_focus(self) -> None:
         """Remember where the focus is, to go back there."""
@@ -48,7 +52,7 @@ class Pane(Vertical):
     def enter(self) -> None:
         """Put the focus where it was last, else on the first widget that takes it."""
         target = self._last if self._last is not None and self._last.is_attached and self._last.focusable else None
-        if target is None:
+        if target is None and self.content is not None:
             widgets = [self.content, *self.content.query(Widget)]
             target = next((one for one in widgets if one.focusable and one.display), None)
         if target is not None:

@@ -16,7 +16,7 @@ import pytest
 HEAVY = ("torch", "transformers", "transformer_lens", "numpy", "scipy", "textual", "plotext", "rich")
 
 REMEDY = "`hf download gpt2` while online, or point model.name at a folder"
-COMMANDS = ("demo", "run", "sweep", "show", "sessions", "replay", "prompts", "neuron", "worker", "doctor")
+COMMANDS = ("demo", "open", "run", "sweep", "show", "sessions", "replay", "prompts", "neuron", "worker", "doctor")
 
 
 def loaded_by(*arguments: str) -> set[str]:
@@ -39,13 +39,6 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
 
 def test_the_way_to_the_full_screen_bypasses_the_command_parser() -> None:
     assert not loaded_by().intersection((*HEAVY, "typer"))
-
-
-def test_without_arguments_one_line_says_what_to_do(srm: Callable[..., Any]) -> None:
-    ended = srm()
-    assert (ended.status, ended.out) == (1, "")
-    assert ended.err.count("\n") == 1
-    assert "srm-explorer demo" in ended.err
 
 
 def test_help_names_every_command_and_cuts_none_of_their_summaries(srm: Callable[..., Any]) -> None:
