@@ -62,22 +62,8 @@ class Client:
         self.endpoint = endpoint
         self.welcome = welcome
 
-    def submit(
-        self, experiment: Experiment, base: Path, session: Path, *, restart: bool = False, folder: Path | None = None
-    ) -> Accepted:
-        """Have an experiment run; arguments as those of `run_experiment`.
-
-        Args:
-            experiment: what to run.
-            base: the folder its relative paths start from.
-            session: its .json file.
-            restart: move what has this name to the trash first.
-            folder: where bare names are looked up; the working folder by default.
-        """
-        place = place_now() if folder is None else place_now().model_copy(update={"folder": str(folder)})
-        message = Submit(
-            experiment=experiment.to_dict(), base=str(base), session=str(session), restart=restart, place=place
-        )
+    def submit(self, message: Submit) -> Accepted:
+        """Have an experiment run, as `submission` puts it."""
         return self._ask(message, Accepted)
 
     def follow(self, job: str, tick: float | None = None) -> Iterator[JobState | None]:
@@ -158,6 +144,25 @@ class Client:
                 return _expect(talk.receive(), expected)
             except TimeoutError:
                 raise _silent() from None
+
+
+def submission(
+    experiment: Experiment, base: Path, session: Path, *, restart: bool = False, folder: Path | None = None
+) -> Submit:
+    """Put the wish for a run as a worker takes it.
+
+    Args:
+        experiment: what to run.
+        base: the folder its relative paths start from.
+        session: its .json file.
+        restart: move what has this name to the trash first.
+        folder: where bare names are looked up; the working folder by default.
+
+    Raises:
+        ExplorerError: the working folder is gone.
+    """
+    place = place_now() if folder is None else place_now().model_copy(update={"folder": str(folder)})
+    return Submit(experiment=experiment.to_dict(), base=str(base), session=str(session), restart=restart, place=place)
 
 
 def find_worker(endpoint: Endpoint | None = None) -> Client | None:

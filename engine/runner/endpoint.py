@@ -56,6 +56,11 @@ class Endpoint:
         return self.folder / f"{self.identity}.lock"
 
     @property
+    def post(self) -> Path:
+        """Where submissions are left for a worker that starts."""
+        return self.folder / f"{self.identity}.post"
+
+    @property
     def log(self) -> Path:
         """What it writes down."""
         return paths.state_folder() / f"worker-{self.identity}.log"

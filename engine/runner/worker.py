@@ -21,6 +21,7 @@ from engine.runner.endpoint import Endpoint, build, here, listen, make_folder
 from engine.runner.jobs import Errand, Job
 from engine.runner.outcome import Outcome
 from engine.runner.place import standing_in
+from engine.runner.post import take_posted
 from engine.runner.wire import Fault
 from engine.runner.worker_log import WorkerLog
 
@@ -165,6 +166,11 @@ def _serve(endpoint: Endpoint, idle_exit: float) -> int:
     gc.freeze()
     gc.enable()
     board, warm = Board(), WarmModel()
+    for message in take_posted(endpoint):
+        try:
+            log.write(f"queued {board.submit(message)[0].job}, which was left: {message.session}")
+        except ExplorerError as error:
+            log.write(f"refused what was left: {error}")
     worker = Worker(board, partial(run_experiment, warm=warm), partial(give_way, warm), log.write)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, worker.ask_to_end)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from engine.runner.client import Client
+from engine.runner.client import Client, submission
 from engine.session import load_session
 from tui.cli import main
 
@@ -75,7 +75,7 @@ def test_a_command_line_that_is_gone_changes_nothing(client: Client, bench: Benc
     when_batches(client, job)
     line.send_signal(how)
     line.communicate(timeout=30)
-    accepted = client.submit(bench.experiment(*LONG), bench.folder, bench.session_path("a"))
+    accepted = client.submit(submission(bench.experiment(*LONG), bench.folder, bench.session_path("a")))
     assert (accepted.joined, accepted.job.job) == (True, job)
     assert states(client, job)[-1].state == "finished"
     assert len(bench.session("a").runs) == RUNS

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from engine.runner.client import Client, find_worker
+from engine.runner.client import Client, find_worker, submission
 from engine.runner.codec import read_reply
 from engine.runner.wire import JobState
 
@@ -23,7 +23,7 @@ LONG = ("generation.tokens=150",)
 
 
 def submit(client: Client, bench: Bench, name: str, *overrides: str) -> str:
-    return client.submit(bench.experiment(*overrides), bench.folder, bench.session_path(name)).job.job
+    return client.submit(submission(bench.experiment(*overrides), bench.folder, bench.session_path(name))).job.job
 
 
 def states(client: Client, job: str) -> list[JobState]:

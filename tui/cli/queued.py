@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from engine.errors import ExplorerError
-from engine.runner.client import Client, WorkerGoneError
+from engine.runner.client import Client, WorkerGoneError, submission
 from engine.runner.outcome import Outcome
 from engine.runner.progress import Progress, Stop
 from engine.runner.wire import JobState
@@ -32,7 +32,7 @@ def run_at_worker(
     """
     job = ""
     try:
-        accepted = client.submit(experiment, base, path, restart=restart)
+        accepted = client.submit(submission(experiment, base, path, restart=restart))
         job = accepted.job.job
         if accepted.joined:
             watch.say("the worker has this experiment already; following it")

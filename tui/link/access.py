@@ -7,8 +7,10 @@ from collections.abc import Callable
 
 from engine.errors import ExplorerError
 from engine.runner.client import Client, WorkerGoneError, find_worker
+from engine.runner.endpoint import here
+from engine.runner.post import post
 from engine.runner.starting import find_or_start_worker
-from engine.runner.wire import ENDED, Accepted
+from engine.runner.wire import ENDED, JobState, Submit
 
 LOOK = 0.5
 """Seconds between two looks at the worker: one that was killed is known in less than two."""
@@ -48,28 +50,41 @@ class Access:
         finally:
             self._waiting.discard(threading.get_ident())
 
-    def submit(
-        self, is_wanted: Callable[[], bool], submit: Callable[[Client], Accepted]
-    ) -> tuple[Accepted, Client] | None:
-        """Submit something to a worker; None where it is not wanted any more once there is one.
+    def submit(self, message: Submit, is_wanted: Callable[[], bool]) -> tuple[JobState, bool, Client] | None:
+        """Submit something to a worker; one that must be started has it also if we end before it listens.
+
+        Args:
+            message: what `submission` made.
+            is_wanted: asked once there is a worker.
+
+        Returns:
+            the job, whether somebody else had asked for it, and the worker; None where it was not wanted any more.
 
         Raises:
             ExplorerError: the worker does not start, is of another version, or refuses.
         """
-        tries = 2
-        while True:
+        posted = None if _takes_work() else post(here(), message)
+        try:
             client = self.worker()
             if client.welcome.limited:
                 raise ExplorerError("the worker is of another version", remedy="drain and restart it (D)")
+            if posted is not None and not posted.withdraw():
+                taken = next((job for job in client.status().jobs if job.session == message.session), None)
+                if taken is not None:
+                    return taken, False, client
             if not is_wanted():
                 return None
             try:
-                return submit(client), client
+                accepted = client.submit(message)
             except WorkerGoneError:
                 # It was idle for too long, just now.
-                tries -= 1
-                if not tries:
-                    raise
+                client = self.worker()
+                accepted = client.submit(message)
+        finally:
+            # Whoever closed the link leaves it for the worker that is starting.
+            if posted is not None and not self._closed.is_set():
+                posted.withdraw()
+        return accepted.job, accepted.joined, client
 
     def is_busy(self) -> bool:
         """Whether a worker has jobs that run or wait."""
@@ -78,6 +93,11 @@ class Access:
             return client is not None and any(job.state not in ENDED for job in client.status().jobs)
         except ExplorerError:
             return False
+
+
+def _takes_work() -> bool:
+    client = find_worker()
+    return client is not None and not client.welcome.limited and not _ends(client)
 
 
 def _ends(client: Client) -> bool:

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from engine import paths
 from engine.errors import ExplorerError
-from engine.runner.client import Client, find_worker
+from engine.runner.client import find_worker, submission
 from engine.runner.journal_reader import JournalReader
-from engine.runner.wire import ENDED, Accepted
+from engine.runner.wire import ENDED
 from engine.spec import Experiment
 from tui.link.access import LOOK, Access
 from tui.link.events import (
@@ -201,11 +201,9 @@ class WorkerLink:
         restart: bool = False,
         folder: Path | None = None,
     ) -> None:
-        def submit(client: Client) -> Accepted:
-            return client.submit(experiment, base, follower.path, restart=restart, folder=folder)
-
         try:
-            submitted = self._access.submit(lambda: not follower.wishes, submit)
+            message = submission(experiment, base, follower.path, restart=restart, folder=folder)
+            submitted = self._access.submit(message, lambda: not follower.wishes)
         except ExplorerError as error:
             self._tell(RunFailed(error, follower.path))
             return
@@ -213,9 +211,9 @@ class WorkerLink:
             told = ("stopped before it was begun",)
             self._tell(RunEnded(follower.path, None, "interrupted", told, asked=follower.path))
             return
-        accepted, client = submitted
-        self._tell(Submitted(accepted.job.job, follower.path, accepted.joined))
-        follower.follow_job(client, accepted.job.job, anew=restart)
+        job, joined, client = submitted
+        self._tell(Submitted(job.job, follower.path, joined))
+        follower.follow_job(client, job.job, anew=restart)
 
     def _follower(self, session: Path) -> Follower:
         """Make the one that follows a run from now on, the latest of all."""

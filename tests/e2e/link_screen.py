@@ -1,0 +1,74 @@
+"""A screen as far as its link can tell: it keeps what it is told."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from engine.runner.client import find_worker
+from tui.link.events import (
+    LinkEvent,
+    RunGrew,
+)
+from tui.link.link import WorkerLink
+
+from .conftest import RUNS
+
+SHORT, LONG = "generation.tokens=4", "generation.tokens=120"
+E = TypeVar("E")
+
+
+class Screen:
+    """Keeps what a link tells."""
+
+    def __init__(self) -> None:
+        self.told: list[LinkEvent] = []
+        self._changed = threading.Condition()
+        self.link = WorkerLink(self.take)
+
+    def take(self, event: LinkEvent) -> None:
+        with self._changed:
+            self.told.append(event)
+            self._changed.notify_all()
+
+    def wait(self, kind: type[E], fits: Callable[[E], bool] = lambda _: True, seconds: float = 120) -> E:
+        """The first event of a kind, told already or to come."""
+
+        def found() -> E | None:
+            return next((one for one in self.told if isinstance(one, kind) and fits(one)), None)
+
+        with self._changed:
+            assert self._changed.wait_for(lambda: found() is not None, seconds), self.told[-5:]
+            event = found()
+        assert event is not None
+        return event
+
+    def all(self, kind: type[E]) -> list[E]:
+        return [one for one in self.told if isinstance(one, kind)]
+
+
+def worker_pid() -> int:
+    client = find_worker()
+    assert client is not None
+    return client.welcome.pid
+
+
+def workers() -> set[int]:
+    """The living workers of this environment."""
+    found: set[int] = set()
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (place / "cmdline").read_bytes().split(b"\0")
+            if b"engine.runner.worker" in words and f"TMPDIR={tempfile.gettempdir()}".encode() in (
+                place / "environ"
+            ).read_bytes().split(b"\0"):
+                found.add(int(place.name))
+    return found
+
+
+def is_partial(event: RunGrew) -> bool:
+    return event.session is not None and 0 < len(event.session.runs) < RUNS

@@ -1,0 +1,158 @@
+"""Links and workers that end: what was asked for goes on, or is gone on with by a key."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from engine.runner.client import find_worker
+from engine.runner.endpoint import here
+from tui.link.events import (
+    Described,
+    RunEnded,
+    RunFailed,
+    RunGrew,
+    WorkerLost,
+    WorkerSeen,
+)
+
+from .conftest import RUNS, assert_same_results, environment
+from .link_screen import LONG, SHORT, Screen, is_partial, worker_pid, workers
+
+if TYPE_CHECKING:
+    from engine.session import Session
+
+    from .conftest import Bench
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def here_always(at_office: None) -> None:
+    pass
+
+
+def test_a_killed_worker_is_told_within_two_seconds_and_its_run_goes_on_by_a_key_from_anywhere(
+    screen: Screen, bench: Bench, whole: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = bench.session_path("a")
+    (bench.folder / "prompts").mkdir()
+    (bench.folder / "prompts" / "own.txt").write_text((bench.folder / "texts.txt").read_text())
+    overrides = (LONG, 'prompts.sets=["own"]')
+    monkeypatch.chdir(bench.folder)
+    screen.link.open()
+    screen.link.submit(bench.experiment(*overrides), bench.folder, path)
+    screen.wait(RunGrew, is_partial)
+    killed = time.monotonic()
+    os.kill(worker_pid(), signal.SIGKILL)
+    lost = screen.wait(WorkerLost)
+    screen.wait(WorkerSeen, lambda event: event.kind == "none" and screen.told.index(event) > 2)
+    assert time.monotonic() < killed + 2
+    assert (lost.path, lost.runs) == (path, RUNS)
+    assert 0 < lost.done < RUNS
+    before = len(screen.told)
+    monkeypatch.chdir("/")
+    screen.link.resume(path)
+    ended = screen.wait(RunEnded)
+    assert ended.state == "finished"
+    again = [event for event in screen.told[before:] if isinstance(event, RunGrew) and event.session]
+    assert min(len(event.session.runs) for event in again if event.session) >= lost.done
+    assert ended.session is not None
+    monkeypatch.chdir(bench.folder)
+    assert_same_results(ended.session, whole(*overrides))
+    screen.link.resume(path)
+    assert screen.wait(RunFailed).path == path
+
+
+@pytest.mark.parametrize("how", ["link.close()", "os.kill(os.getpid(), 9)"])
+def test_a_run_that_was_asked_for_while_the_worker_starts_is_begun_whoever_is_gone(
+    screen: Screen, bench: Bench, how: str
+) -> None:
+    if client := find_worker():
+        client.stop()
+        assert client.wait_until_gone(30)
+    code = (
+        "import os, sys, time; from pathlib import Path; from tui.link.link import WorkerLink\n"
+        "from engine.runner.endpoint import here\n"
+        "from engine.spec import read_experiment\n"
+        "told = []; link = WorkerLink(told.append); link.open()\n"
+        "spec, source = read_experiment(sys.argv[1], overrides=[sys.argv[3]])\n"
+        "link.submit(spec, source.base, Path(sys.argv[2]))\n"
+        "while not any(here().post.glob('*.json')) or not here().lock.exists(): time.sleep(0.01)\n"
+        f"time.sleep(0.5); assert not any(type(one).__name__ == 'Submitted' for one in told); {how}\n"
+    )
+    arguments = [str(bench.folder / "spec.toml"), str(bench.session_path("a")), SHORT]
+    out = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False, env=environment()
+    )
+    assert (out.returncode, out.stderr) == (0 if how == "link.close()" else -9, "")
+    assert not bench.session_path("a").exists()
+    until = time.monotonic() + 60
+    while not bench.session_path("a").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    screen.link.follow(bench.session_path("a"))
+    assert len(screen.wait(RunEnded).session.runs) == RUNS  # pyright: ignore[reportOptionalMemberAccess]
+    assert not any(here().post.iterdir())
+
+
+def test_a_closed_link_ends_at_once_whatever_it_waits_for_and_the_run_goes_on(screen: Screen, bench: Bench) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from tui.link.link import WorkerLink\n"
+        "from engine.spec import read_experiment\n"
+        "told = []; link = WorkerLink(told.append); link.open()\n"
+        "spec, source = read_experiment(sys.argv[1], overrides=[sys.argv[3]])\n"
+        "link.submit(spec, source.base, Path(sys.argv[2]))\n"
+        "while not any(type(one).__name__ == 'Submitted' for one in told): time.sleep(0.01)\n"
+        "began = time.monotonic(); link.close(); assert time.monotonic() < began + 0.3\n"
+        "print(sorted(name for name in sys.modules if name.split('.')[0] in ('torch', 'transformers', 'textual')))\n"
+        "sys.stdout.flush()\n"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code, str(bench.folder / "spec.toml"), str(bench.session_path("a")), LONG],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd=bench.folder,
+        env=environment(),
+    )
+    assert (out.returncode, out.stdout, out.stderr) == (0, "[]\n", "")
+    screen.link.open()
+    screen.link.follow(bench.session_path("a"))
+    assert screen.wait(RunEnded).state == "finished"
+
+
+def test_an_older_worker_is_drained_and_a_new_one_takes_its_place(
+    screen: Screen, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine.runner import client as client_module
+
+    screen.link.describe(bench.experiment().model.model_dump(), bench.folder)
+    screen.wait(Described)
+    old = worker_pid()
+    screen.link.submit(bench.experiment(LONG), bench.folder, bench.session_path("a"))
+    screen.wait(RunGrew, is_partial)
+    build = client_module.build
+    monkeypatch.setattr(client_module, "build", lambda: build() if worker_is_new(old) else "0.0.9+00000000")
+    screen.link.open()
+    seen = screen.wait(WorkerSeen, lambda event: event.kind == "older")
+    assert seen.state.startswith("older version")
+    assert seen.queue == 1
+    screen.link.submit(bench.experiment(SHORT), bench.folder, bench.session_path("b"))
+    assert "another version" in screen.wait(RunFailed).error.what
+    screen.link.drain_and_restart()
+    assert screen.wait(RunEnded).state == "finished"
+    screen.wait(WorkerSeen, lambda event: event.kind == "warm")
+    assert worker_pid() != old
+    assert len(workers()) == 1
+
+
+def worker_is_new(old: int) -> bool:
+    return here().lock.read_text().strip() != str(old)

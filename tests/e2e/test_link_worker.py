@@ -1,0 +1,137 @@
+"""Runs at the worker, as a link tells them: begun warm, queued, cancelled, shared."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from engine.runner.live import LiveRun
+from engine.session import load_session
+from tui.link.events import (
+    Described,
+    DescribeFailed,
+    QueueSeen,
+    RunEnded,
+    RunGrew,
+    Submitted,
+    Tokenized,
+    WorkerSeen,
+)
+
+from .conftest import RUNS, assert_same_results
+from .link_screen import LONG, SHORT, Screen, is_partial, workers
+from .worker_talk import start_line
+
+if TYPE_CHECKING:
+    from engine.session import Session
+
+    from .conftest import Bench
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def here_always(at_office: None) -> None:
+    pass
+
+
+def test_a_worker_that_starts_says_so_and_a_warm_one_begins_at_once(
+    screen: Screen, bench: Bench, whole: Callable[..., Session]
+) -> None:
+    screen.link.open()
+    model, base = bench.experiment().model.model_dump(), bench.folder
+    screen.link.describe(model, base)
+    described = screen.wait(Described)
+    assert (described.description.n_layers, described.description.d_mlp) == (3, 64)
+    kinds = [event.kind for event in screen.all(WorkerSeen)]
+    assert kinds[:2] == ["none", "starting"]
+    screen.wait(WorkerSeen, lambda event: event.state == f"warm {Path(model['name']).name} · cpu")
+    screen.link.count_tokens(model, base, ["The man", "The man opened", "The man", ""], prepend_bos=False)
+    counts = screen.wait(Tokenized).counts
+    assert counts[""] == 0
+    assert 0 < counts["The man"] < counts["The man opened"]
+    screen.link.submit(bench.experiment(SHORT), base, bench.session_path("warm-up"))
+    screen.wait(RunEnded, lambda event: event.path == bench.session_path("warm-up"))
+    began = time.monotonic()
+    screen.link.submit(bench.experiment(LONG), base, bench.session_path("a"))
+    screen.wait(RunGrew, lambda event: event.path.stem == "a" and event.progress.stage == "running")  # pyright: ignore[reportOptionalMemberAccess]
+    assert time.monotonic() - began < 2, "nothing is loaded"
+    ended = screen.wait(RunEnded, lambda event: event.path.stem == "a")
+    stages = {event.progress.stage for event in screen.all(RunGrew) if event.path.stem == "a" and event.progress}
+    assert not stages & {"loading", "testing"}
+    assert screen.wait(Submitted, lambda event: event.path.stem == "a").joined is False
+    assert ended.session == load_session(bench.session_path("a"))
+    assert_same_results(ended.session, whole(LONG))
+    screen.link.submit(bench.experiment(LONG), base, bench.session_path("a"))
+    screen.wait(RunEnded, lambda event: event.state == "shown")
+    screen.link.submit(bench.experiment(SHORT), base, bench.session_path("a"))
+    assert "another experiment" in screen.wait(RunEnded, lambda event: event.state == "failed").fault.what  # pyright: ignore[reportOptionalMemberAccess]
+
+
+def test_two_screens_and_a_command_line_at_once_share_one_worker_and_lose_nothing(
+    screen: Screen, other: Screen, bench: Bench
+) -> None:
+    for one in (screen, other):
+        one.link.open()
+    screen.link.submit(bench.experiment(LONG), bench.folder, bench.session_path("a"))
+    other.link.submit(bench.experiment(LONG), bench.folder, bench.session_path("a"))
+    other.link.submit(bench.experiment(SHORT), bench.folder, bench.session_path("b"))
+    screen.wait(Submitted)
+    line = start_line(bench, "c", SHORT)
+    assert {one.wait(RunEnded).state for one in (screen, other)} == {"finished"}
+    other.wait(RunEnded, lambda event: event.path.stem == "b")
+    _, err = line.communicate(timeout=120)
+    assert line.returncode == 0, err
+    assert len(workers()) == 1
+    assert sorted(one.joined for link in (screen, other) for one in link.all(Submitted) if one.path.stem == "a") == [
+        False,
+        True,
+    ]
+    assert [len(bench.session(name).runs) for name in "abc"] == [RUNS, RUNS, RUNS]
+    assert sorted(path.name for path in bench.session_path("a").parent.glob("*.json")) == ["a.json", "b.json", "c.json"]
+    assert_same_results(bench.session("b"), bench.session("c").changed(name="b"))
+
+
+def test_a_queued_run_can_be_pruned_and_a_running_one_cancelled(screen: Screen, bench: Bench) -> None:
+    screen.link.open()
+    for name in "ab":
+        screen.link.submit(bench.experiment(LONG), bench.folder, bench.session_path(name))
+        screen.wait(Submitted, lambda event, name=name: event.path.stem == name)
+    screen.wait(RunGrew, is_partial)
+    screen.wait(WorkerSeen, lambda event: event.queue == 2)
+    screen.link.queue()
+    jobs = screen.wait(QueueSeen).jobs
+    assert [job.state for job in jobs[:2]] == ["running", "queued"]
+    screen.link.prune(jobs[1].job)
+    pruned = screen.wait(RunEnded)
+    assert (pruned.path.stem, pruned.session, pruned.state) == ("b", None, "interrupted")
+    screen.link.cancel(1, bench.session_path("a"))
+    ended = screen.wait(RunEnded, lambda event: event.path.stem == "a")
+    assert ended.state == "interrupted"
+    assert ended.session is not None
+    assert 0 < len(ended.session.runs) < RUNS
+    screen.link.cancel()
+    screen.link.follow(bench.session_path("a"))
+    screen.wait(RunEnded, lambda event: event.path.stem == "a" and event is not ended)
+    assert LiveRun(bench.run_folder("a")).runs == RUNS
+
+
+def test_a_model_that_is_asked_for_in_a_run_is_described_after_it(screen: Screen, bench: Bench) -> None:
+    screen.link.open()
+    screen.link.submit(bench.experiment(LONG), bench.folder, bench.session_path("a"))
+    screen.wait(RunGrew, is_partial)
+    at_hand = bench.experiment().model.model_dump()
+    screen.link.describe(at_hand, bench.folder)
+    screen.wait(Described, lambda event: event.model == at_hand, seconds=2)
+    screen.link.describe({**at_hand, "dtype": "float64"}, bench.folder)
+    assert "running an experiment" in screen.wait(DescribeFailed).error.what
+    screen.wait(Described, lambda event: event.model["dtype"] == "float64")
+    assert screen.wait(RunEnded).state == "finished"
+    screen.link.describe({**at_hand, "name": "./nowhere"}, bench.folder)
+    screen.wait(DescribeFailed, lambda event: event.model["name"] == "./nowhere")
+    screen.link.describe({**at_hand, "nam": 1}, bench.folder)
+    screen.wait(DescribeFailed, lambda event: "nam" in event.model)
