@@ -110,7 +110,7 @@ class RunDesk:
         match event:
             case events.WorkerSeen():
                 self.state.seen(event)
-                if event.kind in ("warm", "busy"):
+                if event.kind == "warm":
                     self._desk.want_shape()
             case events.RunGrew():
                 if self.state.grew(event) and self._desk.looks_at(event.path):
