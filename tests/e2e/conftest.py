@@ -25,6 +25,8 @@ from engine.runner.starting import find_or_start_worker
 from engine.session import load_session
 from engine.spec import Experiment, read_experiment
 
+from .link_screen import Screen
+
 if TYPE_CHECKING:
     from engine.session import Session
 
@@ -157,6 +159,22 @@ def at_office(office: Path, monkeypatch: pytest.MonkeyPatch, own_folders: Path) 
 def client(at_office: None) -> Client:
     """A living worker."""
     return find_or_start_worker(idle_exit=300)
+
+
+@pytest.fixture
+def screen(at_office: None) -> Iterator[Screen]:
+    """One that keeps what its link tells."""
+    screen = Screen()
+    yield screen
+    screen.link.close()
+
+
+@pytest.fixture
+def other(at_office: None) -> Iterator[Screen]:
+    """Another one."""
+    screen = Screen()
+    yield screen
+    screen.link.close()
 
 
 def end_workers(office: Path) -> None:

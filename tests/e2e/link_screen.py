@@ -16,8 +16,6 @@ from tui.link.events import (
 )
 from tui.link.link import WorkerLink
 
-from .conftest import RUNS
-
 SHORT, LONG = "generation.tokens=4", "generation.tokens=120"
 E = TypeVar("E")
 
@@ -71,4 +69,12 @@ def workers() -> set[int]:
 
 
 def is_partial(event: RunGrew) -> bool:
-    return event.session is not None and 0 < len(event.session.runs) < RUNS
+    return event.session is not None and event.session.state == "interrupted"
+
+
+def end_the_worker() -> None:
+    """Have none live."""
+    client = find_worker()
+    if client is not None:
+        client.stop()
+        assert client.wait_until_gone(30)

@@ -17,7 +17,7 @@ from tui.link.events import (
 )
 
 from .conftest import RUNS
-from .link_screen import LONG, Screen, is_partial, workers
+from .link_screen import LONG, Screen, end_the_worker, is_partial, workers
 from .worker_talk import start_line
 
 if TYPE_CHECKING:
@@ -26,12 +26,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(autouse=True)
-def here_always(at_office: None) -> None:
-    pass
-
-
 def test_a_run_without_a_worker_is_followed_by_its_folder_alone(screen: Screen, bench: Bench) -> None:
+    end_the_worker()
     screen.link.open()
     assert screen.wait(WorkerSeen).kind == "none"
     line = start_line(bench, "a", LONG)
@@ -55,6 +51,7 @@ def test_a_run_without_a_worker_is_followed_by_its_folder_alone(screen: Screen, 
 def test_a_run_without_a_worker_that_is_killed_is_lost_within_two_seconds_and_offered_again(
     screen: Screen, other: Screen, bench: Bench
 ) -> None:
+    end_the_worker()
     line = start_line(bench, "a", LONG)
     screen.link.open()
     screen.wait(RunsFound, lambda event: any(run.alive for run in event.runs))

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.runner.client import find_worker
 from engine.runner.endpoint import here
 from tui.link.events import (
     Described,
@@ -24,7 +23,7 @@ from tui.link.events import (
 )
 
 from .conftest import RUNS, assert_same_results, environment
-from .link_screen import LONG, SHORT, Screen, is_partial, worker_pid, workers
+from .link_screen import LONG, SHORT, Screen, end_the_worker, is_partial, worker_pid, workers
 
 if TYPE_CHECKING:
     from engine.session import Session
@@ -32,11 +31,6 @@ if TYPE_CHECKING:
     from .conftest import Bench
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def here_always(at_office: None) -> None:
-    pass
 
 
 def test_a_killed_worker_is_told_within_two_seconds_and_its_run_goes_on_by_a_key_from_anywhere(
@@ -75,9 +69,7 @@ def test_a_killed_worker_is_told_within_two_seconds_and_its_run_goes_on_by_a_key
 def test_a_run_that_was_asked_for_while_the_worker_starts_is_begun_whoever_is_gone(
     screen: Screen, bench: Bench, how: str
 ) -> None:
-    if client := find_worker():
-        client.stop()
-        assert client.wait_until_gone(30)
+    end_the_worker()
     code = (
         "import os, sys, time; from pathlib import Path; from tui.link.link import WorkerLink\n"
         "from engine.runner.endpoint import here\n"

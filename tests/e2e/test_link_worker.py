@@ -23,7 +23,7 @@ from tui.link.events import (
 )
 
 from .conftest import RUNS, assert_same_results
-from .link_screen import LONG, SHORT, Screen, is_partial, workers
+from .link_screen import LONG, SHORT, Screen, end_the_worker, is_partial, workers
 from .worker_talk import start_line
 
 if TYPE_CHECKING:
@@ -34,14 +34,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(autouse=True)
-def here_always(at_office: None) -> None:
-    pass
-
-
 def test_a_worker_that_starts_says_so_and_a_warm_one_begins_at_once(
     screen: Screen, bench: Bench, whole: Callable[..., Session]
 ) -> None:
+    end_the_worker()
     screen.link.open()
     model, base = bench.experiment().model.model_dump(), bench.folder
     screen.link.describe(model, base)
