@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tui.state.run_texts import Stretch
     from tui.state.run_tokens import TokenSeries
 
-LOOKS = {"shared": "", "alike": "$text-muted", "different": "$text-warning underline"}
+LOOKS = {"shared": "", "alike": "$foreground-muted", "different": "$text-warning underline"}
 
 
 class RunView(Screen[int]):
@@ -197,7 +197,7 @@ class RunView(Screen[int]):
                 parts.append((glyphs_of(self.app).cursor, "bold $text-warning"))
             parts.append((_plain(one.text), LOOKS[one.kind]))
         if not stretches:
-            parts.append(("(nothing)", "$text-muted"))
+            parts.append(("(nothing)", "$foreground-muted"))
         return Content.assemble(*parts)
 
     def _read(self, session: Session, page: RunPage) -> None:
@@ -233,7 +233,7 @@ def _named(name: str, text: str) -> Content:
 
 
 def _facts(line: Sequence[tuple[str, str]]) -> Content:
-    parts = [Content.assemble((f"{one_line(name)} ", "$text-muted"), one_line(value)) for name, value in line]
+    parts = [Content.assemble((f"{one_line(name)} ", "$foreground-muted"), one_line(value)) for name, value in line]
     return Content(" · ").join(parts)
 
 

@@ -13,6 +13,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tui.state.glyphs import glyphs_of
+from tui.widgets.component_style import component_style
 from tui.widgets.form_layout import wrapped
 from tui.widgets.one_line import fit, one_line
 
@@ -103,5 +104,5 @@ class FormFoot(Widget):
 
     def _strip(self, text: str, look: str) -> Strip:
         width = self.size.width
-        style: Style = self.visual_style.rich_style + self.get_component_rich_style(f"foot--{look}", partial=True)
+        style: Style = self.visual_style.rich_style + component_style(self, f"foot--{look}")
         return Strip([Segment(fit(text, width, ellipsis=glyphs_of(self.app).ellipsis), style)], width)

@@ -12,6 +12,7 @@ from textual.widget import Widget
 
 from tui.state.form_cursor import FormCursor
 from tui.state.glyphs import glyphs_of
+from tui.widgets.component_style import component_style
 from tui.widgets.form_layout import Layout, lay_out
 
 LOOKS = ("label", "value", "quiet", "pending", "problem", "reason", "section", "choice", "chosen", "cursor")
@@ -106,6 +107,6 @@ class FormPaint(Widget):
         if name not in self.looks:
             style = self.visual_style.rich_style
             for one in name.split():
-                style += self.get_component_rich_style(f"form--{one}", partial=True)
+                style += component_style(self, f"form--{one}")
             self.looks[name] = style
         return self.looks[name]

@@ -23,7 +23,7 @@ Told: TypeAlias = tuple[str, Tone]
 
 _STYLES: Mapping[Tone, str] = {
     "plain": "$text",
-    "dim": "$text-muted",
+    "dim": "$foreground-muted",
     "warn": "$text-warning",
     "error": "$text-error",
 }

@@ -127,6 +127,6 @@ class SessionPreview(Horizontal):
             kept[-1] += f" {signs.ellipsis}"
         lines += [Content.styled(line, "italic").truncate(max(1, width), ellipsis=True) for line in kept]
         for name, text in preview.facts:
-            line = Content.assemble((f"{name:<9}", "$text-muted"), one_line(text))
+            line = Content.assemble((f"{name:<9}", "$foreground-muted"), one_line(text))
             lines.append(line.truncate(max(1, width), ellipsis=True))
         return Content("\n").join(lines)

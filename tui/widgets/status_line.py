@@ -103,7 +103,7 @@ def _keys(hints: Sequence[Hint], room: int) -> Content:
         used += size
         chosen.add(at)
     parts = [
-        Content.assemble((hints[at].key, "bold $text-accent"), " ", (hints[at].does, "$text-muted"))
+        Content.assemble((hints[at].key, "bold $text-accent"), " ", (hints[at].does, "$foreground-muted"))
         for at in sorted(chosen)
     ]
     return Content("  ").join(parts)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from rich.style import Style
 from textual.widget import Widget
 
+from tui.widgets.component_style import component_style
+
 LOOKS = ("dim", "bold", "good", "warn", "bad", "lit", "base", "accent")
 
 TABLE_CSS = """
@@ -67,11 +69,6 @@ class Looks:
             style = self._table.visual_style.rich_style
             for part in (name, "cursor" if on_cursor else ""):
                 if part:
-                    own = self._table.get_component_rich_style(f"line-table--{part}", partial=True)
-                    style += own
-                    if own.color is not None:
-                        # A muted colour is a part of the background: alone it would be plain white or black.
-                        whole = self._table.get_component_rich_style(f"line-table--{part}")
-                        style += Style(color=whole.color)
+                    style += component_style(self._table, f"line-table--{part}")
             self._known[name, on_cursor] = style
         return style
