@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine import paths
 from engine.errors import ExplorerError
 from engine.runner.inputs import read_inputs
-from engine.session import Session, load_session, save_session
+from engine.session import Session, load_session
 from engine.spec import Experiment
 from tui.desk.choices import commands_of
+from tui.desk.copying import ask_and_copy
 from tui.desk.drafting import Drafting, as_draft, begin
 from tui.desk.facts import facts_of
-from tui.desk.run_desk import RunDesk, name_problem
+from tui.desk.run_desk import RunDesk
+from tui.desk.shapes import Shapes
 from tui.desk.start import Start
-from tui.screens.ask import Ask
 from tui.state.draft import DraftFile
 from tui.state.results import VIEWS
 
@@ -46,8 +45,7 @@ class Desk:
         self.runs = RunDesk(screen, self)
         self.session: Session | None = None
         self._path: Path | None = None
-        self._shapes: dict[str, Description] = {}
-        self._asked: set[str] = set()
+        self._shapes = Shapes()
         self._count = 0
         self._n_prompts = 0
 
@@ -91,7 +89,7 @@ class Desk:
         data = self.drafting.data
         self.prompts.show(data["prompts"], data["model"], self.drafting.base)
         self.intervention.show(data, typed, self.drafting.base)
-        if (shape := self._shapes.get(_key(data["model"]))) is not None:
+        if (shape := self._shapes.of(data["model"])) is not None:
             self.take_shape(data["model"], shape, "")
         self._count_prompts()
         self.show_header()
@@ -129,23 +127,17 @@ class Desk:
             self._screen.say("there is no edit to make again")
 
     def want_shape(self, wanted: dict[str, Any] | None = None) -> None:
-        """Ask the worker for a model's shape, unless it is known or was asked for just now.
-
-        Args:
-            wanted: its table; None for the draft's model, which is asked for only once.
-        """
+        """Ask the worker for the shape of a model, the draft's by default, unless it is known or was asked for."""
         model: dict[str, Any] = wanted or self.drafting.data["model"]
-        key = _key(model)
-        if key in self._shapes:
-            self.take_shape(model, self._shapes[key], "")
-        elif wanted is not None or key not in self._asked:
-            self._asked.add(key)
+        known = self._shapes.of(model)
+        if known is not None:
+            self.take_shape(model, known, "")
+        elif self._shapes.asks(model, again=wanted is not None):
             self.runs.link.describe(model, self.drafting.base)
 
     def take_shape(self, model: dict[str, Any], description: Description | None, problem: str) -> None:
         """Take what the worker says of a model; of another one than the draft's it is only remembered."""
-        if description is not None:
-            self._shapes[_key(model)] = description
+        self._shapes.take(model, description)
         data = self.drafting.data
         if model == data["model"]:
             self.intervention.take_shape(description, problem)
@@ -196,42 +188,20 @@ class Desk:
 
     def duplicate(self, path: Path | None = None) -> None:
         """Make the experiment of the session in view, or of a saved one, the draft."""
-        if path is None:
-            if self.session is None:
-                self._screen.say("there is no session in view; o opens one")
-            else:
-                self.replace(*as_draft(self.session))
-            return
-
-        def opened(found: Session | ExplorerError) -> None:
-            if isinstance(found, ExplorerError):
-                self._screen.refuse(found)
-            else:
-                self.replace(*as_draft(found))
-
-        self._screen.in_thread(lambda: load_session(path), opened)
+        if path is None and self.session is None:
+            self._screen.say("there is no session in view; o opens one")
+        elif path is None:
+            self._take_experiment(self.session)
+        else:
+            self._screen.in_thread(lambda: load_session(path), self._take_experiment)
 
     def save_as(self) -> None:
         """Ask for another name, and copy the session in view to it."""
         session = self.session
         if session is None or session.path is None:
             self._screen.say("there is no saved session in view" + ("; this one still runs" if session else ""))
-            return
-        ask = Ask("save a copy of the session as", f"{session.name}-2", check=name_problem)
-
-        def named(name: str | None) -> None:
-            if name is not None:
-                copy, path = session.changed(revision=0), paths.session_path(name)
-                self._screen.in_thread(lambda: save_session(copy, path), saved)
-
-        def saved(found: Any) -> None:
-            if isinstance(found, ExplorerError):
-                self._screen.refuse(found)
-            else:
-                self.take_session(found.session, found.path)
-                self._screen.say(found.told or f"saved as {found.path}", "good")
-
-        self._screen.app.push_screen(ask, named)
+        else:
+            ask_and_copy(self._screen, session, self.take_session)
 
     def chosen(self, chosen: Chosen | None) -> None:
         """Do what was chosen in the list of sessions."""
@@ -265,8 +235,14 @@ class Desk:
     def show_header(self) -> None:
         """Tell in the top line what the draft, the session and the worker are."""
         data = self.drafting.data
-        shape = self._shapes.get(_key(data["model"]))
+        shape = self._shapes.of(data["model"])
         self._screen.header.facts = facts_of(data, shape, self.session, self._path, self.runs.state.worker)
+
+    def _take_experiment(self, found: Session | ExplorerError | None) -> None:
+        if isinstance(found, Session):
+            self.replace(*as_draft(found))
+        elif found is not None:
+            self._screen.refuse(found)
 
     def _count_prompts(self) -> None:
         self._count += 1
@@ -291,7 +267,3 @@ class Desk:
 
 def _number_of_prompts(experiment: Experiment, base: Path) -> int:
     return len(read_inputs(experiment, base).prompts)
-
-
-def _key(model: dict[str, Any]) -> str:
-    return json.dumps(model, sort_keys=True)

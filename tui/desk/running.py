@@ -39,7 +39,7 @@ class Offer:
         kept = f"{self.done:,} of {self.runs:,} runs are kept"
         if self.lost:
             return f"{self.lost}: {kept} · r resumes"
-        return f"{self.path.stem} is unfinished: {kept} · R resumes"
+        return f"{self.path.stem} is unfinished: {kept} · C resumes"
 
 
 class Running:
