@@ -56,5 +56,5 @@ class Commands(Provider):
             async def run(node: object = node, action: str = action) -> None:
                 await self.app.run_action(action, default_namespace=node)  # pyright: ignore[reportArgumentType]
 
-            found.append(Command(f"{one.binding.description}   {one.keys}", one.binding.tooltip, run))
+            found.append(Command(f"{one.binding.description or one.binding.tooltip}   {one.keys}", one.binding.tooltip, run))
         return found
