@@ -9,13 +9,13 @@ import subprocess
 from typing import Any, ClassVar
 
 from textual import events
-from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from engine.errors import ExplorerError
 from tui.clipboard import copy_sequence, wrapped
 from tui.desk.start import Farewell, Start
+from tui.key_order import KeyOrder
 from tui.palette import Commands
 from tui.screens.explorer import ExplorerScreen
 from tui.screens.too_small import COLUMNS, ROWS, TooSmall
@@ -25,7 +25,7 @@ from tui.state.settings import TEMPLATE, Settings, editor_command, load_settings
 _THEMES = {"dark": "textual-dark", "light": "textual-light", "terminal": "ansi-dark"}
 
 
-class ExplorerApp(App[Farewell]):
+class ExplorerApp(KeyOrder[Farewell]):
     """The explorer over one terminal.
 
     Args:
@@ -161,6 +161,9 @@ class ExplorerApp(App[Farewell]):
         self.explorer.say("q quits; a run goes on without the screen")
 
     def _end(self, status: int) -> None:
+        if self.leaving:
+            return
+        self.leaving = True
         self.status = status
         self.exit(self.explorer.leave())
 
