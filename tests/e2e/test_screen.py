@@ -20,7 +20,7 @@ import pytest
 
 from engine.session import load_session
 
-from .conftest import RUNS, assert_same_results, environment
+from .conftest import PROMPTS, RUNS, assert_same_results, environment
 from .terminal import COMMAND, Terminal
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 READOUT = r"spotlight θ (\d+)°\s+> (-?[.\d]+)\s+lit (\d+) of (\d+) \(baseline (\d+) of (\d+)\)"
-SHORT = "tokens = 4"
-LONG = "tokens = 220"
+LONG_VALUES = tuple(range(-9, 10, 2))
+LONG_RUNS = PROMPTS * (len(LONG_VALUES) + 1)
 """Many seconds of work: whatever is done to it is done in the middle."""
 
 
@@ -74,10 +74,10 @@ def terminal(bench: Bench, office: Path, own_folders: Path) -> Iterator[Callable
             pass
 
 
-def with_tokens(bench: Bench, tokens: str) -> Bench:
+def lengthen(bench: Bench) -> None:
     spec = bench.folder / "spec.toml"
-    spec.write_text(spec.read_text().replace("tokens = 30", tokens))
-    return bench
+    text = spec.read_text().replace("tokens = 30", "tokens = 150")
+    spec.write_text(text.replace("values = [-4, 0, 4]", f"values = {list(LONG_VALUES)}"))
 
 
 def lit(session: Session, theta: int, threshold: float) -> tuple[int, int]:
@@ -115,31 +115,34 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Bench], S
     return run
 
 
-def saved(bench: Bench) -> Session:
-    """The only session of the screen's own name."""
-    (path,) = (path for path in (bench.folder / "out").glob("spec-*.json"))
-    return load_session(path)
+def saved(bench: Bench, seconds: float = 60) -> Session:
+    """The only session of the screen's own name, once it is saved whole."""
+    until = time.monotonic() + seconds
+    while True:
+        paths = [path for path in (bench.folder / "out").glob("spec-*.json") if not path.with_suffix(".run").exists()]
+        if paths and load_session(paths[0]).state == "finished":
+            return load_session(paths[0])
+        assert time.monotonic() < until, sorted((bench.folder / "out").iterdir())
+        time.sleep(0.05)
 
 
 def begun(screen: Terminal) -> None:
-    """Start the experiment and wait until some of its runs, and not all, are there."""
-    screen.wait_for("2 Intervention")
-    screen.wait_for("tokens")
+    """Start the long experiment and wait until some of its runs, and not all, are there."""
+    screen.wait_for("50 / 50")
     screen.press("r")
-    screen.wait_for(rf"(?!0 /)[1-9]\d* / {RUNS} runs", 120)
+    screen.wait_for(rf"[1-9]\d* / {LONG_RUNS} runs", 120)
 
 
-def finished(screen: Terminal) -> None:
-    screen.wait_for(rf"lit \d+ of {RUNS * 3 // 4} \(baseline \d+ of {RUNS // 4}\)", 180)
-    screen.wait_until_gone(rf"/ {RUNS} runs")
+def finished(screen: Terminal, runs: int = LONG_RUNS) -> None:
+    screen.wait_for(rf"lit \d+ of {runs - PROMPTS} \(baseline \d+ of {PROMPTS}\)", 180)
+    screen.wait_until_gone(rf"/ {runs} runs")
 
 
 def test_run_turn_read_save_quit_reopen(bench: Bench, terminal: Callable[..., Terminal]) -> None:
-    with_tokens(bench, SHORT)
     screen = terminal("open", "--spec", "spec.toml")
     screen.wait_for("50 / 50")
     screen.press("r")
-    finished(screen)
+    finished(screen, RUNS)
     session = saved(bench)
     screen.press("3", "right", "right", "shift+right")
     check_readout(screen, session, 12)
@@ -162,7 +165,7 @@ def test_run_turn_read_save_quit_reopen(bench: Bench, terminal: Callable[..., Te
 def test_a_screen_that_is_gone_changes_nothing(
     bench: Bench, terminal: Callable[..., Terminal], undisturbed: Callable[[Bench], Session], how: str
 ) -> None:
-    with_tokens(bench, LONG)
+    lengthen(bench)
     screen = terminal("open", "--spec", "spec.toml")
     begun(screen)
     screen.send_signal(getattr(signal, how))
@@ -173,7 +176,7 @@ def test_a_screen_that_is_gone_changes_nothing(
         assert status == 128 + getattr(signal, how)
         assert screen.left_in_order()
     again = terminal()
-    again.wait_for(rf"\d+ / {RUNS} runs", 60)
+    again.wait_for(rf"\d+ / {LONG_RUNS} runs", 60)
     finished(again)
     assert_same_results(saved(bench), undisturbed(bench))
 
@@ -181,14 +184,14 @@ def test_a_screen_that_is_gone_changes_nothing(
 def test_a_killed_worker_is_told_within_two_seconds_and_its_run_goes_on(
     bench: Bench, terminal: Callable[..., Terminal], undisturbed: Callable[[Bench], Session], office: Path
 ) -> None:
-    with_tokens(bench, LONG)
+    lengthen(bench)
     screen = terminal("open", "--spec", "spec.toml")
     begun(screen)
     (pid,) = worker_pids(office)
     os.kill(pid, signal.SIGKILL)
     screen.wait_for(r"(?i)worker .*r resumes", 2)
     screen.press("r")
-    screen.wait_for(rf"[1-9]\d* / {RUNS} runs", 120)
+    screen.wait_for(rf"[1-9]\d* / {LONG_RUNS} runs", 120)
     finished(screen)
     assert_same_results(saved(bench), undisturbed(bench))
 
@@ -196,7 +199,7 @@ def test_a_killed_worker_is_told_within_two_seconds_and_its_run_goes_on(
 def test_two_screens_and_a_command_line_share_one_worker_and_lose_nothing(
     bench: Bench, terminal: Callable[..., Terminal], undisturbed: Callable[[Bench], Session], office: Path
 ) -> None:
-    with_tokens(bench, LONG)
+    lengthen(bench)
     screens = [terminal("open", "--spec", "spec.toml") for _ in range(2)]
     begun(screens[0])
     screens[1].wait_for("50 / 50")
@@ -214,7 +217,7 @@ def test_two_screens_and_a_command_line_share_one_worker_and_lose_nothing(
         finished(screen)
     assert len(worker_pids(office)) == 1
     assert_same_results(saved(bench), undisturbed(bench))
-    assert len(bench.session("line").runs) == RUNS // 2
+    assert len(bench.session("line").runs) == 2 * PROMPTS
 
 
 def test_what_was_typed_outlives_the_screen(bench: Bench, terminal: Callable[..., Terminal]) -> None:
