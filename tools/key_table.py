@@ -1,0 +1,88 @@
+"""Write the table of all keys into README.md, made from the bindings that the screen itself works with.
+
+python tools/key_table.py
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from textual.binding import Binding
+from textual.dom import DOMNode
+
+import tui.screens
+import tui.widgets
+from tui.screens.bindings import shown_keys
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+BEGIN, END = "<!-- keys: tools/key_table.py -->", "<!-- end of keys -->"
+
+PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("Everywhere", ("ExplorerKeys", "ExplorerApp")),
+    ("Prompts", ("PromptKeys",)),
+    ("Intervention", ("FormLines", "RowInput", "InterventionKeys")),
+    ("Results", ("ResultsKeys",)),
+    ("Runs", ("RunsTab",)),
+    ("Log", ("LogTab",)),
+    ("Tables", ("LineTable",)),
+    ("One run", ("RunView",)),
+    ("Sessions", ("SessionsScreen",)),
+    ("Comparison", ("CompareScreen",)),
+    ("Notes", ("NotesScreen",)),
+    ("Boxes", ("Help", "Presets", "Ask", "Confirm", "Choose", "TooSmall")),
+)
+"""Where keys work, and the classes that declare them there."""
+
+
+def declared() -> dict[str, list[Binding]]:
+    """All bindings of the screen by the name of the class that declares them, in the order they are declared."""
+    for package in (tui.screens, tui.widgets):
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+    importlib.import_module("tui.app")
+    return {
+        kind.__name__: [binding for binding in vars(kind).get("BINDINGS", ()) if isinstance(binding, Binding)]
+        for kind in _below(DOMNode)
+        if kind.__module__.startswith("tui.") and vars(kind).get("BINDINGS")
+    }
+
+
+def key_table() -> str:
+    """The table in Markdown: where, the keys, what they do, and their name in the settings."""
+    lines = ["| where | keys | what they do | name in settings |", "|---|---|---|---|"]
+    known = declared()
+    for where, names in PARTS:
+        for binding in (binding for name in names for binding in known[name]):
+            told = binding.tooltip or binding.description
+            keys = " ".join(f"`{key}`" for key in shown_keys(binding.key).split(", "))
+            lines.append(f"| {where} | {keys} | {told} | {f'`{binding.id}`' if binding.id else ''} |")
+    return "\n".join(lines)
+
+
+def table_in(text: str) -> str:
+    """The table as a README has it."""
+    return text.partition(BEGIN)[2].partition(END)[0].strip()
+
+
+def _below(kind: type[DOMNode]) -> Iterator[type[DOMNode]]:
+    seen: set[type[DOMNode]] = set()
+    for child in kind.__subclasses__():
+        if child not in seen:
+            seen.add(child)
+            yield child
+            yield from _below(child)
+
+
+def main() -> None:
+    """Replace the table between the marks."""
+    text = README.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    after = rest.partition(END)[2]
+    README.write_text(f"{before}{BEGIN}\n\n{key_table()}\n\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
