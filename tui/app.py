@@ -21,6 +21,7 @@ from tui.screens.explorer import ExplorerScreen
 from tui.screens.too_small import COLUMNS, ROWS, TooSmall
 from tui.state.glyphs import glyphs
 from tui.state.settings import TEMPLATE, Settings, editor_command, load_settings, settings_path, unknown_keys
+from tui.widgets.plain_scroll_bar import draw_scroll_bars
 
 _THEMES = {"dark": "textual-dark", "light": "textual-light", "terminal": "ansi-dark"}
 
@@ -174,6 +175,7 @@ class ExplorerApp(KeyOrder[Farewell]):
         self.set_keymap(dict(settings.keys))
 
 
+        draw_scroll_bars(plain=settings.glyphs == "ascii")
 def run_app(start: Start | None = None) -> int:
     """Show the full screen until it is left, say what there is to say then, and return the exit status."""
     app = ExplorerApp(start)

@@ -36,6 +36,13 @@ def cursor(pane: Pane, theta: float) -> Dots:
     return _line(pane, (x, 0), (x, pane.dots_high - 1), every=2)
 
 
+def angle_in(pane: Pane, col: int, row: int) -> int | None:
+    """The angle in whole degrees of a cell of a pane over 0 to 360 degrees; None outside it."""
+    if not (pane.col <= col < pane.col + pane.width and pane.row <= row < pane.row + pane.height):
+        return None
+    return round(360 * (2 * (col - pane.col) + 0.5) / (pane.dots_wide - 1)) % 360
+
+
 def _on(disc: Disc, point: Point) -> Point:
     """The dot of a point in the unit disc."""
     pane, reach = disc.pane, disc.reach

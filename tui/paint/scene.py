@@ -51,6 +51,13 @@ class Scene:
         """The cells that differ from the picture."""
         return self.moving(theta, threshold).over(self.picture, FAINT)
 
+    def shown(self, theta: int, threshold: float) -> Picture:
+        """The picture with the spotlight on it."""
+        rows = [list(row) for row in self.picture.rows]
+        for (col, row), cell in self.over(theta, threshold).items():
+            rows[row][col] = cell
+        return Picture(self.picture.width, tuple(map(tuple, rows)))
+
     @classmethod
     def message(cls, text: str, width: int, height: int) -> Scene:
         """Words in place of a chart, wrapped, in the middle."""

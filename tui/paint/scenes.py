@@ -21,9 +21,8 @@ from tui.charts.disc import disc_of
 from tui.charts.dose import paint_dose
 from tui.charts.palette import GroupStyle, styles_of
 from tui.charts.polar import paint_polar
-from tui.charts.spotlight import chord, cursor, ray
+from tui.charts.spotlight import angle_in, chord, cursor, ray
 from tui.charts.thresholds import paint_thresholds, threshold_pane
-from tui.charts.trace import Pane
 from tui.paint.numbers import compass_table, curves_table, dose_table, sweep_table
 from tui.paint.overlay import Overlay
 from tui.paint.picture import Picture, style_of
@@ -121,7 +120,7 @@ def thresholds_scene(subject: Subject, difference: bool, threshold: float, width
         moving=moving,
         warnings=figure.warnings,
         table=lambda theta, threshold: curves_table(figure) if difference else sweep_table(groups),
-        angle_at=lambda col, row: None if pane is None else _angle_in(pane, col, row),
+        angle_at=lambda col, row: None if pane is None else angle_in(pane, col, row),
     )
 
 
@@ -197,12 +196,6 @@ class _At:
     def minus(self, other: _At) -> tuple[str, ...]:
         share = _signed(self.share - other.share)
         return share, f" {share}", f" {share} mean {_signed(self.mean - other.mean)}"
-
-
-def _angle_in(pane: Pane, col: int, row: int) -> int | None:
-    if not (pane.col <= col < pane.col + pane.width and pane.row <= row < pane.row + pane.height):
-        return None
-    return round(360 * (2 * (col - pane.col) + 0.5) / (pane.dots_wide - 1)) % 360
 
 
 def _signed(value: float) -> str:

@@ -17,7 +17,7 @@ from textual.widgets import Static
 
 from engine.errors import ExplorerError
 from tui.screens.session_keys import COMPARE_KEYS, hints_of, push_help
-from tui.widgets.picture_view import PictureView
+from tui.widgets.chart_view import ChartView
 from tui.widgets.status_line import StatusLine, Tone
 from tui.widgets.table import LineTable
 
@@ -70,13 +70,6 @@ class CompareScreen(Screen[None]):
         state: CompareState
 
     @dataclass
-    class Painted(Message):
-        """The chart was painted."""
-
-        generation: int
-        text: str
-
-    @dataclass
     class Failed(Message):
         """Something could not be done."""
 
@@ -87,7 +80,6 @@ class CompareScreen(Screen[None]):
         self._paths = (one, other)
         self._state: CompareState | None = None
         self._part = 0
-        self._generation = 0
 
     def compose(self) -> ComposeResult:
         """The chart beside the numbers and the differences, and what the reader must know above them."""
@@ -119,7 +111,6 @@ class CompareScreen(Screen[None]):
     def on_resize(self, event: events.Resize) -> None:
         """Show all parts, or the one in focus."""
         self.set_class(event.size.width < WIDE, "-narrow")
-        self.call_after_refresh(self.paint)
 
     @on(Opened)
     def take(self, message: Opened) -> None:
@@ -128,11 +119,11 @@ class CompareScreen(Screen[None]):
         self.query_one("#reading").remove()
         self._show()
 
-    @on(Painted)
-    def take_chart(self, message: Painted) -> None:
-        """Show the chart, unless another one is being painted by now."""
-        if message.generation == self._generation:
-            self.query_one(_Chart).show(message.text)
+    @on(ChartView.Pointed)
+    def point_at(self, message: ChartView.Pointed) -> None:
+        """Point the spotlight where the chart was clicked."""
+        if self._state is not None:
+            self.action_turn(message.theta - self._state.theta)
 
     @on(Failed)
     def tell(self, message: Failed) -> None:
@@ -145,24 +136,11 @@ class CompareScreen(Screen[None]):
         """Say a line at the bottom."""
         self.query_one(StatusLine).said = (line, tone)
 
-    def paint(self) -> None:
-        """Paint the chart for the room there is, in a thread."""
-        state = self._state
-        width, height = self.query_one(_Chart).content_size
-        self._generation += 1
-        if state is None or width < 1 or height < 1:
-            return
-        generation = self._generation
-        # What is painted is what is set now, whatever key comes meanwhile.
-        frozen = state.frozen()
-        self.run_worker(
-            lambda: self.post_message(self.Painted(generation, frozen.chart(width, height))), thread=True, group="paint"
-        )
-
     def action_turn(self, degrees: int) -> None:
         """Turn the spotlight."""
         if self._state is not None:
             self._state.turn(degrees)
+            self.query_one(_Chart).point(self._state.theta, self._state.threshold)
             self._show_numbers()
 
     def action_threshold(self, step: int) -> None:
@@ -193,7 +171,7 @@ class CompareScreen(Screen[None]):
             self.say(f"copied the {('chart', 'numbers', 'differences')[self._part]}", "good")
 
     def action_export(self) -> None:
-        """Ask for a file and write to it: .csv the curves, .txt the chart."""
+        """Ask for a file and write to it: .csv the curves, .svg or .txt the chart."""
         from tui.screens.compare_export import ask
 
         if self._state is not None:
@@ -218,7 +196,6 @@ class CompareScreen(Screen[None]):
             self.query_one(f"#{name}").set_class(at == part, "-current")
             self.set_class(at == part, f"-at-{at}")
         self.query_one(f"#{('chart', 'numbers', 'differences')[part]}").focus()
-        self.call_after_refresh(self.paint)
 
     def _show(self) -> None:
         state = self._state
@@ -234,7 +211,10 @@ class CompareScreen(Screen[None]):
         table.set_columns(state.difference_columns)
         table.set_rows(max(1, len(lines)), state.difference_cell)
         self._show_numbers()
-        self.paint()
+        chart = self.query_one(_Chart)
+        chart.point(state.theta, state.threshold)
+        # What is painted is what is set now, whatever key comes meanwhile.
+        chart.request(state.look(), state.frozen().scene)
 
     def _show_numbers(self) -> None:
         state = self._state
@@ -246,12 +226,12 @@ class CompareScreen(Screen[None]):
         table.set_rows(state.number_count, state.number_cell)
 
 
-class _Chart(PictureView, can_focus=True):
+class _Chart(ChartView, can_focus=True):
     """The chart as a part that takes the focus."""
 
 
-def _part(widget: PictureView | LineTable, name: str, title: str) -> PictureView | LineTable:
+def _part(widget: ChartView | LineTable, name: str, title: str) -> ChartView | LineTable:
     widget.id = name
     widget.add_class("part")
     widget.border_title = title
-    return cast("PictureView | LineTable", widget)
+    return cast("ChartView | LineTable", widget)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tui.screens.compare import CompareScreen
     from tui.state.compare_state import CompareState
 
-ENDINGS = (".csv", ".txt", ".ans")
+ENDINGS = (".csv", ".svg", ".txt", ".ans")
 SMALLEST = (100, 32)
 """Columns and rows a written chart has at least."""
 
@@ -35,7 +35,7 @@ def ask(screen: CompareScreen, state: CompareState, size: tuple[int, int]) -> No
 
         screen.run_worker(work, thread=True)
 
-    detail = ".csv has the curves, .txt the chart, .ans the chart in colour; a file that is there is replaced"
+    detail = ".csv has the curves, .svg or .txt the chart, .ans the chart in colour; a file that is there is replaced"
     screen.app.push_screen(
         Ask("Write the comparison to", str(Path.cwd() / default_name(state)), detail=detail, check=problem), take
     )
@@ -59,17 +59,24 @@ def problem(typed: str) -> str:
 
 
 def export(state: CompareState, file: Path, size: tuple[int, int]) -> Path:
-    """Write the curves (.csv), or the chart with (.ans) or without (.txt) colours.
+    """Write the curves (.csv), or the chart as a picture (.svg) or as text with (.ans) or without (.txt) colours.
 
     Raises:
         ExplorerError: it cannot be written.
     """
     from engine.files import write_atomic
+    from tui.paint.svg import svg_of
 
     if file.suffix == ".csv":
         content = state.curves_csv()
     else:
         width, height = (max(own, least) for own, least in zip(size, SMALLEST, strict=True))
-        content = state.chart(width, height, colour=file.suffix == ".ans") + "\n"
+        shown = state.scene(width, height).shown(state.theta, state.threshold)
+        caption = f"spotlight {state.caption.partition(' at ')[2]}"
+        if file.suffix == ".svg":
+            content = svg_of(shown, caption)
+        else:
+            text = shown.ansi() if file.suffix == ".ans" else shown.text()
+            content = f"{text.rstrip()}\n{caption}\n"
     write_atomic(file, content.encode("utf-8", "backslashreplace"))
     return file

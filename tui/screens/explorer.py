@@ -185,7 +185,11 @@ class ExplorerScreen(ExplorerLayout):
         if self.desk is not None:
             from tui.screens.run_view import RunView
 
-            self.app.push_screen(RunView(self.results.state, event.index, event.order))
+            self.app.push_screen(RunView(self.results.state, event.index, event.order), self._back_at)
+
+    def _back_at(self, index: int | None) -> None:
+        if index is not None:
+            self.results.highlight(index)
 
     def _begin(self) -> None:
         self.run_worker(self._load, thread=True)

@@ -15,6 +15,7 @@ SESSION_KEYS: list[BindingType] = [
     Binding("c,C", "compare", "compare", id="sessions.compare", tooltip="Compare two marked sessions"),
     Binding("r", "act('resume')", "resume", id="sessions.resume", tooltip="Go on with an interrupted run"),
     Binding("slash", "search", "search", id="sessions.search", tooltip="Search as you type"),
+    Binding("S", "sort", "sort", id="sessions.sort", show=False, tooltip="Sort by the next column"),
     Binding("N", "act('notes')", "notes", id="sessions.notes", tooltip="Write notes, kept in the session"),
     Binding("R,f2", "act('rename')", "rename", id="sessions.rename", tooltip="Give it another name"),
     Binding("d", "act('duplicate')", "duplicate", id="sessions.duplicate", tooltip="Take its spec as a new experiment"),
@@ -38,7 +39,9 @@ COMPARE_KEYS: list[BindingType] = [
     Binding("shift+tab", "part(-1)", "", id="compare.part-back", show=False, tooltip="The part before"),
     Binding("s", "swap", "swap", id="compare.swap", tooltip="Put the second session first"),
     Binding("y", "copy", "copy", id="compare.copy", tooltip="Copy the part in focus"),
-    Binding("X", "export", "export", id="compare.export", tooltip="Write the curves as CSV, or the chart as text"),
+    Binding(
+        "X", "export", "export", id="compare.export", tooltip="Write the curves as CSV, or the chart as SVG or text"
+    ),
     Binding("question_mark", "help", "help", id="compare.help", tooltip="Keys and words"),
     Binding("escape,q", "leave", "back", id="compare.leave", tooltip="Back to the sessions"),
 ]

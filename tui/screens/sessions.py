@@ -184,6 +184,17 @@ class SessionsScreen(Screen[Chosen | None]):
         else:
             self.dismiss(Chosen("open", row.path))
 
+    @on(LineTable.HeaderPressed)
+    def sort_by_title(self, event: LineTable.HeaderPressed) -> None:
+        """Sort by the column whose title was pressed; pressed again, the other way round."""
+        self.table.sort_by(event.column_key)
+        self._show()
+
+    def action_sort(self) -> None:
+        """Sort by the next column."""
+        self.table.sort_by_next()
+        self._show()
+
     def action_leave(self) -> None:
         """Show all again where something was searched, else go back with nothing chosen."""
         search = self.query_one("#search", Input)

@@ -5,29 +5,28 @@ from __future__ import annotations
 import copy
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from engine.errors import ExplorerError
 from engine.figures.comparison import (
     Comparison,
     GroupNumbers,
     compare,
-    compared_dose,
     compared_groups,
     compared_numbers,
-    compared_polar,
-    compared_thresholds,
 )
 from engine.figures.curves import SweptGroup
 from engine.figures.numbers import NOTHING, degrees, short, three_digits
 from engine.figures.session import telling_threshold
 from engine.session import load_session
-from tui.charts.message import one_line
+from tui.paint.comparison import View
 from tui.widgets.columns import Column
 
-View = Literal["counts", "mean", "thresholds", "dose"]
+if TYPE_CHECKING:
+    from tui.paint.scene import Scene
+
 VIEWS: tuple[View, ...] = ("counts", "mean", "thresholds", "dose")
 FULL_TURN = 360
 
@@ -112,25 +111,26 @@ class CompareState:
         """Where the spotlight stands."""
         return f"Numbers at θ {self.theta}°, cosine > {short(self.threshold)}"
 
-    def chart(self, width: int, height: int, *, colour: bool = True) -> str:
-        """Paint the view; where it cannot be, say why in one line."""
-        from tui.charts.dose import paint_dose
-        from tui.charts.polar import paint_polar
-        from tui.charts.thresholds import paint_thresholds
+    def scene(self, width: int, height: int) -> Scene:
+        """Paint the view; where it cannot be, say why."""
+        from tui.paint.comparison import comparison_scene
+        from tui.paint.scene import Scene
 
-        both, groups, plane = self.comparison, self.groups, self.plane
-        if not groups:
-            return one_line(self._fault, width, height)
+        if not self.groups:
+            return Scene.message(self._fault, width, height)
         try:
-            if self.view == "dose":
-                return paint_dose(compared_dose(both, self.threshold, plane), width, height, colour=colour)
-            if self.view == "thresholds":
-                figure = compared_thresholds(both, groups, self.threshold, plane)
-                return paint_thresholds(figure, width, height, colour=colour)
-            polar = compared_polar(both, groups, self.view, self.threshold, plane)
-            return paint_polar(polar, width, height, colour=colour)
+            return comparison_scene(self.comparison, self.groups, self.plane, self.view, self.threshold, width, height)
         except ExplorerError as error:
-            return one_line(f"no dose chart of both: {error}; v shows the next view", width, height)
+            return Scene.message(f"no dose chart of both: {error}; v shows the next view", width, height)
+
+    def look(self) -> tuple[Hashable, ...]:
+        """What the chart depends on, besides its size and the spotlight's angle."""
+        return self.names, self.plane, self.view, self.threshold
+
+    def chart(self, width: int, height: int, *, colour: bool = True) -> str:
+        """The view with the spotlight on it as text."""
+        shown = self.scene(width, height).shown(self.theta, self.threshold)
+        return shown.ansi() if colour else shown.text()
 
     number_columns = (
         Column("label", "group", least=22),

@@ -80,7 +80,8 @@ class ChartView(CellView):
 
     def on_click(self, event: events.Click) -> None:
         """Tell the angle under the mouse."""
-        theta = None if self.scene is None else self.scene.angle_at(event.x, event.y)
+        at = event.get_content_offset(self)
+        theta = None if self.scene is None or at is None else self.scene.angle_at(*at)
         if theta is not None:
             event.stop()
             self.post_message(self.Pointed(theta))

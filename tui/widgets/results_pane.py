@@ -108,6 +108,12 @@ class ResultsPane(ResultsKeys):
         self.state.take_session(session)
         self._show()
 
+    def highlight(self, index: int) -> None:
+        """Highlight a run, by its index among all planned ones, in the table in view where it is listed."""
+        for runs in (self._runs, self._lit_runs):
+            if runs.display and runs.is_mounted:
+                runs.highlight(index)
+
     def log_line(self, line: str) -> None:
         """Add a line to the Log tab."""
         self._log.add(line)

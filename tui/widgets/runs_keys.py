@@ -16,9 +16,11 @@ RUNS_KEYS: list[BindingType] = [
         tooltip=f"List some runs: {' '.join(HINT.split())}",
     ),
     Binding("S", "sort", "Sort", id="runs.sort", tooltip="Sort by the next column"),
-    Binding("R", "reverse", "Reverse", id="runs.reverse", tooltip="Turn the order round"),
+    Binding("R", "reverse", "Reverse", id="runs.reverse", show=False, tooltip="Turn the order round"),
     Binding("m", "only_lit", "Lit only", id="runs.only-lit", tooltip="List only what the spotlight lights, or all"),
-    Binding("n", "next_lit(1)", "Next lit", id="runs.next-lit", tooltip="Highlight the next run that is lit"),
+    Binding(
+        "n", "next_lit(1)", "Next lit", id="runs.next-lit", show=False, tooltip="Highlight the next run that is lit"
+    ),
     Binding(
         "N", "next_lit(-1)", "Lit before", id="runs.lit-before", show=False, tooltip="Highlight the lit run before"
     ),

@@ -93,6 +93,12 @@ class RunsTab(Widget):
         if self._state is not None:
             self._take(self._state)
 
+    def highlight(self, index: int) -> None:
+        """Highlight a run by its index among all planned ones; one that is not listed leaves the highlight alone."""
+        order = self.order
+        if index in order:
+            self.table.go(order.index(index))
+
     def copy_text(self) -> str:
         """The rows as they are listed, a line a run, cells separated by tabs."""
         from tui.widgets.one_line import one_line

@@ -29,11 +29,13 @@ class SessionTable(LineTable):
 
     Attributes:
         marks: paths of the marked ones, the one marked first before the other.
+        sort: key of the column that the rows are sorted by, and whether the largest comes first; "" for the newest.
     """
 
     def __init__(self) -> None:
         super().__init__(id="sessions")
         self.marks: tuple[Path, ...] = ()
+        self.sort: tuple[str, bool] = ("", False)
         self._shown: tuple[Row, ...] = ()
         self.set_columns(COLUMNS)
 
@@ -42,9 +44,35 @@ class SessionTable(LineTable):
         """The highlighted session."""
         return self._shown[self.cursor] if self.cursor < len(self._shown) else None
 
+    def sort_by(self, column: str) -> None:
+        """Sort by a column; chosen again, the other way round, and then no more."""
+        from tui.state.session_order import LARGEST_FIRST
+
+        key, descending = self.sort
+        first = column in LARGEST_FIRST
+        if key != column:
+            self.sort = (column, first)
+        else:
+            self.sort = (column, not first) if descending == first else ("", False)
+        self.set_sort(self.sort[0] or None, self.sort[1])
+
+    def sort_by_next(self) -> None:
+        """Sort by the next column in view, from left to right, after the last one by none."""
+        keys = [placed.column.key for placed in self._places()]
+        at = keys.index(self.sort[0]) if self.sort[0] in keys else -1
+        self.sort = ("", False)
+        if at + 1 < len(keys):
+            self.sort_by(keys[at + 1])
+        else:
+            self.set_sort(None)
+
     def show(self, rows: Sequence[Row]) -> None:
-        """Show other rows, the highlight on the same session."""
+        """Show other rows in the order that was chosen, the highlight on the same session."""
         own = tuple(rows)
+        if self.sort[0]:
+            from tui.state.session_order import sorted_rows
+
+            own = sorted_rows(own, *self.sort)
         signs = glyphs_of(self.app)
         # Until the new rows are in place, the table asks for the old ones, so each has its own.
         self.set_rows(

@@ -6,6 +6,7 @@ import io
 import re
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -142,7 +143,7 @@ def test_curves_are_written_as_csv_and_the_chart_as_text(
         await pilot.press("X", "enter")
         await until(lambda: "calm-and-storm.csv" in app.text() and (tmp_path / "calm-and-storm.csv").exists())
         await pilot.press("X", "ctrl+u", *"a.pdf", "enter")
-        assert "end the name in .csv, .txt, .ans" in app.text()
+        assert "end the name in .csv, .svg, .txt, .ans" in app.text()
         await pilot.press("ctrl+u", *"a.txt", "enter")
         await until((tmp_path / "a.txt").exists)
 
@@ -152,6 +153,51 @@ def test_curves_are_written_as_csv_and_the_chart_as_text(
     assert len(rows) == 360 * len(groups)
     assert float(rows[17]["mean_similarity"]) == groups[0].sweep.mean[17]
     assert "radius" in (tmp_path / "a.txt").read_text()
+
+
+@pytest.mark.parametrize("view", ["counts", "mean", "thresholds"])
+def test_the_spotlight_stands_on_the_chart_where_it_is_clicked(two: Any, drive: Any, view: str) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "radius" in app.text())
+        chart = app.screen.query_one("#chart")
+        while app.screen._state.view != view:
+            await pilot.press("v")
+        await until(chart.settled)
+        before = chart.shown().rows
+        await pilot.press("L", "L", "L")
+        turned = {
+            (x, y) for y, row in enumerate(chart.shown().rows) for x, cell in enumerate(row) if cell != before[y][x]
+        }
+        assert turned
+        col, row = max(turned)
+        angle = chart.scene.angle_at(col, row)
+        await pilot.click(chart, offset=(col + 1, row + 1))
+        await until(lambda: app.screen._state.theta == angle)
+        assert f"Numbers at θ {angle}°" in app.text()
+
+    drive(opened(two), test, 160, 48)
+
+
+def test_the_chart_is_written_as_a_picture_with_its_spotlight(
+    two: Any, drive: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "radius" in app.text())
+        for name in ("a.svg", "b.svg"):
+            await pilot.press("X", "ctrl+u", *name, "enter")
+            await until((tmp_path / name).exists)
+            await pilot.press("L")
+
+    drive(opened(two), test)
+    one, other = ((tmp_path / name).read_text() for name in ("a.svg", "b.svg"))
+    assert ElementTree.fromstring(one).tag.endswith("svg")
+    assert all(word in one for word in ("calm", "storm", "clamped"))
+    assert "spotlight θ 0°" in one
+    assert "spotlight θ 10°" in other
+    # The ray is drawn in dots, so that turning it changes more than the caption.
+    assert one.replace("θ 0°", "") != other.replace("θ 10°", "")
 
 
 def test_sessions_without_a_common_plane_say_so_and_show_their_differences(two: Any, drive: Any) -> None:

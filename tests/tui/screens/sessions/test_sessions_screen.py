@@ -56,6 +56,36 @@ def test_the_list_tells_name_model_site_runs_state_and_size(three: Any, drive: A
     drive(SessionsScreen, test)
 
 
+def test_a_title_or_a_key_sorts_the_sessions(three: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "finished" in app.text() and "interrupted, run gone" in app.text())
+        table = app.screen.query_one(SessionTable)
+
+        async def press(title: str) -> None:
+            header = next(line for line in app.text().splitlines() if " state " in line)
+            await pilot.click("SessionTable", offset=(header.index(f" {title}") - table.region.x + 1, 0))
+            await pilot.pause()
+
+        await press("name")
+        assert rows_of(app) == ["calm", "rain", "storm"]
+        assert highlighted(app) == "calm"
+        await press("name")
+        assert rows_of(app) == ["storm", "rain", "calm"]
+        assert highlighted(app) == "calm"
+        await press("name")
+        assert rows_of(app) == ["calm", "storm", "rain"]
+        await press("state")
+        assert rows_of(app) == ["rain", "calm", "storm"]
+        await pilot.press("S", "S")
+        assert table.sort == ("size", True)
+        sizes = [table._shown[at].size for at in range(3)]
+        assert sizes == sorted(sizes, reverse=True)
+        await pilot.press("S")
+        assert rows_of(app) == ["calm", "storm", "rain"]
+
+    drive(SessionsScreen, test, 160, 48)
+
+
 def test_long_notes_leave_room_for_what_was_done(shelf: Any, drive: Any) -> None:
     shelf.save("calm", notes="".join(f"line {number}\n\n" for number in range(40)))
 

@@ -1,0 +1,64 @@
+"""From two sessions to the chart of both, and where the spotlight falls on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from engine.figures.comparison import Comparison, compared_dose, compared_polar, compared_thresholds
+from engine.figures.curves import SweptGroup
+from tui.charts.disc import disc_of
+from tui.charts.dose import paint_dose
+from tui.charts.polar import paint_polar
+from tui.charts.spotlight import angle_in, cursor, ray
+from tui.charts.thresholds import paint_thresholds, threshold_pane
+from tui.paint.overlay import Overlay
+from tui.paint.picture import Picture
+from tui.paint.scene import Scene
+
+View = Literal["counts", "mean", "thresholds", "dose"]
+
+
+def comparison_scene(
+    both: Comparison, groups: Sequence[SweptGroup], plane: int, view: View, threshold: float, width: int, height: int
+) -> Scene:
+    """Paint a view of both sessions.
+
+    Args:
+        both: the two.
+        groups: of both, swept in the plane.
+        plane: index among the planes that both have.
+        view: what is drawn.
+        threshold: cosine, of counts.
+        width: columns.
+        height: rows.
+
+    Raises:
+        ExplorerError: there is no dose chart of both.
+    """
+    if view == "dose":
+        dose = compared_dose(both, threshold, plane)
+        return Scene(Picture.from_ansi(paint_dose(dose, width, height), width, height), warnings=dose.warnings)
+    if view == "thresholds":
+        figure = compared_thresholds(both, groups, threshold, plane)
+        pane = threshold_pane(figure, width, height)
+        return Scene(
+            Picture.from_ansi(paint_thresholds(figure, width, height), width, height),
+            moving=lambda theta, _: _dots([] if pane is None else cursor(pane, theta)),
+            warnings=figure.warnings,
+            angle_at=lambda col, row: None if pane is None else angle_in(pane, col, row),
+        )
+    polar = compared_polar(both, groups, view, threshold, plane)
+    disc = disc_of(polar, width, height)
+    return Scene(
+        Picture.from_ansi(paint_polar(polar, width, height), width, height),
+        moving=lambda theta, _: _dots([] if disc is None else ray(disc, theta)),
+        warnings=polar.warnings,
+        angle_at=lambda col, row: None if disc is None else disc.angle_at(col, row),
+    )
+
+
+def _dots(places: Sequence[tuple[int, int, int, int]]) -> Overlay:
+    overlay = Overlay()
+    overlay.add_dots(places)
+    return overlay
