@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import signal
 import subprocess
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.widget import Widget
 
 from engine.errors import ExplorerError
 from tui.clipboard import copy_sequence, wrapped
@@ -83,14 +83,9 @@ class ExplorerApp(KeyOrder[Farewell]):
 
     def tell_settings(self) -> None:
         """Say what is wrong with the settings file."""
-        from tui.screens.bindings import all_keys
-
-        known = frozenset(
-            one.binding.id or "" for one in all_keys([self.explorer, *self.explorer.query(Widget)], {})
-        ) | frozenset(("app.quit",))
-        problems = [*self.settings.problems, *unknown_keys(self.settings, known)]
-        for problem in problems:
-            self.notify(problem, title="settings", severity="warning", timeout=15, markup=False)
+        self._warn(self.settings.problems)
+        if self.settings.keys:
+            self.run_worker(self._check_keys, thread=True)
 
     def edit_settings(self) -> None:
         """Open the settings file in the user's editor, then read it again."""
@@ -168,14 +163,23 @@ class ExplorerApp(KeyOrder[Farewell]):
         self.status = status
         self.exit(self.explorer.leave())
 
+    def _check_keys(self) -> None:
+        from tui.screens.bindings import known_ids
+
+        self.call_from_thread(self._warn, unknown_keys(self.settings, known_ids()))
+
+    def _warn(self, problems: Sequence[str]) -> None:
+        for problem in problems:
+            self.notify(problem, title="settings", severity="warning", timeout=15, markup=False)
+
     def _use(self, settings: Settings) -> None:
         self.settings = settings
         self.glyphs = glyphs(settings.glyphs)
+        draw_scroll_bars(plain=settings.glyphs == "ascii")
         self.theme = _THEMES[settings.theme]
         self.set_keymap(dict(settings.keys))
 
 
-        draw_scroll_bars(plain=settings.glyphs == "ascii")
 def run_app(start: Start | None = None) -> int:
     """Show the full screen until it is left, say what there is to say then, and return the exit status."""
     app = ExplorerApp(start)

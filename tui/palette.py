@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 from textual.markup import escape
+from textual.widget import Widget
 
 from tui.screens.bindings import all_keys
+from tui.widgets.pane import Pane
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,25 @@ class Commands(Provider):
     def _actions(self) -> list[Command]:
         keymap = getattr(self.app, "own_keys", {})
         screen = self.screen
-        widgets = [screen, *(one for one in screen.query("*") if one.display)]
+        go_to: Callable[[Widget], None] | None = getattr(screen, "go_to", None)
+        # A pane that is not in view is gone to; a tab is not, whose keys mean nothing while another is in view.
+        widgets = [screen, *(one for one in screen.query(Widget) if _is_in_use(one))]
         found: list[Command] = []
         for one in all_keys(widgets, keymap):
             node, action = one.node, one.binding.action
 
             async def run(node: object = node, action: str = action) -> None:
+                if go_to is not None and isinstance(node, Widget):
+                    go_to(node)
                 await self.app.run_action(action, default_namespace=node)  # pyright: ignore[reportArgumentType]
 
-            found.append(Command(f"{one.binding.description or one.binding.tooltip}   {one.keys}", one.binding.tooltip, run))
+            found.append(
+                Command(f"{one.binding.description or one.binding.tooltip}   {one.keys}", one.binding.tooltip, run)
+            )
         return found
+
+
+def _is_in_use(widget: Widget) -> bool:
+    above = [node for node in widget.ancestors if isinstance(node, Widget)]
+    pane = next((at for at, node in enumerate(above) if isinstance(node, Pane)), len(above))
+    return widget.display and all(node.display for node in above[:pane])

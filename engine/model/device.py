@@ -58,6 +58,19 @@ def free_bytes(device: torch.device) -> int:
     return available
 
 
+def used_bytes(device: torch.device) -> int | None:
+    """Tell how many bytes this process's tensors took at their most on CUDA, elsewhere what the process takes now.
+
+    None where the system does not say.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell an allocation that failed, on any device, from other errors."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):

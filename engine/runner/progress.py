@@ -10,6 +10,12 @@ from typing import Any, Literal, get_args
 
 Stage = Literal["waiting", "loading", "testing", "running", "saving"]
 
+_UNKNOWN = ("seconds_left", "memory")
+"""What may be None."""
+
+_WEIGH_EVERY = 0.5
+"""Seconds between two looks at the memory, at least."""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -25,6 +31,7 @@ class Progress:
         tokens: tokens generated since this start.
         rate: tokens a second since the first batch of this start; 0 before there is one.
         seconds_left: estimate; None before there is one.
+        memory: bytes that the process, or on CUDA its tensors at their most, take; None where that is not known.
     """
 
     stage: Stage
@@ -36,6 +43,7 @@ class Progress:
     tokens: int = 0
     rate: float = 0.0
     seconds_left: float | None = None
+    memory: int | None = None
 
     @property
     def share(self) -> float:
@@ -57,7 +65,7 @@ class Progress:
         names = [one.name for one in dataclasses.fields(cls) if one.name != "stage"]
         numbers = {name: data[name] for name in names if name in data}
         wrong = [name for name, number in numbers.items() if type(number) not in (int, float) and number is not None]
-        missing = [name for name, number in numbers.items() if number is None and name != "seconds_left"]
+        missing = [name for name, number in numbers.items() if number is None and name not in _UNKNOWN]
         return None if wrong or missing else cls(data["stage"], **numbers)
 
 
@@ -83,10 +91,12 @@ class Meter:
     Args:
         listeners: called with every progress.
         stop: asked after every step.
+        weigh: tells the bytes in use, None where it cannot.
     """
 
     listeners: list[Callable[[Progress], None]]
     stop: Stop
+    weigh: Callable[[], int | None] | None = None
     runs: int = 0
     steps: int = 0
     runs_done: int = 0
@@ -94,6 +104,8 @@ class Meter:
     _tokens: int = 0
     _rows: int = 0
     _began: float = field(default=0.0)
+    _memory: int | None = None
+    _weigh_due: float = 0.0
 
     def stage(self, stage: Stage) -> None:
         """Say what is being done."""
@@ -130,4 +142,21 @@ class Meter:
         rate = self._tokens / spent if spent > 0 else 0.0
         todo = (self.runs - self.runs_done) * self.steps - self._rows * step
         left = todo / rate if rate else None
-        return Progress("running", self.runs_done, self.runs, self._rows, step, self.steps, self._tokens, rate, left)
+        return Progress(
+            "running",
+            self.runs_done,
+            self.runs,
+            self._rows,
+            step,
+            self.steps,
+            self._tokens,
+            rate,
+            left,
+            self._weighed(),
+        )
+
+    def _weighed(self) -> int | None:
+        if self.weigh is not None and time.monotonic() >= self._weigh_due:
+            self._weigh_due = time.monotonic() + _WEIGH_EVERY
+            self._memory = self.weigh()
+        return self._memory

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ import torch
 
 from engine.errors import ExplorerError
 from engine.model.decode import RowResult, decode
-from engine.model.device import is_out_of_memory
+from engine.model.device import is_out_of_memory, used_bytes
 from engine.model.load import LoadedModel, load_model
 from engine.model.selftest import self_test
 from engine.model.source import DEMO
@@ -109,6 +110,7 @@ def _replayed(session: Session, base: Path, recorded: Recorded, meter: Meter) ->
     meter.stage("loading")
     directions = _same_directions(session, recorded, base)
     model = _same_model(session, recorded, base)
+    meter.weigh = partial(used_bytes, model.device)
     check_against(session.spec, model.shape)
     check_directions(session.spec, directions, model)
     recorded.check_ids(session, model)

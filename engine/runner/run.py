@@ -6,6 +6,7 @@ import dataclasses
 import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 from engine import paths
 from engine.errors import ExplorerError
 from engine.model.decode import Decoded, decode
-from engine.model.device import is_out_of_memory
+from engine.model.device import is_out_of_memory, used_bytes
 from engine.model.load import LoadedModel
 from engine.model.warm import WarmModel, device_key
 from engine.runner import life
@@ -111,6 +112,7 @@ class _Start:
         experiment, path = self.experiment, self.path
         inputs, standing, told = self.found.inputs, self.found.standing, self.found.told
         model = warm.load(experiment.model, self.base, meter.stage)
+        meter.weigh = partial(used_bytes, model.device)
         check_against(experiment, model.shape)
         check_directions(experiment, inputs.directions, model)
         model.check_sites([*experiment.capture.sites, *(one.site for one in experiment.interventions)])

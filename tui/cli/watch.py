@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 from engine.runner.progress import Progress, Stage, Stop
-from tui.cli.output import note
+from tui.cli.output import file_size, note
 
 _STAGES: dict[Stage, str] = {
     "waiting": "waiting for its turn",
@@ -120,7 +120,8 @@ def _told(progress: Progress) -> str:
     if progress.stage != "running":
         return ""
     left = "" if progress.seconds_left is None else f" · {_clock(progress.seconds_left)} left"
-    return f"{progress.runs_done:,} / {progress.runs:,} runs · {progress.rate:,.0f} tok/s{left}"
+    memory = "" if progress.memory is None else f" · {file_size(progress.memory)}"
+    return f"{progress.runs_done:,} / {progress.runs:,} runs · {progress.rate:,.0f} tok/s{left}{memory}"
 
 
 def _clock(seconds: float) -> str:

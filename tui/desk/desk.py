@@ -11,7 +11,7 @@ from engine.session import Session, load_session
 from engine.spec import Experiment
 from tui.desk.choices import commands_of
 from tui.desk.copying import ask_and_copy
-from tui.desk.drafting import Drafting, as_draft, begin
+from tui.desk.drafting import Drafting, as_draft, begin, draft_at
 from tui.desk.facts import facts_of
 from tui.desk.run_desk import RunDesk
 from tui.desk.shapes import Shapes
@@ -190,10 +190,10 @@ class Desk:
         """Make the experiment of the session in view, or of a saved one, the draft."""
         if path is None and self.session is None:
             self._screen.say("there is no session in view; o opens one")
-        elif path is None:
-            self._take_experiment(self.session)
-        else:
-            self._screen.in_thread(lambda: load_session(path), self._take_experiment)
+        elif path is None and self.session is not None:
+            self.replace(*as_draft(self.session))
+        elif path is not None:
+            self._screen.in_thread(lambda: draft_at(path), self._take_experiment)
 
     def save_as(self) -> None:
         """Ask for another name, and copy the session in view to it."""
@@ -238,11 +238,11 @@ class Desk:
         shape = self._shapes.of(data["model"])
         self._screen.header.facts = facts_of(data, shape, self.session, self._path, self.runs.state.worker)
 
-    def _take_experiment(self, found: Session | ExplorerError | None) -> None:
-        if isinstance(found, Session):
-            self.replace(*as_draft(found))
-        elif found is not None:
+    def _take_experiment(self, found: tuple[dict[str, Any], str, Path] | ExplorerError) -> None:
+        if isinstance(found, ExplorerError):
             self._screen.refuse(found)
+        else:
+            self.replace(*found)
 
     def _count_prompts(self) -> None:
         self._count += 1

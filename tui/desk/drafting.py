@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from engine import paths
 from engine.errors import ExplorerError
+from engine.runner.journal import is_run_folder
+from engine.runner.journal_reader import JournalReader
 from engine.session import Session, load_session
 from engine.spec import Experiment, read_experiment
 from tui.desk.saving import Saver
@@ -143,8 +146,25 @@ def begin(start: Start, file: DraftFile) -> tuple[Draft, list[ExplorerError]]:
 
 def as_draft(session: Session) -> tuple[dict[str, Any], str, Path]:
     """A session's experiment as a new draft: its data, the stem of its name, and where its paths start."""
-    base = session.provenance.get("base")
-    return session.spec.to_dict(), _DIGEST.sub("", session.name), Path(base if isinstance(base, str) else Path.cwd())
+    return _as_draft(session.spec, session.name, session.provenance)
+
+
+def draft_at(path: Path) -> tuple[dict[str, Any], str, Path]:
+    """The experiment of a session, or of a run that is not saved yet, as `as_draft` gives it.
+
+    Raises:
+        ExplorerError: neither is there, or it cannot be read.
+    """
+    folder = paths.run_folder(path)
+    if path.exists() or not is_run_folder(folder):
+        return as_draft(load_session(path))
+    journal = JournalReader(folder)
+    return _as_draft(journal.experiment, path.stem, journal.extra.get("provenance"))
+
+
+def _as_draft(experiment: Experiment, name: str, provenance: Any) -> tuple[dict[str, Any], str, Path]:
+    base = provenance.get("base") if isinstance(provenance, Mapping) else None  # pyright: ignore
+    return experiment.to_dict(), _DIGEST.sub("", name), Path(base if isinstance(base, str) else Path.cwd())
 
 
 def _of_spec(spec: str) -> Draft:

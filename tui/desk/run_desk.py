@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from engine import paths
 from engine.errors import ExplorerError
@@ -16,6 +16,8 @@ from tui.link import events
 from tui.link.link import WorkerLink
 from tui.screens.ask import Ask
 from tui.screens.confirm import Choose, Confirm
+from tui.screens.queue import QueueScreen
+from tui.widgets.status_line import Tone
 
 if TYPE_CHECKING:
     from tui.desk.desk import Desk
@@ -35,11 +37,12 @@ class RunDesk:
         self._screen, self._desk = screen, desk
         self.link = WorkerLink(screen.hear)
         self._first_look = True
+        self._begun: dict[Path, dict[str, Any]] = {}
+        self._shaped: set[Path] = set()
 
     def run(self) -> None:
-        """Run the experiment of the draft; go on with a run that was just lost."""
-        offer = self.state.offer
-        if offer is not None and offer.lost:
+        """Run the experiment of the draft; go on with it where that is the unfinished run that is offered."""
+        if self.state.offer is not None and self.is_draft(self.state.offer.path):
             self.resume()
             return
         try:
@@ -58,6 +61,24 @@ class RunDesk:
         base = self._desk.drafting.base
         begin = functools.partial(self._found, experiment, base, path, restart)
         self._screen.in_thread(lambda: _find_out(experiment, base, path, restart), begin)
+
+    def is_draft(self, path: Path) -> bool:
+        """Whether a run is of the experiment in the draft."""
+        drafting = self._desk.drafting
+        if self._begun.get(path) == drafting.draft.data:
+            return True
+        try:
+            return path == default_path(drafting.experiment(), drafting.draft.name)
+        except ExplorerError:
+            return False
+
+    def offered(self) -> tuple[str, Tone]:
+        """What stands to be done, with its key: an unfinished run, or a worker of another version; empty: nothing."""
+        offer = self.state.offer
+        if offer is None or self.state.older:
+            return "the worker is of another version: W restarts it" if self.state.older else "", "warning"
+        line = offer.line("r" if self.is_draft(offer.path) else "C")
+        return line, "error" if offer.lost else "warning"
 
     def resume(self) -> None:
         """Go on with the run that is offered."""
@@ -100,6 +121,19 @@ class RunDesk:
         )
         self._screen.app.push_screen(kept, lambda sure: self._stop(path, sure, times=1))
 
+    def show_queue(self) -> None:
+        """Show the worker's queue; follow or open what is chosen there."""
+
+        def chosen(path: Path | None) -> None:
+            if path is None:
+                return
+            if path in self.state.followed or paths.run_folder(path).exists():
+                self.follow(path)
+            else:
+                self._desk.open_session(path)
+
+        self._screen.app.push_screen(QueueScreen(self.link.queue, self.link.prune), chosen)
+
     def restart_worker(self) -> None:
         """Have a worker of an older version finish and a new one take its place."""
         self._screen.say("the worker finishes its queue and is then restarted")
@@ -113,6 +147,7 @@ class RunDesk:
                 if event.kind == "warm":
                     self._desk.want_shape()
             case events.RunGrew():
+                self._want_shape(event)
                 if self.state.grew(event) and self._desk.looks_at(event.path):
                     self._desk.take_session(event.session, event.path)
             case events.RunEnded():
@@ -133,8 +168,8 @@ class RunDesk:
             case events.RunsFound():
                 self._runs_found(event)
             case events.QueueSeen():
-                for job in event.jobs:
-                    self._desk.log(f"{Path(job.session).stem}: {job.state}")
+                if isinstance(self._screen.app.screen, QueueScreen):
+                    self._screen.app.screen.take(tuple(event.jobs))
             case events.Said():
                 self._desk.log(event.line)
         self._screen.show_status()
@@ -156,6 +191,7 @@ class RunDesk:
             self.state.asks(path)
             if not waiting:
                 self._desk.look_at(path)
+            self._begun[path] = experiment.to_dict()
             self._screen.say(f"{path.stem} waits for the run before it" if waiting else "")
             self.link.submit(experiment, base, path, restart)
         self._screen.show_status()
@@ -202,6 +238,15 @@ class RunDesk:
             ending = "; ".join(event.told[:1]) if event.told else ""
             self._screen.say(f"{event.path.stem} is finished{seen}" + (f" · {ending}" if ending else ""), "good")
             self._screen.ring(f"{event.path.stem} is finished")
+
+    def _want_shape(self, event: events.RunGrew) -> None:
+        """Once the model of a run is loaded, it can be described at no cost."""
+        running = event.progress is not None and event.progress.stage == "running"
+        if running and event.session is not None and event.path not in self._shaped:
+            self._shaped.add(event.path)
+            model = event.session.spec.to_dict()["model"]
+            if model == self._desk.drafting.draft.data["model"]:
+                self._desk.want_shape(model)
 
     def _runs_found(self, event: events.RunsFound) -> None:
         alive = self.state.found(event)

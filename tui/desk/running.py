@@ -7,6 +7,7 @@ from pathlib import Path
 
 from engine.runner.progress import Progress
 from tui.link.events import FoundRun, RunEnded, RunGrew, RunLost, RunsFound, WorkerLost, WorkerSeen
+from tui.state.cost import size
 from tui.widgets.status_line import Going, clock
 
 _STAGES = {
@@ -34,12 +35,10 @@ class Offer:
     runs: int
     lost: str = ""
 
-    def line(self) -> str:
-        """What is said of it."""
+    def line(self, key: str) -> str:
+        """What is said of it, with the key that resumes it."""
         kept = f"{self.done:,} of {self.runs:,} runs are kept"
-        if self.lost:
-            return f"{self.lost}: {kept} · r resumes"
-        return f"{self.path.stem} is unfinished: {kept} · C resumes"
+        return f"{self.lost or f'{self.path.stem} is unfinished'}: {kept} · {key} resumes"
 
 
 class Running:
@@ -49,6 +48,7 @@ class Running:
         worker: words for the header.
         queue: jobs that run or wait at the worker.
         followed: by path, how far each run is that we asked for or follow; None before anything is known of it.
+        older: whether the worker is of another version, and takes no work.
         offer: an unfinished run that can be resumed.
         cancels: by path, how often a run was asked to stop.
     """
@@ -56,6 +56,7 @@ class Running:
     def __init__(self) -> None:
         self.worker = ""
         self.queue = 0
+        self.older = False
         self.followed: dict[Path, RunGrew | None] = {}
         self.offer: Offer | None = None
         self.cancels: dict[Path, int] = {}
@@ -78,6 +79,7 @@ class Running:
 
     def seen(self, event: WorkerSeen) -> None:
         """Take the worker's state."""
+        self.older = event.kind == "older"
         idle = event.kind in ("none", "older")
         self.worker = event.state if idle else f"worker {event.state} · queue {event.queue}"
         self.queue = event.queue
@@ -146,7 +148,6 @@ def _told(progress: Progress) -> Going:
         facts.append(f"{progress.rate:,.0f} tok/s")
     if progress.seconds_left is not None:
         facts.append(f"{clock(progress.seconds_left)} left")
-    memory = getattr(progress, "memory", None)
-    if isinstance(memory, int | float) and memory > 0:
-        facts.append(f"{memory / 1e9:.1f} GB")
+    if progress.memory:
+        facts.append(size(progress.memory))
     return Going(progress.share, tuple(facts))

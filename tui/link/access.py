@@ -50,6 +50,17 @@ class Access:
         finally:
             self._waiting.discard(threading.get_ident())
 
+    def taking_worker(self) -> Client:
+        """Return a worker that takes work.
+
+        Raises:
+            ExplorerError: it does not start, or is of another version.
+        """
+        client = self.worker()
+        if client.welcome.limited:
+            raise ExplorerError("the worker is of another version", remedy="W lets it finish and starts a new one")
+        return client
+
     def submit(self, message: Submit, is_wanted: Callable[[], bool]) -> tuple[JobState, bool, Client] | None:
         """Submit something to a worker; one that must be started has it also if we end before it listens.
 
@@ -65,9 +76,7 @@ class Access:
         """
         posted = None if _takes_work() else post(here(), message)
         try:
-            client = self.worker()
-            if client.welcome.limited:
-                raise ExplorerError("the worker is of another version", remedy="drain and restart it (D)")
+            client = self.taking_worker()
             if posted is not None and not posted.withdraw():
                 taken = next((job for job in client.status().jobs if job.session == message.session), None)
                 if taken is not None:
@@ -87,10 +96,12 @@ class Access:
         return accepted.job, accepted.joined, client
 
     def is_busy(self) -> bool:
-        """Whether a worker has jobs that run or wait."""
+        """Whether there is a worker that has jobs which run or wait, or that is of another version."""
         try:
             client = find_worker()
-            return client is not None and any(job.state not in ENDED for job in client.status().jobs)
+            if client is None or client.welcome.limited:
+                return client is not None
+            return any(job.state not in ENDED for job in client.status().jobs)
         except ExplorerError:
             return False
 

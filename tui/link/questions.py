@@ -37,7 +37,7 @@ class Questions:
         def ask() -> None:
             self._unanswered = None
             try:
-                description = self._access.worker().describe(read_model(model), base)
+                description = self._access.taking_worker().describe(read_model(model), base)
             except ExplorerError as error:
                 if self._access.is_busy():
                     self._unanswered = ask
@@ -61,7 +61,7 @@ class Questions:
 
         def ask() -> None:
             try:
-                client, spec = self._access.worker(), read_model(model)
+                client, spec = self._access.taking_worker(), read_model(model)
                 for start in range(0, len(wanted), _TEXTS):
                     part = wanted[start : start + _TEXTS]
                     tokens = client.tokenize(spec, base, part, prepend_bos)

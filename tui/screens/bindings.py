@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -9,6 +11,8 @@ from textual.binding import Binding
 from textual.dom import DOMNode
 from textual.widget import Widget
 
+import tui.screens
+import tui.widgets
 from tui.state.glyphs import UNICODE, Glyphs, glyphs_of
 
 _NAMES = {
@@ -68,6 +72,20 @@ def all_keys(nodes: Iterable[Widget], keymap: Mapping[str, str]) -> list[KeyOf]:
         for one in keys_of(node, keymap):
             found.setdefault(one.binding.id or "", one)
     return list(found.values())
+
+
+def known_ids() -> frozenset[str]:
+    """The names of all keys, also of screens that were not shown yet; it imports them all, so call it in a thread."""
+    for package in (tui.screens, tui.widgets):
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+    found: set[str] = set()
+    below: list[type[DOMNode]] = [DOMNode]
+    for kind in below:
+        below += kind.__subclasses__()
+        if kind.__module__.startswith("tui."):
+            found |= {one.id for one in vars(kind).get("BINDINGS", ()) if isinstance(one, Binding) and one.id}
+    return frozenset(found)
 
 
 def shown_keys(keys: str, signs: Glyphs = UNICODE) -> str:

@@ -13,7 +13,6 @@ from textual.message import Message
 from engine.errors import ExplorerError
 from tui.desk.start import Farewell, Start
 from tui.screens.explorer_layout import ExplorerLayout
-from tui.widgets.status_line import Tone
 
 if TYPE_CHECKING:
     from tui.desk.desk import Desk
@@ -67,7 +66,7 @@ class ExplorerScreen(ExplorerLayout):
         self.say(line, "error")
         if self.desk is not None:
             self.desk.log(line)
-        if len(line) > self.size.width - 4:
+        if self.in_view and len(line) > self.size.width - 4:
             self.notify(line, severity="error", timeout=10, markup=False)
 
     def cannot_keep(self, error: ExplorerError) -> None:
@@ -99,11 +98,8 @@ class ExplorerScreen(ExplorerLayout):
     def show_status(self) -> None:
         """Tell in the bottom line how far the run is, or what is offered."""
         if self.desk is not None:
-            state = self.desk.runs.state
-            offer = state.offer
-            self.status.going = state.going()
-            tone: Tone = "error" if offer is not None and offer.lost else "warning"
-            self.status.standing = (offer.line(), tone) if offer is not None else ("", "plain")
+            self.status.going = self.desk.runs.state.going()
+            self.status.standing = self.desk.runs.offered()
 
     def leave(self) -> Farewell:
         """Keep what is to be kept; what is said after the screen is gone."""

@@ -36,6 +36,7 @@ class ExplorerKeys(Screen[None]):
         Binding("C", "resume", "resume", show=False, id="run.resume", tooltip="Go on with an unfinished run"),
         Binding("s", "save_as", "save as", id="session.save", tooltip="Copy the session in view to another name"),
         Binding("o", "sessions", "open", id="session.open", tooltip="List the sessions: open, compare, resume"),
+        Binding("Q", "queue", "queue", show=False, id="run.queue", tooltip="See the worker's queue, and prune it"),
         Binding(
             "D", "duplicate", "duplicate", show=False, id="session.duplicate", tooltip="Edit the session's experiment"
         ),
@@ -103,6 +104,11 @@ class ExplorerKeys(Screen[None]):
         """Go on with an unfinished run."""
         if desk := self.ready(self.action_resume):
             desk.runs.resume()
+
+    def action_queue(self) -> None:
+        """Show what runs and waits at the worker."""
+        if desk := self.ready(self.action_queue):
+            desk.runs.show_queue()
 
     def action_restart_worker(self) -> None:
         """Have a new worker take the place of the one that runs."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
 from textual.timer import Timer
+from textual.widget import Widget
 
-from tui.screens.bindings import keys_of
+from tui.screens.bindings import KeyOf, keys_of
 from tui.screens.explorer_keys import ExplorerKeys
 from tui.widgets.header_line import HeaderLine, PaneLine
 from tui.widgets.pane import Pane
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
 
 NARROW = 120
 """Columns below which one pane is shown at a time."""
+
+_SEVERITIES: dict[Tone, Literal["warning", "error"]] = {"warning": "warning", "error": "error"}
+
+_MATTER = ("run.start", "results.turn_left", "results.threshold", "intervention.presets", "form.edit", "help", "quit")
+"""Names of the keys that are told first where the line is short."""
 
 _SAID_FOR = 8.0
 """Seconds a line stays that was said."""
@@ -96,11 +103,18 @@ class ExplorerLayout(ExplorerKeys):
         return self.panes[self.current - 1]
 
     def say(self, line: str, tone: Tone = "plain") -> None:
-        """Say a line for a while; an empty one takes back what was said."""
+        """Say a line for a while, also on a screen that covers this one; an empty one takes back what was said."""
         self.status.said = (line, tone)
+        if line and not self.in_view:
+            self.app.notify(line, severity=_SEVERITIES.get(tone, "information"), timeout=_SAID_FOR, markup=False)
         if self._until is not None:
             self._until.stop()
         self._until = self.set_timer(_SAID_FOR, functools.partial(self.say, "")) if line else None
+
+    @property
+    def in_view(self) -> bool:
+        """Whether no other screen covers this one; a box in front of it does not."""
+        return next((one for one in reversed(self.app.screen_stack) if not isinstance(one, ModalScreen)), self) is self
 
     def refresh_look(self) -> None:
         """Draw everything again, as after a change of the settings."""
@@ -113,6 +127,12 @@ class ExplorerLayout(ExplorerKeys):
         self._mark(number)
         self.pane.enter()
         self._show_hints()
+
+    def go_to(self, widget: Widget) -> None:
+        """Go to the pane a widget is in, unless it is the current one."""
+        pane = next((pane for pane in self.panes if pane in widget.ancestors), self.pane)
+        if pane is not self.pane:
+            self.action_pane(pane.number)
 
     def action_next_pane(self, step: int) -> None:
         """Go to the next pane, or the one before, round and round."""
@@ -162,9 +182,10 @@ class ExplorerLayout(ExplorerKeys):
         for node in chain[: chain.index(self)] if self in chain else []:
             for one in keys_of(node, keymap):
                 if one.binding.show:
-                    seen.setdefault(
-                        one.binding.id or "", Hint(one.keys.split(", ")[0], one.binding.description.lower())
-                    )
-        own = [one for one in keys_of(self, keymap) if one.binding.show]
-        hints = [Hint(one.keys.split(", ")[0], one.binding.description) for one in own]
-        self.status.hints = (*hints[:2], *seen.values(), *hints[2:])
+                    seen.setdefault(one.binding.id or "", _hint(one))
+        own = [_hint(one) for one in keys_of(self, keymap) if one.binding.show]
+        self.status.hints = (*own[:2], *seen.values(), *own[2:])
+
+
+def _hint(one: KeyOf) -> Hint:
+    return Hint(one.keys.split(", ")[0], one.binding.description.lower(), one.binding.id in _MATTER)

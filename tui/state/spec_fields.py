@@ -122,7 +122,7 @@ def _generation(data: Data) -> list[Field]:
     ]
     stop = Field(
         "generation.stop_at_eos",
-        "at its end",
+        "at eos",
         parse_answer,
         answer_text,
         short="eos",
@@ -203,7 +203,7 @@ def _stats(data: Data) -> list[Field]:
     return [
         Field(
             "stats",
-            "statistics",
+            "stats from",
             parse_optional_word,
             optional_text,
             short="stats",

@@ -20,6 +20,7 @@ _STYLES: dict[Tone, str] = {
     "error": "bold $text-error",
 }
 _BAR = 20
+_WIDE = 100
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,15 @@ class Going:
 
 @dataclass(frozen=True)
 class Hint:
-    """A key and what it does."""
+    """A key and what it does.
+
+    Attributes:
+        matters: whether it stays where there is no room for all.
+    """
 
     key: str
     does: str
+    matters: bool = False
 
 
 class StatusLine(Widget):
@@ -61,7 +67,8 @@ class StatusLine(Widget):
         line, tone = self.said
         if not line and self.going is None:
             line, tone = self.standing
-        left = Content.styled(line, _STYLES[tone]) if line else _progress(self.going, signs, width)
+        reserved = _keys([one for one in self.hints if one.matters], width).cell_length + 3
+        left = Content.styled(line, _STYLES[tone]) if line else _progress(self.going, signs, width, width - reserved)
         if left.cell_length > width:
             return Content.assemble(" ", left.truncate(width, ellipsis=True))
         room = width - left.cell_length - (3 if len(left) else 0)
@@ -76,29 +83,32 @@ def clock(seconds: float) -> str:
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
 
 
-def _progress(going: Going | None, signs: Glyphs, width: int) -> Content:
+def _progress(going: Going | None, signs: Glyphs, width: int, room: int) -> Content:
     if going is None:
         return Content("")
+    wide = width >= _WIDE
     facts = list(going.facts)
+    if not wide:
+        facts[0] = facts[0].replace(" / ", "/").removesuffix(" runs")
     bar = Content("")
-    if going.share is not None and width >= 100:
+    if going.share is not None and wide:
         full = int(going.share * _BAR)
         bar = Content.assemble((signs.bar_full * full, "$text-primary"), signs.bar_empty * (_BAR - full), "  ")
-    while len(facts) > 1 and bar.cell_length + len("   ".join(facts)) > width - 24:
+    between = "   " if wide else "  "
+    while len(facts) > 1 and bar.cell_length + len(between.join(facts)) > room:
         facts.pop()
-    return Content.assemble(bar, "   ".join(facts))
+    return Content.assemble(bar, between.join(facts))
 
 
 def _keys(hints: Sequence[Hint], room: int) -> Content:
-    """As many hints as there is room for; the last two, help and quit, before all others."""
-    if not hints:
-        return Content("")
-    order = [*range(len(hints) - 2, len(hints)), *range(len(hints) - 2)]
+    """As many hints as there is room for, of those that matter the last first, then the others in their order."""
+    every = range(len(hints))
+    order = [*(at for at in reversed(every) if hints[at].matters), *(at for at in every if not hints[at].matters)]
     chosen: set[int] = set()
     used = 0
     for at in order:
         size = len(hints[at].key) + len(hints[at].does) + 1 + (2 if chosen else 0)
-        if at < 0 or used + size > room:
+        if used + size > room:
             break
         used += size
         chosen.add(at)

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from engine import paths
 from engine.errors import ExplorerError
+from engine.runner.journal import JournalWriter
 from engine.session import load_session
 from engine.spec import Experiment, read_experiment
-from tui.desk.drafting import Drafting, as_draft, begin
+from tui.desk.drafting import Drafting, as_draft, begin, draft_at
 from tui.desk.start import Farewell, Start
 from tui.state.draft import Draft, DraftFile
 
@@ -138,6 +140,16 @@ def test_a_session_as_a_draft_has_its_experiment_and_the_stem_of_its_name(tmp_pa
     assert Experiment.from_dict(data) == session.spec
     assert name == "storm"
     assert base.is_absolute()
+
+
+def test_a_run_that_is_not_saved_yet_can_be_a_draft(tmp_path: Path) -> None:
+    spec = load_session(EXAMPLE).spec
+    path = tmp_path / "storm-0a1b2c.json"
+    extra = {"provenance": {"base": str(tmp_path)}}
+    JournalWriter.create(paths.run_folder(path), spec, layout={"batches": [[0]]}, extra=extra).close()
+    assert draft_at(path) == (spec.to_dict(), "storm", tmp_path)
+    with pytest.raises(ExplorerError):
+        draft_at(tmp_path / "no-such.json")
 
 
 def test_the_farewell_says_what_goes_on_and_what_was_lost() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,14 @@ def test_progress_tells_runs_rate_and_time(example: Session) -> None:
     assert going.facts == ("200 / 400 runs", "1,930 tok/s", "1:05 left")
 
 
+def test_progress_tells_the_memory_where_it_is_known(example: Session) -> None:
+    state = Running()
+    state.grew(RunGrew(A, example, dataclasses.replace(HALF, memory=2_134_000_000), "running"))
+    going = state.going()
+    assert going is not None
+    assert going.facts[-1] == "2.1 GB"
+
+
 def test_only_a_session_that_grew_is_news(example: Session) -> None:
     state = Running()
     assert not state.grew(RunGrew(A, None, None, "queued"))
@@ -62,7 +71,7 @@ def test_a_killed_worker_leaves_an_offer_that_says_what_is_kept() -> None:
     state.lost(WorkerLost(A, 120, 600))
     assert state.going() is None
     assert state.offer is not None
-    assert state.offer.line() == "worker died: 120 of 600 runs are kept · r resumes"
+    assert state.offer.line("r") == "worker died: 120 of 600 runs are kept · r resumes"
     state.asks(A)
     assert state.offer is None
 
@@ -75,7 +84,7 @@ def test_an_interrupted_run_is_offered_and_a_finished_one_is_not(example: Sessio
     assert state.offer is not None
     assert state.offer.done == 5
     assert state.offer.runs == len(example.runs)
-    assert "r resumes" in state.offer.line()
+    assert "r resumes" in state.offer.line("r")
 
 
 def test_of_the_runs_found_a_living_one_is_followed_and_else_the_newest_is_offered() -> None:
@@ -84,7 +93,7 @@ def test_of_the_runs_found_a_living_one_is_followed_and_else_the_newest_is_offer
     assert state.found(RunsFound((dead, alive))) == alive
     assert state.found(RunsFound((dead,))) is None
     assert state.offer is not None
-    assert state.offer.line() == "a is unfinished: 3 of 9 runs are kept · C resumes"
+    assert state.offer.line("C") == "a is unfinished: 3 of 9 runs are kept · C resumes"
 
 
 def test_an_offer_ends_where_somebody_else_resumes_or_removes_it() -> None:

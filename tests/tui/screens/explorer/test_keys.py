@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from textual.command import CommandPalette
+from textual.widgets import Input
 
 from engine import paths
 from engine.session import load_session, save_session
@@ -212,19 +213,22 @@ def test_settings_rename_keys_and_what_is_wrong_with_them_is_said(drive: Any) ->
     settings = Settings(
         theme="terminal",
         glyphs="ascii",
-        keys={"pane.zoom": "f7", "no.such": "x"},
+        keys={"pane.zoom": "f7", "no.such": "x", "sessions.search": "f4", "notes.save": "f8"},
         problems=("settings.toml: unknown key 'colour'",),
     )
 
     async def test(app: Any, pilot: Any, until: Any) -> None:
         assert app.theme == "ansi-dark"
         await until(lambda: "unknown key 'colour'" in app.text() and "no key named 'no.such'" in app.text(), "problems")
+        assert "sessions.search" not in app.text()
         await pilot.press("z")
         assert not app.explorer.has_class("-zoom")
         await pilot.press("f7")
         assert app.explorer.has_class("-zoom")
         await pilot.press("f7", "question_mark")
         await until(lambda: "f7" in app.text(), "help")
+        await pilot.press("escape", "o", "f4", *"storm")
+        await until(lambda: isinstance(app.focused, Input) and app.focused.value == "storm", "the search")
 
     drive(test, settings=settings, size=(160, 60))
 

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.command import CommandPalette
 
+from tui.desk.start import Start
+from tui.screens.presets import Presets
+from tui.screens.sessions import SessionsScreen
 from tui.screens.too_small import TooSmall
+from tui.widgets.status_line import Going
 
 
 def shown_panes(app: Any) -> list[int]:
@@ -117,5 +123,42 @@ def test_the_header_tells_the_model_and_what_is_done_to_it(drive: Any) -> None:
         assert "n488 × n20" in header
         assert "no session" in header
         await until(lambda: "no worker" in app.text().splitlines()[0], "the worker")
+
+    drive(test)
+
+
+def test_the_keys_that_matter_most_stay_where_the_line_is_short(drive: Any, stored: Path) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "spotlight θ" in app.text(), "the chart")
+        await pilot.press("3")
+        for going in (None, Going(0.5, ("412 / 600 runs", "1,930 tok/s", "0:05 left", "2.1 GB"))):
+            app.explorer.status.going = going
+            await pilot.pause()
+            line = app.status_line()
+            assert re.search(r"r run .*← turn .*t threshold .*\? help  q quit", line), line
+        assert "412/600  1,930 tok/s" in line
+
+    drive(test, Start(session=stored), size=(80, 24))
+
+
+def test_a_command_of_a_pane_that_is_not_in_view_goes_there(drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await pilot.press("3", "colon")
+        await until(lambda: isinstance(app.screen, CommandPalette), "the palette")
+        await pilot.press(*"presets")
+        await until(lambda: "presets   P" in app.text(), "the entry")
+        await pilot.pause(0.3)
+        await pilot.press("down", "enter")
+        await until(lambda: app.explorer.current == 2 and isinstance(app.screen, Presets), "the presets")
+
+    drive(test, size=(80, 24))
+
+
+def test_what_is_said_behind_another_screen_is_said_on_it(drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await pilot.press("o")
+        await until(lambda: isinstance(app.screen, SessionsScreen), "the sessions")
+        app.explorer.say("storm is finished", "good")
+        await until(lambda: "storm is finished" in app.text(), "the line")
 
     drive(test)
