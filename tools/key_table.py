@@ -29,6 +29,7 @@ PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Log", ("LogTab",)),
     ("Tables", ("LineTable",)),
     ("One run", ("RunView",)),
+    ("Queue", ("QueueScreen",)),
     ("Sessions", ("SessionsScreen",)),
     ("Comparison", ("CompareScreen",)),
     ("Notes", ("NotesScreen",)),
