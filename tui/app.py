@@ -21,7 +21,7 @@ from tui.screens.explorer import ExplorerScreen
 from tui.screens.too_small import COLUMNS, ROWS, TooSmall
 from tui.state.glyphs import glyphs
 from tui.state.settings import TEMPLATE, Settings, editor_command, load_settings, settings_path, unknown_keys
-from tui.widgets.plain_scroll_bar import draw_scroll_bars
+from tui.widgets.plain_lines import draw_lines
 
 _THEMES = {"dark": "textual-dark", "light": "textual-light", "terminal": "ansi-dark"}
 
@@ -175,7 +175,7 @@ class ExplorerApp(KeyOrder[Farewell]):
     def _use(self, settings: Settings) -> None:
         self.settings = settings
         self.glyphs = glyphs(settings.glyphs)
-        draw_scroll_bars(plain=settings.glyphs == "ascii")
+        draw_lines(plain=settings.glyphs == "ascii")
         self.theme = _THEMES[settings.theme]
         self.set_keymap(dict(settings.keys))
 

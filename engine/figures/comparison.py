@@ -110,7 +110,7 @@ def compared_groups(comparison: Comparison, plane: int = 0) -> tuple[SweptGroup,
         own = swept_groups(turned, comparison.planes[plane][index], thresholds=levels)
         # A reference last: charts without it give the other groups the same looks.
         for group in sorted(own, key=lambda group: group.role == "reference"):
-            role = "level" if index and group.role == "baseline" else group.role
+            role = "baseline of" if index and group.role == "baseline" else group.role
             found.append(dataclasses.replace(group, label=f"{name} · {group.label}", role=role))
     return tuple(found)
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from engine.analysis.srm import Sweep
 from engine.figures.numbers import NOTHING, count_of, degrees, three_digits
 
-Role = Literal["baseline", "reference", "pooled", "value", "level", "arithmetic"]
+Role = Literal["baseline", "baseline of", "reference", "pooled", "value", "level", "arithmetic"]
+"""What a group is; one "baseline of" stands beside other baselines: of a factor's level, or of a second session."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -163,7 +163,7 @@ def overlaid(one: DoseFigure, other: DoseFigure, names: tuple[str, str], title: 
         [dataclasses.replace(entry, label=f"{name} · {entry.label}") for entry in figure.legend]
         for figure, name in zip((one, other), names, strict=True)
     )
-    second = [dataclasses.replace(entry, role="level") if entry.role == "baseline" else entry for entry in second]
+    second = [dataclasses.replace(entry, role="baseline of") if entry.role == "baseline" else entry for entry in second]
     by_label = {panel.label: panel for panel in other.panels}
     panels: list[DosePanel] = []
     for panel in one.panels:

@@ -203,8 +203,9 @@ def _label(session: Session, condition: int) -> str:
 
 
 def _role(group: RunGroup) -> Role:
-    # With factors there is a baseline a level: the baseline's one colour could not tell them apart.
-    return "level" if group.levels else group.role
+    if not group.levels:
+        return group.role
+    return "baseline of" if group.role == BASELINE else "level"
 
 
 def _title(session: Session, plane: PlaneRecord) -> str:

@@ -45,18 +45,31 @@ CYCLE_COLOURS = (35, 168, 172, 37, 61, 100, 133)
 CYCLE_MARKERS = ("▲", "■", "▼", "◆", "△", "□", "▽", "◁", "▷")
 
 
+# Shapes of the levels of a factor: a level's baseline is hollow, what was done at it is filled.
+HOLLOW = ("△", "□", "▽", "◇", "○", "◁", "▷")
+FILLED = ("▲", "■", "▼", "◆", "●")
+
+
 def styles_of(legend: Sequence[LegendEntry]) -> dict[str, GroupStyle]:
-    """Give each legend entry its style, by role first, then by order among the others."""
+    """Give each legend entry its style, by role first, then by order among those of its kind.
+
+    Every baseline has the baseline's colour and a hollow marker, so that leaving them out changes no other style.
+    """
     styles: dict[str, GroupStyle] = {}
-    others = 0
+    bases = levels = others = 0
     seen: set[Role] = set()
     for entry in legend:
         fixed = FIXED.get(entry.role)
         if fixed is not None and (entry.role == "baseline" or entry.role not in seen):
             styles[entry.label] = fixed
             seen.add(entry.role)
+        elif entry.role == "baseline of":
+            styles[entry.label] = GroupStyle(FIXED["baseline"].ink, HOLLOW[bases % len(HOLLOW)])
+            bases += 1
         else:
-            ink = Ink(colour=CYCLE_COLOURS[others % len(CYCLE_COLOURS)])
-            styles[entry.label] = GroupStyle(ink, CYCLE_MARKERS[others % len(CYCLE_MARKERS)])
-            others += 1
+            is_level = entry.role == "level"
+            number, markers = (levels, FILLED) if is_level else (others, CYCLE_MARKERS)
+            ink = Ink(colour=CYCLE_COLOURS[number % len(CYCLE_COLOURS)])
+            styles[entry.label] = GroupStyle(ink, markers[number % len(markers)])
+            levels, others = levels + is_level, others + (not is_level)
     return styles

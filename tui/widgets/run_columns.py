@@ -79,7 +79,8 @@ class RunCells:
     def _fixed(self, row: int, key: str) -> Cell:
         if key == "value":
             condition = self.rows.conditions[row]
-            return condition.label if condition.kind == "sweep" else (condition.label, "base")
+            label = in_signs(self.signs, condition.label)
+            return label if condition.kind == "sweep" else (label, "base")
         if key == "change":
             return self._change(row)
         if key in self.rows.texts:
@@ -115,12 +116,12 @@ class RunCells:
 
 
 def in_signs(signs: Glyphs, text: str) -> str:
-    """A number written with the signs a terminal can draw."""
+    """A number, or the label of a value, written with the signs a terminal can draw."""
     from engine.figures.numbers import MINUS, NOTHING
 
     if signs.minus == MINUS:
         return text
-    return text.replace(MINUS, signs.minus).replace(NOTHING, signs.minus).replace("∞", "inf")
+    return text.replace(MINUS, signs.minus).replace(NOTHING, signs.minus).replace("∞", "inf").replace("σ", "s")
 
 
 def cosine_text(cosine: float) -> str:

@@ -11,7 +11,7 @@ EMPTY = "No runs yet: r runs the experiment, o opens a session"
 SORTS = {"": "in the session's order", "lit": "lit first", "cos": "by cosine", "change": "by first change"}
 
 
-def summary(listing: RunListing) -> str:
+def summary(listing: RunListing, separator: str = "·") -> str:
     """What a listing lists: "500 of 2,000 runs · 37 lit · by cosine"."""
     from tui.state.run_rows import FACTOR, LARGEST_FIRST
 
@@ -24,4 +24,4 @@ def summary(listing: RunListing) -> str:
     parts += ["reversed"] if listing.descending != (listing.sort in LARGEST_FIRST) else []
     parts += ["lit only"] if listing.only_lit else []
     parts += [f"/ {listing.filter_text}"] if listing.filter_text else []
-    return " · ".join(parts)
+    return f" {separator} ".join(parts)

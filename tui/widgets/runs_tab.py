@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from textual import events, on
 from textual.app import ComposeResult
-from textual.binding import BindingType
-from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from tui.state.glyphs import glyphs_of
 from tui.widgets.run_columns import RunCells, columns_of
-from tui.widgets.runs_keys import HINT, RUNS_KEYS
+from tui.widgets.runs_keys import HINT, RunsKeys
 from tui.widgets.runs_line import EMPTY, summary
 from tui.widgets.table import LineTable
 
 if TYPE_CHECKING:
     from tui.state.results import ResultsState
-    from tui.state.run_listing import RunListing
-
-NOT_LISTED = frozenset({"x", "y", "norm"})
-"""Columns that the key for sorting skips; a click on their titles sorts by them."""
 
 
-class RunsTab(Widget):
+class RunsTab(RunsKeys):
     """Lists the runs and answers which of them the spotlight lights.
 
     Args:
@@ -44,13 +38,10 @@ class RunsTab(Widget):
         #runs-line.-problem { color: $text-error; }
     }
     """
-    BINDINGS: ClassVar[list[BindingType]] = RUNS_KEYS
 
     def __init__(self, compact: bool = False, *, id: str | None = None) -> None:  # noqa: A002
-        super().__init__(id=id, classes="-compact" if compact else None)
-        self.compact = compact
+        super().__init__(compact, id=id)
         self._state: ResultsState | None = None
-        self._listing: RunListing | None = None
         self._cells: RunCells | None = None
         self._before = ""
         self._said = EMPTY
@@ -62,25 +53,10 @@ class RunsTab(Widget):
         yield Static(EMPTY, id="runs-line", markup=False)
 
     @property
-    def table(self) -> LineTable:
-        """The table of the runs that are listed."""
-        return self.query_one(LineTable)
-
-    @property
     def order(self) -> tuple[int, ...]:
         """The runs that are listed, by their index among all planned ones."""
         cells = self._cells
         return () if cells is None else tuple(cells.rows.session.runs[row].index for row in cells.order)
-
-    @property
-    def listing(self) -> RunListing:
-        """Which runs are listed, and in which order."""
-        if self._listing is None:
-            # Not imported with this module: it brings numpy, which no first frame waits for.
-            from tui.state.run_listing import RunListing
-
-            self._listing = RunListing("cos" if self.compact else "")
-        return self._listing
 
     def show(self, state: ResultsState) -> None:
         """Show what the state holds now; while the tab is hidden, once it is shown."""
@@ -127,45 +103,6 @@ class RunsTab(Widget):
     def keep_highlight(self, event: LineTable.Highlighted) -> None:
         """Keep to the table what concerns it alone."""
         event.stop()
-
-    @on(LineTable.HeaderPressed)
-    def sort_by_title(self, event: LineTable.HeaderPressed) -> None:
-        """Sort by the column whose title was pressed; pressed again, the other way round."""
-        event.stop()
-        if event.column_key == self.listing.sort:
-            self.action_reverse()
-        else:
-            self.listing.sort_by(event.column_key)
-            self._paint()
-
-    def action_sort(self) -> None:
-        """Sort by the next column: the session's order, lit first, then the columns from left to right."""
-        rows = self.listing.rows
-        if rows is not None:
-            columns = [one.key for one in columns_of(rows, self.compact) if one.key not in NOT_LISTED]
-            cycle = ["", *(["lit"] if "cos" in columns else []), *columns]
-            at = cycle.index(self.listing.sort) if self.listing.sort in cycle else 0
-            self.listing.sort_by(cycle[(at + 1) % len(cycle)])
-            self._paint()
-
-    def action_reverse(self) -> None:
-        """Turn the order round."""
-        self.listing.reverse()
-        self._paint()
-
-    def action_only_lit(self) -> None:
-        """List only the runs under the spotlight, or all again."""
-        self.listing.only_lit = not self.listing.only_lit
-        self.listing.list_again()
-        self._paint()
-
-    def action_next_lit(self, step: int) -> None:
-        """Highlight the next listed run that is lit, or the one before, round and round."""
-        order, lit, at = self.listing.order, self.listing.lit, self.table.cursor
-        places = ((at + step * away) % len(order) for away in range(1, len(order) + 1))
-        found = next((place for place in places if lit[order[place]]), None)
-        if found is not None:
-            self.table.go(found)
 
     async def action_filter(self) -> None:
         """Type which runs to list."""
@@ -223,12 +160,12 @@ class RunsTab(Widget):
 
     def _take(self, state: ResultsState) -> None:
         self.listing.take(state)
-        self._paint()
+        self.repaint_rows()
 
     def _take_filter(self, text: str) -> None:
         self.listing.set_filter(text)
         self.listing.list_again()
-        self._paint()
+        self.repaint_rows()
 
     def _close_filter(self) -> None:
         line, self._line = self._line, None
@@ -236,7 +173,8 @@ class RunsTab(Widget):
             line.remove()
         self.screen.set_focus(self.table)
 
-    def _paint(self) -> None:
+    def repaint_rows(self) -> None:
+        """Show what is listed now; rows that look the same are not painted again."""
         listing, table = self.listing, self.table
         rows = listing.rows
         if rows is None:
@@ -260,7 +198,7 @@ class RunsTab(Widget):
         self.set_class(is_empty, "-empty")
         self.set_class(is_empty or bool(listing.problem or listing.filter_text or listing.only_lit), "-told")
         line.set_class(bool(listing.problem), "-problem")
-        said = listing.problem or summary(listing)
+        said = listing.problem or summary(listing, glyphs_of(self.app).separator)
         if said != self._said:
             self._said = said
             line.update(said, layout=False)

@@ -129,10 +129,14 @@ def test_groups_are_the_runs_their_names_say(by: tuple[str, ...], expected: dict
         )
 
 
-def test_levels_of_a_factor_never_share_the_baselines_colour() -> None:
+def test_baselines_of_levels_are_known_from_what_was_done_at_them() -> None:
     session = a_session(CLAMP)
     assert [g.role for g in swept_groups(session, session.planes[0])] == ["baseline", "pooled"]
-    assert {g.role for g in swept_groups(session, session.planes[0], ("set",))} == {"level"}
+    by_set = swept_groups(session, session.planes[0], ("set",))
+    assert {(g.label.partition(" · ")[0], g.role) for g in by_set} == {
+        ("baseline", "baseline of"),
+        ("clamped", "level"),
+    }
 
 
 def test_a_background_has_its_reference_group() -> None:

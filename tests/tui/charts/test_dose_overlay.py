@@ -49,6 +49,6 @@ def test_both_series_and_both_baselines_are_drawn_with_marks_of_their_own() -> N
     painted = paint_dose(overlaid(one, other, ("a", "b")), 120, 40, colour=False)
     panels, _, legend = painted.rpartition("○ a · baseline")
     assert "● a · clamped" in legend
-    assert panels.count("●") == panels.count("■") == 2 * 4
-    assert "▲ b · baseline" in legend
-    assert "■ b · clamped" in legend
+    assert panels.count("●") == panels.count("▲") == 2 * 4
+    assert "△ b · baseline" in legend
+    assert "▲ b · clamped" in legend

@@ -44,6 +44,23 @@ def test_a_legend_fits_names_all_or_says_how_many_not_and_treats_entries_alike(
             assert len(re.findall(detail, text)) in (0, count)
 
 
+@given(levels=st.integers(1, 7))
+def test_every_baseline_has_the_baselines_colour_and_leaving_them_out_changes_no_other_style(levels: int) -> None:
+    done, bases = entries(levels, "clamped"), entries(levels, "baseline", "baseline of")
+    both = styles_of([entry for pair in zip(bases, done, strict=True) for entry in pair])
+    alone = styles_of(done)
+    assert all(both[entry.label] == alone[entry.label] for entry in done)
+    plain = styles_of(entries(1, "baseline", "baseline"))["baseline 0"]
+    assert {both[entry.label].ink for entry in bases} == {plain.ink}
+    assert plain.ink not in {alone[entry.label].ink for entry in done}
+    # No baseline shares a marker, and the two markers of a level are one shape while there are few levels.
+    markers = [both[entry.label].marker for entry in bases]
+    assert len(set(markers)) == levels
+    assert not set(markers) & {style.marker for style in alone.values()}
+    for base, one in list(zip(bases, done, strict=True))[:5]:
+        assert (both[base.label].marker, both[one.label].marker) in {*zip("△□▽◇○", "▲■▼◆●", strict=True)}
+
+
 def test_many_names_share_lines() -> None:
     assert lines_of(entries(4), 40, 2) == ["▲ group 0   ■ group 1   ▼ group 2", "◆ group 3"]
     assert lines_of(entries(9), 40, 2)[1].endswith("+ 4 more")

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from textual.app import App, ComposeResult
 
-from tui.widgets.plain_scroll_bar import draw_scroll_bars
+from tui.widgets.plain_lines import draw_lines
 from tui.widgets.table import Column, LineTable
 
 
 class Host(App[None]):
+    CSS = "LineTable { border: round red; } Screen { border-top: solid red; }"
+
     def compose(self) -> ComposeResult:
         yield LineTable()
 
@@ -19,15 +21,15 @@ class Host(App[None]):
 @pytest.fixture(autouse=True)
 def smooth_again() -> Iterator[None]:
     yield
-    draw_scroll_bars(plain=False)
+    draw_lines(plain=False)
 
 
-def bars(*, plain: bool) -> set[str]:
-    """Every character of the scroll bar of a table of 100 rows, wherever it is scrolled to."""
+def signs(*, plain: bool) -> set[str]:
+    """Every character of a framed table of 100 rows of "x", wherever it is scrolled to."""
     found: set[str] = set()
 
     async def go() -> None:
-        draw_scroll_bars(plain=plain)
+        draw_lines(plain=plain)
         app = Host()
         async with app.run_test(size=(20, 12)) as pilot:
             table = app.query_one(LineTable)
@@ -37,12 +39,13 @@ def bars(*, plain: bool) -> set[str]:
                 table.go(row)
                 await pilot.pause()
                 strips: Any = app.screen._compositor.render_strips()
-                found.update("".join(segment.text for segment in strip)[-1] for strip in strips[1:])
+                found.update(*(segment.text for strip in strips for segment in strip))
 
     asyncio.run(go())
     return found
 
 
-def test_plain_scroll_bars_are_drawn_without_a_block() -> None:
-    assert bars(plain=True) == {" "}
-    assert not all(sign.isascii() for sign in bars(plain=False))
+def test_plain_lines_are_drawn_without_a_block_or_a_box_character() -> None:
+    assert all(sign.isascii() for sign in signs(plain=True) - {"▸"})
+    assert {"╭", "│", "─"} < signs(plain=False)
+    assert not {"▁", "▃", "▅"}.isdisjoint(signs(plain=False))
