@@ -45,6 +45,7 @@ class Desk:
         self.runs = RunDesk(screen, self)
         self.session: Session | None = None
         self._path: Path | None = None
+        self._shown: Path | None = None
         self._shapes = Shapes()
         self._count = 0
         self._n_prompts = 0
@@ -163,6 +164,14 @@ class Desk:
             self.drafting.keep()
             self.show_header()
 
+    def look_away(self, path: Path) -> None:
+        """A run that came to nothing is in view no more, but the session whose chart is there."""
+        if path == self._path and path != self._shown:
+            self._path = self._shown
+            self.drafting.draft.session = str(self._shown) if self._shown is not None else None
+            self.drafting.keep()
+            self.show_header()
+
     def looks_at(self, path: Path | None) -> bool:
         """Whether this session is in view."""
         return path is not None and path == self._path
@@ -171,6 +180,7 @@ class Desk:
         """Show a session, saved or growing."""
         self.session = session
         if session is not None and path is not None:
+            self._shown = path
             self.look_at(path)
         self.results.take_session(session)
         self.show_header()
@@ -236,7 +246,8 @@ class Desk:
         """Tell in the top line what the draft, the session and the worker are."""
         data = self.drafting.data
         shape = self._shapes.of(data["model"])
-        self._screen.header.facts = facts_of(data, shape, self.session, self._path, self.runs.state.worker)
+        session = self.session if self._shown == self._path else None
+        self._screen.header.facts = facts_of(data, shape, session, self._path, self.runs.state.worker)
 
     def _take_experiment(self, found: tuple[dict[str, Any], str, Path] | ExplorerError) -> None:
         if isinstance(found, ExplorerError):

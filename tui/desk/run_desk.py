@@ -92,7 +92,7 @@ class RunDesk:
         """Go on with an unfinished run and look at it."""
         self.state.asks(path)
         self._desk.look_at(path)
-        self._screen.say(f"resuming {path.stem}")
+        self._desk.log(f"resuming {path.stem}")
         self.link.resume(path)
         self._screen.show_status()
 
@@ -100,7 +100,7 @@ class RunDesk:
         """Follow a run that others have begun, and look at it."""
         self.state.asks(path)
         self._desk.look_at(path)
-        self._screen.say(f"following {path.stem}, which is running")
+        self._desk.log(f"following {path.stem}, which is running")
         self.link.follow(path)
         self._screen.show_status()
 
@@ -113,9 +113,10 @@ class RunDesk:
         if self.state.cancels.get(path):
             self._stop(path, True, times=2)
             return
+        key = "r" if self.is_draft(path) else "C"
         kept = Confirm(
             f"stop {path.stem}?",
-            detail="The batch in flight is finished, and all finished runs are kept.\nr resumes it; c again stops now.",
+            detail=f"The batch in flight is finished, and all finished runs are kept.\n{key} resumes it; c again stops now.",
             yes="stop it",
             no="let it run",
         )
@@ -158,6 +159,8 @@ class RunDesk:
                 self._desk.log(f"{event.path.stem} is {'with' if event.joined else 'given to'} the worker")
             case events.RunFailed():
                 self.state.failed(event.path)
+                if event.path is not None:
+                    self._desk.look_away(event.path)
                 self._screen.refuse(event.error)
             case events.Described():
                 self._desk.take_shape(dict(event.model), event.description, "")
@@ -229,6 +232,8 @@ class RunDesk:
         if event.session is not None and looking:
             self._desk.look_at(event.path)
             self._desk.take_session(event.session, event.path)
+        elif event.session is None:
+            self._desk.look_away(path)
         if rate and event.session is not None:
             self._desk.take_rate(event.session.spec.model.name, rate)
         if event.fault is not None:
@@ -251,8 +256,11 @@ class RunDesk:
     def _runs_found(self, event: events.RunsFound) -> None:
         alive = self.state.found(event)
         first, self._first_look = self._first_look, False
-        if alive is not None and first and not self.state.followed:
-            self.follow(alive.path)
+        if alive is not None and not self.state.followed:
+            # One that was asked for just before the last screen ended begins after this one's first look.
+            was_in_view = self._desk.drafting.draft.session == str(alive.path)
+            if first or was_in_view:
+                self.follow(alive.path)
 
 
 def name_problem(name: str) -> str:
