@@ -177,13 +177,21 @@ def other(at_office: None) -> Iterator[Screen]:
     screen.link.close()
 
 
-def end_workers(office: Path) -> None:
-    """Kill the workers that have their socket there."""
+def worker_pids(office: Path) -> list[int]:
+    """The workers that have their socket there."""
+    found: list[int] = []
     for path in office.glob("srm-explorer-*/*.sock"):
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as talk:
             talk.connect(str(path))
             credentials = talk.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-            os.kill(struct.unpack("3i", credentials)[0], signal.SIGKILL)
+            found.append(struct.unpack("3i", credentials)[0])
+    return found
+
+
+def end_workers(office: Path) -> None:
+    """Kill the workers that have their socket there."""
+    for pid in worker_pids(office):
+        os.kill(pid, signal.SIGKILL)
 
 
 def environment() -> dict[str, str]:

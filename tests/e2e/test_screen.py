@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import re
 import shutil
 import signal
-import socket
-import struct
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +17,7 @@ import pytest
 
 from engine.session import load_session
 
-from .conftest import PROMPTS, RUNS, assert_same_results, environment
+from .conftest import PROMPTS, RUNS, assert_same_results, end_workers, environment, worker_pids
 from .terminal import COMMAND, Terminal
 
 if TYPE_CHECKING:
@@ -42,18 +39,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.getbasetemp() / "s"
     folder.mkdir()
     yield folder
-    for pid in worker_pids(folder):
-        os.kill(pid, signal.SIGKILL)
-
-
-def worker_pids(office: Path) -> list[int]:
-    found: list[int] = []
-    for path in office.glob("srm-explorer-*/*.sock"):
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as talk:
-            talk.connect(str(path))
-            credentials = talk.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-            found.append(struct.unpack("3i", credentials)[0])
-    return found
+    end_workers(folder)
 
 
 @pytest.fixture

@@ -1,18 +1,31 @@
-"""Sessions whose runs lie where a test puts them."""
+"""What tests of the screen share: no worker, and sessions whose runs lie where a test puts them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 
+from engine.errors import ExplorerError
 from engine.session import PlaneRecord, PromptRecord, RunRecord, Session
 from engine.spec import Experiment, conditions
+from tui.link import access
 
 SITE = "blocks.1.mlp.hook_post"
 
 SpreadSession = Callable[..., Session]
+
+
+@pytest.fixture(autouse=True)
+def no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A screen asks for a worker as soon as it is used; what the worker does is tested end to end."""
+
+    def none(**_: Any) -> NoReturn:
+        raise ExplorerError("no worker is started here")
+
+    monkeypatch.setattr(access, "find_or_start_worker", none)
 
 
 @pytest.fixture
