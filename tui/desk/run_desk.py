@@ -116,7 +116,8 @@ class RunDesk:
         key = "r" if self.is_draft(path) else "C"
         kept = Confirm(
             f"stop {path.stem}?",
-            detail=f"The batch in flight is finished, and all finished runs are kept.\n{key} resumes it; c again stops now.",
+            detail="The batch in flight is finished, and all finished runs are kept.\n"
+            f"{key} resumes it; c again stops now.",
             yes="stop it",
             no="let it run",
         )

@@ -69,6 +69,14 @@ class FormCursor:
         """Highlight another choice of the open list."""
         self.choice = max(0, min(self.choice + step, len(self.rows[self.opened].choices) - 1))
 
+    def go_to_choice(self, letter: str) -> bool:
+        """Highlight the next choice of the open list that begins with a letter, round and round; False for none."""
+        choices = self.rows[self.opened].choices
+        after = [(self.choice + step) % len(choices) for step in range(1, len(choices) + 1)]
+        found = next((at for at in after if choices[at][1].casefold().startswith(letter.casefold())), None)
+        self.choice = self.choice if found is None else found
+        return found is not None
+
     def open(self) -> None:
         """List the choices of the highlighted row, the present one highlighted."""
         row = self.rows[self.index]

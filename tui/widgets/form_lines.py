@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _FAR = 100_000
 """More rows than any form has."""
 
+_MOVING = ("j", "k", " ")
+
 _SWITCH = 2
 """A row with so many choices is switched without listing them."""
 
@@ -127,9 +129,14 @@ class FormLines(FormPaint, can_focus=True):
             self.action_shut()
         self.refresh()
 
-    def on_key(self) -> None:
-        """A key is no part of the click that brought the focus."""
+    def on_key(self, event: events.Key) -> None:
+        """A key is no part of the click that brought the focus; in an open list, a letter goes to a choice."""
         self._just_focused = False
+        if self.cursor.opened >= 0 and event.is_printable and event.character not in _MOVING:
+            # No other key acts either: whoever opens a list may think that it takes a text.
+            event.stop()
+            if self.cursor.go_to_choice(event.character or ""):
+                self.draw()
 
     def on_click(self, event: events.Click) -> None:
         """Highlight the row under the mouse; edit it where it was highlighted before, or take a choice."""

@@ -131,6 +131,7 @@ class InterventionPane(InterventionKeys):
             if self._posted or data == self.spec.data:
                 return
         self._posted.clear()
+        self._note = ("", "plain")
         is_first = not self.is_ready
         texts = None if typed is None else self.take_toml_text(typed)
         self._told_typed = dict(typed) if typed is not None else self._told_typed

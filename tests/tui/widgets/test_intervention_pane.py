@@ -272,6 +272,20 @@ async def test_choices_are_listed_or_taken_in_turn() -> None:
 
 
 @driven
+async def test_in_an_open_list_a_letter_goes_to_a_choice_and_acts_on_nothing_else() -> None:
+    app = host()
+    async with app.run_test(size=(34, 36)) as pilot:
+        app.pane.form.select("interventions[0].op")
+        await pilot.press("enter", "-", "t", "s", "enter")
+        await pilot.pause()
+        assert "op     scale" in line(app, "op ")
+        assert app.keys == []
+        assert len(app.data["interventions"]) == 1
+        await pilot.press("t")
+        assert app.keys == ["t"]
+
+
+@driven
 async def test_the_mouse_selects_then_edits() -> None:
     app = host()
     async with app.run_test(size=(34, 32)) as pilot:
