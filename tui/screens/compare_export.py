@@ -72,7 +72,7 @@ def export(state: CompareState, file: Path, size: tuple[int, int]) -> Path:
     else:
         width, height = (max(own, least) for own, least in zip(size, SMALLEST, strict=True))
         shown = state.scene(width, height).shown(state.theta, state.threshold)
-        caption = f"spotlight {state.caption.partition(' at ')[2]}"
+        caption = f"spotlight {state.caption}"
         if file.suffix == ".svg":
             content = svg_of(shown, caption)
         else:

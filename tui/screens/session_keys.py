@@ -47,13 +47,20 @@ COMPARE_KEYS: list[BindingType] = [
 ]
 
 
+_ALWAYS = frozenset({"help", "leave"})
+"""What the bottom line tells however short it is."""
+
+
 def hints_of(screen: Screen[Any], *first: Hint) -> tuple[Hint, ...]:
     """What the bottom line says of a screen's keys: the first key of every binding that shows, after some others."""
     from tui.screens.bindings import keys_of
 
     keymap: dict[str, str] = getattr(screen.app, "own_keys", {})
     shown = (one for one in keys_of(screen, keymap) if one.binding.show)
-    return (*first, *(Hint(one.keys.split(", ")[0], one.binding.description) for one in shown))
+    return (
+        *first,
+        *(Hint(one.keys.split(", ")[0], one.binding.description, one.binding.action in _ALWAYS) for one in shown),
+    )
 
 
 def push_help(screen: Screen[Any], title: str, *widgets: Widget) -> None:

@@ -109,7 +109,7 @@ class CompareState:
     @property
     def caption(self) -> str:
         """Where the spotlight stands."""
-        return f"Numbers at θ {self.theta}°, cosine > {short(self.threshold)}"
+        return f"θ {self.theta}°, cosine > {short(self.threshold)}"
 
     def scene(self, width: int, height: int) -> Scene:
         """Paint the view; where it cannot be, say why."""
@@ -189,7 +189,7 @@ class CompareState:
             "\t".join(self.number_cell(row, column.key) for column in self.number_columns)
             for row in range(self.number_count)
         ]
-        return "\n".join((self.caption, header, *rows))
+        return "\n".join((f"Numbers at {self.caption}", header, *rows))
 
     def curves_csv(self) -> str:
         """The curves of both, a row a group and angle: mean cosine, and the count above every threshold."""

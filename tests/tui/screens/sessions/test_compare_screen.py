@@ -174,6 +174,8 @@ def test_the_spotlight_stands_on_the_chart_where_it_is_clicked(two: Any, drive: 
         await pilot.click(chart, offset=(col + 1, row + 1))
         await until(lambda: app.screen._state.theta == angle)
         assert f"Numbers at θ {angle}°" in app.text()
+        await pilot.resize_terminal(80, 24)
+        await until(lambda: f" θ {angle}°, cosine > " in app.text().splitlines()[-2])
 
     drive(opened(two), test, 160, 48)
 

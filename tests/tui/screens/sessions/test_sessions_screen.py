@@ -56,6 +56,15 @@ def test_the_list_tells_name_model_site_runs_state_and_size(three: Any, drive: A
     drive(SessionsScreen, test)
 
 
+def test_a_narrow_screen_keeps_the_keys_for_help_and_back_in_sight(three: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "finished" in app.text())
+        assert app.text().splitlines()[-1].rstrip().endswith("? help  esc back")
+        assert "enter open" in app.text().splitlines()[-1]
+
+    drive(SessionsScreen, test, 80, 24)
+
+
 def test_a_title_or_a_key_sorts_the_sessions(three: Any, drive: Any) -> None:
     async def test(app: Any, pilot: Any, until: Any) -> None:
         await until(lambda: "finished" in app.text() and "interrupted, run gone" in app.text())
