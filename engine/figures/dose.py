@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.figures.curves import Curve, LegendEntry, SweptGroup, checked_labels, warnings_of
-from engine.figures.numbers import Axis, count_of, round_axis, short
+from engine.figures.numbers import Axis, axis_from_zero, count_of, round_axis, short
 from engine.figures.polar import threshold_index
 
 PHASE_AXIS = Axis(0.0, 360.0, (0.0, 90.0, 180.0, 270.0, 360.0), ("0°", "90°", "180°", "270°", "360°"))
@@ -130,7 +130,7 @@ def dose_figure(
                 label=name,
                 curve=Curve(label, values, y),
                 baseline=reference if math.isfinite(reference) else None,
-                axis=PHASE_AXIS if is_phase else round_axis((*y.tolist(), reference), most=4, include=(0.0,)),
+                axis=PHASE_AXIS if is_phase else axis_from_zero((*y.tolist(), reference), most=4),
                 connected=not is_phase,
             )
         )
@@ -180,7 +180,7 @@ def overlaid(one: DoseFigure, other: DoseFigure, names: tuple[str, str], title: 
             dataclasses.replace(
                 panel,
                 curve=curves[0],
-                axis=PHASE_AXIS if panel.axis == PHASE_AXIS else round_axis(values, most=4, include=(0.0,)),
+                axis=PHASE_AXIS if panel.axis == PHASE_AXIS else axis_from_zero(values, most=4),
                 others=(DoseSeries(curves[1], its.baseline, second[-1].label),),
             )
         )

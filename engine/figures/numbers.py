@@ -95,6 +95,12 @@ def round_axis(values: Iterable[float], most: int = 5, include: tuple[float, ...
     return Axis(low=ticks[0], high=ticks[-1], ticks=ticks, labels=tuple(tick_label(tick, step) for tick in ticks))
 
 
+def axis_from_zero(values: Iterable[float], most: int = 5) -> Axis:
+    """Choose an axis that holds 0 and every finite value; 0 to 1 where all are 0, as counts that nothing reaches."""
+    known = [value for value in values if math.isfinite(value)]
+    return round_axis(known, most, include=(0.0,) if any(known) else (0.0, 1.0))
+
+
 def tick_label(value: float, step: float) -> str:
     """Write a tick with the decimals its step needs, no more."""
     if abs(value) < step / 1000:

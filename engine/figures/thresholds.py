@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.figures.curves import Curve, LegendEntry, SweptGroup, checked_labels, legend_of, once_round, warnings_of
-from engine.figures.numbers import Axis, round_axis, short
+from engine.figures.numbers import Axis, axis_from_zero, round_axis, short
 from engine.figures.polar import threshold_index
 
 
@@ -84,7 +84,7 @@ def threshold_figure(
         right_label="mean cosine",
         counts=counts,
         means=means,
-        left=round_axis((float(value) for curve in counts for value in curve.y), include=(0.0,)),
+        left=axis_from_zero(float(value) for curve in counts for value in curve.y),
         right=right if with_means else None,
         legend=legend_of(groups),
         warnings=warnings_of(group.sweep for group in groups),
