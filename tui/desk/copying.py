@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from engine import paths
 from engine.errors import ExplorerError
 from engine.session import Saved, Session, save_session
-from tui.desk.run_desk import name_problem
+from tui.desk.names import name_problem
 from tui.screens.ask import Ask
 
 if TYPE_CHECKING:

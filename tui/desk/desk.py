@@ -6,21 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import ExplorerError
-from engine.runner.inputs import read_inputs
 from engine.session import Session, load_session
-from engine.spec import Experiment
 from tui.desk.choices import commands_of
 from tui.desk.copying import ask_and_copy
 from tui.desk.drafting import Drafting, as_draft, begin, draft_at
 from tui.desk.facts import facts_of
 from tui.desk.run_desk import RunDesk
-from tui.desk.shapes import Shapes
+from tui.desk.sizing import Sizing
 from tui.desk.start import Start
 from tui.state.draft import DraftFile
 from tui.state.results import VIEWS
 
 if TYPE_CHECKING:
-    from engine.runner.wire import Description
     from tui.palette import Command
     from tui.screens.explorer import ExplorerScreen
     from tui.screens.sessions import Chosen
@@ -43,12 +40,10 @@ class Desk:
         draft, self._problems = begin(start, file)
         self.drafting = Drafting(draft, file, screen.cannot_keep)
         self.runs = RunDesk(screen, self)
+        self.sizing = Sizing(screen, self.drafting, self.runs.link, self.show_header)
         self.session: Session | None = None
         self._path: Path | None = None
         self._shown: Path | None = None
-        self._shapes = Shapes()
-        self._count = 0
-        self._n_prompts = 0
 
     @property
     def prompts(self) -> PromptsPane:
@@ -90,9 +85,7 @@ class Desk:
         data = self.drafting.data
         self.prompts.show(data["prompts"], data["model"], self.drafting.base)
         self.intervention.show(data, typed, self.drafting.base)
-        if (shape := self._shapes.of(data["model"])) is not None:
-            self.take_shape(data["model"], shape, "")
-        self._count_prompts()
+        self.sizing.show()
         self.show_header()
 
     def edit(self, data: dict[str, Any]) -> None:
@@ -126,35 +119,6 @@ class Desk:
             self._screen.say("one edit forward")
         else:
             self._screen.say("there is no edit to make again")
-
-    def want_shape(self, wanted: dict[str, Any] | None = None) -> None:
-        """Ask the worker for the shape of a model, the draft's by default, unless it is known or was asked for."""
-        model: dict[str, Any] = wanted or self.drafting.data["model"]
-        known = self._shapes.of(model)
-        if known is not None:
-            self.take_shape(model, known, "")
-        elif self._shapes.asks(model, again=wanted is not None):
-            self.runs.link.describe(model, self.drafting.base)
-
-    def take_shape(self, model: dict[str, Any], description: Description | None, problem: str) -> None:
-        """Take what the worker says of a model; of another one than the draft's it is only remembered."""
-        self._shapes.take(model, description)
-        data = self.drafting.data
-        if model == data["model"]:
-            self.intervention.take_shape(description, problem)
-            self.prompts.take_room(None if description is None else description.n_ctx - data["generation"]["tokens"])
-            self.show_header()
-
-    def want_tokens(self, texts: tuple[str, ...]) -> None:
-        """Ask the worker how many tokens texts have."""
-        data = self.drafting.data
-        self.runs.link.count_tokens(data["model"], self.drafting.base, texts, data["prompts"]["prepend_bos"])
-
-    def take_rate(self, model: str, rate: float) -> None:
-        """Remember how fast a model was."""
-        self.drafting.draft.rates[model] = rate
-        self.drafting.keep()
-        self._take_cost()
 
     def look_at(self, path: Path) -> None:
         """From now on this session is in view; its runs are shown as they come."""
@@ -245,36 +209,11 @@ class Desk:
     def show_header(self) -> None:
         """Tell in the top line what the draft, the session and the worker are."""
         data = self.drafting.data
-        shape = self._shapes.of(data["model"])
         session = self.session if self._shown == self._path else None
-        self._screen.header.facts = facts_of(data, shape, session, self._path, self.runs.state.worker)
+        self._screen.header.facts = facts_of(data, self.sizing.shape, session, self._path, self.runs.state.worker)
 
     def _take_experiment(self, found: tuple[dict[str, Any], str, Path] | ExplorerError) -> None:
         if isinstance(found, ExplorerError):
             self._screen.refuse(found)
         else:
             self.replace(*found)
-
-    def _count_prompts(self) -> None:
-        self._count += 1
-        count = self._count
-        try:
-            experiment = self.drafting.experiment()
-        except ExplorerError:
-            return
-        base = self.drafting.base
-
-        def counted(found: int | ExplorerError) -> None:
-            if count == self._count and isinstance(found, int):
-                self._n_prompts = found
-                self._take_cost()
-
-        self._screen.in_thread(lambda: _number_of_prompts(experiment, base), counted)
-
-    def _take_cost(self) -> None:
-        rate = self.drafting.draft.rates.get(self.drafting.data["model"]["name"])
-        self.intervention.take_cost(self._n_prompts, rate)
-
-
-def _number_of_prompts(experiment: Experiment, base: Path) -> int:
-    return len(read_inputs(experiment, base).prompts)

@@ -11,12 +11,13 @@ from engine.errors import ExplorerError
 from engine.runner.life import TakenError, default_path
 from engine.runner.outcome import Outcome, approach, shown
 from engine.spec import Experiment
+from tui.desk.names import ask_name
 from tui.desk.running import Running
 from tui.link import events
 from tui.link.link import WorkerLink
-from tui.screens.ask import Ask
-from tui.screens.confirm import Choose, Confirm
+from tui.screens.confirm import Confirm
 from tui.screens.queue import QueueScreen
+from tui.state.spec_view import told
 from tui.widgets.status_line import Tone
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ class RunDesk:
         self.link = WorkerLink(screen.hear)
         self._first_look = True
         self._begun: dict[Path, dict[str, Any]] = {}
-        self._shaped: set[Path] = set()
 
     def run(self) -> None:
         """Run the experiment of the draft; go on with it where that is the unfinished run that is offered."""
@@ -147,9 +147,9 @@ class RunDesk:
             case events.WorkerSeen():
                 self.state.seen(event)
                 if event.kind == "warm":
-                    self._desk.want_shape()
+                    self._desk.sizing.want_shape()
             case events.RunGrew():
-                self._want_shape(event)
+                self._desk.sizing.run_grew(event)
                 if self.state.grew(event) and self._desk.looks_at(event.path):
                     self._desk.take_session(event.session, event.path)
             case events.RunEnded():
@@ -164,9 +164,9 @@ class RunDesk:
                     self._desk.look_away(event.path)
                 self._screen.refuse(event.error)
             case events.Described():
-                self._desk.take_shape(dict(event.model), event.description, "")
+                self._desk.sizing.take_shape(dict(event.model), event.description, "")
             case events.DescribeFailed():
-                self._desk.take_shape(dict(event.model), None, str(event.error))
+                self._desk.sizing.take_shape(dict(event.model), None, told(event.error))
             case events.Tokenized():
                 self._desk.prompts.take_tokens(event.counts)
             case events.RunsFound():
@@ -183,7 +183,8 @@ class RunDesk:
         self, experiment: Experiment, base: Path, path: Path, restart: bool, found: Outcome | ExplorerError | None
     ) -> None:
         if isinstance(found, TakenError):
-            self._ask_name(experiment, path, found)
+            begin = functools.partial(self.begin, experiment)
+            ask_name(self._screen, path, found, begin, functools.partial(begin, path, restart=True))
         elif isinstance(found, ExplorerError):
             self._screen.refuse(found)
         elif found is not None:
@@ -199,21 +200,6 @@ class RunDesk:
             self._screen.say(f"{path.stem} waits for the run before it" if waiting else "")
             self.link.submit(experiment, base, path, restart)
         self._screen.show_status()
-
-    def _ask_name(self, experiment: Experiment, path: Path, error: TakenError) -> None:
-        def chosen(key: str | None) -> None:
-            if key == "m":
-                self.begin(experiment, path, restart=True)
-            elif key == "n":
-                ask = Ask("name of the session", f"{path.stem}-2", check=name_problem)
-                self._screen.app.push_screen(ask, named)
-
-        def named(name: str | None) -> None:
-            if name is not None:
-                self.begin(experiment, paths.session_path(name))
-
-        choices = [("n", "run it under another name"), ("m", "move the old one to the trash, and run")]
-        self._screen.app.push_screen(Choose(f"{path.stem}: {error.what}", choices), chosen)
 
     def _stop(self, path: Path, sure: bool | None, *, times: Literal[1, 2]) -> None:
         if sure and path in self.state.followed:
@@ -236,7 +222,7 @@ class RunDesk:
         elif event.session is None:
             self._desk.look_away(path)
         if rate and event.session is not None:
-            self._desk.take_rate(event.session.spec.model.name, rate)
+            self._desk.sizing.take_rate(event.session.spec.model.name, rate)
         if event.fault is not None:
             self._screen.refuse(event.fault)
         elif self.state.offer is None:
@@ -244,15 +230,6 @@ class RunDesk:
             ending = "; ".join(event.told[:1]) if event.told else ""
             self._screen.say(f"{event.path.stem} is finished{seen}" + (f" · {ending}" if ending else ""), "good")
             self._screen.ring(f"{event.path.stem} is finished")
-
-    def _want_shape(self, event: events.RunGrew) -> None:
-        """Once the model of a run is loaded, it can be described at no cost."""
-        running = event.progress is not None and event.progress.stage == "running"
-        if running and event.session is not None and event.path not in self._shaped:
-            self._shaped.add(event.path)
-            model = event.session.spec.to_dict()["model"]
-            if model == self._desk.drafting.draft.data["model"]:
-                self._desk.want_shape(model)
 
     def _runs_found(self, event: events.RunsFound) -> None:
         alive = self.state.found(event)
@@ -262,15 +239,6 @@ class RunDesk:
             was_in_view = self._desk.drafting.draft.session == str(alive.path)
             if first or was_in_view:
                 self.follow(alive.path)
-
-
-def name_problem(name: str) -> str:
-    """What is wrong with a session's name; empty where nothing is."""
-    try:
-        taken = paths.session_path(name).exists()
-    except ExplorerError as error:
-        return str(error)
-    return f"there is another '{name}'" if taken else ""
 
 
 def _find_out(experiment: Experiment, base: Path, path: Path, restart: bool) -> Outcome | None:

@@ -149,7 +149,7 @@ class ExplorerScreen(ExplorerLayout):
     def on_prompts_pane_tokens_wanted(self, event: PromptsPane.TokensWanted) -> None:
         """Tokens should be counted."""
         if self.desk is not None:
-            self.desk.want_tokens(event.texts)
+            self.desk.sizing.want_tokens(event.texts)
 
     def on_intervention_pane_changed(self, event: InterventionPane.Changed) -> None:
         """The experiment was edited."""
@@ -169,7 +169,7 @@ class ExplorerScreen(ExplorerLayout):
     def on_intervention_pane_model_wanted(self, event: InterventionPane.ModelWanted) -> None:
         """A model's shape is wanted."""
         if self.desk is not None:
-            self.desk.want_shape(event.model)
+            self.desk.sizing.want_shape(event.model)
 
     def on_results_pane_turned_to(self) -> None:
         """The spotlight stands elsewhere."""
