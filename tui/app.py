@@ -169,8 +169,8 @@ class ExplorerApp(KeyOrder[Farewell]):
         self.call_from_thread(self._warn, unknown_keys(self.settings, known_ids()))
 
     def _warn(self, problems: Sequence[str]) -> None:
-        for problem in problems:
-            self.notify(problem, title="settings", severity="warning", timeout=15, markup=False)
+        if problems:
+            self.notify("\n".join(problems), title="settings", severity="warning", timeout=15, markup=False)
 
     def _use(self, settings: Settings) -> None:
         self.settings = settings

@@ -14,7 +14,7 @@ from tui.widgets.one_line import fit, one_line
 _PAIRED_FROM = 30
 _WIDE_FROM = 46
 _WIDEST_PAIR = 68
-_FACT_LINES = 3
+_FACT_LINES = 5
 """Lines of what is wrong with a fact, which nothing in the form can put right."""
 _NARROW_RIGHT = 10
 """Cells that the value on the right keeps where room is short: the longest word a choice has."""
