@@ -25,7 +25,7 @@ PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Prompts", ("PromptKeys",)),
     ("Intervention", ("FormLines", "RowInput", "InterventionKeys")),
     ("Results", ("ResultsKeys",)),
-    ("Runs", ("RunsTab",)),
+    ("Runs", ("RunsKeys",)),
     ("Log", ("LogTab",)),
     ("Tables", ("LineTable",)),
     ("One run", ("RunView",)),
