@@ -170,7 +170,7 @@ def session_warnings(session: Session, plane: PlaneRecord, groups: Sequence[Swep
     """What the reader of a chart should know of the experiment, the gravest first."""
     warnings: list[str] = []
     if session.state == "interrupted" and not _is_balanced(session):
-        warnings.append("interrupted: some prompts lack some of their conditions, so groups hold different prompts")
+        warnings.append("incomplete: some prompts lack some of their conditions, so groups hold different prompts")
     pooled = [group for group in groups if group.role in ("pooled", "level")]
     for index, one in enumerate(session.spec.interventions):
         if one.op != "clamp":

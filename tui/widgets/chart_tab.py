@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tui.paint.scenes import Subject
     from tui.state.results import ResultsState
 
-NO_SESSION = "No session yet\n\nr runs the experiment, o opens a saved session"
+NO_SESSION = "No runs to show yet\n\nr runs the experiment, o opens a saved session\nruns are drawn as they come"
 NO_RUN = "No run is finished yet\n\nthe chart is drawn as they come; r runs the experiment"
 NO_PLANE = "This session has no plane to draw\n\nname one under `plane` in the Intervention pane, then r"
 

@@ -25,7 +25,7 @@ def test_show_tells_what_was_done(srm: Callable[..., Any], save: Callable[..., S
         "● clamped",
         "90° +n5",
         "mean cosine (dotted)",
-        "⚠ interrupted: some prompts lack some of their conditions",
+        "⚠ incomplete: some prompts lack some of their conditions",
         "⚠ a clamp to 0 is not the baseline: it holds the neuron at 0",
     ):
         assert fact in out

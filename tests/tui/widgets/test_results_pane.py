@@ -290,11 +290,11 @@ def test_without_a_session_the_keys_that_help_are_named_and_no_key_fails() -> No
         for key in ("l", "H", "t", "T", "v", "g", "b", "p", "right_square_bracket", "d", "t", "right_square_bracket"):
             await pilot.press(key)
         await settled(pilot, host)
-        assert "No session yet" in host.text()
+        assert "No runs to show yet" in host.text()
         assert host.pane.warnings() == ()
         host.pane.take_session(None)
         await settled(pilot, host)
-        assert "No session yet" in host.text()
+        assert "No runs to show yet" in host.text()
 
     used(use, None)
 
