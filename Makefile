@@ -9,7 +9,7 @@ run: $(VENV)/.installed  ## The whole experiment on the bundled model, charts in
 	@$(BIN)/srm-explorer demo
 
 test: $(VENV)/.installed-dev  ## Every test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/.installed-dev  ## Format, style, types, import rules
 	@$(BIN)/ruff format --check .
