@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HOME"] = str(Path(tempfile.gettempdir()) / "srm-explorer-tests-without-models")
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# The matrices are small and the processes of the tests many: threads would only wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The same examples every time, at any speed: a failure is of the change at hand.
 settings.register_profile("steady", derandomize=True, deadline=None)
