@@ -27,6 +27,10 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 # The matrices are small and the processes of the tests many: threads would only wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# The size of the terminal that the tests are started in is not that of the terminals they start.
+for _name in ("COLUMNS", "LINES"):
+    os.environ.pop(_name, None)
+
 # The same examples every time, at any speed: a failure is of the change at hand.
 settings.register_profile("steady", derandomize=True, deadline=None)
 settings.load_profile("steady")

@@ -81,7 +81,8 @@ def test_one_of_another_version_may_only_look_follow_cancel_and_drain(
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 def test_another_user_gets_no_word_even_where_the_files_let_them(client: Client, office: Path) -> None:
-    opened = [office, *office.parents[:2], client.endpoint.folder, client.endpoint.socket]
+    closed = [folder for folder in office.parents if not folder.stat().st_mode & 0o001]
+    opened = [office, *closed, client.endpoint.folder, client.endpoint.socket]
     modes = {path: path.stat().st_mode for path in opened}
     try:
         for path in opened:

@@ -218,7 +218,7 @@ def test_unequal_groups_of_an_interrupted_session_are_said(done: int, warned: bo
     session = a_session(CLAMP, done=done)
     plane = session.planes[0]
     warnings = polar_of(session, plane, swept_groups(session, plane)).warnings
-    assert any("interrupted" in warning for warning in warnings) == warned
+    assert any("incomplete" in warning for warning in warnings) == warned
     assert state_caption(session) == f"interrupted: {done} of 24 runs"
     assert planned_runs(session) == 24
 
