@@ -211,8 +211,11 @@ def test_what_was_typed_outlives_the_screen(bench: Bench, terminal: Callable[...
     screen.wait_for("50 / 50")
     screen.press("2")
     while "▸values" not in screen.text:
+        before = screen.text
         screen.press("down")
+        screen.wait_for_other(before)
     screen.press("enter", "ctrl+u", "-7,0,7")
+    screen.wait_for(r"values -7,0,7")
     time.sleep(1)
     screen.send_signal(signal.SIGKILL)
     screen.wait_for_end()
