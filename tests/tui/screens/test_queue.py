@@ -33,10 +33,14 @@ class Host(App[None]):
         self.glyphs = glyphs("unicode")
         self.left: list[JobState] = list(jobs())
         self.chosen: list[Path | None] = []
+        self.copied: list[str] = []
 
     def on_mount(self) -> None:
         self.queue = QueueScreen(self.look, self.prune)
         self.push_screen(self.queue, self.chosen.append)
+
+    def copy_to_clipboard(self, text: str) -> None:
+        self.copied.append(text)
 
     def look(self) -> None:
         self.call_after_refresh(self.queue.take, tuple(self.left))
@@ -98,6 +102,16 @@ def test_enter_answers_with_the_session_and_escape_with_none(key: str, answer: P
     async def test(pilot: Pilot[None]) -> None:
         await press(pilot, key)
         assert app.chosen == [answer]
+
+    drive(app, test)
+
+
+def test_the_path_of_the_session_is_copied() -> None:
+    app = Host()
+
+    async def test(pilot: Pilot[None]) -> None:
+        await press(pilot, "j", "y")
+        assert app.copied == ["/s/bedtime.json"]
 
     drive(app, test)
 

@@ -379,6 +379,26 @@ async def test_a_form_that_is_too_short_scrolls_to_the_highlight() -> None:
         await pilot.press("home")
         await pilot.pause()
         assert "gpt2" in screen(app)[0]
+        await pilot.press("pagedown", "pagedown")
+        await pilot.pause()
+        assert "gpt2" not in screen(app)[0]
+        await pilot.press("pageup", "pageup")
+        await pilot.pause()
+        assert "gpt2" in screen(app)[0]
+
+
+@driven
+async def test_the_arrows_take_what_is_typed_and_go_on() -> None:
+    app = host()
+    async with app.run_test(size=(34, 32)) as pilot:
+        await pilot.press("enter", "5", "down")
+        await pilot.pause()
+        assert app.changes[-1]["interventions"][0]["site"] == "blocks.5.mlp.hook_post"
+        assert "▸site" in line(app, "layer")
+        await pilot.press("down", "enter", "9", "up")
+        await pilot.pause()
+        assert app.changes[-1]["interventions"][0]["neurons"] == [9]
+        assert "▸site" in line(app, "layer")
 
 
 @driven

@@ -353,6 +353,11 @@ def test_the_log_scrolls_follows_and_forgets_the_oldest() -> None:
         await pilot.pause()
         assert "line 10" in host.lines()[1]
         assert "\x1b" not in host.text()
+        page = log.size.height - 1
+        for key, top in (("pagedown", page), ("up", page - 1), ("down", page), ("k", page - 1), ("pageup", 0)):
+            await pilot.press(key)
+            await pilot.pause()
+            assert f"line {10 + top}" in host.lines()[1]
         host.pane.log_line("another one")
         await pilot.pause()
         assert "another one" not in host.text()

@@ -1,0 +1,62 @@
+"""Keys of the explorer that are pressed now and then: the queue, the worker, the settings, and the way out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tui.app import ExplorerApp
+from tui.screens.queue import QueueScreen
+from tui.state.settings import settings_path
+
+
+def test_the_queue_is_shown_and_left(drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await pilot.press("Q")
+        await until(lambda: isinstance(app.screen, QueueScreen), "the queue")
+        await until(lambda: "nothing runs and nothing waits" in app.text(), "the answer")
+        await pilot.press("Q")
+        await until(lambda: app.screen is app.explorer, "the explorer")
+
+    drive(test)
+
+
+def test_without_an_unfinished_run_resuming_says_so(drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await pilot.press("C")
+        await until(lambda: "no unfinished run to resume" in app.text(), "the line")
+
+    drive(test)
+
+
+def test_restarting_the_worker_is_said_at_once(drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await pilot.press("W")
+        await until(lambda: "the worker finishes its queue and is then restarted" in app.text(), "the line")
+
+    drive(test)
+
+
+def test_the_settings_are_written_edited_and_read_again(drive: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def edit(app: ExplorerApp, path: str) -> bool:
+        settings_path().write_text('theme = "light"\n')
+        return path == str(settings_path())
+
+    # Without a terminal the screen cannot be left to an editor; everything round it is real.
+    monkeypatch.setattr(ExplorerApp, "edit_file", edit)
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        assert app.settings.theme == "dark"
+        await pilot.press("comma")
+        await until(lambda: app.settings.theme == "light", "the other theme")
+
+    drive(test)
+
+
+def test_the_key_that_always_quits_quits(drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await pilot.press("ctrl+q")
+        await until(lambda: app.return_value is not None, "the farewell")
+
+    drive(test)
