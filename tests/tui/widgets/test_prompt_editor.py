@@ -86,7 +86,11 @@ def test_a_file_is_edited_in_a_real_terminal_and_read_again(tmp_path: Path) -> N
         cwd=tmp_path,
         dimensions=(20, 60),
         encoding="utf-8",
-        env={**os.environ, "VISUAL": str(editor), "TERM": "xterm-256color"},
+        env={
+            **{name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")},
+            "VISUAL": str(editor),
+            "TERM": "xterm-256color",
+        },
     )
     screen = pyte.Screen(60, 20)
     stream = pyte.Stream(screen)
