@@ -7,6 +7,7 @@ import pkgutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from textual.actions import parse
 from textual.binding import Binding
 from textual.dom import DOMNode
 from textual.widget import Widget
@@ -46,6 +47,12 @@ class KeyOf:
     node: DOMNode
     binding: Binding
     keys: str
+
+    @property
+    def acts(self) -> bool:
+        """Whether the key would do something now."""
+        owner, name, parameters = parse(self.binding.action)
+        return bool(owner) or bool(self.node.check_action(name, parameters))
 
 
 def keys_of(node: DOMNode, keymap: Mapping[str, str]) -> list[KeyOf]:

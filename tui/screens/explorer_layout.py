@@ -181,7 +181,7 @@ class ExplorerLayout(ExplorerKeys):
         seen: dict[str, Hint] = {}
         for node in chain[: chain.index(self)] if self in chain else []:
             for one in keys_of(node, keymap):
-                if one.binding.show:
+                if one.binding.show and one.acts:
                     seen.setdefault(one.binding.id or "", _hint(one))
         own = [_hint(one) for one in keys_of(self, keymap) if one.binding.show]
         self.status.hints = (*own[:2], *seen.values(), *own[2:])

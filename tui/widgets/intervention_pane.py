@@ -143,6 +143,7 @@ class InterventionPane(InterventionKeys):
         if is_first:
             self.form.select("interventions[0].layer")
             self._show_hint()
+            self.refresh_bindings()
         self._tell_typed()
 
     def take_shape(self, description: Description | None, problem: str = "") -> None:

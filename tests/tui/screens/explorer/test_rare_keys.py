@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tui.app import ExplorerApp
+from tui.desk.start import Start
 from tui.screens.queue import QueueScreen
 from tui.state.settings import settings_path
 
@@ -52,6 +54,24 @@ def test_the_settings_are_written_edited_and_read_again(drive: Any, monkeypatch:
         await until(lambda: app.settings.theme == "light", "the other theme")
 
     drive(test)
+
+
+def test_the_bottom_line_names_only_keys_that_do_something_on_the_tab(drive: Any, stored: Path) -> None:
+    offered = {
+        "Polar": ["t threshold", "v view", "g group", "b baseline"],
+        "Thresholds": ["t threshold", "g group", "b baseline", "d difference"],
+        "Dose": ["t threshold"],
+    }
+    known = {hint for hints in offered.values() for hint in hints}
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "lit" in app.text(), "the session")
+        for tab, hints in offered.items():
+            await until(lambda tab=tab: f"[{tab}]" in app.text(), tab)
+            await until(lambda hints=hints: {one for one in known if one in app.status_line()} == set(hints), tab)
+            await pilot.press("right_square_bracket")
+
+    drive(test, Start(stored), size=(200, 60))
 
 
 def test_the_key_that_always_quits_quits(drive: Any) -> None:
