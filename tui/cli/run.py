@@ -15,7 +15,7 @@ from engine.session import Session
 from engine.spec import Experiment, read_experiment
 from tui.cli.output import note, say, say_json
 from tui.cli.queued import resuming, run_at_worker
-from tui.cli.watch import Watch, stoppable
+from tui.cli.watch import Watch, holding, stoppable
 
 INTERRUPTED = 130
 
@@ -84,8 +84,9 @@ def _usable_worker(watch: Watch) -> Client | None:
 
 def _run_here(experiment: Experiment, base: Path, path: Path, watch: Watch, *, restart: bool) -> Outcome:
     with stoppable(watch) as stop:
-        # Here, since torch takes seconds to import and a run at the worker needs none of it.
-        from engine.runner.run import run_experiment
+        with holding(watch, stop):
+            # Here, since torch takes seconds to import and a run at the worker needs none of it.
+            from engine.runner.run import run_experiment
 
         return run_experiment(
             experiment,

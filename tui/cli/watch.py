@@ -26,10 +26,16 @@ _LINE_EVERY = 10.0
 
 
 class Watch:
-    """Shows how far a run is: a bar on a terminal, now and then a line elsewhere, all on standard error."""
+    """Shows how far a run is: a bar on a terminal, now and then a line elsewhere, all on standard error.
+
+    Attributes:
+        last: the progress that was shown last.
+        holds: whether a wish to stop must wait, see `holding`.
+    """
 
     def __init__(self, *, quiet: bool) -> None:
         self.last = Progress("loading")
+        self.holds = False
         self._quiet = quiet
         self._bar: Any = None
         self._task: Any = None
@@ -91,14 +97,14 @@ def stoppable(watch: Watch, *, hears_hangup: bool = True) -> Iterator[Stop]:
 
     def on_interrupt(number: int, frame: FrameType | None) -> None:
         stop.ask()
-        if watch.last.stage in _BEFORE_RUNNING:
+        if watch.last.stage in _BEFORE_RUNNING and not watch.holds:
             raise KeyboardInterrupt
         if watch.last.stage == "running":
             watch.say("finishing the batch, then saving; once more stops now" if stop.wishes == 1 else "stopping")
 
     def on_end(number: int, frame: FrameType | None) -> None:
         stop.wishes += 2
-        if watch.last.stage in _BEFORE_RUNNING:
+        if watch.last.stage in _BEFORE_RUNNING and not watch.holds:
             raise KeyboardInterrupt
 
     handlers = {signal.SIGINT: on_interrupt, signal.SIGTERM: on_end}
@@ -114,6 +120,21 @@ def stoppable(watch: Watch, *, hears_hangup: bool = True) -> Iterator[Stop]:
             # Who asked once too often still gets to read what was saved.
             deaf = number == signal.SIGINT and stop.wishes
             signal.signal(number, signal.SIG_IGN if deaf else handler)
+
+
+@contextmanager
+def holding(watch: Watch, stop: Stop) -> Iterator[None]:
+    """Heed a wish to stop only at the end of the block, which imports libraries.
+
+    torch ends the whole process, with a dump, over an exception that reaches it in the middle of its own import.
+    """
+    watch.holds = True
+    try:
+        yield
+    finally:
+        watch.holds = False
+    if stop.wishes:
+        raise KeyboardInterrupt
 
 
 def _told(progress: Progress) -> str:
