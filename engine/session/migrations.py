@@ -10,7 +10,13 @@ from engine.session.session import SCHEMA_VERSION
 
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 
-MIGRATIONS: dict[int, Migration] = {}
+
+def _with_effects(document: dict[str, Any]) -> dict[str, Any]:
+    """Version 2 holds effects on the text, planes of any directions, and runs of control neurons."""
+    return {**document, "schema_version": 2, "effects": {}}
+
+
+MIGRATIONS: dict[int, Migration] = {1: _with_effects}
 """By the version it reads: a function from the document of that version to the document of the next."""
 
 

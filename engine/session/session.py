@@ -15,7 +15,7 @@ from engine.session.records import PlaneRecord, PromptRecord, RunRecord
 from engine.spec import Condition, Experiment
 from engine.vectors import Matrix, read_vectors
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Of the session file; raised whenever an older program could misread it."""
 
 State: TypeAlias = Literal["finished", "interrupted"]
@@ -58,6 +58,7 @@ class Session:
         events: what happened on the way, such as a batch halved for want of memory.
         bands: computed bands by chart.
         predictions: what arithmetic predicts, by chart.
+        effects: what a scoring of the texts under every condition found, see `engine.studies`; empty before.
         notes: the user's own words, Markdown.
         created: when the experiment began, ISO 8601.
         saved: when the file was written, ISO 8601; empty before.
@@ -80,6 +81,7 @@ class Session:
     events: Sequence[Mapping[str, Any]] = ()
     bands: Mapping[str, Any] = field(default_factory=dict[str, Any])
     predictions: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    effects: Mapping[str, Any] = field(default_factory=dict[str, Any])
     notes: str = ""
     created: str = field(default_factory=lambda: now())
     saved: str = ""

@@ -351,7 +351,7 @@ def test_a_newer_version_is_one_clear_line(tmp_path: Path) -> None:
     path = tmp_path / "storm.json"
     document = json.loads(session_bytes(a_session())) | {"schema_version": 9}
     path.write_text(json.dumps(document))
-    with pytest.raises(ExplorerError, match=r"newer version \(schema 9, this one reads up to 1\); upgrade"):
+    with pytest.raises(ExplorerError, match=r"newer version \(schema 9, this one reads up to 2\); upgrade"):
         load_session(path)
 
 

@@ -1,0 +1,238 @@
+"""Bands: how sure the curves of a plane are, and what chance alone would have drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Band: TypeAlias = NDArray[np.float64]
+"""[2, point] lower and upper end."""
+
+
+@dataclass(frozen=True, eq=False)
+class GroupBand:
+    """The uncertainty of one group's curves, from resampling units.
+
+    Attributes:
+        label: of the group.
+        units: how many units were resampled.
+        centre: (A, B) of the group's mean, mean cosines with the two directions.
+        covariance: [2, 2] of (A, B).
+        radius2: the joint region is every z with (z - centre)' covariance^-1 (z - centre) <= radius2.
+        phase_deg: the angle the region subtends, from its first to its last degree counter-clockwise; None where the
+            region contains the origin: phase undetermined.
+        amplitude: smallest and largest norm over the region.
+        counts: by threshold, the simultaneous band of the count curve, [2, angle], in runs.
+        p_arithmetic: sign-flip permutation p of (A, B) observed minus arithmetic; None where there is no prediction.
+        q_arithmetic: the same corrected over the family.
+    """
+
+    label: str
+    units: int
+    centre: tuple[float, float]
+    covariance: NDArray[np.float64]
+    radius2: float
+    phase_deg: tuple[float, float] | None
+    amplitude: tuple[float, float]
+    counts: Mapping[float, Band] = field(default_factory=dict[float, Band])
+    p_arithmetic: float | None = None
+    q_arithmetic: float | None = None
+
+    def mean_band(self, n_angles: int) -> Band:
+        """The simultaneous band of the mean curve, [2, angle]: the joint region seen along every direction."""
+        radians = np.deg2rad(np.arange(n_angles) * 360.0 / n_angles)
+        along = np.stack([np.cos(radians), np.sin(radians)], axis=1)
+        middle = along @ np.array(self.centre)
+        spread = np.einsum("ij,jk,ik->i", along, self.covariance, along)
+        half = np.sqrt(np.maximum(self.radius2 * spread, 0.0))
+        return np.stack([middle - half, middle + half])
+
+
+@dataclass(frozen=True, eq=False)
+class NullBand:
+    """What chance draws of one group of runs.
+
+    Attributes:
+        kind: "partners" (n, random partner) planes of the site, the default; "controls" matched neurons that were
+            clamped alike; "isotropic" random planes; "second moment" planes drawn from the baseline's second moment.
+        legend: "95 % of 200 (n373, random) planes", "range of 19 matched neurons clamped alike".
+        group: label of the group whose runs it holds.
+        members: planes or neurons it was made of.
+        mean: [2, angle] of the mean cosine.
+        counts: by threshold [2, angle], in runs.
+    """
+
+    kind: Literal["partners", "controls", "isotropic", "second moment"]
+    legend: str
+    group: str
+    members: int
+    mean: Band
+    counts: Mapping[float, Band]
+
+
+@dataclass(frozen=True, eq=False)
+class DoseBand:
+    """The simultaneous band of one panel of the dose chart over the swept values.
+
+    Attributes:
+        panel: "amplitude", "phase", "share", "norm", "energy" or "mean", as the panels of the dose chart.
+        labels: [value] of the groups, in the chart's order.
+        band: [2, value].
+    """
+
+    panel: str
+    labels: tuple[str, ...]
+    band: Band
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneBands:
+    """Everything computed about the certainty of one plane's curves under one grouping.
+
+    Attributes:
+        plane: index of the plane in the session.
+        by: how runs were grouped, as `swept_groups` takes it.
+        level: of the intervals, 0.95.
+        resamples: of the bootstrap.
+        seed: of all that was drawn.
+        family: hypotheses that q-values were corrected over.
+        groups: the uncertainty of each group.
+        nulls: what chance draws.
+        dose: bands of the dose chart; empty where the grouping is not by condition.
+    """
+
+    plane: int
+    by: tuple[str, ...]
+    level: float
+    resamples: int
+    seed: int
+    family: int
+    groups: tuple[GroupBand, ...]
+    nulls: tuple[NullBand, ...] = ()
+    dose: tuple[DoseBand, ...] = ()
+
+    def of(self, label: str) -> GroupBand | None:
+        """The uncertainty of a group, None where it was not computed."""
+        return next((one for one in self.groups if one.label == label), None)
+
+    def null_of(self, label: str) -> NullBand | None:
+        """What chance draws of a group: by controls where there are any, else by partners."""
+        own = [one for one in self.nulls if one.group == label]
+        return next((one for one in own if one.kind == "controls"), own[0] if own else None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for a session file; bands are rounded to six significant digits."""
+        return {
+            "plane": self.plane,
+            "by": list(self.by),
+            "level": self.level,
+            "resamples": self.resamples,
+            "seed": self.seed,
+            "family": self.family,
+            "groups": [
+                {
+                    "label": one.label,
+                    "units": one.units,
+                    "centre": list(one.centre),
+                    "covariance": one.covariance.tolist(),
+                    "radius2": one.radius2,
+                    "phase_deg": None if one.phase_deg is None else list(one.phase_deg),
+                    "amplitude": list(one.amplitude),
+                    "counts": _counts_out(one.counts),
+                    "p_arithmetic": one.p_arithmetic,
+                    "q_arithmetic": one.q_arithmetic,
+                }
+                for one in self.groups
+            ],
+            "nulls": [
+                {
+                    "kind": one.kind,
+                    "legend": one.legend,
+                    "group": one.group,
+                    "members": one.members,
+                    "mean": _band_out(one.mean),
+                    "counts": _counts_out(one.counts),
+                }
+                for one in self.nulls
+            ],
+            "dose": [
+                {"panel": one.panel, "labels": list(one.labels), "band": _band_out(one.band)} for one in self.dose
+            ],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> PlaneBands:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is something else.
+        """
+        return cls(
+            plane=int(data["plane"]),
+            by=tuple(str(name) for name in data["by"]),
+            level=float(data["level"]),
+            resamples=int(data["resamples"]),
+            seed=int(data["seed"]),
+            family=int(data["family"]),
+            groups=tuple(
+                GroupBand(
+                    label=str(one["label"]),
+                    units=int(one["units"]),
+                    centre=(float(one["centre"][0]), float(one["centre"][1])),
+                    covariance=np.array(one["covariance"], np.float64).reshape(2, 2),
+                    radius2=float(one["radius2"]),
+                    phase_deg=_pair(one["phase_deg"]),
+                    amplitude=_pair(one["amplitude"]) or (np.nan, np.nan),
+                    counts=_counts_in(one["counts"]),
+                    p_arithmetic=_number(one["p_arithmetic"]),
+                    q_arithmetic=_number(one["q_arithmetic"]),
+                )
+                for one in data["groups"]
+            ),
+            nulls=tuple(
+                NullBand(
+                    kind=one["kind"],
+                    legend=str(one["legend"]),
+                    group=str(one["group"]),
+                    members=int(one["members"]),
+                    mean=_band_in(one["mean"]),
+                    counts=_counts_in(one["counts"]),
+                )
+                for one in data["nulls"]
+            ),
+            dose=tuple(
+                DoseBand(str(one["panel"]), tuple(str(label) for label in one["labels"]), _band_in(one["band"]))
+                for one in data["dose"]
+            ),
+        )
+
+
+def _band_out(band: Band) -> list[list[float]]:
+    return [[float(f"{value:.6g}") for value in row] for row in band.tolist()]
+
+
+def _band_in(rows: Sequence[Sequence[float | str]]) -> Band:
+    band = np.array(rows, np.float64)
+    if band.ndim != 2 or len(band) != 2:
+        raise ValueError("a band has two ends")
+    return band
+
+
+def _counts_out(counts: Mapping[float, Band]) -> dict[str, list[list[float]]]:
+    return {repr(float(threshold)): _band_out(band) for threshold, band in counts.items()}
+
+
+def _counts_in(counts: Mapping[str, Sequence[Sequence[float | str]]]) -> dict[float, Band]:
+    return {float(threshold): _band_in(rows) for threshold, rows in counts.items()}
+
+
+def _pair(value: Sequence[float | str] | None) -> tuple[float, float] | None:
+    return None if value is None else (float(value[0]), float(value[1]))
+
+
+def _number(value: float | str | None) -> float | None:
+    return None if value is None else float(value)

@@ -1,0 +1,136 @@
+"""Tables: what a study found, the same on the screen, on the command line and in a file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from engine.figures.numbers import NOTHING, three_digits
+
+CellValue: TypeAlias = str | int | float | None
+"""A number as it was computed, not as it is shown; None where there is none."""
+
+Shown: TypeAlias = Literal["text", "whole", "number", "p", "percent", "degrees"]
+"""How a column's values are written: "p" is a probability, "percent" a share of 1."""
+
+
+@dataclass(frozen=True)
+class TableColumn:
+    """One column of a table.
+
+    Attributes:
+        key: its name in CSV and JSON: lower case, no spaces.
+        title: its name on the screen, short.
+        shown: how its values are written.
+        keep: how readily it is dropped where room is short: 0 never, then the highest first.
+    """
+
+    key: str
+    title: str
+    shown: Shown = "number"
+    keep: int = 0
+
+
+@dataclass(frozen=True)
+class PlaneChoice:
+    """A plane that a row of a table proposes.
+
+    Attributes:
+        site: the site whose space it lies in.
+        a: the direction at 0 degrees, as in an experiment file: a neuron's number, or a direction's text.
+        b: the direction at 90 degrees.
+    """
+
+    site: str
+    a: int | str
+    b: int | str
+
+
+@dataclass(frozen=True, eq=False)
+class TableFigure:
+    """What a study found, a row a finding, the most telling first.
+
+    Attributes:
+        name: in file names and JSON: lower case, no spaces.
+        title: what the table holds, one line.
+        columns: at least one.
+        rows: [row][column] values.
+        notes: what a reader must know to read it, the most important first, each a line: units resampled, size of the
+            family that q-values correct over, seed, what the numbers cannot tell.
+        planes: [row] the plane that a row proposes; empty where rows propose none.
+        runs: [row] index of the run a row tells of, among all planned ones; empty where rows tell of none.
+    """
+
+    name: str
+    title: str
+    columns: tuple[TableColumn, ...]
+    rows: tuple[tuple[CellValue, ...], ...]
+    notes: tuple[str, ...] = ()
+    planes: tuple[PlaneChoice | None, ...] = ()
+    runs: tuple[int | None, ...] = ()
+
+    def __post_init__(self) -> None:
+        if any(len(row) != len(self.columns) for row in self.rows):
+            raise ValueError(f"{self.name}: a row is not as long as the header")
+        if any(len(other) not in (0, len(self.rows)) for other in (self.planes, self.runs)):
+            raise ValueError(f"{self.name}: planes or runs do not stand beside the rows")
+
+    def shown(self, row: int, column: int) -> str:
+        """A cell as it is printed."""
+        return cell_text(self.rows[row][column], self.columns[column].shown)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: a record a row, the numbers as they were computed."""
+        keys = [column.key for column in self.columns]
+        return {
+            "name": self.name,
+            "title": self.title,
+            "columns": [{"key": c.key, "title": c.title, "shown": c.shown, "keep": c.keep} for c in self.columns],
+            "rows": [dict(zip(keys, row, strict=True)) for row in self.rows],
+            "notes": list(self.notes),
+            "planes": [None if p is None else {"site": p.site, "a": p.a, "b": p.b} for p in self.planes],
+            "runs": list(self.runs),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> TableFigure:
+        """Read what `to_dict` wrote, by this program."""
+        columns = tuple(TableColumn(**column) for column in data["columns"])
+        return cls(
+            data["name"],
+            data["title"],
+            columns,
+            tuple(tuple(row[column.key] for column in columns) for row in data["rows"]),
+            tuple(data["notes"]),
+            tuple(None if p is None else PlaneChoice(**p) for p in data["planes"]),
+            tuple(data["runs"]),
+        )
+
+
+def cell_text(value: CellValue, shown: Shown) -> str:
+    """Write a value as its column does: at most three significant digits, probabilities never as 0."""
+    if isinstance(value, str):
+        return value
+    if value is None or math.isnan(value):
+        return NOTHING
+    match shown:
+        case "whole":
+            return f"{round(value):,}".replace("-", "−") if math.isfinite(value) else three_digits(value)
+        case "p":
+            return "<.0001" if value < 1e-4 else three_digits(value)
+        case "percent":
+            return f"{three_digits(100 * value)} %"
+        case "degrees":
+            return f"{round(value) % 360}°"
+        case _:
+            return three_digits(value)
+
+
+def column_index(table: TableFigure, key: str) -> int:
+    """The place of a column; KeyError for a name that is none."""
+    keys: Sequence[str] = [column.key for column in table.columns]
+    if key not in keys:
+        raise KeyError(key)
+    return keys.index(key)

@@ -1,0 +1,75 @@
+"""What studies found, printed: as text that fits the terminal, as CSV, or as the one JSON object of `--json`."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from engine.figures.table import TableFigure
+from engine.files import write_atomic
+from tui.cli.output import bold, colour_wanted, say, say_json, table, table_width, visible
+
+Format = Literal["text", "csv", "json"]
+
+
+def say_tables(
+    tables: Sequence[TableFigure],
+    *,
+    form: Format = "text",
+    file: Path | None = None,
+    most: int | None = None,
+    further: Mapping[str, Any] | None = None,
+) -> None:
+    """Print tables.
+
+    Args:
+        tables: one after another.
+        form: CSV holds every row, numbers as they were computed, one block a table with an empty line between.
+        file: write the CSV there instead, whatever the form; the form is then printed as well.
+        most: rows of each table that text shows; the others are counted.
+        further: fields of the JSON object beside the tables.
+
+    Raises:
+        ExplorerError: the file cannot be written.
+    """
+    if file is not None:
+        write_atomic(file, _as_csv(tables).encode())
+    if form == "json":
+        say_json({**(further or {}), "tables": [_plain(one) for one in tables]})
+    elif form == "csv" and file is None:
+        say(_as_csv(tables).rstrip("\n"))
+    elif form == "text":
+        for index, one in enumerate(tables):
+            say(*([""] if index else []), *_as_text(one, most))
+
+
+def _as_text(one: TableFigure, most: int | None) -> list[str]:
+    rows = range(len(one.rows) if most is None else min(most, len(one.rows)))
+    header = [column.title for column in one.columns]
+    right = [index for index, column in enumerate(one.columns) if column.shown != "text"]
+    texts = [[one.shown(row, column) for column in range(len(one.columns))] for row in rows]
+    flexible = next((i for i in reversed(range(len(header))) if i not in right), -1)
+    lines = [bold(visible(one.title), colour=colour_wanted())]
+    lines += table(header, texts, right=right, width=table_width(), flexible=flexible) if texts else ["(no rows)"]
+    if len(one.rows) > len(rows):
+        lines.append(f"… and {len(one.rows) - len(rows):,} more rows; --csv FILE writes all")
+    return [*lines, *(f"  {visible(note)}" for note in one.notes)]
+
+
+def _as_csv(tables: Sequence[TableFigure]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for index, one in enumerate(tables):
+        if index:
+            writer.writerow([])
+        writer.writerow([column.key for column in one.columns])
+        writer.writerows([["" if value is None else value for value in row] for row in one.rows])
+    return text.getvalue()
+
+
+def _plain(one: TableFigure) -> dict[str, Any]:
+    data = one.to_dict()
+    return {key: data[key] for key in ("name", "title", "rows", "notes")}
