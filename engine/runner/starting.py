@@ -43,6 +43,15 @@ def find_or_start_worker(*, idle_exit: float | None = None, patience: float = PA
         time.sleep(0.05)
 
 
+def child_environment() -> dict[str, str]:
+    """Our own, with a path on which a child finds this same program from another working folder."""
+    root = Path(__file__).resolve().parents[2]
+    search = [str(Path(one).absolute()) for one in os.environ.get("PYTHONPATH", "").split(os.pathsep) if one]
+    if root.name not in ("site-packages", "dist-packages") and str(root) not in search:
+        search.insert(0, str(root))
+    return {**os.environ, **({"PYTHONPATH": os.pathsep.join(search)} if search else {})}
+
+
 def _start(endpoint: Endpoint, idle_exit: float | None, seconds: float) -> None:
     """Start a process and wait for its first line; one that finds another at the place ends by itself."""
     command = [sys.executable, "-P", "-m", "engine.runner.worker"]
@@ -59,7 +68,7 @@ def _start(endpoint: Endpoint, idle_exit: float | None, seconds: float) -> None:
             stdout=subprocess.PIPE,
             stderr=log,
             cwd="/",
-            env=_environment(),
+            env=child_environment(),
             start_new_session=True,
         )
     assert process.stdout is not None
@@ -77,12 +86,3 @@ def _start(endpoint: Endpoint, idle_exit: float | None, seconds: float) -> None:
 def _not_started(endpoint: Endpoint, why: str) -> ExplorerError:
     what = f"the worker did not start: {why}"
     return ExplorerError(what, where=str(endpoint.log), remedy="run `srm-explorer doctor`")
-
-
-def _environment() -> dict[str, str]:
-    """Our own, with a path on which the worker finds this same program from another working folder."""
-    root = Path(__file__).resolve().parents[2]
-    search = [str(Path(one).absolute()) for one in os.environ.get("PYTHONPATH", "").split(os.pathsep) if one]
-    if root.name not in ("site-packages", "dist-packages") and str(root) not in search:
-        search.insert(0, str(root))
-    return {**os.environ, **({"PYTHONPATH": os.pathsep.join(search)} if search else {})}
