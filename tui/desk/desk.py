@@ -14,6 +14,7 @@ from tui.desk.facts import facts_of
 from tui.desk.run_desk import RunDesk
 from tui.desk.sizing import Sizing
 from tui.desk.start import Start
+from tui.desk.studies import StudyDesk
 from tui.state.draft import DraftFile
 from tui.state.results import VIEWS
 
@@ -40,6 +41,7 @@ class Desk:
         draft, self._problems = begin(start, file)
         self.drafting = Drafting(draft, file, screen.cannot_keep)
         self.runs = RunDesk(screen, self)
+        self.studies = StudyDesk(screen, self)
         self.sizing = Sizing(screen, self.drafting, self.runs.link, self.show_header)
         self.session: Session | None = None
         self._path: Path | None = None
@@ -67,6 +69,8 @@ class Desk:
         self.results.restore(
             theta=draft.theta, threshold=draft.threshold, view=view, by=draft.by, plane=draft.plane, tab=draft.tab
         )
+        self.studies.furnish()
+        self.results.study(self.studies.subject)
         self.show_draft(dict(draft.typed))
         self.drafting.keep()
         for problem in self._problems:
@@ -77,6 +81,7 @@ class Desk:
 
     def close(self) -> str:
         """Keep the draft and leave the worker alone; return why the draft could not be kept."""
+        self.studies.close()
         self.runs.link.close()
         return self.drafting.close()
 

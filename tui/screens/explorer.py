@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tui.widgets.intervention_pane import InterventionPane
     from tui.widgets.prompts_pane import PromptsPane
     from tui.widgets.results_pane import ResultsPane
+    from tui.widgets.study_tab import StudyTab
 
 T = TypeVar("T")
 
@@ -182,6 +183,21 @@ class ExplorerScreen(ExplorerLayout):
             from tui.screens.run_view import RunView
 
             self.app.push_screen(RunView(self.results.state, event.index, event.order), self._back_at)
+
+    def on_study_tab_wanted(self, event: StudyTab.Wanted) -> None:
+        """Something is to be worked out."""
+        if self.desk is not None:
+            self.desk.studies.ask(event.tab, event.question)
+
+    def on_study_tab_settings_wanted(self, event: StudyTab.SettingsWanted) -> None:
+        """Settings of a study are to be chosen."""
+        if self.desk is not None:
+            self.desk.studies.choose(event.tab, event.topic, event.settings)
+
+    def on_study_tab_card_wanted(self, event: StudyTab.CardWanted) -> None:
+        """A neuron is to be shown."""
+        if self.desk is not None:
+            self.desk.studies.open_card(event.layer, event.neuron)
 
     def _back_at(self, index: int | None) -> None:
         if index is not None:

@@ -10,7 +10,8 @@ from textual.widget import Widget
 if TYPE_CHECKING:
     from tui.state.results import ResultsState
 
-TABS = ("Polar", "Thresholds", "Dose", "Runs", "Log")
+TABS = ("Polar", "Thresholds", "Dose", "Runs", "Effects", "Planes", "Neuron", "Log")
+STUDY_TABS = ("Effects", "Planes", "Neuron")
 # Tabs on which an action changes what is seen.
 _TURNING = frozenset({"Polar", "Thresholds", "Runs"})
 ACTS_ON = {
@@ -20,7 +21,7 @@ ACTS_ON = {
     "view": frozenset({"Polar"}),
     "grouping": frozenset({"Polar", "Thresholds"}),
     "difference": frozenset({"Thresholds"}),
-    "plane": frozenset({"Polar", "Thresholds", "Dose", "Runs"}),
+    "plane": frozenset({"Polar", "Thresholds", "Dose", "Runs", "Planes"}),
 }
 
 

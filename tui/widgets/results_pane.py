@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -19,8 +20,9 @@ from tui.widgets.dose_tab import DoseTab
 from tui.widgets.log_tab import LogTab
 from tui.widgets.polar_tab import PolarTab
 from tui.widgets.readout_line import ReadoutLine
-from tui.widgets.results_keys import ACTS_ON, TABS, ResultsKeys, told
+from tui.widgets.results_keys import ACTS_ON, STUDY_TABS, TABS, ResultsKeys, told
 from tui.widgets.runs_tab import RunsTab
+from tui.widgets.study_tab import StudyTab
 from tui.widgets.tab_strip import TabStrip
 from tui.widgets.table import LineTable
 from tui.widgets.thresholds_tab import ThresholdsTab
@@ -28,6 +30,7 @@ from tui.widgets.thresholds_tab import ThresholdsTab
 if TYPE_CHECKING:
     from engine.session import Session
     from tui.state.results import View
+    from tui.state.study_topics import StudySubject
 
 ExportKind = Literal["svg", "text", "ansi", "csv"]
 
@@ -36,12 +39,12 @@ ROWS_FOR_TABLE = 30
 
 
 class ResultsPane(ResultsKeys):
-    """Shows a session in tabs: Polar, Thresholds, Dose, Runs, Log."""
+    """Shows a session in tabs: charts, runs, what studies found, and a log."""
 
     DEFAULT_CSS = """
     ResultsPane {
         layout: vertical;
-        & > ChartTab, & > LogTab, & > #runs { height: 1fr; }
+        & > ChartTab, & > StudyTab, & > LogTab, & > #runs { height: 1fr; }
         & > #lit-runs { display: none; height: 25%; min-height: 5; border-top: solid $panel-lighten-2; }
     }
     """
@@ -62,7 +65,13 @@ class ResultsPane(ResultsKeys):
         self._strip, self._readout = TabStrip(TABS), ReadoutLine()
         self._polar, self._thresholds, self._dose = PolarTab(), ThresholdsTab(), DoseTab()
         self._runs, self._log, self._lit_runs = RunsTab(id="runs"), LogTab(), RunsTab(compact=True, id="lit-runs")
-        self._tabs: tuple[Widget, ...] = (self._polar, self._thresholds, self._dose, self._runs, self._log)
+        self.study_tabs = tuple(StudyTab(name) for name in STUDY_TABS)
+        self._tabs: tuple[Widget, ...] = (
+            *(self._polar, self._thresholds, self._dose, self._runs),
+            *self.study_tabs,
+            self._log,
+        )
+        self._ask_subject: Callable[[], StudySubject] | None = None
 
     def restore(
         self,
@@ -108,6 +117,18 @@ class ResultsPane(ResultsKeys):
         self.state.take_session(session)
         self._show()
 
+    def study(self, subject: Callable[[], StudySubject]) -> None:
+        """Begin to show studies; `subject` tells what they are about whenever they are looked at."""
+        self._ask_subject = subject
+        self._show()
+
+    def open_tab(self, name: str, topic: str = "") -> None:
+        """Go to a tab by its name, and to a topic of it."""
+        self.pick(TABS.index(name))
+        tab = self._tabs[self._current]
+        if isinstance(tab, StudyTab) and topic:
+            tab.look(topic)
+
     def highlight(self, index: int) -> None:
         """Highlight a run, by its index among all planned ones, in the table in view where it is listed."""
         for runs in (self._runs, self._lit_runs):
@@ -126,7 +147,7 @@ class ResultsPane(ResultsKeys):
     def copy_text(self) -> str:
         """What the tab in view gives to copy."""
         tab = self._tabs[self._current]
-        assert isinstance(tab, ChartTab | RunsTab | LogTab)
+        assert isinstance(tab, ChartTab | RunsTab | StudyTab | LogTab)
         text = tab.copy_text()
         return f"{text.rstrip()}\n{self._readout.shown().text()}\n" if isinstance(tab, ChartTab) else text
 
@@ -163,6 +184,18 @@ class ResultsPane(ResultsKeys):
         event.stop()
         self.state.turn(event.theta - self.state.theta)
         self.changed()
+
+    @on(StudyTab.Turned)
+    def tell_turned(self, event: StudyTab.Turned) -> None:
+        """Tell above the page which it is."""
+        event.stop()
+        self._show()
+
+    @on(StudyTab.RunWanted)
+    def open_row(self, event: StudyTab.RunWanted) -> None:
+        """Open the run a row tells of."""
+        event.stop()
+        self.post_message(self.OpenRun(event.index, event.order))
 
     @on(ChartView.Painted)
     def tell_painted(self, event: ChartView.Painted) -> None:
@@ -203,6 +236,9 @@ class ResultsPane(ResultsKeys):
         """What takes the keys of the tab in view."""
         if self.tab == "Log":
             return self._log
+        tab = self._tabs[self._current]
+        if isinstance(tab, StudyTab):
+            return tab.target
         runs = self._runs if self.tab == "Runs" else self._lit_runs
         return runs.query_one(LineTable) if runs.display and runs.is_mounted else self
 
@@ -225,6 +261,12 @@ class ResultsPane(ResultsKeys):
         if not self.is_mounted:
             return
         self._arrange()
+        tab = self._tabs[self._current]
+        if isinstance(tab, StudyTab):
+            if self._ask_subject is not None:
+                tab.show(self._ask_subject())
+            self._strip.show(self._current, tab.told())
+            return
         self._strip.show(self._current, told(self.state, self.tab) if self._has_runs() else "")
         if self._state is None:
             return

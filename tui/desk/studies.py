@@ -1,0 +1,107 @@
+"""Studies asked for on the screen: by whom they are answered, and where the answers go."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import ExplorerError
+from tui.desk.study_topics import CARD, TOPICS
+from tui.link.study import StudyRunner, Told
+from tui.screens.ask import Ask
+from tui.state.study_book import Question, StudyBook
+from tui.state.study_topics import StudySubject, Topic, read_settings, settings_line
+
+if TYPE_CHECKING:
+    from tui.desk.desk import Desk
+    from tui.screens.explorer import ExplorerScreen
+    from tui.widgets.study_tab import StudyTab
+
+
+class StudyDesk:
+    """Has studies worked out, and shows what came of them.
+
+    Args:
+        screen: where settings are asked for and lines are said.
+        desk: owns the experiment and the session in view.
+    """
+
+    def __init__(self, screen: ExplorerScreen, desk: Desk) -> None:
+        self._screen, self._desk = screen, desk
+        self._runner = StudyRunner()
+        self._going: dict[str, tuple[Question, StudyTab]] = {}
+        self.book = StudyBook()
+
+    def furnish(self) -> None:
+        """Give the tabs what they can show."""
+        for tab in self._desk.results.study_tabs:
+            tab.furnish(TOPICS[tab.name or ""], self.book)
+
+    def close(self) -> None:
+        """End what is being worked out in processes of this program."""
+        self._runner.close()
+
+    def ask(self, tab: StudyTab, question: Question) -> None:
+        """Have a question answered; one of the same study that still waits is dropped."""
+        before = self._going.get(question.study)
+        if before is not None and before[0] != question:
+            self.book.forget(before[0])
+        self._going[question.study] = (question, tab)
+        if question.model:
+            path = str(question.path) if question.path is not None else ""
+            model = {} if path else dict(self._desk.drafting.data["model"])
+            self._desk.runs.link.study(
+                question.study, path, model, question.arguments(), self._desk.drafting.base, question
+            )
+        elif question.path is not None:
+            tell = functools.partial(self._tell, question)
+            self._runner.run(question.study, question.path, question.arguments(), tell)
+
+    def take(self, question: Question, answer: Mapping[str, Any] | ExplorerError) -> None:
+        """Show an answer, if the question still matters."""
+        going = self._going.get(question.study)
+        if going is None or going[0] != question:
+            return
+        tab = self._going.pop(question.study)[1]
+        self.book.take(question, answer)
+        if isinstance(answer, ExplorerError):
+            self._desk.log(f"{question.study}: {answer}")
+        elif question.path is not None and answer.get("saved"):
+            # What was worked out stands in the session's file now.
+            self._desk.open_session(Path(str(answer["saved"])))
+        tab.go_again()
+
+    def choose(self, tab: StudyTab, topic: Topic, settings: dict[str, Any]) -> None:
+        """Let a person choose the settings of a topic."""
+
+        def problem(line: str) -> str:
+            try:
+                read_settings(line, settings)
+            except ExplorerError as error:
+                return str(error)
+            return ""
+
+        def chosen(line: str | None) -> None:
+            if line is not None:
+                self.book.choose(topic, self.subject(), read_settings(line, settings))
+                tab.go_again()
+
+        ask = Ask(f"settings of {topic.title}", settings_line(settings), detail=topic.teaches, check=problem)
+        self._screen.app.push_screen(ask, chosen)
+
+    def open_card(self, layer: int, neuron: int) -> None:
+        """Show a neuron as a card."""
+        subject = self.subject()
+        self.book.choose(CARD, subject, {**self.book.settings(CARD, subject), "layer": layer, "neuron": neuron})
+        self._desk.results.open_tab("Neuron", CARD.study)
+
+    def subject(self) -> StudySubject:
+        """What studies are asked about now."""
+        state = self._desk.results.state
+        return StudySubject(state.session, state.plane, tuple(state.by), self._desk.drafting.data)
+
+    def _tell(self, question: Question, answer: Told) -> None:
+        """Bring an answer from another thread to the screen's."""
+        self._screen.post_message(self._screen.Worked(functools.partial(self.take, question, answer)))

@@ -1,0 +1,105 @@
+"""What can be worked out on each tab of studies, and the settings that fit a session by themselves."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from engine.spec import Site
+from engine.spec.refusal import RefusalError
+from tui.state.study_topics import Settings, StudySubject, Topic
+
+
+def _of_plane(subject: StudySubject) -> Settings:
+    return {"plane": subject.plane}
+
+
+def _neuron(subject: StudySubject) -> tuple[int, int] | None:
+    """Layer and neuron that an experiment is about: the first it intervenes on, else the first of a plane."""
+    data: dict[str, Any] = subject.session.spec.to_dict() if subject.session is not None else dict(subject.draft)
+    interventions = cast("list[dict[str, Any]]", data.get("interventions") or [])
+    places = [(one.get("site"), (one.get("neurons") or [None])[0]) for one in interventions]
+    capture = cast("dict[str, Any]", data.get("capture") or {})
+    sites = cast("list[str]", capture.get("sites") or [None])
+    planes = cast("list[dict[str, Any]]", data.get("planes") or [])
+    places += [(one.get("site") or sites[0], one.get("a")) for one in planes]
+    for site, neuron in places:
+        try:
+            parsed = Site.parse(str(site))
+        except RefusalError:
+            continue
+        if parsed.is_mlp and isinstance(neuron, int):
+            return parsed.layer, neuron
+    return None
+
+
+def _card(subject: StudySubject) -> Settings:
+    layer, neuron = _neuron(subject) or (0, 0)
+    data = subject.session.spec.to_dict() if subject.session is not None else dict(subject.draft)
+    sets = cast("dict[str, Any]", data.get("prompts") or {}).get("sets") or []
+    return {"layer": layer, "neuron": neuron, "prompts": list(sets)}
+
+
+def _usage(subject: StudySubject) -> Settings:
+    return {"prompts": _card(subject)["prompts"]}
+
+
+CARD = Topic(
+    "neuron",
+    "card",
+    "What the neuron reads and writes, which tokens it promotes, its nearest neighbours, how it fires on the prompts.",
+    _card,
+    model=True,
+    needs_session=False,
+)
+
+TOPICS: dict[str, tuple[Topic, ...]] = {
+    "Effects": (
+        Topic("effects", "effects", "What the intervention did to the texts, value by value.", lambda _: {}),
+        Topic(
+            "score",
+            "scoring",
+            "Scores the same tokens under every condition: KL, log-probability and rank of each token, and what\n"
+            "acts directly or only through changed text. It takes about as long as the run itself.",
+            lambda _: {},
+            model=True,
+            at_once=False,
+        ),
+    ),
+    "Planes": (
+        Topic("planes", "planes", "The session's planes: their angle, their energy, what lies in them.", lambda _: {}),
+        Topic(
+            "pairs",
+            "co-activation",
+            "Which neurons rise and fall with this one, at baseline and within each value. Enter makes the plane.",
+            lambda subject: {"neuron": None, "partners": "both", "top": 20, "permutations": 2000, "seed": 0},
+        ),
+        Topic(
+            "finder",
+            "finder",
+            "Planes in which two groups differ most: chosen on half the units, tested on the other half.",
+            lambda subject: {
+                "neuron": None,
+                "among": "partners",
+                "k": 200,
+                "criterion": "separation",
+                "groups": None,
+                "seed": 0,
+            },
+            at_once=False,
+        ),
+        Topic("controls", "controls", "The neuron beside others that were clamped alike.", _of_plane),
+    ),
+    "Neuron": (
+        CARD,
+        Topic(
+            "usage",
+            "usage",
+            "How much every neuron of every layer is used on the prompts: the quietest, loudest and flattest.",
+            _usage,
+            model=True,
+            at_once=False,
+            needs_session=False,
+        ),
+    ),
+}
+"""By the tab's name."""

@@ -1,0 +1,282 @@
+"""A tab of studies: pages of tables, worked out when they are looked at, each row leading somewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from textual import on
+from textual.app import ComposeResult
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Static
+
+from tui.widgets.study_keys import StudyKeys
+from tui.widgets.table import LineTable
+
+if TYPE_CHECKING:
+    from engine.figures.table import PlaneChoice, TableFigure
+    from tui.state.study_book import Question, StudyBook, StudyPage
+    from tui.state.study_topics import StudySubject, Topic
+
+NOTHING_SAVED = "Nothing is saved yet to be studied\n\nr runs the experiment, o opens a saved session"
+
+
+class StudyTab(StudyKeys):
+    """Shows the answers of studies.
+
+    Args:
+        name: of the tab.
+    """
+
+    DEFAULT_CSS = """
+    StudyTab {
+        layout: vertical;
+        height: 1fr;
+        .-title { height: 1; text-style: bold; text-wrap: nowrap; text-overflow: ellipsis; }
+        LineTable { height: 1fr; }
+        .-words { height: 1fr; padding: 1 2; display: none; }
+        .-notes { height: auto; max-height: 5; color: $text-muted; }
+        &.-wordy LineTable, &.-wordy .-notes { display: none; }
+        &.-wordy .-words { display: block; }
+    }
+    """
+
+    @dataclass
+    class Wanted(Message):
+        """Something is to be worked out."""
+
+        tab: StudyTab
+        question: Question
+
+    @dataclass
+    class SettingsWanted(Message):
+        """A person wants to choose settings."""
+
+        tab: StudyTab
+        topic: Topic
+        settings: dict[str, Any]
+
+    @dataclass
+    class PlaneWanted(Message):
+        """A row's plane is to be made."""
+
+        choice: PlaneChoice
+
+    @dataclass
+    class CardWanted(Message):
+        """A neuron is to be shown."""
+
+        layer: int
+        neuron: int
+
+    @dataclass
+    class RunWanted(Message):
+        """A row's run is to be opened: its index among all planned runs, and those of all rows."""
+
+        index: int
+        order: tuple[int, ...]
+
+    class Turned(Message):
+        """Another page is in view."""
+
+    def __init__(self, name: str, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(name=name, id=id)
+        self.topics: tuple[Topic, ...] = ()
+        self._book: StudyBook | None = None
+        self._subject: StudySubject | None = None
+        self._at = (0, 0)
+        self._page: StudyPage | None = None
+
+    def compose(self) -> ComposeResult:
+        """The page's title, its table or the words in its place, and its notes."""
+        yield Static("", classes="-title", markup=False)
+        yield LineTable()
+        yield Static(NOTHING_SAVED, classes="-words", markup=False)
+        yield Static("", classes="-notes", markup=False)
+
+    def on_mount(self) -> None:
+        """Teach how to begin."""
+        self._write(NOTHING_SAVED)
+
+    @property
+    def table(self) -> LineTable:
+        """The table of the page."""
+        return self.query_one(LineTable)
+
+    @property
+    def target(self) -> Widget:
+        """What takes the keys: the table, or the tab itself where words stand in its place."""
+        return self if not self.is_mounted or self.has_class("-wordy") else self.table
+
+    @property
+    def shown(self) -> StudyPage | None:
+        """The page in view."""
+        return self._page
+
+    @property
+    def topic(self) -> Topic | None:
+        """What the page in view is about."""
+        return self.topics[self._at[0] % len(self.topics)] if self.topics else None
+
+    def told(self) -> str:
+        """Where the page stands among the others, in few words."""
+        if not self.topics or self.topic is None:
+            return ""
+        page = self._page
+        part = f" {page.number + 1}/{page.pages}" if page is not None and page.pages > 1 else ""
+        return f"{self.topic.title}{part} · {self._at[0] % len(self.topics) + 1} of {len(self.topics)}"
+
+    def furnish(self, topics: Sequence[Topic], book: StudyBook) -> None:
+        """Take what can be worked out, and where the answers are kept."""
+        self.topics, self._book = tuple(topics), book
+
+    def show(self, subject: StudySubject) -> None:
+        """Show what is known about a subject; ask for what is to begin by itself."""
+        self._subject = subject
+        if self.is_mounted and self.display:
+            self._refresh()
+
+    def look(self, topic: str) -> None:
+        """Turn to a topic, by its study."""
+        known = [one.study for one in self.topics]
+        if topic in known:
+            self._at = (known.index(topic), 0)
+            self._refresh()
+
+    def go_again(self) -> None:
+        """Show what came of a question."""
+        if self.is_mounted and self.display:
+            self._refresh()
+
+    def copy_text(self) -> str:
+        """The page as text: a line a row, cells separated by tabs, the notes below."""
+        page = self._page
+        if page is None or page.table is None:
+            return page.words if page is not None else ""
+        one = page.table
+        lines = [one.title, "\t".join(column.title for column in one.columns)]
+        lines += ["\t".join(one.shown(row, at) for at in range(len(one.columns))) for row in range(len(one.rows))]
+        return "\n".join([*lines, *one.notes]) + "\n"
+
+    def turn_page(self, step: int) -> None:
+        """Go to the next table of the topic, then to the next topic, round and round."""
+        if not self.topics:
+            return
+        topic, page = self._at
+        pages = self._page.pages if self._page is not None else 1
+        page += step
+        if 0 <= page < pages:
+            self._at = (topic, page)
+        else:
+            self._at = ((topic + step) % len(self.topics), 0)
+        self._refresh()
+        self.post_message(self.Turned())
+
+    def work(self) -> None:
+        """Work out what the page shows, anew where it was before."""
+        question = self._question()
+        if question is None or self._book is None or self._book.is_asked(question):
+            return
+        self._book.forget(question)
+        self._ask(question)
+
+    def ask_settings(self) -> None:
+        """Let a person choose the settings of what the page is about."""
+        topic, subject = self.topic, self._subject
+        if topic is not None and subject is not None and self._book is not None:
+            self.post_message(self.SettingsWanted(self, topic, self._book.settings(topic, subject)))
+
+    def open_card(self) -> None:
+        """Show the neuron of the highlighted row."""
+        neuron = self._neuron(self.table.cursor)
+        if neuron is not None:
+            self.post_message(self.CardWanted(*neuron))
+
+    def can_act(self, action: str) -> bool:
+        """Whether a key would do something on this page."""
+        if action == "card":
+            return self._neuron(self.table.cursor) is not None
+        if action in ("work", "settings"):
+            return self._question() is not None
+        return bool(self.topics)
+
+    @on(LineTable.Opened)
+    def open_row(self, event: LineTable.Opened) -> None:
+        """Make the row's plane, or open its run, or its neuron."""
+        event.stop()
+        one = self._page.table if self._page is not None else None
+        if one is None:
+            return
+        choice = one.planes[event.row] if one.planes else None
+        run = one.runs[event.row] if one.runs else None
+        neuron = self._neuron(event.row)
+        if choice is not None:
+            self.post_message(self.PlaneWanted(choice))
+        elif run is not None:
+            self.post_message(self.RunWanted(run, tuple(index for index in one.runs if index is not None)))
+        elif neuron is not None:
+            self.post_message(self.CardWanted(*neuron))
+
+    @on(LineTable.Highlighted)
+    def keep_highlight(self, event: LineTable.Highlighted) -> None:
+        """Keep to the tab what concerns it alone."""
+        event.stop()
+        self.refresh_bindings()
+
+    def _question(self) -> Question | None:
+        topic, subject = self.topic, self._subject
+        if topic is None or subject is None or self._book is None:
+            return None
+        return self._book.question(topic, subject)
+
+    def _ask(self, question: Question) -> None:
+        assert self._book is not None
+        if self._book.ask(question):
+            self.post_message(self.Wanted(self, question))
+        self._refresh()
+
+    def _neuron(self, row: int) -> tuple[int, int] | None:
+        from tui.widgets.study_rows import neuron_in
+
+        one = self._page.table if self._page is not None else None
+        return neuron_in(one, row) if one is not None else None
+
+    def _refresh(self) -> None:
+        from tui.widgets.study_rows import page_of
+
+        topic, question, book = self.topic, self._question(), self._book
+        if topic is None or question is None or book is None:
+            self._page = None
+            self._write(NOTHING_SAVED if topic is None or topic.needs_session else topic.teaches)
+            return
+        if topic.at_once and book.answer(question) is None and book.ask(question):
+            self.post_message(self.Wanted(self, question))
+        page = self._page = page_of(topic, book, question, self._at[1])
+        if page.table is None:
+            self._write(page.words, page.title)
+        else:
+            self._fill(page.table)
+        self.refresh_bindings()
+
+    def _write(self, words: str, title: str = "") -> None:
+        had_keys = self.table.has_focus
+        self.add_class("-wordy")
+        if had_keys:
+            self.focus(scroll_visible=False)
+        self.query_one(".-title", Static).update(title)
+        self.query_one(".-words", Static).update(words)
+
+    def _fill(self, one: TableFigure) -> None:
+        from tui.widgets.study_rows import columns_of
+
+        self.remove_class("-wordy")
+        if self.has_focus:
+            self.table.focus(scroll_visible=False)
+        self.query_one(".-title", Static).update(one.title)
+        self.query_one(".-notes", Static).update("\n".join(one.notes))
+        keys = [column.key for column in one.columns]
+        table = self.table
+        table.set_columns(columns_of(one))
+        table.set_rows(len(one.rows), lambda row, key: one.shown(row, keys.index(key)), stay=table.held)
