@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from engine.analysis.ensemble import ensemble_cosines, ensemble_of, ensemble_sweep
     from engine.analysis.groups import group_runs
     from engine.analysis.planes import coordinates, neuron_plane, plane_from_vectors
     from engine.analysis.srm import spotlight_sweep, sweep_groups, unit_coordinates
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from engine.spec import Experiment, read_experiment
 
 _HOMES = {
+    "ensemble_cosines": "engine.analysis.ensemble",
+    "ensemble_of": "engine.analysis.ensemble",
+    "ensemble_sweep": "engine.analysis.ensemble",
     "group_runs": "engine.analysis.groups",
     "coordinates": "engine.analysis.planes",
     "neuron_plane": "engine.analysis.planes",
@@ -48,6 +52,9 @@ _HOMES = {
 }
 
 __all__ = [  # noqa: RUF022  (sorted as _HOMES is: by the folder a name comes from)
+    "ensemble_cosines",
+    "ensemble_of",
+    "ensemble_sweep",
     "group_runs",
     "coordinates",
     "neuron_plane",

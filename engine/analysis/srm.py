@@ -113,8 +113,8 @@ def spotlight_sweep(
     Raises:
         ExplorerError: a threshold is outside -1 to 1, or the number of angles is not a whole number from 1.
     """
-    levels = _checked_thresholds(thresholds)
-    n_angles = _checked_angles(n_angles)
+    levels = checked_thresholds(thresholds)
+    n_angles = checked_angles(n_angles)
     index = np.asarray(np.arange(len(points)) if runs is None else runs)
     # An empty list arrives as floats, which do not index.
     chosen = np.arange(len(points))[index if index.size else index.astype(np.int64)]
@@ -145,8 +145,8 @@ def spotlight_sweep_reference(
     Raises:
         ExplorerError: as `spotlight_sweep`.
     """
-    levels = _checked_thresholds(thresholds)
-    n_angles = _checked_angles(n_angles)
+    levels = checked_thresholds(thresholds)
+    n_angles = checked_angles(n_angles)
     full = np.asarray(vectors, np.float64)
     norm = np.linalg.norm(full, axis=1)
     finite = np.isfinite(norm)
@@ -226,7 +226,8 @@ def _listed(runs: NDArray[np.int64]) -> tuple[int, ...]:
     return tuple(np.unique(runs).tolist())
 
 
-def _checked_thresholds(thresholds: Sequence[float]) -> tuple[float, ...]:
+def checked_thresholds(thresholds: Sequence[float]) -> tuple[float, ...]:
+    """The thresholds as numbers; refused where one is no cosine."""
     levels = tuple(float(level) for level in thresholds)
     for level in levels:
         if not -1.0 <= level <= 1.0:
@@ -234,7 +235,8 @@ def _checked_thresholds(thresholds: Sequence[float]) -> tuple[float, ...]:
     return levels
 
 
-def _checked_angles(n_angles: int) -> int:
+def checked_angles(n_angles: int) -> int:
+    """The number of angles; refused where it is no whole number from 1 to `MAX_ANGLES`."""
     try:
         number = operator.index(n_angles)
     except TypeError:

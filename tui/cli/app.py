@@ -99,8 +99,14 @@ def run(
 @app.command()
 def sweep(
     files: Annotated[list[Path], typer.Argument(metavar="VECTORS.npz...", help="Files of vectors, pooled in order.")],
-    a: Annotated[int, typer.Option("--a", help="Neuron at 0 degrees.")],
-    b: Annotated[int, typer.Option("--b", help="Neuron at 90 degrees.")],
+    a: Annotated[int | None, typer.Option("--a", help="Neuron at 0 degrees.")] = None,
+    b: Annotated[int | None, typer.Option("--b", help="Neuron at 90 degrees.")] = None,
+    basis: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Instead: planes of all pairs of these vectors.")
+    ] = None,
+    ensemble: Annotated[
+        Literal["perm", "comb"] | None, typer.Option(help="Ordered pairs of the basis, or each pair once.")
+    ] = None,
     thresholds: Annotated[str, typer.Option(metavar="T,...", help="Cosines to count above.")] = "0.7,0.5,0.3,0.1",
     angles: Annotated[int, typer.Option(help="Equally spaced angles.")] = 360,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the curves as CSV.")] = None,
@@ -111,6 +117,19 @@ def sweep(
 ) -> None:
     """Turn a spotlight through saved vectors in a plane."""
     levels = _numbers(thresholds, "--thresholds")
+    if basis is not None or ensemble is not None:
+        if a is not None or b is not None:
+            raise typer.BadParameter("planes are those of --basis", param_hint="--a and --b")
+        if basis is None or ensemble is None:
+            missing = "--basis FILE" if basis is None else "--ensemble perm (ordered pairs) or comb (each pair once)"
+            raise typer.BadParameter(f"give {missing} too", param_hint="--basis" if ensemble is None else "--ensemble")
+        from tui.cli.ensemble import ensemble_command
+
+        ensemble_command(files, basis, ensemble, levels, angles, csv, as_json)
+        return
+    if a is None or b is None:
+        hint = "--a" if a is None else "--b"
+        raise typer.BadParameter("name the plane: --a and --b, or --basis and --ensemble", param_hint=hint)
     from tui.cli.sweep import sweep_command
 
     sweep_command(files, a, b, levels, angles, csv, as_json, chart, width, height)
