@@ -16,6 +16,8 @@ GroupRole = Literal["baseline", "reference", "pooled", "value", "level"]
 
 BASELINE = "baseline"
 REFERENCE = "reference"
+CONTROL = "control"
+"""Runs of controls belong to no group: they are what groups are compared with."""
 NO_LEVEL = "(none)"
 
 
@@ -49,10 +51,11 @@ def group_runs(
     """Form the groups of an experiment's runs, by label, in the order in which they should be shown.
 
     By condition: the baseline, the reference, all values pooled, then each value in order of appearance. With factors,
-    the same for every combination of levels that occurs; without conditions, the levels alone. No group is empty.
+    the same for every combination of levels that occurs; without conditions, the levels alone. No group is empty, and
+    runs of controls are in none.
 
     Args:
-        conditions: [run] "baseline", "reference" or the value's label.
+        conditions: [run] "baseline", "reference", "control" or the value's label.
         prompts: [run] any identity of the run's prompt; counted, not interpreted. By default every run is its own.
         factors: [run] level of each factor to group by; None where a prompt has none.
         by_condition: False to group by factors alone.
@@ -66,13 +69,13 @@ def group_runs(
     for name, column in {"prompts": identities, **(factors or {})}.items():
         if len(column) != n_runs:
             raise ExplorerError(f"{n_runs} runs but {len(column)} entries of {name}")
-    values = list(dict.fromkeys(label for label in conditions if label not in (BASELINE, REFERENCE)))
-    if pooled in (*values, BASELINE, REFERENCE):
+    values = list(dict.fromkeys(label for label in conditions if label not in (BASELINE, REFERENCE, CONTROL)))
+    if pooled in (*values, BASELINE, REFERENCE, CONTROL):
         raise ExplorerError(f"'{pooled}' names both a condition and all values together", remedy="rename one of them")
 
     labels = np.array(conditions, dtype=object)
     is_value = np.isin(np.arange(n_runs), [i for i, label in enumerate(conditions) if label in set(values)])
-    masks: list[tuple[str, GroupRole, NDArray[np.bool_]]] = [("", "level", np.ones(n_runs, np.bool_))]
+    masks: list[tuple[str, GroupRole, NDArray[np.bool_]]] = [("", "level", labels != CONTROL)]
     if by_condition:
         masks = [
             (BASELINE, "baseline", labels == BASELINE),

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.analysis.groups import BASELINE, REFERENCE, RunGroup, group_runs
+from engine.analysis.groups import BASELINE, CONTROL, REFERENCE, RunGroup, group_runs
 from engine.analysis.srm import UnitCoordinates, sweep_groups, unit_coordinates
 from engine.errors import ExplorerError
 from engine.figures.captions import plane_captions, plane_title, pooled_caption, value_caption
@@ -199,7 +199,8 @@ def factor_columns(session: Session) -> dict[str, list[str | None]]:
 
 def _label(session: Session, condition: int) -> str:
     found = session.conditions[condition]
-    return BASELINE if found.kind == "baseline" else REFERENCE if found.kind == "reference" else found.label
+    named = {"baseline": BASELINE, "reference": REFERENCE, "control": CONTROL}
+    return named.get(found.kind, found.label)
 
 
 def _role(group: RunGroup) -> Role:
@@ -213,9 +214,10 @@ def _title(session: Session, plane: PlaneRecord) -> str:
 
 
 def _is_balanced(session: Session) -> bool:
-    """Whether every prompt has all of its runs or none."""
-    done = Counter(run.prompt for run in session.runs)
-    return set(done.values()) <= {len(session.conditions) * session.spec.generation.samples}
+    """Whether every prompt has all of its runs or none, those of controls aside."""
+    own = {condition.index for condition in session.conditions if condition.kind != "control"}
+    done = Counter(run.prompt for run in session.runs if run.condition in own)
+    return set(done.values()) <= {len(own) * session.spec.generation.samples}
 
 
 def _clamped_values(session: Session, intervention: int, neuron: int) -> NDArray[np.float64]:

@@ -26,7 +26,7 @@ from engine.spec import Condition, Experiment
 T = TypeVar("T")
 
 _STATES: tuple[State, ...] = ("finished", "interrupted")
-_KINDS = ("baseline", "reference", "sweep")
+_KINDS = ("baseline", "reference", "sweep", "control")
 
 
 def session_bytes(session: Session) -> bytes:
@@ -150,6 +150,7 @@ def _condition_dict(condition: Condition) -> dict[str, Any]:
         "values": list(condition.values),
         "label": condition.label,
         "value": condition.value,
+        **({} if condition.control is None else {"control": condition.control}),
     }
 
 
@@ -160,6 +161,7 @@ def _condition(data: Mapping[str, Any]) -> Condition:
         values=tuple(None if value is None else as_float(value, "values") for value in take_list(data, "values")),
         label=take(data, "label", str),
         value=take_float_or_none(data, "value"),
+        control=take(data, "control", int) if "control" in data else None,
     )
 
 

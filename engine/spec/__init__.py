@@ -1,6 +1,7 @@
 """What an experiment is, as frozen data: the TOML file, the form on the screen and the `spec` of a session."""
 
-from engine.spec.conditions import Condition, conditions
+from engine.spec.conditions import Condition, conditions, swept_as
+from engine.spec.controls import ControlsSpec, targets_of
 from engine.spec.differences import differences
 from engine.spec.experiment import Experiment
 from engine.spec.intervention import InterventionSpec
@@ -21,6 +22,7 @@ __all__ = [
     "SITE_KINDS",
     "CaptureSpec",
     "Condition",
+    "ControlsSpec",
     "Experiment",
     "GenerationSpec",
     "InterventionSpec",
@@ -39,4 +41,6 @@ __all__ = [
     "misfits",
     "parse_values",
     "read_experiment",
+    "swept_as",
+    "targets_of",
 ]

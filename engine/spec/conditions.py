@@ -21,18 +21,21 @@ class Condition:
 
     Attributes:
         index: its place in `conditions`, 0 for the baseline.
-        kind: "baseline" (nothing), "reference" (the background interventions alone) or "sweep".
+        kind: "baseline" (nothing), "reference" (the background interventions alone), "sweep", or "control": the sweep
+            again on matched neurons, or along random directions.
         values: one per intervention of the experiment; None where that intervention is absent, 0 for an operation
             without a strength.
         label: short and different from every other condition's: "baseline", "+20", "q0.99".
         value: the x coordinate of dose curves; None where there is no single one.
+        control: which control it belongs to, from 1; None for any other kind.
     """
 
     index: int
-    kind: Literal["baseline", "reference", "sweep"]
+    kind: Literal["baseline", "reference", "sweep", "control"]
     values: tuple[float | None, ...]
     label: str
     value: float | None
+    control: int | None = None
 
 
 def conditions(experiment: Experiment) -> tuple[Condition, ...]:
@@ -42,6 +45,8 @@ def conditions(experiment: Experiment) -> tuple[Condition, ...]:
     follows: those alone. Then the sweep: the others vary together, value by value, or crossed with `grid = true`, the
     last one fastest. An operation without a strength (`zero`, `mean`) is one setting; beside swept ones it is present,
     unchanged, in each of their conditions. Background interventions are present in every condition of the sweep.
+
+    With controls, the conditions of the sweep follow again for each of them.
     """
     interventions = experiment.interventions
     nothing: tuple[float | None, ...] = (None,) * len(interventions)
@@ -64,7 +69,28 @@ def conditions(experiment: Experiment) -> tuple[Condition, ...]:
         told = told or [interventions[i].op for i in foreground]
         value = None if axis is None else setting[axis]
         found.append(Condition(len(found), "sweep", tuple(values), _joined(told, experiment.grid), value))
-    return tuple(found)
+    return (*found, *_controls(found, experiment.controls.neurons))
+
+
+def swept_as(known: Sequence[Condition]) -> dict[int, Condition]:
+    """For every condition of kind "control", by its index, the condition of the sweep that it repeats.
+
+    Args:
+        known: all conditions of an experiment.
+    """
+    sweep = {one.values: one for one in known if one.kind == "sweep"}
+    return {one.index: sweep[one.values] for one in known if one.kind == "control"}
+
+
+def _controls(found: Sequence[Condition], count: int) -> list[Condition]:
+    sweep = [one for one in found if one.kind == "sweep"]
+    controls: list[Condition] = []
+    for number in range(1, count + 1):
+        for one in sweep:
+            index = len(found) + len(controls)
+            label = f"control {number} · {one.label}"
+            controls.append(Condition(index, "control", one.values, label, one.value, number))
+    return controls
 
 
 def _settings(swept: Sequence[InterventionSpec], grid: bool) -> list[tuple[float, ...]]:

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, StrictBool, ValidationError, model_validat
 from engine.errors import ExplorerError
 from engine.reading import parse_json
 from engine.spec import toml
+from engine.spec.controls import ControlsSpec, check_controls
 from engine.spec.fields import SpecPart, Text, check_distinct, dumped
 from engine.spec.intervention import InterventionSpec
 from engine.spec.parts import CaptureSpec, GenerationSpec, ModelSpec, PlaneSpec, PromptsSpec, SpotlightSpec
@@ -46,6 +47,7 @@ class Experiment(SpecPart):
     capture: CaptureSpec
     planes: Annotated[tuple[PlaneSpec, ...], BeforeValidator(_tables)] = ()
     spotlight: SpotlightSpec = SpotlightSpec()
+    controls: ControlsSpec = ControlsSpec()
 
     @classmethod
     def from_dict(cls, data: object, *, where: str = "", origins: Mapping[str, str] | None = None) -> Self:
@@ -112,6 +114,7 @@ class Experiment(SpecPart):
         self._check_planes()
         self._check_sweep()
         self._check_positions()
+        check_controls(self.controls, self.interventions, self.generation.tokens)
         return self
 
     def _check_planes(self) -> None:

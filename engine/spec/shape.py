@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from engine.errors import ExplorerError
+from engine.spec.controls import taken_neurons, targets_of
 from engine.spec.experiment import Experiment
 from engine.spec.site import Site
 
@@ -55,6 +56,7 @@ def misfits(experiment: Experiment, shape: ModelShape) -> Iterator[ExplorerError
         site = experiment.plane_site(plane)
         yield from _coordinate(site, plane.a, f"planes[{index}].a", shape)
         yield from _coordinate(site, plane.b, f"planes[{index}].b", shape)
+    yield from _controls(experiment, shape)
     if experiment.generation.tokens >= shape.n_ctx:
         yield ExplorerError(
             f"{experiment.generation.tokens} tokens leave no room for a prompt in this model's context ({shape.n_ctx})",
@@ -67,6 +69,20 @@ def misfits(experiment: Experiment, shape: ModelShape) -> Iterator[ExplorerError
             where="capture.residual",
             remedy="choose 'raw'",
         )
+
+
+def _controls(experiment: Experiment, shape: ModelShape) -> Iterator[ExplorerError]:
+    """Each target of a site needs other neurons for its controls, none of which is used twice."""
+    sites = [site for site, _ in targets_of(experiment.interventions)]
+    count = experiment.controls.neurons
+    for site in dict.fromkeys(sites if count else ()):
+        free = shape.d_mlp - len(taken_neurons(experiment, site))
+        if sites.count(site) * count > free:
+            yield ExplorerError(
+                f"{count} controls for each of {sites.count(site)} neurons of {site}, and only {free} others to choose",
+                where="controls.neurons",
+                remedy=f"choose at most {free // sites.count(site)}",
+            )
 
 
 def _site(name: str, where: str, shape: ModelShape) -> Iterator[ExplorerError]:

@@ -18,6 +18,7 @@ _ALWAYS_WRITTEN = {
     "capture": {"sites", "reduce", "positions", "residual"},
     "planes": set[str](),
     "spotlight": {"angles", "thresholds"},
+    "controls": set[str](),
 }
 """Keys that a written file shows even at their default."""
 
@@ -57,6 +58,8 @@ def write(full: dict[str, Any], given: dict[str, Any]) -> str:
     paragraphs = ["\n".join(top)] if top else []
     for name, value in full.items():
         if isinstance(value, dict):
+            if name not in given and not _ALWAYS_WRITTEN[name]:
+                continue
             given_here = given.get(name, {})
             paragraphs.append(_table(f"[{name}]", name, cast("dict[str, Any]", value), given_here))
         elif _is_table(value):

@@ -7,7 +7,7 @@ import re
 from typing import Any, cast
 
 from engine.errors import ExplorerError
-from engine.spec import CaptureSpec, Experiment, GenerationSpec, ModelSpec, SpotlightSpec
+from engine.spec import CaptureSpec, ControlsSpec, Experiment, GenerationSpec, ModelSpec, SpotlightSpec
 from engine.spec.fields import dumped
 
 Data = dict[str, Any]
@@ -24,6 +24,7 @@ _EMPTY: Data = {
     "capture": {**dumped(CaptureSpec(sites=("blocks.0.mlp.hook_post",))), "sites": []},
     "planes": [],
     "spotlight": dumped(SpotlightSpec()),
+    "controls": dumped(ControlsSpec()),
 }
 _INTERVENTION: Data = {
     "site": "",
