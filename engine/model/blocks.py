@@ -49,17 +49,7 @@ class Blocks:
         self, feed: dict[str, Tensor], cache: LayerCache, split: int
     ) -> tuple[Float[Tensor, "row vocab"], Float[Tensor, "row col d"]]:
         """Run every block; return the logits of the last column and the residual stream that enters block `split`."""
-        entering: list[Tensor] = []
-        block = self._blocks[split]
-        forward = block.forward
-
-        def keep(*args: Any, **kwargs: Any) -> Any:
-            entering.append(_hidden(args, kwargs))
-            output = forward(*args, **kwargs)
-            self._returns_tuple = isinstance(output, tuple)
-            return output
-
-        with _replaced([block], keep):
+        with self._listening(split) as entering:
             logits = self._logits(feed, cache)
         return logits, entering[0]
 
@@ -84,11 +74,46 @@ class Blocks:
         with _replaced(self._blocks[:split], lambda *args, **kwargs: given):
             return self._logits(feed, cache)
 
+    def columns(
+        self, feed: dict[str, Tensor], keep: int, split: int
+    ) -> tuple[Float[Tensor, "row keep vocab"], Float[Tensor, "row col d"]]:
+        """Run every block from an empty cache; return the logits of the last columns, and what enters block `split`."""
+        with self._listening(split) as entering:
+            logits = self._all_logits(feed, LayerCache(), keep)
+        return logits, entering[0]
+
+    def columns_from(
+        self, feed: dict[str, Tensor], keep: int, split: int, residual: Float[Tensor, "row col d"]
+    ) -> Float[Tensor, "row keep vocab"]:
+        """Run the blocks from `split` on, from an empty cache and the residual stream that enters `split`."""
+        given = (residual,) if self._returns_tuple else residual
+        with _replaced(self._blocks[:split], lambda *args, **kwargs: given):
+            return self._all_logits(feed, LayerCache(split), keep)
+
+    @contextmanager
+    def _listening(self, split: int) -> Generator[list[Tensor]]:
+        """Keep the residual stream that enters a block, and learn in which form blocks return theirs."""
+        entering: list[Tensor] = []
+        block = self._blocks[split]
+        forward = block.forward
+
+        def keep(*args: Any, **kwargs: Any) -> Any:
+            entering.append(_hidden(args, kwargs))
+            output = forward(*args, **kwargs)
+            self._returns_tuple = isinstance(output, tuple)
+            return output
+
+        with _replaced([block], keep):
+            yield entering
+
     def _logits(self, feed: dict[str, Tensor], cache: LayerCache) -> Tensor:
+        return self._all_logits(feed, cache, 1)[:, -1]
+
+    def _all_logits(self, feed: dict[str, Tensor], cache: LayerCache, keep: int) -> Tensor:
         if self._makes_masks:
             feed = feed | {"attention_mask": _float64_mask(feed)}
-        output: Any = self._model(**feed, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        return output.logits[:, -1]
+        output: Any = self._model(**feed, past_key_values=cache, use_cache=True, logits_to_keep=keep)
+        return output.logits
 
 
 def feed_of(
