@@ -62,8 +62,13 @@ class Board:
             self._changed.notify_all()
             return self._told(job), False
 
-    def run_errand(self, task: Callable[[Stop], Any]) -> Future[Any]:
+    def run_errand(self, task: Callable[[Stop], Any], title: str = "", stop: Stop | None = None) -> Future[Any]:
         """Have something done where the model is; its task is given the wish to stop that may come.
+
+        Args:
+            task: what is to be done.
+            title: what to call it while it takes its time.
+            stop: the wish, where the caller may have it too.
 
         Raises:
             ExplorerError: a job runs or waits, or the worker is about to end.
@@ -72,7 +77,7 @@ class Board:
             self._check_open()
             if self._active():
                 raise ExplorerError("the worker is running an experiment", remedy="ask again when the queue is empty")
-            errand = Errand(task, Future(), Stop())
+            errand = Errand(task, Future(), stop or Stop(), title)
             self._errands.append(errand)
             self._changed.notify_all()
             return errand.result
@@ -91,6 +96,16 @@ class Board:
             job.state = "running"
             self._grew(job)
             return job
+
+    def errand_progress(self, progress: Progress) -> None:
+        """Note how far the errand under way is, from its own thread."""
+        if self._errand is not None:
+            self._errand.progress = progress
+
+    def errand(self) -> Errand | None:
+        """The errand under way that has a title, if there is one."""
+        errand = self._errand
+        return errand if errand is not None and errand.title and not errand.result.done() else None
 
     def progress(self, job: Job, progress: Progress) -> None:
         """Note how far a job is."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from engine.errors import ExplorerError
 from engine.runner.codec import Lines, as_error, encode, read_reply
 from engine.runner.endpoint import Endpoint, build, connect, here, is_alive
+from engine.runner.findings import taken
 from engine.runner.place import place_now
+from engine.runner.progress import Stopped
 from engine.runner.wire import (
     ENDED,
     PROTOCOL,
@@ -32,6 +34,8 @@ from engine.runner.wire import (
     Reply,
     Request,
     Status,
+    Studied,
+    Study,
     Submit,
     Tokenize,
     Tokens,
@@ -41,6 +45,9 @@ from engine.runner.wire import (
 from engine.spec import Experiment, ModelSpec
 
 _R = TypeVar("_R", bound=Reply)
+
+_LOOK = 0.2
+"""Seconds between two looks at whether a study is still wanted."""
 
 
 class WorkerGoneError(ExplorerError):
@@ -113,6 +120,48 @@ class Client:
             model=model.model_dump(), base=str(base), place=place_now(), texts=tuple(texts), prepend_bos=prepend_bos
         )
         return self._ask(message, Tokens, patient=True)
+
+    def study(
+        self,
+        name: str,
+        arguments: Mapping[str, Any],
+        *,
+        session: Path | None = None,
+        model: ModelSpec | None = None,
+        base: Path | None = None,
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> dict[str, Any]:
+        """Have a study run that needs a model, and return what it found.
+
+        Args:
+            name: as `engine.studies` lists it.
+            arguments: plain data, as the study takes it.
+            session: path of the session it is about; None where it is about a model alone.
+            model: the model; None for the session's own.
+            base: the folder a relative model folder is found from; the working folder by default.
+            is_wanted: asked now and then.
+
+        Raises:
+            Stopped: it was not wanted any more; the worker gives it up.
+        """
+        place = place_now()
+        message = Study(
+            name=name,
+            session=str(session.absolute()) if session else "",
+            model=model.model_dump() if model else {},
+            arguments=dict(arguments),
+            base=str(base or place.folder),
+            place=place,
+        )
+        with _Talk(self.endpoint) as talk:
+            talk.wait_at_most(_LOOK)
+            talk.send(message)
+            while True:
+                try:
+                    return taken(_expect(talk.receive(), Studied))
+                except TimeoutError:
+                    if not is_wanted():
+                        raise Stopped from None
 
     def status(self) -> WorkerState:
         """Say what the worker is doing."""

@@ -46,13 +46,20 @@ class Job:
         )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Errand:
-    """Something that must be done where the model is, between two jobs."""
+    """Something that must be done where the model is, between two jobs.
+
+    Attributes:
+        title: what to call it while it takes its time; empty where it takes none.
+        progress: how far it is.
+    """
 
     task: Callable[[Stop], Any]
     result: Future[Any]
     stop: Stop
+    title: str = ""
+    progress: Progress | None = None
 
 
 def ending() -> ExplorerError:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections.abc import Callable
+from concurrent.futures import wait
 from pathlib import Path
 from typing import TypeVar
 
+from engine.errors import ExplorerError
 from engine.model.device import free_bytes
 from engine.model.load import LoadedModel
 from engine.model.memory import sizes_of, weight_bytes
@@ -15,12 +18,15 @@ from engine.model.tokenizer import Tokenizer
 from engine.model.warm import ModelKey, WarmModel, device_key, model_key
 from engine.runner.board import Board
 from engine.runner.device_turn import device_turn
+from engine.runner.findings import studied
 from engine.runner.jobs import ending
 from engine.runner.model_table import read_model
 from engine.runner.place import standing_in
 from engine.runner.progress import Meter, Stop, Stopped
-from engine.runner.wire import Describe, Description, Place, Tokenize, Tokens
+from engine.runner.studies import model_study, run_model_study
+from engine.runner.wire import Describe, Description, Place, Studied, Study, Tokenize, Tokens
 from engine.spec import ModelSpec
+from engine.studies.study import STUDIES, Findings
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -28,9 +34,12 @@ _V = TypeVar("_V")
 _KEPT = 8
 """Tokenizers and descriptions that are kept."""
 
+_LOOK = 0.2
+"""Seconds between two looks at whether somebody still waits for a study."""
+
 
 class Answers:
-    """Describes models and tokenises texts.
+    """Describes models, tokenises texts, and has studies run.
 
     A tokenizer of its own serves the texts, so that they need not wait for a run; a description needs the model, is
     made between two runs, and kept.
@@ -86,10 +95,46 @@ class Answers:
                 ids=tuple(map(tuple, ids)), pieces=tuple(tuple(found.decode([i]) for i in one) for one in ids)
             )
 
+    def study(self, message: Study, is_wanted: Callable[[], bool]) -> Studied:
+        """Run a study between two jobs, as long as somebody waits for it.
+
+        Raises:
+            ExplorerError: the worker is busy, the study refuses, or nobody waits any more.
+        """
+        model_study(message.name)
+        stop = Stop()
+        title = STUDIES[message.name].title
+        found = self._board.run_errand(lambda stop: self._study(message, stop), title, stop)
+        while True:
+            done, _ = wait([found], timeout=_LOOK)
+            if done:
+                return studied(found.result())
+            if not is_wanted():
+                stop.wishes = 2
+
     def loaded(self) -> tuple[str, str] | None:
         """Name the model at hand and its device."""
         model = self._warm.model
         return (model.name, str(model.device)) if model else None
+
+    def _study(self, message: Study, stop: Stop) -> Findings:
+        meter = Meter([self._board.errand_progress], stop)
+        spec = read_model(message.model) if message.model else None
+        try:
+            if stop.wishes:
+                raise Stopped
+            with standing_in(message.place):
+                return run_model_study(
+                    message.name,
+                    message.arguments,
+                    session=Path(message.session) if message.session else None,
+                    model=spec,
+                    base=_base(spec, message.base, message.place) if spec else Path(message.base),
+                    warm=self._warm,
+                    meter=meter,
+                )
+        except Stopped:
+            raise ExplorerError("the study was stopped", where=message.name, remedy="ask for it again") from None
 
     def _load(self, spec: ModelSpec, base: Path, place: Place, stop: Stop) -> Description:
         meter = Meter([], stop)

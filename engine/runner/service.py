@@ -36,6 +36,8 @@ from engine.runner.wire import (
     Reply,
     Request,
     Status,
+    Studied,
+    Study,
     Submit,
     Tokenize,
     Tokens,
@@ -58,6 +60,10 @@ class Models(Protocol):
 
     def tokenize(self, message: Tokenize) -> Tokens:
         """Turn texts into token ids; ExplorerError where there is no such tokenizer."""
+        ...
+
+    def study(self, message: Study, is_wanted: Callable[[], bool]) -> Studied:
+        """Run a study as long as somebody waits for it; ExplorerError where it refuses, or nobody waits any more."""
         ...
 
     def loaded(self) -> tuple[str, str] | None:
@@ -162,7 +168,10 @@ class Service:
                 if isinstance(request, Follow):
                     self._follow(connection, request.job)
                     continue
-                reply: Reply = self._answer(request)
+                if isinstance(request, Study):
+                    reply: Reply = self._study(connection, request)
+                else:
+                    reply = self._answer(request)
             except ExplorerError as error:
                 reply = Refused(fault=as_fault(error))
             self._send(connection, reply)
@@ -192,9 +201,20 @@ class Service:
             case Quit():
                 self._log("asked to stop")
                 self._board.close()
-            case Hello() | Follow():
+            case Hello() | Follow() | Study():
                 raise ValueError(f"{request.kind} is answered elsewhere")
         return Done()
+
+    def _study(self, connection: socket.socket, request: Study) -> Studied:
+        self._log(f"study {request.name}: {request.session or request.model.get('name')}")
+        try:
+            return self._models.study(request, lambda: not _hung_up(connection))
+        except ExplorerError as error:
+            self._log(f"failed study {request.name}: {error}")
+            raise
+        finally:
+            # It may have taken longer than an idle worker lives.
+            self._board.touch()
 
     def _follow(self, connection: socket.socket, job: str) -> None:
         seen = -1
@@ -209,7 +229,7 @@ class Service:
                 raise ConnectionResetError
 
     def _state(self) -> WorkerState:
-        loaded = self._models.loaded()
+        loaded, errand = self._models.loaded(), self._board.errand()
         return WorkerState(
             pid=os.getpid(),
             build=build(),
@@ -221,6 +241,8 @@ class Service:
             model=loaded[0] if loaded else None,
             device=loaded[1] if loaded else None,
             jobs=self._board.states(),
+            errand=errand.title if errand else "",
+            errand_progress=errand.progress.to_dict() if errand and errand.progress else None,
         )
 
     def _send(self, connection: socket.socket, reply: Reply) -> None:

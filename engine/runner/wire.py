@@ -133,6 +133,25 @@ class Tokenize(_Exact):
     prepend_bos: bool | Literal["auto"] = "auto"
 
 
+class Study(_Exact):
+    """Run a study that needs a model, between two jobs; it is given up once the connection is closed.
+
+    Attributes:
+        name: as `engine.studies` lists it.
+        session: path of the session it is about; empty where it is about a model alone.
+        model: the `[model]` table; empty for the session's own.
+        arguments: plain data, as the study takes it.
+    """
+
+    kind: Literal["study"] = "study"
+    name: str
+    session: str = ""
+    model: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
+    base: str
+    place: Place
+
+
 class Status(_Lasting):
     """Say what the worker is doing."""
 
@@ -214,8 +233,19 @@ class Tokens(_Lasting):
     pieces: tuple[tuple[str, ...], ...]
 
 
+class Studied(_Lasting):
+    """The reply to `Study`: what it found, or the file that holds it, which is the asker's to remove."""
+
+    kind: Literal["studied"] = "studied"
+    findings: dict[str, Any] = {}
+    file: str = ""
+
+
 class WorkerState(_Lasting):
-    """The reply to `Status`; times in seconds."""
+    """The reply to `Status`; times in seconds.
+
+    `errand` is the title of a study under way, and `errand_progress` how far it is, as `Progress.to_dict`.
+    """
 
     kind: Literal["state"] = "state"
     pid: int
@@ -228,6 +258,8 @@ class WorkerState(_Lasting):
     model: str | None
     device: str | None
     jobs: tuple[JobState, ...]
+    errand: str = ""
+    errand_progress: dict[str, Any] | None = None
 
 
 class Done(_Lasting):
@@ -243,7 +275,7 @@ class Refused(_Lasting):
     fault: Fault
 
 
-Request = Hello | Submit | Follow | Cancel | Jobs | Prune | Describe | Tokenize | Status | Drain | Quit
-Reply = Welcome | Accepted | Grew | Listed | Description | Tokens | WorkerState | Done | Refused
+Request = Hello | Submit | Follow | Cancel | Jobs | Prune | Describe | Tokenize | Study | Status | Drain | Quit
+Reply = Welcome | Accepted | Grew | Listed | Description | Tokens | Studied | WorkerState | Done | Refused
 LASTING = (Status, Follow, Cancel, Drain)
 """Requests that also a worker of another version answers."""

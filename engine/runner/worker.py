@@ -162,7 +162,9 @@ def _serve(endpoint: Endpoint, idle_exit: float) -> int:
     from engine.runner.models import Answers
     from engine.runner.run import run_experiment
     from engine.runner.service import Service
+    from engine.runner.studies import load_model_studies
 
+    load_model_studies()
     gc.freeze()
     gc.enable()
     board, warm = Board(), WarmModel()

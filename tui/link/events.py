@@ -131,6 +131,25 @@ class Tokenized:
 
 
 @dataclass(frozen=True)
+class Studied:
+    """What a study found; `tag` as it was asked."""
+
+    name: str
+    findings: Mapping[str, Any]
+    tag: object = None
+
+
+@dataclass(frozen=True)
+class StudyFailed:
+    """A study cannot be done; `waits` where it is asked again as soon as the worker has no run; `tag` as asked."""
+
+    name: str
+    error: ExplorerError
+    tag: object = None
+    waits: bool = False
+
+
+@dataclass(frozen=True)
 class QueueSeen:
     """The worker's jobs: the one that runs, those that wait, those that ended lately."""
 
@@ -179,6 +198,8 @@ LinkEvent: TypeAlias = (
     | Described
     | DescribeFailed
     | Tokenized
+    | Studied
+    | StudyFailed
     | QueueSeen
     | RunsFound
     | Said

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ from tui.link.events import (
 )
 from tui.link.follower import Follower
 from tui.link.found import Finder
+from tui.link.model_studies import ModelStudies
 from tui.link.questions import Questions
 from tui.link.watcher import NONE, STARTING, Watcher
 
@@ -44,6 +45,7 @@ class WorkerLink:
         self._followers: dict[Path, Follower] = {}
         self._access = Access(self._closed)
         self._questions = Questions(self._access, self._tell)
+        self._studies = ModelStudies(self._access, self._tell)
 
     def open(self) -> None:
         """Begin to watch: tells `WorkerSeen` and `RunsFound`, at first and whenever they change."""
@@ -53,6 +55,7 @@ class WorkerLink:
         """Tell nothing more; the worker and its runs go on."""
         self._closed.set()
         self._questions.close()
+        self._studies.close()
         for follower in list(self._followers.values()):
             follower.stop()
 
@@ -69,6 +72,34 @@ class WorkerLink:
     ) -> None:
         """Ask how many tokens texts have; tells `Tokenized`, in parts where there are many, or `Said` what is wrong."""
         self._questions.count_tokens(model, base, texts, prepend_bos)
+
+    def study(
+        self,
+        name: str,
+        session: str,
+        model: Mapping[str, Any],
+        arguments: Mapping[str, Any],
+        base: Path,
+        tag: object = None,
+    ) -> None:
+        """Have a study done that needs a model; tells `Studied` or `StudyFailed`, with the tag.
+
+        One of the same study that is under way, or waits, is given up. Where the worker runs an experiment, it tells
+        the failure and asks again once the queue is empty.
+
+        Args:
+            name: as `engine.studies` lists it.
+            session: path of the session it is about; empty where it is about a model alone.
+            model: the `[model]` table; empty for the session's own.
+            arguments: plain data, as the study takes it.
+            base: the folder that relative paths start from.
+            tag: comes back with the answer.
+        """
+        self._studies.ask(name, session, model, arguments, base, tag)
+
+    def end_study(self, name: str) -> None:
+        """Give a study up, if it is under way; nothing is told of it any more."""
+        self._studies.end(name)
 
     def submit(self, experiment: Experiment, base: Path, session: Path, restart: bool = False) -> None:
         """Have an experiment run, and follow it; tells `Submitted` and how it goes on, or `RunFailed`."""
@@ -186,6 +217,7 @@ class WorkerLink:
                 self._tell(now)
             if now.kind == "warm":
                 self._questions.ask_again()
+                self._studies.ask_again()
             runs = finder.look()
             if found is None or {(run.path, run.alive) for run in runs} != {(run.path, run.alive) for run in found}:
                 found = runs

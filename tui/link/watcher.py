@@ -7,6 +7,7 @@ from pathlib import Path
 from engine.errors import ExplorerError
 from engine.runner.client import Client, WorkerGoneError, find_worker
 from engine.runner.endpoint import here, is_alive
+from engine.runner.progress import Progress
 from engine.runner.wire import ENDED, WorkerState
 from tui.link.events import WorkerSeen
 
@@ -49,6 +50,10 @@ def _seen(client: Client, state: WorkerState) -> WorkerSeen:
         return WorkerSeen(OLDER, queue, "older")
     model = Path(state.model).name if state.model else ""
     words = f"warm {model} · {state.device}" if model else "warm"
+    if state.errand:
+        progress = Progress.from_dict(state.errand_progress)
+        share = f" {progress.share:.0%}" if progress is not None and progress.share else ""
+        return WorkerSeen(f"working: {state.errand}{share}", queue, "busy")
     if state.draining:
         return WorkerSeen(f"{words}, ending", queue, "draining")
     return WorkerSeen(words, queue, "busy" if queue else "warm")
