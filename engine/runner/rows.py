@@ -8,6 +8,7 @@ from typing import cast
 
 import numpy as np
 
+from engine.analysis.text_effects import text_metrics
 from engine.errors import ExplorerError
 from engine.model.capture import Capture
 from engine.model.decode import Generation, Row, RowResult
@@ -62,7 +63,7 @@ class RowMaker:
             prompt_tokens=len(prompt.token_ids),
             finish=cast("Finish", result.finish),
             min_margin=result.margin,
-            metrics={},
+            metrics=text_metrics(result.tokens),
         )
 
     def generation(self) -> Generation:
