@@ -171,6 +171,10 @@ class RunDesk:
                 self._desk.prompts.take_tokens(event.counts)
             case events.RunsFound():
                 self._runs_found(event)
+            case events.Studied():
+                self._desk.studies.heard(event.tag, event.findings)
+            case events.StudyFailed():
+                self._desk.studies.heard(event.tag, event.error, waits=event.waits)
             case events.QueueSeen():
                 if isinstance(self._screen.app.screen, QueueScreen):
                     self._screen.app.screen.take(tuple(event.jobs))

@@ -59,6 +59,15 @@ class StudyDesk:
             tell = functools.partial(self._tell, question)
             self._runner.run(question.study, question.path, question.arguments(), tell)
 
+    def heard(self, tag: object, answer: Mapping[str, Any] | ExplorerError, *, waits: bool = False) -> None:
+        """Take what the worker answered; where it is busy with a run, it is asked again after it."""
+        if not isinstance(tag, Question):
+            return
+        if waits:
+            self._screen.say(f"{tag.study} waits for the run that is under way")
+        else:
+            self.take(tag, answer)
+
     def take(self, question: Question, answer: Mapping[str, Any] | ExplorerError) -> None:
         """Show an answer, if the question still matters."""
         going = self._going.get(question.study)
