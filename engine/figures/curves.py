@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 from engine.analysis.srm import Sweep
 from engine.figures.numbers import NOTHING, count_of, degrees, three_digits
 
-Role = Literal["baseline", "baseline of", "reference", "pooled", "value", "level", "arithmetic"]
+Role = Literal["baseline", "baseline of", "reference", "pooled", "value", "level", "arithmetic", "chance"]
 """What a group is; one "baseline of" stands beside other baselines: of a factor's level, or of a second session."""
+
+BESIDE = frozenset({"arithmetic", "chance"})
+"""Roles of what is no group of runs and stands beside those that are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +48,7 @@ class Curve:
         y: [point] in the unit of its axis.
         tag: short text beside the curve, where several belong to one entry: ".5", "mean".
         dotted: drawn as dots: the second of two quantities on one chart.
+        dashed: drawn as dashes: what arithmetic predicts.
     """
 
     label: str
@@ -52,6 +56,26 @@ class Curve:
     y: NDArray[np.float64]
     tag: str = ""
     dotted: bool = False
+    dashed: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class CurveBand:
+    """Where a curve may lie, or where chance alone would have drawn it.
+
+    Attributes:
+        label: the legend entry it belongs to.
+        x: [point] as the curve's.
+        low: [point] its lower end, in the unit of the curve's axis.
+        high: [point] its upper end.
+        chance: True for what chance draws, which is filled; else it is drawn as bars across the curve.
+    """
+
+    label: str
+    x: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    chance: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,26 +86,28 @@ class LegendEntry:
         label: as its curves carry it.
         role: decides colour and marker.
         details: short texts, most telling first: "A .0110  φ 303°", "50 prompts · 550 runs".
+        of: label of the group it stands beside, whose colour it has where there are several such entries.
     """
 
     label: str
     role: Role
     details: tuple[str, ...]
+    of: str = ""
 
 
 def legend_of(groups: Sequence[SweptGroup]) -> tuple[LegendEntry, ...]:
     """Describe each group: amplitude and phase of its mean, how many prompts and runs."""
-    return tuple(
-        LegendEntry(
-            label=group.label,
-            role=group.role,
-            details=(
-                f"A {three_digits(group.sweep.amplitude)}  φ {degrees(group.sweep.phase_deg)}",
-                f"{count_of(group.n_prompts, 'prompt')} · {count_of(group.n_runs, 'run')}",
-            ),
-        )
-        for group in groups
-    )
+    return tuple(LegendEntry(group.label, group.role, (mean_detail(group), counts_detail(group))) for group in groups)
+
+
+def mean_detail(group: SweptGroup) -> str:
+    """Amplitude and phase of a group's mean: "A .0110  φ 303°"."""
+    return f"A {three_digits(group.sweep.amplitude)}  φ {degrees(group.sweep.phase_deg)}"
+
+
+def counts_detail(group: SweptGroup) -> str:
+    """How many prompts and runs a group has: "50 prompts · 550 runs"."""
+    return f"{count_of(group.n_prompts, 'prompt')} · {count_of(group.n_runs, 'run')}"
 
 
 def warnings_of(sweeps: Iterable[Sweep]) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.errors import ExplorerError
-from engine.figures.curves import Curve, LegendEntry, SweptGroup, checked_labels, legend_of, once_round, warnings_of
+from engine.figures.beside import ALONE, Beside, band_ends, dashed_curves
+from engine.figures.curves import Curve, CurveBand, LegendEntry, SweptGroup, checked_labels, once_round, warnings_of
 from engine.figures.numbers import MINUS, end_above, round_axis, short, tick_label
 
 
@@ -45,6 +46,7 @@ class PolarFigure:
         spokes: the four ends of the two directions.
         legend: one entry a group.
         warnings: the gravest first.
+        bands: around the curves, the one that matters most first but for chance.
     """
 
     title: str
@@ -56,10 +58,16 @@ class PolarFigure:
     spokes: tuple[Spoke, ...]
     legend: tuple[LegendEntry, ...]
     warnings: tuple[str, ...]
+    bands: tuple[CurveBand, ...] = ()
 
 
 def polar_counts(
-    groups: Sequence[SweptGroup], label_a: str, label_b: str, threshold: float, title: str = ""
+    groups: Sequence[SweptGroup],
+    label_a: str,
+    label_b: str,
+    threshold: float,
+    title: str = "",
+    beside: Beside = ALONE,
 ) -> PolarFigure:
     """Show, at each angle, the share of a group's runs whose cosine is above the threshold.
 
@@ -69,42 +77,45 @@ def polar_counts(
         label_b: the direction at 90 degrees.
         threshold: one the groups were swept with.
         title: stands above the chart.
+        beside: what else is drawn.
 
     Raises:
         ExplorerError: a group was not swept with this threshold.
     """
     checked_labels(groups)
-    shares = [group.sweep.fraction[threshold_index(group, threshold)] for group in groups]
-    curves = tuple(
-        Curve(group.label, *once_round(group.sweep, share)) for group, share in zip(groups, shares, strict=True)
-    )
-    high = min(
-        1.0, end_above(max((float(np.nanmax(share)) for share in shares if np.isfinite(share).any()), default=0))
-    )
+    predicted = beside.arithmetic(groups)
+    shares = {one: one.sweep.fraction[threshold_index(one, threshold)] for one in (*groups, *predicted)}
+    bands = beside.count_bands(groups, threshold, share=True)
+    largest = [float(np.nanmax(share)) for share in shares.values() if np.isfinite(share).any()]
+    high = min(1.0, end_above(max([*largest, *band_ends(bands)], default=0)))
     axis = round_axis((0.0, high), most=6)
     rings = tuple(
         Ring(tick, label) for tick, label in zip(axis.ticks, axis.labels, strict=True) if 0 < tick < high * (1 - 1e-9)
     )
     step = axis.ticks[1] - axis.ticks[0]
+    none = {group.label for group in groups if group.sweep.n and not shares[group].any()}
     return PolarFigure(
         title=title,
         radius_label=f"radius: share of runs with cosine > {short(threshold)}",
         low=0.0,
         high=high,
-        curves=curves,
+        curves=dashed_curves((Curve(one.label, *once_round(one.sweep, y)) for one, y in shares.items()), predicted),
         rings=(*rings, Ring(high, tick_label(high, min(step, high)))),
         spokes=spokes_of(label_a, label_b),
         legend=tuple(
             dataclasses.replace(entry, details=(*entry.details, f"none > {short(threshold)}"))
-            if group.sweep.n and not share.any()
+            if entry.label in none
             else entry
-            for entry, group, share in zip(legend_of(groups), groups, shares, strict=True)
+            for entry in beside.legend(groups, bands)
         ),
         warnings=warnings_of(group.sweep for group in groups),
+        bands=bands,
     )
 
 
-def polar_mean(groups: Sequence[SweptGroup], label_a: str, label_b: str, title: str = "") -> PolarFigure:
+def polar_mean(
+    groups: Sequence[SweptGroup], label_a: str, label_b: str, title: str = "", beside: Beside = ALONE
+) -> PolarFigure:
     """Show, at each angle, a group's mean cosine; the bold ring is zero, negative values lie inside it.
 
     Args:
@@ -112,24 +123,34 @@ def polar_mean(groups: Sequence[SweptGroup], label_a: str, label_b: str, title: 
         label_a: the direction at 0 degrees: "n373".
         label_b: the direction at 90 degrees.
         title: stands above the chart.
+        beside: what else is drawn.
     """
     checked_labels(groups)
-    curves = tuple(Curve(group.label, *once_round(group.sweep, group.sweep.mean)) for group in groups)
-    amplitudes = [group.sweep.amplitude for group in groups if np.isfinite(group.sweep.amplitude)]
-    high = end_above(max(amplitudes, default=0.0))
-    rings = tuple(
-        Ring(value, tick_label(value, high / 2), bold=value == 0) for value in (-high / 2, 0.0, high / 2, high)
-    )
+    predicted = beside.arithmetic(groups)
+    everything = (*groups, *predicted)
+    bands = beside.mean_bands(groups)
+    amplitudes = [group.sweep.amplitude for group in everything if np.isfinite(group.sweep.amplitude)]
+    high = end_above(max([*amplitudes, *map(abs, band_ends(bands))], default=0.0))
     return PolarFigure(
         title=title,
         radius_label=f"radius: mean cosine, {tick_label(-high, high)} to {tick_label(high, high)}, bold 0",
         low=-high,
         high=high,
-        curves=curves,
-        rings=rings,
+        curves=dashed_curves(
+            (Curve(one.label, *once_round(one.sweep, one.sweep.mean)) for one in everything), predicted
+        ),
+        rings=signed_rings(high),
         spokes=spokes_of(label_a, label_b),
-        legend=legend_of(groups),
+        legend=beside.legend(groups, bands),
         warnings=warnings_of(group.sweep for group in groups),
+        bands=bands,
+    )
+
+
+def signed_rings(high: float) -> tuple[Ring, ...]:
+    """Rings of a radius from minus a value to the value itself, the one at zero bold."""
+    return tuple(
+        Ring(value, tick_label(value, high / 2), bold=value == 0) for value in (-high / 2, 0.0, high / 2, high)
     )
 
 

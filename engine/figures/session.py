@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from engine.analysis.groups import BASELINE, CONTROL, REFERENCE, RunGroup, group_runs
 from engine.analysis.srm import UnitCoordinates, sweep_groups, unit_coordinates
 from engine.errors import ExplorerError
+from engine.figures.beside import ALONE, Beside
 from engine.figures.captions import plane_captions, plane_title, pooled_caption, value_caption
 from engine.figures.curves import Role, SweptGroup
 from engine.figures.dose import DoseFigure, DoseStep, dose_figure
@@ -29,7 +30,11 @@ FEW_GROUPS = 3
 
 
 def swept_groups(
-    session: Session, plane: PlaneRecord, by: Sequence[str] = (), thresholds: Sequence[float] | None = None
+    session: Session,
+    plane: PlaneRecord,
+    by: Sequence[str] = (),
+    thresholds: Sequence[float] | None = None,
+    points: UnitCoordinates | None = None,
 ) -> tuple[SweptGroup, ...]:
     """Sweep the spotlight over the groups of a session's runs.
 
@@ -39,6 +44,7 @@ def swept_groups(
         by: nothing for the baseline, the reference and all values pooled; "condition" for each value by itself; names
             of factors ("set" is the prompt set) for each of their levels; or both.
         thresholds: those of the experiment by default.
+        points: where the runs lie in the plane; as they were observed by default.
 
     Raises:
         ExplorerError: no prompt has such a factor, or a threshold is no cosine.
@@ -46,7 +52,7 @@ def swept_groups(
     spotlight = session.spec.spotlight
     levels = spotlight.thresholds if thresholds is None else tuple(thresholds)
     groups = run_groups(session, by)
-    points = points_of(plane)
+    points = points_of(plane) if points is None else points
     sweeps = sweep_groups(points, {label: group.runs for label, group in groups.items()}, levels, spotlight.angles)
     return tuple(
         SweptGroup(label, _role(group), sweeps[label], group.n_prompts, len(group.runs))
@@ -84,19 +90,25 @@ def polar_of(
     groups: Sequence[SweptGroup],
     view: Literal["counts", "mean"] = "counts",
     threshold: float | None = None,
+    beside: Beside = ALONE,
 ) -> PolarFigure:
     """The polar chart of a plane: counts above a threshold (`telling_threshold` by default), or the mean cosine."""
     a, b = plane_captions(plane)
     title = _title(session, plane)
     if view == "mean":
-        figure = polar_mean(groups, a, b, title)
+        figure = polar_mean(groups, a, b, title, beside)
     else:
-        figure = polar_counts(groups, a, b, telling_threshold(groups) if threshold is None else threshold, title)
+        level = telling_threshold(groups) if threshold is None else threshold
+        figure = polar_counts(groups, a, b, level, title, beside)
     return dataclasses.replace(figure, warnings=(*figure.warnings, *session_warnings(session, plane, groups)))
 
 
 def thresholds_of(
-    session: Session, plane: PlaneRecord, groups: Sequence[SweptGroup], threshold: float | None = None
+    session: Session,
+    plane: PlaneRecord,
+    groups: Sequence[SweptGroup],
+    threshold: float | None = None,
+    beside: Beside = ALONE,
 ) -> ThresholdFigure:
     """The threshold chart of a plane: the experiment's thresholds, and means; one threshold alone for many groups.
 
@@ -104,12 +116,14 @@ def thresholds_of(
         session: the plane's.
         plane: one of its planes.
         groups: swept with the experiment's thresholds at least.
-        threshold: the one that many groups are shown with, `telling_threshold` by default.
+        threshold: the one that many groups are shown with, and what stands beside them, `telling_threshold` by default.
+        beside: what else is drawn.
     """
     few = len(groups) <= FEW_GROUPS
     one = telling_threshold(groups) if threshold is None else threshold
     levels = session.spec.spotlight.thresholds if few else (one,)
-    figure = threshold_figure(groups, _title(session, plane), levels=levels, with_means=few)
+    title = _title(session, plane)
+    figure = threshold_figure(groups, title, levels=levels, with_means=few, beside=beside, chosen=one)
     return dataclasses.replace(figure, warnings=(*figure.warnings, *session_warnings(session, plane, groups)))
 
 

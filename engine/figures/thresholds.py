@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.figures.curves import Curve, LegendEntry, SweptGroup, checked_labels, legend_of, once_round, warnings_of
+from engine.figures.beside import ALONE, Beside, band_ends, dashed_curves
+from engine.figures.curves import Curve, CurveBand, LegendEntry, SweptGroup, checked_labels, once_round, warnings_of
 from engine.figures.numbers import Axis, axis_from_zero, round_axis, short
 from engine.figures.polar import threshold_index
 
@@ -24,6 +25,7 @@ class ThresholdFigure:
         right: range of the mean, symmetric around 0; None where means are not shown.
         legend: one entry a group.
         warnings: the gravest first.
+        bands: around the counts of one threshold, on the left axis.
     """
 
     title: str
@@ -35,6 +37,7 @@ class ThresholdFigure:
     right: Axis | None
     legend: tuple[LegendEntry, ...]
     warnings: tuple[str, ...]
+    bands: tuple[CurveBand, ...] = ()
 
 
 def threshold_figure(
@@ -43,6 +46,8 @@ def threshold_figure(
     share: bool | None = None,
     levels: Sequence[float] | None = None,
     with_means: bool = True,
+    beside: Beside = ALONE,
+    chosen: float | None = None,
 ) -> ThresholdFigure:
     """Lay out counts above thresholds, and the mean cosine, over the spotlight's angle.
 
@@ -52,6 +57,8 @@ def threshold_figure(
         share: True for counts divided by N; by default where groups differ in N, so that they can be compared.
         levels: thresholds the groups were swept with; by default all of them.
         with_means: False for counts alone.
+        beside: what else is drawn.
+        chosen: the one of the levels that what stands beside the groups is drawn for; the first by default.
 
     Raises:
         ExplorerError: a group was not swept with one of the levels.
@@ -61,15 +68,22 @@ def threshold_figure(
         levels = groups[0].sweep.thresholds if groups else ()
     if share is None:
         share = len({group.sweep.n for group in groups}) > 1
-    counts = tuple(
-        Curve(
-            group.label,
-            *once_round(group.sweep, (group.sweep.fraction if share else group.sweep.counts.astype(float))[row]),
-            tag=short(level) if len(levels) > 1 else "",
-        )
-        for group in groups
-        for level, row in ((level, threshold_index(group, level)) for level in levels)
-    )
+    several = len(levels) > 1
+
+    def curve(group: SweptGroup, level: float) -> Curve:
+        found = (group.sweep.fraction if share else group.sweep.counts.astype(float))[threshold_index(group, level)]
+        return Curve(group.label, *once_round(group.sweep, found), tag=short(level) if several else "")
+
+    counts = [curve(group, level) for group in groups for level in levels]
+    predicted: tuple[SweptGroup, ...] = ()
+    bands: tuple[CurveBand, ...] = ()
+    above = ""
+    if levels:
+        own = next((level for level in levels if chosen is not None and abs(level - chosen) < 1e-12), levels[0])
+        predicted = beside.arithmetic(groups)
+        bands = beside.count_bands(groups, own, share=share)
+        counts += [curve(group, own) for group in predicted]
+        above = f"> {short(own)}" if several else ""
     means = tuple(
         Curve(group.label, *once_round(group.sweep, group.sweep.mean), tag="mean", dotted=True)
         for group in groups
@@ -82,10 +96,11 @@ def threshold_figure(
         title=title,
         left_label=f"{counted} with cosine > {', '.join(map(short, levels))}" if levels else counted,
         right_label="mean cosine",
-        counts=counts,
+        counts=dashed_curves(counts, predicted),
         means=means,
-        left=axis_from_zero(float(value) for curve in counts for value in curve.y),
+        left=axis_from_zero((*(float(value) for curve in counts for value in curve.y), *band_ends(bands))),
         right=right if with_means else None,
-        legend=legend_of(groups),
+        legend=beside.legend(groups, bands, above),
         warnings=warnings_of(group.sweep for group in groups),
+        bands=bands,
     )

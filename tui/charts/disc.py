@@ -145,8 +145,8 @@ def layout_of(figure: DiscFigure, width: int, height: int) -> Layout:
     return Layout(circle, 0, row, width, below)
 
 
-def draw_grid(canvas: Canvas, disc: Disc, figure: DiscFigure) -> None:
-    """Draw the rings and the two directions."""
+def draw_grid(canvas: Canvas, disc: Disc, figure: DiscFigure, beneath: Sequence[Stroke] = ()) -> None:
+    """Draw the rings and the two directions, over what lies beneath them."""
     turn = np.linspace(0, 360, 721)
     ends = np.array([figure.low, figure.high])
     thin: list[Stroke] = []
@@ -158,7 +158,7 @@ def draw_grid(canvas: Canvas, disc: Disc, figure: DiscFigure) -> None:
         on, off = (1, 0) if ring.bold else (1, 1) if outer else (1, 3)
         line = trace(disc.pane, turn, np.full(turn.shape, ring.value), on=on, off=off, place=disc.place)
         (bold if ring.bold else thin).append(Stroke(line, Ink(FRAME.colour, bold=True) if ring.bold else GRID))
-    canvas.strokes(disc.pane, [*thin, *bold])
+    canvas.strokes(disc.pane, [*beneath, *thin, *bold])
 
 
 def name_spokes(canvas: Canvas, circle: Pane, spokes: Sequence[Spoke]) -> None:

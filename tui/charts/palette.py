@@ -28,9 +28,12 @@ class GroupStyle:
 
 PLAIN = Ink()
 BOLD = Ink(bold=True)
+DASH = (5, 3)
+"""Dots of a dash, and of the gap after it."""
 # Middle greys and middle tones stay readable on a dark and on a light background.
 GRID = Ink(colour=242)
 FRAME = Ink(colour=244)
+CHANCE = Ink(colour=240)
 WARNING = Ink(colour=172, bold=True)
 
 # Blue and vermillion are told apart with every common colour vision.
@@ -39,6 +42,7 @@ FIXED: dict[Role, GroupStyle] = {
     "pooled": GroupStyle(Ink(colour=166), "●"),
     "reference": GroupStyle(Ink(colour=133), "◇"),
     "arithmetic": GroupStyle(Ink(colour=244), "╌", dashed=True),
+    "chance": GroupStyle(CHANCE, "░"),
 }
 CYCLE_COLOURS = (35, 168, 172, 37, 61, 100, 133)
 # Another length than the colours', so that a pair repeats only after their product.
@@ -53,12 +57,19 @@ FILLED = ("▲", "■", "▼", "◆", "●")
 def styles_of(legend: Sequence[LegendEntry]) -> dict[str, GroupStyle]:
     """Give each legend entry its style, by role first, then by order among those of its kind.
 
-    Every baseline has the baseline's colour and a hollow marker, so that leaving them out changes no other style.
+    Every baseline has the baseline's colour and a hollow marker, so that leaving them out changes no other style. What
+    arithmetic predicts is always dashed: grey, or in the colour of its group where there are several predictions.
     """
     styles: dict[str, GroupStyle] = {}
     bases = levels = others = 0
     seen: set[Role] = set()
+    several = sum(entry.role == "arithmetic" for entry in legend) > 1
     for entry in legend:
+        if entry.role == "arithmetic":
+            plain = FIXED["arithmetic"]
+            ink = styles[entry.of].ink if several and entry.of in styles else plain.ink
+            styles[entry.label] = GroupStyle(ink, plain.marker, dashed=True)
+            continue
         fixed = FIXED.get(entry.role)
         if fixed is not None and (entry.role == "baseline" or entry.role not in seen):
             styles[entry.label] = fixed

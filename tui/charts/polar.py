@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from engine.figures.polar import PolarFigure
+from tui.charts.bands import polar_bands, polar_chance
 from tui.charts.canvas import Canvas, Stroke
 from tui.charts.disc import SMALLEST, Disc, draw_grid, label_rings, layout_of, name_spokes, say_empty
 from tui.charts.labels import CurveLabel, fit, label_curves, legend_lines, warning_lines, write_block
 from tui.charts.message import one_line
-from tui.charts.palette import BOLD, FRAME, styles_of
+from tui.charts.palette import BOLD, DASH, FRAME, styles_of
 from tui.charts.trace import Trace, trace
 
 
@@ -30,17 +31,20 @@ def paint_polar(figure: PolarFigure, width: int, height: int, *, colour: bool = 
     canvas.text(0, 1, fit(figure.radius_label, width), FRAME)
 
     disc = Disc(layout.circle, figure.low, figure.high)
-    draw_grid(canvas, disc, figure)
+    draw_grid(canvas, disc, figure, polar_chance(disc, figure.bands))
     name_spokes(canvas, layout.circle, figure.spokes)
 
     styles = styles_of(figure.legend)
     traces: list[Trace] = []
     for curve in figure.curves:
-        on, off = (5, 3) if styles[curve.label].dashed else (1, 0)
+        on, off = DASH if curve.dashed else (1, 0)
         traces.append(trace(layout.circle, curve.x, curve.y, on=on, off=off, place=disc.place))
     canvas.strokes(
         layout.circle,
-        [Stroke(line, styles[curve.label].ink) for line, curve in zip(traces, figure.curves, strict=True)],
+        [
+            *polar_bands(disc, figure.bands, styles),
+            *(Stroke(line, styles[curve.label].ink) for line, curve in zip(traces, figure.curves, strict=True)),
+        ],
     )
     covered = {(col, row) for line in traces for col, row in line.cells.tolist()}
     taken = label_rings(canvas, disc, figure.rings, covered)
@@ -50,6 +54,7 @@ def paint_polar(figure: PolarFigure, width: int, height: int, *, colour: bool = 
         [
             CurveLabel(line, styles[curve.label].marker, styles[curve.label].ink, times=4)
             for line, curve in zip(traces, figure.curves, strict=True)
+            if not curve.dashed
         ],
         taken,
     )

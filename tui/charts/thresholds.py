@@ -9,11 +9,12 @@ from rich.cells import cell_len
 
 from engine.figures.curves import Curve
 from engine.figures.thresholds import ThresholdFigure
+from tui.charts.bands import straight_bands, straight_chance
 from tui.charts.canvas import Canvas, Stroke
 from tui.charts.frame import framed_pane, horizontal_ticks
 from tui.charts.labels import CurveLabel, fit, label_curves, legend_lines, warning_lines, write_block
 from tui.charts.message import one_line
-from tui.charts.palette import BOLD, FRAME, GRID, PLAIN, GroupStyle, Ink, styles_of
+from tui.charts.palette import BOLD, DASH, FRAME, GRID, PLAIN, GroupStyle, Ink, styles_of
 from tui.charts.trace import Pane, Trace, trace
 
 SMALLEST = (24, 9)
@@ -58,12 +59,14 @@ def paint_thresholds(
     other = Pane(pane.col, pane.row, pane.width, pane.height, 0.0, 360.0, right.low, right.high)
     traces: list[tuple[Curve, Trace]] = []
     for curve in (*figure.means, *figure.counts):
-        on, off = (1, 3) if curve.dotted else (5, 3) if styles[curve.label].dashed else (1, 0)
+        on, off = (1, 3) if curve.dotted else DASH if curve.dashed else (1, 0)
         traces.append((curve, trace(other if curve.dotted else pane, curve.x, curve.y, on=on, off=off)))
     strokes = [Stroke(line, styles[curve.label].ink) for curve, line in traces]
     if figure.left.low < 0 < figure.left.high:
         strokes.insert(0, Stroke(trace(pane, [0.0, 360.0], [0.0, 0.0], on=1, off=3), GRID))
-    canvas.strokes(pane, strokes)
+    # By themselves first: a cell that a curve goes through then shows the curve alone.
+    canvas.strokes(pane, straight_chance(pane, figure.bands))
+    canvas.strokes(pane, [*straight_bands(pane, figure.bands, styles), *strokes])
     label_curves(canvas, pane, _labels(traces, styles, pane, other))
     if not any(len(line.dots) for _, line in traces):
         text = fit("no finite run to draw", pane.width)
@@ -86,7 +89,7 @@ def flat_lines(
     """Name the curves that are 0 throughout, a marker for each group and its tags: "0 throughout: ○ .7 .5 · ● .7"."""
     tags: dict[str, list[str]] = {}
     for curve in curves:
-        if _is_flat(curve):
+        if _is_flat(curve) and not curve.dashed:
             tags.setdefault(curve.label, []).append(curve.tag)
     if not tags or most < 1:
         return []
@@ -119,7 +122,7 @@ def _labels(
     """One label for each line that can be seen: curves of one group that coincide share it."""
     shared: dict[tuple[str, bool, bytes], list[Curve]] = {}
     for curve, line in traces:
-        if not _is_flat(curve):
+        if not _is_flat(curve) and not curve.dashed:
             shared.setdefault((curve.label, curve.dotted, line.dots.tobytes()), []).append(curve)
     labels: list[CurveLabel] = []
     for curves in shared.values():

@@ -13,8 +13,8 @@ from tui.paint.picture import Cell, Picture, style_of
 Table = list[list[str]]
 """Rows of cells as a CSV file holds them."""
 
-# The greys of grids and frames, which give way to the spotlight.
-FAINT = frozenset({style_of("0;38;5;242"), style_of("0;38;5;244"), Style()})
+# The greys of chance, grids and frames, which give way to the spotlight.
+FAINT = frozenset({style_of("0;38;5;240"), style_of("0;38;5;242"), style_of("0;38;5;244"), Style()})
 
 
 def _nothing(theta: int, threshold: float) -> Overlay:

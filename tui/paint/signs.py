@@ -11,6 +11,8 @@ FIRST = 0x2800
 BITS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 # Quadrant blocks by their filled quarters: upper left 1, upper right 2, lower left 4, lower right 8.
 _QUADRANTS = " ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█"
+# What is drawn where chance reaches: two dots that no curve makes by itself.
+CHANCE = BITS[0][0] | BITS[1][2]
 _ASCII = {
     **dict.fromkeys("○◯∘□△▽◇◁▷", "o"),
     **dict.fromkeys("●•■▲▼◆", "*"),
@@ -32,6 +34,8 @@ _ASCII = {
     "θ": "t",
     "σ": "s",
     "∞": "i",
+    "░": ",",
+    "┆": ":",
 }
 # Each group keeps a sign of its own: colours may be missing where braille is.
 _ASCII_MARKERS = dict(zip("○●◇╌▲■▼◆△□▽◁▷", "o*?-^#v+ABVCD", strict=True))
@@ -54,6 +58,8 @@ def sign(character: str, mode: Mode) -> str:
 
 
 def _block(bits: int) -> str:
+    if bits == CHANCE:
+        return "░"
     left, right = BITS
     quarters = (
         (left[0] | left[1], 1),
@@ -65,6 +71,8 @@ def _block(bits: int) -> str:
 
 
 def _ascii(bits: int) -> str:
+    if bits == CHANCE:
+        return ","
     count = bits.bit_count()
     if count == 0:
         return " "
