@@ -46,14 +46,14 @@ class Sizes:
 
 
 def captured_bytes(width: int, reduce: str, positions: int) -> int:
-    """Bytes that the capture of one site keeps of a row: a sum in float64, or every token in float32.
+    """Bytes that the capture of one site keeps of a row: sums in float64, or every token in float32.
 
     Args:
         width: coordinates of the site.
-        reduce: "mean", "last" or "tokens".
+        reduce: "mean", "last", "tokens" or "moments".
         positions: tokens of the prompt and of what is generated.
     """
-    return width * (4 * positions if reduce == "tokens" else 8)
+    return width * (4 * positions if reduce == "tokens" else 16 if reduce == "moments" else 8)
 
 
 def rows_within(free: float, kind: str, row_bytes: int) -> int:

@@ -14,7 +14,7 @@ from engine.model.arrays import array_of
 from engine.model.edits import position_mask
 from engine.spec.intervention import Positions
 
-Reduce = Literal["mean", "tokens", "last"]
+Reduce = Literal["mean", "tokens", "last", "moments"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Capture:
 
     Args:
         site: TransformerLens name.
-        reduce: `mean` over the positions, the `last` of them, or all `tokens`.
+        reduce: `mean` over the positions, the `last` of them, all `tokens`, or `moments`: mean and variance (ddof 0).
         positions: which absolute positions count.
         centred: subtract each vector's mean over its coordinates (what HookedTransformer's residual stream shows).
         columns: keep these coordinates only; None keeps all.
@@ -88,6 +88,9 @@ class Accumulator:
         match self.capture.reduce:
             case "mean":
                 self._add(kept, mask, rows)
+            case "moments":
+                wide = kept.to(torch.float32 if kept.device.type == "mps" else torch.float64)
+                self._add(torch.cat([wide, wide.square()], dim=-1), mask, rows)
             case "last":
                 self._keep_last(kept, mask, rows)
             case "tokens":
@@ -110,7 +113,7 @@ class Accumulator:
         self._last[rows[hit]] = kept[hit, newest[hit]]
 
     def result(self) -> list[np.ndarray]:
-        """Return one array a row: [d], or [token, d] where tokens were asked for."""
+        """Return one array a row: [d], [token, d] where tokens were asked for, [2, d] for moments."""
         if self.capture.reduce == "tokens":
             owners = np.concatenate([owner for owner, _ in self._tokens])
             tokens = np.concatenate([vector for _, vector in self._tokens])
@@ -123,4 +126,12 @@ class Accumulator:
             assert self._sum is not None, "a hook that never fired is an error before this"
             counts = self.counts.clamp(min=1).to(self._sum)[:, None]
             vectors = list(array_of(self._sum / counts))
+            if self.capture.reduce == "moments":
+                vectors = [_centred_moments(one) for one in vectors]
         return vectors
+
+
+def _centred_moments(raw: np.ndarray) -> np.ndarray:
+    """Turn a mean and a mean square, [2 d], into mean and variance, [2, d]."""
+    mean, square = raw.reshape(2, -1)
+    return np.stack([mean, np.maximum(square - mean**2, 0.0)])

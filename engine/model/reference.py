@@ -92,6 +92,9 @@ def _chosen(positions: Positions, length: int, prompt_tokens: int) -> list[int]:
 def _reduced(capture: Capture, activation: Tensor, prompt_tokens: int) -> np.ndarray:
     chosen = _chosen(capture.positions, len(activation), prompt_tokens)
     vectors = capture.read(activation[chosen]).double().cpu().numpy()
-    return {"mean": lambda: vectors.mean(axis=0), "last": lambda: vectors[-1], "tokens": lambda: vectors}[
-        capture.reduce
-    ]()
+    return {
+        "mean": lambda: vectors.mean(axis=0),
+        "last": lambda: vectors[-1],
+        "tokens": lambda: vectors,
+        "moments": lambda: np.stack([vectors.mean(axis=0), vectors.var(axis=0)]),
+    }[capture.reduce]()

@@ -22,6 +22,8 @@ from engine.vectors import Matrix, read_vectors
 
 SPEC, LAYOUT, EVENTS, PROGRESS, LOCK = "spec.json", "layout.json", "events.jsonl", "progress.json", "lock"
 SCHEMA_VERSION = 1
+PARTIAL = "partial/"
+"""Begins the names of vectors that some batches hold and others do not; they are no part of the session."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,7 @@ def writer_pid(folder: Path) -> int | None:
 
 
 def compact(journal: JournalReader) -> tuple[list[RunRecord], dict[str, Matrix | list[Matrix]]]:
-    """All finished runs by rising index, and their vectors by site in the same order.
+    """All finished runs by rising index, and their vectors by site in the same order, those of some batches left out.
 
     Returns:
         the runs; by site one [run, d] array, or a list with a [token, d] array a run.
@@ -193,7 +195,8 @@ def compact(journal: JournalReader) -> tuple[list[RunRecord], dict[str, Matrix |
     whole: dict[str, Matrix | list[Matrix]] = {}
     for batch in journal.batches:
         rows = [row[run.index] for run in batch.runs]
-        vectors = journal.batch_vectors(batch)
+        held = journal.batch_vectors(batch)
+        vectors = {site: own for site, own in held.items() if not site.startswith(PARTIAL)}
         if whole and set(vectors) != set(whole):
             raise _lost(journal.folder / batch.shard, "a finished batch holds other sites than the one before it")
         for site, own in vectors.items():

@@ -67,7 +67,7 @@ class Layout:
         return cls(tuple(tuple(int(i) for i in batch) for batch in data["batches"]), data["first"], data["rows"])
 
 
-def plan_layout(grid: Grid, lengths: Sequence[int], rows: int, *, baseline_first: bool) -> Layout:
+def plan_layout(grid: Grid, lengths: Sequence[int], rows: int, *, baseline_first: bool, controls: int = 0) -> Layout:
     """Lay the runs of a grid out in batches.
 
     Prompts of similar length go together, so that little is padded; the conditions of a prompt go together, so that
@@ -79,14 +79,18 @@ def plan_layout(grid: Grid, lengths: Sequence[int], rows: int, *, baseline_first
         rows: the most rows of a batch, at least 1.
         baseline_first: put the baseline runs in batches of their own before the others, because the values of the
             others are given in units measured on them.
+        controls: how many of the conditions, the last ones, belong to controls. Their runs come after all others: they
+            are chosen by the baseline, and what they are compared with is there first, laid out as without them.
     """
     order = sorted(range(grid.prompts), key=lambda prompt: (lengths[prompt], prompt))
     pairs = [(prompt, sample) for prompt in order for sample in range(grid.samples)]
+    own = grid.conditions - controls
+    last = _packed(grid, pairs, range(own, grid.conditions), rows)
     if not baseline_first:
-        return Layout(_packed(grid, pairs, range(grid.conditions), rows), 0, rows)
+        return Layout(_packed(grid, pairs, range(own), rows) + last, 0, rows)
     measured = _packed(grid, pairs, range(1), rows)
-    rest = _packed(grid, pairs, range(1, grid.conditions), rows)
-    return Layout(measured + rest, len(measured), rows)
+    rest = _packed(grid, pairs, range(1, own), rows)
+    return Layout(measured + rest + last, len(measured), rows)
 
 
 def _packed(grid: Grid, pairs: Sequence[tuple[int, int]], conditions: range, rows: int) -> tuple[tuple[int, ...], ...]:
