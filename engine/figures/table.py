@@ -12,8 +12,8 @@ from engine.figures.numbers import NOTHING, three_digits
 CellValue: TypeAlias = str | int | float | None
 """A number as it was computed, not as it is shown; None where there is none."""
 
-Shown: TypeAlias = Literal["text", "whole", "number", "p", "percent", "degrees"]
-"""How a column's values are written: "p" is a probability, "percent" a share of 1."""
+Shown: TypeAlias = Literal["text", "whole", "index", "number", "p", "percent", "degrees"]
+"""How a column's values are written: "index" numbers a thing, "p" is a probability, "percent" a share of 1."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,8 @@ def cell_text(value: CellValue, shown: Shown) -> str:
     match shown:
         case "whole":
             return f"{round(value):,}".replace("-", "−") if math.isfinite(value) else three_digits(value)
+        case "index":
+            return str(round(value))
         case "p":
             return "<.0001" if value < 1e-4 else three_digits(value)
         case "percent":
