@@ -132,6 +132,10 @@ class Span:
         """[k + m, 2] coordinates of the moves in a plane whose orthonormal basis is [2, width]."""
         return np.concatenate([basis[:, self.columns].T, self.rows @ basis.T])
 
+    def basis_on(self, basis: Floats) -> Floats:
+        """[k + q, 2] where the span's own orthonormal basis falls in a plane."""
+        return np.concatenate([basis[:, self.columns].T, self.basis @ basis.T])
+
 
 def moved_norm(inside: Floats, outside: Floats) -> Floats:
     """[run] norms of vectors whose coordinates in a span are `inside` [run, q] and whose rest has norm `outside`.

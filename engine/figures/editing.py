@@ -54,6 +54,11 @@ class SiteEdits:
         """Whether more must be known of the edited coordinates than the captured vectors tell."""
         return any(needs_own(self.experiment, self.site, one) for one in self.experiment.interventions)
 
+    def placed(self, reach: str) -> list[tuple[int, InterventionSpec]]:
+        """Interventions on coordinates that reach the site so, "own" or "written", and their places."""
+        found = enumerate(self.experiment.interventions)
+        return [(place, one) for place, one in found if one.neurons and reach_of(one.site, self.site) == reach]
+
     def exact(self, session: Session, *, rows_known: bool) -> NDArray[np.bool_]:
         """[condition] whether these edits are all that the condition does at the site, tokens unchanged.
 
@@ -127,7 +132,7 @@ def segment_tokens(experiment: Experiment, runs: Sequence[RunRecord]) -> Floats:
     """[run, segment] how many captured tokens of each run lie in each segment."""
     captured = captured_segments(experiment)
     tokens = np.array([(run.prompt_tokens - 1, 1, len(run.token_ids)) for run in runs], np.float64).reshape(-1, 3)
-    return np.where(captured, 1.0 if experiment.capture.reduce == "last" else tokens, 0.0)
+    return np.where(captured, np.ones_like(tokens) if experiment.capture.reduce == "last" else tokens, 0.0)
 
 
 def baseline_of(session: Session) -> NDArray[np.int64]:

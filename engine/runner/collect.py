@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.analysis.planes import coordinates, neuron_plane
+from engine.analysis.planes import Plane, coordinates, neuron_plane
+from engine.runner.forecast import OWN_PREFIX, Forecast
 from engine.runner.journal_reader import JournalReader, compact
 from engine.runner.plan import Grid, Layout
 from engine.runner.units import UNITS_PREFIX, Reading
@@ -47,12 +48,32 @@ def collect(journal: JournalReader, path: Path, before: Session | None) -> tuple
     """
     experiment = journal.experiment
     runs, kept = compact(journal)
-    captured = {site: own for site, own in kept.items() if not site.startswith(UNITS_PREFIX)}
+    captured = {site: own for site, own in kept.items() if not site.startswith((UNITS_PREFIX, OWN_PREFIX))}
     found = [shadows(plane, captured[experiment.plane_site(plane)]) for plane in experiment.planes] if runs else []
     units = unit_readings(experiment, [run.condition == 0 for run in runs], kept)
     prompts = prompts_of(journal)
     runs = with_first_changes(runs, grid_of(experiment, len(prompts)))
-    return session_of(journal, path, before, prompts, runs, found, units), captured
+    session = session_of(journal, path, before, prompts, runs, found, units)
+    forecast = forecast_of(journal)
+    if runs:
+        forecast.take(runs, planes_of(experiment, kept), kept)
+    return session.changed(predictions=forecast.predictions(session)), captured
+
+
+def forecast_of(journal: JournalReader) -> Forecast:
+    """Begin to predict the runs of a journal; one begun by an older version tells less."""
+    given = journal.extra.get("arithmetic")
+    return Forecast(journal.experiment, cast("dict[str, Any]", given) if isinstance(given, dict) else {})
+
+
+def planes_of(experiment: Experiment, kept: Mapping[str, Matrix | list[Matrix]]) -> list[tuple[str, Plane]]:
+    """The planes of an experiment and their sites, in the widths of what was kept of at least one run."""
+    found: list[tuple[str, Plane]] = []
+    for plane in experiment.planes:
+        site = experiment.plane_site(plane)
+        own = kept[site]
+        found.append((site, neuron_plane((own[0] if isinstance(own, list) else own).shape[1], plane.a, plane.b)))
+    return found
 
 
 def session_of(

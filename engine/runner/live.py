@@ -9,7 +9,17 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from engine.errors import ExplorerError
-from engine.runner.collect import Shadows, grid_of, prompts_of, session_of, shadows, unit_readings, with_first_changes
+from engine.runner.collect import (
+    Shadows,
+    forecast_of,
+    grid_of,
+    planes_of,
+    prompts_of,
+    session_of,
+    shadows,
+    unit_readings,
+    with_first_changes,
+)
 from engine.runner.journal_reader import SPEC, BatchRecord, JournalReader
 from engine.runner.progress import Progress
 from engine.runner.units import UNITS_PREFIX
@@ -67,6 +77,8 @@ class LiveRun:
         self._unit_readings: list[dict[str, object] | None] = [None for _ in self._experiment.interventions]
         sites = {self._experiment.plane_site(plane) for plane in self._experiment.planes}
         self._wanted = sites | {f"{UNITS_PREFIX}{place}" for place in range(len(self._experiment.interventions))}
+        self._forecast = forecast_of(self._journal)
+        self._wanted |= self._forecast.wanted
 
     @property
     def done(self) -> int:
@@ -122,6 +134,7 @@ class LiveRun:
         for (xy, norm), (own_xy, own_norm) in zip(self._shadows, found, strict=True):
             xy[indices] = own_xy
             norm[indices] = own_norm
+        self._forecast.take(batch.runs, planes_of(self._experiment, vectors), vectors)
         self._plain.update((run.index, run) for run in batch.runs)
         self._tell_changes(batch)
         self._measure(batch, vectors)
@@ -147,7 +160,7 @@ class LiveRun:
 
     def _session(self) -> Session:
         order = sorted(self._told)
-        return session_of(
+        session = session_of(
             self._journal,
             self.path,
             self._before,
@@ -156,6 +169,7 @@ class LiveRun:
             [(xy[order], norm[order]) for xy, norm in self._shadows],
             self._unit_readings,
         )
+        return session.changed(predictions=self._forecast.predictions(session))
 
     def _progress(self) -> Progress | None:
         progress = Progress.from_dict(self._journal.progress())

@@ -14,12 +14,14 @@ from engine.model.load import LoadedModel
 from engine.model.memory import rows_that_fit
 from engine.model.selftest import SelfTest
 from engine.runner.collect import grid_of, resolved_in
+from engine.runner.forecast import forecast_inputs
 from engine.runner.inputs import Inputs, prompt_records
 from engine.runner.journal import JournalWriter
 from engine.runner.plan import Layout, plan_layout
 from engine.runner.provenance import describe_device, provenance_of, versions
 from engine.runner.rows import RowMaker, tokenise
 from engine.runner.units import needs_baseline, readings_of, resolve
+from engine.runner.written import written_rows
 from engine.session import PromptRecord, load_session
 from engine.session.session import Resolved, now
 from engine.spec import Experiment, conditions
@@ -67,6 +69,9 @@ class Beginning:
             "folder": _working_folder(),
             "provenance": provenance_of(self.experiment, self.model, self.test, self.inputs.hashes, self.base),
             "created": now(),
+            "arithmetic": forecast_inputs(
+                self.experiment, self.inputs.directions, written_rows(self.model, self.experiment)
+            ),
         }
         journal = JournalWriter.create(folder, self.experiment, layout=self._layout().to_dict(), extra=extra)
         return _with_values(journal, self._resolved)

@@ -15,6 +15,7 @@ from engine.model.decode import Generation, Row, RowResult
 from engine.model.edits import Edit
 from engine.model.load import LoadedModel
 from engine.model.sampling import NoiseKey, Sampling
+from engine.runner.forecast import OWN_PREFIX, own_readings
 from engine.runner.inputs import ListedPrompt
 from engine.runner.plan import Grid
 from engine.runner.units import UNITS_PREFIX
@@ -78,7 +79,10 @@ class RowMaker:
         return Generation(spec.tokens, sampling, self.model.tokenizer.stop_ids if spec.stop_at_eos else frozenset())
 
     def captures(self) -> list[tuple[str, Capture]]:
-        """List what is kept, by its name in the journal: the captured sites, then what units are measured on."""
+        """List what is kept, by its name in the journal.
+
+        The captured sites, then what units are measured on, then edited coordinates that predictions take.
+        """
         spec = self.experiment.capture
         named: list[tuple[str, Capture]] = []
         for site in spec.sites:
@@ -87,6 +91,12 @@ class RowMaker:
         if self.experiment.generation.tokens:
             for place, one in enumerate(self.experiment.interventions):
                 named.append((f"{UNITS_PREFIX}{place}", self._reading(one)))
+        reduce = "last" if spec.reduce == "last" else "mean"
+        for place, positions in own_readings(self.experiment):
+            one = self.experiment.interventions[place]
+            named.append(
+                (f"{OWN_PREFIX}{place}/{positions}", Capture(one.site, reduce, positions, columns=one.neurons))
+            )
         return named
 
     def _reading(self, one: InterventionSpec) -> Capture:
