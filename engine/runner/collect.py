@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.analysis.planes import Plane, coordinates, neuron_plane
+from engine.runner.controls import chosen_in, with_own_means
 from engine.runner.forecast import OWN_PREFIX, Forecast
 from engine.runner.journal_reader import JournalReader, compact
 from engine.runner.plan import Grid, Layout
 from engine.runner.units import UNITS_PREFIX, Reading
 from engine.session import PlaneRecord, PromptRecord, RunRecord, Session
+from engine.session.controls import CONTROLS
 from engine.session.session import Resolved
 from engine.spec import Experiment, PlaneSpec, conditions
 from engine.vectors import Matrix
@@ -113,7 +115,7 @@ def session_of(
             PlaneRecord.of(experiment.plane_site(plane), plane.a, plane.b, xy, norm)
             for plane, (xy, norm) in zip(experiment.planes, found, strict=False)
         ),
-        provenance={**journal.extra["provenance"], "units": list(units)},
+        provenance={**journal.extra["provenance"], "units": list(units), **_controls(journal)},
         layout=executed.to_dict(),
         receipts=tuple({"batch": batch.batch_index, **batch.receipt} for batch in journal.batches),
         events=tuple(event for event in journal.events if event["event"] != "batch"),
@@ -121,6 +123,11 @@ def session_of(
         notes=before.notes if before else "",
         revision=before.revision if before else 0,
     )
+
+
+def _controls(journal: JournalReader) -> dict[str, Any]:
+    chosen = chosen_in(journal)
+    return {} if chosen is None else {CONTROLS: chosen.to_dict()}
 
 
 def prompts_of(journal: JournalReader) -> tuple[PromptRecord, ...]:
@@ -167,7 +174,9 @@ def resolved_in(journal: JournalReader) -> Resolved:
     """Read the raw values that were frozen in a journal; empty while units wait for the baseline."""
     for event in journal.events:
         if event["event"] == "resolved":
-            return tuple(tuple(None if one is None else tuple(one) for one in row) for row in event["values"])
+            frozen = tuple(tuple(None if one is None else tuple(one) for one in row) for row in event["values"])
+            experiment = journal.experiment
+            return with_own_means(frozen, experiment, conditions(experiment), chosen_in(journal))
     return ()
 
 

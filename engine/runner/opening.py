@@ -80,10 +80,11 @@ class Beginning:
         grid = grid_of(self.experiment, len(self._prompts))
         lengths = [len(prompt.token_ids) for prompt in self._prompts]
         maker = RowMaker(self.experiment, grid, self._prompts, self.inputs.directions, self.model)
-        captures = [capture for _, capture in maker.captures()]
+        captures = [capture for _, capture in (*maker.captures(), *maker.moments())]
         longest = max(lengths) + self.experiment.generation.tokens
         rows = self.rows or rows_that_fit(self.model, longest, captures)
-        return plan_layout(grid, lengths, rows, baseline_first=needs_baseline(self.experiment))
+        controls = sum(condition.control is not None for condition in maker.conditions)
+        return plan_layout(grid, lengths, rows, baseline_first=needs_baseline(self.experiment), controls=controls)
 
 
 def _working_folder() -> str | None:

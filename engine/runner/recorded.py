@@ -12,8 +12,9 @@ from engine.model.load import LoadedModel
 from engine.runner.collect import grid_of
 from engine.runner.plan import Layout
 from engine.session import Session
+from engine.session.controls import controls_of
 from engine.session.fields import DamagedError, take, take_table, take_texts
-from engine.spec import conditions
+from engine.spec import Site, conditions, targets_of
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,10 @@ class Recorded:
             fits = 0 < len(ids) <= model.shape.n_ctx - session.spec.generation.tokens
             if not fits or not all(0 <= one < vocabulary for one in ids):
                 raise _damaged(session, f"prompts[{place}].token_ids cannot be fed to this model")
+        chosen = controls_of(session)
+        for match in chosen.matches if chosen else ():
+            if any(neuron >= Site.parse(match.site).width(model.shape) for neuron in match.neurons):
+                raise _damaged(session, f"a control of {match.site} is no neuron of this model")
 
 
 def recorded_in(session: Session) -> Recorded:
@@ -68,6 +73,7 @@ def recorded_in(session: Session) -> Recorded:
             layout=_layout(session),
         )
         _check_values(session)
+        _check_controls(session)
     except DamagedError as error:
         raise _damaged(session, str(error)) from None
     if not 1 <= recorded.threads <= 1024:
@@ -98,6 +104,17 @@ def _check_values(session: Session) -> None:
     ]
     if [[None if one is None else len(one) for one in row] for row in session.resolved] != expected:
         raise DamagedError("resolved does not fit the conditions")
+
+
+def _check_controls(session: Session) -> None:
+    kinds = [condition.kind for condition in session.conditions]
+    if not any(kinds[run.condition] == "control" for run in session.runs):
+        return
+    controls = controls_of(session)
+    if controls is None or controls.count != session.spec.controls.neurons:
+        raise DamagedError("controls are missing")
+    if set(targets_of(session.spec.interventions)) - {(match.site, match.target) for match in controls.matches}:
+        raise DamagedError("controls do not stand for every neuron")
 
 
 def _damaged(session: Session, what: str) -> ExplorerError:

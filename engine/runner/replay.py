@@ -27,6 +27,7 @@ from engine.runner.provenance import describe_device, versions
 from engine.runner.recorded import Recorded, recorded_in
 from engine.runner.rows import RowMaker, as_saved, check_directions
 from engine.session import RunRecord, Session
+from engine.session.controls import controls_of
 from engine.spec import check_against
 from engine.vectors import Matrix
 
@@ -108,7 +109,7 @@ def replay(
 
 def _replayed(session: Session, base: Path, recorded: Recorded, meter: Meter) -> Replay:
     meter.stage("loading")
-    directions = _same_directions(session, recorded, base)
+    directions = same_directions(session, recorded, base)
     model = _same_model(session, recorded, base)
     meter.weigh = partial(used_bytes, model.device)
     check_against(session.spec, model.shape)
@@ -140,9 +141,10 @@ def _replayed(session: Session, base: Path, recorded: Recorded, meter: Meter) ->
 
 def _results(session: Session, layout: Layout, maker: RowMaker, meter: Meter) -> Iterator[tuple[int, RowResult]]:
     captures = [capture for _, capture in maker.captures()]
+    controls = controls_of(session)
     for batch in layout.batches:
         meter.begin_batch(len(batch))
-        rows = [maker.row(index, session.resolved) for index in batch]
+        rows = [maker.row(index, session.resolved, controls) for index in batch]
         try:
             decoded = decode(maker.model, rows, maker.generation(), captures, on_step=meter.step)
         except (RuntimeError, MemoryError) as error:
@@ -157,8 +159,12 @@ def _results(session: Session, layout: Layout, maker: RowMaker, meter: Meter) ->
         yield from zip(batch, decoded.rows, strict=True)
 
 
-def _same_directions(session: Session, recorded: Recorded, base: Path) -> dict[str, np.ndarray]:
-    """Read the directions again, from beside the session, else from where the run had them."""
+def same_directions(session: Session, recorded: Recorded, base: Path) -> dict[str, np.ndarray]:
+    """Read a session's directions again, from beside it, else from where the run had them, by the text that names them.
+
+    Raises:
+        ExplorerError: one is missing, or not the one the session was made with.
+    """
     found: dict[str, np.ndarray] = {}
     for one in session.spec.interventions:
         if one.direction is None or one.direction in found:

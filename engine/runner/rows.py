@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 import numpy as np
@@ -15,14 +16,16 @@ from engine.model.decode import Generation, Row, RowResult
 from engine.model.edits import Edit
 from engine.model.load import LoadedModel
 from engine.model.sampling import NoiseKey, Sampling
+from engine.runner.controls import MOMENTS, measured_sites, neurons_under, placebo
 from engine.runner.forecast import OWN_PREFIX, own_readings
 from engine.runner.inputs import ListedPrompt
 from engine.runner.plan import Grid
 from engine.runner.units import UNITS_PREFIX
 from engine.session import PromptRecord, RunRecord
+from engine.session.controls import Controls
 from engine.session.records import Finish
 from engine.session.session import Resolved
-from engine.spec import Experiment, InterventionSpec, Site
+from engine.spec import Condition, Experiment, InterventionSpec, Site, conditions
 from engine.vectors import Matrix
 
 
@@ -36,13 +39,19 @@ class RowMaker:
     directions: Mapping[str, np.ndarray]
     model: LoadedModel
 
-    def row(self, index: int, resolved: Resolved) -> Row:
-        """Lay out one run; without units resolved, only baseline runs can be."""
+    @cached_property
+    def conditions(self) -> tuple[Condition, ...]:
+        """Those of the experiment."""
+        return conditions(self.experiment)
+
+    def row(self, index: int, resolved: Resolved, controls: Controls | None = None) -> Row:
+        """Lay out one run; without units resolved, only baseline runs can be, and without controls chosen, none."""
         prompt = self.prompts[self.grid.prompt(index)]
-        settings = resolved[self.grid.condition(index)] if self.grid.condition(index) else ()
+        condition = self.conditions[self.grid.condition(index)]
+        settings = resolved[condition.index] if condition.index else ()
         edits = tuple(
-            self._edit(one, values)
-            for one, values in zip(self.experiment.interventions, settings, strict=False)
+            self._edit(place, values, condition.control, controls)
+            for place, values in enumerate(settings)
             if values is not None
         )
         noise = None
@@ -99,14 +108,30 @@ class RowMaker:
             )
         return named
 
+    def is_control(self, index: int) -> bool:
+        """Whether a run belongs to a control."""
+        return self.conditions[self.grid.condition(index)].control is not None
+
+    def moments(self) -> list[tuple[str, Capture]]:
+        """List what is kept of the baseline besides: what controls are matched on."""
+        sites = measured_sites(self.experiment)
+        return [(f"{MOMENTS}{site}", Capture(site, "moments", "generated")) for site in sites]
+
     def _reading(self, one: InterventionSpec) -> Capture:
         if one.direction is not None:
             return Capture(one.site, "tokens", "generated", direction=tuple(self.directions[one.direction].tolist()))
         return Capture(one.site, "tokens", "generated", columns=one.neurons)
 
-    def _edit(self, one: InterventionSpec, values: tuple[float, ...]) -> Edit:
-        direction = tuple(self.directions[one.direction].tolist()) if one.direction is not None else ()
-        return Edit(one.site, one.op, one.positions, one.neurons, values, direction)
+    def _edit(self, place: int, values: tuple[float, ...], number: int | None, controls: Controls | None) -> Edit:
+        one = self.experiment.interventions[place]
+        neurons = neurons_under(one, number, controls)
+        direction = ()
+        if one.direction is not None:
+            own = self.directions[one.direction]
+            if number is not None and not one.background:
+                own = placebo(self.experiment.controls.seed, place, number, len(own))
+            direction = tuple(own.tolist())
+        return Edit(one.site, one.op, one.positions, neurons, values, direction)
 
 
 def tokenise(model: LoadedModel, experiment: Experiment, prompts: Sequence[ListedPrompt]) -> list[list[int]]:

@@ -15,12 +15,15 @@ import torch
 
 from engine import paths
 from engine.errors import ExplorerError
+from engine.model.capture import Capture
 from engine.model.decode import Decoded, decode
 from engine.model.device import is_out_of_memory, used_bytes
 from engine.model.load import LoadedModel
 from engine.model.warm import WarmModel, device_key
 from engine.runner import life
+from engine.runner.choosing import freeze_controls
 from engine.runner.collect import collect, grid_of, measured_in, not_finite, resolved_in
+from engine.runner.controls import chosen_in
 from engine.runner.device_turn import device_turn
 from engine.runner.inputs import Inputs
 from engine.runner.journal import JournalWriter
@@ -33,6 +36,7 @@ from engine.runner.provenance import describe_device
 from engine.runner.rows import RowMaker, as_saved, check_directions
 from engine.runner.units import resolve
 from engine.session import PromptRecord, save_session
+from engine.session.controls import Controls
 from engine.session.session import Resolved
 from engine.spec import Experiment, check_against, conditions
 
@@ -159,7 +163,6 @@ class _Running:
         self._grid: Grid = grid_of(experiment, len(prompts))
         self._layout = Layout.from_dict(journal.reader.layout)
         self._maker = RowMaker(experiment, self._grid, prompts, inputs.directions, model)
-        self._captures = self._maker.captures()
         self._generation = self._maker.generation()
         self._meter = meter
         meter.runs, meter.runs_done = len(self._grid), len(journal.reader.run_indices)
@@ -169,16 +172,20 @@ class _Running:
     def run(self) -> bool:
         """Run every batch that is not finished; tell whether all are now."""
         resolved = resolved_in(self._journal.reader)
+        controls = chosen_in(self._journal.reader)
         try:
             for number, batch in enumerate(self._layout.batches):
                 if number == self._layout.first and not resolved:
                     resolved = self._resolve()
+                if controls is None and any(self._maker.is_control(index) for index in batch):
+                    controls = freeze_controls(self._journal, self._model)
+                    resolved = resolved_in(self._journal.reader)
                 todo = [index for index in batch if index not in self._journal.reader.run_indices]
                 while todo:
                     if self._meter.stop.wishes:
                         return False
                     part = todo[: self._rows_now()]
-                    if self._batch(number, part, resolved):
+                    if self._batch(number, part, resolved, controls):
                         todo = todo[len(part) :]
         except Stopped:
             return False
@@ -195,16 +202,18 @@ class _Running:
         fewer = [event["rows"] for event in self._journal.reader.events if event["event"] == "out of memory"]
         return min([self._layout.rows, *fewer])
 
-    def _batch(self, number: int, indices: Sequence[int], resolved: Resolved) -> bool:
+    def _batch(self, number: int, indices: Sequence[int], resolved: Resolved, controls: Controls | None) -> bool:
         """Decode some runs of a batch and journal them; False where they did not fit into memory."""
-        rows = [self._maker.row(index, resolved) for index in indices]
+        rows = [self._maker.row(index, resolved, controls) for index in indices]
+        has_baseline = any(self._grid.condition(index) == 0 for index in indices)
+        captures = [*self._maker.captures(), *(self._maker.moments() if has_baseline else [])]
         self._meter.begin_batch(len(rows))
         try:
             decoded = decode(
                 self._model,
                 rows,
                 self._generation,
-                [capture for _, capture in self._captures],
+                [capture for _, capture in captures],
                 on_step=self._meter.step,
             )
         except (RuntimeError, MemoryError) as error:
@@ -213,7 +222,7 @@ class _Running:
             failed = True
         else:
             failed = False
-            self._append(number, indices, decoded)
+            self._append(number, indices, decoded, captures)
             self._meter.end_batch(sum(len(row.tokens) for row in decoded.rows))
         if failed:
             # Outside the handler, so that the traceback no longer holds the tensors that did not fit.
@@ -232,11 +241,17 @@ class _Running:
             )
         self._journal.event({"event": "out of memory", "rows": rows // 2})
 
-    def _append(self, number: int, indices: Sequence[int], decoded: Decoded) -> None:
+    def _append(
+        self, number: int, indices: Sequence[int], decoded: Decoded, captures: Sequence[tuple[str, Capture]]
+    ) -> None:
         vectors: dict[str, Any] = {}
-        for place, (name, capture) in enumerate(self._captures):
+        for place, (name, capture) in enumerate(captures):
             own = [as_saved(row.captured[place]) for row in decoded.rows]
-            vectors[name] = own if capture.reduce == "tokens" else np.stack(own)
+            if capture.reduce == "moments":
+                # Of the baseline alone: the other rows of its batches are not what is matched on.
+                is_baseline = [self._grid.condition(index) == 0 for index in indices]
+                own = [one if wanted else one[:0] for one, wanted in zip(own, is_baseline, strict=True)]
+            vectors[name] = np.stack(own) if capture.reduce in ("mean", "last") else own
         records = [self._maker.record(index, row) for index, row in zip(indices, decoded.rows, strict=True)]
         receipt = {"sites": [dataclasses.asdict(one) for one in decoded.receipts], "rows": len(indices)}
         self._journal.append_batch(number, records, vectors, receipt=receipt)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from engine.session.controls import controls_of
 from engine.spec import Experiment, conditions
 
 if TYPE_CHECKING:
@@ -109,12 +110,19 @@ def as_if_alone(tiny_gpt2: LoadedModel) -> Callable[..., None]:
         for place, run in list(enumerate(session.runs))[::every]:
             prompt = session.prompts[run.prompt]
             assert list(prompt.token_ids) == tiny_gpt2.tokenizer.encode(prompt.text, prepend_bos=False)
+            number = session.conditions[run.condition].control
+            chosen = controls_of(session)
             edits = tuple(
                 Edit(
                     one.site,
                     one.op,
                     one.positions,
-                    one.neurons,
+                    tuple(
+                        neuron
+                        if number is None or chosen is None or one.background
+                        else chosen.neuron(number, one.site, neuron)
+                        for neuron in one.neurons
+                    ),
                     values,
                     () if one.direction is None else tuple((directions or {})[one.direction].tolist()),
                 )
