@@ -52,7 +52,9 @@ def _add(*studies: Study) -> None:
     STUDIES.update({study.name: study for study in studies})
 
 
-_add()
+_add(
+    Study("pairs", "what rises and falls with a neuron", "engine.studies.pairs:pairs_study", "vectors"),
+)
 
 
 def run_study(name: str, path: Path, arguments: Arguments) -> Findings:

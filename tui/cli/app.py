@@ -226,6 +226,29 @@ def check_prompts(
 
 
 @app.command()
+def pairs(
+    session: SessionName,
+    neuron: Annotated[int | None, typer.Option(metavar="N", help="Which; by default the one that was changed.")] = None,
+    site: Annotated[str | None, typer.Option(help="Where it is.")] = None,
+    partners: Annotated[
+        Literal["both", "site", "residual"], typer.Option("--with", help="Others of its site, the residual stream.")
+    ] = "both",
+    top: Annotated[int, typer.Option(min=1, metavar="K", help="Rows of a table that are printed.")] = 20,
+    permutations: Annotated[int, typer.Option(min=0, help="Of the units; 0 for no p.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the permutations.")] = 0,
+    weights: Annotated[
+        bool, typer.Option("--weights", help="Load the session's model for cosines of W_out rows.")
+    ] = False,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write every partner as CSV.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List what rises and falls with a neuron, and the residual stream's coordinates that do."""
+    from tui.cli.pairs import pairs_command
+
+    pairs_command(session, neuron, site, partners, top, permutations, seed, weights, csv, as_json)
+
+
+@app.command()
 def neuron(model: str, layer: int, neuron: int) -> None:
     """Describe one neuron (not there yet)."""
     _not_yet("neuron", "`srm-explorer run` clamps one and `show` draws what it did")
