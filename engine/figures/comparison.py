@@ -11,8 +11,9 @@ from engine.errors import ExplorerError
 from engine.figures.captions import model_caption, plane_captions, plane_title, value_caption
 from engine.figures.curves import SweptGroup
 from engine.figures.dose import DoseFigure, overlaid
+from engine.figures.dosing import dose_of
 from engine.figures.polar import PolarFigure, polar_counts, polar_mean, threshold_index
-from engine.figures.session import dose_of, session_warnings, swept_groups
+from engine.figures.session import session_warnings, swept_groups
 from engine.figures.thresholds import ThresholdFigure, threshold_figure
 from engine.session import PlaneRecord, Session
 from engine.spec import differences

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine.analysis.srm import UnitCoordinates
+from engine.figures.bands import GroupBand
+from engine.figures.beside import ALONE, Beside
 from engine.figures.captions import plane_captions, plane_title
-from engine.figures.curves import LegendEntry, Role, SweptGroup, checked_labels, legend_of, warnings_of
+from engine.figures.curves import Curve, LegendEntry, Role, SweptGroup, checked_labels, warnings_of
 from engine.figures.polar import Ring, Spoke, spokes_of
 from engine.figures.session import points_of, run_groups, session_warnings
 from engine.session import PlaneRecord, Session
@@ -28,14 +30,29 @@ class CompassGroup:
         role: decides colour and marker.
         runs: [point] index of each point's run; runs that are not finite have no point.
         xy: [point, 2] cosines with the two directions; within the unit disc.
-        mean: their mean, NaN without a point.
     """
 
     label: str
     role: Role
     runs: NDArray[np.int64]
     xy: NDArray[np.float64]
-    mean: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """An arrow to a mean.
+
+    Attributes:
+        label: the legend entry it belongs to.
+        tip: where it points to, cosines with the two directions; NaN without a point.
+        tail: where it begins; the centre but for what a mean is beyond another.
+        dashed: True for what arithmetic predicts.
+    """
+
+    label: str
+    tip: tuple[float, float]
+    tail: tuple[float, float] = (0.0, 0.0)
+    dashed: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +67,8 @@ class CompassFigure:
         spokes: the four ends of the two directions.
         legend: one entry a group.
         warnings: the gravest first.
+        arrows: to the groups' means, and to what arithmetic predicts of them.
+        regions: where the means may be, by group: outlines of joint regions, x and y cosines with the two directions.
         low: distance at the centre.
         high: distance at the rim.
     """
@@ -61,6 +80,8 @@ class CompassFigure:
     spokes: tuple[Spoke, ...]
     legend: tuple[LegendEntry, ...]
     warnings: tuple[str, ...]
+    arrows: tuple[Arrow, ...] = ()
+    regions: tuple[Curve, ...] = ()
     low: float = 0.0
     high: float = 1.0
 
@@ -72,6 +93,8 @@ def compass_figure(
     label_a: str,
     label_b: str,
     title: str = "",
+    beside: Beside = ALONE,
+    beyond: bool = False,
 ) -> CompassFigure:
     """Lay out the runs of each group as points.
 
@@ -82,6 +105,8 @@ def compass_figure(
         label_a: the direction at 0 degrees: "n373".
         label_b: the direction at 90 degrees.
         title: stands above the chart.
+        beside: what else is drawn.
+        beyond: whether the arrows begin where arithmetic predicts the means, so that they show what is beyond it.
     """
     checked_labels(groups)
     found: list[CompassGroup] = []
@@ -89,21 +114,49 @@ def compass_figure(
         chosen = np.asarray(runs[group.label], np.int64)
         chosen = chosen[points.finite[chosen]]
         found.append(
-            CompassGroup(group.label, group.role, chosen, points.xy[chosen], (group.sweep.a, group.sweep.b)),
+            CompassGroup(group.label, group.role, chosen, points.xy[chosen]),
         )
+    tails = {label: (one.sweep.a, one.sweep.b) for label, one in beside.predicted.items()} if beyond else {}
+    arrows = [
+        Arrow(group.label, (group.sweep.a, group.sweep.b), tails.get(group.label, (0.0, 0.0))) for group in groups
+    ]
+    predicted = beside.arithmetic(groups)
+    arrows += [Arrow(one.label, (one.sweep.a, one.sweep.b), dashed=True) for one in predicted]
+    told = "from what arithmetic predicts to the means" if beyond else "to the means"
     return CompassFigure(
         title=title,
-        radius_label="each run at its cosines with the two directions, arrows to the means",
+        radius_label=f"each run at its cosines with the two directions, arrows {told}",
         groups=tuple(found),
         rings=RINGS,
         spokes=spokes_of(label_a, label_b),
-        legend=legend_of(groups),
+        legend=beside.legend(groups),
         warnings=warnings_of(group.sweep for group in groups),
+        arrows=tuple(arrows),
+        regions=tuple(
+            region_outline(band)
+            for group in groups
+            if beside.bands is not None and (band := beside.bands.of(group.label)) is not None
+        ),
     )
 
 
+def region_outline(band: GroupBand, points: int = 180) -> Curve:
+    """The outline of the joint region of a group's (A, B); a segment or a point where the data vary along none."""
+    values, axes = np.linalg.eigh(band.covariance)
+    turn = np.linspace(0.0, 2 * np.pi, points + 1)
+    half = np.sqrt(np.maximum(values * band.radius2, 0.0))
+    x, y = np.array(band.centre)[:, None] + axes @ (half[:, None] * np.stack([np.cos(turn), np.sin(turn)]))
+    return Curve(band.label, x, y)
+
+
 def compass_of(
-    session: Session, plane: PlaneRecord, groups: Sequence[SweptGroup], by: Sequence[str] = ()
+    session: Session,
+    plane: PlaneRecord,
+    groups: Sequence[SweptGroup],
+    by: Sequence[str] = (),
+    beside: Beside = ALONE,
+    points: UnitCoordinates | None = None,
+    beyond: bool = False,
 ) -> CompassFigure:
     """The compass of a plane.
 
@@ -112,8 +165,12 @@ def compass_of(
         plane: one of its planes.
         groups: all or some of those that `swept_groups` made.
         by: how they were grouped.
+        beside: what else is drawn.
+        points: where the runs lie in the plane; as they were observed by default.
+        beyond: as `compass_figure` takes it.
     """
     rows = {label: group.runs for label, group in run_groups(session, by).items()}
     title = f"{session.name} · {plane_title(plane)}"
-    figure = compass_figure(groups, rows, points_of(plane), *plane_captions(plane), title)
+    places = points_of(plane) if points is None else points
+    figure = compass_figure(groups, rows, places, *plane_captions(plane), title, beside, beyond)
     return dataclasses.replace(figure, warnings=(*figure.warnings, *session_warnings(session, plane, groups)))

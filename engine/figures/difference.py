@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from engine.analysis.groups import BASELINE
 from engine.errors import ExplorerError
+from engine.figures.bands import PlaneBands
+from engine.figures.beside import beyond_details
 from engine.figures.captions import plane_title
 from engine.figures.curves import Curve, LegendEntry, SweptGroup, checked_labels, once_round, warnings_of
 from engine.figures.numbers import MINUS, degrees, round_axis, short, three_digits
@@ -18,15 +20,22 @@ from engine.session import PlaneRecord, Session
 
 
 def difference_figure(
-    pairs: Sequence[tuple[SweptGroup, SweptGroup]], levels: Sequence[float], title: str = "", with_means: bool = True
+    pairs: Sequence[tuple[SweptGroup, SweptGroup]],
+    levels: Sequence[float],
+    title: str = "",
+    with_means: bool = True,
+    less: str = "baseline's",
+    bands: PlaneBands | None = None,
 ) -> ThresholdFigure:
-    """Lay out shares above thresholds, and mean cosines, each minus the baseline's.
+    """Lay out shares above thresholds, and mean cosines, each minus the baseline's, or minus what arithmetic predicts.
 
     Args:
-        pairs: a group and the baseline it is compared with, in order.
+        pairs: a group and what it is compared with, in order.
         levels: thresholds that all were swept with.
         title: stands above the chart.
         with_means: False for shares alone.
+        less: whose shares are subtracted.
+        bands: with the tests of what is beyond arithmetic, for the legend; None where that is not what is subtracted.
 
     Raises:
         ExplorerError: a group was not swept with one of the levels.
@@ -44,24 +53,31 @@ def difference_figure(
         if with_means:
             mean = group.sweep.mean - base.sweep.mean
             means.append(Curve(group.label, *once_round(group.sweep, mean), tag="mean", dotted=True))
-        a, b = group.sweep.a - base.sweep.a, group.sweep.b - base.sweep.b
-        phase = math.degrees(math.atan2(b, a)) if math.hypot(a, b) > 0 else None
-        detail = f"mean {MINUS} baseline's: A {three_digits(math.hypot(a, b))}  φ {degrees(phase)}"
-        legend.append(LegendEntry(group.label, group.role, (detail,)))
+        legend.append(difference_entry(group, base, less, bands))
     low_to_high = [float(value) for curve in counts for value in curve.y]
     reach = max((abs(float(v)) for curve in means for v in curve.y if math.isfinite(v)), default=0.0)
-    counted = f"share of runs {MINUS} baseline's"
+    counted = f"share of runs {MINUS} {less}"
     return ThresholdFigure(
         title=title,
         left_label=f"{counted}, cosine > {', '.join(map(short, levels))}" if levels else counted,
-        right_label=f"mean cosine {MINUS} baseline's",
+        right_label=f"mean cosine {MINUS} {less}",
         counts=tuple(counts),
         means=tuple(means),
         left=round_axis((*low_to_high, *(-value for value in low_to_high)), include=(0.0,)),
         right=round_axis((reach, -reach), include=(0.0,)) if with_means else None,
         legend=tuple(legend),
-        warnings=warnings_of(one.sweep for pair in pairs for one in pair),
+        warnings=warnings_of(one.sweep for pair in pairs for one in pair if one.role != "arithmetic"),
     )
+
+
+def difference_entry(group: SweptGroup, base: SweptGroup, less: str, bands: PlaneBands | None = None) -> LegendEntry:
+    """A group's legend entry: amplitude and phase of its mean minus another's, and how likely chance made it."""
+    a, b = group.sweep.a - base.sweep.a, group.sweep.b - base.sweep.b
+    phase = math.degrees(math.atan2(b, a)) if math.hypot(a, b) > 0 else None
+    detail = f"mean {MINUS} {less}: A {three_digits(math.hypot(a, b))}  φ {degrees(phase)}"
+    band = None if bands is None else bands.of(group.label)
+    tests = () if band is None or bands is None else beyond_details(band, bands.family)
+    return LegendEntry(group.label, group.role, (detail, *tests))
 
 
 def difference_of(

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from engine.figures.curves import Curve, LegendEntry, SweptGroup, checked_labels, warnings_of
-from engine.figures.numbers import Axis, axis_from_zero, count_of, round_axis, short
+from engine.figures.bands import DoseBand
+from engine.figures.curves import Curve, CurveBand, LegendEntry, SweptGroup, checked_labels, warnings_of
+from engine.figures.numbers import MINUS, Axis, axis_from_zero, count_of, round_axis, short
 from engine.figures.polar import threshold_index
 
+ARITHMETIC = "arithmetic"
+_KEYS = ("amplitude", "phase", "share", "norm", "energy", "mean")
+"""Of the panels, as bands name them."""
+TURN_AXIS = Axis(-180.0, 180.0, (-180.0, -90.0, 0.0, 90.0, 180.0), (f"{MINUS}180°", f"{MINUS}90°", "0°", "90°", "180°"))
 PHASE_AXIS = Axis(0.0, 360.0, (0.0, 90.0, 180.0, 270.0, 360.0), ("0°", "90°", "180°", "270°", "360°"))
 
 
@@ -23,21 +30,26 @@ class DoseStep:
     Attributes:
         value: of the intervention.
         group: its runs' sweep.
-        norm: mean norm of their vectors.
+        norm: mean norm of their vectors; None where it is not known.
         energy: mean part of a vector's squared norm that lies in the plane, 0 to 1; None where it was not measured.
         activation: mean coordinate along the plane's first direction, raw units; None where it was not measured.
     """
 
     value: float
     group: SweptGroup
-    norm: float
+    norm: float | None
     energy: float | None = None
     activation: float | None = None
 
 
+Prediction: TypeAlias = Mapping[str, DoseStep]
+"""What arithmetic makes of the runs of a step, by the label of the step's group."""
+
+
 @dataclass(frozen=True, eq=False)
 class DoseSeries:
-    """One quantity of a further experiment on the same panel: its curve, its baseline and that one's legend entry."""
+    """One quantity of a further experiment, or of a prediction, on the same panel: its curve, its baseline and that
+    one's legend entry."""
 
     curve: Curve
     baseline: float | None
@@ -54,7 +66,8 @@ class DosePanel:
         baseline: the quantity where nothing was done; None where unknown or undefined.
         axis: range of the quantity.
         connected: False where neighbours may not be joined, as phases may not across 360 degrees.
-        others: the same quantity of further experiments.
+        others: the same quantity of further experiments, or as arithmetic predicts it.
+        bands: how sure the quantity is at the values.
     """
 
     label: str
@@ -63,6 +76,7 @@ class DosePanel:
     axis: Axis
     connected: bool
     others: tuple[DoseSeries, ...] = ()
+    bands: tuple[CurveBand, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +108,9 @@ def dose_figure(
     value_label: str = "value",
     label: str = "clamped",
     activation_label: str = "mean activation",
+    prediction: Prediction | None = None,
+    bands: Sequence[DoseBand] = (),
+    beyond: bool = False,
 ) -> DoseFigure:
     """Lay out a sweep's amplitude and phase, and what else changes, against the value.
 
@@ -105,6 +122,9 @@ def dose_figure(
         value_label: name and unit of the value.
         label: the legend's name for the steps.
         activation_label: name of the mean coordinate along the plane's first direction.
+        prediction: drawn dashed beside the steps.
+        bands: how sure the quantities are.
+        beyond: show the steps minus the prediction, where there is one, instead of both.
 
     Raises:
         ExplorerError: a group was not swept with this threshold.
@@ -113,33 +133,47 @@ def dose_figure(
     checked_labels([step.group for step in ordered])
     everything = [*ordered, *([] if baseline is None else [baseline])]
     values = np.array([step.value for step in ordered], dtype=np.float64)
-    quantities = {step: _quantities(step, threshold) for step in everything}
+    expected = [None if prediction is None else prediction.get(step.group.label) for step in ordered]
     names = ("amplitude A", "phase φ", f"largest share > {short(threshold)}", "mean norm")
     names = (*names, "mean in-plane energy", activation_label)
     panels: list[DosePanel] = []
-    for index, name in enumerate(names):
-        measured = [quantities[step][index] for step in ordered]
-        if ordered and all(one is None for one in measured):
+    for index, (key, name) in enumerate(zip(_KEYS, names, strict=True)):
+        y = _column(ordered, index, threshold)
+        predicted = _column(expected, index, threshold)
+        if ordered and (y is None or (beyond and predicted is None)):
             continue
-        y = np.array([math.nan if one is None else one for one in measured], dtype=np.float64)
-        level = None if baseline is None else quantities[baseline][index]
+        y = np.empty(0) if y is None else y
+        if beyond and predicted is not None:
+            panels.append(_beyond_panel(Curve(label, values, y - predicted), name, is_phase=key == "phase"))
+            continue
+        level = None if baseline is None else _quantities(baseline, threshold)[index]
         reference = math.nan if level is None else level
-        is_phase = index == 1
+        is_phase = key == "phase"
+        others = () if predicted is None else (DoseSeries(Curve(ARITHMETIC, values, predicted, dashed=True), None, ""),)
+        own = _bands(label, bands, key, ordered)
+        ends = [end for band in own for end in (*band.low.tolist(), *band.high.tolist())]
+        reached = (*y.tolist(), reference, *(one for other in others for one in other.curve.y.tolist()), *ends)
         panels.append(
             DosePanel(
                 label=name,
                 curve=Curve(label, values, y),
                 baseline=reference if math.isfinite(reference) else None,
-                axis=PHASE_AXIS if is_phase else axis_from_zero((*y.tolist(), reference), most=4),
+                axis=PHASE_AXIS if is_phase else axis_from_zero(reached, most=4),
                 connected=not is_phase,
+                others=others,
+                bands=own,
             )
         )
     prompts = max((step.group.n_prompts for step in ordered), default=0)
     runs = sum(step.group.n_runs for step in ordered)
-    legend = [LegendEntry(label, "pooled", (_counts(prompts, runs),))]
-    if baseline is not None:
+    bars = ("┆ 95 % band over the values",) if any(panel.bands for panel in panels) else ()
+    minus = (f"observed {MINUS} arithmetic",) if beyond else ()
+    legend = [LegendEntry(label, "pooled", (*minus, _counts(prompts, runs), *bars))]
+    if baseline is not None and not beyond:
         group = baseline.group
         legend.append(LegendEntry(group.label, "baseline", (_counts(group.n_prompts, group.n_runs),)))
+    if any(panel.others for panel in panels):
+        legend.append(LegendEntry(ARITHMETIC, "arithmetic", ()))
     return DoseFigure(
         title=title,
         value_label=value_label,
@@ -182,6 +216,7 @@ def overlaid(one: DoseFigure, other: DoseFigure, names: tuple[str, str], title: 
                 curve=curves[0],
                 axis=PHASE_AXIS if panel.axis == PHASE_AXIS else axis_from_zero(values, most=4),
                 others=(DoseSeries(curves[1], its.baseline, second[-1].label),),
+                bands=(),
             )
         )
     return DoseFigure(
@@ -201,6 +236,36 @@ def overlaid(one: DoseFigure, other: DoseFigure, names: tuple[str, str], title: 
 
 def _counts(prompts: int, runs: int) -> str:
     return f"{count_of(prompts, 'prompt')} · {count_of(runs, 'run')}"
+
+
+def _column(steps: Sequence[DoseStep | None], index: int, threshold: float) -> NDArray[np.float64] | None:
+    """[step] one quantity, NaN where a step has none; None where no step has it."""
+    measured = [None if step is None else _quantities(step, threshold)[index] for step in steps]
+    if all(one is None for one in measured):
+        return None
+    return np.array([math.nan if one is None else one for one in measured], dtype=np.float64)
+
+
+def _beyond_panel(curve: Curve, name: str, *, is_phase: bool) -> DosePanel:
+    """A panel of what was observed minus what is predicted; phases differ by half a turn at most."""
+    if is_phase:
+        curve = dataclasses.replace(curve, y=(curve.y + 180.0) % 360.0 - 180.0)
+    reach = [abs(value) for value in curve.y.tolist() if math.isfinite(value)]
+    axis = round_axis((max(reach, default=0.0), -max(reach, default=0.0)), most=4, include=(0.0,))
+    return DosePanel(f"{name} {MINUS} predicted", curve, 0.0, TURN_AXIS if is_phase else axis, not is_phase)
+
+
+def _bands(label: str, bands: Sequence[DoseBand], key: str, steps: Sequence[DoseStep]) -> tuple[CurveBand, ...]:
+    """The band of one panel at the values of its steps, NaN where it has none."""
+    band = next((one for one in bands if one.panel == key), None)
+    if band is None:
+        return ()
+    column = {name: index for index, name in enumerate(band.labels)}
+    places = [column.get(step.group.label) for step in steps]
+    low, high = (
+        np.array([math.nan if place is None else row[place] for place in places], np.float64) for row in band.band
+    )
+    return (CurveBand(label, np.array([step.value for step in steps], np.float64), low, high),)
 
 
 def _quantities(step: DoseStep, threshold: float) -> tuple[float | None, ...]:

@@ -14,9 +14,8 @@ from engine.analysis.groups import BASELINE, CONTROL, REFERENCE, RunGroup, group
 from engine.analysis.srm import UnitCoordinates, sweep_groups, unit_coordinates
 from engine.errors import ExplorerError
 from engine.figures.beside import ALONE, Beside
-from engine.figures.captions import plane_captions, plane_title, pooled_caption, value_caption
+from engine.figures.captions import plane_captions, plane_title, pooled_caption
 from engine.figures.curves import Role, SweptGroup
-from engine.figures.dose import DoseFigure, DoseStep, dose_figure
 from engine.figures.polar import PolarFigure, polar_counts, polar_mean, threshold_index
 from engine.figures.thresholds import ThresholdFigure, threshold_figure
 from engine.session import PlaneRecord, Session
@@ -127,44 +126,6 @@ def thresholds_of(
     return dataclasses.replace(figure, warnings=(*figure.warnings, *session_warnings(session, plane, groups)))
 
 
-def dose_of(session: Session, plane: PlaneRecord, threshold: float | None = None) -> DoseFigure:
-    """The dose chart of a plane: what changes with the intervention's value.
-
-    Raises:
-        ExplorerError: the session's conditions have no single value to draw it over.
-    """
-    levels = session.spec.spotlight.thresholds if threshold is None else (threshold,)
-    groups = swept_groups(session, plane, (CONDITION,), levels)
-    values = {condition.label: condition.value for condition in session.conditions if condition.kind == "sweep"}
-    norms, along = np.array(plane.norm, dtype=np.float64), np.array(plane.x, dtype=np.float64)
-    energies = (points_of(plane).xy ** 2).sum(axis=1)
-    rows = run_groups(session, (CONDITION,))
-    steps: list[DoseStep] = []
-    baseline: DoseStep | None = None
-    for group in groups:
-        runs = rows[group.label].runs
-        means = [_mean(column[runs]) for column in (norms, energies, along)]
-        value = values.get(group.label)
-        if group.role == BASELINE:
-            baseline = DoseStep(0.0, group, *means)
-        elif value is not None:
-            steps.append(DoseStep(value, group, *means))
-    if not steps:
-        crossed = session.spec.grid and len(values) > 1
-        what = "its interventions are crossed, so no single value varies" if crossed else "it has no swept value"
-        raise ExplorerError(what, where=session.name, remedy="choose --chart polar or thresholds")
-    figure = dose_figure(
-        steps,
-        telling_threshold(groups) if threshold is None else threshold,
-        baseline,
-        _title(session, plane),
-        value_caption(session.spec),
-        pooled_caption(session.spec),
-        f"mean {plane_captions(plane)[0]}",
-    )
-    return dataclasses.replace(figure, warnings=(*figure.warnings, *session_warnings(session, plane, groups)))
-
-
 def points_of(plane: PlaneRecord) -> UnitCoordinates:
     """Where a plane's runs lie, divided by their norms."""
     return unit_coordinates(plane.xy, plane.norm)
@@ -246,8 +207,3 @@ def _clamped_values(session: Session, intervention: int, neuron: int) -> NDArray
             if values is not None and neuron < len(values):
                 found.append(values[neuron])
     return np.sort(np.array(found, dtype=np.float64))
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if finite.size else float("nan")

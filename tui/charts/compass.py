@@ -13,7 +13,7 @@ from tui.charts.canvas import Canvas, Stroke
 from tui.charts.disc import SMALLEST, Disc, draw_grid, label_rings, layout_of, name_spokes, say_empty
 from tui.charts.labels import fit, legend_lines, warning_lines, write_block
 from tui.charts.message import one_line
-from tui.charts.palette import BOLD, FRAME, GroupStyle, Ink, styles_of
+from tui.charts.palette import BOLD, DASH, FRAME, GroupStyle, Ink, styles_of
 from tui.charts.trace import COLUMNS, ROWS, trace
 
 # An arrow of fewer dots has no direction that could be seen.
@@ -125,23 +125,28 @@ def point_cells(figure: CompassFigure, disc: Disc) -> PointCells:
 
 
 def _draw_arrows(canvas: Canvas, disc: Disc, figure: CompassFigure, styles: dict[str, GroupStyle]) -> list[Head]:
-    """Draw the shafts from the centre to the means; return the heads, each beside the marker that says whose it is."""
-    strokes: list[Stroke] = []
+    """Draw the means' regions and the shafts; return the heads, each beside the marker that says whose it is."""
+    strokes = [
+        Stroke(trace(disc.pane, region.x, region.y, place=disc.place_xy), styles[region.label].ink)
+        for region in figure.regions
+    ]
     heads: list[Head] = []
     taken: set[tuple[int, int]] = set()
-    for group in figure.groups:
-        a, b = group.mean
-        length = math.hypot(a, b)
-        if not math.isfinite(length) or length > figure.high or length * disc.reach < SHORTEST:
+    for arrow in figure.arrows:
+        ends = np.array([arrow.tail, arrow.tip])
+        length = math.hypot(*(ends[1] - ends[0]).tolist())
+        too_far = math.hypot(*arrow.tip) > figure.high or math.hypot(*arrow.tail) > figure.high
+        if not math.isfinite(length) or too_far or length * disc.reach < SHORTEST:
             continue
-        style = styles[group.label]
-        ink = Ink(style.ink.colour, bold=True)
-        angle = math.degrees(math.atan2(b, a))
-        line = trace(disc.pane, [angle, angle], [0.0, length], place=disc.place)
+        style = styles[arrow.label]
+        ink = Ink(style.ink.colour, bold=not arrow.dashed)
+        angle = math.degrees(math.atan2(ends[1, 1] - ends[0, 1], ends[1, 0] - ends[0, 0]))
+        on, off = DASH if arrow.dashed else (1, 0)
+        line = trace(disc.pane, ends[:, 0], ends[:, 1], on=on, off=off, place=disc.place_xy)
         strokes.append(Stroke(line, ink))
-        col, row = disc.cell(angle, length)
+        col, row = trace(disc.pane, ends[1:, 0], ends[1:, 1], place=disc.place_xy).cells[0].tolist()
         head = HEADS[round(angle / 45) % 8]
-        text, start = (f"{head}{style.marker}", col) if a >= 0 else (f"{style.marker}{head}", col - 1)
+        text, start = (f"{head}{style.marker}", col) if arrow.tip[0] >= 0 else (f"{style.marker}{head}", col - 1)
         span = {(start, row), (start + 1, row)}
         if span & taken:
             text, start, span = head, col, {(col, row)}

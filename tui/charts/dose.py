@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from rich.cells import cell_len
 
 from engine.figures.dose import DoseFigure, DosePanel, DoseSeries
+from tui.charts.bands import bar
 from tui.charts.canvas import Canvas, Stroke
 from tui.charts.frame import framed_pane, horizontal_ticks
 from tui.charts.labels import fit, legend_lines, warning_lines, write_block
 from tui.charts.message import one_line
-from tui.charts.palette import BOLD, FRAME, GroupStyle, styles_of
+from tui.charts.palette import BOLD, DASH, FRAME, GRID, GroupStyle, styles_of
 from tui.charts.trace import Pane, trace
 
 SMALLEST = (24, 9)
@@ -77,16 +80,27 @@ def _paint_panel(
     horizontal_ticks(canvas, pane, values.ticks, values.labels, pane.row + pane.height + 1)
     baseline = next((entry.label for entry in figure.legend if entry.role == "baseline"), "")
     series = (DoseSeries(panel.curve, panel.baseline, baseline), *panel.others)
-    strokes: list[Stroke] = []
+    strokes = [
+        Stroke(one, styles[band.label].ink)
+        for band in panel.bands
+        for x, low, high in zip(band.x.tolist(), band.low.tolist(), band.high.tolist(), strict=True)
+        for piece in _turned(low, high, panel)
+        for one in bar(pane, x, *piece)
+    ]
     for one in series:
         if one.baseline is not None:
             ends, level = np.array([values.low, values.high]), np.full(2, one.baseline)
-            strokes.append(Stroke(trace(pane, ends, level, on=1, off=2), styles[one.baseline_label].ink))
+            ink = styles[one.baseline_label].ink if one.baseline_label in styles else GRID
+            strokes.append(Stroke(trace(pane, ends, level, on=1, off=2), ink))
         if panel.connected:
-            strokes.append(Stroke(trace(pane, one.curve.x, one.curve.y), styles[one.curve.label].ink))
+            on, off = DASH if one.curve.dashed else (1, 0)
+            strokes.append(Stroke(trace(pane, one.curve.x, one.curve.y, on=on, off=off), styles[one.curve.label].ink))
     canvas.strokes(pane, strokes)
     drawn = False
-    for one in series:
+    # Reversed, so that what was observed hides a prediction's mark and not the other way round.
+    for one in reversed(series):
+        if one.curve.dashed and panel.connected:
+            continue
         style = styles[one.curve.label]
         for x, y in zip(one.curve.x.tolist(), one.curve.y.tolist(), strict=True):
             if np.isfinite(x) and values.low <= x <= values.high and panel.axis.low <= y <= panel.axis.high:
@@ -95,3 +109,13 @@ def _paint_panel(
     if not drawn:
         text = fit("no finite value", pane.width)
         canvas.text(pane.col + (pane.width - len(text)) // 2, pane.row + pane.height // 2, text, BOLD)
+
+
+def _turned(low: float, high: float, panel: DosePanel) -> list[tuple[float, float]]:
+    """The pieces of a bar on a panel's axis: one of phases may pass 360 degrees, and goes on from 0."""
+    if panel.connected or not (math.isfinite(low) and math.isfinite(high)):
+        return [(low, high)]
+    if high - low >= 360.0:
+        return [(0.0, 360.0)]
+    first, last = low % 360.0, high % 360.0
+    return [(first, last)] if first <= last else [(first, 360.0), (0.0, last)]

@@ -17,7 +17,8 @@ from engine.figures.captions import (
     state_caption,
 )
 from engine.figures.curves import SweptGroup, warnings_of
-from engine.figures.session import dose_of, polar_of, session_warnings, swept_groups, telling_threshold, thresholds_of
+from engine.figures.dosing import dose_of
+from engine.figures.session import polar_of, session_warnings, swept_groups, telling_threshold, thresholds_of
 from engine.session import PlaneRecord, Session, load_session
 from tui.cli.output import bold, colour_wanted, count, fields, say, say_json, screen_size, table_width, visible
 from tui.cli.summary import group_table, sweep_json

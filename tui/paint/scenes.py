@@ -13,8 +13,9 @@ from engine.figures.compass import compass_of
 from engine.figures.curves import SweptGroup
 from engine.figures.difference import difference_of
 from engine.figures.dose import DoseFigure
+from engine.figures.dosing import dose_of
 from engine.figures.numbers import short, three_digits
-from engine.figures.session import dose_of, points_of, polar_of, run_groups, thresholds_of
+from engine.figures.session import points_of, polar_of, run_groups, thresholds_of
 from engine.session import PlaneRecord, Session
 from tui.charts.compass import paint_compass, point_cells
 from tui.charts.disc import disc_of

@@ -17,7 +17,8 @@ from engine.figures.comparison import (
     compared_polar,
     compared_thresholds,
 )
-from engine.figures.session import dose_of, points_of
+from engine.figures.dosing import dose_of
+from engine.figures.session import points_of
 from engine.session import Session, load_session
 
 EXAMPLE = load_session(Path(__file__).parents[3] / "saved_sessions" / "example.json")

@@ -17,8 +17,8 @@ from engine.figures.captions import (
     state_caption,
     value_caption,
 )
+from engine.figures.dosing import dose_of
 from engine.figures.session import (
-    dose_of,
     polar_of,
     session_warnings,
     swept_groups,

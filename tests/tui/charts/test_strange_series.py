@@ -16,8 +16,8 @@ import warnings
 import numpy as np
 from hypothesis import example, given, settings, strategies as st
 from engine.analysis.srm import unit_coordinates, spotlight_sweep
-from engine.figures.compass import CompassFigure, CompassGroup, RINGS, compass_figure
-from engine.figures.curves import SweptGroup
+from engine.figures.compass import Arrow, CompassFigure, CompassGroup, RINGS, compass_figure
+from engine.figures.curves import Curve, SweptGroup
 from engine.figures.difference import difference_figure
 from engine.figures.dose import DoseStep, dose_figure
 from engine.figures.polar import polar_counts, polar_mean, spokes_of
@@ -69,8 +69,10 @@ def survives(base, swept, theta):
     check(paint_dose(dose_figure(steps, 0.0, DoseStep(0.0, one, np.nan)), WIDTH, HEIGHT))
     compass = compass_figure([other], {"clamped": np.arange(len(table))}, points, "a", "b")
     mean = tuple(table[0, :2]) if len(table) else (nan, nan)
-    raw = CompassGroup("clamped", "pooled", np.arange(len(table)), table[:, :2], mean)
-    wild = CompassFigure("t", "r", (raw,), RINGS, spokes_of("a", "b"), compass.legend, ())
+    raw = CompassGroup("clamped", "pooled", np.arange(len(table)), table[:, :2])
+    arrows = (Arrow("clamped", mean), Arrow("clamped", (0.1, 0.2), mean, dashed=True))
+    outline = (Curve("clamped", table[:, 0], table[:, 1]),)
+    wild = CompassFigure("t", "r", (raw,), RINGS, spokes_of("a", "b"), compass.legend, (), arrows, outline)
     for figure in (compass, wild):
         check(paint_compass(figure, WIDTH, HEIGHT))
         disc = disc_of(figure, WIDTH, HEIGHT)
