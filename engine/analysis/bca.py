@@ -16,6 +16,8 @@ from engine.analysis.resampling import (
     resampled_means,
 )
 
+FEW_UNITS = 20
+
 
 def bca_interval(
     totals: UnitTotals,
@@ -29,8 +31,10 @@ def bca_interval(
     """The bias-corrected and accelerated interval of each mean over runs, or of a difference of two.
 
     Efron 1987; the acceleration of a stratified mean is ``sum l^3 / (6 (sum l^2)^1.5)`` over the units' influences
-    (Davison and Hinkley 1997, section 5.3). The normal quantile is widened to Student's, times sqrt(n / (n - 1)), for
-    few units (Hesterberg 2015, section 5.3). The k intervals are separate ones, not joint.
+    (Davison and Hinkley 1997, section 5.3). The normal quantile is widened to Student's, times what a bootstrap's
+    standard deviation falls short by (Hesterberg 2015, section 5.3). Below twenty units,
+    where no resample reaches far beyond the data, it is joined with Student's own interval. The k intervals are
+    separate ones, not joint.
 
     Args:
         totals: [unit, k] of the group, see `unit_totals`.
@@ -66,12 +70,15 @@ def _interval(
     strata: NDArray[np.int64],
     level: float,
 ) -> NDArray[np.float64]:
-    n, freedom = len(strata), max(1, degrees_of_freedom(strata))
-    wide = np.sqrt(n / (n - 1)) * float(student_quantile(0.5 + level / 2, freedom))
+    student = float(student_quantile(0.5 + level / 2, max(1, degrees_of_freedom(strata))))
+    sizes = np.bincount(strata)[strata]
     squares = (influence**2).sum(axis=0)
+    unbiased = (influence**2 * (sizes / (sizes - 1))[:, None]).sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
+        wide = np.where(squares > 0, np.sqrt(unbiased / squares), 1.0) * student
         acceleration = np.where(squares > 0, (influence**3).sum(axis=0) / (6 * squares**1.5), 0.0)
     found = np.empty((2, len(centre)))
+    half = np.sqrt(unbiased) * student
     for column in range(len(centre)):
         values = drawn[:, column]
         values = np.sort(values[np.isfinite(values)])
@@ -79,9 +86,11 @@ def _interval(
         below = 0.5 * float((values < centre[column]).sum() + (values <= centre[column]).sum())
         share = min(max(below / max(1, len(values)), 0.5 / len(drawn)), 1 - 0.5 / len(drawn))
         bias = float(normal_quantile(share))
-        for end, z in enumerate((bias - wide, bias + wide)):
+        for end, z in enumerate((bias - wide[column], bias + wide[column])):
             at = normal_cdf(bias + z / max(1e-6, 1 - acceleration[column] * z))
             found[end, column] = np.quantile(values, at) if len(values) else np.nan
+    if len(strata) < FEW_UNITS:
+        found = np.stack([np.minimum(found[0], centre - half), np.maximum(found[1], centre + half)])
     return found
 
 

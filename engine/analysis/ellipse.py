@@ -33,6 +33,8 @@ class JointRegion:
         centre: [2] as observed.
         covariance: [2, 2] of it; of rank 1 where the data lie on a line, 0 where they are all the same.
         radius2: squared radius in units of the covariance.
+        phase_radius2: the smaller one of the ellipse that the phase is read off, so that one angle by itself is held as
+            often as the pair is by the region.
         units: how many units it was inferred from.
         level: how often such regions hold the truth.
     """
@@ -40,13 +42,20 @@ class JointRegion:
     centre: NDArray[np.float64]
     covariance: NDArray[np.float64]
     radius2: float
+    phase_radius2: float
     units: int
     level: float
 
     @property
     def phase_deg(self) -> tuple[float, float] | None:
-        """The angle the region subtends; None where it contains the origin: phase undetermined."""
-        return phase_interval(self.centre, self.covariance, self.radius2)
+        """Where the phase may lie, counter-clockwise; None where the region contains the origin: undetermined.
+
+        It is the angle that the ellipse of `phase_radius2` subtends (Fieller 1954): the region itself subtends one that
+        is right for the pair, and too wide for its angle alone (98.6 % where 95 % is meant).
+        """
+        if phase_interval(self.centre, self.covariance, self.radius2) is None:
+            return None
+        return phase_interval(self.centre, self.covariance, self.phase_radius2)
 
     @property
     def amplitude(self) -> tuple[float, float]:
@@ -94,16 +103,20 @@ def joint_region(
     covariance = stratified_covariance(influence, strata)
     axes, roots = _spread(covariance, scale=float(np.abs(centre).max()))
     if roots.size == 0:
-        return JointRegion(centre, np.zeros((2, 2)), 0.0, len(strata), level)
+        return JointRegion(centre, np.zeros((2, 2)), 0.0, 0.0, len(strata), level)
     basis = axes / roots
     whole = [(part @ basis, one.counts) for part, one in zip(residual, groups, strict=True)]
     weights = bootstrap_weights(strata, resamples, seed).astype(np.float64)
-    distances = _studentised(whole, strata, weights)
-    rank = roots.size
-    limit = hotelling_radius2(rank, degrees_of_freedom(strata), level)
-    drawn = float(np.quantile(distances, level, method="higher"))
+    freedom = degrees_of_freedom(strata)
+    deviation, spread = _resampled(whole, strata, weights)
+    radius2 = _radius2(deviation, spread, freedom, level)
+    # The phase moves with what lies across the centre's direction.
+    across = np.array([-centre[1], centre[0]]) @ axes * roots
+    size = float(np.linalg.norm(across))
+    across = across / size if size > 0 else np.eye(roots.size)[0]
+    single = _radius2((deviation @ across)[:, None], (across @ spread @ across)[:, None, None], freedom, level)
     flat = (axes * roots**2) @ axes.T
-    return JointRegion(centre, flat, min(drawn, MOST_OVER_HOTELLING * limit), len(strata), level)
+    return JointRegion(centre, flat, radius2, min(single, radius2), len(strata), level)
 
 
 def hotelling_radius2(rank: int, freedom: int, level: float = LEVEL) -> float:
@@ -198,12 +211,12 @@ def amplitude_range(centre: ArrayLike, covariance: ArrayLike, radius2: float) ->
     return smallest * scale, float(norms.max()) * scale
 
 
-def _studentised(
+def _resampled(
     groups: list[tuple[NDArray[np.float64], NDArray[np.float64]]],
     strata: NDArray[np.int64],
     weights: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """[resample] T*2 of a resample's deviation; infinite where the resample has no spread along some direction.
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """[resample, p] deviations of the resamples and the [resample, p, p] covariance that each would infer by itself.
 
     `groups` hold residuals [unit, p] around the observed mean, whitened, and counts [unit].
     """
@@ -233,9 +246,13 @@ def _studentised(
             part[:, upper[1], upper[0]] = part[:, upper[0], upper[1]]
             mean = w @ rows / n
             spread += n / (n - 1) * (part - n * mean[:, :, None] * mean[:, None, :])
-        covariance = jacobian @ spread @ jacobian.transpose(0, 2, 1)
-        distances = _quadratic(deviation, covariance)
-    return np.where(np.isfinite(distances), distances, np.inf)
+        return deviation, jacobian @ spread @ jacobian.transpose(0, 2, 1)
+
+
+def _radius2(deviation: NDArray[np.float64], covariance: NDArray[np.float64], freedom: int, level: float) -> float:
+    distances = _quadratic(deviation, covariance)
+    drawn = float(np.quantile(np.where(np.isfinite(distances), distances, np.inf), level, method="higher"))
+    return min(drawn, MOST_OVER_HOTELLING * hotelling_radius2(deviation.shape[1], freedom, level))
 
 
 def _quadratic(z: NDArray[np.float64], covariance: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -246,7 +263,8 @@ def _quadratic(z: NDArray[np.float64], covariance: NDArray[np.float64]) -> NDArr
         xx, xy, yy = covariance[:, 0, 0], covariance[:, 0, 1], covariance[:, 1, 1]
         determinant = xx * yy - xy**2
         numerator = yy * z[:, 0] ** 2 - 2 * xy * z[:, 0] * z[:, 1] + xx * z[:, 1] ** 2
-    return np.where(determinant > NO_VARIANCE, numerator / determinant, np.inf)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(determinant > NO_VARIANCE, numerator / determinant, np.inf)
 
 
 def _spread(covariance: NDArray[np.float64], scale: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -59,7 +59,8 @@ def sign_flip_test(values: ArrayLike, flips: int = PERMUTATIONS, seed: int = 0) 
         # Every hypothesis is whitened by its own second moment, so the statistic is a plain sum of squares.
         whitened = np.stack([_whitened(part[:, index]) for index in range(part.shape[1])], axis=1)
         observed: NDArray[np.float64] = (whitened.sum(axis=0) ** 2).sum(axis=1)
-        sums = (signs @ whitened.reshape(len(table), -1)).reshape(len(signs), *whitened.shape[1:])
+        columns = whitened.shape[1] * whitened.shape[2]
+        sums = (signs @ whitened.reshape(len(table), columns)).reshape(len(signs), *whitened.shape[1:])
         reached: NDArray[np.int64] = ((sums**2).sum(axis=2) >= observed * AS_LARGE).sum(axis=0)
         p[start : start + step] = reached / len(signs) if exact else (1 + reached) / (1 + len(signs))
     return SignFlips(p[0] if given.ndim == 2 else p, len(signs), exact, int(taking_part.sum()))
