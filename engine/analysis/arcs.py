@@ -54,8 +54,31 @@ def count_above(xy: NDArray[np.float64], threshold: float, n_angles: int) -> NDA
     counts = np.zeros(n_angles, np.int64)
     for start in range(0, len(xy), BLOCK):
         block = xy[start : start + BLOCK]
-        counts += _by_angle(block, bound, table) if n_angles < FEW_ANGLES else _by_arcs(block, bound, table)
+        counts += _by_angle(block, bound, table) if n_angles < FEW_ANGLES else _by_arcs(block, bound, table)[0]
     return counts
+
+
+def counts_above(xy: NDArray[np.float64], threshold: float, n_angles: int) -> NDArray[np.int64]:
+    """Count as `count_above` does, in many planes at once.
+
+    Args:
+        xy: [plane, run, 2] finite coordinates of unit vectors in each plane.
+        threshold: cosine, -1 to 1; the comparison is strict.
+        n_angles: equally spaced angles from 0, 360 degrees excluded.
+
+    Returns:
+        [plane, angle] int64 counts.
+    """
+    if n_angles < FEW_ANGLES or not xy.size:
+        return np.array([count_above(own, threshold, n_angles) for own in xy], np.int64).reshape(len(xy), n_angles)
+    table = directions(n_angles)
+    step = max(1, BLOCK // xy.shape[1])
+    found = np.empty((len(xy), n_angles), np.int64)
+    for start in range(0, len(xy), step):
+        block = xy[start : start + step]
+        plane = np.repeat(np.arange(len(block)), xy.shape[1])
+        found[start : start + step] = _by_arcs(block.reshape(-1, 2), threshold + STRICT, table, plane, len(block))
+    return found
 
 
 def _by_angle(xy: NDArray[np.float64], bound: float, table: Table) -> NDArray[np.int64]:
@@ -63,7 +86,10 @@ def _by_angle(xy: NDArray[np.float64], bound: float, table: Table) -> NDArray[np
     return np.array([np.count_nonzero(x * cos + y * sin > bound) for cos, sin in zip(*table, strict=True)], np.int64)
 
 
-def _by_arcs(xy: NDArray[np.float64], bound: float, table: Table) -> NDArray[np.int64]:
+def _by_arcs(
+    xy: NDArray[np.float64], bound: float, table: Table, plane: NDArray[np.int64] | None = None, planes: int = 1
+) -> NDArray[np.int64]:
+    """[plane, angle] counts; `plane` [run] says which one a run's coordinates lie in."""
     cos, sin = table
     n_angles = len(cos)
     radius = np.hypot(xy[:, 0], xy[:, 1])
@@ -84,12 +110,18 @@ def _by_arcs(xy: NDArray[np.float64], bound: float, table: Table) -> NDArray[np.
     first += ~inside(first)
     end = np.rint((centre + half_width) * per_radian).astype(np.int64)
     end += inside(end)
-    covered = _add_arcs(first, np.maximum(end, first), n_angles)
-    return covered if lit_arcs else len(xy) - covered
+    row = np.zeros(len(xy), np.int64) if plane is None else plane
+    covered = _add_arcs(first, np.maximum(end, first), n_angles, row[crosses], planes)
+    return covered if lit_arcs else np.bincount(row, minlength=planes)[:, None] - covered
 
 
-def _add_arcs(first: NDArray[np.int64], end: NDArray[np.int64], n_angles: int) -> NDArray[np.int64]:
+def _add_arcs(
+    first: NDArray[np.int64], end: NDArray[np.int64], n_angles: int, row: NDArray[np.int64], rows: int
+) -> NDArray[np.int64]:
     # An arc [first, end) covers at most half a turn around a centre within half a turn of 0, so it lies between
-    # -n and n: lay two turns out, accumulate, and fold them.
-    steps = np.bincount(first + n_angles, minlength=2 * n_angles) - np.bincount(end + n_angles, minlength=2 * n_angles)
-    return np.cumsum(steps).reshape(2, n_angles).sum(axis=0)
+    # -n and n: lay two turns out a row, accumulate, and fold them. One column more for arcs that end with the turn.
+    width = 2 * n_angles + 1
+    home = row * width + n_angles
+    steps = np.bincount(home + first, minlength=rows * width) - np.bincount(home + end, minlength=rows * width)
+    laid = np.cumsum(steps.reshape(rows, width), axis=1)[:, : 2 * n_angles]
+    return laid.reshape(rows, 2, n_angles).sum(axis=1)
