@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.analysis.planes import Plane, coordinates, neuron_plane
+from engine.figures.editing import SiteEdits
 from engine.runner.controls import chosen_in, with_own_means
 from engine.runner.forecast import OWN_PREFIX, Forecast
 from engine.runner.journal_reader import JournalReader, compact
@@ -19,7 +20,8 @@ from engine.runner.units import UNITS_PREFIX, Reading
 from engine.session import PlaneRecord, PromptRecord, RunRecord, Session
 from engine.session.controls import CONTROLS
 from engine.session.session import Resolved
-from engine.spec import Experiment, PlaneSpec, conditions
+from engine.spec import Experiment, PlaneSpec, Site, conditions
+from engine.studies.subject import W_OUT
 from engine.vectors import Matrix
 
 Captured = dict[str, Matrix | list[Matrix]]
@@ -115,7 +117,7 @@ def session_of(
             PlaneRecord.of(experiment.plane_site(plane), plane.a, plane.b, xy, norm)
             for plane, (xy, norm) in zip(experiment.planes, found, strict=False)
         ),
-        provenance={**journal.extra["provenance"], "units": list(units), **_controls(journal)},
+        provenance={**journal.extra["provenance"], "units": list(units), **_controls(journal), **_w_out(journal)},
         layout=executed.to_dict(),
         receipts=tuple({"batch": batch.batch_index, **batch.receipt} for batch in journal.batches),
         events=tuple(event for event in journal.events if event["event"] != "batch"),
@@ -128,6 +130,20 @@ def session_of(
 def _controls(journal: JournalReader) -> dict[str, Any]:
     chosen = chosen_in(journal)
     return {} if chosen is None else {CONTROLS: chosen.to_dict()}
+
+
+def _w_out(journal: JournalReader) -> dict[str, Any]:
+    """Rows of W_out of the neurons that were edited, by their site and number: what they write by construction."""
+    given = journal.extra.get("arithmetic")
+    rows = cast("dict[str, Any]", given).get("rows", {}) if isinstance(given, dict) else {}
+    found: dict[str, dict[str, Any]] = {}
+    for site, own in cast("dict[str, list[list[float]]]", rows).items():
+        neurons = SiteEdits.of(journal.experiment, site).neurons
+        home = str(Site(Site.parse(site).layer, "mlp.hook_post"))
+        found[home] = {
+            str(neuron): [float(f"{entry:.9g}") for entry in row] for neuron, row in zip(neurons, own, strict=False)
+        }
+    return {W_OUT: found} if found else {}
 
 
 def prompts_of(journal: JournalReader) -> tuple[PromptRecord, ...]:

@@ -12,6 +12,9 @@ from engine.session import Session
 from engine.spec import Site
 from engine.studies.captured import check_captured
 
+W_OUT = "w_out"
+"""In a session's provenance: by MLP site and neuron, the row of W_out of each neuron that was changed."""
+
 _STREAM = ("hook_resid_post", "hook_resid_mid", "hook_resid_pre", "hook_mlp_out", "hook_attn_out")
 
 
@@ -57,7 +60,7 @@ def residual_site(session: Session, site: str) -> str | None:
 
 def known_rows(session: Session, site: str) -> dict[int, NDArray[np.float64]]:
     """Rows of W_out that the session holds, by neuron of an MLP's site: those of neurons that were changed."""
-    stored: object = session.provenance.get("w_out")
+    stored: object = session.provenance.get(W_OUT)
     own = cast("dict[str, Any]", stored).get(site) if isinstance(stored, dict) else None
     if not isinstance(own, dict):
         return {}
