@@ -135,9 +135,10 @@ def _controls(journal: JournalReader) -> dict[str, Any]:
 def _w_out(journal: JournalReader) -> dict[str, Any]:
     """Rows of W_out of the neurons that were edited, by their site and number: what they write by construction."""
     given = journal.extra.get("arithmetic")
-    rows = cast("dict[str, Any]", given).get("rows", {}) if isinstance(given, dict) else {}
+    known = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
+    rows = cast("dict[str, list[list[float]]]", known.get("rows", {}))
     found: dict[str, dict[str, Any]] = {}
-    for site, own in cast("dict[str, list[list[float]]]", rows).items():
+    for site, own in rows.items():
         neurons = SiteEdits.of(journal.experiment, site).neurons
         home = str(Site(Site.parse(site).layer, "mlp.hook_post"))
         found[home] = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +16,7 @@ from engine.session import Session
 from engine.spec import Site
 from engine.studies.arguments import Given
 from engine.studies.captured import captured
-from engine.studies.pair_ways import Floats, Partners, WayName, as_captured
+from engine.studies.pair_ways import Floats, Partners, WayName, as_captured, holds_writes
 from engine.studies.paired import Compared, cell
 from engine.studies.study import Arguments, Findings, findings_of
 from engine.studies.subject import chosen_neuron, known_rows, residual_site
@@ -143,7 +145,18 @@ def _in_stream(compared: Compared, residual: str, top: int | None) -> TableFigur
         tuple(columns),
         tuple(rows),
         tuple(notes),
+        _planes_in_stream(partners, residual, len(rows) - len(chosen), chosen),
     )
+
+
+def _planes_in_stream(
+    partners: Partners, residual: str, before: int, chosen: Sequence[int]
+) -> tuple[PlaneChoice | None, ...]:
+    """The neuron's direction and a coordinate, where the neuron has a direction there."""
+    if not holds_writes(partners.site, residual):
+        return ()
+    direction = f"w_out({Site.parse(partners.site).layer}.{partners.neuron})"
+    return (*[None] * before, *(PlaneChoice(residual, direction, one) for one in chosen))
 
 
 def _notes(compared: Compared) -> list[str]:
