@@ -16,6 +16,7 @@ from engine.model.load import LoadedModel
 from engine.model.warm import WarmModel, device_key
 from engine.runner.device_turn import device_turn
 from engine.runner.progress import Meter, Stop
+from engine.runner.read_texts import absolute_sets
 from engine.session import Session, load_session
 from engine.spec import ModelSpec
 from engine.spec.refusal import did_you_mean
@@ -47,7 +48,8 @@ def run_model_study(
         arguments: plain data, as the study takes it.
         session: path of the session it is about; None where it is about a model alone.
         model: the model; None for the session's own.
-        base: the folder a relative model folder is found from, where `model` is given.
+        base: the folder that a relative model folder, where `model` is given, and prompt files in `arguments` are
+            found from; the working folder comes next.
         warm: holds the model before and after, so that the next study or run need not load it.
         meter: told how far it is, and asked whether it should go on.
 
@@ -62,6 +64,12 @@ def run_model_study(
     study = model_study(name)
     meter = meter or Meter([], Stop())
     opened = load_session(session) if session is not None else None
+    sets = arguments.get("prompts")
+    if isinstance(sets, list | tuple):
+        named = [str(one) for one in cast("list[Any]", sets)]
+        # A session has its own prompts, wherever their files are now.
+        if opened is None or named != list(opened.spec.prompts.sets):
+            arguments = {**arguments, "prompts": absolute_sets(named, base)}
     if model is None:
         if opened is None:
             raise ExplorerError(f"the study '{name}' is about no model", remedy="name a session or a model")

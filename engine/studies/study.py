@@ -53,6 +53,9 @@ def _add(*studies: Study) -> None:
 
 
 _add(
+    Study("neuron", "neuron card", "engine.runner.neurons:neuron_study", "model"),
+    Study("usage", "use of neurons", "engine.runner.neurons:usage_study", "model"),
+    Study("controls", "the target among its controls", "engine.studies.controls:controls_study", "vectors"),
     Study("pairs", "what rises and falls with a neuron", "engine.studies.pairs:pairs_study", "vectors"),
 )
 
