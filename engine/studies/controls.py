@@ -1,0 +1,211 @@
+"""What controls say of a session: the band they span, and how its target ranks among them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.analysis.matching import null_band, rank_p
+from engine.analysis.multiplicity import benjamini_hochberg, family_size
+from engine.errors import ExplorerError
+from engine.figures.bands import Band, NullBand
+from engine.figures.captions import coordinate_caption, pooled_caption
+from engine.figures.curves import SweptGroup
+from engine.figures.numbers import count_of, three_digits
+from engine.figures.session import CONDITION, swept_groups
+from engine.figures.table import TableColumn, TableFigure
+from engine.session import Session
+from engine.session.controls import Controls, controls_of
+from engine.session.fields import DamagedError
+from engine.studies.control_measures import Measure, measures_of
+from engine.studies.controlled import Captured, Part, has_own_axis, parts_of
+from engine.studies.study import Arguments, Findings, findings_of
+
+UNDER = ("pooled", "value", "level")
+"""Roles of groups that hold intervened runs."""
+
+
+def control_nulls(session: Session, plane_index: int, by: Sequence[str], vectors: Captured) -> tuple[NullBand, ...]:
+    """The band that controls span around the curves of every group of intervened runs of a plane.
+
+    Each control is swept in its own plane: its own neuron at 0 degrees where the target's is, the same partner. With
+    at least 39 the band is the middle 95 % at every angle by itself, with fewer the whole range.
+
+    Args:
+        session: any; without controls, or with none that are complete, there are no bands.
+        plane_index: of the plane.
+        by: how runs are grouped, as `swept_groups` takes it.
+        vectors: full vectors of at least the plane's site, rows in the order of the runs.
+
+    Returns:
+        One a group of which at least two controls have every run.
+    """
+    try:
+        controls = controls_of(session)
+    except DamagedError:
+        return ()
+    plane = session.planes[plane_index]
+    if controls is None or not has_own_axis(session, plane):
+        return ()
+    swept: dict[str, list[SweptGroup]] = {}
+    target, *others = parts_of(session, vectors)
+    own = {one.label: one for one in swept_groups(target.session, target.session.planes[plane_index], by)}
+    for part in others:
+        if not part.rows.size:
+            continue
+        for group in swept_groups(part.session, part.session.planes[plane_index], by):
+            if group.role in UNDER and group.label in own and group.n_runs == own[group.label].n_runs:
+                swept.setdefault(group.label, []).append(group)
+    noun = "matched neurons" if controls.matches else "random directions"
+    what = f"{noun} {pooled_caption(session.spec)} alike"
+    return tuple(_null(label, groups, what) for label, groups in swept.items() if len(groups) > 1)
+
+
+def controls_study(session: Session, arguments: Arguments) -> Findings:
+    """How the target of a session ranks among its controls, and which those are.
+
+    Args:
+        session: with controls.
+        arguments: "by": "pooled" (default) or "condition" for every value by itself as well.
+
+    Raises:
+        ExplorerError: no controls, none complete, or no vectors.
+    """
+    by = str(arguments.get("by") or "pooled")
+    if by not in ("pooled", CONDITION):
+        raise ExplorerError(f"controls are not compared by '{by}'", remedy=f"choose pooled or {CONDITION}")
+    vectors = session.vectors()
+    parts = parts_of(session, vectors, complete=True)
+    found = [measures_of(part, vectors, by_condition=by == CONDITION) for part in parts]
+    controls = controls_of(session)
+    assert controls is not None, "parts_of refuses a session without"
+    return findings_of(_ranks(session, parts, found), _neurons(session, parts, found, controls))
+
+
+def _null(label: str, groups: Sequence[SweptGroup], what: str) -> NullBand:
+    mean, middle = null_band(np.array([group.sweep.mean for group in groups]))
+    legend = f"{'95 %' if middle else 'range'} of {len(groups)} {what}"
+    counts: dict[float, Band] = {
+        level: null_band(np.array([group.sweep.counts[place] for group in groups], np.float64))[0]
+        for place, level in enumerate(groups[0].sweep.thresholds)
+    }
+    return NullBand("controls", legend, label, len(groups), mean, counts)
+
+
+def _ranks(session: Session, parts: Sequence[Part], found: Sequence[Sequence[Measure]]) -> TableFigure:
+    """Every measure of the target beside the controls'."""
+    target, *others = found
+    columns: list[NDArray[np.float64]] = []
+    for place in range(len(target)):
+        columns.append(np.array([measures[place].value for measures in others], np.float64))
+    p = np.array(
+        [rank_p(one.value, column) if one.tested else np.nan for one, column in zip(target, columns, strict=True)],
+        np.float64,
+    )
+    q = benjamini_hochberg(p)
+    rows: list[tuple[str | float | None, ...]] = []
+    for place, (one, column) in enumerate(zip(target, columns, strict=True)):
+        known = column[~np.isnan(column)]
+        spread = (None, None, None)
+        if known.size and not one.circular:
+            spread = (float(np.median(known)), float(known.min()), float(known.max()))
+        rows.append((one.where, one.group, one.name, one.value, *spread, _or_none(p[place]), _or_none(q[place])))
+    return TableFigure(
+        name="controls",
+        title=f"{session.name} · the target among its controls",
+        columns=(
+            TableColumn("where", "where", "text"),
+            TableColumn("group", "runs", "text", keep=1),
+            TableColumn("measure", "measure", "text"),
+            TableColumn("target", "target"),
+            TableColumn("control_median", "median"),
+            TableColumn("control_low", "lowest"),
+            TableColumn("control_high", "highest"),
+            TableColumn("p", "p", "p"),
+            TableColumn("q", "q", "p", keep=2),
+        ),
+        rows=tuple(rows),
+        notes=_notes(session, parts, family_size(p)),
+    )
+
+
+def _notes(session: Session, parts: Sequence[Part], family: int) -> tuple[str, ...]:
+    controls = controls_of(session)
+    assert controls is not None
+    k = controls.count
+    own = parts[0].session
+    pairs = len({(run.prompt, run.sample) for run in own.runs})
+    planned = len(session.prompts) * session.spec.generation.samples
+    held = f"{count_of(k, 'control')}, {count_of(len({run.prompt for run in own.runs}), 'prompt')}"
+    notes = [
+        f"{held}, {count_of(sum(own.conditions[run.condition].kind == 'sweep' for run in own.runs), 'run')} each; "
+        + ("the same raw values for all" if controls.matches else "directions of the same length, the same values"),
+        f"p: (1 + controls at least as large) / {k + 1}, so none below {three_digits(1 / (k + 1))}; it is over neurons,"
+        f" these prompts given; q over all {count_of(family, 'test')} of this table (Benjamini-Hochberg)",
+        "no p where the measure holds what the experiment set: the clamped coordinate is part of the amplitude",
+    ]
+    if pairs < planned:
+        notes.insert(0, f"incomplete: on the {pairs} of {planned} prompts and samples that have all of their runs")
+    if k < 19:
+        notes.append(f"with {count_of(k, 'control')} nothing can fall below p = .05; 19 is the least that can")
+    distances = [distance for match in controls.matches for distance in match.distances]
+    if distances:
+        far = float(np.median(distances))
+        notes.append(
+            f"controls lie {three_digits(far)} robust spreads from their target (median; at most"
+            f" {three_digits(max(distances))}) in mean, log σ and log W_out norm, over {controls.tokens:,} tokens of"
+            " the baseline"
+        )
+        if far > 1:
+            notes.insert(0, "poorly matched: the target is unlike other neurons of its layer, so controls say little")
+    skipped = [number for number, plane in enumerate(session.planes, 1) if not has_own_axis(session, plane)]
+    if skipped:
+        listed = ", ".join(map(str, skipped))
+        notes.append(f"left out: plane {listed}, whose axis is the target's own weights; controls have none there")
+    notes.append(f"drawn with seed {controls.seed} from the nearest neurons" if distances else f"seed {controls.seed}")
+    return tuple(notes)
+
+
+def _neurons(
+    session: Session, parts: Sequence[Part], found: Sequence[Sequence[Measure]], controls: Controls
+) -> TableFigure:
+    """Which neurons the controls are, how well they match, and their own measures."""
+    shown = [place for place, one in enumerate(found[0]) if one.headline]
+    several = len({match.site for match in controls.matches}) > 1
+    columns = [TableColumn("control", "control", "text")]
+    for number, match in enumerate(controls.matches, 1):
+        name = coordinate_caption(match.site, match.target)
+        title = f"L{match.site.split('.')[1]} {name}" if several else f"for {name}"
+        suffix = f"_{number}" if len(controls.matches) > 1 else ""
+        columns += [
+            TableColumn(f"neuron{suffix}", title, "text"),
+            TableColumn(f"distance{suffix}", "distance", keep=1),
+            TableColumn(f"mean{suffix}", "mean", keep=2),
+            TableColumn(f"std{suffix}", "σ", keep=2),
+            TableColumn(f"norm{suffix}", "W_out norm", keep=2),
+        ]
+    columns += [
+        TableColumn(f"measure_{place}", f"{found[0][place].where}: {found[0][place].name}", keep=3) for place in shown
+    ]
+    rows: list[tuple[str | float | None, ...]] = []
+    for part, measures in zip(parts, found, strict=True):
+        cells: list[str | float | None] = [str(part.number) if part.number else "target"]
+        for match in controls.matches:
+            neuron = match.neurons[part.number - 1] if part.number else match.target
+            traits = match.traits[part.number]
+            distance = match.distances[part.number - 1] if part.number else None
+            cells += [coordinate_caption(match.site, neuron), distance, traits.mean, traits.std, traits.norm]
+        rows.append((*cells, *(_or_none(measures[place].value) for place in shown)))
+    return TableFigure(
+        name="control_neurons",
+        title=f"{session.name} · the controls" + ("" if controls.matches else ": random directions"),
+        columns=tuple(columns),
+        rows=tuple(rows),
+        notes=("distance: in robust spreads, of mean, log σ and log W_out norm",) if controls.matches else (),
+    )
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
