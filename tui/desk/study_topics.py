@@ -34,13 +34,18 @@ def _neuron(subject: StudySubject) -> tuple[int, int] | None:
 
 def _card(subject: StudySubject) -> Settings:
     layer, neuron = _neuron(subject) or (0, 0)
-    data = subject.session.spec.to_dict() if subject.session is not None else dict(subject.draft)
-    sets = cast("dict[str, Any]", data.get("prompts") or {}).get("sets") or []
-    return {"layer": layer, "neuron": neuron, "prompts": list(sets)}
+    return {"layer": layer, "neuron": neuron, "neighbours": "layer", "top": 10, **_reading(subject)}
 
 
 def _usage(subject: StudySubject) -> Settings:
-    return {"prompts": _card(subject)["prompts"]}
+    return {"layer": None, "top": 10, **_reading(subject)}
+
+
+def _reading(subject: StudySubject) -> Settings:
+    """Which texts are read: a session's own, else the prompt sets of the experiment that is being edited."""
+    told = cast("dict[str, Any]", subject.draft.get("prompts") or {})
+    saved = subject.session is not None and subject.session.path is not None
+    return {"prompts": [] if saved else list(told.get("sets") or []), "text": "prompts", "skip": 0}
 
 
 CARD = Topic(

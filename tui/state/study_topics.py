@@ -97,7 +97,7 @@ def _written(value: object) -> str:
 
 def _read(text: str, before: object) -> object:
     if not text:
-        return None
+        return [] if isinstance(before, list | tuple) else None
     if isinstance(before, list | tuple):
         return [_plain(part) for part in text.split(",")] if not text.startswith("[") else _plain(text)
     return _plain(text)
