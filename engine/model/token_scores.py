@@ -26,8 +26,8 @@ class TokenScores:
         entropy: of the distribution it was drawn from, nats.
         lead: by how much the largest logit leads the second, whatever token is there.
         kl: KL(untouched || this setting) of the distributions, nats; 0 for the untouched model.
-        shift: [2, vocab] summed over the tokens, the change of each token id's log-probability and of its probability,
-            this setting minus untouched; 0 for the untouched model.
+        shift: [vocab] change of each token id's log-probability, this setting minus untouched, summed over the tokens.
+        mass: [vocab] each token id's probability, summed over the tokens.
     """
 
     logp: np.ndarray
@@ -36,6 +36,7 @@ class TokenScores:
     lead: np.ndarray
     kl: np.ndarray
     shift: np.ndarray
+    mass: np.ndarray
 
 
 def token_scores(logits: Float[Tensor, "row token vocab"], tokens: Int[Tensor, " token"]) -> list[TokenScores]:
@@ -54,21 +55,20 @@ def token_scores(logits: Float[Tensor, "row token vocab"], tokens: Int[Tensor, "
     n_rows, n_tokens, vocab = logits.shape
     precise = torch.float32 if logits.device.type == "mps" else torch.float64
     numbers = torch.zeros(5, n_rows, n_tokens, dtype=precise, device=logits.device)
-    shift = torch.zeros(n_rows, 2, vocab, dtype=precise, device=logits.device)
+    sums = torch.zeros(2, n_rows, vocab, dtype=precise, device=logits.device)
     step = max(1, _CHUNK_BYTES // (2 * n_rows * vocab * precise.itemsize))
     for start in range(0, n_tokens, step):
         part = slice(start, start + step)
-        numbers[:, :, part] = _numbers(logits[:, part].to(precise), tokens[part], shift)
+        numbers[:, :, part] = _numbers(logits[:, part].to(precise), tokens[part], sums)
     found = array_of(numbers).astype(np.float64)
-    shifts = array_of(shift)
     return [
-        TokenScores(logp, rank.astype(np.int64), entropy, lead, kl, own)
-        for logp, rank, entropy, lead, kl, own in zip(*found, shifts, strict=True)
+        TokenScores(logp, rank.astype(np.int64), entropy, lead, kl, shift, mass)
+        for logp, rank, entropy, lead, kl, shift, mass in zip(*found, *array_of(sums), strict=True)
     ]
 
 
-def _numbers(logits: Tensor, tokens: Tensor, shift: Tensor) -> Tensor:
-    """Return [5, row, token] of logp, rank, entropy, lead and KL; add to the sums [row, 2, vocab] of shifts."""
+def _numbers(logits: Tensor, tokens: Tensor, sums: Tensor) -> Tensor:
+    """Return [5, row, token] of logp, rank, entropy, lead and KL; add shift and mass to the sums [2, row, vocab]."""
     best = logits.topk(2, dim=-1).values
     there = tokens[None, :, None].expand(len(logits), -1, 1)
     rank = (logits >= logits.gather(-1, there)).sum(dim=-1)
@@ -78,10 +78,10 @@ def _numbers(logits: Tensor, tokens: Tensor, shift: Tensor) -> Tensor:
     kl = torch.zeros_like(entropy)
     for row in range(1, len(logits)):
         # What both rule out has no change, where infinities would give NaN.
-        change = torch.nan_to_num(logp[row] - logp[0], nan=0.0)
+        change = torch.nan_to_num(logp[row] - logp[0], nan=0.0, posinf=torch.inf, neginf=-torch.inf)
         kl[row] = -torch.where(p[0] > 0, p[0] * change, 0.0).sum(dim=-1)
-        shift[row, 0] += change.sum(dim=0)
-        shift[row, 1] += (p[row] - p[0]).sum(dim=0)
+        sums[0, row] += change.sum(dim=0)
+    sums[1] += p.sum(dim=1)
     own = logp.gather(-1, there)[..., 0]
     return torch.stack([own, rank.to(own), entropy, best[..., 0] - best[..., 1], kl.clamp(min=0.0)])
 
@@ -96,6 +96,8 @@ def top_tokens(shift: np.ndarray, most: int) -> tuple[Sequence[int], Sequence[in
     Returns:
         ids that rose, ids that fell; fewer where fewer did.
     """
-    order = np.argsort(-shift, kind="stable")
-    rose, fell = order[:most], order[::-1][:most]
+    most = min(most, len(shift))
+    ends = np.argpartition(shift, [most - 1, len(shift) - most]) if most else np.empty(0, np.int64)
+    fell, rose = ends[:most], ends[len(ends) - most :]
+    fell, rose = fell[np.argsort(shift[fell], kind="stable")], rose[np.argsort(-shift[rose], kind="stable")]
     return rose[shift[rose] > 0].tolist(), fell[shift[fell] < 0].tolist()

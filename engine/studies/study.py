@@ -54,6 +54,8 @@ def _add(*studies: Study) -> None:
 
 _add(
     Study("neuron", "neuron card", "engine.runner.neurons:neuron_study", "model"),
+    Study("effects", "what it did to the texts", "engine.studies.effects:effects_study", "session"),
+    Study("score", "scoring of the texts", "engine.runner.effects:score_study", "model"),
     Study("usage", "use of neurons", "engine.runner.neurons:usage_study", "model"),
     Study("controls", "the target among its controls", "engine.studies.controls:controls_study", "vectors"),
     Study("pairs", "what rises and falls with a neuron", "engine.studies.pairs:pairs_study", "vectors"),

@@ -67,7 +67,7 @@ def one(model: LoadedModel, text: GivenText, captures: list[Capture], **how: int
 
 
 def assert_same(left: Forced, right: Forced) -> None:
-    for name in ("logp", "rank", "entropy", "lead", "kl", "shift"):
+    for name in ("logp", "rank", "entropy", "lead", "kl", "shift", "mass"):
         np.testing.assert_allclose(getattr(left.scores, name), getattr(right.scores, name), atol=1e-5, err_msg=name)
     for a, b in zip(left.captured, right.captured, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-5)
@@ -104,10 +104,10 @@ def test_scores_are_what_their_definitions_say() -> None:
             assert scores.entropy[at] == pytest.approx(-(own * np.log(own)).sum())
             assert scores.lead[at] == pytest.approx(ordered[-1] - ordered[-2])
             assert scores.kl[at] == pytest.approx((base * np.log(base / own)).sum(), abs=1e-12)
-        np.testing.assert_allclose(scores.shift[0], np.log(p[row] / p[0]).sum(axis=0), atol=1e-9)
-        np.testing.assert_allclose(scores.shift[1], (p[row] - p[0]).sum(axis=0), atol=1e-12)
-    rose, fell = top_tokens(found[1].shift[0], 3)
-    order = np.argsort(found[1].shift[0])
+        np.testing.assert_allclose(scores.shift, np.log(p[row] / p[0]).sum(axis=0), atol=1e-9)
+        np.testing.assert_allclose(scores.mass, p[row].sum(axis=0), atol=1e-12)
+    rose, fell = top_tokens(found[1].shift, 3)
+    order = np.argsort(found[1].shift)
     assert (list(rose), list(fell)) == (order[::-1][:3].tolist(), order[:3].tolist())
 
 

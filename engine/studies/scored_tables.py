@@ -1,0 +1,113 @@
+"""The tables of a scoring: what acts directly and what through the text, and which tokens are promoted."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.analysis.bca import bca_interval
+from engine.analysis.resampling import UnitTotals
+from engine.figures.captions import site_caption
+from engine.figures.table import CellValue, TableColumn, TableFigure
+from engine.studies.paired_texts import Floats, PairedTexts
+
+
+def site_table(pairs: PairedTexts, resamples: int, seed: int) -> TableFigure | None:
+    """What acts directly and what acts through changed text, a row a site and value; None where nothing was scored."""
+    columns = (
+        TableColumn("site", "site", "text"),
+        TableColumn("value", "value", "text"),
+        TableColumn("runs", "runs", "whole", 3),
+        TableColumn("total", "|total|"),
+        TableColumn("direct", "|direct|"),
+        TableColumn("through", "|through text|"),
+        TableColumn("direct_share", "direct share", "percent"),
+        TableColumn("direct_share_low", "from", "percent", 1),
+        TableColumn("direct_share_high", "to", "percent", 1),
+        TableColumn("text_first_share", "text first, share", "percent", 2),
+        TableColumn("cosine", "cos(direct, total)", "number", 2),
+    )
+    rows: list[tuple[CellValue, ...]] = []
+    for site in pairs.effects.sites if pairs.effects else ():
+        for condition, places in pairs.conditions():
+            found = [own.sites.get(site) if (own := pairs.found(int(at))) else None for at in places]
+            norms = {
+                part: np.array([np.nan if one is None else one.norms.get(part, np.nan) for one in found])
+                for part in ("total", "direct", "through")
+            }
+            if not np.isfinite(norms["direct"]).any():
+                continue
+            shares = [
+                _pooled(
+                    pairs,
+                    np.array([np.nan if one is None else one.shares.get(part, np.nan) for one in found]),
+                    norms["total"],
+                    places,
+                    resamples,
+                    seed,
+                )
+                for part in ("direct", "text_first")
+            ]
+            cosine = [np.nan if one is None or one.cosine is None else one.cosine for one in found]
+            row: list[CellValue] = [site_caption(site), condition.label, int(np.isfinite(norms["direct"]).sum())]
+            row += [mean_of(norms[part]) for part in ("total", "direct", "through")]
+            rows.append((*row, *shares[0], shares[1][0], mean_of(np.array(cosine))))
+    title = "What acts directly, and what acts through changed text"
+    return TableFigure("direct", title, columns, tuple(rows)) if rows else None
+
+
+def token_table(pairs: PairedTexts, top: int) -> TableFigure | None:
+    """Token ids that every value promotes and suppresses; None where nothing was scored."""
+    columns = (
+        TableColumn("value", "value", "text"),
+        TableColumn("by", "by", "text"),
+        TableColumn("promoted", "promoted", "text"),
+        TableColumn("promoted_change", "change"),
+        TableColumn("promoted_p", "p with it"),
+        TableColumn("suppressed", "suppressed", "text"),
+        TableColumn("suppressed_change", "change"),
+        TableColumn("suppressed_p", "p without it"),
+    )
+    rows: list[tuple[CellValue, ...]] = []
+    labels = {one.index: one.label for one in pairs.session.conditions if one.kind != "control"}
+    for moves in pairs.effects.moves if pairs.effects else ():
+        if moves.text != pairs.text or moves.condition not in labels:
+            continue
+        for by, names in (("log p", ("promoted", "suppressed")), ("p", ("gained", "lost"))):
+            rose, fell = (moves.lists.get(name, ())[:top] for name in names)
+            for place in range(max(len(rose), len(fell))):
+                row: list[CellValue] = [labels[moves.condition], by]
+                for own, is_rise in ((rose, True), (fell, False)):
+                    if place < len(own):
+                        one = own[place]
+                        change = one.dlogp if by == "log p" else one.p - one.p_untouched
+                        row += [repr(one.text), change, one.p if is_rise else one.p_untouched]
+                    else:
+                        row += ["", None, None]
+                rows.append(tuple(row))
+    return TableFigure("tokens", "Tokens that it promotes and suppresses", columns, tuple(rows)) if rows else None
+
+
+def told(pairs: PairedTexts, totals: UnitTotals, resamples: int, seed: int) -> list[CellValue]:
+    """A mean over runs and the ends of its interval from resampled units; None where there is none."""
+    mean = float(totals.mean[0])
+    ends = bca_interval(totals, pairs.units.stratum, resamples=resamples, seed=seed)[:, 0].tolist()
+    return [one if np.isfinite(one) else None for one in (mean, *ends)]
+
+
+def mean_of(values: Floats) -> float | None:
+    """The mean of the numbers that are finite; None where none is."""
+    return float(values[np.isfinite(values)].mean()) if np.isfinite(values).any() else None
+
+
+def _pooled(
+    pairs: PairedTexts, shares: Floats, totals: Floats, places: NDArray[np.int64], resamples: int, seed: int
+) -> list[CellValue]:
+    """Shares of totals, each weighed by its total's square, so that runs in which nothing changes count nothing."""
+    weights = totals**2
+    there = np.isfinite(shares) & np.isfinite(weights)
+    unit = pairs.unit(places)[there]
+    sums, counts = np.zeros(len(pairs.units)), np.zeros(len(pairs.units))
+    np.add.at(sums, unit, (shares * weights)[there])
+    np.add.at(counts, unit, weights[there])
+    return told(pairs, UnitTotals(sums[:, None], counts), resamples, seed)
