@@ -16,6 +16,7 @@ from engine.analysis.resampling import (
     bootstrap_weights,
     degrees_of_freedom,
     merged_strata,
+    used_units,
 )
 
 # Units that a share is drawn towards a half by: two wholly lit, two dark (Agresti and Coull 1998).
@@ -93,10 +94,7 @@ def share_bands(
         return None
     share, runs = part.mean, part.counts.sum()
     influence = (part.sums - part.counts[:, None] * share) / runs
-    middle = (n * share + PSEUDO_UNITS / 2) / (n + PSEUDO_UNITS)
-    squares = n**2 * _variance(influence, strata) + n * (share - middle) ** 2
-    squares += PSEUDO_UNITS / 2 * ((1 - middle) ** 2 + middle**2)
-    spread = np.sqrt(squares) / (n + PSEUDO_UNITS)
+    middle, spread = _with_pseudo_units(share, _variance(influence, strata), n)
     weights = bootstrap_weights(strata, resamples, seed)
     scale = (weights.astype(np.float64) @ part.counts) / runs
     largest = _largest(influence / spread, weights, scale, curves)
@@ -112,18 +110,20 @@ def difference_bands(
     stratum: ArrayLike,
     curves: int = 1,
     *,
+    paired: bool = True,
     level: float = LEVEL,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> NDArray[np.float64] | None:
     """Simultaneous bands of a group's shares minus another's over the same units, resampled together.
 
-    As `share_bands`; four pseudo-units are added that differ by nothing, by +1, by -1 and by nothing.
+    As `share_bands`; four pseudo-units are added that differ by nothing, by +1, by -1 and by nothing. Unpaired, with
+    no unit in common, each group has its own four; strata must not mix the groups.
 
     Returns:
         [2, point] within -1 and 1, the observed difference inside; None where fewer than two units have runs of both.
     """
-    used = totals.present & minus.present
+    used = used_units(totals, minus, paired=paired)
     one, other = totals.only(used), minus.only(used)
     strata = merged_strata(np.asarray(stratum)[used])
     n = len(strata)
@@ -131,16 +131,22 @@ def difference_bands(
         return None
     difference = one.mean - other.mean
     sides = [(part.sums - part.counts[:, None] * part.mean) / part.counts.sum() for part in (one, other)]
-    influence = sides[0] - sides[1]
-    middle = n * difference / (n + PSEUDO_UNITS)
-    squares = n**2 * _variance(influence, strata) + n * (difference - middle) ** 2
-    squares += PSEUDO_UNITS / 2 * (1 + 2 * middle**2)
-    spread = np.sqrt(squares) / (n + PSEUDO_UNITS)
+    if paired:
+        middle = n * difference / (n + PSEUDO_UNITS)
+        squares = n**2 * _variance(sides[0] - sides[1], strata) + n * (difference - middle) ** 2
+        squares += PSEUDO_UNITS / 2 * (1 + 2 * middle**2)
+        spread = np.sqrt(squares) / (n + PSEUDO_UNITS)
+    else:
+        ends = [
+            _with_pseudo_units(part.mean, _variance(side, strata), int(part.present.sum()))
+            for part, side in zip((one, other), sides, strict=True)
+        ]
+        middle, spread = ends[0][0] - ends[1][0], np.hypot(ends[0][1], ends[1][1])
     weights = bootstrap_weights(strata, resamples, seed)
     wide = weights.astype(np.float64)
     scales = [(wide @ part.counts) / part.counts.sum() for part in (one, other)]
     if np.allclose(scales[0], scales[1]):
-        largest = _largest(influence / spread, weights, scales[0], curves)
+        largest = _largest((sides[0] - sides[1]) / spread, weights, scales[0], curves)
     else:
         largest = _largest(sides[0] / spread, weights, scales[0], curves, sides[1] / spread, scales[1])
     critical = _critical(largest, strata, level)
@@ -185,6 +191,15 @@ def sup_t_band(
     return np.stack([centre - half, centre + half])
 
 
+def _with_pseudo_units(
+    share: NDArray[np.float64], variance: NDArray[np.float64], n: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Middle and standard deviation [point] of shares of n units and four more, two wholly lit and two dark."""
+    middle = (n * share + PSEUDO_UNITS / 2) / (n + PSEUDO_UNITS)
+    squares = n**2 * variance + n * (share - middle) ** 2 + PSEUDO_UNITS / 2 * ((1 - middle) ** 2 + middle**2)
+    return middle, np.sqrt(squares) / (n + PSEUDO_UNITS)
+
+
 def _largest(
     columns: NDArray[np.float64],
     weights: NDArray[np.float32],
@@ -197,8 +212,7 @@ def _largest(
     left = np.ascontiguousarray(columns, np.float32)
     right = None if minus is None else np.ascontiguousarray(minus, np.float32)
     found = np.empty((len(weights), curves))
-    inverse = (1.0 / scale).astype(np.float32)
-    other = inverse if minus_scale is None else (1.0 / minus_scale).astype(np.float32)
+    inverse, other = (_inverse(one) for one in (scale, scale if minus_scale is None else minus_scale))
     for start in range(0, len(weights), CHUNK):
         rows = slice(start, start + CHUNK)
         product = weights[rows] @ left
@@ -208,6 +222,11 @@ def _largest(
         shaped = product.reshape(len(product), curves, -1)
         found[rows] = np.maximum(shaped.max(axis=2), -shaped.min(axis=2))
     return found
+
+
+def _inverse(scale: NDArray[np.float64]) -> NDArray[np.float32]:
+    """1 / scale; 0 for a resample that holds no run."""
+    return np.where(scale > 0, 1.0 / np.where(scale > 0, scale, 1.0), 0.0).astype(np.float32)
 
 
 def _critical(largest: NDArray[np.float64], strata: NDArray[np.int64], level: float) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from engine.analysis.resampling import (
     degrees_of_freedom,
     merged_strata,
     resampled_means,
+    used_units,
 )
 
 FEW_UNITS = 20
@@ -47,7 +48,7 @@ def bca_interval(
     Returns:
         [2, k] lower and upper end; NaN where fewer than two units have runs.
     """
-    used = totals.present if minus is None else totals.present & minus.present
+    used = used_units(totals, minus)
     groups = [one.only(used) for one in ((totals,) if minus is None else (totals, minus))]
     strata = merged_strata(np.asarray(stratum)[used])
     if len(strata) < 2:

@@ -14,6 +14,7 @@ from engine.analysis.resampling import (
     bootstrap_weights,
     degrees_of_freedom,
     merged_strata,
+    used_units,
 )
 
 # A resample of few units often has no spread at all along some direction, and its statistic no bound: the region's
@@ -68,6 +69,7 @@ def joint_region(
     stratum: ArrayLike,
     minus: UnitTotals | None = None,
     *,
+    paired: bool = True,
     level: float = LEVEL,
     resamples: int = REGION_RESAMPLES,
     seed: int = 0,
@@ -83,6 +85,7 @@ def joint_region(
         totals: [unit, 2] of the group's unit coordinates, see `unit_totals`.
         stratum: [unit] the prompt set of each.
         minus: of the group to subtract; the units that have both are used.
+        paired: False to use the units that have either, where the groups share none; strata must not mix the groups.
         level: how often the region should hold the truth.
         resamples: of the bootstrap.
         seed: of what is drawn.
@@ -90,7 +93,7 @@ def joint_region(
     Returns:
         None where fewer than two units have runs: one unit tells nothing of how units vary.
     """
-    used = totals.present if minus is None else totals.present & minus.present
+    used = used_units(totals, minus, paired=paired)
     groups = [one.only(used) for one in ((totals,) if minus is None else (totals, minus))]
     strata = merged_strata(np.asarray(stratum)[used])
     if len(strata) < 2:

@@ -133,6 +133,13 @@ def degrees_of_freedom(stratum: ArrayLike) -> int:
     return len(strata) - (int(strata.max()) + 1 if len(strata) else 0)
 
 
+def used_units(totals: UnitTotals, minus: UnitTotals | None = None, *, paired: bool = True) -> NDArray[np.bool_]:
+    """[unit] True for the units that a group, or the difference of two, is inferred from."""
+    if minus is None:
+        return totals.present
+    return totals.present & minus.present if paired else totals.present | minus.present
+
+
 def resampled_means(totals: UnitTotals, weights: NDArray[np.float32]) -> NDArray[np.float64]:
     """The mean over runs in every resample, [resample, k]; NaN in one that holds no run of the group.
 

@@ -1,0 +1,173 @@
+"""Two groups of runs compared: the difference of their curves, and how sure it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.analysis.arcs import directions
+from engine.analysis.bands import difference_bands, sup_t_band, unit_counts
+from engine.analysis.ellipse import JointRegion, joint_region
+from engine.analysis.permutation import SignFlips, sign_flip_test
+from engine.analysis.resampling import (
+    LEVEL,
+    RESAMPLES,
+    UnitTotals,
+    bootstrap_weights,
+    merged_strata,
+    resampled_means,
+    unit_totals,
+    used_units,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Runs of one group.
+
+    Attributes:
+        xy: [run, 2] unit coordinates; runs that are not finite are left out.
+        unit: [run] index of the unit each belongs to, in the numbering that both groups share.
+    """
+
+    xy: NDArray[np.float64]
+    unit: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class GroupDifference:
+    """One group minus another in a plane.
+
+    Attributes:
+        units: how many units it was inferred from.
+        paired: whether both groups have runs of every one of them.
+        regions: (A, B) of either group; None where one unit is all there is, here and below.
+        region: (A, B) of the first minus that of the second.
+        difference: [2] the same as observed.
+        phase_deg: phase of the first minus phase of the second, -180 to 180; None where a group has no amplitude.
+        phase_interval: where that may lie, both ends around `phase_deg`; None where the phase of either group is
+            undetermined.
+        mean: [angle] difference of the mean cosines.
+        mean_band: [2, angle] simultaneous: the joint region seen along every direction.
+        shares: [threshold, angle] difference of the shares of runs above a threshold.
+        share_bands: [2, threshold, angle]; each threshold's curve is held as a whole.
+    """
+
+    units: int
+    paired: bool
+    regions: tuple[JointRegion | None, JointRegion | None]
+    region: JointRegion | None
+    difference: NDArray[np.float64]
+    phase_deg: float | None
+    phase_interval: tuple[float, float] | None
+    mean: NDArray[np.float64]
+    mean_band: NDArray[np.float64] | None
+    shares: NDArray[np.float64]
+    share_bands: NDArray[np.float64] | None
+
+
+def group_difference(
+    one: Sample,
+    other: Sample,
+    stratum: NDArray[np.int64],
+    thresholds: Sequence[float],
+    n_angles: int = 360,
+    *,
+    paired: bool = True,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> GroupDifference:
+    """Subtract one group's curves from another's, units resampled in both at once.
+
+    Args:
+        one: the first group.
+        other: the one that is subtracted.
+        stratum: [unit] what units are stratified by.
+        thresholds: cosines to count above.
+        n_angles: equally spaced angles from 0, 360 degrees excluded.
+        paired: the groups have units in common, and only these are used; False where they have none: `stratum` must
+            then part the units of one from those of the other.
+        level: how often a region or band should hold the truth.
+        resamples: of the bootstrap.
+        seed: of what is drawn.
+    """
+    sides = [unit_totals(side.xy, side.unit, len(stratum)) for side in (one, other)]
+    used = used_units(sides[0], sides[1], paired=paired)
+    keys = {"level": level, "resamples": resamples, "seed": seed}
+    within = [side.only(used) if paired else side for side in sides]
+    kept = stratum[used] if paired else stratum
+    regions = [joint_region(side, kept, level=level, seed=seed) for side in within]
+    region = joint_region(sides[0], stratum, sides[1], paired=paired, level=level, seed=seed)
+    difference = within[0].mean - within[1].mean
+    cos, sin = directions(n_angles)
+    counts = [unit_counts(side.xy, side.unit, len(stratum), thresholds, n_angles) for side in (one, other)]
+    shares = [side.only(used).mean if paired else side.mean for side in counts]
+    bands = (
+        difference_bands(counts[0], counts[1], stratum, len(thresholds), paired=paired, **keys) if thresholds else None
+    )
+    shape = (len(thresholds), n_angles)
+    phase, interval = _phase_difference(
+        within[0], within[1], kept, regions, level=level, resamples=resamples, seed=seed
+    )
+    return GroupDifference(
+        units=int(used.sum()),
+        paired=paired,
+        regions=(regions[0], regions[1]),
+        region=region,
+        difference=difference,
+        phase_deg=phase,
+        phase_interval=interval,
+        mean=difference[0] * cos + difference[1] * sin,
+        mean_band=None if region is None else seen_along(region, n_angles),
+        shares=(shares[0] - shares[1]).reshape(shape),
+        share_bands=None if bands is None else bands.reshape(2, *shape),
+    )
+
+
+def seen_along(region: JointRegion, n_angles: int) -> NDArray[np.float64]:
+    """The ends [2, angle] of a region along every direction: a simultaneous band of the mean curve (Scheffe 1953)."""
+    along = np.stack(directions(n_angles), axis=1)
+    middle = along @ region.centre
+    spread = np.einsum("ij,jk,ik->i", along, region.covariance, along)
+    half = np.sqrt(np.maximum(region.radius2 * spread, 0.0))
+    return np.stack([middle - half, middle + half])
+
+
+def paired_test(one: Sample, other: Sample, n_units: int, flips: int = RESAMPLES, seed: int = 0) -> SignFlips | None:
+    """Flip, unit by unit, which group is which: p of (A, B) of one minus the other's; None without a common unit."""
+    sides = [unit_totals(side.xy, side.unit, n_units) for side in (one, other)]
+    used = used_units(sides[0], sides[1])
+    if not used.any():
+        return None
+    parts = [side.only(used) for side in sides]
+    return sign_flip_test(parts[0].sums / parts[0].counts.sum() - parts[1].sums / parts[1].counts.sum(), flips, seed)
+
+
+def _phase_difference(
+    one: UnitTotals,
+    other: UnitTotals,
+    stratum: NDArray[np.int64],
+    regions: Sequence[JointRegion | None],
+    *,
+    level: float,
+    resamples: int,
+    seed: int,
+) -> tuple[float | None, tuple[float, float] | None]:
+    """The angle from the second mean to the first, and its interval by the resamples' own angles (sup-t of one point)."""
+    means = [side.mean[0] + 1j * side.mean[1] for side in (one, other)]
+    if not all(np.isfinite(abs(mean)) and abs(mean) > 0 for mean in means):
+        return None, None
+    observed = means[0] * np.conj(means[1])
+    turn = float(np.degrees(np.angle(observed)))
+    if any(region is None or region.phase_deg is None for region in regions):
+        return turn, None
+    strata = merged_strata(stratum)
+    weights = bootstrap_weights(strata, resamples, seed)
+    drawn = [side @ np.array([1.0, 1.0j]) for side in (resampled_means(part, weights) for part in (one, other))]
+    around = turn + np.degrees(np.angle(drawn[0] * np.conj(drawn[1]) * np.conj(observed)))
+    low, high = sup_t_band([turn], around[:, None], strata, level)[:, 0].tolist()
+    return turn, (low, high)
