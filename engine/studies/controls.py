@@ -11,9 +11,9 @@ from engine.analysis.matching import null_band, rank_p
 from engine.analysis.multiplicity import benjamini_hochberg, family_size
 from engine.errors import ExplorerError
 from engine.figures.bands import Band, NullBand
-from engine.figures.captions import coordinate_caption, pooled_caption
+from engine.figures.captions import coordinate_caption, plane_title, pooled_caption
 from engine.figures.curves import SweptGroup
-from engine.figures.numbers import count_of, three_digits
+from engine.figures.numbers import count_of, short, three_digits
 from engine.figures.session import CONDITION, swept_groups
 from engine.figures.table import TableColumn, TableFigure
 from engine.session import Session
@@ -142,7 +142,7 @@ def _notes(session: Session, parts: Sequence[Part], family: int) -> tuple[str, .
     notes = [
         f"{held}, {count_of(sum(own.conditions[run.condition].kind == 'sweep' for run in own.runs), 'run')} each; "
         + ("the same raw values for all" if controls.matches else "directions of the same length, the same values"),
-        f"p: (1 + controls at least as large) / {k + 1}, so none below {three_digits(1 / (k + 1))}; it is over neurons,"
+        f"p: (1 + controls at least as large) / {k + 1}, so none below {short(float(f'{1 / (k + 1):.2g}'))}; it is over neurons,"
         f" these prompts given; q over all {count_of(family, 'test')} of this table (Benjamini-Hochberg)",
         "no p where the measure holds what the experiment set: the clamped coordinate is part of the amplitude",
     ]
@@ -160,6 +160,11 @@ def _notes(session: Session, parts: Sequence[Part], family: int) -> tuple[str, .
         )
         if far > 1:
             notes.insert(0, "poorly matched: the target is unlike other neurons of its layer, so controls say little")
+    notes += [
+        f"plane {number}: {plane_title(plane)}, for each control with its own neuron in place of the target's"
+        for number, plane in enumerate(session.planes, 1)
+        if has_own_axis(session, plane)
+    ]
     skipped = [number for number, plane in enumerate(session.planes, 1) if not has_own_axis(session, plane)]
     if skipped:
         listed = ", ".join(map(str, skipped))

@@ -197,6 +197,34 @@ def replay(session: SessionName, as_json: Json = False) -> None:
     end(replay_command(session, as_json))
 
 
+@app.command()
+def effects(
+    session: SessionName,
+    score: Annotated[
+        bool | None,
+        typer.Option("--score/--no-score", help="Score again; or show what needs no model. By default, score once."),
+    ] = None,
+    texts: Annotated[
+        str,
+        typer.Option(metavar="baseline,condition", help="Whose texts are scored; both tell direct from through text."),
+    ] = "baseline,condition",
+    text: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also score this text after every prompt, spaces included.")
+    ] = None,
+    sites: Annotated[
+        str | None, typer.Option(metavar="SITE,...", help="Where vectors are compared; the captured sites by default.")
+    ] = None,
+    controls: Annotated[bool, typer.Option("--controls", help="Score the runs of control neurons too.")] = False,
+    npz: Annotated[Path | None, typer.Option(metavar="FILE", help="Score, and write the full vectors.")] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write every table as CSV.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell what an intervention did to the texts: KL, collapse, direct and through the text."""
+    from tui.cli.effects import effects_command
+
+    end(effects_command(session, score, texts, text, sites, controls, npz, csv, as_json))
+
+
 @prompts_app.callback()
 def prompts(context: typer.Context, as_json: Json = False) -> None:
     """List prompt sets, and check a file of prompts."""
@@ -246,6 +274,29 @@ def pairs(
     from tui.cli.pairs import pairs_command
 
     pairs_command(session, neuron, site, partners, top, permutations, seed, weights, csv, as_json)
+
+
+@app.command()
+def controls(
+    session: Annotated[str, typer.Argument(metavar="SESSION", help="A session's name or file; to plan, also a spec.")],
+    by: Annotated[Literal["pooled", "condition"], typer.Option(help="Every value by itself as well.")] = "pooled",
+    plan: Annotated[bool, typer.Option("--plan", help="Print what controls would cost, and run nothing.")] = False,
+    neurons: Annotated[int | None, typer.Option(min=0, max=999, metavar="K", help="How many controls to plan.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a field of the spec to plan.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write both tables as CSV.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Rank a session's neuron among matched neurons that were clamped alike, or plan such controls."""
+    from tui.cli.controls import controls_command, plan_command
+
+    if plan:
+        plan_command(session, neurons, list(overrides or ()), as_json)
+        return
+    if neurons is not None or overrides:
+        raise typer.BadParameter("this plans a run: give --plan too", param_hint="--neurons")
+    controls_command(session, by, csv, as_json)
 
 
 @app.command()

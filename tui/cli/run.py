@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,9 +14,11 @@ from engine.runner.life import default_path
 from engine.runner.outcome import Outcome, approach, shown
 from engine.session import Session
 from engine.spec import Experiment, read_experiment
+from tui.cli.controls import price_before
 from tui.cli.output import note, say, say_json
 from tui.cli.queued import resuming, run_at_worker
 from tui.cli.watch import Watch, holding, stoppable
+from tui.state.pace import keep_pace
 
 INTERRUPTED = 130
 
@@ -52,12 +55,16 @@ def run_watched(
     if not quiet:
         for line in outcome.told:
             note(line)
+    keep_pace(experiment.model.name, watch.last.rate)
     return outcome, time.monotonic() - began, watch.last.tokens
 
 
 def _run(experiment: Experiment, base: Path, path: Path, watch: Watch, *, restart: bool) -> Outcome:
+    told = price_before(experiment, base) if sys.stderr.isatty() else ""
     with watch:
         try:
+            if told:
+                watch.say(told)
             worker = _usable_worker(watch)
             if worker is None:
                 return _run_here(experiment, base, path, watch, restart=restart)

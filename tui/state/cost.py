@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import ExplorerError
+from engine.figures.numbers import count_of
 from engine.footprint import ITEM_BYTES, Sizes, captured_bytes, rows_within
 from engine.runner.plan import Grid
 from engine.spec import Experiment, ModelShape, Site, conditions
@@ -23,20 +24,23 @@ class Cost:
     """An estimate.
 
     Attributes:
-        runs: prompts times samples times conditions, the baseline included.
+        runs: prompts times samples times conditions, the baseline and controls included.
         tokens: generated at most.
         seconds: at the pace of the last run; None where there was none.
         memory: bytes of the weights and of the largest batch; None where the model is not known.
+        control_runs: how many of the runs belong to controls.
     """
 
     runs: int
     tokens: int
     seconds: float | None = None
     memory: int | None = None
+    control_runs: int = 0
 
     def facts(self) -> tuple[str, ...]:
-        """What it will cost, a fact each: "600 runs", "30,000 tokens", "about 16 s", "2.1 GB"."""
-        facts = [f"{self.runs:,} run{'s' if self.runs != 1 else ''}", f"{self.tokens:,} tokens"]
+        """What it will cost, a fact each: "600 runs + 10,450 control runs", "30,000 tokens", "about 16 s", "2.1 GB"."""
+        controls = f" + {count_of(self.control_runs, 'control run')}" if self.control_runs else ""
+        facts = [f"{count_of(self.runs - self.control_runs, 'run')}{controls}", f"{self.tokens:,} tokens"]
         facts += [f"about {duration(self.seconds)}"] if self.seconds is not None else []
         facts += [size(self.memory)] if self.memory is not None else []
         return tuple(facts)
@@ -51,12 +55,14 @@ def estimate(experiment: Experiment, n_prompts: int, rate: float | None, descrip
         rate: tokens a second of the last run with this model; None: not known.
         description: the model in use; None: not known.
     """
-    grid = Grid(n_prompts, experiment.generation.samples, len(conditions(experiment)))
+    kinds = [condition.kind for condition in conditions(experiment)]
+    grid = Grid(n_prompts, experiment.generation.samples, len(kinds))
     tokens = len(grid) * experiment.generation.tokens
     seconds = tokens / rate if rate and tokens else None
     is_known = description is not None and description.weight_bytes > 0 and description.name == experiment.model.name
     memory = _memory(experiment, len(grid), description) if description is not None and is_known else None
-    return Cost(len(grid), tokens, seconds, memory)
+    controls = n_prompts * experiment.generation.samples * kinds.count("control")
+    return Cost(len(grid), tokens, seconds, memory, controls)
 
 
 def facts_of(
