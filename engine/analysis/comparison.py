@@ -97,7 +97,6 @@ def group_difference(
     """
     sides = [unit_totals(side.xy, side.unit, len(stratum)) for side in (one, other)]
     used = used_units(sides[0], sides[1], paired=paired)
-    keys = {"level": level, "resamples": resamples, "seed": seed}
     within = [side.only(used) if paired else side for side in sides]
     kept = stratum[used] if paired else stratum
     regions = [joint_region(side, kept, level=level, seed=seed) for side in within]
@@ -107,7 +106,11 @@ def group_difference(
     counts = [unit_counts(side.xy, side.unit, len(stratum), thresholds, n_angles) for side in (one, other)]
     shares = [side.only(used).mean if paired else side.mean for side in counts]
     bands = (
-        difference_bands(counts[0], counts[1], stratum, len(thresholds), paired=paired, **keys) if thresholds else None
+        difference_bands(
+            counts[0], counts[1], stratum, len(thresholds), paired=paired, level=level, resamples=resamples, seed=seed
+        )
+        if thresholds
+        else None
     )
     shape = (len(thresholds), n_angles)
     phase, interval = _phase_difference(
@@ -157,7 +160,7 @@ def _phase_difference(
     resamples: int,
     seed: int,
 ) -> tuple[float | None, tuple[float, float] | None]:
-    """The angle from the second mean to the first, and its interval by the resamples' own angles (sup-t of one point)."""
+    """The angle from the second mean to the first, and its interval by the resamples' own angles."""
     means = [side.mean[0] + 1j * side.mean[1] for side in (one, other)]
     if not all(np.isfinite(abs(mean)) and abs(mean) > 0 for mean in means):
         return None, None

@@ -5,13 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.analysis.ellipse import (
-    amplitude_range,
-    hotelling_radius2,
-    joint_region,
-    phase_interval,
-    stratified_covariance,
-)
+from engine.analysis.ellipse import hotelling_radius2, joint_region, stratified_covariance
+from engine.analysis.outline import amplitude_range, phase_interval
 from engine.analysis.resampling import bootstrap_weights, resampled_means, unit_totals
 
 SIZES = st.floats(0.05, 3.0)
