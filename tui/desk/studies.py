@@ -64,7 +64,10 @@ class StudyDesk:
         if not isinstance(tag, Question):
             return
         if waits:
-            self._screen.say(f"{tag.study} waits for the run that is under way")
+            self.book.wait(tag, f"waits: {answer}")
+            going = self._going.get(tag.study)
+            if going is not None:
+                going[1].go_again()
         else:
             self.take(tag, answer)
 

@@ -67,7 +67,7 @@ class StudyBook:
 
     def __init__(self) -> None:
         self._answers: OrderedDict[Question, tuple[StudyPage, ...] | ExplorerError] = OrderedDict()
-        self._asked: set[Question] = set()
+        self._asked: dict[Question, str] = {}
         self._told: dict[str, Settings] = {}
 
     def settings(self, topic: Topic, subject: StudySubject) -> Settings:
@@ -93,21 +93,30 @@ class StudyBook:
         """Note that a question is asked; False where it was before."""
         if question in self._asked or question in self._answers:
             return False
-        self._asked.add(question)
+        self._asked[question] = "working it out …"
         return True
 
     def is_asked(self, question: Question) -> bool:
         """Whether an answer is on its way."""
         return question in self._asked
 
+    def wait(self, question: Question, line: str) -> None:
+        """Note what an answer waits for."""
+        if question in self._asked:
+            self._asked[question] = line
+
+    def waiting(self, question: Question) -> str:
+        """What becomes of a question that is asked; empty for any other."""
+        return self._asked.get(question, "")
+
     def forget(self, question: Question) -> None:
         """Let a question be asked once more."""
-        self._asked.discard(question)
+        self._asked.pop(question, None)
         self._answers.pop(question, None)
 
     def take(self, question: Question, answer: Mapping[str, Any] | ExplorerError) -> None:
         """Take an answer."""
-        self._asked.discard(question)
+        self._asked.pop(question, None)
         self._answers[question] = answer if isinstance(answer, ExplorerError) else _pages(answer)
         while len(self._answers) > KEPT:
             self._answers.popitem(last=False)

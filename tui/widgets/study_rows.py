@@ -63,7 +63,7 @@ def page_of(topic: Topic, book: StudyBook, question: Question, number: int) -> S
     if isinstance(answer, ExplorerError):
         return StudyPage(topic.title, words=f"{answer}\n\ne changes its settings, w tries again")
     if answer is None:
-        if book.is_asked(question):
-            return StudyPage(topic.title, words=f"{topic.teaches}\n\nworking it out …")
+        if waiting := book.waiting(question):
+            return StudyPage(topic.title, words=f"{topic.teaches}\n\n{waiting}")
         return StudyPage(topic.title, words=f"{topic.teaches}\n\nw works it out, e changes its settings")
     return answer[min(number, len(answer) - 1)]
