@@ -84,6 +84,11 @@ def controls_study(session: Session, arguments: Arguments) -> Findings:
     return findings_of(_ranks(session, parts, found), _neurons(session, parts, found, controls))
 
 
+def least_p(count: int) -> str:
+    """The smallest p-value that a number of controls can give, as text: ".05" for 19."""
+    return short(float(f"{1 / (count + 1):.2g}"))
+
+
 def _null(label: str, groups: Sequence[SweptGroup], what: str) -> NullBand:
     mean, middle = null_band(np.array([group.sweep.mean for group in groups]))
     legend = f"{'95 %' if middle else 'range'} of {len(groups)} {what}"
@@ -142,8 +147,8 @@ def _notes(session: Session, parts: Sequence[Part], family: int) -> tuple[str, .
     notes = [
         f"{held}, {count_of(sum(own.conditions[run.condition].kind == 'sweep' for run in own.runs), 'run')} each; "
         + ("the same raw values for all" if controls.matches else "directions of the same length, the same values"),
-        f"p: (1 + controls at least as large) / {k + 1}, so none below {short(float(f'{1 / (k + 1):.2g}'))}; it is over neurons,"
-        f" these prompts given; q over all {count_of(family, 'test')} of this table (Benjamini-Hochberg)",
+        f"p: (1 + controls at least as large) / {k + 1}, so none below {least_p(k)}; it is over neurons, these"
+        f" prompts given; q over all {count_of(family, 'test')} of this table (Benjamini-Hochberg)",
         "no p where the measure holds what the experiment set: the clamped coordinate is part of the amplitude",
     ]
     if pairs < planned:

@@ -288,7 +288,7 @@ def controls(
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write both tables as CSV.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Rank a session's neuron among matched neurons that were clamped alike, or plan such controls."""
+    """Rank a neuron among matched ones clamped alike."""
     from tui.cli.controls import controls_command, plan_command
 
     if plan:

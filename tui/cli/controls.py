@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine.errors import ExplorerError
-from engine.figures.numbers import short
+from engine.figures.numbers import count_of
 from engine.paths import session_path
 from engine.runner.inputs import read_inputs
 from engine.session import load_session
 from engine.spec import Experiment, available_presets, read_experiment
-from engine.studies.controls import controls_study
+from engine.studies.controls import controls_study, least_p
 from engine.studies.study import tables_in
 from tui.cli.output import note, say, say_json
 from tui.cli.tables import say_tables
@@ -62,9 +62,7 @@ def plan_command(named: str, neurons: int | None, overrides: Sequence[str], as_j
         return
     say(price(cost, rate))
     if count:
-        say(
-            f"with {count} control{'s' if count != 1 else ''} no p-value is below {short(float(f'{1 / (count + 1):.2g}'))}"
-        )
+        say(f"with {count_of(count, 'control')} no p-value is below {least_p(count)}")
         say(f"run it: srm-explorer run {spec} {' '.join(f'--set {one}' for one in wanted)} --session NAME".strip())
     else:
         say("it has no controls; --neurons 19 plans the fewest that can give p = .05")
