@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 
@@ -88,6 +89,19 @@ def choices_of(groups: Sequence[SweptGroup], bands: PlaneBands | None) -> list[t
         nulls.sort(key=lambda null: null is not first)
         found += [(group.label, null) for null in nulls or [None]]
     return found
+
+
+def stored_bands(session: Session, plane: int, by: Sequence[str] = ()) -> PlaneBands | None:
+    """The bands that a session was saved with, of one of its planes under a grouping; None where it has none."""
+    listed = session.bands.get("planes")
+    for one in cast("list[object]", listed) if isinstance(listed, list) else []:
+        try:
+            found = PlaneBands.from_dict(cast("Mapping[str, Any]", one))
+        except (KeyError, TypeError, ValueError):
+            continue
+        if (found.plane, found.by) == (plane, tuple(by)):
+            return found
+    return None
 
 
 def plane_index(session: Session, plane: PlaneRecord) -> int:

@@ -15,6 +15,7 @@ from engine.analysis.srm import UnitCoordinates
 from engine.figures.curves import SweptGroup
 from engine.figures.session import CONDITION, factor_columns, points_of, swept_groups, telling_threshold
 from engine.session import PlaneRecord, Session
+from tui.state.sight import SIGHTS, BandShelf, Sight
 from tui.state.spotlight import FULL_TURN, is_lit, spotlight
 
 View = Literal["counts", "mean", "compass"]
@@ -67,6 +68,9 @@ class ResultsState:
         by: how runs are grouped, as `swept_groups` takes it.
         baseline: whether charts show the baseline.
         difference: whether the threshold chart shows clamped minus baseline.
+        sight: how charts show the session.
+        choice: which group's band, chance and prediction is in focus, counted round and round.
+        shelf: the bands that are known.
         version: grows whenever session, plane or grouping change; turning the spotlight leaves it alone.
     """
 
@@ -86,6 +90,9 @@ class ResultsState:
         self.by = tuple(by)
         self.baseline = True
         self.difference = False
+        self.sight: Sight = "observed"
+        self.choice = 0
+        self.shelf = BandShelf()
         self.version = 0
         self._chosen = threshold is not None
         self._told_for: str | None = None
@@ -132,6 +139,14 @@ class ResultsState:
         """Go to the polar chart's next view, round and round."""
         self.view = VIEWS[(VIEWS.index(self.view) + 1) % len(VIEWS)]
 
+    def next_sight(self) -> None:
+        """Go to the next way of seeing the session, round and round."""
+        self.sight = SIGHTS[(SIGHTS.index(self.sight) + 1) % len(SIGHTS)]
+
+    def next_choice(self) -> None:
+        """Put the next group, or the next kind of chance, in focus."""
+        self.choice += 1
+
     def groupings(self) -> tuple[tuple[str, ...], ...]:
         """Ways to group the runs: pooled, by value, by each factor that has few levels."""
         if self.session is None:
@@ -151,6 +166,7 @@ class ResultsState:
         by = ways[(at + 1) % len(ways)]
         if by != self.by:
             self.by = by
+            self.choice = 0
             self.version += 1
 
     def next_plane(self) -> None:

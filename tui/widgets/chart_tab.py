@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tui.widgets.chart_view import ChartView, Painter
 
 if TYPE_CHECKING:
-    from tui.paint.scenes import Subject
+    from tui.paint.subject import Subject
     from tui.state.results import ResultsState
 
 NO_SESSION = "No runs to show yet\n\nr runs the experiment, o opens a saved session\nruns are drawn as they come"
@@ -21,16 +21,31 @@ class ChartTab(ChartView):
 
     def show(self, state: ResultsState) -> None:
         """Show what the state holds now; painted only where that looks different, and only while it can be seen."""
-        session, record, by = state.session, state.record(), state.by
+        session, record, by = state.session, state.record(), self.grouping(state)
         if session is None or record is None:
             planes = session is None or session.planes
             self.say(NO_SESSION if session is None else NO_RUN if planes else NO_PLANE)
             return
-        from tui.paint.scenes import Subject
+        from tui.paint.subject import Subject
 
-        subject = Subject(session, record, by, state.baseline, lambda: state.groups_of(session, record, by))
+        bands = state.shelf.bands(session, state.plane, by)
+        subject = Subject(
+            session,
+            record,
+            by,
+            state.baseline,
+            lambda: state.groups_of(session, record, by),
+            state.sight,
+            state.choice,
+            bands,
+        )
         self.point(state.theta, state.threshold)
-        self.request((state.version, *self.look_of(state)), self.painter_of(state, subject))
+        key = (state.version, state.sight, state.choice, bands is not None, *self.look_of(state))
+        self.request(key, self.painter_of(state, subject))
+
+    def grouping(self, state: ResultsState) -> tuple[str, ...]:
+        """How the runs are grouped on this chart."""
+        return state.by
 
     def look_of(self, state: ResultsState) -> tuple[Hashable, ...]:
         """What else than session, plane and grouping the static part of the chart depends on."""

@@ -10,12 +10,16 @@ from tui.widgets.chart_view import Painter
 
 if TYPE_CHECKING:
     from tui.paint.scene import Scene
-    from tui.paint.scenes import Subject
+    from tui.paint.subject import Subject
     from tui.state.results import ResultsState
 
 
 class DoseTab(ChartTab):
     """Quantities against the value; where no single value varies, it says so."""
+
+    def grouping(self, state: ResultsState) -> tuple[str, ...]:
+        """By value, whatever the other charts do."""
+        return ("condition",)
 
     def look_of(self, state: ResultsState) -> tuple[Hashable, ...]:
         """The threshold that runs are counted above."""

@@ -10,7 +10,7 @@ from tui.widgets.chart_view import Painter
 
 if TYPE_CHECKING:
     from tui.paint.scene import Scene
-    from tui.paint.scenes import Subject
+    from tui.paint.subject import Subject
     from tui.state.results import ResultsState
 
 

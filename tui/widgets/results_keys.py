@@ -21,6 +21,8 @@ ACTS_ON = {
     "view": frozenset({"Polar"}),
     "grouping": frozenset({"Polar", "Thresholds"}),
     "difference": frozenset({"Thresholds"}),
+    "sight": frozenset({"Polar", "Thresholds", "Dose"}),
+    "band": frozenset({"Polar", "Thresholds"}),
     "plane": frozenset({"Polar", "Thresholds", "Dose", "Runs", "Planes"}),
 }
 
@@ -45,6 +47,21 @@ class ResultsKeys(Widget, can_focus=True):
         Binding("g", "grouping", "group", id="results.grouping", tooltip="Pool the runs, or group by value or factor"),
         Binding("b", "baseline", "baseline", id="results.baseline", tooltip="Show the baseline, or leave it out"),
         Binding("d", "difference", "difference", id="results.difference", tooltip="Thresholds: subtract the baseline"),
+        Binding(
+            "a",
+            "sight",
+            "arithmetic",
+            id="results.sight",
+            tooltip="Charts: as observed, minus what arithmetic predicts, or without the clamped axis",
+        ),
+        Binding(
+            "B",
+            "band",
+            "band",
+            show=False,
+            id="results.band",
+            tooltip="Show the band, and what chance draws, of the next group",
+        ),
         Binding("p", "plane", "plane", show=False, id="results.plane", tooltip="Go to the session's next plane"),
         Binding("left_square_bracket", "tab(-1)", show=False, id="results.tab_before", tooltip="Go to the tab before"),
         Binding("right_square_bracket", "tab(1)", "tab", id="results.tab_next", tooltip="Go to the next tab"),
@@ -108,7 +125,20 @@ class ResultsKeys(Widget, can_focus=True):
 
     def action_difference(self) -> None:
         """Show curves, or what they are beyond the baseline's."""
-        self.state.difference = not self.state.difference
+        if self.state.sight == "minus arithmetic":
+            self.state.sight, self.state.difference = "observed", True
+        else:
+            self.state.difference = not self.state.difference
+        self.changed()
+
+    def action_sight(self) -> None:
+        """See the session in the next way."""
+        self.state.next_sight()
+        self.changed()
+
+    def action_band(self) -> None:
+        """Put the next group's band in focus."""
+        self.state.next_choice()
         self.changed()
 
     def action_plane(self) -> None:
@@ -121,12 +151,14 @@ class ResultsKeys(Widget, can_focus=True):
         self.pick((self._current + step) % len(TABS))
 
 
-def told(state: ResultsState, tab: str) -> str:
-    """How a tab shows the session, in few words."""
-    parts: list[str] = []
+def told(state: ResultsState, tab: str, computing: bool = False) -> str:
+    """How a tab shows the session, in few words, and whether its bands are being computed."""
+    parts = ["computing bands…"] if computing else []
     if tab == "Polar":
         parts.append(state.view)
-    if tab == "Thresholds" and state.difference:
+    if tab in ACTS_ON["sight"] and state.sight != "observed":
+        parts.append(state.sight)
+    if tab == "Thresholds" and state.difference and state.sight != "minus arithmetic":
         parts.append("difference")
     if tab in ACTS_ON["grouping"]:
         names = ["value" if name == "condition" else name for name in state.by]

@@ -20,7 +20,8 @@ from tui.widgets.dose_tab import DoseTab
 from tui.widgets.log_tab import LogTab
 from tui.widgets.polar_tab import PolarTab
 from tui.widgets.readout_line import ReadoutLine
-from tui.widgets.results_keys import ACTS_ON, STUDY_TABS, TABS, ResultsKeys, told
+from tui.widgets.results_bands import ResultsBands
+from tui.widgets.results_keys import ACTS_ON, STUDY_TABS, TABS, told
 from tui.widgets.runs_tab import RunsTab
 from tui.widgets.study_tab import StudyTab
 from tui.widgets.tab_strip import TabStrip
@@ -38,7 +39,7 @@ ROWS_FOR_TABLE = 30
 """Rows of the pane from which the runs share it with the polar chart."""
 
 
-class ResultsPane(ResultsKeys):
+class ResultsPane(ResultsBands):
     """Shows a session in tabs: charts, runs, what studies found, and a log."""
 
     DEFAULT_CSS = """
@@ -202,6 +203,10 @@ class ResultsPane(ResultsKeys):
         """Keep to the pane what concerns it alone."""
         event.stop()
 
+    def show_bands(self) -> None:
+        """Show the state, with bands that were not known before."""
+        self._show()
+
     def _go(self, index: int) -> None:
         self._current = index
         for at, tab in enumerate(self._tabs):
@@ -267,7 +272,9 @@ class ResultsPane(ResultsKeys):
                 tab.show(self._ask_subject())
             self._strip.show(self._current, tab.told())
             return
-        self._strip.show(self._current, told(self.state, self.tab) if self._has_runs() else "")
+        chart, state = self._chart(), self._state
+        computing = self.want_bands(None if chart is None or state is None else chart.grouping(state))
+        self._strip.show(self._current, told(self.state, self.tab, computing) if self._has_runs() else "")
         if self._state is None:
             return
         if self._readout.display:

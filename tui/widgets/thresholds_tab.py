@@ -10,7 +10,7 @@ from tui.widgets.chart_view import Painter
 
 if TYPE_CHECKING:
     from tui.paint.scene import Scene
-    from tui.paint.scenes import Subject
+    from tui.paint.subject import Subject
     from tui.state.results import ResultsState
 
 
@@ -26,7 +26,7 @@ class ThresholdsTab(ChartTab):
         difference, threshold = state.difference, state.threshold
 
         def paint(width: int, height: int) -> Scene:
-            from tui.paint.scenes import thresholds_scene
+            from tui.paint.threshold_scene import thresholds_scene
 
             return thresholds_scene(subject, difference, threshold, width, height)
 

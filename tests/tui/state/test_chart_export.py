@@ -15,7 +15,9 @@ from engine.errors import ExplorerError
 from engine.session import Session
 from tui.paint.picture import Picture
 from tui.paint.scene import Scene
-from tui.paint.scenes import Subject, dose_scene, polar_scene, thresholds_scene
+from tui.paint.scenes import dose_scene, polar_scene
+from tui.paint.subject import Subject
+from tui.paint.threshold_scene import thresholds_scene
 from tui.state.export import Kind, write_chart, write_new
 from tui.state.results import ResultsState, View
 
