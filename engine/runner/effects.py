@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -15,6 +16,7 @@ from engine.errors import ExplorerError
 from engine.model.capture import Capture
 from engine.model.forcing import score_texts
 from engine.model.load import LoadedModel
+from engine.npz import write_npz
 from engine.runner.progress import Meter, Stop, Stopped
 from engine.runner.scoring import ScoredText, Scoring, rounded, texts_of
 from engine.runner.scoring_inputs import captures_of, maker_of, planes_of
@@ -27,6 +29,9 @@ from engine.session.session import now
 from engine.spec.refusal import did_you_mean
 from engine.studies.effects import effects_study
 from engine.studies.study import Arguments, Findings
+
+_OWN = ("texts", "given", "sites", "controls")
+"""Arguments of the study "score" that `score_effects` takes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +114,8 @@ def score_study(session: Session, arguments: Arguments, model: LoadedModel, mete
 
     Args:
         session: as it is on disk.
-        arguments: `texts`, `given`, `sites` and `controls` as `score_effects`, and those of the effects study.
+        arguments: `texts`, `given`, `sites` and `controls` as `score_effects`; `npz`, a path to write the full vectors
+            to; and those of the effects study.
         model: the session's.
         meter: told how far it is, and asked whether it should go on.
 
@@ -117,11 +123,15 @@ def score_study(session: Session, arguments: Arguments, model: LoadedModel, mete
         ExplorerError: as `score_effects`, and where the session cannot be saved.
         Stopped: it was asked to stop; nothing is saved.
     """
-    own = {name: arguments[name] for name in ("texts", "given", "sites", "controls") if arguments.get(name) is not None}
-    scored = score_effects(session, model, **own, meter=meter)
+    own = {name: arguments[name] for name in _OWN if arguments.get(name) is not None}
+    file = arguments.get("npz")
+    scored = score_effects(session, model, **own, keep_vectors=file is not None, meter=meter)
     meter.stage("saving")
+    if file is not None:
+        indices = np.array([run.index for run in scored.session.runs])
+        write_npz(Path(file), {**scored.vectors, "run": indices}.items())
     saved = save_scored(scored.session)
-    rest = {name: value for name, value in arguments.items() if name not in ("texts", "given", "sites", "controls")}
+    rest = {name: value for name, value in arguments.items() if name not in (*_OWN, "npz")}
     return {**effects_study(saved.session, rest), "session": str(saved.path), "told": saved.told}
 
 
@@ -132,7 +142,7 @@ def save_scored(session: Session) -> Saved:
     return save_session(session, session.path)
 
 
-def cost_of(session: Session, texts: Sequence[TextName], *, given: bool = False, controls: bool = False) -> int:
+def cost_of(session: Session, texts: Sequence[str], *, given: bool = False, controls: bool = False) -> int:
     """Count the tokens that a scoring would feed, prompts included, texts that both sides share once.
 
     Args:

@@ -99,7 +99,7 @@ def _collapse_notes(pairs: PairedTexts) -> tuple[str, ...]:
     return (
         pairs.rule.told(),
         "counted in units; one with several runs counts as collapsed where at least half of its texts are",
-        "from, to: exact 95 % intervals (Clopper-Pearson); texts near the limit cross it both ways: read harm beside rescue",
+        "from, to: exact 95 % intervals (Clopper-Pearson); texts near the limit cross it both ways: read both",
     )
 
 

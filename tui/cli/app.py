@@ -206,7 +206,7 @@ def effects(
     ] = None,
     texts: Annotated[
         str,
-        typer.Option(metavar="baseline,condition", help="Whose texts are scored; both tell direct from through text."),
+        typer.Option(metavar="baseline,condition", help="Whose texts are scored; both: direct and through text."),
     ] = "baseline,condition",
     text: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also score this text after every prompt, spaces included.")

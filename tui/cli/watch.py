@@ -21,8 +21,11 @@ _STAGES: dict[Stage, str] = {
     "saving": "saving",
 }
 _BEFORE_RUNNING: tuple[Stage, ...] = ("waiting", "loading", "testing")
+SAVING = "finishing the batch, then saving; once more stops now"
+
 _LINE_EVERY = 10.0
 """Seconds between lines of progress where there is no terminal to draw a bar on."""
+FIRST = "finishing the batch, then saving; once more stops now"
 
 
 class Watch:
@@ -82,7 +85,7 @@ class Watch:
 
 
 @contextmanager
-def stoppable(watch: Watch, *, hears_hangup: bool = True) -> Iterator[Stop]:
+def stoppable(watch: Watch, *, hears_hangup: bool = True, first: str = FIRST) -> Iterator[Stop]:
     """Turn ctrl+c into a wish: once, finish the batch and save; twice, save what is finished now.
 
     A hang-up or a request to terminate means: now. Before the first batch there is nothing to save, and ctrl+c ends
@@ -92,6 +95,8 @@ def stoppable(watch: Watch, *, hears_hangup: bool = True) -> Iterator[Stop]:
     Args:
         watch: knows how far the run is, and tells that the wish was heard.
         hears_hangup: off where the run is in another process, which a hang-up does not concern.
+        told: what the first ctrl+c comes to while it runs.
+        first: what to say of the first wish.
     """
     stop = Stop()
 
@@ -100,7 +105,7 @@ def stoppable(watch: Watch, *, hears_hangup: bool = True) -> Iterator[Stop]:
         if watch.last.stage in _BEFORE_RUNNING and not watch.holds:
             raise KeyboardInterrupt
         if watch.last.stage == "running":
-            watch.say("finishing the batch, then saving; once more stops now" if stop.wishes == 1 else "stopping")
+            watch.say(first if stop.wishes == 1 else "stopping")
 
     def on_end(number: int, frame: FrameType | None) -> None:
         stop.wishes += 2
