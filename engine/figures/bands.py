@@ -82,11 +82,13 @@ class DoseBand:
         panel: "amplitude", "phase", "share", "norm", "energy" or "mean", as the panels of the dose chart.
         labels: [value] of the groups, in the chart's order.
         band: [2, value].
+        threshold: that shares are counted above; None for any other panel.
     """
 
     panel: str
     labels: tuple[str, ...]
     band: Band
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +127,7 @@ class PlaneBands:
         return next((one for one in own if one.kind == "controls"), own[0] if own else None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for a session file; bands are rounded to six significant digits."""
+        """Plain data for a session file; bands are rounded to four significant digits."""
         return {
             "plane": self.plane,
             "by": list(self.by),
@@ -160,7 +162,13 @@ class PlaneBands:
                 for one in self.nulls
             ],
             "dose": [
-                {"panel": one.panel, "labels": list(one.labels), "band": _band_out(one.band)} for one in self.dose
+                {
+                    "panel": one.panel,
+                    "labels": list(one.labels),
+                    "band": _band_out(one.band),
+                    "threshold": one.threshold,
+                }
+                for one in self.dose
             ],
         }
 
@@ -205,14 +213,25 @@ class PlaneBands:
                 for one in data["nulls"]
             ),
             dose=tuple(
-                DoseBand(str(one["panel"]), tuple(str(label) for label in one["labels"]), _band_in(one["band"]))
+                DoseBand(
+                    str(one["panel"]),
+                    tuple(str(label) for label in one["labels"]),
+                    _band_in(one["band"]),
+                    _number(one.get("threshold")),
+                )
                 for one in data["dose"]
             ),
         )
 
 
 def _band_out(band: Band) -> list[list[float]]:
-    return [[float(f"{value:.6g}") for value in row] for row in band.tolist()]
+    return [[_short(value) for value in row] for row in band.tolist()]
+
+
+def _short(value: float) -> float | int:
+    """Four digits, more than a chart can show; whole numbers without a point: a file holds thousands of them."""
+    rounded = float(f"{value:.4g}")
+    return int(rounded) if rounded.is_integer() else rounded
 
 
 def _band_in(rows: Sequence[Sequence[float | str]]) -> Band:

@@ -150,7 +150,7 @@ def dose_figure(
         reference = math.nan if level is None else level
         is_phase = key == "phase"
         others = () if predicted is None else (DoseSeries(Curve(ARITHMETIC, values, predicted, dashed=True), None, ""),)
-        own = _bands(label, bands, key, ordered)
+        own = _bands(label, bands, key, threshold, ordered)
         ends = [end for band in own for end in (*band.low.tolist(), *band.high.tolist())]
         reached = (*y.tolist(), reference, *(one for other in others for one in other.curve.y.tolist()), *ends)
         panels.append(
@@ -255,9 +255,12 @@ def _beyond_panel(curve: Curve, name: str, *, is_phase: bool) -> DosePanel:
     return DosePanel(f"{name} {MINUS} predicted", curve, 0.0, TURN_AXIS if is_phase else axis, not is_phase)
 
 
-def _bands(label: str, bands: Sequence[DoseBand], key: str, steps: Sequence[DoseStep]) -> tuple[CurveBand, ...]:
+def _bands(
+    label: str, bands: Sequence[DoseBand], key: str, threshold: float, steps: Sequence[DoseStep]
+) -> tuple[CurveBand, ...]:
     """The band of one panel at the values of its steps, NaN where it has none."""
-    band = next((one for one in bands if one.panel == key), None)
+    fitting = (one for one in bands if one.threshold is None or abs(one.threshold - threshold) < 1e-12)
+    band = next((one for one in fitting if one.panel == key), None)
     if band is None:
         return ()
     column = {name: index for index, name in enumerate(band.labels)}

@@ -58,6 +58,7 @@ _add(
     Study("score", "scoring of the texts", "engine.runner.effects:score_study", "model"),
     Study("usage", "use of neurons", "engine.runner.neurons:usage_study", "model"),
     Study("controls", "the target among its controls", "engine.studies.controls:controls_study", "vectors"),
+    Study("bands", "how sure a plane's curves are", "engine.studies.session_bands:bands_study", "session"),
     Study("pairs", "what rises and falls with a neuron", "engine.studies.pairs:pairs_study", "vectors"),
 )
 
