@@ -14,12 +14,17 @@ from engine.analysis.srm import unit_coordinates
 from engine.errors import ExplorerError
 from engine.session.records import PlaneRecord, RunRecord
 from engine.session.session import Session
-from engine.spec import format_number
+from engine.spec import format_number, swept_as
 from engine.spec.refusal import did_you_mean
 
 
-def run_vectors(session: Session, site: str) -> Iterator[tuple[str, NDArray[Any]]]:
+def run_vectors(session: Session, site: str, *, controls: bool = False) -> Iterator[tuple[str, NDArray[Any]]]:
     """One vector [d] a run with its key; where every token was kept, the mean over tokens that planes use.
+
+    Args:
+        session: whose.
+        site: a captured one.
+        controls: True to have the runs of controls too.
 
     Raises:
         ExplorerError: the vectors were not kept, or their file is missing or altered.
@@ -28,7 +33,9 @@ def run_vectors(session: Session, site: str) -> Iterator[tuple[str, NDArray[Any]
     if vectors is None:
         raise ExplorerError(f"its vectors hold no site {site}", where=session.name, remedy="choose another --site")
     keys = vector_keys(session)
-    for key, own in zip(keys, vectors, strict=True):
+    for key, own, is_shown in zip(keys, vectors, _shown(session, controls), strict=True):
+        if not is_shown:
+            continue
         if isinstance(vectors, np.ndarray):
             yield key, own
         else:
@@ -39,18 +46,22 @@ def run_vectors(session: Session, site: str) -> Iterator[tuple[str, NDArray[Any]
 def vector_keys(session: Session) -> list[str]:
     """A key a run: `prompt_<i>` for the baseline, `prompt_<i>_sweep=<value>` for a condition.
 
-    The value is the number of the experiment file where one number tells the conditions apart, else the condition's
-    label. Where there are several samples, `_sample=<k>` follows.
+    That of a control is `prompt_<i>_control<j>_sweep=<value>`, j from 1. The value is the number of the experiment file
+    where one number tells the conditions apart, else the condition's label. Where there are several samples,
+    `_sample=<k>` follows.
     """
     swept = [condition for condition in session.conditions if condition.kind == "sweep"]
     values = [condition.value for condition in swept]
     by_number = len(set(values)) == len(values) and not any(", " in condition.label for condition in swept)
     names: list[str] = []
+    repeats = swept_as(session.conditions)
     for condition in session.conditions:
-        text = condition.label
-        if condition.kind == "sweep" and by_number and condition.value is not None:
-            text = format_number(condition.value)
-        names.append("" if condition.kind == "baseline" else f"_sweep={text}")
+        own = repeats.get(condition.index, condition)
+        text = own.label
+        if own.kind == "sweep" and by_number and own.value is not None:
+            text = format_number(own.value)
+        control = "" if condition.control is None else f"_control{condition.control}"
+        names.append("" if condition.kind == "baseline" else f"{control}_sweep={text}")
     sampled = session.spec.generation.samples > 1
     return [
         f"prompt_{run.prompt}{names[run.condition]}" + (f"_sample={run.sample}" if sampled else "")
@@ -58,11 +69,18 @@ def vector_keys(session: Session) -> list[str]:
     ]
 
 
-def runs_csv(session: Session) -> str:
-    """One row a run: prompt, condition, text, and where its vector lies in every plane of the session."""
+def runs_csv(session: Session, *, controls: bool = False) -> str:
+    """One row a run: prompt, condition, text, and where its vector lies in every plane of the session.
+
+    Args:
+        session: whose.
+        controls: True to have the runs of controls too, and a column that tells which they belong to. They lie in the
+            planes of the session, not in those of their own neurons.
+    """
     factors = list(dict.fromkeys(name for prompt in session.prompts for name in prompt.factors))
     header = [
         *("run", "prompt", "set", *(f"factor_{name}" for name in factors), "condition", "value", "sample"),
+        *(("control",) if controls else ()),
         *("prompt_text", "text", "tokens", "finish", "min_margin"),
     ]
     places = [_Place(session, plane) for plane in session.planes]
@@ -70,17 +88,31 @@ def runs_csv(session: Session) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(header)
+    shown = _shown(session, controls)
     for row, run in enumerate(session.runs):
-        cells = [*_run_cells(session, run, factors), *(cell for place in places for cell in place.cells(row))]
+        if not shown[row]:
+            continue
+        cells = [*_run_cells(session, run, factors, controls), *(cell for place in places for cell in place.cells(row))]
         writer.writerow(["" if cell is None else repr(cell) if isinstance(cell, float) else cell for cell in cells])
     return file.getvalue()
 
 
-def _run_cells(session: Session, run: RunRecord, factors: Sequence[str]) -> list[object]:
+def exported(session: Session, *, controls: bool = False) -> int:
+    """How many runs an export holds."""
+    return sum(_shown(session, controls))
+
+
+def _shown(session: Session, controls: bool) -> list[bool]:
+    """[run] whether it is exported: runs of controls look like their target's to whoever sorts by value."""
+    return [controls or session.conditions[run.condition].control is None for run in session.runs]
+
+
+def _run_cells(session: Session, run: RunRecord, factors: Sequence[str], controls: bool) -> list[object]:
     prompt, condition = session.prompts[run.prompt], session.conditions[run.condition]
     return [
         *(run.index, run.prompt, prompt.set, *(prompt.factors.get(name) for name in factors)),
-        *(condition.label, condition.value, run.sample, prompt.text, run.text, len(run.token_ids)),
+        *(condition.label, condition.value, run.sample, *((condition.control,) if controls else ())),
+        *(prompt.text, run.text, len(run.token_ids)),
         *(run.finish, run.min_margin),
     ]
 

@@ -87,7 +87,7 @@ def legend_in_words(session: Session, plane: PlaneRecord, threshold: float, widt
 
 def texts(session: Session, width: int) -> list[str]:
     """What the model wrote untouched and under the last condition: the first prompts whose texts differ."""
-    last = session.conditions[-1]
+    last = [condition for condition in session.conditions if condition.kind != "control"][-1]
     baseline = {run.prompt: run.text for run in session.runs if run.condition == 0 and run.sample == 0}
     other = {run.prompt: run.text for run in session.runs if run.condition == last.index and run.sample == 0}
     changed = [prompt for prompt, text in other.items() if text != baseline.get(prompt, text)]

@@ -133,7 +133,8 @@ def session_json(
         "prompts": len(session.prompts),
         "runs": len(session.runs),
         "planned_runs": planned_runs(session),
-        "conditions": [condition.label for condition in session.conditions],
+        "conditions": [one.label for one in session.conditions if one.kind != "control"],
+        "controls": session.spec.controls.neurons,
         "spec": session.spec.to_dict(),
         "planes": [_plane_json(session, plane, grouping, threshold) for plane in planes],
     }

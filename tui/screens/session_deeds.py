@@ -175,15 +175,15 @@ def _write(screen: SessionsScreen, row: Row, file: Path, kind: str) -> None:
         from engine.files import write_atomic
         from engine.npz import write_npz
         from engine.session import load_session
-        from engine.session.export import chosen_site, run_vectors, runs_csv
+        from engine.session.export import chosen_site, exported, run_vectors, runs_csv
 
         session = load_session(row.path)
         if kind == "csv":
             write_atomic(file, runs_csv(session).encode("utf-8", "backslashreplace"))
-            return f"{count_of(len(session.runs), 'run')} written to {file}", None
+            return f"{count_of(exported(session), 'run')} written to {file}", None
         site = chosen_site(session, None)
         write_npz(file, run_vectors(session, site))
-        return f"{count_of(len(session.runs), 'vector')} of {site} written to {file}", None
+        return f"{count_of(exported(session), 'vector')} of {site} written to {file}", None
 
     _in_thread(screen, act)
 

@@ -4,6 +4,7 @@ door                  prompt or continuation contains the word, in either case
 "the door"            the same for several words
 value>3  cos>=.5      compares a number: > >= < <= = !=
 value=baseline        a condition by its name
+kind=sweep            with controls: baseline, reference, sweep or control; control=3 is the third
 set=watching          a prompt set, a factor or another text, in either case: = !=
 prompt=door           the prompt alone contains it; likewise text=door
 lit                   under the spotlight now

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.figures.captions import plane_captions
+from engine.figures.captions import coordinate_caption, plane_captions
 from engine.figures.numbers import count_of, short, three_digits
 from engine.session import RunRecord, Session
+from engine.session.controls import controls_of
+from engine.session.fields import DamagedError
 from tui.state.run_rows import RunRows
 from tui.state.run_texts import Stretch, aligned
 
@@ -96,6 +98,9 @@ def _facts(state: ResultsState, rows: RunRows, row: int) -> tuple[tuple[Fact, ..
     run = session.runs[row]
     prompt = session.prompts[run.prompt]
     named = [("value", _value(session, run)), ("set", prompt.set), *prompt.factors.items()]
+    stands = _control_neurons(session, run)
+    if stands:
+        named.append(("in place of", stands))
     if session.spec.generation.samples > 1:
         named.append(("sample", str(run.sample + 1)))
     place: list[Fact] = []
@@ -114,6 +119,22 @@ def _facts(state: ResultsState, rows: RunRows, row: int) -> tuple[tuple[Fact, ..
         *metrics,
     ]
     return tuple(tuple(line) for line in (named, place, written) if line)
+
+
+def _control_neurons(session: Session, run: RunRecord) -> str:
+    """Which neurons a control has in place of the target's: "n373: n294"; empty for any other run."""
+    number = session.conditions[run.condition].control
+    try:
+        controls = controls_of(session)
+    except DamagedError:
+        return ""
+    if number is None or controls is None:
+        return ""
+    pairs = [
+        f"{coordinate_caption(match.site, match.target)}: {coordinate_caption(match.site, match.neurons[number - 1])}"
+        for match in controls.matches
+    ]
+    return ", ".join(pairs) or "the direction: a random one"
 
 
 def _value(session: Session, run: RunRecord) -> str:

@@ -42,6 +42,12 @@ class RunRows:
     def __len__(self) -> int:
         return len(self.session.runs)
 
+    @property
+    def has_controls(self) -> bool:
+        """Whether some conditions belong to controls."""
+        known = self.session.conditions
+        return bool(known) and known[-1].kind == "control"
+
     @cached_property
     def numbers(self) -> dict[str, Numbers]:
         """[run] by column; NaN where a run has none. "change" counts tokens from 1."""
@@ -58,6 +64,8 @@ class RunRows:
             "run": _numbers(run.index for run in runs),
             "sample": _numbers(run.sample for run in runs),
         }
+        if self.has_controls:
+            found["control"] = _numbers(one.control for one in self.conditions)
         for name in dict.fromkeys(name for run in runs for name in run.metrics):
             found.setdefault(name, _numbers(run.metrics.get(name) for run in runs))
         return found
@@ -72,6 +80,8 @@ class RunRows:
             "finish": [run.finish for run in runs],
             SET: [prompts[run.prompt].set for run in runs],
         }
+        if self.has_controls:
+            found["kind"] = [one.kind for one in self.conditions]
         return found | {f"{FACTOR}{name}": levels for name, levels in self.factors.items()}
 
     @cached_property
@@ -132,11 +142,15 @@ class RunRows:
 
     @cached_property
     def _value_rank(self) -> Numbers:
-        """The baseline, the reference, then conditions by value; those without a single value in their own order."""
-        sweep = [c for c in self.session.conditions if c.kind == "sweep"]
-        ranked = sorted(sweep, key=lambda c: (c.value if c.value is not None else 0.0, c.index))
-        others = [c for c in self.session.conditions if c.kind != "sweep"]
-        places = {condition.index: float(place) for place, condition in enumerate([*others, *ranked])}
+        """The baseline, the reference, then conditions by value; those without a single value in their own order.
+
+        Controls come after the target, each by value.
+        """
+        known = self.session.conditions
+        ranked = sorted(known, key=lambda c: (c.control or 0, c.value if c.value is not None else 0.0, c.index))
+        others = [c for c in known if c.kind in ("baseline", "reference")]
+        ordered = [*others, *(c for c in ranked if c.kind not in ("baseline", "reference"))]
+        places = {condition.index: float(place) for place, condition in enumerate(ordered)}
         return _numbers(places[condition.index] for condition in self.conditions)
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 WIDEST_LABEL = 14
 """Cells that the name of a condition or the level of a factor may take."""
+WIDEST_CONTROL = 18
+"""The same for the name of a control's condition."""
 FACTORS_SHOWN = 6
 
 
@@ -22,7 +24,9 @@ def columns_of(rows: RunRows, compact: bool) -> tuple[Column, ...]:
     """The columns for the runs of a session; a compact table has those of the question "which prompts are those?"."""
     from engine.figures.captions import plane_captions
 
-    values = _width("value", [condition.label for condition in rows.session.conditions])
+    conditions = rows.session.conditions
+    most = WIDEST_CONTROL if conditions and conditions[-1].kind == "control" else WIDEST_LABEL
+    values = _width("value", [condition.label for condition in conditions], most)
     columns = [Column("prompt", "prompt", least=22, share=2)]
     if not compact:
         sets = list(dict.fromkeys(prompt.set for prompt in rows.session.prompts))
@@ -80,7 +84,8 @@ class RunCells:
         if key == "value":
             condition = self.rows.conditions[row]
             label = in_signs(self.signs, condition.label)
-            return label if condition.kind == "sweep" else (label, "base")
+            look = {"sweep": "", "control": "dim"}.get(condition.kind, "base")
+            return (label, look) if look else label
         if key == "change":
             return self._change(row)
         if key in self.rows.texts:
@@ -139,7 +144,7 @@ def _level(key: str, title: str, levels: list[str], priority: int) -> Column:
     return Column(key, title, width=_width(title, levels), priority=priority)
 
 
-def _width(title: str, texts: list[str]) -> int:
+def _width(title: str, texts: list[str], most: int = WIDEST_LABEL) -> int:
     # One cell more than the title, for the arrow of the column that rows are sorted by.
     widest = max((cell_len(text) for text in dict.fromkeys(texts)), default=0)
-    return max(cell_len(title) + 1, min(widest, WIDEST_LABEL))
+    return max(cell_len(title) + 1, min(widest, most))
