@@ -7,8 +7,20 @@ from typing import cast
 from engine.figures.numbers import count_of, short
 from engine.session import PlaneRecord, Session
 from engine.spec import Experiment, InterventionSpec, Site
+from engine.spec.direction import (
+    Component,
+    FileVector,
+    GroupMean,
+    MeanDifference,
+    NeuronWeights,
+    RandomDirection,
+    RunChoice,
+)
+from engine.spec.direction_text import direction_of
 
 DEMO = "demo"
+LONGEST = 32
+"""Characters that a direction's name may take on a chart."""
 _PAST = {
     "clamp": "clamped",
     "add": "added",
@@ -35,9 +47,29 @@ def coordinate_caption(site: str, index: int) -> str:
     return f"{'n' if Site.parse(site).is_mlp else 'd'}{index}"
 
 
+def direction_caption(site: str, along: int | str) -> str:
+    """A direction in few words: "n373", "mean type=declarative", "PC1", "W_out L11 n373", "v" of "file.npz#v"."""
+    match direction_of(along):
+        case int(index):
+            told = coordinate_caption(site, index)
+        case FileVector(_, name):
+            told = name
+        case GroupMean(runs):
+            told = f"mean {_runs(runs)}"
+        case MeanDifference(runs, others):
+            told = _difference(runs, others)
+        case Component(number, runs):
+            told = f"PC{number}" + (f" of {_runs(runs)}" if runs != RunChoice() else "")
+        case RandomDirection(seed):
+            told = f"random {seed}"
+        case NeuronWeights(kind, layer, neuron):
+            told = f"{kind.replace('w', 'W')} L{layer} n{neuron}"
+    return told if len(told) <= LONGEST else f"{told[: LONGEST - 1].rstrip()}…"
+
+
 def plane_captions(plane: PlaneRecord) -> tuple[str, str]:
     """The two directions of a plane: "n373", "n2202"."""
-    return coordinate_caption(plane.site, plane.a), coordinate_caption(plane.site, plane.b)
+    return direction_caption(plane.site, plane.a), direction_caption(plane.site, plane.b)
 
 
 def plane_title(plane: PlaneRecord) -> str:
@@ -87,6 +119,27 @@ def value_caption(experiment: Experiment) -> str:
         return "value"
     unit = _UNITS[varying[0].unit].strip()
     return f"{varying[0].op} value" + (f" ({unit})" if unit else "")
+
+
+def _runs(choice: RunChoice) -> str:
+    """A choice of runs: "type=declarative +20"."""
+    return " ".join([*(f"{name}={level}" for name, level in choice.levels), *choice.at]) or "baseline"
+
+
+def _difference(runs: RunChoice, others: RunChoice) -> str:
+    """Only what differs: "declarative − rhetorical", "+20 − baseline"."""
+    if (
+        len(runs.levels) == len(others.levels) == 1
+        and runs.at == others.at
+        and runs.levels[0][0] == others.levels[0][0]
+    ):
+        told = " ".join(runs.at)
+        return f"{runs.levels[0][1]} − {others.levels[0][1]}" + (f" {told}" if told else "")
+    if runs.levels == others.levels:
+        told = " ".join(f"{name}={level}" for name, level in runs.levels)
+        sides = [" ".join(one.at) or "baseline" for one in (runs, others)]
+        return f"{sides[0]} − {sides[1]}" + (f" {told}" if told else "")
+    return f"{_runs(runs)} − {_runs(others)}"
 
 
 def _intervention(one: InterventionSpec) -> str:

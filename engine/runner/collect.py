@@ -5,30 +5,27 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from engine.analysis.planes import Plane, coordinates, neuron_plane
 from engine.figures.editing import SiteEdits
 from engine.runner.controls import chosen_in, with_own_means
 from engine.runner.forecast import OWN_PREFIX, Forecast
 from engine.runner.journal_reader import JournalReader, compact
 from engine.runner.plan import Grid, Layout
+from engine.runner.planes import planes_in
 from engine.runner.units import UNITS_PREFIX, Reading
 from engine.session import PlaneRecord, PromptRecord, RunRecord, Session
 from engine.session.controls import CONTROLS
 from engine.session.session import Resolved
-from engine.spec import Experiment, PlaneSpec, Site, conditions
+from engine.spec import Experiment, Site, conditions
+from engine.studies.directions import DIRECTIONS
 from engine.studies.subject import W_OUT
 from engine.vectors import Matrix
 
 Captured = dict[str, Matrix | list[Matrix]]
 """By site, rows in the order of the runs: [run, d], or a list of [token, d]."""
-
-Shadows: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""[run, 2] coordinates in a plane, and [run] lengths of the whole vectors."""
 
 
 def grid_of(experiment: Experiment, n_prompts: int) -> Grid:
@@ -53,14 +50,17 @@ def collect(journal: JournalReader, path: Path, before: Session | None) -> tuple
     experiment = journal.experiment
     runs, kept = compact(journal)
     captured = {site: own for site, own in kept.items() if not site.startswith((UNITS_PREFIX, OWN_PREFIX))}
-    found = [shadows(plane, captured[experiment.plane_site(plane)]) for plane in experiment.planes] if runs else []
     units = unit_readings(experiment, [run.condition == 0 for run in runs], kept)
     prompts = prompts_of(journal)
     runs = with_first_changes(runs, grid_of(experiment, len(prompts)))
-    session = session_of(journal, path, before, prompts, runs, found, units)
+    session = session_of(journal, path, before, prompts, runs, (), units)
+    if not runs:
+        return session, captured
+    spanned, events = planes_in(session, kept)
+    records = tuple(plane.record(*plane.shadows(kept[plane.site])) for plane in spanned)
+    session = session.changed(planes=records, events=(*session.events, *events))
     forecast = forecast_of(journal)
-    if runs:
-        forecast.take(runs, planes_of(experiment, kept), kept)
+    forecast.take(runs, [(plane.site, plane.plane) for plane in spanned], kept)
     return session.changed(predictions=forecast.predictions(session)), captured
 
 
@@ -70,23 +70,13 @@ def forecast_of(journal: JournalReader) -> Forecast:
     return Forecast(journal.experiment, cast("dict[str, Any]", given) if isinstance(given, dict) else {})
 
 
-def planes_of(experiment: Experiment, kept: Mapping[str, Matrix | list[Matrix]]) -> list[tuple[str, Plane]]:
-    """The planes of an experiment and their sites, in the widths of what was kept of at least one run."""
-    found: list[tuple[str, Plane]] = []
-    for plane in experiment.planes:
-        site = experiment.plane_site(plane)
-        own = kept[site]
-        found.append((site, neuron_plane((own[0] if isinstance(own, list) else own).shape[1], plane.a, plane.b)))
-    return found
-
-
 def session_of(
     journal: JournalReader,
     path: Path,
     before: Session | None,
     prompts: Sequence[PromptRecord],
     runs: Sequence[RunRecord],
-    found: Sequence[Shadows],
+    planes: Sequence[PlaneRecord],
     units: Sequence[Mapping[str, Any] | None],
 ) -> Session:
     """Put a session together from what was made of a journal's runs.
@@ -97,7 +87,7 @@ def session_of(
         before: as `collect`.
         prompts: those of the journal.
         runs: the finished runs by rising index.
-        found: for each plane of the experiment, the shadows of those runs; none where there is no run.
+        planes: where those runs lie in planes.
         units: for each intervention what units are taken from, None where that is not measured.
     """
     experiment = journal.experiment
@@ -113,11 +103,14 @@ def session_of(
         resolved=resolved_in(journal),
         prompts=tuple(prompts),
         runs=tuple(runs),
-        planes=tuple(
-            PlaneRecord.of(experiment.plane_site(plane), plane.a, plane.b, xy, norm)
-            for plane, (xy, norm) in zip(experiment.planes, found, strict=False)
-        ),
-        provenance={**journal.extra["provenance"], "units": list(units), **_controls(journal), **_w_out(journal)},
+        planes=tuple(planes),
+        provenance={
+            **journal.extra["provenance"],
+            "units": list(units),
+            **_controls(journal),
+            **_w_out(journal),
+            **_directions(journal),
+        },
         layout=executed.to_dict(),
         receipts=tuple({"batch": batch.batch_index, **batch.receipt} for batch in journal.batches),
         events=tuple(event for event in journal.events if event["event"] != "batch"),
@@ -125,6 +118,12 @@ def session_of(
         notes=before.notes if before else "",
         revision=before.revision if before else 0,
     )
+
+
+def _directions(journal: JournalReader) -> dict[str, Any]:
+    """Vectors of files and weights that planes are, or can be, made of."""
+    given = journal.extra.get(DIRECTIONS)
+    return {DIRECTIONS: given} if isinstance(given, dict) and given else {}
 
 
 def _controls(journal: JournalReader) -> dict[str, Any]:
@@ -150,13 +149,6 @@ def _w_out(journal: JournalReader) -> dict[str, Any]:
 def prompts_of(journal: JournalReader) -> tuple[PromptRecord, ...]:
     """Read the prompts a journal was begun with."""
     return tuple(PromptRecord.from_dict(prompt) for prompt in journal.extra["prompts"])
-
-
-def shadows(plane: PlaneSpec, vectors: Matrix | list[Matrix]) -> Shadows:
-    """Project the vectors of runs on a plane; where every token was kept, their mean over tokens."""
-    if isinstance(vectors, list):
-        vectors = np.stack([tokens.mean(axis=0, dtype=np.float64) for tokens in vectors])
-    return coordinates(vectors, neuron_plane(vectors.shape[1], plane.a, plane.b))
 
 
 def unit_readings(

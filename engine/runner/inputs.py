@@ -8,16 +8,19 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from engine import paths
+from engine.direction_file import direction_sha256, read_direction
 from engine.errors import ExplorerError
 from engine.prompts import Problem, Prompt, PromptSet, choose, load_prompt_set
 from engine.session import PromptRecord
-from engine.spec import Experiment
+from engine.spec import Experiment, conditions
+from engine.spec.direction import FileVector, choices_of
+from engine.spec.direction_text import direction_of
+from engine.spec.refusal import RefusalError
+from engine.spec.run_choice import conditions_of, prompts_of
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Inputs:
 
     Args:
         prompts: in the experiment's order, filtered and limited.
-        directions: [d] unit vectors by the text that names them.
+        directions: [d] unit vectors of files by the text that names them.
         problems: what is odd about the prompt files and does not stop a run.
         hashes: SHA-256 of the content of each file read, by the name in the experiment.
     """
@@ -72,57 +75,32 @@ def read_inputs(experiment: Experiment, base: Path) -> Inputs:
         for name, numbers in chosen.items()
         for number in numbers
     )
+    _check_choices(experiment, listed)
     directions: dict[str, np.ndarray] = {}
-    for one in experiment.interventions:
-        if one.direction is not None and one.direction not in directions:
-            directions[one.direction] = read_direction(one.direction, base)
-            hashes[f"direction {one.direction}"] = direction_sha256(directions[one.direction])
+    for named in (*(one.direction for one in experiment.interventions), *_files_of_planes(experiment)):
+        if named is not None and named not in directions:
+            directions[named] = read_direction(named, base)
+            hashes[f"direction {named}"] = direction_sha256(directions[named])
     problems = tuple(problem for one in whole for problem in one.problems)
     return Inputs(listed, directions, problems, hashes)
 
 
-def read_direction(named: str, base: Path) -> np.ndarray:
-    """Read a steering direction from a safetensors file and give it length 1.
-
-    Args:
-        named: "file.safetensors#name".
-        base: the folder a relative path starts from; the working folder comes next.
-
-    Returns:
-        [d] float64 unit vector.
-
-    Raises:
-        ExplorerError: no such file or name, not one row of finite numbers, or all zeros.
-    """
-    file, _, name = named.rpartition("#")
-    written = Path(file).expanduser()
-    path = next((p for p in (base / written, Path.cwd() / written) if p.is_file()), None)
-    if path is None:
-        raise ExplorerError("there is no such file", where=file, remedy="check the path in `direction`")
-    try:
-        with safe_open(path, framework="numpy") as opened:  # pyright: ignore[reportUnknownVariableType]
-            reader = cast("Any", opened)
-            names: list[str] = list(reader.keys())
-            if name not in names:
-                known = ", ".join(names[:8])
-                raise ExplorerError(f"it holds no vector {name!r}", where=str(path), remedy=f"choose one of {known}")
-            vector = np.asarray(reader.get_tensor(name), dtype=np.float64)
-    except (SafetensorError, OSError, TypeError) as error:
-        what = f"it is no safetensors file that can be read: {error}"
-        raise ExplorerError(what, where=str(path), remedy="save the vector with safetensors as float32") from None
-    vector = vector.reshape(-1) if vector.size == max(vector.shape, default=0) else vector
-    peak = float(np.abs(vector).max(initial=0)) if vector.ndim == 1 and np.isfinite(vector).all() else 0.0
-    if not peak:
-        what = f"{name!r} is not a direction (it must be one row of finite numbers, not all 0)"
-        raise ExplorerError(what, where=str(path), remedy="save a [d] vector")
-    # Scaled first, so that the squares of no number overflow or vanish.
-    scaled = vector / peak
-    return scaled / float(np.linalg.norm(scaled))
+def _files_of_planes(experiment: Experiment) -> list[str]:
+    named = [along for plane in experiment.planes for along in (plane.a, plane.b)]
+    return [str(along) for along in named if isinstance(direction_of(along), FileVector)]
 
 
-def direction_sha256(direction: np.ndarray) -> str:
-    """Hash a direction by its numbers, wherever they lie."""
-    return hashlib.sha256(np.asarray(direction, dtype="<f8").tobytes()).hexdigest()
+def _check_choices(experiment: Experiment, listed: Sequence[ListedPrompt]) -> None:
+    """Refuse planes through means of prompts or conditions that the experiment has not."""
+    prompts = [(one.set.name, one.prompt.factors) for one in listed]
+    for index, plane in enumerate(experiment.planes):
+        for key, along in (("a", plane.a), ("b", plane.b)):
+            for choice in choices_of(direction_of(along)):
+                try:
+                    prompts_of(choice, prompts)
+                    conditions_of(choice, conditions(experiment), "baseline")
+                except RefusalError as error:
+                    raise ExplorerError(error.what, where=f"planes[{index}].{key}", remedy=error.remedy) from None
 
 
 def prompt_records(prompts: Sequence[ListedPrompt], token_ids: Sequence[Sequence[int]]) -> tuple[PromptRecord, ...]:

@@ -10,22 +10,21 @@ import numpy as np
 
 from engine.errors import ExplorerError
 from engine.runner.collect import (
-    Shadows,
     forecast_of,
     grid_of,
-    planes_of,
     prompts_of,
     session_of,
-    shadows,
     unit_readings,
     with_first_changes,
 )
 from engine.runner.journal_reader import SPEC, BatchRecord, JournalReader
+from engine.runner.planes import Shadows, SpannedPlane, fixed_planes
 from engine.runner.progress import Progress
 from engine.runner.units import UNITS_PREFIX
 from engine.session import RunRecord, Session
 from engine.session.fields import DamagedError
-from engine.vectors import Matrix, read_vectors
+from engine.studies.directions import known_directions
+from engine.vectors import Matrix, read_vectors, widths
 
 Life: TypeAlias = Literal["written", "left", "gone"]
 """A process writes the folder; nobody does; it is not there any more (saved, or moved away), or it is another run's."""
@@ -70,13 +69,13 @@ class LiveRun:
         self._taken = 0
         self._plain: dict[int, RunRecord] = {}
         self._told: dict[int, RunRecord] = {}
-        self._shadows: list[Shadows] = [
-            (np.full((len(self._grid), 2), np.nan), np.full(len(self._grid), np.nan)) for _ in self._experiment.planes
-        ]
+        self._known = known_directions(self._journal.extra)
+        self._planes: list[SpannedPlane] | None = None
+        self._shadows: list[Shadows] = []
         self._units: dict[str, dict[int, Matrix]] = {}
         self._unit_readings: list[dict[str, object] | None] = [None for _ in self._experiment.interventions]
-        sites = {self._experiment.plane_site(plane) for plane in self._experiment.planes}
-        self._wanted = sites | {f"{UNITS_PREFIX}{place}" for place in range(len(self._experiment.interventions))}
+        self._sites = {self._experiment.plane_site(plane) for plane in self._experiment.planes}
+        self._wanted = self._sites | {f"{UNITS_PREFIX}{place}" for place in range(len(self._experiment.interventions))}
         self._forecast = forecast_of(self._journal)
         self._wanted |= self._forecast.wanted
 
@@ -125,19 +124,25 @@ class LiveRun:
             raise _damaged(self._folder / batch.shard)
         # Not hashed, as it is when the run is saved: a shard is whole before its line is there.
         vectors = read_vectors(self._folder / batch.shard, runs=len(indices), sites=self._wanted)
-        found: list[Shadows] = []
-        for plane in self._experiment.planes:
-            site = self._experiment.plane_site(plane)
-            if site not in vectors:
-                raise _damaged(self._folder / batch.shard)
-            found.append(shadows(plane, vectors[site]))
-        for (xy, norm), (own_xy, own_norm) in zip(self._shadows, found, strict=True):
-            xy[indices] = own_xy
-            norm[indices] = own_norm
-        self._forecast.take(batch.runs, planes_of(self._experiment, vectors), vectors)
+        if not self._sites <= set(vectors):
+            raise _damaged(self._folder / batch.shard)
+        planes = self._spanned(vectors)
+        for plane, (xy, norm) in zip(planes, self._shadows, strict=True):
+            xy[indices], norm[indices] = plane.shadows(vectors[plane.site])
+        self._forecast.take(batch.runs, [(plane.site, plane.plane) for plane in planes], vectors)
         self._plain.update((run.index, run) for run in batch.runs)
         self._tell_changes(batch)
         self._measure(batch, vectors)
+
+    def _spanned(self, vectors: dict[str, Matrix | list[Matrix]]) -> list[SpannedPlane]:
+        """The planes that stay the same whatever runs come; the others are there when the run is saved."""
+        if self._planes is None:
+            of = widths(vectors)
+            fixed = fixed_planes(self._experiment, {site: of[site] for site in self._sites}, self._known)
+            self._planes = [plane for _, plane in fixed]
+            nothing = np.full(len(self._grid), np.nan)
+            self._shadows = [(np.stack([nothing, nothing], axis=1), nothing.copy()) for _ in self._planes]
+        return self._planes
 
     def _tell_changes(self, batch: BatchRecord) -> None:
         """Compare runs with their baselines: those that came, and those whose baseline did."""
@@ -166,7 +171,10 @@ class LiveRun:
             self._before,
             self._prompts,
             [self._told[index] for index in order],
-            [(xy[order], norm[order]) for xy, norm in self._shadows],
+            [
+                plane.record(xy[order], norm[order])
+                for plane, (xy, norm) in zip(self._planes or (), self._shadows, strict=True)
+            ],
             self._unit_readings,
         )
         return session.changed(predictions=self._forecast.predictions(session))

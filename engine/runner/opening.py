@@ -18,6 +18,7 @@ from engine.runner.forecast import forecast_inputs
 from engine.runner.inputs import Inputs, prompt_records
 from engine.runner.journal import JournalWriter
 from engine.runner.plan import Layout, plan_layout
+from engine.runner.plane_inputs import plane_directions
 from engine.runner.provenance import describe_device, provenance_of, versions
 from engine.runner.rows import RowMaker, tokenise
 from engine.runner.units import needs_baseline, readings_of, resolve
@@ -40,7 +41,7 @@ class Beginning:
         rows: the most rows a batch may have; None plans it from free memory.
 
     Raises:
-        ExplorerError: a prompt that cannot be run, or statistics that are not there.
+        ExplorerError: a prompt that cannot be run, statistics that are not there, or directions that span no plane.
     """
 
     experiment: Experiment
@@ -51,11 +52,13 @@ class Beginning:
     rows: int | None
     _prompts: tuple[PromptRecord, ...] = field(init=False)
     _resolved: Resolved | None = field(init=False)
+    _directions: dict[str, list[float]] = field(init=False)
 
     def __post_init__(self) -> None:
         listed = self.inputs.prompts
         self._prompts = prompt_records(listed, tokenise(self.model, self.experiment, listed))
         self._resolved = _known_values(self.experiment, self.base)
+        self._directions = plane_directions(self.experiment, self.inputs, self.model)
 
     def journal(self, folder: Path) -> JournalWriter:
         """Begin the run folder.
@@ -69,6 +72,7 @@ class Beginning:
             "folder": _working_folder(),
             "provenance": provenance_of(self.experiment, self.model, self.test, self.inputs.hashes, self.base),
             "created": now(),
+            "directions": self._directions,
             "arithmetic": forecast_inputs(
                 self.experiment, self.inputs.directions, written_rows(self.model, self.experiment)
             ),

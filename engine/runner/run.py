@@ -31,6 +31,7 @@ from engine.runner.journal_reader import JournalReader
 from engine.runner.opening import Beginning, go_on
 from engine.runner.outcome import Approach, Outcome, approach, shown
 from engine.runner.plan import Grid, Layout
+from engine.runner.planes import left_out
 from engine.runner.progress import Meter, Progress, Stop, Stopped
 from engine.runner.provenance import describe_device
 from engine.runner.rows import RowMaker, as_saved, check_directions
@@ -39,6 +40,7 @@ from engine.session import PromptRecord, save_session
 from engine.session.controls import Controls
 from engine.session.session import Resolved
 from engine.spec import Experiment, check_against, conditions
+from engine.studies.session_bands import with_bands
 
 
 def run_experiment(
@@ -136,10 +138,11 @@ class _Start:
             if not journal.reader.run_indices:
                 return Outcome(None, path, "interrupted", resumed, told)
             session, vectors = collect(journal.reader, path, standing.session)
+            session = with_bands(session, vectors)
             saved = save_session(session, path, vectors=vectors)
         if complete:
             life.remove_run_folder(folder)
-        told += not_finite(session.runs, vectors)
+        told += (*left_out(session.events), *not_finite(session.runs, vectors))
         told += (saved.told,) if saved.told else ()
         return Outcome(saved.session, saved.path, "finished" if complete else "interrupted", resumed, told)
 

@@ -20,6 +20,8 @@ from engine.session.fields import (
     take_table,
     take_texts,
 )
+from engine.spec import direction_text
+from engine.spec.refusal import RefusalError
 
 Finish: TypeAlias = Literal["length", "eos", "none"]
 """Why a run's text ends: the asked length, an end-of-text, or nothing was generated at all."""
@@ -135,50 +137,85 @@ class PlaneRecord:
 
     Attributes:
         site: the site whose space the plane lies in.
-        a: coordinate at 0 degrees.
-        b: coordinate at 90 degrees.
-        x: [run] coordinate along `a`, raw units, runs in the session's order.
-        y: [run] coordinate along `b`.
+        a: what lies at 0 degrees: a coordinate's number, or a direction's text as experiment files have it.
+        b: what lies at 90 degrees, as far as the first leaves it free.
+        x: [run] coordinate along the first direction, raw units, runs in the session's order.
+        y: [run] coordinate along the second, made orthogonal to the first.
         norm: [run] length of the whole vector.
+        raw_angle_deg: degrees between the two directions before they were made orthogonal.
     """
 
     site: str
-    a: int
-    b: int
+    a: int | str
+    b: int | str
     x: tuple[float, ...]
     y: tuple[float, ...]
     norm: tuple[float, ...]
+    raw_angle_deg: float = 90.0
 
     @classmethod
-    def of(cls, site: str, a: int, b: int, xy: NDArray[np.floating[Any]], norm: NDArray[np.floating[Any]]) -> Self:
+    def of(
+        cls,
+        site: str,
+        a: int | str,
+        b: int | str,
+        xy: NDArray[np.floating[Any]],
+        norm: NDArray[np.floating[Any]],
+        raw_angle_deg: float = 90.0,
+    ) -> Self:
         """Take the coordinates [run, 2] and norms [run] that an analysis computed."""
         x, y = np.asarray(xy, dtype=np.float64).T
         lengths = np.asarray(norm, dtype=np.float64)
-        return cls(site, a, b, tuple(x.tolist()), tuple(y.tolist()), tuple(lengths.tolist()))
+        return cls(site, a, b, tuple(x.tolist()), tuple(y.tolist()), tuple(lengths.tolist()), raw_angle_deg)
 
     @property
     def xy(self) -> NDArray[np.float64]:
         """[run, 2] both coordinates."""
         return np.array([self.x, self.y], dtype=np.float64).T
 
+    @property
+    def coordinates(self) -> tuple[int, ...]:
+        """Numbers of the coordinates that its directions are; none for a direction that is text."""
+        return tuple(along for along in (self.a, self.b) if isinstance(along, int))
+
+    @property
+    def key(self) -> tuple[str, int | str, int | str]:
+        """What tells it from the other planes of a session: its site and directions."""
+        return self.site, self.a, self.b
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for `json_line`."""
-        return {"site": self.site, "a": self.a, "b": self.b, "x": self.x, "y": self.y, "norm": self.norm}
+        data = {"site": self.site, "a": self.a, "b": self.b, "x": self.x, "y": self.y, "norm": self.norm}
+        return {**data, "raw_angle_deg": self.raw_angle_deg}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Read what `to_dict` wrote; DamagedError names the field that is not."""
         record = cls(
             site=take(data, "site", str),
-            a=take(data, "a", int),
-            b=take(data, "b", int),
+            a=_along(data, "a"),
+            b=_along(data, "b"),
             x=take_floats(data, "x"),
             y=take_floats(data, "y"),
             norm=take_floats(data, "norm"),
+            raw_angle_deg=as_float(data.get("raw_angle_deg", 90.0), "raw_angle_deg"),
         )
         if not len(record.x) == len(record.y) == len(record.norm):
             raise DamagedError("x, y and norm differ in length")
         return record
+
+
+def _along(data: Mapping[str, Any], key: str) -> int | str:
+    value = take(data, key, object)
+    if isinstance(value, bool) or not isinstance(value, int | str) or (isinstance(value, int) and value < 0):
+        raise DamagedError(f"{key} is no whole number from 0, and no direction")
+    if isinstance(value, int):
+        return value
+    try:
+        # A session may come from someone else: no text of it commands a terminal.
+        return direction_text.canonical(value if value.isprintable() else "")
+    except RefusalError:
+        raise DamagedError(f"{key} is no direction") from None
 
 
 _FINISHES: tuple[Finish, ...] = ("length", "eos", "none")

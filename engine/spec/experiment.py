@@ -14,11 +14,14 @@ from engine.errors import ExplorerError
 from engine.reading import parse_json
 from engine.spec import toml
 from engine.spec.controls import ControlsSpec, check_controls
+from engine.spec.direction import NeuronWeights
+from engine.spec.direction_text import direction_of
 from engine.spec.fields import SpecPart, Text, check_distinct, dumped
 from engine.spec.intervention import InterventionSpec
 from engine.spec.parts import CaptureSpec, GenerationSpec, ModelSpec, PlaneSpec, PromptsSpec, SpotlightSpec
 from engine.spec.problems import as_explorer_error, problems_of
 from engine.spec.refusal import RefusalError
+from engine.spec.site import Site
 from engine.spec.values import MOST_VALUES
 
 
@@ -129,6 +132,13 @@ class Experiment(SpecPart):
                 raise RefusalError(
                     f"'{plane.site}' is not captured", f"add it to capture.sites, or choose {captured}", field
                 )
+            for key, along in (("a", plane.a), ("b", plane.b)):
+                if isinstance(direction_of(along), NeuronWeights) and Site.parse(self.plane_site(plane)).is_mlp:
+                    raise RefusalError(
+                        f"{along} lies in the residual stream, the plane among the neurons of {self.plane_site(plane)}",
+                        "name the neuron by its number, or a site of the residual stream",
+                        f"planes[{index}].{key}",
+                    )
         check_distinct([(self.plane_site(plane), plane.a, plane.b) for plane in self.planes], "planes")
 
     def _check_sweep(self) -> None:

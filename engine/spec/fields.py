@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, StrictInt
 
+from engine.spec.direction import ANY, choices_of
+from engine.spec.direction_text import FORMS, canonical, direction_of
 from engine.spec.refusal import RefusalError
 from engine.spec.site import Site
 from engine.spec.values import format_number, number, parse_values, plain_number, shown
@@ -85,6 +87,18 @@ def check_distinct(values: Iterable[object], field: str) -> None:
         seen.add(value)
 
 
+def _along(value: object) -> int | str:
+    """A coordinate's number, or a direction in its canonical text, so that equal directions are equal specs."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise RefusalError(f"{shown(value)} is neither a coordinate's number nor a direction", f"write {FORMS}")
+    if isinstance(value, int) and value < 0:
+        raise RefusalError(f"{value} is not accepted", "it should be greater than or equal to 0")
+    found = canonical(_text(value)) if isinstance(value, str) else value
+    if any(choice.is_open() for choice in choices_of(direction_of(found))):
+        raise RefusalError(f"{shown(found)} stands for several directions", f"name one level in place of {ANY}")
+    return found
+
+
 def _bos(value: object) -> object:
     if isinstance(value, bool) or value == "auto":
         return value
@@ -98,6 +112,7 @@ Words = Annotated[tuple[Text, ...], BeforeValidator(_words)]
 Numbers = Annotated[tuple[Number, ...], BeforeValidator(_numbers)]
 Indices = Annotated[tuple[Index, ...], BeforeValidator(_whole_numbers)]
 Bos = Annotated[bool | Literal["auto"], BeforeValidator(_bos)]
+Along = Annotated[int | str, PlainValidator(_along)]
 Ordinal = Annotated[StrictInt, Field(ge=1)]
 Ordinals = Annotated[tuple[Ordinal, ...], AfterValidator(_in_order)]
 OrdinalsByName = Annotated[dict[Text, Ordinals], BeforeValidator(_numbers_by_name)]

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from engine.errors import ExplorerError
+from engine.spec.direction import FileVector
+from engine.spec.direction_text import parse_direction
 from engine.spec.experiment import Experiment
 from engine.spec.problems import belongs, dotted, table_keys
+from engine.spec.refusal import RefusalError
 from engine.spec.values import shown
 
 _STEP = re.compile(r"\.|\[([0-9]+)\]")
@@ -122,10 +125,18 @@ def _anchored(value: object, path: Sequence[str | int], base: Path) -> object:
         return _anchored_set(value, base)
     is_path = (
         (path[-1] == "direction")
+        or (path[0] == "planes" and path[-1] in ("a", "b") and _is_file_vector(value))
         or (path[-1] == "stats" and _is_path(value, (".json",)))
         or (path[-1] == "name" and value != "demo" and (here / value).is_dir())
     )
     return str(here / value) if is_path else value
+
+
+def _is_file_vector(text: str) -> bool:
+    try:
+        return isinstance(parse_direction(text), FileVector)
+    except RefusalError:
+        return False
 
 
 def _listed(name: str, data: dict[str, Any], base: Path) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StrictBool, StrictInt, model_validator
 
 from engine.spec.fields import (
+    Along,
     Bos,
     Index,
     Levels,
@@ -125,18 +126,22 @@ class CaptureSpec(SpecPart):
 
 
 class PlaneSpec(SpecPart):
-    """Two coordinates of a captured site: 0 degrees lies on `a`, 90 on `b`."""
+    """Two directions of a captured site: 0 degrees lies on `a`, 90 on what `b` adds to it.
+
+    Each is a coordinate's number (a neuron of an MLP), or a direction's text: see `engine.spec.direction`.
+    """
 
     site: Text | None = None
-    a: Index
-    b: Index
+    a: Along
+    b: Along
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.site is not None:
             check_site(self.site, "site")
         if self.a == self.b:
-            raise RefusalError(f"the plane needs two different coordinates, both are {self.a}", "choose another", "b")
+            noun = "coordinates" if isinstance(self.a, int) else "directions"
+            raise RefusalError(f"the plane needs two different {noun}, both are {self.a}", "choose another", "b")
         return self
 
 

@@ -6,8 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from engine.errors import ExplorerError
+from engine.spec.conditions import conditions
 from engine.spec.controls import taken_neurons, targets_of
+from engine.spec.direction import Component, Direction, NeuronWeights, choices_of
+from engine.spec.direction_text import direction_of
 from engine.spec.experiment import Experiment
+from engine.spec.refusal import RefusalError
+from engine.spec.run_choice import conditions_of
 from engine.spec.site import Site
 
 
@@ -54,8 +59,8 @@ def misfits(experiment: Experiment, shape: ModelShape) -> Iterator[ExplorerError
         yield from _site(name, f"capture.sites[{index}]", shape)
     for index, plane in enumerate(experiment.planes):
         site = experiment.plane_site(plane)
-        yield from _coordinate(site, plane.a, f"planes[{index}].a", shape)
-        yield from _coordinate(site, plane.b, f"planes[{index}].b", shape)
+        for key, along in (("a", plane.a), ("b", plane.b)):
+            yield from _direction(experiment, site, direction_of(along), f"planes[{index}].{key}", shape)
     yield from _controls(experiment, shape)
     if experiment.generation.tokens >= shape.n_ctx:
         yield ExplorerError(
@@ -93,6 +98,29 @@ def _site(name: str, where: str, shape: ModelShape) -> Iterator[ExplorerError]:
             where=where,
             remedy=f"choose 0 to {shape.n_layers - 1}",
         )
+
+
+def _direction(
+    experiment: Experiment, site: str, along: int | Direction, where: str, shape: ModelShape
+) -> Iterator[ExplorerError]:
+    """A coordinate's number, a neuron of a layer, a component, or conditions that the experiment has not."""
+    match along:
+        case int():
+            yield from _coordinate(site, along, where, shape)
+        case NeuronWeights():
+            own = f"blocks.{along.layer}.mlp.hook_post"
+            yield from _site(own, where, shape)
+            yield from _coordinate(own, along.neuron, where, shape)
+        case Component() if along.number > (width := Site.parse(site).width(shape)):
+            yield ExplorerError(
+                f"{site} has {width} principal components at most", where=where, remedy=f"choose pc1 to pc{width}"
+            )
+        case _:
+            for choice in choices_of(along):
+                try:
+                    conditions_of(choice, conditions(experiment), "baseline")
+                except RefusalError as error:
+                    yield ExplorerError(error.what, where=where, remedy=error.remedy)
 
 
 def _coordinate(site_name: str, index: int, where: str, shape: ModelShape) -> Iterator[ExplorerError]:

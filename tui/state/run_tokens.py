@@ -79,7 +79,7 @@ def coordinates_of(session: Session) -> tuple[Coordinate, ...]:
         raise ExplorerError(what, remedy="run it again under another name to have them")
     widths = session.sidecar.sites
     named = [(one.site, neuron) for one in session.spec.interventions for neuron in one.neurons]
-    named += [(plane.site, index) for plane in session.planes for index in (plane.a, plane.b)]
+    named += [(plane.site, index) for plane in session.planes for index in plane.coordinates]
     known = [Coordinate(site, index) for site, index in dict.fromkeys(named) if index < widths.get(site, 0)]
     if not known:
         raise ExplorerError("no neuron of the experiment was captured", remedy="capture the site it lies at")
