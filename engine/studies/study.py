@@ -53,6 +53,7 @@ def _add(*studies: Study) -> None:
 
 
 _add(
+    Study("compare", "two groups compared", "engine.studies.compare:compare_study", "session"),
     Study("neuron", "neuron card", "engine.runner.neurons:neuron_study", "model"),
     Study("effects", "what it did to the texts", "engine.studies.effects:effects_study", "session"),
     Study("score", "scoring of the texts", "engine.runner.effects:score_study", "model"),
@@ -60,6 +61,7 @@ _add(
     Study("controls", "the target among its controls", "engine.studies.controls:controls_study", "vectors"),
     Study("bands", "how sure a plane's curves are", "engine.studies.session_bands:bands_study", "session"),
     Study("pairs", "what rises and falls with a neuron", "engine.studies.pairs:pairs_study", "vectors"),
+    Study("finder", "planes in which groups differ", "engine.studies.finder:finder_study", "vectors"),
 )
 
 
