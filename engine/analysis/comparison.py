@@ -113,6 +113,9 @@ def group_difference(
         else None
     )
     shape = (len(thresholds), n_angles)
+    if bands is not None and region is not None and not region.covariance.any() and not difference.any():
+        # The very same in every unit: nothing is left to be unsure of.
+        bands = np.zeros_like(bands)
     phase, interval = _phase_difference(
         within[0], within[1], kept, regions, level=level, resamples=resamples, seed=seed
     )

@@ -73,7 +73,7 @@ class GroupNumbers:
 
 def compare(one: Session, other: Session) -> Comparison:
     """Find what two sessions have in common and where they differ."""
-    names = _names(one, other)
+    names = session_names(one, other)
     by_axes = {(plane.site, plane.a, plane.b): plane for plane in other.planes}
     pairs = [(plane, by_axes.get((plane.site, plane.a, plane.b))) for plane in one.planes]
     planes = tuple((own, its) for own, its in pairs if its is not None)
@@ -89,6 +89,16 @@ def compare(one: Session, other: Session) -> Comparison:
         if not session.runs:
             told.append(f"no run of {name} is finished")
     return Comparison((one, other), names, planes, tuple(differences(one.spec, other.spec)), tuple(told))
+
+
+def session_names(one: Session, other: Session) -> tuple[str, str]:
+    """What two sessions are called, so that the names differ."""
+    if one.name != other.name:
+        return one.name, other.name
+    folders = [session.path.parent.name if session.path else "" for session in (one, other)]
+    if folders[0] != folders[1] and all(folders):
+        return f"{one.name} in {folders[0]}", f"{other.name} in {folders[1]}"
+    return one.name, f"{other.name} (2)"
 
 
 def compared_groups(comparison: Comparison, plane: int = 0) -> tuple[SweptGroup, ...]:
@@ -181,15 +191,6 @@ def compared_dose(comparison: Comparison, threshold: float, plane: int = 0) -> D
         for session, record in zip(comparison.sessions, comparison.planes[plane], strict=True)
     )
     return overlaid(one, other, comparison.names, _title(comparison, plane))
-
-
-def _names(one: Session, other: Session) -> tuple[str, str]:
-    if one.name != other.name:
-        return one.name, other.name
-    folders = [session.path.parent.name if session.path else "" for session in (one, other)]
-    if folders[0] != folders[1] and all(folders):
-        return f"{one.name} in {folders[0]}", f"{other.name} in {folders[1]}"
-    return one.name, f"{other.name} (2)"
 
 
 def _planes(name: str, session: Session) -> str:

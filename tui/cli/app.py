@@ -147,6 +147,13 @@ def show(
     by: Annotated[
         str, typer.Option(metavar="pooled|condition|FACTOR,...", help="Curves by condition, by factors, or both.")
     ] = "pooled",
+    minus: Annotated[
+        bool, typer.Option("--minus-arithmetic", help="Draw what is beyond the arithmetic of the intervention.")
+    ] = False,
+    axis_out: Annotated[
+        bool, typer.Option("--axis-out", help="Take what was intervened on out of the vectors.")
+    ] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Draw no bands, chance and arithmetic.")] = False,
     as_json: Json = False,
     width: Width = None,
     height: Height = None,
@@ -154,7 +161,10 @@ def show(
     """Show a session: what was done, its numbers and its charts."""
     from tui.cli.show import show_command
 
-    show_command(session, chart, view, plane, threshold, by, as_json, width, height)
+    if minus and axis_out:
+        raise typer.BadParameter("choose one of --minus-arithmetic and --axis-out")
+    sight = "minus arithmetic" if minus else "axis out" if axis_out else "observed"
+    show_command(session, chart, view, plane, threshold, by, as_json, width, height, sight, plain)
 
 
 @sessions_app.callback()
@@ -178,6 +188,7 @@ def export_session(
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one row a run.")] = None,
     npz: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one vector a run.")] = None,
     site: Annotated[str | None, typer.Option(help="Whose vectors; the first captured site by default.")] = None,
+    controls: Annotated[bool, typer.Option("--controls", help="The runs of controls too.")] = False,
 ) -> None:
     """Export a session's runs as CSV, or its vectors as .npz."""
     if csv is None and npz is None:
@@ -186,7 +197,31 @@ def export_session(
         raise typer.BadParameter("only vectors have a site: give --npz too", param_hint="--site")
     from tui.cli.export import export_command
 
-    export_command(session, csv, npz, site)
+    export_command(session, csv, npz, site, controls)
+
+
+@sessions_app.command("diff")
+def diff_sessions(
+    session: SessionName,
+    other: Annotated[
+        str | None, typer.Argument(metavar="[SESSION]", help="The one to compare it with; none to stay within it.")
+    ] = None,
+    plane: Annotated[int, typer.Option(min=1, metavar="N", help="Which of the first one's planes, from 1.")] = 1,
+    groups: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="X Y", help="Groups to compare: baseline, clamped, +20, type=plain; or +20,type=plain."),
+    ] = None,
+    a_group: Annotated[str | None, typer.Option("--a-group", metavar="X", help="Of the first session.")] = None,
+    b_group: Annotated[str | None, typer.Option("--b-group", metavar="Y", help="Of the second session.")] = None,
+    resamples: Annotated[int, typer.Option(min=100, help="Of the units, and sign patterns.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the curves with their bands.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare two sessions, or two groups of one: curves, means, and what differs in the experiments."""
+    from tui.cli.diff import diff_command
+
+    diff_command(session, other, plane, groups, a_group, b_group, resamples, seed, csv, as_json)
 
 
 @app.command()
@@ -300,9 +335,36 @@ def controls(
 
 
 @app.command()
-def neuron(model: str, layer: int, neuron: int) -> None:
-    """Describe one neuron (not there yet)."""
-    _not_yet("neuron", "`srm-explorer run` clamps one and `show` draws what it did")
+def neuron(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A name, a folder, or 'demo'.")],
+    layer: Annotated[int | None, typer.Argument(metavar="LAYER", help="Its layer; without one, all of them.")] = None,
+    neuron: Annotated[
+        int | None, typer.Argument(metavar="NEURON", help="Which; without one, how all are used.")
+    ] = None,
+    prompts: Annotated[
+        str | None,
+        typer.Option(metavar="SET,...", help="Read these; the session's, else reasoning,watching; none for no text."),
+    ] = None,
+    session: Annotated[
+        str | None, typer.Option(metavar="SESSION", help="Read its prompts, and mark the values it set.")
+    ] = None,
+    text: Annotated[
+        Literal["prompts", "generated"], typer.Option(help="Prompts, or what the session's baseline wrote.")
+    ] = "prompts",
+    skip: Annotated[int, typer.Option(min=0, metavar="N", help="Leave out the first positions of each text.")] = 0,
+    top: Annotated[int, typer.Option(min=1, max=1000, metavar="K", help="Rows of a table.")] = 10,
+    all_layers: Annotated[bool, typer.Option("--all-layers", help="Neighbours in the whole model.")] = False,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the tables, or all neurons, as CSV.")] = None,
+    as_json: Json = False,
+    width: Width = None,
+    height: Height = None,
+) -> None:
+    """Describe one neuron, or how much the neurons of a layer, or of every layer, are used."""
+    from tui.cli.neuron import Wanted, neuron_command
+
+    wanted = Wanted(model, layer, neuron, prompts, text, skip, session, top, all_layers, device)
+    neuron_command(wanted, csv, as_json, width, height)
 
 
 @app.command()
@@ -323,9 +385,3 @@ def _numbers(text: str, option: str) -> list[float]:
         if not math.isfinite(numbers[-1]):
             raise typer.BadParameter(f"{part.strip()!r} is not a number; write 0.7,0.5", param_hint=option)
     return numbers
-
-
-def _not_yet(command: str, instead: str) -> None:
-    from engine.errors import ExplorerError
-
-    raise ExplorerError(f"`{command}` is not there yet", remedy=instead)
