@@ -101,6 +101,6 @@ def beyond_pairs(session: Session, groups: Sequence[SweptGroup], beside: Beside)
         raise ExplorerError(
             "arithmetic predicts nothing of its runs in this plane",
             where=session.name,
-            remedy="choose another view with a",
+            remedy="choose another view",
         )
     return pairs

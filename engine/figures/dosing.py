@@ -77,9 +77,7 @@ def dose_of(
                 for label, group in swept.items()
             }
     if beyond and prediction is None:
-        raise ExplorerError(
-            "arithmetic predicts nothing of its runs", where=session.name, remedy="choose another view with a"
-        )
+        raise ExplorerError("arithmetic predicts nothing of its runs", where=session.name, remedy="choose another view")
     figure = dose_figure(
         steps,
         telling_threshold(groups) if threshold is None else threshold,

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from engine import paths
 from engine.errors import ExplorerError
+from engine.figures.bands import PlaneBands
 from engine.figures.captions import (
     intervention_captions,
     model_caption,
@@ -16,12 +17,15 @@ from engine.figures.captions import (
     planned_runs,
     state_caption,
 )
+from engine.figures.certainty import plane_index, predictions_of, stored_bands
 from engine.figures.curves import SweptGroup, warnings_of
-from engine.figures.dosing import dose_of
-from engine.figures.session import polar_of, session_warnings, swept_groups, telling_threshold, thresholds_of
+from engine.figures.session import CONDITION, session_warnings, swept_groups, telling_threshold
 from engine.session import PlaneRecord, Session, load_session
 from tui.cli.output import bold, colour_wanted, count, fields, say, say_json, screen_size, table_width, visible
-from tui.cli.summary import group_table, sweep_json
+from tui.cli.summary import certainty_json, group_table, sweep_json
+from tui.paint.figures import dose_figure, polar_figure, threshold_figure
+from tui.paint.subject import Subject
+from tui.state.sight import Sight
 
 View = Literal["counts", "mean"]
 
@@ -36,6 +40,8 @@ def show_command(
     as_json: bool,
     width: int | None,
     height: int | None,
+    sight: Sight = "observed",
+    plain: bool = False,
 ) -> None:
     """Print a saved session: what was done, the numbers of each group, and charts."""
     opened = load_session(paths.session_path(session))
@@ -49,7 +55,8 @@ def show_command(
     if not chosen:
         say("", "no plane, so no chart: add [[planes]] to its experiment and run it again")
     for record in chosen:
-        show_plane(opened, record, chart, view, threshold, grouping, *screen_size(width, height))
+        size = screen_size(width, height)
+        show_plane(opened, record, chart, view, threshold, grouping, *size, sight=sight, plain=plain)
 
 
 def header_lines(session: Session) -> list[str]:
@@ -80,6 +87,8 @@ def show_plane(
     width: int,
     height: int,
     explain: Callable[[float], Sequence[str]] | None = None,
+    sight: Sight = "observed",
+    plain: bool = False,
 ) -> None:
     """Print one plane of a session: a table of its groups, then the chart asked for, or polar and thresholds.
 
@@ -93,6 +102,8 @@ def show_plane(
         width: columns of a chart.
         height: rows of a chart.
         explain: gives lines to print under the table, of the threshold it counts above.
+        sight: how the charts see the session.
+        plain: whether charts leave out bands, chance and arithmetic.
     """
     groups = _swept(session, plane, grouping, threshold)
     level = telling_threshold(groups) if threshold is None else threshold
@@ -102,20 +113,38 @@ def show_plane(
     if explain is not None:
         say("", *explain(level))
     warnings = _warnings(session, plane, groups)
-    if chart in ("polar", None):
+    by = (CONDITION,) if chart == "dose" else tuple(grouping)
+    bands = None if plain or sight == "axis out" else known_bands(session, plane, by)
+    subject = Subject(session, plane, by, True, lambda: groups, sight, bands=bands, plain=plain)
+    seen = None if chart == "dose" else subject.view(thresholds=groups[0].sweep.thresholds)
+    if seen is not None and chart in ("polar", None):
         from tui.charts.polar import paint_polar
 
-        say("", paint_polar(polar_of(session, plane, groups, view, level), width, height, colour=colour))
-    if chart in ("thresholds", None):
+        say("", paint_polar(polar_figure(subject, seen, view, level), width, height, colour=colour))
+    if seen is not None and chart in ("thresholds", None):
         from tui.charts.thresholds import paint_thresholds
 
-        say("", paint_thresholds(thresholds_of(session, plane, groups, level), width, height, colour=colour))
+        say("", paint_thresholds(threshold_figure(subject, seen, level), width, height, colour=colour))
     if chart == "dose":
         from tui.charts.dose import paint_dose
 
-        say("", paint_dose(dose_of(session, plane, threshold), width, height, colour=colour))
+        say("", paint_dose(dose_figure(subject, threshold), width, height, colour=colour))
     if len(warnings) > 1:
         say("", *(line for warning in warnings for line in _wrapped(f"⚠ {warning}")))
+
+
+def known_bands(session: Session, plane: PlaneRecord, by: Sequence[str]) -> PlaneBands | None:
+    """The bands a session was saved with, else computed now; None where they cannot be."""
+    from engine.studies.session_bands import bands_study
+
+    index = plane_index(session, plane)
+    stored = stored_bands(session, index, by)
+    if stored is not None:
+        return stored
+    try:
+        return PlaneBands.from_dict(bands_study(session, {"plane": index, "by": list(by)})["bands"])
+    except ExplorerError:
+        return None
 
 
 def session_json(
@@ -187,6 +216,8 @@ def _plane_json(
 ) -> dict[str, Any]:
     groups = _swept(session, plane, grouping, threshold)
     a, b = plane_captions(plane)
+    bands = known_bands(session, plane, grouping)
+    predicted = predictions_of(session, plane, groups, grouping)
     return {
         "site": plane.site,
         "a": plane.a,
@@ -194,8 +225,14 @@ def _plane_json(
         "title": f"{a} × {b}",
         "angles_deg": groups[0].sweep.angles_deg.tolist(),
         "groups": {
-            group.label: {"prompts": group.n_prompts, "runs": group.n_runs, **sweep_json(group.sweep)}
+            group.label: {
+                "prompts": group.n_prompts,
+                "runs": group.n_runs,
+                **sweep_json(group.sweep),
+                **certainty_json(group, None if bands is None else bands.of(group.label), predicted.get(group.label)),
+            }
             for group in groups
         },
+        "bands": None if bands is None else bands.to_dict(),
         "warnings": _warnings(session, plane, groups),
     }

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from engine.analysis.srm import Sweep
+from engine.figures.bands import GroupBand
 from engine.figures.curves import SweptGroup
 from engine.figures.numbers import NOTHING, degrees, short, three_digits
 from engine.figures.polar import threshold_index
@@ -106,3 +107,19 @@ def sweep_json(sweep: Sweep) -> dict[str, Any]:
             for level, peak, counts in zip(sweep.thresholds, peaks, sweep.counts, strict=True)
         ],
     }
+
+
+def certainty_json(group: SweptGroup, band: GroupBand | None, predicted: SweptGroup | None) -> dict[str, Any]:
+    """How sure a group is and what arithmetic predicts of it, for JSON; null where that is not known."""
+    certainty = None
+    if band is not None:
+        certainty = {
+            "units": band.units,
+            "amplitude": list(band.amplitude),
+            "phase_deg": None if band.phase_deg is None else list(band.phase_deg),
+            "mean_band": band.mean_band(len(group.sweep.angles_deg)).tolist(),
+            "p_arithmetic": band.p_arithmetic,
+            "q_arithmetic": band.q_arithmetic,
+        }
+    arithmetic = None if predicted is None else sweep_json(predicted.sweep)
+    return {"certainty": certainty, "arithmetic": arithmetic}

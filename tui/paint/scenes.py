@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from engine.figures.beyond import beyond_polar
-from engine.figures.compass import compass_of
-from engine.figures.dosing import dose_of
-from engine.figures.session import polar_of
 from tui.charts.compass import paint_compass, point_cells
 from tui.charts.disc import disc_of
 from tui.charts.dose import paint_dose
 from tui.charts.polar import paint_polar
 from tui.charts.spotlight import chord, ray
+from tui.paint.figures import compass_figure, dose_figure, polar_figure
 from tui.paint.look import group_look
 from tui.paint.numbers import compass_table, curves_table, dose_table, sweep_table
 from tui.paint.overlay import Overlay
@@ -31,11 +28,7 @@ def polar_scene(subject: Subject, view: View, threshold: float, width: int, heig
     seen = subject.view()
     if view == "compass":
         return _compass_scene(subject, seen, width, height)
-    session, record = subject.session, subject.record
-    if subject.minus:
-        figure = beyond_polar(session, record, seen.groups, seen.beside, view, threshold)
-    else:
-        figure = seen.titled(polar_of(session, record, seen.groups, view, threshold, seen.beside))
+    figure = polar_figure(subject, seen, view, threshold)
     disc = disc_of(figure, width, height)
 
     def moving(theta: int, threshold: float) -> Overlay:
@@ -62,18 +55,7 @@ def dose_scene(subject: Subject, threshold: float, width: int, height: int) -> S
         ExplorerError: the session's conditions have no single value to draw it over, there is no prediction to
             subtract, or no axis to take out.
     """
-    seen = subject.view()
-    figure = seen.titled(
-        dose_of(
-            subject.session,
-            subject.record,
-            threshold,
-            plain=False,
-            bands=subject.bands,
-            points=seen.points if subject.sight == "axis out" else None,
-            beyond=subject.minus,
-        )
-    )
+    figure = dose_figure(subject, threshold)
     return Scene(
         picture=Picture.from_ansi(paint_dose(figure, width, height), width, height),
         warnings=figure.warnings,
@@ -82,11 +64,7 @@ def dose_scene(subject: Subject, threshold: float, width: int, height: int) -> S
 
 
 def _compass_scene(subject: Subject, seen: Seen, width: int, height: int) -> Scene:
-    figure = seen.titled(
-        compass_of(
-            subject.session, subject.record, seen.groups, subject.by, seen.beside, seen.points, beyond=subject.minus
-        )
-    )
+    figure = compass_figure(subject, seen)
     disc = disc_of(figure, width, height)
     xy = seen.points.xy
     points = None if disc is None else point_cells(figure, disc)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -39,6 +39,7 @@ class Subject:
         sight: how they are seen.
         choice: which group's band, chance and prediction is in focus.
         bands: how sure the curves of this grouping are; None where that is not known.
+        plain: whether nothing is drawn beside the curves.
     """
 
     session: Session
@@ -49,29 +50,39 @@ class Subject:
     sight: Sight = "observed"
     choice: int = 0
     bands: PlaneBands | None = None
+    plain: bool = False
 
     @property
     def minus(self) -> bool:
         """Whether what arithmetic predicts is subtracted."""
         return self.sight == "minus arithmetic"
 
-    def view(self) -> View:
+    def view(self, thresholds: Sequence[float] | None = None) -> View:
         """What is shown, worked out once for a scene.
+
+        Args:
+            thresholds: that groups without an axis are swept with; those of the experiment by default.
 
         Raises:
             ExplorerError: there is no axis to take out.
         """
         if self.sight != "axis out":
             groups = self.sweep()
-            beside = beside_of(self.session, self.record, groups, self.by, self.bands, self.choice)
+            beside = ALONE
+            if not self.plain or self.minus:
+                beside = beside_of(self.session, self.record, groups, self.by, self.bands, self.choice)
             return View(self._shown(groups), groups, beside, points_of(self.record), "")
+        points, taken = self.without_axis()
+        groups = swept_groups(self.session, self.record, self.by, thresholds, points)
+        return View(self._shown(groups), groups, ALONE, points, f" · {taken}")
+
+    def without_axis(self) -> tuple[UnitCoordinates, str]:
+        """Where the runs lie without what was intervened on, and what that is; ExplorerError where there is none."""
         found = without_clamped_axis(self.session, plane_index(self.session, self.record))
         if found is None:
             what = "nothing was set in the space of this plane that could be taken out"
-            raise ExplorerError(what, where=self.session.name, remedy="choose another view with a")
-        points, taken = found
-        groups = swept_groups(self.session, self.record, self.by, points=points)
-        return View(self._shown(groups), groups, ALONE, points, f" · {taken}")
+            raise ExplorerError(what, where=self.session.name, remedy="choose another view")
+        return found
 
     def _shown(self, groups: tuple[SweptGroup, ...]) -> tuple[SweptGroup, ...]:
         return groups if self.baseline else without_baseline(groups)

@@ -11,15 +11,13 @@ from rich.style import Style
 
 from engine.analysis.groups import RunGroup
 from engine.figures.arithmetic import arithmetic_points
-from engine.figures.beyond import beyond_thresholds
 from engine.figures.certainty import plane_index
-from engine.figures.difference import difference_of
 from engine.figures.numbers import short, three_digits
-from engine.figures.session import run_groups, thresholds_of
-from engine.figures.thresholds import ThresholdFigure
+from engine.figures.session import run_groups
 from tui.charts.palette import GroupStyle, styles_of
 from tui.charts.spotlight import angle_in, cursor
 from tui.charts.thresholds import paint_thresholds, threshold_pane
+from tui.paint.figures import threshold_figure
 from tui.paint.look import group_look
 from tui.paint.numbers import curves_table, sweep_table
 from tui.paint.overlay import Overlay
@@ -37,7 +35,7 @@ def thresholds_scene(subject: Subject, difference: bool, threshold: float, width
     """
     view = subject.view()
     members = run_groups(subject.session, subject.by)
-    figure = view.titled(_figure(subject, view, difference, threshold))
+    figure = threshold_figure(subject, view, threshold, difference=difference)
     pane = threshold_pane(figure, width, height, cursor_row=True)
     styles = styles_of(figure.legend)
     xy = view.points.xy
@@ -76,15 +74,6 @@ def thresholds_scene(subject: Subject, difference: bool, threshold: float, width
         ),
         angle_at=lambda col, row: None if pane is None else angle_in(pane, col, row),
     )
-
-
-def _figure(subject: Subject, view: View, difference: bool, threshold: float) -> ThresholdFigure:
-    session, record = subject.session, subject.record
-    if subject.minus:
-        return beyond_thresholds(session, record, view.groups, view.beside, threshold)
-    if difference:
-        return difference_of(session, record, view.everything, subject.by, threshold)
-    return thresholds_of(session, record, view.groups, threshold, view.beside)
 
 
 def _subtracted(
