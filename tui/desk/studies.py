@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import ExplorerError
-from tui.desk.study_topics import CARD, TOPICS
+from tui.desk.study_topics import CARD, SCORE, TOPICS
 from tui.link.study import StudyRunner, Told
 from tui.screens.ask import Ask
 from tui.state.study_book import Question, StudyBook
@@ -80,9 +80,10 @@ class StudyDesk:
         self.book.take(question, answer)
         if isinstance(answer, ExplorerError):
             self._desk.log(f"{question.study}: {answer}")
-        elif question.path is not None and answer.get("saved"):
+        elif question.study == SCORE:
             # What was worked out stands in the session's file now.
-            self._desk.open_session(Path(str(answer["saved"])))
+            self._screen.say(str(answer.get("told") or "scored, and saved with the session"), "good")
+            self._desk.open_session(Path(str(answer["session"])))
         tab.go_again()
 
     def choose(self, tab: StudyTab, topic: Topic, settings: dict[str, Any]) -> None:

@@ -8,9 +8,8 @@ from engine.spec import Site
 from engine.spec.refusal import RefusalError
 from tui.state.study_topics import Settings, StudySubject, Topic
 
-
-def _of_plane(subject: StudySubject) -> Settings:
-    return {"plane": subject.plane}
+SCORE = "score"
+"""The study whose findings are saved with the session."""
 
 
 def _neuron(subject: StudySubject) -> tuple[int, int] | None:
@@ -59,13 +58,18 @@ CARD = Topic(
 
 TOPICS: dict[str, tuple[Topic, ...]] = {
     "Effects": (
-        Topic("effects", "effects", "What the intervention did to the texts, value by value.", lambda _: {}),
         Topic(
-            "score",
+            "effects",
+            "effects",
+            "What the intervention did to the texts, value by value.",
+            lambda _: {"top": 10, "resamples": 2000, "seed": 0},
+        ),
+        Topic(
+            SCORE,
             "scoring",
             "Scores the same tokens under every condition: KL, log-probability and rank of each token, and what\n"
             "acts directly or only through changed text. It takes about as long as the run itself.",
-            lambda _: {},
+            lambda _: {"texts": ["baseline", "condition"]},
             model=True,
             at_once=False,
         ),
@@ -92,7 +96,7 @@ TOPICS: dict[str, tuple[Topic, ...]] = {
             },
             at_once=False,
         ),
-        Topic("controls", "controls", "The neuron beside others that were clamped alike.", _of_plane),
+        Topic("controls", "controls", "The neuron beside others that were clamped alike.", lambda _: {"by": "pooled"}),
     ),
     "Neuron": (
         CARD,

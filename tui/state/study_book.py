@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from engine.errors import ExplorerError
+from engine.figures.histogram import HistogramFigure
 from engine.figures.table import TableFigure
 from engine.studies.study import tables_in
 from tui.state.study_topics import Settings, StudySubject, Topic
@@ -47,9 +48,9 @@ class StudyPage:
 
     Attributes:
         title: what is on it.
-        table: its table; None where words stand in its place.
+        table: its table; None where words or a picture stand in its place.
         words: what is said instead of a table.
-        extra: further findings of the study, such as a histogram.
+        histogram: what is drawn instead of a table.
         number: of the page within its topic, from 0.
         pages: of the topic.
     """
@@ -57,7 +58,7 @@ class StudyPage:
     title: str
     table: TableFigure | None = None
     words: str = ""
-    extra: Mapping[str, Any] | None = None
+    histogram: HistogramFigure | None = None
     number: int = 0
     pages: int = 1
 
@@ -127,8 +128,12 @@ class StudyBook:
 
 
 def _pages(findings: Mapping[str, Any]) -> tuple[StudyPage, ...]:
-    tables = tables_in(dict(findings))
-    extra = {name: value for name, value in findings.items() if name != "tables"}
-    return tuple(
-        StudyPage(one.title, one, extra=extra, number=number, pages=len(tables)) for number, one in enumerate(tables)
-    ) or (StudyPage("nothing", words="There is nothing to tell of this session"),)
+    found = [StudyPage(one.title, one) for one in tables_in(dict(findings))]
+    drawn = findings.get("histogram")
+    if drawn is not None:
+        figure = HistogramFigure.from_dict(drawn)
+        # Behind the facts of a card, before its lists.
+        found.insert(1, StudyPage(figure.title, histogram=figure))
+    if not found:
+        return (StudyPage("nothing", words="There is nothing to tell of this session"),)
+    return tuple(replace(page, number=number, pages=len(found)) for number, page in enumerate(found))

@@ -12,10 +12,12 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static
 
+from tui.widgets.picture_view import PictureView
 from tui.widgets.study_keys import StudyKeys
 from tui.widgets.table import LineTable
 
 if TYPE_CHECKING:
+    from engine.figures.histogram import HistogramFigure
     from engine.figures.table import PlaneChoice, TableFigure
     from tui.state.study_book import Question, StudyBook, StudyPage
     from tui.state.study_topics import StudySubject, Topic
@@ -38,8 +40,10 @@ class StudyTab(StudyKeys):
         LineTable { height: 1fr; }
         .-words { height: 1fr; padding: 1 2; display: none; }
         .-notes { height: auto; max-height: 5; color: $text-muted; }
-        &.-wordy LineTable, &.-wordy .-notes { display: none; }
+        PictureView { height: 1fr; display: none; }
+        &.-wordy, &.-drawn { LineTable, .-notes { display: none; } }
         &.-wordy .-words { display: block; }
+        &.-drawn PictureView { display: block; }
     }
     """
 
@@ -94,6 +98,7 @@ class StudyTab(StudyKeys):
         yield Static("", classes="-title", markup=False)
         yield LineTable()
         yield Static(NOTHING_SAVED, classes="-words", markup=False)
+        yield PictureView()
         yield Static("", classes="-notes", markup=False)
 
     def on_mount(self) -> None:
@@ -108,7 +113,7 @@ class StudyTab(StudyKeys):
     @property
     def target(self) -> Widget:
         """What takes the keys: the table, or the tab itself where words stand in its place."""
-        return self if not self.is_mounted or self.has_class("-wordy") else self.table
+        return self if not self.is_mounted or self.has_class("-wordy") or self.has_class("-drawn") else self.table
 
     @property
     def shown(self) -> StudyPage | None:
@@ -254,26 +259,45 @@ class StudyTab(StudyKeys):
         if topic.at_once and book.answer(question) is None and book.ask(question):
             self.post_message(self.Wanted(self, question))
         page = self._page = page_of(topic, book, question, self._at[1])
-        if page.table is None:
+        if page.histogram is not None:
+            self._draw(page.histogram)
+        elif page.table is None:
             self._write(page.words, page.title)
         else:
             self._fill(page.table)
         self.refresh_bindings()
 
-    def _write(self, words: str, title: str = "") -> None:
-        had_keys = self.table.has_focus
-        self.add_class("-wordy")
-        if had_keys:
+    def _look(self, name: str) -> None:
+        """Show what is in view in place of the table, which has the keys only where it is seen itself."""
+        self.set_class(name == "-wordy", "-wordy")
+        self.set_class(name == "-drawn", "-drawn")
+        if name and self.table.has_focus:
             self.focus(scroll_visible=False)
+        elif not name and self.has_focus:
+            self.table.focus(scroll_visible=False)
+
+    def _draw(self, figure: HistogramFigure) -> None:
+        from tui.charts.histogram import paint_histogram
+
+        self._look("-drawn")
+        self.query_one(".-title", Static).update("")
+        view = self.query_one(PictureView)
+        self.call_after_refresh(lambda: view.show(paint_histogram(figure, *view.size)))
+
+    def on_resize(self) -> None:
+        """Draw for the new size."""
+        if self._page is not None and self._page.histogram is not None:
+            self._draw(self._page.histogram)
+
+    def _write(self, words: str, title: str = "") -> None:
+        self._look("-wordy")
         self.query_one(".-title", Static).update(title)
         self.query_one(".-words", Static).update(words)
 
     def _fill(self, one: TableFigure) -> None:
         from tui.widgets.study_rows import columns_of
 
-        self.remove_class("-wordy")
-        if self.has_focus:
-            self.table.focus(scroll_visible=False)
+        self._look("")
         self.query_one(".-title", Static).update(one.title)
         self.query_one(".-notes", Static).update("\n".join(one.notes))
         keys = [column.key for column in one.columns]
