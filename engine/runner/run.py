@@ -31,6 +31,7 @@ from engine.runner.journal_reader import JournalReader
 from engine.runner.opening import Beginning, go_on
 from engine.runner.outcome import Approach, Outcome, approach, shown
 from engine.runner.plan import Grid, Layout
+from engine.runner.planes import left_out
 from engine.runner.progress import Meter, Progress, Stop, Stopped
 from engine.runner.provenance import describe_device
 from engine.runner.rows import RowMaker, as_saved, check_directions
@@ -141,7 +142,7 @@ class _Start:
             saved = save_session(session, path, vectors=vectors)
         if complete:
             life.remove_run_folder(folder)
-        told += not_finite(session.runs, vectors)
+        told += (*left_out(session.events), *not_finite(session.runs, vectors))
         told += (saved.told,) if saved.told else ()
         return Outcome(saved.session, saved.path, "finished" if complete else "interrupted", resumed, told)
 
