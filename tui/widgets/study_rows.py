@@ -25,7 +25,7 @@ def columns_of(one: TableFigure) -> tuple[Column, ...]:
     for at, column in enumerate(one.columns):
         shown = [one.shown(row, at) for row in range(min(len(one.rows), MEASURED))]
         width = min(WIDEST, max([cell_len(column.title), *map(cell_len, shown)]))
-        last = bool(texts) and at == texts[-1] and width > 12
+        last = bool(texts) and at == texts[-1] and width >= WIDEST
         found.append(
             Column(
                 column.key,
