@@ -81,7 +81,6 @@ def run_model_study(
             if opened is not None:
                 check_same_model(opened, loaded)
             meter.weigh = partial(used_bytes, loaded.device)
-            meter.stage("running")
             return cast("Findings", _plain(study(opened, arguments, loaded, meter)))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):

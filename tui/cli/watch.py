@@ -21,8 +21,6 @@ _STAGES: dict[Stage, str] = {
     "saving": "saving",
 }
 _BEFORE_RUNNING: tuple[Stage, ...] = ("waiting", "loading", "testing")
-SAVING = "finishing the batch, then saving; once more stops now"
-
 _LINE_EVERY = 10.0
 """Seconds between lines of progress where there is no terminal to draw a bar on."""
 FIRST = "finishing the batch, then saving; once more stops now"
@@ -95,7 +93,6 @@ def stoppable(watch: Watch, *, hears_hangup: bool = True, first: str = FIRST) ->
     Args:
         watch: knows how far the run is, and tells that the wish was heard.
         hears_hangup: off where the run is in another process, which a hang-up does not concern.
-        told: what the first ctrl+c comes to while it runs.
         first: what to say of the first wish.
     """
     stop = Stop()

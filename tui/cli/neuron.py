@@ -1,0 +1,128 @@
+"""`srm-explorer neuron`: how much neurons are used, and the card of one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine import paths
+from engine.errors import ExplorerError
+from engine.figures.histogram import HistogramFigure
+from engine.runner.model_table import read_model
+from engine.session import load_session
+from engine.spec import ModelSpec
+from engine.studies.study import tables_in
+from tui.cli.output import colour_wanted, note, say, screen_size
+from tui.cli.study import model_findings
+from tui.cli.tables import say_tables
+
+SETS: str = "reasoning,watching"
+"""Read where neither prompts nor a session are named."""
+
+NONE = "none"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked, as it was typed.
+
+    Attributes:
+        model: name, folder or "demo".
+        layer: None for all.
+        neuron: None for all.
+        prompts: sets parted by commas; "none" for no texts; None for the session's, else the shipped ones.
+        text: "prompts" or "generated".
+        skip: positions at the beginning of each text that don't count.
+        session: its name or path; None for none.
+        top: rows of a table.
+        all_layers: look for neighbours in the whole model.
+        device: where the model runs; None as in the session, else auto.
+    """
+
+    model: str
+    layer: int | None
+    neuron: int | None
+    prompts: str | None
+    text: str
+    skip: int
+    session: str | None
+    top: int
+    all_layers: bool
+    device: str | None
+
+
+def neuron_command(wanted: Wanted, csv_file: Path | None, as_json: bool, width: int | None, height: int | None) -> None:
+    """Print the card of a neuron, or how much the neurons of a layer, or of every layer, are used."""
+    path = None if wanted.session is None else paths.session_path(wanted.session)
+    model, sets = _model(wanted, path), _sets(wanted, path)
+    arguments: dict[str, Any] = {
+        "layer": wanted.layer,
+        "prompts": sets,
+        "text": wanted.text,
+        "skip": wanted.skip,
+        "top": wanted.top,
+    }
+    if wanted.neuron is None:
+        if not sets and path is None:
+            raise ExplorerError("use is measured on texts", where="--prompts", remedy="name a prompt set")
+        arguments["list"] = "top" if csv_file is None else "all"
+        found = model_findings("usage", arguments, session=path, model=model, quiet=as_json)
+        _say_usage(wanted, found, csv_file, as_json)
+        return
+    arguments |= {"neuron": wanted.neuron, "neighbours": "model" if wanted.all_layers else "layer"}
+    found = model_findings("neuron", arguments, session=path, model=model, quiet=as_json)
+    _say_card(wanted, found, csv_file, as_json, *screen_size(width, height))
+
+
+def _model(wanted: Wanted, path: Path | None) -> ModelSpec:
+    spec = read_model({"name": wanted.model}) if path is None else load_session(path).spec.model
+    changed: dict[str, Any] = {"name": wanted.model}
+    if path is not None and spec.name != wanted.model:
+        # A revision is one of the session's name for the model.
+        changed["revision"] = None
+    if wanted.device is not None:
+        changed["device"] = wanted.device
+    return read_model({**spec.model_dump(), **changed})
+
+
+def _sets(wanted: Wanted, path: Path | None) -> list[str]:
+    if wanted.prompts == NONE:
+        if path is not None:
+            raise ExplorerError("a session's texts are read", where="--prompts none", remedy="leave --session out")
+        return []
+    if wanted.prompts is None:
+        return [] if path is not None else SETS.split(",")
+    return [part.strip() for part in wanted.prompts.split(",") if part.strip()]
+
+
+def _say_usage(wanted: Wanted, found: dict[str, Any], csv_file: Path | None, as_json: bool) -> None:
+    tables = tables_in(found)
+    if csv_file is not None:
+        say_tables([table for table in tables if table.name == "neurons"], form="csv", file=csv_file)
+        if not as_json:
+            note(f"every neuron written to {csv_file}")
+    shown = [table for table in tables if table.name != "neurons"]
+    say_tables(shown, form="json" if as_json else "text", further={"model": wanted.model, "layer": wanted.layer})
+
+
+def _say_card(
+    wanted: Wanted, found: dict[str, Any], csv_file: Path | None, as_json: bool, width: int, height: int
+) -> None:
+    tables, data = tables_in(found), found.get("histogram")
+    if csv_file is not None:
+        say_tables(tables, form="csv", file=csv_file)
+        if not as_json:
+            note(f"the card's tables written to {csv_file}")
+    if as_json:
+        further = {"model": wanted.model, "layer": wanted.layer, "neuron": wanted.neuron, "histogram": data}
+        say_tables(tables, form="json", further=further)
+        return
+    say_tables(tables[:1])
+    if data:
+        from tui.charts.histogram import paint_histogram
+
+        figure = HistogramFigure.from_dict(data)
+        say("", paint_histogram(figure, width, max(min(height, 24), 9), colour=colour_wanted()))
+    say("")
+    say_tables(tables[1:])
