@@ -44,7 +44,7 @@ def captures_of(session: Session, model: LoadedModel, sites: Sequence[str] | Non
     found: dict[str, Capture] = {}
     for site in capture.sites if sites is None else sites:
         try:
-            centred = capture.residual == "centred" and not Site.parse(site).is_mlp
+            centred = not Site.parse(site).is_mlp and capture.residual == "centred"
         except RefusalError as error:
             raise ExplorerError(error.what, where="sites", remedy=error.remedy) from None
         found[site] = Capture(site, "tokens", capture.positions, centred)
