@@ -22,6 +22,7 @@ from tui.state.spec_text import (
     parse_optional_whole,
     parse_optional_word,
     parse_sites,
+    parse_whole,
     parse_word,
     short_kind,
     site_text,
@@ -39,7 +40,10 @@ def fields_of(data: Data, intervention: int, plane: int, kinds: Sequence[str]) -
     """
     return {
         "model": _model(),
-        "interventions": _intervention(data, intervention, kinds) if intervention >= 0 else _stats(data),
+        "interventions": [
+            *(_intervention(data, intervention, kinds) if intervention >= 0 else _stats(data)),
+            *_controls(data),
+        ],
         "generation": _generation(data),
         "capture": _capture(),
         "planes": _plane(data, plane) if plane >= 0 else [],
@@ -193,6 +197,29 @@ def _plane(data: Data, index: int) -> list[Field]:
             hint="the captured site whose coordinates these are",
         ),
     ]
+
+
+def _controls(data: Data) -> list[Field]:
+    """How many controls go through the sweep beside the target, where there is one; their seed where there are any."""
+    count = value_at(data, "controls.neurons")
+    if not data["interventions"] and count == 0:
+        return []
+    steers = any(one["op"] == "steer" for one in data["interventions"])
+    noun = "random directions" if steers else "matched neurons"
+    fields = [
+        Field(
+            "controls.neurons",
+            "controls",
+            parse_whole,
+            number_text,
+            short="ctrl",
+            forms=lambda value: ("none",) if value == 0 else (f"{value} {noun}", str(value)),
+            hint=f"{noun}, each through the whole sweep; k give p of at least 1/(k+1): 19 for .05",
+        )
+    ]
+    if count != 0:
+        fields.append(whole("controls.seed", "drawn by", "seed of their choice", short="seed", beside=True))
+    return fields
 
 
 def _stats(data: Data) -> list[Field]:
