@@ -15,9 +15,10 @@ from engine.runner.recorded import recorded_in
 from engine.runner.replay import same_directions
 from engine.runner.rows import RowMaker, check_directions
 from engine.runner.studies import check_same_model
-from engine.session import Session
+from engine.session import PlaneRecord, Session
 from engine.spec import Site, check_against
 from engine.spec.refusal import RefusalError
+from engine.studies.directions import SiteRuns, plane_through
 
 
 def maker_of(session: Session, model: LoadedModel) -> RowMaker:
@@ -55,13 +56,25 @@ def captures_of(session: Session, model: LoadedModel, sites: Sequence[str] | Non
 def planes_of(
     session: Session, model: LoadedModel, captures: Mapping[str, Capture]
 ) -> dict[str, tuple[list[tuple[str, str]], list[Plane]]]:
-    """List the planes of the session whose coordinates are kept, by site: their names, and they themselves."""
+    """List the planes of the session whose coordinates are kept, by site: their names, and they themselves.
+
+    A plane of directions that are made of the runs is left out where the session's vectors are not at hand.
+    """
     found: dict[str, tuple[list[tuple[str, str]], list[Plane]]] = {}
     for record in session.planes:
-        if record.site in captures:
-            named, planes = found.setdefault(record.site, ([], []))
-            width = Site.parse(record.site).width(model.shape)
-            if isinstance(record.a, int) and isinstance(record.b, int):
-                named.append((str(record.a), str(record.b)))
-                planes.append(neuron_plane(width, record.a, record.b))
+        if record.site not in captures:
+            continue
+        try:
+            plane = _plane(session, record, model)
+        except ExplorerError:
+            continue
+        named, planes = found.setdefault(record.site, ([], []))
+        named.append((str(record.a), str(record.b)))
+        planes.append(plane)
     return found
+
+
+def _plane(session: Session, record: PlaneRecord, model: LoadedModel) -> Plane:
+    if isinstance(record.a, int) and isinstance(record.b, int):
+        return neuron_plane(Site.parse(record.site).width(model.shape), record.a, record.b)
+    return plane_through(record.a, record.b, SiteRuns.of(session, record.site, session.vectors()[record.site]))

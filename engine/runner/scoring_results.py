@@ -14,7 +14,7 @@ from engine.runner.provenance import describe_device, versions
 from engine.runner.scoring import Scoring, rounded
 from engine.session import Session
 from engine.session.effect_records import MovedToken, Moves
-from engine.vectors import Matrix
+from engine.studies.directions import as_rows
 
 MOST_MOVED = 10
 """Token ids of each list of a condition."""
@@ -62,17 +62,11 @@ def reproduced_in(session: Session, vectors: Mapping[str, Floats]) -> dict[str, 
         if scored is None:
             continue
         there = np.isfinite(scored).all(axis=1)
-        kept = _reduced(own)[there]
+        kept = as_rows(own)[there]
         if kept.size and np.isfinite(kept).all():
             scale = max(float(np.abs(kept).max()), 1e-12)
             found[site] = rounded(float(np.abs(kept - scored[there]).max()) / scale)
     return found
-
-
-def _reduced(own: Matrix | list[Matrix]) -> Floats:
-    if isinstance(own, np.ndarray):
-        return own.astype(np.float64)
-    return np.stack([tokens.mean(axis=0, dtype=np.float64) for tokens in own])
 
 
 def origin_of(session: Session, model: LoadedModel) -> dict[str, str]:
