@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
-
-import numpy as np
-from numpy.typing import NDArray
 
 from engine.analysis.groups import BASELINE, CONTROL, REFERENCE, RunGroup, group_runs
 from engine.analysis.srm import UnitCoordinates, sweep_groups, unit_coordinates
@@ -18,6 +14,7 @@ from engine.figures.captions import plane_captions, plane_title, pooled_caption
 from engine.figures.curves import Role, SweptGroup
 from engine.figures.polar import PolarFigure, polar_counts, polar_mean, threshold_index
 from engine.figures.thresholds import ThresholdFigure, threshold_figure
+from engine.figures.warnings import session_warnings
 from engine.session import PlaneRecord, Session
 from engine.spec.refusal import did_you_mean
 
@@ -141,28 +138,6 @@ def telling_threshold(groups: Sequence[SweptGroup]) -> float:
     return min(thresholds)
 
 
-def session_warnings(session: Session, plane: PlaneRecord, groups: Sequence[SweptGroup]) -> tuple[str, ...]:
-    """What the reader of a chart should know of the experiment, the gravest first."""
-    warnings: list[str] = []
-    if session.state == "interrupted" and not _is_balanced(session):
-        warnings.append("incomplete: some prompts lack some of their conditions, so groups hold different prompts")
-    pooled = [group for group in groups if group.role in ("pooled", "level")]
-    for index, one in enumerate(session.spec.interventions):
-        if one.op != "clamp":
-            continue
-        for at, neuron in enumerate(one.neurons):
-            values = _clamped_values(session, index, at)
-            on_axis = one.site == plane.site and neuron in (plane.a, plane.b)
-            if pooled and on_axis and values.any() and np.allclose(values, -values[::-1], rtol=1e-6, atol=1e-9):
-                angle = "±90°" if neuron == plane.a else "0° or 180°"
-                warnings.append(
-                    f"clamps symmetric around 0: the phase of their pooled mean turns to {angle} by arithmetic"
-                )
-            if (values == 0).any():
-                warnings.append("a clamp to 0 is not the baseline: it holds the neuron at 0")
-    return tuple(dict.fromkeys(warnings))
-
-
 def factor_columns(session: Session) -> dict[str, list[str | None]]:
     """[run] levels of every factor, in order of first appearance; "set" is the prompt set unless a factor is."""
     columns: dict[str, list[str | None]] = {}
@@ -186,24 +161,3 @@ def _role(group: RunGroup) -> Role:
 
 def _title(session: Session, plane: PlaneRecord) -> str:
     return f"{session.name} · {plane_title(plane)}"
-
-
-def _is_balanced(session: Session) -> bool:
-    """Whether every prompt has all of its runs or none, those of controls aside."""
-    own = {condition.index for condition in session.conditions if condition.kind != "control"}
-    done = Counter(run.prompt for run in session.runs if run.condition in own)
-    return set(done.values()) <= {len(own) * session.spec.generation.samples}
-
-
-def _clamped_values(session: Session, intervention: int, neuron: int) -> NDArray[np.float64]:
-    """Raw values one neuron was clamped to over the sweep, ascending; none where their units were not resolved."""
-    if session.spec.interventions[intervention].background:
-        return np.empty(0)
-    found: list[float] = []
-    for condition in session.conditions:
-        row = session.resolved[condition.index] if session.resolved else ()
-        if condition.kind == "sweep" and intervention < len(row):
-            values = row[intervention]
-            if values is not None and neuron < len(values):
-                found.append(values[neuron])
-    return np.sort(np.array(found, dtype=np.float64))

@@ -198,7 +198,7 @@ def test_crossed_values_have_no_dose() -> None:
 def test_what_arithmetic_alone_does_is_said(
     values: list[float], neuron: int, by: tuple[str, ...], told: list[str]
 ) -> None:
-    session = a_session({**CLAMP, "neurons": [neuron], "values": values})
+    session = a_session({**CLAMP, "neurons": [neuron], "values": values}, prompts=12)
     plane = session.planes[0]
     warnings = session_warnings(session, plane, swept_groups(session, plane, by))
     assert len(warnings) == len(told)
@@ -207,7 +207,7 @@ def test_what_arithmetic_alone_does_is_said(
 
 
 def test_an_added_value_is_no_clamp() -> None:
-    session = a_session({**CLAMP, "op": "add", "values": [-1, 0, 1]})
+    session = a_session({**CLAMP, "op": "add", "values": [-1, 0, 1]}, prompts=12)
     plane = session.planes[0]
     assert session_warnings(session, plane, swept_groups(session, plane)) == ()
     assert pooled_caption(session.spec) == "added"

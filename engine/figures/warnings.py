@@ -1,0 +1,236 @@
+"""What the reader of a chart would be misled without, one line each, the gravest first."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.figures.captions import coordinate_caption, plane_captions
+from engine.figures.curves import SweptGroup
+from engine.figures.numbers import count_of, degrees, short, three_digits
+from engine.figures.stored import lit_by_chance, stored_nulls, stored_p
+from engine.figures.table import cell_text
+from engine.figures.units import units_of
+from engine.session import PlaneRecord, Session
+from engine.session.fields import DamagedError, as_float
+from engine.spec import InterventionSpec, Site
+from engine.spec.reach import captured_segments
+
+FEW_UNITS = 10
+NEAR_DEG = 20.0
+"""Raw angle of two directions below which noise in one of them turns the plane."""
+
+BEYOND = 0.05
+"""Above this p, nothing beyond arithmetic was found."""
+
+NEAR_TIE, NEAR_TIE_HALF = 1e-3, 0.1
+"""Lead in logits, of float32 and of half precision, that rounding alone can turn round."""
+
+CHANCE_SHARE = 0.05
+"""Share of runs that chance may light before a threshold tells nothing."""
+
+
+def session_warnings(session: Session, plane: PlaneRecord, groups: Sequence[SweptGroup]) -> tuple[str, ...]:
+    """What the reader of a chart should know of the experiment, the gravest first."""
+    told = (
+        *_symmetric(session, plane, groups),
+        *_incomplete(session),
+        *_collinear(plane),
+        *_chance(session, plane, groups),
+        *_out_of_range(session),
+        *_few_units(session),
+        *_last_layer(session),
+        *_near_ties(session),
+        *_lengths(session),
+        *_clamped_to_zero(session),
+    )
+    return tuple(dict.fromkeys(told))
+
+
+def clamped_values(session: Session, intervention: int, neuron: int) -> NDArray[np.float64]:
+    """Raw values one neuron was clamped to over the sweep, ascending; none where their units were not resolved."""
+    if session.spec.interventions[intervention].background:
+        return np.empty(0)
+    found: list[float] = []
+    for condition in session.conditions:
+        row = session.resolved[condition.index] if session.resolved else ()
+        if condition.kind == "sweep" and intervention < len(row):
+            values = row[intervention]
+            if values is not None and neuron < len(values):
+                found.append(values[neuron])
+    return np.sort(np.array(found, dtype=np.float64))
+
+
+def _symmetric(session: Session, plane: PlaneRecord, groups: Sequence[SweptGroup]) -> Iterator[str]:
+    pooled = next((group for group in groups if group.role == "pooled"), None)
+    if pooled is None:
+        pooled = next((group for group in groups if group.role == "level"), None)
+    if pooled is None:
+        return
+    for one, _, neuron, values in _clamps(session):
+        on_axis = one.site == plane.site and neuron in (plane.a, plane.b)
+        if not (on_axis and values.any() and np.allclose(values, -values[::-1], rtol=1e-6, atol=1e-9)):
+            continue
+        angle = "±90°" if neuron == plane.a else "0° or 180°"
+        p = stored_p(session, plane, pooled.label)
+        if p is not None and p > BEYOND:
+            yield (
+                f"as arithmetic predicts: symmetric clamps turn the pooled phase to {angle} by themselves"
+                f" (here {degrees(pooled.sweep.phase_deg)}), and nothing beyond it was found"
+                f" (p {cell_text(p, 'p')}); compare values one by one, or without {_name(one, neuron)}"
+            )
+        else:
+            more = "" if p is None else f"; what is beyond it has p {cell_text(p, 'p')}"
+            yield (
+                f"clamps symmetric around 0: the phase of their pooled mean turns to {angle} by arithmetic{more};"
+                " compare values one by one"
+            )
+
+
+def _incomplete(session: Session) -> Iterator[str]:
+    own = {condition.index for condition in session.conditions if condition.kind != "control"}
+    done = Counter(run.prompt for run in session.runs if run.condition in own)
+    balanced = set(done.values()) <= {len(own) * session.spec.generation.samples}
+    if session.state == "interrupted" and not balanced:
+        yield "incomplete: some prompts lack some of their conditions, so groups hold different prompts; resume the run"
+
+
+def _collinear(plane: PlaneRecord) -> Iterator[str]:
+    angle = min(plane.raw_angle_deg, 180.0 - plane.raw_angle_deg)
+    if angle < NEAR_DEG:
+        a, b = plane_captions(plane)
+        yield (
+            f"{a} and {b} are only {three_digits(angle)}° apart: 90° is what little of {b} is not along {a};"
+            " choose directions further apart"
+        )
+
+
+def _chance(session: Session, plane: PlaneRecord, groups: Sequence[SweptGroup]) -> Iterator[str]:
+    levels = sorted({level for group in groups for level in group.sweep.thresholds if level > 0})
+    lit: dict[float, float] = {}
+    for null in stored_nulls(session, plane):
+        group = next((one for one in groups if one.label == null.get("group")), None)
+        if group is None or not group.sweep.n:
+            continue
+        for level in levels:
+            share = lit_by_chance(null, level) / group.sweep.n
+            if share > CHANCE_SHARE:
+                lit[level] = max(lit.get(level, 0.0), share)
+    if lit:
+        listed = ", ".join(short(level) for level in lit)
+        yield (
+            f"counts above {listed} say little: chance alone lights up to {cell_text(max(lit.values()), 'percent')}"
+            " of a group's runs there, away from the first direction; choose a higher threshold"
+        )
+
+
+def _out_of_range(session: Session) -> Iterator[str]:
+    worst: tuple[float, str] | None = None
+    for one, place, neuron, values in _clamps(session):
+        ends = _measured_range(session, place, one.neurons.index(neuron))
+        if ends is None or not len(values):
+            continue
+        low, high = ends
+        beyond = np.maximum(low - values, values - high)
+        outside = beyond > 1e-9 * max(abs(low), abs(high), 1e-30)
+        if not outside.any():
+            continue
+        width = high - low
+        far = float(beyond.max()) / width if width > 0 else np.inf
+        value = three_digits(float(values[int(beyond.argmax())]))
+        how = (
+            f"the farthest, {value}, by {three_digits(far)} times that range" if np.isfinite(far) else f"as {value} is"
+        )
+        told = (
+            f"{int(outside.sum())} of {count_of(len(values), 'clamp value')} lie outside what {_name(one, neuron)} does"
+            f" in the baseline ({three_digits(low)} to {three_digits(high)}), {how}; no text of these prompts does that"
+        )
+        if worst is None or far > worst[0]:
+            worst = far, told
+    if worst is not None:
+        yield worst[1]
+
+
+def _few_units(session: Session) -> Iterator[str]:
+    units = len(set(units_of(session).of_run.tolist()))
+    if 0 < units < FEW_UNITS:
+        least = cell_text(2.0 ** (1 - units), "p")
+        yield f"only {count_of(units, 'unit')} (prompts): intervals are wide, and p is at least {least}; add prompts"
+
+
+def _last_layer(session: Session) -> Iterator[str]:
+    model: object = session.provenance.get("model")
+    layers = cast("Mapping[str, Any]", model).get("n_layers") if isinstance(model, dict) else None
+    here = {
+        "prompt": ": the first token alone",
+        "last": ": the first token alone",
+        "generated": ": not the first token",
+    }
+    for one in session.spec.interventions:
+        site = Site.parse(one.site)
+        if site.layer + 1 == layers and site.kind != "hook_resid_pre" and session.spec.generation.tokens:
+            which = here.get(one.positions, "")
+            yield (
+                "at the last layer no later token sees what was changed: it acts on tokens that are predicted at"
+                f" changed positions{which}; choose an earlier layer for what spreads"
+            )
+            return
+
+
+def _near_ties(session: Session) -> Iterator[str]:
+    half = session.spec.model.dtype in ("float16", "bfloat16")
+    least = NEAR_TIE_HALF if half else NEAR_TIE
+    changed = [run for run in session.runs if "first_change" in run.metrics]
+    near = sum(run.min_margin is not None and run.min_margin < least for run in changed)
+    if near:
+        yield (
+            f"{near:,} of {count_of(len(changed), 'changed text')} came within {short(least)} logits of a tie: rounding"
+            " may have flipped them, not the intervention; replay in float64 to see"
+        )
+
+
+def _lengths(session: Session) -> Iterator[str]:
+    if not captured_segments(session.spec)[2]:
+        return
+    lengths: defaultdict[int, set[int]] = defaultdict(set)
+    for run in session.runs:
+        lengths[run.prompt].add(len(run.token_ids))
+    unlike = sum(len(own) > 1 for own in lengths.values())
+    if unlike:
+        yield (
+            f"texts differ in length within {unlike:,} of {count_of(len(lengths), 'prompt')} (an end-of-text): their"
+            " means are over unlike numbers of tokens; Effects compares common prefixes"
+        )
+
+
+def _clamped_to_zero(session: Session) -> Iterator[str]:
+    if any((values == 0).any() for *_, values in _clamps(session)):
+        yield "a clamp to 0 is not the baseline: it holds the neuron at 0"
+
+
+def _clamps(session: Session) -> Iterator[tuple[InterventionSpec, int, int, NDArray[np.float64]]]:
+    """Each clamped neuron of the sweep: its intervention and that one's place, the neuron, its raw values."""
+    for place, one in enumerate(session.spec.interventions):
+        if one.op == "clamp" and not one.background:
+            for at, neuron in enumerate(one.neurons):
+                yield one, place, neuron, clamped_values(session, place, at)
+
+
+def _name(one: InterventionSpec, neuron: int) -> str:
+    return coordinate_caption(one.site, neuron)
+
+
+def _measured_range(session: Session, place: int, at: int) -> tuple[float, float] | None:
+    """The smallest and largest value that a neuron had in the baseline; None where that was not measured."""
+    units: object = session.provenance.get("units")
+    listed = cast("list[object]", units) if isinstance(units, list) else []
+    found = listed[place] if place < len(listed) else None
+    try:
+        quantiles = cast("list[list[object]]", cast("Mapping[str, Any]", found)["quantiles"])
+        return as_float(quantiles[0][at], "quantiles"), as_float(quantiles[-1][at], "quantiles")
+    except (KeyError, IndexError, TypeError, DamagedError):
+        return None
