@@ -37,7 +37,9 @@ def conditions_of(choice: RunChoice, known: Sequence[Condition], default: str) -
         own = own or [one.index for one in known if one.kind == "sweep" and name == _value(one)]
         if not own:
             labels = [one.label for one in known if one.kind != "control"]
-            raise RefusalError(f"no condition is called {shown(name)}", did_you_mean(name, [*labels, *_GROUPS]))
+            raise RefusalError(
+                f"no condition is called {shown(name)}", did_you_mean(name, dict.fromkeys([*labels, *_GROUPS]))
+            )
         found.update(own)
     return sorted(found)
 

@@ -16,6 +16,7 @@ from engine.session import PromptRecord, RunRecord, Session
 from engine.session.fields import DamagedError, as_float
 from engine.spec import Condition, Site, conditions
 from engine.spec.direction import (
+    ANY,
     Component,
     FileVector,
     GroupMean,
@@ -104,6 +105,8 @@ class SiteRuns:
         Raises:
             ExplorerError: it names no prompt or condition, or none of its runs is there.
         """
+        if choice.is_open():
+            raise ExplorerError(f"{choice} stands for several directions", remedy=f"name one level in place of {ANY}")
         of_condition = np.isin(self.condition, conditions_of(choice, self.conditions, default))
         of_prompt = np.isin(self.prompt, prompts_of(choice, self.prompts))
         found = np.flatnonzero(of_condition & of_prompt)
@@ -163,6 +166,9 @@ def plane_through(a: int | str, b: int | str, runs: SiteRuns) -> Plane:
     Raises:
         ExplorerError: as `direction_vector`; a direction that is zero, or both on one line.
     """
+    if a == b:
+        what = f"a plane needs two different directions, both are {direction_caption(runs.site, a)}"
+        raise ExplorerError(what, remedy="choose another")
     if isinstance(a, int) and isinstance(b, int):
         return neuron_plane(runs.d, a, b)
     first, second = (direction_vector(along, runs) for along in (a, b))

@@ -61,6 +61,8 @@ _add(
     Study("controls", "the target among its controls", "engine.studies.controls:controls_study", "vectors"),
     Study("bands", "how sure a plane's curves are", "engine.studies.session_bands:bands_study", "session"),
     Study("pairs", "what rises and falls with a neuron", "engine.studies.pairs:pairs_study", "vectors"),
+    Study("planes", "the session's planes", "engine.studies.planes:planes_study", "session"),
+    Study("ensemble", "planes of all pairs of directions", "engine.studies.ensemble:ensemble_study", "vectors"),
     Study("finder", "planes in which groups differ", "engine.studies.finder:finder_study", "vectors"),
 )
 

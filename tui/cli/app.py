@@ -312,6 +312,73 @@ def pairs(
 
 
 @app.command()
+def planes(
+    session: SessionName,
+    add: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--add", metavar="A B", help="Make and save a plane: 'mean(type=plain)' pc1, w_out(11.373) 5."),
+    ] = None,
+    site: Annotated[str | None, typer.Option(help="Where it lies; needed where several sites were captured.")] = None,
+    ensemble: Annotated[
+        Literal["perm", "comb"] | None, typer.Option(help="All planes of --basis: ordered pairs, or each pair once.")
+    ] = None,
+    basis: Annotated[
+        list[str] | None, typer.Option(metavar="A", help="Directions of --ensemble: 'mean(type=*)'; more than once.")
+    ] = None,
+    thresholds: Annotated[str | None, typer.Option(metavar="T,...", help="Cosines of --ensemble.")] = None,
+    angles: Annotated[int | None, typer.Option(min=1, help="Equally spaced angles of --ensemble.")] = None,
+    find: Annotated[bool, typer.Option("--find", help="Search planes in which two groups differ.")] = False,
+    neuron: Annotated[int | None, typer.Option(metavar="N", help="In every plane of --find.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="--find among all pairs.")] = False,
+    changed: Annotated[
+        int | None, typer.Option(metavar="K", help="--find among pairs of so many that changed most.")
+    ] = None,
+    criterion: Annotated[
+        Literal["separation", "change", "anisotropy"], typer.Option(help="What --find looks for.")
+    ] = "separation",
+    groups: Annotated[
+        tuple[str, str] | None, typer.Option(metavar="X Y", help="Groups that --find tells apart.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of --find's split and permutations.")] = 0,
+    by: Annotated[
+        str, typer.Option(metavar="pooled|condition|FACTOR,...", help="A row by condition, by factors, or both.")
+    ] = "pooled",
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the table, or the ensemble's curves.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List a session's planes, make further ones, sweep ensembles, find telling ones."""
+    if sum((add is not None, ensemble is not None or bool(basis), find)) > 1:
+        raise typer.BadParameter("ask for one of --add, --ensemble and --find")
+    if find:
+        from tui.cli.find_planes import find_planes
+
+        find_planes(
+            session,
+            neuron=neuron,
+            every=every,
+            changed=changed,
+            criterion=criterion,
+            groups=list(groups or ()),
+            site=site,
+            seed=seed,
+            csv_file=csv,
+            as_json=as_json,
+        )
+        return
+    from tui.cli.planes import add_plane, ensemble_planes, list_planes
+
+    chosen = [] if by == "pooled" else [name.strip() for name in by.split(",")]
+    if add is not None:
+        add_plane(session, *add, site, chosen, csv, as_json)
+    elif ensemble is not None or basis:
+        if ensemble is None or not basis:
+            raise typer.BadParameter("give --ensemble perm or comb, and --basis 'mean(type=*)'")
+        ensemble_planes(session, basis, ensemble, site, chosen, thresholds, angles, csv, as_json)
+    else:
+        list_planes(session, chosen, csv, as_json)
+
+
+@app.command()
 def controls(
     session: Annotated[str, typer.Argument(metavar="SESSION", help="A session's name or file; to plan, also a spec.")],
     by: Annotated[Literal["pooled", "condition"], typer.Option(help="Every value by itself as well.")] = "pooled",
