@@ -153,7 +153,7 @@ class ResultsKeys(Widget, can_focus=True):
 
 def told(state: ResultsState, tab: str, computing: bool = False) -> str:
     """How a tab shows the session, in few words, and whether its bands are being computed."""
-    parts = ["computing bands…"] if computing else []
+    parts = ["computing bands"] if computing else []
     if tab == "Polar":
         parts.append(state.view)
     if tab in ACTS_ON["sight"] and state.sight != "observed":
