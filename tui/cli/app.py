@@ -427,7 +427,7 @@ def neuron(
     width: Width = None,
     height: Height = None,
 ) -> None:
-    """Describe one neuron, or how much the neurons of a layer, or of every layer, are used."""
+    """Describe a neuron, or tell how much all are used."""
     from tui.cli.neuron import Wanted, neuron_command
 
     wanted = Wanted(model, layer, neuron, prompts, text, skip, session, top, all_layers, device)

@@ -50,14 +50,6 @@ def test_help_names_every_command_and_cuts_none_of_their_summaries(srm: Callable
     assert "..." not in listed
 
 
-@pytest.mark.parametrize("arguments", [["neuron", "gpt2", "3", "4"]])
-def test_what_is_not_there_yet_says_so_in_one_line(srm: Callable[..., Any], arguments: list[str]) -> None:
-    ended = srm(*arguments)
-    assert (ended.status, ended.out) == (1, "")
-    assert ended.err.count("\n") == 1
-    assert "not there yet" in ended.err
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
