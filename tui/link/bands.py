@@ -27,11 +27,6 @@ class BandWatch:
         self._runner = runner or StudyRunner()
         self._wanted: BandKey | None = None
 
-    @property
-    def computing(self) -> bool:
-        """Whether bands are being computed."""
-        return self._runner.going(STUDY)
-
     def want(self, key: BandKey | None) -> None:
         """Compute some bands unless that is under way already; None ends what is."""
         if key == self._wanted:
