@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-Band: TypeAlias = NDArray[np.float64]
-"""[2, point] lower and upper end."""
+from engine.figures.packing import Band, packed, unpacked
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +155,7 @@ class PlaneBands:
                     "legend": one.legend,
                     "group": one.group,
                     "members": one.members,
-                    "mean": _band_out(one.mean),
+                    "mean": packed(one.mean),
                     "counts": _counts_out(one.counts),
                 }
                 for one in self.nulls
@@ -165,7 +164,7 @@ class PlaneBands:
                 {
                     "panel": one.panel,
                     "labels": list(one.labels),
-                    "band": _band_out(one.band),
+                    "band": packed(one.band),
                     "threshold": one.threshold,
                 }
                 for one in self.dose
@@ -207,7 +206,7 @@ class PlaneBands:
                     legend=str(one["legend"]),
                     group=str(one["group"]),
                     members=int(one["members"]),
-                    mean=_band_in(one["mean"]),
+                    mean=unpacked(one["mean"]),
                     counts=_counts_in(one["counts"]),
                 )
                 for one in data["nulls"]
@@ -216,7 +215,7 @@ class PlaneBands:
                 DoseBand(
                     str(one["panel"]),
                     tuple(str(label) for label in one["labels"]),
-                    _band_in(one["band"]),
+                    unpacked(one["band"]),
                     _number(one.get("threshold")),
                 )
                 for one in data["dose"]
@@ -224,29 +223,12 @@ class PlaneBands:
         )
 
 
-def _band_out(band: Band) -> list[list[float]]:
-    return [[_short(value) for value in row] for row in band.tolist()]
+def _counts_out(counts: Mapping[float, Band]) -> dict[str, str | list[list[float]]]:
+    return {repr(float(threshold)): packed(band) for threshold, band in counts.items()}
 
 
-def _short(value: float) -> float | int:
-    """Four digits, more than a chart can show; whole numbers without a point: a file holds thousands of them."""
-    rounded = float(f"{value:.4g}")
-    return int(rounded) if rounded.is_integer() else rounded
-
-
-def _band_in(rows: Sequence[Sequence[float | str]]) -> Band:
-    band = np.array(rows, np.float64)
-    if band.ndim != 2 or len(band) != 2:
-        raise ValueError("a band has two ends")
-    return band
-
-
-def _counts_out(counts: Mapping[float, Band]) -> dict[str, list[list[float]]]:
-    return {repr(float(threshold)): _band_out(band) for threshold, band in counts.items()}
-
-
-def _counts_in(counts: Mapping[str, Sequence[Sequence[float | str]]]) -> dict[float, Band]:
-    return {float(threshold): _band_in(rows) for threshold, rows in counts.items()}
+def _counts_in(counts: Mapping[str, object]) -> dict[float, Band]:
+    return {float(threshold): unpacked(rows) for threshold, rows in counts.items()}
 
 
 def _pair(value: Sequence[float | str] | None) -> tuple[float, float] | None:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from engine.figures.packing import unpacked
 from engine.session import PlaneRecord, Session
 
 
@@ -30,13 +31,13 @@ def lit_by_chance(null: Mapping[str, Any], level: float) -> float:
     """Runs that chance lights at most, at the two angles of the random partner."""
     counts: object = null.get("counts")
     try:
-        band = np.array(cast("Mapping[str, Any]", counts)[repr(float(level))][1], np.float64)
-    except (KeyError, IndexError, TypeError, ValueError):
+        band = unpacked(cast("Mapping[str, Any]", counts)[repr(float(level))])[1]
+    except (KeyError, TypeError, ValueError):
         return 0.0
     turned = str(null.get("legend")).partition("(")[2].startswith("random")
     quarter = 0.0 if turned else 0.25
     places = [round(len(band) * part) % max(1, len(band)) for part in (quarter, quarter + 0.5)]
-    return float(np.nanmax(band[places])) if band.ndim == 1 and len(band) else 0.0
+    return float(np.nan_to_num(band[places]).max()) if len(band) else 0.0
 
 
 def _stored(session: Session, plane: PlaneRecord) -> Iterator[Mapping[str, Any]]:
