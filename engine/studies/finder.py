@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.analysis.groups import BASELINE
 from engine.analysis.multiplicity import benjamini_hochberg, family_size
 from engine.errors import ExplorerError
 from engine.figures.captions import coordinate_caption, site_caption
@@ -90,7 +91,7 @@ def finder_study(session: Session, arguments: Arguments) -> Findings:
         observed, predicted, runs = observed_and_predicted(caught, site, runs)
         wanted = task.wanted((runs, caught.kinds("baseline")))
         found = search_change(caught, observed, predicted, runs, wanted)
-        told = [f"{labels[0]} compared with what arithmetic makes of the baseline's vectors"]
+        told = [f"{labels[-1]} compared with what arithmetic makes of the baseline's vectors"]
     else:
         runs = _one_group(caught, labels, criterion)
         wanted = task.wanted((runs,))
@@ -160,10 +161,14 @@ def _natural(caught: Captured, site: str, groups: tuple[Places, Places]) -> Floa
     return by_text_alone(caught, site, rows)
 
 
-def _one_group(caught: Captured, labels: list[str], criterion: str) -> Places:
+def _one_group(caught: Captured, given: list[str], criterion: str) -> Places:
+    # The baseline is what change is measured from, whether it is named or not.
+    labels = [label for label in dict.fromkeys(given) if criterion != "change" or label != BASELINE]
     if len(labels) != 1:
         what = f"{criterion} is searched in one group, not {len(labels)}"
-        raise ExplorerError(what, where=caught.session.name, remedy="give one, as groups=baseline")
+        raise ExplorerError(
+            what, where=caught.session.name, remedy="give one, as groups=+20 (or one twice where two belong)"
+        )
     return group_named(caught, labels[0])
 
 
