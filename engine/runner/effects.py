@@ -18,7 +18,8 @@ from engine.model.forcing import score_texts
 from engine.model.load import LoadedModel
 from engine.npz import write_npz
 from engine.runner.progress import Meter, Stop, Stopped
-from engine.runner.scoring import ScoredText, Scoring, rounded, texts_of
+from engine.runner.scored_texts import ScoredText, texts_of
+from engine.runner.scoring import Scoring, rounded
 from engine.runner.scoring_inputs import captures_of, maker_of, planes_of
 from engine.runner.scoring_results import moves_of, origin_of, reproduced_in, vectors_of
 from engine.session import RunRecord, Saved, Session, save_session
@@ -102,6 +103,7 @@ def score_effects(
         reproduced=reproduced_in(session, kept),
         runs=scoring.results(),
         moves=moves_of(scoring, model),
+        means=scoring.means(),
     )
     # As it will be read from the file, so that a session in memory is the same as the one on disk.
     plain = cast("Mapping[str, Any]", json.loads(json_line(effects.to_dict())))

@@ -1,4 +1,4 @@
-"""From a session's runs to the texts that are scored, and from what came of them back to the runs."""
+"""What came of the texts of a session, gathered run by run."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from engine.analysis.decomposition import PARTS, Decomposition, decompose
 from engine.analysis.planes import Plane, coordinates
 from engine.analysis.text_effects import first_divergence
 from engine.model.capture import Capture
-from engine.model.forcing import Forced, GivenText
+from engine.model.forcing import Forced
 from engine.model.token_scores import TokenScores, top_tokens
-from engine.runner.rows import RowMaker
+from engine.runner.scored_texts import ScoredText
 from engine.session import RunRecord, Session
-from engine.session.controls import controls_of
-from engine.session.effect_records import Pair, SiteParts, TextName, TextScores
+from engine.session.effect_records import MeanParts, Pair, SiteParts, TextScores
 from engine.session.effects import RunEffects
 
 Floats = NDArray[np.float64]
@@ -29,65 +28,6 @@ MOST_OF_A_RUN = 5
 
 CELLS = ("untouched_on_baseline", "edited_on_baseline", "untouched_on_own", "edited_on_own")
 """The four vectors of a run at a site: the untouched and the edited model on the baseline's text, and on its own."""
-
-
-@dataclass(frozen=True)
-class ScoredText:
-    """A text to be scored, and the runs it is about.
-
-    Args:
-        name: which text it is.
-        text: what is fed.
-        owner: the run whose text it is; for a given text, and for a baseline's, the baseline's.
-        runs: [setting] the run each setting belongs to.
-    """
-
-    name: TextName
-    text: GivenText
-    owner: RunRecord | None
-    runs: tuple[RunRecord, ...]
-
-
-def texts_of(
-    session: Session, maker: RowMaker, names: Sequence[TextName], given: Sequence[int], *, controls: bool = False
-) -> list[ScoredText]:
-    """Lay out what is to be scored.
-
-    A run whose text is its baseline's is scored on it once.
-
-    Args:
-        session: whose runs.
-        maker: turns a run's number into its edits.
-        names: which texts.
-        given: token ids of the given text.
-        controls: whether runs of control neurons are scored too.
-    """
-    kinds, chosen = [condition.kind for condition in session.conditions], controls_of(session)
-    families: dict[tuple[int, int], list[RunRecord]] = {}
-    for run in session.runs:
-        if controls or kinds[run.condition] != "control":
-            families.setdefault((run.prompt, run.sample), []).append(run)
-    found: list[ScoredText] = []
-    seen: set[int] = set()
-    for (prompt, _), runs in families.items():
-        ids = session.prompts[prompt].token_ids
-        base = next((run for run in runs if run.condition == 0), None)
-        others = tuple(run for run in runs if run.condition != 0)
-        edits = {run.index: maker.row(run.index, session.resolved, chosen).edits for run in others}
-        settings = tuple(edits[run.index] for run in others)
-        if base is not None and base.token_ids and "baseline" in names:
-            found.append(ScoredText("baseline", GivenText(ids, base.token_ids, settings), base, others))
-        if "condition" in names:
-            own = [run for run in others if run.token_ids and not (base and run.token_ids == base.token_ids)]
-            if base is not None and "baseline" not in names:
-                own = [run for run in others if run.token_ids]
-            found += [
-                ScoredText("condition", GivenText(ids, run.token_ids, (edits[run.index],)), run, (run,)) for run in own
-            ]
-        if "given" in names and given and prompt not in seen:
-            found.append(ScoredText("given", GivenText(ids, tuple(given), settings), base, others))
-            seen.add(prompt)
-    return found
 
 
 @dataclass(eq=False)
@@ -218,13 +158,43 @@ class Scoring:
                 for name, vector in cells.items():
                     yield index, site, name, vector
 
+    def means(self) -> tuple[MeanParts, ...]:
+        """The parts of the mean change at each site under each condition."""
+        of = {run.index: run.condition for run in self._session.runs}
+        sums: dict[tuple[str, int], tuple[int, dict[str, Floats]]] = {}
+        for index, known in self._known.items():
+            for site in known.cells:
+                parts = self._split(known, site).parts
+                if "total" not in parts and "direct" not in parts:
+                    continue
+                count, before = sums.get((site, of[index]), (0, dict(parts)))
+                if set(before) == set(parts):
+                    added = {name: before[name] + own for name, own in parts.items()} if count else before
+                    sums[site, of[index]] = (count + 1, added)
+        return tuple(
+            _mean_parts(site, condition, count, Decomposition({name: own / count for name, own in total.items()}))
+            for (site, condition), (count, total) in sorted(sums.items())
+        )
+
+    def _split(self, known: _Known, site: str) -> Decomposition:
+        return decompose(*(known.cells[site].get(name) for name in CELLS))
+
     def _parts(self, known: _Known, site: str) -> SiteParts:
-        found = decompose(*(known.cells[site].get(name) for name in CELLS))
+        found = self._split(known, site)
         held, prefix = known.prefix.get(site, (None, None))
-        norms = {part: norm for part in PARTS if (norm := _rounded(found.norm(part))) is not None}
-        shares = {part: share for part in PARTS[1:] if (share := _rounded(found.share(part))) is not None}
+        norms, shares = _sizes(found)
         planes = tuple(_coordinates(found, plane) for plane in self._planes.get(site, ()))
         return SiteParts(norms, shares, _rounded(found.cosine("direct", "total")), planes, held, _rounded(prefix))
+
+
+def _sizes(found: Decomposition) -> tuple[dict[str, float], dict[str, float]]:
+    """Lengths of the parts, and their shares of the total."""
+    norms = {part: norm for part in PARTS if (norm := _rounded(found.norm(part))) is not None}
+    return norms, {part: share for part in PARTS[1:] if (share := _rounded(found.share(part))) is not None}
+
+
+def _mean_parts(site: str, condition: int, runs: int, mean: Decomposition) -> MeanParts:
+    return MeanParts(site, condition, runs, *_sizes(mean))
 
 
 def _coordinates(found: Decomposition, plane: Plane) -> dict[str, Pair]:

@@ -110,6 +110,40 @@ class SiteParts:
 
 
 @dataclass(frozen=True)
+class MeanParts:
+    """The parts of the mean change of all runs of a condition at one site, in which what differs by text averages out.
+
+    Attributes:
+        site: whose space.
+        condition: index of the condition.
+        runs: how many were averaged.
+        norms: length of each part of the mean change, by name.
+        shares: how much of the mean total lies in each part, by name; empty where it is 0.
+    """
+
+    site: str
+    condition: int
+    runs: int
+    norms: Mapping[str, float]
+    shares: Mapping[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for `json_line`."""
+        return dict(self.__dict__)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote; DamagedError names the field that is not."""
+        return cls(
+            site=take(data, "site", str),
+            condition=take(data, "condition", int),
+            runs=take(data, "runs", int),
+            norms=floats_by_name(data, "norms"),
+            shares=floats_by_name(data, "shares"),
+        )
+
+
+@dataclass(frozen=True)
 class MovedToken:
     """A token id that a condition promotes or suppresses on a text, over all its runs.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self, cast
 
 from engine.errors import ExplorerError
-from engine.session.effect_records import Moves, SiteParts, TextScores, floats_by_name
+from engine.session.effect_records import MeanParts, Moves, SiteParts, TextScores, floats_by_name
 from engine.session.fields import DamagedError, take, take_float_or_none, take_records, take_table, take_texts
 from engine.session.session import Session
 
@@ -70,6 +70,7 @@ class Effects:
             the largest number there; empty where none was at hand.
         runs: by index of the run.
         moves: by text and condition.
+        means: by site and condition, those that have a baseline.
     """
 
     scored: str
@@ -81,6 +82,7 @@ class Effects:
     reproduced: Mapping[str, float]
     runs: Mapping[int, RunEffects]
     moves: tuple[Moves, ...]
+    means: tuple[MeanParts, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for `Session.effects`."""
@@ -94,6 +96,7 @@ class Effects:
             "origin": dict(self.origin),
             "reproduced": dict(self.reproduced),
             "moves": [one.to_dict() for one in self.moves],
+            "means": [one.to_dict() for one in self.means],
             "runs": [own.to_dict() for _, own in sorted(self.runs.items())],
         }
 
@@ -120,6 +123,7 @@ def effects_of(session: Session) -> Effects | None:
             reproduced=floats_by_name(data, "reproduced"),
             runs={run.run: run for run in map(RunEffects.from_dict, take_records(data, "runs"))},
             moves=tuple(map(Moves.from_dict, take_records(data, "moves"))),
+            means=tuple(map(MeanParts.from_dict, take_records(data, "means"))),
         )
     except DamagedError as error:
         what = f"its effects are not what was saved: {error}"

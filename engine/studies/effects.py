@@ -12,7 +12,7 @@ from engine.session import Session
 from engine.spec.refusal import did_you_mean
 from engine.studies.effect_tables import collapse_table, run_table, text_table, value_table
 from engine.studies.paired_texts import PairedTexts
-from engine.studies.scored_tables import site_table, token_table
+from engine.studies.scored_tables import plane_table, site_table, token_table
 from engine.studies.study import Arguments, Findings, findings_of
 
 DEFAULTS: dict[str, Any] = {"rule": {}, "top": 5, "resamples": RESAMPLES, "seed": 0}
@@ -48,6 +48,9 @@ def effects_study(session: Session, arguments: Arguments) -> Findings:
     sites, tokens = site_table(pairs, max(2, resamples // 5), seed), token_table(pairs, top)
     if sites is not None:
         tables.append(replace(sites, notes=_site_notes(pairs)))
+    planes = plane_table(pairs)
+    if planes is not None:
+        tables.append(replace(planes, notes=("means over runs, in the units of the site; total = direct + through",)))
     if tokens is not None:
         tables.append(replace(tokens, notes=(_tokens_told(pairs), _TOKENS)))
     return findings_of(*tables, replace(run_table(pairs), notes=(_RUNS,)), scored=pairs.effects is not None)
@@ -109,6 +112,7 @@ def _site_notes(pairs: PairedTexts) -> tuple[str, ...]:
         " that; |…|: mean lengths of these vectors, which are parts of one sum, not their lengths",
         "share: how much of the total lies in a part, its projection on it, over all runs weighed by the squared total:"
         " runs whose text changed count most; the rest up to 100 % is the other part's",
+        "of mean change: the direct share of the change averaged over runs, in which what differs by text averages out",
         "text first: the other order, the condition's text through the untouched model, minus the baseline",
         "where the intervention and the capture share a site, direct is what arithmetic says",
     ]

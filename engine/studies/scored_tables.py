@@ -24,10 +24,12 @@ def site_table(pairs: PairedTexts, resamples: int, seed: int) -> TableFigure | N
         TableColumn("direct_share", "direct share", "percent"),
         TableColumn("direct_share_low", "from", "percent", 1),
         TableColumn("direct_share_high", "to", "percent", 1),
+        TableColumn("mean_share", "of mean change", "percent"),
         TableColumn("text_first_share", "text first, share", "percent", 2),
         TableColumn("cosine", "cos(direct, total)", "number", 2),
     )
     rows: list[tuple[CellValue, ...]] = []
+    means = {(one.site, one.condition): one for one in pairs.effects.means} if pairs.effects else {}
     for site in pairs.effects.sites if pairs.effects else ():
         for condition, places in pairs.conditions():
             found = [own.sites.get(site) if (own := pairs.found(int(at))) else None for at in places]
@@ -51,9 +53,34 @@ def site_table(pairs: PairedTexts, resamples: int, seed: int) -> TableFigure | N
             cosine = [np.nan if one is None or one.cosine is None else one.cosine for one in found]
             row: list[CellValue] = [site_caption(site), condition.label, int(np.isfinite(norms["direct"]).sum())]
             row += [mean_of(norms[part]) for part in ("total", "direct", "through")]
-            rows.append((*row, *shares[0], shares[1][0], mean_of(np.array(cosine))))
+            of_mean = means[site, condition.index].shares.get("direct") if (site, condition.index) in means else None
+            rows.append((*row, *shares[0], of_mean, shares[1][0], mean_of(np.array(cosine))))
     title = "What acts directly, and what acts through changed text"
     return TableFigure("direct", title, columns, tuple(rows)) if rows else None
+
+
+def plane_table(pairs: PairedTexts) -> TableFigure | None:
+    """Where the parts of the mean change point in the session's planes; None where nothing was scored, or no plane."""
+    names = ("total", "direct", "through")
+    columns = (
+        TableColumn("plane", "plane", "text"),
+        TableColumn("value", "value", "text"),
+        *(TableColumn(f"{name}_{axis}", f"{name} {axis}") for name in names for axis in ("x", "y")),
+    )
+    rows: list[tuple[CellValue, ...]] = []
+    places_at: dict[str, int] = {}
+    for site, a, b in pairs.effects.planes if pairs.effects else ():
+        number = places_at[site] = places_at.get(site, -1) + 1
+        for condition, places in pairs.conditions():
+            found = [own.sites.get(site) if (own := pairs.found(int(at))) else None for at in places]
+            known = [one.planes[number] for one in found if one is not None and number < len(one.planes)]
+            cells = [
+                mean_of(np.array([own[name][i] for own in known if name in own])) for name in names for i in (0, 1)
+            ]
+            if any(one is not None for one in cells):
+                rows.append((f"{a} × {b} · {site_caption(site)}", condition.label, *cells))
+    title = "The mean change in each plane, and its parts"
+    return TableFigure("plane_parts", title, columns, tuple(rows)) if rows else None
 
 
 def token_table(pairs: PairedTexts, top: int) -> TableFigure | None:

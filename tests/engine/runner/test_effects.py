@@ -111,6 +111,15 @@ def test_what_is_kept_is_what_forcing_token_by_token_finds(
             assert own.sites[RESID].norms["through"] == 0
             assert own.perplexity == effects.runs[base.index].perplexity
     assert 0 < changed < 12, "both kinds of runs are there"
+    for mean in effects.means:
+        rows = [place for place, run in enumerate(session.runs) if run.condition == mean.condition]
+        cells = {name.removeprefix(f"{mean.site}/"): own[rows] for name, own in found.vectors.items()}
+        direct = (cells["edited_on_baseline"] - cells["untouched_on_baseline"]).mean(axis=0)
+        total = (cells["edited_on_own"] - cells["untouched_on_baseline"]).mean(axis=0)
+        assert mean.runs == len(session.prompts)
+        assert mean.norms["direct"] == pytest.approx(np.linalg.norm(direct), rel=1e-4)
+        assert mean.shares["direct"] == pytest.approx(direct @ total / (total @ total), rel=1e-4)
+    assert {(mean.site, mean.condition) for mean in effects.means} == {(s, c) for s in (MLP, RESID) for c in (1, 2, 3)}
 
 
 def test_what_is_kept_survives_saving_and_runs_can_be_filtered_by_it(session: Session, tiny_gpt2: LoadedModel) -> None:
@@ -234,7 +243,7 @@ def test_the_study_saves_what_it_finds_and_never_over_anothers_work(lab: Lab, se
     assert found["scored"]
     assert not found["told"]
     names = [table.name for table in tables_in(found)]
-    assert names == ["effects", "collapse", "texts", "direct", "tokens", "runs"]
+    assert names == ["effects", "collapse", "texts", "direct", "plane_parts", "tokens", "runs"]
     keys = {block.key: block.rows.shape for block in read_npz(file) if isinstance(block, Block)}
     assert keys[f"{RESID}/edited_on_own"] == (len(session.runs), 32)
     on_disk = load_session(session.path)

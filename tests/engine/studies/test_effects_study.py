@@ -13,7 +13,7 @@ from engine.analysis.binomial import binomial_interval
 from engine.errors import ExplorerError
 from engine.figures.table import TableFigure
 from engine.session import PromptRecord, RunRecord, Session
-from engine.session.effect_records import MovedToken, Moves, SiteParts, TextScores
+from engine.session.effect_records import MeanParts, MovedToken, Moves, SiteParts, TextScores
 from engine.session.effects import Effects, RunEffects
 from engine.session.fields import json_line
 from engine.spec import Experiment, conditions
@@ -91,6 +91,7 @@ def scored(session: Session) -> Session:
         origin={},
         reproduced={MLP: 1e-7},
         runs=found,
+        means=tuple(MeanParts(MLP, condition, 12, {"total": 2.0}, {"direct": 0.75}) for condition in (1, 2)),
         moves=tuple(Moves("baseline", condition, 40, moved) for condition in (1, 2)),
     )
     return session.changed(effects=json.loads(json_line(effects.to_dict())))
@@ -141,6 +142,7 @@ def test_scores_are_averaged_over_runs_with_intervals_that_hold_the_mean() -> No
     totals = 1.0 + np.arange(UNITS)
     assert row["direct_share"] == pytest.approx(totals.sum() / (totals**2).sum())
     assert row["total"] == pytest.approx(totals.mean())
+    assert row["mean_share"] == 0.75
     first = records(found["tokens"])[0]
     assert (first["promoted"], first["promoted_change"], first["suppressed_change"]) == ("' door'", 1.5, -1.5)
 
