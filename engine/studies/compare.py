@@ -19,6 +19,7 @@ from engine.figures.captions import pooled_caption
 from engine.figures.certainty import plane_index
 from engine.figures.comparison import session_names
 from engine.figures.group_choice import EVERY, group_choice
+from engine.figures.numbers import count_of
 from engine.figures.session import points_of, run_groups
 from engine.figures.table import CellValue, TableColumn, TableFigure
 from engine.session import PlaneRecord, Session, load_session
@@ -31,6 +32,9 @@ from engine.studies.matched_runs import Matched, matched
 from engine.studies.study import Arguments, Findings, findings_of
 
 ANGLES = 360
+FEW_UNITS = 10
+BEYOND, BY_DESIGN = "beyond arithmetic", "set by design"
+"""What p is of where part of a difference was set; and that there is none where arithmetic cannot tell the rest."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +49,7 @@ class ComparedPair:
         thresholds: that its shares were counted above.
         p: sign-flip permutation p of (A, B); None where nothing was tested.
         q: the same corrected over all pairs of this comparison.
-        tested: what p is of: "difference", "beyond arithmetic", or why there is none.
+        tested: what p is of: "difference" or `BEYOND`; or why there is none: `BY_DESIGN`, "not paired".
     """
 
     labels: tuple[str, str]
@@ -212,11 +216,11 @@ def _test(sides: tuple[Side, Side], match: Matched, flips: int, seed: int) -> tu
     points: list[UnitCoordinates] = [points_of(side.plane) for side in sides]
     tested = "difference"
     if _is_set(sides, match):
-        tested = "beyond arithmetic"
+        tested = BEYOND
         for index, (side, rows) in enumerate(zip(sides, match.rows, strict=True)):
             predicted = _predicted(side)
             if predicted is None or not predicted.finite[rows].all():
-                return None, "set by design"
+                return None, BY_DESIGN
             own = points[index]
             points[index] = UnitCoordinates(own.xy - predicted.xy, own.zero, own.finite)
     flipped = paired_test(*match.samples(*points), len(match.stratum), flips, seed)
@@ -267,8 +271,12 @@ def _warnings(compared: Sequence[ComparedPair]) -> list[str]:
         alike = one.sides[0].session is one.sides[1].session
         if alike and np.isin(one.matched.rows[0], one.matched.rows[1]).any():
             found.append(f"{one.label}: the groups share runs, whose differences are zero")
-        if one.found.units < 10:
-            found.append(f"{one.label}: only {one.found.units} units, so intervals are rough")
+        if one.tested in (BEYOND, BY_DESIGN):
+            rest = "p is of the rest" if one.tested == BEYOND else "so there is no p"
+            found.append(f"{one.label}: part of the difference was set by the experiment; {rest}")
+        if one.found.units < FEW_UNITS:
+            least = f"; no p is below {2.0 ** (1 - one.found.units):.2g}" if one.p is not None else ""
+            found.append(f"{one.label}: only {count_of(one.found.units, 'unit')}, intervals are rough{least}")
     return list(dict.fromkeys(found))
 
 

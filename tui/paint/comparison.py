@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from engine.figures.comparison import Comparison, compared_dose, compared_polar, compared_thresholds
 from engine.figures.curves import SweptGroup
@@ -15,6 +15,9 @@ from tui.charts.thresholds import paint_thresholds, threshold_pane
 from tui.paint.overlay import Overlay
 from tui.paint.picture import Picture
 from tui.paint.scene import Scene
+
+if TYPE_CHECKING:
+    from engine.studies.compare import ComparedPair
 
 View = Literal["counts", "mean", "thresholds", "dose"]
 
@@ -55,6 +58,20 @@ def comparison_scene(
         moving=lambda theta, _: _dots([] if disc is None else ray(disc, theta)),
         warnings=polar.warnings,
         angle_at=lambda col, row: None if disc is None else disc.angle_at(col, row),
+    )
+
+
+def difference_scene(pair: ComparedPair, threshold: float | None, width: int, height: int) -> Scene:
+    """Paint one group minus another: shares above a threshold, or mean cosines where it is None."""
+    from engine.studies.compare_chart import difference_chart
+
+    figure = difference_chart(pair, threshold)
+    pane = threshold_pane(figure, width, height)
+    return Scene(
+        Picture.from_ansi(paint_thresholds(figure, width, height), width, height),
+        moving=lambda theta, _: _dots([] if pane is None else cursor(pane, theta)),
+        warnings=figure.warnings,
+        angle_at=lambda col, row: None if pane is None else angle_in(pane, col, row),
     )
 
 

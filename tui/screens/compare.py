@@ -70,6 +70,12 @@ class CompareScreen(Screen[None]):
         state: CompareState
 
     @dataclass
+    class Inferred(Message):
+        """A difference was computed."""
+
+        state: CompareState
+
+    @dataclass
     class Failed(Message):
         """Something could not be done."""
 
@@ -119,6 +125,11 @@ class CompareScreen(Screen[None]):
         self.query_one("#reading").remove()
         self._show()
 
+    @on(Inferred)
+    def take_difference(self) -> None:
+        """Show what was computed."""
+        self._show()
+
     @on(ChartView.Pointed)
     def point_at(self, message: ChartView.Pointed) -> None:
         """Point the spotlight where the chart was clicked."""
@@ -154,6 +165,14 @@ class CompareScreen(Screen[None]):
     def action_plane(self) -> None:
         """Show the next plane that both have."""
         self._change("next_plane")
+
+    def action_subtract(self) -> None:
+        """Show one group minus another, or both sessions over one another again."""
+        self._change("subtract")
+
+    def action_pair(self, step: int) -> None:
+        """Subtract another pair of groups."""
+        self._change("next_pair", step)
 
     def action_swap(self) -> None:
         """Put the second session first."""
@@ -204,8 +223,10 @@ class CompareScreen(Screen[None]):
         told = self.query_one("#told", Static)
         told.update("\n".join(state.told))
         told.display = bool(state.told)
-        self.query_one(_Chart).border_title = Content(f"{state.view} of {state.names[0]} and {state.names[1]}")
+        self.query_one(_Chart).border_title = Content(state.heading)
         lines = state.differences
+        if state.subtracts and state.inferred is None:
+            self._infer(state)
         table = self.query_one("#differences", LineTable)
         table.border_title = f"Differences ({len(lines)})"
         table.set_columns(state.difference_columns)
@@ -215,6 +236,16 @@ class CompareScreen(Screen[None]):
         chart.point(state.theta, state.threshold)
         # What is painted is what is set now, whatever key comes meanwhile.
         chart.request(state.look(), state.frozen().scene)
+
+    def _infer(self, state: CompareState) -> None:
+        frozen = state.frozen()
+
+        def work() -> None:
+            # It writes into what both share: the difference by its plane and groups.
+            frozen.infer()
+            self.post_message(self.Inferred(frozen))
+
+        self.run_worker(work, thread=True, group="infer", exclusive=True)
 
     def _show_numbers(self) -> None:
         state = self._state

@@ -25,8 +25,10 @@ def do(screen: SessionsScreen, row: Row, deed: str) -> None:
 
 
 def compare(screen: SessionsScreen, rows: Sequence[Row]) -> None:
-    """Compare two sessions, or say why that cannot be done."""
+    """Compare two sessions, or the groups of a marked one, or say why that cannot be done."""
     unfit = next((row for row in rows if not row.saved or row.kind == "damaged"), None)
+    if len(rows) == 1 and rows[0].path in screen.table.marks:
+        rows = [rows[0], rows[0]]
     if len(rows) < 2:
         screen.say(screen.Said("mark a session with m, then go to another one and press c", "warning"))
     elif unfit is not None:

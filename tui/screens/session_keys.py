@@ -37,6 +37,9 @@ COMPARE_KEYS: list[BindingType] = [
     Binding("p", "plane", "plane", id="compare.plane", tooltip="The next plane that both have"),
     Binding("tab", "part(1)", "part", id="compare.part", tooltip="The next part: chart, numbers, differences"),
     Binding("shift+tab", "part(-1)", "", id="compare.part-back", show=False, tooltip="The part before"),
+    Binding("d", "subtract", "difference", id="compare.difference", tooltip="One group minus another, and back"),
+    Binding("g", "pair(1)", "groups", id="compare.groups", tooltip="Subtract the next pair of groups"),
+    Binding("G", "pair(-1)", "", id="compare.groups-back", show=False, tooltip="The pair before"),
     Binding("s", "swap", "swap", id="compare.swap", tooltip="Put the second session first"),
     Binding("y", "copy", "copy", id="compare.copy", tooltip="Copy the part in focus"),
     Binding(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import csv
-import io
 from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,13 +16,15 @@ from engine.figures.comparison import (
     compared_numbers,
 )
 from engine.figures.curves import SweptGroup
-from engine.figures.numbers import NOTHING, degrees, short, three_digits
+from engine.figures.numbers import MINUS, NOTHING, degrees, short, three_digits
 from engine.figures.session import telling_threshold
 from engine.session import load_session
 from tui.paint.comparison import View
+from tui.state.compare_pairs import COLUMNS, Row, computed, pairs_of, rows_of, told_of
 from tui.widgets.columns import Column
 
 if TYPE_CHECKING:
+    from engine.studies.compare import ComparedPair
     from tui.paint.scene import Scene
 
 VIEWS: tuple[View, ...] = ("counts", "mean", "thresholds", "dose")
@@ -41,6 +41,9 @@ class CompareState:
         threshold: cosine, one of either experiment's.
         view: what the chart shows.
         groups: of both, swept in the plane; empty where nothing can be.
+        subtracts: whether one group minus another is shown, not both sessions over one another.
+        pairs: groups that can be subtracted, the second from the first.
+        pair: index of the one that is.
     """
 
     def __init__(self, comparison: Comparison) -> None:
@@ -49,6 +52,10 @@ class CompareState:
         self.theta = 0
         self.view: View = "counts"
         self.groups: tuple[SweptGroup, ...] = ()
+        self.subtracts = comparison.sessions[0] is comparison.sessions[1]
+        self.pairs = pairs_of(*comparison.sessions)
+        self.pair = 0
+        self._inferred: dict[tuple[int, int], ComparedPair | ExplorerError] = {}
         self._fault = ""
         self._sweep()
         self.threshold = telling_threshold(self.groups) if self.groups else comparison.thresholds()[0]
@@ -60,7 +67,8 @@ class CompareState:
         Raises:
             ExplorerError: one of them cannot be read.
         """
-        return cls(compare(load_session(one), load_session(other)))
+        first = load_session(one)
+        return cls(compare(first, first if other == one else load_session(other)))
 
     def frozen(self) -> CompareState:
         """The state as it is now, for another thread."""
@@ -76,7 +84,10 @@ class CompareState:
         self.threshold = known[(known.index(self.threshold) + step) % len(known)]
 
     def next_view(self) -> None:
-        """Go to the next view, round and round."""
+        """Go to the next view, round and round; a difference has counts and the mean."""
+        if self.subtracts:
+            self.view = "counts" if self.view == "mean" else "mean"
+            return
         self.view = VIEWS[(VIEWS.index(self.view) + 1) % len(VIEWS)]
 
     def next_plane(self) -> None:
@@ -89,7 +100,36 @@ class CompareState:
         """Put the second session first."""
         self.comparison = self.comparison.swapped()
         self.plane = 0
+        self.pairs, self.pair, self._inferred = pairs_of(*self.comparison.sessions), 0, {}
         self._sweep()
+
+    def subtract(self) -> None:
+        """Show one group minus another, or both sessions over one another again."""
+        self.subtracts = not self.subtracts
+
+    def next_pair(self, step: int = 1) -> None:
+        """Subtract the next pair of groups, round and round."""
+        self.subtracts = True
+        self.pair = (self.pair + step) % max(1, len(self.pairs))
+
+    @property
+    def inferred(self) -> ComparedPair | ExplorerError | None:
+        """The difference that is shown, or why there is none; None while it has to be computed."""
+        if not self.pairs or not self.comparison.planes:
+            return ExplorerError("there are no two groups to subtract")
+        return self._inferred.get((self.plane, self.pair))
+
+    def infer(self) -> None:
+        """Compute the difference that is shown, a moment's work."""
+        key = (self.plane, self.pair)
+        plane = self.comparison.planes[self.plane][0]
+        levels = self.comparison.thresholds()
+        try:
+            found = computed(self.comparison.sessions, plane, self.pairs[self.pair], levels, self.names)
+        except ExplorerError as error:
+            self._inferred[key] = error
+        else:
+            self._inferred[key] = found
 
     @property
     def names(self) -> tuple[str, str]:
@@ -97,9 +137,22 @@ class CompareState:
         return self.comparison.names
 
     @property
+    def heading(self) -> str:
+        """What the chart shows, of what."""
+        if not self.subtracts:
+            return f"{self.view} of {self.names[0]} and {self.names[1]}"
+        own, its = self.pairs[self.pair] if self.pairs else ("", "")
+        of = "mean" if self.view == "mean" else "counts"
+        if self.comparison.sessions[0] is self.comparison.sessions[1]:
+            return f"{of} of {self.names[0]}: {own} {MINUS} {its}"
+        return f"{of}: {self.names[0]} {own} {MINUS} {self.names[1]} {its}"
+
+    @property
     def told(self) -> tuple[str, ...]:
         """What the reader must know first."""
-        return self.comparison.told
+        shown = self.inferred if self.subtracts else None
+        matched = () if shown is None or isinstance(shown, ExplorerError) else (told_of(shown),)
+        return (*self.comparison.told, *matched)
 
     @property
     def differences(self) -> tuple[str, ...]:
@@ -113,9 +166,14 @@ class CompareState:
 
     def scene(self, width: int, height: int) -> Scene:
         """Paint the view; where it cannot be, say why."""
-        from tui.paint.comparison import comparison_scene
+        from tui.paint.comparison import comparison_scene, difference_scene
         from tui.paint.scene import Scene
 
+        if self.subtracts:
+            shown = self.inferred
+            if shown is None or isinstance(shown, ExplorerError):
+                return Scene.message("subtracting" if shown is None else str(shown), width, height)
+            return difference_scene(shown, None if self.view == "mean" else self.threshold, width, height)
         if not self.groups:
             return Scene.message(self._fault, width, height)
         try:
@@ -125,14 +183,15 @@ class CompareState:
 
     def look(self) -> tuple[Hashable, ...]:
         """What the chart depends on, besides its size and the spotlight's angle."""
-        return self.names, self.plane, self.view, self.threshold
+        shown = self.subtracts and self.inferred
+        return self.names, self.plane, self.view, self.threshold, self.subtracts, self.pair, type(shown)
 
     def chart(self, width: int, height: int, *, colour: bool = True) -> str:
         """The view with the spotlight on it as text."""
         shown = self.scene(width, height).shown(self.theta, self.threshold)
         return shown.ansi() if colour else shown.text()
 
-    number_columns = (
+    _group_columns = (
         Column("label", "group", least=22),
         Column("runs", "runs", width=6, align="right", priority=1),
         Column("A", "A", width=6, align="right"),
@@ -140,6 +199,11 @@ class CompareState:
         Column("lit", "lit", width=11, align="right"),
         Column("mean", "mean", width=7, align="right", priority=2),
     )
+
+    @property
+    def number_columns(self) -> tuple[Column, ...]:
+        """Columns of the table of numbers."""
+        return COLUMNS if self.subtracts else self._group_columns
 
     @property
     def difference_columns(self) -> tuple[Column, ...]:
@@ -150,7 +214,7 @@ class CompareState:
     @property
     def number_count(self) -> int:
         """Rows of the table of numbers."""
-        return len(self.groups)
+        return len(self._rows()) if self.subtracts else len(self.groups)
 
     def numbers(self) -> tuple[GroupNumbers, ...]:
         """Every group where the spotlight stands."""
@@ -158,6 +222,9 @@ class CompareState:
 
     def number_cell(self, row: int, key: str) -> str:
         """A cell of the table of numbers."""
+        if self.subtracts:
+            what, value, interval = self._rows()[row]
+            return {"what": what, "value": value, "interval": interval}[key]
         one = self.numbers()[row]
         share = f" {100 * one.lit / one.total:3.0f} %" if one.total else ""
         cells: dict[str, Callable[[], str]] = {
@@ -192,18 +259,19 @@ class CompareState:
         return "\n".join((f"Numbers at {self.caption}", header, *rows))
 
     def curves_csv(self) -> str:
-        """The curves of both, a row a group and angle: mean cosine, and the count above every threshold."""
-        file = io.StringIO()
-        writer = csv.writer(file, lineterminator="\n")
-        levels = self.comparison.thresholds()
-        writer.writerow(["group", "runs", "angle_deg", "mean_similarity", *(f"count_thresh_{x:g}" for x in levels)])
-        for group in self.groups:
-            sweep = group.sweep
-            order = [sweep.thresholds.index(level) for level in levels]
-            for at, angle in enumerate(sweep.angles_deg.tolist()):
-                counts = [int(sweep.counts[index, at]) for index in order]
-                writer.writerow([group.label, sweep.n, f"{angle:g}", repr(float(sweep.mean[at])), *counts])
-        return file.getvalue()
+        """The curves that are shown: of both, or of the difference with its bands."""
+        from tui.state.compare_csv import difference_csv, groups_csv
+
+        shown = self.inferred if self.subtracts else None
+        if shown is None or isinstance(shown, ExplorerError):
+            return groups_csv(self.groups, self.comparison.thresholds())
+        return difference_csv(shown)
+
+    def _rows(self) -> tuple[Row, ...]:
+        shown = self.inferred
+        if shown is None or isinstance(shown, ExplorerError):
+            return ((str(shown or "subtracting"), "", ""),)
+        return rows_of(shown, self.theta, self.threshold)
 
     def _sweep(self) -> None:
         try:
