@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-POOL = 5
+POOL = 3
 """Controls are drawn from this many times as many nearest neurons, so that they are random and near."""
 
 _NORMAL = 1.4826  # median absolute deviation to standard deviation, of a normal distribution
@@ -81,7 +81,7 @@ def match_neurons(
 ) -> list[Matched]:
     """Choose controls for neurons: at random among the nearest, none of them twice.
 
-    With controls drawn from the ``5 k`` nearest, target and controls are as good as exchangeable where nothing sets the
+    With controls drawn from the ``3 k`` nearest, target and controls are as good as exchangeable where nothing sets the
     target apart, which is what the rank p needs (Phipson and Smyth 2010).
 
     Args:

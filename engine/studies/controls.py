@@ -25,6 +25,8 @@ from engine.studies.study import Arguments, Findings, findings_of
 
 UNDER = ("pooled", "value", "level")
 """Roles of groups that hold intervened runs."""
+_FAR = 2.0
+"""Robust spreads of three traits beyond which neurons are not alike: typical neighbours are at about 1."""
 
 
 def control_nulls(session: Session, plane_index: int, by: Sequence[str], vectors: Captured) -> tuple[NullBand, ...]:
@@ -163,7 +165,7 @@ def _notes(session: Session, parts: Sequence[Part], family: int) -> tuple[str, .
             f" {three_digits(max(distances))}) in mean, log σ and log W_out norm, over {controls.tokens:,} tokens of"
             " the baseline"
         )
-        if far > 1:
+        if far > _FAR:
             notes.insert(0, "poorly matched: the target is unlike other neurons of its layer, so controls say little")
     notes += [
         f"plane {number}: {plane_title(plane)}, for each control with its own neuron in place of the target's"
