@@ -10,6 +10,7 @@ import numpy as np
 
 from engine import paths
 from engine.analysis.comparison import GroupDifference, group_difference, paired_test
+from engine.analysis.groups import BASELINE
 from engine.analysis.multiplicity import benjamini_hochberg, family_size
 from engine.analysis.resampling import LEVEL, RESAMPLES
 from engine.analysis.srm import UnitCoordinates
@@ -97,6 +98,9 @@ def compare_groups(
     found: list[tuple[Side, Side, Matched, GroupDifference, float | None, str]] = []
     for own, its in pairs:
         sides = Side(one, plane, group_choice(one, own)), Side(other, there, group_choice(other, its))
+        if one is other and np.array_equal(sides[0].group.runs, sides[1].group.runs):
+            what = f"{sides[0].group.label} and {sides[1].group.label} are the same runs"
+            raise ExplorerError(what, where=one.name, remedy="name two groups that differ")
         match = matched(*sides)
         samples = match.samples(points_of(plane), points_of(there))
         difference = group_difference(
@@ -160,7 +164,7 @@ def compare_study(session: Session, arguments: Arguments) -> Findings:
         raise ExplorerError(f"there is no plane {at}", where=session.name, remedy=f"choose another; {many}")
     resamples, seed = given.whole("resamples", RESAMPLES, least=100), given.whole("seed", 0, least=0)
     levels = sorted({*session.spec.spotlight.thresholds, *other.spec.spotlight.thresholds}, reverse=True)
-    pairs = _named(given) or default_pairs(session, other)
+    pairs = _named(given, alone=other is session) or default_pairs(session, other)
     names = None if other is session else session_names(session, other)
     compared = compare_groups(
         session, other, session.planes[at - 1], pairs, levels, resamples=resamples, seed=seed, names=names
@@ -280,7 +284,7 @@ def _warnings(compared: Sequence[ComparedPair]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _named(given: Given) -> list[tuple[str, str]]:
+def _named(given: Given, *, alone: bool) -> list[tuple[str, str]]:
     groups = given.texts("groups")
     own, its = given.text("a_group"), given.text("b_group")
     if groups and (own or its):
@@ -291,4 +295,6 @@ def _named(given: Given) -> list[tuple[str, str]]:
         return [(groups[0], groups[1])]
     if own is None and its is None:
         return []
+    if alone and (own is None or its is None):
+        return [(own or BASELINE, its or BASELINE)]
     return [(own or its or "", its or own or "")]

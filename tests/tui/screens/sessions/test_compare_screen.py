@@ -228,3 +228,41 @@ def test_a_session_that_cannot_be_read_is_told(two: Any, drive: Any) -> None:
         await until(lambda: app.answers)
 
     drive(opened(two), test)
+
+
+def test_one_group_minus_another_is_drawn_with_its_numbers(two: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "radius: share" in app.text(), "the chart")
+        await pilot.press("d")
+        await until(lambda: "phase turns by" in app.text() and "% band" in app.text(), "the difference")
+        state: CompareState = app.screen._state
+        pair = state.inferred
+        assert not isinstance(pair, Exception)
+        assert pair is not None
+        assert pair.label == "calm · clamped − storm · clamped"
+        assert "paired by prompt" in app.text()
+        assert f"{pair.p:.3f}".lstrip("0") in app.text()
+        await pilot.press("right", "v")
+        await until(lambda: "mean: calm clamped − storm clamped" in app.text(), "the mean")
+        assert "mean at 1°" in app.text()
+        rows = list(csv.DictReader(io.StringIO(state.curves_csv())))
+        assert float(rows[1]["mean"]) == pytest.approx(float(pair.found.mean[1]))
+        await pilot.press("g")
+        await until(lambda: "calm · baseline − storm · baseline" in app.text(), "the next groups")
+        await pilot.press("d")
+        await until(lambda: "mean of calm and storm" in app.text(), "both again")
+        assert "phase turns by" not in app.text()
+
+    drive(opened(two), test)
+
+
+def test_a_session_alone_has_its_groups_compared(two: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "clamped − baseline" in app.text() and "% band" in app.text(), "the difference")
+        assert app.screen._state.pairs[0] == ("clamped", "baseline")
+        assert "the same experiment" in app.text()
+        await pilot.press("G")
+        await until(lambda: len(app.screen._state._inferred) == 2, "the pair before")
+        assert "clamped − baseline" not in app.text()
+
+    drive(opened(two, "calm", "calm"), test)

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tui.cli import main
+
+EXAMPLE = str(Path(__file__).parents[3] / "saved_sessions" / "example.json")
+
+
+def told(capsys: Any, *words: str) -> str:
+    assert main(["sessions", "diff", *words]) == 0
+    return capsys.readouterr().out
+
+
+def test_groups_that_begin_with_a_minus_can_be_named(capsys: Any, tmp_path: Path) -> None:
+    out = told(capsys, EXAMPLE, "--groups", "-30", "+30", "--csv", str(tmp_path / "curves.csv"), "--resamples", "300")
+    assert "-30σ − +30σ" in out
+    assert "8 of 8 prompts" in out
+    rows = list(csv.DictReader((tmp_path / "curves.csv").open()))
+    assert len(rows) == 360
+    assert float(rows[0]["share_0.7"]) == -1.0
+    assert float(rows[0]["share_0.7_low"]) <= -1.0 <= float(rows[0]["share_0.7_high"])
+
+
+def test_json_holds_the_tables_and_the_curves(capsys: Any) -> None:
+    found = json.loads(told(capsys, EXAMPLE, "--json", "--resamples", "300"))
+    assert [table["name"] for table in found["tables"]] == ["difference", "gaps"]
+    assert found["curves"][0]["label"] == "clamped − baseline"
+    assert len(found["curves"][0]["mean_band"][0]) == 360
+
+
+def test_what_cannot_be_compared_is_one_line(capsys: Any) -> None:
+    for words, reason in (
+        ((EXAMPLE, "--plane", "7"), "there is no plane 7"),
+        ((EXAMPLE, "--groups", "+1", "-30"), "no run of a condition '+1'"),
+        ((EXAMPLE, "--a-group", "baseline"), "are the same runs"),
+    ):
+        assert main(["sessions", "diff", *words]) == 1
+        assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("groups", [("clamped", "baseline"), ("+30", "baseline")])
+def test_the_same_command_prints_the_same(capsys: Any, groups: tuple[str, str]) -> None:
+    words = (EXAMPLE, "--groups", *groups, "--resamples", "200", "--seed", "4")
+    assert told(capsys, *words) == told(capsys, *words)
