@@ -13,35 +13,51 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from engine.analysis.blocks import matched_blocks
     from engine.analysis.ensemble import ensemble_cosines, ensemble_of, ensemble_sweep
     from engine.analysis.groups import group_runs
+    from engine.analysis.pairings import pair
     from engine.analysis.planes import coordinates, neuron_plane, plane_from_vectors
     from engine.analysis.srm import spotlight_sweep, sweep_groups, unit_coordinates
+    from engine.analysis.text_effects import CollapseRule, text_metrics
     from engine.errors import ExplorerError
+    from engine.model.forcing import GivenText, score_texts
     from engine.model.load import load_model
     from engine.paths import session_path
     from engine.prompts import load_prompt_set, read_prompt_set
+    from engine.runner.effects import score_effects
     from engine.runner.replay import replay
     from engine.runner.run import run_experiment
     from engine.session import Session, load_session, save_session
     from engine.spec import Experiment, read_experiment
+    from engine.studies.effects import effects_study
+    from engine.studies.finder import finder_study
+    from engine.studies.pairs import pair_tables
+    from engine.studies.study import tables_in
 
 _HOMES = {
     "ensemble_cosines": "engine.analysis.ensemble",
     "ensemble_of": "engine.analysis.ensemble",
     "ensemble_sweep": "engine.analysis.ensemble",
+    "matched_blocks": "engine.analysis.blocks",
     "group_runs": "engine.analysis.groups",
+    "pair": "engine.analysis.pairings",
     "coordinates": "engine.analysis.planes",
     "neuron_plane": "engine.analysis.planes",
     "plane_from_vectors": "engine.analysis.planes",
     "spotlight_sweep": "engine.analysis.srm",
     "sweep_groups": "engine.analysis.srm",
     "unit_coordinates": "engine.analysis.srm",
+    "CollapseRule": "engine.analysis.text_effects",
+    "text_metrics": "engine.analysis.text_effects",
     "ExplorerError": "engine.errors",
+    "GivenText": "engine.model.forcing",
+    "score_texts": "engine.model.forcing",
     "load_model": "engine.model.load",
     "session_path": "engine.paths",
     "load_prompt_set": "engine.prompts",
     "read_prompt_set": "engine.prompts",
+    "score_effects": "engine.runner.effects",
     "replay": "engine.runner.replay",
     "run_experiment": "engine.runner.run",
     "Session": "engine.session",
@@ -49,24 +65,35 @@ _HOMES = {
     "save_session": "engine.session",
     "Experiment": "engine.spec",
     "read_experiment": "engine.spec",
+    "effects_study": "engine.studies.effects",
+    "finder_study": "engine.studies.finder",
+    "pair_tables": "engine.studies.pairs",
+    "tables_in": "engine.studies.study",
 }
 
 __all__ = [  # noqa: RUF022  (sorted as _HOMES is: by the folder a name comes from)
     "ensemble_cosines",
     "ensemble_of",
     "ensemble_sweep",
+    "matched_blocks",
     "group_runs",
+    "pair",
     "coordinates",
     "neuron_plane",
     "plane_from_vectors",
     "spotlight_sweep",
     "sweep_groups",
     "unit_coordinates",
+    "CollapseRule",
+    "text_metrics",
     "ExplorerError",
+    "GivenText",
+    "score_texts",
     "load_model",
     "session_path",
     "load_prompt_set",
     "read_prompt_set",
+    "score_effects",
     "replay",
     "run_experiment",
     "Session",
@@ -74,6 +101,10 @@ __all__ = [  # noqa: RUF022  (sorted as _HOMES is: by the folder a name comes fr
     "save_session",
     "Experiment",
     "read_experiment",
+    "effects_study",
+    "finder_study",
+    "pair_tables",
+    "tables_in",
 ]
 
 

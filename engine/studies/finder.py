@@ -38,6 +38,7 @@ Places = NDArray[np.int64]
 SETTINGS = ("neuron", "among", "k", "criterion", "groups", "site", "seed", "permutations")
 CRITERIA = ("separation", "change", "anisotropy")
 PERMUTATIONS = 10_000
+FEW_UNITS = 10
 
 _MEANS = {
     "separation": (
@@ -245,6 +246,8 @@ def _notes(task: _Task, criterion: str, found: Found, wanted: Wanted, told: list
     notes.append(
         f"q: Benjamini-Hochberg over the {family} planes that were tested; planes that share a neuron repeat it"
     )
+    if min(found.units) < FEW_UNITS:
+        notes.append(f"fewer than {FEW_UNITS} units to choose or to test on: only what is very clear is found")
     if caught.left_out:
         notes.append(f"{count_of(caught.left_out, 'run')} with vectors that are not finite left out")
     return notes

@@ -57,13 +57,7 @@ def _weights(session: Session, site: str | None, neuron: int | None) -> NDArray 
     parsed = Site.parse(chosen)
     if not parsed.is_mlp:
         raise ExplorerError(f"{chosen} has no W_out", where="--weights", remedy="choose an MLP's site, or leave it out")
-    from engine.model.load import load_model
     from engine.model.weights import w_out_rows
+    from tui.cli.model import model_of
 
-    model = load_model(session.spec.model)
-    told = session.provenance.get("model")
-    before = told.get("weights_sha256") if isinstance(told, dict) else None
-    if before is not None and before != model.weights_sha256:
-        what = f"the model {session.spec.model.name} is not the one of this session: its weights differ"
-        raise ExplorerError(what, where=session.name, remedy="leave out --weights")
-    return w_out_rows(model, parsed.layer)
+    return w_out_rows(model_of(session), parsed.layer)
