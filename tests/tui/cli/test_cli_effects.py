@@ -1,0 +1,87 @@
+"""`srm-explorer effects` scores a session once, shows what is stored after that, and needs no model for the rest."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.session import Session, load_session
+
+if TYPE_CHECKING:
+    from .conftest import Ended
+
+SPEC = """
+[model]
+name = "demo"
+device = "cpu"
+[prompts]
+sets = ["texts.txt"]
+[[interventions]]
+site = "blocks.5.mlp.hook_post"
+neurons = [3]
+op = "clamp"
+values = [-6, 6]
+[generation]
+tokens = 13
+[capture]
+sites = ["blocks.5.hook_resid_post"]
+"""
+
+
+def test_without_a_model_it_tells_of_the_texts_alone(save: Callable[..., Session], srm: Callable[..., Ended]) -> None:
+    save("storm")
+    ended = srm("effects", "storm", "--no-score")
+    assert ended.status == 0
+    assert "not scored yet: `srm-explorer effects storm --score`" in ended.out
+    assert "harmed" in ended.out
+    assert "rescued" in ended.out
+    assert "KL" not in ended.out.partition("\n  ")[0]
+
+
+def test_it_scores_once_and_then_shows_what_is_stored(tmp_path: Path, srm: Callable[..., Ended]) -> None:
+    (tmp_path / "texts.txt").write_text("The man opened the door\nTwo\nShe turned to see who it was\n")
+    (tmp_path / "spec.toml").write_text(SPEC)
+    file = tmp_path / "out.json"
+    assert srm("run", tmp_path / "spec.toml", "--session", file).status == 0
+    table, vectors = tmp_path / "e.csv", tmp_path / "v.npz"
+    first = srm("effects", file, "--csv", table, "--npz", vectors)
+    assert first.status == 0, first.err
+    assert "What acts directly" in first.out
+    assert "written to" in first.err
+    assert vectors.is_file()
+    scored = load_session(file)
+    assert scored.revision == 2
+    again = srm("effects", file, "--json")
+    assert load_session(file).revision == 2, "nothing was scored again"
+    told = json.loads(again.out)
+    assert told["scored"]
+    named = {one["name"]: one for one in told["tables"]}
+    assert [row["value"] for row in named["effects"]["rows"]] == ["-6", "+6"]
+    assert all(row["kl"] > 0 for row in named["effects"]["rows"])
+    header, *rows = csv.reader(io.StringIO(table.read_text().split("\n\n")[0]))
+    assert header[:2] == ["value", "units"]
+    assert float(rows[0][header.index("kl")]) == named["effects"]["rows"][0]["kl"]
+
+    given = tmp_path / "given.txt"
+    given.write_text(" and went away\n")
+    assert srm("effects", file, "--text", given, "--json").status == 0
+    assert load_session(file).effects["given"] == " and went away"
+
+
+def test_what_cannot_be_scored_is_one_line(
+    save: Callable[..., Session], srm: Callable[..., Ended], tmp_path: Path
+) -> None:
+    save("storm")
+    (tmp_path / "empty.txt").write_text("\n")
+    for arguments in (
+        ["nothing"],
+        ["storm", "--text", tmp_path / "none.txt"],
+        ["storm", "--text", tmp_path / "empty.txt"],
+    ):
+        ended = srm("effects", *arguments)
+        assert ended.status == 1
+        assert len(ended.err.strip().splitlines()) == 1
