@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine.analysis.srm import unit_coordinates
+from engine.figures.curves import BESIDE, LegendEntry
 from engine.figures.numbers import three_digits
+from engine.figures.session import run_groups
 from engine.session import PlaneRecord, Session
-
-NEAR_DEG = 20.0
-"""Degrees between two directions (or one and the other's opposite) below which round-off and noise turn the second."""
 
 
 def energy_in_plane(plane: PlaneRecord, runs: ArrayLike | None = None) -> float:
@@ -57,15 +59,19 @@ def self_cosines(plane: PlaneRecord, angles_deg: ArrayLike) -> tuple[NDArray[np.
     return np.cos(np.radians(angles)), np.cos(np.radians(angles - plane.raw_angle_deg))
 
 
-def plane_warnings(plane: PlaneRecord) -> tuple[str, ...]:
-    """What is odd about a plane itself: directions so near one line that little tells the second from noise."""
-    apart = min(plane.raw_angle_deg, 180.0 - plane.raw_angle_deg)
-    if not apart < NEAR_DEG:
-        return ()
-    told = three_digits(plane.raw_angle_deg)
-    return (f"its two directions are {told}° apart: 90° is what little the second adds to the first",)
+def energies_by_group(session: Session, plane: PlaneRecord, by: Sequence[str]) -> dict[str, float]:
+    """What `energy_in_plane` gives for every group of runs, by label; `by` and errors as `run_groups`."""
+    return {label: energy_in_plane(plane, group.runs) for label, group in run_groups(session, by).items()}
 
 
-def energy_detail(plane: PlaneRecord, runs: ArrayLike | None = None) -> str:
-    """The share of a group's energy as a legend has it: "3.2 % in plane"."""
-    return f"{three_digits(100 * energy_in_plane(plane, runs))} % in plane"
+def with_energies(
+    legend: Sequence[LegendEntry], session: Session, plane: PlaneRecord, by: Sequence[str]
+) -> tuple[LegendEntry, ...]:
+    """A legend whose groups tell, last, the share of their energy that lies in the plane: "3.2 % in plane"."""
+    energies = energies_by_group(session, plane, by)
+    return tuple(
+        dataclasses.replace(entry, details=(*entry.details, f"{three_digits(100 * energies[entry.label])} % in plane"))
+        if entry.label in energies and entry.role not in BESIDE
+        else entry
+        for entry in legend
+    )

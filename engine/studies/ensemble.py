@@ -13,9 +13,9 @@ from engine.analysis.srm import MAX_ANGLES
 from engine.errors import ExplorerError
 from engine.figures.captions import direction_caption, site_caption
 from engine.figures.numbers import count_of, short, three_digits
-from engine.figures.plane_facts import NEAR_DEG
 from engine.figures.session import run_groups
 from engine.figures.table import CellValue, TableColumn, TableFigure
+from engine.figures.warnings import NEAR_DEG
 from engine.session import Session
 from engine.spec.direction_text import direction_of, expanded, needs_runs
 from engine.spec.run_choice import levels_of

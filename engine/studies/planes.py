@@ -11,9 +11,10 @@ from engine.analysis.planes import Plane, coordinates
 from engine.errors import ExplorerError
 from engine.figures.captions import plane_captions, plane_title, site_caption
 from engine.figures.numbers import three_digits
-from engine.figures.plane_facts import energy_in_plane, grey_vector, plane_warnings
-from engine.figures.session import run_groups, swept_groups
+from engine.figures.plane_facts import energies_by_group, grey_vector
+from engine.figures.session import swept_groups
 from engine.figures.table import CellValue, PlaneChoice, TableColumn, TableFigure
+from engine.figures.warnings import NEAR_DEG
 from engine.session import PlaneRecord, Session
 from engine.spec.direction import Component, Direction, choices_of
 from engine.spec.direction_text import canonical, direction_of
@@ -114,14 +115,13 @@ def planes_table(session: Session, by: list[str] | None = None) -> TableFigure:
     """
     rows: list[tuple[CellValue, ...]] = []
     planes: list[PlaneChoice] = []
-    groups = run_groups(session, by or ()) if session.planes else {}
     for number, plane in enumerate(session.planes, 1):
         a, b = plane_captions(plane)
+        energies = energies_by_group(session, plane, by or ())
         for group in swept_groups(session, plane, by or ()):
             sweep = group.sweep
-            energy = energy_in_plane(plane, groups[group.label].runs)
             head = (number, site_caption(plane.site), a, b, plane.raw_angle_deg, group.label, group.n_runs)
-            rows.append((*head, energy, sweep.a, sweep.b, sweep.amplitude, sweep.phase_deg))
+            rows.append((*head, energies[group.label], sweep.a, sweep.b, sweep.amplitude, sweep.phase_deg))
             planes.append(PlaneChoice(plane.site, plane.a, plane.b))
     return TableFigure("planes", f"planes of {session.name}", _COLUMNS, tuple(rows), _notes(session), tuple(planes))
 
@@ -129,7 +129,12 @@ def planes_table(session: Session, by: list[str] | None = None) -> TableFigure:
 def _notes(session: Session) -> tuple[str, ...]:
     if not session.planes:
         return ("no plane yet: srm-explorer planes SESSION --add A B makes one",)
-    notes = [f"{plane_title(plane)}: {warning}" for plane in session.planes for warning in plane_warnings(plane)]
+    near = [plane for plane in session.planes if min(plane.raw_angle_deg, 180 - plane.raw_angle_deg) < NEAR_DEG]
+    notes = [
+        f"{plane_title(plane)}: only {three_digits(plane.raw_angle_deg)}° apart, so that 90° is what little the second"
+        " adds to the first"
+        for plane in near
+    ]
     sites = dict.fromkeys(plane.site for plane in session.planes)
     widths: Mapping[str, int] = session.sidecar.sites if session.sidecar is not None else {}
     told = [f"{three_digits(200 / widths[site])} % at {site_caption(site)}" for site in sites if widths.get(site)]

@@ -19,6 +19,7 @@ from engine.figures.captions import (
 )
 from engine.figures.certainty import plane_index, predictions_of, stored_bands
 from engine.figures.curves import SweptGroup, warnings_of
+from engine.figures.plane_facts import energies_by_group, grey_vector
 from engine.figures.session import CONDITION, session_warnings, swept_groups, telling_threshold
 from engine.session import PlaneRecord, Session, load_session
 from tui.cli.output import bold, colour_wanted, count, fields, say, say_json, screen_size, table_width, visible
@@ -109,7 +110,8 @@ def show_plane(
     level = telling_threshold(groups) if threshold is None else threshold
     colour = colour_wanted()
     lines = fields([("plane", plane_title(plane))], width=table_width())
-    say("", *(bold(line, colour=colour) for line in lines), *group_table(groups, level, table_width()))
+    energies = energies_by_group(session, plane, grouping)
+    say("", *(bold(line, colour=colour) for line in lines), *group_table(groups, level, table_width(), energies))
     if explain is not None:
         say("", *explain(level))
     warnings = _warnings(session, plane, groups)
@@ -129,7 +131,7 @@ def show_plane(
         from tui.charts.dose import paint_dose
 
         say("", paint_dose(dose_figure(subject, threshold), width, height, colour=colour))
-    if len(warnings) > 1:
+    if warnings:
         say("", *(line for warning in warnings for line in _wrapped(f"⚠ {warning}")))
 
 
@@ -218,16 +220,20 @@ def _plane_json(
     a, b = plane_captions(plane)
     bands = known_bands(session, plane, grouping)
     predicted = predictions_of(session, plane, groups, grouping)
+    energies = energies_by_group(session, plane, grouping)
     return {
         "site": plane.site,
         "a": plane.a,
         "b": plane.b,
         "title": f"{a} × {b}",
+        "raw_angle_deg": plane.raw_angle_deg,
+        "grey_vector": list(grey_vector(session, plane)),
         "angles_deg": groups[0].sweep.angles_deg.tolist(),
         "groups": {
             group.label: {
                 "prompts": group.n_prompts,
                 "runs": group.n_runs,
+                "energy_in_plane": energies.get(group.label),
                 **sweep_json(group.sweep),
                 **certainty_json(group, None if bands is None else bands.of(group.label), predicted.get(group.label)),
             }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from engine.figures.bands import GroupBand
 from engine.figures.curves import SweptGroup
 from engine.figures.numbers import NOTHING, degrees, short, three_digits
 from engine.figures.polar import threshold_index
+from engine.figures.table import cell_text
 from tui.cli.output import table
 
 
@@ -66,8 +67,10 @@ def threshold_table(sweep: Sweep) -> list[str]:
     return table(("  cosine", "most lit", "share", "at"), rows, right=(1, 2))
 
 
-def group_table(groups: Sequence[SweptGroup], threshold: float, width: int | None) -> list[str]:
-    """One line a group: how many runs, the mean's amplitude and phase, and the peak above one threshold."""
+def group_table(
+    groups: Sequence[SweptGroup], threshold: float, width: int | None, energies: Mapping[str, float]
+) -> list[str]:
+    """One line a group: its runs, the mean's amplitude and phase, the peak above one threshold, the energy in plane."""
     rows: list[tuple[str, ...]] = []
     for group in groups:
         peak = peak_of(group.sweep, threshold_index(group, threshold))
@@ -80,10 +83,11 @@ def group_table(groups: Sequence[SweptGroup], threshold: float, width: int | Non
                 degrees(group.sweep.phase_deg),
                 f"{peak.count:,}",
                 str(peak),
+                cell_text(energies.get(group.label), "percent"),
             )
         )
-    header = ("group", "prompts", "runs", "A", "φ", f"most > {short(threshold)}", "at")
-    return table(header, rows, right=(1, 2, 3, 4, 5), width=width, flexible=0)
+    header = ("group", "prompts", "runs", "A", "φ", f"most > {short(threshold)}", "at", "in plane")
+    return table(header, rows, right=(1, 2, 3, 4, 5, 7), width=width, flexible=0)
 
 
 def sweep_json(sweep: Sweep) -> dict[str, Any]:

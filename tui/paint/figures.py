@@ -10,6 +10,7 @@ from engine.figures.compass import CompassFigure, compass_of
 from engine.figures.difference import difference_of
 from engine.figures.dose import DoseFigure
 from engine.figures.dosing import dose_of
+from engine.figures.plane_facts import with_energies
 from engine.figures.polar import PolarFigure
 from engine.figures.session import polar_of, thresholds_of
 from engine.figures.thresholds import ThresholdFigure
@@ -20,7 +21,11 @@ def polar_figure(subject: Subject, seen: View, view: Literal["counts", "mean"], 
     """Shares or means around the plane; ExplorerError where there is no prediction to subtract."""
     if subject.minus:
         return beyond_polar(subject.session, subject.record, seen.groups, seen.beside, view, threshold)
-    return seen.titled(polar_of(subject.session, subject.record, seen.groups, view, threshold, seen.beside))
+    figure = polar_of(subject.session, subject.record, seen.groups, view, threshold, seen.beside)
+    if subject.sight == "observed":
+        legend = with_energies(figure.legend, subject.session, subject.record, subject.by)
+        return dataclasses.replace(figure, legend=legend)
+    return seen.titled(figure)
 
 
 def compass_figure(subject: Subject, seen: View) -> CompassFigure:
