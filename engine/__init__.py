@@ -13,11 +13,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from engine.analysis.bands import share_bands, unit_counts
+    from engine.analysis.bca import bca_interval
+    from engine.analysis.binomial import binomial_interval
     from engine.analysis.blocks import matched_blocks
+    from engine.analysis.comparison import group_difference
+    from engine.analysis.ellipse import joint_region
     from engine.analysis.ensemble import ensemble_cosines, ensemble_of, ensemble_sweep
     from engine.analysis.groups import group_runs
+    from engine.analysis.multiplicity import benjamini_hochberg
     from engine.analysis.pairings import pair
+    from engine.analysis.permutation import sign_flip_test
     from engine.analysis.planes import coordinates, neuron_plane, plane_from_vectors
+    from engine.analysis.resampling import bootstrap_weights, unit_totals
     from engine.analysis.srm import spotlight_sweep, sweep_groups, unit_coordinates
     from engine.analysis.text_effects import CollapseRule, text_metrics
     from engine.errors import ExplorerError
@@ -30,21 +38,32 @@ if TYPE_CHECKING:
     from engine.runner.run import run_experiment
     from engine.session import Session, load_session, save_session
     from engine.spec import Experiment, read_experiment
+    from engine.studies.compare import compare_groups, curves_table_of
     from engine.studies.effects import effects_study
     from engine.studies.finder import finder_study
     from engine.studies.pairs import pair_tables
     from engine.studies.study import tables_in
 
 _HOMES = {
+    "share_bands": "engine.analysis.bands",
+    "unit_counts": "engine.analysis.bands",
+    "bca_interval": "engine.analysis.bca",
+    "binomial_interval": "engine.analysis.binomial",
+    "group_difference": "engine.analysis.comparison",
+    "joint_region": "engine.analysis.ellipse",
+    "matched_blocks": "engine.analysis.blocks",
     "ensemble_cosines": "engine.analysis.ensemble",
     "ensemble_of": "engine.analysis.ensemble",
     "ensemble_sweep": "engine.analysis.ensemble",
-    "matched_blocks": "engine.analysis.blocks",
     "group_runs": "engine.analysis.groups",
+    "benjamini_hochberg": "engine.analysis.multiplicity",
     "pair": "engine.analysis.pairings",
+    "sign_flip_test": "engine.analysis.permutation",
     "coordinates": "engine.analysis.planes",
     "neuron_plane": "engine.analysis.planes",
     "plane_from_vectors": "engine.analysis.planes",
+    "bootstrap_weights": "engine.analysis.resampling",
+    "unit_totals": "engine.analysis.resampling",
     "spotlight_sweep": "engine.analysis.srm",
     "sweep_groups": "engine.analysis.srm",
     "unit_coordinates": "engine.analysis.srm",
@@ -65,6 +84,8 @@ _HOMES = {
     "save_session": "engine.session",
     "Experiment": "engine.spec",
     "read_experiment": "engine.spec",
+    "compare_groups": "engine.studies.compare",
+    "curves_table_of": "engine.studies.compare",
     "effects_study": "engine.studies.effects",
     "finder_study": "engine.studies.finder",
     "pair_tables": "engine.studies.pairs",
@@ -72,15 +93,25 @@ _HOMES = {
 }
 
 __all__ = [  # noqa: RUF022  (sorted as _HOMES is: by the folder a name comes from)
+    "share_bands",
+    "unit_counts",
+    "bca_interval",
+    "binomial_interval",
+    "group_difference",
+    "joint_region",
+    "matched_blocks",
     "ensemble_cosines",
     "ensemble_of",
     "ensemble_sweep",
-    "matched_blocks",
     "group_runs",
+    "benjamini_hochberg",
     "pair",
+    "sign_flip_test",
     "coordinates",
     "neuron_plane",
     "plane_from_vectors",
+    "bootstrap_weights",
+    "unit_totals",
     "spotlight_sweep",
     "sweep_groups",
     "unit_coordinates",
@@ -101,6 +132,8 @@ __all__ = [  # noqa: RUF022  (sorted as _HOMES is: by the folder a name comes fr
     "save_session",
     "Experiment",
     "read_experiment",
+    "compare_groups",
+    "curves_table_of",
     "effects_study",
     "finder_study",
     "pair_tables",
