@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.analysis.bands import CHUNK, sup_t_band, unit_counts
-from engine.analysis.resampling import UnitTotals, bootstrap_weights, merged_strata, resampled_means, unit_totals
+from engine.analysis.bands import share_bands, sup_t_band, unit_counts
+from engine.analysis.ellipse import REGION_RESAMPLES, joint_region
+from engine.analysis.resampling import (
+    LEVEL,
+    UnitTotals,
+    bootstrap_weights,
+    merged_strata,
+    resampled_means,
+    unit_totals,
+)
 from engine.analysis.srm import UnitCoordinates
 from engine.figures.bands import DoseBand
 from engine.figures.session import CONDITION, run_groups
@@ -19,7 +30,10 @@ Floats = NDArray[np.float64]
 def dose_bands(
     session: Session, plane: PlaneRecord, points: UnitCoordinates, units: Units, *, resamples: int, seed: int
 ) -> tuple[DoseBand, ...]:
-    """Infer every panel of a plane's dose chart from the same resamples of units.
+    """Infer every panel of a plane's dose chart, each held by its band at all values at once.
+
+    Amplitude and phase are read off the joint region of (A, B) of each value, and the largest share off its angle, at a
+    level that Bonferroni makes of the whole chart's; norm, energy and activation have one critical value (sup-t).
 
     Args:
         session: the plane's.
@@ -45,63 +59,71 @@ def dose_bands(
         return ()
     place = np.full(len(units), -1)
     place[used] = np.arange(len(used))
-    home = place[units.of_run]
-    strata = merged_strata(units.stratum[used])
-    weights = bootstrap_weights(strata, resamples, seed)
-    spotlight = session.spec.spotlight
-    columns = np.column_stack(
-        [points.xy, (points.xy**2).sum(axis=1), np.where(points.finite, plane.norm, np.nan), plane.x]
+    sample = _Sample(
+        place[units.of_run], merged_strata(units.stratum[used]), resamples, seed, 1 - (1 - LEVEL) / len(labels)
     )
-    plain: list[tuple[Floats, Floats]] = []
-    shares: list[tuple[Floats, Floats]] = []
-    for label in labels:
-        runs = groups[label].runs
-        totals = unit_totals(columns, home, len(used), runs)
-        plain.append((totals.mean, resampled_means(totals, weights)))
-        counts = unit_counts(points.xy[runs], home[runs], len(used), spotlight.thresholds, spotlight.angles)
-        shares.append((_largest(counts.mean, spotlight.angles), _largest_of(counts, weights, spotlight.angles)))
-    observed = np.array([mean for mean, _ in plain])
-    drawn = np.stack([means for _, means in plain], axis=1)
-    amplitude = np.hypot(observed[:, 0], observed[:, 1]), np.hypot(drawn[..., 0], drawn[..., 1])
-    phase = np.degrees(np.arctan2(observed[:, 1], observed[:, 0])) % 360.0
-    turned = np.degrees(np.arctan2(drawn[..., 1], drawn[..., 0])) - phase
-    around = phase + (turned + 180.0) % 360.0 - 180.0
+    runs = [groups[label].runs for label in labels]
+    regions = [sample.region(points, own) for own in runs]
+    columns = np.column_stack([np.where(points.finite, plane.norm, np.nan), (points.xy**2).sum(axis=1), plane.x])
     found = [
-        DoseBand("amplitude", tuple(labels), sup_t_band(*amplitude, strata)),
-        DoseBand("phase", tuple(labels), _determined(sup_t_band(phase, around, strata), amplitude[0])),
-        *(
-            DoseBand(name, tuple(labels), sup_t_band(observed[:, column], drawn[..., column], strata))
-            for name, column in (("norm", 3), ("energy", 2), ("mean", 4))
-        ),
+        DoseBand("amplitude", tuple(labels), np.array([amplitude for amplitude, _ in regions]).T),
+        DoseBand("phase", tuple(labels), np.array([phase for _, phase in regions]).T),
     ]
-    for row, threshold in enumerate(spotlight.thresholds):
-        seen, resampled = (
-            np.array([one[row] for one, _ in shares]),
-            np.stack([all_of[:, row] for _, all_of in shares], 1),
-        )
-        band = np.clip(sup_t_band(seen, resampled, strata), 0.0, 1.0)
-        found.append(DoseBand("share", tuple(labels), band, float(threshold)))
+    found += [
+        DoseBand(name, tuple(labels), band)
+        for name, band in zip(("norm", "energy", "mean"), sample.means(columns, runs), strict=True)
+    ]
+    spotlight = session.spec.spotlight
+    shares = np.stack([sample.shares(points, own, spotlight.thresholds, spotlight.angles) for own in runs], axis=2)
+    found += [
+        DoseBand("share", tuple(labels), band, float(level))
+        for band, level in zip(shares, spotlight.thresholds, strict=True)
+    ]
     return tuple(found)
 
 
-def _determined(band: Floats, amplitude: Floats) -> Floats:
-    """A band of phases with those left out that may be any, or belong to no direction at all."""
-    anywhere = (band[1] - band[0] >= 360.0) | (amplitude == 0)
-    return np.where(anywhere, np.nan, band)
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """The units of a dose chart and how they are resampled; `single` is the level of one value among all of them."""
 
+    home: NDArray[np.int64]
+    strata: NDArray[np.int64]
+    resamples: int
+    seed: int
+    single: float
 
-def _largest(shares: Floats, n_angles: int) -> Floats:
-    """[threshold] the largest share over all angles."""
-    return shares.reshape(-1, n_angles).max(axis=1)
+    def region(self, points: UnitCoordinates, runs: NDArray[np.int64]) -> tuple[list[float], list[float]]:
+        """The ends of one value's amplitude and of its phase, which lie around the observed one; NaN where unknown."""
+        totals = unit_totals(points.xy, self.home, len(self.strata), runs)
+        resamples = min(self.resamples, REGION_RESAMPLES)
+        region = joint_region(totals, self.strata, level=self.single, resamples=resamples, seed=self.seed)
+        if region is None:
+            return [np.nan] * 2, [np.nan] * 2
+        ends = region.phase_deg
+        if ends is None:
+            return list(region.amplitude), [np.nan] * 2
+        phase = float(np.degrees(np.arctan2(region.centre[1], region.centre[0]))) % 360.0
+        return list(region.amplitude), [phase - (phase - ends[0]) % 360.0, phase + (ends[1] - phase) % 360.0]
 
+    def means(self, columns: Floats, runs: Sequence[NDArray[np.int64]]) -> list[Floats]:
+        """[2, value] bands of the mean of every column."""
+        weights = bootstrap_weights(self.strata, self.resamples, self.seed)
+        totals = [unit_totals(columns, self.home, len(self.strata), own) for own in runs]
+        observed = np.array([one.mean for one in totals])
+        drawn = np.stack([resampled_means(one, weights) for one in totals], axis=1)
+        return [sup_t_band(observed[:, c], drawn[..., c], self.strata) for c in range(columns.shape[1])]
 
-def _largest_of(counts: UnitTotals, weights: NDArray[np.float32], n_angles: int) -> Floats:
-    """[resample, threshold] the same in every resample; NaN in one without a run."""
-    sums = counts.sums.astype(np.float32)
-    runs = weights.astype(np.float64) @ counts.counts
-    found = np.empty((len(weights), sums.shape[1] // n_angles))
-    for start in range(0, len(weights), CHUNK):
-        rows = slice(start, start + CHUNK)
-        found[rows] = (weights[rows] @ sums).reshape(-1, found.shape[1], n_angles).max(axis=2)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return found / runs[:, None]
+    def shares(
+        self, points: UnitCoordinates, runs: NDArray[np.int64], thresholds: Sequence[float], angles: int
+    ) -> Floats:
+        """[threshold, 2] ends of the share at the angle where it is largest."""
+        counts = unit_counts(points.xy[runs], self.home[runs], len(self.strata), thresholds, angles)
+        found = np.full((len(thresholds), 2), np.nan)
+        if not counts.present.any():
+            return found
+        best = counts.mean.reshape(-1, angles).argmax(axis=1) + np.arange(len(thresholds)) * angles
+        totals = UnitTotals(counts.sums[:, best], counts.counts)
+        band = share_bands(
+            totals, self.strata, len(thresholds), level=self.single, resamples=self.resamples, seed=self.seed
+        )
+        return found if band is None else band.T
