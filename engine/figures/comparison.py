@@ -17,6 +17,8 @@ from engine.figures.session import session_warnings, swept_groups
 from engine.figures.thresholds import ThresholdFigure, threshold_figure
 from engine.session import PlaneRecord, Session
 from engine.spec import differences
+from engine.spec.direction import Component, GroupMean, MeanDifference
+from engine.spec.direction_text import direction_of
 
 FULL_TURN = 360
 
@@ -75,7 +77,8 @@ def compare(one: Session, other: Session) -> Comparison:
     """Find what two sessions have in common and where they differ."""
     names = session_names(one, other)
     by_axes = {(plane.site, plane.a, plane.b): plane for plane in other.planes}
-    pairs = [(plane, by_axes.get((plane.site, plane.a, plane.b))) for plane in one.planes]
+    own_runs = [plane for plane in one.planes if one is not other and _is_of_its_runs(plane)]
+    pairs = [(plane, by_axes.get(plane.key)) for plane in one.planes if plane not in own_runs]
     planes = tuple((own, its) for own, its in pairs if its is not None)
     told: list[str] = []
     if model_caption(one) != model_caption(other):
@@ -83,6 +86,9 @@ def compare(one: Session, other: Session) -> Comparison:
             f"other models, {model_caption(one)} and {model_caption(other)}: "
             "the same index does not mean the same neuron"
         )
+    for plane in own_runs:
+        if plane.key in by_axes:
+            told.append(f"{plane_title(plane)} is made of each session's own runs: other axes under one name")
     if not planes:
         told.append(f"no plane in common: {_planes(names[0], one)}; {_planes(names[1], other)}")
     for name, session in zip(names, (one, other), strict=True):
@@ -191,6 +197,11 @@ def compared_dose(comparison: Comparison, threshold: float, plane: int = 0) -> D
         for session, record in zip(comparison.sessions, comparison.planes[plane], strict=True)
     )
     return overlaid(one, other, comparison.names, _title(comparison, plane))
+
+
+def _is_of_its_runs(plane: PlaneRecord) -> bool:
+    """Whether a direction of the plane is computed from the session's runs, so that it differs between sessions."""
+    return any(isinstance(direction_of(along), Component | GroupMean | MeanDifference) for along in (plane.a, plane.b))
 
 
 def _planes(name: str, session: Session) -> str:

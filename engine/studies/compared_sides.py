@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
+import numpy as np
+
 from engine.analysis.planes import Plane, coordinates, neuron_plane
 from engine.errors import ExplorerError
 from engine.figures.captions import model_caption, plane_title, site_caption
 from engine.figures.group_choice import GroupChoice
 from engine.session import PlaneRecord, Session
-from engine.spec.direction import Component, GroupMean, MeanDifference
+from engine.spec.direction import FileVector, NeuronWeights, RandomDirection
 from engine.spec.direction_text import direction_of
 from engine.spec.reach import is_centred
 from engine.studies.captured import check_captured
-from engine.studies.directions import SiteRuns, as_rows, plane_through
+from engine.studies.directions import SiteRuns, as_rows, known_directions, plane_through
 from engine.vectors import read_vectors
 
 
@@ -62,7 +64,7 @@ def same_axes(one: Session, other: Session, plane: PlaneRecord) -> PlaneRecord:
             where=f"{one.name} and {other.name}",
             remedy="capture both with the same capture.residual",
         )
-    fixed = not any(isinstance(direction_of(along), Component | GroupMean | MeanDifference) for along in plane.key[1:])
+    fixed = all(_is_fixed(one, other, along) for along in (plane.a, plane.b))
     stored = next((own for own in other.planes if own.key == plane.key), None) if fixed else None
     if stored is not None:
         return stored
@@ -83,6 +85,17 @@ def other_models(one: Session, other: Session) -> str:
         f"other models, {model_caption(one)} and {model_caption(other)}: the same index need not be the same neuron, "
         "unless one was trained further from the other"
     )
+
+
+def _is_fixed(one: Session, other: Session, along: int | str) -> bool:
+    """Whether a direction's text means the same vector in both sessions."""
+    direction = direction_of(along)
+    if isinstance(direction, int | RandomDirection):
+        return True
+    if not isinstance(direction, FileVector | NeuronWeights):
+        return False
+    own, its = (known_directions(session.provenance).get(str(along)) for session in (one, other))
+    return own is not None and its is not None and np.array_equal(own, its)
 
 
 def _basis(session: Session, plane: PlaneRecord) -> Plane:
