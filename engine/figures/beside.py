@@ -95,8 +95,9 @@ class Beside:
                 entries.append(LegendEntry(predicted.label, "arithmetic", details, of=group.label))
         if self.null is not None and any(band.chance for band in bands):
             several = sum(group.label in self.predicted for group in groups) > 1
-            told = f"{self.null.legend}, of {self.focus}" if several else self.null.legend
-            entries.append(LegendEntry(CHANCE, "chance", tuple(detail for detail in (level, told) if detail)))
+            of = f"of {self.focus}" if several else ""
+            details = tuple(detail for detail in (level, self.null.legend, of) if detail)
+            entries.append(LegendEntry(CHANCE, "chance", details))
         return tuple(entries)
 
     def _focused(self, groups: Sequence[SweptGroup]) -> SweptGroup | None:

@@ -55,10 +55,11 @@ def beyond_polar(
         curves.append(Curve(group.label, *once_round(group.sweep, y)))
     reach = np.concatenate([np.abs(curve.y) for curve in curves])
     high = end_above(float(np.nanmax(reach)) if np.isfinite(reach).any() else 0.0)
+    end = tick_label(high, high)
     what = "mean cosine" if view == "mean" else f"share of runs with cosine > {short(level)}"
     return PolarFigure(
         title=f"{session.name} · {plane_title(plane)}",
-        radius_label=f"radius: {what} {MINUS} {PREDICTED}, {MINUS}{tick_label(high, high)} to {tick_label(high, high)}",
+        radius_label=f"radius: {what} {MINUS} {PREDICTED}, {tick_label(-high, high)} to {end}, bold 0",
         low=-high,
         high=high,
         curves=tuple(curves),

@@ -60,7 +60,7 @@ def difference_figure(
     return ThresholdFigure(
         title=title,
         left_label=f"{counted}, cosine > {', '.join(map(short, levels))}" if levels else counted,
-        right_label=f"mean cosine {MINUS} {less}",
+        right_label=f"mean {MINUS} {less}",
         counts=tuple(counts),
         means=tuple(means),
         left=round_axis((*low_to_high, *(-value for value in low_to_high)), include=(0.0,)),

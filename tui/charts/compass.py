@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engine.figures.compass import CompassFigure
 from tui.charts.canvas import Canvas, Stroke
-from tui.charts.disc import SMALLEST, Disc, draw_grid, label_rings, layout_of, name_spokes, say_empty
+from tui.charts.disc import MOST_WARNED, SMALLEST, Disc, draw_grid, label_rings, layout_of, name_spokes, say_empty
 from tui.charts.labels import fit, legend_lines, warning_lines, write_block
 from tui.charts.message import one_line
 from tui.charts.palette import BOLD, DASH, FRAME, GroupStyle, Ink, styles_of
@@ -96,7 +96,7 @@ def paint_compass(figure: CompassFigure, width: int, height: int, *, colour: boo
     if not len(points.runs):
         say_empty(canvas, layout.circle)
 
-    most = max(layout.legend_rows // 2, layout.legend_rows - len(figure.legend))
+    most = min(MOST_WARNED, max(layout.legend_rows // 2, layout.legend_rows - len(figure.legend)))
     warnings = warning_lines(figure.warnings, layout.legend_width, most)
     lines = legend_lines(figure.legend, styles, layout.legend_width, layout.legend_rows - len(warnings))
     write_block(canvas, layout.legend_col, layout.legend_row, lines, warnings)

@@ -23,6 +23,8 @@ GAP = 2
 # Title, radius label, and the two labels above and below the circle.
 ROWS_AROUND = 4
 NAME_WIDTH = 14
+# Lines of a warning: the rest of it stands where all warnings are listed.
+MOST_WARNED = 4
 # Directions a ring's labels may stand along, the ones far from the spokes first.
 LABEL_ANGLES = (45.0, 135.0, 315.0, 225.0, 67.5, 22.5, 112.5, 157.5)
 
@@ -130,7 +132,7 @@ def layout_of(figure: DiscFigure, width: int, height: int) -> Layout:
     rows = min(height - ROWS_AROUND, (width - 2 * side - beside - GAP) // 2)
 
     most = max(2, (height - ROWS_AROUND) // 3)
-    warnings = len(warning_lines(figure.warnings, width, most))
+    warnings = len(warning_lines(figure.warnings, width, min(most, MOST_WARNED)))
     below = min(most, len(legend_lines(figure.legend, styles, width, most)) + warnings)
     rows_below = min(height - ROWS_AROUND - below, (width - 2 * side) // 2)
     if figure.legend and rows >= rows_below and beside >= 12:

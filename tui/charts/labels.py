@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from tui.charts.trace import Pane, Trace
 
 # So many cells away from where a label aims are half as bad as one cell of it off its curve.
 APART = 24
+BRACKETS = re.compile(r" \([^()]*\)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,18 +95,39 @@ def legend_lines(
 
 
 def warning_lines(warnings: Sequence[str], width: int, most: int) -> list[str]:
-    """Wrap the gravest warning; how many there are beyond it is said in its last words."""
+    """Wrap the gravest warning; how many there are beyond it is said in its last words.
+
+    Where it is too long, its last clauses go first, then what stands in brackets; an ellipsis tells so.
+    """
     if not warnings or most < 1 or width < 8:
         return []
     more = f" (+ {len(warnings) - 1} more)" if len(warnings) > 1 else ""
+    lines: list[str] = []
+    for form in _shorter(warnings[0]):
+        lines = _wrapped(f"⚠ {form}{more}", width)
+        if len(lines) <= most:
+            return lines
+    return [*lines[: most - 1], fit(lines[most - 1] + " …", width)]
+
+
+def _shorter(warning: str) -> list[str]:
+    """A warning in full, then without its last clauses, then without brackets and what follows a comma."""
+    clauses = warning.split("; ")
+    forms = ["; ".join(clauses[:count]) for count in range(len(clauses), 0, -1)]
+    bare = BRACKETS.sub("", forms[-1])
+    forms += [bare, bare.partition(", ")[0]]
+    return [forms[0], *(f"{form} …" for form in dict.fromkeys(forms[1:]) if form != warning)]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
     lines = [""]
-    for word in f"⚠ {warnings[0]}{more}".split():
+    for word in text.split():
         candidate = f"{lines[-1]} {word}".strip()
         if cell_len(candidate) <= width:
             lines[-1] = candidate
         else:
             lines.append(fit(f"  {word}", width))
-    return lines if len(lines) <= most else [*lines[: most - 1], fit(lines[most - 1] + " …", width)]
+    return lines
 
 
 def fit(text: str, width: int) -> str:

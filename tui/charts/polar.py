@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.figures.polar import PolarFigure
 from tui.charts.bands import polar_bands, polar_chance
 from tui.charts.canvas import Canvas, Stroke
-from tui.charts.disc import SMALLEST, Disc, draw_grid, label_rings, layout_of, name_spokes, say_empty
+from tui.charts.disc import MOST_WARNED, SMALLEST, Disc, draw_grid, label_rings, layout_of, name_spokes, say_empty
 from tui.charts.labels import CurveLabel, fit, label_curves, legend_lines, warning_lines, write_block
 from tui.charts.message import one_line
 from tui.charts.palette import BOLD, DASH, FRAME, styles_of
@@ -62,7 +62,7 @@ def paint_polar(figure: PolarFigure, width: int, height: int, *, colour: bool = 
         say_empty(canvas, layout.circle)
 
     # A warning cut short warns of nothing; of the legend, the names alone would do.
-    most = max(layout.legend_rows // 2, layout.legend_rows - len(figure.legend))
+    most = min(MOST_WARNED, max(layout.legend_rows // 2, layout.legend_rows - len(figure.legend)))
     warnings = warning_lines(figure.warnings, layout.legend_width, most)
     lines = legend_lines(figure.legend, styles, layout.legend_width, layout.legend_rows - len(warnings))
     write_block(canvas, layout.legend_col, layout.legend_row, lines, warnings)

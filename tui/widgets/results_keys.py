@@ -154,10 +154,10 @@ class ResultsKeys(Widget, can_focus=True):
 def told(state: ResultsState, tab: str, computing: bool = False) -> str:
     """How a tab shows the session, in few words, and whether its bands are being computed."""
     parts = ["computing bands"] if computing else []
-    if tab == "Polar":
-        parts.append(state.view)
     if tab in ACTS_ON["sight"] and state.sight != "observed":
         parts.append(state.sight)
+    if tab == "Polar":
+        parts.append(state.view)
     if tab == "Thresholds" and state.difference and state.sight != "minus arithmetic":
         parts.append("difference")
     if tab in ACTS_ON["grouping"]:

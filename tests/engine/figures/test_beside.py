@@ -213,7 +213,7 @@ def test_the_focus_goes_round_all_groups_and_kinds_of_chance() -> None:
         dashed = [curve.label for curve in figure.curves if curve.dashed]
         assert dashed == ([] if label == "baseline" else [f"arithmetic {label}"])
         if label != "baseline":
-            assert figure.legend[-1].details[-1].endswith(f", of {label}")
+            assert figure.legend[-1].details[-1] == f"of {label}"
 
 
 def test_the_outline_of_a_region_lies_at_its_radius() -> None:
