@@ -13,10 +13,13 @@ from tui.state.spec_field import Field, answer, choice, numbers, plain, whole
 from tui.state.spec_text import (
     answer_text,
     cosines_forms,
+    direction_forms,
+    is_none,
     number_text,
     numbers_forms,
     optional_text,
     parse_answer,
+    parse_direction_text,
     parse_number,
     parse_optional_number,
     parse_optional_whole,
@@ -128,6 +131,7 @@ def _generation(data: Data) -> list[Field]:
         "generation.stop_at_eos",
         "at eos",
         parse_answer,
+    parse_direction_text,
         answer_text,
         short="eos",
         choices=(("yes", "stop"), ("no", "go on")),
@@ -183,8 +187,8 @@ def _plane(data: Data, index: int) -> list[Field]:
     if value_at(data, f"{at}.site") is None:
         choices = (("", only), *choices)
     return [
-        whole(f"{at}.a", "0° at", "the coordinate that 0 degrees lies on", short="0° at"),
-        whole(f"{at}.b", "90° at", "the coordinate that 90 degrees lies on", short="90°", beside=True),
+        _along(data, at, "a", "0° at", "0° at"),
+        _along(data, at, "b", "90° at", "90°", beside=True),
         Field(
             f"{at}.site",
             "in site",
@@ -199,6 +203,21 @@ def _plane(data: Data, index: int) -> list[Field]:
     ]
 
 
+def _along(data: Data, at: str, key: str, label: str, short: str, *, beside: bool = False) -> Field:
+    """A plane's direction: a number, or text."""
+    site = value_at(data, f"{at}.site") or next(iter(data["capture"]["sites"]), None)
+    return Field(
+        f"{at}.{key}",
+        label,
+        parse_direction_text,
+        str,
+        short=short,
+        forms=lambda value: direction_forms(str(site), value),
+        beside=beside,
+        hint="a number, mean(type=x), difference(at=swept | type=x), pc1, random(0), w_out(11.373), v.npz#key",
+    )
+
+
 def _controls(data: Data) -> list[Field]:
     """How many controls go through the sweep beside the target, where there is one; their seed where there are any."""
     count = value_at(data, "controls.neurons")
@@ -210,8 +229,8 @@ def _controls(data: Data) -> list[Field]:
         Field(
             "controls.neurons",
             "controls",
-            parse_whole,
-            number_text,
+            lambda text: 0 if is_none(text) else parse_whole(text),
+            lambda value: "none" if value == 0 else number_text(value),
             short="ctrl",
             forms=lambda value: ("none",) if value == 0 else (f"{value} {noun}", str(value)),
             hint=f"{noun}, each through the whole sweep; k give p of at least 1/(k+1): 19 for .05",
