@@ -28,7 +28,7 @@ def arithmetic_points(session: Session, plane_index: int) -> UnitCoordinates | N
         None where nothing is predicted of any run but the baseline.
     """
     stored = _stored(session, plane_index)
-    raw = None if stored is None else _coordinates(stored, session, plane_index)
+    raw = None if stored is None or None in (stored.get("x"), stored.get("y")) else _raw(stored, session, plane_index)
     if raw is None and stored is None:
         raw = _from_plane(session, plane_index)
     if raw is None:
@@ -52,7 +52,7 @@ def without_clamped_axis(session: Session, plane_index: int) -> tuple[UnitCoordi
     if not isinstance(table, dict):
         return None
     without = cast("Mapping[str, Any]", table)
-    raw = _coordinates(without, session, plane_index)
+    raw = _raw(without, session, plane_index)
     taken = without.get("taken")
     if raw is None or not isinstance(taken, str):
         return None
@@ -61,17 +61,16 @@ def without_clamped_axis(session: Session, plane_index: int) -> tuple[UnitCoordi
 
 def _stored(session: Session, plane_index: int) -> Mapping[str, Any] | None:
     """The table of a plane in the session's predictions; None where there is none that can be read."""
-    found: object = session.predictions.get("arithmetic")
-    for name in ("planes",):
-        found = cast("Mapping[str, Any]", found).get(name) if isinstance(found, dict) else None
+    table: object = session.predictions.get("arithmetic")
+    found: object = cast("Mapping[str, Any]", table).get("planes") if isinstance(table, dict) else None
     for one in cast("list[object]", found) if isinstance(found, list) else []:
         if isinstance(one, dict) and cast("Mapping[str, Any]", one).get("plane") == plane_index:
             return cast("Mapping[str, Any]", one)
     return None
 
 
-def _coordinates(table: Mapping[str, Any], session: Session, plane_index: int) -> Floats | None:
-    """[run, 3] coordinates and norm as stored; an axis that is null is as the plane has it. None where damaged."""
+def _raw(table: Mapping[str, Any], session: Session, plane_index: int) -> Floats | None:
+    """[run, 3] coordinates and norm as stored; an axis that is null is as the plane has it; None where damaged."""
     plane = session.planes[plane_index]
     own = {"x": plane.x, "y": plane.y}
     columns: list[tuple[float, ...]] = []
