@@ -133,3 +133,49 @@ def test_a_dose_chart_that_cannot_be_is_refused(
     ended = srm("show", "storm", "--chart", "dose")
     assert (ended.status, ended.err.count("\n")) == (1, 1)
     assert line in ended.err
+
+
+def test_certainty_and_arithmetic_are_told_by_default_and_left_out_when_asked(
+    srm: Callable[..., Any], save: Callable[..., Session]
+) -> None:
+    save(prompts=6)
+    usual = srm("show", "storm", "--chart", "polar", "--width", 110, "--height", 34).out
+    for fact in ("╌ arithmetic", "┆ 95 % band of 6 units", "(n3, random) planes", "beyond arithmetic p"):
+        assert fact in usual
+    plain = srm("show", "storm", "--chart", "polar", "--plain").out
+    for fact in ("arithmetic", "95 %", "░"):
+        assert fact not in plain.partition("storm · n3 × n5")[2].partition("\n\n")[0]
+    beyond = srm("show", "storm", "--minus-arithmetic").out
+    assert "share of runs with cosine > .3 − predicted" in beyond
+    assert "share of runs − predicted, cosine >" in beyond
+    assert "storm · n3 × n5 · L1 hook_post · without n3" in srm("show", "storm", "--axis-out").out
+    assert "amplitude A − predicted" in srm("show", "storm", "--chart", "dose", "--minus-arithmetic").out
+    both = srm("show", "storm", "--minus-arithmetic", "--axis-out")
+    assert both.status == 2
+
+
+def test_json_holds_bands_predictions_and_tests(srm: Callable[..., Any], save: Callable[..., Session]) -> None:
+    session = save(prompts=6)
+    told = json.loads(srm("show", "storm", "--json").out)["planes"][0]
+    base, swept = told["groups"]["baseline"], told["groups"]["clamped"]
+    assert base["arithmetic"] is None
+    (plane,) = session.planes
+    rows = [at for at, run in enumerate(session.runs) if run.condition]
+    # The clamped coordinate beside what the baseline had of the rest.
+    expected = []
+    for at in rows:
+        run = session.runs[at]
+        value = session.conditions[run.condition].value
+        (of,) = (i for i, other in enumerate(session.runs) if other.prompt == run.prompt and other.condition == 0)
+        rest = plane.norm[of] ** 2 - plane.x[of] ** 2
+        expected.append((value / (value**2 + rest) ** 0.5, plane.y[of] / (value**2 + rest) ** 0.5))
+    a, b = (sum(one) / len(expected) for one in zip(*expected, strict=True))
+    assert (swept["arithmetic"]["a"], swept["arithmetic"]["b"]) == pytest.approx((a, b), rel=1e-5)
+    certainty = swept["certainty"]
+    assert certainty["units"] == 6
+    assert certainty["amplitude"][0] <= swept["amplitude"] <= certainty["amplitude"][1]
+    assert 0 < certainty["p_arithmetic"] <= 1
+    low, high = certainty["mean_band"]
+    assert all(one <= mean <= other for one, mean, other in zip(low, swept["mean_similarity"], high, strict=True))
+    assert told["bands"]["by"] == []
+    assert {null["kind"] for null in told["bands"]["nulls"]} == {"partners"}

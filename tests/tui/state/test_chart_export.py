@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from engine.errors import ExplorerError
+from engine.figures.certainty import beside_of
 from engine.session import Session
+from engine.studies.bands import plane_bands
 from tui.paint.picture import Picture
 from tui.paint.scene import Scene
 from tui.paint.scenes import dose_scene, polar_scene
@@ -104,6 +106,39 @@ def test_the_numbers_of_the_other_charts_stand_in_their_tables(spread_session: C
     np.testing.assert_allclose([float(row[3]) for row in difference if row[1] == ".7"][:-1], share)
     dose = dose_scene(subject, 0.5, 80, 24).table(0, 0.5)
     assert [row[0] for row in dose[1:]] == ["baseline", "-20.0", "-5.0", "5.0", "20.0"]
+
+
+def test_bands_and_predictions_have_columns_of_their_own(spread_session: Callable[..., Session]) -> None:
+    made = spread_session(prompts=6, values=(-5, 20), thresholds=(0.5, 0.1))
+    resolved = tuple(tuple(None if v is None else (v,) for v in one.values) for one in made.conditions)
+    session = made.changed(resolved=resolved)
+    state = ResultsState()
+    state.take_session(session)
+    (plane,) = session.planes
+    bands = plane_bands(session, 0)
+    subject = Subject(session, plane, (), True, state.groups, bands=bands)
+    header, *rows = polar_scene(subject, "mean", 0.5, 80, 24).table(0, 0.5)
+    names = ["mean_cosine", "count_above_0.5", "count_above_0.1"]
+    ends = [f"{name}{end}" for end in ("_arithmetic", "_low", "_high") for name in names]
+    assert header == ["group", "n", "angle_deg", *names, *ends]
+    table = [dict(zip(header, row, strict=True)) for row in rows]
+    base, swept = ([row for row in table if row["group"] == label] for label in ("baseline", "clamped"))
+    assert {row["mean_cosine_arithmetic"] for row in base} == {""}
+    own, known = bands.of("clamped"), bands.of("baseline")
+    assert own is not None
+    assert known is not None
+    np.testing.assert_allclose([float(row["mean_cosine_low"]) for row in swept], own.mean_band(360)[0])
+    np.testing.assert_allclose([float(row["count_above_0.1_high"]) for row in base], known.counts[0.1][1])
+    predicted = beside_of(session, plane, state.groups()).predicted["clamped"].sweep
+    assert [int(row["count_above_0.5_arithmetic"]) for row in swept] == predicted.counts[0].tolist()
+    beyond = Subject(session, plane, (), True, state.groups, "minus arithmetic")
+    difference = polar_scene(beyond, "mean", 0.5, 80, 24).table(0, 0.5)[1:]
+    np.testing.assert_allclose(
+        [float(row[3]) for row in difference][:-1], state.groups()[1].sweep.mean - predicted.mean, atol=1e-12
+    )
+    dose, *values = dose_scene(subject, 0.5, 80, 24).table(0, 0.5)
+    assert "amplitude A arithmetic" in dose
+    assert len(values) == 3
 
 
 def test_a_folder_that_refuses_is_told_in_one_line(tmp_path: Path) -> None:
