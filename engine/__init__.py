@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from engine.analysis.ensemble import ensemble_cosines, ensemble_of, ensemble_sweep
     from engine.analysis.groups import group_runs
     from engine.analysis.multiplicity import benjamini_hochberg
+    from engine.analysis.nulls import null_curves, partner_coordinates
     from engine.analysis.pairings import pair
     from engine.analysis.permutation import sign_flip_test
     from engine.analysis.planes import coordinates, neuron_plane, plane_from_vectors
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from engine.analysis.srm import spotlight_sweep, sweep_groups, unit_coordinates
     from engine.analysis.text_effects import CollapseRule, text_metrics
     from engine.errors import ExplorerError
+    from engine.figures.arithmetic import arithmetic_points, without_clamped_axis
     from engine.model.forcing import GivenText, score_texts
     from engine.model.load import load_model
     from engine.paths import session_path
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from engine.studies.effects import effects_study
     from engine.studies.finder import finder_study
     from engine.studies.pairs import pair_tables
+    from engine.studies.session_bands import session_bands
     from engine.studies.study import tables_in
 
 _HOMES = {
@@ -57,6 +60,8 @@ _HOMES = {
     "ensemble_sweep": "engine.analysis.ensemble",
     "group_runs": "engine.analysis.groups",
     "benjamini_hochberg": "engine.analysis.multiplicity",
+    "null_curves": "engine.analysis.nulls",
+    "partner_coordinates": "engine.analysis.nulls",
     "pair": "engine.analysis.pairings",
     "sign_flip_test": "engine.analysis.permutation",
     "coordinates": "engine.analysis.planes",
@@ -70,6 +75,8 @@ _HOMES = {
     "CollapseRule": "engine.analysis.text_effects",
     "text_metrics": "engine.analysis.text_effects",
     "ExplorerError": "engine.errors",
+    "arithmetic_points": "engine.figures.arithmetic",
+    "without_clamped_axis": "engine.figures.arithmetic",
     "GivenText": "engine.model.forcing",
     "score_texts": "engine.model.forcing",
     "load_model": "engine.model.load",
@@ -89,6 +96,7 @@ _HOMES = {
     "effects_study": "engine.studies.effects",
     "finder_study": "engine.studies.finder",
     "pair_tables": "engine.studies.pairs",
+    "session_bands": "engine.studies.session_bands",
     "tables_in": "engine.studies.study",
 }
 
@@ -105,6 +113,8 @@ __all__ = [  # noqa: RUF022  (sorted as _HOMES is: by the folder a name comes fr
     "ensemble_sweep",
     "group_runs",
     "benjamini_hochberg",
+    "null_curves",
+    "partner_coordinates",
     "pair",
     "sign_flip_test",
     "coordinates",
@@ -118,6 +128,8 @@ __all__ = [  # noqa: RUF022  (sorted as _HOMES is: by the folder a name comes fr
     "CollapseRule",
     "text_metrics",
     "ExplorerError",
+    "arithmetic_points",
+    "without_clamped_axis",
     "GivenText",
     "score_texts",
     "load_model",
@@ -137,6 +149,7 @@ __all__ = [  # noqa: RUF022  (sorted as _HOMES is: by the folder a name comes fr
     "effects_study",
     "finder_study",
     "pair_tables",
+    "session_bands",
     "tables_in",
 ]
 
