@@ -8,9 +8,11 @@ from typing import Any
 
 from tui.state.spec_text import (
     answer_text,
+    direction_forms,
     number_text,
     numbers_text,
     parse_answer,
+    parse_direction_text,
     parse_numbers,
     parse_whole,
     parse_word,
@@ -63,6 +65,20 @@ def answer(key: str, label: str, hint: str, *, short: str = "", beside: bool = F
 def whole(key: str, label: str, hint: str, *, short: str = "", beside: bool = False) -> Field:
     """A field that holds one whole number."""
     return Field(key, label, parse_whole, number_text, short, beside=beside, hint=hint)
+
+
+def direction(key: str, label: str, site: str, *, short: str = "", beside: bool = False) -> Field:
+    """A field that holds a direction of a site: a coordinate's number, or text."""
+    return Field(
+        key,
+        label,
+        parse_direction_text,
+        str,
+        short=short,
+        forms=lambda value: direction_forms(site, value),
+        beside=beside,
+        hint="a number, mean(type=x), difference(at=swept | type=x), pc1, random(0), w_out(11.373), v.npz#key",
+    )
 
 
 def numbers(key: str, label: str, hint: str, short: str = "", forms: Forms | None = None) -> Field:

@@ -9,17 +9,15 @@ from engine.footprint import ITEM_BYTES
 from engine.spec import SITE_KINDS
 from engine.spec.intervention import UNITS, Operation, Positions
 from tui.state.spec_data import Data, value_at
-from tui.state.spec_field import Field, answer, choice, numbers, plain, whole
+from tui.state.spec_field import Field, answer, choice, direction, numbers, plain, whole
 from tui.state.spec_text import (
     answer_text,
     cosines_forms,
-    direction_forms,
     is_none,
     number_text,
     numbers_forms,
     optional_text,
     parse_answer,
-    parse_direction_text,
     parse_number,
     parse_optional_number,
     parse_optional_whole,
@@ -131,7 +129,6 @@ def _generation(data: Data) -> list[Field]:
         "generation.stop_at_eos",
         "at eos",
         parse_answer,
-    parse_direction_text,
         answer_text,
         short="eos",
         choices=(("yes", "stop"), ("no", "go on")),
@@ -184,11 +181,12 @@ def _plane(data: Data, index: int) -> list[Field]:
     captured = [str(site) for site in data["capture"]["sites"]] if isinstance(data["capture"]["sites"], list) else []
     only = site_text(captured[0]) if len(captured) == 1 else "not said"
     choices = tuple((site, site_text(site)) for site in captured)
+    site = str(value_at(data, f"{at}.site") or (captured[0] if captured else ""))
     if value_at(data, f"{at}.site") is None:
         choices = (("", only), *choices)
     return [
-        _along(data, at, "a", "0° at", "0° at"),
-        _along(data, at, "b", "90° at", "90°", beside=True),
+        direction(f"{at}.a", "0° at", site, short="0° at"),
+        direction(f"{at}.b", "90° at", site, short="90°", beside=True),
         Field(
             f"{at}.site",
             "in site",
@@ -201,21 +199,6 @@ def _plane(data: Data, index: int) -> list[Field]:
             hint="the captured site whose coordinates these are",
         ),
     ]
-
-
-def _along(data: Data, at: str, key: str, label: str, short: str, *, beside: bool = False) -> Field:
-    """A plane's direction: a number, or text."""
-    site = value_at(data, f"{at}.site") or next(iter(data["capture"]["sites"]), None)
-    return Field(
-        f"{at}.{key}",
-        label,
-        parse_direction_text,
-        str,
-        short=short,
-        forms=lambda value: direction_forms(str(site), value),
-        beside=beside,
-        hint="a number, mean(type=x), difference(at=swept | type=x), pc1, random(0), w_out(11.373), v.npz#key",
-    )
 
 
 def _controls(data: Data) -> list[Field]:

@@ -13,6 +13,8 @@ from engine import paths
 from engine.errors import ExplorerError
 from engine.files import write_atomic
 from engine.spec import Experiment, available_presets, read_experiment
+from engine.spec.direction import FileVector
+from engine.spec.direction_text import direction_of
 
 _PROMPT_FILES = (".txt", ".csv", ".tsv", ".jsonl")
 _MOST_FILES = 500
@@ -116,6 +118,11 @@ def anchored(data: Mapping[str, Any], base: Path) -> dict[str, Any]:
         if one["direction"] is not None:
             file, hash_sign, name = one["direction"].rpartition("#")
             one["direction"] = f"{absolute(file)}{hash_sign}{name}"
+    for plane in new["planes"]:
+        for key in ("a", "b"):
+            vector = direction_of(plane[key])
+            if isinstance(vector, FileVector):
+                plane[key] = f"{absolute(vector.file)}#{vector.name}"
     if new["stats"] is not None and ("/" in new["stats"] or new["stats"].endswith(".json")):
         new["stats"] = absolute(new["stats"])
     model = new["model"]["name"]

@@ -77,7 +77,8 @@ def _intervention(data: Data, like: Data | None, shape: ModelShape | None) -> Da
     site = like["site"] if like else _first_site(data, shape)
     if like and like["op"] == "steer":
         return copy.deepcopy(like)
-    looked_at = [plane[axis] for plane in data["planes"] if _plane_site(data, plane) == site for axis in ("a", "b")]
+    along = [plane[axis] for plane in data["planes"] if _plane_site(data, plane) == site for axis in ("a", "b")]
+    looked_at = [one for one in along if isinstance(one, int)]
     used = {neuron for one in data["interventions"] if one["site"] == site for neuron in one["neurons"]}
     neuron = next(n for n in itertools.chain(looked_at, itertools.count()) if n not in used)
     if like:
@@ -100,12 +101,14 @@ def _plane(data: Data, like: Data | None, shape: ModelShape | None) -> Data:
     captured = data["capture"]["sites"]
     site = _plane_site(data, like) if like else (captured[0] if captured else None)
     here = [one["neurons"][0] for one in data["interventions"] if one["site"] == site and one["neurons"]]
-    a = like["a"] if like else (here[0] if here else 0)
+    a: int | str = like["a"] if like else (here[0] if here else 0)
     used = {(plane["a"], plane["b"]) for plane in data["planes"] if _plane_site(data, plane) == site}
     width = _width(site, shape)
-    candidates = (n if width is None else n % width for n in itertools.count((like["b"] if like else a) + 1))
+    # After the last number there is; a direction that is text has none.
+    last = next((one for one in (like["b"] if like else None, a) if isinstance(one, int)), -1)
+    candidates = (n if width is None else n % width for n in itertools.count(last + 1))
     most = 10_000 if width is None else width
-    b = next((n for n in itertools.islice(candidates, most) if n != a and (a, n) not in used), a + 1)
+    b = next((n for n in itertools.islice(candidates, most) if n != a and (a, n) not in used), last + 1)
     return {"site": site, "a": a, "b": b}
 
 

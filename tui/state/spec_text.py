@@ -8,7 +8,9 @@ from decimal import Decimal
 from typing import Any
 
 from engine.errors import ExplorerError
+from engine.figures.captions import direction_caption
 from engine.spec import SITE_KINDS, Site, format_number, parse_values
+from engine.spec.direction_text import canonical
 from engine.spec.refusal import RefusalError
 from engine.spec.values import plain_number, shown
 
@@ -124,6 +126,25 @@ def parse_whole(text: str) -> int:
     if not _WHOLE.fullmatch(text.strip()) or len(text) > 40:
         raise RefusalError(f"{shown(text.strip())} is not a whole number", "write a whole number")
     return int(text)
+
+
+def parse_direction_text(text: str) -> int | str:
+    """Read a plane's direction: a coordinate's number, or what `engine.spec.direction_text` knows.
+
+    Raises:
+        RefusalError: something else.
+    """
+    return parse_whole(text) if _WHOLE.fullmatch(text.strip()) else canonical(text)
+
+
+def direction_forms(site: str, value: Any) -> tuple[str, ...]:
+    """A plane's direction as it is shown: a number as it is, text in full, else in few words."""
+    if not isinstance(value, str):
+        return (str(value),)
+    try:
+        return value, direction_caption(site, value)
+    except ExplorerError:
+        return (value,)
 
 
 def parse_word(text: str) -> str:
