@@ -47,27 +47,32 @@ class Blocks:
         """[moving_row] the rows that move, in the order of `permuted`."""
         return np.concatenate([rows.ravel() for rows in self.classes] or [np.empty(0, np.int64)])
 
-    def permuted(self, values: NDArray[np.float32], number: int, rng: np.random.Generator) -> Iterator[Permuted]:
+    def permuted(
+        self, values: Sequence[NDArray[np.float32]], number: int, rng: np.random.Generator
+    ) -> Iterator[list[Permuted]]:
         """Draw permutations of the rows that move, all classes independently.
 
         Args:
-            values: [row] what the rows hold.
+            values: each [row]; all are moved by the same permutations.
             number: how many permutations.
             rng: draws the same permutations for any values.
 
         Yields:
-            [draw, moving_row] values in the order of `order`, a bounded number of draws at a time.
+            for each of the values [draw, moving_row] in the order of `order`, a bounded number of draws at a time.
         """
         step = max(1, CHUNK_ELEMENTS // max(1, self.moving_rows))
-        held = [values[rows] for rows in self.classes]
         for start in range(0, number, step):
             draws = min(step, number - start)
-            parts: list[Permuted] = []
-            for own in held:
-                n_classes, members, _ = own.shape
-                order = rng.random((draws, n_classes, members), dtype=np.float32).argsort(axis=-1)
-                parts.append(own[np.arange(n_classes)[None, :, None], order].reshape(draws, -1))
-            yield np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+            parts: list[list[Permuted]] = [[] for _ in values]
+            for rows in self.classes:
+                n_classes, members, slots = rows.shape
+                drawn: NDArray[np.float32] = rng.random((draws, n_classes, members), dtype=np.float32)
+                first = np.arange(0, n_classes * members, members)[:, None]
+                order: NDArray[np.int64] = (drawn.argsort(axis=-1) + first).reshape(draws, -1)
+                for part, own in zip(parts, values, strict=True):
+                    moved = own[rows].reshape(-1, slots).take(order, axis=0)
+                    part.append(moved.reshape(draws, -1))
+            yield [part[0] if len(part) == 1 else np.concatenate(part, axis=1) for part in parts]
 
     def centred(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Subtract the mean that each row's value has over all permutations; rows that never move become 0.

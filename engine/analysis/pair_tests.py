@@ -63,7 +63,7 @@ def paired_test(
     reached = np.zeros((2, len(pairs)))
     observed = _statistics(contrast, a, b, one)
     rng = np.random.default_rng(seed)
-    for drawn in blocks.permuted(weights.astype(np.float32), number, rng):
+    for (drawn,) in blocks.permuted([weights.astype(np.float32)], number, rng):
         mean = np.zeros((len(drawn), len(columns)))
         squares, products = np.zeros_like(mean), np.zeros((len(drawn), len(pairs)))
         for one_unit in range(n):

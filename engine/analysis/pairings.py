@@ -49,10 +49,10 @@ def pair(
     *,
     labels: Sequence[int] | None = None,
     scale: Scale = "whole",
-    method: Method = "pearson",
+    methods: Sequence[Method] = ("pearson", "spearman"),
     permutations: int = 2000,
     seed: int = 0,
-) -> Pairing:
+) -> dict[Method, Pairing]:
     """Correlate a quantity with every partner, and permute it in blocks.
 
     With labels, their means are removed first. Scaled as a "whole" this is the partial correlation on the labels;
@@ -70,28 +70,47 @@ def pair(
         blocks: which runs may change places, of the same number of runs.
         labels: [run] whole numbers from 0; None for one label.
         scale: see above.
-        method: of correlation.
+        methods: of correlation; all are permuted alike.
         permutations: of the first round; 0 for no p.
         seed: of the permutations.
     """
-    own = np.zeros(len(np.asarray(x)), np.int64) if labels is None else np.asarray(labels, np.int64)
-    xs, ys = np.asarray(x, np.float64)[:, None], np.asarray(y, np.float64)
-    xs, ys = (standardised(values, own, scale, method) for values in (xs, ys))
-    n_labels = int(own.max(initial=-1)) + 1
+    values, partners = np.asarray(x, np.float64)[:, None], np.asarray(y, np.float64)
+    own = np.zeros(len(values), np.int64) if labels is None else np.asarray(labels, np.int64)
+    found: dict[Method, _Correlated] = {method: _correlated(values, partners, own, scale, method) for method in methods}
+    p = _permuted([(one.x, one.y) for one in found.values()], blocks, permutations, seed)
+    return {
+        method: Pairing(one.r, np.where(np.isnan(one.r), np.nan, own_p), one.each)
+        for (method, one), own_p in zip(found.items(), p, strict=True)
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class _Correlated:
+    """[run] and [run, partner] whose product is [partner] r; zero columns where r is NaN."""
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    r: NDArray[np.float64]
+    each: NDArray[np.float64]
+
+
+def _correlated(
+    x: NDArray[np.float64], y: NDArray[np.float64], labels: NDArray[np.int64], scale: Scale, method: Method
+) -> _Correlated:
+    xs, ys = (standardised(values, labels, scale, method) for values in (x, y))
     each = np.empty((0, ys.shape[1]))
     if scale == "each":
-        each = np.stack([xs[own == label, 0] @ ys[own == label] for label in range(n_labels)] or [np.zeros(0)])
-        known = np.stack([_known(xs[own == k]) & _known(ys[own == k]) for k in range(n_labels)])
-        each[~known] = np.nan
+        rows = [labels == label for label in range(int(labels.max(initial=-1)) + 1)]
+        known = np.array([_known(xs[own]) & _known(ys[own]) for own in rows]).reshape(len(rows), ys.shape[1])
+        each = np.where(known, np.array([xs[own, 0] @ ys[own] for own in rows]).reshape(known.shape), np.nan)
         times = known.sum(axis=0)
-        ys = ys / np.where(times, times, 1)
         # A label that a partner is constant in counts for nothing, on both sides of the comparison.
+        ys = ys / np.where(times, times, 1)
         valid = times > 0
     else:
         valid = _known(xs) & _known(ys)
     r = np.where(valid, np.clip(xs[:, 0] @ ys, -1.0, 1.0), np.nan)
-    p = _permuted(xs[:, 0], np.where(valid, ys, 0.0), blocks, permutations, seed)
-    return Pairing(r, np.where(valid, p, np.nan), each)
+    return _Correlated(xs[:, 0], np.where(valid, ys, 0.0), r, each)
 
 
 def standardised(
@@ -139,43 +158,62 @@ def _known(columns: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _permuted(
-    x: NDArray[np.float64], y: NDArray[np.float64], blocks: Blocks, permutations: int, seed: int
-) -> NDArray[np.float64]:
-    rest_x, rest_y = blocks.centred(x), blocks.centred(y)
-    length = np.sqrt((rest_y**2).sum(axis=0))
-    moves = (length > TIE) & bool(np.sqrt(rest_x @ rest_x) > TIE)
-    if not moves.any() or not permutations:
-        return np.full(len(length), np.nan)
+    pairs: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]], blocks: Blocks, permutations: int, seed: int
+) -> list[NDArray[np.float64]]:
+    """[partner] p of each pair of x [run] and y [run, partner], under the same permutations."""
+    tests = [_Test.of(x, y, blocks) for x, y in pairs]
     rng = np.random.default_rng(seed)
-    far = np.abs(rest_x @ rest_y)
-    reached = _reached(rest_x, rest_y, far, blocks, permutations, rng)
-    drawn = np.full(y.shape[1], permutations)
-    rare = np.flatnonzero(moves & (reached < RARE))
-    rare = rare[np.argsort(-far[rare] / length[rare], kind="stable")[:REFINED]]
-    if rare.size:
-        further = permutations * MORE
-        reached[rare] += _reached(rest_x, rest_y[:, rare], far[rare], blocks, further, rng)
-        drawn[rare] += further
-    return np.where(moves, (1 + reached) / (1 + drawn), np.nan)
+    if not permutations or not any(test.moves.any() for test in tests):
+        return [np.full(len(test.moves), np.nan) for test in tests]
+    for columns, number in ((None, permutations), (REFINED, permutations * MORE)):
+        chosen = [test.furthest(columns) for test in tests]
+        if any(one.size for one in chosen):
+            _count(tests, chosen, blocks, number, rng)
+    return [np.where(test.moves, (1 + test.reached) / (1 + test.drawn), np.nan) for test in tests]
 
 
-def _reached(
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-    far: NDArray[np.float64],
-    blocks: Blocks,
-    permutations: int,
-    rng: np.random.Generator,
-) -> NDArray[np.int64]:
-    """[partner] how many permutations come at least as far from their mean as the data."""
-    columns = np.ascontiguousarray(y[blocks.order], np.float32)
-    least = (far - TIE).astype(np.float32)
-    found = np.zeros(y.shape[1], np.int64)
-    for drawn in blocks.permuted(x.astype(np.float32), permutations, rng):
-        # Partners come by the thousand: a slice of the draws at a time keeps their products small.
-        for some in np.array_split(drawn, max(1, len(drawn) * y.shape[1] // CHUNK_ELEMENTS)):
-            found += (np.abs(some @ columns) >= least).sum(axis=0)
-    return found
+@dataclass(eq=False)
+class _Test:
+    """One quantity, its partners, and how many permutations came as far as the data."""
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    far: NDArray[np.float64]
+    length: NDArray[np.float64]
+    moves: NDArray[np.bool_]
+    reached: NDArray[np.int64]
+    drawn: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, x: NDArray[np.float64], y: NDArray[np.float64], blocks: Blocks) -> _Test:
+        rest_x, rest_y = blocks.centred(x), blocks.centred(y)
+        length = np.sqrt((rest_y**2).sum(axis=0))
+        moves = (length > TIE) & bool(np.sqrt(rest_x @ rest_x) > TIE)
+        none = np.zeros(len(length), np.int64)
+        return cls(rest_x, rest_y, np.abs(rest_x @ rest_y), length, moves, none, none.copy())
+
+    def furthest(self, most: int | None) -> NDArray[np.int64]:
+        """Partners to permute: all at first, then those that few permutations reached, the furthest first."""
+        if most is None:
+            return np.flatnonzero(self.moves)
+        rare = np.flatnonzero(self.moves & (self.reached < RARE))
+        return rare[np.argsort(-self.far[rare] / self.length[rare], kind="stable")[:most]]
+
+
+def _count(
+    tests: Sequence[_Test], chosen: Sequence[NDArray[np.int64]], blocks: Blocks, number: int, rng: np.random.Generator
+) -> None:
+    columns = [
+        np.ascontiguousarray(test.y[np.ix_(blocks.order, own)], np.float32)
+        for test, own in zip(tests, chosen, strict=True)
+    ]
+    least = [(test.far[own] - TIE).astype(np.float32) for test, own in zip(tests, chosen, strict=True)]
+    for moved in blocks.permuted([test.x.astype(np.float32) for test in tests], number, rng):
+        for place, (test, own, drawn) in enumerate(zip(tests, chosen, moved, strict=True)):
+            # Partners come by the thousand: a slice of the draws at a time keeps their products small.
+            for some in np.array_split(drawn, max(1, len(drawn) * len(own) // CHUNK_ELEMENTS)):
+                test.reached[own] += (np.abs(some @ columns[place]) >= least[place]).sum(axis=0)
+            test.drawn[own] += len(drawn)
 
 
 def row_cosines(weights: ArrayLike, row: int) -> NDArray[np.float64]:

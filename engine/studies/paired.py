@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,23 +57,23 @@ class Compared:
             usable = way.usable.copy()
             usable[: partners.n_site] &= with_site
             columns = np.flatnonzero(usable)
-            for method in METHODS:
-                one = pair(
-                    way.x,
-                    way.y[:, columns],
-                    way.blocks,
-                    labels=way.labels.tolist(),
-                    scale=way.scale,
-                    method=method,
-                    permutations=permutations,
-                    seed=seed,
-                )
+            both = pair(
+                way.x,
+                way.y[:, columns],
+                way.blocks,
+                labels=way.labels.tolist(),
+                scale=way.scale,
+                methods=METHODS,
+                permutations=permutations,
+                seed=seed,
+            )
+            for method, one in both.items():
                 found[way.name, method] = _spread(one, columns, len(usable))
         every = np.stack([one.p for one in found.values()])
         q = benjamini_hochberg(every)
         return cls(partners, ways, found, dict(zip(found, q, strict=True)), family_size(every), permutations, seed)
 
-    @property
+    @cached_property
     def leading(self) -> WayName:
         """The way that rows are ordered by: within a value where there are values."""
         for name in WAYS:

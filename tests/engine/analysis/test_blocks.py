@@ -13,7 +13,7 @@ from engine.analysis.blocks import Blocks, matched_blocks
 def drawn(blocks: Blocks, values: np.ndarray, number: int = 200, seed: int = 0) -> np.ndarray:
     """[draw, row] all rows, those that never move included."""
     rng = np.random.default_rng(seed)
-    moved = np.concatenate(list(blocks.permuted(values.astype(np.float32), number, rng)))
+    moved = np.concatenate([one for (one,) in blocks.permuted([values.astype(np.float32)], number, rng)])
     found = np.tile(values.astype(np.float32), (number, 1))
     found[:, blocks.order] = moved
     return found
