@@ -31,13 +31,17 @@ if TYPE_CHECKING:
     from engine.analysis.text_effects import CollapseRule, text_metrics
     from engine.errors import ExplorerError
     from engine.figures.arithmetic import arithmetic_points, without_clamped_axis
+    from engine.model.card import neuron_activations, weight_card
     from engine.model.forcing import GivenText, score_texts
     from engine.model.load import load_model
+    from engine.model.usage import neuron_usage
+    from engine.model.walk import ReadText
     from engine.paths import session_path
     from engine.prompts import load_prompt_set, read_prompt_set
     from engine.runner.effects import score_effects
     from engine.runner.replay import replay
     from engine.runner.run import run_experiment
+    from engine.runner.studies import run_model_study
     from engine.session import Session, load_session, save_session
     from engine.spec import Experiment, read_experiment
     from engine.studies.compare import compare_groups, curves_table_of
@@ -77,15 +81,20 @@ _HOMES = {
     "ExplorerError": "engine.errors",
     "arithmetic_points": "engine.figures.arithmetic",
     "without_clamped_axis": "engine.figures.arithmetic",
+    "neuron_activations": "engine.model.card",
+    "weight_card": "engine.model.card",
     "GivenText": "engine.model.forcing",
     "score_texts": "engine.model.forcing",
     "load_model": "engine.model.load",
+    "neuron_usage": "engine.model.usage",
+    "ReadText": "engine.model.walk",
     "session_path": "engine.paths",
     "load_prompt_set": "engine.prompts",
     "read_prompt_set": "engine.prompts",
     "score_effects": "engine.runner.effects",
     "replay": "engine.runner.replay",
     "run_experiment": "engine.runner.run",
+    "run_model_study": "engine.runner.studies",
     "Session": "engine.session",
     "load_session": "engine.session",
     "save_session": "engine.session",
@@ -130,15 +139,20 @@ __all__ = [  # noqa: RUF022  (sorted as _HOMES is: by the folder a name comes fr
     "ExplorerError",
     "arithmetic_points",
     "without_clamped_axis",
+    "neuron_activations",
+    "weight_card",
     "GivenText",
     "score_texts",
     "load_model",
+    "neuron_usage",
+    "ReadText",
     "session_path",
     "load_prompt_set",
     "read_prompt_set",
     "score_effects",
     "replay",
     "run_experiment",
+    "run_model_study",
     "Session",
     "load_session",
     "save_session",
