@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.analysis.planes import Plane, neuron_plane, plane_from_vectors
+from engine.direction_file import read_direction
 from engine.errors import ExplorerError
 from engine.figures.captions import direction_caption
 from engine.session import PromptRecord, RunRecord, Session
@@ -186,6 +188,17 @@ def known_directions(provenance: Mapping[str, Any]) -> dict[str, Vector]:
             continue
         found[text] = np.array(row, np.float64)
     return found
+
+
+def file_vectors(directions: Iterable[int | str], base: Path) -> dict[str, Vector]:
+    """Vectors of files that directions name, by their text; errors as `read_direction`.
+
+    Args:
+        directions: as a plane's fields have them.
+        base: the folder that relative paths start from.
+    """
+    named = [direction_of(along) for along in directions]
+    return {str(one): read_direction(str(one), base) for one in named if isinstance(one, FileVector)}
 
 
 def _weights(weights: NeuronWeights, runs: SiteRuns) -> Vector:

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import paths
-from engine.direction_file import read_direction
 from engine.errors import ExplorerError
 from engine.figures.table import PlaneChoice
 from engine.session import Session, load_session, save_session
-from engine.spec.direction import FileVector, NeuronWeights
+from engine.spec.direction import NeuronWeights
 from engine.spec.direction_text import direction_of
 from engine.studies.captured import check_captured
-from engine.studies.directions import known_directions
+from engine.studies.directions import file_vectors, known_directions
 from engine.studies.ensemble import basis_names, ensemble_tables
 from engine.studies.planes import find_plane, planes_table, with_plane
 from engine.vectors import Matrix, read_vectors
@@ -93,15 +92,9 @@ def outside_vectors(session: Session, directions: Sequence[str]) -> dict[str, Ve
             the session.
     """
     held = known_directions(session.provenance)
-    found: dict[str, Vector] = {}
-    weights: list[NeuronWeights] = []
-    for text in directions:
-        direction = direction_of(text)
-        if isinstance(direction, FileVector):
-            found[str(direction)] = read_direction(str(direction), Path.cwd())
-        elif isinstance(direction, NeuronWeights) and str(direction) not in held:
-            weights.append(direction)
-    return {**found, **(_weights(session, weights) if weights else {})}
+    named = [direction_of(text) for text in directions]
+    weights = [one for one in named if isinstance(one, NeuronWeights) and str(one) not in held]
+    return {**file_vectors(directions, Path.cwd()), **(_weights(session, weights) if weights else {})}
 
 
 def _weights(session: Session, wanted: Sequence[NeuronWeights]) -> dict[str, Vector]:

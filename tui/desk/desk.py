@@ -11,6 +11,7 @@ from tui.desk.choices import commands_of
 from tui.desk.copying import ask_and_copy
 from tui.desk.drafting import Drafting, as_draft, begin, draft_at
 from tui.desk.facts import facts_of
+from tui.desk.planes import PlaneDesk
 from tui.desk.run_desk import RunDesk
 from tui.desk.sizing import Sizing
 from tui.desk.start import Start
@@ -42,6 +43,7 @@ class Desk:
         self.drafting = Drafting(draft, file, screen.cannot_keep)
         self.runs = RunDesk(screen, self)
         self.studies = StudyDesk(screen, self)
+        self.planes = PlaneDesk(screen, self)
         self.sizing = Sizing(screen, self.drafting, self.runs.link, self.show_header)
         self.session: Session | None = None
         self._path: Path | None = None

@@ -175,6 +175,12 @@ class ResultsState:
             self.plane = (self.plane + 1) % len(self.session.planes)
             self.version += 1
 
+    def go_to_plane(self, place: int) -> None:
+        """Go to one of the session's planes; nothing where it has no such."""
+        if self.session is not None and 0 <= place < len(self.session.planes) and place != self.plane:
+            self.plane = place
+            self.version += 1
+
     def record(self) -> PlaneRecord | None:
         """The plane that is shown; None without a session, a plane or a run."""
         session = self.session

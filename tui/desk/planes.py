@@ -1,0 +1,95 @@
+"""Planes that are added to the session in view: made in a thread, saved, and shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from engine.errors import ExplorerError
+from engine.figures.captions import plane_title
+from engine.figures.table import PlaneChoice
+from engine.session import Saved, Session, save_session
+from engine.studies.directions import file_vectors
+from engine.studies.planes import find_plane, with_plane
+from engine.vectors import read_vectors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tui.desk.desk import Desk
+    from tui.screens.explorer import ExplorerScreen
+
+
+@dataclass(frozen=True)
+class _Added:
+    """The session a plane was added to, what became of the save, and the plane's place."""
+
+    before: Session
+    saved: Saved
+    place: int
+
+
+class PlaneDesk:
+    """Adds planes to the session in view.
+
+    Args:
+        screen: where lines are said.
+        desk: has the session in view.
+    """
+
+    def __init__(self, screen: ExplorerScreen, desk: Desk) -> None:
+        self._screen, self._desk = screen, desk
+        self._busy = False
+
+    def add(self, choice: PlaneChoice) -> None:
+        """Show a plane of the session in view; one that it has not got yet is made of its vectors and saved first."""
+        session = self._desk.session
+        if session is None:
+            self._screen.say("there is no session in view; o opens one")
+            return
+        try:
+            there = find_plane(session, choice)
+        except ExplorerError as error:
+            self._screen.refuse(error)
+            return
+        if there is not None:
+            self._show(there)
+            self._screen.say(f"plane {there + 1}: {plane_title(session.planes[there])}")
+        elif session.path is None:
+            self._screen.say("planes are added to saved sessions; this one still runs")
+        elif self._busy:
+            self._screen.say("the plane before is still being made; try again")
+        else:
+            self._busy = True
+            path, base = session.path, self._desk.drafting.base
+            self._screen.say("making the plane of the session's vectors …")
+            self._screen.in_thread(lambda: _added(session, path, choice, base), self._take)
+
+    def _take(self, found: _Added | ExplorerError) -> None:
+        self._busy = False
+        if isinstance(found, ExplorerError):
+            self._screen.refuse(found)
+            return
+        saved = found.saved
+        told = (
+            saved.told or f"plane {found.place + 1} added and saved: {plane_title(saved.session.planes[found.place])}"
+        )
+        if self._desk.session is found.before:
+            self._desk.take_session(saved.session, saved.path)
+            self._show(found.place)
+        self._screen.say(told, "good")
+
+    def _show(self, place: int) -> None:
+        results = self._desk.results
+        results.state.go_to_plane(place)
+        results.open_tab("Polar")
+
+
+def _added(session: Session, path: Path, choice: PlaneChoice, base: Path) -> _Added:
+    vectors = read_vectors(session.vectors_path(), runs=len(session.runs), sites=[choice.site])
+    if choice.site not in vectors:
+        captured = " or ".join(session.spec.capture.sites)
+        raise ExplorerError(f"it did not capture {choice.site}", where=session.name, remedy=f"choose {captured}")
+    outside = file_vectors([choice.a, choice.b], base)
+    changed = with_plane(session, vectors[choice.site], choice, outside)
+    return _Added(session, save_session(changed, path), len(changed.planes) - 1)
