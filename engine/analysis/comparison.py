@@ -16,6 +16,7 @@ from engine.analysis.resampling import (
     LEVEL,
     RESAMPLES,
     UnitTotals,
+    affordable_resamples,
     bootstrap_weights,
     merged_strata,
     resampled_means,
@@ -44,7 +45,7 @@ class GroupDifference:
     Attributes:
         units: how many units it was inferred from.
         paired: whether both groups have runs of every one of them.
-        regions: (A, B) of either group; None where one unit is all there is, here and below.
+        regions: (A, B) of either group; None where units are too few, here and below.
         region: (A, B) of the first minus that of the second.
         difference: [2] the same as observed.
         phase_deg: phase of the first minus phase of the second, -180 to 180; None where a group has no amplitude.
@@ -95,6 +96,7 @@ def group_difference(
         resamples: of the bootstrap.
         seed: of what is drawn.
     """
+    resamples = affordable_resamples(len(stratum), resamples)
     sides = [unit_totals(side.xy, side.unit, len(stratum)) for side in (one, other)]
     used = used_units(sides[0], sides[1], paired=paired)
     within = [side.only(used) if paired else side for side in sides]

@@ -12,6 +12,7 @@ from engine.analysis.quantiles import f_quantile
 from engine.analysis.resampling import (
     LEVEL,
     UnitTotals,
+    affordable_resamples,
     bootstrap_weights,
     degrees_of_freedom,
     merged_strata,
@@ -23,6 +24,8 @@ from engine.analysis.resampling import (
 MOST_OVER_HOTELLING = 3.0
 # Resamples that the quantile is read off: its own error is then far below that of any few dozen units.
 REGION_RESAMPLES = 4_000
+LEAST_FREEDOM = 2
+"""Units minus strata: the deviations of fewer lie on one line, which would look like certainty across it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,12 +93,12 @@ def joint_region(
         seed: of what is drawn.
 
     Returns:
-        None where fewer than two units have runs: one unit tells nothing of how units vary.
+        None where units minus strata are fewer than two: two numbers' variation is not told by so few.
     """
     used = used_units(totals, minus, paired=paired)
     groups = [one.only(used) for one in ((totals,) if minus is None else (totals, minus))]
     strata = merged_strata(np.asarray(stratum)[used])
-    if len(strata) < 2:
+    if degrees_of_freedom(strata) < LEAST_FREEDOM:
         return None
     means = [one.mean for one in groups]
     centre = means[0] - means[1] if len(means) == 2 else means[0]
@@ -108,7 +111,7 @@ def joint_region(
         return JointRegion(centre, np.zeros((2, 2)), 0.0, 0.0, len(strata), level)
     basis = axes / roots
     whole = [(part @ basis, one.counts) for part, one in zip(residual, groups, strict=True)]
-    weights = bootstrap_weights(strata, resamples, seed).astype(np.float64)
+    weights = bootstrap_weights(strata, affordable_resamples(len(strata), resamples), seed).astype(np.float64)
     freedom = degrees_of_freedom(strata)
     deviation, spread = _resampled(whole, strata, weights)
     radius2 = _radius2(deviation, spread, freedom, level)
@@ -124,15 +127,15 @@ def joint_region(
 def hotelling_radius2(rank: int, freedom: int, level: float = LEVEL) -> float:
     """The squared radius that covers the mean of normal data: p f / (f - p + 1) F(p, f - p + 1).
 
-    Hotelling 1931. Where f < p the covariance cannot be estimated and F has no such degrees; f = p is used.
+    Hotelling 1931. f is at least p.
 
     Args:
         rank: p, 1 or 2.
         freedom: f, units minus strata.
         level: how often it should hold the truth.
     """
-    f = max(freedom, rank)
-    return float(rank * f / (f - rank + 1) * f_quantile(level, rank, f - rank + 1))
+    lower = freedom - rank + 1
+    return float(rank * freedom / lower * f_quantile(level, rank, lower))
 
 
 def stratified_covariance(influence: NDArray[np.float64], strata: NDArray[np.int64]) -> NDArray[np.float64]:

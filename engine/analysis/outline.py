@@ -61,7 +61,9 @@ def amplitude_range(centre: ArrayLike, covariance: ArrayLike, radius2: float) ->
     values, vectors = np.linalg.eigh(half)
     s1, s2 = np.sqrt(np.maximum(values, 0.0))
     p, q = c @ vectors
-    quartic = [s2**2 - s1**2, -2 * s1 * p + 2j * s2 * q, 0.0, 2 * s1 * p + 2j * s2 * q, s1**2 - s2**2]
+    quartic = np.array([s2**2 - s1**2, -2 * s1 * p + 2j * s2 * q, 0.0, 2 * s1 * p + 2j * s2 * q, s1**2 - s2**2])
+    # All but a circle, or all but its own centre: what is left of these is round-off, and nothing to divide by.
+    quartic[np.abs(quartic) < 1e-15] = 0.0
     angles = np.append(np.angle(np.roots(quartic)), np.arange(4) * np.pi / 2)
     norms = np.hypot(p + s1 * np.cos(angles), q + s2 * np.sin(angles))
     smallest = 0.0 if _contains_origin(c, half) else float(norms.min())

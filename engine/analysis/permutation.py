@@ -54,24 +54,26 @@ def sign_flip_test(values: ArrayLike, flips: int = PERMUTATIONS, seed: int = 0) 
     signs, exact = sign_patterns(len(table), flips, seed)
     p = np.ones(table.shape[1])
     step = max(1, CHUNK // max(1, len(signs) * table.shape[2]))
+    rows = max(1, CHUNK // max(1, len(table)))
     for start in range(0, table.shape[1], step):
         part = table[:, start : start + step]
         # Every hypothesis is whitened by its own second moment, so the statistic is a plain sum of squares.
         whitened = np.stack([_whitened(part[:, index]) for index in range(part.shape[1])], axis=1)
         observed: NDArray[np.float64] = (whitened.sum(axis=0) ** 2).sum(axis=1)
         columns = whitened.shape[1] * whitened.shape[2]
-        sums = (signs @ whitened.reshape(len(table), columns)).reshape(len(signs), *whitened.shape[1:])
+        flat = whitened.reshape(len(table), columns)
+        products = [signs[at : at + rows].astype(np.float64) @ flat for at in range(0, len(signs), rows)]
+        sums = np.concatenate(products).reshape(len(signs), *whitened.shape[1:])
         reached: NDArray[np.int64] = ((sums**2).sum(axis=2) >= observed * AS_LARGE).sum(axis=0)
         p[start : start + step] = reached / len(signs) if exact else (1 + reached) / (1 + len(signs))
     return SignFlips(p[0] if given.ndim == 2 else p, len(signs), exact, int(taking_part.sum()))
 
 
-def sign_patterns(units: int, flips: int, seed: int) -> tuple[NDArray[np.float64], bool]:
+def sign_patterns(units: int, flips: int, seed: int) -> tuple[NDArray[np.int8], bool]:
     """Sign patterns [pattern, unit] of +1 and -1, and whether they are all there are."""
     if 2**units <= flips:
-        return np.array(list(product((1.0, -1.0), repeat=units))).reshape(2**units, units), True
-    bits = np.random.default_rng(seed).integers(0, 2, size=(flips, units), dtype=np.int8)
-    return 1.0 - 2.0 * bits.astype(np.float64), False
+        return np.array(list(product((1, -1), repeat=units)), np.int8).reshape(2**units, units), True
+    return 1 - 2 * np.random.default_rng(seed).integers(0, 2, size=(flips, units), dtype=np.int8), False
 
 
 def permutation_p(observed: ArrayLike, permuted: ArrayLike) -> NDArray[np.float64]:

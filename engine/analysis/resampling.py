@@ -11,6 +11,9 @@ from engine.errors import ExplorerError
 
 RESAMPLES = 10_000
 LEVEL = 0.95
+FEWEST_RESAMPLES = 1_000
+# Resamples times units: 80 MB of weights, twice that in float64.
+MOST_WEIGHTS = 20_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,10 +80,13 @@ def unit_totals(values: ArrayLike, of_run: ArrayLike, n_units: int, runs: ArrayL
         table, units = table[chosen], units[chosen]
     finite = np.isfinite(table).all(axis=1)
     table, units = table[finite], units[finite]
-    # A product with the table of who belongs where: twenty times as fast as adding row by row for wide tables.
-    member = np.zeros((n_units, len(units)))
-    member[units, np.arange(len(units))] = 1.0
-    return UnitTotals(member @ table, member.sum(axis=1))
+    sums = np.zeros((n_units, table.shape[1]))
+    if len(units):
+        # Runs of a unit side by side, so that each is added up in one go.
+        order = np.argsort(units, kind="stable")
+        present, first = np.unique(units[order], return_index=True)
+        sums[present] = np.add.reduceat(table[order], first, axis=0)
+    return UnitTotals(sums, np.bincount(units, minlength=n_units).astype(np.float64))
 
 
 def bootstrap_weights(stratum: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.float32]:
@@ -106,6 +112,11 @@ def bootstrap_weights(stratum: ArrayLike, resamples: int = RESAMPLES, seed: int 
         counts = np.bincount(drawn.ravel(), minlength=resamples * len(units))
         weights[:, units] = counts.reshape(resamples, len(units))
     return weights
+
+
+def affordable_resamples(units: int, resamples: int) -> int:
+    """As many resamples as asked for, fewer where units are so many that their weights would fill the memory."""
+    return min(resamples, max(FEWEST_RESAMPLES, MOST_WEIGHTS // max(1, units)))
 
 
 def merged_strata(stratum: ArrayLike) -> NDArray[np.int64]:

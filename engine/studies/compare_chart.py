@@ -59,7 +59,7 @@ def difference_detail(pair: ComparedPair) -> str:
     region = pair.found.region
     size = three_digits(float(np.hypot(*pair.found.difference)))
     if region is None:
-        return f"ΔA {size}, one unit: no interval"
+        return f"ΔA {size}, too few units for an interval"
     low, high = region.amplitude
     return f"ΔA {size} [{three_digits(low)}, {three_digits(high)}]  {direction_detail(pair)}"
 
