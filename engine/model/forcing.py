@@ -185,11 +185,9 @@ def _scored(model: LoadedModel, batch: Sequence[_Piece], captures: Sequence[Capt
     for own, piece in enumerate(batch):
         places = [own, *(len(batch) + at for at, one in enumerate(rows.owner) if one == own)]
         span = slice(keep - 1 - len(piece.text.tokens), keep - 1)
-        logits = plain[own : own + 1, span]
-        if edited is not None and len(places) > 1:
-            logits = torch.cat([logits, edited[places[1] - len(batch) : places[-1] + 1 - len(batch), span]])
         tokens = torch.tensor(piece.text.tokens, dtype=torch.long, device=model.device)
-        scores = token_scores(logits, tokens)
+        settings = slice(places[1] - len(batch), places[-1] + 1 - len(batch)) if len(places) > 1 else slice(0)
+        scores = token_scores(plain[own, span], (plain if edited is None else edited)[settings, span], tokens)
         results.append([Forced(one, tuple(k[place] for k in kept)) for one, place in zip(scores, places, strict=True)])
     return results
 

@@ -12,8 +12,11 @@ from torch import Tensor
 
 from engine.model.arrays import array_of
 
-_CHUNK_BYTES = 48 * 2**20
-"""Bytes of log-probabilities that are there at once."""
+_CHUNK_BYTES = {"cpu": 16 * 2**20, "cuda": 512 * 2**20}
+"""Bytes of log-probabilities that are there at once: what a processor's cache nearly holds, what keeps a GPU busy."""
+
+_IMPOSSIBLE = -1e30
+"""Stands for a logit of minus infinity, so that what both rule out has no change where infinities would give NaN."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +27,7 @@ class TokenScores:
         logp: natural logarithm of the probability of the token that is there.
         rank: how many tokens are at least as probable, the token that is there included: 1 is the most probable.
         entropy: of the distribution it was drawn from, nats.
-        lead: by how much the largest logit leads the second, whatever token is there.
+        lead: by how much the untouched model's largest logit leads its second, whatever token is there.
         kl: KL(untouched || this setting) of the distributions, nats; 0 for the untouched model.
         shift: [vocab] change of each token id's log-probability, this setting minus untouched, summed over the tokens.
         mass: [vocab] each token id's probability, summed over the tokens.
@@ -39,27 +42,34 @@ class TokenScores:
     mass: np.ndarray
 
 
-def token_scores(logits: Float[Tensor, "row token vocab"], tokens: Int[Tensor, " token"]) -> list[TokenScores]:
+def token_scores(
+    untouched: Float[Tensor, "token vocab"],
+    edited: Float[Tensor, "setting token vocab"],
+    tokens: Int[Tensor, " token"],
+) -> list[TokenScores]:
     """Compare the distributions of a text's tokens under settings with the untouched model's.
 
-    KL(p || q) is the sum over the vocabulary of p (ln p - ln q) (Kullback and Leibler, 1951), here in float64 (float32
+    KL(p || q) = -H(p) - sum p ln q (Kullback and Leibler, 1951), over the whole vocabulary and in float64 (float32
     where the device has none), so that what is below 0 by rounding alone is below 1e-12 and shown as 0.
 
     Args:
-        logits: those the tokens were, or might have been, drawn from; the first row is the untouched model's.
+        untouched: logits that the tokens were, or might have been, drawn from.
+        edited: the same under each setting.
         tokens: what is there.
 
     Returns:
-        One a row.
+        The untouched model's, then one a setting.
     """
-    n_rows, n_tokens, vocab = logits.shape
-    precise = torch.float32 if logits.device.type == "mps" else torch.float64
-    numbers = torch.zeros(5, n_rows, n_tokens, dtype=precise, device=logits.device)
-    sums = torch.zeros(2, n_rows, vocab, dtype=precise, device=logits.device)
-    step = max(1, _CHUNK_BYTES // (2 * n_rows * vocab * precise.itemsize))
+    n_rows, (n_tokens, vocab), device = 1 + len(edited), untouched.shape, untouched.device
+    precise = torch.float32 if device.type == "mps" else torch.float64
+    numbers = torch.zeros(5, n_rows, n_tokens, dtype=precise, device=device)
+    sums = torch.zeros(2, n_rows, vocab, dtype=precise, device=device)
+    step = max(1, _CHUNK_BYTES.get(device.type, _CHUNK_BYTES["cpu"]) // (n_rows * vocab * precise.itemsize))
     for start in range(0, n_tokens, step):
         part = slice(start, start + step)
-        numbers[:, :, part] = _numbers(logits[:, part].to(precise), tokens[part], sums)
+        logits = torch.cat([untouched[None, part], edited[:, part]]).clamp_(min=_IMPOSSIBLE)
+        numbers[:, :, part] = _numbers(logits, tokens[part], sums)
+    sums[0] -= sums[0, :1].clone()
     found = array_of(numbers).astype(np.float64)
     return [
         TokenScores(logp, rank.astype(np.int64), entropy, lead, kl, shift, mass)
@@ -68,22 +78,20 @@ def token_scores(logits: Float[Tensor, "row token vocab"], tokens: Int[Tensor, "
 
 
 def _numbers(logits: Tensor, tokens: Tensor, sums: Tensor) -> Tensor:
-    """Return [5, row, token] of logp, rank, entropy, lead and KL; add shift and mass to the sums [2, row, vocab]."""
-    best = logits.topk(2, dim=-1).values
+    """Return [5, row, token] of logp, rank, entropy, lead and KL; add log p and p to the sums [2, row, vocab]."""
     there = tokens[None, :, None].expand(len(logits), -1, 1)
     rank = (logits >= logits.gather(-1, there)).sum(dim=-1)
-    logp = logits.log_softmax(dim=-1)
+    best = logits[0].topk(2, dim=-1).values
+    logp = logits.to(sums.dtype).log_softmax(dim=-1)
     p = logp.exp()
-    entropy = -torch.where(p > 0, p * logp, 0.0).sum(dim=-1)
-    kl = torch.zeros_like(entropy)
-    for row in range(1, len(logits)):
-        # What both rule out has no change, where infinities would give NaN.
-        change = torch.nan_to_num(logp[row] - logp[0], nan=0.0, posinf=torch.inf, neginf=-torch.inf)
-        kl[row] = -torch.where(p[0] > 0, p[0] * change, 0.0).sum(dim=-1)
-        sums[0, row] += change.sum(dim=0)
+    entropy = -torch.einsum("rtv,rtv->rt", p, logp)
+    kl = -entropy[0] - torch.einsum("tv,rtv->rt", p[0], logp)
+    kl[0] = 0.0
+    sums[0] += logp.sum(dim=1)
     sums[1] += p.sum(dim=1)
     own = logp.gather(-1, there)[..., 0]
-    return torch.stack([own, rank.to(own), entropy, best[..., 0] - best[..., 1], kl.clamp(min=0.0)])
+    lead = (best[:, 0] - best[:, 1]).to(own).expand_as(own)
+    return torch.stack([own, rank.to(own), entropy, lead, kl.clamp(min=0.0)])
 
 
 def top_tokens(shift: np.ndarray, most: int) -> tuple[Sequence[int], Sequence[int]]:
