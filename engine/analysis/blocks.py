@@ -65,9 +65,9 @@ class Blocks:
             draws = min(step, number - start)
             parts: list[list[Permuted]] = [[] for _ in values]
             for rows in self.classes:
-                n_classes, members, slots = rows.shape
+                n_classes, members, slots = (int(size) for size in rows.shape)
                 drawn: NDArray[np.float32] = rng.random((draws, n_classes, members), dtype=np.float32)
-                first = np.arange(0, n_classes * members, members)[:, None]
+                first: NDArray[np.int64] = np.arange(n_classes)[:, None] * members
                 order: NDArray[np.int64] = (drawn.argsort(axis=-1) + first).reshape(draws, -1)
                 for part, own in zip(parts, values, strict=True):
                     moved = own[rows].reshape(-1, slots).take(order, axis=0)
