@@ -21,11 +21,14 @@ from textual.widgets import Input, TextArea
 
 from engine import paths
 from engine.runner.wire import Description
+from engine.studies.study import run_study
 from tui.app import ExplorerApp
 from tui.desk import run_desk
 from tui.desk.start import Start
+from tui.link import bands
 from tui.link.events import Described, Tokenized, WorkerSeen
 from tui.link.link import WorkerLink
+from tui.link.study import StudyRunner, Told
 from tui.state.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +62,23 @@ class StillLink(WorkerLink):
 
     def count_tokens(self, model: Mapping[str, Any], base: Path, texts: Any, prepend_bos: bool) -> None:
         self._tell(Tokenized({text: len(text.split()) for text in texts}))
+
+
+class StillStudies(StudyRunner):
+    """Studies in this process, each one once: what they find is there before anything is painted."""
+
+    def run(self, name: str, session: Path, arguments: Mapping[str, Any], tell: Callable[[Told], None]) -> None:
+        tell(_found(name, session, session.read_bytes(), json.dumps(arguments)))
+
+
+_FINDINGS: dict[tuple[str, bytes, str], Told] = {}
+
+
+def _found(name: str, session: Path, content: bytes, arguments: str) -> Told:
+    key = (name, content, arguments)
+    if key not in _FINDINGS:
+        _FINDINGS[key] = run_study(name, session, json.loads(arguments))
+    return _FINDINGS[key]
 
 
 class Painter:
@@ -170,6 +190,7 @@ def stage(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "shipped_prompts", lambda: Path("shipped"))
     monkeypatch.setattr(paths, "trash_folder", lambda: Path("trash"))
     monkeypatch.setattr(run_desk, "WorkerLink", StillLink)
+    monkeypatch.setattr(bands, "StudyRunner", StillStudies)
     for name in ("NO_COLOR", "COLORTERM", "TMUX", "SSH_TTY", "SSH_CONNECTION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
