@@ -13,16 +13,18 @@ from pathlib import Path
 
 import numpy as np
 
+from engine.figures.certainty import beside_of, stored_bands
 from engine.figures.session import swept_groups
 from engine.session import PlaneRecord, PromptRecord, RunRecord, Session, load_session, save_session
 from engine.spec import Experiment, conditions
+from engine.studies.session_bands import with_bands
 
 SITE = "blocks.11.mlp.hook_post"
 WORDS = ("the", "door", "opened", "and", "nobody", "said", "a", "word", "until", "rain", "fell")
 
 
 def made_up(prompts: int, values: int, tokens: int) -> Session:
-    """A session of prompts times values (the baseline is one of them), with texts and a plane."""
+    """A session of prompts times values (the baseline is one of them), with texts, a plane and its bands."""
     experiment = Experiment.from_dict(
         {
             "model": {"name": "gpt2"},
@@ -50,7 +52,9 @@ def made_up(prompts: int, values: int, tokens: int) -> Session:
         )
         for index in range(prompts * len(listed))
     )
-    return Session(
+    xy, norm = rng.normal(size=(len(runs), 2)), np.full(len(runs), 9.0)
+    x, y = xy.T.tolist()
+    session = Session(
         name="large",
         state="finished",
         spec=experiment,
@@ -61,8 +65,11 @@ def made_up(prompts: int, values: int, tokens: int) -> Session:
             for i in range(prompts)
         ),
         runs=runs,
-        planes=(PlaneRecord.of(SITE, 373, 2202, rng.normal(size=(len(runs), 2)), np.full(len(runs), 9.0)),),
+        planes=(PlaneRecord.of(SITE, 373, 2202, xy, norm),),
+        predictions={"arithmetic": {"planes": [{"plane": 0, "x": x, "y": y, "norm": norm.tolist()}]}},
     )
+    vectors = rng.normal(size=(len(runs), 3072)).astype(np.float32)
+    return with_bands(session, {SITE: vectors})
 
 
 def main() -> None:
@@ -83,7 +90,8 @@ def main() -> None:
             parsed = time.perf_counter()
             session = load_session(path)
             opened = time.perf_counter()
-            swept_groups(session, session.planes[0])
+            groups = swept_groups(session, session.planes[0])
+            beside_of(session, session.planes[0], groups, (), stored_bands(session, 0))
             ready = time.perf_counter()
             for name, seconds in zip(spent, (parsed - began, opened - parsed, ready - opened), strict=True):
                 spent[name].append(1e3 * seconds)

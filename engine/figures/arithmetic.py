@@ -28,7 +28,8 @@ def arithmetic_points(session: Session, plane_index: int) -> UnitCoordinates | N
         None where nothing is predicted of any run but the baseline.
     """
     stored = _stored(session, plane_index)
-    raw = None if stored is None or None in (stored.get("x"), stored.get("y")) else _raw(stored, session, plane_index)
+    whole = stored is not None and all(stored.get(name) is not None for name in ("x", "y"))
+    raw = _raw(stored, session, plane_index) if stored is not None and whole else None
     if raw is None and stored is None:
         raw = _from_plane(session, plane_index)
     if raw is None:
