@@ -14,16 +14,16 @@ from engine.figures.bands import PlaneBands
 from engine.figures.beside import ALONE, Beside
 from engine.figures.certainty import beside_of, plane_index
 from engine.figures.compass import CompassFigure
-from engine.figures.curves import SweptGroup
-from engine.figures.dose import DoseFigure
+from engine.figures.curves import SweptGroup, warnings_of
 from engine.figures.polar import PolarFigure
 from engine.figures.session import points_of, swept_groups
 from engine.figures.thresholds import ThresholdFigure
+from engine.figures.warnings import session_warnings
 from engine.session import PlaneRecord, Session
 from tui.state.sight import Sight
 from tui.state.spotlight import without_baseline
 
-Figure = TypeVar("Figure", PolarFigure, ThresholdFigure, CompassFigure, DoseFigure)
+Figure = TypeVar("Figure", PolarFigure, ThresholdFigure, CompassFigure)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,10 +71,12 @@ class Subject:
             beside = ALONE
             if not self.plain or self.minus:
                 beside = beside_of(self.session, self.record, groups, self.by, self.bands, self.choice)
-            return View(self._shown(groups), groups, beside, points_of(self.record), "")
+            return View(self._shown(groups), groups, beside, points_of(self.record))
         points, taken = self.without_axis()
         groups = swept_groups(self.session, self.record, self.by, thresholds, points)
-        return View(self._shown(groups), groups, ALONE, points, f" · {taken}")
+        # Without the groups: what clamps do to their phase, and chance to their counts, is told of whole vectors.
+        warnings = session_warnings(self.session, self.record, ())
+        return View(self._shown(groups), groups, ALONE, points, f" · {taken}", warnings)
 
     def without_axis(self) -> tuple[UnitCoordinates, str]:
         """Where the runs lie without what was intervened on, and what that is; ExplorerError where there is none."""
@@ -97,15 +99,20 @@ class View:
         everything: also the baseline where it is not shown.
         beside: what is drawn beside them.
         points: where the runs lie.
-        told: goes after the title.
+        told: goes after the title where something was taken out of the vectors.
+        warnings: what then holds of the session.
     """
 
     groups: tuple[SweptGroup, ...]
     everything: tuple[SweptGroup, ...]
     beside: Beside
     points: UnitCoordinates
-    told: str
+    told: str = ""
+    warnings: tuple[str, ...] = ()
 
     def titled(self, figure: Figure) -> Figure:
-        """A figure whose title tells what was taken out."""
-        return dataclasses.replace(figure, title=f"{figure.title}{self.told}") if self.told else figure
+        """A figure whose title tells what was taken out, with the warnings that then hold."""
+        if not self.told:
+            return figure
+        warnings = (*warnings_of(group.sweep for group in self.groups), *self.warnings)
+        return dataclasses.replace(figure, title=f"{figure.title}{self.told}", warnings=warnings)
