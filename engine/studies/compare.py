@@ -160,8 +160,8 @@ def compare_study(session: Session, arguments: Arguments) -> Findings:
     other = session if file is None or file == session.path else load_session(file)
     at = given.whole("plane", 1, least=1)
     if at > len(session.planes):
-        many = f"it has {len(session.planes)}" if session.planes else "it has none"
-        raise ExplorerError(f"there is no plane {at}", where=session.name, remedy=f"choose another; {many}")
+        remedy = f"choose 1 to {len(session.planes)}" if session.planes else "it has none: run it with [[planes]]"
+        raise ExplorerError(f"there is no plane {at}", where=session.name, remedy=remedy)
     resamples, seed = given.whole("resamples", RESAMPLES, least=100), given.whole("seed", 0, least=0)
     levels = sorted({*session.spec.spotlight.thresholds, *other.spec.spotlight.thresholds}, reverse=True)
     pairs = _named(given, alone=other is session) or default_pairs(session, other)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 _DIFFERENCE = (
     TableColumn("difference", "difference", "text"),
     TableColumn("units", "units", "whole", keep=2),
-    TableColumn("runs", "runs", "text", keep=5),
     TableColumn("a", "ΔA", "number"),
     TableColumn("b", "ΔB", "number"),
     TableColumn("amplitude", "size", "number"),
@@ -103,7 +102,6 @@ def _sides(values: str) -> tuple[str, str]:
 
 def _difference(one: ComparedPair) -> tuple[CellValue, ...]:
     found, region = one.found, one.found.region
-    runs = [len(rows) for rows in one.matched.rows]
     a, b = (float(value) for value in found.difference)
     phase = None if region is None else region.phase_deg
     amplitude = (None, None) if region is None else region.amplitude
@@ -111,7 +109,6 @@ def _difference(one: ComparedPair) -> tuple[CellValue, ...]:
     return (
         one.label,
         found.units,
-        f"{runs[0]:,} − {runs[1]:,}",
         a,
         b,
         float(np.hypot(a, b)),

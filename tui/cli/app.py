@@ -204,7 +204,7 @@ def export_session(
 def diff_sessions(
     session: SessionName,
     other: Annotated[
-        str | None, typer.Argument(metavar="[SESSION]", help="The one to compare it with; none to stay within it.")
+        str | None, typer.Argument(metavar="OTHER", help="The one to compare it with; none to stay within it.")
     ] = None,
     plane: Annotated[int, typer.Option(min=1, metavar="N", help="Which of the first one's planes, from 1.")] = 1,
     groups: Annotated[
