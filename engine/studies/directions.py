@@ -140,9 +140,7 @@ def direction_vector(along: int | str, runs: SiteRuns) -> Vector:
     """
     match direction_of(along):
         case int(index):
-            if index >= runs.d:
-                what = f"coordinate {index} is out of range for {runs.site} (width {runs.d})"
-                raise ExplorerError(what, remedy=f"choose 0 to {runs.d - 1}")
+            _check_range(index, runs)
             return np.eye(1, runs.d, index)[0]
         case GroupMean(choice):
             return runs.mean(choice)
@@ -172,6 +170,8 @@ def plane_through(a: int | str, b: int | str, runs: SiteRuns) -> Plane:
         what = f"a plane needs two different directions, both are {direction_caption(runs.site, a)}"
         raise ExplorerError(what, remedy="choose another")
     if isinstance(a, int) and isinstance(b, int):
+        for index in (a, b):
+            _check_range(index, runs)
         return neuron_plane(runs.d, a, b)
     first, second = (direction_vector(along, runs) for along in (a, b))
     return plane_from_vectors(first, second, direction_caption(runs.site, a), direction_caption(runs.site, b))
@@ -199,6 +199,12 @@ def file_vectors(directions: Iterable[int | str], base: Path) -> dict[str, Vecto
     """
     named = [direction_of(along) for along in directions]
     return {str(one): read_direction(str(one), base) for one in named if isinstance(one, FileVector)}
+
+
+def _check_range(index: int, runs: SiteRuns) -> None:
+    if not 0 <= index < runs.d:
+        what = f"{direction_caption(runs.site, index)} is out of range for {runs.site} (width {runs.d})"
+        raise ExplorerError(what, remedy=f"choose 0 to {runs.d - 1}")
 
 
 def _weights(weights: NeuronWeights, runs: SiteRuns) -> Vector:
