@@ -106,10 +106,10 @@ def unpaired_test(
         # The whole has mean 0, so the sums of one group tell those of the other.
         sums = labels[some] @ own
         share = 1 / n + 1 / m
-        within = np.maximum(squares - sums**2 * share, 0.0)
-        t = sums * share / np.sqrt(np.where(within > 0, within, np.nan) * share / (n + m - 2))
-        cross = products - sums[:, a] * sums[:, b] * share
-        rho = cross / np.sqrt(np.where(within > 0, within, np.nan))[:, a] / np.sqrt(within[:, b])
+        within = squares - sums**2 * share
+        within = np.where(within > 1e-12 * squares, within, np.nan)
+        t = sums * share / np.sqrt(within * share / (n + m - 2))
+        rho = (products - sums[:, a] * sums[:, b] * share) / np.sqrt(within[:, a] * within[:, b])
         reached += _reached(observed, _conditional(t[:, a], t[:, b], rho, n + m - 2, False))
     return _tested(contrast, a, b, False, observed, reached, number)
 

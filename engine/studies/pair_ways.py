@@ -91,21 +91,27 @@ class Partners:
         nowhere = np.zeros(len(self.caught.session.conditions), np.bool_)
         return edited(self.caught.session, self.site, replaced=True).get(self.neuron, nowhere)
 
-    def written(self) -> tuple[int, ...] | None:
-        """Neurons whose writing the residual stream holds by construction; None where not all rows are known.
-
-        They are the neuron itself and all that the experimenter changed.
-        """
-        if self.residual is None:
+    def written(self) -> tuple[int, ...]:
+        """Neurons of the site whose writing the residual stream holds by construction: this one, and those changed."""
+        if self.residual is None or not holds_writes(self.site, self.residual):
             return ()
-        own = edited(self.caught.session, self.site)
-        wanted = sorted({self.neuron, *own}) if holds_writes(self.site, self.residual) else []
-        others = [
-            one
-            for one in self.caught.session.spec.interventions
-            if one.site not in (self.site, self.residual) and holds_writes(one.site, self.residual)
-        ]
-        return None if others or any(neuron not in self.rows for neuron in wanted) else tuple(wanted)
+        return tuple(sorted({self.neuron, *edited(self.caught.session, self.site)}))
+
+    def mixed(self) -> str | None:
+        """Why what the experimenter put into the residual stream cannot be told from the rest; None where it can."""
+        if self.residual is None:
+            return None
+        session = self.caught.session
+        if is_steered(session, self.residual) or (
+            is_steered(session, self.site) and holds_writes(self.site, self.residual)
+        ):
+            return "the stream was moved along a direction by design"
+        for one in session.spec.interventions:
+            if one.site not in (self.site, self.residual) and holds_writes(one.site, self.residual):
+                return f"the stream holds what was done at {one.site} by construction"
+        if any(neuron not in self.rows for neuron in self.written()):
+            return "the stream holds value × W_out by construction; `srm-explorer pairs SESSION --weights` subtracts it"
+        return None
 
 
 def holds_writes(site: str, residual: str) -> bool:
@@ -192,14 +198,13 @@ def _moved_out(partners: Partners, y: Floats, no_self: NDArray[np.bool_]) -> tup
     usable[:d] &= not is_steered(caught.session, partners.site)
     if partners.residual is None:
         return usable, y
-    written = partners.written()
     own = edited(caught.session, partners.residual)
     usable[[d + column for column in own]] = False
     stream = slice(d, d + partners.n_residual)
-    if written is None or is_steered(caught.session, partners.residual):
+    if partners.mixed() is not None:
         usable[d:] = False
         return usable, y
-    for neuron in written:
+    for neuron in partners.written():
         activation = caught.vectors[partners.site][:, neuron].astype(np.float64)
         y[:, stream] -= activation[:, None] * partners.rows[neuron]
     if partners.direction is not None:

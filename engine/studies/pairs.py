@@ -15,7 +15,7 @@ from engine.figures.table import CellValue, PlaneChoice, TableColumn, TableFigur
 from engine.session import Session
 from engine.spec import Site
 from engine.studies.arguments import Given
-from engine.studies.captured import captured
+from engine.studies.captured import captured, is_steered
 from engine.studies.pair_ways import Floats, Partners, WayName, as_captured, holds_writes
 from engine.studies.paired import Compared, cell
 from engine.studies.study import Arguments, Findings, findings_of
@@ -88,10 +88,12 @@ def _at_site(compared: Compared, weights: NDArray[np.floating] | None, top: int 
     found = "co-activators" if sign > 0 else "antagonists"
     silent = int(partners.n_site - 1 - np.isfinite(np.delete(r, neuron)).sum())
     notes = [f"ordered by r {_in_words(lead)}, {'largest' if sign > 0 else 'most negative'} first", *_notes(compared)]
+    if is_steered(partners.caught.session, site):
+        notes.append("pooled and partial are left out: all coordinates were moved along a direction by design")
     if silent:
         notes.append(f"{silent:,} of {partners.n_site - 1:,} others are constant or were set, and are left out")
     if cosines is None:
-        notes.append("cos W_out needs the model's weights: give --weights")
+        notes.append("cos W_out needs the model: `srm-explorer pairs SESSION --weights`")
     return TableFigure(
         found.replace("-", "_"),
         f"{found} of {who} · {site_caption(site)}",
@@ -126,14 +128,14 @@ def _in_stream(compared: Compared, residual: str, top: int | None) -> TableFigur
         " of W_out",
     ]
     if {"pooled", "partial"} & {way.name for way in compared.ways}:
-        written = partners.written()
-        if written:
-            names = ", ".join(coordinate_caption(partners.site, one) for one in written)
+        names = ", ".join(coordinate_caption(partners.site, one) for one in partners.written())
+        mixed = partners.mixed()
+        if mixed is not None:
+            notes.append(f"pooled and partial are left out: {mixed}")
+        elif names:
             notes.append(
                 f"pooled and partial: activation × W_out of {names} is subtracted, it is there by construction"
             )
-        elif written is None:
-            notes.append("pooled and partial are left out: they hold value × W_out by construction; give --weights")
     if any(way.name == "baseline" for way in compared.ways) and projected:
         notes.append(
             f"at baseline the stream holds what {who} itself writes: r follows the W_out entry by construction"

@@ -150,7 +150,10 @@ def search_anisotropy(caught: Captured, values: Floats, runs: Places, changed: F
     contrast = paired_contrast(half)
     if changed is not None:
         moved = changed[chosen]
-        contrast = paired_contrast(moved[np.isfinite(moved).all(axis=1)])
+        moved = moved[np.isfinite(moved).all(axis=1)]
+        if len(moved) < FEWEST:
+            raise _too_few(caught, len(moved))
+        contrast = paired_contrast(moved)
     columns = _usable(contrast, wanted)
     shared = wanted.shared if wanted.among == "partners" else None
     spread = paired_contrast(half).residual
@@ -218,9 +221,13 @@ def _usable(contrast: Contrast, wanted: Wanted) -> Places:
 def _split(units: Places, caught: Captured, rng: np.random.Generator) -> tuple[Places, Places]:
     chosen, other = halves(units, caught.units.stratum, rng)
     if min(len(chosen), len(other)) < FEWEST:
-        what = f"{len(units)} units cannot be split into a half to choose on and a half to test on"
-        raise ExplorerError(what, where=caught.session.name, remedy=f"run {2 * FEWEST} prompts or more, better 50")
+        raise _too_few(caught, len(units))
     return chosen, other
+
+
+def _too_few(caught: Captured, units: int) -> ExplorerError:
+    what = f"{units} units cannot be split into a half to choose on and a half to test on"
+    return ExplorerError(what, where=caught.session.name, remedy=f"run {2 * FEWEST} prompts or more, better 50")
 
 
 def _both(groups: ComparedGroups) -> tuple[Places, Floats]:

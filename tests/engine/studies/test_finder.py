@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine.errors import ExplorerError
 from engine.figures.table import TableFigure, column_index
 from engine.session import Session
 from engine.studies.finder import finder_study
+from engine.studies.found_groups import halves
 from engine.studies.study import tables_in
 
 SITE, RESIDUAL = "blocks.1.mlp.hook_post", "blocks.1.hook_resid_post"
@@ -175,3 +178,13 @@ def test_other_experiments_can_be_searched_too(planted: Planted, how: dict[str, 
     session = planted(**how)
     assert found_in(session, among="all", criterion=criterion).rows
     assert found_in(session, criterion=criterion).rows
+
+
+@given(seed=st.integers(0, 999), sizes=st.lists(st.integers(0, 9), min_size=1, max_size=4))
+def test_halves_part_every_prompt_set_as_evenly_as_it_goes(seed: int, sizes: list[int]) -> None:
+    stratum = np.repeat(np.arange(len(sizes)), sizes)
+    chosen, other = halves(np.arange(len(stratum)), stratum, np.random.default_rng(seed))
+    assert sorted([*chosen.tolist(), *other.tolist()]) == list(range(len(stratum)))
+    assert abs(len(chosen) - len(other)) <= 1
+    for one in range(len(sizes)):
+        assert abs((stratum[chosen] == one).sum() - (stratum[other] == one).sum()) <= 1
