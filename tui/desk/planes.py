@@ -9,15 +9,24 @@ from engine.errors import ExplorerError
 from engine.figures.captions import plane_title
 from engine.figures.table import PlaneChoice
 from engine.session import Saved, Session, save_session
+from engine.spec import Site
+from engine.spec.direction_text import canonical
 from engine.studies.directions import file_vectors
 from engine.studies.planes import find_plane, with_plane
 from engine.vectors import read_vectors
+from tui.screens.ask import Ask
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tui.desk.desk import Desk
     from tui.screens.explorer import ExplorerScreen
+
+
+DIRECTIONS_TOLD = (
+    "a neuron's number, mean(type=declarative), difference(type=x | type=y), pc1, random(0), w_out(11.373), "
+    "w_in(11.373), file.npz#key; another site's plane: blocks.11.hook_resid_post : pc1 ; pc2"
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,30 @@ class PlaneDesk:
             self._screen.say("making the plane of the session's vectors …")
             self._screen.in_thread(lambda: _added(session, path, choice, base), self._take)
 
+    def ask(self) -> None:
+        """Have two directions typed, and make their plane."""
+        session = self._desk.session
+        if session is None or not session.spec.capture.sites:
+            self._screen.say("there is no session in view; o opens one")
+            return
+        record = self._desk.results.state.record()
+        site = record.site if record is not None else session.spec.capture.sites[0]
+        value = " ; ".join(str(one) for one in (record.a, record.b)) if record is not None else ""
+
+        def problem(line: str) -> str:
+            try:
+                typed_plane(line, site)
+            except ExplorerError as error:
+                return str(error)
+            return ""
+
+        def typed(line: str | None) -> None:
+            if line is not None:
+                self.add(typed_plane(line, site))
+
+        ask = Ask("a plane of two directions, with ; between them", value, detail=DIRECTIONS_TOLD, check=problem)
+        self._screen.app.push_screen(ask, typed)
+
     def _take(self, found: _Added | ExplorerError) -> None:
         self._busy = False
         if isinstance(found, ExplorerError):
@@ -83,6 +116,22 @@ class PlaneDesk:
         results = self._desk.results
         results.state.go_to_plane(place)
         results.open_tab("Polar")
+
+
+def typed_plane(line: str, site: str) -> PlaneChoice:
+    """Read a plane as a person types it: `488 ; pc1`, or `blocks.4.hook_resid_post : pc1 ; pc2` for another site's.
+
+    Raises:
+        ExplorerError: there are not two directions, or one means nothing.
+    """
+    told, colon, rest = line.partition(" : ")
+    if colon:
+        site, line = told.strip(), rest
+    parts = [part.strip() for part in line.split(";")]
+    if len(parts) != 2 or not all(parts):
+        raise ExplorerError("a plane has two directions", remedy="write 488 ; mean(type=declarative)")
+    a, b = (canonical(part) for part in parts)
+    return PlaneChoice(str(Site.parse(site)), a, b)
 
 
 def _added(session: Session, path: Path, choice: PlaneChoice, base: Path) -> _Added:

@@ -47,6 +47,13 @@ def _reading(subject: StudySubject) -> Settings:
     return {"prompts": [] if saved else list(told.get("sets") or []), "text": "prompts", "skip": 0}
 
 
+def _ensemble(subject: StudySubject) -> Settings:
+    session = subject.session
+    factors = list(dict.fromkeys(name for prompt in session.prompts for name in prompt.factors)) if session else []
+    basis = f"mean({factors[0] if factors else 'set'}=*)"
+    return {"basis": basis, "ensemble": "comb", "site": session.spec.capture.sites[0] if session else None}
+
+
 CARD = Topic(
     "neuron",
     "card",
@@ -94,6 +101,14 @@ TOPICS: dict[str, tuple[Topic, ...]] = {
                 "groups": None,
                 "seed": 0,
             },
+            at_once=False,
+        ),
+        Topic(
+            "ensemble",
+            "ensemble",
+            "All planes that pairs of directions span, and how many runs align with the spotlight in them on average.\n"
+            "basis=mean(type=*) takes the mean of every level of a factor; directions are parted by ;",
+            _ensemble,
             at_once=False,
         ),
         Topic("controls", "controls", "The neuron beside others that were clamped alike.", lambda _: {"by": "pooled"}),

@@ -194,6 +194,11 @@ class ExplorerScreen(ExplorerLayout):
         if self.desk is not None:
             self.desk.studies.choose(event.tab, event.topic, event.settings)
 
+    def on_study_tab_new_plane_wanted(self) -> None:
+        """Directions of a plane are to be named."""
+        if self.desk is not None:
+            self.desk.planes.ask()
+
     def on_study_tab_plane_wanted(self, event: StudyTab.PlaneWanted) -> None:
         """A row's plane is to be shown, made first where the session has not got it."""
         if self.desk is not None:

@@ -16,6 +16,7 @@ class StudyKeys(Widget, can_focus=True):
         Binding("V", "page(-1)", show=False, id="study.page_back", tooltip="Go to the page before"),
         Binding("w", "work", "work out", id="study.work", tooltip="Work out what this page shows; again, anew"),
         Binding("e", "settings", "settings", id="study.settings", tooltip="Choose neuron, groups and the like"),
+        Binding("n", "new_plane", "new plane", id="study.new_plane", tooltip="Planes: make one of directions you type"),
         Binding("i", "card", "card", id="study.card", tooltip="Show the neuron of the highlighted row as a card"),
     ]
 
@@ -42,6 +43,14 @@ class StudyKeys(Widget, can_focus=True):
     def open_card(self) -> None:
         """Show a neuron."""
         raise NotImplementedError
+
+    def ask_plane(self) -> None:
+        """Let a person name the directions of a plane."""
+        raise NotImplementedError
+
+    def action_new_plane(self) -> None:
+        """Make a plane of directions that are typed."""
+        self.ask_plane()
 
     def action_page(self, step: int) -> None:
         """Go to another page, round and round."""

@@ -68,6 +68,9 @@ class StudyTab(StudyKeys):
 
         choice: PlaneChoice
 
+    class NewPlaneWanted(Message):
+        """A person wants to name the directions of a plane."""
+
     @dataclass
     class CardWanted(Message):
         """A neuron is to be shown."""
@@ -193,6 +196,10 @@ class StudyTab(StudyKeys):
         if topic is not None and subject is not None and self._book is not None:
             self.post_message(self.SettingsWanted(self, topic, self._book.settings(topic, subject)))
 
+    def ask_plane(self) -> None:
+        """Let a person name the directions of a plane."""
+        self.post_message(self.NewPlaneWanted())
+
     def open_card(self) -> None:
         """Show the neuron of the highlighted row."""
         neuron = self._neuron(self.table.cursor)
@@ -203,6 +210,8 @@ class StudyTab(StudyKeys):
         """Whether a key would do something on this page."""
         if action == "card":
             return self._neuron(self.table.cursor) is not None
+        if action == "new_plane":
+            return self.name == "Planes" and self._question() is not None
         if action in ("work", "settings"):
             return self._question() is not None
         return bool(self.topics)
