@@ -53,6 +53,7 @@ def usage_study(session: Session | None, arguments: Arguments, model: LoadedMode
     texts = _texts(given, session, model)
     if texts is None:
         raise ExplorerError("there are no texts to read", remedy="name a prompt set, or a session")
+    places = _Places(texts, model)
     found = usage_tables(
         neuron_usage(model, texts.read, layers, seed=seed, on_pass=_passes(meter, texts)),
         gated=w_gate_columns(model, layers[0]) is not None,
@@ -60,7 +61,8 @@ def usage_study(session: Session | None, arguments: Arguments, model: LoadedMode
         seed=seed,
         top=given.whole("top", 10, least=1),
         every=given.choice("list", ("top", "all")) == "all",
-        token_at=_Places(texts, model).short,
+        token_at=places.short,
+        is_first=lambda number: places.find(number)[1] == 0,
     )
     return findings_of(*found)
 
