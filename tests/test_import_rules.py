@@ -46,6 +46,8 @@ LIGHT = [
     "tui.cli.sweep",
     "tui.cli.run",
     "tui.cli.demo",
+    "tui.cli.neuron",
+    "tui.charts.histogram",
     "tui.charts.polar",
     "tui.charts.thresholds",
     "tui.charts.dose",

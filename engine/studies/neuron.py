@@ -65,7 +65,7 @@ def facts_table(title: str, facts: Sequence[Fact], notes: Sequence[str] = ()) ->
     columns = (
         TableColumn("fact", "", "text"),
         TableColumn("value", "value"),
-        TableColumn("share", "above of its layer", "percent"),
+        TableColumn("share", "percentile in layer", "percent"),
     )
     return TableFigure("neuron", title, columns, tuple((f.name, f.value, f.share) for f in facts), tuple(notes))
 
