@@ -11,10 +11,11 @@ import numpy as np
 
 from engine.figures.editing import SiteEdits
 from engine.runner.controls import chosen_in, with_own_means
-from engine.runner.forecast import OWN_PREFIX, Forecast
+from engine.runner.forecast import Forecast
 from engine.runner.journal_reader import JournalReader, compact
 from engine.runner.plan import Grid, Layout
 from engine.runner.planes import planes_in
+from engine.runner.site_forecast import OWN_PREFIX
 from engine.runner.units import UNITS_PREFIX, Reading
 from engine.session import PlaneRecord, PromptRecord, RunRecord, Session
 from engine.session.controls import CONTROLS

@@ -17,9 +17,10 @@ from engine.model.edits import Edit
 from engine.model.load import LoadedModel
 from engine.model.sampling import NoiseKey, Sampling
 from engine.runner.controls import MOMENTS, measured_sites, neurons_under, placebo
-from engine.runner.forecast import OWN_PREFIX, own_readings
+from engine.runner.forecast import own_readings
 from engine.runner.inputs import ListedPrompt
 from engine.runner.plan import Grid
+from engine.runner.site_forecast import OWN_PREFIX
 from engine.runner.units import UNITS_PREFIX
 from engine.session import PromptRecord, RunRecord
 from engine.session.controls import Controls

@@ -52,11 +52,13 @@ def null_bands(
         seed: of what is drawn.
     """
     whole = run_vectors(vectors)
-    norm = np.sqrt(np.einsum("ij,ij->i", whole, whole, dtype=np.float64))
     spotlight = session.spec.spotlight
     found: list[NullBand] = []
     for kind in kinds:
-        drawn = _drawn(session, plane, kind, whole, norm, basis, planes, seed)
+        # Runs that are not finite are left out of every curve.
+        with np.errstate(over="ignore", invalid="ignore"):
+            norm = np.sqrt(np.einsum("ij,ij->i", whole, whole, dtype=np.float64))
+            drawn = _drawn(session, plane, kind, whole, norm, basis, planes, seed)
         if drawn is None:
             continue
         xy, legend = drawn

@@ -29,7 +29,7 @@ MOST_UNITS = 20_000
 MOST_NUMBERS = 800_000
 """In the bands that a session is saved with: some 4 MB."""
 
-MOST_ELEMENTS = 400_000_000
+MOST_ELEMENTS = 100_000_000
 """Numbers in the vectors of a run that is saved, beyond which chance is computed only when it is asked for."""
 
 

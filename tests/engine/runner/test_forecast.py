@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from engine.analysis.planes import coordinates, neuron_plane
-from engine.runner.forecast import OWN_PREFIX, Forecast, forecast_inputs, own_readings
+from engine.runner.forecast import Forecast, forecast_inputs, own_readings
+from engine.runner.site_forecast import OWN_PREFIX
 from engine.session import PlaneRecord, PromptRecord, RunRecord, Session
 from engine.spec import Experiment, conditions
 from engine.spec.reach import is_centred
