@@ -72,5 +72,5 @@ def taken_neurons(experiment: Experiment, site: str) -> frozenset[int]:
     taken = {neuron for one in experiment.interventions if one.site == site for neuron in one.neurons}
     for plane in experiment.planes:
         if experiment.plane_site(plane) == site:
-            taken.update(one for one in (plane.a, plane.b) if isinstance(one, int))  # pyright: ignore[reportUnnecessaryIsInstance]
+            taken.update(one for one in (plane.a, plane.b) if isinstance(one, int))
     return frozenset(taken)

@@ -105,10 +105,14 @@ class ResultsState:
         """Show another session, or the same one with more runs; angle, threshold and view stay where they can."""
         if session is self.session:
             return
+        shown = self.record()
         self.session = session
         self.version += 1
         if session is None:
             return
+        # A finished run may have planes before this one that its first runs could not span.
+        same = (at for at, plane in enumerate(session.planes) if shown is not None and plane.key == shown.key)
+        self.plane = next(same, self.plane)
         if not 0 <= self.plane < len(session.planes):
             self.plane = 0
         if self.by not in self.groupings():
