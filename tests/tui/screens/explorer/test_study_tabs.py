@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from textual.widgets import Input
+
+from engine import paths
+from engine.session import load_session
+from engine.studies.pairs import pairs_study
+from engine.studies.study import tables_in
+from tui.desk.start import Start
+
+
+async def go_to(app: Any, pilot: Any, until: Any, tab: str) -> None:
+    results = app.explorer.results
+    await until(lambda: app.explorer.desk.session is not None, "the session")
+    await pilot.press("3")
+    while results.tab != tab:
+        await pilot.press("right_square_bracket")
+
+
+async def find_page(app: Any, pilot: Any, until: Any, title: str) -> None:
+    """Turn pages until one of that title is there, and its answer with it."""
+    for _ in range(20):
+        if title in app.text():
+            return
+        await until(lambda: "working it out" not in app.text(), "the answer")
+        if title in app.text():
+            return
+        await pilot.press("v")
+        await pilot.pause()
+    raise AssertionError(f"no page '{title}':\n{app.text()}")
+
+
+def test_planes_are_listed_and_the_pairings_are_those_of_the_study(drive: Any, stored: Path) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await go_to(app, pilot, until, "Planes")
+        await until(lambda: "energy in plane" in app.text(), "the planes")
+        await find_page(app, pilot, until, "co-activators of")
+        asked = {"top": 20, "permutations": 2000, "seed": 0, "partners": "both"}
+        table = tables_in(pairs_study(load_session(stored), asked))[0]
+        first = {column.key: table.shown(0, at) for at, column in enumerate(table.columns) if column.keep == 0}
+        row = next(line for line in app.text().splitlines() if f" {first['partner']} " in line)
+        assert {"partner", "within_r", "within_q"} <= set(first)
+        assert all(text in row for text in first.values()), (first, row)
+
+    drive(test, Start(session=stored))
+
+
+def test_enter_on_a_partner_makes_its_plane_and_saves_it(drive: Any, stored: Path) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await go_to(app, pilot, until, "Planes")
+        await find_page(app, pilot, until, "co-activators of")
+        before = len(app.explorer.desk.session.planes)
+        await pilot.press("enter")
+        await until(lambda: len(app.explorer.desk.session.planes) == before + 1, "the plane")
+        await until(lambda: app.explorer.results.tab == "Polar", "the chart")
+        saved = load_session(stored)
+        assert len(saved.planes) == before + 1
+        assert f"n{saved.planes[-1].b}" in app.text()
+
+    drive(test, Start(session=stored))
+
+
+def test_directions_are_typed_and_what_is_wrong_with_them_is_said(drive: Any, stored: Path) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await go_to(app, pilot, until, "Planes")
+        await until(lambda: "energy in plane" in app.text(), "the planes")
+        before = len(app.explorer.desk.session.planes)
+        await pilot.press("n")
+        app.screen.query_one(Input).value = "pc1"
+        await pilot.press("enter")
+        assert "a plane has two directions" in app.text()
+        app.screen.query_one(Input).value = "pc1 ; pc2"
+        await pilot.press("enter")
+        await until(lambda: len(app.explorer.desk.session.planes) == before + 1, "the plane")
+        plane = load_session(stored).planes[-1]
+        assert (plane.a, plane.b) == ("pc1", "pc2")
+
+    drive(test, Start(session=stored))
+
+
+def test_settings_are_chosen_and_a_wrong_one_is_refused_in_its_line(drive: Any, stored: Path) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await go_to(app, pilot, until, "Planes")
+        await find_page(app, pilot, until, "co-activators of")
+        await pilot.press("e")
+        line = app.screen.query_one(Input)
+        line.value = "tpo=3"
+        await pilot.press("enter")
+        assert "there is no setting 'tpo'; did you mean 'top'?" in app.text()
+        line.value = "top=3"
+        await pilot.press("enter")
+        await until(lambda: app.explorer.results.study_tabs[1].table.count == 3, "three rows")
+
+    drive(test, Start(session=stored))
+
+
+def test_without_a_saved_session_the_tabs_say_what_comes_first(drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await pilot.press("3")
+        while app.explorer.results.tab != "Effects":
+            await pilot.press("right_square_bracket")
+        await until(lambda: "r runs the experiment, o opens a saved session" in app.text(), "the words")
+
+    drive(test)
+
+
+def test_a_study_without_a_worker_says_so_and_can_be_tried_again(drive: Any, stored: Path) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await go_to(app, pilot, until, "Neuron")
+        await until(lambda: "no worker is started here" in app.text(), "the reason")
+        assert "w tries again" in app.text()
+        await pilot.press("w")
+        await until(lambda: "no worker is started here" in app.text(), "the reason again")
+
+    drive(test, Start(session=stored))
+
+
+def test_a_session_is_not_asked_about_again_until_it_is_saved_anew(drive: Any, stored: Path) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await go_to(app, pilot, until, "Effects")
+        await until(lambda: "working it out" not in app.text(), "the answer")
+        book = app.explorer.desk.studies.book
+        asked = set(book._answers)
+        await pilot.press("left_square_bracket", "right_square_bracket")
+        await pilot.pause(0.3)
+        assert set(book._answers) == asked
+        assert paths.session_path("storm") == stored
+
+    drive(test, Start(session=stored))
