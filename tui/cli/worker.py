@@ -122,6 +122,8 @@ def _lines(state: WorkerState) -> list[str]:
     active = [job for job in state.jobs if job.state not in ENDED]
     ends = "once its queue is empty" if state.draining else f"after {_time(state.idle_exit)} without work"
     doing = count(len(active), "job") if active else f"idle for {_time(state.idle)}"
+    if state.errand:
+        doing = f"works on: {state.errand}" + (f", then {doing}" if active else "")
     rows = [
         ("process", f"{state.pid}, for {_time(state.uptime)}"),
         ("version", state.build),
