@@ -12,7 +12,9 @@ from tui.widgets.status_line import Hint
 
 SESSION_KEYS: list[BindingType] = [
     Binding("m", "mark", "mark", id="sessions.mark", tooltip="Mark the session for a comparison, or unmark it"),
-    Binding("c,C", "compare", "compare", id="sessions.compare", tooltip="Compare two marked sessions"),
+    Binding(
+        "c,C", "compare", "compare", id="sessions.compare", tooltip="Compare two marked sessions, or the groups of one"
+    ),
     Binding("r", "act('resume')", "resume", id="sessions.resume", tooltip="Go on with an interrupted run"),
     Binding("slash", "search", "search", id="sessions.search", tooltip="Search as you type"),
     Binding("S", "sort", "sort", id="sessions.sort", show=False, tooltip="Sort by the next column"),
