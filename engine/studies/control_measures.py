@@ -118,7 +118,11 @@ def _in_plane(part: Part, index: int, groups: dict[str, NDArray[np.int64]], pool
 def _off_axis(
     part: Part, vectors: Captured, site: str, groups: dict[str, NDArray[np.int64]], pooled: str
 ) -> Iterator[Measure]:
-    """How far runs move from their baselines in the coordinates that nothing edits, in mean baseline lengths."""
+    """How far runs move from their baselines in the coordinates that nothing edits, in mean baseline lengths.
+
+    At a site that a direction is added to, what is added is part of it: as long for every control as for the target.
+    """
+    name = "change off axis" if part.edited.get(site) else "change"
     whole = run_means(vectors[site], part.rows)
     whole[:, list(part.edited.get(site, ()))] = 0.0
     base = baseline_of(part.session)
@@ -128,7 +132,7 @@ def _off_axis(
     for label, places in groups.items():
         moved = np.sqrt(((whole[places] - whole[base[places]]) ** 2).sum(axis=1))
         value = _mean(moved, base[places]) / scale if scale else math.nan
-        yield Measure(site_caption(site), label, "change off axis", value, headline=label == pooled)
+        yield Measure(site_caption(site), label, name, value, headline=label == pooled)
 
 
 def _changed(part: Part, places: NDArray[np.int64]) -> float:

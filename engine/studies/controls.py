@@ -88,7 +88,7 @@ def controls_study(session: Session, arguments: Arguments) -> Findings:
 
 def least_p(count: int) -> str:
     """The smallest p-value that a number of controls can give, as text: ".05" for 19."""
-    return short(float(f"{1 / (count + 1):.2g}"))
+    return short(float(f"{1 / (count + 1):.3g}"))
 
 
 def _null(label: str, groups: Sequence[SweptGroup], what: str) -> NullBand:
@@ -102,11 +102,11 @@ def _null(label: str, groups: Sequence[SweptGroup], what: str) -> NullBand:
 
 
 def _ranks(session: Session, parts: Sequence[Part], found: Sequence[Sequence[Measure]]) -> TableFigure:
-    """Every measure of the target beside the controls'."""
-    target, *others = found
-    columns: list[NDArray[np.float64]] = []
-    for place in range(len(target)):
-        columns.append(np.array([measures[place].value for measures in others], np.float64))
+    """Every measure of the target beside the controls', those left out that nobody has."""
+    everyone = np.array([[one.value for one in measures] for measures in found], np.float64)
+    measured = np.flatnonzero(~np.isnan(everyone).all(axis=0))
+    target: list[Measure] = [found[0][int(place)] for place in measured]
+    columns: list[NDArray[np.float64]] = list(everyone[1:, measured].T)
     p = np.array(
         [rank_p(one.value, column) if one.tested else np.nan for one, column in zip(target, columns, strict=True)],
         np.float64,
@@ -134,11 +134,11 @@ def _ranks(session: Session, parts: Sequence[Part], found: Sequence[Sequence[Mea
             TableColumn("q", "q", "p", keep=2),
         ),
         rows=tuple(rows),
-        notes=_notes(session, parts, family_size(p)),
+        notes=_notes(session, parts, family_size(p), any(not (one.tested or one.circular) for one in target)),
     )
 
 
-def _notes(session: Session, parts: Sequence[Part], family: int) -> tuple[str, ...]:
+def _notes(session: Session, parts: Sequence[Part], family: int, holds_set: bool) -> tuple[str, ...]:
     controls = controls_of(session)
     assert controls is not None
     k = controls.count
@@ -146,13 +146,15 @@ def _notes(session: Session, parts: Sequence[Part], family: int) -> tuple[str, .
     pairs = len({(run.prompt, run.sample) for run in own.runs})
     planned = len(session.prompts) * session.spec.generation.samples
     held = f"{count_of(k, 'control')}, {count_of(len({run.prompt for run in own.runs}), 'prompt')}"
+    over = "neurons" if controls.matches else "directions"
     notes = [
         f"{held}, {count_of(sum(own.conditions[run.condition].kind == 'sweep' for run in own.runs), 'run')} each; "
         + ("the same raw values for all" if controls.matches else "directions of the same length, the same values"),
-        f"p: (1 + controls at least as large) / {k + 1}, so none below {least_p(k)}; it is over neurons, these"
-        f" prompts given; q over all {count_of(family, 'test')} of this table (Benjamini-Hochberg)",
-        "no p where the measure holds what the experiment set: the clamped coordinate is part of the amplitude",
+        f"p: (1 + controls at least as large) / {k + 1}, so none below {least_p(k)}; over {over}, these prompts given;"
+        f" q over all {count_of(family, 'test')} of this table (Benjamini-Hochberg)",
     ]
+    if holds_set:
+        notes.append("no p where the measure holds what the experiment set: its coordinate is part of the amplitude")
     if pairs < planned:
         notes.insert(0, f"incomplete: on the {pairs} of {planned} prompts and samples that have all of their runs")
     if k < 19:
@@ -167,11 +169,13 @@ def _notes(session: Session, parts: Sequence[Part], family: int) -> tuple[str, .
         )
         if far > _FAR:
             notes.insert(0, "poorly matched: the target is unlike other neurons of its layer, so controls say little")
-    notes += [
-        f"plane {number}: {plane_title(plane)}, for each control with its own neuron in place of the target's"
-        for number, plane in enumerate(session.planes, 1)
-        if has_own_axis(session, plane)
-    ]
+    for index, plane in enumerate(session.planes):
+        if not has_own_axis(session, plane):
+            continue
+        other = parts[1].session.planes[index] if len(parts) > 1 else plane
+        swapped = ", for each control with its own neuron in place of the target's"
+        is_own = (other.a, other.b) != (plane.a, plane.b)
+        notes.append(f"plane {index + 1}: {plane_title(plane)}{swapped if is_own else ', the same for every control'}")
     skipped = [number for number, plane in enumerate(session.planes, 1) if not has_own_axis(session, plane)]
     if skipped:
         listed = ", ".join(map(str, skipped))
