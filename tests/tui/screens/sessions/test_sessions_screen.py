@@ -340,3 +340,16 @@ def test_two_hundred_sessions_are_listed_and_reached(shelf: Any, drive: Any) -> 
         assert highlighted(app) == "s151"
 
     drive(SessionsScreen, test, 80, 24)
+
+
+def test_a_marked_session_by_itself_has_its_own_groups_compared(shelf: Any, drive: Any) -> None:
+    shelf.save("calm")
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "calm" in app.text())
+        await pilot.press("c")
+        await until(lambda: "mark a session with m" in app.text())
+        await pilot.press("m", "c")
+        await until(lambda: "calm: clamped − baseline" in app.text(), "its groups")
+
+    drive(SessionsScreen, test)
