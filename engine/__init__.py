@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from engine.analysis.text_effects import CollapseRule, text_metrics
     from engine.errors import ExplorerError
     from engine.figures.arithmetic import arithmetic_points, without_clamped_axis
+    from engine.figures.certainty import beside_of, stored_bands
     from engine.model.card import neuron_activations, weight_card
     from engine.model.forcing import GivenText, score_texts
     from engine.model.load import load_model
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from engine.studies.effects import effects_study
     from engine.studies.finder import finder_study
     from engine.studies.pairs import pair_tables
+    from engine.studies.planes import basis_of, plane_of, with_plane
     from engine.studies.session_bands import session_bands
     from engine.studies.study import tables_in
 
@@ -78,6 +80,8 @@ _HOMES = {
     "unit_coordinates": "engine.analysis.srm",
     "CollapseRule": "engine.analysis.text_effects",
     "text_metrics": "engine.analysis.text_effects",
+    "beside_of": "engine.figures.certainty",
+    "stored_bands": "engine.figures.certainty",
     "ExplorerError": "engine.errors",
     "arithmetic_points": "engine.figures.arithmetic",
     "without_clamped_axis": "engine.figures.arithmetic",
@@ -107,6 +111,9 @@ _HOMES = {
     "pair_tables": "engine.studies.pairs",
     "session_bands": "engine.studies.session_bands",
     "tables_in": "engine.studies.study",
+    "basis_of": "engine.studies.planes",
+    "plane_of": "engine.studies.planes",
+    "with_plane": "engine.studies.planes",
 }
 
 __all__ = [  # noqa: RUF022  (sorted as _HOMES is: by the folder a name comes from)
@@ -136,6 +143,8 @@ __all__ = [  # noqa: RUF022  (sorted as _HOMES is: by the folder a name comes fr
     "unit_coordinates",
     "CollapseRule",
     "text_metrics",
+    "beside_of",
+    "stored_bands",
     "ExplorerError",
     "arithmetic_points",
     "without_clamped_axis",
@@ -165,6 +174,9 @@ __all__ = [  # noqa: RUF022  (sorted as _HOMES is: by the folder a name comes fr
     "pair_tables",
     "session_bands",
     "tables_in",
+    "basis_of",
+    "plane_of",
+    "with_plane",
 ]
 
 

@@ -76,6 +76,9 @@ def legend_in_words(session: Session, plane: PlaneRecord, threshold: float, widt
         ("cosine", "of a vector with that direction: 1 along, 0 across, −1 against"),
         ("A, φ", "the mean cosine is largest at the angle φ, where it is A"),
         (f"most > {limit}", f"most runs with a cosine above {limit} at one angle; at: which angles"),
+        ("arithmetic", "dashed: what the clamp alone draws, the text unchanged"),
+        ("chance", f"grey: what planes of {a} and a random partner draw"),
+        ("┆", "where a curve may lie, with other prompts of this kind"),
     ]
     site = Site.parse(plane.site)
     if site.is_mlp:
