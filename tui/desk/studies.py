@@ -84,6 +84,7 @@ class StudyDesk:
             # What was worked out stands in the session's file now.
             self._screen.say(str(answer.get("told") or "scored, and saved with the session"), "good")
             self._desk.open_session(Path(str(answer["session"])))
+            tab.look("effects")
         tab.go_again()
 
     def choose(self, tab: StudyTab, topic: Topic, settings: dict[str, Any]) -> None:
