@@ -26,7 +26,8 @@ class Decomposition:
 
     def norm(self, part: str) -> float | None:
         """The length of a part; None where it was not measured."""
-        return float(np.linalg.norm(self.parts[part])) if part in self.parts else None
+        with np.errstate(all="ignore"):
+            return float(np.linalg.norm(self.parts[part])) if part in self.parts else None
 
     def share(self, part: str) -> float | None:
         """How much of the total lies in a part: its projection on the total over the total's length.
@@ -37,15 +38,18 @@ class Decomposition:
         if part not in self.parts or "total" not in self.parts:
             return None
         total = self.parts["total"]
-        length = float(total @ total)
-        return float(self.parts[part] @ total) / length if length > 0 else None
+        # Numbers that are not finite are data here, and stay so.
+        with np.errstate(all="ignore"):
+            length = float(total @ total)
+            return float(self.parts[part] @ total) / length if length > 0 else None
 
     def cosine(self, one: str, other: str) -> float | None:
         """The cosine of two parts; None where one was not measured or is 0."""
         lengths = self.norm(one), self.norm(other)
         if not lengths[0] or not lengths[1]:
             return None
-        return float(self.parts[one] @ self.parts[other]) / (lengths[0] * lengths[1])
+        with np.errstate(all="ignore"):
+            return float(self.parts[one] @ self.parts[other]) / (lengths[0] * lengths[1])
 
 
 def decompose(
@@ -75,6 +79,7 @@ def decompose(
         "text_first": (untouched_on_own, untouched_on_baseline),
         "after_text": (edited_on_own, untouched_on_own),
     }
-    return Decomposition(
-        {name: to - start for name, (to, start) in pairs.items() if to is not None and start is not None}
-    )
+    with np.errstate(all="ignore"):
+        return Decomposition(
+            {name: to - start for name, (to, start) in pairs.items() if to is not None and start is not None}
+        )

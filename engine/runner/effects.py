@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -206,4 +207,4 @@ def _with_metrics(run: RunRecord, found: RunEffects | None) -> RunRecord:
         told["perplexity"] = found.perplexity
     if "baseline" in found.texts and found.texts["baseline"].kl:
         told["kl"] = rounded(float(np.mean(found.texts["baseline"].kl)))
-    return dataclasses.replace(run, metrics=told)
+    return dataclasses.replace(run, metrics={name: value for name, value in told.items() if math.isfinite(value)})

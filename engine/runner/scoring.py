@@ -165,7 +165,8 @@ class Scoring:
         for index, known in self._known.items():
             for site in known.cells:
                 parts = self._split(known, site).parts
-                if "total" not in parts and "direct" not in parts:
+                known_ends = "total" in parts or "direct" in parts
+                if not known_ends or not all(np.isfinite(own).all() for own in parts.values()):
                     continue
                 count, before = sums.get((site, of[index]), (0, dict(parts)))
                 if set(before) == set(parts):

@@ -42,7 +42,9 @@ def value_table(pairs: PairedTexts, resamples: int, seed: int) -> TableFigure:
         row: list[CellValue] = [condition.label, len(np.unique(pairs.unit(places))), len(places)]
         row += [float(np.isfinite(first).mean()), float(np.nanmedian(first)) if np.isfinite(first).any() else None]
         if scored:
-            row += _interval(pairs, pairs.kl[places], places, resamples, seed)
+            mean, low, high = _interval(pairs, pairs.kl[places], places, resamples, seed)
+            # A divergence is never below 0; the interval of a few units may be.
+            row += [mean, None if low is None else max(0.0, float(low)), high]
             row.append(mean_of(pairs.dlogp[places]))
         if rated:
             row += [

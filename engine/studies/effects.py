@@ -12,7 +12,7 @@ from engine.session import Session
 from engine.spec.refusal import did_you_mean
 from engine.studies.effect_tables import collapse_table, run_table, text_table, value_table
 from engine.studies.paired_texts import PairedTexts
-from engine.studies.scored_tables import plane_table, site_table, token_table
+from engine.studies.scored_tables import control_table, plane_table, site_table, token_table
 from engine.studies.study import Arguments, Findings, findings_of
 
 DEFAULTS: dict[str, Any] = {"rule": {}, "top": 5, "resamples": RESAMPLES, "seed": 0}
@@ -44,7 +44,8 @@ def effects_study(session: Session, arguments: Arguments) -> Findings:
     collapse = collapse_table(pairs)
     collapse = replace(collapse, notes=_collapse_notes(pairs))
     texts = replace(text_table(pairs), notes=(_TEXTS,))
-    tables = [values, collapse, texts]
+    beside = control_table(pairs)
+    tables = [values, *(() if beside is None else (beside,)), collapse, texts]
     sites, tokens = site_table(pairs, max(2, resamples // 5), seed), token_table(pairs, top)
     if sites is not None:
         tables.append(replace(sites, notes=_site_notes(pairs)))

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.analysis.bca import bca_interval
+from engine.analysis.matching import rank_p
+from engine.analysis.multiplicity import benjamini_hochberg
 from engine.analysis.resampling import UnitTotals
 from engine.figures.captions import site_caption
 from engine.figures.table import CellValue, TableColumn, TableFigure
+from engine.session.effects import RunEffects
+from engine.spec.conditions import swept_as
 from engine.studies.paired_texts import Floats, PairedTexts
 
 
@@ -57,6 +63,46 @@ def site_table(pairs: PairedTexts, resamples: int, seed: int) -> TableFigure | N
             rows.append((*row, *shares[0], of_mean, shares[1][0], mean_of(np.array(cosine))))
     title = "What acts directly, and what acts through changed text"
     return TableFigure("direct", title, columns, tuple(rows)) if rows else None
+
+
+def control_table(pairs: PairedTexts) -> TableFigure | None:
+    """The mean KL beside that of control neurons clamped alike, a row a value; None where no control was scored."""
+    columns = (
+        TableColumn("value", "value", "text"),
+        TableColumn("kl", "KL nats"),
+        TableColumn("controls", "controls", "whole"),
+        TableColumn("controls_median", "their median"),
+        TableColumn("controls_low", "from"),
+        TableColumn("controls_high", "to"),
+        TableColumn("p", "p", "p"),
+        TableColumn("q", "q", "p"),
+    )
+    found: dict[int, list[float]] = {}
+    scored: Mapping[int, RunEffects] = pairs.effects.runs if pairs.effects else {}
+    by_condition: dict[int, list[float]] = {}
+    for run in pairs.session.runs:
+        own = scored[run.index].texts.get(pairs.text) if run.index in scored else None
+        if own is not None and own.kl:
+            by_condition.setdefault(run.condition, []).append(float(np.mean(own.kl)))
+    for index, swept in swept_as(pairs.session.conditions).items():
+        if index in by_condition:
+            found.setdefault(swept.index, []).append(float(np.mean(by_condition[index])))
+    rows: list[list[CellValue]] = []
+    for condition, _ in pairs.conditions():
+        others, own = found.get(condition.index), by_condition.get(condition.index)
+        if others and own:
+            kl, ends = float(np.mean(own)), (float(np.median(others)), min(others), max(others))
+            rows.append([condition.label, kl, len(others), *ends, rank_p(kl, others)])
+    if not rows:
+        return None
+    q = benjamini_hochberg([np.nan if row[-1] is None else float(row[-1]) for row in rows]).tolist()
+    told = tuple((*row, one) for row, one in zip(rows, q, strict=True))
+    notes = (
+        "mean KL a token beside that of matched neurons clamped alike; from, to: their range",
+        "p: share of target and controls at least as far, so never below 1/(controls + 1);"
+        f" q: Benjamini-Hochberg over {len(rows)} values",
+    )
+    return TableFigure("kl_controls", "How far controls move the same texts", columns, told, notes)
 
 
 def plane_table(pairs: PairedTexts) -> TableFigure | None:
@@ -108,7 +154,9 @@ def token_table(pairs: PairedTexts, top: int) -> TableFigure | None:
                     if place < len(own):
                         one = own[place]
                         change = one.dlogp if by == "log p" else one.p - one.p_untouched
-                        row += [repr(one.text), change, one.p if is_rise else one.p_untouched]
+                        # Half a character, as byte tokens are, says nothing: its number does.
+                        name = f"#{one.id}" if "\ufffd" in one.text else repr(one.text)
+                        row += [name, change, one.p if is_rise else one.p_untouched]
                     else:
                         row += ["", None, None]
                 rows.append(tuple(row))

@@ -200,3 +200,32 @@ def test_texts_without_tokens_have_nothing_to_count() -> None:
     found = tables(empty)
     assert all(row["changed"] == 0 for row in records(found["effects"]))
     assert records(found["texts"])[0]["distinct_1"] is None
+
+
+def test_the_kl_of_controls_stands_beside_the_targets_with_its_rank() -> None:
+    spec = Experiment.from_dict({**EXPERIMENT.to_dict(), "controls": {"neurons": 3}})
+    known = conditions(spec)
+    session = session_of()
+    runs = [
+        dataclasses.replace(run, index=len(known) * run.prompt + condition.index, condition=condition.index)
+        for run in session.runs[::3]
+        for condition in known
+    ]
+    planted = {None: 0.5, 1: 0.1, 2: 0.2, 3: 0.9}
+    found = {
+        run.index: RunEffects(
+            run.index,
+            texts={"baseline": TextScores((planted[known[run.condition].control],), (0.0,), (1,), 1.0, 1.0, 1.0)},
+        )
+        for run in runs
+        if run.condition
+    }
+    effects = Effects("now", ("baseline",), "", (), (), {}, {}, found, (), ())
+    plain = json.loads(json_line(effects.to_dict()))
+    told = tables(session.changed(spec=spec, conditions=known, runs=tuple(runs), resolved=(), effects=plain))
+    for row in records(told["kl_controls"]):
+        numbers = [row[name] for name in ("kl", "controls_median", "controls_low", "controls_high", "p", "q")]
+        assert numbers == pytest.approx([0.5, 0.2, 0.1, 0.9, 0.5, 0.5])
+        assert row["controls"] == 3
+    assert [row["runs"] for row in records(told["effects"])] == [UNITS] * 2, "controls are no runs of the target"
+    assert "kl_controls" not in tables(scored(session_of()))
