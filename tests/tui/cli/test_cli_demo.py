@@ -22,11 +22,20 @@ def test_the_words_explain_every_column_and_name_this_plane(save: Callable[..., 
     lines = legend_in_words(session, session.planes[0], 0.3, width)
     assert max(map(cell_len, lines)) <= width
     text = " ".join(" ".join(lines).split())
-    for told in ("baseline ", "clamped ", "A, φ ", "most > .3 ", "n3 at 0°, n5 at 90°", "cosine above .3", "layer 1"):
+    for told in (
+        "baseline ",
+        "clamped ",
+        "A, φ ",
+        "most > .3 ",
+        "n3 at 0°, n5 at 90°",
+        "cosine above .3",
+        "arithmetic ",
+        "chance ",
+    ):
         assert told in text
     assert "σ" not in text
     if width >= 80:
-        assert len(lines) == 8
+        assert len(lines) == 11
 
 
 def test_sigma_is_explained_where_values_are_counted_in_it(save: Callable[..., Session]) -> None:
