@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small session of the bundled model with two controls, run by the program itself."""
     from tui.cli import main
 
-    path = tmp_path_factory.mktemp("controls") / "few.json"
+    home = tmp_path_factory.mktemp("controls")
+    path = home / "few.json"
     small = ["prompts.limit=2", "generation.tokens=4", "interventions.0.values=[-3,3]", "controls.neurons=2"]
     sets = [part for one in small for part in ("--set", one)]
-    assert main(["run", "demo", *sets, "--session", str(path)]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        # Made before the first test has folders of its own.
+        for name in ("DATA", "STATE", "CONFIG", "CACHE"):
+            patch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
+        patch.setattr(tempfile, "tempdir", str(home))
+        assert main(["run", "demo", *sets, "--session", str(path)]) == 0
     return path
 
 
