@@ -16,7 +16,7 @@ from engine.figures.table import PlaneChoice, TableColumn, TableFigure
 from engine.session import Session
 from engine.studies.arguments import Given
 from engine.studies.captured import Captured, captured, check_captured, edited, is_steered
-from engine.studies.found_groups import ComparedGroups, compared_groups, default_groups, group_named
+from engine.studies.found_groups import ComparedGroups, compared_groups, default_groups, one_group, unit_differences
 from engine.studies.pair_ways import as_captured, holds_writes
 from engine.studies.paired import cell
 from engine.studies.plane_search import (
@@ -26,7 +26,6 @@ from engine.studies.plane_search import (
     search_anisotropy,
     search_change,
     search_separation,
-    unit_differences,
 )
 from engine.studies.study import Arguments, Findings, findings_of
 from engine.studies.subject import chosen_neuron, known_rows
@@ -42,7 +41,7 @@ FEW_UNITS = 10
 
 _MEANS = {
     "separation": (
-        "gain: Rao's F of what the coordinate that adds less adds to the other (1 and n − 2 degrees of freedom); T²: "
+        "gain: Rao's F of what the coordinate that adds less adds to the other; T²: "
         "Hotelling's, of the plane; p is that both add"
     ),
     "change": (
@@ -88,13 +87,14 @@ def finder_study(session: Session, arguments: Arguments) -> Findings:
         found = search_separation(caught, values, groups, wanted)
         told = [_grouped(groups)]
     elif criterion == "change":
-        runs = _one_group(caught, labels, criterion)
+        runs = one_group(caught, labels, criterion)
         observed, predicted, runs = observed_and_predicted(caught, site, runs)
         wanted = task.wanted((runs, caught.kinds("baseline")))
         found = search_change(caught, observed, predicted, runs, wanted)
-        told = [f"{labels[-1]} compared with what arithmetic makes of the baseline's vectors"]
+        after = next(label for label in labels if label != BASELINE)
+        told = [f"{after} compared with what arithmetic makes of the baseline's vectors"]
     else:
-        runs = _one_group(caught, labels, criterion)
+        runs = one_group(caught, labels, criterion)
         wanted = task.wanted((runs,))
         changed = _changed(caught, site) if among == "changed" else None
         found = search_anisotropy(caught, caught.vectors[site].astype(np.float64), runs, changed, wanted)
@@ -160,17 +160,6 @@ def _natural(caught: Captured, site: str, groups: tuple[Places, Places]) -> Floa
         for home in homes
     }
     return by_text_alone(caught, site, rows)
-
-
-def _one_group(caught: Captured, given: list[str], criterion: str) -> Places:
-    # The baseline is what change is measured from, whether it is named or not.
-    labels = [label for label in dict.fromkeys(given) if criterion != "change" or label != BASELINE]
-    if len(labels) != 1:
-        what = f"{criterion} is searched in one group, not {len(labels)}"
-        raise ExplorerError(
-            what, where=caught.session.name, remedy="give one, as groups=+20 (or one twice where two belong)"
-        )
-    return group_named(caught, labels[0])
 
 
 def _changed(caught: Captured, site: str) -> Floats:

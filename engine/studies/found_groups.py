@@ -118,3 +118,30 @@ def halves(units: Places, stratum: Places, rng: np.random.Generator) -> tuple[Pl
         kept += own[:half].tolist()
         tested += own[half:].tolist()
     return np.array(sorted(kept), np.int64), np.array(sorted(tested), np.int64)
+
+
+def unit_differences(caught: Captured, values: NDArray[np.float64], groups: ComparedGroups) -> NDArray[np.float64]:
+    """[unit, k] difference of two groups' means in every unit of the session; NaN where it lacks one."""
+    every = np.arange(len(caught.units))
+    first, second = (unit_means(values[runs], caught.unit[runs], every) for runs in groups.runs)
+    return first - second
+
+
+def within_strata(means: NDArray[np.float64], stratum: Places) -> NDArray[np.float64]:
+    """[unit, k] means without those of the strata."""
+    found = means.copy()
+    for one in np.unique(stratum).tolist():
+        found[stratum == one] -= found[stratum == one].mean(axis=0)
+    return found
+
+
+def one_group(caught: Captured, given: list[str], criterion: str) -> Places:
+    """The runs of the one group that a criterion is searched in; ExplorerError where not one was given."""
+    # The baseline is what change is measured from, whether it is named or not.
+    labels = [label for label in dict.fromkeys(given) if criterion != "change" or label != BASELINE]
+    if len(labels) != 1:
+        what = f"{criterion} is searched in one group, not {len(labels)}"
+        raise ExplorerError(
+            what, where=caught.session.name, remedy="give one, as groups=+20 (or one twice where two belong)"
+        )
+    return group_named(caught, labels[0])

@@ -15,7 +15,7 @@ from engine.analysis.pair_scan import BestPairs, anisotropy_score, marginal_scor
 from engine.analysis.pair_tests import TestedPairs, correlation_test, paired_test, unpaired_test
 from engine.errors import ExplorerError
 from engine.studies.captured import Captured
-from engine.studies.found_groups import ComparedGroups, halves, unit_means
+from engine.studies.found_groups import ComparedGroups, halves, unit_means, within_strata
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -146,7 +146,7 @@ def search_anisotropy(caught: Captured, values: Floats, runs: Places, changed: F
     chosen, other = _split(units, caught, rng)
     stratum = caught.units.stratum
     means = unit_means(values[runs], caught.unit[runs], units)
-    half = _within(means[np.isin(units, chosen)], stratum[chosen])
+    half = within_strata(means[np.isin(units, chosen)], stratum[chosen])
     contrast = paired_contrast(half)
     if changed is not None:
         moved = changed[chosen]
@@ -160,17 +160,10 @@ def search_anisotropy(caught: Captured, values: Floats, runs: Places, changed: F
     best = _some(scan_pairs(spread, anisotropy_score(spread), KEPT, columns, shared))
     r = (spread[:, best.pairs[:, 0]] * spread[:, best.pairs[:, 1]]).sum(axis=0)
     best = dataclasses.replace(best, scores=r)
-    rest = _within(means[np.isin(units, other)], stratum[other])
+    rest = within_strata(means[np.isin(units, other)], stratum[other])
     tested = correlation_test(rest, stratum[other], best.pairs, np.sign(r), wanted.permutations, wanted.seed)
     exchanged = "units of one coordinate exchanged against the other's, within prompt sets"
     return Found(best, tested, (len(chosen), len(other)), exchanged, columns.size)
-
-
-def unit_differences(caught: Captured, values: Floats, groups: ComparedGroups) -> Floats:
-    """[unit, k] difference of two groups' means in every unit of the session; NaN where it lacks one."""
-    every = np.arange(len(caught.units))
-    first, second = (unit_means(values[runs], caught.unit[runs], every) for runs in groups.runs)
-    return first - second
 
 
 def _between_units(
@@ -245,12 +238,4 @@ def _differences(values: Floats, weights: Floats, of_unit: Places, units: Places
     found = np.zeros((len(units), values.shape[1]))
     there = np.isin(of_unit, units)
     np.add.at(found, np.searchsorted(units, of_unit[there]), weights[there, None] * values[there])
-    return found
-
-
-def _within(means: Floats, stratum: Places) -> Floats:
-    """[unit, k] without the means of the strata."""
-    found = means.copy()
-    for one in np.unique(stratum).tolist():
-        found[stratum == one] -= found[stratum == one].mean(axis=0)
     return found
