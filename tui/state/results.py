@@ -35,6 +35,7 @@ class Readout:
         lit, total, mean: of the finite runs of all swept conditions: those whose cosine is above the threshold,
             how many there are, and their mean cosine, NaN without one.
         baseline_lit, baseline_total, baseline_mean: the same of the baseline.
+        as_charted: whether the chart shows these very numbers, and not what is left of them.
     """
 
     theta: int
@@ -45,6 +46,7 @@ class Readout:
     baseline_lit: int
     baseline_total: int
     baseline_mean: float
+    as_charted: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,6 +248,7 @@ class ResultsState:
             baseline_lit=int(np.count_nonzero(lit & baseline)),
             baseline_total=int(np.count_nonzero(baseline)),
             baseline_mean=_mean(cosines[baseline]),
+            as_charted=self.sight == "observed",
         )
 
     def _of_plane(self) -> _Runs | None:

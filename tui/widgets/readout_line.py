@@ -46,10 +46,12 @@ def readout_text(readout: Readout, width: int) -> str:
     lit, total, mean = readout.lit, readout.total, three_digits(readout.mean)
     base_lit, base_total, base_mean = readout.baseline_lit, readout.baseline_total, three_digits(readout.baseline_mean)
     counts = f"lit {lit:,} of {total:,}" if total else "no run is swept"
+    counts = counts if readout.as_charted else f"observed: {counts}"
     base = f"(baseline {base_lit:,} of {base_total:,})" if base_total else ""
     means = f"mean {mean}" if total else ""
     base_means = f"(baseline {base_mean})" if base_total else ""
     brief = f"lit {lit}/{total}" if total else ""
+    brief = brief if readout.as_charted else f"observed {brief}"
     brief_base = f"(base {base_lit}/{base_total})" if base_total else ""
     forms = (
         (f"spotlight {angle}", f" {above}", f"  {counts}", base, f"  {means}", base_means),

@@ -120,9 +120,12 @@ def test_the_key_of_arithmetic_goes_round_three_ways_of_seeing(stored: Session) 
         await until(pilot, host, "axis out")
         assert "without n3" in host.text()
         assert "╌ arithmetic" not in host.text()
+        # The runs below the chart, and the line between, are those that were observed.
+        assert "observed: lit" in host.text()
         await pilot.press("a", "v")
         await until(pilot, host, "bold 0")
         assert "╌ arithmetic" in host.text()
+        assert "observed" not in host.text()
         for tab, told in (("Thresholds", "share of runs − predicted"), ("Dose", "amplitude A − predicted")):
             await pilot.press("right_square_bracket")
             await until(pilot, host, f"[{tab}]")
