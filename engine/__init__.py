@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from engine.analysis.ellipse import joint_region
     from engine.analysis.ensemble import ensemble_cosines, ensemble_of, ensemble_sweep
     from engine.analysis.groups import group_runs
+    from engine.analysis.matching import match_neurons, placebo_direction, rank_p
     from engine.analysis.multiplicity import benjamini_hochberg
     from engine.analysis.nulls import null_curves, partner_coordinates
     from engine.analysis.pairings import pair
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from engine.model.load import load_model
     from engine.model.usage import neuron_usage
     from engine.model.walk import ReadText
+    from engine.model.weights import final_logits, unembedding, w_in_columns, w_out_rows
     from engine.paths import session_path
     from engine.prompts import load_prompt_set, read_prompt_set
     from engine.runner.effects import score_effects
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
     from engine.session import Session, load_session, save_session
     from engine.spec import Experiment, read_experiment
     from engine.studies.compare import compare_groups, curves_table_of
+    from engine.studies.controlled import parts_of
+    from engine.studies.controls import control_nulls, controls_study
     from engine.studies.effects import effects_study
     from engine.studies.finder import finder_study
     from engine.studies.pairs import pair_tables
@@ -65,6 +69,9 @@ _HOMES = {
     "ensemble_of": "engine.analysis.ensemble",
     "ensemble_sweep": "engine.analysis.ensemble",
     "group_runs": "engine.analysis.groups",
+    "match_neurons": "engine.analysis.matching",
+    "placebo_direction": "engine.analysis.matching",
+    "rank_p": "engine.analysis.matching",
     "benjamini_hochberg": "engine.analysis.multiplicity",
     "null_curves": "engine.analysis.nulls",
     "partner_coordinates": "engine.analysis.nulls",
@@ -92,6 +99,10 @@ _HOMES = {
     "load_model": "engine.model.load",
     "neuron_usage": "engine.model.usage",
     "ReadText": "engine.model.walk",
+    "final_logits": "engine.model.weights",
+    "unembedding": "engine.model.weights",
+    "w_in_columns": "engine.model.weights",
+    "w_out_rows": "engine.model.weights",
     "session_path": "engine.paths",
     "load_prompt_set": "engine.prompts",
     "read_prompt_set": "engine.prompts",
@@ -106,6 +117,9 @@ _HOMES = {
     "read_experiment": "engine.spec",
     "compare_groups": "engine.studies.compare",
     "curves_table_of": "engine.studies.compare",
+    "parts_of": "engine.studies.controlled",
+    "control_nulls": "engine.studies.controls",
+    "controls_study": "engine.studies.controls",
     "effects_study": "engine.studies.effects",
     "finder_study": "engine.studies.finder",
     "pair_tables": "engine.studies.pairs",
@@ -128,6 +142,9 @@ __all__ = [  # noqa: RUF022  (sorted as _HOMES is: by the folder a name comes fr
     "ensemble_of",
     "ensemble_sweep",
     "group_runs",
+    "match_neurons",
+    "placebo_direction",
+    "rank_p",
     "benjamini_hochberg",
     "null_curves",
     "partner_coordinates",
@@ -155,6 +172,10 @@ __all__ = [  # noqa: RUF022  (sorted as _HOMES is: by the folder a name comes fr
     "load_model",
     "neuron_usage",
     "ReadText",
+    "final_logits",
+    "unembedding",
+    "w_in_columns",
+    "w_out_rows",
     "session_path",
     "load_prompt_set",
     "read_prompt_set",
@@ -169,6 +190,9 @@ __all__ = [  # noqa: RUF022  (sorted as _HOMES is: by the folder a name comes fr
     "read_experiment",
     "compare_groups",
     "curves_table_of",
+    "parts_of",
+    "control_nulls",
+    "controls_study",
     "effects_study",
     "finder_study",
     "pair_tables",
