@@ -15,6 +15,7 @@ from engine.analysis.srm import UnitCoordinates
 from engine.figures.curves import SweptGroup
 from engine.figures.session import CONDITION, factor_columns, points_of, swept_groups, telling_threshold
 from engine.session import PlaneRecord, Session
+from tui.state.readout import Readout
 from tui.state.sight import SIGHTS, BandShelf, Sight
 from tui.state.spotlight import FULL_TURN, is_lit, spotlight
 
@@ -23,30 +24,6 @@ View = Literal["counts", "mean", "compass"]
 VIEWS: tuple[View, ...] = ("counts", "mean", "compass")
 MOST_LEVELS = 16
 """Levels of a factor beyond which a chart by that factor could not be read."""
-
-
-@dataclass(frozen=True)
-class Readout:
-    """What the line under a chart says of all runs of swept conditions, and of the baseline's.
-
-    Attributes:
-        theta: the spotlight's angle, degrees.
-        threshold: cosine.
-        lit, total, mean: of the finite runs of all swept conditions: those whose cosine is above the threshold,
-            how many there are, and their mean cosine, NaN without one.
-        baseline_lit, baseline_total, baseline_mean: the same of the baseline.
-        as_charted: whether the chart shows these very numbers, and not what is left of them.
-    """
-
-    theta: int
-    threshold: float
-    lit: int
-    total: int
-    mean: float
-    baseline_lit: int
-    baseline_total: int
-    baseline_mean: float
-    as_charted: bool = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from tui.paint.picture import Picture
 from tui.widgets.cell_view import CellView
 
 if TYPE_CHECKING:
-    from tui.state.results import Readout
+    from tui.state.readout import Readout
 
 
 class ReadoutLine(CellView):
