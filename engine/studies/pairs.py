@@ -22,6 +22,7 @@ from engine.studies.study import Arguments, Findings, findings_of
 from engine.studies.subject import chosen_neuron, known_rows, residual_site
 
 FEW_UNITS = 10
+SETTINGS = ("neuron", "site", "partners", "top", "permutations", "seed")
 
 
 def pairs_study(session: Session, arguments: Arguments) -> Findings:
@@ -46,7 +47,7 @@ def pair_tables(session: Session, arguments: Arguments, weights: NDArray[np.floa
         arguments: as `pairs_study`.
         weights: [d_mlp, d_model] W_out of the neuron's layer, a neuron a row, as in the model: not centred.
     """
-    given = Given(arguments, ("neuron", "site", "partners", "top", "permutations", "seed"), "pairs")
+    given = Given(arguments, SETTINGS, "pairs")
     site, neuron = chosen_neuron(session, given.text("site"), given.whole("neuron"))
     wanted = given.choice("partners", ("both", "site", "residual"))
     residual = residual_site(session, site) if wanted != "site" else None

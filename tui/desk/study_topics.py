@@ -47,6 +47,10 @@ def _reading(subject: StudySubject) -> Settings:
     return {"prompts": [] if saved else list(told.get("sets") or []), "text": "prompts", "skip": 0}
 
 
+def _pairs(subject: StudySubject) -> Settings:
+    return {"neuron": None, "partners": "both", "top": 20, "permutations": 2000, "seed": 0}
+
+
 def _ensemble(subject: StudySubject) -> Settings:
     session = subject.session
     factors = list(dict.fromkeys(name for prompt in session.prompts for name in prompt.factors)) if session else []
@@ -87,7 +91,15 @@ TOPICS: dict[str, tuple[Topic, ...]] = {
             "pairs",
             "co-activation",
             "Which neurons rise and fall with this one, at baseline and within each value. Enter makes the plane.",
-            lambda subject: {"neuron": None, "partners": "both", "top": 20, "permutations": 2000, "seed": 0},
+            _pairs,
+        ),
+        Topic(
+            "weighted-pairs",
+            "with W_out",
+            "The same beside the cosines of the rows of W_out, which the worker reads from the model.",
+            _pairs,
+            model=True,
+            at_once=False,
         ),
         Topic(
             "finder",
