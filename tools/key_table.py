@@ -26,6 +26,7 @@ PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Intervention", ("FormLines", "RowInput", "InterventionKeys")),
     ("Results", ("ResultsKeys",)),
     ("Runs", ("RunsKeys",)),
+    ("Studies", ("StudyKeys",)),
     ("Log", ("LogTab",)),
     ("Tables", ("LineTable",)),
     ("One run", ("RunView",)),

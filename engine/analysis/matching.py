@@ -99,7 +99,7 @@ def match_neurons(
     """
     generator = np.random.Generator(np.random.PCG64(list(seed)))
     places = traits.standardised()
-    free: NDArray[np.bool_] = np.isfinite(places).all(axis=1)
+    free = np.asarray(np.isfinite(places).all(axis=1))
     for one in targets:
         if not free[one]:
             raise ValueError(f"neuron {one} has no finite mean, standard deviation and norm")

@@ -25,6 +25,7 @@ from engine.session import PlaneRecord, Session
 from engine.vectors import Matrix
 
 NullKind: TypeAlias = Literal["partners", "isotropic", "second moment"]
+NULL_KINDS: tuple[NullKind, ...] = ("partners", "isotropic", "second moment")
 Floats = NDArray[np.float64]
 
 

@@ -15,7 +15,7 @@ from engine.figures.session import CONDITION, run_groups
 from engine.figures.units import units_of
 from engine.session import Session
 from engine.studies.bands import Captured, beyond_p, plane_bands
-from engine.studies.chance import NullKind
+from engine.studies.chance import NULL_KINDS, NullKind
 from engine.studies.study import Arguments, Findings, findings_of
 
 DEFAULT_GROUPINGS: tuple[tuple[str, ...], ...] = ((), (CONDITION,))
@@ -41,7 +41,7 @@ def session_bands(
     planes: Iterable[int] | None = None,
     resamples: int | None = None,
     seed: int = 0,
-    nulls: Sequence[NullKind] = ("partners",),
+    nulls: Sequence[NullKind] | None = None,
 ) -> tuple[PlaneBands, ...]:
     """Compute the bands of planes under groupings; q-values correct over all planes of the session under all of these.
 
@@ -52,7 +52,7 @@ def session_bands(
         planes: whose bands are computed; all by default.
         resamples: of the bootstrap; by default 10,000, and 2,000 by condition.
         seed: of all that is drawn.
-        nulls: the kinds of planes drawn by chance.
+        nulls: the kinds of planes drawn by chance; by default all of them pooled, else random partners alone.
 
     Raises:
         ExplorerError: no run is finished, or the prompts have no such factor.
@@ -86,15 +86,15 @@ def with_bands(session: Session, vectors: Captured, *, seed: int = 0) -> Session
         own.size if isinstance(own, np.ndarray) else sum(one.size for one in own) for own in vectors.values()
     )
     known = vectors if elements <= MOST_ELEMENTS else None
-    found = _computed(session, known, pairs, chosen, None, seed, ("partners",))
+    found = _computed(session, known, pairs, chosen, None, seed, None)
     return session.changed(bands={"planes": [bands.to_dict() for bands in found]})
 
 
 def bands_study(session: Session, arguments: Arguments) -> Findings:
     """Compute the bands of one plane under one grouping.
 
-    Arguments: "plane" (0), "by" (nothing), "resamples", "seed" (0), "nulls" (["partners"]). Findings: "bands" holds
-    `PlaneBands.to_dict`, "told" what could not be computed and why.
+    Arguments: "plane" (0), "by" (nothing), "resamples", "seed" (0), "nulls" (as `session_bands`). Findings: "bands"
+    holds `PlaneBands.to_dict`, "told" what could not be computed and why.
 
     Raises:
         ExplorerError: an argument names what is not there.
@@ -115,7 +115,7 @@ def bands_study(session: Session, arguments: Arguments) -> Findings:
         planes=[plane],
         resamples=arguments.get("resamples"),
         seed=int(arguments.get("seed", 0)),
-        nulls=arguments.get("nulls", ("partners",)),
+        nulls=arguments.get("nulls"),
     )
     return findings_of(bands=found.to_dict(), told=told)
 
@@ -127,7 +127,7 @@ def _computed(
     chosen: Sequence[tuple[Sequence[str], int]],
     resamples: int | None,
     seed: int,
-    nulls: Sequence[NullKind],
+    nulls: Sequence[NullKind] | None,
 ) -> tuple[PlaneBands, ...]:
     """Bands of the chosen pairs, corrected over the whole family."""
     found: list[PlaneBands] = []
@@ -135,7 +135,8 @@ def _computed(
     for by, index in family:
         number = resamples or (BY_CONDITION_RESAMPLES if CONDITION in by else RESAMPLES)
         if (by, index) in chosen:
-            found.append(plane_bands(session, index, by, vectors, resamples=number, seed=seed, nulls=nulls))
+            kinds = nulls or (NULL_KINDS if not by else NULL_KINDS[:1])
+            found.append(plane_bands(session, index, by, vectors, resamples=number, seed=seed, nulls=kinds))
         else:
             rest += beyond_p(session, index, by, flips=number, seed=seed).values()
     own = [np.nan if one.p_arithmetic is None else one.p_arithmetic for each in found for one in each.groups]

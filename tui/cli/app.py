@@ -154,6 +154,10 @@ def show(
         bool, typer.Option("--axis-out", help="Take what was intervened on out of the vectors.")
     ] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Draw no bands, chance and arithmetic.")] = False,
+    chance: Annotated[
+        Literal["partners", "controls", "isotropic", "second moment"] | None,
+        typer.Option(help="What chance is drawn by; controls where there are any, else random partners."),
+    ] = None,
     as_json: Json = False,
     width: Width = None,
     height: Height = None,
@@ -164,7 +168,7 @@ def show(
     if minus and axis_out:
         raise typer.BadParameter("choose one of --minus-arithmetic and --axis-out")
     sight = "minus arithmetic" if minus else "axis out" if axis_out else "observed"
-    show_command(session, chart, view, plane, threshold, by, as_json, width, height, sight, plain)
+    show_command(session, chart, view, plane, threshold, by, as_json, width, height, sight, plain, chance)
 
 
 @sessions_app.callback()
@@ -254,7 +258,7 @@ def effects(
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write every table as CSV.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Tell what an intervention did to the texts: KL, collapse, direct and through the text."""
+    """Tell what an intervention did to the texts."""
     from tui.cli.effects import effects_command
 
     end(effects_command(session, score, texts, text, sites, controls, npz, csv, as_json))
@@ -305,7 +309,7 @@ def pairs(
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write every partner as CSV.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List what rises and falls with a neuron, and the residual stream's coordinates that do."""
+    """List what rises and falls with a neuron."""
     from tui.cli.pairs import pairs_command
 
     pairs_command(session, neuron, site, partners, top, permutations, seed, weights, csv, as_json)
@@ -346,7 +350,7 @@ def planes(
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the table, or the ensemble's curves.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List a session's planes, make further ones, sweep ensembles, find telling ones."""
+    """List, make, find planes of a session, or sweep ensembles."""
     if sum((add is not None, ensemble is not None or bool(basis), find)) > 1:
         raise typer.BadParameter("ask for one of --add, --ensemble and --find")
     if find:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -43,6 +44,7 @@ def show_command(
     height: int | None,
     sight: Sight = "observed",
     plain: bool = False,
+    chance: str | None = None,
 ) -> None:
     """Print a saved session: what was done, the numbers of each group, and charts."""
     opened = load_session(paths.session_path(session))
@@ -57,7 +59,7 @@ def show_command(
         say("", "no plane, so no chart: add [[planes]] to its experiment and run it again")
     for record in chosen:
         size = screen_size(width, height)
-        show_plane(opened, record, chart, view, threshold, grouping, *size, sight=sight, plain=plain)
+        show_plane(opened, record, chart, view, threshold, grouping, *size, sight=sight, plain=plain, chance=chance)
 
 
 def header_lines(session: Session) -> list[str]:
@@ -90,6 +92,7 @@ def show_plane(
     explain: Callable[[float], Sequence[str]] | None = None,
     sight: Sight = "observed",
     plain: bool = False,
+    chance: str | None = None,
 ) -> None:
     """Print one plane of a session: a table of its groups, then the chart asked for, or polar and thresholds.
 
@@ -105,6 +108,7 @@ def show_plane(
         explain: gives lines to print under the table, of the threshold it counts above.
         sight: how the charts see the session.
         plain: whether charts leave out bands, chance and arithmetic.
+        chance: the kind of chance that is drawn; the most telling one by default.
     """
     groups = _swept(session, plane, grouping, threshold)
     level = telling_threshold(groups) if threshold is None else threshold
@@ -116,7 +120,7 @@ def show_plane(
         say("", *explain(level))
     warnings = _warnings(session, plane, groups)
     by = (CONDITION,) if chart == "dose" else tuple(grouping)
-    bands = None if plain or sight == "axis out" else known_bands(session, plane, by)
+    bands = None if plain or sight == "axis out" else known_bands(session, plane, by, chance)
     subject = Subject(session, plane, by, True, lambda: groups, sight, bands=bands, plain=plain)
     seen = None if chart == "dose" else subject.view(thresholds=groups[0].sweep.thresholds)
     if seen is not None and chart in ("polar", None):
@@ -135,18 +139,32 @@ def show_plane(
         say("", *(line for warning in warnings for line in _wrapped(f"⚠ {warning}")))
 
 
-def known_bands(session: Session, plane: PlaneRecord, by: Sequence[str]) -> PlaneBands | None:
-    """The bands a session was saved with, else computed now; None where they cannot be."""
+def known_bands(
+    session: Session, plane: PlaneRecord, by: Sequence[str], chance: str | None = None
+) -> PlaneBands | None:
+    """The bands a session was saved with, else computed now, with one kind of chance; None where they cannot be.
+
+    Raises:
+        ExplorerError: that kind of chance is not there, and cannot be drawn.
+    """
     from engine.studies.session_bands import bands_study
 
     index = plane_index(session, plane)
-    stored = stored_bands(session, index, by)
-    if stored is not None:
-        return stored
-    try:
-        return PlaneBands.from_dict(bands_study(session, {"plane": index, "by": list(by)})["bands"])
-    except ExplorerError:
-        return None
+    found = stored_bands(session, index, by)
+    has_kind = found is not None and (chance is None or any(one.kind == chance for one in found.nulls))
+    if not has_kind:
+        kinds = {} if chance in (None, "controls") else {"nulls": [chance]}
+        try:
+            found = PlaneBands.from_dict(bands_study(session, {"plane": index, "by": list(by), **kinds})["bands"])
+        except ExplorerError:
+            found = None
+    if chance is None or found is None:
+        return found
+    kept = tuple(one for one in found.nulls if one.kind == chance)
+    if not kept:
+        remedy = "run it with --set controls.neurons=19" if chance == "controls" else "put its vectors back beside it"
+        raise ExplorerError(f"it has nothing to draw '{chance}' from", where=session.name, remedy=remedy)
+    return dataclasses.replace(found, nulls=kept)
 
 
 def session_json(
