@@ -28,8 +28,8 @@ class GroupStyle:
 
 PLAIN = Ink()
 BOLD = Ink(bold=True)
-DASH = (5, 3)
-"""Dots of a dash, and of the gap after it."""
+DASH = (6, 6)
+"""Dots of a dash, and of the gap after it: as long, so that a curve under it keeps its colour every other time."""
 # Middle greys and middle tones stay readable on a dark and on a light background.
 GRID = Ink(colour=242)
 FRAME = Ink(colour=244)
