@@ -115,6 +115,8 @@ def _site_notes(pairs: PairedTexts) -> tuple[str, ...]:
         " runs whose text changed count most; the rest up to 100 % is the other part's",
         "of mean change: the direct share of the change averaged over runs, in which what differs by text averages out",
         "text first: the other order, the condition's text through the untouched model, minus the baseline",
+        "prefix: mean length of the change over the tokens before the first that differs, where the texts are the same"
+        " however long they go on, and all of it is direct; prefix tokens: how many those are on average",
         "where the intervention and the capture share a site, direct is what arithmetic says",
     ]
     worst = max(pairs.effects.reproduced.values(), default=0.0) if pairs.effects else 0.0

@@ -33,6 +33,8 @@ def site_table(pairs: PairedTexts, resamples: int, seed: int) -> TableFigure | N
         TableColumn("mean_share", "of mean change", "percent"),
         TableColumn("text_first_share", "text first, share", "percent", 2),
         TableColumn("cosine", "cos(direct, total)", "number", 2),
+        TableColumn("prefix", "|prefix|", "number", 2),
+        TableColumn("prefix_tokens", "prefix tokens", "number", 2),
     )
     rows: list[tuple[CellValue, ...]] = []
     means = {(one.site, one.condition): one for one in pairs.effects.means} if pairs.effects else {}
@@ -60,7 +62,10 @@ def site_table(pairs: PairedTexts, resamples: int, seed: int) -> TableFigure | N
             row: list[CellValue] = [site_caption(site), condition.label, int(np.isfinite(norms["direct"]).sum())]
             row += [mean_of(norms[part]) for part in ("total", "direct", "through")]
             of_mean = means[site, condition.index].shares.get("direct") if (site, condition.index) in means else None
-            rows.append((*row, *shares[0], of_mean, shares[1][0], mean_of(np.array(cosine))))
+            prefix = [np.nan if one is None or one.prefix is None else one.prefix for one in found]
+            held = [np.nan if one is None or one.prefix_tokens is None else one.prefix_tokens for one in found]
+            row += [*shares[0], of_mean, shares[1][0]]
+            rows.append((*row, *(mean_of(np.array(one, np.float64)) for one in (cosine, prefix, held))))
     title = "What acts directly, and what acts through changed text"
     return TableFigure("direct", title, columns, tuple(rows)) if rows else None
 
