@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from engine.figures.table import TableFigure
+from engine.figures.table_csv import tables_as_csv
 from engine.files import write_atomic
 from tui.cli.output import GAP, NARROWEST, bold, colour_wanted, count, say, say_json, table, table_width, visible
 
@@ -38,11 +37,11 @@ def say_tables(
         ExplorerError: the file cannot be written.
     """
     if file is not None:
-        write_atomic(file, _as_csv(tables).encode())
+        write_atomic(file, tables_as_csv(tables).encode())
     if form == "json":
         say_json({**(further or {}), "tables": [_plain(one) for one in tables]})
     elif form == "csv" and file is None:
-        say(_as_csv(tables).rstrip("\n"))
+        say(tables_as_csv(tables).rstrip("\n"))
     elif form == "text":
         told: set[str] = set()
         for index, one in enumerate(tables):
@@ -88,17 +87,6 @@ def _columns_that_fit(one: TableFigure, rows: range) -> list[int]:
             break
         columns.remove(dropped)
     return columns
-
-
-def _as_csv(tables: Sequence[TableFigure]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    for index, one in enumerate(tables):
-        if index:
-            writer.writerow([])
-        writer.writerow([column.key for column in one.columns])
-        writer.writerows([["" if value is None else value for value in row] for row in one.rows])
-    return text.getvalue()
 
 
 def _plain(one: TableFigure) -> dict[str, Any]:

@@ -52,8 +52,12 @@ def _pairs(subject: StudySubject) -> Settings:
 
 
 def _ensemble(subject: StudySubject) -> Settings:
+    from engine.figures.units import UNIT_FACTOR
+
     session = subject.session
     factors = list(dict.fromkeys(name for prompt in session.prompts for name in prompt.factors)) if session else []
+    # What statistics resample is no group of interest.
+    factors = [name for name in factors if name != UNIT_FACTOR] or factors
     basis = f"mean({factors[0] if factors else 'set'}=*)"
     return {"basis": basis, "ensemble": "comb", "site": session.spec.capture.sites[0] if session else None}
 
@@ -78,7 +82,7 @@ TOPICS: dict[str, tuple[Topic, ...]] = {
         Topic(
             SCORE,
             "scoring",
-            "Scores the same tokens under every condition: KL, log-probability and rank of each token, and what\n"
+            "Scores the same tokens under every condition: KL, log-probability and rank of each token, and what "
             "acts directly or only through changed text. It takes about as long as the run itself.",
             lambda _: {"texts": ["baseline", "condition"]},
             model=True,

@@ -56,7 +56,9 @@ class ExplorerKeys(Screen[None]):
             tooltip="Go to the pane before",
         ),
         Binding("y", "copy", "copy", show=False, id="copy", tooltip="Copy what is in focus to the clipboard"),
-        Binding("X", "export", "export", show=False, id="chart.export", tooltip="Write the chart in view to a file"),
+        Binding(
+            "X", "export", "export", show=False, id="chart.export", tooltip="Write the chart or table in view to a file"
+        ),
         Binding("comma", "settings", "settings", show=False, id="settings", tooltip="Edit the settings in $EDITOR"),
         Binding(
             "W",
@@ -153,12 +155,14 @@ class ExplorerKeys(Screen[None]):
         self.say("there is nothing to copy here")
 
     def action_export(self) -> None:
-        """Ask for a format and a file, and write the chart in view to it."""
+        """Ask for a format and a file, and write the chart or table in view to it."""
         desk = self.ready(self.action_export)
         if desk is None:
             return
-        if desk.session is None:
-            self.say("there is no chart to export; r runs the experiment, o opens a session")
+        try:
+            stem, kinds = desk.results.exports()
+        except ExplorerError as error:
+            self.refuse(error)
             return
         from tui.screens.ask import Ask
         from tui.screens.confirm import Choose
@@ -166,8 +170,8 @@ class ExplorerKeys(Screen[None]):
         def chosen(key: str | None) -> None:
             if key is not None:
                 kind, ending, _ = _EXPORTS[key]
-                name = f"{desk.session.name if desk.session else 'chart'}.{ending}"
-                self.app.push_screen(Ask("write it to", name, check=_file_problem), lambda told: write(kind, told))
+                ask = Ask("write it to", f"{stem}.{ending}", check=_file_problem)
+                self.app.push_screen(ask, lambda told: write(kind, told))
 
         def write(kind: ExportKind, told: str | None) -> None:
             if told is None:
@@ -179,8 +183,8 @@ class ExplorerKeys(Screen[None]):
             else:
                 self.say(f"written to {written}", "good")
 
-        choices = [(key, what) for key, (_, _, what) in _EXPORTS.items()]
-        self.app.push_screen(Choose("export the chart in view as", choices), chosen)
+        choices = [(key, what) for key, (kind, _, what) in _EXPORTS.items() if kind in kinds]
+        self.app.push_screen(Choose("export what is in view as", choices), chosen)
 
     def action_palette(self) -> None:
         """Find a command."""
@@ -197,7 +201,8 @@ class ExplorerKeys(Screen[None]):
         content = [] if pane.content is None else [pane.content]
         here = all_keys([*inside, *content], keymap)  # pyright: ignore[reportArgumentType]
         warnings = self.desk.results.warnings() if self.desk is not None and self.current == 3 else ()
-        self.app.push_screen(Help(f"{pane.number} {pane.title}", here, keys_of(self, keymap), warnings))
+        notes = self.desk.results.notes() if self.desk is not None and self.current == 3 else ()
+        self.app.push_screen(Help(f"{pane.number} {pane.title}", here, keys_of(self, keymap), warnings, notes))
 
     def ready(self, action: Callable[[], None]) -> Desk | None:
         """What acts, once everything is loaded; before, the action is done then."""

@@ -37,6 +37,7 @@ class Help(ModalScreen[None]):
         here: its keys.
         everywhere: the keys that work anywhere.
         warnings: what the reader of the chart in view should know.
+        notes: how the table in view is read.
     """
 
     DEFAULT_CSS = """
@@ -63,10 +64,16 @@ class Help(ModalScreen[None]):
     ]
 
     def __init__(
-        self, title: str, here: Sequence[KeyOf], everywhere: Sequence[KeyOf], warnings: Sequence[str] = ()
+        self,
+        title: str,
+        here: Sequence[KeyOf],
+        everywhere: Sequence[KeyOf],
+        warnings: Sequence[str] = (),
+        notes: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        self._title, self._here, self._everywhere, self._warnings = title, here, everywhere, warnings
+        self._title, self._here, self._everywhere = title, here, everywhere
+        self._warnings, self._notes = warnings, notes
 
     def compose(self) -> ComposeResult:
         """One scrolled column of sections."""
@@ -76,6 +83,8 @@ class Help(ModalScreen[None]):
         with box:
             if self._warnings:
                 yield _section("To be careful about", [("⚠", warning) for warning in self._warnings])
+            if self._notes:
+                yield _section("How the table is read", [(str(at), note) for at, note in enumerate(self._notes, 1)])
             yield _section(f"Keys in {self._title}", [_row(one) for one in self._here])
             yield _section("Keys everywhere", [_row(one) for one in self._everywhere])
             yield _section("Words", list(WORDS))

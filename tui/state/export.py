@@ -1,4 +1,4 @@
-"""The chart in view as a file: a picture, text, or the numbers behind it."""
+"""The chart or table in view as a file: a picture, text, or the numbers behind it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 from engine.errors import ExplorerError
+from engine.figures.table_csv import tables_as_csv
 from engine.files import as_explorer_error, sync_folder
 from tui.paint.picture import Picture
 from tui.paint.scene import Scene
 from tui.paint.svg import svg_of
+from tui.state.study_book import StudyPage
 
 Kind = Literal["svg", "text", "ansi", "csv"]
 MOST_NAMES = 10_000
@@ -45,6 +47,29 @@ def write_chart(
         content = svg_of(shown, readout)
     else:
         content = (shown.ansi() if kind == "ansi" else shown.text()).rstrip("\n") + f"\n{readout}".rstrip() + "\n"
+    return write_new(path, content.encode("utf-8", "backslashreplace"))
+
+
+def write_page(kind: Kind, path: Path, page: StudyPage, text: str) -> Path:
+    """Write what a page of a study shows; never over a file that is there.
+
+    Args:
+        kind: "csv" for the numbers as they were computed, every row; else `text`.
+        path: the file; "name-2" and so on where it is there already.
+        page: one with a table, or a histogram: its bins are a row each.
+        text: the page as it is copied.
+
+    Raises:
+        ExplorerError: it cannot be written.
+    """
+    if kind == "csv":
+        figure, table = page.histogram, page.table
+        content = tables_as_csv([table]) if table is not None else ""
+        if figure is not None:
+            bins = zip(figure.edges, figure.edges[1:], figure.counts, strict=False)
+            content = _csv([["from", "to", "count"], *([str(one) for one in row] for row in bins)])
+    else:
+        content = text
     return write_new(path, content.encode("utf-8", "backslashreplace"))
 
 

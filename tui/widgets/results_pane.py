@@ -31,6 +31,7 @@ from tui.widgets.thresholds_tab import ThresholdsTab
 if TYPE_CHECKING:
     from engine.session import Session
     from tui.state.results import View
+    from tui.state.study_book import StudyPage
     from tui.state.study_topics import StudySubject
 
 ExportKind = Literal["svg", "text", "ansi", "csv"]
@@ -145,6 +146,11 @@ class ResultsPane(ResultsBands):
         chart = self._chart()
         return () if chart is None or self.state.session is None else chart.warnings()
 
+    def notes(self) -> tuple[str, ...]:
+        """Everything that tells how to read the table in view; under it there may be no room for all."""
+        page = self._study_page()
+        return page.table.notes if page is not None and page.table is not None else ()
+
     def copy_text(self) -> str:
         """What the tab in view gives to copy."""
         tab = self._tabs[self._current]
@@ -152,8 +158,28 @@ class ResultsPane(ResultsBands):
         text = tab.copy_text()
         return f"{text.rstrip()}\n{self._readout.shown().text()}\n" if isinstance(tab, ChartTab) else text
 
+    def exports(self) -> tuple[str, tuple[ExportKind, ...]]:
+        """What can be written of what is in view: a name for its file, without an ending, and the formats.
+
+        Raises:
+            ExplorerError: nothing can be.
+        """
+        chart, page = self._chart(), self._study_page()
+        name = self.state.session.name if self.state.session is not None else "chart"
+        if page is not None and page.table is not None:
+            return f"{name}-{page.table.name}", ("csv", "text")
+        if page is not None and page.histogram is not None:
+            return f"{name}-histogram", ("csv", "text")
+        if isinstance(self._tabs[self._current], StudyTab):
+            raise ExplorerError("this page holds no table yet", remedy="w works out what it shows")
+        if self.tab == "Runs":
+            raise ExplorerError("X writes charts and tables of studies", remedy="o, then x writes a session's runs")
+        if chart is None or chart.scene is None or self.state.session is None or not chart.settled():
+            raise ExplorerError("no chart is in view", remedy="go to Polar, Thresholds or Dose and open a session")
+        return name, ("svg", "text", "ansi", "csv")
+
     def export(self, kind: ExportKind, path: Path) -> Path:
-        """Write the chart in view as it is on the screen, the numbers behind it for "csv"; never over another file.
+        """Write what is in view as it is on the screen, the numbers behind it for "csv"; never over another file.
 
         Args:
             kind: what to write.
@@ -165,9 +191,11 @@ class ResultsPane(ResultsBands):
         Raises:
             ExplorerError: no chart is in view, or the file cannot be written.
         """
-        from tui.state.export import write_chart
+        from tui.state.export import write_chart, write_page
 
-        chart, state = self._chart(), self.state
+        chart, state, page = self._chart(), self.state, self._study_page()
+        if page is not None:
+            return write_page(kind, path, page, self.copy_text())
         if state.session is None or chart is None or chart.scene is None or not chart.settled():
             raise ExplorerError("no chart is in view", remedy="go to Polar, Thresholds or Dose and open a session")
         readout = self._readout.shown().text() if self._readout.display else ""
@@ -246,6 +274,11 @@ class ResultsPane(ResultsBands):
             return tab.target
         runs = self._runs if self.tab == "Runs" else self._lit_runs
         return runs.query_one(LineTable) if runs.display and runs.is_mounted else self
+
+    def _study_page(self) -> StudyPage | None:
+        tab = self._tabs[self._current]
+        page = tab.shown if isinstance(tab, StudyTab) else None
+        return None if page is None or (page.table is None and page.histogram is None) else page
 
     def _chart(self) -> ChartTab | None:
         tab = self._tabs[self._current]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from textwrap import wrap
+
 from rich.cells import cell_len
 
 from engine.errors import ExplorerError
@@ -14,6 +17,8 @@ from tui.widgets.columns import Column
 
 WIDEST = 40
 """Cells of a column whose texts are long; the last such column shares what is left."""
+NOTE_LINES = 5
+"""Lines of notes under a table, at most."""
 MEASURED = 200
 """Rows that a column's width is taken from."""
 
@@ -37,6 +42,16 @@ def columns_of(one: TableFigure) -> tuple[Column, ...]:
             )
         )
     return tuple(found)
+
+
+def notes_within(notes: Sequence[str], width: int) -> str:
+    """Notes wrapped to a width; where they take too many lines, the last one tells where all of them are."""
+    lines = [part for note in notes for part in wrap(note, max(20, width))]
+    if len(lines) <= NOTE_LINES:
+        return "\n".join(lines)
+    told = " … ? tells the rest"
+    last = lines[NOTE_LINES - 1][: max(0, width - len(told))]
+    return "\n".join([*lines[: NOTE_LINES - 1], last.rstrip(" ,;:") + told])
 
 
 def neuron_in(one: TableFigure, row: int) -> tuple[int, int] | None:

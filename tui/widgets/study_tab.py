@@ -134,7 +134,7 @@ class StudyTab(StudyKeys):
             return ""
         page = self._page
         part = f" {page.number + 1}/{page.pages}" if page is not None and page.pages > 1 else ""
-        return f"{self.topic.title}{part} · {self._at[0] % len(self.topics) + 1} of {len(self.topics)}"
+        return f"{self._at[0] % len(self.topics) + 1} of {len(self.topics)} · {self.topic.title}{part}"
 
     def furnish(self, topics: Sequence[Topic], book: StudyBook) -> None:
         """Take what can be worked out, and where the answers are kept."""
@@ -297,6 +297,8 @@ class StudyTab(StudyKeys):
         """Draw for the new size."""
         if self._page is not None and self._page.histogram is not None:
             self._draw(self._page.histogram)
+        elif self._page is not None and self._page.table is not None:
+            self._fill(self._page.table)
 
     def _write(self, words: str, title: str = "") -> None:
         self._look("-wordy")
@@ -304,11 +306,11 @@ class StudyTab(StudyKeys):
         self.query_one(".-words", Static).update(words)
 
     def _fill(self, one: TableFigure) -> None:
-        from tui.widgets.study_rows import columns_of
+        from tui.widgets.study_rows import columns_of, notes_within
 
         self._look("")
         self.query_one(".-title", Static).update(one.title)
-        self.query_one(".-notes", Static).update("\n".join(one.notes))
+        self.query_one(".-notes", Static).update(notes_within(one.notes, self.size.width))
         keys = [column.key for column in one.columns]
         table = self.table
         table.set_columns(columns_of(one))

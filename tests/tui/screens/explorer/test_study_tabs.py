@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -128,5 +129,52 @@ def test_a_session_is_not_asked_about_again_until_it_is_saved_anew(drive: Any, s
         await pilot.pause(0.3)
         assert set(book._answers) == asked
         assert paths.session_path("storm") == stored
+
+    drive(test, Start(session=stored))
+
+
+def test_a_table_is_written_as_csv_with_its_numbers_and_all_rows(drive: Any, stored: Path, tmp_path: Path) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await go_to(app, pilot, until, "Planes")
+        await until(lambda: "energy in plane" in app.text(), "the planes")
+        await pilot.press("X")
+        assert "CSV, the numbers" in app.text()
+        assert "SVG" not in app.text()
+        await pilot.press("c")
+        line = app.screen.query_one(Input)
+        assert line.value == "storm-planes.csv"
+        line.value = str(tmp_path / "planes.csv")
+        await pilot.press("enter")
+        await until(lambda: (tmp_path / "planes.csv").exists(), "the file")
+        table = app.explorer.results.study_tabs[1].shown.table
+        with (tmp_path / "planes.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        written = ["" if value is None else str(value) for row in table.rows for value in row]
+        assert [value for row in rows for value in row.values()] == written
+
+    drive(test, Start(session=stored))
+
+
+def test_a_page_without_a_table_says_at_once_that_nothing_can_be_written(drive: Any, stored: Path) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await go_to(app, pilot, until, "Planes")
+        await find_page(app, pilot, until, "w works it out")
+        await pilot.press("X")
+        await until(lambda: "this page holds no table yet" in app.text(), "the reason")
+        assert app.screen is app.explorer
+
+    drive(test, Start(session=stored))
+
+
+def test_the_help_tells_every_note_of_the_table_where_the_page_has_no_room(drive: Any, stored: Path) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await go_to(app, pilot, until, "Planes")
+        await find_page(app, pilot, until, "co-activators of")
+        notes = app.explorer.results.study_tabs[1].shown.table.notes
+        assert "… ? tells the rest" in app.text()
+        await pilot.press("question_mark")
+        await until(lambda: "How the table is read" in app.text(), "the notes")
+        assert app.screen._notes == notes
+        assert notes[0] in " ".join(app.text().split())
 
     drive(test, Start(session=stored))
