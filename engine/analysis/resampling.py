@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from engine.errors import ExplorerError
 
 RESAMPLES = 10_000
+MOST_RESAMPLES = 100_000
+"""More take minutes and tell little: what is left of an interval's error is the sample's, not the draw's."""
 LEVEL = 0.95
 FEWEST_RESAMPLES = 1_000
 # Resamples times units: 80 MB of weights, twice that in float64.

@@ -28,11 +28,15 @@ class Given:
         self._arguments = arguments
 
     @overload
-    def whole(self, name: str, default: int, *, least: int | None = None) -> int: ...
+    def whole(self, name: str, default: int, *, least: int | None = None, most: int | None = None) -> int: ...
     @overload
-    def whole(self, name: str, default: None = None, *, least: int | None = None) -> int | None: ...
-    def whole(self, name: str, default: int | None = None, *, least: int | None = None) -> int | None:
-        """A whole number, at least `least`."""
+    def whole(
+        self, name: str, default: None = None, *, least: int | None = None, most: int | None = None
+    ) -> int | None: ...
+    def whole(
+        self, name: str, default: int | None = None, *, least: int | None = None, most: int | None = None
+    ) -> int | None:
+        """A whole number, at least `least` and at most `most`."""
         value = self._arguments.get(name)
         if value is None:
             return default
@@ -40,6 +44,8 @@ class Given:
             raise ExplorerError(f"{name} is not a whole number: {value!r}", remedy=f"write {name}=20, say")
         if least is not None and value < least:
             raise ExplorerError(f"{name} is {value}", remedy=f"choose {least} or more")
+        if most is not None and value > most:
+            raise ExplorerError(f"{name} is {value}", remedy=f"choose {most:,} or fewer")
         return value
 
     def text(self, name: str) -> str | None:

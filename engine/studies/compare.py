@@ -12,7 +12,7 @@ from engine import paths
 from engine.analysis.comparison import GroupDifference, group_difference, paired_test
 from engine.analysis.groups import BASELINE
 from engine.analysis.multiplicity import benjamini_hochberg, family_size
-from engine.analysis.resampling import LEVEL, RESAMPLES
+from engine.analysis.resampling import LEVEL, MOST_RESAMPLES, RESAMPLES
 from engine.analysis.srm import UnitCoordinates
 from engine.errors import ExplorerError
 from engine.figures.arithmetic import arithmetic_points
@@ -162,7 +162,10 @@ def compare_study(session: Session, arguments: Arguments) -> Findings:
     if at > len(session.planes):
         remedy = f"choose 1 to {len(session.planes)}" if session.planes else "it has none: run it with [[planes]]"
         raise ExplorerError(f"there is no plane {at}", where=session.name, remedy=remedy)
-    resamples, seed = given.whole("resamples", RESAMPLES, least=100), given.whole("seed", 0, least=0)
+    resamples, seed = (
+        given.whole("resamples", RESAMPLES, least=100, most=MOST_RESAMPLES),
+        given.whole("seed", 0, least=0),
+    )
     levels = sorted({*session.spec.spotlight.thresholds, *other.spec.spotlight.thresholds}, reverse=True)
     pairs = _named(given, alone=other is session) or default_pairs(session, other)
     names = None if other is session else session_names(session, other)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -96,11 +97,9 @@ def _controls(session: Session) -> Controls:
     if session.spec.controls.neurons:
         remedy = "run the same command to go on"
         raise ExplorerError("it was interrupted before its controls began", where=session.name, remedy=remedy)
-    raise ExplorerError(
-        "it has no controls",
-        where=session.name,
-        remedy=f"run it again with `srm-explorer run {session.name}.json --set controls.neurons=19 --session NAME`",
-    )
+    file = shlex.quote(str(session.path or f"{session.name}.json"))
+    remedy = f"run it again with `srm-explorer run {file} --set controls.neurons=19 --session NAME`"
+    raise ExplorerError("it has no controls", where=session.name, remedy=remedy)
 
 
 def _complete(session: Session) -> NDArray[np.bool_]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from engine.analysis.groups import BASELINE
 from engine.analysis.multiplicity import benjamini_hochberg, family_size
+from engine.analysis.resampling import MOST_RESAMPLES
 from engine.errors import ExplorerError
 from engine.figures.captions import coordinate_caption, site_caption
 from engine.figures.numbers import count_of
@@ -122,7 +123,7 @@ class _Task:
             k=self.given.whole("k", 200, least=2),
             set_axes=frozenset(column for column, where in own.items() if where[used].any()),
             seed=self.given.whole("seed", 0, least=0),
-            permutations=self.given.whole("permutations", PERMUTATIONS, least=100),
+            permutations=self.given.whole("permutations", PERMUTATIONS, least=100, most=MOST_RESAMPLES),
         )
 
 

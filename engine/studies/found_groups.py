@@ -71,8 +71,9 @@ def compared_groups(caught: Captured, labels: Sequence[str]) -> ComparedGroups:
         ExplorerError: not two groups, one is empty, or they share runs.
     """
     if len(labels) != 2:
-        remedy = "give two, as groups=baseline,clamped"
-        raise ExplorerError(f"a separation needs two groups, not {len(labels)}", remedy=remedy)
+        remedy = "name two, such as the baseline and a value"
+        what = f"planes that tell groups apart need two groups, not {len(labels)}"
+        raise ExplorerError(what, where=caught.session.name, remedy=remedy)
     first, second = (group_named(caught, label) for label in labels)
     if np.intersect1d(first, second).size:
         raise ExplorerError(f"{labels[0]} and {labels[1]} share runs", remedy="choose groups apart")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.analysis.pairings import MORE, REFINED, row_cosines
+from engine.analysis.resampling import MOST_RESAMPLES
 from engine.errors import ExplorerError
 from engine.figures.captions import coordinate_caption, site_caption
 from engine.figures.numbers import count_of
@@ -60,7 +61,7 @@ def pair_tables(session: Session, arguments: Arguments, weights: NDArray[np.floa
     if not 0 <= neuron < d:
         raise ExplorerError(f"neuron {neuron} is out of range ({site} has {d})", remedy=f"choose 0 to {d - 1}")
     partners = Partners(caught, site, neuron, residual, _rows(session, site, residual, weights))
-    number, seed = given.whole("permutations", 2000, least=0), given.whole("seed", 0, least=0)
+    number, seed = given.whole("permutations", 2000, least=0, most=MOST_RESAMPLES), given.whole("seed", 0, least=0)
     compared = Compared.of(partners, number, seed, with_site=wanted != "residual")
     top = given.whole("top", None, least=1)
     tables: list[TableFigure] = []

@@ -219,7 +219,7 @@ def _split(units: Places, caught: Captured, rng: np.random.Generator) -> tuple[P
 
 
 def _too_few(caught: Captured, units: int) -> ExplorerError:
-    what = f"{units} units cannot be split into a half to choose on and a half to test on"
+    what = f"{units} {'unit' if units == 1 else 'units'} cannot be split into a half to choose on and a half to test on"
     return ExplorerError(what, where=caught.session.name, remedy=f"run {2 * FEWEST} prompts or more, better 50")
 
 

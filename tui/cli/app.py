@@ -217,7 +217,7 @@ def diff_sessions(
     ] = None,
     a_group: Annotated[str | None, typer.Option("--a-group", metavar="X", help="Of the first session.")] = None,
     b_group: Annotated[str | None, typer.Option("--b-group", metavar="Y", help="Of the second session.")] = None,
-    resamples: Annotated[int, typer.Option(min=100, help="Of the units, and sign patterns.")] = 10_000,
+    resamples: Annotated[int, typer.Option(min=100, max=100_000, help="Of the units, and sign patterns.")] = 10_000,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the curves with their bands.")] = None,
     as_json: Json = False,
@@ -301,7 +301,7 @@ def pairs(
         Literal["both", "site", "residual"], typer.Option("--with", help="Others of its site, the residual stream.")
     ] = "both",
     top: Annotated[int, typer.Option(min=1, metavar="K", help="Rows of a table that are printed.")] = 20,
-    permutations: Annotated[int, typer.Option(min=0, help="Of the units; 0 for no p.")] = 2000,
+    permutations: Annotated[int, typer.Option(min=0, max=100_000, help="Of the units; 0 for no p.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Of the permutations.")] = 0,
     weights: Annotated[
         bool, typer.Option("--weights", help="Load the session's model for cosines of W_out rows.")

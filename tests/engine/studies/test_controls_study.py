@@ -169,6 +169,8 @@ def test_what_has_no_controls_says_how_to_have_them(planted: Callable[..., Sessi
     with pytest.raises(ExplorerError, match="it has no controls") as refused:
         controls_study(session, {})
     assert "--set controls.neurons=19" in refused.value.remedy
+    # The command works in any folder.
+    assert f"run {session.path} --set" in refused.value.remedy
 
 
 def test_vectors_that_are_not_finite_are_left_out_of_every_measure(controlled: Callable[..., Session]) -> None:

@@ -146,7 +146,9 @@ def test_the_same_seed_gives_the_same_planes_and_another_another_split(planted: 
 @pytest.mark.parametrize(
     ("how", "arguments", "what"),
     [
-        ({"units": 7}, {}, "cannot be split"),
+        ({"units": 7}, {}, "7 units cannot be split"),
+        ({"units": 1}, {}, "1 unit cannot be split"),
+        ({}, {"permutations": 10**9}, "permutations is 1000000000; choose 100,000 or fewer"),
         ({"interventions": []}, {}, "two groups"),
         ({}, {"groups": ["baseline", "clampd"]}, "no group 'clampd'"),
         ({}, {"groups": ["clamped", "+2"]}, "share runs"),

@@ -44,6 +44,11 @@ def test_what_cannot_be_compared_is_one_line(capsys: Any) -> None:
         assert reason in capsys.readouterr().err
 
 
+def test_more_resamples_than_can_be_waited_for_are_refused(capsys: Any) -> None:
+    assert main(["sessions", "diff", EXAMPLE, "--resamples", "1000000000"]) == 2
+    assert "100000" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("groups", [("clamped", "baseline"), ("+30", "baseline")])
 def test_the_same_command_prints_the_same(capsys: Any, groups: tuple[str, str]) -> None:
     words = (EXAMPLE, "--groups", *groups, "--resamples", "200", "--seed", "4")
