@@ -62,6 +62,7 @@ def _start(endpoint: Endpoint, idle_exit: float | None, seconds: float) -> None:
     except OSError as error:
         raise as_explorer_error(error, endpoint.log) from error
     with log:
+        told_before = log.seek(0, os.SEEK_END)
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -79,8 +80,12 @@ def _start(endpoint: Endpoint, idle_exit: float | None, seconds: float) -> None:
         process.terminate()
         raise _not_started(endpoint, f"not ready after {seconds:.0f} s")
     if not word:
-        process.wait()
-        raise _not_started(endpoint, (last_lines(endpoint.log, 1) or ["it said nothing"])[0])
+        status = process.wait()
+        silent = endpoint.log.stat().st_size <= told_before if endpoint.log.exists() else True
+        # What stands in the log from an earlier worker is no reason why this one ended.
+        lines = [] if silent else last_lines(endpoint.log, 1)
+        ended = f"signal {-status} ended it" if status < 0 else "it said nothing"
+        raise _not_started(endpoint, (lines or [ended])[0])
 
 
 def _not_started(endpoint: Endpoint, why: str) -> ExplorerError:

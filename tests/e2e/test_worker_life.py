@@ -119,6 +119,17 @@ def test_a_worker_that_cannot_start_says_why(client: Client, monkeypatch: pytest
         find_or_start_worker()
 
 
+def test_what_an_earlier_worker_wrote_is_no_reason_why_one_does_not_start(
+    client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    client.stop()
+    assert gone(client)
+    (tmp_path / "torch.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(ExplorerError, match="did not start: signal 9 ended it"):
+        find_or_start_worker()
+
+
 def test_a_warm_worker_gives_way_to_a_run_elsewhere_and_loads_again(
     client: Client, bench: Bench, whole: Callable[..., Session]
 ) -> None:

@@ -184,7 +184,7 @@ class ExplorerKeys(Screen[None]):
                 self.say(f"written to {written}", "good")
 
         choices = [(key, what) for key, (kind, _, what) in _EXPORTS.items() if kind in kinds]
-        self.app.push_screen(Choose("export what is in view as", choices), chosen)
+        self.app.push_screen(Choose(f"export the {'chart' if 'svg' in kinds else 'table'} in view as", choices), chosen)
 
     def action_palette(self) -> None:
         """Find a command."""

@@ -133,8 +133,8 @@ class StudyTab(StudyKeys):
         if not self.topics or self.topic is None:
             return ""
         page = self._page
-        part = f" {page.number + 1}/{page.pages}" if page is not None and page.pages > 1 else ""
-        return f"{self._at[0] % len(self.topics) + 1} of {len(self.topics)} · {self.topic.title}{part}"
+        part = f", {page.number + 1}/{page.pages}" if page is not None and page.pages > 1 else ""
+        return f"{self._at[0] % len(self.topics) + 1} of {len(self.topics)}{part} · {self.topic.title}"
 
     def furnish(self, topics: Sequence[Topic], book: StudyBook) -> None:
         """Take what can be worked out, and where the answers are kept."""
