@@ -178,6 +178,13 @@ class PlaneBands:
         Raises:
             KeyError, TypeError, ValueError: it is something else.
         """
+        try:
+            return cls._read(data)
+        except (AttributeError, IndexError, OverflowError) as error:
+            raise ValueError(str(error)) from None
+
+    @classmethod
+    def _read(cls, data: Mapping[str, Any]) -> PlaneBands:
         return cls(
             plane=int(data["plane"]),
             by=tuple(str(name) for name in data["by"]),

@@ -85,3 +85,21 @@ def test_the_band_of_the_mean_is_the_region_seen_along_every_direction() -> None
     for index, angle in enumerate(np.arange(8) * np.pi / 4):
         along = edge[0] * np.cos(angle) + edge[1] * np.sin(angle)
         np.testing.assert_allclose([low[index], high[index]], [along.min(), along.max()], atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("key", "broken"),
+    [
+        ("amplitude", [0.1]),
+        ("phase_deg", []),
+        ("centre", [0.25]),
+        ("counts", [[1.0], [2.0]]),
+        ("radius2", 10**400),
+        ("units", float("inf")),
+    ],
+)
+def test_a_damaged_group_is_refused_as_damaged(key: str, broken: Any) -> None:
+    data = copy.deepcopy(some_bands().to_dict())
+    data["groups"][0][key] = broken
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        PlaneBands.from_dict(data)
