@@ -64,7 +64,8 @@ class StudyDesk:
         if not isinstance(tag, Question):
             return
         if waits:
-            self.book.wait(tag, f"waits: {answer}")
+            why = answer.what if isinstance(answer, ExplorerError) else answer
+            self.book.wait(tag, f"waits: {why}")
             going = self._going.get(tag.study)
             if going is not None:
                 going[1].go_again()

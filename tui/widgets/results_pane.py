@@ -170,8 +170,10 @@ class ResultsPane(ResultsBands):
             return f"{name}-{page.table.name}", ("csv", "text")
         if page is not None and page.histogram is not None:
             return f"{name}-histogram", ("csv", "text")
-        if isinstance(self._tabs[self._current], StudyTab):
-            raise ExplorerError("this page holds no table yet", remedy="w works out what it shows")
+        tab = self._tabs[self._current]
+        if isinstance(tab, StudyTab):
+            remedy = "w works out what it shows" if tab.can_act("work") else "first save a session, or open one"
+            raise ExplorerError("this page holds no table yet", remedy=remedy)
         if self.tab == "Runs":
             raise ExplorerError("X writes charts and tables of studies", remedy="o, then x writes a session's runs")
         if chart is None or chart.scene is None or self.state.session is None or not chart.settled():

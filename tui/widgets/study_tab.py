@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from tui.state.study_topics import StudySubject, Topic
 
 NOTHING_SAVED = "Nothing is saved yet to be studied\n\nr runs the experiment, o opens a saved session"
+STILL_RUNNING = (
+    "Studies begin when the run is finished and saved\n\nuntil then Polar, Thresholds, Dose and Runs show it"
+)
 
 
 class StudyTab(StudyKeys):
@@ -263,7 +266,10 @@ class StudyTab(StudyKeys):
         topic, question, book = self.topic, self._question(), self._book
         if topic is None or question is None or book is None:
             self._page = None
-            self._write(NOTHING_SAVED if topic is None or topic.needs_session else topic.teaches)
+            runs = self._subject is not None and self._subject.session is not None
+            self._write(
+                (STILL_RUNNING if runs else NOTHING_SAVED) if topic is None or topic.needs_session else topic.teaches
+            )
             return
         if topic.at_once and book.answer(question) is None and book.ask(question):
             self.post_message(self.Wanted(self, question))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,17 @@ def test_a_session_is_not_asked_about_again_until_it_is_saved_anew(drive: Any, s
         await pilot.pause(0.3)
         assert set(book._answers) == asked
         assert paths.session_path("storm") == stored
+
+    drive(test, Start(session=stored))
+
+
+def test_while_a_run_is_written_the_tabs_say_when_studies_begin(drive: Any, stored: Path) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await go_to(app, pilot, until, "Effects")
+        app.explorer.results.take_session(replace(load_session(stored), path=None))
+        await until(lambda: "Studies begin when the run is finished" in app.text(), "the words")
+        await pilot.press("X")
+        await until(lambda: "first save a session" in app.text(), "the reason")
 
     drive(test, Start(session=stored))
 
