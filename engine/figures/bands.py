@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.figures.packing import Band, packed, unpacked
+from engine.figures.packing import Band, finite_pair, packed, unpacked, unpacked_curve
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,9 +179,12 @@ class PlaneBands:
             KeyError, TypeError, ValueError: it is something else.
         """
         try:
-            return cls._read(data)
+            found = cls._read(data)
         except (AttributeError, IndexError, OverflowError) as error:
             raise ValueError(str(error)) from None
+        if any(one.band.shape[1] != len(one.labels) for one in found.dose):
+            raise ValueError("a band of a dose has other values than it names")
+        return found
 
     @classmethod
     def _read(cls, data: Mapping[str, Any]) -> PlaneBands:
@@ -199,7 +202,7 @@ class PlaneBands:
                     centre=(float(one["centre"][0]), float(one["centre"][1])),
                     covariance=np.array(one["covariance"], np.float64).reshape(2, 2),
                     radius2=float(one["radius2"]),
-                    phase_deg=_pair(one["phase_deg"]),
+                    phase_deg=finite_pair(_pair(one["phase_deg"])),
                     amplitude=_pair(one["amplitude"]) or (np.nan, np.nan),
                     counts=_counts_in(one["counts"]),
                     p_arithmetic=_number(one["p_arithmetic"]),
@@ -213,7 +216,7 @@ class PlaneBands:
                     legend=str(one["legend"]),
                     group=str(one["group"]),
                     members=int(one["members"]),
-                    mean=unpacked(one["mean"]),
+                    mean=unpacked_curve(one["mean"]),
                     counts=_counts_in(one["counts"]),
                 )
                 for one in data["nulls"]
@@ -235,7 +238,7 @@ def _counts_out(counts: Mapping[float, Band]) -> dict[str, str | list[list[float
 
 
 def _counts_in(counts: Mapping[str, object]) -> dict[float, Band]:
-    return {float(threshold): unpacked(rows) for threshold, rows in counts.items()}
+    return {float(threshold): unpacked_curve(rows) for threshold, rows in counts.items()}
 
 
 def _pair(value: Sequence[float | str] | None) -> tuple[float, float] | None:

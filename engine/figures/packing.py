@@ -49,3 +49,18 @@ def unpacked(data: object) -> Band:
     if band.ndim != 2 or len(band) != 2:
         raise ValueError("a band has two ends")
     return band
+
+
+def unpacked_curve(data: object) -> Band:
+    """Read what `packed` wrote of a curve; TypeError or ValueError where it is something else, or has no point."""
+    band = unpacked(data)
+    if not band.shape[1]:
+        raise ValueError("a band has a point at least")
+    return band
+
+
+def finite_pair(pair: tuple[float, float] | None) -> tuple[float, float] | None:
+    """The pair itself, or None; ValueError where one of the two is not finite."""
+    if pair is not None and not np.isfinite(pair).all():
+        raise ValueError("a number is not finite")
+    return pair

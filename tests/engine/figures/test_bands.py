@@ -94,6 +94,8 @@ def test_the_band_of_the_mean_is_the_region_seen_along_every_direction() -> None
         ("phase_deg", []),
         ("centre", [0.25]),
         ("counts", [[1.0], [2.0]]),
+        ("counts", {"0.5": [[], []]}),
+        ("phase_deg", ["nan", "nan"]),
         ("radius2", 10**400),
         ("units", float("inf")),
     ],
@@ -102,4 +104,11 @@ def test_a_damaged_group_is_refused_as_damaged(key: str, broken: Any) -> None:
     data = copy.deepcopy(some_bands().to_dict())
     data["groups"][0][key] = broken
     with pytest.raises((KeyError, TypeError, ValueError)):
+        PlaneBands.from_dict(data)
+
+
+def test_a_dose_band_has_as_many_points_as_labels() -> None:
+    data = copy.deepcopy(some_bands().to_dict())
+    data["dose"][0]["labels"] = ["-1"]
+    with pytest.raises(ValueError, match="dose"):
         PlaneBands.from_dict(data)
