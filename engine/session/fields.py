@@ -88,7 +88,10 @@ def take_records(data: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
 def as_float(value: object, key: str) -> float:
     """A number as `plain_float` wrote it."""
     if type(value) is float or type(value) is int:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise DamagedError(f"{key} is too large") from None
     if value in _NOT_FINITE:
         return float(cast("str", value))
     raise DamagedError(f"{key} is no number")

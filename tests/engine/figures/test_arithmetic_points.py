@@ -149,6 +149,7 @@ def test_nothing_is_predicted_of_baselines_alone_or_before_units_are_resolved() 
         lambda table: table["arithmetic"]["planes"][0].update(x="abc"),
         lambda table: table["arithmetic"]["planes"][0].update(norm=None),
         lambda table: table["arithmetic"]["planes"][0].update(y=[{}] * 16),
+        lambda table: table["arithmetic"]["planes"][0].update(y=[10**400] * 16),
         lambda table: table["arithmetic"]["planes"][0].update(without=3, x=None, y=None),
         lambda table: table["arithmetic"]["planes"][0]["without"].update(taken=5, norm=[]),
         lambda table: table["arithmetic"]["planes"][0].clear(),
