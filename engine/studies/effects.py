@@ -75,10 +75,8 @@ def _value_notes(pairs: PairedTexts, resamples: int, seed: int) -> tuple[str, ..
         "changed: share of runs whose text is not the baseline's; first change: median over those, tokens from 0",
     ]
     if pairs.effects is None:
-        told = (
-            f"not scored yet: `srm-explorer effects {pairs.session.name} --score` measures KL, perplexity and what acts"
-        )
-        return (f"{told} directly, with the model", *notes)
+        how = f"`srm-explorer effects {pairs.session.name} --score`, or v and w on this tab,"
+        return (f"not scored yet: {how} measures KL, perplexity and what acts directly, with the model", *notes)
     if pairs.text:
         where = {
             "baseline": "the baseline's text",

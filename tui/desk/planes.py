@@ -50,8 +50,13 @@ class PlaneDesk:
         self._screen, self._desk = screen, desk
         self._busy = False
 
-    def add(self, choice: PlaneChoice) -> None:
-        """Show a plane of the session in view; one that it has not got yet is made of its vectors and saved first."""
+    def add(self, choice: PlaneChoice, typed: str = "") -> None:
+        """Show a plane of the session in view; one that it has not got yet is made of its vectors and saved first.
+
+        Args:
+            choice: the plane.
+            typed: as a person typed it, who is asked again where it means nothing.
+        """
         session = self._desk.session
         if session is None:
             self._screen.say("there is no session in view; o opens one")
@@ -72,17 +77,17 @@ class PlaneDesk:
             self._busy = True
             path, base = session.path, self._desk.drafting.base
             self._screen.say("making the plane of the session's vectors …")
-            self._screen.in_thread(lambda: _added(session, path, choice, base), self._take)
+            self._screen.in_thread(lambda: _added(session, path, choice, base), lambda found: self._take(found, typed))
 
-    def ask(self) -> None:
-        """Have two directions typed, and make their plane."""
+    def ask(self, typed_before: str = "", problem_before: str = "") -> None:
+        """Have two directions typed, and make their plane; what meant nothing is asked for again with its reason."""
         session = self._desk.session
         if session is None or not session.spec.capture.sites:
             self._screen.say("there is no session in view; o opens one")
             return
         record = self._desk.results.state.record()
         site = record.site if record is not None else session.spec.capture.sites[0]
-        value = " ; ".join(str(one) for one in (record.a, record.b)) if record is not None else ""
+        value = typed_before or (" ; ".join(str(one) for one in (record.a, record.b)) if record is not None else "")
 
         def problem(line: str) -> str:
             try:
@@ -93,15 +98,18 @@ class PlaneDesk:
 
         def typed(line: str | None) -> None:
             if line is not None:
-                self.add(typed_plane(line, site))
+                self.add(typed_plane(line, site), line)
 
-        ask = Ask("a plane of two directions, with ; between them", value, detail=DIRECTIONS_TOLD, check=problem)
+        detail = f"{problem_before}\n\n{DIRECTIONS_TOLD}" if problem_before else DIRECTIONS_TOLD
+        ask = Ask("a plane of two directions, with ; between them", value, detail=detail, check=problem)
         self._screen.app.push_screen(ask, typed)
 
-    def _take(self, found: _Added | ExplorerError) -> None:
+    def _take(self, found: _Added | ExplorerError, typed: str) -> None:
         self._busy = False
         if isinstance(found, ExplorerError):
             self._screen.refuse(found)
+            if typed and self._screen.in_view:
+                self.ask(typed, str(found))
             return
         saved = found.saved
         told = (

@@ -77,7 +77,7 @@ TOPICS: dict[str, tuple[Topic, ...]] = {
             "effects",
             "effects",
             "What the intervention did to the texts, value by value.",
-            lambda _: {"top": 10, "resamples": 2000, "seed": 0},
+            lambda _: {"top": 10, "resamples": 10_000, "seed": 0},
         ),
         Topic(
             SCORE,

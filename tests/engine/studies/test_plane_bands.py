@@ -158,7 +158,11 @@ def test_a_session_is_saved_with_what_it_takes_to_draw_it_again_without_vectors(
                     np.testing.assert_allclose(now.counts[level], band, rtol=1e-3)
             assert {null.group for null in stored.nulls} == {band.label for band in fresh.groups}
     told = {null.legend for null in stored_bands(again, 0, ()).nulls}  # type: ignore[union-attr]
-    assert told == {"95 % of all 38 (n7, random) planes"}
+    assert told == {
+        "95 % of all 38 (n7, random) planes",
+        "95 % of 200 isotropic random planes",
+        "95 % of 200 planes of the baseline's second moment",
+    }
     (null, *_) = plane_bands(session, 1, (), kept).nulls
     assert null.legend == "95 % of all 10 (d1, random) planes"
 

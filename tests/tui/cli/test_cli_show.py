@@ -178,4 +178,4 @@ def test_json_holds_bands_predictions_and_tests(srm: Callable[..., Any], save: C
     low, high = certainty["mean_band"]
     assert all(one <= mean <= other for one, mean, other in zip(low, swept["mean_similarity"], high, strict=True))
     assert told["bands"]["by"] == []
-    assert {null["kind"] for null in told["bands"]["nulls"]} == {"partners"}
+    assert {null["kind"] for null in told["bands"]["nulls"]} == {"partners", "isotropic", "second moment"}
