@@ -117,19 +117,24 @@ class Terminal:
         self._child.setwinsize(rows, columns)
 
     def is_alive(self) -> bool:
-        return bool(self._child.isalive())
+        while True:
+            try:
+                return bool(self._child.isalive())
+            except pexpect.ExceptionPexpect:
+                # The thread that reads has just heard of its end, and is about to write it down.
+                time.sleep(0.01)
 
     def send_signal(self, number: int) -> None:
         os.kill(self.pid, number)
 
     def kill(self) -> None:
-        if self._child.isalive():
+        if self.is_alive():
             self._child.kill(signal.SIGKILL)
 
     def wait_for_end(self, seconds: float = 20) -> int:
         """Wait until the program ended; its exit status, or minus the signal that ended it."""
         until = time.monotonic() + seconds
-        while self._child.isalive():
+        while self.is_alive():
             assert time.monotonic() < until, f"it did not end in {seconds} s:\n{self.text}"
             time.sleep(0.02)
         self._reader.join(5)

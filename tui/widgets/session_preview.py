@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SOON = 0.1
 """Seconds a row stays highlighted before its session is read."""
+ROOMY = 14
+"""Rows from which warnings are told in full."""
 KEPT = 32
 
 
@@ -118,8 +120,10 @@ class SessionPreview(Horizontal):
         signs = glyphs_of(self.app)
         width, height = self.query_one("#preview-facts").content_size
         lines = [Content.styled(one_line(preview.problem), "$text-error")] if preview.problem else []
-        for warning in preview.warnings[:2]:
-            lines.append(Content.styled(f"{signs.warning} {one_line(warning)}", "$text-warning"))
+        roomy = height >= ROOMY
+        for warning in preview.warnings[: 2 if roomy else 1]:
+            told = Content.styled(f"{signs.warning} {one_line(warning)}", "$text-warning")
+            lines.append(told if roomy else told.truncate(max(1, width), ellipsis=True))
         notes = [one_line(line) for line in preview.notes.splitlines() if line.strip()]
         least = min(len(notes), 2)
         kept = notes[: max(least, height - len(lines) - len(preview.facts))]
