@@ -98,12 +98,6 @@ class Terminal:
             assert self.is_alive() or self._reader.is_alive(), f"the program ended before {pattern!r}:\n{text}"
             time.sleep(0.02)
 
-    def wait_for_other(self, text: str, seconds: float = 10) -> None:
-        """Wait until the screen shows something else than a text; where it stays, go on."""
-        until = time.monotonic() + seconds
-        while self.text == text and time.monotonic() < until:
-            time.sleep(0.02)
-
     def wait_until_gone(self, pattern: str, seconds: float = 60) -> None:
         """Wait until the screen no longer shows it."""
         until = time.monotonic() + seconds
