@@ -12,6 +12,7 @@ from engine.figures.polar import PolarFigure, Ring, spokes_of
 from engine.figures.thresholds import ThresholdFigure
 from tui.charts.disc import disc_of
 from tui.charts.dose import paint_dose
+from tui.charts.palette import DASH
 from tui.charts.polar import paint_polar
 from tui.charts.thresholds import paint_thresholds, threshold_pane
 from tui.charts.trace import Pane
@@ -132,7 +133,7 @@ def test_dashes_lie_on_their_curve_with_gaps_between() -> None:
     assert {y for _, y in drawn} == {round(0.5 * (pane.dots_high - 1))}
     xs = sorted(x for x, _ in drawn)
     gaps = np.diff(xs).tolist()
-    assert set(gaps) == {1, 4}
+    assert set(gaps) == {1, 1 + DASH[1]}
     assert gaps[:5] == [1, 1, 1, 1, 4]
 
 
