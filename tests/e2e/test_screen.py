@@ -257,5 +257,10 @@ def test_inside_tmux(bench: Bench, office: Path, own_folders: Path) -> None:
         assert (int(shown[2]), int(shown[4])) == lit(session, 2, float(shown[1]))
         subprocess.run([*tmux, "resize-window", "-x", "80", "-y", "24"], check=True, env=env)
         wait("θ 2°")
+        told = subprocess.run([*tmux, "display", "-p", "#{pane_pid}"], check=True, env=env, capture_output=True)
     finally:
         subprocess.run([*tmux, "kill-server"], check=False, env=env)
+    until = time.monotonic() + 20
+    while Path(f"/proc/{int(told.stdout)}").exists():
+        assert time.monotonic() < until, "the screen outlived its terminal"
+        time.sleep(0.1)
