@@ -190,6 +190,38 @@ def known_directions(provenance: Mapping[str, Any]) -> dict[str, Vector]:
     return found
 
 
+def missing_weights(session: Session, site: str, directions: Iterable[int | str]) -> list[str]:
+    """Which directions of a plane are weights of neurons that a session does not hold, by their text.
+
+    Args:
+        session: whose model they are read from.
+        site: the plane's; only the residual stream has such directions.
+        directions: of the plane.
+
+    Raises:
+        ExplorerError: a text that is no direction, or a layer that the session's model has not got.
+    """
+    if Site.parse(site).is_mlp:
+        return []
+    held = known_directions(session.provenance)
+    told: object = session.provenance.get("model")
+    layers: object = cast("Mapping[str, object]", told).get("n_layers") if isinstance(told, dict) else None
+    found: list[str] = []
+    for one in map(direction_of, directions):
+        if not isinstance(one, NeuronWeights) or str(one) in held:
+            continue
+        if isinstance(layers, int) and one.layer >= layers:
+            what = f"layer {one.layer} is out of range for this model ({layers} layers)"
+            raise ExplorerError(what, where=str(one), remedy=f"choose 0 to {layers - 1}")
+        found.append(str(one))
+    return found
+
+
+def weights_in(findings: Mapping[str, Any]) -> dict[str, Vector]:
+    """The vectors that the study "directions" found, by their text."""
+    return {text: np.array(numbers, np.float64) for text, numbers in findings["vectors"].items()}
+
+
 def file_vectors(directions: Iterable[int | str], base: Path) -> dict[str, Vector]:
     """Vectors of files that directions name, by their text; errors as `read_direction`.
 

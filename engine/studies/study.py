@@ -63,6 +63,7 @@ _add(
     Study("pairs", "what rises and falls with a neuron", "engine.studies.pairs:pairs_study", "vectors"),
     Study("planes", "the session's planes", "engine.studies.planes:planes_study", "session"),
     Study("ensemble", "planes of all pairs of directions", "engine.studies.ensemble:ensemble_study", "vectors"),
+    Study("directions", "weights of neurons", "engine.runner.direction_weights:directions_study", "model"),
     Study("weighted-pairs", "pairings and weights", "engine.runner.weighted_pairs:weighted_pairs_study", "model"),
     Study("finder", "planes in which groups differ", "engine.studies.finder:finder_study", "vectors"),
 )

@@ -10,10 +10,8 @@ from engine import paths
 from engine.errors import ExplorerError
 from engine.figures.table import PlaneChoice
 from engine.session import Session, load_session, save_session
-from engine.spec.direction import NeuronWeights
-from engine.spec.direction_text import direction_of
 from engine.studies.captured import check_captured
-from engine.studies.directions import file_vectors, known_directions
+from engine.studies.directions import file_vectors, missing_weights, weights_in
 from engine.studies.ensemble import basis_names, ensemble_tables
 from engine.studies.planes import find_plane, planes_table, with_plane
 from engine.vectors import Matrix, read_vectors
@@ -40,7 +38,7 @@ def add_plane(
         note(f"it is plane {there + 1} of {opened.name} already")
     else:
         vectors = vectors_at(opened, choice.site)
-        changed = with_plane(opened, vectors, choice, outside_vectors(opened, [a, b]))
+        changed = with_plane(opened, vectors, choice, outside_vectors(opened, choice.site, [a, b]))
         saved = save_session(changed, paths.session_path(session))
         opened = saved.session
         note(f"plane {len(opened.planes)} of {opened.name} is saved" + (f": {saved.told}" if saved.told else ""))
@@ -69,7 +67,7 @@ def ensemble_planes(
         "thresholds": thresholds,
         "angles": angles,
     }
-    weights = outside_vectors(opened, [str(name) for name in basis_names(opened, basis)])
+    weights = outside_vectors(opened, chosen, [str(name) for name in basis_names(opened, basis)])
     summary, curves = ensemble_tables(opened, vectors_at(opened, chosen), given, weights)
     if csv_file is not None:
         say_tables([curves], form="csv", file=csv_file)
@@ -84,25 +82,21 @@ def vectors_at(session: Session, site: str) -> Matrix | list[Matrix]:
     return read_vectors(session.vectors_path(), runs=len(session.runs), sites=[site])[site]
 
 
-def outside_vectors(session: Session, directions: Sequence[str]) -> dict[str, Vector]:
-    """Vectors that directions name and the session does not hold: of files, and of its model, which is loaded for it.
+def outside_vectors(session: Session, site: str, directions: Sequence[str]) -> dict[str, Vector]:
+    """Vectors that directions name and the session does not hold: of files, and of its model, which is asked for them.
 
     Raises:
         ExplorerError: a text that is no direction, a file or neuron that is not there, another model than the one of
             the session.
     """
-    held = known_directions(session.provenance)
-    named = [direction_of(text) for text in directions]
-    weights = [one for one in named if isinstance(one, NeuronWeights) and str(one) not in held]
-    return {**file_vectors(directions, Path.cwd()), **(_weights(session, weights) if weights else {})}
+    found = file_vectors(directions, Path.cwd())
+    missing = missing_weights(session, site, directions)
+    if missing:
+        from tui.cli.study import model_findings
 
-
-def _weights(session: Session, wanted: Sequence[NeuronWeights]) -> dict[str, Vector]:
-    from engine.runner.plane_inputs import weights_of
-    from tui.cli.model import model_of
-
-    model = model_of(session)
-    return {str(one): weights_of(model, one) for one in wanted}
+        findings = model_findings("directions", {"directions": missing}, session=session.path, quiet=False)
+        found |= weights_in(findings)
+    return found
 
 
 def _site(session: Session, site: str | None) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import ExplorerError
 from engine.figures.captions import plane_title
@@ -11,7 +12,8 @@ from engine.figures.table import PlaneChoice
 from engine.session import Saved, Session, save_session
 from engine.spec import Site
 from engine.spec.direction_text import canonical
-from engine.studies.directions import file_vectors
+from engine.studies.captured import check_captured
+from engine.studies.directions import Vector, file_vectors, missing_weights, weights_in
 from engine.studies.planes import find_plane, with_plane
 from engine.vectors import read_vectors
 from tui.screens.ask import Ask
@@ -27,6 +29,16 @@ DIRECTIONS_TOLD = (
     "a neuron's number, mean(type=declarative), difference(type=x | type=y), pc1, random(0), w_out(11.373), "
     "w_in(11.373), file.npz#key; another site's plane: blocks.11.hook_resid_post : pc1 ; pc2"
 )
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A plane that is to be made, of which session, and as a person typed it."""
+
+    session: Session
+    path: Path
+    choice: PlaneChoice
+    typed: str
 
 
 @dataclass(frozen=True)
@@ -74,10 +86,39 @@ class PlaneDesk:
         elif self._busy:
             self._screen.say("the plane before is still being made; try again")
         else:
-            self._busy = True
-            path, base = session.path, self._desk.drafting.base
-            self._screen.say("making the plane of the session's vectors …")
-            self._screen.in_thread(lambda: _added(session, path, choice, base), lambda found: self._take(found, typed))
+            self._make(_Wanted(session, session.path, choice, typed))
+
+    def heard(self, tag: object, answer: Mapping[str, Any] | ExplorerError, *, waits: bool = False) -> None:
+        """Go on with a plane whose weights the worker has read, if that is what it answered."""
+        if not isinstance(tag, _Wanted):
+            return
+        if waits:
+            self._screen.say(f"the plane waits: {answer}")
+        elif isinstance(answer, ExplorerError):
+            self._take(answer, tag.typed)
+        else:
+            self._begin(tag, weights_in(answer))
+
+    def _make(self, wanted: _Wanted) -> None:
+        choice = wanted.choice
+        try:
+            missing = missing_weights(wanted.session, choice.site, [choice.a, choice.b])
+        except ExplorerError as error:
+            self._take(error, wanted.typed)
+            return
+        self._busy = True
+        if missing:
+            self._screen.say("the worker reads the model's weights for the plane …")
+            base = self._desk.drafting.base
+            link = self._desk.runs.link
+            link.study("directions", str(wanted.path), {}, {"directions": missing}, base, wanted)
+        else:
+            self._begin(wanted, {})
+
+    def _begin(self, wanted: _Wanted, weights: Mapping[str, Vector]) -> None:
+        base = self._desk.drafting.base
+        self._screen.say("making the plane of the session's vectors …")
+        self._screen.in_thread(lambda: _added(wanted, base, weights), lambda found: self._take(found, wanted.typed))
 
     def ask(self, typed_before: str = "", problem_before: str = "") -> None:
         """Have two directions typed, and make their plane; what meant nothing is asked for again with its reason."""
@@ -142,11 +183,10 @@ def typed_plane(line: str, site: str) -> PlaneChoice:
     return PlaneChoice(str(Site.parse(site)), a, b)
 
 
-def _added(session: Session, path: Path, choice: PlaneChoice, base: Path) -> _Added:
+def _added(wanted: _Wanted, base: Path, weights: Mapping[str, Vector]) -> _Added:
+    session, choice = wanted.session, wanted.choice
     vectors = read_vectors(session.vectors_path(), runs=len(session.runs), sites=[choice.site])
-    if choice.site not in vectors:
-        captured = " or ".join(session.spec.capture.sites)
-        raise ExplorerError(f"it did not capture {choice.site}", where=session.name, remedy=f"choose {captured}")
-    outside = file_vectors([choice.a, choice.b], base)
+    check_captured(session, choice.site)
+    outside = {**file_vectors([choice.a, choice.b], base), **weights}
     changed = with_plane(session, vectors[choice.site], choice, outside)
-    return _Added(session, save_session(changed, path), len(changed.planes) - 1)
+    return _Added(session, save_session(changed, wanted.path), len(changed.planes) - 1)

@@ -173,8 +173,10 @@ class RunDesk:
                 self._runs_found(event)
             case events.Studied():
                 self._desk.studies.heard(event.tag, event.findings)
+                self._desk.planes.heard(event.tag, event.findings)
             case events.StudyFailed():
                 self._desk.studies.heard(event.tag, event.error, waits=event.waits)
+                self._desk.planes.heard(event.tag, event.error, waits=event.waits)
             case events.QueueSeen():
                 if isinstance(self._screen.app.screen, QueueScreen):
                     self._screen.app.screen.take(tuple(event.jobs))

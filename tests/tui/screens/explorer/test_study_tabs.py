@@ -190,3 +190,25 @@ def test_the_help_tells_every_note_of_the_table_where_the_page_has_no_room(drive
         assert notes[0] in " ".join(app.text().split())
 
     drive(test, Start(session=stored))
+
+
+def test_a_plane_whose_weights_cannot_be_read_is_asked_for_again_as_it_was_typed(drive: Any, stored: Path) -> None:
+    typed = "blocks.4.hook_resid_post : w_out(4.20) ; pc1"
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await go_to(app, pilot, until, "Planes")
+        await until(lambda: "energy in plane" in app.text(), "the planes")
+        before = stored.read_bytes()
+        await pilot.press("n")
+        app.screen.query_one(Input).value = typed
+        await pilot.press("enter")
+        await until(lambda: "no worker is started here" in app.text(), "the reason")
+        await until(lambda: app.screen.query(Input) and app.screen.query_one(Input).value == typed, "the question")
+        await pilot.press("escape")
+        await pilot.press("n")
+        app.screen.query_one(Input).value = typed.replace("4.20", "9.20")
+        await pilot.press("enter")
+        await until(lambda: "layer 9 is out of range for this model (6 layers)" in app.text(), "the range")
+        assert stored.read_bytes() == before
+
+    drive(test, Start(session=stored))
