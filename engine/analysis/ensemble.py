@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine.analysis.arcs import count_above, spotlight_angles
-from engine.analysis.planes import CHUNK_ELEMENTS, COLLINEAR_SINE, plane_from_vectors
+from engine.analysis.planes import CHUNK_ELEMENTS, COLLINEAR_SINE, plane_from_vectors, real_table
 from engine.analysis.srm import checked_angles, checked_thresholds
 from engine.errors import ExplorerError
 
@@ -134,11 +134,7 @@ def ensemble_cosines(vectors: ArrayLike, ensemble: Ensemble) -> tuple[NDArray[np
     Raises:
         ExplorerError: the array is not [run, d] of real numbers, or its width is not the ensemble's.
     """
-    array = np.asarray(vectors)
-    if array.ndim != 2 or array.dtype.kind not in "fiub":
-        raise ExplorerError(
-            f"vectors must be a table of real numbers, one row a run; got shape {array.shape}, type {array.dtype}"
-        )
+    array = real_table(vectors)
     if array.shape[1] != ensemble.d:
         raise ExplorerError(
             f"the vectors have {array.shape[1]} entries, the basis vectors {ensemble.d}",

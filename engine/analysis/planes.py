@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -104,6 +105,20 @@ def plane_from_vectors(u: ArrayLike, v: ArrayLike, label_a: str = "a", label_b: 
     return Plane(basis=basis, label_a=label_a, label_b=label_b, raw_angle_deg=float(np.degrees(angle)))
 
 
+def real_table(vectors: ArrayLike) -> NDArray[Any]:
+    """Take vectors as an array [run, d] of real numbers, its type kept.
+
+    Raises:
+        ExplorerError: they are something else.
+    """
+    array = np.asarray(vectors)
+    if array.ndim != 2 or array.dtype.kind not in "fiub":
+        raise ExplorerError(
+            f"vectors must be a table of real numbers, one row a run; got shape {array.shape}, type {array.dtype}"
+        )
+    return array
+
+
 def coordinates(vectors: ArrayLike, plane: Plane) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Project vectors on a plane, in raw units, in float64, a chunk of rows at a time.
 
@@ -117,11 +132,7 @@ def coordinates(vectors: ArrayLike, plane: Plane) -> tuple[NDArray[np.float64], 
     Raises:
         ExplorerError: the array is not [run, d] of real numbers, or its width is not the plane's.
     """
-    array = np.asarray(vectors)
-    if array.ndim != 2 or array.dtype.kind not in "fiub":
-        raise ExplorerError(
-            f"vectors must be a table of real numbers, one row a run; got shape {array.shape}, type {array.dtype}"
-        )
+    array = real_table(vectors)
     if array.shape[1] != plane.d:
         raise ExplorerError(
             f"the vectors have {array.shape[1]} entries, the plane {plane.label_a} × {plane.label_b} lies in {plane.d}",
