@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from engine import paths
 from engine.errors import ExplorerError
 from engine.reading import read_text
-from engine.runner.progress import Meter, Stopped
 from engine.session import Session, load_session
 from engine.studies.effects import effects_study
-from engine.studies.study import Findings, tables_in
+from engine.studies.scoring_cost import cost_of
+from engine.studies.study import tables_in
 from tui.cli.output import note
+from tui.cli.study import model_findings
 from tui.cli.tables import say_tables
-from tui.cli.watch import Watch, holding, stoppable
 
 MOST = 24
 """Rows of a table that are printed."""
@@ -48,7 +47,7 @@ def effects_command(
     if score:
         try:
             found = _scored(opened, path, wanted, quiet=as_json)
-        except Stopped:
+        except KeyboardInterrupt:
             note("stopped; nothing was saved")
             return 130
         if found["told"]:
@@ -63,17 +62,11 @@ def effects_command(
     return 0
 
 
-def _scored(session: Session, path: Path, wanted: dict[str, Any], *, quiet: bool) -> Findings:
-    with Watch(quiet=quiet) as watch, stoppable(watch, first="stopping after this pass") as stop:
-        with holding(watch, stop):
-            from engine.runner.effects import cost_of
-            from engine.runner.studies import run_model_study
-        names: Sequence[str] = wanted["texts"]
-        tokens = cost_of(session, names, given=bool(wanted["given"]), controls=bool(wanted["controls"]))
-        if sys.stderr.isatty() and not quiet:
-            watch.say(f"scoring: {tokens:,} tokens through the model, in batches; a run writes them one by one")
-        meter = Meter([watch.show], stop)
-        return run_model_study("score", wanted, session=path, base=path.parent, meter=meter)
+def _scored(session: Session, path: Path, wanted: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
+    tokens = cost_of(session, wanted["texts"], given=bool(wanted["given"]), controls=bool(wanted["controls"]))
+    if sys.stderr.isatty() and not quiet:
+        note(f"scoring: {tokens:,} tokens through the model, in batches; a run writes them one by one")
+    return model_findings("score", wanted, session=path, quiet=quiet)
 
 
 def _given(file: Path) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from engine.paths import session_path
-from engine.runner.client import Client, find_worker
 from engine.runner.life import default_path
 from engine.runner.outcome import Outcome, approach, shown
 from engine.session import Session
@@ -17,6 +16,7 @@ from engine.spec import Experiment, read_experiment
 from tui.cli.controls import price_before
 from tui.cli.output import note, say, say_json
 from tui.cli.queued import resuming, run_at_worker
+from tui.cli.usable import usable_worker
 from tui.cli.watch import Watch, holding, stoppable
 from tui.state.pace import keep_pace
 
@@ -65,7 +65,7 @@ def _run(experiment: Experiment, base: Path, path: Path, watch: Watch, *, restar
         try:
             if told:
                 watch.say(told)
-            worker = _usable_worker(watch)
+            worker = usable_worker(watch)
             if worker is None:
                 return _run_here(experiment, base, path, watch, restart=restart)
             # A hang-up is no wish to stop here: the worker outlives this terminal.
@@ -73,20 +73,6 @@ def _run(experiment: Experiment, base: Path, path: Path, watch: Watch, *, restar
                 return run_at_worker(worker, experiment, base, path, restart=restart, watch=watch, stop=stop)
         except KeyboardInterrupt:
             return Outcome(None, path, "interrupted")
-
-
-def _usable_worker(watch: Watch) -> Client | None:
-    worker = find_worker()
-    if worker is None:
-        return None
-    why = ""
-    if worker.welcome.limited:
-        why = "is of another version (`srm-explorer worker restart` replaces it)"
-    elif worker.status().draining:
-        why = "is about to end"
-    if why:
-        watch.say(f"the worker (process {worker.welcome.pid}) {why}; running in this process")
-    return None if why else worker
 
 
 def _run_here(experiment: Experiment, base: Path, path: Path, watch: Watch, *, restart: bool) -> Outcome:

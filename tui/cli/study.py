@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import ExplorerError
-from engine.runner.client import Client, find_worker
+from engine.runner.client import Client
 from engine.runner.progress import Meter, Progress, Stop, Stopped
-from engine.runner.wire import ENDED
 from engine.spec import ModelSpec
+from tui.cli.usable import usable_worker
 from tui.cli.watch import Watch, holding, stoppable
 
 _LOOK = 0.5
@@ -39,7 +39,7 @@ def model_findings(
     """
     base = Path.cwd()
     with Watch(quiet=quiet) as watch, stoppable(watch, first="stopping") as stop:
-        worker = _free_worker(watch)
+        worker = usable_worker(watch, free=True)
         try:
             if worker is not None:
                 return worker.study(
@@ -53,24 +53,6 @@ def model_findings(
             return run_model_study(name, arguments, session=session, model=model, base=base, meter=meter)
         except Stopped:
             raise KeyboardInterrupt from None
-
-
-def _free_worker(watch: Watch) -> Client | None:
-    worker = find_worker()
-    if worker is None:
-        return None
-    why = ""
-    if worker.welcome.limited:
-        why = "is of another version (`srm-explorer worker restart` replaces it)"
-    else:
-        state = worker.status()
-        if state.draining:
-            why = "is about to end"
-        elif any(job.state not in ENDED for job in state.jobs):
-            why = "runs an experiment"
-    if why:
-        watch.say(f"the worker (process {worker.welcome.pid}) {why}; working in this process")
-    return None if why else worker
 
 
 def _looking(worker: Client, watch: Watch, stop: Stop) -> Callable[[], bool]:
