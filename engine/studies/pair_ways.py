@@ -33,8 +33,8 @@ class Way:
         usable: [partner] False where the experimenter moved the partner, so that a correlation would tell of that.
         labels: [run] what `pair` centres within.
         scale: how it scales.
-        blocks: what is exchanged.
-        exchanged: the same in words.
+        blocks: which units change places; None where the experimenter set the neuron, so that all units hold the same
+            values and what is tested is their slopes.
         values: [label] what each label is, where they are scaled one by one.
     """
 
@@ -44,9 +44,13 @@ class Way:
     usable: NDArray[np.bool_]
     labels: NDArray[np.int64]
     scale: Scale
-    blocks: Blocks
-    exchanged: Literal["units", "conditions within units"]
+    blocks: Blocks | None
     values: tuple[str, ...] = ()
+
+    @property
+    def inference(self) -> str:
+        """What p rests on, in words."""
+        return "signs of units' slopes flipped" if self.blocks is None else "units exchanged within prompt sets"
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,14 +149,12 @@ def ways_of(partners: Partners) -> tuple[Way, ...]:
         names = tuple(caught.session.conditions[int(one)].label for one in there)
         blocks = caught.units_exchanged(values)
         x_within = own_before[values]
-        found.append(
-            Way("within", x_within, y[values], no_self, labels.astype(np.int64), "each", blocks, "units", names)
-        )
+        found.append(Way("within", x_within, y[values], no_self, labels.astype(np.int64), "each", blocks, names))
     base = caught.kinds("baseline")
     if len(base) >= FEWEST:
         labels = np.zeros(len(base), np.int64)
         blocks = caught.units_exchanged(base)
-        found.append(Way("baseline", x[base], y[base], no_self, labels, "whole", blocks, "units"))
+        found.append(Way("baseline", x[base], y[base], no_self, labels, "whole", blocks))
     if len(caught.kinds("sweep")) >= FEWEST:
         found += _over_everything(partners, x, y, no_self)
     return tuple(found)
@@ -164,12 +166,12 @@ def _over_everything(partners: Partners, x: Floats, y: Floats, no_self: NDArray[
     every = np.arange(len(x))
     is_set = bool(edited(caught.session, partners.site).get(partners.neuron, np.zeros(1, np.bool_)).any())
     # Where the experimenter set the neuron, units hold the same values: exchanging them would compare like with like.
-    blocks = caught.conditions_exchanged(every) if is_set else caught.units_exchanged(every)
-    exchanged = "conditions within units" if is_set else "units"
+    # A unit's runs are not exchangeable either: texts repeat where the change is small, and stay from value to value.
+    blocks = None if is_set else caught.units_exchanged(every)
     prompts = np.unique(caught.prompt, return_inverse=True)[1].astype(np.int64)
     return [
-        Way("pooled", x, y, usable, np.zeros(len(x), np.int64), "whole", blocks, exchanged),
-        Way("partial", x, y, usable, prompts, "whole", blocks, exchanged),
+        Way("pooled", x, y, usable, np.zeros(len(x), np.int64), "whole", blocks),
+        Way("partial", x, y, usable, prompts, "whole", blocks),
     ]
 
 

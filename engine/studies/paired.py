@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.analysis.blocks import Blocks
 from engine.analysis.multiplicity import benjamini_hochberg, family_size
 from engine.analysis.pairings import Method, Pairing, pair
+from engine.analysis.unit_slopes import SlopeTest, slope_test
 from engine.errors import ExplorerError
 from engine.figures.table import CellValue, TableColumn
 from engine.studies.pair_ways import Floats, Partners, Way, WayName, ways_of
@@ -29,8 +31,9 @@ class Compared:
         pairings: [partner] r and p, by way and method; NaN where nothing was computed.
         q: [partner] corrected over all p together.
         family: how many those are.
-        permutations: of the first round.
-        seed: of the permutations.
+        permutations: of the first round, and flips of signs.
+        seed: of both.
+        slopes: of the ways in which the experimenter set the neuron; None without.
     """
 
     partners: Partners
@@ -40,6 +43,7 @@ class Compared:
     family: int
     permutations: int
     seed: int
+    slopes: SlopeTest | None
 
     @classmethod
     def of(cls, partners: Partners, permutations: int, seed: int, *, with_site: bool) -> Compared:
@@ -53,25 +57,36 @@ class Compared:
             what = "it has fewer than three runs to correlate over"
             raise ExplorerError(what, where=partners.caught.session.name, remedy="run more prompts")
         found: dict[tuple[WayName, Method], Pairing] = {}
+        slopes: dict[Method, SlopeTest] = {}
         for way in ways:
             usable = way.usable.copy()
             usable[: partners.n_site] &= with_site
             columns = np.flatnonzero(usable)
+            y, by_slopes = way.y[:, columns], way.blocks is None
             both = pair(
                 way.x,
-                way.y[:, columns],
-                way.blocks,
+                y,
+                way.blocks or Blocks(len(y), ()),
                 labels=way.labels.tolist(),
                 scale=way.scale,
                 methods=METHODS,
-                permutations=permutations,
+                permutations=0 if by_slopes else permutations,
                 seed=seed,
             )
+            if by_slopes and not slopes:
+                # Pooled or partial, the runs and so the slopes of units are the same.
+                caught = partners.caught
+                slopes = slope_test(
+                    way.x, y, caught.prompt, caught.unit, methods=METHODS, flips=permutations, seed=seed
+                )
             for method, one in both.items():
-                found[way.name, method] = _spread(one, columns, len(usable))
+                told = replace(one, p=np.where(np.isnan(one.r), np.nan, slopes[method].p)) if by_slopes else one
+                found[way.name, method] = _spread(told, columns, len(usable))
         every = np.stack([one.p for one in found.values()])
         q = benjamini_hochberg(every)
-        return cls(partners, ways, found, dict(zip(found, q, strict=True)), family_size(every), permutations, seed)
+        tested = slopes.get("pearson")
+        family = family_size(every)
+        return cls(partners, ways, found, dict(zip(found, q, strict=True)), family, permutations, seed, tested)
 
     @cached_property
     def leading(self) -> WayName:

@@ -11,7 +11,7 @@ from engine.analysis.pairings import MORE, REFINED, row_cosines
 from engine.analysis.resampling import MOST_RESAMPLES
 from engine.errors import ExplorerError
 from engine.figures.captions import coordinate_caption, site_caption
-from engine.figures.numbers import count_of
+from engine.figures.numbers import count_of, three_digits
 from engine.figures.table import CellValue, PlaneChoice, TableColumn, TableFigure
 from engine.session import Session
 from engine.spec import Site
@@ -23,6 +23,8 @@ from engine.studies.study import Arguments, Findings, findings_of
 from engine.studies.subject import chosen_neuron, known_rows, residual_site
 
 FEW_UNITS = 10
+FEWEST_SLOPES = 6
+"""Units below which flips of signs give no two-sided p below .05: 2 of 2^5 patterns are .0625."""
 SETTINGS = ("neuron", "site", "partners", "top", "permutations", "seed")
 
 
@@ -173,16 +175,17 @@ def _notes(compared: Compared) -> list[str]:
             f"{who} is set by design where it is clamped: within a value its own baseline activation on the same prompt"
             " stands for it"
         )
-    told: dict[str, list[str]] = {way.exchanged: [] for way in compared.ways}
+    told: dict[str, list[str]] = {way.inference: [] for way in compared.ways}
     for way in compared.ways:
-        told[way.exchanged].append(way.name)
-    exchanged = "; ".join(f"{what} exchanged: {', '.join(names)}" for what, names in told.items())
+        told[way.inference].append(way.name)
+    inference = "; ".join(f"{what}: {', '.join(names)}" for what, names in told.items())
     units = len(set(caught.unit.tolist()))
     notes.append(
-        f"{count_of(units, 'unit')} · {count_of(len(caught.rows), 'run')} · {exchanged}; within prompt sets · "
-        f"{compared.permutations:,} permutations, {compared.permutations * (1 + MORE):,} for the {REFINED} furthest out"
+        f"{count_of(units, 'unit')} · {count_of(len(caught.rows), 'run')} · p: {inference} · "
+        f"{compared.permutations:,} times, {compared.permutations * (1 + MORE):,} for the {REFINED} furthest out"
         f" · seed {compared.seed}"
     )
+    notes += _of_slopes(compared, who)
     notes.append(f"q: Benjamini-Hochberg over all {compared.family:,} correlations computed, shown or not")
     if units < FEW_UNITS:
         notes.append(f"fewer than {FEW_UNITS} units: correlations of so few say little, and p cannot become small")
@@ -190,6 +193,20 @@ def _notes(compared: Compared) -> list[str]:
         notes.append(f"{count_of(caught.left_out, 'run')} with vectors that are not finite left out")
     notes.append("going together is no proof that one moves the other: clamp the partner to see")
     return notes
+
+
+def _of_slopes(compared: Compared, who: str) -> list[str]:
+    tested = compared.slopes
+    if tested is None or not compared.permutations:
+        return []
+    n = count_of(tested.units, "unit")
+    found = [
+        f"{who} was set: pooled and partial share one p, whether units' slopes on it (ρ: of ranks) are 0 on average;"
+        f" with {n} it is at least {three_digits(tested.least)}"
+    ]
+    if tested.units < FEWEST_SLOPES:
+        found.append(f"too few units for a p of pooled and partial below .05: {FEWEST_SLOPES} are needed")
+    return found
 
 
 def _rows(session: Session, site: str, residual: str | None, weights: NDArray[np.floating] | None) -> dict[int, Floats]:

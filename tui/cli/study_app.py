@@ -49,8 +49,10 @@ def pairs(
         Literal["both", "site", "residual"], typer.Option("--with", help="Others of its site, the residual stream.")
     ] = "both",
     top: Annotated[int, typer.Option(min=1, metavar="K", help="Rows of a table that are printed.")] = 20,
-    permutations: Annotated[int, typer.Option(min=0, max=100_000, help="Of the units; 0 for no p.")] = 2000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the permutations.")] = 0,
+    permutations: Annotated[
+        int, typer.Option(min=0, max=100_000, help="Of the units, or flips of their signs; 0 for no p.")
+    ] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Of these.")] = 0,
     weights: Annotated[
         bool, typer.Option("--weights", help="Load the session's model for cosines of W_out rows.")
     ] = False,
