@@ -56,6 +56,17 @@ def test_with_no_separation_at_all_p_is_conservative_and_of_one_axis_uniform() -
     assert stats.kstest(alone, "uniform").pvalue > 0.001
 
 
+def test_runs_of_a_unit_that_persist_are_no_separation() -> None:
+    # Every unit moves away from its baseline and stays there, upwards or downwards by chance.
+    rng = np.random.default_rng(5)
+    unit, weights, blocks = runs_of(UNITS, 6)
+    away = np.concatenate([np.zeros((UNITS, 1)), np.tile(np.linspace(1, 2, 5), (UNITS, 1))], axis=1)
+    sign = rng.choice([-1.0, 1.0], size=(UNITS, 1, 2 * EXPERIMENTS))
+    values = away[:, :, None] * sign + 0.3 * rng.standard_t(4, (UNITS, 6, 2 * EXPERIMENTS))
+    pairs = np.arange(2 * EXPERIMENTS).reshape(-1, 2)
+    calibrated(paired_test(values.reshape(6 * UNITS, -1), weights, unit, pairs, blocks, DRAWS, 5, one=True).p)
+
+
 def test_between_units_with_nothing_there() -> None:
     rng = np.random.default_rng(2)
     # Both groups have units of both prompt sets, which differ in level; the sets are no evidence.
