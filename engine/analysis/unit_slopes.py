@@ -28,11 +28,13 @@ class SlopeTest:
         p: [partner] two-sided; NaN where every unit's slope is 0.
         units: how many hold several values of the quantity, so that they have a slope.
         least: the smallest p that so many units and flips can give.
+        exact: whether all 2^units patterns were tried.
     """
 
     p: Floats
     units: int
     least: float
+    exact: bool
 
 
 def slope_test(
@@ -75,7 +77,7 @@ def slope_test(
         _drawn(tests, [test.furthest() for test in tests], units, flips * MORE, rng)
     least = 2.0 ** (1 - units) if exact else max(2.0 ** (1 - units), 1 / (1 + flips * (1 + MORE)))
     return {
-        method: SlopeTest(test.p(exact) if flips else np.full(len(test.moves), np.nan), units, min(least, 1.0))
+        method: SlopeTest(test.p(exact) if flips else np.full(len(test.moves), np.nan), units, min(least, 1.0), exact)
         for method, test in zip(found, tests, strict=True)
     }
 
@@ -177,7 +179,9 @@ class _Test:
     def p(self, exact: bool) -> Floats:
         """Where all patterns were tried the data are one of them; else they count as one more."""
         more = 0 if exact else 1
-        return np.where(self.moves, (more + self.reached) / np.maximum(more + self.drawn, 1), np.nan)
+        found = (more + self.reached) / np.maximum(more + self.drawn, 1)
+        # The data and their mirror image are two of all patterns, whatever was drawn.
+        return np.where(self.moves, np.maximum(found, min(1.0, 2.0 ** (1 - len(self.slopes)))), np.nan)
 
 
 def _drawn(

@@ -202,7 +202,8 @@ def _of_slopes(compared: Compared, who: str) -> list[str]:
     n = count_of(tested.units, "unit")
     found = [
         f"{who} was set: pooled and partial share one p, whether units' slopes on it (ρ: of ranks) are 0 on average;"
-        f" with {n} it is at least {three_digits(tested.least)}"
+        f" with {n}{f' (all {2**tested.units:,} patterns)' if tested.exact else ''} it is at least"
+        f" {three_digits(tested.least)}"
     ]
     if tested.units < FEWEST_SLOPES:
         found.append(f"too few units for a p of pooled and partial below .05: {FEWEST_SLOPES} are needed")

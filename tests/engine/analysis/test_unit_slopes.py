@@ -124,6 +124,19 @@ def test_exchanging_the_runs_of_a_unit_would_call_persistence_a_trend(method: Me
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_exchanging_whole_units_of_a_quantity_that_was_not_set_takes_persistence_for_none(method: Method) -> None:
+    # Both follow the value, and both persist: a unit's runs move together, so neither is evidence.
+    rng = np.random.default_rng(10)
+    unit, value = swept(rng, 24)
+    x, y = (without_a_trend(rng, 24) + 0.1 * value[:, None] for _ in range(2))
+    whole = matched_blocks(unit.tolist(), np.tile(np.arange(RUNS), 24).tolist(), [0] * len(unit))
+    p = pair(x[:, 0], y, whole, labels=unit.tolist(), methods=[method], permutations=999)[method].p
+    for level in (0.1, 0.05, 0.01):
+        # The permutations, too, are drawn: 999, the same for every experiment.
+        assert abs(np.mean(p <= level) - level) <= 3 * np.sqrt(level * (1 - level) * (1 / EXPERIMENTS + 1 / 1000))
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_a_trend_is_found_as_often_as_a_t_test_of_slopes_finds_it(method: Method) -> None:
     rng = np.random.default_rng(5)
     unit, x = swept(rng, 24)
@@ -166,9 +179,10 @@ def test_few_units_cannot_give_a_small_p(units: int, least: float) -> None:
     unit, x = swept(np.random.default_rng(8), units)
     # A further unit holds one value and has no slope.
     found = slope_test(np.append(x, 3.0), np.append(x, 9.0)[:, None], np.append(unit, 99), np.append(unit, 99))
+    drawn = slope_test(x, x[:, None], unit, unit, flips=40)
     for method in METHODS:
         assert (found[method].units, found[method].least) == (units, least)
-        assert found[method].p[0] == least
+        assert found[method].p[0] == drawn[method].p[0] == least
 
 
 def test_what_never_changes_within_a_prompt_has_no_p() -> None:

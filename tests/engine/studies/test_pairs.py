@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.analysis.unit_slopes_reference import slope_p_reference
 from engine.errors import ExplorerError
 from engine.figures.table import TableFigure, column_index
 from engine.session import Session
@@ -56,7 +57,44 @@ def test_a_response_to_the_dose_shows_over_everything_and_not_within_a_value(pla
     assert found["pooled_q"] < 0.02
     assert found["partial_q"] < 0.02
     assert found["within_q"] > 0.05
-    assert any("conditions within units exchanged: pooled, partial" in note for note in tables[0].notes)
+    assert any("signs of units' slopes flipped: pooled, partial" in note for note in tables[0].notes)
+
+
+def test_p_over_everything_is_that_of_units_slopes_where_the_neuron_was_set(planted: Planted) -> None:
+    session = planted(units=8)
+    tables = tables_in(pairs_study(session, {"permutations": 300, "partners": "site"}))
+    vectors = session.vectors()[SITE]
+    prompt = [run.prompt for run in session.runs]
+    listed = {row[0]: by_key(table, row[0]) for table in tables for row in table.rows}
+    assert len(listed) == 15
+    for caption, row in listed.items():
+        for key, method in (("p", "pearson"), ("rho_p", "spearman")):
+            plain = slope_p_reference(vectors[:, 3], vectors[:, int(caption[1:])], prompt, prompt, method)
+            assert row[f"pooled_{key}"] == row[f"partial_{key}"] == pytest.approx(plain)
+    assert any(
+        "n3 was set" in note and "with 8 units (all 256 patterns) it is at least .00781" in note
+        for note in tables[0].notes
+    )
+
+
+def test_units_of_a_neuron_that_was_only_observed_are_exchanged(planted: Planted) -> None:
+    tables = tables_in(pairs_study(planted(), {**FEW, "neuron": 7, "partners": "site"}))
+    everywhere = "units exchanged within prompt sets: within, baseline, pooled, partial"
+    assert any(everywhere in note for note in tables[0].notes)
+    assert not any("slopes" in note for note in tables[0].notes)
+
+
+@pytest.mark.parametrize("units", [5, 6])
+def test_too_few_units_for_a_small_p_are_named(planted: Planted, units: int) -> None:
+    def plant(session: Session, vectors: dict[str, np.ndarray]) -> None:
+        value = np.array([session.conditions[run.condition].value or 0.0 for run in session.runs])
+        vectors[SITE][:, 7] += 10 * value
+
+    tables = tables_in(pairs_study(planted(plant, units=units), FEW))
+    found = by_key(next(t for t in tables if any(row[0] == "n7" for row in t.rows)), "n7")
+    assert found["pooled_p"] == found["partial_rho_p"] == {5: 0.0625, 6: 0.03125}[units]
+    too_few = "too few units for a p of pooled and partial below .05: 6 are needed"
+    assert (too_few in tables[0].notes) == (units == 5)
 
 
 def test_what_the_clamp_writes_into_the_residual_stream_is_no_pairing(planted: Planted) -> None:
