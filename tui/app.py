@@ -13,7 +13,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 
 from engine.errors import ExplorerError
-from tui import lasting_writer
+from tui import lasting_writer, terminal_replies
 from tui.clipboard import copy_sequence, wrapped
 from tui.desk.start import Farewell, Start
 from tui.key_order import KeyOrder
@@ -44,6 +44,7 @@ class ExplorerApp(KeyOrder[Farewell]):
     def __init__(self, start: Start | None = None, settings: Settings | None = None) -> None:
         super().__init__()
         lasting_writer.install()
+        terminal_replies.install()
         # Over SSH every frame of an animation is a burst of bytes.
         self.animation_level = "none"
         self._start = start or Start()

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from importlib.metadata import version
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from engine.errors import ExplorerError
 from engine.model.cache import LayerCache
 
 
@@ -42,15 +44,26 @@ class Blocks:
         return len(self._blocks)
 
     def whole(self, feed: dict[str, Tensor], cache: LayerCache) -> Float[Tensor, "row vocab"]:
-        """Run every block and return the logits of the last column."""
-        return self._logits(feed, cache)
+        """Run every block and return the logits of the last column.
+
+        Raises:
+            ExplorerError: the model kept nothing in the cache.
+        """
+        logits = self._logits(feed, cache)
+        _check_filled(cache)
+        return logits
 
     def whole_keeping(
         self, feed: dict[str, Tensor], cache: LayerCache, split: int
     ) -> tuple[Float[Tensor, "row vocab"], Float[Tensor, "row col d"]]:
-        """Run every block; return the logits of the last column and the residual stream that enters block `split`."""
+        """Run every block; return the logits of the last column and the residual stream that enters block `split`.
+
+        Raises:
+            ExplorerError: the model kept nothing in the cache.
+        """
         with self._listening(split) as entering:
             logits = self._logits(feed, cache)
+        _check_filled(cache)
         return logits, entering[0]
 
     def head(self, feed: dict[str, Tensor], cache: LayerCache, split: int) -> Float[Tensor, "row col d"]:
@@ -127,6 +140,17 @@ def feed_of(
         seen: 1 where a key, of the cache or of this feed, is a real token.
     """
     return {"input_ids": ids, "position_ids": where.clamp(min=0), "attention_mask": seen}
+
+
+def _check_filled(cache: LayerCache) -> None:
+    """Refuse a cache that a pass left empty: every later step would see its own token alone."""
+    if cache.is_empty:
+        versions = " with ".join(f"{name} {version(name)}" for name in ("transformers", "transformer-lens"))
+        raise ExplorerError(
+            "the model's key-value cache stayed empty",
+            where=versions,
+            remedy="install the versions that srm-explorer asks for, which `pip check` names",
+        )
 
 
 def _is_float64(model: nn.Module) -> bool:

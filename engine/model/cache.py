@@ -27,6 +27,12 @@ class LayerCache(DynamicCache):
         """Return the length and the offset of the keys a query of this length will see."""
         return super().get_mask_sizes(query_length, max(layer_idx, self.first))
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no layer holds anything."""
+        held: list[Any] = self.layers
+        return not any(layer.is_initialized for layer in held)
+
     def put(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """Set one layer that is still empty."""
         held: Any = self

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import os
+from collections import Counter
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,7 @@ class LoadedModel:
         return int(self.bridge.cfg.d_vocab)
 
     def check_sites(self, sites: Sequence[str]) -> None:
-        """Refuse sites that this model does not have.
+        """Refuse sites that this model does not have, and neurons where it has none.
 
         Raises:
             ExplorerError: names the first, and what the model has in that layer.
@@ -94,6 +95,7 @@ class LoadedModel:
                     f"{self.name} has no site {site}",
                     remedy=f"choose {layer}. and one of {', '.join(there)}" if there else "choose another layer",
                 )
+            self.shape.check_neurons(site)
 
 
 def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
@@ -132,18 +134,46 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
     config = bridge.cfg
     if config.n_layers < 1 or "blocks.0.mlp.hook_post" not in bridge.hook_dict:
         raise ExplorerError("this model has no stack of MLP blocks", where=spec.name, remedy="choose another model")
+    d_mlp, without_neurons = _neurons(bridge)
     shape = ModelShape(
         name=spec.name,
         n_layers=config.n_layers,
         d_model=config.d_model,
-        d_mlp=config.d_mlp,
+        d_mlp=d_mlp,
         n_ctx=config.n_ctx,
         centres=not config.uses_rms_norm and config.normalization_type in ("LN", "LNPre"),
+        without_neurons=without_neurons,
     )
     blocks = Blocks(bridge.original_model, list(bridge.blocks))
     is_demo = Path(source) == paths.demo_model_folder()
     revision: str | None = getattr(model.config, "_commit_hash", None) or spec.revision
     return LoadedModel(spec.name, bridge, blocks, tokenizer, shape, device, dtype, digest, source, revision, is_demo)
+
+
+def _neurons(bridge: Any) -> tuple[int, tuple[int, ...]]:
+    """Find how many neurons an MLP has, and the layers that have not that many, or none.
+
+    `mlp.hook_post` holds neurons where it is what the MLP's last matrix reads. In a mixture of experts the bridge lets
+    that name stand for the output of the block, and what its config says of widths is a guess.
+    """
+    widths = [_neurons_of(bridge, layer) for layer in range(bridge.cfg.n_layers)]
+    counts = Counter(width for width in widths if width)
+    common = counts.most_common(1)[0][0] if counts else int(bridge.cfg.d_mlp)
+    return common, tuple(layer for layer, width in enumerate(widths) if width != common)
+
+
+def _neurons_of(bridge: Any, layer: int) -> int:
+    """Count the neurons that `mlp.hook_post` of a layer holds; 0 where it holds none."""
+    hook = bridge.hook_dict.get(f"blocks.{layer}.mlp.hook_post")
+    mlp: Any = getattr(bridge.blocks[layer], "mlp", None)
+    last = [getattr(mlp, name, None) for name in ("out", "dense_out")]
+    if hook is None or not any(getattr(one, "hook_in", None) is hook for one in last):
+        return 0
+    try:
+        weight: torch.Tensor = mlp.W_out
+    except (AttributeError, RuntimeError, ValueError):
+        return 0
+    return int(weight.shape[0]) if weight.ndim == 2 and weight.shape[1] == bridge.cfg.d_model else 0
 
 
 def _load_weights(source: str, spec: ModelSpec, dtype: torch.dtype) -> Any:

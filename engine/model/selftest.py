@@ -14,6 +14,7 @@ from engine.model.decode import Generation, Row, RowResult, decode
 from engine.model.edits import Edit
 from engine.model.load import LoadedModel
 from engine.model.reference import run_alone
+from engine.spec import ModelShape, Site
 
 _TOLERANCE = {"float64": 1e-5, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
 _CLAMP = 3.0
@@ -57,8 +58,7 @@ def self_test(model: LoadedModel) -> SelfTest:
         ExplorerError: the ways disagree; the numbers are in the message.
     """
     began = time.monotonic()
-    layer = model.shape.n_layers // 2
-    site, last = f"blocks.{layer}.mlp.hook_post", f"blocks.{model.shape.n_layers - 1}.hook_resid_post"
+    site, last = _middle(model.shape), f"blocks.{model.shape.n_layers - 1}.hook_resid_post"
     rows = _rows(site, min(len(model.tokenizer.raw), model.bridge.cfg.d_vocab))
     captures = [Capture(site, "mean", "generated"), Capture(last, "mean", "generated")]
     generation = Generation(_TOKENS)
@@ -90,6 +90,14 @@ def self_test(model: LoadedModel) -> SelfTest:
                 remedy="choose dtype float32 or another model; results would not be what they say",
             )
     return found
+
+
+def _middle(shape: ModelShape) -> str:
+    """Choose the site that is edited: neurons, as near the middle as there are any."""
+    middle = shape.n_layers // 2
+    if not shape.neuron_layers:
+        return str(Site(middle, "hook_resid_post"))
+    return str(Site(min(shape.neuron_layers, key=lambda layer: abs(layer - middle)), "mlp.hook_post"))
 
 
 def _rows(site: str, vocabulary: int) -> list[Row]:

@@ -39,7 +39,7 @@ def neuron_usage(
     Args:
         model: what reads them.
         texts: at least one position counts.
-        layers: which; None for all.
+        layers: which; None for all that have neurons.
         kept_bytes: memory for the activations that are kept.
         seed: of the choice of positions.
         tokens: as `read_texts` has it.
@@ -48,9 +48,10 @@ def neuron_usage(
     Raises:
         ExplorerError: no position counts, a layer out of range, or as `read_texts`.
     """
-    wanted = list(range(model.shape.n_layers)) if layers is None else list(layers)
+    wanted = list(model.shape.neuron_layers or (0,)) if layers is None else list(layers)
     for layer in wanted:
         check_layer(model, layer)
+        model.shape.check_neurons(f"blocks.{layer}.mlp.hook_post")
     if not any(text.counted for text in texts):
         raise ExplorerError("no position of these texts counts", remedy="name other prompts")
     keep = max(FEWEST, kept_bytes // (4 * model.shape.d_mlp * len(wanted)))

@@ -47,9 +47,11 @@ def usage_study(session: Session | None, arguments: Arguments, model: LoadedMode
     """
     given = Given(arguments, ("layer", "top", "list", "seed", *_READING), "usage")
     layer, seed = given.whole("layer"), given.whole("seed", 0, least=0)
-    layers = list(range(model.shape.n_layers)) if layer is None else [layer]
+    if layer is not None:
+        check_layer(model, layer)
+    layers = list(model.shape.neuron_layers or (0,)) if layer is None else [layer]
     for one in layers:
-        check_layer(model, one)
+        model.shape.check_neurons(f"blocks.{one}.mlp.hook_post")
     texts = _texts(given, session, model)
     if texts is None:
         raise ExplorerError("there are no texts to read", remedy="name a prompt set, or a session")
@@ -89,11 +91,12 @@ def neuron_study(session: Session | None, arguments: Arguments, model: LoadedMod
     if layer is None or neuron is None:
         raise ExplorerError("a card is of one neuron", remedy="give its layer and its number")
     check_layer(model, layer)
+    model.shape.check_neurons(f"blocks.{layer}.mlp.hook_post")
     check_neuron(model, neuron)
     top = given.whole("top", 10, least=1)
     wide = given.choice("neighbours", ("layer", "model")) == "model"
     texts = _texts(given, session, model)
-    card = weight_card(model, layer, neuron, top=top, layers=range(model.shape.n_layers) if wide else None)
+    card = weight_card(model, layer, neuron, top=top, layers=model.shape.neuron_layers if wide else None)
     values = np.zeros(0)
     if texts is not None:
         values = neuron_activations(model, texts.read, layer, neuron, on_pass=_passes(meter, texts))

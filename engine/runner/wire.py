@@ -205,8 +205,8 @@ class Listed(_Lasting):
 class Description(_Lasting):
     """The reply to `Describe`: the sizes of `ModelShape`, the sites by TransformerLens name, and the device.
 
-    The last four estimate what a run will need: bytes of the weights, sizes of `engine.footprint.Sizes`, and the bytes
-    free on the device once the weights are there; 0 where a worker of another version does not say.
+    Four estimate what a run will need: bytes of the weights, sizes of `engine.footprint.Sizes`, and the bytes free on
+    the device once the weights are there; 0 where a worker of another version does not say.
     """
 
     kind: Literal["description"] = "description"
@@ -223,6 +223,7 @@ class Description(_Lasting):
     kv_width: int = 0
     n_vocab: int = 0
     free_bytes: int = 0
+    without_neurons: tuple[int, ...] = ()
 
 
 class Tokens(_Lasting):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from engine.errors import ExplorerError
@@ -27,6 +27,7 @@ class ModelShape:
         d_mlp: number of neurons of one MLP.
         n_ctx: positions it was made for.
         centres: whether its norms subtract the mean (LayerNorm), so that `residual = "centred"` loses nothing.
+        without_neurons: layers whose `mlp.hook_post` holds no neurons, or not `d_mlp` of them: a mixture of experts.
     """
 
     name: str
@@ -35,6 +36,40 @@ class ModelShape:
     d_mlp: int
     n_ctx: int
     centres: bool = True
+    without_neurons: tuple[int, ...] = ()
+
+    @property
+    def neuron_layers(self) -> tuple[int, ...]:
+        """The layers whose `mlp.hook_post` holds `d_mlp` neurons."""
+        return tuple(layer for layer in range(self.n_layers) if layer not in self.without_neurons)
+
+    def check_neurons(self, site: str, where: str = "") -> None:
+        """Refuse `mlp.hook_post` at a layer where it holds no neurons.
+
+        Raises:
+            ExplorerError: names the layers where it does.
+        """
+        at = Site.parse(site)
+        if not at.is_mlp or at.layer not in self.without_neurons:
+            return
+        lacking = f"the {self.d_mlp} neurons of a plain MLP" if self.neuron_layers else "neurons"
+        layers = f"layer {spans(self.neuron_layers)}, or " if self.neuron_layers else ""
+        raise ExplorerError(
+            f"{site} does not hold {lacking} in {self.name} (it may be a mixture of experts)",
+            where=where,
+            remedy=f"choose {layers}another site, as {Site(at.layer, 'hook_resid_post')}",
+        )
+
+
+def spans(numbers: Sequence[int]) -> str:
+    """Write rising numbers in short: "0, 2 to 5"."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][-1] + 1:
+            found[-1] = [found[-1][0], number]
+        else:
+            found.append([number])
+    return ", ".join(" to ".join(map(str, one)) for one in found)
 
 
 def check_against(experiment: Experiment, shape: ModelShape) -> None:
@@ -98,6 +133,10 @@ def _site(name: str, where: str, shape: ModelShape) -> Iterator[ExplorerError]:
             where=where,
             remedy=f"choose 0 to {shape.n_layers - 1}",
         )
+    try:
+        shape.check_neurons(name, where)
+    except ExplorerError as error:
+        yield error
 
 
 def _direction(

@@ -17,7 +17,9 @@ def shape_of(description: Description | None, name: object) -> ModelShape | None
     if description is None or description.name != name:
         return None
     told = description
-    return ModelShape(told.name, told.n_layers, told.d_model, told.d_mlp, told.n_ctx, told.centres)
+    return ModelShape(
+        told.name, told.n_layers, told.d_model, told.d_mlp, told.n_ctx, told.centres, told.without_neurons
+    )
 
 
 def unfitting(experiment: Experiment, description: Description | None) -> Iterator[ExplorerError]:
@@ -31,7 +33,8 @@ def unfitting(experiment: Experiment, description: Description | None) -> Iterat
     for where, site in named.items():
         layer = f"blocks.{Site.parse(site).layer}."
         there = [name.removeprefix(layer) for name in description.sites if name.startswith(layer)]
-        if there and site not in description.sites:
+        lacks_neurons = Site.parse(site).is_mlp and Site.parse(site).layer in shape.without_neurons
+        if there and site not in description.sites and not lacks_neurons:
             what = f"{shape.name} has no site {site}"
             yield ExplorerError(what, where=where, remedy=f"choose {layer} and one of {', '.join(there)}")
 

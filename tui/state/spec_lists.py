@@ -120,7 +120,11 @@ def _plane_site(data: Data, plane: Data) -> Any:
 def _first_site(data: Data, shape: ModelShape | None) -> str:
     captured = data["capture"]["sites"]
     inside = next((site for site in captured if str(site).endswith("mlp.hook_post")), None)
-    return str(inside or f"blocks.{shape.n_layers - 1 if shape else 0}.mlp.hook_post")
+    if inside or not shape:
+        return str(inside or "blocks.0.mlp.hook_post")
+    if shape.neuron_layers:
+        return f"blocks.{shape.neuron_layers[-1]}.mlp.hook_post"
+    return f"blocks.{shape.n_layers - 1}.hook_resid_post"
 
 
 def _width(site: Any, shape: ModelShape | None) -> int | None:

@@ -4,10 +4,12 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from importlib.metadata import version
 from typing import Any
 
 import pytest
 import torch
+import transformers
 
 from engine.errors import ExplorerError
 from engine.model.load import LoadedModel
@@ -61,3 +63,18 @@ def test_a_model_that_breaks_the_rules_fails_with_the_numbers(
     assert named in line
     assert re.search(r"differs by [0-9.e+-]+|differs by nan", line)
     assert self_test(tiny).shares_blocks
+
+
+def test_a_library_that_leaves_the_cache_empty_is_named_with_the_other(
+    tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = type(tiny.bridge.original_model).forward
+
+    def without_cache(*args: Any, past_key_values: object, **kwargs: Any) -> Any:
+        return whole(*args, **kwargs | {"use_cache": False})
+
+    monkeypatch.setattr(type(tiny.bridge.original_model), "forward", without_cache)
+    with pytest.raises(ExplorerError, match="cache stayed empty; install the versions") as caught:
+        self_test(tiny)
+    lens = version("transformer-lens")
+    assert caught.value.where == f"transformers {transformers.__version__} with transformer-lens {lens}"

@@ -241,6 +241,28 @@ def test_another_model_marks_what_it_has_not_and_changes_nothing() -> None:
     assert form.data == {**data, "model": {**data["model"], "name": "small"}}
 
 
+def test_a_mixture_of_experts_offers_and_takes_neurons_at_its_plain_layers_alone() -> None:
+    mixed = tuple(range(1, 12))
+    told = described()
+    sites = tuple(site for site in told.sites if "hook_post" not in site or site.startswith("blocks.0."))
+    told = told.model_copy(update={"sites": sites, "without_neurons": mixed})
+    form = shown(preset("protocol"))
+    form.edit("model.name", "gpt2")
+    form.take_description(told, "")
+    wrong = {row.key: row.problem for row in form.rows() if row.problem}
+    assert set(wrong) == {"interventions[0].kind", "capture.sites"}
+    assert all("choose layer 0, or another site, as blocks.11.hook_resid_post" in one for one in wrong.values())
+    assert form.edit("interventions[0].layer", "0").changed
+    assert not [row for row in form.rows() if row.problem]
+    empty = copy.deepcopy(form.data)
+    empty["interventions"], empty["capture"]["sites"], empty["planes"] = [], [], []
+    for layers, site in ((mixed, "blocks.0.mlp.hook_post"), ((0, *mixed), "blocks.11.hook_resid_post")):
+        form = shown(empty)
+        form.take_description(told.model_copy(update={"without_neurons": layers}), "")
+        form.add("interventions")
+        assert form.data["interventions"][0]["site"] == site
+
+
 def test_a_field_can_be_put_right_while_others_are_still_beyond_the_model() -> None:
     form = shown(preset("protocol"))
     form.edit("model.name", "small")
