@@ -193,7 +193,7 @@ class SpecForm:
                 refused[key] = ExplorerError("there is no such field now", where=key, remedy="leave it out")
                 continue
             try:
-                data = apply(data, one, text, self._memory).data
+                data = apply(data, one, text, self._memory, kept=texts.keys()).data
             except ExplorerError as error:
                 refused[key] = error
         return data, refused
@@ -236,7 +236,7 @@ class SpecForm:
                 continue
             for name, text in some.items():
                 one = self._field(self.data, name)
-                note = (apply(self.data, one, text, self._memory).note if one else "") or note
+                note = (apply(self.data, one, text, self._memory, kept=some.keys()).note if one else "") or note
             is_other = data != self.data
             self._memory |= remembered(self.data, data)
             self._take(data, {name: text for name, text in texts.items() if name not in some})
