@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 from engine.figures.numbers import count_of, short
@@ -89,6 +90,25 @@ def intervention_captions(experiment: Experiment) -> tuple[str, ...]:
     return tuple(_intervention(one) for one in experiment.interventions)
 
 
+def edited_caption(experiment: Experiment, *, past: bool, layers: bool = False) -> str:
+    """Which neurons are edited, and how: "n137 is clamped", "n3, n5 were edited" where operations differ.
+
+    Args:
+        experiment: its interventions on neurons alone are named.
+        past: as told of a session.
+        layers: whether to say the layer of each, which is said anyway where there are several.
+    """
+    interventions = [one for one in experiment.interventions if one.neurons]
+    layers = layers or len({one.site for one in interventions}) > 1
+    names: dict[str, None] = {}
+    for one in interventions:
+        layer = f"L{Site.parse(one.site).layer} " if layers else ""
+        names |= dict.fromkeys(f"{layer}{coordinate_caption(one.site, neuron)}" for neuron in one.neurons)
+    operations = {one.op for one in interventions}
+    verb = ("was" if past else "is") if len(names) == 1 else ("were" if past else "are")
+    return f"{_listed(list(names))} {verb} {_PAST[operations.pop()] if len(operations) == 1 else 'edited'}"
+
+
 def model_caption(session: Session) -> str:
     """The model's name; the bundled one says what it is, wherever its results show."""
     told = session.provenance.get("model")
@@ -145,14 +165,17 @@ def _difference(runs: RunChoice, others: RunChoice) -> str:
 def _intervention(one: InterventionSpec) -> str:
     target = (one.direction or "").rpartition("/")[2]
     if one.neurons:
-        names = [coordinate_caption(one.site, neuron) for neuron in one.neurons]
-        target = ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} … ({len(names)} neurons)"
+        target = _listed([coordinate_caption(one.site, neuron) for neuron in one.neurons])
     parts = [site_caption(one.site), target, one.op + _values(one)]
     if one.positions != "all":
         parts.append(f"{one.positions} positions")
     if one.background:
         parts.append("in the background")
     return " · ".join(parts)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} … ({len(names)} neurons)"
 
 
 def _values(one: InterventionSpec) -> str:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.figures.captions import coordinate_caption, plane_captions
+from engine.figures.captions import coordinate_caption, edited_caption, plane_captions, site_caption
 from engine.figures.curves import SweptGroup
 from engine.figures.numbers import count_of, degrees, short, three_digits
 from engine.figures.stored import lit_by_chance, stored_nulls, stored_p
@@ -18,7 +18,7 @@ from engine.figures.units import units_of
 from engine.session import PlaneRecord, Session
 from engine.session.fields import DamagedError, as_float
 from engine.spec import InterventionSpec, Site
-from engine.spec.reach import captured_segments
+from engine.spec.reach import Apartness, apart_from, captured_segments
 
 FEW_UNITS = 10
 NEAR_DEG = 20.0
@@ -37,6 +37,7 @@ CHANCE_SHARE = 0.05
 def session_warnings(session: Session, plane: PlaneRecord, groups: Sequence[SweptGroup]) -> tuple[str, ...]:
     """What the reader of a chart should know of the experiment, the gravest first."""
     told = (
+        *_apart(session, plane, "here"),
         *_symmetric(session, plane, groups),
         *_incomplete(session),
         *_collinear(plane),
@@ -46,6 +47,7 @@ def session_warnings(session: Session, plane: PlaneRecord, groups: Sequence[Swep
         *_last_layer(session),
         *_near_ties(session),
         *_lengths(session),
+        *_apart(session, plane, "elsewhere"),
         *_clamped_to_zero(session),
     )
     return tuple(dict.fromkeys(told))
@@ -63,6 +65,16 @@ def clamped_values(session: Session, intervention: int, neuron: int) -> NDArray[
             if values is not None and neuron < len(values):
                 found.append(values[neuron])
     return np.sort(np.array(found, dtype=np.float64))
+
+
+def _apart(session: Session, plane: PlaneRecord, which: Apartness) -> Iterator[str]:
+    """Say that nothing edited lies in the plane; among neurons of another layer that may well be what is wanted."""
+    if apart_from(session.spec, plane.site, plane.a, plane.b) != which:
+        return
+    a, b = plane_captions(plane)
+    edited = edited_caption(session.spec, past=True, layers=which == "elsewhere")
+    where = f" of {site_caption(plane.site)}" if which == "elsewhere" else ""
+    yield f"this plane holds nothing that was edited: {edited}, the plane is {a} × {b}{where}"
 
 
 def _symmetric(session: Session, plane: PlaneRecord, groups: Sequence[SweptGroup]) -> Iterator[str]:

@@ -38,7 +38,7 @@ def as_explorer_error(
     first = problems[0]
     field, what, remedy = _told(first, root)
     more = len({_path(problem["loc"]) for problem in problems} - {_path(first["loc"])})
-    place = next((origin for name, origin in origins.items() if _covers(name, field)), where)
+    place = next((origin for name, origin in origins.items() if covers(name, field)), where)
     located = ", ".join(part for part in (place, field) if part)
     counted = f"{remedy} (+{more} more)" if more else remedy
     return ExplorerError(what, where=located, remedy=counted)
@@ -81,6 +81,11 @@ def belongs(key: str, root: type[BaseModel], path: Sequence[int | str]) -> str:
     return did_you_mean(key, own)
 
 
+def covers(name: str, field: str) -> bool:
+    """Whether a field is the one of that name, or lies in it."""
+    return field == name or field.startswith((f"{name}.", f"{name}["))
+
+
 def _sorted(error: ValidationError) -> list[ErrorDetails]:
     return sorted(error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden")
 
@@ -115,10 +120,6 @@ def _told(problem: ErrorDetails, root: type[BaseModel]) -> tuple[str, str, str]:
 
 def _path(loc: Sequence[int | str]) -> str:
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in loc).removeprefix(".")
-
-
-def _covers(name: str, field: str) -> bool:
-    return field == name or field.startswith((f"{name}.", f"{name}["))
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

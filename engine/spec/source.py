@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from engine.errors import ExplorerError
 from engine.reading import parse_json, read_text
 from engine.spec import toml
 from engine.spec.experiment import Experiment
+from engine.spec.following import follow_neurons
 from engine.spec.overrides import apply_overrides
 from engine.spec.refusal import did_you_mean, nearest
 from engine.spec.values import shown
@@ -24,10 +26,12 @@ class SpecSource:
     Attributes:
         name: the preset's name, or the file's without its ending: the stem of a session's default name.
         base: the folder that relative paths in the experiment start from.
+        note: what of the planes followed an override, or could not; empty where none was named after a neuron it left.
     """
 
     name: str
     base: Path
+    note: str = ""
 
 
 def available_presets() -> tuple[str, ...]:
@@ -39,7 +43,8 @@ def read_experiment(path_or_preset: str, *, overrides: Sequence[str] = ()) -> tu
     """Read a preset by name, an experiment file (.toml or .json), or the experiment of a session file.
 
     A name with "/" or ending in .toml or .json is a path. Paths inside a preset start from the working folder, those
-    inside a file from its folder.
+    inside a file from its folder. Planes that are named after a neuron follow where overrides edit another in its
+    place; those that an override names do not.
 
     Args:
         path_or_preset: as typed.
@@ -56,8 +61,16 @@ def read_experiment(path_or_preset: str, *, overrides: Sequence[str] = ()) -> tu
         base = Path.cwd()
     where = path.name
     data = _data(path, where)
+    before = copy.deepcopy(data) if overrides else data
     origins = apply_overrides(data, overrides, base=base)
-    return Experiment.from_dict(data, where=where, origins=origins), SpecSource(path.stem, base)
+    experiment = Experiment.from_dict(data, where=where, origins=origins)
+    if not overrides:
+        return experiment, SpecSource(path.stem, base)
+    after = experiment.to_dict()
+    followed = follow_neurons(before, after, kept=origins)
+    if followed.moved:
+        experiment = Experiment.from_dict({**after, "planes": followed.planes}, where=where)
+    return experiment, SpecSource(path.stem, base, followed.told)
 
 
 def _preset(name: str) -> Path:

@@ -70,6 +70,54 @@ def test_the_last_override_wins_and_an_empty_one_takes_the_default() -> None:
     assert read("quick", "prompts.limit=").prompts.limit is None
 
 
+@pytest.mark.parametrize(
+    ("overrides", "planes", "note"),
+    [
+        (["interventions.0.neurons=[137]"], [(137, 2202)], "plane 373 × 2202 moves along to 137 × 2202"),
+        (["interventions.0.neurons=137"], [(137, 2202)], "plane 373 × 2202 moves along to 137 × 2202"),
+        (["interventions.0.neurons=[137]", "planes.0.b=5"], [(137, 5)], "plane 373 × 5 moves along to 137 × 5"),
+        (["planes.0.a=137", "interventions.0.neurons=[137]"], [(137, 2202)], ""),
+        (["interventions.0.neurons=[137]", "planes.0.a=9"], [(9, 2202)], ""),
+        (["interventions.0.neurons=[137]", "planes.0.a=373"], [(373, 2202)], "stays: it was set by hand"),
+        (["planes=[{site='blocks.11.mlp.hook_post', a=5, b=6}]", "interventions.0.neurons=[137]"], [(5, 6)], ""),
+        (
+            ["planes=[{site='blocks.11.mlp.hook_post', a=373, b=6}]", "interventions.0.neurons=[137]"],
+            [(373, 6)],
+            "plane 373 × 6 stays: it was set by hand",
+        ),
+        (["interventions.0.neurons=[2202]"], [(373, 2202)], "plane 373 × 2202 stays: 2202 lies in it already"),
+        (["interventions.0.neurons=[1, 2]"], [(373, 2202)], "stays: 2 neurons are edited in place of 1"),
+        (["interventions.0.neurons=[373]"], [(373, 2202)], ""),
+        (["generation.tokens=20"], [(373, 2202)], ""),
+        (
+            ["interventions=[{site='blocks.11.mlp.hook_post', neurons=[7], op='zero'}]"],
+            [(7, 2202)],
+            "plane 373 × 2202 moves along to 7 × 2202",
+        ),
+        (
+            ["interventions.0.site=blocks.9.mlp.hook_post", "interventions.0.neurons=[137]"],
+            [(373, 2202)],
+            "plane 373 × 2202 stays: what is edited lies at blocks.9.mlp.hook_post now",
+        ),
+    ],
+)
+def test_a_plane_follows_an_overridden_neuron_or_is_named(
+    overrides: list[str], planes: list[tuple[int, int]], note: str
+) -> None:
+    experiment, source = read_experiment("protocol", overrides=overrides)
+    assert [(plane.a, plane.b) for plane in experiment.planes] == planes
+    assert source.note.endswith(note)
+    assert bool(source.note) == bool(note)
+
+
+def test_a_plane_follows_also_from_a_file_that_needs_its_overrides(tmp_path: Path) -> None:
+    text = read_experiment("protocol")[0].to_toml().replace('name = "gpt2"\n', "")
+    spec = write(tmp_path, text=text)
+    with pytest.raises(ExplorerError, match="missing key 'name'"):
+        read(spec)
+    assert read(spec, "interventions.0.neurons=[137]", "model.name=gpt2").planes[0].a == 137
+
+
 def test_a_path_typed_on_the_command_line_starts_from_the_working_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

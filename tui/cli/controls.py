@@ -42,6 +42,8 @@ def plan_command(named: str, neurons: int | None, overrides: Sequence[str], as_j
     spec = _spec_of(named)
     wanted = [*overrides, *([] if neurons is None else [f"controls.neurons={neurons}"])]
     experiment, source = read_experiment(spec, overrides=wanted)
+    if source.note and not as_json:
+        note(source.note)
     prompts = len(read_inputs(experiment, source.base).prompts)
     rate = known_pace(experiment.model.name)
     cost = estimate(experiment, prompts, rate, None)

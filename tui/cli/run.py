@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from collections.abc import Sequence
@@ -46,6 +47,8 @@ def run_watched(
 ) -> tuple[Outcome, float, int]:
     """Run an experiment under the eyes of a watch; return what came of it, seconds and tokens of this start."""
     experiment, source = read_experiment(spec, overrides=overrides)
+    if source.note and not quiet:
+        note(source.note)
     path = default_path(experiment, source.name) if session is None else session_path(session)
     began = time.monotonic()
     watch = Watch(quiet=quiet)
@@ -56,6 +59,8 @@ def run_watched(
         for line in outcome.told:
             note(line)
     keep_pace(experiment.model.name, watch.last.rate)
+    if source.note and quiet:
+        outcome = dataclasses.replace(outcome, told=(source.note, *outcome.told))
     return outcome, time.monotonic() - began, watch.last.tokens
 
 

@@ -18,7 +18,8 @@ class FormRow:
         text: the value as it is edited, in full.
         choices: texts to choose from, each with how it is shown.
         typed: whether it may be typed; else it is only chosen.
-        kind: a field is highlighted and edited, a fact can only be read, a section separates.
+        kind: a field is highlighted and edited, a fact can only be read, a warning is a fact to be seen, a section
+            separates.
         beside: whether it shares the line of the row before, where there is room.
         quiet: whether the value stands for nothing: "none".
         problem: what is wrong with it.
@@ -33,7 +34,7 @@ class FormRow:
     short: str = ""
     choices: tuple[tuple[str, str], ...] = ()
     typed: bool = True
-    kind: Literal["field", "fact", "section"] = "field"
+    kind: Literal["field", "fact", "warning", "section"] = "field"
     beside: bool = False
     quiet: bool = False
     problem: str = ""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from engine.spec import Site
+from engine.spec.following import follow_neurons
 from engine.spec.intervention import UNITS
 from engine.spec.refusal import RefusalError
 from tui.state.spec_data import Data, put, value_at
@@ -29,7 +30,9 @@ class Edited:
     note: str = ""
 
 
-def apply(data: Data, one: Field, text: str, memory: Mapping[tuple[str, str], Data]) -> Edited:
+def apply(
+    data: Data, one: Field, text: str, memory: Mapping[tuple[str, str], Data], *, kept: Collection[str] = ()
+) -> Edited:
     """Set one field to what a text means.
 
     Args:
@@ -37,15 +40,16 @@ def apply(data: Data, one: Field, text: str, memory: Mapping[tuple[str, str], Da
         one: the field.
         text: as typed or chosen.
         memory: what operations and modes that were left had.
+        kept: fields that are set beside this one, which do not follow it.
 
     Raises:
         ExplorerError: the text means nothing; what it means may still be refused by the experiment.
     """
-    data = copy.deepcopy(data)
+    before, data = data, copy.deepcopy(data)
     place, _, name = one.key.rpartition(".")
     value = one.read(text)
     if name == "layer":
-        return _with_layer(data, place, parse_whole(text))
+        return _with_layer(data, place, parse_whole(text), kept)
     if name == "kind":
         return _with_kind(data, place, text)
     if name == "op":
@@ -53,7 +57,7 @@ def apply(data: Data, one: Field, text: str, memory: Mapping[tuple[str, str], Da
     if one.key == "generation.mode":
         return _with_mode(data, text, memory)
     put(data, one.key, value)
-    return Edited(data)
+    return _with_followers(before, data, kept) if name == "neurons" else Edited(data)
 
 
 def remembered(old: Data, new: Data) -> Memory:
@@ -93,10 +97,18 @@ def kind_of(site: object) -> str:
         return str(site)
 
 
-def _with_layer(data: Data, place: str, layer: int) -> Edited:
+def _with_followers(before: Data, data: Data, kept: Collection[str]) -> Edited:
+    """Other neurons; planes that were named after those of before come along."""
+    followed = follow_neurons(before, data, kept=kept)
+    data["planes"] = followed.planes
+    return Edited(data, f"{followed.told}; u takes it back" if followed.moved else followed.told)
+
+
+def _with_layer(data: Data, place: str, layer: int, kept: Collection[str]) -> Edited:
     """Another layer; captures at the layer it leaves, and planes in them, come along if nothing else is done there."""
     if layer < 0:
         raise RefusalError(f"{layer} is no layer", "count from 0")
+    before = copy.deepcopy(data)
     site = value_at(data, f"{place}.site")
     old, kind = layer_of(site), kind_of(site)
     put(data, f"{place}.site", f"blocks.{layer}.{kind}")
@@ -111,9 +123,10 @@ def _with_layer(data: Data, place: str, layer: int) -> Edited:
     sites = list(dict.fromkeys(moved(name) for name in data["capture"]["sites"]))
     what = ["capture"] if sites != data["capture"]["sites"] else []
     data["capture"]["sites"] = sites
-    planes = [{**plane, "site": moved(plane["site"])} for plane in data["planes"]]
-    what += ["planes" if len(planes) > 1 else "plane"] if planes != data["planes"] else []
-    data["planes"] = planes
+    data["planes"] = [{**plane, "site": moved(plane["site"])} for plane in data["planes"]]
+    data["planes"] = follow_neurons(before, data, kept=kept).planes
+    planes = data["planes"] != before["planes"]
+    what += [("planes" if len(data["planes"]) > 1 else "plane")] if planes else []
     verb = "moves" if what in (["capture"], ["plane"]) else "move"
     return Edited(data, f"{' and '.join(what)} {verb} along to layer {layer}; u takes it back" if what else "")
 

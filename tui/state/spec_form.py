@@ -16,7 +16,7 @@ from tui.state.spec_fields import fields_of
 from tui.state.spec_fit import kinds_at, shape_of, unfitting
 from tui.state.spec_lists import Lists, Moves
 from tui.state.spec_places import place_of, row_of
-from tui.state.spec_view import model_rows, rows_of, told
+from tui.state.spec_view import model_rows, plane_rows, rows_of, told
 
 if TYPE_CHECKING:
     from engine.runner.wire import Description
@@ -165,7 +165,7 @@ class SpecForm:
         counts = {name: (at, len(data[name])) for name, at in self.lists.clamped(data).items()}
         device = self.description.device if self.description else ""
         model = model_rows(self.shape, device, self.model_problem, asked=self.asked)
-        return rows_of(sections, values, self.typed, problems, counts, model)
+        return rows_of(sections, values, self.typed, problems, counts, model, plane_rows(data, counts["planes"][0]))
 
     def _sections(self, data: Data) -> dict[str, list[Field]]:
         at = self.lists.clamped(data)
@@ -193,7 +193,7 @@ class SpecForm:
                 refused[key] = ExplorerError("there is no such field now", where=key, remedy="leave it out")
                 continue
             try:
-                data = apply(data, one, text, self._memory).data
+                data = apply(data, one, text, self._memory, kept=texts.keys()).data
             except ExplorerError as error:
                 refused[key] = error
         return data, refused
@@ -236,7 +236,7 @@ class SpecForm:
                 continue
             for name, text in some.items():
                 one = self._field(self.data, name)
-                note = (apply(self.data, one, text, self._memory).note if one else "") or note
+                note = (apply(self.data, one, text, self._memory, kept=some.keys()).note if one else "") or note
             is_other = data != self.data
             self._memory |= remembered(self.data, data)
             self._take(data, {name: text for name, text in texts.items() if name not in some})

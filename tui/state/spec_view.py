@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.errors import ExplorerError
-from engine.spec import ModelShape
+from engine.figures.captions import edited_caption
+from engine.spec import Experiment, ModelShape
+from engine.spec.reach import apart_from
 from tui.state.form_rows import FormRow
 from tui.state.spec_field import Field
 
@@ -27,6 +29,7 @@ def rows_of(
     problems: Mapping[str, ExplorerError],
     counts: Mapping[str, tuple[int, int]],
     model: Sequence[FormRow],
+    plane: Sequence[FormRow] = (),
 ) -> tuple[FormRow, ...]:
     """Lay an experiment's fields out as rows.
 
@@ -37,6 +40,7 @@ def rows_of(
         problems: by row.
         counts: of interventions and planes, the number of the one in view (from 0) and how many there are.
         model: what is said of the model, below its fields.
+        plane: what is said of the plane in view, below its fields.
     """
     rows: list[FormRow] = []
     for name, fields in sections.items():
@@ -45,7 +49,7 @@ def rows_of(
         if name in counts and not counts[name][1]:
             rows.append(FormRow(name, "none", ("+ adds one",), typed=False, quiet=True, hint="+ adds one"))
         rows += [_row(one, values.get(one.key), typed, problems) for one in fields]
-        rows += model if name == "model" else ()
+        rows += model if name == "model" else plane if name == "planes" else ()
     return tuple(rows)
 
 
@@ -62,6 +66,22 @@ def model_rows(shape: ModelShape | None, device: str, problem: str, *, asked: bo
         f"{shape.n_layers}L {shape.d_model} mlp {shape.d_mlp}",
     )
     return (FormRow("#model", "", sizes, kind="fact"),)
+
+
+def plane_rows(data: Mapping[str, Any], index: int) -> tuple[FormRow, ...]:
+    """What is said of a plane before it runs: that nothing edited lies in it; nothing where data is no experiment."""
+    try:
+        experiment = Experiment.from_dict(data)
+    except ExplorerError:
+        return ()
+    if not 0 <= index < len(experiment.planes):
+        return ()
+    plane = experiment.planes[index]
+    if apart_from(experiment, experiment.plane_site(plane), plane.a, plane.b) == "no":
+        return ()
+    edited = edited_caption(experiment, past=False)
+    forms = (f"! holds nothing that is edited: {edited}", "! holds nothing that is edited", "! nothing edited in it")
+    return (FormRow("#plane", "", forms, kind="warning"),)
 
 
 def _heading(name: str, counts: Mapping[str, tuple[int, int]], problems: Mapping[str, ExplorerError]) -> FormRow | None:

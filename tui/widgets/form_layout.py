@@ -159,9 +159,10 @@ def _row(
         title = f" {row.label} "
         left = glyphs.rule + fit(title, min(cell_len(title), max(0, measures.width - 2)), ellipsis=glyphs.ellipsis)
         return 0, [Part(0, left + glyphs.rule * max(0, measures.width - cell_len(left)), "section", index)]
-    if row.kind == "fact":
+    if row.kind in ("fact", "warning"):
+        look = "quiet" if row.kind == "fact" else "pending"
         width = max(0, measures.width - 1)
-        return 1, [Part(1, _shown(row, width, glyphs), "quiet", index)]
+        return 1, [Part(1, _shown(row, width, glyphs), look, index)]
     x = measures.right if half else 0
     label_width = measures.right_label if half else measures.label
     value_width = measures.right_value if half else measures.value if shared else measures.width - measures.label

@@ -189,7 +189,7 @@ def test_crossed_values_have_no_dose() -> None:
     [
         ([-3, 0, 3], 7, (), ["±90°", "a clamp to 0"]),
         ([-3, 3], 9, (), ["0° or 180°"]),
-        ([-3, 3], 8, (), []),
+        ([-3, 3], 8, (), ["holds nothing that was edited"]),
         ([-3, 3], 7, ("condition",), []),
         ([-3, 0.5, 2], 7, (), []),
         ([0], 7, (), ["a clamp to 0"]),

@@ -107,6 +107,35 @@ def test_near_collinear_directions_are_said() -> None:
         assert any("12" in one and "apart" in one for one in warnings) == warned
 
 
+def seen_from(session: Session, a: int | str, b: int | str, site: str = SITE) -> Session:
+    return session.changed(planes=(dataclasses.replace(session.planes[0], site=site, a=a, b=b),))
+
+
+def test_a_plane_that_holds_nothing_that_was_edited_is_the_gravest() -> None:
+    session = seen_from(a_session({**CLAMP, "values": [-9, 0, 9]}, prompts=4), 1, 9)
+    assert told(session)[0] == "this plane holds nothing that was edited: n7 was clamped, the plane is n1 × n9"
+    rows = seen_from(session, "w_out(2.1)", "w_out(2.9)", "blocks.2.hook_resid_post")
+    assert told(rows)[0].endswith("n7 was clamped, the plane is W_out L2 n1 × W_out L2 n9")
+    many = seen_from(a_session({**CLAMP, "op": "add", "neurons": [1, 2, 3, 4, 5]}), 7, 9)
+    assert "n1, n2, n3 … (5 neurons) were added, the plane is n7 × n9" in told(many)[0]
+
+
+def test_planes_that_hold_it_or_may_are_not_spoken_of() -> None:
+    session = a_session()
+    for a, b in ((9, 7), (7, "pc1"), ("pc1", "pc2"), ("mean()", 1), ("v.npz#x", "random(0)")):
+        assert told(seen_from(session, a, b)) == ()
+    stream = "blocks.2.hook_resid_post"
+    for a, b in (("w_out(2.7)", "w_out(2.9)"), ("w_in(2.7)", 3), (1, 9), ("w_out(2.1)", 9)):
+        assert told(seen_from(session, a, b, stream)) == ()
+
+
+def test_neurons_of_another_layer_are_a_fact_after_all_that_misleads() -> None:
+    session = seen_from(a_session(prompts=4), 7, 9, "blocks.3.mlp.hook_post")
+    few, fact = told(session)
+    assert few.startswith("only 4 units")
+    assert fact == ("this plane holds nothing that was edited: L2 n7 was clamped, the plane is n7 × n9 of L3 hook_post")
+
+
 def test_a_threshold_that_chance_lights_is_said() -> None:
     session = a_session()
     group = swept_groups(session, session.planes[0])[1]

@@ -62,6 +62,12 @@ def test_the_price_is_told_and_nothing_runs(srm: ENDED, finished: Path) -> None:
     assert not paths.sessions_folder().exists()
 
 
+def test_a_plane_that_follows_an_overridden_neuron_is_noted(srm: ENDED) -> None:
+    ended = srm("controls", "protocol", "--plan", "--set", "interventions.0.neurons=[137]")
+    assert (ended.status, ended.err) == (0, "srm-explorer: plane 373 × 2202 moves along to 137 × 2202\n")
+    assert srm("controls", "protocol", "--plan", "--set", "interventions.0.neurons=[137]", "--json").err == ""
+
+
 def test_planning_without_saying_so_is_wrong_usage(srm: ENDED, finished: Path) -> None:
     ended = srm("controls", finished, "--neurons", 19)
     assert ended.status == 2

@@ -281,6 +281,62 @@ def test_a_layer_takes_captures_and_planes_along_and_says_so() -> None:
     assert form.data["planes"][0]["site"] == "blocks.5.mlp.hook_post"
 
 
+def warned(form: SpecForm) -> list[str]:
+    return [row.values[0] for row in form.rows() if row.kind == "warning"]
+
+
+def test_a_neuron_takes_its_planes_along_and_says_so() -> None:
+    form = shown(preset("protocol"))
+    outcome = form.edit("interventions[0].neurons", "137")
+    assert outcome.note == "plane 373 × 2202 moves along to 137 × 2202; u takes it back"
+    assert (form.data["planes"][0]["a"], form.data["planes"][0]["b"]) == (137, 2202)
+    assert not warned(form)
+    form.edit("interventions[0].neurons", "373")
+    assert form.data == preset("protocol")
+
+
+def test_a_layer_takes_rows_of_weights_along() -> None:
+    data = preset("protocol")
+    data["planes"] = [{"site": "blocks.11.hook_resid_post", "a": "w_out(11.373)", "b": "w_out(11.2202)"}]
+    form = shown(data)
+    outcome = form.edit("interventions[0].layer", "5")
+    assert outcome.note == "capture and plane move along to layer 5; u takes it back"
+    assert form.data["planes"][0]["a"] == "w_out(5.373)"
+    form.edit("interventions[0].neurons", "137")
+    assert form.data["planes"][0]["a"] == "w_out(5.137)"
+    assert not warned(form)
+
+
+@pytest.mark.parametrize(
+    ("typed", "why"),
+    [("1, 2", "2 neurons are edited in place of 1"), ("2202", "2202 lies in it already")],
+)
+def test_a_plane_that_cannot_follow_is_named(typed: str, why: str) -> None:
+    form = shown(preset("protocol"))
+    assert form.edit("interventions[0].neurons", typed).note == f"plane 373 × 2202 stays: {why}"
+    assert (form.data["planes"][0]["a"], form.data["planes"][0]["b"]) == (373, 2202)
+    # 2202 is the plane's other direction, so something edited lies in it.
+    assert bool(warned(form)) == (typed != "2202")
+
+
+def test_a_plane_of_neurons_that_nothing_edits_is_warned_of_until_it_holds_one() -> None:
+    form = shown(preset("protocol"))
+    assert not warned(form)
+    form.edit("planes[0].a", "5")
+    assert warned(form) == ["! holds nothing that is edited: n373 is clamped"]
+    form.edit("interventions[0].op", "zero")
+    assert warned(form) == ["! holds nothing that is edited: n373 is ablated"]
+    form.edit("planes[0].b", "373")
+    assert not warned(form)
+
+
+def test_a_plane_typed_beside_the_neuron_is_left_as_it_was_typed() -> None:
+    form = shown(preset("protocol"), {"planes[0].a": "373", "interventions[0].neurons": "137"})
+    form.edit("planes[0].b", "7")
+    assert (form.data["interventions"][0]["neurons"], form.data["planes"][0]["a"]) == ([137], 373)
+    assert warned(form)
+
+
 def test_captures_stay_where_another_intervention_is() -> None:
     form = shown(preset("protocol"))
     form.add("interventions")

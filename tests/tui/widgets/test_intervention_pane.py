@@ -156,6 +156,36 @@ async def test_a_row_is_edited_and_everything_that_follows_is_on_the_screen() ->
 
 
 @driven
+async def test_a_changed_neuron_takes_the_plane_along_and_it_comes_back() -> None:
+    app = host(width=80)
+    async with app.run_test(size=(80, 40)) as pilot:
+        await pilot.press("down", "down")
+        assert app.pane.form.key == "interventions[0].neurons"
+        assert line(app, "0° at").split()[:6] == ["0°", "at", "373", "90°", "at", "2202"]
+        await pilot.press("enter", *"137", "enter")
+        await pilot.pause()
+        assert line(app, "0° at").split()[:6] == ["0°", "at", "137", "90°", "at", "2202"]
+        assert "plane 373 × 2202 moves along to 137 × 2202; u takes it back" in told(app)
+        assert (app.data["planes"][0]["a"], app.data["interventions"][0]["neurons"]) == (137, [137])
+        assert "nothing that is edited" not in told(app)
+        await pilot.press("u")
+        await pilot.pause()
+        assert line(app, "0° at").split()[:6] == ["0°", "at", "373", "90°", "at", "2202"]
+        assert app.data == app.before[0]
+
+
+@driven
+async def test_a_plane_that_cannot_follow_is_said_and_marked() -> None:
+    app = host(width=80)
+    async with app.run_test(size=(80, 40)) as pilot:
+        await pilot.press("down", "down", "enter", *"1, 2", "enter")
+        await pilot.pause()
+        assert line(app, "0° at").split()[:6] == ["0°", "at", "373", "90°", "at", "2202"]
+        assert "plane 373 × 2202 stays: 2 neurons are edited in place of 1" in told(app)
+        assert "! holds nothing that is edited: n1, n2 are clamped" in told(app)
+
+
+@driven
 async def test_values_are_typed_as_a_range_and_counted() -> None:
     app = host()
     async with app.run_test(size=(34, 32)) as pilot:
