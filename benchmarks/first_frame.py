@@ -39,7 +39,7 @@ class Bare(App):
 
 Bare().run()
 """
-EXPLORER = "import sys; from tui.cli import main; sys.exit(main([]))"
+EXPLORER = "import sys; from srm_explorer.tui.cli import main; sys.exit(main([]))"
 WAIT = 60.0
 
 

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from engine import paths
-from engine.model.edits import Edit
-from engine.model.forcing import Forced, GivenText, score_texts
-from engine.model.load import LoadedModel, load_model
-from engine.prompts import load_prompt_set
-from engine.spec import ModelSpec
+from srm_explorer.engine import paths
+from srm_explorer.engine.experiment import ModelSpec
+from srm_explorer.engine.model.forcing import Forced, GivenText, score_texts
+from srm_explorer.engine.model.intervene import Edit
+from srm_explorer.engine.model.load import LoadedModel, load_model
+from srm_explorer.engine.prompts import load_prompt_set
 
 VALUES = (-20.0, -10.0, -6.0, -3.0, -1.0, 0.0, 1.0, 3.0, 6.0, 10.0, 20.0)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from engine.model.edits import Edit
+from srm_explorer.engine.model.intervene import Edit
 
 
 def one_at_a_time(

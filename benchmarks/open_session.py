@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.figures.certainty import beside_of, stored_bands
-from engine.figures.session import swept_groups
-from engine.session import PlaneRecord, PromptRecord, RunRecord, Session, load_session, save_session
-from engine.spec import Experiment, conditions
-from engine.studies.session_bands import with_bands
+from srm_explorer.engine.analyses.bands import with_bands
+from srm_explorer.engine.experiment import Experiment, conditions
+from srm_explorer.engine.figures.groups import swept_groups
+from srm_explorer.engine.figures.session_overlays import beside_of, stored_bands
+from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session, load_session, save_session
 
 SITE = "blocks.11.mlp.hook_post"
 WORDS = ("the", "door", "opened", "and", "nobody", "said", "a", "word", "until", "rain", "fell")

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.analysis.contrast import paired_contrast
-from engine.analysis.pair_scan import ROWS, scan_pairs, separation_score
-from engine.session import PromptRecord, RunRecord, Session, save_session
-from engine.spec import Experiment, conditions
-from engine.studies.finder import finder_study
-from engine.studies.study import tables_in
+from srm_explorer.engine.analyses.plane_finder import finder_study
+from srm_explorer.engine.analyses.registry import tables_in
+from srm_explorer.engine.experiment import Experiment, conditions
+from srm_explorer.engine.session import PromptRecord, RunRecord, Session, save_session
+from srm_explorer.engine.stats.comparison import paired_contrast
+from srm_explorer.engine.stats.pairings import ROWS, scan_pairs, separation_score
 
 SITE = "blocks.11.mlp.hook_post"
 SAMPLE = 2000

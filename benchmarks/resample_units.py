@@ -12,9 +12,9 @@ import time
 
 import numpy as np
 
-from engine.analysis.bands import share_bands, unit_counts
-from engine.analysis.ellipse import joint_region
-from engine.analysis.resampling import bootstrap_weights, unit_totals
+from srm_explorer.engine.stats.bands import share_bands, unit_counts
+from srm_explorer.engine.stats.regions import joint_region
+from srm_explorer.engine.stats.resampling import bootstrap_weights, unit_totals
 
 UNITS, THRESHOLDS, ANGLES = 50, (0.7, 0.5, 0.3, 0.1), 360
 VALUES = np.array([-20, -10, -6, -3, -1, 0, 1, 3, 6, 10, 20.0])

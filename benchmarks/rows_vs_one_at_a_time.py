@@ -15,13 +15,12 @@ import numpy as np
 import torch
 from one_at_a_time import one_at_a_time
 
-from engine import paths
-from engine.model.capture import Capture
-from engine.model.decode import Generation, Row, RowResult, decode
-from engine.model.edits import Edit
-from engine.model.load import LoadedModel, load_model
-from engine.prompts import load_prompt_set
-from engine.spec import ModelSpec
+from srm_explorer.engine import paths
+from srm_explorer.engine.experiment import ModelSpec
+from srm_explorer.engine.model.decode import Generation, Row, RowResult, decode
+from srm_explorer.engine.model.intervene import Capture, Edit
+from srm_explorer.engine.model.load import LoadedModel, load_model
+from srm_explorer.engine.prompts import load_prompt_set
 
 VALUES = (-20.0, -10.0, -6.0, -3.0, -1.0, 0.0, 1.0, 3.0, 6.0, 10.0, 20.0)
 

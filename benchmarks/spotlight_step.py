@@ -29,26 +29,26 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.prompts import load_prompt_set
-from engine.session import PlaneRecord, PromptRecord, RunRecord, Session, save_session
-from engine.spec import conditions, read_experiment
+from srm_explorer.engine.experiment import conditions, read_experiment
+from srm_explorer.engine.prompts import load_prompt_set
+from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session, save_session
 
 ROOT = Path(__file__).resolve().parents[1]
 COLUMNS, ROWS = 160, 48
 QUIET = 0.25
 """Seconds without output after which a step is over; the last byte before them ends it."""
 WAIT = 60.0
-EXPLORER = "import sys; from tui.cli import main; sys.exit(main(['open', sys.argv[1]]))"
+EXPLORER = "import sys; from srm_explorer.tui.cli import main; sys.exit(main(['open', sys.argv[1]]))"
 BARE = """
 from pathlib import Path
 import sys
 from rich.text import Text
 from textual.app import App
 from textual.widgets import Static
-from engine.figures.compass import compass_of
-from engine.figures.session import swept_groups
-from engine.session import load_session
-from tui.charts.compass import paint_compass
+from srm_explorer.engine.figures.compass import compass_of
+from srm_explorer.engine.figures.groups import swept_groups
+from srm_explorer.engine.session import load_session
+from srm_explorer.tui.charts.polar import paint_compass
 
 session = load_session(Path(sys.argv[1]))
 plane = session.planes[0]

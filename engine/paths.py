@@ -7,10 +7,20 @@ from pathlib import Path
 
 import platformdirs
 
-from engine.errors import ExplorerError
+from srm_explorer.engine.errors import ExplorerError
 
 _APP = "srm-explorer"
-_ENGINE = Path(__file__).resolve().parent
+_ENGINE = Path(__file__).absolute().parent
+
+
+def package_folder() -> Path:
+    """The folder of the package itself: `srm_explorer`."""
+    return _ENGINE.parent
+
+
+def engine_folder() -> Path:
+    """The sources of the engine."""
+    return _ENGINE
 
 
 def presets_folder() -> Path:
@@ -25,8 +35,8 @@ def demo_model_folder() -> Path:
 
 def shipped_prompts() -> Path:
     """The prompt sets that ship: inside the installed package, else in the repository that it was installed from."""
-    packaged = _ENGINE / "shipped_prompts"
-    return packaged if packaged.is_dir() else _ENGINE.parent / "prompts"
+    packaged = package_folder() / "shipped_prompts"
+    return packaged if packaged.is_dir() else package_folder().parent / "prompts"
 
 
 def user_prompts_folder() -> Path:

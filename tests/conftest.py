@@ -18,7 +18,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from engine.model.load import LoadedModel
+    from srm_explorer.engine.model.load import LoadedModel
 
 # Read when the libraries are imported, so set before any of them is: no network, and an empty cache of models.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -72,7 +72,7 @@ def end_workers(temporary: Path) -> None:
     wanted = f"TMPDIR={temporary}".encode()
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            is_worker = b"engine.runner.worker" in (process / "cmdline").read_bytes().split(b"\0")
+            is_worker = b"srm_explorer.engine.worker" in (process / "cmdline").read_bytes().split(b"\0")
             if is_worker and wanted in (process / "environ").read_bytes().split(b"\0"):
                 os.kill(int(process.name), signal.SIGKILL)
 
@@ -123,8 +123,8 @@ def _tiny(random_models: ModuleType, tmp_path_factory: pytest.TempPathFactory, s
 def _loaded(folder: Path) -> LoadedModel:
     import torch
 
-    from engine.model.load import load_model
-    from engine.spec import ModelSpec
+    from srm_explorer.engine.experiment import ModelSpec
+    from srm_explorer.engine.model.load import load_model
 
     torch.set_num_threads(1)  # matrices this small only lose by being shared out
     return load_model(ModelSpec(name=str(folder), device="cpu", dtype="float64"))

@@ -15,57 +15,57 @@ import pytest
 HEAVY = {"torch", "transformers", "transformer_lens", "tokenizers"}
 LIGHT = [
     "engine",
-    "engine.spec",
-    "engine.prompts",
-    "engine.session",
-    "engine.analysis.srm",
-    "engine.analysis.planes",
-    "engine.analysis.groups",
-    "engine.figures.session",
-    "engine.figures.polar",
-    "engine.figures.thresholds",
-    "engine.figures.dose",
-    "engine.runner.plan",
-    "engine.runner.inputs",
-    "engine.runner.units",
-    "engine.runner.journal",
-    "engine.runner.collect",
-    "engine.runner.life",
-    "engine.runner.progress",
-    "engine.runner.outcome",
-    "engine.runner.client",
-    "engine.runner.starting",
-    "engine.runner.service",
-    "engine.runner.worker",
-    "engine.runner.live",
-    "tui.link.link",
-    "tui.cli",
-    "tui.cli.app",
-    "tui.cli.worker",
-    "tui.cli.show",
-    "tui.cli.sweep",
-    "tui.cli.run",
-    "tui.cli.demo",
-    "tui.cli.neuron",
-    "tui.charts.histogram",
-    "tui.charts.polar",
-    "tui.charts.thresholds",
-    "tui.charts.dose",
-    "tui.app",
-    "tui.desk.desk",
-    "tui.link.link",
-    "tui.screens.compare",
-    "tui.screens.explorer",
-    "tui.screens.run_view",
-    "tui.screens.sessions",
-    "tui.state.results",
-    "tui.widgets.results_pane",
+    "srm_explorer.engine.experiment",
+    "srm_explorer.engine.prompts",
+    "srm_explorer.engine.session",
+    "srm_explorer.engine.stats.spotlight",
+    "srm_explorer.engine.stats.planes",
+    "srm_explorer.engine.stats.groups",
+    "srm_explorer.engine.figures.groups",
+    "srm_explorer.engine.figures.polar",
+    "srm_explorer.engine.figures.thresholds",
+    "srm_explorer.engine.figures.dose",
+    "srm_explorer.engine.runs.plan",
+    "srm_explorer.engine.runs.inputs",
+    "srm_explorer.engine.runs.units",
+    "srm_explorer.engine.runs.journal",
+    "srm_explorer.engine.runs.collect",
+    "srm_explorer.engine.runs.resume",
+    "srm_explorer.engine.runs.progress",
+    "srm_explorer.engine.runs.resume",
+    "srm_explorer.engine.worker.client",
+    "srm_explorer.engine.worker.client",
+    "srm_explorer.engine.worker.server",
+    "srm_explorer.engine.worker",
+    "srm_explorer.engine.runs.live",
+    "srm_explorer.tui.backend.backend",
+    "srm_explorer.tui.cli",
+    "srm_explorer.tui.cli.app",
+    "srm_explorer.tui.cli.worker",
+    "srm_explorer.tui.cli.show",
+    "srm_explorer.tui.cli.sweep",
+    "srm_explorer.tui.cli.run",
+    "srm_explorer.tui.cli.demo",
+    "srm_explorer.tui.cli.neuron",
+    "srm_explorer.tui.charts.histogram",
+    "srm_explorer.tui.charts.polar",
+    "srm_explorer.tui.charts.thresholds",
+    "srm_explorer.tui.charts.dose",
+    "srm_explorer.tui.app",
+    "srm_explorer.tui.explorer.controller",
+    "srm_explorer.tui.backend.backend",
+    "srm_explorer.tui.compare.screen",
+    "srm_explorer.tui.explorer.screen",
+    "srm_explorer.tui.results.run_screen",
+    "srm_explorer.tui.sessions.screen",
+    "srm_explorer.tui.results.state",
+    "srm_explorer.tui.results.pane",
 ]
 
 
 FIRST_FRAME = """
 import json, os, sys
-from tui.app import ExplorerApp
+from srm_explorer.tui.app import ExplorerApp
 
 seen = {}
 
@@ -99,21 +99,23 @@ def test_what_needs_no_model_never_loads_torch(module: str) -> None:
 
 
 def test_the_engine_loads_no_screen() -> None:
-    loaded = loaded_by("engine.spec, engine.session, engine.figures.session, engine.runner.run")
+    loaded = loaded_by(
+        "srm_explorer.engine.experiment, srm_explorer.engine.session, srm_explorer.engine.figures.groups, srm_explorer.engine.execution.run"
+    )
     assert not loaded & {"tui", "textual", "plotext", "typer"}
     assert loaded >= HEAVY
 
 
 def test_the_entry_point_loads_nothing_before_it_is_asked() -> None:
-    assert not loaded_by("tui.cli") & {"numpy", "pydantic", "textual", "plotext", "typer", "rich"}
+    assert not loaded_by("srm_explorer.tui.cli") & {"numpy", "pydantic", "textual", "plotext", "typer", "rich"}
 
 
 def test_the_link_loads_no_screen() -> None:
-    assert not loaded_by("tui.link.link") & {"textual", "plotext", "typer", "rich"}
+    assert not loaded_by("srm_explorer.tui.backend.backend") & {"textual", "plotext", "typer", "rich"}
 
 
 def test_the_full_screen_loads_nothing_but_textual_before_it_is_seen() -> None:
-    loaded = loaded_by("tui.app")
+    loaded = loaded_by("srm_explorer.tui.app")
     assert "textual" in loaded
     assert not loaded & {"numpy", "scipy", "pydantic", "plotext", "typer", "safetensors"}
 

@@ -20,13 +20,12 @@ from pathlib import Path
 
 import numpy as np
 
-from engine import paths
-from engine.model.capture import Capture
-from engine.model.decode import Generation, Row, decode
-from engine.model.edits import Edit
-from engine.model.load import LoadedModel, load_model
-from engine.prompts import load_prompt_set
-from engine.spec import ModelSpec
+from srm_explorer.engine import paths
+from srm_explorer.engine.experiment import ModelSpec
+from srm_explorer.engine.model.decode import Generation, Row, decode
+from srm_explorer.engine.model.intervene import Capture, Edit
+from srm_explorer.engine.model.load import LoadedModel, load_model
+from srm_explorer.engine.prompts import load_prompt_set
 
 CLAMP = 30.0
 FLUENT = 0.75

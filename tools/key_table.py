@@ -5,17 +5,9 @@ python tools/key_table.py
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Iterator
 from pathlib import Path
 
-from textual.binding import Binding
-from textual.dom import DOMNode
-
-import tui.screens
-import tui.widgets
-from tui.screens.bindings import shown_keys
+from srm_explorer.tui.keys import declared_bindings, shown_keys
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 BEGIN, END = "<!-- keys: tools/key_table.py -->", "<!-- end of keys -->"
@@ -39,23 +31,10 @@ PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
 """Where keys work, and the classes that declare them there."""
 
 
-def declared() -> dict[str, list[Binding]]:
-    """All bindings of the screen by the name of the class that declares them, in the order they are declared."""
-    for package in (tui.screens, tui.widgets):
-        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-            importlib.import_module(module.name)
-    importlib.import_module("tui.app")
-    return {
-        kind.__name__: [binding for binding in vars(kind).get("BINDINGS", ()) if isinstance(binding, Binding)]
-        for kind in _below(DOMNode)
-        if kind.__module__.startswith("tui.") and vars(kind).get("BINDINGS")
-    }
-
-
 def key_table() -> str:
     """The table in Markdown: where, the keys, what they do, and their name in the settings."""
     lines = ["| where | keys | what they do | name in settings |", "|---|---|---|---|"]
-    known = declared()
+    known = declared_bindings()
     for where, names in PARTS:
         for binding in (binding for name in names for binding in known[name]):
             told = binding.tooltip or binding.description
@@ -67,15 +46,6 @@ def key_table() -> str:
 def table_in(text: str) -> str:
     """The table as a README has it."""
     return text.partition(BEGIN)[2].partition(END)[0].strip()
-
-
-def _below(kind: type[DOMNode]) -> Iterator[type[DOMNode]]:
-    seen: set[type[DOMNode]] = set()
-    for child in kind.__subclasses__():
-        if child not in seen:
-            seen.add(child)
-            yield child
-            yield from _below(child)
 
 
 def main() -> None:

@@ -18,10 +18,10 @@ sys.path.insert(0, str(ROOT / "tests" / "tui"))
 
 from pictures import Painter, paint, stage  # noqa: E402
 
-from tui.desk.start import Start  # noqa: E402
-from tui.screens.compare import CompareScreen  # noqa: E402
-from tui.screens.run_view import RunView  # noqa: E402
-from tui.screens.sessions import SessionsScreen  # noqa: E402
+from srm_explorer.tui.compare.screen import CompareScreen  # noqa: E402
+from srm_explorer.tui.explorer.startup import Start  # noqa: E402
+from srm_explorer.tui.results.run_screen import RunView  # noqa: E402
+from srm_explorer.tui.sessions.screen import SessionsScreen  # noqa: E402
 
 FOLDER = ROOT / "docs" / "screenshots"
 STORED = Start(session=Path("saved_sessions/example.json"))

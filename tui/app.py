@@ -12,17 +12,17 @@ from typing import Any, ClassVar
 from textual import events
 from textual.binding import Binding, BindingType
 
-from engine.errors import ExplorerError
-from tui import lasting_writer, terminal_replies
-from tui.clipboard import copy_sequence, wrapped
-from tui.desk.start import Farewell, Start
-from tui.key_order import KeyOrder
-from tui.palette import Commands
-from tui.screens.explorer import ExplorerScreen
-from tui.screens.too_small import COLUMNS, ROWS, TooSmall
-from tui.state.glyphs import glyphs
-from tui.state.settings import TEMPLATE, Settings, editor_command, load_settings, settings_path, unknown_keys
-from tui.widgets.plain_lines import draw_lines
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.tui.explorer.screen import ExplorerScreen
+from srm_explorer.tui.explorer.startup import Farewell, Start
+from srm_explorer.tui.glyphs import glyphs
+from srm_explorer.tui.palette import Commands
+from srm_explorer.tui.settings import TEMPLATE, Settings, editor_command, load_settings, settings_path, unknown_keys
+from srm_explorer.tui.terminal import replies, textual_patches
+from srm_explorer.tui.terminal.clipboard import copy_sequence, wrapped
+from srm_explorer.tui.terminal.textual_patches import KeyOrder
+from srm_explorer.tui.widgets.dialogs import COLUMNS, ROWS, TooSmall
+from srm_explorer.tui.widgets.token_strip import draw_lines
 
 _THEMES = {"dark": "textual-dark", "light": "textual-light", "terminal": "ansi-dark"}
 
@@ -43,8 +43,8 @@ class ExplorerApp(KeyOrder[Farewell]):
 
     def __init__(self, start: Start | None = None, settings: Settings | None = None) -> None:
         super().__init__()
-        lasting_writer.install()
-        terminal_replies.install()
+        textual_patches.install_lasting_writer()
+        replies.install()
         # Over SSH every frame of an animation is a burst of bytes.
         self.animation_level = "none"
         self._start = start or Start()
@@ -95,7 +95,7 @@ class ExplorerApp(KeyOrder[Farewell]):
         path = settings_path()
         try:
             if not path.exists():
-                from engine.files import write_atomic
+                from srm_explorer.engine.io.files import write_atomic
 
                 write_atomic(path, TEMPLATE.encode())
         except ExplorerError as error:
@@ -129,8 +129,8 @@ class ExplorerApp(KeyOrder[Farewell]):
             lines = text.count("\n") + 1
             self.explorer.say(f"copied {lines:,} line{'s' if lines > 1 else ''} to the clipboard", "good")
             return
-        from engine import paths
-        from tui.clipboard import copy_to_file
+        from srm_explorer.engine import paths
+        from srm_explorer.tui.terminal.clipboard import copy_to_file
 
         try:
             written = copy_to_file(text, paths.state_folder())
@@ -167,7 +167,7 @@ class ExplorerApp(KeyOrder[Farewell]):
         self.exit(self.explorer.leave())
 
     def _check_keys(self) -> None:
-        from tui.screens.bindings import known_ids
+        from srm_explorer.tui.keys import known_ids
 
         self.call_from_thread(self._warn, unknown_keys(self.settings, known_ids()))
 

@@ -11,8 +11,8 @@ from textual.content import Content
 from textual.markup import escape
 from textual.widget import Widget
 
-from tui.screens.bindings import all_keys
-from tui.widgets.pane import Pane
+from srm_explorer.tui.keys import all_keys
+from srm_explorer.tui.widgets.pane import Pane
 
 
 @dataclass(frozen=True)

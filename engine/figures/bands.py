@@ -2,14 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import base64
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.figures.packing import Band, finite_pair, packed, unpacked, unpacked_curve
+from srm_explorer.engine.session import PlaneRecord, Session
+
+Band: TypeAlias = NDArray[np.float64]
+"""[2, point] lower and upper end."""
+
+FEW_POINTS = 30
+"""Up to which a band is written as numbers that a person can read."""
+
+MOST_BYTES = 1_000_000
+"""Of a band that is read: a file may come from anyone."""
+
+
+def packed(band: Band) -> str | list[list[float]]:
+    """A band for a session file, to four significant digits: its numbers where they are few, else a text.
+
+    The text is base64 of zlib of little-endian float32, lower ends first: it opens ten times as fast as numbers.
+    """
+    rounded = [[float(f"{value:.4g}") for value in row] for row in band.tolist()]
+    if band.shape[1] <= FEW_POINTS:
+        return rounded
+    return base64.b64encode(zlib.compress(np.array(rounded, "<f4").tobytes())).decode("ascii")
+
+
+def unpacked(data: object) -> Band:
+    """Read what `packed` wrote.
+
+    Raises:
+        TypeError, ValueError: it is something else.
+    """
+    if isinstance(data, str):
+        whole = zlib.decompressobj()
+        try:
+            numbers = whole.decompress(base64.b64decode(data, validate=True), MOST_BYTES)
+        except zlib.error as error:
+            raise ValueError(str(error)) from None
+        if not whole.eof:
+            raise ValueError("a band is cut short, or too long")
+        return np.frombuffer(numbers, "<f4").astype(np.float64).reshape(2, -1)
+    band = np.array(data, np.float64)
+    if band.ndim != 2 or len(band) != 2:
+        raise ValueError("a band has two ends")
+    return band
+
+
+def unpacked_curve(data: object) -> Band:
+    """Read what `packed` wrote of a curve; TypeError or ValueError where it is something else, or has no point."""
+    band = unpacked(data)
+    if not band.shape[1]:
+        raise ValueError("a band has a point at least")
+    return band
+
+
+def finite_pair(pair: tuple[float, float] | None) -> tuple[float, float] | None:
+    """The pair itself, or None; ValueError where one of the two is not finite."""
+    if pair is not None and not np.isfinite(pair).all():
+        raise ValueError("a number is not finite")
+    return pair
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,3 +305,48 @@ def _pair(value: Sequence[float | str] | None) -> tuple[float, float] | None:
 
 def _number(value: float | str | None) -> float | None:
     return None if value is None else float(value)
+
+
+def stored_p(session: Session, plane: PlaneRecord, label: str) -> float | None:
+    """The p of observed minus arithmetic of a group, as the session was saved with it; None where it was not."""
+    for table in _stored(session, plane):
+        for group in _records(table, "groups"):
+            p: object = group.get("p_arithmetic")
+            if group.get("label") == label and isinstance(p, int | float):
+                return float(p)
+    return None
+
+
+def stored_nulls(session: Session, plane: PlaneRecord) -> Iterator[Mapping[str, Any]]:
+    """Bands of random partners that the session holds of a plane, as plain data."""
+    for table in _stored(session, plane):
+        yield from (null for null in _records(table, "nulls") if null.get("kind") == "partners")
+
+
+def lit_by_chance(null: Mapping[str, Any], level: float) -> float:
+    """Runs that chance lights at most, at the two angles of the random partner."""
+    counts: object = null.get("counts")
+    try:
+        band = unpacked(cast("Mapping[str, Any]", counts)[repr(float(level))])[1]
+    except (KeyError, TypeError, ValueError):
+        return 0.0
+    turned = str(null.get("legend")).partition("(")[2].startswith("random")
+    quarter = 0.0 if turned else 0.25
+    places = [round(len(band) * part) % max(1, len(band)) for part in (quarter, quarter + 0.5)]
+    return float(np.nan_to_num(band[places]).max()) if len(band) else 0.0
+
+
+def _stored(session: Session, plane: PlaneRecord) -> Iterator[Mapping[str, Any]]:
+    """Tables of the bands that the session holds of a plane, as plain data: they are large, and little is looked at."""
+    index = next((place for place, one in enumerate(session.planes) if one is plane), -1)
+    listed: object = session.bands.get("planes")
+    for one in cast("list[object]", listed) if isinstance(listed, list) else []:
+        if isinstance(one, dict) and cast("Mapping[str, Any]", one).get("plane") == index:
+            yield cast("Mapping[str, Any]", one)
+
+
+def _records(table: Mapping[str, Any], key: str) -> Iterator[Mapping[str, Any]]:
+    listed: object = table.get(key)
+    for one in cast("list[object]", listed) if isinstance(listed, list) else []:
+        if isinstance(one, dict):
+            yield cast("Mapping[str, Any]", one)

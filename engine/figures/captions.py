@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from engine.figures.numbers import count_of, short
-from engine.session import PlaneRecord, Session
-from engine.spec import Experiment, InterventionSpec, Site
-from engine.spec.direction import (
+from srm_explorer.engine.experiment import Experiment, InterventionSpec, Site
+from srm_explorer.engine.experiment.directions import (
     Component,
     FileVector,
     GroupMean,
@@ -16,8 +14,10 @@ from engine.spec.direction import (
     NeuronWeights,
     RandomDirection,
     RunChoice,
+    direction_of,
 )
-from engine.spec.direction_text import direction_of
+from srm_explorer.engine.figures.numbers import count_of, short
+from srm_explorer.engine.session import PlaneRecord, Session
 
 DEMO = "demo"
 LONGEST = 32

@@ -7,18 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from engine.errors import ExplorerError
-from engine.figures.captions import model_caption, plane_captions, plane_title, value_caption
-from engine.figures.curves import SweptGroup
-from engine.figures.dose import DoseFigure, overlaid
-from engine.figures.dosing import dose_of
-from engine.figures.polar import PolarFigure, polar_counts, polar_mean, threshold_index
-from engine.figures.session import session_warnings, swept_groups
-from engine.figures.thresholds import ThresholdFigure, threshold_figure
-from engine.session import PlaneRecord, Session
-from engine.spec import differences
-from engine.spec.direction import Component, GroupMean, MeanDifference
-from engine.spec.direction_text import direction_of
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import differences
+from srm_explorer.engine.experiment.directions import Component, GroupMean, MeanDifference, direction_of
+from srm_explorer.engine.figures.captions import model_caption, plane_captions, plane_title, value_caption
+from srm_explorer.engine.figures.curves import SweptGroup
+from srm_explorer.engine.figures.dose import DoseFigure, dose_of, overlaid
+from srm_explorer.engine.figures.groups import session_warnings, swept_groups
+from srm_explorer.engine.figures.polar import PolarFigure, polar_counts, polar_mean, threshold_index
+from srm_explorer.engine.figures.thresholds import ThresholdFigure, threshold_figure
+from srm_explorer.engine.session import PlaneRecord, Session
 
 FULL_TURN = 360
 

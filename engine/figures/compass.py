@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine.analysis.srm import UnitCoordinates
-from engine.figures.bands import GroupBand
-from engine.figures.beside import ALONE, Beside
-from engine.figures.captions import plane_captions, plane_title
-from engine.figures.curves import Curve, LegendEntry, Role, SweptGroup, checked_labels, warnings_of
-from engine.figures.polar import Ring, Spoke, spokes_of
-from engine.figures.session import points_of, run_groups, session_warnings
-from engine.session import PlaneRecord, Session
+from srm_explorer.engine.figures.bands import GroupBand
+from srm_explorer.engine.figures.captions import plane_captions, plane_title
+from srm_explorer.engine.figures.curves import Curve, LegendEntry, Role, SweptGroup, checked_labels, warnings_of
+from srm_explorer.engine.figures.groups import points_of, run_groups, session_warnings
+from srm_explorer.engine.figures.overlays import ALONE, Beside
+from srm_explorer.engine.figures.polar import Ring, Spoke, spokes_of
+from srm_explorer.engine.session import PlaneRecord, Session
+from srm_explorer.engine.stats.spotlight import UnitCoordinates
 
 RINGS = (Ring(0.25, ".25"), Ring(0.5, ".5"), Ring(0.75, ".75"), Ring(1.0, "1"))
 

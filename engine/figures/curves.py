@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.analysis.srm import Sweep
-from engine.figures.numbers import NOTHING, count_of, degrees, three_digits
+from srm_explorer.engine.figures.numbers import NOTHING, count_of, degrees, three_digits
+from srm_explorer.engine.stats.spotlight import Sweep
 
 Role = Literal["baseline", "baseline of", "reference", "pooled", "value", "level", "arithmetic", "chance"]
 """What a group is; one "baseline of" stands beside other baselines: of a factor's level, or of a second session."""

@@ -6,17 +6,17 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from engine.analysis.groups import BASELINE
-from engine.errors import ExplorerError
-from engine.figures.bands import PlaneBands
-from engine.figures.beside import beyond_details
-from engine.figures.captions import plane_title
-from engine.figures.curves import Curve, LegendEntry, SweptGroup, checked_labels, once_round, warnings_of
-from engine.figures.numbers import MINUS, degrees, round_axis, short, three_digits
-from engine.figures.polar import threshold_index
-from engine.figures.session import FEW_GROUPS, run_groups, session_warnings, telling_threshold
-from engine.figures.thresholds import ThresholdFigure
-from engine.session import PlaneRecord, Session
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.figures.bands import PlaneBands
+from srm_explorer.engine.figures.captions import plane_title
+from srm_explorer.engine.figures.curves import Curve, LegendEntry, SweptGroup, checked_labels, once_round, warnings_of
+from srm_explorer.engine.figures.groups import FEW_GROUPS, run_groups, session_warnings, telling_threshold
+from srm_explorer.engine.figures.numbers import MINUS, degrees, round_axis, short, three_digits
+from srm_explorer.engine.figures.overlays import beyond_details
+from srm_explorer.engine.figures.polar import threshold_index
+from srm_explorer.engine.figures.thresholds import ThresholdFigure
+from srm_explorer.engine.session import PlaneRecord, Session
+from srm_explorer.engine.stats.groups import BASELINE
 
 
 def difference_figure(

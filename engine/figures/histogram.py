@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.figures.numbers import three_digits
+from srm_explorer.engine.figures.numbers import three_digits
 
 BINS = 60
 SIDE = 1.5

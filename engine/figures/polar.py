@@ -8,10 +8,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.errors import ExplorerError
-from engine.figures.beside import ALONE, Beside, band_ends, dashed_curves
-from engine.figures.curves import Curve, CurveBand, LegendEntry, SweptGroup, checked_labels, once_round, warnings_of
-from engine.figures.numbers import MINUS, end_above, round_axis, short, tick_label
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.figures.curves import (
+    Curve,
+    CurveBand,
+    LegendEntry,
+    SweptGroup,
+    checked_labels,
+    once_round,
+    warnings_of,
+)
+from srm_explorer.engine.figures.numbers import MINUS, end_above, round_axis, short, tick_label
+from srm_explorer.engine.figures.overlays import ALONE, Beside, band_ends, dashed_curves
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from engine.figures.numbers import NOTHING, three_digits
+from srm_explorer.engine.figures.numbers import NOTHING, three_digits
 
 CellValue: TypeAlias = str | int | float | None
 """A number as it was computed, not as it is shown; None where there is none."""
@@ -136,3 +138,15 @@ def column_index(table: TableFigure, key: str) -> int:
     if key not in keys:
         raise KeyError(key)
     return keys.index(key)
+
+
+def tables_as_csv(tables: Sequence[TableFigure]) -> str:
+    """Tables as CSV text, one block a table with an empty line between; a cell without a value is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for index, one in enumerate(tables):
+        if index:
+            writer.writerow([])
+        writer.writerow([column.key for column in one.columns])
+        writer.writerows([["" if value is None else value for value in row] for row in one.rows])
+    return text.getvalue()

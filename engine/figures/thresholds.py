@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.figures.beside import ALONE, Beside, band_ends, dashed_curves
-from engine.figures.curves import Curve, CurveBand, LegendEntry, SweptGroup, checked_labels, once_round, warnings_of
-from engine.figures.numbers import Axis, axis_from_zero, round_axis, short
-from engine.figures.polar import threshold_index
+from srm_explorer.engine.figures.curves import (
+    Curve,
+    CurveBand,
+    LegendEntry,
+    SweptGroup,
+    checked_labels,
+    once_round,
+    warnings_of,
+)
+from srm_explorer.engine.figures.numbers import Axis, axis_from_zero, round_axis, short
+from srm_explorer.engine.figures.overlays import ALONE, Beside, band_ends, dashed_curves
+from srm_explorer.engine.figures.polar import threshold_index
 
 
 @dataclass(frozen=True, eq=False)

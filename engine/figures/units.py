@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.session import Session
+from srm_explorer.engine.session import Session
 
 UNIT_FACTOR = "core_id"
 

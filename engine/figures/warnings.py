@@ -9,16 +9,16 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.figures.captions import coordinate_caption, edited_caption, plane_captions, site_caption
-from engine.figures.curves import SweptGroup
-from engine.figures.numbers import count_of, degrees, short, three_digits
-from engine.figures.stored import lit_by_chance, stored_nulls, stored_p
-from engine.figures.table import cell_text
-from engine.figures.units import units_of
-from engine.session import PlaneRecord, Session
-from engine.session.fields import DamagedError, as_float
-from engine.spec import InterventionSpec, Site
-from engine.spec.reach import Apartness, apart_from, captured_segments
+from srm_explorer.engine.experiment import InterventionSpec, Site
+from srm_explorer.engine.experiment.model_fit import Apartness, apart_from, captured_segments
+from srm_explorer.engine.figures.bands import lit_by_chance, stored_nulls, stored_p
+from srm_explorer.engine.figures.captions import coordinate_caption, edited_caption, plane_captions, site_caption
+from srm_explorer.engine.figures.curves import SweptGroup
+from srm_explorer.engine.figures.numbers import count_of, degrees, short, three_digits
+from srm_explorer.engine.figures.table import cell_text
+from srm_explorer.engine.figures.units import units_of
+from srm_explorer.engine.session import PlaneRecord, Session
+from srm_explorer.engine.session.fields import DamagedError, as_float
 
 FEW_UNITS = 10
 NEAR_DEG = 20.0

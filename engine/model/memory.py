@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from engine.footprint import Sizes, captured_bytes, rows_within
-from engine.model.capture import Capture
-from engine.model.device import free_bytes
-from engine.model.load import LoadedModel
-from engine.spec.site import Site
+from srm_explorer.engine.experiment.site import Site
+from srm_explorer.engine.model.device import free_bytes
+from srm_explorer.engine.model.intervene import Capture
+from srm_explorer.engine.model.load import LoadedModel
+from srm_explorer.engine.runs.batch_memory import Sizes, captured_bytes, rows_within
 
 
 def sizes_of(model: LoadedModel) -> Sizes:

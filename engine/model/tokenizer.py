@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from transformers import AutoTokenizer
 
-from engine.errors import ExplorerError
+from srm_explorer.engine.errors import ExplorerError
 
 
 @dataclass(frozen=True)

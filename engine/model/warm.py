@@ -10,12 +10,11 @@ from typing import Any, Literal
 import torch
 from huggingface_hub import try_to_load_from_cache
 
-from engine.files import FileLock
-from engine.model.device import resolve_device
-from engine.model.load import LoadedModel, load_model
-from engine.model.selftest import SelfTest, self_test
-from engine.model.source import model_source
-from engine.spec import ModelSpec
+from srm_explorer.engine.experiment import ModelSpec
+from srm_explorer.engine.io.files import FileLock
+from srm_explorer.engine.model.device import resolve_device
+from srm_explorer.engine.model.load import LoadedModel, load_model, model_source
+from srm_explorer.engine.model.selftest import SelfTest, self_test
 
 Told = Callable[[Literal["loading", "testing"]], None]
 ModelKey = tuple[ModelSpec, str, tuple[tuple[str, int, int], ...]]

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from engine.prompts.adding import add_prompt
-from engine.prompts.choice import choose, fitting
-from engine.prompts.library import available_prompt_sets, find_prompt_set, is_path, load_prompt_set, read_prompt_set
-from engine.prompts.prompt_set import Problem, Prompt, PromptSet, prompts_longer_than
+from srm_explorer.engine.prompts.append import add_prompt
+from srm_explorer.engine.prompts.library import (
+    available_prompt_sets,
+    choose,
+    find_prompt_set,
+    fitting,
+    is_path,
+    load_prompt_set,
+    read_prompt_set,
+)
+from srm_explorer.engine.prompts.prompt_set import Problem, Prompt, PromptSet, prompts_longer_than
 
 __all__ = [
     "Problem",

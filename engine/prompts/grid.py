@@ -6,9 +6,8 @@ import difflib
 import re
 from dataclasses import dataclass, field
 
-from engine.prompts.cells import check_cells
-from engine.prompts.prompt_set import Prompt
-from engine.prompts.source import Source, shown
+from srm_explorer.engine.prompts.formats import check_cells
+from srm_explorer.engine.prompts.prompt_set import Prompt, Source, shown
 
 _SKIPPED = ("#", "---", "```", "~~~", "<!--")
 _MARKUP = "*` "

@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from engine.errors import ExplorerError
+from srm_explorer.engine.errors import ExplorerError
 
 Format = Literal["plain", "grid", "csv", "jsonl"]
 
@@ -158,3 +159,143 @@ def _as_list(chosen: object) -> Iterable[object]:
 def _as_level(value: object) -> str:
     # JSON and TOML write truth in lower case; so do the levels read from files.
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+LARGEST_FILE = 256 * 2**20
+
+# Split where editors do: not at U+2028, form feeds and the like, which str.splitlines() takes for line ends.
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+\Z")
+_UNUSABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
+_AS_UTF8 = "save the file as UTF-8"
+
+
+@dataclass
+class Source:
+    """The lines of one file, and a list of problems that grows while they are read.
+
+    Args:
+        path: where they come from.
+        lines: each with the line end it has.
+    """
+
+    path: Path
+    lines: list[str] = field(default_factory=list[str])
+    problems: list[Problem] = field(default_factory=list[Problem])
+
+    def report(self, line: int, what: str, remedy: str, *, fatal: bool = False) -> None:
+        """Add a problem; the line is counted from 1 and kept within the file."""
+        self.problems.append(Problem(self.path, max(1, min(line, len(self.lines))), what, remedy, fatal))
+
+    def stripped(self) -> list[tuple[int, str]]:
+        """Each line with its number, without the whitespace around it."""
+        return [(number, line.strip()) for number, line in enumerate(self.lines, 1)]
+
+    def check_value(self, line: int, value: str) -> bool:
+        """Report a character no tokenizer or terminal should meet; True where there is none."""
+        found = _UNUSABLE.search(value)
+        if found:
+            self.report(line, f"the character {_code(found[0])} can't be part of a prompt", "remove it", fatal=True)
+        return not found
+
+    def check_prompts(self, prompts: list[Prompt]) -> None:
+        """Report repeated texts, lost characters, and a file without a single prompt."""
+        first: dict[str, int] = {}
+        for prompt in prompts:
+            if prompt.text in first:
+                self.report(
+                    prompt.line,
+                    f"the same text as on line {first[prompt.text]}: {shown(prompt.text)}",
+                    "it counts twice; take one out unless that is meant",
+                )
+            first.setdefault(prompt.text, prompt.line)
+            if "\ufffd" in prompt.text:
+                self.report(prompt.line, "U+FFFD stands where a character was lost", "write the character again")
+        if not prompts and not any(problem.fatal for problem in self.problems):
+            self.report(1, "the file holds no prompt", "write one prompt a line", fatal=True)
+
+
+def read_source(path: Path) -> Source:
+    """Read a file as UTF-8 text; undecodable bytes and control characters become problems.
+
+    Raises:
+        ExplorerError: the file is missing, a folder, too large or not readable.
+    """
+    return decode_source(path, bytes_of(path))
+
+
+def shown(text: str, width: int = 48) -> str:
+    """A text as an error message quotes it: short, on one line, nothing a terminal would obey."""
+    visible = "".join(c if c.isprintable() else _code(c) for c in text[: width + 1])
+    return f"`{visible}`" if len(visible) <= width else f"`{visible[: width - 1]}…`"
+
+
+def bytes_of(path: Path) -> bytes:
+    """The content of a prompt file; errors are those of `read_source`."""
+    remedy = "give the path of a .txt, .csv, .tsv or .jsonl file"
+    try:
+        if path.is_dir():
+            raise ExplorerError("a prompt set is a file, this is a folder", where=str(path), remedy=remedy)
+        size = path.stat().st_size
+        if not path.is_file():
+            raise ExplorerError("this is no regular file", where=str(path), remedy="save the prompts to a file first")
+        if size > LARGEST_FILE:
+            raise ExplorerError(f"a prompt set of {size / 1e9:.1f} GB is too large", where=str(path), remedy=remedy)
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ExplorerError("there is no such prompt file", where=str(path), remedy=remedy) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ExplorerError(f"the prompt file can't be read ({reason})", where=str(path), remedy=remedy) from None
+
+
+def decode_source(path: Path, data: bytes) -> Source:
+    """Take a file's content as UTF-8 text; undecodable bytes and control characters become problems."""
+    source = Source(path)
+    if data.startswith(_WIDE_MARKS):
+        source.report(1, f"byte 1 (0x{data[0]:02x}) begins UTF-16 or UTF-32 text, not UTF-8", _AS_UTF8, fatal=True)
+        return source
+    try:
+        source.lines = _LINE.findall(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        if b"\0" in data:
+            what = f"byte {error.start + 1} (0x{data[error.start]:02x}): this is a binary file, not text"
+            source.report(1, what, "give a file of UTF-8 text", fatal=True)
+            return source
+        source.lines = _LINE.findall(data.decode("utf-8-sig", errors="surrogateescape"))
+        for number, line in enumerate(source.lines, 1):
+            if lost := re.search("[\udc80-\udcff]", line):
+                place = len(line[: lost.start()].encode("utf-8", "surrogateescape")) + 1
+                what = f"byte {place} of the line (0x{ord(lost[0]) - 0xDC00:02x}) is not UTF-8"
+                source.report(number, what, _AS_UTF8, fatal=True)
+        source.lines = [re.sub("[\udc80-\udcff]", "?", line) for line in source.lines]
+    for number, line in enumerate(source.lines, 1):
+        source.check_value(number, line)
+    return source
+
+
+def _code(character: str) -> str:
+    return f"U+{ord(character):04X}"
+
+
+def prompt_field(names: Iterable[str]) -> str | None:
+    """The name, as spelled here, of the field that holds the prompt: `prompt`, else `text`, in any case."""
+    spelled = {name.strip().lower(): name for name in reversed(list(names))}
+    return spelled.get("prompt", spelled.get("text"))
+
+
+def factor_name(name: str) -> str:
+    """A field's name as a factor; `core_id` is known in any case, since statistics look for it."""
+    return "core_id" if name.strip().lower() == "core_id" else name.strip()
+
+
+def prompt_of(source: Source, line: int, text: str, factors: dict[str, str]) -> Prompt | None:
+    """The prompt of one record, its text as written; None, with a report, where it is empty."""
+    if not text.strip():
+        source.report(line, "the prompt is empty", "it is skipped")
+        return None
+    if text != text.strip():
+        source.report(
+            line, "the prompt begins or ends with whitespace", "it is kept and changes the tokens: is it meant?"
+        )
+    return Prompt(text, factors, line)

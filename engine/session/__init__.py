@@ -1,9 +1,20 @@
 """What a finished or interrupted experiment is as saved, and the files it is saved in."""
 
-from engine.session.records import Finish, PlaneRecord, PromptRecord, RunRecord
-from engine.session.rename import rename_session
-from engine.session.session import SCHEMA_VERSION, Resolved, Session, Sidecar, State
-from engine.session.store import Saved, load_session, save_session, sessions_in, trash_session
+from __future__ import annotations
+
+from srm_explorer.engine.session.rename import rename_session
+from srm_explorer.engine.session.session import (
+    SCHEMA_VERSION,
+    Finish,
+    PlaneRecord,
+    PromptRecord,
+    Resolved,
+    RunRecord,
+    Session,
+    Sidecar,
+    State,
+)
+from srm_explorer.engine.session.store import Saved, load_session, save_session, sessions_in, trash_session
 
 __all__ = [
     "SCHEMA_VERSION",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from engine.session.fields import (
+from srm_explorer.engine.session.fields import (
     DamagedError,
     plain_float,
     take,
@@ -16,7 +16,7 @@ from engine.session.fields import (
     take_records,
     take_table,
 )
-from engine.session.session import Session
+from srm_explorer.engine.session.session import Session
 
 CONTROLS = "controls"
 """Where a session's provenance holds them, and the kind of event that freezes them in a journal."""

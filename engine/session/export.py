@@ -10,12 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.analysis.srm import unit_coordinates
-from engine.errors import ExplorerError
-from engine.session.records import PlaneRecord, RunRecord
-from engine.session.session import Session
-from engine.spec import format_number, swept_as
-from engine.spec.refusal import did_you_mean
+from srm_explorer.engine.errors import ExplorerError, did_you_mean
+from srm_explorer.engine.experiment import format_number, swept_as
+from srm_explorer.engine.session.session import PlaneRecord, RunRecord, Session
+from srm_explorer.engine.stats.spotlight import unit_coordinates
 
 
 def run_vectors(session: Session, site: str, *, controls: bool = False) -> Iterator[tuple[str, NDArray[Any]]]:

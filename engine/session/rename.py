@@ -6,12 +6,12 @@ import dataclasses
 import os
 from pathlib import Path
 
-from engine import paths
-from engine.errors import ExplorerError
-from engine.files import as_explorer_error, sync_folder, write_atomic
-from engine.session.document import session_bytes
-from engine.session.session import Session
-from engine.session.store import folder_lock, load_session, settle, stem_of
+from srm_explorer.engine import paths
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.io.files import as_explorer_error, sync_folder, write_atomic
+from srm_explorer.engine.session.serialization import session_bytes
+from srm_explorer.engine.session.session import Session
+from srm_explorer.engine.session.store import folder_lock, load_session, settle, stem_of
 
 
 def rename_session(path: Path, new_name: str) -> Path:

@@ -11,14 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from engine import paths
-from engine.errors import ExplorerError
-from engine.files import FileLock, as_explorer_error, sha256_of, sync_folder, write_atomic
-from engine.reading import parse_json, read_text
-from engine.session.document import session_bytes, session_from
-from engine.session.session import Session, Sidecar, now, pending_sidecar
-from engine.spec.refusal import did_you_mean
-from engine.vectors import Vectors, widths, write_vectors
+from srm_explorer.engine import paths
+from srm_explorer.engine.errors import ExplorerError, did_you_mean
+from srm_explorer.engine.io.files import (
+    FileLock,
+    as_explorer_error,
+    parse_json,
+    read_text,
+    sha256_of,
+    sync_folder,
+    write_atomic,
+)
+from srm_explorer.engine.io.vectors import Vectors, widths, write_vectors
+from srm_explorer.engine.session.serialization import session_bytes, session_from
+from srm_explorer.engine.session.session import Session, Sidecar, now, pending_sidecar
 
 _LOCK = ".srm-explorer.lock"
 

@@ -19,16 +19,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from engine import paths
-from engine.runner.client import Client
-from engine.runner.starting import find_or_start_worker
-from engine.session import load_session
-from engine.spec import Experiment, read_experiment
+from srm_explorer.engine import paths
+from srm_explorer.engine.experiment import Experiment, read_experiment
+from srm_explorer.engine.session import load_session
+from srm_explorer.engine.worker.client import Client, find_or_start_worker
 
 from .link_screen import Screen
 
 if TYPE_CHECKING:
-    from engine.session import Session
+    from srm_explorer.engine.session import Session
 
 ROOT = Path(__file__).parents[2]
 PROMPTS, VALUES = 50, 3
@@ -125,7 +124,7 @@ def whole(bench: Bench) -> Callable[..., Session]:
     """Run an experiment undisturbed, in this process."""
     import torch
 
-    from engine.runner.run import run_experiment
+    from srm_explorer.engine.execution.run import run_experiment
 
     def run(*overrides: str) -> Session:
         torch.set_num_threads(1)

@@ -31,13 +31,12 @@ from typing import Any
 
 import torch
 
-import engine.runner.run  # noqa: F401
-import tui.cli.app
-import tui.cli.replay
-import tui.cli.run  # noqa: F401  (imported once, before forking)
-from engine.runner.progress import Progress
-from tui.cli import main
-from tui.cli.watch import Watch
+import srm_explorer.engine.execution.run  # noqa: F401
+import srm_explorer.tui.cli.app
+import srm_explorer.tui.cli.run  # noqa: F401  (imported once, before forking)
+from srm_explorer.engine.runs.progress import Progress
+from srm_explorer.tui.cli import main
+from srm_explorer.tui.cli.watch import Watch
 
 WAIT = 120.0
 

@@ -9,12 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from engine.runner.client import find_worker
-from tui.link.events import (
-    LinkEvent,
-    RunGrew,
-)
-from tui.link.link import WorkerLink
+from srm_explorer.engine.worker.client import find_worker
+from srm_explorer.tui.backend.backend import WorkerLink
+from srm_explorer.tui.backend.events import LinkEvent, RunGrew
 
 SHORT, LONG = "generation.tokens=4", "generation.tokens=120"
 E = TypeVar("E")
@@ -61,7 +58,7 @@ def workers() -> set[int]:
     for place in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             words = (place / "cmdline").read_bytes().split(b"\0")
-            if b"engine.runner.worker" in words and f"TMPDIR={tempfile.gettempdir()}".encode() in (
+            if b"srm_explorer.engine.worker" in words and f"TMPDIR={tempfile.gettempdir()}".encode() in (
                 place / "environ"
             ).read_bytes().split(b"\0"):
                 found.add(int(place.name))

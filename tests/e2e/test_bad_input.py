@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from tui.cli import main
+from srm_explorer.tui.cli import main
 
 if TYPE_CHECKING:
     from .conftest import Bench

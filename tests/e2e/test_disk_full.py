@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.session import load_session
+from srm_explorer.engine.session import load_session
 
 from .conftest import RUNS, assert_same_results
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .conftest import Bench
 
 pytestmark = pytest.mark.slow
-PROGRAM = [sys.executable, "-c", "import sys; from tui.cli import main; sys.exit(main())"]
+PROGRAM = [sys.executable, "-c", "import sys; from srm_explorer.tui.cli import main; sys.exit(main())"]
 
 
 def test_every_way_of_asking_saves_what_is_finished_and_the_same_command_goes_on(bench: Bench) -> None:

@@ -47,7 +47,7 @@ def test_killed_between_any_two_states_of_the_disk(bench: Bench) -> None:
 
 
 def test_the_program_itself_killed_in_a_batch_replays_bit_equal(bench: Bench) -> None:
-    program = [sys.executable, "-c", "import sys; from tui.cli import main; sys.exit(main())"]
+    program = [sys.executable, "-c", "import sys; from srm_explorer.tui.cli import main; sys.exit(main())"]
     running = subprocess.Popen(
         [*program, *bench.command("a")], stderr=subprocess.PIPE, cwd=bench.folder, env=environment()
     )

@@ -7,14 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.session import load_session
-from tui.link.events import (
-    RunEnded,
-    RunGrew,
-    RunLost,
-    RunsFound,
-    WorkerSeen,
-)
+from srm_explorer.engine.session import load_session
+from srm_explorer.tui.backend.events import RunEnded, RunGrew, RunLost, RunsFound, WorkerSeen
 
 from .conftest import RUNS
 from .link_screen import LONG, Screen, end_the_worker, is_partial, workers

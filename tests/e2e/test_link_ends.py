@@ -12,21 +12,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.runner.endpoint import here
-from tui.link.events import (
-    Described,
-    RunEnded,
-    RunFailed,
-    RunGrew,
-    WorkerLost,
-    WorkerSeen,
-)
+from srm_explorer.engine.worker.endpoint import here
+from srm_explorer.tui.backend.events import Described, RunEnded, RunFailed, RunGrew, WorkerLost, WorkerSeen
 
 from .conftest import RUNS, assert_same_results, environment
 from .link_screen import LONG, SHORT, Screen, end_the_worker, is_partial, worker_pid, workers
 
 if TYPE_CHECKING:
-    from engine.session import Session
+    from srm_explorer.engine.session import Session
 
     from .conftest import Bench
 
@@ -71,9 +64,9 @@ def test_a_run_that_was_asked_for_while_the_worker_starts_is_begun_whoever_is_go
 ) -> None:
     end_the_worker()
     code = (
-        "import os, sys, time; from pathlib import Path; from tui.link.link import WorkerLink\n"
-        "from engine.runner.endpoint import here\n"
-        "from engine.spec import read_experiment\n"
+        "import os, sys, time; from pathlib import Path; from srm_explorer.tui.backend.backend import WorkerLink\n"
+        "from srm_explorer.engine.worker.endpoint import here\n"
+        "from srm_explorer.engine.experiment import read_experiment\n"
         "told = []; link = WorkerLink(told.append); link.open()\n"
         "spec, source = read_experiment(sys.argv[1], overrides=[sys.argv[3]])\n"
         "link.submit(spec, source.base, Path(sys.argv[2]))\n"
@@ -96,8 +89,8 @@ def test_a_run_that_was_asked_for_while_the_worker_starts_is_begun_whoever_is_go
 
 def test_a_closed_link_ends_at_once_whatever_it_waits_for_and_the_run_goes_on(screen: Screen, bench: Bench) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from tui.link.link import WorkerLink\n"
-        "from engine.spec import read_experiment\n"
+        "import sys, time; from pathlib import Path; from srm_explorer.tui.backend.backend import WorkerLink\n"
+        "from srm_explorer.engine.experiment import read_experiment\n"
         "told = []; link = WorkerLink(told.append); link.open()\n"
         "spec, source = read_experiment(sys.argv[1], overrides=[sys.argv[3]])\n"
         "link.submit(spec, source.base, Path(sys.argv[2]))\n"
@@ -124,7 +117,7 @@ def test_a_closed_link_ends_at_once_whatever_it_waits_for_and_the_run_goes_on(sc
 def test_an_older_worker_is_drained_and_a_new_one_takes_its_place(
     screen: Screen, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engine.runner import client as client_module
+    from srm_explorer.engine.worker import client as client_module
 
     screen.link.describe(bench.experiment().model.model_dump(), bench.folder)
     screen.wait(Described)

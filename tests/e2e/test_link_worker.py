@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.runner.live import LiveRun
-from engine.session import load_session
-from tui.link.events import (
+from srm_explorer.engine.runs.live import LiveRun
+from srm_explorer.engine.session import load_session
+from srm_explorer.tui.backend.events import (
     Described,
     DescribeFailed,
     QueueSeen,
@@ -27,7 +27,7 @@ from .link_screen import LONG, SHORT, Screen, end_the_worker, is_partial, worker
 from .worker_talk import start_line
 
 if TYPE_CHECKING:
-    from engine.session import Session
+    from srm_explorer.engine.session import Session
 
     from .conftest import Bench
 

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.session import load_session
+from srm_explorer.engine.session import load_session
 
 from .conftest import PROMPTS, RUNS, assert_same_results, end_workers, environment, worker_pids
 from .terminal import COMMAND, Terminal
 
 if TYPE_CHECKING:
-    from engine.session import Session
+    from srm_explorer.engine.session import Session
 
     from .conftest import Bench
 

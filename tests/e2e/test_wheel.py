@@ -45,17 +45,17 @@ def program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_carries_models_prompts_presets_and_types(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert names >= {
-        "engine/demo/model.safetensors",
-        "engine/demo/tokenizer.json",
-        "engine/demo/MODEL_CARD.md",
-        "engine/presets/protocol.toml",
-        "engine/presets/quick.toml",
-        "engine/presets/demo.toml",
-        "engine/shipped_prompts/reasoning.txt",
-        "engine/shipped_prompts/watching.txt",
-        "engine/shipped_prompts/certainty.txt",
-        "engine/py.typed",
-        "tui/py.typed",
+        "srm_explorer/engine/demo/model.safetensors",
+        "srm_explorer/engine/demo/tokenizer.json",
+        "srm_explorer/engine/demo/MODEL_CARD.md",
+        "srm_explorer/engine/presets/protocol.toml",
+        "srm_explorer/engine/presets/quick.toml",
+        "srm_explorer/engine/presets/demo.toml",
+        "srm_explorer/shipped_prompts/reasoning.txt",
+        "srm_explorer/shipped_prompts/watching.txt",
+        "srm_explorer/shipped_prompts/certainty.txt",
+        "srm_explorer/engine/py.typed",
+        "srm_explorer/tui/py.typed",
     }
     assert not {name for name in names if name.startswith(("tests/", "tools/", "benchmarks/", "saved_sessions/"))}
 
@@ -66,7 +66,7 @@ def test_the_demo_runs_outside_the_checkout(program: Path, tmp_path: Path) -> No
     environment |= {"HOME": str(tmp_path), "SRM_EXPLORER_SESSIONS": str(tmp_path / "sessions"), "HF_HUB_OFFLINE": "1"}
     home = program.parent / "python"
     where = subprocess.run(
-        [home, "-c", "import engine, tui; print(engine.__file__, tui.__file__)"],
+        [home, "-c", "import srm_explorer; print(srm_explorer.__file__)"],
         cwd=tmp_path, env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert str(ROOT) not in where.stdout

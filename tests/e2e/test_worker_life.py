@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.errors import ExplorerError
-from engine.runner.client import Client, WorkerGoneError, find_worker
-from engine.runner.starting import find_or_start_worker
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.worker.client import Client, WorkerGoneError, find_or_start_worker, find_worker
 
 from .conftest import RUNS, Bench, assert_same_results
 from .worker_talk import LONG, SHORT, gone, job_of, start_line, states, submit, when_batches
 
 if TYPE_CHECKING:
-    from engine.session import Session
+    from srm_explorer.engine.session import Session
 
 pytestmark = pytest.mark.slow
 

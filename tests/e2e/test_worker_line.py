@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from engine.runner.client import Client, submission
-from engine.session import load_session
-from tui.cli import main
+from srm_explorer.engine.session import load_session
+from srm_explorer.engine.worker.client import Client, submission
+from srm_explorer.tui.cli import main
 
 from .conftest import RUNS, Bench
 from .worker_talk import LONG, SHORT, job_of, start_line, states, submit, when_batches

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from engine.errors import ExplorerError
-from engine.runner.client import Client
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.worker.client import Client
 
 from .conftest import PROMPTS, RUNS, Bench, assert_same_results
 from .worker_talk import LONG, SHORT, states, submit, when_batches, without_time
 
 if TYPE_CHECKING:
-    from engine.session import Session
+    from srm_explorer.engine.session import Session
 
 pytestmark = pytest.mark.slow
 
@@ -116,8 +116,8 @@ def test_models_are_described_and_texts_tokenized_while_another_runs(client: Cli
 
 
 def test_a_run_waits_for_the_device_and_can_be_cancelled_there(client: Client, bench: Bench) -> None:
-    from engine.runner.device_turn import device_turn
-    from engine.runner.progress import Meter, Stop
+    from srm_explorer.engine.runs.progress import Meter, Stop
+    from srm_explorer.engine.worker.device_lock import device_turn
 
     with device_turn("cpu", Meter([], Stop())):
         job = submit(client, bench, "a", *SHORT)

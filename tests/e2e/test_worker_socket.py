@@ -13,10 +13,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.runner import endpoint
-from engine.runner.client import Client, find_worker
-from engine.runner.codec import encode
-from engine.runner.wire import LARGEST, PROTOCOL, Grew, Hello, Refused, Status, Welcome, WorkerState
+from srm_explorer.engine.worker import endpoint
+from srm_explorer.engine.worker.client import Client, find_worker
+from srm_explorer.engine.worker.protocol import (
+    LARGEST,
+    PROTOCOL,
+    Grew,
+    Hello,
+    Refused,
+    Status,
+    Welcome,
+    WorkerState,
+    encode,
+)
 
 from .conftest import Bench
 from .worker_talk import LONG, answers, raw, states, submit

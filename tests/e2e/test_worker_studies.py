@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from engine.errors import ExplorerError
-from engine.runner.client import Client
-from engine.runner.progress import Stopped
-from tui.link.events import Studied, StudyFailed, Submitted, WorkerSeen
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.runs.progress import Stopped
+from srm_explorer.engine.worker.client import Client
+from srm_explorer.tui.backend.events import Studied, StudyFailed, Submitted, WorkerSeen
 
 from .conftest import environment
 from .link_screen import LONG as LONG_RUN
@@ -34,7 +34,7 @@ def write_many(bench: Bench) -> None:
 
 
 def test_a_study_at_the_worker_finds_what_it_finds_in_this_process(client: Client, bench: Bench) -> None:
-    from engine.runner.studies import run_model_study
+    from srm_explorer.engine.model_analyses.run import run_model_study
 
     model = bench.experiment().model
     card = client.study("neuron", CARD, model=model, base=bench.folder)
@@ -94,7 +94,7 @@ def test_a_link_tells_findings_of_the_newest_question_and_asks_a_busy_worker_aga
 
 
 def test_the_command_line_asks_the_worker(client: Client, bench: Bench) -> None:
-    program = "import sys; from tui.cli import main; sys.exit(main())"
+    program = "import sys; from srm_explorer.tui.cli import main; sys.exit(main())"
     folder = str(bench.experiment().model.name)
     command = [sys.executable, "-c", program, "neuron", folder, "1", "3", "--prompts", "texts.txt", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=bench.folder, env=environment(), check=False)

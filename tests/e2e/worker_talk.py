@@ -11,9 +11,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from engine.runner.client import Client, find_worker, submission
-from engine.runner.codec import read_reply
-from engine.runner.wire import JobState
+from srm_explorer.engine.worker.client import Client, find_worker, submission
+from srm_explorer.engine.worker.protocol import JobState, read_reply
 
 from .conftest import Bench, environment
 
@@ -51,7 +50,7 @@ def without_time(session: Session) -> dict[str, Any]:
 
 def start_line(bench: Bench, name: str, *overrides: str) -> subprocess.Popen[str]:
     sets = [part for one in overrides for part in ("--set", one)]
-    program = "import sys; from tui.cli import main; sys.exit(main())"
+    program = "import sys; from srm_explorer.tui.cli import main; sys.exit(main())"
     return subprocess.Popen(
         [sys.executable, "-c", program, *bench.command(name, *sets)],
         stdout=subprocess.PIPE,

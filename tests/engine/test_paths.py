@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis.strategies import text
 
-from engine import paths
-from engine.errors import ExplorerError
+from srm_explorer.engine import paths
+from srm_explorer.engine.errors import ExplorerError
 
 
 @pytest.fixture(autouse=True)

@@ -8,10 +8,10 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 
-from engine.errors import ExplorerError
-from engine.session import PlaneRecord, PromptRecord, RunRecord, Session
-from engine.spec import Experiment, conditions
-from tui.link import access
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import Experiment, conditions
+from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session
+from srm_explorer.tui.backend import worker_access
 
 SITE = "blocks.1.mlp.hook_post"
 
@@ -25,7 +25,7 @@ def no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     def none(**_: Any) -> NoReturn:
         raise ExplorerError("no worker is started here")
 
-    monkeypatch.setattr(access, "find_or_start_worker", none)
+    monkeypatch.setattr(worker_access, "find_or_start_worker", none)
 
 
 @pytest.fixture

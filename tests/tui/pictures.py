@@ -19,17 +19,17 @@ from rich.style import Style
 from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
-from engine import paths
-from engine.runner.wire import Description
-from engine.studies.study import run_study
-from tui.app import ExplorerApp
-from tui.desk import run_desk
-from tui.desk.start import Start
-from tui.link import bands
-from tui.link.events import Described, Tokenized, WorkerSeen
-from tui.link.link import WorkerLink
-from tui.link.study import StudyRunner, Told
-from tui.state.settings import Settings
+from srm_explorer.engine import paths
+from srm_explorer.engine.analyses.registry import run_study
+from srm_explorer.engine.worker.protocol import Description
+from srm_explorer.tui.app import ExplorerApp
+from srm_explorer.tui.backend import subprocesses
+from srm_explorer.tui.backend.backend import WorkerLink
+from srm_explorer.tui.backend.events import Described, Tokenized, WorkerSeen
+from srm_explorer.tui.backend.subprocesses import StudyRunner, Told
+from srm_explorer.tui.explorer import runs
+from srm_explorer.tui.explorer.startup import Start
+from srm_explorer.tui.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 SAVED = "2025-06-0{}T12:00:00+00:00"
@@ -189,8 +189,8 @@ def stage(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "sessions_folder", lambda: Path("saved_sessions"))
     monkeypatch.setattr(paths, "shipped_prompts", lambda: Path("shipped"))
     monkeypatch.setattr(paths, "trash_folder", lambda: Path("trash"))
-    monkeypatch.setattr(run_desk, "WorkerLink", StillLink)
-    monkeypatch.setattr(bands, "StudyRunner", StillStudies)
+    monkeypatch.setattr(runs, "WorkerLink", StillLink)
+    monkeypatch.setattr(subprocesses, "StudyRunner", StillStudies)
     for name in ("NO_COLOR", "COLORTERM", "TMUX", "SSH_TTY", "SSH_CONNECTION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")

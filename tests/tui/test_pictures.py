@@ -12,15 +12,15 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
-from engine.runner.progress import Progress
-from tui.desk.start import Start
-from tui.link.events import RunGrew, WorkerSeen
-from tui.screens.compare import CompareScreen
-from tui.screens.help import Help
-from tui.screens.notes import NotesScreen
-from tui.screens.run_view import RunView
-from tui.screens.sessions import SessionsScreen
-from tui.state.settings import Settings
+from srm_explorer.engine.runs.progress import Progress
+from srm_explorer.tui.backend.events import RunGrew, WorkerSeen
+from srm_explorer.tui.compare.screen import CompareScreen
+from srm_explorer.tui.explorer.startup import Start
+from srm_explorer.tui.results.run_screen import RunView
+from srm_explorer.tui.sessions.notes import NotesScreen
+from srm_explorer.tui.sessions.screen import SessionsScreen
+from srm_explorer.tui.settings import Settings
+from srm_explorer.tui.widgets.help import Help
 
 from .pictures import SIZES, Painter, Scene, paint, stage
 

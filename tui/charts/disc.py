@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from rich.cells import cell_len
 
-from engine.figures.curves import LegendEntry
-from engine.figures.polar import Ring, Spoke
-from tui.charts.canvas import Canvas, Stroke
-from tui.charts.labels import fit, legend_lines, warning_lines
-from tui.charts.palette import BOLD, FRAME, GRID, PLAIN, Ink, styles_of
-from tui.charts.trace import COLUMNS, ROWS, Pane, trace
+from srm_explorer.engine.figures.curves import LegendEntry
+from srm_explorer.engine.figures.polar import Ring, Spoke
+from srm_explorer.tui.charts.canvas import COLUMNS, ROWS, Canvas, Pane, Stroke, trace
+from srm_explorer.tui.charts.labels import fit, legend_lines, warning_lines
+from srm_explorer.tui.charts.palette import BOLD, FRAME, GRID, PLAIN, Ink, styles_of
 
 SMALLEST = (24, 9)
 GAP = 2

@@ -7,14 +7,11 @@ import math
 import numpy as np
 from rich.cells import cell_len
 
-from engine.figures.dose import DoseFigure, DosePanel, DoseSeries
-from tui.charts.bands import bar
-from tui.charts.canvas import Canvas, Stroke
-from tui.charts.frame import framed_pane, horizontal_ticks
-from tui.charts.labels import fit, legend_lines, warning_lines, write_block
-from tui.charts.message import one_line
-from tui.charts.palette import BOLD, DASH, FRAME, GRID, GroupStyle, styles_of
-from tui.charts.trace import Pane, trace
+from srm_explorer.engine.figures.dose import DoseFigure, DosePanel, DoseSeries
+from srm_explorer.tui.charts.axes import bar, framed_pane, horizontal_ticks
+from srm_explorer.tui.charts.canvas import Canvas, Pane, Stroke, trace
+from srm_explorer.tui.charts.labels import fit, legend_lines, one_line, warning_lines, write_block
+from srm_explorer.tui.charts.palette import BOLD, DASH, FRAME, GRID, GroupStyle, styles_of
 
 SMALLEST = (24, 9)
 PANEL = (20, 7)

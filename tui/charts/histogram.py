@@ -8,14 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.cells import cell_len
 
-from engine.figures.histogram import HistogramFigure, HistogramMark
-from engine.figures.numbers import Axis, count_of, round_axis
-from tui.charts.canvas import Canvas, Stroke
-from tui.charts.frame import framed_pane, horizontal_ticks
-from tui.charts.labels import fit
-from tui.charts.message import one_line
-from tui.charts.palette import BOLD, FIXED, FRAME, PLAIN
-from tui.charts.trace import Pane, trace
+from srm_explorer.engine.figures.histogram import HistogramFigure, HistogramMark
+from srm_explorer.engine.figures.numbers import Axis, count_of, round_axis
+from srm_explorer.tui.charts.axes import framed_pane, horizontal_ticks
+from srm_explorer.tui.charts.canvas import Canvas, Pane, Stroke, trace
+from srm_explorer.tui.charts.labels import fit, one_line
+from srm_explorer.tui.charts.palette import BOLD, FIXED, FRAME, PLAIN
 
 SMALLEST = (24, 9)
 BARS, MARKS = FIXED["baseline"].ink, FIXED["pooled"].ink

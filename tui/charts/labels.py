@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
 
-from engine.figures.curves import LegendEntry
-from tui.charts.canvas import Canvas
-from tui.charts.palette import PLAIN, WARNING, GroupStyle, Ink
-from tui.charts.trace import Pane, Trace
+from srm_explorer.engine.figures.curves import LegendEntry
+from srm_explorer.tui.charts.canvas import Canvas, Pane, Trace
+from srm_explorer.tui.charts.palette import PLAIN, WARNING, GroupStyle, Ink
 
 # So many cells away from where a label aims are half as bad as one cell of it off its curve.
 APART = 24
@@ -186,3 +185,10 @@ def _flowing(parts: Sequence[tuple[str, Ink]], width: int) -> list[list[tuple[st
 
 def _path(trace: Trace) -> list[tuple[int, int]]:
     return list(dict.fromkeys((col, row) for col, row in trace.cells.tolist()))
+
+
+def one_line(text: str, width: int, height: int) -> str:
+    """Put one line of plain text at the top of an area of exactly `height` rows."""
+    canvas = Canvas(max(0, width), max(0, height))
+    canvas.text(0, 0, fit(text, width))
+    return canvas.string(colour=False)

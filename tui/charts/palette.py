@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.figures.curves import LegendEntry, Role
+from rich.style import Style
+
+from srm_explorer.engine.figures.curves import LegendEntry, Role
+from srm_explorer.tui.charts.picture import style_of
 
 
 @dataclass(frozen=True)
@@ -84,3 +87,9 @@ def styles_of(legend: Sequence[LegendEntry]) -> dict[str, GroupStyle]:
             styles[entry.label] = GroupStyle(ink, markers[number % len(markers)])
             levels, others = levels + is_level, others + (not is_level)
     return styles
+
+
+def group_look(style: GroupStyle, attributes: str) -> Style:
+    """The colour of a group with SGR attributes: "1" bold, "1;7" bold and reversed."""
+    colour = "" if style.ink.colour is None else f";38;5;{style.ink.colour}"
+    return style_of(f"0;{attributes}{colour}")

@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
-from engine.figures.polar import PolarFigure
-from tui.charts.bands import polar_bands, polar_chance
-from tui.charts.canvas import Canvas, Stroke
-from tui.charts.disc import MOST_WARNED, SMALLEST, Disc, draw_grid, label_rings, layout_of, name_spokes, say_empty
-from tui.charts.labels import CurveLabel, fit, label_curves, legend_lines, warning_lines, write_block
-from tui.charts.message import one_line
-from tui.charts.palette import BOLD, DASH, FRAME, styles_of
-from tui.charts.trace import Trace, trace
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srm_explorer.engine.figures.compass import CompassFigure
+from srm_explorer.engine.figures.polar import PolarFigure
+from srm_explorer.tui.charts.axes import polar_bands, polar_chance
+from srm_explorer.tui.charts.canvas import COLUMNS, ROWS, Canvas, Stroke, Trace, trace
+from srm_explorer.tui.charts.disc import (
+    MOST_WARNED,
+    SMALLEST,
+    Disc,
+    draw_grid,
+    label_rings,
+    layout_of,
+    name_spokes,
+    say_empty,
+)
+from srm_explorer.tui.charts.labels import (
+    CurveLabel,
+    fit,
+    label_curves,
+    legend_lines,
+    one_line,
+    warning_lines,
+    write_block,
+)
+from srm_explorer.tui.charts.palette import BOLD, DASH, FRAME, GroupStyle, Ink, styles_of
 
 
 def paint_polar(figure: PolarFigure, width: int, height: int, *, colour: bool = True) -> str:
@@ -67,3 +89,143 @@ def paint_polar(figure: PolarFigure, width: int, height: int, *, colour: bool = 
     lines = legend_lines(figure.legend, styles, layout.legend_width, layout.legend_rows - len(warnings))
     write_block(canvas, layout.legend_col, layout.legend_row, lines, warnings)
     return canvas.string(colour=colour)
+
+
+# An arrow of fewer dots has no direction that could be seen.
+SHORTEST = 3.0
+HEADS = "→↗↑↖←↙↓↘"
+
+Head = tuple[int, int, str, Ink]
+"""Column, row, text and ink of an arrow's head."""
+
+
+@dataclass(frozen=True, eq=False)
+class PointCells:
+    """The cells of a compass that hold points.
+
+    Attributes:
+        runs: [point] index of each point's run.
+        place: [point] its cell, as an index of `cells`.
+        group: [point] index of its group in the figure.
+        cells: [cell, 2] column and row on the canvas.
+        styles: of the groups.
+    """
+
+    runs: NDArray[np.int64]
+    place: NDArray[np.int64]
+    group: NDArray[np.int64]
+    cells: NDArray[np.int64]
+    styles: tuple[GroupStyle, ...]
+
+    def strongest(self, chosen: NDArray[np.bool_]) -> list[tuple[int, int, GroupStyle]]:
+        """Column, row and style of each cell that holds a chosen point: of the group with most of them there.
+
+        Args:
+            chosen: [point] which ones count.
+        """
+        if not chosen.any():
+            return []
+        width = len(self.styles)
+        tally = np.bincount(self.place[chosen] * width + self.group[chosen], minlength=len(self.cells) * width)
+        table = tally.reshape(-1, width)
+        some = np.flatnonzero(table.any(axis=1))
+        best = table[some].argmax(axis=1)
+        return [
+            (col, row, self.styles[group])
+            for (col, row), group in zip(self.cells[some].tolist(), best.tolist(), strict=True)
+        ]
+
+
+def paint_compass(figure: CompassFigure, width: int, height: int, *, colour: bool = True) -> str:
+    """Paint rings, the plane's two directions, a marker for every run, arrows to the groups' means, and the legend.
+
+    Where several runs share a cell, the group with most of them there gives marker and colour.
+
+    Args:
+        figure: what to show.
+        width: columns, none is exceeded.
+        height: rows of the returned text.
+        colour: False for plain text: groups are then told apart by marker.
+    """
+    if width < SMALLEST[0] or height < SMALLEST[1]:
+        return one_line("too small for a compass", width, height)
+    canvas = Canvas(width, height)
+    layout = layout_of(figure, width, height)
+    canvas.text(0, 0, fit(figure.title, width), BOLD)
+    canvas.text(0, 1, fit(figure.radius_label, width), FRAME)
+    disc = Disc(layout.circle, figure.low, figure.high)
+    draw_grid(canvas, disc, figure)
+    name_spokes(canvas, layout.circle, figure.spokes)
+
+    styles = styles_of(figure.legend)
+    points = point_cells(figure, disc)
+    heads = _draw_arrows(canvas, disc, figure, styles)
+    covered: set[tuple[int, int]] = set()
+    for col, row, style in points.strongest(np.ones(len(points.runs), np.bool_)):
+        canvas.text(col, row, style.marker, style.ink)
+        covered.add((col, row))
+    for col, row, text, ink in heads:
+        canvas.text(col, row, text, ink)
+        covered |= {(col, row), (col + 1, row)}
+    label_rings(canvas, disc, figure.rings, covered)
+    if not len(points.runs):
+        say_empty(canvas, layout.circle)
+
+    most = min(MOST_WARNED, max(layout.legend_rows // 2, layout.legend_rows - len(figure.legend)))
+    warnings = warning_lines(figure.warnings, layout.legend_width, most)
+    lines = legend_lines(figure.legend, styles, layout.legend_width, layout.legend_rows - len(warnings))
+    write_block(canvas, layout.legend_col, layout.legend_row, lines, warnings)
+    return canvas.string(colour=colour)
+
+
+def point_cells(figure: CompassFigure, disc: Disc) -> PointCells:
+    """Find the cell of every run; points outside the disc's pane have none."""
+    styles = styles_of(figure.legend)
+    xy = np.concatenate([np.zeros((0, 2)), *(group.xy for group in figure.groups)])
+    runs = np.concatenate([np.zeros(0, np.int64), *(group.runs for group in figure.groups)])
+    groups = np.repeat(np.arange(len(figure.groups)), [len(group.runs) for group in figure.groups])
+    limits = np.array([disc.pane.dots_wide, disc.pane.dots_high])
+    dots = np.rint(disc.place_xy(xy[:, 0], xy[:, 1]))
+    inside = np.isfinite(dots).all(axis=1) & (dots >= 0).all(axis=1) & (dots < limits).all(axis=1)
+    dots = dots[inside].astype(np.int64)
+    flat = (disc.pane.height - 1 - dots[:, 1] // ROWS) * disc.pane.width + dots[:, 0] // COLUMNS
+    cells, place = np.unique(flat, return_inverse=True)
+    return PointCells(
+        runs=runs[inside],
+        place=place,
+        group=groups[inside],
+        cells=np.stack([disc.pane.col + cells % disc.pane.width, disc.pane.row + cells // disc.pane.width], axis=1),
+        styles=tuple(styles[group.label] for group in figure.groups),
+    )
+
+
+def _draw_arrows(canvas: Canvas, disc: Disc, figure: CompassFigure, styles: dict[str, GroupStyle]) -> list[Head]:
+    """Draw the means' regions and the shafts; return the heads, each beside the marker that says whose it is."""
+    strokes = [
+        Stroke(trace(disc.pane, region.x, region.y, place=disc.place_xy), styles[region.label].ink)
+        for region in figure.regions
+    ]
+    heads: list[Head] = []
+    taken: set[tuple[int, int]] = set()
+    for arrow in figure.arrows:
+        ends = np.array([arrow.tail, arrow.tip])
+        length = math.hypot(*(ends[1] - ends[0]).tolist())
+        too_far = math.hypot(*arrow.tip) > figure.high or math.hypot(*arrow.tail) > figure.high
+        if not math.isfinite(length) or too_far or length * disc.reach < SHORTEST:
+            continue
+        style = styles[arrow.label]
+        ink = Ink(style.ink.colour, bold=not arrow.dashed)
+        angle = math.degrees(math.atan2(ends[1, 1] - ends[0, 1], ends[1, 0] - ends[0, 0]))
+        on, off = DASH if arrow.dashed else (1, 0)
+        line = trace(disc.pane, ends[:, 0], ends[:, 1], on=on, off=off, place=disc.place_xy)
+        strokes.append(Stroke(line, ink))
+        col, row = trace(disc.pane, ends[1:, 0], ends[1:, 1], place=disc.place_xy).cells[0].tolist()
+        head = HEADS[round(angle / 45) % 8]
+        text, start = (f"{head}{style.marker}", col) if arrow.tip[0] >= 0 else (f"{style.marker}{head}", col - 1)
+        span = {(start, row), (start + 1, row)}
+        if span & taken:
+            text, start, span = head, col, {(col, row)}
+        taken |= span
+        heads.append((start, row, text, ink))
+    canvas.strokes(disc.pane, strokes)
+    return heads

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from tui.charts.disc import Disc
-from tui.charts.trace import COLUMNS, ROWS, Pane
+from srm_explorer.tui.charts.canvas import COLUMNS, ROWS, Pane
+from srm_explorer.tui.charts.disc import Disc
 
 Dots = list[tuple[int, int, int, int]]
 """Column and row of a cell, then the dot in it: 0 or 1 from the left, 0 to 3 from the top."""

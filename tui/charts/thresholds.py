@@ -7,15 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 from rich.cells import cell_len
 
-from engine.figures.curves import Curve
-from engine.figures.thresholds import ThresholdFigure
-from tui.charts.bands import straight_bands, straight_chance
-from tui.charts.canvas import Canvas, Stroke
-from tui.charts.frame import framed_pane, horizontal_ticks
-from tui.charts.labels import CurveLabel, fit, label_curves, legend_lines, warning_lines, write_block
-from tui.charts.message import one_line
-from tui.charts.palette import BOLD, DASH, FRAME, GRID, PLAIN, GroupStyle, Ink, styles_of
-from tui.charts.trace import Pane, Trace, trace
+from srm_explorer.engine.figures.curves import Curve
+from srm_explorer.engine.figures.thresholds import ThresholdFigure
+from srm_explorer.tui.charts.axes import framed_pane, horizontal_ticks, straight_bands, straight_chance
+from srm_explorer.tui.charts.canvas import Canvas, Pane, Stroke, Trace, trace
+from srm_explorer.tui.charts.labels import (
+    CurveLabel,
+    fit,
+    label_curves,
+    legend_lines,
+    one_line,
+    warning_lines,
+    write_block,
+)
+from srm_explorer.tui.charts.palette import BOLD, DASH, FRAME, GRID, PLAIN, GroupStyle, Ink, styles_of
 
 SMALLEST = (24, 9)
 ANGLES = (0.0, 60.0, 120.0, 180.0, 240.0, 300.0, 360.0)

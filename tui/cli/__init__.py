@@ -8,8 +8,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from engine.errors import ExplorerError
-from tui.cli.output import flush, note
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.tui.cli.output import flush, note
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,10 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     if not arguments:
-        from tui.cli.open import open_explorer
+        from srm_explorer.tui.cli.demo import open_explorer
 
         return open_explorer()
-    from tui.cli.app import app
+    from srm_explorer.tui.cli.app import app
 
     try:
         app(args=list(arguments), prog_name="srm-explorer", standalone_mode=True)

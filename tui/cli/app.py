@@ -8,11 +8,351 @@ from typing import Annotated, Literal
 
 import typer
 
-from tui.cli.options import Height, Json, SessionName, Width, end
-from tui.cli.prompts_app import prompts_app
-from tui.cli.sessions_app import sessions_app
-from tui.cli.study_app import study_app
-from tui.cli.worker_app import worker_app
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Width = Annotated[int | None, typer.Option(min=1, max=1000, help="Columns of a chart.", metavar="W")]
+Height = Annotated[int | None, typer.Option(min=1, max=1000, help="Rows of a chart.", metavar="H")]
+SessionName = Annotated[str, typer.Argument(metavar="SESSION", help="A session's name, or the path of its file.")]
+
+
+def end(status: int | None) -> None:
+    """End a command with its exit status."""
+    if status:
+        raise typer.Exit(status)
+
+
+sessions_app = typer.Typer(help="List saved sessions, and export them.", rich_markup_mode=None)
+
+
+@sessions_app.callback()
+def sessions(context: typer.Context, as_json: Json = False) -> None:
+    """List saved sessions, and export them."""
+    if context.invoked_subcommand is None:
+        list_sessions(as_json)
+
+
+@sessions_app.command("list")
+def list_sessions(as_json: Json = False) -> None:
+    """List the sessions of the sessions folder."""
+    from srm_explorer.tui.cli.sessions import list_command
+
+    list_command(as_json)
+
+
+@sessions_app.command("export")
+def export_session(
+    session: SessionName,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one row a run.")] = None,
+    npz: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one vector a run.")] = None,
+    site: Annotated[str | None, typer.Option(help="Whose vectors; the first captured site by default.")] = None,
+    controls: Annotated[bool, typer.Option("--controls", help="The runs of controls too.")] = False,
+) -> None:
+    """Export a session's runs as CSV, or its vectors as .npz."""
+    if csv is None and npz is None:
+        raise typer.BadParameter("name a file to write", param_hint="--csv or --npz")
+    if site is not None and npz is None:
+        raise typer.BadParameter("only vectors have a site: give --npz too", param_hint="--site")
+    from srm_explorer.tui.cli.sessions import export_command
+
+    export_command(session, csv, npz, site, controls)
+
+
+@sessions_app.command("diff")
+def diff_sessions(
+    session: SessionName,
+    other: Annotated[
+        str | None, typer.Argument(metavar="OTHER", help="The one to compare it with; none to stay within it.")
+    ] = None,
+    plane: Annotated[int, typer.Option(min=1, metavar="N", help="Which of the first one's planes, from 1.")] = 1,
+    groups: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="X Y", help="Groups to compare: baseline, clamped, +20, type=plain; or +20,type=plain."),
+    ] = None,
+    a_group: Annotated[str | None, typer.Option("--a-group", metavar="X", help="Of the first session.")] = None,
+    b_group: Annotated[str | None, typer.Option("--b-group", metavar="Y", help="Of the second session.")] = None,
+    resamples: Annotated[int, typer.Option(min=100, max=100_000, help="Of the units, and sign patterns.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the curves with their bands.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare two sessions, or two groups of one: curves, means, and what differs in the experiments."""
+    from srm_explorer.tui.cli.sessions import diff_command
+
+    diff_command(session, other, plane, groups, a_group, b_group, resamples, seed, csv, as_json)
+
+
+prompts_app = typer.Typer(help="List prompt sets, and check a file of prompts.", rich_markup_mode=None)
+
+
+@prompts_app.callback()
+def prompts(context: typer.Context, as_json: Json = False) -> None:
+    """List prompt sets, and check a file of prompts."""
+    if context.invoked_subcommand is None:
+        list_prompts(as_json)
+
+
+@prompts_app.command("list")
+def list_prompts(as_json: Json = False) -> None:
+    """List the prompt sets that an experiment can name."""
+    from srm_explorer.tui.cli.prompts import list_command
+
+    list_command(as_json)
+
+
+@prompts_app.command("check")
+def check_prompts(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A prompt file, or a set's name.")],
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="Also report prompts too long for it.")] = None,
+    tokens: Annotated[int, typer.Option(min=0, help="Tokens to be generated after each prompt.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """Report everything that is wrong with a prompt file, by line."""
+    from srm_explorer.tui.cli.prompts import check_command
+
+    end(check_command(file, model, tokens, as_json))
+
+
+worker_app = typer.Typer(help="Look after the background process that keeps a model warm.", rich_markup_mode=None)
+
+
+@worker_app.callback()
+def worker(context: typer.Context, as_json: Json = False) -> None:
+    """Look after the background process that keeps a model warm."""
+    if context.invoked_subcommand is None:
+        worker_status(as_json)
+
+
+@worker_app.command("status")
+def worker_status(as_json: Json = False) -> None:
+    """Tell whether a worker lives, what it does and what waits."""
+    from srm_explorer.tui.cli.worker import status_command
+
+    end(status_command(as_json))
+
+
+@worker_app.command("queue")
+def worker_queue(as_json: Json = False) -> None:
+    """List its jobs: the one that runs, those that wait, those that ended lately."""
+    from srm_explorer.tui.cli.worker import queue_command
+
+    end(queue_command(as_json))
+
+
+@worker_app.command("prune")
+def worker_prune(
+    jobs: Annotated[list[str], typer.Argument(metavar="JOB...", help="Jobs that wait, as `queue` names them.")],
+    as_json: Json = False,
+) -> None:
+    """Take waiting jobs off the queue."""
+    from srm_explorer.tui.cli.worker import prune_command
+
+    end(prune_command(jobs, as_json))
+
+
+@worker_app.command("stop")
+def worker_stop(as_json: Json = False) -> None:
+    """Have it stop now; what is finished is saved."""
+    from srm_explorer.tui.cli.worker import stop_command
+
+    end(stop_command(as_json))
+
+
+@worker_app.command("restart")
+def worker_restart(as_json: Json = False) -> None:
+    """Have it finish its queue and end, then start a new one; after an upgrade, say."""
+    from srm_explorer.tui.cli.worker import restart_command
+
+    end(restart_command(as_json))
+
+
+@worker_app.command("logs")
+def worker_logs(
+    lines: Annotated[int, typer.Option(min=1, help="How many, from the end.", metavar="N")] = 50,
+    as_json: Json = False,
+) -> None:
+    """Print the last lines of its log."""
+    from srm_explorer.tui.cli.worker import logs_command
+
+    end(logs_command(lines, as_json))
+
+
+study_app = typer.Typer(rich_markup_mode=None)
+
+
+@study_app.command()
+def effects(
+    session: SessionName,
+    score: Annotated[
+        bool | None,
+        typer.Option("--score/--no-score", help="Score again; or show what needs no model. By default, score once."),
+    ] = None,
+    texts: Annotated[
+        str,
+        typer.Option(metavar="baseline,condition", help="Whose texts are scored; both: direct and through text."),
+    ] = "baseline,condition",
+    text: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also score this text after every prompt, spaces included.")
+    ] = None,
+    sites: Annotated[
+        str | None, typer.Option(metavar="SITE,...", help="Where vectors are compared; the captured sites by default.")
+    ] = None,
+    controls: Annotated[bool, typer.Option("--controls", help="Score the runs of control neurons too.")] = False,
+    npz: Annotated[Path | None, typer.Option(metavar="FILE", help="Score, and write the full vectors.")] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write every table as CSV.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell what an intervention did to the texts."""
+    from srm_explorer.tui.cli.study_commands import effects_command
+
+    end(effects_command(session, score, texts, text, sites, controls, npz, csv, as_json))
+
+
+@study_app.command()
+def pairs(
+    session: SessionName,
+    neuron: Annotated[int | None, typer.Option(metavar="N", help="Which; by default the one that was changed.")] = None,
+    site: Annotated[str | None, typer.Option(help="Where it is.")] = None,
+    partners: Annotated[
+        Literal["both", "site", "residual"], typer.Option("--with", help="Others of its site, the residual stream.")
+    ] = "both",
+    top: Annotated[int, typer.Option(min=1, metavar="K", help="Rows of a table that are printed.")] = 20,
+    permutations: Annotated[
+        int, typer.Option(min=0, max=100_000, help="Of the units, or flips of their signs; 0 for no p.")
+    ] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Of these.")] = 0,
+    weights: Annotated[
+        bool, typer.Option("--weights", help="Load the session's model for cosines of W_out rows.")
+    ] = False,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write every partner as CSV.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List what rises and falls with a neuron."""
+    from srm_explorer.tui.cli.study_commands import pairs_command
+
+    pairs_command(session, neuron, site, partners, top, permutations, seed, weights, csv, as_json)
+
+
+@study_app.command()
+def planes(
+    session: SessionName,
+    add: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--add", metavar="A B", help="Make and save a plane: 'mean(type=plain)' pc1, w_out(11.373) 5."),
+    ] = None,
+    site: Annotated[str | None, typer.Option(help="Where it lies; needed where several sites were captured.")] = None,
+    ensemble: Annotated[
+        Literal["perm", "comb"] | None, typer.Option(help="All planes of --basis: ordered pairs, or each pair once.")
+    ] = None,
+    basis: Annotated[
+        list[str] | None, typer.Option(metavar="A", help="Directions of --ensemble: 'mean(type=*)'; more than once.")
+    ] = None,
+    thresholds: Annotated[str | None, typer.Option(metavar="T,...", help="Cosines of --ensemble.")] = None,
+    angles: Annotated[int | None, typer.Option(min=1, help="Equally spaced angles of --ensemble.")] = None,
+    find: Annotated[bool, typer.Option("--find", help="Search planes in which two groups differ.")] = False,
+    neuron: Annotated[int | None, typer.Option(metavar="N", help="In every plane of --find.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="--find among all pairs.")] = False,
+    changed: Annotated[
+        int | None, typer.Option(metavar="K", help="--find among pairs of so many that changed most.")
+    ] = None,
+    criterion: Annotated[
+        Literal["separation", "change", "anisotropy"], typer.Option(help="What --find looks for.")
+    ] = "separation",
+    groups: Annotated[
+        tuple[str, str] | None, typer.Option(metavar="X Y", help="Groups that --find tells apart.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of --find's split and permutations.")] = 0,
+    by: Annotated[
+        str, typer.Option(metavar="pooled|condition|FACTOR,...", help="A row by condition, by factors, or both.")
+    ] = "pooled",
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the table, or the ensemble's curves.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List, make, find planes of a session, or sweep ensembles."""
+    if sum((add is not None, ensemble is not None or bool(basis), find)) > 1:
+        raise typer.BadParameter("ask for one of --add, --ensemble and --find")
+    if find:
+        from srm_explorer.tui.cli.study_commands import find_planes
+
+        find_planes(
+            session,
+            neuron=neuron,
+            every=every,
+            changed=changed,
+            criterion=criterion,
+            groups=list(groups or ()),
+            site=site,
+            seed=seed,
+            csv_file=csv,
+            as_json=as_json,
+        )
+        return
+    from srm_explorer.tui.cli.study_commands import add_plane, ensemble_planes, list_planes
+
+    chosen = [] if by == "pooled" else [name.strip() for name in by.split(",")]
+    if add is not None:
+        add_plane(session, *add, site, chosen, csv, as_json)
+    elif ensemble is not None or basis:
+        if ensemble is None or not basis:
+            raise typer.BadParameter("give --ensemble perm or comb, and --basis 'mean(type=*)'")
+        ensemble_planes(session, basis, ensemble, site, chosen, thresholds, angles, csv, as_json)
+    else:
+        list_planes(session, chosen, csv, as_json)
+
+
+@study_app.command()
+def controls(
+    session: Annotated[str, typer.Argument(metavar="SESSION", help="A session's name or file; to plan, also a spec.")],
+    by: Annotated[Literal["pooled", "condition"], typer.Option(help="Every value by itself as well.")] = "pooled",
+    plan: Annotated[bool, typer.Option("--plan", help="Print what controls would cost, and run nothing.")] = False,
+    neurons: Annotated[int | None, typer.Option(min=0, max=999, metavar="K", help="How many controls to plan.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a field of the spec to plan.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write both tables as CSV.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Rank a neuron among matched ones clamped alike."""
+    from srm_explorer.tui.cli.study_commands import controls_command, plan_command
+
+    if plan:
+        plan_command(session, neurons, list(overrides or ()), as_json)
+        return
+    if neurons is not None or overrides:
+        raise typer.BadParameter("this plans a run: give --plan too", param_hint="--neurons")
+    controls_command(session, by, csv, as_json)
+
+
+@study_app.command()
+def neuron(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A name, a folder, or 'demo'.")],
+    layer: Annotated[int | None, typer.Argument(metavar="LAYER", help="Its layer; without one, all of them.")] = None,
+    neuron: Annotated[
+        int | None, typer.Argument(metavar="NEURON", help="Which; without one, how all are used.")
+    ] = None,
+    prompts: Annotated[
+        str | None,
+        typer.Option(metavar="SET,...", help="Read these; the session's, else reasoning,watching; none for no text."),
+    ] = None,
+    session: Annotated[
+        str | None, typer.Option(metavar="SESSION", help="Read its prompts, and mark the values it set.")
+    ] = None,
+    text: Annotated[
+        Literal["prompts", "generated"], typer.Option(help="Prompts, or what the session's baseline wrote.")
+    ] = "prompts",
+    skip: Annotated[int, typer.Option(min=0, metavar="N", help="Leave out the first positions of each text.")] = 0,
+    top: Annotated[int, typer.Option(min=1, max=1000, metavar="K", help="Rows of a table.")] = 10,
+    all_layers: Annotated[bool, typer.Option("--all-layers", help="Neighbours in the whole model.")] = False,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the tables, or all neurons, as CSV.")] = None,
+    as_json: Json = False,
+    width: Width = None,
+    height: Height = None,
+) -> None:
+    """Describe a neuron, or tell how much all are used."""
+    from srm_explorer.tui.cli.neuron import Wanted, neuron_command
+
+    wanted = Wanted(model, layer, neuron, prompts, text, skip, session, top, all_layers, device)
+    neuron_command(wanted, csv, as_json, width, height)
+
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 
@@ -57,7 +397,7 @@ def demo(
     no_open: Annotated[bool, typer.Option("--no-open", help="Don't open the full screen after it.")] = False,
 ) -> None:
     """Run an experiment on the bundled model and draw its charts."""
-    from tui.cli.demo import demo_command
+    from srm_explorer.tui.cli.demo import demo_command
 
     end(demo_command(no_open))
 
@@ -73,7 +413,7 @@ def open_screen(
     ] = None,
 ) -> None:
     """Open the full screen, as `srm-explorer` alone does."""
-    from tui.cli.open import open_command
+    from srm_explorer.tui.cli.demo import open_command
 
     end(open_command(session, spec, list(prompts or ())))
 
@@ -89,7 +429,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run an experiment and save its session; again, resume it."""
-    from tui.cli.run import run_command
+    from srm_explorer.tui.cli.run import run_command
 
     end(run_command(spec, list(overrides or ()), session, restart, as_json))
 
@@ -121,14 +461,14 @@ def sweep(
         if basis is None or ensemble is None:
             missing = "--basis FILE" if basis is None else "--ensemble perm (ordered pairs) or comb (each pair once)"
             raise typer.BadParameter(f"give {missing} too", param_hint="--basis" if ensemble is None else "--ensemble")
-        from tui.cli.ensemble import ensemble_command
+        from srm_explorer.tui.cli.ensembles import ensemble_command
 
         ensemble_command(files, basis, ensemble, levels, angles, csv, as_json)
         return
     if a is None or b is None:
         hint = "--a" if a is None else "--b"
         raise typer.BadParameter("name the plane: --a and --b, or --basis and --ensemble", param_hint=hint)
-    from tui.cli.sweep import sweep_command
+    from srm_explorer.tui.cli.sweep import sweep_command
 
     sweep_command(files, a, b, levels, angles, csv, as_json, chart, width, height)
 
@@ -161,7 +501,7 @@ def show(
     height: Height = None,
 ) -> None:
     """Show a session: what was done, its numbers and its charts."""
-    from tui.cli.show import show_command
+    from srm_explorer.tui.cli.show import show_command
 
     if minus and axis_out:
         raise typer.BadParameter("choose one of --minus-arithmetic and --axis-out")
@@ -172,7 +512,7 @@ def show(
 @app.command()
 def replay(session: SessionName, as_json: Json = False) -> None:
     """Run a session again and compare every token and vector."""
-    from tui.cli.replay import replay_command
+    from srm_explorer.tui.cli.sessions import replay_command
 
     end(replay_command(session, as_json))
 
@@ -180,7 +520,7 @@ def replay(session: SessionName, as_json: Json = False) -> None:
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """Tell what this machine offers and what is missing."""
-    from tui.cli.doctor import doctor_command
+    from srm_explorer.tui.cli.doctor import doctor_command
 
     end(doctor_command(as_json))
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine.figures.captions import plane_captions, pooled_caption, site_caption
-from engine.figures.numbers import short
-from engine.session import PlaneRecord, Session
-from engine.spec import Site
-from tui.cli.output import fields, flush, say, screen_size, visible
-from tui.cli.run import INTERRUPTED, run_watched, shown_name
-from tui.cli.show import header_lines, show_plane
+from srm_explorer.engine.experiment import Site
+from srm_explorer.engine.figures.captions import plane_captions, pooled_caption, site_caption
+from srm_explorer.engine.figures.numbers import short
+from srm_explorer.engine.session import PlaneRecord, Session
+from srm_explorer.tui.cli.output import fields, flush, note, say, screen_size, visible
+from srm_explorer.tui.cli.run import INTERRUPTED, run_watched, shown_name
+from srm_explorer.tui.cli.show import header_lines, show_plane
+from srm_explorer.tui.explorer.startup import Start
 
 END_OF_TEXT = "<|endoftext|>"
 _TEXTS = 3
@@ -51,8 +54,7 @@ def demo_command(no_open: bool) -> int:
 
 def _look_closer(session: Path) -> int:
     """Open the full screen with the session, where there is a terminal to open it on."""
-    from tui.cli.open import has_terminal, open_explorer
-    from tui.desk.start import Start
+    from srm_explorer.tui.explorer.startup import Start
 
     if not has_terminal():
         return 0
@@ -114,3 +116,50 @@ def _told(label: str, text: str, width: int) -> list[str]:
         max_lines=_TEXT_LINES,
         placeholder=" …",
     )
+
+
+def open_command(session: str | None, spec: str | None, prompts: Sequence[str]) -> int:
+    """Open the full screen; return the exit status.
+
+    Args:
+        session: name or path of a session to look at first.
+        spec: a preset's name or an experiment file to begin with.
+        prompts: files of prompts to add to the experiment.
+
+    Raises:
+        ExplorerError: there is no such session, experiment or file, told before the screen opens.
+    """
+    path = None
+    if session is not None:
+        from srm_explorer.engine import paths
+        from srm_explorer.engine.session import load_session
+
+        path = load_session(paths.session_path(session)).path
+    if spec is not None:
+        from srm_explorer.engine.experiment import read_experiment
+
+        read_experiment(spec)
+    if prompts:
+        from srm_explorer.engine.prompts import load_prompt_set
+
+        for name in prompts:
+            load_prompt_set(str(Path(name).expanduser().absolute()), folders=[], base=Path.cwd())
+    return open_explorer(Start(path, spec, tuple(prompts)))
+
+
+def has_terminal() -> bool:
+    """Whether there is a terminal that can show a full screen."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+
+
+def open_explorer(start: Start | None = None) -> int:
+    """Show the full screen until it is left; return the exit status.
+
+    Without a terminal one line says what can be done instead, and the status is 2.
+    """
+    if not has_terminal():
+        note("the full screen needs a terminal; `srm-explorer --help` lists the commands that do without one")
+        return 2
+    from srm_explorer.tui.app import run_app
+
+    return run_app(start)

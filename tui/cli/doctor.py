@@ -2,19 +2,250 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import platform
 import shutil
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from engine import paths
-from tui.cli.doctor_terminal import terminal_findings
-from tui.cli.doctor_worker import worker_findings
-from tui.cli.finding import Finding
-from tui.cli.output import count, fields, file_size, note, say, say_json, table_width
+from srm_explorer.engine import paths
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.runs.journal import known_runs
+from srm_explorer.engine.runs.journal_reader import writer_pid
+from srm_explorer.engine.worker.client import find_worker
+from srm_explorer.engine.worker.endpoint import LONGEST_PATH, here, is_alive
+from srm_explorer.engine.worker.protocol import ENDED
+from srm_explorer.tui.cli.output import (
+    colour_wanted,
+    count,
+    fields,
+    file_size,
+    note,
+    say,
+    say_json,
+    screen_size,
+    table_width,
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fact; `problem` where an experiment cannot run because of it."""
+
+    name: str
+    told: str
+    problem: bool = False
+
+
+SMALLEST = (60, 16)
+"""Columns and rows below which the full screen asks for more room."""
+
+
+def terminal_findings() -> list[Finding]:
+    """Tell the terminal's size, colours and characters, and where a copied text goes."""
+    found = [Finding("terminal", " · ".join(_abilities()))]
+    if sys.stdout.isatty():
+        found.append(Finding("clipboard", _clipboard()))
+    return found
+
+
+def _abilities() -> list[str]:
+    encoding = (sys.stdout.encoding or "unknown").lower()
+    return [
+        os.environ.get("TERM") or "no TERM",
+        _size() if sys.stdout.isatty() else "not a terminal",
+        _colours() if colour_wanted() else "no colours",
+        "unicode" if "utf" in encoding else f"{encoding}, no unicode: charts need UTF-8",
+        *(["tmux"] if os.environ.get("TMUX") else ["screen"] if os.environ.get("STY") else []),
+        *(["ssh"] if os.environ.get("SSH_CONNECTION") else []),
+    ]
+
+
+def _size() -> str:
+    width, height = screen_size()
+    small = width < SMALLEST[0] or height + 1 < SMALLEST[1]
+    return f"{width}x{height + 1}{f', the full screen needs {SMALLEST[0]}x{SMALLEST[1]}' if small else ''}"
+
+
+def _colours() -> str:
+    if os.environ.get("COLORTERM", "").lower() in ("truecolor", "24bit"):
+        return "16 million colours"
+    if "256" not in os.environ.get("TERM", ""):
+        return "8 colours"
+    # OpenSSH does not forward the variable that says so, whatever the terminal can.
+    more = " (if the terminal has more: export COLORTERM=truecolor)" if os.environ.get("SSH_CONNECTION") else ""
+    return f"256 colours{more}"
+
+
+def _clipboard() -> str:
+    if os.environ.get("TERM", "") in ("", "dumb", "linux"):
+        return "this terminal keeps no copies; they go to a file"
+    if not os.environ.get("TMUX"):
+        return "copies go by OSC 52, where the terminal takes it"
+    passes = _tmux("allow-passthrough") in ("on", "all")
+    keeps = _tmux("set-clipboard") == "on"
+    if passes or keeps:
+        return f"copies go by OSC 52 through tmux ({'allow-passthrough' if passes else 'set-clipboard'} is on)"
+    return "tmux keeps copies from the terminal: `tmux set -g set-clipboard on`"
+
+
+def _tmux(option: str) -> str:
+    try:
+        done = subprocess.run(["tmux", "show", "-gv", option], capture_output=True, text=True, timeout=2, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
+
+
+_BATCH = (("SLURM_JOB_ID", "Slurm"), ("PBS_JOBID", "PBS"), ("LSB_JOBID", "LSF"), ("JOB_ID", "Grid Engine"))
+_FOLDERS = ("usr/lib/systemd", "usr/local/lib/systemd", "run/systemd", "etc/systemd")
+"""Where settings of the login manager are; a later folder's file replaces one of the same name."""
+
+_SETTINGS = ("KillUserProcesses", "KillOnlyUsers", "KillExcludeUsers")
+_STAYS = "`loginctl enable-linger` once, then start it with `systemd-run --user --scope srm-explorer`"
+
+
+def batch_job(environ: Mapping[str, str] = os.environ) -> str:
+    """Name the batch job this process is part of: "Slurm job 17"; empty outside of one."""
+    for variable, system in _BATCH:
+        # Other programs call something else JOB_ID; Grid Engine says where its spool is, too.
+        if environ.get(variable) and (variable != "JOB_ID" or environ.get("SGE_ROOT")):
+            return f"{system} job {environ[variable]}"
+    return ""
+
+
+def at_logout(user: str, root: Path = Path("/"), environ: Mapping[str, str] = os.environ) -> str:
+    """Say what ends the worker beside the user, and what to do about it.
+
+    Args:
+        user: their name.
+        root: where the system's files are.
+        environ: tells a batch job.
+    """
+    job = batch_job(environ)
+    if job:
+        return f"{job} ends the worker with it: ask for time enough; the same command goes on where it was"
+    if not (root / "run/systemd/system").is_dir():
+        return "no login manager ends the worker; it lives as long as this machine or container"
+    settings = _settings(root)
+    kills = settings.get("KillUserProcesses", "").lower()
+    if kills not in ("yes", "true", "1", "on"):
+        known = f"KillUserProcesses={kills}" if kills else "KillUserProcesses is not set"
+        return f"the worker outlives a logout ({known})"
+    only, excluded = (settings.get(name, "").split() for name in ("KillOnlyUsers", "KillExcludeUsers"))
+    if user in excluded or (only and user not in only):
+        return f"the worker outlives a logout (KillUserProcesses=yes, but not for {user})"
+    if _is_in_user_manager(root):
+        if (root / "var/lib/systemd/linger" / user).exists():
+            return "the worker outlives a logout (it lingers with the user's own services)"
+        return "the worker ends at logout with the user's services: `loginctl enable-linger` keeps them"
+    return f"the worker is killed at logout (KillUserProcesses=yes): {_STAYS}"
+
+
+def _settings(root: Path) -> dict[str, str]:
+    """Ask the login manager, else read its files: the shipped file names the defaults in comments."""
+    found = _asked() if root == Path("/") else {}
+    return found or dict(_read(root))
+
+
+def _asked() -> dict[str, str]:
+    command = ["loginctl", "show-session", *(f"--property={name}" for name in _SETTINGS)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=2, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    pairs = (line.partition("=") for line in done.stdout.splitlines())
+    return {name: value.strip() for name, _, value in pairs if name in _SETTINGS}
+
+
+def _read(root: Path) -> Iterator[tuple[str, str]]:
+    mains = [root / folder / "logind.conf" for folder in _FOLDERS]
+    main = next((path for path in reversed(mains) if path.is_file()), None)
+    if main is not None:
+        yield from _pairs(main, commented=True)
+        yield from _pairs(main)
+    dropped = {path.name: path for folder in _FOLDERS for path in (root / folder / "logind.conf.d").glob("*.conf")}
+    for _, path in sorted(dropped.items()):
+        yield from _pairs(path)
+
+
+def _pairs(path: Path, *, commented: bool = False) -> Iterator[tuple[str, str]]:
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        text = line.strip()
+        if text.startswith(("#", ";")) is not commented:
+            continue
+        name, equals, value = text.lstrip("#; ").partition("=")
+        if equals and name.strip() in _SETTINGS:
+            yield name.strip(), value.strip()
+
+
+def _is_in_user_manager(root: Path) -> bool:
+    """Whether this process, and so what it starts, is a service or scope of the user rather than of a login."""
+    try:
+        return "/user@" in (root / "proc/self/cgroup").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+
+
+def worker_findings() -> list[Finding]:
+    """Tell the worker's state, where it is reached, what would end it, and the runs it may be needed for."""
+    return [_worker(), _socket(), _runs(), Finding("logout", at_logout(_user()))]
+
+
+def _worker() -> Finding:
+    endpoint = here()
+    try:
+        client = find_worker(endpoint)
+        if client is None:
+            told = "starting" if is_alive(endpoint) else "none lives; the full screen starts one"
+            return Finding("worker", told)
+        state = client.status()
+    except ExplorerError as error:
+        # Locks of devices lie in the same folder: without it no experiment runs.
+        return Finding("worker", str(error), problem=True)
+    waiting = sum(job.state not in ENDED for job in state.jobs)
+    parts = [
+        f"process {state.pid}",
+        f"{state.model} warm on {state.device}" if state.model else "no model loaded",
+        count(waiting, "job") if waiting else "idle",
+        *(["of another version: `srm-explorer worker restart`"] if client.welcome.limited else []),
+        *(["about to end"] if state.draining else []),
+    ]
+    return Finding("worker", " · ".join(parts))
+
+
+def _socket() -> Finding:
+    endpoint = here()
+    length = len(os.fsencode(endpoint.socket))
+    told = f"{endpoint.socket}"
+    if length > LONGEST_PATH:
+        told += f": {length} bytes are too long for a socket; set TMPDIR to a shorter folder, such as /tmp"
+    return Finding("socket", told)
+
+
+def _runs() -> Finding:
+    folders = known_runs()
+    alive = sum(writer_pid(folder) is not None for folder in folders)
+    left = len(folders) - alive
+    told = f"{alive} under way, {left} unfinished" if folders else "none under way or unfinished"
+    return Finding("runs", f"{told}; the full screen offers to resume them" if left else told)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
 
 _PROGRAM = "srm-explorer"
 _PACKAGES = ("torch", "transformers", "transformer-lens", "numpy", "scipy", "textual", "plotext")
@@ -63,7 +294,7 @@ def _torch() -> list[Finding]:
     try:
         import torch
 
-        from engine.model.device import free_bytes, resolve_device
+        from srm_explorer.engine.model.device import free_bytes, resolve_device
 
         device = resolve_device("auto")
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine import paths
-from engine.errors import ExplorerError
-from engine.figures.histogram import HistogramFigure
-from engine.runner.model_table import read_model
-from engine.session import load_session
-from engine.spec import ModelSpec
-from engine.studies.study import tables_in
-from tui.cli.output import colour_wanted, note, say, screen_size
-from tui.cli.study import model_findings
-from tui.cli.tables import say_tables
+from srm_explorer.engine import paths
+from srm_explorer.engine.analyses.registry import tables_in
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import ModelSpec
+from srm_explorer.engine.figures.histogram import HistogramFigure
+from srm_explorer.engine.session import load_session
+from srm_explorer.engine.worker.protocol import read_model
+from srm_explorer.tui.cli.at_worker import model_findings
+from srm_explorer.tui.cli.output import colour_wanted, note, say, screen_size
+from srm_explorer.tui.cli.tables import say_tables
 
 SETS: str = "reasoning,watching"
 """Read where neither prompts nor a session are named."""
@@ -120,7 +120,7 @@ def _say_card(
         return
     say_tables(tables[:1])
     if data:
-        from tui.charts.histogram import paint_histogram
+        from srm_explorer.tui.charts.histogram import paint_histogram
 
         figure = HistogramFigure.from_dict(data)
         say("", paint_histogram(figure, width, max(min(height, 24), 9), colour=colour_wanted()))

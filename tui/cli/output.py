@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
-from engine.errors import ExplorerError
+from srm_explorer.engine.errors import ExplorerError
 
 GAP = "  "
 NARROWEST = 12

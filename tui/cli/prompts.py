@@ -5,16 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from engine import paths
-from engine.errors import ExplorerError
-from engine.prompts import (
-    Problem,
-    PromptSet,
-    available_prompt_sets,
-    prompts_longer_than,
-    read_prompt_set,
-)
-from tui.cli.output import count, note, say, say_json, table, table_width, visible
+from srm_explorer.engine import paths
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.prompts import Problem, PromptSet, available_prompt_sets, prompts_longer_than, read_prompt_set
+from srm_explorer.tui.cli.output import count, note, say, say_json, table, table_width, visible
 
 
 def list_command(as_json: bool) -> None:
@@ -76,8 +70,8 @@ def _file(name: str) -> Path:
 
 
 def _too_long(prompt_set: PromptSet, model: str, tokens: int) -> list[Problem]:
-    from engine.model.load import load_model
-    from engine.spec import ModelSpec
+    from srm_explorer.engine.experiment import ModelSpec
+    from srm_explorer.engine.model.load import load_model
 
     loaded = load_model(ModelSpec(name=model, device="cpu"))
     room = loaded.shape.n_ctx - tokens

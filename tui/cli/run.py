@@ -9,17 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.paths import session_path
-from engine.runner.life import default_path
-from engine.runner.outcome import Outcome, approach, shown
-from engine.session import Session
-from engine.spec import Experiment, read_experiment
-from tui.cli.controls import price_before
-from tui.cli.output import note, say, say_json
-from tui.cli.queued import resuming, run_at_worker
-from tui.cli.usable import usable_worker
-from tui.cli.watch import Watch, holding, stoppable
-from tui.state.pace import keep_pace
+from srm_explorer.engine.experiment import Experiment, read_experiment
+from srm_explorer.engine.paths import session_path
+from srm_explorer.engine.runs.resume import Outcome, approach, default_path, shown
+from srm_explorer.engine.session import Session
+from srm_explorer.tui.cli.at_worker import resuming, run_at_worker, usable_worker
+from srm_explorer.tui.cli.output import note, say, say_json
+from srm_explorer.tui.cli.study_commands import price_before
+from srm_explorer.tui.cli.watch import Watch, holding, stoppable
+from srm_explorer.tui.experiment.cost import keep_pace
 
 INTERRUPTED = 130
 
@@ -84,7 +82,7 @@ def _run_here(experiment: Experiment, base: Path, path: Path, watch: Watch, *, r
     with stoppable(watch) as stop:
         with holding(watch, stop):
             # Here, since torch takes seconds to import and a run at the worker needs none of it.
-            from engine.runner.run import run_experiment
+            from srm_explorer.engine.execution.run import run_experiment
 
         return run_experiment(
             experiment,

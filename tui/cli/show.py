@@ -7,10 +7,10 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from engine import paths
-from engine.errors import ExplorerError
-from engine.figures.bands import PlaneBands
-from engine.figures.captions import (
+from srm_explorer.engine import paths
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.figures.bands import PlaneBands
+from srm_explorer.engine.figures.captions import (
     intervention_captions,
     model_caption,
     plane_captions,
@@ -18,16 +18,31 @@ from engine.figures.captions import (
     planned_runs,
     state_caption,
 )
-from engine.figures.certainty import plane_index, predictions_of, stored_bands
-from engine.figures.curves import SweptGroup, warnings_of
-from engine.figures.plane_facts import energies_by_group, grey_vector
-from engine.figures.session import CONDITION, session_warnings, swept_groups, telling_threshold
-from engine.session import PlaneRecord, Session, load_session
-from tui.cli.output import bold, colour_wanted, count, fields, say, say_json, screen_size, table_width, visible
-from tui.cli.summary import certainty_json, group_table, sweep_json
-from tui.paint.figures import dose_figure, polar_figure, threshold_figure
-from tui.paint.subject import Subject
-from tui.state.sight import Sight
+from srm_explorer.engine.figures.curves import SweptGroup, warnings_of
+from srm_explorer.engine.figures.groups import (
+    CONDITION,
+    energies_by_group,
+    grey_vector,
+    session_warnings,
+    swept_groups,
+    telling_threshold,
+)
+from srm_explorer.engine.figures.session_overlays import plane_index, predictions_of, stored_bands
+from srm_explorer.engine.session import PlaneRecord, Session, load_session
+from srm_explorer.tui.charts.subject import Subject, dose_figure, polar_figure, threshold_figure
+from srm_explorer.tui.cli.output import (
+    bold,
+    colour_wanted,
+    count,
+    fields,
+    say,
+    say_json,
+    screen_size,
+    table_width,
+    visible,
+)
+from srm_explorer.tui.cli.summary import certainty_json, group_table, sweep_json
+from srm_explorer.tui.results.bands import Sight
 
 View = Literal["counts", "mean"]
 
@@ -124,15 +139,15 @@ def show_plane(
     subject = Subject(session, plane, by, True, lambda: groups, sight, bands=bands, plain=plain)
     seen = None if chart == "dose" else subject.view(thresholds=groups[0].sweep.thresholds)
     if seen is not None and chart in ("polar", None):
-        from tui.charts.polar import paint_polar
+        from srm_explorer.tui.charts.polar import paint_polar
 
         say("", paint_polar(polar_figure(subject, seen, view, level), width, height, colour=colour))
     if seen is not None and chart in ("thresholds", None):
-        from tui.charts.thresholds import paint_thresholds
+        from srm_explorer.tui.charts.thresholds import paint_thresholds
 
         say("", paint_thresholds(threshold_figure(subject, seen, level), width, height, colour=colour))
     if chart == "dose":
-        from tui.charts.dose import paint_dose
+        from srm_explorer.tui.charts.dose import paint_dose
 
         say("", paint_dose(dose_figure(subject, threshold), width, height, colour=colour))
     if warnings:
@@ -147,7 +162,7 @@ def known_bands(
     Raises:
         ExplorerError: that kind of chance is not there, and cannot be drawn.
     """
-    from engine.studies.session_bands import bands_study
+    from srm_explorer.engine.analyses.bands import bands_study
 
     index = plane_index(session, plane)
     found = stored_bands(session, index, by)

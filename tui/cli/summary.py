@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from engine.analysis.srm import Sweep
-from engine.figures.bands import GroupBand
-from engine.figures.curves import SweptGroup
-from engine.figures.numbers import NOTHING, degrees, short, three_digits
-from engine.figures.polar import threshold_index
-from engine.figures.table import cell_text
-from tui.cli.output import table
+from srm_explorer.engine.figures.bands import GroupBand
+from srm_explorer.engine.figures.curves import SweptGroup
+from srm_explorer.engine.figures.numbers import NOTHING, degrees, short, three_digits
+from srm_explorer.engine.figures.polar import threshold_index
+from srm_explorer.engine.figures.table import cell_text
+from srm_explorer.engine.stats.spotlight import Sweep
+from srm_explorer.tui.cli.output import table
 
 
 @dataclass(frozen=True)

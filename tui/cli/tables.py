@@ -6,10 +6,20 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from engine.figures.table import TableFigure
-from engine.figures.table_csv import tables_as_csv
-from engine.files import write_atomic
-from tui.cli.output import GAP, NARROWEST, bold, colour_wanted, count, say, say_json, table, table_width, visible
+from srm_explorer.engine.figures.table import TableFigure, tables_as_csv
+from srm_explorer.engine.io.files import write_atomic
+from srm_explorer.tui.cli.output import (
+    GAP,
+    NARROWEST,
+    bold,
+    colour_wanted,
+    count,
+    say,
+    say_json,
+    table,
+    table_width,
+    visible,
+)
 
 Format = Literal["text", "csv", "json"]
 ON_A_PIPE = 120

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from engine.runner.progress import Progress, Stage, Stop
-from tui.cli.output import file_size, note
+from srm_explorer.engine.runs.progress import Progress, Stage, Stop
+from srm_explorer.tui.cli.output import file_size, note
 
 _STAGES: dict[Stage, str] = {
     "waiting": "waiting for its turn",

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.errors import ExplorerError
-from engine.runner.client import find_worker
-from engine.runner.endpoint import here
-from engine.runner.starting import find_or_start_worker
-from engine.runner.wire import ENDED, JobState, WorkerState
-from engine.runner.worker_log import last_lines
-from tui.cli.output import count, fields, note, say, say_json, table, table_width, visible
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.worker.client import find_or_start_worker, find_worker
+from srm_explorer.engine.worker.endpoint import here
+from srm_explorer.engine.worker.log import last_lines
+from srm_explorer.engine.worker.protocol import ENDED, JobState, WorkerState
+from srm_explorer.tui.cli.output import count, fields, note, say, say_json, table, table_width, visible
 
 _NONE = "no worker lives in this environment"
 _SECONDS = 60.0

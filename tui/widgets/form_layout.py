@@ -2,14 +2,66 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from rich.cells import cell_len
 
-from tui.state.form_rows import FormRow
-from tui.state.glyphs import Glyphs
-from tui.widgets.one_line import fit, one_line
+from srm_explorer.tui.glyphs import Glyphs
+from srm_explorer.tui.widgets.table_render import fit, one_line
+
+
+@dataclass(frozen=True)
+class FormRow:
+    """One field of a form, a fact beside the fields, or the heading of a section.
+
+    Attributes:
+        key: its name, unique in the form.
+        label: stands before the value; the title of a section.
+        short: the label where room is short; the label itself where it is empty.
+        values: the value as it is shown, from the longest way to the shortest.
+        text: the value as it is edited, in full.
+        choices: texts to choose from, each with how it is shown.
+        typed: whether it may be typed; else it is only chosen.
+        kind: a field is highlighted and edited, a fact can only be read, a warning is a fact to be seen, a section
+            separates.
+        beside: whether it shares the line of the row before, where there is room.
+        quiet: whether the value stands for nothing: "none".
+        problem: what is wrong with it.
+        pending: whether its text was typed and is not in use yet.
+        hint: what may be written, for the row in focus.
+    """
+
+    key: str
+    label: str
+    values: tuple[str, ...] = ("",)
+    text: str = ""
+    short: str = ""
+    choices: tuple[tuple[str, str], ...] = ()
+    typed: bool = True
+    kind: Literal["field", "fact", "warning", "section"] = "field"
+    beside: bool = False
+    quiet: bool = False
+    problem: str = ""
+    pending: bool = False
+    hint: str = ""
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the highlight stops at it."""
+        return self.kind == "field"
+
+    def after(self, step: int) -> str:
+        """The text of the choice that follows the present one, round and round; its own text without choices."""
+        texts = [text for text, _ in self.choices]
+        if not texts:
+            return self.text
+        if self.text not in texts:
+            return texts[0 if step > 0 else -1]
+        return texts[(texts.index(self.text) + step) % len(texts)]
+
 
 _PAIRED_FROM = 30
 _WIDE_FROM = 46
@@ -244,3 +296,82 @@ def wrapped(text: str, width: int) -> list[str]:
         else:
             line = joined
     return [*lines, line] if line else lines
+
+
+class FormCursor:
+    """Rows, the highlighted one, and the one whose choices are listed.
+
+    Attributes:
+        rows: as they are shown.
+        index: the highlighted row, -1 where there is none.
+        opened: the row whose choices are listed, -1 for none.
+        choice: the highlighted one of them.
+    """
+
+    def __init__(self) -> None:
+        self.rows: tuple[FormRow, ...] = ()
+        self.index = -1
+        self.opened = -1
+        self.choice = 0
+
+    @property
+    def row(self) -> FormRow | None:
+        """The highlighted row."""
+        return self.rows[self.index] if 0 <= self.index < len(self.rows) else None
+
+    @property
+    def key(self) -> str:
+        """The key of the highlighted row; empty where there is none."""
+        return self.row.key if self.row else ""
+
+    def take(self, rows: Sequence[FormRow]) -> None:
+        """Have other rows; the highlight stays on its key, else about where it was, and an open list stays open."""
+        key, open_key = self.key, self.rows[self.opened].key if self.opened >= 0 else ""
+        self.rows = tuple(rows)
+        self.opened = next((i for i, row in enumerate(rows) if open_key and row.key == open_key and row.choices), -1)
+        if self.opened >= 0:
+            self.choice = min(self.choice, len(self.rows[self.opened].choices) - 1)
+        reach = self._reach()
+        same = next((i for i in reach if self.rows[i].key == key), None)
+        self.index = same if same is not None else min(reach, key=lambda i: abs(i - max(0, self.index)), default=-1)
+
+    def set_problem(self, key: str, problem: str) -> bool:
+        """Have another problem at one row; whether anything changed."""
+        before = self.rows
+        self.rows = tuple(dataclasses.replace(row, problem=problem) if row.key == key else row for row in before)
+        return self.rows != before
+
+    def find(self, key: str) -> int | None:
+        """The row of a key; None where the highlight cannot stand."""
+        return next((i for i in self._reach() if self.rows[i].key == key), None)
+
+    def ahead(self, step: int) -> int | None:
+        """The row that is so many rows that can be reached away, or the last there is; None where there is none."""
+        reach = [i for i in self._reach() if (i > self.index if step > 0 else i < self.index)]
+        ordered = reach if step > 0 else reach[::-1]
+        return ordered[min(abs(step), len(ordered)) - 1] if ordered else None
+
+    def is_first(self) -> bool:
+        """Whether no row above the highlighted one can be reached."""
+        return not any(row.reachable for row in self.rows[: max(0, self.index)])
+
+    def move_choice(self, step: int) -> None:
+        """Highlight another choice of the open list."""
+        self.choice = max(0, min(self.choice + step, len(self.rows[self.opened].choices) - 1))
+
+    def go_to_choice(self, letter: str) -> bool:
+        """Highlight the next choice of the open list that begins with a letter, round and round; False for none."""
+        choices = self.rows[self.opened].choices
+        after = [(self.choice + step) % len(choices) for step in range(1, len(choices) + 1)]
+        found = next((at for at in after if choices[at][1].casefold().startswith(letter.casefold())), None)
+        self.choice = self.choice if found is None else found
+        return found is not None
+
+    def open(self) -> None:
+        """List the choices of the highlighted row, the present one highlighted."""
+        row = self.rows[self.index]
+        self.opened = self.index
+        self.choice = next((i for i, (text, _) in enumerate(row.choices) if text == row.text), 0)
+
+    def _reach(self) -> list[int]:
+        return [i for i, row in enumerate(self.rows) if row.reachable]

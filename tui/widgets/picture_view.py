@@ -8,12 +8,11 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 if TYPE_CHECKING:
-    from tui.paint.picture import Picture
-    from tui.paint.signs import Mode
+    from srm_explorer.tui.charts.picture import Mode, Picture
 
 
 class PictureView(Widget):
-    """Shows text with colour codes, as the painters of `tui.charts` return it, cell by cell."""
+    """Shows text with colour codes, as the painters of `srm_explorer.tui.charts` return it, cell by cell."""
 
     DEFAULT_CSS = "PictureView { background: $surface; color: $foreground; &:ansi { background: ansi_default; } }"
 
@@ -21,7 +20,7 @@ class PictureView(Widget):
 
     def show(self, painted: str) -> None:
         """Show a chart that was painted for this widget's size; an empty text shows nothing."""
-        from tui.paint.picture import Picture
+        from srm_explorer.tui.charts.picture import Picture
 
         width, height = self.size
         self._picture = Picture.from_ansi(painted, width, height) if painted and width and height else None
@@ -31,7 +30,7 @@ class PictureView(Widget):
         """One row of the chart, with stand-ins for what the terminal lacks."""
         from rich.segment import Segment
 
-        from tui.paint.signs import sign
+        from srm_explorer.tui.charts.picture import sign
 
         base = self.visual_style.rich_style
         width = self.size.width

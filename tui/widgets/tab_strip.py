@@ -11,9 +11,9 @@ from rich.style import Style
 from textual import events
 from textual.message import Message
 
-from tui.paint.picture import Picture
-from tui.widgets.cell_view import CellView
-from tui.widgets.one_line import fit
+from srm_explorer.tui.charts.picture import Picture
+from srm_explorer.tui.widgets.chart import CellView
+from srm_explorer.tui.widgets.table_render import fit
 
 _SHORT = {"Thresholds": "Thresh"}
 

@@ -7,19 +7,80 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import events
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from tui.state.glyphs import glyphs_of
-from tui.widgets.columns import Column, Placed, place_columns
-from tui.widgets.table_keys import TABLE_KEYS
-from tui.widgets.table_lines import Cell, Line, differences, gutter_of, header_segments, row_segments
-from tui.widgets.table_rows import Rows
-from tui.widgets.table_style import LOOKS, TABLE_CSS, Looks
+from srm_explorer.tui.glyphs import glyphs_of
+from srm_explorer.tui.widgets.table_render import (
+    LOOKS,
+    TABLE_CSS,
+    Cell,
+    Column,
+    Line,
+    Looks,
+    Placed,
+    differences,
+    gutter_of,
+    header_segments,
+    place_columns,
+    row_segments,
+)
+
+TABLE_KEYS: list[BindingType] = [
+    Binding("j,down", "move(1)", "Next row", id="table.down", show=False, tooltip="Highlight the next row"),
+    Binding("k,up", "move(-1)", "Row before", id="table.up", show=False, tooltip="Highlight the row before"),
+    Binding("pagedown", "page(1)", "Page down", id="table.page-down", show=False, tooltip="Go a page down"),
+    Binding("pageup", "page(-1)", "Page up", id="table.page-up", show=False, tooltip="Go a page up"),
+    Binding("home", "first", "First row", id="table.first", show=False, tooltip="Go to the first row"),
+    Binding("end", "last", "Last row", id="table.last", show=False, tooltip="Go to the last row"),
+    Binding("left,h", "sideways(-1)", "Left", id="table.left", show=False, tooltip="Scroll a wide table left"),
+    Binding("right,l", "sideways(1)", "Right", id="table.right", show=False, tooltip="Scroll a wide table right"),
+    Binding("enter", "open", "Open", id="table.open", show=False, tooltip="Open the highlighted row"),
+]
+
+
+def _nothing(row: int, key: str) -> Cell:
+    return ""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What `LineTable.set_rows` was given.
+
+    Attributes:
+        count: how many there are.
+        cell: (row, column key) -> cell.
+        keys: row -> what identifies it; None where its number does.
+        marks: row -> sign before its first column; None where there are none.
+        mark_width: cells of the widest mark; 0 without marks.
+    """
+
+    count: int = 0
+    cell: Callable[[int, str], Cell] = _nothing
+    keys: Callable[[int], object] | None = None
+    marks: Callable[[int], Cell] | None = None
+    mark_width: int = 0
+
+    def key(self, row: int) -> object:
+        """What identifies a row; None for a row that is not there."""
+        if not 0 <= row < self.count:
+            return None
+        return row if self.keys is None else self.keys(row)
+
+    def mark(self, row: int) -> Cell:
+        """The sign before a row's first column."""
+        return "" if self.marks is None else self.marks(row)
+
+    def find(self, key: object, near: int) -> int:
+        """The row that has a key; the one that stands at `near` where none has."""
+        if self.key(near) == key:
+            return near
+        return next((row for row in range(self.count) if self.key(row) == key), near)
+
 
 __all__ = ["Cell", "Column", "LineTable"]
 

@@ -5,22 +5,26 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
+from textual._border import BORDER_CHARS, get_box
+from textual.css.types import EdgeType
 from textual.geometry import Size
 from textual.reactive import reactive
+from textual.scrollbar import ScrollBar, ScrollBarRender
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.state.glyphs import glyphs_of
-from tui.widgets.one_line import fit, one_line
+from srm_explorer.tui.glyphs import glyphs_of
+from srm_explorer.tui.widgets.table_render import fit, one_line
 
 if TYPE_CHECKING:
-    from tui.state.run_tokens import TokenSeries
+    from srm_explorer.tui.results.run_detail import TokenSeries
+
 
 LEVELS = 10
 BARS, ASCII_BARS = "▁▂▃▄▅▆▇█", "_.:-=+*#"
@@ -72,7 +76,7 @@ class TokenStrip(Widget):
 
     def reading(self) -> str:
         """The token under the cursor with its number, and the baseline's."""
-        from engine.figures.numbers import three_digits
+        from srm_explorer.engine.figures.numbers import three_digits
 
         series = self._series
         if series is None:
@@ -93,7 +97,7 @@ class TokenStrip(Widget):
 
     def legend(self) -> str:
         """What the digits stand for."""
-        from engine.figures.numbers import three_digits
+        from srm_explorer.engine.figures.numbers import three_digits
 
         series = self._series
         if series is None:
@@ -185,3 +189,23 @@ def level(value: float, low: float, high: float) -> int | None:
     # Halved first: the difference of two huge numbers would overflow.
     room = high / 2 - low / 2
     return 0 if room <= 0 else min(LEVELS - 1, int((value / 2 - low / 2) / room * LEVELS))
+
+
+FRAMES: tuple[EdgeType, ...] = ("round", "solid")
+"""The frames that the screens are drawn with."""
+_SMOOTH = {name: BORDER_CHARS[name] for name in FRAMES}
+
+
+class PlainScrollBar(ScrollBarRender):
+    """A scroll bar that starts and ends at whole cells."""
+
+    VERTICAL_BARS: ClassVar[list[str]] = [" "] * len(ScrollBarRender.VERTICAL_BARS)
+    HORIZONTAL_BARS: ClassVar[list[str]] = [" "] * len(ScrollBarRender.HORIZONTAL_BARS)
+
+
+def draw_lines(*, plain: bool) -> None:
+    """Draw the scroll bars and frames of the whole program in ASCII, or with the signs of the library."""
+    ScrollBar.renderer = PlainScrollBar if plain else ScrollBarRender
+    for name in FRAMES:
+        BORDER_CHARS[name] = BORDER_CHARS["ascii"] if plain else _SMOOTH[name]
+    get_box.cache_clear()

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.analysis.planes import coordinates, neuron_plane
-from engine.analysis.srm import unit_coordinates
-from engine.figures.arithmetic import arithmetic_points, without_clamped_axis
-from engine.figures.warnings import session_warnings
-from engine.runner.forecast import Forecast
-from engine.session import PlaneRecord, PromptRecord, RunRecord, Session
-from engine.spec import Experiment, conditions
+from srm_explorer.engine.experiment import Experiment, conditions
+from srm_explorer.engine.figures.arithmetic import arithmetic_points, without_clamped_axis
+from srm_explorer.engine.figures.warnings import session_warnings
+from srm_explorer.engine.runs.forecast import Forecast
+from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session
+from srm_explorer.engine.stats.planes import coordinates, neuron_plane
+from srm_explorer.engine.stats.spotlight import unit_coordinates
 
 SITE = "blocks.2.mlp.hook_post"
 RNG = np.random.default_rng(2)

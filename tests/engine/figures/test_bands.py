@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.figures.bands import DoseBand, GroupBand, NullBand, PlaneBands
-from engine.figures.packing import packed, unpacked
-from engine.session.fields import json_line
+from srm_explorer.engine.figures.bands import DoseBand, GroupBand, NullBand, PlaneBands, packed, unpacked
+from srm_explorer.engine.session.fields import json_line
 
 RNG = np.random.default_rng(1)
 

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from engine.errors import ExplorerError
-from engine.figures.arithmetic import arithmetic_points, without_clamped_axis
-from engine.figures.bands import DoseBand, GroupBand, NullBand, PlaneBands
-from engine.figures.beyond import beyond_polar, beyond_thresholds
-from engine.figures.certainty import beside_of, choices_of, predictions_of, stored_bands
-from engine.figures.compass import compass_of, region_outline
-from engine.figures.curves import SweptGroup
-from engine.figures.dosing import dose_of
-from engine.figures.session import CONDITION, points_of, polar_of, run_groups, swept_groups, thresholds_of
-from engine.session import PlaneRecord, PromptRecord, RunRecord, Session
-from engine.spec import Experiment, conditions
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import Experiment, conditions
+from srm_explorer.engine.figures.arithmetic import arithmetic_points, without_clamped_axis
+from srm_explorer.engine.figures.bands import DoseBand, GroupBand, NullBand, PlaneBands
+from srm_explorer.engine.figures.compass import compass_of, region_outline
+from srm_explorer.engine.figures.curves import SweptGroup
+from srm_explorer.engine.figures.dose import dose_of
+from srm_explorer.engine.figures.groups import CONDITION, points_of, polar_of, run_groups, swept_groups, thresholds_of
+from srm_explorer.engine.figures.residual import beyond_polar, beyond_thresholds
+from srm_explorer.engine.figures.session_overlays import beside_of, choices_of, predictions_of, stored_bands
+from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session
 
 SITE = "blocks.2.mlp.hook_post"
 VALUES = (-3.0, 0.5, 4.0)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.errors import ExplorerError
-from engine.figures.comparison import (
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.figures.comparison import (
     compare,
     compared_dose,
     compared_groups,
@@ -17,9 +17,9 @@ from engine.figures.comparison import (
     compared_polar,
     compared_thresholds,
 )
-from engine.figures.dosing import dose_of
-from engine.figures.session import points_of
-from engine.session import Session, load_session
+from srm_explorer.engine.figures.dose import dose_of
+from srm_explorer.engine.figures.groups import points_of
+from srm_explorer.engine.session import Session, load_session
 
 EXAMPLE = load_session(Path(__file__).parents[3] / "saved_sessions" / "example.json")
 
@@ -79,7 +79,7 @@ def test_a_turned_session_has_its_phase_turned_and_its_amplitude_kept() -> None:
 
 
 def test_every_curve_has_its_own_look_and_the_first_baseline_the_usual_one() -> None:
-    from tui.charts.palette import FIXED, styles_of
+    from srm_explorer.tui.charts.palette import FIXED, styles_of
 
     both = compare(EXAMPLE, turned(EXAMPLE, 40))
     level = both.thresholds()[-1]

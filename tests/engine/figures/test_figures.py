@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.analysis.srm import spotlight_sweep, unit_coordinates
-from engine.errors import ExplorerError
-from engine.figures.curves import Role, SweptGroup
-from engine.figures.dose import DoseStep, dose_figure
-from engine.figures.polar import polar_counts, polar_mean
-from engine.figures.thresholds import threshold_figure
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.figures.curves import Role, SweptGroup
+from srm_explorer.engine.figures.dose import DoseStep, dose_figure
+from srm_explorer.engine.figures.polar import polar_counts, polar_mean
+from srm_explorer.engine.figures.thresholds import threshold_figure
+from srm_explorer.engine.stats.spotlight import spotlight_sweep, unit_coordinates
 
 THRESHOLDS = (0.7, 0.3, 0.1)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.figures.histogram import SIDE, HistogramFigure, histogram_figure, mark_among
+from srm_explorer.engine.figures.histogram import SIDE, HistogramFigure, histogram_figure, mark_among
 
 VALUES = st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=60).map(np.array)
 

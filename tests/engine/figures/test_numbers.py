@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.figures.numbers import degrees, end_above, round_axis, short, three_digits
+from srm_explorer.engine.figures.numbers import degrees, end_above, round_axis, short, three_digits
 
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
 

@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.figures.numbers import axis_from_zero
+from srm_explorer.engine.figures.numbers import axis_from_zero
 
 FINITE = st.one_of(st.floats(-1e6, -1e-6), st.floats(1e-6, 1e6))
 

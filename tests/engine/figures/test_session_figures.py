@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.errors import ExplorerError
-from engine.figures.captions import (
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import Experiment, conditions
+from srm_explorer.engine.figures.captions import (
     intervention_captions,
     model_caption,
     plane_captions,
@@ -17,16 +18,15 @@ from engine.figures.captions import (
     state_caption,
     value_caption,
 )
-from engine.figures.dosing import dose_of
-from engine.figures.session import (
+from srm_explorer.engine.figures.dose import dose_of
+from srm_explorer.engine.figures.groups import (
     polar_of,
     session_warnings,
     swept_groups,
     telling_threshold,
     thresholds_of,
 )
-from engine.session import PlaneRecord, PromptRecord, RunRecord, Session
-from engine.spec import Experiment, conditions
+from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session
 
 SITE = "blocks.2.mlp.hook_post"
 CLAMP = {"site": SITE, "neurons": [7], "op": "clamp", "values": [-2, 1, 5]}

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.figures.bands import NullBand, PlaneBands
-from engine.figures.session import polar_of, swept_groups
-from engine.figures.warnings import session_warnings
-from engine.session import PlaneRecord, PromptRecord, RunRecord, Session
-from engine.spec import Experiment, conditions
+from srm_explorer.engine.experiment import Experiment, conditions
+from srm_explorer.engine.figures.bands import NullBand, PlaneBands
+from srm_explorer.engine.figures.groups import polar_of, swept_groups
+from srm_explorer.engine.figures.warnings import session_warnings
+from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session
 
 SITE = "blocks.2.mlp.hook_post"
 CLAMP = {"site": SITE, "neurons": [7], "op": "clamp", "values": [-2, 1, 5]}

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
-    from engine.model.decode import RowResult
-    from engine.model.load import LoadedModel
+    from srm_explorer.engine.model.decode import RowResult
+    from srm_explorer.engine.model.load import LoadedModel
 
 Prompts = list[tuple[int, ...]]
 SameRow = Callable[["RowResult", "RowResult"], None]

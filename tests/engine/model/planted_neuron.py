@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from engine.model.load import LoadedModel
+    from srm_explorer.engine.model.load import LoadedModel
 
 LAYER, NEURON, ALIKE = 1, 3, 9
 D_MODEL, D_MLP, VOCAB = 8, 16, 300
@@ -63,8 +63,8 @@ def write_planted_model(folder: Path, tools: ModuleType) -> None:
 
 def load_planted_model(folder: Path) -> LoadedModel:
     """Load it in float64."""
-    from engine.model.load import load_model
-    from engine.spec import ModelSpec
+    from srm_explorer.engine.experiment import ModelSpec
+    from srm_explorer.engine.model.load import load_model
 
     return load_model(ModelSpec(name=str(folder), device="cpu", dtype="float64"))
 

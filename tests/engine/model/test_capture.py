@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from engine.model.capture import Accumulator, Capture, Reduce
-from engine.model.decode import Generation, Row, decode
-from engine.model.load import LoadedModel
+from srm_explorer.engine.model.decode import Generation, Row, decode
+from srm_explorer.engine.model.intervene import Accumulator, Capture, Reduce
+from srm_explorer.engine.model.load import LoadedModel
 
 Prompts = list[tuple[int, ...]]
 

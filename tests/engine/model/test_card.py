@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from engine.errors import ExplorerError
+from srm_explorer.engine.errors import ExplorerError
 
 from .planted_neuron import (
     ALIKE,
@@ -24,7 +24,7 @@ from .planted_neuron import (
 )
 
 if TYPE_CHECKING:
-    from engine.model.load import LoadedModel
+    from srm_explorer.engine.model.load import LoadedModel
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def ids(model: LoadedModel, text: str) -> tuple[int, ...]:
 
 
 def test_norms_are_those_of_the_raw_rows_and_the_largest_of_the_layer(planted: LoadedModel) -> None:
-    from engine.model.card import weight_card
+    from srm_explorer.engine.model.weights import weight_card
 
     out, read = weight_card(planted, LAYER, NEURON).norms
     assert (out.name, out.length) == ("W_out", pytest.approx(np.linalg.norm(WRITES), rel=1e-6))
@@ -50,7 +50,7 @@ def test_norms_are_those_of_the_raw_rows_and_the_largest_of_the_layer(planted: L
 
 
 def test_one_unit_raises_the_logit_that_it_writes_towards_by_its_gain_and_size(planted: LoadedModel) -> None:
-    from engine.model.card import weight_card
+    from srm_explorer.engine.model.weights import weight_card
 
     logits = weight_card(planted, LAYER, NEURON).logits
     (x,), (y,), (z,) = (ids(planted, letter) for letter in "xyz")
@@ -62,7 +62,7 @@ def test_one_unit_raises_the_logit_that_it_writes_towards_by_its_gain_and_size(p
 
 
 def test_neighbours_are_the_neuron_that_was_written_alike(planted: LoadedModel) -> None:
-    from engine.model.card import weight_card
+    from srm_explorer.engine.model.weights import weight_card
 
     card = weight_card(planted, LAYER, NEURON, top=3)
     assert (card.writes_alike[0].layer, card.writes_alike[0].neuron) == (LAYER, ALIKE)
@@ -76,8 +76,8 @@ def test_neighbours_are_the_neuron_that_was_written_alike(planted: LoadedModel) 
 
 
 def test_activations_are_those_of_the_token_it_reads_and_0_elsewhere(planted: LoadedModel) -> None:
-    from engine.model.card import neuron_activations
-    from engine.model.walk import ReadText
+    from srm_explorer.engine.model.activations import ReadText
+    from srm_explorer.engine.model.weights import neuron_activations
 
     texts = [ReadText(ids(planted, "yyx")), ReadText(ids(planted, "x")), ReadText(ids(planted, "zxyz"), first=1)]
     values = neuron_activations(planted, texts, LAYER, NEURON)
@@ -86,8 +86,7 @@ def test_activations_are_those_of_the_token_it_reads_and_0_elsewhere(planted: Lo
 
 
 def test_the_forced_change_of_logits_is_the_card_s_by_the_size_of_the_stream(planted: LoadedModel) -> None:
-    from engine.model.card import direct_logits
-    from engine.model.weights import final_logits
+    from srm_explorer.engine.model.weights import direct_logits, final_logits
 
     stream = np.array([3.0, -1, 2, 0, -4, 1, 1, -2])
     apart = final_logits(planted, stream + 1e-6 * WRITES) - final_logits(planted, stream)
@@ -106,15 +105,14 @@ def test_the_forced_change_of_logits_is_the_card_s_by_the_size_of_the_stream(pla
 def test_a_neuron_that_is_not_there_is_refused_with_the_range(
     planted: LoadedModel, layer: int, neuron: int, told: str
 ) -> None:
-    from engine.model.card import weight_card
+    from srm_explorer.engine.model.weights import weight_card
 
     with pytest.raises(ExplorerError, match=told):
         weight_card(planted, layer, neuron)
 
 
 def test_a_gated_neuron_has_a_norm_of_its_gate_too(tiny_llama: LoadedModel) -> None:
-    from engine.model.card import weight_card
-    from engine.model.weights import w_gate_columns
+    from srm_explorer.engine.model.weights import w_gate_columns, weight_card
 
     card = weight_card(tiny_llama, 1, 5)
     gate = w_gate_columns(tiny_llama, 1)

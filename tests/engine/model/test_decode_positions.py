@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from engine.model.capture import Capture
-from engine.model.decode import Generation, Row, RowResult, decode
-from engine.model.edits import Edit, position_mask
-from engine.model.load import LoadedModel
-from engine.model.reference import run_alone
-from engine.spec.intervention import Positions
+from srm_explorer.engine.experiment.experiment import Positions
+from srm_explorer.engine.model.decode import Generation, Row, RowResult, decode
+from srm_explorer.engine.model.intervene import Capture, Edit, position_mask
+from srm_explorer.engine.model.load import LoadedModel
+from srm_explorer.engine.model.selftest import run_alone
 
 SameRow = Callable[[RowResult, RowResult], None]
 Prompts = list[tuple[int, ...]]

@@ -9,13 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.model.capture import Capture, Reduce
-from engine.model.decode import Generation, Row, RowResult, decode
-from engine.model.edits import Edit
-from engine.model.load import LoadedModel
-from engine.model.reference import run_alone
-from engine.spec.intervention import Operation, Positions
-from engine.spec.site import SITE_KINDS
+from srm_explorer.engine.experiment.experiment import Operation, Positions
+from srm_explorer.engine.experiment.site import SITE_KINDS
+from srm_explorer.engine.model.decode import Generation, Row, RowResult, decode
+from srm_explorer.engine.model.intervene import Capture, Edit, Reduce
+from srm_explorer.engine.model.load import LoadedModel
+from srm_explorer.engine.model.selftest import run_alone
 
 SameRow = Callable[[RowResult, RowResult], None]
 Prompts = list[tuple[int, ...]]

@@ -5,11 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from engine.model.capture import Capture
-from engine.model.decode import Generation, Row, RowResult, decode
-from engine.model.edits import Edit
-from engine.model.load import LoadedModel
-from engine.model.reference import run_alone
+from srm_explorer.engine.model.decode import Generation, Row, RowResult, decode
+from srm_explorer.engine.model.intervene import Capture, Edit
+from srm_explorer.engine.model.load import LoadedModel
+from srm_explorer.engine.model.selftest import run_alone
 
 SameRow = Callable[[RowResult, RowResult], None]
 Prompts = list[tuple[int, ...]]

@@ -8,17 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from engine.errors import ExplorerError
-from engine.model.capture import Capture
-from engine.model.decode import Generation, Row, decode
-from engine.model.edits import Edit, slots_by_site
-from engine.model.forcing import Forced, GivenText, score_texts
-from engine.model.hooks import Feed, Instruments, instrumented
-from engine.model.stream import open_stream
-from engine.model.token_scores import token_scores, top_tokens
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.model.decode import Generation, Row, decode, open_stream
+from srm_explorer.engine.model.forcing import Forced, GivenText, score_texts, token_scores, top_tokens
+from srm_explorer.engine.model.intervene import Capture, Edit, Feed, Instruments, instrumented, slots_by_site
 
 if TYPE_CHECKING:
-    from engine.model.load import LoadedModel
+    from srm_explorer.engine.model.load import LoadedModel
 
 Positions = Literal["all", "prompt", "last", "predicting", "generated"]
 MLP, RESID = "blocks.1.mlp.hook_post", "blocks.2.hook_resid_post"

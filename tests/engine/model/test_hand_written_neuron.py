@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from engine.model.capture import Capture
-from engine.model.decode import Generation, Row, decode
-from engine.model.edits import Edit
-from engine.model.forcing import GivenText, score_texts
+from srm_explorer.engine.model.decode import Generation, Row, decode
+from srm_explorer.engine.model.forcing import GivenText, score_texts
+from srm_explorer.engine.model.intervene import Capture, Edit
 
 if TYPE_CHECKING:
-    from engine.model.load import LoadedModel
+    from srm_explorer.engine.model.load import LoadedModel
 
 D, VOCAB, NEURON = 16, 300, 5
 MLP, RESID = "blocks.0.mlp.hook_post", "blocks.0.hook_resid_post"
@@ -29,8 +28,8 @@ def written(random_models: ModuleType, tmp_path_factory: pytest.TempPathFactory)
     import torch
     from transformers import GPT2LMHeadModel
 
-    from engine.model.load import load_model
-    from engine.spec import ModelSpec
+    from srm_explorer.engine.experiment import ModelSpec
+    from srm_explorer.engine.model.load import load_model
 
     folder: Path = tmp_path_factory.mktemp("written")
     sizes = random_models.Sizes("gpt2", layers=1, d_model=D, d_mlp=8, heads=2, vocab=VOCAB, context=32)

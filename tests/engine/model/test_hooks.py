@@ -9,12 +9,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from engine.errors import ExplorerError
-from engine.model.capture import Capture
-from engine.model.decode import Generation, Row, RowResult, decode
-from engine.model.edits import Edit
-from engine.model.hooks import HookNeverFired
-from engine.model.load import LoadedModel
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.model.decode import Generation, Row, RowResult, decode
+from srm_explorer.engine.model.intervene import Capture, Edit, HookNeverFired
+from srm_explorer.engine.model.load import LoadedModel
 
 SameRow = Callable[[RowResult, RowResult], None]
 Prompts = list[tuple[int, ...]]

@@ -21,9 +21,9 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from engine.errors import ExplorerError
-from engine.model.load import LoadedModel, load_model
-from engine.spec import ModelSpec
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import ModelSpec
+from srm_explorer.engine.model.load import LoadedModel, load_model
 
 Break = Callable[[Path], Any]
 
@@ -129,9 +129,9 @@ def test_a_network_that_does_not_answer_is_the_same_error() -> None:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
         code = (
-            "from engine.errors import ExplorerError\n"
-            "from engine.model.load import load_model\n"
-            "from engine.spec import ModelSpec\n"
+            "from srm_explorer.engine.errors import ExplorerError\n"
+            "from srm_explorer.engine.model.load import load_model\n"
+            "from srm_explorer.engine.experiment import ModelSpec\n"
             "try:\n    load_model(ModelSpec(name='gpt2', device='cpu'))\n"
             "except ExplorerError as error:\n    print(error)\n"
         )

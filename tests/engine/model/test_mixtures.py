@@ -26,16 +26,14 @@ from transformers import (
     Qwen2MoeForCausalLM,
 )
 
-from engine.errors import ExplorerError
-from engine.model.capture import Capture
-from engine.model.decode import Generation, Row, decode
-from engine.model.edits import Edit
-from engine.model.load import LoadedModel, load_model
-from engine.model.selftest import self_test
-from engine.model.usage import neuron_usage
-from engine.model.walk import ReadText
-from engine.runner.models import _description
-from engine.spec import Experiment, ModelSpec, check_against, misfits
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import Experiment, ModelSpec, check_against, misfits
+from srm_explorer.engine.model.activations import ReadText, neuron_usage
+from srm_explorer.engine.model.decode import Generation, Row, decode
+from srm_explorer.engine.model.intervene import Capture, Edit
+from srm_explorer.engine.model.load import LoadedModel, load_model
+from srm_explorer.engine.model.selftest import self_test
+from srm_explorer.engine.worker.models import _description
 
 SIZES: dict[str, Any] = {
     "vocab_size": 600,

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from engine.errors import ExplorerError
-from engine.figures.histogram import HistogramFigure
-from engine.figures.table import TableFigure
-from engine.spec import ModelSpec
-from engine.studies.study import tables_in
+from srm_explorer.engine.analyses.registry import tables_in
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import ModelSpec
+from srm_explorer.engine.figures.histogram import HistogramFigure
+from srm_explorer.engine.figures.table import TableFigure
 
 from .planted_neuron import ALIKE, D_MLP, GAIN, LAYER, NEURON, activation_at_x, write_planted_model
 
@@ -26,7 +26,7 @@ def planted_folder(random_models: ModuleType, tmp_path_factory: pytest.TempPathF
 
 
 def found(folder: Path, name: str, **arguments: Any) -> dict[str, Any]:
-    from engine.runner.studies import run_model_study
+    from srm_explorer.engine.model_analyses.run import run_model_study
 
     model = ModelSpec(name=str(folder), device="cpu", dtype="float64")
     return run_model_study(name, arguments, model=model, base=folder)

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.model.capture import Capture
-from engine.model.decode import Generation, Row, decode
-from engine.model.edits import Edit
-from engine.model.load import LoadedModel, load_model
-from engine.model.selftest import self_test
-from engine.spec import ModelSpec
-from engine.spec.intervention import Positions
+from srm_explorer.engine.experiment import ModelSpec
+from srm_explorer.engine.experiment.experiment import Positions
+from srm_explorer.engine.model.decode import Generation, Row, decode
+from srm_explorer.engine.model.intervene import Capture, Edit
+from srm_explorer.engine.model.load import LoadedModel, load_model
+from srm_explorer.engine.model.selftest import self_test
 
 pytestmark = pytest.mark.slow
 

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from engine.model.decode import Generation, Row, RowResult, decode
-from engine.model.edits import Edit
-from engine.model.load import LoadedModel
-from engine.model.reference import run_alone
-from engine.model.sampling import NoiseKey, Sampling, best_and_margin
+from srm_explorer.engine.model.decode import Generation, Row, RowResult, decode
+from srm_explorer.engine.model.intervene import Edit
+from srm_explorer.engine.model.load import LoadedModel
+from srm_explorer.engine.model.sampling import NoiseKey, Sampling, best_and_margin
+from srm_explorer.engine.model.selftest import run_alone
 
 SameRow = Callable[[RowResult, RowResult], None]
 Prompts = list[tuple[int, ...]]

@@ -11,9 +11,9 @@ import pytest
 import torch
 import transformers
 
-from engine.errors import ExplorerError
-from engine.model.load import LoadedModel
-from engine.model.selftest import self_test
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.model.load import LoadedModel
+from srm_explorer.engine.model.selftest import self_test
 
 
 @contextmanager

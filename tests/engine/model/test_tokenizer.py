@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as Backend
 from tokenizers.processors import TemplateProcessing
 
-from engine.errors import ExplorerError
-from engine.model.load import LoadedModel
-from engine.model.tokenizer import Tokenizer
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.model.load import LoadedModel
+from srm_explorer.engine.model.tokenizer import Tokenizer
 
 END = 599
 

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from engine.errors import ExplorerError
+from srm_explorer.engine.errors import ExplorerError
 
 if TYPE_CHECKING:
-    from engine.model.load import LoadedModel
+    from srm_explorer.engine.model.load import LoadedModel
 
 TEXTS = ("T", "The man opened the door", "If all of them are late, then nobody", "She turned to see who", "Two")
 
 
 def texts_of(model: LoadedModel, first: int = 0) -> list[Any]:
-    from engine.model.walk import ReadText
+    from srm_explorer.engine.model.activations import ReadText
 
     return [ReadText(tuple(model.tokenizer.encode(text, prepend_bos=False)), first) for text in TEXTS]
 
@@ -40,7 +40,7 @@ def matrix(model: LoadedModel, layer: int, texts: Sequence[Any]) -> np.ndarray:
 
 @pytest.mark.parametrize("first", [0, 1])
 def test_streamed_statistics_of_every_layer_are_those_of_the_whole_matrix(tiny: LoadedModel, first: int) -> None:
-    from engine.model.usage import neuron_usage
+    from srm_explorer.engine.model.activations import neuron_usage
 
     texts = texts_of(tiny, first)
     found = neuron_usage(tiny, texts, tokens=16)
@@ -62,7 +62,7 @@ def test_streamed_statistics_of_every_layer_are_those_of_the_whole_matrix(tiny: 
 
 
 def test_a_text_does_not_feel_the_others(tiny: LoadedModel) -> None:
-    from engine.model.usage import neuron_usage
+    from srm_explorer.engine.model.activations import neuron_usage
 
     texts = texts_of(tiny)
     together, alone = neuron_usage(tiny, texts, [1]), neuron_usage(tiny, texts, [1], tokens=1)
@@ -72,8 +72,7 @@ def test_a_text_does_not_feel_the_others(tiny: LoadedModel) -> None:
 
 
 def test_too_many_positions_leave_a_choice_of_them_that_parts_do_not_change(tiny_gpt2: LoadedModel) -> None:
-    from engine.model.usage import FEWEST, neuron_usage
-    from engine.model.walk import ReadText
+    from srm_explorer.engine.model.activations import FEWEST, ReadText, neuron_usage
 
     ids = [tuple(np.random.default_rng(seed).integers(0, 500, 60).tolist()) for seed in range(6)]
     texts = [ReadText(one) for one in ids]
@@ -85,7 +84,7 @@ def test_too_many_positions_leave_a_choice_of_them_that_parts_do_not_change(tiny
 
 
 def test_every_pass_is_told_and_may_end_the_reading(tiny_gpt2: LoadedModel) -> None:
-    from engine.model.usage import neuron_usage
+    from srm_explorer.engine.model.activations import neuron_usage
 
     told: list[tuple[int, int]] = []
     texts = texts_of(tiny_gpt2)
@@ -106,8 +105,7 @@ def test_every_pass_is_told_and_may_end_the_reading(tiny_gpt2: LoadedModel) -> N
 
 
 def test_what_cannot_be_read_is_refused(tiny_gpt2: LoadedModel) -> None:
-    from engine.model.usage import neuron_usage
-    from engine.model.walk import ReadText
+    from srm_explorer.engine.model.activations import ReadText, neuron_usage
 
     with pytest.raises(ExplorerError, match="reads 256; shorten it"):
         neuron_usage(tiny_gpt2, [ReadText((1,) * 257)])

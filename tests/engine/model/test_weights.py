@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from engine.errors import ExplorerError
-from engine.model.load import LoadedModel
-from engine.model.weights import (
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.model.load import LoadedModel
+from srm_explorer.engine.model.weights import (
     b_out,
     final_logits,
     final_norm_weight,

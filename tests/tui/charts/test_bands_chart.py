@@ -5,18 +5,18 @@ import re
 import numpy as np
 import pytest
 
-from engine.figures.curves import Curve, CurveBand, LegendEntry
-from engine.figures.dose import DoseFigure, DosePanel, DoseSeries
-from engine.figures.numbers import round_axis
-from engine.figures.polar import PolarFigure, Ring, spokes_of
-from engine.figures.thresholds import ThresholdFigure
-from tui.charts.disc import disc_of
-from tui.charts.dose import paint_dose
-from tui.charts.palette import DASH
-from tui.charts.polar import paint_polar
-from tui.charts.thresholds import paint_thresholds, threshold_pane
-from tui.charts.trace import Pane
-from tui.paint.signs import BITS, CHANCE, FIRST, sign
+from srm_explorer.engine.figures.curves import Curve, CurveBand, LegendEntry
+from srm_explorer.engine.figures.dose import DoseFigure, DosePanel, DoseSeries
+from srm_explorer.engine.figures.numbers import round_axis
+from srm_explorer.engine.figures.polar import PolarFigure, Ring, spokes_of
+from srm_explorer.engine.figures.thresholds import ThresholdFigure
+from srm_explorer.tui.charts.canvas import Pane
+from srm_explorer.tui.charts.disc import disc_of
+from srm_explorer.tui.charts.dose import paint_dose
+from srm_explorer.tui.charts.palette import DASH
+from srm_explorer.tui.charts.picture import BITS, CHANCE, FIRST, sign
+from srm_explorer.tui.charts.polar import paint_polar
+from srm_explorer.tui.charts.thresholds import paint_thresholds, threshold_pane
 
 TURN = np.linspace(0.0, 360.0, 361)
 LEGEND = (

@@ -7,9 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from tui.charts.canvas import Canvas, Stroke
-from tui.charts.palette import Ink
-from tui.charts.trace import Pane, trace
+from srm_explorer.tui.charts.canvas import Canvas, Pane, Stroke, trace
+from srm_explorer.tui.charts.palette import Ink
 
 BITS = [[0x40, 0x04, 0x02, 0x01], [0x80, 0x20, 0x10, 0x08]]
 

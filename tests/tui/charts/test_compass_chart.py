@@ -7,20 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.analysis.srm import spotlight_sweep, unit_coordinates
-from engine.figures.compass import compass_figure, compass_of
-from engine.figures.curves import SweptGroup
-from engine.figures.difference import difference_of
-from engine.figures.session import swept_groups
-from engine.session import Session
-from tui.charts.compass import paint_compass, point_cells
-from tui.charts.disc import disc_of
-from tui.charts.spotlight import chord, cursor, ray
-from tui.charts.thresholds import paint_thresholds, threshold_pane
-from tui.charts.trace import COLUMNS, ROWS
-from tui.paint.scenes import Subject, polar_scene
-from tui.paint.signs import FIRST
-from tui.state.results import ResultsState
+from srm_explorer.engine.figures.compass import compass_figure, compass_of
+from srm_explorer.engine.figures.curves import SweptGroup
+from srm_explorer.engine.figures.difference import difference_of
+from srm_explorer.engine.figures.groups import swept_groups
+from srm_explorer.engine.session import Session
+from srm_explorer.engine.stats.spotlight import spotlight_sweep, unit_coordinates
+from srm_explorer.tui.charts.canvas import COLUMNS, ROWS
+from srm_explorer.tui.charts.disc import disc_of
+from srm_explorer.tui.charts.picture import FIRST
+from srm_explorer.tui.charts.polar import paint_compass, point_cells
+from srm_explorer.tui.charts.scenes import Subject, polar_scene
+from srm_explorer.tui.charts.spotlight import chord, cursor, ray
+from srm_explorer.tui.charts.thresholds import paint_thresholds, threshold_pane
+from srm_explorer.tui.results.state import ResultsState
 
 
 @given(theta=st.integers(0, 359), threshold=st.floats(-0.999, 0.999))

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from engine.analysis.srm import spotlight_sweep, unit_coordinates
-from engine.figures.curves import SweptGroup
-from engine.figures.dose import DoseFigure, DoseStep, dose_figure, overlaid
-from tui.charts.dose import paint_dose
+from srm_explorer.engine.figures.curves import SweptGroup
+from srm_explorer.engine.figures.dose import DoseFigure, DoseStep, dose_figure, overlaid
+from srm_explorer.engine.stats.spotlight import spotlight_sweep, unit_coordinates
+from srm_explorer.tui.charts.dose import paint_dose
 
 numbers = st.floats(allow_nan=True, allow_infinity=True)
 

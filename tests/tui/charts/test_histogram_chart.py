@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from engine.figures.histogram import histogram_figure
-from tui.charts.histogram import paint_histogram
+from srm_explorer.engine.figures.histogram import histogram_figure
+from srm_explorer.tui.charts.histogram import paint_histogram
 
 MARKS = [(-20.0, "−20"), (0.0, "0"), (1.5, "+1.5"), (20.0, "+20")]
 

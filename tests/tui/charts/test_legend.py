@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from engine.figures.curves import LegendEntry, Role
-from engine.figures.polar import PolarFigure, polar_mean
-from tui.charts.labels import legend_lines
-from tui.charts.palette import styles_of
-from tui.charts.polar import paint_polar
+from srm_explorer.engine.figures.curves import LegendEntry, Role
+from srm_explorer.engine.figures.polar import PolarFigure, polar_mean
+from srm_explorer.tui.charts.labels import legend_lines
+from srm_explorer.tui.charts.palette import styles_of
+from srm_explorer.tui.charts.polar import paint_polar
 
 WARNING = "clamps symmetric around 0: the phase of their pooled mean turns to ±90° by arithmetic"
 

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from rich.cells import cell_len
 
-from engine.analysis.srm import spotlight_sweep, unit_coordinates
-from engine.figures.curves import Curve, LegendEntry, Role, SweptGroup
-from engine.figures.dose import DoseStep, dose_figure
-from engine.figures.numbers import round_axis
-from engine.figures.polar import PolarFigure, Ring, polar_counts, polar_mean
-from engine.figures.thresholds import ThresholdFigure, threshold_figure
-from tui.charts.dose import paint_dose
-from tui.charts.polar import paint_polar
-from tui.charts.thresholds import paint_thresholds
+from srm_explorer.engine.figures.curves import Curve, LegendEntry, Role, SweptGroup
+from srm_explorer.engine.figures.dose import DoseStep, dose_figure
+from srm_explorer.engine.figures.numbers import round_axis
+from srm_explorer.engine.figures.polar import PolarFigure, Ring, polar_counts, polar_mean
+from srm_explorer.engine.figures.thresholds import ThresholdFigure, threshold_figure
+from srm_explorer.engine.stats.spotlight import spotlight_sweep, unit_coordinates
+from srm_explorer.tui.charts.dose import paint_dose
+from srm_explorer.tui.charts.polar import paint_polar
+from srm_explorer.tui.charts.thresholds import paint_thresholds
 
 ROOT = Path(__file__).parents[3]
 SIZES = [(10, 4), (1, 1), (24, 9), (40, 12), (80, 24), (30, 60), (160, 48), (300, 100)]
@@ -179,14 +179,14 @@ def test_groups_differ_by_marker_without_colour_and_by_colour_with_it() -> None:
 BATTERY = """
 import itertools
 import numpy as np
-from engine.figures.curves import Curve, LegendEntry
-from engine.figures.dose import DoseFigure, DosePanel, PHASE_AXIS
-from engine.figures.numbers import round_axis
-from engine.figures.polar import PolarFigure, polar_mean
-from engine.figures.thresholds import ThresholdFigure
-from tui.charts.dose import paint_dose
-from tui.charts.polar import paint_polar
-from tui.charts.thresholds import paint_thresholds
+from srm_explorer.engine.figures.curves import Curve, LegendEntry
+from srm_explorer.engine.figures.dose import DoseFigure, DosePanel, PHASE_AXIS
+from srm_explorer.engine.figures.numbers import round_axis
+from srm_explorer.engine.figures.polar import PolarFigure, polar_mean
+from srm_explorer.engine.figures.thresholds import ThresholdFigure
+from srm_explorer.tui.charts.dose import paint_dose
+from srm_explorer.tui.charts.polar import paint_polar
+from srm_explorer.tui.charts.thresholds import paint_thresholds
 
 n = np.nan
 SERIES = {
@@ -225,7 +225,7 @@ def test_no_series_at_any_size_ends_the_process() -> None:
 
 def test_painting_reaches_neither_torch_nor_transformers() -> None:
     code = (
-        "import sys; import tui.charts.polar, tui.charts.thresholds, tui.charts.dose;"
+        "import sys; import srm_explorer.tui.charts.polar, srm_explorer.tui.charts.thresholds, srm_explorer.tui.charts.dose;"
         "print([name for name in ('torch', 'transformers', 'transformer_lens', 'plotext') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)

@@ -15,19 +15,19 @@ import sys
 import warnings
 import numpy as np
 from hypothesis import example, given, settings, strategies as st
-from engine.analysis.srm import unit_coordinates, spotlight_sweep
-from engine.figures.compass import Arrow, CompassFigure, CompassGroup, RINGS, compass_figure
-from engine.figures.curves import Curve, SweptGroup
-from engine.figures.difference import difference_figure
-from engine.figures.dose import DoseStep, dose_figure
-from engine.figures.polar import polar_counts, polar_mean, spokes_of
-from engine.figures.thresholds import threshold_figure
-from tui.charts.compass import paint_compass, point_cells
-from tui.charts.disc import disc_of
-from tui.charts.dose import paint_dose
-from tui.charts.polar import paint_polar
-from tui.charts.spotlight import chord, cursor, ray
-from tui.charts.thresholds import paint_thresholds, threshold_pane
+from srm_explorer.engine.stats.spotlight import unit_coordinates, spotlight_sweep
+from srm_explorer.engine.figures.compass import Arrow, CompassFigure, CompassGroup, RINGS, compass_figure
+from srm_explorer.engine.figures.curves import Curve, SweptGroup
+from srm_explorer.engine.figures.difference import difference_figure
+from srm_explorer.engine.figures.dose import DoseStep, dose_figure
+from srm_explorer.engine.figures.polar import polar_counts, polar_mean, spokes_of
+from srm_explorer.engine.figures.thresholds import threshold_figure
+from srm_explorer.tui.charts.polar import paint_compass, point_cells
+from srm_explorer.tui.charts.disc import disc_of
+from srm_explorer.tui.charts.dose import paint_dose
+from srm_explorer.tui.charts.polar import paint_polar
+from srm_explorer.tui.charts.spotlight import chord, cursor, ray
+from srm_explorer.tui.charts.thresholds import paint_thresholds, threshold_pane
 
 WIDTH, HEIGHT = map(int, sys.argv[1:])
 warnings.simplefilter("error")

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from engine.figures.curves import Curve, LegendEntry
-from engine.figures.numbers import round_axis
-from engine.figures.thresholds import ThresholdFigure
-from tui.charts.palette import styles_of
-from tui.charts.thresholds import flat_lines, paint_thresholds
+from srm_explorer.engine.figures.curves import Curve, LegendEntry
+from srm_explorer.engine.figures.numbers import round_axis
+from srm_explorer.engine.figures.thresholds import ThresholdFigure
+from srm_explorer.tui.charts.palette import styles_of
+from srm_explorer.tui.charts.thresholds import flat_lines, paint_thresholds
 
 ANGLES = np.arange(0.0, 361.0)
 PEAK = 10 * np.exp(-(((ANGLES - 180) / 40) ** 2)).round(1)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tui.charts.trace import Pane, trace
+from srm_explorer.tui.charts.canvas import Pane, trace
 
 ANY = st.floats(allow_nan=True, allow_infinity=True) | st.sampled_from([0.0, 1.0, 1e300, -1e300, 1e5])
 

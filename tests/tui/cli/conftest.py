@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine import paths
-from engine.analysis.planes import coordinates, neuron_plane
-from engine.session import PlaneRecord, PromptRecord, RunRecord, Session, save_session
-from engine.spec import Experiment, conditions
-from tui.cli import main
+from srm_explorer.engine import paths
+from srm_explorer.engine.experiment import Experiment, conditions
+from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session, save_session
+from srm_explorer.engine.stats.planes import coordinates, neuron_plane
+from srm_explorer.tui.cli import main
 
 SITE, RESIDUAL = "blocks.1.mlp.hook_post", "blocks.1.hook_resid_post"
 WIDTH = 24
@@ -51,7 +51,7 @@ def srm_process() -> Callable[..., subprocess.Popen[str]]:
     """Start the program in a process of its own."""
 
     def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
-        program = "import sys; from tui.cli import main; sys.exit(main())"
+        program = "import sys; from srm_explorer.tui.cli import main; sys.exit(main())"
         command = [sys.executable, "-c", program, *map(str, arguments)]
         return subprocess.Popen(
             command,

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine import paths
-from engine.session import Session, load_session
+from srm_explorer.engine import paths
+from srm_explorer.engine.session import Session, load_session
 
 ENDED = Callable[..., Any]
 
@@ -21,7 +21,7 @@ ENDED = Callable[..., Any]
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small session of the bundled model with two controls, run by the program itself."""
-    from tui.cli import main
+    from srm_explorer.tui.cli import main
 
     home = tmp_path_factory.mktemp("controls")
     path = home / "few.json"

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import pytest
 from rich.cells import cell_len
 
-from engine.session import Session
-from tui.cli.demo import END_OF_TEXT, legend_in_words, texts
-from tui.cli.show import show_plane
+from srm_explorer.engine.session import Session
+from srm_explorer.tui.cli.demo import END_OF_TEXT, legend_in_words, texts
+from srm_explorer.tui.cli.show import show_plane
 
 
 def written(session: Session, said: Callable[[int, int], str]) -> Session:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tui.cli import main
+from srm_explorer.tui.cli import main
 
 EXAMPLE = str(Path(__file__).parents[3] / "saved_sessions" / "example.json")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.session import Session, load_session
+from srm_explorer.engine.session import Session, load_session
 
 if TYPE_CHECKING:
     from .conftest import Ended

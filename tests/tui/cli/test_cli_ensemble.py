@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.analysis.ensemble_reference import ensemble_reference
+from tests.engine.stats.ensemble_reference import ensemble_reference
 
 
 def npz(path: Path, **arrays: Any) -> Path:

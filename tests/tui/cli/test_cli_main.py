@@ -21,7 +21,7 @@ COMMANDS = ("demo", "open", "run", "sweep", "show", "sessions", "replay", "promp
 
 def loaded_by(*arguments: str) -> set[str]:
     program = (
-        "import sys\nfrom tui.cli import main\n"
+        "import sys\nfrom srm_explorer.tui.cli import main\n"
         f"main({list(arguments)!r})\n"
         "sys.stderr.write('LOADED ' + ' '.join(sys.modules))"
     )
@@ -74,7 +74,7 @@ def test_wrong_usage_is_status_2(srm: Callable[..., Any], arguments: list[str]) 
 
 
 def test_a_defect_of_the_program_shows_its_trace(srm: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tui.cli.prompts.list_command", lambda as_json: 1 // 0)
+    monkeypatch.setattr("srm_explorer.tui.cli.prompts.list_command", lambda as_json: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         srm("prompts", "list")
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from tui.cli.output import colour_wanted, file_size, screen_size, table, table_width, visible
+from srm_explorer.tui.cli.output import colour_wanted, file_size, screen_size, table, table_width, visible
 
 words = st.text(st.sampled_from("ab ·é漢"), max_size=40).map(lambda text: " ".join(text.split()))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine.session import Session
+from srm_explorer.engine.session import Session
 
 Srm = Callable[..., Any]
 Save = Callable[..., Session]

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine import paths
-from engine.session import load_session, save_session
+from srm_explorer.engine import paths
+from srm_explorer.engine.session import load_session, save_session
 
 EXAMPLE = Path(__file__).parents[3] / "saved_sessions" / "example.json"
 MLP, RESID = "blocks.4.mlp.hook_post", "blocks.4.hook_resid_post"

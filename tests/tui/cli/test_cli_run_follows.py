@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine.session import load_session
+from srm_explorer.engine.session import load_session
 
 ENDED = Callable[..., Any]
 SMALL = ("prompts.limit=1", "generation.tokens=2", "interventions.0.values=[3]")

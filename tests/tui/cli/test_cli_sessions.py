@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine import paths
-from engine.runner.journal import JournalWriter
-from engine.session import Session
+from srm_explorer.engine import paths
+from srm_explorer.engine.runs.journal import JournalWriter
+from srm_explorer.engine.session import Session
 
 SITE, RESIDUAL = "blocks.1.mlp.hook_post", "blocks.1.hook_resid_post"
 CLAMP = {"site": SITE, "neurons": [3], "op": "clamp", "values": [-3, 20]}

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from engine.analysis.srm import spotlight_sweep, unit_coordinates
-from engine.session import Session
+from srm_explorer.engine.session import Session
+from srm_explorer.engine.stats.spotlight import spotlight_sweep, unit_coordinates
 
 SITE, RESIDUAL = "blocks.1.mlp.hook_post", "blocks.1.hook_resid_post"
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.analysis.srm import spotlight_sweep, unit_coordinates
-from tui.cli.pool import group_of
+from srm_explorer.engine.stats.spotlight import spotlight_sweep, unit_coordinates
+from srm_explorer.tui.cli.sweep import group_of
 
 A, B = 2, 5
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tui.cli.logout import at_logout, batch_job
+from srm_explorer.tui.cli.doctor import at_logout, batch_job
 
 SHIPPED = "[Login]\n#NAutoVTs=6\n#KillUserProcesses=no\n#KillOnlyUsers=\n#KillExcludeUsers=root\n"
 

@@ -6,10 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from tui.state.form_cursor import FormCursor
-from tui.state.form_rows import FormRow
-from tui.state.glyphs import ASCII, UNICODE
-from tui.widgets.form_layout import Layout, lay_out, wrapped
+from srm_explorer.tui.glyphs import ASCII, UNICODE
+from srm_explorer.tui.widgets.form_layout import FormCursor, FormRow, Layout, lay_out, wrapped
 
 texts = st.text(st.characters(), max_size=30)
 

@@ -14,9 +14,8 @@ from textual.geometry import Region
 from textual.message import Message
 from textual.pilot import Pilot
 
-from tui.widgets.columns import Column, place_columns
-from tui.widgets.one_line import fit, one_line
-from tui.widgets.table import Cell, LineTable
+from srm_explorer.tui.widgets.table import Cell, LineTable
+from srm_explorer.tui.widgets.table_render import Column, fit, one_line, place_columns
 
 COLUMNS = (
     Column("name", "name"),

@@ -1,0 +1,537 @@
+"""The certainty of a plane's curves: regions, bands, what chance draws, and what is beyond arithmetic."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srm_explorer.engine.analyses.controls import control_nulls
+from srm_explorer.engine.analyses.registry import Arguments, Findings, findings_of
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.figures.arithmetic import SiteEdits, arithmetic_points, baseline_of
+from srm_explorer.engine.figures.bands import DoseBand, GroupBand, NullBand, PlaneBands
+from srm_explorer.engine.figures.captions import plane_captions
+from srm_explorer.engine.figures.groups import CONDITION, points_of, run_groups
+from srm_explorer.engine.figures.units import Units, units_of
+from srm_explorer.engine.io.vectors import Matrix
+from srm_explorer.engine.session import PlaneRecord, Session
+from srm_explorer.engine.stats.bands import share_bands, sup_t_band, unit_counts
+from srm_explorer.engine.stats.groups import BASELINE, RunGroup
+from srm_explorer.engine.stats.nulls import (
+    PARTNERS,
+    draw_partners,
+    isotropic_planes,
+    null_curves,
+    partner_coordinates,
+    plane_coordinates,
+    second_moment_planes,
+)
+from srm_explorer.engine.stats.permutation import benjamini_hochberg, family_size, sign_flip_test
+from srm_explorer.engine.stats.regions import REGION_RESAMPLES, joint_region
+from srm_explorer.engine.stats.resampling import (
+    LEVEL,
+    RESAMPLES,
+    UnitTotals,
+    bootstrap_weights,
+    merged_strata,
+    resampled_means,
+    unit_totals,
+)
+from srm_explorer.engine.stats.spotlight import UnitCoordinates
+
+Floats = NDArray[np.float64]
+
+
+def dose_bands(
+    session: Session, plane: PlaneRecord, points: UnitCoordinates, units: Units, *, resamples: int, seed: int
+) -> tuple[DoseBand, ...]:
+    """Infer every panel of a plane's dose chart, each held by its band at all values at once.
+
+    Amplitude and phase are read off the joint region of (A, B) of each value, and the largest share off its angle, at a
+    level that Bonferroni makes of the whole chart's; norm, energy and activation have one critical value (sup-t).
+
+    Args:
+        session: the plane's.
+        plane: the plane.
+        points: where its runs lie.
+        units: of the session.
+        resamples: of the bootstrap.
+        seed: of what is drawn.
+
+    Returns:
+        One a panel, for the largest share one a threshold; none where no value was swept, or over fewer than two units.
+        Phases lie around the observed ones; NaN where they may be any.
+    """
+    swept = sorted(
+        (condition.value, condition.label)
+        for condition in session.conditions
+        if condition.kind == "sweep" and condition.value is not None
+    )
+    groups = run_groups(session, (CONDITION,))
+    labels = [label for _, label in swept if label in groups]
+    used = np.unique(np.concatenate([units.of_run[groups[label].runs] for label in labels] or [np.empty(0, np.int64)]))
+    if len(used) < 2:
+        return ()
+    place = np.full(len(units), -1)
+    place[used] = np.arange(len(used))
+    sample = _Sample(
+        place[units.of_run], merged_strata(units.stratum[used]), resamples, seed, 1 - (1 - LEVEL) / len(labels)
+    )
+    runs = [groups[label].runs for label in labels]
+    regions = [sample.region(points, own) for own in runs]
+    columns = np.column_stack([np.where(points.finite, plane.norm, np.nan), (points.xy**2).sum(axis=1), plane.x])
+    found = [
+        DoseBand("amplitude", tuple(labels), np.array([amplitude for amplitude, _ in regions]).T),
+        DoseBand("phase", tuple(labels), np.array([phase for _, phase in regions]).T),
+    ]
+    found += [
+        DoseBand(name, tuple(labels), band)
+        for name, band in zip(("norm", "energy", "mean"), sample.means(columns, runs), strict=True)
+    ]
+    spotlight = session.spec.spotlight
+    shares = np.stack([sample.shares(points, own, spotlight.thresholds, spotlight.angles) for own in runs], axis=2)
+    found += [
+        DoseBand("share", tuple(labels), band, float(level))
+        for band, level in zip(shares, spotlight.thresholds, strict=True)
+    ]
+    return tuple(found)
+
+
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """The units of a dose chart and how they are resampled; `single` is the level of one value among all of them."""
+
+    home: NDArray[np.int64]
+    strata: NDArray[np.int64]
+    resamples: int
+    seed: int
+    single: float
+
+    def region(self, points: UnitCoordinates, runs: NDArray[np.int64]) -> tuple[list[float], list[float]]:
+        """The ends of one value's amplitude and of its phase, which lie around the observed one; NaN where unknown."""
+        totals = unit_totals(points.xy, self.home, len(self.strata), runs)
+        resamples = min(self.resamples, REGION_RESAMPLES)
+        region = joint_region(totals, self.strata, level=self.single, resamples=resamples, seed=self.seed)
+        if region is None:
+            return [np.nan] * 2, [np.nan] * 2
+        ends = region.phase_deg
+        if ends is None:
+            return list(region.amplitude), [np.nan] * 2
+        phase = float(np.degrees(np.arctan2(region.centre[1], region.centre[0]))) % 360.0
+        return list(region.amplitude), [phase - (phase - ends[0]) % 360.0, phase + (ends[1] - phase) % 360.0]
+
+    def means(self, columns: Floats, runs: Sequence[NDArray[np.int64]]) -> list[Floats]:
+        """[2, value] bands of the mean of every column."""
+        weights = bootstrap_weights(self.strata, self.resamples, self.seed)
+        totals = [unit_totals(columns, self.home, len(self.strata), own) for own in runs]
+        observed = np.array([one.mean for one in totals])
+        drawn = np.stack([resampled_means(one, weights) for one in totals], axis=1)
+        return [sup_t_band(observed[:, c], drawn[..., c], self.strata) for c in range(columns.shape[1])]
+
+    def shares(
+        self, points: UnitCoordinates, runs: NDArray[np.int64], thresholds: Sequence[float], angles: int
+    ) -> Floats:
+        """[threshold, 2] ends of the share at the angle where it is largest."""
+        counts = unit_counts(points.xy[runs], self.home[runs], len(self.strata), thresholds, angles)
+        found = np.full((len(thresholds), 2), np.nan)
+        if not counts.present.any():
+            return found
+        best = counts.mean.reshape(-1, angles).argmax(axis=1) + np.arange(len(thresholds)) * angles
+        totals = UnitTotals(counts.sums[:, best], counts.counts)
+        band = share_bands(
+            totals, self.strata, len(thresholds), level=self.single, resamples=self.resamples, seed=self.seed
+        )
+        return found if band is None else band.T
+
+
+NullKind: TypeAlias = Literal["partners", "isotropic", "second moment"]
+NULL_KINDS: tuple[NullKind, ...] = ("partners", "isotropic", "second moment")
+Floats = NDArray[np.float64]
+
+
+def null_bands(
+    session: Session,
+    plane: PlaneRecord,
+    groups: Mapping[str, RunGroup],
+    vectors: Matrix | Sequence[Matrix],
+    kinds: Sequence[NullKind] = ("partners",),
+    *,
+    basis: Floats | None = None,
+    planes: int = PARTNERS,
+    seed: int = 0,
+) -> tuple[NullBand, ...]:
+    """Draw planes by chance and see what curves the groups' runs draw in them.
+
+    Args:
+        session: whose runs.
+        plane: the plane that chance is compared with.
+        groups: by label.
+        vectors: full vectors of the plane's site, [run, d], or a [token, d] array a run.
+        kinds: which planes; (first direction, random partner) by default.
+        basis: [2, d] of the plane, where one of its directions is no coordinate.
+        planes: how many.
+        seed: of what is drawn.
+    """
+    whole = run_vectors(vectors)
+    spotlight = session.spec.spotlight
+    found: list[NullBand] = []
+    for kind in kinds:
+        # Runs that are not finite are left out of every curve.
+        with np.errstate(over="ignore", invalid="ignore"):
+            norm = np.sqrt(np.einsum("ij,ij->i", whole, whole, dtype=np.float64))
+            drawn = _drawn(session, plane, kind, whole, norm, basis, planes, seed)
+        if drawn is None:
+            continue
+        xy, legend = drawn
+        for label, group in groups.items():
+            curves = null_curves(xy[:, group.runs], spotlight.thresholds, spotlight.angles)
+            found.append(NullBand(kind, legend, label, curves.planes, curves.mean, curves.counts))
+    return tuple(found)
+
+
+def run_vectors(vectors: Matrix | Sequence[Matrix]) -> Matrix:
+    """[run, d] vectors; the mean over tokens where every token was kept."""
+    if isinstance(vectors, np.ndarray):
+        return vectors
+    return np.array([tokens.mean(axis=0, dtype=np.float64) for tokens in vectors], np.float32)
+
+
+def _drawn(
+    session: Session,
+    plane: PlaneRecord,
+    kind: NullKind,
+    vectors: Matrix,
+    norm: Floats,
+    basis: Floats | None,
+    planes: int,
+    seed: int,
+) -> tuple[Floats, str] | None:
+    """[plane, run, 2] coordinates in planes of one kind, and the legend; None where there is nothing to draw from."""
+    width = vectors.shape[1]
+    if kind == "isotropic":
+        return plane_coordinates(vectors, norm, isotropic_planes(width, planes, seed)), (
+            f"95 % of {planes} isotropic random planes"
+        )
+    if kind == "second moment":
+        kinds = np.array([session.conditions[run.condition].kind for run in session.runs], dtype=object)
+        baseline = vectors[kinds == BASELINE]
+        if len(baseline) < 2:
+            return None
+        drawn = second_moment_planes(baseline, planes, seed)
+        return plane_coordinates(vectors, norm, drawn), f"95 % of {planes} planes of the baseline's second moment"
+    side = _kept_side(session, plane)
+    along = (plane.a, plane.b)[side]
+    direction = np.zeros(width)
+    if basis is not None:
+        direction = basis[side]
+    elif isinstance(along, int) and along < width:
+        direction[along] = 1.0
+    else:
+        return None
+    edited = SiteEdits.of(session.spec, plane.site).columns.tolist()
+    excluded = [one for one in (plane.a, plane.b, *edited) if isinstance(one, int)]
+    partners = draw_partners(width, excluded, planes, seed)
+    if not len(partners):
+        return None
+    length = np.where(norm > 0, norm, 1.0)
+    kept = plane.xy[:, side] / length
+    xy = partner_coordinates(vectors, norm, kept, direction, partners)
+    name = plane_captions(plane)[side]
+    pair = f"({name}, random)" if side == 0 else f"(random, {name})"
+    all_of = "all " if len(partners) < planes else ""
+    return xy if side == 0 else xy[:, :, ::-1], f"95 % of {all_of}{len(partners)} {pair} planes"
+
+
+def _kept_side(session: Session, plane: PlaneRecord) -> int:
+    """The side whose direction stays: the first, unless the second alone was intervened on."""
+    edited = SiteEdits.of(session.spec, plane.site).columns.tolist()
+    return int(plane.a not in edited and plane.b in edited)
+
+
+Captured: TypeAlias = Mapping[str, Matrix | list[Matrix]]
+"""By site, rows in the order of a session's runs: [run, d], or a list of [token, d]."""
+
+Floats = NDArray[np.float64]
+FEWEST_RESAMPLES = 1_000
+MOST_WEIGHTS = 20_000_000
+"""Resamples times units that are held in memory."""
+
+
+def plane_bands(
+    session: Session,
+    plane_index: int,
+    by: Sequence[str] = (),
+    vectors: Captured | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    nulls: Sequence[NullKind] = ("partners",),
+) -> PlaneBands:
+    """Compute how sure a plane's curves are, and what chance draws beside them.
+
+    Units are resampled within prompt sets; (A, B) of every group is inferred jointly; counts have simultaneous bands;
+    observed minus arithmetic is tested by flipping the signs of whole units. Its p-values are not corrected here: see
+    `session_bands`.
+
+    Args:
+        session: with at least one run.
+        plane_index: of the plane.
+        by: how runs are grouped, as `swept_groups` takes it.
+        vectors: full vectors by site; without those of the plane's site chance is left out.
+        resamples: of the bootstrap; fewer where units are too many for memory, as the result tells.
+        seed: of all that is drawn.
+        nulls: the kinds of planes drawn by chance; controls are beside them where the session has any.
+
+    Raises:
+        ExplorerError: no run is finished, or the prompts have no such factor.
+    """
+    plane = session.planes[plane_index]
+    groups = run_groups(session, by)
+    units = units_of(session)
+    resamples = max(FEWEST_RESAMPLES, min(resamples, MOST_WEIGHTS // max(1, len(units))))
+    points = points_of(plane)
+    tested = beyond_p(session, plane_index, by, flips=resamples, seed=seed)
+    found: list[GroupBand] = []
+    for label, group in groups.items():
+        band = _group_band(session, points, units, label, group, tested.get(label), resamples, seed)
+        if band is not None:
+            found.append(band)
+    chance: tuple[NullBand, ...] = ()
+    own = None if vectors is None else vectors.get(plane.site)
+    if vectors is not None and own is not None:
+        basis = _basis(session, plane_index, own)
+        chance = null_bands(session, plane, groups, own, nulls, basis=basis, seed=seed)
+        chance += control_nulls(session, plane_index, by, vectors)
+    dose = (
+        dose_bands(session, plane, points, units, resamples=resamples, seed=seed) if tuple(by) == (CONDITION,) else ()
+    )
+    return PlaneBands(plane_index, tuple(by), LEVEL, resamples, seed, 0, tuple(found), chance, dose)
+
+
+def beyond_arithmetic(session: Session, plane_index: int) -> Floats | None:
+    """[run, 2] unit coordinates observed minus those that arithmetic predicts; NaN where nothing is predicted.
+
+    Where a run's tokens are its baseline's, the difference is none but the rounding of another batch, and exactly 0.
+
+    Returns:
+        None where nothing is predicted of any run.
+    """
+    predicted = arithmetic_points(session, plane_index)
+    if predicted is None:
+        return None
+    difference = points_of(session.planes[plane_index]).xy - predicted.xy
+    places: list[int] = baseline_of(session).tolist()
+    same = [
+        place >= 0 and run.token_ids == session.runs[place].token_ids
+        for run, place in zip(session.runs, places, strict=True)
+    ]
+    difference[np.array(same, np.bool_) & np.isfinite(difference).all(axis=1)] = 0.0
+    return difference
+
+
+def beyond_p(
+    session: Session, plane_index: int, by: Sequence[str] = (), *, flips: int = RESAMPLES, seed: int = 0
+) -> dict[str, float]:
+    """Test (A, B) observed minus arithmetic of every group but the baseline, by label; none where nothing is predicted.
+
+    A unit's value is the mean over its runs; whole units flip their signs.
+    """
+    beyond = beyond_arithmetic(session, plane_index)
+    if beyond is None:
+        return {}
+    units = units_of(session)
+    found: dict[str, float] = {}
+    for label, group in run_groups(session, by).items():
+        totals = unit_totals(beyond, units.of_run, len(units), group.runs)
+        if group.role != BASELINE and totals.present.any():
+            found[label] = float(sign_flip_test(totals.unit_means, flips, seed).p)
+    return found
+
+
+def _group_band(
+    session: Session,
+    points: UnitCoordinates,
+    units: Units,
+    label: str,
+    group: RunGroup,
+    p: float | None,
+    resamples: int,
+    seed: int,
+) -> GroupBand | None:
+    totals = unit_totals(points.xy, units.of_run, len(units), group.runs)
+    region = joint_region(totals, units.stratum, resamples=min(resamples, REGION_RESAMPLES), seed=seed)
+    if region is None:
+        return None
+    spotlight = session.spec.spotlight
+    levels = spotlight.thresholds
+    counts = unit_counts(points.xy[group.runs], units.of_run[group.runs], len(units), levels, spotlight.angles)
+    shares = share_bands(counts, units.stratum, len(levels), resamples=resamples, seed=seed)
+    runs = counts.counts.sum()
+    split = () if shares is None else np.split(shares * runs, len(levels), axis=1)
+    return GroupBand(
+        label=label,
+        units=region.units,
+        centre=(float(region.centre[0]), float(region.centre[1])),
+        covariance=region.covariance,
+        radius2=region.radius2,
+        phase_deg=region.phase_deg,
+        amplitude=region.amplitude,
+        counts={float(level): band for level, band in zip(levels, split, strict=False)},
+        p_arithmetic=p,
+    )
+
+
+def _basis(session: Session, plane_index: int, vectors: Matrix | list[Matrix]) -> Floats | None:
+    """[2, d] of a plane one of whose directions is no coordinate; None for other planes, and where it is not known."""
+    plane = session.planes[plane_index]
+    if isinstance(plane.a, int) and isinstance(plane.b, int):
+        return None
+    from srm_explorer.engine.analyses.directions import SiteRuns, plane_through
+
+    try:
+        return plane_through(plane.a, plane.b, SiteRuns.of(session, plane.site, vectors)).basis
+    except ExplorerError:
+        return None
+
+
+DEFAULT_GROUPINGS: tuple[tuple[str, ...], ...] = ((), (CONDITION,))
+
+BY_CONDITION_RESAMPLES = 2_000
+"""Of a grouping by condition, whose groups are many and whose bands are looked at one at a time."""
+
+MOST_UNITS = 20_000
+"""Beyond which bands are not computed when a run is saved, only when they are asked for."""
+
+MOST_NUMBERS = 800_000
+"""In the bands that a session is saved with: some 4 MB."""
+
+MOST_ELEMENTS = 100_000_000
+"""Numbers in the vectors of a run that is saved, beyond which chance is computed only when it is asked for."""
+
+
+def session_bands(
+    session: Session,
+    vectors: Captured | None = None,
+    groupings: Sequence[Sequence[str]] = DEFAULT_GROUPINGS,
+    *,
+    planes: Iterable[int] | None = None,
+    resamples: int | None = None,
+    seed: int = 0,
+    nulls: Sequence[NullKind] | None = None,
+) -> tuple[PlaneBands, ...]:
+    """Compute the bands of planes under groupings; q-values correct over all planes of the session under all of these.
+
+    Args:
+        session: with at least one run.
+        vectors: by site; without those of a plane's site chance is left out.
+        groupings: each as `swept_groups` takes it.
+        planes: whose bands are computed; all by default.
+        resamples: of the bootstrap; by default 10,000, and 2,000 by condition.
+        seed: of all that is drawn.
+        nulls: the kinds of planes drawn by chance; by default all of them pooled, else random partners alone.
+
+    Raises:
+        ExplorerError: no run is finished, or the prompts have no such factor.
+    """
+    pairs = [(by, index) for by in groupings for index in range(len(session.planes))]
+    chosen = range(len(session.planes)) if planes is None else list(planes)
+    return _computed(session, vectors, pairs, [pair for pair in pairs if pair[1] in chosen], resamples, seed, nulls)
+
+
+def with_bands(session: Session, vectors: Captured, *, seed: int = 0) -> Session:
+    """A session with the bands of its default groupings, so that it redraws without its vectors.
+
+    All planes come first pooled, then by condition, while they keep the file small; others are computed on demand.
+
+    Args:
+        session: its runs finished or not.
+        vectors: by site, rows in the order of its runs.
+        seed: of all that is drawn.
+    """
+    if not session.runs or not session.planes or len(units_of(session)) > MOST_UNITS:
+        return session
+    pairs = [(by, index) for by in DEFAULT_GROUPINGS for index in range(len(session.planes))]
+    spotlight = session.spec.spotlight
+    chosen: list[tuple[Sequence[str], int]] = []
+    room = MOST_NUMBERS
+    for by, index in pairs:
+        room -= len(run_groups(session, by)) * spotlight.angles * (4 * len(spotlight.thresholds) + 2)
+        if room >= 0:
+            chosen.append((by, index))
+    elements = sum(
+        own.size if isinstance(own, np.ndarray) else sum(one.size for one in own) for own in vectors.values()
+    )
+    known = vectors if elements <= MOST_ELEMENTS else None
+    found = _computed(session, known, pairs, chosen, None, seed, None)
+    return session.changed(bands={"planes": [bands.to_dict() for bands in found]})
+
+
+def bands_study(session: Session, arguments: Arguments) -> Findings:
+    """Compute the bands of one plane under one grouping.
+
+    Arguments: "plane" (0), "by" (nothing), "resamples", "seed" (0), "nulls" (as `session_bands`). Findings: "bands"
+    holds `PlaneBands.to_dict`, "told" what could not be computed and why.
+
+    Raises:
+        ExplorerError: an argument names what is not there.
+    """
+    plane = int(arguments.get("plane", 0))
+    if not 0 <= plane < len(session.planes):
+        raise ExplorerError(f"there is no plane {plane}", where=session.name, remedy="choose another")
+    vectors: Captured | None = None
+    told: list[str] = []
+    try:
+        vectors = session.vectors()
+    except ExplorerError as error:
+        told.append(f"without what chance draws: {error}")
+    (found,) = session_bands(
+        session,
+        vectors,
+        [tuple(str(name) for name in arguments.get("by", ()))],
+        planes=[plane],
+        resamples=arguments.get("resamples"),
+        seed=int(arguments.get("seed", 0)),
+        nulls=arguments.get("nulls"),
+    )
+    return findings_of(bands=found.to_dict(), told=told)
+
+
+def _computed(
+    session: Session,
+    vectors: Captured | None,
+    family: Sequence[tuple[Sequence[str], int]],
+    chosen: Sequence[tuple[Sequence[str], int]],
+    resamples: int | None,
+    seed: int,
+    nulls: Sequence[NullKind] | None,
+) -> tuple[PlaneBands, ...]:
+    """Bands of the chosen pairs, corrected over the whole family."""
+    found: list[PlaneBands] = []
+    rest: list[float] = []
+    for by, index in family:
+        number = resamples or (BY_CONDITION_RESAMPLES if CONDITION in by else RESAMPLES)
+        if (by, index) in chosen:
+            kinds = nulls or (NULL_KINDS if not by else NULL_KINDS[:1])
+            found.append(plane_bands(session, index, by, vectors, resamples=number, seed=seed, nulls=kinds))
+        else:
+            rest += beyond_p(session, index, by, flips=number, seed=seed).values()
+    own = [np.nan if one.p_arithmetic is None else one.p_arithmetic for each in found for one in each.groups]
+    p = np.array([*own, *rest], np.float64)
+    q = iter(benjamini_hochberg(p).tolist())
+    size = family_size(p)
+    return tuple(
+        dataclasses.replace(
+            each,
+            family=size,
+            groups=tuple(
+                dataclasses.replace(one, q_arithmetic=None if np.isnan(value) else value)
+                for one, value in zip(each.groups, q, strict=False)
+            ),
+        )
+        for each in found
+    )

@@ -1,0 +1,174 @@
+"""The runs of a session as rows of numbers: their vectors, their conditions, and how they are nested in units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srm_explorer.engine.errors import ExplorerError, did_you_mean
+from srm_explorer.engine.experiment.model_fit import captured_segments, covered, reach_of
+from srm_explorer.engine.figures.units import UNIT_FACTOR, Units, units_of
+from srm_explorer.engine.io.vectors import Matrix, read_vectors
+from srm_explorer.engine.session import Session
+from srm_explorer.engine.stats.permutation import Blocks, matched_blocks
+
+REPLACING = ("clamp", "zero", "mean")
+"""Operations after which nothing is left of what the neuron would have been."""
+
+
+@dataclass(frozen=True, eq=False)
+class Captured:
+    """Runs with finite vectors, those of controls left out.
+
+    Attributes:
+        session: whose runs.
+        rows: [run] places among the session's runs.
+        vectors: by site, [run, d] float32; the mean over tokens where every token was kept.
+        units: of the session's runs.
+        condition: [run] index of the condition.
+        prompt: [run] index of the prompt.
+        unit: [run] index of the unit.
+        slot: [run] place in the unit, the same for like prompts and samples of different units.
+        left_out: runs whose vectors are not finite.
+    """
+
+    session: Session
+    rows: NDArray[np.int64]
+    vectors: dict[str, Matrix]
+    units: Units
+    condition: NDArray[np.int64]
+    prompt: NDArray[np.int64]
+    unit: NDArray[np.int64]
+    slot: NDArray[np.int64]
+    left_out: int
+
+    def kinds(self, *kinds: str) -> NDArray[np.int64]:
+        """The runs, as places among these, whose condition is of one of the kinds."""
+        of = np.array([condition.kind in kinds for condition in self.session.conditions], np.bool_)
+        return np.flatnonzero(of[self.condition])
+
+    def baseline(self) -> NDArray[np.int64]:
+        """[run] place among these of the baseline run of the same prompt and sample; -1 where it is not there."""
+        every = [(run.prompt, run.sample) for run in self.session.runs]
+        keys = [every[int(row)] for row in self.rows]
+        there = {keys[int(place)]: int(place) for place in self.kinds("baseline")}
+        return np.array([there.get(key, -1) for key in keys], np.int64)
+
+    def units_exchanged(self, chosen: NDArray[np.int64]) -> Blocks:
+        """How units may change places within prompt sets, conditions, prompts and samples nested in them.
+
+        Args:
+            chosen: [row] some of these runs.
+        """
+        unit = self.unit[chosen]
+        slot = self.slot[chosen] * len(self.session.conditions) + self.condition[chosen]
+        return matched_blocks(unit.tolist(), slot.tolist(), self.units.stratum[unit].tolist())
+
+    def conditions_exchanged(self, chosen: NDArray[np.int64]) -> Blocks:
+        """How conditions may change places within a unit, its prompts and samples nested in them."""
+        unit = self.unit[chosen]
+        block = unit * len(self.session.conditions) + self.condition[chosen]
+        return matched_blocks(block.tolist(), self.slot[chosen].tolist(), unit.tolist())
+
+
+def captured(session: Session, sites: Sequence[str]) -> Captured:
+    """Read the vectors of a session's runs at some sites.
+
+    Raises:
+        ExplorerError: the vectors were not kept or cannot be read, a site was not captured, or no run is left.
+    """
+    for site in sites:
+        check_captured(session, site)
+    read = read_vectors(session.vectors_path(), runs=len(session.runs), sites=sites)
+    kinds = [condition.kind for condition in session.conditions]
+    own = np.array([kinds[run.condition] != "control" for run in session.runs], np.bool_)
+    means = {site: _means(read[site]) for site in sites}
+    finite = own.copy()
+    for site in sites:
+        finite &= np.isfinite(means[site]).all(axis=1)
+    rows = np.flatnonzero(finite)
+    if not rows.size:
+        remedy = "run the experiment again" if not own.any() else "look at its warnings: the vectors overflowed"
+        raise ExplorerError("it has no run with finite vectors", where=session.name, remedy=remedy)
+    units = units_of(session)
+    prompt = np.array([run.prompt for run in session.runs], np.int64)
+    return Captured(
+        session=session,
+        rows=rows,
+        vectors={site: means[site][rows] for site in sites},
+        units=units,
+        condition=np.array([run.condition for run in session.runs], np.int64)[rows],
+        prompt=prompt[rows],
+        unit=units.of_run[rows],
+        slot=_slots(session, units)[rows],
+        left_out=int(own.sum() - finite.sum()),
+    )
+
+
+def check_captured(session: Session, site: str) -> None:
+    """Refuse a site that was not captured."""
+    sites = session.spec.capture.sites
+    if site not in sites:
+        raise ExplorerError(f"it did not capture {site}", where=session.name, remedy=did_you_mean(site, sites))
+
+
+def edited(session: Session, site: str, *, replaced: bool = False) -> dict[int, NDArray[np.bool_]]:
+    """The coordinates of a site that the experimenter changed at captured positions, and [condition] where.
+
+    Args:
+        session: whose interventions.
+        site: captured.
+        replaced: only where nothing is left of what the coordinate would have been.
+    """
+    kept = captured_segments(session.spec)
+    found: dict[int, NDArray[np.bool_]] = {}
+    for place, one in enumerate(session.spec.interventions):
+        meets = any(a and b for a, b in zip(kept, covered(one.positions), strict=True))
+        if one.site != site or not meets or (replaced and one.op not in REPLACING):
+            continue
+        present = np.array([c.kind != "control" and c.values[place] is not None for c in session.conditions], np.bool_)
+        for neuron in one.neurons:
+            found[neuron] = found.get(neuron, np.zeros(len(present), np.bool_)) | present
+    return found
+
+
+def is_steered(session: Session, site: str) -> bool:
+    """Whether all coordinates of a site were moved along a direction."""
+    kept = captured_segments(session.spec)
+    return any(
+        one.op == "steer"
+        and reach_of(one.site, site) == "own"
+        and any(a and b for a, b in zip(kept, covered(one.positions), strict=True))
+        for one in session.spec.interventions
+    )
+
+
+def _means(vectors: Matrix | list[Matrix]) -> Matrix:
+    if isinstance(vectors, np.ndarray):
+        return vectors
+    width = vectors[0].shape[1] if vectors else 0
+    means = [
+        own.mean(axis=0, dtype=np.float64).astype(np.float32) if len(own) else np.full(width, np.nan, np.float32)
+        for own in vectors
+    ]
+    return np.stack(means) if means else np.empty((0, width), np.float32)
+
+
+def _slots(session: Session, units: Units) -> NDArray[np.int64]:
+    """[run] the factors of its prompt but the unit's own, how many prompts like it the unit has before, its sample."""
+    of_prompt = {run.prompt: int(unit) for run, unit in zip(session.runs, units.of_run.tolist(), strict=True)}
+    numbers: dict[tuple[object, ...], int] = {}
+    before: dict[tuple[object, ...], int] = {}
+    key_of: dict[int, tuple[object, ...]] = {}
+    for prompt in sorted(of_prompt):
+        factors = session.prompts[prompt].factors
+        # Where a prompt is a unit by itself, its factors are what differs between units, not a place within one.
+        like = tuple(sorted((k, v) for k, v in factors.items() if k != UNIT_FACTOR)) if UNIT_FACTOR in factors else ()
+        seen = (of_prompt[prompt], like)
+        key_of[prompt] = (like, before.get(seen, 0))
+        before[seen] = before.get(seen, 0) + 1
+    slots = [numbers.setdefault((*key_of[run.prompt], run.sample), len(numbers)) for run in session.runs]
+    return np.array(slots, np.int64)

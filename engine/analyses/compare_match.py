@@ -1,0 +1,262 @@
+"""Runs of two groups matched: prompt by prompt where they share any, else unit by unit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srm_explorer.engine.analyses.captured import check_captured
+from srm_explorer.engine.analyses.directions import SiteRuns, as_rows, known_directions, plane_through
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment.directions import FileVector, NeuronWeights, RandomDirection, direction_of
+from srm_explorer.engine.experiment.model_fit import is_centred
+from srm_explorer.engine.figures.captions import model_caption, plane_title, site_caption
+from srm_explorer.engine.figures.groups import GroupChoice, points_of
+from srm_explorer.engine.figures.numbers import count_of
+from srm_explorer.engine.figures.units import UNIT_FACTOR
+from srm_explorer.engine.io.vectors import read_vectors
+from srm_explorer.engine.session import PlaneRecord, RunRecord, Session
+from srm_explorer.engine.stats.comparison import Sample
+from srm_explorer.engine.stats.planes import Plane, coordinates, neuron_plane
+from srm_explorer.engine.stats.spotlight import UnitCoordinates
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One of two groups.
+
+    Attributes:
+        session: whose runs.
+        plane: where they lie, [run] of the session.
+        group: which of them.
+    """
+
+    session: Session
+    plane: PlaneRecord
+    group: GroupChoice
+
+
+def same_axes(one: Session, other: Session, plane: PlaneRecord) -> PlaneRecord:
+    """The second session's runs in a plane of the first's.
+
+    As it was saved with, where both name the same coordinates; else projected from its vectors.
+
+    Raises:
+        ExplorerError: another site or width, another convention, or the vectors that it takes are not there.
+    """
+    site = plane.site
+    if one.path is not None and one.path == other.path and one.revision == other.revision:
+        return plane
+    if not any(own.site == site for own in other.planes) and site not in other.spec.capture.sites:
+        captured = ", ".join(site_caption(own) for own in other.spec.capture.sites)
+        raise ExplorerError(
+            f"{one.name} was captured at {site_caption(site)}, {other.name} at {captured}",
+            remedy="compare sessions that captured the same site",
+        )
+    widths = [_width(session, site) for session in (one, other)]
+    if None not in widths and widths[0] != widths[1]:
+        raise ExplorerError(
+            f"{site_caption(site)} has {widths[0]} coordinates in {one.name}, {widths[1]} in {other.name}",
+            remedy="compare sessions of one model",
+        )
+    if is_centred(one.spec, site) != is_centred(other.spec, site):
+        raise ExplorerError(
+            "one session has the mean over coordinates taken out of its residual stream, the other has not",
+            where=f"{one.name} and {other.name}",
+            remedy="capture both with the same capture.residual",
+        )
+    fixed = all(_is_fixed(one, other, along) for along in (plane.a, plane.b))
+    stored = next((own for own in other.planes if own.key == plane.key), None) if fixed else None
+    if stored is not None:
+        return stored
+    basis = _basis(one, plane)
+    check_captured(other, site)
+    rows = as_rows(read_vectors(other.vectors_path(), runs=len(other.runs), sites=(site,))[site])
+    return PlaneRecord.of(site, plane.a, plane.b, *coordinates(rows, basis), plane.raw_angle_deg)
+
+
+def other_models(one: Session, other: Session) -> str:
+    """What to say where two sessions' models are not the same; empty where they are."""
+    if _weights(one) == _weights(other) and one.spec.model.name == other.spec.model.name:
+        return ""
+    known = [_weights(session) for session in (one, other)]
+    if known[0] is not None and known[0] == known[1]:
+        return ""
+    return (
+        f"other models, {model_caption(one)} and {model_caption(other)}: the same index need not be the same neuron, "
+        "unless one was trained further from the other"
+    )
+
+
+def _is_fixed(one: Session, other: Session, along: int | str) -> bool:
+    """Whether a direction's text means the same vector in both sessions."""
+    direction = direction_of(along)
+    if isinstance(direction, int | RandomDirection):
+        return True
+    if not isinstance(direction, FileVector | NeuronWeights):
+        return False
+    own, its = (known_directions(session.provenance).get(str(along)) for session in (one, other))
+    return own is not None and its is not None and np.array_equal(own, its)
+
+
+def _basis(session: Session, plane: PlaneRecord) -> Plane:
+    if isinstance(plane.a, int) and isinstance(plane.b, int):
+        width = _width(session, plane.site)
+        if width is not None:
+            return neuron_plane(width, plane.a, plane.b)
+    try:
+        read = read_vectors(session.vectors_path(), runs=len(session.runs), sites=(plane.site,))
+    except ExplorerError as error:
+        what = f"the plane {plane_title(plane)} cannot be laid through the other session: {error.what}"
+        raise ExplorerError(what, where=session.name, remedy=error.remedy) from None
+    return plane_through(plane.a, plane.b, SiteRuns.of(session, plane.site, read[plane.site]))
+
+
+def _width(session: Session, site: str) -> int | None:
+    """The site's width, from the vectors' list or what is told of the model; None where neither is known."""
+    if session.sidecar is not None and site in session.sidecar.sites:
+        return int(session.sidecar.sites[site])
+    told: object = session.provenance.get("model")
+    model = cast("dict[str, object]", told) if isinstance(told, dict) else {}
+    width = model.get("d_mlp" if site.endswith("mlp.hook_post") else "d_model")
+    return width if isinstance(width, int) else None
+
+
+def _weights(session: Session) -> object:
+    told: object = session.provenance.get("model")
+    return cast("dict[str, object]", told).get("weights_sha256") if isinstance(told, dict) else None
+
+
+Index = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Matched:
+    """What of two groups is compared.
+
+    Attributes:
+        rows: indices of the runs of either that are used, in their sessions.
+        units: [run] of either: its unit, in the numbering of both.
+        stratum: [unit] prompt set, and the side where units are not shared.
+        paired: whether they share units, and only these are used.
+        told: how much of either was matched, one line.
+    """
+
+    rows: tuple[Index, Index]
+    units: tuple[Index, Index]
+    stratum: Index
+    paired: bool
+    told: str
+
+    def samples(self, one: UnitCoordinates, other: UnitCoordinates) -> tuple[Sample, Sample]:
+        """Both groups, their sessions' runs lying at some points."""
+        return Sample(one.xy[self.rows[0]], self.units[0]), Sample(other.xy[self.rows[1]], self.units[1])
+
+
+@dataclass(frozen=True, eq=False)
+class _Runs:
+    """The finite runs of a side, and what each is across sessions."""
+
+    rows: Index
+    prompts: list[str]
+    units: list[str]
+    settings: list[str]
+    sets: list[str]
+
+
+def matched(one: Side, other: Side) -> Matched:
+    """Match two groups' runs: by prompt where they share any, else by unit, else not at all.
+
+    Groups of the same conditions of two sessions are matched value by value too. A run without a counterpart is left
+    out; where nothing is shared, all runs are used and either group is resampled by itself.
+    """
+    first, second = _runs_of(one), _runs_of(other)
+    if set(first.prompts) & set(second.prompts):
+        how, idents = "prompt", (first.prompts, second.prompts)
+    elif set(first.units) & set(second.units):
+        how, idents = "unit", (first.units, second.units)
+    else:
+        return _apart(first, second)
+    keys = idents
+    if one.group.conditions == other.group.conditions and one.session is not other.session:
+        by_value = (_joined(idents[0], first.settings), _joined(idents[1], second.settings))
+        keys = by_value if set(by_value[0]) & set(by_value[1]) else idents
+    shared = set(keys[0]) & set(keys[1])
+    kept = [np.flatnonzero([key in shared for key in own]) for own in keys]
+    # A prompt belongs to the first session's unit and set, whatever the second one's factors say.
+    unit_of = dict(zip(idents[0], first.units, strict=True))
+    set_of = dict(zip(first.units, first.sets, strict=True))
+    units = [[unit_of[own[place]] for place in places.tolist()] for own, places in zip(idents, kept, strict=True)]
+    order = {key: at for at, key in enumerate(dict.fromkeys(units[0]))}
+    sets = list(dict.fromkeys(set_of[key] for key in order))
+    told = "; ".join(_told(how, own, places) for own, places in zip(idents, kept, strict=True))
+    return Matched(
+        rows=(first.rows[kept[0]], second.rows[kept[1]]),
+        units=(_numbers(units[0], order), _numbers(units[1], order)),
+        stratum=np.array([sets.index(set_of[key]) for key in order], np.int64),
+        paired=True,
+        told=f"paired by {how}: {told}",
+    )
+
+
+def _apart(first: _Runs, second: _Runs) -> Matched:
+    units = [[f"{side}{unit}" for unit in own.units] for side, own in enumerate((first, second))]
+    sets = [f"{side}{name}" for side, own in enumerate((first, second)) for name in own.sets]
+    set_of = dict(zip((*units[0], *units[1]), sets, strict=True))
+    order = {key: at for at, key in enumerate(set_of)}
+    names = list(dict.fromkeys(sets))
+    return Matched(
+        rows=(first.rows, second.rows),
+        units=(_numbers(units[0], order), _numbers(units[1], order)),
+        stratum=np.array([names.index(set_of[key]) for key in order], np.int64),
+        paired=False,
+        told="no prompt or unit in common: either group is resampled by itself",
+    )
+
+
+def _runs_of(side: Side) -> _Runs:
+    session = side.session
+    rows = side.group.runs[points_of(side.plane).finite[side.group.runs]]
+    prompts = _prompt_keys(session)
+    cores = [prompt.factors.get(UNIT_FACTOR) for prompt in session.prompts]
+    runs: list[RunRecord] = [session.runs[int(row)] for row in rows]
+    return _Runs(
+        rows=rows,
+        prompts=[prompts[run.prompt] for run in runs],
+        units=[
+            prompts[run.prompt]
+            if cores[run.prompt] is None
+            else f"{UNIT_FACTOR}\0{session.prompts[run.prompt].set}\0{cores[run.prompt]}"
+            for run in runs
+        ],
+        settings=[f"{session.conditions[run.condition].label}\0{run.sample}" for run in runs],
+        sets=[session.prompts[run.prompt].set for run in runs],
+    )
+
+
+def _prompt_keys(session: Session) -> list[str]:
+    """What a prompt is, across sessions: its text, and how many before it have the same."""
+    seen: Counter[str] = Counter()
+    keys: list[str] = []
+    for prompt in session.prompts:
+        keys.append(f"{seen[prompt.text]}\0{prompt.text}")
+        seen[prompt.text] += 1
+    return keys
+
+
+def _joined(idents: Sequence[str], settings: Sequence[str]) -> list[str]:
+    return [f"{ident}\0{setting}" for ident, setting in zip(idents, settings, strict=True)]
+
+
+def _numbers(keys: Sequence[str], order: dict[str, int]) -> Index:
+    return np.array([order[key] for key in keys], np.int64)
+
+
+def _told(how: str, idents: Sequence[str], kept: Index) -> str:
+    found = {idents[place] for place in kept.tolist()}
+    return f"{len(found)} of {count_of(len(set(idents)), how)}, {len(kept)} of {count_of(len(idents), 'run')}"

@@ -1,0 +1,363 @@
+"""What controls say of a session: the band they span, and how its target ranks among them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srm_explorer.engine.analyses.controls_split import Captured, Part, has_own_axis, parts_of, run_means
+from srm_explorer.engine.analyses.registry import Arguments, Findings, findings_of
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.figures.arithmetic import arithmetic_points, baseline_of
+from srm_explorer.engine.figures.bands import Band, NullBand
+from srm_explorer.engine.figures.captions import coordinate_caption, plane_title, pooled_caption, site_caption
+from srm_explorer.engine.figures.curves import SweptGroup
+from srm_explorer.engine.figures.groups import CONDITION, points_of, swept_groups
+from srm_explorer.engine.figures.numbers import count_of, short, three_digits
+from srm_explorer.engine.figures.table import TableColumn, TableFigure
+from srm_explorer.engine.session import Session
+from srm_explorer.engine.session.controls import Controls, controls_of
+from srm_explorer.engine.session.fields import DamagedError
+from srm_explorer.engine.stats.matching import null_band, rank_p
+from srm_explorer.engine.stats.permutation import benjamini_hochberg, family_size
+
+WHOLE_TEXT = "text"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number of a target or of a control.
+
+    Attributes:
+        where: the plane, the site or "text".
+        group: label of the runs it is of.
+        name: what it is.
+        value: larger is more of an effect; NaN where there is none.
+        tested: False where it holds what the experiment set.
+        circular: an angle, which has no median or range.
+        headline: worth a column in the list of controls.
+    """
+
+    where: str
+    group: str
+    name: str
+    value: float
+    tested: bool = True
+    circular: bool = False
+    headline: bool = False
+
+
+def measures_of(part: Part, vectors: Captured, *, by_condition: bool = False) -> tuple[Measure, ...]:
+    """Measure a target or a control: in its planes, at the captured sites off what was edited, and by its texts.
+
+    Args:
+        part: of a session, see `parts_of`.
+        vectors: full vectors of the whole session.
+        by_condition: True to measure every value by itself as well.
+
+    Returns:
+        The same measures in the same order for every part of a session.
+    """
+    pooled = pooled_caption(part.session.spec)
+    groups = {pooled: _places(part, None)}
+    if by_condition:
+        swept = [one for one in part.session.conditions if one.kind == "sweep"]
+        if len(swept) > 1:
+            groups |= {one.label: _places(part, one.index) for one in swept}
+    found: list[Measure] = []
+    for index in range(len(part.session.planes)):
+        found.extend(_in_plane(part, index, groups, pooled))
+    for site in part.session.spec.capture.sites:
+        found.extend(_off_axis(part, vectors, site, groups, pooled))
+    for label, places in groups.items():
+        found.append(Measure(WHOLE_TEXT, label, "share changed", _changed(part, places), headline=label == pooled))
+    return tuple(found)
+
+
+def _places(part: Part, condition: int | None) -> NDArray[np.int64]:
+    """Places, among the part's runs, of one condition of the sweep, or of all."""
+    kinds = [one.kind for one in part.session.conditions]
+    return np.array(
+        [
+            place
+            for place, run in enumerate(part.session.runs)
+            if kinds[run.condition] == "sweep" and condition in (None, run.condition)
+        ],
+        np.int64,
+    )
+
+
+def _in_plane(part: Part, index: int, groups: dict[str, NDArray[np.int64]], pooled: str) -> Iterator[Measure]:
+    session = part.session
+    plane = session.planes[index]
+    if not has_own_axis(session, plane):
+        return
+    where = f"plane {index + 1}"
+    points = points_of(plane)
+    predicted = arithmetic_points(session, index)
+    base = baseline_of(session)
+    sets = any(side in part.edited.get(plane.site, ()) for side in (plane.a, plane.b))
+    swept = {one.label: one for one in swept_groups(session, plane)}
+    swept |= {one.label: one for one in swept_groups(session, plane, (CONDITION,))}
+    for label, places in groups.items():
+        sweep = swept[label].sweep
+        yield Measure(where, label, "amplitude", sweep.amplitude, tested=not sets, headline=label == pooled)
+        phase = math.nan if sweep.phase_deg is None else sweep.phase_deg
+        yield Measure(where, label, "phase °", phase, tested=False, circular=True)
+        for side, along in enumerate((plane.a, plane.b)):
+            if along in part.edited.get(plane.site, ()):
+                continue
+            shift = _mean(points.xy[places, side] - points.xy[base[places], side], base[places])
+            yield Measure(where, label, f"|change of cos {('0°', '90°')[side]}|", abs(shift))
+        beyond = math.nan
+        if predicted is not None:
+            apart = points.xy[places] - predicted.xy[places]
+            apart = apart[np.isfinite(apart).all(axis=1)]
+            beyond = float(np.hypot(*apart.mean(axis=0))) if len(apart) else math.nan
+        yield Measure(where, label, "beyond arithmetic", beyond, headline=label == pooled)
+        for place, level in enumerate(sweep.thresholds):
+            counts = sweep.counts[place]
+            yield Measure(where, label, f"most > {short(level)}", float(counts.max()) if sweep.n else math.nan)
+
+
+def _off_axis(
+    part: Part, vectors: Captured, site: str, groups: dict[str, NDArray[np.int64]], pooled: str
+) -> Iterator[Measure]:
+    """How far runs move from their baselines in the coordinates that nothing edits, in mean baseline lengths.
+
+    At a site that a direction is added to, what is added is part of it: as long for every control as for the target.
+    """
+    name = "change off axis" if part.edited.get(site) else "change"
+    whole = run_means(vectors[site], part.rows)
+    whole[:, list(part.edited.get(site, ()))] = 0.0
+    base = baseline_of(part.session)
+    is_baseline = np.flatnonzero(base == np.arange(len(base)))
+    lengths = np.sqrt((whole[is_baseline] ** 2).sum(axis=1))
+    scale = _mean(lengths, is_baseline)
+    for label, places in groups.items():
+        moved = np.sqrt(((whole[places] - whole[base[places]]) ** 2).sum(axis=1))
+        value = _mean(moved, base[places]) / scale if scale else math.nan
+        yield Measure(site_caption(site), label, name, value, headline=label == pooled)
+
+
+def _changed(part: Part, places: NDArray[np.int64]) -> float:
+    """The share of runs whose tokens differ from their baseline's."""
+    runs = part.session.runs
+    base = baseline_of(part.session)
+    known = [int(place) for place in places if base[place] >= 0]
+    differing = [runs[place].token_ids != runs[int(base[place])].token_ids for place in known]
+    return float(np.mean(differing)) if differing else math.nan
+
+
+def _mean(values: NDArray[np.float64], base: NDArray[np.int64]) -> float:
+    """The mean of what is finite and has a baseline."""
+    kept = values[np.isfinite(values) & (base >= 0)]
+    return float(kept.mean()) if kept.size else math.nan
+
+
+UNDER = ("pooled", "value", "level")
+"""Roles of groups that hold intervened runs."""
+_FAR = 2.0
+"""Robust spreads of three traits beyond which neurons are not alike: typical neighbours are at about 1."""
+
+
+def control_nulls(session: Session, plane_index: int, by: Sequence[str], vectors: Captured) -> tuple[NullBand, ...]:
+    """The band that controls span around the curves of every group of intervened runs of a plane.
+
+    Each control is swept in its own plane: its own neuron at 0 degrees where the target's is, the same partner. With
+    at least 39 the band is the middle 95 % at every angle by itself, with fewer the whole range.
+
+    Args:
+        session: any; without controls, or with none that are complete, there are no bands.
+        plane_index: of the plane.
+        by: how runs are grouped, as `swept_groups` takes it.
+        vectors: full vectors of at least the plane's site, rows in the order of the runs.
+
+    Returns:
+        One a group of which at least two controls have every run.
+    """
+    try:
+        controls = controls_of(session)
+    except DamagedError:
+        return ()
+    plane = session.planes[plane_index]
+    if controls is None or not has_own_axis(session, plane):
+        return ()
+    swept: dict[str, list[SweptGroup]] = {}
+    target, *others = parts_of(session, vectors)
+    own = {one.label: one for one in swept_groups(target.session, target.session.planes[plane_index], by)}
+    for part in others:
+        if not part.rows.size:
+            continue
+        for group in swept_groups(part.session, part.session.planes[plane_index], by):
+            if group.role in UNDER and group.label in own and group.n_runs == own[group.label].n_runs:
+                swept.setdefault(group.label, []).append(group)
+    noun = "matched neurons" if controls.matches else "random directions"
+    what = f"{noun} {pooled_caption(session.spec)} alike"
+    return tuple(_null(label, groups, what) for label, groups in swept.items() if len(groups) > 1)
+
+
+def controls_study(session: Session, arguments: Arguments) -> Findings:
+    """How the target of a session ranks among its controls, and which those are.
+
+    Args:
+        session: with controls.
+        arguments: "by": "pooled" (default) or "condition" for every value by itself as well.
+
+    Raises:
+        ExplorerError: no controls, none complete, or no vectors.
+    """
+    by = str(arguments.get("by") or "pooled")
+    if by not in ("pooled", CONDITION):
+        raise ExplorerError(f"controls are not compared by '{by}'", remedy=f"choose pooled or {CONDITION}")
+    vectors = session.vectors()
+    parts = parts_of(session, vectors, complete=True)
+    found = [measures_of(part, vectors, by_condition=by == CONDITION) for part in parts]
+    controls = controls_of(session)
+    assert controls is not None, "parts_of refuses a session without"
+    return findings_of(_ranks(session, parts, found), _neurons(session, parts, found, controls))
+
+
+def least_p(count: int) -> str:
+    """The smallest p-value that a number of controls can give, as text: ".05" for 19."""
+    return short(float(f"{1 / (count + 1):.3g}"))
+
+
+def _null(label: str, groups: Sequence[SweptGroup], what: str) -> NullBand:
+    mean, middle = null_band(np.array([group.sweep.mean for group in groups]))
+    legend = f"{'95 %' if middle else 'range'} of {len(groups)} {what}"
+    counts: dict[float, Band] = {
+        level: null_band(np.array([group.sweep.counts[place] for group in groups], np.float64))[0]
+        for place, level in enumerate(groups[0].sweep.thresholds)
+    }
+    return NullBand("controls", legend, label, len(groups), mean, counts)
+
+
+def _ranks(session: Session, parts: Sequence[Part], found: Sequence[Sequence[Measure]]) -> TableFigure:
+    """Every measure of the target beside the controls', those left out that nobody has."""
+    everyone = np.array([[one.value for one in measures] for measures in found], np.float64)
+    measured = np.flatnonzero(~np.isnan(everyone).all(axis=0))
+    target: list[Measure] = [found[0][int(place)] for place in measured]
+    columns: list[NDArray[np.float64]] = list(everyone[1:, measured].T)
+    p = np.array(
+        [rank_p(one.value, column) if one.tested else np.nan for one, column in zip(target, columns, strict=True)],
+        np.float64,
+    )
+    q = benjamini_hochberg(p)
+    rows: list[tuple[str | float | None, ...]] = []
+    for place, (one, column) in enumerate(zip(target, columns, strict=True)):
+        known = column[~np.isnan(column)]
+        spread = (None, None, None)
+        if known.size and not one.circular:
+            spread = (float(np.median(known)), float(known.min()), float(known.max()))
+        rows.append((one.where, one.group, one.name, one.value, *spread, _or_none(p[place]), _or_none(q[place])))
+    return TableFigure(
+        name="controls",
+        title=f"{session.name} · the target among its controls",
+        columns=(
+            TableColumn("where", "where", "text"),
+            TableColumn("group", "runs", "text", keep=1),
+            TableColumn("measure", "measure", "text"),
+            TableColumn("target", "target"),
+            TableColumn("control_median", "median"),
+            TableColumn("control_low", "lowest"),
+            TableColumn("control_high", "highest"),
+            TableColumn("p", "p", "p"),
+            TableColumn("q", "q", "p", keep=2),
+        ),
+        rows=tuple(rows),
+        notes=_notes(session, parts, family_size(p), any(not (one.tested or one.circular) for one in target)),
+    )
+
+
+def _notes(session: Session, parts: Sequence[Part], family: int, holds_set: bool) -> tuple[str, ...]:
+    controls = controls_of(session)
+    assert controls is not None
+    k = controls.count
+    own = parts[0].session
+    pairs = len({(run.prompt, run.sample) for run in own.runs})
+    planned = len(session.prompts) * session.spec.generation.samples
+    held = f"{count_of(k, 'control')}, {count_of(len({run.prompt for run in own.runs}), 'prompt')}"
+    over = "neurons" if controls.matches else "directions"
+    notes = [
+        f"{held}, {count_of(sum(own.conditions[run.condition].kind == 'sweep' for run in own.runs), 'run')} each; "
+        + ("the same raw values for all" if controls.matches else "directions of the same length, the same values"),
+        f"p: (1 + controls at least as large) / {k + 1}, so none below {least_p(k)}; over {over}, these prompts given;"
+        f" q over all {count_of(family, 'test')} of this table (Benjamini-Hochberg)",
+    ]
+    if holds_set:
+        notes.append("no p where the measure holds what the experiment set: its coordinate is part of the amplitude")
+    if pairs < planned:
+        notes.insert(0, f"incomplete: on the {pairs} of {planned} prompts and samples that have all of their runs")
+    if k < 19:
+        notes.append(f"with {count_of(k, 'control')} nothing can fall below p = .05; 19 is the least that can")
+    distances = [distance for match in controls.matches for distance in match.distances]
+    if distances:
+        far = float(np.median(distances))
+        notes.append(
+            f"controls lie {three_digits(far)} robust spreads from their target (median; at most"
+            f" {three_digits(max(distances))}) in mean, log σ and log W_out norm, over {controls.tokens:,} tokens of"
+            " the baseline"
+        )
+        if far > _FAR:
+            notes.insert(0, "poorly matched: the target is unlike other neurons of its layer, so controls say little")
+    for index, plane in enumerate(session.planes):
+        if not has_own_axis(session, plane):
+            continue
+        other = parts[1].session.planes[index] if len(parts) > 1 else plane
+        swapped = ", for each control with its own neuron in place of the target's"
+        is_own = (other.a, other.b) != (plane.a, plane.b)
+        notes.append(f"plane {index + 1}: {plane_title(plane)}{swapped if is_own else ', the same for every control'}")
+    skipped = [number for number, plane in enumerate(session.planes, 1) if not has_own_axis(session, plane)]
+    if skipped:
+        listed = ", ".join(map(str, skipped))
+        notes.append(f"left out: plane {listed}, whose axis is the target's own weights; controls have none there")
+    notes.append(f"drawn with seed {controls.seed} from the nearest neurons" if distances else f"seed {controls.seed}")
+    return tuple(notes)
+
+
+def _neurons(
+    session: Session, parts: Sequence[Part], found: Sequence[Sequence[Measure]], controls: Controls
+) -> TableFigure:
+    """Which neurons the controls are, how well they match, and their own measures."""
+    shown = [place for place, one in enumerate(found[0]) if one.headline]
+    several = len({match.site for match in controls.matches}) > 1
+    columns = [TableColumn("control", "control", "text")]
+    for number, match in enumerate(controls.matches, 1):
+        name = coordinate_caption(match.site, match.target)
+        title = f"L{match.site.split('.')[1]} {name}" if several else f"for {name}"
+        suffix = f"_{number}" if len(controls.matches) > 1 else ""
+        columns += [
+            TableColumn(f"neuron{suffix}", title, "text"),
+            TableColumn(f"distance{suffix}", "distance", keep=1),
+            TableColumn(f"mean{suffix}", "mean", keep=2),
+            TableColumn(f"std{suffix}", "σ", keep=2),
+            TableColumn(f"norm{suffix}", "W_out norm", keep=2),
+        ]
+    columns += [
+        TableColumn(f"measure_{place}", f"{found[0][place].where}: {found[0][place].name}", keep=3) for place in shown
+    ]
+    rows: list[tuple[str | float | None, ...]] = []
+    for part, measures in zip(parts, found, strict=True):
+        cells: list[str | float | None] = [str(part.number) if part.number else "target"]
+        for match in controls.matches:
+            neuron = match.neurons[part.number - 1] if part.number else match.target
+            traits = match.traits[part.number]
+            distance = match.distances[part.number - 1] if part.number else None
+            cells += [coordinate_caption(match.site, neuron), distance, traits.mean, traits.std, traits.norm]
+        rows.append((*cells, *(_or_none(measures[place].value) for place in shown)))
+    return TableFigure(
+        name="control_neurons",
+        title=f"{session.name} · the controls" + ("" if controls.matches else ": random directions"),
+        columns=tuple(columns),
+        rows=tuple(rows),
+        notes=("distance: in robust spreads, of mean, log σ and log W_out norm",) if controls.matches else (),
+    )
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

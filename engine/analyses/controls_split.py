@@ -1,0 +1,195 @@
+"""Controls as if each of them were the target: a session whose intervention is the control's."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import Condition, ControlsSpec, Experiment, Site, swept_as
+from srm_explorer.engine.io.vectors import Matrix
+from srm_explorer.engine.session import PlaneRecord, Session
+from srm_explorer.engine.session.controls import Controls, controls_of
+from srm_explorer.engine.session.fields import DamagedError
+
+Captured = Mapping[str, Matrix | Sequence[Matrix]]
+"""By site, rows in the order of a session's runs: [run, d], or a list of [token, d]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What a session would be with one target alone, and where its runs are.
+
+    Attributes:
+        number: 0 for the experiment's own target, else the control's, from 1.
+        session: baseline, reference and that target's runs, its conditions those of the sweep; nothing predicted and
+            no bands.
+        rows: [run] places of its runs among those of the whole session.
+        edited: by site, the coordinates that its foreground interventions edit.
+    """
+
+    number: int
+    session: Session
+    rows: NDArray[np.int64]
+    edited: Mapping[str, tuple[int, ...]]
+
+
+def parts_of(session: Session, vectors: Captured, *, complete: bool = False) -> tuple[Part, ...]:
+    """Take a session with controls apart: its own target first, then every control.
+
+    A control's planes are the target's with the control's own neuron in place of the target's, wherever that is one of
+    the two directions; any other plane stays as it is.
+
+    Args:
+        session: with controls.
+        vectors: full vectors of at least the sites of those planes.
+        complete: keep only prompts and samples of which every planned run is there, so that all parts hold the same.
+
+    Raises:
+        ExplorerError: it has no controls, or none was chosen before it was interrupted; what it says of them is
+            damaged; `complete` and no prompt has all of its runs.
+    """
+    controls = _controls(session)
+    kept = _complete(session) if complete else np.ones(len(session.runs), np.bool_)
+    if complete and not kept.any():
+        raise ExplorerError(
+            "no prompt has all runs of its controls yet", where=session.name, remedy="run the same command to go on"
+        )
+    repeats = swept_as(session.conditions)
+    return tuple(_part(session, vectors, controls, number, kept, repeats) for number in range(controls.count + 1))
+
+
+def has_own_axis(session: Session, plane: PlaneRecord) -> bool:
+    """Whether a control can be given its own axis in a plane: not where one is text that names the target's weights."""
+    names = {
+        f"{kind}({Site.parse(one.site).layer}.{neuron})"
+        for one in session.spec.interventions
+        for neuron in one.neurons
+        if not one.background and Site.parse(one.site).is_mlp
+        for kind in ("w_out", "w_in")
+    }
+    return not names.intersection({str(plane.a), str(plane.b)})
+
+
+def run_means(own: Matrix | Sequence[Matrix], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """[run, d] vectors of some runs; the mean over tokens where every token was kept."""
+    if isinstance(own, np.ndarray):
+        return own[rows].astype(np.float64)
+    width = own[0].shape[1] if len(own) else 0
+    tokens = [own[int(row)] for row in rows]
+    means = [one.mean(axis=0, dtype=np.float64) if len(one) else np.full(width, np.nan) for one in tokens]
+    return np.array(means, np.float64).reshape(len(rows), width)
+
+
+def _controls(session: Session) -> Controls:
+    try:
+        controls = controls_of(session)
+    except DamagedError as error:
+        what = f"its controls are not what was saved: {error}"
+        raise ExplorerError(what, where=session.name, remedy="restore it from a copy") from None
+    if controls is not None:
+        return controls
+    if session.spec.controls.neurons:
+        remedy = "run the same command to go on"
+        raise ExplorerError("it was interrupted before its controls began", where=session.name, remedy=remedy)
+    file = shlex.quote(str(session.path or f"{session.name}.json"))
+    remedy = f"run it again with `srm-explorer run {file} --set controls.neurons=19 --session NAME`"
+    raise ExplorerError("it has no controls", where=session.name, remedy=remedy)
+
+
+def _complete(session: Session) -> NDArray[np.bool_]:
+    pairs = [(run.prompt, run.sample) for run in session.runs]
+    done: dict[tuple[int, int], int] = {}
+    for pair in pairs:
+        done[pair] = done.get(pair, 0) + 1
+    return np.array([done[pair] == len(session.conditions) for pair in pairs], np.bool_)
+
+
+def _part(
+    session: Session,
+    vectors: Captured,
+    controls: Controls,
+    number: int,
+    kept: NDArray[np.bool_],
+    repeats: Mapping[int, Condition],
+) -> Part:
+    own = {
+        condition.index: condition.index
+        for condition in session.conditions
+        if condition.kind != "control" and (number == 0 or condition.kind != "sweep")
+    }
+    own |= {index: repeats[index].index for index in repeats if session.conditions[index].control == number}
+    rows = np.array([row for row, run in enumerate(session.runs) if kept[row] and run.condition in own], np.int64)
+    chosen = [session.runs[int(row)] for row in rows]
+    runs = tuple(dataclasses.replace(run, condition=own[run.condition]) for run in chosen)
+    back = {after: before for before, after in own.items()}
+    known = tuple(condition for condition in session.conditions if condition.kind != "control")
+    resolved = tuple(session.resolved[back.get(one.index, one.index)] for one in known) if session.resolved else ()
+    spec, stands = _spec(session.spec, controls, number)
+    edited: dict[str, tuple[int, ...]] = {}
+    for one in spec.interventions:
+        if not one.background and one.neurons:
+            edited[one.site] = tuple(sorted({*edited.get(one.site, ()), *one.neurons}))
+    part = session.changed(
+        spec=spec,
+        conditions=known,
+        resolved=resolved,
+        runs=runs,
+        planes=tuple(_plane(plane, vectors, rows, stands) for plane in session.planes),
+        predictions={},
+        bands={},
+        effects={},
+        sidecar=None,
+    )
+    return Part(number, part, rows, edited)
+
+
+def _spec(spec: Experiment, controls: Controls, number: int) -> tuple[Experiment, dict[tuple[str, int], int]]:
+    """The experiment with a control's neurons, and which neuron stands for which."""
+    stands = {
+        (one.site, neuron): controls.neuron(number, one.site, neuron)
+        for one in spec.interventions
+        for neuron in one.neurons
+        if number and not one.background
+    }
+    interventions = tuple(
+        one
+        if one.background
+        else one.model_copy(update={"neurons": tuple(stands.get((one.site, n), n) for n in one.neurons)})
+        for one in spec.interventions
+    )
+    return spec.model_copy(update={"interventions": interventions, "controls": ControlsSpec()}), stands
+
+
+def _plane(
+    plane: PlaneRecord, vectors: Captured, rows: NDArray[np.int64], stands: Mapping[tuple[str, int], int]
+) -> PlaneRecord:
+    """A plane of the whole session, of some of its runs, with a control's own neurons for the target's."""
+    sides: list[int | str] = []
+    columns: list[NDArray[np.float64]] = []
+    for side, along in ((plane.a, plane.x), (plane.b, plane.y)):
+        neuron = stands.get((plane.site, side)) if isinstance(side, int) else None
+        sides.append(side if neuron is None else neuron)
+        whole = np.array(along, np.float64)[rows]
+        columns.append(whole if neuron is None else _column(vectors[plane.site], rows, neuron))
+    norm = np.array(plane.norm, np.float64)[rows]
+    named: dict[str, int | str] = {"a": sides[0], "b": sides[1]}
+    return dataclasses.replace(
+        plane,
+        x=tuple(columns[0].tolist()),
+        y=tuple(columns[1].tolist()),
+        norm=tuple(norm.tolist()),
+        **named,  # pyright: ignore[reportArgumentType]
+    )
+
+
+def _column(own: Matrix | Sequence[Matrix], rows: NDArray[np.int64], neuron: int) -> NDArray[np.float64]:
+    if isinstance(own, np.ndarray):
+        return own[rows, neuron].astype(np.float64)
+    tokens = [own[int(row)][:, neuron] for row in rows]
+    return np.array([one.mean(dtype=np.float64) if len(one) else np.nan for one in tokens], np.float64)

@@ -1,0 +1,258 @@
+"""From a direction's text to the vector it means in one site's space, and to the plane of two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import Condition, Site, conditions
+from srm_explorer.engine.experiment.conditions import conditions_of, prompts_of
+from srm_explorer.engine.experiment.directions import (
+    ANY,
+    Component,
+    FileVector,
+    GroupMean,
+    MeanDifference,
+    NeuronWeights,
+    RandomDirection,
+    RunChoice,
+    direction_of,
+)
+from srm_explorer.engine.experiment.model_fit import is_centred
+from srm_explorer.engine.figures.captions import direction_caption
+from srm_explorer.engine.io.vectors import Matrix, read_direction
+from srm_explorer.engine.session import PromptRecord, RunRecord, Session
+from srm_explorer.engine.session.fields import DamagedError, as_float
+from srm_explorer.engine.stats.planes import Plane, neuron_plane, plane_from_vectors
+
+DIRECTIONS = "directions"
+"""The field of a session's provenance that holds vectors of files and weights by their text."""
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class SiteRuns:
+    """The runs of an experiment at one site, and what else directions may be made of.
+
+    Attributes:
+        site: whose space the directions lie in.
+        vectors: [run, d] one a run, the mean over tokens where every token was kept.
+        prompt: [run] index of its prompt.
+        condition: [run] index of its condition.
+        prompts: set and factors of each prompt.
+        conditions: all conditions of the experiment.
+        known: vectors of files and weights by their text, as they were read.
+        centred: whether the captured vectors have their mean over coordinates taken out.
+    """
+
+    site: str
+    vectors: NDArray[Any]
+    prompt: NDArray[np.int64]
+    condition: NDArray[np.int64]
+    prompts: Sequence[tuple[str, Mapping[str, str]]]
+    conditions: Sequence[Condition]
+    known: Mapping[str, Vector]
+    centred: bool
+
+    @classmethod
+    def of(
+        cls,
+        session: Session,
+        site: str,
+        vectors: Matrix | list[Matrix],
+        known: Mapping[str, Vector] | None = None,
+        *,
+        runs: Sequence[RunRecord] | None = None,
+        prompts: Sequence[PromptRecord] | None = None,
+    ) -> SiteRuns:
+        """The runs of a session.
+
+        Args:
+            session: finished or not.
+            site: captured.
+            vectors: rows in the order of the session's runs.
+            known: vectors beside those that the session holds.
+            runs: those of `vectors`, where they are not all of the session's.
+            prompts: where the session's are not there yet.
+        """
+        own_runs = session.runs if runs is None else runs
+        own_prompts = session.prompts if prompts is None else prompts
+        return cls(
+            site=site,
+            vectors=as_rows(vectors),
+            prompt=np.array([run.prompt for run in own_runs], np.int64),
+            condition=np.array([run.condition for run in own_runs], np.int64),
+            prompts=[(prompt.set, prompt.factors) for prompt in own_prompts],
+            conditions=session.conditions or conditions(session.spec),
+            known={**known_directions(session.provenance), **(known or {})},
+            centred=is_centred(session.spec, site),
+        )
+
+    @property
+    def d(self) -> int:
+        """Width of the site."""
+        return int(self.vectors.shape[1])
+
+    def rows(self, choice: RunChoice, default: str) -> NDArray[np.int64]:
+        """Places of the runs that a choice means, those that are not finite left out.
+
+        Raises:
+            ExplorerError: it names no prompt or condition, or none of its runs is there.
+        """
+        if choice.is_open():
+            raise ExplorerError(f"{choice} stands for several directions", remedy=f"name one level in place of {ANY}")
+        of_condition = np.isin(self.condition, conditions_of(choice, self.conditions, default))
+        of_prompt = np.isin(self.prompt, prompts_of(choice, self.prompts))
+        found = np.flatnonzero(of_condition & of_prompt)
+        found = found[np.isfinite(self.vectors[found]).all(axis=1)]
+        if not len(found):
+            told = str(choice) or default
+            raise ExplorerError(f"no run of {told} is there with finite numbers", remedy="choose other runs")
+        return found
+
+    def mean(self, choice: RunChoice) -> Vector:
+        """[d] mean of the vectors of some runs, raw units; of the baseline's where no condition is named."""
+        return self.vectors[self.rows(choice, "baseline")].mean(axis=0, dtype=np.float64)
+
+
+def as_rows(vectors: Matrix | list[Matrix]) -> NDArray[Any]:
+    """[run, d] one vector a run; where every token was kept their mean, NaN for a run without any."""
+    if isinstance(vectors, np.ndarray):
+        return vectors
+    width = vectors[0].shape[1] if vectors else 0
+    means = [own.mean(axis=0, dtype=np.float64) if len(own) else np.full(width, np.nan) for own in vectors]
+    return np.stack(means) if means else np.empty((0, width))
+
+
+def direction_vector(along: int | str, runs: SiteRuns) -> Vector:
+    """The vector [d] that a plane's field means, of any length.
+
+    Raises:
+        ExplorerError: it names runs, a vector or a neuron that are not there, or has another width.
+    """
+    match direction_of(along):
+        case int(index):
+            _check_range(index, runs)
+            return np.eye(1, runs.d, index)[0]
+        case GroupMean(choice):
+            return runs.mean(choice)
+        case MeanDifference(choice, others):
+            return runs.mean(choice) - runs.mean(others)
+        case Component(number, choice):
+            # Needs scipy, which takes long to import and few planes ask for.
+            from srm_explorer.engine.stats.planes import principal_components
+
+            rows = runs.rows(choice, "all")
+            return principal_components(runs.vectors[rows], number)[0][number - 1]
+        case RandomDirection(seed):
+            return np.random.default_rng(seed).standard_normal(runs.d)
+        case NeuronWeights() as weights:
+            return _weights(weights, runs)
+        case FileVector() as vector:
+            return _known(str(vector), runs, "add the plane where its file lies: srm-explorer planes SESSION --add")
+
+
+def plane_through(a: int | str, b: int | str, runs: SiteRuns) -> Plane:
+    """Span the plane of two directions: 0 degrees on the first, 90 on what the second adds to it.
+
+    Raises:
+        ExplorerError: as `direction_vector`; a direction that is zero, or both on one line.
+    """
+    if a == b:
+        what = f"a plane needs two different directions, both are {direction_caption(runs.site, a)}"
+        raise ExplorerError(what, remedy="choose another")
+    if isinstance(a, int) and isinstance(b, int):
+        for index in (a, b):
+            _check_range(index, runs)
+        return neuron_plane(runs.d, a, b)
+    first, second = (direction_vector(along, runs) for along in (a, b))
+    return plane_from_vectors(first, second, direction_caption(runs.site, a), direction_caption(runs.site, b))
+
+
+def known_directions(provenance: Mapping[str, Any]) -> dict[str, Vector]:
+    """Vectors of files and weights that a session or a journal holds, by their text; those that are damaged are not."""
+    stored: object = provenance.get(DIRECTIONS)
+    found: dict[str, Vector] = {}
+    for text, numbers in cast("Mapping[str, object]", stored).items() if isinstance(stored, dict) else ():
+        try:
+            row = [as_float(number, text) for number in cast("list[object]", numbers)]
+        except (DamagedError, TypeError):
+            continue
+        found[text] = np.array(row, np.float64)
+    return found
+
+
+def missing_weights(session: Session, site: str, directions: Iterable[int | str]) -> list[str]:
+    """Which directions of a plane are weights of neurons that a session does not hold, by their text.
+
+    Args:
+        session: whose model they are read from.
+        site: the plane's; only the residual stream has such directions.
+        directions: of the plane.
+
+    Raises:
+        ExplorerError: a text that is no direction, or a layer that the session's model has not got.
+    """
+    if Site.parse(site).is_mlp:
+        return []
+    held = known_directions(session.provenance)
+    told: object = session.provenance.get("model")
+    layers: object = cast("Mapping[str, object]", told).get("n_layers") if isinstance(told, dict) else None
+    found: list[str] = []
+    for one in map(direction_of, directions):
+        if not isinstance(one, NeuronWeights) or str(one) in held:
+            continue
+        if isinstance(layers, int) and one.layer >= layers:
+            what = f"layer {one.layer} is out of range for this model ({layers} layers)"
+            raise ExplorerError(what, where=str(one), remedy=f"choose 0 to {layers - 1}")
+        found.append(str(one))
+    return found
+
+
+def weights_in(findings: Mapping[str, Any]) -> dict[str, Vector]:
+    """The vectors that the study "directions" found, by their text."""
+    return {text: np.array(numbers, np.float64) for text, numbers in findings["vectors"].items()}
+
+
+def file_vectors(directions: Iterable[int | str], base: Path) -> dict[str, Vector]:
+    """Vectors of files that directions name, by their text; errors as `read_direction`.
+
+    Args:
+        directions: as a plane's fields have them.
+        base: the folder that relative paths start from.
+    """
+    named = [direction_of(along) for along in directions]
+    return {str(one): read_direction(str(one), base) for one in named if isinstance(one, FileVector)}
+
+
+def _check_range(index: int, runs: SiteRuns) -> None:
+    if not 0 <= index < runs.d:
+        what = f"{direction_caption(runs.site, index)} is out of range for {runs.site} (width {runs.d})"
+        raise ExplorerError(what, remedy=f"choose 0 to {runs.d - 1}")
+
+
+def _weights(weights: NeuronWeights, runs: SiteRuns) -> Vector:
+    if Site.parse(runs.site).is_mlp:
+        raise ExplorerError(
+            f"{weights} lies in the residual stream, not among the neurons of {runs.site}",
+            remedy="name the neuron by its number, or a site of the residual stream",
+        )
+    found = _known(str(weights), runs, "its model has it: srm-explorer planes SESSION --add loads it")
+    return found - found.mean() if runs.centred else found
+
+
+def _known(text: str, runs: SiteRuns, remedy: str) -> Vector:
+    found = runs.known.get(text)
+    if found is None:
+        raise ExplorerError(f"the session does not hold the vector {text}", remedy=remedy)
+    if found.shape != (runs.d,):
+        what = f"{text} has {found.size} numbers, {runs.site} has {runs.d}"
+        raise ExplorerError(what, remedy="choose a direction of that site's space")
+    return found

@@ -1,0 +1,354 @@
+"""The tables of what an intervention did to the texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srm_explorer.engine.analyses.paired_texts import Floats, PairedTexts
+from srm_explorer.engine.experiment.conditions import swept_as
+from srm_explorer.engine.figures.captions import site_caption
+from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure
+from srm_explorer.engine.session.effects import RunEffects
+from srm_explorer.engine.stats.matching import rank_p
+from srm_explorer.engine.stats.permutation import benjamini_hochberg
+from srm_explorer.engine.stats.resampling import UnitTotals, bca_interval, binomial_interval, unit_totals
+from srm_explorer.engine.stats.text import GRAM, health_matrix, text_metrics
+
+
+def site_table(pairs: PairedTexts, resamples: int, seed: int) -> TableFigure | None:
+    """What acts directly and what acts through changed text, a row a site and value; None where nothing was scored."""
+    columns = (
+        TableColumn("site", "site", "text"),
+        TableColumn("value", "value", "text"),
+        TableColumn("runs", "runs", "whole", 3),
+        TableColumn("total", "|total|"),
+        TableColumn("direct", "|direct|"),
+        TableColumn("through", "|through text|"),
+        TableColumn("direct_share", "direct share", "percent"),
+        TableColumn("direct_share_low", "from", "percent", 1),
+        TableColumn("direct_share_high", "to", "percent", 1),
+        TableColumn("mean_share", "of mean change", "percent"),
+        TableColumn("text_first_share", "text first, share", "percent", 2),
+        TableColumn("cosine", "cos(direct, total)", "number", 2),
+        TableColumn("prefix", "|prefix|", "number", 2),
+        TableColumn("prefix_tokens", "prefix tokens", "number", 2),
+    )
+    rows: list[tuple[CellValue, ...]] = []
+    means = {(one.site, one.condition): one for one in pairs.effects.means} if pairs.effects else {}
+    for site in pairs.effects.sites if pairs.effects else ():
+        for condition, places in pairs.conditions():
+            found = [own.sites.get(site) if (own := pairs.found(int(at))) else None for at in places]
+            norms = {
+                part: np.array([np.nan if one is None else one.norms.get(part, np.nan) for one in found])
+                for part in ("total", "direct", "through")
+            }
+            if not np.isfinite(norms["direct"]).any():
+                continue
+            shares = [
+                _pooled(
+                    pairs,
+                    np.array([np.nan if one is None else one.shares.get(part, np.nan) for one in found]),
+                    norms["total"],
+                    places,
+                    resamples,
+                    seed,
+                )
+                for part in ("direct", "text_first")
+            ]
+            cosine = [np.nan if one is None or one.cosine is None else one.cosine for one in found]
+            row: list[CellValue] = [site_caption(site), condition.label, int(np.isfinite(norms["direct"]).sum())]
+            row += [mean_of(norms[part]) for part in ("total", "direct", "through")]
+            of_mean = means[site, condition.index].shares.get("direct") if (site, condition.index) in means else None
+            prefix = [np.nan if one is None or one.prefix is None else one.prefix for one in found]
+            held = [np.nan if one is None or one.prefix_tokens is None else one.prefix_tokens for one in found]
+            row += [*shares[0], of_mean, shares[1][0]]
+            rows.append((*row, *(mean_of(np.array(one, np.float64)) for one in (cosine, prefix, held))))
+    title = "What acts directly, and what acts through changed text"
+    return TableFigure("direct", title, columns, tuple(rows)) if rows else None
+
+
+def control_table(pairs: PairedTexts) -> TableFigure | None:
+    """The mean KL beside that of control neurons clamped alike, a row a value; None where no control was scored."""
+    columns = (
+        TableColumn("value", "value", "text"),
+        TableColumn("kl", "KL nats"),
+        TableColumn("controls", "controls", "whole"),
+        TableColumn("controls_median", "their median"),
+        TableColumn("controls_low", "from"),
+        TableColumn("controls_high", "to"),
+        TableColumn("p", "p", "p"),
+        TableColumn("q", "q", "p"),
+    )
+    found: dict[int, list[float]] = {}
+    scored: Mapping[int, RunEffects] = pairs.effects.runs if pairs.effects else {}
+    by_condition: dict[int, list[float]] = {}
+    for run in pairs.session.runs:
+        own = scored[run.index].texts.get(pairs.text) if run.index in scored else None
+        if own is not None and own.kl:
+            by_condition.setdefault(run.condition, []).append(float(np.mean(own.kl)))
+    for index, swept in swept_as(pairs.session.conditions).items():
+        if index in by_condition:
+            found.setdefault(swept.index, []).append(float(np.mean(by_condition[index])))
+    rows: list[list[CellValue]] = []
+    for condition, _ in pairs.conditions():
+        others, own = found.get(condition.index), by_condition.get(condition.index)
+        if others and own:
+            kl, ends = float(np.mean(own)), (float(np.median(others)), min(others), max(others))
+            rows.append([condition.label, kl, len(others), *ends, rank_p(kl, others)])
+    if not rows:
+        return None
+    q = benjamini_hochberg([np.nan if row[-1] is None else float(row[-1]) for row in rows]).tolist()
+    told = tuple((*row, one) for row, one in zip(rows, q, strict=True))
+    notes = (
+        "mean KL a token beside that of matched neurons clamped alike; from, to: their range",
+        "p: share of target and controls at least as far, so never below 1/(controls + 1);"
+        f" q: Benjamini-Hochberg over {len(rows)} values",
+    )
+    return TableFigure("kl_controls", "How far controls move the same texts", columns, told, notes)
+
+
+def plane_table(pairs: PairedTexts) -> TableFigure | None:
+    """Where the parts of the mean change point in the session's planes; None where nothing was scored, or no plane."""
+    names = ("total", "direct", "through")
+    columns = (
+        TableColumn("plane", "plane", "text"),
+        TableColumn("value", "value", "text"),
+        *(TableColumn(f"{name}_{axis}", f"{name} {axis}") for name in names for axis in ("x", "y")),
+    )
+    rows: list[tuple[CellValue, ...]] = []
+    places_at: dict[str, int] = {}
+    for site, a, b in pairs.effects.planes if pairs.effects else ():
+        number = places_at[site] = places_at.get(site, -1) + 1
+        for condition, places in pairs.conditions():
+            found = [own.sites.get(site) if (own := pairs.found(int(at))) else None for at in places]
+            known = [one.planes[number] for one in found if one is not None and number < len(one.planes)]
+            cells = [
+                mean_of(np.array([own[name][i] for own in known if name in own])) for name in names for i in (0, 1)
+            ]
+            if any(one is not None for one in cells):
+                rows.append((f"{a} × {b} · {site_caption(site)}", condition.label, *cells))
+    title = "The mean change in each plane, and its parts"
+    return TableFigure("plane_parts", title, columns, tuple(rows)) if rows else None
+
+
+def token_table(pairs: PairedTexts, top: int) -> TableFigure | None:
+    """Token ids that every value promotes and suppresses; None where nothing was scored."""
+    columns = (
+        TableColumn("value", "value", "text"),
+        TableColumn("by", "by", "text"),
+        TableColumn("promoted", "promoted", "text"),
+        TableColumn("promoted_change", "change"),
+        TableColumn("promoted_p", "p with it"),
+        TableColumn("suppressed", "suppressed", "text"),
+        TableColumn("suppressed_change", "change"),
+        TableColumn("suppressed_p", "p without it"),
+    )
+    rows: list[tuple[CellValue, ...]] = []
+    labels = {one.index: one.label for one in pairs.session.conditions if one.kind != "control"}
+    for moves in pairs.effects.moves if pairs.effects else ():
+        if moves.text != pairs.text or moves.condition not in labels:
+            continue
+        for by, names in (("log p", ("promoted", "suppressed")), ("p", ("gained", "lost"))):
+            rose, fell = (moves.lists.get(name, ())[:top] for name in names)
+            for place in range(max(len(rose), len(fell))):
+                row: list[CellValue] = [labels[moves.condition], by]
+                for own, is_rise in ((rose, True), (fell, False)):
+                    if place < len(own):
+                        one = own[place]
+                        change = one.dlogp if by == "log p" else one.p - one.p_untouched
+                        # Half a character, as byte tokens are, says nothing: its number does.
+                        name = f"#{one.id}" if "\ufffd" in one.text else repr(one.text)
+                        row += [name, change, one.p if is_rise else one.p_untouched]
+                    else:
+                        row += ["", None, None]
+                rows.append(tuple(row))
+    return TableFigure("tokens", "Tokens that it promotes and suppresses", columns, tuple(rows)) if rows else None
+
+
+def told(pairs: PairedTexts, totals: UnitTotals, resamples: int, seed: int) -> list[CellValue]:
+    """A mean over runs and the ends of its interval from resampled units; None where there is none."""
+    mean = float(totals.mean[0])
+    ends = bca_interval(totals, pairs.units.stratum, resamples=resamples, seed=seed)[:, 0].tolist()
+    return [one if np.isfinite(one) else None for one in (mean, *ends)]
+
+
+def mean_of(values: Floats) -> float | None:
+    """The mean of the numbers that are finite; None where none is."""
+    return float(values[np.isfinite(values)].mean()) if np.isfinite(values).any() else None
+
+
+def _pooled(
+    pairs: PairedTexts, shares: Floats, totals: Floats, places: NDArray[np.int64], resamples: int, seed: int
+) -> list[CellValue]:
+    """Shares of totals, each weighed by its total's square, so that runs in which nothing changes count nothing."""
+    weights = totals**2
+    there = np.isfinite(shares) & np.isfinite(weights)
+    unit = pairs.unit(places)[there]
+    sums, counts = np.zeros(len(pairs.units)), np.zeros(len(pairs.units))
+    np.add.at(sums, unit, (shares * weights)[there])
+    np.add.at(counts, unit, weights[there])
+    return told(pairs, UnitTotals(sums[:, None], counts), resamples, seed)
+
+
+_METRICS = (
+    ("distinct_1", "distinct-1"),
+    ("distinct_2", "distinct-2"),
+    (f"repeated_{GRAM}", f"repeated {GRAM}-grams"),
+    ("token_entropy", "entropy"),
+)
+
+
+def value_table(pairs: PairedTexts, resamples: int, seed: int) -> TableFigure:
+    """How many texts changed and how far the distributions moved, a row a value."""
+    columns = [
+        TableColumn("value", "value", "text"),
+        TableColumn("units", "units", "whole", 2),
+        TableColumn("runs", "runs", "whole", 3),
+        TableColumn("changed", "changed", "percent"),
+        TableColumn("first_change", "first change", "number", 1),
+    ]
+    scored = bool(np.isfinite(pairs.kl).any())
+    rated = bool(np.isfinite(pairs.log_ratio).any())
+    if scored:
+        columns += _with_interval("kl", "KL nats")
+        columns.append(TableColumn("dlogp", "Δ log p", "number", 2))
+    if rated:
+        columns += _with_interval("perplexity_ratio", "perplexity ×")
+    rows: list[tuple[CellValue, ...]] = []
+    for condition, places in pairs.conditions():
+        first = pairs.first[places]
+        row: list[CellValue] = [condition.label, len(np.unique(pairs.unit(places))), len(places)]
+        row += [float(np.isfinite(first).mean()), float(np.nanmedian(first)) if np.isfinite(first).any() else None]
+        if scored:
+            mean, low, high = _interval(pairs, pairs.kl[places], places, resamples, seed)
+            # A divergence is never below 0; the interval of a few units may be.
+            row += [mean, None if low is None else max(0.0, float(low)), high]
+            row.append(mean_of(pairs.dlogp[places]))
+        if rated:
+            row += [
+                None if one is None else float(np.exp(one))
+                for one in _interval(pairs, pairs.log_ratio[places], places, resamples, seed)
+            ]
+        rows.append(tuple(row))
+    return TableFigure("effects", "What the intervention did to the texts", tuple(columns), tuple(rows))
+
+
+def text_table(pairs: PairedTexts) -> TableFigure:
+    """What the texts are like by their tokens, a row a condition, the baseline first."""
+    columns = [
+        TableColumn("value", "value", "text"),
+        TableColumn("runs", "runs", "whole", 1),
+        TableColumn("tokens", "tokens"),
+        *(TableColumn(key, title) for key, title in _METRICS),
+        TableColumn("collapsed", "collapsed", "percent"),
+    ]
+    metrics = [text_metrics(pairs.run(at).token_ids) for at in range(len(pairs.rows))]
+    lengths = np.array([len(pairs.run(at).token_ids) for at in range(len(pairs.rows))])
+    of = np.array([pairs.run(at).condition for at in range(len(pairs.rows))])
+    rows: list[tuple[CellValue, ...]] = []
+    for condition in pairs.session.conditions:
+        places = np.flatnonzero(of == condition.index)
+        if not len(places):
+            continue
+        row: list[CellValue] = [condition.label, len(places), float(lengths[places].mean())]
+        row += [mean_of(np.array([metrics[at].get(key, np.nan) for at in places])) for key, _ in _METRICS]
+        rows.append((*row, float(pairs.collapsed[pairs.rows[places]].mean())))
+    return TableFigure("texts", "What the texts are like", tuple(columns), tuple(rows))
+
+
+def collapse_table(pairs: PairedTexts) -> TableFigure:
+    """Units harmed and rescued, a row a value."""
+    columns = (
+        TableColumn("value", "value", "text"),
+        TableColumn("units", "units", "whole", 1),
+        TableColumn("healthy", "healthy", "whole"),
+        TableColumn("harmed", "harmed", "whole"),
+        TableColumn("rescued", "rescued", "whole"),
+        TableColumn("collapsed", "both collapsed", "whole"),
+        TableColumn("harmed_share", "harmed of healthy", "percent"),
+        *_ends("harmed"),
+        TableColumn("rescued_share", "rescued of collapsed", "percent"),
+        *_ends("rescued"),
+    )
+    rows: list[tuple[CellValue, ...]] = []
+    for condition, places in pairs.conditions():
+        before = pairs.collapsed[pairs.base[places]]
+        after = pairs.collapsed[pairs.rows[places]]
+        found = health_matrix(before.tolist(), after.tolist(), pairs.unit(places))
+        harmed = _share(found.harmed, found.healthy + found.harmed)
+        rescued = _share(found.rescued, found.rescued + found.collapsed)
+        counts = (found.units, found.healthy, found.harmed, found.rescued, found.collapsed)
+        rows.append((condition.label, *counts, *harmed, *rescued))
+    return TableFigure("collapse", "Texts that collapse, and texts that are rescued", columns, tuple(rows))
+
+
+def run_table(pairs: PairedTexts) -> TableFigure:
+    """Every run beside its baseline, the most moved first."""
+    scored = bool(np.isfinite(pairs.kl).any())
+    columns = [
+        TableColumn("run", "run", "index", 2),
+        TableColumn("value", "value", "text"),
+        TableColumn("first_change", "first change", "index"),
+        TableColumn("collapse", "collapse", "text"),
+    ]
+    if scored:
+        columns += [
+            TableColumn("margin", "margin there", "number", 2),
+            TableColumn("kl", "KL nats"),
+            TableColumn("kl_max", "largest", "number", 1),
+            TableColumn("kl_at", "at token", "index", 1),
+            TableColumn("perplexity", "perplexity"),
+        ]
+    columns.append(TableColumn("prompt", "prompt", "text", 1))
+    order = np.concatenate([places for _, places in pairs.conditions()]) if pairs.conditions() else np.empty(0, int)
+    keys = (order, pairs.first[order], -pairs.kl[order])
+    order = order[np.lexsort(keys if scored else keys[:2])]
+    rows = [_run_row(pairs, int(at), scored) for at in order]
+    indices = tuple(pairs.run(int(at)).index for at in order)
+    return TableFigure("runs", "Every run beside its baseline", tuple(columns), tuple(rows), runs=indices)
+
+
+def _run_row(pairs: PairedTexts, at: int, scored: bool) -> tuple[CellValue, ...]:
+    run, first = pairs.run(at), pairs.first[at]
+    before, after = pairs.collapsed[pairs.base[at]], pairs.collapsed[pairs.rows[at]]
+    state = {(False, True): "harmed", (True, False): "rescued", (True, True): "both"}.get((bool(before), bool(after)))
+    row: list[CellValue] = [run.index, pairs.session.conditions[run.condition].label]
+    row += [int(first) if np.isfinite(first) else None, state or ""]
+    if scored:
+        found, scores = pairs.found(at), pairs.scores(at)
+        largest = int(np.argmax(scores.kl)) if scores and scores.kl else None
+        row.append(found.margin if found else None)
+        row.append(float(pairs.kl[at]) if np.isfinite(pairs.kl[at]) else None)
+        row += [None if largest is None or scores is None else scores.kl[largest], largest]
+        row.append(found.perplexity if found else None)
+    return (*row, pairs.session.prompts[run.prompt].text)
+
+
+def _interval(
+    pairs: PairedTexts, values: Floats, places: NDArray[np.int64], resamples: int, seed: int
+) -> list[CellValue]:
+    """The mean over runs and the ends of its interval from resampled units."""
+    totals = unit_totals(values, pairs.unit(places), len(pairs.units))
+    return told(pairs, totals, resamples, seed)
+
+
+def _share(hits: int, of: int) -> list[CellValue]:
+    if not of:
+        return [None, None, None]
+    low, high = binomial_interval(hits, of).tolist()
+    return [hits / of, low, high]
+
+
+def _with_interval(key: str, title: str) -> list[TableColumn]:
+    return [
+        TableColumn(key, title),
+        TableColumn(f"{key}_low", "from", "number", 1),
+        TableColumn(f"{key}_high", "to", "number", 1),
+    ]
+
+
+def _ends(key: str) -> tuple[TableColumn, TableColumn]:
+    return TableColumn(f"{key}_low", "from", "percent"), TableColumn(f"{key}_high", "to", "percent")

@@ -1,0 +1,421 @@
+"""The neuron card as tables and a histogram, from arrays that were measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srm_explorer.engine.figures.histogram import HistogramFigure, HistogramMark, mark_among
+from srm_explorer.engine.figures.numbers import three_digits
+from srm_explorer.engine.figures.table import CellValue, PlaneChoice, TableColumn, TableFigure
+from srm_explorer.engine.session import Session
+from srm_explorer.engine.stats.streaming import QUANTILES, ColumnStatistics
+
+_NEIGHBOURS = (
+    TableColumn("layer", "layer", "index"),
+    TableColumn("neuron", "neuron", "index"),
+    TableColumn("cosine", "cosine"),
+)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One number of a neuron.
+
+    Attributes:
+        name: "norm of W_out".
+        value: raw.
+        share: of the layer's neurons with a smaller one; None where it is not known.
+    """
+
+    name: str
+    value: float
+    share: float | None = None
+
+
+@dataclass(frozen=True)
+class Firing:
+    """One position and what the neuron does there.
+
+    Attributes:
+        activation: raw.
+        text: with the token marked.
+        token: as text.
+        position: absolute.
+        set: the prompt set.
+        times: texts that are the same up to there.
+        run: index of the baseline run it belongs to; None where it belongs to none.
+    """
+
+    activation: float
+    text: str
+    token: str
+    position: int
+    set: str
+    times: int
+    run: int | None
+
+
+def facts_table(title: str, facts: Sequence[Fact], notes: Sequence[str] = ()) -> TableFigure:
+    """What is known of a neuron, a number a row."""
+    columns = (
+        TableColumn("fact", "", "text"),
+        TableColumn("value", "value"),
+        TableColumn("share", "percentile in layer", "percent"),
+    )
+    return TableFigure("neuron", title, columns, tuple((f.name, f.value, f.share) for f in facts), tuple(notes))
+
+
+def activation_facts(values: NDArray[np.floating], *, gated: bool) -> tuple[Fact, ...]:
+    """Moments, quantiles and extremes of a neuron's activations [position]."""
+    moments = [Fact("mean activation", float(values.mean())), Fact("standard deviation", float(values.std()))]
+    above = Fact("share of positions above 0", float((values > 0).mean()))
+    levels = [one for one in QUANTILES if min(one, 1 - one) * len(values) >= 1]
+    named = [Fact(f"quantile {three_digits(level)}", float(np.quantile(values, level))) for level in levels]
+    below = [Fact("share of positions below 0", float((values < 0).mean()))] if gated else []
+    extremes = Fact("smallest", float(values.min())), Fact("largest", float(values.max()))
+    return (*moments, above, *below, extremes[0], *named, extremes[1])
+
+
+def token_tables(
+    logits: NDArray[np.floating], decode: Callable[[int], str], *, top: int, is_last: bool, is_normed: bool
+) -> tuple[TableFigure, TableFigure]:
+    """The tokens whose logits rise and fall most with a neuron.
+
+    Args:
+        logits: [vocabulary] what one unit of activation adds, the last norm's division aside.
+        decode: text of a token id.
+        top: rows of each table.
+        is_last: whether the neuron is in the last layer.
+        is_normed: whether a norm follows W_out, whose division is left out too.
+    """
+    spread = float(logits.std())
+    scaled = (logits - logits.mean()) / spread if spread else np.zeros(len(logits))
+    columns = (
+        TableColumn("token", "token", "text"),
+        TableColumn("id", "id", "index", keep=2),
+        TableColumn("logit", "logit / unit"),
+        TableColumn("z", "z"),
+    )
+    notes = [
+        "logit / unit: row of W_out through the last norm's gain and W_U; the norm divides it by the size of the "
+        "residual stream" + (", and so does the norm after W_out" if is_normed else ""),
+        f"z: in standard deviations over all {len(logits):,} tokens, of which a normal distribution would reach "
+        f"{three_digits(_expected_extreme(len(logits)))}",
+    ]
+    if not is_last:
+        notes.append("direct path only: later layers read this neuron too, and may turn it around")
+    tables: list[TableFigure] = []
+    for name, title, order in (
+        ("promoted", "Tokens it promotes, per unit of activation", np.argsort(-scaled, kind="stable")),
+        ("suppressed", "Tokens it suppresses, per unit of activation", np.argsort(scaled, kind="stable")),
+    ):
+        ids = [int(token) for token in order[:top]]
+        rows = tuple((_quoted(decode(token)), token, float(logits[token]), float(scaled[token])) for token in ids)
+        tables.append(TableFigure(name, title, columns, rows, tuple(notes) if name == "promoted" else ()))
+    return tables[0], tables[1]
+
+
+def neighbour_table(
+    name: str,
+    title: str,
+    own: tuple[int, int],
+    found: Iterable[tuple[int, int, float]],
+    *,
+    width: int,
+    compared: int,
+    note: str = "",
+) -> TableFigure:
+    """The neurons that are most alike, each with the plane it makes with the neuron where both have one site.
+
+    Args:
+        name: of the table.
+        title: of the table.
+        own: layer and number of the neuron.
+        found: layer, number and cosine, the largest in size first.
+        width: coordinates that cosines are taken over.
+        compared: neurons that were compared with.
+        note: how the cosine is taken.
+    """
+    rows = tuple(found)
+    spread = 1 / np.sqrt(width)
+    chance = NormalDist().inv_cdf(1 - 1 / (4 * max(compared, 2))) * spread
+    by_chance = f"sd {three_digits(float(spread))}, the largest of {compared:,} about {three_digits(chance)}"
+    notes = [*([note] if note else []), f"cosines of random directions: {by_chance}"]
+    site = f"blocks.{own[0]}.mlp.hook_post"
+    planes = tuple(PlaneChoice(site, own[1], number) if layer == own[0] else None for layer, number, _ in rows)
+    return TableFigure(name, title, _NEIGHBOURS, rows, tuple(notes), planes=planes)
+
+
+def firing_table(name: str, title: str, firings: Sequence[Firing], notes: Sequence[str] = ()) -> TableFigure:
+    """The positions where a neuron is most active."""
+    columns = (
+        TableColumn("activation", "activation"),
+        TableColumn("token", "token", "text", keep=2),
+        TableColumn("position", "position", "index"),
+        TableColumn("set", "set", "text", keep=3),
+        TableColumn("times", "texts", "whole", keep=4),
+        TableColumn("text", "text", "text"),
+    )
+    rows = tuple((f.activation, _quoted(f.token), f.position, f.set, f.times, f.text) for f in firings)
+    runs = tuple(firing.run for firing in firings)
+    return TableFigure(name, title, columns, rows, tuple(notes), runs=runs)
+
+
+def clamp_values(session: Session, site: str, neuron: int) -> tuple[tuple[float, str], ...]:
+    """The raw values that a session held a neuron at, with the labels of their conditions, ascending, each once."""
+    found: dict[float, str] = {}
+    for condition in session.conditions:
+        resolved = session.resolved[condition.index] if condition.index < len(session.resolved) else ()
+        if condition.kind != "sweep":
+            continue
+        for one, values in zip(session.spec.interventions, resolved, strict=False):
+            if values is None or one.site != site or neuron not in one.neurons:
+                continue
+            if one.op in ("clamp", "mean", "zero"):
+                place = one.neurons.index(neuron)
+                found.setdefault(values[place] if place < len(values) else 0.0, condition.label)
+    return tuple(sorted(found.items()))
+
+
+def clamp_table(values: NDArray[np.floating], marks: Sequence[tuple[float, str]]) -> TableFigure:
+    """Where the values that a neuron was held at lie among its activations [position]."""
+    columns = (
+        TableColumn("condition", "condition", "text"),
+        TableColumn("value", "value"),
+        TableColumn("told", "among what was measured", "text"),
+    )
+    placed = [mark_among(values, value, label) for value, label in sorted(marks)]
+    outside = sum(mark.beyond != 0 for mark in placed)
+    notes = (
+        [f"{outside} of {len(placed)} values lie outside everything the neuron did on these texts"] if outside else []
+    )
+    return TableFigure(
+        "clamps",
+        "Values it was held at",
+        columns,
+        tuple(_clamp_row(mark) for mark in placed),
+        tuple(notes),
+    )
+
+
+def histogram_of(findings: dict[str, object]) -> HistogramFigure | None:
+    """The histogram among what a study found; None where nothing was read."""
+    data = findings.get("histogram")
+    return HistogramFigure.from_dict(data) if isinstance(data, dict) else None  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _clamp_row(mark: HistogramMark) -> tuple[CellValue, ...]:
+    return mark.label, mark.value, mark.told
+
+
+def _expected_extreme(n: int) -> float:
+    """About the largest of n independent standard normals: the quantile 1 - 1 / (2 n)."""
+    return NormalDist().inv_cdf(1 - 1 / (2 * max(n, 2)))
+
+
+def _quoted(token: str) -> str:
+    """A token with its spaces in sight."""
+    return f'"{token}"'
+
+
+FIRES = 0.1
+"""Part of its layer's typical size that a gated neuron's activation must exceed, either way, to count as active."""
+
+_SHOWN = (0.01, 0.5, 0.99)
+"""Quantiles that a row shows beside the extremes."""
+
+_COLUMNS = (
+    TableColumn("layer", "layer", "index"),
+    TableColumn("neuron", "neuron", "index"),
+    TableColumn("active", "active", "percent"),
+    TableColumn("mean", "mean"),
+    TableColumn("std", "sd"),
+    TableColumn("rms", "rms", keep=3),
+    TableColumn("relative", "rms / typical"),
+    TableColumn("flatness", "sd / rms", keep=2),
+    TableColumn("kurtosis", "kurtosis", keep=5),
+    TableColumn("low", "smallest", keep=4),
+    *(TableColumn(f"q{level:g}".replace("0.", "."), f"q{three_digits(level)}", keep=6) for level in _SHOWN),
+    TableColumn("high", "largest"),
+    TableColumn("high_at", "largest at", "text", keep=1),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerUsage:
+    """What is known of a layer's neurons.
+
+    Attributes:
+        layer: which.
+        statistics: of its activations, a neuron a column.
+        gated: whether its MLP is gated, so that activations take both signs.
+    """
+
+    layer: int
+    statistics: ColumnStatistics
+    gated: bool
+
+    @property
+    def typical(self) -> float:
+        """Median over its neurons of their root mean square, which one neuron of thousands cannot move."""
+        return float(np.median(self.statistics.rms))
+
+    @property
+    def active(self) -> NDArray[np.float64]:
+        """[neuron] share of positions where it is active.
+
+        Ungated (GELU, ReLU): above 0. Gated: further from 0 than a tenth of the layer's typical size, on the
+        positions that were kept: it is above 0 half the time, which tells nothing.
+        """
+        if not self.gated:
+            return self.statistics.positive
+        return (np.abs(self.statistics.sample) > FIRES * self.typical).mean(axis=0)
+
+    @property
+    def relative(self) -> NDArray[np.float64]:
+        """[neuron] its root mean square by the layer's typical one; as it is where that is 0."""
+        return self.statistics.rms / (self.typical or 1.0)
+
+    def rows(self, neurons: Sequence[int], token_at: Callable[[int], str]) -> list[tuple[CellValue, ...]]:
+        """The rows of some of its neurons."""
+        known, chosen = self.statistics, list(neurons)
+        quantiles = np.quantile(known.sample[:, chosen].astype(np.float64), _SHOWN, axis=0)
+        shares = (self.active, known.mean, known.std, known.rms, self.relative, known.flatness, known.kurtosis)
+        columns = [*(one[chosen] for one in (*shares, known.low)), *quantiles, known.high[chosen]]
+        numbers = np.array(columns, dtype=np.float64).T
+        places = [token_at(int(number)) for number in known.high_at[chosen]]
+        return [
+            (self.layer, neuron, *(float(number) for number in row), place)
+            for neuron, row, place in zip(chosen, numbers, places, strict=True)
+        ]
+
+
+def usage_tables(
+    layers: Mapping[int, ColumnStatistics],
+    *,
+    gated: bool,
+    caption: str,
+    seed: int,
+    top: int = 10,
+    every: bool = False,
+    token_at: Callable[[int], str] = str,
+    is_first: Callable[[int], bool] = lambda number: False,
+) -> tuple[TableFigure, ...]:
+    """Rank neurons by how much they are used.
+
+    Args:
+        layers: statistics of every layer that was measured.
+        gated: whether its MLPs are gated.
+        caption: what was read.
+        seed: of the positions that were kept.
+        top: rows of a ranking.
+        every: also a table of all neurons.
+        token_at: names the position of a number.
+        is_first: tells whether a number is that of a text's first position.
+
+    Returns:
+        One row a layer, where there are several; then the neurons that are active most rarely, the quietest, the
+        loudest and the flattest; then all of them.
+    """
+    measured = [LayerUsage(layer, one, gated) for layer, one in layers.items()]
+    owners = [(one, neuron) for one in measured for neuron in range(len(one.statistics.mean))]
+    active, high = _joined(measured, lambda one: one.active), _joined(measured, lambda one: one.statistics.high)
+    relative = _joined(measured, lambda one: one.relative)
+    flat = _joined(measured, lambda one: one.statistics.flatness)
+    silent = np.isnan(flat)
+    notes = _notes(measured, caption, seed, is_first)
+    where = f"layer {measured[0].layer}" if len(measured) == 1 else f"{len(measured)} layers"
+    orders = (
+        ("rarest", f"Most rarely active neurons of {where}", np.lexsort((high, active))),
+        ("quietest", f"Quietest neurons of {where}: smallest root mean square", np.argsort(relative, kind="stable")),
+        ("loudest", f"Loudest neurons of {where}: largest root mean square", np.argsort(-relative, kind="stable")),
+        (
+            "flattest",
+            f"Flattest neurons of {where}: nearest to a constant (smallest sd / rms)",
+            np.lexsort((np.where(silent, np.inf, flat), silent)),
+        ),
+    )
+    tables = [] if len(measured) == 1 else [_overview(measured, token_at, notes)]
+    for name, title, order in orders:
+        found = [owners[int(place)] for place in order[:top]]
+        chosen = tuple(one.rows([neuron], token_at)[0] for one, neuron in found)
+        tables.append(TableFigure(name, title, _COLUMNS, chosen, notes if not tables else ()))
+    if every:
+        rows = tuple(row for one in measured for row in one.rows(range(len(one.statistics.mean)), token_at))
+        tables.append(TableFigure("neurons", f"All neurons of {where}", _COLUMNS, rows))
+    return tuple(tables)
+
+
+def _overview(measured: list[LayerUsage], token_at: Callable[[int], str], notes: tuple[str, ...]) -> TableFigure:
+    columns = (
+        TableColumn("layer", "layer", "index"),
+        TableColumn("typical", "typical rms"),
+        TableColumn("active", "active (median)", "percent"),
+        TableColumn("never", "never active", "whole"),
+        TableColumn("rare", "active < 1 %", "whole"),
+        TableColumn("quietest", "quietest", "index", keep=2),
+        TableColumn("flattest", "flattest", "index", keep=3),
+        TableColumn("loudest", "loudest", "index"),
+        TableColumn("high", "largest"),
+        TableColumn("high_at", "largest at", "text", keep=1),
+    )
+    rows: list[tuple[CellValue, ...]] = []
+    for one in measured:
+        active, known = one.active, one.statistics
+        flat = np.where(np.isnan(known.flatness), np.inf, known.flatness)
+        best = int(known.high.argmax())
+        rows.append(
+            (
+                one.layer,
+                one.typical,
+                float(np.median(active)),
+                int((active == 0).sum()),
+                int((active < 0.01).sum()),
+                int(known.rms.argmin()),
+                int(flat.argmin()),
+                int(known.rms.argmax()),
+                float(known.high[best]),
+                token_at(int(known.high_at[best])),
+            )
+        )
+    return TableFigure("layers", "Use of neurons, layer by layer", columns, tuple(rows), notes)
+
+
+def _notes(measured: list[LayerUsage], caption: str, seed: int, is_first: Callable[[int], bool]) -> tuple[str, ...]:
+    first = measured[0].statistics
+    notes = [f"measured on {caption}"]
+    peaks = [one.statistics for one in measured]
+    sinks = sum(is_first(int(one.high_at[one.high.argmax()])) for one in peaks)
+    if sinks:
+        where = f"in {sinks} of {len(measured)} layers " if len(measured) > 1 else ""
+        notes.insert(
+            0,
+            f"{where}the largest activation stands at the first position of a text, which attends to itself alone and "
+            "is unlike all others: skip 1 to leave it out",
+        )
+    notes.append("typical: median over the layer's neurons of their rms, the root of the mean square")
+    if measured[0].gated:
+        text = "active: further from 0 than a tenth of typical, either way (gated MLPs take both signs)"
+        notes.append(text if len(measured) > 1 else f"{text}: {three_digits(FIRES * measured[0].typical)}")
+    else:
+        notes.append("active: above 0; an ungated neuron that is not active is slightly below 0, or 0")
+    notes.append("sd / rms: 0 for a constant, 1 for mean 0; kurtosis: above 0 where a neuron fires rarely and strongly")
+    if not first.is_exact:
+        notes.append(
+            f"quantiles{' and active' if measured[0].gated else ''} of {len(first.sample):,} positions chosen at random"
+            f" (seed {seed}) of {first.n:,}; all else of all"
+        )
+    if first.n < 1000:
+        notes.append(
+            f"rarely active on {first.n:,} positions says little: one of them is {three_digits(100 / first.n)} %"
+        )
+    return tuple(notes)
+
+
+def _joined(measured: list[LayerUsage], column: Callable[[LayerUsage], NDArray[np.float64]]) -> NDArray[np.float64]:
+    return np.concatenate([column(one) for one in measured])

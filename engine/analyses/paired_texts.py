@@ -1,0 +1,132 @@
+"""The runs of a session beside their baselines: their texts, whether they collapsed, and what a scoring found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srm_explorer.engine.experiment import Condition
+from srm_explorer.engine.figures.units import Units, units_of
+from srm_explorer.engine.session import RunRecord, Session
+from srm_explorer.engine.session.effects import Effects, RunEffects, TextScores, effects_of
+from srm_explorer.engine.stats.text import CollapseRule, first_divergence
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class PairedTexts:
+    """A session's runs, each beside its baseline.
+
+    Attributes:
+        session: whose runs; those of control neurons are left out.
+        effects: what a scoring found; None before.
+        rule: when a text counts as collapsed.
+        units: of the session's runs.
+        rows: [run] places among the session's runs.
+        base: [run] places of their baselines; -1 where that is not there.
+    """
+
+    session: Session
+    effects: Effects | None
+    rule: CollapseRule
+    units: Units
+    rows: NDArray[np.int64]
+    base: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, session: Session, rule: CollapseRule) -> PairedTexts:
+        """Pair the runs of a session; ExplorerError where its effects are damaged."""
+        runs, kinds = session.runs, [condition.kind for condition in session.conditions]
+        baseline = {(run.prompt, run.sample): place for place, run in enumerate(runs) if run.condition == 0}
+        rows = [place for place, run in enumerate(runs) if kinds[run.condition] != "control"]
+        base = [baseline.get((runs[place].prompt, runs[place].sample), -1) for place in rows]
+        return cls(
+            session,
+            effects_of(session),
+            rule,
+            units_of(session),
+            np.array(rows, np.int64),
+            np.array(base, np.int64),
+        )
+
+    def run(self, at: int) -> RunRecord:
+        """The run at a place of `rows`."""
+        return self.session.runs[int(self.rows[at])]
+
+    def baseline(self, at: int) -> RunRecord | None:
+        """Its baseline; None where that is not there."""
+        return self.session.runs[int(self.base[at])] if self.base[at] >= 0 else None
+
+    def found(self, at: int) -> RunEffects | None:
+        """What the scoring found of it; None where it was not scored."""
+        return self.effects.runs.get(self.run(at).index) if self.effects else None
+
+    def conditions(self) -> list[tuple[Condition, NDArray[np.int64]]]:
+        """The conditions but the baseline and those of controls, each with its paired runs as places of `rows`."""
+        of = np.array([self.run(at).condition for at in range(len(self.rows))], np.int64)
+        listed = [one for one in self.session.conditions if one.kind not in ("baseline", "control")]
+        pairs = [(one, np.flatnonzero((of == one.index) & (self.base >= 0))) for one in listed]
+        return [(one, places) for one, places in pairs if len(places)]
+
+    def unit(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """[run] the units of some places of `rows`."""
+        return self.units.of_run[self.rows[places]]
+
+    @cached_property
+    def first(self) -> Floats:
+        """[run] the first token that differs from the baseline's, from 0; NaN where none does, or none is known."""
+        return np.array([self._first(at) for at in range(len(self.rows))], np.float64)
+
+    @cached_property
+    def collapsed(self) -> NDArray[np.bool_]:
+        """[run of the session] whether its text counts as collapsed."""
+        return np.array([self.rule.collapsed(run.token_ids) for run in self.session.runs], np.bool_)
+
+    @cached_property
+    def kl(self) -> Floats:
+        """[run] mean KL(untouched || condition) a token of the scored text, nats; NaN where it was not scored."""
+        return np.array([_mean(None if one is None else one.kl) for one in self._scores()], np.float64)
+
+    @cached_property
+    def dlogp(self) -> Floats:
+        """[run] mean change of the log-probability of the tokens that are there, nats; NaN where not scored."""
+        return np.array([_mean(None if one is None else one.dlogp) for one in self._scores()], np.float64)
+
+    @cached_property
+    def log_ratio(self) -> Floats:
+        """[run] log of its perplexity under the untouched model over its baseline's; NaN where not scored."""
+        own = np.array([self._perplexity(self.run(at)) for at in range(len(self.rows))], np.float64)
+        base = np.array([self._perplexity(self.baseline(at)) for at in range(len(self.rows))], np.float64)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.log(own) - np.log(base)
+
+    @property
+    def text(self) -> str:
+        """Which text token scores are shown of: the baseline's where it was scored, else the given, else each's own."""
+        names = self.effects.texts if self.effects else ()
+        return next((name for name in ("baseline", "given", "condition") if name in names), "")
+
+    def scores(self, at: int) -> TextScores | None:
+        """Token scores of a run on that text; None where it was not scored."""
+        found = self.found(at)
+        return found.texts.get(self.text) if found else None
+
+    def _scores(self) -> list[TextScores | None]:
+        return [self.scores(at) for at in range(len(self.rows))]
+
+    def _perplexity(self, run: RunRecord | None) -> float:
+        found = self.effects.runs.get(run.index) if self.effects and run else None
+        return np.nan if found is None or found.perplexity is None else found.perplexity
+
+    def _first(self, at: int) -> float:
+        base = self.baseline(at)
+        place = None if base is None else first_divergence(self.run(at).token_ids, base.token_ids)
+        return np.nan if place is None else float(place)
+
+
+def _mean(values: tuple[float, ...] | None) -> float:
+    return float(np.mean(values)) if values else np.nan

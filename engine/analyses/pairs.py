@@ -1,0 +1,418 @@
+"""Study "pairs": what rises and falls with a neuron, at its site and in the residual stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srm_explorer.engine.analyses.captured import captured, check_captured, is_steered
+from srm_explorer.engine.analyses.pairs_measures import (
+    Floats,
+    Partners,
+    Way,
+    WayName,
+    as_captured,
+    holds_writes,
+    ways_of,
+)
+from srm_explorer.engine.analyses.registry import Arguments, Findings, Given, findings_of
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import Site
+from srm_explorer.engine.figures.captions import coordinate_caption, site_caption
+from srm_explorer.engine.figures.numbers import count_of, three_digits
+from srm_explorer.engine.figures.table import CellValue, PlaneChoice, TableColumn, TableFigure
+from srm_explorer.engine.session import Session
+from srm_explorer.engine.stats.pairings import MORE, REFINED, Method, Pairing, pair, row_cosines
+from srm_explorer.engine.stats.permutation import Blocks, benjamini_hochberg, family_size
+from srm_explorer.engine.stats.resampling import MOST_RESAMPLES
+from srm_explorer.engine.stats.unit_slopes import SlopeTest, slope_test
+
+METHODS: tuple[Method, ...] = ("pearson", "spearman")
+WAYS: tuple[WayName, ...] = ("within", "baseline", "pooled", "partial")
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """All correlations of a neuron.
+
+    Attributes:
+        partners: what it was compared with.
+        ways: in which ways.
+        pairings: [partner] r and p, by way and method; NaN where nothing was computed.
+        q: [partner] corrected over all p together.
+        family: how many those are.
+        permutations: of the first round, and flips of signs.
+        seed: of both.
+        slopes: of the ways in which the experimenter set the neuron; None without.
+    """
+
+    partners: Partners
+    ways: tuple[Way, ...]
+    pairings: Mapping[tuple[WayName, Method], Pairing]
+    q: Mapping[tuple[WayName, Method], Floats]
+    family: int
+    permutations: int
+    seed: int
+    slopes: SlopeTest | None
+
+    @classmethod
+    def of(cls, partners: Partners, permutations: int, seed: int, *, with_site: bool) -> Compared:
+        """Compare in every way that the session has runs for; `with_site` False leaves out the neuron's own site.
+
+        Raises:
+            ExplorerError: there are too few runs for any.
+        """
+        ways = ways_of(partners)
+        if not ways:
+            what = "it has fewer than three runs to correlate over"
+            raise ExplorerError(what, where=partners.caught.session.name, remedy="run more prompts")
+        found: dict[tuple[WayName, Method], Pairing] = {}
+        slopes: dict[Method, SlopeTest] = {}
+        for way in ways:
+            usable = way.usable.copy()
+            usable[: partners.n_site] &= with_site
+            columns = np.flatnonzero(usable)
+            y, by_slopes = way.y[:, columns], way.blocks is None
+            both = pair(
+                way.x,
+                y,
+                way.blocks or Blocks(len(y), ()),
+                labels=way.labels.tolist(),
+                scale=way.scale,
+                methods=METHODS,
+                permutations=0 if by_slopes else permutations,
+                seed=seed,
+            )
+            if by_slopes and not slopes:
+                # Pooled or partial, the runs and so the slopes of units are the same.
+                caught = partners.caught
+                slopes = slope_test(
+                    way.x, y, caught.prompt, caught.unit, methods=METHODS, flips=permutations, seed=seed
+                )
+            for method, one in both.items():
+                told = replace(one, p=np.where(np.isnan(one.r), np.nan, slopes[method].p)) if by_slopes else one
+                found[way.name, method] = _spread(told, columns, len(usable))
+        every = np.stack([one.p for one in found.values()])
+        q = benjamini_hochberg(every)
+        tested = slopes.get("pearson")
+        family = family_size(every)
+        return cls(partners, ways, found, dict(zip(found, q, strict=True)), family, permutations, seed, tested)
+
+    @cached_property
+    def leading(self) -> WayName:
+        """The way that rows are ordered by: within a value where there are values."""
+        for name in WAYS:
+            if (name, "pearson") in self.pairings and np.isfinite(self.pairings[name, "pearson"].r).any():
+                return name
+        return self.ways[0].name
+
+    def columns(self) -> list[TableColumn]:
+        """Those of the ways, the leading one first."""
+        found: list[TableColumn] = []
+        for rank, name in enumerate(self._ordered()):
+            keep = 2 * rank
+            found += [
+                TableColumn(f"{name}_r", f"r {name}", "number", keep),
+                TableColumn(f"{name}_p", "p", "p", 30 + rank),
+                TableColumn(f"{name}_q", "q", "p", keep + (1 if rank else 0)),
+                TableColumn(f"{name}_rho", f"ρ {name}", "number", 10 + keep),
+                TableColumn(f"{name}_rho_p", "p of ρ", "p", 40 + rank),
+                TableColumn(f"{name}_rho_q", "q of ρ", "p", 20 + keep),
+            ]
+        labels = [label for way in self.ways for label in way.values]
+        return found + [TableColumn(f"r_at_{label}", f"r at {label}", "number", 50) for label in labels]
+
+    def cells(self, partner: int) -> list[CellValue]:
+        """A partner's values in these columns."""
+        found: list[CellValue] = []
+        for name in self._ordered():
+            for method in METHODS:
+                one, q = self.pairings[name, method], self.q[name, method]
+                found += [cell(one.r[partner]), cell(one.p[partner]), cell(q[partner])]
+        each = [self.pairings[way.name, "pearson"].each for way in self.ways if way.values]
+        return found + [cell(row[partner]) for rows in each for row in rows]
+
+    def _ordered(self) -> list[WayName]:
+        return sorted((way.name for way in self.ways), key=lambda name: (name != self.leading, WAYS.index(name)))
+
+
+def cell(value: float) -> float | None:
+    """A number of an array for a table; None where there is none."""
+    return float(value) if np.isfinite(value) else None
+
+
+def _spread(one: Pairing, columns: NDArray[np.int64], partners: int) -> Pairing:
+    """Put the columns that were compared back to their places, NaN between them."""
+
+    def wide(values: Floats) -> Floats:
+        found = np.full((*values.shape[:-1], partners), np.nan)
+        found[..., columns] = values
+        return found
+
+    return Pairing(wide(one.r), wide(one.p), wide(one.each))
+
+
+W_OUT = "w_out"
+"""In a session's provenance: by MLP site and neuron, the row of W_out of each neuron that was changed."""
+
+_STREAM = ("hook_resid_post", "hook_resid_mid", "hook_resid_pre", "hook_mlp_out", "hook_attn_out")
+
+
+def chosen_neuron(session: Session, site: str | None, neuron: int | None) -> tuple[str, int]:
+    """The site and coordinate that were asked for.
+
+    By default those of the first intervention on coordinates of a captured site, else those of the first plane.
+
+    Raises:
+        ExplorerError: the site was not captured, or nothing tells which neuron is meant.
+    """
+    if site is not None:
+        check_captured(session, site)
+    planes = [(plane.site, plane.a) for plane in session.planes]
+    named = [(one.site, one.neurons[0]) for one in session.spec.interventions if one.neurons]
+    known = [
+        (at, index)
+        for at, index in (*named, *planes)
+        if at in session.spec.capture.sites and isinstance(index, int) and site in (None, at)
+    ]
+    if neuron is not None:
+        default = known[0][0] if known else session.spec.capture.sites[0]
+        return site or default, neuron
+    if not known:
+        what = "no neuron of a captured site was changed, and no plane shows one"
+        raise ExplorerError(what, where=session.name, remedy="name a neuron, and its site")
+    return known[0]
+
+
+def residual_site(session: Session, site: str) -> str | None:
+    """The captured site of the residual stream nearest to an MLP's site: after it, then of its layer; None without."""
+    own = Site.parse(site)
+    if not own.is_mlp:
+        return None
+    others = [Site.parse(one) for one in session.spec.capture.sites]
+    stream = [one for one in others if not one.is_mlp]
+    if not stream:
+        return None
+    return str(
+        min(stream, key=lambda one: (one.layer < own.layer, abs(one.layer - own.layer), _STREAM.index(one.kind)))
+    )
+
+
+def known_rows(session: Session, site: str) -> dict[int, NDArray[np.float64]]:
+    """Rows of W_out that the session holds, by neuron of an MLP's site: those of neurons that were changed."""
+    stored: object = session.provenance.get(W_OUT)
+    own = cast("dict[str, Any]", stored).get(site) if isinstance(stored, dict) else None
+    if not isinstance(own, dict):
+        return {}
+    return {int(neuron): np.array(row, np.float64) for neuron, row in cast("dict[str, Any]", own).items()}
+
+
+FEW_UNITS = 10
+FEWEST_SLOPES = 6
+"""Units below which flips of signs give no two-sided p below .05: 2 of 2^5 patterns are .0625."""
+SETTINGS = ("neuron", "site", "partners", "top", "permutations", "seed")
+
+
+def pairs_study(session: Session, arguments: Arguments) -> Findings:
+    """List co-activators and antagonists of a neuron, and the residual stream's coordinates that go with it.
+
+    Args:
+        session: with its vectors.
+        arguments: "neuron" (of the first intervention or plane by default), "site" (where it is), "partners" ("site",
+            "residual" or "both"), "top" (rows a table; None for all), "permutations", "seed".
+
+    Raises:
+        ExplorerError: an argument that is none, no such site or neuron, or too few runs.
+    """
+    return pair_tables(session, arguments)
+
+
+def pair_tables(session: Session, arguments: Arguments, weights: NDArray[np.floating] | None = None) -> Findings:
+    """The same with the weights of the neuron's layer, where they are at hand.
+
+    Args:
+        session: with its vectors.
+        arguments: as `pairs_study`.
+        weights: [d_mlp, d_model] W_out of the neuron's layer, a neuron a row, as in the model: not centred.
+    """
+    given = Given(arguments, SETTINGS, "pairs")
+    site, neuron = chosen_neuron(session, given.text("site"), given.whole("neuron"))
+    wanted = given.choice("partners", ("both", "site", "residual"))
+    residual = residual_site(session, site) if wanted != "site" else None
+    if wanted == "residual" and residual is None:
+        what = "it captured nothing of the residual stream" if Site.parse(site).is_mlp else f"{site} is no MLP's"
+        remedy = "capture blocks.L.hook_resid_post beside the MLP's site"
+        raise ExplorerError(what, where=session.name, remedy=remedy)
+    caught = captured(session, [site] if residual is None else [site, residual])
+    d = caught.vectors[site].shape[1]
+    if not 0 <= neuron < d:
+        raise ExplorerError(f"neuron {neuron} is out of range ({site} has {d})", remedy=f"choose 0 to {d - 1}")
+    partners = Partners(caught, site, neuron, residual, _rows(session, site, residual, weights))
+    number, seed = given.whole("permutations", 2000, least=0, most=MOST_RESAMPLES), given.whole("seed", 0, least=0)
+    compared = Compared.of(partners, number, seed, with_site=wanted != "residual")
+    top = given.whole("top", None, least=1)
+    tables: list[TableFigure] = []
+    if wanted != "residual":
+        tables += [_at_site(compared, weights, top, sign) for sign in (1, -1)]
+    if residual is not None:
+        tables.append(_in_stream(compared, residual, top))
+    return findings_of(*tables, neuron=neuron, site=site)
+
+
+def _at_site(compared: Compared, weights: NDArray[np.floating] | None, top: int | None, sign: int) -> TableFigure:
+    partners, lead = compared.partners, compared.leading
+    site, neuron = partners.site, partners.neuron
+    r = compared.pairings[lead, "pearson"].r[: partners.n_site]
+    order = np.argsort(-sign * np.where(np.isfinite(r), r, 0.0), kind="stable")
+    chosen = [int(one) for one in order if np.isfinite(r[one]) and sign * r[one] > 0][:top]
+    cosines = None if weights is None else row_cosines(weights, neuron)
+    columns = [TableColumn("partner", "partner", "text"), *compared.columns()]
+    if cosines is not None:
+        columns.append(TableColumn("w_out_cosine", "cos W_out", "number", 1))
+    rows = [
+        (coordinate_caption(site, one), *compared.cells(one), *([] if cosines is None else [cell(cosines[one])]))
+        for one in chosen
+    ]
+    who = coordinate_caption(site, neuron)
+    found = "co-activators" if sign > 0 else "antagonists"
+    silent = int(partners.n_site - 1 - np.isfinite(np.delete(r, neuron)).sum())
+    notes = [f"ordered by r {_in_words(lead)}, {'largest' if sign > 0 else 'most negative'} first", *_notes(compared)]
+    if is_steered(partners.caught.session, site):
+        notes.append("pooled and partial are left out: all coordinates were moved along a direction by design")
+    if silent:
+        notes.append(f"{silent:,} of {partners.n_site - 1:,} others are constant or were set, and are left out")
+    if cosines is None:
+        notes.append("cos W_out needs the model: `srm-explorer pairs SESSION --weights`")
+    return TableFigure(
+        found.replace("-", "_"),
+        f"{found} of {who} · {site_caption(site)}",
+        tuple(columns),
+        tuple(rows),
+        tuple(notes),
+        tuple(PlaneChoice(site, neuron, one) for one in chosen),
+    )
+
+
+def _in_stream(compared: Compared, residual: str, top: int | None) -> TableFigure:
+    partners, lead = compared.partners, compared.leading
+    d, width = partners.n_site, partners.n_residual
+    who = coordinate_caption(partners.site, partners.neuron)
+    own = partners.rows.get(partners.neuron)
+    r = compared.pairings[lead, "pearson"].r[d : d + width]
+    order = np.argsort(-np.where(np.isfinite(r), np.abs(r), -1.0), kind="stable")
+    projected = partners.direction is not None
+    chosen = [int(one) for one in order if np.isfinite(r[one])][: None if top is None else top - projected]
+    columns = [TableColumn("coordinate", "coordinate", "text"), *compared.columns()]
+    columns.append(TableColumn("w_out", "W_out entry", "number", 1))
+    rows: list[tuple[CellValue, ...]] = []
+    if projected:
+        rows.append((f"along W_out of {who}", *compared.cells(d + width), None))
+    rows += [
+        (coordinate_caption(residual, one), *compared.cells(d + one), None if own is None else float(own[one]))
+        for one in chosen
+    ]
+    notes = [
+        f"ordered by |r| {_in_words(lead)}",
+        "coordinate i of the residual stream has nothing to do with neuron i: the neuron's direction there is its row"
+        " of W_out",
+    ]
+    if {"pooled", "partial"} & {way.name for way in compared.ways}:
+        names = ", ".join(coordinate_caption(partners.site, one) for one in partners.written())
+        mixed = partners.mixed()
+        if mixed is not None:
+            notes.append(f"pooled and partial are left out: {mixed}")
+        elif names:
+            notes.append(
+                f"pooled and partial: activation × W_out of {names} is subtracted, it is there by construction"
+            )
+    if any(way.name == "baseline" for way in compared.ways) and projected:
+        notes.append(
+            f"at baseline the stream holds what {who} itself writes: r follows the W_out entry by construction"
+        )
+    notes += _notes(compared)
+    return TableFigure(
+        "residual",
+        f"{who} and the residual stream · {site_caption(residual)}",
+        tuple(columns),
+        tuple(rows),
+        tuple(notes),
+        _planes_in_stream(partners, residual, len(rows) - len(chosen), chosen),
+    )
+
+
+def _planes_in_stream(
+    partners: Partners, residual: str, before: int, chosen: Sequence[int]
+) -> tuple[PlaneChoice | None, ...]:
+    """The neuron's direction and a coordinate, where the neuron has a direction there."""
+    if not holds_writes(partners.site, residual):
+        return ()
+    direction = f"w_out({Site.parse(partners.site).layer}.{partners.neuron})"
+    return (*[None] * before, *(PlaneChoice(residual, direction, one) for one in chosen))
+
+
+def _notes(compared: Compared) -> list[str]:
+    partners = compared.partners
+    caught = partners.caught
+    who = coordinate_caption(partners.site, partners.neuron)
+    notes: list[str] = []
+    if partners.replaced().any():
+        notes.append(
+            f"{who} is set by design where it is clamped: within a value its own baseline activation on the same prompt"
+            " stands for it"
+        )
+    told: dict[str, list[str]] = {way.inference: [] for way in compared.ways}
+    for way in compared.ways:
+        told[way.inference].append(way.name)
+    inference = "; ".join(f"{what}: {', '.join(names)}" for what, names in told.items())
+    units = len(set(caught.unit.tolist()))
+    notes.append(
+        f"{count_of(units, 'unit')} · {count_of(len(caught.rows), 'run')} · p: {inference} · "
+        f"{compared.permutations:,} times, {compared.permutations * (1 + MORE):,} for the {REFINED} furthest out"
+        f" · seed {compared.seed}"
+    )
+    notes += _of_slopes(compared, who)
+    notes.append(f"q: Benjamini-Hochberg over all {compared.family:,} correlations computed, shown or not")
+    if units < FEW_UNITS:
+        notes.append(f"fewer than {FEW_UNITS} units: correlations of so few say little, and p cannot become small")
+    if caught.left_out:
+        notes.append(f"{count_of(caught.left_out, 'run')} with vectors that are not finite left out")
+    notes.append("going together is no proof that one moves the other: clamp the partner to see")
+    return notes
+
+
+def _of_slopes(compared: Compared, who: str) -> list[str]:
+    tested = compared.slopes
+    if tested is None or not compared.permutations:
+        return []
+    n = count_of(tested.units, "unit")
+    found = [
+        f"{who} was set: pooled and partial share one p, whether units' slopes on it (ρ: of ranks) are 0 on average;"
+        f" with {n}{f' (all {2**tested.units:,} patterns)' if tested.exact else ''} it is at least"
+        f" {three_digits(tested.least)}"
+    ]
+    if tested.units < FEWEST_SLOPES:
+        found.append(f"too few units for a p of pooled and partial below .05: {FEWEST_SLOPES} are needed")
+    return found
+
+
+def _rows(session: Session, site: str, residual: str | None, weights: NDArray[np.floating] | None) -> dict[int, Floats]:
+    if residual is None:
+        return {}
+    known = known_rows(session, site)
+    if weights is not None:
+        known |= {index: np.asarray(row, np.float64) for index, row in enumerate(weights)}
+    return {index: as_captured(row, session.spec, residual) for index, row in known.items()}
+
+
+def _in_words(way: WayName) -> str:
+    return {
+        "within": "within a value (mean over values)",
+        "baseline": "at baseline",
+        "pooled": "over everything",
+        "partial": "partial on the prompt",
+    }[way]

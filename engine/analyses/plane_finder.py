@@ -1,0 +1,310 @@
+"""Study "finder": planes in which groups differ, chosen on half of the units and tested on the other half."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srm_explorer.engine.analyses.captured import Captured, captured, check_captured, edited, is_steered
+from srm_explorer.engine.analyses.pairs import cell, chosen_neuron, known_rows
+from srm_explorer.engine.analyses.pairs_measures import as_captured, holds_writes
+from srm_explorer.engine.analyses.plane_search import (
+    KEPT,
+    ComparedGroups,
+    Found,
+    Wanted,
+    compared_groups,
+    default_groups,
+    one_group,
+    search_anisotropy,
+    search_change,
+    search_separation,
+    unit_differences,
+)
+from srm_explorer.engine.analyses.registry import Arguments, Findings, Given, findings_of
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.figures.arithmetic import SiteEdits, segment_tokens
+from srm_explorer.engine.figures.captions import coordinate_caption, site_caption
+from srm_explorer.engine.figures.numbers import count_of
+from srm_explorer.engine.figures.table import PlaneChoice, TableColumn, TableFigure
+from srm_explorer.engine.session import Session
+from srm_explorer.engine.stats.groups import BASELINE
+from srm_explorer.engine.stats.permutation import benjamini_hochberg, family_size
+from srm_explorer.engine.stats.resampling import MOST_RESAMPLES
+
+Floats = NDArray[np.float64]
+Places = NDArray[np.int64]
+
+
+def observed_and_predicted(caught: Captured, site: str, runs: Places) -> tuple[Floats, Floats, Places]:
+    """Vectors of length 1 as they are, and as arithmetic makes them of the baseline's where the text is the same.
+
+    Args:
+        caught: with the site.
+        site: that the experiment intervenes on itself.
+        runs: places among the captured runs.
+
+    Returns:
+        [run, k] and [run, k], and those of the runs that could be predicted.
+
+    Raises:
+        ExplorerError: the site's vectors alone do not tell what arithmetic predicts there.
+    """
+    session = caught.session
+    edits = SiteEdits.of(session.spec, site)
+    base = caught.baseline()
+    exact = edits.exact(session, rows_known=False)[caught.condition]
+    runs = runs[exact[runs] & (base[runs] >= 0)]
+    if edits.needs_own or edits.directions or len(edits.neurons) or edits.centred or not runs.size:
+        what = f"what arithmetic predicts at {site} is not told by its vectors"
+        remedy = "choose the site that is clamped itself, or criterion=separation"
+        raise ExplorerError(what, where=session.name, remedy=remedy)
+    observed = caught.vectors[site][runs].astype(np.float64)
+    predicted = caught.vectors[site][base[runs]].astype(np.float64)
+    tokens = segment_tokens(session.spec, [session.runs[int(caught.rows[base[run]])] for run in runs])
+    own = predicted[:, edits.columns]
+    nothing = np.zeros((len(runs), 3, 0)), np.zeros((0, len(edits.columns)))
+    moves = edits.moves(session, caught.condition[runs], tokens, tokens[..., None] * own[:, None], *nothing)
+    predicted[:, edits.columns] = own + moves
+    return _unit(observed), _unit(predicted), runs
+
+
+def by_text_alone(caught: Captured, site: str, rows: dict[str, dict[int, Floats]]) -> Floats:
+    """[run, k] vectors of a site without what neurons that were changed write there by construction.
+
+    Args:
+        caught: with the site, and the sites of those neurons.
+        site: any.
+        rows: rows of W_out by site and neuron, as the site takes them.
+
+    Raises:
+        ExplorerError: a row, or the vectors of a neuron's site, are not at hand.
+    """
+    values = caught.vectors[site].astype(np.float64)
+    written = [one for one in caught.session.spec.interventions if one.site != site and holds_writes(one.site, site)]
+    for home, neuron in dict.fromkeys((one.site, neuron) for one in written for neuron in one.neurons):
+        row = rows.get(home, {}).get(neuron)
+        if row is None or home not in caught.vectors:
+            what = f"{site} holds value × W_out of neuron {neuron} by construction, and that row is not at hand"
+            remedy = "choose the MLP's site, or capture both and run the experiment again with this version"
+            raise ExplorerError(what, where=caught.session.name, remedy=remedy)
+        values -= caught.vectors[home][:, neuron, None].astype(np.float64) * row
+    return values
+
+
+def _unit(vectors: Floats) -> Floats:
+    length = np.sqrt((vectors**2).sum(axis=1, keepdims=True))
+    return vectors / np.where(length > 0, length, 1.0)
+
+
+Floats = NDArray[np.float64]
+Places = NDArray[np.int64]
+
+SETTINGS = ("neuron", "among", "k", "criterion", "groups", "site", "seed", "permutations")
+CRITERIA = ("separation", "change", "anisotropy")
+PERMUTATIONS = 10_000
+FEW_UNITS = 10
+
+_MEANS = {
+    "separation": (
+        "gain: Rao's F of what the coordinate that adds less adds to the other; T²: "
+        "Hotelling's, of the plane; p is that both add"
+    ),
+    "change": (
+        "change of the cosines (A, B) beyond arithmetic: gain is Rao's F of what the coordinate that adds less adds to "
+        "the other; T²: Hotelling's, of the plane; p is that both add"
+    ),
+    "anisotropy": (
+        "r: correlation of the units' means, both coordinates scaled alike, 0 is a round cloud; p is of an r of the "
+        "sign it was chosen with"
+    ),
+}
+
+
+def finder_study(session: Session, arguments: Arguments) -> Findings:
+    """Search planes by what their two coordinates tell together.
+
+    Args:
+        session: with its vectors.
+        arguments: "neuron" (in every plane, with among "partners"; that of the first intervention or plane by default),
+            "among" ("partners", pairs of the k most "changed" coordinates, or "all"), "k", "criterion" ("separation" of
+            two groups, "change" beyond arithmetic of one, "anisotropy" of one), "groups" (labels as charts show them),
+            "site", "seed", "permutations".
+
+    Raises:
+        ExplorerError: an argument that is none, a group or site there is not, or too few units to split.
+    """
+    given = Given(arguments, SETTINGS, "finder")
+    among = given.choice("among", ("partners", "changed", "all"))
+    criterion = given.choice("criterion", CRITERIA)
+    site, neuron = _subject(session, given, among)
+    caught = captured(session, _sites(session, site))
+    width = caught.vectors[site].shape[1]
+    if neuron is not None and not 0 <= neuron < width:
+        raise ExplorerError(f"neuron {neuron} is out of range ({site} has {width})", remedy=f"choose 0 to {width - 1}")
+    labels = given.texts("groups") or default_groups(session, 2 if criterion == "separation" else 1)
+    if criterion == "change" and not given.texts("groups"):
+        labels = default_groups(session, 2)[1:]
+    task = _Task(caught, site, among, neuron, given)
+    if criterion == "separation":
+        groups = compared_groups(caught, labels)
+        wanted = task.wanted(groups.runs)
+        values = _natural(caught, site, groups.runs)
+        found = search_separation(caught, values, groups, wanted)
+        told = [_grouped(groups)]
+    elif criterion == "change":
+        runs = one_group(caught, labels, criterion)
+        observed, predicted, runs = observed_and_predicted(caught, site, runs)
+        wanted = task.wanted((runs, caught.kinds("baseline")))
+        found = search_change(caught, observed, predicted, runs, wanted)
+        after = next(label for label in labels if label != BASELINE)
+        told = [f"{after} compared with what arithmetic makes of the baseline's vectors"]
+    else:
+        runs = one_group(caught, labels, criterion)
+        wanted = task.wanted((runs,))
+        changed = _changed(caught, site) if among == "changed" else None
+        found = search_anisotropy(caught, caught.vectors[site].astype(np.float64), runs, changed, wanted)
+        told = [f"means of {labels[0]}, unit by unit"]
+    return findings_of(_table(task, criterion, found, wanted, told), site=site, neuron=neuron)
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """What was asked for."""
+
+    caught: Captured
+    site: str
+    among: str
+    neuron: int | None
+    given: Given
+
+    def wanted(self, groups: tuple[Places, ...]) -> Wanted:
+        """Which pairs, for the runs that are compared."""
+        used = np.unique(self.caught.condition[np.concatenate(groups)])
+        own = edited(self.caught.session, self.site)
+        return Wanted(
+            among=self.among,  # pyright: ignore[reportArgumentType]
+            shared=self.neuron,
+            k=self.given.whole("k", 200, least=2),
+            set_axes=frozenset(column for column, where in own.items() if where[used].any()),
+            seed=self.given.whole("seed", 0, least=0),
+            permutations=self.given.whole("permutations", PERMUTATIONS, least=100, most=MOST_RESAMPLES),
+        )
+
+
+def _subject(session: Session, given: Given, among: str) -> tuple[str, int | None]:
+    asked, number = given.text("site"), given.whole("neuron")
+    if among == "partners":
+        return chosen_neuron(session, asked, number)
+    if number is not None:
+        remedy = "choose among=partners, or leave the neuron out"
+        raise ExplorerError(f"pairs among {'all' if among == 'all' else 'the changed'} have no neuron", remedy=remedy)
+    if asked is not None:
+        check_captured(session, asked)
+        return asked, None
+    return chosen_neuron(session, None, None)[0] if session.planes else session.spec.capture.sites[0], None
+
+
+def _sites(session: Session, site: str) -> list[str]:
+    """The site, and those whose neurons write into it by construction."""
+    homes = [one.site for one in session.spec.interventions if one.site != site and holds_writes(one.site, site)]
+    return [site, *(home for home in dict.fromkeys(homes) if home in session.spec.capture.sites)]
+
+
+def _natural(caught: Captured, site: str, groups: tuple[Places, Places]) -> Floats:
+    """[run, k] vectors without what differs between the groups by construction."""
+    conditions = [set(caught.condition[runs].tolist()) for runs in groups]
+    if conditions[0] == conditions[1]:
+        return caught.vectors[site].astype(np.float64)
+    if is_steered(caught.session, site):
+        what = f"all coordinates of {site} were moved along a direction: groups differ there by construction"
+        raise ExplorerError(what, where=caught.session.name, remedy="choose groups of the same conditions")
+    homes = [home for home in caught.vectors if home != site]
+    session = caught.session
+    rows = {
+        home: {neuron: as_captured(row, session.spec, site) for neuron, row in known_rows(session, home).items()}
+        for home in homes
+    }
+    return by_text_alone(caught, site, rows)
+
+
+def _changed(caught: Captured, site: str) -> Floats:
+    groups = compared_groups(caught, default_groups(caught.session, 2))
+    return unit_differences(caught, _natural(caught, site, groups.runs), groups)
+
+
+def _grouped(groups: ComparedGroups) -> str:
+    how = "each unit in both" if groups.paired else "different units"
+    left = f"; {count_of(groups.left_out, 'unit')} left out" if groups.left_out else ""
+    return f"{groups.labels[0]} against {groups.labels[1]}, {how}{left}"
+
+
+def _table(task: _Task, criterion: str, found: Found, wanted: Wanted, told: list[str]) -> TableFigure:
+    tested, best, site = found.tested, found.best, task.site
+    q = benjamini_hochberg(tested.p)
+    alone = wanted.shared in wanted.set_axes
+    untested = np.where(np.isnan(tested.p), 2.0, tested.p)
+    order = [int(row) for row in np.lexsort((-np.abs(best.scores), untested))]
+    named = "r" if criterion == "anisotropy" else "t²" if alone else "gain"
+    columns = [
+        TableColumn("a", "0°", "text"),
+        TableColumn("b", "90°", "text"),
+        TableColumn("score", f"{named} chosen on", "number", 1),
+        *([] if criterion == "anisotropy" or alone else [TableColumn("t2", "T²", "number", 2)]),
+        TableColumn("statistic", f"{named} tested", "number"),
+        TableColumn("p", "p", "p", 3),
+        TableColumn("q", "q", "p"),
+    ]
+    rows = [
+        (
+            *(coordinate_caption(site, int(one)) for one in best.pairs[row]),
+            cell(best.scores[row]),
+            *([] if criterion == "anisotropy" or alone else [cell(tested.t2[row])]),
+            cell(tested.statistic[row]),
+            cell(tested.p[row]),
+            cell(q[row]),
+        )
+        for row in order
+    ]
+    of = {"partners": "partners of", "changed": f"pairs of the {wanted.k:,} most changed", "all": "all pairs"}
+    who = f" {coordinate_caption(site, wanted.shared)}" if wanted.shared is not None else ""
+    return TableFigure(
+        "planes_found",
+        f"{criterion} · {of[wanted.among]}{who} · {site_caption(site)}",
+        tuple(columns),
+        tuple(rows),
+        tuple(_notes(task, criterion, found, wanted, [*told], family_size(tested.p))),
+        tuple(PlaneChoice(site, int(best.pairs[row, 0]), int(best.pairs[row, 1])) for row in order),
+    )
+
+
+def _notes(task: _Task, criterion: str, found: Found, wanted: Wanted, told: list[str], family: int) -> list[str]:
+    caught = task.caught
+    set_axes = [coordinate_caption(task.site, axis) for axis in sorted(wanted.set_axes)]
+    notes = [
+        f"chosen on one half, tested on the other: {found.best.scanned:,} pairs scanned on {found.units[0]} units, the "
+        f"best {len(found.best.pairs)} (of {KEPT} at most) tested on the other {found.units[1]} · seed {wanted.seed}",
+        *told,
+    ]
+    if wanted.shared in wanted.set_axes:
+        notes.append(
+            f"{set_axes[0] if len(set_axes) == 1 else coordinate_caption(task.site, wanted.shared or 0)} is set by"
+            " design, so it is no evidence: planes are ranked and tested by the other coordinate's t² alone"
+        )
+    else:
+        notes.append(_MEANS[criterion])
+        if set_axes:
+            notes.append(f"set by design, so in no plane: {', '.join(set_axes[:8])}{' …' if len(set_axes) > 8 else ''}")
+    notes.append(
+        f"p: {found.exchanged} · {wanted.permutations:,} permutations, p is at least 1/{wanted.permutations + 1:,}"
+    )
+    notes.append(
+        f"q: Benjamini-Hochberg over the {family} planes that were tested; planes that share a neuron repeat it"
+    )
+    if min(found.units) < FEW_UNITS:
+        notes.append(f"fewer than {FEW_UNITS} units to choose or to test on: only what is very clear is found")
+    if caught.left_out:
+        notes.append(f"{count_of(caught.left_out, 'run')} with vectors that are not finite left out")
+    return notes

@@ -1,0 +1,386 @@
+"""Searching planes: pairs of coordinates chosen on one half of the units and tested on the other."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srm_explorer.engine.analyses.captured import Captured
+from srm_explorer.engine.errors import ExplorerError, did_you_mean
+from srm_explorer.engine.figures.captions import pooled_caption
+from srm_explorer.engine.figures.groups import CONDITION, factor_columns, run_groups
+from srm_explorer.engine.figures.units import UNIT_FACTOR
+from srm_explorer.engine.session import Session
+from srm_explorer.engine.stats.comparison import Contrast, group_contrast, paired_contrast
+from srm_explorer.engine.stats.groups import BASELINE
+from srm_explorer.engine.stats.pairings import (
+    BestPairs,
+    TestedPairs,
+    anisotropy_score,
+    correlation_test,
+    marginal_score,
+    paired_test,
+    scan_pairs,
+    separation_score,
+    unpaired_test,
+)
+from srm_explorer.engine.stats.permutation import matched_blocks
+
+Places = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class ComparedGroups:
+    """Two groups of runs, as places among captured runs.
+
+    Attributes:
+        labels: of both.
+        runs: [run] of both.
+        paired: whether units have runs in both, which then are compared with each other.
+        units: the units that take part: those in both groups where paired, else those of each group by itself.
+        left_out: units that take no part.
+    """
+
+    labels: tuple[str, str]
+    runs: tuple[Places, Places]
+    paired: bool
+    units: tuple[Places, Places]
+    left_out: int
+
+
+def group_named(caught: Captured, label: str) -> Places:
+    """The runs of a group, as places among the captured runs.
+
+    Raises:
+        ExplorerError: no chart of the session shows a group of that name.
+    """
+    session = caught.session
+    factors = [name for name in factor_columns(session) if name != UNIT_FACTOR]
+    known: list[str] = []
+    for by in [(), (CONDITION,), *[(name,) for name in factors], *[(CONDITION, name) for name in factors]]:
+        groups = run_groups(session, by)
+        if label in groups:
+            rows = groups[label].runs
+            return np.flatnonzero(np.isin(caught.rows, rows))
+        known += groups
+    what = f"there is no group '{label}'"
+    raise ExplorerError(what, where=session.name, remedy=did_you_mean(label, list(dict.fromkeys(known))))
+
+
+def default_groups(session: Session, number: int) -> list[str]:
+    """The baseline, and all values together where two are wanted."""
+    pooled = [pooled_caption(session.spec)] if any(one.kind == "sweep" for one in session.conditions) else []
+    return [BASELINE, *pooled][:number]
+
+
+def compared_groups(caught: Captured, labels: Sequence[str]) -> ComparedGroups:
+    """Find which units two groups are compared over.
+
+    Raises:
+        ExplorerError: not two groups, one is empty, or they share runs.
+    """
+    if len(labels) != 2:
+        remedy = "name two, such as the baseline and a value"
+        what = f"planes that tell groups apart need two groups, not {len(labels)}"
+        raise ExplorerError(what, where=caught.session.name, remedy=remedy)
+    first, second = (group_named(caught, label) for label in labels)
+    if np.intersect1d(first, second).size:
+        raise ExplorerError(f"{labels[0]} and {labels[1]} share runs", remedy="choose groups apart")
+    units = np.unique(caught.unit[first]), np.unique(caught.unit[second])
+    shared = np.intersect1d(*units)
+    every = len(np.union1d(*units))
+    # Where most units are in both groups, each is compared with itself; stray ones would only blur that.
+    if len(shared) * 2 >= max(1, min(len(units[0]), len(units[1]))):
+        return ComparedGroups((labels[0], labels[1]), (first, second), True, (shared, shared), every - len(shared))
+    apart = np.setdiff1d(units[0], shared), np.setdiff1d(units[1], shared)
+    return ComparedGroups((labels[0], labels[1]), (first, second), False, apart, len(shared))
+
+
+def unit_means(values: NDArray[np.float64], of_unit: Places, units: Places) -> NDArray[np.float64]:
+    """[unit, k] means of the runs of each unit; NaN for one without any.
+
+    Args:
+        values: [run, k]
+        of_unit: [run] unit of each.
+        units: those wanted, ascending.
+    """
+    found = np.full((len(units), values.shape[1]), np.nan)
+    for place, unit in enumerate(units.tolist()):
+        rows = of_unit == unit
+        if rows.any():
+            found[place] = values[rows].mean(axis=0)
+    return found
+
+
+def halves(units: Places, stratum: Places, rng: np.random.Generator) -> tuple[Places, Places]:
+    """Split units in two at random, each stratum by itself as evenly as it goes.
+
+    Args:
+        units: those to split.
+        stratum: [unit] of all units of the session.
+    """
+    kept: list[int] = []
+    tested: list[int] = []
+    for one in np.unique(stratum[units]).tolist():
+        own = rng.permutation(units[stratum[units] == one])
+        # An odd unit goes where fewer are.
+        half = (len(own) + (len(kept) <= len(tested))) // 2
+        kept += own[:half].tolist()
+        tested += own[half:].tolist()
+    return np.array(sorted(kept), np.int64), np.array(sorted(tested), np.int64)
+
+
+def unit_differences(caught: Captured, values: NDArray[np.float64], groups: ComparedGroups) -> NDArray[np.float64]:
+    """[unit, k] difference of two groups' means in every unit of the session; NaN where it lacks one."""
+    every = np.arange(len(caught.units))
+    first, second = (unit_means(values[runs], caught.unit[runs], every) for runs in groups.runs)
+    return first - second
+
+
+def within_strata(means: NDArray[np.float64], stratum: Places) -> NDArray[np.float64]:
+    """[unit, k] means without those of the strata."""
+    found = means.copy()
+    for one in np.unique(stratum).tolist():
+        found[stratum == one] -= found[stratum == one].mean(axis=0)
+    return found
+
+
+def one_group(caught: Captured, given: list[str], criterion: str) -> Places:
+    """The runs of the one group that a criterion is searched in; ExplorerError where not one was given."""
+    # The baseline is what change is measured from, whether it is named or not.
+    labels = [label for label in dict.fromkeys(given) if criterion != "change" or label != BASELINE]
+    if len(labels) != 1:
+        what = f"{criterion} is searched in one group, not {len(labels)}"
+        raise ExplorerError(
+            what, where=caught.session.name, remedy="give one, as groups=+20 (or one twice where two belong)"
+        )
+    return group_named(caught, labels[0])
+
+
+Floats = NDArray[np.float64]
+Places = NDArray[np.int64]
+
+KEPT = 100
+"""Pairs at most that are tested: the more, the higher the bar for each."""
+FEWEST = 4
+"""Units a half must have: fewer leave nothing to tell a spread by."""
+
+Among: TypeAlias = Literal["partners", "changed", "all"]
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """Which pairs to search.
+
+    Attributes:
+        among: "partners" of a coordinate, pairs among the "changed" most, or "all".
+        shared: the coordinate of "partners".
+        k: how many changed most.
+        set_axes: coordinates that the experimenter set in the runs that are compared.
+        seed: of the split and of the permutations.
+        permutations: of the test.
+    """
+
+    among: Among
+    shared: int | None
+    k: int
+    set_axes: frozenset[int]
+    seed: int
+    permutations: int
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The pairs that were chosen, and what testing them gave.
+
+    Attributes:
+        best: chosen on the first half; scores of correlations keep their sign.
+        tested: on the second.
+        units: in each half.
+        exchanged: what the test exchanged, in words.
+        columns: coordinates that could be paired.
+    """
+
+    best: BestPairs
+    tested: TestedPairs
+    units: tuple[int, int]
+    exchanged: str
+    columns: int
+
+
+def search_separation(caught: Captured, values: Floats, groups: ComparedGroups, wanted: Wanted) -> Found:
+    """Search planes that separate two groups beyond either of their coordinates."""
+    rng = np.random.default_rng(wanted.seed)
+    if not groups.paired:
+        return _between_units(caught, values, groups, wanted, rng)
+    runs, sign = _both(groups)
+    kept = np.isin(caught.unit[runs], groups.units[0])
+    runs, sign = runs[kept], sign[kept]
+    weights = sign / _times(caught.unit[runs] * 2 + (sign > 0))
+    chosen, other = _split(groups.units[0], caught, rng)
+    contrast = paired_contrast(_differences(values[runs], weights, caught.unit[runs], chosen))
+    best = _scan(contrast, wanted)
+    there = np.isin(caught.unit[runs], other)
+    runs, weights = runs[there], weights[there]
+    unit = np.searchsorted(other, caught.unit[runs])
+    tested = paired_test(
+        values[runs],
+        weights,
+        unit,
+        best.pairs,
+        caught.conditions_exchanged(runs),
+        wanted.permutations,
+        wanted.seed,
+        one=wanted.shared in wanted.set_axes,
+    )
+    exchanged = "conditions exchanged within units"
+    return Found(best, tested, (len(chosen), len(other)), exchanged, _usable(contrast, wanted).size)
+
+
+def search_change(caught: Captured, observed: Floats, predicted: Floats, runs: Places, wanted: Wanted) -> Found:
+    """Search planes in which runs lie away from where arithmetic puts them.
+
+    Args:
+        caught: the runs.
+        observed: [run, k] of the chosen runs.
+        predicted: [run, k] the same by arithmetic.
+        runs: places of the chosen runs among the captured ones.
+        wanted: which pairs.
+    """
+    rng = np.random.default_rng(wanted.seed)
+    units = np.unique(caught.unit[runs])
+    chosen, other = _split(units, caught, rng)
+    both = np.stack([unit_means(one, caught.unit[runs], units) for one in (observed, predicted)], axis=1)
+    contrast = paired_contrast((both[:, 0] - both[:, 1])[np.isin(units, chosen)])
+    best = _scan(contrast, wanted)
+    n = len(other)
+    rows = both[np.isin(units, other)].reshape(2 * n, -1)
+    unit = np.repeat(np.arange(n), 2)
+    tested = paired_test(
+        rows,
+        np.tile([1.0, -1.0], n),
+        unit,
+        best.pairs,
+        matched_blocks(list(range(2 * n)), [0] * (2 * n), unit.tolist()),
+        wanted.permutations,
+        wanted.seed,
+        one=wanted.shared in wanted.set_axes,
+    )
+    exchanged = "observed and predicted exchanged within units"
+    return Found(best, tested, (len(chosen), n), exchanged, _usable(contrast, wanted).size)
+
+
+def search_anisotropy(caught: Captured, values: Floats, runs: Places, changed: Floats | None, wanted: Wanted) -> Found:
+    """Search planes in which the units' means are correlated.
+
+    Args:
+        caught: the runs.
+        values: [run, k] of the captured runs.
+        runs: places of the group's runs.
+        changed: [unit, k] differences of all units of the session to find the most changed by, NaN where a unit has
+            none; None where they are not asked for.
+        wanted: which pairs.
+    """
+    rng = np.random.default_rng(wanted.seed)
+    units = np.unique(caught.unit[runs])
+    chosen, other = _split(units, caught, rng)
+    stratum = caught.units.stratum
+    means = unit_means(values[runs], caught.unit[runs], units)
+    half = within_strata(means[np.isin(units, chosen)], stratum[chosen])
+    contrast = paired_contrast(half)
+    if changed is not None:
+        moved = changed[chosen]
+        moved = moved[np.isfinite(moved).all(axis=1)]
+        if len(moved) < FEWEST:
+            raise _too_few(caught, len(moved))
+        contrast = paired_contrast(moved)
+    columns = _usable(contrast, wanted)
+    shared = wanted.shared if wanted.among == "partners" else None
+    spread = paired_contrast(half).residual
+    best = _some(scan_pairs(spread, anisotropy_score(spread), KEPT, columns, shared))
+    r = (spread[:, best.pairs[:, 0]] * spread[:, best.pairs[:, 1]]).sum(axis=0)
+    best = dataclasses.replace(best, scores=r)
+    rest = within_strata(means[np.isin(units, other)], stratum[other])
+    tested = correlation_test(rest, stratum[other], best.pairs, np.sign(r), wanted.permutations, wanted.seed)
+    exchanged = "units of one coordinate exchanged against the other's, within prompt sets"
+    return Found(best, tested, (len(chosen), len(other)), exchanged, columns.size)
+
+
+def _between_units(
+    caught: Captured, values: Floats, groups: ComparedGroups, wanted: Wanted, rng: np.random.Generator
+) -> Found:
+    stratum = caught.units.stratum
+    split = [_split(units, caught, rng) for units in groups.units]
+    means = [
+        [unit_means(values[runs], caught.unit[runs], half) for half in halved]
+        for runs, halved in zip(groups.runs, split, strict=True)
+    ]
+    contrast = group_contrast(means[0][0], means[1][0])
+    best = _scan(contrast, wanted)
+    first, second = stratum[split[0][1]], stratum[split[1][1]]
+    # Where a prompt set has units of one group alone, exchanging within sets would leave it as it is.
+    alike = set(first.tolist()) == set(second.tolist())
+    strata = (first, second) if alike else (np.zeros_like(first), np.zeros_like(second))
+    tested = unpaired_test(means[0][1], means[1][1], strata, best.pairs, wanted.permutations, wanted.seed)
+    exchanged = f"units exchanged between the groups{', within prompt sets' if alike else ''}"
+    sizes = tuple(len(a) + len(b) for a, b in zip(*split, strict=True))
+    return Found(best, tested, (sizes[0], sizes[1]), exchanged, _usable(contrast, wanted).size)
+
+
+def _scan(contrast: Contrast, wanted: Wanted) -> BestPairs:
+    columns = _usable(contrast, wanted)
+    shared = wanted.shared if wanted.among == "partners" else None
+    score = marginal_score(contrast) if shared in wanted.set_axes else separation_score(contrast)
+    return _some(scan_pairs(contrast.residual, score, KEPT, columns, shared))
+
+
+def _some(best: BestPairs) -> BestPairs:
+    if not len(best.pairs):
+        what = "no plane can be scored: coordinates that could be paired do not differ between units, or were set"
+        raise ExplorerError(what, remedy="choose another neuron or site, or other groups")
+    return best
+
+
+def _usable(contrast: Contrast, wanted: Wanted) -> Places:
+    usable = contrast.usable.copy()
+    usable[list(wanted.set_axes)] = False
+    if wanted.among == "changed":
+        size = np.where(usable, np.abs(contrast.t), -1.0)
+        usable &= size >= np.sort(size)[-min(wanted.k, len(size))]
+    found = np.flatnonzero(usable)
+    return found[found != wanted.shared] if wanted.among == "partners" else found
+
+
+def _split(units: Places, caught: Captured, rng: np.random.Generator) -> tuple[Places, Places]:
+    chosen, other = halves(units, caught.units.stratum, rng)
+    if min(len(chosen), len(other)) < FEWEST:
+        raise _too_few(caught, len(units))
+    return chosen, other
+
+
+def _too_few(caught: Captured, units: int) -> ExplorerError:
+    what = f"{units} {'unit' if units == 1 else 'units'} cannot be split into a half to choose on and a half to test on"
+    return ExplorerError(what, where=caught.session.name, remedy=f"run {2 * FEWEST} prompts or more, better 50")
+
+
+def _both(groups: ComparedGroups) -> tuple[Places, Floats]:
+    sizes = [len(runs) for runs in groups.runs]
+    return np.concatenate(groups.runs), np.repeat([1.0, -1.0], sizes)
+
+
+def _times(labels: Places) -> Floats:
+    """[run] how often the run's label occurs."""
+    _, place, times = np.unique(labels, return_inverse=True, return_counts=True)
+    return times[place].astype(np.float64)
+
+
+def _differences(values: Floats, weights: Floats, of_unit: Places, units: Places) -> Floats:
+    found = np.zeros((len(units), values.shape[1]))
+    there = np.isin(of_unit, units)
+    np.add.at(found, np.searchsorted(units, of_unit[there]), weights[there, None] * values[there])
+    return found

@@ -1,0 +1,161 @@
+"""The planes of a session: what spans them, how much of the data they hold; and further ones, made from its vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from srm_explorer.engine.analyses.captured import check_captured
+from srm_explorer.engine.analyses.directions import (
+    DIRECTIONS,
+    SiteRuns,
+    Vector,
+    as_rows,
+    known_directions,
+    plane_through,
+)
+from srm_explorer.engine.analyses.registry import Findings, Given, findings_of
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment.directions import Component, Direction, canonical, choices_of, direction_of
+from srm_explorer.engine.figures.captions import plane_captions, plane_title, site_caption
+from srm_explorer.engine.figures.groups import energies_by_group, grey_vector, swept_groups
+from srm_explorer.engine.figures.numbers import three_digits
+from srm_explorer.engine.figures.table import CellValue, PlaneChoice, TableColumn, TableFigure
+from srm_explorer.engine.figures.warnings import NEAR_DEG
+from srm_explorer.engine.io.vectors import Matrix
+from srm_explorer.engine.session import PlaneRecord, Session
+from srm_explorer.engine.stats.planes import Plane, coordinates
+
+_COLUMNS = (
+    TableColumn("plane", "plane", "index"),
+    TableColumn("site", "site", "text", 3),
+    TableColumn("a", "0°", "text"),
+    TableColumn("b", "90°", "text"),
+    TableColumn("raw_angle_deg", "angle", "number", 1),
+    TableColumn("group", "group", "text"),
+    TableColumn("n_runs", "runs", "whole", 4),
+    TableColumn("energy", "energy in plane", "percent"),
+    TableColumn("mean_a", "A", "number", 2),
+    TableColumn("mean_b", "B", "number", 2),
+    TableColumn("amplitude", "amplitude", "number"),
+    TableColumn("phase_deg", "phase", "degrees"),
+)
+
+
+def basis_of(
+    session: Session, vectors: Matrix | list[Matrix], choice: PlaneChoice, weights: Mapping[str, Vector] | None = None
+) -> Plane:
+    """The two orthonormal directions of a plane of a session.
+
+    Args:
+        session: whose runs means and components are taken of.
+        vectors: of the plane's site, rows in the order of the session's runs.
+        choice: its site and directions.
+        weights: vectors of files and weights, by their text, beside those that the session holds.
+
+    Raises:
+        ExplorerError: the site was not captured, or the directions mean nothing there or span no plane.
+    """
+    check_captured(session, choice.site)
+    runs = SiteRuns.of(session, choice.site, vectors, weights)
+    return plane_through(canonical(choice.a), canonical(choice.b), runs)
+
+
+def plane_of(
+    session: Session, vectors: Matrix | list[Matrix], choice: PlaneChoice, weights: Mapping[str, Vector] | None = None
+) -> PlaneRecord:
+    """Where every run of a session lies in a plane; arguments and errors as `basis_of`."""
+    plane = basis_of(session, vectors, choice, weights)
+    xy, norm = coordinates(as_rows(vectors), plane)
+    return PlaneRecord.of(choice.site, canonical(choice.a), canonical(choice.b), xy, norm, plane.raw_angle_deg)
+
+
+def with_plane(
+    session: Session, vectors: Matrix | list[Matrix], choice: PlaneChoice, weights: Mapping[str, Vector] | None = None
+) -> Session:
+    """The session with one plane more, after those it has; itself where it has this one already.
+
+    Its spec stays as it was run. Vectors of files and weights that the plane needs are kept in the session, so that it
+    can be spanned again. The caller saves it. Arguments and errors as `basis_of`.
+    """
+    if find_plane(session, choice) is not None:
+        return session
+    record = plane_of(session, vectors, choice, weights)
+    held = known_directions(session.provenance)
+    used = {text: vector for text, vector in (weights or {}).items() if text in (record.a, record.b)}
+    for text, vector in used.items():
+        if text in held and not np.array_equal(held[text], vector):
+            what = f"the session holds another vector as {text}"
+            raise ExplorerError(what, where=session.name, remedy="give the file another name")
+    kept = {text: vector.tolist() for text, vector in {**held, **used}.items()}
+    provenance = {**session.provenance, DIRECTIONS: kept} if kept else session.provenance
+    return session.changed(planes=(*session.planes, record), provenance=provenance)
+
+
+def find_plane(session: Session, choice: PlaneChoice) -> int | None:
+    """The place of a plane among a session's; None where it has not got it."""
+    key = choice.site, canonical(choice.a), canonical(choice.b)
+    return next((place for place, plane in enumerate(session.planes) if plane.key == key), None)
+
+
+def planes_study(session: Session, arguments: Mapping[str, Any]) -> Findings:
+    """A table of the session's planes, a row a plane and group.
+
+    Args:
+        session: with runs.
+        arguments: `by`, as charts group runs: texts, none for the baseline and all values pooled.
+    """
+    given = Given(arguments, ("by",), "planes")
+    return findings_of(planes_table(session, given.texts("by")))
+
+
+def planes_table(session: Session, by: list[str] | None = None) -> TableFigure:
+    """The planes of a session: their directions, how much of each group they hold, and where its mean lies.
+
+    Raises:
+        ExplorerError: no run is finished, or no prompt has such a factor.
+    """
+    rows: list[tuple[CellValue, ...]] = []
+    planes: list[PlaneChoice] = []
+    for number, plane in enumerate(session.planes, 1):
+        a, b = plane_captions(plane)
+        energies = energies_by_group(session, plane, by or ())
+        for group in swept_groups(session, plane, by or ()):
+            sweep = group.sweep
+            head = (number, site_caption(plane.site), a, b, plane.raw_angle_deg, group.label, group.n_runs)
+            rows.append((*head, energies[group.label], sweep.a, sweep.b, sweep.amplitude, sweep.phase_deg))
+            planes.append(PlaneChoice(plane.site, plane.a, plane.b))
+    return TableFigure("planes", f"planes of {session.name}", _COLUMNS, tuple(rows), _notes(session), tuple(planes))
+
+
+def _notes(session: Session) -> tuple[str, ...]:
+    if not session.planes:
+        return ("no plane yet: srm-explorer planes SESSION --add A B makes one",)
+    near = [plane for plane in session.planes if min(plane.raw_angle_deg, 180 - plane.raw_angle_deg) < NEAR_DEG]
+    notes = [
+        f"{plane_title(plane)}: only {three_digits(plane.raw_angle_deg)}° apart, so that 90° is what little the second"
+        " adds to the first"
+        for plane in near
+    ]
+    sites = dict.fromkeys(plane.site for plane in session.planes)
+    widths: Mapping[str, int] = session.sidecar.sites if session.sidecar is not None else {}
+    told = [f"{three_digits(200 / widths[site])} % at {site_caption(site)}" for site in sites if widths.get(site)]
+    if told:
+        notes.append(f"energy: mean of (x² + y²) / |v|²; a plane of random directions holds {', '.join(told)}")
+    greys: list[str] = []
+    for number, plane in enumerate(session.planes, 1):
+        x, y = grey_vector(session, plane)
+        greys.append(f"{number} ({three_digits(x)}, {three_digits(y)})")
+    notes.append(f"grey vector, the mean of normalised baseline vectors: plane {'; '.join(greys)}")
+    notes.append("the first direction itself draws cos θ; the second has its largest value at the angle between them")
+    if any(choices_of(one) for one in _directions(session)):
+        notes.append("directions made of these runs (means, components) separate them by construction: no finding")
+    if any(isinstance(one, Component) and not one.runs.at for one in _directions(session)):
+        notes.append("components without a condition hold what was clamped too: pc1(at=baseline) leaves it out")
+    return tuple(notes)
+
+
+def _directions(session: Session) -> list[int | Direction]:
+    return [direction_of(along) for plane in session.planes for along in (plane.a, plane.b)]

@@ -1,0 +1,168 @@
+"""Studies by name, so that the screen, the command line and a notebook run the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, overload
+
+from srm_explorer.engine.errors import ExplorerError, did_you_mean
+from srm_explorer.engine.figures.table import TableFigure
+from srm_explorer.engine.session import load_session
+from srm_explorer.engine.session.session import Session
+
+Arguments: TypeAlias = Mapping[str, Any]
+"""Plain data, as JSON holds it."""
+
+Findings: TypeAlias = dict[str, Any]
+"""Plain data, as JSON holds it; "tables" is a list of `TableFigure.to_dict`."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """One study.
+
+    Attributes:
+        name: "pairs".
+        title: what it answers, a few words.
+        home: module and function: "srm_explorer.engine.analyses.pairings:pairs_study"; it takes (session, arguments) and returns
+            `Findings`.
+        needs: "session" (its .json alone), "vectors" (the full vectors beside it), or "model" (run by the worker).
+    """
+
+    name: str
+    title: str
+    home: str
+    needs: Literal["session", "vectors", "model"]
+
+    def function(self) -> Callable[[Session, Arguments], Findings]:
+        """Load what does the work."""
+        module, _, name = self.home.partition(":")
+        return getattr(import_module(module), name)
+
+
+STUDIES: dict[str, Study] = {}
+"""By name; extended below."""
+
+
+def _add(*studies: Study) -> None:
+    STUDIES.update({study.name: study for study in studies})
+
+
+_add(
+    Study("compare", "two groups compared", "srm_explorer.engine.analyses.compare:compare_study", "session"),
+    Study("neuron", "neuron card", "srm_explorer.engine.model_analyses.neurons:neuron_study", "model"),
+    Study("effects", "what it did to the texts", "srm_explorer.engine.analyses.effects:effects_study", "session"),
+    Study("score", "scoring of the texts", "srm_explorer.engine.model_analyses.scoring:score_study", "model"),
+    Study("usage", "use of neurons", "srm_explorer.engine.model_analyses.neurons:usage_study", "model"),
+    Study(
+        "controls", "the target among its controls", "srm_explorer.engine.analyses.controls:controls_study", "vectors"
+    ),
+    Study("bands", "how sure a plane's curves are", "srm_explorer.engine.analyses.bands:bands_study", "session"),
+    Study("pairs", "what rises and falls with a neuron", "srm_explorer.engine.analyses.pairs:pairs_study", "vectors"),
+    Study("planes", "the session's planes", "srm_explorer.engine.analyses.planes:planes_study", "session"),
+    Study(
+        "ensemble",
+        "planes of all pairs of directions",
+        "srm_explorer.engine.analyses.ensembles:ensemble_study",
+        "vectors",
+    ),
+    Study("directions", "weights of neurons", "srm_explorer.engine.model_analyses.run:directions_study", "model"),
+    Study(
+        "weighted-pairs", "pairings and weights", "srm_explorer.engine.model_analyses.run:weighted_pairs_study", "model"
+    ),
+    Study(
+        "finder", "planes in which groups differ", "srm_explorer.engine.analyses.plane_finder:finder_study", "vectors"
+    ),
+)
+
+
+def run_study(name: str, path: Path, arguments: Arguments) -> Findings:
+    """Run a study that needs no model on a saved session.
+
+    Raises:
+        ExplorerError: no such study or session, or what the study itself refuses.
+    """
+    if name not in STUDIES or STUDIES[name].needs == "model":
+        raise ExplorerError(f"there is no study '{name}'", remedy=did_you_mean(name, list(STUDIES)))
+    return STUDIES[name].function()(load_session(path), arguments)
+
+
+def tables_in(findings: Findings) -> tuple[TableFigure, ...]:
+    """The tables of what a study found."""
+    return tuple(TableFigure.from_dict(table) for table in findings.get("tables", ()))
+
+
+def findings_of(*tables: TableFigure, **further: Any) -> Findings:
+    """What a study returns."""
+    return {"tables": [table.to_dict() for table in tables], **further}
+
+
+class Given:
+    """What was given to a study.
+
+    Args:
+        arguments: by name; None and a missing name mean the default.
+        known: the names there are.
+        study: the study's name, for errors.
+
+    Raises:
+        ExplorerError: a name that is none.
+    """
+
+    def __init__(self, arguments: Mapping[str, Any], known: Sequence[str], study: str) -> None:
+        for name in arguments:
+            if name not in known:
+                raise ExplorerError(f"{study} has no setting '{name}'", remedy=did_you_mean(name, list(known)))
+        self._arguments = arguments
+
+    @overload
+    def whole(self, name: str, default: int, *, least: int | None = None, most: int | None = None) -> int: ...
+    @overload
+    def whole(
+        self, name: str, default: None = None, *, least: int | None = None, most: int | None = None
+    ) -> int | None: ...
+    def whole(
+        self, name: str, default: int | None = None, *, least: int | None = None, most: int | None = None
+    ) -> int | None:
+        """A whole number, at least `least` and at most `most`."""
+        value = self._arguments.get(name)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ExplorerError(f"{name} is not a whole number: {value!r}", remedy=f"write {name}=20, say")
+        if least is not None and value < least:
+            raise ExplorerError(f"{name} is {value}", remedy=f"choose {least} or more")
+        if most is not None and value > most:
+            raise ExplorerError(f"{name} is {value}", remedy=f"choose {most:,} or fewer")
+        return value
+
+    def text(self, name: str) -> str | None:
+        """A text; None where none was given."""
+        value = self._arguments.get(name)
+        if value is None or isinstance(value, str):
+            return value
+        raise ExplorerError(f"{name} is not a text: {value!r}", remedy="give a name")
+
+    def texts(self, name: str) -> list[str]:
+        """Texts, as a list or parted by commas; empty where none was given."""
+        value = self._arguments.get(name)
+        if value is None:
+            return []
+        parts: Sequence[object] = value.split(",") if isinstance(value, str) else value if _is_list(value) else [value]
+        return [str(part).strip() for part in parts]
+
+    def choice(self, name: str, choices: Sequence[str]) -> str:
+        """One of the choices, the first by default."""
+        value = self._arguments.get(name)
+        if value is None:
+            return choices[0]
+        if value not in choices:
+            raise ExplorerError(f"{name} is {value!r}", remedy=did_you_mean(str(value), list(choices)))
+        return str(value)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list | tuple)

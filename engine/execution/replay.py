@@ -1,0 +1,345 @@
+"""Running a session again, and saying what came out differently."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.execution.provenance import describe_device, versions
+from srm_explorer.engine.execution.rows import RowMaker, as_saved, check_directions
+from srm_explorer.engine.experiment import Site, check_against, conditions, targets_of
+from srm_explorer.engine.io.vectors import Matrix
+from srm_explorer.engine.model.decode import RowResult, decode
+from srm_explorer.engine.model.device import is_out_of_memory, used_bytes
+from srm_explorer.engine.model.load import DEMO, LoadedModel, load_model
+from srm_explorer.engine.model.selftest import self_test
+from srm_explorer.engine.model.warm import device_key
+from srm_explorer.engine.runs.collect import grid_of
+from srm_explorer.engine.runs.inputs import direction_sha256, read_direction
+from srm_explorer.engine.runs.plan import Layout
+from srm_explorer.engine.runs.progress import Meter, Progress, Stop
+from srm_explorer.engine.session import RunRecord, Session
+from srm_explorer.engine.session.controls import controls_of
+from srm_explorer.engine.session.fields import DamagedError, take, take_table, take_texts
+from srm_explorer.engine.worker.device_lock import device_turn
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What replaying needs to know.
+
+    Args:
+        source: folder or name the model was loaded from.
+        weights_sha256: hash of its parameters.
+        threads: of the processor, which decide how sums are split.
+        base: the folder that relative paths started from.
+        inputs: hashes of what was read, by name.
+        layout: the batches as they were run.
+    """
+
+    source: str
+    weights_sha256: str
+    threads: int
+    base: Path
+    inputs: Mapping[str, str]
+    layout: Layout
+
+    def check_ids(self, session: Session, model: LoadedModel) -> None:
+        """Refuse prompts that the model cannot be fed.
+
+        Raises:
+            ExplorerError: a prompt without tokens, too long, or with ids the model does not have.
+        """
+        vocabulary: int = model.bridge.cfg.d_vocab
+        for place, prompt in enumerate(session.prompts):
+            ids = prompt.token_ids
+            fits = 0 < len(ids) <= model.shape.n_ctx - session.spec.generation.tokens
+            if not fits or not all(0 <= one < vocabulary for one in ids):
+                raise _damaged(session, f"prompts[{place}].token_ids cannot be fed to this model")
+        chosen = controls_of(session)
+        for match in chosen.matches if chosen else ():
+            if any(neuron >= Site.parse(match.site).width(model.shape) for neuron in match.neurons):
+                raise _damaged(session, f"a control of {match.site} is no neuron of this model")
+
+
+def recorded_in(session: Session) -> Recorded:
+    """Read what a session says about its run.
+
+    Raises:
+        ExplorerError: something is missing or makes no sense.
+    """
+    provenance = session.provenance
+    try:
+        model = take_table(provenance, "model")
+        recorded = Recorded(
+            source=take(model, "source", str),
+            weights_sha256=take(model, "weights_sha256", str),
+            threads=take(provenance, "threads", int),
+            base=Path(take({"base": "", **provenance}, "base", str)),
+            inputs=take_texts(provenance, "inputs"),
+            layout=_layout(session),
+        )
+        _check_values(session)
+        _check_controls(session)
+    except DamagedError as error:
+        raise _damaged(session, str(error)) from None
+    if not 1 <= recorded.threads <= 1024:
+        raise _damaged(session, f"it says that {recorded.threads} threads were used")
+    return recorded
+
+
+def _layout(session: Session) -> Layout:
+    data: Mapping[str, Any] = session.layout
+    try:
+        layout = Layout.from_dict(data)
+    except (KeyError, TypeError, ValueError):
+        raise DamagedError("layout does not say which runs shared a batch") from None
+    laid_out = [index for batch in layout.batches for index in batch]
+    total = len(grid_of(session.spec, len(session.prompts)))
+    if sorted(laid_out) != [run.index for run in session.runs] or not all(0 <= index < total for index in laid_out):
+        raise DamagedError("layout holds other runs than the session")
+    return layout
+
+
+def _check_values(session: Session) -> None:
+    if not session.resolved and not any(run.condition for run in session.runs):
+        return
+    widths = [0 if one.op == "zero" else max(len(one.neurons), 1) for one in session.spec.interventions]
+    expected = [
+        [None if value is None else width for value, width in zip(condition.values, widths, strict=True)]
+        for condition in conditions(session.spec)
+    ]
+    if [[None if one is None else len(one) for one in row] for row in session.resolved] != expected:
+        raise DamagedError("resolved does not fit the conditions")
+
+
+def _check_controls(session: Session) -> None:
+    kinds = [condition.kind for condition in session.conditions]
+    if not any(kinds[run.condition] == "control" for run in session.runs):
+        return
+    controls = controls_of(session)
+    if controls is None or controls.count != session.spec.controls.neurons:
+        raise DamagedError("controls are missing")
+    if set(targets_of(session.spec.interventions)) - {(match.site, match.target) for match in controls.matches}:
+        raise DamagedError("controls do not stand for every neuron")
+
+
+def _damaged(session: Session, what: str) -> ExplorerError:
+    return ExplorerError(
+        f"the session does not say how to replay it: {what}",
+        where=session.name,
+        remedy="restore it from a copy, or run its experiment again",
+    )
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """A run whose tokens came out differently.
+
+    Args:
+        run: as it was saved.
+        first: index of the first token that differs.
+        was: the token that was saved there; None past its end.
+        now: the token that came now; None past its end.
+        margin: the run's smallest top-2 logit margin as saved: a near-tie explains a flip.
+    """
+
+    run: RunRecord
+    first: int
+    was: int | None
+    now: int | None
+
+    @property
+    def margin(self) -> float | None:
+        """Smallest top-2 logit margin of the saved run."""
+        return self.run.min_margin
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What came of running a session again.
+
+    Args:
+        runs: runs that were replayed.
+        deviations: runs whose tokens differ.
+        vectors: largest absolute difference of a vector by site, over runs with equal tokens; empty without vectors.
+        bit_equal: every token, and every number of every vector where they are kept, is the same.
+        compared_vectors: whether the session's vectors were there to compare with.
+        why_not: what was wrong with them; empty where nothing was.
+        changed: what differs from where the session was made, "torch: 2.12 -> 2.13"; bit-equality is owed only
+            where nothing does.
+    """
+
+    runs: int
+    deviations: tuple[Deviation, ...]
+    vectors: dict[str, float]
+    bit_equal: bool
+    compared_vectors: bool
+    why_not: str
+    changed: tuple[str, ...]
+
+
+def replay(
+    session: Session,
+    base: Path,
+    *,
+    listener: Callable[[Progress], None] | None = None,
+    stop: Stop | None = None,
+) -> Replay:
+    """Run a session's runs again, in its batch layout, with its token ids and raw values.
+
+    Args:
+        session: finished or interrupted; what it holds is replayed.
+        base: the folder that relative paths of its spec start from.
+        listener: told how far it is.
+        stop: asked after every step.
+
+    Raises:
+        ExplorerError: the model or a direction is not there, or is another one; nothing to replay; a session that does
+            not say what replaying needs.
+        Stopped: it was asked to stop.
+    """
+    if not session.runs:
+        raise ExplorerError("the session has no runs", where=session.name, remedy="choose another")
+    recorded = recorded_in(session)
+    meter = Meter([listener] if listener else [], stop or Stop())
+    with device_turn(device_key(session.spec.model.device), meter):
+        return _replayed(session, base, recorded, meter)
+
+
+def _replayed(session: Session, base: Path, recorded: Recorded, meter: Meter) -> Replay:
+    meter.stage("loading")
+    directions = same_directions(session, recorded, base)
+    model = _same_model(session, recorded, base)
+    meter.weigh = partial(used_bytes, model.device)
+    check_against(session.spec, model.shape)
+    check_directions(session.spec, directions, model)
+    recorded.check_ids(session, model)
+    torch.set_num_threads(recorded.threads)
+    meter.stage("testing")
+    self_test(model)
+    saved: dict[str, Matrix | list[Matrix]] = {}
+    why_not = ""
+    try:
+        saved = session.vectors()
+    except ExplorerError as error:
+        why_not = str(error)
+    meter.runs, meter.steps = len(session.runs), session.spec.generation.tokens
+    maker = RowMaker(session.spec, grid_of(session.spec, len(session.prompts)), session.prompts, directions, model)
+    again = dict(_results(session, recorded.layout, maker, meter))
+    deviations, worst = _compared(session, again, saved)
+    return Replay(
+        runs=len(session.runs),
+        deviations=deviations,
+        vectors=worst,
+        bit_equal=not deviations and not any(worst.values()),
+        compared_vectors=bool(saved),
+        why_not=why_not,
+        changed=_changes(session, model),
+    )
+
+
+def _results(session: Session, layout: Layout, maker: RowMaker, meter: Meter) -> Iterator[tuple[int, RowResult]]:
+    captures = [capture for _, capture in maker.captures()]
+    controls = controls_of(session)
+    for batch in layout.batches:
+        meter.begin_batch(len(batch))
+        rows = [maker.row(index, session.resolved, controls) for index in batch]
+        try:
+            decoded = decode(maker.model, rows, maker.generation(), captures, on_step=meter.step)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise ExplorerError(
+                f"a batch of {len(rows)} rows does not fit into memory, and smaller ones would not be the same run",
+                where=describe_device(maker.model.device),
+                remedy="free some memory, or replay where there is more",
+            ) from None
+        meter.end_batch(sum(len(row.tokens) for row in decoded.rows))
+        yield from zip(batch, decoded.rows, strict=True)
+
+
+def same_directions(session: Session, recorded: Recorded, base: Path) -> dict[str, np.ndarray]:
+    """Read a session's directions again, from beside it, else from where the run had them, by the text that names them.
+
+    Raises:
+        ExplorerError: one is missing, or not the one the session was made with.
+    """
+    found: dict[str, np.ndarray] = {}
+    for one in session.spec.interventions:
+        if one.direction is None or one.direction in found:
+            continue
+        file = Path(one.direction.rpartition("#")[0]).expanduser()
+        start = base if (base / file).is_file() else recorded.base
+        found[one.direction] = read_direction(one.direction, start)
+        if recorded.inputs.get(f"direction {one.direction}") != direction_sha256(found[one.direction]):
+            raise ExplorerError(
+                "the direction is not the one the session was made with",
+                where=one.direction,
+                remedy="put the file back as it was",
+            )
+    return found
+
+
+def _same_model(session: Session, recorded: Recorded, base: Path) -> LoadedModel:
+    spec = session.spec.model
+    if spec.name != DEMO and Path(recorded.source).is_dir():
+        spec = spec.model_copy(update={"name": recorded.source})
+    model = load_model(spec, base=base)
+    if model.weights_sha256 != recorded.weights_sha256:
+        raise ExplorerError(
+            "the model's weights are not those the session was made with",
+            where=spec.name,
+            remedy=f"load the model with hash {recorded.weights_sha256[:12]}…",
+        )
+    return model
+
+
+def _compared(
+    session: Session, again: dict[int, RowResult], saved: dict[str, Matrix | list[Matrix]]
+) -> tuple[tuple[Deviation, ...], dict[str, float]]:
+    deviations: list[Deviation] = []
+    worst = dict.fromkeys(saved, 0.0)
+    for place, run in enumerate(session.runs):
+        result = again[run.index]
+        if result.tokens != run.token_ids:
+            deviations.append(_deviation(run, result.tokens))
+            continue
+        for number, site in enumerate(session.spec.capture.sites):
+            if site in saved:
+                now = as_saved(result.captured[number])
+                worst[site] = max(worst[site], _difference(now, saved[site][place]))
+    return tuple(deviations), worst
+
+
+def _difference(now: np.ndarray, was: np.ndarray) -> float:
+    """Find the largest difference of two vectors; infinite where one has no number, or another one, to compare with."""
+    if now.shape != was.shape:
+        return float("inf")
+    differing = ~((now == was) | (np.isnan(now) & np.isnan(was)))
+    if not differing.any():
+        return 0.0
+    apart = np.abs(now[differing].astype(np.float64) - was[differing])
+    return float(np.where(np.isnan(apart), np.inf, apart).max())
+
+
+def _deviation(run: RunRecord, tokens: Sequence[int]) -> Deviation:
+    shorter = min(len(run.token_ids), len(tokens))
+    first = next((i for i in range(shorter) if run.token_ids[i] != tokens[i]), shorter)
+    was = run.token_ids[first] if first < len(run.token_ids) else None
+    return Deviation(run, first, was, tokens[first] if first < len(tokens) else None)
+
+
+def _changes(session: Session, model: LoadedModel) -> tuple[str, ...]:
+    recorded = session.provenance
+    then: object = recorded.get("versions")
+    was = {"device": recorded.get("device"), **(cast("dict[str, Any]", then) if isinstance(then, dict) else {})}
+    now = {"device": describe_device(model.device), **versions()}
+    return tuple(f"{name}: {was.get(name)} -> {value}" for name, value in now.items() if was.get(name) != value)

@@ -1,0 +1,185 @@
+"""From numbered runs to the rows a model decodes, and back to records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import cast
+
+import numpy as np
+
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import Condition, Experiment, InterventionSpec, Site, conditions
+from srm_explorer.engine.io.vectors import Matrix
+from srm_explorer.engine.model.decode import Generation, Row, RowResult
+from srm_explorer.engine.model.intervene import Capture, Edit
+from srm_explorer.engine.model.load import LoadedModel
+from srm_explorer.engine.model.sampling import NoiseKey, Sampling
+from srm_explorer.engine.runs.controls import MOMENTS, measured_sites, neurons_under, placebo
+from srm_explorer.engine.runs.forecast import OWN_PREFIX, own_readings
+from srm_explorer.engine.runs.inputs import ListedPrompt
+from srm_explorer.engine.runs.plan import Grid
+from srm_explorer.engine.runs.units import UNITS_PREFIX
+from srm_explorer.engine.session import PromptRecord, RunRecord
+from srm_explorer.engine.session.controls import Controls
+from srm_explorer.engine.session.session import Finish, Resolved
+from srm_explorer.engine.stats.text import text_metrics
+
+
+@dataclass(frozen=True)
+class RowMaker:
+    """Knows an experiment well enough to turn a run's number into a row, and a row's result into a record."""
+
+    experiment: Experiment
+    grid: Grid
+    prompts: Sequence[PromptRecord]
+    directions: Mapping[str, np.ndarray]
+    model: LoadedModel
+
+    @cached_property
+    def conditions(self) -> tuple[Condition, ...]:
+        """Those of the experiment."""
+        return conditions(self.experiment)
+
+    def row(self, index: int, resolved: Resolved, controls: Controls | None = None) -> Row:
+        """Lay out one run; without units resolved, only baseline runs can be, and without controls chosen, none."""
+        prompt = self.prompts[self.grid.prompt(index)]
+        condition = self.conditions[self.grid.condition(index)]
+        settings = resolved[condition.index] if condition.index else ()
+        edits = tuple(
+            self._edit(place, values, condition.control, controls)
+            for place, values in enumerate(settings)
+            if values is not None
+        )
+        noise = None
+        if self.experiment.generation.mode == "sample":
+            seed = self.experiment.generation.seed
+            noise = NoiseKey(seed, prompt.sha256, prompt.occurrence, self.grid.sample(index))
+        return Row(prompt.token_ids, edits, noise)
+
+    def record(self, index: int, result: RowResult) -> RunRecord:
+        """Put one run on record."""
+        prompt = self.prompts[self.grid.prompt(index)]
+        return RunRecord(
+            index=index,
+            prompt=self.grid.prompt(index),
+            condition=self.grid.condition(index),
+            sample=self.grid.sample(index),
+            token_ids=result.tokens,
+            text=self.model.tokenizer.decode(result.tokens),
+            prompt_tokens=len(prompt.token_ids),
+            finish=cast("Finish", result.finish),
+            min_margin=result.margin,
+            metrics=text_metrics(result.tokens),
+        )
+
+    def generation(self) -> Generation:
+        """State how far and how to write."""
+        spec = self.experiment.generation
+        sampling = Sampling(
+            greedy=spec.mode == "greedy",
+            temperature=spec.temperature,
+            top_k=spec.top_k or 0,
+            top_p=1.0 if spec.top_p is None else spec.top_p,
+        )
+        return Generation(spec.tokens, sampling, self.model.tokenizer.stop_ids if spec.stop_at_eos else frozenset())
+
+    def captures(self) -> list[tuple[str, Capture]]:
+        """List what is kept, by its name in the journal.
+
+        The captured sites, then what units are measured on, then edited coordinates that predictions take.
+        """
+        spec = self.experiment.capture
+        named: list[tuple[str, Capture]] = []
+        for site in spec.sites:
+            centred = spec.residual == "centred" and not Site.parse(site).is_mlp
+            named.append((site, Capture(site, spec.reduce, spec.positions, centred)))
+        if self.experiment.generation.tokens:
+            for place, one in enumerate(self.experiment.interventions):
+                named.append((f"{UNITS_PREFIX}{place}", self._reading(one)))
+        reduce = "last" if spec.reduce == "last" else "mean"
+        for place, positions in own_readings(self.experiment):
+            one = self.experiment.interventions[place]
+            named.append(
+                (f"{OWN_PREFIX}{place}/{positions}", Capture(one.site, reduce, positions, columns=one.neurons))
+            )
+        return named
+
+    def is_control(self, index: int) -> bool:
+        """Whether a run belongs to a control."""
+        return self.conditions[self.grid.condition(index)].control is not None
+
+    def moments(self) -> list[tuple[str, Capture]]:
+        """List what is kept of the baseline besides: what controls are matched on."""
+        sites = measured_sites(self.experiment)
+        return [(f"{MOMENTS}{site}", Capture(site, "moments", "generated")) for site in sites]
+
+    def _reading(self, one: InterventionSpec) -> Capture:
+        if one.direction is not None:
+            return Capture(one.site, "tokens", "generated", direction=tuple(self.directions[one.direction].tolist()))
+        return Capture(one.site, "tokens", "generated", columns=one.neurons)
+
+    def _edit(self, place: int, values: tuple[float, ...], number: int | None, controls: Controls | None) -> Edit:
+        one = self.experiment.interventions[place]
+        neurons = neurons_under(one, number, controls)
+        direction = ()
+        if one.direction is not None:
+            own = self.directions[one.direction]
+            if number is not None and not one.background:
+                own = placebo(self.experiment.controls.seed, place, number, len(own))
+            direction = tuple(own.tolist())
+        return Edit(one.site, one.op, one.positions, neurons, values, direction)
+
+
+def tokenise(model: LoadedModel, experiment: Experiment, prompts: Sequence[ListedPrompt]) -> list[list[int]]:
+    """Turn the prompts into token ids, and refuse those that cannot be run.
+
+    Raises:
+        ExplorerError: a prompt with no token, or one that leaves no room for the text in the model's context.
+    """
+    tokens = experiment.generation.tokens
+    found: list[list[int]] = []
+    for listed in prompts:
+        ids = model.tokenizer.encode(listed.prompt.text, experiment.prompts.prepend_bos)
+        if not ids:
+            raise ExplorerError("the prompt has no token", where=listed.place, remedy="remove it, or prepend a BOS")
+        if max(ids) >= model.n_vocab:
+            raise ExplorerError(
+                f"the tokenizer gives id {max(ids)}, the model knows {model.n_vocab} ids",
+                where=listed.place,
+                remedy="put the tokenizer that belongs to the model beside it",
+            )
+        if len(ids) + tokens > model.shape.n_ctx:
+            raise ExplorerError(
+                f"the prompt's {len(ids)} tokens and {tokens} generated ones exceed this model's context"
+                f" ({model.shape.n_ctx})",
+                where=listed.place,
+                remedy="shorten the prompt, or lower generation.tokens",
+            )
+        found.append(ids)
+    return found
+
+
+def as_saved(vector: np.ndarray) -> Matrix:
+    """Round what was captured to float32, as it is saved; what is beyond its range becomes infinite."""
+    with np.errstate(over="ignore"):
+        return vector.astype(np.float32)
+
+
+def check_directions(experiment: Experiment, directions: Mapping[str, np.ndarray], model: LoadedModel) -> None:
+    """Refuse a direction of another width than the site it is added at.
+
+    Raises:
+        ExplorerError: names both widths.
+    """
+    for place, one in enumerate(experiment.interventions):
+        if one.direction is None:
+            continue
+        width = Site.parse(one.site).width(model.shape)
+        if len(directions[one.direction]) != width:
+            raise ExplorerError(
+                f"the direction has {len(directions[one.direction])} numbers, {one.site} has {width}",
+                where=f"interventions[{place}].direction",
+                remedy="choose a direction of that site's space",
+            )

@@ -1,0 +1,413 @@
+"""Running an experiment: from its files to a saved session, whatever happens on the way."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from srm_explorer.engine import paths
+from srm_explorer.engine.analyses.bands import with_bands
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.execution.provenance import describe_device, provenance_of, versions
+from srm_explorer.engine.execution.rows import RowMaker, as_saved, check_directions, tokenise
+from srm_explorer.engine.execution.w_out import plane_directions, written_rows
+from srm_explorer.engine.experiment import Experiment, Site, check_against, conditions
+from srm_explorer.engine.model.decode import Decoded, decode
+from srm_explorer.engine.model.device import is_out_of_memory, used_bytes
+from srm_explorer.engine.model.intervene import Capture
+from srm_explorer.engine.model.load import LoadedModel
+from srm_explorer.engine.model.memory import rows_that_fit
+from srm_explorer.engine.model.selftest import SelfTest
+from srm_explorer.engine.model.warm import WarmModel, device_key
+from srm_explorer.engine.model.weights import w_out_rows
+from srm_explorer.engine.runs import resume
+from srm_explorer.engine.runs.collect import collect, grid_of, measured_in, not_finite, resolved_in
+from srm_explorer.engine.runs.controls import choose_controls, chosen_in
+from srm_explorer.engine.runs.forecast import forecast_inputs
+from srm_explorer.engine.runs.inputs import Inputs, prompt_records
+from srm_explorer.engine.runs.journal import JournalWriter
+from srm_explorer.engine.runs.journal_reader import JournalReader
+from srm_explorer.engine.runs.plan import Grid, Layout, plan_layout
+from srm_explorer.engine.runs.planes import left_out
+from srm_explorer.engine.runs.progress import Meter, Progress, Stop, Stopped
+from srm_explorer.engine.runs.resume import Approach, Outcome, approach, shown
+from srm_explorer.engine.runs.units import needs_baseline, readings_of, resolve
+from srm_explorer.engine.session import PromptRecord, load_session, save_session
+from srm_explorer.engine.session.controls import CONTROLS, Controls
+from srm_explorer.engine.session.session import Resolved, now
+from srm_explorer.engine.worker.device_lock import device_turn
+
+
+@dataclass
+class Beginning:
+    """Everything a new run is begun with; making it changes nothing on disk.
+
+    Args:
+        experiment: what to run.
+        inputs: what was read for it.
+        model: the model, tested.
+        test: what the self-test found.
+        base: the folder that the experiment's relative paths start from.
+        rows: the most rows a batch may have; None plans it from free memory.
+
+    Raises:
+        ExplorerError: a prompt that cannot be run, statistics that are not there, or directions that span no plane.
+    """
+
+    experiment: Experiment
+    inputs: Inputs
+    model: LoadedModel
+    test: SelfTest
+    base: Path
+    rows: int | None
+    _prompts: tuple[PromptRecord, ...] = field(init=False)
+    _resolved: Resolved | None = field(init=False)
+    _directions: dict[str, list[float]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        listed = self.inputs.prompts
+        self._prompts = prompt_records(listed, tokenise(self.model, self.experiment, listed))
+        self._resolved = _known_values(self.experiment, self.base)
+        self._directions = plane_directions(self.experiment, self.inputs, self.model)
+
+    def journal(self, folder: Path) -> JournalWriter:
+        """Begin the run folder.
+
+        Raises:
+            ExplorerError: it cannot be written, or another process writes it.
+        """
+        extra: dict[str, Any] = {
+            "prompts": [prompt.to_dict() for prompt in self._prompts],
+            "inputs": self.inputs.hashes,
+            "folder": _working_folder(),
+            "provenance": provenance_of(self.experiment, self.model, self.test, self.inputs.hashes, self.base),
+            "created": now(),
+            "directions": self._directions,
+            "arithmetic": forecast_inputs(
+                self.experiment, self.inputs.directions, written_rows(self.model, self.experiment)
+            ),
+        }
+        journal = JournalWriter.create(folder, self.experiment, layout=self._layout().to_dict(), extra=extra)
+        return _with_values(journal, self._resolved)
+
+    def _layout(self) -> Layout:
+        grid = grid_of(self.experiment, len(self._prompts))
+        lengths = [len(prompt.token_ids) for prompt in self._prompts]
+        maker = RowMaker(self.experiment, grid, self._prompts, self.inputs.directions, self.model)
+        captures = [capture for _, capture in (*maker.captures(), *maker.moments())]
+        longest = max(lengths) + self.experiment.generation.tokens
+        rows = self.rows or rows_that_fit(self.model, longest, captures)
+        controls = sum(condition.control is not None for condition in maker.conditions)
+        return plan_layout(grid, lengths, rows, baseline_first=needs_baseline(self.experiment), controls=controls)
+
+
+def _working_folder() -> str | None:
+    """Where bare names of prompt sets were looked up, so that a run is gone on with from anywhere."""
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError:
+        return None
+
+
+def go_on(experiment: Experiment, model: LoadedModel, folder: Path, base: Path) -> JournalWriter:
+    """Open the run folder of a run that was begun; what has changed since is noted in it.
+
+    Raises:
+        ExplorerError: another model, another process that writes it, a damaged folder.
+    """
+    journal = JournalWriter.open_existing(folder)
+    try:
+        _note_changes(journal, model)
+        known = None if resolved_in(journal.reader) else _known_values(experiment, base)
+    except BaseException:
+        journal.close()
+        raise
+    return _with_values(journal, known)
+
+
+def _with_values(journal: JournalWriter, values: Resolved | None) -> JournalWriter:
+    if values is not None:
+        try:
+            journal.event({"event": "resolved", "values": values})
+        except BaseException:
+            journal.close()
+            raise
+    return journal
+
+
+def _known_values(experiment: Experiment, base: Path) -> Resolved | None:
+    """Make the values raw that can be before the baseline has run; None where they wait for it."""
+    if needs_baseline(experiment):
+        return None
+    if experiment.stats is None:
+        return resolve(experiment, conditions(experiment), [None] * len(experiment.interventions))
+    session = load_session(_stats_path(experiment.stats, base))
+    return resolve(experiment, conditions(experiment), readings_of(session, experiment))
+
+
+def _stats_path(stats: str, base: Path) -> Path:
+    """A path starts from the experiment's folder, then from the working folder; a bare name is looked up first."""
+    named = paths.session_path(stats)
+    beside = paths.session_path(str(base / Path(stats).expanduser()))
+    is_path = "/" in stats or stats.endswith(".json")
+    order = (beside, named) if is_path else (named, beside)
+    return next((path for path in order if path.exists()), order[0])
+
+
+def _note_changes(journal: JournalWriter, model: LoadedModel) -> None:
+    began = journal.reader.extra["provenance"]
+    if began["model"]["weights_sha256"] != model.weights_sha256:
+        raise ExplorerError(
+            "the model's weights are not those this run began with",
+            where=model.name,
+            remedy="put them back, or begin again with --restart",
+        )
+    was = {"device": began["device"], "threads": began["threads"], **began["versions"]}
+    now_is = {"device": describe_device(model.device), "threads": torch.get_num_threads(), **versions()}
+    changed = {name: [was.get(name), value] for name, value in now_is.items() if was.get(name) != value}
+    journal.event({"event": "resumed", "changed": changed})
+
+
+def freeze_controls(journal: JournalWriter, model: LoadedModel) -> Controls:
+    """Choose the controls of a run whose baseline is finished, and put them into its journal.
+
+    Raises:
+        ExplorerError: they cannot be matched, or the journal cannot be written.
+    """
+
+    def norms(site: str) -> NDArray[np.float64]:
+        rows = w_out_rows(model, Site.parse(site).layer).astype(np.float64)
+        return np.sqrt((rows**2).sum(axis=1))
+
+    def width(site: str) -> int:
+        return Site.parse(site).width(model.shape)
+
+    chosen = choose_controls(journal.reader, width, norms)
+    journal.event({"event": CONTROLS, "chosen": chosen.to_dict()})
+    return chosen
+
+
+def run_experiment(
+    experiment: Experiment,
+    base: Path,
+    path: Path,
+    *,
+    restart: bool = False,
+    listener: Callable[[Progress], None] | None = None,
+    stop: Stop | None = None,
+    rows: int | None = None,
+    on_resume: Callable[[int, int], None] | None = None,
+    warm: WarmModel | None = None,
+) -> Outcome:
+    """Run an experiment, or go on with it, and save it as a session.
+
+    Args:
+        experiment: what to run.
+        base: the folder its relative paths start from.
+        path: the session's .json file.
+        restart: move what has this name to the trash first.
+        listener: told how far the run is.
+        stop: asked after every step; one wish finishes the batch, two stop now.
+        rows: the most rows a batch may have; None plans it from free memory.
+        on_resume: told, before the model is loaded, how many runs of how many are finished already.
+        warm: holds the model before and after, so that the next run need not load it.
+
+    Raises:
+        ExplorerError: whatever a user can do something about, before anything was changed.
+    """
+    meter = Meter([listener] if listener else [], stop or Stop())
+    tenant = warm or WarmModel()
+
+    def find() -> Approach | Outcome:
+        found = approach(experiment, base, path, restart=restart)
+        before = shown(found, path)
+        if before is None:
+            resume.check_idle(path)
+        return before or found
+
+    found = find()
+    if isinstance(found, Outcome):
+        return found
+    told = found.told
+    try:
+        with device_turn(device_key(experiment.model.device), meter, tenant) as waited:
+            if waited:
+                found = find()
+                if isinstance(found, Outcome):
+                    return found
+            if found.standing.kind == "resume" and on_resume:
+                on_resume(*_finished_in(path))
+            start = _Start(experiment, found, base, path, restart, rows)
+            return start.run(meter, tenant)
+    except Stopped:
+        return Outcome(None, path, "interrupted", told=told)
+    finally:
+        if warm is None:
+            tenant.unload()
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What one start of a run is given."""
+
+    experiment: Experiment
+    found: Approach
+    base: Path
+    path: Path
+    restart: bool
+    rows: int | None
+
+    def run(self, meter: Meter, warm: WarmModel) -> Outcome:
+        """Load and check the model, run what is left, and save."""
+        experiment, path = self.experiment, self.path
+        inputs, standing, told = self.found.inputs, self.found.standing, self.found.told
+        model = warm.load(experiment.model, self.base, meter.stage)
+        meter.weigh = partial(used_bytes, model.device)
+        check_against(experiment, model.shape)
+        check_directions(experiment, inputs.directions, model)
+        model.check_sites([*experiment.capture.sites, *(one.site for one in experiment.interventions)])
+        test = warm.test(meter.stage)
+        folder = paths.run_folder(path)
+        if standing.kind == "resume":
+            journal = go_on(experiment, model, folder, self.base)
+        else:
+            begin = Beginning(experiment, inputs, model, test, self.base, self.rows)
+            told += tuple(f"moved to the trash: {place}" for place in (resume.clear(path) if self.restart else []))
+            journal = begin.journal(folder)
+        with journal:
+            running = _Running(experiment, inputs, model, journal, meter)
+            resumed = len(journal.reader.run_indices)
+            complete = running.run()
+            meter.stage("saving")
+            if not journal.reader.run_indices:
+                return Outcome(None, path, "interrupted", resumed, told)
+            session, vectors = collect(journal.reader, path, standing.session)
+            session = with_bands(session, vectors)
+            saved = save_session(session, path, vectors=vectors)
+        if complete:
+            resume.remove_run_folder(folder)
+        told += (*left_out(session.events), *not_finite(session.runs, vectors))
+        told += (saved.told,) if saved.told else ()
+        return Outcome(saved.session, saved.path, "finished" if complete else "interrupted", resumed, told)
+
+
+def _finished_in(path: Path) -> tuple[int, int]:
+    reader = JournalReader(paths.run_folder(path))
+    reader.poll()
+    return len(reader.run_indices), len(grid_of(reader.experiment, len(reader.extra["prompts"])))
+
+
+class _Running:
+    """The loop over the batches of a journal."""
+
+    def __init__(
+        self, experiment: Experiment, inputs: Inputs, model: LoadedModel, journal: JournalWriter, meter: Meter
+    ) -> None:
+        prompts = [PromptRecord.from_dict(prompt) for prompt in journal.reader.extra["prompts"]]
+        self._experiment = experiment
+        self._model = model
+        self._journal = journal
+        self._grid: Grid = grid_of(experiment, len(prompts))
+        self._layout = Layout.from_dict(journal.reader.layout)
+        self._maker = RowMaker(experiment, self._grid, prompts, inputs.directions, model)
+        self._generation = self._maker.generation()
+        self._meter = meter
+        meter.runs, meter.runs_done = len(self._grid), len(journal.reader.run_indices)
+        meter.steps = experiment.generation.tokens
+        meter.listeners.append(lambda progress: journal.progress(progress.to_dict()))
+
+    def run(self) -> bool:
+        """Run every batch that is not finished; tell whether all are now."""
+        resolved = resolved_in(self._journal.reader)
+        controls = chosen_in(self._journal.reader)
+        try:
+            for number, batch in enumerate(self._layout.batches):
+                if number == self._layout.first and not resolved:
+                    resolved = self._resolve()
+                if controls is None and any(self._maker.is_control(index) for index in batch):
+                    controls = freeze_controls(self._journal, self._model)
+                    resolved = resolved_in(self._journal.reader)
+                todo = [index for index in batch if index not in self._journal.reader.run_indices]
+                while todo:
+                    if self._meter.stop.wishes:
+                        return False
+                    part = todo[: self._rows_now()]
+                    if self._batch(number, part, resolved, controls):
+                        todo = todo[len(part) :]
+        except Stopped:
+            return False
+        return True
+
+    def _resolve(self) -> Resolved:
+        readings = measured_in(self._journal.reader)
+        resolved = resolve(self._experiment, conditions(self._experiment), readings)
+        self._journal.event({"event": "resolved", "values": resolved})
+        return resolved
+
+    def _rows_now(self) -> int:
+        """Read how many rows still fit: what was learnt by running out of memory is in the journal."""
+        fewer = [event["rows"] for event in self._journal.reader.events if event["event"] == "out of memory"]
+        return min([self._layout.rows, *fewer])
+
+    def _batch(self, number: int, indices: Sequence[int], resolved: Resolved, controls: Controls | None) -> bool:
+        """Decode some runs of a batch and journal them; False where they did not fit into memory."""
+        rows = [self._maker.row(index, resolved, controls) for index in indices]
+        has_baseline = any(self._grid.condition(index) == 0 for index in indices)
+        captures = [*self._maker.captures(), *(self._maker.moments() if has_baseline else [])]
+        self._meter.begin_batch(len(rows))
+        try:
+            decoded = decode(
+                self._model,
+                rows,
+                self._generation,
+                [capture for _, capture in captures],
+                on_step=self._meter.step,
+            )
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            failed = True
+        else:
+            failed = False
+            self._append(number, indices, decoded, captures)
+            self._meter.end_batch(sum(len(row.tokens) for row in decoded.rows))
+        if failed:
+            # Outside the handler, so that the traceback no longer holds the tensors that did not fit.
+            self._halve(len(rows))
+        return not failed
+
+    def _halve(self, rows: int) -> None:
+        gc.collect()
+        if self._model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if rows == 1:
+            raise ExplorerError(
+                "one row alone does not fit into memory",
+                where=describe_device(self._model.device),
+                remedy="shorten the prompts or generation.tokens, or choose a smaller dtype or model",
+            )
+        self._journal.event({"event": "out of memory", "rows": rows // 2})
+
+    def _append(
+        self, number: int, indices: Sequence[int], decoded: Decoded, captures: Sequence[tuple[str, Capture]]
+    ) -> None:
+        vectors: dict[str, Any] = {}
+        for place, (name, capture) in enumerate(captures):
+            own = [as_saved(row.captured[place]) for row in decoded.rows]
+            if capture.reduce == "moments":
+                # Of the baseline alone: the other rows of its batches are not what is matched on.
+                is_baseline = [self._grid.condition(index) == 0 for index in indices]
+                own = [one if wanted else one[:0] for one, wanted in zip(own, is_baseline, strict=True)]
+            vectors[name] = np.stack(own) if capture.reduce in ("mean", "last") else own
+        records = [self._maker.record(index, row) for index, row in zip(indices, decoded.rows, strict=True)]
+        receipt = {"sites": [dataclasses.asdict(one) for one in decoded.receipts], "rows": len(indices)}
+        self._journal.append_batch(number, records, vectors, receipt=receipt)

@@ -1,0 +1,133 @@
+"""What edited neurons write into captured sites of their layer, where that is their row of W_out and nothing else."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srm_explorer.engine.analyses.directions import Vector
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import Experiment, Site
+from srm_explorer.engine.experiment.directions import FileVector, NeuronWeights, direction_of
+from srm_explorer.engine.figures.arithmetic import SiteEdits
+from srm_explorer.engine.model.decode import Generation, Row, decode
+from srm_explorer.engine.model.intervene import Capture, Edit
+from srm_explorer.engine.model.load import LoadedModel
+from srm_explorer.engine.model.weights import Weights, w_in_columns, w_out_rows
+from srm_explorer.engine.runs.forecast import MOST_NEURONS
+from srm_explorer.engine.runs.inputs import Inputs
+from srm_explorer.engine.runs.planes import fixed_planes
+
+_TOLERANCE = {"float64": 1e-9, "float32": 1e-3}
+_HALF = 0.05
+_PROBE = (0, 1)
+"""Any two tokens."""
+
+
+def written_rows(model: LoadedModel, experiment: Experiment) -> dict[str, NDArray[np.float32]]:
+    """Find, for each captured site that sums what edited neurons write, their rows of W_out.
+
+    A norm after W_out, or experts that share it, would make the site something else: so the model is asked once what
+    moving the neurons does, and a site where that is not their rows' sum is left out.
+
+    Returns:
+        by site, [neuron, d_model].
+    """
+    found: dict[str, NDArray[np.float32]] = {}
+    for site in experiment.capture.sites:
+        edits = SiteEdits.of(experiment, site)
+        if not 0 < len(edits.neurons) <= MOST_NEURONS:
+            continue
+        layer = Site.parse(site).layer
+        try:
+            rows = w_out_rows(model, layer)[edits.neurons]
+        except ExplorerError:
+            continue
+        if _is_written(model, site, Site(layer, "mlp.hook_post"), tuple(edits.neurons.tolist()), rows):
+            found[site] = rows
+    return found
+
+
+def _is_written(model: LoadedModel, site: str, post: Site, neurons: tuple[int, ...], rows: NDArray[np.float32]) -> bool:
+    def last(*edits: Edit) -> NDArray[np.float64]:
+        decoded = decode(model, [Row(_PROBE, edits)], Generation(0), [Capture(site, "last", "prompt")], share=False)
+        return np.asarray(decoded.rows[0].captured[0], np.float64)
+
+    before = last()
+    step = float(np.linalg.norm(before)) / max(float(np.linalg.norm(rows)), 1e-30)
+    values = tuple(step * (1 + place) / len(neurons) for place in range(len(neurons)))
+    moved = last(Edit(str(post), "add", "all", neurons, values)) - before
+    expected = np.array(values) @ rows.astype(np.float64)
+    tolerance = _TOLERANCE.get(str(model.dtype).removeprefix("torch."), _HALF)
+    return float(np.linalg.norm(moved - expected)) <= tolerance * float(np.linalg.norm(before))
+
+
+Matrices: TypeAlias = dict[tuple[str, int], Weights]
+"""Weights by kind and layer, a row a neuron."""
+
+MOST_KEPT_NEURONS = 4
+"""Neurons of an intervention whose weights are kept unasked, so that planes can be made of them later."""
+
+
+def plane_directions(experiment: Experiment, inputs: Inputs, model: LoadedModel) -> dict[str, list[float]]:
+    """The vectors that planes of the experiment name, by their text, and the weights of the neurons it changes.
+
+    Raises:
+        ExplorerError: a vector of another width than its site, two directions on one line, no such weights.
+    """
+    named = [direction_of(along) for plane in experiment.planes for along in (plane.a, plane.b)]
+    found: dict[str, Vector] = {}
+    matrices: Matrices = {}
+    for direction in named:
+        if isinstance(direction, FileVector):
+            found[str(direction)] = np.asarray(inputs.directions[str(direction)], np.float64)
+        elif isinstance(direction, NeuronWeights):
+            found[str(direction)] = weights_of(model, direction, matrices)
+    for direction in _of_changed_neurons(experiment):
+        if str(direction) not in found:
+            try:
+                found[str(direction)] = weights_of(model, direction, matrices)
+            except ExplorerError:
+                break  # Nobody asked: a mixture of experts has no such matrix.
+    widths = {site: Site.parse(site).width(model.shape) for site in experiment.capture.sites}
+    fixed_planes(experiment, widths, found)
+    return {text: vector.tolist() for text, vector in found.items()}
+
+
+def weights_of(model: LoadedModel, direction: NeuronWeights, matrices: Matrices | None = None) -> Vector:
+    """[d_model] the row of W_out, or column of W_in, of a neuron.
+
+    Args:
+        model: loaded.
+        direction: whose.
+        matrices: keeps what was read of the model for the next call.
+
+    Raises:
+        ExplorerError: as `w_out_rows`; the neuron is out of range.
+    """
+    read = w_out_rows if direction.kind == "w_out" else w_in_columns
+    kept = {} if matrices is None else matrices
+    key = direction.kind, direction.layer
+    if key not in kept:
+        kept[key] = read(model, direction.layer)
+    rows = kept[key]
+    if direction.neuron >= len(rows):
+        raise ExplorerError(
+            f"neuron {direction.neuron} is out of range for this model (d_mlp = {len(rows)})",
+            remedy=f"choose 0 to {len(rows) - 1}",
+        )
+    # The shortest decimals that tell the float32 apart: half the size in a file.
+    return np.array([float(str(number)) for number in rows[direction.neuron]], np.float64)
+
+
+def _of_changed_neurons(experiment: Experiment) -> list[NeuronWeights]:
+    if all(Site.parse(site).is_mlp for site in experiment.capture.sites):
+        return []
+    found: list[NeuronWeights] = []
+    for one in experiment.interventions:
+        site = Site.parse(one.site)
+        for neuron in one.neurons[:MOST_KEPT_NEURONS] if site.is_mlp else ():
+            found += [NeuronWeights("w_out", site.layer, neuron), NeuronWeights("w_in", site.layer, neuron)]
+    return found

@@ -1,0 +1,49 @@
+"""What an experiment is, as frozen data: the TOML file, the form on the screen and the `spec` of a session."""
+
+from __future__ import annotations
+
+from srm_explorer.engine.experiment.conditions import Condition, conditions, differences, swept_as
+from srm_explorer.engine.experiment.experiment import (
+    CaptureSpec,
+    ControlsSpec,
+    Experiment,
+    GenerationSpec,
+    InterventionSpec,
+    ModelSpec,
+    PlaneSpec,
+    PromptsSpec,
+    SpotlightSpec,
+    targets_of,
+)
+from srm_explorer.engine.experiment.load import SpecSource, available_presets, read_experiment
+from srm_explorer.engine.experiment.model_fit import check_against, misfits
+from srm_explorer.engine.experiment.model_shape import ModelShape
+from srm_explorer.engine.experiment.site import SITE_KINDS, Site
+from srm_explorer.engine.experiment.values import format_number, parse_values
+
+__all__ = [
+    "SITE_KINDS",
+    "CaptureSpec",
+    "Condition",
+    "ControlsSpec",
+    "Experiment",
+    "GenerationSpec",
+    "InterventionSpec",
+    "ModelShape",
+    "ModelSpec",
+    "PlaneSpec",
+    "PromptsSpec",
+    "Site",
+    "SpecSource",
+    "SpotlightSpec",
+    "available_presets",
+    "check_against",
+    "conditions",
+    "differences",
+    "format_number",
+    "misfits",
+    "parse_values",
+    "read_experiment",
+    "swept_as",
+    "targets_of",
+]

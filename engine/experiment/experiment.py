@@ -1,0 +1,477 @@
+"""The whole experiment: everything that decides what a session will hold."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, StrictBool, StrictInt, ValidationError, model_validator
+
+from srm_explorer.engine.errors import ExplorerError, RefusalError, did_you_mean
+from srm_explorer.engine.experiment import toml
+from srm_explorer.engine.experiment.directions import NeuronWeights, direction_of
+from srm_explorer.engine.experiment.fields import (
+    Along,
+    Bos,
+    Index,
+    Indices,
+    Levels,
+    Number,
+    Numbers,
+    Ordinal,
+    OrdinalsByName,
+    SpecPart,
+    Text,
+    Words,
+    check_distinct,
+    check_site,
+    dumped,
+)
+from srm_explorer.engine.experiment.site import Site
+from srm_explorer.engine.experiment.validation import as_explorer_error, problems_of
+from srm_explorer.engine.experiment.values import MOST_VALUES, format_number, shown
+from srm_explorer.engine.io.files import parse_json
+
+
+class ModelSpec(SpecPart):
+    """The model and how it is loaded: a Hugging Face name, a local folder, or "demo"."""
+
+    name: Text
+    device: Text = "auto"
+    dtype: Literal["float32", "float64", "float16", "bfloat16"] = "float32"
+    revision: Text | None = None
+    tf32: StrictBool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", self.device):
+            raise RefusalError(
+                f"{shown(self.device)} is not a device", "choose auto, cpu, cuda, cuda:1 or mps", "device"
+            )
+        return self
+
+
+class PromptsSpec(SpecPart):
+    """Which prompts, in which order: sets, filtered by factors, some left out, the first `limit` of the whole list.
+
+    `omit` names, by set, the numbers of prompts that are left out: from 1, in the file's order, whatever `where` keeps.
+    """
+
+    sets: Words
+    where: Levels = Field(default_factory=dict)
+    omit: OrdinalsByName = Field(default_factory=dict)
+    prepend_bos: Bos = "auto"
+    limit: Ordinal | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.sets:
+            raise RefusalError("there is no prompt set", "name at least one, as ['reasoning']", "sets")
+        check_distinct(self.sets, "sets")
+        for factor, levels in self.where.items():
+            if not levels:
+                raise RefusalError(
+                    "no level is chosen", "name at least one level, or leave the factor out", f"where.{factor}"
+                )
+            check_distinct(levels, f"where.{factor}")
+        for name, numbers in self.omit.items():
+            if name not in self.sets:
+                raise RefusalError(f"{shown(name)} is not among the sets", did_you_mean(name, self.sets), "omit")
+            if not numbers:
+                raise RefusalError(
+                    "no prompt is named", "name at least one number, or leave the set out", f"omit.{name}"
+                )
+            check_distinct(numbers, f"omit.{name}")
+        return self
+
+
+class GenerationSpec(SpecPart):
+    """How the model writes; 0 tokens is a plain forward over the prompt."""
+
+    tokens: Index = 50
+    mode: Literal["greedy", "sample"] = "greedy"
+    temperature: Number = 1.0
+    top_k: Annotated[StrictInt, Field(ge=1)] | None = None
+    top_p: Number | None = None
+    samples: Annotated[StrictInt, Field(ge=1)] = 1
+    seed: Annotated[StrictInt, Field(ge=0, lt=2**63)] = 0
+    stop_at_eos: StrictBool = True
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.temperature <= 0:
+            raise RefusalError(
+                f"{format_number(self.temperature)} is not above 0", "use mode = 'greedy' for no chance", "temperature"
+            )
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise RefusalError(f"{format_number(self.top_p)} is not above 0 and up to 1", "choose 0.9, say", "top_p")
+        if self.mode == "greedy":
+            for name in ("temperature", "top_k", "top_p", "samples"):
+                if getattr(self, name) != GenerationSpec.model_fields[name].default:
+                    raise RefusalError(
+                        f"{name} has no effect on greedy decoding", "set mode = 'sample', or remove it", name
+                    )
+        return self
+
+
+class CaptureSpec(SpecPart):
+    """What is kept of the activations at which sites."""
+
+    sites: Words
+    reduce: Literal["mean", "tokens", "last"] = "mean"
+    positions: Literal["generated", "predicting", "prompt", "all"] = "generated"
+    residual: Literal["raw", "centred"] = "raw"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.sites:
+            raise RefusalError("no site is captured", "name at least one, as ['blocks.11.mlp.hook_post']", "sites")
+        check_distinct(self.sites, "sites")
+        for index, site in enumerate(self.sites):
+            check_site(site, f"sites[{index}]")
+        return self
+
+
+class PlaneSpec(SpecPart):
+    """Two directions of a captured site: 0 degrees lies on `a`, 90 on what `b` adds to it.
+
+    Each is a coordinate's number (a neuron of an MLP), or a direction's text: see `srm_explorer.engine.experiment.directions`.
+    """
+
+    site: Text | None = None
+    a: Along
+    b: Along
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.site is not None:
+            check_site(self.site, "site")
+        if self.a == self.b:
+            noun = "coordinates" if isinstance(self.a, int) else "directions"
+            raise RefusalError(f"the plane needs two different {noun}, both are {self.a}", "choose another", "b")
+        return self
+
+
+class SpotlightSpec(SpecPart):
+    """The sweep of the plane: equally spaced angles from 0, and the cosines above which a vector is lit."""
+
+    angles: Annotated[StrictInt, Field(ge=1, le=36_000)] = 360
+    thresholds: Numbers = (0.7, 0.5, 0.3, 0.1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.thresholds:
+            raise RefusalError("there is no threshold", "name at least one, as [0.5]", "thresholds")
+        check_distinct(self.thresholds, "thresholds")
+        for threshold in self.thresholds:
+            if not -1 <= threshold <= 1:
+                raise RefusalError(f"{format_number(threshold)} is not a cosine", "choose from -1 to 1", "thresholds")
+        return self
+
+
+Operation = Literal["clamp", "add", "scale", "zero", "mean", "steer"]
+Unit = Literal["raw", "sigma", "quantile", "norm"]
+Positions = Literal["all", "prompt", "last", "predicting", "generated"]
+
+UNITS: dict[str, tuple[str, ...]] = {
+    "clamp": ("raw", "sigma", "quantile"),
+    "add": ("raw", "sigma"),
+    "scale": ("raw",),
+    "zero": ("raw",),
+    "mean": ("raw",),
+    "steer": ("raw", "sigma", "norm"),
+}
+"""The units each operation may be given in; `zero` and `mean` take no values at all."""
+
+
+class InterventionSpec(SpecPart):
+    """One operation on neurons (coordinates of a site), or along a direction, for every value of a sweep.
+
+    `background = true` makes it part of every clamped condition, and of an extra reference condition of its own.
+    """
+
+    site: Text
+    neurons: Indices = ()
+    direction: Text | None = None
+    op: Operation
+    values: Numbers = ()
+    unit: Unit = "raw"
+    positions: Positions = "all"
+    background: StrictBool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        check_site(self.site, "site")
+        check_distinct(self.neurons, "neurons")
+        check_distinct(self.values, "values")
+        self._check_target()
+        self._check_values()
+        return self
+
+    @property
+    def takes_values(self) -> bool:
+        """Whether the operation has a strength; zero and mean ablation have none."""
+        return self.op not in ("zero", "mean")
+
+    def _check_target(self) -> None:
+        if self.op == "steer":
+            if self.neurons:
+                raise RefusalError(
+                    "steer works along a direction, not on neurons", "remove it, and give a direction", "neurons"
+                )
+            if self.direction is None:
+                raise RefusalError(
+                    "steer needs a direction", "write direction = 'vectors.safetensors#name'", "direction"
+                )
+            file, hash_sign, name = self.direction.rpartition("#")
+            if not (file.strip() and hash_sign and name.strip()):
+                raise RefusalError(f"{shown(self.direction)} does not name a vector", "write 'file#name'", "direction")
+        elif self.direction is not None:
+            raise RefusalError(
+                f"{self.op} works on neurons, not along a direction", "use op = 'steer', or neurons", "direction"
+            )
+        elif not self.neurons:
+            raise RefusalError(f"{self.op} needs neurons", "write neurons = [373]", "neurons")
+
+    def _check_values(self) -> None:
+        if self.unit not in UNITS[self.op]:
+            fitting = ", ".join(UNITS[self.op])
+            raise RefusalError(f"{self.op} cannot be given in {self.unit}", f"choose {fitting}", "unit")
+        if not self.takes_values:
+            if self.values:
+                raise RefusalError(f"{self.op} takes no values", "remove them", "values")
+            return
+        if not self.values:
+            raise RefusalError(
+                f"{self.op} needs values", "write a list, as [-10, 0, 10], or a range, as '-20..20/5'", "values"
+            )
+        if self.background and len(self.values) != 1:
+            raise RefusalError(
+                f"a background intervention holds one value, not {len(self.values)}", "keep one", "values"
+            )
+        if self.unit == "quantile":
+            for value in self.values:
+                if not 0 <= value <= 1:
+                    raise RefusalError(
+                        f"{format_number(value)} is not a quantile", "choose values from 0 to 1", "values"
+                    )
+
+
+MOST_CONTROLS = 999
+
+
+class ControlsSpec(SpecPart):
+    """Controls go through the whole sweep: other neurons, matched and clamped alike; for `steer` random directions.
+
+    Attributes:
+        neurons: how many; 0 for none. With k of them no p-value is below 1/(k+1).
+        seed: of their choice.
+    """
+
+    neurons: Annotated[StrictInt, Field(ge=0, le=MOST_CONTROLS)] = 0
+    seed: Annotated[StrictInt, Field(ge=0, lt=2**63)] = 0
+
+
+def check_controls(controls: ControlsSpec, interventions: Sequence[InterventionSpec], tokens: int) -> None:
+    """Refuse controls where nothing can be matched.
+
+    Args:
+        controls: of an experiment.
+        interventions: of the same.
+        tokens: that it generates.
+
+    Raises:
+        RefusalError: nothing is changed, or something that has no neurons to match, or nothing is generated that
+            neurons could be matched on.
+    """
+    if not controls.neurons:
+        return
+    foreground = [(index, one) for index, one in enumerate(interventions) if not one.background]
+    remedy = "set controls.neurons = 0"
+    if not foreground:
+        what = "there is no intervention that controls could be matched to"
+        raise RefusalError(what, f"add one, or {remedy}", "controls.neurons")
+    for index, one in foreground:
+        if one.op != "steer" and not Site.parse(one.site).is_mlp:
+            raise RefusalError(
+                f"interventions[{index}] changes coordinates of {one.site}, which are no neurons to be matched",
+                f"choose neurons of mlp.hook_post, or steer, or {remedy}",
+                "controls.neurons",
+            )
+        if one.op != "steer" and not tokens:
+            what = "controls are matched on generated tokens, and there are none"
+            raise RefusalError(what, f"set generation.tokens, or {remedy}", "controls.neurons")
+
+
+def targets_of(interventions: Sequence[InterventionSpec]) -> tuple[tuple[str, int], ...]:
+    """The neurons that controls are matched to, each once: (site, neuron) in the order of the experiment."""
+    foreground = [one for one in interventions if not one.background]
+    return tuple(dict.fromkeys((one.site, neuron) for one in foreground for neuron in one.neurons))
+
+
+def taken_neurons(experiment: Experiment, site: str) -> frozenset[int]:
+    """Neurons of a site that no control may be: those that are intervened on, and those that span a plane."""
+    taken = {neuron for one in experiment.interventions if one.site == site for neuron in one.neurons}
+    for plane in experiment.planes:
+        if experiment.plane_site(plane) == site:
+            taken.update(one for one in (plane.a, plane.b) if isinstance(one, int))
+    return frozenset(taken)
+
+
+def _tables(value: object) -> object:
+    if isinstance(value, Mapping):
+        raise RefusalError(
+            "it is one table where a list of tables belongs", "write its name in double brackets: [[...]]"
+        )
+    return tuple(value) if isinstance(value, list) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+
+
+class Experiment(SpecPart):
+    """A model, prompts, interventions and what to capture and look at; attribute names are the keys of the TOML file.
+
+    `stats` names a session whose baseline statistics give sigma, quantiles and means their raw values; left out, they
+    are measured on this experiment's own baseline. `grid = true` crosses the values of several interventions instead
+    of varying them together. Both stand at the top of the file, before the first table.
+    """
+
+    stats: Text | None = None
+    grid: StrictBool = False
+    model: ModelSpec
+    prompts: PromptsSpec
+    interventions: Annotated[tuple[InterventionSpec, ...], BeforeValidator(_tables)] = ()
+    generation: GenerationSpec = GenerationSpec()
+    capture: CaptureSpec
+    planes: Annotated[tuple[PlaneSpec, ...], BeforeValidator(_tables)] = ()
+    spotlight: SpotlightSpec = SpotlightSpec()
+    controls: ControlsSpec = ControlsSpec()
+
+    @classmethod
+    def from_dict(cls, data: object, *, where: str = "", origins: Mapping[str, str] | None = None) -> Self:
+        """Validate plain data as TOML or JSON gives it.
+
+        Args:
+            data: the tables by name.
+            where: what an error names as the place: a file name.
+            origins: for a field such as "generation.tokens", the place that its value came from if not from `where`.
+
+        Raises:
+            ExplorerError: the first problem in full, with its field and remedy, and the number of the others.
+        """
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise as_explorer_error(error, cls, where, origins or {}) from None
+
+    @classmethod
+    def problems(cls, data: object) -> tuple[ExplorerError, ...]:
+        """Tell everything that `from_dict` would refuse, one error a field; empty where it would accept the data."""
+        try:
+            cls.model_validate(data)
+        except ValidationError as error:
+            return problems_of(error, cls)
+        return ()
+
+    @classmethod
+    def from_toml(cls, text: str, *, where: str = "") -> Self:
+        """Read an experiment file's text; errors are those of `from_dict`, and broken TOML by line and column."""
+        return cls.from_dict(toml.parse(text, where), where=where)
+
+    @classmethod
+    def from_json(cls, text: str, *, where: str = "") -> Self:
+        """Read what `to_json` wrote; errors are those of `from_dict`, and broken JSON by line and column."""
+        return cls.from_dict(parse_json(text, where), where=where)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data with every field, for JSON; `from_dict` reads it back to an equal experiment."""
+        return dumped(self)
+
+    def to_toml(self) -> str:
+        """The experiment as a file a person would write: fields left at an unsurprising default are left out."""
+        return toml.write(self.to_dict(), dumped(self, exclude_defaults=True))
+
+    def to_json(self) -> str:
+        """Canonical JSON on one line: equal experiments give equal text."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+
+    def digest(self, length: int = 6) -> str:
+        """The first hexadecimal digits of the content's SHA-256, the same however the file was written.
+
+        Fields at their default are left out of it, so that a field added to a later version changes no digest.
+        """
+        content = json.dumps(dumped(self, exclude_defaults=True), ensure_ascii=False, sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:length]
+
+    def plane_site(self, plane: PlaneSpec) -> str:
+        """The site a plane lies in: its own, or the only captured one."""
+        return plane.site or self.capture.sites[0]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self._check_planes()
+        self._check_sweep()
+        self._check_positions()
+        check_controls(self.controls, self.interventions, self.generation.tokens)
+        return self
+
+    def _check_planes(self) -> None:
+        for index, plane in enumerate(self.planes):
+            captured = ", ".join(self.capture.sites)
+            field = f"planes[{index}].site"
+            if plane.site is None and len(self.capture.sites) > 1:
+                raise RefusalError(
+                    "the plane does not say in which of the captured sites it lies", f"choose {captured}", field
+                )
+            if self.plane_site(plane) not in self.capture.sites:
+                raise RefusalError(
+                    f"'{plane.site}' is not captured", f"add it to capture.sites, or choose {captured}", field
+                )
+            for key, along in (("a", plane.a), ("b", plane.b)):
+                if isinstance(direction_of(along), NeuronWeights) and Site.parse(self.plane_site(plane)).is_mlp:
+                    raise RefusalError(
+                        f"{along} lies in the residual stream, the plane among the neurons of {self.plane_site(plane)}",
+                        "name the neuron by its number, or a site of the residual stream",
+                        f"planes[{index}].{key}",
+                    )
+        check_distinct([(self.plane_site(plane), plane.a, plane.b) for plane in self.planes], "planes")
+
+    def _check_sweep(self) -> None:
+        swept = [(i, one) for i, one in enumerate(self.interventions) if one.takes_values and not one.background]
+        if self.grid:
+            if math.prod(len(one.values) for _, one in swept) > MOST_VALUES:
+                raise RefusalError(
+                    f"crossing the values gives more than {MOST_VALUES:,} conditions", "use fewer values", "grid"
+                )
+            return
+        for index, one in swept[1:]:
+            first, expected = swept[0][0], len(swept[0][1].values)
+            if len(one.values) != expected:
+                raise RefusalError(
+                    f"{len(one.values)} values cannot vary together with the {expected} of interventions[{first}]",
+                    f"give it {expected}, set grid = true to cross them, or keep one value with background = true",
+                    f"interventions[{index}].values",
+                )
+
+    def _check_positions(self) -> None:
+        if self.generation.tokens:
+            return
+        if self.capture.positions == "generated":
+            raise RefusalError(
+                "no position is generated with generation.tokens = 0", "choose prompt or all", "capture.positions"
+            )
+        for index, one in enumerate(self.interventions):
+            if one.positions == "generated":
+                raise RefusalError(
+                    "no position is generated with generation.tokens = 0",
+                    "choose prompt or all",
+                    f"interventions[{index}].positions",
+                )
+            if self.stats is None and (one.op == "mean" or one.unit != "raw"):
+                raise RefusalError(
+                    f"{one.op if one.op == 'mean' else one.unit} is measured on generated tokens, and there are none",
+                    "name a session to take it from: stats = 'NAME' at the top of the file",
+                    f"interventions[{index}].{'op' if one.op == 'mean' else 'unit'}",
+                )

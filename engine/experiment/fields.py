@@ -1,0 +1,147 @@
+"""The kinds of fields an experiment file has: what each accepts, and what it refuses with which remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, StrictInt
+
+from srm_explorer.engine.errors import RefusalError
+from srm_explorer.engine.experiment.directions import ANY, FORMS, canonical, choices_of, direction_of
+from srm_explorer.engine.experiment.site import Site
+from srm_explorer.engine.experiment.values import format_number, number, parse_values, plain_number, shown
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise RefusalError(f"{shown(value)} is not text", "put it in quotes")
+    if not value.strip():
+        raise RefusalError("it is empty", "write a name")
+    if any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 or 0xD800 <= ord(c) < 0xE000 for c in value):
+        raise RefusalError(f"{shown(value)} holds a control character", "remove it")
+    return value
+
+
+def _words(value: object) -> object:
+    """One text stands for a list: "reasoning, watching"."""
+    if isinstance(value, str):
+        return tuple(word.strip() for word in value.split(","))
+    return _tuple(value)
+
+
+def _numbers(value: object) -> object:
+    """One number stands for a list, and a text for the numbers and ranges in it."""
+    if isinstance(value, str):
+        return parse_values(value)
+    return (number(value),) if isinstance(value, int | float) else _tuple(value)
+
+
+def _whole_numbers(value: object) -> object:
+    numbers = _numbers(value)
+    if isinstance(value, str):
+        return tuple(int(n) if n == int(n) else n for n in cast("tuple[float, ...]", numbers))
+    return (value,) if isinstance(value, int | float) else numbers
+
+
+def _tuple(value: object) -> object:
+    return tuple(cast("list[object]", value)) if isinstance(value, list) else value
+
+
+def _levels(value: object) -> object:
+    """Levels of factors are compared as text, so 4 and "4" are the same level."""
+    if not isinstance(value, dict):
+        return value
+    return {str(name): _level_texts(levels) for name, levels in cast("dict[object, object]", value).items()}
+
+
+def _level_texts(levels: object) -> object:
+    many = cast("Sequence[object]", levels) if isinstance(levels, list | tuple) else (levels,)
+    return tuple(str(level).lower() if isinstance(level, bool) else _level_text(level) for level in many)
+
+
+def _level_text(level: object) -> object:
+    return format_number(number(level)) if isinstance(level, int | float) else level
+
+
+def _numbers_by_name(value: object) -> object:
+    """One number, or a text with ranges, stands for a list here too."""
+    if not isinstance(value, dict):
+        return value
+    return {str(name): _whole_numbers(numbers) for name, numbers in cast("dict[object, object]", value).items()}
+
+
+def _in_order(numbers: tuple[int, ...]) -> tuple[int, ...]:
+    """What is chosen by number has no order of its own, so equal choices are equal specs."""
+    return tuple(sorted(numbers))
+
+
+def check_distinct(values: Iterable[object], field: str) -> None:
+    """Refuse a list that names something twice; `field` is the key it stands under."""
+    seen: set[object] = set()
+    for value in values:
+        if value in seen:
+            told = format_number(value) if isinstance(value, float) else shown(value)
+            raise RefusalError(f"{told} stands there twice", "list each once", field)
+        seen.add(value)
+
+
+def _along(value: object) -> int | str:
+    """A coordinate's number, or a direction in its canonical text, so that equal directions are equal specs."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise RefusalError(f"{shown(value)} is neither a coordinate's number nor a direction", f"write {FORMS}")
+    if isinstance(value, int) and value < 0:
+        raise RefusalError(f"{value} is not accepted", "it should be greater than or equal to 0")
+    found = canonical(_text(value)) if isinstance(value, str) else value
+    if any(choice.is_open() for choice in choices_of(direction_of(found))):
+        raise RefusalError(f"{shown(found)} stands for several directions", f"name one level in place of {ANY}")
+    return found
+
+
+def _bos(value: object) -> object:
+    if isinstance(value, bool) or value == "auto":
+        return value
+    raise RefusalError(f"{shown(value)} is not allowed", "choose true, false or 'auto'")
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+Number = Annotated[float, BeforeValidator(number)]
+Index = Annotated[StrictInt, Field(ge=0)]
+Words = Annotated[tuple[Text, ...], BeforeValidator(_words)]
+Numbers = Annotated[tuple[Number, ...], BeforeValidator(_numbers)]
+Indices = Annotated[tuple[Index, ...], BeforeValidator(_whole_numbers)]
+Bos = Annotated[bool | Literal["auto"], BeforeValidator(_bos)]
+Along = Annotated[int | str, PlainValidator(_along)]
+Ordinal = Annotated[StrictInt, Field(ge=1)]
+Ordinals = Annotated[tuple[Ordinal, ...], AfterValidator(_in_order)]
+OrdinalsByName = Annotated[dict[Text, Ordinals], BeforeValidator(_numbers_by_name)]
+Levels = Annotated[dict[Text, tuple[Text, ...]], BeforeValidator(_levels)]
+
+
+class SpecPart(BaseModel):
+    """A table of the experiment file: frozen, and closed to keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def check_site(name: str, field: str) -> Site:
+    """Read a site's name that stands under the key `field`."""
+    try:
+        return Site.parse(name)
+    except RefusalError as refusal:
+        raise RefusalError(refusal.what, refusal.remedy, field) from None
+
+
+def dumped(part: BaseModel, **options: Any) -> dict[str, Any]:
+    """A part as plain data, numbers as a person would write them: the form that files and digests are made of."""
+    return cast("dict[str, Any]", _plain(part.model_dump(**options)))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, float):
+        return plain_number(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in cast("Sequence[object]", value)]
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in cast("dict[str, object]", value).items()}
+    return value

@@ -1,0 +1,239 @@
+"""Where an experiment comes from: a shipped preset, a file, or a session."""
+
+from __future__ import annotations
+
+import copy
+import re
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from srm_explorer.engine import paths
+from srm_explorer.engine.errors import ExplorerError, RefusalError, did_you_mean, nearest
+from srm_explorer.engine.experiment import toml
+from srm_explorer.engine.experiment.directions import FileVector, parse_direction
+from srm_explorer.engine.experiment.experiment import Experiment
+from srm_explorer.engine.experiment.following import follow_neurons
+from srm_explorer.engine.experiment.validation import belongs, dotted, table_keys
+from srm_explorer.engine.experiment.values import shown
+from srm_explorer.engine.io.files import parse_json, read_text
+
+_STEP = re.compile(r"\.|\[([0-9]+)\]")
+
+
+def apply_overrides(data: dict[str, Any], overrides: Sequence[str], *, base: Path) -> dict[str, str]:
+    """Set fields of an experiment's plain data in place, in the order given.
+
+    A value is written as in the file (`[1, 2]`, `true`, `"text"`); what is no TOML value is taken as text without its
+    quotes, and an empty one takes the field back to its default. A path among the values is relative to the working
+    folder, where it was typed.
+
+    Args:
+        data: the tables by name.
+        overrides: each "key.path=value", lists counted from 0: "interventions.0.values=-5..5/1".
+        base: the folder that the paths in `data` are relative to.
+
+    Returns:
+        for each field that was set, the place to name when its value is refused: "--set generation.tokens".
+
+    Raises:
+        ExplorerError: an override without "=", or a field that does not exist, with the nearest known name.
+    """
+    origins: dict[str, str] = {}
+    for override in overrides:
+        name, equals, text = override.partition("=")
+        where = f"--set {override if len(override) <= 60 else override[:57] + '...'}"
+        if not equals or not name.strip():
+            raise ExplorerError("this sets nothing", where=where, remedy="write it as --set generation.tokens=20")
+        path = _path(name)
+        table = _table(data, path, where)
+        key = path[-1]
+        if text == "" and isinstance(table, dict):
+            cast("dict[str, Any]", table).pop(str(key), None)
+            continue
+        value = _value(text, path)
+        if path == ["prompts", "omit"] and isinstance(value, dict):
+            value = {_listed(name, data, base): item for name, item in cast("dict[str, object]", value).items()}
+        table[key] = _anchored(value, path, base)
+        origins[dotted(path)] = "--set"
+    return origins
+
+
+def _path(name: str) -> list[str | int]:
+    steps = [step for step in _STEP.split(name.strip()) if step]
+    return [int(step) if step.isdecimal() and step.isascii() else step.strip() for step in steps]
+
+
+def _table(data: dict[str, Any], path: Sequence[str | int], where: str) -> Any:
+    """The table (or list) that holds the last step of the path, made where it is missing."""
+    here: Any = data
+    for depth, step in enumerate(path):
+        if isinstance(here, list):
+            count = len(cast("list[object]", here))
+            if not isinstance(step, int) or step >= count:
+                listed = dotted(path[:depth])
+                remedy = f"choose from 0 to {count - 1}" if count else f"set {listed} as a whole"
+                raise ExplorerError(f"{listed} has no number {step}", where=where, remedy=remedy)
+        elif isinstance(here, dict):
+            keys = table_keys(Experiment, path[:depth])
+            free = list(path[:depth]) in (["prompts", "where"], ["prompts", "omit"])
+            if not free and step not in keys:
+                place = f" in [{dotted(path[:depth])}]" if depth else ""
+                remedy = (
+                    belongs(str(step), Experiment, path[:depth]) if keys else f"set {dotted(path[:depth])} as a whole"
+                )
+                raise ExplorerError(f"unknown key {shown(str(step))}{place}", where=where, remedy=remedy)
+        else:
+            raise ExplorerError(f"{dotted(path[:depth])} is no table", where=where, remedy="set it as a whole")
+        if depth == len(path) - 1:
+            return cast("Any", here)
+        if isinstance(here, dict) and step not in here:
+            here[step] = [] if step in ("interventions", "planes") else {}
+        here = cast("Any", here)[step]
+    raise ExplorerError("this sets nothing", where=where, remedy="write it as --set generation.tokens=20")
+
+
+def _value(text: str, path: Sequence[str | int]) -> object:
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return text
+    value = parsed["value"]
+    is_whole = len(parsed) == 1 and isinstance(value, bool | int | float | str | list | dict)
+    if not is_whole or (_is_text_field(path) and not isinstance(value, str)):
+        return text
+    return cast("object", value)
+
+
+def _is_text_field(path: Sequence[str | int]) -> bool:
+    """Whether a field holds one text, so that `model.revision=1234567` is no number."""
+    annotation = str(table_keys(Experiment, path[:-1]).get(str(path[-1]), ""))
+    return annotation.startswith(("<class 'str'>", "typing.Annotated[str", "typing.Optional[typing.Annotated[str"))
+
+
+def _anchored(value: object, path: Sequence[str | int], base: Path) -> object:
+    """A relative path typed on the command line, kept true when the file lies in another folder."""
+    here = Path.cwd()
+    if base == here:
+        return value
+    of_sets = list(path[:2]) == ["prompts", "sets"]
+    if of_sets and len(path) == 2 and isinstance(value, str):
+        value = [word.strip() for word in value.split(",")]
+    if isinstance(value, list):
+        return [_anchored(item, [*path, 0], base) for item in cast("list[object]", value)]
+    if not isinstance(value, str):
+        return value
+    if of_sets:
+        return _anchored_set(value, base)
+    is_path = (
+        (path[-1] == "direction")
+        or (path[0] == "planes" and path[-1] in ("a", "b") and _is_file_vector(value))
+        or (path[-1] == "stats" and _is_path(value, (".json",)))
+        or (path[-1] == "name" and value != "demo" and (here / value).is_dir())
+    )
+    return str(here / value) if is_path else value
+
+
+def _is_file_vector(text: str) -> bool:
+    try:
+        return isinstance(parse_direction(text), FileVector)
+    except RefusalError:
+        return False
+
+
+def _listed(name: str, data: dict[str, Any], base: Path) -> str:
+    """A set as `sets` names it, which for a path typed on the command line is the anchored one."""
+    sets = data["prompts"].get("sets", ())
+    return name if isinstance(sets, list) and name in sets else _anchored_set(name, base)
+
+
+def _anchored_set(word: str, base: Path) -> str:
+    here = Path.cwd()
+    return str(here / word) if base != here and _is_path(word, (".txt", ".csv", ".tsv", ".jsonl")) else word
+
+
+def _is_path(word: str, suffixes: tuple[str, ...]) -> bool:
+    return "/" in word or word.endswith(suffixes)
+
+
+@dataclass(frozen=True)
+class SpecSource:
+    """Where an experiment was read.
+
+    Attributes:
+        name: the preset's name, or the file's without its ending: the stem of a session's default name.
+        base: the folder that relative paths in the experiment start from.
+        note: what of the planes followed an override, or could not; empty where none was named after a neuron it left.
+    """
+
+    name: str
+    base: Path
+    note: str = ""
+
+
+def available_presets() -> tuple[str, ...]:
+    """Names of the experiment files that ship."""
+    return tuple(sorted(path.stem for path in paths.presets_folder().glob("*.toml")))
+
+
+def read_experiment(path_or_preset: str, *, overrides: Sequence[str] = ()) -> tuple[Experiment, SpecSource]:
+    """Read a preset by name, an experiment file (.toml or .json), or the experiment of a session file.
+
+    A name with "/" or ending in .toml or .json is a path. Paths inside a preset start from the working folder, those
+    inside a file from its folder. Planes that are named after a neuron follow where overrides edit another in its
+    place; those that an override names do not.
+
+    Args:
+        path_or_preset: as typed.
+        overrides: fields to set before validation, each "key.path=value".
+
+    Raises:
+        ExplorerError: no such preset or file, an unreadable or broken one, or an experiment that is refused.
+    """
+    if "/" in path_or_preset or path_or_preset.endswith((".toml", ".json")):
+        path = Path(path_or_preset).expanduser()
+        base = path.absolute().parent
+    else:
+        path = _preset(path_or_preset)
+        base = Path.cwd()
+    where = path.name
+    data = _data(path, where)
+    before = copy.deepcopy(data) if overrides else data
+    origins = apply_overrides(data, overrides, base=base)
+    experiment = Experiment.from_dict(data, where=where, origins=origins)
+    if not overrides:
+        return experiment, SpecSource(path.stem, base)
+    after = experiment.to_dict()
+    followed = follow_neurons(before, after, kept=origins)
+    if followed.moved:
+        experiment = Experiment.from_dict({**after, "planes": followed.planes}, where=where)
+    return experiment, SpecSource(path.stem, base, followed.told)
+
+
+def _preset(name: str) -> Path:
+    known = available_presets()
+    if name in known:
+        return paths.presets_folder() / f"{name}.toml"
+    beside = next((f"{name}{end}" for end in (".toml", ".json") if Path(f"{name}{end}").is_file()), None)
+    remedy = f"did you mean the file '{beside}'?" if beside else f"{did_you_mean(name, known)} (a file ends in .toml)"
+    raise ExplorerError(f"there is no preset {shown(name)}", remedy=remedy)
+
+
+def _data(path: Path, where: str) -> dict[str, Any]:
+    close = nearest(path.stem, available_presets())
+    text = read_text(path, missing=f"check the path, or use the preset '{close}'" if close else _presets_told())
+    if path.suffix != ".json":
+        return toml.parse(text, where)
+    data = parse_json(text, where)
+    if isinstance(data, dict):
+        tables = cast("dict[str, Any]", data)
+        spec = tables.get("spec", tables)
+        if isinstance(spec, dict):
+            return cast("dict[str, Any]", spec)
+    raise ExplorerError("it holds no experiment", where=where, remedy="name a session file, or an experiment as JSON")
+
+
+def _presets_told() -> str:
+    return f"check the path, or use one of the presets {', '.join(available_presets())}"

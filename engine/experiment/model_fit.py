@@ -1,0 +1,232 @@
+"""What must be known of a concrete model to say whether an experiment fits it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, TypeAlias
+
+from srm_explorer.engine.errors import ExplorerError, RefusalError
+from srm_explorer.engine.experiment.conditions import conditions, conditions_of
+from srm_explorer.engine.experiment.directions import Component, Direction, NeuronWeights, choices_of, direction_of
+from srm_explorer.engine.experiment.experiment import Experiment, InterventionSpec, taken_neurons, targets_of
+from srm_explorer.engine.experiment.model_shape import ModelShape
+from srm_explorer.engine.experiment.site import SITE_KINDS, Site
+
+
+def spans(numbers: Sequence[int]) -> str:
+    """Write rising numbers in short: "0, 2 to 5"."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][-1] + 1:
+            found[-1] = [found[-1][0], number]
+        else:
+            found.append([number])
+    return ", ".join(" to ".join(map(str, one)) for one in found)
+
+
+def check_against(experiment: Experiment, shape: ModelShape) -> None:
+    """Refuse an experiment that reaches beyond a model.
+
+    Raises:
+        ExplorerError: a layer, neuron, plane or length out of range, with the range; or a centred residual stream on a
+            model whose norms do not centre it.
+    """
+    for misfit in misfits(experiment, shape):
+        raise misfit
+
+
+def misfits(experiment: Experiment, shape: ModelShape) -> Iterator[ExplorerError]:
+    """Tell every field of an experiment that reaches beyond a model, as `check_against` refuses the first of them."""
+    for index, one in enumerate(experiment.interventions):
+        place = f"interventions[{index}]"
+        yield from _site(one.site, f"{place}.site", shape)
+        for at, neuron in enumerate(one.neurons):
+            yield from _coordinate(one.site, neuron, f"{place}.neurons[{at}]", shape)
+    for index, name in enumerate(experiment.capture.sites):
+        yield from _site(name, f"capture.sites[{index}]", shape)
+    for index, plane in enumerate(experiment.planes):
+        site = experiment.plane_site(plane)
+        for key, along in (("a", plane.a), ("b", plane.b)):
+            yield from _direction(experiment, site, direction_of(along), f"planes[{index}].{key}", shape)
+    yield from _controls(experiment, shape)
+    if experiment.generation.tokens >= shape.n_ctx:
+        yield ExplorerError(
+            f"{experiment.generation.tokens} tokens leave no room for a prompt in this model's context ({shape.n_ctx})",
+            where="generation.tokens",
+            remedy=f"choose at most {shape.n_ctx - 1}",
+        )
+    if experiment.capture.residual == "centred" and not shape.centres:
+        yield ExplorerError(
+            f"{shape.name} does not centre its residual stream (its norms are no LayerNorm)",
+            where="capture.residual",
+            remedy="choose 'raw'",
+        )
+
+
+def _controls(experiment: Experiment, shape: ModelShape) -> Iterator[ExplorerError]:
+    """Each target of a site needs other neurons for its controls, none of which is used twice."""
+    sites = [site for site, _ in targets_of(experiment.interventions)]
+    count = experiment.controls.neurons
+    for site in dict.fromkeys(sites if count else ()):
+        free = shape.d_mlp - len(taken_neurons(experiment, site))
+        if sites.count(site) * count > free:
+            yield ExplorerError(
+                f"{count} controls for each of {sites.count(site)} neurons of {site}, and only {free} others to choose",
+                where="controls.neurons",
+                remedy=f"choose at most {free // sites.count(site)}",
+            )
+
+
+def _site(name: str, where: str, shape: ModelShape) -> Iterator[ExplorerError]:
+    layer = Site.parse(name).layer
+    if layer >= shape.n_layers:
+        yield ExplorerError(
+            f"layer {layer} is out of range for this model ({shape.n_layers} layers)",
+            where=where,
+            remedy=f"choose 0 to {shape.n_layers - 1}",
+        )
+    try:
+        shape.check_neurons(name, where)
+    except ExplorerError as error:
+        yield error
+
+
+def _direction(
+    experiment: Experiment, site: str, along: int | Direction, where: str, shape: ModelShape
+) -> Iterator[ExplorerError]:
+    """A coordinate's number, a neuron of a layer, a component, or conditions that the experiment has not."""
+    match along:
+        case int():
+            yield from _coordinate(site, along, where, shape)
+        case NeuronWeights():
+            own = f"blocks.{along.layer}.mlp.hook_post"
+            yield from _site(own, where, shape)
+            yield from _coordinate(own, along.neuron, where, shape)
+        case Component() if along.number > (width := Site.parse(site).width(shape)):
+            yield ExplorerError(
+                f"{site} has {width} principal components at most", where=where, remedy=f"choose pc1 to pc{width}"
+            )
+        case _:
+            for choice in choices_of(along):
+                try:
+                    conditions_of(choice, conditions(experiment), "baseline")
+                except RefusalError as error:
+                    yield ExplorerError(error.what, where=where, remedy=error.remedy)
+
+
+def _coordinate(site_name: str, index: int, where: str, shape: ModelShape) -> Iterator[ExplorerError]:
+    site = Site.parse(site_name)
+    width = site.width(shape)
+    if index >= width:
+        noun = "neuron" if site.is_mlp else "coordinate"
+        yield ExplorerError(
+            f"{noun} {index} is out of range for this model ({site.width_name} = {width})",
+            where=where,
+            remedy=f"choose 0 to {width - 1}",
+        )
+
+
+Segments: TypeAlias = tuple[bool, bool, bool]
+"""Which stretches of a row: the prompt before its last token, that token, the generated tokens."""
+
+Reach: TypeAlias = Literal["none", "own", "written", "through"]
+"""What an intervention does at a site: nothing; it edits the site itself; the site sums what its neurons write; or it
+comes there through other layers, which no arithmetic on the site's vectors can tell."""
+
+Apartness: TypeAlias = Literal["no", "here", "elsewhere"]
+"""Whether a plane holds nothing that is edited: no, or not known; yes, though neurons of the same layer, or coordinates
+of the same site, are edited; yes, and neurons of other layers alone are edited."""
+
+_ORDER = ("hook_resid_pre", "hook_attn_out", "hook_resid_mid", "mlp.hook_post", "hook_mlp_out", "hook_resid_post")
+_COVERED: dict[str, Segments] = {
+    "all": (True, True, True),
+    "prompt": (True, True, False),
+    "last": (False, True, False),
+    "predicting": (False, True, True),
+    "generated": (False, False, True),
+}
+_KEEPS_OWN = ("add", "steer")
+
+
+def covered(positions: str) -> Segments:
+    """The stretches of a row that a choice of positions covers; each is covered whole or not at all."""
+    return _COVERED[positions]
+
+
+def captured_segments(experiment: Experiment) -> Segments:
+    """The stretches of a row whose activations reach a captured vector."""
+    before, last, generated = covered(experiment.capture.positions)
+    generated = generated and experiment.generation.tokens > 0
+    if experiment.capture.reduce == "last":
+        return False, last and not generated, generated
+    return before, last, generated
+
+
+def reach_of(edited: str, captured: str) -> Reach:
+    """What an intervention at one site does at another, tokens unchanged; sites by their TransformerLens names."""
+    own, there = Site.parse(edited), Site.parse(captured)
+    if own == there:
+        return "own"
+    if (there.layer, _ORDER.index(there.kind)) < (own.layer, _ORDER.index(own.kind)):
+        return "none"
+    if own.layer == there.layer and own.is_mlp and there.kind in ("hook_mlp_out", "hook_resid_post"):
+        return "written"
+    return "through"
+
+
+def apart_from(experiment: Experiment, site: str, a: int | str, b: int | str) -> Apartness:
+    """Whether nothing that an experiment edits lies in a plane of a site, as far as its directions' names tell.
+
+    A neuron lies in a plane that is named after it: by its number, or by its row of W_out or column of W_in.
+    Coordinates of the residual stream are told apart at the edited site alone: what arrives there from elsewhere, and
+    what is steered along, has a share in all of them. Of vectors, means, components and random directions nothing is
+    said.
+
+    Args:
+        experiment: without interventions nothing is said.
+        site: the plane's, by its TransformerLens name.
+        a, b: the plane's directions, as experiment files have them.
+    """
+    edits = experiment.interventions
+    met = [_meeting(one, site, direction_of(along)) for along in (a, b) for one in edits]
+    if not met or not set(met) <= {"here", "elsewhere"}:
+        return "no"
+    return "here" if "here" in met else "elsewhere"
+
+
+def is_centred(experiment: Experiment, site: str) -> bool:
+    """Whether a site's captured vectors have their mean over coordinates taken out."""
+    return experiment.capture.residual == "centred" and not Site.parse(site).is_mlp
+
+
+def needs_own(experiment: Experiment, site: str, one: InterventionSpec) -> bool:
+    """Whether predicting a site takes the edited coordinates by segment, which its captured vectors do not tell.
+
+    They do where nothing is lost of what was there (`add`, `steer`), and at an uncentred edited site where the captured
+    positions are all edited, or none.
+    """
+    if one.op in _KEEPS_OWN or reach_of(one.site, site) not in ("own", "written"):
+        return False
+    if reach_of(one.site, site) == "written" or is_centred(experiment, site):
+        return True
+    pairs = zip(captured_segments(experiment), covered(one.positions), strict=True)
+    return len({edited for captured, edited in pairs if captured}) > 1
+
+
+def _meeting(one: InterventionSpec, site: str, along: int | Direction) -> Literal["in", "here", "elsewhere", "unknown"]:
+    """Where a direction of a site lies beside what an intervention edits: it is that, or is apart from it."""
+    edited, own = Site.parse(one.site), Site.parse(site)
+    if isinstance(along, NeuronWeights):
+        own, number = Site(along.layer, "mlp.hook_post"), along.neuron
+    elif isinstance(along, int):
+        number = along
+    else:
+        return "unknown"
+    if not one.neurons or edited.is_mlp != own.is_mlp:
+        return "unknown"
+    if edited == own:
+        return "in" if number in one.neurons else "here"
+    return "elsewhere" if own.is_mlp else "unknown"
+
+
+assert set(_ORDER) == set(SITE_KINDS)

@@ -1,0 +1,66 @@
+"""A place in the model by its TransformerLens name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from srm_explorer.engine.errors import RefusalError, nearest
+from srm_explorer.engine.experiment.values import shown
+
+if TYPE_CHECKING:
+    from srm_explorer.engine.experiment.model_shape import ModelShape
+
+
+SITE_KINDS = ("mlp.hook_post", "hook_mlp_out", "hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_attn_out")
+"""What may follow "blocks.L." in a site's name."""
+
+_NAME = re.compile(r"blocks\.(0|[1-9][0-9]{0,5})\.(.+)")
+_LOOSE = re.compile(r"\D*([0-9]+)\.?(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, order=True)
+class Site:
+    """A place in the model: a layer and the kind of activation there; `str` gives its TransformerLens name."""
+
+    layer: int
+    kind: str
+
+    @classmethod
+    def parse(cls, name: str) -> Self:
+        """Read "blocks.11.mlp.hook_post".
+
+        Raises:
+            RefusalError: a name outside SITE_KINDS, with the nearest known name as its remedy.
+        """
+        match = _NAME.fullmatch(name)
+        if match and match[2] in SITE_KINDS:
+            return cls(int(match[1]), match[2])
+        raise RefusalError(f"{shown(name)} is not a known site", _remedy(name))
+
+    def __str__(self) -> str:
+        return f"blocks.{self.layer}.{self.kind}"
+
+    @property
+    def is_mlp(self) -> bool:
+        """Whether its coordinates are the neurons of the MLP."""
+        return self.kind == "mlp.hook_post"
+
+    @property
+    def width_name(self) -> str:
+        """The name of its width: "d_mlp" or "d_model"."""
+        return "d_mlp" if self.is_mlp else "d_model"
+
+    def width(self, shape: ModelShape) -> int:
+        """Number of coordinates of its activation in a model of that shape."""
+        return shape.d_mlp if self.is_mlp else shape.d_model
+
+
+def _remedy(name: str) -> str:
+    loose = _LOOSE.fullmatch(name)
+    layer = int(loose[1]) if loose and len(loose[1]) <= 6 else 0
+    kind = nearest(loose[2] if loose else name, SITE_KINDS)
+    if kind:
+        return f"did you mean '{Site(layer, kind)}'?"
+    return f"choose blocks.L. followed by one of {', '.join(SITE_KINDS)}"

@@ -1,0 +1,104 @@
+"""Numbers of a spec: lists written as text, and numbers written as a person would."""
+
+from __future__ import annotations
+
+import math
+import re
+from decimal import Decimal
+
+from srm_explorer.engine.errors import RefusalError
+
+MOST_VALUES = 10_000
+"""A longer list is taken for a slip of the step."""
+
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+
+
+def parse_values(text: str) -> tuple[float, ...]:
+    """Read "-20..-5/5, 0, 5": numbers and ranges from..to/step, separated by commas, in the order written.
+
+    A range includes its end when the end falls on its grid, and runs downwards when `to` is below `from`. It is counted
+    in decimal, so "-0.3..0.3/0.1" holds exactly the numbers a person would write.
+
+    Raises:
+        RefusalError: not a number, a step that is not above 0, or more than 10,000 values.
+    """
+    values: list[float] = []
+    for item in text.split(","):
+        values.extend(_parse_range(item) if ".." in item else [_finite(_decimal(item), item)])
+        if len(values) > MOST_VALUES:
+            raise _too_many(text)
+    return tuple(values)
+
+
+def number(value: object) -> float:
+    """Take an int or a float that is finite; a truth value is no number.
+
+    Raises:
+        RefusalError: anything else.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise RefusalError(f"{shown(value)} is not a number", "write a number")
+    try:
+        result = float(value)
+    except OverflowError:
+        result = math.inf
+    if not math.isfinite(result):
+        raise RefusalError(f"{result} is not a finite number", "write a finite number")
+    return result + 0.0  # -0.0 and 0.0 are the same value and must have the same digest
+
+
+def format_number(value: float) -> str:
+    """The shortest text that reads back as the same number; a whole number has no ".0"."""
+    return repr(plain_number(value))
+
+
+def plain_number(value: float) -> int | float:
+    """The same number as an int where it is whole and short enough to read."""
+    if isinstance(value, int) or (abs(value) < 1e15 and value.is_integer()):
+        return int(value)
+    return float(value)
+
+
+def shown(value: object) -> str:
+    """A value as an error message shows it: short, one line."""
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _parse_range(item: str) -> list[float]:
+    ends, slash, step_text = item.partition("/")
+    first_text, _, last_text = ends.partition("..")
+    if not slash or last_text.startswith("."):
+        raise RefusalError(f"{shown(item.strip())} is not a range", "write from..to/step, as -20..20/5")
+    first, last, step = (_decimal(part) for part in (first_text, last_text, step_text))
+    if step <= 0:
+        raise RefusalError(
+            f"the step of {shown(item.strip())} is not above 0", "write from..to/step with a step above 0"
+        )
+    for part in (first, last, step):
+        _finite(part, item)
+    if abs(last - first) > step * MOST_VALUES:
+        raise _too_many(item)
+    signed = step if last >= first else -step
+    return [_finite(first + i * signed, item) for i in range(int(abs(last - first) / step) + 1)]
+
+
+def _decimal(text: str) -> Decimal:
+    text = text.strip()
+    if not _NUMBER.fullmatch(text):
+        raise RefusalError(
+            f"{shown(text)} is not a number", "write numbers as -20, -10, 0 or as from..to/step: -20..20/5"
+        )
+    return Decimal(text)
+
+
+def _finite(value: Decimal, text: str) -> float:
+    result = float(value)
+    if not math.isfinite(result):
+        raise RefusalError(f"{shown(text.strip())} is not a finite number", "write a finite number")
+    return result + 0.0
+
+
+def _too_many(text: str) -> RefusalError:
+    return RefusalError(f"{shown(text.strip())} holds more than {MOST_VALUES:,} values", "choose a larger step")

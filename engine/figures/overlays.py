@@ -1,0 +1,188 @@
+"""What stands beside the curves of a plane: what arithmetic predicts, how sure they are, and what chance draws."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srm_explorer.engine.figures.bands import Band, GroupBand, NullBand, PlaneBands
+from srm_explorer.engine.figures.curves import (
+    Curve,
+    CurveBand,
+    LegendEntry,
+    SweptGroup,
+    counts_detail,
+    legend_of,
+    mean_detail,
+)
+from srm_explorer.engine.figures.numbers import count_of, degrees, short, three_digits
+from srm_explorer.engine.figures.table import cell_text
+
+CHANCE = "chance"
+FEW_PREDICTED = 2
+"""Groups whose predictions can be told apart on one chart."""
+
+
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """What stands beside the groups of a chart.
+
+    Attributes:
+        predicted: what arithmetic makes of a group's runs, swept, by the group's label.
+        bands: how sure the curves are; None where that is not known.
+        focus: label of the one group whose band and chance are drawn, and whose prediction alone is where there are
+            many groups.
+        null: what chance draws of that group.
+    """
+
+    predicted: Mapping[str, SweptGroup] = field(default_factory=dict[str, SweptGroup])
+    bands: PlaneBands | None = None
+    focus: str = ""
+    null: NullBand | None = None
+
+    def arithmetic(self, groups: Sequence[SweptGroup]) -> tuple[SweptGroup, ...]:
+        """The predictions to draw beside some groups: of all where there are few, else of the one in focus."""
+        own = [group for group in groups if group.label in self.predicted]
+        if len(own) > FEW_PREDICTED:
+            own = [group for group in own if group.label == self.focus]
+        return tuple(self.predicted[group.label] for group in own)
+
+    def mean_bands(self, groups: Sequence[SweptGroup]) -> tuple[CurveBand, ...]:
+        """Bands of the mean cosine of the group in focus, chance first."""
+        found: list[CurveBand] = []
+        focused = self._focused(groups)
+        if self.null is not None and focused is not None:
+            found.append(_closed(CHANCE, self.null.mean, chance=True))
+        band = None if focused is None or self.bands is None else self.bands.of(focused.label)
+        if focused is not None and band is not None:
+            found.append(_closed(focused.label, band.mean_band(len(focused.sweep.angles_deg))))
+        return tuple(found)
+
+    def count_bands(self, groups: Sequence[SweptGroup], threshold: float, *, share: bool) -> tuple[CurveBand, ...]:
+        """Bands of the counts, or shares, of the group in focus, chance first; none where they were not computed."""
+        found: list[CurveBand] = []
+        focused = self._focused(groups)
+        if self.null is not None and focused is not None:
+            null = above(self.null.counts, threshold)
+            if null is not None:
+                found.append(_closed(CHANCE, null / _whole(focused, share), chance=True))
+        band = None if focused is None or self.bands is None else self.bands.of(focused.label)
+        counts = None if band is None else above(band.counts, threshold)
+        if focused is not None and counts is not None:
+            found.append(_closed(focused.label, counts / _whole(focused, share)))
+        return tuple(found)
+
+    def legend(
+        self, groups: Sequence[SweptGroup], bands: Sequence[CurveBand] = (), level: str = ""
+    ) -> tuple[LegendEntry, ...]:
+        """An entry a group with its uncertainty where that is known, then one for arithmetic and one for chance.
+
+        Args:
+            groups: of the chart.
+            bands: those that are drawn.
+            level: what counts are above, "> .5", where bands and predictions are drawn for one of several thresholds.
+        """
+        drawn = [band.label for band in bands if not band.chance]
+        entries = [
+            entry
+            if band is None
+            else LegendEntry(group.label, group.role, _sure(group, band, self.bands, drawn, level))
+            for group, entry, band in (
+                (group, entry, None if self.bands is None else self.bands.of(group.label))
+                for group, entry in zip(groups, legend_of(groups), strict=True)
+            )
+        ]
+        for group in groups:
+            predicted = self.predicted.get(group.label)
+            if predicted is not None and predicted in self.arithmetic(groups):
+                details = tuple(detail for detail in (level, mean_detail(predicted)) if detail)
+                entries.append(LegendEntry(predicted.label, "arithmetic", details, of=group.label))
+        if self.null is not None and any(band.chance for band in bands):
+            several = sum(group.label in self.predicted for group in groups) > 1
+            of = f"of {self.focus}" if several else ""
+            details = tuple(detail for detail in (level, self.null.legend, of) if detail)
+            entries.append(LegendEntry(CHANCE, "chance", details))
+        return tuple(entries)
+
+    def _focused(self, groups: Sequence[SweptGroup]) -> SweptGroup | None:
+        return next((group for group in groups if group.label == self.focus), None)
+
+
+ALONE = Beside()
+"""Nothing beside the groups."""
+
+
+def predicted_group(group: SweptGroup, swept: SweptGroup, *, alone: bool) -> SweptGroup:
+    """Name what arithmetic makes of a group: "arithmetic", with the group's label where it is not the only one."""
+    label = "arithmetic" if alone else f"arithmetic {group.label}"
+    return SweptGroup(label, "arithmetic", swept.sweep, swept.n_prompts, swept.n_runs)
+
+
+def dashed_curves(curves: Iterable[Curve], predicted: Sequence[SweptGroup]) -> tuple[Curve, ...]:
+    """The curves, those of predictions dashed."""
+    labels = {group.label for group in predicted}
+    return tuple(
+        Curve(one.label, one.x, one.y, one.tag, one.dotted, dashed=one.label in labels or one.dashed) for one in curves
+    )
+
+
+def above(counts: Mapping[float, Band], threshold: float) -> Band | None:
+    """The band of a threshold; None where it was not computed."""
+    return next((band for level, band in counts.items() if abs(level - threshold) < 1e-12), None)
+
+
+def phase_detail(group: SweptGroup, band: GroupBand) -> str:
+    """The phase and the angle it may lie in: "φ 259° (251, 267)"; "φ undetermined" where it may be any."""
+    if band.phase_deg is None:
+        return "φ undetermined"
+    first, last = (round(angle) % 360 for angle in band.phase_deg)
+    return f"φ {degrees(group.sweep.phase_deg)} ({first}, {last})"
+
+
+def beyond_details(band: GroupBand, family: int) -> tuple[str, ...]:
+    """How likely chance alone is beyond arithmetic: "beyond arithmetic p .430", "q .600 of 12"; none where untested."""
+    if band.p_arithmetic is None or math.isnan(band.p_arithmetic):
+        return ()
+    told = f"beyond arithmetic p {cell_text(band.p_arithmetic, 'p')}"
+    corrected = band.q_arithmetic
+    if corrected is None or math.isnan(corrected) or family < 2:
+        return (told,)
+    return told, f"q {cell_text(corrected, 'p')} of {family}"
+
+
+def band_ends(bands: Iterable[CurveBand]) -> list[float]:
+    """Every finite end of some bands, for the range of an axis."""
+    return [value for band in bands for value in (*band.low.tolist(), *band.high.tolist()) if math.isfinite(value)]
+
+
+def _sure(
+    group: SweptGroup, band: GroupBand, bands: PlaneBands | None, drawn: Sequence[str], level: str
+) -> tuple[str, ...]:
+    assert bands is not None
+    low, high = band.amplitude
+    amplitude = f"A {three_digits(group.sweep.amplitude)} [{three_digits(low)}, {three_digits(high)}]"
+    own = f"┆ {short(100 * bands.level)} % band of {count_of(band.units, 'unit')}"
+    own = f"{own}, {level}" if level else own
+    return (
+        amplitude,
+        phase_detail(group, band),
+        *beyond_details(band, bands.family),
+        counts_detail(group),
+        *([own] if group.label in drawn else []),
+    )
+
+
+def _whole(group: SweptGroup, share: bool) -> float:
+    """What counts are divided by."""
+    return float(group.sweep.n or math.nan) if share else 1.0
+
+
+def _closed(label: str, band: NDArray[np.float64], *, chance: bool = False) -> CurveBand:
+    """A band over angles, its first point again at 360 degrees."""
+    x = np.linspace(0.0, 360.0, band.shape[1] + 1)
+    whole = np.concatenate([band, band[:, :1]], axis=1)
+    return CurveBand(label, x, whole[0], whole[1], chance)

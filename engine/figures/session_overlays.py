@@ -1,0 +1,113 @@
+"""From a session to what stands beside the curves of one of its planes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from srm_explorer.engine.figures.arithmetic import arithmetic_points
+from srm_explorer.engine.figures.bands import NullBand, PlaneBands
+from srm_explorer.engine.figures.curves import SweptGroup
+from srm_explorer.engine.figures.groups import run_groups
+from srm_explorer.engine.figures.overlays import Beside, predicted_group
+from srm_explorer.engine.session import PlaneRecord, Session
+from srm_explorer.engine.stats.groups import BASELINE
+from srm_explorer.engine.stats.spotlight import sweep_groups
+
+
+def beside_of(
+    session: Session,
+    plane: PlaneRecord,
+    groups: Sequence[SweptGroup],
+    by: Sequence[str] = (),
+    bands: PlaneBands | None = None,
+    choice: int = 0,
+) -> Beside:
+    """What arithmetic predicts of the groups, and what is known of their certainty.
+
+    Args:
+        session: the plane's.
+        plane: one of its planes.
+        groups: all or some of those that `swept_groups` made, without `points` of its own.
+        by: how they were grouped.
+        bands: of this plane under this grouping, where they were computed.
+        choice: which of `choices_of` is in focus, counted round and round.
+    """
+    predicted = predictions_of(session, plane, groups, by)
+    label, null = "", None
+    choices = choices_of(groups, bands)
+    if choices:
+        label, null = choices[choice % len(choices)]
+    named = [group for group in groups if group.label in predicted]
+    return Beside(
+        predicted={
+            group.label: predicted_group(group, predicted[group.label], alone=len(named) == 1) for group in named
+        },
+        bands=bands,
+        focus=label,
+        null=null,
+    )
+
+
+def predictions_of(
+    session: Session, plane: PlaneRecord, groups: Sequence[SweptGroup], by: Sequence[str] = ()
+) -> dict[str, SweptGroup]:
+    """Sweep what arithmetic makes of the groups' runs, by label; groups of which nothing is predicted are left out."""
+    points = arithmetic_points(session, plane_index(session, plane))
+    known = run_groups(session, by)
+    rows = {
+        group.label: known[group.label].runs
+        for group in groups
+        if known[group.label].role != BASELINE and points is not None and points.finite[known[group.label].runs].any()
+    }
+    if points is None or not rows:
+        return {}
+    sweep = groups[0].sweep
+    sweeps = sweep_groups(points, rows, sweep.thresholds, len(sweep.angles_deg))
+    return {
+        group.label: SweptGroup(group.label, "arithmetic", sweeps[group.label], group.n_prompts, group.n_runs)
+        for group in groups
+        if group.label in sweeps
+    }
+
+
+def choices_of(groups: Sequence[SweptGroup], bands: PlaneBands | None) -> list[tuple[str, NullBand | None]]:
+    """What can be in focus: each group with each kind of chance that is known of it, the most telling first.
+
+    All swept runs together come first, else those of the last value; then the other groups, the baseline last.
+    """
+    order = sorted(groups, key=_rank)
+    swept = [group for group in order if group.role != "baseline" and group.role != "baseline of"]
+    if swept and swept[0].role != "pooled":
+        swept = [swept[-1], *swept[:-1]]
+    found: list[tuple[str, NullBand | None]] = []
+    for group in (*swept, *(group for group in order if group not in swept)):
+        nulls = [] if bands is None else [null for null in bands.nulls if null.group == group.label]
+        first = None if bands is None else bands.null_of(group.label)
+        nulls.sort(key=lambda null: null is not first)
+        found += [(group.label, null) for null in nulls or [None]]
+    return found
+
+
+def stored_bands(session: Session, plane: int, by: Sequence[str] = ()) -> PlaneBands | None:
+    """The bands that a session was saved with, of one of its planes under a grouping; None where it has none."""
+    listed = session.bands.get("planes")
+    for one in cast("list[object]", listed) if isinstance(listed, list) else []:
+        try:
+            found = PlaneBands.from_dict(cast("Mapping[str, Any]", one))
+        except (KeyError, TypeError, ValueError):
+            continue
+        if (found.plane, found.by) == (plane, tuple(by)):
+            return found
+    return None
+
+
+def plane_index(session: Session, plane: PlaneRecord) -> int:
+    """Where a plane stands among the session's."""
+    return int(np.argmax([one is plane for one in session.planes]))
+
+
+def _rank(group: SweptGroup) -> int:
+    return {"pooled": 0, "level": 1, "value": 1, "reference": 2}.get(group.role, 3)

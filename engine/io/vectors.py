@@ -1,0 +1,200 @@
+"""Captured vectors in safetensors files: one tensor a site, or one a site and run where every token was kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.io.npz import Block, read_npz
+
+Matrix: TypeAlias = NDArray[np.float32]
+"""[run, d] the vectors of a site, or [token, d] those of one run."""
+
+Vectors: TypeAlias = Mapping[str, Matrix | Sequence[Matrix]]
+"""By site: one [run, d] array, or a list with a [token, d] array for every run."""
+
+SCHEMA = "1"
+
+
+def write_vectors(file: BinaryIO, vectors: Vectors) -> None:
+    """Write vectors as a safetensors file without holding them in memory a second time.
+
+    A [run, d] array is the tensor "<site>"; a list is the tensors "<site>/0", "<site>/1", ... All are float32.
+    """
+    named = list(_named(vectors))
+    header: dict[str, Any] = {"__metadata__": {"format": "np", "schema": SCHEMA, "sites": "\n".join(vectors)}}
+    end = 0
+    for name, array in named:
+        begin, end = end, end + 4 * array.size
+        header[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    file.write(len(text).to_bytes(8, "little"))
+    file.write(text)
+    for _, array in named:
+        file.write(np.ascontiguousarray(array, dtype="<f4").data)
+
+
+def read_vectors(path: Path, *, runs: int, sites: Collection[str] | None = None) -> dict[str, Matrix | list[Matrix]]:
+    """Read what `write_vectors` wrote.
+
+    Args:
+        path: the file.
+        runs: how many runs it must hold.
+        sites: read these alone; None reads all.
+
+    Raises:
+        ExplorerError: a missing or damaged file, or one that holds another number of runs.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:  # pyright: ignore[reportUnknownVariableType]
+            return _read(cast("Any", file), runs, sites)
+    except (SafetensorError, OSError, _DamagedError) as error:
+        remedy = "restore it from a copy, or run the experiment again"
+        raise ExplorerError(f"cannot be read: {error}", where=str(path), remedy=remedy) from None
+
+
+def read_columns(path: Path, site: str, run: int, columns: Sequence[int]) -> Matrix:
+    """Read a few coordinates of one run at every captured token, without the rest of the file.
+
+    Args:
+        path: the file.
+        site: one of which every token was kept.
+        run: its place among the session's runs.
+        columns: coordinates of the site.
+
+    Returns:
+        [token, column]
+
+    Raises:
+        ExplorerError: a missing or damaged file, or one that lacks them.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:  # pyright: ignore[reportUnknownVariableType]
+            own = _tensor(cast("Any", file), f"{site}/{run}")
+    except (SafetensorError, OSError, _DamagedError) as error:
+        remedy = "restore it from a copy, or run the experiment again"
+        raise ExplorerError(f"cannot be read: {error}", where=str(path), remedy=remedy) from None
+    if any(not 0 <= column < own.shape[1] for column in columns):
+        what = f"it holds {own.shape[1]} coordinates of {site}"
+        raise ExplorerError(what, where=str(path), remedy=f"choose 0 to {own.shape[1] - 1}")
+    return own[:, list(columns)]
+
+
+def widths(vectors: Vectors) -> dict[str, int]:
+    """The number of coordinates at each site; 0 where there is no run to tell it."""
+    return {
+        site: int(own.shape[1] if isinstance(own, np.ndarray) else own[0].shape[1] if own else 0)
+        for site, own in vectors.items()
+    }
+
+
+class _DamagedError(Exception):
+    """A well-formed file that is not what was written."""
+
+
+def _named(vectors: Vectors) -> Iterator[tuple[str, Matrix]]:
+    for site, own in vectors.items():
+        if isinstance(own, np.ndarray):
+            yield site, own
+        else:
+            yield from ((f"{site}/{run}", array) for run, array in enumerate(own))
+
+
+def _read(file: Any, runs: int, sites: Collection[str] | None) -> dict[str, Matrix | list[Matrix]]:
+    metadata = cast("dict[str, str]", file.metadata() or {})
+    if metadata.get("schema") != SCHEMA:
+        raise _DamagedError("it holds no captured vectors")
+    names = set(cast("list[str]", file.keys()))
+    found: dict[str, Matrix | list[Matrix]] = {}
+    for site in metadata.get("sites", "").split("\n") if names or metadata.get("sites") else []:
+        if sites is not None and site not in sites:
+            continue
+        if site in names:
+            found[site] = _tensor(file, site)
+            held = len(found[site])
+        else:
+            held = sum(name.startswith(f"{site}/") for name in names)
+            found[site] = [_tensor(file, f"{site}/{run}") for run in range(held) if f"{site}/{run}" in names]
+        if held != runs or len(found[site]) != runs:
+            raise _DamagedError(f"it holds {held} runs of {site} where {runs} belong")
+    return found
+
+
+def _tensor(file: Any, name: str) -> Matrix:
+    array = cast("Matrix", file.get_tensor(name))
+    if array.dtype != np.float32 or array.ndim != 2:
+        raise _DamagedError(f"'{name}' is not a table of float32")
+    return array
+
+
+def read_direction(named: str, base: Path) -> NDArray[np.float64]:
+    """Read a direction from a file and give it length 1.
+
+    Args:
+        named: "file.safetensors#name" or "file.npz#key".
+        base: the folder a relative path starts from; the working folder comes next.
+
+    Returns:
+        [d] float64 unit vector.
+
+    Raises:
+        ExplorerError: no such file or name, not one row of finite numbers, or all zeros.
+    """
+    file, _, name = named.rpartition("#")
+    written = Path(file).expanduser()
+    path = next((p for p in (base / written, Path.cwd() / written) if p.is_file()), None)
+    if path is None:
+        raise ExplorerError("there is no such file", where=file, remedy="check the path of the direction")
+    vector = (_of_npz if path.suffix.lower() in (".npz", ".npy") else _of_safetensors)(path, name)
+    vector = vector.reshape(-1) if vector.size == max(vector.shape, default=0) else vector
+    peak = float(np.abs(vector).max(initial=0)) if vector.ndim == 1 and np.isfinite(vector).all() else 0.0
+    if not peak:
+        what = f"{name!r} is not a direction (it must be one row of finite numbers, not all 0)"
+        raise ExplorerError(what, where=str(path), remedy="save a [d] vector")
+    # Scaled first, so that the squares of no number overflow or vanish.
+    scaled = vector / peak
+    return scaled / float(np.linalg.norm(scaled))
+
+
+def direction_sha256(direction: np.ndarray) -> str:
+    """Hash a direction by its numbers, wherever they lie."""
+    return hashlib.sha256(np.asarray(direction, dtype="<f8").tobytes()).hexdigest()
+
+
+def _of_safetensors(path: Path, name: str) -> NDArray[np.float64]:
+    try:
+        with safe_open(path, framework="numpy") as opened:  # pyright: ignore[reportUnknownVariableType]
+            reader = cast("Any", opened)
+            names: list[str] = list(reader.keys())
+            if name not in names:
+                raise _unknown(path, name, names)
+            return np.asarray(reader.get_tensor(name), dtype=np.float64)
+    except (SafetensorError, OSError, TypeError) as error:
+        what = f"it is no safetensors file that can be read: {error}"
+        remedy = "save the vector with safetensors as float32, or with numpy.savez"
+        raise ExplorerError(what, where=str(path), remedy=remedy) from None
+
+
+def _of_npz(path: Path, name: str) -> NDArray[np.float64]:
+    names: list[str] = []
+    for part in read_npz(path):
+        if part.key == name and isinstance(part, Block):
+            return part.rows.astype(np.float64)
+        names.append(part.key)
+    if name in names:
+        raise ExplorerError(f"{name!r} holds no vector", where=str(path), remedy="save a [d] vector")
+    raise _unknown(path, name, list(dict.fromkeys(names)))
+
+
+def _unknown(path: Path, name: str, names: list[str]) -> ExplorerError:
+    known = ", ".join(names[:8])
+    return ExplorerError(f"it holds no vector {name!r}", where=str(path), remedy=f"choose one of {known}")

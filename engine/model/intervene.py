@@ -1,0 +1,377 @@
+"""What is done to a row's activations, as data, and the arithmetic that does it to a whole batch at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment.experiment import Operation, Positions
+from srm_explorer.engine.model.device import array_of
+from srm_explorer.engine.model.load import LoadedModel
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One resolved intervention on one row: every number is raw, nothing is left to look up.
+
+    Args:
+        site: TransformerLens name, "blocks.11.mlp.hook_post".
+        op: `clamp` and `mean` replace by the value, `add` adds it, `scale` multiplies by it, `zero` replaces by 0,
+            `steer` adds the value times a unit direction.
+        positions: which absolute positions of the row it applies to.
+        neurons: coordinates of the site; empty for `steer`.
+        values: one number a neuron; one number for `steer`; empty for `zero`.
+        direction: unit vector of the site's width, for `steer`.
+    """
+
+    site: str
+    op: Operation
+    positions: Positions
+    neurons: tuple[int, ...] = ()
+    values: tuple[float, ...] = ()
+    direction: tuple[float, ...] = ()
+
+    @property
+    def kind(self) -> Edit:
+        """The edit without its values: rows whose edits differ in values only are edited together."""
+        return replace(self, values=())
+
+
+def position_mask(
+    positions: Positions, where: Int[Tensor, "row col"], prompt_tokens: Int[Tensor, " row"]
+) -> Bool[Tensor, "row col"]:
+    """Select the columns of a feed that a choice of positions covers.
+
+    Args:
+        positions: with P tokens in the prompt: `all`, `prompt` = 0..P-1, `last` = P-1, `predicting` = P-1 onward,
+            `generated` = P onward.
+        where: absolute position of each column, -1 at pads, which are never selected.
+        prompt_tokens: P of each row.
+    """
+    end = prompt_tokens[:, None]
+    real = where >= 0
+    match positions:
+        case "all":
+            return real
+        case "prompt":
+            return real & (where < end)
+        case "last":
+            return real & (where == end - 1)
+        case "predicting":
+            return real & (where >= end - 1)
+        case "generated":
+            return real & (where >= end)
+
+
+class EditSlot:
+    """The edits of one kind in a batch, one row of values for each batch row."""
+
+    def __init__(self, kind: Edit, edits: Sequence[Edit | None], device: torch.device, dtype: torch.dtype) -> None:
+        """Lay the values out; `edits` has one entry a batch row, None where the row has no edit of this kind."""
+        width = max((len(edit.values) for edit in edits if edit), default=0)
+        self.kind = kind
+        self.present = torch.tensor([edit is not None for edit in edits], device=device)
+        self.values = torch.tensor([list(edit.values) if edit else [0.0] * width for edit in edits], dtype=dtype).to(
+            device
+        )
+        self.neurons = torch.tensor(kind.neurons, dtype=torch.long, device=device)
+        self.direction = torch.tensor(kind.direction, dtype=dtype, device=device) if kind.direction else None
+
+    def select(self, rows: Int[Tensor, " kept"]) -> None:
+        """Keep only some rows of the batch."""
+        self.present = self.present[rows]
+        self.values = self.values[rows]
+
+    def apply(
+        self, activation: Float[Tensor, "row col d"], mask: Bool[Tensor, "row col"]
+    ) -> Float[Tensor, "row col d"]:
+        """Edit the selected positions; the given tensor is left as it was."""
+        values = self.values[:, None, :].to(activation.dtype)
+        if self.direction is not None:
+            return activation + (mask[..., None] * values) * self.direction.to(activation.dtype)
+        own = activation[:, :, self.neurons]
+        match self.kind.op:
+            case "clamp" | "mean":
+                edited = values.expand_as(own)
+            case "add":
+                edited = own + values
+            case "scale":
+                edited = own * values
+            case "zero":
+                edited = torch.zeros_like(own)
+            case "steer":
+                raise AssertionError("a steering edit has a direction")
+        changed = activation.clone()
+        changed[:, :, self.neurons] = torch.where(mask[..., None], edited, own)
+        return changed
+
+
+def slots_by_site(
+    rows: Sequence[Sequence[Edit]], device: torch.device, dtype: torch.dtype
+) -> dict[str, list[EditSlot]]:
+    """Sort the edits of a batch into slots, by site, so that each row's own edits apply in the order it names them.
+
+    A row with fewer edits than its neighbours, or with two of one kind, may need a slot of its own.
+    """
+    kinds: dict[str, list[Edit]] = {}
+    members: dict[str, list[dict[int, Edit]]] = {}
+    for row in sorted(range(len(rows)), key=lambda row: -len(rows[row])):
+        free: dict[str, int] = {}
+        for edit in rows[row]:
+            known, taken = kinds.setdefault(edit.site, []), members.setdefault(edit.site, [])
+            begin = free.get(edit.site, 0)
+            place = next((at for at in range(begin, len(known)) if known[at] == edit.kind), len(known))
+            if place == len(known):
+                known.append(edit.kind)
+                taken.append({})
+            taken[place][row] = edit
+            free[edit.site] = place + 1
+    return {
+        site: [
+            EditSlot(kind, [edits.get(row) for row in range(len(rows))], device, dtype)
+            for kind, edits in zip(known, members[site], strict=True)
+        ]
+        for site, known in kinds.items()
+    }
+
+
+Reduce = Literal["mean", "tokens", "last", "moments"]
+
+
+@dataclass(frozen=True)
+class Capture:
+    """One thing to keep of every row.
+
+    Args:
+        site: TransformerLens name.
+        reduce: `mean` over the positions, the `last` of them, all `tokens`, or `moments`: mean and variance (ddof 0).
+        positions: which absolute positions count.
+        centred: subtract each vector's mean over its coordinates (what HookedTransformer's residual stream shows).
+        columns: keep these coordinates only; None keeps all.
+        direction: keep the projection on this unit vector, and the norm, instead of coordinates.
+    """
+
+    site: str
+    reduce: Reduce
+    positions: Positions
+    centred: bool = False
+    columns: tuple[int, ...] | None = None
+    direction: tuple[float, ...] = ()
+
+    def read(self, activation: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows kept"]:
+        """Take what is kept of an activation."""
+        if self.centred:
+            wide = activation.float() if activation.dtype in (torch.bfloat16, torch.float16) else activation
+            activation = wide - wide.mean(dim=-1, keepdim=True)
+        if self.columns is not None:
+            return activation[..., list(self.columns)]
+        if self.direction:
+            unit = torch.tensor(self.direction, dtype=activation.dtype, device=activation.device)
+            return torch.stack([activation @ unit, activation.square().sum(dim=-1).sqrt()], dim=-1)
+        return activation
+
+
+class Accumulator:
+    """Keeps one capture for the rows of a batch while it decodes.
+
+    Sums are kept in float64 (float32 where the device has none), so a mean over fifty tokens loses nothing to
+    its length, and no [token, d] tensor exists unless tokens were asked for.
+    """
+
+    def __init__(self, capture: Capture, n_rows: int) -> None:
+        self.capture = capture
+        self.counts = torch.zeros(n_rows, dtype=torch.long)
+        self._sum: Tensor | None = None
+        self._last: Tensor | None = None
+        self._tokens: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def take(
+        self,
+        activation: Float[Tensor, "row col d"],
+        where: Int[Tensor, "row col"],
+        prompt_tokens: Int[Tensor, " row"],
+        rows: Int[Tensor, " row"],
+        alive: Bool[Tensor, " row"],
+    ) -> None:
+        """Add one feed's activations.
+
+        Args:
+            activation: what the site holds after its edits.
+            where: absolute position of each column, -1 at pads.
+            prompt_tokens: prompt length of each row.
+            rows: which of the batch's original rows each row is.
+            alive: rows that still count; a finished row may be fed on, but nothing is kept of it.
+        """
+        mask = position_mask(self.capture.positions, where, prompt_tokens) & alive[:, None]
+        kept = self.capture.read(activation)
+        home = rows.cpu()
+        self.counts[home] += mask.sum(dim=1).cpu()
+        match self.capture.reduce:
+            case "mean":
+                self._add(kept, mask, rows)
+            case "moments":
+                wide = kept.to(torch.float32 if kept.device.type == "mps" else torch.float64)
+                self._add(torch.cat([wide, wide.square()], dim=-1), mask, rows)
+            case "last":
+                self._keep_last(kept, mask, rows)
+            case "tokens":
+                owners = home[:, None].expand(mask.shape)[mask.cpu()]
+                self._tokens.append((owners.numpy(), array_of(kept[mask])))
+
+    def _add(self, kept: Tensor, mask: Tensor, rows: Tensor) -> None:
+        precise = torch.float32 if kept.device.type == "mps" else torch.float64
+        total = torch.where(mask[..., None], kept, kept.new_zeros(())).to(precise).sum(dim=1)
+        if self._sum is None:
+            self._sum = torch.zeros(len(self.counts), kept.shape[-1], dtype=precise, device=kept.device)
+        self._sum.index_add_(0, rows, total)
+
+    def _keep_last(self, kept: Tensor, mask: Tensor, rows: Tensor) -> None:
+        if self._last is None:
+            self._last = kept.new_zeros(len(self.counts), kept.shape[-1])
+        columns = torch.arange(mask.shape[1], device=mask.device)
+        newest = torch.where(mask, columns, -1).max(dim=1).values
+        hit = newest >= 0
+        self._last[rows[hit]] = kept[hit, newest[hit]]
+
+    def result(self) -> list[np.ndarray]:
+        """Return one array a row: [d], [token, d] where tokens were asked for, [2, d] for moments."""
+        if self.capture.reduce == "tokens":
+            owners = np.concatenate([owner for owner, _ in self._tokens])
+            tokens = np.concatenate([vector for _, vector in self._tokens])
+            # Feeds come in order, so a stable sort by row keeps each row's tokens in order.
+            ordered = tokens[np.argsort(owners, kind="stable")]
+            vectors = np.split(ordered, np.cumsum(self.counts.numpy())[:-1])
+        elif self.capture.reduce == "last":
+            vectors = list(array_of(self._last)) if self._last is not None else []
+        else:
+            assert self._sum is not None, "a hook that never fired is an error before this"
+            counts = self.counts.clamp(min=1).to(self._sum)[:, None]
+            vectors = list(array_of(self._sum / counts))
+            if self.capture.reduce == "moments":
+                vectors = [_centred_moments(one) for one in vectors]
+        return vectors
+
+
+def _centred_moments(raw: np.ndarray) -> np.ndarray:
+    """Turn a mean and a mean square, [2 d], into mean and variance, [2, d]."""
+    mean, square = raw.reshape(2, -1)
+    return np.stack([mean, np.maximum(square - mean**2, 0.0)])
+
+
+class HookNeverFired(ExplorerError):
+    """A site was named and the model never reached it."""
+
+    def __init__(self, site: str) -> None:
+        super().__init__(
+            f"the hook at {site} never fired",
+            remedy="this model has no such activation in its forward pass; choose another site",
+        )
+
+
+@dataclass
+class Receipt:
+    """What the hooks of one site did: how often they fired and how many row positions they edited."""
+
+    site: str
+    fired: int = 0
+    edited: int = 0
+
+
+@dataclass
+class Feed:
+    """The rows and columns that are going through the model now.
+
+    Args:
+        where: absolute position of each column, -1 at pads.
+        prompt_tokens: prompt length of each row.
+        rows: which of the batch's original rows each row is.
+        alive: rows that still count.
+    """
+
+    where: Int[Tensor, "row col"]
+    prompt_tokens: Int[Tensor, " row"]
+    rows: Int[Tensor, " row"]
+    alive: Bool[Tensor, " row"]
+
+
+@dataclass
+class Instruments:
+    """Everything that is attached to a model while a batch decodes.
+
+    Args:
+        slots: the edits, by site.
+        accumulators: what is kept, in the order it was asked for.
+        feed: what is going through now; the hooks read it, the loop sets it.
+    """
+
+    slots: dict[str, list[EditSlot]]
+    accumulators: list[Accumulator]
+    feed: Feed
+    receipts: dict[str, Receipt] = field(default_factory=dict[str, Receipt])
+    listening: bool = True
+
+    @contextmanager
+    def paused(self) -> Generator[None]:
+        """Let a pass go through that is neither edited nor kept."""
+        self.listening = False
+        try:
+            yield
+        finally:
+            self.listening = True
+
+    def select(self, kept: Int[Tensor, " kept"]) -> None:
+        """Keep only some of the rows that go through."""
+        for slots in self.slots.values():
+            for slot in slots:
+                slot.select(kept)
+        feed = self.feed
+        self.feed = Feed(feed.where[kept], feed.prompt_tokens[kept], feed.rows[kept], feed.alive[kept])
+
+
+@contextmanager
+def instrumented(model: LoadedModel, instruments: Instruments) -> Generator[None]:
+    """Attach edits and captures to a model while the block runs; a capture at an edited site sees the edit.
+
+    Raises:
+        HookNeverFired: the block ended and a site was not reached.
+    """
+    sites = list(dict.fromkeys([*instruments.slots, *(a.capture.site for a in instruments.accumulators)]))
+    hooks: list[tuple[str, Callable[..., Tensor | None]]] = []
+    for site in sites:
+        receipt = instruments.receipts.setdefault(site, Receipt(site))
+        hooks.append((site, _site_hook(instruments, site, receipt)))
+    with model.bridge.hooks(fwd_hooks=hooks):
+        yield
+    for receipt in instruments.receipts.values():
+        if not receipt.fired:
+            raise HookNeverFired(receipt.site)
+
+
+def _site_hook(instruments: Instruments, site: str, receipt: Receipt) -> Callable[..., Tensor | None]:
+    slots: Sequence[EditSlot] = instruments.slots.get(site, [])
+    keeping = [a for a in instruments.accumulators if a.capture.site == site]
+
+    # The bridge passes the hook point by keyword; its name may be an alias, so nothing is keyed on it.
+    def on_activation(activation: Float[Tensor, "row col d"], hook: object) -> Tensor | None:
+        if not instruments.listening:
+            return None
+        feed = instruments.feed
+        receipt.fired += 1
+        result = activation
+        for slot in slots:
+            mask = position_mask(slot.kind.positions, feed.where, feed.prompt_tokens) & slot.present[:, None]
+            receipt.edited += int((mask & feed.alive[:, None]).sum())
+            result = slot.apply(result, mask)
+        for accumulator in keeping:
+            accumulator.take(result, feed.where, feed.prompt_tokens, feed.rows, feed.alive)
+        return result if slots else None
+
+    return on_activation

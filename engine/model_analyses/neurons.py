@@ -1,0 +1,334 @@
+"""Studies of neurons: how much each is used, and the card of one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srm_explorer.engine import paths
+from srm_explorer.engine.analyses import neuron as tables
+from srm_explorer.engine.analyses.neuron import usage_tables
+from srm_explorer.engine.analyses.registry import Arguments, Findings, Given, findings_of
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.figures.histogram import histogram_figure
+from srm_explorer.engine.figures.table import TableFigure
+from srm_explorer.engine.model.activations import ReadText, check_layer, check_neuron, neuron_usage
+from srm_explorer.engine.model.load import LoadedModel
+from srm_explorer.engine.model.weights import WeightCard, neuron_activations, w_gate_columns, weight_card
+from srm_explorer.engine.prompts import is_path, load_prompt_set
+from srm_explorer.engine.runs.progress import Meter, Stopped
+from srm_explorer.engine.session import Session
+
+Kind = Literal["prompts", "generated"]
+"""Positions that count: those of the prompts, or those of the continuations that the baseline wrote."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts to be read.
+
+    Attributes:
+        read: the texts, by token ids.
+        sets: [text] the prompt set each came from.
+        runs: [text] index of the baseline run it belongs to, among all planned ones; None where it belongs to none.
+        caption: what they are, for a reader: "20 prompts of reasoning · 273 positions".
+    """
+
+    read: tuple[ReadText, ...]
+    sets: tuple[str, ...]
+    runs: tuple[int | None, ...]
+    caption: str
+
+    @property
+    def positions(self) -> int:
+        """Positions that count, over all texts."""
+        return sum(text.counted for text in self.read)
+
+
+def texts_for(
+    model: LoadedModel,
+    session: Session | None,
+    sets: Sequence[str],
+    kind: Kind = "prompts",
+    *,
+    skip: int = 0,
+    prepend_bos: bool | Literal["auto"] = "auto",
+) -> Texts:
+    """Gather texts.
+
+    Args:
+        model: its tokenizer splits prompt sets; a session's prompts are taken as they were fed.
+        session: whose prompts are read where no set, or its own sets, are named.
+        sets: names or paths of prompt sets, relative to the working folder.
+        kind: what is counted; continuations are those of the session's baseline runs.
+        skip: positions at the beginning of each text that don't count, beside a BOS, which never does.
+        prepend_bos: for prompt sets, without a session.
+
+    Raises:
+        ExplorerError: no text, a prompt that has no tokens, an unknown set, or no baseline run to read.
+    """
+    if kind == "generated":
+        return _generated(session, skip)
+    found: list[tuple[str, tuple[int, ...], int | None]] = []
+    if session is not None and (not sets or list(sets) == list(session.spec.prompts.sets)):
+        runs = {run.prompt: run.index for run in reversed(session.runs) if run.condition == 0}
+        found = [(one.set, one.token_ids, runs.get(place)) for place, one in enumerate(session.prompts)]
+    else:
+        wanted = prepend_bos if session is None else session.spec.prompts.prepend_bos
+        for name in sets:
+            loaded = load_prompt_set(name, folders=paths.prompt_folders(), base=Path.cwd())
+            found += [(loaded.name, tuple(model.tokenizer.encode(one.text, wanted)), None) for one in loaded.prompts]
+    bos: object = model.tokenizer.raw.bos_token_id
+    kept = [one for one in found if one[1]]
+    return _checked(
+        tuple(ReadText(ids, skip + int(ids[0] == bos)) for _, ids, _ in kept),
+        tuple(name for name, _, _ in kept),
+        tuple(run for _, _, run in kept),
+        f"prompts of {', '.join(dict.fromkeys(name for name, _, _ in kept))}",
+        skip,
+    )
+
+
+def absolute_sets(names: Sequence[str], base: Path) -> list[str]:
+    """Prompt sets with relative paths that lie beside an experiment written in full; others as they are."""
+    return [str((base / name).absolute()) if is_path(name) and (base / name).is_file() else name for name in names]
+
+
+def _generated(session: Session | None, skip: int) -> Texts:
+    if session is None:
+        raise ExplorerError("only a session has written texts", remedy="name a session, or read prompts")
+    runs = [run for run in session.runs if run.condition == 0 and run.token_ids]
+    return _checked(
+        tuple(
+            ReadText((*session.prompts[run.prompt].token_ids, *run.token_ids), run.prompt_tokens + skip) for run in runs
+        ),
+        tuple(session.prompts[run.prompt].set for run in runs),
+        tuple(run.index for run in runs),
+        f"baseline continuations of session {session.name}",
+        skip,
+    )
+
+
+def _checked(
+    read: tuple[ReadText, ...], sets: tuple[str, ...], runs: tuple[int | None, ...], noun: str, skip: int
+) -> Texts:
+    positions = sum(text.counted for text in read)
+    if not positions:
+        what = f"there are no {noun.split(' of ')[0]} to read"
+        raise ExplorerError(what, remedy="name a prompt set, or a session that has some, or skip fewer positions")
+    without = f", the first {skip} of each left out" if skip else ""
+    return Texts(read, sets, runs, f"{len(read):,} {noun} · {positions:,} positions{without}")
+
+
+BEFORE, AFTER = 60, 24
+"""Characters of a text that are shown before and after a token."""
+
+_READING = ("prompts", "text", "skip", "prepend_bos")
+
+
+def usage_study(session: Session | None, arguments: Arguments, model: LoadedModel, meter: Meter) -> Findings:
+    """Rank neurons by how much they are used on texts.
+
+    Args:
+        session: whose texts are read where no prompt set is named; None for a model alone.
+        arguments: "layer" (all by default), "prompts" (sets), "text" ("prompts", or "generated" by the session's
+            baseline), "skip" (positions at the beginning that don't count, 0), "prepend_bos" ("auto", without a
+            session), "top" (rows, 10), "list" ("top", or "all" neurons), "seed" (of the positions that quantiles are
+            taken from, where not all are kept).
+        model: loaded.
+        meter: told how far it is.
+
+    Raises:
+        ExplorerError: what is wrong with an argument, or no text to read.
+    """
+    given = Given(arguments, ("layer", "top", "list", "seed", *_READING), "usage")
+    layer, seed = given.whole("layer"), given.whole("seed", 0, least=0)
+    if layer is not None:
+        check_layer(model, layer)
+    layers = list(model.shape.neuron_layers or (0,)) if layer is None else [layer]
+    for one in layers:
+        model.shape.check_neurons(f"blocks.{one}.mlp.hook_post")
+    texts = _texts(given, session, model)
+    if texts is None:
+        raise ExplorerError("there are no texts to read", remedy="name a prompt set, or a session")
+    places = _Places(texts, model)
+    found = usage_tables(
+        neuron_usage(model, texts.read, layers, seed=seed, on_pass=_passes(meter, texts)),
+        gated=w_gate_columns(model, layers[0]) is not None,
+        caption=texts.caption,
+        seed=seed,
+        top=given.whole("top", 10, least=1),
+        every=given.choice("list", ("top", "all")) == "all",
+        token_at=places.short,
+        is_first=lambda number: places.find(number)[1] == 0,
+    )
+    return findings_of(*found)
+
+
+def neuron_study(session: Session | None, arguments: Arguments, model: LoadedModel, meter: Meter) -> Findings:
+    """Make the card of a neuron: tables, and the histogram of its activations where texts are read.
+
+    Args:
+        session: whose texts are read where no prompt set is named, and whose values are marked; None for neither.
+        arguments: "layer" and "neuron"; "neighbours" ("layer", or "model" for all layers); "top" (rows, 10);
+            "prompts", "text", "skip" and "prepend_bos" as `usage_study` has them. With neither prompts nor a session
+            the card holds what the weights say.
+        model: loaded.
+        meter: told how far it is.
+
+    Returns:
+        tables, and "histogram", as `HistogramFigure.to_dict`; null where nothing was read.
+
+    Raises:
+        ExplorerError: what is wrong with an argument, or the model's MLPs are not plain.
+    """
+    given = Given(arguments, ("layer", "neuron", "neighbours", "top", *_READING), "neuron")
+    layer, neuron = given.whole("layer"), given.whole("neuron")
+    if layer is None or neuron is None:
+        raise ExplorerError("a card is of one neuron", remedy="give its layer and its number")
+    check_layer(model, layer)
+    model.shape.check_neurons(f"blocks.{layer}.mlp.hook_post")
+    check_neuron(model, neuron)
+    top = given.whole("top", 10, least=1)
+    wide = given.choice("neighbours", ("layer", "model")) == "model"
+    texts = _texts(given, session, model)
+    card = weight_card(model, layer, neuron, top=top, layers=model.shape.neuron_layers if wide else None)
+    values = np.zeros(0)
+    if texts is not None:
+        values = neuron_activations(model, texts.read, layer, neuron, on_pass=_passes(meter, texts))
+        if not np.isfinite(values).all():
+            what = "some activations are not finite"
+            raise ExplorerError(what, remedy="load the model with dtype float32, or name other prompts")
+    name = f"neuron {neuron} of layer {layer}, {model.name}"
+    facts = [tables.Fact(f"norm of {one.name}", one.length, one.share) for one in card.norms]
+    facts += tables.activation_facts(values, gated=card.gated) if len(values) else ()
+    found = [
+        tables.facts_table(f"Neuron {neuron} of layer {layer}", facts, [f"read on {texts.caption}"] if texts else [])
+    ]
+    found += _weight_tables(card, model, (layer, neuron), top, wide=wide)
+    if texts is None:
+        return findings_of(*found, layer=layer, neuron=neuron, histogram=None)
+    places = _Places(texts, model)
+    found.append(_firing("fires", "Where it is most active", values, texts, places, top))
+    if card.gated:
+        found.append(_firing("opposes", "Where it is most negative", values, texts, places, top, sign=-1))
+    marks = tables.clamp_values(session, f"blocks.{layer}.mlp.hook_post", neuron) if session else ()
+    if marks:
+        found.append(tables.clamp_table(values, marks))
+    figure = histogram_figure(values, marks, title=f"{name} · {texts.caption}", value_label="activation")
+    return findings_of(*found, layer=layer, neuron=neuron, histogram=figure.to_dict())
+
+
+def _weight_tables(
+    card: WeightCard, model: LoadedModel, own: tuple[int, int], top: int, *, wide: bool
+) -> list[TableFigure]:
+    where = "of the model" if wide else "of its layer"
+    is_last = own[0] == model.shape.n_layers - 1
+    promoted, suppressed = tables.token_tables(
+        card.logits, lambda token: model.tokenizer.decode([token]), top=top, is_last=is_last, is_normed=card.is_normed
+    )
+    alike = {"width": model.shape.d_model, "compared": card.compared}
+    centred = "rows of W_out, centred over d_model as the norms that read them do" if model.shape.centres else ""
+    read = "columns of W_in (`up`, which its gate multiplies)" if card.gated else ""
+    writes = [(one.layer, one.neuron, one.cosine) for one in card.writes_alike]
+    reads = [(one.layer, one.neuron, one.cosine) for one in card.reads_alike]
+    return [
+        promoted,
+        suppressed,
+        tables.neighbour_table(
+            "writes", f"Neurons {where} that write alike (W_out)", own, writes, note=centred, **alike
+        ),
+        tables.neighbour_table("reads", f"Neurons {where} that read alike (W_in)", own, reads, note=read, **alike),
+    ]
+
+
+def _firing(
+    name: str, title: str, values: NDArray[np.float64], texts: Texts, places: _Places, top: int, sign: int = 1
+) -> TableFigure:
+    """List where a neuron is most active; texts that are the same up to there are one row."""
+    firings: dict[tuple[int, ...], tables.Firing] = {}
+    times = Counter[tuple[int, ...]]()
+    order = np.argsort(-sign * values, kind="stable")
+    for number in order.tolist():
+        text, position = places.find(number)
+        key = texts.read[text].ids[: position + 1]
+        times[key] += 1
+        if key not in firings:
+            if len(firings) == top:
+                # Equal beginnings have equal activations, but for rounding, so the first that is new ends the list.
+                break
+            told, token = places.context(text, position), places.token(text, position)
+            firing = tables.Firing(float(values[number]), told, token, position, texts.sets[text], 0, texts.runs[text])
+            firings[key] = firing
+    listed = [
+        tables.Firing(one.activation, one.text, one.token, one.position, one.set, times[key], one.run)
+        for key, one in firings.items()
+    ]
+    first = sum(one.position == 0 for one in listed)
+    notes = ["texts: how many are the same up to this token, and count as one row"]
+    if 2 * first >= len(listed):
+        notes.insert(0, "the first position attends to itself alone and is unlike all others: skip 1 to leave it out")
+    return tables.firing_table(name, title, listed, notes)
+
+
+class _Places:
+    """From the number of a position, among all that count, to its text and its token."""
+
+    def __init__(self, texts: Texts, model: LoadedModel) -> None:
+        self._texts = texts
+        self._decode: Callable[[Sequence[int]], str] = model.tokenizer.decode
+        self._ends = np.cumsum([text.counted for text in texts.read])
+
+    def find(self, number: int) -> tuple[int, int]:
+        """Index of the text, and the absolute position."""
+        text = int(np.searchsorted(self._ends, number, side="right"))
+        read = self._texts.read[text]
+        return text, int(number - (self._ends[text] - read.counted)) + read.first
+
+    def token(self, text: int, position: int) -> str:
+        """The token as text."""
+        return self._decode([self._texts.read[text].ids[position]])
+
+    def short(self, number: int) -> str:
+        """The token and its position: '" door" at 4'."""
+        text, position = self.find(number)
+        return f'"{self.token(text, position)}" at {position}'
+
+    def context(self, text: int, position: int) -> str:
+        """The text around a token, which is marked."""
+        ids = self._texts.read[text].ids
+        before, after = self._decode(ids[:position]), self._decode(ids[position + 1 :])
+        before = f"…{before[-BEFORE:]}" if len(before) > BEFORE else before
+        after = f"{after[:AFTER]}…" if len(after) > AFTER else after
+        return f"{before}«{self.token(text, position)}»{after}"
+
+
+def _texts(given: Given, session: Session | None, model: LoadedModel) -> Texts | None:
+    sets, kind = given.texts("prompts"), given.choice("text", ("prompts", "generated"))
+    if not sets and session is None:
+        return None
+    counted: Kind = "generated" if kind == "generated" else "prompts"
+    bos: bool | Literal["auto"] = {"true": True, "false": False}.get(
+        given.choice("prepend_bos", ("auto", "true", "false")), "auto"
+    )
+    return texts_for(model, session, sets, counted, skip=given.whole("skip", 0, least=0), prepend_bos=bos)
+
+
+def _passes(meter: Meter, texts: Texts) -> Callable[[int, int], None]:
+    meter.runs, meter.runs_done = len(texts.read), 0
+    meter.steps = max(1, texts.positions // len(texts.read))
+    meter.begin_batch(0)
+
+    def on_pass(n_texts: int, positions: int) -> None:
+        meter.begin_batch(n_texts)
+        meter.end_batch(positions)
+        if meter.stop.wishes:
+            raise Stopped
+
+    return on_pass

@@ -1,0 +1,225 @@
+"""From a run folder to a session."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from srm_explorer.engine.analyses.directions import DIRECTIONS
+from srm_explorer.engine.analyses.pairs import W_OUT
+from srm_explorer.engine.experiment import Experiment, Site, conditions
+from srm_explorer.engine.figures.arithmetic import SiteEdits
+from srm_explorer.engine.io.vectors import Matrix
+from srm_explorer.engine.runs.controls import chosen_in, with_own_means
+from srm_explorer.engine.runs.forecast import OWN_PREFIX, Forecast
+from srm_explorer.engine.runs.journal_reader import JournalReader, compact
+from srm_explorer.engine.runs.plan import Grid, Layout
+from srm_explorer.engine.runs.planes import planes_in
+from srm_explorer.engine.runs.units import UNITS_PREFIX, Reading
+from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session
+from srm_explorer.engine.session.controls import CONTROLS
+from srm_explorer.engine.session.session import Resolved
+
+Captured = dict[str, Matrix | list[Matrix]]
+"""By site, rows in the order of the runs: [run, d], or a list of [token, d]."""
+
+
+def grid_of(experiment: Experiment, n_prompts: int) -> Grid:
+    """Count out the runs of an experiment."""
+    return Grid(n_prompts, experiment.generation.samples, len(conditions(experiment)))
+
+
+def collect(journal: JournalReader, path: Path, before: Session | None) -> tuple[Session, Captured]:
+    """Gather what a run folder holds into a session: finished, or interrupted where runs are missing.
+
+    Args:
+        journal: read to its end.
+        path: the session's .json file.
+        before: what was saved under this name earlier in the same run; its notes and revision are kept.
+
+    Returns:
+        the session, not saved yet, and the full vectors of the captured sites.
+
+    Raises:
+        ExplorerError: vectors of a finished batch are missing or damaged.
+    """
+    experiment = journal.experiment
+    runs, kept = compact(journal)
+    captured = {site: own for site, own in kept.items() if not site.startswith((UNITS_PREFIX, OWN_PREFIX))}
+    units = unit_readings(experiment, [run.condition == 0 for run in runs], kept)
+    prompts = prompts_of(journal)
+    runs = with_first_changes(runs, grid_of(experiment, len(prompts)))
+    session = session_of(journal, path, before, prompts, runs, (), units)
+    if not runs:
+        return session, captured
+    spanned, events = planes_in(session, kept)
+    records = tuple(plane.record(*plane.shadows(kept[plane.site])) for plane in spanned)
+    session = session.changed(planes=records, events=(*session.events, *events))
+    forecast = forecast_of(journal)
+    forecast.take(runs, [(plane.site, plane.plane) for plane in spanned], kept)
+    return session.changed(predictions=forecast.predictions(session)), captured
+
+
+def forecast_of(journal: JournalReader) -> Forecast:
+    """Begin to predict the runs of a journal; one begun by an older version tells less."""
+    given = journal.extra.get("arithmetic")
+    return Forecast(journal.experiment, cast("dict[str, Any]", given) if isinstance(given, dict) else {})
+
+
+def session_of(
+    journal: JournalReader,
+    path: Path,
+    before: Session | None,
+    prompts: Sequence[PromptRecord],
+    runs: Sequence[RunRecord],
+    planes: Sequence[PlaneRecord],
+    units: Sequence[Mapping[str, Any] | None],
+) -> Session:
+    """Put a session together from what was made of a journal's runs.
+
+    Args:
+        journal: where the rest is taken from.
+        path: the session's .json file.
+        before: as `collect`.
+        prompts: those of the journal.
+        runs: the finished runs by rising index.
+        planes: where those runs lie in planes.
+        units: for each intervention what units are taken from, None where that is not measured.
+    """
+    experiment = journal.experiment
+    executed = dataclasses.replace(
+        Layout.from_dict(journal.layout),
+        batches=tuple(tuple(run.index for run in batch.runs) for batch in journal.batches),
+    )
+    return Session(
+        name=path.name.removesuffix(".json"),
+        state="finished" if len(runs) == len(grid_of(experiment, len(prompts))) else "interrupted",
+        spec=experiment,
+        conditions=conditions(experiment),
+        resolved=resolved_in(journal),
+        prompts=tuple(prompts),
+        runs=tuple(runs),
+        planes=tuple(planes),
+        provenance={
+            **journal.extra["provenance"],
+            "units": list(units),
+            **_controls(journal),
+            **_w_out(journal),
+            **_directions(journal),
+        },
+        layout=executed.to_dict(),
+        receipts=tuple({"batch": batch.batch_index, **batch.receipt} for batch in journal.batches),
+        events=tuple(event for event in journal.events if event["event"] != "batch"),
+        created=journal.extra["created"],
+        notes=before.notes if before else "",
+        revision=before.revision if before else 0,
+    )
+
+
+def _directions(journal: JournalReader) -> dict[str, Any]:
+    """Vectors of files and weights that planes are, or can be, made of."""
+    given = journal.extra.get(DIRECTIONS)
+    return {DIRECTIONS: given} if isinstance(given, dict) and given else {}
+
+
+def _controls(journal: JournalReader) -> dict[str, Any]:
+    chosen = chosen_in(journal)
+    return {} if chosen is None else {CONTROLS: chosen.to_dict()}
+
+
+def _w_out(journal: JournalReader) -> dict[str, Any]:
+    """Rows of W_out of the neurons that were edited, by their site and number: what they write by construction."""
+    given = journal.extra.get("arithmetic")
+    known = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
+    rows = cast("dict[str, list[list[float]]]", known.get("rows", {}))
+    found: dict[str, dict[str, Any]] = {}
+    for site, own in rows.items():
+        neurons = SiteEdits.of(journal.experiment, site).neurons
+        home = str(Site(Site.parse(site).layer, "mlp.hook_post"))
+        found[home] = {
+            str(neuron): [float(f"{entry:.9g}") for entry in row] for neuron, row in zip(neurons, own, strict=False)
+        }
+    return {W_OUT: found} if found else {}
+
+
+def prompts_of(journal: JournalReader) -> tuple[PromptRecord, ...]:
+    """Read the prompts a journal was begun with."""
+    return tuple(PromptRecord.from_dict(prompt) for prompt in journal.extra["prompts"])
+
+
+def unit_readings(
+    experiment: Experiment, is_baseline: Sequence[bool], kept: Mapping[str, Matrix | list[Matrix]]
+) -> list[dict[str, Any] | None]:
+    """Measure what units are taken from, as plain data; None for an intervention where nothing was measured.
+
+    Args:
+        experiment: states the interventions.
+        is_baseline: [run] whether a run is one that units are measured on.
+        kept: vectors by name; those of `UNITS_PREFIX` hold a [token, k] array a run.
+    """
+    readings = _readings(experiment, is_baseline, kept)
+    return [
+        None if reading is None else reading.to_dict(one)
+        for one, reading in zip(experiment.interventions, readings, strict=True)
+    ]
+
+
+def not_finite(runs: Sequence[RunRecord], captured: Captured) -> tuple[str, ...]:
+    """Say which runs have vectors with numbers that are not finite, a line a site."""
+    lines: list[str] = []
+    for site, vectors in captured.items():
+        bad = [str(run.index) for run, vector in zip(runs, vectors, strict=True) if not np.isfinite(vector).all()]
+        if bad:
+            listed = ", ".join(bad[:5]) + (", …" if len(bad) > 5 else "")
+            lines.append(f"{site}: {len(bad)} runs have vectors that are not finite; sweeps leave out runs {listed}")
+    return tuple(lines)
+
+
+def resolved_in(journal: JournalReader) -> Resolved:
+    """Read the raw values that were frozen in a journal; empty while units wait for the baseline."""
+    for event in journal.events:
+        if event["event"] == "resolved":
+            frozen = tuple(tuple(None if one is None else tuple(one) for one in row) for row in event["values"])
+            experiment = journal.experiment
+            return with_own_means(frozen, experiment, conditions(experiment), chosen_in(journal))
+    return ()
+
+
+def measured_in(journal: JournalReader) -> list[Reading | None]:
+    """Measure what units are taken from on the baseline runs a journal holds."""
+    runs, kept = compact(journal)
+    return _readings(journal.experiment, [run.condition == 0 for run in runs], kept)
+
+
+def with_first_changes(runs: Sequence[RunRecord], grid: Grid) -> tuple[RunRecord, ...]:
+    """Note in each run the first token that differs from its baseline's, as the metric `first_change`.
+
+    Runs whose text is the baseline's, and baselines, have no such metric.
+    """
+    baseline = {(run.prompt, run.sample): run.token_ids for run in runs if run.condition == 0}
+    return tuple(_with_first_change(run, baseline.get((run.prompt, run.sample))) for run in runs)
+
+
+def _with_first_change(run: RunRecord, baseline: tuple[int, ...] | None) -> RunRecord:
+    if baseline is None or run.token_ids == baseline:
+        return run
+    pairs = zip(run.token_ids, baseline, strict=False)
+    shorter = min(len(run.token_ids), len(baseline))
+    first = next((place for place, (own, other) in enumerate(pairs) if own != other), shorter)
+    return dataclasses.replace(run, metrics={**run.metrics, "first_change": float(first)})
+
+
+def _readings(
+    experiment: Experiment, is_baseline: Sequence[bool], kept: Mapping[str, Matrix | list[Matrix]]
+) -> list[Reading | None]:
+    found: list[Reading | None] = []
+    for place, one in enumerate(experiment.interventions):
+        own = kept.get(f"{UNITS_PREFIX}{place}", [])
+        baseline = [tokens for chosen, tokens in zip(is_baseline, own, strict=False) if chosen and len(tokens)]
+        measured = np.concatenate(baseline) if baseline else None
+        found.append(None if measured is None else Reading.of(measured, is_direction=one.direction is not None))
+    return found

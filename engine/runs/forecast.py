@@ -1,0 +1,258 @@
+"""What arithmetic predicts of every run in every plane, gathered batch by batch while the vectors are at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srm_explorer.engine.experiment import Experiment
+from srm_explorer.engine.experiment.experiment import Positions
+from srm_explorer.engine.experiment.model_fit import captured_segments, needs_own
+from srm_explorer.engine.figures.arithmetic import SiteEdits, baseline_of, segment_tokens
+from srm_explorer.engine.figures.captions import coordinate_caption
+from srm_explorer.engine.io.vectors import Matrix
+from srm_explorer.engine.session import RunRecord, Session
+from srm_explorer.engine.session.fields import plain_float
+from srm_explorer.engine.stats.arithmetic import Span, moved_norm
+from srm_explorer.engine.stats.planes import Plane
+
+OWN_PREFIX = "own/"
+"""Names, among a batch's vectors, unedited coordinates by segment: "own/0/last" for the first intervention."""
+
+SEGMENTS: tuple[Positions, ...] = ("prompt", "last", "generated")
+"""Positions that the segments of a row are read at; the first holds the second, which is taken off it."""
+
+Floats = NDArray[np.float64]
+Kept: TypeAlias = Mapping[str, Matrix | list[Matrix]]
+"""What a batch kept, by name."""
+
+
+@dataclass(eq=False)
+class SiteForecast:
+    """One captured site: its edits, and what is known of its runs so far.
+
+    Args:
+        edits: how the interventions meet it.
+        directions: [m, width] those it is moved along; None where they are not at hand.
+        rows: [j, width] rows of W_out of `edits.neurons`; None where they are not at hand.
+    """
+
+    edits: SiteEdits
+    directions: Floats | None
+    rows: Floats | None
+    span: Span | None = None
+    inside: dict[int, Floats] = field(default_factory=dict[int, Floats])
+    outside: dict[int, float] = field(default_factory=dict[int, float])
+    own: dict[int, Floats] = field(default_factory=dict[int, Floats])
+    own_neurons: dict[int, Floats] = field(default_factory=dict[int, Floats])
+
+    def take(self, runs: Sequence[RunRecord], vectors: Matrix | list[Matrix], kept: Kept) -> None:
+        """Note what is needed of some runs' vectors; of baseline runs, the coordinates that edits would change."""
+        if isinstance(vectors, list):
+            vectors = np.stack([tokens.mean(axis=0, dtype=np.float64) for tokens in vectors])
+        if self.directions is None or not len(runs):
+            return
+        width = vectors.shape[1]
+        rows = np.zeros((0, width)) if self.rows is None else self.rows
+        moved = np.concatenate([self.directions.reshape(-1, width), rows])
+        self.span = self.span or Span.of(width, self.edits.columns, moved, centred=self.edits.centred)
+        # Overflow and NaN are data here, as they are where vectors are projected on planes.
+        with np.errstate(over="ignore", invalid="ignore"):
+            inside, outside = self.span.split(vectors)
+        for place, run in enumerate(runs):
+            self.inside[run.index] = inside[place]
+            self.outside[run.index] = float(outside[place])
+        tokens = segment_tokens(self.edits.experiment, runs)
+        for place, run in enumerate(runs):
+            if run.condition == 0:
+                whole = np.zeros(0) if self.edits.centred else vectors[place, self.edits.columns].astype(np.float64)
+                self.own[run.index] = self._own(place, tokens[place], kept, self.edits.columns, "own", whole)
+                neurons = self.edits.neurons
+                self.own_neurons[run.index] = self._own(place, tokens[place], kept, neurons, "written", np.zeros(0))
+
+    def _own(
+        self, row: int, tokens: Floats, kept: Kept, tracked: NDArray[np.int64], reach: str, whole: Floats
+    ) -> Floats:
+        """[segment, k] sums over captured tokens: as read by themselves, else from the vector, else 0: not needed."""
+        sums = tokens[:, None] * (whole if len(whole) else np.zeros(len(tracked)))
+        for place, one in self.edits.placed(reach):
+            names = [f"{OWN_PREFIX}{place}/{name}" for name in SEGMENTS]
+            if not any(name in kept for name in names):
+                continue
+            means = [kept[name][row] if name in kept else np.zeros(len(one.neurons)) for name in names]
+            before, last, generated = (np.asarray(mean, np.float64).reshape(-1) for mean in means)
+            prompt = tokens[0] + 1
+            read = np.stack([prompt * before - last, last, tokens[2] * generated]) * (tokens > 0)[:, None]
+            if self.edits.experiment.capture.reduce == "last":
+                read = np.stack([before, last, generated]) * tokens[:, None]
+            sums[:, np.searchsorted(tracked, np.array(one.neurons, np.int64))] = read
+        return sums
+
+    def names(self) -> str:
+        """What the span holds, in words."""
+        site = self.edits.site
+        told = [coordinate_caption(site, int(column)) for column in self.edits.columns]
+        told += [name.rpartition("#")[2] for name in self.edits.directions]
+        if self.rows is not None:
+            told += [f"W_out of n{neuron}" for neuron in self.edits.neurons]
+        return ", ".join(told) if len(told) <= 4 else f"{', '.join(told[:3])} … ({len(told)})"
+
+
+MOST_NEURONS = 64
+"""Neurons a site, beyond which their rows of W_out would make a run folder large."""
+
+
+def own_readings(experiment: Experiment) -> tuple[tuple[int, Positions], ...]:
+    """Which edited coordinates must be read by themselves, so that their runs can be predicted.
+
+    Returns:
+        the intervention's place and the positions to read at, for each.
+    """
+    before, last, generated = captured_segments(experiment)
+    wanted: list[Positions] = [
+        name for name, on in zip(SEGMENTS, (before, last or before, generated), strict=True) if on
+    ]
+    return tuple(
+        (place, name)
+        for place, one in enumerate(experiment.interventions)
+        if one.neurons and any(needs_own(experiment, site, one) for site in experiment.capture.sites)
+        for name in wanted
+    )
+
+
+class Forecast:
+    """Predicts the planes of an experiment from the vectors of its runs.
+
+    Args:
+        experiment: whose runs.
+        given: what was kept at the beginning of the run: `forecast_inputs`; empty for a run begun without it.
+    """
+
+    def __init__(self, experiment: Experiment, given: Mapping[str, Any]) -> None:
+        self._experiment = experiment
+        self._planes: dict[int, tuple[str, Plane]] = {}
+        self._sites: dict[str, SiteForecast] = {}
+        for site in experiment.capture.sites:
+            edits = SiteEdits.of(experiment, site)
+            self._sites[site] = SiteForecast(edits, _directions(edits, given), _rows(edits, given))
+
+    @property
+    def wanted(self) -> set[str]:
+        """Names of what must be read beside the planes' sites."""
+        return {f"{OWN_PREFIX}{place}/{name}" for place, name in own_readings(self._experiment)}
+
+    def take(self, runs: Sequence[RunRecord], planes: Sequence[tuple[str, Plane]], kept: Kept) -> None:
+        """Note some runs.
+
+        Args:
+            runs: those of `kept`, in its order.
+            planes: the experiment's planes and their sites, in its order.
+            kept: vectors by site and name.
+        """
+        self._planes = dict(enumerate(planes))
+        for site in {site for site, _ in planes}:
+            self._sites[site].take(runs, kept[site], kept)
+
+    def predictions(self, session: Session) -> dict[str, Any]:
+        """Plain data for `Session.predictions`; nothing is predicted where the text alone can tell."""
+        # A run that is not finite is left out wherever its numbers go; so is its prediction.
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = [self._plane(session, place) for place in self._planes if place < len(session.planes)]
+        told = [one for one in found if one is not None]
+        return {"arithmetic": {"planes": told}} if told else {}
+
+    def _plane(self, session: Session, place: int) -> dict[str, Any] | None:
+        site, plane = self._planes[place]
+        forecast = self._sites[site]
+        span = forecast.span
+        if span is None or not session.runs:
+            return None
+        record = session.planes[place]
+        order = [run.index for run in session.runs]
+        inside = np.array([forecast.inside[index] for index in order]).reshape(len(order), -1)
+        outside = np.array([forecast.outside[index] for index in order])
+        edits = forecast.edits
+        found: dict[str, Any] = {"plane": place}
+        exact = edits.exact(session, rows_known=forecast.rows is not None)
+        if any(exact[condition.index] for condition in session.conditions if condition.kind != "baseline"):
+            base = baseline_of(session)
+            moves = self._moves(session, forecast, span, base)
+            new = moved_norm(inside[base] + span.shadows(moves), outside[base])
+            xy = record.xy[base] + moves @ span.on(plane.basis)
+            of_run = np.array([run.condition for run in session.runs], np.int64)
+            unknown = ~(exact[of_run] & (base >= 0))
+            xy[unknown], new[unknown] = np.nan, np.nan
+            found |= {"x": _digits(xy[:, 0]), "y": _digits(xy[:, 1]), "norm": _digits(new)}
+        if inside.shape[1]:
+            on = span.basis_on(plane.basis)
+            xy = record.xy - inside @ on
+            found["without"] = {
+                "taken": forecast.names(),
+                "x": _digits(_settled(xy[:, 0], record.x)) if on[:, 0].any() else None,
+                "y": _digits(_settled(xy[:, 1], record.y)) if on[:, 1].any() else None,
+                "norm": _digits(outside),
+            }
+        return found if len(found) > 1 else None
+
+    def _moves(self, session: Session, forecast: SiteForecast, span: Span, base: NDArray[np.int64]) -> Floats:
+        edits = forecast.edits
+        bases = [session.runs[int(place)] for place in base]
+        k, j = len(edits.columns), len(edits.neurons)
+        nothing = np.zeros((3, k)), np.zeros((3, j))
+        own = np.array([forecast.own.get(run.index, nothing[0]) for run in bases]).reshape(len(bases), 3, k)
+        own_neurons = np.array([forecast.own_neurons.get(run.index, nothing[1]) for run in bases]).reshape(
+            len(bases), 3, j
+        )
+        directions = cast("Floats", forecast.directions)
+        rows = np.zeros((j, span.width)) if forecast.rows is None else forecast.rows
+        at = np.concatenate([directions.reshape(-1, span.width), rows])[:, edits.columns]
+        of_run = np.array([run.condition for run in session.runs], np.int64)
+        tokens = segment_tokens(self._experiment, bases)
+        moves = edits.moves(session, of_run, tokens, own, own_neurons, at)
+        return moves if forecast.rows is not None else moves[:, : k + len(directions)]
+
+
+def forecast_inputs(
+    experiment: Experiment, directions: Mapping[str, NDArray[np.floating]], rows: Mapping[str, NDArray[np.floating]]
+) -> dict[str, Any]:
+    """Plain data that predicting needs of what is at hand when a run begins.
+
+    Args:
+        experiment: to be run.
+        directions: by name, those that interventions steer along.
+        rows: by captured site, the rows of W_out of the neurons that are edited in its layer.
+    """
+    named = [one.direction for one in experiment.interventions if one.direction is not None]
+    return {
+        "directions": {name: np.asarray(directions[name], np.float64).tolist() for name in named},
+        "rows": {site: np.asarray(own, np.float64).tolist() for site, own in rows.items()},
+    }
+
+
+def _directions(edits: SiteEdits, given: Mapping[str, Any]) -> Floats | None:
+    known: Mapping[str, Any] = given.get("directions", {})
+    if any(name not in known for name in edits.directions):
+        return None
+    return np.array([known[name] for name in edits.directions], np.float64)
+
+
+def _rows(edits: SiteEdits, given: Mapping[str, Any]) -> Floats | None:
+    known: Mapping[str, Any] = given.get("rows", {})
+    if not len(edits.neurons) or edits.site not in known:
+        return None
+    rows = np.array(known[edits.site], np.float64)
+    return rows if rows.ndim == 2 and len(rows) == len(edits.neurons) else None
+
+
+def _settled(values: Floats, before: Sequence[float]) -> Floats:
+    """Round-off of what was subtracted is no coordinate."""
+    return np.where(np.abs(values) <= 1e-12 * np.abs(np.array(before)), 0.0, values)
+
+
+def _digits(values: Floats) -> list[float | str]:
+    """Ten digits: more than float32 vectors hold, and half the size in a file."""
+    return [plain_float(float(f"{value:.10g}")) for value in values.tolist()]

@@ -1,0 +1,121 @@
+"""What an experiment reads besides itself: its prompt sets and its steering directions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from srm_explorer.engine import paths
+from srm_explorer.engine.errors import ExplorerError, RefusalError
+from srm_explorer.engine.experiment import Experiment, conditions
+from srm_explorer.engine.experiment.conditions import conditions_of, prompts_of
+from srm_explorer.engine.experiment.directions import FileVector, choices_of, direction_of
+from srm_explorer.engine.io.vectors import direction_sha256, read_direction
+from srm_explorer.engine.prompts import Problem, Prompt, PromptSet, choose, load_prompt_set
+from srm_explorer.engine.session import PromptRecord
+
+
+@dataclass(frozen=True)
+class ListedPrompt:
+    """A prompt of the experiment's list, with the set it came from."""
+
+    set: PromptSet
+    prompt: Prompt
+
+    @property
+    def place(self) -> str:
+        """File and line, for errors."""
+        return f"{self.set.path}:{self.prompt.line}"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What was read for an experiment.
+
+    Args:
+        prompts: in the experiment's order, filtered and limited.
+        directions: [d] unit vectors of files by the text that names them.
+        problems: what is odd about the prompt files and does not stop a run.
+        hashes: SHA-256 of the content of each file read, by the name in the experiment.
+    """
+
+    prompts: tuple[ListedPrompt, ...]
+    directions: dict[str, np.ndarray]
+    problems: tuple[Problem, ...]
+    hashes: dict[str, str]
+
+
+def read_inputs(experiment: Experiment, base: Path) -> Inputs:
+    """Read the prompts and directions an experiment names.
+
+    Args:
+        experiment: the experiment.
+        base: the folder its relative paths start from.
+
+    Raises:
+        ExplorerError: a file that is missing or broken, a factor nobody has, a number of no prompt, no prompt left, a
+            direction of length 0.
+    """
+    folders = paths.prompt_folders()
+    whole = [load_prompt_set(name, folders=folders, base=base) for name in experiment.prompts.sets]
+    hashes = {f"prompts {name}": found.sha256 for name, found in zip(experiment.prompts.sets, whole, strict=True)}
+    by_name = dict(zip(experiment.prompts.sets, whole, strict=True))
+    wanted = experiment.prompts
+    chosen = choose(by_name, where=wanted.where, omit=wanted.omit, limit=wanted.limit)
+    listed = tuple(
+        ListedPrompt(by_name[name], by_name[name].prompts[number - 1])
+        for name, numbers in chosen.items()
+        for number in numbers
+    )
+    _check_choices(experiment, listed)
+    directions: dict[str, np.ndarray] = {}
+    for named in (*(one.direction for one in experiment.interventions), *_files_of_planes(experiment)):
+        if named is not None and named not in directions:
+            directions[named] = read_direction(named, base)
+            hashes[f"direction {named}"] = direction_sha256(directions[named])
+    problems = tuple(problem for one in whole for problem in one.problems)
+    return Inputs(listed, directions, problems, hashes)
+
+
+def _files_of_planes(experiment: Experiment) -> list[str]:
+    named = [along for plane in experiment.planes for along in (plane.a, plane.b)]
+    return [str(along) for along in named if isinstance(direction_of(along), FileVector)]
+
+
+def _check_choices(experiment: Experiment, listed: Sequence[ListedPrompt]) -> None:
+    """Refuse planes through means of prompts or conditions that the experiment has not."""
+    prompts = [(one.set.name, one.prompt.factors) for one in listed]
+    for index, plane in enumerate(experiment.planes):
+        for key, along in (("a", plane.a), ("b", plane.b)):
+            for choice in choices_of(direction_of(along)):
+                try:
+                    prompts_of(choice, prompts)
+                    conditions_of(choice, conditions(experiment), "baseline")
+                except RefusalError as error:
+                    raise ExplorerError(error.what, where=f"planes[{index}].{key}", remedy=error.remedy) from None
+
+
+def prompt_records(prompts: Sequence[ListedPrompt], token_ids: Sequence[Sequence[int]]) -> tuple[PromptRecord, ...]:
+    """Put prompts and their token ids on record; equal ids are told apart by their occurrence."""
+    seen: Counter[str] = Counter()
+    records: list[PromptRecord] = []
+    for listed, ids in zip(prompts, token_ids, strict=True):
+        digest = hashlib.sha256(json.dumps(list(ids)).encode()).hexdigest()
+        records.append(
+            PromptRecord(
+                set=listed.set.name,
+                text=listed.prompt.text,
+                factors=dict(listed.prompt.factors),
+                token_ids=tuple(ids),
+                occurrence=seen[digest],
+                sha256=digest,
+            )
+        )
+        seen[digest] += 1
+    return tuple(records)

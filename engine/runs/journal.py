@@ -1,0 +1,266 @@
+"""The append-only run folder: whatever happens to the writer, the batches it finished are there, each whole.
+
+spec.json  layout.json      written once, before the first batch
+events.jsonl                a line for each finished batch and for whatever else happened, synced
+shard-00001.safetensors     the vectors of one batch, in place before its line is
+progress.json               how far the batch in flight is, at most 4 times a second, never synced
+lock                        held by the writer; anyone may read
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from srm_explorer.engine import paths
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import Experiment
+from srm_explorer.engine.io.files import FileLock, as_explorer_error, sha256_of, write_atomic
+from srm_explorer.engine.io.vectors import Vectors, write_vectors
+from srm_explorer.engine.runs.journal_reader import (
+    EVENTS,
+    LAYOUT,
+    LOCK,
+    PROGRESS,
+    SCHEMA_VERSION,
+    SPEC,
+    JournalReader,
+    compact,
+)
+from srm_explorer.engine.session import RunRecord
+from srm_explorer.engine.session.fields import json_line
+
+
+def register_run(folder: Path) -> None:
+    """List a run folder.
+
+    Raises:
+        ExplorerError: the state folder cannot be written.
+    """
+    write_atomic(_entry(folder), os.fsencode(folder.absolute()))
+
+
+def forget_run(folder: Path) -> None:
+    """Take a run folder off the list; nothing happens where it is not on it."""
+    with contextlib.suppress(OSError):
+        _entry(folder).unlink()
+
+
+def known_runs() -> list[Path]:
+    """The listed run folders that are still there, the newest first; those that vanished are taken off the list."""
+    found: list[tuple[float, Path]] = []
+    with contextlib.suppress(OSError):
+        for entry in _list_folder().glob("*.path"):
+            with contextlib.suppress(OSError):
+                folder = Path(os.fsdecode(entry.read_bytes()))
+                if folder.is_dir():
+                    found.append((entry.stat().st_mtime, folder))
+                else:
+                    entry.unlink()
+    return [folder for _, folder in sorted(found, reverse=True)]
+
+
+def _list_folder() -> Path:
+    return paths.state_folder() / "runs"
+
+
+def _entry(folder: Path) -> Path:
+    return _list_folder() / f"{hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]}.path"
+
+
+__all__ = ["JournalReader", "JournalWriter", "compact", "is_run_folder"]
+
+_PROGRESS_EVERY = 0.25
+"""Seconds between two writings of the progress file, at least."""
+
+
+class JournalWriter:
+    """The one process that appends to a run folder: `create` or `open_existing` make it, `close` or `with` close it."""
+
+    def __init__(self, folder: Path, lock: FileLock, reader: JournalReader) -> None:
+        self.folder = folder
+        self.reader = reader
+        self._lock = lock
+        self._progress_due = 0.0
+        self._events = _open_for_append(folder / EVENTS, reader.offset)
+
+    @classmethod
+    def create(
+        cls, folder: Path, experiment: Experiment, *, layout: Mapping[str, Any], extra: Mapping[str, Any] | None = None
+    ) -> Self:
+        """Begin a run folder; one whose making was cut short is begun anew.
+
+        Args:
+            folder: `paths.run_folder` of the session to be.
+            experiment: what is run.
+            layout: the batch layout, plain JSON; resuming and replaying reuse it.
+            extra: further plain JSON that resuming needs, such as the prompts and the provenance.
+
+        Raises:
+            ExplorerError: the folder already holds a run, another process is writing it, or it cannot be written.
+        """
+        lock = _locked(folder)
+        try:
+            if is_run_folder(folder):
+                raise ExplorerError("there is a run already", where=str(folder), remedy="resume it, or use --restart")
+            for leftover in (*folder.glob("shard-*"), folder / EVENTS, folder / PROGRESS):
+                leftover.unlink(missing_ok=True)
+            head = {"schema_version": SCHEMA_VERSION, "spec": experiment.to_dict(), "extra": dict(extra or {})}
+            write_atomic(folder / SPEC, _line(head))
+            # Last, since the folder counts as a run once it has a layout.
+            write_atomic(folder / LAYOUT, _line(layout))
+            writer = cls(folder, lock, JournalReader(folder))
+        except BaseException as error:
+            lock.release()
+            if isinstance(error, OSError):
+                raise as_explorer_error(error, folder) from error
+            raise
+        writer._register()
+        return writer
+
+    @classmethod
+    def open_existing(cls, folder: Path) -> Self:
+        """Go on with a run folder: what a killed writer left half written is dropped, all finished batches stay.
+
+        Raises:
+            ExplorerError: no run is there, another process (it is named) is writing it, or a finished batch is damaged.
+        """
+        if not is_run_folder(folder):
+            raise ExplorerError("there is no run to go on with", where=str(folder), remedy="start it again")
+        lock = _locked(folder)
+        try:
+            reader = JournalReader(folder)
+            reader.poll()
+            reader.check_shards()
+            writer = cls(folder, lock, reader)
+        except BaseException as error:
+            lock.release()
+            if isinstance(error, OSError):
+                raise as_explorer_error(error, folder) from error
+            raise
+        writer._register()
+        return writer
+
+    def append_batch(
+        self, batch_index: int, runs: Sequence[RunRecord], vectors: Vectors, *, receipt: Mapping[str, Any]
+    ) -> None:
+        """Add a finished batch; when this returns, it survives whatever happens.
+
+        Args:
+            batch_index: its number in the layout; `reader.done` holds it from now on, so a batch that was halved is
+                appended once, when all of it is there.
+            runs: its runs.
+            vectors: by site, rows in the order of `runs`: [run, d], or a list of [token, d].
+            receipt: what the hooks reported, plain JSON.
+
+        Raises:
+            ExplorerError: the disk is full and the like; the batches before it are untouched.
+        """
+        known = self.reader.run_indices
+        repeated = [run.index for run in runs if run.index in known]
+        if repeated or len({run.index for run in runs}) != len(runs):
+            raise ValueError(f"runs {repeated} of batch {batch_index} are in the journal already")
+        wrong = [site for site, own in vectors.items() if len(own) != len(runs)]
+        if wrong:
+            raise ValueError(f"batch {batch_index} has {len(runs)} runs, but other numbers of vectors at {wrong}")
+        shard = self.folder / f"shard-{len(self.reader.batches) + 1:05d}.safetensors"
+        write_atomic(shard, lambda file: write_vectors(file, vectors))
+        self._append(
+            {
+                "event": "batch",
+                "batch": batch_index,
+                "shard": shard.name,
+                "sha256": sha256_of(shard),
+                "receipt": dict(receipt),
+                "runs": [run.to_dict() for run in runs],
+            }
+        )
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        """Add something that happened, plain JSON with its kind under "event"; errors as `append_batch`."""
+        if not isinstance(event.get("event"), str) or event["event"] == "batch":
+            raise ValueError(f"an event needs a kind of its own under 'event': {dict(event)}")
+        self._append(event)
+
+    def progress(self, progress: Mapping[str, Any]) -> None:
+        """Tell how far the batch in flight is; told too often, it is left out, as it is when it cannot be written."""
+        if time.monotonic() < self._progress_due:
+            return
+        self._progress_due = time.monotonic() + _PROGRESS_EVERY
+        draft = self.folder / f".{PROGRESS}"
+        try:
+            draft.write_bytes(_line(progress))
+            draft.replace(self.folder / PROGRESS)
+        except OSError:
+            return
+
+    def close(self) -> None:
+        """Stop writing and let others in."""
+        if self._events >= 0:
+            os.close(self._events)
+            self._events = -1
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _register(self) -> None:
+        """List the folder for other terminals; a run does not fail because it cannot be listed."""
+        try:
+            register_run(self.folder)
+        except ExplorerError as error:
+            self.event({"event": "not listed", "why": str(error)})
+
+    def _append(self, event: Mapping[str, Any]) -> None:
+        if self._events < 0:
+            raise ValueError("the journal is closed")
+        begin = os.fstat(self._events).st_size
+        line = memoryview(_line({**event, "at": time.time()}))
+        try:
+            while line:
+                line = line[os.write(self._events, line) :]
+        except BaseException as error:
+            # Without its newline the line does not exist for anyone yet.
+            os.ftruncate(self._events, begin)
+            if isinstance(error, OSError):
+                raise as_explorer_error(error, self.folder / EVENTS) from error
+            raise
+        self.reader.poll()
+        try:
+            os.fsync(self._events)
+        except OSError as error:
+            raise as_explorer_error(error, self.folder / EVENTS) from error
+
+
+def is_run_folder(folder: Path) -> bool:
+    """Whether a run was begun there, so that it can be read and gone on with."""
+    return (folder / SPEC).is_file() and (folder / LAYOUT).is_file()
+
+
+def _locked(folder: Path) -> FileLock:
+    # A reader that looks whether a writer lives holds the lock for an instant.
+    lock = FileLock(folder / LOCK, timeout=0.5, remedy="wait for it, or stop it first")
+    lock.acquire()
+    return lock
+
+
+def _open_for_append(path: Path, good: int) -> int:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+    os.ftruncate(descriptor, good)
+    os.fsync(descriptor)
+    return descriptor
+
+
+def _line(data: Mapping[str, Any]) -> bytes:
+    return json_line(data) + b"\n"

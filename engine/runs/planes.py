@@ -1,0 +1,115 @@
+"""The planes of an experiment: what of them is known when a run begins, and what its runs make of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srm_explorer.engine.analyses.directions import SiteRuns, Vector, as_rows, plane_through
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import Experiment, PlaneSpec, conditions
+from srm_explorer.engine.experiment.directions import needs_runs
+from srm_explorer.engine.experiment.model_fit import is_centred
+from srm_explorer.engine.io.vectors import Matrix
+from srm_explorer.engine.session import PlaneRecord, Session
+from srm_explorer.engine.stats.planes import Plane, coordinates
+
+LEFT_OUT = "plane left out"
+"""Kind of the event that tells of a plane that could not be spanned."""
+
+Kept: TypeAlias = Mapping[str, Matrix | list[Matrix]]
+"""Vectors by site and name."""
+
+Shadows: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""[run, 2] coordinates in a plane, and [run] lengths of the whole vectors."""
+
+
+@dataclass(frozen=True, eq=False)
+class SpannedPlane:
+    """A plane of an experiment and its two orthonormal directions."""
+
+    spec: PlaneSpec
+    site: str
+    plane: Plane
+
+    def shadows(self, vectors: Matrix | list[Matrix]) -> Shadows:
+        """Project the vectors of runs; where every token was kept, their mean over tokens."""
+        return coordinates(as_rows(vectors), self.plane)
+
+    def record(self, xy: NDArray[np.float64], norm: NDArray[np.float64]) -> PlaneRecord:
+        """What a session holds of it."""
+        return PlaneRecord.of(self.site, self.spec.a, self.spec.b, xy, norm, self.plane.raw_angle_deg)
+
+
+def fixed_planes(
+    experiment: Experiment, widths: Mapping[str, int], known: Mapping[str, Vector]
+) -> list[tuple[int, SpannedPlane]]:
+    """Span the planes whose directions no run changes, with their places in the experiment.
+
+    Args:
+        experiment: whose planes.
+        widths: of every site that holds one.
+        known: vectors of files and weights by their text.
+
+    Raises:
+        ExplorerError: a direction of another width than its site, or two that span no plane; names the plane.
+    """
+    found: list[tuple[int, SpannedPlane]] = []
+    for place, spec in enumerate(experiment.planes):
+        if needs_runs(spec.a) or needs_runs(spec.b):
+            continue
+        site = experiment.plane_site(spec)
+        runs = SiteRuns(
+            site=site,
+            vectors=np.empty((0, widths[site])),
+            prompt=np.empty(0, np.int64),
+            condition=np.empty(0, np.int64),
+            prompts=(),
+            conditions=conditions(experiment),
+            known=known,
+            centred=is_centred(experiment, site),
+        )
+        try:
+            found.append((place, SpannedPlane(spec, site, plane_through(spec.a, spec.b, runs))))
+        except ExplorerError as error:
+            raise ExplorerError(error.what, where=f"planes[{place}]", remedy=error.remedy) from None
+    return found
+
+
+def planes_in(session: Session, kept: Kept) -> tuple[list[SpannedPlane], list[dict[str, Any]]]:
+    """Span every plane of a session's experiment that its runs allow.
+
+    Args:
+        session: with runs.
+        kept: vectors by site, rows in the order of its runs.
+
+    Returns:
+        the planes in the experiment's order, and for each one that is left out an event that says why.
+    """
+    runs: dict[str, SiteRuns] = {}
+    found: list[SpannedPlane] = []
+    events: list[dict[str, Any]] = []
+    for spec in session.spec.planes:
+        site = session.spec.plane_site(spec)
+        if site not in runs:
+            runs[site] = SiteRuns.of(session, site, kept[site])
+        try:
+            found.append(SpannedPlane(spec, site, plane_through(spec.a, spec.b, runs[site])))
+        except ExplorerError as error:
+            events.append({"event": LEFT_OUT, "plane": {"site": site, "a": spec.a, "b": spec.b}, "why": str(error)})
+    return found, events
+
+
+def left_out(events: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """One line for each plane that was left out, as the events of a session tell."""
+    told: list[str] = []
+    for event in events:
+        plane: object = event.get("plane")
+        if event.get("event") == LEFT_OUT and isinstance(plane, dict):
+            own = cast("Mapping[str, Any]", plane)
+            told.append(f"plane {own.get('a')} × {own.get('b')} of {own.get('site')} left out: {event.get('why')}")
+    return tuple(told)

@@ -1,0 +1,212 @@
+"""What the same command means the second time: go on, show what is there, or refuse."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from srm_explorer.engine import paths
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import Experiment, differences
+from srm_explorer.engine.io.files import LockedError, as_explorer_error, sync_folder
+from srm_explorer.engine.runs.inputs import Inputs, read_inputs
+from srm_explorer.engine.runs.journal import forget_run, is_run_folder
+from srm_explorer.engine.runs.journal_reader import LOCK, JournalReader, writer_pid
+from srm_explorer.engine.session import Session, load_session, trash_session
+
+
+class TakenError(ExplorerError):
+    """A name cannot be used for an experiment unless what has it goes to the trash."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far an experiment is, under the name it was given.
+
+    Args:
+        kind: `new`, `resume` (a run folder holds what is finished) or `finished`.
+        session: what was saved last under this name, if anything.
+    """
+
+    kind: Literal["new", "resume", "finished"]
+    session: Session | None = None
+
+
+def default_path(experiment: Experiment, name: str) -> Path:
+    """Name a session after its experiment file and the experiment's content."""
+    return paths.session_path(f"{name}-{experiment.digest()}")
+
+
+def run_status(experiment: Experiment, hashes: Mapping[str, str], path: Path) -> Standing:
+    """Find out how far an experiment is.
+
+    Args:
+        experiment: what is to be run.
+        hashes: of the files it reads, as `Inputs` has them.
+        path: the session's .json file.
+
+    Raises:
+        TakenError: the name belongs to another experiment; the differences are in the message.
+    """
+    session = load_session(path) if path.exists() else None
+    folder = paths.run_folder(path)
+    if session is not None:
+        recorded: Mapping[str, str] = session.provenance.get("inputs", {})
+        _refuse_another(path, differences(session.spec, experiment) + _changed(recorded, hashes))
+        if session.state == "finished":
+            return Standing("finished", session)
+    if is_run_folder(folder):
+        reader = JournalReader(folder)
+        recorded = reader.extra.get("inputs", {})
+        _refuse_another(folder, differences(reader.experiment, experiment) + _changed(recorded, hashes))
+        return Standing("resume", session)
+    if session is not None:
+        raise TakenError(
+            "the session is interrupted and its run folder is gone",
+            where=str(path),
+            remedy="put the folder back, or begin again with --restart",
+        )
+    return Standing("new")
+
+
+def check_idle(path: Path) -> None:
+    """Refuse a name whose run another process is writing, whatever state its files are in.
+
+    Raises:
+        LockedError: names the process.
+    """
+    folder = paths.run_folder(path)
+    pid = writer_pid(folder)
+    if pid is not None:
+        raise LockedError(folder / LOCK, pid or None, remedy="wait for it, or stop it first")
+
+
+def clear(path: Path) -> list[Path]:
+    """Move what is under a name to the trash folder, for `--restart`; return where it went.
+
+    Raises:
+        ExplorerError: a run is being written there, or something cannot be moved.
+    """
+    check_idle(path)
+    gone: list[Path] = []
+    folder = paths.run_folder(path)
+    if folder.is_dir():
+        target = _free_place(paths.trash_folder(), folder.name)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(folder, target)
+        except OSError as error:
+            raise as_explorer_error(error, target) from error
+        forget_run(folder)
+        gone.append(target)
+    if path.exists():
+        gone.append(trash_session(path))
+    return gone
+
+
+def remove_leftover(session: Session, path: Path) -> None:
+    """Remove the run folder of a session that is finished: a writer that was killed while saving left it behind."""
+    folder = paths.run_folder(path)
+    if not is_run_folder(folder) or writer_pid(folder) is not None:
+        return
+    if JournalReader(folder).extra.get("created") == session.created:
+        remove_run_folder(folder)
+
+
+def remove_run_folder(folder: Path) -> None:
+    """Remove a run folder whose session is saved; a name aside first, so that a half-removed one is no run."""
+    aside = _free_place(folder.parent, f".{folder.name}.done")
+    try:
+        folder.rename(aside)
+        sync_folder(folder.parent)
+    except OSError:
+        return
+    shutil.rmtree(aside, ignore_errors=True)
+    forget_run(folder)
+
+
+def _refuse_another(where: Path, found: list[str]) -> None:
+    if not found:
+        return
+    more = f" (+{len(found) - 3} more)" if len(found) > 3 else ""
+    raise TakenError(
+        f"another experiment has this name: {'; '.join(found[:3])}{more}",
+        where=str(where),
+        remedy="choose another name with --session, or move the old one to the trash with --restart",
+    )
+
+
+def _changed(recorded: Mapping[str, Any], now: Mapping[str, str]) -> list[str]:
+    return [f"the content of {name} changed" for name in now if recorded.get(name, now[name]) != now[name]]
+
+
+def _free_place(folder: Path, name: str) -> Path:
+    place = folder / name
+    number = 2
+    while place.exists():
+        place = folder / f"{name}-{number}"
+        number += 1
+    return place
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a command to run an experiment.
+
+    Args:
+        session: what is saved now; None where a run was stopped before its first batch was finished.
+        path: its .json file.
+        how: `finished` now, `interrupted`, or `shown` because it was finished before.
+        resumed: runs that an earlier start had finished.
+        told: lines the user should read: odd prompts, a save under another name.
+    """
+
+    session: Session | None
+    path: Path
+    how: Literal["finished", "interrupted", "shown"]
+    resumed: int = 0
+    told: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Approach:
+    """An experiment before its model is loaded: what it reads, and how far it is."""
+
+    inputs: Inputs
+    standing: Standing
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What is odd about the prompts."""
+        return tuple(str(problem) for problem in self.inputs.problems)
+
+
+def approach(experiment: Experiment, base: Path, path: Path, *, restart: bool) -> Approach:
+    """Read what an experiment needs and find out how far it is.
+
+    Args:
+        experiment: what is to be run.
+        base: the folder its relative paths start from.
+        path: the session's .json file.
+        restart: what has this name does not count.
+
+    Raises:
+        ExplorerError: a broken or missing input, no prompt, or a name that belongs to another experiment.
+    """
+    inputs = read_inputs(experiment, base)
+    if not inputs.prompts:
+        raise ExplorerError("there is no prompt to run", where="prompts", remedy="choose other sets or factors")
+    standing = Standing("new") if restart else run_status(experiment, inputs.hashes, path)
+    return Approach(inputs, standing)
+
+
+def shown(found: Approach, path: Path) -> Outcome | None:
+    """Return the outcome of an experiment that was finished before; None where there is something to run."""
+    session = found.standing.session
+    if session is None or found.standing.kind != "finished":
+        return None
+    remove_leftover(session, path)
+    return Outcome(session, path, "shown", told=found.told)

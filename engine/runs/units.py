@@ -1,0 +1,175 @@
+"""From values in sigma, quantiles or norms to raw values, by statistics of the baseline's generated tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import Condition, Experiment, InterventionSpec
+from srm_explorer.engine.session import Session
+from srm_explorer.engine.session.session import Resolved
+
+UNITS_PREFIX = "units/"
+"""Names, among a batch's vectors, the readings that units are measured on: "units/0" for the first intervention."""
+
+_QUANTILES = np.linspace(0.0, 1.0, 1001)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Statistics of one intervention's target over generated token positions of the baseline runs.
+
+    Args:
+        mean: [k] of each neuron; of the projection for a direction.
+        std: [k] standard deviation (ddof 0).
+        quantiles: [1001, k] at 0, 0.001, ..., 1.
+        norm: mean length of the site's vectors, for a direction; else None.
+        tokens: number of token positions.
+        sample: [token, k] what was measured, where it is at hand: quantiles are then exact.
+    """
+
+    mean: np.ndarray
+    std: np.ndarray
+    quantiles: np.ndarray
+    norm: float | None
+    tokens: int
+    sample: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, values: np.ndarray, *, is_direction: bool) -> Reading:
+        """Measure [token, k] values; for a direction the columns are projection and norm."""
+        values = np.asarray(values, dtype=np.float64)
+        target = values[:, :1] if is_direction else values
+        # The mean of equal numbers may be off by rounding, which would give what never changes a tiny sigma.
+        varies = target.max(axis=0) > target.min(axis=0)
+        return cls(
+            mean=target.mean(axis=0),
+            std=np.where(varies, target.std(axis=0), 0.0),
+            quantiles=np.quantile(target, _QUANTILES, axis=0),
+            norm=float(values[:, 1].mean()) if is_direction else None,
+            tokens=len(values),
+            sample=target,
+        )
+
+    def quantile(self, q: float) -> np.ndarray:
+        """Return the quantile at q, [k]; interpolated between thousandths where the sample is not at hand."""
+        if self.sample is not None:
+            return np.quantile(self.sample, q, axis=0)
+        columns = cast("list[list[float]]", self.quantiles.T.tolist())
+        return np.array([np.interp(q, _QUANTILES, column) for column in columns])
+
+    def to_dict(self, target: InterventionSpec) -> dict[str, Any]:
+        """Return plain data for the provenance, labelled with what was measured."""
+        return {
+            "site": target.site,
+            "neurons": list(target.neurons),
+            "direction": target.direction,
+            "mean": self.mean.tolist(),
+            "std": self.std.tolist(),
+            "norm": self.norm,
+            "tokens": self.tokens,
+            "quantiles": [[float(f"{v:.7g}") for v in row] for row in self.quantiles.tolist()],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Reading:
+        """Read what `to_dict` wrote."""
+        return cls(
+            np.array(data["mean"]), np.array(data["std"]), np.array(data["quantiles"]), data["norm"], data["tokens"]
+        )
+
+
+def needs_baseline(experiment: Experiment) -> bool:
+    """Tell whether some value cannot be made raw before the baseline has run."""
+    return experiment.stats is None and any(_is_relative(one) for one in experiment.interventions)
+
+
+def resolve(experiment: Experiment, conditions: Sequence[Condition], readings: Sequence[Reading | None]) -> Resolved:
+    """Turn every value of every condition into raw values, one a neuron (one for a direction).
+
+    clamp: mean + k sigma, or the quantile; add and steer: k sigma; steer in `norm`: k times the mean norm; mean: the
+    mean; zero: none. Raw values stay as they are.
+
+    Args:
+        experiment: states operations and units.
+        conditions: of that experiment.
+        readings: statistics, one an intervention; None where its unit needs none.
+
+    Raises:
+        ExplorerError: a unit that needs a statistic which is 0 or not there.
+    """
+    rows: list[tuple[tuple[float, ...] | None, ...]] = []
+    for condition in conditions:
+        row = [
+            None if value is None else _raw(one, value, reading, place)
+            for place, (one, value, reading) in enumerate(
+                zip(experiment.interventions, condition.values, readings, strict=True)
+            )
+        ]
+        rows.append(tuple(row))
+    return tuple(rows)
+
+
+def readings_of(session: Session, experiment: Experiment) -> list[Reading | None]:
+    """Take the statistics of another session's baseline, for `stats`.
+
+    Raises:
+        ExplorerError: that session measured no such target.
+    """
+    measured: Sequence[Mapping[str, Any]] = session.provenance.get("units", [])
+    found: list[Reading | None] = []
+    for place, one in enumerate(experiment.interventions):
+        match = next((m for m in measured if m and _same_target(m, one)), None)
+        if match is None and _is_relative(one):
+            raise ExplorerError(
+                f"session {session.name} measured nothing at {one.site} for {_target(one)}",
+                where=f"interventions[{place}]",
+                remedy="name a session with the same site and neurons, or leave `stats` out",
+            )
+        found.append(None if match is None else Reading.from_dict(match))
+    return found
+
+
+def _is_relative(one: InterventionSpec) -> bool:
+    return one.op == "mean" or one.unit != "raw"
+
+
+def _raw(one: InterventionSpec, value: float, reading: Reading | None, place: int) -> tuple[float, ...]:
+    if one.op == "zero":
+        return ()
+    if not _is_relative(one):
+        return (float(value),) * max(len(one.neurons), 1)
+    where = f"interventions[{place}]"
+    if reading is None or not reading.tokens:
+        raise ExplorerError("nothing was measured to take units from", where=where, remedy="use unit = 'raw'")
+    if one.op == "mean":
+        return tuple(reading.mean.tolist())
+    if one.unit == "norm":
+        assert reading.norm is not None, "a direction's reading has a norm"
+        return (value * reading.norm,)
+    if one.unit == "quantile":
+        return tuple(reading.quantile(value).tolist())
+    if not (reading.std > 0).all():
+        raise ExplorerError(
+            f"{_target(one)} never changes over the baseline, so sigma is 0", where=where, remedy="use unit = 'raw'"
+        )
+    centre = reading.mean if one.op == "clamp" else 0.0
+    return tuple((centre + value * reading.std).tolist())
+
+
+def _same_target(measured: Mapping[str, Any], one: InterventionSpec) -> bool:
+    return (
+        measured["site"] == one.site
+        and tuple(measured["neurons"]) == one.neurons
+        and measured["direction"] == one.direction
+    )
+
+
+def _target(one: InterventionSpec) -> str:
+    if one.direction:
+        return f"direction {one.direction}"
+    return f"neuron{'s' if len(one.neurons) > 1 else ''} {', '.join(map(str, one.neurons))}"

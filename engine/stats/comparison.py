@@ -1,0 +1,262 @@
+"""Two groups of runs compared: the difference of their curves, and how sure it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from srm_explorer.engine.stats.bands import difference_bands, sup_t_band, unit_counts
+from srm_explorer.engine.stats.permutation import SignFlips, sign_flip_test
+from srm_explorer.engine.stats.regions import JointRegion, joint_region
+from srm_explorer.engine.stats.resampling import (
+    LEVEL,
+    RESAMPLES,
+    UnitTotals,
+    affordable_resamples,
+    bootstrap_weights,
+    merged_strata,
+    resampled_means,
+    unit_totals,
+    used_units,
+)
+from srm_explorer.engine.stats.spotlight import directions
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Runs of one group.
+
+    Attributes:
+        xy: [run, 2] unit coordinates; runs that are not finite are left out.
+        unit: [run] index of the unit each belongs to, in the numbering that both groups share.
+    """
+
+    xy: NDArray[np.float64]
+    unit: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class GroupDifference:
+    """One group minus another in a plane.
+
+    Attributes:
+        units: how many units it was inferred from.
+        paired: whether both groups have runs of every one of them.
+        regions: (A, B) of either group; None where units are too few, here and below.
+        region: (A, B) of the first minus that of the second.
+        difference: [2] the same as observed.
+        phase_deg: phase of the first minus phase of the second, -180 to 180; None where a group has no amplitude.
+        phase_interval: where that may lie, both ends around `phase_deg`; None where the phase of either group is
+            undetermined.
+        mean: [angle] difference of the mean cosines.
+        mean_band: [2, angle] simultaneous: the joint region seen along every direction.
+        shares: [threshold, angle] difference of the shares of runs above a threshold.
+        share_bands: [2, threshold, angle]; each threshold's curve is held as a whole.
+    """
+
+    units: int
+    paired: bool
+    regions: tuple[JointRegion | None, JointRegion | None]
+    region: JointRegion | None
+    difference: NDArray[np.float64]
+    phase_deg: float | None
+    phase_interval: tuple[float, float] | None
+    mean: NDArray[np.float64]
+    mean_band: NDArray[np.float64] | None
+    shares: NDArray[np.float64]
+    share_bands: NDArray[np.float64] | None
+
+
+def group_difference(
+    one: Sample,
+    other: Sample,
+    stratum: NDArray[np.int64],
+    thresholds: Sequence[float],
+    n_angles: int = 360,
+    *,
+    paired: bool = True,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> GroupDifference:
+    """Subtract one group's curves from another's, units resampled in both at once.
+
+    Args:
+        one: the first group.
+        other: the one that is subtracted.
+        stratum: [unit] what units are stratified by.
+        thresholds: cosines to count above.
+        n_angles: equally spaced angles from 0, 360 degrees excluded.
+        paired: the groups have units in common, and only these are used; False where they have none: `stratum` must
+            then part the units of one from those of the other.
+        level: how often a region or band should hold the truth.
+        resamples: of the bootstrap.
+        seed: of what is drawn.
+    """
+    resamples = affordable_resamples(len(stratum), resamples)
+    sides = [unit_totals(side.xy, side.unit, len(stratum)) for side in (one, other)]
+    used = used_units(sides[0], sides[1], paired=paired)
+    within = [side.only(used) if paired else side for side in sides]
+    kept = stratum[used] if paired else stratum
+    regions = [joint_region(side, kept, level=level, seed=seed) for side in within]
+    region = joint_region(sides[0], stratum, sides[1], paired=paired, level=level, seed=seed)
+    difference = within[0].mean - within[1].mean
+    cos, sin = directions(n_angles)
+    counts = [unit_counts(side.xy, side.unit, len(stratum), thresholds, n_angles) for side in (one, other)]
+    shares = [side.only(used).mean if paired else side.mean for side in counts]
+    bands = (
+        difference_bands(
+            counts[0], counts[1], stratum, len(thresholds), paired=paired, level=level, resamples=resamples, seed=seed
+        )
+        if thresholds
+        else None
+    )
+    shape = (len(thresholds), n_angles)
+    if bands is not None and region is not None and not region.covariance.any() and not difference.any():
+        # The very same in every unit: nothing is left to be unsure of.
+        bands = np.zeros_like(bands)
+    phase, interval = _phase_difference(
+        within[0], within[1], kept, regions, level=level, resamples=resamples, seed=seed
+    )
+    return GroupDifference(
+        units=int(used.sum()),
+        paired=paired,
+        regions=(regions[0], regions[1]),
+        region=region,
+        difference=difference,
+        phase_deg=phase,
+        phase_interval=interval,
+        mean=difference[0] * cos + difference[1] * sin,
+        mean_band=None if region is None else seen_along(region, n_angles),
+        shares=(shares[0] - shares[1]).reshape(shape),
+        share_bands=None if bands is None else bands.reshape(2, *shape),
+    )
+
+
+def seen_along(region: JointRegion, n_angles: int) -> NDArray[np.float64]:
+    """The ends [2, angle] of a region along every direction: a simultaneous band of the mean curve (Scheffe 1953)."""
+    along = np.stack(directions(n_angles), axis=1)
+    middle = along @ region.centre
+    spread = np.einsum("ij,jk,ik->i", along, region.covariance, along)
+    half = np.sqrt(np.maximum(region.radius2 * spread, 0.0))
+    return np.stack([middle - half, middle + half])
+
+
+def paired_test(one: Sample, other: Sample, n_units: int, flips: int = RESAMPLES, seed: int = 0) -> SignFlips | None:
+    """Flip, unit by unit, which group is which: p of (A, B) of one minus the other's; None without a common unit."""
+    sides = [unit_totals(side.xy, side.unit, n_units) for side in (one, other)]
+    used = used_units(sides[0], sides[1])
+    if not used.any():
+        return None
+    parts = [side.only(used) for side in sides]
+    return sign_flip_test(parts[0].sums / parts[0].counts.sum() - parts[1].sums / parts[1].counts.sum(), flips, seed)
+
+
+def _phase_difference(
+    one: UnitTotals,
+    other: UnitTotals,
+    stratum: NDArray[np.int64],
+    regions: Sequence[JointRegion | None],
+    *,
+    level: float,
+    resamples: int,
+    seed: int,
+) -> tuple[float | None, tuple[float, float] | None]:
+    """The angle from the second mean to the first, and its interval by the resamples' own angles."""
+    means = [side.mean[0] + 1j * side.mean[1] for side in (one, other)]
+    if not all(np.isfinite(abs(mean)) and abs(mean) > 0 for mean in means):
+        return None, None
+    observed = means[0] * np.conj(means[1])
+    turn = float(np.degrees(np.angle(observed)))
+    if any(region is None or region.phase_deg is None for region in regions):
+        return turn, None
+    strata = merged_strata(stratum)
+    weights = bootstrap_weights(strata, resamples, seed)
+    drawn = [side @ np.array([1.0, 1.0j]) for side in (resampled_means(part, weights) for part in (one, other))]
+    around = turn + np.degrees(np.angle(drawn[0] * np.conj(drawn[1]) * np.conj(observed)))
+    low, high = sup_t_band([turn], around[:, None], strata, level)[:, 0].tolist()
+    return turn, (low, high)
+
+
+Floats = NDArray[np.float64]
+
+# What float32 storage leaves of a constant column after centring, relative to its size.
+CONSTANT = 3e-7
+# Two coordinates closer to one line than this are one coordinate twice.
+COLLINEAR = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Contrast:
+    """The difference between two groups of units, coordinate by coordinate.
+
+    Attributes:
+        t: [k] mean difference over its standard error; NaN where nothing spreads.
+        residual: [row, k] what is left of each row beside the means, scaled to length 1, so that the product of two
+            columns is their correlation within groups; 0 where nothing spreads.
+        dof: degrees of freedom of the spread.
+    """
+
+    t: Floats
+    residual: Floats
+    dof: int
+
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """[k] where there is a spread to compare with."""
+        return np.isfinite(self.t)
+
+
+def paired_contrast(differences: ArrayLike) -> Contrast:
+    """The contrast of [unit, k] differences between two groups that every unit belongs to."""
+    given = np.asarray(differences, np.float64)
+    n = len(given)
+    mean = given.mean(axis=0)
+    return _contrast(mean, given - mean, np.abs(given).max(axis=0, initial=0.0), 1 / n, n - 1)
+
+
+def group_contrast(one: ArrayLike, other: ArrayLike) -> Contrast:
+    """The contrast of [unit, k] and [unit, k] of different units, by their pooled covariance."""
+    first, second = np.asarray(one, np.float64), np.asarray(other, np.float64)
+    means = first.mean(axis=0), second.mean(axis=0)
+    rest = np.concatenate([first - means[0], second - means[1]])
+    size = np.abs(np.concatenate([first, second])).max(axis=0, initial=0.0)
+    return _contrast(means[0] - means[1], rest, size, 1 / len(first) + 1 / len(second), len(rest) - 2)
+
+
+def hotelling(t_a: ArrayLike, t_b: ArrayLike, rho: ArrayLike) -> Floats:
+    """Hotelling's T² of a pair from its marginal t and their correlation: ``(a² + b² - 2 r a b) / (1 - r²)``.
+
+    Hotelling 1931. Any shapes that broadcast; NaN where the pair is collinear.
+    """
+    a, b, r = np.asarray(t_a, np.float64), np.asarray(t_b, np.float64), np.asarray(rho, np.float64)
+    apart = 1.0 - r * r
+    squares = a * a + b * b - 2.0 * r * a * b
+    return np.where(apart > COLLINEAR, squares / np.where(apart > COLLINEAR, apart, 1.0), np.nan)
+
+
+def added(t2: ArrayLike, t: ArrayLike, dof: int) -> Floats:
+    """Rao's F for what the second coordinate adds to one whose own statistic is t: ``(v - 1)(T² - t²) / (v + t²)``.
+
+    Rao 1946: F of 1 and v - 1 degrees of freedom when the second adds nothing. The smaller of a pair's two, that is
+    with the larger t, is its gain over the better marginal: both coordinates must add to the other.
+    """
+    whole, own = np.asarray(t2, np.float64), np.asarray(t, np.float64) ** 2
+    return (dof - 1) * np.maximum(whole - own, 0.0) / (dof + own)
+
+
+def gain(t_a: ArrayLike, t_b: ArrayLike, rho: ArrayLike, dof: int) -> Floats:
+    """A pair's gain over the better of its marginals, see `added`; NaN where it is collinear or does not spread."""
+    a, b = np.asarray(t_a, np.float64), np.asarray(t_b, np.float64)
+    return added(hotelling(a, b, rho), np.maximum(np.abs(a), np.abs(b)), dof)
+
+
+def _contrast(mean: Floats, rest: Floats, size: Floats, share: float, dof: int) -> Contrast:
+    squares = (rest**2).sum(axis=0)
+    spreads = (np.sqrt(squares) > CONSTANT * size * np.sqrt(len(rest))) & (dof > 0)
+    error = np.sqrt(np.where(spreads, squares, 1.0) * share / max(dof, 1))
+    t = np.where(spreads, mean / error, np.nan)
+    return Contrast(t, np.where(spreads, rest / np.sqrt(np.where(spreads, squares, 1.0)), 0.0), dof)

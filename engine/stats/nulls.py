@@ -1,0 +1,137 @@
+"""Nulls: the curves that planes chosen by chance draw of the same runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srm_explorer.engine.stats.spotlight import counts_above, directions
+
+Floats = NDArray[np.float64]
+
+PARTNERS = 200
+LEVEL = 0.95
+# 64 MB of float64 coordinates at a time.
+CHUNK_ELEMENTS = 8_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class NullCurves:
+    """Where most curves lie that planes chosen by chance draw of some runs.
+
+    The band is pointwise: at every angle by itself it holds the middle part of the planes, not whole curves.
+
+    Attributes:
+        planes: how many were drawn.
+        mean: [2, angle] of the mean cosine.
+        counts: by threshold [2, angle], in runs.
+    """
+
+    planes: int
+    mean: Floats
+    counts: Mapping[float, Floats]
+
+
+def draw_partners(width: int, excluded: Sequence[int], number: int = PARTNERS, seed: int = 0) -> NDArray[np.int64]:
+    """Draw coordinates without replacement, ascending; all there are where they are no more than the number.
+
+    Args:
+        width: of the space.
+        excluded: coordinates that are not drawn.
+        number: how many.
+        seed: of the generator.
+    """
+    others = np.setdiff1d(np.arange(width), np.array(list(excluded), np.int64))
+    if len(others) <= number:
+        return others
+    return np.sort(np.random.default_rng(seed).choice(others, size=number, replace=False))
+
+
+def partner_coordinates(
+    vectors: NDArray[np.floating], norm: Floats, kept: Floats, direction: Floats, partners: NDArray[np.int64]
+) -> Floats:
+    """Coordinates in the planes of one direction, kept, and each partner, made orthogonal to it.
+
+    Args:
+        vectors: [run, d].
+        norm: [run] their norms; a zero vector stays at the origin.
+        kept: [run] cosine of each vector with the direction.
+        direction: [d] unit vector that lies at 0 degrees in every plane.
+        partners: [plane] coordinates.
+
+    Returns:
+        [plane, run, 2]; a partner that is the direction itself leaves nothing at 90 degrees.
+    """
+    length = np.where(norm > 0, norm, 1.0)
+    own = direction[partners]
+    across = vectors[:, partners].astype(np.float64) / length[:, None] - kept[:, None] * own
+    left = np.sqrt(np.maximum(1.0 - own**2, 0.0))
+    across = np.where(left > 1e-9, across / np.where(left > 1e-9, left, 1.0), 0.0)
+    return np.stack([np.broadcast_to(kept, across.T.shape), across.T], axis=2)
+
+
+def plane_coordinates(vectors: NDArray[np.floating], norm: Floats, bases: Floats) -> Floats:
+    """Coordinates [plane, run, 2] of vectors [run, d], divided by their norms [run], in planes [plane, 2, d]."""
+    length = np.where(norm > 0, norm, 1.0)
+    flat = bases.reshape(-1, bases.shape[2])
+    found = np.empty((len(vectors), len(flat)))
+    step = max(1, CHUNK_ELEMENTS // max(1, vectors.shape[1]))
+    for start in range(0, len(vectors), step):
+        rows = slice(start, start + step)
+        found[rows] = vectors[rows].astype(np.float64) @ flat.T
+    return np.moveaxis((found / length[:, None]).reshape(len(vectors), len(bases), 2), 0, 1)
+
+
+def isotropic_planes(width: int, number: int = PARTNERS, seed: int = 0) -> Floats:
+    """Planes [plane, 2, width] whose direction is as likely one way as another."""
+    return _orthonormal(np.random.default_rng(seed).normal(size=(number, 2, width)))
+
+
+def second_moment_planes(baseline: NDArray[np.floating], number: int = PARTNERS, seed: int = 0) -> Floats:
+    """Planes [plane, 2, d] whose directions have the second moment of the baseline's vectors [run, d], uncentred.
+
+    A direction is ``X' g`` with X the vectors divided by their norms and g standard normal: its covariance is X' X,
+    which is never formed.
+    """
+    length = np.sqrt((baseline.astype(np.float64) ** 2).sum(axis=1))
+    finite = np.isfinite(length) & (length > 0)
+    unit = baseline[finite].astype(np.float64) / length[finite, None]
+    drawn = np.random.default_rng(seed).normal(size=(number, 2, len(unit)))
+    return _orthonormal(drawn @ unit)
+
+
+def null_curves(xy: Floats, thresholds: Sequence[float], n_angles: int = 360, level: float = LEVEL) -> NullCurves:
+    """The pointwise band of the curves that planes draw of the same runs.
+
+    Args:
+        xy: [plane, run, 2] coordinates of unit vectors in each plane; runs that are not finite are left out.
+        thresholds: cosines.
+        n_angles: equally spaced angles from 0, 360 degrees excluded.
+        level: part of the planes that lie inside, at each angle.
+    """
+    finite = np.isfinite(xy).all(axis=(0, 2))
+    used = xy[:, finite]
+    ends = [(1 - level) / 2, (1 + level) / 2]
+    cos, sin = directions(n_angles)
+    if not used.size:
+        nothing = np.full((2, n_angles), np.nan)
+        return NullCurves(len(xy), nothing, {float(one): nothing for one in thresholds})
+    middle = used.mean(axis=1)
+    mean = np.quantile(middle[:, :1] * cos + middle[:, 1:] * sin, ends, axis=0)
+    counts = {float(one): np.quantile(counts_above(used, one, n_angles), ends, axis=0) for one in thresholds}
+    return NullCurves(len(xy), mean, counts)
+
+
+def _orthonormal(pairs: Floats) -> Floats:
+    """Gram-Schmidt on pairs [plane, 2, d]; a pair without two directions becomes zero."""
+    first = pairs[:, 0] / _length(pairs[:, 0])
+    second = pairs[:, 1] - (pairs[:, 1] * first).sum(axis=1, keepdims=True) * first
+    return np.stack([first, second / _length(second)], axis=1)
+
+
+def _length(rows: Floats) -> Floats:
+    found = np.sqrt((rows**2).sum(axis=1, keepdims=True))
+    return np.where(found > 0, found, 1.0)

@@ -1,0 +1,485 @@
+"""Pairings: how one quantity of the runs goes together with each of thousands of others, and whether by chance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
+
+from srm_explorer.engine.stats.comparison import Contrast, added, gain, group_contrast, hotelling, paired_contrast
+from srm_explorer.engine.stats.permutation import CHUNK_ELEMENTS, Blocks, permutation_p, unit_permutations
+
+# What float32 storage leaves of a constant column after centring, relative to its size.
+CONSTANT = 3e-7
+# Correlations are permuted in float32; differences below this are ties.
+TIE = 1e-5
+RARE = 10
+"""Partners reached by fewer permutations than this get more of them."""
+REFINED = 64
+"""At most so many partners, those furthest from chance, get more permutations."""
+MORE = 50
+"""Times as many."""
+
+Method = Literal["pearson", "spearman"]
+Scale = Literal["whole", "each"]
+
+
+@dataclass(frozen=True, eq=False)
+class Pairing:
+    """One quantity against each of many partners, in one way.
+
+    Attributes:
+        r: [partner] correlation; NaN where the partner or the quantity is constant.
+        p: [partner] two-sided permutation p; NaN where r is, or where no permutation changes it.
+        each: [label, partner] correlation within each label, where they were scaled one by one; else empty.
+    """
+
+    r: NDArray[np.float64]
+    p: NDArray[np.float64]
+    each: NDArray[np.float64]
+
+
+def pair(
+    x: ArrayLike,
+    y: ArrayLike,
+    blocks: Blocks,
+    *,
+    labels: Sequence[int] | None = None,
+    scale: Scale = "whole",
+    methods: Sequence[Method] = ("pearson", "spearman"),
+    permutations: int = 2000,
+    seed: int = 0,
+) -> dict[Method, Pairing]:
+    """Correlate a quantity with every partner, and permute it in blocks.
+
+    With labels, their means are removed first. Scaled as a "whole" this is the partial correlation on the labels;
+    scaled "each", it is the mean of the correlations within the labels. Spearman ranks what has the labels' means
+    removed ("whole"), or ranks within each label ("each").
+
+    p compares |r - E r| with that of the permuted quantity, where E r is the exact mean over all permutations: zero
+    for one class of blocks, else what the groups that never mix share. It counts the data as one of the permutations
+    (Phipson and Smyth 2010). The partners furthest from chance, at most `REFINED` of those that fewer than `RARE`
+    permutations reach, get `MORE` times as many further permutations, drawn as the first ones.
+
+    Args:
+        x: [run] finite.
+        y: [run, partner] finite.
+        blocks: which runs may change places, of the same number of runs.
+        labels: [run] whole numbers from 0; None for one label.
+        scale: see above.
+        methods: of correlation; all are permuted alike.
+        permutations: of the first round; 0 for no p.
+        seed: of the permutations.
+    """
+    values, partners = np.asarray(x, np.float64)[:, None], np.asarray(y, np.float64)
+    own = np.zeros(len(values), np.int64) if labels is None else np.asarray(labels, np.int64)
+    found: dict[Method, _Correlated] = {method: _correlated(values, partners, own, scale, method) for method in methods}
+    p = _permuted([(one.x, one.y) for one in found.values()], blocks, permutations, seed)
+    return {
+        method: Pairing(one.r, np.where(np.isnan(one.r), np.nan, own_p), one.each)
+        for (method, one), own_p in zip(found.items(), p, strict=True)
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class _Correlated:
+    """[run] and [run, partner] whose product is [partner] r; zero columns where r is NaN."""
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    r: NDArray[np.float64]
+    each: NDArray[np.float64]
+
+
+def _correlated(
+    x: NDArray[np.float64], y: NDArray[np.float64], labels: NDArray[np.int64], scale: Scale, method: Method
+) -> _Correlated:
+    xs, ys = (standardised(values, labels, scale, method) for values in (x, y))
+    each = np.empty((0, ys.shape[1]))
+    if scale == "each":
+        rows = [labels == label for label in range(int(labels.max(initial=-1)) + 1)]
+        known = np.array([_known(xs[own]) & _known(ys[own]) for own in rows]).reshape(len(rows), ys.shape[1])
+        each = np.where(known, np.array([xs[own, 0] @ ys[own] for own in rows]).reshape(known.shape), np.nan)
+        times = known.sum(axis=0)
+        # A label that a partner is constant in counts for nothing, on both sides of the comparison.
+        ys = ys / np.where(times, times, 1)
+        valid = times > 0
+    else:
+        valid = _known(xs) & _known(ys)
+    r = np.where(valid, np.clip(xs[:, 0] @ ys, -1.0, 1.0), np.nan)
+    return _Correlated(xs[:, 0], np.where(valid, ys, 0.0), r, each)
+
+
+def standardised(
+    values: NDArray[np.float64], labels: NDArray[np.int64], scale: Scale, method: Method
+) -> NDArray[np.float64]:
+    """Remove the labels' means and give columns length 1, as a whole or within each label; constant ones become 0.
+
+    Args:
+        values: [run, column] finite.
+        labels: [run] from 0.
+        scale: what is given length 1.
+        method: "spearman" for ranks, see `pair`.
+    """
+    found = np.array(values, np.float64)
+    for label in range(int(labels.max(initial=-1)) + 1):
+        rows = np.flatnonzero(labels == label)
+        own = found[rows]
+        if method == "spearman" and scale == "each":
+            own = _ranks(own)
+        own = own - own.mean(axis=0) if rows.size else own
+        found[rows] = _unit_columns(own, values[rows], method == "spearman") if scale == "each" else own
+    if scale == "whole":
+        if method == "spearman":
+            # Ranks would make much of the round-off that is left of a constant column.
+            there = _known(_unit_columns(found, values, False))
+            ranks = _ranks(found)
+            found = np.where(there, ranks - (len(ranks) + 1) / 2, 0.0)
+        found = _unit_columns(found, values, method == "spearman")
+    return found
+
+
+def _unit_columns(centred: NDArray[np.float64], raw: NDArray[np.float64], ranked: bool) -> NDArray[np.float64]:
+    length = np.sqrt((centred**2).sum(axis=0))
+    least = 0.0 if ranked else CONSTANT * np.sqrt((raw**2).sum(axis=0))
+    return np.asarray(np.where(length > least, centred / np.where(length > 0, length, 1.0), 0.0), np.float64)
+
+
+def _ranks(columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ranks from 1 within each column, ties sharing their mean."""
+    return np.asarray(cast("Any", stats).rankdata(columns, axis=0), np.float64)
+
+
+def _known(columns: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return (columns != 0).any(axis=0)
+
+
+def _permuted(
+    pairs: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]], blocks: Blocks, permutations: int, seed: int
+) -> list[NDArray[np.float64]]:
+    """[partner] p of each pair of x [run] and y [run, partner], under the same permutations."""
+    tests = [_Test.of(x, y, blocks) for x, y in pairs]
+    rng = np.random.default_rng(seed)
+    if not permutations or not any(test.moves.any() for test in tests):
+        return [np.full(len(test.moves), np.nan) for test in tests]
+    for columns, number in ((None, permutations), (REFINED, permutations * MORE)):
+        chosen = [test.furthest(columns) for test in tests]
+        if any(one.size for one in chosen):
+            _count(tests, chosen, blocks, number, rng)
+    return [np.where(test.moves, (1 + test.reached) / (1 + test.drawn), np.nan) for test in tests]
+
+
+@dataclass(eq=False)
+class _Test:
+    """One quantity, its partners, and how many permutations came as far as the data."""
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    far: NDArray[np.float64]
+    length: NDArray[np.float64]
+    moves: NDArray[np.bool_]
+    reached: NDArray[np.int64]
+    drawn: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, x: NDArray[np.float64], y: NDArray[np.float64], blocks: Blocks) -> _Test:
+        rest_x, rest_y = blocks.centred(x), blocks.centred(y)
+        length = np.sqrt((rest_y**2).sum(axis=0))
+        moves = (length > TIE) & bool(np.sqrt(rest_x @ rest_x) > TIE)
+        none = np.zeros(len(length), np.int64)
+        return cls(rest_x, rest_y, np.abs(rest_x @ rest_y), length, moves, none, none.copy())
+
+    def furthest(self, most: int | None) -> NDArray[np.int64]:
+        """Partners to permute: all at first, then those that few permutations reached, the furthest first."""
+        if most is None:
+            return np.flatnonzero(self.moves)
+        rare = np.flatnonzero(self.moves & (self.reached < RARE))
+        return rare[np.argsort(-self.far[rare] / self.length[rare], kind="stable")[:most]]
+
+
+def _count(
+    tests: Sequence[_Test], chosen: Sequence[NDArray[np.int64]], blocks: Blocks, number: int, rng: np.random.Generator
+) -> None:
+    columns = [
+        np.ascontiguousarray(test.y[np.ix_(blocks.order, own)], np.float32)
+        for test, own in zip(tests, chosen, strict=True)
+    ]
+    least = [(test.far[own] - TIE).astype(np.float32) for test, own in zip(tests, chosen, strict=True)]
+    for moved in blocks.permuted([test.x.astype(np.float32) for test in tests], number, rng):
+        for place, (test, own, drawn) in enumerate(zip(tests, chosen, moved, strict=True)):
+            # Partners come by the thousand: a slice of the draws at a time keeps their products small.
+            for some in np.array_split(drawn, max(1, len(drawn) * len(own) // CHUNK_ELEMENTS)):
+                test.reached[own] += (np.abs(some @ columns[place]) >= least[place]).sum(axis=0)
+            test.drawn[own] += len(drawn)
+
+
+def row_cosines(weights: ArrayLike, row: int) -> NDArray[np.float64]:
+    """Cosine of one row with every row, [row]; NaN with a row of zeros.
+
+    Args:
+        weights: [row, d] such as W_out, a neuron a row.
+        row: which.
+    """
+    found = np.asarray(weights, np.float64)
+    length = np.sqrt((found**2).sum(axis=1))
+    unit = found / np.where(length > 0, length, np.nan)[:, None]
+    cosines: NDArray[np.float64] = unit @ unit[row]
+    return cosines
+
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class TestedPairs:
+    """What the tests of pairs found.
+
+    Attributes:
+        t2: [pair] Hotelling's T², or the square of the one t where an axis was set; NaN for correlations.
+        statistic: [pair] what was tested: Rao's F of the coordinate that adds less, that t², or the correlation.
+        p: [pair]
+    """
+
+    t2: Floats
+    statistic: Floats
+    p: Floats
+
+
+def paired_test(
+    values: Floats, weights: Floats, unit: Indices, pairs: Indices, blocks: Blocks, number: int, seed: int, *, one: bool
+) -> TestedPairs:
+    """Test whether pairs separate two groups of runs, by exchanging labels within units.
+
+    Both coordinates must add to the other: p is the larger of the two conditional tests, each by Rao's F of the unit
+    differences (Berger 1982 on intersections of hypotheses).
+
+    Args:
+        values: [run, k] of the runs of both groups.
+        weights: [run] 1 / runs of the group in the unit, negative in the second group: a unit's difference is the
+            weighted sum of its runs.
+        unit: [run] from 0, every unit with runs of both groups.
+        pairs: [pair, 2] columns.
+        blocks: runs whose weights may change places, all of them within units.
+        number: permutations.
+        seed: of the permutations.
+        one: True to test the second column of each pair alone.
+    """
+    columns, places = np.unique(pairs, return_inverse=True)
+    a, b = places.reshape(pairs.shape).T
+    own = values[:, columns]
+    n = int(unit.max()) + 1
+    differences = np.zeros((n, len(columns)))
+    np.add.at(differences, unit, weights[:, None] * own)
+    contrast = paired_contrast(differences)
+    still = np.ones(len(weights), np.bool_)
+    still[blocks.order] = False
+    of_unit = [np.flatnonzero(still & (unit == one_unit)) for one_unit in range(n)]
+    moving = [np.flatnonzero(unit[blocks.order] == one_unit) for one_unit in range(n)]
+    reached = np.zeros((2, len(pairs)))
+    observed = _statistics(contrast, a, b, one)
+    rng = np.random.default_rng(seed)
+    for (drawn,) in blocks.permuted([weights.astype(np.float32)], number, rng):
+        mean = np.zeros((len(drawn), len(columns)))
+        squares, products = np.zeros_like(mean), np.zeros((len(drawn), len(pairs)))
+        for one_unit in range(n):
+            fixed = weights[of_unit[one_unit]] @ own[of_unit[one_unit]]
+            rows = blocks.order[moving[one_unit]]
+            moved = drawn[:, moving[one_unit]].astype(np.float64) @ own[rows] + fixed
+            mean += moved / n
+            squares += moved**2
+            products += moved[:, a] * moved[:, b]
+        t, rho = _from_moments(mean, squares, products, a, b, n)
+        reached += _reached(observed, _conditional(t[:, a], t[:, b], rho, n - 1, one))
+    return _tested(contrast, a, b, one, observed, reached, number)
+
+
+def unpaired_test(
+    first: Floats, second: Floats, strata: tuple[Indices, Indices], pairs: Indices, number: int, seed: int
+) -> TestedPairs:
+    """Test whether pairs separate two groups of different units, by exchanging units; as `paired_test`.
+
+    Args:
+        first: [unit, k] means of the first group's units.
+        second: [unit, k] of the second's.
+        strata: [unit] of both; units change places within a stratum.
+        pairs: [pair, 2] columns.
+        number: permutations.
+        seed: of the permutations.
+    """
+    columns, places = np.unique(pairs, return_inverse=True)
+    a, b = places.reshape(pairs.shape).T
+    own = np.concatenate([first, second])[:, columns]
+    own -= own.mean(axis=0)
+    n, m = len(first), len(second)
+    contrast = group_contrast(own[:n], own[n:])
+    observed = _statistics(contrast, a, b, False)
+    orders = unit_permutations(np.concatenate(strata), number, seed)
+    labels = np.concatenate([np.ones(n), np.zeros(m)])
+    reached = np.zeros((2, len(pairs)))
+    squares, products = (own**2).sum(axis=0), (own[:, a] * own[:, b]).sum(axis=0)
+    for some in np.array_split(orders, max(1, len(orders) * len(pairs) // 1_000_000)):
+        # The whole has mean 0, so the sums of one group tell those of the other.
+        sums = labels[some] @ own
+        share = 1 / n + 1 / m
+        within = squares - sums**2 * share
+        within = np.where(within > 1e-12 * squares, within, np.nan)
+        t = sums * share / np.sqrt(within * share / (n + m - 2))
+        rho = (products - sums[:, a] * sums[:, b] * share) / np.sqrt(within[:, a] * within[:, b])
+        reached += _reached(observed, _conditional(t[:, a], t[:, b], rho, n + m - 2, False))
+    return _tested(contrast, a, b, False, observed, reached, number)
+
+
+def correlation_test(
+    values: Floats, stratum: Indices, pairs: Indices, signs: Floats, number: int, seed: int
+) -> TestedPairs:
+    """Test whether the coordinates of pairs are correlated over units, by exchanging units of one against the other.
+
+    Args:
+        values: [unit, k] means removed within strata.
+        stratum: [unit] units change places within it.
+        pairs: [pair, 2] columns.
+        signs: [pair] +1 to test for a positive correlation, -1 for a negative one.
+        number: permutations.
+        seed: of the permutations.
+    """
+    length = np.sqrt((values**2).sum(axis=0))
+    unit = values / np.where(length > 0, length, np.nan)
+    orders = unit_permutations(stratum, number, seed)
+    r = np.array([unit[:, a] @ unit[:, b] for a, b in pairs])
+    drawn = (unit[orders, a] @ unit[:, b] for a, b in pairs)
+    p = np.array([permutation_p(sign * own, sign * one) for sign, own, one in zip(signs, r, drawn, strict=True)])
+    return TestedPairs(np.full(len(pairs), np.nan), r, p)
+
+
+def _from_moments(
+    mean: Floats, squares: Floats, products: Floats, a: Indices, b: Indices, n: int
+) -> tuple[Floats, Floats]:
+    """[draw, column] t and [draw, pair] correlations of differences, from their sums."""
+    spread = np.maximum(squares - n * mean**2, 0.0)
+    spread = np.where(spread > 1e-12 * squares, spread, np.nan)
+    t = mean / np.sqrt(spread / (n * (n - 1)))
+    rho = (products - n * mean[:, a] * mean[:, b]) / np.sqrt(spread[:, a] * spread[:, b])
+    return t, rho
+
+
+def _statistics(contrast: Contrast, a: Indices, b: Indices, one: bool) -> Floats:
+    rho = (contrast.residual[:, a] * contrast.residual[:, b]).sum(axis=0)
+    return _conditional(contrast.t[a], contrast.t[b], rho, contrast.dof, one)
+
+
+def _conditional(t_a: Floats, t_b: Floats, rho: Floats, dof: int, one: bool) -> Floats:
+    """[2, ...] what b adds to a, and a to b; twice b alone where the first was set."""
+    if one:
+        return np.stack([t_b**2, t_b**2])
+    t2 = hotelling(t_a, t_b, rho)
+    return np.stack([added(t2, t_a, dof), added(t2, t_b, dof)])
+
+
+def _reached(observed: Floats, drawn: Floats) -> Floats:
+    """[2, pair] how many draws come as far; one that does not spread counts as one that does."""
+    slack = 1e-9 * np.abs(observed)[:, None]
+    return (~(drawn < observed[:, None] - slack)).sum(axis=1)
+
+
+def _tested(
+    contrast: Contrast, a: Indices, b: Indices, one: bool, observed: Floats, reached: Floats, number: int
+) -> TestedPairs:
+    rho = (contrast.residual[:, a] * contrast.residual[:, b]).sum(axis=0)
+    t2 = contrast.t[b] ** 2 if one else hotelling(contrast.t[a], contrast.t[b], rho)
+    statistic = observed.min(axis=0)
+    p = ((1 + reached) / (1 + number)).max(axis=0)
+    return TestedPairs(t2, statistic, np.where(np.isfinite(statistic), p, np.nan))
+
+
+Floats = NDArray[np.float64]
+
+ROWS = 128
+"""Coordinates whose pairs are scored at a time; with thousands of others the block stays in a few MB."""
+
+Score: TypeAlias = Callable[[Floats, NDArray[np.int64], NDArray[np.int64]], Floats]
+"""From the correlations [i, j] of coordinates i [i] with coordinates j [j] to scores [i, j], larger ones better, NaN
+for pairs that are no candidates."""
+
+
+@dataclass(frozen=True, eq=False)
+class BestPairs:
+    """The best pairs of a scan.
+
+    Attributes:
+        pairs: [pair, 2] coordinates, best first; the first is the smaller, or the one that all pairs share.
+        scores: [pair].
+        scanned: how many pairs had a score.
+    """
+
+    pairs: NDArray[np.int64]
+    scores: Floats
+    scanned: int
+
+
+def scan_pairs(
+    residual: Floats, score: Score, keep: int, columns: NDArray[np.int64], shared: int | None = None
+) -> BestPairs:
+    """Score every pair of coordinates and keep the best.
+
+    Args:
+        residual: [row, k] columns of length 1 (or 0), whose products are correlations.
+        score: of a block of pairs.
+        keep: how many pairs at most.
+        columns: the coordinates that may be paired.
+        shared: one that is in every pair; None for all pairs among the columns.
+    """
+    best = np.empty((0, 2), np.int64), np.empty(0)
+    scanned = 0
+    firsts = columns if shared is None else np.array([shared], np.int64)
+    for start in range(0, len(firsts), ROWS):
+        rows = firsts[start : start + ROWS]
+        others = columns[start:] if shared is None else columns[columns != shared]
+        found = score(residual[:, rows].T @ residual[:, others], rows, others)
+        if shared is None:
+            found = np.where(np.arange(len(others)) > np.arange(len(rows))[:, None], found, np.nan)
+        known = np.isfinite(found)
+        scanned += int(known.sum())
+        least = best[1][-1] if len(best[1]) == keep else -np.inf
+        above = np.flatnonzero(known.ravel() & (found.ravel() > least))
+        if above.size > keep:
+            above = above[np.argpartition(-found.ravel()[above], keep - 1)[:keep]]
+        i, j = np.unravel_index(above, found.shape)
+        pairs = np.concatenate([best[0], np.stack([rows[i], others[j]], axis=1)])
+        scores = np.concatenate([best[1], found.ravel()[above]])
+        order = np.argsort(-scores, kind="stable")[:keep]
+        best = pairs[order], scores[order]
+    return BestPairs(*best, scanned)
+
+
+def separation_score(contrast: Contrast) -> Score:
+    """Score pairs by their gain over the better of their marginals."""
+
+    def score(rho: Floats, rows: NDArray[np.int64], others: NDArray[np.int64]) -> Floats:
+        return gain(contrast.t[rows][:, None], contrast.t[others][None, :], rho, contrast.dof)
+
+    return score
+
+
+def marginal_score(contrast: Contrast) -> Score:
+    """Score pairs by the second coordinate alone: where the experimenter set the first."""
+
+    def score(rho: Floats, rows: NDArray[np.int64], others: NDArray[np.int64]) -> Floats:
+        return np.broadcast_to(contrast.t[others] ** 2, rho.shape)
+
+    return score
+
+
+def anisotropy_score(residual: Floats) -> Score:
+    """Score pairs by |correlation|: how far from round their cloud is once each coordinate has the same spread."""
+    spreads = (residual != 0).any(axis=0)
+
+    def score(rho: Floats, rows: NDArray[np.int64], others: NDArray[np.int64]) -> Floats:
+        both = spreads[rows][:, None] & spreads[others][None, :]
+        return np.where(both, np.minimum(np.abs(rho), 1.0), np.nan)
+
+    return score

@@ -1,0 +1,174 @@
+"""What a continuation is like by its tokens alone: where it departs from another one, and whether it collapsed."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srm_explorer.engine.errors import ExplorerError
+
+GRAM = 4
+"""Tokens of the n-grams whose repetition tells a loop."""
+
+
+def first_divergence(own: Sequence[int], other: Sequence[int]) -> int | None:
+    """The first token at which two continuations differ, from 0; where one ends first, its length; None if equal."""
+    shorter = min(len(own), len(other))
+    for place in range(shorter):
+        if own[place] != other[place]:
+            return place
+    return None if len(own) == len(other) else shorter
+
+
+def distinct_share(tokens: Sequence[int], n: int) -> float:
+    """Different n-grams over all n-grams of a text (distinct-n, Li et al. 2016); NaN for a text shorter than n."""
+    grams = _grams(tokens, n)
+    return len(set(grams)) / len(grams) if grams else math.nan
+
+
+def repeated_share(tokens: Sequence[int], n: int = GRAM) -> float:
+    """The share of a text's n-grams that stood in it before: 1 minus distinct-n; NaN for a text shorter than n."""
+    return 1.0 - distinct_share(tokens, n)
+
+
+def token_entropy(tokens: Sequence[int]) -> float:
+    """Entropy of a text's own frequencies of tokens, nats: 0 for one token over and over; NaN for an empty text.
+
+    It grows with the length of the text, ln(length) at most: compare texts of one length.
+    """
+    if not tokens:
+        return math.nan
+    shares = np.array(list(Counter(tokens).values()), np.float64) / len(tokens)
+    return float(-(shares * np.log(shares)).sum()) + 0.0
+
+
+def longest_run(tokens: Sequence[int]) -> int:
+    """How often, at most, one token stands in a row; 0 for an empty text."""
+    return max((sum(1 for _ in same) for _, same in groupby(tokens)), default=0)
+
+
+def text_metrics(tokens: Sequence[int]) -> dict[str, float]:
+    """Everything above about one text, by name, where it is a number.
+
+    Names: `distinct_1`, `distinct_2` shares of different tokens and pairs; `repeated_4` share of 4-grams that stood
+    there before; `token_entropy` nats; `longest_run` tokens.
+    """
+    found = {
+        "distinct_1": distinct_share(tokens, 1),
+        "distinct_2": distinct_share(tokens, 2),
+        f"repeated_{GRAM}": repeated_share(tokens),
+        "token_entropy": token_entropy(tokens),
+        "longest_run": float(longest_run(tokens)),
+    }
+    return {name: value for name, value in found.items() if math.isfinite(value)} if tokens else {}
+
+
+@dataclass(frozen=True)
+class CollapseRule:
+    """When a text counts as collapsed: any one of three signs, in a text long enough to show them.
+
+    Attributes:
+        repeated: the share of 4-grams that stood there before is at least this: loops, of up to half the text long.
+        distinct: the share of different tokens is below this: a handful of words over and over.
+        run: one token stands this often in a row.
+        fewest: a shorter text never counts as collapsed, tokens.
+    """
+
+    repeated: float = 0.5
+    distinct: float = 0.2
+    run: int = 10
+    fewest: int = 12
+
+    def collapsed(self, tokens: Sequence[int]) -> bool:
+        """Whether a text counts as collapsed."""
+        if len(tokens) < max(self.fewest, 1):
+            return False
+        return (
+            repeated_share(tokens) >= self.repeated
+            or distinct_share(tokens, 1) < self.distinct
+            or longest_run(tokens) >= self.run
+        )
+
+    def told(self) -> str:
+        """The rule in words, with its numbers."""
+        return (
+            f"collapsed: at least {100 * self.repeated:g} % of a text's 4-grams stood there before, or fewer than"
+            f" {100 * self.distinct:g} % of its tokens differ, or one token stands {self.run} times in a row; texts"
+            f" under {self.fewest} tokens never count"
+        )
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """The rule with some of its numbers replaced, by name.
+
+        Raises:
+            ExplorerError: a name that is none, or no number.
+        """
+        known: dict[str, type[int] | type[float]] = {"repeated": float, "distinct": float, "run": int, "fewest": int}
+        for name, value in given.items():
+            if name not in known:
+                raise ExplorerError(f"the collapse rule has no '{name}'", remedy=f"choose {', '.join(known)}")
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+                raise ExplorerError(f"{name} of the collapse rule is no number from 0", remedy="write a number")
+        return dataclasses.replace(cls(), **{name: known[name](value) for name, value in given.items()})
+
+
+@dataclass(frozen=True)
+class HealthMatrix:
+    """Units by whether their texts collapsed without and with an intervention; the four sum to all of them.
+
+    Attributes:
+        healthy: in neither.
+        harmed: with it only.
+        rescued: without it only.
+        collapsed: in both.
+    """
+
+    healthy: int
+    harmed: int
+    rescued: int
+    collapsed: int
+
+    @property
+    def units(self) -> int:
+        """All of them."""
+        return self.healthy + self.harmed + self.rescued + self.collapsed
+
+
+def health_matrix(
+    baseline: Sequence[bool], condition: Sequence[bool], units: Sequence[int] | NDArray[np.integer[Any]]
+) -> HealthMatrix:
+    """Count the units whose texts an intervention harms, and those it rescues.
+
+    A unit with several pairs of texts counts as collapsed where at least half of its texts on that side are, so that
+    every unit stands in one place and the intervals over units are exact.
+
+    Args:
+        baseline: [pair] whether the text without the intervention collapsed.
+        condition: [pair] whether the one with it did.
+        units: [pair] the unit each pair belongs to.
+    """
+    places = np.asarray(units, np.int64)
+    counts = Counter[tuple[bool, bool]]()
+    before, after = np.asarray(baseline, np.float64), np.asarray(condition, np.float64)
+    for unit in np.unique(places):
+        own = places == unit
+        counts[bool(before[own].mean() >= 0.5), bool(after[own].mean() >= 0.5)] += 1
+    return HealthMatrix(
+        healthy=counts[False, False],
+        harmed=counts[False, True],
+        rescued=counts[True, False],
+        collapsed=counts[True, True],
+    )
+
+
+def _grams(tokens: Sequence[int], n: int) -> list[tuple[int, ...]]:
+    return list(zip(*(tokens[start:] for start in range(n)), strict=False))

@@ -1,0 +1,183 @@
+"""What the worker answers about models while it may be busy with another one."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable
+from concurrent.futures import wait
+from pathlib import Path
+from typing import TypeVar
+
+from srm_explorer.engine.analyses.registry import STUDIES, Findings
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import ModelSpec
+from srm_explorer.engine.model.device import free_bytes
+from srm_explorer.engine.model.load import LoadedModel, model_source
+from srm_explorer.engine.model.memory import sizes_of, weight_bytes
+from srm_explorer.engine.model.tokenizer import Tokenizer
+from srm_explorer.engine.model.warm import ModelKey, WarmModel, device_key, model_key
+from srm_explorer.engine.model_analyses.run import model_study, run_model_study
+from srm_explorer.engine.runs.progress import Meter, Stop, Stopped
+from srm_explorer.engine.worker.caller import standing_in
+from srm_explorer.engine.worker.device_lock import device_turn
+from srm_explorer.engine.worker.protocol import (
+    Describe,
+    Description,
+    Place,
+    Studied,
+    Study,
+    Tokenize,
+    Tokens,
+    read_model,
+)
+from srm_explorer.engine.worker.queue import Board, ending
+from srm_explorer.engine.worker.spool import studied
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+_KEPT = 8
+"""Tokenizers and descriptions that are kept."""
+
+_LOOK = 0.2
+"""Seconds between two looks at whether somebody still waits for a study."""
+
+
+class Answers:
+    """Describes models, tokenises texts, and has studies run.
+
+    A tokenizer of its own serves the texts, so that they need not wait for a run; a description needs the model, is
+    made between two runs, and kept.
+
+    Args:
+        board: where the model is loaded, between two jobs.
+        warm: the model at hand.
+    """
+
+    def __init__(self, board: Board, warm: WarmModel) -> None:
+        self._board = board
+        self._warm = warm
+        self._guard = threading.Lock()
+        self._tokenizers: dict[ModelKey, Tokenizer] = {}
+        self._descriptions: dict[ModelKey, Description] = {}
+
+    def describe(self, message: Describe) -> Description:
+        """Describe a model, loading it if need be.
+
+        Raises:
+            ExplorerError: there is no such model, or the worker is busy.
+        """
+        spec = read_model(message.model)
+        base = _base(spec, message.base, message.place)
+        key = model_key(spec, base)
+        known = self._descriptions.get(key)
+        at_hand = self._warm.model_of(key)
+        if known is None and at_hand is not None:
+            known = _description(at_hand)
+        if known is None:
+            known = self._board.run_errand(lambda stop: self._load(spec, base, message.place, stop)).result()
+            assert isinstance(known, Description)
+        _keep(self._descriptions, key, known)
+        return known
+
+    def tokenize(self, message: Tokenize) -> Tokens:
+        """Turn texts into ids and the text of each id.
+
+        Raises:
+            ExplorerError: there is no such tokenizer, or it has no BOS where one is asked for.
+        """
+        spec = read_model(message.model)
+        base = _base(spec, message.base, message.place)
+        key = model_key(spec, base)
+        with self._guard:
+            # A tokenizer of the library serves one thread at a time.
+            found = self._tokenizers.get(key)
+            if found is None:
+                found = Tokenizer.load(model_source(spec.name, base), spec.revision, stop_ids=frozenset())
+                _keep(self._tokenizers, key, found)
+            ids = [found.encode(text, message.prepend_bos) for text in message.texts]
+            return Tokens(
+                ids=tuple(map(tuple, ids)), pieces=tuple(tuple(found.decode([i]) for i in one) for one in ids)
+            )
+
+    def study(self, message: Study, is_wanted: Callable[[], bool]) -> Studied:
+        """Run a study between two jobs, as long as somebody waits for it.
+
+        Raises:
+            ExplorerError: the worker is busy, the study refuses, or nobody waits any more.
+        """
+        model_study(message.name)
+        stop = Stop()
+        title = STUDIES[message.name].title
+        found = self._board.run_errand(lambda stop: self._study(message, stop), title, stop)
+        while True:
+            done, _ = wait([found], timeout=_LOOK)
+            if done:
+                return studied(found.result())
+            if not is_wanted():
+                stop.wishes = 2
+
+    def loaded(self) -> tuple[str, str] | None:
+        """Name the model at hand and its device."""
+        model = self._warm.model
+        return (model.name, str(model.device)) if model else None
+
+    def _study(self, message: Study, stop: Stop) -> Findings:
+        meter = Meter([self._board.errand_progress], stop)
+        spec = read_model(message.model) if message.model else None
+        try:
+            if stop.wishes:
+                raise Stopped
+            with standing_in(message.place):
+                return run_model_study(
+                    message.name,
+                    message.arguments,
+                    session=Path(message.session) if message.session else None,
+                    model=spec,
+                    base=_base(spec, message.base, message.place) if spec else Path(message.base),
+                    warm=self._warm,
+                    meter=meter,
+                )
+        except Stopped:
+            raise ExplorerError("the study was stopped", where=message.name, remedy="ask for it again") from None
+
+    def _load(self, spec: ModelSpec, base: Path, place: Place, stop: Stop) -> Description:
+        meter = Meter([], stop)
+        try:
+            with standing_in(place), device_turn(device_key(spec.device), meter, self._warm):
+                return _description(self._warm.load(spec, base, meter.stage))
+        except Stopped:
+            raise ending() from None
+
+
+def _base(spec: ModelSpec, base: str, place: Place) -> Path:
+    """The folder a relative model folder is found from: the experiment's, then where the command was typed."""
+    written = Path(spec.name).expanduser()
+    return next((Path(one) for one in (base, place.folder) if (Path(one) / written).is_dir()), Path(base))
+
+
+def _description(model: LoadedModel) -> Description:
+    known: dict[str, object] = model.bridge.hook_dict
+    kinds = ("hook_resid_pre", "hook_attn_out", "hook_resid_mid", "mlp.hook_post", "hook_mlp_out", "hook_resid_post")
+    layers = range(model.shape.n_layers)
+    sites = [f"blocks.{layer}.{kind}" for layer in layers for kind in kinds if f"blocks.{layer}.{kind}" in known]
+    named = {f"blocks.{layer}.mlp.hook_post" for layer in model.shape.without_neurons}
+    shape = dataclasses.asdict(model.shape)
+    sizes = sizes_of(model)
+    return Description(
+        **shape,
+        device=str(model.device),
+        is_demo=model.is_demo,
+        sites=tuple(site for site in sites if site not in named),
+        weight_bytes=weight_bytes(model),
+        kv_width=sizes.kv_width,
+        n_vocab=sizes.n_vocab,
+        free_bytes=free_bytes(model.device),
+    )
+
+
+def _keep(kept: dict[_K, _V], key: _K, value: _V) -> None:
+    kept[key] = value
+    while len(kept) > _KEPT:
+        del kept[next(iter(kept))]

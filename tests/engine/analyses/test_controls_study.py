@@ -1,0 +1,185 @@
+"""What stands out from its controls is found; what the experiment set, and what is like them, is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from srm_explorer.engine.analyses.controls import control_nulls, controls_study, least_p
+from srm_explorer.engine.analyses.controls_split import parts_of
+from srm_explorer.engine.analyses.registry import tables_in
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.figures.groups import run_groups, session_warnings, swept_groups
+from srm_explorer.engine.figures.table import TableFigure, column_index
+from srm_explorer.engine.session import PlaneRecord, Session, save_session
+from srm_explorer.engine.session.controls import CONTROLS, ControlMatch, Controls, ControlTraits
+from srm_explorer.engine.stats.planes import coordinates, neuron_plane
+
+SITE, RESIDUAL, NEURON, PARTNER = "blocks.1.mlp.hook_post", "blocks.1.hook_resid_post", 3, 5
+Plant = Callable[[int, np.ndarray], None]
+
+
+@pytest.fixture
+def controlled(planted: Callable[..., Session]) -> Callable[..., Session]:
+    """A session whose controls are neurons 6, 7, ...: every run is its baseline with its own neuron clamped.
+
+    `change(number, row)` may change a [d] vector of part `number` (0 the target) further.
+    """
+
+    def make(change: Plant = lambda number, row: None, *, k: int = 5, done: int | None = None, **spec: Any) -> Session:
+        session = planted(units=12, done=done, controls={"neurons": k}, **spec)
+        vectors = session.vectors()
+        site = vectors[SITE]
+        base = {run.prompt: row for row, run in enumerate(session.runs) if run.condition == 0}
+        for row, run in enumerate(session.runs):
+            condition = session.conditions[run.condition]
+            values = session.resolved[run.condition][0]
+            if values is None:
+                continue
+            number = condition.control or 0
+            own = site[row]
+            own[...] = np.mean(site[base[run.prompt]], axis=-2) if isinstance(site, list) else site[base[run.prompt]]
+            own[..., NEURON if number == 0 else 5 + number] = values[0]
+            change(number, own)
+        means = np.stack([np.atleast_2d(one).mean(axis=0, dtype=np.float64) for one in site])
+        plane = PlaneRecord.of(SITE, NEURON, PARTNER, *coordinates(means, neuron_plane(16, NEURON, PARTNER)))
+        traits = tuple(ControlTraits(0.0, 1.0, 1.0) for _ in range(k + 1))
+        match = ControlMatch(SITE, NEURON, tuple(range(6, 6 + k)), (0.5,) * k, traits)
+        chosen = Controls(k, 0, 99, (match,), {})
+        changed = session.changed(planes=(plane,), provenance={CONTROLS: chosen.to_dict()}, revision=0)
+        assert session.path is not None
+        return save_session(changed, session.path.with_name("controlled.json"), vectors=vectors).session
+
+    return make
+
+
+def found(session: Session, measure: str, where: str = "plane 1", **arguments: Any) -> dict[str, Any]:
+    table = tables_in(controls_study(session, arguments))[0]
+    keys = [column.key for column in table.columns]
+    rows = [dict(zip(keys, row, strict=True)) for row in table.rows]
+    (row,) = [row for row in rows if (row["measure"], row["where"], row["group"]) == (measure, where, "clamped")]
+    return row
+
+
+def test_controls_like_the_target_give_it_no_rank(controlled: Callable[..., Session]) -> None:
+    session = controlled()
+    assert found(session, "change off axis", "L1 hook_post")["p"] == 1.0, "nothing but the clamped neuron moved"
+    assert found(session, "beyond arithmetic")["target"] == pytest.approx(0.0, abs=1e-6)
+    assert found(session, "amplitude")["p"] is None, "the amplitude holds what was set"
+
+
+def test_a_planted_change_off_the_axis_ranks_first_and_is_measured(controlled: Callable[..., Session]) -> None:
+    def change(number: int, row: np.ndarray) -> None:
+        row[..., PARTNER] += 6.0 if number == 0 else 0.1 * number
+
+    session = controlled(change, k=9)
+    for measure in ("|change of cos 90°|", "beyond arithmetic"):
+        row = found(session, measure)
+        assert row["p"] == pytest.approx(1 / 10)
+        assert row["target"] > 2 * row["control_high"]
+        assert row["q"] >= row["p"]
+    moved = found(session, "change off axis", "L1 hook_post")
+    base = [row for row, run in enumerate(session.runs) if run.condition == 0]
+    others = [column for column in range(16) if column != NEURON]
+    length = np.linalg.norm(session.vectors()[SITE][base][:, others], axis=1).mean()
+    assert moved["target"] == pytest.approx(6.0 / length, rel=1e-5)
+
+
+def test_each_part_has_its_own_axis_the_same_partner_and_the_same_runs(controlled: Callable[..., Session]) -> None:
+    session = controlled(k=3)
+    vectors = session.vectors()
+    parts = parts_of(session, vectors)
+    assert [part.session.planes[0].a for part in parts] == [NEURON, 6, 7, 8]
+    for part in parts:
+        (plane,) = part.session.planes
+        assert plane.b == PARTNER
+        assert plane.x == tuple(vectors[SITE][part.rows, plane.a].tolist())  # pyright: ignore[reportArgumentType]
+        assert plane.y == tuple(vectors[SITE][part.rows, PARTNER].tolist())
+        assert [one.kind for one in part.session.conditions] == ["baseline", "sweep", "sweep", "sweep"]
+        assert len(part.session.runs) == 12 * 4
+        assert part.session.spec.controls.neurons == 0
+
+
+@pytest.mark.parametrize("by", [(), ("condition",), ("set",), ("set", "condition")])
+def test_bands_hold_every_control_and_are_of_the_sessions_own_groups(
+    controlled: Callable[..., Session], by: tuple[str, ...]
+) -> None:
+    draw = np.random.default_rng(2)
+
+    def change(number: int, row: np.ndarray) -> None:
+        row[..., PARTNER] += draw.normal()
+
+    session = controlled(change)
+    vectors = session.vectors()
+    nulls = control_nulls(session, 0, by, vectors)
+    labels = [label for label, group in run_groups(session, by).items() if "baseline" not in label]
+    assert [one.group for one in nulls] == labels
+    for null in nulls:
+        assert (null.kind, null.members) == ("controls", 5)
+        assert null.legend == "range of 5 matched neurons clamped alike"
+        touched = np.zeros(2, np.bool_)
+        for part in parts_of(session, vectors)[1:]:
+            groups = {one.label: one for one in swept_groups(part.session, part.session.planes[0], by)}
+            mean = groups[null.group].sweep.mean
+            assert (null.mean[0] <= mean + 1e-12).all()
+            assert (mean <= null.mean[1] + 1e-12).all()
+            touched |= [np.isclose(mean, end).any() for end in null.mean]
+        assert touched.all(), "the ends are curves of controls"
+
+
+def test_no_chart_counts_a_run_of_a_control(controlled: Callable[..., Session]) -> None:
+    session = controlled()
+    assert {group.label: group.n_runs for group in swept_groups(session, session.planes[0])} == {
+        "baseline": 12,
+        "clamped": 36,
+    }
+    by_value = swept_groups(session, session.planes[0], ("condition",))
+    assert [group.label for group in by_value] == ["baseline", "-4", "+2", "+9"]
+    assert session_warnings(session, session.planes[0], by_value) == ()
+
+
+def test_an_interrupted_session_is_compared_on_the_prompts_that_are_complete(
+    controlled: Callable[..., Session],
+) -> None:
+    session = controlled(done=5 * 19 + 12)
+    table = tables_in(controls_study(session, {}))[0]
+    assert table.notes[0] == "incomplete: on the 5 of 12 prompts and samples that have all of their runs"
+    nulls = control_nulls(session, 0, (), session.vectors())
+    assert [null.members for null in nulls] == [2], "of the last prompt only controls 1 and 2 have every run"
+    with pytest.raises(ExplorerError, match="no prompt has all runs"):
+        controls_study(controlled(done=10), {})
+
+
+@pytest.mark.parametrize("reduce", ["mean", "tokens"])
+def test_the_list_names_every_control_with_its_match(controlled: Callable[..., Session], reduce: str) -> None:
+    session = controlled(reduce=reduce)
+    ranks, neurons = tables_in(controls_study(session, {"by": "condition"}))
+    assert [row[column_index(neurons, "neuron")] for row in neurons.rows] == ["n3", "n6", "n7", "n8", "n9", "n10"]
+    assert {row[column_index(ranks, "group")] for row in ranks.rows} == {"clamped", "-4", "+2", "+9"}
+    assert any(f"none below {least_p(5)}" in note for note in ranks.notes)
+    assert TableFigure.from_dict(ranks.to_dict()).rows == ranks.rows
+
+
+def test_what_has_no_controls_says_how_to_have_them(planted: Callable[..., Session]) -> None:
+    session = planted()
+    assert control_nulls(session, 0, (), session.vectors()) == ()
+    with pytest.raises(ExplorerError, match="it has no controls") as refused:
+        controls_study(session, {})
+    assert "--set controls.neurons=19" in refused.value.remedy
+    # The command works in any folder.
+    assert f"run {session.path} --set" in refused.value.remedy
+
+
+def test_vectors_that_are_not_finite_are_left_out_of_every_measure(controlled: Callable[..., Session]) -> None:
+    def change(number: int, row: np.ndarray) -> None:
+        row[..., PARTNER] += number
+        if number == 2:
+            row[...] = np.nan
+
+    session = controlled(change)
+    row = found(session, "change off axis", "L1 hook_post")
+    assert row["p"] == 1.0
+    assert np.isfinite([row["target"], row["control_low"], row["control_high"]]).all()

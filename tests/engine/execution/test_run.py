@@ -1,0 +1,176 @@
+"""A batched run gives what the plain way gives for each of its runs alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from srm_explorer.engine.experiment import conditions
+from srm_explorer.engine.runs.progress import Progress
+from srm_explorer.engine.session import load_session
+
+if TYPE_CHECKING:
+    from srm_explorer.engine.model.load import LoadedModel
+    from srm_explorer.engine.session import Session
+
+    from ..conftest import Lab
+
+Check = Callable[..., None]
+MLP = "blocks.1.mlp.hook_post"
+RESID = "blocks.2.hook_resid_post"
+
+
+def test_two_interventions_vary_together(lab: Lab, as_if_alone: Check) -> None:
+    low = {"site": "blocks.0.mlp.hook_post", "neurons": [1, 2], "op": "clamp", "values": [-3, 3]}
+    high = {"site": RESID, "neurons": [5], "op": "add", "values": [1, 6], "positions": "predicting"}
+    session = lab.session(lab.experiment(low, high))
+    assert session.resolved == ((None, None), ((-3.0, -3.0), (1.0,)), ((3.0, 3.0), (6.0,)))
+    as_if_alone(session)
+
+
+def test_crossed_values_run_with_the_last_intervention_fastest(lab: Lab, as_if_alone: Check) -> None:
+    one = {"site": MLP, "neurons": [3], "op": "clamp", "values": [-2, 2]}
+    two = {"site": RESID, "neurons": [5], "op": "scale", "values": [0, 3]}
+    session = lab.session(lab.experiment(one, two, grid=True))
+    assert session.resolved[1:] == tuple(((a,), (b,)) for a in (-2.0, 2.0) for b in (0.0, 3.0))
+    as_if_alone(session, every=3)
+
+
+def test_a_background_is_in_the_reference_condition_and_in_every_value(lab: Lab, as_if_alone: Check) -> None:
+    behind = {"site": "blocks.0.mlp.hook_post", "neurons": [7], "op": "zero", "background": True}
+    session = lab.session(lab.experiment(behind, {"site": MLP, "neurons": [3], "op": "clamp", "values": [-4, 4]}))
+    assert [condition.kind for condition in session.conditions] == ["baseline", "reference", "sweep", "sweep"]
+    assert session.resolved == ((None, None), ((), None), ((), (-4.0,)), ((), (4.0,)))
+    as_if_alone(session)
+
+
+@pytest.mark.parametrize("op", ["zero", "mean"])
+def test_an_ablation_is_one_condition(lab: Lab, as_if_alone: Check, op: str) -> None:
+    session = lab.session(lab.experiment({"site": MLP, "neurons": [3, 4], "op": op, "positions": "generated"}))
+    assert len(session.conditions) == 2
+    as_if_alone(session, every=2)
+
+
+def test_steering_adds_the_unit_vector_of_a_file(lab: Lab, as_if_alone: Check) -> None:
+    direction = np.arange(1, 33, dtype=np.float32)
+    save_file({"way": direction}, lab.folder / "v.safetensors")
+    named = "v.safetensors#way"
+    steer = {"site": RESID, "direction": named, "op": "steer", "values": [-5, 8]}
+    session = lab.session(lab.experiment(steer))
+    unit = direction.astype(np.float64) / np.linalg.norm(direction.astype(np.float64))
+    as_if_alone(session, {named: unit})
+
+
+def test_samples_differ_and_conditions_share_their_noise(lab: Lab, as_if_alone: Check, clamp: dict[str, Any]) -> None:
+    lab.prompts("The man opened", "Two", "The man opened")
+    nothing = {**clamp, "op": "add", "values": [0, 5]}
+    session = lab.session(lab.experiment(nothing, generation={"mode": "sample", "samples": 2, "top_k": 40, "seed": 3}))
+    as_if_alone(session)
+    text = {(run.prompt, run.sample, run.condition): run.token_ids for run in session.runs}
+    assert all(text[p, s, 1] == text[p, s, 0] for p in range(3) for s in range(2)), "adding 0 changes nothing"
+    assert len({text[p, s, 0] for p in (0, 2) for s in range(2)}) == 4, "a repeated prompt has noise of its own"
+
+
+@pytest.mark.parametrize("reduce", ["tokens", "last"])
+def test_tokens_and_last_are_kept_as_asked(lab: Lab, as_if_alone: Check, clamp: dict[str, Any], reduce: str) -> None:
+    capture = {"reduce": reduce, "positions": "predicting", "residual": "centred"}
+    session = lab.session(lab.experiment(clamp, capture=capture), rows=7)
+    as_if_alone(session, every=2)
+
+
+def test_a_plain_forward_captures_the_prompt(lab: Lab, as_if_alone: Check, clamp: dict[str, Any]) -> None:
+    session = lab.session(lab.experiment(clamp, generation={"tokens": 0}, capture={"positions": "prompt"}))
+    assert {(run.token_ids, run.text, run.finish, run.min_margin) for run in session.runs} == {((), "", "none", None)}
+    as_if_alone(session)
+
+
+def test_a_limit_changes_nothing_in_the_runs_it_leaves(lab: Lab, clamp: dict[str, Any]) -> None:
+    whole = lab.session(lab.experiment(clamp), "whole")
+    part = lab.session(lab.experiment(clamp, prompts={"limit": 2}), "part")
+    assert part.prompts == whole.prompts[:2]
+    assert [run.token_ids for run in part.runs] == [run.token_ids for run in whole.runs[:6]]
+    np.testing.assert_allclose(part.vectors()[MLP], whole.vectors()[MLP][:6], atol=1e-6)
+
+
+@pytest.mark.parametrize("reduce", ["mean", "tokens"])
+def test_planes_are_the_coordinates_of_the_vectors(lab: Lab, clamp: dict[str, Any], reduce: str) -> None:
+    planes = [{"site": MLP, "a": 3, "b": 8}, {"site": RESID, "a": 0, "b": 31}, {"site": MLP, "a": 9, "b": 3}]
+    session = lab.session(lab.experiment(clamp, planes=planes, capture={"reduce": reduce}))
+    assert [(plane.site, plane.a, plane.b) for plane in session.planes] == [(p["site"], p["a"], p["b"]) for p in planes]
+    vectors = session.vectors()
+    for plane in session.planes:
+        means = np.array([np.mean(np.atleast_2d(own), axis=0, dtype=np.float64) for own in vectors[plane.site]])
+        np.testing.assert_allclose(plane.x, means[:, plane.a], rtol=1e-6)
+        np.testing.assert_allclose(plane.y, means[:, plane.b], rtol=1e-6)
+        np.testing.assert_allclose(plane.norm, np.linalg.norm(means, axis=1), rtol=1e-6)
+
+
+def test_rows_a_batch_change_nothing_but_the_layout(lab: Lab, clamp: dict[str, Any]) -> None:
+    wide, narrow = (lab.session(lab.experiment(clamp), f"by-{rows}", rows=rows) for rows in (100, 2))
+    assert len(wide.layout["batches"]) == 1
+    assert len(narrow.layout["batches"]) == 8
+    assert [run.token_ids for run in wide.runs] == [run.token_ids for run in narrow.runs]
+    for site, own in wide.vectors().items():
+        np.testing.assert_allclose(own, narrow.vectors()[site], atol=1e-6)
+
+
+def test_provenance_says_everything_a_result_depends_on(
+    lab: Lab, clamp: dict[str, Any], tiny_gpt2: LoadedModel
+) -> None:
+    session = lab.session(lab.experiment(clamp, generation={"mode": "sample", "seed": 11}), rows=5)
+    told = session.provenance
+    assert told["model"]["name"] == str(lab.model)
+    assert told["model"]["revision"] is None
+    assert told["model"]["weights_sha256"] == tiny_gpt2.weights_sha256
+    assert told["tokenizer"] == {"sha256": tiny_gpt2.tokenizer.sha256(), "prepend_bos": False}
+    assert set(told["inputs"]) == {"prompts texts.txt"}
+    assert len({prompt.sha256 for prompt in session.prompts}) == len(session.prompts)
+    assert (told["dtype"], told["seed"], told["tf32"]) == ("float64", 11, False)
+    assert told["device"].startswith("cpu (")
+    assert told["threads"] >= 1
+    packages = {"python", "torch", "transformers", "transformer-lens", "numpy", "srm-explorer"}
+    assert packages == set(told["versions"])
+    assert told["self_test"]["cached_vs_uncached"] <= told["self_test"]["tolerance"]
+    assert sorted(i for batch in session.layout["batches"] for i in batch) == list(range(len(session.runs)))
+    assert all(prompt.token_ids for prompt in session.prompts)
+
+
+def test_receipts_say_how_often_each_site_was_reached_and_edited(lab: Lab, clamp: dict[str, Any]) -> None:
+    session = lab.session(lab.experiment({**clamp, "positions": "generated"}), rows=6)
+    written = {run.index: len(run.token_ids) for run in session.runs}
+    assert len(session.receipts) == len(session.layout["batches"]) == 2
+    for receipt, batch in zip(session.receipts, session.layout["batches"], strict=True):
+        sites = {one["site"]: one for one in receipt["sites"]}
+        assert set(sites) == {MLP, RESID}
+        assert sites[MLP]["edited"] == sum(written[i] for i in batch if i % 3), "the baseline's rows are left alone"
+        assert sites[RESID]["edited"] == 0
+        assert all(one["fired"] >= 5 for one in sites.values())
+
+
+def test_progress_counts_every_run_and_every_token_once(lab: Lab, clamp: dict[str, Any]) -> None:
+    seen: list[Progress] = []
+    session = lab.session(lab.experiment(clamp), rows=5, listener=seen.append)
+    stages = list(dict.fromkeys(one.stage for one in seen))
+    assert stages == ["loading", "testing", "running", "saving"]
+    assert (seen[-1].runs_done, seen[-1].runs) == (12, 12)
+    assert seen[-1].tokens == sum(len(run.token_ids) for run in session.runs)
+    running = [one for one in seen if one.stage == "running"]
+    shares = [one.share for one in running]
+    assert shares == sorted(shares)
+    assert all(0 <= share <= 1 for share in shares)
+    assert [one.tokens for one in running] == sorted(one.tokens for one in running)
+    assert running[-1].seconds_left == 0
+
+
+def test_a_saved_session_reads_back_as_it_was_returned(lab: Lab, clamp: dict[str, Any]) -> None:
+    session = lab.session(lab.experiment(clamp))
+    read: Session = load_session(lab.path())
+    assert read.runs == session.runs
+    assert read.planes == session.planes
+    assert read.resolved == session.resolved
+    assert read.conditions == conditions(read.spec)
+    assert not (lab.folder / "out" / "a.run").exists(), "what is saved needs no journal"

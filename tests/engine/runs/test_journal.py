@@ -1,0 +1,427 @@
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import read_experiment
+from srm_explorer.engine.io.files import LockedError
+from srm_explorer.engine.runs.journal import (
+    JournalReader,
+    JournalWriter,
+    compact,
+    forget_run,
+    is_run_folder,
+    known_runs,
+    register_run,
+)
+from srm_explorer.engine.runs.journal_reader import EVENTS, LAYOUT
+from srm_explorer.engine.session import RunRecord
+
+SITES = {"blocks.11.mlp.hook_post": 5, "blocks.11.hook_resid_post": 3}
+LAYOUT_DATA = {"batches": [[0, 1, 2], [3, 4]], "rows": 3}
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return tmp_path / "state"
+
+
+def run(index: int) -> RunRecord:
+    return RunRecord(index, 0, 0, 0, (index, 7), f"text {index}\n é", 4, "length", 0.5, {"loss": index / 3})
+
+
+def vector(site: str, index: int) -> np.ndarray:
+    return np.full(SITES[site], index + 0.25, np.float32)
+
+
+def batch_of(indices: list[int]) -> tuple[list[RunRecord], dict[str, Any]]:
+    vectors = {site: np.stack([vector(site, index) for index in indices]) for site in SITES}
+    return [run(index) for index in indices], vectors
+
+
+def append(writer: JournalWriter, number: int, indices: list[int] | None = None) -> None:
+    runs, vectors = batch_of(indices if indices is not None else [2 * number, 2 * number + 1])
+    writer.append_batch(number, runs, vectors, receipt={"fired": number})
+
+
+def create(folder: Path, batches: int = 0) -> JournalWriter:
+    writer = JournalWriter.create(folder, read_experiment("protocol")[0], layout=LAYOUT_DATA, extra={"prompts": ["é"]})
+    for number in range(batches):
+        append(writer, number)
+    return writer
+
+
+def read(folder: Path) -> JournalReader:
+    reader = JournalReader(folder)
+    reader.poll()
+    return reader
+
+
+def assert_whole(folder: Path, *, most: int) -> int:
+    """The folder holds batches 0, 1, ..., each with all of its runs and vectors; how many there are."""
+    reader = read(folder)
+    found = len(reader.batches)
+    assert [batch.batch_index for batch in reader.batches] == list(range(found))
+    assert found <= most
+    runs, vectors = compact(reader)
+    assert runs == [run(index) for index in range(2 * found)]
+    for site, own in vectors.items():
+        np.testing.assert_array_equal(own, [vector(site, index) for index in range(2 * found)])
+    return found
+
+
+def test_what_was_appended_is_what_is_read(tmp_path: Path) -> None:
+    folder = tmp_path / "s.run"
+    with create(folder, 3) as writer:
+        writer.event({"event": "out of memory", "batch": 2})
+    reader = read(folder)
+    assert reader.experiment == read_experiment("protocol")[0]
+    assert (reader.layout, reader.extra) == (LAYOUT_DATA, {"prompts": ["é"]})
+    assert [batch.receipt for batch in reader.batches] == [{"fired": 0}, {"fired": 1}, {"fired": 2}]
+    assert [event["event"] for event in reader.events] == ["batch"] * 3 + ["out of memory"]
+    assert reader.done == {0, 1, 2}
+    assert assert_whole(folder, most=3) == 3
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.permutations(range(9)), st.lists(st.integers(1, 8), max_size=3, unique=True), st.booleans())
+def test_runs_come_out_by_index_whatever_batches_they_were_in(
+    tmp_path_factory: pytest.TempPathFactory, order: list[int], cuts: list[int], keeps_tokens: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("journal") / "s.run"
+    bounds = [0, *sorted(cuts), 9]
+    with create(folder) as writer:
+        for number, (begin, end) in enumerate(itertools.pairwise(bounds)):
+            indices = order[begin:end]
+            runs, vectors = batch_of(indices)
+            if keeps_tokens:
+                vectors = {
+                    site: [np.tile(row, (index, 1)) for index, row in zip(indices, own, strict=True)]
+                    for site, own in vectors.items()
+                }
+            writer.append_batch(number, runs, vectors, receipt={})
+    runs, found = compact(read(folder))
+    assert [one.index for one in runs] == list(range(9))
+    for site in SITES:
+        for index in range(9):
+            expected = np.tile(vector(site, index), (index, 1)) if keeps_tokens else vector(site, index)
+            np.testing.assert_array_equal(found[site][index], expected)
+
+
+def test_an_empty_run_compacts_to_nothing(tmp_path: Path) -> None:
+    create(tmp_path / "s.run").close()
+    assert compact(read(tmp_path / "s.run")) == ([], {})
+
+
+def test_a_follower_sees_each_line_once_as_it_comes(tmp_path: Path) -> None:
+    folder = tmp_path / "s.run"
+    with create(folder) as writer:
+        follower = JournalReader(folder)
+        assert follower.poll() == []
+        for number in range(3):
+            append(writer, number)
+            assert [event["batch"] for event in follower.poll()] == [number]
+            assert follower.poll() == []
+        assert len(follower.runs) == 6
+
+
+def test_cut_anywhere_the_events_give_a_prefix_of_the_batches(tmp_path: Path) -> None:
+    folder = tmp_path / "s.run"
+    create(folder, 3).close()
+    events = (folder / EVENTS).read_bytes()
+    ends = [i for i, byte in enumerate(events) if byte == 10]
+    for length in range(0, len(events) + 1, 7):
+        (folder / EVENTS).write_bytes(events[:length])
+        assert assert_whole(folder, most=3) == sum(end < length for end in ends)
+    (folder / EVENTS).write_bytes(events[: ends[0] + 1] + b"\0" * 40 + b"\n")
+    assert assert_whole(folder, most=3) == 1
+
+
+def test_a_torn_tail_is_gone_once_the_writing_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "s.run"
+    create(folder, 2).close()
+    for tail in (b'{"event": "ba', b"\0\0\0\n"):
+        with (folder / EVENTS).open("ab") as file:
+            file.write(tail)
+        with JournalWriter.open_existing(folder) as writer:
+            append(writer, len(writer.reader.batches))
+    assert assert_whole(folder, most=4) == 4
+    assert b"\0" not in (folder / EVENTS).read_bytes()
+
+
+def test_a_damaged_line_before_the_last_is_one_clear_error(tmp_path: Path) -> None:
+    folder = tmp_path / "s.run"
+    create(folder, 2).close()
+    events = (folder / EVENTS).read_bytes()
+    for damaged in (b"{}\n" + events, b"\n" + events, events.replace(b'"index":0', b'"index":"x"')):
+        (folder / EVENTS).write_bytes(damaged)
+        with pytest.raises(ExplorerError, match=r"events\.jsonl: .*damaged.*--restart"):
+            read(folder)
+
+
+def test_a_shard_without_its_line_is_not_looked_at(tmp_path: Path) -> None:
+    folder = tmp_path / "s.run"
+    create(folder, 1).close()
+    (folder / "shard-00002.safetensors").write_bytes(b"half a shard")
+    assert assert_whole(folder, most=1) == 1
+    with JournalWriter.open_existing(folder) as writer:
+        append(writer, 1)
+    assert assert_whole(folder, most=2) == 2
+
+
+def test_a_missing_or_damaged_shard_is_one_clear_error(tmp_path: Path) -> None:
+    folder = tmp_path / "s.run"
+    create(folder, 2).close()
+    shard = folder / "shard-00001.safetensors"
+    content = shard.read_bytes()
+    shard.write_bytes(content[:-1] + b"x")
+    with pytest.raises(ExplorerError, match=r"shard-00001\.safetensors: .* damaged; .*--restart"):
+        compact(read(folder))
+    shard.unlink()
+    with pytest.raises(ExplorerError, match=r"shard-00001\.safetensors: .* missing; .*--restart"):
+        compact(read(folder))
+    with pytest.raises(ExplorerError, match="missing"):
+        JournalWriter.open_existing(folder)
+    shard.write_bytes(content)
+    JournalWriter.open_existing(folder).close()
+
+
+def test_a_second_writer_is_refused_and_told_who_writes(tmp_path: Path) -> None:
+    folder = tmp_path / "s.run"
+    with create(folder, 1):
+        reader = read(folder)
+        assert reader.writer_pid() == os.getpid()
+        with pytest.raises(LockedError, match=f"in use by process {os.getpid()}"):
+            JournalWriter.open_existing(folder)
+        assert len(reader.runs) == 2
+    assert reader.writer_pid() is None
+    JournalWriter.open_existing(folder).close()
+
+
+def test_a_run_is_not_begun_over_another(tmp_path: Path) -> None:
+    folder = tmp_path / "s.run"
+    create(folder, 1).close()
+    with pytest.raises(ExplorerError, match="--restart"):
+        create(folder)
+    assert assert_whole(folder, most=1) == 1
+
+
+def test_a_folder_without_a_run_is_refused_and_one_begun_by_half_is_begun_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "s.run"
+    with pytest.raises(ExplorerError, match="no run to go on with"):
+        JournalWriter.open_existing(folder)
+    create(folder, 2).close()
+    (folder / LAYOUT).unlink()
+    assert not is_run_folder(folder)
+    with create(folder) as writer:
+        append(writer, 0)
+    assert assert_whole(folder, most=1) == 1
+
+
+def test_a_run_of_another_version_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "s.run"
+    create(folder).close()
+    spec = (folder / "spec.json").read_text()
+    (folder / "spec.json").write_text(spec.replace('"schema_version":1', '"schema_version":9'))
+    with pytest.raises(ExplorerError, match="schema 9"):
+        JournalWriter.open_existing(folder)
+
+
+def test_a_run_is_journalled_once(tmp_path: Path) -> None:
+    with create(tmp_path / "s.run", 1) as writer:
+        with pytest.raises(ValueError, match="already"):
+            append(writer, 1, [1, 2])
+        with pytest.raises(ValueError, match="vectors"):
+            writer.append_batch(1, [run(8)], batch_of([8, 9])[1], receipt={})
+        with pytest.raises(ValueError, match="kind"):
+            writer.event({"kind": "cancelled"})
+    assert assert_whole(tmp_path / "s.run", most=1) == 1
+
+
+def test_progress_is_told_at_most_four_times_a_second(tmp_path: Path) -> None:
+    folder = tmp_path / "s.run"
+    with create(folder) as writer:
+        reader = read(folder)
+        assert reader.progress() is None
+        seen: list[int] = []
+        begin = time.monotonic()
+        for step in range(10**9):
+            writer.progress({"step": step})
+            told = reader.progress()
+            assert told is not None
+            if told["step"] not in seen:
+                seen.append(told["step"])
+            if time.monotonic() - begin > 0.6:
+                break
+        assert len(seen) <= 1 + (time.monotonic() - begin) / 0.25
+        assert seen[0] == 0
+        assert len(seen) >= 2
+
+
+def in_a_child(act: Callable[[], None]) -> int:
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            act()
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def killed_before_each_step(
+    prepare: Callable[[Path], object], act: Callable[[Path], object], base: Path
+) -> Iterator[Path]:
+    """Folders in which `act` was killed, as by `kill -9`, before its first, second, ... step; in the last it ended."""
+    for step in range(100):
+        folder = base / str(step) / "s.run"
+        prepare(folder)
+
+        def die(step: int = step, folder: Path = folder) -> None:
+            left = step
+
+            def count(event: str, arguments: tuple[Any, ...]) -> None:
+                nonlocal left
+                if event in ("open", "os.rename", "os.remove", "os.truncate", "os.mkdir"):
+                    left -= 1
+                    if left < 0:
+                        os.kill(os.getpid(), signal.SIGKILL)
+
+            sys.addaudithook(count)
+            act(folder)
+
+        status = in_a_child(die)
+        yield folder
+        if status == 0:
+            return
+        assert status == -signal.SIGKILL
+    pytest.fail("the act never ended")
+
+
+def test_killed_at_any_step_of_a_batch_the_others_stay_and_it_can_be_repeated(tmp_path: Path) -> None:
+    def go_on(folder: Path) -> None:
+        with JournalWriter.open_existing(folder) as writer:
+            append(writer, 1)
+
+    counts: list[int] = []
+    for folder in killed_before_each_step(lambda folder: create(folder, 1).close(), go_on, tmp_path):
+        counts.append(assert_whole(folder, most=2))
+        with JournalWriter.open_existing(folder) as writer:
+            for number in range(counts[-1], 3):
+                append(writer, number)
+        assert assert_whole(folder, most=3) == 3
+    assert set(counts) == {1, 2}
+    assert counts == sorted(counts)
+
+
+def test_killed_at_any_step_of_beginning_the_run_can_begin(tmp_path: Path) -> None:
+    for folder in killed_before_each_step(lambda folder: None, lambda folder: create(folder).close(), tmp_path):
+        with JournalWriter.open_existing(folder) if is_run_folder(folder) else create(folder) as writer:
+            append(writer, 0)
+        assert assert_whole(folder, most=1) == 1
+
+
+WRITER = """
+    import sys
+    from pathlib import Path
+    import numpy as np
+    from srm_explorer.engine.runs.journal import JournalWriter
+    from srm_explorer.engine.session import RunRecord
+
+    sites = {"blocks.11.mlp.hook_post": 5, "blocks.11.hook_resid_post": 3}
+    with JournalWriter.open_existing(Path(sys.argv[1])) as writer:
+        print("open", flush=True)
+        for number in range(len(writer.reader.batches), 100_000):
+            indices = [2 * number, 2 * number + 1]
+            runs = [
+                RunRecord(i, 0, 0, 0, (i, 7), f"text {i}\\n é", 4, "length", 0.5, {"loss": i / 3}) for i in indices
+            ]
+            vectors = {s: np.stack([np.full(w, i + 0.25, np.float32) for i in indices]) for s, w in sites.items()}
+            writer.append_batch(number, runs, vectors, receipt={})
+"""
+
+
+def test_a_writer_killed_again_and_again_loses_nothing_that_was_finished(tmp_path: Path) -> None:
+    folder = tmp_path / "s.run"
+    create(folder).close()
+    chance = random.Random(0)
+    counts = [0]
+    for _ in range(6):
+        command = [sys.executable, "-c", textwrap.dedent(WRITER), str(folder)]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as writer:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == b"open\n"
+            time.sleep(chance.uniform(0, 0.1))
+            writer.kill()
+        counts.append(assert_whole(folder, most=100_000))
+    assert counts == sorted(counts)
+    assert counts[-1] > 0
+
+
+def test_a_full_disk_costs_only_the_batch_in_flight(tmp_path: Path) -> None:
+    folder = tmp_path / "s.run"
+    create(folder, 2).close()
+    size = (folder / EVENTS).stat().st_size
+
+    def fill(limit: int, width: int) -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        with JournalWriter.open_existing(folder) as writer:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+            with pytest.raises(ExplorerError, match="save to another disk"):
+                writer.append_batch(2, [run(4)], {SITE: np.ones((1, width), np.float32)}, receipt={})
+            resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+            append(writer, 2)
+
+    SITE = next(iter(SITES))
+    for limit, width in ((size + 100, 5), (size + 10_000, 100_000)):
+        assert in_a_child(lambda limit=limit, width=width: fill(limit, width)) == 0
+        assert assert_whole(folder, most=3) == 3
+        (folder / EVENTS).write_bytes((folder / EVENTS).read_bytes()[:size])
+
+
+def test_a_run_is_known_from_any_folder_until_it_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    create(Path("out/sé\n.run")).close()
+    create(Path("other.run")).close()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert set(known_runs()) == {tmp_path / "out/sé\n.run", tmp_path / "other.run"}
+    (tmp_path / "out").rename(tmp_path / "moved")
+    assert known_runs() == [tmp_path / "other.run"]
+    (tmp_path / "moved").rename(tmp_path / "out")
+    assert known_runs() == [tmp_path / "other.run"]
+    JournalWriter.open_existing(tmp_path / "out/sé\n.run").close()
+    assert len(known_runs()) == 2
+    forget_run(tmp_path / "other.run")
+    assert known_runs() == [tmp_path / "out/sé\n.run"]
+
+
+def test_a_run_that_cannot_be_listed_still_runs_and_says_so(tmp_path: Path, state: Path) -> None:
+    state.write_text("a file where the state folder belongs")
+    with pytest.raises(ExplorerError):
+        register_run(tmp_path)
+    assert known_runs() == []
+    create(tmp_path / "s.run", 1).close()
+    assert [event["event"] for event in read(tmp_path / "s.run").events] == ["not listed", "batch"]
+    assert assert_whole(tmp_path / "s.run", most=1) == 1

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from srm_explorer.engine.stats.bands import difference_bands, share_bands, sup_t_band, unit_counts
+from srm_explorer.engine.stats.resampling import (
+    UnitTotals,
+    bootstrap_weights,
+    merged_strata,
+    resampled_means,
+    unit_totals,
+)
+from srm_explorer.engine.stats.spotlight import spotlight_sweep, unit_coordinates
+
+LEVELS = (0.5, 0.1)
+ONE = np.zeros(50, int)
+
+
+def runs(units: int, each: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    of_run = np.repeat(np.arange(units), each)
+    return generator.uniform(-0.7, 0.7, size=(len(of_run), 2)), of_run
+
+
+def test_units_add_up_to_what_the_sweep_counts() -> None:
+    xy, of_run = runs(9, 4)
+    xy[3] = np.nan
+    totals = unit_counts(xy, of_run, 9, LEVELS, 90)
+    sweep = spotlight_sweep(unit_coordinates(xy, np.ones(len(xy))), LEVELS, 90)
+    np.testing.assert_array_equal(totals.sums.sum(axis=0).reshape(2, 90), sweep.counts)
+    assert totals.counts.tolist() == [3] + [4] * 8
+
+
+def test_the_critical_value_is_that_of_a_plain_loop_over_resamples() -> None:
+    xy, of_run = runs(12, 3)
+    totals = unit_counts(xy, of_run, 12, LEVELS, 24)
+    stratum = np.arange(12) % 2
+    band = share_bands(totals, stratum, 2, resamples=300, seed=7)
+    assert band is not None
+    share = totals.mean
+    middle = (12 * share + 2) / 16
+    influence = (totals.sums - 3 * share) / 36
+    variance = sum(6 / 5 * ((p - p.mean(0)) ** 2).sum(0) for p in (influence[stratum == s] for s in (0, 1)))
+    spread = np.sqrt(144 * variance + 12 * (share - middle) ** 2 + 2 * (1 - middle) ** 2 + 2 * middle**2) / 16
+    largest = []
+    for weight in bootstrap_weights(merged_strata(stratum), 300, seed=7):
+        units = np.repeat(np.arange(12), weight.astype(int))
+        z = np.abs(totals.sums[units].sum(0) / totals.counts[units].sum() - share) / spread
+        largest.append(z.reshape(2, 24).max(axis=1))
+    from scipy import stats
+
+    critical = stats.t.isf(stats.norm.sf(np.maximum(np.quantile(largest, 0.95, axis=0), 1.959963985)), 10)
+    half = np.repeat(critical, 24) * spread
+    np.testing.assert_allclose(band[0], np.clip(np.minimum(share, middle) - half, 0, 1), atol=2e-6)
+    np.testing.assert_allclose(band[1], np.clip(np.maximum(share, middle) + half, 0, 1), atol=2e-6)
+
+
+def test_a_share_that_no_unit_has_is_not_certain_to_be_none() -> None:
+    nothing = share_bands(UnitTotals(np.zeros((50, 3)), np.full(50, 11.0)), ONE)
+    assert nothing is not None
+    assert (nothing[0] == 0).all()
+    # 1 - 0.025 ** (1 / 50) = 0.071 is the exact end for 50 independent runs: units, not the 550 runs, are independent.
+    assert (nothing[1] > 0.071).all()
+    assert (nothing[1] < 0.12).all()
+    everything = share_bands(UnitTotals(np.full((50, 3), 11.0), np.full(50, 11.0)), ONE)
+    assert everything is not None
+    np.testing.assert_allclose(everything, 1 - nothing[::-1])
+
+
+def test_more_runs_of_the_same_units_do_not_narrow_a_band() -> None:
+    xy, of_run = runs(50, 1)
+    once = share_bands(unit_counts(xy, of_run, 50, LEVELS, 60), ONE, 2)
+    often = share_bands(unit_counts(np.tile(xy, (9, 1)), np.tile(of_run, 9), 50, LEVELS, 60), ONE, 2)
+    assert once is not None
+    assert often is not None
+    np.testing.assert_allclose(once, often, atol=1e-5)
+
+
+def test_groups_that_move_together_differ_within_a_narrow_band() -> None:
+    xy, of_run = runs(50, 4)
+    nearly = xy + 0.002
+    one, other = (unit_counts(points, of_run, 50, LEVELS, 60) for points in (nearly, xy))
+    alone, paired = share_bands(one, ONE, 2), difference_bands(one, other, ONE, 2)
+    assert alone is not None
+    assert paired is not None
+    widths = [np.median(band[1] - band[0]) for band in (alone, paired)]
+    assert widths[1] < widths[0]
+    observed = one.mean - other.mean
+    assert (paired[0] <= observed).all()
+    assert (observed <= paired[1]).all()
+    same = difference_bands(one, one, ONE, 2)
+    assert same is not None
+    np.testing.assert_allclose(same[0], -same[1])
+
+
+def test_unequal_runs_of_two_groups_are_resampled_by_the_same_units() -> None:
+    xy, of_run = runs(20, 5)
+    few = np.arange(len(xy)) % 5 < 1 + of_run % 3
+    one = unit_counts(xy[few], of_run[few], 20, LEVELS, 30)
+    other = unit_counts(xy, of_run, 20, LEVELS, 30)
+    band = difference_bands(one, other, np.zeros(20, int), 2)
+    assert band is not None
+    assert ((band[0] < 0) & (band[1] > 0)).any()
+    assert difference_bands(one.only(np.arange(1)), other.only(np.arange(1)), [0]) is None
+
+
+def test_a_curve_of_any_kind_is_banded_by_its_resamples() -> None:
+    generator = np.random.default_rng(0)
+    values = generator.normal(size=(30, 6)) * [1, 1, 1, 0, 5, 1]
+    totals = unit_totals(values, np.arange(30), 30)
+    drawn = resampled_means(totals, bootstrap_weights(ONE[:30], 4000, seed=1))
+    drawn[:, 5] = np.nan
+    band = sup_t_band(np.append(totals.mean[:5], np.nan), drawn, ONE[:30])
+    half = (band[1] - band[0]) / 2
+    assert half[3] == 0
+    assert np.isnan(half[5])
+    # The sup over four independent points: t of 29 degrees at 1 - .05 / 8 is 2.7.
+    np.testing.assert_allclose(half[[0, 1, 2, 4]], 2.7 * values.std(0, ddof=1)[[0, 1, 2, 4]] / np.sqrt(30), rtol=0.08)
+    assert np.isnan(sup_t_band(totals.mean[:1], drawn[:, :1], [0])).all()
+
+
+def test_one_unit_has_no_band() -> None:
+    assert share_bands(UnitTotals(np.ones((1, 3)), np.ones(1)), [0]) is None
+    assert share_bands(UnitTotals(np.ones((4, 3)), np.array([3.0, 0, 0, 0])), [0, 0, 0, 0]) is None
+
+
+@pytest.mark.parametrize("curves", [1, 2])
+def test_a_band_of_one_curve_feels_no_other(curves: int) -> None:
+    xy, of_run = runs(15, 3)
+    totals = unit_counts(xy, of_run, 15, LEVELS[:curves], 40)
+    band = share_bands(totals, ONE[:15], curves)
+    alone = share_bands(unit_counts(xy, of_run, 15, LEVELS[:1], 40), ONE[:15])
+    assert band is not None
+    assert alone is not None
+    np.testing.assert_allclose(band[:, :40], alone, atol=1e-6)

@@ -1,0 +1,112 @@
+"""One run and one model on a device at a time: who waits, who gives way, and what a tenant keeps."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from srm_explorer.engine.io.files import FileLock
+from srm_explorer.engine.runs.progress import Meter, Progress, Stop, Stopped
+from srm_explorer.engine.worker.device_lock import device_turn, give_way
+
+
+class Holder:
+    """Keeps a model, as far as the locks can tell."""
+
+    def __init__(self) -> None:
+        self.place: FileLock | None = None
+        self.unloaded = 0
+
+    def unload(self) -> None:
+        self.unloaded += 1
+        if self.place is not None:
+            self.place.release()
+            self.place = None
+
+
+def meter() -> Meter:
+    return Meter([], Stop())
+
+
+def impatient() -> Meter:
+    return Meter([], Stop(wishes=1))
+
+
+def test_a_tenant_keeps_its_place_between_its_turns() -> None:
+    tenant = Holder()
+    for _ in range(2):
+        with device_turn("cpu", meter(), tenant) as waited:
+            assert not waited
+    assert tenant.place is not None
+    assert tenant.place.held
+    assert tenant.unloaded == 1, "only before its first turn, when there was nothing"
+    assert not give_way(tenant), "nobody wants the device"
+
+
+def test_a_place_that_is_kept_keeps_another_model_off_until_its_tenant_gives_way() -> None:
+    tenant = Holder()
+    with device_turn("cpu", meter(), tenant):
+        pass
+    with pytest.raises(Stopped), device_turn("cpu", impatient(), Holder()):
+        pytest.fail("two models on one device")
+    stages: list[str] = []
+    came = threading.Event()
+    leave = threading.Event()
+
+    def run() -> None:
+        def note(progress: Progress) -> None:
+            stages.append(progress.stage)
+
+        with device_turn("cpu", Meter([note], Stop())):
+            came.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    until = time.monotonic() + 10
+    while not stages and time.monotonic() < until:
+        time.sleep(0.01)
+    assert stages[0] == "waiting"
+    assert not came.is_set()
+    assert give_way(tenant)
+    assert came.wait(10)
+    assert tenant.place is None
+    with pytest.raises(Stopped), device_turn("cpu", impatient(), tenant):
+        pytest.fail("the device is taken")
+    leave.set()
+    thread.join()
+    with device_turn("cpu", impatient(), tenant) as waited:
+        assert not waited
+
+
+def test_a_tenant_that_waits_for_a_turn_gives_its_place_to_who_has_the_turn() -> None:
+    tenant = Holder()
+    with device_turn("cpu", meter(), tenant):
+        pass
+    place = tenant.place
+    assert place is not None
+    turn = FileLock(place.path.with_suffix(".lock"))
+    with turn, pytest.raises(Stopped), device_turn("cpu", impatient(), tenant):
+        pytest.fail("the turn is another's")
+    assert not place.held
+
+
+def test_a_tenant_that_moves_to_another_device_leaves_the_first() -> None:
+    tenant = Holder()
+    with device_turn("cpu", meter(), tenant):
+        pass
+    with device_turn("cuda-1", meter(), tenant):
+        pass
+    with device_turn("cpu", impatient()):
+        pass
+    assert tenant.place is not None
+    assert tenant.place.path.name == "device-cuda-1.model"
+
+
+def test_without_a_tenant_nothing_is_kept_also_after_an_exception() -> None:
+    with pytest.raises(KeyError), device_turn("cpu", meter()):
+        raise KeyError
+    with device_turn("cpu", impatient()) as waited:
+        assert not waited

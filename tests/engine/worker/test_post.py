@@ -1,0 +1,37 @@
+"""What is left for a worker that starts is taken once, in order, and not after its time."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from srm_explorer.engine.experiment import read_experiment
+from srm_explorer.engine.worker.client import submission
+from srm_explorer.engine.worker.endpoint import here
+from srm_explorer.engine.worker.protocol import Status, Submit, encode
+from srm_explorer.engine.worker.spool import post, take_posted
+
+
+def wish(name: str) -> Submit:
+    experiment, source = read_experiment("quick")
+    return submission(experiment, source.base, Path(f"/sessions/{name}.json"))
+
+
+def test_what_is_left_is_taken_once_and_in_order() -> None:
+    posted = [post(here(), wish(name)) for name in "abc"]
+    assert posted[1].withdraw()
+    assert [Path(one.session).stem for one in take_posted(here())] == ["a", "c"]
+    assert list(take_posted(here())) == []
+    assert [one.withdraw() for one in posted] == [False, False, False]
+
+
+def test_what_is_stale_or_no_submission_is_removed_and_not_taken() -> None:
+    stale, whole = post(here(), wish("stale")), post(here(), wish("whole"))
+    long_ago = time.time() - 3600
+    os.utime(stale.path, (long_ago, long_ago))
+    (here().post / "1-torn.json").write_bytes(encode(wish("torn"))[:-40])
+    (here().post / "2-other.json").write_bytes(encode(Status()))
+    assert [Path(one.session).stem for one in take_posted(here())] == ["whole"]
+    assert not whole.path.exists()
+    assert list(here().post.iterdir()) == []

@@ -1,0 +1,89 @@
+"""What an experiment costs, against the plan of the runs itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from srm_explorer.engine.experiment import SITE_KINDS, Experiment, read_experiment
+from srm_explorer.engine.worker.protocol import Description
+from srm_explorer.tui.experiment.cost import duration, estimate, size
+
+if TYPE_CHECKING:
+    from srm_explorer.engine.model.load import LoadedModel
+
+
+def experiment(*overrides: str) -> Experiment:
+    return read_experiment("protocol", overrides=overrides)[0]
+
+
+def described(**other: Any) -> Description:
+    sizes: dict[str, Any] = {
+        "name": "gpt2",
+        "n_layers": 12,
+        "d_model": 768,
+        "d_mlp": 3072,
+        "n_ctx": 1024,
+        "centres": True,
+        "device": "cpu",
+        "is_demo": False,
+        "sites": tuple(f"blocks.0.{kind}" for kind in SITE_KINDS),
+        "weight_bytes": 497_759_232,
+        "kv_width": 768,
+        "n_vocab": 50257,
+        "free_bytes": 16 * 10**9,
+    }
+    return Description(**{**sizes, **other})
+
+
+def test_the_protocol_is_six_hundred_runs() -> None:
+    cost = estimate(experiment(), 50, 1930.0, described())
+    assert (cost.runs, cost.tokens) == (600, 30_000)
+    assert cost.facts()[:3] == ("600 runs", "30,000 tokens", "about 16 s")
+
+
+@pytest.mark.parametrize(
+    ("override", "runs"),
+    [
+        ("interventions.0.values=0..4/1", 50 * 6),
+        ("interventions=[]", 50),
+        ("generation={mode='sample', samples=3}", 600 * 3),
+    ],
+)
+def test_runs_are_prompts_times_samples_times_conditions(override: str, runs: int) -> None:
+    assert estimate(experiment(override), 50, None, None).runs == runs
+
+
+def test_what_is_not_known_is_not_told() -> None:
+    assert estimate(experiment(), 50, None, None).facts() == ("600 runs", "30,000 tokens")
+    assert estimate(experiment(), 50, None, described(name="another")).memory is None
+    assert estimate(experiment(), 50, None, described(weight_bytes=0)).memory is None
+    assert estimate(experiment("generation.tokens=0", "capture.positions=prompt"), 50, 1.0, None).seconds is None
+
+
+def test_memory_grows_with_what_is_generated_and_stays_within_the_device() -> None:
+    few, many = (estimate(experiment(f"generation.tokens={n}"), 50, None, described()).memory for n in (10, 500))
+    assert few is not None
+    assert many is not None
+    assert 497_759_232 < few < many < 497_759_232 + 710 * 2**20
+    card = described(device="cuda:0", free_bytes=2 * 10**9)
+    there = estimate(experiment("generation.tokens=500"), 500, None, card).memory
+    assert there is not None
+    assert there <= 497_759_232 + 0.6 * 2 * 10**9
+
+
+def test_the_estimate_is_the_one_that_batches_are_planned_with(tiny_gpt2: LoadedModel) -> None:
+    from srm_explorer.engine.model.intervene import Capture
+    from srm_explorer.engine.model.memory import row_bytes, sizes_of
+    from srm_explorer.engine.runs.batch_memory import captured_bytes
+
+    capture = Capture("blocks.1.mlp.hook_post", "tokens", "all")
+    kept = captured_bytes(tiny_gpt2.shape.d_mlp, "tokens", 70)
+    assert row_bytes(tiny_gpt2, 70, [capture]) == sizes_of(tiny_gpt2).row_bytes(70, kept)
+    assert kept == 64 * 4 * 70
+
+
+def test_times_and_sizes_are_in_the_unit_a_person_uses() -> None:
+    assert [duration(s) for s in (0.2, 16, 240, 7200)] == ["1 s", "16 s", "4 min", "2.0 h"]
+    assert [size(n) for n in (3, 580_000_000, 2_140_000_000)] == ["1 MB", "580 MB", "2.1 GB"]

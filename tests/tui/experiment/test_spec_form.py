@@ -1,0 +1,436 @@
+"""Rows of the form and the data of an experiment: one is always the other."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import (
+    SITE_KINDS,
+    Experiment,
+    ModelShape,
+    available_presets,
+    check_against,
+    read_experiment,
+)
+from srm_explorer.engine.worker.protocol import Description
+from srm_explorer.tui.experiment.form_model import SpecForm
+from srm_explorer.tui.widgets.form_layout import FormRow
+
+words = st.text("abc xyz_-/.#é", min_size=1, max_size=10).filter(lambda w: w == w.strip() and "#" not in w)
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+sites = st.builds("blocks.{}.{}".format, st.integers(0, 99), st.sampled_from(SITE_KINDS))
+anywhere = st.sampled_from(["all", "prompt", "last", "predicting"])
+
+
+def described(
+    name: str = "gpt2", layers: int = 12, d_mlp: int = 3072, kinds: tuple[str, ...] = SITE_KINDS
+) -> Description:
+    return Description(
+        name=name,
+        n_layers=layers,
+        d_model=768,
+        d_mlp=d_mlp,
+        n_ctx=1024,
+        centres=True,
+        device="cpu",
+        is_demo=False,
+        sites=tuple(f"blocks.{layer}.{kind}" for layer in range(layers) for kind in kinds),
+    )
+
+
+def spread(items: st.SearchStrategy[Any], **size: int) -> st.SearchStrategy[list[Any]]:
+    return st.lists(items, unique=True, **size)
+
+
+def interventions(count: int) -> st.SearchStrategy[dict[str, Any]]:
+    common = {"site": sites, "positions": anywhere}
+    neurons = spread(st.integers(0, 5000), min_size=1, max_size=6)
+    values = spread(numbers, min_size=count, max_size=count)
+    quantiles = spread(st.floats(0, 1), min_size=count, max_size=count)
+    even = st.builds(
+        lambda first, step: [first + step * i for i in range(count)], st.integers(-50, 50), st.integers(1, 9)
+    )
+    return st.one_of(
+        st.fixed_dictionaries(
+            {**common, "neurons": neurons, "op": st.sampled_from(["clamp", "add", "scale"]), "values": values | even}
+        ),
+        st.fixed_dictionaries(
+            {**common, "neurons": neurons, "op": st.just("clamp"), "values": quantiles, "unit": st.just("quantile")}
+        ),
+        st.fixed_dictionaries({**common, "neurons": neurons, "op": st.sampled_from(["zero", "mean"])}),
+        st.fixed_dictionaries(
+            {
+                **common,
+                "direction": st.builds("{}#{}".format, words, words),
+                "op": st.just("steer"),
+                "values": values,
+                "unit": st.sampled_from(["raw", "sigma", "norm"]),
+            }
+        ),
+        st.fixed_dictionaries(
+            {
+                **common,
+                "neurons": neurons,
+                "op": st.just("add"),
+                "values": st.lists(numbers, min_size=1, max_size=1),
+                "unit": st.just("sigma"),
+                "background": st.just(True),
+            }
+        ),
+    )
+
+
+@st.composite
+def experiments(draw: st.DrawFn) -> dict[str, Any]:
+    captured = draw(spread(sites, min_size=1, max_size=3))
+    plane = st.fixed_dictionaries(
+        {"site": st.sampled_from(captured), "a": st.integers(0, 49), "b": st.integers(50, 99)}
+    )
+    sampling = st.fixed_dictionaries(
+        {"mode": st.just("sample"), "tokens": st.integers(1, 200), "seed": st.integers(0, 2**63 - 1)},
+        optional={
+            "temperature": st.floats(0.01, 100),
+            "top_k": st.integers(1, 99),
+            "top_p": st.floats(0.01, 1),
+            "samples": st.integers(1, 9),
+        },
+    )
+    data: dict[str, Any] = {
+        "model": {
+            "name": draw(words),
+            "device": draw(st.sampled_from(["cpu", "auto", "cuda:1"])),
+            "dtype": draw(st.sampled_from(["float32", "bfloat16"])),
+            "revision": draw(st.none() | words),
+            "tf32": draw(st.booleans()),
+        },
+        "prompts": {"sets": draw(spread(words.filter(lambda w: "," not in w), min_size=1, max_size=3))},
+        "interventions": draw(st.integers(1, 9).flatmap(lambda count: st.lists(interventions(count), max_size=3))),
+        "capture": {
+            "sites": captured,
+            "reduce": draw(st.sampled_from(["mean", "tokens", "last"])),
+            "positions": draw(st.sampled_from(["predicting", "prompt", "all"])),
+            "residual": draw(st.sampled_from(["raw", "centred"])),
+        },
+        "planes": draw(st.lists(plane, max_size=3, unique_by=lambda p: (p["site"], p["a"], p["b"]))),
+        "spotlight": {
+            "thresholds": draw(spread(st.floats(-1, 1), min_size=1, max_size=5)),
+            "angles": draw(st.integers(1, 36_000)),
+        },
+        "generation": draw(sampling | st.fixed_dictionaries({"tokens": st.integers(1, 99)})),
+    }
+    if draw(st.booleans()):
+        data |= {"grid": True, "stats": draw(words)}
+    return Experiment.from_dict(data).to_dict()
+
+
+def fields(form: SpecForm) -> list[FormRow]:
+    """Every row of every intervention and plane, in the form's order."""
+    found: dict[str, FormRow] = {}
+    for _ in range(max(1, len(form.data["interventions"]))):
+        for _ in range(max(1, len(form.data["planes"]))):
+            found |= {row.key: row for row in form.rows() if row.reachable and (row.typed or row.choices)}
+            form.move("planes", 1)
+        form.move("interventions", 1)
+    return list(found.values())
+
+
+def shown(data: dict[str, Any], typed: dict[str, str] | None = None) -> SpecForm:
+    form = SpecForm()
+    form.take(data, typed or {})
+    return form
+
+
+def preset(name: str) -> dict[str, Any]:
+    return read_experiment(name)[0].to_dict()
+
+
+def estranged(data: dict[str, Any]) -> dict[str, Any]:
+    """An experiment of the same structure that shares as few values as it can."""
+    other = copy.deepcopy(data)
+    other["model"] |= {"name": "another", "device": "mps", "dtype": "float16", "revision": None, "tf32": False}
+    for index, one in enumerate(other["interventions"]):
+        one |= {"site": f"blocks.{200 + index}.hook_attn_out", "positions": "last"}
+        one["neurons"] = [9000] if one["neurons"] else []
+        one["direction"] = "other#vector" if one["direction"] else None
+        one["values"] = [value / 64 for value in range(len(one["values"]))]
+        one["unit"] = "raw"
+    other["capture"] |= {"sites": ["blocks.300.hook_mlp_out"], "reduce": "last", "residual": "raw"}
+    other["planes"] = [{"site": None, "a": 7000 + i, "b": 8000} for i, _ in enumerate(other["planes"])]
+    other["spotlight"] = {"thresholds": [0.123], "angles": 17}
+    other["generation"] |= {"tokens": 7, "stop_at_eos": False}
+    if other["generation"]["mode"] == "sample":
+        other["generation"]["seed"] = 11
+    return other
+
+
+@settings(max_examples=25)
+@given(experiments())
+def test_typing_every_row_again_changes_nothing(data: dict[str, Any]) -> None:
+    form = shown(data)
+    for row in fields(form):
+        assert not form.edit(row.key, row.text).changed, row
+    assert form.data == data
+    assert form.typed == {}
+    assert form.experiment().to_dict() == data
+
+
+@settings(max_examples=25)
+@given(experiments())
+def test_the_rows_alone_make_the_experiment(data: dict[str, Any]) -> None:
+    form = shown(estranged(data))
+    Experiment.from_dict(form.data)
+    for row in fields(shown(data)):
+        form.edit(row.key, row.text)
+    assert form.typed == {}
+    prompts = {"prompts": data["prompts"]}
+    assert {**form.data, **prompts} == data
+
+
+@settings(max_examples=25)
+@given(experiments(), st.data())
+def test_what_is_typed_is_taken_or_kept_whatever_it_is(data: dict[str, Any], draw: st.DataObject) -> None:
+    form = shown(data)
+    form.take_description(described(data["model"]["name"]), "")
+    rows = fields(form)
+    for _ in range(4):
+        row = draw.draw(st.sampled_from(rows))
+        text = draw.draw(st.sampled_from([other.text for other in rows] + ["", "x", "-1", "1e400", "0..9/0", "99"]))
+        before = copy.deepcopy(form.data)
+        outcome = form.edit(row.key, text)
+        assert outcome.changed == (form.data != before)
+        assert Experiment.from_dict(form.data).to_dict() == form.data
+        if not outcome.changed and row.key in form.typed:
+            assert form.typed[row.key] == text
+            assert form.reason(row.key)
+            now = {one.key: one for one in fields(form)}
+            assert now[row.key].values == (text,) or now[row.key].pending
+
+
+@pytest.mark.parametrize("name", available_presets())
+def test_presets_are_shown_and_come_back(name: str) -> None:
+    data = preset(name)
+    form = shown(data)
+    assert form.experiment().to_dict() == data
+    assert not [row for row in form.rows() if row.problem or row.pending]
+
+
+def test_a_layer_that_the_model_has_not_is_refused_in_the_engines_words() -> None:
+    form = shown(preset("protocol"))
+    form.take_description(described(), "")
+    assert not form.edit("interventions[0].layer", "99").changed
+    wrong = copy.deepcopy(form.data)
+    wrong["interventions"][0]["site"] = "blocks.99.mlp.hook_post"
+    with pytest.raises(ExplorerError) as refused:
+        check_against(Experiment.from_dict(wrong), ModelShape("gpt2", 12, 768, 3072, 1024))
+    (row,) = [row for row in form.rows() if row.problem]
+    assert row.key == "interventions[0].layer"
+    assert row.problem == f"{refused.value.what}; {refused.value.remedy}"
+    assert row.values == ("99",)
+    with pytest.raises(ExplorerError, match="layer 99 is out of range"):
+        form.experiment()
+
+
+def test_another_model_marks_what_it_has_not_and_changes_nothing() -> None:
+    data = preset("protocol")
+    form = shown(data)
+    form.edit("model.name", "small")
+    form.take_description(described("small", layers=6, d_mlp=512), "")
+    marked = {row.key: row.problem for row in form.rows() if row.problem}
+    layer = "layer 11 is out of range for this model (6 layers); choose 0 to 5"
+    neuron = "neuron 2202 is out of range for this model (d_mlp = 512); choose 0 to 511"
+    assert marked == {"interventions[0].layer": layer, "capture.sites": layer, "planes[0].b": neuron}
+    assert form.data == {**data, "model": {**data["model"], "name": "small"}}
+
+
+def test_a_mixture_of_experts_offers_and_takes_neurons_at_its_plain_layers_alone() -> None:
+    mixed = tuple(range(1, 12))
+    told = described()
+    sites = tuple(site for site in told.sites if "hook_post" not in site or site.startswith("blocks.0."))
+    told = told.model_copy(update={"sites": sites, "without_neurons": mixed})
+    form = shown(preset("protocol"))
+    form.edit("model.name", "gpt2")
+    form.take_description(told, "")
+    wrong = {row.key: row.problem for row in form.rows() if row.problem}
+    assert set(wrong) == {"interventions[0].kind", "capture.sites"}
+    assert all("choose layer 0, or another site, as blocks.11.hook_resid_post" in one for one in wrong.values())
+    assert form.edit("interventions[0].layer", "0").changed
+    assert not [row for row in form.rows() if row.problem]
+    empty = copy.deepcopy(form.data)
+    empty["interventions"], empty["capture"]["sites"], empty["planes"] = [], [], []
+    for layers, site in ((mixed, "blocks.0.mlp.hook_post"), ((0, *mixed), "blocks.11.hook_resid_post")):
+        form = shown(empty)
+        form.take_description(told.model_copy(update={"without_neurons": layers}), "")
+        form.add("interventions")
+        assert form.data["interventions"][0]["site"] == site
+
+
+def test_a_field_can_be_put_right_while_others_are_still_beyond_the_model() -> None:
+    form = shown(preset("protocol"))
+    form.edit("model.name", "small")
+    form.take_description(described("small", layers=6, d_mlp=512), "")
+    assert form.edit("interventions[0].layer", "4").changed
+    assert form.edit("planes[0].b", "20").changed
+    assert form.edit("planes[0].a", "600").changed is False
+    assert form.typed == {"planes[0].a": "600"}
+
+
+def test_a_layer_takes_captures_and_planes_along_and_says_so() -> None:
+    form = shown(preset("protocol"))
+    outcome = form.edit("interventions[0].layer", "5")
+    assert outcome.note == "capture and plane move along to layer 5; u takes it back"
+    assert form.data["capture"]["sites"] == ["blocks.5.mlp.hook_post", "blocks.5.hook_resid_post"]
+    assert form.data["planes"][0]["site"] == "blocks.5.mlp.hook_post"
+
+
+def warned(form: SpecForm) -> list[str]:
+    return [row.values[0] for row in form.rows() if row.kind == "warning"]
+
+
+def test_a_neuron_takes_its_planes_along_and_says_so() -> None:
+    form = shown(preset("protocol"))
+    outcome = form.edit("interventions[0].neurons", "137")
+    assert outcome.note == "plane 373 × 2202 moves along to 137 × 2202; u takes it back"
+    assert (form.data["planes"][0]["a"], form.data["planes"][0]["b"]) == (137, 2202)
+    assert not warned(form)
+    form.edit("interventions[0].neurons", "373")
+    assert form.data == preset("protocol")
+
+
+def test_a_layer_takes_rows_of_weights_along() -> None:
+    data = preset("protocol")
+    data["planes"] = [{"site": "blocks.11.hook_resid_post", "a": "w_out(11.373)", "b": "w_out(11.2202)"}]
+    form = shown(data)
+    outcome = form.edit("interventions[0].layer", "5")
+    assert outcome.note == "capture and plane move along to layer 5; u takes it back"
+    assert form.data["planes"][0]["a"] == "w_out(5.373)"
+    form.edit("interventions[0].neurons", "137")
+    assert form.data["planes"][0]["a"] == "w_out(5.137)"
+    assert not warned(form)
+
+
+@pytest.mark.parametrize(
+    ("typed", "why"),
+    [("1, 2", "2 neurons are edited in place of 1"), ("2202", "2202 lies in it already")],
+)
+def test_a_plane_that_cannot_follow_is_named(typed: str, why: str) -> None:
+    form = shown(preset("protocol"))
+    assert form.edit("interventions[0].neurons", typed).note == f"plane 373 × 2202 stays: {why}"
+    assert (form.data["planes"][0]["a"], form.data["planes"][0]["b"]) == (373, 2202)
+    # 2202 is the plane's other direction, so something edited lies in it.
+    assert bool(warned(form)) == (typed != "2202")
+
+
+def test_a_plane_of_neurons_that_nothing_edits_is_warned_of_until_it_holds_one() -> None:
+    form = shown(preset("protocol"))
+    assert not warned(form)
+    form.edit("planes[0].a", "5")
+    assert warned(form) == ["! holds nothing that is edited: n373 is clamped"]
+    form.edit("interventions[0].op", "zero")
+    assert warned(form) == ["! holds nothing that is edited: n373 is ablated"]
+    form.edit("planes[0].b", "373")
+    assert not warned(form)
+
+
+def test_a_plane_typed_beside_the_neuron_is_left_as_it_was_typed() -> None:
+    form = shown(preset("protocol"), {"planes[0].a": "373", "interventions[0].neurons": "137"})
+    form.edit("planes[0].b", "7")
+    assert (form.data["interventions"][0]["neurons"], form.data["planes"][0]["a"]) == ([137], 373)
+    assert warned(form)
+
+
+def test_captures_stay_where_another_intervention_is() -> None:
+    form = shown(preset("protocol"))
+    form.add("interventions")
+    outcome = form.edit("interventions[1].layer", "5")
+    assert outcome.changed
+    assert "stay at layer 11" in outcome.note
+    assert form.data["capture"]["sites"][0] == "blocks.11.mlp.hook_post"
+
+
+def test_an_operation_that_was_left_has_its_values_again() -> None:
+    data = preset("demo")
+    form = shown(data)
+    for op in ("zero", "mean", "add", "scale", "clamp"):
+        assert form.edit("interventions[0].op", op).changed
+        assert form.data["interventions"][0]["op"] == op
+    assert form.data == data
+
+
+def test_sampling_has_its_rows_only_when_it_is_on_and_remembers_them() -> None:
+    form = shown(preset("protocol"))
+    keys = {row.key for row in form.rows()}
+    form.edit("generation.mode", "sample")
+    assert {row.key for row in form.rows()} - keys == {
+        f"generation.{name}" for name in ("temperature", "top_k", "top_p", "samples", "seed")
+    }
+    form.edit("generation.temperature", "0.7")
+    form.edit("generation.mode", "greedy")
+    assert form.data["generation"]["temperature"] == 1
+    form.edit("generation.mode", "sample")
+    assert form.data["generation"]["temperature"] == 0.7
+
+
+def test_a_choice_that_needs_another_field_waits_for_it() -> None:
+    form = shown(preset("protocol"))
+    assert not form.edit("interventions[0].op", "steer").changed
+    rows = {row.key: row for row in form.rows()}
+    assert rows["interventions[0].op"].pending
+    assert "steer needs a direction" in rows["interventions[0].direction"].problem
+    assert form.edit("generation.tokens", "20").changed
+    assert form.typed == {"interventions[0].op": "steer"}
+    assert form.edit("interventions[0].direction", "v.safetensors#up").changed
+    assert form.typed == {}
+    assert form.data["interventions"][0]["neurons"] == []
+
+
+def test_units_offered_fit_the_operation() -> None:
+    form = shown(preset("protocol"))
+
+    def offered() -> list[str]:
+        return [text for row in form.rows() if row.key.endswith(".unit") for text, _ in row.choices]
+
+    assert offered() == ["raw", "sigma", "quantile"]
+    form.edit("interventions[0].op", "add")
+    assert offered() == ["raw", "sigma"]
+    form.edit("interventions[0].op", "zero")
+    assert offered() == []
+
+
+def test_what_was_typed_moves_with_its_intervention() -> None:
+    form = shown(preset("protocol"))
+    form.add("interventions")
+    form.edit("interventions[1].neurons", "x")
+    form.move("interventions", 1)
+    form.remove("interventions")
+    assert form.typed == {"interventions[0].neurons": "x"}
+
+
+@pytest.mark.parametrize("section", ["interventions", "planes"])
+def test_removing_what_was_added_gives_the_experiment_back(section: str) -> None:
+    data = preset("protocol")
+    form = shown(data)
+    assert form.add(section).changed
+    assert len(form.data[section]) == 2
+    assert form.remove(section).changed
+    assert form.data == data
+    assert form.remove(section).changed
+    assert form.data[section] == []
+    assert "+ adds one" in [row.values[0] for row in form.rows() if row.key == section]
+    assert form.add(section).changed
+    Experiment.from_dict(form.data)
+
+
+def test_data_that_is_no_experiment_can_be_shown_and_put_right() -> None:
+    broken = {"model": {"name": "gpt2"}, "interventions": [{"site": "nonsense", "op": "clamp"}], "planes": "x"}
+    form = shown(broken)
+    marked = {row.key for row in form.rows() if row.problem}
+    assert "interventions[0].kind" in marked or "capture.sites" in marked
+    assert shown({}).rows()
+    with pytest.raises(ExplorerError):
+        form.experiment()

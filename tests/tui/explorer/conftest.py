@@ -1,0 +1,79 @@
+"""The whole app on a screen without a terminal, driven by keys."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from srm_explorer.engine import paths
+from srm_explorer.engine.session import load_session, save_session
+from srm_explorer.tui.app import ExplorerApp
+from srm_explorer.tui.explorer.startup import Start
+from srm_explorer.tui.settings import Settings
+
+EXAMPLE = Path(__file__).parents[3] / "saved_sessions" / "example.json"
+Until = Callable[[Callable[[], Any], str], Awaitable[None]]
+Test = Callable[["Explored", Pilot[Any], Until], Coroutine[Any, Any, None]]
+
+
+class Explored(ExplorerApp):
+    """The app, with what is on its screen as text."""
+
+    def text(self) -> str:
+        """The characters on the screen, line by line."""
+        width, height = self.size
+        strips = self.screen._compositor.render_strips()
+        return "\n".join("".join(segment.text for segment in strip)[:width] for strip in strips[:height])
+
+    def status_line(self) -> str:
+        return self.text().splitlines()[-1]
+
+
+@pytest.fixture
+def drive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Explored]:
+    """Start the app in an empty folder, wait until it is ready, and do something with it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+    def run(
+        test: Test,
+        start: Start | None = None,
+        settings: Settings | None = None,
+        size: tuple[int, int] = (160, 48),
+        ready: bool = True,
+    ) -> Explored:
+        app = Explored(start, settings)
+
+        async def go() -> None:
+            async with app.run_test(size=size, notifications=True) as pilot:
+
+                async def until(holds: Callable[[], Any], what: str) -> None:
+                    give_up = time.monotonic() + 20
+                    while not holds():
+                        assert time.monotonic() < give_up, f"{what} did not come:\n{app.text()}"
+                        await pilot.pause(0.02)
+
+                if ready:
+                    await until(lambda: app.explorer.desk is not None, "the desk")
+                    await pilot.pause()
+                await test(app, pilot, until)
+
+        asyncio.run(go())
+        return app
+
+    return run
+
+
+@pytest.fixture
+def stored(own_folders: Path) -> Path:
+    """The example among the user's sessions."""
+    path = paths.session_path("storm")
+    session = load_session(EXAMPLE)
+    save_session(session.changed(revision=0), path, vectors=dict(session.vectors()))
+    return path

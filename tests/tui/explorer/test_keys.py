@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from textual.command import CommandPalette
+from textual.widgets import Input
+
+from srm_explorer.engine import paths
+from srm_explorer.engine.session import load_session, save_session
+from srm_explorer.tui.explorer.startup import Start
+from srm_explorer.tui.keys import all_keys
+from srm_explorer.tui.settings import Settings
+from srm_explorer.tui.widgets.help import Help
+
+
+def sets(app: Any) -> list[str]:
+    return app.explorer.desk.drafting.data["prompts"]["sets"]
+
+
+def draft_on_disk() -> dict[str, Any]:
+    (path,) = (paths.state_folder() / "drafts").glob("*.json")
+    return json.loads(path.read_bytes())
+
+
+def test_an_edit_is_kept_at_once_and_can_be_taken_back_and_made_again(drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "certainty" in app.text(), "the sets")
+        before = sets(app)
+        await pilot.press("1", "space")
+        await until(lambda: sets(app) != before, "the edit")
+        after = sets(app)
+        await pilot.pause(0.4)
+        assert draft_on_disk()["data"]["prompts"]["sets"] == after
+        await pilot.press("u")
+        assert sets(app) == before
+        await pilot.press("u")
+        assert "no edit to take back" in app.status_line()
+        await pilot.press("U")
+        assert sets(app) == after
+
+    drive(test)
+
+
+def test_the_next_screen_has_the_edits_of_the_last(drive: Any) -> None:
+    async def first(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "certainty" in app.text(), "the sets")
+        await pilot.press("1", "space")
+        await until(lambda: "certainty" in sets(app), "the edit")
+        await pilot.press("q")
+
+    async def second(app: Any, pilot: Any, until: Any) -> None:
+        assert "certainty" in sets(app)
+        await until(lambda: "140 / 140" in app.text(), "the prompts")
+
+    drive(first)
+    drive(second)
+
+
+def test_the_spotlight_stands_where_the_last_screen_left_it(drive: Any, stored: Path) -> None:
+    async def first(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "θ 0°" in app.text(), "the session")
+        await pilot.press("3", "right", "right", "L", "t", "v")
+        await until(lambda: "θ 12°" in app.text(), "the turn")
+        await pilot.press("q")
+
+    async def second(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "θ 12°" in app.text(), "the spotlight")
+        state = app.explorer.results.state
+        assert (state.theta, state.view) == (12, "mean")
+        assert state.session.name == "storm"
+
+    drive(first, Start(session=stored))
+    drive(second)
+
+
+def test_a_session_is_copied_under_another_name(drive: Any, stored: Path) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: app.explorer.desk.session is not None, "the session")
+        await pilot.press("s", *"/x/y", "ctrl+u", *"storm")
+        await until(lambda: "there is another 'storm'" in app.text(), "the refusal")
+        await pilot.press("enter", "ctrl+u", *"calm", "enter")
+        await until(lambda: "session calm" in app.text(), "the copy")
+
+    drive(test, Start(session=stored))
+    copy, original = load_session(paths.session_path("calm")), load_session(stored)
+    assert copy.runs == original.runs
+    assert copy.vectors().keys() == original.vectors().keys()
+    assert original.revision == 1
+
+
+def test_without_a_session_saving_exporting_and_duplicating_say_so(drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        for key in ("s", "X", "D"):
+            await pilot.press(key)
+            assert "session" in app.status_line()
+            assert app.screen is app.explorer
+
+    drive(test)
+
+
+def test_a_sessions_experiment_becomes_the_draft_only_when_asked(drive: Any, stored: Path) -> None:
+    other = load_session(stored)
+    spec = other.spec.to_dict()
+    spec["generation"]["tokens"] = 9
+    changed = other.changed(spec=type(other.spec).from_dict(spec), revision=0, created="another", sidecar=None)
+    save_session(changed, paths.session_path("nine-0a1b2c"))
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        desk = app.explorer.desk
+        before = desk.drafting.data
+        desk.open_session(paths.session_path("nine-0a1b2c"))
+        await until(lambda: "nine-0a1b2c" in app.text(), "the session")
+        assert desk.drafting.data == before
+        assert "edited" in app.text().splitlines()[0]
+        await pilot.press("D")
+        assert desk.drafting.data["generation"]["tokens"] == 9
+        assert desk.drafting.draft.name == "nine"
+        assert "edited" not in app.text().splitlines()[0]
+        await pilot.press("u")
+        assert desk.drafting.data == before
+
+    drive(test)
+
+
+def test_the_chart_in_view_is_written_where_it_is_wished(drive: Any, stored: Path, tmp_path: Path) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "spotlight θ" in app.text(), "the chart")
+        await pilot.pause(0.5)
+        await pilot.press("X")
+        await until(lambda: "export the chart" in app.text(), "the question")
+        await pilot.press("t", "ctrl+u", *"chart.txt", "enter")
+        await until(lambda: "written to" in app.status_line(), "the file")
+
+    drive(test, Start(session=stored))
+    assert "spotlight" in (tmp_path / "chart.txt").read_text()
+
+
+def test_help_tells_every_key_of_the_pane_and_everywhere(drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        for key, widget in (("1", app.explorer.prompts), ("3", app.explorer.results)):
+            await pilot.press(key, "question_mark")
+            await until(lambda: isinstance(app.screen, Help), "help")
+            told = {one.binding.id for one in (*app.screen._here, *app.screen._everywhere)}
+            assert told >= {one.binding.id for one in all_keys([widget, app.explorer], {})}
+            text = app.text()
+            await pilot.press("escape")
+            assert f"Keys in {key}" in text
+        assert app.screen is app.explorer
+
+    drive(test, size=(160, 60))
+
+
+def test_the_palette_finds_any_action_by_its_name_and_does_it(drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await pilot.press("colon")
+        await until(lambda: isinstance(app.screen, CommandPalette), "the palette")
+        await pilot.press(*"preset quick")
+        await until(lambda: "preset quick" in app.text(), "the entry")
+        await pilot.pause(0.3)
+        await pilot.press("down", "enter")
+        await until(lambda: app.explorer.desk.drafting.draft.name == "quick", "the preset")
+        await pilot.press("ctrl+p")
+        await until(lambda: isinstance(app.screen, CommandPalette), "the palette")
+        await pilot.press(*"zoom")
+        await pilot.pause(0.5)
+        await pilot.press("down", "enter")
+        await until(lambda: app.explorer.has_class("-zoom"), "the zoom")
+
+    drive(test)
+
+
+def test_every_binding_has_an_id_a_tooltip_and_an_action_that_exists(drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        known = all_keys([app.explorer, *app.explorer.query("*")], {})
+        assert len(known) > 40
+        for one in known:
+            assert one.binding.tooltip, one.binding.id
+            name = one.binding.action.rpartition(".")[2].partition("(")[0]
+            owner = app if one.binding.action.startswith("app.") else one.node
+            assert hasattr(owner, f"action_{name}"), one.binding.id
+
+    drive(test)
+
+
+def test_copying_goes_to_the_terminal_or_says_which_file_has_it(drive: Any, stored: Path, monkeypatch: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "spotlight θ" in app.text(), "the chart")
+        await pilot.pause(0.5)
+        await pilot.press("3", "y")
+        assert "copied" in app.status_line()
+        assert "continuation" in app.clipboard.splitlines()[0]
+        monkeypatch.setenv("TERM", "linux")
+        await pilot.press("y")
+        assert str(paths.state_folder())[:20] in app.status_line()
+
+    drive(test, Start(session=stored))
+    (file,) = paths.state_folder().glob("copied-*.txt")
+    assert file.read_text().count("\n") > 20
+
+
+def test_what_is_asked_for_while_loading_is_done_then(drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await pilot.press("D")
+        await until(lambda: app.explorer.desk is not None, "the desk")
+        await until(lambda: "no session in view" in app.status_line(), "the answer")
+
+    drive(test, ready=False)
+
+
+def test_settings_rename_keys_and_what_is_wrong_with_them_is_said(drive: Any) -> None:
+    settings = Settings(
+        theme="terminal",
+        glyphs="ascii",
+        keys={"pane.zoom": "f7", "no.such": "x", "sessions.search": "f4", "notes.save": "f8"},
+        problems=("settings.toml: unknown key 'colour'",),
+    )
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        assert app.theme == "ansi-dark"
+        await until(lambda: "unknown key 'colour'" in app.text() and "no key named 'no.such'" in app.text(), "problems")
+        assert "sessions.search" not in app.text()
+        await pilot.press("z")
+        assert not app.explorer.has_class("-zoom")
+        await pilot.press("f7")
+        assert app.explorer.has_class("-zoom")
+        await pilot.press("f7", "question_mark")
+        await until(lambda: "f7" in app.text(), "help")
+        await pilot.press("escape", "o", "f4", *"storm")
+        await until(lambda: isinstance(app.focused, Input) and app.focused.value == "storm", "the search")
+
+    drive(test, settings=settings, size=(160, 60))
+
+
+def test_ctrl_c_says_how_to_quit_and_q_quits(drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await pilot.press("ctrl+c")
+        assert "q quits" in app.status_line()
+        await pilot.press("q")
+
+    app = drive(test)
+    assert app.return_value is not None
+    assert app.return_value.lines() == []
+    assert app.status == 0

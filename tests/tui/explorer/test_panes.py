@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.command import CommandPalette
+
+from srm_explorer.tui.experiment.files import Presets
+from srm_explorer.tui.explorer.startup import Start
+from srm_explorer.tui.sessions.screen import SessionsScreen
+from srm_explorer.tui.widgets.dialogs import TooSmall
+from srm_explorer.tui.widgets.status import Going
+
+
+def shown_panes(app: Any) -> list[int]:
+    return [pane.number for pane in app.explorer.panes if pane.region.area and pane.display]
+
+
+def test_a_wide_screen_shows_all_panes_and_keys_go_between_them(drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        for title in ("1 Prompts", "2 Intervention", "3 Results"):
+            assert title in app.text()
+        assert shown_panes(app) == [1, 2, 3]
+        for key, number in (("1", 1), ("2", 2), ("3", 3), ("tab", 1), ("tab", 2), ("shift+tab", 1), ("shift+tab", 3)):
+            await pilot.press(key)
+            assert app.explorer.current == number
+            assert app.explorer.pane in app.focused.ancestors
+
+    drive(test)
+
+
+def test_a_narrow_screen_shows_one_pane_at_a_time_with_the_same_keys(drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        for key, told in (
+            ("1", "[1 Prompts]"),
+            ("2", "[2 Intervention]"),
+            ("3", "[3 Results]"),
+            ("tab", "[1 Prompts]"),
+        ):
+            await pilot.press(key)
+            await pilot.pause()
+            assert told in app.text().splitlines()[1]
+            assert shown_panes(app) == [app.explorer.current]
+        assert all(len(line) == 80 for line in app.text().splitlines())
+
+    drive(test, size=(80, 24))
+
+
+def test_a_pane_can_have_the_whole_screen_and_give_it_back(drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await pilot.press("2", "z")
+        await until(lambda: shown_panes(app) == [2], "the zoom")
+        assert app.explorer.panes[1].region.width == 160
+        await pilot.press("3")
+        await until(lambda: shown_panes(app) == [3], "the other pane")
+        await pilot.press("z")
+        await until(lambda: shown_panes(app) == [1, 2, 3], "all panes")
+
+    drive(test)
+
+
+@pytest.mark.parametrize("size", [(59, 30), (100, 15), (20, 5)])
+def test_below_the_smallest_size_there_is_a_plain_message_until_there_is_room(
+    drive: Any, size: tuple[int, int]
+) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await pilot.press("2")
+        await pilot.resize_terminal(*size)
+        await until(lambda: isinstance(app.screen, TooSmall), "the message")
+        assert "60 x 16" in " ".join(app.text().split())
+        await pilot.resize_terminal(100, 30)
+        await until(lambda: app.screen is app.explorer, "the explorer")
+        await until(lambda: shown_panes(app) == [2], "the pane")
+
+    drive(test)
+
+
+def test_a_screen_that_grows_shows_all_panes_again(drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await pilot.resize_terminal(80, 24)
+        await until(lambda: shown_panes(app) == [3], "one pane")
+        await pilot.resize_terminal(200, 60)
+        await until(lambda: shown_panes(app) == [1, 2, 3], "all panes")
+        left = app.explorer.panes[0].region.width
+        assert 36 <= left <= 64
+
+    drive(test)
+
+
+def test_the_mouse_picks_panes(drive: Any) -> None:
+    async def wide(app: Any, pilot: Any, until: Any) -> None:
+        await pilot.click(app.explorer.prompts, offset=(5, 2))
+        await until(lambda: app.explorer.current == 1, "the prompts")
+
+    async def narrow(app: Any, pilot: Any, until: Any) -> None:
+        await pilot.click(app.explorer._pane_line, offset=(18, 0))
+        await until(lambda: app.explorer.current == 2, "the intervention")
+
+    drive(wide)
+    drive(narrow, size=(80, 24))
+
+
+def test_the_status_line_tells_keys_of_the_pane_and_always_help_and_quit(drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        for key in ("1", "2", "3"):
+            await pilot.press(key)
+            await pilot.pause()
+            assert re.search(r"r run .*\? help  q quit", app.status_line())
+        assert "t threshold" in app.status_line()
+        await pilot.press("1")
+        await until(lambda: "t threshold" not in app.status_line(), "other keys")
+
+    drive(test)
+    drive(test, size=(110, 30))
+
+
+def test_the_header_tells_the_model_and_what_is_done_to_it(drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        header = app.text().splitlines()[0]
+        assert "srm-explorer  demo model · L4 hook_post" in header
+        assert "n488 × n20" in header
+        assert "no session" in header
+        await until(lambda: "no worker" in app.text().splitlines()[0], "the worker")
+
+    drive(test)
+
+
+def test_the_keys_that_matter_most_stay_where_the_line_is_short(drive: Any, stored: Path) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "spotlight θ" in app.text(), "the chart")
+        await pilot.press("3")
+        for going in (None, Going(0.5, ("412 / 600 runs", "1,930 tok/s", "0:05 left", "2.1 GB"))):
+            app.explorer.status.going = going
+            await pilot.pause()
+            line = app.status_line()
+            assert re.search(r"r run .*← turn .*t threshold .*\? help  q quit", line), line
+        assert "412/600  1,930 tok/s" in line
+
+    drive(test, Start(session=stored), size=(80, 24))
+
+
+def test_a_command_of_a_pane_that_is_not_in_view_goes_there(drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await pilot.press("3", "colon")
+        await until(lambda: isinstance(app.screen, CommandPalette), "the palette")
+        await pilot.press(*"presets")
+        await until(lambda: "presets   P" in app.text(), "the entry")
+        await pilot.pause(0.3)
+        await pilot.press("down", "enter")
+        await until(lambda: app.explorer.current == 2 and isinstance(app.screen, Presets), "the presets")
+
+    drive(test, size=(80, 24))
+
+
+def test_what_is_said_behind_another_screen_is_said_on_it(drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await pilot.press("o")
+        await until(lambda: isinstance(app.screen, SessionsScreen), "the sessions")
+        app.explorer.say("storm is finished", "good")
+        await until(lambda: "storm is finished" in app.text(), "the line")
+
+    drive(test)

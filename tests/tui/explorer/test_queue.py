@@ -1,0 +1,126 @@
+"""The worker's queue on the screen: what is listed, and what the keys do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.app import App
+from textual.pilot import Pilot
+
+from srm_explorer.engine.worker.protocol import JobState
+from srm_explorer.tui.explorer.queue import QueueScreen
+from srm_explorer.tui.glyphs import glyphs
+
+
+def jobs() -> tuple[JobState, ...]:
+    progress: dict[str, Any] = {"runs_done": 120, "runs": 1_600, "seconds_left": 61.0}
+    return (
+        JobState(job="a-1", session="/s/lighthouse.json", state="running", progress=progress),
+        JobState(job="a-2", session="/s/bedtime.json", state="queued", ahead=1),
+        JobState(job="a-3", session="/s/old.json", state="finished", saved=True),
+    )
+
+
+class Host(App[None]):
+    """Holds the queue of a worker that obeys."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.glyphs = glyphs("unicode")
+        self.left: list[JobState] = list(jobs())
+        self.chosen: list[Path | None] = []
+        self.copied: list[str] = []
+
+    def on_mount(self) -> None:
+        self.queue = QueueScreen(self.look, self.prune)
+        self.push_screen(self.queue, self.chosen.append)
+
+    def copy_to_clipboard(self, text: str) -> None:
+        self.copied.append(text)
+
+    def look(self) -> None:
+        self.call_after_refresh(self.queue.take, tuple(self.left))
+
+    def prune(self, job: str) -> None:
+        self.left = [one for one in self.left if one.job != job]
+        self.look()
+
+    def shown(self) -> str:
+        strips = self.screen._compositor.render_strips()
+        return "\n".join("".join(segment.text for segment in strip) for strip in strips)
+
+
+def drive(app: Host, test: Callable[[Pilot[None]], Coroutine[Any, Any, None]]) -> None:
+    async def run() -> None:
+        async with app.run_test(size=(90, 24)) as pilot:
+            await pilot.pause()
+            await test(pilot)
+
+    asyncio.run(run())
+
+
+async def press(pilot: Pilot[None], *keys: str) -> None:
+    await pilot.press(*keys)
+    await pilot.pause()
+
+
+def test_jobs_are_listed_with_how_far_they_are() -> None:
+    app = Host()
+
+    async def test(_: Pilot[None]) -> None:
+        lines = app.shown().splitlines()
+        (running,) = (line for line in lines if "lighthouse" in line)
+        assert "120 / 1,600" in running
+        assert "1:01" in running
+        assert any("bedtime" in line and "queued 1" in line for line in lines)
+
+    drive(app, test)
+
+
+def test_a_waiting_job_is_taken_off_and_no_other() -> None:
+    app = Host()
+
+    async def test(pilot: Pilot[None]) -> None:
+        await press(pilot, "x")
+        assert [job.job for job in app.left] == ["a-1", "a-2", "a-3"]
+        assert "c in the explorer stops it" in app.shown()
+        await press(pilot, "j", "x")
+        assert [job.job for job in app.left] == ["a-1", "a-3"]
+        assert "bedtime" not in app.shown()
+
+    drive(app, test)
+
+
+@pytest.mark.parametrize(("key", "answer"), [("enter", Path("/s/lighthouse.json")), ("escape", None)])
+def test_enter_answers_with_the_session_and_escape_with_none(key: str, answer: Path | None) -> None:
+    app = Host()
+
+    async def test(pilot: Pilot[None]) -> None:
+        await press(pilot, key)
+        assert app.chosen == [answer]
+
+    drive(app, test)
+
+
+def test_the_path_of_the_session_is_copied() -> None:
+    app = Host()
+
+    async def test(pilot: Pilot[None]) -> None:
+        await press(pilot, "j", "y")
+        assert app.copied == ["/s/bedtime.json"]
+
+    drive(app, test)
+
+
+def test_an_empty_queue_teaches_the_key_that_fills_it() -> None:
+    app = Host()
+    app.left = []
+
+    async def test(_: Pilot[None]) -> None:
+        assert "r in the explorer runs an experiment" in app.shown()
+
+    drive(app, test)

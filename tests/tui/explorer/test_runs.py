@@ -1,0 +1,56 @@
+"""Runs that are found, and what is in view meanwhile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from srm_explorer.engine import paths
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.tui.backend.events import FoundRun, RunFailed, RunsFound, WorkerSeen
+from srm_explorer.tui.explorer.startup import Start
+
+
+def test_a_run_that_begins_after_the_first_look_is_followed_where_it_was_in_view(drive: Any) -> None:
+    mine, other = paths.session_path("mine"), paths.session_path("other")
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        desk = app.explorer.desk
+        desk.drafting.draft.session = str(mine)
+        desk.runs.link.close()
+        app.explorer.hear(RunsFound(()))
+        app.explorer.hear(RunsFound((FoundRun(other, 1, 9, True),)))
+        await pilot.pause()
+        assert not desk.runs.state.followed
+        app.explorer.hear(RunsFound((FoundRun(mine, 1, 9, True),)))
+        await until(lambda: mine in desk.runs.state.followed, "the run")
+        assert desk.looks_at(mine)
+
+    drive(test)
+
+
+def test_a_run_that_comes_to_nothing_leaves_the_session_whose_chart_is_shown(drive: Any, stored: Path) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        def header() -> str:
+            return app.text().splitlines()[0]
+
+        await until(lambda: "session storm" in header(), "the session")
+        failing = paths.session_path("failing")
+        desk = app.explorer.desk
+        desk.runs.state.asks(failing)
+        desk.look_at(failing)
+        await until(lambda: "session failing" in header(), "the run")
+        app.explorer.hear(RunFailed(ExplorerError("the model is not there", remedy="download it"), failing))
+        await until(lambda: "session storm" in header() and "download it" in app.status_line(), "the error")
+        assert desk.drafting.draft.session == str(stored)
+
+    drive(test, Start(session=stored))
+
+
+def test_an_older_worker_is_told_with_its_key_at_any_width(drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        app.explorer.desk.runs.link.close()
+        app.explorer.hear(WorkerSeen("older version", 0, "older"))
+        await until(lambda: "W restarts it" in app.status_line(), "the line")
+
+    drive(test, size=(80, 24))

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from textual.widgets import Input
+
+from srm_explorer.engine import paths
+from srm_explorer.engine.analyses.pairs import pairs_study
+from srm_explorer.engine.analyses.registry import tables_in
+from srm_explorer.engine.session import load_session
+from srm_explorer.tui.explorer.startup import Start
+
+
+async def go_to(app: Any, pilot: Any, until: Any, tab: str) -> None:
+    results = app.explorer.results
+    await until(lambda: app.explorer.desk.session is not None, "the session")
+    await pilot.press("3")
+    while results.tab != tab:
+        await pilot.press("right_square_bracket")
+
+
+async def find_page(app: Any, pilot: Any, until: Any, title: str) -> None:
+    """Turn pages until one of that title is there, and its answer with it."""
+    for _ in range(20):
+        if title in app.text():
+            return
+        await until(lambda: "working it out" not in app.text(), "the answer")
+        if title in app.text():
+            return
+        await pilot.press("v")
+        await pilot.pause()
+    raise AssertionError(f"no page '{title}':\n{app.text()}")
+
+
+def test_planes_are_listed_and_the_pairings_are_those_of_the_study(drive: Any, stored: Path) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await go_to(app, pilot, until, "Planes")
+        await until(lambda: "energy in plane" in app.text(), "the planes")
+        await find_page(app, pilot, until, "co-activators of")
+        asked = {"top": 20, "permutations": 2000, "seed": 0, "partners": "both"}
+        table = tables_in(pairs_study(load_session(stored), asked))[0]
+        first = {column.key: table.shown(0, at) for at, column in enumerate(table.columns) if column.keep == 0}
+        row = next(line for line in app.text().splitlines() if f" {first['partner']} " in line)
+        assert {"partner", "within_r", "within_q"} <= set(first)
+        assert all(text in row for text in first.values()), (first, row)
+
+    drive(test, Start(session=stored))
+
+
+def test_enter_on_a_partner_makes_its_plane_and_saves_it(drive: Any, stored: Path) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await go_to(app, pilot, until, "Planes")
+        await find_page(app, pilot, until, "co-activators of")
+        before = len(app.explorer.desk.session.planes)
+        await pilot.press("enter")
+        await until(lambda: len(app.explorer.desk.session.planes) == before + 1, "the plane")
+        await until(lambda: app.explorer.results.tab == "Polar", "the chart")
+        saved = load_session(stored)
+        assert len(saved.planes) == before + 1
+        assert f"n{saved.planes[-1].b}" in app.text()
+
+    drive(test, Start(session=stored))
+
+
+def test_directions_are_typed_and_what_is_wrong_with_them_is_said(drive: Any, stored: Path) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await go_to(app, pilot, until, "Planes")
+        await until(lambda: "energy in plane" in app.text(), "the planes")
+        before = len(app.explorer.desk.session.planes)
+        await pilot.press("n")
+        app.screen.query_one(Input).value = "pc1"
+        await pilot.press("enter")
+        assert "a plane has two directions" in app.text()
+        app.screen.query_one(Input).value = "pc1 ; pc2"
+        await pilot.press("enter")
+        await until(lambda: len(app.explorer.desk.session.planes) == before + 1, "the plane")
+        plane = load_session(stored).planes[-1]
+        assert (plane.a, plane.b) == ("pc1", "pc2")
+
+    drive(test, Start(session=stored))
+
+
+def test_settings_are_chosen_and_a_wrong_one_is_refused_in_its_line(drive: Any, stored: Path) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await go_to(app, pilot, until, "Planes")
+        await find_page(app, pilot, until, "co-activators of")
+        await pilot.press("e")
+        line = app.screen.query_one(Input)
+        line.value = "tpo=3"
+        await pilot.press("enter")
+        assert "there is no setting 'tpo'; did you mean 'top'?" in app.text()
+        line.value = "top=3"
+        await pilot.press("enter")
+        await until(lambda: app.explorer.results.study_tabs[1].table.count == 3, "three rows")
+
+    drive(test, Start(session=stored))
+
+
+def test_without_a_saved_session_the_tabs_say_what_comes_first(drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await pilot.press("3")
+        while app.explorer.results.tab != "Effects":
+            await pilot.press("right_square_bracket")
+        await until(lambda: "r runs the experiment, o opens a saved session" in app.text(), "the words")
+
+    drive(test)
+
+
+def test_a_study_without_a_worker_says_so_and_can_be_tried_again(drive: Any, stored: Path) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await go_to(app, pilot, until, "Neuron")
+        await until(lambda: "no worker is started here" in app.text(), "the reason")
+        assert "w tries again" in app.text()
+        await pilot.press("w")
+        await until(lambda: "no worker is started here" in app.text(), "the reason again")
+
+    drive(test, Start(session=stored))
+
+
+def test_a_session_is_not_asked_about_again_until_it_is_saved_anew(drive: Any, stored: Path) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await go_to(app, pilot, until, "Effects")
+        await until(lambda: "working it out" not in app.text(), "the answer")
+        book = app.explorer.desk.studies.book
+        asked = set(book._answers)
+        await pilot.press("left_square_bracket", "right_square_bracket")
+        await pilot.pause(0.3)
+        assert set(book._answers) == asked
+        assert paths.session_path("storm") == stored
+
+    drive(test, Start(session=stored))
+
+
+def test_while_a_run_is_written_the_tabs_say_when_studies_begin(drive: Any, stored: Path) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await go_to(app, pilot, until, "Effects")
+        app.explorer.results.take_session(replace(load_session(stored), path=None))
+        await until(lambda: "Studies begin when the run is finished" in app.text(), "the words")
+        await pilot.press("X")
+        await until(lambda: "first save a session" in app.text(), "the reason")
+
+    drive(test, Start(session=stored))
+
+
+def test_a_table_is_written_as_csv_with_its_numbers_and_all_rows(drive: Any, stored: Path, tmp_path: Path) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await go_to(app, pilot, until, "Planes")
+        await until(lambda: "energy in plane" in app.text(), "the planes")
+        await pilot.press("X")
+        assert "CSV, the numbers" in app.text()
+        assert "SVG" not in app.text()
+        await pilot.press("c")
+        line = app.screen.query_one(Input)
+        assert line.value == "storm-planes.csv"
+        line.value = str(tmp_path / "planes.csv")
+        await pilot.press("enter")
+        await until(lambda: (tmp_path / "planes.csv").exists(), "the file")
+        table = app.explorer.results.study_tabs[1].shown.table
+        with (tmp_path / "planes.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        written = ["" if value is None else str(value) for row in table.rows for value in row]
+        assert [value for row in rows for value in row.values()] == written
+
+    drive(test, Start(session=stored))
+
+
+def test_a_page_without_a_table_says_at_once_that_nothing_can_be_written(drive: Any, stored: Path) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await go_to(app, pilot, until, "Planes")
+        await find_page(app, pilot, until, "w works it out")
+        await pilot.press("X")
+        await until(lambda: "this page holds no table yet" in app.text(), "the reason")
+        assert app.screen is app.explorer
+
+    drive(test, Start(session=stored))
+
+
+def test_the_help_tells_every_note_of_the_table_where_the_page_has_no_room(drive: Any, stored: Path) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await go_to(app, pilot, until, "Planes")
+        await find_page(app, pilot, until, "co-activators of")
+        notes = app.explorer.results.study_tabs[1].shown.table.notes
+        assert "… ? tells the rest" in app.text()
+        await pilot.press("question_mark")
+        await until(lambda: "How the table is read" in app.text(), "the notes")
+        assert app.screen._notes == notes
+        assert notes[0] in " ".join(app.text().split())
+
+    drive(test, Start(session=stored))
+
+
+def test_a_plane_whose_weights_cannot_be_read_is_asked_for_again_as_it_was_typed(drive: Any, stored: Path) -> None:
+    typed = "blocks.4.hook_resid_post : w_out(4.20) ; pc1"
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await go_to(app, pilot, until, "Planes")
+        await until(lambda: "energy in plane" in app.text(), "the planes")
+        before = stored.read_bytes()
+        await pilot.press("n")
+        app.screen.query_one(Input).value = typed
+        await pilot.press("enter")
+        await until(lambda: "no worker is started here" in app.text(), "the reason")
+        await until(lambda: app.screen.query(Input) and app.screen.query_one(Input).value == typed, "the question")
+        await pilot.press("escape")
+        await pilot.press("n")
+        app.screen.query_one(Input).value = typed.replace("4.20", "9.20")
+        await pilot.press("enter")
+        await until(lambda: "layer 9 is out of range for this model (6 layers)" in app.text(), "the range")
+        assert stored.read_bytes() == before
+
+    drive(test, Start(session=stored))

@@ -1,0 +1,464 @@
+"""Keys of the prompts pane: what they choose is what a run uses, and what is wrong stands where it is."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+from textual import on
+from textual.app import App, ComposeResult
+from textual.pilot import Pilot
+from textual.widgets import Input, Static
+
+from srm_explorer.engine import paths
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import Experiment
+from srm_explorer.engine.runs.inputs import read_inputs
+from srm_explorer.tui.prompts.pane import PromptsPane
+from srm_explorer.tui.prompts.rows import PromptRows
+
+GRID = """>> CORE_ID: door
+[LEVEL 1]
+plain: Somebody is there.
+grand: Lo, somebody is there.
+[LEVEL 2]
+plain: Somebody stands there.
+grand: Lo, somebody stands there.
+"""
+MODEL = {"name": "demo", "revision": None}
+
+
+def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run a test in an event loop of its own."""
+
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        asyncio.run(test(*args, **kwargs))
+
+    return run
+
+
+class Host(App[None]):
+    """Shows the pane, keeps its table, and counts words as tokens."""
+
+    def __init__(self, table: dict[str, Any]) -> None:
+        super().__init__()
+        self.told = [{"sets": [], "where": {}, "omit": {}, "limit": None, "prepend_bos": "auto"} | table]
+        self.asked: list[tuple[str, ...]] = []
+        self.pane = PromptsPane()
+        self.leave = 0
+
+    def compose(self) -> ComposeResult:
+        yield self.pane
+
+    def on_mount(self) -> None:
+        self.pane.show(self.told[0], MODEL, Path.cwd())
+
+    @property
+    def prompts(self) -> dict[str, Any]:
+        return self.told[-1]
+
+    @on(PromptsPane.Changed)
+    def take(self, message: PromptsPane.Changed) -> None:
+        self.told.append(message.prompts)
+        self.pane.show(message.prompts, MODEL, Path.cwd())
+
+    @on(PromptsPane.TokensWanted)
+    def count(self, message: PromptsPane.TokensWanted) -> None:
+        self.asked.append(message.texts)
+        self.pane.take_tokens({text: len(text.split()) for text in message.texts})
+
+    def lines(self) -> list[str]:
+        table = self.pane.table
+        return [table.render_line(y).text for y in range(table.size.height)]
+
+    def row(self, start: str) -> str:
+        return next(line for line in self.lines() if start in line[:30])
+
+    def foot(self) -> str:
+        return str(self.pane.query_one("#prompts-foot", Static).content)
+
+    def used(self) -> list[tuple[str, int]]:
+        """What the pane says a run would use, by set and number."""
+        return [(name, number) for name, numbers in self.pane.choice.selected().numbers.items() for number in numbers]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "prompts"
+    folder.mkdir()
+    (folder / "grid.txt").write_text(GRID)
+    (folder / "alpha.txt").write_text("First of all\nSecond\nThird 漢字\n")
+    (folder / "broken.jsonl").write_text('{"prompt": "x"}\n{"promt": 3}\n')
+    return tmp_path
+
+
+@asynccontextmanager
+async def opened(size: tuple[int, int] = (100, 30), **table: Any) -> AsyncIterator[tuple[Host, Pilot[None]]]:
+    app = Host(table)
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        yield app, pilot
+
+
+async def settle(pilot: Pilot[None]) -> None:
+    await pilot.pause(0)
+    while any(not worker.is_finished for worker in pilot.app.workers):
+        await pilot.app.workers.wait_for_complete()
+        await pilot.pause(0)
+    await pilot.pause(0)
+
+
+async def press(pilot: Pilot[None], *keys: str) -> None:
+    await pilot.press(*keys)
+    await settle(pilot)
+
+
+async def go(app: Host, pilot: Pilot[None], key: object) -> None:
+    """Highlight the row of a key by moving there."""
+    keys = [app.pane.rows.key(row) for row in range(app.pane.table.count)]
+    await pilot.press("home", *"j" * keys.index(key))
+    assert app.pane.table.key == key
+
+
+def run_would_use(table: dict[str, Any]) -> list[tuple[str, int]]:
+    data = {"model": {"name": "demo"}, "prompts": table, "capture": {"sites": ["blocks.0.mlp.hook_post"]}}
+    listed = read_inputs(Experiment.from_dict(data), Path.cwd()).prompts
+    return [(one.set.name, 1 + one.set.prompts.index(one.prompt)) for one in listed]
+
+
+@in_loop
+async def test_the_sets_that_ship_and_those_in_the_folder_are_listed_with_their_counts() -> None:
+    async with opened(sets=["reasoning"]) as (app, _):
+        assert "☑ reasoning" in app.row("reasoning")
+        assert "20 / 20" in app.row("reasoning")
+        assert "0 / 140" in app.row("certainty")
+        assert "☐ grid" in app.row(" grid ")
+        assert "⚠ error" in app.row("broken")
+        assert "20 prompts of 1 set" in app.foot()
+
+
+@in_loop
+async def test_space_chooses_a_set_after_the_others_and_again_leaves_it_out() -> None:
+    async with opened(sets=["reasoning", "watching"]) as (app, pilot):
+        await go(app, pilot, "alpha")
+        await press(pilot, "space")
+        assert app.prompts["sets"] == ["reasoning", "watching", "alpha"]
+        assert app.used() == run_would_use(app.prompts)
+        await press(pilot, "space")
+        assert app.prompts == app.told[0]
+        await go(app, pilot, "reasoning")
+        await press(pilot, "space")
+        assert app.prompts["sets"] == ["watching"]
+        await press(pilot, "space")
+        assert app.prompts == app.told[0]
+
+
+@in_loop
+async def test_space_leaves_a_prompt_out_and_takes_it_back() -> None:
+    async with opened(sets=["alpha", "grid"]) as (app, pilot):
+        await go(app, pilot, "alpha")
+        await press(pilot, "enter", "j", "space")
+        assert app.prompts["omit"] == {"alpha": [2]}
+        assert "☐ Second" in app.row("Second")
+        assert app.used() == run_would_use(app.prompts)
+        await press(pilot, "k", "space", "j", "j", "space")
+        assert app.prompts["sets"] == ["grid"], "a set of which nothing is left is not chosen"
+        await press(pilot, "space")
+        assert app.prompts["omit"] == {"alpha": [1, 2]}
+        await press(pilot, "escape")
+        assert "◪ alpha" in app.row("alpha")
+        assert "1 / 3" in app.row("alpha")
+
+
+@in_loop
+async def test_choosing_one_prompt_of_a_set_that_is_not_chosen_leaves_the_others_out() -> None:
+    async with opened(sets=["grid"]) as (app, pilot):
+        await go(app, pilot, "alpha")
+        await press(pilot, "l", "j", "space")
+        assert app.prompts["sets"] == ["grid", "alpha"]
+        assert app.prompts["omit"] == {"alpha": [1, 3]}
+        assert app.used() == run_would_use(app.prompts)
+        await press(pilot, "space")
+        assert app.prompts == app.told[0]
+
+
+@in_loop
+async def test_all_and_none_of_those_shown() -> None:
+    async with opened(sets=["grid"]) as (app, pilot):
+        await go(app, pilot, "grid")
+        await press(pilot, "enter", "slash", *"lo", "comma", "enter")
+        assert app.pane.table.count == 2
+        await press(pilot, "A")
+        assert app.prompts["omit"] == {"grid": [2, 4]}
+        await press(pilot, "A")
+        assert app.prompts == app.told[0]
+        await press(pilot, "space", "A")
+        assert app.prompts["omit"] == {}, "where a part is chosen, all of it is"
+        await press(pilot, "escape", "A", "escape", "A")
+        assert app.prompts["sets"] == ["alpha", "certainty", "grid", "reasoning", "watching"]
+        assert app.used() == run_would_use(app.prompts)
+
+
+@in_loop
+async def test_a_search_narrows_as_it_is_typed_and_escape_clears_it() -> None:
+    async with opened(sets=["grid"]) as (app, pilot):
+        await go(app, pilot, "grid")
+        await press(pilot, "enter", "slash", "s", "t", "a")
+        assert app.pane.table.count == 2
+        await press(pilot, "n")
+        assert app.pane.table.count == 2
+        await press(pilot, "x")
+        assert app.pane.table.count == 0
+        assert "esc drops the search" in app.foot()
+        await press(pilot, "escape")
+        assert app.pane.table.count == 4
+        assert app.pane.choice.view == "prompts"
+        assert not app.pane.query(Input)
+        await press(pilot, "escape")
+        assert app.pane.choice.view == "sets"
+        assert app.pane.table.key == "grid"
+
+
+@in_loop
+async def test_letters_that_come_before_the_line_is_there_are_text() -> None:
+    async with opened(sets=["grid"]) as (app, pilot):
+        await go(app, pilot, "grid")
+        await press(pilot, "enter")
+        for key in ("slash", "n", "x", "e"):
+            app.simulate_key(key)
+        await settle(pilot)
+        assert app.pane.query_one(Input).value == "nxe"
+        assert app.pane.choice.view == "prompts"
+        await press(pilot, "escape", "escape", "home")
+        for key in ("j", "n", "x", "q"):
+            app.simulate_key(key)
+        await settle(pilot)
+        assert app.pane.choice.opened == "broken", "the keys before it come first"
+        assert not app.pane.query(Input)
+        assert "broken.jsonl:2" in app.foot()
+
+
+@in_loop
+async def test_without_factors_there_is_nothing_to_choose_and_a_key_that_helps() -> None:
+    async with opened(sets=["alpha"]) as (app, pilot):
+        await press(pilot, "x")
+        assert "no factors: esc goes back" in app.foot()
+
+
+@in_loop
+async def test_factors_are_chosen_by_level() -> None:
+    async with opened(sets=["grid"]) as (app, pilot):
+        await press(pilot, "x")
+        assert [app.pane.rows.key(row) for row in range(app.pane.table.count)] == [
+            ("core_id", "door"),
+            ("type", "plain"),
+            ("type", "grand"),
+            ("level", "1"),
+            ("level", "2"),
+        ]
+        await go(app, pilot, ("type", "grand"))
+        await press(pilot, "space", "k", "enter")
+        assert app.prompts["where"] == {"type": ["plain", "grand"]}
+        await press(pilot, "enter")
+        assert app.prompts["where"] == {"type": ["grand"]}
+        assert app.used() == run_would_use(app.prompts) == [("grid", 2), ("grid", 4)]
+        await press(pilot, "escape")
+        assert "2 / 4" in app.row(" grid ")
+        await go(app, pilot, "grid")
+        await press(pilot, "enter")
+        assert app.pane.table.count == 2
+        await press(pilot, "x", "j", "j", "space")
+        assert app.prompts["where"] == {}
+
+
+@in_loop
+async def test_the_first_of_the_list_and_a_number_that_is_none() -> None:
+    async with opened(sets=["alpha", "grid"]) as (app, pilot):
+        await press(pilot, "f", "5", "enter")
+        assert app.prompts["limit"] == 5
+        assert app.used() == run_would_use(app.prompts)
+        assert "2 / 4" in app.row(" grid ")
+        await press(pilot, "f", "backspace", "0", "enter")
+        assert "not a whole number" in app.foot()
+        await press(pilot, "backspace", "enter")
+        assert app.prompts == app.told[0]
+
+
+@in_loop
+async def test_tokens_are_asked_once_for_an_opened_set_and_long_prompts_are_marked() -> None:
+    async with opened(sets=["alpha"]) as (app, pilot):
+        assert app.asked == []
+        app.pane.take_room(2)
+        await go(app, pilot, "alpha")
+        await press(pilot, "enter")
+        assert app.asked == [("First of all", "Second", "Third 漢字")]
+        assert app.row("First of all").rstrip().endswith("⚠3")
+        assert app.row("Second").rstrip().endswith("1")
+        assert "3 tokens, at most 2 fit" in app.foot()
+        await press(pilot, "escape")
+        assert "a chosen prompt has more than 2 tokens" in app.foot()
+        assert "⚠ 3 / 3" in app.row("alpha")
+        await press(pilot, "enter", "space", "escape")
+        assert "more than" not in app.foot()
+        assert len(app.asked) == 1
+        app.pane.show(app.prompts, {"name": "gpt2"}, Path.cwd())
+        await press(pilot, "enter")
+        assert len(app.asked) == 2
+
+
+@in_loop
+async def test_a_broken_file_shows_what_is_wrong_and_the_others_stay_usable() -> None:
+    async with opened(sets=["broken", "alpha"]) as (app, pilot):
+        assert "broken.jsonl:2" in app.foot()
+        await go(app, pilot, "broken")
+        await press(pilot, "enter")
+        shown = " ".join(line.strip("▸ ") for line in app.lines())
+        assert "broken.jsonl:2: no `prompt` or `text` among the keys" in shown
+        assert 'write {"prompt": "…"}' in shown
+        assert "broken.jsonl:2" in app.pane.copy_text()
+        await press(pilot, "escape", "space")
+        assert app.used() == run_would_use(app.prompts) == [("alpha", n) for n in (1, 2, 3)]
+
+
+@in_loop
+async def test_a_set_that_is_gone_is_shown_with_its_error_and_can_be_left_out() -> None:
+    async with opened(sets=["gone", "sub/nowhere.csv", "alpha"]) as (app, pilot):
+        await go(app, pilot, "gone")
+        assert "there is no prompt set 'gone'" in app.foot()
+        await press(pilot, "space")
+        await go(app, pilot, "sub/nowhere.csv")
+        assert "there is no such prompt file" in app.foot()
+        await press(pilot, "space")
+        assert app.prompts["sets"] == ["alpha"]
+        assert app.used() == run_would_use(app.prompts)
+
+
+@in_loop
+async def test_a_number_past_the_end_of_a_file_is_told_and_goes_with_the_next_choice() -> None:
+    async with opened(sets=["alpha"], omit={"alpha": [2, 9]}) as (app, pilot):
+        with pytest.raises(ExplorerError) as refused:
+            run_would_use(app.prompts)
+        assert str(refused.value)[:40] in app.foot()
+        await go(app, pilot, "alpha")
+        await press(pilot, "enter", "space")
+        assert app.prompts["omit"] == {"alpha": [1, 2]}
+        assert app.used() == run_would_use(app.prompts)
+
+
+@in_loop
+async def test_a_new_prompt_goes_into_the_users_own_file(here: Path) -> None:
+    async with opened(sets=["alpha"], omit={"alpha": [2]}) as (app, pilot):
+        await go(app, pilot, "alpha")
+        await press(pilot, "n", *"Fourth", "enter")
+        assert (here / "prompts" / "alpha.txt").read_text().splitlines()[-1] == "Fourth"
+        assert "☑ Fourth" in app.row("Fourth")
+        assert app.pane.copy_text() == "Fourth"
+        assert app.used() == run_would_use(app.prompts)
+        await press(pilot, "n", "number_sign", "x", "enter")
+        assert "would not be read as one prompt" in app.foot()
+        assert app.pane.query_one(Input).value == "#x", "what was typed stays"
+
+
+@in_loop
+async def test_a_prompt_for_a_set_that_ships_goes_into_a_copy(here: Path) -> None:
+    shipped = (paths.shipped_prompts() / "reasoning.txt").read_bytes()
+    async with opened(sets=["reasoning", "alpha"], omit={"reasoning": [3]}) as (app, pilot):
+        await go(app, pilot, "reasoning")
+        await press(pilot, "n", "M", "y", "enter")
+        copy = paths.user_prompts_folder() / "my-reasoning.txt"
+        assert copy.read_bytes() == shipped + b"My\n"
+        assert (paths.shipped_prompts() / "reasoning.txt").read_bytes() == shipped
+        assert app.prompts["sets"] == ["my-reasoning", "alpha"]
+        assert app.prompts["omit"] == {"my-reasoning": [3]}
+        assert str(copy) in app.foot().replace("\n", "")
+        assert app.used() == run_would_use(app.prompts)
+        assert len(app.used()) == 20 + 3
+
+
+@in_loop
+async def test_in_a_grid_prompts_left_out_stay_so_when_a_line_moves_them(here: Path) -> None:
+    async with opened(sets=["grid"], omit={"grid": [2, 4]}) as (app, pilot):
+        await go(app, pilot, "grid")
+        await press(pilot, "enter", "n")
+        assert app.pane.query_one(Input).value == "plain: "
+        await press(pilot, *"Hm", "enter")
+        assert "plain: Hm" in (here / "prompts" / "grid.txt").read_text()
+        assert app.prompts["omit"] == {"grid": [3, 5]}
+        assert app.used() == run_would_use(app.prompts)
+
+
+@in_loop
+async def test_a_file_that_changed_meanwhile_is_read_again(here: Path) -> None:
+    async with opened(sets=["alpha"], omit={"alpha": [2]}) as (app, pilot):
+        (here / "prompts" / "alpha.txt").write_text("Zeroth\nFirst of all\nSecond\n")
+        (here / "prompts" / "later.csv").write_text("prompt\nA later one\n")
+        app.set_focus(None)
+        await settle(pilot)
+        app.set_focus(app.pane.table)
+        await settle(pilot)
+        assert "2 / 3" in app.row("alpha")
+        assert app.prompts["omit"] == {"alpha": [3]}
+        assert "0 / 1" in app.row("later")
+        assert app.used() == run_would_use(app.prompts)
+
+
+@in_loop
+async def test_undo_from_outside_is_shown() -> None:
+    async with opened(sets=["alpha"]) as (app, pilot):
+        await go(app, pilot, "grid")
+        await press(pilot, "space", "x", "space")
+        app.pane.show(app.told[1], MODEL, Path.cwd())
+        app.pane.show(app.told[0], MODEL, Path.cwd())
+        await press(pilot, "escape")
+        assert "☐ grid" in app.row(" grid ")
+        await press(pilot, "space")
+        assert app.prompts == app.told[1]
+
+
+@in_loop
+async def test_the_mark_of_a_row_can_be_clicked_and_a_double_click_opens() -> None:
+    async with opened(sets=["alpha"]) as (app, pilot):
+        await pilot.click(app.pane.table, offset=(1, 1))
+        await settle(pilot)
+        assert app.prompts["sets"] == []
+        assert "no prompt set is chosen; space chooses one" in app.foot()
+        await pilot.click(app.pane.table, offset=(6, 1), times=2)
+        await settle(pilot)
+        assert app.pane.choice.opened == "alpha"
+
+
+@pytest.mark.parametrize("size", [(34, 14), (80, 22), (160, 48), (20, 5)])
+@in_loop
+async def test_odd_characters_keep_the_columns(here: Path, size: tuple[int, int]) -> None:
+    texts = ["wide 漢字漢字漢字漢字漢字漢字漢字漢字", "emoji 👩‍👩‍👧 and ‮ turned", "a\ttab", "combining e\u0301\u0301"]
+    (here / "prompts" / "odd.csv").write_text(
+        "prompt,種類\n" + "".join(f'"{text}",レベル\n' for text in texts) + '"two\nlines",b\n'
+    )
+    async with opened(size, sets=["odd"]) as (app, pilot):
+        for keys in ((), ("x",), ("escape",), ("enter",)):
+            if keys == ("enter",):
+                await go(app, pilot, "odd")
+            await press(pilot, *keys)
+            width = app.pane.table.size.width
+            assert {cell_len(line) for line in app.lines()} == {width}
+            assert all(line.isprintable() for line in app.lines())
+        assert isinstance(app.pane.rows, PromptRows)
+        assert app.pane.table.count == 5
+
+
+@in_loop
+async def test_a_missing_editor_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", "no-such-editor -x")
+    async with opened(sets=["alpha"]) as (app, pilot):
+        await go(app, pilot, "alpha")
+        await press(pilot, "e")
+        assert app.foot().splitlines()[0].startswith("$EDITOR: there is no editor 'no-such-editor -x'")

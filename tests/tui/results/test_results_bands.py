@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from textual.app import App, ComposeResult
+from textual.pilot import Pilot
+
+from srm_explorer.engine.analyses.bands import bands_study
+from srm_explorer.engine.session import Session, load_session, save_session
+from srm_explorer.tui.backend.subprocesses import BandWatch, StudyRunner, Told
+from srm_explorer.tui.results.bands import BandKey
+from srm_explorer.tui.results.log_tab import LogTab
+from srm_explorer.tui.results.pane import ResultsPane
+from srm_explorer.tui.widgets.chart import ChartView
+
+Use = Callable[[Pilot[None], "Host"], Awaitable[None]]
+
+
+class Host(App[None]):
+    def __init__(self) -> None:
+        super().__init__()
+        self.pane = ResultsPane()
+
+    def compose(self) -> ComposeResult:
+        yield self.pane
+
+    def on_mount(self) -> None:
+        self.pane.focus()
+
+    def text(self) -> str:
+        strips = self.screen._compositor.render_strips()
+        return "\n".join("".join(segment.text for segment in strip) for strip in strips)
+
+
+def used(use: Use, session: Session, size: tuple[int, int] = (116, 40)) -> None:
+    async def go() -> None:
+        host = Host()
+        async with host.run_test(size=size) as pilot:
+            host.pane.take_session(session)
+            await until(pilot, host, "")
+            await use(pilot, host)
+
+    asyncio.run(go())
+
+
+async def until(pilot: Pilot[None], host: Host, text: str, *, there: bool = True) -> None:
+    """Wait until every chart in view is painted and a text is on the screen, or is not."""
+    for _ in range(3_000):
+        await pilot.pause()
+        charts = [one for one in host.query(ChartView) if one.display and one.size.area]
+        if all(one.settled() for one in charts) and (text in host.text()) is there:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"'{text}' did not come:\n{host.text()}")
+
+
+@pytest.fixture
+def stored(spread_session: Callable[..., Session], tmp_path: Path) -> Session:
+    """A session on disk without bands, whose runs have baselines to predict from."""
+    made = spread_session(prompts=6, values=(-5, 20), thresholds=(0.5, 0.1))
+    resolved = tuple(tuple(None if v is None else (v,) for v in one.values) for one in made.conditions)
+    path = tmp_path / "spread.json"
+    save_session(made.changed(resolved=resolved), path)
+    return load_session(path)
+
+
+class Instant(StudyRunner):
+    """Computes at once, in the same process."""
+
+    def run(self, name: str, session: Path, arguments: object, tell: Callable[[Told], None]) -> None:
+        assert name == "bands"
+        assert isinstance(arguments, dict)
+        tell(bands_study(load_session(session), arguments))
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srm_explorer.tui.backend.subprocesses.StudyRunner", Instant)
+
+
+def test_bands_that_are_not_stored_are_computed_in_another_process_and_drawn(stored: Session) -> None:
+    async def use(pilot: Pilot[None], host: Host) -> None:
+        assert "computing bands" in host.text()
+        assert "95 % band" not in host.text()
+        # Drawn before they are known: arithmetic needs no resampling.
+        assert "╌ arithmetic" in host.text()
+        await until(pilot, host, "┆ 95 % band of 6 units")
+        assert "computing" not in host.text()
+
+    used(use, stored)
+
+
+def test_a_failure_is_one_line_of_the_log_and_the_chart_stays(stored: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert stored.path is not None
+    stored.path.unlink()
+
+    async def use(pilot: Pilot[None], host: Host) -> None:
+        await until(pilot, host, "computing bands", there=False)
+        assert "● clamped" in host.text()
+        log = host.pane.query_one(LogTab).copy_text()
+        assert log.startswith("no 95 % bands: ")
+        assert "\n" not in log
+
+    used(use, stored)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_the_key_of_arithmetic_goes_round_three_ways_of_seeing(stored: Session) -> None:
+    async def use(pilot: Pilot[None], host: Host) -> None:
+        await until(pilot, host, "95 % band of 6 units")
+        await pilot.press("a")
+        await until(pilot, host, "minus arithmetic")
+        assert "− predicted" in host.text()
+        assert "beyond arithmetic p" in host.text()
+        await pilot.press("a")
+        await until(pilot, host, "axis out")
+        assert "without n3" in host.text()
+        assert "╌ arithmetic" not in host.text()
+        # The runs below the chart, and the line between, are those that were observed.
+        assert "observed: lit" in host.text()
+        await pilot.press("a", "v")
+        await until(pilot, host, "bold 0")
+        assert "╌ arithmetic" in host.text()
+        assert "observed" not in host.text()
+        for tab, told in (("Thresholds", "share of runs − predicted"), ("Dose", "amplitude A − predicted")):
+            await pilot.press("right_square_bracket")
+            await until(pilot, host, f"[{tab}]")
+            await pilot.press("a")
+            await until(pilot, host, told)
+            await pilot.press("a")
+            await until(pilot, host, "without n3")
+            await pilot.press("a")
+            await until(pilot, host, "╌ arithmetic")
+
+    used(use, stored)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_the_cursor_counts_what_is_beyond_arithmetic(stored: Session) -> None:
+    async def use(pilot: Pilot[None], host: Host) -> None:
+        await pilot.press("right_square_bracket", "a")
+        await until(pilot, host, "− predicted")
+        row = next(line for line in host.text().split("\n") if "θ 0°" in line and "spotlight" not in line)
+        assert "● " in row
+        assert "○" not in row
+        await pilot.press("d")
+        await until(pilot, host, "share of runs − baseline's")
+        assert host.pane.state.sight == "observed"
+
+    used(use, stored)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_the_key_of_bands_goes_to_the_next_group(stored: Session) -> None:
+    async def use(pilot: Pilot[None], host: Host) -> None:
+        await until(pilot, host, "● clamped")
+        await until(pilot, host, "95 % band of 6 units")
+
+        def banded() -> str:
+            lines = host.text().split("\n")
+            row = next(at for at, line in enumerate(lines) if "95 % band" in line)
+            text = "\n".join(lines[: row + 1])
+            return "clamped" if text.rfind("● clamped") > text.rfind("○ baseline") else "baseline"
+
+        assert banded() == "clamped"
+        await pilot.press("B")
+        await until(pilot, host, "95 % band of 6 units")
+        assert banded() == "baseline"
+
+    used(use, stored)
+
+
+def test_other_bands_end_the_ones_that_are_computed() -> None:
+    told: list[str] = []
+
+    class Counting(StudyRunner):
+        def run(self, name: str, session: Path, arguments: object, tell: Callable[[Told], None]) -> None:
+            told.append(f"run {arguments}")
+
+        def cancel(self, name: str) -> None:
+            told.append("cancel")
+
+    watch = BandWatch(lambda key, found: None, Counting())
+    one, other = (BandKey(Path("s.json"), 1, 0, by) for by in ((), ("type",)))
+    for key in (one, one, other, None, None, one):
+        watch.want(key)
+    runs = [f"run {key.arguments}" for key in (one, other)]
+    assert told == [runs[0], runs[1], "cancel", runs[0]]

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from srm_explorer.engine.figures.bands import GroupBand, PlaneBands
+from srm_explorer.engine.session import Session
+from srm_explorer.tui.results.bands import KEPT, SIGHTS, BandKey, BandShelf
+from srm_explorer.tui.results.state import ResultsState
+
+
+def bands(by: tuple[str, ...] = (), plane: int = 0) -> PlaneBands:
+    group = GroupBand("clamped", 10, (0.1, 0.2), np.eye(2), 6.0, None, (0.0, 1.0))
+    return PlaneBands(plane, by, 0.95, 100, 0, 1, (group,))
+
+
+def saved(make: Callable[..., Session], **fields: object) -> Session:
+    return make().changed(path=Path("/nowhere/spread.json"), saved="2026-01-01T00:00:00+00:00", revision=3, **fields)
+
+
+def test_stored_bands_are_read_and_others_asked_for_once(spread_session: Callable[..., Session]) -> None:
+    session = saved(spread_session, bands={"planes": [bands().to_dict()]})
+    shelf = BandShelf()
+    assert shelf.missing(session, 0, ()) is None
+    assert shelf.bands(session, 0, ()) is not None
+    key = shelf.missing(session, 0, ("type",))
+    assert key == BandKey(Path("/nowhere/spread.json"), 3, 0, ("type",))
+    assert key.arguments == {"plane": 0, "by": ["type"]}
+    assert shelf.bands(session, 0, ("type",)) is None
+    assert shelf.put(key, {"bands": bands(("type",)).to_dict()}) == ""
+    found = shelf.bands(session, 0, ("type",))
+    assert found is not None
+    assert found.by == ("type",)
+    assert shelf.missing(session, 0, ("type",)) is None
+
+
+def test_what_cannot_be_computed_is_not_asked_for_again(spread_session: Callable[..., Session]) -> None:
+    session, shelf = saved(spread_session), BandShelf()
+    key = shelf.missing(session, 0, ())
+    assert key is not None
+    assert "no bands" in shelf.put(key, {"tables": []})
+    assert shelf.bands(session, 0, ()) is None
+    assert shelf.missing(session, 0, ()) is None
+    # Another revision is another session.
+    assert shelf.missing(session.changed(revision=4), 0, ()) is not None
+
+
+def test_a_session_that_is_not_saved_is_never_asked_about(spread_session: Callable[..., Session]) -> None:
+    shelf = BandShelf()
+    assert shelf.missing(spread_session(), 0, ()) is None
+    assert shelf.missing(saved(spread_session).changed(saved=""), 0, ()) is None
+
+
+def test_old_bands_are_let_go(spread_session: Callable[..., Session]) -> None:
+    shelf = BandShelf()
+    for revision in range(KEPT + 1):
+        shelf.put(BandKey(Path("/nowhere/spread.json"), revision, 0, ()), {"bands": bands().to_dict()})
+    assert shelf.missing(saved(spread_session).changed(revision=0), 0, ()) is not None
+    assert shelf.missing(saved(spread_session).changed(revision=KEPT), 0, ()) is None
+
+
+def test_sights_go_round_and_a_new_grouping_begins_with_its_first_choice(
+    spread_session: Callable[..., Session],
+) -> None:
+    state = ResultsState()
+    state.take_session(spread_session())
+    seen = [state.sight]
+    for _ in SIGHTS:
+        state.next_sight()
+        seen.append(state.sight)
+    assert seen == [*SIGHTS, SIGHTS[0]]
+    state.next_choice()
+    assert state.choice == 1
+    state.next_grouping()
+    assert state.choice == 0

@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from srm_explorer.engine.figures.comparison import compare, compared_groups, compared_numbers
+from srm_explorer.engine.session import load_session
+from srm_explorer.tui.compare.screen import CompareScreen
+from srm_explorer.tui.compare.state import CompareState
+
+
+@pytest.fixture
+def two(shelf: Any) -> Any:
+    """ "calm", and "storm" whose vectors are turned by 90 degrees and which wrote fewer tokens."""
+    calm = shelf.save("calm")
+    planes = tuple(dataclasses.replace(plane, x=tuple(-y for y in plane.y), y=plane.x) for plane in calm.planes)
+    generation = calm.spec.generation.model_copy(update={"tokens": 20})
+    shelf.save("storm", planes=planes, spec=calm.spec.model_copy(update={"generation": generation}))
+    return shelf
+
+
+def opened(shelf: Any, one: str = "calm", other: str = "storm") -> Any:
+    return lambda: CompareScreen(shelf.path(one), shelf.path(other))
+
+
+def line_of(app: Any, label: str) -> str:
+    """The line of the table of numbers that begins with a label."""
+    return next(line for line in app.text().splitlines() if re.search(rf"[▸│ ]{label} +\d", line))
+
+
+def test_curves_numbers_and_differences_stand_side_by_side(two: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "radius: share" in app.text(), "the chart")
+        text = app.text()
+        for label in ("calm · baseline", "calm · clamped", "storm · baseline", "storm · clamped"):
+            assert text.count(label) == 2
+        assert "generation.tokens" in text
+        assert "Differences (1)" in text
+
+    drive(opened(two), test)
+
+
+def test_keys_turn_the_spotlight_and_the_numbers_are_those_of_the_engine(two: Any, drive: Any) -> None:
+    both = compare(*(load_session(two.path(name)) for name in ("calm", "storm")))
+    groups = compared_groups(both)
+
+    def lit(theta: int, level: float) -> list[tuple[str, int]]:
+        return [(one.label, one.lit) for one in compared_numbers(groups, theta, level)]
+
+    def shown(app: Any) -> list[tuple[str, int]]:
+        state: CompareState = app.screen._state
+        found = [re.search(r"φ?[\d–]+°? +([\d,]+) +\d+ %", line_of(app, group.label)) for group in state.groups]
+        return [(group.label, int(one[1])) for group, one in zip(state.groups, found, strict=True) if one]
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "calm · clamped" in app.text())
+        level = app.screen._state.threshold
+        for keys, theta in ((["right"], 1), (["l", "L"], 12), (["shift+right"], 22), (["left", "h", "H"], 10)):
+            await pilot.press(*keys)
+            assert f"Numbers at θ {theta}°" in app.text()
+            assert shown(app) == lit(theta, level)
+        await pilot.press("t")
+        assert app.screen._state.threshold != level
+        assert shown(app) == lit(10, app.screen._state.threshold)
+        await pilot.press("T", *(["shift+left"] * 2))
+        assert f"Numbers at θ 350°, cosine > {str(level).lstrip('0')}" in app.text()
+        assert shown(app) == lit(350, level)
+
+    drive(opened(two), test)
+
+
+def test_views_go_round_and_each_shows_both_sessions(two: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        for told in (
+            "share of runs with cosine",
+            "mean cosine,",
+            "300°",
+            "amplitude A by clamp value",
+            "share of runs",
+        ):
+            await until(lambda told=told: told in app.text(), told)
+            assert "storm · clamped" in app.text()
+            await pilot.press("v")
+
+    drive(opened(two), test)
+
+
+def test_swapped_sessions_change_places_everywhere(two: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "calm and storm" in app.text())
+        before = line_of(app, "storm · clamped").split("│")[-2]
+        await pilot.press("s")
+        await until(lambda: "storm and calm · n" in app.text())
+        assert line_of(app, "storm · clamped").split("│")[-2].split() == before.replace("▸", " ").split()
+        assert [group.label.split(" ")[0] for group in app.screen._state.groups] == ["storm", "storm", "calm", "calm"]
+        assert re.search(r"generation.tokens +20 +50", app.text())
+
+    drive(opened(two), test)
+
+
+def test_where_room_is_short_tab_shows_one_part_after_the_other(two: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "radius" in app.text())
+        parts = ("radius", "Numbers at", "generation.tokens")
+        for key, part in (("", 0), ("tab", 1), ("tab", 2), ("tab", 0), ("shift+tab", 2), ("shift+tab", 1)):
+            if key:
+                await pilot.press(key)
+            await until(lambda part=part: parts[part] in app.text(), parts[part])
+            assert [told in app.text() for told in parts] == [at == part for at in range(3)]
+        await pilot.press("right")
+        assert "θ 1°" in app.text()
+
+    drive(opened(two), test, 80, 24)
+
+
+def test_the_part_in_focus_is_copied(two: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "radius" in app.text())
+        await pilot.press("y", "tab", "y", "tab", "y")
+        chart, numbers, differences = app.copied
+        assert "radius" in chart
+        assert "\x1b" not in chart
+        assert numbers.count("\t") == 5 * 5
+        assert differences == "generation.tokens: 50 -> 20"
+
+    drive(opened(two), test)
+
+
+def test_curves_are_written_as_csv_and_the_chart_as_text(
+    two: Any, drive: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "radius" in app.text())
+        await pilot.press("X", "enter")
+        await until(lambda: "calm-and-storm.csv" in app.text() and (tmp_path / "calm-and-storm.csv").exists())
+        await pilot.press("X", "ctrl+u", *"a.pdf", "enter")
+        assert "end the name in .csv, .svg, .txt, .ans" in app.text()
+        await pilot.press("ctrl+u", *"a.txt", "enter")
+        await until((tmp_path / "a.txt").exists)
+
+    drive(opened(two), test)
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "calm-and-storm.csv").read_text())))
+    groups = compared_groups(compare(*(load_session(two.path(name)) for name in ("calm", "storm"))))
+    assert len(rows) == 360 * len(groups)
+    assert float(rows[17]["mean_similarity"]) == groups[0].sweep.mean[17]
+    assert "radius" in (tmp_path / "a.txt").read_text()
+
+
+@pytest.mark.parametrize("view", ["counts", "mean", "thresholds"])
+def test_the_spotlight_stands_on_the_chart_where_it_is_clicked(two: Any, drive: Any, view: str) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "radius" in app.text())
+        chart = app.screen.query_one("#chart")
+        while app.screen._state.view != view:
+            await pilot.press("v")
+        await until(chart.settled)
+        before = chart.shown().rows
+        await pilot.press("L", "L", "L")
+        turned = {
+            (x, y) for y, row in enumerate(chart.shown().rows) for x, cell in enumerate(row) if cell != before[y][x]
+        }
+        assert turned
+        col, row = max(turned)
+        angle = chart.scene.angle_at(col, row)
+        await pilot.click(chart, offset=(col + 1, row + 1))
+        await until(lambda: app.screen._state.theta == angle)
+        assert f"Numbers at θ {angle}°" in app.text()
+        await pilot.resize_terminal(80, 24)
+        await until(lambda: f" θ {angle}°, cosine > " in app.text().splitlines()[-2])
+
+    drive(opened(two), test, 160, 48)
+
+
+def test_the_chart_is_written_as_a_picture_with_its_spotlight(
+    two: Any, drive: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "radius" in app.text())
+        for name in ("a.svg", "b.svg"):
+            await pilot.press("X", "ctrl+u", *name, "enter")
+            await until((tmp_path / name).exists)
+            await pilot.press("L")
+
+    drive(opened(two), test)
+    one, other = ((tmp_path / name).read_text() for name in ("a.svg", "b.svg"))
+    assert ElementTree.fromstring(one).tag.endswith("svg")
+    assert all(word in one for word in ("calm", "storm", "clamped"))
+    assert "spotlight θ 0°" in one
+    assert "spotlight θ 10°" in other
+    # The ray is drawn in dots, so that turning it changes more than the caption.
+    assert one.replace("θ 0°", "") != other.replace("θ 10°", "")
+
+
+def test_sessions_without_a_common_plane_say_so_and_show_their_differences(two: Any, drive: Any) -> None:
+    storm = load_session(two.path("storm"))
+    moved = tuple(dataclasses.replace(plane, b=plane.b + 1) for plane in storm.planes)
+    two.save("else", planes=moved, spec=storm.spec)
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "no plane in common: calm has" in app.text())
+        await until(lambda: "have no plane in common" in app.text())
+        assert "generation.tokens" in app.text()
+        await pilot.press("v", "v", "t", "right", "s", "p", "y", "tab", "y", "question_mark")
+        assert "Keys in the comparison" in app.text()
+        await pilot.press("escape", "escape")
+        await until(lambda: app.answers)
+
+    drive(opened(two, "calm", "else"), test)
+
+
+def test_a_session_that_cannot_be_read_is_told(two: Any, drive: Any) -> None:
+    two.path("storm").write_bytes(b"{")
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "broken JSON" in app.text())
+        await pilot.press("v", "t", "right", "s", "p", "y", "X", "tab", "escape")
+        await until(lambda: app.answers)
+
+    drive(opened(two), test)
+
+
+def test_one_group_minus_another_is_drawn_with_its_numbers(two: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "radius: share" in app.text(), "the chart")
+        await pilot.press("d")
+        await until(lambda: "phase turns by" in app.text() and "% band" in app.text(), "the difference")
+        state: CompareState = app.screen._state
+        pair = state.inferred
+        assert not isinstance(pair, Exception)
+        assert pair is not None
+        assert pair.label == "calm · clamped − storm · clamped"
+        assert "paired by prompt" in app.text()
+        assert f"{pair.p:.3f}".lstrip("0") in app.text()
+        await pilot.press("right", "v")
+        await until(lambda: "mean: calm clamped − storm clamped" in app.text(), "the mean")
+        assert "mean at 1°" in app.text()
+        rows = list(csv.DictReader(io.StringIO(state.curves_csv())))
+        assert float(rows[1]["mean"]) == pytest.approx(float(pair.found.mean[1]))
+        await pilot.press("g")
+        await until(lambda: "calm · baseline − storm · baseline" in app.text(), "the next groups")
+        await pilot.press("d")
+        await until(lambda: "mean of calm and storm" in app.text(), "both again")
+        assert "phase turns by" not in app.text()
+
+    drive(opened(two), test)
+
+
+def test_a_session_alone_has_its_groups_compared(two: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "clamped − baseline" in app.text() and "% band" in app.text(), "the difference")
+        assert app.screen._state.pairs[0] == ("clamped", "baseline")
+        assert "the same experiment" in app.text()
+        await pilot.press("G")
+        await until(lambda: len(app.screen._state._inferred) == 2, "the pair before")
+        assert "clamped − baseline" not in app.text()
+
+    drive(opened(two, "calm", "calm"), test)

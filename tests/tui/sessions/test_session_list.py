@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from srm_explorer.engine import paths
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.runs.journal import JournalWriter
+from srm_explorer.engine.session import load_session, save_session
+from srm_explorer.tui.glyphs import UNICODE
+from srm_explorer.tui.sessions.list_model import FoundRun, Row, SessionList, cell_of, experiment_at, matching, moment
+from srm_explorer.tui.sessions.summary import Summary
+
+EXAMPLE = load_session(Path(__file__).parents[3] / "saved_sessions" / "example.json")
+
+
+@pytest.fixture
+def home(own_folders: Path) -> Path:
+    folder = own_folders / "sessions"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def running(home: Path) -> Iterator[JournalWriter]:
+    """A run under way, outside the sessions folder."""
+    layout = {"batches": [[0, 1], [2, 3, 4]]}
+    folder = paths.run_folder(home.parent / "else" / "gale.json")
+    with JournalWriter.create(folder, EXAMPLE.spec, layout=layout) as writer:
+        yield writer
+
+
+def found(sessions: SessionList) -> dict[str, Row]:
+    return {row.name: row for row in sessions.scan()}
+
+
+def test_a_file_is_read_once_and_again_when_it_changes(home: Path) -> None:
+    save_session(EXAMPLE.changed(revision=0), home / "calm.json")
+    sessions = SessionList()
+    (row,) = sessions.scan()
+    assert row.kind == "reading"
+    assert sessions.read(row).kind == "finished"
+    assert sessions.scan()[0].kind == "finished"
+    sessions.remember()
+    assert SessionList().scan()[0].kind == "finished"
+    save_session(load_session(home / "calm.json").changed(notes="x", state="interrupted"), home / "calm.json")
+    (row,) = sessions.scan()
+    assert row.kind == "reading"
+    assert sessions.read(row).kind == "interrupted"
+
+
+def test_a_run_elsewhere_is_listed_while_it_grows_and_after_its_writer_died(home: Path, running: JournalWriter) -> None:
+    sessions = SessionList()
+    (row,) = sessions.scan()
+    assert (row.kind, row.saved, row.runs) == ("running", False, (0, 5))
+    assert row.name == str(home.parent / "else" / "gale")
+    assert cell_of(row, "state", UNICODE) == ("running", "good")
+    own = {site: rows[:2] for site, rows in EXAMPLE.vectors().items()}
+    running.append_batch(0, EXAMPLE.runs[:2], own, receipt={})
+    running.progress({"stage": "running", "runs_done": 2, "runs": 5, "seconds_left": 3723.0})
+    assert sessions.scan()[0].runs == (2, 5)
+    assert cell_of(sessions.scan()[0], "state", UNICODE) == ("running 40 % · 1:02:03 left", "good")
+    running.close()
+    (row,) = sessions.scan()
+    assert (row.kind, row.runs) == ("interrupted", (2, 5))
+    assert cell_of(row, "state", UNICODE) == ("interrupted", "warn")
+
+
+def test_a_saved_part_and_its_run_folder_are_one_row(home: Path) -> None:
+    made = EXAMPLE.changed(revision=0, state="interrupted", runs=EXAMPLE.runs[:2], planes=())
+    save_session(made, home / "rain.json")
+    folder = paths.run_folder(home / "rain.json")
+    JournalWriter.create(folder, EXAMPLE.spec, layout={"batches": [[0, 1]]}).close()
+    sessions = SessionList()
+    (row,) = sessions.scan()
+    row = sessions.read(row)
+    assert (row.kind, row.saved) == ("interrupted", True)
+    assert row.run == FoundRun(alive=False, done=0, planned=2, progress=None)
+    assert row.runs == (2, 32)
+    save_session(EXAMPLE.changed(revision=0), home / "calm.json")
+    JournalWriter.create(paths.run_folder(home / "calm.json"), EXAMPLE.spec, layout={"batches": [[0]]}).close()
+    for one in sessions.scan():
+        sessions.read(one)
+    calm = found(sessions)["calm"]
+    assert (calm.kind, calm.run) == ("finished", None)
+
+
+def test_the_experiment_is_that_of_the_session_or_of_the_run_of_its_name(home: Path) -> None:
+    path = home / "rain.json"
+    with pytest.raises(ExplorerError, match="no such file"):
+        experiment_at(path)
+    tokens = EXAMPLE.spec.generation.model_copy(update={"tokens": 7})
+    shorter = EXAMPLE.spec.model_copy(update={"generation": tokens})
+    JournalWriter.create(paths.run_folder(path), shorter, layout={"batches": [[0]]}).close()
+    assert experiment_at(path) == shorter
+    save_session(EXAMPLE.changed(revision=0), path)
+    assert experiment_at(path) == EXAMPLE.spec
+
+
+def test_a_damaged_run_folder_is_told(home: Path) -> None:
+    folder = paths.run_folder(home / "gale.json")
+    JournalWriter.create(folder, EXAMPLE.spec, layout={"batches": [[0, 1]]}).close()
+    (folder / "spec.json").write_bytes(b"{")
+    (row,) = SessionList().scan()
+    assert row.kind == "damaged"
+    assert row.summary is not None
+    assert "broken JSON" in row.summary.problem
+
+
+def test_rows_are_ordered_by_what_runs_and_then_by_time(home: Path, running: JournalWriter) -> None:
+    for age, name in enumerate(("new", "old")):
+        save_session(EXAMPLE.changed(revision=0, created=name), home / f"{name}.json")
+        os.utime(home / f"{name}.json", (2e9 - age, 2e9 - age))
+    assert [row.path.stem for row in SessionList().scan()] == ["gale", "new", "old"]
+
+
+def test_hidden_files_and_other_kinds_are_no_sessions(home: Path) -> None:
+    for name in (".tmp-1-2", ".hidden.json", "notes.txt", "a.safetensors"):
+        (home / name).write_bytes(b"{}")
+    (home / "folder.json").mkdir()
+    assert SessionList().scan() == ()
+    assert SessionList(home / "nowhere").scan() == ()
+
+
+def row_of(name: str, **fields: object) -> Row:
+    summary = Summary(model="gpt2", intervention="L11 hook_post · n373 · clamp", state="finished", **fields)  # type: ignore[arg-type]
+    return Row(Path(f"/s/{name}.json"), name, 1, 0.0, saved=True, summary=summary)
+
+
+def test_every_word_has_to_occur_somewhere() -> None:
+    rows = (row_of("storm"), row_of("calm"))
+    assert matching(rows, " GPT2  cal") == rows[1:]
+    assert matching(rows, "n373 finished") == rows
+    assert matching(rows, "n373 interrupted") == ()
+    assert matching(rows, "") == rows
+
+
+def test_moments_are_told_as_people_say_them() -> None:
+    now = datetime(2026, 11, 22, 10, 0).astimezone()
+    for ago, told in (
+        (timedelta(minutes=5), "today 09:55"),
+        (timedelta(hours=11), "yesterday 23:00"),
+        (timedelta(days=2), "2026-11-20"),
+        (timedelta(hours=-20), "2026-11-23"),
+    ):
+        assert moment(row_of("a", saved=(now - ago).isoformat()), now) == told
+    assert moment(row_of("a", saved="no time"), now) == ""

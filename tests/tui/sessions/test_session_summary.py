@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import srm_explorer.tui.sessions.summary as module
+from srm_explorer.engine.figures.captions import model_caption, planned_runs
+from srm_explorer.engine.session import Session, load_session, save_session
+from srm_explorer.engine.session.serialization import session_bytes
+from srm_explorer.tui.sessions.summary import Summary, SummaryCache, describe, read_summary
+
+EXAMPLE = load_session(Path(__file__).parents[3] / "saved_sessions" / "example.json")
+
+
+def in_full(session: Session) -> Summary:
+    """What the whole session says."""
+    return Summary(
+        model=model_caption(session),
+        intervention=describe(session.spec),
+        state=session.state,
+        runs=len(session.runs),
+        planned=planned_runs(session),
+        saved=session.saved,
+    )
+
+
+@pytest.mark.parametrize("runs", [32, 31, 1, 0])
+def test_the_first_lines_say_what_the_whole_session_says(tmp_path: Path, runs: int, monkeypatch: Any) -> None:
+    state = "finished" if runs == 32 else "interrupted"
+    made = EXAMPLE.changed(state=state, runs=EXAMPLE.runs[:runs], planes=(), revision=0, notes='"runs": [\n{x}')
+    save_session(made, tmp_path / "s.json")
+    expected = in_full(load_session(tmp_path / "s.json"))
+    monkeypatch.setattr(module, "load_session", None)
+    assert read_summary(tmp_path / "s.json") == expected
+
+
+def test_only_the_head_of_a_finished_session_is_read(tmp_path: Path) -> None:
+    path = save_session(EXAMPLE.changed(revision=0), tmp_path / "s.json").path
+    content, expected = path.read_bytes(), in_full(load_session(path))
+    start, end = content.index(b'"runs": '), content.index(b'"receipts": ')
+    path.write_bytes(content[:start] + b"\xff" * (end - start) + content[end:])
+    assert read_summary(path) == expected
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_session_laid_out_by_another_program_is_read_as_a_whole(tmp_path: Path, indent: int | None) -> None:
+    path = tmp_path / "s.json"
+    path.write_text(json.dumps(json.loads(session_bytes(EXAMPLE)), indent=indent))
+    assert read_summary(path) == in_full(EXAMPLE)
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_a_file_cut_short_anywhere_has_a_problem_and_no_state(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    content = session_bytes(EXAMPLE)
+    path = tmp_path_factory.mktemp("cut") / "s.json"
+    path.write_bytes(content[: data.draw(st.integers(0, len(content) - 3))])
+    summary = read_summary(path)
+    assert summary == Summary(problem=summary.problem)
+    assert summary.problem.startswith(str(path))
+    assert "\n" not in summary.problem
+
+
+def test_what_is_remembered_holds_until_the_file_changes(tmp_path: Path) -> None:
+    file, path = tmp_path / "list.json", tmp_path / "s.json"
+    cache = SummaryCache(file)
+    assert cache.get(path, 1, 2) is None
+    summary = in_full(EXAMPLE)
+    cache.put(path, 1, 2, summary)
+    cache.put(tmp_path / "damaged.json", 1, 2, Summary(problem="cut short"))
+    assert cache.get(tmp_path / "damaged.json", 1, 2) is not None
+    cache.save()
+    again = SummaryCache(file)
+    assert again.get(path, 1, 2) == summary
+    assert again.get(path, 2, 2) is None
+    assert again.get(path, 1, 3) is None
+    assert again.get(tmp_path / "damaged.json", 1, 2) is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b'{"version": 9}', b'{"version": 1, "entries": {"a": [1, 2, {"colour": 3}]}}', b"\xff"],
+)
+def test_a_list_that_cannot_be_read_is_made_anew(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "list.json"
+    file.write_bytes(content)
+    cache = SummaryCache(file)
+    assert cache.get(tmp_path / "a", 1, 2) is None
+    cache.put(tmp_path / "a", 1, 2, Summary(model="m"))
+    cache.save()
+    assert SummaryCache(file).get(tmp_path / "a", 1, 2) == Summary(model="m")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_file_without_permission_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "s.json"
+    path.write_bytes(b"{}")
+    path.chmod(0)
+    assert "check its permissions" in read_summary(path).problem

@@ -1,0 +1,355 @@
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from srm_explorer.engine import paths
+from srm_explorer.engine.session import load_session
+from srm_explorer.tui.compare.screen import CompareScreen
+from srm_explorer.tui.sessions.notes import NotesScreen
+from srm_explorer.tui.sessions.screen import Chosen, SessionsScreen
+from srm_explorer.tui.sessions.table import SessionTable
+
+
+def rows_of(app: Any) -> list[str]:
+    """Names in the list, top down."""
+    table = app.screen.query_one(SessionTable)
+    return [table._shown[at].name for at in range(table.count)]
+
+
+def highlighted(app: Any) -> str:
+    row = app.screen.query_one(SessionTable).row
+    return "" if row is None else row.name
+
+
+def dated(shelf: Any, *names: str) -> None:
+    """The first of them saved last."""
+    for age, name in enumerate(names):
+        os.utime(shelf.path(name), (1_000_000 - age, 1_000_000 - age))
+
+
+@pytest.fixture
+def three(shelf: Any) -> Any:
+    shelf.save("calm", vectors=True, notes="seen twice")
+    shelf.save("storm", vectors=True)
+    shelf.save("rain", state="interrupted")
+    dated(shelf, "calm", "storm", "rain")
+    return shelf
+
+
+def test_the_list_tells_name_model_site_runs_state_and_size(three: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "interrupted, run gone" in app.text(), "the state")
+        lines = app.text().splitlines()
+        calm = next(line for line in lines if " calm " in line)
+        size = sum(three.path("calm").with_suffix(end).stat().st_size for end in (".json", ".safetensors"))
+        for told in ("demo model", "L4 hook_post · n488 · clamp", " 32 ", "finished", f"{size / 1000:.0f} kB"):
+            assert told in calm
+        assert rows_of(app) == ["calm", "storm", "rain"]
+        await until(lambda: "seen twice" in app.text() and "+n488" in app.text(), "notes and the chart")
+
+    drive(SessionsScreen, test)
+
+
+def test_a_narrow_screen_keeps_the_keys_for_help_and_back_in_sight(three: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "finished" in app.text())
+        assert app.text().splitlines()[-1].rstrip().endswith("? help  esc back")
+        assert "enter open" in app.text().splitlines()[-1]
+
+    drive(SessionsScreen, test, 80, 24)
+
+
+def test_a_title_or_a_key_sorts_the_sessions(three: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "finished" in app.text() and "interrupted, run gone" in app.text())
+        table = app.screen.query_one(SessionTable)
+
+        async def press(title: str) -> None:
+            header = next(line for line in app.text().splitlines() if " state " in line)
+            await pilot.click("SessionTable", offset=(header.index(f" {title}") - table.region.x + 1, 0))
+            await pilot.pause()
+
+        await press("name")
+        assert rows_of(app) == ["calm", "rain", "storm"]
+        assert highlighted(app) == "calm"
+        await press("name")
+        assert rows_of(app) == ["storm", "rain", "calm"]
+        assert highlighted(app) == "calm"
+        await press("name")
+        assert rows_of(app) == ["calm", "storm", "rain"]
+        await press("state")
+        assert rows_of(app) == ["rain", "calm", "storm"]
+        await pilot.press("S", "S")
+        assert table.sort == ("size", True)
+        sizes = [table._shown[at].size for at in range(3)]
+        assert sizes == sorted(sizes, reverse=True)
+        await pilot.press("S")
+        assert rows_of(app) == ["calm", "storm", "rain"]
+
+    drive(SessionsScreen, test, 160, 48)
+
+
+def test_long_notes_leave_room_for_what_was_done(shelf: Any, drive: Any) -> None:
+    shelf.save("calm", notes="".join(f"line {number}\n\n" for number in range(40)))
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "line 1 …" in app.text(), "the beginning of the notes")
+        assert "line 2" not in app.text()
+        assert "n488 · clamp" in app.text()
+        assert "radius:" in app.text()
+
+    drive(SessionsScreen, test, 80, 24)
+
+
+@pytest.mark.parametrize(
+    ("keys", "answer"), [("enter", ("open", "calm")), ("d", ("duplicate", "calm")), ("escape", None), ("q", None)]
+)
+def test_a_key_chooses_what_is_done_with_the_highlighted_session(
+    three: Any, drive: Any, keys: str, answer: tuple[Any, str] | None
+) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "finished" in app.text())
+        await pilot.press(keys)
+        await until(lambda: app.answers)
+        assert app.answers == [None if answer is None else Chosen(answer[0], three.path(answer[1]))]
+
+    drive(SessionsScreen, test)
+
+
+def test_search_narrows_as_it_is_typed_and_escape_shows_all_again(three: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "interrupted" in app.text())
+        await pilot.press("slash", "s", "t", "o", "r")
+        assert rows_of(app) == ["storm"]
+        await pilot.press("enter", "j")
+        assert highlighted(app) == "storm"
+        await pilot.press("slash", "x", "x")
+        assert "nothing matches 'xx'" in app.text()
+        await pilot.press("escape")
+        assert rows_of(app) == ["calm", "storm", "rain"]
+        await pilot.press(*"/interr")
+        assert rows_of(app) == ["rain"]
+
+    drive(SessionsScreen, test)
+
+
+def test_two_marks_are_compared_and_a_third_replaces_the_first(three: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "interrupted" in app.text())
+        await pilot.press("c")
+        assert "mark a session with m" in app.text()
+        await pilot.press("m", "j", "m", "j", "m")
+        assert app.screen.query_one(SessionTable).marks == (three.path("storm"), three.path("rain"))
+        assert app.text().count("☑") == 2
+        await pilot.press("m", "home", "C")
+        await until(lambda: isinstance(app.screen, CompareScreen))
+        assert app.screen._paths == (three.path("storm"), three.path("calm"))
+
+    drive(SessionsScreen, test)
+
+
+def test_a_session_is_renamed_and_stays_highlighted(three: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "interrupted" in app.text())
+        await pilot.press("R", "ctrl+u", *"storm")
+        assert "the name 'storm' is taken by storm.json" in app.text()
+        await pilot.press("enter")
+        assert three.names() >= {"calm.json", "storm.json"}
+        await pilot.press("ctrl+u", *"bright", "enter")
+        await until(lambda: highlighted(app) == "bright", "the new name")
+        assert three.names() == {
+            *("bright.json", "bright.safetensors", "storm.json", "storm.safetensors", "rain.json"),
+        }
+        assert "calm is now bright" in app.text()
+        assert load_session(three.path("bright")).notes == "seen twice"
+
+    drive(SessionsScreen, test)
+
+
+def test_the_trash_takes_a_session_only_when_it_is_confirmed(three: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "interrupted" in app.text())
+        await pilot.press("D")
+        text = " ".join(app.text().split())
+        assert "Move calm to the trash?" in text
+        assert "calm.json, calm.safetensors" in text
+        await pilot.press("n")
+        assert "calm.json" in three.names()
+        await pilot.press("delete", "y")
+        await until(lambda: rows_of(app) == ["storm", "rain"], "the list without it")
+        assert three.names() == {"storm.json", "storm.safetensors", "rain.json"}
+        (gone,) = paths.trash_folder().iterdir()
+        assert load_session(gone / "calm.json").vectors()
+
+    drive(SessionsScreen, test)
+
+
+def test_runs_are_written_as_csv_and_vectors_as_npz(
+    three: Any, drive: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "interrupted" in app.text())
+        for kind, file in (("c", tmp_path / "a.csv"), ("n", tmp_path / "a.npz")):
+            await pilot.press("x", kind, "ctrl+u", *file.name, "enter")
+            await until(lambda file=file: file.exists() and f"written to {file.name}" in app.text(), "the file")
+        await pilot.press("x", "c", "ctrl+u", *"a.csv", "enter")
+        await until(lambda: "is there already" in app.text())
+        await pilot.press("n")
+
+    drive(SessionsScreen, test)
+    session = load_session(three.path("calm"))
+    with (tmp_path / "a.csv").open(newline="") as file:
+        assert [row["text"] for row in csv.DictReader(file)] == [run.text for run in session.runs]
+    with np.load(tmp_path / "a.npz") as arrays:
+        assert len(arrays.files) == len(session.runs)
+
+
+def test_notes_and_help_open_and_the_path_is_copied(three: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "interrupted" in app.text())
+        await pilot.press("y")
+        assert app.copied == [str(three.path("calm"))]
+        await pilot.press("question_mark")
+        assert "Give it another name" in app.text()
+        await pilot.press("escape", "N")
+        await until(lambda: isinstance(app.screen, NotesScreen) and "seen twice" in app.text())
+        await pilot.press("escape")
+        await until(lambda: isinstance(app.screen, SessionsScreen))
+
+    drive(SessionsScreen, test)
+
+
+def test_a_run_under_way_is_followed_and_left_alone(three: Any, drive: Any) -> None:
+    writer = three.begin("gale", done=8)
+    writer.progress(
+        {"stage": "running", "runs_done": 8, "runs": 32, "rows": 24, "step": 25, "steps": 50, "seconds_left": 41.0}
+    )
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "running 62 % · 0:41 left" in app.text(), "how far it is")
+        assert rows_of(app)[0] == "gale"
+        assert "8 / 32" in app.text()
+        for key, told in (("R", "a run is writing it"), ("D", "a run is writing it"), ("r", "enter follows it")):
+            await pilot.press(key)
+            assert told in app.text()
+        await pilot.press("enter")
+        await until(lambda: app.answers)
+        assert app.answers == [Chosen("follow", three.path("gale"))]
+
+    with writer:
+        drive(SessionsScreen, test)
+
+
+def test_what_a_killed_run_left_is_followed_or_resumed(three: Any, drive: Any) -> None:
+    three.begin("gale").close()
+    three.begin("rain").close()
+
+    def test_of(key: str, name: str, action: Any) -> Any:
+        async def test(app: Any, pilot: Any, until: Any) -> None:
+            await until(lambda: app.text().count("interrupted") >= 2)
+            await pilot.press(*f"/{name}", "enter", key)
+            await until(lambda: app.answers)
+            assert app.answers == [Chosen(action, three.path(name))]
+
+        return test
+
+    for key, name, action in (
+        ("enter", "gale", "follow"),
+        ("r", "gale", "resume"),
+        ("r", "rain", "resume"),
+        ("enter", "rain", "open"),
+        ("d", "gale", "duplicate"),
+    ):
+        drive(SessionsScreen, test_of(key, name, action))
+
+
+def test_what_cannot_go_on_says_why(three: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "interrupted" in app.text())
+        await pilot.press("r")
+        assert "calm: it is finished; d takes its spec" in app.text()
+        await pilot.press("end", "r")
+        assert "rain: its run folder is gone" in app.text()
+        assert not app.answers
+
+    drive(SessionsScreen, test)
+
+
+def test_damaged_and_foreign_files_are_told_and_never_touched(shelf: Any, drive: Any) -> None:
+    shelf.save("calm")
+    contents = {"cut": b'{"schema_version": 1, "na', "other": b'{"name": "package"}', "noise": b"\xff\xfe"}
+    for name, content in contents.items():
+        shelf.path(name).write_bytes(content)
+    dated(shelf, *contents, "calm")
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: app.text().count("cannot be read") == 3)
+        assert "this is no session file" in app.text()
+        assert "broken JSON" in app.text()
+        for key in ("enter", "R", "x", "N", "d", "r"):
+            await pilot.press("home", key)
+        assert not app.answers
+        await pilot.press("m", "j", "c")
+        assert "cannot be read, so it cannot be compared" in app.text()
+
+    drive(SessionsScreen, test)
+    assert {name: shelf.path(name).read_bytes() for name in contents} == contents
+
+
+def test_an_empty_folder_teaches_the_key_that_helps(shelf: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "no session in" in app.text() and "r runs" in app.text())
+        await pilot.press("enter", "m", "c", "r", "D", "x", "N", "y", "d", "R")
+        assert not app.answers
+
+    drive(SessionsScreen, test, 80, 24)
+
+
+def test_a_session_that_comes_while_the_list_is_open_is_shown_and_the_highlight_stays(three: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "interrupted" in app.text())
+        await pilot.press("j")
+        three.save("newest")
+        await until(lambda: "newest" in rows_of(app), "the new one")
+        assert rows_of(app)[0] == "newest"
+        assert highlighted(app) == "storm"
+
+    drive(SessionsScreen, test)
+
+
+def test_two_hundred_sessions_are_listed_and_reached(shelf: Any, drive: Any) -> None:
+    content = shelf.save("s000").path.read_bytes()
+    for number in range(1, 200):
+        shelf.path(f"s{number:03d}").write_bytes(content)
+    dated(shelf, *(f"s{number:03d}" for number in range(200)))
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: len(rows_of(app)) == 200 and "…" not in app.text(), "all of them")
+        await pilot.press("end")
+        assert highlighted(app) == "s199"
+        await pilot.press(*"/s15", "enter", "j")
+        assert rows_of(app) == [f"s{number}" for number in range(150, 160)]
+        assert highlighted(app) == "s151"
+
+    drive(SessionsScreen, test, 80, 24)
+
+
+def test_a_marked_session_by_itself_has_its_own_groups_compared(shelf: Any, drive: Any) -> None:
+    shelf.save("calm")
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "calm" in app.text())
+        await pilot.press("c")
+        await until(lambda: "mark a session with m" in app.text())
+        await pilot.press("m", "c")
+        await until(lambda: "calm: clamped − baseline" in app.text(), "its groups")
+
+    drive(SessionsScreen, test)

@@ -1,0 +1,112 @@
+"""Keys that come in one burst act one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.screen import ModalScreen
+from textual.widget import Widget
+from textual.widgets import Input
+
+from srm_explorer.tui.terminal.textual_patches import KeyOrder
+
+
+class Question(ModalScreen[str]):
+    def compose(self) -> ComposeResult:
+        yield Input()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        self.dismiss(event.value)
+
+
+class Keys(Widget, can_focus=True):
+    BINDINGS = [Binding("s", "ask", id="s"), Binding("x", "count", id="x"), Binding("o", "open", id="o")]  # noqa: RUF012
+
+    counted = 0
+    answer = ""
+
+    def action_count(self) -> None:
+        self.counted += 1
+
+    def action_ask(self) -> None:
+        self.app.push_screen(Question(), self.take)
+
+    def action_open(self) -> None:
+        field = Input()
+        self.screen.mount(field)
+        field.focus()
+
+    def take(self, answer: str | None) -> None:
+        self.answer = answer or ""
+
+
+class Small(KeyOrder[None]):
+    def compose(self) -> ComposeResult:
+        yield Keys()
+
+
+async def burst(app: Small, keys: str) -> None:
+    """Send keys as a terminal does that has them all at once."""
+    for key in keys:
+        app.post_message(events.Key("enter", None) if key == "\n" else events.Key(key, key))
+    await asyncio.sleep(0.3)
+
+
+def drive(test: Any) -> None:
+    async def go() -> None:
+        app = Small()
+        async with app.run_test() as pilot:
+            await pilot.pause()
+            await test(app, app.query_one(Keys))
+
+    asyncio.run(go())
+
+
+def test_letters_after_a_key_that_asks_a_question_are_its_answer() -> None:
+    async def test(app: Small, keys: Keys) -> None:
+        await burst(app, "xsxsox\nxx")
+        assert (keys.answer, keys.counted) == ("xsox", 3)
+
+    drive(test)
+
+
+def test_letters_after_a_key_that_opens_a_line_are_its_text() -> None:
+    async def test(app: Small, keys: Keys) -> None:
+        await burst(app, "oxsox")
+        assert (app.screen.query_one(Input).value, keys.counted) == ("xsox", 0)
+
+    drive(test)
+
+
+def test_a_key_whose_widget_is_removed_by_it_holds_nothing_up() -> None:
+    class Passing(Keys):
+        def action_count(self) -> None:
+            self.app.query_one(Keys).counted += 1
+            self.remove()
+
+    async def test(app: Small, keys: Keys) -> None:
+        passing = Passing()
+        await app.screen.mount(passing)
+        passing.focus()
+        await asyncio.sleep(0.05)
+        await burst(app, "x")
+        keys.focus()
+        await burst(app, "xx")
+        assert keys.counted == 3
+
+    drive(test)
+
+
+def test_what_is_typed_after_the_end_was_asked_for_acts_on_nothing() -> None:
+    async def test(app: Small, keys: Keys) -> None:
+        await burst(app, "x")
+        app.leaving = True
+        await burst(app, "xxs")
+        assert keys.counted == 1
+        assert not isinstance(app.screen, Question)
+
+    drive(test)

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from srm_explorer.tui.settings import TEMPLATE, Settings, editor_command, load_settings, settings_path, unknown_keys
+
+
+def settings_from(tmp_path: Path, text: str) -> Settings:
+    path = tmp_path / "settings.toml"
+    path.write_text(text)
+    return load_settings(path)
+
+
+def test_without_a_file_everything_has_its_default(tmp_path: Path) -> None:
+    assert load_settings(tmp_path / "settings.toml") == Settings()
+
+
+def test_the_users_file_lies_in_the_configuration_folder(own_folders: Path) -> None:
+    settings_path().parent.mkdir(parents=True)
+    settings_path().write_text('theme = "light"\n')
+    assert own_folders in settings_path().parents
+    assert load_settings().theme == "light"
+
+
+def test_the_template_is_valid_and_means_the_defaults(tmp_path: Path) -> None:
+    assert settings_from(tmp_path, TEMPLATE) == Settings()
+
+
+def test_everything_that_can_be_set_is_taken(tmp_path: Path) -> None:
+    told = settings_from(
+        tmp_path,
+        'theme = "terminal"\nmarkers = "ascii"\nglyphs = "ascii"\nbell = "osc9"\n[keys]\n"run.start" = "f5, r"\n',
+    )
+    assert told == Settings("terminal", "ascii", "ascii", "osc9", {"run.start": "f5,r"})
+
+
+@pytest.mark.parametrize(
+    ("text", "told", "taken"),
+    [
+        ('theme = "drak"\nbell = "bell"', "theme = 'drak' is not allowed; choose dark, light, terminal", "bell"),
+        ('themes = "dark"\nbell = "bell"', "unknown key 'themes'; did you mean 'theme'?", "bell"),
+        ('bell = "bell"\nglyphs = 3', "glyphs = 3 is not allowed", "bell"),
+        ('bell = "bell"\nkeys = 3', "keys is not a table", "bell"),
+        ('bell = "bell"\n[keys]\n"run.start" = 5', 'keys."run.start" is not a list of keys', "bell"),
+        ('bell = "bell"\n[keys]\n"run.start" = "a,,b"', 'keys."run.start" is not a list of keys', "bell"),
+        ("theme = [\n", "settings.toml is no TOML", "none"),
+    ],
+)
+def test_what_is_wrong_is_told_and_the_rest_is_taken(tmp_path: Path, text: str, told: str, taken: str) -> None:
+    settings = settings_from(tmp_path, text)
+    (problem,) = settings.problems
+    assert told in problem
+    assert (settings.theme, settings.glyphs, dict(settings.keys)) == ("dark", "unicode", {})
+    assert settings.bell == taken
+
+
+def test_bytes_that_are_no_text_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_bytes(b"theme = \xff\xfe")
+    assert "is no TOML" in load_settings(path).problems[0]
+
+
+def test_a_folder_in_place_of_the_file_is_told(tmp_path: Path) -> None:
+    assert "cannot be read" in load_settings(tmp_path).problems[0]
+
+
+def test_a_key_for_an_action_that_does_not_exist_is_told_with_the_nearest() -> None:
+    settings = Settings(keys={"run.strat": "f5", "run.cancel": "x"})
+    (line,) = unknown_keys(settings, frozenset(("run.start", "run.cancel")))
+    assert line == "settings: there is no key named 'run.strat'; did you mean 'run.start'?"
+
+
+def test_the_editor_is_the_users_with_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISUAL", "code --wait")
+    assert editor_command() == ["code", "--wait"]
+    monkeypatch.setenv("VISUAL", "")
+    monkeypatch.setenv("EDITOR", 'un"balanced')
+    assert editor_command() == ["vi"]

@@ -1,0 +1,222 @@
+"""From a session to scenes: what each tab paints, beside the event loop, from nothing that changes meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.style import Style
+
+from srm_explorer.engine.figures.arithmetic import arithmetic_points
+from srm_explorer.engine.figures.groups import run_groups
+from srm_explorer.engine.figures.numbers import short, three_digits
+from srm_explorer.engine.figures.session_overlays import plane_index
+from srm_explorer.engine.stats.groups import RunGroup
+from srm_explorer.tui.charts.data_tables import compass_table, curves_table, dose_table, sweep_table
+from srm_explorer.tui.charts.disc import disc_of
+from srm_explorer.tui.charts.dose import paint_dose
+from srm_explorer.tui.charts.overlay import Overlay
+from srm_explorer.tui.charts.palette import GroupStyle, group_look, styles_of
+from srm_explorer.tui.charts.picture import Picture, style_of
+from srm_explorer.tui.charts.polar import paint_compass, paint_polar, point_cells
+from srm_explorer.tui.charts.scene import Scene
+from srm_explorer.tui.charts.spotlight import angle_in, chord, cursor, ray
+from srm_explorer.tui.charts.subject import (
+    Subject,
+    SubjectView,
+    compass_figure,
+    dose_figure,
+    polar_figure,
+    threshold_figure,
+)
+from srm_explorer.tui.charts.subject import SubjectView as Seen
+from srm_explorer.tui.charts.thresholds import paint_thresholds, threshold_pane
+from srm_explorer.tui.results.state import View, is_lit, spotlight
+
+
+def polar_scene(subject: Subject, view: View, threshold: float, width: int, height: int) -> Scene:
+    """The polar chart in one of its views.
+
+    Raises:
+        ExplorerError: there is no prediction to subtract, or no axis to take out.
+    """
+    seen = subject.view()
+    if view == "compass":
+        return _compass_scene(subject, seen, width, height)
+    figure = polar_figure(subject, seen, view, threshold)
+    disc = disc_of(figure, width, height)
+
+    def moving(theta: int, threshold: float) -> Overlay:
+        overlay = Overlay()
+        if disc is not None:
+            overlay.add_dots(ray(disc, theta))
+        return overlay
+
+    return Scene(
+        picture=Picture.from_ansi(paint_polar(figure, width, height), width, height),
+        moving=moving,
+        warnings=figure.warnings,
+        table=lambda theta, threshold: (
+            curves_table(figure.curves, figure.radius_label) if subject.minus else sweep_table(seen.groups, seen.beside)
+        ),
+        angle_at=lambda col, row: None if disc is None else disc.angle_at(col, row),
+    )
+
+
+def dose_scene(subject: Subject, threshold: float, width: int, height: int) -> Scene:
+    """The dose chart; it knows no angle.
+
+    Raises:
+        ExplorerError: the session's conditions have no single value to draw it over, there is no prediction to
+            subtract, or no axis to take out.
+    """
+    figure = dose_figure(subject, threshold)
+    return Scene(
+        picture=Picture.from_ansi(paint_dose(figure, width, height), width, height),
+        warnings=figure.warnings,
+        table=lambda theta, threshold: dose_table(figure),
+    )
+
+
+def _compass_scene(subject: Subject, seen: Seen, width: int, height: int) -> Scene:
+    figure = compass_figure(subject, seen)
+    disc = disc_of(figure, width, height)
+    xy = seen.points.xy
+    points = None if disc is None else point_cells(figure, disc)
+
+    def moving(theta: int, threshold: float) -> Overlay:
+        overlay = Overlay()
+        if disc is None or points is None:
+            return overlay
+        overlay.add_dots(chord(disc, theta, threshold))
+        overlay.add_dots(ray(disc, theta, threshold))
+        cos, sin = spotlight(theta)
+        lit = is_lit(xy[points.runs, 0] * cos + xy[points.runs, 1] * sin, threshold)
+        for col, row, style in points.strongest(lit):
+            overlay.signs[col, row] = (style.marker, group_look(style, "1;7"))
+        return overlay
+
+    return Scene(
+        picture=Picture.from_ansi(paint_compass(figure, width, height), width, height),
+        moving=moving,
+        warnings=figure.warnings,
+        table=lambda theta, threshold: compass_table(subject.session, figure, theta, threshold),
+        angle_at=lambda col, row: None if disc is None else disc.angle_at(col, row),
+    )
+
+
+def thresholds_scene(subject: Subject, difference: bool, threshold: float, width: int, height: int) -> Scene:
+    """The threshold chart, or what is left of it when the baseline or the prediction is subtracted.
+
+    Raises:
+        ExplorerError: there is nothing to subtract, or no axis to take out.
+    """
+    view = subject.view()
+    members = run_groups(subject.session, subject.by)
+    figure = threshold_figure(subject, view, threshold, difference=difference)
+    pane = threshold_pane(figure, width, height, cursor_row=True)
+    styles = styles_of(figure.legend)
+    xy = view.points.xy
+    rows = {entry.label: xy[members[entry.label].runs] for entry in figure.legend if entry.label in members}
+    less = _subtracted(subject, view, members, difference)
+
+    def moving(theta: int, threshold: float) -> Overlay:
+        overlay = Overlay()
+        if pane is None:
+            return overlay
+        overlay.add_dots(cursor(pane, theta))
+        told: list[tuple[GroupStyle, tuple[str, ...]]] = []
+        for label, points in rows.items():
+            here = _At.of(points, theta, threshold)
+            told.append(
+                (styles[label], here.text() if less is None else here.minus(_At.of(less[label], theta, threshold)))
+            )
+        parts = _cursor_parts(theta, threshold, told, pane.width)
+        length = sum(len(text) for text, _ in parts)
+        middle = pane.cell(theta, pane.y_low)[0]
+        col = min(max(middle - length // 2, pane.col), pane.col + pane.width - length)
+        for text, style in parts:
+            overlay.add_text(col, pane.row - 1, text, style)
+            col += len(text)
+        return overlay
+
+    text = paint_thresholds(figure, width, height, cursor_row=True)
+    return Scene(
+        picture=Picture.from_ansi(text, width, height),
+        moving=moving,
+        warnings=figure.warnings,
+        table=lambda theta, threshold: (
+            sweep_table(view.groups, view.beside)
+            if less is None
+            else curves_table(figure.counts + figure.means, figure.left_label)
+        ),
+        angle_at=lambda col, row: None if pane is None else angle_in(pane, col, row),
+    )
+
+
+def _subtracted(
+    subject: Subject, view: SubjectView, members: Mapping[str, RunGroup], difference: bool
+) -> dict[str, NDArray[np.float64]] | None:
+    """The points of what is subtracted from each group; None where nothing is."""
+    if subject.minus:
+        predicted = arithmetic_points(subject.session, plane_index(subject.session, subject.record))
+        assert predicted is not None
+        return {label: predicted.xy[group.runs] for label, group in members.items()}
+    if difference:
+        bases = {group.levels: view.points.xy[group.runs] for group in members.values() if group.role == "baseline"}
+        nothing = np.empty((0, 2))
+        return {label: bases.get(group.levels, nothing) for label, group in members.items()}
+    return None
+
+
+@dataclass(frozen=True)
+class _At:
+    """What the spotlight sees of some runs."""
+
+    lit: int
+    total: int
+    mean: float
+
+    @classmethod
+    def of(cls, xy: NDArray[np.float64], theta: int, threshold: float) -> _At:
+        cos, sin = spotlight(theta)
+        cosines = xy[:, 0] * cos + xy[:, 1] * sin
+        finite = cosines[np.isfinite(cosines)]
+        return cls(
+            int(np.count_nonzero(is_lit(finite, threshold))),
+            len(finite),
+            float(finite.mean()) if len(finite) else float("nan"),
+        )
+
+    @property
+    def share(self) -> float:
+        return self.lit / self.total if self.total else float("nan")
+
+    def text(self) -> tuple[str, ...]:
+        """From the shortest form to the longest."""
+        count = f" {self.lit} of {self.total}"
+        return f"{self.lit}", count, f"{count} mean {three_digits(self.mean)}"
+
+    def minus(self, other: _At) -> tuple[str, ...]:
+        share = _signed(self.share - other.share)
+        return share, f" {share}", f" {share} mean {_signed(self.mean - other.mean)}"
+
+
+def _signed(value: float) -> str:
+    return f"+{three_digits(value)}" if value > 0 else three_digits(value)
+
+
+def _cursor_parts(
+    theta: int, threshold: float, told: Sequence[tuple[GroupStyle, tuple[str, ...]]], width: int
+) -> list[tuple[str, Style]]:
+    """The numbers at the cursor in the longest form that the width holds."""
+    head = [(f"θ {theta}°", style_of("0;1")), (f" > {short(threshold)}", Style())]
+    for form in (2, 1, 0):
+        parts = list(head)
+        for style, texts in told:
+            parts += [("  ", Style()), (style.marker, group_look(style, "1")), (texts[form], Style())]
+        if sum(len(text) for text, _ in parts) <= width:
+            return parts
+    return head if sum(len(text) for text, _ in head) <= width else []

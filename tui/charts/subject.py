@@ -1,0 +1,174 @@
+"""What a scene is painted of: a plane of a session as the results pane wants it seen, frozen."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.figures.arithmetic import without_clamped_axis
+from srm_explorer.engine.figures.bands import PlaneBands
+from srm_explorer.engine.figures.compass import CompassFigure, compass_of
+from srm_explorer.engine.figures.curves import SweptGroup, warnings_of
+from srm_explorer.engine.figures.difference import difference_of
+from srm_explorer.engine.figures.dose import DoseFigure, dose_of
+from srm_explorer.engine.figures.groups import points_of, polar_of, swept_groups, thresholds_of, with_energies
+from srm_explorer.engine.figures.overlays import ALONE, Beside
+from srm_explorer.engine.figures.polar import PolarFigure
+from srm_explorer.engine.figures.residual import beyond_polar, beyond_thresholds
+from srm_explorer.engine.figures.session_overlays import beside_of, plane_index
+from srm_explorer.engine.figures.thresholds import ThresholdFigure
+from srm_explorer.engine.figures.warnings import session_warnings
+from srm_explorer.engine.session import PlaneRecord, Session
+from srm_explorer.engine.stats.spotlight import UnitCoordinates
+from srm_explorer.tui.results.bands import Sight
+from srm_explorer.tui.results.state import without_baseline
+
+Figure = TypeVar("Figure", PolarFigure, ThresholdFigure, CompassFigure)
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What scenes are painted of.
+
+    Attributes:
+        session: with at least one run.
+        record: one of its planes.
+        by: how its runs are grouped.
+        baseline: whether the baseline is shown.
+        sweep: makes the groups as they were observed, or has them already.
+        sight: how they are seen.
+        choice: which group's band, chance and prediction is in focus.
+        bands: how sure the curves of this grouping are; None where that is not known.
+        plain: whether nothing is drawn beside the curves.
+    """
+
+    session: Session
+    record: PlaneRecord
+    by: tuple[str, ...]
+    baseline: bool
+    sweep: Callable[[], tuple[SweptGroup, ...]]
+    sight: Sight = "observed"
+    choice: int = 0
+    bands: PlaneBands | None = None
+    plain: bool = False
+
+    @property
+    def minus(self) -> bool:
+        """Whether what arithmetic predicts is subtracted."""
+        return self.sight == "minus arithmetic"
+
+    def view(self, thresholds: Sequence[float] | None = None) -> SubjectView:
+        """What is shown, worked out once for a scene.
+
+        Args:
+            thresholds: that groups without an axis are swept with; those of the experiment by default.
+
+        Raises:
+            ExplorerError: there is no axis to take out.
+        """
+        if self.sight != "axis out":
+            groups = self.sweep()
+            beside = ALONE
+            if not self.plain or self.minus:
+                beside = beside_of(self.session, self.record, groups, self.by, self.bands, self.choice)
+            return SubjectView(self._shown(groups), groups, beside, points_of(self.record))
+        points, taken = self.without_axis()
+        groups = swept_groups(self.session, self.record, self.by, thresholds, points)
+        # Without the groups: what clamps do to their phase, and chance to their counts, is told of whole vectors.
+        warnings = session_warnings(self.session, self.record, ())
+        return SubjectView(self._shown(groups), groups, ALONE, points, f" · {taken}", warnings)
+
+    def without_axis(self) -> tuple[UnitCoordinates, str]:
+        """Where the runs lie without what was intervened on, and what that is; ExplorerError where there is none."""
+        found = without_clamped_axis(self.session, plane_index(self.session, self.record))
+        if found is None:
+            what = "nothing was set in the space of this plane that could be taken out"
+            raise ExplorerError(what, where=self.session.name, remedy="choose another view")
+        return found
+
+    def _shown(self, groups: tuple[SweptGroup, ...]) -> tuple[SweptGroup, ...]:
+        return groups if self.baseline else without_baseline(groups)
+
+
+@dataclass(frozen=True, eq=False)
+class SubjectView:
+    """A subject's groups and what stands beside them.
+
+    Attributes:
+        groups: those that are shown.
+        everything: also the baseline where it is not shown.
+        beside: what is drawn beside them.
+        points: where the runs lie.
+        told: goes after the title where something was taken out of the vectors.
+        warnings: what then holds of the session.
+    """
+
+    groups: tuple[SweptGroup, ...]
+    everything: tuple[SweptGroup, ...]
+    beside: Beside
+    points: UnitCoordinates
+    told: str = ""
+    warnings: tuple[str, ...] = ()
+
+    def titled(self, figure: Figure) -> Figure:
+        """A figure whose title tells what was taken out, with the warnings that then hold."""
+        if not self.told:
+            return figure
+        warnings = (*warnings_of(group.sweep for group in self.groups), *self.warnings)
+        return dataclasses.replace(figure, title=f"{figure.title}{self.told}", warnings=warnings)
+
+
+def polar_figure(subject: Subject, seen: SubjectView, view: Literal["counts", "mean"], threshold: float) -> PolarFigure:
+    """Shares or means around the plane; ExplorerError where there is no prediction to subtract."""
+    if subject.minus:
+        return beyond_polar(subject.session, subject.record, seen.groups, seen.beside, view, threshold)
+    figure = polar_of(subject.session, subject.record, seen.groups, view, threshold, seen.beside)
+    if subject.sight == "observed":
+        legend = with_energies(figure.legend, subject.session, subject.record, subject.by)
+        return dataclasses.replace(figure, legend=legend)
+    return seen.titled(figure)
+
+
+def compass_figure(subject: Subject, seen: SubjectView) -> CompassFigure:
+    """Every run in the plane."""
+    session, record = subject.session, subject.record
+    figure = compass_of(session, record, seen.groups, subject.by, seen.beside, seen.points, beyond=subject.minus)
+    return seen.titled(figure)
+
+
+def threshold_figure(
+    subject: Subject, seen: SubjectView, threshold: float, *, difference: bool = False
+) -> ThresholdFigure:
+    """Counts and means over the angle, or what they are beyond the prediction, else beyond the baseline.
+
+    Raises:
+        ExplorerError: there is nothing to subtract.
+    """
+    session, record = subject.session, subject.record
+    if subject.minus:
+        return beyond_thresholds(session, record, seen.groups, seen.beside, threshold)
+    if difference:
+        return seen.titled(difference_of(session, record, seen.everything, subject.by, threshold))
+    return seen.titled(thresholds_of(session, record, seen.groups, threshold, seen.beside))
+
+
+def dose_figure(subject: Subject, threshold: float | None) -> DoseFigure:
+    """Quantities by the value; bands are those of the grouping by condition.
+
+    Raises:
+        ExplorerError: no single value varies, there is no prediction to subtract, or no axis to take out.
+    """
+    taken = subject.without_axis() if subject.sight == "axis out" else None
+    figure = dose_of(
+        subject.session,
+        subject.record,
+        threshold,
+        plain=subject.plain,
+        bands=subject.bands,
+        points=None if taken is None else taken[0],
+        beyond=subject.minus,
+    )
+    return figure if taken is None else dataclasses.replace(figure, title=f"{figure.title} · {taken[1]}")

@@ -1,0 +1,171 @@
+"""A run at the living worker: submitted, followed, and the wish to stop passed on."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import Experiment, ModelSpec
+from srm_explorer.engine.runs.progress import Meter, Progress, Stop, Stopped
+from srm_explorer.engine.runs.resume import Outcome
+from srm_explorer.engine.session import load_session
+from srm_explorer.engine.worker.client import Client, WorkerGoneError, find_worker, submission
+from srm_explorer.engine.worker.protocol import ENDED, JobState
+from srm_explorer.tui.cli.watch import Watch, holding, stoppable
+
+_TICK = 0.1
+"""Seconds between two looks at whether a stop is wished."""
+
+
+def run_at_worker(
+    client: Client, experiment: Experiment, base: Path, path: Path, *, restart: bool, watch: Watch, stop: Stop
+) -> Outcome:
+    """Have the worker run an experiment, and follow it to its end.
+
+    A wish to stop is passed on as it grows. Where this process ends without one, the run goes on.
+
+    Raises:
+        ExplorerError: what the run itself would raise, or the worker is gone.
+        KeyboardInterrupt: it was interrupted before the first batch; the job is cancelled.
+    """
+    job = ""
+    try:
+        accepted = client.submit(submission(experiment, base, path, restart=restart))
+        job = accepted.job.job
+        if accepted.joined:
+            watch.say("the worker has this experiment already; following it")
+        elif accepted.job.ahead:
+            watch.say(f"queued at the worker, {accepted.job.ahead} before it")
+        return _outcome(_follow(client, job, watch, stop))
+    except KeyboardInterrupt:
+        if job:
+            with contextlib.suppress(ExplorerError):
+                client.cancel(job, times=2)
+        raise
+
+
+def _follow(client: Client, job: str, watch: Watch, stop: Stop) -> JobState:
+    passed_on = 0
+    resumed = False
+    last: JobState | None = None
+    for state in client.follow(job, tick=_TICK):
+        if state is not None:
+            last = state
+            if state.resumed and not resumed:
+                resumed = True
+                watch.say(resuming(Path(state.session), *state.resumed))
+            watch.show(Progress.from_dict(state.progress) or Progress("waiting"))
+        if stop.wishes > passed_on:
+            passed_on = stop.wishes
+            times: Literal[1, 2] = 1 if passed_on == 1 else 2
+            client.cancel(job, times=times)
+    if last is None:
+        raise WorkerGoneError
+    return last
+
+
+def resuming(path: Path, done: int, runs: int) -> str:
+    """Say that a run goes on from what an earlier start finished."""
+    return f"resuming {path.stem}: {done:,} of {runs:,} runs are finished"
+
+
+def _outcome(state: JobState) -> Outcome:
+    if state.fault is not None:
+        raise ExplorerError(state.fault.what, where=state.fault.where, remedy=state.fault.remedy)
+    path = Path(state.session)
+    how: Literal["finished", "interrupted", "shown"] = "interrupted"
+    if state.state in ("finished", "shown"):
+        how = "finished" if state.state == "finished" else "shown"
+    session = load_session(path) if state.saved else None
+    return Outcome(session, path, how, state.resumed[0] if state.resumed else 0, state.told)
+
+
+def usable_worker(watch: Watch, *, free: bool = False) -> Client | None:
+    """Find the worker; None where there is none, and with a line that says why where it takes nothing.
+
+    Args:
+        watch: says it.
+        free: whether it must have no experiment to run either, since a study would wait for that.
+
+    Raises:
+        ExplorerError: it is there and does not answer.
+    """
+    worker = find_worker()
+    if worker is None:
+        return None
+    why = ""
+    if worker.welcome.limited:
+        why = "is of another version (`srm-explorer worker restart` replaces it)"
+    else:
+        state = worker.status()
+        if state.draining:
+            why = "is about to end"
+        elif free and any(job.state not in ENDED for job in state.jobs):
+            why = "runs an experiment"
+    if why:
+        watch.say(f"the worker (process {worker.welcome.pid}) {why}; running in this process")
+    return None if why else worker
+
+
+_LOOK = 0.5
+"""Seconds between two looks at how far the worker is."""
+
+
+def model_findings(
+    name: str, arguments: Mapping[str, Any], *, session: Path | None = None, model: ModelSpec | None = None, quiet: bool
+) -> dict[str, Any]:
+    """Run a study that needs a model: at a worker that is free, which has the model at hand, or in this process.
+
+    Args:
+        name: as `srm_explorer.engine.analyses` lists it.
+        arguments: plain data, as the study takes it; relative paths start from the working folder.
+        session: path of the session it is about; None where it is about a model alone.
+        model: the model; None for the session's own.
+        quiet: show nothing on standard error.
+
+    Returns:
+        what the study found.
+
+    Raises:
+        ExplorerError: what the study refuses, or the worker is gone.
+        KeyboardInterrupt: it was stopped.
+    """
+    base = Path.cwd()
+    with Watch(quiet=quiet) as watch, stoppable(watch, first="stopping") as stop:
+        worker = usable_worker(watch, free=True)
+        try:
+            if worker is not None:
+                return worker.study(
+                    name, arguments, session=session, model=model, base=base, is_wanted=_looking(worker, watch, stop)
+                )
+            with holding(watch, stop):
+                # Here, since torch takes seconds to import and a study at the worker needs none of it.
+                from srm_explorer.engine.model_analyses.run import run_model_study
+
+            meter = Meter([watch.show], stop)
+            return run_model_study(name, arguments, session=session, model=model, base=base, meter=meter)
+        except Stopped:
+            raise KeyboardInterrupt from None
+
+
+def _looking(worker: Client, watch: Watch, stop: Stop) -> Callable[[], bool]:
+    due = time.monotonic() + _LOOK
+
+    def is_wanted() -> bool:
+        nonlocal due
+        if time.monotonic() >= due:
+            due = time.monotonic() + _LOOK
+            try:
+                progress = Progress.from_dict(worker.status().errand_progress)
+            except ExplorerError:
+                # Whatever is wrong, the study itself will tell.
+                progress = None
+            if progress is not None:
+                watch.show(progress)
+        return not stop.wishes
+
+    return is_wanted

@@ -1,0 +1,357 @@
+"""`srm-explorer effects`: what an intervention did to the texts of a session."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from srm_explorer.engine import paths
+from srm_explorer.engine.analyses.captured import check_captured
+from srm_explorer.engine.analyses.controls import controls_study, least_p
+from srm_explorer.engine.analyses.directions import file_vectors, missing_weights, weights_in
+from srm_explorer.engine.analyses.effects import cost_of, effects_study
+from srm_explorer.engine.analyses.ensembles import basis_names, ensemble_tables
+from srm_explorer.engine.analyses.pairs import pair_tables
+from srm_explorer.engine.analyses.plane_finder import finder_study
+from srm_explorer.engine.analyses.planes import find_plane, planes_table, with_plane
+from srm_explorer.engine.analyses.registry import tables_in
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import Experiment, available_presets, read_experiment
+from srm_explorer.engine.figures.numbers import count_of
+from srm_explorer.engine.figures.table import PlaneChoice
+from srm_explorer.engine.io.files import read_text
+from srm_explorer.engine.io.vectors import Matrix, read_vectors
+from srm_explorer.engine.paths import session_path
+from srm_explorer.engine.runs.inputs import read_inputs
+from srm_explorer.engine.session import Session, load_session, save_session
+from srm_explorer.tui.cli.at_worker import model_findings
+from srm_explorer.tui.cli.output import note, say, say_json, visible
+from srm_explorer.tui.cli.tables import say_tables
+from srm_explorer.tui.experiment.cost import Cost, estimate, known_pace
+
+if TYPE_CHECKING:
+    from srm_explorer.engine.analyses.directions import Vector
+
+
+MOST = 24
+"""Rows of a table that are printed."""
+
+
+def effects_command(
+    session: str,
+    score: bool | None,
+    texts: str,
+    text: Path | None,
+    sites: str | None,
+    controls: bool,
+    npz: Path | None,
+    csv: Path | None,
+    as_json: bool,
+) -> int:
+    """Print what is known of the effects on a session's texts, scoring them first where they are not; exit status."""
+    path = paths.session_path(session)
+    opened = load_session(path)
+    wanted = {
+        "texts": [name.strip() for name in texts.split(",")],
+        "given": _given(text) if text is not None else None,
+        "sites": None if sites is None else [name.strip() for name in sites.split(",")],
+        "controls": controls or None,
+        "npz": None if npz is None else str(npz.absolute()),
+    }
+    if score is None:
+        score = not opened.effects or text is not None or npz is not None or controls or sites is not None
+    if score:
+        try:
+            found = _scored(opened, path, wanted, quiet=as_json)
+        except KeyboardInterrupt:
+            note("stopped; nothing was saved")
+            return 130
+        if found["told"]:
+            note(found["told"])
+    else:
+        found = effects_study(opened, {})
+    further = {"session": opened.name, "scored": found["scored"]}
+    say_tables(tables_in(found), form="json" if as_json else "text", file=csv, most=MOST, further=further)
+    for file, what in ((csv, "every row"), (npz, "the vectors")):
+        if file is not None and not as_json:
+            note(f"{what} written to {file}")
+    return 0
+
+
+def _scored(session: Session, path: Path, wanted: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
+    tokens = cost_of(session, wanted["texts"], given=bool(wanted["given"]), controls=bool(wanted["controls"]))
+    if sys.stderr.isatty() and not quiet:
+        note(f"scoring: {tokens:,} tokens through the model, in batches; a run writes them one by one")
+    return model_findings("score", wanted, session=path, quiet=quiet)
+
+
+def _given(file: Path) -> str:
+    text = read_text(file).rstrip("\n")
+    if not text:
+        raise ExplorerError("there is no text", where=str(file), remedy="write what is to follow every prompt into it")
+    return text
+
+
+TOP = 20
+
+
+def pairs_command(
+    session: str,
+    neuron: int | None,
+    site: str | None,
+    partners: str | None,
+    top: int,
+    permutations: int,
+    seed: int,
+    weights: bool,
+    csv_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Correlate a neuron of a session with all others of its site, and with the residual stream."""
+    path = paths.session_path(session)
+    opened = load_session(path)
+    given = {
+        "neuron": neuron,
+        "site": site,
+        "partners": partners,
+        "top": None if csv_file is not None else top,
+        "permutations": permutations,
+        "seed": seed,
+    }
+    if weights:
+        from srm_explorer.tui.cli.at_worker import model_findings
+
+        found = model_findings("weighted-pairs", given, session=path, quiet=as_json)
+    else:
+        found = pair_tables(opened, given)
+    further = {"session": opened.name, "neuron": found["neuron"], "site": found["site"]}
+    form = "json" if as_json else "text"
+    say_tables(tables_in(found), form=form, file=csv_file, most=top, further=further)
+    if csv_file is not None and not as_json:
+        note(f"every partner written to {csv_file}")
+
+
+def controls_command(session: str, by: str, csv_file: Path | None, as_json: bool) -> None:
+    """Print how the target of a session ranks among its controls, and which those are."""
+    opened = load_session(session_path(session))
+    found = controls_study(opened, {"by": by})
+    say_tables(
+        tables_in(found), form="json" if as_json else "text", file=csv_file, further={"session": opened.name, "by": by}
+    )
+    if csv_file is not None and not as_json:
+        note(f"both tables written to {csv_file}")
+
+
+def plan_command(named: str, neurons: int | None, overrides: Sequence[str], as_json: bool) -> None:
+    """Print what an experiment with controls would cost, and run nothing.
+
+    Args:
+        named: a preset, an experiment file, or a session by name or path.
+        neurons: how many controls; None for those of the experiment.
+        overrides: fields to set, each "key.path=value".
+        as_json: print one JSON object on standard output and nothing else.
+    """
+    spec = _spec_of(named)
+    wanted = [*overrides, *([] if neurons is None else [f"controls.neurons={neurons}"])]
+    experiment, source = read_experiment(spec, overrides=wanted)
+    if source.note and not as_json:
+        note(source.note)
+    prompts = len(read_inputs(experiment, source.base).prompts)
+    rate = known_pace(experiment.model.name)
+    cost = estimate(experiment, prompts, rate, None)
+    count = experiment.controls.neurons
+    if as_json:
+        say_json(
+            {
+                "prompts": prompts,
+                "controls": count,
+                "runs": cost.runs - cost.control_runs,
+                "control_runs": cost.control_runs,
+                "tokens": cost.tokens,
+                "seconds": cost.seconds,
+                "tokens_per_second": rate,
+                "least_p": 1 / (count + 1) if count else None,
+            }
+        )
+        return
+    say(price(cost, rate))
+    if count:
+        say(f"with {count_of(count, 'control')} no p-value is below {least_p(count)}")
+        say(f"run it: srm-explorer run {spec} {' '.join(f'--set {one}' for one in wanted)} --session NAME".strip())
+    else:
+        say("it has no controls; --neurons 19 plans the fewest that can give p = .05")
+
+
+def price(cost: Cost, rate: float | None) -> str:
+    """What an experiment costs, on one line, and what its time is estimated from."""
+    told = " · ".join(cost.facts())
+    return f"{told} (at the last run's {rate:,.0f} tok/s)" if rate and cost.seconds is not None else told
+
+
+def price_before(experiment: Experiment, base: Path) -> str:
+    """What is said before an experiment runs; empty where its prompts cannot be counted, which the run itself tells."""
+    try:
+        prompts = len(read_inputs(experiment, base).prompts)
+    except ExplorerError:
+        return ""
+    rate = known_pace(experiment.model.name)
+    return price(estimate(experiment, prompts, rate, None), rate)
+
+
+def _spec_of(named: str) -> str:
+    """A session's name as the path of its file; anything else as it is."""
+    if "/" in named or named.endswith((".toml", ".json")) or named in available_presets():
+        return named
+    path = session_path(named)
+    return str(path) if path.exists() else named
+
+
+def list_planes(session: str, by: Sequence[str], csv_file: Path | None, as_json: bool) -> None:
+    """Print the planes of a session: what spans them, how much of the data they hold, where means lie."""
+    _say_planes(load_session(paths.session_path(session)), by, csv_file, as_json)
+
+
+def add_plane(
+    session: str, a: str, b: str, site: str | None, by: Sequence[str], csv_file: Path | None, as_json: bool
+) -> None:
+    """Make a plane of a session's vectors, save it in the session, and print all of its planes."""
+    opened = load_session(paths.session_path(session))
+    choice = PlaneChoice(_site(opened, site), a, b)
+    there = find_plane(opened, choice)
+    if there is not None:
+        note(f"it is plane {there + 1} of {opened.name} already")
+    else:
+        vectors = vectors_at(opened, choice.site)
+        changed = with_plane(opened, vectors, choice, outside_vectors(opened, choice.site, [a, b]))
+        saved = save_session(changed, paths.session_path(session))
+        opened = saved.session
+        note(f"plane {len(opened.planes)} of {opened.name} is saved" + (f": {saved.told}" if saved.told else ""))
+    _say_planes(opened, by, csv_file, as_json)
+
+
+def ensemble_planes(
+    session: str,
+    basis: Sequence[str],
+    ensemble: str,
+    site: str | None,
+    by: Sequence[str],
+    thresholds: str | None,
+    angles: int | None,
+    csv_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Sweep a session's runs through the planes that directions span in pairs."""
+    opened = load_session(paths.session_path(session))
+    chosen = _site(opened, site)
+    given: dict[str, Any] = {
+        "basis": list(basis),
+        "ensemble": ensemble,
+        "site": chosen,
+        "by": list(by),
+        "thresholds": thresholds,
+        "angles": angles,
+    }
+    weights = outside_vectors(opened, chosen, [str(name) for name in basis_names(opened, basis)])
+    summary, curves = ensemble_tables(opened, vectors_at(opened, chosen), given, weights)
+    if csv_file is not None:
+        say_tables([curves], form="csv", file=csv_file)
+        note(f"the curves of every group written to {visible(str(csv_file))}")
+    tables = [summary, curves] if as_json else [summary]
+    say_tables(tables, form="json" if as_json else "text", further={"session": opened.name, "site": chosen})
+
+
+def vectors_at(session: Session, site: str) -> Matrix | list[Matrix]:
+    """The vectors of a session at one site; ExplorerError where they were not kept, or the site not captured."""
+    check_captured(session, site)
+    return read_vectors(session.vectors_path(), runs=len(session.runs), sites=[site])[site]
+
+
+def outside_vectors(session: Session, site: str, directions: Sequence[str]) -> dict[str, Vector]:
+    """Vectors that directions name and the session does not hold: of files, and of its model, which is asked for them.
+
+    Raises:
+        ExplorerError: a text that is no direction, a file or neuron that is not there, another model than the one of
+            the session.
+    """
+    found = file_vectors(directions, Path.cwd())
+    missing = missing_weights(session, site, directions)
+    if missing:
+        from srm_explorer.tui.cli.at_worker import model_findings
+
+        findings = model_findings("directions", {"directions": missing}, session=session.path, quiet=False)
+        found |= weights_in(findings)
+    return found
+
+
+def _site(session: Session, site: str | None) -> str:
+    if site is None and len(session.spec.capture.sites) > 1:
+        raise ExplorerError(
+            f"it captured {len(session.spec.capture.sites)} sites",
+            where=session.name,
+            remedy=f"choose one: --site {' or '.join(session.spec.capture.sites)}",
+        )
+    captured = list(session.spec.capture.sites)
+    chosen = site or captured[0]
+    check_captured(session, chosen)
+    return chosen
+
+
+def _say_planes(session: Session, by: Sequence[str], csv_file: Path | None, as_json: bool) -> None:
+    form = "json" if as_json else "text"
+    say_tables([planes_table(session, list(by))], form=form, file=csv_file, further={"session": session.name})
+    if csv_file is not None and not as_json:
+        note(f"the planes written to {visible(str(csv_file))}")
+
+
+TOP = 20
+
+
+def find_planes(
+    session: str,
+    *,
+    neuron: int | None = None,
+    every: bool = False,
+    changed: int | None = None,
+    criterion: str = "separation",
+    groups: Sequence[str] = (),
+    site: str | None = None,
+    seed: int = 0,
+    csv_file: Path | None = None,
+    as_json: bool = False,
+) -> None:
+    """Search planes and print the best.
+
+    Args:
+        session: a name or path.
+        neuron: in every plane; by default the one that was changed.
+        every: all pairs of the site instead.
+        changed: all pairs of so many that changed most instead.
+        criterion: "separation", "change" or "anisotropy".
+        groups: labels, as charts show them.
+        site: whose coordinates.
+        seed: of the split and the permutations.
+        csv_file: where to write all planes that were tested.
+        as_json: print one JSON object.
+    """
+    asked = [
+        name for name, on in (("--neuron", neuron), ("--all", every or None), ("--changed", changed)) if on is not None
+    ]
+    if len(asked) > 1:
+        raise ExplorerError(f"{' and '.join(asked)} ask for different planes", remedy="give one of them")
+    opened = load_session(paths.session_path(session))
+    given = {
+        "neuron": neuron,
+        "among": "all" if every else "changed" if changed is not None else "partners",
+        "k": changed,
+        "criterion": criterion,
+        "groups": list(groups),
+        "site": site,
+        "seed": seed,
+    }
+    found = finder_study(opened, given)
+    further = {"session": opened.name, "site": found["site"]}
+    say_tables(tables_in(found), form="json" if as_json else "text", file=csv_file, most=TOP, further=further)
+    if csv_file is not None and not as_json:
+        note(f"every plane that was tested written to {csv_file}")

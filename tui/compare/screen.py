@@ -1,0 +1,339 @@
+"""Two sessions side by side: curves overlaid, numbers, and what differs between their experiments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Static
+
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.tui.sessions.keys import COMPARE_KEYS, hints_of, push_help
+from srm_explorer.tui.widgets.chart import ChartView
+from srm_explorer.tui.widgets.dialogs import Ask
+from srm_explorer.tui.widgets.status import StatusLine, Tone
+from srm_explorer.tui.widgets.table import LineTable
+
+if TYPE_CHECKING:
+    from srm_explorer.tui.compare.state import CompareState
+
+
+WIDE = 120
+"""Columns from which all parts are shown at once."""
+
+
+class CompareScreen(Screen[None]):
+    """Compares two saved sessions.
+
+    Args:
+        one: the .json file of the first.
+        other: the .json file of the second.
+    """
+
+    DEFAULT_CSS = """
+    CompareScreen {
+        background: $surface;
+        #parts { height: 1fr; }
+        #side { width: 1fr; }
+        .part {
+            border: round $panel-lighten-2;
+            border-title-color: $text-muted;
+            &.-current { border: round $primary; border-title-color: $text; border-title-style: bold; }
+        }
+        #chart { width: 3fr; height: 1fr; }
+        #side { width: 2fr; height: 1fr; }
+        #numbers { height: 1fr; max-height: 12; }
+        #differences { height: 1fr; }
+        #told { display: none; height: auto; padding: 0 1; color: $text-warning; }
+        #reading { width: 1fr; height: auto; padding: 0 1; }
+        &.-narrow {
+            #side { display: none; }
+            #chart { width: 1fr; }
+            &.-at-1 #side, &.-at-2 #side { display: block; width: 1fr; }
+            &.-at-1 #chart, &.-at-2 #chart, &.-at-1 #differences, &.-at-2 #numbers { display: none; }
+            &.-at-1 #numbers { max-height: 100%; }
+        }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = COMPARE_KEYS
+
+    @dataclass
+    class Opened(Message):
+        """Both sessions were read."""
+
+        state: CompareState
+
+    @dataclass
+    class Inferred(Message):
+        """A difference was computed."""
+
+        state: CompareState
+
+    @dataclass
+    class Failed(Message):
+        """Something could not be done."""
+
+        error: ExplorerError
+
+    def __init__(self, one: Path, other: Path) -> None:
+        super().__init__()
+        self._paths = (one, other)
+        self._state: CompareState | None = None
+        self._part = 0
+
+    def compose(self) -> ComposeResult:
+        """The chart beside the numbers and the differences, and what the reader must know above them."""
+        yield Static("", id="told", markup=False)
+        with Horizontal(id="parts"):
+            yield _part(_Chart(), "chart", "Curves")
+            with Vertical(id="side"):
+                yield _part(LineTable(), "numbers", "Numbers")
+                yield _part(LineTable(), "differences", "Differences")
+        yield Static("reading both sessions", id="reading", markup=False)
+        yield StatusLine()
+
+    def on_mount(self) -> None:
+        """Read both sessions."""
+        self.query_one(StatusLine).hints = hints_of(self)
+        self._go(0)
+        paths = self._paths
+
+        def work() -> None:
+            from srm_explorer.tui.compare.state import CompareState
+
+            try:
+                self.post_message(self.Opened(CompareState.of(*paths)))
+            except ExplorerError as error:
+                self.post_message(self.Failed(error))
+
+        self.run_worker(work, thread=True)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Show all parts, or the one in focus."""
+        self.set_class(event.size.width < WIDE, "-narrow")
+
+    @on(Opened)
+    def take(self, message: Opened) -> None:
+        """Show what was read."""
+        self._state = message.state
+        self.query_one("#reading").remove()
+        self._show()
+
+    @on(Inferred)
+    def take_difference(self) -> None:
+        """Show what was computed."""
+        self._show()
+
+    @on(ChartView.Pointed)
+    def point_at(self, message: ChartView.Pointed) -> None:
+        """Point the spotlight where the chart was clicked."""
+        if self._state is not None:
+            self.action_turn(message.theta - self._state.theta)
+
+    @on(Failed)
+    def tell(self, message: Failed) -> None:
+        """Say what could not be done."""
+        self.say(str(message.error), "error")
+        if self._state is None:
+            self.query_one("#reading", Static).update("")
+
+    def say(self, line: str, tone: Tone = "plain") -> None:
+        """Say a line at the bottom."""
+        self.query_one(StatusLine).said = (line, tone)
+
+    def action_turn(self, degrees: int) -> None:
+        """Turn the spotlight."""
+        if self._state is not None:
+            self._state.turn(degrees)
+            self.query_one(_Chart).point(self._state.theta, self._state.threshold)
+            self._show_numbers()
+
+    def action_threshold(self, step: int) -> None:
+        """Count above another threshold."""
+        self._change("next_threshold", step)
+
+    def action_view(self) -> None:
+        """Show the next view."""
+        self._change("next_view")
+
+    def action_plane(self) -> None:
+        """Show the next plane that both have."""
+        self._change("next_plane")
+
+    def action_subtract(self) -> None:
+        """Show one group minus another, or both sessions over one another again."""
+        self._change("subtract")
+
+    def action_pair(self, step: int) -> None:
+        """Subtract another pair of groups."""
+        self._change("next_pair", step)
+
+    def action_swap(self) -> None:
+        """Put the second session first."""
+        self._change("swap")
+
+    def action_part(self, step: int) -> None:
+        """Go to another part."""
+        self._go((self._part + step) % 3)
+
+    def action_copy(self) -> None:
+        """Copy the part in focus."""
+        if self._state is not None:
+            width, height = self.query_one(_Chart).content_size
+            self.app.copy_to_clipboard(self._state.text(self._part, width or 100, height or 30))
+            self.say(f"copied the {('chart', 'numbers', 'differences')[self._part]}", "good")
+
+    def action_export(self) -> None:
+        """Ask for a file and write to it: .csv the curves, .svg or .txt the chart."""
+        if self._state is not None:
+            ask(self, self._state, self.query_one(_Chart).content_size)
+
+    def action_help(self) -> None:
+        """Tell the keys."""
+        push_help(self, "the comparison", self.query_one("#numbers", LineTable))
+
+    def action_leave(self) -> None:
+        """Go back."""
+        self.dismiss()
+
+    def _change(self, deed: str, *told: int) -> None:
+        if self._state is not None:
+            getattr(self._state, deed)(*told)
+            self._show()
+
+    def _go(self, part: int) -> None:
+        self._part = part
+        for at, name in enumerate(("chart", "numbers", "differences")):
+            self.query_one(f"#{name}").set_class(at == part, "-current")
+            self.set_class(at == part, f"-at-{at}")
+        self.query_one(f"#{('chart', 'numbers', 'differences')[part]}").focus()
+
+    def _show(self) -> None:
+        state = self._state
+        if state is None:
+            return
+        told = self.query_one("#told", Static)
+        told.update("\n".join(state.told))
+        told.display = bool(state.told)
+        self.query_one(_Chart).border_title = Content(state.heading)
+        lines = state.differences
+        if state.subtracts and state.inferred is None:
+            self._infer(state)
+        table = self.query_one("#differences", LineTable)
+        table.border_title = f"Differences ({len(lines)})"
+        table.set_columns(state.difference_columns)
+        table.set_rows(max(1, len(lines)), state.difference_cell)
+        self._show_numbers()
+        chart = self.query_one(_Chart)
+        chart.point(state.theta, state.threshold)
+        # What is painted is what is set now, whatever key comes meanwhile.
+        chart.request(state.look(), state.frozen().scene)
+
+    def _infer(self, state: CompareState) -> None:
+        frozen = state.frozen()
+
+        def work() -> None:
+            # It writes into what both share: the difference by its plane and groups.
+            frozen.infer()
+            self.post_message(self.Inferred(frozen))
+
+        self.run_worker(work, thread=True, group="infer", exclusive=True)
+
+    def _show_numbers(self) -> None:
+        state = self._state
+        if state is None:
+            return
+        table = self.query_one("#numbers", LineTable)
+        table.border_title = f"Numbers at {state.caption}"
+        self.query_one(_Chart).border_subtitle = state.caption
+        table.set_columns(state.number_columns)
+        table.set_rows(state.number_count, state.number_cell)
+
+
+class _Chart(ChartView, can_focus=True):
+    """The chart as a part that takes the focus."""
+
+
+def _part(widget: ChartView | LineTable, name: str, title: str) -> ChartView | LineTable:
+    widget.id = name
+    widget.add_class("part")
+    widget.border_title = title
+    return cast("ChartView | LineTable", widget)
+
+
+ENDINGS = (".csv", ".svg", ".txt", ".ans")
+SMALLEST = (100, 32)
+"""Columns and rows a written chart has at least."""
+
+
+def ask(screen: CompareScreen, state: CompareState, size: tuple[int, int]) -> None:
+    """Ask for a file and write to it, in a thread."""
+    frozen = state.frozen()
+
+    def take(typed: str | None) -> None:
+        if typed is None:
+            return
+
+        def work() -> None:
+            try:
+                line = f"written to {export(frozen, Path(typed.strip()).expanduser(), size)}"
+            except ExplorerError as error:
+                screen.post_message(screen.Failed(error))
+            else:
+                screen.app.call_from_thread(screen.say, line, "good")
+
+        screen.run_worker(work, thread=True)
+
+    detail = ".csv has the curves, .svg or .txt the chart, .ans the chart in colour; a file that is there is replaced"
+    screen.app.push_screen(
+        Ask("Write the comparison to", str(Path.cwd() / default_name(state)), detail=detail, check=problem), take
+    )
+
+
+def default_name(state: CompareState) -> str:
+    """A name for the file: both sessions' and the ending of the curves."""
+    plain = "-and-".join("".join(c if c.isalnum() or c in "-_." else "-" for c in name) for name in state.names)
+    return f"{plain}.csv"
+
+
+def problem(typed: str) -> str:
+    """Why a text names no file that can be written; empty where it does."""
+    try:
+        file = Path(typed.strip()).expanduser()
+        if file.suffix not in ENDINGS:
+            return f"end the name in {', '.join(ENDINGS)}"
+        return f"{file} is a folder; name a file" if file.is_dir() else ""
+    except (OSError, RuntimeError, ValueError) as error:
+        return f"this is no file: {error}"
+
+
+def export(state: CompareState, file: Path, size: tuple[int, int]) -> Path:
+    """Write the curves (.csv), or the chart as a picture (.svg) or as text with (.ans) or without (.txt) colours.
+
+    Raises:
+        ExplorerError: it cannot be written.
+    """
+    from srm_explorer.engine.io.files import write_atomic
+    from srm_explorer.tui.charts.svg import svg_of
+
+    if file.suffix == ".csv":
+        content = state.curves_csv()
+    else:
+        width, height = (max(own, least) for own, least in zip(size, SMALLEST, strict=True))
+        shown = state.scene(width, height).shown(state.theta, state.threshold)
+        caption = f"spotlight {state.caption}"
+        if file.suffix == ".svg":
+            content = svg_of(shown, caption)
+        else:
+            text = shown.ansi() if file.suffix == ".ans" else shown.text()
+            content = f"{text.rstrip()}\n{caption}\n"
+    write_atomic(file, content.encode("utf-8", "backslashreplace"))
+    return file

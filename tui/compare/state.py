@@ -1,0 +1,402 @@
+"""What the comparison shows: two sessions, a plane they share, the view, and where the spotlight stands."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import io
+from collections.abc import Callable, Hashable, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.figures.captions import pooled_caption
+from srm_explorer.engine.figures.comparison import Comparison, GroupNumbers, compare, compared_groups, compared_numbers
+from srm_explorer.engine.figures.curves import SweptGroup
+from srm_explorer.engine.figures.groups import BASELINE, group_names, telling_threshold
+from srm_explorer.engine.figures.numbers import MINUS, NOTHING, count_of, degrees, short, three_digits
+from srm_explorer.engine.figures.table import cell_text
+from srm_explorer.engine.session import load_session
+from srm_explorer.tui.charts.comparison import View
+from srm_explorer.tui.widgets.table_render import Column
+
+if TYPE_CHECKING:
+    from srm_explorer.engine.analyses.compare import ComparedPair
+    from srm_explorer.engine.session import PlaneRecord, Session
+    from srm_explorer.tui.charts.scene import Scene
+
+
+BEYOND = "beyond arithmetic"
+RESAMPLES = 2_000
+"""Fewer than a report takes: a band is there a moment after its key."""
+
+Row = tuple[str, str, str]
+
+COLUMNS = (
+    Column("what", "difference", least=14, share=2),
+    Column("value", "value", width=10, align="right"),
+    Column("interval", "95 %", least=12, share=2),
+)
+
+
+def pairs_of(one: Session, other: Session) -> tuple[tuple[str, str], ...]:
+    """Pairs of groups worth comparing: like ones of two sessions; of one, each with the baseline, values, levels."""
+    try:
+        names = group_names(one)
+        if one is not other:
+            theirs = group_names(other)
+            shared = [(name, name) for name in names if name in theirs]
+            pooled = pooled_caption(one.spec), pooled_caption(other.spec)
+            if pooled[0] in names and pooled[1] in theirs and pooled not in shared:
+                shared.append(pooled)
+            return tuple(sorted(shared, key=lambda pair: pair != pooled))
+    except ExplorerError:
+        return ()
+    conditions = [name for name in names if "=" not in name and name != BASELINE]
+    found = [(name, BASELINE) for name in conditions if BASELINE in names]
+    values = conditions[1:]
+    if len(values) > 1:
+        found.append((values[-1], values[0]))
+    levels = [name for name in names if "=" in name]
+    mains = conditions[:1] or [BASELINE]
+    for first, second in combinations(levels, 2):
+        if first.partition("=")[0] == second.partition("=")[0]:
+            found += [(f"{main}, {first}", f"{main}, {second}") for main in mains]
+    return tuple(found)
+
+
+def computed(
+    sessions: tuple[Session, Session],
+    plane: PlaneRecord,
+    pair: tuple[str, str],
+    levels: tuple[float, ...],
+    names: tuple[str, str],
+) -> ComparedPair:
+    """Infer one difference.
+
+    Raises:
+        ExplorerError: a group has no run, or the sessions do not lie on the same axes.
+    """
+    from srm_explorer.engine.analyses.compare import compare_groups
+
+    one, other = sessions
+    told = None if one is other else names
+    return compare_groups(one, other, plane, [pair], levels, resamples=RESAMPLES, names=told)[0]
+
+
+def rows_of(pair: ComparedPair, theta: int, threshold: float) -> tuple[Row, ...]:
+    """What is known of a difference, and how large it is where the spotlight stands: name, value, interval."""
+    from srm_explorer.engine.analyses.compare import direction_detail
+
+    found = pair.found
+    region = found.region
+    share, bands = found.shares[pair.thresholds.index(threshold)], found.share_bands
+    band = None if bands is None else bands[:, pair.thresholds.index(threshold), theta]
+    mean = None if found.mean_band is None else found.mean_band[:, theta]
+    a, b = found.difference.tolist()
+    amplitude = None if region is None else region.amplitude
+    phase = direction_detail(pair).removeprefix("φ ").replace("undetermined", f"{NOTHING} undetermined")
+    turn = NOTHING if found.phase_deg is None else f"{found.phase_deg:+.0f}°"
+    around = "undetermined" if found.phase_interval is None else "{:+.0f} to {:+.0f}°".format(*found.phase_interval)
+    return (
+        (f"share > {short(threshold)} at {theta}°", cell_text(float(share[theta]), "percent"), _ends(band, 100, " %")),
+        (f"mean at {theta}°", three_digits(float(found.mean[theta])), _ends(mean)),
+        ("along 0°, along 90°", three_digits(a), three_digits(b)),
+        ("size", three_digits(float((a * a + b * b) ** 0.5)), _ends(amplitude)),
+        ("towards", phase.partition(" ")[0], phase.partition(" ")[2]),
+        ("phase turns by", turn, around),
+        ("p", cell_text(pair.p, "p"), pair.tested),
+        ("units", str(found.units), f"{len(pair.matched.rows[0]):,} {MINUS} {len(pair.matched.rows[1]):,} runs"),
+    )
+
+
+def told_of(pair: ComparedPair) -> str:
+    """What was subtracted and matched, one line."""
+    part = "; part of it was set by the experiment, p is of the rest" if pair.tested == BEYOND else ""
+    return f"{pair.label}; {pair.matched.told}; {count_of(pair.found.units, 'unit')}{part}"
+
+
+def _ends(ends: object, factor: float = 1.0, unit: str = "") -> str:
+    if ends is None:
+        return NOTHING
+    low, high = (three_digits(factor * float(end)) for end in ends)  # pyright: ignore[reportGeneralTypeIssues]
+    return f"{low} to {high}{unit}"
+
+
+VIEWS: tuple[View, ...] = ("counts", "mean", "thresholds", "dose")
+FULL_TURN = 360
+
+
+class CompareState:
+    """Two sessions compared; every number of the screen comes from here.
+
+    Attributes:
+        comparison: the two.
+        plane: index among the planes that both have.
+        theta: the spotlight's angle in whole degrees, 0 to 359.
+        threshold: cosine, one of either experiment's.
+        view: what the chart shows.
+        groups: of both, swept in the plane; empty where nothing can be.
+        subtracts: whether one group minus another is shown, not both sessions over one another.
+        pairs: groups that can be subtracted, the second from the first.
+        pair: index of the one that is.
+    """
+
+    def __init__(self, comparison: Comparison) -> None:
+        self.comparison = comparison
+        self.plane = 0
+        self.theta = 0
+        self.view: View = "counts"
+        self.groups: tuple[SweptGroup, ...] = ()
+        self.subtracts = comparison.sessions[0] is comparison.sessions[1]
+        self.pairs = pairs_of(*comparison.sessions)
+        self.pair = 0
+        self._inferred: dict[tuple[int, int], ComparedPair | ExplorerError] = {}
+        self._fault = ""
+        self._sweep()
+        self.threshold = telling_threshold(self.groups) if self.groups else comparison.thresholds()[0]
+
+    @classmethod
+    def of(cls, one: Path, other: Path) -> CompareState:
+        """Read both sessions.
+
+        Raises:
+            ExplorerError: one of them cannot be read.
+        """
+        first = load_session(one)
+        return cls(compare(first, first if other == one else load_session(other)))
+
+    def frozen(self) -> CompareState:
+        """The state as it is now, for another thread."""
+        return copy.copy(self)
+
+    def turn(self, angle: int) -> None:
+        """Turn the spotlight counter-clockwise by whole degrees."""
+        self.theta = (self.theta + angle) % FULL_TURN
+
+    def next_threshold(self, step: int = 1) -> None:
+        """Go to the next threshold of either experiment, round and round."""
+        known = self.comparison.thresholds()
+        self.threshold = known[(known.index(self.threshold) + step) % len(known)]
+
+    def next_view(self) -> None:
+        """Go to the next view, round and round; a difference has counts and the mean."""
+        if self.subtracts:
+            self.view = "counts" if self.view == "mean" else "mean"
+            return
+        self.view = VIEWS[(VIEWS.index(self.view) + 1) % len(VIEWS)]
+
+    def next_plane(self) -> None:
+        """Go to the next plane that both have, round and round."""
+        if len(self.comparison.planes) > 1:
+            self.plane = (self.plane + 1) % len(self.comparison.planes)
+            self._sweep()
+
+    def swap(self) -> None:
+        """Put the second session first."""
+        self.comparison = self.comparison.swapped()
+        self.plane = 0
+        self.pairs, self.pair, self._inferred = pairs_of(*self.comparison.sessions), 0, {}
+        self._sweep()
+
+    def subtract(self) -> None:
+        """Show one group minus another, or both sessions over one another again."""
+        self.subtracts = not self.subtracts
+
+    def next_pair(self, step: int = 1) -> None:
+        """Subtract the next pair of groups, round and round."""
+        self.subtracts = True
+        self.pair = (self.pair + step) % max(1, len(self.pairs))
+
+    @property
+    def inferred(self) -> ComparedPair | ExplorerError | None:
+        """The difference that is shown, or why there is none; None while it has to be computed."""
+        if not self.pairs or not self.comparison.planes:
+            return ExplorerError("there are no two groups to subtract")
+        return self._inferred.get((self.plane, self.pair))
+
+    def infer(self) -> None:
+        """Compute the difference that is shown, a moment's work."""
+        key = (self.plane, self.pair)
+        plane = self.comparison.planes[self.plane][0]
+        levels = self.comparison.thresholds()
+        try:
+            found = computed(self.comparison.sessions, plane, self.pairs[self.pair], levels, self.names)
+        except ExplorerError as error:
+            self._inferred[key] = error
+        else:
+            self._inferred[key] = found
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What the two are called."""
+        return self.comparison.names
+
+    @property
+    def heading(self) -> str:
+        """What the chart shows, of what."""
+        if not self.subtracts:
+            return f"{self.view} of {self.names[0]} and {self.names[1]}"
+        own, its = self.pairs[self.pair] if self.pairs else ("", "")
+        of = "mean" if self.view == "mean" else "counts"
+        if self.comparison.sessions[0] is self.comparison.sessions[1]:
+            return f"{of} of {self.names[0]}: {own} {MINUS} {its}"
+        return f"{of}: {self.names[0]} {own} {MINUS} {self.names[1]} {its}"
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What the reader must know first."""
+        shown = self.inferred if self.subtracts else None
+        matched = () if shown is None or isinstance(shown, ExplorerError) else (told_of(shown),)
+        return (*self.comparison.told, *matched)
+
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """A line a field of the experiments that differs."""
+        return self.comparison.differences
+
+    @property
+    def caption(self) -> str:
+        """Where the spotlight stands."""
+        return f"θ {self.theta}°, cosine > {short(self.threshold)}"
+
+    def scene(self, width: int, height: int) -> Scene:
+        """Paint the view; where it cannot be, say why."""
+        from srm_explorer.tui.charts.comparison import comparison_scene, difference_scene
+        from srm_explorer.tui.charts.scene import Scene
+
+        if self.subtracts:
+            shown = self.inferred
+            if shown is None or isinstance(shown, ExplorerError):
+                return Scene.message("subtracting" if shown is None else str(shown), width, height)
+            return difference_scene(shown, None if self.view == "mean" else self.threshold, width, height)
+        if not self.groups:
+            return Scene.message(self._fault, width, height)
+        try:
+            return comparison_scene(self.comparison, self.groups, self.plane, self.view, self.threshold, width, height)
+        except ExplorerError as error:
+            return Scene.message(f"no dose chart of both: {error}; v shows the next view", width, height)
+
+    def look(self) -> tuple[Hashable, ...]:
+        """What the chart depends on, besides its size and the spotlight's angle."""
+        shown = self.subtracts and self.inferred
+        return self.names, self.plane, self.view, self.threshold, self.subtracts, self.pair, type(shown)
+
+    def chart(self, width: int, height: int, *, colour: bool = True) -> str:
+        """The view with the spotlight on it as text."""
+        shown = self.scene(width, height).shown(self.theta, self.threshold)
+        return shown.ansi() if colour else shown.text()
+
+    _group_columns = (
+        Column("label", "group", least=22),
+        Column("runs", "runs", width=6, align="right", priority=1),
+        Column("A", "A", width=6, align="right"),
+        Column("phase", "φ", width=4, align="right"),
+        Column("lit", "lit", width=11, align="right"),
+        Column("mean", "mean", width=7, align="right", priority=2),
+    )
+
+    @property
+    def number_columns(self) -> tuple[Column, ...]:
+        """Columns of the table of numbers."""
+        return COLUMNS if self.subtracts else self._group_columns
+
+    @property
+    def difference_columns(self) -> tuple[Column, ...]:
+        """Columns of the table of differences: the field, and what it is in either."""
+        one, other = self.names
+        return Column("field", "field", least=16, share=2), Column("old", one, least=8), Column("new", other, least=8)
+
+    @property
+    def number_count(self) -> int:
+        """Rows of the table of numbers."""
+        return len(self._rows()) if self.subtracts else len(self.groups)
+
+    def numbers(self) -> tuple[GroupNumbers, ...]:
+        """Every group where the spotlight stands."""
+        return compared_numbers(self.groups, self.theta, self.threshold) if self.groups else ()
+
+    def number_cell(self, row: int, key: str) -> str:
+        """A cell of the table of numbers."""
+        if self.subtracts:
+            what, value, interval = self._rows()[row]
+            return {"what": what, "value": value, "interval": interval}[key]
+        one = self.numbers()[row]
+        share = f" {100 * one.lit / one.total:3.0f} %" if one.total else ""
+        cells: dict[str, Callable[[], str]] = {
+            "label": lambda: one.label,
+            "runs": lambda: f"{one.n_runs:,}",
+            "A": lambda: three_digits(one.amplitude),
+            "phase": lambda: degrees(one.phase_deg),
+            "lit": lambda: f"{one.lit:,}{share}" if one.total else NOTHING,
+            "mean": lambda: three_digits(one.mean),
+        }
+        return cells[key]()
+
+    def difference_cell(self, row: int, key: str) -> str:
+        """A cell of the table of differences."""
+        if not self.differences:
+            return "the same experiment" if key == "field" else ""
+        field, _, values = self.differences[row].partition(": ")
+        old, _, new = values.partition(" -> ")
+        return {"field": field, "old": old, "new": new}[key]
+
+    def text(self, part: int, width: int, height: int) -> str:
+        """What copying takes of a part: the chart, the numbers with tabs between, or the differences."""
+        if part == 0:
+            return self.chart(width, height, colour=False)
+        if part == 2:
+            return "\n".join(self.differences or ("the same experiment",))
+        header = "\t".join(column.title for column in self.number_columns)
+        rows = [
+            "\t".join(self.number_cell(row, column.key) for column in self.number_columns)
+            for row in range(self.number_count)
+        ]
+        return "\n".join((f"Numbers at {self.caption}", header, *rows))
+
+    def curves_csv(self) -> str:
+        """The curves that are shown: of both, or of the difference with its bands."""
+        shown = self.inferred if self.subtracts else None
+        if shown is None or isinstance(shown, ExplorerError):
+            return groups_csv(self.groups, self.comparison.thresholds())
+        return difference_csv(shown)
+
+    def _rows(self) -> tuple[Row, ...]:
+        shown = self.inferred
+        if shown is None or isinstance(shown, ExplorerError):
+            return ((str(shown or "subtracting"), "", ""),)
+        return rows_of(shown, self.theta, self.threshold)
+
+    def _sweep(self) -> None:
+        try:
+            self.groups = compared_groups(self.comparison, self.plane)
+        except ExplorerError as error:
+            self.groups, self._fault = (), str(error)
+
+
+def groups_csv(groups: Sequence[SweptGroup], levels: Sequence[float]) -> str:
+    """The curves of both, a row a group and angle: mean cosine, and the count above every threshold."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["group", "runs", "angle_deg", "mean_similarity", *(f"count_thresh_{x:g}" for x in levels)])
+    for group in groups:
+        sweep = group.sweep
+        order = [sweep.thresholds.index(level) for level in levels]
+        for at, angle in enumerate(sweep.angles_deg.tolist()):
+            counts = [int(sweep.counts[index, at]) for index in order]
+            writer.writerow([group.label, sweep.n, f"{angle:g}", repr(float(sweep.mean[at])), *counts])
+    return file.getvalue()
+
+
+def difference_csv(pair: ComparedPair) -> str:
+    """The curves of a difference with the ends of their bands, a row an angle."""
+    from srm_explorer.engine.analyses.compare import curves_of, curves_table_of
+    from srm_explorer.engine.analyses.registry import findings_of
+
+    table = curves_table_of(findings_of(curves=[curves_of(pair)]))
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([column.key for column in table.columns])
+    writer.writerows([["" if value is None else value for value in row] for row in table.rows])
+    return file.getvalue()

@@ -1,0 +1,1 @@
+"""The intervention pane: an experiment as a form."""

@@ -1,0 +1,149 @@
+"""What an experiment will cost: runs, tokens, time and memory, estimated before it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from srm_explorer.engine import paths
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import Experiment, ModelShape, Site, conditions
+from srm_explorer.engine.figures.numbers import count_of
+from srm_explorer.engine.io.files import write_atomic
+from srm_explorer.engine.runs.batch_memory import ITEM_BYTES, Sizes, captured_bytes, rows_within
+from srm_explorer.engine.runs.plan import Grid
+
+if TYPE_CHECKING:
+    from srm_explorer.engine.worker.protocol import Description
+
+
+_PROMPT_TOKENS = 24
+"""A prompt's length, where it is not known; it matters little beside what is generated."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """An estimate.
+
+    Attributes:
+        runs: prompts times samples times conditions, the baseline and controls included.
+        tokens: generated at most.
+        seconds: at the pace of the last run; None where there was none.
+        memory: bytes of the weights and of the largest batch; None where the model is not known.
+        control_runs: how many of the runs belong to controls.
+    """
+
+    runs: int
+    tokens: int
+    seconds: float | None = None
+    memory: int | None = None
+    control_runs: int = 0
+
+    def facts(self) -> tuple[str, ...]:
+        """What it will cost, a fact each: "600 runs + 10,450 control runs", "30,000 tokens", "about 16 s", "2.1 GB"."""
+        controls = f" + {count_of(self.control_runs, 'control run')}" if self.control_runs else ""
+        facts = [f"{count_of(self.runs - self.control_runs, 'run')}{controls}", f"{self.tokens:,} tokens"]
+        facts += [f"about {duration(self.seconds)}"] if self.seconds is not None else []
+        facts += [size(self.memory)] if self.memory is not None else []
+        return tuple(facts)
+
+
+def estimate(experiment: Experiment, n_prompts: int, rate: float | None, description: Description | None) -> Cost:
+    """Estimate what an experiment will cost.
+
+    Args:
+        experiment: what would be run.
+        n_prompts: prompts that it selects.
+        rate: tokens a second of the last run with this model; None: not known.
+        description: the model in use; None: not known.
+    """
+    kinds = [condition.kind for condition in conditions(experiment)]
+    grid = Grid(n_prompts, experiment.generation.samples, len(kinds))
+    tokens = len(grid) * experiment.generation.tokens
+    seconds = tokens / rate if rate and tokens else None
+    is_known = description is not None and description.weight_bytes > 0 and description.name == experiment.model.name
+    memory = _memory(experiment, len(grid), description) if description is not None and is_known else None
+    controls = n_prompts * experiment.generation.samples * kinds.count("control")
+    return Cost(len(grid), tokens, seconds, memory, controls)
+
+
+def facts_of(
+    data: Mapping[str, Any], n_prompts: int, rate: float | None, description: Description | None
+) -> tuple[str, ...]:
+    """What plain data will cost as an experiment; nothing where it is none. Arguments as `estimate` has them."""
+    try:
+        experiment = Experiment.from_dict(data)
+    except ExplorerError:
+        return ()
+    return estimate(experiment, n_prompts, rate, description).facts()
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit a person would say it in: "16 s", "3 min", "2.5 h"."""
+    if seconds < 1:
+        return "1 s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def size(count: int) -> str:
+    """Bytes in the unit a person would say them in: "580 MB", "2.1 GB"."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"
+
+
+def _memory(experiment: Experiment, runs: int, description: Description) -> int:
+    positions = _PROMPT_TOKENS + experiment.generation.tokens
+    item = ITEM_BYTES[experiment.model.dtype]
+    sizes = Sizes(description.n_layers, description.kv_width, description.d_mlp, description.n_vocab, item)
+    shape = ModelShape(
+        description.name, description.n_layers, description.d_model, description.d_mlp, description.n_ctx
+    )
+    capture = experiment.capture
+    kept = sum(captured_bytes(Site.parse(site).width(shape), capture.reduce, positions) for site in capture.sites)
+    row = sizes.row_bytes(positions, kept)
+    rows = rows_within(description.free_bytes, description.device.partition(":")[0], row)
+    return description.weight_bytes + min(rows, max(runs, 1)) * row
+
+
+_FILE = "pace.json"
+_REMEMBERED = 50
+
+
+def known_pace(model: str) -> float | None:
+    """Tokens a second of the last run with a model, by its name; None where none is known."""
+    return _read().get(model)
+
+
+def keep_pace(model: str, rate: float) -> None:
+    """Remember how fast a model was; a pace that cannot be kept is not missed."""
+    if not math.isfinite(rate) or rate <= 0:
+        return
+    known = _read()
+    known.pop(model, None)
+    newest = [*known.items(), (model, float(f"{rate:.4g}"))][-_REMEMBERED:]
+    with contextlib.suppress(ExplorerError):
+        write_atomic(_file(), json.dumps({"tokens_per_second": dict(newest)}).encode())
+
+
+def _file() -> Path:
+    return paths.state_folder() / _FILE
+
+
+def _read() -> dict[str, float]:
+    try:
+        data: Any = json.loads(_file().read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    table: object = cast("dict[str, Any]", data).get("tokens_per_second") if isinstance(data, dict) else None
+    if not isinstance(table, dict):
+        return {}
+    rates = cast("dict[str, object]", table)
+    return {name: float(rate) for name, rate in rates.items() if isinstance(rate, int | float) and rate > 0}

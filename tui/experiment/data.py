@@ -1,0 +1,142 @@
+"""An experiment as plain data whose fields are reached by name: "interventions[0].values"."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Collection
+from typing import Any, cast
+
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import (
+    CaptureSpec,
+    ControlsSpec,
+    Experiment,
+    GenerationSpec,
+    ModelSpec,
+    SpotlightSpec,
+)
+from srm_explorer.engine.experiment.fields import dumped
+
+Data = dict[str, Any]
+
+_STEP = re.compile(r"\.|\[([0-9]+)\]")
+
+_EMPTY: Data = {
+    "stats": None,
+    "grid": False,
+    "model": dumped(ModelSpec(name="demo")),
+    "prompts": {},
+    "interventions": [],
+    "generation": dumped(GenerationSpec()),
+    "capture": {**dumped(CaptureSpec(sites=("blocks.0.mlp.hook_post",))), "sites": []},
+    "planes": [],
+    "spotlight": dumped(SpotlightSpec()),
+    "controls": dumped(ControlsSpec()),
+}
+_INTERVENTION: Data = {
+    "site": "",
+    "neurons": [],
+    "direction": None,
+    "op": "clamp",
+    "values": [],
+    "unit": "raw",
+    "positions": "all",
+    "background": False,
+}
+_PLANE: Data = {"site": None, "a": 0, "b": 1}
+
+
+def normal(data: object) -> Data:
+    """The data with every field a form shows, as `Experiment.to_dict` gives it where it is an experiment.
+
+    What is refused stays as it is, so that it can be shown and put right; only what is no table or list is replaced.
+    """
+    try:
+        return Experiment.from_dict(data).to_dict()
+    except ExplorerError:
+        pass
+    given = _table(data)
+    whole: Data = copy.deepcopy(_EMPTY)
+    for name, empty in whole.items():
+        value = given.get(name, empty)
+        if isinstance(empty, dict):
+            whole[name] = {**cast("Data", empty), **copy.deepcopy(_table(value))}
+        elif isinstance(empty, list):
+            blank = _INTERVENTION if name == "interventions" else _PLANE
+            items = cast("list[object]", value) if isinstance(value, list) else []
+            whole[name] = [{**blank, **copy.deepcopy(_table(item))} for item in items]
+        else:
+            whole[name] = value
+    return whole | {name: value for name, value in given.items() if name not in whole}
+
+
+def steps(path: str) -> list[str | int]:
+    """The steps of a field's name: "planes[0].a" is planes, 0, a."""
+    return [int(step) if step.isdecimal() else step for step in _STEP.split(path) if step]
+
+
+def value_at(data: Data, path: str) -> Any:
+    """The value of a field; None where it is not there."""
+    here: Any = data
+    for step in steps(path):
+        if isinstance(here, dict):
+            here = cast("dict[str | int, Any]", here).get(step)
+        elif isinstance(here, list) and isinstance(step, int) and step < len(cast("list[Any]", here)):
+            here = cast("list[Any]", here)[step]
+        else:
+            return None
+    return here
+
+
+def put(data: Data, path: str, value: Any) -> None:
+    """Set a field that is there, in place."""
+    *way, last = steps(path)
+    here: Any = data
+    for step in way:
+        here = here[step]
+    here[last] = value
+
+
+def _table(value: object) -> Data:
+    return cast("Data", value) if isinstance(value, dict) else {}
+
+
+_ITEM = re.compile(r"(interventions|planes)\[([0-9]+)\]")
+
+
+def item_of(key: str) -> tuple[str, int] | None:
+    """The section and number of the intervention or plane that a field belongs to; None for any other field."""
+    match = _ITEM.match(key)
+    return (match[1], int(match[2])) if match else None
+
+
+def place_of(key: str) -> str:
+    """The part of a field's name that says which intervention or plane it belongs to; empty for any other field."""
+    match = _ITEM.match(key)
+    return match[0] if match else ""
+
+
+def row_of(where: str, shown: Collection[str], what: str = "") -> str:
+    """The row at which a problem is shown.
+
+    Args:
+        where: the field an error names: "interventions[0].neurons[1]".
+        shown: keys of the rows that are there.
+        what: the error's own words, which tell a site's layer from its kind.
+
+    Returns:
+        the row's key; the heading's ("interventions", "planes") for one that is not in view; else `where`.
+    """
+    if where in shown:
+        return where
+    whole = re.sub(r"\[[0-9]+\]$", "", where)
+    if whole in shown:
+        return whole
+    if where.startswith("interventions[") and where.endswith(".site"):
+        place = where.removesuffix(".site")
+        row = f"{place}.layer" if what.startswith("layer ") else f"{place}.kind"
+        if row in shown:
+            return row
+    section = re.split(r"[.\[]", where)[0]
+    return section if section in ("interventions", "planes") else where

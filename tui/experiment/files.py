@@ -1,0 +1,300 @@
+"""Experiments as files: those that can be loaded, writing one, and one as text for an editor."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from srm_explorer.engine import paths
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import Experiment, available_presets, read_experiment
+from srm_explorer.engine.experiment.directions import FileVector, direction_of
+from srm_explorer.engine.io.files import write_atomic
+from srm_explorer.tui.widgets.table import Cell, Column, LineTable
+
+_PROMPT_FILES = (".txt", ".csv", ".tsv", ".jsonl")
+_MOST_FILES = 500
+_LARGEST = 1_000_000
+"""Bytes of a file beyond which it is taken for something else than an experiment."""
+
+
+@dataclass(frozen=True)
+class SpecFile:
+    """An experiment that can be loaded.
+
+    Attributes:
+        name: of the preset, or of the file without its ending.
+        kind: what ships, what the user saved, or a file of the working folder.
+        path: the file.
+    """
+
+    name: str
+    kind: Literal["preset", "saved", "here"]
+    path: Path
+
+    def text(self) -> str:
+        """The file as it is written.
+
+        Raises:
+            ExplorerError: it cannot be read.
+        """
+        try:
+            return self.path.read_text(encoding="utf-8-sig", errors="replace")
+        except OSError as error:
+            what = f"cannot be read: {(error.strerror or str(error)).lower()}"
+            raise ExplorerError(what, where=self.path.name, remedy="check the file") from None
+
+    def load(self) -> tuple[dict[str, Any], Path]:
+        """The experiment as plain data, and the folder its relative paths start from; errors as `read_experiment`."""
+        experiment, source = read_experiment(self.name if self.kind == "preset" else str(self.path.absolute()))
+        return experiment.to_dict(), source.base
+
+
+def specs_folder() -> Path:
+    """Where the user's own experiment files are."""
+    return paths.config_folder() / "specs"
+
+
+def known_specs() -> list[SpecFile]:
+    """What can be loaded: presets, then what the user saved, then what lies in the working folder."""
+    presets = [SpecFile(name, "preset", paths.presets_folder() / f"{name}.toml") for name in available_presets()]
+    saved = [SpecFile(path.stem, "saved", path) for path in _toml_files(specs_folder())]
+    here = [SpecFile(path.stem, "here", path) for path in _toml_files(Path.cwd()) if _may_be_spec(path)]
+    return [*presets, *saved, *here]
+
+
+def name_problem(name: str) -> str:
+    """What is wrong with a name for an experiment file; empty where nothing is."""
+    word = name.strip()
+    if not word:
+        return "write a name"
+    if "/" in word or word.startswith((".", "-")) or not word.isprintable():
+        return f"a file cannot be named {word[:40]!r}; use letters, digits, - and _"
+    if len(os.fsencode(word)) > 200:
+        return "it is longer than 200 bytes; choose a shorter one"
+    return ""
+
+
+def spec_path(name: str) -> Path:
+    """The file that an experiment of that name is written to."""
+    return specs_folder() / f"{name.strip().removesuffix('.toml')}.toml"
+
+
+def write_spec(name: str, experiment: Experiment, base: Path) -> Path:
+    """Write an experiment to the user's folder, its relative paths made absolute; an old file is replaced.
+
+    Raises:
+        ExplorerError: it cannot be written.
+    """
+    path = spec_path(name)
+    write_atomic(path, Experiment.from_dict(anchored(experiment.to_dict(), base)).to_toml().encode())
+    return path
+
+
+def anchored(data: Mapping[str, Any], base: Path) -> dict[str, Any]:
+    """An experiment's data with every path absolute, so that it means the same from another folder.
+
+    Args:
+        data: as `Experiment.to_dict` gives it.
+        base: the folder that its relative paths start from.
+    """
+    new = copy.deepcopy(dict(data))
+
+    def absolute(path: str) -> str:
+        return str(base.absolute() / Path(path).expanduser())
+
+    def prompt_set(word: str) -> str:
+        return absolute(word) if "/" in word or word.endswith(_PROMPT_FILES) else word
+
+    prompts = new["prompts"]
+    prompts["sets"] = [prompt_set(word) for word in prompts["sets"]]
+    if prompts.get("omit"):
+        prompts["omit"] = {prompt_set(word): numbers for word, numbers in prompts["omit"].items()}
+    for one in new["interventions"]:
+        if one["direction"] is not None:
+            file, hash_sign, name = one["direction"].rpartition("#")
+            one["direction"] = f"{absolute(file)}{hash_sign}{name}"
+    for plane in new["planes"]:
+        for key in ("a", "b"):
+            vector = direction_of(plane[key])
+            if isinstance(vector, FileVector):
+                plane[key] = f"{absolute(vector.file)}#{vector.name}"
+    if new["stats"] is not None and ("/" in new["stats"] or new["stats"].endswith(".json")):
+        new["stats"] = absolute(new["stats"])
+    model = new["model"]["name"]
+    if model != "demo" and (base / Path(model).expanduser()).is_dir():
+        new["model"]["name"] = absolute(model)
+    return new
+
+
+def _toml_files(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.glob("*.toml") if path.is_file())[:_MOST_FILES]
+    except OSError:
+        return []
+
+
+def _may_be_spec(path: Path) -> bool:
+    """Whether a TOML file has the tables that every experiment has; other programs' files are no concern of ours."""
+    try:
+        if path.stat().st_size > _LARGEST:
+            return False
+        lines = {line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines()}
+    except OSError:
+        return False
+    return {"[model]", "[capture]"} <= {line.partition("#")[0].strip() for line in lines}
+
+
+_KINDS = {"preset": "ships", "saved": "saved", "here": "this folder"}
+
+
+@dataclass(frozen=True)
+class ChosenSpec:
+    """An experiment that was chosen: its data, its name, and the folder its relative paths start from."""
+
+    data: dict[str, Any]
+    name: str
+    base: Path
+
+
+class Presets(ModalScreen[ChosenSpec | None]):
+    """A list with a preview; the result is None where nothing was chosen."""
+
+    DEFAULT_CSS = """
+    Presets {
+        align: center middle;
+        & > Vertical {
+            width: 90%; max-width: 120; height: 85%; max-height: 40;
+            border: round $primary; background: $surface; padding: 0 1;
+        }
+        & > Vertical > Horizontal { height: 1fr; }
+        LineTable { width: 34; }
+        VerticalScroll { width: 1fr; padding-left: 2; scrollbar-size: 1 1; }
+        VerticalScroll Static { width: 1fr; }
+        .-problem { color: $text-error; height: auto; display: none; }
+        .-keys { color: $text-muted; height: 1; }
+    }
+    Presets.-narrow {
+        & > Vertical { width: 100%; height: 100%; }
+        & > Vertical > Horizontal { layout: vertical; }
+        LineTable { width: 1fr; height: 2fr; }
+        VerticalScroll { height: 3fr; padding-left: 0; border-top: solid $primary; }
+    }
+    """
+    HORIZONTAL_BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-narrow"), (90, "-wide")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "leave", "Leave it", id="presets.leave", tooltip="Keep the experiment as it is"),
+    ]
+
+    @dataclass
+    class Found(Message):
+        """What can be loaded."""
+
+        files: list[SpecFile]
+
+    @dataclass
+    class Read(Message):
+        """One of them was read: its text, and why it cannot be loaded, empty where it can."""
+
+        file: SpecFile
+        text: str
+        problem: str
+        chosen: ChosenSpec | None
+        wanted: bool
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._files: list[SpecFile] = []
+        self._reading: SpecFile | None = None
+
+    def compose(self) -> ComposeResult:
+        """A list, a preview, a line of keys."""
+        with Vertical() as box:
+            box.border_title = "Experiments"
+            with Horizontal():
+                yield LineTable(id="specs")
+                with VerticalScroll(can_focus=False):
+                    yield Static("", classes="-problem", markup=False)
+                    yield Static("looking for experiments ...", id="preview", markup=False)
+            yield Static("enter load   j k move   esc leave", classes="-keys", markup=False)
+
+    def on_mount(self) -> None:
+        """Look for experiments."""
+        table = self.query_one(LineTable)
+        table.set_columns([Column("name", "experiment"), Column("kind", "from", width=11, priority=1)])
+        table.focus()
+
+        def look() -> None:
+            self.post_message(self.Found(known_specs()))
+
+        self.run_worker(look, thread=True)
+
+    @on(Found)
+    def list_files(self, event: Found) -> None:
+        """Show what was found, the first of it read."""
+        self._files = event.files
+
+        def cell(row: int, column: str) -> Cell:
+            file = self._files[row]
+            return file.name if column == "name" else (_KINDS[file.kind], "dim")
+
+        table = self.query_one(LineTable)
+        table.set_rows(len(self._files), cell, keys=lambda row: self._files[row].path)
+        self._read(0)
+
+    @on(LineTable.Highlighted)
+    def preview(self, event: LineTable.Highlighted) -> None:
+        """Read the highlighted one."""
+        event.stop()
+        self._read(event.row)
+
+    @on(LineTable.Opened)
+    def choose(self, event: LineTable.Opened) -> None:
+        """Answer with it, once it is read and is an experiment."""
+        event.stop()
+        self._read(event.row, wanted=True)
+
+    @on(Read)
+    def show_file(self, event: Read) -> None:
+        """Show what was read, unless another one is highlighted by now."""
+        if event.file != self._reading:
+            return
+        if event.wanted and event.chosen is not None:
+            self.dismiss(event.chosen)
+            return
+        problem = self.query_one(".-problem", Static)
+        problem.update(event.problem)
+        problem.display = bool(event.problem)
+        self.query_one("#preview", Static).update(event.text)
+        self.query_one(VerticalScroll).scroll_home(animate=False)
+
+    def action_leave(self) -> None:
+        """Close without an answer."""
+        self.dismiss(None)
+
+    def _read(self, row: int, *, wanted: bool = False) -> None:
+        file = self._reading = self._files[row]
+
+        def read() -> None:
+            text, problem, chosen = "", "", None
+            try:
+                text = file.text()
+                data, base = file.load()
+                chosen = ChosenSpec(data, file.name, base)
+            except ExplorerError as error:
+                problem = str(error)
+            self.post_message(self.Read(file, text, problem, chosen, wanted))
+
+        self.run_worker(read, thread=True)

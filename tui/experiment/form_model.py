@@ -1,0 +1,298 @@
+"""An experiment as a form: rows to show, edits to take, and what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import SITE_KINDS, Experiment, ModelShape, Site, misfits
+from srm_explorer.tui.experiment.data import Data, normal, place_of, row_of, value_at
+from srm_explorer.tui.experiment.edits import Lists, Memory, Moves, apply, kind_of, layer_of, remembered, value_of
+from srm_explorer.tui.experiment.fields import Field, fields_of
+from srm_explorer.tui.experiment.rows import model_rows, plane_rows, rows_of, told
+from srm_explorer.tui.widgets.form_layout import FormRow
+
+if TYPE_CHECKING:
+    from srm_explorer.engine.worker.protocol import Description
+
+
+def shape_of(description: Description | None, name: object) -> ModelShape | None:
+    """Sizes of the model of that name; None where something else, or nothing, was described."""
+    if description is None or description.name != name:
+        return None
+    told = description
+    return ModelShape(
+        told.name, told.n_layers, told.d_model, told.d_mlp, told.n_ctx, told.centres, told.without_neurons
+    )
+
+
+def unfitting(experiment: Experiment, description: Description | None) -> Iterator[ExplorerError]:
+    """Fields that reach beyond the model, and sites that it has not; none where its sizes are not known."""
+    shape = shape_of(description, experiment.model.name)
+    if shape is None or description is None:
+        return
+    yield from misfits(experiment, shape)
+    named = {f"interventions[{i}].site": one.site for i, one in enumerate(experiment.interventions)}
+    named |= {f"capture.sites[{i}]": site for i, site in enumerate(experiment.capture.sites)}
+    for where, site in named.items():
+        layer = f"blocks.{Site.parse(site).layer}."
+        there = [name.removeprefix(layer) for name in description.sites if name.startswith(layer)]
+        lacks_neurons = Site.parse(site).is_mlp and Site.parse(site).layer in shape.without_neurons
+        if there and site not in description.sites and not lacks_neurons:
+            what = f"{shape.name} has no site {site}"
+            yield ExplorerError(what, where=where, remedy=f"choose {layer} and one of {', '.join(there)}")
+
+
+def kinds_at(layer: str, present: str, description: Description | None) -> Sequence[str]:
+    """Kinds of sites that can be chosen at a layer: those the model has, and the present one."""
+    if description is None:
+        return SITE_KINDS
+    there = [kind for kind in SITE_KINDS if f"blocks.{layer}.{kind}" in description.sites]
+    return [kind for kind in SITE_KINDS if kind in there or kind == present] if there else SITE_KINDS
+
+
+Problems = dict[str, ExplorerError]
+"""By the row they are shown at; by the field where it has no row."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an edit.
+
+    Attributes:
+        changed: whether the experiment is another one now.
+        note: what else was changed, or why nothing was; empty where there is nothing to say.
+    """
+
+    changed: bool
+    note: str = ""
+
+
+class SpecForm:
+    """The experiment of a form, with what was typed into it and is not, or not yet, part of it.
+
+    `data` is always the last experiment that was taken as a whole. A text that is refused stays in `typed` under its
+    field's name; it becomes part of the experiment as soon as it, alone or with the others, is accepted.
+    """
+
+    def __init__(self) -> None:
+        self.data: Data = normal({})
+        self.typed: dict[str, str] = {}
+        self.lists = Lists()
+        self.description: Description | None = None
+        self.model_problem = ""
+        self.asked = False
+        self._memory: Memory = {}
+        self._checked: tuple[Data, Problems] | None = None
+
+    @property
+    def shape(self) -> ModelShape | None:
+        """Sizes of the model in use, None where they are not known."""
+        return shape_of(self.description, value_at(self.data, "model.name"))
+
+    def take(self, data: Mapping[str, Any], typed: Mapping[str, str] | None) -> None:
+        """Show another experiment.
+
+        Args:
+            data: as `Experiment.to_dict` gives it; refused data can be shown and put right.
+            typed: texts that are no part of it yet; None keeps those in fields that it leaves as they were.
+        """
+        new = normal(dict(data))
+        if typed is None:
+            same = {key: text for key, text in self.typed.items() if value_of(self.data, key) == value_of(new, key)}
+        else:
+            same, self._memory = dict(typed), {}
+        self._take(new, same)
+
+    def take_description(self, description: Description | None, problem: str) -> None:
+        """Take what is known of the model in use."""
+        self.description, self.model_problem = description, problem
+        self._checked = None
+
+    def experiment(self) -> Experiment:
+        """What the form shows, as an experiment.
+
+        Raises:
+            ExplorerError: the first problem: of a text, of the experiment, or of the model in use.
+        """
+        data, problems = self._folded(self.typed)
+        if problems:
+            key, first = next(iter(problems.items()))
+            raise ExplorerError(first.what, where=key, remedy=first.remedy)
+        experiment = Experiment.from_dict(data)
+        for misfit in unfitting(experiment, self.description):
+            raise misfit
+        return experiment
+
+    def edit(self, key: str, text: str) -> Outcome:
+        """Take a text for a field, or keep it as typed where it is refused."""
+        row = self._field(self.data, key)
+        if row is not None and text == row.write(value_of(self.data, key)):
+            self.typed.pop(key, None)
+            self._checked = None
+            return self._settled(False, "")
+        self.typed[key] = text
+        self._checked = None
+        return self._settled(False, "", key)
+
+    def give_up(self, key: str) -> None:
+        """Forget what was typed into a field."""
+        self.typed.pop(key, None)
+        self._checked = None
+
+    def reason(self, key: str, text: str | None = None) -> str:
+        """Why a text would be refused, or (None) why the one that was typed is not in use; empty where it is."""
+        if text is None and key not in self.typed:
+            return ""
+        texts = self.typed if text is None else self.typed | {key: text}
+        if text is not None and (self._accepted({key: text}) or self._accepted(texts)):
+            return ""
+        problems = self._all_problems() if text is None else self._problems(texts)
+        if key in problems:
+            return told(problems[key])
+        return next((told(one, named=True) for one in problems.values()), "typed earlier; enter takes it")
+
+    def replace(self, data: Data) -> Outcome:
+        """Take another experiment in place of this one and of everything that was typed."""
+        changed = data != self.data
+        self._memory = {}
+        self._take(data, {})
+        return Outcome(changed)
+
+    def hint(self, key: str) -> tuple[str, bool]:
+        """What to say of a row, and whether it is that its text is not in use."""
+        row = next((row for row in self.rows() if row.key == key), None)
+        if row is None or not row.pending or row.problem:
+            return row.hint if row else "", False
+        return f"not in use: {self.reason(key)}; esc forgets it", True
+
+    def move(self, section: str, step: int) -> bool:
+        """Show the next intervention or plane, round and round; False where there is no other."""
+        return self.lists.move(self.data, section, step)
+
+    def add(self, section: str) -> Outcome:
+        """Add an intervention or a plane after the one in view, with what the experiment already looks at."""
+        return self._replaced(*self.lists.added(self.data, section, self.shape))
+
+    def remove(self, section: str) -> Outcome:
+        """Remove the intervention or plane in view."""
+        return self._replaced(*self.lists.removed(self.data, section))
+
+    def rows(self) -> tuple[FormRow, ...]:
+        """Everything the form shows.
+
+        A text that is refused for what it says stands in its own row alone; one that waits for another field has
+        already the effect it will have.
+        """
+        problems = self._all_problems()
+        waiting = {key: text for key, text in self.typed.items() if key not in problems}
+        if len(waiting) < len(self.typed):
+            own = {key: problems[key] for key in self.typed if key in problems}
+            problems = self._problems(waiting) | own
+        data, _ = self._folded(waiting)
+        sections = self._sections(data)
+        values = {one.key: value_of(data, one.key) for fields in sections.values() for one in fields}
+        counts = {name: (at, len(data[name])) for name, at in self.lists.clamped(data).items()}
+        device = self.description.device if self.description else ""
+        model = model_rows(self.shape, device, self.model_problem, asked=self.asked)
+        return rows_of(sections, values, self.typed, problems, counts, model, plane_rows(data, counts["planes"][0]))
+
+    def _sections(self, data: Data) -> dict[str, list[Field]]:
+        at = self.lists.clamped(data)
+        known = self.description if self.shape else None
+        site = value_at(data, f"interventions[{at['interventions']}].site")
+        return fields_of(
+            data,
+            at["interventions"],
+            at["planes"],
+            kinds_at(layer_of(site), kind_of(site), known),
+        )
+
+    def _field(self, data: Data, key: str) -> Field | None:
+        """The field of a key, also of an intervention or a plane that is not in view."""
+        at = Lists.of(key).clamped(data)
+        sections = fields_of(data, at["interventions"], at["planes"], SITE_KINDS)
+        return next((one for fields in sections.values() for one in fields if one.key == key), None)
+
+    def _folded(self, texts: Mapping[str, str]) -> tuple[Data, Problems]:
+        """The data with texts put in, and the texts that mean nothing."""
+        data, refused = self.data, Problems()
+        for key, text in texts.items():
+            one = self._field(data, key)
+            if one is None:
+                refused[key] = ExplorerError("there is no such field now", where=key, remedy="leave it out")
+                continue
+            try:
+                data = apply(data, one, text, self._memory, kept=texts.keys()).data
+            except ExplorerError as error:
+                refused[key] = error
+        return data, refused
+
+    def _problems(self, texts: Mapping[str, str]) -> Problems:
+        """Everything that is wrong with the experiment once texts are put in, by row."""
+        data, found = self._folded(texts)
+        shown = [one.key for fields in self._sections(data).values() for one in fields]
+        refusals: Iterable[ExplorerError] = Experiment.problems(data)
+        if not refusals:
+            refusals = unfitting(Experiment.from_dict(data), self.description)
+        for refusal in refusals:
+            found.setdefault(row_of(refusal.where, shown, refusal.what), refusal)
+        return found
+
+    def _all_problems(self) -> Problems:
+        if self._checked is None or self._checked[0] is not self.data:
+            self._checked = (self.data, self._problems(self.typed))
+        return self._checked[1]
+
+    def _accepted(self, texts: Mapping[str, str]) -> Data | None:
+        """The experiment with texts put in, where it is one and the model does not refuse what they say."""
+        data, refused = self._folded(texts)
+        if refused:
+            return None
+        try:
+            experiment = Experiment.from_dict(data)
+        except ExplorerError:
+            return None
+        if any(row_of(one.where, texts, one.what) in texts for one in unfitting(experiment, self.description)):
+            return None
+        return experiment.to_dict()
+
+    def _settled(self, changed: bool, note: str, key: str = "") -> Outcome:
+        """Take of what was typed all that is accepted: everything at once, else one text after the other."""
+        texts = self.typed
+        for some in [texts, *([{key: texts[key]}] if key in texts else []), *({k: t} for k, t in texts.items())]:
+            data = self._accepted(some) if some else None
+            if data is None:
+                continue
+            for name, text in some.items():
+                one = self._field(self.data, name)
+                note = (apply(self.data, one, text, self._memory, kept=some.keys()).note if one else "") or note
+            is_other = data != self.data
+            self._memory |= remembered(self.data, data)
+            self._take(data, {name: text for name, text in texts.items() if name not in some})
+            return self._settled(changed or is_other, note)
+        self._take(self.data, texts)
+        return Outcome(changed, note)
+
+    def _replaced(self, data: Data | None, note: str, moves: Moves) -> Outcome:
+        """Take data with another number of interventions or planes, what was typed into the others with it."""
+        if data is None:
+            return Outcome(False, note)
+        kept: dict[str, str] = {}
+        for key, text in self.typed.items():
+            place = place_of(key)
+            moved = moves.get(place, place)
+            if moved is not None:
+                kept[moved + key.removeprefix(place)] = text
+        self._memory = {}
+        self._take(normal(data), kept)
+        return Outcome(True, note)
+
+    def _take(self, data: Data, typed: dict[str, str]) -> None:
+        self.data, self.typed = data, typed
+        self._checked = None
+        whole, _ = self._folded(typed)
+        self.typed = {key: text for key, text in typed.items() if self._field(whole, key) is not None}
+        self.lists.clamp(data)

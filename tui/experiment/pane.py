@@ -1,0 +1,504 @@
+"""The pane in which the model, the interventions and everything else of an experiment but its prompts are set."""
+
+from __future__ import annotations
+
+import copy
+import math
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.timer import Timer
+from textual.widget import Widget
+
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.tui.widgets.form import LineForm
+from srm_explorer.tui.widgets.form_layout import FormRow
+from srm_explorer.tui.widgets.form_render import FormFoot, Tone
+
+if TYPE_CHECKING:
+    from srm_explorer.engine.experiment import Experiment
+    from srm_explorer.engine.worker.protocol import Description
+    from srm_explorer.tui.experiment.files import ChosenSpec
+    from srm_explorer.tui.experiment.form_model import Outcome, SpecForm
+
+
+class InterventionKeys(Widget):
+    """What single keys do to the experiment of a form; the form itself is in the class built on this one."""
+
+    TOML = "experiment.toml"
+    """The field under which the text of a refused edit in the editor is told."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("plus", "add", "add", id="intervention.add", tooltip="Add an intervention, or a plane in its section"),
+        Binding(
+            "minus", "remove", "remove", id="intervention.remove", tooltip="Remove the one in view; u brings it back"
+        ),
+        Binding("n", "next(1)", "next", id="intervention.next", tooltip="Show the next intervention, or plane"),
+        Binding(
+            "N", "next(-1)", "previous", show=False, id="intervention.previous", tooltip="Show the intervention before"
+        ),
+        Binding("P", "presets", "presets", id="intervention.presets", tooltip="Load a preset or an experiment file"),
+        Binding("w", "write", "write", id="intervention.write", tooltip="Write the experiment to a file of that name"),
+        Binding("e", "toml", "as text", id="intervention.toml", tooltip="Edit the whole experiment as TOML in $EDITOR"),
+    ]
+
+    form: LineForm
+    base = Path()
+    toml_text = ""
+    """What the editor left that is no experiment; empty where there is nothing."""
+    _toml_line = 1
+    _name = ""
+
+    @property
+    def spec(self) -> SpecForm:
+        """The experiment of the form."""
+        raise NotImplementedError
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether an experiment is shown."""
+        raise NotImplementedError
+
+    def settle(self, outcome: Outcome) -> None:
+        """Show what became of an edit, and tell others."""
+        raise NotImplementedError
+
+    def say(self, line: str, tone: Tone = "plain") -> None:
+        """Say a line below the form."""
+        raise NotImplementedError
+
+    def loaded(self, chosen: ChosenSpec) -> Message:
+        """What tells that another experiment takes this one's place."""
+        raise NotImplementedError
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Nothing can be done before an experiment is shown."""
+        return self.is_ready
+
+    def action_add(self) -> None:
+        """Add an intervention, or a plane where the highlight is in the section of planes."""
+        section = self._section()
+        self._settle_list(self.spec.add(section), section)
+
+    def action_remove(self) -> None:
+        """Remove the intervention or plane in view."""
+        section = self._section()
+        self._settle_list(self.spec.remove(section), section)
+
+    def action_next(self, step: int) -> None:
+        """Show the next or previous intervention or plane."""
+        section = self._section()
+        name = self.form.key.rpartition(".")[2]
+        if self.spec.move(section, step):
+            self.refresh_form()
+            self._select_like(section, name)
+            self.say("")
+        else:
+            self.say(f"there is no other {'plane' if section == 'planes' else 'intervention'}; + adds one", "note")
+
+    def action_presets(self) -> None:
+        """Choose an experiment from a list."""
+        from srm_explorer.tui.experiment.files import Presets
+
+        self.app.push_screen(Presets(), self._load)
+
+    def action_write(self) -> None:
+        """Ask for a name and write the experiment under it."""
+        try:
+            self.spec.experiment()
+        except ExplorerError as error:
+            self.say(str(error), "problem")
+            return
+        from srm_explorer.tui.experiment.files import name_problem, specs_folder
+        from srm_explorer.tui.widgets.dialogs import Ask
+
+        question = "Write the experiment under which name?"
+        self.app.push_screen(Ask(question, self._name, detail=str(specs_folder()), check=name_problem), self._named)
+
+    def action_toml(self) -> None:
+        """Leave the screen to an editor with the whole experiment as text, and take what it left."""
+        from srm_explorer.tui.prompts.files import edit_file
+
+        before = self.toml_text or self._toml()
+        try:
+            with tempfile.TemporaryDirectory(prefix="srm-explorer-") as folder:
+                path = Path(folder) / self.TOML
+                path.write_text(before, encoding="utf-8")
+                edit_file(self.app, path, self._toml_line)
+                text = path.read_text(encoding="utf-8-sig", errors="replace")
+        except OSError as error:
+            self.say(f"the text cannot be written or read: {(error.strerror or str(error)).lower()}", "problem")
+        except ExplorerError as error:
+            self.say(str(error), "problem")
+        else:
+            self._take_toml(text, before)
+
+    def take_toml_text(self, typed: Mapping[str, str]) -> dict[str, str]:
+        """Take the text that an editor left once, if it is among what was typed; the rest is the form's."""
+        self.toml_text, self._toml_line = typed.get(self.TOML, ""), 1
+        return {key: text for key, text in typed.items() if key != self.TOML}
+
+    def refresh_form(self) -> None:
+        """Show the rows as they are now."""
+        raise NotImplementedError
+
+    def _toml(self) -> str:
+        """The experiment as text, what was typed and is no part of it in front."""
+        from srm_explorer.engine.experiment import Experiment
+
+        aside = [f"# not in use: {key} = {text}\n" for key, text in self.spec.typed.items()]
+        try:
+            return "".join([*aside, Experiment.from_dict(self.spec.data).to_toml()])
+        except ExplorerError as error:
+            raise ExplorerError(f"{error}", remedy="put it right in the form first") from None
+
+    def _take_toml(self, text: str, before: str) -> None:
+        from srm_explorer.engine.experiment import Experiment
+        from srm_explorer.tui.experiment.form_model import Outcome
+
+        if not text.strip():
+            self.toml_text = ""
+            self.settle(Outcome(False, "an empty text changes nothing"))
+            return
+        if text == before and not self.toml_text:
+            self.say("the text was left as it is", "note")
+            return
+        try:
+            data = Experiment.from_toml(text, where=self.TOML).to_dict()
+        except ExplorerError as error:
+            self.toml_text, self._toml_line = text, _line_of(error)
+            self.settle(Outcome(False))
+            self.say(f"{error}; e opens it again", "problem")
+            return
+        self.toml_text, self._toml_line = "", 1
+        self.settle(self.spec.replace(data))
+
+    def _named(self, name: str | None) -> None:
+        if name is None:
+            return
+        from srm_explorer.tui.experiment.files import spec_path
+        from srm_explorer.tui.widgets.dialogs import Confirm
+
+        self._name = name.strip().removesuffix(".toml")
+        if not spec_path(name).exists():
+            self._write(True)
+            return
+        self.app.push_screen(
+            Confirm(f"'{self._name}' is there already. Write over it?", yes="write over it"), self._write
+        )
+
+    def _write(self, sure: bool | None) -> None:
+        if not sure:
+            return
+        from srm_explorer.tui.experiment.files import write_spec
+
+        try:
+            path = write_spec(self._name, self.spec.experiment(), self.base)
+        except ExplorerError as error:
+            self.say(str(error), "problem")
+        else:
+            self.say(f"written to {path}; P lists it", "note")
+
+    def _load(self, chosen: ChosenSpec | None) -> None:
+        if chosen is not None:
+            self._name = chosen.name
+            self.toml_text = ""
+            self.post_message(self.loaded(chosen))
+
+    def _settle_list(self, outcome: Outcome, section: str) -> None:
+        self.settle(outcome)
+        self._select_like(section, "")
+        self.say(outcome.note, "note")
+
+    def _section(self) -> str:
+        return "planes" if self.form.key.startswith("planes") else "interventions"
+
+    def _select_like(self, section: str, name: str) -> None:
+        """Highlight the row of that name in a section, else its first."""
+        keys = [row.key for row in self.form.rows if row.reachable and row.key.startswith(section)]
+        found = next((key for key in keys if name and key.endswith(f".{name}")), keys[0] if keys else "")
+        self.form.select(found)
+
+
+def _line_of(error: ExplorerError) -> int:
+    """The line of a text that an error is about; 1 where it names none."""
+    word = error.where.partition("line ")[2].partition(",")[0]
+    return int(word) if word.isdecimal() else 1
+
+
+_PAUSE = 0.05
+"""Seconds after a key until what was typed is checked."""
+
+_PATIENCE = 10.0
+"""Seconds until a model that could not be described is asked for again, once the form is used."""
+
+_ECHOES = 20
+
+_BLANK = tuple(
+    FormRow(f"#{label}", "", (label,), kind="fact")
+    for label in ("model", "device", "layer", "neuron", "operation", "values", "tokens", "capture", "thresholds")
+)
+"""What is seen before the experiment is there."""
+
+
+class InterventionPane(InterventionKeys):
+    """A form over one experiment: a row is edited on enter, everything is checked as it is typed."""
+
+    DEFAULT_CSS = """
+    InterventionPane {
+        layout: vertical;
+        LineForm { height: 1fr; }
+    }
+    """
+
+    @dataclass
+    class Changed(Message):
+        """The whole experiment after an edit that validated."""
+
+        data: dict[str, Any]
+
+    @dataclass
+    class Typing(Message):
+        """A text that is no part of the experiment yet; None once it is, or was given up."""
+
+        field: str
+        text: str | None
+
+    @dataclass
+    class Loaded(Message):
+        """Another experiment takes this one's place: its data, its name, and where its relative paths start."""
+
+        data: dict[str, Any]
+        name: str
+        base: Path
+
+    @dataclass
+    class ModelWanted(Message):
+        """The model in use should be described: the form is used for the first time, or the model is another one."""
+
+        model: dict[str, Any]
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id, classes=classes)
+        self.form = LineForm()
+        self.foot = FormFoot()
+        self._spec: SpecForm | None = None
+        self._posted: list[dict[str, Any]] = []
+        self._told_typed: dict[str, str] = {}
+        self._model: dict[str, Any] = {}
+        self._asked_at = -math.inf
+        self._prompts = 0
+        self._rate: float | None = None
+        self._check: Timer | None = None
+        self._note: tuple[str, Tone] = ("", "plain")
+
+    def compose(self) -> ComposeResult:
+        """The form, and its foot."""
+        yield self.form
+        yield self.foot
+
+    def on_mount(self) -> None:
+        """Show where things will be."""
+        self.form.set_rows(_BLANK)
+
+    @property
+    def spec(self) -> SpecForm:
+        """The experiment of the form; what it needs is loaded with the first one that is shown."""
+        if self._spec is None:
+            from srm_explorer.tui.experiment.form_model import SpecForm
+
+            self._spec = SpecForm()
+        return self._spec
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether an experiment is shown."""
+        return self._spec is not None
+
+    def show(self, data: dict[str, Any], typed: Mapping[str, str] | None = None, base: Path | None = None) -> None:
+        """Show an experiment.
+
+        Args:
+            data: the whole experiment, as `Experiment.to_dict()` gives it.
+            typed: texts that were typed and are no part of it yet, by field; None keeps those that are there in
+                fields whose value is the same as before.
+            base: the folder that its relative paths start from; None: the one before.
+        """
+        self.base = base or self.base
+        if typed is None and data in self._posted:
+            # What we told comes back; while more of it is on its way, the form is further than this.
+            del self._posted[: self._posted.index(data) + 1]
+            if self._posted or data == self.spec.data:
+                return
+        self._posted.clear()
+        self._note = ("", "plain")
+        is_first = not self.is_ready
+        texts = None if typed is None else self.take_toml_text(typed)
+        self._told_typed = dict(typed) if typed is not None else self._told_typed
+        self.spec.take(data, texts)
+        if is_first:
+            self._model = self.spec.data["model"]
+        self._want_model()
+        self.refresh_form()
+        if is_first:
+            self.form.select("interventions[0].layer")
+            self._show_hint()
+            self.refresh_bindings()
+        self._tell_typed()
+
+    def take_shape(self, description: Description | None, problem: str = "") -> None:
+        """Take what the worker says of the model in use.
+
+        Args:
+            description: its sizes; None while they are not known.
+            problem: why they cannot be known.
+        """
+        self.spec.asked = False
+        self.spec.take_description(description, problem)
+        self.refresh_form()
+
+    def take_cost(self, n_prompts: int, rate: float | None) -> None:
+        """Take the number of prompts and the tokens a second of the last run with this model; None: not known."""
+        self._prompts, self._rate = n_prompts, rate
+        self._show_cost()
+
+    def experiment(self) -> Experiment:
+        """What is on the screen, as an experiment.
+
+        Raises:
+            ExplorerError: the first problem, with its field.
+        """
+        taken = self.form.take_open()
+        if taken is not None:
+            self.settle(self.spec.edit(*taken))
+        return self.spec.experiment()
+
+    def copy_text(self) -> str:
+        """The value of the highlighted row in full."""
+        return next((row.text for row in self.form.rows if row.key == self.form.key), "")
+
+    def loaded(self, chosen: ChosenSpec) -> Message:
+        """What tells that another experiment takes this one's place."""
+        return self.Loaded(chosen.data, chosen.name, chosen.base)
+
+    def settle(self, outcome: Outcome) -> None:
+        """Show what became of an edit, and tell others."""
+        self.say(outcome.note, "note")
+        if outcome.changed:
+            self.tell_changed()
+            self._want_model()
+        self.refresh_form()
+        self._tell_typed()
+
+    def tell_changed(self) -> None:
+        """Tell that the experiment is another one."""
+        data = copy.deepcopy(self.spec.data)
+        self._posted = [*self._posted[-_ECHOES:], data]
+        self.post_message(self.Changed(data))
+
+    def say(self, line: str, tone: Tone = "plain") -> None:
+        """Say a line below the form until another row is highlighted; an empty one gives way to the row's own."""
+        self._note = (line, tone)
+        self._show_hint()
+
+    def refresh_form(self) -> None:
+        """Show the rows as they are now, and the cost."""
+        if self.is_ready:
+            self.form.set_rows(self.spec.rows())
+            self._show_hint()
+            self._show_cost()
+
+    def on_descendant_focus(self) -> None:
+        """Have the model described once the form is used: loading it is not for those who only look at sessions."""
+        if not self.is_ready or self.spec.asked or self.spec.shape is not None:
+            return
+        if time.monotonic() - self._asked_at > _PATIENCE:
+            self._model = {}
+            self._want_model()
+            self.refresh_form()
+
+    @on(LineForm.Typed)
+    def take_typing(self, event: LineForm.Typed) -> None:
+        """Keep what is typed, and say soon what is wrong with it."""
+        event.stop()
+        self._told_typed[event.key] = event.text
+        self.post_message(self.Typing(event.key, event.text))
+        if self._check is not None:
+            self._check.stop()
+        self._check = self.set_timer(_PAUSE, lambda: self._check_text(event.key, event.text))
+
+    @on(LineForm.Committed)
+    def take_text(self, event: LineForm.Committed) -> None:
+        """Take a text or a choice, or keep it as typed where it is refused."""
+        event.stop()
+        if not self.is_ready:
+            return
+        self.settle(self.spec.edit(event.key, event.text))
+
+    @on(LineForm.GivenUp)
+    def give_up_text(self, event: LineForm.GivenUp) -> None:
+        """Show the row as it was before it was edited."""
+        event.stop()
+        self.refresh_form()
+        self._tell_typed()
+
+    @on(LineForm.Dropped)
+    def forget_text(self, event: LineForm.Dropped) -> None:
+        """Show what the experiment has in place of a text that is not in use."""
+        event.stop()
+        self.spec.give_up(event.key)
+        self.say("")
+        self.refresh_form()
+        self._tell_typed()
+
+    @on(LineForm.Highlighted)
+    def hint(self, event: LineForm.Highlighted) -> None:
+        """Say what may be written there."""
+        event.stop()
+        self.say("")
+
+    def _check_text(self, key: str, text: str) -> None:
+        if self.form.editing == key:
+            self.form.set_problem(key, self.spec.reason(key, text))
+
+    def _want_model(self) -> None:
+        """Have the model described if it is another one than before."""
+        if self._model == self.spec.data["model"]:
+            return
+        self._model = copy.deepcopy(self.spec.data["model"])
+        self._asked_at = time.monotonic()
+        self.spec.take_description(None, "")
+        self.spec.asked = True
+        self.post_message(self.ModelWanted(self._model))
+
+    def _tell_typed(self) -> None:
+        """Tell which texts came to be, or are no longer, beside the experiment."""
+        kept = self.spec.typed | ({self.TOML: self.toml_text} if self.toml_text else {})
+        for key in [key for key in self._told_typed if key not in kept]:
+            self.post_message(self.Typing(key, None))
+        for key, text in kept.items():
+            if self._told_typed.get(key) != text:
+                self.post_message(self.Typing(key, text))
+        self._told_typed = kept
+
+    def _show_hint(self) -> None:
+        line, tone = self._note
+        if not line and self.is_ready:
+            line, waits = self.spec.hint(self.form.key)
+            tone = "problem" if waits else "plain"
+        self.foot.set_hint(line, tone)
+
+    def _show_cost(self) -> None:
+        if not self.is_ready or not self._prompts:
+            return
+        from srm_explorer.tui.experiment.cost import facts_of
+
+        self.foot.set_facts(facts_of(self.spec.data, self._prompts, self._rate, self.spec.description))

@@ -1,0 +1,193 @@
+"""Fields of an experiment as a person types and reads them in one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from srm_explorer.engine.errors import ExplorerError, RefusalError
+from srm_explorer.engine.experiment import SITE_KINDS, Site, format_number, parse_values
+from srm_explorer.engine.experiment.directions import canonical
+from srm_explorer.engine.experiment.values import plain_number, shown
+from srm_explorer.engine.figures.captions import direction_caption
+
+_SHORT = {kind: kind if kind == "mlp.hook_post" else kind.removeprefix("hook_") for kind in SITE_KINDS}
+_SHORT["mlp.hook_post"] = "hook_post"
+_KINDS = {short: kind for kind, short in _SHORT.items()} | {kind: kind for kind in SITE_KINDS}
+
+_WHOLE = re.compile(r"[+-]?[0-9]+")
+_SITE = re.compile(r"(?:L|l|blocks\.)?\s*([0-9]+)[\s.]+(.+)", re.DOTALL)
+_LEAST_RANGE = 4
+"""Fewer values than these are not written as a range."""
+
+
+def short_kind(kind: str) -> str:
+    """A kind of site in few letters: "hook_post", "resid_post"."""
+    return _SHORT.get(kind, kind)
+
+
+def site_text(name: str) -> str:
+    """A site in few letters, "L11 hook_post"; a name that is none as it is."""
+    try:
+        site = Site.parse(name)
+    except RefusalError:
+        return name
+    return f"L{site.layer} {short_kind(site.kind)}"
+
+
+def sites_text(names: Sequence[str]) -> str:
+    """Sites in few letters, the layer said where it changes: "L11 hook_post, resid_post"."""
+    told: list[str] = []
+    layer = ""
+    for name in names:
+        own, gap, kind = site_text(name).partition(" ")
+        told.append(kind if gap and own == layer else f"{own}{gap}{kind}")
+        layer = own if gap else ""
+    return ", ".join(told)
+
+
+def parse_sites(text: str) -> list[str]:
+    """Read sites as `sites_text` writes them, or by full names; what is no site is left for the spec to refuse."""
+    names: list[str] = []
+    layer = ""
+    for item in (part.strip() for part in text.split(",")):
+        match = _SITE.fullmatch(item)
+        if match:
+            layer = str(int(match[1])) if len(match[1]) <= 6 else match[1]
+            kind = match[2].strip()
+            names.append(f"blocks.{layer}.{_KINDS.get(kind, kind)}")
+        elif layer and item in _KINDS:
+            names.append(f"blocks.{layer}.{_KINDS[item]}")
+        else:
+            names.append(item)
+    return names
+
+
+def numbers_text(values: Sequence[float]) -> str:
+    """Numbers as they are typed: a range where they are evenly spaced, else a list."""
+    if not all(isinstance(value, int | float) for value in values):
+        return ", ".join(str(value) for value in values)
+    listed = ", ".join(format_number(value) for value in values)
+    if len(values) < _LEAST_RANGE:
+        return listed
+    first, second, last = (Decimal(format_number(value)) for value in (values[0], values[1], values[-1]))
+    text = f"{format_number(values[0])}..{format_number(values[-1])}/{format_number(float(abs(second - first)))}"
+    try:
+        is_same = last != first and parse_values(text) == tuple(float(value) for value in values)
+    except ExplorerError:
+        return listed
+    return text if is_same else listed
+
+
+def numbers_forms(values: Sequence[float]) -> tuple[str, ...]:
+    """Numbers as they are shown, from the longest way to the shortest: "-20 -10 -6 … 10 20 ×11"."""
+    if not all(isinstance(value, int | float) for value in values):
+        return (", ".join(str(value) for value in values),)
+    told = [format_number(value) for value in values]
+    count = len(told)
+    forms = [" ".join(told)] if count <= 40 else []
+    for head, tail in ((6, 3), (4, 2), (3, 2), (2, 2), (2, 1), (1, 1)):
+        if head + tail < count:
+            forms.append(f"{' '.join(told[:head])} … {' '.join(told[-tail:])} ×{count}")
+    return (*forms, f"×{count}") if count > 2 else tuple(forms)
+
+
+def cosines_forms(values: Sequence[float]) -> tuple[str, ...]:
+    """Thresholds as they are shown: ".7 .5 .3 .1"."""
+    return tuple(re.sub(r"(?<![0-9])0\.", ".", form) for form in numbers_forms(values))
+
+
+def parse_numbers(text: str) -> list[int | float]:
+    """Read numbers and ranges; RefusalError as `parse_values`."""
+    return [plain_number(value) for value in parse_values(text)]
+
+
+def parse_number(text: str) -> int | float:
+    """Read one number.
+
+    Raises:
+        RefusalError: something else.
+    """
+    values = parse_numbers(text)
+    if len(values) != 1:
+        raise RefusalError(f"{shown(text)} is not one number", "write a number")
+    return values[0]
+
+
+def parse_whole(text: str) -> int:
+    """Read one whole number.
+
+    Raises:
+        RefusalError: something else.
+    """
+    if not _WHOLE.fullmatch(text.strip()) or len(text) > 40:
+        raise RefusalError(f"{shown(text.strip())} is not a whole number", "write a whole number")
+    return int(text)
+
+
+def parse_direction_text(text: str) -> int | str:
+    """Read a plane's direction: a coordinate's number, or what `srm_explorer.engine.experiment.directions` knows.
+
+    Raises:
+        RefusalError: something else.
+    """
+    return parse_whole(text) if _WHOLE.fullmatch(text.strip()) else canonical(text)
+
+
+def direction_forms(site: str, value: Any) -> tuple[str, ...]:
+    """A plane's direction as it is shown: a number as it is, text in full, else in few words."""
+    if not isinstance(value, str):
+        return (str(value),)
+    try:
+        return value, direction_caption(site, value)
+    except ExplorerError:
+        return (value,)
+
+
+def parse_word(text: str) -> str:
+    """Take a text without the spaces around it."""
+    return text.strip()
+
+
+def parse_optional_word(text: str) -> str | None:
+    """Take a text without the spaces around it; None for an empty one."""
+    return text.strip() or None
+
+
+def optional_text(value: Any) -> str:
+    """A text that may be left out; empty where it is."""
+    return "" if value is None else str(value)
+
+
+def number_text(value: Any) -> str:
+    """One number, "none" where there is none, and anything else as it is."""
+    if value is None:
+        return "none"
+    return format_number(value) if isinstance(value, int | float) else str(value)
+
+
+def is_none(text: str) -> bool:
+    """Whether a text says that a field is left out."""
+    return text.strip().lower() in ("", "none")
+
+
+def parse_optional_number(text: str) -> int | float | None:
+    """Read one number, or "none"; errors as `parse_number`."""
+    return None if is_none(text) else parse_number(text)
+
+
+def parse_optional_whole(text: str) -> int | None:
+    """Read one whole number, or "none"; errors as `parse_whole`."""
+    return None if is_none(text) else parse_whole(text)
+
+
+def parse_answer(text: str) -> bool | str:
+    """Read "yes" or "no"; anything else is left for the spec to refuse."""
+    return {"yes": True, "no": False}.get(text.strip().lower(), text)
+
+
+def answer_text(value: Any) -> str:
+    """Write a truth value as "yes" or "no"."""
+    return "yes" if value is True else "no" if value is False else str(value)

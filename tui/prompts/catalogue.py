@@ -1,0 +1,299 @@
+"""The prompt sets a screen can show: which there are, what their files hold, and what is wrong with them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from srm_explorer.engine import paths
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.io.files import as_explorer_error
+from srm_explorer.engine.prompts import (
+    Problem,
+    Prompt,
+    PromptSet,
+    available_prompt_sets,
+    find_prompt_set,
+    is_path,
+    read_prompt_set,
+)
+
+Origin: TypeAlias = Literal["shipped", "yours", "here", "path", "missing"]
+Stamp: TypeAlias = tuple[int, int, int]
+"""Time of the last change in nanoseconds, size in bytes, and number of the file."""
+
+LARGE = 4 * 2**20
+"""Bytes from which a file is read only when its set is chosen or opened."""
+
+
+@dataclass(frozen=True)
+class ListedSet:
+    """A prompt set by the name that an experiment has for it.
+
+    Attributes:
+        name: as in `prompts.sets`.
+        path: its file; None where the name is unknown.
+        origin: where it was found: among those that ship, the user's own, ./prompts, or by its path.
+        stamp: of the file when it was read; None where it has not been.
+        found: its prompts and problems; None where it has not been or cannot be read.
+        error: why it cannot be read.
+        factors: every factor with its levels, in order of first appearance.
+    """
+
+    name: str
+    path: Path | None
+    origin: Origin
+    stamp: Stamp | None = None
+    found: PromptSet | None = None
+    error: ExplorerError | None = None
+    factors: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+
+    @property
+    def is_read(self) -> bool:
+        """Whether it is known what the file holds."""
+        return self.found is not None or self.error is not None
+
+    @property
+    def fatal(self) -> tuple[Problem, ...]:
+        """The problems that keep the set from being used."""
+        return tuple(problem for problem in self.found.problems if problem.fatal) if self.found is not None else ()
+
+    @property
+    def prompts(self) -> tuple[Prompt, ...]:
+        """Its prompts, where it can be used."""
+        return self.found.prompts if self.found is not None and not self.fatal else ()
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether a run could use it."""
+        return self.found is not None and not self.fatal
+
+    def error_lines(self) -> tuple[str, ...]:
+        """Each problem that keeps it from being used, with its place and its remedy; empty where it can be used."""
+        if self.error is not None:
+            return (str(self.error),)
+        return tuple(str(replace(problem, path=Path(problem.path.name))) for problem in self.fatal)
+
+
+def list_sets(names: Iterable[str], base: Path) -> tuple[list[ListedSet], list[ExplorerError]]:
+    """List the sets that can be named here and those that an experiment names; no file is read.
+
+    Args:
+        names: sets of the experiment, by name or path.
+        base: the folder that paths are relative to.
+
+    Returns:
+        The sets found by name, sorted, then the others in the order given; and the folders that cannot be listed.
+    """
+    folders = paths.prompt_folders()
+    usable: list[Path] = []
+    faults: list[ExplorerError] = []
+    found: dict[str, Path] = {}
+    for folder in folders:
+        try:
+            for name, path in available_prompt_sets([folder]):
+                found.setdefault(name, path)
+            usable.append(folder)
+        except ExplorerError as error:
+            faults.append(error)
+    listed = [ListedSet(name, path, _origin(path)) for name, path in sorted(found.items()) if not is_path(name)]
+    known = {one.name for one in listed}
+    for name in dict.fromkeys(names):
+        if name not in known:
+            listed.append(_named(name, usable, base))
+    return listed, faults
+
+
+def read_set(listed: ListedSet) -> ListedSet:
+    """Read a set's file; what is wrong with it becomes part of the answer."""
+    if listed.path is None:
+        return listed
+    stamp = stamp_of(listed.path)
+    try:
+        found = replace(read_prompt_set(listed.path), name=listed.name)
+    except ExplorerError as error:
+        return replace(listed, stamp=stamp, found=None, error=error, factors={})
+    return replace(listed, stamp=stamp, found=found, error=None, factors=_factors(found))
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """What tells whether a file has changed; None where there is none."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def is_large(listed: ListedSet) -> bool:
+    """Whether reading a set takes long enough to wait until it is wanted."""
+    stamp = stamp_of(listed.path) if listed.path is not None else None
+    return stamp is not None and stamp[1] >= LARGE
+
+
+def copy_of_shipped(listed: ListedSet, taken: Mapping[str, Path | None]) -> ListedSet:
+    """Copy a set that ships to the user's own folder, under a name that no other set has.
+
+    A copy that is there already, and still is one, is taken.
+
+    Args:
+        listed: a set with a file.
+        taken: names of the other sets, with their files.
+
+    Raises:
+        ExplorerError: it cannot be read or written.
+    """
+    source = listed.path
+    if source is None:
+        raise ExplorerError(f"there is no file of {listed.name!r}", remedy="choose another set")
+    folder = paths.user_prompts_folder()
+    number = 1
+    while True:
+        name = f"my-{listed.name}" if number == 1 else f"my-{listed.name}-{number}"
+        target = folder / f"{name}{source.suffix}"
+        number += 1
+        if taken.get(name, target) != target:
+            continue
+        try:
+            content = source.read_bytes()
+            if target.is_file() and target.read_bytes() == content:
+                return read_set(ListedSet(name, target, "yours"))
+            folder.mkdir(parents=True, exist_ok=True)
+            with target.open("xb") as file:
+                file.write(content)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise as_explorer_error(error, target) from None
+        return read_set(ListedSet(name, target, "yours"))
+
+
+def followed(numbers: Sequence[int], old: Sequence[Prompt], new: Sequence[Prompt]) -> list[int]:
+    """The numbers that prompts have after their file was changed; those that are gone are left out.
+
+    Args:
+        numbers: of prompts of the old file, from 1.
+        old: its prompts.
+        new: the prompts of the changed file; of equal ones the first goes with the first.
+    """
+    places: dict[str, list[int]] = {}
+    for number, prompt in enumerate(new, 1):
+        places.setdefault(prompt.text, []).append(number)
+    wanted = set(numbers)
+    moved: list[int] = []
+    for number, prompt in enumerate(old, 1):
+        there = places.get(prompt.text)
+        home = there.pop(0) if there else None
+        if home is not None and number in wanted:
+            moved.append(home)
+    return sorted(moved)
+
+
+def _named(name: str, folders: Sequence[Path], base: Path) -> ListedSet:
+    try:
+        return ListedSet(name, find_prompt_set(name, folders=folders, base=base), "path")
+    except ExplorerError as error:
+        return ListedSet(name, None, "missing", error=error)
+
+
+def _origin(path: Path) -> Origin:
+    if path.parent == paths.shipped_prompts():
+        return "shipped"
+    return "yours" if path.parent == paths.user_prompts_folder() else "here"
+
+
+def _factors(found: PromptSet) -> dict[str, tuple[str, ...]]:
+    levels: dict[str, dict[str, None]] = {}
+    for prompt in found.prompts:
+        for factor, level in prompt.factors.items():
+            levels.setdefault(factor, {})[level] = None
+    return {factor: tuple(known) for factor, known in levels.items()}
+
+
+MOST_TEXTS = 2_000
+MOST_CHARACTERS = 1_000_000
+"""What is asked for at once at most."""
+
+PATIENCE = 10.0
+"""Seconds after which an answer that has not come may be asked for again."""
+
+
+@dataclass
+class _Question:
+    model: Hashable
+    texts: set[str]
+    asked: float
+
+
+class TokenBook:
+    """Token counts by model and text; one question a model is under way at a time.
+
+    Args:
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._model: Hashable = None
+        self._counts: dict[Hashable, dict[str, int]] = {}
+        self._open: list[_Question] = []
+        self._refused: set[tuple[Hashable, str]] = set()
+
+    def use(self, model: Hashable) -> None:
+        """Count by this model from now on; what is known of others is kept."""
+        self._model = model
+
+    def count(self, text: str) -> int | None:
+        """Tokens of a text; None where it is not known."""
+        return self._counts.get(self._model, {}).get(text)
+
+    def is_asked(self, text: str) -> bool:
+        """Whether the answer for a text is awaited."""
+        return any(one.model == self._model and text in one.texts for one in self._open)
+
+    def retry(self) -> None:
+        """Let what could not be counted, or has been awaited for long, be asked for again."""
+        self._refused.clear()
+        late = self._clock() - PATIENCE
+        self._open = [one for one in self._open if one.asked > late]
+
+    def ask(self, texts: Iterable[str]) -> tuple[str, ...]:
+        """The next texts to ask for; none while an answer for this model is awaited, or when all are known."""
+        if any(one.model == self._model for one in self._open):
+            return ()
+        known = self._counts.get(self._model, {})
+        wanted: list[str] = []
+        characters = 0
+        for text in dict.fromkeys(texts):
+            if text in known or (self._model, text) in self._refused:
+                continue
+            if wanted and (len(wanted) >= MOST_TEXTS or characters + len(text) > MOST_CHARACTERS):
+                break
+            wanted.append(text)
+            characters += len(text)
+        if wanted:
+            self._open.append(_Question(self._model, set(wanted), self._clock()))
+        return tuple(wanted)
+
+    def take(self, counts: Mapping[str, int]) -> bool:
+        """Take an answer, or a part of it, to the oldest question that it fits; an empty one ends the oldest.
+
+        Returns:
+            Whether anything was learnt about the model in use.
+        """
+        for one in self._open:
+            if not counts:
+                self._open.remove(one)
+                self._refused.update((one.model, text) for text in one.texts)
+                return False
+            if counts.keys() <= one.texts:
+                one.texts -= counts.keys()
+                if not one.texts:
+                    self._open.remove(one)
+                self._counts.setdefault(one.model, {}).update(counts)
+                return one.model == self._model
+        self._counts.setdefault(self._model, {}).update(counts)
+        return bool(counts)

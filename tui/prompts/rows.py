@@ -1,0 +1,356 @@
+"""What the table of the prompts pane shows: the sets, or the prompts of one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from rich.cells import cell_len
+from textual import events
+from textual.message import Message
+
+from srm_explorer.tui.glyphs import Glyphs
+from srm_explorer.tui.widgets.table import HEADER_HEIGHT, LineTable
+from srm_explorer.tui.widgets.table_render import Cell, Column, one_line
+
+if TYPE_CHECKING:
+    from srm_explorer.engine.prompts import Prompt
+    from srm_explorer.tui.prompts.catalogue import ListedSet
+
+
+WIDEST_LEVEL = 16
+"""Cells of the widest column of levels."""
+
+_LONGEST_NAME = 24
+_ORIGINS = {"shipped": "shipped", "yours": "yours", "here": "./prompts", "path": "path", "missing": ""}
+
+
+class RowsView(Protocol):
+    """Rows of one kind for a `LineTable`."""
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What stands in each row."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        ...
+
+    def cell(self, row: int, key: str) -> Cell:
+        """What stands in one column of a row."""
+        ...
+
+    def key(self, row: int) -> object:
+        """What identifies a row."""
+        ...
+
+    def mark(self, row: int) -> Cell:
+        """The check mark of a row."""
+        ...
+
+
+@dataclass(frozen=True)
+class SetRows:
+    """The sets, each with the number of its prompts that a run would use.
+
+    Attributes:
+        sets: those shown.
+        chosen: names of the chosen ones.
+        numbers: by name, the numbers of the prompts used.
+        warned: names of sets that have a prompt too long for the model.
+        signs: of the screen.
+    """
+
+    sets: Sequence[ListedSet]
+    chosen: Collection[str]
+    numbers: Mapping[str, Collection[int]]
+    warned: Collection[str]
+    signs: Glyphs
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Name and count; more where there is room."""
+        counts = [self._count(one) for one in self.sets]
+        widest = max((cell_len(text) for text in counts), default=0)
+        longest = max((cell_len(one_line(one.name)) for one in self.sets), default=0)
+        return (
+            Column("name", "set", least=max(8, min(_LONGEST_NAME, longest)), share=2),
+            Column("count", "used / all", max(10, widest), "right"),
+            Column("factors", "factors", least=12, share=2, priority=2),
+            Column("format", "format", 6, priority=3),
+            Column("origin", "from", 9, priority=1),
+        )
+
+    @property
+    def count(self) -> int:
+        """Number of sets."""
+        return len(self.sets)
+
+    def cell(self, row: int, key: str) -> Cell:
+        """What stands in one column of a set's row."""
+        one = self.sets[row]
+        broken = one.is_read and not one.is_usable
+        if key == "name":
+            return (one.name, "bad") if broken else (one.name, "" if one.name in self.chosen else "dim")
+        if key == "count":
+            look = "bad" if broken else "warn" if one.name in self.warned else ""
+            return self._count(one), look or ("" if one.name in self.chosen else "dim")
+        if key == "factors":
+            return ", ".join(one.factors), "dim"
+        return (one.found.format if one.found is not None else "") if key == "format" else _ORIGINS[one.origin], "dim"
+
+    def key(self, row: int) -> object:
+        """The set's name."""
+        return self.sets[row].name
+
+    def mark(self, row: int) -> Cell:
+        """Checked where every prompt is used, partly where some are."""
+        one = self.sets[row]
+        if one.name not in self.chosen:
+            return self.signs.unchecked, "dim"
+        used = len(self.numbers.get(one.name, ()))
+        return self.signs.checked if one.prompts and used == len(one.prompts) else self.signs.partly
+
+    def _count(self, one: ListedSet) -> str:
+        if not one.is_read:
+            return f"{self.signs.ellipsis} / {self.signs.ellipsis}"
+        if not one.is_usable:
+            return f"{self.signs.warning} error"
+        used = len(self.numbers.get(one.name, ())) if one.name in self.chosen else 0
+        sign = f"{self.signs.warning} " if one.name in self.warned else ""
+        return f"{sign}{used:,} / {len(one.prompts):,}"
+
+
+@dataclass(frozen=True)
+class PromptRows:
+    """The prompts of a set that are shown, with their factors and tokens.
+
+    Attributes:
+        one: the set.
+        shown: numbers of the prompts, from 1.
+        used: numbers of those that a run would use.
+        out: numbers of those left out.
+        is_chosen: whether the set is chosen at all.
+        tokens: text -> its tokens; None where they are not known.
+        is_asked: text -> whether they are awaited.
+        room: the most tokens a prompt may have; None where that is not known.
+        signs: of the screen.
+    """
+
+    one: ListedSet
+    shown: Sequence[int]
+    used: Collection[int]
+    out: Collection[int]
+    is_chosen: bool
+    tokens: Callable[[str], int | None]
+    is_asked: Callable[[str], bool]
+    room: int | None
+    signs: Glyphs
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The text, tokens, and a column a factor."""
+        factors = (
+            Column(f"factor {name}", one_line(name), self._width(name, levels), priority=2)
+            for name, levels in self.one.factors.items()
+        )
+        return (Column("text", "prompt", least=20), Column("tokens", "tok", 5, "right", priority=1), *factors)
+
+    @property
+    def count(self) -> int:
+        """Number of prompts."""
+        return len(self.shown)
+
+    def prompt(self, row: int) -> Prompt:
+        """The prompt of a row."""
+        return self.one.prompts[self.shown[row] - 1]
+
+    def cell(self, row: int, key: str) -> Cell:
+        """What stands in one column of a prompt's row."""
+        prompt = self.prompt(row)
+        look = "" if self.shown[row] in self.used else "dim"
+        if key == "text":
+            return prompt.text, look
+        if key == "tokens":
+            return self._tokens(prompt.text, look)
+        return prompt.factors.get(key.removeprefix("factor "), ""), look
+
+    def key(self, row: int) -> object:
+        """The prompt's number in its file."""
+        return self.shown[row]
+
+    def mark(self, row: int) -> Cell:
+        """Checked where a run would use the prompt; partly where it is chosen but comes after the last that is run."""
+        number = self.shown[row]
+        if number in self.used:
+            return self.signs.checked
+        if self.is_chosen and number not in self.out:
+            return self.signs.partly, "dim"
+        return self.signs.unchecked, "dim"
+
+    def _tokens(self, text: str, look: str) -> Cell:
+        count = self.tokens(text)
+        if count is None:
+            return (self.signs.ellipsis if self.is_asked(text) else ""), "dim"
+        if self.room is not None and count > self.room:
+            return f"{self.signs.warning}{count}", "warn"
+        return str(count), look
+
+    def _width(self, name: str, levels: Sequence[str]) -> int:
+        # The first levels are enough to go by; a factor may have as many as there are prompts.
+        widest = max((cell_len(one_line(level)) for level in (name, *levels[:100])), default=1)
+        return max(1, min(WIDEST_LEVEL, widest))
+
+
+@dataclass(frozen=True)
+class LevelRows:
+    """The levels of factors, checked where they are wanted.
+
+    Attributes:
+        levels: factor, level, and number of prompts that have it.
+        wanted: factor to levels.
+        signs: of the screen.
+    """
+
+    levels: Sequence[tuple[str, str, int]]
+    wanted: Mapping[str, Collection[str]]
+    signs: Glyphs
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Factor, level and number of prompts."""
+        widest = max((cell_len(one_line(factor)) for factor, _, _ in self.levels), default=6)
+        return (
+            Column("factor", "factor", max(6, min(WIDEST_LEVEL, widest))),
+            Column("level", "level", least=8),
+            Column("count", "prompts", 7, "right", priority=1),
+        )
+
+    @property
+    def count(self) -> int:
+        """Number of levels."""
+        return len(self.levels)
+
+    def cell(self, row: int, key: str) -> Cell:
+        """The factor is written once, before its first level."""
+        factor, level, count = self.levels[row]
+        if key == "factor":
+            return factor if not row or self.levels[row - 1][0] != factor else ""
+        return level if key == "level" else f"{count:,}"
+
+    def key(self, row: int) -> object:
+        """Factor and level."""
+        return self.levels[row][:2]
+
+    def mark(self, row: int) -> Cell:
+        """Checked where the level is wanted."""
+        factor, level, _ = self.levels[row]
+        return self.signs.checked if level in self.wanted.get(factor, ()) else (self.signs.unchecked, "dim")
+
+
+def levels_of(sets: Sequence[ListedSet], wanted: Mapping[str, Collection[str]]) -> list[tuple[str, str, int]]:
+    """Every level the sets have or that is wanted: factor, level, and number of prompts, factor by factor."""
+    counts = Counter(pair for one in sets for prompt in one.prompts for pair in prompt.factors.items())
+    known = [(factor, level) for one in sets for factor, levels in one.factors.items() for level in levels]
+    known += [(factor, level) for factor, levels in wanted.items() for level in levels]
+    factors = {factor: place for place, factor in enumerate(dict.fromkeys(factor for factor, _ in known))}
+    ordered = sorted(dict.fromkeys(known), key=lambda pair: factors[pair[0]])
+    return [(factor, level, counts[factor, level]) for factor, level in ordered]
+
+
+@dataclass(frozen=True)
+class ErrorRows:
+    """What is wrong with a file, wrapped to the width of the pane.
+
+    Attributes:
+        lines: as wide as the table.
+        title: of the only column.
+    """
+
+    lines: Sequence[str]
+    title: str
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """One."""
+        return (Column("line", self.title, least=8),)
+
+    @property
+    def count(self) -> int:
+        """Number of lines."""
+        return len(self.lines)
+
+    def cell(self, row: int, key: str) -> Cell:
+        """A line of an error."""
+        return self.lines[row], "bad"
+
+    def key(self, row: int) -> object:
+        """The number of the line."""
+        return row
+
+    def mark(self, row: int) -> Cell:
+        """None."""
+        return ""
+
+
+def wrapped(texts: Sequence[str], width: int) -> list[str]:
+    """Texts on lines of at most so many cells, an empty line between two; words longer than a line are cut."""
+    lines: list[str] = []
+    for text in texts:
+        if lines:
+            lines.append("")
+        line = ""
+        for word in one_line(text).split():
+            while cell_len(f"{line} {word}".strip()) > max(2, width):
+                if line:
+                    lines.append(line)
+                    line = ""
+                    continue
+                head = _head(word, max(2, width))
+                lines.append(head)
+                word = word[len(head) :]
+            line = f"{line} {word}".strip()
+        lines.append(line)
+    return lines
+
+
+def _head(word: str, width: int) -> str:
+    used = 0
+    for at, character in enumerate(word):
+        used += cell_len(character)
+        if used > width:
+            return word[:at]
+    return word
+
+
+class PromptTable(LineTable):
+    """A table that tells when the mark of a row was clicked."""
+
+    @dataclass
+    class MarkPressed(Message):
+        """The check mark of a row was clicked."""
+
+        row: int
+
+    def on_click(self, event: events.Click) -> None:
+        """Tell of a click before the first column; what every click does is done as well."""
+        at = event.get_content_offset(self)
+        if at is None or at.y < HEADER_HEIGHT or event.chain != 1:
+            return
+        row = at.y - HEADER_HEIGHT + self.scroll_offset.y
+        if row < self.count and at.x + self.scroll_offset.x < self.gutter_width:
+            self.post_message(self.MarkPressed(row))
+
+    @property
+    def gutter_width(self) -> int:
+        """Cells before the first column."""
+        places = self._places()
+        return places[0].x if places else 0
+
+    def scroll_to_cursor(self) -> None:
+        """Bring the highlighted row into view."""
+        self._into_view()

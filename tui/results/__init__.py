@@ -1,0 +1,1 @@
+"""The results pane: charts, runs, studies and the log of what is in view."""

@@ -1,0 +1,85 @@
+"""How charts see a session: as observed, minus what arithmetic predicts, or without what was intervened on."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from srm_explorer.engine.figures.bands import PlaneBands
+from srm_explorer.engine.figures.session_overlays import stored_bands
+from srm_explorer.engine.session import Session
+
+Sight = Literal["observed", "minus arithmetic", "axis out"]
+
+SIGHTS: tuple[Sight, ...] = ("observed", "minus arithmetic", "axis out")
+KEPT = 32
+"""Computed bands that are kept: every grouping of a few sessions."""
+
+
+@dataclass(frozen=True)
+class BandKey:
+    """Which bands: of a saved session as it was at a revision, of one of its planes, under a grouping."""
+
+    path: Path
+    revision: int
+    plane: int
+    by: tuple[str, ...]
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """What the study of bands is asked for."""
+        return {"plane": self.plane, "by": list(self.by)}
+
+
+class BandShelf:
+    """Bands by what they are of: read from sessions, or computed and put here."""
+
+    def __init__(self) -> None:
+        self._found: OrderedDict[BandKey, PlaneBands | None] = OrderedDict()
+        self._stored: tuple[Session, dict[tuple[int, tuple[str, ...]], PlaneBands | None]] | None = None
+
+    def bands(self, session: Session, plane: int, by: tuple[str, ...]) -> PlaneBands | None:
+        """The bands of a plane under a grouping; None where they are not known yet."""
+        if self._stored is None or self._stored[0] is not session:
+            self._stored = (session, {})
+        stored = self._stored[1]
+        if (plane, by) not in stored:
+            stored[plane, by] = stored_bands(session, plane, by)
+        key = key_of(session, plane, by)
+        return stored[plane, by] or (None if key is None else self._found.get(key))
+
+    def missing(self, session: Session, plane: int, by: tuple[str, ...]) -> BandKey | None:
+        """What is to be computed; None where it is known, could not be computed, or nothing saved can be asked."""
+        key = key_of(session, plane, by)
+        if key is None or key in self._found or self.bands(session, plane, by) is not None:
+            return None
+        return key
+
+    def put(self, key: BandKey, findings: Mapping[str, Any]) -> str:
+        """Keep what a study found; what is wrong with it, empty where nothing is."""
+        try:
+            self._found[key] = PlaneBands.from_dict(cast("Mapping[str, Any]", findings["bands"]))
+        except (KeyError, TypeError, ValueError):
+            self.fail(key)
+            return "what was found holds no bands"
+        self._trim()
+        return ""
+
+    def fail(self, key: BandKey) -> None:
+        """Remember that these cannot be computed, so that they are asked for once only."""
+        self._found[key] = None
+        self._trim()
+
+    def _trim(self) -> None:
+        while len(self._found) > KEPT:
+            self._found.popitem(last=False)
+
+
+def key_of(session: Session, plane: int, by: tuple[str, ...]) -> BandKey | None:
+    """What bands of a session are called; None for one that grows and is not saved."""
+    if session.path is None or not session.saved or not session.runs:
+        return None
+    return BandKey(session.path, session.revision, plane, by)

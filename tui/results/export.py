@@ -1,0 +1,121 @@
+"""The chart or table in view as a file: a picture, text, or the numbers behind it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import secrets
+from pathlib import Path
+from typing import Literal
+
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.figures.table import tables_as_csv
+from srm_explorer.engine.io.files import as_explorer_error, sync_folder
+from srm_explorer.tui.charts.picture import Picture
+from srm_explorer.tui.charts.scene import Scene
+from srm_explorer.tui.charts.svg import svg_of
+from srm_explorer.tui.results.study_model import StudyPage
+
+Kind = Literal["svg", "text", "ansi", "csv"]
+MOST_NAMES = 10_000
+
+
+def write_chart(
+    kind: Kind, path: Path, scene: Scene, shown: Picture, readout: str, theta: int, threshold: float
+) -> Path:
+    """Write a chart; never over a file that is there.
+
+    Args:
+        kind: "svg", "text" without colours, "ansi" with them, "csv" for the numbers.
+        path: the file; "name-2" and so on where it is there already. Missing folders are made.
+        scene: the chart.
+        shown: the chart with the spotlight, as it is on the screen.
+        readout: the line under it; empty for none.
+        theta: the spotlight's angle, degrees.
+        threshold: cosine.
+
+    Returns:
+        The file that was written.
+
+    Raises:
+        ExplorerError: it cannot be written.
+    """
+    if kind == "csv":
+        content = _csv(scene.table(theta, threshold))
+    elif kind == "svg":
+        content = svg_of(shown, readout)
+    else:
+        content = (shown.ansi() if kind == "ansi" else shown.text()).rstrip("\n") + f"\n{readout}".rstrip() + "\n"
+    return write_new(path, content.encode("utf-8", "backslashreplace"))
+
+
+def write_page(kind: Kind, path: Path, page: StudyPage, text: str) -> Path:
+    """Write what a page of a study shows; never over a file that is there.
+
+    Args:
+        kind: "csv" for the numbers as they were computed, every row; else `text`.
+        path: the file; "name-2" and so on where it is there already.
+        page: one with a table, or a histogram: its bins are a row each.
+        text: the page as it is copied.
+
+    Raises:
+        ExplorerError: it cannot be written.
+    """
+    if kind == "csv":
+        figure, table = page.histogram, page.table
+        content = tables_as_csv([table]) if table is not None else ""
+        if figure is not None:
+            bins = zip(figure.edges, figure.edges[1:], figure.counts, strict=False)
+            content = _csv([["from", "to", "count"], *([str(one) for one in row] for row in bins)])
+    else:
+        content = text
+    return write_new(path, content.encode("utf-8", "backslashreplace"))
+
+
+def write_new(path: Path, content: bytes) -> Path:
+    """Write a file whole or not at all, under the first free name: "name", "name-2", "name-3".
+
+    Raises:
+        ExplorerError: no space, no permission and the like; nothing is left behind.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.parent / f".tmp-{os.getpid()}-{secrets.token_hex(6)}"
+        try:
+            with temporary.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            written = _named(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise as_explorer_error(error, path) from None
+    return written
+
+
+def _named(temporary: Path, path: Path) -> Path:
+    for number in range(1, MOST_NAMES):
+        name = path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
+        try:
+            # A link, unlike a rename, never replaces what has the name.
+            os.link(temporary, name)
+        except FileExistsError:
+            continue
+        except OSError:
+            # No links on this file system: make the name ours first, then fill it in one step.
+            try:
+                name.open("xb").close()
+            except FileExistsError:
+                continue
+            temporary.replace(name)
+        return name
+    raise ExplorerError("too many files of this name", where=str(path), remedy="choose another name")
+
+
+def _csv(rows: list[list[str]]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue()

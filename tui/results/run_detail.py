@@ -1,0 +1,320 @@
+"""Everything that is told of one run: its texts beside the baseline's, and its numbers."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.figures.captions import coordinate_caption, plane_captions, site_caption
+from srm_explorer.engine.figures.numbers import count_of, short, three_digits
+from srm_explorer.engine.io.vectors import read_columns
+from srm_explorer.engine.session import RunRecord, Session
+from srm_explorer.engine.session.controls import controls_of
+from srm_explorer.engine.session.fields import DamagedError
+from srm_explorer.tui.results.runs_rows import RunRows
+
+if TYPE_CHECKING:
+    from srm_explorer.tui.results.state import ResultsState
+
+
+Kind = Literal["shared", "alike", "different"]
+_WORD = re.compile(r"\s*\S+|\s+")
+MOST_WORDS = 3000
+"""Words beyond which what follows the first difference is not aligned: it would take seconds."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A part of a continuation.
+
+    Attributes:
+        text: its words, with the blanks before them.
+        kind: "shared" before the first difference; after it "alike" where the other has the same words, else
+            "different".
+    """
+
+    text: str
+    kind: Kind
+
+
+def aligned(own: str, other: str) -> tuple[list[Stretch], list[Stretch]]:
+    """Cut two texts into stretches, by words; joined together again, each gives its text."""
+    a, b = _WORD.findall(own), _WORD.findall(other)
+    same = next((at for at, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    left, right = [Stretch("".join(a[:same]), "shared")], [Stretch("".join(b[:same]), "shared")]
+    a, b = a[same:], b[same:]
+    if max(len(a), len(b)) > MOST_WORDS:
+        left.append(Stretch("".join(a), "different"))
+        right.append(Stretch("".join(b), "different"))
+    else:
+        for tag, i, j, k, m in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
+            kind: Kind = "alike" if tag == "equal" else "different"
+            left.append(Stretch("".join(a[i:j]), kind))
+            right.append(Stretch("".join(b[k:m]), kind))
+    return [one for one in left if one.text], [one for one in right if one.text]
+
+
+Fact = tuple[str, str]
+FINISHES = {"length": "the asked length", "eos": "an end of text", "none": "nothing was generated"}
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """What the screen of a run shows.
+
+    Attributes:
+        title: which run of which session it is.
+        prompt: the prompt.
+        name: what its own continuation is called: "+20".
+        own: its continuation, cut where it differs.
+        base: the baseline's; None where there is none, or for the baseline itself.
+        comparison: how the two compare, in words.
+        facts: lines of (name, value).
+        row: its place in the session.
+        base_row: the baseline's; None where there is none.
+    """
+
+    title: str
+    prompt: str
+    name: str
+    own: tuple[Stretch, ...]
+    base: tuple[Stretch, ...] | None
+    comparison: str
+    facts: tuple[tuple[Fact, ...], ...]
+    row: int
+    base_row: int | None
+
+    def text(self) -> str:
+        """The page as plain text, to be copied."""
+        parts = [self.title, f"prompt: {self.prompt}", f"{self.name}: {_joined(self.own)}"]
+        if self.base is not None:
+            parts.append(f"baseline: {_joined(self.base)}")
+        parts.append(self.comparison)
+        parts += [" · ".join(f"{name} {value}" for name, value in line) for line in self.facts]
+        return "\n".join(parts) + "\n"
+
+
+def run_page(state: ResultsState, rows: RunRows, row: int) -> RunPage:
+    """Tell everything of a run; `rows` are those of the state's session and plane."""
+    session = rows.session
+    run, condition = session.runs[row], rows.conditions[row]
+    other = rows.baseline_of(row)
+    own: list[Stretch] = [Stretch(run.text, "shared")] if run.text else []
+    base: list[Stretch] | None = None
+    if other is not None and other != row:
+        own, base = aligned(run.text, session.runs[other].text)
+    return RunPage(
+        title=f"run {run.index} · {row + 1:,} of {count_of(len(rows), 'run')} · {session.name} · {condition.label}",
+        prompt=session.prompts[run.prompt].text,
+        name=condition.label,
+        own=tuple(own),
+        base=None if base is None else tuple(base),
+        comparison=_comparison(rows, row, other),
+        facts=_facts(state, rows, row),
+        row=row,
+        base_row=other,
+    )
+
+
+def _comparison(rows: RunRows, row: int, other: int | None) -> str:
+    if other == row:
+        return "this is the baseline"
+    if other is None:
+        return "the baseline of this prompt is not finished"
+    first = rows.first_change(row)
+    if first is None:
+        return "the same tokens as the baseline"
+    runs = rows.session.runs
+    told = f"the first token that differs from the baseline is token {first}"
+    return told if runs[row].text != runs[other].text else f"{told}, though the texts read the same"
+
+
+def _facts(state: ResultsState, rows: RunRows, row: int) -> tuple[tuple[Fact, ...], ...]:
+    session, record = rows.session, rows.record
+    run = session.runs[row]
+    prompt = session.prompts[run.prompt]
+    named = [("value", _value(session, run)), ("set", prompt.set), *prompt.factors.items()]
+    stands = _control_neurons(session, run)
+    if stands:
+        named.append(("in place of", stands))
+    if session.spec.generation.samples > 1:
+        named.append(("sample", str(run.sample + 1)))
+    place: list[Fact] = []
+    if record is not None:
+        a, b = plane_captions(record)
+        numbers = zip((a, b, "norm"), (record.x[row], record.y[row], record.norm[row]), strict=True)
+        place = [(name, three_digits(value)) for name, value in numbers]
+        cosine, lit = float(state.cosines()[row]), bool(state.lit()[row])
+        compared = f"{'lit, above' if lit else 'not above'} {short(state.threshold)}"
+        place.append((f"cos at {state.theta}°", f"{three_digits(cosine)} ({compared})"))
+    metrics = [(name, three_digits(value)) for name, value in run.metrics.items() if name != "first_change"]
+    written = [
+        ("tokens", f"{len(run.token_ids)} (prompt {run.prompt_tokens})"),
+        ("ended by", FINISHES[run.finish]),
+        ("smallest margin", three_digits(run.min_margin)),
+        *metrics,
+    ]
+    return tuple(tuple(line) for line in (named, place, written) if line)
+
+
+def _control_neurons(session: Session, run: RunRecord) -> str:
+    """Which neurons a control has in place of the target's: "n373: n294"; empty for any other run."""
+    number = session.conditions[run.condition].control
+    try:
+        controls = controls_of(session)
+    except DamagedError:
+        return ""
+    if number is None or controls is None:
+        return ""
+    pairs = [
+        f"{coordinate_caption(match.site, match.target)}: {coordinate_caption(match.site, match.neurons[number - 1])}"
+        for match in controls.matches
+    ]
+    return ", ".join(pairs) or "the direction: a random one"
+
+
+def _value(session: Session, run: RunRecord) -> str:
+    """The condition's name, with the raw values where they are others: "+10σ (raw 4.55)"."""
+    condition = session.conditions[run.condition]
+    row = session.resolved[run.condition] if run.condition < len(session.resolved) else ()
+    raw = [three_digits(value) for values in row if values is not None for value in values]
+    units = {one.unit for one in session.spec.interventions}
+    if not raw or units == {"raw"} or condition.kind == "baseline":
+        return condition.label
+    return f"{condition.label} (raw {', '.join(raw)})"
+
+
+def _joined(stretches: tuple[Stretch, ...]) -> str:
+    return "".join(one.text for one in stretches)
+
+
+def place_of(session: Session, index: int) -> int | None:
+    """Where the run with an index among all planned ones stands in a session; None while it is not finished."""
+    indices = np.array([run.index for run in session.runs], np.int64)
+    found = np.flatnonzero(indices == index)
+    return int(found[0]) if found.size else None
+
+
+@dataclass(frozen=True)
+class Coordinate:
+    """One coordinate of a captured site."""
+
+    site: str
+    index: int
+
+    @property
+    def caption(self) -> str:
+        """How it is called: "n373 · L11 hook_post"."""
+        return f"{coordinate_caption(self.site, self.index)} · {site_caption(self.site)}"
+
+
+@dataclass(frozen=True)
+class Fed:
+    """A token as it was fed.
+
+    Attributes:
+        place: among the prompt's tokens, or among the generated ones, from 1.
+        generated: whether the model wrote it.
+        token_id: what was fed.
+    """
+
+    place: int
+    generated: bool
+    token_id: int
+
+    @property
+    def caption(self) -> str:
+        """How it is called: "token 7", "prompt token 3"."""
+        return f"{'' if self.generated else 'prompt '}token {self.place}"
+
+
+@dataclass(frozen=True, eq=False)
+class TokenSeries:
+    """The activation of a coordinate along a run.
+
+    Attributes:
+        coordinate: whose.
+        fed: [token] the tokens it was captured at.
+        values: [token] the activation when that token was fed.
+        baseline: the baseline's tokens and values at the same places; empty for a baseline, or where it is missing.
+    """
+
+    coordinate: Coordinate
+    fed: tuple[Fed, ...]
+    values: NDArray[np.float64]
+    baseline_fed: tuple[Fed, ...]
+    baseline: NDArray[np.float64]
+
+
+def coordinates_of(session: Session) -> tuple[Coordinate, ...]:
+    """The coordinates worth showing token by token: those intervened on, then those of the planes.
+
+    Raises:
+        ExplorerError: the session kept no tokens, with the remedy.
+    """
+    if session.spec.capture.reduce != "tokens":
+        what = "the activations were kept as one vector a run"
+        raise ExplorerError(what, remedy="set capture to tokens and run again to see every token")
+    if session.sidecar is None:
+        what = "the session was saved without its vectors"
+        raise ExplorerError(what, remedy="run it again under another name to have them")
+    widths = session.sidecar.sites
+    named = [(one.site, neuron) for one in session.spec.interventions for neuron in one.neurons]
+    named += [(plane.site, index) for plane in session.planes for index in plane.coordinates]
+    known = [Coordinate(site, index) for site, index in dict.fromkeys(named) if index < widths.get(site, 0)]
+    if not known:
+        raise ExplorerError("no neuron of the experiment was captured", remedy="capture the site it lies at")
+    return tuple(known)
+
+
+def series_of(session: Session, vectors: Path, row: int, other: int | None, coordinate: Coordinate) -> TokenSeries:
+    """Read a run's activations, and its baseline's.
+
+    Args:
+        session: the run's.
+        vectors: the file that `Session.vectors_path` found and checked.
+        row: the run's place in the session.
+        other: the baseline's; None for none.
+        coordinate: one of `coordinates_of`.
+
+    Raises:
+        ExplorerError: the file is missing or damaged.
+    """
+    fed, values = _read(session, vectors, row, coordinate)
+    if other is None or other == row:
+        return TokenSeries(coordinate, fed, values, (), np.empty(0))
+    return TokenSeries(coordinate, fed, values, *_read(session, vectors, other, coordinate))
+
+
+def fed_tokens(session: Session, row: int) -> tuple[Fed, ...]:
+    """The tokens of a run that its capture covers, in the order they were fed."""
+    run = session.runs[row]
+    prompt = [Fed(at + 1, False, token) for at, token in enumerate(session.prompts[run.prompt].token_ids)]
+    written = [Fed(at + 1, True, token) for at, token in enumerate(run.token_ids)]
+    match session.spec.capture.positions:
+        case "generated":
+            return tuple(written)
+        case "predicting":
+            return (*prompt[-1:], *written)
+        case "prompt":
+            return tuple(prompt)
+        case "all":
+            return (*prompt, *written)
+
+
+def _read(
+    session: Session, vectors: Path, row: int, coordinate: Coordinate
+) -> tuple[tuple[Fed, ...], NDArray[np.float64]]:
+    values = read_columns(vectors, coordinate.site, row, [coordinate.index])[:, 0].astype(np.float64)
+    fed = fed_tokens(session, row)
+    if len(fed) != len(values):
+        what = f"run {session.runs[row].index} has {len(fed)} captured tokens, its vectors {len(values)}"
+        raise ExplorerError(what, where=str(vectors), remedy="restore the file from a copy")
+    return fed, values

@@ -1,0 +1,259 @@
+"""One run: what was written beside what the baseline wrote, and what the neuron did at every token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Static
+
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.tui.glyphs import glyphs_of
+from srm_explorer.tui.sessions.keys import hints_of, push_help
+from srm_explorer.tui.widgets.status import StatusLine
+from srm_explorer.tui.widgets.table_render import one_line
+from srm_explorer.tui.widgets.token_strip import TokenStrip
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from srm_explorer.engine.session import Session
+    from srm_explorer.tui.results.run_detail import RunPage, Stretch, TokenSeries
+    from srm_explorer.tui.results.runs_rows import RunRows
+    from srm_explorer.tui.results.state import ResultsState
+
+
+RUN_KEYS: list[BindingType] = [
+    Binding("n,j", "run(1)", "next", id="run.next", tooltip="The next run of the table"),
+    Binding("p,k", "run(-1)", "before", id="run.before", tooltip="The run before in the table"),
+    Binding("b", "baseline", "baseline", id="run.baseline", tooltip="The baseline of this prompt, and back"),
+    Binding("left,h", "token(-1)", "token", id="run.token-before", tooltip="The token before"),
+    Binding("right,l", "token(1)", "token", id="run.token-next", show=False, tooltip="The next token"),
+    Binding("shift+left,H", "token(-10)", "", id="run.tokens-before", show=False, tooltip="Ten tokens before"),
+    Binding("shift+right,L", "token(10)", "", id="run.tokens-next", show=False, tooltip="Ten tokens on"),
+    Binding("v", "neuron", "neuron", id="run.neuron", tooltip="The next neuron whose activations were kept"),
+    Binding("up", "scroll(-1)", "", id="run.up", show=False, tooltip="Scroll up"),
+    Binding("down", "scroll(1)", "", id="run.down", show=False, tooltip="Scroll down"),
+    Binding("pageup", "scroll(-10)", "", id="run.page-up", show=False, tooltip="Scroll a page up"),
+    Binding("pagedown", "scroll(10)", "", id="run.page-down", show=False, tooltip="Scroll a page down"),
+    Binding("y", "copy", "copy", id="run.copy", tooltip="Copy prompt, texts and numbers"),
+    Binding("question_mark", "help", "help", id="run.help", tooltip="Keys and words"),
+    Binding("escape,q", "leave", "back", id="run.leave", tooltip="Back to the table"),
+]
+
+
+LOOKS = {"shared": "", "alike": "$foreground-muted", "different": "$text-warning underline"}
+
+
+class RunView(Screen[int]):
+    """Shows one run of a session and steps through others; leaves with the index of the run it showed last.
+
+    Args:
+        state: whose session and spotlight it shows.
+        index: the run's among all planned ones.
+        order: indices to step through, as a table listed them; the session's own order by default.
+    """
+
+    DEFAULT_CSS = """
+    RunView {
+        background: $surface;
+        #run-title { height: 1; text-style: bold; background: $panel; padding: 0 1; text-wrap: nowrap; }
+        #run-body { height: 1fr; padding: 0 1; scrollbar-size: 1 1; }
+        #run-body > * { margin-bottom: 1; height: auto; }
+        #run-texts > Static { width: 1fr; height: auto; }
+        #run-base { margin-left: 2; }
+        .-one #run-base { display: none; }
+        &.-narrow #run-texts { layout: vertical; }
+        &.-narrow #run-texts > Static { width: 100%; }
+        &.-narrow #run-base { margin: 1 0 0 0; }
+    }
+    """
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012  (declared so by the base class)
+    BINDINGS: ClassVar[list[BindingType]] = RUN_KEYS
+
+    @dataclass
+    class Loaded(Message):
+        """Activations were read, or cannot be."""
+
+        generation: int
+        series: TokenSeries | None
+        told: str
+
+    def __init__(self, state: ResultsState, index: int, order: Sequence[int] = ()) -> None:
+        super().__init__()
+        self.state = state
+        self.index = index
+        self.order = tuple(order)
+        self.page: RunPage | None = None
+        self._rows: RunRows | None = None
+        self._back_to: int | None = None
+        self._neuron = 0
+        self._generation = 0
+        self._vectors: tuple[Session, Path] | None = None
+        self._lock = Lock()
+
+    def compose(self) -> ComposeResult:
+        """Title, texts, numbers, tokens."""
+        yield Static("", id="run-title", markup=False)
+        with VerticalScroll(id="run-body", can_focus=False):
+            yield Static("", id="run-prompt", markup=False)
+            with Horizontal(id="run-texts"):
+                yield Static("", id="run-own", markup=False)
+                yield Static("", id="run-base", markup=False)
+            yield Static("", id="run-facts", markup=False)
+            yield TokenStrip(id="run-tokens")
+        yield StatusLine()
+
+    def on_mount(self) -> None:
+        """Show the run."""
+        self.query_one(StatusLine).hints = hints_of(self)
+        self.paint()
+
+    def paint(self) -> None:
+        """Show the run that is chosen, as far as the session has it."""
+        from srm_explorer.tui.results.run_detail import place_of, run_page
+        from srm_explorer.tui.results.runs_rows import RunRows
+
+        session, record = self.state.session, self.state.record()
+        row = None if session is None else place_of(session, self.index)
+        if session is None or row is None:
+            self.query_one(StatusLine).said = (f"run {self.index} is not in this session", "warning")
+            return
+        if self._rows is None or self._rows.session is not session or self._rows.record is not record:
+            self._rows = RunRows(session, record)
+        page = self.page = run_page(self.state, self._rows, row)
+        self.query_one("#run-title", Static).update(one_line(page.title))
+        self.query_one("#run-prompt", Static).update(_named("prompt", page.prompt))
+        self.query_one("#run-own", Static).update(self._text(page.name, page.own, page.base is not None))
+        self.query_one("#run-base", Static).update(self._text("baseline", page.base or (), True))
+        self.query_one("#run-texts").set_class(page.base is None, "-one")
+        facts = [Content(page.comparison), *(_facts(line) for line in page.facts)]
+        self.query_one("#run-facts", Static).update(Content("\n").join(facts))
+        self._read(session, page)
+
+    @on(Loaded)
+    def show_tokens(self, message: Loaded) -> None:
+        """Show the activations, unless another run was chosen meanwhile."""
+        message.stop()
+        if message.generation == self._generation:
+            self.query_one(TokenStrip).show(message.series, message.told)
+
+    def action_run(self, step: int) -> None:
+        """Go to the next run in the order of the table, or the one before."""
+        session = self.state.session
+        if session is None:
+            return
+        order = self.order or tuple(run.index for run in session.runs)
+        at = order.index(self.index) if self.index in order else -1 if step > 0 else len(order)
+        if 0 <= at + step < len(order):
+            self._go(order[at + step], None)
+        else:
+            self.query_one(StatusLine).said = ("this is the last run" if step > 0 else "this is the first run", "plain")
+
+    def action_baseline(self) -> None:
+        """Go to the baseline of this prompt, and back again."""
+        page, session = self.page, self.state.session
+        if page is None or session is None:
+            return
+        if self._back_to is not None:
+            self._go(self._back_to, None)
+        elif page.base_row is None or page.base_row == page.row:
+            self.query_one(StatusLine).said = (page.comparison, "plain")
+        else:
+            self._go(session.runs[page.base_row].index, self.index)
+
+    def action_token(self, step: int) -> None:
+        """Move along the tokens."""
+        self.query_one(TokenStrip).move(step)
+
+    def action_neuron(self) -> None:
+        """Show the next neuron whose activations were kept."""
+        self._neuron += 1
+        if self.page is not None and self.state.session is not None:
+            self._read(self.state.session, self.page)
+
+    def action_scroll(self, lines: int) -> None:
+        """Scroll the texts."""
+        self.query_one("#run-body").scroll_relative(y=lines, animate=False)
+
+    def action_copy(self) -> None:
+        """Copy prompt, texts and numbers."""
+        if self.page is not None:
+            strip = self.query_one(TokenStrip)
+            self.app.copy_to_clipboard(f"{self.page.text()}{strip.legend()}\n{strip.reading()}\n".rstrip() + "\n")
+            self.query_one(StatusLine).said = ("copied the run", "good")
+
+    def action_help(self) -> None:
+        """Tell the keys."""
+        push_help(self, "one run")
+
+    def action_leave(self) -> None:
+        """Go back to the table."""
+        self.dismiss(self.index)
+
+    def _go(self, index: int, back_to: int | None) -> None:
+        self.index, self._back_to = index, back_to
+        self.query_one(StatusLine).said = ("", "plain")
+        self.paint()
+
+    def _text(self, name: str, stretches: Sequence[Stretch], marked: bool) -> Content:
+        parts: list[tuple[str, str]] = [(f"{one_line(name)}\n", "bold")]
+        differs = False
+        for one in stretches:
+            if one.kind != "shared" and not differs and marked:
+                differs = True
+                parts.append((glyphs_of(self.app).cursor, "bold $text-warning"))
+            parts.append((_plain(one.text), LOOKS[one.kind]))
+        if not stretches:
+            parts.append(("(nothing)", "$foreground-muted"))
+        return Content.assemble(*parts)
+
+    def _read(self, session: Session, page: RunPage) -> None:
+        """Read the activations in a thread: the file is checked by its hash, which takes a while where it is large."""
+        from srm_explorer.tui.results.run_detail import coordinates_of, series_of
+
+        self._generation += 1
+        generation, strip = self._generation, self.query_one(TokenStrip)
+        try:
+            known = coordinates_of(session)
+        except ExplorerError as error:
+            strip.show(None, f"no activation by token: {error}")
+            return
+        chosen = known[self._neuron % len(known)]
+
+        def work() -> None:
+            try:
+                with self._lock:
+                    if self._vectors is None or self._vectors[0] is not session:
+                        self._vectors = (session, session.vectors_path())
+                    path = self._vectors[1]
+                if generation == self._generation:
+                    series = series_of(session, path, page.row, page.base_row, chosen)
+                    self.post_message(self.Loaded(generation, series, ""))
+            except ExplorerError as error:
+                self.post_message(self.Loaded(generation, None, f"no activation by token: {error}"))
+
+        self.run_worker(work, thread=True)
+
+
+def _named(name: str, text: str) -> Content:
+    return Content.assemble((f"{name}\n", "bold"), _plain(text))
+
+
+def _facts(line: Sequence[tuple[str, str]]) -> Content:
+    parts = [Content.assemble((f"{one_line(name)} ", "$foreground-muted"), one_line(value)) for name, value in line]
+    return Content(" · ").join(parts)
+
+
+def _plain(text: str) -> str:
+    """A text with its line breaks, and nothing else that could move the cursor."""
+    return "\n".join(one_line(line) for line in text.split("\n"))

@@ -1,0 +1,327 @@
+"""The Runs tab: every run of a session, sorted and filtered, those under the spotlight marked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widget import Widget
+from textual.widgets import Input, Static
+
+from srm_explorer.tui.glyphs import glyphs_of
+from srm_explorer.tui.results.runs_listing import RunCells, columns_of
+from srm_explorer.tui.widgets.table import LineTable
+
+if TYPE_CHECKING:
+    from srm_explorer.tui.results.runs_listing import RunListing
+    from srm_explorer.tui.results.state import ResultsState
+
+
+HINT = 'door   "two words"   value>3   value=baseline   cos>.5   set=watching   lit   changed   !lit'
+
+NOT_LISTED = frozenset({"x", "y", "norm"})
+"""Columns that the key for sorting skips; a click on their titles sorts by them."""
+
+
+class RunsKeys(Widget):
+    """Actions on a listing of runs; the table is in the class built on this one.
+
+    Args:
+        compact: with few columns and no line below; the strongest runs first.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "slash",
+            "filter",
+            "Filter",
+            id="runs.filter",
+            key_display="/",
+            tooltip=f"List some runs: {' '.join(HINT.split())}",
+        ),
+        Binding("S", "sort", "Sort", id="runs.sort", tooltip="Sort by the next column"),
+        Binding("R", "reverse", "Reverse", id="runs.reverse", show=False, tooltip="Turn the order round"),
+        Binding("m", "only_lit", "Lit only", id="runs.only-lit", tooltip="List only what the spotlight lights, or all"),
+        Binding(
+            "n", "next_lit(1)", "Next lit", id="runs.next-lit", show=False, tooltip="Highlight the next run that is lit"
+        ),
+        Binding(
+            "N", "next_lit(-1)", "Lit before", id="runs.lit-before", show=False, tooltip="Highlight the lit run before"
+        ),
+        Binding(
+            "escape", "leave_filter", "All runs", id="runs.all", show=False, tooltip="Leave the filter, then drop it"
+        ),
+    ]
+
+    def __init__(self, compact: bool = False, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id, classes="-compact" if compact else None)
+        self.compact = compact
+        self._listing: RunListing | None = None
+
+    @property
+    def table(self) -> LineTable:
+        """The table of the runs that are listed."""
+        return self.query_one(LineTable)
+
+    @property
+    def listing(self) -> RunListing:
+        """Which runs are listed, and in which order."""
+        if self._listing is None:
+            # Not imported with this module: it brings numpy, which no first frame waits for.
+            from srm_explorer.tui.results.runs_listing import RunListing
+
+            self._listing = RunListing("cos" if self.compact else "")
+        return self._listing
+
+    def repaint_rows(self) -> None:
+        """Show what is listed now."""
+        raise NotImplementedError
+
+    @on(LineTable.HeaderPressed)
+    def sort_by_title(self, event: LineTable.HeaderPressed) -> None:
+        """Sort by the column whose title was pressed; pressed again, the other way round."""
+        event.stop()
+        if event.column_key == self.listing.sort:
+            self.action_reverse()
+        else:
+            self.listing.sort_by(event.column_key)
+            self.repaint_rows()
+
+    def action_sort(self) -> None:
+        """Sort by the next column: the session's order, lit first, then the columns from left to right."""
+        from srm_explorer.tui.results.runs_listing import columns_of
+
+        rows = self.listing.rows
+        if rows is not None:
+            columns = [one.key for one in columns_of(rows, self.compact) if one.key not in NOT_LISTED]
+            cycle = ["", *(["lit"] if "cos" in columns else []), *columns]
+            at = cycle.index(self.listing.sort) if self.listing.sort in cycle else 0
+            self.listing.sort_by(cycle[(at + 1) % len(cycle)])
+            self.repaint_rows()
+
+    def action_reverse(self) -> None:
+        """Turn the order round."""
+        self.listing.reverse()
+        self.repaint_rows()
+
+    def action_only_lit(self) -> None:
+        """List only the runs under the spotlight, or all again."""
+        self.listing.only_lit = not self.listing.only_lit
+        self.listing.list_again()
+        self.repaint_rows()
+
+    def action_next_lit(self, step: int) -> None:
+        """Highlight the next listed run that is lit, or the one before, round and round."""
+        order, lit, at = self.listing.order, self.listing.lit, self.table.cursor
+        places = ((at + step * away) % len(order) for away in range(1, len(order) + 1))
+        found = next((place for place in places if lit[order[place]]), None)
+        if found is not None:
+            self.table.go(found)
+
+
+EMPTY = "No runs yet: r runs the experiment, o opens a session"
+SORTS = {"": "in the session's order", "lit": "lit first", "cos": "by cosine", "change": "by first change"}
+
+
+def summary(listing: RunListing, separator: str = "·") -> str:
+    """What a listing lists: "500 of 2,000 runs · 37 lit · by cosine"."""
+    from srm_explorer.tui.results.runs_rows import FACTOR, LARGEST_FIRST
+
+    if listing.rows is None:
+        return EMPTY
+    parts = [f"{len(listing.order):,} of {len(listing.rows):,} runs"]
+    if listing.rows.record is not None:
+        parts.append(f"{int(listing.lit[listing.order].sum()):,} lit")
+    parts.append(SORTS.get(listing.sort) or f"by {listing.sort.removeprefix(FACTOR)}")
+    parts += ["reversed"] if listing.descending != (listing.sort in LARGEST_FIRST) else []
+    parts += ["lit only"] if listing.only_lit else []
+    parts += [f"/ {listing.filter_text}"] if listing.filter_text else []
+    return f" {separator} ".join(parts)
+
+
+class RunsTab(RunsKeys):
+    """Lists the runs and answers which of them the spotlight lights.
+
+    Args:
+        compact: with few columns and no line below; the strongest runs first.
+    """
+
+    DEFAULT_CSS = """
+    RunsTab {
+        layout: vertical;
+        height: 1fr;
+        LineTable { height: 1fr; }
+        #runs-line { height: 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
+        #runs-filter { height: 1; border: none; padding: 0; background: $surface-lighten-1; }
+        &.-compact #runs-line { display: none; }
+        &.-told #runs-line { display: block; }
+        &.-empty #runs-line { dock: top; }
+        #runs-line.-problem { color: $text-error; }
+    }
+    """
+
+    def __init__(self, compact: bool = False, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(compact, id=id)
+        self._state: ResultsState | None = None
+        self._cells: RunCells | None = None
+        self._before = ""
+        self._said = EMPTY
+        self._line: Input | None = None
+
+    def compose(self) -> ComposeResult:
+        """The table, and a line that says what is listed; the line to type in comes when it is asked for."""
+        yield LineTable()
+        yield Static(EMPTY, id="runs-line", markup=False)
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The runs that are listed, by their index among all planned ones."""
+        cells = self._cells
+        return () if cells is None else tuple(cells.rows.session.runs[row].index for row in cells.order)
+
+    def show(self, state: ResultsState) -> None:
+        """Show what the state holds now; while the tab is hidden, once it is shown."""
+        self._state = state
+        if self.is_mounted and self.region.area:
+            self._take(state)
+
+    def on_show(self) -> None:
+        """Catch up with what happened while the tab was hidden."""
+        if self._state is not None:
+            self._take(self._state)
+
+    def highlight(self, index: int) -> None:
+        """Highlight a run by its index among all planned ones; one that is not listed leaves the highlight alone."""
+        order = self.order
+        if index in order:
+            self.table.go(order.index(index))
+
+    def copy_text(self) -> str:
+        """The rows as they are listed, a line a run, cells separated by tabs."""
+        from srm_explorer.tui.widgets.table_render import one_line
+
+        cells = self._cells
+        if cells is None:
+            return ""
+        columns = columns_of(cells.rows, self.compact)
+        lines = ["\t".join(["lit", *(column.title for column in columns)])]
+        for listed, row in enumerate(cells.order):
+            texts = [one_line(cells.plain(listed, column.key)) for column in columns]
+            lines.append("\t".join(["1" if cells.lit[row : row + 1].any() else "0", *texts]))
+        return "\n".join(lines) + "\n"
+
+    @on(LineTable.Opened)
+    def open_run(self, event: LineTable.Opened) -> None:
+        """Ask for the run to be opened."""
+        from srm_explorer.tui.results.pane import ResultsPane
+
+        event.stop()
+        if self._cells is not None:
+            order = self.order
+            self.post_message(ResultsPane.OpenRun(order[event.row], order))
+
+    @on(LineTable.Highlighted)
+    def keep_highlight(self, event: LineTable.Highlighted) -> None:
+        """Keep to the table what concerns it alone."""
+        event.stop()
+
+    async def action_filter(self) -> None:
+        """Type which runs to list."""
+        if self._line is not None:
+            return
+        self._before = self.listing.filter_text
+        line = self._line = Input(self._before, id="runs-filter", compact=True, select_on_focus=False)
+        line.placeholder = HINT
+        await self.mount(line, after=self.table)
+        self.screen.set_focus(line)
+
+    async def on_key(self, event: events.Key) -> None:
+        """Take letters that were typed ahead of the line into it, rather than let them act as keys.
+
+        They are on their way up from the table while the line is opened, so that it is opened here, before they are
+        looked at, and not by the app, which they reach later.
+        """
+        line = self._line
+        if line is None:
+            active = self.screen.active_bindings.get(event.key)
+            if active is not None and active.node is self and active.binding.action == "filter":
+                event.stop()
+                await self.action_filter()
+        elif event.is_printable and event.character is not None:
+            event.stop()
+            line.insert_text_at_cursor(event.character)
+
+    @on(Input.Changed, "#runs-filter")
+    def try_filter(self, event: Input.Changed) -> None:
+        """List what the line says so far; what cannot be understood yet leaves the rows as they are."""
+        event.stop()
+        self._take_filter(event.value)
+
+    @on(Input.Submitted, "#runs-filter")
+    def keep_filter(self, event: Input.Submitted) -> None:
+        """Go back to the rows, unless something is wrong with the line."""
+        event.stop()
+        if not self.listing.problem:
+            self._close_filter()
+
+    def action_leave_filter(self) -> None:
+        """Close the line with the filter there was before; without a line, list all runs again."""
+        is_typing = self._line is not None
+        if not is_typing:
+            self.listing.only_lit = False
+        self._take_filter(self._before if is_typing else "")
+        self._close_filter()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave escape to others where nothing is filtered."""
+        if action == "leave_filter":
+            listing = self._listing
+            return listing is not None and bool(listing.filter_text or listing.only_lit or self._line)
+        return True
+
+    def _take(self, state: ResultsState) -> None:
+        self.listing.take(state)
+        self.repaint_rows()
+
+    def _take_filter(self, text: str) -> None:
+        self.listing.set_filter(text)
+        self.listing.list_again()
+        self.repaint_rows()
+
+    def _close_filter(self) -> None:
+        line, self._line = self._line, None
+        if line is not None:
+            line.remove()
+        self.screen.set_focus(self.table)
+
+    def repaint_rows(self) -> None:
+        """Show what is listed now; rows that look the same are not painted again."""
+        listing, table = self.listing, self.table
+        rows = listing.rows
+        if rows is None:
+            self._cells = None
+            table.set_rows(0, lambda row, key: "")
+        else:
+            cells, told = self._cells, (listing.order, listing.cosines, listing.lit)
+            if cells is None or cells.rows is not rows:
+                cells = self._cells = RunCells(rows, *told, glyphs_of(self.app))
+                table.set_columns(columns_of(rows, self.compact))
+            else:
+                cells = self._cells = cells.turned(*told)
+            table.set_sort(listing.sort or None, listing.descending)
+            # A highlight that nobody has moved stays on top, where the first of the listed runs is.
+            table.set_rows(len(cells.order), cells.cell, cells.key, cells.mark, stay=table.held)
+        self._say()
+
+    def _say(self) -> None:
+        listing, line = self.listing, self.query_one("#runs-line", Static)
+        is_empty = listing.rows is None
+        self.set_class(is_empty, "-empty")
+        self.set_class(is_empty or bool(listing.problem or listing.filter_text or listing.only_lit), "-told")
+        line.set_class(bool(listing.problem), "-problem")
+        said = listing.problem or summary(listing, glyphs_of(self.app).separator)
+        if said != self._said:
+            self._said = said
+            line.update(said, layout=False)

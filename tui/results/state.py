@@ -1,0 +1,296 @@
+"""What the results pane shows: one session, one of its planes, and where the spotlight stands."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Literal, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srm_explorer.engine.figures.curves import SweptGroup
+from srm_explorer.engine.figures.groups import CONDITION, factor_columns, points_of, swept_groups, telling_threshold
+from srm_explorer.engine.session import PlaneRecord, Session
+from srm_explorer.engine.stats.groups import BASELINE
+from srm_explorer.engine.stats.spotlight import STRICT, UnitCoordinates, directions
+from srm_explorer.tui.results.bands import SIGHTS, BandShelf, Sight
+
+FULL_TURN = 360
+
+
+def spotlight(theta: int) -> tuple[float, float]:
+    """Cosine and sine of a whole angle in degrees: the very numbers the sweep compares with."""
+    cos, sin = directions(FULL_TURN)
+    return float(cos[theta % FULL_TURN]), float(sin[theta % FULL_TURN])
+
+
+@overload
+def is_lit(cosine: float, threshold: float) -> bool: ...
+@overload
+def is_lit(cosine: NDArray[np.float64], threshold: float) -> NDArray[np.bool_]: ...
+def is_lit(cosine: float | NDArray[np.float64], threshold: float) -> bool | NDArray[np.bool_]:
+    """Whether a cosine is above a threshold as the sweep compares: strictly; NaN is not."""
+    return cosine > threshold + STRICT
+
+
+def without_baseline(groups: Sequence[SweptGroup]) -> tuple[SweptGroup, ...]:
+    """The groups but the baseline, or the baselines of all levels; all of them where nothing else would be left."""
+    return tuple(group for group in groups if not is_baseline(group.label)) or tuple(groups)
+
+
+def is_baseline(label: str) -> bool:
+    """Whether a group's label is the baseline's, or that of one of its levels."""
+    return label == BASELINE or label.startswith(f"{BASELINE} · ")
+
+
+@dataclass(frozen=True)
+class Readout:
+    """What the line under a chart says of all runs of swept conditions, and of the baseline's.
+
+    Attributes:
+        theta: the spotlight's angle, degrees.
+        threshold: cosine.
+        lit, total, mean: of the finite runs of all swept conditions: those whose cosine is above the threshold,
+            how many there are, and their mean cosine, NaN without one.
+        baseline_lit, baseline_total, baseline_mean: the same of the baseline.
+        as_charted: whether the chart shows these very numbers, and not what is left of them.
+    """
+
+    theta: int
+    threshold: float
+    lit: int
+    total: int
+    mean: float
+    baseline_lit: int
+    baseline_total: int
+    baseline_mean: float
+    as_charted: bool = True
+
+
+View = Literal["counts", "mean", "compass"]
+
+VIEWS: tuple[View, ...] = ("counts", "mean", "compass")
+MOST_LEVELS = 16
+"""Levels of a factor beyond which a chart by that factor could not be read."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Runs:
+    """What of a session and a plane no turn of the spotlight changes."""
+
+    points: UnitCoordinates
+    swept: NDArray[np.bool_]
+    baseline: NDArray[np.bool_]
+
+
+class ResultsState:
+    """A session, a plane, and the spotlight's angle and threshold; every number of the pane comes from here.
+
+    Attributes:
+        session: shown; None before there is one.
+        plane: index of the plane in the session.
+        theta: the spotlight's angle in whole degrees, 0 to 359.
+        threshold: cosine, one of the session's thresholds where there is a session.
+        view: what the polar chart shows.
+        by: how runs are grouped, as `swept_groups` takes it.
+        baseline: whether charts show the baseline.
+        difference: whether the threshold chart shows clamped minus baseline.
+        sight: how charts show the session.
+        choice: which group's band, chance and prediction is in focus, counted round and round.
+        shelf: the bands that are known.
+        version: grows whenever session, plane or grouping change; turning the spotlight leaves it alone.
+    """
+
+    def __init__(
+        self,
+        theta: int = 0,
+        threshold: float | None = None,
+        view: View = "counts",
+        by: tuple[str, ...] = (),
+        plane: int = 0,
+    ) -> None:
+        self.session: Session | None = None
+        self.plane = plane
+        self.theta = theta % FULL_TURN
+        self.threshold = 0.5 if threshold is None else threshold
+        self.view: View = view if view in VIEWS else "counts"
+        self.by = tuple(by)
+        self.baseline = True
+        self.difference = False
+        self.sight: Sight = "observed"
+        self.choice = 0
+        self.shelf = BandShelf()
+        self.version = 0
+        self._chosen = threshold is not None
+        self._told_for: str | None = None
+        self._lock = Lock()
+        self._runs: tuple[PlaneRecord, _Runs] | None = None
+        self._groups: dict[tuple[int, tuple[str, ...]], tuple[SweptGroup, ...]] = {}
+        self._owner: Session | None = None
+
+    def take_session(self, session: Session | None) -> None:
+        """Show another session, or the same one with more runs; angle, threshold and view stay where they can."""
+        if session is self.session:
+            return
+        shown = self.record()
+        self.session = session
+        self.version += 1
+        if session is None:
+            return
+        # A finished run may have planes before this one that its first runs could not span.
+        same = (at for at, plane in enumerate(session.planes) if shown is not None and plane.key == shown.key)
+        self.plane = next(same, self.plane)
+        if not 0 <= self.plane < len(session.planes):
+            self.plane = 0
+        if self.by not in self.groupings():
+            self.by = ()
+        known = session.spec.spotlight.thresholds
+        makes_sense = any(abs(level - self.threshold) < STRICT for level in known)
+        # Chosen once per experiment, with its first runs: it must not jump while more arrive.
+        if makes_sense and (self._chosen or self._told_for == session.name):
+            return
+        groups = self.groups()
+        self.threshold = telling_threshold(groups) if groups else known[0]
+        self._told_for = session.name if groups else None
+
+    def turn(self, degrees: int) -> None:
+        """Turn the spotlight counter-clockwise."""
+        self.theta = (self.theta + degrees) % FULL_TURN
+
+    def next_threshold(self, step: int = 1) -> None:
+        """Go to the session's next threshold, or the one before, round and round."""
+        if self.session is None:
+            return
+        known = self.session.spec.spotlight.thresholds
+        at = next((i for i, level in enumerate(known) if abs(level - self.threshold) < STRICT), 0)
+        self.threshold = known[(at + step) % len(known)]
+        self._chosen = True
+
+    def next_view(self) -> None:
+        """Go to the polar chart's next view, round and round."""
+        self.view = VIEWS[(VIEWS.index(self.view) + 1) % len(VIEWS)]
+
+    def next_sight(self) -> None:
+        """Go to the next way of seeing the session, round and round."""
+        self.sight = SIGHTS[(SIGHTS.index(self.sight) + 1) % len(SIGHTS)]
+
+    def next_choice(self) -> None:
+        """Put the next group, or the next kind of chance, in focus."""
+        self.choice += 1
+
+    def groupings(self) -> tuple[tuple[str, ...], ...]:
+        """Ways to group the runs: pooled, by value, by each factor that has few levels."""
+        if self.session is None:
+            return ((),)
+        found: list[tuple[str, ...]] = [()]
+        if sum(condition.kind == "sweep" for condition in self.session.conditions) > 1:
+            found.append((CONDITION,))
+        for name, column in factor_columns(self.session).items():
+            if name != CONDITION and 2 <= len(set(column)) <= MOST_LEVELS:
+                found.append((name,))
+        return tuple(found)
+
+    def next_grouping(self) -> None:
+        """Go to the next grouping, round and round."""
+        ways = self.groupings()
+        at = ways.index(self.by) if self.by in ways else -1
+        by = ways[(at + 1) % len(ways)]
+        if by != self.by:
+            self.by = by
+            self.choice = 0
+            self.version += 1
+
+    def next_plane(self) -> None:
+        """Go to the session's next plane, round and round."""
+        if self.session is not None and len(self.session.planes) > 1:
+            self.plane = (self.plane + 1) % len(self.session.planes)
+            self.version += 1
+
+    def go_to_plane(self, place: int) -> None:
+        """Go to one of the session's planes; nothing where it has no such."""
+        if self.session is not None and 0 <= place < len(self.session.planes) and place != self.plane:
+            self.plane = place
+            self.version += 1
+
+    def record(self) -> PlaneRecord | None:
+        """The plane that is shown; None without a session, a plane or a run."""
+        session = self.session
+        if session is None or not session.runs or not self.plane < len(session.planes):
+            return None
+        return session.planes[self.plane]
+
+    def groups(self) -> tuple[SweptGroup, ...]:
+        """The groups of runs, swept with the session's thresholds; computed once per session, plane and grouping."""
+        session, record = self.session, self.record()
+        return () if session is None or record is None else self.groups_of(session, record, self.by)
+
+    def groups_of(self, session: Session, record: PlaneRecord, by: tuple[str, ...]) -> tuple[SweptGroup, ...]:
+        """What `groups` returns, for a plane that need not be the one in view any more; may be called in any thread."""
+        key = (id(record), by)
+        with self._lock:
+            if self._owner is not session:
+                self._owner, self._groups = session, {}
+            found = self._groups.get(key)
+        if found is None:
+            found = swept_groups(session, record, by)
+            with self._lock:
+                if self._owner is session:
+                    self._groups[key] = found
+        return found
+
+    def points(self) -> UnitCoordinates | None:
+        """Where the runs lie in the plane, divided by their norms, in the session's order."""
+        runs = self._of_plane()
+        return None if runs is None else runs.points
+
+    def cosines(self) -> NDArray[np.float64]:
+        """[run] cosine with the spotlight, in the session's order; NaN for a run that is not finite."""
+        runs = self._of_plane()
+        if runs is None:
+            return np.empty(0)
+        cos, sin = spotlight(self.theta)
+        return runs.points.xy[:, 0] * cos + runs.points.xy[:, 1] * sin
+
+    def lit(self) -> NDArray[np.bool_]:
+        """[run] whether the cosine is above the threshold, strictly."""
+        return is_lit(self.cosines(), self.threshold)
+
+    def readout(self) -> Readout | None:
+        """Counts and means at the spotlight; None without a run in a plane."""
+        runs = self._of_plane()
+        if runs is None:
+            return None
+        cosines = self.cosines()
+        lit = is_lit(cosines, self.threshold)
+        swept = runs.swept & runs.points.finite
+        baseline = runs.baseline & runs.points.finite
+        return Readout(
+            theta=self.theta,
+            threshold=self.threshold,
+            lit=int(np.count_nonzero(lit & swept)),
+            total=int(np.count_nonzero(swept)),
+            mean=_mean(cosines[swept]),
+            baseline_lit=int(np.count_nonzero(lit & baseline)),
+            baseline_total=int(np.count_nonzero(baseline)),
+            baseline_mean=_mean(cosines[baseline]),
+            as_charted=self.sight == "observed",
+        )
+
+    def _of_plane(self) -> _Runs | None:
+        session, record = self.session, self.record()
+        if session is None or record is None:
+            return None
+        held = self._runs
+        if held is None or held[0] is not record:
+            kinds = [condition.kind for condition in session.conditions]
+            run_kinds = np.array([kinds[run.condition] for run in session.runs], dtype=object)
+            held = (record, _Runs(points_of(record), run_kinds == "sweep", run_kinds == "baseline"))
+            self._runs = held
+        return held[1]
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    return float(values.mean()) if values.size else math.nan

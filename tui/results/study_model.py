@@ -1,0 +1,377 @@
+"""The answers of studies: which were asked, what came of them, and the pages they make."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from srm_explorer.engine.analyses.registry import tables_in
+from srm_explorer.engine.errors import ExplorerError, RefusalError, did_you_mean, nearest
+from srm_explorer.engine.experiment import Site
+from srm_explorer.engine.figures.histogram import HistogramFigure
+from srm_explorer.engine.figures.table import TableFigure
+
+if TYPE_CHECKING:
+    from srm_explorer.engine.session import Session
+
+
+Settings: TypeAlias = dict[str, Any]
+"""Plain data, as a study takes it."""
+
+
+@dataclass(frozen=True, eq=False)
+class StudySubject:
+    """What a study is asked about.
+
+    Attributes:
+        session: in view; None before there is one.
+        plane: index of the plane in view.
+        by: how runs are grouped.
+        draft: the experiment that is being edited, as plain data; empty before it is known.
+    """
+
+    session: Session | None
+    plane: int = 0
+    by: tuple[str, ...] = ()
+    draft: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One thing that can be worked out.
+
+    Attributes:
+        study: its name in `srm_explorer.engine.analyses`.
+        title: what it is called on its tab.
+        teaches: what it answers, and what it takes; stands where nothing is worked out yet.
+        settings: makes its settings for a subject.
+        model: whether the worker does it, with the model.
+        at_once: whether it begins as soon as it is looked at.
+        needs_session: whether there is nothing to ask before a session is saved.
+    """
+
+    study: str
+    title: str
+    teaches: str
+    settings: Callable[[StudySubject], Settings]
+    model: bool = False
+    at_once: bool = True
+    needs_session: bool = True
+
+
+def settings_line(settings: Mapping[str, Any]) -> str:
+    """Settings as a line to edit: `neuron=373 groups=baseline,clamped k=200`."""
+    return " ".join(shlex.quote(f"{name}={_written(value)}") for name, value in settings.items())
+
+
+def read_settings(line: str, known: Mapping[str, Any]) -> Settings:
+    """Read a line that `settings_line` wrote and a person edited; names left out keep their value.
+
+    Raises:
+        ExplorerError: no name=value, or a name that is not known.
+    """
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        raise ExplorerError("a quotation mark is not closed", remedy="close it") from None
+    found = dict(known)
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals:
+            hint = nearest(name, list(known)) or next(iter(known), "name")
+            raise ExplorerError(f"'{word}' sets nothing", remedy=f"write {hint}=...")
+        if name not in known:
+            raise ExplorerError(f"there is no setting '{name}'", remedy=did_you_mean(name, list(known)))
+        found[name] = _read(text, known[name])
+    return found
+
+
+def _written(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):  # pyright: ignore[reportUnknownVariableType]
+        return ",".join(value)  # pyright: ignore[reportUnknownArgumentType]
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _read(text: str, before: object) -> object:
+    if not text:
+        return [] if isinstance(before, list | tuple) else None
+    if isinstance(before, list | tuple):
+        return [_plain(part) for part in text.split(",")] if not text.startswith("[") else _plain(text)
+    return _plain(text)
+
+
+def _plain(text: str) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+KEPT = 48
+"""Answers that are kept."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One study of one subject.
+
+    Attributes:
+        study: its name.
+        path: the session's file; None for a study of a model alone.
+        revision: of the session; a session that was saved again is asked about anew.
+        settings: as JSON, so that equal questions are equal.
+        model: whether the worker answers it.
+    """
+
+    study: str
+    path: Path | None
+    revision: int
+    settings: str
+    model: bool = False
+
+    def arguments(self) -> Settings:
+        """The settings as plain data."""
+        return json.loads(self.settings)
+
+
+@dataclass(frozen=True, eq=False)
+class StudyPage:
+    """What a tab shows at a time: one table of an answer, or words where there is none.
+
+    Attributes:
+        title: what is on it.
+        table: its table; None where words or a picture stand in its place.
+        words: what is said instead of a table.
+        histogram: what is drawn instead of a table.
+        number: of the page within its topic, from 0.
+        pages: of the topic.
+    """
+
+    title: str
+    table: TableFigure | None = None
+    words: str = ""
+    histogram: HistogramFigure | None = None
+    number: int = 0
+    pages: int = 1
+
+
+class StudyBook:
+    """Keeps the answers, the latest of them; what is being asked is known too."""
+
+    def __init__(self) -> None:
+        self._answers: OrderedDict[Question, tuple[StudyPage, ...] | ExplorerError] = OrderedDict()
+        self._asked: dict[Question, str] = {}
+        self._told: dict[str, Settings] = {}
+
+    def settings(self, topic: Topic, subject: StudySubject) -> Settings:
+        """Those a person chose, over those that fit the subject."""
+        return {**topic.settings(subject), **self._told.get(topic.study, {})}
+
+    def choose(self, topic: Topic, subject: StudySubject, settings: Settings) -> None:
+        """Take the settings that a person chose: those that differ from what fits the subject by itself."""
+        usual = topic.settings(subject)
+        self._told[topic.study] = {name: value for name, value in settings.items() if value != usual.get(name)}
+
+    def question(self, topic: Topic, subject: StudySubject) -> Question | None:
+        """What would be asked; None where there is nothing to ask about yet."""
+        session = subject.session
+        saved = session is not None and session.path is not None
+        if topic.needs_session and not saved:
+            return None
+        settings = json.dumps(self.settings(topic, subject), sort_keys=True, ensure_ascii=False)
+        path = session.path if session is not None and saved else None
+        return Question(topic.study, path, session.revision if session is not None else 0, settings, topic.model)
+
+    def ask(self, question: Question) -> bool:
+        """Note that a question is asked; False where it was before."""
+        if question in self._asked or question in self._answers:
+            return False
+        self._asked[question] = "working it out …"
+        return True
+
+    def is_asked(self, question: Question) -> bool:
+        """Whether an answer is on its way."""
+        return question in self._asked
+
+    def wait(self, question: Question, line: str) -> None:
+        """Note what an answer waits for."""
+        if question in self._asked:
+            self._asked[question] = line
+
+    def waiting(self, question: Question) -> str:
+        """What becomes of a question that is asked; empty for any other."""
+        return self._asked.get(question, "")
+
+    def forget(self, question: Question) -> None:
+        """Let a question be asked once more."""
+        self._asked.pop(question, None)
+        self._answers.pop(question, None)
+
+    def take(self, question: Question, answer: Mapping[str, Any] | ExplorerError) -> None:
+        """Take an answer."""
+        self._asked.pop(question, None)
+        self._answers[question] = answer if isinstance(answer, ExplorerError) else _pages(answer)
+        while len(self._answers) > KEPT:
+            self._answers.popitem(last=False)
+
+    def answer(self, question: Question) -> tuple[StudyPage, ...] | ExplorerError | None:
+        """The pages of an answer, why there is none, or None before it is there."""
+        return self._answers.get(question)
+
+
+def _pages(findings: Mapping[str, Any]) -> tuple[StudyPage, ...]:
+    found = [StudyPage(one.title, one) for one in tables_in(dict(findings))]
+    drawn = findings.get("histogram")
+    if drawn is not None:
+        figure = HistogramFigure.from_dict(drawn)
+        # Behind the facts of a card, before its lists.
+        found.insert(1, StudyPage(figure.title, histogram=figure))
+    if not found:
+        return (StudyPage("nothing", words="There is nothing to tell of this session"),)
+    return tuple(replace(page, number=number, pages=len(found)) for number, page in enumerate(found))
+
+
+SCORE = "score"
+"""The study whose findings are saved with the session."""
+
+
+def _neuron(subject: StudySubject) -> tuple[int, int] | None:
+    """Layer and neuron that an experiment is about: the first it intervenes on, else the first of a plane."""
+    data: dict[str, Any] = subject.session.spec.to_dict() if subject.session is not None else dict(subject.draft)
+    interventions = cast("list[dict[str, Any]]", data.get("interventions") or [])
+    places = [(one.get("site"), (one.get("neurons") or [None])[0]) for one in interventions]
+    capture = cast("dict[str, Any]", data.get("capture") or {})
+    sites = cast("list[str]", capture.get("sites") or [None])
+    planes = cast("list[dict[str, Any]]", data.get("planes") or [])
+    places += [(one.get("site") or sites[0], one.get("a")) for one in planes]
+    for site, neuron in places:
+        try:
+            parsed = Site.parse(str(site))
+        except RefusalError:
+            continue
+        if parsed.is_mlp and isinstance(neuron, int):
+            return parsed.layer, neuron
+    return None
+
+
+def _card(subject: StudySubject) -> Settings:
+    layer, neuron = _neuron(subject) or (0, 0)
+    return {"layer": layer, "neuron": neuron, "neighbours": "layer", "top": 10, **_reading(subject)}
+
+
+def _usage(subject: StudySubject) -> Settings:
+    return {"layer": None, "top": 10, **_reading(subject)}
+
+
+def _reading(subject: StudySubject) -> Settings:
+    """Which texts are read: a session's own, else the prompt sets of the experiment that is being edited."""
+    told = cast("dict[str, Any]", subject.draft.get("prompts") or {})
+    saved = subject.session is not None and subject.session.path is not None
+    return {"prompts": [] if saved else list(told.get("sets") or []), "text": "prompts", "skip": 0}
+
+
+def _pairs(subject: StudySubject) -> Settings:
+    return {"neuron": None, "partners": "both", "top": 20, "permutations": 2000, "seed": 0}
+
+
+def _ensemble(subject: StudySubject) -> Settings:
+    from srm_explorer.engine.figures.units import UNIT_FACTOR
+
+    session = subject.session
+    factors = list(dict.fromkeys(name for prompt in session.prompts for name in prompt.factors)) if session else []
+    # What statistics resample is no group of interest.
+    factors = [name for name in factors if name != UNIT_FACTOR] or factors
+    basis = f"mean({factors[0] if factors else 'set'}=*)"
+    return {"basis": basis, "ensemble": "comb", "site": session.spec.capture.sites[0] if session else None}
+
+
+CARD = Topic(
+    "neuron",
+    "card",
+    "What the neuron reads and writes, which tokens it promotes, its nearest neighbours, how it fires on the prompts.",
+    _card,
+    model=True,
+    needs_session=False,
+)
+
+TOPICS: dict[str, tuple[Topic, ...]] = {
+    "Effects": (
+        Topic(
+            "effects",
+            "effects",
+            "What the intervention did to the texts, value by value.",
+            lambda _: {"top": 10, "resamples": 10_000, "seed": 0},
+        ),
+        Topic(
+            SCORE,
+            "scoring",
+            "Scores the same tokens under every condition: KL, log-probability and rank of each token, and what "
+            "acts directly or only through changed text. It takes about as long as the run itself.",
+            lambda _: {"texts": ["baseline", "condition"]},
+            model=True,
+            at_once=False,
+        ),
+    ),
+    "Planes": (
+        Topic("planes", "planes", "The session's planes: their angle, their energy, what lies in them.", lambda _: {}),
+        Topic(
+            "pairs",
+            "co-activation",
+            "Which neurons rise and fall with this one, at baseline and within each value. Enter makes the plane.",
+            _pairs,
+        ),
+        Topic(
+            "weighted-pairs",
+            "with W_out",
+            "The same beside the cosines of the rows of W_out, which the worker reads from the model.",
+            _pairs,
+            model=True,
+            at_once=False,
+        ),
+        Topic(
+            "finder",
+            "finder",
+            "Planes in which two groups differ most: chosen on half the units, tested on the other half.",
+            lambda subject: {
+                "neuron": None,
+                "among": "partners",
+                "k": 200,
+                "criterion": "separation",
+                "groups": None,
+                "seed": 0,
+            },
+            at_once=False,
+        ),
+        Topic(
+            "ensemble",
+            "ensemble",
+            "All planes that pairs of directions span, and how many runs align with the spotlight in them on average.\n"
+            "basis=mean(type=*) takes the mean of every level of a factor; directions are parted by ;",
+            _ensemble,
+            at_once=False,
+        ),
+        Topic("controls", "controls", "The neuron beside others that were clamped alike.", lambda _: {"by": "pooled"}),
+    ),
+    "Neuron": (
+        CARD,
+        Topic(
+            "usage",
+            "usage",
+            "How much every neuron of every layer is used on the prompts: the quietest, loudest and flattest.",
+            _usage,
+            model=True,
+            at_once=False,
+            needs_session=False,
+        ),
+    ),
+}
+"""By the tab's name."""

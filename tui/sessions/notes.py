@@ -1,0 +1,253 @@
+"""Notes on a session: Markdown, kept as it is typed, and saved into the session."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.widgets import TextArea
+
+from srm_explorer.engine import paths
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.io.files import FileLock, LockedError
+from srm_explorer.tui.sessions.keys import hints_of
+from srm_explorer.tui.widgets.status import StatusLine
+
+if TYPE_CHECKING:
+    from srm_explorer.engine.session import Session
+
+
+class NotesScreen(Screen[str | None]):
+    """Edits the notes of a saved session; the result says what became of them, None where nothing was changed.
+
+    Args:
+        path: the session's .json file.
+    """
+
+    DEFAULT_CSS = """
+    NotesScreen {
+        background: $surface;
+        TextArea { height: 1fr; border: round $primary; border-title-style: bold; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "save and go back", id="notes.leave", tooltip="Save the notes and go back"),
+        Binding("f2,ctrl+s", "save", "save", id="notes.save", tooltip="Save the notes into the session"),
+        Binding("f4", "drop", "drop the changes", id="notes.drop", tooltip="Go back to the notes as they were saved"),
+    ]
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        self._session: Session | None = None
+        self._draft: NotesDraft | None = None
+        self._told: str | None = None
+        self._leaving = False
+        self._saving = threading.Lock()
+
+    def compose(self) -> ComposeResult:
+        """One text, and the keys."""
+        area = TextArea("", id="notes", soft_wrap=True, show_line_numbers=False)
+        area.border_title = f"Notes on {self._path.stem}"
+        area.disabled = True
+        yield area
+        yield StatusLine()
+
+    def on_mount(self) -> None:
+        """Read the session."""
+        line = self.query_one(StatusLine)
+        line.hints = hints_of(self)
+        line.said = ("reading", "plain")
+        self.run_worker(self._read, thread=True)
+
+    def on_unmount(self) -> None:
+        """Give the draft to whoever opens the notes next."""
+        if self._draft is not None:
+            self._draft.close()
+
+    def _read(self) -> None:
+        from srm_explorer.engine.session import load_session
+
+        try:
+            session = load_session(self._path)
+            draft = NotesDraft(self._path)
+        except ExplorerError as error:
+            self.app.call_from_thread(self._fail, error)
+        else:
+            self.app.call_from_thread(self._take, session, draft)
+
+    def _take(self, session: Session, draft: NotesDraft) -> None:
+        self._session, self._draft = session, draft
+        area = self.query_one(TextArea)
+        kept = draft.text
+        unsaved = kept is not None and kept != session.notes
+        with self.prevent(TextArea.Changed):
+            area.load_text(kept if kept is not None and unsaved else session.notes)
+        area.move_cursor(area.document.end)
+        area.disabled = False
+        area.focus()
+        told = "these notes were not saved when the screen was closed: f2 saves them, f4 drops them"
+        self.query_one(StatusLine).said = (told, "warning") if unsaved else ("", "plain")
+
+    def _fail(self, error: ExplorerError) -> None:
+        self.query_one(StatusLine).said = (str(error), "error")
+        if self._leaving:
+            self._leaving = False
+
+    @on(TextArea.Changed)
+    def keep(self) -> None:
+        """Keep what is typed."""
+        if self._draft is not None:
+            self._draft.keep(self.query_one(TextArea).text)
+            self.query_one(StatusLine).said = ("", "plain")
+
+    def action_drop(self) -> None:
+        """Go back to the notes as they were saved; undo brings the others back."""
+        if self._session is not None and self._draft is not None:
+            self.query_one(TextArea).text = self._session.notes
+            self.query_one(StatusLine).said = ("as saved", "plain")
+
+    def action_leave(self) -> None:
+        """Save what was changed and go back."""
+        if self._session is None or self.query_one(TextArea).text == self._session.notes:
+            if self._draft is not None:
+                self._draft.forget()
+            self.dismiss(self._told)
+            return
+        self._leaving = True
+        self.action_save()
+
+    def action_save(self) -> None:
+        """Save the notes into the session, in a thread; another's changes are never overwritten."""
+        session, text = self._session, self.query_one(TextArea).text
+        if session is None or not self._saving.acquire(blocking=False):
+            return
+
+        def work() -> None:
+            from srm_explorer.engine.session import save_session
+
+            try:
+                saved = save_session(session.changed(notes=text), self._path)
+            except ExplorerError as error:
+                self.app.call_from_thread(self._fail, error)
+            else:
+                self.app.call_from_thread(self._saved, saved.session, saved.told)
+            finally:
+                self._saving.release()
+
+        self.run_worker(work, thread=True)
+
+    def _saved(self, session: Session, told: str) -> None:
+        self._session = session
+        self._path = session.path or self._path
+        area = self.query_one(TextArea)
+        area.border_title = f"Notes on {session.name}"
+        self._told = told or f"notes saved in {session.name}"
+        self.query_one(StatusLine).said = (self._told, "warning" if told else "good")
+        if self._draft is not None and area.text == session.notes:
+            self._draft.forget()
+        if self._leaving:
+            self.dismiss(self._told)
+
+
+PLACES = 9
+"""Screens that may write notes on one session at once."""
+
+
+class NotesDraft:
+    """What was typed and not saved: a file for each screen, which the next one takes over when that screen is gone.
+
+    Attributes:
+        text: what an earlier screen left; None where it left nothing.
+
+    Args:
+        session: the session's .json file.
+
+    Raises:
+        ExplorerError: the state folder cannot be written, or too many screens write notes on this session.
+    """
+
+    def __init__(self, session: Path) -> None:
+        folder = paths.state_folder() / "notes"
+        stem = hashlib.sha256(os.fsencode(session.absolute())).hexdigest()[:16]
+        self.text: str | None = None
+        held: list[tuple[FileLock, Path]] = []
+        try:
+            for place in range(1, PLACES + 1):
+                lock = FileLock(folder / f"{stem}-{place}.lock", remedy="close one of them")
+                try:
+                    lock.acquire()
+                except LockedError:
+                    if place == PLACES and not held:
+                        raise
+                    continue
+                held.append((lock, folder / f"{stem}-{place}.md"))
+                # The first place that is free, unless a later one holds what a killed screen has left.
+                if held[-1][1].is_file() or not (folder / f"{stem}-{place + 1}.lock").exists():
+                    break
+            chosen = next((one for one in reversed(held) if one[1].is_file()), held[0])
+        except BaseException:
+            for lock, _ in held:
+                lock.release()
+            raise
+        for lock, _ in held:
+            if lock is not chosen[0]:
+                lock.release()
+        self._lock, self._file = chosen
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            self.text = self._file.read_text("utf-8")
+        self._waiting: str | None = None
+        self._changed = threading.Condition()
+        self._writing = threading.Lock()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="notes", daemon=True)
+        self._thread.start()
+
+    def keep(self, text: str) -> None:
+        """Write this at once, in a thread; it survives a killed program."""
+        with self._changed:
+            self._waiting = text
+            self._changed.notify_all()
+
+    def forget(self) -> None:
+        """Remove the draft: it is saved."""
+        with self._writing:
+            with self._changed:
+                self._waiting = None
+            with contextlib.suppress(OSError):
+                self._file.unlink()
+
+    def close(self) -> None:
+        """Write what waits and let another screen have the place."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join(timeout=1)
+        self._lock.release()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting is not None or self._closed)
+                if self._waiting is None:
+                    return
+            with self._writing:
+                with self._changed:
+                    text, self._waiting = self._waiting, None
+                if text is not None:
+                    self._write(text)
+
+    def _write(self, text: str) -> None:
+        # Not synced: it must outlive this process, not the machine, and it is written at every key.
+        draft = self._file.with_suffix(".tmp")
+        with contextlib.suppress(OSError):
+            draft.write_text(text, "utf-8", errors="replace", newline="")
+            draft.replace(self._file)

@@ -1,0 +1,137 @@
+"""What the highlighted session holds: notes, what was done, warnings, a small chart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.message import Message
+from textual.timer import Timer
+from textual.widgets import Static
+
+from srm_explorer.tui.glyphs import glyphs_of
+from srm_explorer.tui.widgets.picture_view import PictureView
+from srm_explorer.tui.widgets.table_render import one_line
+
+if TYPE_CHECKING:
+    from srm_explorer.tui.sessions.list_model import Row
+    from srm_explorer.tui.sessions.preview_text import Preview
+
+
+SOON = 0.1
+"""Seconds a row stays highlighted before its session is read."""
+ROOMY = 14
+"""Rows from which warnings are told in full."""
+KEPT = 32
+
+
+class SessionPreview(Horizontal):
+    """Shows one session of the list; files are read in a thread, what comes too late is dropped."""
+
+    DEFAULT_CSS = """
+    SessionPreview {
+        height: 35%;
+        min-height: 10;
+        max-height: 18;
+        border-top: solid $panel-lighten-2;
+        border-title-color: $text-muted;
+        #preview-facts { width: 1fr; height: 1fr; padding: 0 1; }
+        #preview-chart { width: 42%; max-width: 72; height: 1fr; }
+    }
+    """
+
+    @dataclass
+    class Ready(Message):
+        """A session was read."""
+
+        generation: int
+        key: tuple[object, ...]
+        name: str
+        preview: Preview
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._row: Row | None = None
+        self._key: tuple[object, ...] = ()
+        self._generation = 0
+        self._timer: Timer | None = None
+        self._known: dict[tuple[object, ...], Preview] = {}
+
+    def compose(self) -> ComposeResult:
+        """Facts on the left, the chart on the right."""
+        yield Static("", id="preview-facts", markup=False)
+        yield PictureView(id="preview-chart")
+
+    def show(self, row: Row | None) -> None:
+        """Show a session; nothing happens where it is shown already and has not changed."""
+        size = self.query_one(PictureView).size
+        key = () if row is None else (row.path, row.modified, row.size, row.kind, row.saved, size)
+        if key == self._key:
+            return
+        self._row, self._key = row, key
+        self._generation += 1
+        if self._timer is not None:
+            self._timer.stop()
+        if row is None:
+            self.border_title = ""
+            self.query_one("#preview-facts", Static).update("")
+            self.query_one(PictureView).show("")
+        elif key in self._known:
+            self._paint(row.name, self._known[key])
+        else:
+            self._timer = self.set_timer(SOON, self._read)
+
+    def on_resize(self) -> None:
+        """Draw the chart for the room there is now."""
+        self.show(self._row)
+
+    @on(Ready)
+    def take(self, message: Ready) -> None:
+        """Show what was read, unless another session is highlighted by now."""
+        while len(self._known) >= KEPT:
+            del self._known[next(iter(self._known))]
+        self._known[message.key] = message.preview
+        if message.generation == self._generation:
+            self._paint(message.name, message.preview)
+
+    def _read(self) -> None:
+        row, key, generation = self._row, self._key, self._generation
+        width, height = self.query_one(PictureView).size
+        if row is None:
+            return
+
+        def work() -> None:
+            from srm_explorer.tui.sessions.preview_text import read_preview
+
+            self.post_message(self.Ready(generation, key, row.name, read_preview(row, width, height)))
+
+        self.run_worker(work, thread=True, group="preview")
+
+    def _paint(self, name: str, preview: Preview) -> None:
+        self.border_title = Content(one_line(name))
+        self.query_one("#preview-facts", Static).update(self._facts(preview))
+        self.query_one(PictureView).show(preview.chart)
+
+    def _facts(self, preview: Preview) -> Content:
+        """Warnings, notes and what was done; where room is short, the beginning of the notes and of what was done."""
+        signs = glyphs_of(self.app)
+        width, height = self.query_one("#preview-facts").content_size
+        lines = [Content.styled(one_line(preview.problem), "$text-error")] if preview.problem else []
+        roomy = height >= ROOMY
+        for warning in preview.warnings[: 2 if roomy else 1]:
+            told = Content.styled(f"{signs.warning} {one_line(warning)}", "$text-warning")
+            lines.append(told if roomy else told.truncate(max(1, width), ellipsis=True))
+        notes = [one_line(line) for line in preview.notes.splitlines() if line.strip()]
+        least = min(len(notes), 2)
+        kept = notes[: max(least, height - len(lines) - len(preview.facts))]
+        if len(kept) < len(notes) and kept:
+            kept[-1] += f" {signs.ellipsis}"
+        lines += [Content.styled(line, "italic").truncate(max(1, width), ellipsis=True) for line in kept]
+        for name, text in preview.facts:
+            line = Content.assemble((f"{name:<9}", "$foreground-muted"), one_line(text))
+            lines.append(line.truncate(max(1, width), ellipsis=True))
+        return Content("\n").join(lines)

@@ -1,0 +1,104 @@
+"""What is shown of the highlighted session: notes, what was done, warnings, and a small chart."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from srm_explorer.engine import paths
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import Experiment
+from srm_explorer.engine.figures.captions import intervention_captions, plane_captions, site_caption, state_caption
+from srm_explorer.engine.figures.groups import polar_of, session_warnings, swept_groups
+from srm_explorer.engine.figures.numbers import count_of, short
+from srm_explorer.engine.runs.journal_reader import JournalReader
+from srm_explorer.engine.session import PlaneRecord, load_session
+from srm_explorer.tui.charts.polar import SMALLEST, paint_polar
+from srm_explorer.tui.sessions.list_model import Row
+
+LINES = 8
+"""Lines that say what was done."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What is shown of a session.
+
+    Attributes:
+        notes: the user's own words.
+        facts: name and text a line, `LINES` at most.
+        warnings: what its reader should know, the gravest first.
+        chart: painted, with colour codes; empty where there is nothing to draw.
+        problem: why it cannot be read; empty where it can.
+    """
+
+    notes: str = ""
+    facts: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
+    chart: str = ""
+    problem: str = ""
+
+
+def read_preview(row: Row, width: int, height: int) -> Preview:
+    """Read what is shown of a session; takes as long as opening it.
+
+    Args:
+        row: of the list.
+        width: columns for the chart; too few draw none.
+        height: rows for the chart.
+    """
+    if row.kind == "damaged" and row.summary is not None:
+        return Preview(problem=row.summary.problem)
+    try:
+        if not row.saved:
+            journal = JournalReader(paths.run_folder(row.path))
+            return Preview(facts=spec_facts(journal.experiment), warnings=_waiting(row))
+        session = load_session(row.path)
+        facts = (("state", state_caption(session)), *spec_facts(session.spec)[: LINES - 1])
+        if not session.planes or not session.runs:
+            return Preview(session.notes, facts, ("it has no plane, so no chart",) if session.runs else ())
+        plane = session.planes[0]
+        groups = swept_groups(session, plane)
+        roomy = width >= SMALLEST[0] and height >= SMALLEST[1]
+        # Warnings stand beside the chart, where they have room.
+        figure = dataclasses.replace(polar_of(session, plane, groups), warnings=())
+        chart = paint_polar(figure, width, height) if roomy else ""
+        return Preview(session.notes, facts, (*_waiting(row), *session_warnings(session, plane, groups)), chart)
+    except ExplorerError as error:
+        return Preview(problem=str(error))
+
+
+def spec_facts(experiment: Experiment) -> tuple[tuple[str, str], ...]:
+    """What an experiment does, name and text a line, `LINES` at most."""
+    prompts, generation, capture = experiment.prompts, experiment.generation, experiment.capture
+    done = intervention_captions(experiment)
+    more = f" (+{len(done) - 1} more)" if len(done) > 1 else ""
+    where = ", ".join(f"{name} = {'/'.join(map(str, levels))}" for name, levels in prompts.where.items())
+    writing = "greedy" if generation.mode == "greedy" else f"{count_of(generation.samples, 'sample')}, sampled"
+    tokens = f"{count_of(generation.tokens, 'token')}, {writing}" if generation.tokens else "nothing: a plain forward"
+    planes = [plane_text(experiment, index) for index in range(len(experiment.planes))]
+    return (
+        ("model", f"{experiment.model.name} · {experiment.model.dtype} · {experiment.model.device}"),
+        ("prompts", ", ".join(map(str, prompts.sets)) + (f" where {where}" if where else "")),
+        ("done", (done[0] if done else "nothing") + more),
+        ("writes", tokens),
+        ("captures", f"{', '.join(map(site_caption, capture.sites))} · {capture.reduce} of {capture.positions}"),
+        ("planes", "; ".join(planes) or "none"),
+        ("counts", f"cosine > {', '.join(map(short, experiment.spotlight.thresholds))}"),
+    )
+
+
+def plane_text(experiment: Experiment, index: int) -> str:
+    """A plane of an experiment in short: "n373 × n2202 · L11 hook_post"."""
+    plane = experiment.planes[index]
+    site = experiment.plane_site(plane)
+    a, b = plane_captions(PlaneRecord(site, plane.a, plane.b, (), (), ()))
+    return f"{a} × {b} · {site_caption(site)}"
+
+
+def _waiting(row: Row) -> tuple[str, ...]:
+    if row.run is None:
+        return ()
+    if row.run.alive:
+        return ("a run is writing it: enter follows it",)
+    return ("a run was cut short: r goes on after the runs that are finished",)

@@ -1,0 +1,275 @@
+"""The list of sessions: search, open, compare, rename, resume, throw away."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Input, Static
+
+from srm_explorer.tui.sessions.keys import SESSION_KEYS, hints_of, push_help
+from srm_explorer.tui.sessions.preview import SessionPreview
+from srm_explorer.tui.sessions.table import SessionTable
+from srm_explorer.tui.widgets.status import Hint, StatusLine, Tone
+from srm_explorer.tui.widgets.table import LineTable
+
+if TYPE_CHECKING:
+    from srm_explorer.tui.sessions.list_model import Row, SessionList
+
+
+Action = Literal["open", "duplicate", "resume", "follow"]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What the explorer is asked to do with a session.
+
+    Attributes:
+        action: "open" a saved one, take its spec as a new draft ("duplicate"), go on with an interrupted one
+            ("resume"), or attach to one that is not saved yet ("follow").
+        path: its .json file, which need not exist for "follow", "resume" and "duplicate".
+    """
+
+    action: Action
+    path: Path
+
+
+TICK = 1.0
+"""Seconds between two looks at what runs."""
+PIECE = 16
+"""Session files read between two updates of the list."""
+
+
+class SessionsScreen(Screen[Chosen | None]):
+    """All sessions; the result is what was chosen, None after escape.
+
+    Args:
+        folder: where sessions with a bare name live; by default the sessions folder.
+    """
+
+    Chosen = Chosen
+
+    DEFAULT_CSS = """
+    SessionsScreen {
+        background: $surface;
+        & > Vertical { border: round $primary; border-title-style: bold; border-subtitle-color: $text-muted; }
+        #search { display: none; }
+        #search.-open { display: block; }
+        #empty { display: none; width: 1fr; height: 1fr; padding: 1 2; color: $text-muted; }
+        .-none #empty { display: block; }
+        .-none LineTable { display: none; }
+        LineTable { height: 1fr; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = SESSION_KEYS
+
+    @dataclass
+    class Listed(Message):
+        """The list as it is now."""
+
+        rows: tuple[Row, ...]
+
+    @dataclass
+    class Said(Message):
+        """Something was done, or could not be."""
+
+        line: str
+        tone: Tone = "plain"
+        look_for: Path | None = None
+
+    def __init__(self, folder: Path | None = None) -> None:
+        super().__init__()
+        self._folder = folder
+        self._sessions: SessionList | None = None
+        self._rows: tuple[Row, ...] = ()
+        self._look_for: Path | None = None
+        self._said_of: object = None
+        self._looking = False
+        self._over = threading.Event()
+
+    def compose(self) -> ComposeResult:
+        """The search line, the list, and the preview of the highlighted session."""
+        box = Vertical()
+        box.border_title = "Sessions"
+        with box:
+            yield Input(placeholder="search: name, model, what was done, state", compact=True, id="search")
+            yield Static("reading the sessions", id="empty", markup=False)
+            yield SessionTable()
+            yield SessionPreview()
+        yield StatusLine()
+
+    def on_mount(self) -> None:
+        """Begin to look for sessions."""
+        self.table.focus()
+        self.query_one(StatusLine).hints = hints_of(self, Hint("enter", "open"))
+        self._show()
+        self.look()
+        self.set_interval(TICK, self.look)
+
+    def on_unmount(self) -> None:
+        """Let the thread that reads end."""
+        self._over.set()
+
+    @property
+    def table(self) -> SessionTable:
+        """The list."""
+        return self.query_one(SessionTable)
+
+    def look(self) -> None:
+        """Look anew at what there is, in a thread; while one looks, no other does."""
+        if not self._looking and not self._over.is_set():
+            self._looking = True
+            self.run_worker(self._look, thread=True, group="look")
+
+    def _look(self) -> None:
+        from srm_explorer.tui.sessions.list_model import SessionList
+
+        sessions = self._sessions = self._sessions or SessionList(self._folder)
+        rows = list(sessions.scan())
+        self.post_message(self.Listed(tuple(rows)))
+        unread = [at for at, row in enumerate(rows) if row.summary is None]
+        for count, at in enumerate(unread, start=1):
+            if self._over.is_set():
+                break
+            rows[at] = sessions.read(rows[at])
+            if count % PIECE == 0 or count == len(unread):
+                self.post_message(self.Listed(tuple(rows)))
+        if unread:
+            sessions.remember()
+        self._looking = False
+
+    @on(Listed)
+    def take_rows(self, message: Listed) -> None:
+        """Show the list as it is now, the highlight on the same session."""
+        self._rows = message.rows
+        if self._sessions is not None:
+            self.query_one(Vertical).border_subtitle = str(self._sessions.folder)
+        there = {row.path for row in self._rows}
+        self.table.marks = tuple(path for path in self.table.marks if path in there)
+        self._show()
+        if self._look_for is not None and self.table.go_to(self._look_for):
+            self._look_for = None
+        self._said_of = self.table.key
+
+    @on(Said)
+    def say(self, message: Said) -> None:
+        """Tell what was done, and find the session it was done to."""
+        self.query_one(StatusLine).said = (message.line, message.tone)
+        self._said_of = self.table.key
+        if message.look_for is not None:
+            self._look_for = message.look_for
+            self.look()
+
+    @on(Input.Changed, "#search")
+    def narrow(self) -> None:
+        """Show what matches as it is typed, the first of it highlighted unless the highlighted one is among it."""
+        before = self.table.key
+        self._show()
+        if self.table.key != before:
+            self.table.cursor = 0
+
+    @on(Input.Submitted, "#search")
+    def leave_search(self) -> None:
+        """Go to what was found."""
+        self.table.focus()
+
+    @on(LineTable.Highlighted)
+    def preview(self) -> None:
+        """Show what the highlighted session holds; what was said while another one was highlighted is over."""
+        if self.table.key != self._said_of:
+            self.query_one(StatusLine).said = ("", "plain")
+        self.query_one(SessionPreview).show(self.table.row)
+
+    @on(LineTable.Opened)
+    def open(self) -> None:
+        """Open the session, or follow its run."""
+        row = self.table.row
+        if row is None:
+            return
+        if row.kind == "damaged" and row.summary is not None:
+            self.say(self.Said(row.summary.problem, "error"))
+        elif row.kind == "running" or not row.saved:
+            self.dismiss(Chosen("follow", row.path))
+        else:
+            self.dismiss(Chosen("open", row.path))
+
+    @on(LineTable.HeaderPressed)
+    def sort_by_title(self, event: LineTable.HeaderPressed) -> None:
+        """Sort by the column whose title was pressed; pressed again, the other way round."""
+        self.table.sort_by(event.column_key)
+        self._show()
+
+    def action_sort(self) -> None:
+        """Sort by the next column."""
+        self.table.sort_by_next()
+        self._show()
+
+    def action_leave(self) -> None:
+        """Show all again where something was searched, else go back with nothing chosen."""
+        search = self.query_one("#search", Input)
+        if search.has_class("-open"):
+            search.value = ""
+            search.remove_class("-open")
+            self.table.focus()
+        else:
+            self.dismiss(None)
+
+    def action_search(self) -> None:
+        """Type what to look for."""
+        search = self.query_one("#search", Input)
+        search.add_class("-open")
+        search.focus()
+
+    def action_mark(self) -> None:
+        """Mark the session for a comparison; a third mark takes the place of the first."""
+        self.table.toggle_mark()
+
+    def action_compare(self) -> None:
+        """Compare the two marked sessions, or the marked and the highlighted one."""
+        from srm_explorer.tui.sessions.actions import compare
+
+        row, marks = self.table.row, self.table.marks
+        chosen = [*marks, *([row.path] if row is not None and row.path not in marks else [])][:2]
+        compare(self, [row for path in chosen for row in self._rows if row.path == path])
+
+    def action_act(self, deed: str) -> None:
+        """Resume, duplicate, rename, export, throw away or write notes."""
+        from srm_explorer.tui.sessions.actions import do
+
+        if self.table.row is not None:
+            do(self, self.table.row, deed)
+
+    def action_help(self) -> None:
+        """Tell the keys."""
+        push_help(self, "the list of sessions", self.table)
+
+    def _show(self) -> None:
+        typed = self.query_one("#search", Input).value
+        shown = self._matching(typed)
+        self.query_one(Vertical).set_class(not shown, "-none")
+        if not shown:
+            self.query_one("#empty", Static).update(self._why_empty(typed))
+        self.table.show(shown)
+        self.query_one(SessionPreview).show(self.table.row)
+
+    def _matching(self, typed: str) -> tuple[Row, ...]:
+        if not typed.strip():
+            return self._rows
+        from srm_explorer.tui.sessions.list_model import matching
+
+        return matching(self._rows, typed)
+
+    def _why_empty(self, typed: str) -> str:
+        if self._rows:
+            return f"nothing matches '{typed}': esc shows all"
+        if self._sessions is None:
+            return "reading the sessions"
+        return f"no session in {self._sessions.folder} yet: esc, then r runs the experiment that is set up"

@@ -1,0 +1,211 @@
+"""What a list says of a session file, read from the first few of its lines, and remembered between starts."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from srm_explorer.engine import paths
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import Experiment
+from srm_explorer.engine.figures.captions import intervention_captions, model_caption, planned_runs
+from srm_explorer.engine.io.files import write_atomic
+from srm_explorer.engine.runs.journal_reader import JournalReader
+from srm_explorer.engine.session import SCHEMA_VERSION, Session, State, load_session
+
+LONGEST_HEAD = 1 << 24
+"""Bytes before the prompts; a file with more of them is read as a whole."""
+REMEMBERED = 5_000
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a list says of a session.
+
+    Attributes:
+        model: its name as it shows.
+        intervention: what was done, on one line.
+        state: "finished" or "interrupted"; empty where the file is no session that can be read.
+        runs: finished ones.
+        planned: runs of the whole experiment.
+        saved: when, ISO 8601.
+        problem: why it cannot be read, with file and remedy; empty where it can.
+    """
+
+    model: str = ""
+    intervention: str = ""
+    state: str = ""
+    runs: int = 0
+    planned: int = 0
+    saved: str = ""
+    problem: str = ""
+
+
+class _UnusualError(Exception):
+    """A file that another program has laid out, or that is damaged."""
+
+
+def read_summary(path: Path) -> Summary:
+    """Read what a list says of a session file.
+
+    A session is written one element a line, so that the lines up to its prompts, and their number, are enough where it
+    is finished; its runs are counted, not read. Any other layout is read as a whole.
+    """
+    try:
+        with path.open("rb") as file:
+            return _from_head(file)
+    except OSError as error:
+        what = f"cannot be read: {(error.strerror or str(error)).lower()}"
+        return Summary(problem=str(ExplorerError(what, where=str(path), remedy="check its permissions")))
+    except (_UnusualError, ExplorerError):
+        pass
+    try:
+        session = load_session(path)
+    except ExplorerError as error:
+        return Summary(problem=str(error))
+    return _summary(session, len(session.runs), planned_runs(session))
+
+
+def describe(experiment: Experiment) -> str:
+    """What is done to the model, on one line."""
+    return "; ".join(intervention_captions(experiment)) or "nothing clamped"
+
+
+def model_of(journal: JournalReader) -> str:
+    """The name of the model that a run folder was begun with, as it shows."""
+    told: object = journal.extra.get("provenance")
+    provenance = cast("dict[str, Any]", told) if isinstance(told, dict) else {}
+    return model_caption(_bare(journal.experiment, "interrupted", provenance))
+
+
+class SummaryCache:
+    """Summaries by file, time and size, kept in the state folder; safe to use from several threads.
+
+    Args:
+        file: where they are kept; by default in the state folder.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._file = file or paths.state_folder() / "session-list.json"
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[int, int, Summary]] | None = None
+        self._grown = False
+
+    def get(self, path: Path, mtime_ns: int, size: int) -> Summary | None:
+        """What was read of a file as it still is; None where it has to be read."""
+        with self._lock:
+            if self._known is None:
+                self._known = _read(self._file)
+            found = self._known.get(str(path))
+        return found[2] if found is not None and found[:2] == (mtime_ns, size) else None
+
+    def put(self, path: Path, mtime_ns: int, size: int, summary: Summary) -> None:
+        """Remember what was read; what could not be read is tried again at the next start."""
+        with self._lock:
+            known = self._known = _read(self._file) if self._known is None else self._known
+            known.pop(str(path), None)
+            known[str(path)] = (mtime_ns, size, summary)
+            self._grown = True
+
+    def save(self) -> None:
+        """Keep what is new; a list that cannot be kept is read again the next time."""
+        with self._lock:
+            if not self._grown or self._known is None:
+                return
+            kept = [(path, one) for path, one in self._known.items() if not one[2].problem][-REMEMBERED:]
+            self._grown = False
+        entries = {path: [mtime_ns, size, dataclasses.asdict(own)] for path, (mtime_ns, size, own) in kept}
+        content = json.dumps({"version": _VERSION, "entries": entries}).encode("ascii")
+        with contextlib.suppress(ExplorerError):
+            write_atomic(self._file, content)
+
+
+def _from_head(file: BinaryIO) -> Summary:
+    if file.readline() != b"{\n":
+        raise _UnusualError
+    head: list[bytes] = []
+    length = 0
+    for line in file:
+        if line.startswith(b'"prompts": '):
+            break
+        length += len(line)
+        if length > LONGEST_HEAD:
+            raise _UnusualError
+        head.append(line)
+    else:
+        raise _UnusualError
+    document = _table(b"{" + b"".join(head).rstrip().removesuffix(b",") + b"}")
+    prompts = _elements(file, line)
+    try:
+        if document["schema_version"] != SCHEMA_VERSION or document["state"] not in ("finished", "interrupted"):
+            raise _UnusualError
+        provenance = dict(document["provenance"])
+        spec, saved = Experiment.from_dict(document["spec"]), str(document["saved"])
+        session = _bare(spec, document["state"], provenance, saved)
+        planned = prompts * len(document["conditions"]) * session.spec.generation.samples
+    except (KeyError, TypeError, ValueError):
+        raise _UnusualError from None
+    runs = planned
+    if session.state == "interrupted":
+        line = file.readline()
+        if not line.startswith(b'"runs": '):
+            raise _UnusualError
+        runs = _elements(file, line)
+    file.seek(-2, 2)
+    if file.read() != b"}\n":
+        raise _UnusualError
+    return _summary(session, runs, planned)
+
+
+def _elements(file: BinaryIO, first: bytes) -> int:
+    """Count the elements of a list, one a line, whose first line was just read."""
+    if first.rstrip(b",\n").endswith(b"[]"):
+        return 0
+    for count, line in enumerate(file):
+        if line.startswith(b"]"):
+            return count
+    raise _UnusualError
+
+
+def _summary(session: Session, runs: int, planned: int) -> Summary:
+    return Summary(model_caption(session), describe(session.spec), session.state, runs, planned, session.saved)
+
+
+def _bare(spec: Experiment, state: State, provenance: dict[str, Any], saved: str = "") -> Session:
+    """A session without its rows: enough for captions."""
+    return Session(
+        name="",
+        state=state,
+        spec=spec,
+        conditions=(),
+        resolved=(),
+        prompts=(),
+        runs=(),
+        provenance=provenance,
+        saved=saved,
+    )
+
+
+def _table(content: bytes) -> dict[str, Any]:
+    try:
+        return cast("dict[str, Any]", json.loads(content))
+    except (ValueError, RecursionError):
+        raise _UnusualError from None
+
+
+def _read(file: Path) -> dict[str, tuple[int, int, Summary]]:
+    try:
+        data: Any = json.loads(file.read_bytes())
+        if data["version"] != _VERSION:
+            return {}
+        return {
+            str(path): (int(mtime), int(size), Summary(**own)) for path, (mtime, size, own) in data["entries"].items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}

@@ -1,0 +1,108 @@
+"""The table of sessions: what its columns are, and which rows are marked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from srm_explorer.tui.glyphs import Glyphs, glyphs_of
+from srm_explorer.tui.widgets.table import Cell, Column, LineTable
+
+if TYPE_CHECKING:
+    from srm_explorer.tui.sessions.list_model import Row
+
+
+COLUMNS = (
+    Column("name", "name", least=16, share=2),
+    Column("model", "model", width=14, priority=4),
+    Column("done", "site · neuron · op", least=20, share=3, priority=3),
+    Column("runs", "runs", width=13, align="right", priority=1),
+    Column("state", "state", width=26),
+    Column("saved", "saved", width=15, priority=2),
+    Column("size", "size", width=7, align="right", priority=5),
+)
+MOST_MARKS = 2
+
+
+class SessionTable(LineTable):
+    """Sessions in rows; two of them may be marked.
+
+    Attributes:
+        marks: paths of the marked ones, the one marked first before the other.
+        sort: key of the column that the rows are sorted by, and whether the largest comes first; "" for the newest.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(id="sessions")
+        self.marks: tuple[Path, ...] = ()
+        self.sort: tuple[str, bool] = ("", False)
+        self._shown: tuple[Row, ...] = ()
+        self.set_columns(COLUMNS)
+
+    @property
+    def row(self) -> Row | None:
+        """The highlighted session."""
+        return self._shown[self.cursor] if self.cursor < len(self._shown) else None
+
+    def sort_by(self, column: str) -> None:
+        """Sort by a column; chosen again, the other way round, and then no more."""
+        from srm_explorer.tui.sessions.list_model import LARGEST_FIRST
+
+        key, descending = self.sort
+        first = column in LARGEST_FIRST
+        if key != column:
+            self.sort = (column, first)
+        else:
+            self.sort = (column, not first) if descending == first else ("", False)
+        self.set_sort(self.sort[0] or None, self.sort[1])
+
+    def sort_by_next(self) -> None:
+        """Sort by the next column in view, from left to right, after the last one by none."""
+        keys = [placed.column.key for placed in self._places()]
+        at = keys.index(self.sort[0]) if self.sort[0] in keys else -1
+        self.sort = ("", False)
+        if at + 1 < len(keys):
+            self.sort_by(keys[at + 1])
+        else:
+            self.set_sort(None)
+
+    def show(self, rows: Sequence[Row]) -> None:
+        """Show other rows in the order that was chosen, the highlight on the same session."""
+        own = tuple(rows)
+        if self.sort[0]:
+            from srm_explorer.tui.sessions.list_model import sorted_rows
+
+            own = sorted_rows(own, *self.sort)
+        signs = glyphs_of(self.app)
+        # Until the new rows are in place, the table asks for the old ones, so each has its own.
+        self.set_rows(
+            len(own),
+            lambda at, key: _cell(own[at], key, signs),
+            lambda at: own[at].path,
+            lambda at: (signs.checked, "accent") if own[at].path in self.marks else "",
+            mark_width=len(signs.checked),
+        )
+        self._shown = own
+
+    def go_to(self, path: Path) -> bool:
+        """Highlight a session; whether it is there."""
+        at = next((at for at, row in enumerate(self._shown) if row.path == path), None)
+        if at is not None:
+            self.go(at)
+        return at is not None
+
+    def toggle_mark(self) -> None:
+        """Mark the highlighted session, or unmark it; a third mark takes the place of the first."""
+        if self.row is None:
+            return
+        path = self.row.path
+        others = tuple(one for one in self.marks if one != path)
+        self.marks = others if path in self.marks else (*others, path)[-MOST_MARKS:]
+        self.refresh_cells()
+
+
+def _cell(row: Row, key: str, signs: Glyphs) -> Cell:
+    from srm_explorer.tui.sessions.list_model import cell_of
+
+    return cell_of(row, key, signs)

@@ -1,0 +1,146 @@
+"""What a user has set: a TOML file whose mistakes are told and never stop the program."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from srm_explorer.engine import paths
+
+Theme = Literal["dark", "light", "terminal"]
+Markers = Literal["braille", "block", "ascii"]
+GlyphMode = Literal["unicode", "ascii"]
+Bell = Literal["none", "bell", "osc9"]
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "theme": ("dark", "light", "terminal"),
+    "markers": ("braille", "block", "ascii"),
+    "glyphs": ("unicode", "ascii"),
+    "bell": ("none", "bell", "osc9"),
+}
+_KEYS = "keys"
+
+TEMPLATE = """\
+# srm-explorer: what the full screen looks like, and its keys. A line that is wrong is told on the screen and left out.
+
+theme = "dark"          # dark, light, terminal (the terminal's own colours)
+markers = "braille"     # what charts are drawn with: braille, block, ascii
+glyphs = "unicode"      # unicode, ascii (where the font lacks the signs)
+bell = "none"           # at the end of a run: none, bell, osc9 (a notification of the terminal)
+
+[keys]                  # other keys for an action, by the name that `?` shows beside it
+# "results.turn_left" = "left,h"
+"""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user has set, defaults where nothing valid is.
+
+    Attributes:
+        theme: colours: a dark or light theme, or those of the terminal.
+        markers: what charts are drawn with.
+        glyphs: which signs the screen draws.
+        bell: what happens at the end of a run.
+        keys: by the id of a binding, the keys it has instead of its own, separated by commas.
+        problems: what is wrong with the file, a line each.
+    """
+
+    theme: Theme = "dark"
+    markers: Markers = "braille"
+    glyphs: GlyphMode = "unicode"
+    bell: Bell = "none"
+    keys: Mapping[str, str] = field(default_factory=dict[str, str])
+    problems: tuple[str, ...] = ()
+
+
+def settings_path() -> Path:
+    """The user's settings file, which need not exist."""
+    return paths.config_folder() / "settings.toml"
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """Read the settings; what is missing or wrong has its default, and what is wrong is in `problems`.
+
+    Args:
+        path: the file; the user's own by default.
+    """
+    file = path or settings_path()
+    try:
+        text = file.read_bytes()
+    except FileNotFoundError:
+        return Settings()
+    except OSError as error:
+        return Settings(problems=(f"{file.name} cannot be read: {(error.strerror or str(error)).lower()}",))
+    # Parsing costs time before the first frame, which only those pay who have settings.
+    import tomllib
+
+    try:
+        return _taken(tomllib.loads(text.decode("utf-8-sig")), file.name)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return Settings(problems=(f"{file.name} is no TOML: {error}; the defaults hold",))
+
+
+def unknown_keys(settings: Settings, known: frozenset[str]) -> list[str]:
+    """Say which entries of the keys table name no binding.
+
+    Args:
+        settings: as read.
+        known: the ids of all bindings.
+    """
+    return [
+        f"settings: there is no key named '{name}'{_meant(name, known)}" for name in settings.keys if name not in known
+    ]
+
+
+def editor_command() -> list[str]:
+    """The user's editor with its arguments, as $VISUAL or $EDITOR names it, else `vi`."""
+    import shlex
+
+    for name in ("VISUAL", "EDITOR"):
+        try:
+            words = shlex.split(os.environ.get(name, ""))
+        except ValueError:
+            continue
+        if words:
+            return words
+    return ["vi"]
+
+
+def _taken(table: Mapping[str, Any], where: str) -> Settings:
+    found: dict[str, Any] = {}
+    problems: list[str] = []
+    for name, value in table.items():
+        if name == _KEYS:
+            found["keys"] = _keymap(value, where, problems)
+        elif name not in _CHOICES:
+            problems.append(f"{where}: unknown key '{name}'{_meant(name, frozenset((*_CHOICES, _KEYS)))}")
+        elif value in _CHOICES[name]:
+            found[name] = value
+        else:
+            problems.append(f"{where}: {name} = {value!r} is not allowed; choose {', '.join(_CHOICES[name])}")
+    return Settings(**found, problems=tuple(problems))
+
+
+def _keymap(value: object, where: str, problems: list[str]) -> dict[str, str]:
+    if not isinstance(value, dict):
+        problems.append(f"{where}: keys is not a table; write it under [keys]")
+        return {}
+    keys: dict[str, str] = {}
+    for name, told in cast("dict[str, object]", value).items():
+        if isinstance(told, str) and all(part.strip() for part in told.split(",")):
+            keys[name] = ",".join(part.strip() for part in told.split(","))
+        else:
+            problems.append(f'{where}: keys."{name}" is not a list of keys; write "left,h"')
+    return keys
+
+
+def _meant(name: str, known: frozenset[str]) -> str:
+    # Only a mistake needs it, and the first frame waits for what is imported with this module.
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, sorted(known), 1)
+    return f"; did you mean '{close[0]}'?" if close else ""

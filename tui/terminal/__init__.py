@@ -1,0 +1,1 @@
+"""What the program adds to Textual and to the terminal: every patch, and the clipboard."""

@@ -1,0 +1,237 @@
+"""Cells on the screen of which only those that change are sent to the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.tui.charts.picture import Cell, Mode, Picture, sign
+from srm_explorer.tui.charts.scene import Scene
+
+Place = tuple[int, int]
+# Unchanged cells between two changed ones that cost less than moving the cursor over them.
+NEAR = 3
+
+
+class CellView(Widget):
+    """Shows a picture and the cells that something over it replaces."""
+
+    ALLOW_SELECT = False
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id, classes=classes)
+        self._picture = Picture.blank(0, 0)
+        self._over: Mapping[Place, Cell] = {}
+        self._styles: dict[Style, Style] = {}
+
+    def put(self, picture: Picture | None = None, over: Mapping[Place, Cell] | None = None) -> None:
+        """Show another picture, or the same one with other cells over it; what looks the same is not sent again.
+
+        Args:
+            picture: the one that is shown by default.
+            over: cells that take the place of the picture's; none by default.
+        """
+        old, old_over = self._picture, self._over
+        new, new_over = picture or old, over or {}
+        self._picture, self._over = new, new_over
+        if (new.width, new.height) != (old.width, old.height):
+            self.refresh()
+            return
+        places = {place for place in old_over.keys() | new_over.keys() if old_over.get(place) != new_over.get(place)}
+        if new is not old:
+            places |= _differing(old, new)
+        if places:
+            self.refresh(*_regions(places))
+
+    def shown(self) -> Picture:
+        """What stands on the screen now, as one picture."""
+        rows = [list(row) for row in self._picture.rows]
+        for (col, row), cell in self._over.items():
+            rows[row][col] = cell
+        return Picture(self._picture.width, tuple(map(tuple, rows)))
+
+    def render_line(self, y: int) -> Strip:
+        """One line of cells, those of one style together."""
+        width = self.size.width
+        row = self._picture.rows[y] if y < self._picture.height else ()
+        over, mode = self._over, markers_of(self.app)
+        segments: list[Segment] = []
+        text, style = "", None
+        for col, below in enumerate(row):
+            character, look = over.get((col, y)) or below
+            if look is not style and look != style:
+                if text:
+                    segments.append(Segment(text, self._style(style)))
+                text, style = "", look
+            text += sign(character, mode) if character else ""
+        if text:
+            segments.append(Segment(text, self._style(style)))
+        return Strip(segments).crop_extend(0, width, self._style(None))
+
+    def notify_style_update(self) -> None:
+        """Forget what a theme has changed."""
+        self._styles.clear()
+        super().notify_style_update()
+
+    def _style(self, style: Style | None) -> Style:
+        key = style or _NONE
+        found = self._styles.get(key)
+        if found is None:
+            base: Any = self.visual_style.rich_style
+            found = self._styles[key] = base + key
+        return found
+
+
+_NONE = Style()
+
+
+def markers_of(app: object) -> Mode:
+    """What an app was told to draw charts with; braille where it says nothing."""
+    told = getattr(getattr(app, "settings", None), "markers", "braille")
+    return told if told in ("block", "ascii") else "braille"
+
+
+def _differing(old: Picture, new: Picture) -> set[Place]:
+    return {
+        (col, y)
+        for y, (before, after) in enumerate(zip(old.rows, new.rows, strict=True))
+        if before != after
+        for col, (one, other) in enumerate(zip(before, after, strict=True))
+        if one != other
+    }
+
+
+def _regions(places: Iterable[Place]) -> list[Region]:
+    """Regions of one line each, neighbours joined where that costs less than moving the cursor."""
+    regions: list[Region] = []
+    for col, row in sorted(places, key=lambda place: (place[1], place[0])):
+        last = regions[-1] if regions else None
+        if last is not None and last.y == row and col - last.right <= NEAR:
+            regions[-1] = Region(last.x, row, col - last.x + 1, 1)
+        else:
+            regions.append(Region(col, row, 1, 1))
+    return regions
+
+
+# Pictures that are kept: every threshold of a session in both states of the baseline.
+KEPT = 16
+
+Painter = Callable[[int, int], Scene]
+"""Paints a scene of a width and a height; called in a thread, so it may use nothing that changes."""
+
+
+class ChartView(CellView):
+    """Shows scenes. Painting happens beside the event loop; moving the spotlight merges a few cells at once."""
+
+    class Painted(Message):
+        """Another scene is on the screen."""
+
+    @dataclass
+    class Pointed(Message):
+        """The chart was clicked where the spotlight can point; an angle in degrees."""
+
+        theta: int
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self.scene: Scene | None = None
+        self._wanted: tuple[Hashable, Painter] | None = None
+        self._shown: tuple[Hashable, Size] | None = None
+        self._kept: OrderedDict[tuple[Hashable, Size], Scene] = OrderedDict()
+        self._painting = False
+        self._theta, self._threshold = 0, 0.5
+
+    def request(self, key: Hashable, painter: Painter) -> None:
+        """Show a scene: at once where it was painted before, else as soon as it is.
+
+        Args:
+            key: equal for equal scenes.
+            painter: paints it.
+        """
+        self._wanted = (key, painter)
+        self._follow()
+
+    def say(self, text: str) -> None:
+        """Show words in place of a chart, at once."""
+        self._wanted = (text, lambda width, height: Scene.message(text, width, height))
+        size = self.size
+        if size.area and self._shown != (text, size):
+            self._take((text, size), Scene.message(text, size.width, size.height))
+
+    def point(self, theta: int, threshold: float) -> None:
+        """Point the spotlight: an angle in degrees and a cosine."""
+        if (theta, threshold) != (self._theta, self._threshold):
+            self._theta, self._threshold = theta, threshold
+            self._move()
+
+    def settled(self) -> bool:
+        """Whether what is wanted is on the screen."""
+        return not self._painting and (self._wanted is None or self._shown == (self._wanted[0], self.size))
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Paint for the new size."""
+        self._follow()
+
+    def on_show(self, event: events.Show) -> None:
+        """Catch up with what was wanted while hidden."""
+        self._follow()
+
+    def on_click(self, event: events.Click) -> None:
+        """Tell the angle under the mouse."""
+        at = event.get_content_offset(self)
+        theta = None if self.scene is None or at is None else self.scene.angle_at(*at)
+        if theta is not None:
+            event.stop()
+            self.post_message(self.Pointed(theta))
+
+    def _follow(self) -> None:
+        size = self.size
+        if self._wanted is None or not size.area or not self.is_attached:
+            return
+        key = (self._wanted[0], size)
+        if key == self._shown:
+            return
+        known = self._kept.get(key)
+        if known is not None:
+            self._kept.move_to_end(key)
+            self._take(key, known)
+        elif not self._painting:
+            # One painter at a time; what is wanted when it is done is painted next, all in between is never painted.
+            self._painting = True
+            self.run_worker(self._paint(key, self._wanted[1]), name="paint", exit_on_error=True)
+
+    async def _paint(self, key: tuple[Hashable, Size], painter: Painter) -> None:
+        width, height = key[1]
+        try:
+            scene = await asyncio.to_thread(painter, width, height)
+        except ExplorerError as error:
+            scene = Scene.message(str(error), width, height)
+        finally:
+            self._painting = False
+        self._kept[key] = scene
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        if key[1] == self.size:
+            self._take(key, scene)
+        self._follow()
+
+    def _take(self, key: tuple[Hashable, Size], scene: Scene) -> None:
+        self._shown, self.scene = key, scene
+        self._move()
+        self.post_message(self.Painted())
+
+    def _move(self) -> None:
+        if self.scene is not None:
+            self.put(self.scene.picture, self.scene.over(self._theta, self._threshold))

@@ -1,0 +1,199 @@
+"""A question answered with a line of text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Input, Static
+
+BOX = """
+    align: center middle;
+    & > Vertical {
+        width: auto;
+        max-width: 90%;
+        min-width: 30;
+        height: auto;
+        max-height: 90%;
+        padding: 0 1;
+        border: round $warning;
+        background: $surface;
+        color: $foreground;
+    }
+    Static { width: auto; max-width: 100%; height: auto; }
+    .-detail { color: $text-muted; }
+    .-choices { margin-top: 1; }
+"""
+
+
+class Choose(ModalScreen[str | None]):
+    """A question with a few answers, each with its key; the result is the key, None after escape.
+
+    Args:
+        question: one line.
+        choices: key and what it means, in order: a letter, digit or "enter".
+        detail: further lines under the question.
+    """
+
+    DEFAULT_CSS = f"Choose {{ {BOX} }}"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Leave it", id="choose.leave", tooltip="Close the question and change nothing"),
+    ]
+
+    def __init__(self, question: str, choices: Sequence[tuple[str, str]], *, detail: str = "") -> None:
+        super().__init__()
+        self._question = question
+        self._choices = tuple(choices)
+        self._detail = detail
+
+    def compose(self) -> ComposeResult:
+        """The question, its details and a line a choice."""
+        with Vertical():
+            yield Static(self._question, markup=False)
+            if self._detail:
+                yield Static(self._detail, classes="-detail", markup=False)
+            width = max((len(key) for key, _ in self._choices), default=1)
+            lines = [f"{key:>{width}}  {meaning}" for key, meaning in self._choices]
+            yield Static("\n".join([*lines, f"{'esc':>{width}}  leave it"]), classes="-choices", markup=False)
+
+    def on_key(self, event: events.Key) -> None:
+        """Answer with the key that was pressed, where it is one of the choices."""
+        pressed = event.character if event.character and event.character.isprintable() else event.key
+        for key, _ in self._choices:
+            if pressed == key or event.key == key:
+                event.stop()
+                self.dismiss(key)
+                return
+
+    def action_leave(self) -> None:
+        """Close without an answer."""
+        self.dismiss(None)
+
+
+class Confirm(ModalScreen[bool]):
+    """A question that `y` (or enter) affirms and `n` (or escape) denies.
+
+    Args:
+        question: one line.
+        detail: further lines under the question, such as what will be lost.
+        yes: what affirming does.
+        no: what denying does.
+    """
+
+    DEFAULT_CSS = f"Confirm {{ {BOX} }}"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y,enter", "yes", "Yes", id="confirm.yes", tooltip="Do it"),
+        Binding("n,escape", "no", "No", id="confirm.no", tooltip="Change nothing"),
+    ]
+
+    def __init__(self, question: str, *, detail: str = "", yes: str = "yes", no: str = "no") -> None:
+        super().__init__()
+        self._question = question
+        self._detail = detail
+        self._yes, self._no = yes, no
+
+    def compose(self) -> ComposeResult:
+        """The question, its details and the two answers."""
+        with Vertical():
+            yield Static(self._question, markup=False)
+            if self._detail:
+                yield Static(self._detail, classes="-detail", markup=False)
+            yield Static(f"y  {self._yes}\nn  {self._no}", classes="-choices", markup=False)
+
+    def action_yes(self) -> None:
+        """Affirm."""
+        self.dismiss(True)
+
+    def action_no(self) -> None:
+        """Deny."""
+        self.dismiss(False)
+
+
+class Ask(ModalScreen[str | None]):
+    """A question with one line to type; the result is the line, None after escape.
+
+    Args:
+        question: one line.
+        value: what the line holds at first.
+        detail: further lines under the question.
+        check: tells what is wrong with a line, empty where nothing is; the answer is taken only then.
+    """
+
+    DEFAULT_CSS = f"""
+    Ask {{
+        {BOX}
+        & > Vertical {{ width: 64; }}
+        Input {{ margin-top: 1; }}
+        .-problem {{ color: $text-error; }}
+    }}
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Leave it", id="ask.leave", tooltip="Close the question and change nothing"),
+    ]
+
+    def __init__(
+        self, question: str, value: str = "", *, detail: str = "", check: Callable[[str], str] | None = None
+    ) -> None:
+        super().__init__()
+        self._question, self._value, self._detail = question, value, detail
+        self._check = check
+
+    def compose(self) -> ComposeResult:
+        """The question, the line, and below it what is wrong with it."""
+        with Vertical():
+            yield Static(self._question, markup=False)
+            if self._detail:
+                yield Static(self._detail, classes="-detail", markup=False)
+            yield Input(self._value, compact=True, select_on_focus=False)
+            yield Static("", classes="-problem", markup=False)
+            yield Static("enter  take it\n  esc  leave it", classes="-choices", markup=False)
+
+    def on_mount(self) -> None:
+        """Begin in the line."""
+        self.query_one(Input).focus()
+
+    @on(Input.Changed)
+    def show_problem(self, event: Input.Changed) -> None:
+        """Say while it is typed what is wrong with the line."""
+        self.query_one(".-problem", Static).update(self._problem(event.value))
+
+    @on(Input.Submitted)
+    def take(self, event: Input.Submitted) -> None:
+        """Answer with the line, unless something is wrong with it."""
+        problem = self._problem(event.value)
+        if problem:
+            self.query_one(".-problem", Static).update(problem)
+        else:
+            self.dismiss(event.value)
+
+    def action_leave(self) -> None:
+        """Close without an answer."""
+        self.dismiss(None)
+
+    def _problem(self, line: str) -> str:
+        return self._check(line) if self._check is not None else ""
+
+
+COLUMNS, ROWS = 60, 16
+"""The smallest terminal that shows more than a message."""
+
+
+class TooSmall(Screen[None]):
+    """A plain message until the terminal is larger."""
+
+    DEFAULT_CSS = """
+    TooSmall { align: center middle; }
+    TooSmall Static { width: auto; max-width: 100%; height: auto; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q", "app.leave", "Quit", id="small.quit", tooltip="Quit; a run goes on"),
+    ]
+
+    def compose(self) -> ComposeResult:
+        """The message."""
+        yield Static(f"make this terminal at least {COLUMNS} x {ROWS}\nq quits", markup=False)

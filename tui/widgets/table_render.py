@@ -1,0 +1,286 @@
+"""The lines of a table as segments, and which of their cells differ."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, TypeAlias
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual.widget import Widget
+
+from srm_explorer.tui.glyphs import Glyphs
+
+NARROW = 90
+"""Cells below which columns stand one cell apart instead of two."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        key: what cells are asked by.
+        title: of the header.
+        width: cells; None to share what is left.
+        align: side the cells keep to.
+        priority: columns of a higher one are dropped first where room is short; those of 0 never.
+        least: the smallest width of a column that shares what is left.
+        share: its part of what is left, relative to the others'.
+    """
+
+    key: str
+    title: str
+    width: int | None = None
+    align: Literal["left", "right"] = "left"
+    priority: int = 0
+    least: int = 8
+    share: int = 1
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A column that is shown, from cell `x`, over `width` cells."""
+
+    column: Column
+    x: int
+    width: int
+
+    @property
+    def end(self) -> int:
+        """The first cell behind it."""
+        return self.x + self.width
+
+
+def place_columns(columns: Sequence[Column], width: int, start: int = 0) -> tuple[Placed, ...]:
+    """Give every column its place; where room is short, columns of the highest priority go, the last of them first.
+
+    Args:
+        columns: in order.
+        width: cells of the whole table.
+        start: the first cell that columns may use.
+
+    Returns:
+        The columns that are shown. Those of priority 0 always are, so that they may end beyond `width`.
+    """
+    gap = 1 if width < NARROW else 2
+    kept = list(columns)
+    while _least(kept, gap) > width - start:
+        droppable = [column for column in kept if column.priority > 0]
+        if not droppable:
+            break
+        highest = max(column.priority for column in droppable)
+        kept.remove([column for column in droppable if column.priority == highest][-1])
+    sharing = [column for column in kept if column.width is None]
+    left = max(0, width - start - _least(kept, gap))
+    parts = sum(column.share for column in sharing)
+    placed: list[Placed] = []
+    x = start
+    for column in kept:
+        own = column.width
+        if own is None:
+            extra = left * column.share // parts
+            left, parts = left - extra, parts - column.share
+            own = column.least + extra
+        placed.append(Placed(column, x, own))
+        x += own + gap
+    return tuple(placed)
+
+
+def _least(columns: Sequence[Column], gap: int) -> int:
+    widths = [column.least if column.width is None else column.width for column in columns]
+    return sum(widths) + gap * max(0, len(widths) - 1)
+
+
+REPLACEMENT = "\ufffd"
+_BLANKS = frozenset("\t\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029")
+_DROPPED = ("Cf", "Cc")
+
+
+@lru_cache(maxsize=8192)
+def one_line(text: str) -> str:
+    """The text with line breaks and tabs as spaces, without control and direction signs, lone surrogates replaced.
+
+    Every character that is left is printed where it stands, so that a text from a model or a file cannot act on the
+    terminal.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(map(_plain, text))
+
+
+@lru_cache(maxsize=8192)
+def fit(text: str, width: int, align: Literal["left", "right"] = "left", ellipsis: str = "…") -> str:
+    """The text as one line of exactly so many terminal cells: cut with an ellipsis, or filled with spaces.
+
+    Args:
+        text: any text.
+        width: cells, 0 or more; a wide character that would only half fit is left out.
+        align: the side the text keeps to.
+        ellipsis: what stands for the part cut off.
+    """
+    line = one_line(text)
+    length = cell_len(line)
+    if length <= width:
+        fill = " " * (width - length)
+        return fill + line if align == "right" else line + fill
+    sign = ellipsis if cell_len(ellipsis) < width else ""
+    return set_cell_size(line, width - cell_len(sign)) + sign
+
+
+def _plain(character: str) -> str:
+    if character in _BLANKS or unicodedata.category(character) == "Zs":
+        return " "
+    if "\ud800" <= character <= "\udfff":
+        return REPLACEMENT
+    return "" if unicodedata.category(character) in _DROPPED else character
+
+
+Cell: TypeAlias = str | tuple[str, str]
+"""A text, or a text and how it looks: "", "dim", "bold", "good", "warn", "bad", "lit", "base" or "accent"."""
+
+Line: TypeAlias = tuple[Cell, ...]
+"""The cursor's sign and the mark of a row, then its cells, as they are asked for."""
+
+Look: TypeAlias = Callable[[str], Style]
+"""From the name of a look to its style, on the background of the line."""
+
+
+def gutter_of(mark_width: int) -> int:
+    """Cells before the first column: the cursor's sign, and a mark with its space where there are marks."""
+    return 1 + mark_width + 1
+
+
+def header_segments(
+    placed: Sequence[Placed], sort: tuple[str, bool] | None, signs: Glyphs, style: Style
+) -> list[Segment]:
+    """The titles; the one that rows are sorted by with an arrow, up for ascending."""
+    segments: list[Segment] = []
+    x = 0
+    for one in placed:
+        column = one.column
+        title = fit(column.title, one.width, column.align, signs.ellipsis)
+        if sort is not None and sort[0] == column.key:
+            arrow = signs.down if sort[1] else signs.up
+            room = max(0, one.width - 1)
+            short = fit(column.title, min(room, len(column.title)), "left", "")
+            title = fit(short + arrow, one.width, column.align, "")
+        segments += [Segment(" " * (one.x - x), style), Segment(title, style)]
+        x = one.end
+    return segments
+
+
+def row_segments(line: Line, placed: Sequence[Placed], mark_width: int, signs: Glyphs, look: Look) -> list[Segment]:
+    """One row: its signs, then its cells, each exactly as wide as its column."""
+    pointer, mark, *cells = line
+    segments = [_segment(pointer, 1, "left", signs, look), _segment(mark, mark_width, "left", signs, look)]
+    x = 1 + mark_width
+    for one, cell in zip(placed, cells, strict=True):
+        segments.append(Segment(" " * (one.x - x), look("")))
+        segments.append(_segment(cell, one.width, one.column.align, signs, look))
+        x = one.end
+    return segments
+
+
+def differences(old: Line, new: Line, placed: Sequence[Placed], mark_width: int) -> list[tuple[int, int]]:
+    """Where two lines of the same row differ: (first cell, cells) of each stretch, neighbours joined."""
+    spans = [(0, 1), (1, mark_width), *((one.x, one.width) for one in placed)]
+    found: list[tuple[int, int]] = []
+    joins = False
+    for (x, width), before, after in zip(spans, old, new, strict=True):
+        if before == after:
+            joins = False
+            continue
+        if joins:
+            start = found.pop()[0]
+            found.append((start, x + width - start))
+        else:
+            found.append((x, width))
+        joins = True
+    return found
+
+
+def _segment(cell: Cell, width: int, align: str, signs: Glyphs, look: Look) -> Segment:
+    text, name = (cell, "") if isinstance(cell, str) else cell
+    return Segment(fit(text, width, "right" if align == "right" else "left", signs.ellipsis), look(name))
+
+
+def component_style(widget: Widget, name: str) -> Style:
+    """What a component class alone sets, to be added to another style.
+
+    A muted colour is a part of what lies under it: taken alone it would be plain white or black.
+    """
+    own = widget.get_component_rich_style(name, partial=True)
+    whole = widget.get_component_rich_style(name)
+    return own + Style(color=own.color and whole.color, bgcolor=own.bgcolor and whole.bgcolor)
+
+
+LOOKS = ("dim", "bold", "good", "warn", "bad", "lit", "base", "accent")
+
+TABLE_CSS = """
+LineTable {
+    background: $surface;
+    color: $foreground;
+    scrollbar-size: 1 1;
+    scrollbar-gutter: stable;
+    & > .line-table--header { text-style: bold; color: $text-muted; }
+    & > .line-table--cursor { background: $boost; }
+    &:focus > .line-table--cursor { background: $primary-muted; text-style: bold; }
+    & > .line-table--dim { color: $text-muted; }
+    & > .line-table--bold { text-style: bold; }
+    & > .line-table--good { color: $text-success; }
+    & > .line-table--warn { color: $text-warning; }
+    & > .line-table--bad { color: $text-error; }
+    & > .line-table--lit { color: $text-warning; text-style: bold; }
+    & > .line-table--base { color: $text-primary; }
+    & > .line-table--accent { color: $text-accent; }
+    &:ansi {
+        background: ansi_default;
+        color: ansi_default;
+        & > .line-table--header { color: ansi_default; text-style: bold underline; }
+        & > .line-table--cursor { background: ansi_default; text-style: underline; }
+        &:focus > .line-table--cursor { background: ansi_default; text-style: reverse; }
+        & > .line-table--dim { color: ansi_default; text-style: dim; }
+        & > .line-table--good { color: ansi_green; }
+        & > .line-table--warn { color: ansi_yellow; }
+        & > .line-table--bad { color: ansi_red; }
+        & > .line-table--lit { color: ansi_yellow; }
+        & > .line-table--base { color: ansi_blue; }
+        & > .line-table--accent { color: ansi_magenta; }
+    }
+}
+"""
+
+
+class Looks:
+    """The styles of a table's cells by name, kept until the theme or the focus changes."""
+
+    def __init__(self, table: Widget) -> None:
+        self._table = table
+        self._known: dict[tuple[str, bool], Style] = {}
+
+    def clear(self) -> None:
+        """Ask the theme again."""
+        self._known.clear()
+
+    def plain(self, name: str) -> Style:
+        """How a cell looks; "" is a plain one."""
+        return self._style(name, False)
+
+    def on_cursor(self, name: str) -> Style:
+        """How it looks in the highlighted row."""
+        return self._style(name, True)
+
+    def _style(self, name: str, on_cursor: bool) -> Style:
+        style = self._known.get((name, on_cursor))
+        if style is None:
+            style = self._table.visual_style.rich_style
+            for part in (name, "cursor" if on_cursor else ""):
+                if part:
+                    style += component_style(self._table, f"line-table--{part}")
+            self._known[name, on_cursor] = style
+        return style
