@@ -16,7 +16,7 @@ import numpy as np
 from srm_explorer.engine.analyses.bands import with_bands
 from srm_explorer.engine.experiment import Experiment, conditions
 from srm_explorer.engine.figures.groups import swept_groups
-from srm_explorer.engine.figures.session_overlays import beside_of, stored_bands
+from srm_explorer.engine.figures.session_overlays import overlays_from_session, stored_bands
 from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session, load_session, save_session
 
 SITE = "blocks.11.mlp.hook_post"
@@ -91,7 +91,7 @@ def main() -> None:
             session = load_session(path)
             opened = time.perf_counter()
             groups = swept_groups(session, session.planes[0])
-            beside_of(session, session.planes[0], groups, (), stored_bands(session, 0))
+            overlays_from_session(session, session.planes[0], groups, (), stored_bands(session, 0))
             ready = time.perf_counter()
             for name, seconds in zip(spent, (parsed - began, opened - parsed, ready - opened), strict=True):
                 spent[name].append(1e3 * seconds)

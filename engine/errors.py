@@ -26,7 +26,7 @@ class ExplorerError(Exception):
         return " ".join((f"{located}; {self.remedy}" if self.remedy else located).split())
 
 
-class RefusalError(ExplorerError, ValueError):
+class SpecValueError(ExplorerError, ValueError):
     """Why a value is refused and what to write instead; validation completes it with its place in the file.
 
     Args:

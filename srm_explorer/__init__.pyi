@@ -19,7 +19,7 @@ from .engine.experiment import Experiment as Experiment
 from .engine.experiment import read_experiment as read_experiment
 from .engine.figures.arithmetic import arithmetic_points as arithmetic_points
 from .engine.figures.arithmetic import without_clamped_axis as without_clamped_axis
-from .engine.figures.session_overlays import beside_of as beside_of
+from .engine.figures.session_overlays import overlays_from_session as overlays_from_session
 from .engine.figures.session_overlays import stored_bands as stored_bands
 from .engine.model.activations import ReadText as ReadText
 from .engine.model.activations import neuron_usage as neuron_usage

@@ -19,12 +19,12 @@ sys.path.insert(0, str(ROOT / "tests" / "tui"))
 from pictures import Painter, paint, stage  # noqa: E402
 
 from srm_explorer.tui.compare.screen import CompareScreen  # noqa: E402
-from srm_explorer.tui.explorer.startup import Start  # noqa: E402
+from srm_explorer.tui.explorer.startup import LaunchOptions  # noqa: E402
 from srm_explorer.tui.results.run_screen import RunView  # noqa: E402
 from srm_explorer.tui.sessions.screen import SessionsScreen  # noqa: E402
 
 FOLDER = ROOT / "docs" / "screenshots"
-STORED = Start(session=Path("saved_sessions/example.json"))
+STORED = LaunchOptions(session=Path("saved_sessions/example.json"))
 
 
 async def polar(painter: Painter) -> None:

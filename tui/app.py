@@ -14,7 +14,7 @@ from textual.binding import Binding, BindingType
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.explorer.screen import ExplorerScreen
-from srm_explorer.tui.explorer.startup import Farewell, Start
+from srm_explorer.tui.explorer.startup import ExitSummary, LaunchOptions
 from srm_explorer.tui.glyphs import glyphs
 from srm_explorer.tui.palette import Commands
 from srm_explorer.tui.settings import TEMPLATE, Settings, editor_command, load_settings, settings_path, unknown_keys
@@ -27,7 +27,7 @@ from srm_explorer.tui.widgets.token_strip import draw_lines
 _THEMES = {"dark": "textual-dark", "light": "textual-light", "terminal": "ansi-dark"}
 
 
-class ExplorerApp(KeyOrder[Farewell]):
+class ExplorerApp(KeyOrder[ExitSummary]):
     """The explorer over one terminal.
 
     Args:
@@ -41,13 +41,13 @@ class ExplorerApp(KeyOrder[Farewell]):
         Binding("ctrl+q", "leave", "Quit", show=False, priority=True, id="app.quit", tooltip="Leave; a run goes on"),
     ]
 
-    def __init__(self, start: Start | None = None, settings: Settings | None = None) -> None:
+    def __init__(self, start: LaunchOptions | None = None, settings: Settings | None = None) -> None:
         super().__init__()
         textual_patches.install_lasting_writer()
         replies.install()
         # Over SSH every frame of an animation is a burst of bytes.
         self.animation_level = "none"
-        self._start = start or Start()
+        self._start = start or LaunchOptions()
         self._use(load_settings() if settings is None else settings)
         self.explorer = ExplorerScreen(self._start)
         self.status = 0
@@ -183,7 +183,7 @@ class ExplorerApp(KeyOrder[Farewell]):
         self.set_keymap(dict(settings.keys))
 
 
-def run_app(start: Start | None = None) -> int:
+def run_app(start: LaunchOptions | None = None) -> int:
     """Show the full screen until it is left, say what there is to say then, and return the exit status."""
     app = ExplorerApp(start)
     farewell = app.run()

@@ -12,7 +12,6 @@ from textual.binding import Binding
 from textual.dom import DOMNode
 from textual.widget import Widget
 
-import tui.screens
 from srm_explorer import tui
 from srm_explorer.tui.glyphs import UNICODE, Glyphs, glyphs_of
 

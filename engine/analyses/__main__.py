@@ -1,4 +1,6 @@
-"""One study in a process of its own: `python -P -m srm_explorer.engine.analyses NAME SESSION ARGUMENTS`, JSON on standard output.
+"""One analysis in a process of its own, JSON on standard output.
+
+`python -P -m srm_explorer.engine.analyses NAME SESSION ARGUMENTS`.
 
 The screen stays smooth, and a study that is no longer wanted is ended with its process.
 """

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from srm_explorer.engine import paths
 from srm_explorer.engine.analyses.compare_match import Matched, Side, matched, other_models, same_axes
 from srm_explorer.engine.analyses.compare_tables import compare_tables
-from srm_explorer.engine.analyses.registry import Arguments, Findings, Given, findings_of
+from srm_explorer.engine.analyses.registry import Arguments, Findings, StudyArguments, findings_of
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import differences
 from srm_explorer.engine.experiment.model_fit import reach_of
@@ -154,7 +154,9 @@ def compare_study(session: Session, arguments: Arguments) -> Findings:
     Returns:
         Tables "difference", "gaps", and "spec" for two sessions, and "curves" as in `curves_of`.
     """
-    given = Given(arguments, ("other", "plane", "groups", "a_group", "b_group", "resamples", "seed"), "compare")
+    given = StudyArguments(
+        arguments, ("other", "plane", "groups", "a_group", "b_group", "resamples", "seed"), "compare"
+    )
     path = given.text("other")
     file = None if path is None else paths.session_path(path)
     other = session if file is None or file == session.path else load_session(file)
@@ -287,7 +289,7 @@ def _warnings(compared: Sequence[ComparedPair]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _named(given: Given, *, alone: bool) -> list[tuple[str, str]]:
+def _named(given: StudyArguments, *, alone: bool) -> list[tuple[str, str]]:
     groups = given.texts("groups")
     own, its = given.text("a_group"), given.text("b_group")
     if groups and (own or its):

@@ -30,7 +30,7 @@ def effects_study(session: Session, arguments: Arguments) -> Findings:
     """Tell what an intervention did to the texts.
 
     Args:
-        session: any; what needs the model is told where it was scored, see `srm_explorer.engine.model_analyses.scoring`.
+        session: any; what needs the model is told where it was scored, see `engine.model_analyses.scoring`.
         arguments: `rule`, numbers of the collapse rule by name; `top`, tokens of each list; `resamples` and `seed` of
             the intervals.
 

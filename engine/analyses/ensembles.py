@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from srm_explorer.engine.analyses.captured import check_captured
 from srm_explorer.engine.analyses.directions import SiteRuns, Vector, direction_vector
-from srm_explorer.engine.analyses.registry import Findings, Given, findings_of
+from srm_explorer.engine.analyses.registry import Findings, StudyArguments, findings_of
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment.conditions import levels_of
 from srm_explorer.engine.experiment.directions import direction_of, expanded, needs_runs
@@ -59,7 +59,7 @@ def ensemble_study(session: Session, arguments: Mapping[str, Any]) -> Findings:
     Returns:
         two tables: a row a group and threshold; and the curves, a row a group and angle.
     """
-    given = Given(arguments, ARGUMENTS, "ensemble")
+    given = StudyArguments(arguments, ARGUMENTS, "ensemble")
     site = given.text("site") or session.spec.capture.sites[0]
     check_captured(session, site)
     vectors = read_vectors(session.vectors_path(), runs=len(session.runs), sites=[site])[site]
@@ -83,7 +83,7 @@ def ensemble_tables(
     Raises:
         ExplorerError: a direction that means nothing there, fewer than two of them, or all on one line.
     """
-    given = Given(arguments, ARGUMENTS, "ensemble")
+    given = StudyArguments(arguments, ARGUMENTS, "ensemble")
     site = given.text("site") or session.spec.capture.sites[0]
     runs = SiteRuns.of(session, site, vectors, weights)
     names = basis_names(session, _texts(arguments.get("basis")))

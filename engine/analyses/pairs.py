@@ -20,7 +20,7 @@ from srm_explorer.engine.analyses.pairs_measures import (
     holds_writes,
     ways_of,
 )
-from srm_explorer.engine.analyses.registry import Arguments, Findings, Given, findings_of
+from srm_explorer.engine.analyses.registry import Arguments, Findings, StudyArguments, findings_of
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Site
 from srm_explorer.engine.figures.captions import coordinate_caption, site_caption
@@ -240,7 +240,7 @@ def pair_tables(session: Session, arguments: Arguments, weights: NDArray[np.floa
         arguments: as `pairs_study`.
         weights: [d_mlp, d_model] W_out of the neuron's layer, a neuron a row, as in the model: not centred.
     """
-    given = Given(arguments, SETTINGS, "pairs")
+    given = StudyArguments(arguments, SETTINGS, "pairs")
     site, neuron = chosen_neuron(session, given.text("site"), given.whole("neuron"))
     wanted = given.choice("partners", ("both", "site", "residual"))
     residual = residual_site(session, site) if wanted != "site" else None

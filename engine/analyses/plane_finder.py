@@ -23,7 +23,7 @@ from srm_explorer.engine.analyses.plane_search import (
     search_separation,
     unit_differences,
 )
-from srm_explorer.engine.analyses.registry import Arguments, Findings, Given, findings_of
+from srm_explorer.engine.analyses.registry import Arguments, Findings, StudyArguments, findings_of
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures.arithmetic import SiteEdits, segment_tokens
 from srm_explorer.engine.figures.captions import coordinate_caption, site_caption
@@ -136,7 +136,7 @@ def finder_study(session: Session, arguments: Arguments) -> Findings:
     Raises:
         ExplorerError: an argument that is none, a group or site there is not, or too few units to split.
     """
-    given = Given(arguments, SETTINGS, "finder")
+    given = StudyArguments(arguments, SETTINGS, "finder")
     among = given.choice("among", ("partners", "changed", "all"))
     criterion = given.choice("criterion", CRITERIA)
     site, neuron = _subject(session, given, among)
@@ -178,7 +178,7 @@ class _Task:
     site: str
     among: str
     neuron: int | None
-    given: Given
+    given: StudyArguments
 
     def wanted(self, groups: tuple[Places, ...]) -> Wanted:
         """Which pairs, for the runs that are compared."""
@@ -194,7 +194,7 @@ class _Task:
         )
 
 
-def _subject(session: Session, given: Given, among: str) -> tuple[str, int | None]:
+def _subject(session: Session, given: StudyArguments, among: str) -> tuple[str, int | None]:
     asked, number = given.text("site"), given.whole("neuron")
     if among == "partners":
         return chosen_neuron(session, asked, number)

@@ -16,7 +16,7 @@ from srm_explorer.engine.analyses.directions import (
     known_directions,
     plane_through,
 )
-from srm_explorer.engine.analyses.registry import Findings, Given, findings_of
+from srm_explorer.engine.analyses.registry import Findings, StudyArguments, findings_of
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment.directions import Component, Direction, canonical, choices_of, direction_of
 from srm_explorer.engine.figures.captions import plane_captions, plane_title, site_caption
@@ -107,7 +107,7 @@ def planes_study(session: Session, arguments: Mapping[str, Any]) -> Findings:
         session: with runs.
         arguments: `by`, as charts group runs: texts, none for the baseline and all values pooled.
     """
-    given = Given(arguments, ("by",), "planes")
+    given = StudyArguments(arguments, ("by",), "planes")
     return findings_of(planes_table(session, given.texts("by")))
 
 

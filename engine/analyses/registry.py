@@ -27,8 +27,8 @@ class Study:
     Attributes:
         name: "pairs".
         title: what it answers, a few words.
-        home: module and function: "srm_explorer.engine.analyses.pairings:pairs_study"; it takes (session, arguments) and returns
-            `Findings`.
+        home: module and function: "srm_explorer.engine.analyses.pairs:pairs_study"; it takes (session, arguments)
+            and returns `Findings`.
         needs: "session" (its .json alone), "vectors" (the full vectors beside it), or "model" (run by the worker).
     """
 
@@ -100,7 +100,7 @@ def findings_of(*tables: TableFigure, **further: Any) -> Findings:
     return {"tables": [table.to_dict() for table in tables], **further}
 
 
-class Given:
+class StudyArguments:
     """What was given to a study.
 
     Args:

@@ -28,7 +28,7 @@ from srm_explorer.engine.runs.progress import Meter, Progress, Stop
 from srm_explorer.engine.session import RunRecord, Session
 from srm_explorer.engine.session.controls import controls_of
 from srm_explorer.engine.session.fields import DamagedError, take, take_table, take_texts
-from srm_explorer.engine.worker.device_lock import device_turn
+from srm_explorer.engine.worker.device_lock import device_lock
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Recorded:
                 raise _damaged(session, f"prompts[{place}].token_ids cannot be fed to this model")
         chosen = controls_of(session)
         for match in chosen.matches if chosen else ():
-            if any(neuron >= Site.parse(match.site).width(model.shape) for neuron in match.neurons):
+            if any(neuron >= model.shape.width(Site.parse(match.site)) for neuron in match.neurons):
                 raise _damaged(session, f"a control of {match.site} is no neuron of this model")
 
 
@@ -210,7 +210,7 @@ def replay(
         raise ExplorerError("the session has no runs", where=session.name, remedy="choose another")
     recorded = recorded_in(session)
     meter = Meter([listener] if listener else [], stop or Stop())
-    with device_turn(device_key(session.spec.model.device), meter):
+    with device_lock(device_key(session.spec.model.device), meter):
         return _replayed(session, base, recorded, meter)
 
 

@@ -176,7 +176,7 @@ def check_directions(experiment: Experiment, directions: Mapping[str, np.ndarray
     for place, one in enumerate(experiment.interventions):
         if one.direction is None:
             continue
-        width = Site.parse(one.site).width(model.shape)
+        width = model.shape.width(Site.parse(one.site))
         if len(directions[one.direction]) != width:
             raise ExplorerError(
                 f"the direction has {len(directions[one.direction])} numbers, {one.site} has {width}",

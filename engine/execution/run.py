@@ -19,7 +19,7 @@ from srm_explorer.engine.analyses.bands import with_bands
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.execution.provenance import describe_device, provenance_of, versions
 from srm_explorer.engine.execution.rows import RowMaker, as_saved, check_directions, tokenise
-from srm_explorer.engine.execution.w_out import plane_directions, written_rows
+from srm_explorer.engine.execution.w_out import effective_w_out_rows, plane_directions
 from srm_explorer.engine.experiment import Experiment, Site, check_against, conditions
 from srm_explorer.engine.model.decode import Decoded, decode
 from srm_explorer.engine.model.device import is_out_of_memory, used_bytes
@@ -39,16 +39,16 @@ from srm_explorer.engine.runs.journal_reader import JournalReader
 from srm_explorer.engine.runs.plan import Grid, Layout, plan_layout
 from srm_explorer.engine.runs.planes import left_out
 from srm_explorer.engine.runs.progress import Meter, Progress, Stop, Stopped
-from srm_explorer.engine.runs.resume import Approach, Outcome, approach, shown
+from srm_explorer.engine.runs.resume import Outcome, Preflight, preflight, shown
 from srm_explorer.engine.runs.units import needs_baseline, readings_of, resolve
 from srm_explorer.engine.session import PromptRecord, load_session, save_session
 from srm_explorer.engine.session.controls import CONTROLS, Controls
 from srm_explorer.engine.session.session import Resolved, now
-from srm_explorer.engine.worker.device_lock import device_turn
+from srm_explorer.engine.worker.device_lock import device_lock
 
 
 @dataclass
-class Beginning:
+class NewRun:
     """Everything a new run is begun with; making it changes nothing on disk.
 
     Args:
@@ -93,7 +93,7 @@ class Beginning:
             "created": now(),
             "directions": self._directions,
             "arithmetic": forecast_inputs(
-                self.experiment, self.inputs.directions, written_rows(self.model, self.experiment)
+                self.experiment, self.inputs.directions, effective_w_out_rows(self.model, self.experiment)
             ),
         }
         journal = JournalWriter.create(folder, self.experiment, layout=self._layout().to_dict(), extra=extra)
@@ -189,7 +189,7 @@ def freeze_controls(journal: JournalWriter, model: LoadedModel) -> Controls:
         return np.sqrt((rows**2).sum(axis=1))
 
     def width(site: str) -> int:
-        return Site.parse(site).width(model.shape)
+        return model.shape.width(Site.parse(site))
 
     chosen = choose_controls(journal.reader, width, norms)
     journal.event({"event": CONTROLS, "chosen": chosen.to_dict()})
@@ -227,8 +227,8 @@ def run_experiment(
     meter = Meter([listener] if listener else [], stop or Stop())
     tenant = warm or WarmModel()
 
-    def find() -> Approach | Outcome:
-        found = approach(experiment, base, path, restart=restart)
+    def find() -> Preflight | Outcome:
+        found = preflight(experiment, base, path, restart=restart)
         before = shown(found, path)
         if before is None:
             resume.check_idle(path)
@@ -239,7 +239,7 @@ def run_experiment(
         return found
     told = found.told
     try:
-        with device_turn(device_key(experiment.model.device), meter, tenant) as waited:
+        with device_lock(device_key(experiment.model.device), meter, tenant) as waited:
             if waited:
                 found = find()
                 if isinstance(found, Outcome):
@@ -260,7 +260,7 @@ class _Start:
     """What one start of a run is given."""
 
     experiment: Experiment
-    found: Approach
+    found: Preflight
     base: Path
     path: Path
     restart: bool
@@ -280,7 +280,7 @@ class _Start:
         if standing.kind == "resume":
             journal = go_on(experiment, model, folder, self.base)
         else:
-            begin = Beginning(experiment, inputs, model, test, self.base, self.rows)
+            begin = NewRun(experiment, inputs, model, test, self.base, self.rows)
             told += tuple(f"moved to the trash: {place}" for place in (resume.clear(path) if self.restart else []))
             journal = begin.journal(folder)
         with journal:

@@ -26,7 +26,7 @@ _PROBE = (0, 1)
 """Any two tokens."""
 
 
-def written_rows(model: LoadedModel, experiment: Experiment) -> dict[str, NDArray[np.float32]]:
+def effective_w_out_rows(model: LoadedModel, experiment: Experiment) -> dict[str, NDArray[np.float32]]:
     """Find, for each captured site that sums what edited neurons write, their rows of W_out.
 
     A norm after W_out, or experts that share it, would make the site something else: so the model is asked once what
@@ -91,7 +91,7 @@ def plane_directions(experiment: Experiment, inputs: Inputs, model: LoadedModel)
                 found[str(direction)] = weights_of(model, direction, matrices)
             except ExplorerError:
                 break  # Nobody asked: a mixture of experts has no such matrix.
-    widths = {site: Site.parse(site).width(model.shape) for site in experiment.capture.sites}
+    widths = {site: model.shape.width(Site.parse(site)) for site in experiment.capture.sites}
     fixed_planes(experiment, widths, found)
     return {text: vector.tolist() for text, vector in found.items()}
 

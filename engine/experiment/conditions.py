@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from srm_explorer.engine.errors import RefusalError, did_you_mean
+from srm_explorer.engine.errors import SpecValueError, did_you_mean
 from srm_explorer.engine.experiment.directions import AT, RunChoice
 from srm_explorer.engine.experiment.experiment import Experiment, InterventionSpec
 from srm_explorer.engine.experiment.values import format_number, shown
@@ -181,7 +181,7 @@ def conditions_of(choice: RunChoice, known: Sequence[Condition], default: str) -
         default: what an empty `at` means.
 
     Raises:
-        RefusalError: no condition is called so.
+        SpecValueError: no condition is called so.
     """
     found: set[int] = set()
     for name in choice.at or (default,):
@@ -189,7 +189,7 @@ def conditions_of(choice: RunChoice, known: Sequence[Condition], default: str) -
         own = own or [one.index for one in known if one.kind == "sweep" and name == _value(one)]
         if not own:
             labels = [one.label for one in known if one.kind != "control"]
-            raise RefusalError(
+            raise SpecValueError(
                 f"no condition is called {shown(name)}", did_you_mean(name, dict.fromkeys([*labels, *_GROUPS]))
             )
         found.update(own)
@@ -204,7 +204,7 @@ def prompts_of(choice: RunChoice, prompts: Sequence[tuple[str, Mapping[str, str]
         prompts: the set and the factors of each.
 
     Raises:
-        RefusalError: a factor or level that no prompt has, or no prompt that has them all.
+        SpecValueError: a factor or level that no prompt has, or no prompt that has them all.
     """
     wanted: dict[str, list[str]] = {}
     for factor, level in choice.levels:
@@ -214,13 +214,13 @@ def prompts_of(choice: RunChoice, prompts: Sequence[tuple[str, Mapping[str, str]
         known = list(dict.fromkeys(row[factor] for row in rows if factor in row))
         if not known:
             factors = list(dict.fromkeys(name for row in rows for name in row))
-            raise RefusalError(f"no prompt has a factor {shown(factor)}", did_you_mean(factor, [*factors, AT]))
+            raise SpecValueError(f"no prompt has a factor {shown(factor)}", did_you_mean(factor, [*factors, AT]))
         for level in levels:
             if level not in known:
-                raise RefusalError(f"factor {factor!r} has no level {shown(level)}", did_you_mean(level, known))
+                raise SpecValueError(f"factor {factor!r} has no level {shown(level)}", did_you_mean(level, known))
     found = [i for i, row in enumerate(rows) if all(row.get(name) in levels for name, levels in wanted.items())]
     if not found:
-        raise RefusalError(f"no prompt has {choice}", "choose fewer factors")
+        raise SpecValueError(f"no prompt has {choice}", "choose fewer factors")
     return found
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from srm_explorer.engine.errors import RefusalError, nearest
+from srm_explorer.engine.errors import SpecValueError, nearest
 from srm_explorer.engine.experiment.values import shown
 
 AT = "at"
@@ -154,7 +154,7 @@ def parse_direction(text: str) -> Direction:
     """Read a direction that is no coordinate's number; `str` of the result is its one canonical text.
 
     Raises:
-        RefusalError: something else, with what may stand there.
+        SpecValueError: something else, with what may stand there.
     """
     text = text.strip()
     if component := _COMPONENT.fullmatch(text):
@@ -167,18 +167,18 @@ def parse_direction(text: str) -> Direction:
     if hash_sign:
         if file.strip() and name.strip():
             return FileVector(file.strip(), name.strip())
-        raise RefusalError(f"{shown(text)} does not name a vector", "write file.npz#key")
+        raise SpecValueError(f"{shown(text)} does not name a vector", "write file.npz#key")
     word = re.match(r"[A-Za-z_]*", text)
     close = nearest(word[0], [*_NAMES, "pc1"]) if word and word[0] else None
     hint = f"did you mean {_EXAMPLES[close]}?" if close else f"write {FORMS}"
-    raise RefusalError(f"{shown(text)} is no direction", hint)
+    raise SpecValueError(f"{shown(text)} is no direction", hint)
 
 
 def canonical(value: int | str) -> int | str:
     """A coordinate's number, or a direction's canonical text; a number written as text is a number.
 
     Raises:
-        RefusalError: neither.
+        SpecValueError: neither.
     """
     if isinstance(value, int):
         return value
@@ -196,7 +196,7 @@ def needs_runs(value: int | str) -> bool:
     """Whether a plane's field means another direction with other runs: a mean, a difference, a component."""
     try:
         return bool(choices_of(direction_of(value)))
-    except RefusalError:
+    except SpecValueError:
         return True
 
 
@@ -208,17 +208,17 @@ def expanded(direction: Direction, levels: Mapping[str, Sequence[str]]) -> Itera
         levels: of every factor; those of "at" are conditions.
 
     Raises:
-        RefusalError: a factor that is none, or `*` where only one direction can be meant.
+        SpecValueError: a factor that is none, or `*` where only one direction can be meant.
     """
     if not any(choice.is_open() for choice in choices_of(direction)):
         yield direction
         return
     if not isinstance(direction, GroupMean):
-        raise RefusalError(f"{shown(str(direction))} names no list of directions", "use * in mean(...) alone")
+        raise SpecValueError(f"{shown(str(direction))} names no list of directions", "use * in mean(...) alone")
     runs = direction.runs
     name = next((factor for factor, level in runs.levels if level == ANY), AT)
     if name not in levels:
-        raise RefusalError(f"no prompt has a factor {name!r}", f"choose one of {', '.join(levels)}")
+        raise SpecValueError(f"no prompt has a factor {name!r}", f"choose one of {', '.join(levels)}")
     for level in levels[name]:
         if name == AT:
             chosen = RunChoice(runs.levels, (*(one for one in runs.at if one != ANY), level))
@@ -234,22 +234,22 @@ def _called(name: str, inside: str, text: str) -> Direction:
     if name == "difference":
         parts = list(_parts(inside, text))
         if len(parts) != 2:
-            raise RefusalError(f"{shown(text)} is no difference of two groups", f"write {_EXAMPLES[name]}")
+            raise SpecValueError(f"{shown(text)} is no difference of two groups", f"write {_EXAMPLES[name]}")
         return MeanDifference(*parts)
     if name == "random":
         if not _SEED.fullmatch(inside):
-            raise RefusalError(f"{shown(text)} has no seed", "write random(0), or another whole number")
+            raise SpecValueError(f"{shown(text)} has no seed", "write random(0), or another whole number")
         return RandomDirection(int(inside))
     match = _NEURON.fullmatch(inside)
     if not match:
-        raise RefusalError(f"{shown(text)} names no neuron of a layer", f"write {_EXAMPLES[name]}")
+        raise SpecValueError(f"{shown(text)} names no neuron of a layer", f"write {_EXAMPLES[name]}")
     return NeuronWeights("w_out" if name == "w_out" else "w_in", int(match["layer"]), int(match["neuron"]))
 
 
 def _runs(inside: str, text: str) -> RunChoice:
     parts = list(_parts(inside, text))
     if len(parts) != 1:
-        raise RefusalError(f"{shown(text)} holds a | that belongs into difference(... | ...)", "remove it")
+        raise SpecValueError(f"{shown(text)} holds a | that belongs into difference(... | ...)", "remove it")
     return parts[0]
 
 
@@ -262,7 +262,7 @@ def _parts(inside: str, text: str) -> Iterator[RunChoice]:
     while True:
         match = _WORD.match(inside, place)
         if match is None:
-            raise RefusalError(f"{shown(text)} cannot be read", "write factor=level, and put odd names in quotes")
+            raise SpecValueError(f"{shown(text)} cannot be read", "write factor=level, and put odd names in quotes")
         words.append(next(part for part in (match["double"], match["single"], match["plain"]) if part is not None))
         place = match.end()
         if match["end"] == "=":
@@ -273,7 +273,7 @@ def _parts(inside: str, text: str) -> Iterator[RunChoice]:
             else:
                 levels.append((words[0], words[1]))
         elif words != [""] or match["end"] == "," or levels or at:
-            raise RefusalError(f"{shown(text)} is not made of factor=level", "write mean(type=declarative, level=5)")
+            raise SpecValueError(f"{shown(text)} is not made of factor=level", "write mean(type=declarative, level=5)")
         words = []
         if match["end"] != ",":
             yield RunChoice(tuple(levels), tuple(at))

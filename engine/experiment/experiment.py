@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, StrictBool, StrictInt, ValidationError, model_validator
 
-from srm_explorer.engine.errors import ExplorerError, RefusalError, did_you_mean
+from srm_explorer.engine.errors import ExplorerError, SpecValueError, did_you_mean
 from srm_explorer.engine.experiment import toml
 from srm_explorer.engine.experiment.directions import NeuronWeights, direction_of
 from srm_explorer.engine.experiment.fields import (
@@ -49,7 +49,7 @@ class ModelSpec(SpecPart):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", self.device):
-            raise RefusalError(
+            raise SpecValueError(
                 f"{shown(self.device)} is not a device", "choose auto, cpu, cuda, cuda:1 or mps", "device"
             )
         return self
@@ -70,19 +70,19 @@ class PromptsSpec(SpecPart):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.sets:
-            raise RefusalError("there is no prompt set", "name at least one, as ['reasoning']", "sets")
+            raise SpecValueError("there is no prompt set", "name at least one, as ['reasoning']", "sets")
         check_distinct(self.sets, "sets")
         for factor, levels in self.where.items():
             if not levels:
-                raise RefusalError(
+                raise SpecValueError(
                     "no level is chosen", "name at least one level, or leave the factor out", f"where.{factor}"
                 )
             check_distinct(levels, f"where.{factor}")
         for name, numbers in self.omit.items():
             if name not in self.sets:
-                raise RefusalError(f"{shown(name)} is not among the sets", did_you_mean(name, self.sets), "omit")
+                raise SpecValueError(f"{shown(name)} is not among the sets", did_you_mean(name, self.sets), "omit")
             if not numbers:
-                raise RefusalError(
+                raise SpecValueError(
                     "no prompt is named", "name at least one number, or leave the set out", f"omit.{name}"
                 )
             check_distinct(numbers, f"omit.{name}")
@@ -104,15 +104,15 @@ class GenerationSpec(SpecPart):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.temperature <= 0:
-            raise RefusalError(
+            raise SpecValueError(
                 f"{format_number(self.temperature)} is not above 0", "use mode = 'greedy' for no chance", "temperature"
             )
         if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise RefusalError(f"{format_number(self.top_p)} is not above 0 and up to 1", "choose 0.9, say", "top_p")
+            raise SpecValueError(f"{format_number(self.top_p)} is not above 0 and up to 1", "choose 0.9, say", "top_p")
         if self.mode == "greedy":
             for name in ("temperature", "top_k", "top_p", "samples"):
                 if getattr(self, name) != GenerationSpec.model_fields[name].default:
-                    raise RefusalError(
+                    raise SpecValueError(
                         f"{name} has no effect on greedy decoding", "set mode = 'sample', or remove it", name
                     )
         return self
@@ -129,7 +129,7 @@ class CaptureSpec(SpecPart):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.sites:
-            raise RefusalError("no site is captured", "name at least one, as ['blocks.11.mlp.hook_post']", "sites")
+            raise SpecValueError("no site is captured", "name at least one, as ['blocks.11.mlp.hook_post']", "sites")
         check_distinct(self.sites, "sites")
         for index, site in enumerate(self.sites):
             check_site(site, f"sites[{index}]")
@@ -139,7 +139,7 @@ class CaptureSpec(SpecPart):
 class PlaneSpec(SpecPart):
     """Two directions of a captured site: 0 degrees lies on `a`, 90 on what `b` adds to it.
 
-    Each is a coordinate's number (a neuron of an MLP), or a direction's text: see `srm_explorer.engine.experiment.directions`.
+    Each is a coordinate's number (a neuron of an MLP), or a direction's text: see `engine.experiment.directions`.
     """
 
     site: Text | None = None
@@ -152,7 +152,7 @@ class PlaneSpec(SpecPart):
             check_site(self.site, "site")
         if self.a == self.b:
             noun = "coordinates" if isinstance(self.a, int) else "directions"
-            raise RefusalError(f"the plane needs two different {noun}, both are {self.a}", "choose another", "b")
+            raise SpecValueError(f"the plane needs two different {noun}, both are {self.a}", "choose another", "b")
         return self
 
 
@@ -165,11 +165,11 @@ class SpotlightSpec(SpecPart):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.thresholds:
-            raise RefusalError("there is no threshold", "name at least one, as [0.5]", "thresholds")
+            raise SpecValueError("there is no threshold", "name at least one, as [0.5]", "thresholds")
         check_distinct(self.thresholds, "thresholds")
         for threshold in self.thresholds:
             if not -1 <= threshold <= 1:
-                raise RefusalError(f"{format_number(threshold)} is not a cosine", "choose from -1 to 1", "thresholds")
+                raise SpecValueError(f"{format_number(threshold)} is not a cosine", "choose from -1 to 1", "thresholds")
         return self
 
 
@@ -220,43 +220,45 @@ class InterventionSpec(SpecPart):
     def _check_target(self) -> None:
         if self.op == "steer":
             if self.neurons:
-                raise RefusalError(
+                raise SpecValueError(
                     "steer works along a direction, not on neurons", "remove it, and give a direction", "neurons"
                 )
             if self.direction is None:
-                raise RefusalError(
+                raise SpecValueError(
                     "steer needs a direction", "write direction = 'vectors.safetensors#name'", "direction"
                 )
             file, hash_sign, name = self.direction.rpartition("#")
             if not (file.strip() and hash_sign and name.strip()):
-                raise RefusalError(f"{shown(self.direction)} does not name a vector", "write 'file#name'", "direction")
+                raise SpecValueError(
+                    f"{shown(self.direction)} does not name a vector", "write 'file#name'", "direction"
+                )
         elif self.direction is not None:
-            raise RefusalError(
+            raise SpecValueError(
                 f"{self.op} works on neurons, not along a direction", "use op = 'steer', or neurons", "direction"
             )
         elif not self.neurons:
-            raise RefusalError(f"{self.op} needs neurons", "write neurons = [373]", "neurons")
+            raise SpecValueError(f"{self.op} needs neurons", "write neurons = [373]", "neurons")
 
     def _check_values(self) -> None:
         if self.unit not in UNITS[self.op]:
             fitting = ", ".join(UNITS[self.op])
-            raise RefusalError(f"{self.op} cannot be given in {self.unit}", f"choose {fitting}", "unit")
+            raise SpecValueError(f"{self.op} cannot be given in {self.unit}", f"choose {fitting}", "unit")
         if not self.takes_values:
             if self.values:
-                raise RefusalError(f"{self.op} takes no values", "remove them", "values")
+                raise SpecValueError(f"{self.op} takes no values", "remove them", "values")
             return
         if not self.values:
-            raise RefusalError(
+            raise SpecValueError(
                 f"{self.op} needs values", "write a list, as [-10, 0, 10], or a range, as '-20..20/5'", "values"
             )
         if self.background and len(self.values) != 1:
-            raise RefusalError(
+            raise SpecValueError(
                 f"a background intervention holds one value, not {len(self.values)}", "keep one", "values"
             )
         if self.unit == "quantile":
             for value in self.values:
                 if not 0 <= value <= 1:
-                    raise RefusalError(
+                    raise SpecValueError(
                         f"{format_number(value)} is not a quantile", "choose values from 0 to 1", "values"
                     )
 
@@ -285,7 +287,7 @@ def check_controls(controls: ControlsSpec, interventions: Sequence[InterventionS
         tokens: that it generates.
 
     Raises:
-        RefusalError: nothing is changed, or something that has no neurons to match, or nothing is generated that
+        SpecValueError: nothing is changed, or something that has no neurons to match, or nothing is generated that
             neurons could be matched on.
     """
     if not controls.neurons:
@@ -294,17 +296,17 @@ def check_controls(controls: ControlsSpec, interventions: Sequence[InterventionS
     remedy = "set controls.neurons = 0"
     if not foreground:
         what = "there is no intervention that controls could be matched to"
-        raise RefusalError(what, f"add one, or {remedy}", "controls.neurons")
+        raise SpecValueError(what, f"add one, or {remedy}", "controls.neurons")
     for index, one in foreground:
         if one.op != "steer" and not Site.parse(one.site).is_mlp:
-            raise RefusalError(
+            raise SpecValueError(
                 f"interventions[{index}] changes coordinates of {one.site}, which are no neurons to be matched",
                 f"choose neurons of mlp.hook_post, or steer, or {remedy}",
                 "controls.neurons",
             )
         if one.op != "steer" and not tokens:
             what = "controls are matched on generated tokens, and there are none"
-            raise RefusalError(what, f"set generation.tokens, or {remedy}", "controls.neurons")
+            raise SpecValueError(what, f"set generation.tokens, or {remedy}", "controls.neurons")
 
 
 def targets_of(interventions: Sequence[InterventionSpec]) -> tuple[tuple[str, int], ...]:
@@ -324,7 +326,7 @@ def taken_neurons(experiment: Experiment, site: str) -> frozenset[int]:
 
 def _tables(value: object) -> object:
     if isinstance(value, Mapping):
-        raise RefusalError(
+        raise SpecValueError(
             "it is one table where a list of tables belongs", "write its name in double brackets: [[...]]"
         )
     return tuple(value) if isinstance(value, list) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
@@ -422,16 +424,16 @@ class Experiment(SpecPart):
             captured = ", ".join(self.capture.sites)
             field = f"planes[{index}].site"
             if plane.site is None and len(self.capture.sites) > 1:
-                raise RefusalError(
+                raise SpecValueError(
                     "the plane does not say in which of the captured sites it lies", f"choose {captured}", field
                 )
             if self.plane_site(plane) not in self.capture.sites:
-                raise RefusalError(
+                raise SpecValueError(
                     f"'{plane.site}' is not captured", f"add it to capture.sites, or choose {captured}", field
                 )
             for key, along in (("a", plane.a), ("b", plane.b)):
                 if isinstance(direction_of(along), NeuronWeights) and Site.parse(self.plane_site(plane)).is_mlp:
-                    raise RefusalError(
+                    raise SpecValueError(
                         f"{along} lies in the residual stream, the plane among the neurons of {self.plane_site(plane)}",
                         "name the neuron by its number, or a site of the residual stream",
                         f"planes[{index}].{key}",
@@ -442,14 +444,14 @@ class Experiment(SpecPart):
         swept = [(i, one) for i, one in enumerate(self.interventions) if one.takes_values and not one.background]
         if self.grid:
             if math.prod(len(one.values) for _, one in swept) > MOST_VALUES:
-                raise RefusalError(
+                raise SpecValueError(
                     f"crossing the values gives more than {MOST_VALUES:,} conditions", "use fewer values", "grid"
                 )
             return
         for index, one in swept[1:]:
             first, expected = swept[0][0], len(swept[0][1].values)
             if len(one.values) != expected:
-                raise RefusalError(
+                raise SpecValueError(
                     f"{len(one.values)} values cannot vary together with the {expected} of interventions[{first}]",
                     f"give it {expected}, set grid = true to cross them, or keep one value with background = true",
                     f"interventions[{index}].values",
@@ -459,18 +461,18 @@ class Experiment(SpecPart):
         if self.generation.tokens:
             return
         if self.capture.positions == "generated":
-            raise RefusalError(
+            raise SpecValueError(
                 "no position is generated with generation.tokens = 0", "choose prompt or all", "capture.positions"
             )
         for index, one in enumerate(self.interventions):
             if one.positions == "generated":
-                raise RefusalError(
+                raise SpecValueError(
                     "no position is generated with generation.tokens = 0",
                     "choose prompt or all",
                     f"interventions[{index}].positions",
                 )
             if self.stats is None and (one.op == "mean" or one.unit != "raw"):
-                raise RefusalError(
+                raise SpecValueError(
                     f"{one.op if one.op == 'mean' else one.unit} is measured on generated tokens, and there are none",
                     "name a session to take it from: stats = 'NAME' at the top of the file",
                     f"interventions[{index}].{'op' if one.op == 'mean' else 'unit'}",

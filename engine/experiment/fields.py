@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, StrictInt
 
-from srm_explorer.engine.errors import RefusalError
+from srm_explorer.engine.errors import SpecValueError
 from srm_explorer.engine.experiment.directions import ANY, FORMS, canonical, choices_of, direction_of
 from srm_explorer.engine.experiment.site import Site
 from srm_explorer.engine.experiment.values import format_number, number, parse_values, plain_number, shown
@@ -15,11 +15,11 @@ from srm_explorer.engine.experiment.values import format_number, number, parse_v
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise RefusalError(f"{shown(value)} is not text", "put it in quotes")
+        raise SpecValueError(f"{shown(value)} is not text", "put it in quotes")
     if not value.strip():
-        raise RefusalError("it is empty", "write a name")
+        raise SpecValueError("it is empty", "write a name")
     if any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 or 0xD800 <= ord(c) < 0xE000 for c in value):
-        raise RefusalError(f"{shown(value)} holds a control character", "remove it")
+        raise SpecValueError(f"{shown(value)} holds a control character", "remove it")
     return value
 
 
@@ -82,26 +82,26 @@ def check_distinct(values: Iterable[object], field: str) -> None:
     for value in values:
         if value in seen:
             told = format_number(value) if isinstance(value, float) else shown(value)
-            raise RefusalError(f"{told} stands there twice", "list each once", field)
+            raise SpecValueError(f"{told} stands there twice", "list each once", field)
         seen.add(value)
 
 
 def _along(value: object) -> int | str:
     """A coordinate's number, or a direction in its canonical text, so that equal directions are equal specs."""
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise RefusalError(f"{shown(value)} is neither a coordinate's number nor a direction", f"write {FORMS}")
+        raise SpecValueError(f"{shown(value)} is neither a coordinate's number nor a direction", f"write {FORMS}")
     if isinstance(value, int) and value < 0:
-        raise RefusalError(f"{value} is not accepted", "it should be greater than or equal to 0")
+        raise SpecValueError(f"{value} is not accepted", "it should be greater than or equal to 0")
     found = canonical(_text(value)) if isinstance(value, str) else value
     if any(choice.is_open() for choice in choices_of(direction_of(found))):
-        raise RefusalError(f"{shown(found)} stands for several directions", f"name one level in place of {ANY}")
+        raise SpecValueError(f"{shown(found)} stands for several directions", f"name one level in place of {ANY}")
     return found
 
 
 def _bos(value: object) -> object:
     if isinstance(value, bool) or value == "auto":
         return value
-    raise RefusalError(f"{shown(value)} is not allowed", "choose true, false or 'auto'")
+    raise SpecValueError(f"{shown(value)} is not allowed", "choose true, false or 'auto'")
 
 
 Text = Annotated[str, BeforeValidator(_text)]
@@ -128,8 +128,8 @@ def check_site(name: str, field: str) -> Site:
     """Read a site's name that stands under the key `field`."""
     try:
         return Site.parse(name)
-    except RefusalError as refusal:
-        raise RefusalError(refusal.what, refusal.remedy, field) from None
+    except SpecValueError as refusal:
+        raise SpecValueError(refusal.what, refusal.remedy, field) from None
 
 
 def dumped(part: BaseModel, **options: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from srm_explorer.engine.errors import RefusalError
+from srm_explorer.engine.errors import SpecValueError
 from srm_explorer.engine.experiment.directions import NeuronWeights, direction_of
 from srm_explorer.engine.experiment.fields import Indices
 from srm_explorer.engine.experiment.site import Site
@@ -150,7 +150,7 @@ def _named(site: Site | None, along: object) -> Neuron | None:
     """The neuron, or coordinate, that a direction of a plane at a site is named after."""
     try:
         direction = direction_of(along) if isinstance(along, int | str) else None
-    except RefusalError:
+    except SpecValueError:
         return None
     match direction:
         case int():
@@ -186,7 +186,7 @@ def _plane_site(data: Mapping[str, Any], plane: Mapping[str, Any]) -> object:
 def _site(name: object) -> Site | None:
     try:
         return Site.parse(name) if isinstance(name, str) else None
-    except RefusalError:
+    except SpecValueError:
         return None
 
 

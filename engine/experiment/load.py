@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from srm_explorer.engine import paths
-from srm_explorer.engine.errors import ExplorerError, RefusalError, did_you_mean, nearest
+from srm_explorer.engine.errors import ExplorerError, SpecValueError, did_you_mean, nearest
 from srm_explorer.engine.experiment import toml
 from srm_explorer.engine.experiment.directions import FileVector, parse_direction
 from srm_explorer.engine.experiment.experiment import Experiment
@@ -139,7 +139,7 @@ def _anchored(value: object, path: Sequence[str | int], base: Path) -> object:
 def _is_file_vector(text: str) -> bool:
     try:
         return isinstance(parse_direction(text), FileVector)
-    except RefusalError:
+    except SpecValueError:
         return False
 
 

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
-from srm_explorer.engine.errors import ExplorerError, RefusalError
+from srm_explorer.engine.errors import ExplorerError, SpecValueError
 from srm_explorer.engine.experiment.conditions import conditions, conditions_of
 from srm_explorer.engine.experiment.directions import Component, Direction, NeuronWeights, choices_of, direction_of
 from srm_explorer.engine.experiment.experiment import Experiment, InterventionSpec, taken_neurons, targets_of
 from srm_explorer.engine.experiment.model_shape import ModelShape
 from srm_explorer.engine.experiment.site import SITE_KINDS, Site
-
-
-def spans(numbers: Sequence[int]) -> str:
-    """Write rising numbers in short: "0, 2 to 5"."""
-    found: list[list[int]] = []
-    for number in numbers:
-        if found and number == found[-1][-1] + 1:
-            found[-1] = [found[-1][0], number]
-        else:
-            found.append([number])
-    return ", ".join(" to ".join(map(str, one)) for one in found)
 
 
 def check_against(experiment: Experiment, shape: ModelShape) -> None:
@@ -102,7 +91,7 @@ def _direction(
             own = f"blocks.{along.layer}.mlp.hook_post"
             yield from _site(own, where, shape)
             yield from _coordinate(own, along.neuron, where, shape)
-        case Component() if along.number > (width := Site.parse(site).width(shape)):
+        case Component() if along.number > (width := shape.width(Site.parse(site))):
             yield ExplorerError(
                 f"{site} has {width} principal components at most", where=where, remedy=f"choose pc1 to pc{width}"
             )
@@ -110,13 +99,13 @@ def _direction(
             for choice in choices_of(along):
                 try:
                     conditions_of(choice, conditions(experiment), "baseline")
-                except RefusalError as error:
+                except SpecValueError as error:
                     yield ExplorerError(error.what, where=where, remedy=error.remedy)
 
 
 def _coordinate(site_name: str, index: int, where: str, shape: ModelShape) -> Iterator[ExplorerError]:
     site = Site.parse(site_name)
-    width = site.width(shape)
+    width = shape.width(site)
     if index >= width:
         noun = "neuron" if site.is_mlp else "coordinate"
         yield ExplorerError(

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment.site import Site
+from srm_explorer.engine.experiment.values import spans
+
 
 @dataclass(frozen=True)
 class ModelShape:
@@ -31,6 +35,10 @@ class ModelShape:
     def neuron_layers(self) -> tuple[int, ...]:
         """The layers whose `mlp.hook_post` holds `d_mlp` neurons."""
         return tuple(layer for layer in range(self.n_layers) if layer not in self.without_neurons)
+
+    def width(self, site: Site) -> int:
+        """Number of coordinates of a site's activation."""
+        return self.d_mlp if site.is_mlp else self.d_model
 
     def check_neurons(self, site: str, where: str = "") -> None:
         """Refuse `mlp.hook_post` at a layer where it holds no neurons.

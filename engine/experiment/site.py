@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-from srm_explorer.engine.errors import RefusalError, nearest
+from srm_explorer.engine.errors import SpecValueError, nearest
 from srm_explorer.engine.experiment.values import shown
-
-if TYPE_CHECKING:
-    from srm_explorer.engine.experiment.model_shape import ModelShape
-
 
 SITE_KINDS = ("mlp.hook_post", "hook_mlp_out", "hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_attn_out")
 """What may follow "blocks.L." in a site's name."""
@@ -32,12 +28,12 @@ class Site:
         """Read "blocks.11.mlp.hook_post".
 
         Raises:
-            RefusalError: a name outside SITE_KINDS, with the nearest known name as its remedy.
+            SpecValueError: a name outside SITE_KINDS, with the nearest known name as its remedy.
         """
         match = _NAME.fullmatch(name)
         if match and match[2] in SITE_KINDS:
             return cls(int(match[1]), match[2])
-        raise RefusalError(f"{shown(name)} is not a known site", _remedy(name))
+        raise SpecValueError(f"{shown(name)} is not a known site", _remedy(name))
 
     def __str__(self) -> str:
         return f"blocks.{self.layer}.{self.kind}"
@@ -51,10 +47,6 @@ class Site:
     def width_name(self) -> str:
         """The name of its width: "d_mlp" or "d_model"."""
         return "d_mlp" if self.is_mlp else "d_model"
-
-    def width(self, shape: ModelShape) -> int:
-        """Number of coordinates of its activation in a model of that shape."""
-        return shape.d_mlp if self.is_mlp else shape.d_model
 
 
 def _remedy(name: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from srm_explorer.engine.errors import ExplorerError, RefusalError, did_you_mean, nearest
+from srm_explorer.engine.errors import ExplorerError, SpecValueError, did_you_mean, nearest
 from srm_explorer.engine.experiment.values import shown
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _told(problem: ErrorDetails, root: type[BaseModel]) -> tuple[str, str, str]:
     field = _path(loc)
     context = problem.get("ctx", {})
     cause = context.get("error")
-    if isinstance(cause, RefusalError):
+    if isinstance(cause, SpecValueError):
         return ".".join(part for part in (field, cause.where) if part), cause.what, cause.remedy
     if kind == "extra_forbidden":
         table = _path(loc[:-1])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 
-from srm_explorer.engine.errors import RefusalError
+from srm_explorer.engine.errors import SpecValueError
 
 MOST_VALUES = 10_000
 """A longer list is taken for a slip of the step."""
@@ -21,7 +22,7 @@ def parse_values(text: str) -> tuple[float, ...]:
     in decimal, so "-0.3..0.3/0.1" holds exactly the numbers a person would write.
 
     Raises:
-        RefusalError: not a number, a step that is not above 0, or more than 10,000 values.
+        SpecValueError: not a number, a step that is not above 0, or more than 10,000 values.
     """
     values: list[float] = []
     for item in text.split(","):
@@ -35,16 +36,16 @@ def number(value: object) -> float:
     """Take an int or a float that is finite; a truth value is no number.
 
     Raises:
-        RefusalError: anything else.
+        SpecValueError: anything else.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise RefusalError(f"{shown(value)} is not a number", "write a number")
+        raise SpecValueError(f"{shown(value)} is not a number", "write a number")
     try:
         result = float(value)
     except OverflowError:
         result = math.inf
     if not math.isfinite(result):
-        raise RefusalError(f"{result} is not a finite number", "write a finite number")
+        raise SpecValueError(f"{result} is not a finite number", "write a finite number")
     return result + 0.0  # -0.0 and 0.0 are the same value and must have the same digest
 
 
@@ -70,10 +71,10 @@ def _parse_range(item: str) -> list[float]:
     ends, slash, step_text = item.partition("/")
     first_text, _, last_text = ends.partition("..")
     if not slash or last_text.startswith("."):
-        raise RefusalError(f"{shown(item.strip())} is not a range", "write from..to/step, as -20..20/5")
+        raise SpecValueError(f"{shown(item.strip())} is not a range", "write from..to/step, as -20..20/5")
     first, last, step = (_decimal(part) for part in (first_text, last_text, step_text))
     if step <= 0:
-        raise RefusalError(
+        raise SpecValueError(
             f"the step of {shown(item.strip())} is not above 0", "write from..to/step with a step above 0"
         )
     for part in (first, last, step):
@@ -87,7 +88,7 @@ def _parse_range(item: str) -> list[float]:
 def _decimal(text: str) -> Decimal:
     text = text.strip()
     if not _NUMBER.fullmatch(text):
-        raise RefusalError(
+        raise SpecValueError(
             f"{shown(text)} is not a number", "write numbers as -20, -10, 0 or as from..to/step: -20..20/5"
         )
     return Decimal(text)
@@ -96,9 +97,20 @@ def _decimal(text: str) -> Decimal:
 def _finite(value: Decimal, text: str) -> float:
     result = float(value)
     if not math.isfinite(result):
-        raise RefusalError(f"{shown(text.strip())} is not a finite number", "write a finite number")
+        raise SpecValueError(f"{shown(text.strip())} is not a finite number", "write a finite number")
     return result + 0.0
 
 
-def _too_many(text: str) -> RefusalError:
-    return RefusalError(f"{shown(text.strip())} holds more than {MOST_VALUES:,} values", "choose a larger step")
+def _too_many(text: str) -> SpecValueError:
+    return SpecValueError(f"{shown(text.strip())} holds more than {MOST_VALUES:,} values", "choose a larger step")
+
+
+def spans(numbers: Sequence[int]) -> str:
+    """Write rising numbers in short: "0, 2 to 5"."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][-1] + 1:
+            found[-1] = [found[-1][0], number]
+        else:
+            found.append([number])
+    return ", ".join(" to ".join(map(str, one)) for one in found)

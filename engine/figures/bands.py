@@ -23,7 +23,7 @@ MOST_BYTES = 1_000_000
 """Of a band that is read: a file may come from anyone."""
 
 
-def packed(band: Band) -> str | list[list[float]]:
+def encode_band(band: Band) -> str | list[list[float]]:
     """A band for a session file, to four significant digits: its numbers where they are few, else a text.
 
     The text is base64 of zlib of little-endian float32, lower ends first: it opens ten times as fast as numbers.
@@ -34,8 +34,8 @@ def packed(band: Band) -> str | list[list[float]]:
     return base64.b64encode(zlib.compress(np.array(rounded, "<f4").tobytes())).decode("ascii")
 
 
-def unpacked(data: object) -> Band:
-    """Read what `packed` wrote.
+def decode_band(data: object) -> Band:
+    """Read what `encode_band` wrote.
 
     Raises:
         TypeError, ValueError: it is something else.
@@ -56,8 +56,8 @@ def unpacked(data: object) -> Band:
 
 
 def unpacked_curve(data: object) -> Band:
-    """Read what `packed` wrote of a curve; TypeError or ValueError where it is something else, or has no point."""
-    band = unpacked(data)
+    """Read what `encode_band` wrote of a curve; TypeError or ValueError where it is something else, or has no point."""
+    band = decode_band(data)
     if not band.shape[1]:
         raise ValueError("a band has a point at least")
     return band
@@ -213,7 +213,7 @@ class PlaneBands:
                     "legend": one.legend,
                     "group": one.group,
                     "members": one.members,
-                    "mean": packed(one.mean),
+                    "mean": encode_band(one.mean),
                     "counts": _counts_out(one.counts),
                 }
                 for one in self.nulls
@@ -222,7 +222,7 @@ class PlaneBands:
                 {
                     "panel": one.panel,
                     "labels": list(one.labels),
-                    "band": packed(one.band),
+                    "band": encode_band(one.band),
                     "threshold": one.threshold,
                 }
                 for one in self.dose
@@ -283,7 +283,7 @@ class PlaneBands:
                 DoseBand(
                     str(one["panel"]),
                     tuple(str(label) for label in one["labels"]),
-                    unpacked(one["band"]),
+                    decode_band(one["band"]),
                     _number(one.get("threshold")),
                 )
                 for one in data["dose"]
@@ -292,7 +292,7 @@ class PlaneBands:
 
 
 def _counts_out(counts: Mapping[float, Band]) -> dict[str, str | list[list[float]]]:
-    return {repr(float(threshold)): packed(band) for threshold, band in counts.items()}
+    return {repr(float(threshold)): encode_band(band) for threshold, band in counts.items()}
 
 
 def _counts_in(counts: Mapping[str, object]) -> dict[float, Band]:
@@ -327,7 +327,7 @@ def lit_by_chance(null: Mapping[str, Any], level: float) -> float:
     """Runs that chance lights at most, at the two angles of the random partner."""
     counts: object = null.get("counts")
     try:
-        band = unpacked(cast("Mapping[str, Any]", counts)[repr(float(level))])[1]
+        band = decode_band(cast("Mapping[str, Any]", counts)[repr(float(level))])[1]
     except (KeyError, TypeError, ValueError):
         return 0.0
     turned = str(null.get("legend")).partition("(")[2].startswith("random")

@@ -12,7 +12,7 @@ from srm_explorer.engine.experiment import differences
 from srm_explorer.engine.experiment.directions import Component, GroupMean, MeanDifference, direction_of
 from srm_explorer.engine.figures.captions import model_caption, plane_captions, plane_title, value_caption
 from srm_explorer.engine.figures.curves import SweptGroup
-from srm_explorer.engine.figures.dose import DoseFigure, dose_of, overlaid
+from srm_explorer.engine.figures.dose import DoseFigure, dose_from_session, overlaid
 from srm_explorer.engine.figures.groups import session_warnings, swept_groups
 from srm_explorer.engine.figures.polar import PolarFigure, polar_counts, polar_mean, threshold_index
 from srm_explorer.engine.figures.thresholds import ThresholdFigure, threshold_figure
@@ -191,7 +191,7 @@ def compared_dose(comparison: Comparison, threshold: float, plane: int = 0) -> D
         what = f"their values are different quantities: {captions[0]} and {captions[1]}"
         raise ExplorerError(what, remedy="choose another view with v")
     one, other = (
-        dose_of(session, record, threshold)
+        dose_from_session(session, record, threshold)
         for session, record in zip(comparison.sessions, comparison.planes[plane], strict=True)
     )
     return overlaid(one, other, comparison.names, _title(comparison, plane))

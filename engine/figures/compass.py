@@ -13,7 +13,7 @@ from srm_explorer.engine.figures.bands import GroupBand
 from srm_explorer.engine.figures.captions import plane_captions, plane_title
 from srm_explorer.engine.figures.curves import Curve, LegendEntry, Role, SweptGroup, checked_labels, warnings_of
 from srm_explorer.engine.figures.groups import points_of, run_groups, session_warnings
-from srm_explorer.engine.figures.overlays import ALONE, Beside
+from srm_explorer.engine.figures.overlays import NO_OVERLAYS, Overlays
 from srm_explorer.engine.figures.polar import Ring, Spoke, spokes_of
 from srm_explorer.engine.session import PlaneRecord, Session
 from srm_explorer.engine.stats.spotlight import UnitCoordinates
@@ -93,7 +93,7 @@ def compass_figure(
     label_a: str,
     label_b: str,
     title: str = "",
-    beside: Beside = ALONE,
+    beside: Overlays = NO_OVERLAYS,
     beyond: bool = False,
 ) -> CompassFigure:
     """Lay out the runs of each group as points.
@@ -154,7 +154,7 @@ def compass_of(
     plane: PlaneRecord,
     groups: Sequence[SweptGroup],
     by: Sequence[str] = (),
-    beside: Beside = ALONE,
+    beside: Overlays = NO_OVERLAYS,
     points: UnitCoordinates | None = None,
     beyond: bool = False,
 ) -> CompassFigure:

@@ -293,7 +293,7 @@ def _quantities(step: DoseStep, threshold: float) -> tuple[float | None, ...]:
     return sweep.amplitude, phase, float(share.max()), step.norm, step.energy, step.activation
 
 
-def dose_of(
+def dose_from_session(
     session: Session,
     plane: PlaneRecord,
     threshold: float | None = None,

@@ -15,7 +15,7 @@ from srm_explorer.engine.errors import ExplorerError, did_you_mean
 from srm_explorer.engine.figures.captions import plane_captions, plane_title, pooled_caption
 from srm_explorer.engine.figures.curves import BESIDE, LegendEntry, Role, SweptGroup
 from srm_explorer.engine.figures.numbers import three_digits
-from srm_explorer.engine.figures.overlays import ALONE, Beside
+from srm_explorer.engine.figures.overlays import NO_OVERLAYS, Overlays
 from srm_explorer.engine.figures.polar import PolarFigure, polar_counts, polar_mean, threshold_index
 from srm_explorer.engine.figures.thresholds import ThresholdFigure, threshold_figure
 from srm_explorer.engine.figures.warnings import session_warnings
@@ -85,13 +85,13 @@ def run_groups(session: Session, by: Sequence[str]) -> dict[str, RunGroup]:
     return {label: group for label, group in groups.items() if group.role != left_out}
 
 
-def polar_of(
+def polar_from_session(
     session: Session,
     plane: PlaneRecord,
     groups: Sequence[SweptGroup],
     view: Literal["counts", "mean"] = "counts",
     threshold: float | None = None,
-    beside: Beside = ALONE,
+    beside: Overlays = NO_OVERLAYS,
 ) -> PolarFigure:
     """The polar chart of a plane: counts above a threshold (`telling_threshold` by default), or the mean cosine."""
     a, b = plane_captions(plane)
@@ -109,7 +109,7 @@ def thresholds_of(
     plane: PlaneRecord,
     groups: Sequence[SweptGroup],
     threshold: float | None = None,
-    beside: Beside = ALONE,
+    beside: Overlays = NO_OVERLAYS,
 ) -> ThresholdFigure:
     """The threshold chart of a plane: the experiment's thresholds, and means; one threshold alone for many groups.
 

@@ -28,7 +28,7 @@ FEW_PREDICTED = 2
 
 
 @dataclass(frozen=True, eq=False)
-class Beside:
+class Overlays:
     """What stands beside the groups of a chart.
 
     Attributes:
@@ -112,7 +112,7 @@ class Beside:
         return next((group for group in groups if group.label == self.focus), None)
 
 
-ALONE = Beside()
+NO_OVERLAYS = Overlays()
 """Nothing beside the groups."""
 
 

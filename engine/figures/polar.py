@@ -19,7 +19,7 @@ from srm_explorer.engine.figures.curves import (
     warnings_of,
 )
 from srm_explorer.engine.figures.numbers import MINUS, end_above, round_axis, short, tick_label
-from srm_explorer.engine.figures.overlays import ALONE, Beside, band_ends, dashed_curves
+from srm_explorer.engine.figures.overlays import NO_OVERLAYS, Overlays, band_ends, dashed_curves
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def polar_counts(
     label_b: str,
     threshold: float,
     title: str = "",
-    beside: Beside = ALONE,
+    beside: Overlays = NO_OVERLAYS,
 ) -> PolarFigure:
     """Show, at each angle, the share of a group's runs whose cosine is above the threshold.
 
@@ -122,7 +122,7 @@ def polar_counts(
 
 
 def polar_mean(
-    groups: Sequence[SweptGroup], label_a: str, label_b: str, title: str = "", beside: Beside = ALONE
+    groups: Sequence[SweptGroup], label_a: str, label_b: str, title: str = "", beside: Overlays = NO_OVERLAYS
 ) -> PolarFigure:
     """Show, at each angle, a group's mean cosine; the bold ring is zero, negative values lie inside it.
 

@@ -14,7 +14,7 @@ from srm_explorer.engine.figures.curves import Curve, SweptGroup, checked_labels
 from srm_explorer.engine.figures.difference import difference_entry, difference_figure
 from srm_explorer.engine.figures.groups import FEW_GROUPS, session_warnings, telling_threshold
 from srm_explorer.engine.figures.numbers import MINUS, end_above, short, tick_label
-from srm_explorer.engine.figures.overlays import Beside
+from srm_explorer.engine.figures.overlays import Overlays
 from srm_explorer.engine.figures.polar import PolarFigure, signed_rings, spokes_of, threshold_index
 from srm_explorer.engine.figures.thresholds import ThresholdFigure
 from srm_explorer.engine.session import PlaneRecord, Session
@@ -26,7 +26,7 @@ def beyond_polar(
     session: Session,
     plane: PlaneRecord,
     groups: Sequence[SweptGroup],
-    beside: Beside,
+    beside: Overlays,
     view: Literal["counts", "mean"] = "counts",
     threshold: float | None = None,
 ) -> PolarFigure:
@@ -77,7 +77,7 @@ def beyond_thresholds(
     session: Session,
     plane: PlaneRecord,
     groups: Sequence[SweptGroup],
-    beside: Beside,
+    beside: Overlays,
     threshold: float | None = None,
 ) -> ThresholdFigure:
     """The threshold chart of what was observed minus what arithmetic predicts; otherwise as `beyond_polar`."""
@@ -90,7 +90,9 @@ def beyond_thresholds(
     return dataclasses.replace(figure, warnings=(*figure.warnings, *session_warnings(session, plane, groups)))
 
 
-def beyond_pairs(session: Session, groups: Sequence[SweptGroup], beside: Beside) -> list[tuple[SweptGroup, SweptGroup]]:
+def beyond_pairs(
+    session: Session, groups: Sequence[SweptGroup], beside: Overlays
+) -> list[tuple[SweptGroup, SweptGroup]]:
     """Each group of which arithmetic predicts something, and what it predicts.
 
     Raises:

@@ -11,20 +11,20 @@ from srm_explorer.engine.figures.arithmetic import arithmetic_points
 from srm_explorer.engine.figures.bands import NullBand, PlaneBands
 from srm_explorer.engine.figures.curves import SweptGroup
 from srm_explorer.engine.figures.groups import run_groups
-from srm_explorer.engine.figures.overlays import Beside, predicted_group
+from srm_explorer.engine.figures.overlays import Overlays, predicted_group
 from srm_explorer.engine.session import PlaneRecord, Session
 from srm_explorer.engine.stats.groups import BASELINE
 from srm_explorer.engine.stats.spotlight import sweep_groups
 
 
-def beside_of(
+def overlays_from_session(
     session: Session,
     plane: PlaneRecord,
     groups: Sequence[SweptGroup],
     by: Sequence[str] = (),
     bands: PlaneBands | None = None,
     choice: int = 0,
-) -> Beside:
+) -> Overlays:
     """What arithmetic predicts of the groups, and what is known of their certainty.
 
     Args:
@@ -41,7 +41,7 @@ def beside_of(
     if choices:
         label, null = choices[choice % len(choices)]
     named = [group for group in groups if group.label in predicted]
-    return Beside(
+    return Overlays(
         predicted={
             group.label: predicted_group(group, predicted[group.label], alone=len(named) == 1) for group in named
         },

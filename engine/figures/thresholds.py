@@ -15,7 +15,7 @@ from srm_explorer.engine.figures.curves import (
     warnings_of,
 )
 from srm_explorer.engine.figures.numbers import Axis, axis_from_zero, round_axis, short
-from srm_explorer.engine.figures.overlays import ALONE, Beside, band_ends, dashed_curves
+from srm_explorer.engine.figures.overlays import NO_OVERLAYS, Overlays, band_ends, dashed_curves
 from srm_explorer.engine.figures.polar import threshold_index
 
 
@@ -54,7 +54,7 @@ def threshold_figure(
     share: bool | None = None,
     levels: Sequence[float] | None = None,
     with_means: bool = True,
-    beside: Beside = ALONE,
+    beside: Overlays = NO_OVERLAYS,
     chosen: float | None = None,
 ) -> ThresholdFigure:
     """Lay out counts above thresholds, and the mean cosine, over the spotlight's angle.

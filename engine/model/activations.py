@@ -45,15 +45,15 @@ class ReadText:
         return max(len(self.ids) - self.first, 0)
 
 
-Take = Callable[[str, NDArray[Any], NDArray[np.int64]], None]
+Sink = Callable[[str, NDArray[Any], NDArray[np.int64]], None]
 """Takes a site, [position, d] activations, and [position] their numbers among all that count, texts in order."""
 
 
-def read_texts(
+def stream_activations(
     model: LoadedModel,
     texts: Sequence[ReadText],
     sites: Sequence[str],
-    take: Take,
+    take: Sink,
     *,
     columns: Sequence[int] | None = None,
     tokens: int = TOKENS,
@@ -114,7 +114,7 @@ def _hook(
     counts: NDArray[np.bool_],
     numbers: NDArray[np.int64],
     columns: Sequence[int] | None,
-    take: Take,
+    take: Sink,
     reached: set[str],
 ) -> Callable[..., None]:
     def on_activation(activation: Float[Tensor, "row col d"], hook: object) -> None:
@@ -166,11 +166,11 @@ def neuron_usage(
         layers: which; None for all that have neurons.
         kept_bytes: memory for the activations that are kept.
         seed: of the choice of positions.
-        tokens: as `read_texts` has it.
-        on_pass: as `read_texts` has it.
+        tokens: as `stream_activations` has it.
+        on_pass: as `stream_activations` has it.
 
     Raises:
-        ExplorerError: no position counts, a layer out of range, or as `read_texts`.
+        ExplorerError: no position counts, a layer out of range, or as `stream_activations`.
     """
     wanted = list(model.shape.neuron_layers or (0,)) if layers is None else list(layers)
     for layer in wanted:
@@ -180,7 +180,7 @@ def neuron_usage(
         raise ExplorerError("no position of these texts counts", remedy="name other prompts")
     keep = max(FEWEST, kept_bytes // (4 * model.shape.d_mlp * len(wanted)))
     running = {f"blocks.{layer}.mlp.hook_post": RunningColumns(keep, seed) for layer in wanted}
-    read_texts(model, texts, list(running), partial(_take, running), tokens=tokens, on_pass=on_pass)
+    stream_activations(model, texts, list(running), partial(_take, running), tokens=tokens, on_pass=on_pass)
     return {layer: one.result() for layer, one in zip(wanted, running.values(), strict=True)}
 
 

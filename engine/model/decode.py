@@ -18,7 +18,7 @@ from srm_explorer.engine.model.intervene import (
     Capture,
     Edit,
     Feed,
-    Instruments,
+    HookState,
     Receipt,
     instrumented,
     slots_by_site,
@@ -58,7 +58,7 @@ class RowStream:
     through every block: the plain way, to which the other is tested equal.
     """
 
-    def __init__(self, model: LoadedModel, rows: Sequence[Row], instruments: Instruments, split: int) -> None:
+    def __init__(self, model: LoadedModel, rows: Sequence[Row], instruments: HookState, split: int) -> None:
         self._model = model
         self._instruments = instruments
         self._split = split
@@ -162,7 +162,7 @@ class RowStream:
         return tensor_of(first, device)
 
 
-def open_stream(model: LoadedModel, rows: Sequence[Row], instruments: Instruments, *, share: bool) -> RowStream:
+def open_stream(model: LoadedModel, rows: Sequence[Row], instruments: HookState, *, share: bool) -> RowStream:
     """Choose where the rows of a batch begin to differ, and open a stream that splits there.
 
     Sharing takes rows with equal prompts, and a block that nothing below is edited or captured in.
@@ -174,7 +174,7 @@ def open_stream(model: LoadedModel, rows: Sequence[Row], instruments: Instrument
     return RowStream(model, rows, instruments, lowest if share and worth_it and model.shares_blocks else 0)
 
 
-def _first_own_column(rows: Sequence[Row], instruments: Instruments, width: int, split: int, n_blocks: int) -> int:
+def _first_own_column(rows: Sequence[Row], instruments: HookState, width: int, split: int, n_blocks: int) -> int:
     """Find the first prompt column that must go through the tail for every row; `width` where none must.
 
     Nothing attends to what the last block computes, so there a clamp matters at the last prompt token only - unless
@@ -281,7 +281,7 @@ def decode(
     with torch.inference_mode():
         accumulators = [Accumulator(capture, len(rows)) for capture in captures]
         slots = slots_by_site([row.edits for row in rows], model.device, model.dtype)
-        instruments = Instruments(slots, accumulators, _idle_feed(rows, model.device))
+        instruments = HookState(slots, accumulators, _idle_feed(rows, model.device))
         stream = open_stream(model, rows, instruments, share=share)
         writer = _Writer(rows, generation, model.device)
         with instrumented(model, instruments):

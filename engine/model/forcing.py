@@ -23,7 +23,7 @@ from srm_explorer.engine.model.intervene import (
     Capture,
     Edit,
     Feed,
-    Instruments,
+    HookState,
     instrumented,
     slots_by_site,
 )
@@ -274,7 +274,7 @@ def _scored(model: LoadedModel, batch: Sequence[_Piece], captures: Sequence[Capt
     split = min((Site.parse(site).layer for site in sites), default=0) if model.shares_blocks else 0
     keep = 1 + max(len(piece.text.tokens) for piece in batch)
     padded = Padded(rows.ids, model.device)
-    untouched = Instruments({}, accumulators, rows.feed(range(len(batch)), 0, padded.where))
+    untouched = HookState({}, accumulators, rows.feed(range(len(batch)), 0, padded.where))
     with instrumented(model, untouched):
         plain, residual = model.blocks.columns(padded.feed(), keep, split)
     edited: Tensor | None = None
@@ -282,7 +282,7 @@ def _scored(model: LoadedModel, batch: Sequence[_Piece], captures: Sequence[Capt
         owner = torch.tensor(rows.owner, device=model.device)
         slots = slots_by_site(rows.edits, model.device, model.dtype)
         feed = rows.feed(rows.owner, len(batch), padded.where[owner])
-        with instrumented(model, Instruments(slots, accumulators, feed)):
+        with instrumented(model, HookState(slots, accumulators, feed)):
             edited = _through(model.blocks, padded, owner, keep, split, residual)
     kept = [accumulator.result() for accumulator in accumulators]
     results: list[list[Forced]] = []
@@ -329,7 +329,7 @@ def _rows_that_fit(model: LoadedModel, texts: Sequence[GivenText], captures: Seq
     attention = 3 * int(config.n_heads) * positions**2 * max(item, 4)
     activations = positions * (8 * model.shape.d_model + 4 * model.shape.d_mlp) * item
     cache = 2 * sizes.n_layers * sizes.kv_width * positions * item
-    kept = sum(captured_bytes(Site.parse(c.site).width(model.shape), c.reduce, positions) for c in captures)
+    kept = sum(captured_bytes(model.shape.width(Site.parse(c.site)), c.reduce, positions) for c in captures)
     needed = logits + attention + activations + cache + 2 * kept
     return rows_within(free_bytes(model.device), model.device.type, needed)
 

@@ -303,7 +303,7 @@ class Feed:
 
 
 @dataclass
-class Instruments:
+class HookState:
     """Everything that is attached to a model while a batch decodes.
 
     Args:
@@ -337,7 +337,7 @@ class Instruments:
 
 
 @contextmanager
-def instrumented(model: LoadedModel, instruments: Instruments) -> Generator[None]:
+def instrumented(model: LoadedModel, instruments: HookState) -> Generator[None]:
     """Attach edits and captures to a model while the block runs; a capture at an edited site sees the edit.
 
     Raises:
@@ -355,7 +355,7 @@ def instrumented(model: LoadedModel, instruments: Instruments) -> Generator[None
             raise HookNeverFired(receipt.site)
 
 
-def _site_hook(instruments: Instruments, site: str, receipt: Receipt) -> Callable[..., Tensor | None]:
+def _site_hook(instruments: HookState, site: str, receipt: Receipt) -> Callable[..., Tensor | None]:
     slots: Sequence[EditSlot] = instruments.slots.get(site, [])
     keeping = [a for a in instruments.accumulators if a.capture.site == site]
 

@@ -35,7 +35,7 @@ def row_bytes(model: LoadedModel, positions: int, captures: Sequence[Capture]) -
         captures: what is kept of a row.
     """
     kept = sum(
-        captured_bytes(Site.parse(one.site).width(model.shape), one.reduce, positions)
+        captured_bytes(model.shape.width(Site.parse(one.site)), one.reduce, positions)
         for one in captures
         if one.columns is None
     )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.model.activations import ReadText, check_layer, check_neuron, read_texts
+from srm_explorer.engine.model.activations import ReadText, check_layer, check_neuron, stream_activations
 from srm_explorer.engine.model.device import array_of, tensor_of
 from srm_explorer.engine.model.load import LoadedModel
 
@@ -262,7 +262,7 @@ def neuron_activations(
         [position] texts in order.
 
     Raises:
-        ExplorerError: as `read_texts`, or the layer or neuron is out of range.
+        ExplorerError: as `stream_activations`, or the layer or neuron is out of range.
     """
     check_layer(model, layer)
     check_neuron(model, neuron)
@@ -271,7 +271,7 @@ def neuron_activations(
     def take(site: str, activations: NDArray[Any], numbers: NDArray[np.int64]) -> None:
         values[numbers] = activations[:, 0]
 
-    read_texts(model, texts, [f"blocks.{layer}.mlp.hook_post"], take, columns=[neuron], on_pass=on_pass)
+    stream_activations(model, texts, [f"blocks.{layer}.mlp.hook_post"], take, columns=[neuron], on_pass=on_pass)
     return values
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from srm_explorer.engine import paths
 from srm_explorer.engine.analyses import neuron as tables
 from srm_explorer.engine.analyses.neuron import usage_tables
-from srm_explorer.engine.analyses.registry import Arguments, Findings, Given, findings_of
+from srm_explorer.engine.analyses.registry import Arguments, Findings, StudyArguments, findings_of
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures.histogram import histogram_figure
 from srm_explorer.engine.figures.table import TableFigure
@@ -147,7 +147,7 @@ def usage_study(session: Session | None, arguments: Arguments, model: LoadedMode
     Raises:
         ExplorerError: what is wrong with an argument, or no text to read.
     """
-    given = Given(arguments, ("layer", "top", "list", "seed", *_READING), "usage")
+    given = StudyArguments(arguments, ("layer", "top", "list", "seed", *_READING), "usage")
     layer, seed = given.whole("layer"), given.whole("seed", 0, least=0)
     if layer is not None:
         check_layer(model, layer)
@@ -188,7 +188,7 @@ def neuron_study(session: Session | None, arguments: Arguments, model: LoadedMod
     Raises:
         ExplorerError: what is wrong with an argument, or the model's MLPs are not plain.
     """
-    given = Given(arguments, ("layer", "neuron", "neighbours", "top", *_READING), "neuron")
+    given = StudyArguments(arguments, ("layer", "neuron", "neighbours", "top", *_READING), "neuron")
     layer, neuron = given.whole("layer"), given.whole("neuron")
     if layer is None or neuron is None:
         raise ExplorerError("a card is of one neuron", remedy="give its layer and its number")
@@ -309,7 +309,7 @@ class _Places:
         return f"{before}«{self.token(text, position)}»{after}"
 
 
-def _texts(given: Given, session: Session | None, model: LoadedModel) -> Texts | None:
+def _texts(given: StudyArguments, session: Session | None, model: LoadedModel) -> Texts | None:
     sets, kind = given.texts("prompts"), given.choice("text", ("prompts", "generated"))
     if not sets and session is None:
         return None

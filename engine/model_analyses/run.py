@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from srm_explorer.engine.analyses.pairs import SETTINGS, chosen_neuron, pair_tables
-from srm_explorer.engine.analyses.registry import STUDIES, Arguments, Findings, Given, findings_of
+from srm_explorer.engine.analyses.registry import STUDIES, Arguments, Findings, StudyArguments, findings_of
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
 from srm_explorer.engine.execution.w_out import Matrices, weights_of
 from srm_explorer.engine.experiment import ModelSpec, Site
@@ -23,7 +23,7 @@ from srm_explorer.engine.model.weights import w_out_rows
 from srm_explorer.engine.model_analyses.neurons import absolute_sets
 from srm_explorer.engine.runs.progress import Meter, Stop
 from srm_explorer.engine.session import Session, load_session
-from srm_explorer.engine.worker.device_lock import device_turn
+from srm_explorer.engine.worker.device_lock import device_lock
 
 
 class ModelStudy(Protocol):
@@ -79,7 +79,7 @@ def run_model_study(
         model, base = model_of(opened)
     tenant = warm or WarmModel()
     try:
-        with device_turn(device_key(model.device), meter, tenant):
+        with device_lock(device_key(model.device), meter, tenant):
             loaded = tenant.load(model, base, meter.stage)
             if opened is not None:
                 check_same_model(opened, loaded)
@@ -183,7 +183,7 @@ def directions_study(session: Session | None, arguments: Arguments, model: Loade
     """
     found: dict[str, list[float]] = {}
     matrices: Matrices = {}
-    for text in Given(arguments, ("directions",), "directions").texts("directions"):
+    for text in StudyArguments(arguments, ("directions",), "directions").texts("directions"):
         direction = direction_of(text)
         if not isinstance(direction, NeuronWeights):
             raise ExplorerError(f"'{text}' is no neuron's weights", remedy="write w_out(layer.neuron)")
@@ -205,7 +205,7 @@ def weighted_pairs_study(session: Session | None, arguments: Arguments, model: L
     """
     if session is None:
         raise ExplorerError("pairings are those of a session", remedy="name one")
-    given = Given(arguments, SETTINGS, "pairs")
+    given = StudyArguments(arguments, SETTINGS, "pairs")
     site, _ = chosen_neuron(session, given.text("site"), given.whole("neuron"))
     parsed = Site.parse(site)
     if not parsed.is_mlp:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from srm_explorer.engine.analyses.directions import SiteRuns, as_rows, plane_through
 from srm_explorer.engine.analyses.effects import effects_study
 from srm_explorer.engine.analyses.registry import Arguments, Findings
-from srm_explorer.engine.errors import ExplorerError, RefusalError, did_you_mean
+from srm_explorer.engine.errors import ExplorerError, SpecValueError, did_you_mean
 from srm_explorer.engine.execution.provenance import describe_device, versions
 from srm_explorer.engine.execution.replay import recorded_in, same_directions
 from srm_explorer.engine.execution.rows import RowMaker, check_directions
@@ -61,7 +61,7 @@ def captures_of(session: Session, model: LoadedModel, sites: Sequence[str] | Non
     for site in capture.sites if sites is None else sites:
         try:
             centred = not Site.parse(site).is_mlp and capture.residual == "centred"
-        except RefusalError as error:
+        except SpecValueError as error:
             raise ExplorerError(error.what, where="sites", remedy=error.remedy) from None
         found[site] = Capture(site, "tokens", capture.positions, centred)
     model.check_sites(list(found))
@@ -91,7 +91,7 @@ def planes_of(
 
 def _plane(session: Session, record: PlaneRecord, model: LoadedModel) -> Plane:
     if isinstance(record.a, int) and isinstance(record.b, int):
-        return neuron_plane(Site.parse(record.site).width(model.shape), record.a, record.b)
+        return neuron_plane(model.shape.width(Site.parse(record.site)), record.a, record.b)
     return plane_through(record.a, record.b, SiteRuns.of(session, record.site, session.vectors()[record.site]))
 
 
@@ -170,7 +170,7 @@ class ScoredSession:
 
     Attributes:
         session: with what was found, not saved yet.
-        vectors: the vectors of every run in its order, by "<site>/<cell>", see `srm_explorer.engine.model_analyses.accumulate.CELLS`: [run, d],
+        vectors: the vectors of every run in its order, by "<site>/<cell>", see `accumulate.CELLS`: [run, d],
             NaN where one was not scored; empty unless they were asked for.
     """
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from srm_explorer.engine import paths
-from srm_explorer.engine.errors import ExplorerError, RefusalError
+from srm_explorer.engine.errors import ExplorerError, SpecValueError
 from srm_explorer.engine.experiment import Experiment, conditions
 from srm_explorer.engine.experiment.conditions import conditions_of, prompts_of
 from srm_explorer.engine.experiment.directions import FileVector, choices_of, direction_of
@@ -97,7 +97,7 @@ def _check_choices(experiment: Experiment, listed: Sequence[ListedPrompt]) -> No
                 try:
                     prompts_of(choice, prompts)
                     conditions_of(choice, conditions(experiment), "baseline")
-                except RefusalError as error:
+                except SpecValueError as error:
                     raise ExplorerError(error.what, where=f"planes[{index}].{key}", remedy=error.remedy) from None
 
 

@@ -23,7 +23,7 @@ class TakenError(ExplorerError):
 
 
 @dataclass(frozen=True)
-class Standing:
+class RunStatus:
     """How far an experiment is, under the name it was given.
 
     Args:
@@ -40,7 +40,7 @@ def default_path(experiment: Experiment, name: str) -> Path:
     return paths.session_path(f"{name}-{experiment.digest()}")
 
 
-def run_status(experiment: Experiment, hashes: Mapping[str, str], path: Path) -> Standing:
+def run_status(experiment: Experiment, hashes: Mapping[str, str], path: Path) -> RunStatus:
     """Find out how far an experiment is.
 
     Args:
@@ -57,19 +57,19 @@ def run_status(experiment: Experiment, hashes: Mapping[str, str], path: Path) ->
         recorded: Mapping[str, str] = session.provenance.get("inputs", {})
         _refuse_another(path, differences(session.spec, experiment) + _changed(recorded, hashes))
         if session.state == "finished":
-            return Standing("finished", session)
+            return RunStatus("finished", session)
     if is_run_folder(folder):
         reader = JournalReader(folder)
         recorded = reader.extra.get("inputs", {})
         _refuse_another(folder, differences(reader.experiment, experiment) + _changed(recorded, hashes))
-        return Standing("resume", session)
+        return RunStatus("resume", session)
     if session is not None:
         raise TakenError(
             "the session is interrupted and its run folder is gone",
             where=str(path),
             remedy="put the folder back, or begin again with --restart",
         )
-    return Standing("new")
+    return RunStatus("new")
 
 
 def check_idle(path: Path) -> None:
@@ -172,11 +172,11 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Approach:
+class Preflight:
     """An experiment before its model is loaded: what it reads, and how far it is."""
 
     inputs: Inputs
-    standing: Standing
+    standing: RunStatus
 
     @property
     def told(self) -> tuple[str, ...]:
@@ -184,7 +184,7 @@ class Approach:
         return tuple(str(problem) for problem in self.inputs.problems)
 
 
-def approach(experiment: Experiment, base: Path, path: Path, *, restart: bool) -> Approach:
+def preflight(experiment: Experiment, base: Path, path: Path, *, restart: bool) -> Preflight:
     """Read what an experiment needs and find out how far it is.
 
     Args:
@@ -199,11 +199,11 @@ def approach(experiment: Experiment, base: Path, path: Path, *, restart: bool) -
     inputs = read_inputs(experiment, base)
     if not inputs.prompts:
         raise ExplorerError("there is no prompt to run", where="prompts", remedy="choose other sets or factors")
-    standing = Standing("new") if restart else run_status(experiment, inputs.hashes, path)
-    return Approach(inputs, standing)
+    standing = RunStatus("new") if restart else run_status(experiment, inputs.hashes, path)
+    return Preflight(inputs, standing)
 
 
-def shown(found: Approach, path: Path) -> Outcome | None:
+def shown(found: Preflight, path: Path) -> Outcome | None:
     """Return the outcome of an experiment that was finished before; None where there is something to run."""
     session = found.standing.session
     if session is None or found.standing.kind != "finished":

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from srm_explorer.engine.errors import ExplorerError, RefusalError
+from srm_explorer.engine.errors import ExplorerError, SpecValueError
 from srm_explorer.engine.experiment import Condition, Experiment, directions
 from srm_explorer.engine.io.files import sha256_of
 from srm_explorer.engine.io.vectors import Matrix, read_vectors
@@ -219,7 +219,7 @@ def _along(data: Mapping[str, Any], key: str) -> int | str:
     try:
         # A session may come from someone else: no text of it commands a terminal.
         return directions.canonical(value if value.isprintable() else "")
-    except RefusalError:
+    except SpecValueError:
         raise DamagedError(f"{key} is no direction") from None
 
 
@@ -269,7 +269,7 @@ class Session:
         events: what happened on the way, such as a batch halved for want of memory.
         bands: computed bands by chart.
         predictions: what arithmetic predicts, by chart.
-        effects: what a scoring of the texts under every condition found, see `srm_explorer.engine.analyses`; empty before.
+        effects: what a scoring of the texts under every condition found, see `engine.analyses`; empty before.
         notes: the user's own words, Markdown.
         created: when the experiment began, ISO 8601.
         saved: when the file was written, ISO 8601; empty before.

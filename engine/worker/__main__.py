@@ -20,8 +20,8 @@ from srm_explorer.engine.worker.caller import standing_in
 from srm_explorer.engine.worker.endpoint import Endpoint, build, here, listen, make_folder
 from srm_explorer.engine.worker.log import WorkerLog
 from srm_explorer.engine.worker.protocol import Fault, as_fault
-from srm_explorer.engine.worker.queue import Board, Errand, Job
-from srm_explorer.engine.worker.spool import take_posted
+from srm_explorer.engine.worker.queue import Job, JobQueue, ModelTask
+from srm_explorer.engine.worker.spool import drain_spool
 
 IDLE_EXIT = 30 * 60.0
 """Seconds without a job and without a request."""
@@ -45,16 +45,16 @@ class Worker:
 
     def __init__(
         self,
-        board: Board,
+        board: JobQueue,
         run_experiment: Callable[..., Outcome],
-        give_way: Callable[[], bool],
+        yield_device: Callable[[], bool],
         log: Callable[[str], None],
     ) -> None:
         self._board = board
-        self._give_way = give_way
+        self._give_way = yield_device
         self._run_experiment = run_experiment
         self._log = log
-        self._current: Job | Errand | None = None
+        self._current: Job | ModelTask | None = None
         self._asked_to_end = False
 
     def ask_to_end(self, number: int, frame: FrameType | None) -> None:
@@ -115,7 +115,7 @@ class Worker:
                 told=outcome.told,
             )
 
-    def _do(self, errand: Errand) -> None:
+    def _do(self, errand: ModelTask) -> None:
         try:
             errand.result.set_result(errand.task(errand.stop))
         except ExplorerError as error:
@@ -158,20 +158,20 @@ def _serve(endpoint: Endpoint, idle_exit: float) -> int:
     from srm_explorer.engine.execution.run import run_experiment
     from srm_explorer.engine.model.warm import WarmModel
     from srm_explorer.engine.model_analyses.run import load_model_studies
-    from srm_explorer.engine.worker.device_lock import give_way
+    from srm_explorer.engine.worker.device_lock import yield_device
     from srm_explorer.engine.worker.models import Answers
     from srm_explorer.engine.worker.server import Service
 
     load_model_studies()
     gc.freeze()
     gc.enable()
-    board, warm = Board(), WarmModel()
-    for message in take_posted(endpoint):
+    board, warm = JobQueue(), WarmModel()
+    for message in drain_spool(endpoint):
         try:
             log.write(f"queued {board.submit(message)[0].job}, which was left: {message.session}")
         except ExplorerError as error:
             log.write(f"refused what was left: {error}")
-    worker = Worker(board, partial(run_experiment, warm=warm), partial(give_way, warm), log.write)
+    worker = Worker(board, partial(run_experiment, warm=warm), partial(yield_device, warm), log.write)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, worker.ask_to_end)
     listener = listen(endpoint)

@@ -29,10 +29,10 @@ from srm_explorer.engine.worker.protocol import (
     Done,
     Drain,
     Follow,
-    Grew,
     Hello,
     Jobs,
     JobState,
+    JobUpdate,
     Lines,
     Listed,
     Prune,
@@ -99,7 +99,7 @@ class Client:
                 except TimeoutError:
                     yield None
                     continue
-                state = _expect(reply, Grew).job
+                state = _expect(reply, JobUpdate).job
                 yield state
                 if state.state in ENDED:
                     return

@@ -16,7 +16,7 @@ from srm_explorer.engine.runs.progress import Meter, Stopped
 from srm_explorer.engine.worker.endpoint import make_folder, runtime_folder
 
 
-class Tenant(Protocol):
+class ModelHolder(Protocol):
     """Who may keep a model on a device, and with it the lock of its place, beyond a turn."""
 
     place: FileLock | None
@@ -27,7 +27,7 @@ class Tenant(Protocol):
 
 
 @contextmanager
-def device_turn(device: str, meter: Meter, tenant: Tenant | None = None) -> Generator[bool]:
+def device_lock(device: str, meter: Meter, tenant: ModelHolder | None = None) -> Generator[bool]:
     """Hold a device while the block runs, after waiting for it where another process of this user has it.
 
     Args:
@@ -63,7 +63,7 @@ def device_turn(device: str, meter: Meter, tenant: Tenant | None = None) -> Gene
             place.release()
 
 
-def give_way(tenant: Tenant) -> bool:
+def yield_device(tenant: ModelHolder) -> bool:
     """Have a tenant that computes nothing give up its place where another process has the turn; tell whether it did."""
     place = tenant.place
     if place is None or not place.held or not FileLock(place.path.with_suffix(".lock")).is_taken():
@@ -72,7 +72,7 @@ def give_way(tenant: Tenant) -> bool:
     return True
 
 
-def _acquire(lock: FileLock, meter: Meter, waiting: Tenant | None) -> bool:
+def _acquire(lock: FileLock, meter: Meter, waiting: ModelHolder | None) -> bool:
     waited = False
     while not lock.held:
         try:

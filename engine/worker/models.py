@@ -20,7 +20,7 @@ from srm_explorer.engine.model.warm import ModelKey, WarmModel, device_key, mode
 from srm_explorer.engine.model_analyses.run import model_study, run_model_study
 from srm_explorer.engine.runs.progress import Meter, Stop, Stopped
 from srm_explorer.engine.worker.caller import standing_in
-from srm_explorer.engine.worker.device_lock import device_turn
+from srm_explorer.engine.worker.device_lock import device_lock
 from srm_explorer.engine.worker.protocol import (
     Describe,
     Description,
@@ -31,7 +31,7 @@ from srm_explorer.engine.worker.protocol import (
     Tokens,
     read_model,
 )
-from srm_explorer.engine.worker.queue import Board, ending
+from srm_explorer.engine.worker.queue import JobQueue, ending
 from srm_explorer.engine.worker.spool import studied
 
 _K = TypeVar("_K")
@@ -55,7 +55,7 @@ class Answers:
         warm: the model at hand.
     """
 
-    def __init__(self, board: Board, warm: WarmModel) -> None:
+    def __init__(self, board: JobQueue, warm: WarmModel) -> None:
         self._board = board
         self._warm = warm
         self._guard = threading.Lock()
@@ -145,7 +145,7 @@ class Answers:
     def _load(self, spec: ModelSpec, base: Path, place: Place, stop: Stop) -> Description:
         meter = Meter([], stop)
         try:
-            with standing_in(place), device_turn(device_key(spec.device), meter, self._warm):
+            with standing_in(place), device_lock(device_key(spec.device), meter, self._warm):
                 return _description(self._warm.load(spec, base, meter.stage))
         except Stopped:
             raise ending() from None

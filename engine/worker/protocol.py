@@ -1,7 +1,7 @@
 """What the worker and those who talk to it say to each other: one JSON object a line, each of a kind known here.
 
 A connection opens with `Hello`, answered by `Welcome`; from then on every request has one reply, in order. `Follow` is
-the exception: its replies are `Grew`, one whenever the job went on, and the last one says how it ended.
+the exception: its replies are `JobUpdate`, one whenever the job went on, and the last one says how it ended.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ JobStage = Literal["queued", "running", "finished", "interrupted", "shown", "fai
 ENDED: tuple[JobStage, ...] = ("finished", "interrupted", "shown", "failed")
 
 
-class _Exact(BaseModel):
+class _Strict(BaseModel):
     """A message that both sides must know alike: a field that one of them does not know is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class _Lasting(BaseModel):
+class _Tolerant(BaseModel):
     """A message that outlives an upgrade: fields that came later are passed over."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Place(_Exact):
+class Place(_Strict):
     """Where a command was typed: what a relative path or a bare name means depends on it."""
 
     folder: str
     environment: dict[str, str] = {}
 
 
-class Fault(_Lasting):
+class Fault(_Tolerant):
     """An ExplorerError on its way."""
 
     what: str
@@ -53,7 +53,7 @@ class Fault(_Lasting):
     remedy: str = ""
 
 
-class JobState(_Lasting):
+class JobState(_Tolerant):
     """How far a job is, whether a session is saved, and what there is to be said about it.
 
     Attributes:
@@ -74,7 +74,7 @@ class JobState(_Lasting):
     fault: Fault | None = None
 
 
-class Hello(_Lasting):
+class Hello(_Tolerant):
     """The first message of a connection."""
 
     kind: Literal["hello"] = "hello"
@@ -82,7 +82,7 @@ class Hello(_Lasting):
     build: str
 
 
-class Submit(_Exact):
+class Submit(_Strict):
     """Run an experiment, or go on with it; a job for the same session that waits or runs is joined."""
 
     kind: Literal["submit"] = "submit"
@@ -93,14 +93,14 @@ class Submit(_Exact):
     place: Place
 
 
-class Follow(_Lasting):
+class Follow(_Tolerant):
     """Be told whenever a job went on."""
 
     kind: Literal["follow"] = "follow"
     job: str
 
 
-class Cancel(_Lasting):
+class Cancel(_Tolerant):
     """Stop a job: once, after the batch in flight; twice, now. One that waits is taken off the queue."""
 
     kind: Literal["cancel"] = "cancel"
@@ -108,20 +108,20 @@ class Cancel(_Lasting):
     times: Literal[1, 2] = 1
 
 
-class Jobs(_Exact):
+class Jobs(_Strict):
     """List the jobs: those that run and wait, then those that ended lately."""
 
     kind: Literal["list"] = "list"
 
 
-class Prune(_Exact):
+class Prune(_Strict):
     """Take a job that waits off the queue; one that runs is left alone."""
 
     kind: Literal["prune"] = "prune"
     job: str
 
 
-class Describe(_Exact):
+class Describe(_Strict):
     """Say how large a model is and which sites it has; loads it where nothing runs."""
 
     kind: Literal["describe"] = "describe"
@@ -130,7 +130,7 @@ class Describe(_Exact):
     place: Place
 
 
-class Tokenize(_Exact):
+class Tokenize(_Strict):
     """Turn texts into token ids as a run would."""
 
     kind: Literal["tokenize"] = "tokenize"
@@ -141,7 +141,7 @@ class Tokenize(_Exact):
     prepend_bos: bool | Literal["auto"] = "auto"
 
 
-class Study(_Exact):
+class Study(_Strict):
     """Run a study that needs a model, between two jobs; it is given up once the connection is closed.
 
     Attributes:
@@ -160,25 +160,25 @@ class Study(_Exact):
     place: Place
 
 
-class Status(_Lasting):
+class Status(_Tolerant):
     """Say what the worker is doing."""
 
     kind: Literal["status"] = "status"
 
 
-class Drain(_Lasting):
+class Drain(_Tolerant):
     """Take no more jobs, finish those that are there, then end."""
 
     kind: Literal["drain"] = "drain"
 
 
-class Quit(_Exact):
+class Quit(_Strict):
     """Stop the job that runs now, save what is finished, and end."""
 
     kind: Literal["stop"] = "stop"
 
 
-class Welcome(_Lasting):
+class Welcome(_Tolerant):
     """The reply to `Hello`; `limited` where the versions differ: only status, follow, cancel and drain work."""
 
     kind: Literal["welcome"] = "welcome"
@@ -188,7 +188,7 @@ class Welcome(_Lasting):
     limited: bool
 
 
-class Accepted(_Lasting):
+class Accepted(_Tolerant):
     """The reply to `Submit`; `joined` where the job was there before."""
 
     kind: Literal["accepted"] = "accepted"
@@ -196,24 +196,24 @@ class Accepted(_Lasting):
     joined: bool
 
 
-class Grew(_Lasting):
+class JobUpdate(_Tolerant):
     """A followed job went on; the data is in its run folder."""
 
     kind: Literal["grew"] = "grew"
     job: JobState
 
 
-class Listed(_Lasting):
+class Listed(_Tolerant):
     """The reply to `Jobs`."""
 
     kind: Literal["jobs"] = "jobs"
     jobs: tuple[JobState, ...]
 
 
-class Description(_Lasting):
+class Description(_Tolerant):
     """The reply to `Describe`: the sizes of `ModelShape`, the sites by TransformerLens name, and the device.
 
-    Four estimate what a run will need: bytes of the weights, sizes of `srm_explorer.engine.runs.batch_memory.Sizes`, and the bytes free on
+    Four estimate what a run will need: bytes of the weights, sizes of `batch_memory.Sizes`, and the bytes free on
     the device once the weights are there; 0 where a worker of another version does not say.
     """
 
@@ -234,7 +234,7 @@ class Description(_Lasting):
     without_neurons: tuple[int, ...] = ()
 
 
-class Tokens(_Lasting):
+class Tokens(_Tolerant):
     """The reply to `Tokenize`: for each text its ids, and the text of each id."""
 
     kind: Literal["tokens"] = "tokens"
@@ -242,7 +242,7 @@ class Tokens(_Lasting):
     pieces: tuple[tuple[str, ...], ...]
 
 
-class Studied(_Lasting):
+class Studied(_Tolerant):
     """The reply to `Study`: what it found, or the file that holds it, which is the asker's to remove."""
 
     kind: Literal["studied"] = "studied"
@@ -250,7 +250,7 @@ class Studied(_Lasting):
     file: str = ""
 
 
-class WorkerState(_Lasting):
+class WorkerState(_Tolerant):
     """The reply to `Status`; times in seconds.
 
     `errand` is the title of a study under way, and `errand_progress` how far it is, as `Progress.to_dict`.
@@ -271,13 +271,13 @@ class WorkerState(_Lasting):
     errand_progress: dict[str, Any] | None = None
 
 
-class Done(_Lasting):
+class Done(_Tolerant):
     """The reply where there is nothing to say."""
 
     kind: Literal["done"] = "done"
 
 
-class Refused(_Lasting):
+class Refused(_Tolerant):
     """The reply to what cannot be done."""
 
     kind: Literal["refused"] = "refused"
@@ -285,7 +285,7 @@ class Refused(_Lasting):
 
 
 Request = Hello | Submit | Follow | Cancel | Jobs | Prune | Describe | Tokenize | Study | Status | Drain | Quit
-Reply = Welcome | Accepted | Grew | Listed | Description | Tokens | Studied | WorkerState | Done | Refused
+Reply = Welcome | Accepted | JobUpdate | Listed | Description | Tokens | Studied | WorkerState | Done | Refused
 LASTING = (Status, Follow, Cancel, Drain)
 """Requests that also a worker of another version answers."""
 

@@ -19,7 +19,7 @@ from srm_explorer.engine.worker.protocol import ENDED, Fault, JobStage, JobState
 
 @dataclass
 class Job:
-    """An experiment on its way; changed only through the `Board`."""
+    """An experiment on its way; changed only through the `JobQueue`."""
 
     id: str
     submitted: Submit
@@ -51,7 +51,7 @@ class Job:
 
 
 @dataclass
-class Errand:
+class ModelTask:
     """Something that must be done where the model is, between two jobs.
 
     Attributes:
@@ -78,14 +78,14 @@ _TELL_EVERY = 0.1
 """Seconds between two progresses that followers are woken for, where no run was finished between them."""
 
 
-class Board:
+class JobQueue:
     """The jobs, shared by the thread that runs them and the threads that answer for them."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._jobs: dict[str, Job] = {}
-        self._errands: list[Errand] = []
-        self._errand: Errand | None = None
+        self._errands: list[ModelTask] = []
+        self._errand: ModelTask | None = None
         self._ids = itertools.count(1)
         # Another worker's jobs, asked for by an old id, must not be taken for ours.
         self._mark = secrets.token_hex(3)
@@ -132,12 +132,12 @@ class Board:
             self._check_open()
             if self._active():
                 raise ExplorerError("the worker is running an experiment", remedy="ask again when the queue is empty")
-            errand = Errand(task, Future(), stop or Stop(), title)
+            errand = ModelTask(task, Future(), stop or Stop(), title)
             self._errands.append(errand)
             self._changed.notify_all()
             return errand.result
 
-    def next(self, timeout: float) -> Job | Errand | None:
+    def next(self, timeout: float) -> Job | ModelTask | None:
         """Take what is to be done next, a job being marked as running; None after a time-out in seconds."""
         with self._changed:
             if not self._errands and not self._waiting():
@@ -157,7 +157,7 @@ class Board:
         if self._errand is not None:
             self._errand.progress = progress
 
-    def errand(self) -> Errand | None:
+    def errand(self) -> ModelTask | None:
         """The errand under way that has a title, if there is one."""
         errand = self._errand
         return errand if errand is not None and errand.title and not errand.result.done() else None

@@ -24,9 +24,9 @@ from srm_explorer.engine.worker.protocol import (
     Done,
     Drain,
     Follow,
-    Grew,
     Hello,
     Jobs,
+    JobUpdate,
     Lines,
     Listed,
     Prune,
@@ -47,7 +47,7 @@ from srm_explorer.engine.worker.protocol import (
     oversized,
     read_request,
 )
-from srm_explorer.engine.worker.queue import Board
+from srm_explorer.engine.worker.queue import JobQueue
 
 
 def welcome(hello: Hello) -> Welcome:
@@ -114,7 +114,7 @@ class Service:
     """
 
     def __init__(
-        self, listener: socket.socket, board: Board, models: Models, idle_exit: float, log: Callable[[str], None]
+        self, listener: socket.socket, board: JobQueue, models: Models, idle_exit: float, log: Callable[[str], None]
     ) -> None:
         self._listener = listener
         self._board = board
@@ -253,7 +253,7 @@ class Service:
             state, version = self._board.follow(job, seen, timeout=0.5)
             if version != seen:
                 seen = version
-                self._send(connection, Grew(job=state))
+                self._send(connection, JobUpdate(job=state))
             if state.state in ENDED:
                 return
             if _hung_up(connection) and not self._board.closed:

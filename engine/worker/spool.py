@@ -22,7 +22,7 @@ _FRESH = 600.0
 
 
 @dataclass(frozen=True)
-class Posted:
+class SpooledJob:
     """A submission that was left."""
 
     path: Path
@@ -36,7 +36,7 @@ class Posted:
         return True
 
 
-def post(endpoint: Endpoint, message: Submit) -> Posted:
+def post(endpoint: Endpoint, message: Submit) -> SpooledJob:
     """Leave a submission for the worker that starts next.
 
     Raises:
@@ -45,10 +45,10 @@ def post(endpoint: Endpoint, message: Submit) -> Posted:
     make_folder(endpoint.folder)
     path = endpoint.post / f"{time.time_ns():020}-{secrets.token_hex(4)}.json"
     write_atomic(path, encode(message))
-    return Posted(path)
+    return SpooledJob(path)
 
 
-def take_posted(endpoint: Endpoint) -> Iterator[Submit]:
+def drain_spool(endpoint: Endpoint) -> Iterator[Submit]:
     """Take what was left, the oldest first; what is no submission, or has waited too long, is removed."""
     for path in sorted(endpoint.post.glob("[0-9]*.json")):
         try:

@@ -31,7 +31,7 @@ from typing import Any
 
 import torch
 
-import srm_explorer.engine.execution.run  # noqa: F401
+import srm_explorer.engine.execution.run
 import srm_explorer.tui.cli.app
 import srm_explorer.tui.cli.run  # noqa: F401  (imported once, before forking)
 from srm_explorer.engine.runs.progress import Progress

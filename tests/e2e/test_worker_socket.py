@@ -18,8 +18,8 @@ from srm_explorer.engine.worker.client import Client, find_worker
 from srm_explorer.engine.worker.protocol import (
     LARGEST,
     PROTOCOL,
-    Grew,
     Hello,
+    JobUpdate,
     Refused,
     Status,
     Welcome,
@@ -84,7 +84,7 @@ def test_one_of_another_version_may_only_look_follow_cancel_and_drain(
         assert welcome.limited
         assert all(isinstance(one, Refused) and "another version" in one.fault.what for one in refused)
         assert isinstance(state, WorkerState)
-        assert isinstance(grew, Grew)
+        assert isinstance(grew, JobUpdate)
     assert states(client, job)[-1].state == "interrupted"
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from srm_explorer.engine.session import Session
 from srm_explorer.engine.worker.client import Client, find_worker, submission
 from srm_explorer.engine.worker.protocol import JobState, read_reply
 

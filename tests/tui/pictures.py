@@ -28,7 +28,7 @@ from srm_explorer.tui.backend.backend import WorkerLink
 from srm_explorer.tui.backend.events import Described, Tokenized, WorkerSeen
 from srm_explorer.tui.backend.subprocesses import StudyRunner, Told
 from srm_explorer.tui.explorer import runs
-from srm_explorer.tui.explorer.startup import Start
+from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -198,7 +198,7 @@ def stage(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     time.tzset()
 
 
-def paint(scene: Scene, size: str, start: Start | None = None, settings: Settings | None = None) -> Painter:
+def paint(scene: Scene, size: str, start: LaunchOptions | None = None, settings: Settings | None = None) -> Painter:
     """Let a scene take its pictures of the app in the folder that was staged."""
     columns, rows = SIZES[size] if size in SIZES else [int(part) for part in size.split("x")]
     os.environ["COLUMNS"], os.environ["LINES"] = str(columns), str(rows)

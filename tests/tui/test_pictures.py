@@ -15,7 +15,7 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.tui.backend.events import RunGrew, WorkerSeen
 from srm_explorer.tui.compare.screen import CompareScreen
-from srm_explorer.tui.explorer.startup import Start
+from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.results.run_screen import RunView
 from srm_explorer.tui.sessions.notes import NotesScreen
 from srm_explorer.tui.sessions.screen import SessionsScreen
@@ -25,8 +25,8 @@ from srm_explorer.tui.widgets.help import Help
 from .pictures import SIZES, Painter, Scene, paint, stage
 
 WIDE, NARROW = SIZES
-STORED = Start(session=Path("saved_sessions/example.json"))
-NEW = Start(spec="demo")
+STORED = LaunchOptions(session=Path("saved_sessions/example.json"))
+NEW = LaunchOptions(spec="demo")
 TO_ERROR = ("2", "j", "j", "enter", "ctrl+u", *"9999", "enter")
 
 Look = Callable[..., None]
@@ -49,7 +49,7 @@ def look(
     """Compare every picture that a scene takes with the one that is kept."""
     stage(tmp_path, monkeypatch)
 
-    def compare(scene: Scene, size: str, start: Start, settings: Settings | None = None) -> None:
+    def compare(scene: Scene, size: str, start: LaunchOptions, settings: Settings | None = None) -> None:
         painter = paint(scene, size, start, settings)
         for kind, pictures in ((Text, painter.pictures), (Svg, painter.svgs)):
             kept = snapshot.use_extension(kind)

@@ -26,7 +26,7 @@ from srm_explorer.tui.backend.events import (
 )
 from srm_explorer.tui.backend.requests import ModelStudies, Questions
 from srm_explorer.tui.backend.run_follower import Finder, Follower
-from srm_explorer.tui.backend.worker_access import LOOK, NONE, STARTING, Access, Watcher
+from srm_explorer.tui.backend.worker_access import LOOK, NONE, STARTING, Watcher, WorkerConnector
 
 
 class WorkerLink:
@@ -40,7 +40,7 @@ class WorkerLink:
         self._tell_screen = tell
         self._closed = threading.Event()
         self._followers: dict[Path, Follower] = {}
-        self._access = Access(self._closed)
+        self._access = WorkerConnector(self._closed)
         self._questions = Questions(self._access, self._tell)
         self._studies = ModelStudies(self._access, self._tell)
 

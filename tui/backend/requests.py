@@ -12,10 +12,10 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.runs.progress import Stopped
 from srm_explorer.engine.worker.protocol import read_model
 from srm_explorer.tui.backend.events import Described, DescribeFailed, LinkEvent, Said, Studied, StudyFailed, Tokenized
-from srm_explorer.tui.backend.worker_access import Access
+from srm_explorer.tui.backend.worker_access import WorkerConnector
 
 
-class Asking:
+class TaskThread:
     """A thread that runs tasks in order; daemonic, so that a long answer keeps no program from ending.
 
     Args:
@@ -68,11 +68,11 @@ class Questions:
         tell: takes the answers.
     """
 
-    def __init__(self, access: Access, tell: Callable[[LinkEvent], None]) -> None:
+    def __init__(self, access: WorkerConnector, tell: Callable[[LinkEvent], None]) -> None:
         self._access = access
         self._tell = tell
-        self._describing = Asking(newest_only=True)
-        self._counting = Asking(newest_only=False)
+        self._describing = TaskThread(newest_only=True)
+        self._counting = TaskThread(newest_only=False)
         self._unanswered: Callable[[], None] | None = None
 
     def describe(self, model: Mapping[str, Any], base: Path) -> None:
@@ -129,7 +129,7 @@ class ModelStudies:
         tell: takes the answers.
     """
 
-    def __init__(self, access: Access, tell: Callable[[LinkEvent], None]) -> None:
+    def __init__(self, access: WorkerConnector, tell: Callable[[LinkEvent], None]) -> None:
         self._access = access
         self._tell = tell
         self._guard = threading.Lock()

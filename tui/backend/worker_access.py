@@ -18,7 +18,7 @@ LOOK = 0.5
 """Seconds between two looks at the worker: one that was killed is known in less than two."""
 
 
-class Access:
+class WorkerConnector:
     """Leads any thread of a link to the worker; of those who need one started, one starts it.
 
     Args:

@@ -8,7 +8,7 @@ from srm_explorer.engine.figures.bands import Band
 from srm_explorer.engine.figures.compass import CompassFigure
 from srm_explorer.engine.figures.curves import Curve, SweptGroup
 from srm_explorer.engine.figures.dose import DoseFigure
-from srm_explorer.engine.figures.overlays import ALONE, Beside, above
+from srm_explorer.engine.figures.overlays import NO_OVERLAYS, Overlays, above
 from srm_explorer.engine.session import Session
 from srm_explorer.tui.charts.scene import Table
 from srm_explorer.tui.results.state import is_lit, spotlight
@@ -17,7 +17,7 @@ _KINDS = ("", "_arithmetic", "_low", "_high", "_chance_low", "_chance_high")
 """What follows the name of a column, in the order of the columns."""
 
 
-def sweep_table(groups: Sequence[SweptGroup], beside: Beside = ALONE) -> Table:
+def sweep_table(groups: Sequence[SweptGroup], beside: Overlays = NO_OVERLAYS) -> Table:
     """Mean cosine and counts of every group at every angle, their bands, what arithmetic predicts and chance draws.
 
     Columns of what is not known of any group are left out; those not known of one group are empty in its rows.
@@ -35,7 +35,7 @@ def sweep_table(groups: Sequence[SweptGroup], beside: Beside = ALONE) -> Table:
     return rows
 
 
-def _blocks(group: SweptGroup, beside: Beside) -> dict[str, list[list[float] | None]]:
+def _blocks(group: SweptGroup, beside: Overlays) -> dict[str, list[list[float] | None]]:
     """By kind of column, the mean and the counts above each threshold; None where a band has no such threshold."""
 
     def curves(one: SweptGroup) -> list[list[float] | None]:

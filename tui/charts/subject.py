@@ -13,17 +13,17 @@ from srm_explorer.engine.figures.bands import PlaneBands
 from srm_explorer.engine.figures.compass import CompassFigure, compass_of
 from srm_explorer.engine.figures.curves import SweptGroup, warnings_of
 from srm_explorer.engine.figures.difference import difference_of
-from srm_explorer.engine.figures.dose import DoseFigure, dose_of
-from srm_explorer.engine.figures.groups import points_of, polar_of, swept_groups, thresholds_of, with_energies
-from srm_explorer.engine.figures.overlays import ALONE, Beside
+from srm_explorer.engine.figures.dose import DoseFigure, dose_from_session
+from srm_explorer.engine.figures.groups import points_of, polar_from_session, swept_groups, thresholds_of, with_energies
+from srm_explorer.engine.figures.overlays import NO_OVERLAYS, Overlays
 from srm_explorer.engine.figures.polar import PolarFigure
 from srm_explorer.engine.figures.residual import beyond_polar, beyond_thresholds
-from srm_explorer.engine.figures.session_overlays import beside_of, plane_index
+from srm_explorer.engine.figures.session_overlays import overlays_from_session, plane_index
 from srm_explorer.engine.figures.thresholds import ThresholdFigure
 from srm_explorer.engine.figures.warnings import session_warnings
 from srm_explorer.engine.session import PlaneRecord, Session
 from srm_explorer.engine.stats.spotlight import UnitCoordinates
-from srm_explorer.tui.results.bands import Sight
+from srm_explorer.tui.results.bands import Transform
 from srm_explorer.tui.results.state import without_baseline
 
 Figure = TypeVar("Figure", PolarFigure, ThresholdFigure, CompassFigure)
@@ -50,7 +50,7 @@ class Subject:
     by: tuple[str, ...]
     baseline: bool
     sweep: Callable[[], tuple[SweptGroup, ...]]
-    sight: Sight = "observed"
+    sight: Transform = "observed"
     choice: int = 0
     bands: PlaneBands | None = None
     plain: bool = False
@@ -71,15 +71,15 @@ class Subject:
         """
         if self.sight != "axis out":
             groups = self.sweep()
-            beside = ALONE
+            beside = NO_OVERLAYS
             if not self.plain or self.minus:
-                beside = beside_of(self.session, self.record, groups, self.by, self.bands, self.choice)
+                beside = overlays_from_session(self.session, self.record, groups, self.by, self.bands, self.choice)
             return SubjectView(self._shown(groups), groups, beside, points_of(self.record))
         points, taken = self.without_axis()
         groups = swept_groups(self.session, self.record, self.by, thresholds, points)
         # Without the groups: what clamps do to their phase, and chance to their counts, is told of whole vectors.
         warnings = session_warnings(self.session, self.record, ())
-        return SubjectView(self._shown(groups), groups, ALONE, points, f" · {taken}", warnings)
+        return SubjectView(self._shown(groups), groups, NO_OVERLAYS, points, f" · {taken}", warnings)
 
     def without_axis(self) -> tuple[UnitCoordinates, str]:
         """Where the runs lie without what was intervened on, and what that is; ExplorerError where there is none."""
@@ -108,7 +108,7 @@ class SubjectView:
 
     groups: tuple[SweptGroup, ...]
     everything: tuple[SweptGroup, ...]
-    beside: Beside
+    beside: Overlays
     points: UnitCoordinates
     told: str = ""
     warnings: tuple[str, ...] = ()
@@ -125,7 +125,7 @@ def polar_figure(subject: Subject, seen: SubjectView, view: Literal["counts", "m
     """Shares or means around the plane; ExplorerError where there is no prediction to subtract."""
     if subject.minus:
         return beyond_polar(subject.session, subject.record, seen.groups, seen.beside, view, threshold)
-    figure = polar_of(subject.session, subject.record, seen.groups, view, threshold, seen.beside)
+    figure = polar_from_session(subject.session, subject.record, seen.groups, view, threshold, seen.beside)
     if subject.sight == "observed":
         legend = with_energies(figure.legend, subject.session, subject.record, subject.by)
         return dataclasses.replace(figure, legend=legend)
@@ -162,7 +162,7 @@ def dose_figure(subject: Subject, threshold: float | None) -> DoseFigure:
         ExplorerError: no single value varies, there is no prediction to subtract, or no axis to take out.
     """
     taken = subject.without_axis() if subject.sight == "axis out" else None
-    figure = dose_of(
+    figure = dose_from_session(
         subject.session,
         subject.record,
         threshold,

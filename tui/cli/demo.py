@@ -15,7 +15,7 @@ from srm_explorer.engine.session import PlaneRecord, Session
 from srm_explorer.tui.cli.output import fields, flush, note, say, screen_size, visible
 from srm_explorer.tui.cli.run import INTERRUPTED, run_watched, shown_name
 from srm_explorer.tui.cli.show import header_lines, show_plane
-from srm_explorer.tui.explorer.startup import Start
+from srm_explorer.tui.explorer.startup import LaunchOptions
 
 END_OF_TEXT = "<|endoftext|>"
 _TEXTS = 3
@@ -54,12 +54,12 @@ def demo_command(no_open: bool) -> int:
 
 def _look_closer(session: Path) -> int:
     """Open the full screen with the session, where there is a terminal to open it on."""
-    from srm_explorer.tui.explorer.startup import Start
+    from srm_explorer.tui.explorer.startup import LaunchOptions
 
     if not has_terminal():
         return 0
     flush()
-    return open_explorer(Start(session))
+    return open_explorer(LaunchOptions(session))
 
 
 def legend_in_words(session: Session, plane: PlaneRecord, threshold: float, width: int) -> list[str]:
@@ -144,7 +144,7 @@ def open_command(session: str | None, spec: str | None, prompts: Sequence[str]) 
 
         for name in prompts:
             load_prompt_set(str(Path(name).expanduser().absolute()), folders=[], base=Path.cwd())
-    return open_explorer(Start(path, spec, tuple(prompts)))
+    return open_explorer(LaunchOptions(path, spec, tuple(prompts)))
 
 
 def has_terminal() -> bool:
@@ -152,7 +152,7 @@ def has_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
 
 
-def open_explorer(start: Start | None = None) -> int:
+def open_explorer(start: LaunchOptions | None = None) -> int:
     """Show the full screen until it is left; return the exit status.
 
     Without a terminal one line says what can be done instead, and the status is 2.

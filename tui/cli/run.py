@@ -11,7 +11,7 @@ from typing import Any
 
 from srm_explorer.engine.experiment import Experiment, read_experiment
 from srm_explorer.engine.paths import session_path
-from srm_explorer.engine.runs.resume import Outcome, approach, default_path, shown
+from srm_explorer.engine.runs.resume import Outcome, default_path, preflight, shown
 from srm_explorer.engine.session import Session
 from srm_explorer.tui.cli.at_worker import resuming, run_at_worker, usable_worker
 from srm_explorer.tui.cli.output import note, say, say_json
@@ -50,7 +50,7 @@ def run_watched(
     path = default_path(experiment, source.name) if session is None else session_path(session)
     began = time.monotonic()
     watch = Watch(quiet=quiet)
-    outcome = None if restart else shown(approach(experiment, source.base, path, restart=False), path)
+    outcome = None if restart else shown(preflight(experiment, source.base, path, restart=False), path)
     if outcome is None:
         outcome = _run(experiment, source.base, path, watch, restart=restart)
     if not quiet:

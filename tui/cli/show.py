@@ -42,7 +42,7 @@ from srm_explorer.tui.cli.output import (
     visible,
 )
 from srm_explorer.tui.cli.summary import certainty_json, group_table, sweep_json
-from srm_explorer.tui.results.bands import Sight
+from srm_explorer.tui.results.bands import Transform
 
 View = Literal["counts", "mean"]
 
@@ -57,7 +57,7 @@ def show_command(
     as_json: bool,
     width: int | None,
     height: int | None,
-    sight: Sight = "observed",
+    sight: Transform = "observed",
     plain: bool = False,
     chance: str | None = None,
 ) -> None:
@@ -105,7 +105,7 @@ def show_plane(
     width: int,
     height: int,
     explain: Callable[[float], Sequence[str]] | None = None,
-    sight: Sight = "observed",
+    sight: Transform = "observed",
     plain: bool = False,
     chance: str | None = None,
 ) -> None:

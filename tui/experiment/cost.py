@@ -107,7 +107,7 @@ def _memory(experiment: Experiment, runs: int, description: Description) -> int:
         description.name, description.n_layers, description.d_model, description.d_mlp, description.n_ctx
     )
     capture = experiment.capture
-    kept = sum(captured_bytes(Site.parse(site).width(shape), capture.reduce, positions) for site in capture.sites)
+    kept = sum(captured_bytes(shape.width(Site.parse(site)), capture.reduce, positions) for site in capture.sites)
     row = sizes.row_bytes(positions, kept)
     rows = rows_within(description.free_bytes, description.device.partition(":")[0], row)
     return description.weight_bytes + min(rows, max(runs, 1)) * row

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from srm_explorer.engine.errors import ExplorerError, RefusalError
+from srm_explorer.engine.errors import ExplorerError, SpecValueError
 from srm_explorer.engine.experiment import ModelShape, Site
 from srm_explorer.engine.experiment.experiment import UNITS
 from srm_explorer.engine.experiment.following import follow_neurons
@@ -86,7 +86,7 @@ def layer_of(site: object) -> str:
     """The layer in a site's name, as text; empty for what is no site."""
     try:
         return str(Site.parse(str(site)).layer)
-    except RefusalError:
+    except SpecValueError:
         return ""
 
 
@@ -94,7 +94,7 @@ def kind_of(site: object) -> str:
     """The kind in a site's name; the name itself for what is no site."""
     try:
         return Site.parse(str(site)).kind
-    except RefusalError:
+    except SpecValueError:
         return str(site)
 
 
@@ -108,7 +108,7 @@ def _with_followers(before: Data, data: Data, kept: Collection[str]) -> Edited:
 def _with_layer(data: Data, place: str, layer: int, kept: Collection[str]) -> Edited:
     """Another layer; captures at the layer it leaves, and planes in them, come along if nothing else is done there."""
     if layer < 0:
-        raise RefusalError(f"{layer} is no layer", "count from 0")
+        raise SpecValueError(f"{layer} is no layer", "count from 0")
     before = copy.deepcopy(data)
     site = value_at(data, f"{place}.site")
     old, kind = layer_of(site), kind_of(site)
@@ -300,6 +300,6 @@ def _first_site(data: Data, shape: ModelShape | None) -> str:
 
 def _width(site: Any, shape: ModelShape | None) -> int | None:
     try:
-        return Site.parse(str(site)).width(shape) if shape else None
+        return shape.width(Site.parse(str(site))) if shape else None
     except ExplorerError:
         return None

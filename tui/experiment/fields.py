@@ -44,7 +44,7 @@ class Field:
     Attributes:
         key: its place in the data, "generation.tokens"; a site is two fields, ".layer" and ".kind".
         label: its name on the screen; `short` where room is short.
-        read: the value that a typed text means; raises RefusalError.
+        read: the value that a typed text means; raises SpecValueError.
         write: the text that is edited.
         forms: how the value is shown, from the longest way to the shortest; its text where there is none.
         choices: texts to choose from, each with how it is shown.

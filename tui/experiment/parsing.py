@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from srm_explorer.engine.errors import ExplorerError, RefusalError
+from srm_explorer.engine.errors import ExplorerError, SpecValueError
 from srm_explorer.engine.experiment import SITE_KINDS, Site, format_number, parse_values
 from srm_explorer.engine.experiment.directions import canonical
 from srm_explorer.engine.experiment.values import plain_number, shown
@@ -32,7 +32,7 @@ def site_text(name: str) -> str:
     """A site in few letters, "L11 hook_post"; a name that is none as it is."""
     try:
         site = Site.parse(name)
-    except RefusalError:
+    except SpecValueError:
         return name
     return f"L{site.layer} {short_kind(site.kind)}"
 
@@ -100,7 +100,7 @@ def cosines_forms(values: Sequence[float]) -> tuple[str, ...]:
 
 
 def parse_numbers(text: str) -> list[int | float]:
-    """Read numbers and ranges; RefusalError as `parse_values`."""
+    """Read numbers and ranges; SpecValueError as `parse_values`."""
     return [plain_number(value) for value in parse_values(text)]
 
 
@@ -108,11 +108,11 @@ def parse_number(text: str) -> int | float:
     """Read one number.
 
     Raises:
-        RefusalError: something else.
+        SpecValueError: something else.
     """
     values = parse_numbers(text)
     if len(values) != 1:
-        raise RefusalError(f"{shown(text)} is not one number", "write a number")
+        raise SpecValueError(f"{shown(text)} is not one number", "write a number")
     return values[0]
 
 
@@ -120,10 +120,10 @@ def parse_whole(text: str) -> int:
     """Read one whole number.
 
     Raises:
-        RefusalError: something else.
+        SpecValueError: something else.
     """
     if not _WHOLE.fullmatch(text.strip()) or len(text) > 40:
-        raise RefusalError(f"{shown(text.strip())} is not a whole number", "write a whole number")
+        raise SpecValueError(f"{shown(text.strip())} is not a whole number", "write a whole number")
     return int(text)
 
 
@@ -131,7 +131,7 @@ def parse_direction_text(text: str) -> int | str:
     """Read a plane's direction: a coordinate's number, or what `srm_explorer.engine.experiment.directions` knows.
 
     Raises:
-        RefusalError: something else.
+        SpecValueError: something else.
     """
     return parse_whole(text) if _WHOLE.fullmatch(text.strip()) else canonical(text)
 

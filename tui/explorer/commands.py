@@ -13,7 +13,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.keys import all_keys, keys_of
 
 if TYPE_CHECKING:
-    from srm_explorer.tui.explorer.controller import Desk
+    from srm_explorer.tui.explorer.controller import ExplorerController
     from srm_explorer.tui.palette import Command
     from srm_explorer.tui.results.pane import ExportKind
     from srm_explorer.tui.widgets.pane import Pane
@@ -76,7 +76,7 @@ class ExplorerKeys(Screen[None]):
         Binding("q", "app.leave", "quit", id="quit", tooltip="Leave; a run goes on without the screen"),
     ]
 
-    desk: Desk | None = None
+    desk: ExplorerController | None = None
     asked: Callable[[], None] | None = None
     current = 3
 
@@ -204,7 +204,7 @@ class ExplorerKeys(Screen[None]):
         notes = self.desk.results.notes() if self.desk is not None and self.current == 3 else ()
         self.app.push_screen(Help(f"{pane.number} {pane.title}", here, keys_of(self, keymap), warnings, notes))
 
-    def ready(self, action: Callable[[], None]) -> Desk | None:
+    def ready(self, action: Callable[[], None]) -> ExplorerController | None:
         """What acts, once everything is loaded; before, the action is done then."""
         if self.desk is None:
             self.asked = action

@@ -13,10 +13,10 @@ from srm_explorer.tui.explorer.draft import DraftFile, Drafting, as_draft, begin
 from srm_explorer.tui.explorer.model_info import Sizing
 from srm_explorer.tui.explorer.naming import ask_and_copy
 from srm_explorer.tui.explorer.palette_choices import commands_of
-from srm_explorer.tui.explorer.planes import PlaneDesk
-from srm_explorer.tui.explorer.runs import RunDesk
-from srm_explorer.tui.explorer.startup import Start
-from srm_explorer.tui.explorer.studies import StudyDesk
+from srm_explorer.tui.explorer.planes import PlaneController
+from srm_explorer.tui.explorer.runs import RunController
+from srm_explorer.tui.explorer.startup import LaunchOptions
+from srm_explorer.tui.explorer.studies import StudyController
 from srm_explorer.tui.results.state import VIEWS
 from srm_explorer.tui.widgets.status import Facts
 
@@ -58,7 +58,7 @@ def _model_facts(data: dict[str, Any], shape: Description | None) -> tuple[str, 
     facts = ["demo model" if model["name"] == DEMO else Path(model["name"]).name]
     sites: list[str] = data["capture"]["sites"]
     site = next((one["site"] for one in data["interventions"]), sites[0])
-    width = f" ({Site.parse(site).width(shape):,})" if shape is not None else ""  # pyright: ignore[reportArgumentType]
+    width = f" ({shape.width(Site.parse(site)):,})" if shape is not None else ""  # pyright: ignore[reportArgumentType]
     facts.append(site_caption(site) + width)
     if data["planes"]:
         plane = data["planes"][0]
@@ -70,7 +70,7 @@ def _model_facts(data: dict[str, Any], shape: Description | None) -> tuple[str, 
     return tuple(facts)
 
 
-class Desk:
+class ExplorerController:
     """Everything that the explorer does with an experiment and a session; made in a thread, opened on the screen's.
 
     Args:
@@ -78,14 +78,14 @@ class Desk:
         start: what the program was started with.
     """
 
-    def __init__(self, screen: ExplorerScreen, start: Start) -> None:
+    def __init__(self, screen: ExplorerScreen, start: LaunchOptions) -> None:
         self._screen = screen
         file = DraftFile()
         draft, self._problems = begin(start, file)
         self.drafting = Drafting(draft, file, screen.cannot_keep)
-        self.runs = RunDesk(screen, self)
-        self.studies = StudyDesk(screen, self)
-        self.planes = PlaneDesk(screen, self)
+        self.runs = RunController(screen, self)
+        self.studies = StudyController(screen, self)
+        self.planes = PlaneController(screen, self)
         self.sizing = Sizing(screen, self.drafting, self.runs.link, self.show_header)
         self.session: Session | None = None
         self._path: Path | None = None

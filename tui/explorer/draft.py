@@ -21,7 +21,7 @@ from srm_explorer.engine.io.files import FileLock, LockedError, write_atomic
 from srm_explorer.engine.runs.journal import is_run_folder
 from srm_explorer.engine.runs.journal_reader import JournalReader
 from srm_explorer.engine.session import Session, load_session
-from srm_explorer.tui.explorer.startup import Start
+from srm_explorer.tui.explorer.startup import LaunchOptions
 
 SOON = 0.2
 """Seconds after the first unsaved change; what comes in between is written with it."""
@@ -392,7 +392,7 @@ class Drafting:
         return True
 
 
-def begin(start: Start, file: DraftFile) -> tuple[Draft, list[ExplorerError]]:
+def begin(start: LaunchOptions, file: DraftFile) -> tuple[Draft, list[ExplorerError]]:
     """Find what a screen begins with: what it was started with, else where the last one ended, else the preset `demo`.
 
     Args:

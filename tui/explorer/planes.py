@@ -21,7 +21,7 @@ from srm_explorer.tui.widgets.dialogs import Ask
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from srm_explorer.tui.explorer.controller import Desk
+    from srm_explorer.tui.explorer.controller import ExplorerController
     from srm_explorer.tui.explorer.screen import ExplorerScreen
 
 
@@ -50,7 +50,7 @@ class _Added:
     place: int
 
 
-class PlaneDesk:
+class PlaneController:
     """Adds planes to the session in view.
 
     Args:
@@ -58,7 +58,7 @@ class PlaneDesk:
         desk: has the session in view.
     """
 
-    def __init__(self, screen: ExplorerScreen, desk: Desk) -> None:
+    def __init__(self, screen: ExplorerScreen, desk: ExplorerController) -> None:
         self._screen, self._desk = screen, desk
         self._busy = False
 

@@ -11,7 +11,7 @@ from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.runs.progress import Progress
-from srm_explorer.engine.runs.resume import Outcome, TakenError, approach, default_path, shown
+from srm_explorer.engine.runs.resume import Outcome, TakenError, default_path, preflight, shown
 from srm_explorer.tui.backend import events
 from srm_explorer.tui.backend.backend import WorkerLink
 from srm_explorer.tui.backend.events import FoundRun, RunEnded, RunGrew, RunLost, RunsFound, WorkerLost, WorkerSeen
@@ -23,7 +23,7 @@ from srm_explorer.tui.widgets.dialogs import Confirm
 from srm_explorer.tui.widgets.status import Going, Tone, clock
 
 if TYPE_CHECKING:
-    from srm_explorer.tui.explorer.controller import Desk
+    from srm_explorer.tui.explorer.controller import ExplorerController
     from srm_explorer.tui.explorer.screen import ExplorerScreen
 
 
@@ -170,7 +170,7 @@ def _told(progress: Progress) -> Going:
     return Going(progress.share, tuple(facts))
 
 
-class RunDesk:
+class RunController:
     """Speaks with the link for one screen.
 
     Args:
@@ -178,7 +178,7 @@ class RunDesk:
         desk: owns the experiment and the session in view.
     """
 
-    def __init__(self, screen: ExplorerScreen, desk: Desk) -> None:
+    def __init__(self, screen: ExplorerScreen, desk: ExplorerController) -> None:
         self.state = Running()
         self._screen, self._desk = screen, desk
         self.link = WorkerLink(screen.hear)
@@ -393,5 +393,5 @@ class RunDesk:
 
 
 def _find_out(experiment: Experiment, base: Path, path: Path, restart: bool) -> Outcome | None:
-    found = approach(experiment, base, path, restart=restart)
+    found = preflight(experiment, base, path, restart=restart)
     return None if restart else shown(found, path)

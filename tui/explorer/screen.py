@@ -18,7 +18,7 @@ from textual.widget import Widget
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.explorer.commands import ExplorerKeys
-from srm_explorer.tui.explorer.startup import Farewell, Start
+from srm_explorer.tui.explorer.startup import ExitSummary, LaunchOptions
 from srm_explorer.tui.keys import KeyOf, keys_of
 from srm_explorer.tui.widgets.pane import Pane
 from srm_explorer.tui.widgets.status import HeaderLine, Hint, PaneLine, StatusLine, Tone
@@ -26,7 +26,7 @@ from srm_explorer.tui.widgets.status import HeaderLine, Hint, PaneLine, StatusLi
 if TYPE_CHECKING:
     from srm_explorer.tui.backend.events import LinkEvent
     from srm_explorer.tui.experiment.pane import InterventionPane
-    from srm_explorer.tui.explorer.controller import Desk
+    from srm_explorer.tui.explorer.controller import ExplorerController
     from srm_explorer.tui.prompts.pane import PromptsPane
     from srm_explorer.tui.results.pane import ResultsPane
     from srm_explorer.tui.results.study_tab import StudyTab
@@ -216,7 +216,7 @@ class ExplorerScreen(ExplorerLayout):
     class Loaded(Message):
         """Everything behind the panes is there."""
 
-        desk: Desk
+        desk: ExplorerController
 
     @dataclass
     class Heard(Message):
@@ -230,9 +230,9 @@ class ExplorerScreen(ExplorerLayout):
 
         then: Callable[[], None]
 
-    def __init__(self, start: Start | None = None) -> None:
+    def __init__(self, start: LaunchOptions | None = None) -> None:
         super().__init__()
-        self._start = start or Start()
+        self._start = start or LaunchOptions()
 
     def on_mount(self) -> None:
         """Show the panes first; what is behind them is loaded when they are seen."""
@@ -279,12 +279,12 @@ class ExplorerScreen(ExplorerLayout):
             self.status.going = self.desk.runs.state.going()
             self.status.standing = self.desk.runs.offered()
 
-    def leave(self) -> Farewell:
+    def leave(self) -> ExitSummary:
         """Keep what is to be kept; what is said after the screen is gone."""
         if self.desk is None:
-            return Farewell()
+            return ExitSummary()
         path = self.desk.runs.state.path
-        return Farewell(path.stem if path is not None else "", self.desk.close())
+        return ExitSummary(path.stem if path is not None else "", self.desk.close())
 
     def action_settings(self) -> None:
         """Edit the settings."""
@@ -349,7 +349,7 @@ class ExplorerScreen(ExplorerLayout):
         if self.desk is not None:
             self.desk.sizing.want_shape(event.model)
 
-    def on_results_pane_turned_to(self) -> None:
+    def on_results_pane_view_changed(self) -> None:
         """The spotlight stands elsewhere."""
         if self.desk is not None:
             self.desk.turned()
@@ -399,6 +399,6 @@ class ExplorerScreen(ExplorerLayout):
         load_panes()
         self.post_message(self.Furnish())
         preload()
-        from srm_explorer.tui.explorer.controller import Desk
+        from srm_explorer.tui.explorer.controller import ExplorerController
 
-        self.post_message(self.Loaded(Desk(self, self._start)))
+        self.post_message(self.Loaded(ExplorerController(self, self._start)))

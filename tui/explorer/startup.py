@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Start:
+class LaunchOptions:
     """What to begin with instead of where the last screen ended.
 
     Attributes:
@@ -23,7 +23,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Farewell:
+class ExitSummary:
     """What is said on standard output after the screen is gone.
 
     Attributes:

@@ -14,7 +14,7 @@ from srm_explorer.tui.results.study_model import (
     SCORE,
     TOPICS,
     Question,
-    StudyBook,
+    StudyCache,
     StudySubject,
     Topic,
     read_settings,
@@ -23,12 +23,12 @@ from srm_explorer.tui.results.study_model import (
 from srm_explorer.tui.widgets.dialogs import Ask
 
 if TYPE_CHECKING:
-    from srm_explorer.tui.explorer.controller import Desk
+    from srm_explorer.tui.explorer.controller import ExplorerController
     from srm_explorer.tui.explorer.screen import ExplorerScreen
     from srm_explorer.tui.results.study_tab import StudyTab
 
 
-class StudyDesk:
+class StudyController:
     """Has studies worked out, and shows what came of them.
 
     Args:
@@ -36,11 +36,11 @@ class StudyDesk:
         desk: owns the experiment and the session in view.
     """
 
-    def __init__(self, screen: ExplorerScreen, desk: Desk) -> None:
+    def __init__(self, screen: ExplorerScreen, desk: ExplorerController) -> None:
         self._screen, self._desk = screen, desk
         self._runner = StudyRunner()
         self._going: dict[str, tuple[Question, StudyTab]] = {}
-        self.book = StudyBook()
+        self.book = StudyCache()
 
     def furnish(self) -> None:
         """Give the tabs what they can show."""

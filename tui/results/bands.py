@@ -12,9 +12,9 @@ from srm_explorer.engine.figures.bands import PlaneBands
 from srm_explorer.engine.figures.session_overlays import stored_bands
 from srm_explorer.engine.session import Session
 
-Sight = Literal["observed", "minus arithmetic", "axis out"]
+Transform = Literal["observed", "minus arithmetic", "axis out"]
 
-SIGHTS: tuple[Sight, ...] = ("observed", "minus arithmetic", "axis out")
+SIGHTS: tuple[Transform, ...] = ("observed", "minus arithmetic", "axis out")
 KEPT = 32
 """Computed bands that are kept: every grouping of a few sessions."""
 
@@ -34,7 +34,7 @@ class BandKey:
         return {"plane": self.plane, "by": list(self.by)}
 
 
-class BandShelf:
+class BandCache:
     """Bands by what they are of: read from sessions, or computed and put here."""
 
     def __init__(self) -> None:

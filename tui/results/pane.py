@@ -271,7 +271,7 @@ class ResultsPane(ResultsBands):
     }
     """
 
-    class TurnedTo(Message):
+    class ViewChanged(Message):
         """The state, or the tab in view, was changed by keys or the mouse."""
 
     @dataclass
@@ -509,7 +509,7 @@ class ResultsPane(ResultsBands):
     def changed(self) -> None:
         """Show the state and tell that it changed."""
         self._show()
-        self.post_message(self.TurnedTo())
+        self.post_message(self.ViewChanged())
 
     def pick(self, index: int) -> None:
         """Go to a tab; the keys go with it where they were in the pane."""

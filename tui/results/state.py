@@ -16,7 +16,7 @@ from srm_explorer.engine.figures.groups import CONDITION, factor_columns, points
 from srm_explorer.engine.session import PlaneRecord, Session
 from srm_explorer.engine.stats.groups import BASELINE
 from srm_explorer.engine.stats.spotlight import STRICT, UnitCoordinates, directions
-from srm_explorer.tui.results.bands import SIGHTS, BandShelf, Sight
+from srm_explorer.tui.results.bands import SIGHTS, BandCache, Transform
 
 FULL_TURN = 360
 
@@ -120,9 +120,9 @@ class ResultsState:
         self.by = tuple(by)
         self.baseline = True
         self.difference = False
-        self.sight: Sight = "observed"
+        self.sight: Transform = "observed"
         self.choice = 0
-        self.shelf = BandShelf()
+        self.shelf = BandCache()
         self.version = 0
         self._chosen = threshold is not None
         self._told_for: str | None = None

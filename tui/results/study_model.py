@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from srm_explorer.engine.analyses.registry import tables_in
-from srm_explorer.engine.errors import ExplorerError, RefusalError, did_you_mean, nearest
+from srm_explorer.engine.errors import ExplorerError, SpecValueError, did_you_mean, nearest
 from srm_explorer.engine.experiment import Site
 from srm_explorer.engine.figures.histogram import HistogramFigure
 from srm_explorer.engine.figures.table import TableFigure
@@ -164,7 +164,7 @@ class StudyPage:
     pages: int = 1
 
 
-class StudyBook:
+class StudyCache:
     """Keeps the answers, the latest of them; what is being asked is known too."""
 
     def __init__(self) -> None:
@@ -256,7 +256,7 @@ def _neuron(subject: StudySubject) -> tuple[int, int] | None:
     for site, neuron in places:
         try:
             parsed = Site.parse(str(site))
-        except RefusalError:
+        except SpecValueError:
             continue
         if parsed.is_mlp and isinstance(neuron, int):
             return parsed.layer, neuron

@@ -15,10 +15,10 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static
 
-from srm_explorer.engine.errors import ExplorerError, RefusalError
+from srm_explorer.engine.errors import ExplorerError, SpecValueError
 from srm_explorer.engine.experiment import Site
 from srm_explorer.engine.figures.table import TableFigure
-from srm_explorer.tui.results.study_model import Question, StudyBook, StudyPage, Topic
+from srm_explorer.tui.results.study_model import Question, StudyCache, StudyPage, Topic
 from srm_explorer.tui.widgets.picture_view import PictureView
 from srm_explorer.tui.widgets.table import LineTable
 from srm_explorer.tui.widgets.table_render import Column
@@ -162,7 +162,7 @@ class StudyTab(StudyKeys):
     def __init__(self, name: str, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(name=name, id=id)
         self.topics: tuple[Topic, ...] = ()
-        self._book: StudyBook | None = None
+        self._book: StudyCache | None = None
         self._subject: StudySubject | None = None
         self._at = (0, 0)
         self._page: StudyPage | None = None
@@ -207,7 +207,7 @@ class StudyTab(StudyKeys):
         part = f", {page.number + 1}/{page.pages}" if page is not None and page.pages > 1 else ""
         return f"{self._at[0] % len(self.topics) + 1} of {len(self.topics)}{part} · {self.topic.title}"
 
-    def furnish(self, topics: Sequence[Topic], book: StudyBook) -> None:
+    def furnish(self, topics: Sequence[Topic], book: StudyCache) -> None:
         """Take what can be worked out, and where the answers are kept."""
         self.topics, self._book = tuple(topics), book
 
@@ -437,12 +437,12 @@ def neuron_in(one: TableFigure, row: int) -> tuple[int, int] | None:
         return None
     try:
         site = Site.parse(choice.site)
-    except RefusalError:
+    except SpecValueError:
         return None
     return (site.layer, choice.b) if site.is_mlp else None
 
 
-def page_of(topic: Topic, book: StudyBook, question: Question, number: int) -> StudyPage:
+def page_of(topic: Topic, book: StudyCache, question: Question, number: int) -> StudyPage:
     """What a tab shows of a topic: a table of the answer, or words that say why there is none yet."""
     answer = book.answer(question)
     if isinstance(answer, ExplorerError):

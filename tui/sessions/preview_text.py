@@ -9,7 +9,7 @@ from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.figures.captions import intervention_captions, plane_captions, site_caption, state_caption
-from srm_explorer.engine.figures.groups import polar_of, session_warnings, swept_groups
+from srm_explorer.engine.figures.groups import polar_from_session, session_warnings, swept_groups
 from srm_explorer.engine.figures.numbers import count_of, short
 from srm_explorer.engine.runs.journal_reader import JournalReader
 from srm_explorer.engine.session import PlaneRecord, load_session
@@ -61,7 +61,7 @@ def read_preview(row: Row, width: int, height: int) -> Preview:
         groups = swept_groups(session, plane)
         roomy = width >= SMALLEST[0] and height >= SMALLEST[1]
         # Warnings stand beside the chart, where they have room.
-        figure = dataclasses.replace(polar_of(session, plane, groups), warnings=())
+        figure = dataclasses.replace(polar_from_session(session, plane, groups), warnings=())
         chart = paint_polar(figure, width, height) if roomy else ""
         return Preview(session.notes, facts, (*_waiting(row), *session_warnings(session, plane, groups)), chart)
     except ExplorerError as error:

@@ -14,7 +14,7 @@ from srm_explorer.engine.analyses.registry import run_study
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, conditions
 from srm_explorer.engine.figures.arithmetic import arithmetic_points, without_clamped_axis
-from srm_explorer.engine.figures.dose import dose_of
+from srm_explorer.engine.figures.dose import dose_from_session
 from srm_explorer.engine.figures.groups import session_warnings, swept_groups
 from srm_explorer.engine.figures.session_overlays import stored_bands
 from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session, load_session, save_session
@@ -189,7 +189,7 @@ def test_the_same_seed_gives_the_same_bands_and_every_other_grouping_is_computed
 def test_dose_bands_hold_the_dose_chart_by_value() -> None:
     session, _ = random_session(values=(2.0, -6.0, 6.0))
     bands = plane_bands(session, 0, ("condition",), resamples=1_000)
-    figure = dose_of(session, session.planes[0], 0.3)
+    figure = dose_from_session(session, session.planes[0], 0.3)
     curves = {panel.label: panel.curve.y for panel in figure.panels}
     named = {
         "amplitude": "amplitude A",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srm_explorer.engine.errors import ExplorerError, RefusalError
+from srm_explorer.engine.errors import ExplorerError, SpecValueError
 from srm_explorer.engine.experiment import Experiment, ModelShape, misfits, read_experiment
 from srm_explorer.engine.experiment.conditions import conditions, conditions_of, levels_of, prompts_of
 from srm_explorer.engine.experiment.directions import (
@@ -88,7 +88,7 @@ def test_what_a_person_may_write(text: str, direction: Direction) -> None:
     ],
 )
 def test_what_is_no_direction_is_refused_with_the_remedy(text: str, told: str) -> None:
-    with pytest.raises(RefusalError, match=told):
+    with pytest.raises(SpecValueError, match=told):
         parse_direction(text)
 
 
@@ -154,11 +154,11 @@ def test_a_choice_means_prompts_by_levels_and_conditions_by_label_value_or_kind(
     assert prompts_in("type=a") == [0, 2]
     assert prompts_in("type=a, level=1") == [0]
     assert prompts_in("type=a, type=b, set=one") == [0, 1]
-    with pytest.raises(RefusalError, match="no prompt has set=two, level=1"):
+    with pytest.raises(SpecValueError, match="no prompt has set=two, level=1"):
         prompts_in("set=two, level=1")
-    with pytest.raises(RefusalError, match="has no level 'c'"):
+    with pytest.raises(SpecValueError, match="has no level 'c'"):
         prompts_in("type=c")
-    with pytest.raises(RefusalError, match=r"has a factor 'typ'.*did you mean 'type'"):
+    with pytest.raises(SpecValueError, match=r"has a factor 'typ'.*did you mean 'type'"):
         prompts_in("typ=a")
     assert conditions_of(RunChoice(), known, "baseline") == [0]
     assert conditions_of(RunChoice((), ("all",)), known, "baseline") == list(range(len(known)))
@@ -174,7 +174,7 @@ def test_a_star_stands_for_each_level_in_turn() -> None:
     assert found == ["mean(type=a, at=swept)", "mean(type=b, at=swept)"]
     assert len(list(expanded(parse_direction("mean(type=*, at=*)"), levels))) == 2 * len(levels["at"])
     assert list(expanded(parse_direction("pc1"), levels)) == [Component(1)]
-    with pytest.raises(RefusalError, match="no prompt has a factor 'kind'"):
+    with pytest.raises(SpecValueError, match="no prompt has a factor 'kind'"):
         list(expanded(parse_direction("mean(kind=*)"), levels))
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srm_explorer.engine.figures.bands import DoseBand, GroupBand, NullBand, PlaneBands, packed, unpacked
+from srm_explorer.engine.figures.bands import DoseBand, GroupBand, NullBand, PlaneBands, decode_band, encode_band
 from srm_explorer.engine.session.fields import json_line
 
 RNG = np.random.default_rng(1)
@@ -59,8 +59,8 @@ def test_bands_survive_a_file_to_four_digits() -> None:
 @given(st.integers(1, 400), st.sampled_from([0.0, 1.0, np.nan, np.inf, 550.0, -1.25e-7]))
 def test_any_band_survives(points: int, special: float) -> None:
     band = np.stack([np.linspace(-1, 1, points), np.full(points, special)])
-    written = json.loads(json_line(packed(band)))
-    np.testing.assert_allclose(unpacked(written), band, rtol=6e-4)
+    written = json.loads(json_line(encode_band(band)))
+    np.testing.assert_allclose(decode_band(written), band, rtol=6e-4)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_any_band_survives(points: int, special: float) -> None:
 )
 def test_what_is_no_band_is_refused(broken: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
-        unpacked(broken)
+        decode_band(broken)
     data = copy.deepcopy(some_bands().to_dict())
     data["nulls"][0]["mean"] = broken
     with pytest.raises((KeyError, TypeError, ValueError)):

@@ -17,7 +17,7 @@ from srm_explorer.engine.figures.comparison import (
     compared_polar,
     compared_thresholds,
 )
-from srm_explorer.engine.figures.dose import dose_of
+from srm_explorer.engine.figures.dose import dose_from_session
 from srm_explorer.engine.figures.groups import points_of
 from srm_explorer.engine.session import Session, load_session
 
@@ -103,7 +103,7 @@ def test_a_dose_chart_of_both_holds_what_each_alone_shows() -> None:
     other = turned(EXAMPLE, 40)
     level = EXAMPLE.spec.spotlight.thresholds[0]
     figure = compared_dose(compare(EXAMPLE, other), level)
-    alone = [dose_of(session, session.planes[0], level) for session in (EXAMPLE, other)]
+    alone = [dose_from_session(session, session.planes[0], level) for session in (EXAMPLE, other)]
     assert [panel.label for panel in figure.panels] == [panel.label for panel in alone[0].panels]
     for at, panel in enumerate(figure.panels):
         (its,) = panel.others

@@ -18,9 +18,9 @@ from srm_explorer.engine.figures.captions import (
     state_caption,
     value_caption,
 )
-from srm_explorer.engine.figures.dose import dose_of
+from srm_explorer.engine.figures.dose import dose_from_session
 from srm_explorer.engine.figures.groups import (
-    polar_of,
+    polar_from_session,
     session_warnings,
     swept_groups,
     telling_threshold,
@@ -157,7 +157,7 @@ def test_the_telling_threshold_is_the_largest_that_lights_a_tenth() -> None:
 
 def test_the_dose_chart_draws_each_value_and_the_baseline() -> None:
     session = a_session(CLAMP)
-    figure = dose_of(session, session.planes[0], 0.5)
+    figure = dose_from_session(session, session.planes[0], 0.5)
     panels = {panel.label: panel for panel in figure.panels}
     for panel in panels.values():
         assert panel.curve.x.tolist() == [-2, 1, 5]
@@ -181,7 +181,7 @@ def test_the_dose_chart_draws_each_value_and_the_baseline() -> None:
 def test_crossed_values_have_no_dose() -> None:
     session = a_session(CLAMP, {**CLAMP, "neurons": [8], "values": [0, 1]}, grid=True)
     with pytest.raises(ExplorerError, match="crossed"):
-        dose_of(session, session.planes[0])
+        dose_from_session(session, session.planes[0])
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_an_added_value_is_no_clamp() -> None:
 def test_unequal_groups_of_an_interrupted_session_are_said(done: int, warned: bool) -> None:
     session = a_session(CLAMP, done=done)
     plane = session.planes[0]
-    warnings = polar_of(session, plane, swept_groups(session, plane)).warnings
+    warnings = polar_from_session(session, plane, swept_groups(session, plane)).warnings
     assert any("incomplete" in warning for warning in warnings) == warned
     assert state_caption(session) == f"interrupted: {done} of 24 runs"
     assert planned_runs(session) == 24
@@ -227,8 +227,11 @@ def test_every_chart_names_the_session_and_the_plane() -> None:
     session = a_session(CLAMP)
     plane = session.planes[0]
     groups = swept_groups(session, plane)
-    titles = {polar_of(session, plane, groups).title, polar_of(session, plane, groups, "mean").title}
-    titles |= {thresholds_of(session, plane, groups).title, dose_of(session, plane).title}
+    titles = {
+        polar_from_session(session, plane, groups).title,
+        polar_from_session(session, plane, groups, "mean").title,
+    }
+    titles |= {thresholds_of(session, plane, groups).title, dose_from_session(session, plane).title}
     assert titles == {"storm · n7 × n9 · L2 hook_post"}
 
 
@@ -283,7 +286,7 @@ def test_the_polar_legend_says_which_group_is_nowhere_above_the_threshold() -> N
     plane = session.planes[0]
     groups = swept_groups(session, plane, ("condition",), (0.99, 0.1))
     for level in (0.99, 0.1):
-        legend = polar_of(session, plane, groups, threshold=level).legend
+        legend = polar_from_session(session, plane, groups, threshold=level).legend
         for entry, group in zip(legend, groups, strict=True):
             lit = group.sweep.counts[group.sweep.thresholds.index(level)].any()
             assert (f"none > {level:g}".replace("0.", ".") in entry.details) != lit

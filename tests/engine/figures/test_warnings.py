@@ -10,7 +10,7 @@ import pytest
 
 from srm_explorer.engine.experiment import Experiment, conditions
 from srm_explorer.engine.figures.bands import NullBand, PlaneBands
-from srm_explorer.engine.figures.groups import polar_of, swept_groups
+from srm_explorer.engine.figures.groups import polar_from_session, swept_groups
 from srm_explorer.engine.figures.warnings import session_warnings
 from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session
 
@@ -176,6 +176,6 @@ def test_unlike_lengths_are_said_where_generated_tokens_are_captured() -> None:
 
 def test_the_gravest_comes_first_and_stands_on_the_chart() -> None:
     session = a_session({**CLAMP, "values": [-9, 0, 9]}, prompts=4)
-    warnings = polar_of(session, session.planes[0], swept_groups(session, session.planes[0])).warnings
+    warnings = polar_from_session(session, session.planes[0], swept_groups(session, session.planes[0])).warnings
     order = ["symmetric", "outside", "only 4 units", "a clamp to 0"]
     assert [next(part for part in order if part in one) for one in warnings] == order

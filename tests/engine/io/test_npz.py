@@ -41,16 +41,18 @@ def gathered(path: Path) -> dict[str, np.ndarray]:
     shape=st.one_of(st.tuples(st.integers(1, 9)), st.tuples(st.integers(1, 30), st.integers(1, 9))),
     kind=st.sampled_from(KINDS),
     fortran=st.booleans(),
-    packed=st.booleans(),
+    encode_band=st.booleans(),
     block=st.sampled_from([1, 40, 1 << 20]),
 )
-def test_reads_what_numpy_saved(shape: tuple[int, ...], kind: str, fortran: bool, packed: bool, block: int) -> None:
+def test_reads_what_numpy_saved(
+    shape: tuple[int, ...], kind: str, fortran: bool, encode_band: bool, block: int
+) -> None:
     array = np.random.default_rng(7).normal(size=shape, scale=50).astype(np.dtype(kind))
     array = np.asfortranarray(array) if fortran else array
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(npz, "BLOCK_BYTES", block)
         path = Path(folder) / "v.npz"
-        (np.savez_compressed if packed else np.savez)(path, a=array, **{"core_id=door_sweep=-3": array[:1]})
+        (np.savez_compressed if encode_band else np.savez)(path, a=array, **{"core_id=door_sweep=-3": array[:1]})
         found = gathered(path)
         np.save(Path(folder) / "single.npy", array)
         single = gathered(Path(folder) / "single.npy")
@@ -117,8 +119,8 @@ def npy_bytes(array: np.ndarray) -> bytes:
 @given(data=st.data())
 def test_a_damaged_file_is_one_clear_line_or_reads_as_far_as_it_can(data: st.DataObject) -> None:
     file = io.BytesIO()
-    packed = data.draw(st.booleans())
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED) as archive:
+    encode_band = data.draw(st.booleans())
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED if encode_band else zipfile.ZIP_STORED) as archive:
         archive.writestr("a.npy", npy_bytes(np.arange(6.0)))
         archive.writestr("b.npy", npy_bytes(np.ones((2, 3))))
     whole = data.draw(st.sampled_from([file.getvalue(), npy_bytes(np.arange(12.0).reshape(3, 4))]))

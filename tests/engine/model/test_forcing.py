@@ -11,7 +11,7 @@ import torch
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.model.decode import Generation, Row, decode, open_stream
 from srm_explorer.engine.model.forcing import Forced, GivenText, score_texts, token_scores, top_tokens
-from srm_explorer.engine.model.intervene import Capture, Edit, Feed, Instruments, instrumented, slots_by_site
+from srm_explorer.engine.model.intervene import Capture, Edit, Feed, HookState, instrumented, slots_by_site
 
 if TYPE_CHECKING:
     from srm_explorer.engine.model.load import LoadedModel
@@ -49,7 +49,7 @@ def stepwise_logits(model: LoadedModel, row: Row) -> torch.Tensor:
         slots = slots_by_site([row.edits], model.device, model.dtype)
         length = torch.tensor([len(row.prompt)])
         feed = Feed(torch.zeros(1, 0, dtype=torch.long), length, torch.arange(1), torch.ones(1, dtype=torch.bool))
-        instruments = Instruments(slots, [], feed)
+        instruments = HookState(slots, [], feed)
         stream = open_stream(model, [row], instruments, share=False)
         with instrumented(model, instruments):
             found = [stream.prefill()]

@@ -169,13 +169,13 @@ def test_numbers_that_json_cannot_hold_are_none_wherever_a_study_runs(
 
 
 def test_an_errand_is_told_by_its_title_while_it_runs() -> None:
-    from srm_explorer.engine.worker.queue import Board, Errand
+    from srm_explorer.engine.worker.queue import JobQueue, ModelTask
 
-    board = Board()
+    board = JobQueue()
     assert board.errand() is None
     result = board.run_errand(lambda stop: 7, "neuron card")
     errand = board.next(0)
-    assert isinstance(errand, Errand)
+    assert isinstance(errand, ModelTask)
     board.errand_progress(Progress("running", 1, 4))
     assert board.errand() is errand
     assert errand.progress is not None

@@ -114,6 +114,7 @@ def test_exactly_the_prompts_over_the_limit_are_reported(counts: list[int], limi
 
 
 def test_reading_prompts_loads_no_array_library_and_no_model_library() -> None:
-    code = "import sys, srm_explorer.engine.prompts; print(sorted({'torch', 'numpy', 'transformers', 'pydantic'} & set(sys.modules)))"
+    heavy = "{'torch', 'numpy', 'transformers', 'pydantic'}"
+    code = f"import sys, srm_explorer.engine.prompts; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"

@@ -59,7 +59,7 @@ class Forced:
 
 
 def forced(model: LoadedModel, spec: Experiment, *, own: bool = True) -> Forced:
-    from srm_explorer.engine.execution.w_out import written_rows
+    from srm_explorer.engine.execution.w_out import effective_w_out_rows
     from srm_explorer.engine.model.decode import Generation, Row, decode
     from srm_explorer.engine.model.intervene import Capture, Edit
 
@@ -125,7 +125,7 @@ def forced(model: LoadedModel, spec: Experiment, *, own: bool = True) -> Forced:
         runs=runs,
         planes=tuple(PlaneRecord.of(site, 3, 8, *coordinates(full[site], plane)) for site, plane in planes),
     )
-    forecast = Forecast(spec, forecast_inputs(spec, directions, written_rows(model, spec)))
+    forecast = Forecast(spec, forecast_inputs(spec, directions, effective_w_out_rows(model, spec)))
     forecast.take(runs, planes, kept)
     return Forced(session, full, forecast)
 

@@ -12,7 +12,7 @@ import pytest
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.runs.progress import Meter, Stop, Stopped
 from srm_explorer.engine.worker import endpoint
-from srm_explorer.engine.worker.device_lock import device_turn
+from srm_explorer.engine.worker.device_lock import device_lock
 from srm_explorer.engine.worker.endpoint import Endpoint
 
 
@@ -98,12 +98,12 @@ def test_a_device_has_one_run_at_a_time_and_one_that_waits_can_be_stopped() -> N
     stages: list[str] = []
     stop = Stop()
     waiting = Meter([lambda progress: (stages.append(progress.stage), stop.ask())], stop)
-    with device_turn("cpu", Meter([], Stop())) as waited:
+    with device_lock("cpu", Meter([], Stop())) as waited:
         assert not waited
-        with pytest.raises(Stopped), device_turn("cpu", waiting):
+        with pytest.raises(Stopped), device_lock("cpu", waiting):
             pass
-        with device_turn("cuda-1", Meter([], Stop())):
+        with device_lock("cuda-1", Meter([], Stop())):
             pass
     assert stages == ["waiting"]
-    with device_turn("cpu", Meter([], Stop())):
+    with device_lock("cpu", Meter([], Stop())):
         pass

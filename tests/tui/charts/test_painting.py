@@ -225,7 +225,7 @@ def test_no_series_at_any_size_ends_the_process() -> None:
 
 def test_painting_reaches_neither_torch_nor_transformers() -> None:
     code = (
-        "import sys; import srm_explorer.tui.charts.polar, srm_explorer.tui.charts.thresholds, srm_explorer.tui.charts.dose;"
+        "import sys; from srm_explorer.tui.charts import dose, polar, thresholds;"
         "print([name for name in ('torch', 'transformers', 'transformer_lens', 'plotext') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)

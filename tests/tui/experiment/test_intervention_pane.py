@@ -517,7 +517,8 @@ async def test_every_key_of_the_pane_says_what_it_does() -> None:
 
 
 def test_the_pane_loads_nothing_heavy_before_an_experiment_is_shown() -> None:
-    code = "import json, sys, srm_explorer.tui.experiment.pane, srm_explorer.tui.experiment.files; print(json.dumps(list(sys.modules)))"
+    parts = "srm_explorer.tui.experiment.pane, srm_explorer.tui.experiment.files"
+    code = f"import json, sys, {parts}; print(json.dumps(list(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"numpy", "pydantic", "plotext", "torch", "srm_explorer.engine.experiment"} & set(
         json.loads(loaded.stdout)

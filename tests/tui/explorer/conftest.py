@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 from srm_explorer.engine import paths
 from srm_explorer.engine.session import load_session, save_session
 from srm_explorer.tui.app import ExplorerApp
-from srm_explorer.tui.explorer.startup import Start
+from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.settings import Settings
 
 EXAMPLE = Path(__file__).parents[3] / "saved_sessions" / "example.json"
@@ -43,7 +43,7 @@ def drive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Expl
 
     def run(
         test: Test,
-        start: Start | None = None,
+        start: LaunchOptions | None = None,
         settings: Settings | None = None,
         size: tuple[int, int] = (160, 48),
         ready: bool = True,

@@ -9,7 +9,7 @@ from textual.widgets import Input
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.session import load_session, save_session
-from srm_explorer.tui.explorer.startup import Start
+from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.keys import all_keys
 from srm_explorer.tui.settings import Settings
 from srm_explorer.tui.widgets.help import Help
@@ -71,7 +71,7 @@ def test_the_spotlight_stands_where_the_last_screen_left_it(drive: Any, stored: 
         assert (state.theta, state.view) == (12, "mean")
         assert state.session.name == "storm"
 
-    drive(first, Start(session=stored))
+    drive(first, LaunchOptions(session=stored))
     drive(second)
 
 
@@ -83,7 +83,7 @@ def test_a_session_is_copied_under_another_name(drive: Any, stored: Path) -> Non
         await pilot.press("enter", "ctrl+u", *"calm", "enter")
         await until(lambda: "session calm" in app.text(), "the copy")
 
-    drive(test, Start(session=stored))
+    drive(test, LaunchOptions(session=stored))
     copy, original = load_session(paths.session_path("calm")), load_session(stored)
     assert copy.runs == original.runs
     assert copy.vectors().keys() == original.vectors().keys()
@@ -133,7 +133,7 @@ def test_the_chart_in_view_is_written_where_it_is_wished(drive: Any, stored: Pat
         await pilot.press("t", "ctrl+u", *"chart.txt", "enter")
         await until(lambda: "written to" in app.status_line(), "the file")
 
-    drive(test, Start(session=stored))
+    drive(test, LaunchOptions(session=stored))
     assert "spotlight" in (tmp_path / "chart.txt").read_text()
 
 
@@ -195,7 +195,7 @@ def test_copying_goes_to_the_terminal_or_says_which_file_has_it(drive: Any, stor
         await pilot.press("y")
         assert str(paths.state_folder())[:20] in app.status_line()
 
-    drive(test, Start(session=stored))
+    drive(test, LaunchOptions(session=stored))
     (file,) = paths.state_folder().glob("copied-*.txt")
     assert file.read_text().count("\n") > 20
 

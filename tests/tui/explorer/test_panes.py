@@ -8,7 +8,7 @@ import pytest
 from textual.command import CommandPalette
 
 from srm_explorer.tui.experiment.files import Presets
-from srm_explorer.tui.explorer.startup import Start
+from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.sessions.screen import SessionsScreen
 from srm_explorer.tui.widgets.dialogs import TooSmall
 from srm_explorer.tui.widgets.status import Going
@@ -138,7 +138,7 @@ def test_the_keys_that_matter_most_stay_where_the_line_is_short(drive: Any, stor
             assert re.search(r"r run .*← turn .*t threshold .*\? help  q quit", line), line
         assert "412/600  1,930 tok/s" in line
 
-    drive(test, Start(session=stored), size=(80, 24))
+    drive(test, LaunchOptions(session=stored), size=(80, 24))
 
 
 def test_a_command_of_a_pane_that_is_not_in_view_goes_there(drive: Any) -> None:

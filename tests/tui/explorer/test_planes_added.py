@@ -8,7 +8,7 @@ from textual.pilot import Pilot
 
 from srm_explorer.engine.figures.table import PlaneChoice
 from srm_explorer.engine.session import load_session
-from srm_explorer.tui.explorer.startup import Start
+from srm_explorer.tui.explorer.startup import LaunchOptions
 
 from .conftest import Explored, Until
 
@@ -35,4 +35,4 @@ def test_a_plane_is_made_saved_shown_and_found_again(drive: Callable[..., Explor
         await until(lambda: "no prompt has a factor 'type'" in app.text(), "why not")
         assert len(load_session(stored).planes) == 2
 
-    drive(add, Start(stored))
+    drive(add, LaunchOptions(stored))

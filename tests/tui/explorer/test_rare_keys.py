@@ -9,7 +9,7 @@ import pytest
 
 from srm_explorer.tui.app import ExplorerApp
 from srm_explorer.tui.explorer.queue import QueueScreen
-from srm_explorer.tui.explorer.startup import Start
+from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.settings import settings_path
 
 
@@ -71,7 +71,7 @@ def test_the_bottom_line_names_only_keys_that_do_something_on_the_tab(drive: Any
             await until(lambda hints=hints: {one for one in known if one in app.status_line()} == set(hints), tab)
             await pilot.press("right_square_bracket")
 
-    drive(test, Start(stored), size=(200, 60))
+    drive(test, LaunchOptions(stored), size=(200, 60))
 
 
 def test_the_key_that_always_quits_quits(drive: Any) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from srm_explorer.tui.explorer.startup import Start
+from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.results.run_screen import RunView
 
 
@@ -22,4 +22,4 @@ def test_leaving_a_run_highlights_the_one_that_was_shown_last(drive: Any, stored
         assert table.has_focus
         assert app.explorer.results._runs.order[table.cursor] == 3
 
-    drive(test, Start(session=stored))
+    drive(test, LaunchOptions(session=stored))

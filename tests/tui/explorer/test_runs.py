@@ -8,7 +8,7 @@ from typing import Any
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.events import FoundRun, RunFailed, RunsFound, WorkerSeen
-from srm_explorer.tui.explorer.startup import Start
+from srm_explorer.tui.explorer.startup import LaunchOptions
 
 
 def test_a_run_that_begins_after_the_first_look_is_followed_where_it_was_in_view(drive: Any) -> None:
@@ -44,7 +44,7 @@ def test_a_run_that_comes_to_nothing_leaves_the_session_whose_chart_is_shown(dri
         await until(lambda: "session storm" in header() and "download it" in app.status_line(), "the error")
         assert desk.drafting.draft.session == str(stored)
 
-    drive(test, Start(session=stored))
+    drive(test, LaunchOptions(session=stored))
 
 
 def test_an_older_worker_is_told_with_its_key_at_any_width(drive: Any) -> None:

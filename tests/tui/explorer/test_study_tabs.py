@@ -11,7 +11,7 @@ from srm_explorer.engine import paths
 from srm_explorer.engine.analyses.pairs import pairs_study
 from srm_explorer.engine.analyses.registry import tables_in
 from srm_explorer.engine.session import load_session
-from srm_explorer.tui.explorer.startup import Start
+from srm_explorer.tui.explorer.startup import LaunchOptions
 
 
 async def go_to(app: Any, pilot: Any, until: Any, tab: str) -> None:
@@ -47,7 +47,7 @@ def test_planes_are_listed_and_the_pairings_are_those_of_the_study(drive: Any, s
         assert {"partner", "within_r", "within_q"} <= set(first)
         assert all(text in row for text in first.values()), (first, row)
 
-    drive(test, Start(session=stored))
+    drive(test, LaunchOptions(session=stored))
 
 
 def test_enter_on_a_partner_makes_its_plane_and_saves_it(drive: Any, stored: Path) -> None:
@@ -62,7 +62,7 @@ def test_enter_on_a_partner_makes_its_plane_and_saves_it(drive: Any, stored: Pat
         assert len(saved.planes) == before + 1
         assert f"n{saved.planes[-1].b}" in app.text()
 
-    drive(test, Start(session=stored))
+    drive(test, LaunchOptions(session=stored))
 
 
 def test_directions_are_typed_and_what_is_wrong_with_them_is_said(drive: Any, stored: Path) -> None:
@@ -80,7 +80,7 @@ def test_directions_are_typed_and_what_is_wrong_with_them_is_said(drive: Any, st
         plane = load_session(stored).planes[-1]
         assert (plane.a, plane.b) == ("pc1", "pc2")
 
-    drive(test, Start(session=stored))
+    drive(test, LaunchOptions(session=stored))
 
 
 def test_settings_are_chosen_and_a_wrong_one_is_refused_in_its_line(drive: Any, stored: Path) -> None:
@@ -96,7 +96,7 @@ def test_settings_are_chosen_and_a_wrong_one_is_refused_in_its_line(drive: Any, 
         await pilot.press("enter")
         await until(lambda: app.explorer.results.study_tabs[1].table.count == 3, "three rows")
 
-    drive(test, Start(session=stored))
+    drive(test, LaunchOptions(session=stored))
 
 
 def test_without_a_saved_session_the_tabs_say_what_comes_first(drive: Any) -> None:
@@ -117,7 +117,7 @@ def test_a_study_without_a_worker_says_so_and_can_be_tried_again(drive: Any, sto
         await pilot.press("w")
         await until(lambda: "no worker is started here" in app.text(), "the reason again")
 
-    drive(test, Start(session=stored))
+    drive(test, LaunchOptions(session=stored))
 
 
 def test_a_session_is_not_asked_about_again_until_it_is_saved_anew(drive: Any, stored: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_session_is_not_asked_about_again_until_it_is_saved_anew(drive: Any, s
         assert set(book._answers) == asked
         assert paths.session_path("storm") == stored
 
-    drive(test, Start(session=stored))
+    drive(test, LaunchOptions(session=stored))
 
 
 def test_while_a_run_is_written_the_tabs_say_when_studies_begin(drive: Any, stored: Path) -> None:
@@ -142,7 +142,7 @@ def test_while_a_run_is_written_the_tabs_say_when_studies_begin(drive: Any, stor
         await pilot.press("X")
         await until(lambda: "first save a session" in app.text(), "the reason")
 
-    drive(test, Start(session=stored))
+    drive(test, LaunchOptions(session=stored))
 
 
 def test_a_table_is_written_as_csv_with_its_numbers_and_all_rows(drive: Any, stored: Path, tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_table_is_written_as_csv_with_its_numbers_and_all_rows(drive: Any, sto
         written = ["" if value is None else str(value) for row in table.rows for value in row]
         assert [value for row in rows for value in row.values()] == written
 
-    drive(test, Start(session=stored))
+    drive(test, LaunchOptions(session=stored))
 
 
 def test_a_page_without_a_table_says_at_once_that_nothing_can_be_written(drive: Any, stored: Path) -> None:
@@ -175,7 +175,7 @@ def test_a_page_without_a_table_says_at_once_that_nothing_can_be_written(drive: 
         await until(lambda: "this page holds no table yet" in app.text(), "the reason")
         assert app.screen is app.explorer
 
-    drive(test, Start(session=stored))
+    drive(test, LaunchOptions(session=stored))
 
 
 def test_the_help_tells_every_note_of_the_table_where_the_page_has_no_room(drive: Any, stored: Path) -> None:
@@ -189,7 +189,7 @@ def test_the_help_tells_every_note_of_the_table_where_the_page_has_no_room(drive
         assert app.screen._notes == notes
         assert notes[0] in " ".join(app.text().split())
 
-    drive(test, Start(session=stored))
+    drive(test, LaunchOptions(session=stored))
 
 
 def test_a_plane_whose_weights_cannot_be_read_is_asked_for_again_as_it_was_typed(drive: Any, stored: Path) -> None:
@@ -211,4 +211,4 @@ def test_a_plane_whose_weights_cannot_be_read_is_asked_for_again_as_it_was_typed
         await until(lambda: "layer 9 is out of range for this model (6 layers)" in app.text(), "the range")
         assert stored.read_bytes() == before
 
-    drive(test, Start(session=stored))
+    drive(test, LaunchOptions(session=stored))

@@ -13,7 +13,7 @@ import pytest
 
 from srm_explorer.engine.analyses.bands import plane_bands
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.figures.session_overlays import beside_of
+from srm_explorer.engine.figures.session_overlays import overlays_from_session
 from srm_explorer.engine.session import Session
 from srm_explorer.tui.charts.picture import Picture
 from srm_explorer.tui.charts.scene import Scene
@@ -128,7 +128,7 @@ def test_bands_and_predictions_have_columns_of_their_own(spread_session: Callabl
     assert known is not None
     np.testing.assert_allclose([float(row["mean_cosine_low"]) for row in swept], own.mean_band(360)[0])
     np.testing.assert_allclose([float(row["count_above_0.1_high"]) for row in base], known.counts[0.1][1])
-    predicted = beside_of(session, plane, state.groups()).predicted["clamped"].sweep
+    predicted = overlays_from_session(session, plane, state.groups()).predicted["clamped"].sweep
     assert [int(row["count_above_0.5_arithmetic"]) for row in swept] == predicted.counts[0].tolist()
     beyond = Subject(session, plane, (), True, state.groups, "minus arithmetic")
     difference = polar_scene(beyond, "mean", 0.5, 80, 24).table(0, 0.5)[1:]

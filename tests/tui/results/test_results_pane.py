@@ -34,7 +34,7 @@ class Host(App[None]):
     def on_mount(self) -> None:
         self.pane.focus()
 
-    def on_results_pane_turned_to(self) -> None:
+    def on_results_pane_view_changed(self) -> None:
         self.turned += 1
 
     def on_results_pane_open_run(self, event: ResultsPane.OpenRun) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from srm_explorer.engine.analyses.registry import findings_of
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures.table import TableColumn, TableFigure
-from srm_explorer.tui.results.study_model import Question, StudyBook, StudySubject, Topic, read_settings, settings_line
+from srm_explorer.tui.results.study_model import Question, StudyCache, StudySubject, Topic, read_settings, settings_line
 
 PLAIN = st.one_of(
     st.none(),
@@ -54,13 +54,13 @@ def test_a_line_that_cannot_be_read_says_why(line: str, said: str) -> None:
 
 def test_chosen_settings_stay_when_the_subject_changes_and_others_follow_it() -> None:
     topic = Topic("pairs", "pairs", "", lambda subject: {"plane": subject.plane, "top": 20})
-    book = StudyBook()
+    book = StudyCache()
     book.choose(topic, StudySubject(None), {"plane": 0, "top": 5})
     assert book.settings(topic, StudySubject(None, plane=2)) == {"plane": 2, "top": 5}
 
 
 def test_a_question_is_asked_once_until_it_is_forgotten() -> None:
-    book = StudyBook()
+    book = StudyCache()
     question = Question("pairs", Path("a.json"), 1, "{}")
     assert book.ask(question)
     assert not book.ask(question)

@@ -24,9 +24,8 @@ def test_the_screens_load_nothing_heavy_before_they_are_shown() -> None:
 
 
 def test_reading_and_comparing_sessions_never_loads_torch() -> None:
-    code = "import sys, srm_explorer.tui.sessions.list_model, srm_explorer.tui.sessions.preview_text, srm_explorer.tui.compare.state, srm_explorer.engine.runs.manage"
-    code += (
-        "; import srm_explorer.engine.session.export; print('torch' in sys.modules or 'transformers' in sys.modules)"
-    )
+    parts = ("tui.sessions.list_model", "tui.sessions.preview_text", "tui.compare.state", "engine.runs.manage")
+    code = "import sys; " + "; ".join(f"import srm_explorer.{part}" for part in (*parts, "engine.session.export"))
+    code += "; print('torch' in sys.modules or 'transformers' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

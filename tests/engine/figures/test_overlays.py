@@ -12,10 +12,17 @@ from srm_explorer.engine.figures.arithmetic import arithmetic_points, without_cl
 from srm_explorer.engine.figures.bands import DoseBand, GroupBand, NullBand, PlaneBands
 from srm_explorer.engine.figures.compass import compass_of, region_outline
 from srm_explorer.engine.figures.curves import SweptGroup
-from srm_explorer.engine.figures.dose import dose_of
-from srm_explorer.engine.figures.groups import CONDITION, points_of, polar_of, run_groups, swept_groups, thresholds_of
+from srm_explorer.engine.figures.dose import dose_from_session
+from srm_explorer.engine.figures.groups import (
+    CONDITION,
+    points_of,
+    polar_from_session,
+    run_groups,
+    swept_groups,
+    thresholds_of,
+)
 from srm_explorer.engine.figures.residual import beyond_polar, beyond_thresholds
-from srm_explorer.engine.figures.session_overlays import beside_of, choices_of, predictions_of, stored_bands
+from srm_explorer.engine.figures.session_overlays import choices_of, overlays_from_session, predictions_of, stored_bands
 from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session
 
 SITE = "blocks.2.mlp.hook_post"
@@ -94,8 +101,8 @@ def test_the_legend_tells_intervals_what_is_beyond_arithmetic_and_what_chance_is
     session = clamped()
     (plane,) = session.planes
     groups = swept_groups(session, plane)
-    beside = beside_of(session, plane, groups, (), made_up(groups))
-    base, swept, arithmetic, chance = polar_of(session, plane, groups, "counts", 0.6, beside).legend
+    beside = overlays_from_session(session, plane, groups, (), made_up(groups))
+    base, swept, arithmetic, chance = polar_from_session(session, plane, groups, "counts", 0.6, beside).legend
     assert "┆" not in " ".join(base.details)
     amplitude, phase, p, q, counts, bars = swept.details
     assert amplitude.endswith("[.0120, .340]")
@@ -105,21 +112,21 @@ def test_the_legend_tells_intervals_what_is_beyond_arithmetic_and_what_chance_is
     assert bars == "┆ 95 % band of 8 units"
     assert (arithmetic.label, arithmetic.role, arithmetic.of) == ("arithmetic", "arithmetic", "clamped")
     assert (chance.role, chance.details) == ("chance", ("95 % of 200 controls",))
-    vague = beside_of(session, plane, groups, (), made_up(groups, undetermined=True))
-    assert "φ undetermined" in polar_of(session, plane, groups, "mean", None, vague).legend[1].details
+    vague = overlays_from_session(session, plane, groups, (), made_up(groups, undetermined=True))
+    assert "φ undetermined" in polar_from_session(session, plane, groups, "mean", None, vague).legend[1].details
 
 
 def test_bands_are_in_the_unit_of_the_curve() -> None:
     session = clamped()
     (plane,) = session.planes
     groups = swept_groups(session, plane)
-    beside = beside_of(session, plane, groups, (), made_up(groups))
+    beside = overlays_from_session(session, plane, groups, (), made_up(groups))
     own = groups[1].sweep
-    chance, band = polar_of(session, plane, groups, "counts", 0.6, beside).bands
+    chance, band = polar_from_session(session, plane, groups, "counts", 0.6, beside).bands
     np.testing.assert_allclose(band.high[:-1], (own.counts[0] + 3) / own.n)
     np.testing.assert_allclose(chance.high, 2 / own.n)
     assert (band.x[0], band.x[-1], band.high[-1]) == (0.0, 360.0, band.high[0])
-    chance, band = polar_of(session, plane, groups, "mean", None, beside).bands
+    chance, band = polar_from_session(session, plane, groups, "mean", None, beside).bands
     radians = np.deg2rad(own.angles_deg)
     half = np.sqrt(6.25 * (0.0004 * np.cos(radians) ** 2 + 0.0001 * np.sin(radians) ** 2))
     np.testing.assert_allclose(band.low[:-1], own.mean - half)
@@ -136,8 +143,8 @@ def test_the_dashed_curve_is_the_sweep_of_the_predicted_points() -> None:
     groups = swept_groups(session, plane)
     points = arithmetic_points(session, 0)
     assert points is not None
-    beside = beside_of(session, plane, groups)
-    (curve,) = [one for one in polar_of(session, plane, groups, "mean", None, beside).curves if one.dashed]
+    beside = overlays_from_session(session, plane, groups)
+    (curve,) = [one for one in polar_from_session(session, plane, groups, "mean", None, beside).curves if one.dashed]
     rows = run_groups(session, ())["clamped"].runs
     a, b = points.xy[rows].mean(axis=0)
     radians = np.deg2rad(curve.x)
@@ -150,13 +157,13 @@ def test_where_nothing_but_the_clamp_moved_the_prediction_is_what_was_observed()
     session = clamped(same_text=True)
     (plane,) = session.planes
     groups = swept_groups(session, plane)
-    beside = beside_of(session, plane, groups)
+    beside = overlays_from_session(session, plane, groups)
     for view in ("counts", "mean"):
         (curve,) = beyond_polar(session, plane, groups, beside, view, 0.6).curves
         np.testing.assert_allclose(curve.y, 0.0, atol=1e-12)
     for curve in beyond_thresholds(session, plane, groups, beside).counts:
         np.testing.assert_allclose(curve.y, 0.0, atol=1e-12)
-    for panel in dose_of(session, plane, 0.6, beyond=True).panels:
+    for panel in dose_from_session(session, plane, 0.6, beyond=True).panels:
         np.testing.assert_allclose(panel.curve.y, 0.0, atol=1e-9)
 
 
@@ -164,7 +171,7 @@ def test_what_is_beyond_arithmetic_is_the_difference_of_the_two_sweeps() -> None
     session = clamped()
     (plane,) = session.planes
     groups = swept_groups(session, plane, (CONDITION,))
-    beside = beside_of(session, plane, groups, (CONDITION,), made_up(groups, (CONDITION,)))
+    beside = overlays_from_session(session, plane, groups, (CONDITION,), made_up(groups, (CONDITION,)))
     figure = beyond_polar(session, plane, groups, beside, "counts", 0.2)
     predicted = predictions_of(session, plane, groups, (CONDITION,))
     assert [curve.label for curve in figure.curves] == ["-3", "+0.5", "+4"]
@@ -182,13 +189,13 @@ def test_nothing_predicted_is_said_and_not_drawn() -> None:
     plane = PlaneRecord.of(SITE, 7, 9, session.planes[0].xy[rows], np.array(session.planes[0].norm)[rows])
     bare = session.changed(runs=kept, planes=(plane,))
     groups = swept_groups(bare, plane)
-    beside = beside_of(bare, plane, groups)
+    beside = overlays_from_session(bare, plane, groups)
     assert not beside.predicted
-    assert not any(curve.dashed for curve in polar_of(bare, plane, groups, "mean", None, beside).curves)
+    assert not any(curve.dashed for curve in polar_from_session(bare, plane, groups, "mean", None, beside).curves)
     with pytest.raises(ExplorerError, match="predicts nothing"):
         beyond_polar(bare, plane, groups, beside)
     with pytest.raises(ExplorerError, match="predicts nothing"):
-        dose_of(bare, plane, 0.6, beyond=True)
+        dose_from_session(bare, plane, 0.6, beyond=True)
 
 
 def test_the_focus_goes_round_all_groups_and_kinds_of_chance() -> None:
@@ -207,8 +214,8 @@ def test_the_focus_goes_round_all_groups_and_kinds_of_chance() -> None:
     bands = made_up(groups, (CONDITION,))
     assert [label for label, _ in choices_of(groups, None)] == ["+4", "-3", "+0.5", "baseline"]
     for choice, label in ((0, "+4"), (2, "-3"), (6, "baseline"), (8, "+4")):
-        beside = beside_of(session, plane, groups, (CONDITION,), bands, choice)
-        figure = polar_of(session, plane, groups, "counts", 0.6, beside)
+        beside = overlays_from_session(session, plane, groups, (CONDITION,), bands, choice)
+        figure = polar_from_session(session, plane, groups, "counts", 0.6, beside)
         assert [band.label for band in figure.bands] == ["chance", label]
         dashed = [curve.label for curve in figure.curves if curve.dashed]
         assert dashed == ([] if label == "baseline" else [f"arithmetic {label}"])
@@ -226,10 +233,10 @@ def test_the_outline_of_a_region_lies_at_its_radius() -> None:
     away = np.stack([outline.x, outline.y], axis=1) - band.centre
     distance = np.einsum("ij,jk,ik->i", away, np.linalg.inv(band.covariance), away)
     np.testing.assert_allclose(distance, band.radius2)
-    figure = compass_of(session, plane, groups, (), beside_of(session, plane, groups, (), bands))
+    figure = compass_of(session, plane, groups, (), overlays_from_session(session, plane, groups, (), bands))
     assert [region.label for region in figure.regions] == ["baseline", "clamped"]
     assert [arrow.label for arrow in figure.arrows if arrow.dashed] == ["arithmetic"]
-    beyond = compass_of(session, plane, groups, (), beside_of(session, plane, groups), beyond=True)
+    beyond = compass_of(session, plane, groups, (), overlays_from_session(session, plane, groups), beyond=True)
     tails = {arrow.label: arrow.tail for arrow in beyond.arrows if not arrow.dashed}
     predicted = predictions_of(session, plane, groups)["clamped"].sweep
     assert tails == {"baseline": (0.0, 0.0), "clamped": (predicted.a, predicted.b)}
@@ -247,17 +254,17 @@ def test_a_dose_chart_has_its_bands_at_its_values_and_predictions_beside() -> No
             DoseBand("share", labels, np.array([[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]]), 0.2),
         ),
     )
-    figure = dose_of(session, plane, 0.6, plain=False, bands=bands)
+    figure = dose_from_session(session, plane, 0.6, plain=False, bands=bands)
     amplitude, phase, share, norm, energy, along = figure.panels
     (band,) = amplitude.bands
     assert (band.x.tolist(), band.low.tolist(), band.high.tolist()) == (list(VALUES), [0.1, 0.2, 0.3], [0.7, 0.8, 0.9])
     assert not share.bands
-    assert dose_of(session, plane, 0.2, bands=bands).panels[2].bands
+    assert dose_from_session(session, plane, 0.2, bands=bands).panels[2].bands
     predicted = predictions_of(session, plane, groups, (CONDITION,))
     expected = [predicted[label].sweep.amplitude for label in labels]
     np.testing.assert_allclose(amplitude.others[0].curve.y, expected)
     assert [bool(panel.others) for panel in (phase, share, norm, energy, along)] == [True, True, False, True, False]
-    beyond = dose_of(session, plane, 0.6, beyond=True)
+    beyond = dose_from_session(session, plane, 0.6, beyond=True)
     np.testing.assert_allclose(beyond.panels[0].curve.y, amplitude.curve.y - expected)
     turned = beyond.panels[1].curve.y
     assert ((turned >= -180) & (turned < 180)).all()
@@ -275,7 +282,7 @@ def test_without_the_clamped_axis_only_the_other_is_left() -> None:
     rows = run_groups(session, ())["clamped"].runs
     rest = np.sqrt(np.array(plane.norm) ** 2 - np.array(plane.x) ** 2)
     assert swept.sweep.b == pytest.approx(np.mean(np.array(plane.y)[rows] / rest[rows]))
-    figure = dose_of(session, plane, 0.6, points=points)
+    figure = dose_from_session(session, plane, 0.6, points=points)
     assert [panel.label for panel in figure.panels] == [
         "amplitude A",
         "phase φ",

@@ -16,8 +16,8 @@ from srm_explorer.engine.worker.protocol import (
     LARGEST,
     Cancel,
     Fault,
-    Grew,
     JobState,
+    JobUpdate,
     Lines,
     Place,
     Submit,
@@ -76,7 +76,7 @@ def test_a_request_is_read_as_it_was_written(message: Any) -> None:
 @given(STATES)
 @settings(max_examples=60)
 def test_a_reply_is_read_as_it_was_written(state: JobState) -> None:
-    assert read_reply(encode(Grew(job=state))) == Grew(job=state)
+    assert read_reply(encode(JobUpdate(job=state))) == JobUpdate(job=state)
 
 
 @given(st.lists(st.binary(max_size=40).map(lambda b: b.replace(b"\n", b" ")), max_size=8), st.integers(1, 7))

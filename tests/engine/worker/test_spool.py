@@ -10,7 +10,7 @@ from srm_explorer.engine.experiment import read_experiment
 from srm_explorer.engine.worker.client import submission
 from srm_explorer.engine.worker.endpoint import here
 from srm_explorer.engine.worker.protocol import Status, Submit, encode
-from srm_explorer.engine.worker.spool import post, take_posted
+from srm_explorer.engine.worker.spool import drain_spool, post
 
 
 def wish(name: str) -> Submit:
@@ -21,8 +21,8 @@ def wish(name: str) -> Submit:
 def test_what_is_left_is_taken_once_and_in_order() -> None:
     posted = [post(here(), wish(name)) for name in "abc"]
     assert posted[1].withdraw()
-    assert [Path(one.session).stem for one in take_posted(here())] == ["a", "c"]
-    assert list(take_posted(here())) == []
+    assert [Path(one.session).stem for one in drain_spool(here())] == ["a", "c"]
+    assert list(drain_spool(here())) == []
     assert [one.withdraw() for one in posted] == [False, False, False]
 
 
@@ -32,6 +32,6 @@ def test_what_is_stale_or_no_submission_is_removed_and_not_taken() -> None:
     os.utime(stale.path, (long_ago, long_ago))
     (here().post / "1-torn.json").write_bytes(encode(wish("torn"))[:-40])
     (here().post / "2-other.json").write_bytes(encode(Status()))
-    assert [Path(one.session).stem for one in take_posted(here())] == ["whole"]
+    assert [Path(one.session).stem for one in drain_spool(here())] == ["whole"]
     assert not whole.path.exists()
     assert list(here().post.iterdir()) == []

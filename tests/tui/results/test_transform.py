@@ -7,7 +7,7 @@ import numpy as np
 
 from srm_explorer.engine.figures.bands import GroupBand, PlaneBands
 from srm_explorer.engine.session import Session
-from srm_explorer.tui.results.bands import KEPT, SIGHTS, BandKey, BandShelf
+from srm_explorer.tui.results.bands import KEPT, SIGHTS, BandCache, BandKey
 from srm_explorer.tui.results.state import ResultsState
 
 
@@ -22,7 +22,7 @@ def saved(make: Callable[..., Session], **fields: object) -> Session:
 
 def test_stored_bands_are_read_and_others_asked_for_once(spread_session: Callable[..., Session]) -> None:
     session = saved(spread_session, bands={"planes": [bands().to_dict()]})
-    shelf = BandShelf()
+    shelf = BandCache()
     assert shelf.missing(session, 0, ()) is None
     assert shelf.bands(session, 0, ()) is not None
     key = shelf.missing(session, 0, ("type",))
@@ -37,7 +37,7 @@ def test_stored_bands_are_read_and_others_asked_for_once(spread_session: Callabl
 
 
 def test_what_cannot_be_computed_is_not_asked_for_again(spread_session: Callable[..., Session]) -> None:
-    session, shelf = saved(spread_session), BandShelf()
+    session, shelf = saved(spread_session), BandCache()
     key = shelf.missing(session, 0, ())
     assert key is not None
     assert "no bands" in shelf.put(key, {"tables": []})
@@ -48,13 +48,13 @@ def test_what_cannot_be_computed_is_not_asked_for_again(spread_session: Callable
 
 
 def test_a_session_that_is_not_saved_is_never_asked_about(spread_session: Callable[..., Session]) -> None:
-    shelf = BandShelf()
+    shelf = BandCache()
     assert shelf.missing(spread_session(), 0, ()) is None
     assert shelf.missing(saved(spread_session).changed(saved=""), 0, ()) is None
 
 
 def test_old_bands_are_let_go(spread_session: Callable[..., Session]) -> None:
-    shelf = BandShelf()
+    shelf = BandCache()
     for revision in range(KEPT + 1):
         shelf.put(BandKey(Path("/nowhere/spread.json"), revision, 0, ()), {"bands": bands().to_dict()})
     assert shelf.missing(saved(spread_session).changed(revision=0), 0, ()) is not None

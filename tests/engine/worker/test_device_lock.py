@@ -9,7 +9,7 @@ import pytest
 
 from srm_explorer.engine.io.files import FileLock
 from srm_explorer.engine.runs.progress import Meter, Progress, Stop, Stopped
-from srm_explorer.engine.worker.device_lock import device_turn, give_way
+from srm_explorer.engine.worker.device_lock import device_lock, yield_device
 
 
 class Holder:
@@ -37,19 +37,19 @@ def impatient() -> Meter:
 def test_a_tenant_keeps_its_place_between_its_turns() -> None:
     tenant = Holder()
     for _ in range(2):
-        with device_turn("cpu", meter(), tenant) as waited:
+        with device_lock("cpu", meter(), tenant) as waited:
             assert not waited
     assert tenant.place is not None
     assert tenant.place.held
     assert tenant.unloaded == 1, "only before its first turn, when there was nothing"
-    assert not give_way(tenant), "nobody wants the device"
+    assert not yield_device(tenant), "nobody wants the device"
 
 
 def test_a_place_that_is_kept_keeps_another_model_off_until_its_tenant_gives_way() -> None:
     tenant = Holder()
-    with device_turn("cpu", meter(), tenant):
+    with device_lock("cpu", meter(), tenant):
         pass
-    with pytest.raises(Stopped), device_turn("cpu", impatient(), Holder()):
+    with pytest.raises(Stopped), device_lock("cpu", impatient(), Holder()):
         pytest.fail("two models on one device")
     stages: list[str] = []
     came = threading.Event()
@@ -59,7 +59,7 @@ def test_a_place_that_is_kept_keeps_another_model_off_until_its_tenant_gives_way
         def note(progress: Progress) -> None:
             stages.append(progress.stage)
 
-        with device_turn("cpu", Meter([note], Stop())):
+        with device_lock("cpu", Meter([note], Stop())):
             came.set()
             leave.wait(10)
 
@@ -70,43 +70,43 @@ def test_a_place_that_is_kept_keeps_another_model_off_until_its_tenant_gives_way
         time.sleep(0.01)
     assert stages[0] == "waiting"
     assert not came.is_set()
-    assert give_way(tenant)
+    assert yield_device(tenant)
     assert came.wait(10)
     assert tenant.place is None
-    with pytest.raises(Stopped), device_turn("cpu", impatient(), tenant):
+    with pytest.raises(Stopped), device_lock("cpu", impatient(), tenant):
         pytest.fail("the device is taken")
     leave.set()
     thread.join()
-    with device_turn("cpu", impatient(), tenant) as waited:
+    with device_lock("cpu", impatient(), tenant) as waited:
         assert not waited
 
 
 def test_a_tenant_that_waits_for_a_turn_gives_its_place_to_who_has_the_turn() -> None:
     tenant = Holder()
-    with device_turn("cpu", meter(), tenant):
+    with device_lock("cpu", meter(), tenant):
         pass
     place = tenant.place
     assert place is not None
     turn = FileLock(place.path.with_suffix(".lock"))
-    with turn, pytest.raises(Stopped), device_turn("cpu", impatient(), tenant):
+    with turn, pytest.raises(Stopped), device_lock("cpu", impatient(), tenant):
         pytest.fail("the turn is another's")
     assert not place.held
 
 
 def test_a_tenant_that_moves_to_another_device_leaves_the_first() -> None:
     tenant = Holder()
-    with device_turn("cpu", meter(), tenant):
+    with device_lock("cpu", meter(), tenant):
         pass
-    with device_turn("cuda-1", meter(), tenant):
+    with device_lock("cuda-1", meter(), tenant):
         pass
-    with device_turn("cpu", impatient()):
+    with device_lock("cpu", impatient()):
         pass
     assert tenant.place is not None
     assert tenant.place.path.name == "device-cuda-1.model"
 
 
 def test_without_a_tenant_nothing_is_kept_also_after_an_exception() -> None:
-    with pytest.raises(KeyError), device_turn("cpu", meter()):
+    with pytest.raises(KeyError), device_lock("cpu", meter()):
         raise KeyError
-    with device_turn("cpu", impatient()) as waited:
+    with device_lock("cpu", impatient()) as waited:
         assert not waited
