@@ -1,7 +1,7 @@
 # The public names, each in its home: type checkers read it, and so does __init__.py.
 from .engine.analyses.bands import session_bands as session_bands
 from .engine.analyses.compare import compare_groups as compare_groups
-from .engine.analyses.compare import curves_table_of as curves_table_of
+from .engine.analyses.compare_tables import curves_table_of as curves_table_of
 from .engine.analyses.controls import control_nulls as control_nulls
 from .engine.analyses.controls import controls_study as controls_study
 from .engine.analyses.controls_split import parts_of as parts_of

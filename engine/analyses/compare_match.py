@@ -21,9 +21,14 @@ from srm_explorer.engine.figures.numbers import count_of
 from srm_explorer.engine.figures.units import UNIT_FACTOR
 from srm_explorer.engine.io.vectors import read_vectors
 from srm_explorer.engine.session import PlaneRecord, RunRecord, Session
-from srm_explorer.engine.stats.comparison import Sample
+from srm_explorer.engine.stats.comparison import GroupDifference, Sample
 from srm_explorer.engine.stats.planes import Plane, coordinates, neuron_plane
 from srm_explorer.engine.stats.spotlight import UnitCoordinates
+
+ANGLES = 360
+"""That a difference's curves are computed at."""
+BEYOND, BY_DESIGN = "beyond arithmetic", "set by design"
+"""What p is of where part of a difference was set; and that there is none where arithmetic cannot tell the rest."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +161,36 @@ class Matched:
     def samples(self, one: UnitCoordinates, other: UnitCoordinates) -> tuple[Sample, Sample]:
         """Both groups, their sessions' runs lying at some points."""
         return Sample(one.xy[self.rows[0]], self.units[0]), Sample(other.xy[self.rows[1]], self.units[1])
+
+
+@dataclass(frozen=True, eq=False)
+class ComparedPair:
+    """One group minus another, with all that was inferred.
+
+    Attributes:
+        labels: of the group, and of the one that is subtracted.
+        sides: both.
+        matched: which of their runs were used.
+        found: the difference; curves at whole degrees.
+        thresholds: that its shares were counted above.
+        p: sign-flip permutation p of (A, B); None where nothing was tested.
+        q: the same corrected over all pairs of this comparison.
+        tested: what p is of: "difference" or `BEYOND`; or why there is none: `BY_DESIGN`, "not paired".
+    """
+
+    labels: tuple[str, str]
+    sides: tuple[Side, Side]
+    matched: Matched
+    found: GroupDifference
+    thresholds: tuple[float, ...]
+    p: float | None
+    q: float | None
+    tested: str
+
+    @property
+    def label(self) -> str:
+        """What is subtracted from what."""
+        return f"{self.labels[0]} − {self.labels[1]}"
 
 
 @dataclass(frozen=True, eq=False)

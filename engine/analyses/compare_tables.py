@@ -1,18 +1,20 @@
-"""What a comparison found, as tables: the difference of the means, where the counts differ most, and the specs."""
+"""A comparison laid out: tables of the differences and of the specs, curves over the angle, and its chart."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from srm_explorer.engine.figures.numbers import count_of, short
-from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure
-
-if TYPE_CHECKING:
-    from srm_explorer.engine.analyses.compare import ComparedPair
-
+from srm_explorer.engine.analyses.compare_match import ANGLES, ComparedPair
+from srm_explorer.engine.analyses.registry import Findings
+from srm_explorer.engine.figures.captions import plane_title
+from srm_explorer.engine.figures.curves import Curve, CurveBand, LegendEntry
+from srm_explorer.engine.figures.numbers import MINUS, count_of, degrees, round_axis, short, three_digits
+from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure, cell_text
+from srm_explorer.engine.figures.thresholds import ThresholdFigure
 
 _DIFFERENCE = (
     TableColumn("difference", "difference", "text"),
@@ -144,3 +146,106 @@ def _gaps(one: ComparedPair) -> list[tuple[CellValue, ...]]:
         clear = None if band is None else int(np.count_nonzero((band[0] > 0) | (band[1] < 0)))
         rows.append((one.label, short(level), float(share[at]), low, high, at, clear))
     return rows
+
+
+def curves_of(one: ComparedPair) -> dict[str, Any]:
+    """The difference's curves as plain data: by angle, the bands' ends beside them."""
+    found = one.found
+    counts = [
+        {
+            "threshold": level,
+            "difference": found.shares[index].tolist(),
+            "band": None if found.share_bands is None else found.share_bands[:, index].tolist(),
+        }
+        for index, level in enumerate(one.thresholds)
+    ]
+    return {
+        "label": one.label,
+        "angles_deg": list(range(ANGLES)),
+        "mean": found.mean.tolist(),
+        "mean_band": None if found.mean_band is None else found.mean_band.tolist(),
+        "shares": counts,
+    }
+
+
+def curves_table_of(findings: Findings) -> TableFigure:
+    """The curves that `compare_study` found, a row a difference and angle, for a file."""
+    rows: list[tuple[CellValue, ...]] = []
+    keys: list[str] = []
+    for one in findings["curves"]:
+        curves = {"mean": (one["mean"], one["mean_band"])}
+        curves |= {f"share_{part['threshold']:g}": (part["difference"], part["band"]) for part in one["shares"]}
+        keys = [f"{name}{end}" for name in curves for end in ("", "_low", "_high")]
+        columns = [part for middle, band in curves.values() for part in (middle, *(band or [[None] * ANGLES] * 2))]
+        rows += [(one["label"], angle, *numbers) for angle, numbers in enumerate(zip(*columns, strict=True))]
+    header = (TableColumn("difference", "difference", "text"), TableColumn("angle_deg", "angle", "whole"))
+    return TableFigure(
+        "curves", "Differences over the angle", (*header, *(TableColumn(key, key) for key in keys)), tuple(rows)
+    )
+
+
+FULL_TURN = 360.0
+
+
+def difference_chart(pair: ComparedPair, threshold: float | None, level: float = 0.95) -> ThresholdFigure:
+    """Lay out a difference over the spotlight's angle.
+
+    Args:
+        pair: compared at this threshold too.
+        threshold: cosine that shares are counted above; None for the mean cosine.
+        level: of the band, for its legend.
+    """
+    found = pair.found
+    if threshold is None:
+        values, band, what = found.mean, found.mean_band, "mean cosine"
+    else:
+        at = pair.thresholds.index(threshold)
+        values = found.shares[at]
+        band = None if found.share_bands is None else found.share_bands[:, at]
+        what = f"share of runs with cosine > {short(threshold)}"
+    x = np.append(np.arange(len(values)) * FULL_TURN / len(values), FULL_TURN)
+    bands = () if band is None else (CurveBand(pair.label, x, _closed(band[0]), _closed(band[1])),)
+    reach = float(np.nanmax(np.abs(values if band is None else band), initial=0.0))
+    details = (
+        difference_detail(pair),
+        *((f"p {cell_text(pair.p, 'p')}, {pair.tested}",) if pair.p is not None else ()),
+        count_of(found.units, "unit"),
+        *((f"┆ {short(100 * level)} % band",) if bands else ()),
+    )
+    return ThresholdFigure(
+        title=f"{pair.label} · {plane_title(pair.sides[0].plane)}",
+        left_label=f"{what}: {pair.labels[0]} {MINUS} {pair.labels[1]}",
+        right_label="",
+        counts=(Curve(pair.label, x, _closed(values)),),
+        means=(),
+        left=round_axis((reach, -reach), include=(0.0,)),
+        right=None,
+        legend=(LegendEntry(pair.label, "pooled", details),),
+        warnings=() if pair.matched.paired else (pair.matched.told,),
+        bands=bands,
+    )
+
+
+def difference_detail(pair: ComparedPair) -> str:
+    """Length and direction of a difference of means: "ΔA .0151 [.0087, .0217]  φ 359° (347, 13)"."""
+    region = pair.found.region
+    size = three_digits(float(np.hypot(*pair.found.difference)))
+    if region is None:
+        return f"ΔA {size}, too few units for an interval"
+    low, high = region.amplitude
+    return f"ΔA {size} [{three_digits(low)}, {three_digits(high)}]  {direction_detail(pair)}"
+
+
+def direction_detail(pair: ComparedPair) -> str:
+    """The direction of a difference of means and where it may lie: "φ 359° (347, 13)", or "φ undetermined"."""
+    region = pair.found.region
+    phase = None if region is None else region.phase_deg
+    if phase is None:
+        return "φ undetermined"
+    first, last = (round(angle) % 360 for angle in phase)
+    towards = float(np.degrees(np.arctan2(pair.found.difference[1], pair.found.difference[0])))
+    return f"φ {degrees(towards % 360)} ({first}, {last})"
+
+
+def _closed(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.append(values, values[0])

@@ -17,7 +17,7 @@ from srm_explorer.tui.charts.spotlight import angle_in, cursor, ray
 from srm_explorer.tui.charts.thresholds import paint_thresholds, threshold_pane
 
 if TYPE_CHECKING:
-    from srm_explorer.engine.analyses.compare import ComparedPair
+    from srm_explorer.engine.analyses.compare_match import ComparedPair
 
 
 View = Literal["counts", "mean", "thresholds", "dose"]
@@ -64,7 +64,7 @@ def comparison_scene(
 
 def difference_scene(pair: ComparedPair, threshold: float | None, width: int, height: int) -> Scene:
     """Paint one group minus another: shares above a threshold, or mean cosines where it is None."""
-    from srm_explorer.engine.analyses.compare import difference_chart
+    from srm_explorer.engine.analyses.compare_tables import difference_chart
 
     figure = difference_chart(pair, threshold)
     pane = threshold_pane(figure, width, height)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from srm_explorer.engine import paths
-from srm_explorer.engine.analyses.compare import compare_study, curves_table_of
+from srm_explorer.engine.analyses.compare import compare_study
+from srm_explorer.engine.analyses.compare_tables import curves_table_of
 from srm_explorer.engine.analyses.registry import tables_in
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.execution.replay import Deviation, Replay, replay

@@ -22,7 +22,7 @@ from srm_explorer.tui.charts.comparison import View
 from srm_explorer.tui.widgets.table_render import Column
 
 if TYPE_CHECKING:
-    from srm_explorer.engine.analyses.compare import ComparedPair
+    from srm_explorer.engine.analyses.compare_match import ComparedPair
     from srm_explorer.engine.session import PlaneRecord, Session
     from srm_explorer.tui.charts.scene import Scene
 
@@ -87,7 +87,7 @@ def computed(
 
 def rows_of(pair: ComparedPair, theta: int, threshold: float) -> tuple[Row, ...]:
     """What is known of a difference, and how large it is where the spotlight stands: name, value, interval."""
-    from srm_explorer.engine.analyses.compare import direction_detail
+    from srm_explorer.engine.analyses.compare_tables import direction_detail
 
     found = pair.found
     region = found.region
@@ -391,7 +391,7 @@ def groups_csv(groups: Sequence[SweptGroup], levels: Sequence[float]) -> str:
 
 def difference_csv(pair: ComparedPair) -> str:
     """The curves of a difference with the ends of their bands, a row an angle."""
-    from srm_explorer.engine.analyses.compare import curves_of, curves_table_of
+    from srm_explorer.engine.analyses.compare_tables import curves_of, curves_table_of
     from srm_explorer.engine.analyses.registry import findings_of
 
     table = curves_table_of(findings_of(curves=[curves_of(pair)]))

@@ -7,16 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from srm_explorer.engine.analyses.compare import (
-    BEYOND,
-    BY_DESIGN,
-    compare_groups,
-    compare_study,
-    curves_of,
-    curves_table_of,
-    default_pairs,
-)
-from srm_explorer.engine.analyses.compare_match import Side, matched, same_axes
+from srm_explorer.engine.analyses.compare import compare_groups, compare_study, default_pairs
+from srm_explorer.engine.analyses.compare_match import BEYOND, BY_DESIGN, Side, matched, same_axes
+from srm_explorer.engine.analyses.compare_tables import curves_of, curves_table_of
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, conditions
 from srm_explorer.engine.figures.groups import group_choice, group_names, points_of
