@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from srm_explorer.engine.errors import ExplorerError, SpecValueError, did_you_mean, nearest
 from srm_explorer.engine.experiment.values import shown
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
 
 _PLAIN = {
