@@ -14,7 +14,7 @@ BEGIN, END = "<!-- keys: tools/key_table.py -->", "<!-- end of keys -->"
 
 PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Everywhere", ("ExplorerKeys", "ExplorerApp")),
-    ("Prompts", ("PromptKeys",)),
+    ("Prompts", ("PromptsPane",)),
     ("Intervention", ("FormLines", "RowInput", "InterventionKeys")),
     ("Results", ("ResultsKeys",)),
     ("Runs", ("RunsKeys",)),

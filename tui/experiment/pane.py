@@ -19,9 +19,8 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.tui.widgets.form import LineForm
+from srm_explorer.tui.widgets.form import FormFoot, LineForm, Tone
 from srm_explorer.tui.widgets.form_layout import FormRow
-from srm_explorer.tui.widgets.form_render import FormFoot, Tone
 
 if TYPE_CHECKING:
     from srm_explorer.engine.experiment import Experiment

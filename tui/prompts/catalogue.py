@@ -1,4 +1,5 @@
-"""The prompt sets a screen can show: which there are, what their files hold, and what is wrong with them."""
+"""The prompt sets a screen can show: which there are, what their files hold, what is wrong with them, and how many
+tokens their prompts have."""
 
 from __future__ import annotations
 
@@ -38,7 +39,7 @@ class ListedSet:
         path: its file; None where the name is unknown.
         origin: where it was found: among those that ship, the user's own, ./prompts, or by its path.
         stamp: of the file when it was read; None where it has not been.
-        found: its prompts and problems; None where it has not been or cannot be read.
+        prompt_set: what it holds; None where it has not been or cannot be read.
         error: why it cannot be read.
         factors: every factor with its levels, in order of first appearance.
     """
@@ -47,29 +48,41 @@ class ListedSet:
     path: Path | None
     origin: Origin
     stamp: Stamp | None = None
-    found: PromptSet | None = None
+    prompt_set: PromptSet | None = None
     error: ExplorerError | None = None
     factors: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     @property
     def is_read(self) -> bool:
         """Whether it is known what the file holds."""
-        return self.found is not None or self.error is not None
+        return self.prompt_set is not None or self.error is not None
 
     @property
     def fatal(self) -> tuple[Problem, ...]:
         """The problems that keep the set from being used."""
-        return tuple(problem for problem in self.found.problems if problem.fatal) if self.found is not None else ()
+        problems = self.prompt_set.problems if self.prompt_set is not None else ()
+        return tuple(problem for problem in problems if problem.fatal)
 
     @property
     def prompts(self) -> tuple[Prompt, ...]:
         """Its prompts, where it can be used."""
-        return self.found.prompts if self.found is not None and not self.fatal else ()
+        return self.prompt_set.prompts if self.prompt_set is not None and self.is_usable else ()
 
     @property
     def is_usable(self) -> bool:
         """Whether a run could use it."""
-        return self.found is not None and not self.fatal
+        return self.prompt_set is not None and not self.fatal
+
+    @property
+    def remarks(self) -> tuple[Problem, ...]:
+        """The problems that do not keep it from being used."""
+        problems = self.prompt_set.problems if self.prompt_set is not None else ()
+        return tuple(problem for problem in problems if not problem.fatal)
+
+    @property
+    def format(self) -> str:
+        """The format of its file; empty where it has not been read."""
+        return self.prompt_set.format if self.prompt_set is not None else ""
 
     def error_lines(self) -> tuple[str, ...]:
         """Each problem that keeps it from being used, with its place and its remedy; empty where it can be used."""
@@ -88,23 +101,21 @@ def list_sets(names: Iterable[str], base: Path) -> tuple[list[ListedSet], list[E
     Returns:
         The sets found by name, sorted, then the others in the order given; and the folders that cannot be listed.
     """
-    folders = paths.prompt_folders()
-    usable: list[Path] = []
+    folders: list[Path] = []
     faults: list[ExplorerError] = []
-    found: dict[str, Path] = {}
-    for folder in folders:
+    files: dict[str, Path] = {}
+    for folder in paths.prompt_folders():
         try:
             for name, path in available_prompt_sets([folder]):
-                found.setdefault(name, path)
-            usable.append(folder)
+                files.setdefault(name, path)
+            folders.append(folder)
         except ExplorerError as error:
             faults.append(error)
-    listed = [ListedSet(name, path, _origin(path)) for name, path in sorted(found.items()) if not is_path(name)]
-    known = {one.name for one in listed}
-    for name in dict.fromkeys(names):
-        if name not in known:
-            listed.append(_named(name, usable, base))
-    return listed, faults
+    sets = {name: ListedSet(name, path, _origin(path)) for name, path in sorted(files.items()) if not is_path(name)}
+    for name in names:
+        if name not in sets:
+            sets[name] = _named(name, folders, base)
+    return list(sets.values()), faults
 
 
 def read_set(listed: ListedSet) -> ListedSet:
@@ -113,10 +124,10 @@ def read_set(listed: ListedSet) -> ListedSet:
         return listed
     stamp = stamp_of(listed.path)
     try:
-        found = replace(read_prompt_set(listed.path), name=listed.name)
+        prompt_set = replace(read_prompt_set(listed.path), name=listed.name)
     except ExplorerError as error:
-        return replace(listed, stamp=stamp, found=None, error=error, factors={})
-    return replace(listed, stamp=stamp, found=found, error=None, factors=_factors(found))
+        return replace(listed, stamp=stamp, prompt_set=None, error=error, factors={})
+    return replace(listed, stamp=stamp, prompt_set=prompt_set, error=None, factors=_factors(prompt_set))
 
 
 def stamp_of(path: Path) -> Stamp | None:
@@ -179,16 +190,16 @@ def followed(numbers: Sequence[int], old: Sequence[Prompt], new: Sequence[Prompt
         old: its prompts.
         new: the prompts of the changed file; of equal ones the first goes with the first.
     """
-    places: dict[str, list[int]] = {}
+    unmatched: dict[str, list[int]] = {}
     for number, prompt in enumerate(new, 1):
-        places.setdefault(prompt.text, []).append(number)
+        unmatched.setdefault(prompt.text, []).append(number)
     wanted = set(numbers)
     moved: list[int] = []
     for number, prompt in enumerate(old, 1):
-        there = places.get(prompt.text)
-        home = there.pop(0) if there else None
-        if home is not None and number in wanted:
-            moved.append(home)
+        if same := unmatched.get(prompt.text):
+            new_number = same.pop(0)
+            if number in wanted:
+                moved.append(new_number)
     return sorted(moved)
 
 
@@ -205,9 +216,9 @@ def _origin(path: Path) -> Origin:
     return "yours" if path.parent == paths.user_prompts_folder() else "here"
 
 
-def _factors(found: PromptSet) -> dict[str, tuple[str, ...]]:
+def _factors(prompt_set: PromptSet) -> dict[str, tuple[str, ...]]:
     levels: dict[str, dict[str, None]] = {}
-    for prompt in found.prompts:
+    for prompt in prompt_set.prompts:
         for factor, level in prompt.factors.items():
             levels.setdefault(factor, {})[level] = None
     return {factor: tuple(known) for factor, known in levels.items()}
@@ -252,17 +263,17 @@ class TokenBook:
 
     def is_asked(self, text: str) -> bool:
         """Whether the answer for a text is awaited."""
-        return any(one.model == self._model and text in one.texts for one in self._open)
+        return any(question.model == self._model and text in question.texts for question in self._open)
 
     def retry(self) -> None:
         """Let what could not be counted, or has been awaited for long, be asked for again."""
         self._refused.clear()
         late = self._clock() - PATIENCE
-        self._open = [one for one in self._open if one.asked > late]
+        self._open = [question for question in self._open if question.asked > late]
 
     def ask(self, texts: Iterable[str]) -> tuple[str, ...]:
         """The next texts to ask for; none while an answer for this model is awaited, or when all are known."""
-        if any(one.model == self._model for one in self._open):
+        if any(question.model == self._model for question in self._open):
             return ()
         known = self._counts.get(self._model, {})
         wanted: list[str] = []
@@ -284,16 +295,16 @@ class TokenBook:
         Returns:
             Whether anything was learnt about the model in use.
         """
-        for one in self._open:
+        for question in self._open:
             if not counts:
-                self._open.remove(one)
-                self._refused.update((one.model, text) for text in one.texts)
+                self._open.remove(question)
+                self._refused.update((question.model, text) for text in question.texts)
                 return False
-            if counts.keys() <= one.texts:
-                one.texts -= counts.keys()
-                if not one.texts:
-                    self._open.remove(one)
-                self._counts.setdefault(one.model, {}).update(counts)
-                return one.model == self._model
+            if counts.keys() <= question.texts:
+                question.texts -= counts.keys()
+                if not question.texts:
+                    self._open.remove(question)
+                self._counts.setdefault(question.model, {}).update(counts)
+                return question.model == self._model
         self._counts.setdefault(self._model, {}).update(counts)
         return bool(counts)

@@ -1,4 +1,4 @@
-"""What the prompts pane knows of files: read, copied and added to in threads, told by messages."""
+"""Prompt files: read, copied and added to in threads, which answer by messages, and edited in the user's editor."""
 
 from __future__ import annotations
 
@@ -12,17 +12,14 @@ from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from textual.app import App, SuspendNotSupported
 from textual.message import Message
 
 from srm_explorer.engine.errors import ExplorerError
-
-if TYPE_CHECKING:
-    from textual.app import App
-
-    from srm_explorer.engine.prompts import Prompt
-    from srm_explorer.tui.prompts.catalogue import ListedSet
+from srm_explorer.engine.prompts import Prompt, add_prompt
+from srm_explorer.tui.prompts.catalogue import ListedSet, copy_of_shipped, is_large, list_sets, read_set, stamp_of
 
 
 class PromptFiles:
@@ -30,7 +27,7 @@ class PromptFiles:
 
     Args:
         run: runs a function in a thread.
-        tell: takes a message, from any thread.
+        post: takes a message, from any thread.
     """
 
     @dataclass
@@ -45,7 +42,7 @@ class PromptFiles:
     class Read(Message, bubble=False):
         """A set's file was read; `added` is the prompt that was just written into it."""
 
-        one: ListedSet
+        listed: ListedSet
         added: str | None = None
 
     @dataclass
@@ -53,7 +50,7 @@ class PromptFiles:
         """A set that ships was copied; `then` goes on with the copy."""
 
         old: str
-        one: ListedSet
+        copy: ListedSet
         then: Callable[[ListedSet], None]
 
     @dataclass
@@ -62,8 +59,8 @@ class PromptFiles:
 
         error: ExplorerError
 
-    def __init__(self, run: Callable[[Callable[[], None]], Any], tell: Callable[[Message], Any]) -> None:
-        self._run, self._tell = run, tell
+    def __init__(self, run: Callable[[Callable[[], None]], Any], post: Callable[[Message], Any]) -> None:
+        self._run, self._post = run, post
         self._generation = 0
         self.sets: dict[str, ListedSet] = {}
         self.faults: tuple[ExplorerError, ...] = ()
@@ -83,40 +80,29 @@ class PromptFiles:
         self.sets, self.faults, self.is_listed = message.sets, message.faults, True
         return changed
 
-    def take_read(self, one: ListedSet) -> None:
-        """Keep what a thread has read."""
-        self.sets[one.name] = one
-
-    def copy(self, one: ListedSet, then: Callable[[ListedSet], None]) -> None:
+    def copy(self, listed: ListedSet, then: Callable[[ListedSet], None]) -> None:
         """Copy a set that ships to the user's own folder, then go on with the copy."""
         taken = {name: other.path for name, other in self.sets.items()}
 
         def work() -> None:
-            from srm_explorer.engine.errors import ExplorerError
-            from srm_explorer.tui.prompts.catalogue import copy_of_shipped
-
             try:
-                self._tell(self.Copied(one.name, copy_of_shipped(one, taken), then))
+                self._post(self.Copied(listed.name, copy_of_shipped(listed, taken), then))
             except ExplorerError as error:
-                self._tell(self.Failed(error))
+                self._post(self.Failed(error))
 
         self._run(work)
 
-    def add(self, one: ListedSet, text: str, like: Prompt | None) -> None:
+    def add(self, listed: ListedSet, text: str, like: Prompt | None) -> None:
         """Write a prompt into a set's file."""
 
         def work() -> None:
-            from srm_explorer.engine.errors import ExplorerError
-            from srm_explorer.engine.prompts import add_prompt
-            from srm_explorer.tui.prompts.catalogue import read_set
-
-            if one.path is None:
+            if listed.path is None:
                 return
             try:
-                add_prompt(one.path, text, like)
-                self._tell(self.Read(read_set(one), text))
+                add_prompt(listed.path, text, like)
+                self._post(self.Read(read_set(listed), text))
             except ExplorerError as error:
-                self._tell(self.Failed(error))
+                self._post(self.Failed(error))
 
         self._run(work)
 
@@ -128,31 +114,26 @@ class PromptFiles:
         known: Mapping[str, ListedSet],
         wanted: Collection[str],
     ) -> None:
-        # Imported here, in a thread, so that the screen is painted before and never waits for it.
-        import srm_explorer.tui.prompts.model  # noqa: F401
-        from srm_explorer.tui.prompts.catalogue import is_large, list_sets, read_set, stamp_of
-
-        listed, faults = list_sets((*names, *known), base)
-        sets = {one.name: one for one in listed}
+        unread, faults = list_sets((*names, *known), base)
+        sets = {listed.name: listed for listed in unread}
         stale: list[ListedSet] = []
-        for one in listed:
-            before = known.get(one.name)
-            if one.path is None:
+        for listed in unread:
+            if listed.path is None:
                 continue
-            is_same = before is not None and before.path == one.path and before.is_read
-            if is_same and before is not None and before.stamp == stamp_of(one.path):
-                sets[one.name] = before
-            else:
+            before = known.get(listed.name)
+            if before is not None and before.path == listed.path and before.is_read:
                 # A changed set stays on the screen as it was until it has been read again.
-                sets[one.name] = before if is_same and before is not None else one
-                stale.append(one)
-        self._tell(self.Listed(generation, sets, tuple(faults)))
-        chosen = {*names, *wanted}
-        for one in sorted(stale, key=lambda one: one.name not in chosen):
+                sets[listed.name] = before
+                if before.stamp == stamp_of(listed.path):
+                    continue
+            stale.append(listed)
+        self._post(self.Listed(generation, sets, tuple(faults)))
+        first = {*names, *wanted}
+        for listed in sorted(stale, key=lambda listed: listed.name not in first):
             if generation != self._generation:
                 return
-            if one.name in chosen or not is_large(one):
-                self._tell(self.Read(read_set(one)))
+            if listed.name in first or not is_large(listed):
+                self._post(self.Read(read_set(listed)))
 
 
 _TAKE_A_LINE = ("vi", "vim", "nvim", "view", "nano", "pico", "emacs", "emacsclient", "micro", "kak", "joe", "mg")
@@ -170,21 +151,21 @@ def editor_command(path: Path, line: int, environment: Mapping[str, str]) -> lis
     Raises:
         ExplorerError: the editor that is named, or any, is not there.
     """
-    known = environment.get("PATH")
+    search_path = environment.get("PATH")
     for variable in ("VISUAL", "EDITOR"):
-        written = environment.get(variable, "").strip()
-        if not written:
+        named = environment.get(variable, "").strip()
+        if not named:
             continue
         try:
-            words = shlex.split(written)
+            words = shlex.split(named)
         except ValueError:
-            words = [written]
-        if not words or shutil.which(words[0], path=known) is None:
+            words = [named]
+        if not words or shutil.which(words[0], path=search_path) is None:
             raise ExplorerError(
-                f"there is no editor {written!r}", where=f"${variable}", remedy="set it to one that is installed"
+                f"there is no editor {named!r}", where=f"${variable}", remedy="set it to one that is installed"
             )
         return [*words, *_arguments(words[0], path, line)]
-    editor = next((name for name in _FALLBACKS if shutil.which(name, path=known)), None)
+    editor = next((name for name in _FALLBACKS if shutil.which(name, path=search_path)), None)
     if editor is None:
         raise ExplorerError("no editor is found", remedy="set $EDITOR to one that is installed")
     return [editor, *_arguments(editor, path, line)]
@@ -196,8 +177,6 @@ def edit_file(app: App[object], path: Path, line: int) -> None:
     Raises:
         ExplorerError: no editor, one that fails, or a terminal that cannot be handed over.
     """
-    from textual.app import SuspendNotSupported
-
     command = editor_command(path, line, os.environ)
     status: int | None = None
     try:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from textual.content import Content
 
+from srm_explorer.engine.figures.numbers import count_of
+from srm_explorer.engine.prompts import Prompt
 from srm_explorer.tui.glyphs import Glyphs
+from srm_explorer.tui.prompts.catalogue import ListedSet
+from srm_explorer.tui.prompts.model import PromptChoice, Selected, Table, where_of
 from srm_explorer.tui.prompts.rows import PromptRows, RowsView
 from srm_explorer.tui.widgets.table_render import one_line
 
-if TYPE_CHECKING:
-    from srm_explorer.engine.prompts import Prompt
-    from srm_explorer.tui.prompts.catalogue import ListedSet
-    from srm_explorer.tui.prompts.model import PromptChoice, Selected, Table
-
-
 Tone: TypeAlias = Literal["plain", "dim", "warn", "error"]
-Told: TypeAlias = tuple[str, Tone]
+Note: TypeAlias = tuple[str, Tone]
 """A line and how it is meant."""
 
 _STYLES: Mapping[Tone, str] = {
@@ -29,76 +27,71 @@ _STYLES: Mapping[Tone, str] = {
 }
 
 
-def as_content(lines: Sequence[Told]) -> Content:
+def as_content(lines: Sequence[Note]) -> Content:
     """Lines as they are painted."""
     return Content("\n").join(Content.styled(one_line(text), _STYLES[tone]) for text, tone in lines)
 
 
-def about_selection(table: Table, selected: Selected, too_long: int, room: int | None, signs: Glyphs) -> list[Told]:
+def about_selection(table: Table, selected: Selected, too_long: int, room: int | None, signs: Glyphs) -> list[Note]:
     """What a run would use, or why it would refuse."""
-    told: list[Told] = []
+    notes: list[Note] = []
     if selected.error is not None:
-        told.append((f"{signs.warning} {selected.error}", "error"))
+        notes.append((f"{signs.warning} {selected.error}", "error"))
     if too_long:
         many = f"{too_long:,} chosen prompts have" if too_long > 1 else "a chosen prompt has"
-        told.append(
+        notes.append(
             (f"{signs.warning} {many} more than {room:,} tokens: open the set, leave out what is marked", "warn")
         )
-    filters = about_filters(table)
     sets = sum(bool(numbers) for numbers in selected.numbers.values())
-    prompts = f"{selected.total:,} prompt{'' if selected.total == 1 else 's'} of {sets} set{'' if sets == 1 else 's'}"
-    told.append((f" {signs.separator} ".join([prompts, *filters]), "dim"))
-    return told
+    prompts = f"{count_of(selected.total, 'prompt')} of {count_of(sets, 'set')}"
+    notes.append((f" {signs.separator} ".join([prompts, *about_filters(table)]), "dim"))
+    return notes
 
 
 def about_filters(table: Table) -> list[str]:
     """The levels that are wanted and the limit."""
-    told = [f"{factor} {', '.join(levels)}" for factor, levels in (table.get("where") or {}).items()]
-    return [*told, f"first {table['limit']:,} of the list"] if table.get("limit") is not None else told
+    filters = [f"{factor} {', '.join(levels)}" for factor, levels in where_of(table).items()]
+    return [*filters, f"first {table['limit']:,} of the list"] if table.get("limit") is not None else filters
 
 
-def about_set(one: ListedSet, folder: str, signs: Glyphs) -> list[Told]:
+def about_set(listed: ListedSet, folder: str, signs: Glyphs) -> list[Note]:
     """What a set is, or why it cannot be used."""
-    if not one.is_read:
-        return [(f"enter reads {one.path}", "dim")]
-    if not one.is_usable:
-        lines = list(one.error_lines())
+    if not listed.is_read:
+        return [(f"enter reads {listed.path}", "dim")]
+    if not listed.is_usable:
+        lines = listed.error_lines()
         more = f" (+{len(lines) - 1} more: enter)" if len(lines) > 1 else ""
         return [(f"{signs.warning} {lines[0]}{more}", "error")]
-    form = one.found.format if one.found is not None else ""
-    levels = [f"{factor} {len(known):,}" for factor, known in one.factors.items()]
-    count = len(one.prompts)
-    facts = f" {signs.separator} ".join([f"{form}, {count:,} prompt{'' if count == 1 else 's'}", *levels])
-    told: list[Told] = [(facts, "dim"), (str(one.path).removeprefix(f"{folder}/"), "dim")]
-    remarks = [problem for problem in one.found.problems if not problem.fatal] if one.found is not None else []
-    if remarks:
+    levels = [f"{factor} {len(known):,}" for factor, known in listed.factors.items()]
+    facts = f" {signs.separator} ".join([f"{listed.format}, {count_of(len(listed.prompts), 'prompt')}", *levels])
+    notes: list[Note] = [(facts, "dim"), (str(listed.path).removeprefix(f"{folder}/"), "dim")]
+    if remarks := listed.remarks:
         more = f" (+{len(remarks) - 1} more)" if len(remarks) > 1 else ""
-        first = remarks[0]
-        told.append((f"line {first.line}: {first.what}; {first.remedy}{more}", "dim"))
-    return told
+        notes.append((f"line {remarks[0].line}: {remarks[0].what}; {remarks[0].remedy}{more}", "dim"))
+    return notes
 
 
-def about_prompt(rows: PromptRows, row: int, limit: int | None) -> list[Told]:
+def about_prompt(rows: PromptRows, row: int, limit: int | None) -> list[Note]:
     """A prompt in full, with its number, tokens, factors, and what is odd about it."""
     prompt, number, signs = rows.prompt(row), rows.shown[row], rows.signs
     tokens, room = rows.tokens(prompt.text), rows.room
     facts = [f"prompt {number:,}"]
-    told: list[Told] = []
+    notes: list[Note] = []
     if tokens is not None:
-        facts.append(f"{tokens:,} token{'' if tokens == 1 else 's'}")
+        facts.append(count_of(tokens, "token"))
         if room is not None and tokens > room:
-            told.append((f"{signs.warning} {tokens:,} tokens, at most {room:,} fit", "warn"))
+            notes.append((f"{signs.warning} {tokens:,} tokens, at most {room:,} fit", "warn"))
     if rows.is_chosen and number not in rows.used and number not in rows.out and limit is not None:
         facts.append(f"not among the first {limit:,}")
     facts += [f"{factor} {level}" for factor, level in prompt.factors.items()]
-    told.append((prompt.text, "plain"))
-    told.append((f" {signs.separator} ".join(facts), "dim"))
-    if remark := _remark(rows.one, prompt):
-        told.append((remark, "dim"))
-    return told
+    notes += [(prompt.text, "plain"), (f" {signs.separator} ".join(facts), "dim")]
+    problems = rows.listed.prompt_set.problems if rows.listed.prompt_set is not None else ()
+    if remark := next((problem for problem in problems if problem.line == prompt.line), None):
+        notes.append((f"line {prompt.line}: {remark.what}; {remark.remedy}", "dim"))
+    return notes
 
 
-def about_nothing(choice: PromptChoice) -> list[Told]:
+def about_nothing(choice: PromptChoice) -> list[Note]:
     """Why there is no row, and the key that helps."""
     key = "esc drops the search" if choice.search else "x chooses other levels"
     if choice.view == "levels":
@@ -106,26 +99,21 @@ def about_nothing(choice: PromptChoice) -> list[Told]:
     return [(f"no prompt of this set is shown: {key}", "plain")]
 
 
-def about_new(one: ListedSet, like: Prompt | None) -> str:
+def about_new(listed: ListedSet, like: Prompt | None) -> str:
     """Where a prompt that is being typed will be written, and which factors it will have."""
     factors = ", ".join(f"{name} {level}" for name, level in like.factors.items()) if like is not None else ""
-    place = f"your own copy of {one.name!r}" if one.origin == "shipped" else str(one.path)
-    return f"a new prompt{f', with {factors}' if factors else ''}: enter writes it to {place}, esc drops it"
+    file = f"your own copy of {listed.name!r}" if listed.origin == "shipped" else str(listed.path)
+    return f"a new prompt{f', with {factors}' if factors else ''}: enter writes it to {file}, esc drops it"
 
 
 def about_view(choice: PromptChoice, rows: RowsView, signs: Glyphs) -> list[str]:
     """What the table shows, where that is not simply the sets."""
     parts: list[str] = []
     if isinstance(rows, PromptRows):
-        whole = len(rows.one.prompts)
+        whole = len(rows.listed.prompts)
         parts = [choice.opened, f"{len(rows.used):,} of {whole:,}"]
         parts += [f"{rows.count:,} shown"] if rows.count != whole else []
         parts += about_filters(choice.table)
     elif choice.view != "sets":
         parts = ["levels that are used" if choice.view == "levels" else choice.opened]
     return [*parts, f"/{choice.search}"] if choice.search else parts
-
-
-def _remark(one: ListedSet, prompt: Prompt) -> str:
-    problems = one.found.problems if one.found is not None else ()
-    return next((f"line {prompt.line}: {p.what}; {p.remedy}" for p in problems if p.line == prompt.line), "")

@@ -1,21 +1,141 @@
-"""What the prompts pane shows and has chosen, apart from how it is painted."""
+"""An experiment's table of prompts: what a run would use of it, its changes, and the part that the pane has in view."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.prompts import PromptSet, choose, fitting
+from srm_explorer.engine.prompts import Prompt, PromptSet, choose, fitting
 from srm_explorer.tui.glyphs import Glyphs
-from srm_explorer.tui.prompts.catalogue import ListedSet, TokenBook
+from srm_explorer.tui.prompts.catalogue import ListedSet, TokenBook, followed
 from srm_explorer.tui.prompts.files import PromptFiles
 from srm_explorer.tui.prompts.rows import ErrorRows, LevelRows, PromptRows, RowsView, SetRows, levels_of, wrapped
 
-if TYPE_CHECKING:
-    from srm_explorer.engine.prompts import Prompt
+Table: TypeAlias = dict[str, Any]
+"""The table of prompts as `Experiment.to_dict()` has it."""
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What a run would use.
+
+    Attributes:
+        numbers: by the name of each chosen set that can be used, the numbers of its prompts, from 1.
+        error: why a run would refuse; None where it would not.
+    """
+
+    numbers: Mapping[str, tuple[int, ...]]
+    error: ExplorerError | None = None
+
+    @property
+    def total(self) -> int:
+        """Prompts in all."""
+        return sum(len(numbers) for numbers in self.numbers.values())
+
+
+def sets_of(table: Table) -> list[str]:
+    """The chosen sets, in order."""
+    return list(table.get("sets") or ())
+
+
+def omitted(table: Table, name: str) -> list[int]:
+    """The numbers of a set's prompts that are left out."""
+    return list((table.get("omit") or {}).get(name, ()))
+
+
+def where_of(table: Table) -> dict[str, list[str]]:
+    """The levels wanted of each factor."""
+    return {factor: list(levels) for factor, levels in (table.get("where") or {}).items()}
+
+
+def select(table: Table, sets: Mapping[str, ListedSet]) -> Selected:
+    """Resolve the table as a run does; sets that are not usable are left aside and told of."""
+    names = sets_of(table)
+    usable: dict[str, PromptSet] = {}
+    error = None if names else ExplorerError("no prompt set is chosen", remedy="space chooses one")
+    for name in names:
+        listed = sets.get(name)
+        if listed is not None and listed.prompt_set is not None and listed.is_usable:
+            usable[name] = listed.prompt_set
+        elif listed is not None and listed.is_read and error is None:
+            error = ExplorerError(listed.error_lines()[0])
+    omit = {name: omitted(table, name) for name in names if omitted(table, name)}
+    if not usable:
+        return Selected({}, error)
+    try:
+        return Selected(choose(usable, where=where_of(table), omit=omit, limit=table.get("limit")), error)
+    except ExplorerError as refused:
+        rest = {
+            name: tuple(number for number in fitting(prompts, where_of(table)) if number not in set(omit.get(name, ())))
+            for name, prompts in usable.items()
+        }
+        return Selected(rest, error or refused)
+
+
+def with_set(table: Table, name: str, omit: Sequence[int] = ()) -> Table:
+    """Choose a set, after all others, leaving out some of its prompts."""
+    names = [other for other in sets_of(table) if other != name]
+    return with_omitted({**table, "sets": [*names, name]}, name, omit)
+
+
+def without_set(table: Table, name: str) -> Table:
+    """Choose a set no longer."""
+    changed = {**table, "sets": [other for other in sets_of(table) if other != name]}
+    return with_omitted(changed, name, ())
+
+
+def with_omitted(table: Table, name: str, numbers: Collection[int]) -> Table:
+    """Leave exactly these prompts of a set out."""
+    omit = {other: list(out) for other, out in (table.get("omit") or {}).items() if other != name}
+    if numbers:
+        omit[name] = sorted(set(numbers))
+    order = sets_of(table)
+    return {
+        **table,
+        "omit": dict(sorted(omit.items(), key=lambda item: order.index(item[0]) if item[0] in order else 0)),
+    }
+
+
+def with_prompts(table: Table, name: str, count: int, numbers: Collection[int], chosen: bool) -> Table:
+    """Choose some prompts of a set, or leave them out; a set of which nothing is left is no longer chosen.
+
+    Args:
+        table: the table of prompts.
+        name: the set.
+        count: prompts of its file.
+        numbers: the prompts concerned.
+        chosen: whether they shall be used; in a set that was not chosen all the others are then left out.
+    """
+    whole = set(range(1, count + 1))
+    out = set(omitted(table, name)) & whole if name in sets_of(table) else whole
+    out = out - set(numbers) if chosen else out | (set(numbers) & whole)
+    if out == whole:
+        return without_set(table, name)
+    if name in sets_of(table):
+        return with_omitted(table, name, out)
+    return with_set(table, name, sorted(out))
+
+
+def with_level(table: Table, factor: str, level: str, order: Sequence[str]) -> Table:
+    """Want a level of a factor if it was not wanted, else no longer; a factor without levels filters nothing."""
+    where = where_of(table)
+    levels = where.get(factor, [])
+    levels = [other for other in levels if other != level] if level in levels else [*levels, level]
+    levels.sort(key=lambda name: order.index(name) if name in order else len(order))
+    where[factor] = levels
+    return {**table, "where": {name: chosen for name, chosen in where.items() if chosen}}
+
+
+def renamed(table: Table, old: str, new: str) -> Table:
+    """Let another set take a chosen set's place, with the same prompts left out."""
+    if new in sets_of(table):
+        return without_set(table, old)
+    out = omitted(table, old)
+    names = [new if name == old else name for name in sets_of(table)]
+    return with_omitted({**with_omitted(table, old, ()), "sets": names}, new, out)
 
 
 _MOST_UNDER_WAY = 50
@@ -96,16 +216,16 @@ class PromptChoice:
         self._unticked: dict[str, list[int]] = {}
         self._selected: tuple[Table, object, Selected] | None = None
         self._folded: tuple[PromptSet | None, list[str]] = (None, [])
-        self._good: dict[str, Sequence[Prompt]] = {}
+        self._last_usable: dict[str, Sequence[Prompt]] = {}
 
     @property
     def chosen(self) -> list[str]:
         """Names of the chosen sets, in order."""
-        return list(self.table.get("sets") or ())
+        return sets_of(self.table)
 
     @property
-    def one(self) -> ListedSet | None:
-        """The opened set."""
+    def opened_set(self) -> ListedSet | None:
+        """The set whose prompts are in view."""
         return self.files.sets.get(self.opened) if self.view != "sets" and self.opened else None
 
     @property
@@ -132,37 +252,16 @@ class PromptChoice:
         if self.view == "levels":
             return LevelRows(self._levels_shown(), self.table.get("where") or {}, signs)
         if self.view == "sets":
-            return SetRows(self.sets_shown(), self.chosen, self.selected().numbers, self._too_long_sets(), signs)
-        one = self.one
-        if one is None or not one.is_usable:
-            texts = one.error_lines() if one is not None else (f"there is no prompt set {self.opened!r}",)
+            return SetRows(self._sets_shown(), self.chosen, self.selected().numbers, self._too_long_sets(), signs)
+        listed = self.opened_set
+        if listed is None or not listed.is_usable:
+            texts = listed.error_lines() if listed is not None else (f"there is no prompt set {self.opened!r}",)
             return ErrorRows(wrapped(texts, width), "what is wrong" if texts else f"reading {self.opened}")
-        used = self.selected().numbers.get(one.name, ())
-        out = frozenset((self.table.get("omit") or {}).get(one.name, ()))
-        is_chosen = one.name in self.chosen
-        numbers = frozenset(used) if is_chosen else frozenset[int]()
+        is_chosen = listed.name in self.chosen
+        used = frozenset(self.selected().numbers.get(listed.name, ()) if is_chosen else ())
+        out = frozenset(omitted(self.table, listed.name))
         count, asked = self.book.count, self.book.is_asked
-        return PromptRows(one, self.numbers_shown(), numbers, out, is_chosen, count, asked, self.room, signs)
-
-    def sets_shown(self) -> list[ListedSet]:
-        """The sets that match the search."""
-        return [one for one in self.files.sets.values() if self.search.casefold() in one.name.casefold()]
-
-    def numbers_shown(self) -> list[int]:
-        """The numbers of the opened set's prompts that have the levels wanted and match the search."""
-        from srm_explorer.engine.prompts import fitting
-
-        one = self.one
-        if one is None or one.found is None:
-            return []
-        numbers = fitting(one.found, self.table.get("where") or {})
-        if not self.search:
-            return list(numbers)
-        if self._folded[0] is not one.found:
-            folded = ["\n".join((p.text, *p.factors.values())).casefold() for p in one.found.prompts]
-            self._folded = (one.found, folded)
-        wanted = self.search.casefold()
-        return [number for number in numbers if wanted in self._folded[1][number - 1]]
+        return PromptRows(listed, self._numbers_shown(listed), used, out, is_chosen, count, asked, self.room, signs)
 
     def too_long(self) -> int:
         """Number of chosen prompts known to be longer than there is room for."""
@@ -175,10 +274,10 @@ class PromptChoice:
 
     def open_levels(self) -> None:
         """Show the levels of the factors that the sets in view have."""
-        one = self.one
-        usable = [one for one in self.files.sets.values() if one.is_usable]
+        listed = self.opened_set
+        usable = [other for other in self.files.sets.values() if other.is_usable]
         chosen = [other for other in usable if other.name in self.chosen]
-        scope = [one] if one is not None and self.view == "prompts" else chosen or usable
+        scope = [listed] if listed is not None and self.view == "prompts" else chosen or usable
         self._levels = levels_of(scope, self.table.get("where") or {})
         self._behind_levels = "prompts" if self.view == "prompts" else "sets"
         self._go("levels")
@@ -197,10 +296,10 @@ class PromptChoice:
             order = [name for other, name, _ in self._levels if other == factor]
             return self.edits.change(("level", factor, level), with_level(self.table, factor, level, order))
         if isinstance(rows, PromptRows) and row < rows.count:
-            number, count = rows.shown[row], len(rows.one.prompts)
+            name, number = rows.listed.name, rows.shown[row]
             is_out = not rows.is_chosen or number in rows.out
-            new = with_prompts(self.table, rows.one.name, count, [number], is_out)
-            return self.edits.change(("prompt", rows.one.name, number), new)
+            new = with_prompts(self.table, name, len(rows.listed.prompts), [number], is_out)
+            return self.edits.change(("prompt", name, number), new)
         if isinstance(rows, SetRows) and row < rows.count:
             return self._toggle_set(rows.sets[row].name)
         return self._toggle_set(self.opened) if isinstance(rows, ErrorRows) and self.opened else False
@@ -211,9 +310,9 @@ class PromptChoice:
         if isinstance(rows, PromptRows):
             out = set(rows.shown) & set(rows.out) if rows.is_chosen else set(rows.shown)
             part = 0 < len(out) < len(rows.shown)
-            new = with_prompts(new, rows.one.name, len(rows.one.prompts), rows.shown, bool(out))
+            new = with_prompts(new, rows.listed.name, len(rows.listed.prompts), rows.shown, bool(out))
         elif isinstance(rows, SetRows):
-            usable = [one.name for one in rows.sets if one.is_usable]
+            usable = [listed.name for listed in rows.sets if listed.is_usable]
             missing = [name for name in usable if name not in self.chosen]
             part = 0 < len(missing) < len(usable)
             for name in missing or usable:
@@ -230,18 +329,17 @@ class PromptChoice:
             self.opened = new
         return old in self.chosen and self.edits.change(None, renamed(self.table, old, new))
 
-    def take_read(self, one: ListedSet) -> bool:
+    def take_read(self, listed: ListedSet) -> bool:
         """Take what a file holds now; prompts left out stay so under their new numbers. Whether the table changed."""
-        from srm_explorer.tui.prompts.catalogue import followed
-
-        self.files.take_read(one)
-        if not one.is_usable:
+        name = listed.name
+        self.files.sets[name] = listed
+        if not listed.is_usable:
             return False
-        old, self._good[one.name] = self._good.get(one.name), one.prompts
-        out = omitted(self.table, one.name)
-        if old is None or not out or one.name not in self.chosen or tuple(old) == tuple(one.prompts):
+        old, self._last_usable[name] = self._last_usable.get(name), listed.prompts
+        out = omitted(self.table, name)
+        if old is None or not out or name not in self.chosen or tuple(old) == tuple(listed.prompts):
             return False
-        return self.edits.change(None, with_omitted(self.table, one.name, followed(out, old, one.prompts)))
+        return self.edits.change(None, with_omitted(self.table, name, followed(out, old, listed.prompts)))
 
     def _toggle_set(self, name: str) -> bool:
         if name in self.chosen:
@@ -257,6 +355,22 @@ class PromptChoice:
         self.view = view
         self.search = "" if is_deeper else self._searches.get(view, "")
 
+    def _sets_shown(self) -> list[ListedSet]:
+        return [listed for listed in self.files.sets.values() if self.search.casefold() in listed.name.casefold()]
+
+    def _numbers_shown(self, listed: ListedSet) -> list[int]:
+        """The numbers of a set's prompts that have the levels wanted and match the search."""
+        if listed.prompt_set is None:
+            return []
+        numbers = fitting(listed.prompt_set, self.table.get("where") or {})
+        if not self.search:
+            return list(numbers)
+        if self._folded[0] is not listed.prompt_set:
+            folded = ["\n".join((p.text, *p.factors.values())).casefold() for p in listed.prompt_set.prompts]
+            self._folded = (listed.prompt_set, folded)
+        wanted = self.search.casefold()
+        return [number for number in numbers if wanted in self._folded[1][number - 1]]
+
     def _levels_shown(self) -> list[tuple[str, str, int]]:
         wanted = self.search.casefold()
         return [row for row in self._levels if wanted in f"{row[0]}\n{row[1]}".casefold()]
@@ -270,128 +384,3 @@ class PromptChoice:
             return 0
         counts = (self.book.count(prompts[number - 1].text) for number in self.selected().numbers[name])
         return sum(count is not None and count > room for count in counts)
-
-
-Table: TypeAlias = dict[str, Any]
-"""The table of prompts as `Experiment.to_dict()` has it."""
-
-
-@dataclass(frozen=True)
-class Selected:
-    """What a run would use.
-
-    Attributes:
-        numbers: by the name of each chosen set that can be used, the numbers of its prompts, from 1.
-        error: why a run would refuse; None where it would not.
-    """
-
-    numbers: Mapping[str, tuple[int, ...]]
-    error: ExplorerError | None = None
-
-    @property
-    def total(self) -> int:
-        """Prompts in all."""
-        return sum(len(numbers) for numbers in self.numbers.values())
-
-
-def sets_of(table: Table) -> list[str]:
-    """The chosen sets, in order."""
-    return list(table.get("sets") or ())
-
-
-def omitted(table: Table, name: str) -> list[int]:
-    """The numbers of a set's prompts that are left out."""
-    return list((table.get("omit") or {}).get(name, ()))
-
-
-def where_of(table: Table) -> dict[str, list[str]]:
-    """The levels wanted of each factor."""
-    return {factor: list(levels) for factor, levels in (table.get("where") or {}).items()}
-
-
-def select(table: Table, listed: Mapping[str, ListedSet]) -> Selected:
-    """Resolve the table as a run does; sets that are not usable are left aside and told of."""
-    names = sets_of(table)
-    found: dict[str, PromptSet] = {}
-    error = None if names else ExplorerError("no prompt set is chosen", remedy="space chooses one")
-    for name in names:
-        one = listed.get(name)
-        if one is not None and one.found is not None and one.is_usable:
-            found[name] = one.found
-        elif one is not None and one.is_read and error is None:
-            error = ExplorerError(one.error_lines()[0])
-    omit = {name: omitted(table, name) for name in names if omitted(table, name)}
-    if not found:
-        return Selected({}, error)
-    try:
-        return Selected(choose(found, where=where_of(table), omit=omit, limit=table.get("limit")), error)
-    except ExplorerError as refused:
-        rest = {
-            name: tuple(number for number in fitting(one, where_of(table)) if number not in set(omit.get(name, ())))
-            for name, one in found.items()
-        }
-        return Selected(rest, error or refused)
-
-
-def with_set(table: Table, name: str, omit: Sequence[int] = (), place: int | None = None) -> Table:
-    """Choose a set, after all others unless a place is given, leaving out some of its prompts."""
-    names = [other for other in sets_of(table) if other != name]
-    names.insert(len(names) if place is None else place, name)
-    return with_omitted({**table, "sets": names}, name, omit)
-
-
-def without_set(table: Table, name: str) -> Table:
-    """Choose a set no longer."""
-    changed = {**table, "sets": [other for other in sets_of(table) if other != name]}
-    return with_omitted(changed, name, ())
-
-
-def with_omitted(table: Table, name: str, numbers: Collection[int]) -> Table:
-    """Leave exactly these prompts of a set out."""
-    omit = {other: list(out) for other, out in (table.get("omit") or {}).items() if other != name}
-    if numbers:
-        omit[name] = sorted(set(numbers))
-    order = sets_of(table)
-    return {
-        **table,
-        "omit": dict(sorted(omit.items(), key=lambda item: order.index(item[0]) if item[0] in order else 0)),
-    }
-
-
-def with_prompts(table: Table, name: str, count: int, numbers: Collection[int], chosen: bool) -> Table:
-    """Choose some prompts of a set, or leave them out; a set of which nothing is left is no longer chosen.
-
-    Args:
-        table: the table of prompts.
-        name: the set.
-        count: prompts of its file.
-        numbers: the prompts concerned.
-        chosen: whether they shall be used; in a set that was not chosen all the others are then left out.
-    """
-    whole = set(range(1, count + 1))
-    out = set(omitted(table, name)) & whole if name in sets_of(table) else whole
-    out = out - set(numbers) if chosen else out | (set(numbers) & whole)
-    if out == whole:
-        return without_set(table, name)
-    if name in sets_of(table):
-        return with_omitted(table, name, out)
-    return with_set(table, name, sorted(out))
-
-
-def with_level(table: Table, factor: str, level: str, order: Sequence[str]) -> Table:
-    """Want a level of a factor if it was not wanted, else no longer; a factor without levels filters nothing."""
-    where = where_of(table)
-    levels = where.get(factor, [])
-    levels = [other for other in levels if other != level] if level in levels else [*levels, level]
-    levels.sort(key=lambda one: order.index(one) if one in order else len(order))
-    where[factor] = levels
-    return {**table, "where": {name: chosen for name, chosen in where.items() if chosen}}
-
-
-def renamed(table: Table, old: str, new: str) -> Table:
-    """Let another set take a chosen set's place, with the same prompts left out."""
-    if new in sets_of(table):
-        return without_set(table, old)
-    out = omitted(table, old)
-    names = [new if name == old else name for name in sets_of(table)]
-    return with_omitted({**with_omitted(table, old, ()), "sets": names}, new, out)

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from rich.cells import cell_len
 from textual import events
 from textual.message import Message
 
+from srm_explorer.engine.prompts import Prompt
 from srm_explorer.tui.glyphs import Glyphs
+from srm_explorer.tui.prompts.catalogue import ListedSet
 from srm_explorer.tui.widgets.table import HEADER_HEIGHT, LineTable
 from srm_explorer.tui.widgets.table_render import Cell, Column, one_line
-
-if TYPE_CHECKING:
-    from srm_explorer.engine.prompts import Prompt
-    from srm_explorer.tui.prompts.catalogue import ListedSet
-
 
 WIDEST_LEVEL = 16
 """Cells of the widest column of levels."""
@@ -74,9 +71,8 @@ class SetRows:
     @property
     def columns(self) -> tuple[Column, ...]:
         """Name and count; more where there is room."""
-        counts = [self._count(one) for one in self.sets]
-        widest = max((cell_len(text) for text in counts), default=0)
-        longest = max((cell_len(one_line(one.name)) for one in self.sets), default=0)
+        widest = max((cell_len(self._count(listed)) for listed in self.sets), default=0)
+        longest = max((cell_len(one_line(listed.name)) for listed in self.sets), default=0)
         return (
             Column("name", "set", least=max(8, min(_LONGEST_NAME, longest)), share=2),
             Column("count", "used / all", max(10, widest), "right"),
@@ -92,16 +88,16 @@ class SetRows:
 
     def cell(self, row: int, key: str) -> Cell:
         """What stands in one column of a set's row."""
-        one = self.sets[row]
-        broken = one.is_read and not one.is_usable
+        listed = self.sets[row]
+        name, is_broken = listed.name, listed.is_read and not listed.is_usable
+        look = "bad" if is_broken else "" if name in self.chosen else "dim"
         if key == "name":
-            return (one.name, "bad") if broken else (one.name, "" if one.name in self.chosen else "dim")
+            return name, look
         if key == "count":
-            look = "bad" if broken else "warn" if one.name in self.warned else ""
-            return self._count(one), look or ("" if one.name in self.chosen else "dim")
+            return self._count(listed), "warn" if name in self.warned and not is_broken else look
         if key == "factors":
-            return ", ".join(one.factors), "dim"
-        return (one.found.format if one.found is not None else "") if key == "format" else _ORIGINS[one.origin], "dim"
+            return ", ".join(listed.factors), "dim"
+        return listed.format if key == "format" else _ORIGINS[listed.origin], "dim"
 
     def key(self, row: int) -> object:
         """The set's name."""
@@ -109,20 +105,20 @@ class SetRows:
 
     def mark(self, row: int) -> Cell:
         """Checked where every prompt is used, partly where some are."""
-        one = self.sets[row]
-        if one.name not in self.chosen:
+        listed = self.sets[row]
+        if listed.name not in self.chosen:
             return self.signs.unchecked, "dim"
-        used = len(self.numbers.get(one.name, ()))
-        return self.signs.checked if one.prompts and used == len(one.prompts) else self.signs.partly
+        used = len(self.numbers.get(listed.name, ()))
+        return self.signs.checked if listed.prompts and used == len(listed.prompts) else self.signs.partly
 
-    def _count(self, one: ListedSet) -> str:
-        if not one.is_read:
+    def _count(self, listed: ListedSet) -> str:
+        if not listed.is_read:
             return f"{self.signs.ellipsis} / {self.signs.ellipsis}"
-        if not one.is_usable:
+        if not listed.is_usable:
             return f"{self.signs.warning} error"
-        used = len(self.numbers.get(one.name, ())) if one.name in self.chosen else 0
-        sign = f"{self.signs.warning} " if one.name in self.warned else ""
-        return f"{sign}{used:,} / {len(one.prompts):,}"
+        used = len(self.numbers.get(listed.name, ())) if listed.name in self.chosen else 0
+        sign = f"{self.signs.warning} " if listed.name in self.warned else ""
+        return f"{sign}{used:,} / {len(listed.prompts):,}"
 
 
 @dataclass(frozen=True)
@@ -130,7 +126,7 @@ class PromptRows:
     """The prompts of a set that are shown, with their factors and tokens.
 
     Attributes:
-        one: the set.
+        listed: the set.
         shown: numbers of the prompts, from 1.
         used: numbers of those that a run would use.
         out: numbers of those left out.
@@ -141,7 +137,7 @@ class PromptRows:
         signs: of the screen.
     """
 
-    one: ListedSet
+    listed: ListedSet
     shown: Sequence[int]
     used: Collection[int]
     out: Collection[int]
@@ -156,7 +152,7 @@ class PromptRows:
         """The text, tokens, and a column a factor."""
         factors = (
             Column(f"factor {name}", one_line(name), self._width(name, levels), priority=2)
-            for name, levels in self.one.factors.items()
+            for name, levels in self.listed.factors.items()
         )
         return (Column("text", "prompt", least=20), Column("tokens", "tok", 5, "right", priority=1), *factors)
 
@@ -167,7 +163,7 @@ class PromptRows:
 
     def prompt(self, row: int) -> Prompt:
         """The prompt of a row."""
-        return self.one.prompts[self.shown[row] - 1]
+        return self.listed.prompts[self.shown[row] - 1]
 
     def cell(self, row: int, key: str) -> Cell:
         """What stands in one column of a prompt's row."""
@@ -254,12 +250,12 @@ class LevelRows:
 
 def levels_of(sets: Sequence[ListedSet], wanted: Mapping[str, Collection[str]]) -> list[tuple[str, str, int]]:
     """Every level the sets have or that is wanted: factor, level, and number of prompts, factor by factor."""
-    counts = Counter(pair for one in sets for prompt in one.prompts for pair in prompt.factors.items())
-    known = [(factor, level) for one in sets for factor, levels in one.factors.items() for level in levels]
-    known += [(factor, level) for factor, levels in wanted.items() for level in levels]
-    factors = {factor: place for place, factor in enumerate(dict.fromkeys(factor for factor, _ in known))}
-    ordered = sorted(dict.fromkeys(known), key=lambda pair: factors[pair[0]])
-    return [(factor, level, counts[factor, level]) for factor, level in ordered]
+    counts = Counter(pair for listed in sets for prompt in listed.prompts for pair in prompt.factors.items())
+    by_factor: dict[str, dict[str, None]] = {}
+    for factors in (*(listed.factors for listed in sets), wanted):
+        for factor, levels in factors.items():
+            by_factor.setdefault(factor, {}).update(dict.fromkeys(levels))
+    return [(factor, level, counts[factor, level]) for factor, levels in by_factor.items() for level in levels]
 
 
 @dataclass(frozen=True)
@@ -320,10 +316,10 @@ def wrapped(texts: Sequence[str], width: int) -> list[str]:
 
 def _head(word: str, width: int) -> str:
     used = 0
-    for at, character in enumerate(word):
+    for index, character in enumerate(word):
         used += cell_len(character)
         if used > width:
-            return word[:at]
+            return word[:index]
     return word
 
 
@@ -338,19 +334,17 @@ class PromptTable(LineTable):
 
     def on_click(self, event: events.Click) -> None:
         """Tell of a click before the first column; what every click does is done as well."""
-        at = event.get_content_offset(self)
-        if at is None or at.y < HEADER_HEIGHT or event.chain != 1:
+        offset = event.get_content_offset(self)
+        if offset is None or offset.y < HEADER_HEIGHT or event.chain != 1:
             return
-        row = at.y - HEADER_HEIGHT + self.scroll_offset.y
-        if row < self.count and at.x + self.scroll_offset.x < self.gutter_width:
+        row = offset.y - HEADER_HEIGHT + self.scroll_offset.y
+        if row < self.count and offset.x + self.scroll_offset.x < self._gutter_width():
             self.post_message(self.MarkPressed(row))
-
-    @property
-    def gutter_width(self) -> int:
-        """Cells before the first column."""
-        places = self._places()
-        return places[0].x if places else 0
 
     def scroll_to_cursor(self) -> None:
         """Bring the highlighted row into view."""
         self._into_view()
+
+    def _gutter_width(self) -> int:
+        columns = self._places()
+        return columns[0].x if columns else 0
