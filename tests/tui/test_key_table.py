@@ -26,4 +26,4 @@ def test_the_readme_has_the_keys_that_the_screen_has(tool: ModuleType) -> None:
 
 
 def test_no_class_that_declares_keys_is_left_out(tool: ModuleType) -> None:
-    assert set(tool.declared()) == {name for _, names in tool.PARTS for name in names}
+    assert set(tool.declared_bindings()) == {name for _, names in tool.PARTS for name in names}
