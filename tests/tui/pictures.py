@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import string
+import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -26,8 +27,8 @@ from srm_explorer.tui.app import ExplorerApp
 from srm_explorer.tui.backend import subprocesses
 from srm_explorer.tui.backend.backend import WorkerLink
 from srm_explorer.tui.backend.events import Described, Tokenized, WorkerSeen
-from srm_explorer.tui.backend.subprocesses import StudyRunner, Told
-from srm_explorer.tui.explorer import runs
+from srm_explorer.tui.backend.subprocesses import StudyAnswer, StudyRunner
+from srm_explorer.tui.explorer import runs, studies
 from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.settings import Settings
 
@@ -67,14 +68,17 @@ class StillLink(WorkerLink):
 class StillStudies(StudyRunner):
     """Studies in this process, each one once: what they find is there before anything is painted."""
 
-    def run(self, name: str, session: Path, arguments: Mapping[str, Any], tell: Callable[[Told], None]) -> None:
-        tell(_found(name, session, session.read_bytes(), json.dumps(arguments)))
+    def run(
+        self, name: str, session: Path, arguments: Mapping[str, Any], then: Callable[[StudyAnswer], object]
+    ) -> None:
+        answer = _found(name, session, session.read_bytes(), json.dumps(arguments))
+        self._background.deliver(functools.partial(then, answer))
 
 
-_FINDINGS: dict[tuple[str, bytes, str], Told] = {}
+_FINDINGS: dict[tuple[str, bytes, str], StudyAnswer] = {}
 
 
-def _found(name: str, session: Path, content: bytes, arguments: str) -> Told:
+def _found(name: str, session: Path, content: bytes, arguments: str) -> StudyAnswer:
     key = (name, content, arguments)
     if key not in _FINDINGS:
         _FINDINGS[key] = run_study(name, session, json.loads(arguments))
@@ -123,6 +127,8 @@ class Painter:
                     line.cursor_blink = False
             await self.pilot.pause(0.04)
             await self.app.workers.wait_for_complete()
+            while any(thread.name == "background" for thread in threading.enumerate()):
+                await self.pilot.pause(0.01)
             await self.pilot.pause()
             now = self._lines()
             last, same = now, same + 1 if now == last else 0
@@ -190,7 +196,8 @@ def stage(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "shipped_prompts", lambda: Path("shipped"))
     monkeypatch.setattr(paths, "trash_folder", lambda: Path("trash"))
     monkeypatch.setattr(runs, "WorkerLink", StillLink)
-    monkeypatch.setattr(subprocesses, "StudyRunner", StillStudies)
+    for module in (subprocesses, studies):
+        monkeypatch.setattr(module, "StudyRunner", StillStudies)
     for name in ("NO_COLOR", "COLORTERM", "TMUX", "SSH_TTY", "SSH_CONNECTION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")

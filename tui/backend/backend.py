@@ -13,6 +13,7 @@ from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.runs.journal_reader import JournalReader
 from srm_explorer.engine.worker.client import find_worker, submission
 from srm_explorer.engine.worker.protocol import ENDED
+from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.backend.events import (
     FoundRun,
     LinkEvent,
@@ -24,7 +25,7 @@ from srm_explorer.tui.backend.events import (
     Submitted,
     WorkerSeen,
 )
-from srm_explorer.tui.backend.requests import ModelStudies, Questions
+from srm_explorer.tui.backend.requests import ModelQuestions, ModelStudies
 from srm_explorer.tui.backend.run_follower import Finder, Follower
 from srm_explorer.tui.backend.worker_access import LOOK, NONE, STARTING, Watcher, WorkerConnector
 
@@ -40,19 +41,19 @@ class WorkerLink:
         self._tell_screen = tell
         self._closed = threading.Event()
         self._followers: dict[Path, Follower] = {}
-        self._access = WorkerConnector(self._closed)
-        self._questions = Questions(self._access, self._tell)
-        self._studies = ModelStudies(self._access, self._tell)
+        self._connector = WorkerConnector(self._closed)
+        self._background = Background()
+        self._questions = ModelQuestions(self._connector, self._background, self._tell)
+        self._studies = ModelStudies(self._connector, self._background, self._tell)
 
     def open(self) -> None:
         """Begin to watch: tells `WorkerSeen` and `RunsFound`, at first and whenever they change."""
-        self._in_thread(self._watch)
+        self._background.run(self._watch)
 
     def close(self) -> None:
         """Tell nothing more; the worker and its runs go on."""
         self._closed.set()
-        self._questions.close()
-        self._studies.close()
+        self._background.close()
         for follower in list(self._followers.values()):
             follower.stop()
 
@@ -101,7 +102,7 @@ class WorkerLink:
     def submit(self, experiment: Experiment, base: Path, session: Path, restart: bool = False) -> None:
         """Have an experiment run, and follow it; tells `Submitted` and how it goes on, or `RunFailed`."""
         follower = self._follower(session)
-        self._in_thread(lambda: self._run(follower, experiment, base, restart=restart))
+        self._background.run(lambda: self._run(follower, experiment, base, restart=restart))
 
     def follow(self, session: Path) -> None:
         """Follow a run that others have begun; tells `RunGrew`, then `RunEnded`, `WorkerLost` or `RunLost`."""
@@ -120,7 +121,7 @@ class WorkerLink:
             else:
                 follower.follow_folder()
 
-        self._in_thread(follow)
+        self._background.run(follow)
 
     def resume(self, session: Path) -> None:
         """Go on with an interrupted run, as its folder has it; tells what `submit` tells."""
@@ -139,7 +140,7 @@ class WorkerLink:
             else:
                 self._run(follower, journal.experiment, base, folder=folder if folder.is_dir() else None)
 
-        self._in_thread(resume)
+        self._background.run(resume)
 
     def cancel(self, times: Literal[1, 2] = 1, session: Path | None = None) -> None:
         """Stop a run: once, after its batch; twice, now.
@@ -160,7 +161,7 @@ class WorkerLink:
             except ExplorerError as error:
                 self._tell(RunFailed(error, path))
 
-        self._in_thread(cancel)
+        self._background.run(cancel)
 
     def prune(self, job: str) -> None:
         """Take a waiting job off the queue; tells `QueueSeen`."""
@@ -170,7 +171,7 @@ class WorkerLink:
                 client.prune(job)
                 self._tell(QueueSeen(client.status().jobs))
 
-        self._in_thread(lambda: self._said(prune))
+        self._background.run(prune, self._report)
 
     def queue(self) -> None:
         """Ask for the worker's jobs; tells `QueueSeen`."""
@@ -179,7 +180,7 @@ class WorkerLink:
             client = find_worker()
             self._tell(QueueSeen(client.status().jobs if client else ()))
 
-        self._in_thread(lambda: self._said(look))
+        self._background.run(look, self._report)
 
     def drain_and_restart(self) -> None:
         """Have the worker finish its queue and end, then start a new one."""
@@ -191,9 +192,9 @@ class WorkerLink:
                 while not client.wait_until_gone(LOOK):
                     if self._closed.is_set():
                         return
-            self._access.worker()
+            self._connector.worker()
 
-        self._in_thread(lambda: self._said(drain))
+        self._background.run(drain, self._report)
 
     def _watch(self) -> None:
         watcher, finder = Watcher(), Finder()
@@ -208,7 +209,7 @@ class WorkerLink:
                 if str(error) != wrong:
                     wrong = str(error)
                     self._tell(Said(wrong))
-            now = STARTING if now == NONE and self._access.is_starting else now
+            now = STARTING if now == NONE and self._connector.is_starting else now
             if now != seen:
                 seen = now
                 self._tell(now)
@@ -232,7 +233,7 @@ class WorkerLink:
     ) -> None:
         try:
             message = submission(experiment, base, follower.path, restart=restart, folder=folder)
-            submitted = self._access.submit(message, lambda: not follower.wishes)
+            submitted = self._connector.submit(message, lambda: not follower.wishes)
         except ExplorerError as error:
             self._tell(RunFailed(error, follower.path))
             return
@@ -252,14 +253,9 @@ class WorkerLink:
         follower = self._followers[session] = Follower(session, self._tell)
         return follower
 
-    def _said(self, task: Callable[[], None]) -> None:
-        try:
-            task()
-        except ExplorerError as error:
-            self._tell(Said(str(error)))
-
-    def _in_thread(self, task: Callable[[], None]) -> None:
-        threading.Thread(target=task, name="link", daemon=True).start()
+    def _report(self, result: ExplorerError | None) -> None:
+        if result is not None:
+            self._tell(Said(str(result)))
 
     def _tell(self, event: LinkEvent) -> None:
         if not self._closed.is_set():

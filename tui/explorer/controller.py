@@ -125,7 +125,7 @@ class ExplorerController:
 
     def close(self) -> str:
         """Keep the draft and leave the worker alone; return why the draft could not be kept."""
-        self.studies.close()
+        self._screen.background.close()
         self.runs.link.close()
         return self.drafting.close()
 
@@ -207,7 +207,7 @@ class ExplorerController:
             else:
                 self.take_session(found, path)
 
-        self._screen.in_thread(lambda: load_session(path), opened)
+        self._screen.background.run(lambda: load_session(path), opened)
 
     def duplicate(self, path: Path | None = None) -> None:
         """Make the experiment of the session in view, or of a saved one, the draft."""
@@ -216,7 +216,7 @@ class ExplorerController:
         elif path is None and self.session is not None:
             self.replace(*as_draft(self.session))
         elif path is not None:
-            self._screen.in_thread(lambda: draft_at(path), self._take_experiment)
+            self._screen.background.run(lambda: draft_at(path), self._take_experiment)
 
     def save_as(self) -> None:
         """Ask for another name, and copy the session in view to it."""

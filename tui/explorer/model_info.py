@@ -131,7 +131,7 @@ class Sizing:
                 self._n_prompts = found
                 self._take_cost()
 
-        self._screen.in_thread(lambda: _number_of_prompts(experiment, base), counted)
+        self._screen.background.run(lambda: _number_of_prompts(experiment, base), counted)
 
     def _take_cost(self) -> None:
         rate = self._drafting.draft.rates.get(self._drafting.data["model"]["name"])

@@ -64,7 +64,7 @@ def ask_and_copy(screen: ExplorerScreen, session: Session, then: Callable[[Sessi
     def named(name: str | None) -> None:
         if name is not None:
             path = paths.session_path(name)
-            screen.in_thread(lambda: save_session(session.changed(revision=0), path), saved)
+            screen.background.run(lambda: save_session(session.changed(revision=0), path), saved)
 
     def saved(found: Saved | ExplorerError) -> None:
         if isinstance(found, ExplorerError):

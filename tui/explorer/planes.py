@@ -118,7 +118,9 @@ class PlaneController:
     def _begin(self, wanted: _Wanted, weights: Mapping[str, Vector]) -> None:
         base = self._desk.drafting.base
         self._screen.say("making the plane of the session's vectors …")
-        self._screen.in_thread(lambda: _added(wanted, base, weights), lambda found: self._take(found, wanted.typed))
+        self._screen.background.run(
+            lambda: _added(wanted, base, weights), lambda found: self._take(found, wanted.typed)
+        )
 
     def ask(self, typed_before: str = "", problem_before: str = "") -> None:
         """Have two directions typed, and make their plane; what meant nothing is asked for again with its reason."""

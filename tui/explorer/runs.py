@@ -205,7 +205,7 @@ class RunController:
             return
         base = self._desk.drafting.base
         begin = functools.partial(self._found, experiment, base, path, restart)
-        self._screen.in_thread(lambda: _find_out(experiment, base, path, restart), begin)
+        self._screen.background.run(lambda: _find_out(experiment, base, path, restart), begin)
 
     def is_draft(self, path: Path) -> bool:
         """Whether a run is of the experiment in the draft."""

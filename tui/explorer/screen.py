@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -17,6 +16,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.explorer.commands import ExplorerKeys
 from srm_explorer.tui.explorer.startup import ExitSummary, LaunchOptions
 from srm_explorer.tui.keys import KeyOf, keys_of
@@ -199,9 +199,6 @@ def _hint(one: KeyOf) -> Hint:
     return Hint(one.keys.split(", ")[0], one.binding.description.lower(), one.binding.id in _MATTER)
 
 
-T = TypeVar("T")
-
-
 class ExplorerScreen(ExplorerLayout):
     """The panes wired to what lies behind them.
 
@@ -224,15 +221,10 @@ class ExplorerScreen(ExplorerLayout):
 
         event: LinkEvent
 
-    @dataclass
-    class Worked(Message):
-        """A thread is done."""
-
-        then: Callable[[], None]
-
     def __init__(self, start: LaunchOptions | None = None) -> None:
         super().__init__()
         self._start = start or LaunchOptions()
+        self.background = Background(self.call_later)
 
     def on_mount(self) -> None:
         """Show the panes first; what is behind them is loaded when they are seen."""
@@ -249,25 +241,13 @@ class ExplorerScreen(ExplorerLayout):
 
     def cannot_keep(self, error: ExplorerError) -> None:
         """Say, from any thread, that the draft is not kept."""
-        self.post_message(self.Worked(functools.partial(self.refuse, error)))
+        self.call_later(self.refuse, error)
 
     def ring(self, line: str) -> None:
         """Tell the terminal that a run is over, as the settings wish."""
         ring = getattr(self.app, "ring", None)
         if ring is not None:
             ring(line)
-
-    def in_thread(self, work: Callable[[], T], then: Callable[[T | ExplorerError], None]) -> None:
-        """Do something that takes time, then go on with its result, or with what a user should know of its failure."""
-
-        def do() -> None:
-            try:
-                result: T | ExplorerError = work()
-            except ExplorerError as error:
-                result = error
-            self.post_message(self.Worked(functools.partial(then, result)))
-
-        self.run_worker(do, thread=True)
 
     def hear(self, event: LinkEvent) -> None:
         """Take what the link tells, from any thread."""
@@ -312,11 +292,6 @@ class ExplorerScreen(ExplorerLayout):
         """What the link told concerns runs."""
         if self.desk is not None:
             self.desk.runs.hear(event.event)
-
-    @on(Worked)
-    def go_on(self, event: Worked) -> None:
-        """Go on after a thread."""
-        event.then()
 
     # By their names, not by `@on`: the classes are loaded after the first frame.
     def on_prompts_pane_changed(self, event: PromptsPane.Changed) -> None:
@@ -391,7 +366,7 @@ class ExplorerScreen(ExplorerLayout):
             self.results.highlight(index)
 
     def _begin(self) -> None:
-        self.run_worker(self._load, thread=True)
+        self.background.run(self._load)
 
     def _load(self) -> None:
         from srm_explorer.tui.explorer.startup import load_panes, preload

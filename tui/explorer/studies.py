@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.tui.backend.subprocesses import StudyRunner, Told
+from srm_explorer.tui.backend.subprocesses import StudyRunner
 from srm_explorer.tui.results.study_model import (
     CARD,
     SCORE,
@@ -38,7 +38,7 @@ class StudyController:
 
     def __init__(self, screen: ExplorerScreen, desk: ExplorerController) -> None:
         self._screen, self._desk = screen, desk
-        self._runner = StudyRunner()
+        self._runner = StudyRunner(screen.background)
         self._going: dict[str, tuple[Question, StudyTab]] = {}
         self.book = StudyCache()
 
@@ -46,10 +46,6 @@ class StudyController:
         """Give the tabs what they can show."""
         for tab in self._desk.results.study_tabs:
             tab.furnish(TOPICS[tab.name or ""], self.book)
-
-    def close(self) -> None:
-        """End what is being worked out in processes of this program."""
-        self._runner.close()
 
     def ask(self, tab: StudyTab, question: Question) -> None:
         """Have a question answered; one of the same study that still waits is dropped."""
@@ -64,8 +60,8 @@ class StudyController:
                 question.study, path, model, question.arguments(), self._desk.drafting.base, question
             )
         elif question.path is not None:
-            tell = functools.partial(self._tell, question)
-            self._runner.run(question.study, question.path, question.arguments(), tell)
+            take = functools.partial(self.take, question)
+            self._runner.run(question.study, question.path, question.arguments(), take)
 
     def heard(self, tag: object, answer: Mapping[str, Any] | ExplorerError, *, waits: bool = False) -> None:
         """Take what the worker answered; where it is busy with a run, it is asked again after it."""
@@ -124,7 +120,3 @@ class StudyController:
         """What studies are asked about now."""
         state = self._desk.results.state
         return StudySubject(state.session, state.plane, tuple(state.by), self._desk.drafting.data)
-
-    def _tell(self, question: Question, answer: Told) -> None:
-        """Bring an answer from another thread to the screen's."""
-        self._screen.post_message(self._screen.Worked(functools.partial(self.take, question, answer)))

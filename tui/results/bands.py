@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 from srm_explorer.engine.figures.bands import PlaneBands
 from srm_explorer.engine.figures.session_overlays import stored_bands
 from srm_explorer.engine.session import Session
+from srm_explorer.tui.backend.subprocesses import StudyAnswer, StudyRunner
 
 Transform = Literal["observed", "minus arithmetic", "axis out"]
 
@@ -83,3 +84,26 @@ def key_of(session: Session, plane: int, by: tuple[str, ...]) -> BandKey | None:
     if session.path is None or not session.saved or not session.runs:
         return None
     return BandKey(session.path, session.revision, plane, by)
+
+
+class BandWatch:
+    """Has bands computed, and ends the computing when others are wanted.
+
+    Args:
+        runner: of studies.
+        then: takes what was computed.
+    """
+
+    def __init__(self, runner: StudyRunner, then: Callable[[BandKey, StudyAnswer], object]) -> None:
+        self._runner, self._then = runner, then
+        self._wanted: BandKey | None = None
+
+    def want(self, key: BandKey | None) -> None:
+        """Compute some bands unless that is under way already; None ends what is."""
+        if key == self._wanted:
+            return
+        self._wanted = key
+        if key is None:
+            self._runner.cancel("bands")
+        else:
+            self._runner.run("bands", key.path, key.arguments, lambda answer: self._then(key, answer))

@@ -14,6 +14,7 @@ from textual.message import Message
 from textual.widget import Widget
 
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.results.chart_tabs import NO_SESSION, ChartTab, DoseTab, PolarTab, ReadoutLine, ThresholdsTab
 from srm_explorer.tui.results.log_tab import LogTab
 from srm_explorer.tui.results.runs_tab import RunsTab
@@ -25,8 +26,8 @@ from srm_explorer.tui.widgets.table import LineTable
 
 if TYPE_CHECKING:
     from srm_explorer.engine.session import Session
-    from srm_explorer.tui.backend.subprocesses import BandWatch, Told
-    from srm_explorer.tui.results.bands import BandKey
+    from srm_explorer.tui.backend.subprocesses import StudyAnswer
+    from srm_explorer.tui.results.bands import BandKey, BandWatch
     from srm_explorer.tui.results.state import ResultsState, View
     from srm_explorer.tui.results.study_model import StudyPage, StudySubject
 
@@ -194,21 +195,14 @@ def told(state: ResultsState, tab: str, computing: bool = False) -> str:
 class ResultsBands(ResultsKeys):
     """Has bands computed; the charts they are drawn on are in the class built on this one."""
 
-    @dataclass
-    class Found(Message):
-        """Bands were computed, or could not be."""
-
-        key: BandKey
-        found: Told
-
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
+        self._background = Background(self.call_later)
         self._watch: BandWatch | None = None
 
     def on_unmount(self) -> None:
         """Compute no bands any more."""
-        if self._watch is not None:
-            self._watch.close()
+        self._background.close()
 
     def show_bands(self) -> None:
         """Show the state, with bands that were not known before."""
@@ -230,28 +224,25 @@ class ResultsBands(ResultsKeys):
             seen = by is not None and state.sight != "axis out"
             key = state.shelf.missing(state.session, state.plane, by) if by is not None and seen else None
         if self._watch is None and key is not None:
-            from srm_explorer.tui.backend.subprocesses import BandWatch
+            from srm_explorer.tui.backend import subprocesses
+            from srm_explorer.tui.results.bands import BandWatch
 
-            self._watch = BandWatch(self._tell)
+            self._watch = BandWatch(subprocesses.StudyRunner(self._background), self._take_bands)
         if self._watch is not None:
             self._watch.want(key)
         return key is not None
 
-    def on_results_bands_found(self, event: Found) -> None:
+    def _take_bands(self, key: BandKey, answer: StudyAnswer) -> None:
         """Draw the bands that were computed; a failure is told in the log alone."""
-        event.stop()
         shelf = self.state.shelf
-        if isinstance(event.found, ExplorerError):
-            shelf.fail(event.key)
-            wrong = str(event.found)
+        if isinstance(answer, ExplorerError):
+            shelf.fail(key)
+            wrong = str(answer)
         else:
-            wrong = shelf.put(event.key, event.found)
+            wrong = shelf.put(key, answer)
         if wrong:
             self.log_line(f"no 95 % bands: {wrong}")
         self.show_bands()
-
-    def _tell(self, key: BandKey, found: Told) -> None:
-        self.post_message(self.Found(key, found))
 
 
 ExportKind = Literal["svg", "text", "ansi", "csv"]

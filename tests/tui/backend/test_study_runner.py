@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.tui.backend.subprocesses import StudyRunner, Told
+from srm_explorer.tui.backend.background import Background
+from srm_explorer.tui.backend.subprocesses import StudyAnswer, StudyRunner
 
 # Given a name, a path and JSON, as a study is; what it does stands in the JSON.
 PROGRAM = """
@@ -34,9 +35,9 @@ print(given.get("print") or json.dumps({"name": name, "path": path, "cwd": os.ge
 def runner(tmp_path: Path) -> Iterator[StudyRunner]:
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    made = StudyRunner([sys.executable, str(program)])
-    yield made
-    made.close()
+    background = Background()
+    yield StudyRunner(background, [sys.executable, str(program)])
+    background.close()
 
 
 def until(holds: Callable[[], object], seconds: float = 20.0) -> None:
@@ -61,13 +62,13 @@ def pid_in(path: Path) -> int:
 
 def test_what_a_study_found_is_told_once(runner: StudyRunner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    told: queue.Queue[Told] = queue.Queue()
+    told: queue.Queue[StudyAnswer] = queue.Queue()
     runner.run("bands", Path("storm.json"), {"plane": 0, "by": ["type"]}, told.put)
     found = told.get(timeout=20)
     assert isinstance(found, dict)
     assert found["path"] == str(tmp_path / "storm.json")
     assert found["given"] == {"plane": 0, "by": ["type"]}
-    assert not runner.going("bands")
+    assert not runner._background.is_running(("study", "bands"))
     assert told.empty()
 
 
@@ -82,7 +83,7 @@ def test_what_a_study_found_is_told_once(runner: StudyRunner, monkeypatch: pytes
     ],
 )
 def test_a_failure_is_told_in_one_line(runner: StudyRunner, given: dict[str, Any], expected: str) -> None:
-    told: queue.Queue[Told] = queue.Queue()
+    told: queue.Queue[StudyAnswer] = queue.Queue()
     runner.run("bands", Path("storm.json"), given, told.put)
     error = told.get(timeout=20)
     assert isinstance(error, ExplorerError)
@@ -91,8 +92,8 @@ def test_a_failure_is_told_in_one_line(runner: StudyRunner, given: dict[str, Any
 
 
 def test_the_newest_of_a_kind_ends_the_one_before_and_leaves_others_alone(runner: StudyRunner, tmp_path: Path) -> None:
-    told: queue.Queue[Told] = queue.Queue()
-    other: queue.Queue[Told] = queue.Queue()
+    told: queue.Queue[StudyAnswer] = queue.Queue()
+    other: queue.Queue[StudyAnswer] = queue.Queue()
     runner.run("pairs", tmp_path, {"sleep": 1}, other.put)
     runner.run("bands", tmp_path, {"sleep": 60, "pid": str(tmp_path / "old")}, told.put)
     old = pid_in(tmp_path / "old")
@@ -107,15 +108,15 @@ def test_the_newest_of_a_kind_ends_the_one_before_and_leaves_others_alone(runner
 
 @pytest.mark.parametrize("how", ["close", "cancel"])
 def test_what_is_under_way_is_killed_and_tells_nothing(runner: StudyRunner, tmp_path: Path, how: str) -> None:
-    told: queue.Queue[Told] = queue.Queue()
+    told: queue.Queue[StudyAnswer] = queue.Queue()
     runner.run("bands", tmp_path, {"sleep": 60, "pid": str(tmp_path / "pid")}, told.put)
     pid = pid_in(tmp_path / "pid")
     if how == "close":
-        runner.close()
+        runner._background.close()
     else:
         runner.cancel("bands")
     until(lambda: not alive(pid))
-    assert not runner.going("bands")
+    assert not runner._background.is_running(("study", "bands"))
     runner.run("bands", tmp_path, {}, told.put)
     if how == "close":
         with pytest.raises(queue.Empty):
@@ -125,16 +126,17 @@ def test_what_is_under_way_is_killed_and_tells_nothing(runner: StudyRunner, tmp_
 
 
 def test_a_program_that_is_not_there_is_told() -> None:
-    told: queue.Queue[Told] = queue.Queue()
-    StudyRunner(["/nowhere/python"]).run("bands", Path("storm.json"), {}, told.put)
+    told: queue.Queue[StudyAnswer] = queue.Queue()
+    StudyRunner(Background(), ["/nowhere/python"]).run("bands", Path("storm.json"), {}, told.put)
     assert "did not start" in str(told.get(timeout=20))
 
 
 def test_the_program_of_studies_says_that_there_is_no_such_session(tmp_path: Path) -> None:
-    runner = StudyRunner()
-    told: queue.Queue[Told] = queue.Queue()
+    background = Background()
+    runner = StudyRunner(background)
+    told: queue.Queue[StudyAnswer] = queue.Queue()
     runner.run("no such study", tmp_path / "storm.json", {}, told.put)
     error = told.get(timeout=60)
-    runner.close()
+    background.close()
     assert isinstance(error, ExplorerError)
     assert "no such study" in str(error)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from textual.pilot import Pilot
 
 from srm_explorer.engine.analyses.bands import bands_study
 from srm_explorer.engine.session import Session, load_session, save_session
-from srm_explorer.tui.backend.subprocesses import BandWatch, StudyRunner, Told
-from srm_explorer.tui.results.bands import BandKey
+from srm_explorer.tui.backend.background import Background
+from srm_explorer.tui.backend.subprocesses import StudyAnswer, StudyRunner
+from srm_explorer.tui.results.bands import BandKey, BandWatch
 from srm_explorer.tui.results.log_tab import LogTab
 from srm_explorer.tui.results.pane import ResultsPane
 from srm_explorer.tui.widgets.chart import ChartView
@@ -70,10 +72,10 @@ def stored(spread_session: Callable[..., Session], tmp_path: Path) -> Session:
 class Instant(StudyRunner):
     """Computes at once, in the same process."""
 
-    def run(self, name: str, session: Path, arguments: object, tell: Callable[[Told], None]) -> None:
+    def run(self, name: str, session: Path, arguments: object, then: Callable[[StudyAnswer], object]) -> None:
         assert name == "bands"
         assert isinstance(arguments, dict)
-        tell(bands_study(load_session(session), arguments))
+        self._background.deliver(functools.partial(then, bands_study(load_session(session), arguments)))
 
 
 @pytest.fixture
@@ -177,13 +179,13 @@ def test_other_bands_end_the_ones_that_are_computed() -> None:
     told: list[str] = []
 
     class Counting(StudyRunner):
-        def run(self, name: str, session: Path, arguments: object, tell: Callable[[Told], None]) -> None:
+        def run(self, name: str, session: Path, arguments: object, then: Callable[[StudyAnswer], object]) -> None:
             told.append(f"run {arguments}")
 
         def cancel(self, name: str) -> None:
             told.append("cancel")
 
-    watch = BandWatch(lambda key, found: None, Counting())
+    watch = BandWatch(Counting(Background()), lambda key, answer: None)
     one, other = (BandKey(Path("s.json"), 1, 0, by) for by in ((), ("type",)))
     for key in (one, one, other, None, None, one):
         watch.want(key)
