@@ -24,7 +24,7 @@ from srm_explorer.engine.model.warm import device_key
 from srm_explorer.engine.runs.collect import grid_of
 from srm_explorer.engine.runs.inputs import direction_sha256, read_direction
 from srm_explorer.engine.runs.plan import Layout
-from srm_explorer.engine.runs.progress import Meter, Progress, Stop
+from srm_explorer.engine.runs.progress import Meter, Progress, StopSignal
 from srm_explorer.engine.session import RunRecord, Session
 from srm_explorer.engine.session.controls import controls_of
 from srm_explorer.engine.session.fields import DamagedError, take, take_table, take_texts
@@ -191,7 +191,7 @@ def replay(
     base: Path,
     *,
     listener: Callable[[Progress], None] | None = None,
-    stop: Stop | None = None,
+    stop: StopSignal | None = None,
 ) -> Replay:
     """Run a session's runs again, in its batch layout, with its token ids and raw values.
 
@@ -209,7 +209,7 @@ def replay(
     if not session.runs:
         raise ExplorerError("the session has no runs", where=session.name, remedy="choose another")
     recorded = recorded_in(session)
-    meter = Meter([listener] if listener else [], stop or Stop())
+    meter = Meter([listener] if listener else [], stop or StopSignal())
     with device_lock(device_key(session.spec.model.device), meter):
         return _replayed(session, base, recorded, meter)
 

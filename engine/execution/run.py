@@ -30,7 +30,7 @@ from srm_explorer.engine.model.selftest import SelfTest
 from srm_explorer.engine.model.warm import WarmModel, device_key
 from srm_explorer.engine.model.weights import w_out_rows
 from srm_explorer.engine.runs import resume
-from srm_explorer.engine.runs.collect import collect, grid_of, measured_in, not_finite, resolved_in
+from srm_explorer.engine.runs.collect import assemble_session, grid_of, measured_in, not_finite, resolved_in
 from srm_explorer.engine.runs.controls import choose_controls, chosen_in
 from srm_explorer.engine.runs.forecast import forecast_inputs
 from srm_explorer.engine.runs.inputs import Inputs, prompt_records
@@ -38,8 +38,8 @@ from srm_explorer.engine.runs.journal import JournalWriter
 from srm_explorer.engine.runs.journal_reader import JournalReader
 from srm_explorer.engine.runs.plan import Grid, Layout, plan_layout
 from srm_explorer.engine.runs.planes import left_out
-from srm_explorer.engine.runs.progress import Meter, Progress, Stop, Stopped
-from srm_explorer.engine.runs.resume import Outcome, Preflight, preflight, shown
+from srm_explorer.engine.runs.progress import Meter, Progress, Stopped, StopSignal
+from srm_explorer.engine.runs.resume import Outcome, Preflight, already_finished, preflight
 from srm_explorer.engine.runs.units import needs_baseline, readings_of, resolve
 from srm_explorer.engine.session import PromptRecord, load_session, save_session
 from srm_explorer.engine.session.controls import CONTROLS, Controls
@@ -118,7 +118,7 @@ def _working_folder() -> str | None:
         return None
 
 
-def go_on(experiment: Experiment, model: LoadedModel, folder: Path, base: Path) -> JournalWriter:
+def resume_journal(experiment: Experiment, model: LoadedModel, folder: Path, base: Path) -> JournalWriter:
     """Open the run folder of a run that was begun; what has changed since is noted in it.
 
     Raises:
@@ -203,7 +203,7 @@ def run_experiment(
     *,
     restart: bool = False,
     listener: Callable[[Progress], None] | None = None,
-    stop: Stop | None = None,
+    stop: StopSignal | None = None,
     rows: int | None = None,
     on_resume: Callable[[int, int], None] | None = None,
     warm: WarmModel | None = None,
@@ -224,12 +224,12 @@ def run_experiment(
     Raises:
         ExplorerError: whatever a user can do something about, before anything was changed.
     """
-    meter = Meter([listener] if listener else [], stop or Stop())
+    meter = Meter([listener] if listener else [], stop or StopSignal())
     tenant = warm or WarmModel()
 
     def find() -> Preflight | Outcome:
         found = preflight(experiment, base, path, restart=restart)
-        before = shown(found, path)
+        before = already_finished(found, path)
         if before is None:
             resume.check_idle(path)
         return before or found
@@ -278,7 +278,7 @@ class _Start:
         test = warm.test(meter.stage)
         folder = paths.run_folder(path)
         if standing.kind == "resume":
-            journal = go_on(experiment, model, folder, self.base)
+            journal = resume_journal(experiment, model, folder, self.base)
         else:
             begin = NewRun(experiment, inputs, model, test, self.base, self.rows)
             told += tuple(f"moved to the trash: {place}" for place in (resume.clear(path) if self.restart else []))
@@ -290,7 +290,7 @@ class _Start:
             meter.stage("saving")
             if not journal.reader.run_indices:
                 return Outcome(None, path, "interrupted", resumed, told)
-            session, vectors = collect(journal.reader, path, standing.session)
+            session, vectors = assemble_session(journal.reader, path, standing.session)
             session = with_bands(session, vectors)
             saved = save_session(session, path, vectors=vectors)
         if complete:
@@ -338,7 +338,7 @@ class _Running:
                     resolved = resolved_in(self._journal.reader)
                 todo = [index for index in batch if index not in self._journal.reader.run_indices]
                 while todo:
-                    if self._meter.stop.wishes:
+                    if self._meter.stop.level:
                         return False
                     part = todo[: self._rows_now()]
                     if self._batch(number, part, resolved, controls):

@@ -90,9 +90,9 @@ def stream_activations(
     for batch in _batches(texts, tokens):
         padded = Padded([texts[place].ids for place in batch], model.device)
         first = np.array([texts[place].first for place in batch], np.int64)
-        where = array_of(padded.where)
-        counts = where >= first[:, None]
-        numbers = (starts[batch][:, None] + where - first[:, None])[counts]
+        positions = array_of(padded.positions)
+        counts = positions >= first[:, None]
+        numbers = (starts[batch][:, None] + positions - first[:, None])[counts]
         reached: set[str] = set()
         # Called before the next batch begins, so that what it closes over is its own.
         hooks = [(site, _hook(site, counts, numbers, columns, take, reached)) for site in sites]

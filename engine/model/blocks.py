@@ -180,16 +180,16 @@ class Blocks:
 
 
 def feed_of(
-    ids: Int[Tensor, "row col"], where: Int[Tensor, "row col"], seen: Int[Tensor, "row key"]
+    ids: Int[Tensor, "row col"], positions: Int[Tensor, "row col"], seen: Int[Tensor, "row key"]
 ) -> dict[str, Tensor]:
     """Lay out a feed as a Hugging Face model takes it.
 
     Args:
         ids: token ids to feed.
-        where: their absolute positions, -1 at pads.
+        positions: their absolute positions, -1 at pads.
         seen: 1 where a key, of the cache or of this feed, is a real token.
     """
-    return {"input_ids": ids, "position_ids": where.clamp(min=0), "attention_mask": seen}
+    return {"input_ids": ids, "position_ids": positions.clamp(min=0), "attention_mask": seen}
 
 
 def _check_filled(cache: LayerCache) -> None:

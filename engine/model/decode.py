@@ -36,18 +36,18 @@ class Padded:
     def __init__(self, prompts: Sequence[tuple[int, ...]], device: torch.device) -> None:
         width = max(map(len, prompts))
         ids = torch.zeros(len(prompts), width, dtype=torch.long)
-        where = torch.full((len(prompts), width), -1, dtype=torch.long)
+        positions = torch.full((len(prompts), width), -1, dtype=torch.long)
         for row, prompt in enumerate(prompts):
             ids[row, width - len(prompt) :] = torch.tensor(prompt)
-            where[row, width - len(prompt) :] = torch.arange(len(prompt))
+            positions[row, width - len(prompt) :] = torch.arange(len(prompt))
         self.ids = ids.to(device)
-        self.where = where.to(device)
-        self.seen = (self.where >= 0).long()
+        self.positions = positions.to(device)
+        self.seen = (self.positions >= 0).long()
         self.width = width
 
     def feed(self, start: int = 0) -> dict[str, Tensor]:
         """Lay out the columns from `start` on."""
-        return feed_of(self.ids[:, start:], self.where[:, start:], self.seen)
+        return feed_of(self.ids[:, start:], self.positions[:, start:], self.seen)
 
 
 class RowStream:
@@ -79,7 +79,7 @@ class RowStream:
     def prefill(self) -> Float[Tensor, "row vocab"]:
         """Feed the prompts and return the logits of their last tokens."""
         if not self._split:
-            self._tune(self._padded.where, torch.ones_like(self.rows, dtype=torch.bool))
+            self._tune(self._padded.positions, torch.ones_like(self.rows, dtype=torch.bool))
             return self._model.blocks.whole(self._padded.feed(), self._tail)
         shared = Padded(self._prompts, self._model.device)
         cache = LayerCache(0)
@@ -95,22 +95,22 @@ class RowStream:
         self._head_seen = shared.seen
         if self._start == self._padded.width:
             return logits[self._history]
-        self._tune(self._padded.where[:, self._start :], torch.ones_like(self.rows, dtype=torch.bool))
+        self._tune(self._padded.positions[:, self._start :], torch.ones_like(self.rows, dtype=torch.bool))
         own = residual[self._history][:, self._start :]
         return self._model.blocks.tail(self._padded.feed(self._start), self._tail, self._split, own)
 
     def feed(self, tokens: Int[Tensor, " row"], alive: Bool[Tensor, " row"]) -> Float[Tensor, "row vocab"]:
         """Feed one token a row and return the logits after it; `alive` says which rows still count."""
-        where = self._next[:, None]
-        self._tune(where, alive)
+        positions = self._next[:, None]
+        self._tune(positions, alive)
         self._seen = _grown(self._seen)
         self._next = self._next + 1
-        step = feed_of(tokens[:, None], where, self._seen)
+        step = feed_of(tokens[:, None], positions, self._seen)
         speakers = self._part_histories(tokens) if self._split else self.rows
         if not self._split:
             return self._model.blocks.whole(step, self._tail)
         self._head_seen = _grown(self._head_seen)
-        shared = feed_of(tokens[speakers, None], where[speakers], self._head_seen)
+        shared = feed_of(tokens[speakers, None], positions[speakers], self._head_seen)
         residual = self._model.blocks.head(shared, self._head, self._split)
         return self._model.blocks.tail(step, self._tail, self._split, residual[self._history])
 
@@ -135,9 +135,9 @@ class RowStream:
         self._seen, self._next = self._seen[kept], self._next[kept]
         return logits[kept]
 
-    def _tune(self, where: Int[Tensor, "row col"], alive: Bool[Tensor, " row"]) -> None:
+    def _tune(self, positions: Int[Tensor, "row col"], alive: Bool[Tensor, " row"]) -> None:
         feed = self._instruments.feed
-        self._instruments.feed = Feed(where, feed.prompt_tokens, feed.rows, alive)
+        self._instruments.feed = Feed(positions, feed.prompt_tokens, feed.rows, alive)
 
     def _part_histories(self, tokens: Int[Tensor, " row"]) -> Int[Tensor, " history"]:
         """Give rows that now part their own history; return one row of each history.

@@ -244,12 +244,12 @@ class _Pass:
             self.edits.extend(piece.text.settings[one] for one in piece.settings)
             self.owner.extend(own for _ in piece.settings)
 
-    def feed(self, owner: Sequence[int], first: int, where: Tensor) -> Feed:
+    def feed(self, owner: Sequence[int], first: int, positions: Tensor) -> Feed:
         """Tell the hooks of rows that go through: whose prompts they have, and which of the batch's rows they are."""
-        device = where.device
+        device = positions.device
         lengths = torch.tensor([len(self.pieces[own].text.prompt) for own in owner], device=device)
         home = torch.arange(first, first + len(owner), device=device)
-        return Feed(where, lengths, home, torch.ones_like(home, dtype=torch.bool))
+        return Feed(positions, lengths, home, torch.ones_like(home, dtype=torch.bool))
 
 
 def _tried(model: LoadedModel, batch: Sequence[_Piece], captures: Sequence[Capture]) -> list[list[Forced]] | None:
@@ -274,14 +274,14 @@ def _scored(model: LoadedModel, batch: Sequence[_Piece], captures: Sequence[Capt
     split = min((Site.parse(site).layer for site in sites), default=0) if model.shares_blocks else 0
     keep = 1 + max(len(piece.text.tokens) for piece in batch)
     padded = Padded(rows.ids, model.device)
-    untouched = HookState({}, accumulators, rows.feed(range(len(batch)), 0, padded.where))
+    untouched = HookState({}, accumulators, rows.feed(range(len(batch)), 0, padded.positions))
     with instrumented(model, untouched):
         plain, residual = model.blocks.columns(padded.feed(), keep, split)
     edited: Tensor | None = None
     if rows.edits:
         owner = torch.tensor(rows.owner, device=model.device)
         slots = slots_by_site(rows.edits, model.device, model.dtype)
-        feed = rows.feed(rows.owner, len(batch), padded.where[owner])
+        feed = rows.feed(rows.owner, len(batch), padded.positions[owner])
         with instrumented(model, HookState(slots, accumulators, feed)):
             edited = _through(model.blocks, padded, owner, keep, split, residual)
     kept = [accumulator.result() for accumulator in accumulators]

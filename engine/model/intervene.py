@@ -46,29 +46,29 @@ class Edit:
 
 
 def position_mask(
-    positions: Positions, where: Int[Tensor, "row col"], prompt_tokens: Int[Tensor, " row"]
+    selection: Positions, positions: Int[Tensor, "row col"], prompt_tokens: Int[Tensor, " row"]
 ) -> Bool[Tensor, "row col"]:
     """Select the columns of a feed that a choice of positions covers.
 
     Args:
-        positions: with P tokens in the prompt: `all`, `prompt` = 0..P-1, `last` = P-1, `predicting` = P-1 onward,
+        selection: with P tokens in the prompt: `all`, `prompt` = 0..P-1, `last` = P-1, `predicting` = P-1 onward,
             `generated` = P onward.
-        where: absolute position of each column, -1 at pads, which are never selected.
+        positions: absolute position of each column, -1 at pads, which are never selected.
         prompt_tokens: P of each row.
     """
     end = prompt_tokens[:, None]
-    real = where >= 0
-    match positions:
+    real = positions >= 0
+    match selection:
         case "all":
             return real
         case "prompt":
-            return real & (where < end)
+            return real & (positions < end)
         case "last":
-            return real & (where == end - 1)
+            return real & (positions == end - 1)
         case "predicting":
-            return real & (where >= end - 1)
+            return real & (positions >= end - 1)
         case "generated":
-            return real & (where >= end)
+            return real & (positions >= end)
 
 
 class EditSlot:
@@ -196,7 +196,7 @@ class Accumulator:
     def take(
         self,
         activation: Float[Tensor, "row col d"],
-        where: Int[Tensor, "row col"],
+        positions: Int[Tensor, "row col"],
         prompt_tokens: Int[Tensor, " row"],
         rows: Int[Tensor, " row"],
         alive: Bool[Tensor, " row"],
@@ -205,12 +205,12 @@ class Accumulator:
 
         Args:
             activation: what the site holds after its edits.
-            where: absolute position of each column, -1 at pads.
+            positions: absolute position of each column, -1 at pads.
             prompt_tokens: prompt length of each row.
             rows: which of the batch's original rows each row is.
             alive: rows that still count; a finished row may be fed on, but nothing is kept of it.
         """
-        mask = position_mask(self.capture.positions, where, prompt_tokens) & alive[:, None]
+        mask = position_mask(self.capture.positions, positions, prompt_tokens) & alive[:, None]
         kept = self.capture.read(activation)
         home = rows.cpu()
         self.counts[home] += mask.sum(dim=1).cpu()
@@ -290,13 +290,13 @@ class Feed:
     """The rows and columns that are going through the model now.
 
     Args:
-        where: absolute position of each column, -1 at pads.
+        positions: absolute position of each column, -1 at pads.
         prompt_tokens: prompt length of each row.
         rows: which of the batch's original rows each row is.
         alive: rows that still count.
     """
 
-    where: Int[Tensor, "row col"]
+    positions: Int[Tensor, "row col"]
     prompt_tokens: Int[Tensor, " row"]
     rows: Int[Tensor, " row"]
     alive: Bool[Tensor, " row"]
@@ -333,7 +333,7 @@ class HookState:
             for slot in slots:
                 slot.select(kept)
         feed = self.feed
-        self.feed = Feed(feed.where[kept], feed.prompt_tokens[kept], feed.rows[kept], feed.alive[kept])
+        self.feed = Feed(feed.positions[kept], feed.prompt_tokens[kept], feed.rows[kept], feed.alive[kept])
 
 
 @contextmanager
@@ -367,11 +367,11 @@ def _site_hook(instruments: HookState, site: str, receipt: Receipt) -> Callable[
         receipt.fired += 1
         result = activation
         for slot in slots:
-            mask = position_mask(slot.kind.positions, feed.where, feed.prompt_tokens) & slot.present[:, None]
+            mask = position_mask(slot.kind.positions, feed.positions, feed.prompt_tokens) & slot.present[:, None]
             receipt.edited += int((mask & feed.alive[:, None]).sum())
             result = slot.apply(result, mask)
         for accumulator in keeping:
-            accumulator.take(result, feed.where, feed.prompt_tokens, feed.rows, feed.alive)
+            accumulator.take(result, feed.positions, feed.prompt_tokens, feed.rows, feed.alive)
         return result if slots else None
 
     return on_activation

@@ -328,7 +328,7 @@ def _passes(meter: Meter, texts: Texts) -> Callable[[int, int], None]:
     def on_pass(n_texts: int, positions: int) -> None:
         meter.begin_batch(n_texts)
         meter.end_batch(positions)
-        if meter.stop.wishes:
+        if meter.stop.level:
             raise Stopped
 
     return on_pass

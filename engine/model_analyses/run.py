@@ -21,7 +21,7 @@ from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model.warm import WarmModel, device_key
 from srm_explorer.engine.model.weights import w_out_rows
 from srm_explorer.engine.model_analyses.neurons import absolute_sets
-from srm_explorer.engine.runs.progress import Meter, Stop
+from srm_explorer.engine.runs.progress import Meter, StopSignal
 from srm_explorer.engine.session import Session, load_session
 from srm_explorer.engine.worker.device_lock import device_lock
 
@@ -65,7 +65,7 @@ def run_model_study(
         Stopped: it was asked to stop.
     """
     study = model_study(name)
-    meter = meter or Meter([], Stop())
+    meter = meter or Meter([], StopSignal())
     opened = load_session(session) if session is not None else None
     sets = arguments.get("prompts")
     if isinstance(sets, list | tuple):

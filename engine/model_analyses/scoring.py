@@ -28,7 +28,7 @@ from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model_analyses.accumulate import ScoredText, Scoring, rounded, texts_of
 from srm_explorer.engine.model_analyses.run import check_same_model
 from srm_explorer.engine.runs.collect import grid_of
-from srm_explorer.engine.runs.progress import Meter, Stop, Stopped
+from srm_explorer.engine.runs.progress import Meter, Stopped, StopSignal
 from srm_explorer.engine.session import PlaneRecord, RunRecord, Saved, Session, save_session
 from srm_explorer.engine.session.effects import TEXT_NAMES, Effects, MovedToken, Moves, RunEffects, TextName
 from srm_explorer.engine.session.fields import json_line
@@ -208,7 +208,7 @@ def score_effects(
         ExplorerError: another model or tokenizer than the session's, a site that does not exist, no text to score.
         Stopped: it was asked to stop.
     """
-    meter = meter or Meter([], Stop())
+    meter = meter or Meter([], StopSignal())
     names = _names(texts, given)
     maker = maker_of(session, model)
     captures = captures_of(session, model, sites)
@@ -288,7 +288,7 @@ def _score(
     def heard(count: int, tokens: int) -> None:
         meter.begin_batch(min(count, meter.runs - meter.runs_done))
         meter.end_batch(tokens)
-        if meter.stop.wishes:
+        if meter.stop.level:
             raise Stopped
 
     meter.begin_batch(0)

@@ -33,7 +33,7 @@ def grid_of(experiment: Experiment, n_prompts: int) -> Grid:
     return Grid(n_prompts, experiment.generation.samples, len(conditions(experiment)))
 
 
-def collect(journal: JournalReader, path: Path, before: Session | None) -> tuple[Session, Captured]:
+def assemble_session(journal: JournalReader, path: Path, before: Session | None) -> tuple[Session, Captured]:
     """Gather what a run folder holds into a session: finished, or interrupted where runs are missing.
 
     Args:
@@ -84,7 +84,7 @@ def session_of(
     Args:
         journal: where the rest is taken from.
         path: the session's .json file.
-        before: as `collect`.
+        before: as `assemble_session`.
         prompts: those of the journal.
         runs: the finished runs by rising index.
         planes: where those runs lie in planes.

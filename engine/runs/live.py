@@ -35,9 +35,9 @@ class LiveRun:
 
     Attributes:
         path: the .json file of the session to be.
-        session: the finished runs, equal to what `collect` makes of them but for the statistics of units, which are
-            measured once when the last baseline run is there; the same object until something comes to it, None before
-            the first run.
+        session: the finished runs, equal to what `assemble_session` makes of them but for the statistics of units,
+            which are measured once when the last baseline run is there; the same object until something comes to it,
+            None before the first run.
         progress: how far the run is, as its writer last told; None before it has.
         life: what has become of the folder.
 

@@ -74,14 +74,14 @@ class Stopped(Exception):
 
 
 @dataclass
-class Stop:
+class StopSignal:
     """A wish to stop that grows: once, after the batch in flight; twice, now."""
 
-    wishes: int = 0
+    level: int = 0
 
     def ask(self) -> None:
         """Ask once more."""
-        self.wishes += 1
+        self.level += 1
 
 
 @dataclass
@@ -95,7 +95,7 @@ class Meter:
     """
 
     listeners: list[Callable[[Progress], None]]
-    stop: Stop
+    stop: StopSignal
     weigh: Callable[[], int | None] | None = None
     runs: int = 0
     steps: int = 0
@@ -122,7 +122,7 @@ class Meter:
         """Count a token for each row still writing; raise Stopped if that is wished."""
         self._tokens += writing
         self._tell(self._progress(step + 1))
-        if self.stop.wishes > 1:
+        if self.stop.level > 1:
             raise Stopped
 
     def end_batch(self, tokens: int) -> None:

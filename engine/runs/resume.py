@@ -159,14 +159,14 @@ class Outcome:
     Args:
         session: what is saved now; None where a run was stopped before its first batch was finished.
         path: its .json file.
-        how: `finished` now, `interrupted`, or `shown` because it was finished before.
+        status: `finished` now, `interrupted`, or `shown` because it was finished before.
         resumed: runs that an earlier start had finished.
         told: lines the user should read: odd prompts, a save under another name.
     """
 
     session: Session | None
     path: Path
-    how: Literal["finished", "interrupted", "shown"]
+    status: Literal["finished", "interrupted", "shown"]
     resumed: int = 0
     told: tuple[str, ...] = ()
 
@@ -203,7 +203,7 @@ def preflight(experiment: Experiment, base: Path, path: Path, *, restart: bool) 
     return Preflight(inputs, standing)
 
 
-def shown(found: Preflight, path: Path) -> Outcome | None:
+def already_finished(found: Preflight, path: Path) -> Outcome | None:
     """Return the outcome of an experiment that was finished before; None where there is something to run."""
     session = found.standing.session
     if session is None or found.standing.kind != "finished":

@@ -16,7 +16,7 @@ from types import FrameType
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.io.files import FileLock, LockedError
 from srm_explorer.engine.runs.resume import Outcome
-from srm_explorer.engine.worker.caller import standing_in
+from srm_explorer.engine.worker.caller import in_context
 from srm_explorer.engine.worker.endpoint import Endpoint, build, here, listen, make_folder
 from srm_explorer.engine.worker.log import WorkerLog
 from srm_explorer.engine.worker.protocol import Fault, as_fault
@@ -61,7 +61,7 @@ class Worker:
         """Have the job stop and save what is finished; a signal handler, which takes no lock."""
         self._asked_to_end = True
         if self._current is not None:
-            self._current.stop.wishes += 2
+            self._current.stop.level += 2
 
     def work(self, idle_exit: float) -> None:
         """Run jobs until it is asked to end, drained, or idle for so many seconds."""
@@ -76,7 +76,7 @@ class Worker:
                     return
                 continue
             if self._asked_to_end:
-                self._current.stop.wishes += 2
+                self._current.stop.level += 2
             if isinstance(self._current, Job):
                 self._run(self._current)
             else:
@@ -86,7 +86,7 @@ class Worker:
     def _run(self, job: Job) -> None:
         self._log(f"began {job.id}: {job.session}")
         try:
-            with standing_in(job.submitted.place):
+            with in_context(job.submitted.place):
                 outcome = self._run_experiment(
                     job.experiment,
                     Path(job.submitted.base),
@@ -106,10 +106,10 @@ class Worker:
             self._board.end(job, "failed", fault=Fault(what=what, remedy="see `srm-explorer worker logs`"))
             raise
         else:
-            self._log(f"{outcome.how} {job.id}")
+            self._log(f"{outcome.status} {job.id}")
             self._board.end(
                 job,
-                outcome.how,
+                outcome.status,
                 session=str(outcome.path),
                 saved=outcome.session is not None,
                 told=outcome.told,

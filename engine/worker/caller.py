@@ -8,7 +8,7 @@ from os import chdir, environ
 from pathlib import Path
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.worker.protocol import Place
+from srm_explorer.engine.worker.protocol import CallerContext
 
 _VARIABLES = (
     "HOME",
@@ -21,7 +21,7 @@ _VARIABLES = (
 """Variables that say where things are."""
 
 
-def place_now() -> Place:
+def current_context() -> CallerContext:
     """Return where this process stands.
 
     Raises:
@@ -31,11 +31,11 @@ def place_now() -> Place:
         folder = str(Path.cwd())
     except FileNotFoundError:
         raise ExplorerError("the working folder is gone", remedy="start from another folder") from None
-    return Place(folder=folder, environment={name: environ[name] for name in _VARIABLES if name in environ})
+    return CallerContext(folder=folder, environment={name: environ[name] for name in _VARIABLES if name in environ})
 
 
 @contextmanager
-def standing_in(place: Place) -> Generator[None]:
+def in_context(place: CallerContext) -> Generator[None]:
     """Have relative paths and bare names mean what they mean where a command was typed.
 
     Raises:

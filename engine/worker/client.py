@@ -16,7 +16,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, ModelSpec
 from srm_explorer.engine.io.files import as_explorer_error
 from srm_explorer.engine.runs.progress import Stopped
-from srm_explorer.engine.worker.caller import place_now
+from srm_explorer.engine.worker.caller import current_context
 from srm_explorer.engine.worker.endpoint import Endpoint, build, connect, here, is_alive, make_folder
 from srm_explorer.engine.worker.log import last_lines
 from srm_explorer.engine.worker.protocol import (
@@ -41,8 +41,8 @@ from srm_explorer.engine.worker.protocol import (
     Reply,
     Request,
     Status,
-    Studied,
     Study,
+    StudyResult,
     Submit,
     Tokenize,
     Tokens,
@@ -52,7 +52,7 @@ from srm_explorer.engine.worker.protocol import (
     encode,
     read_reply,
 )
-from srm_explorer.engine.worker.spool import taken
+from srm_explorer.engine.worker.spool import unpack_result
 
 _R = TypeVar("_R", bound=Reply)
 
@@ -119,7 +119,7 @@ class Client:
     def describe(self, model: ModelSpec, base: Path) -> Description:
         """Describe a model; where it is not loaded yet that takes as long as loading it."""
         return self._ask(
-            Describe(model=model.model_dump(), base=str(base), place=place_now()), Description, patient=True
+            Describe(model=model.model_dump(), base=str(base), place=current_context()), Description, patient=True
         )
 
     def tokenize(
@@ -127,7 +127,11 @@ class Client:
     ) -> Tokens:
         """Turn texts into token ids; a text with no token has no ids."""
         message = Tokenize(
-            model=model.model_dump(), base=str(base), place=place_now(), texts=tuple(texts), prepend_bos=prepend_bos
+            model=model.model_dump(),
+            base=str(base),
+            place=current_context(),
+            texts=tuple(texts),
+            prepend_bos=prepend_bos,
         )
         return self._ask(message, Tokens, patient=True)
 
@@ -154,7 +158,7 @@ class Client:
         Raises:
             Stopped: it was not wanted any more; the worker gives it up.
         """
-        place = place_now()
+        place = current_context()
         message = Study(
             name=name,
             session=str(session.absolute()) if session else "",
@@ -168,7 +172,7 @@ class Client:
             talk.send(message)
             while True:
                 try:
-                    return taken(_expect(talk.receive(), Studied))
+                    return unpack_result(_expect(talk.receive(), StudyResult))
                 except TimeoutError:
                     if not is_wanted():
                         raise Stopped from None
@@ -220,7 +224,7 @@ def submission(
     Raises:
         ExplorerError: the working folder is gone.
     """
-    place = place_now() if folder is None else place_now().model_copy(update={"folder": str(folder)})
+    place = current_context() if folder is None else current_context().model_copy(update={"folder": str(folder)})
     return Submit(experiment=experiment.to_dict(), base=str(base), session=str(session), restart=restart, place=place)
 
 

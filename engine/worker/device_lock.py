@@ -82,7 +82,7 @@ def _acquire(lock: FileLock, meter: Meter, waiting: ModelHolder | None) -> bool:
             meter.stage("waiting")
             if waiting is not None:
                 waiting.unload()
-            if meter.stop.wishes:
+            if meter.stop.level:
                 raise Stopped from None
     return waited
 

@@ -56,7 +56,7 @@ class Endpoint:
         return self.folder / f"{self.identity}.lock"
 
     @property
-    def post(self) -> Path:
+    def spool(self) -> Path:
         """Where submissions are left for a worker that starts."""
         return self.folder / f"{self.identity}.post"
 

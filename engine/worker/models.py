@@ -18,21 +18,21 @@ from srm_explorer.engine.model.memory import sizes_of, weight_bytes
 from srm_explorer.engine.model.tokenizer import Tokenizer
 from srm_explorer.engine.model.warm import ModelKey, WarmModel, device_key, model_key
 from srm_explorer.engine.model_analyses.run import model_study, run_model_study
-from srm_explorer.engine.runs.progress import Meter, Stop, Stopped
-from srm_explorer.engine.worker.caller import standing_in
+from srm_explorer.engine.runs.progress import Meter, Stopped, StopSignal
+from srm_explorer.engine.worker.caller import in_context
 from srm_explorer.engine.worker.device_lock import device_lock
 from srm_explorer.engine.worker.protocol import (
+    CallerContext,
     Describe,
     Description,
-    Place,
-    Studied,
     Study,
+    StudyResult,
     Tokenize,
     Tokens,
     read_model,
 )
 from srm_explorer.engine.worker.queue import JobQueue, ending
-from srm_explorer.engine.worker.spool import studied
+from srm_explorer.engine.worker.spool import pack_result
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -101,35 +101,35 @@ class Answers:
                 ids=tuple(map(tuple, ids)), pieces=tuple(tuple(found.decode([i]) for i in one) for one in ids)
             )
 
-    def study(self, message: Study, is_wanted: Callable[[], bool]) -> Studied:
+    def study(self, message: Study, is_wanted: Callable[[], bool]) -> StudyResult:
         """Run a study between two jobs, as long as somebody waits for it.
 
         Raises:
             ExplorerError: the worker is busy, the study refuses, or nobody waits any more.
         """
         model_study(message.name)
-        stop = Stop()
+        stop = StopSignal()
         title = STUDIES[message.name].title
         found = self._board.run_errand(lambda stop: self._study(message, stop), title, stop)
         while True:
             done, _ = wait([found], timeout=_LOOK)
             if done:
-                return studied(found.result())
+                return pack_result(found.result())
             if not is_wanted():
-                stop.wishes = 2
+                stop.level = 2
 
     def loaded(self) -> tuple[str, str] | None:
         """Name the model at hand and its device."""
         model = self._warm.model
         return (model.name, str(model.device)) if model else None
 
-    def _study(self, message: Study, stop: Stop) -> Findings:
+    def _study(self, message: Study, stop: StopSignal) -> Findings:
         meter = Meter([self._board.errand_progress], stop)
         spec = read_model(message.model) if message.model else None
         try:
-            if stop.wishes:
+            if stop.level:
                 raise Stopped
-            with standing_in(message.place):
+            with in_context(message.place):
                 return run_model_study(
                     message.name,
                     message.arguments,
@@ -142,16 +142,16 @@ class Answers:
         except Stopped:
             raise ExplorerError("the study was stopped", where=message.name, remedy="ask for it again") from None
 
-    def _load(self, spec: ModelSpec, base: Path, place: Place, stop: Stop) -> Description:
+    def _load(self, spec: ModelSpec, base: Path, place: CallerContext, stop: StopSignal) -> Description:
         meter = Meter([], stop)
         try:
-            with standing_in(place), device_lock(device_key(spec.device), meter, self._warm):
+            with in_context(place), device_lock(device_key(spec.device), meter, self._warm):
                 return _description(self._warm.load(spec, base, meter.stage))
         except Stopped:
             raise ending() from None
 
 
-def _base(spec: ModelSpec, base: str, place: Place) -> Path:
+def _base(spec: ModelSpec, base: str, place: CallerContext) -> Path:
     """The folder a relative model folder is found from: the experiment's, then where the command was typed."""
     written = Path(spec.name).expanduser()
     return next((Path(one) for one in (base, place.folder) if (Path(one) / written).is_dir()), Path(base))

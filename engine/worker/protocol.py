@@ -38,7 +38,7 @@ class _Tolerant(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Place(_Strict):
+class CallerContext(_Strict):
     """Where a command was typed: what a relative path or a bare name means depends on it."""
 
     folder: str
@@ -90,7 +90,7 @@ class Submit(_Strict):
     base: str
     session: str
     restart: bool = False
-    place: Place
+    place: CallerContext
 
 
 class Follow(_Tolerant):
@@ -127,7 +127,7 @@ class Describe(_Strict):
     kind: Literal["describe"] = "describe"
     model: dict[str, Any]
     base: str
-    place: Place
+    place: CallerContext
 
 
 class Tokenize(_Strict):
@@ -136,7 +136,7 @@ class Tokenize(_Strict):
     kind: Literal["tokenize"] = "tokenize"
     model: dict[str, Any]
     base: str
-    place: Place
+    place: CallerContext
     texts: tuple[str, ...]
     prepend_bos: bool | Literal["auto"] = "auto"
 
@@ -157,7 +157,7 @@ class Study(_Strict):
     model: dict[str, Any] = {}
     arguments: dict[str, Any] = {}
     base: str
-    place: Place
+    place: CallerContext
 
 
 class Status(_Tolerant):
@@ -242,7 +242,7 @@ class Tokens(_Tolerant):
     pieces: tuple[tuple[str, ...], ...]
 
 
-class Studied(_Tolerant):
+class StudyResult(_Tolerant):
     """The reply to `Study`: what it found, or the file that holds it, which is the asker's to remove."""
 
     kind: Literal["studied"] = "studied"
@@ -285,7 +285,7 @@ class Refused(_Tolerant):
 
 
 Request = Hello | Submit | Follow | Cancel | Jobs | Prune | Describe | Tokenize | Study | Status | Drain | Quit
-Reply = Welcome | Accepted | JobUpdate | Listed | Description | Tokens | Studied | WorkerState | Done | Refused
+Reply = Welcome | Accepted | JobUpdate | Listed | Description | Tokens | StudyResult | WorkerState | Done | Refused
 LASTING = (Status, Follow, Cancel, Drain)
 """Requests that also a worker of another version answers."""
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment
-from srm_explorer.engine.runs.progress import Progress, Stop
+from srm_explorer.engine.runs.progress import Progress, StopSignal
 from srm_explorer.engine.worker.protocol import ENDED, Fault, JobStage, JobState, Submit
 
 
@@ -25,7 +25,7 @@ class Job:
     submitted: Submit
     experiment: Experiment
     session: str
-    stop: Stop = field(default_factory=Stop)
+    stop: StopSignal = field(default_factory=StopSignal)
     state: JobStage = "queued"
     progress: Progress | None = None
     resumed: tuple[int, int] | None = None
@@ -59,9 +59,9 @@ class ModelTask:
         progress: how far it is.
     """
 
-    task: Callable[[Stop], Any]
+    task: Callable[[StopSignal], Any]
     result: Future[Any]
-    stop: Stop
+    stop: StopSignal
     title: str = ""
     progress: Progress | None = None
 
@@ -103,7 +103,7 @@ class JobQueue:
         with self._changed:
             self._check_open()
             for job in self._jobs.values():
-                if job.session != message.session or job.state in ENDED or job.stop.wishes:
+                if job.session != message.session or job.state in ENDED or job.stop.level:
                     continue
                 if job.submitted.model_copy(update={"place": message.place}) == message:
                     return self._told(job), True
@@ -117,7 +117,9 @@ class JobQueue:
             self._changed.notify_all()
             return self._told(job), False
 
-    def run_errand(self, task: Callable[[Stop], Any], title: str = "", stop: Stop | None = None) -> Future[Any]:
+    def run_errand(
+        self, task: Callable[[StopSignal], Any], title: str = "", stop: StopSignal | None = None
+    ) -> Future[Any]:
         """Have something done where the model is; its task is given the wish to stop that may come.
 
         Args:
@@ -132,7 +134,7 @@ class JobQueue:
             self._check_open()
             if self._active():
                 raise ExplorerError("the worker is running an experiment", remedy="ask again when the queue is empty")
-            errand = ModelTask(task, Future(), stop or Stop(), title)
+            errand = ModelTask(task, Future(), stop or StopSignal(), title)
             self._errands.append(errand)
             self._changed.notify_all()
             return errand.result
@@ -206,7 +208,7 @@ class JobQueue:
             if job.state == "queued":
                 self.end(job, "interrupted")
             elif job.state == "running":
-                job.stop.wishes = max(job.stop.wishes + 1, times)
+                job.stop.level = max(job.stop.level + 1, times)
                 self._grew(job)
 
     def prune(self, job_id: str) -> None:
@@ -265,9 +267,9 @@ class JobQueue:
                 if job.state == "queued":
                     self.end(job, "interrupted")
                 else:
-                    job.stop.wishes += 2
+                    job.stop.level += 2
             if self._errand:
-                self._errand.stop.wishes += 2
+                self._errand.stop.level += 2
             for errand in self._errands:
                 errand.result.set_exception(ending())
             self._errands.clear()

@@ -35,8 +35,8 @@ from srm_explorer.engine.worker.protocol import (
     Reply,
     Request,
     Status,
-    Studied,
     Study,
+    StudyResult,
     Submit,
     Tokenize,
     Tokens,
@@ -93,7 +93,7 @@ class Models(Protocol):
         """Turn texts into token ids; ExplorerError where there is no such tokenizer."""
         ...
 
-    def study(self, message: Study, is_wanted: Callable[[], bool]) -> Studied:
+    def study(self, message: Study, is_wanted: Callable[[], bool]) -> StudyResult:
         """Run a study as long as somebody waits for it; ExplorerError where it refuses, or nobody waits any more."""
         ...
 
@@ -236,7 +236,7 @@ class Service:
                 raise ValueError(f"{request.kind} is answered elsewhere")
         return Done()
 
-    def _study(self, connection: socket.socket, request: Study) -> Studied:
+    def _study(self, connection: socket.socket, request: Study) -> StudyResult:
         self._log(f"study {request.name}: {request.session or request.model.get('name')}")
         try:
             return self._models.study(request, lambda: not _hung_up(connection))

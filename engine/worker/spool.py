@@ -15,7 +15,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.io.files import as_explorer_error, write_atomic
 from srm_explorer.engine.session.fields import json_line
 from srm_explorer.engine.worker.endpoint import Endpoint, make_folder, runtime_folder
-from srm_explorer.engine.worker.protocol import LARGEST, Studied, Submit, encode, read_request
+from srm_explorer.engine.worker.protocol import LARGEST, StudyResult, Submit, encode, read_request
 
 _FRESH = 600.0
 """Seconds after which nobody expects any more that what was left begins."""
@@ -36,21 +36,21 @@ class SpooledJob:
         return True
 
 
-def post(endpoint: Endpoint, message: Submit) -> SpooledJob:
+def spool_job(endpoint: Endpoint, message: Submit) -> SpooledJob:
     """Leave a submission for the worker that starts next.
 
     Raises:
         ExplorerError: it cannot be written, or is too large.
     """
     make_folder(endpoint.folder)
-    path = endpoint.post / f"{time.time_ns():020}-{secrets.token_hex(4)}.json"
+    path = endpoint.spool / f"{time.time_ns():020}-{secrets.token_hex(4)}.json"
     write_atomic(path, encode(message))
     return SpooledJob(path)
 
 
 def drain_spool(endpoint: Endpoint) -> Iterator[Submit]:
     """Take what was left, the oldest first; what is no submission, or has waited too long, is removed."""
-    for path in sorted(endpoint.post.glob("[0-9]*.json")):
+    for path in sorted(endpoint.spool.glob("[0-9]*.json")):
         try:
             is_fresh = time.time() - path.stat().st_mtime < _FRESH
             message = read_request(path.read_bytes())
@@ -69,7 +69,7 @@ _FORGOTTEN = 3600.0
 """Seconds after which nobody comes for a file any more."""
 
 
-def studied(findings: dict[str, Any], most: int = _MOST) -> Studied:
+def pack_result(findings: dict[str, Any], most: int = _MOST) -> StudyResult:
     """Put findings on their way; what nobody came for is removed.
 
     Raises:
@@ -77,7 +77,7 @@ def studied(findings: dict[str, Any], most: int = _MOST) -> Studied:
     """
     line = json_line(findings)
     if len(line) <= most:
-        return Studied(findings=findings)
+        return StudyResult(findings=findings)
     folder = runtime_folder()
     make_folder(folder)
     for old in folder.glob("findings-*.json"):
@@ -86,10 +86,10 @@ def studied(findings: dict[str, Any], most: int = _MOST) -> Studied:
                 old.unlink()
     path = folder / f"findings-{secrets.token_hex(8)}.json"
     write_atomic(path, line)
-    return Studied(file=str(path))
+    return StudyResult(file=str(path))
 
 
-def taken(message: Studied) -> dict[str, Any]:
+def unpack_result(message: StudyResult) -> dict[str, Any]:
     """Take findings off their way, and remove their file.
 
     Raises:

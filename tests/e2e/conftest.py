@@ -129,7 +129,7 @@ def whole(bench: Bench) -> Callable[..., Session]:
     def run(*overrides: str) -> Session:
         torch.set_num_threads(1)
         outcome = run_experiment(bench.experiment(*overrides), bench.folder, bench.session_path("whole"))
-        assert outcome.how == "finished"
+        assert outcome.status == "finished"
         assert outcome.session is not None
         return outcome.session
 

@@ -70,7 +70,7 @@ def test_a_run_that_was_asked_for_while_the_worker_starts_is_begun_whoever_is_go
         "told = []; link = WorkerLink(told.append); link.open()\n"
         "spec, source = read_experiment(sys.argv[1], overrides=[sys.argv[3]])\n"
         "link.submit(spec, source.base, Path(sys.argv[2]))\n"
-        "while not any(here().post.glob('*.json')) or not here().lock.exists(): time.sleep(0.01)\n"
+        "while not any(here().spool.glob('*.json')) or not here().lock.exists(): time.sleep(0.01)\n"
         f"time.sleep(0.5); assert not any(type(one).__name__ == 'Submitted' for one in told); {how}\n"
     )
     arguments = [str(bench.folder / "spec.toml"), str(bench.session_path("a")), SHORT]
@@ -84,7 +84,7 @@ def test_a_run_that_was_asked_for_while_the_worker_starts_is_begun_whoever_is_go
         time.sleep(0.05)
     screen.link.follow(bench.session_path("a"))
     assert len(screen.wait(RunEnded).session.runs) == RUNS  # pyright: ignore[reportOptionalMemberAccess]
-    assert not any(here().post.iterdir())
+    assert not any(here().spool.iterdir())
 
 
 def test_a_closed_link_ends_at_once_whatever_it_waits_for_and_the_run_goes_on(screen: Screen, bench: Bench) -> None:

@@ -62,7 +62,7 @@ class Lab:
     def session(self, experiment: Experiment, name: str = "a", **options: Any) -> Session:
         """Run, and return the session as it was finished."""
         outcome = self.run(experiment, name, **options)
-        assert outcome.how == "finished"
+        assert outcome.status == "finished"
         assert outcome.session is not None
         return outcome.session
 

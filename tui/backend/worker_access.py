@@ -11,7 +11,7 @@ from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.engine.worker.client import Client, WorkerGoneError, find_or_start_worker, find_worker
 from srm_explorer.engine.worker.endpoint import here, is_alive
 from srm_explorer.engine.worker.protocol import ENDED, JobState, Submit, WorkerState
-from srm_explorer.engine.worker.spool import post
+from srm_explorer.engine.worker.spool import spool_job
 from srm_explorer.tui.backend.events import WorkerSeen
 
 LOOK = 0.5
@@ -76,7 +76,7 @@ class WorkerConnector:
         Raises:
             ExplorerError: the worker does not start, is of another version, or refuses.
         """
-        posted = None if _takes_work() else post(here(), message)
+        posted = None if _takes_work() else spool_job(here(), message)
         try:
             client = self.taking_worker()
             if posted is not None and not posted.withdraw():

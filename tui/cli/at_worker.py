@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, ModelSpec
-from srm_explorer.engine.runs.progress import Meter, Progress, Stop, Stopped
+from srm_explorer.engine.runs.progress import Meter, Progress, Stopped, StopSignal
 from srm_explorer.engine.runs.resume import Outcome
 from srm_explorer.engine.session import load_session
 from srm_explorer.engine.worker.client import Client, WorkerGoneError, find_worker, submission
@@ -22,7 +22,7 @@ _TICK = 0.1
 
 
 def run_at_worker(
-    client: Client, experiment: Experiment, base: Path, path: Path, *, restart: bool, watch: Watch, stop: Stop
+    client: Client, experiment: Experiment, base: Path, path: Path, *, restart: bool, watch: Watch, stop: StopSignal
 ) -> Outcome:
     """Have the worker run an experiment, and follow it to its end.
 
@@ -48,7 +48,7 @@ def run_at_worker(
         raise
 
 
-def _follow(client: Client, job: str, watch: Watch, stop: Stop) -> JobState:
+def _follow(client: Client, job: str, watch: Watch, stop: StopSignal) -> JobState:
     passed_on = 0
     resumed = False
     last: JobState | None = None
@@ -59,8 +59,8 @@ def _follow(client: Client, job: str, watch: Watch, stop: Stop) -> JobState:
                 resumed = True
                 watch.say(resuming(Path(state.session), *state.resumed))
             watch.show(Progress.from_dict(state.progress) or Progress("waiting"))
-        if stop.wishes > passed_on:
-            passed_on = stop.wishes
+        if stop.level > passed_on:
+            passed_on = stop.level
             times: Literal[1, 2] = 1 if passed_on == 1 else 2
             client.cancel(job, times=times)
     if last is None:
@@ -77,11 +77,11 @@ def _outcome(state: JobState) -> Outcome:
     if state.fault is not None:
         raise ExplorerError(state.fault.what, where=state.fault.where, remedy=state.fault.remedy)
     path = Path(state.session)
-    how: Literal["finished", "interrupted", "shown"] = "interrupted"
+    status: Literal["finished", "interrupted", "shown"] = "interrupted"
     if state.state in ("finished", "shown"):
-        how = "finished" if state.state == "finished" else "shown"
+        status = "finished" if state.state == "finished" else "shown"
     session = load_session(path) if state.saved else None
-    return Outcome(session, path, how, state.resumed[0] if state.resumed else 0, state.told)
+    return Outcome(session, path, status, state.resumed[0] if state.resumed else 0, state.told)
 
 
 def usable_worker(watch: Watch, *, free: bool = False) -> Client | None:
@@ -152,7 +152,7 @@ def model_findings(
             raise KeyboardInterrupt from None
 
 
-def _looking(worker: Client, watch: Watch, stop: Stop) -> Callable[[], bool]:
+def _looking(worker: Client, watch: Watch, stop: StopSignal) -> Callable[[], bool]:
     due = time.monotonic() + _LOOK
 
     def is_wanted() -> bool:
@@ -166,6 +166,6 @@ def _looking(worker: Client, watch: Watch, stop: Stop) -> Callable[[], bool]:
                 progress = None
             if progress is not None:
                 watch.show(progress)
-        return not stop.wishes
+        return not stop.level
 
     return is_wanted

@@ -30,7 +30,7 @@ def demo_command(no_open: bool) -> int:
     """
     outcome, seconds, tokens = run_watched("demo", [], None, restart=False, quiet=False)
     session = outcome.session
-    if session is None or outcome.how == "interrupted":
+    if session is None or outcome.status == "interrupted":
         say("the demo is interrupted; what is finished is kept, and `srm-explorer demo` goes on with it")
         return INTERRUPTED
     width, height = screen_size()
@@ -43,7 +43,7 @@ def demo_command(no_open: bool) -> int:
         show_plane(session, plane, None, "counts", None, [], width, height, explain)
     say("", *texts(session, width))
     say("", f"saved as {visible(str(outcome.path))}")
-    if outcome.how == "finished":
+    if outcome.status == "finished":
         say(f"{tokens:,} tokens in {seconds:.0f} s; the next start shows the saved session")
     else:
         say("nothing was computed: this is the session saved before")

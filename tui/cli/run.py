@@ -11,7 +11,7 @@ from typing import Any
 
 from srm_explorer.engine.experiment import Experiment, read_experiment
 from srm_explorer.engine.paths import session_path
-from srm_explorer.engine.runs.resume import Outcome, default_path, preflight, shown
+from srm_explorer.engine.runs.resume import Outcome, already_finished, default_path, preflight
 from srm_explorer.engine.session import Session
 from srm_explorer.tui.cli.at_worker import resuming, run_at_worker, usable_worker
 from srm_explorer.tui.cli.output import note, say, say_json
@@ -37,7 +37,7 @@ def run_command(spec: str, overrides: Sequence[str], session: str | None, restar
         say_json(_summary(outcome, seconds, tokens))
     else:
         say(*_lines(outcome, seconds, tokens))
-    return INTERRUPTED if outcome.how == "interrupted" else 0
+    return INTERRUPTED if outcome.status == "interrupted" else 0
 
 
 def run_watched(
@@ -50,7 +50,7 @@ def run_watched(
     path = default_path(experiment, source.name) if session is None else session_path(session)
     began = time.monotonic()
     watch = Watch(quiet=quiet)
-    outcome = None if restart else shown(preflight(experiment, source.base, path, restart=False), path)
+    outcome = None if restart else already_finished(preflight(experiment, source.base, path, restart=False), path)
     if outcome is None:
         outcome = _run(experiment, source.base, path, watch, restart=restart)
     if not quiet:
@@ -101,9 +101,9 @@ def _lines(outcome: Outcome, seconds: float, tokens: int) -> list[str]:
         return ["stopped before a batch was finished; nothing is lost, and the same command starts it again"]
     planned = len(session.prompts) * session.spec.generation.samples * len(session.conditions)
     runs = f"{len(session.runs):,} of {planned:,} runs"
-    if outcome.how == "shown":
+    if outcome.status == "shown":
         lines = [f"{name} is finished already: {runs}, saved {session.saved}"]
-    elif outcome.how == "interrupted":
+    elif outcome.status == "interrupted":
         lines = [f"{name} is interrupted: {runs} are saved; the same command goes on"]
     else:
         resumed = f", {outcome.resumed:,} of them from an earlier start" if outcome.resumed else ""
@@ -128,7 +128,7 @@ def _summary(outcome: Outcome, seconds: float, tokens: int) -> dict[str, Any]:
     found: dict[str, Any] = {
         "session": outcome.path,
         "name": outcome.path.stem,
-        "how": outcome.how,
+        "how": outcome.status,
         "state": session.state if session else None,
         "runs": len(session.runs) if session else 0,
         "planned": len(session.prompts) * session.spec.generation.samples * len(session.conditions)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from srm_explorer.engine.runs.progress import Progress, Stage, Stop
+from srm_explorer.engine.runs.progress import Progress, Stage, StopSignal
 from srm_explorer.tui.cli.output import file_size, note
 
 _STAGES: dict[Stage, str] = {
@@ -83,7 +83,7 @@ class Watch:
 
 
 @contextmanager
-def stoppable(watch: Watch, *, hears_hangup: bool = True, first: str = FIRST) -> Iterator[Stop]:
+def stoppable(watch: Watch, *, hears_hangup: bool = True, first: str = FIRST) -> Iterator[StopSignal]:
     """Turn ctrl+c into a wish: once, finish the batch and save; twice, save what is finished now.
 
     A hang-up or a request to terminate means: now. Before the first batch there is nothing to save, and ctrl+c ends
@@ -95,17 +95,17 @@ def stoppable(watch: Watch, *, hears_hangup: bool = True, first: str = FIRST) ->
         hears_hangup: off where the run is in another process, which a hang-up does not concern.
         first: what to say of the first wish.
     """
-    stop = Stop()
+    stop = StopSignal()
 
     def on_interrupt(number: int, frame: FrameType | None) -> None:
         stop.ask()
         if watch.last.stage in _BEFORE_RUNNING and not watch.holds:
             raise KeyboardInterrupt
         if watch.last.stage == "running":
-            watch.say(first if stop.wishes == 1 else "stopping")
+            watch.say(first if stop.level == 1 else "stopping")
 
     def on_end(number: int, frame: FrameType | None) -> None:
-        stop.wishes += 2
+        stop.level += 2
         if watch.last.stage in _BEFORE_RUNNING and not watch.holds:
             raise KeyboardInterrupt
 
@@ -120,12 +120,12 @@ def stoppable(watch: Watch, *, hears_hangup: bool = True, first: str = FIRST) ->
     finally:
         for number, handler in before.items():
             # Who asked once too often still gets to read what was saved.
-            deaf = number == signal.SIGINT and stop.wishes
+            deaf = number == signal.SIGINT and stop.level
             signal.signal(number, signal.SIG_IGN if deaf else handler)
 
 
 @contextmanager
-def holding(watch: Watch, stop: Stop) -> Iterator[None]:
+def holding(watch: Watch, stop: StopSignal) -> Iterator[None]:
     """Heed a wish to stop only at the end of the block, which imports libraries.
 
     torch ends the whole process, with a dump, over an exception that reaches it in the middle of its own import.
@@ -135,7 +135,7 @@ def holding(watch: Watch, stop: Stop) -> Iterator[None]:
         yield
     finally:
         watch.holds = False
-    if stop.wishes:
+    if stop.level:
         raise KeyboardInterrupt
 
 

@@ -11,7 +11,7 @@ from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.runs.progress import Progress
-from srm_explorer.engine.runs.resume import Outcome, TakenError, default_path, preflight, shown
+from srm_explorer.engine.runs.resume import Outcome, TakenError, already_finished, default_path, preflight
 from srm_explorer.tui.backend import events
 from srm_explorer.tui.backend.backend import WorkerLink
 from srm_explorer.tui.backend.events import FoundRun, RunEnded, RunGrew, RunLost, RunsFound, WorkerLost, WorkerSeen
@@ -394,4 +394,4 @@ class RunController:
 
 def _find_out(experiment: Experiment, base: Path, path: Path, restart: bool) -> Outcome | None:
     found = preflight(experiment, base, path, restart=restart)
-    return None if restart else shown(found, path)
+    return None if restart else already_finished(found, path)

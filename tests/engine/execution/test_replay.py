@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.runs.progress import Progress, Stop, Stopped
+from srm_explorer.engine.runs.progress import Progress, Stopped, StopSignal
 from srm_explorer.engine.session import Session, load_session, save_session
 
 if TYPE_CHECKING:
@@ -59,10 +59,10 @@ def test_samples_and_steering_come_out_bit_equal_from_any_folder(
 
 
 def test_an_interrupted_session_replays_what_it_holds(lab: Lab, clamp: dict[str, Any]) -> None:
-    stop = Stop()
+    stop = StopSignal()
 
     def listen(progress: Progress) -> None:
-        stop.wishes = int(progress.runs_done >= 3)
+        stop.level = int(progress.runs_done >= 3)
 
     part = lab.run(lab.experiment({**clamp, "unit": "sigma"}), rows=4, listener=listen, stop=stop).session
     assert part is not None
@@ -174,10 +174,10 @@ def test_a_session_that_does_not_say_how_is_refused_in_one_line(lab: Lab, sessio
 
 
 def test_a_replay_stops_when_asked_to(lab: Lab, session: Session) -> None:
-    stop = Stop()
+    stop = StopSignal()
 
     def listen(progress: Progress) -> None:
-        stop.wishes = 2 * int(progress.runs_done > 0)
+        stop.level = 2 * int(progress.runs_done > 0)
 
     with pytest.raises(Stopped):
         replayed(session, lab.folder / "out", listener=listen, stop=stop)

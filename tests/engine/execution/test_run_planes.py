@@ -14,7 +14,7 @@ from srm_explorer.engine.execution.run import run_experiment
 from srm_explorer.engine.figures.table import PlaneChoice
 from srm_explorer.engine.model.weights import w_in_columns, w_out_rows
 from srm_explorer.engine.runs.live import LiveRun
-from srm_explorer.engine.runs.progress import Stop
+from srm_explorer.engine.runs.progress import StopSignal
 from srm_explorer.engine.session import load_session
 
 if TYPE_CHECKING:
@@ -57,14 +57,14 @@ def test_every_kind_of_plane_is_spanned_by_a_run(lab: Lab, clamp: dict[str, Any]
 
 def test_a_run_under_way_has_the_planes_that_no_run_turns(lab: Lab, clamp: dict[str, Any]) -> None:
     experiment = lab.experiment(clamp, planes=[PLANES[3], PLANES[1], PLANES[0]])
-    stop = Stop()
+    stop = StopSignal()
 
     def listen(progress: Any) -> None:
         if progress.runs_done:
             stop.ask()
 
     outcome = run_experiment(experiment, lab.folder, lab.path(), listener=listen, stop=stop, rows=3)
-    assert outcome.how == "interrupted"
+    assert outcome.status == "interrupted"
     live = LiveRun(lab.path().with_suffix(".run"))
     assert live.poll()
     assert live.session is not None

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from srm_explorer.engine.analyses.registry import tables_in
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.io.npz import Block, read_npz
-from srm_explorer.engine.runs.progress import Meter, Progress, Stop, Stopped
+from srm_explorer.engine.runs.progress import Meter, Progress, Stopped, StopSignal
 from srm_explorer.engine.session import Session, load_session, save_session
 from srm_explorer.engine.session.effects import effects_of
 
@@ -256,10 +256,10 @@ def test_the_study_saves_what_it_finds_and_never_over_anothers_work(lab: Lab, se
 def test_a_scoring_stops_when_asked_to_and_leaves_the_session_alone(session: Session) -> None:
     from srm_explorer.engine.model_analyses.run import run_model_study
 
-    stop = Stop()
+    stop = StopSignal()
 
     def listen(progress: Progress) -> None:
-        stop.wishes = int(progress.runs_done > 0)
+        stop.level = int(progress.runs_done > 0)
 
     assert session.path is not None
     before = session.path.read_bytes()

@@ -13,7 +13,7 @@ import pytest
 
 from srm_explorer.engine.analyses.registry import run_study, tables_in
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.runs.progress import Meter, Progress, Stop, Stopped
+from srm_explorer.engine.runs.progress import Meter, Progress, Stopped, StopSignal
 from srm_explorer.engine.session import save_session
 
 from ..conftest import MLP
@@ -128,10 +128,10 @@ def test_a_study_can_be_stopped_and_tells_how_far_it_is(lab: Lab, session: Sessi
     from srm_explorer.engine.model_analyses.run import run_model_study
 
     told: list[Progress] = []
-    meter = Meter([told.append], Stop())
+    meter = Meter([told.append], StopSignal())
     assert run_model_study("usage", {}, session=session.path, base=lab.folder, meter=meter)["tables"]
     assert told[-1].share == 1
-    stopping = Meter([], Stop(wishes=1))
+    stopping = Meter([], StopSignal(level=1))
     with pytest.raises(Stopped):
         run_model_study("usage", {}, session=session.path, base=lab.folder, meter=stopping)
 
@@ -143,19 +143,19 @@ def test_a_study_that_needs_a_model_is_no_study_of_a_session_alone(lab: Lab, ses
 
 
 def test_findings_too_large_for_a_message_go_through_a_file_that_is_gone_after() -> None:
-    from srm_explorer.engine.worker.protocol import Studied, encode, read_reply
-    from srm_explorer.engine.worker.spool import studied, taken
+    from srm_explorer.engine.worker.protocol import StudyResult, encode, read_reply
+    from srm_explorer.engine.worker.spool import pack_result, unpack_result
 
     findings = {"tables": [], "text": "é" * 3_000, "number": None}
-    small, large = studied(findings), studied(findings, most=1_000)
+    small, large = pack_result(findings), pack_result(findings, most=1_000)
     assert (small.file, large.findings) == ("", {})
     for message in (small, large):
         reply = read_reply(encode(message))
-        assert isinstance(reply, Studied)
-        assert taken(reply) == findings
+        assert isinstance(reply, StudyResult)
+        assert unpack_result(reply) == findings
     assert not Path(large.file).exists()
     with pytest.raises(ExplorerError):
-        taken(large)
+        unpack_result(large)
 
 
 def test_numbers_that_json_cannot_hold_are_none_wherever_a_study_runs(

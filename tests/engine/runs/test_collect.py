@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis.strategies import integers, lists
 
 from srm_explorer.engine.experiment import Experiment
-from srm_explorer.engine.runs.collect import collect, measured_in, not_finite, resolved_in, with_first_changes
+from srm_explorer.engine.runs.collect import assemble_session, measured_in, not_finite, resolved_in, with_first_changes
 from srm_explorer.engine.runs.journal import JournalWriter
 from srm_explorer.engine.runs.plan import Grid, plan_layout
 from srm_explorer.engine.session import PromptRecord, RunRecord
@@ -69,7 +69,7 @@ def test_runs_and_vectors_are_in_the_order_of_the_runs_whatever_the_batches(
         for number, batch in enumerate([[6, 0, 3], [8, 7], [2, 1], [5, 4]]):
             append(journal, number, batch)
         journal.event({"event": "resolved", "values": RESOLVED})
-        session, vectors = collect(journal.reader, tmp_path / "a.json", None)
+        session, vectors = assemble_session(journal.reader, tmp_path / "a.json", None)
     assert [one.index for one in session.runs] == list(range(9))
     assert session.state == "finished"
     assert set(vectors) == {MLP, RESID}, "what units were measured on is no vector of the session"
@@ -97,10 +97,10 @@ def test_units_are_measured_on_baseline_runs_alone(journal: JournalWriter) -> No
 def test_a_part_is_an_interrupted_session_of_what_is_there(journal: JournalWriter, tmp_path: Path) -> None:
     with journal:
         append(journal, 0, [0, 3, 6])
-        first, _ = collect(journal.reader, tmp_path / "a.json", None)
+        first, _ = assemble_session(journal.reader, tmp_path / "a.json", None)
         append(journal, 1, [4, 5])
         noted = dataclasses.replace(first, notes="mine", revision=3)
-        session, vectors = collect(journal.reader, tmp_path / "a.json", noted)
+        session, vectors = assemble_session(journal.reader, tmp_path / "a.json", noted)
     assert session.state == first.state == "interrupted"
     assert resolved_in(journal.reader) == session.resolved == ()
     assert [one.index for one in session.runs] == [0, 3, 4, 5, 6]

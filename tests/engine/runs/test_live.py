@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.runs import live as live_module
-from srm_explorer.engine.runs.collect import collect
+from srm_explorer.engine.runs.collect import assemble_session
 from srm_explorer.engine.runs.journal import JournalWriter
 from srm_explorer.engine.runs.live import LiveRun
 from srm_explorer.engine.runs.plan import Grid, Layout
@@ -73,7 +73,7 @@ class Bench:
         journal.append_batch(number, [self._run(i) for i in indices], vectors, receipt={"rows": len(indices)})
 
     def collected(self, journal: JournalWriter) -> Session:
-        return collect(journal.reader, self.path, None)[0]
+        return assemble_session(journal.reader, self.path, None)[0]
 
     @property
     def path(self) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from srm_explorer.engine.runs.progress import Meter, Progress, Stop
+from srm_explorer.engine.runs.progress import Meter, Progress, StopSignal
 
 
 def test_the_memory_is_told_with_every_progress_and_weighed_rarely() -> None:
@@ -16,7 +16,7 @@ def test_the_memory_is_told_with_every_progress_and_weighed_rarely() -> None:
         weighed.append(1)
         return 10 * len(weighed)
 
-    meter = Meter([told.append], Stop(), weigh, runs=2, steps=40)
+    meter = Meter([told.append], StopSignal(), weigh, runs=2, steps=40)
     meter.begin_batch(2)
     for step in range(40):
         meter.step(step, 2)

@@ -16,7 +16,7 @@ from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.io.files import LockedError
 from srm_explorer.engine.runs.journal_reader import JournalReader
-from srm_explorer.engine.runs.progress import Progress, Stop
+from srm_explorer.engine.runs.progress import Progress, StopSignal
 from srm_explorer.engine.session import load_session, save_session
 
 if TYPE_CHECKING:
@@ -30,14 +30,14 @@ ONCE, TWICE = 1, 2
 
 def stop_in_batch(number: int, wishes: int) -> dict[str, Any]:
     """Options of a run that is asked to stop while a batch, counted from 1, is in flight."""
-    stop = Stop()
+    stop = StopSignal()
     begun: list[int] = []
 
     def listen(progress: Progress) -> None:
         if progress.stage == "running" and progress.rows and progress.step == 0:
             begun.append(progress.runs_done)
         if len(begun) == number and progress.step == 2:
-            stop.wishes = wishes
+            stop.level = wishes
 
     return {"listener": listen, "stop": stop}
 
@@ -58,14 +58,14 @@ def test_a_stopped_run_is_saved_and_the_same_command_goes_on(
     experiment = lab.experiment(clamp)
     undisturbed = lab.session(experiment, "whole", rows=3)
     part = lab.run(experiment, rows=3, **stop_in_batch(2, wishes))
-    assert part.how == "interrupted"
+    assert part.status == "interrupted"
     assert part.session is not None
     assert part.session.state == load_session(lab.path()).state == "interrupted"
     assert len(part.session.runs) == saved, "once finishes the batch in flight, twice drops it"
     said: list[tuple[int, int]] = []
     rest = lab.run(experiment, rows=100, on_resume=lambda *told: said.append(told))
     assert said == [(saved, 12)]
-    assert (rest.how, rest.resumed) == ("finished", saved)
+    assert (rest.status, rest.resumed) == ("finished", saved)
     assert rest.session is not None
     assert rest.session.revision == 2
     assert rest.session.layout == undisturbed.layout, "the batches are those that were planned first"
@@ -76,7 +76,7 @@ def test_a_run_in_sigma_goes_on_while_and_after_its_baseline_is_measured(lab: La
     experiment = lab.experiment({**clamp, "unit": "sigma"})
     undisturbed = lab.session(experiment, "whole", rows=2)
     for batch in (1, 2):
-        assert lab.run(experiment, rows=2, **stop_in_batch(batch if batch == 1 else 1, ONCE)).how == "interrupted"
+        assert lab.run(experiment, rows=2, **stop_in_batch(batch if batch == 1 else 1, ONCE)).status == "interrupted"
     same_results(lab.session(experiment), undisturbed)
 
 
@@ -85,9 +85,9 @@ def test_a_stop_before_the_first_batch_is_finished_saves_nothing_and_loses_nothi
 ) -> None:
     experiment = lab.experiment(clamp)
     part = lab.run(experiment, rows=3, **stop_in_batch(1, TWICE))
-    assert (part.how, part.session) == ("interrupted", None)
+    assert (part.status, part.session) == ("interrupted", None)
     assert not lab.path().exists()
-    assert lab.run(experiment).how == "finished"
+    assert lab.run(experiment).status == "finished"
 
 
 def test_a_start_killed_before_its_raw_values_were_written_down_goes_on(lab: Lab, clamp: dict[str, Any]) -> None:
@@ -107,7 +107,7 @@ def test_a_finished_session_is_shown_and_not_touched(lab: Lab, clamp: dict[str, 
     before = lab.path().read_bytes()
     stages: list[str] = []
     again = lab.run(experiment, rows=7, listener=lambda progress: stages.append(progress.stage))
-    assert again.how == "shown"
+    assert again.status == "shown"
     assert again.session is not None
     assert stages == [], "no model is loaded to show what is there"
     assert lab.path().read_bytes() == before
@@ -122,7 +122,7 @@ def test_a_folder_left_by_a_kill_after_saving_is_cleared_away(lab: Lab, clamp: d
     folder.mkdir()
     for name, content in kept.items():
         (folder / name).write_bytes(content)
-    assert lab.run(experiment).how == "shown"
+    assert lab.run(experiment).status == "shown"
     assert not folder.exists()
 
 
@@ -151,7 +151,7 @@ def test_a_restart_keeps_the_old_session_and_its_run_folder_in_the_trash(lab: La
     lab.run(lab.experiment(clamp), rows=3, **stop_in_batch(1, ONCE))
     old = lab.path().read_bytes()
     outcome = lab.run(lab.experiment({**clamp, "values": [9]}), restart=True)
-    assert outcome.how == "finished"
+    assert outcome.status == "finished"
     trashed = list(paths.trash_folder().rglob("*"))
     assert [file.read_bytes() for file in trashed if file.name == "a.json"] == [old]
     (run_folder,) = [folder for folder in trashed if folder.name == "a.run"]
@@ -181,7 +181,7 @@ def test_a_restart_gets_rid_of_a_damaged_run(lab: Lab, clamp: dict[str, Any]) ->
     (paths.run_folder(lab.path()) / "spec.json").write_text("{")
     with pytest.raises(ExplorerError, match=r"a\.run/spec\.json.*broken JSON"):
         lab.run(lab.experiment(clamp))
-    assert lab.run(lab.experiment(clamp), restart=True).how == "finished"
+    assert lab.run(lab.experiment(clamp), restart=True).status == "finished"
 
 
 def test_a_session_without_its_run_folder_cannot_go_on(lab: Lab, clamp: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from srm_explorer.engine.io.files import FileLock
-from srm_explorer.engine.runs.progress import Meter, Progress, Stop, Stopped
+from srm_explorer.engine.runs.progress import Meter, Progress, Stopped, StopSignal
 from srm_explorer.engine.worker.device_lock import device_lock, yield_device
 
 
@@ -27,11 +27,11 @@ class Holder:
 
 
 def meter() -> Meter:
-    return Meter([], Stop())
+    return Meter([], StopSignal())
 
 
 def impatient() -> Meter:
-    return Meter([], Stop(wishes=1))
+    return Meter([], StopSignal(level=1))
 
 
 def test_a_tenant_keeps_its_place_between_its_turns() -> None:
@@ -59,7 +59,7 @@ def test_a_place_that_is_kept_keeps_another_model_off_until_its_tenant_gives_way
         def note(progress: Progress) -> None:
             stages.append(progress.stage)
 
-        with device_lock("cpu", Meter([note], Stop())):
+        with device_lock("cpu", Meter([note], StopSignal())):
             came.set()
             leave.wait(10)
 

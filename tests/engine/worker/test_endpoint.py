@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.runs.progress import Meter, Stop, Stopped
+from srm_explorer.engine.runs.progress import Meter, Stopped, StopSignal
 from srm_explorer.engine.worker import endpoint
 from srm_explorer.engine.worker.device_lock import device_lock
 from srm_explorer.engine.worker.endpoint import Endpoint
@@ -96,14 +96,14 @@ def test_another_environment_has_another_worker(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_device_has_one_run_at_a_time_and_one_that_waits_can_be_stopped() -> None:
     stages: list[str] = []
-    stop = Stop()
+    stop = StopSignal()
     waiting = Meter([lambda progress: (stages.append(progress.stage), stop.ask())], stop)
-    with device_lock("cpu", Meter([], Stop())) as waited:
+    with device_lock("cpu", Meter([], StopSignal())) as waited:
         assert not waited
         with pytest.raises(Stopped), device_lock("cpu", waiting):
             pass
-        with device_lock("cuda-1", Meter([], Stop())):
+        with device_lock("cuda-1", Meter([], StopSignal())):
             pass
     assert stages == ["waiting"]
-    with device_lock("cpu", Meter([], Stop())):
+    with device_lock("cpu", Meter([], StopSignal())):
         pass

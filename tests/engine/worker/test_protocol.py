@@ -14,12 +14,12 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.engine.worker.protocol import (
     LARGEST,
+    CallerContext,
     Cancel,
     Fault,
     JobState,
     JobUpdate,
     Lines,
-    Place,
     Submit,
     Tokenize,
     encode,
@@ -28,7 +28,7 @@ from srm_explorer.engine.worker.protocol import (
 )
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
-PLACES = st.builds(Place, folder=TEXT, environment=st.dictionaries(TEXT, TEXT, max_size=3))
+PLACES = st.builds(CallerContext, folder=TEXT, environment=st.dictionaries(TEXT, TEXT, max_size=3))
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
@@ -161,7 +161,7 @@ def test_what_outlives_an_upgrade_passes_over_later_fields() -> None:
 
 
 def test_a_message_that_is_too_large_or_not_text_is_not_sent() -> None:
-    place = Place(folder="/")
+    place = CallerContext(folder="/")
     with pytest.raises(ExplorerError, match="8 MB"):
         encode(Tokenize(model={}, base="/", place=place, texts=("x" * LARGEST,)))
     with pytest.raises(ExplorerError, match="UTF-8"):

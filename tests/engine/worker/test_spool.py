@@ -10,7 +10,7 @@ from srm_explorer.engine.experiment import read_experiment
 from srm_explorer.engine.worker.client import submission
 from srm_explorer.engine.worker.endpoint import here
 from srm_explorer.engine.worker.protocol import Status, Submit, encode
-from srm_explorer.engine.worker.spool import drain_spool, post
+from srm_explorer.engine.worker.spool import drain_spool, spool_job
 
 
 def wish(name: str) -> Submit:
@@ -19,7 +19,7 @@ def wish(name: str) -> Submit:
 
 
 def test_what_is_left_is_taken_once_and_in_order() -> None:
-    posted = [post(here(), wish(name)) for name in "abc"]
+    posted = [spool_job(here(), wish(name)) for name in "abc"]
     assert posted[1].withdraw()
     assert [Path(one.session).stem for one in drain_spool(here())] == ["a", "c"]
     assert list(drain_spool(here())) == []
@@ -27,11 +27,11 @@ def test_what_is_left_is_taken_once_and_in_order() -> None:
 
 
 def test_what_is_stale_or_no_submission_is_removed_and_not_taken() -> None:
-    stale, whole = post(here(), wish("stale")), post(here(), wish("whole"))
+    stale, whole = spool_job(here(), wish("stale")), spool_job(here(), wish("whole"))
     long_ago = time.time() - 3600
     os.utime(stale.path, (long_ago, long_ago))
-    (here().post / "1-torn.json").write_bytes(encode(wish("torn"))[:-40])
-    (here().post / "2-other.json").write_bytes(encode(Status()))
+    (here().spool / "1-torn.json").write_bytes(encode(wish("torn"))[:-40])
+    (here().spool / "2-other.json").write_bytes(encode(Status()))
     assert [Path(one.session).stem for one in drain_spool(here())] == ["whole"]
     assert not whole.path.exists()
-    assert list(here().post.iterdir()) == []
+    assert list(here().spool.iterdir()) == []
