@@ -11,7 +11,6 @@ from pydantic_core import ErrorDetails
 from srm_explorer.engine.errors import ExplorerError, SpecValueError, did_you_mean, nearest
 from srm_explorer.engine.experiment.values import shown
 
-
 _PLAIN = {
     "int_type": ("is not a whole number", "write a whole number"),
     "bool_type": ("is neither true nor false", "write true or false"),
