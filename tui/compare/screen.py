@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events, on
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Static
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.tui.sessions.keys import COMPARE_KEYS, hints_of, push_help
+from srm_explorer.tui.backend.background import Background
+from srm_explorer.tui.sessions.actions import file_problem
 from srm_explorer.tui.widgets.chart import ChartView
 from srm_explorer.tui.widgets.dialogs import Ask
-from srm_explorer.tui.widgets.status import StatusLine, Tone
+from srm_explorer.tui.widgets.help import push_help
+from srm_explorer.tui.widgets.status import StatusLine, Tone, hints_of
 from srm_explorer.tui.widgets.table import LineTable
 
 if TYPE_CHECKING:
@@ -63,31 +63,35 @@ class CompareScreen(Screen[None]):
         }
     }
     """
-    BINDINGS: ClassVar[list[BindingType]] = COMPARE_KEYS
-
-    @dataclass
-    class Opened(Message):
-        """Both sessions were read."""
-
-        state: CompareState
-
-    @dataclass
-    class Inferred(Message):
-        """A difference was computed."""
-
-        state: CompareState
-
-    @dataclass
-    class Failed(Message):
-        """Something could not be done."""
-
-        error: ExplorerError
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left,h", "turn(-1)", "turn", id="compare.back", tooltip="Turn the spotlight back by 1°"),
+        Binding("right,l", "turn(1)", "turn", id="compare.on", show=False, tooltip="Turn the spotlight on by 1°"),
+        Binding("shift+left,H", "turn(-10)", "", id="compare.back-10", show=False, tooltip="Turn it back by 10°"),
+        Binding("shift+right,L", "turn(10)", "", id="compare.on-10", show=False, tooltip="Turn it on by 10°"),
+        Binding("t", "threshold(1)", "threshold", id="compare.threshold", tooltip="Count above the next threshold"),
+        Binding("T", "threshold(-1)", "", id="compare.threshold-back", show=False, tooltip="The threshold before"),
+        Binding("v", "view", "view", id="compare.view", tooltip="Counts, mean, counts over the angle, dose"),
+        Binding("p", "plane", "plane", id="compare.plane", tooltip="The next plane that both have"),
+        Binding("tab", "part(1)", "part", id="compare.part", tooltip="The next part: chart, numbers, differences"),
+        Binding("shift+tab", "part(-1)", "", id="compare.part-back", show=False, tooltip="The part before"),
+        Binding("d", "subtract", "difference", id="compare.difference", tooltip="One group minus another, and back"),
+        Binding("g", "pair(1)", "groups", id="compare.groups", tooltip="Subtract the next pair of groups"),
+        Binding("G", "pair(-1)", "", id="compare.groups-back", show=False, tooltip="The pair before"),
+        Binding("s", "swap", "swap", id="compare.swap", tooltip="Put the second session first"),
+        Binding("y", "copy", "copy", id="compare.copy", tooltip="Copy the part in focus"),
+        Binding(
+            "X", "export", "export", id="compare.export", tooltip="Write the curves as CSV, or the chart as SVG or text"
+        ),
+        Binding("question_mark", "help", "help", id="compare.help", tooltip="Keys and words"),
+        Binding("escape,q", "leave", "back", id="compare.leave", tooltip="Back to the sessions"),
+    ]
 
     def __init__(self, one: Path, other: Path) -> None:
         super().__init__()
         self._paths = (one, other)
         self._state: CompareState | None = None
         self._part = 0
+        self._background = Background(self.call_later)
 
     def compose(self) -> ComposeResult:
         """The chart beside the numbers and the differences, and what the reader must know above them."""
@@ -104,32 +108,29 @@ class CompareScreen(Screen[None]):
         """Read both sessions."""
         self.query_one(StatusLine).hints = hints_of(self)
         self._go(0)
-        paths = self._paths
+        self._background.run(self._read, self._take)
 
-        def work() -> None:
-            from srm_explorer.tui.compare.state import CompareState
-
-            try:
-                self.post_message(self.Opened(CompareState.of(*paths)))
-            except ExplorerError as error:
-                self.post_message(self.Failed(error))
-
-        self.run_worker(work, thread=True)
+    def on_unmount(self) -> None:
+        """Want nothing any more."""
+        self._background.close()
 
     def on_resize(self, event: events.Resize) -> None:
         """Show all parts, or the one in focus."""
         self.set_class(event.size.width < WIDE, "-narrow")
 
-    @on(Opened)
-    def take(self, message: Opened) -> None:
-        """Show what was read."""
-        self._state = message.state
-        self.query_one("#reading").remove()
-        self._show()
+    def _read(self) -> CompareState:
+        from srm_explorer.tui.compare.state import CompareState
 
-    @on(Inferred)
-    def take_difference(self) -> None:
-        """Show what was computed."""
+        return CompareState.of(*self._paths)
+
+    def _take(self, result: CompareState | ExplorerError) -> None:
+        """Show what was read."""
+        if isinstance(result, ExplorerError):
+            self.say(str(result), "error")
+            self.query_one("#reading", Static).update("")
+            return
+        self._state = result
+        self.query_one("#reading").remove()
         self._show()
 
     @on(ChartView.Pointed)
@@ -137,13 +138,6 @@ class CompareScreen(Screen[None]):
         """Point the spotlight where the chart was clicked."""
         if self._state is not None:
             self.action_turn(message.theta - self._state.theta)
-
-    @on(Failed)
-    def tell(self, message: Failed) -> None:
-        """Say what could not be done."""
-        self.say(str(message.error), "error")
-        if self._state is None:
-            self.query_one("#reading", Static).update("")
 
     def say(self, line: str, tone: Tone = "plain") -> None:
         """Say a line at the bottom."""
@@ -194,7 +188,7 @@ class CompareScreen(Screen[None]):
     def action_export(self) -> None:
         """Ask for a file and write to it: .csv the curves, .svg or .txt the chart."""
         if self._state is not None:
-            ask(self, self._state, self.query_one(_Chart).content_size)
+            self._ask_for_file(self._state.frozen(), self.query_one(_Chart).content_size)
 
     def action_help(self) -> None:
         """Tell the keys."""
@@ -204,9 +198,9 @@ class CompareScreen(Screen[None]):
         """Go back."""
         self.dismiss()
 
-    def _change(self, deed: str, *told: int) -> None:
+    def _change(self, change: str, *step: int) -> None:
         if self._state is not None:
-            getattr(self._state, deed)(*told)
+            getattr(self._state, change)(*step)
             self._show()
 
     def _go(self, part: int) -> None:
@@ -238,14 +232,33 @@ class CompareScreen(Screen[None]):
         chart.request(state.look(), state.frozen().scene)
 
     def _infer(self, state: CompareState) -> None:
-        frozen = state.frozen()
+        def take(result: ExplorerError | None) -> None:
+            if isinstance(result, ExplorerError):
+                self.say(str(result), "error")
+            else:
+                self._show()
 
-        def work() -> None:
-            # It writes into what both share: the difference by its plane and groups.
-            frozen.infer()
-            self.post_message(self.Inferred(frozen))
+        # It writes into what both share: the difference by its plane and groups.
+        self._background.run(state.frozen().infer, take, key="infer")
 
-        self.run_worker(work, thread=True, group="infer", exclusive=True)
+    def _ask_for_file(self, state: CompareState, size: tuple[int, int]) -> None:
+        """Ask for a file and write the comparison to it, beside the screen."""
+
+        def take(result: Path | ExplorerError) -> None:
+            if isinstance(result, ExplorerError):
+                self.say(str(result), "error")
+            else:
+                self.say(f"written to {result}", "good")
+
+        def write(typed: str | None) -> None:
+            if typed is not None:
+                self._background.run(lambda: export(state, Path(typed.strip()).expanduser(), size), take)
+
+        detail = (
+            ".csv has the curves, .svg or .txt the chart, .ans the chart in colour; a file that is there is replaced"
+        )
+        default = str(Path.cwd() / default_name(state))
+        self.app.push_screen(Ask("Write the comparison to", default, detail=detail, check=problem), write)
 
     def _show_numbers(self) -> None:
         state = self._state
@@ -274,30 +287,6 @@ SMALLEST = (100, 32)
 """Columns and rows a written chart has at least."""
 
 
-def ask(screen: CompareScreen, state: CompareState, size: tuple[int, int]) -> None:
-    """Ask for a file and write to it, in a thread."""
-    frozen = state.frozen()
-
-    def take(typed: str | None) -> None:
-        if typed is None:
-            return
-
-        def work() -> None:
-            try:
-                line = f"written to {export(frozen, Path(typed.strip()).expanduser(), size)}"
-            except ExplorerError as error:
-                screen.post_message(screen.Failed(error))
-            else:
-                screen.app.call_from_thread(screen.say, line, "good")
-
-        screen.run_worker(work, thread=True)
-
-    detail = ".csv has the curves, .svg or .txt the chart, .ans the chart in colour; a file that is there is replaced"
-    screen.app.push_screen(
-        Ask("Write the comparison to", str(Path.cwd() / default_name(state)), detail=detail, check=problem), take
-    )
-
-
 def default_name(state: CompareState) -> str:
     """A name for the file: both sessions' and the ending of the curves."""
     plain = "-and-".join("".join(c if c.isalnum() or c in "-_." else "-" for c in name) for name in state.names)
@@ -306,13 +295,9 @@ def default_name(state: CompareState) -> str:
 
 def problem(typed: str) -> str:
     """Why a text names no file that can be written; empty where it does."""
-    try:
-        file = Path(typed.strip()).expanduser()
-        if file.suffix not in ENDINGS:
-            return f"end the name in {', '.join(ENDINGS)}"
-        return f"{file} is a folder; name a file" if file.is_dir() else ""
-    except (OSError, RuntimeError, ValueError) as error:
-        return f"this is no file: {error}"
+    if Path(typed.strip()).suffix not in ENDINGS:
+        return f"end the name in {', '.join(ENDINGS)}"
+    return file_problem(typed)
 
 
 def export(state: CompareState, file: Path, size: tuple[int, int]) -> Path:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from srm_explorer.tui.palette import Command
     from srm_explorer.tui.prompts.pane import PromptsPane
     from srm_explorer.tui.results.pane import ResultsPane
-    from srm_explorer.tui.sessions.screen import Chosen
+    from srm_explorer.tui.sessions.actions import Chosen
 
 
 _DTYPES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64": "fp64"}

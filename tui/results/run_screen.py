@@ -18,8 +18,8 @@ from textual.widgets import Static
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.glyphs import glyphs_of
-from srm_explorer.tui.sessions.keys import hints_of, push_help
-from srm_explorer.tui.widgets.status import StatusLine
+from srm_explorer.tui.widgets.help import push_help
+from srm_explorer.tui.widgets.status import StatusLine, hints_of
 from srm_explorer.tui.widgets.table_render import one_line
 from srm_explorer.tui.widgets.token_strip import TokenStrip
 

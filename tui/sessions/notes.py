@@ -18,11 +18,11 @@ from textual.widgets import TextArea
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.io.files import FileLock, LockedError
-from srm_explorer.tui.sessions.keys import hints_of
-from srm_explorer.tui.widgets.status import StatusLine
+from srm_explorer.tui.backend.background import Background
+from srm_explorer.tui.widgets.status import StatusLine, hints_of
 
 if TYPE_CHECKING:
-    from srm_explorer.engine.session import Session
+    from srm_explorer.engine.session import Saved, Session
 
 
 class NotesScreen(Screen[str | None]):
@@ -49,9 +49,9 @@ class NotesScreen(Screen[str | None]):
         self._path = path
         self._session: Session | None = None
         self._draft: NotesDraft | None = None
-        self._told: str | None = None
+        self._summary: str | None = None
         self._leaving = False
-        self._saving = threading.Lock()
+        self._background = Background(self.call_later)
 
     def compose(self) -> ComposeResult:
         """One text, and the keys."""
@@ -66,26 +66,25 @@ class NotesScreen(Screen[str | None]):
         line = self.query_one(StatusLine)
         line.hints = hints_of(self)
         line.said = ("reading", "plain")
-        self.run_worker(self._read, thread=True)
+        self._background.run(self._read, self._take)
 
     def on_unmount(self) -> None:
         """Give the draft to whoever opens the notes next."""
+        self._background.close()
         if self._draft is not None:
             self._draft.close()
 
-    def _read(self) -> None:
+    def _read(self) -> tuple[Session, NotesDraft]:
+        # It needs pydantic and numpy, which the first frame does without.
         from srm_explorer.engine.session import load_session
 
-        try:
-            session = load_session(self._path)
-            draft = NotesDraft(self._path)
-        except ExplorerError as error:
-            self.app.call_from_thread(self._fail, error)
-        else:
-            self.app.call_from_thread(self._take, session, draft)
+        return load_session(self._path), NotesDraft(self._path)
 
-    def _take(self, session: Session, draft: NotesDraft) -> None:
-        self._session, self._draft = session, draft
+    def _take(self, result: tuple[Session, NotesDraft] | ExplorerError) -> None:
+        if isinstance(result, ExplorerError):
+            self._fail(result)
+            return
+        session, draft = self._session, self._draft = result
         area = self.query_one(TextArea)
         kept = draft.text
         unsaved = kept is not None and kept != session.notes
@@ -94,13 +93,12 @@ class NotesScreen(Screen[str | None]):
         area.move_cursor(area.document.end)
         area.disabled = False
         area.focus()
-        told = "these notes were not saved when the screen was closed: f2 saves them, f4 drops them"
-        self.query_one(StatusLine).said = (told, "warning") if unsaved else ("", "plain")
+        message = "these notes were not saved when the screen was closed: f2 saves them, f4 drops them"
+        self.query_one(StatusLine).said = (message, "warning") if unsaved else ("", "plain")
 
     def _fail(self, error: ExplorerError) -> None:
         self.query_one(StatusLine).said = (str(error), "error")
-        if self._leaving:
-            self._leaving = False
+        self._leaving = False
 
     @on(TextArea.Changed)
     def keep(self) -> None:
@@ -120,7 +118,7 @@ class NotesScreen(Screen[str | None]):
         if self._session is None or self.query_one(TextArea).text == self._session.notes:
             if self._draft is not None:
                 self._draft.forget()
-            self.dismiss(self._told)
+            self.dismiss(self._summary)
             return
         self._leaving = True
         self.action_save()
@@ -128,37 +126,34 @@ class NotesScreen(Screen[str | None]):
     def action_save(self) -> None:
         """Save the notes into the session, in a thread; another's changes are never overwritten."""
         session, text = self._session, self.query_one(TextArea).text
-        if session is None or not self._saving.acquire(blocking=False):
+        if session is None or self._background.is_running("save"):
             return
 
-        def work() -> None:
+        def save() -> Saved:
             from srm_explorer.engine.session import save_session
 
-            try:
-                saved = save_session(session.changed(notes=text), self._path)
-            except ExplorerError as error:
-                self.app.call_from_thread(self._fail, error)
-            else:
-                self.app.call_from_thread(self._saved, saved.session, saved.told)
-            finally:
-                self._saving.release()
+            return save_session(session.changed(notes=text), self._path)
 
-        self.run_worker(work, thread=True)
+        self._background.run(save, self._take_saved, key="save")
 
-    def _saved(self, session: Session, told: str) -> None:
+    def _take_saved(self, result: Saved | ExplorerError) -> None:
+        if isinstance(result, ExplorerError):
+            self._fail(result)
+            return
+        session, message = result.session, result.told
         self._session = session
         self._path = session.path or self._path
         area = self.query_one(TextArea)
         area.border_title = f"Notes on {session.name}"
-        self._told = told or f"notes saved in {session.name}"
-        self.query_one(StatusLine).said = (self._told, "warning" if told else "good")
+        self._summary = message or f"notes saved in {session.name}"
+        self.query_one(StatusLine).said = (self._summary, "warning" if message else "good")
         if self._draft is not None and area.text == session.notes:
             self._draft.forget()
         if self._leaving:
-            self.dismiss(self._told)
+            self.dismiss(self._summary)
 
 
-PLACES = 9
+DRAFTS = 9
 """Screens that may write notes on one session at once."""
 
 
@@ -181,19 +176,19 @@ class NotesDraft:
         self.text: str | None = None
         held: list[tuple[FileLock, Path]] = []
         try:
-            for place in range(1, PLACES + 1):
-                lock = FileLock(folder / f"{stem}-{place}.lock", remedy="close one of them")
+            for number in range(1, DRAFTS + 1):
+                lock = FileLock(folder / f"{stem}-{number}.lock", remedy="close one of them")
                 try:
                     lock.acquire()
                 except LockedError:
-                    if place == PLACES and not held:
+                    if number == DRAFTS and not held:
                         raise
                     continue
-                held.append((lock, folder / f"{stem}-{place}.md"))
-                # The first place that is free, unless a later one holds what a killed screen has left.
-                if held[-1][1].is_file() or not (folder / f"{stem}-{place + 1}.lock").exists():
+                held.append((lock, folder / f"{stem}-{number}.md"))
+                # The first number that is free, unless a later one holds what a killed screen has left.
+                if held[-1][1].is_file() or not (folder / f"{stem}-{number + 1}.lock").exists():
                     break
-            chosen = next((one for one in reversed(held) if one[1].is_file()), held[0])
+            chosen = next((pair for pair in reversed(held) if pair[1].is_file()), held[0])
         except BaseException:
             for lock, _ in held:
                 lock.release()

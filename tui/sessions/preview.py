@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import Static
 
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.glyphs import glyphs_of
 from srm_explorer.tui.widgets.picture_view import PictureView
 from srm_explorer.tui.widgets.table_render import one_line
@@ -44,22 +43,13 @@ class SessionPreview(Horizontal):
     }
     """
 
-    @dataclass
-    class Ready(Message):
-        """A session was read."""
-
-        generation: int
-        key: tuple[object, ...]
-        name: str
-        preview: Preview
-
     def __init__(self) -> None:
         super().__init__()
         self._row: Row | None = None
         self._key: tuple[object, ...] = ()
-        self._generation = 0
         self._timer: Timer | None = None
         self._known: dict[tuple[object, ...], Preview] = {}
+        self._background = Background(self.call_later)
 
     def compose(self) -> ComposeResult:
         """Facts on the left, the chart on the right."""
@@ -73,7 +63,7 @@ class SessionPreview(Horizontal):
         if key == self._key:
             return
         self._row, self._key = row, key
-        self._generation += 1
+        self._background.cancel("read")
         if self._timer is not None:
             self._timer.stop()
         if row is None:
@@ -89,27 +79,31 @@ class SessionPreview(Horizontal):
         """Draw the chart for the room there is now."""
         self.show(self._row)
 
-    @on(Ready)
-    def take(self, message: Ready) -> None:
-        """Show what was read, unless another session is highlighted by now."""
-        while len(self._known) >= KEPT:
-            del self._known[next(iter(self._known))]
-        self._known[message.key] = message.preview
-        if message.generation == self._generation:
-            self._paint(message.name, message.preview)
+    def on_unmount(self) -> None:
+        """Read no more."""
+        self._background.close()
 
     def _read(self) -> None:
-        row, key, generation = self._row, self._key, self._generation
+        row, key = self._row, self._key
         width, height = self.query_one(PictureView).size
         if row is None:
             return
 
-        def work() -> None:
+        def read() -> Preview:
+            # It needs numpy and pydantic, which the first frame does without.
             from srm_explorer.tui.sessions.preview_text import read_preview
 
-            self.post_message(self.Ready(generation, key, row.name, read_preview(row, width, height)))
+            return read_preview(row, width, height)
 
-        self.run_worker(work, thread=True, group="preview")
+        def take(preview: Preview | ExplorerError) -> None:
+            if isinstance(preview, ExplorerError):
+                raise preview  # what a file lacks is part of its preview
+            while len(self._known) >= KEPT:
+                del self._known[next(iter(self._known))]
+            self._known[key] = preview
+            self._paint(row.name, preview)
+
+        self._background.run(read, take, key="read")
 
     def _paint(self, name: str, preview: Preview) -> None:
         self.border_title = Content(one_line(name))

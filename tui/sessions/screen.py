@@ -5,41 +5,26 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
-from srm_explorer.tui.sessions.keys import SESSION_KEYS, hints_of, push_help
+from srm_explorer.tui.backend.background import Background
+from srm_explorer.tui.sessions.actions import Chosen, SessionActions
 from srm_explorer.tui.sessions.preview import SessionPreview
 from srm_explorer.tui.sessions.table import SessionTable
-from srm_explorer.tui.widgets.status import Hint, StatusLine, Tone
+from srm_explorer.tui.widgets.help import push_help
+from srm_explorer.tui.widgets.status import Hint, StatusLine, Tone, hints_of
 from srm_explorer.tui.widgets.table import LineTable
 
 if TYPE_CHECKING:
     from srm_explorer.tui.sessions.list_model import Row, SessionList
-
-
-Action = Literal["open", "duplicate", "resume", "follow"]
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """What the explorer is asked to do with a session.
-
-    Attributes:
-        action: "open" a saved one, take its spec as a new draft ("duplicate"), go on with an interrupted one
-            ("resume"), or attach to one that is not saved yet ("follow").
-        path: its .json file, which need not exist for "follow", "resume" and "duplicate".
-    """
-
-    action: Action
-    path: Path
 
 
 TICK = 1.0
@@ -55,8 +40,6 @@ class SessionsScreen(Screen[Chosen | None]):
         folder: where sessions with a bare name live; by default the sessions folder.
     """
 
-    Chosen = Chosen
-
     DEFAULT_CSS = """
     SessionsScreen {
         background: $surface;
@@ -69,21 +52,37 @@ class SessionsScreen(Screen[Chosen | None]):
         LineTable { height: 1fr; }
     }
     """
-    BINDINGS: ClassVar[list[BindingType]] = SESSION_KEYS
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("m", "mark", "mark", id="sessions.mark", tooltip="Mark the session for a comparison, or unmark it"),
+        Binding(
+            "c,C",
+            "compare",
+            "compare",
+            id="sessions.compare",
+            tooltip="Compare two marked sessions, or the groups of one",
+        ),
+        Binding("r", "act('resume')", "resume", id="sessions.resume", tooltip="Go on with an interrupted run"),
+        Binding("slash", "search", "search", id="sessions.search", tooltip="Search as you type"),
+        Binding("S", "sort", "sort", id="sessions.sort", show=False, tooltip="Sort by the next column"),
+        Binding("N", "act('notes')", "notes", id="sessions.notes", tooltip="Write notes, kept in the session"),
+        Binding("R,f2", "act('rename')", "rename", id="sessions.rename", tooltip="Give it another name"),
+        Binding(
+            "d", "act('duplicate')", "duplicate", id="sessions.duplicate", tooltip="Take its spec as a new experiment"
+        ),
+        Binding(
+            "x", "act('export')", "export", id="sessions.export", tooltip="Write its runs as CSV, its vectors as .npz"
+        ),
+        Binding("D,delete", "act('trash')", "trash", id="sessions.trash", tooltip="Move it to the trash folder"),
+        Binding("y", "act('copy')", "copy", id="sessions.copy", show=False, tooltip="Copy the path of its file"),
+        Binding("question_mark", "help", "help", id="sessions.help", tooltip="Keys and words"),
+        Binding("escape,q", "leave", "back", id="sessions.leave", tooltip="Show all again, or go back"),
+    ]
 
     @dataclass
     class Listed(Message):
         """The list as it is now."""
 
         rows: tuple[Row, ...]
-
-    @dataclass
-    class Said(Message):
-        """Something was done, or could not be."""
-
-        line: str
-        tone: Tone = "plain"
-        look_for: Path | None = None
 
     def __init__(self, folder: Path | None = None) -> None:
         super().__init__()
@@ -92,8 +91,9 @@ class SessionsScreen(Screen[Chosen | None]):
         self._rows: tuple[Row, ...] = ()
         self._look_for: Path | None = None
         self._said_of: object = None
-        self._looking = False
         self._over = threading.Event()
+        self._background = Background(self.call_later)
+        self._actions = SessionActions(self, self._background, self.say)
 
     def compose(self) -> ComposeResult:
         """The search line, the list, and the preview of the highlighted session."""
@@ -117,6 +117,7 @@ class SessionsScreen(Screen[Chosen | None]):
     def on_unmount(self) -> None:
         """Let the thread that reads end."""
         self._over.set()
+        self._background.close()
 
     @property
     def table(self) -> SessionTable:
@@ -125,9 +126,8 @@ class SessionsScreen(Screen[Chosen | None]):
 
     def look(self) -> None:
         """Look anew at what there is, in a thread; while one looks, no other does."""
-        if not self._looking and not self._over.is_set():
-            self._looking = True
-            self.run_worker(self._look, thread=True, group="look")
+        if not self._background.is_running("look"):
+            self._background.run(self._look, key="look")
 
     def _look(self) -> None:
         from srm_explorer.tui.sessions.list_model import SessionList
@@ -144,7 +144,6 @@ class SessionsScreen(Screen[Chosen | None]):
                 self.post_message(self.Listed(tuple(rows)))
         if unread:
             sessions.remember()
-        self._looking = False
 
     @on(Listed)
     def take_rows(self, message: Listed) -> None:
@@ -159,13 +158,12 @@ class SessionsScreen(Screen[Chosen | None]):
             self._look_for = None
         self._said_of = self.table.key
 
-    @on(Said)
-    def say(self, message: Said) -> None:
-        """Tell what was done, and find the session it was done to."""
-        self.query_one(StatusLine).said = (message.line, message.tone)
+    def say(self, line: str, tone: Tone = "plain", look_for: Path | None = None) -> None:
+        """Tell what was done, or could not be, and find the session it was done to."""
+        self.query_one(StatusLine).said = (line, tone)
         self._said_of = self.table.key
-        if message.look_for is not None:
-            self._look_for = message.look_for
+        if look_for is not None:
+            self._look_for = look_for
             self.look()
 
     @on(Input.Changed, "#search")
@@ -195,7 +193,7 @@ class SessionsScreen(Screen[Chosen | None]):
         if row is None:
             return
         if row.kind == "damaged" and row.summary is not None:
-            self.say(self.Said(row.summary.problem, "error"))
+            self.say(row.summary.problem, "error")
         elif row.kind == "running" or not row.saved:
             self.dismiss(Chosen("follow", row.path))
         else:
@@ -234,18 +232,15 @@ class SessionsScreen(Screen[Chosen | None]):
 
     def action_compare(self) -> None:
         """Compare the two marked sessions, or the marked and the highlighted one."""
-        from srm_explorer.tui.sessions.actions import compare
-
         row, marks = self.table.row, self.table.marks
         chosen = [*marks, *([row.path] if row is not None and row.path not in marks else [])][:2]
-        compare(self, [row for path in chosen for row in self._rows if row.path == path])
+        rows = [row for path in chosen for row in self._rows if row.path == path]
+        self._actions.compare(rows, first_is_marked=bool(rows) and rows[0].path in marks)
 
-    def action_act(self, deed: str) -> None:
+    def action_act(self, action: str) -> None:
         """Resume, duplicate, rename, export, throw away or write notes."""
-        from srm_explorer.tui.sessions.actions import do
-
         if self.table.row is not None:
-            do(self, self.table.row, deed)
+            self._actions.do(self.table.row, action)
 
     def action_help(self) -> None:
         """Tell the keys."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
+from textual.screen import ModalScreen, Screen
+from textual.widget import Widget
 from textual.widgets import Static
 
-from srm_explorer.tui.keys import KeyOf
+from srm_explorer.tui.keys import KeyOf, keys_of
 
 WORDS = (
     ("prompt set", "a named list of prompts; their factors, such as type or level, can group the runs"),
@@ -125,3 +126,10 @@ def _section(title: str, rows: Sequence[tuple[str, str]]) -> Static:
             Text(name, "bold"), Text.assemble(told, (f"  {binding.removesuffix(')')}" if bracket else "", "dim"))
         )
     return Static(Group(Text(title, "bold underline"), grid))
+
+
+def push_help(screen: Screen[Any], title: str, *widgets: Widget) -> None:
+    """Open the help over a screen: its keys and those of some of its widgets."""
+    keymap: dict[str, str] = getattr(screen.app, "own_keys", {})
+    inside = [key for widget in widgets for key in keys_of(widget, keymap)]
+    screen.app.push_screen(Help(title, keys_of(screen, keymap), inside))

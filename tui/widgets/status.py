@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from textual import events
 from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
+from textual.screen import Screen
 from textual.widget import Widget
 
 from srm_explorer.tui.glyphs import UNICODE, Glyphs, glyphs_of
+from srm_explorer.tui.keys import keys_of
 
 Tone = Literal["plain", "good", "warning", "error"]
 _STYLES: dict[Tone, str] = {
@@ -49,6 +51,20 @@ class Hint:
     key: str
     does: str
     matters: bool = False
+
+
+_ALWAYS = frozenset({"help", "leave"})
+"""Actions whose keys the line tells however short it is."""
+
+
+def hints_of(screen: Screen[Any], *first: Hint) -> tuple[Hint, ...]:
+    """What the line says of a screen's keys: the first key of every binding that shows, after some others."""
+    keymap: dict[str, str] = getattr(screen.app, "own_keys", {})
+    shown = (key for key in keys_of(screen, keymap) if key.binding.show)
+    return (
+        *first,
+        *(Hint(key.keys.split(", ")[0], key.binding.description, key.binding.action in _ALWAYS) for key in shown),
+    )
 
 
 class StatusLine(Widget):

@@ -11,8 +11,9 @@ import pytest
 from srm_explorer.engine import paths
 from srm_explorer.engine.session import load_session
 from srm_explorer.tui.compare.screen import CompareScreen
+from srm_explorer.tui.sessions.actions import Chosen
 from srm_explorer.tui.sessions.notes import NotesScreen
-from srm_explorer.tui.sessions.screen import Chosen, SessionsScreen
+from srm_explorer.tui.sessions.screen import SessionsScreen
 from srm_explorer.tui.sessions.table import SessionTable
 
 
@@ -166,7 +167,7 @@ def test_a_session_is_renamed_and_stays_highlighted(three: Any, drive: Any) -> N
         assert three.names() == {
             *("bright.json", "bright.safetensors", "storm.json", "storm.safetensors", "rain.json"),
         }
-        assert "calm is now bright" in app.text()
+        await until(lambda: "calm is now bright" in app.text(), "what was done")
         assert load_session(three.path("bright")).notes == "seen twice"
 
     drive(SessionsScreen, test)
