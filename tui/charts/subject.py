@@ -23,8 +23,7 @@ from srm_explorer.engine.figures.thresholds import ThresholdFigure
 from srm_explorer.engine.figures.warnings import session_warnings
 from srm_explorer.engine.session import PlaneRecord, Session
 from srm_explorer.engine.stats.spotlight import UnitCoordinates
-from srm_explorer.tui.results.bands import Transform
-from srm_explorer.tui.results.state import without_baseline
+from srm_explorer.tui.results.state import Transform, without_baseline
 
 Figure = TypeVar("Figure", PolarFigure, ThresholdFigure, CompassFigure)
 

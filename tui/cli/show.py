@@ -42,7 +42,7 @@ from srm_explorer.tui.cli.output import (
     visible,
 )
 from srm_explorer.tui.cli.summary import certainty_json, group_table, sweep_json
-from srm_explorer.tui.results.bands import Transform
+from srm_explorer.tui.results.state import Transform
 
 View = Literal["counts", "mean"]
 

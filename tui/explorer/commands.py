@@ -15,7 +15,7 @@ from srm_explorer.tui.keys import all_keys, keys_of
 if TYPE_CHECKING:
     from srm_explorer.tui.explorer.controller import ExplorerController
     from srm_explorer.tui.palette import Command
-    from srm_explorer.tui.results.pane import ExportKind
+    from srm_explorer.tui.results.export import ExportKind
     from srm_explorer.tui.widgets.pane import Pane
     from srm_explorer.tui.widgets.status import Tone
 

@@ -72,7 +72,7 @@ class StudyController:
             self.book.wait(tag, f"waits: {why}")
             going = self._going.get(tag.study)
             if going is not None:
-                going[1].go_again()
+                going[1].update_page()
         else:
             self.take(tag, answer)
 
@@ -89,8 +89,8 @@ class StudyController:
             # What was worked out stands in the session's file now.
             self._screen.say(str(answer.get("told") or "scored, and saved with the session"), "good")
             self._desk.open_session(Path(str(answer["session"])))
-            tab.look("effects")
-        tab.go_again()
+            tab.open_topic("effects")
+        tab.update_page()
 
     def choose(self, tab: StudyTab, topic: Topic, settings: dict[str, Any]) -> None:
         """Let a person choose the settings of a topic."""
@@ -105,7 +105,7 @@ class StudyController:
         def chosen(line: str | None) -> None:
             if line is not None:
                 self.book.choose(topic, self.subject(), read_settings(line, settings))
-                tab.go_again()
+                tab.update_page()
 
         ask = Ask(f"settings of {topic.title}", settings_line(settings), detail=topic.teaches, check=problem)
         self._screen.app.push_screen(ask, chosen)

@@ -1,4 +1,4 @@
-"""How charts see a session: as observed, minus what arithmetic predicts, or without what was intervened on."""
+"""The bands of a session's groups that are known: stored with it, or computed since."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from srm_explorer.engine.figures.bands import PlaneBands
 from srm_explorer.engine.figures.session_overlays import stored_bands
 from srm_explorer.engine.session import Session
 from srm_explorer.tui.backend.subprocesses import StudyAnswer, StudyRunner
 
-Transform = Literal["observed", "minus arithmetic", "axis out"]
-
-SIGHTS: tuple[Transform, ...] = ("observed", "minus arithmetic", "axis out")
 KEPT = 32
 """Computed bands that are kept: every grouping of a few sessions."""
 
@@ -39,10 +36,10 @@ class BandCache:
     """Bands by what they are of: read from sessions, or computed and put here."""
 
     def __init__(self) -> None:
-        self._found: OrderedDict[BandKey, PlaneBands | None] = OrderedDict()
+        self._computed: OrderedDict[BandKey, PlaneBands | None] = OrderedDict()
         self._stored: tuple[Session, dict[tuple[int, tuple[str, ...]], PlaneBands | None]] | None = None
 
-    def bands(self, session: Session, plane: int, by: tuple[str, ...]) -> PlaneBands | None:
+    def get(self, session: Session, plane: int, by: tuple[str, ...]) -> PlaneBands | None:
         """The bands of a plane under a grouping; None where they are not known yet."""
         if self._stored is None or self._stored[0] is not session:
             self._stored = (session, {})
@@ -50,19 +47,19 @@ class BandCache:
         if (plane, by) not in stored:
             stored[plane, by] = stored_bands(session, plane, by)
         key = key_of(session, plane, by)
-        return stored[plane, by] or (None if key is None else self._found.get(key))
+        return stored[plane, by] or (None if key is None else self._computed.get(key))
 
     def missing(self, session: Session, plane: int, by: tuple[str, ...]) -> BandKey | None:
         """What is to be computed; None where it is known, could not be computed, or nothing saved can be asked."""
         key = key_of(session, plane, by)
-        if key is None or key in self._found or self.bands(session, plane, by) is not None:
+        if key is None or key in self._computed or self.get(session, plane, by) is not None:
             return None
         return key
 
     def put(self, key: BandKey, findings: Mapping[str, Any]) -> str:
         """Keep what a study found; what is wrong with it, empty where nothing is."""
         try:
-            self._found[key] = PlaneBands.from_dict(cast("Mapping[str, Any]", findings["bands"]))
+            self._computed[key] = PlaneBands.from_dict(cast("Mapping[str, Any]", findings["bands"]))
         except (KeyError, TypeError, ValueError):
             self.fail(key)
             return "what was found holds no bands"
@@ -71,12 +68,12 @@ class BandCache:
 
     def fail(self, key: BandKey) -> None:
         """Remember that these cannot be computed, so that they are asked for once only."""
-        self._found[key] = None
+        self._computed[key] = None
         self._trim()
 
     def _trim(self) -> None:
-        while len(self._found) > KEPT:
-            self._found.popitem(last=False)
+        while len(self._computed) > KEPT:
+            self._computed.popitem(last=False)
 
 
 def key_of(session: Session, plane: int, by: tuple[str, ...]) -> BandKey | None:

@@ -17,12 +17,12 @@ from srm_explorer.tui.charts.scene import Scene
 from srm_explorer.tui.charts.svg import svg_of
 from srm_explorer.tui.results.study_model import StudyPage
 
-Kind = Literal["svg", "text", "ansi", "csv"]
+ExportKind = Literal["svg", "text", "ansi", "csv"]
 MOST_NAMES = 10_000
 
 
 def write_chart(
-    kind: Kind, path: Path, scene: Scene, shown: Picture, readout: str, theta: int, threshold: float
+    kind: ExportKind, path: Path, scene: Scene, shown: Picture, readout: str, theta: int, threshold: float
 ) -> Path:
     """Write a chart; never over a file that is there.
 
@@ -50,7 +50,7 @@ def write_chart(
     return write_new(path, content.encode("utf-8", "backslashreplace"))
 
 
-def write_page(kind: Kind, path: Path, page: StudyPage, text: str) -> Path:
+def write_page(kind: ExportKind, path: Path, page: StudyPage, text: str) -> Path:
     """Write what a page of a study shows; never over a file that is there.
 
     Args:

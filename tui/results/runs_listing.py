@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from rich.cells import cell_len
 
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.figures.captions import plane_captions
+from srm_explorer.engine.figures.numbers import MINUS, NOTHING, three_digits
 from srm_explorer.tui.glyphs import Glyphs
 from srm_explorer.tui.results.runs_filter import RunFilter, parse_filter
-from srm_explorer.tui.results.runs_rows import LARGEST_FIRST, MOVING, UNSORTED, Mask, Numbers, RunRows
+from srm_explorer.tui.results.runs_rows import FACTOR, LARGEST_FIRST, MOVING, UNSORTED, Mask, Numbers, RunRows
+from srm_explorer.tui.results.state import ResultsState
 from srm_explorer.tui.widgets.table_render import Cell, Column
 
-if TYPE_CHECKING:
-    from srm_explorer.tui.results.state import ResultsState
+NOT_IN_CYCLE = frozenset({"x", "y", "norm"})
+"""Columns that the key for sorting skips; a click on their titles sorts by them."""
+SORTS = {UNSORTED: "in the session's order", "lit": "lit first", "cos": "by cosine", "change": "by first change"}
 
 
 class RunListing:
@@ -43,6 +45,8 @@ class RunListing:
         self.cosines: Numbers = np.empty(0)
         self.lit: Mask = np.empty(0, np.bool_)
         self._filter: RunFilter | None = None
+        self._unmoving: dict[tuple[int, str], Cell] = {}
+        self._unmoving_of: tuple[RunRows, Glyphs] | None = None
 
     def take(self, state: ResultsState) -> None:
         """Follow a state: its session and plane, its angle and threshold."""
@@ -88,6 +92,13 @@ class RunListing:
         self.sort, self.descending = column, column in LARGEST_FIRST
         self.list_again()
 
+    def sort_next(self, compact: bool) -> None:
+        """Sort by the next column: the session's order, lit first, then the columns from left to right."""
+        columns = [column.key for column in self.columns(compact) if column.key not in NOT_IN_CYCLE]
+        cycle = [UNSORTED, *(["lit"] if "cos" in columns else []), *columns]
+        at = cycle.index(self.sort) if self.sort in cycle else 0
+        self.sort_by(cycle[(at + 1) % len(cycle)])
+
     def reverse(self) -> None:
         """Turn the order round."""
         self.descending = not self.descending
@@ -103,6 +114,37 @@ class RunListing:
         order = self.rows.order(self.sort, self.descending, shown, self.cosines, self.lit)
         self.order = [int(row) for row in order]
 
+    def next_lit(self, cursor: int, step: int) -> int | None:
+        """Where the next listed run that is lit stands, or the one before, round and round; None where none is."""
+        count = len(self.order)
+        round_ = ((cursor + step * away) % count for away in range(1, count + 1))
+        return next((listed for listed in round_ if self.lit[self.order[listed]]), None)
+
+    def columns(self, compact: bool) -> tuple[Column, ...]:
+        """The columns of the table; none before there are runs."""
+        return () if self.rows is None else columns_of(self.rows, compact)
+
+    def cells(self, signs: Glyphs) -> RunCells | None:
+        """The cells of what is listed now; those that the spotlight does not change are made once."""
+        if self.rows is None:
+            return None
+        if self._unmoving_of != (self.rows, signs):
+            self._unmoving, self._unmoving_of = {}, (self.rows, signs)
+        return RunCells(self.rows, self.order, self.cosines, self.lit, signs, self._unmoving)
+
+    def summary(self, separator: str) -> str:
+        """What is listed: "500 of 2,000 runs · 37 lit · by cosine"; empty before there are runs."""
+        if self.rows is None:
+            return ""
+        parts = [f"{len(self.order):,} of {len(self.rows):,} runs"]
+        if self.rows.record is not None:
+            parts.append(f"{int(self.lit[self.order].sum()):,} lit")
+        parts.append(SORTS.get(self.sort) or f"by {self.sort.removeprefix(FACTOR)}")
+        parts += ["reversed"] if self.descending != (self.sort in LARGEST_FIRST) else []
+        parts += ["lit only"] if self.only_lit else []
+        parts += [f"/ {self.filter_text}"] if self.filter_text else []
+        return f" {separator} ".join(parts)
+
 
 WIDEST_LABEL = 14
 """Cells that the name of a condition or the level of a factor may take."""
@@ -113,8 +155,6 @@ FACTORS_SHOWN = 6
 
 def columns_of(rows: RunRows, compact: bool) -> tuple[Column, ...]:
     """The columns for the runs of a session; a compact table has those of the question "which prompts are those?"."""
-    from srm_explorer.engine.figures.captions import plane_captions
-
     conditions = rows.session.conditions
     most = WIDEST_CONTROL if conditions and conditions[-1].kind == "control" else WIDEST_LABEL
     values = _width("value", [condition.label for condition in conditions], most)
@@ -124,7 +164,7 @@ def columns_of(rows: RunRows, compact: bool) -> tuple[Column, ...]:
         if len(sets) > 1:
             columns.append(_level("set", "set", sets, 6))
         for at, (name, levels) in enumerate(list(rows.factors.items())[:FACTORS_SHOWN]):
-            columns.append(_level(f"factor.{name}", name, [level or "" for level in levels], 7 + at))
+            columns.append(_level(f"{FACTOR}{name}", name, [level or "" for level in levels], 7 + at))
     columns.append(Column("value", "value", width=values, align="right"))
     if rows.record is not None:
         columns.append(Column("cos", "cos", width=5, align="right"))
@@ -148,17 +188,20 @@ class RunCells:
         cosines: [run] at the spotlight.
         lit: [run] under the spotlight.
         signs: what the terminal can draw.
+        unmoving: the cells by row and column that no turn of the spotlight changes; filled as they are asked for.
     """
 
-    def __init__(self, rows: RunRows, order: list[int], cosines: Numbers, lit: Mask, signs: Glyphs) -> None:
+    def __init__(
+        self,
+        rows: RunRows,
+        order: list[int],
+        cosines: Numbers,
+        lit: Mask,
+        signs: Glyphs,
+        unmoving: dict[tuple[int, str], Cell],
+    ) -> None:
         self.rows, self.order, self.cosines, self.lit, self.signs = rows, order, cosines, lit, signs
-        self._kept: dict[tuple[int, str], Cell] = {}
-
-    def turned(self, order: list[int], cosines: Numbers, lit: Mask) -> RunCells:
-        """The cells after a turn of the spotlight, or with other runs listed; those it does not change are shared."""
-        other = RunCells(self.rows, order, cosines, lit, self.signs)
-        other._kept = self._kept
-        return other
+        self._unmoving = unmoving
 
     def cell(self, listed: int, key: str) -> Cell:
         """What stands in a column of a listed run."""
@@ -166,12 +209,12 @@ class RunCells:
         if key == "cos":
             shown = in_signs(self.signs, cosine_text(float(self.cosines[row])))
             return (shown, "lit") if self._is_lit(row) else shown
-        kept = self._kept.get((row, key))
-        if kept is None:
-            kept = self._kept[row, key] = self._fixed(row, key)
-        return kept
+        cell = self._unmoving.get((row, key))
+        if cell is None:
+            cell = self._unmoving[row, key] = self._without_spotlight(row, key)
+        return cell
 
-    def _fixed(self, row: int, key: str) -> Cell:
+    def _without_spotlight(self, row: int, key: str) -> Cell:
         if key == "value":
             condition = self.rows.conditions[row]
             label = in_signs(self.signs, condition.label)
@@ -181,8 +224,6 @@ class RunCells:
             return self._change(row)
         if key in self.rows.texts:
             return self.rows.texts[key][row] or ("", "dim")
-        from srm_explorer.engine.figures.numbers import three_digits
-
         return in_signs(self.signs, three_digits(float(self.rows.numbers[key][row])))
 
     def mark(self, listed: int) -> Cell:
@@ -213,8 +254,6 @@ class RunCells:
 
 def in_signs(signs: Glyphs, text: str) -> str:
     """A number, or the label of a value, written with the signs a terminal can draw."""
-    from srm_explorer.engine.figures.numbers import MINUS, NOTHING
-
     if signs.minus == MINUS:
         return text
     return text.replace(MINUS, signs.minus).replace(NOTHING, signs.minus).replace("∞", "inf").replace("σ", "s")
@@ -222,8 +261,6 @@ def in_signs(signs: Glyphs, text: str) -> str:
 
 def cosine_text(cosine: float) -> str:
     """A cosine with two decimals, no leading zero: ".83", "−.05"."""
-    from srm_explorer.engine.figures.numbers import MINUS, NOTHING
-
     if cosine != cosine:
         return NOTHING
     text = f"{abs(cosine):.2f}"

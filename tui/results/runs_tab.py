@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from srm_explorer.tui.glyphs import glyphs_of
-from srm_explorer.tui.results.runs_listing import RunCells, columns_of
 from srm_explorer.tui.widgets.table import LineTable
+from srm_explorer.tui.widgets.table_render import one_line
 
 if TYPE_CHECKING:
-    from srm_explorer.tui.results.runs_listing import RunListing
+    from srm_explorer.tui.results.runs_listing import RunCells, RunListing
     from srm_explorer.tui.results.state import ResultsState
 
 
 HINT = 'door   "two words"   value>3   value=baseline   cos>.5   set=watching   lit   changed   !lit'
-
-NOT_LISTED = frozenset({"x", "y", "norm"})
-"""Columns that the key for sorting skips; a click on their titles sorts by them."""
+EMPTY = "No runs yet: r runs the experiment, o opens a session"
 
 
-class RunsKeys(Widget):
-    """Actions on a listing of runs; the table is in the class built on this one.
+class RunsTab(Widget):
+    """Lists the runs and answers which of them the spotlight lights.
 
     Args:
         compact: with few columns and no line below; the strongest runs first.
+    """
+
+    DEFAULT_CSS = """
+    RunsTab {
+        layout: vertical;
+        height: 1fr;
+        LineTable { height: 1fr; }
+        #runs-line { height: 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
+        #runs-filter { height: 1; border: none; padding: 0; background: $surface-lighten-1; }
+        &.-compact #runs-line { display: none; }
+        &.-told #runs-line { display: block; }
+        &.-empty #runs-line { dock: top; }
+        #runs-line.-problem { color: $text-error; }
+    }
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -55,10 +69,27 @@ class RunsKeys(Widget):
         ),
     ]
 
+    @dataclass
+    class RunWanted(Message):
+        """A run is to be opened: its index among all planned runs, and those of all that are listed, in order."""
+
+        index: int
+        order: tuple[int, ...]
+
     def __init__(self, compact: bool = False, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, classes="-compact" if compact else None)
         self.compact = compact
+        self._state: ResultsState | None = None
         self._listing: RunListing | None = None
+        self._cells: RunCells | None = None
+        self._filter_before = ""
+        self._said = EMPTY
+        self._line: Input | None = None
+
+    def compose(self) -> ComposeResult:
+        """The table, and a line that says what is listed; the line to type in comes when it is asked for."""
+        yield LineTable()
+        yield Static(EMPTY, id="runs-line", markup=False)
 
     @property
     def table(self) -> LineTable:
@@ -69,111 +100,11 @@ class RunsKeys(Widget):
     def listing(self) -> RunListing:
         """Which runs are listed, and in which order."""
         if self._listing is None:
-            # Not imported with this module: it brings numpy, which no first frame waits for.
+            # Not imported with this module: the panes are shown before numpy is loaded.
             from srm_explorer.tui.results.runs_listing import RunListing
 
             self._listing = RunListing("cos" if self.compact else "")
         return self._listing
-
-    def repaint_rows(self) -> None:
-        """Show what is listed now."""
-        raise NotImplementedError
-
-    @on(LineTable.HeaderPressed)
-    def sort_by_title(self, event: LineTable.HeaderPressed) -> None:
-        """Sort by the column whose title was pressed; pressed again, the other way round."""
-        event.stop()
-        if event.column_key == self.listing.sort:
-            self.action_reverse()
-        else:
-            self.listing.sort_by(event.column_key)
-            self.repaint_rows()
-
-    def action_sort(self) -> None:
-        """Sort by the next column: the session's order, lit first, then the columns from left to right."""
-        from srm_explorer.tui.results.runs_listing import columns_of
-
-        rows = self.listing.rows
-        if rows is not None:
-            columns = [one.key for one in columns_of(rows, self.compact) if one.key not in NOT_LISTED]
-            cycle = ["", *(["lit"] if "cos" in columns else []), *columns]
-            at = cycle.index(self.listing.sort) if self.listing.sort in cycle else 0
-            self.listing.sort_by(cycle[(at + 1) % len(cycle)])
-            self.repaint_rows()
-
-    def action_reverse(self) -> None:
-        """Turn the order round."""
-        self.listing.reverse()
-        self.repaint_rows()
-
-    def action_only_lit(self) -> None:
-        """List only the runs under the spotlight, or all again."""
-        self.listing.only_lit = not self.listing.only_lit
-        self.listing.list_again()
-        self.repaint_rows()
-
-    def action_next_lit(self, step: int) -> None:
-        """Highlight the next listed run that is lit, or the one before, round and round."""
-        order, lit, at = self.listing.order, self.listing.lit, self.table.cursor
-        places = ((at + step * away) % len(order) for away in range(1, len(order) + 1))
-        found = next((place for place in places if lit[order[place]]), None)
-        if found is not None:
-            self.table.go(found)
-
-
-EMPTY = "No runs yet: r runs the experiment, o opens a session"
-SORTS = {"": "in the session's order", "lit": "lit first", "cos": "by cosine", "change": "by first change"}
-
-
-def summary(listing: RunListing, separator: str = "·") -> str:
-    """What a listing lists: "500 of 2,000 runs · 37 lit · by cosine"."""
-    from srm_explorer.tui.results.runs_rows import FACTOR, LARGEST_FIRST
-
-    if listing.rows is None:
-        return EMPTY
-    parts = [f"{len(listing.order):,} of {len(listing.rows):,} runs"]
-    if listing.rows.record is not None:
-        parts.append(f"{int(listing.lit[listing.order].sum()):,} lit")
-    parts.append(SORTS.get(listing.sort) or f"by {listing.sort.removeprefix(FACTOR)}")
-    parts += ["reversed"] if listing.descending != (listing.sort in LARGEST_FIRST) else []
-    parts += ["lit only"] if listing.only_lit else []
-    parts += [f"/ {listing.filter_text}"] if listing.filter_text else []
-    return f" {separator} ".join(parts)
-
-
-class RunsTab(RunsKeys):
-    """Lists the runs and answers which of them the spotlight lights.
-
-    Args:
-        compact: with few columns and no line below; the strongest runs first.
-    """
-
-    DEFAULT_CSS = """
-    RunsTab {
-        layout: vertical;
-        height: 1fr;
-        LineTable { height: 1fr; }
-        #runs-line { height: 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
-        #runs-filter { height: 1; border: none; padding: 0; background: $surface-lighten-1; }
-        &.-compact #runs-line { display: none; }
-        &.-told #runs-line { display: block; }
-        &.-empty #runs-line { dock: top; }
-        #runs-line.-problem { color: $text-error; }
-    }
-    """
-
-    def __init__(self, compact: bool = False, *, id: str | None = None) -> None:  # noqa: A002
-        super().__init__(compact, id=id)
-        self._state: ResultsState | None = None
-        self._cells: RunCells | None = None
-        self._before = ""
-        self._said = EMPTY
-        self._line: Input | None = None
-
-    def compose(self) -> ComposeResult:
-        """The table, and a line that says what is listed; the line to type in comes when it is asked for."""
-        yield LineTable()
-        yield Static(EMPTY, id="runs-line", markup=False)
 
     @property
     def order(self) -> tuple[int, ...]:
@@ -200,12 +131,10 @@ class RunsTab(RunsKeys):
 
     def copy_text(self) -> str:
         """The rows as they are listed, a line a run, cells separated by tabs."""
-        from srm_explorer.tui.widgets.table_render import one_line
-
         cells = self._cells
         if cells is None:
             return ""
-        columns = columns_of(cells.rows, self.compact)
+        columns = self.listing.columns(self.compact)
         lines = ["\t".join(["lit", *(column.title for column in columns)])]
         for listed, row in enumerate(cells.order):
             texts = [one_line(cells.plain(listed, column.key)) for column in columns]
@@ -215,24 +144,55 @@ class RunsTab(RunsKeys):
     @on(LineTable.Opened)
     def open_run(self, event: LineTable.Opened) -> None:
         """Ask for the run to be opened."""
-        from srm_explorer.tui.results.pane import ResultsPane
-
         event.stop()
-        if self._cells is not None:
-            order = self.order
-            self.post_message(ResultsPane.OpenRun(order[event.row], order))
+        order = self.order
+        if order:
+            self.post_message(self.RunWanted(order[event.row], order))
 
     @on(LineTable.Highlighted)
     def keep_highlight(self, event: LineTable.Highlighted) -> None:
         """Keep to the table what concerns it alone."""
         event.stop()
 
+    @on(LineTable.HeaderPressed)
+    def sort_by_title(self, event: LineTable.HeaderPressed) -> None:
+        """Sort by the column whose title was pressed; pressed again, the other way round."""
+        event.stop()
+        if event.column_key == self.listing.sort:
+            self.action_reverse()
+        else:
+            self.listing.sort_by(event.column_key)
+            self._repaint()
+
+    def action_sort(self) -> None:
+        """Sort by the next column: the session's order, lit first, then the columns from left to right."""
+        if self.listing.rows is not None:
+            self.listing.sort_next(self.compact)
+            self._repaint()
+
+    def action_reverse(self) -> None:
+        """Turn the order round."""
+        self.listing.reverse()
+        self._repaint()
+
+    def action_only_lit(self) -> None:
+        """List only the runs under the spotlight, or all again."""
+        self.listing.only_lit = not self.listing.only_lit
+        self.listing.list_again()
+        self._repaint()
+
+    def action_next_lit(self, step: int) -> None:
+        """Highlight the next listed run that is lit, or the one before, round and round."""
+        listed = self.listing.next_lit(self.table.cursor, step)
+        if listed is not None:
+            self.table.go(listed)
+
     async def action_filter(self) -> None:
         """Type which runs to list."""
         if self._line is not None:
             return
-        self._before = self.listing.filter_text
-        line = self._line = Input(self._before, id="runs-filter", compact=True, select_on_focus=False)
+        self._filter_before = self.listing.filter_text
+        line = self._line = Input(self._filter_before, id="runs-filter", compact=True, select_on_focus=False)
         line.placeholder = HINT
         await self.mount(line, after=self.table)
         self.screen.set_focus(line)
@@ -271,7 +231,7 @@ class RunsTab(RunsKeys):
         is_typing = self._line is not None
         if not is_typing:
             self.listing.only_lit = False
-        self._take_filter(self._before if is_typing else "")
+        self._take_filter(self._filter_before if is_typing else "")
         self._close_filter()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -283,12 +243,12 @@ class RunsTab(RunsKeys):
 
     def _take(self, state: ResultsState) -> None:
         self.listing.take(state)
-        self.repaint_rows()
+        self._repaint()
 
     def _take_filter(self, text: str) -> None:
         self.listing.set_filter(text)
         self.listing.list_again()
-        self.repaint_rows()
+        self._repaint()
 
     def _close_filter(self) -> None:
         line, self._line = self._line, None
@@ -296,20 +256,16 @@ class RunsTab(RunsKeys):
             line.remove()
         self.screen.set_focus(self.table)
 
-    def repaint_rows(self) -> None:
+    def _repaint(self) -> None:
         """Show what is listed now; rows that look the same are not painted again."""
         listing, table = self.listing, self.table
-        rows = listing.rows
-        if rows is None:
-            self._cells = None
+        before, cells = self._cells, listing.cells(glyphs_of(self.app))
+        self._cells = cells
+        if cells is None:
             table.set_rows(0, lambda row, key: "")
         else:
-            cells, told = self._cells, (listing.order, listing.cosines, listing.lit)
-            if cells is None or cells.rows is not rows:
-                cells = self._cells = RunCells(rows, *told, glyphs_of(self.app))
-                table.set_columns(columns_of(rows, self.compact))
-            else:
-                cells = self._cells = cells.turned(*told)
+            if before is None or before.rows is not cells.rows:
+                table.set_columns(listing.columns(self.compact))
             table.set_sort(listing.sort or None, listing.descending)
             # A highlight that nobody has moved stays on top, where the first of the listed runs is.
             table.set_rows(len(cells.order), cells.cell, cells.key, cells.mark, stay=table.held)
@@ -321,7 +277,7 @@ class RunsTab(RunsKeys):
         self.set_class(is_empty, "-empty")
         self.set_class(is_empty or bool(listing.problem or listing.filter_text or listing.only_lit), "-told")
         line.set_class(bool(listing.problem), "-problem")
-        said = listing.problem or summary(listing, glyphs_of(self.app).separator)
+        said = listing.problem or listing.summary(glyphs_of(self.app).separator) or EMPTY
         if said != self._said:
             self._said = said
             line.update(said, layout=False)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Literal, overload
+from typing import Literal, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from srm_explorer.engine.figures.groups import CONDITION, factor_columns, points
 from srm_explorer.engine.session import PlaneRecord, Session
 from srm_explorer.engine.stats.groups import BASELINE
 from srm_explorer.engine.stats.spotlight import STRICT, UnitCoordinates, directions
-from srm_explorer.tui.results.bands import SIGHTS, BandCache, Transform
+from srm_explorer.tui.results.bands import BandCache, BandKey
 
 FULL_TURN = 360
 
@@ -71,8 +71,10 @@ class Readout:
 
 
 View = Literal["counts", "mean", "compass"]
-
-VIEWS: tuple[View, ...] = ("counts", "mean", "compass")
+VIEWS: tuple[View, ...] = get_args(View)
+Transform = Literal["observed", "minus arithmetic", "axis out"]
+"""How charts show a session: as observed, minus what arithmetic predicts, or without what was intervened on."""
+TRANSFORMS: tuple[Transform, ...] = get_args(Transform)
 MOST_LEVELS = 16
 """Levels of a factor beyond which a chart by that factor could not be read."""
 
@@ -98,9 +100,9 @@ class ResultsState:
         by: how runs are grouped, as `swept_groups` takes it.
         baseline: whether charts show the baseline.
         difference: whether the threshold chart shows clamped minus baseline.
-        sight: how charts show the session.
+        transform: how charts show the session.
         choice: which group's band, chance and prediction is in focus, counted round and round.
-        shelf: the bands that are known.
+        bands: the bands that are known.
         version: grows whenever session, plane or grouping change; turning the spotlight leaves it alone.
     """
 
@@ -120,12 +122,12 @@ class ResultsState:
         self.by = tuple(by)
         self.baseline = True
         self.difference = False
-        self.sight: Transform = "observed"
+        self.transform: Transform = "observed"
         self.choice = 0
-        self.shelf = BandCache()
+        self.bands = BandCache()
         self.version = 0
         self._chosen = threshold is not None
-        self._told_for: str | None = None
+        self._picked_for: str | None = None
         self._lock = Lock()
         self._runs: tuple[PlaneRecord, _Runs] | None = None
         self._groups: dict[tuple[int, tuple[str, ...]], tuple[SweptGroup, ...]] = {}
@@ -148,13 +150,13 @@ class ResultsState:
         if self.by not in self.groupings():
             self.by = ()
         known = session.spec.spotlight.thresholds
-        makes_sense = any(abs(level - self.threshold) < STRICT for level in known)
+        is_known = any(abs(level - self.threshold) < STRICT for level in known)
         # Chosen once per experiment, with its first runs: it must not jump while more arrive.
-        if makes_sense and (self._chosen or self._told_for == session.name):
+        if is_known and (self._chosen or self._picked_for == session.name):
             return
         groups = self.groups()
         self.threshold = telling_threshold(groups) if groups else known[0]
-        self._told_for = session.name if groups else None
+        self._picked_for = session.name if groups else None
 
     def turn(self, degrees: int) -> None:
         """Turn the spotlight counter-clockwise."""
@@ -173,9 +175,9 @@ class ResultsState:
         """Go to the polar chart's next view, round and round."""
         self.view = VIEWS[(VIEWS.index(self.view) + 1) % len(VIEWS)]
 
-    def next_sight(self) -> None:
-        """Go to the next way of seeing the session, round and round."""
-        self.sight = SIGHTS[(SIGHTS.index(self.sight) + 1) % len(SIGHTS)]
+    def next_transform(self) -> None:
+        """Go to the next transform, round and round."""
+        self.transform = TRANSFORMS[(TRANSFORMS.index(self.transform) + 1) % len(TRANSFORMS)]
 
     def next_choice(self) -> None:
         """Put the next group, or the next kind of chance, in focus."""
@@ -185,13 +187,13 @@ class ResultsState:
         """Ways to group the runs: pooled, by value, by each factor that has few levels."""
         if self.session is None:
             return ((),)
-        found: list[tuple[str, ...]] = [()]
+        ways: list[tuple[str, ...]] = [()]
         if sum(condition.kind == "sweep" for condition in self.session.conditions) > 1:
-            found.append((CONDITION,))
+            ways.append((CONDITION,))
         for name, column in factor_columns(self.session).items():
             if name != CONDITION and 2 <= len(set(column)) <= MOST_LEVELS:
-                found.append((name,))
-        return tuple(found)
+                ways.append((name,))
+        return tuple(ways)
 
     def next_grouping(self) -> None:
         """Go to the next grouping, round and round."""
@@ -209,10 +211,10 @@ class ResultsState:
             self.plane = (self.plane + 1) % len(self.session.planes)
             self.version += 1
 
-    def go_to_plane(self, place: int) -> None:
+    def go_to_plane(self, plane: int) -> None:
         """Go to one of the session's planes; nothing where it has no such."""
-        if self.session is not None and 0 <= place < len(self.session.planes) and place != self.plane:
-            self.plane = place
+        if self.session is not None and 0 <= plane < len(self.session.planes) and plane != self.plane:
+            self.plane = plane
             self.version += 1
 
     def record(self) -> PlaneRecord | None:
@@ -227,19 +229,25 @@ class ResultsState:
         session, record = self.session, self.record()
         return () if session is None or record is None else self.groups_of(session, record, self.by)
 
+    def missing_bands(self, by: tuple[str, ...]) -> BandKey | None:
+        """Which bands would be drawn for a grouping and are still to be computed; None where there are none."""
+        if self.session is None or self.record() is None or self.transform == "axis out":
+            return None
+        return self.bands.missing(self.session, self.plane, by)
+
     def groups_of(self, session: Session, record: PlaneRecord, by: tuple[str, ...]) -> tuple[SweptGroup, ...]:
         """What `groups` returns, for a plane that need not be the one in view any more; may be called in any thread."""
         key = (id(record), by)
         with self._lock:
             if self._owner is not session:
                 self._owner, self._groups = session, {}
-            found = self._groups.get(key)
-        if found is None:
-            found = swept_groups(session, record, by)
+            groups = self._groups.get(key)
+        if groups is None:
+            groups = swept_groups(session, record, by)
             with self._lock:
                 if self._owner is session:
-                    self._groups[key] = found
-        return found
+                    self._groups[key] = groups
+        return groups
 
     def points(self) -> UnitCoordinates | None:
         """Where the runs lie in the plane, divided by their norms, in the session's order."""
@@ -276,7 +284,7 @@ class ResultsState:
             baseline_lit=int(np.count_nonzero(lit & baseline)),
             baseline_total=int(np.count_nonzero(baseline)),
             baseline_mean=_mean(cosines[baseline]),
-            as_charted=self.sight == "observed",
+            as_charted=self.transform == "observed",
         )
 
     def _of_plane(self) -> _Runs | None:

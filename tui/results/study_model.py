@@ -15,6 +15,7 @@ from srm_explorer.engine.errors import ExplorerError, SpecValueError, did_you_me
 from srm_explorer.engine.experiment import Site
 from srm_explorer.engine.figures.histogram import HistogramFigure
 from srm_explorer.engine.figures.table import TableFigure
+from srm_explorer.engine.figures.units import UNIT_FACTOR
 
 if TYPE_CHECKING:
     from srm_explorer.engine.session import Session
@@ -79,7 +80,7 @@ def read_settings(line: str, known: Mapping[str, Any]) -> Settings:
         words = shlex.split(line)
     except ValueError:
         raise ExplorerError("a quotation mark is not closed", remedy="close it") from None
-    found = dict(known)
+    settings = dict(known)
     for word in words:
         name, equals, text = word.partition("=")
         if not equals:
@@ -87,8 +88,8 @@ def read_settings(line: str, known: Mapping[str, Any]) -> Settings:
             raise ExplorerError(f"'{word}' sets nothing", remedy=f"write {hint}=...")
         if name not in known:
             raise ExplorerError(f"there is no setting '{name}'", remedy=did_you_mean(name, list(known)))
-        found[name] = _read(text, known[name])
-    return found
+        settings[name] = _read(text, known[name])
+    return settings
 
 
 def _written(value: object) -> str:
@@ -96,7 +97,7 @@ def _written(value: object) -> str:
         return ""
     if isinstance(value, str):
         return value
-    if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):  # pyright: ignore[reportUnknownVariableType]
         return ",".join(value)  # pyright: ignore[reportUnknownArgumentType]
     return json.dumps(value, ensure_ascii=False)
 
@@ -163,6 +164,18 @@ class StudyPage:
     number: int = 0
     pages: int = 1
 
+    def neuron(self, row: int) -> tuple[int, int] | None:
+        """Layer and neuron of a row: its columns of these names, else the partner in the plane it proposes."""
+        table = self.table
+        if table is None or not 0 <= row < len(table.rows):
+            return None
+        cells = {column.key: value for column, value in zip(table.columns, table.rows[row], strict=True)}
+        layer, neuron = cells.get("layer"), cells.get("neuron")
+        if isinstance(layer, int) and isinstance(neuron, int):
+            return layer, neuron
+        choice = table.planes[row] if table.planes else None
+        return None if choice is None else _mlp_neuron(choice.site, choice.b)
+
 
 class StudyCache:
     """Keeps the answers, the latest of them; what is being asked is known too."""
@@ -170,16 +183,16 @@ class StudyCache:
     def __init__(self) -> None:
         self._answers: OrderedDict[Question, tuple[StudyPage, ...] | ExplorerError] = OrderedDict()
         self._asked: dict[Question, str] = {}
-        self._told: dict[str, Settings] = {}
+        self._chosen: dict[str, Settings] = {}
 
     def settings(self, topic: Topic, subject: StudySubject) -> Settings:
         """Those a person chose, over those that fit the subject."""
-        return {**topic.settings(subject), **self._told.get(topic.study, {})}
+        return {**topic.settings(subject), **self._chosen.get(topic.study, {})}
 
     def choose(self, topic: Topic, subject: StudySubject, settings: Settings) -> None:
         """Take the settings that a person chose: those that differ from what fits the subject by itself."""
         usual = topic.settings(subject)
-        self._told[topic.study] = {name: value for name, value in settings.items() if value != usual.get(name)}
+        self._chosen[topic.study] = {name: value for name, value in settings.items() if value != usual.get(name)}
 
     def question(self, topic: Topic, subject: StudySubject) -> Question | None:
         """What would be asked; None where there is nothing to ask about yet."""
@@ -207,10 +220,6 @@ class StudyCache:
         if question in self._asked:
             self._asked[question] = line
 
-    def waiting(self, question: Question) -> str:
-        """What becomes of a question that is asked; empty for any other."""
-        return self._asked.get(question, "")
-
     def forget(self, question: Question) -> None:
         """Let a question be asked once more."""
         self._asked.pop(question, None)
@@ -227,17 +236,27 @@ class StudyCache:
         """The pages of an answer, why there is none, or None before it is there."""
         return self._answers.get(question)
 
+    def page(self, topic: Topic, question: Question, number: int) -> StudyPage:
+        """What a tab shows of a topic: a table of the answer, or words that say why there is none yet."""
+        answer = self.answer(question)
+        if isinstance(answer, ExplorerError):
+            return StudyPage(topic.title, words=f"{answer}\n\ne changes its settings, w tries again")
+        if answer is None:
+            state = self._asked.get(question) or "w works it out, e changes its settings"
+            return StudyPage(topic.title, words=f"{topic.teaches}\n\n{state}")
+        return answer[min(number, len(answer) - 1)]
+
 
 def _pages(findings: Mapping[str, Any]) -> tuple[StudyPage, ...]:
-    found = [StudyPage(one.title, one) for one in tables_in(dict(findings))]
-    drawn = findings.get("histogram")
-    if drawn is not None:
-        figure = HistogramFigure.from_dict(drawn)
+    pages = [StudyPage(table.title, table) for table in tables_in(dict(findings))]
+    histogram = findings.get("histogram")
+    if histogram is not None:
+        figure = HistogramFigure.from_dict(histogram)
         # Behind the facts of a card, before its lists.
-        found.insert(1, StudyPage(figure.title, histogram=figure))
-    if not found:
+        pages.insert(1, StudyPage(figure.title, histogram=figure))
+    if not pages:
         return (StudyPage("nothing", words="There is nothing to tell of this session"),)
-    return tuple(replace(page, number=number, pages=len(found)) for number, page in enumerate(found))
+    return tuple(replace(page, number=number, pages=len(pages)) for number, page in enumerate(pages))
 
 
 SCORE = "score"
@@ -248,19 +267,22 @@ def _neuron(subject: StudySubject) -> tuple[int, int] | None:
     """Layer and neuron that an experiment is about: the first it intervenes on, else the first of a plane."""
     data: dict[str, Any] = subject.session.spec.to_dict() if subject.session is not None else dict(subject.draft)
     interventions = cast("list[dict[str, Any]]", data.get("interventions") or [])
-    places = [(one.get("site"), (one.get("neurons") or [None])[0]) for one in interventions]
+    coordinates = [(edit.get("site"), (edit.get("neurons") or [None])[0]) for edit in interventions]
     capture = cast("dict[str, Any]", data.get("capture") or {})
     sites = cast("list[str]", capture.get("sites") or [None])
     planes = cast("list[dict[str, Any]]", data.get("planes") or [])
-    places += [(one.get("site") or sites[0], one.get("a")) for one in planes]
-    for site, neuron in places:
-        try:
-            parsed = Site.parse(str(site))
-        except SpecValueError:
-            continue
-        if parsed.is_mlp and isinstance(neuron, int):
-            return parsed.layer, neuron
-    return None
+    coordinates += [(plane.get("site") or sites[0], plane.get("a")) for plane in planes]
+    neurons = (_mlp_neuron(site, index) for site, index in coordinates)
+    return next((neuron for neuron in neurons if neuron is not None), None)
+
+
+def _mlp_neuron(site: object, index: object) -> tuple[int, int] | None:
+    """Layer and index of a coordinate that is a neuron of an MLP; None for any other."""
+    try:
+        parsed = Site.parse(str(site))
+    except SpecValueError:
+        return None
+    return (parsed.layer, index) if parsed.is_mlp and isinstance(index, int) else None
 
 
 def _card(subject: StudySubject) -> Settings:
@@ -274,9 +296,9 @@ def _usage(subject: StudySubject) -> Settings:
 
 def _reading(subject: StudySubject) -> Settings:
     """Which texts are read: a session's own, else the prompt sets of the experiment that is being edited."""
-    told = cast("dict[str, Any]", subject.draft.get("prompts") or {})
+    prompts = cast("dict[str, Any]", subject.draft.get("prompts") or {})
     saved = subject.session is not None and subject.session.path is not None
-    return {"prompts": [] if saved else list(told.get("sets") or []), "text": "prompts", "skip": 0}
+    return {"prompts": [] if saved else list(prompts.get("sets") or []), "text": "prompts", "skip": 0}
 
 
 def _pairs(subject: StudySubject) -> Settings:
@@ -284,8 +306,6 @@ def _pairs(subject: StudySubject) -> Settings:
 
 
 def _ensemble(subject: StudySubject) -> Settings:
-    from srm_explorer.engine.figures.units import UNIT_FACTOR
-
     session = subject.session
     factors = list(dict.fromkeys(name for prompt in session.prompts for name in prompt.factors)) if session else []
     # What statistics resample is no group of interest.

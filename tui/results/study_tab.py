@@ -15,79 +15,14 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static
 
-from srm_explorer.engine.errors import ExplorerError, SpecValueError
-from srm_explorer.engine.experiment import Site
-from srm_explorer.engine.figures.table import TableFigure
-from srm_explorer.tui.results.study_model import Question, StudyCache, StudyPage, Topic
 from srm_explorer.tui.widgets.picture_view import PictureView
 from srm_explorer.tui.widgets.table import LineTable
 from srm_explorer.tui.widgets.table_render import Column
 
 if TYPE_CHECKING:
     from srm_explorer.engine.figures.histogram import HistogramFigure
-    from srm_explorer.engine.figures.table import PlaneChoice
-    from srm_explorer.tui.results.study_model import StudySubject
-
-
-class StudyKeys(Widget, can_focus=True):
-    """Actions of a tab of studies; what it shows is in the class built on this one."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("v", "page(1)", "next page", id="study.page", tooltip="Go to the next page of this tab"),
-        Binding("V", "page(-1)", show=False, id="study.page_back", tooltip="Go to the page before"),
-        Binding("w", "work", "work out", id="study.work", tooltip="Work out what this page shows; again, anew"),
-        Binding("e", "settings", "settings", id="study.settings", tooltip="Choose neuron, groups and the like"),
-        Binding("n", "new_plane", "new plane", id="study.new_plane", tooltip="Planes: make one of directions you type"),
-        Binding("i", "card", "card", id="study.card", tooltip="Show the neuron of the highlighted row as a card"),
-    ]
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Leave a key to others where it would do nothing."""
-        return self.can_act(action)
-
-    def can_act(self, action: str) -> bool:
-        """Whether an action would do something now."""
-        raise NotImplementedError
-
-    def turn_page(self, step: int) -> None:
-        """Show another page."""
-        raise NotImplementedError
-
-    def work(self) -> None:
-        """Ask for what the page shows."""
-        raise NotImplementedError
-
-    def ask_settings(self) -> None:
-        """Let a person choose the settings."""
-        raise NotImplementedError
-
-    def open_card(self) -> None:
-        """Show a neuron."""
-        raise NotImplementedError
-
-    def ask_plane(self) -> None:
-        """Let a person name the directions of a plane."""
-        raise NotImplementedError
-
-    def action_new_plane(self) -> None:
-        """Make a plane of directions that are typed."""
-        self.ask_plane()
-
-    def action_page(self, step: int) -> None:
-        """Go to another page, round and round."""
-        self.turn_page(step)
-
-    def action_work(self) -> None:
-        """Work out what the page shows."""
-        self.work()
-
-    def action_settings(self) -> None:
-        """Choose the settings."""
-        self.ask_settings()
-
-    def action_card(self) -> None:
-        """Show the neuron of the highlighted row."""
-        self.open_card()
+    from srm_explorer.engine.figures.table import PlaneChoice, TableFigure
+    from srm_explorer.tui.results.study_model import Question, StudyCache, StudyPage, StudySubject, Topic
 
 
 NOTHING_SAVED = "Nothing is saved yet to be studied\n\nr runs the experiment, o opens a saved session"
@@ -96,7 +31,7 @@ STILL_RUNNING = (
 )
 
 
-class StudyTab(StudyKeys):
+class StudyTab(Widget, can_focus=True):
     """Shows the answers of studies.
 
     Args:
@@ -117,6 +52,15 @@ class StudyTab(StudyKeys):
         &.-drawn PictureView { display: block; }
     }
     """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("v", "page(1)", "next page", id="study.page", tooltip="Go to the next page of this tab"),
+        Binding("V", "page(-1)", show=False, id="study.page_back", tooltip="Go to the page before"),
+        Binding("w", "work", "work out", id="study.work", tooltip="Work out what this page shows; again, anew"),
+        Binding("e", "settings", "settings", id="study.settings", tooltip="Choose neuron, groups and the like"),
+        Binding("n", "new_plane", "new plane", id="study.new_plane", tooltip="Planes: make one of directions you type"),
+        Binding("i", "card", "card", id="study.card", tooltip="Show the neuron of the highlighted row as a card"),
+    ]
 
     @dataclass
     class Wanted(Message):
@@ -159,13 +103,14 @@ class StudyTab(StudyKeys):
     class Turned(Message):
         """Another page is in view."""
 
-    def __init__(self, name: str, *, id: str | None = None) -> None:  # noqa: A002
-        super().__init__(name=name, id=id)
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name)
         self.topics: tuple[Topic, ...] = ()
-        self._book: StudyCache | None = None
+        self.page: StudyPage | None = None
+        self._cache: StudyCache | None = None
         self._subject: StudySubject | None = None
-        self._at = (0, 0)
-        self._page: StudyPage | None = None
+        self._topic = 0
+        self._page_number = 0
 
     def compose(self) -> ComposeResult:
         """The page's title, its table or the words in its place, and its notes."""
@@ -179,6 +124,13 @@ class StudyTab(StudyKeys):
         """Teach how to begin."""
         self._write(NOTHING_SAVED)
 
+    def on_resize(self) -> None:
+        """Draw for the new size."""
+        if self.page is not None and self.page.histogram is not None:
+            self._draw(self.page.histogram)
+        elif self.page is not None and self.page.table is not None:
+            self._fill(self.page.table)
+
     @property
     def table(self) -> LineTable:
         """The table of the page."""
@@ -190,117 +142,117 @@ class StudyTab(StudyKeys):
         return self if not self.is_mounted or self.has_class("-wordy") or self.has_class("-drawn") else self.table
 
     @property
-    def shown(self) -> StudyPage | None:
-        """The page in view."""
-        return self._page
-
-    @property
     def topic(self) -> Topic | None:
         """What the page in view is about."""
-        return self.topics[self._at[0] % len(self.topics)] if self.topics else None
+        return self.topics[self._topic] if self.topics else None
 
-    def told(self) -> str:
+    @property
+    def can_ask(self) -> bool:
+        """Whether there is something to ask about."""
+        return self._question() is not None
+
+    def summary(self) -> str:
         """Where the page stands among the others, in few words."""
-        if not self.topics or self.topic is None:
+        if self.topic is None:
             return ""
-        page = self._page
+        page = self.page
         part = f", {page.number + 1}/{page.pages}" if page is not None and page.pages > 1 else ""
-        return f"{self._at[0] % len(self.topics) + 1} of {len(self.topics)}{part} · {self.topic.title}"
+        return f"{self._topic + 1} of {len(self.topics)}{part} · {self.topic.title}"
 
-    def furnish(self, topics: Sequence[Topic], book: StudyCache) -> None:
+    def furnish(self, topics: Sequence[Topic], cache: StudyCache) -> None:
         """Take what can be worked out, and where the answers are kept."""
-        self.topics, self._book = tuple(topics), book
+        self.topics, self._cache = tuple(topics), cache
 
     def show(self, subject: StudySubject) -> None:
         """Show what is known about a subject; ask for what is to begin by itself."""
         self._subject = subject
-        if self.is_mounted and self.display:
-            self._refresh()
+        self.update_page()
 
-    def look(self, topic: str) -> None:
+    def open_topic(self, study: str) -> None:
         """Turn to a topic, by its study."""
-        known = [one.study for one in self.topics]
-        if topic in known:
-            self._at = (known.index(topic), 0)
+        studies = [topic.study for topic in self.topics]
+        if study in studies:
+            self._topic, self._page_number = studies.index(study), 0
             self._refresh()
 
-    def go_again(self) -> None:
-        """Show what came of a question."""
+    def update_page(self) -> None:
+        """Show what is known by now, where the tab is in view."""
         if self.is_mounted and self.display:
             self._refresh()
 
     def copy_text(self) -> str:
         """The page as text: a line a row, cells separated by tabs, the notes below."""
-        page = self._page
+        page = self.page
         if page is None or page.table is None:
             return page.words if page is not None else ""
-        one = page.table
-        lines = [one.title, "\t".join(column.title for column in one.columns)]
-        lines += ["\t".join(one.shown(row, at) for at in range(len(one.columns))) for row in range(len(one.rows))]
-        return "\n".join([*lines, *one.notes]) + "\n"
+        table = page.table
+        lines = [table.title, "\t".join(column.title for column in table.columns)]
+        lines += ["\t".join(table.shown(row, at) for at in range(len(table.columns))) for row in range(len(table.rows))]
+        return "\n".join([*lines, *table.notes]) + "\n"
 
-    def turn_page(self, step: int) -> None:
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave a key to others on a page where it would do nothing."""
+        match action:
+            case "card":
+                return self._neuron(self.table.cursor) is not None
+            case "new_plane":
+                return self.name == "Planes" and self.can_ask
+            case "work" | "settings":
+                return self.can_ask
+            case _:
+                return bool(self.topics)
+
+    def action_page(self, step: int) -> None:
         """Go to the next table of the topic, then to the next topic, round and round."""
         if not self.topics:
             return
-        topic, page = self._at
-        pages = self._page.pages if self._page is not None else 1
-        page += step
-        if 0 <= page < pages:
-            self._at = (topic, page)
+        number = self._page_number + step
+        if 0 <= number < (self.page.pages if self.page is not None else 1):
+            self._page_number = number
         else:
-            self._at = ((topic + step) % len(self.topics), 0)
+            self._topic, self._page_number = (self._topic + step) % len(self.topics), 0
         self._refresh()
         self.post_message(self.Turned())
 
-    def work(self) -> None:
+    def action_work(self) -> None:
         """Work out what the page shows, anew where it was before."""
         question = self._question()
-        if question is None or self._book is None or self._book.is_asked(question):
+        if question is None or self._cache is None or self._cache.is_asked(question):
             return
-        self._book.forget(question)
-        self._ask(question)
+        self._cache.forget(question)
+        self._ask(self._cache, question)
+        self._refresh()
 
-    def ask_settings(self) -> None:
+    def action_settings(self) -> None:
         """Let a person choose the settings of what the page is about."""
         topic, subject = self.topic, self._subject
-        if topic is not None and subject is not None and self._book is not None:
-            self.post_message(self.SettingsWanted(self, topic, self._book.settings(topic, subject)))
+        if topic is not None and subject is not None and self._cache is not None:
+            self.post_message(self.SettingsWanted(self, topic, self._cache.settings(topic, subject)))
 
-    def ask_plane(self) -> None:
+    def action_new_plane(self) -> None:
         """Let a person name the directions of a plane."""
         self.post_message(self.NewPlaneWanted())
 
-    def open_card(self) -> None:
+    def action_card(self) -> None:
         """Show the neuron of the highlighted row."""
         neuron = self._neuron(self.table.cursor)
         if neuron is not None:
             self.post_message(self.CardWanted(*neuron))
 
-    def can_act(self, action: str) -> bool:
-        """Whether a key would do something on this page."""
-        if action == "card":
-            return self._neuron(self.table.cursor) is not None
-        if action == "new_plane":
-            return self.name == "Planes" and self._question() is not None
-        if action in ("work", "settings"):
-            return self._question() is not None
-        return bool(self.topics)
-
     @on(LineTable.Opened)
     def open_row(self, event: LineTable.Opened) -> None:
         """Make the row's plane, or open its run, or its neuron."""
         event.stop()
-        one = self._page.table if self._page is not None else None
-        if one is None:
+        table = self.page.table if self.page is not None else None
+        if table is None:
             return
-        choice = one.planes[event.row] if one.planes else None
-        run = one.runs[event.row] if one.runs else None
+        choice = table.planes[event.row] if table.planes else None
+        run = table.runs[event.row] if table.runs else None
         neuron = self._neuron(event.row)
         if choice is not None:
             self.post_message(self.PlaneWanted(choice))
         elif run is not None:
-            self.post_message(self.RunWanted(run, tuple(index for index in one.runs if index is not None)))
+            self.post_message(self.RunWanted(run, tuple(index for index in table.runs if index is not None)))
         elif neuron is not None:
             self.post_message(self.CardWanted(*neuron))
 
@@ -312,32 +264,29 @@ class StudyTab(StudyKeys):
 
     def _question(self) -> Question | None:
         topic, subject = self.topic, self._subject
-        if topic is None or subject is None or self._book is None:
+        if topic is None or subject is None or self._cache is None:
             return None
-        return self._book.question(topic, subject)
+        return self._cache.question(topic, subject)
 
-    def _ask(self, question: Question) -> None:
-        assert self._book is not None
-        if self._book.ask(question):
+    def _ask(self, cache: StudyCache, question: Question) -> None:
+        if cache.ask(question):
             self.post_message(self.Wanted(self, question))
-        self._refresh()
 
     def _neuron(self, row: int) -> tuple[int, int] | None:
-        one = self._page.table if self._page is not None else None
-        return neuron_in(one, row) if one is not None else None
+        return self.page.neuron(row) if self.page is not None else None
 
     def _refresh(self) -> None:
-        topic, question, book = self.topic, self._question(), self._book
-        if topic is None or question is None or book is None:
-            self._page = None
+        topic, question, cache = self.topic, self._question(), self._cache
+        if topic is None or question is None or cache is None:
+            self.page = None
             runs = self._subject is not None and self._subject.session is not None
             self._write(
                 (STILL_RUNNING if runs else NOTHING_SAVED) if topic is None or topic.needs_session else topic.teaches
             )
             return
-        if topic.at_once and book.answer(question) is None and book.ask(question):
-            self.post_message(self.Wanted(self, question))
-        page = self._page = page_of(topic, book, question, self._at[1])
+        if topic.at_once and cache.answer(question) is None:
+            self._ask(cache, question)
+        page = self.page = cache.page(topic, question, self._page_number)
         if page.histogram is not None:
             self._draw(page.histogram)
         elif page.table is None:
@@ -356,6 +305,7 @@ class StudyTab(StudyKeys):
             self.table.focus(scroll_visible=False)
 
     def _draw(self, figure: HistogramFigure) -> None:
+        # Not imported with this module: the panes are shown before numpy is loaded.
         from srm_explorer.tui.charts.histogram import paint_histogram
 
         self._look("-drawn")
@@ -363,26 +313,19 @@ class StudyTab(StudyKeys):
         view = self.query_one(PictureView)
         self.call_after_refresh(lambda: view.show(paint_histogram(figure, *view.size)))
 
-    def on_resize(self) -> None:
-        """Draw for the new size."""
-        if self._page is not None and self._page.histogram is not None:
-            self._draw(self._page.histogram)
-        elif self._page is not None and self._page.table is not None:
-            self._fill(self._page.table)
-
     def _write(self, words: str, title: str = "") -> None:
         self._look("-wordy")
         self.query_one(".-title", Static).update(title)
         self.query_one(".-words", Static).update(words)
 
-    def _fill(self, one: TableFigure) -> None:
+    def _fill(self, figure: TableFigure) -> None:
         self._look("")
-        self.query_one(".-title", Static).update(one.title)
-        self.query_one(".-notes", Static).update(notes_within(one.notes, self.size.width))
-        keys = [column.key for column in one.columns]
+        self.query_one(".-title", Static).update(figure.title)
+        self.query_one(".-notes", Static).update(notes_within(figure.notes, self.size.width))
+        keys = [column.key for column in figure.columns]
         table = self.table
-        table.set_columns(columns_of(one))
-        table.set_rows(len(one.rows), lambda row, key: one.shown(row, keys.index(key)), stay=table.held)
+        table.set_columns(columns_of(figure))
+        table.set_rows(len(figure.rows), lambda row, key: figure.shown(row, keys.index(key)), stay=table.held)
 
 
 WIDEST = 40
@@ -393,15 +336,15 @@ MEASURED = 200
 """Rows that a column's width is taken from."""
 
 
-def columns_of(one: TableFigure) -> tuple[Column, ...]:
+def columns_of(figure: TableFigure) -> tuple[Column, ...]:
     """Columns as wide as what stands in them; the last one of texts takes what is left."""
-    texts = [at for at, column in enumerate(one.columns) if column.shown == "text"]
-    found: list[Column] = []
-    for at, column in enumerate(one.columns):
-        shown = [one.shown(row, at) for row in range(min(len(one.rows), MEASURED))]
+    texts = [at for at, column in enumerate(figure.columns) if column.shown == "text"]
+    columns: list[Column] = []
+    for at, column in enumerate(figure.columns):
+        shown = [figure.shown(row, at) for row in range(min(len(figure.rows), MEASURED))]
         width = min(WIDEST, max([cell_len(column.title), *map(cell_len, shown)]))
         last = bool(texts) and at == texts[-1] and width >= WIDEST
-        found.append(
+        columns.append(
             Column(
                 column.key,
                 column.title,
@@ -411,7 +354,7 @@ def columns_of(one: TableFigure) -> tuple[Column, ...]:
                 least=min(width, 16),
             )
         )
-    return tuple(found)
+    return tuple(columns)
 
 
 def notes_within(notes: Sequence[str], width: int) -> str:
@@ -419,36 +362,6 @@ def notes_within(notes: Sequence[str], width: int) -> str:
     lines = [part for note in notes for part in wrap(note, max(20, width))]
     if len(lines) <= NOTE_LINES:
         return "\n".join(lines)
-    told = " … ? tells the rest"
-    last = lines[NOTE_LINES - 1][: max(0, width - len(told))]
-    return "\n".join([*lines[: NOTE_LINES - 1], last.rstrip(" ,;:") + told])
-
-
-def neuron_in(one: TableFigure, row: int) -> tuple[int, int] | None:
-    """Layer and neuron that a row tells of: its columns of these names, else the partner in the plane it proposes."""
-    if not 0 <= row < len(one.rows):
-        return None
-    record = {column.key: value for column, value in zip(one.columns, one.rows[row], strict=True)}
-    layer, neuron = record.get("layer"), record.get("neuron")
-    if isinstance(layer, int) and isinstance(neuron, int):
-        return layer, neuron
-    choice = one.planes[row] if one.planes else None
-    if choice is None or not isinstance(choice.b, int):
-        return None
-    try:
-        site = Site.parse(choice.site)
-    except SpecValueError:
-        return None
-    return (site.layer, choice.b) if site.is_mlp else None
-
-
-def page_of(topic: Topic, book: StudyCache, question: Question, number: int) -> StudyPage:
-    """What a tab shows of a topic: a table of the answer, or words that say why there is none yet."""
-    answer = book.answer(question)
-    if isinstance(answer, ExplorerError):
-        return StudyPage(topic.title, words=f"{answer}\n\ne changes its settings, w tries again")
-    if answer is None:
-        if waiting := book.waiting(question):
-            return StudyPage(topic.title, words=f"{topic.teaches}\n\n{waiting}")
-        return StudyPage(topic.title, words=f"{topic.teaches}\n\nw works it out, e changes its settings")
-    return answer[min(number, len(answer) - 1)]
+    hint = " … ? tells the rest"
+    last = lines[NOTE_LINES - 1][: max(0, width - len(hint))]
+    return "\n".join([*lines[: NOTE_LINES - 1], last.rstrip(" ,;:") + hint])

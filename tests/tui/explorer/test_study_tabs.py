@@ -158,7 +158,7 @@ def test_a_table_is_written_as_csv_with_its_numbers_and_all_rows(drive: Any, sto
         line.value = str(tmp_path / "planes.csv")
         await pilot.press("enter")
         await until(lambda: (tmp_path / "planes.csv").exists(), "the file")
-        table = app.explorer.results.study_tabs[1].shown.table
+        table = app.explorer.results.study_tabs[1].page.table
         with (tmp_path / "planes.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
         written = ["" if value is None else str(value) for row in table.rows for value in row]
@@ -182,7 +182,7 @@ def test_the_help_tells_every_note_of_the_table_where_the_page_has_no_room(drive
     async def test(app: Any, pilot: Any, until: Any) -> None:
         await go_to(app, pilot, until, "Planes")
         await find_page(app, pilot, until, "co-activators of")
-        notes = app.explorer.results.study_tabs[1].shown.table.notes
+        notes = app.explorer.results.study_tabs[1].page.table.notes
         assert "… ? tells the rest" in app.text()
         await pilot.press("question_mark")
         await until(lambda: "How the table is read" in app.text(), "the notes")

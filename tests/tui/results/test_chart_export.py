@@ -19,7 +19,7 @@ from srm_explorer.tui.charts.picture import Picture
 from srm_explorer.tui.charts.scene import Scene
 from srm_explorer.tui.charts.scenes import dose_scene, polar_scene, thresholds_scene
 from srm_explorer.tui.charts.subject import Subject
-from srm_explorer.tui.results.export import Kind, write_chart, write_new
+from srm_explorer.tui.results.export import ExportKind, write_chart, write_new
 from srm_explorer.tui.results.state import ResultsState, View
 
 
@@ -36,7 +36,9 @@ def shown(session: Session, view: View, theta: int = 30, threshold: float = 0.3)
 
 
 @pytest.mark.parametrize("kind", ["svg", "text", "ansi", "csv"])
-def test_an_export_never_replaces_a_file(spread_session: Callable[..., Session], tmp_path: Path, kind: Kind) -> None:
+def test_an_export_never_replaces_a_file(
+    spread_session: Callable[..., Session], tmp_path: Path, kind: ExportKind
+) -> None:
     scene, picture, _ = shown(spread_session(), "compass")
     target = tmp_path / "new folder" / "chart.v2.out"
     written = [write_chart(kind, target, scene, picture, "spotlight θ 30°", 30, 0.3) for _ in range(3)]

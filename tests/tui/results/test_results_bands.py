@@ -150,7 +150,7 @@ def test_the_cursor_counts_what_is_beyond_arithmetic(stored: Session) -> None:
         assert "○" not in row
         await pilot.press("d")
         await until(pilot, host, "share of runs − baseline's")
-        assert host.pane.state.sight == "observed"
+        assert host.pane.state.transform == "observed"
 
     used(use, stored)
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -381,3 +383,10 @@ def test_the_cursor_names_every_group_where_there_are_many(spread_session: Calla
         assert len(counts) == 12
 
     used(use, spread_session(values=range(-5, 6)))
+
+
+def test_the_pane_is_shown_before_any_library_but_textual_is_loaded() -> None:
+    code = "import sys, srm_explorer.tui.results.pane; print(*{name.split('.')[0] for name in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "textual" in loaded
+    assert not {"numpy", "pydantic", "plotext"} & set(loaded)

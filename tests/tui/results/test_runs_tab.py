@@ -18,7 +18,6 @@ from textual.widgets import Input, Static
 
 from srm_explorer.engine.session import PlaneRecord, Session, load_session
 from srm_explorer.tui.glyphs import ASCII, UNICODE, Glyphs
-from srm_explorer.tui.results.pane import ResultsPane
 from srm_explorer.tui.results.runs_listing import cosine_text
 from srm_explorer.tui.results.runs_tab import EMPTY, RunsTab
 from srm_explorer.tui.results.state import ResultsState
@@ -42,7 +41,7 @@ class Host(App[None]):
         self.session = session
         self.tab = RunsTab(compact)
         self.spot = ResultsState()
-        self.opened: list[ResultsPane.OpenRun] = []
+        self.opened: list[RunsTab.RunWanted] = []
         self.left = 0
 
     def compose(self) -> ComposeResult:
@@ -60,7 +59,7 @@ class Host(App[None]):
     def action_away(self) -> None:
         self.left += 1
 
-    def on_results_pane_open_run(self, message: ResultsPane.OpenRun) -> None:
+    def on_runs_tab_run_wanted(self, message: RunsTab.RunWanted) -> None:
         self.opened.append(message)
 
     def lines(self) -> list[str]:
