@@ -45,14 +45,14 @@ import sys
 from rich.text import Text
 from textual.app import App
 from textual.widgets import Static
-from srm_explorer.engine.figures.compass import compass_of
+from srm_explorer.engine.figures.compass import compass_from_session
 from srm_explorer.engine.figures.groups import swept_groups
 from srm_explorer.engine.session import load_session
 from srm_explorer.tui.charts.polar import paint_compass
 
 session = load_session(Path(sys.argv[1]))
 plane = session.planes[0]
-figure = compass_of(session, plane, swept_groups(session, plane))
+figure = compass_from_session(session, plane, swept_groups(session, plane))
 
 class Bare(App):
     BINDINGS = [("l", "turn", "Turn")]

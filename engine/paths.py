@@ -47,8 +47,8 @@ def user_prompts_folder() -> Path:
 def prompt_folders() -> list[Path]:
     """Folders in which a prompt set is looked up by name: ./prompts, the user's own, then those that ship."""
     shipped = shipped_prompts()
-    own = (Path.cwd() / "prompts", user_prompts_folder())
-    return [*(folder for folder in own if folder.is_dir() and not _same(folder, shipped)), shipped]
+    folders = (Path.cwd() / "prompts", user_prompts_folder())
+    return [*(folder for folder in folders if folder.is_dir() and not _same(folder, shipped)), shipped]
 
 
 def sessions_folder() -> Path:
@@ -118,5 +118,5 @@ def _check_name(name: str, typed: str) -> None:
         )
 
 
-def _same(one: Path, other: Path) -> bool:
-    return other.is_dir() and one.samefile(other)
+def _same(path: Path, other: Path) -> bool:
+    return other.is_dir() and path.samefile(other)

@@ -18,9 +18,9 @@ from srm_explorer.engine.session.fields import json_line
 
 def main(arguments: list[str]) -> int:
     """Run one study; 1 and one line on standard error for what a user can do something about."""
-    name, path, given = arguments
+    name, path, arguments_json = arguments
     try:
-        findings = run_study(name, Path(path), json.loads(given))
+        findings = run_study(name, Path(path), json.loads(arguments_json))
     except ExplorerError as error:
         sys.stderr.write(f"{json.dumps([error.what, error.where, error.remedy])}\n")
         return 1

@@ -77,29 +77,29 @@ def dose_bands(
     used = np.unique(np.concatenate([units.of_run[groups[label].runs] for label in labels] or [np.empty(0, np.int64)]))
     if len(used) < 2:
         return ()
-    place = np.full(len(units), -1)
-    place[used] = np.arange(len(used))
+    index_of = np.full(len(units), -1)
+    index_of[used] = np.arange(len(used))
     sample = _Sample(
-        place[units.of_run], merged_strata(units.stratum[used]), resamples, seed, 1 - (1 - LEVEL) / len(labels)
+        index_of[units.of_run], merged_strata(units.stratum[used]), resamples, seed, 1 - (1 - LEVEL) / len(labels)
     )
     runs = [groups[label].runs for label in labels]
-    regions = [sample.region(points, own) for own in runs]
+    regions = [sample.region(points, rows) for rows in runs]
     columns = np.column_stack([np.where(points.finite, plane.norm, np.nan), (points.xy**2).sum(axis=1), plane.x])
-    found = [
+    bands = [
         DoseBand("amplitude", tuple(labels), np.array([amplitude for amplitude, _ in regions]).T),
         DoseBand("phase", tuple(labels), np.array([phase for _, phase in regions]).T),
     ]
-    found += [
+    bands += [
         DoseBand(name, tuple(labels), band)
         for name, band in zip(("norm", "energy", "mean"), sample.means(columns, runs), strict=True)
     ]
     spotlight = session.spec.spotlight
-    shares = np.stack([sample.shares(points, own, spotlight.thresholds, spotlight.angles) for own in runs], axis=2)
-    found += [
+    shares = np.stack([sample.shares(points, rows, spotlight.thresholds, spotlight.angles) for rows in runs], axis=2)
+    bands += [
         DoseBand("share", tuple(labels), band, float(level))
         for band, level in zip(shares, spotlight.thresholds, strict=True)
     ]
-    return tuple(found)
+    return tuple(bands)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,9 +128,9 @@ class _Sample:
     def means(self, columns: Floats, runs: Sequence[NDArray[np.int64]]) -> list[Floats]:
         """[2, value] bands of the mean of every column."""
         weights = bootstrap_weights(self.strata, self.resamples, self.seed)
-        totals = [unit_totals(columns, self.home, len(self.strata), own) for own in runs]
-        observed = np.array([one.mean for one in totals])
-        drawn = np.stack([resampled_means(one, weights) for one in totals], axis=1)
+        totals = [unit_totals(columns, self.home, len(self.strata), rows) for rows in runs]
+        observed = np.array([total.mean for total in totals])
+        drawn = np.stack([resampled_means(total, weights) for total in totals], axis=1)
         return [sup_t_band(observed[:, c], drawn[..., c], self.strata) for c in range(columns.shape[1])]
 
     def shares(
@@ -138,15 +138,15 @@ class _Sample:
     ) -> Floats:
         """[threshold, 2] ends of the share at the angle where it is largest."""
         counts = unit_counts(points.xy[runs], self.home[runs], len(self.strata), thresholds, angles)
-        found = np.full((len(thresholds), 2), np.nan)
+        ends = np.full((len(thresholds), 2), np.nan)
         if not counts.present.any():
-            return found
+            return ends
         best = counts.mean.reshape(-1, angles).argmax(axis=1) + np.arange(len(thresholds)) * angles
         totals = UnitTotals(counts.sums[:, best], counts.counts)
         band = share_bands(
             totals, self.strata, len(thresholds), level=self.single, resamples=self.resamples, seed=self.seed
         )
-        return found if band is None else band.T
+        return ends if band is None else band.T
 
 
 NullKind: TypeAlias = Literal["partners", "isotropic", "second moment"]
@@ -179,7 +179,7 @@ def null_bands(
     """
     whole = run_vectors(vectors)
     spotlight = session.spec.spotlight
-    found: list[NullBand] = []
+    bands: list[NullBand] = []
     for kind in kinds:
         # Runs that are not finite are left out of every curve.
         with np.errstate(over="ignore", invalid="ignore"):
@@ -190,8 +190,8 @@ def null_bands(
         xy, legend = drawn
         for label, group in groups.items():
             curves = null_curves(xy[:, group.runs], spotlight.thresholds, spotlight.angles)
-            found.append(NullBand(kind, legend, label, curves.planes, curves.mean, curves.counts))
-    return tuple(found)
+            bands.append(NullBand(kind, legend, label, curves.planes, curves.mean, curves.counts))
+    return tuple(bands)
 
 
 def run_vectors(vectors: Matrix | Sequence[Matrix]) -> Matrix:
@@ -234,7 +234,7 @@ def _drawn(
     else:
         return None
     edited = SiteEdits.of(session.spec, plane.site).columns.tolist()
-    excluded = [one for one in (plane.a, plane.b, *edited) if isinstance(one, int)]
+    excluded = [direction for direction in (plane.a, plane.b, *edited) if isinstance(direction, int)]
     partners = draw_partners(width, excluded, planes, seed)
     if not len(partners):
         return None
@@ -295,25 +295,25 @@ def plane_bands(
     units = units_of(session)
     resamples = max(FEWEST_RESAMPLES, min(resamples, MOST_WEIGHTS // max(1, len(units))))
     points = points_of(plane)
-    tested = beyond_p(session, plane_index, by, flips=resamples, seed=seed)
-    found: list[GroupBand] = []
+    tested = residual_p(session, plane_index, by, flips=resamples, seed=seed)
+    bands: list[GroupBand] = []
     for label, group in groups.items():
         band = _group_band(session, points, units, label, group, tested.get(label), resamples, seed)
         if band is not None:
-            found.append(band)
+            bands.append(band)
     chance: tuple[NullBand, ...] = ()
-    own = None if vectors is None else vectors.get(plane.site)
-    if vectors is not None and own is not None:
-        basis = _basis(session, plane_index, own)
-        chance = null_bands(session, plane, groups, own, nulls, basis=basis, seed=seed)
+    site_vectors = None if vectors is None else vectors.get(plane.site)
+    if vectors is not None and site_vectors is not None:
+        basis = _basis(session, plane_index, site_vectors)
+        chance = null_bands(session, plane, groups, site_vectors, nulls, basis=basis, seed=seed)
         chance += control_nulls(session, plane_index, by, vectors)
     dose = (
         dose_bands(session, plane, points, units, resamples=resamples, seed=seed) if tuple(by) == (CONDITION,) else ()
     )
-    return PlaneBands(plane_index, tuple(by), LEVEL, resamples, seed, 0, tuple(found), chance, dose)
+    return PlaneBands(plane_index, tuple(by), LEVEL, resamples, seed, 0, tuple(bands), chance, dose)
 
 
-def beyond_arithmetic(session: Session, plane_index: int) -> Floats | None:
+def residual_points(session: Session, plane_index: int) -> Floats | None:
     """[run, 2] unit coordinates observed minus those that arithmetic predicts; NaN where nothing is predicted.
 
     Where a run's tokens are its baseline's, the difference is none but the rounding of another batch, and exactly 0.
@@ -325,32 +325,32 @@ def beyond_arithmetic(session: Session, plane_index: int) -> Floats | None:
     if predicted is None:
         return None
     difference = points_of(session.planes[plane_index]).xy - predicted.xy
-    places: list[int] = baseline_of(session).tolist()
+    bases: list[int] = baseline_of(session).tolist()
     same = [
-        place >= 0 and run.token_ids == session.runs[place].token_ids
-        for run, place in zip(session.runs, places, strict=True)
+        base >= 0 and run.token_ids == session.runs[base].token_ids
+        for run, base in zip(session.runs, bases, strict=True)
     ]
     difference[np.array(same, np.bool_) & np.isfinite(difference).all(axis=1)] = 0.0
     return difference
 
 
-def beyond_p(
+def residual_p(
     session: Session, plane_index: int, by: Sequence[str] = (), *, flips: int = RESAMPLES, seed: int = 0
 ) -> dict[str, float]:
     """Test (A, B) observed minus arithmetic of every group but the baseline, by label; none where nothing is predicted.
 
     A unit's value is the mean over its runs; whole units flip their signs.
     """
-    beyond = beyond_arithmetic(session, plane_index)
-    if beyond is None:
+    difference = residual_points(session, plane_index)
+    if difference is None:
         return {}
     units = units_of(session)
-    found: dict[str, float] = {}
+    p_values: dict[str, float] = {}
     for label, group in run_groups(session, by).items():
-        totals = unit_totals(beyond, units.of_run, len(units), group.runs)
+        totals = unit_totals(difference, units.of_run, len(units), group.runs)
         if group.role != BASELINE and totals.present.any():
-            found[label] = float(sign_flip_test(totals.unit_means, flips, seed).p)
-    return found
+            p_values[label] = float(sign_flip_test(totals.unit_means, flips, seed).p)
+    return p_values
 
 
 def _group_band(
@@ -464,11 +464,12 @@ def with_bands(session: Session, vectors: Captured, *, seed: int = 0) -> Session
         if room >= 0:
             chosen.append((by, index))
     elements = sum(
-        own.size if isinstance(own, np.ndarray) else sum(one.size for one in own) for own in vectors.values()
+        matrix.size if isinstance(matrix, np.ndarray) else sum(tokens.size for tokens in matrix)
+        for matrix in vectors.values()
     )
     known = vectors if elements <= MOST_ELEMENTS else None
-    found = _computed(session, known, pairs, chosen, None, seed, None)
-    return session.changed(bands={"planes": [bands.to_dict() for bands in found]})
+    results = _computed(session, known, pairs, chosen, None, seed, None)
+    return session.changed(bands={"planes": [bands.to_dict() for bands in results]})
 
 
 def bands_study(session: Session, arguments: Arguments) -> Findings:
@@ -484,12 +485,12 @@ def bands_study(session: Session, arguments: Arguments) -> Findings:
     if not 0 <= plane < len(session.planes):
         raise ExplorerError(f"there is no plane {plane}", where=session.name, remedy="choose another")
     vectors: Captured | None = None
-    told: list[str] = []
+    notes: list[str] = []
     try:
         vectors = session.vectors()
     except ExplorerError as error:
-        told.append(f"without what chance draws: {error}")
-    (found,) = session_bands(
+        notes.append(f"without what chance draws: {error}")
+    (bands,) = session_bands(
         session,
         vectors,
         [tuple(str(name) for name in arguments.get("by", ()))],
@@ -498,7 +499,7 @@ def bands_study(session: Session, arguments: Arguments) -> Findings:
         seed=int(arguments.get("seed", 0)),
         nulls=arguments.get("nulls"),
     )
-    return findings_of(bands=found.to_dict(), told=told)
+    return findings_of(bands=bands.to_dict(), told=notes)
 
 
 def _computed(
@@ -511,17 +512,19 @@ def _computed(
     nulls: Sequence[NullKind] | None,
 ) -> tuple[PlaneBands, ...]:
     """Bands of the chosen pairs, corrected over the whole family."""
-    found: list[PlaneBands] = []
+    computed: list[PlaneBands] = []
     rest: list[float] = []
     for by, index in family:
         number = resamples or (BY_CONDITION_RESAMPLES if CONDITION in by else RESAMPLES)
         if (by, index) in chosen:
             kinds = nulls or (NULL_KINDS if not by else NULL_KINDS[:1])
-            found.append(plane_bands(session, index, by, vectors, resamples=number, seed=seed, nulls=kinds))
+            computed.append(plane_bands(session, index, by, vectors, resamples=number, seed=seed, nulls=kinds))
         else:
-            rest += beyond_p(session, index, by, flips=number, seed=seed).values()
-    own = [np.nan if one.p_arithmetic is None else one.p_arithmetic for each in found for one in each.groups]
-    p = np.array([*own, *rest], np.float64)
+            rest += residual_p(session, index, by, flips=number, seed=seed).values()
+    p_values = [
+        np.nan if group.p_arithmetic is None else group.p_arithmetic for each in computed for group in each.groups
+    ]
+    p = np.array([*p_values, *rest], np.float64)
     q = iter(benjamini_hochberg(p).tolist())
     size = family_size(p)
     return tuple(
@@ -529,9 +532,9 @@ def _computed(
             each,
             family=size,
             groups=tuple(
-                dataclasses.replace(one, q_arithmetic=None if np.isnan(value) else value)
-                for one, value in zip(each.groups, q, strict=False)
+                dataclasses.replace(group, q_arithmetic=None if np.isnan(value) else value)
+                for group, value in zip(each.groups, q, strict=False)
             ),
         )
-        for each in found
+        for each in computed
     )

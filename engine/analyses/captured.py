@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
-from srm_explorer.engine.experiment.model_fit import captured_segments, covered, reach_of
+from srm_explorer.engine.experiment.model_fit import captured_segments, covered, propagation_of
 from srm_explorer.engine.figures.units import UNIT_FACTOR, Units, units_of
 from srm_explorer.engine.io.vectors import Matrix, read_vectors
 from srm_explorer.engine.session import Session
@@ -54,8 +54,8 @@ class Captured:
         """[run] place among these of the baseline run of the same prompt and sample; -1 where it is not there."""
         every = [(run.prompt, run.sample) for run in self.session.runs]
         keys = [every[int(row)] for row in self.rows]
-        there = {keys[int(place)]: int(place) for place in self.kinds("baseline")}
-        return np.array([there.get(key, -1) for key in keys], np.int64)
+        row_of = {keys[int(row)]: int(row) for row in self.kinds("baseline")}
+        return np.array([row_of.get(key, -1) for key in keys], np.int64)
 
     def units_exchanged(self, chosen: NDArray[np.int64]) -> Blocks:
         """How units may change places within prompt sets, conditions, prompts and samples nested in them.
@@ -84,14 +84,14 @@ def captured(session: Session, sites: Sequence[str]) -> Captured:
         check_captured(session, site)
     read = read_vectors(session.vectors_path(), runs=len(session.runs), sites=sites)
     kinds = [condition.kind for condition in session.conditions]
-    own = np.array([kinds[run.condition] != "control" for run in session.runs], np.bool_)
+    is_kept = np.array([kinds[run.condition] != "control" for run in session.runs], np.bool_)
     means = {site: _means(read[site]) for site in sites}
-    finite = own.copy()
+    finite = is_kept.copy()
     for site in sites:
         finite &= np.isfinite(means[site]).all(axis=1)
     rows = np.flatnonzero(finite)
     if not rows.size:
-        remedy = "run the experiment again" if not own.any() else "look at its warnings: the vectors overflowed"
+        remedy = "run the experiment again" if not is_kept.any() else "look at its warnings: the vectors overflowed"
         raise ExplorerError("it has no run with finite vectors", where=session.name, remedy=remedy)
     units = units_of(session)
     prompt = np.array([run.prompt for run in session.runs], np.int64)
@@ -104,7 +104,7 @@ def captured(session: Session, sites: Sequence[str]) -> Captured:
         prompt=prompt[rows],
         unit=units.of_run[rows],
         slot=_slots(session, units)[rows],
-        left_out=int(own.sum() - finite.sum()),
+        left_out=int(is_kept.sum() - finite.sum()),
     )
 
 
@@ -124,25 +124,25 @@ def edited(session: Session, site: str, *, replaced: bool = False) -> dict[int, 
         replaced: only where nothing is left of what the coordinate would have been.
     """
     kept = captured_segments(session.spec)
-    found: dict[int, NDArray[np.bool_]] = {}
-    for place, one in enumerate(session.spec.interventions):
-        meets = any(a and b for a, b in zip(kept, covered(one.positions), strict=True))
-        if one.site != site or not meets or (replaced and one.op not in REPLACING):
+    where: dict[int, NDArray[np.bool_]] = {}
+    for index, edit in enumerate(session.spec.interventions):
+        meets = any(a and b for a, b in zip(kept, covered(edit.positions), strict=True))
+        if edit.site != site or not meets or (replaced and edit.op not in REPLACING):
             continue
-        present = np.array([c.kind != "control" and c.values[place] is not None for c in session.conditions], np.bool_)
-        for neuron in one.neurons:
-            found[neuron] = found.get(neuron, np.zeros(len(present), np.bool_)) | present
-    return found
+        present = np.array([c.kind != "control" and c.values[index] is not None for c in session.conditions], np.bool_)
+        for neuron in edit.neurons:
+            where[neuron] = where.get(neuron, np.zeros(len(present), np.bool_)) | present
+    return where
 
 
 def is_steered(session: Session, site: str) -> bool:
     """Whether all coordinates of a site were moved along a direction."""
     kept = captured_segments(session.spec)
     return any(
-        one.op == "steer"
-        and reach_of(one.site, site) == "own"
-        and any(a and b for a, b in zip(kept, covered(one.positions), strict=True))
-        for one in session.spec.interventions
+        edit.op == "steer"
+        and propagation_of(edit.site, site) == "own"
+        and any(a and b for a, b in zip(kept, covered(edit.positions), strict=True))
+        for edit in session.spec.interventions
     )
 
 
@@ -151,8 +151,8 @@ def _means(vectors: Matrix | list[Matrix]) -> Matrix:
         return vectors
     width = vectors[0].shape[1] if vectors else 0
     means = [
-        own.mean(axis=0, dtype=np.float64).astype(np.float32) if len(own) else np.full(width, np.nan, np.float32)
-        for own in vectors
+        tokens.mean(axis=0, dtype=np.float64).astype(np.float32) if len(tokens) else np.full(width, np.nan, np.float32)
+        for tokens in vectors
     ]
     return np.stack(means) if means else np.empty((0, width), np.float32)
 

@@ -27,7 +27,7 @@ from srm_explorer.engine.stats.spotlight import UnitCoordinates
 
 ANGLES = 360
 """That a difference's curves are computed at."""
-BEYOND, BY_DESIGN = "beyond arithmetic", "set by design"
+BEYOND_ARITHMETIC, BY_DESIGN = "beyond arithmetic", "set by design"
 """What p is of where part of a difference was set; and that there is none where arithmetic cannot tell the rest."""
 
 
@@ -46,7 +46,7 @@ class Side:
     group: GroupChoice
 
 
-def same_axes(one: Session, other: Session, plane: PlaneRecord) -> PlaneRecord:
+def same_axes(first: Session, other: Session, plane: PlaneRecord) -> PlaneRecord:
     """The second session's runs in a plane of the first's.
 
     As it was saved with, where both name the same coordinates; else projected from its vectors.
@@ -55,58 +55,58 @@ def same_axes(one: Session, other: Session, plane: PlaneRecord) -> PlaneRecord:
         ExplorerError: another site or width, another convention, or the vectors that it takes are not there.
     """
     site = plane.site
-    if one.path is not None and one.path == other.path and one.revision == other.revision:
+    if first.path is not None and first.path == other.path and first.revision == other.revision:
         return plane
-    if not any(own.site == site for own in other.planes) and site not in other.spec.capture.sites:
-        captured = ", ".join(site_caption(own) for own in other.spec.capture.sites)
+    if not any(record.site == site for record in other.planes) and site not in other.spec.capture.sites:
+        captured = ", ".join(site_caption(captured_site) for captured_site in other.spec.capture.sites)
         raise ExplorerError(
-            f"{one.name} was captured at {site_caption(site)}, {other.name} at {captured}",
+            f"{first.name} was captured at {site_caption(site)}, {other.name} at {captured}",
             remedy="compare sessions that captured the same site",
         )
-    widths = [_width(session, site) for session in (one, other)]
+    widths = [_width(session, site) for session in (first, other)]
     if None not in widths and widths[0] != widths[1]:
         raise ExplorerError(
-            f"{site_caption(site)} has {widths[0]} coordinates in {one.name}, {widths[1]} in {other.name}",
+            f"{site_caption(site)} has {widths[0]} coordinates in {first.name}, {widths[1]} in {other.name}",
             remedy="compare sessions of one model",
         )
-    if is_centred(one.spec, site) != is_centred(other.spec, site):
+    if is_centred(first.spec, site) != is_centred(other.spec, site):
         raise ExplorerError(
             "one session has the mean over coordinates taken out of its residual stream, the other has not",
-            where=f"{one.name} and {other.name}",
+            where=f"{first.name} and {other.name}",
             remedy="capture both with the same capture.residual",
         )
-    fixed = all(_is_fixed(one, other, along) for along in (plane.a, plane.b))
-    stored = next((own for own in other.planes if own.key == plane.key), None) if fixed else None
+    fixed = all(_is_fixed(first, other, along) for along in (plane.a, plane.b))
+    stored = next((record for record in other.planes if record.key == plane.key), None) if fixed else None
     if stored is not None:
         return stored
-    basis = _basis(one, plane)
+    basis = _basis(first, plane)
     check_captured(other, site)
     rows = as_rows(read_vectors(other.vectors_path(), runs=len(other.runs), sites=(site,))[site])
     return PlaneRecord.of(site, plane.a, plane.b, *coordinates(rows, basis), plane.raw_angle_deg)
 
 
-def other_models(one: Session, other: Session) -> str:
+def other_models(first: Session, other: Session) -> str:
     """What to say where two sessions' models are not the same; empty where they are."""
-    if _weights(one) == _weights(other) and one.spec.model.name == other.spec.model.name:
+    if _weights(first) == _weights(other) and first.spec.model.name == other.spec.model.name:
         return ""
-    known = [_weights(session) for session in (one, other)]
+    known = [_weights(session) for session in (first, other)]
     if known[0] is not None and known[0] == known[1]:
         return ""
     return (
-        f"other models, {model_caption(one)} and {model_caption(other)}: the same index need not be the same neuron, "
+        f"other models, {model_caption(first)} and {model_caption(other)}: the same index need not be the same neuron, "
         "unless one was trained further from the other"
     )
 
 
-def _is_fixed(one: Session, other: Session, along: int | str) -> bool:
+def _is_fixed(first: Session, other: Session, along: int | str) -> bool:
     """Whether a direction's text means the same vector in both sessions."""
     direction = direction_of(along)
     if isinstance(direction, int | RandomDirection):
         return True
     if not isinstance(direction, FileVector | NeuronWeights):
         return False
-    own, its = (known_directions(session.provenance).get(str(along)) for session in (one, other))
-    return own is not None and its is not None and np.array_equal(own, its)
+    vector, other_vector = (known_directions(session.provenance).get(str(along)) for session in (first, other))
+    return vector is not None and other_vector is not None and np.array_equal(vector, other_vector)
 
 
 def _basis(session: Session, plane: PlaneRecord) -> Plane:
@@ -126,22 +126,22 @@ def _width(session: Session, site: str) -> int | None:
     """The site's width, from the vectors' list or what is told of the model; None where neither is known."""
     if session.sidecar is not None and site in session.sidecar.sites:
         return int(session.sidecar.sites[site])
-    told: object = session.provenance.get("model")
-    model = cast("dict[str, object]", told) if isinstance(told, dict) else {}
+    stored: object = session.provenance.get("model")
+    model = cast("dict[str, object]", stored) if isinstance(stored, dict) else {}
     width = model.get("d_mlp" if site.endswith("mlp.hook_post") else "d_model")
     return width if isinstance(width, int) else None
 
 
 def _weights(session: Session) -> object:
-    told: object = session.provenance.get("model")
-    return cast("dict[str, object]", told).get("weights_sha256") if isinstance(told, dict) else None
+    model: object = session.provenance.get("model")
+    return cast("dict[str, object]", model).get("weights_sha256") if isinstance(model, dict) else None
 
 
 Index = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Matched:
+class MatchedRuns:
     """What of two groups is compared.
 
     Attributes:
@@ -149,18 +149,18 @@ class Matched:
         units: [run] of either: its unit, in the numbering of both.
         stratum: [unit] prompt set, and the side where units are not shared.
         paired: whether they share units, and only these are used.
-        told: how much of either was matched, one line.
+        summary: how much of either was matched, one line.
     """
 
     rows: tuple[Index, Index]
     units: tuple[Index, Index]
     stratum: Index
     paired: bool
-    told: str
+    summary: str
 
-    def samples(self, one: UnitCoordinates, other: UnitCoordinates) -> tuple[Sample, Sample]:
+    def samples(self, first: UnitCoordinates, other: UnitCoordinates) -> tuple[Sample, Sample]:
         """Both groups, their sessions' runs lying at some points."""
-        return Sample(one.xy[self.rows[0]], self.units[0]), Sample(other.xy[self.rows[1]], self.units[1])
+        return Sample(first.xy[self.rows[0]], self.units[0]), Sample(other.xy[self.rows[1]], self.units[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,17 +171,17 @@ class ComparedPair:
         labels: of the group, and of the one that is subtracted.
         sides: both.
         matched: which of their runs were used.
-        found: the difference; curves at whole degrees.
+        estimate: the difference; curves at whole degrees.
         thresholds: that its shares were counted above.
         p: sign-flip permutation p of (A, B); None where nothing was tested.
         q: the same corrected over all pairs of this comparison.
-        tested: what p is of: "difference" or `BEYOND`; or why there is none: `BY_DESIGN`, "not paired".
+        tested: what p is of: "difference" or `BEYOND_ARITHMETIC`; or why there is none: `BY_DESIGN`, "not paired".
     """
 
     labels: tuple[str, str]
     sides: tuple[Side, Side]
-    matched: Matched
-    found: GroupDifference
+    matched: MatchedRuns
+    estimate: GroupDifference
     thresholds: tuple[float, ...]
     p: float | None
     q: float | None
@@ -204,13 +204,13 @@ class _Runs:
     sets: list[str]
 
 
-def matched(one: Side, other: Side) -> Matched:
+def matched(side: Side, other: Side) -> MatchedRuns:
     """Match two groups' runs: by prompt where they share any, else by unit, else not at all.
 
     Groups of the same conditions of two sessions are matched value by value too. A run without a counterpart is left
     out; where nothing is shared, all runs are used and either group is resampled by itself.
     """
-    first, second = _runs_of(one), _runs_of(other)
+    first, second = _runs_of(side), _runs_of(other)
     if set(first.prompts) & set(second.prompts):
         how, idents = "prompt", (first.prompts, second.prompts)
     elif set(first.units) & set(second.units):
@@ -218,39 +218,39 @@ def matched(one: Side, other: Side) -> Matched:
     else:
         return _apart(first, second)
     keys = idents
-    if one.group.conditions == other.group.conditions and one.session is not other.session:
+    if side.group.conditions == other.group.conditions and side.session is not other.session:
         by_value = (_joined(idents[0], first.settings), _joined(idents[1], second.settings))
         keys = by_value if set(by_value[0]) & set(by_value[1]) else idents
     shared = set(keys[0]) & set(keys[1])
-    kept = [np.flatnonzero([key in shared for key in own]) for own in keys]
+    kept = [np.flatnonzero([key in shared for key in side_keys]) for side_keys in keys]
     # A prompt belongs to the first session's unit and set, whatever the second one's factors say.
     unit_of = dict(zip(idents[0], first.units, strict=True))
     set_of = dict(zip(first.units, first.sets, strict=True))
-    units = [[unit_of[own[place]] for place in places.tolist()] for own, places in zip(idents, kept, strict=True)]
+    units = [[unit_of[side_keys[row]] for row in rows.tolist()] for side_keys, rows in zip(idents, kept, strict=True)]
     order = {key: at for at, key in enumerate(dict.fromkeys(units[0]))}
     sets = list(dict.fromkeys(set_of[key] for key in order))
-    told = "; ".join(_told(how, own, places) for own, places in zip(idents, kept, strict=True))
-    return Matched(
+    counts = "; ".join(_matched_summary(how, side_keys, rows) for side_keys, rows in zip(idents, kept, strict=True))
+    return MatchedRuns(
         rows=(first.rows[kept[0]], second.rows[kept[1]]),
         units=(_numbers(units[0], order), _numbers(units[1], order)),
         stratum=np.array([sets.index(set_of[key]) for key in order], np.int64),
         paired=True,
-        told=f"paired by {how}: {told}",
+        summary=f"paired by {how}: {counts}",
     )
 
 
-def _apart(first: _Runs, second: _Runs) -> Matched:
-    units = [[f"{side}{unit}" for unit in own.units] for side, own in enumerate((first, second))]
-    sets = [f"{side}{name}" for side, own in enumerate((first, second)) for name in own.sets]
+def _apart(first: _Runs, second: _Runs) -> MatchedRuns:
+    units = [[f"{side}{unit}" for unit in runs.units] for side, runs in enumerate((first, second))]
+    sets = [f"{side}{name}" for side, runs in enumerate((first, second)) for name in runs.sets]
     set_of = dict(zip((*units[0], *units[1]), sets, strict=True))
     order = {key: at for at, key in enumerate(set_of)}
     names = list(dict.fromkeys(sets))
-    return Matched(
+    return MatchedRuns(
         rows=(first.rows, second.rows),
         units=(_numbers(units[0], order), _numbers(units[1], order)),
         stratum=np.array([names.index(set_of[key]) for key in order], np.int64),
         paired=False,
-        told="no prompt or unit in common: either group is resampled by itself",
+        summary="no prompt or unit in common: either group is resampled by itself",
     )
 
 
@@ -292,6 +292,6 @@ def _numbers(keys: Sequence[str], order: dict[str, int]) -> Index:
     return np.array([order[key] for key in keys], np.int64)
 
 
-def _told(how: str, idents: Sequence[str], kept: Index) -> str:
-    found = {idents[place] for place in kept.tolist()}
-    return f"{len(found)} of {count_of(len(set(idents)), how)}, {len(kept)} of {count_of(len(idents), 'run')}"
+def _matched_summary(how: str, idents: Sequence[str], kept: Index) -> str:
+    matched_keys = {idents[row] for row in kept.tolist()}
+    return f"{len(matched_keys)} of {count_of(len(set(idents)), how)}, {len(kept)} of {count_of(len(idents), 'run')}"

@@ -71,7 +71,7 @@ def compare_tables(
         "difference",
         f"Difference of the means, {percent} % intervals",
         _DIFFERENCE,
-        tuple(_difference(one) for one in compared),
+        tuple(_difference(pair) for pair in compared),
         (
             *notes,
             "size and towards: length and angle of (ΔA, ΔB); towards is empty where its region contains the origin",
@@ -83,7 +83,7 @@ def compare_tables(
         "gaps",
         "Where the shares above a threshold differ most",
         _GAPS,
-        tuple(row for one in compared for row in _gaps(one)),
+        tuple(row for pair in compared for row in _gaps(pair)),
         (f"from and to: the {percent} % band that holds the whole curve; beyond: angles whose band leaves 0 out",),
     )
     if lines is None or names is None:
@@ -103,67 +103,67 @@ def _sides(values: str) -> tuple[str, str]:
     return old, new
 
 
-def _difference(one: ComparedPair) -> tuple[CellValue, ...]:
-    found, region = one.found, one.found.region
-    a, b = (float(value) for value in found.difference)
+def _difference(pair: ComparedPair) -> tuple[CellValue, ...]:
+    estimate, region = pair.estimate, pair.estimate.region
+    a, b = (float(value) for value in estimate.difference)
     phase = None if region is None else region.phase_deg
     amplitude = (None, None) if region is None else region.amplitude
     towards = float(np.degrees(np.arctan2(b, a))) if phase is not None else None
     return (
-        one.label,
-        found.units,
+        pair.label,
+        estimate.units,
         a,
         b,
         float(np.hypot(a, b)),
         *amplitude,
         towards,
         *((None, None) if phase is None else phase),
-        _turn(one),
-        one.p,
-        one.q,
-        one.tested,
+        _turn(pair),
+        pair.p,
+        pair.q,
+        pair.tested,
     )
 
 
-def _turn(one: ComparedPair) -> str:
+def _turn(pair: ComparedPair) -> str:
     """By how many degrees the phase differs, with its interval: "+12° (+3, +21)"."""
-    found = one.found
-    if found.phase_interval is None:
+    estimate = pair.estimate
+    if estimate.phase_interval is None:
         return "undetermined"
-    low, high = found.phase_interval
-    return f"{found.phase_deg:+.0f}° ({low:+.0f}, {high:+.0f})"
+    low, high = estimate.phase_interval
+    return f"{estimate.phase_deg:+.0f}° ({low:+.0f}, {high:+.0f})"
 
 
-def _gaps(one: ComparedPair) -> list[tuple[CellValue, ...]]:
+def _gaps(pair: ComparedPair) -> list[tuple[CellValue, ...]]:
     rows: list[tuple[CellValue, ...]] = []
-    for index, level in enumerate(one.thresholds):
-        share, bands = one.found.shares[index], one.found.share_bands
+    for index, level in enumerate(pair.thresholds):
+        share, bands = pair.estimate.shares[index], pair.estimate.share_bands
         if not np.isfinite(share).all():
             continue
         at = int(np.argmax(np.abs(share)))
         band = None if bands is None else bands[:, index]
         low, high = (None, None) if band is None else (float(band[0, at]), float(band[1, at]))
         clear = None if band is None else int(np.count_nonzero((band[0] > 0) | (band[1] < 0)))
-        rows.append((one.label, short(level), float(share[at]), low, high, at, clear))
+        rows.append((pair.label, short(level), float(share[at]), low, high, at, clear))
     return rows
 
 
-def curves_of(one: ComparedPair) -> dict[str, Any]:
+def difference_curves(pair: ComparedPair) -> dict[str, Any]:
     """The difference's curves as plain data: by angle, the bands' ends beside them."""
-    found = one.found
+    estimate = pair.estimate
     counts = [
         {
             "threshold": level,
-            "difference": found.shares[index].tolist(),
-            "band": None if found.share_bands is None else found.share_bands[:, index].tolist(),
+            "difference": estimate.shares[index].tolist(),
+            "band": None if estimate.share_bands is None else estimate.share_bands[:, index].tolist(),
         }
-        for index, level in enumerate(one.thresholds)
+        for index, level in enumerate(pair.thresholds)
     ]
     return {
-        "label": one.label,
+        "label": pair.label,
         "angles_deg": list(range(ANGLES)),
-        "mean": found.mean.tolist(),
-        "mean_band": None if found.mean_band is None else found.mean_band.tolist(),
+        "mean": estimate.mean.tolist(),
+        "mean_band": None if estimate.mean_band is None else estimate.mean_band.tolist(),
         "shares": counts,
     }
 
@@ -172,12 +172,12 @@ def curves_table_of(findings: Findings) -> TableFigure:
     """The curves that `compare_study` found, a row a difference and angle, for a file."""
     rows: list[tuple[CellValue, ...]] = []
     keys: list[str] = []
-    for one in findings["curves"]:
-        curves = {"mean": (one["mean"], one["mean_band"])}
-        curves |= {f"share_{part['threshold']:g}": (part["difference"], part["band"]) for part in one["shares"]}
+    for pair in findings["curves"]:
+        curves = {"mean": (pair["mean"], pair["mean_band"])}
+        curves |= {f"share_{part['threshold']:g}": (part["difference"], part["band"]) for part in pair["shares"]}
         keys = [f"{name}{end}" for name in curves for end in ("", "_low", "_high")]
         columns = [part for middle, band in curves.values() for part in (middle, *(band or [[None] * ANGLES] * 2))]
-        rows += [(one["label"], angle, *numbers) for angle, numbers in enumerate(zip(*columns, strict=True))]
+        rows += [(pair["label"], angle, *numbers) for angle, numbers in enumerate(zip(*columns, strict=True))]
     header = (TableColumn("difference", "difference", "text"), TableColumn("angle_deg", "angle", "whole"))
     return TableFigure(
         "curves", "Differences over the angle", (*header, *(TableColumn(key, key) for key in keys)), tuple(rows)
@@ -195,21 +195,21 @@ def difference_chart(pair: ComparedPair, threshold: float | None, level: float =
         threshold: cosine that shares are counted above; None for the mean cosine.
         level: of the band, for its legend.
     """
-    found = pair.found
+    estimate = pair.estimate
     if threshold is None:
-        values, band, what = found.mean, found.mean_band, "mean cosine"
+        values, band, what = estimate.mean, estimate.mean_band, "mean cosine"
     else:
         at = pair.thresholds.index(threshold)
-        values = found.shares[at]
-        band = None if found.share_bands is None else found.share_bands[:, at]
+        values = estimate.shares[at]
+        band = None if estimate.share_bands is None else estimate.share_bands[:, at]
         what = f"share of runs with cosine > {short(threshold)}"
     x = np.append(np.arange(len(values)) * FULL_TURN / len(values), FULL_TURN)
     bands = () if band is None else (CurveBand(pair.label, x, _closed(band[0]), _closed(band[1])),)
-    reach = float(np.nanmax(np.abs(values if band is None else band), initial=0.0))
+    largest = float(np.nanmax(np.abs(values if band is None else band), initial=0.0))
     details = (
         difference_detail(pair),
         *((f"p {cell_text(pair.p, 'p')}, {pair.tested}",) if pair.p is not None else ()),
-        count_of(found.units, "unit"),
+        count_of(estimate.units, "unit"),
         *((f"┆ {short(100 * level)} % band",) if bands else ()),
     )
     return ThresholdFigure(
@@ -218,18 +218,18 @@ def difference_chart(pair: ComparedPair, threshold: float | None, level: float =
         right_label="",
         counts=(Curve(pair.label, x, _closed(values)),),
         means=(),
-        left=round_axis((reach, -reach), include=(0.0,)),
+        left=round_axis((largest, -largest), include=(0.0,)),
         right=None,
         legend=(LegendEntry(pair.label, "pooled", details),),
-        warnings=() if pair.matched.paired else (pair.matched.told,),
+        warnings=() if pair.matched.paired else (pair.matched.summary,),
         bands=bands,
     )
 
 
 def difference_detail(pair: ComparedPair) -> str:
     """Length and direction of a difference of means: "ΔA .0151 [.0087, .0217]  φ 359° (347, 13)"."""
-    region = pair.found.region
-    size = three_digits(float(np.hypot(*pair.found.difference)))
+    region = pair.estimate.region
+    size = three_digits(float(np.hypot(*pair.estimate.difference)))
     if region is None:
         return f"ΔA {size}, too few units for an interval"
     low, high = region.amplitude
@@ -238,12 +238,12 @@ def difference_detail(pair: ComparedPair) -> str:
 
 def direction_detail(pair: ComparedPair) -> str:
     """The direction of a difference of means and where it may lie: "φ 359° (347, 13)", or "φ undetermined"."""
-    region = pair.found.region
+    region = pair.estimate.region
     phase = None if region is None else region.phase_deg
     if phase is None:
         return "φ undetermined"
     first, last = (round(angle) % 360 for angle in phase)
-    towards = float(np.degrees(np.arctan2(pair.found.difference[1], pair.found.difference[0])))
+    towards = float(np.degrees(np.arctan2(pair.estimate.difference[1], pair.estimate.difference[0])))
     return f"φ {degrees(towards % 360)} ({first}, {last})"
 
 

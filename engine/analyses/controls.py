@@ -65,26 +65,26 @@ def measures_of(part: Part, vectors: Captured, *, by_condition: bool = False) ->
     pooled = pooled_caption(part.session.spec)
     groups = {pooled: _places(part, None)}
     if by_condition:
-        swept = [one for one in part.session.conditions if one.kind == "sweep"]
+        swept = [condition for condition in part.session.conditions if condition.kind == "sweep"]
         if len(swept) > 1:
-            groups |= {one.label: _places(part, one.index) for one in swept}
-    found: list[Measure] = []
+            groups |= {condition.label: _places(part, condition.index) for condition in swept}
+    measures: list[Measure] = []
     for index in range(len(part.session.planes)):
-        found.extend(_in_plane(part, index, groups, pooled))
+        measures.extend(_in_plane(part, index, groups, pooled))
     for site in part.session.spec.capture.sites:
-        found.extend(_off_axis(part, vectors, site, groups, pooled))
-    for label, places in groups.items():
-        found.append(Measure(WHOLE_TEXT, label, "share changed", _changed(part, places), headline=label == pooled))
-    return tuple(found)
+        measures.extend(_off_axis(part, vectors, site, groups, pooled))
+    for label, rows in groups.items():
+        measures.append(Measure(WHOLE_TEXT, label, "share changed", _changed(part, rows), headline=label == pooled))
+    return tuple(measures)
 
 
 def _places(part: Part, condition: int | None) -> NDArray[np.int64]:
     """Places, among the part's runs, of one condition of the sweep, or of all."""
-    kinds = [one.kind for one in part.session.conditions]
+    kinds = [condition.kind for condition in part.session.conditions]
     return np.array(
         [
-            place
-            for place, run in enumerate(part.session.runs)
+            row
+            for row, run in enumerate(part.session.runs)
             if kinds[run.condition] == "sweep" and condition in (None, run.condition)
         ],
         np.int64,
@@ -101,9 +101,9 @@ def _in_plane(part: Part, index: int, groups: dict[str, NDArray[np.int64]], pool
     predicted = arithmetic_points(session, index)
     base = baseline_of(session)
     sets = any(side in part.edited.get(plane.site, ()) for side in (plane.a, plane.b))
-    swept = {one.label: one for one in swept_groups(session, plane)}
-    swept |= {one.label: one for one in swept_groups(session, plane, (CONDITION,))}
-    for label, places in groups.items():
+    swept = {group.label: group for group in swept_groups(session, plane)}
+    swept |= {group.label: group for group in swept_groups(session, plane, (CONDITION,))}
+    for label, rows in groups.items():
         sweep = swept[label].sweep
         yield Measure(where, label, "amplitude", sweep.amplitude, tested=not sets, headline=label == pooled)
         phase = math.nan if sweep.phase_deg is None else sweep.phase_deg
@@ -111,16 +111,16 @@ def _in_plane(part: Part, index: int, groups: dict[str, NDArray[np.int64]], pool
         for side, along in enumerate((plane.a, plane.b)):
             if along in part.edited.get(plane.site, ()):
                 continue
-            shift = _mean(points.xy[places, side] - points.xy[base[places], side], base[places])
+            shift = _mean(points.xy[rows, side] - points.xy[base[rows], side], base[rows])
             yield Measure(where, label, f"|change of cos {('0°', '90°')[side]}|", abs(shift))
-        beyond = math.nan
+        residual = math.nan
         if predicted is not None:
-            apart = points.xy[places] - predicted.xy[places]
-            apart = apart[np.isfinite(apart).all(axis=1)]
-            beyond = float(np.hypot(*apart.mean(axis=0))) if len(apart) else math.nan
-        yield Measure(where, label, "beyond arithmetic", beyond, headline=label == pooled)
-        for place, level in enumerate(sweep.thresholds):
-            counts = sweep.counts[place]
+            differences = points.xy[rows] - predicted.xy[rows]
+            differences = differences[np.isfinite(differences).all(axis=1)]
+            residual = float(np.hypot(*differences.mean(axis=0))) if len(differences) else math.nan
+        yield Measure(where, label, "beyond arithmetic", residual, headline=label == pooled)
+        for number, level in enumerate(sweep.thresholds):
+            counts = sweep.counts[number]
             yield Measure(where, label, f"most > {short(level)}", float(counts.max()) if sweep.n else math.nan)
 
 
@@ -138,18 +138,18 @@ def _off_axis(
     is_baseline = np.flatnonzero(base == np.arange(len(base)))
     lengths = np.sqrt((whole[is_baseline] ** 2).sum(axis=1))
     scale = _mean(lengths, is_baseline)
-    for label, places in groups.items():
-        moved = np.sqrt(((whole[places] - whole[base[places]]) ** 2).sum(axis=1))
-        value = _mean(moved, base[places]) / scale if scale else math.nan
+    for label, rows in groups.items():
+        moved = np.sqrt(((whole[rows] - whole[base[rows]]) ** 2).sum(axis=1))
+        value = _mean(moved, base[rows]) / scale if scale else math.nan
         yield Measure(site_caption(site), label, name, value, headline=label == pooled)
 
 
-def _changed(part: Part, places: NDArray[np.int64]) -> float:
+def _changed(part: Part, rows: NDArray[np.int64]) -> float:
     """The share of runs whose tokens differ from their baseline's."""
     runs = part.session.runs
     base = baseline_of(part.session)
-    known = [int(place) for place in places if base[place] >= 0]
-    differing = [runs[place].token_ids != runs[int(base[place])].token_ids for place in known]
+    known = [int(row) for row in rows if base[row] >= 0]
+    differing = [runs[row].token_ids != runs[int(base[row])].token_ids for row in known]
     return float(np.mean(differing)) if differing else math.nan
 
 
@@ -189,12 +189,12 @@ def control_nulls(session: Session, plane_index: int, by: Sequence[str], vectors
         return ()
     swept: dict[str, list[SweptGroup]] = {}
     target, *others = parts_of(session, vectors)
-    own = {one.label: one for one in swept_groups(target.session, target.session.planes[plane_index], by)}
+    targets = {group.label: group for group in swept_groups(target.session, target.session.planes[plane_index], by)}
     for part in others:
         if not part.rows.size:
             continue
         for group in swept_groups(part.session, part.session.planes[plane_index], by):
-            if group.role in UNDER and group.label in own and group.n_runs == own[group.label].n_runs:
+            if group.role in UNDER and group.label in targets and group.n_runs == targets[group.label].n_runs:
                 swept.setdefault(group.label, []).append(group)
     noun = "matched neurons" if controls.matches else "random directions"
     what = f"{noun} {pooled_caption(session.spec)} alike"
@@ -216,10 +216,10 @@ def controls_study(session: Session, arguments: Arguments) -> Findings:
         raise ExplorerError(f"controls are not compared by '{by}'", remedy=f"choose pooled or {CONDITION}")
     vectors = session.vectors()
     parts = parts_of(session, vectors, complete=True)
-    found = [measures_of(part, vectors, by_condition=by == CONDITION) for part in parts]
+    by_part = [measures_of(part, vectors, by_condition=by == CONDITION) for part in parts]
     controls = controls_of(session)
     assert controls is not None, "parts_of refuses a session without"
-    return findings_of(_ranks(session, parts, found), _neurons(session, parts, found, controls))
+    return findings_of(_ranks(session, parts, by_part), _neurons(session, parts, by_part, controls))
 
 
 def least_p(count: int) -> str:
@@ -231,30 +231,35 @@ def _null(label: str, groups: Sequence[SweptGroup], what: str) -> NullBand:
     mean, middle = null_band(np.array([group.sweep.mean for group in groups]))
     legend = f"{'95 %' if middle else 'range'} of {len(groups)} {what}"
     counts: dict[float, Band] = {
-        level: null_band(np.array([group.sweep.counts[place] for group in groups], np.float64))[0]
-        for place, level in enumerate(groups[0].sweep.thresholds)
+        level: null_band(np.array([group.sweep.counts[index] for group in groups], np.float64))[0]
+        for index, level in enumerate(groups[0].sweep.thresholds)
     }
     return NullBand("controls", legend, label, len(groups), mean, counts)
 
 
-def _ranks(session: Session, parts: Sequence[Part], found: Sequence[Sequence[Measure]]) -> TableFigure:
+def _ranks(session: Session, parts: Sequence[Part], by_part: Sequence[Sequence[Measure]]) -> TableFigure:
     """Every measure of the target beside the controls', those left out that nobody has."""
-    everyone = np.array([[one.value for one in measures] for measures in found], np.float64)
+    everyone = np.array([[measure.value for measure in measures] for measures in by_part], np.float64)
     measured = np.flatnonzero(~np.isnan(everyone).all(axis=0))
-    target: list[Measure] = [found[0][int(place)] for place in measured]
+    target: list[Measure] = [by_part[0][int(index)] for index in measured]
     columns: list[NDArray[np.float64]] = list(everyone[1:, measured].T)
     p = np.array(
-        [rank_p(one.value, column) if one.tested else np.nan for one, column in zip(target, columns, strict=True)],
+        [
+            rank_p(measure.value, column) if measure.tested else np.nan
+            for measure, column in zip(target, columns, strict=True)
+        ],
         np.float64,
     )
     q = benjamini_hochberg(p)
     rows: list[tuple[str | float | None, ...]] = []
-    for place, (one, column) in enumerate(zip(target, columns, strict=True)):
+    for index, (measure, column) in enumerate(zip(target, columns, strict=True)):
         known = column[~np.isnan(column)]
         spread = (None, None, None)
-        if known.size and not one.circular:
+        if known.size and not measure.circular:
             spread = (float(np.median(known)), float(known.min()), float(known.max()))
-        rows.append((one.where, one.group, one.name, one.value, *spread, _or_none(p[place]), _or_none(q[place])))
+        rows.append(
+            (measure.where, measure.group, measure.name, measure.value, *spread, _or_none(p[index]), _or_none(q[index]))
+        )
     return TableFigure(
         name="controls",
         title=f"{session.name} · the target among its controls",
@@ -270,7 +275,9 @@ def _ranks(session: Session, parts: Sequence[Part], found: Sequence[Sequence[Mea
             TableColumn("q", "q", "p", keep=2),
         ),
         rows=tuple(rows),
-        notes=_notes(session, parts, family_size(p), any(not (one.tested or one.circular) for one in target)),
+        notes=_notes(
+            session, parts, family_size(p), any(not (measure.tested or measure.circular) for measure in target)
+        ),
     )
 
 
@@ -278,13 +285,14 @@ def _notes(session: Session, parts: Sequence[Part], family: int, holds_set: bool
     controls = controls_of(session)
     assert controls is not None
     k = controls.count
-    own = parts[0].session
-    pairs = len({(run.prompt, run.sample) for run in own.runs})
+    target = parts[0].session
+    pairs = len({(run.prompt, run.sample) for run in target.runs})
     planned = len(session.prompts) * session.spec.generation.samples
-    held = f"{count_of(k, 'control')}, {count_of(len({run.prompt for run in own.runs}), 'prompt')}"
+    sizes = f"{count_of(k, 'control')}, {count_of(len({run.prompt for run in target.runs}), 'prompt')}"
     over = "neurons" if controls.matches else "directions"
+    n_runs = sum(target.conditions[run.condition].kind == "sweep" for run in target.runs)
     notes = [
-        f"{held}, {count_of(sum(own.conditions[run.condition].kind == 'sweep' for run in own.runs), 'run')} each; "
+        f"{sizes}, {count_of(n_runs, 'run')} each; "
         + ("the same raw values for all" if controls.matches else "directions of the same length, the same values"),
         f"p: (1 + controls at least as large) / {k + 1}, so none below {least_p(k)}; over {over}, these prompts given;"
         f" q over all {count_of(family, 'test')} of this table (Benjamini-Hochberg)",
@@ -321,10 +329,10 @@ def _notes(session: Session, parts: Sequence[Part], family: int, holds_set: bool
 
 
 def _neurons(
-    session: Session, parts: Sequence[Part], found: Sequence[Sequence[Measure]], controls: Controls
+    session: Session, parts: Sequence[Part], by_part: Sequence[Sequence[Measure]], controls: Controls
 ) -> TableFigure:
     """Which neurons the controls are, how well they match, and their own measures."""
-    shown = [place for place, one in enumerate(found[0]) if one.headline]
+    shown = [index for index, measure in enumerate(by_part[0]) if measure.headline]
     several = len({match.site for match in controls.matches}) > 1
     columns = [TableColumn("control", "control", "text")]
     for number, match in enumerate(controls.matches, 1):
@@ -339,17 +347,18 @@ def _neurons(
             TableColumn(f"norm{suffix}", "W_out norm", keep=2),
         ]
     columns += [
-        TableColumn(f"measure_{place}", f"{found[0][place].where}: {found[0][place].name}", keep=3) for place in shown
+        TableColumn(f"measure_{index}", f"{by_part[0][index].where}: {by_part[0][index].name}", keep=3)
+        for index in shown
     ]
     rows: list[tuple[str | float | None, ...]] = []
-    for part, measures in zip(parts, found, strict=True):
+    for part, measures in zip(parts, by_part, strict=True):
         cells: list[str | float | None] = [str(part.number) if part.number else "target"]
         for match in controls.matches:
             neuron = match.neurons[part.number - 1] if part.number else match.target
             traits = match.traits[part.number]
             distance = match.distances[part.number - 1] if part.number else None
             cells += [coordinate_caption(match.site, neuron), distance, traits.mean, traits.std, traits.norm]
-        rows.append((*cells, *(_or_none(measures[place].value) for place in shown)))
+        rows.append((*cells, *(_or_none(measures[index].value) for index in shown)))
     return TableFigure(
         name="control_neurons",
         title=f"{session.name} · the controls" + ("" if controls.matches else ": random directions"),

@@ -67,22 +67,25 @@ def parts_of(session: Session, vectors: Captured, *, complete: bool = False) -> 
 def has_own_axis(session: Session, plane: PlaneRecord) -> bool:
     """Whether a control can be given its own axis in a plane: not where one is text that names the target's weights."""
     names = {
-        f"{kind}({Site.parse(one.site).layer}.{neuron})"
-        for one in session.spec.interventions
-        for neuron in one.neurons
-        if not one.background and Site.parse(one.site).is_mlp
+        f"{kind}({Site.parse(edit.site).layer}.{neuron})"
+        for edit in session.spec.interventions
+        for neuron in edit.neurons
+        if not edit.background and Site.parse(edit.site).is_mlp
         for kind in ("w_out", "w_in")
     }
     return not names.intersection({str(plane.a), str(plane.b)})
 
 
-def run_means(own: Matrix | Sequence[Matrix], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+def run_means(vectors: Matrix | Sequence[Matrix], rows: NDArray[np.int64]) -> NDArray[np.float64]:
     """[run, d] vectors of some runs; the mean over tokens where every token was kept."""
-    if isinstance(own, np.ndarray):
-        return own[rows].astype(np.float64)
-    width = own[0].shape[1] if len(own) else 0
-    tokens = [own[int(row)] for row in rows]
-    means = [one.mean(axis=0, dtype=np.float64) if len(one) else np.full(width, np.nan) for one in tokens]
+    if isinstance(vectors, np.ndarray):
+        return vectors[rows].astype(np.float64)
+    width = vectors[0].shape[1] if len(vectors) else 0
+    tokens = [vectors[int(row)] for row in rows]
+    means = [
+        tokens_of_run.mean(axis=0, dtype=np.float64) if len(tokens_of_run) else np.full(width, np.nan)
+        for tokens_of_run in tokens
+    ]
     return np.array(means, np.float64).reshape(len(rows), width)
 
 
@@ -118,23 +121,29 @@ def _part(
     kept: NDArray[np.bool_],
     repeats: Mapping[int, Condition],
 ) -> Part:
-    own = {
+    index_in_part = {
         condition.index: condition.index
         for condition in session.conditions
         if condition.kind != "control" and (number == 0 or condition.kind != "sweep")
     }
-    own |= {index: repeats[index].index for index in repeats if session.conditions[index].control == number}
-    rows = np.array([row for row, run in enumerate(session.runs) if kept[row] and run.condition in own], np.int64)
+    index_in_part |= {index: repeats[index].index for index in repeats if session.conditions[index].control == number}
+    rows = np.array(
+        [row for row, run in enumerate(session.runs) if kept[row] and run.condition in index_in_part], np.int64
+    )
     chosen = [session.runs[int(row)] for row in rows]
-    runs = tuple(dataclasses.replace(run, condition=own[run.condition]) for run in chosen)
-    back = {after: before for before, after in own.items()}
+    runs = tuple(dataclasses.replace(run, condition=index_in_part[run.condition]) for run in chosen)
+    back = {after: before for before, after in index_in_part.items()}
     known = tuple(condition for condition in session.conditions if condition.kind != "control")
-    resolved = tuple(session.resolved[back.get(one.index, one.index)] for one in known) if session.resolved else ()
+    resolved = (
+        tuple(session.resolved[back.get(condition.index, condition.index)] for condition in known)
+        if session.resolved
+        else ()
+    )
     spec, stands = _spec(session.spec, controls, number)
     edited: dict[str, tuple[int, ...]] = {}
-    for one in spec.interventions:
-        if not one.background and one.neurons:
-            edited[one.site] = tuple(sorted({*edited.get(one.site, ()), *one.neurons}))
+    for edit in spec.interventions:
+        if not edit.background and edit.neurons:
+            edited[edit.site] = tuple(sorted({*edited.get(edit.site, ()), *edit.neurons}))
     part = session.changed(
         spec=spec,
         conditions=known,
@@ -152,16 +161,16 @@ def _part(
 def _spec(spec: Experiment, controls: Controls, number: int) -> tuple[Experiment, dict[tuple[str, int], int]]:
     """The experiment with a control's neurons, and which neuron stands for which."""
     stands = {
-        (one.site, neuron): controls.neuron(number, one.site, neuron)
-        for one in spec.interventions
-        for neuron in one.neurons
-        if number and not one.background
+        (edit.site, neuron): controls.neuron(number, edit.site, neuron)
+        for edit in spec.interventions
+        for neuron in edit.neurons
+        if number and not edit.background
     }
     interventions = tuple(
-        one
-        if one.background
-        else one.model_copy(update={"neurons": tuple(stands.get((one.site, n), n) for n in one.neurons)})
-        for one in spec.interventions
+        edit
+        if edit.background
+        else edit.model_copy(update={"neurons": tuple(stands.get((edit.site, n), n) for n in edit.neurons)})
+        for edit in spec.interventions
     )
     return spec.model_copy(update={"interventions": interventions, "controls": ControlsSpec()}), stands
 
@@ -188,8 +197,10 @@ def _plane(
     )
 
 
-def _column(own: Matrix | Sequence[Matrix], rows: NDArray[np.int64], neuron: int) -> NDArray[np.float64]:
-    if isinstance(own, np.ndarray):
-        return own[rows, neuron].astype(np.float64)
-    tokens = [own[int(row)][:, neuron] for row in rows]
-    return np.array([one.mean(dtype=np.float64) if len(one) else np.nan for one in tokens], np.float64)
+def _column(vectors: Matrix | Sequence[Matrix], rows: NDArray[np.int64], neuron: int) -> NDArray[np.float64]:
+    if isinstance(vectors, np.ndarray):
+        return vectors[rows, neuron].astype(np.float64)
+    tokens = [vectors[int(row)][:, neuron] for row in rows]
+    return np.array(
+        [tokens_of_run.mean(dtype=np.float64) if len(tokens_of_run) else np.nan for tokens_of_run in tokens], np.float64
+    )

@@ -110,12 +110,12 @@ class SiteRuns:
             raise ExplorerError(f"{choice} stands for several directions", remedy=f"name one level in place of {ANY}")
         of_condition = np.isin(self.condition, conditions_of(choice, self.conditions, default))
         of_prompt = np.isin(self.prompt, prompts_of(choice, self.prompts))
-        found = np.flatnonzero(of_condition & of_prompt)
-        found = found[np.isfinite(self.vectors[found]).all(axis=1)]
-        if not len(found):
-            told = str(choice) or default
-            raise ExplorerError(f"no run of {told} is there with finite numbers", remedy="choose other runs")
-        return found
+        rows = np.flatnonzero(of_condition & of_prompt)
+        rows = rows[np.isfinite(self.vectors[rows]).all(axis=1)]
+        if not len(rows):
+            selection = str(choice) or default
+            raise ExplorerError(f"no run of {selection} is there with finite numbers", remedy="choose other runs")
+        return rows
 
     def mean(self, choice: RunChoice) -> Vector:
         """[d] mean of the vectors of some runs, raw units; of the baseline's where no condition is named."""
@@ -127,7 +127,7 @@ def as_rows(vectors: Matrix | list[Matrix]) -> NDArray[Any]:
     if isinstance(vectors, np.ndarray):
         return vectors
     width = vectors[0].shape[1] if vectors else 0
-    means = [own.mean(axis=0, dtype=np.float64) if len(own) else np.full(width, np.nan) for own in vectors]
+    means = [tokens.mean(axis=0, dtype=np.float64) if len(tokens) else np.full(width, np.nan) for tokens in vectors]
     return np.stack(means) if means else np.empty((0, width))
 
 
@@ -179,14 +179,14 @@ def plane_through(a: int | str, b: int | str, runs: SiteRuns) -> Plane:
 def known_directions(provenance: Mapping[str, Any]) -> dict[str, Vector]:
     """Vectors of files and weights that a session or a journal holds, by their text; those that are damaged are not."""
     stored: object = provenance.get(DIRECTIONS)
-    found: dict[str, Vector] = {}
+    vectors: dict[str, Vector] = {}
     for text, numbers in cast("Mapping[str, object]", stored).items() if isinstance(stored, dict) else ():
         try:
             row = [as_float(number, text) for number in cast("list[object]", numbers)]
         except (DamagedError, TypeError):
             continue
-        found[text] = np.array(row, np.float64)
-    return found
+        vectors[text] = np.array(row, np.float64)
+    return vectors
 
 
 def missing_weights(session: Session, site: str, directions: Iterable[int | str]) -> list[str]:
@@ -202,18 +202,18 @@ def missing_weights(session: Session, site: str, directions: Iterable[int | str]
     """
     if Site.parse(site).is_mlp:
         return []
-    held = known_directions(session.provenance)
-    told: object = session.provenance.get("model")
-    layers: object = cast("Mapping[str, object]", told).get("n_layers") if isinstance(told, dict) else None
-    found: list[str] = []
-    for one in map(direction_of, directions):
-        if not isinstance(one, NeuronWeights) or str(one) in held:
+    known = known_directions(session.provenance)
+    model: object = session.provenance.get("model")
+    layers: object = cast("Mapping[str, object]", model).get("n_layers") if isinstance(model, dict) else None
+    missing: list[str] = []
+    for direction in map(direction_of, directions):
+        if not isinstance(direction, NeuronWeights) or str(direction) in known:
             continue
-        if isinstance(layers, int) and one.layer >= layers:
-            what = f"layer {one.layer} is out of range for this model ({layers} layers)"
-            raise ExplorerError(what, where=str(one), remedy=f"choose 0 to {layers - 1}")
-        found.append(str(one))
-    return found
+        if isinstance(layers, int) and direction.layer >= layers:
+            what = f"layer {direction.layer} is out of range for this model ({layers} layers)"
+            raise ExplorerError(what, where=str(direction), remedy=f"choose 0 to {layers - 1}")
+        missing.append(str(direction))
+    return missing
 
 
 def weights_in(findings: Mapping[str, Any]) -> dict[str, Vector]:
@@ -229,7 +229,9 @@ def file_vectors(directions: Iterable[int | str], base: Path) -> dict[str, Vecto
         base: the folder that relative paths start from.
     """
     named = [direction_of(along) for along in directions]
-    return {str(one): read_direction(str(one), base) for one in named if isinstance(one, FileVector)}
+    return {
+        str(direction): read_direction(str(direction), base) for direction in named if isinstance(direction, FileVector)
+    }
 
 
 def _check_range(index: int, runs: SiteRuns) -> None:
@@ -244,15 +246,15 @@ def _weights(weights: NeuronWeights, runs: SiteRuns) -> Vector:
             f"{weights} lies in the residual stream, not among the neurons of {runs.site}",
             remedy="name the neuron by its number, or a site of the residual stream",
         )
-    found = _known(str(weights), runs, "its model has it: srm-explorer planes SESSION --add loads it")
-    return found - found.mean() if runs.centred else found
+    vector = _known(str(weights), runs, "its model has it: srm-explorer planes SESSION --add loads it")
+    return vector - vector.mean() if runs.centred else vector
 
 
 def _known(text: str, runs: SiteRuns, remedy: str) -> Vector:
-    found = runs.known.get(text)
-    if found is None:
+    vector = runs.known.get(text)
+    if vector is None:
         raise ExplorerError(f"the session does not hold the vector {text}", remedy=remedy)
-    if found.shape != (runs.d,):
-        what = f"{text} has {found.size} numbers, {runs.site} has {runs.d}"
+    if vector.shape != (runs.d,):
+        what = f"{text} has {vector.size} numbers, {runs.site} has {runs.d}"
         raise ExplorerError(what, remedy="choose a direction of that site's space")
-    return found
+    return vector

@@ -40,9 +40,9 @@ def effects_study(session: Session, arguments: Arguments) -> Findings:
     for name in arguments:
         if name not in DEFAULTS:
             raise ExplorerError(f"the study of effects has no '{name}'", remedy=did_you_mean(name, list(DEFAULTS)))
-    given = {**DEFAULTS, **{name: value for name, value in arguments.items() if value is not None}}
-    top, resamples, seed = (_whole(given[name], name) for name in ("top", "resamples", "seed"))
-    pairs = PairedTexts.of(session, CollapseRule.of(_table(given["rule"])))
+    settings = {**DEFAULTS, **{name: value for name, value in arguments.items() if value is not None}}
+    top, resamples, seed = (_whole(settings[name], name) for name in ("top", "resamples", "seed"))
+    pairs = PairedTexts.of(session, CollapseRule.of(_table(settings["rule"])))
     if not pairs.conditions():
         raise ExplorerError(
             "no run stands beside its baseline", where=session.name, remedy="finish the run, or give it an intervention"
@@ -52,8 +52,8 @@ def effects_study(session: Session, arguments: Arguments) -> Findings:
     collapse = collapse_table(pairs)
     collapse = replace(collapse, notes=_collapse_notes(pairs))
     texts = replace(text_table(pairs), notes=(_TEXTS,))
-    beside = control_table(pairs)
-    tables = [values, *(() if beside is None else (beside,)), collapse, texts]
+    controls = control_table(pairs)
+    tables = [values, *(() if controls is None else (controls,)), collapse, texts]
     sites, tokens = site_table(pairs, max(2, resamples // 5), seed), token_table(pairs, top)
     if sites is not None:
         tables.append(replace(sites, notes=_site_notes(pairs)))
@@ -61,7 +61,7 @@ def effects_study(session: Session, arguments: Arguments) -> Findings:
     if planes is not None:
         tables.append(replace(planes, notes=("means over runs, in the units of the site; total = direct + through",)))
     if tokens is not None:
-        tables.append(replace(tokens, notes=(_tokens_told(pairs), _TOKENS)))
+        tables.append(replace(tokens, notes=(_tokens_note(pairs), _TOKENS)))
     return findings_of(*tables, replace(run_table(pairs), notes=(_RUNS,)), scored=pairs.effects is not None)
 
 
@@ -131,7 +131,7 @@ def _site_notes(pairs: PairedTexts) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _tokens_told(pairs: PairedTexts) -> str:
+def _tokens_note(pairs: PairedTexts) -> str:
     where = {"baseline": "the baseline's texts", "given": "the given text"}.get(pairs.text, "the texts")
     return f"mean over all token positions of {where}, every prompt together"
 

@@ -37,12 +37,12 @@ def site_table(pairs: PairedTexts, resamples: int, seed: int) -> TableFigure | N
         TableColumn("prefix_tokens", "prefix tokens", "number", 2),
     )
     rows: list[tuple[CellValue, ...]] = []
-    means = {(one.site, one.condition): one for one in pairs.effects.means} if pairs.effects else {}
+    means = {(mean.site, mean.condition): mean for mean in pairs.effects.means} if pairs.effects else {}
     for site in pairs.effects.sites if pairs.effects else ():
-        for condition, places in pairs.conditions():
-            found = [own.sites.get(site) if (own := pairs.found(int(at))) else None for at in places]
+        for condition, members in pairs.conditions():
+            effects = [run.sites.get(site) if (run := pairs.effects_at(int(at))) else None for at in members]
             norms = {
-                part: np.array([np.nan if one is None else one.norms.get(part, np.nan) for one in found])
+                part: np.array([np.nan if effect is None else effect.norms.get(part, np.nan) for effect in effects])
                 for part in ("total", "direct", "through")
             }
             if not np.isfinite(norms["direct"]).any():
@@ -50,22 +50,24 @@ def site_table(pairs: PairedTexts, resamples: int, seed: int) -> TableFigure | N
             shares = [
                 _pooled(
                     pairs,
-                    np.array([np.nan if one is None else one.shares.get(part, np.nan) for one in found]),
+                    np.array([np.nan if effect is None else effect.shares.get(part, np.nan) for effect in effects]),
                     norms["total"],
-                    places,
+                    members,
                     resamples,
                     seed,
                 )
                 for part in ("direct", "text_first")
             ]
-            cosine = [np.nan if one is None or one.cosine is None else one.cosine for one in found]
+            cosine = [np.nan if effect is None or effect.cosine is None else effect.cosine for effect in effects]
             row: list[CellValue] = [site_caption(site), condition.label, int(np.isfinite(norms["direct"]).sum())]
             row += [mean_of(norms[part]) for part in ("total", "direct", "through")]
             of_mean = means[site, condition.index].shares.get("direct") if (site, condition.index) in means else None
-            prefix = [np.nan if one is None or one.prefix is None else one.prefix for one in found]
-            held = [np.nan if one is None or one.prefix_tokens is None else one.prefix_tokens for one in found]
+            prefix = [np.nan if effect is None or effect.prefix is None else effect.prefix for effect in effects]
+            prefix_tokens = [
+                np.nan if effect is None or effect.prefix_tokens is None else effect.prefix_tokens for effect in effects
+            ]
             row += [*shares[0], of_mean, shares[1][0]]
-            rows.append((*row, *(mean_of(np.array(one, np.float64)) for one in (cosine, prefix, held))))
+            rows.append((*row, *(mean_of(np.array(values, np.float64)) for values in (cosine, prefix, prefix_tokens))))
     title = "What acts directly, and what acts through changed text"
     return TableFigure("direct", title, columns, tuple(rows)) if rows else None
 
@@ -82,32 +84,32 @@ def control_table(pairs: PairedTexts) -> TableFigure | None:
         TableColumn("p", "p", "p"),
         TableColumn("q", "q", "p"),
     )
-    found: dict[int, list[float]] = {}
+    control_kl: dict[int, list[float]] = {}
     scored: Mapping[int, RunEffects] = pairs.effects.runs if pairs.effects else {}
     by_condition: dict[int, list[float]] = {}
     for run in pairs.session.runs:
-        own = scored[run.index].texts.get(pairs.text) if run.index in scored else None
-        if own is not None and own.kl:
-            by_condition.setdefault(run.condition, []).append(float(np.mean(own.kl)))
+        scores = scored[run.index].texts.get(pairs.text) if run.index in scored else None
+        if scores is not None and scores.kl:
+            by_condition.setdefault(run.condition, []).append(float(np.mean(scores.kl)))
     for index, swept in swept_as(pairs.session.conditions).items():
         if index in by_condition:
-            found.setdefault(swept.index, []).append(float(np.mean(by_condition[index])))
+            control_kl.setdefault(swept.index, []).append(float(np.mean(by_condition[index])))
     rows: list[list[CellValue]] = []
     for condition, _ in pairs.conditions():
-        others, own = found.get(condition.index), by_condition.get(condition.index)
-        if others and own:
-            kl, ends = float(np.mean(own)), (float(np.median(others)), min(others), max(others))
+        others, scores = control_kl.get(condition.index), by_condition.get(condition.index)
+        if others and scores:
+            kl, ends = float(np.mean(scores)), (float(np.median(others)), min(others), max(others))
             rows.append([condition.label, kl, len(others), *ends, rank_p(kl, others)])
     if not rows:
         return None
     q = benjamini_hochberg([np.nan if row[-1] is None else float(row[-1]) for row in rows]).tolist()
-    told = tuple((*row, one) for row, one in zip(rows, q, strict=True))
+    with_q = tuple((*row, value) for row, value in zip(rows, q, strict=True))
     notes = (
         "mean KL a token beside that of matched neurons clamped alike; from, to: their range",
         "p: share of target and controls at least as far, so never below 1/(controls + 1);"
         f" q: Benjamini-Hochberg over {len(rows)} values",
     )
-    return TableFigure("kl_controls", "How far controls move the same texts", columns, told, notes)
+    return TableFigure("kl_controls", "How far controls move the same texts", columns, with_q, notes)
 
 
 def plane_table(pairs: PairedTexts) -> TableFigure | None:
@@ -122,13 +124,15 @@ def plane_table(pairs: PairedTexts) -> TableFigure | None:
     places_at: dict[str, int] = {}
     for site, a, b in pairs.effects.planes if pairs.effects else ():
         number = places_at[site] = places_at.get(site, -1) + 1
-        for condition, places in pairs.conditions():
-            found = [own.sites.get(site) if (own := pairs.found(int(at))) else None for at in places]
-            known = [one.planes[number] for one in found if one is not None and number < len(one.planes)]
+        for condition, members in pairs.conditions():
+            effects = [run.sites.get(site) if (run := pairs.effects_at(int(at))) else None for at in members]
+            known = [effect.planes[number] for effect in effects if effect is not None and number < len(effect.planes)]
             cells = [
-                mean_of(np.array([own[name][i] for own in known if name in own])) for name in names for i in (0, 1)
+                mean_of(np.array([parts[name][i] for parts in known if name in parts]))
+                for name in names
+                for i in (0, 1)
             ]
-            if any(one is not None for one in cells):
+            if any(cell is not None for cell in cells):
                 rows.append((f"{a} × {b} · {site_caption(site)}", condition.label, *cells))
     title = "The mean change in each plane, and its parts"
     return TableFigure("plane_parts", title, columns, tuple(rows)) if rows else None
@@ -147,32 +151,32 @@ def token_table(pairs: PairedTexts, top: int) -> TableFigure | None:
         TableColumn("suppressed_p", "p without it"),
     )
     rows: list[tuple[CellValue, ...]] = []
-    labels = {one.index: one.label for one in pairs.session.conditions if one.kind != "control"}
+    labels = {condition.index: condition.label for condition in pairs.session.conditions if condition.kind != "control"}
     for moves in pairs.effects.moves if pairs.effects else ():
         if moves.text != pairs.text or moves.condition not in labels:
             continue
         for by, names in (("log p", ("promoted", "suppressed")), ("p", ("gained", "lost"))):
             rose, fell = (moves.lists.get(name, ())[:top] for name in names)
-            for place in range(max(len(rose), len(fell))):
+            for rank in range(max(len(rose), len(fell))):
                 row: list[CellValue] = [labels[moves.condition], by]
-                for own, is_rise in ((rose, True), (fell, False)):
-                    if place < len(own):
-                        one = own[place]
-                        change = one.dlogp if by == "log p" else one.p - one.p_untouched
+                for tokens, is_rise in ((rose, True), (fell, False)):
+                    if rank < len(tokens):
+                        token = tokens[rank]
+                        change = token.dlogp if by == "log p" else token.p - token.p_untouched
                         # Half a character, as byte tokens are, says nothing: its number does.
-                        name = f"#{one.id}" if "\ufffd" in one.text else repr(one.text)
-                        row += [name, change, one.p if is_rise else one.p_untouched]
+                        name = f"#{token.id}" if "\ufffd" in token.text else repr(token.text)
+                        row += [name, change, token.p if is_rise else token.p_untouched]
                     else:
                         row += ["", None, None]
                 rows.append(tuple(row))
     return TableFigure("tokens", "Tokens that it promotes and suppresses", columns, tuple(rows)) if rows else None
 
 
-def told(pairs: PairedTexts, totals: UnitTotals, resamples: int, seed: int) -> list[CellValue]:
+def _mean_and_ends(pairs: PairedTexts, totals: UnitTotals, resamples: int, seed: int) -> list[CellValue]:
     """A mean over runs and the ends of its interval from resampled units; None where there is none."""
     mean = float(totals.mean[0])
     ends = bca_interval(totals, pairs.units.stratum, resamples=resamples, seed=seed)[:, 0].tolist()
-    return [one if np.isfinite(one) else None for one in (mean, *ends)]
+    return [value if np.isfinite(value) else None for value in (mean, *ends)]
 
 
 def mean_of(values: Floats) -> float | None:
@@ -181,16 +185,16 @@ def mean_of(values: Floats) -> float | None:
 
 
 def _pooled(
-    pairs: PairedTexts, shares: Floats, totals: Floats, places: NDArray[np.int64], resamples: int, seed: int
+    pairs: PairedTexts, shares: Floats, totals: Floats, members: NDArray[np.int64], resamples: int, seed: int
 ) -> list[CellValue]:
     """Shares of totals, each weighed by its total's square, so that runs in which nothing changes count nothing."""
     weights = totals**2
-    there = np.isfinite(shares) & np.isfinite(weights)
-    unit = pairs.unit(places)[there]
+    usable = np.isfinite(shares) & np.isfinite(weights)
+    unit = pairs.unit(members)[usable]
     sums, counts = np.zeros(len(pairs.units)), np.zeros(len(pairs.units))
-    np.add.at(sums, unit, (shares * weights)[there])
-    np.add.at(counts, unit, weights[there])
-    return told(pairs, UnitTotals(sums[:, None], counts), resamples, seed)
+    np.add.at(sums, unit, (shares * weights)[usable])
+    np.add.at(counts, unit, weights[usable])
+    return _mean_and_ends(pairs, UnitTotals(sums[:, None], counts), resamples, seed)
 
 
 _METRICS = (
@@ -218,19 +222,19 @@ def value_table(pairs: PairedTexts, resamples: int, seed: int) -> TableFigure:
     if rated:
         columns += _with_interval("perplexity_ratio", "perplexity ×")
     rows: list[tuple[CellValue, ...]] = []
-    for condition, places in pairs.conditions():
-        first = pairs.first[places]
-        row: list[CellValue] = [condition.label, len(np.unique(pairs.unit(places))), len(places)]
+    for condition, members in pairs.conditions():
+        first = pairs.first[members]
+        row: list[CellValue] = [condition.label, len(np.unique(pairs.unit(members))), len(members)]
         row += [float(np.isfinite(first).mean()), float(np.nanmedian(first)) if np.isfinite(first).any() else None]
         if scored:
-            mean, low, high = _interval(pairs, pairs.kl[places], places, resamples, seed)
+            mean, low, high = _interval(pairs, pairs.kl[members], members, resamples, seed)
             # A divergence is never below 0; the interval of a few units may be.
             row += [mean, None if low is None else max(0.0, float(low)), high]
-            row.append(mean_of(pairs.dlogp[places]))
+            row.append(mean_of(pairs.dlogp[members]))
         if rated:
             row += [
-                None if one is None else float(np.exp(one))
-                for one in _interval(pairs, pairs.log_ratio[places], places, resamples, seed)
+                None if value is None else float(np.exp(value))
+                for value in _interval(pairs, pairs.log_ratio[members], members, resamples, seed)
             ]
         rows.append(tuple(row))
     return TableFigure("effects", "What the intervention did to the texts", tuple(columns), tuple(rows))
@@ -250,12 +254,12 @@ def text_table(pairs: PairedTexts) -> TableFigure:
     of = np.array([pairs.run(at).condition for at in range(len(pairs.rows))])
     rows: list[tuple[CellValue, ...]] = []
     for condition in pairs.session.conditions:
-        places = np.flatnonzero(of == condition.index)
-        if not len(places):
+        members = np.flatnonzero(of == condition.index)
+        if not len(members):
             continue
-        row: list[CellValue] = [condition.label, len(places), float(lengths[places].mean())]
-        row += [mean_of(np.array([metrics[at].get(key, np.nan) for at in places])) for key, _ in _METRICS]
-        rows.append((*row, float(pairs.collapsed[pairs.rows[places]].mean())))
+        row: list[CellValue] = [condition.label, len(members), float(lengths[members].mean())]
+        row += [mean_of(np.array([metrics[at].get(key, np.nan) for at in members])) for key, _ in _METRICS]
+        rows.append((*row, float(pairs.collapsed[pairs.rows[members]].mean())))
     return TableFigure("texts", "What the texts are like", tuple(columns), tuple(rows))
 
 
@@ -274,13 +278,13 @@ def collapse_table(pairs: PairedTexts) -> TableFigure:
         *_ends("rescued"),
     )
     rows: list[tuple[CellValue, ...]] = []
-    for condition, places in pairs.conditions():
-        before = pairs.collapsed[pairs.base[places]]
-        after = pairs.collapsed[pairs.rows[places]]
-        found = health_matrix(before.tolist(), after.tolist(), pairs.unit(places))
-        harmed = _share(found.harmed, found.healthy + found.harmed)
-        rescued = _share(found.rescued, found.rescued + found.collapsed)
-        counts = (found.units, found.healthy, found.harmed, found.rescued, found.collapsed)
+    for condition, members in pairs.conditions():
+        before = pairs.collapsed[pairs.base[members]]
+        after = pairs.collapsed[pairs.rows[members]]
+        health = health_matrix(before.tolist(), after.tolist(), pairs.unit(members))
+        harmed = _share(health.harmed, health.healthy + health.harmed)
+        rescued = _share(health.rescued, health.rescued + health.collapsed)
+        counts = (health.units, health.healthy, health.harmed, health.rescued, health.collapsed)
         rows.append((condition.label, *counts, *harmed, *rescued))
     return TableFigure("collapse", "Texts that collapse, and texts that are rescued", columns, tuple(rows))
 
@@ -303,7 +307,7 @@ def run_table(pairs: PairedTexts) -> TableFigure:
             TableColumn("perplexity", "perplexity"),
         ]
     columns.append(TableColumn("prompt", "prompt", "text", 1))
-    order = np.concatenate([places for _, places in pairs.conditions()]) if pairs.conditions() else np.empty(0, int)
+    order = np.concatenate([members for _, members in pairs.conditions()]) if pairs.conditions() else np.empty(0, int)
     keys = (order, pairs.first[order], -pairs.kl[order])
     order = order[np.lexsort(keys if scored else keys[:2])]
     rows = [_run_row(pairs, int(at), scored) for at in order]
@@ -318,21 +322,21 @@ def _run_row(pairs: PairedTexts, at: int, scored: bool) -> tuple[CellValue, ...]
     row: list[CellValue] = [run.index, pairs.session.conditions[run.condition].label]
     row += [int(first) if np.isfinite(first) else None, state or ""]
     if scored:
-        found, scores = pairs.found(at), pairs.scores(at)
+        effects, scores = pairs.effects_at(at), pairs.scores(at)
         largest = int(np.argmax(scores.kl)) if scores and scores.kl else None
-        row.append(found.margin if found else None)
+        row.append(effects.margin if effects else None)
         row.append(float(pairs.kl[at]) if np.isfinite(pairs.kl[at]) else None)
         row += [None if largest is None or scores is None else scores.kl[largest], largest]
-        row.append(found.perplexity if found else None)
+        row.append(effects.perplexity if effects else None)
     return (*row, pairs.session.prompts[run.prompt].text)
 
 
 def _interval(
-    pairs: PairedTexts, values: Floats, places: NDArray[np.int64], resamples: int, seed: int
+    pairs: PairedTexts, values: Floats, members: NDArray[np.int64], resamples: int, seed: int
 ) -> list[CellValue]:
     """The mean over runs and the ends of its interval from resampled units."""
-    totals = unit_totals(values, pairs.unit(places), len(pairs.units))
-    return told(pairs, totals, resamples, seed)
+    totals = unit_totals(values, pairs.unit(members), len(pairs.units))
+    return _mean_and_ends(pairs, totals, resamples, seed)
 
 
 def _share(hits: int, of: int) -> list[CellValue]:

@@ -59,8 +59,8 @@ def ensemble_study(session: Session, arguments: Mapping[str, Any]) -> Findings:
     Returns:
         two tables: a row a group and threshold; and the curves, a row a group and angle.
     """
-    given = StudyArguments(arguments, ARGUMENTS, "ensemble")
-    site = given.text("site") or session.spec.capture.sites[0]
+    settings = StudyArguments(arguments, ARGUMENTS, "ensemble")
+    site = settings.text("site") or session.spec.capture.sites[0]
     check_captured(session, site)
     vectors = read_vectors(session.vectors_path(), runs=len(session.runs), sites=[site])[site]
     return findings_of(*ensemble_tables(session, vectors, arguments))
@@ -83,23 +83,23 @@ def ensemble_tables(
     Raises:
         ExplorerError: a direction that means nothing there, fewer than two of them, or all on one line.
     """
-    given = StudyArguments(arguments, ARGUMENTS, "ensemble")
-    site = given.text("site") or session.spec.capture.sites[0]
+    settings = StudyArguments(arguments, ARGUMENTS, "ensemble")
+    site = settings.text("site") or session.spec.capture.sites[0]
     runs = SiteRuns.of(session, site, vectors, weights)
     names = basis_names(session, _texts(arguments.get("basis")))
     basis = np.stack([direction_vector(name, runs) for name in names])
-    kind = cast("PairKind", given.choice("ensemble", ("perm", "comb")))
+    kind = cast("PairKind", settings.choice("ensemble", ("perm", "comb")))
     ensemble = ensemble_of(basis, kind)
-    levels = [_number(level) for level in given.texts("thresholds")] or list(session.spec.spotlight.thresholds)
-    angles = given.whole("angles", session.spec.spotlight.angles, least=1)
+    levels = [_number(level) for level in settings.texts("thresholds")] or list(session.spec.spotlight.thresholds)
+    angles = settings.whole("angles", session.spec.spotlight.angles, least=1)
     if angles > MAX_ANGLES:
         raise ExplorerError(f"{angles} is no number of angles", remedy=f"choose at most {MAX_ANGLES:,}")
     cosines, _ = ensemble_cosines(runs.vectors, ensemble)
     swept: dict[str, EnsembleSweep] = {}
-    for label, group in run_groups(session, given.texts("by")).items():
-        own = cosines[group.runs]
-        if np.isfinite(own).all(axis=1).any():
-            swept[label] = ensemble_sweep(own, ensemble, levels, angles)
+    for label, group in run_groups(session, settings.texts("by")).items():
+        group_cosines = cosines[group.runs]
+        if np.isfinite(group_cosines).all(axis=1).any():
+            swept[label] = ensemble_sweep(group_cosines, ensemble, levels, angles)
     if not swept:
         raise ExplorerError("no run has finite vectors", where=session.name, remedy="look at its warnings")
     title = f"{session.name} · {site_caption(site)} · {count_of(len(ensemble), 'plane')} of {len(names)} directions"
@@ -122,7 +122,9 @@ def basis_names(session: Session, texts: Sequence[str]) -> list[int | str]:
     names: list[int | str] = []
     for text in texts:
         direction = direction_of(text)
-        names += [direction] if isinstance(direction, int) else [str(one) for one in expanded(direction, levels)]
+        names += (
+            [direction] if isinstance(direction, int) else [str(direction) for direction in expanded(direction, levels)]
+        )
     names = list(dict.fromkeys(names))
     if len(names) < 2:
         raise ExplorerError(
@@ -134,11 +136,11 @@ def basis_names(session: Session, texts: Sequence[str]) -> list[int | str]:
 
 def _rows(swept: Mapping[str, EnsembleSweep]) -> list[tuple[CellValue, ...]]:
     rows: list[tuple[CellValue, ...]] = []
-    for label, one in swept.items():
-        for level, fraction, spread in zip(one.thresholds, one.fraction, one.spread, strict=True):
-            cells: list[CellValue] = [label, one.n, level, float(fraction.mean())]
+    for label, sweep in swept.items():
+        for level, fraction, spread in zip(sweep.thresholds, sweep.fraction, sweep.spread, strict=True):
+            cells: list[CellValue] = [label, sweep.n, level, float(fraction.mean())]
             for at in (int(fraction.argmax()), int(fraction.argmin())):
-                cells += [float(fraction[at]), float(spread[at]), float(one.angles_deg[at])]
+                cells += [float(fraction[at]), float(spread[at]), float(sweep.angles_deg[at])]
             rows.append(tuple(cells))
     return rows
 
@@ -154,25 +156,27 @@ def _curve_columns(levels: Sequence[float]) -> tuple[TableColumn, ...]:
 
 def _curves(swept: Mapping[str, EnsembleSweep]) -> list[tuple[CellValue, ...]]:
     rows: list[tuple[CellValue, ...]] = []
-    for label, one in swept.items():
-        pairs = np.stack([one.fraction, one.spread], axis=1).reshape(-1, len(one.angles_deg)).T
-        rows += [(angle, label, *row) for angle, row in zip(one.angles_deg.tolist(), pairs.tolist(), strict=True)]
+    for label, sweep in swept.items():
+        pairs = np.stack([sweep.fraction, sweep.spread], axis=1).reshape(-1, len(sweep.angles_deg)).T
+        rows += [(angle, label, *row) for angle, row in zip(sweep.angles_deg.tolist(), pairs.tolist(), strict=True)]
     return rows
 
 
 def _notes(site: str, names: Sequence[int | str], ensemble: Ensemble) -> tuple[str, ...]:
-    told = [direction_caption(site, name) for name in names]
+    captions = [direction_caption(site, name) for name in names]
     kind = "ordered pairs" if ensemble.kind == "perm" else "pairs, each once"
-    notes = [f"{kind} of {', '.join(told[:8])}{' …' if len(told) > 8 else ''}; share of runs with cosine ≥ t − 1e-12"]
+    notes = [
+        f"{kind} of {', '.join(captions[:8])}{' …' if len(captions) > 8 else ''}; share of runs with cosine ≥ t − 1e-12"
+    ]
     if ensemble.skipped:
-        pairs = [f"{told[i]} and {told[j]}" for i, j in ensemble.skipped[:4]]
+        pairs = [f"{captions[i]} and {captions[j]}" for i, j in ensemble.skipped[:4]]
         notes.append(f"{count_of(len(ensemble.skipped), 'pair')} on one line left out: {', '.join(pairs)}")
-    apart: NDArray[np.float64] = np.degrees(np.arctan2(ensemble.sine, np.abs(ensemble.gram)))
-    near = int(np.count_nonzero(apart < NEAR_DEG))
+    angles: NDArray[np.float64] = np.degrees(np.arctan2(ensemble.sine, np.abs(ensemble.gram)))
+    near = int(np.count_nonzero(angles < NEAR_DEG))
     if near:
         notes.append(
             f"{near} of {count_of(len(ensemble), 'plane')} span less than {NEAR_DEG:.0f}° (the least "
-            f"{three_digits(float(apart.min()))}°): there 90° is what little the second adds to the first"
+            f"{three_digits(float(angles.min()))}°): there 90° is what little the second adds to the first"
         )
     if any(needs_runs(name) for name in names):
         notes.append("directions made of these runs (means, components) separate them by construction: no finding")

@@ -74,7 +74,7 @@ def activation_facts(values: NDArray[np.floating], *, gated: bool) -> tuple[Fact
     """Moments, quantiles and extremes of a neuron's activations [position]."""
     moments = [Fact("mean activation", float(values.mean())), Fact("standard deviation", float(values.std()))]
     above = Fact("share of positions above 0", float((values > 0).mean()))
-    levels = [one for one in QUANTILES if min(one, 1 - one) * len(values) >= 1]
+    levels = [level for level in QUANTILES if min(level, 1 - level) * len(values) >= 1]
     named = [Fact(f"quantile {three_digits(level)}", float(np.quantile(values, level))) for level in levels]
     below = [Fact("share of positions below 0", float((values < 0).mean()))] if gated else []
     extremes = Fact("smallest", float(values.min())), Fact("largest", float(values.max()))
@@ -123,8 +123,8 @@ def token_tables(
 def neighbour_table(
     name: str,
     title: str,
-    own: tuple[int, int],
-    found: Iterable[tuple[int, int, float]],
+    neuron: tuple[int, int],
+    neighbours: Iterable[tuple[int, int, float]],
     *,
     width: int,
     compared: int,
@@ -135,19 +135,19 @@ def neighbour_table(
     Args:
         name: of the table.
         title: of the table.
-        own: layer and number of the neuron.
-        found: layer, number and cosine, the largest in size first.
+        neuron: layer and number of the neuron.
+        neighbours: layer, number and cosine, the largest in size first.
         width: coordinates that cosines are taken over.
         compared: neurons that were compared with.
         note: how the cosine is taken.
     """
-    rows = tuple(found)
+    rows = tuple(neighbours)
     spread = 1 / np.sqrt(width)
     chance = NormalDist().inv_cdf(1 - 1 / (4 * max(compared, 2))) * spread
     by_chance = f"sd {three_digits(float(spread))}, the largest of {compared:,} about {three_digits(chance)}"
     notes = [*([note] if note else []), f"cosines of random directions: {by_chance}"]
-    site = f"blocks.{own[0]}.mlp.hook_post"
-    planes = tuple(PlaneChoice(site, own[1], number) if layer == own[0] else None for layer, number, _ in rows)
+    site = f"blocks.{neuron[0]}.mlp.hook_post"
+    planes = tuple(PlaneChoice(site, neuron[1], number) if layer == neuron[0] else None for layer, number, _ in rows)
     return TableFigure(name, title, _NEIGHBOURS, rows, tuple(notes), planes=planes)
 
 
@@ -168,18 +168,18 @@ def firing_table(name: str, title: str, firings: Sequence[Firing], notes: Sequen
 
 def clamp_values(session: Session, site: str, neuron: int) -> tuple[tuple[float, str], ...]:
     """The raw values that a session held a neuron at, with the labels of their conditions, ascending, each once."""
-    found: dict[float, str] = {}
+    labels: dict[float, str] = {}
     for condition in session.conditions:
         resolved = session.resolved[condition.index] if condition.index < len(session.resolved) else ()
         if condition.kind != "sweep":
             continue
-        for one, values in zip(session.spec.interventions, resolved, strict=False):
-            if values is None or one.site != site or neuron not in one.neurons:
+        for edit, values in zip(session.spec.interventions, resolved, strict=False):
+            if values is None or edit.site != site or neuron not in edit.neurons:
                 continue
-            if one.op in ("clamp", "mean", "zero"):
-                place = one.neurons.index(neuron)
-                found.setdefault(values[place] if place < len(values) else 0.0, condition.label)
-    return tuple(sorted(found.items()))
+            if edit.op in ("clamp", "mean", "zero"):
+                index = edit.neurons.index(neuron)
+                labels.setdefault(values[index] if index < len(values) else 0.0, condition.label)
+    return tuple(sorted(labels.items()))
 
 
 def clamp_table(values: NDArray[np.floating], marks: Sequence[tuple[float, str]]) -> TableFigure:
@@ -286,12 +286,12 @@ class LayerUsage:
         known, chosen = self.statistics, list(neurons)
         quantiles = np.quantile(known.sample[:, chosen].astype(np.float64), _SHOWN, axis=0)
         shares = (self.active, known.mean, known.std, known.rms, self.relative, known.flatness, known.kurtosis)
-        columns = [*(one[chosen] for one in (*shares, known.low)), *quantiles, known.high[chosen]]
+        columns = [*(column[chosen] for column in (*shares, known.low)), *quantiles, known.high[chosen]]
         numbers = np.array(columns, dtype=np.float64).T
-        places = [token_at(int(number)) for number in known.high_at[chosen]]
+        positions = [token_at(int(number)) for number in known.high_at[chosen]]
         return [
-            (self.layer, neuron, *(float(number) for number in row), place)
-            for neuron, row, place in zip(chosen, numbers, places, strict=True)
+            (self.layer, neuron, *(float(number) for number in row), position)
+            for neuron, row, position in zip(chosen, numbers, positions, strict=True)
         ]
 
 
@@ -322,11 +322,11 @@ def usage_tables(
         One row a layer, where there are several; then the neurons that are active most rarely, the quietest, the
         loudest and the flattest; then all of them.
     """
-    measured = [LayerUsage(layer, one, gated) for layer, one in layers.items()]
-    owners = [(one, neuron) for one in measured for neuron in range(len(one.statistics.mean))]
-    active, high = _joined(measured, lambda one: one.active), _joined(measured, lambda one: one.statistics.high)
-    relative = _joined(measured, lambda one: one.relative)
-    flat = _joined(measured, lambda one: one.statistics.flatness)
+    measured = [LayerUsage(layer, statistics, gated) for layer, statistics in layers.items()]
+    owners = [(usage, neuron) for usage in measured for neuron in range(len(usage.statistics.mean))]
+    active, high = _joined(measured, lambda usage: usage.active), _joined(measured, lambda usage: usage.statistics.high)
+    relative = _joined(measured, lambda usage: usage.relative)
+    flat = _joined(measured, lambda usage: usage.statistics.flatness)
     silent = np.isnan(flat)
     notes = _notes(measured, caption, seed, is_first)
     where = f"layer {measured[0].layer}" if len(measured) == 1 else f"{len(measured)} layers"
@@ -342,11 +342,11 @@ def usage_tables(
     )
     tables = [] if len(measured) == 1 else [_overview(measured, token_at, notes)]
     for name, title, order in orders:
-        found = [owners[int(place)] for place in order[:top]]
-        chosen = tuple(one.rows([neuron], token_at)[0] for one, neuron in found)
+        ranked = [owners[int(index)] for index in order[:top]]
+        chosen = tuple(usage.rows([neuron], token_at)[0] for usage, neuron in ranked)
         tables.append(TableFigure(name, title, _COLUMNS, chosen, notes if not tables else ()))
     if every:
-        rows = tuple(row for one in measured for row in one.rows(range(len(one.statistics.mean)), token_at))
+        rows = tuple(row for usage in measured for row in usage.rows(range(len(usage.statistics.mean)), token_at))
         tables.append(TableFigure("neurons", f"All neurons of {where}", _COLUMNS, rows))
     return tuple(tables)
 
@@ -365,14 +365,14 @@ def _overview(measured: list[LayerUsage], token_at: Callable[[int], str], notes:
         TableColumn("high_at", "largest at", "text", keep=1),
     )
     rows: list[tuple[CellValue, ...]] = []
-    for one in measured:
-        active, known = one.active, one.statistics
+    for usage in measured:
+        active, known = usage.active, usage.statistics
         flat = np.where(np.isnan(known.flatness), np.inf, known.flatness)
         best = int(known.high.argmax())
         rows.append(
             (
-                one.layer,
-                one.typical,
+                usage.layer,
+                usage.typical,
                 float(np.median(active)),
                 int((active == 0).sum()),
                 int((active < 0.01).sum()),
@@ -389,8 +389,8 @@ def _overview(measured: list[LayerUsage], token_at: Callable[[int], str], notes:
 def _notes(measured: list[LayerUsage], caption: str, seed: int, is_first: Callable[[int], bool]) -> tuple[str, ...]:
     first = measured[0].statistics
     notes = [f"measured on {caption}"]
-    peaks = [one.statistics for one in measured]
-    sinks = sum(is_first(int(one.high_at[one.high.argmax()])) for one in peaks)
+    peaks = [usage.statistics for usage in measured]
+    sinks = sum(is_first(int(statistics.high_at[statistics.high.argmax()])) for statistics in peaks)
     if sinks:
         where = f"in {sinks} of {len(measured)} layers " if len(measured) > 1 else ""
         notes.insert(
@@ -418,4 +418,4 @@ def _notes(measured: list[LayerUsage], caption: str, seed: int, is_first: Callab
 
 
 def _joined(measured: list[LayerUsage], column: Callable[[LayerUsage], NDArray[np.float64]]) -> NDArray[np.float64]:
-    return np.concatenate([column(one) for one in measured])
+    return np.concatenate([column(usage) for usage in measured])

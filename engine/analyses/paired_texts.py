@@ -41,9 +41,9 @@ class PairedTexts:
     def of(cls, session: Session, rule: CollapseRule) -> PairedTexts:
         """Pair the runs of a session; ExplorerError where its effects are damaged."""
         runs, kinds = session.runs, [condition.kind for condition in session.conditions]
-        baseline = {(run.prompt, run.sample): place for place, run in enumerate(runs) if run.condition == 0}
-        rows = [place for place, run in enumerate(runs) if kinds[run.condition] != "control"]
-        base = [baseline.get((runs[place].prompt, runs[place].sample), -1) for place in rows]
+        baseline = {(run.prompt, run.sample): row for row, run in enumerate(runs) if run.condition == 0}
+        rows = [row for row, run in enumerate(runs) if kinds[run.condition] != "control"]
+        base = [baseline.get((runs[row].prompt, runs[row].sample), -1) for row in rows]
         return cls(
             session,
             effects_of(session),
@@ -61,20 +61,20 @@ class PairedTexts:
         """Its baseline; None where that is not there."""
         return self.session.runs[int(self.base[at])] if self.base[at] >= 0 else None
 
-    def found(self, at: int) -> RunEffects | None:
+    def effects_at(self, at: int) -> RunEffects | None:
         """What the scoring found of it; None where it was not scored."""
         return self.effects.runs.get(self.run(at).index) if self.effects else None
 
     def conditions(self) -> list[tuple[Condition, NDArray[np.int64]]]:
         """The conditions but the baseline and those of controls, each with its paired runs as places of `rows`."""
         of = np.array([self.run(at).condition for at in range(len(self.rows))], np.int64)
-        listed = [one for one in self.session.conditions if one.kind not in ("baseline", "control")]
-        pairs = [(one, np.flatnonzero((of == one.index) & (self.base >= 0))) for one in listed]
-        return [(one, places) for one, places in pairs if len(places)]
+        listed = [condition for condition in self.session.conditions if condition.kind not in ("baseline", "control")]
+        pairs = [(condition, np.flatnonzero((of == condition.index) & (self.base >= 0))) for condition in listed]
+        return [(condition, members) for condition, members in pairs if len(members)]
 
-    def unit(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+    def unit(self, members: NDArray[np.int64]) -> NDArray[np.int64]:
         """[run] the units of some places of `rows`."""
-        return self.units.of_run[self.rows[places]]
+        return self.units.of_run[self.rows[members]]
 
     @cached_property
     def first(self) -> Floats:
@@ -89,20 +89,20 @@ class PairedTexts:
     @cached_property
     def kl(self) -> Floats:
         """[run] mean KL(untouched || condition) a token of the scored text, nats; NaN where it was not scored."""
-        return np.array([_mean(None if one is None else one.kl) for one in self._scores()], np.float64)
+        return np.array([_mean(None if scores is None else scores.kl) for scores in self._scores()], np.float64)
 
     @cached_property
     def dlogp(self) -> Floats:
         """[run] mean change of the log-probability of the tokens that are there, nats; NaN where not scored."""
-        return np.array([_mean(None if one is None else one.dlogp) for one in self._scores()], np.float64)
+        return np.array([_mean(None if scores is None else scores.dlogp) for scores in self._scores()], np.float64)
 
     @cached_property
     def log_ratio(self) -> Floats:
         """[run] log of its perplexity under the untouched model over its baseline's; NaN where not scored."""
-        own = np.array([self._perplexity(self.run(at)) for at in range(len(self.rows))], np.float64)
+        perplexities = np.array([self._perplexity(self.run(at)) for at in range(len(self.rows))], np.float64)
         base = np.array([self._perplexity(self.baseline(at)) for at in range(len(self.rows))], np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.log(own) - np.log(base)
+            return np.log(perplexities) - np.log(base)
 
     @property
     def text(self) -> str:
@@ -112,20 +112,20 @@ class PairedTexts:
 
     def scores(self, at: int) -> TextScores | None:
         """Token scores of a run on that text; None where it was not scored."""
-        found = self.found(at)
-        return found.texts.get(self.text) if found else None
+        effects = self.effects_at(at)
+        return effects.texts.get(self.text) if effects else None
 
     def _scores(self) -> list[TextScores | None]:
         return [self.scores(at) for at in range(len(self.rows))]
 
     def _perplexity(self, run: RunRecord | None) -> float:
-        found = self.effects.runs.get(run.index) if self.effects and run else None
-        return np.nan if found is None or found.perplexity is None else found.perplexity
+        effects = self.effects.runs.get(run.index) if self.effects and run else None
+        return np.nan if effects is None or effects.perplexity is None else effects.perplexity
 
     def _first(self, at: int) -> float:
         base = self.baseline(at)
-        place = None if base is None else first_divergence(self.run(at).token_ids, base.token_ids)
-        return np.nan if place is None else float(place)
+        token = None if base is None else first_divergence(self.run(at).token_ids, base.token_ids)
+        return np.nan if token is None else float(token)
 
 
 def _mean(values: tuple[float, ...] | None) -> float:

@@ -71,7 +71,7 @@ class Compared:
         if not ways:
             what = "it has fewer than three runs to correlate over"
             raise ExplorerError(what, where=partners.caught.session.name, remedy="run more prompts")
-        found: dict[tuple[WayName, Method], Pairing] = {}
+        pairings: dict[tuple[WayName, Method], Pairing] = {}
         slopes: dict[Method, SlopeTest] = {}
         for way in ways:
             usable = way.usable.copy()
@@ -94,14 +94,18 @@ class Compared:
                 slopes = slope_test(
                     way.x, y, caught.prompt, caught.unit, methods=METHODS, flips=permutations, seed=seed
                 )
-            for method, one in both.items():
-                told = replace(one, p=np.where(np.isnan(one.r), np.nan, slopes[method].p)) if by_slopes else one
-                found[way.name, method] = _spread(told, columns, len(usable))
-        every = np.stack([one.p for one in found.values()])
+            for method, pairing in both.items():
+                with_p = (
+                    replace(pairing, p=np.where(np.isnan(pairing.r), np.nan, slopes[method].p))
+                    if by_slopes
+                    else pairing
+                )
+                pairings[way.name, method] = _spread(with_p, columns, len(usable))
+        every = np.stack([pairing.p for pairing in pairings.values()])
         q = benjamini_hochberg(every)
         tested = slopes.get("pearson")
         family = family_size(every)
-        return cls(partners, ways, found, dict(zip(found, q, strict=True)), family, permutations, seed, tested)
+        return cls(partners, ways, pairings, dict(zip(pairings, q, strict=True)), family, permutations, seed, tested)
 
     @cached_property
     def leading(self) -> WayName:
@@ -113,10 +117,10 @@ class Compared:
 
     def columns(self) -> list[TableColumn]:
         """Those of the ways, the leading one first."""
-        found: list[TableColumn] = []
+        columns: list[TableColumn] = []
         for rank, name in enumerate(self._ordered()):
             keep = 2 * rank
-            found += [
+            columns += [
                 TableColumn(f"{name}_r", f"r {name}", "number", keep),
                 TableColumn(f"{name}_p", "p", "p", 30 + rank),
                 TableColumn(f"{name}_q", "q", "p", keep + (1 if rank else 0)),
@@ -125,17 +129,17 @@ class Compared:
                 TableColumn(f"{name}_rho_q", "q of ρ", "p", 20 + keep),
             ]
         labels = [label for way in self.ways for label in way.values]
-        return found + [TableColumn(f"r_at_{label}", f"r at {label}", "number", 50) for label in labels]
+        return columns + [TableColumn(f"r_at_{label}", f"r at {label}", "number", 50) for label in labels]
 
     def cells(self, partner: int) -> list[CellValue]:
         """A partner's values in these columns."""
-        found: list[CellValue] = []
+        cells: list[CellValue] = []
         for name in self._ordered():
             for method in METHODS:
-                one, q = self.pairings[name, method], self.q[name, method]
-                found += [cell(one.r[partner]), cell(one.p[partner]), cell(q[partner])]
+                pairing, q = self.pairings[name, method], self.q[name, method]
+                cells += [cell(pairing.r[partner]), cell(pairing.p[partner]), cell(q[partner])]
         each = [self.pairings[way.name, "pearson"].each for way in self.ways if way.values]
-        return found + [cell(row[partner]) for rows in each for row in rows]
+        return cells + [cell(row[partner]) for rows in each for row in rows]
 
     def _ordered(self) -> list[WayName]:
         return sorted((way.name for way in self.ways), key=lambda name: (name != self.leading, WAYS.index(name)))
@@ -146,15 +150,15 @@ def cell(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _spread(one: Pairing, columns: NDArray[np.int64], partners: int) -> Pairing:
+def _spread(pairing: Pairing, columns: NDArray[np.int64], partners: int) -> Pairing:
     """Put the columns that were compared back to their places, NaN between them."""
 
     def wide(values: Floats) -> Floats:
-        found = np.full((*values.shape[:-1], partners), np.nan)
-        found[..., columns] = values
-        return found
+        padded = np.full((*values.shape[:-1], partners), np.nan)
+        padded[..., columns] = values
+        return padded
 
-    return Pairing(wide(one.r), wide(one.p), wide(one.each))
+    return Pairing(wide(pairing.r), wide(pairing.p), wide(pairing.each))
 
 
 W_OUT = "w_out"
@@ -174,7 +178,7 @@ def chosen_neuron(session: Session, site: str | None, neuron: int | None) -> tup
     if site is not None:
         check_captured(session, site)
     planes = [(plane.site, plane.a) for plane in session.planes]
-    named = [(one.site, one.neurons[0]) for one in session.spec.interventions if one.neurons]
+    named = [(edit.site, edit.neurons[0]) for edit in session.spec.interventions if edit.neurons]
     known = [
         (at, index)
         for at, index in (*named, *planes)
@@ -191,25 +195,32 @@ def chosen_neuron(session: Session, site: str | None, neuron: int | None) -> tup
 
 def residual_site(session: Session, site: str) -> str | None:
     """The captured site of the residual stream nearest to an MLP's site: after it, then of its layer; None without."""
-    own = Site.parse(site)
-    if not own.is_mlp:
+    home = Site.parse(site)
+    if not home.is_mlp:
         return None
-    others = [Site.parse(one) for one in session.spec.capture.sites]
-    stream = [one for one in others if not one.is_mlp]
+    others = [Site.parse(other) for other in session.spec.capture.sites]
+    stream = [candidate for candidate in others if not candidate.is_mlp]
     if not stream:
         return None
     return str(
-        min(stream, key=lambda one: (one.layer < own.layer, abs(one.layer - own.layer), _STREAM.index(one.kind)))
+        min(
+            stream,
+            key=lambda candidate: (
+                candidate.layer < home.layer,
+                abs(candidate.layer - home.layer),
+                _STREAM.index(candidate.kind),
+            ),
+        )
     )
 
 
 def known_rows(session: Session, site: str) -> dict[int, NDArray[np.float64]]:
     """Rows of W_out that the session holds, by neuron of an MLP's site: those of neurons that were changed."""
     stored: object = session.provenance.get(W_OUT)
-    own = cast("dict[str, Any]", stored).get(site) if isinstance(stored, dict) else None
-    if not isinstance(own, dict):
+    rows = cast("dict[str, Any]", stored).get(site) if isinstance(stored, dict) else None
+    if not isinstance(rows, dict):
         return {}
-    return {int(neuron): np.array(row, np.float64) for neuron, row in cast("dict[str, Any]", own).items()}
+    return {int(neuron): np.array(row, np.float64) for neuron, row in cast("dict[str, Any]", rows).items()}
 
 
 FEW_UNITS = 10
@@ -240,11 +251,11 @@ def pair_tables(session: Session, arguments: Arguments, weights: NDArray[np.floa
         arguments: as `pairs_study`.
         weights: [d_mlp, d_model] W_out of the neuron's layer, a neuron a row, as in the model: not centred.
     """
-    given = StudyArguments(arguments, SETTINGS, "pairs")
-    site, neuron = chosen_neuron(session, given.text("site"), given.whole("neuron"))
-    wanted = given.choice("partners", ("both", "site", "residual"))
-    residual = residual_site(session, site) if wanted != "site" else None
-    if wanted == "residual" and residual is None:
+    settings = StudyArguments(arguments, SETTINGS, "pairs")
+    site, neuron = chosen_neuron(session, settings.text("site"), settings.whole("neuron"))
+    scope = settings.choice("partners", ("both", "site", "residual"))
+    residual = residual_site(session, site) if scope != "site" else None
+    if scope == "residual" and residual is None:
         what = "it captured nothing of the residual stream" if Site.parse(site).is_mlp else f"{site} is no MLP's"
         remedy = "capture blocks.L.hook_resid_post beside the MLP's site"
         raise ExplorerError(what, where=session.name, remedy=remedy)
@@ -253,11 +264,14 @@ def pair_tables(session: Session, arguments: Arguments, weights: NDArray[np.floa
     if not 0 <= neuron < d:
         raise ExplorerError(f"neuron {neuron} is out of range ({site} has {d})", remedy=f"choose 0 to {d - 1}")
     partners = Partners(caught, site, neuron, residual, _rows(session, site, residual, weights))
-    number, seed = given.whole("permutations", 2000, least=0, most=MOST_RESAMPLES), given.whole("seed", 0, least=0)
-    compared = Compared.of(partners, number, seed, with_site=wanted != "residual")
-    top = given.whole("top", None, least=1)
+    number, seed = (
+        settings.whole("permutations", 2000, least=0, most=MOST_RESAMPLES),
+        settings.whole("seed", 0, least=0),
+    )
+    compared = Compared.of(partners, number, seed, with_site=scope != "residual")
+    top = settings.whole("top", None, least=1)
     tables: list[TableFigure] = []
-    if wanted != "residual":
+    if scope != "residual":
         tables += [_at_site(compared, weights, top, sign) for sign in (1, -1)]
     if residual is not None:
         tables.append(_in_stream(compared, residual, top))
@@ -269,17 +283,21 @@ def _at_site(compared: Compared, weights: NDArray[np.floating] | None, top: int 
     site, neuron = partners.site, partners.neuron
     r = compared.pairings[lead, "pearson"].r[: partners.n_site]
     order = np.argsort(-sign * np.where(np.isfinite(r), r, 0.0), kind="stable")
-    chosen = [int(one) for one in order if np.isfinite(r[one]) and sign * r[one] > 0][:top]
+    chosen = [int(partner) for partner in order if np.isfinite(r[partner]) and sign * r[partner] > 0][:top]
     cosines = None if weights is None else row_cosines(weights, neuron)
     columns = [TableColumn("partner", "partner", "text"), *compared.columns()]
     if cosines is not None:
         columns.append(TableColumn("w_out_cosine", "cos W_out", "number", 1))
     rows = [
-        (coordinate_caption(site, one), *compared.cells(one), *([] if cosines is None else [cell(cosines[one])]))
-        for one in chosen
+        (
+            coordinate_caption(site, partner),
+            *compared.cells(partner),
+            *([] if cosines is None else [cell(cosines[partner])]),
+        )
+        for partner in chosen
     ]
-    who = coordinate_caption(site, neuron)
-    found = "co-activators" if sign > 0 else "antagonists"
+    caption = coordinate_caption(site, neuron)
+    kind = "co-activators" if sign > 0 else "antagonists"
     silent = int(partners.n_site - 1 - np.isfinite(np.delete(r, neuron)).sum())
     notes = [f"ordered by r {_in_words(lead)}, {'largest' if sign > 0 else 'most negative'} first", *_notes(compared)]
     if is_steered(partners.caught.session, site):
@@ -289,32 +307,36 @@ def _at_site(compared: Compared, weights: NDArray[np.floating] | None, top: int 
     if cosines is None:
         notes.append("cos W_out needs the model: `srm-explorer pairs SESSION --weights`")
     return TableFigure(
-        found.replace("-", "_"),
-        f"{found} of {who} · {site_caption(site)}",
+        kind.replace("-", "_"),
+        f"{kind} of {caption} · {site_caption(site)}",
         tuple(columns),
         tuple(rows),
         tuple(notes),
-        tuple(PlaneChoice(site, neuron, one) for one in chosen),
+        tuple(PlaneChoice(site, neuron, partner) for partner in chosen),
     )
 
 
 def _in_stream(compared: Compared, residual: str, top: int | None) -> TableFigure:
     partners, lead = compared.partners, compared.leading
     d, width = partners.n_site, partners.n_residual
-    who = coordinate_caption(partners.site, partners.neuron)
-    own = partners.rows.get(partners.neuron)
+    caption = coordinate_caption(partners.site, partners.neuron)
+    w_out = partners.rows.get(partners.neuron)
     r = compared.pairings[lead, "pearson"].r[d : d + width]
     order = np.argsort(-np.where(np.isfinite(r), np.abs(r), -1.0), kind="stable")
     projected = partners.direction is not None
-    chosen = [int(one) for one in order if np.isfinite(r[one])][: None if top is None else top - projected]
+    chosen = [int(partner) for partner in order if np.isfinite(r[partner])][: None if top is None else top - projected]
     columns = [TableColumn("coordinate", "coordinate", "text"), *compared.columns()]
     columns.append(TableColumn("w_out", "W_out entry", "number", 1))
     rows: list[tuple[CellValue, ...]] = []
     if projected:
-        rows.append((f"along W_out of {who}", *compared.cells(d + width), None))
+        rows.append((f"along W_out of {caption}", *compared.cells(d + width), None))
     rows += [
-        (coordinate_caption(residual, one), *compared.cells(d + one), None if own is None else float(own[one]))
-        for one in chosen
+        (
+            coordinate_caption(residual, partner),
+            *compared.cells(d + partner),
+            None if w_out is None else float(w_out[partner]),
+        )
+        for partner in chosen
     ]
     notes = [
         f"ordered by |r| {_in_words(lead)}",
@@ -322,7 +344,7 @@ def _in_stream(compared: Compared, residual: str, top: int | None) -> TableFigur
         " of W_out",
     ]
     if {"pooled", "partial"} & {way.name for way in compared.ways}:
-        names = ", ".join(coordinate_caption(partners.site, one) for one in partners.written())
+        names = ", ".join(coordinate_caption(partners.site, neuron) for neuron in partners.written())
         mixed = partners.mixed()
         if mixed is not None:
             notes.append(f"pooled and partial are left out: {mixed}")
@@ -332,12 +354,12 @@ def _in_stream(compared: Compared, residual: str, top: int | None) -> TableFigur
             )
     if any(way.name == "baseline" for way in compared.ways) and projected:
         notes.append(
-            f"at baseline the stream holds what {who} itself writes: r follows the W_out entry by construction"
+            f"at baseline the stream holds what {caption} itself writes: r follows the W_out entry by construction"
         )
     notes += _notes(compared)
     return TableFigure(
         "residual",
-        f"{who} and the residual stream · {site_caption(residual)}",
+        f"{caption} and the residual stream · {site_caption(residual)}",
         tuple(columns),
         tuple(rows),
         tuple(notes),
@@ -352,30 +374,30 @@ def _planes_in_stream(
     if not holds_writes(partners.site, residual):
         return ()
     direction = f"w_out({Site.parse(partners.site).layer}.{partners.neuron})"
-    return (*[None] * before, *(PlaneChoice(residual, direction, one) for one in chosen))
+    return (*[None] * before, *(PlaneChoice(residual, direction, partner) for partner in chosen))
 
 
 def _notes(compared: Compared) -> list[str]:
     partners = compared.partners
     caught = partners.caught
-    who = coordinate_caption(partners.site, partners.neuron)
+    caption = coordinate_caption(partners.site, partners.neuron)
     notes: list[str] = []
     if partners.replaced().any():
         notes.append(
-            f"{who} is set by design where it is clamped: within a value its own baseline activation on the same prompt"
-            " stands for it"
+            f"{caption} is set by design where it is clamped: within a value its own baseline activation on the same"
+            " prompt stands for it"
         )
-    told: dict[str, list[str]] = {way.inference: [] for way in compared.ways}
+    by_inference: dict[str, list[str]] = {way.inference: [] for way in compared.ways}
     for way in compared.ways:
-        told[way.inference].append(way.name)
-    inference = "; ".join(f"{what}: {', '.join(names)}" for what, names in told.items())
+        by_inference[way.inference].append(way.name)
+    inference = "; ".join(f"{what}: {', '.join(names)}" for what, names in by_inference.items())
     units = len(set(caught.unit.tolist()))
     notes.append(
         f"{count_of(units, 'unit')} · {count_of(len(caught.rows), 'run')} · p: {inference} · "
         f"{compared.permutations:,} times, {compared.permutations * (1 + MORE):,} for the {REFINED} furthest out"
         f" · seed {compared.seed}"
     )
-    notes += _of_slopes(compared, who)
+    notes += _of_slopes(compared, caption)
     notes.append(f"q: Benjamini-Hochberg over all {compared.family:,} correlations computed, shown or not")
     if units < FEW_UNITS:
         notes.append(f"fewer than {FEW_UNITS} units: correlations of so few say little, and p cannot become small")
@@ -385,19 +407,19 @@ def _notes(compared: Compared) -> list[str]:
     return notes
 
 
-def _of_slopes(compared: Compared, who: str) -> list[str]:
+def _of_slopes(compared: Compared, caption: str) -> list[str]:
     tested = compared.slopes
     if tested is None or not compared.permutations:
         return []
     n = count_of(tested.units, "unit")
-    found = [
-        f"{who} was set: pooled and partial share one p, whether units' slopes on it (ρ: of ranks) are 0 on average;"
-        f" with {n}{f' (all {2**tested.units:,} patterns)' if tested.exact else ''} it is at least"
+    notes = [
+        f"{caption} was set: pooled and partial share one p, whether units' slopes on it (ρ: of ranks) are 0 on"
+        f" average; with {n}{f' (all {2**tested.units:,} patterns)' if tested.exact else ''} it is at least"
         f" {three_digits(tested.least)}"
     ]
     if tested.units < FEWEST_SLOPES:
-        found.append(f"too few units for a p of pooled and partial below .05: {FEWEST_SLOPES} are needed")
-    return found
+        notes.append(f"too few units for a p of pooled and partial below .05: {FEWEST_SLOPES} are needed")
+    return notes
 
 
 def _rows(session: Session, site: str, residual: str | None, weights: NDArray[np.floating] | None) -> dict[int, Floats]:

@@ -110,9 +110,9 @@ class Partners:
             is_steered(session, self.site) and holds_writes(self.site, self.residual)
         ):
             return "the stream was moved along a direction by design"
-        for one in session.spec.interventions:
-            if one.site not in (self.site, self.residual) and holds_writes(one.site, self.residual):
-                return f"the stream holds what was done at {one.site} by construction"
+        for edit in session.spec.interventions:
+            if edit.site not in (self.site, self.residual) and holds_writes(edit.site, self.residual):
+                return f"the stream holds what was done at {edit.site} by construction"
         if any(neuron not in self.rows for neuron in self.written()):
             return "the stream holds value × W_out by construction; `srm-explorer pairs SESSION --weights` subtracts it"
         return None
@@ -120,12 +120,12 @@ class Partners:
 
 def holds_writes(site: str, residual: str) -> bool:
     """Whether a site of the residual stream holds what neurons of an MLP site write, added to the rest."""
-    own, there = Site.parse(site), Site.parse(residual)
-    if not own.is_mlp or there.is_mlp or there.kind == "hook_attn_out":
+    home, target = Site.parse(site), Site.parse(residual)
+    if not home.is_mlp or target.is_mlp or target.kind == "hook_attn_out":
         return False
-    if there.layer == own.layer:
-        return there.kind in ("hook_mlp_out", "hook_resid_post")
-    return there.layer > own.layer and there.kind != "hook_mlp_out"
+    if target.layer == home.layer:
+        return target.kind in ("hook_mlp_out", "hook_resid_post")
+    return target.layer > home.layer and target.kind != "hook_mlp_out"
 
 
 def as_captured(row: Floats, experiment: Experiment, residual: str) -> Floats:
@@ -140,24 +140,24 @@ def ways_of(partners: Partners) -> tuple[Way, ...]:
     y = _plain(partners)
     no_self = np.ones(y.shape[1], np.bool_)
     no_self[partners.neuron] = False
-    found: list[Way] = []
+    ways: list[Way] = []
     own_before, measured = _own_before(partners, x)
     values = caught.kinds("sweep")
     values = values[measured[values]]
     if len(values) >= FEWEST:
-        there, labels = np.unique(caught.condition[values], return_inverse=True)
-        names = tuple(caught.session.conditions[int(one)].label for one in there)
+        conditions, labels = np.unique(caught.condition[values], return_inverse=True)
+        names = tuple(caught.session.conditions[int(condition)].label for condition in conditions)
         blocks = caught.units_exchanged(values)
         x_within = own_before[values]
-        found.append(Way("within", x_within, y[values], no_self, labels.astype(np.int64), "each", blocks, names))
+        ways.append(Way("within", x_within, y[values], no_self, labels.astype(np.int64), "each", blocks, names))
     base = caught.kinds("baseline")
     if len(base) >= FEWEST:
         labels = np.zeros(len(base), np.int64)
         blocks = caught.units_exchanged(base)
-        found.append(Way("baseline", x[base], y[base], no_self, labels, "whole", blocks))
+        ways.append(Way("baseline", x[base], y[base], no_self, labels, "whole", blocks))
     if len(caught.kinds("sweep")) >= FEWEST:
-        found += _over_everything(partners, x, y, no_self)
-    return tuple(found)
+        ways += _over_everything(partners, x, y, no_self)
+    return tuple(ways)
 
 
 def _over_everything(partners: Partners, x: Floats, y: Floats, no_self: NDArray[np.bool_]) -> list[Way]:
@@ -200,8 +200,8 @@ def _moved_out(partners: Partners, y: Floats, no_self: NDArray[np.bool_]) -> tup
     usable[:d] &= not is_steered(caught.session, partners.site)
     if partners.residual is None:
         return usable, y
-    own = edited(caught.session, partners.residual)
-    usable[[d + column for column in own]] = False
+    is_edited = edited(caught.session, partners.residual)
+    usable[[d + column for column in is_edited]] = False
     stream = slice(d, d + partners.n_residual)
     if partners.mixed() is not None:
         usable[d:] = False
@@ -211,5 +211,5 @@ def _moved_out(partners: Partners, y: Floats, no_self: NDArray[np.bool_]) -> tup
         y[:, stream] -= activation[:, None] * partners.rows[neuron]
     if partners.direction is not None:
         y[:, -1] = y[:, stream] @ partners.direction
-        usable[-1] &= not own
+        usable[-1] &= not is_edited
     return usable, y

@@ -13,8 +13,8 @@ from srm_explorer.engine.analyses.pairs_measures import as_captured, holds_write
 from srm_explorer.engine.analyses.plane_search import (
     KEPT,
     ComparedGroups,
-    Found,
-    Wanted,
+    PairSelection,
+    SearchResult,
     compared_groups,
     default_groups,
     one_group,
@@ -64,10 +64,10 @@ def observed_and_predicted(caught: Captured, site: str, runs: Places) -> tuple[F
     observed = caught.vectors[site][runs].astype(np.float64)
     predicted = caught.vectors[site][base[runs]].astype(np.float64)
     tokens = segment_tokens(session.spec, [session.runs[int(caught.rows[base[run]])] for run in runs])
-    own = predicted[:, edits.columns]
+    clamped = predicted[:, edits.columns]
     nothing = np.zeros((len(runs), 3, 0)), np.zeros((0, len(edits.columns)))
-    moves = edits.moves(session, caught.condition[runs], tokens, tokens[..., None] * own[:, None], *nothing)
-    predicted[:, edits.columns] = own + moves
+    moves = edits.moves(session, caught.condition[runs], tokens, tokens[..., None] * clamped[:, None], *nothing)
+    predicted[:, edits.columns] = clamped + moves
     return _unit(observed), _unit(predicted), runs
 
 
@@ -83,8 +83,10 @@ def by_text_alone(caught: Captured, site: str, rows: dict[str, dict[int, Floats]
         ExplorerError: a row, or the vectors of a neuron's site, are not at hand.
     """
     values = caught.vectors[site].astype(np.float64)
-    written = [one for one in caught.session.spec.interventions if one.site != site and holds_writes(one.site, site)]
-    for home, neuron in dict.fromkeys((one.site, neuron) for one in written for neuron in one.neurons):
+    written = [
+        edit for edit in caught.session.spec.interventions if edit.site != site and holds_writes(edit.site, site)
+    ]
+    for home, neuron in dict.fromkeys((edit.site, neuron) for edit in written for neuron in edit.neurons):
         row = rows.get(home, {}).get(neuron)
         if row is None or home not in caught.vectors:
             what = f"{site} holds value × W_out of neuron {neuron} by construction, and that row is not at hand"
@@ -136,38 +138,38 @@ def finder_study(session: Session, arguments: Arguments) -> Findings:
     Raises:
         ExplorerError: an argument that is none, a group or site there is not, or too few units to split.
     """
-    given = StudyArguments(arguments, SETTINGS, "finder")
-    among = given.choice("among", ("partners", "changed", "all"))
-    criterion = given.choice("criterion", CRITERIA)
-    site, neuron = _subject(session, given, among)
+    settings = StudyArguments(arguments, SETTINGS, "finder")
+    among = settings.choice("among", ("partners", "changed", "all"))
+    criterion = settings.choice("criterion", CRITERIA)
+    site, neuron = _subject(session, settings, among)
     caught = captured(session, _sites(session, site))
     width = caught.vectors[site].shape[1]
     if neuron is not None and not 0 <= neuron < width:
         raise ExplorerError(f"neuron {neuron} is out of range ({site} has {width})", remedy=f"choose 0 to {width - 1}")
-    labels = given.texts("groups") or default_groups(session, 2 if criterion == "separation" else 1)
-    if criterion == "change" and not given.texts("groups"):
+    labels = settings.texts("groups") or default_groups(session, 2 if criterion == "separation" else 1)
+    if criterion == "change" and not settings.texts("groups"):
         labels = default_groups(session, 2)[1:]
-    task = _Task(caught, site, among, neuron, given)
+    task = _Task(caught, site, among, neuron, settings)
     if criterion == "separation":
         groups = compared_groups(caught, labels)
-        wanted = task.wanted(groups.runs)
+        selection = task.selection(groups.runs)
         values = _natural(caught, site, groups.runs)
-        found = search_separation(caught, values, groups, wanted)
-        told = [_grouped(groups)]
+        result = search_separation(caught, values, groups, selection)
+        notes = [_grouped(groups)]
     elif criterion == "change":
         runs = one_group(caught, labels, criterion)
         observed, predicted, runs = observed_and_predicted(caught, site, runs)
-        wanted = task.wanted((runs, caught.kinds("baseline")))
-        found = search_change(caught, observed, predicted, runs, wanted)
+        selection = task.selection((runs, caught.kinds("baseline")))
+        result = search_change(caught, observed, predicted, runs, selection)
         after = next(label for label in labels if label != BASELINE)
-        told = [f"{after} compared with what arithmetic makes of the baseline's vectors"]
+        notes = [f"{after} compared with what arithmetic makes of the baseline's vectors"]
     else:
         runs = one_group(caught, labels, criterion)
-        wanted = task.wanted((runs,))
+        selection = task.selection((runs,))
         changed = _changed(caught, site) if among == "changed" else None
-        found = search_anisotropy(caught, caught.vectors[site].astype(np.float64), runs, changed, wanted)
-        told = [f"means of {labels[0]}, unit by unit"]
-    return findings_of(_table(task, criterion, found, wanted, told), site=site, neuron=neuron)
+        result = search_anisotropy(caught, caught.vectors[site].astype(np.float64), runs, changed, selection)
+        notes = [f"means of {labels[0]}, unit by unit"]
+    return findings_of(_table(task, criterion, result, selection, notes), site=site, neuron=neuron)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,24 +180,24 @@ class _Task:
     site: str
     among: str
     neuron: int | None
-    given: StudyArguments
+    settings: StudyArguments
 
-    def wanted(self, groups: tuple[Places, ...]) -> Wanted:
+    def selection(self, groups: tuple[Places, ...]) -> PairSelection:
         """Which pairs, for the runs that are compared."""
         used = np.unique(self.caught.condition[np.concatenate(groups)])
-        own = edited(self.caught.session, self.site)
-        return Wanted(
+        edits = edited(self.caught.session, self.site)
+        return PairSelection(
             among=self.among,  # pyright: ignore[reportArgumentType]
             shared=self.neuron,
-            k=self.given.whole("k", 200, least=2),
-            set_axes=frozenset(column for column, where in own.items() if where[used].any()),
-            seed=self.given.whole("seed", 0, least=0),
-            permutations=self.given.whole("permutations", PERMUTATIONS, least=100, most=MOST_RESAMPLES),
+            k=self.settings.whole("k", 200, least=2),
+            set_axes=frozenset(column for column, where in edits.items() if where[used].any()),
+            seed=self.settings.whole("seed", 0, least=0),
+            permutations=self.settings.whole("permutations", PERMUTATIONS, least=100, most=MOST_RESAMPLES),
         )
 
 
-def _subject(session: Session, given: StudyArguments, among: str) -> tuple[str, int | None]:
-    asked, number = given.text("site"), given.whole("neuron")
+def _subject(session: Session, settings: StudyArguments, among: str) -> tuple[str, int | None]:
+    asked, number = settings.text("site"), settings.whole("neuron")
     if among == "partners":
         return chosen_neuron(session, asked, number)
     if number is not None:
@@ -209,7 +211,7 @@ def _subject(session: Session, given: StudyArguments, among: str) -> tuple[str, 
 
 def _sites(session: Session, site: str) -> list[str]:
     """The site, and those whose neurons write into it by construction."""
-    homes = [one.site for one in session.spec.interventions if one.site != site and holds_writes(one.site, site)]
+    homes = [edit.site for edit in session.spec.interventions if edit.site != site and holds_writes(edit.site, site)]
     return [site, *(home for home in dict.fromkeys(homes) if home in session.spec.capture.sites)]
 
 
@@ -241,10 +243,12 @@ def _grouped(groups: ComparedGroups) -> str:
     return f"{groups.labels[0]} against {groups.labels[1]}, {how}{left}"
 
 
-def _table(task: _Task, criterion: str, found: Found, wanted: Wanted, told: list[str]) -> TableFigure:
-    tested, best, site = found.tested, found.best, task.site
+def _table(
+    task: _Task, criterion: str, result: SearchResult, selection: PairSelection, notes: list[str]
+) -> TableFigure:
+    tested, best, site = result.tested, result.best, task.site
     q = benjamini_hochberg(tested.p)
-    alone = wanted.shared in wanted.set_axes
+    alone = selection.shared in selection.set_axes
     untested = np.where(np.isnan(tested.p), 2.0, tested.p)
     order = [int(row) for row in np.lexsort((-np.abs(best.scores), untested))]
     named = "r" if criterion == "anisotropy" else "t²" if alone else "gain"
@@ -259,7 +263,7 @@ def _table(task: _Task, criterion: str, found: Found, wanted: Wanted, told: list
     ]
     rows = [
         (
-            *(coordinate_caption(site, int(one)) for one in best.pairs[row]),
+            *(coordinate_caption(site, int(axis)) for axis in best.pairs[row]),
             cell(best.scores[row]),
             *([] if criterion == "anisotropy" or alone else [cell(tested.t2[row])]),
             cell(tested.statistic[row]),
@@ -268,29 +272,32 @@ def _table(task: _Task, criterion: str, found: Found, wanted: Wanted, told: list
         )
         for row in order
     ]
-    of = {"partners": "partners of", "changed": f"pairs of the {wanted.k:,} most changed", "all": "all pairs"}
-    who = f" {coordinate_caption(site, wanted.shared)}" if wanted.shared is not None else ""
+    of = {"partners": "partners of", "changed": f"pairs of the {selection.k:,} most changed", "all": "all pairs"}
+    caption = f" {coordinate_caption(site, selection.shared)}" if selection.shared is not None else ""
     return TableFigure(
         "planes_found",
-        f"{criterion} · {of[wanted.among]}{who} · {site_caption(site)}",
+        f"{criterion} · {of[selection.among]}{caption} · {site_caption(site)}",
         tuple(columns),
         tuple(rows),
-        tuple(_notes(task, criterion, found, wanted, [*told], family_size(tested.p))),
+        tuple(_notes(task, criterion, result, selection, [*notes], family_size(tested.p))),
         tuple(PlaneChoice(site, int(best.pairs[row, 0]), int(best.pairs[row, 1])) for row in order),
     )
 
 
-def _notes(task: _Task, criterion: str, found: Found, wanted: Wanted, told: list[str], family: int) -> list[str]:
+def _notes(
+    task: _Task, criterion: str, result: SearchResult, selection: PairSelection, leading: list[str], family: int
+) -> list[str]:
     caught = task.caught
-    set_axes = [coordinate_caption(task.site, axis) for axis in sorted(wanted.set_axes)]
+    set_axes = [coordinate_caption(task.site, axis) for axis in sorted(selection.set_axes)]
     notes = [
-        f"chosen on one half, tested on the other: {found.best.scanned:,} pairs scanned on {found.units[0]} units, the "
-        f"best {len(found.best.pairs)} (of {KEPT} at most) tested on the other {found.units[1]} · seed {wanted.seed}",
-        *told,
+        f"chosen on one half, tested on the other: {result.best.scanned:,} pairs scanned on {result.units[0]} units,"
+        f" the best {len(result.best.pairs)} (of {KEPT} at most) tested on the other {result.units[1]}"
+        f" · seed {selection.seed}",
+        *leading,
     ]
-    if wanted.shared in wanted.set_axes:
+    if selection.shared in selection.set_axes:
         notes.append(
-            f"{set_axes[0] if len(set_axes) == 1 else coordinate_caption(task.site, wanted.shared or 0)} is set by"
+            f"{set_axes[0] if len(set_axes) == 1 else coordinate_caption(task.site, selection.shared or 0)} is set by"
             " design, so it is no evidence: planes are ranked and tested by the other coordinate's t² alone"
         )
     else:
@@ -298,12 +305,13 @@ def _notes(task: _Task, criterion: str, found: Found, wanted: Wanted, told: list
         if set_axes:
             notes.append(f"set by design, so in no plane: {', '.join(set_axes[:8])}{' …' if len(set_axes) > 8 else ''}")
     notes.append(
-        f"p: {found.exchanged} · {wanted.permutations:,} permutations, p is at least 1/{wanted.permutations + 1:,}"
+        f"p: {result.exchanged} · {selection.permutations:,} permutations,"
+        f" p is at least 1/{selection.permutations + 1:,}"
     )
     notes.append(
         f"q: Benjamini-Hochberg over the {family} planes that were tested; planes that share a neuron repeat it"
     )
-    if min(found.units) < FEW_UNITS:
+    if min(result.units) < FEW_UNITS:
         notes.append(f"fewer than {FEW_UNITS} units to choose or to test on: only what is very clear is found")
     if caught.left_out:
         notes.append(f"{count_of(caught.left_out, 'run')} with vectors that are not finite left out")

@@ -74,7 +74,9 @@ def group_named(caught: Captured, label: str) -> Places:
 
 def default_groups(session: Session, number: int) -> list[str]:
     """The baseline, and all values together where two are wanted."""
-    pooled = [pooled_caption(session.spec)] if any(one.kind == "sweep" for one in session.conditions) else []
+    pooled = (
+        [pooled_caption(session.spec)] if any(condition.kind == "sweep" for condition in session.conditions) else []
+    )
     return [BASELINE, *pooled][:number]
 
 
@@ -97,8 +99,8 @@ def compared_groups(caught: Captured, labels: Sequence[str]) -> ComparedGroups:
     # Where most units are in both groups, each is compared with itself; stray ones would only blur that.
     if len(shared) * 2 >= max(1, min(len(units[0]), len(units[1]))):
         return ComparedGroups((labels[0], labels[1]), (first, second), True, (shared, shared), every - len(shared))
-    apart = np.setdiff1d(units[0], shared), np.setdiff1d(units[1], shared)
-    return ComparedGroups((labels[0], labels[1]), (first, second), False, apart, len(shared))
+    unshared = np.setdiff1d(units[0], shared), np.setdiff1d(units[1], shared)
+    return ComparedGroups((labels[0], labels[1]), (first, second), False, unshared, len(shared))
 
 
 def unit_means(values: NDArray[np.float64], of_unit: Places, units: Places) -> NDArray[np.float64]:
@@ -109,12 +111,12 @@ def unit_means(values: NDArray[np.float64], of_unit: Places, units: Places) -> N
         of_unit: [run] unit of each.
         units: those wanted, ascending.
     """
-    found = np.full((len(units), values.shape[1]), np.nan)
-    for place, unit in enumerate(units.tolist()):
+    means = np.full((len(units), values.shape[1]), np.nan)
+    for index, unit in enumerate(units.tolist()):
         rows = of_unit == unit
         if rows.any():
-            found[place] = values[rows].mean(axis=0)
-    return found
+            means[index] = values[rows].mean(axis=0)
+    return means
 
 
 def halves(units: Places, stratum: Places, rng: np.random.Generator) -> tuple[Places, Places]:
@@ -126,12 +128,12 @@ def halves(units: Places, stratum: Places, rng: np.random.Generator) -> tuple[Pl
     """
     kept: list[int] = []
     tested: list[int] = []
-    for one in np.unique(stratum[units]).tolist():
-        own = rng.permutation(units[stratum[units] == one])
+    for level in np.unique(stratum[units]).tolist():
+        members = rng.permutation(units[stratum[units] == level])
         # An odd unit goes where fewer are.
-        half = (len(own) + (len(kept) <= len(tested))) // 2
-        kept += own[:half].tolist()
-        tested += own[half:].tolist()
+        half = (len(members) + (len(kept) <= len(tested))) // 2
+        kept += members[:half].tolist()
+        tested += members[half:].tolist()
     return np.array(sorted(kept), np.int64), np.array(sorted(tested), np.int64)
 
 
@@ -144,16 +146,16 @@ def unit_differences(caught: Captured, values: NDArray[np.float64], groups: Comp
 
 def within_strata(means: NDArray[np.float64], stratum: Places) -> NDArray[np.float64]:
     """[unit, k] means without those of the strata."""
-    found = means.copy()
-    for one in np.unique(stratum).tolist():
-        found[stratum == one] -= found[stratum == one].mean(axis=0)
-    return found
+    centred = means.copy()
+    for level in np.unique(stratum).tolist():
+        centred[stratum == level] -= centred[stratum == level].mean(axis=0)
+    return centred
 
 
-def one_group(caught: Captured, given: list[str], criterion: str) -> Places:
+def one_group(caught: Captured, names: list[str], criterion: str) -> Places:
     """The runs of the one group that a criterion is searched in; ExplorerError where not one was given."""
     # The baseline is what change is measured from, whether it is named or not.
-    labels = [label for label in dict.fromkeys(given) if criterion != "change" or label != BASELINE]
+    labels = [label for label in dict.fromkeys(names) if criterion != "change" or label != BASELINE]
     if len(labels) != 1:
         what = f"{criterion} is searched in one group, not {len(labels)}"
         raise ExplorerError(
@@ -174,7 +176,7 @@ Among: TypeAlias = Literal["partners", "changed", "all"]
 
 
 @dataclass(frozen=True, eq=False)
-class Wanted:
+class PairSelection:
     """Which pairs to search.
 
     Attributes:
@@ -195,7 +197,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class SearchResult:
     """The pairs that were chosen, and what testing them gave.
 
     Attributes:
@@ -213,20 +215,22 @@ class Found:
     columns: int
 
 
-def search_separation(caught: Captured, values: Floats, groups: ComparedGroups, wanted: Wanted) -> Found:
+def search_separation(
+    caught: Captured, values: Floats, groups: ComparedGroups, selection: PairSelection
+) -> SearchResult:
     """Search planes that separate two groups beyond either of their coordinates."""
-    rng = np.random.default_rng(wanted.seed)
+    rng = np.random.default_rng(selection.seed)
     if not groups.paired:
-        return _between_units(caught, values, groups, wanted, rng)
+        return _between_units(caught, values, groups, selection, rng)
     runs, sign = _both(groups)
     kept = np.isin(caught.unit[runs], groups.units[0])
     runs, sign = runs[kept], sign[kept]
     weights = sign / _times(caught.unit[runs] * 2 + (sign > 0))
     chosen, other = _split(groups.units[0], caught, rng)
     contrast = paired_contrast(_differences(values[runs], weights, caught.unit[runs], chosen))
-    best = _scan(contrast, wanted)
-    there = np.isin(caught.unit[runs], other)
-    runs, weights = runs[there], weights[there]
+    best = _scan(contrast, selection)
+    is_tested = np.isin(caught.unit[runs], other)
+    runs, weights = runs[is_tested], weights[is_tested]
     unit = np.searchsorted(other, caught.unit[runs])
     tested = paired_test(
         values[runs],
@@ -234,15 +238,17 @@ def search_separation(caught: Captured, values: Floats, groups: ComparedGroups, 
         unit,
         best.pairs,
         caught.conditions_exchanged(runs),
-        wanted.permutations,
-        wanted.seed,
-        one=wanted.shared in wanted.set_axes,
+        selection.permutations,
+        selection.seed,
+        single=selection.shared in selection.set_axes,
     )
     exchanged = "conditions exchanged within units"
-    return Found(best, tested, (len(chosen), len(other)), exchanged, _usable(contrast, wanted).size)
+    return SearchResult(best, tested, (len(chosen), len(other)), exchanged, _usable(contrast, selection).size)
 
 
-def search_change(caught: Captured, observed: Floats, predicted: Floats, runs: Places, wanted: Wanted) -> Found:
+def search_change(
+    caught: Captured, observed: Floats, predicted: Floats, runs: Places, selection: PairSelection
+) -> SearchResult:
     """Search planes in which runs lie away from where arithmetic puts them.
 
     Args:
@@ -250,14 +256,14 @@ def search_change(caught: Captured, observed: Floats, predicted: Floats, runs: P
         observed: [run, k] of the chosen runs.
         predicted: [run, k] the same by arithmetic.
         runs: places of the chosen runs among the captured ones.
-        wanted: which pairs.
+        selection: which pairs.
     """
-    rng = np.random.default_rng(wanted.seed)
+    rng = np.random.default_rng(selection.seed)
     units = np.unique(caught.unit[runs])
     chosen, other = _split(units, caught, rng)
-    both = np.stack([unit_means(one, caught.unit[runs], units) for one in (observed, predicted)], axis=1)
+    both = np.stack([unit_means(vectors, caught.unit[runs], units) for vectors in (observed, predicted)], axis=1)
     contrast = paired_contrast((both[:, 0] - both[:, 1])[np.isin(units, chosen)])
-    best = _scan(contrast, wanted)
+    best = _scan(contrast, selection)
     n = len(other)
     rows = both[np.isin(units, other)].reshape(2 * n, -1)
     unit = np.repeat(np.arange(n), 2)
@@ -267,15 +273,17 @@ def search_change(caught: Captured, observed: Floats, predicted: Floats, runs: P
         unit,
         best.pairs,
         matched_blocks(list(range(2 * n)), [0] * (2 * n), unit.tolist()),
-        wanted.permutations,
-        wanted.seed,
-        one=wanted.shared in wanted.set_axes,
+        selection.permutations,
+        selection.seed,
+        single=selection.shared in selection.set_axes,
     )
     exchanged = "observed and predicted exchanged within units"
-    return Found(best, tested, (len(chosen), n), exchanged, _usable(contrast, wanted).size)
+    return SearchResult(best, tested, (len(chosen), n), exchanged, _usable(contrast, selection).size)
 
 
-def search_anisotropy(caught: Captured, values: Floats, runs: Places, changed: Floats | None, wanted: Wanted) -> Found:
+def search_anisotropy(
+    caught: Captured, values: Floats, runs: Places, changed: Floats | None, selection: PairSelection
+) -> SearchResult:
     """Search planes in which the units' means are correlated.
 
     Args:
@@ -284,9 +292,9 @@ def search_anisotropy(caught: Captured, values: Floats, runs: Places, changed: F
         runs: places of the group's runs.
         changed: [unit, k] differences of all units of the session to find the most changed by, NaN where a unit has
             none; None where they are not asked for.
-        wanted: which pairs.
+        selection: which pairs.
     """
-    rng = np.random.default_rng(wanted.seed)
+    rng = np.random.default_rng(selection.seed)
     units = np.unique(caught.unit[runs])
     chosen, other = _split(units, caught, rng)
     stratum = caught.units.stratum
@@ -299,21 +307,21 @@ def search_anisotropy(caught: Captured, values: Floats, runs: Places, changed: F
         if len(moved) < FEWEST:
             raise _too_few(caught, len(moved))
         contrast = paired_contrast(moved)
-    columns = _usable(contrast, wanted)
-    shared = wanted.shared if wanted.among == "partners" else None
+    columns = _usable(contrast, selection)
+    shared = selection.shared if selection.among == "partners" else None
     spread = paired_contrast(half).residual
     best = _some(scan_pairs(spread, anisotropy_score(spread), KEPT, columns, shared))
     r = (spread[:, best.pairs[:, 0]] * spread[:, best.pairs[:, 1]]).sum(axis=0)
     best = dataclasses.replace(best, scores=r)
     rest = within_strata(means[np.isin(units, other)], stratum[other])
-    tested = correlation_test(rest, stratum[other], best.pairs, np.sign(r), wanted.permutations, wanted.seed)
+    tested = correlation_test(rest, stratum[other], best.pairs, np.sign(r), selection.permutations, selection.seed)
     exchanged = "units of one coordinate exchanged against the other's, within prompt sets"
-    return Found(best, tested, (len(chosen), len(other)), exchanged, columns.size)
+    return SearchResult(best, tested, (len(chosen), len(other)), exchanged, columns.size)
 
 
 def _between_units(
-    caught: Captured, values: Floats, groups: ComparedGroups, wanted: Wanted, rng: np.random.Generator
-) -> Found:
+    caught: Captured, values: Floats, groups: ComparedGroups, selection: PairSelection, rng: np.random.Generator
+) -> SearchResult:
     stratum = caught.units.stratum
     split = [_split(units, caught, rng) for units in groups.units]
     means = [
@@ -321,21 +329,21 @@ def _between_units(
         for runs, halved in zip(groups.runs, split, strict=True)
     ]
     contrast = group_contrast(means[0][0], means[1][0])
-    best = _scan(contrast, wanted)
+    best = _scan(contrast, selection)
     first, second = stratum[split[0][1]], stratum[split[1][1]]
     # Where a prompt set has units of one group alone, exchanging within sets would leave it as it is.
     alike = set(first.tolist()) == set(second.tolist())
     strata = (first, second) if alike else (np.zeros_like(first), np.zeros_like(second))
-    tested = unpaired_test(means[0][1], means[1][1], strata, best.pairs, wanted.permutations, wanted.seed)
+    tested = unpaired_test(means[0][1], means[1][1], strata, best.pairs, selection.permutations, selection.seed)
     exchanged = f"units exchanged between the groups{', within prompt sets' if alike else ''}"
     sizes = tuple(len(a) + len(b) for a, b in zip(*split, strict=True))
-    return Found(best, tested, (sizes[0], sizes[1]), exchanged, _usable(contrast, wanted).size)
+    return SearchResult(best, tested, (sizes[0], sizes[1]), exchanged, _usable(contrast, selection).size)
 
 
-def _scan(contrast: Contrast, wanted: Wanted) -> BestPairs:
-    columns = _usable(contrast, wanted)
-    shared = wanted.shared if wanted.among == "partners" else None
-    score = marginal_score(contrast) if shared in wanted.set_axes else separation_score(contrast)
+def _scan(contrast: Contrast, selection: PairSelection) -> BestPairs:
+    columns = _usable(contrast, selection)
+    shared = selection.shared if selection.among == "partners" else None
+    score = marginal_score(contrast) if shared in selection.set_axes else separation_score(contrast)
     return _some(scan_pairs(contrast.residual, score, KEPT, columns, shared))
 
 
@@ -346,14 +354,14 @@ def _some(best: BestPairs) -> BestPairs:
     return best
 
 
-def _usable(contrast: Contrast, wanted: Wanted) -> Places:
+def _usable(contrast: Contrast, selection: PairSelection) -> Places:
     usable = contrast.usable.copy()
-    usable[list(wanted.set_axes)] = False
-    if wanted.among == "changed":
+    usable[list(selection.set_axes)] = False
+    if selection.among == "changed":
         size = np.where(usable, np.abs(contrast.t), -1.0)
-        usable &= size >= np.sort(size)[-min(wanted.k, len(size))]
-    found = np.flatnonzero(usable)
-    return found[found != wanted.shared] if wanted.among == "partners" else found
+        usable &= size >= np.sort(size)[-min(selection.k, len(size))]
+    columns = np.flatnonzero(usable)
+    return columns[columns != selection.shared] if selection.among == "partners" else columns
 
 
 def _split(units: Places, caught: Captured, rng: np.random.Generator) -> tuple[Places, Places]:
@@ -375,12 +383,12 @@ def _both(groups: ComparedGroups) -> tuple[Places, Floats]:
 
 def _times(labels: Places) -> Floats:
     """[run] how often the run's label occurs."""
-    _, place, times = np.unique(labels, return_inverse=True, return_counts=True)
-    return times[place].astype(np.float64)
+    _, inverse, times = np.unique(labels, return_inverse=True, return_counts=True)
+    return times[inverse].astype(np.float64)
 
 
 def _differences(values: Floats, weights: Floats, of_unit: Places, units: Places) -> Floats:
-    found = np.zeros((len(units), values.shape[1]))
-    there = np.isin(of_unit, units)
-    np.add.at(found, np.searchsorted(units, of_unit[there]), weights[there, None] * values[there])
-    return found
+    sums = np.zeros((len(units), values.shape[1]))
+    is_member = np.isin(of_unit, units)
+    np.add.at(sums, np.searchsorted(units, of_unit[is_member]), weights[is_member, None] * values[is_member])
+    return sums

@@ -83,13 +83,13 @@ def with_plane(
     if find_plane(session, choice) is not None:
         return session
     record = plane_of(session, vectors, choice, weights)
-    held = known_directions(session.provenance)
+    known = known_directions(session.provenance)
     used = {text: vector for text, vector in (weights or {}).items() if text in (record.a, record.b)}
     for text, vector in used.items():
-        if text in held and not np.array_equal(held[text], vector):
+        if text in known and not np.array_equal(known[text], vector):
             what = f"the session holds another vector as {text}"
             raise ExplorerError(what, where=session.name, remedy="give the file another name")
-    kept = {text: vector.tolist() for text, vector in {**held, **used}.items()}
+    kept = {text: vector.tolist() for text, vector in {**known, **used}.items()}
     provenance = {**session.provenance, DIRECTIONS: kept} if kept else session.provenance
     return session.changed(planes=(*session.planes, record), provenance=provenance)
 
@@ -97,7 +97,7 @@ def with_plane(
 def find_plane(session: Session, choice: PlaneChoice) -> int | None:
     """The place of a plane among a session's; None where it has not got it."""
     key = choice.site, canonical(choice.a), canonical(choice.b)
-    return next((place for place, plane in enumerate(session.planes) if plane.key == key), None)
+    return next((index for index, plane in enumerate(session.planes) if plane.key == key), None)
 
 
 def planes_study(session: Session, arguments: Mapping[str, Any]) -> Findings:
@@ -107,8 +107,8 @@ def planes_study(session: Session, arguments: Mapping[str, Any]) -> Findings:
         session: with runs.
         arguments: `by`, as charts group runs: texts, none for the baseline and all values pooled.
     """
-    given = StudyArguments(arguments, ("by",), "planes")
-    return findings_of(planes_table(session, given.texts("by")))
+    settings = StudyArguments(arguments, ("by",), "planes")
+    return findings_of(planes_table(session, settings.texts("by")))
 
 
 def planes_table(session: Session, by: list[str] | None = None) -> TableFigure:
@@ -141,18 +141,18 @@ def _notes(session: Session) -> tuple[str, ...]:
     ]
     sites = dict.fromkeys(plane.site for plane in session.planes)
     widths: Mapping[str, int] = session.sidecar.sites if session.sidecar is not None else {}
-    told = [f"{three_digits(200 / widths[site])} % at {site_caption(site)}" for site in sites if widths.get(site)]
-    if told:
-        notes.append(f"energy: mean of (x² + y²) / |v|²; a plane of random directions holds {', '.join(told)}")
+    shares = [f"{three_digits(200 / widths[site])} % at {site_caption(site)}" for site in sites if widths.get(site)]
+    if shares:
+        notes.append(f"energy: mean of (x² + y²) / |v|²; a plane of random directions holds {', '.join(shares)}")
     greys: list[str] = []
     for number, plane in enumerate(session.planes, 1):
         x, y = grey_vector(session, plane)
         greys.append(f"{number} ({three_digits(x)}, {three_digits(y)})")
     notes.append(f"grey vector, the mean of normalised baseline vectors: plane {'; '.join(greys)}")
     notes.append("the first direction itself draws cos θ; the second has its largest value at the angle between them")
-    if any(choices_of(one) for one in _directions(session)):
+    if any(choices_of(direction) for direction in _directions(session)):
         notes.append("directions made of these runs (means, components) separate them by construction: no finding")
-    if any(isinstance(one, Component) and not one.runs.at for one in _directions(session)):
+    if any(isinstance(direction, Component) and not direction.runs.at for direction in _directions(session)):
         notes.append("components without a condition hold what was clamped too: pc1(at=baseline) leaves it out")
     return tuple(notes)
 

@@ -51,14 +51,14 @@ def conditions(experiment: Experiment) -> tuple[Condition, ...]:
     """
     interventions = experiment.interventions
     nothing: tuple[float | None, ...] = (None,) * len(interventions)
-    background = tuple(_first(one) if one.background else None for one in interventions)
-    found = [Condition(0, "baseline", nothing, "baseline", None)]
-    if any(one.background for one in interventions):
-        found.append(Condition(1, "reference", background, "reference", None))
-    foreground = [i for i, one in enumerate(interventions) if not one.background]
+    background = tuple(_first(edit) if edit.background else None for edit in interventions)
+    known = [Condition(0, "baseline", nothing, "baseline", None)]
+    if any(edit.background for edit in interventions):
+        known.append(Condition(1, "reference", background, "reference", None))
+    foreground = [i for i, edit in enumerate(interventions) if not edit.background]
     swept = [i for i in foreground if interventions[i].takes_values]
     if not foreground:
-        return tuple(found)
+        return tuple(known)
     axis = _dose_axis([interventions[i] for i in swept], experiment.grid)
     for setting in _settings([interventions[i] for i in swept], experiment.grid):
         values = list(background)
@@ -66,11 +66,11 @@ def conditions(experiment: Experiment) -> tuple[Condition, ...]:
             values[i] = NO_STRENGTH
         for i, value in zip(swept, setting, strict=True):
             values[i] = value
-        told = [_label(interventions[i], value) for i, value in zip(swept, setting, strict=True)]
-        told = told or [interventions[i].op for i in foreground]
+        labels = [_label(interventions[i], value) for i, value in zip(swept, setting, strict=True)]
+        labels = labels or [interventions[i].op for i in foreground]
         value = None if axis is None else setting[axis]
-        found.append(Condition(len(found), "sweep", tuple(values), _joined(told, experiment.grid), value))
-    return (*found, *_controls(found, experiment.controls.neurons))
+        known.append(Condition(len(known), "sweep", tuple(values), _joined(labels, experiment.grid), value))
+    return (*known, *_controls(known, experiment.controls.neurons))
 
 
 def swept_as(known: Sequence[Condition]) -> dict[int, Condition]:
@@ -79,31 +79,31 @@ def swept_as(known: Sequence[Condition]) -> dict[int, Condition]:
     Args:
         known: all conditions of an experiment.
     """
-    sweep = {one.values: one for one in known if one.kind == "sweep"}
-    return {one.index: sweep[one.values] for one in known if one.kind == "control"}
+    sweep = {condition.values: condition for condition in known if condition.kind == "sweep"}
+    return {condition.index: sweep[condition.values] for condition in known if condition.kind == "control"}
 
 
-def _controls(found: Sequence[Condition], count: int) -> list[Condition]:
-    sweep = [one for one in found if one.kind == "sweep"]
+def _controls(known: Sequence[Condition], count: int) -> list[Condition]:
+    sweep = [condition for condition in known if condition.kind == "sweep"]
     controls: list[Condition] = []
     for number in range(1, count + 1):
-        for one in sweep:
-            index = len(found) + len(controls)
-            label = f"control {number} · {one.label}"
-            controls.append(Condition(index, "control", one.values, label, one.value, number))
+        for swept in sweep:
+            index = len(known) + len(controls)
+            label = f"control {number} · {swept.label}"
+            controls.append(Condition(index, "control", swept.values, label, swept.value, number))
     return controls
 
 
 def _settings(swept: Sequence[InterventionSpec], grid: bool) -> list[tuple[float, ...]]:
     if not swept:
         return [()]
-    columns = [one.values for one in swept]
+    columns = [edit.values for edit in swept]
     return list(itertools.product(*columns)) if grid else list(zip(*columns, strict=True))
 
 
 def _dose_axis(swept: Sequence[InterventionSpec], grid: bool) -> int | None:
     """Which swept intervention gives the x coordinate: the only one that varies, or the first of those that vary."""
-    varying = [i for i, one in enumerate(swept) if len(one.values) > 1]
+    varying = [i for i, edit in enumerate(swept) if len(edit.values) > 1]
     if grid and len(varying) > 1:
         return None
     return varying[0] if varying else (0 if swept else None)
@@ -113,17 +113,17 @@ def _joined(labels: Sequence[str], grid: bool) -> str:
     return labels[0] if not grid and len(set(labels)) == 1 else ", ".join(labels)
 
 
-def _label(one: InterventionSpec, value: float) -> str:
-    if one.op == "scale":
+def _label(edit: InterventionSpec, value: float) -> str:
+    if edit.op == "scale":
         return f"×{format_number(value)}"
-    if one.unit == "quantile":
+    if edit.unit == "quantile":
         return f"q{format_number(value)}"
     signed = f"+{format_number(value)}" if value > 0 else format_number(value)
-    return f"{signed}σ" if one.unit == "sigma" else f"{signed} norm" if one.unit == "norm" else signed
+    return f"{signed}σ" if edit.unit == "sigma" else f"{signed} norm" if edit.unit == "norm" else signed
 
 
-def _first(one: InterventionSpec) -> float:
-    return one.values[0] if one.takes_values else NO_STRENGTH
+def _first(edit: InterventionSpec) -> float:
+    return edit.values[0] if edit.takes_values else NO_STRENGTH
 
 
 def differences(old: Experiment, new: Experiment) -> list[str]:
@@ -140,16 +140,16 @@ def differences(old: Experiment, new: Experiment) -> list[str]:
 def _flat(path: str, value: object) -> dict[str, Any]:
     """Leaves by path; a list of plain values is one leaf, a list of tables is not."""
     if isinstance(value, dict):
-        found: dict[str, Any] = {}
+        flat: dict[str, Any] = {}
         for name, item in cast("dict[str, object]", value).items():
-            found |= _flat(f"{path}.{name}".removeprefix("."), item)
-        return found
+            flat |= _flat(f"{path}.{name}".removeprefix("."), item)
+        return flat
     items = cast("list[object]", value) if isinstance(value, list) else []
     if items and all(isinstance(item, dict) for item in items):
-        found = {}
+        flat = {}
         for index, item in enumerate(items):
-            found |= _flat(f"{path}[{index}]", item)
-        return found
+            flat |= _flat(f"{path}[{index}]", item)
+        return flat
     return {path: value}
 
 
@@ -183,17 +183,21 @@ def conditions_of(choice: RunChoice, known: Sequence[Condition], default: str) -
     Raises:
         SpecValueError: no condition is called so.
     """
-    found: set[int] = set()
+    indices: set[int] = set()
     for name in choice.at or (default,):
-        own = [one.index for one in known if name == one.label or one.kind in _GROUPS.get(name, ())]
-        own = own or [one.index for one in known if one.kind == "sweep" and name == _value(one)]
-        if not own:
-            labels = [one.label for one in known if one.kind != "control"]
+        matches = [
+            condition.index for condition in known if name == condition.label or condition.kind in _GROUPS.get(name, ())
+        ]
+        matches = matches or [
+            condition.index for condition in known if condition.kind == "sweep" and name == _value(condition)
+        ]
+        if not matches:
+            labels = [condition.label for condition in known if condition.kind != "control"]
             raise SpecValueError(
                 f"no condition is called {shown(name)}", did_you_mean(name, dict.fromkeys([*labels, *_GROUPS]))
             )
-        found.update(own)
-    return sorted(found)
+        indices.update(matches)
+    return sorted(indices)
 
 
 def prompts_of(choice: RunChoice, prompts: Sequence[tuple[str, Mapping[str, str]]]) -> list[int]:
@@ -206,11 +210,11 @@ def prompts_of(choice: RunChoice, prompts: Sequence[tuple[str, Mapping[str, str]
     Raises:
         SpecValueError: a factor or level that no prompt has, or no prompt that has them all.
     """
-    wanted: dict[str, list[str]] = {}
+    per_factor: dict[str, list[str]] = {}
     for factor, level in choice.levels:
-        wanted.setdefault(factor, []).append(level)
+        per_factor.setdefault(factor, []).append(level)
     rows = [{SET: name, **factors} for name, factors in prompts]
-    for factor, levels in wanted.items():
+    for factor, levels in per_factor.items():
         known = list(dict.fromkeys(row[factor] for row in rows if factor in row))
         if not known:
             factors = list(dict.fromkeys(name for row in rows for name in row))
@@ -218,22 +222,24 @@ def prompts_of(choice: RunChoice, prompts: Sequence[tuple[str, Mapping[str, str]
         for level in levels:
             if level not in known:
                 raise SpecValueError(f"factor {factor!r} has no level {shown(level)}", did_you_mean(level, known))
-    found = [i for i, row in enumerate(rows) if all(row.get(name) in levels for name, levels in wanted.items())]
-    if not found:
+    rows_matching = [
+        i for i, row in enumerate(rows) if all(row.get(name) in levels for name, levels in per_factor.items())
+    ]
+    if not rows_matching:
         raise SpecValueError(f"no prompt has {choice}", "choose fewer factors")
-    return found
+    return rows_matching
 
 
 def levels_of(prompts: Sequence[tuple[str, Mapping[str, str]]], known: Sequence[Condition]) -> dict[str, list[str]]:
     """The levels of every factor, in order of first appearance; those of "at" are the conditions' labels."""
-    found: dict[str, list[str]] = {}
+    by_factor: dict[str, list[str]] = {}
     for name, factors in prompts:
         for factor, level in {SET: name, **factors}.items():
-            levels = found.setdefault(factor, [])
+            levels = by_factor.setdefault(factor, [])
             if level not in levels:
                 levels.append(level)
-    return {**found, AT: [one.label for one in known if one.kind in ("baseline", "sweep")]}
+    return {**by_factor, AT: [condition.label for condition in known if condition.kind in ("baseline", "sweep")]}
 
 
-def _value(one: Condition) -> str | None:
-    return None if one.value is None else format_number(one.value)
+def _value(condition: Condition) -> str | None:
+    return None if condition.value is None else format_number(condition.value)

@@ -45,7 +45,7 @@ class RunChoice:
     at: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        named = [*self.levels, *((AT, one) for one in self.at)]
+        named = [*self.levels, *((AT, label) for label in self.at)]
         return ", ".join(f"{_quoted(name)}={_quoted(level)}" for name, level in named)
 
     def is_open(self) -> bool:
@@ -82,8 +82,8 @@ class Component:
     runs: RunChoice = field(default_factory=RunChoice)
 
     def __str__(self) -> str:
-        told = str(self.runs)
-        return f"pc{self.number}({told})" if told else f"pc{self.number}"
+        runs = str(self.runs)
+        return f"pc{self.number}({runs})" if runs else f"pc{self.number}"
 
 
 @dataclass(frozen=True)
@@ -188,8 +188,8 @@ def canonical(value: int | str) -> int | str:
 
 def direction_of(value: int | str) -> int | Direction:
     """What a plane's field holds: a coordinate's number, or a direction; errors as `parse_direction`."""
-    found = canonical(value)
-    return found if isinstance(found, int) else parse_direction(found)
+    parsed = canonical(value)
+    return parsed if isinstance(parsed, int) else parse_direction(parsed)
 
 
 def needs_runs(value: int | str) -> bool:
@@ -221,7 +221,7 @@ def expanded(direction: Direction, levels: Mapping[str, Sequence[str]]) -> Itera
         raise SpecValueError(f"no prompt has a factor {name!r}", f"choose one of {', '.join(levels)}")
     for level in levels[name]:
         if name == AT:
-            chosen = RunChoice(runs.levels, (*(one for one in runs.at if one != ANY), level))
+            chosen = RunChoice(runs.levels, (*(label for label in runs.at if label != ANY), level))
         else:
             at = runs.levels.index((name, ANY))
             chosen = RunChoice((*runs.levels[:at], (name, level), *runs.levels[at + 1 :]), runs.at)
@@ -258,13 +258,13 @@ def _parts(inside: str, text: str) -> Iterator[RunChoice]:
     levels: list[tuple[str, str]] = []
     at: list[str] = []
     words: list[str] = []
-    place = 0
+    position = 0
     while True:
-        match = _WORD.match(inside, place)
+        match = _WORD.match(inside, position)
         if match is None:
             raise SpecValueError(f"{shown(text)} cannot be read", "write factor=level, and put odd names in quotes")
         words.append(next(part for part in (match["double"], match["single"], match["plain"]) if part is not None))
-        place = match.end()
+        position = match.end()
         if match["end"] == "=":
             continue
         if len(words) == 2 and all(words):

@@ -292,35 +292,35 @@ def check_controls(controls: ControlsSpec, interventions: Sequence[InterventionS
     """
     if not controls.neurons:
         return
-    foreground = [(index, one) for index, one in enumerate(interventions) if not one.background]
+    foreground = [(index, edit) for index, edit in enumerate(interventions) if not edit.background]
     remedy = "set controls.neurons = 0"
     if not foreground:
         what = "there is no intervention that controls could be matched to"
         raise SpecValueError(what, f"add one, or {remedy}", "controls.neurons")
-    for index, one in foreground:
-        if one.op != "steer" and not Site.parse(one.site).is_mlp:
+    for index, edit in foreground:
+        if edit.op != "steer" and not Site.parse(edit.site).is_mlp:
             raise SpecValueError(
-                f"interventions[{index}] changes coordinates of {one.site}, which are no neurons to be matched",
+                f"interventions[{index}] changes coordinates of {edit.site}, which are no neurons to be matched",
                 f"choose neurons of mlp.hook_post, or steer, or {remedy}",
                 "controls.neurons",
             )
-        if one.op != "steer" and not tokens:
+        if edit.op != "steer" and not tokens:
             what = "controls are matched on generated tokens, and there are none"
             raise SpecValueError(what, f"set generation.tokens, or {remedy}", "controls.neurons")
 
 
 def targets_of(interventions: Sequence[InterventionSpec]) -> tuple[tuple[str, int], ...]:
     """The neurons that controls are matched to, each once: (site, neuron) in the order of the experiment."""
-    foreground = [one for one in interventions if not one.background]
-    return tuple(dict.fromkeys((one.site, neuron) for one in foreground for neuron in one.neurons))
+    foreground = [edit for edit in interventions if not edit.background]
+    return tuple(dict.fromkeys((edit.site, neuron) for edit in foreground for neuron in edit.neurons))
 
 
 def taken_neurons(experiment: Experiment, site: str) -> frozenset[int]:
     """Neurons of a site that no control may be: those that are intervened on, and those that span a plane."""
-    taken = {neuron for one in experiment.interventions if one.site == site for neuron in one.neurons}
+    taken = {neuron for edit in experiment.interventions if edit.site == site for neuron in edit.neurons}
     for plane in experiment.planes:
         if experiment.plane_site(plane) == site:
-            taken.update(one for one in (plane.a, plane.b) if isinstance(one, int))
+            taken.update(direction for direction in (plane.a, plane.b) if isinstance(direction, int))
     return frozenset(taken)
 
 
@@ -441,18 +441,18 @@ class Experiment(SpecPart):
         check_distinct([(self.plane_site(plane), plane.a, plane.b) for plane in self.planes], "planes")
 
     def _check_sweep(self) -> None:
-        swept = [(i, one) for i, one in enumerate(self.interventions) if one.takes_values and not one.background]
+        swept = [(i, edit) for i, edit in enumerate(self.interventions) if edit.takes_values and not edit.background]
         if self.grid:
-            if math.prod(len(one.values) for _, one in swept) > MOST_VALUES:
+            if math.prod(len(edit.values) for _, edit in swept) > MOST_VALUES:
                 raise SpecValueError(
                     f"crossing the values gives more than {MOST_VALUES:,} conditions", "use fewer values", "grid"
                 )
             return
-        for index, one in swept[1:]:
+        for index, edit in swept[1:]:
             first, expected = swept[0][0], len(swept[0][1].values)
-            if len(one.values) != expected:
+            if len(edit.values) != expected:
                 raise SpecValueError(
-                    f"{len(one.values)} values cannot vary together with the {expected} of interventions[{first}]",
+                    f"{len(edit.values)} values cannot vary together with the {expected} of interventions[{first}]",
                     f"give it {expected}, set grid = true to cross them, or keep one value with background = true",
                     f"interventions[{index}].values",
                 )
@@ -464,16 +464,17 @@ class Experiment(SpecPart):
             raise SpecValueError(
                 "no position is generated with generation.tokens = 0", "choose prompt or all", "capture.positions"
             )
-        for index, one in enumerate(self.interventions):
-            if one.positions == "generated":
+        for index, edit in enumerate(self.interventions):
+            if edit.positions == "generated":
                 raise SpecValueError(
                     "no position is generated with generation.tokens = 0",
                     "choose prompt or all",
                     f"interventions[{index}].positions",
                 )
-            if self.stats is None and (one.op == "mean" or one.unit != "raw"):
+            if self.stats is None and (edit.op == "mean" or edit.unit != "raw"):
                 raise SpecValueError(
-                    f"{one.op if one.op == 'mean' else one.unit} is measured on generated tokens, and there are none",
+                    f"{edit.op if edit.op == 'mean' else edit.unit} is measured on generated tokens,"
+                    " and there are none",
                     "name a session to take it from: stats = 'NAME' at the top of the file",
-                    f"interventions[{index}].{'op' if one.op == 'mean' else 'unit'}",
+                    f"interventions[{index}].{'op' if edit.op == 'mean' else 'unit'}",
                 )

@@ -81,8 +81,8 @@ def check_distinct(values: Iterable[object], field: str) -> None:
     seen: set[object] = set()
     for value in values:
         if value in seen:
-            told = format_number(value) if isinstance(value, float) else shown(value)
-            raise SpecValueError(f"{told} stands there twice", "list each once", field)
+            text = format_number(value) if isinstance(value, float) else shown(value)
+            raise SpecValueError(f"{text} stands there twice", "list each once", field)
         seen.add(value)
 
 
@@ -92,10 +92,10 @@ def _along(value: object) -> int | str:
         raise SpecValueError(f"{shown(value)} is neither a coordinate's number nor a direction", f"write {FORMS}")
     if isinstance(value, int) and value < 0:
         raise SpecValueError(f"{value} is not accepted", "it should be greater than or equal to 0")
-    found = canonical(_text(value)) if isinstance(value, str) else value
-    if any(choice.is_open() for choice in choices_of(direction_of(found))):
-        raise SpecValueError(f"{shown(found)} stands for several directions", f"name one level in place of {ANY}")
-    return found
+    direction = canonical(_text(value)) if isinstance(value, str) else value
+    if any(choice.is_open() for choice in choices_of(direction_of(direction))):
+        raise SpecValueError(f"{shown(direction)} stands for several directions", f"name one level in place of {ANY}")
+    return direction
 
 
 def _bos(value: object) -> object:

@@ -104,8 +104,8 @@ def _heirs(before: _Targets, after: _Targets) -> dict[Neuron, Neuron | str]:
     """For every neuron that is edited no longer, or not by the same intervention, what took its place or why not."""
     edited = {(site, neuron) for site, neurons in after if site is not None for neuron in neurons}
     heirs: dict[Neuron, Neuron | str] = {}
-    for place, (site, neurons) in enumerate(before):
-        new_site, new = after[place] if place < len(after) else (site, ())
+    for index, (site, neurons) in enumerate(before):
+        new_site, new = after[index] if index < len(after) else (site, ())
         if site is None or new_site is None or site.kind != new_site.kind:
             continue
         left = [neuron for neuron in neurons if neuron not in new]
@@ -165,15 +165,15 @@ def _targets(data: Mapping[str, Any]) -> _Targets:
     """What each intervention edits, none of what cannot be read."""
     listed: object = data.get("interventions")
     items: Iterable[object] = cast("list[object]", listed) if isinstance(listed, list) else ()
-    found: list[tuple[Site | None, tuple[int, ...]]] = []
+    targets: list[tuple[Site | None, tuple[int, ...]]] = []
     for item in items:
-        one = cast("Mapping[str, object]", item if isinstance(item, Mapping) else {})
+        table = cast("Mapping[str, object]", item if isinstance(item, Mapping) else {})
         try:
-            neurons = _INDICES.validate_python(one.get("neurons", ()))
+            neurons = _INDICES.validate_python(table.get("neurons", ()))
         except ValidationError:
             neurons = ()
-        found.append((_site(one.get("site")), neurons))
-    return found
+        targets.append((_site(table.get("site")), neurons))
+    return targets
 
 
 def _plane_site(data: Mapping[str, Any], plane: Mapping[str, Any]) -> object:

@@ -68,30 +68,30 @@ def _path(name: str) -> list[str | int]:
 
 def _table(data: dict[str, Any], path: Sequence[str | int], where: str) -> Any:
     """The table (or list) that holds the last step of the path, made where it is missing."""
-    here: Any = data
+    node: Any = data
     for depth, step in enumerate(path):
-        if isinstance(here, list):
-            count = len(cast("list[object]", here))
+        if isinstance(node, list):
+            count = len(cast("list[object]", node))
             if not isinstance(step, int) or step >= count:
                 listed = dotted(path[:depth])
                 remedy = f"choose from 0 to {count - 1}" if count else f"set {listed} as a whole"
                 raise ExplorerError(f"{listed} has no number {step}", where=where, remedy=remedy)
-        elif isinstance(here, dict):
+        elif isinstance(node, dict):
             keys = table_keys(Experiment, path[:depth])
             free = list(path[:depth]) in (["prompts", "where"], ["prompts", "omit"])
             if not free and step not in keys:
-                place = f" in [{dotted(path[:depth])}]" if depth else ""
+                inside = f" in [{dotted(path[:depth])}]" if depth else ""
                 remedy = (
                     belongs(str(step), Experiment, path[:depth]) if keys else f"set {dotted(path[:depth])} as a whole"
                 )
-                raise ExplorerError(f"unknown key {shown(str(step))}{place}", where=where, remedy=remedy)
+                raise ExplorerError(f"unknown key {shown(str(step))}{inside}", where=where, remedy=remedy)
         else:
             raise ExplorerError(f"{dotted(path[:depth])} is no table", where=where, remedy="set it as a whole")
         if depth == len(path) - 1:
-            return cast("Any", here)
-        if isinstance(here, dict) and step not in here:
-            here[step] = [] if step in ("interventions", "planes") else {}
-        here = cast("Any", here)[step]
+            return cast("Any", node)
+        if isinstance(node, dict) and step not in node:
+            node[step] = [] if step in ("interventions", "planes") else {}
+        node = cast("Any", node)[step]
     raise ExplorerError("this sets nothing", where=where, remedy="write it as --set generation.tokens=20")
 
 
@@ -115,8 +115,8 @@ def _is_text_field(path: Sequence[str | int]) -> bool:
 
 def _anchored(value: object, path: Sequence[str | int], base: Path) -> object:
     """A relative path typed on the command line, kept true when the file lies in another folder."""
-    here = Path.cwd()
-    if base == here:
+    folder = Path.cwd()
+    if base == folder:
         return value
     of_sets = list(path[:2]) == ["prompts", "sets"]
     if of_sets and len(path) == 2 and isinstance(value, str):
@@ -131,9 +131,9 @@ def _anchored(value: object, path: Sequence[str | int], base: Path) -> object:
         (path[-1] == "direction")
         or (path[0] == "planes" and path[-1] in ("a", "b") and _is_file_vector(value))
         or (path[-1] == "stats" and _is_path(value, (".json",)))
-        or (path[-1] == "name" and value != "demo" and (here / value).is_dir())
+        or (path[-1] == "name" and value != "demo" and (folder / value).is_dir())
     )
-    return str(here / value) if is_path else value
+    return str(folder / value) if is_path else value
 
 
 def _is_file_vector(text: str) -> bool:
@@ -150,8 +150,8 @@ def _listed(name: str, data: dict[str, Any], base: Path) -> str:
 
 
 def _anchored_set(word: str, base: Path) -> str:
-    here = Path.cwd()
-    return str(here / word) if base != here and _is_path(word, (".txt", ".csv", ".tsv", ".jsonl")) else word
+    folder = Path.cwd()
+    return str(folder / word) if base != folder and _is_path(word, (".txt", ".csv", ".tsv", ".jsonl")) else word
 
 
 def _is_path(word: str, suffixes: tuple[str, ...]) -> bool:
@@ -216,8 +216,8 @@ def _preset(name: str) -> Path:
     known = available_presets()
     if name in known:
         return paths.presets_folder() / f"{name}.toml"
-    beside = next((f"{name}{end}" for end in (".toml", ".json") if Path(f"{name}{end}").is_file()), None)
-    remedy = f"did you mean the file '{beside}'?" if beside else f"{did_you_mean(name, known)} (a file ends in .toml)"
+    file = next((f"{name}{end}" for end in (".toml", ".json") if Path(f"{name}{end}").is_file()), None)
+    remedy = f"did you mean the file '{file}'?" if file else f"{did_you_mean(name, known)} (a file ends in .toml)"
     raise ExplorerError(f"there is no preset {shown(name)}", remedy=remedy)
 
 

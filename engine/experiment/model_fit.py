@@ -26,11 +26,11 @@ def check_against(experiment: Experiment, shape: ModelShape) -> None:
 
 def misfits(experiment: Experiment, shape: ModelShape) -> Iterator[ExplorerError]:
     """Tell every field of an experiment that reaches beyond a model, as `check_against` refuses the first of them."""
-    for index, one in enumerate(experiment.interventions):
-        place = f"interventions[{index}]"
-        yield from _site(one.site, f"{place}.site", shape)
-        for at, neuron in enumerate(one.neurons):
-            yield from _coordinate(one.site, neuron, f"{place}.neurons[{at}]", shape)
+    for index, intervention in enumerate(experiment.interventions):
+        field = f"interventions[{index}]"
+        yield from _site(intervention.site, f"{field}.site", shape)
+        for at, neuron in enumerate(intervention.neurons):
+            yield from _coordinate(intervention.site, neuron, f"{field}.neurons[{at}]", shape)
     for index, name in enumerate(experiment.capture.sites):
         yield from _site(name, f"capture.sites[{index}]", shape)
     for index, plane in enumerate(experiment.planes):
@@ -88,9 +88,9 @@ def _direction(
         case int():
             yield from _coordinate(site, along, where, shape)
         case NeuronWeights():
-            own = f"blocks.{along.layer}.mlp.hook_post"
-            yield from _site(own, where, shape)
-            yield from _coordinate(own, along.neuron, where, shape)
+            home = f"blocks.{along.layer}.mlp.hook_post"
+            yield from _site(home, where, shape)
+            yield from _coordinate(home, along.neuron, where, shape)
         case Component() if along.number > (width := shape.width(Site.parse(site))):
             yield ExplorerError(
                 f"{site} has {width} principal components at most", where=where, remedy=f"choose pc1 to pc{width}"
@@ -118,7 +118,7 @@ def _coordinate(site_name: str, index: int, where: str, shape: ModelShape) -> It
 Segments: TypeAlias = tuple[bool, bool, bool]
 """Which stretches of a row: the prompt before its last token, that token, the generated tokens."""
 
-Reach: TypeAlias = Literal["none", "own", "written", "through"]
+Propagation: TypeAlias = Literal["none", "own", "written", "through"]
 """What an intervention does at a site: nothing; it edits the site itself; the site sums what its neurons write; or it
 comes there through other layers, which no arithmetic on the site's vectors can tell."""
 
@@ -151,14 +151,14 @@ def captured_segments(experiment: Experiment) -> Segments:
     return before, last, generated
 
 
-def reach_of(edited: str, captured: str) -> Reach:
+def propagation_of(edited: str, captured: str) -> Propagation:
     """What an intervention at one site does at another, tokens unchanged; sites by their TransformerLens names."""
-    own, there = Site.parse(edited), Site.parse(captured)
-    if own == there:
+    source, target = Site.parse(edited), Site.parse(captured)
+    if source == target:
         return "own"
-    if (there.layer, _ORDER.index(there.kind)) < (own.layer, _ORDER.index(own.kind)):
+    if (target.layer, _ORDER.index(target.kind)) < (source.layer, _ORDER.index(source.kind)):
         return "none"
-    if own.layer == there.layer and own.is_mlp and there.kind in ("hook_mlp_out", "hook_resid_post"):
+    if source.layer == target.layer and source.is_mlp and target.kind in ("hook_mlp_out", "hook_resid_post"):
         return "written"
     return "through"
 
@@ -177,7 +177,7 @@ def apart_from(experiment: Experiment, site: str, a: int | str, b: int | str) ->
         a, b: the plane's directions, as experiment files have them.
     """
     edits = experiment.interventions
-    met = [_meeting(one, site, direction_of(along)) for along in (a, b) for one in edits]
+    met = [_meeting(edit, site, direction_of(along)) for along in (a, b) for edit in edits]
     if not met or not set(met) <= {"here", "elsewhere"}:
         return "no"
     return "here" if "here" in met else "elsewhere"
@@ -188,34 +188,36 @@ def is_centred(experiment: Experiment, site: str) -> bool:
     return experiment.capture.residual == "centred" and not Site.parse(site).is_mlp
 
 
-def needs_own(experiment: Experiment, site: str, one: InterventionSpec) -> bool:
+def needs_own(experiment: Experiment, site: str, intervention: InterventionSpec) -> bool:
     """Whether predicting a site takes the edited coordinates by segment, which its captured vectors do not tell.
 
     They do where nothing is lost of what was there (`add`, `steer`), and at an uncentred edited site where the captured
     positions are all edited, or none.
     """
-    if one.op in _KEEPS_OWN or reach_of(one.site, site) not in ("own", "written"):
+    if intervention.op in _KEEPS_OWN or propagation_of(intervention.site, site) not in ("own", "written"):
         return False
-    if reach_of(one.site, site) == "written" or is_centred(experiment, site):
+    if propagation_of(intervention.site, site) == "written" or is_centred(experiment, site):
         return True
-    pairs = zip(captured_segments(experiment), covered(one.positions), strict=True)
+    pairs = zip(captured_segments(experiment), covered(intervention.positions), strict=True)
     return len({edited for captured, edited in pairs if captured}) > 1
 
 
-def _meeting(one: InterventionSpec, site: str, along: int | Direction) -> Literal["in", "here", "elsewhere", "unknown"]:
+def _meeting(
+    intervention: InterventionSpec, site: str, along: int | Direction
+) -> Literal["in", "here", "elsewhere", "unknown"]:
     """Where a direction of a site lies beside what an intervention edits: it is that, or is apart from it."""
-    edited, own = Site.parse(one.site), Site.parse(site)
+    edited, target = Site.parse(intervention.site), Site.parse(site)
     if isinstance(along, NeuronWeights):
-        own, number = Site(along.layer, "mlp.hook_post"), along.neuron
+        target, number = Site(along.layer, "mlp.hook_post"), along.neuron
     elif isinstance(along, int):
         number = along
     else:
         return "unknown"
-    if not one.neurons or edited.is_mlp != own.is_mlp:
+    if not intervention.neurons or edited.is_mlp != target.is_mlp:
         return "unknown"
-    if edited == own:
-        return "in" if number in one.neurons else "here"
-    return "elsewhere" if own.is_mlp else "unknown"
+    if edited == target:
+        return "in" if number in intervention.neurons else "here"
+    return "elsewhere" if target.is_mlp else "unknown"
 
 
 assert set(_ORDER) == set(SITE_KINDS)

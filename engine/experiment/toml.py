@@ -34,10 +34,10 @@ def parse(text: str, where: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as error:
-        place = _PLACE.fullmatch(str(error))
-        what = place[1] if place else str(error)
+        match = _PLACE.fullmatch(str(error))
+        what = match[1] if match else str(error)
         end = text.rstrip().count("\n") + 1
-        line = f"line {place[2]}, column {place[3]}" if place and place[2] else f"line {end}, the end of the file"
+        line = f"line {match[2]}, column {match[3]}" if match and match[2] else f"line {end}, the end of the file"
         remedy = "text stands in quotes, lists in [ ]; `#` begins a comment"
         raise ExplorerError(
             f"broken TOML: {what}", where=f"{where}, {line}" if where else line, remedy=remedy
@@ -47,23 +47,23 @@ def parse(text: str, where: str) -> dict[str, Any]:
         raise ExplorerError(f"broken TOML: {what}", where=where, remedy="write it as the shipped presets are") from None
 
 
-def write(full: dict[str, Any], given: dict[str, Any]) -> str:
+def write(full: dict[str, Any], explicit: dict[str, Any]) -> str:
     """Write plain data as TOML, a table a paragraph.
 
     Args:
         full: every field of the experiment.
-        given: the same without the fields that are at their default.
+        explicit: the same without the fields that are at their default.
     """
-    top = [f"{name} = {_value(value)}" for name, value in given.items() if not _is_table(value)]
+    top = [f"{name} = {_value(value)}" for name, value in explicit.items() if not _is_table(value)]
     paragraphs = ["\n".join(top)] if top else []
     for name, value in full.items():
         if isinstance(value, dict):
-            if name not in given and not _ALWAYS_WRITTEN[name]:
+            if name not in explicit and not _ALWAYS_WRITTEN[name]:
                 continue
-            given_here = given.get(name, {})
+            given_here = explicit.get(name, {})
             paragraphs.append(_table(f"[{name}]", name, cast("dict[str, Any]", value), given_here))
         elif _is_table(value):
-            for full_one, given_one in zip(value, given.get(name, ()), strict=True):
+            for full_one, given_one in zip(value, explicit.get(name, ()), strict=True):
                 paragraphs.append(_table(f"[[{name}]]", name, full_one, given_one))
     return "\n\n".join(paragraphs) + "\n"
 
@@ -74,9 +74,9 @@ def _is_table(value: object) -> bool:
     return isinstance(value, dict)
 
 
-def _table(header: str, name: str, full: dict[str, Any], given: dict[str, Any]) -> str:
+def _table(header: str, name: str, full: dict[str, Any], explicit: dict[str, Any]) -> str:
     shown = _ALWAYS_WRITTEN[name]
-    return "\n".join([header, *(f"{key} = {_value(full[key])}" for key in full if key in given or key in shown)])
+    return "\n".join([header, *(f"{key} = {_value(full[key])}" for key in full if key in explicit or key in shown)])
 
 
 def _value(value: object) -> str:

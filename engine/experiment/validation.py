@@ -35,19 +35,19 @@ def as_explorer_error(
     first = problems[0]
     field, what, remedy = _told(first, root)
     more = len({_path(problem["loc"]) for problem in problems} - {_path(first["loc"])})
-    place = next((origin for name, origin in origins.items() if covers(name, field)), where)
-    located = ", ".join(part for part in (place, field) if part)
+    file = next((origin for name, origin in origins.items() if covers(name, field)), where)
+    located = ", ".join(part for part in (file, field) if part)
     counted = f"{remedy} (+{more} more)" if more else remedy
     return ExplorerError(what, where=located, remedy=counted)
 
 
 def problems_of(error: ValidationError, root: type[BaseModel]) -> tuple[ExplorerError, ...]:
     """Tell every problem that pydantic found, one error a field."""
-    told: dict[str, ExplorerError] = {}
+    problems: dict[str, ExplorerError] = {}
     for problem in _sorted(error):
         field, what, remedy = _told(problem, root)
-        told.setdefault(field, ExplorerError(what, where=field, remedy=remedy))
-    return tuple(told.values())
+        problems.setdefault(field, ExplorerError(what, where=field, remedy=remedy))
+    return tuple(problems.values())
 
 
 def table_keys(root: type[BaseModel], path: Sequence[int | str]) -> dict[str, Any]:
@@ -67,15 +67,15 @@ def dotted(path: Sequence[int | str]) -> str:
 
 def belongs(key: str, root: type[BaseModel], path: Sequence[int | str]) -> str:
     """The remedy for an unknown key: the nearest one of its table, or the table where it is known."""
-    own = table_keys(root, path)
-    if key not in root.model_fields and (close := nearest(key, own)):
+    keys = table_keys(root, path)
+    if key not in root.model_fields and (close := nearest(key, keys)):
         return f"did you mean '{close}'?"
     if path and key in root.model_fields:
         return f"'{key}' belongs at the top of the file, before the first table"
     for name in root.model_fields:
         if key in table_keys(root, (name,)):
             return f"it belongs in [{name}]"
-    return did_you_mean(key, own)
+    return did_you_mean(key, keys)
 
 
 def covers(name: str, field: str) -> bool:
@@ -123,6 +123,6 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for inner in get_args(annotation):
-        if found := _model_in(inner):
-            return found
+        if model := _model_in(inner):
+            return model
     return None

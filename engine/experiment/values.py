@@ -107,10 +107,10 @@ def _too_many(text: str) -> SpecValueError:
 
 def spans(numbers: Sequence[int]) -> str:
     """Write rising numbers in short: "0, 2 to 5"."""
-    found: list[list[int]] = []
+    groups: list[list[int]] = []
     for number in numbers:
-        if found and number == found[-1][-1] + 1:
-            found[-1] = [found[-1][0], number]
+        if groups and number == groups[-1][-1] + 1:
+            groups[-1] = [groups[-1][0], number]
         else:
-            found.append([number])
-    return ", ".join(" to ".join(map(str, one)) for one in found)
+            groups.append([number])
+    return ", ".join(" to ".join(map(str, group)) for group in groups)

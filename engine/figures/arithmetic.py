@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srm_explorer.engine.experiment import Experiment, InterventionSpec
-from srm_explorer.engine.experiment.model_fit import captured_segments, covered, is_centred, needs_own, reach_of
+from srm_explorer.engine.experiment.model_fit import captured_segments, covered, is_centred, needs_own, propagation_of
 from srm_explorer.engine.figures.captions import coordinate_caption
 from srm_explorer.engine.session import RunRecord, Session
 from srm_explorer.engine.session.fields import DamagedError, take_floats
@@ -42,11 +42,15 @@ class SiteEdits:
     @classmethod
     def of(cls, experiment: Experiment, site: str) -> SiteEdits:
         """Find what is edited."""
-        found = [(reach_of(one.site, site), one) for one in experiment.interventions]
-        own = {neuron for reach, one in found if reach == "own" for neuron in one.neurons}
-        written = {neuron for reach, one in found if reach == "written" for neuron in one.neurons}
-        names = dict.fromkeys(one.direction for reach, one in found if reach == "own" and one.direction is not None)
-        return cls(experiment, site, np.array(sorted(own), np.int64), tuple(names), np.array(sorted(written), np.int64))
+        edits = [(propagation_of(edit.site, site), edit) for edit in experiment.interventions]
+        edited = {neuron for propagation, edit in edits if propagation == "own" for neuron in edit.neurons}
+        written = {neuron for propagation, edit in edits if propagation == "written" for neuron in edit.neurons}
+        names = dict.fromkeys(
+            edit.direction for propagation, edit in edits if propagation == "own" and edit.direction is not None
+        )
+        return cls(
+            experiment, site, np.array(sorted(edited), np.int64), tuple(names), np.array(sorted(written), np.int64)
+        )
 
     @property
     def centred(self) -> bool:
@@ -56,12 +60,16 @@ class SiteEdits:
     @property
     def needs_own(self) -> bool:
         """Whether more must be known of the edited coordinates than the captured vectors tell."""
-        return any(needs_own(self.experiment, self.site, one) for one in self.experiment.interventions)
+        return any(needs_own(self.experiment, self.site, edit) for edit in self.experiment.interventions)
 
-    def placed(self, reach: str) -> list[tuple[int, InterventionSpec]]:
+    def placed(self, propagation: str) -> list[tuple[int, InterventionSpec]]:
         """Interventions on coordinates that reach the site so, "own" or "written", and their places."""
-        found = enumerate(self.experiment.interventions)
-        return [(place, one) for place, one in found if one.neurons and reach_of(one.site, self.site) == reach]
+        numbered = enumerate(self.experiment.interventions)
+        return [
+            (index, edit)
+            for index, edit in numbered
+            if edit.neurons and propagation_of(edit.site, self.site) == propagation
+        ]
 
     def exact(self, session: Session, *, rows_known: bool) -> NDArray[np.bool_]:
         """[condition] whether these edits are all that the condition does at the site, tokens unchanged.
@@ -71,9 +79,9 @@ class SiteEdits:
             rows_known: whether the rows of W_out of `neurons` are at hand.
         """
         reaches = [
-            "through" if reach == "written" and (one.direction is not None or not rows_known) else reach
-            for one in self.experiment.interventions
-            for reach in (reach_of(one.site, self.site),)
+            "through" if propagation == "written" and (edit.direction is not None or not rows_known) else propagation
+            for edit in self.experiment.interventions
+            for propagation in (propagation_of(edit.site, self.site),)
         ]
         known = [condition.kind in _KINDS for condition in session.conditions]
         if not session.resolved:
@@ -81,14 +89,23 @@ class SiteEdits:
         return np.array(
             [
                 is_known
-                and not any(value is not None and reach == "through" for value, reach in zip(row, reaches, strict=True))
+                and not any(
+                    value is not None and propagation == "through"
+                    for value, propagation in zip(row, reaches, strict=True)
+                )
                 for is_known, row in zip(known, session.resolved, strict=True)
             ],
             np.bool_,
         )
 
     def moves(
-        self, session: Session, of_run: NDArray[np.int64], tokens: Floats, own: Floats, own_neurons: Floats, at: Floats
+        self,
+        session: Session,
+        of_run: NDArray[np.int64],
+        tokens: Floats,
+        activations: Floats,
+        own_neurons: Floats,
+        at: Floats,
     ) -> Floats:
         """How far the edits move the captured vectors of some runs.
 
@@ -96,7 +113,7 @@ class SiteEdits:
             session: whose raw values.
             of_run: [run] conditions of the runs.
             tokens: [run, segment] captured tokens.
-            own: [run, segment, k] unedited sums of `columns` over them.
+            activations: [run, segment, k] unedited sums of `columns` over them.
             own_neurons: [run, segment, j] unedited sums of `neurons`.
             at: [m + j, k] entries of the directions, then of the rows of W_out, at `columns`.
 
@@ -107,29 +124,31 @@ class SiteEdits:
         written, _ = edited_sums(own_neurons, tokens, self._edits(session, of_run, "written"), nothing)
         change = written - own_neurons
         m = len(self.directions)
-        arriving = own + (change[..., None] * at[m:]).sum(axis=2)
+        arriving = activations + (change[..., None] * at[m:]).sum(axis=2)
         sums, along = edited_sums(arriving, tokens, self._edits(session, of_run, "own"), at[:m])
-        moved = np.concatenate([(sums - own).sum(axis=1), along, change.sum(axis=1)], axis=1)
+        moved = np.concatenate([(sums - activations).sum(axis=1), along, change.sum(axis=1)], axis=1)
         return moved / np.maximum(tokens.sum(axis=1), 1.0)[:, None]
 
-    def _edits(self, session: Session, of_run: NDArray[np.int64], reach: str) -> list[SegmentEdit]:
-        tracked = self.columns if reach == "own" else self.neurons
-        found: list[SegmentEdit] = []
-        for place, one in enumerate(self.experiment.interventions):
-            if reach_of(one.site, self.site) != reach or (reach == "written" and one.direction is not None):
+    def _edits(self, session: Session, of_run: NDArray[np.int64], propagation: str) -> list[SegmentEdit]:
+        tracked = self.columns if propagation == "own" else self.neurons
+        edits: list[SegmentEdit] = []
+        for index, edit in enumerate(self.experiment.interventions):
+            if propagation_of(edit.site, self.site) != propagation or (
+                propagation == "written" and edit.direction is not None
+            ):
                 continue
-            present, values = _strengths(one, [row[place] for row in session.resolved])
-            found.append(
+            present, values = _strengths(edit, [row[index] for row in session.resolved])
+            edits.append(
                 SegmentEdit(
-                    op=one.op,
+                    op=edit.op,
                     present=present[of_run],
                     values=values[of_run],
-                    columns=np.searchsorted(tracked, np.array(one.neurons, np.int64)),
-                    direction=-1 if one.direction is None else self.directions.index(one.direction),
-                    segments=covered(one.positions),
+                    columns=np.searchsorted(tracked, np.array(edit.neurons, np.int64)),
+                    direction=-1 if edit.direction is None else self.directions.index(edit.direction),
+                    segments=covered(edit.positions),
                 )
             )
-        return found
+        return edits
 
 
 def segment_tokens(experiment: Experiment, runs: Sequence[RunRecord]) -> Floats:
@@ -142,20 +161,22 @@ def segment_tokens(experiment: Experiment, runs: Sequence[RunRecord]) -> Floats:
 def baseline_of(session: Session) -> NDArray[np.int64]:
     """[run] place of the baseline run of the same prompt and sample; -1 where it is not there."""
     bases = {
-        (run.prompt, run.sample): place
-        for place, run in enumerate(session.runs)
+        (run.prompt, run.sample): index
+        for index, run in enumerate(session.runs)
         if session.conditions[run.condition].kind == "baseline"
     }
     return np.array([bases.get((run.prompt, run.sample), -1) for run in session.runs], np.int64)
 
 
-def _strengths(one: InterventionSpec, values: Sequence[tuple[float, ...] | None]) -> tuple[NDArray[np.bool_], Floats]:
+def _strengths(
+    intervention: InterventionSpec, values: Sequence[tuple[float, ...] | None]
+) -> tuple[NDArray[np.bool_], Floats]:
     """[condition] whether the intervention is there, and [condition, k] its raw values."""
-    width = 1 if one.direction is not None else len(one.neurons)
+    width = 1 if intervention.direction is not None else len(intervention.neurons)
     table = np.zeros((len(values), width))
-    for place, row in enumerate(values):
+    for index, row in enumerate(values):
         if row:
-            table[place] = row
+            table[index] = row
     return np.array([row is not None for row in values], np.bool_), table
 
 
@@ -208,22 +229,22 @@ def without_clamped_axis(session: Session, plane_index: int) -> tuple[UnitCoordi
 def _stored(session: Session, plane_index: int) -> Mapping[str, Any] | None:
     """The table of a plane in the session's predictions; None where there is none that can be read."""
     table: object = session.predictions.get("arithmetic")
-    found: object = cast("Mapping[str, Any]", table).get("planes") if isinstance(table, dict) else None
-    for one in cast("list[object]", found) if isinstance(found, list) else []:
-        if isinstance(one, dict) and cast("Mapping[str, Any]", one).get("plane") == plane_index:
-            return cast("Mapping[str, Any]", one)
+    stored: object = cast("Mapping[str, Any]", table).get("planes") if isinstance(table, dict) else None
+    for record in cast("list[object]", stored) if isinstance(stored, list) else []:
+        if isinstance(record, dict) and cast("Mapping[str, Any]", record).get("plane") == plane_index:
+            return cast("Mapping[str, Any]", record)
     return None
 
 
 def _raw(table: Mapping[str, Any], session: Session, plane_index: int) -> Floats | None:
     """[run, 3] coordinates and norm as stored; an axis that is null is as the plane has it; None where damaged."""
     plane = session.planes[plane_index]
-    own = {"x": plane.x, "y": plane.y}
+    coordinates = {"x": plane.x, "y": plane.y}
     columns: list[tuple[float, ...]] = []
     try:
         for name in ("x", "y", "norm"):
-            as_observed = name in own and name in table and table[name] is None
-            columns.append(own[name] if as_observed else take_floats(table, name))
+            as_observed = name in coordinates and name in table and table[name] is None
+            columns.append(coordinates[name] if as_observed else take_floats(table, name))
     except DamagedError:
         return None
     if any(len(column) != len(session.runs) for column in columns):
@@ -243,26 +264,26 @@ def _from_plane(session: Session, plane_index: int) -> Floats | None:
     known = edits.exact(session, rows_known=False)[of_run] & (base >= 0)
     xy, norm = plane.xy[base], np.array(plane.norm)[base]
     tokens = segment_tokens(session.spec, session.runs)[base]
-    own = xy[:, columns]
+    edited = xy[:, columns]
     moves = (
         edits.moves(
             session,
             of_run,
             tokens,
-            tokens[..., None] * own[:, None],
+            tokens[..., None] * edited[:, None],
             np.zeros((len(base), 3, 0)),
             np.zeros((0, len(columns))),
         )
         if session.resolved
-        else np.zeros_like(own)
+        else np.zeros_like(edited)
     )
-    rest = np.maximum(norm**2 - (own**2).sum(axis=1), 0.0)
-    new = own + moves
+    rest = np.maximum(norm**2 - (edited**2).sum(axis=1), 0.0)
+    new = edited + moves
     xy = xy.copy()
     xy[:, columns] = new
-    found = np.concatenate([xy, np.sqrt(rest + (new**2).sum(axis=1))[:, None]], axis=1)
-    found[~known] = np.nan
-    return found
+    extended = np.concatenate([xy, np.sqrt(rest + (new**2).sum(axis=1))[:, None]], axis=1)
+    extended[~known] = np.nan
+    return extended
 
 
 def _columns_left_out(session: Session, plane_index: int) -> tuple[UnitCoordinates, str] | None:
@@ -274,7 +295,7 @@ def _columns_left_out(session: Session, plane_index: int) -> tuple[UnitCoordinat
     xy, norm = plane.xy, np.array(plane.norm)
     rest = np.sqrt(np.maximum(norm**2 - (xy[:, columns] ** 2).sum(axis=1), 0.0))
     xy[:, columns] = 0.0
-    names = ", ".join(coordinate_caption(plane.site, int(one)) for one in edits.columns)
+    names = ", ".join(coordinate_caption(plane.site, int(column)) for column in edits.columns)
     return unit_coordinates(xy, rest), f"without {names}"
 
 

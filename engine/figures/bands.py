@@ -176,12 +176,12 @@ class PlaneBands:
 
     def of(self, label: str) -> GroupBand | None:
         """The uncertainty of a group, None where it was not computed."""
-        return next((one for one in self.groups if one.label == label), None)
+        return next((band for band in self.groups if band.label == label), None)
 
     def null_of(self, label: str) -> NullBand | None:
         """What chance draws of a group: by controls where there are any, else by partners."""
-        own = [one for one in self.nulls if one.group == label]
-        return next((one for one in own if one.kind == "controls"), own[0] if own else None)
+        nulls = [null for null in self.nulls if null.group == label]
+        return next((null for null in nulls if null.kind == "controls"), nulls[0] if nulls else None)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for a session file; bands are rounded to four significant digits."""
@@ -194,38 +194,38 @@ class PlaneBands:
             "family": self.family,
             "groups": [
                 {
-                    "label": one.label,
-                    "units": one.units,
-                    "centre": list(one.centre),
-                    "covariance": one.covariance.tolist(),
-                    "radius2": one.radius2,
-                    "phase_deg": None if one.phase_deg is None else list(one.phase_deg),
-                    "amplitude": list(one.amplitude),
-                    "counts": _counts_out(one.counts),
-                    "p_arithmetic": one.p_arithmetic,
-                    "q_arithmetic": one.q_arithmetic,
+                    "label": band.label,
+                    "units": band.units,
+                    "centre": list(band.centre),
+                    "covariance": band.covariance.tolist(),
+                    "radius2": band.radius2,
+                    "phase_deg": None if band.phase_deg is None else list(band.phase_deg),
+                    "amplitude": list(band.amplitude),
+                    "counts": _counts_out(band.counts),
+                    "p_arithmetic": band.p_arithmetic,
+                    "q_arithmetic": band.q_arithmetic,
                 }
-                for one in self.groups
+                for band in self.groups
             ],
             "nulls": [
                 {
-                    "kind": one.kind,
-                    "legend": one.legend,
-                    "group": one.group,
-                    "members": one.members,
-                    "mean": encode_band(one.mean),
-                    "counts": _counts_out(one.counts),
+                    "kind": null.kind,
+                    "legend": null.legend,
+                    "group": null.group,
+                    "members": null.members,
+                    "mean": encode_band(null.mean),
+                    "counts": _counts_out(null.counts),
                 }
-                for one in self.nulls
+                for null in self.nulls
             ],
             "dose": [
                 {
-                    "panel": one.panel,
-                    "labels": list(one.labels),
-                    "band": encode_band(one.band),
-                    "threshold": one.threshold,
+                    "panel": dose.panel,
+                    "labels": list(dose.labels),
+                    "band": encode_band(dose.band),
+                    "threshold": dose.threshold,
                 }
-                for one in self.dose
+                for dose in self.dose
             ],
         }
 
@@ -237,12 +237,12 @@ class PlaneBands:
             KeyError, TypeError, ValueError: it is something else.
         """
         try:
-            found = cls._read(data)
+            bands = cls._read(data)
         except (AttributeError, IndexError, OverflowError) as error:
             raise ValueError(str(error)) from None
-        if any(one.band.shape[1] != len(one.labels) for one in found.dose):
+        if any(dose.band.shape[1] != len(dose.labels) for dose in bands.dose):
             raise ValueError("a band of a dose has other values than it names")
-        return found
+        return bands
 
     @classmethod
     def _read(cls, data: Mapping[str, Any]) -> PlaneBands:
@@ -255,38 +255,38 @@ class PlaneBands:
             family=int(data["family"]),
             groups=tuple(
                 GroupBand(
-                    label=str(one["label"]),
-                    units=int(one["units"]),
-                    centre=(float(one["centre"][0]), float(one["centre"][1])),
-                    covariance=np.array(one["covariance"], np.float64).reshape(2, 2),
-                    radius2=float(one["radius2"]),
-                    phase_deg=finite_pair(_pair(one["phase_deg"])),
-                    amplitude=_pair(one["amplitude"]) or (np.nan, np.nan),
-                    counts=_counts_in(one["counts"]),
-                    p_arithmetic=_number(one["p_arithmetic"]),
-                    q_arithmetic=_number(one["q_arithmetic"]),
+                    label=str(group["label"]),
+                    units=int(group["units"]),
+                    centre=(float(group["centre"][0]), float(group["centre"][1])),
+                    covariance=np.array(group["covariance"], np.float64).reshape(2, 2),
+                    radius2=float(group["radius2"]),
+                    phase_deg=finite_pair(_pair(group["phase_deg"])),
+                    amplitude=_pair(group["amplitude"]) or (np.nan, np.nan),
+                    counts=_counts_in(group["counts"]),
+                    p_arithmetic=_number(group["p_arithmetic"]),
+                    q_arithmetic=_number(group["q_arithmetic"]),
                 )
-                for one in data["groups"]
+                for group in data["groups"]
             ),
             nulls=tuple(
                 NullBand(
-                    kind=one["kind"],
-                    legend=str(one["legend"]),
-                    group=str(one["group"]),
-                    members=int(one["members"]),
-                    mean=unpacked_curve(one["mean"]),
-                    counts=_counts_in(one["counts"]),
+                    kind=null["kind"],
+                    legend=str(null["legend"]),
+                    group=str(null["group"]),
+                    members=int(null["members"]),
+                    mean=unpacked_curve(null["mean"]),
+                    counts=_counts_in(null["counts"]),
                 )
-                for one in data["nulls"]
+                for null in data["nulls"]
             ),
             dose=tuple(
                 DoseBand(
-                    str(one["panel"]),
-                    tuple(str(label) for label in one["labels"]),
-                    decode_band(one["band"]),
-                    _number(one.get("threshold")),
+                    str(dose["panel"]),
+                    tuple(str(label) for label in dose["labels"]),
+                    decode_band(dose["band"]),
+                    _number(dose.get("threshold")),
                 )
-                for one in data["dose"]
+                for dose in data["dose"]
             ),
         )
 
@@ -332,21 +332,21 @@ def lit_by_chance(null: Mapping[str, Any], level: float) -> float:
         return 0.0
     turned = str(null.get("legend")).partition("(")[2].startswith("random")
     quarter = 0.0 if turned else 0.25
-    places = [round(len(band) * part) % max(1, len(band)) for part in (quarter, quarter + 0.5)]
-    return float(np.nan_to_num(band[places]).max()) if len(band) else 0.0
+    angles = [round(len(band) * part) % max(1, len(band)) for part in (quarter, quarter + 0.5)]
+    return float(np.nan_to_num(band[angles]).max()) if len(band) else 0.0
 
 
 def _stored(session: Session, plane: PlaneRecord) -> Iterator[Mapping[str, Any]]:
     """Tables of the bands that the session holds of a plane, as plain data: they are large, and little is looked at."""
-    index = next((place for place, one in enumerate(session.planes) if one is plane), -1)
+    index = next((index for index, known in enumerate(session.planes) if known is plane), -1)
     listed: object = session.bands.get("planes")
-    for one in cast("list[object]", listed) if isinstance(listed, list) else []:
-        if isinstance(one, dict) and cast("Mapping[str, Any]", one).get("plane") == index:
-            yield cast("Mapping[str, Any]", one)
+    for record in cast("list[object]", listed) if isinstance(listed, list) else []:
+        if isinstance(record, dict) and cast("Mapping[str, Any]", record).get("plane") == index:
+            yield cast("Mapping[str, Any]", record)
 
 
 def _records(table: Mapping[str, Any], key: str) -> Iterator[Mapping[str, Any]]:
     listed: object = table.get(key)
-    for one in cast("list[object]", listed) if isinstance(listed, list) else []:
-        if isinstance(one, dict):
-            yield cast("Mapping[str, Any]", one)
+    for record in cast("list[object]", listed) if isinstance(listed, list) else []:
+        if isinstance(record, dict):
+            yield cast("Mapping[str, Any]", record)

@@ -52,20 +52,20 @@ def direction_caption(site: str, along: int | str) -> str:
     """A direction in few words: "n373", "mean type=declarative", "PC1", "W_out L11 n373", "v" of "file.npz#v"."""
     match direction_of(along):
         case int(index):
-            told = coordinate_caption(site, index)
+            caption = coordinate_caption(site, index)
         case FileVector(_, name):
-            told = name
+            caption = name
         case GroupMean(runs):
-            told = f"mean {_runs(runs)}"
+            caption = f"mean {_runs(runs)}"
         case MeanDifference(runs, others):
-            told = _difference(runs, others)
+            caption = _difference(runs, others)
         case Component(number, runs):
-            told = f"PC{number}" + (f" of {_runs(runs)}" if runs != RunChoice() else "")
+            caption = f"PC{number}" + (f" of {_runs(runs)}" if runs != RunChoice() else "")
         case RandomDirection(seed):
-            told = f"random {seed}"
+            caption = f"random {seed}"
         case NeuronWeights(kind, layer, neuron):
-            told = f"{kind.replace('w', 'W')} L{layer} n{neuron}"
-    return told if len(told) <= LONGEST else f"{told[: LONGEST - 1].rstrip()}…"
+            caption = f"{kind.replace('w', 'W')} L{layer} n{neuron}"
+    return caption if len(caption) <= LONGEST else f"{caption[: LONGEST - 1].rstrip()}…"
 
 
 def plane_captions(plane: PlaneRecord) -> tuple[str, str]:
@@ -81,13 +81,13 @@ def plane_title(plane: PlaneRecord) -> str:
 
 def pooled_caption(experiment: Experiment) -> str:
     """What all values together are called: "clamped"; "intervened" where operations differ."""
-    operations = {one.op for one in experiment.interventions if not one.background}
+    operations = {edit.op for edit in experiment.interventions if not edit.background}
     return _PAST[operations.pop()] if len(operations) == 1 else "intervened"
 
 
 def intervention_captions(experiment: Experiment) -> tuple[str, ...]:
     """One text an intervention: "L11 hook_post · n373 · clamp −20 … 20 (11 values)"."""
-    return tuple(_intervention(one) for one in experiment.interventions)
+    return tuple(_intervention(edit) for edit in experiment.interventions)
 
 
 def edited_caption(experiment: Experiment, *, past: bool, layers: bool = False) -> str:
@@ -98,21 +98,21 @@ def edited_caption(experiment: Experiment, *, past: bool, layers: bool = False) 
         past: as told of a session.
         layers: whether to say the layer of each, which is said anyway where there are several.
     """
-    interventions = [one for one in experiment.interventions if one.neurons]
-    layers = layers or len({one.site for one in interventions}) > 1
+    interventions = [edit for edit in experiment.interventions if edit.neurons]
+    layers = layers or len({edit.site for edit in interventions}) > 1
     names: dict[str, None] = {}
-    for one in interventions:
-        layer = f"L{Site.parse(one.site).layer} " if layers else ""
-        names |= dict.fromkeys(f"{layer}{coordinate_caption(one.site, neuron)}" for neuron in one.neurons)
-    operations = {one.op for one in interventions}
+    for edit in interventions:
+        layer = f"L{Site.parse(edit.site).layer} " if layers else ""
+        names |= dict.fromkeys(f"{layer}{coordinate_caption(edit.site, neuron)}" for neuron in edit.neurons)
+    operations = {edit.op for edit in interventions}
     verb = ("was" if past else "is") if len(names) == 1 else ("were" if past else "are")
     return f"{_listed(list(names))} {verb} {_PAST[operations.pop()] if len(operations) == 1 else 'edited'}"
 
 
 def model_caption(session: Session) -> str:
     """The model's name; the bundled one says what it is, wherever its results show."""
-    told = session.provenance.get("model")
-    is_demo = cast("dict[str, object]", told).get("is_demo") if isinstance(told, dict) else None
+    model = session.provenance.get("model")
+    is_demo = cast("dict[str, object]", model).get("is_demo") if isinstance(model, dict) else None
     name = session.spec.model.name
     if name == DEMO:
         return "demo model"
@@ -133,8 +133,8 @@ def state_caption(session: Session) -> str:
 
 def value_caption(experiment: Experiment) -> str:
     """What a dose chart's horizontal axis holds: "clamp value (σ)"."""
-    swept = [one for one in experiment.interventions if one.takes_values and not one.background]
-    varying = [one for one in swept if len(one.values) > 1] or swept
+    swept = [edit for edit in experiment.interventions if edit.takes_values and not edit.background]
+    varying = [edit for edit in swept if len(edit.values) > 1] or swept
     if not varying:
         return "value"
     unit = _UNITS[varying[0].unit].strip()
@@ -153,23 +153,23 @@ def _difference(runs: RunChoice, others: RunChoice) -> str:
         and runs.at == others.at
         and runs.levels[0][0] == others.levels[0][0]
     ):
-        told = " ".join(runs.at)
-        return f"{runs.levels[0][1]} − {others.levels[0][1]}" + (f" {told}" if told else "")
+        caption = " ".join(runs.at)
+        return f"{runs.levels[0][1]} − {others.levels[0][1]}" + (f" {caption}" if caption else "")
     if runs.levels == others.levels:
-        told = " ".join(f"{name}={level}" for name, level in runs.levels)
-        sides = [" ".join(one.at) or "baseline" for one in (runs, others)]
-        return f"{sides[0]} − {sides[1]}" + (f" {told}" if told else "")
+        caption = " ".join(f"{name}={level}" for name, level in runs.levels)
+        sides = [" ".join(choice.at) or "baseline" for choice in (runs, others)]
+        return f"{sides[0]} − {sides[1]}" + (f" {caption}" if caption else "")
     return f"{_runs(runs)} − {_runs(others)}"
 
 
-def _intervention(one: InterventionSpec) -> str:
-    target = (one.direction or "").rpartition("/")[2]
-    if one.neurons:
-        target = _listed([coordinate_caption(one.site, neuron) for neuron in one.neurons])
-    parts = [site_caption(one.site), target, one.op + _values(one)]
-    if one.positions != "all":
-        parts.append(f"{one.positions} positions")
-    if one.background:
+def _intervention(edit: InterventionSpec) -> str:
+    target = (edit.direction or "").rpartition("/")[2]
+    if edit.neurons:
+        target = _listed([coordinate_caption(edit.site, neuron) for neuron in edit.neurons])
+    parts = [site_caption(edit.site), target, edit.op + _values(edit)]
+    if edit.positions != "all":
+        parts.append(f"{edit.positions} positions")
+    if edit.background:
         parts.append("in the background")
     return " · ".join(parts)
 
@@ -178,12 +178,12 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} … ({len(names)} neurons)"
 
 
-def _values(one: InterventionSpec) -> str:
-    if not one.values:
+def _values(edit: InterventionSpec) -> str:
+    if not edit.values:
         return ""
-    written = [short(value) for value in one.values]
-    unit = _UNITS[one.unit]
+    written = [short(value) for value in edit.values]
+    unit = _UNITS[edit.unit]
     if len(written) <= 5:
         return f" {', '.join(written)}{unit}"
-    low, high = short(min(one.values)), short(max(one.values))
+    low, high = short(min(edit.values)), short(max(edit.values))
     return f" {low} … {high}{unit} ({len(written)} values)"

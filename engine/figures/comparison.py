@@ -41,7 +41,9 @@ class Comparison:
 
     def thresholds(self) -> tuple[float, ...]:
         """All thresholds of both experiments, the largest first."""
-        return tuple(sorted({level for one in self.sessions for level in one.spec.spotlight.thresholds}, reverse=True))
+        return tuple(
+            sorted({level for session in self.sessions for level in session.spec.spotlight.thresholds}, reverse=True)
+        )
 
     def swapped(self) -> Comparison:
         """The same with the sessions the other way round."""
@@ -71,38 +73,38 @@ class GroupNumbers:
     mean: float
 
 
-def compare(one: Session, other: Session) -> Comparison:
+def compare(first: Session, other: Session) -> Comparison:
     """Find what two sessions have in common and where they differ."""
-    names = session_names(one, other)
+    names = session_names(first, other)
     by_axes = {(plane.site, plane.a, plane.b): plane for plane in other.planes}
-    own_runs = [plane for plane in one.planes if one is not other and _is_of_its_runs(plane)]
-    pairs = [(plane, by_axes.get(plane.key)) for plane in one.planes if plane not in own_runs]
-    planes = tuple((own, its) for own, its in pairs if its is not None)
-    told: list[str] = []
-    if model_caption(one) != model_caption(other):
-        told.append(
-            f"other models, {model_caption(one)} and {model_caption(other)}: "
+    own_runs = [plane for plane in first.planes if first is not other and _is_of_its_runs(plane)]
+    pairs = [(plane, by_axes.get(plane.key)) for plane in first.planes if plane not in own_runs]
+    planes = tuple((plane, other_plane) for plane, other_plane in pairs if other_plane is not None)
+    notes: list[str] = []
+    if model_caption(first) != model_caption(other):
+        notes.append(
+            f"other models, {model_caption(first)} and {model_caption(other)}: "
             "the same index does not mean the same neuron"
         )
     for plane in own_runs:
         if plane.key in by_axes:
-            told.append(f"{plane_title(plane)} is made of each session's own runs: other axes under one name")
+            notes.append(f"{plane_title(plane)} is made of each session's own runs: other axes under one name")
     if not planes:
-        told.append(f"no plane in common: {_planes(names[0], one)}; {_planes(names[1], other)}")
-    for name, session in zip(names, (one, other), strict=True):
+        notes.append(f"no plane in common: {_planes(names[0], first)}; {_planes(names[1], other)}")
+    for name, session in zip(names, (first, other), strict=True):
         if not session.runs:
-            told.append(f"no run of {name} is finished")
-    return Comparison((one, other), names, planes, tuple(differences(one.spec, other.spec)), tuple(told))
+            notes.append(f"no run of {name} is finished")
+    return Comparison((first, other), names, planes, tuple(differences(first.spec, other.spec)), tuple(notes))
 
 
-def session_names(one: Session, other: Session) -> tuple[str, str]:
+def session_names(first: Session, other: Session) -> tuple[str, str]:
     """What two sessions are called, so that the names differ."""
-    if one.name != other.name:
-        return one.name, other.name
-    folders = [session.path.parent.name if session.path else "" for session in (one, other)]
+    if first.name != other.name:
+        return first.name, other.name
+    folders = [session.path.parent.name if session.path else "" for session in (first, other)]
     if folders[0] != folders[1] and all(folders):
-        return f"{one.name} in {folders[0]}", f"{other.name} in {folders[1]}"
-    return one.name, f"{other.name} (2)"
+        return f"{first.name} in {folders[0]}", f"{other.name} in {folders[1]}"
+    return first.name, f"{other.name} (2)"
 
 
 def compared_groups(comparison: Comparison, plane: int = 0) -> tuple[SweptGroup, ...]:
@@ -118,16 +120,16 @@ def compared_groups(comparison: Comparison, plane: int = 0) -> tuple[SweptGroup,
         what = f"{comparison.names[0]} and {comparison.names[1]} have no plane in common"
         raise ExplorerError(what, remedy="what differs between their experiments is still listed")
     levels = comparison.thresholds()
-    found: list[SweptGroup] = []
+    groups: list[SweptGroup] = []
     for index, (session, name) in enumerate(zip(comparison.sessions, comparison.names, strict=True)):
         spotlight = session.spec.spotlight.model_copy(update={"angles": FULL_TURN})
         turned = session.changed(spec=session.spec.model_copy(update={"spotlight": spotlight}))
-        own = swept_groups(turned, comparison.planes[plane][index], thresholds=levels)
+        swept = swept_groups(turned, comparison.planes[plane][index], thresholds=levels)
         # A reference last: charts without it give the other groups the same looks.
-        for group in sorted(own, key=lambda group: group.role == "reference"):
+        for group in sorted(swept, key=lambda group: group.role == "reference"):
             role = "baseline of" if index and group.role == "baseline" else group.role
-            found.append(dataclasses.replace(group, label=f"{name} · {group.label}", role=role))
-    return tuple(found)
+            groups.append(dataclasses.replace(group, label=f"{name} · {group.label}", role=role))
+    return tuple(groups)
 
 
 def compared_numbers(groups: Sequence[SweptGroup], theta: int, threshold: float) -> tuple[GroupNumbers, ...]:
@@ -190,11 +192,11 @@ def compared_dose(comparison: Comparison, threshold: float, plane: int = 0) -> D
     if captions[0] != captions[1]:
         what = f"their values are different quantities: {captions[0]} and {captions[1]}"
         raise ExplorerError(what, remedy="choose another view with v")
-    one, other = (
+    first, other = (
         dose_from_session(session, record, threshold)
         for session, record in zip(comparison.sessions, comparison.planes[plane], strict=True)
     )
-    return overlaid(one, other, comparison.names, _title(comparison, plane))
+    return overlaid(first, other, comparison.names, _title(comparison, plane))
 
 
 def _is_of_its_runs(plane: PlaneRecord) -> bool:
@@ -211,8 +213,8 @@ def _title(comparison: Comparison, plane: int) -> str:
 
 
 def _warnings(comparison: Comparison, groups: Sequence[SweptGroup], plane: int) -> tuple[str, ...]:
-    found: list[str] = list(comparison.told)
+    warnings: list[str] = list(comparison.told)
     for index, (session, name) in enumerate(zip(comparison.sessions, comparison.names, strict=True)):
-        told = session_warnings(session, comparison.planes[plane][index], groups)
-        found.extend(f"{name}: {warning}" for warning in told)
-    return tuple(dict.fromkeys(found))
+        notes = session_warnings(session, comparison.planes[plane][index], groups)
+        warnings.extend(f"{name}: {warning}" for warning in notes)
+    return tuple(dict.fromkeys(warnings))

@@ -93,8 +93,8 @@ def compass_figure(
     label_a: str,
     label_b: str,
     title: str = "",
-    beside: Overlays = NO_OVERLAYS,
-    beyond: bool = False,
+    overlays: Overlays = NO_OVERLAYS,
+    residual: bool = False,
 ) -> CompassFigure:
     """Lay out the runs of each group as points.
 
@@ -105,37 +105,37 @@ def compass_figure(
         label_a: the direction at 0 degrees: "n373".
         label_b: the direction at 90 degrees.
         title: stands above the chart.
-        beside: what else is drawn.
-        beyond: whether the arrows begin where arithmetic predicts the means, so that they show what is beyond it.
+        overlays: what else is drawn.
+        residual: whether the arrows begin where arithmetic predicts the means, so that they show what is beyond it.
     """
     checked_labels(groups)
-    found: list[CompassGroup] = []
+    compass_groups: list[CompassGroup] = []
     for group in groups:
         chosen = np.asarray(runs[group.label], np.int64)
         chosen = chosen[points.finite[chosen]]
-        found.append(
+        compass_groups.append(
             CompassGroup(group.label, group.role, chosen, points.xy[chosen]),
         )
-    tails = {label: (one.sweep.a, one.sweep.b) for label, one in beside.predicted.items()} if beyond else {}
+    tails = {label: (group.sweep.a, group.sweep.b) for label, group in overlays.predicted.items()} if residual else {}
     arrows = [
         Arrow(group.label, (group.sweep.a, group.sweep.b), tails.get(group.label, (0.0, 0.0))) for group in groups
     ]
-    predicted = beside.arithmetic(groups)
-    arrows += [Arrow(one.label, (one.sweep.a, one.sweep.b), dashed=True) for one in predicted]
-    told = "from what arithmetic predicts to the means" if beyond else "to the means"
+    predicted = overlays.arithmetic(groups)
+    arrows += [Arrow(group.label, (group.sweep.a, group.sweep.b), dashed=True) for group in predicted]
+    target = "from what arithmetic predicts to the means" if residual else "to the means"
     return CompassFigure(
         title=title,
-        radius_label=f"each run at its cosines with the two directions, arrows {told}",
-        groups=tuple(found),
+        radius_label=f"each run at its cosines with the two directions, arrows {target}",
+        groups=tuple(compass_groups),
         rings=RINGS,
         spokes=spokes_of(label_a, label_b),
-        legend=beside.legend(groups),
+        legend=overlays.legend(groups),
         warnings=warnings_of(group.sweep for group in groups),
         arrows=tuple(arrows),
         regions=tuple(
             region_outline(band)
             for group in groups
-            if beside.bands is not None and (band := beside.bands.of(group.label)) is not None
+            if overlays.bands is not None and (band := overlays.bands.of(group.label)) is not None
         ),
     )
 
@@ -149,14 +149,14 @@ def region_outline(band: GroupBand, points: int = 180) -> Curve:
     return Curve(band.label, x, y)
 
 
-def compass_of(
+def compass_from_session(
     session: Session,
     plane: PlaneRecord,
     groups: Sequence[SweptGroup],
     by: Sequence[str] = (),
-    beside: Overlays = NO_OVERLAYS,
+    overlays: Overlays = NO_OVERLAYS,
     points: UnitCoordinates | None = None,
-    beyond: bool = False,
+    residual: bool = False,
 ) -> CompassFigure:
     """The compass of a plane.
 
@@ -165,12 +165,12 @@ def compass_of(
         plane: one of its planes.
         groups: all or some of those that `swept_groups` made.
         by: how they were grouped.
-        beside: what else is drawn.
+        overlays: what else is drawn.
         points: where the runs lie in the plane; as they were observed by default.
-        beyond: as `compass_figure` takes it.
+        residual: as `compass_figure` takes it.
     """
     rows = {label: group.runs for label, group in run_groups(session, by).items()}
     title = f"{session.name} · {plane_title(plane)}"
-    places = points_of(plane) if points is None else points
-    figure = compass_figure(groups, rows, places, *plane_captions(plane), title, beside, beyond)
+    located = points_of(plane) if points is None else points
+    figure = compass_figure(groups, rows, located, *plane_captions(plane), title, overlays, residual)
     return dataclasses.replace(figure, warnings=(*figure.warnings, *session_warnings(session, plane, groups)))

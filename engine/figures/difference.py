@@ -12,7 +12,7 @@ from srm_explorer.engine.figures.captions import plane_title
 from srm_explorer.engine.figures.curves import Curve, LegendEntry, SweptGroup, checked_labels, once_round, warnings_of
 from srm_explorer.engine.figures.groups import FEW_GROUPS, run_groups, session_warnings, telling_threshold
 from srm_explorer.engine.figures.numbers import MINUS, degrees, round_axis, short, three_digits
-from srm_explorer.engine.figures.overlays import beyond_details
+from srm_explorer.engine.figures.overlays import residual_details
 from srm_explorer.engine.figures.polar import threshold_index
 from srm_explorer.engine.figures.thresholds import ThresholdFigure
 from srm_explorer.engine.session import PlaneRecord, Session
@@ -55,7 +55,7 @@ def difference_figure(
             means.append(Curve(group.label, *once_round(group.sweep, mean), tag="mean", dotted=True))
         legend.append(difference_entry(group, base, less, bands))
     low_to_high = [float(value) for curve in counts for value in curve.y]
-    reach = max((abs(float(v)) for curve in means for v in curve.y if math.isfinite(v)), default=0.0)
+    largest = max((abs(float(v)) for curve in means for v in curve.y if math.isfinite(v)), default=0.0)
     counted = f"share of runs {MINUS} {less}"
     return ThresholdFigure(
         title=title,
@@ -64,9 +64,9 @@ def difference_figure(
         counts=tuple(counts),
         means=tuple(means),
         left=round_axis((*low_to_high, *(-value for value in low_to_high)), include=(0.0,)),
-        right=round_axis((reach, -reach), include=(0.0,)) if with_means else None,
+        right=round_axis((largest, -largest), include=(0.0,)) if with_means else None,
         legend=tuple(legend),
-        warnings=warnings_of(one.sweep for pair in pairs for one in pair if one.role != "arithmetic"),
+        warnings=warnings_of(group.sweep for pair in pairs for group in pair if group.role != "arithmetic"),
     )
 
 
@@ -76,11 +76,11 @@ def difference_entry(group: SweptGroup, base: SweptGroup, less: str, bands: Plan
     phase = math.degrees(math.atan2(b, a)) if math.hypot(a, b) > 0 else None
     detail = f"mean {MINUS} {less}: A {three_digits(math.hypot(a, b))}  φ {degrees(phase)}"
     band = None if bands is None else bands.of(group.label)
-    tests = () if band is None or bands is None else beyond_details(band, bands.family)
+    tests = () if band is None or bands is None else residual_details(band, bands.family)
     return LegendEntry(group.label, group.role, (detail, *tests))
 
 
-def difference_of(
+def difference_from_session(
     session: Session,
     plane: PlaneRecord,
     groups: Sequence[SweptGroup],
@@ -111,7 +111,7 @@ def difference_of(
             "there is no baseline beside other runs to subtract", where=session.name, remedy="run it with a sweep"
         )
     few = len(pairs) <= FEW_GROUPS
-    one = telling_threshold(groups) if threshold is None else threshold
-    levels = session.spec.spotlight.thresholds if few else (one,)
+    level = telling_threshold(groups) if threshold is None else threshold
+    levels = session.spec.spotlight.thresholds if few else (level,)
     figure = difference_figure(pairs, levels, f"{session.name} · {plane_title(plane)}", with_means=few)
     return dataclasses.replace(figure, warnings=(*figure.warnings, *session_warnings(session, plane, groups)))

@@ -125,7 +125,7 @@ def dose_figure(
     activation_label: str = "mean activation",
     prediction: Prediction | None = None,
     bands: Sequence[DoseBand] = (),
-    beyond: bool = False,
+    residual: bool = False,
 ) -> DoseFigure:
     """Lay out a sweep's amplitude and phase, and what else changes, against the value.
 
@@ -139,7 +139,7 @@ def dose_figure(
         activation_label: name of the mean coordinate along the plane's first direction.
         prediction: drawn dashed beside the steps.
         bands: how sure the quantities are.
-        beyond: show the steps minus the prediction, where there is one, instead of both.
+        residual: show the steps minus the prediction, where there is one, instead of both.
 
     Raises:
         ExplorerError: a group was not swept with this threshold.
@@ -155,19 +155,19 @@ def dose_figure(
     for index, (key, name) in enumerate(zip(_KEYS, names, strict=True)):
         y = _column(ordered, index, threshold)
         predicted = _column(expected, index, threshold)
-        if ordered and (y is None or (beyond and predicted is None)):
+        if ordered and (y is None or (residual and predicted is None)):
             continue
         y = np.empty(0) if y is None else y
-        if beyond and predicted is not None:
-            panels.append(_beyond_panel(Curve(label, values, y - predicted), name, is_phase=key == "phase"))
+        if residual and predicted is not None:
+            panels.append(_residual_panel(Curve(label, values, y - predicted), name, is_phase=key == "phase"))
             continue
         level = None if baseline is None else _quantities(baseline, threshold)[index]
         reference = math.nan if level is None else level
         is_phase = key == "phase"
         others = () if predicted is None else (DoseSeries(Curve(ARITHMETIC, values, predicted, dashed=True), None, ""),)
-        own = _bands(label, bands, key, threshold, ordered)
-        ends = [end for band in own for end in (*band.low.tolist(), *band.high.tolist())]
-        reached = (*y.tolist(), reference, *(one for other in others for one in other.curve.y.tolist()), *ends)
+        panel_bands = _bands(label, bands, key, threshold, ordered)
+        ends = [end for band in panel_bands for end in (*band.low.tolist(), *band.high.tolist())]
+        reached = (*y.tolist(), reference, *(value for other in others for value in other.curve.y.tolist()), *ends)
         panels.append(
             DosePanel(
                 label=name,
@@ -176,15 +176,15 @@ def dose_figure(
                 axis=PHASE_AXIS if is_phase else axis_from_zero(reached, most=4),
                 connected=not is_phase,
                 others=others,
-                bands=own,
+                bands=panel_bands,
             )
         )
     prompts = max((step.group.n_prompts for step in ordered), default=0)
     runs = sum(step.group.n_runs for step in ordered)
     bars = ("┆ 95 % band over the values",) if any(panel.bands for panel in panels) else ()
-    minus = (f"observed {MINUS} arithmetic",) if beyond else ()
+    minus = (f"observed {MINUS} arithmetic",) if residual else ()
     legend = [LegendEntry(label, "pooled", (*minus, _counts(prompts, runs), *bars))]
-    if baseline is not None and not beyond:
+    if baseline is not None and not residual:
         group = baseline.group
         legend.append(LegendEntry(group.label, "baseline", (_counts(group.n_prompts, group.n_runs),)))
     if any(panel.others for panel in panels):
@@ -199,52 +199,52 @@ def dose_figure(
     )
 
 
-def overlaid(one: DoseFigure, other: DoseFigure, names: tuple[str, str], title: str = "") -> DoseFigure:
+def overlaid(figure: DoseFigure, other: DoseFigure, names: tuple[str, str], title: str = "") -> DoseFigure:
     """Put two dose charts over one another, panel by panel; quantities that only one of them has are left out.
 
     Args:
-        one: keeps its roles, so that its curves look as they do alone.
+        figure: keeps its roles, so that its curves look as they do alone.
         other: its baseline becomes a level, since the baseline's one look could not tell the two apart.
         names: of the experiments, which go before the labels; they differ.
         title: stands above the chart.
     """
     first, second = (
-        [dataclasses.replace(entry, label=f"{name} · {entry.label}") for entry in figure.legend]
-        for figure, name in zip((one, other), names, strict=True)
+        [dataclasses.replace(entry, label=f"{name} · {entry.label}") for entry in chart.legend]
+        for chart, name in zip((figure, other), names, strict=True)
     )
     second = [dataclasses.replace(entry, role="baseline of") if entry.role == "baseline" else entry for entry in second]
     by_label = {panel.label: panel for panel in other.panels}
     panels: list[DosePanel] = []
-    for panel in one.panels:
-        its = by_label.get(panel.label)
-        if its is None:
+    for panel in figure.panels:
+        other_panel = by_label.get(panel.label)
+        if other_panel is None:
             continue
         curves = [
             dataclasses.replace(each.curve, label=f"{name} · {each.curve.label}")
-            for each, name in zip((panel, its), names, strict=True)
+            for each, name in zip((panel, other_panel), names, strict=True)
         ]
-        levels = [level for level in (panel.baseline, its.baseline) if level is not None]
+        levels = [level for level in (panel.baseline, other_panel.baseline) if level is not None]
         values = [*(float(y) for curve in curves for y in curve.y), *levels]
         panels.append(
             dataclasses.replace(
                 panel,
                 curve=curves[0],
                 axis=PHASE_AXIS if panel.axis == PHASE_AXIS else axis_from_zero(values, most=4),
-                others=(DoseSeries(curves[1], its.baseline, second[-1].label),),
+                others=(DoseSeries(curves[1], other_panel.baseline, second[-1].label),),
                 bands=(),
             )
         )
     return DoseFigure(
         title=title,
-        value_label=one.value_label,
-        values=round_axis((one.values.low, one.values.high, other.values.low, other.values.high), most=5),
+        value_label=figure.value_label,
+        values=round_axis((figure.values.low, figure.values.high, other.values.low, other.values.high), most=5),
         panels=tuple(panels),
         # As on the other charts, so that a group looks alike on all of them.
         legend=(*reversed(first), *reversed(second)),
         warnings=tuple(
             f"{name}: {warning}"
-            for name, figure in zip(names, (one, other), strict=True)
-            for warning in figure.warnings
+            for name, chart in zip(names, (figure, other), strict=True)
+            for warning in chart.warnings
         ),
     )
 
@@ -256,17 +256,17 @@ def _counts(prompts: int, runs: int) -> str:
 def _column(steps: Sequence[DoseStep | None], index: int, threshold: float) -> NDArray[np.float64] | None:
     """[step] one quantity, NaN where a step has none; None where no step has it."""
     measured = [None if step is None else _quantities(step, threshold)[index] for step in steps]
-    if all(one is None for one in measured):
+    if all(value is None for value in measured):
         return None
-    return np.array([math.nan if one is None else one for one in measured], dtype=np.float64)
+    return np.array([math.nan if value is None else value for value in measured], dtype=np.float64)
 
 
-def _beyond_panel(curve: Curve, name: str, *, is_phase: bool) -> DosePanel:
+def _residual_panel(curve: Curve, name: str, *, is_phase: bool) -> DosePanel:
     """A panel of what was observed minus what is predicted; phases differ by half a turn at most."""
     if is_phase:
         curve = dataclasses.replace(curve, y=(curve.y + 180.0) % 360.0 - 180.0)
-    reach = [abs(value) for value in curve.y.tolist() if math.isfinite(value)]
-    axis = round_axis((max(reach, default=0.0), -max(reach, default=0.0)), most=4, include=(0.0,))
+    sizes = [abs(value) for value in curve.y.tolist() if math.isfinite(value)]
+    axis = round_axis((max(sizes, default=0.0), -max(sizes, default=0.0)), most=4, include=(0.0,))
     return DosePanel(f"{name} {MINUS} predicted", curve, 0.0, TURN_AXIS if is_phase else axis, not is_phase)
 
 
@@ -274,14 +274,14 @@ def _bands(
     label: str, bands: Sequence[DoseBand], key: str, threshold: float, steps: Sequence[DoseStep]
 ) -> tuple[CurveBand, ...]:
     """The band of one panel at the values of its steps, NaN where it has none."""
-    fitting = (one for one in bands if one.threshold is None or abs(one.threshold - threshold) < 1e-12)
-    band = next((one for one in fitting if one.panel == key), None)
+    fitting = (band for band in bands if band.threshold is None or abs(band.threshold - threshold) < 1e-12)
+    band = next((band for band in fitting if band.panel == key), None)
     if band is None:
         return ()
     column = {name: index for index, name in enumerate(band.labels)}
-    places = [column.get(step.group.label) for step in steps]
+    columns = [column.get(step.group.label) for step in steps]
     low, high = (
-        np.array([math.nan if place is None else row[place] for place in places], np.float64) for row in band.band
+        np.array([math.nan if column is None else row[column] for column in columns], np.float64) for row in band.band
     )
     return (CurveBand(label, np.array([step.value for step in steps], np.float64), low, high),)
 
@@ -301,7 +301,7 @@ def dose_from_session(
     plain: bool = True,
     bands: PlaneBands | None = None,
     points: UnitCoordinates | None = None,
-    beyond: bool = False,
+    residual: bool = False,
 ) -> DoseFigure:
     """The dose chart of a plane: what changes with the intervention's value.
 
@@ -312,17 +312,17 @@ def dose_from_session(
         plain: whether what arithmetic predicts is left out.
         bands: of the plane, grouped by condition, where they were computed.
         points: where the runs lie in the plane; as they were observed by default, else nothing is predicted.
-        beyond: show what was observed minus what arithmetic predicts.
+        residual: show what was observed minus what arithmetic predicts.
 
     Raises:
         ExplorerError: the session's conditions have no single value to draw it over, or nothing is predicted of them.
     """
     levels = session.spec.spotlight.thresholds if threshold is None else (threshold,)
     groups = swept_groups(session, plane, (CONDITION,), levels, points)
-    places = points_of(plane) if points is None else points
+    located = points_of(plane) if points is None else points
     values = {condition.label: condition.value for condition in session.conditions if condition.kind == "sweep"}
     norms, along = np.array(plane.norm, dtype=np.float64), np.array(plane.x, dtype=np.float64)
-    energies = (places.xy**2).sum(axis=1)
+    energies = (located.xy**2).sum(axis=1)
     rows = run_groups(session, (CONDITION,))
     steps: list[DoseStep] = []
     baseline: DoseStep | None = None
@@ -341,16 +341,16 @@ def dose_from_session(
         what = "its interventions are crossed, so no single value varies" if crossed else "it has no swept value"
         raise ExplorerError(what, where=session.name, remedy="choose --chart polar or thresholds")
     prediction: Prediction | None = None
-    if points is None and (beyond or not plain):
-        found = arithmetic_points(session, plane_index(session, plane))
+    if points is None and (residual or not plain):
+        predicted = arithmetic_points(session, plane_index(session, plane))
         swept = predictions_of(session, plane, groups, (CONDITION,))
-        if found is not None and swept:
-            energies = (found.xy**2).sum(axis=1)
+        if predicted is not None and swept:
+            energies = (predicted.xy**2).sum(axis=1)
             prediction = {
                 label: DoseStep(values.get(label) or 0.0, group, None, _mean(energies[rows[label].runs]))
                 for label, group in swept.items()
             }
-    if beyond and prediction is None:
+    if residual and prediction is None:
         raise ExplorerError("arithmetic predicts nothing of its runs", where=session.name, remedy="choose another view")
     figure = dose_figure(
         steps,
@@ -361,8 +361,8 @@ def dose_from_session(
         pooled_caption(session.spec),
         f"mean {plane_captions(plane)[0]}",
         prediction=prediction,
-        bands=() if bands is None or beyond or points is not None else bands.dose,
-        beyond=beyond,
+        bands=() if bands is None or residual or points is not None else bands.dose,
+        residual=residual,
     )
     return dataclasses.replace(figure, warnings=(*figure.warnings, *session_warnings(session, plane, groups)))
 

@@ -91,25 +91,25 @@ def polar_from_session(
     groups: Sequence[SweptGroup],
     view: Literal["counts", "mean"] = "counts",
     threshold: float | None = None,
-    beside: Overlays = NO_OVERLAYS,
+    overlays: Overlays = NO_OVERLAYS,
 ) -> PolarFigure:
     """The polar chart of a plane: counts above a threshold (`telling_threshold` by default), or the mean cosine."""
     a, b = plane_captions(plane)
     title = _title(session, plane)
     if view == "mean":
-        figure = polar_mean(groups, a, b, title, beside)
+        figure = polar_mean(groups, a, b, title, overlays)
     else:
         level = telling_threshold(groups) if threshold is None else threshold
-        figure = polar_counts(groups, a, b, level, title, beside)
+        figure = polar_counts(groups, a, b, level, title, overlays)
     return dataclasses.replace(figure, warnings=(*figure.warnings, *session_warnings(session, plane, groups)))
 
 
-def thresholds_of(
+def thresholds_from_session(
     session: Session,
     plane: PlaneRecord,
     groups: Sequence[SweptGroup],
     threshold: float | None = None,
-    beside: Overlays = NO_OVERLAYS,
+    overlays: Overlays = NO_OVERLAYS,
 ) -> ThresholdFigure:
     """The threshold chart of a plane: the experiment's thresholds, and means; one threshold alone for many groups.
 
@@ -118,13 +118,13 @@ def thresholds_of(
         plane: one of its planes.
         groups: swept with the experiment's thresholds at least.
         threshold: the one that many groups are shown with, and what stands beside them, `telling_threshold` by default.
-        beside: what else is drawn.
+        overlays: what else is drawn.
     """
     few = len(groups) <= FEW_GROUPS
-    one = telling_threshold(groups) if threshold is None else threshold
-    levels = session.spec.spotlight.thresholds if few else (one,)
+    level = telling_threshold(groups) if threshold is None else threshold
+    levels = session.spec.spotlight.thresholds if few else (level,)
     title = _title(session, plane)
-    figure = threshold_figure(groups, title, levels=levels, with_means=few, beside=beside, chosen=one)
+    figure = threshold_figure(groups, title, levels=levels, with_means=few, overlays=overlays, chosen=level)
     return dataclasses.replace(figure, warnings=(*figure.warnings, *session_warnings(session, plane, groups)))
 
 
@@ -153,9 +153,9 @@ def factor_columns(session: Session) -> dict[str, list[str | None]]:
 
 
 def _label(session: Session, condition: int) -> str:
-    found = session.conditions[condition]
+    record = session.conditions[condition]
     named = {"baseline": BASELINE, "reference": REFERENCE, "control": CONTROL}
-    return named.get(found.kind, found.label)
+    return named.get(record.kind, record.label)
 
 
 def _role(group: RunGroup) -> Role:
@@ -209,8 +209,8 @@ def group_choice(session: Session, text: str) -> GroupChoice:
     known = factor_columns(session)
     conditions = ""
     levels: list[tuple[str, str]] = []
-    for part in (one.strip() for one in re.split(r"[·,]", text)):
-        name, equals, level = (one.strip() for one in part.partition("="))
+    for part in (word.strip() for word in re.split(r"[·,]", text)):
+        name, equals, level = (part.strip() for part in part.partition("="))
         if equals and name in known:
             levels.append((name, _level(session, known[name], name, level)))
         elif equals:
@@ -222,11 +222,11 @@ def group_choice(session: Session, text: str) -> GroupChoice:
             conditions = _conditions(session, part, list(groups))
     whole = run_groups(session, [name for name, _ in levels] if levels else ())
     mask = np.zeros(len(session.runs), np.bool_)
-    chosen = groups[conditions].runs if conditions else np.concatenate([one.runs for one in whole.values()])
+    chosen = groups[conditions].runs if conditions else np.concatenate([group.runs for group in whole.values()])
     mask[chosen] = True
     for name, level in levels:
-        own = [NO_LEVEL if one is None else one for one in known[name]]
-        mask &= np.array([one == level for one in own], np.bool_)
+        cells = [NO_LEVEL if cell is None else cell for cell in known[name]]
+        mask &= np.array([cell == level for cell in cells], np.bool_)
     label = " · ".join([*([conditions] if conditions else []), *(f"{name}={level}" for name, level in levels)])
     if not mask.any():
         raise ExplorerError(f"the group {label} has no run", where=session.name, remedy="choose another")
@@ -265,11 +265,11 @@ def _conditions(session: Session, part: str, known: list[str]) -> str:
 
 
 def _level(session: Session, column: list[str | None], factor: str, level: str) -> str:
-    there = list(dict.fromkeys(NO_LEVEL if one is None else one for one in column))
-    for one in there:
-        if one.casefold() == level.casefold():
-            return one
-    raise ExplorerError(f"no prompt has {factor} = '{level}'", where=session.name, remedy=did_you_mean(level, there))
+    levels = list(dict.fromkeys(NO_LEVEL if cell is None else cell for cell in column))
+    for known in levels:
+        if known.casefold() == level.casefold():
+            return known
+    raise ExplorerError(f"no prompt has {factor} = '{level}'", where=session.name, remedy=did_you_mean(level, levels))
 
 
 def energy_in_plane(plane: PlaneRecord, runs: ArrayLike | None = None) -> float:
@@ -291,7 +291,7 @@ def energy_in_plane(plane: PlaneRecord, runs: ArrayLike | None = None) -> float:
 def baseline_runs(session: Session) -> NDArray[np.int64]:
     """Places of the baseline's runs among a session's."""
     kinds = [session.conditions[run.condition].kind for run in session.runs]
-    return np.array([place for place, kind in enumerate(kinds) if kind == "baseline"], np.int64)
+    return np.array([row for row, kind in enumerate(kinds) if kind == "baseline"], np.int64)
 
 
 def grey_vector(session: Session, plane: PlaneRecord) -> tuple[float, float]:

@@ -46,35 +46,35 @@ class Overlays:
 
     def arithmetic(self, groups: Sequence[SweptGroup]) -> tuple[SweptGroup, ...]:
         """The predictions to draw beside some groups: of all where there are few, else of the one in focus."""
-        own = [group for group in groups if group.label in self.predicted]
-        if len(own) > FEW_PREDICTED:
-            own = [group for group in own if group.label == self.focus]
-        return tuple(self.predicted[group.label] for group in own)
+        predicted = [group for group in groups if group.label in self.predicted]
+        if len(predicted) > FEW_PREDICTED:
+            predicted = [group for group in predicted if group.label == self.focus]
+        return tuple(self.predicted[group.label] for group in predicted)
 
     def mean_bands(self, groups: Sequence[SweptGroup]) -> tuple[CurveBand, ...]:
         """Bands of the mean cosine of the group in focus, chance first."""
-        found: list[CurveBand] = []
+        bands: list[CurveBand] = []
         focused = self._focused(groups)
         if self.null is not None and focused is not None:
-            found.append(_closed(CHANCE, self.null.mean, chance=True))
+            bands.append(_closed(CHANCE, self.null.mean, chance=True))
         band = None if focused is None or self.bands is None else self.bands.of(focused.label)
         if focused is not None and band is not None:
-            found.append(_closed(focused.label, band.mean_band(len(focused.sweep.angles_deg))))
-        return tuple(found)
+            bands.append(_closed(focused.label, band.mean_band(len(focused.sweep.angles_deg))))
+        return tuple(bands)
 
     def count_bands(self, groups: Sequence[SweptGroup], threshold: float, *, share: bool) -> tuple[CurveBand, ...]:
         """Bands of the counts, or shares, of the group in focus, chance first; none where they were not computed."""
-        found: list[CurveBand] = []
+        bands: list[CurveBand] = []
         focused = self._focused(groups)
         if self.null is not None and focused is not None:
             null = above(self.null.counts, threshold)
             if null is not None:
-                found.append(_closed(CHANCE, null / _whole(focused, share), chance=True))
+                bands.append(_closed(CHANCE, null / _whole(focused, share), chance=True))
         band = None if focused is None or self.bands is None else self.bands.of(focused.label)
         counts = None if band is None else above(band.counts, threshold)
         if focused is not None and counts is not None:
-            found.append(_closed(focused.label, counts / _whole(focused, share)))
-        return tuple(found)
+            bands.append(_closed(focused.label, counts / _whole(focused, share)))
+        return tuple(bands)
 
     def legend(
         self, groups: Sequence[SweptGroup], bands: Sequence[CurveBand] = (), level: str = ""
@@ -126,7 +126,8 @@ def dashed_curves(curves: Iterable[Curve], predicted: Sequence[SweptGroup]) -> t
     """The curves, those of predictions dashed."""
     labels = {group.label for group in predicted}
     return tuple(
-        Curve(one.label, one.x, one.y, one.tag, one.dotted, dashed=one.label in labels or one.dashed) for one in curves
+        Curve(curve.label, curve.x, curve.y, curve.tag, curve.dotted, dashed=curve.label in labels or curve.dashed)
+        for curve in curves
     )
 
 
@@ -143,15 +144,15 @@ def phase_detail(group: SweptGroup, band: GroupBand) -> str:
     return f"φ {degrees(group.sweep.phase_deg)} ({first}, {last})"
 
 
-def beyond_details(band: GroupBand, family: int) -> tuple[str, ...]:
+def residual_details(band: GroupBand, family: int) -> tuple[str, ...]:
     """How likely chance alone is beyond arithmetic: "beyond arithmetic p .430", "q .600 of 12"; none where untested."""
     if band.p_arithmetic is None or math.isnan(band.p_arithmetic):
         return ()
-    told = f"beyond arithmetic p {cell_text(band.p_arithmetic, 'p')}"
+    detail = f"beyond arithmetic p {cell_text(band.p_arithmetic, 'p')}"
     corrected = band.q_arithmetic
     if corrected is None or math.isnan(corrected) or family < 2:
-        return (told,)
-    return told, f"q {cell_text(corrected, 'p')} of {family}"
+        return (detail,)
+    return detail, f"q {cell_text(corrected, 'p')} of {family}"
 
 
 def band_ends(bands: Iterable[CurveBand]) -> list[float]:
@@ -165,14 +166,14 @@ def _sure(
     assert bands is not None
     low, high = band.amplitude
     amplitude = f"A {three_digits(group.sweep.amplitude)} [{three_digits(low)}, {three_digits(high)}]"
-    own = f"┆ {short(100 * bands.level)} % band of {count_of(band.units, 'unit')}"
-    own = f"{own}, {level}" if level else own
+    detail = f"┆ {short(100 * bands.level)} % band of {count_of(band.units, 'unit')}"
+    detail = f"{detail}, {level}" if level else detail
     return (
         amplitude,
         phase_detail(group, band),
-        *beyond_details(band, bands.family),
+        *residual_details(band, bands.family),
         counts_detail(group),
-        *([own] if group.label in drawn else []),
+        *([detail] if group.label in drawn else []),
     )
 
 

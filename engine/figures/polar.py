@@ -75,7 +75,7 @@ def polar_counts(
     label_b: str,
     threshold: float,
     title: str = "",
-    beside: Overlays = NO_OVERLAYS,
+    overlays: Overlays = NO_OVERLAYS,
 ) -> PolarFigure:
     """Show, at each angle, the share of a group's runs whose cosine is above the threshold.
 
@@ -85,15 +85,15 @@ def polar_counts(
         label_b: the direction at 90 degrees.
         threshold: one the groups were swept with.
         title: stands above the chart.
-        beside: what else is drawn.
+        overlays: what else is drawn.
 
     Raises:
         ExplorerError: a group was not swept with this threshold.
     """
     checked_labels(groups)
-    predicted = beside.arithmetic(groups)
-    shares = {one: one.sweep.fraction[threshold_index(one, threshold)] for one in (*groups, *predicted)}
-    bands = beside.count_bands(groups, threshold, share=True)
+    predicted = overlays.arithmetic(groups)
+    shares = {group: group.sweep.fraction[threshold_index(group, threshold)] for group in (*groups, *predicted)}
+    bands = overlays.count_bands(groups, threshold, share=True)
     largest = [float(np.nanmax(share)) for share in shares.values() if np.isfinite(share).any()]
     high = min(1.0, end_above(max([*largest, *band_ends(bands)], default=0)))
     axis = round_axis((0.0, high), most=6)
@@ -107,14 +107,16 @@ def polar_counts(
         radius_label=f"radius: share of runs with cosine > {short(threshold)}",
         low=0.0,
         high=high,
-        curves=dashed_curves((Curve(one.label, *once_round(one.sweep, y)) for one, y in shares.items()), predicted),
+        curves=dashed_curves(
+            (Curve(group.label, *once_round(group.sweep, y)) for group, y in shares.items()), predicted
+        ),
         rings=(*rings, Ring(high, tick_label(high, min(step, high)))),
         spokes=spokes_of(label_a, label_b),
         legend=tuple(
             dataclasses.replace(entry, details=(*entry.details, f"none > {short(threshold)}"))
             if entry.label in none
             else entry
-            for entry in beside.legend(groups, bands)
+            for entry in overlays.legend(groups, bands)
         ),
         warnings=warnings_of(group.sweep for group in groups),
         bands=bands,
@@ -122,7 +124,7 @@ def polar_counts(
 
 
 def polar_mean(
-    groups: Sequence[SweptGroup], label_a: str, label_b: str, title: str = "", beside: Overlays = NO_OVERLAYS
+    groups: Sequence[SweptGroup], label_a: str, label_b: str, title: str = "", overlays: Overlays = NO_OVERLAYS
 ) -> PolarFigure:
     """Show, at each angle, a group's mean cosine; the bold ring is zero, negative values lie inside it.
 
@@ -131,12 +133,12 @@ def polar_mean(
         label_a: the direction at 0 degrees: "n373".
         label_b: the direction at 90 degrees.
         title: stands above the chart.
-        beside: what else is drawn.
+        overlays: what else is drawn.
     """
     checked_labels(groups)
-    predicted = beside.arithmetic(groups)
+    predicted = overlays.arithmetic(groups)
     everything = (*groups, *predicted)
-    bands = beside.mean_bands(groups)
+    bands = overlays.mean_bands(groups)
     amplitudes = [group.sweep.amplitude for group in everything if np.isfinite(group.sweep.amplitude)]
     high = end_above(max([*amplitudes, *map(abs, band_ends(bands))], default=0.0))
     return PolarFigure(
@@ -145,11 +147,11 @@ def polar_mean(
         low=-high,
         high=high,
         curves=dashed_curves(
-            (Curve(one.label, *once_round(one.sweep, one.sweep.mean)) for one in everything), predicted
+            (Curve(group.label, *once_round(group.sweep, group.sweep.mean)) for group in everything), predicted
         ),
         rings=signed_rings(high),
         spokes=spokes_of(label_a, label_b),
-        legend=beside.legend(groups, bands),
+        legend=overlays.legend(groups, bands),
         warnings=warnings_of(group.sweep for group in groups),
         bands=bands,
     )

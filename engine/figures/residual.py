@@ -22,11 +22,11 @@ from srm_explorer.engine.session import PlaneRecord, Session
 PREDICTED = "predicted"
 
 
-def beyond_polar(
+def residual_polar(
     session: Session,
     plane: PlaneRecord,
     groups: Sequence[SweptGroup],
-    beside: Overlays,
+    overlays: Overlays,
     view: Literal["counts", "mean"] = "counts",
     threshold: float | None = None,
 ) -> PolarFigure:
@@ -36,14 +36,14 @@ def beyond_polar(
         session: the plane's.
         plane: one of its planes.
         groups: as `swept_groups` made them.
-        beside: with the predictions.
+        overlays: with the predictions.
         view: shares of runs above a threshold, or mean cosines.
         threshold: of the counts, `telling_threshold` by default.
 
     Raises:
         ExplorerError: arithmetic predicts nothing of the groups.
     """
-    pairs = beyond_pairs(session, groups, beside)
+    pairs = residual_pairs(session, groups, overlays)
     level = telling_threshold(groups) if threshold is None else threshold
     curves: list[Curve] = []
     for group, predicted in pairs:
@@ -53,8 +53,8 @@ def beyond_polar(
             y = group.sweep.fraction[threshold_index(group, level)]
             y = y - predicted.sweep.fraction[threshold_index(predicted, level)]
         curves.append(Curve(group.label, *once_round(group.sweep, y)))
-    reach = np.concatenate([np.abs(curve.y) for curve in curves])
-    high = end_above(float(np.nanmax(reach)) if np.isfinite(reach).any() else 0.0)
+    sizes = np.concatenate([np.abs(curve.y) for curve in curves])
+    high = end_above(float(np.nanmax(sizes)) if np.isfinite(sizes).any() else 0.0)
     end = tick_label(high, high)
     what = "mean cosine" if view == "mean" else f"share of runs with cosine > {short(level)}"
     return PolarFigure(
@@ -65,7 +65,7 @@ def beyond_polar(
         curves=tuple(curves),
         rings=signed_rings(high),
         spokes=spokes_of(*plane_captions(plane)),
-        legend=tuple(difference_entry(group, predicted, PREDICTED, beside.bands) for group, predicted in pairs),
+        legend=tuple(difference_entry(group, predicted, PREDICTED, overlays.bands) for group, predicted in pairs),
         warnings=(
             *warnings_of(group.sweep for group, _ in pairs),
             *session_warnings(session, plane, groups),
@@ -73,25 +73,25 @@ def beyond_polar(
     )
 
 
-def beyond_thresholds(
+def residual_thresholds(
     session: Session,
     plane: PlaneRecord,
     groups: Sequence[SweptGroup],
-    beside: Overlays,
+    overlays: Overlays,
     threshold: float | None = None,
 ) -> ThresholdFigure:
-    """The threshold chart of what was observed minus what arithmetic predicts; otherwise as `beyond_polar`."""
-    pairs = beyond_pairs(session, groups, beside)
+    """The threshold chart of what was observed minus what arithmetic predicts; otherwise as `residual_polar`."""
+    pairs = residual_pairs(session, groups, overlays)
     few = len(pairs) <= FEW_GROUPS
-    one = telling_threshold(groups) if threshold is None else threshold
-    levels = session.spec.spotlight.thresholds if few else (one,)
+    level = telling_threshold(groups) if threshold is None else threshold
+    levels = session.spec.spotlight.thresholds if few else (level,)
     title = f"{session.name} · {plane_title(plane)}"
-    figure = difference_figure(pairs, levels, title, with_means=few, less=PREDICTED, bands=beside.bands)
+    figure = difference_figure(pairs, levels, title, with_means=few, less=PREDICTED, bands=overlays.bands)
     return dataclasses.replace(figure, warnings=(*figure.warnings, *session_warnings(session, plane, groups)))
 
 
-def beyond_pairs(
-    session: Session, groups: Sequence[SweptGroup], beside: Overlays
+def residual_pairs(
+    session: Session, groups: Sequence[SweptGroup], overlays: Overlays
 ) -> list[tuple[SweptGroup, SweptGroup]]:
     """Each group of which arithmetic predicts something, and what it predicts.
 
@@ -99,7 +99,7 @@ def beyond_pairs(
         ExplorerError: there is none.
     """
     checked_labels(groups)
-    pairs = [(group, beside.predicted[group.label]) for group in groups if group.label in beside.predicted]
+    pairs = [(group, overlays.predicted[group.label]) for group in groups if group.label in overlays.predicted]
     if not pairs:
         raise ExplorerError(
             "arithmetic predicts nothing of its runs in this plane",

@@ -82,31 +82,31 @@ def choices_of(groups: Sequence[SweptGroup], bands: PlaneBands | None) -> list[t
     swept = [group for group in order if group.role != "baseline" and group.role != "baseline of"]
     if swept and swept[0].role != "pooled":
         swept = [swept[-1], *swept[:-1]]
-    found: list[tuple[str, NullBand | None]] = []
+    choices: list[tuple[str, NullBand | None]] = []
     for group in (*swept, *(group for group in order if group not in swept)):
         nulls = [] if bands is None else [null for null in bands.nulls if null.group == group.label]
         first = None if bands is None else bands.null_of(group.label)
         nulls.sort(key=lambda null: null is not first)
-        found += [(group.label, null) for null in nulls or [None]]
-    return found
+        choices += [(group.label, null) for null in nulls or [None]]
+    return choices
 
 
 def stored_bands(session: Session, plane: int, by: Sequence[str] = ()) -> PlaneBands | None:
     """The bands that a session was saved with, of one of its planes under a grouping; None where it has none."""
     listed = session.bands.get("planes")
-    for one in cast("list[object]", listed) if isinstance(listed, list) else []:
+    for record in cast("list[object]", listed) if isinstance(listed, list) else []:
         try:
-            found = PlaneBands.from_dict(cast("Mapping[str, Any]", one))
+            bands = PlaneBands.from_dict(cast("Mapping[str, Any]", record))
         except (KeyError, TypeError, ValueError):
             continue
-        if (found.plane, found.by) == (plane, tuple(by)):
-            return found
+        if (bands.plane, bands.by) == (plane, tuple(by)):
+            return bands
     return None
 
 
 def plane_index(session: Session, plane: PlaneRecord) -> int:
     """Where a plane stands among the session's."""
-    return int(np.argmax([one is plane for one in session.planes]))
+    return int(np.argmax([known is plane for known in session.planes]))
 
 
 def _rank(group: SweptGroup) -> int:

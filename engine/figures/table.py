@@ -144,9 +144,9 @@ def tables_as_csv(tables: Sequence[TableFigure]) -> str:
     """Tables as CSV text, one block a table with an empty line between; a cell without a value is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    for index, one in enumerate(tables):
+    for index, table in enumerate(tables):
         if index:
             writer.writerow([])
-        writer.writerow([column.key for column in one.columns])
-        writer.writerows([["" if value is None else value for value in row] for row in one.rows])
+        writer.writerow([column.key for column in table.columns])
+        writer.writerows([["" if value is None else value for value in row] for row in table.rows])
     return text.getvalue()

@@ -54,7 +54,7 @@ def threshold_figure(
     share: bool | None = None,
     levels: Sequence[float] | None = None,
     with_means: bool = True,
-    beside: Overlays = NO_OVERLAYS,
+    overlays: Overlays = NO_OVERLAYS,
     chosen: float | None = None,
 ) -> ThresholdFigure:
     """Lay out counts above thresholds, and the mean cosine, over the spotlight's angle.
@@ -65,7 +65,7 @@ def threshold_figure(
         share: True for counts divided by N; by default where groups differ in N, so that they can be compared.
         levels: thresholds the groups were swept with; by default all of them.
         with_means: False for counts alone.
-        beside: what else is drawn.
+        overlays: what else is drawn.
         chosen: the one of the levels that what stands beside the groups is drawn for; the first by default.
 
     Raises:
@@ -79,19 +79,19 @@ def threshold_figure(
     several = len(levels) > 1
 
     def curve(group: SweptGroup, level: float) -> Curve:
-        found = (group.sweep.fraction if share else group.sweep.counts.astype(float))[threshold_index(group, level)]
-        return Curve(group.label, *once_round(group.sweep, found), tag=short(level) if several else "")
+        values = (group.sweep.fraction if share else group.sweep.counts.astype(float))[threshold_index(group, level)]
+        return Curve(group.label, *once_round(group.sweep, values), tag=short(level) if several else "")
 
     counts = [curve(group, level) for group in groups for level in levels]
     predicted: tuple[SweptGroup, ...] = ()
     bands: tuple[CurveBand, ...] = ()
     above = ""
     if levels:
-        own = next((level for level in levels if chosen is not None and abs(level - chosen) < 1e-12), levels[0])
-        predicted = beside.arithmetic(groups)
-        bands = beside.count_bands(groups, own, share=share)
-        counts += [curve(group, own) for group in predicted]
-        above = f"> {short(own)}" if several else ""
+        axis_level = next((level for level in levels if chosen is not None and abs(level - chosen) < 1e-12), levels[0])
+        predicted = overlays.arithmetic(groups)
+        bands = overlays.count_bands(groups, axis_level, share=share)
+        counts += [curve(group, axis_level) for group in predicted]
+        above = f"> {short(axis_level)}" if several else ""
     means = tuple(
         Curve(group.label, *once_round(group.sweep, group.sweep.mean), tag="mean", dotted=True)
         for group in groups
@@ -108,7 +108,7 @@ def threshold_figure(
         means=means,
         left=axis_from_zero((*(float(value) for curve in counts for value in curve.y), *band_ends(bands))),
         right=right if with_means else None,
-        legend=beside.legend(groups, bands, above),
+        legend=overlays.legend(groups, bands, above),
         warnings=warnings_of(group.sweep for group in groups),
         bands=bands,
     )

@@ -24,7 +24,7 @@ FEW_UNITS = 10
 NEAR_DEG = 20.0
 """Raw angle of two directions below which noise in one of them turns the plane."""
 
-BEYOND = 0.05
+SIGNIFICANCE = 0.05
 """Above this p, nothing beyond arithmetic was found."""
 
 NEAR_TIE, NEAR_TIE_HALF = 1e-3, 0.1
@@ -36,7 +36,7 @@ CHANCE_SHARE = 0.05
 
 def session_warnings(session: Session, plane: PlaneRecord, groups: Sequence[SweptGroup]) -> tuple[str, ...]:
     """What the reader of a chart should know of the experiment, the gravest first."""
-    told = (
+    notes = (
         *_apart(session, plane, "here"),
         *_symmetric(session, plane, groups),
         *_incomplete(session),
@@ -50,21 +50,21 @@ def session_warnings(session: Session, plane: PlaneRecord, groups: Sequence[Swep
         *_apart(session, plane, "elsewhere"),
         *_clamped_to_zero(session),
     )
-    return tuple(dict.fromkeys(told))
+    return tuple(dict.fromkeys(notes))
 
 
 def clamped_values(session: Session, intervention: int, neuron: int) -> NDArray[np.float64]:
     """Raw values one neuron was clamped to over the sweep, ascending; none where their units were not resolved."""
     if session.spec.interventions[intervention].background:
         return np.empty(0)
-    found: list[float] = []
+    clamped: list[float] = []
     for condition in session.conditions:
         row = session.resolved[condition.index] if session.resolved else ()
         if condition.kind == "sweep" and intervention < len(row):
             values = row[intervention]
             if values is not None and neuron < len(values):
-                found.append(values[neuron])
-    return np.sort(np.array(found, dtype=np.float64))
+                clamped.append(values[neuron])
+    return np.sort(np.array(clamped, dtype=np.float64))
 
 
 def _apart(session: Session, plane: PlaneRecord, which: Apartness) -> Iterator[str]:
@@ -83,17 +83,17 @@ def _symmetric(session: Session, plane: PlaneRecord, groups: Sequence[SweptGroup
         pooled = next((group for group in groups if group.role == "level"), None)
     if pooled is None:
         return
-    for one, _, neuron, values in _clamps(session):
-        on_axis = one.site == plane.site and neuron in (plane.a, plane.b)
+    for edit, _, neuron, values in _clamps(session):
+        on_axis = edit.site == plane.site and neuron in (plane.a, plane.b)
         if not (on_axis and values.any() and np.allclose(values, -values[::-1], rtol=1e-6, atol=1e-9)):
             continue
         angle = "±90°" if neuron == plane.a else "0° or 180°"
         p = stored_p(session, plane, pooled.label)
-        if p is not None and p > BEYOND:
+        if p is not None and p > SIGNIFICANCE:
             yield (
                 f"as arithmetic predicts: symmetric clamps turn the pooled phase to {angle} by themselves"
                 f" (here {degrees(pooled.sweep.phase_deg)}), and nothing beyond it was found"
-                f" (p {cell_text(p, 'p')}); compare values one by one, or without {_name(one, neuron)}"
+                f" (p {cell_text(p, 'p')}); compare values one by one, or without {_name(edit, neuron)}"
             )
         else:
             more = "" if p is None else f"; what is beyond it has p {cell_text(p, 'p')}"
@@ -104,9 +104,9 @@ def _symmetric(session: Session, plane: PlaneRecord, groups: Sequence[SweptGroup
 
 
 def _incomplete(session: Session) -> Iterator[str]:
-    own = {condition.index for condition in session.conditions if condition.kind != "control"}
-    done = Counter(run.prompt for run in session.runs if run.condition in own)
-    balanced = set(done.values()) <= {len(own) * session.spec.generation.samples}
+    counted = {condition.index for condition in session.conditions if condition.kind != "control"}
+    done = Counter(run.prompt for run in session.runs if run.condition in counted)
+    balanced = set(done.values()) <= {len(counted) * session.spec.generation.samples}
     if session.state == "interrupted" and not balanced:
         yield "incomplete: some prompts lack some of their conditions, so groups hold different prompts; resume the run"
 
@@ -125,7 +125,7 @@ def _chance(session: Session, plane: PlaneRecord, groups: Sequence[SweptGroup]) 
     levels = sorted({level for group in groups for level in group.sweep.thresholds if level > 0})
     lit: dict[float, float] = {}
     for null in stored_nulls(session, plane):
-        group = next((one for one in groups if one.label == null.get("group")), None)
+        group = next((group for group in groups if group.label == null.get("group")), None)
         if group is None or not group.sweep.n:
             continue
         for level in levels:
@@ -142,27 +142,28 @@ def _chance(session: Session, plane: PlaneRecord, groups: Sequence[SweptGroup]) 
 
 def _out_of_range(session: Session) -> Iterator[str]:
     worst: tuple[float, str] | None = None
-    for one, place, neuron, values in _clamps(session):
-        ends = _measured_range(session, place, one.neurons.index(neuron))
+    for edit, index, neuron, values in _clamps(session):
+        ends = _measured_range(session, index, edit.neurons.index(neuron))
         if ends is None or not len(values):
             continue
         low, high = ends
-        beyond = np.maximum(low - values, values - high)
-        outside = beyond > 1e-9 * max(abs(low), abs(high), 1e-30)
+        excess = np.maximum(low - values, values - high)
+        outside = excess > 1e-9 * max(abs(low), abs(high), 1e-30)
         if not outside.any():
             continue
         width = high - low
-        far = float(beyond.max()) / width if width > 0 else np.inf
-        value = three_digits(float(values[int(beyond.argmax())]))
+        far = float(excess.max()) / width if width > 0 else np.inf
+        value = three_digits(float(values[int(excess.argmax())]))
         how = (
             f"the farthest, {value}, by {three_digits(far)} times that range" if np.isfinite(far) else f"as {value} is"
         )
-        told = (
-            f"{int(outside.sum())} of {count_of(len(values), 'clamp value')} lie outside what {_name(one, neuron)} does"
-            f" in the baseline ({three_digits(low)} to {three_digits(high)}), {how}; no text of these prompts does that"
+        note = (
+            f"{int(outside.sum())} of {count_of(len(values), 'clamp value')} lie outside what {_name(edit, neuron)}"
+            f" does in the baseline ({three_digits(low)} to {three_digits(high)}), {how};"
+            " no text of these prompts does that"
         )
         if worst is None or far > worst[0]:
-            worst = far, told
+            worst = far, note
     if worst is not None:
         yield worst[1]
 
@@ -177,15 +178,15 @@ def _few_units(session: Session) -> Iterator[str]:
 def _last_layer(session: Session) -> Iterator[str]:
     model: object = session.provenance.get("model")
     layers = cast("Mapping[str, Any]", model).get("n_layers") if isinstance(model, dict) else None
-    here = {
+    exceptions = {
         "prompt": ": the first token alone",
         "last": ": the first token alone",
         "generated": ": not the first token",
     }
-    for one in session.spec.interventions:
-        site = Site.parse(one.site)
+    for edit in session.spec.interventions:
+        site = Site.parse(edit.site)
         if site.layer + 1 == layers and site.kind != "hook_resid_pre" and session.spec.generation.tokens:
-            which = here.get(one.positions, "")
+            which = exceptions.get(edit.positions, "")
             yield (
                 "at the last layer no later token sees what was changed: it acts on tokens that are predicted at"
                 f" changed positions{which}; choose an earlier layer for what spreads"
@@ -211,7 +212,7 @@ def _lengths(session: Session) -> Iterator[str]:
     lengths: defaultdict[int, set[int]] = defaultdict(set)
     for run in session.runs:
         lengths[run.prompt].add(len(run.token_ids))
-    unlike = sum(len(own) > 1 for own in lengths.values())
+    unlike = sum(len(counts) > 1 for counts in lengths.values())
     if unlike:
         yield (
             f"texts differ in length within {unlike:,} of {count_of(len(lengths), 'prompt')} (an end-of-text): their"
@@ -226,23 +227,23 @@ def _clamped_to_zero(session: Session) -> Iterator[str]:
 
 def _clamps(session: Session) -> Iterator[tuple[InterventionSpec, int, int, NDArray[np.float64]]]:
     """Each clamped neuron of the sweep: its intervention and that one's place, the neuron, its raw values."""
-    for place, one in enumerate(session.spec.interventions):
-        if one.op == "clamp" and not one.background:
-            for at, neuron in enumerate(one.neurons):
-                yield one, place, neuron, clamped_values(session, place, at)
+    for index, edit in enumerate(session.spec.interventions):
+        if edit.op == "clamp" and not edit.background:
+            for at, neuron in enumerate(edit.neurons):
+                yield edit, index, neuron, clamped_values(session, index, at)
 
 
-def _name(one: InterventionSpec, neuron: int) -> str:
-    return coordinate_caption(one.site, neuron)
+def _name(edit: InterventionSpec, neuron: int) -> str:
+    return coordinate_caption(edit.site, neuron)
 
 
-def _measured_range(session: Session, place: int, at: int) -> tuple[float, float] | None:
+def _measured_range(session: Session, index: int, at: int) -> tuple[float, float] | None:
     """The smallest and largest value that a neuron had in the baseline; None where that was not measured."""
     units: object = session.provenance.get("units")
     listed = cast("list[object]", units) if isinstance(units, list) else []
-    found = listed[place] if place < len(listed) else None
+    measured = listed[index] if index < len(listed) else None
     try:
-        quantiles = cast("list[list[object]]", cast("Mapping[str, Any]", found)["quantiles"])
+        quantiles = cast("list[list[object]]", cast("Mapping[str, Any]", measured)["quantiles"])
         return as_float(quantiles[0][at], "quantiles"), as_float(quantiles[-1][at], "quantiles")
     except (KeyError, IndexError, TypeError, DamagedError):
         return None

@@ -53,15 +53,15 @@ def add_prompt(path: Path, text: str, like: Prompt | None = None) -> PromptSet:
     end = _line_end(source)
     if source.lines and not source.lines[-1].endswith(("\n", "\r")):
         source.lines[-1] += end
-    place, line, wanted = _written(source, before, text, like)
-    source.lines.insert(place, line + end)
+    row, line, expected = _written(source, before, text, like)
+    source.lines.insert(row, line + end)
     mark = _MARK if content.startswith(_MARK) else b""
     try:
         changed = mark + "".join(source.lines).encode()
     except UnicodeEncodeError:
         raise ExplorerError("the text holds half a character", remedy="write the character again") from None
     after = parse_prompt_set(path, changed)
-    _check(before, after, wanted)
+    _check(before, after, expected)
     write_atomic(path, changed)
     return after
 
@@ -86,12 +86,12 @@ def _written(source: Source, before: PromptSet, text: str, like: Prompt | None) 
 
 
 def _row(source: Source, before: PromptSet, text: str, factors: dict[str, str]) -> str:
-    found = header_of(source, "\t" if before.path.suffix.lower() == ".tsv" else ",")
-    if found is None:
+    head = header_of(source, "\t" if before.path.suffix.lower() == ".tsv" else ",")
+    if head is None:
         raise ExplorerError(
             "the table has no header", where=f"{before.path}:1", remedy="name the columns, one of them `prompt`"
         )
-    _, header, delimiter = found
+    _, header, delimiter = head
     column = prompt_field(header)
     row = [text if name == column else factors.get(factor_name(name), "") for name in header]
     written = io.StringIO()
@@ -110,14 +110,14 @@ def _object(source: Source, text: str, factors: dict[str, str]) -> str:
 
 
 def _line_end(source: Source) -> str:
-    found = re.search(r"(\r\n|\n|\r)\Z", source.lines[0]) if source.lines else None
-    return found[0] if found else "\n"
+    ending = re.search(r"(\r\n|\n|\r)\Z", source.lines[0]) if source.lines else None
+    return ending[0] if ending else "\n"
 
 
 def _check(before: PromptSet, after: PromptSet, text: str) -> None:
     """Refuse a change that adds anything but this prompt: a comment, a heading, two prompts."""
     old, new = list(before.prompts), list(after.prompts)
-    same = next((i for i, (one, other) in enumerate(zip(old, new, strict=False)) if one != other), len(old))
+    same = next((i for i, (before, other) in enumerate(zip(old, new, strict=False)) if before != other), len(old))
     is_added = len(new) == len(old) + 1 and new[same].text == text and new[same + 1 :] == old[same:]
     fatal = next((problem for problem in after.problems if problem.fatal), None)
     if fatal is not None and (is_added or before.format == after.format):

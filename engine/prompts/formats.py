@@ -87,8 +87,8 @@ def _prompt_of_object(source: Source, number: int, line: str) -> Prompt | None:
 def _from_record(source: Source, number: int, record: dict[str, object]) -> Prompt | None:
     key = prompt_field(record)
     if key is None:
-        found = ", ".join(record) or "none"
-        return source.report(number, f"no `prompt` or `text` among the keys ({shown(found)})", _REMEDY, fatal=True)
+        keys = ", ".join(record) or "none"
+        return source.report(number, f"no `prompt` or `text` among the keys ({shown(keys)})", _REMEDY, fatal=True)
     text = record[key]
     if not isinstance(text, str) or isinstance(text, _Number):
         return source.report(number, f"the value of `{key}` is no string", _REMEDY, fatal=True)
@@ -139,11 +139,11 @@ def parse_table(source: Source, delimiter: str) -> list[Prompt]:
     Texts are kept exactly, line breaks in quotes included; whitespace around names and levels is removed. Comment lines
     may stand before the header, and the delimiter may be any of comma, semicolon and tab, if the header says so.
     """
-    found = header_of(source, delimiter)
-    if found is None:
+    head = header_of(source, delimiter)
+    if head is None:
         list(_rows(source, delimiter))
         return []
-    start, header, delimiter = found
+    start, header, delimiter = head
     column = prompt_field(header)
     names = [factor_name(name) for name in header]
     repeated = {name for name in names if name and names.count(name) > 1}
@@ -155,9 +155,9 @@ def parse_table(source: Source, delimiter: str) -> list[Prompt]:
         )
         source.report(start, what, "name each column once in the first line, one of them `prompt`", fatal=True)
         return []
-    for place, name in enumerate(names, 1):
+    for number, name in enumerate(names, 1):
         if not name:
-            source.report(start, f"column {place} has no name", "it is skipped")
+            source.report(start, f"column {number} has no name", "it is skipped")
     prompts: list[Prompt] = []
     for line, row in _rows(source, delimiter):
         if line > start:
@@ -230,11 +230,11 @@ def check_cells(
     """
     lines: dict[tuple[str, str, str], int] = {}
     for cell in cells:
-        core, kind, level = place = (cell.factors["core_id"], cell.factors["type"], cell.factors["level"])
-        if place in lines:
-            what = f"core {shown(core)}, level {level} has {shown(kind)} already on line {lines[place]}"
+        core, kind, level = key = (cell.factors["core_id"], cell.factors["type"], cell.factors["level"])
+        if key in lines:
+            what = f"core {shown(core)}, level {level} has {shown(kind)} already on line {lines[key]}"
             source.report(cell.line, what, "both count; take one out, or mend the core, level or type")
-        lines.setdefault(place, cell.line)
+        lines.setdefault(key, cell.line)
     _check_levels(source, headings, cores)
     _check_types(source, {**blank, **lines}, headings)
     if len(cells) > 1 and all(len(cell.text) > 1 and cell.text[0] + cell.text[-1] in _QUOTES for cell in cells):
@@ -246,7 +246,7 @@ def _check_levels(source: Source, headings: Mapping[tuple[str, str], int], cores
     for level in dict.fromkeys(level for _, level in headings):
         without = [core for core in cores if (core, level) not in headings]
         if len(without) * 2 > len(cores):
-            line = min(line for (_, one), line in headings.items() if one == level)
+            line = min(line for (_, name), line in headings.items() if name == level)
             what = f"level {level} occurs in only {len(cores) - len(without)} of {len(cores)} cores"
             source.report(line, what, "is the number meant?")
             continue
@@ -260,9 +260,9 @@ def _check_types(
     source: Source, lines: Mapping[tuple[str, str, str], int], headings: Mapping[tuple[str, str], int]
 ) -> None:
     for kind in dict.fromkeys(kind for _, kind, _ in lines):
-        without = [place for place in headings if (place[0], kind, place[1]) not in lines]
+        without = [heading for heading in headings if (heading[0], kind, heading[1]) not in lines]
         if len(without) * 2 > len(headings):
-            line = min(line for (_, one, _), line in lines.items() if one == kind)
+            line = min(line for (_, name, _), line in lines.items() if name == kind)
             what = f"type {shown(kind)} occurs in only {len(headings) - len(without)} of {len(headings)} blocks"
             source.report(line, what, "a remark is taken for a text unless its line begins with `#`")
             continue

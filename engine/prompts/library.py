@@ -99,13 +99,13 @@ def available_prompt_sets(folders: Sequence[Path]) -> list[tuple[str, Path]]:
     Raises:
         ExplorerError: a folder that exists can't be listed.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for folder in folders:
         for extension in EXTENSIONS:
             for path in _files(folder):
                 if path.suffix == extension and not path.name.startswith("."):
-                    found.setdefault(path.stem, path)
-    return sorted(found.items())
+                    files.setdefault(path.stem, path)
+    return sorted(files.items())
 
 
 def _parsed(source: Source, extension: str) -> tuple[Format, list[Prompt]]:
@@ -181,9 +181,9 @@ def choose(
             _check_numbers(sets[name], name, numbers)
     left = limit
     chosen: dict[str, tuple[int, ...]] = {}
-    for name, one in sets.items():
+    for name, prompt_set in sets.items():
         without = set(omit.get(name, ()))
-        kept = [number for number in fitting(one, where) if number not in without][:left]
+        kept = [number for number in fitting(prompt_set, where) if number not in without][:left]
         chosen[name] = tuple(kept)
         left = None if left is None else left - len(kept)
     if not any(chosen.values()):
@@ -193,27 +193,27 @@ def choose(
 
 def fitting(prompt_set: PromptSet, where: Mapping[str, Sequence[str]]) -> tuple[int, ...]:
     """The numbers, from 1, of the prompts that have a wanted level of every factor; all of them without a factor."""
-    wanted = [(factor, set(levels)) for factor, levels in where.items()]
-    if not wanted:
+    levels_by_factor = [(factor, set(levels)) for factor, levels in where.items()]
+    if not levels_by_factor:
         return tuple(range(1, len(prompt_set.prompts) + 1))
     return tuple(
         number
         for number, prompt in enumerate(prompt_set.prompts, 1)
-        if all(prompt.factors.get(factor) in levels for factor, levels in wanted)
+        if all(prompt.factors.get(factor) in levels for factor, levels in levels_by_factor)
     )
 
 
 def _check_levels(sets: Mapping[str, PromptSet], where: Mapping[str, Sequence[str]]) -> None:
     if not where:
         return
-    factors = list(dict.fromkeys(factor for one in sets.values() for factor in one.factor_names))
+    factors = list(dict.fromkeys(factor for prompt_set in sets.values() for factor in prompt_set.factor_names))
     if not any(factor in factors for factor in where):
         remedy = f"choose from {', '.join(factors)}" if factors else "leave `where` out: these sets have no factors"
         raise ExplorerError(f"no set has the factors {', '.join(where)}", where="prompts.where", remedy=remedy)
     for factor, levels in where.items():
         if factor not in factors:
             raise unknown("no prompt set has the factor", factor, factors, "prompts.where")
-        known = list(dict.fromkeys(level for one in sets.values() for level in one.levels(factor)))
+        known = list(dict.fromkeys(level for prompt_set in sets.values() for level in prompt_set.levels(factor)))
         for level in levels:
             if level not in known:
                 raise unknown(f"factor {factor!r} has no level", level, known, f"prompts.where.{factor}")

@@ -86,10 +86,12 @@ class PromptSet:
         """
         if not choice:
             return self
-        wanted = {factor: self._chosen_levels(factor, chosen) for factor, chosen in choice.items()}
-        kept = tuple(p for p in self.prompts if all(p.factors.get(name) in levels for name, levels in wanted.items()))
+        levels_by_factor = {factor: self._chosen_levels(factor, chosen) for factor, chosen in choice.items()}
+        kept = tuple(
+            p for p in self.prompts if all(p.factors.get(name) in levels for name, levels in levels_by_factor.items())
+        )
         if not kept:
-            chosen = " and ".join(f"{name} {' or '.join(sorted(levels))}" for name, levels in wanted.items())
+            chosen = " and ".join(f"{name} {' or '.join(sorted(levels))}" for name, levels in levels_by_factor.items())
             raise ExplorerError(
                 f"no prompt of set {self.name!r} has {chosen}", where=str(self.path), remedy="choose fewer factors"
             )
@@ -99,17 +101,17 @@ class PromptSet:
         if factor not in self.factor_names:
             raise unknown(f"prompt set {self.name!r} has no factor", factor, self.factor_names, self.path)
         known = self.levels(factor)
-        wanted = [_as_level(level) for level in _as_list(chosen)]
-        if not wanted:
+        levels = [_as_level(level) for level in _as_list(chosen)]
+        if not levels:
             raise ExplorerError(
                 f"no level of factor {factor!r} is chosen",
                 where=str(self.path),
                 remedy=f"choose from: {', '.join(known)}; or leave the factor out",
             )
-        for level in wanted:
+        for level in levels:
             if level not in known:
                 raise unknown(f"factor {factor!r} has no level", level, known, self.path)
-        return set(wanted)
+        return set(levels)
 
 
 def prompts_longer_than(prompt_set: PromptSet, token_counts: Sequence[int], limit: int) -> list[Problem]:
@@ -193,10 +195,10 @@ class Source:
 
     def check_value(self, line: int, value: str) -> bool:
         """Report a character no tokenizer or terminal should meet; True where there is none."""
-        found = _UNUSABLE.search(value)
-        if found:
-            self.report(line, f"the character {_code(found[0])} can't be part of a prompt", "remove it", fatal=True)
-        return not found
+        match = _UNUSABLE.search(value)
+        if match:
+            self.report(line, f"the character {_code(match[0])} can't be part of a prompt", "remove it", fatal=True)
+        return not match
 
     def check_prompts(self, prompts: list[Prompt]) -> None:
         """Report repeated texts, lost characters, and a file without a single prompt."""
@@ -265,8 +267,8 @@ def decode_source(path: Path, data: bytes) -> Source:
         source.lines = _LINE.findall(data.decode("utf-8-sig", errors="surrogateescape"))
         for number, line in enumerate(source.lines, 1):
             if lost := re.search("[\udc80-\udcff]", line):
-                place = len(line[: lost.start()].encode("utf-8", "surrogateescape")) + 1
-                what = f"byte {place} of the line (0x{ord(lost[0]) - 0xDC00:02x}) is not UTF-8"
+                column = len(line[: lost.start()].encode("utf-8", "surrogateescape")) + 1
+                what = f"byte {column} of the line (0x{ord(lost[0]) - 0xDC00:02x}) is not UTF-8"
                 source.report(number, what, _AS_UTF8, fatal=True)
         source.lines = [re.sub("[\udc80-\udcff]", "?", line) for line in source.lines]
     for number, line in enumerate(source.lines, 1):

@@ -34,13 +34,15 @@ class SegmentEdit:
     segments: Sequence[bool]
 
 
-def edited_sums(own: Floats, tokens: Floats, edits: Sequence[SegmentEdit], entries: Floats) -> tuple[Floats, Floats]:
+def edited_sums(
+    unedited: Floats, tokens: Floats, edits: Sequence[SegmentEdit], entries: Floats
+) -> tuple[Floats, Floats]:
     """Apply operations, in order, to coordinates that are summed over the tokens of segments.
 
     Every operation is affine in the coordinate and the same at every token of a segment, so the sums are all it takes.
 
     Args:
-        own: [run, segment, k] sums of the tracked coordinates over the captured tokens of a segment.
+        unedited: [run, segment, k] sums of the tracked coordinates over the captured tokens of a segment.
         tokens: [run, segment] how many those are.
         edits: in the order in which they happen.
         entries: [direction, k] entries of the directions at the tracked coordinates.
@@ -49,22 +51,22 @@ def edited_sums(own: Floats, tokens: Floats, edits: Sequence[SegmentEdit], entri
         [run, segment, k] the sums after the edits, and [run, direction] how far the other coordinates were moved along
         each direction, summed over all captured tokens.
     """
-    sums = np.array(own, np.float64)
+    sums = np.array(unedited, np.float64)
     moved = np.zeros((len(sums), len(entries)))
     for edit in edits:
         for segment in np.flatnonzero(edit.segments):
-            here = tokens[:, segment, None]
+            counts = tokens[:, segment, None]
             if edit.op == "steer":
-                far = np.where(edit.present, edit.values[:, 0] * here[:, 0], 0.0)
+                far = np.where(edit.present, edit.values[:, 0] * counts[:, 0], 0.0)
                 moved[:, edit.direction] += far
                 sums[:, segment] += far[:, None] * entries[edit.direction]
                 continue
             before = sums[:, segment, edit.columns]
             match edit.op:
                 case "clamp" | "mean":
-                    after = edit.values * here
+                    after = edit.values * counts
                 case "add":
-                    after = before + edit.values * here
+                    after = before + edit.values * counts
                 case "scale":
                     after = before * edit.values
                 case "zero":
@@ -118,8 +120,8 @@ class Span:
         parts += [(outside * direction).sum(axis=1)[:, None] for direction in self.basis]
         inside = np.concatenate(parts, axis=1)
         outside[:, self.columns] = 0.0
-        for place, direction in enumerate(self.basis):
-            outside -= inside[:, len(self.columns) + place, None] * direction
+        for index, direction in enumerate(self.basis):
+            outside -= inside[:, len(self.columns) + index, None] * direction
         return inside, np.sqrt((outside**2).sum(axis=1))
 
     def shadows(self, moves: Floats) -> Floats:

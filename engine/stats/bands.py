@@ -124,13 +124,13 @@ def difference_bands(
         [2, point] within -1 and 1, the observed difference inside; None where fewer than two units have runs of both.
     """
     used = used_units(totals, minus, paired=paired)
-    one, other = totals.only(used), minus.only(used)
+    first, other = totals.only(used), minus.only(used)
     strata = merged_strata(np.asarray(stratum)[used])
     n = len(strata)
     if n < 2:
         return None
-    difference = one.mean - other.mean
-    sides = [(part.sums - part.counts[:, None] * part.mean) / part.counts.sum() for part in (one, other)]
+    difference = first.mean - other.mean
+    sides = [(part.sums - part.counts[:, None] * part.mean) / part.counts.sum() for part in (first, other)]
     if paired:
         middle = n * difference / (n + PSEUDO_UNITS)
         squares = n**2 * _variance(sides[0] - sides[1], strata) + n * (difference - middle) ** 2
@@ -139,12 +139,12 @@ def difference_bands(
     else:
         ends = [
             _with_pseudo_units(part.mean, _variance(side, strata), int(part.present.sum()))
-            for part, side in zip((one, other), sides, strict=True)
+            for part, side in zip((first, other), sides, strict=True)
         ]
         middle, spread = ends[0][0] - ends[1][0], np.hypot(ends[0][1], ends[1][1])
     weights = bootstrap_weights(strata, resamples, seed)
     wide = weights.astype(np.float64)
-    scales = [(wide @ part.counts) / part.counts.sum() for part in (one, other)]
+    scales = [(wide @ part.counts) / part.counts.sum() for part in (first, other)]
     if np.allclose(scales[0], scales[1]):
         largest = _largest((sides[0] - sides[1]) / spread, weights, scales[0], curves)
     else:
@@ -211,8 +211,8 @@ def _largest(
     """[resample, curve] the largest |w @ columns| / scale over each curve's points."""
     left = np.ascontiguousarray(columns, np.float32)
     right = None if minus is None else np.ascontiguousarray(minus, np.float32)
-    found = np.empty((len(weights), curves))
-    inverse, other = (_inverse(one) for one in (scale, scale if minus_scale is None else minus_scale))
+    largest = np.empty((len(weights), curves))
+    inverse, other = (_inverse(part) for part in (scale, scale if minus_scale is None else minus_scale))
     for start in range(0, len(weights), CHUNK):
         rows = slice(start, start + CHUNK)
         product = weights[rows] @ left
@@ -220,8 +220,8 @@ def _largest(
         if right is not None:
             product -= (weights[rows] @ right) * other[rows, None]
         shaped = product.reshape(len(product), curves, -1)
-        found[rows] = np.maximum(shaped.max(axis=2), -shaped.min(axis=2))
-    return found
+        largest[rows] = np.maximum(shaped.max(axis=2), -shaped.min(axis=2))
+    return largest
 
 
 def _inverse(scale: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -237,8 +237,8 @@ def _critical(largest: NDArray[np.float64], strata: NDArray[np.int64], level: fl
 
 def _variance(influence: NDArray[np.float64], strata: NDArray[np.int64]) -> NDArray[np.float64]:
     """[point] variance of a sum over units drawn within strata."""
-    found = np.zeros(influence.shape[1])
-    for one in range(int(strata.max()) + 1):
-        part = influence[strata == one]
-        found += len(part) / (len(part) - 1) * ((part - part.mean(axis=0)) ** 2).sum(axis=0)
-    return found
+    variance = np.zeros(influence.shape[1])
+    for stratum in range(int(strata.max()) + 1):
+        part = influence[strata == stratum]
+        variance += len(part) / (len(part) - 1) * ((part - part.mean(axis=0)) ** 2).sum(axis=0)
+    return variance

@@ -71,7 +71,7 @@ class GroupDifference:
 
 
 def group_difference(
-    one: Sample,
+    first: Sample,
     other: Sample,
     stratum: NDArray[np.int64],
     thresholds: Sequence[float],
@@ -85,7 +85,7 @@ def group_difference(
     """Subtract one group's curves from another's, units resampled in both at once.
 
     Args:
-        one: the first group.
+        first: the first group.
         other: the one that is subtracted.
         stratum: [unit] what units are stratified by.
         thresholds: cosines to count above.
@@ -97,7 +97,7 @@ def group_difference(
         seed: of what is drawn.
     """
     resamples = affordable_resamples(len(stratum), resamples)
-    sides = [unit_totals(side.xy, side.unit, len(stratum)) for side in (one, other)]
+    sides = [unit_totals(side.xy, side.unit, len(stratum)) for side in (first, other)]
     used = used_units(sides[0], sides[1], paired=paired)
     within = [side.only(used) if paired else side for side in sides]
     kept = stratum[used] if paired else stratum
@@ -105,7 +105,7 @@ def group_difference(
     region = joint_region(sides[0], stratum, sides[1], paired=paired, level=level, seed=seed)
     difference = within[0].mean - within[1].mean
     cos, sin = directions(n_angles)
-    counts = [unit_counts(side.xy, side.unit, len(stratum), thresholds, n_angles) for side in (one, other)]
+    counts = [unit_counts(side.xy, side.unit, len(stratum), thresholds, n_angles) for side in (first, other)]
     shares = [side.only(used).mean if paired else side.mean for side in counts]
     bands = (
         difference_bands(
@@ -145,9 +145,9 @@ def seen_along(region: JointRegion, n_angles: int) -> NDArray[np.float64]:
     return np.stack([middle - half, middle + half])
 
 
-def paired_test(one: Sample, other: Sample, n_units: int, flips: int = RESAMPLES, seed: int = 0) -> SignFlips | None:
+def paired_test(first: Sample, other: Sample, n_units: int, flips: int = RESAMPLES, seed: int = 0) -> SignFlips | None:
     """Flip, unit by unit, which group is which: p of (A, B) of one minus the other's; None without a common unit."""
-    sides = [unit_totals(side.xy, side.unit, n_units) for side in (one, other)]
+    sides = [unit_totals(side.xy, side.unit, n_units) for side in (first, other)]
     used = used_units(sides[0], sides[1])
     if not used.any():
         return None
@@ -156,7 +156,7 @@ def paired_test(one: Sample, other: Sample, n_units: int, flips: int = RESAMPLES
 
 
 def _phase_difference(
-    one: UnitTotals,
+    first: UnitTotals,
     other: UnitTotals,
     stratum: NDArray[np.int64],
     regions: Sequence[JointRegion | None],
@@ -166,7 +166,7 @@ def _phase_difference(
     seed: int,
 ) -> tuple[float | None, tuple[float, float] | None]:
     """The angle from the second mean to the first, and its interval by the resamples' own angles."""
-    means = [side.mean[0] + 1j * side.mean[1] for side in (one, other)]
+    means = [side.mean[0] + 1j * side.mean[1] for side in (first, other)]
     if not all(np.isfinite(abs(mean)) and abs(mean) > 0 for mean in means):
         return None, None
     observed = means[0] * np.conj(means[1])
@@ -175,7 +175,7 @@ def _phase_difference(
         return turn, None
     strata = merged_strata(stratum)
     weights = bootstrap_weights(strata, resamples, seed)
-    drawn = [side @ np.array([1.0, 1.0j]) for side in (resampled_means(part, weights) for part in (one, other))]
+    drawn = [side @ np.array([1.0, 1.0j]) for side in (resampled_means(part, weights) for part in (first, other))]
     around = turn + np.degrees(np.angle(drawn[0] * np.conj(drawn[1]) * np.conj(observed)))
     low, high = sup_t_band([turn], around[:, None], strata, level)[:, 0].tolist()
     return turn, (low, high)
@@ -212,15 +212,15 @@ class Contrast:
 
 def paired_contrast(differences: ArrayLike) -> Contrast:
     """The contrast of [unit, k] differences between two groups that every unit belongs to."""
-    given = np.asarray(differences, np.float64)
-    n = len(given)
-    mean = given.mean(axis=0)
-    return _contrast(mean, given - mean, np.abs(given).max(axis=0, initial=0.0), 1 / n, n - 1)
+    array = np.asarray(differences, np.float64)
+    n = len(array)
+    mean = array.mean(axis=0)
+    return _contrast(mean, array - mean, np.abs(array).max(axis=0, initial=0.0), 1 / n, n - 1)
 
 
-def group_contrast(one: ArrayLike, other: ArrayLike) -> Contrast:
+def group_contrast(group: ArrayLike, other: ArrayLike) -> Contrast:
     """The contrast of [unit, k] and [unit, k] of different units, by their pooled covariance."""
-    first, second = np.asarray(one, np.float64), np.asarray(other, np.float64)
+    first, second = np.asarray(group, np.float64), np.asarray(other, np.float64)
     means = first.mean(axis=0), second.mean(axis=0)
     rest = np.concatenate([first - means[0], second - means[1]])
     size = np.abs(np.concatenate([first, second])).max(axis=0, initial=0.0)
@@ -233,9 +233,9 @@ def hotelling(t_a: ArrayLike, t_b: ArrayLike, rho: ArrayLike) -> Floats:
     Hotelling 1931. Any shapes that broadcast; NaN where the pair is collinear.
     """
     a, b, r = np.asarray(t_a, np.float64), np.asarray(t_b, np.float64), np.asarray(rho, np.float64)
-    apart = 1.0 - r * r
+    residual = 1.0 - r * r
     squares = a * a + b * b - 2.0 * r * a * b
-    return np.where(apart > COLLINEAR, squares / np.where(apart > COLLINEAR, apart, 1.0), np.nan)
+    return np.where(residual > COLLINEAR, squares / np.where(residual > COLLINEAR, residual, 1.0), np.nan)
 
 
 def added(t2: ArrayLike, t: ArrayLike, dof: int) -> Floats:
@@ -244,8 +244,8 @@ def added(t2: ArrayLike, t: ArrayLike, dof: int) -> Floats:
     Rao 1946: F of 1 and v - 1 degrees of freedom when the second adds nothing. The smaller of a pair's two, that is
     with the larger t, is its gain over the better marginal: both coordinates must add to the other.
     """
-    whole, own = np.asarray(t2, np.float64), np.asarray(t, np.float64) ** 2
-    return (dof - 1) * np.maximum(whole - own, 0.0) / (dof + own)
+    whole, single = np.asarray(t2, np.float64), np.asarray(t, np.float64) ** 2
+    return (dof - 1) * np.maximum(whole - single, 0.0) / (dof + single)
 
 
 def gain(t_a: ArrayLike, t_b: ArrayLike, rho: ArrayLike, dof: int) -> Floats:

@@ -139,7 +139,7 @@ def ensemble_cosines(vectors: ArrayLike, ensemble: Ensemble) -> tuple[NDArray[np
             f"the vectors have {array.shape[1]} entries, the basis vectors {ensemble.d}",
             remedy="take both from the same site",
         )
-    found = np.empty((len(array), len(ensemble.directions)))
+    cosines = np.empty((len(array), len(ensemble.directions)))
     zero = np.zeros(len(array), np.bool_)
     rows = max(1, CHUNK_ELEMENTS // max(1, ensemble.d))
     for start in range(0, len(array), rows):
@@ -151,9 +151,9 @@ def ensemble_cosines(vectors: ArrayLike, ensemble: Ensemble) -> tuple[NDArray[np
         # Scaled first, so that squares neither overflow nor vanish.
         chunk /= np.where(bad | none, 1.0, largest)[:, None]
         chunk /= np.where(bad | none, 1.0, np.linalg.norm(chunk, axis=1))[:, None]
-        found[start : start + rows] = chunk @ ensemble.directions.T
-        found[start : start + rows][bad] = np.nan
-    return found, zero
+        cosines[start : start + rows] = chunk @ ensemble.directions.T
+        cosines[start : start + rows][bad] = np.nan
+    return cosines, zero
 
 
 def ensemble_sweep(
@@ -223,7 +223,7 @@ def _unit_basis(basis: ArrayLike) -> NDArray[np.float64]:
     array = array.astype(np.float64)
     largest = np.abs(array).max(axis=1, initial=0.0)
     for number in np.flatnonzero(~np.isfinite(largest) | (largest == 0)):
-        told = "zero" if largest[number] == 0 else "not finite"
-        raise ExplorerError(f"basis vector {number + 1} is {told}", remedy="choose another, or leave it out")
+        problem = "zero" if largest[number] == 0 else "not finite"
+        raise ExplorerError(f"basis vector {number + 1} is {problem}", remedy="choose another, or leave it out")
     array /= largest[:, None]
     return array / np.linalg.norm(array, axis=1, keepdims=True)

@@ -70,9 +70,9 @@ def pooled_moments(mean: Floats, variance: Floats, tokens: Sequence[int]) -> tup
     if not used.any():
         missing = np.full(mean.shape[1], np.nan)
         return missing, missing
-    weight, own, within = weight[used], np.asarray(mean, np.float64)[used], np.asarray(variance, np.float64)[used]
-    whole = (weight * own).sum(axis=0) / weight.sum()
-    spread = (weight * (within + (own - whole) ** 2)).sum(axis=0) / weight.sum()
+    weight, means, within = weight[used], np.asarray(mean, np.float64)[used], np.asarray(variance, np.float64)[used]
+    whole = (weight * means).sum(axis=0) / weight.sum()
+    spread = (weight * (within + (means - whole) ** 2)).sum(axis=0) / weight.sum()
     return whole, np.sqrt(spread)
 
 
@@ -98,24 +98,24 @@ def match_neurons(
         ValueError: too few neurons are left, or a target has no finite traits.
     """
     generator = np.random.Generator(np.random.PCG64(list(seed)))
-    places = traits.standardised()
-    free = np.asarray(np.isfinite(places).all(axis=1))
-    for one in targets:
-        if not free[one]:
-            raise ValueError(f"neuron {one} has no finite mean, standard deviation and norm")
+    positions = traits.standardised()
+    free = np.asarray(np.isfinite(positions).all(axis=1))
+    for target in targets:
+        if not free[target]:
+            raise ValueError(f"neuron {target} has no finite mean, standard deviation and norm")
     free[[*taken, *targets]] = False
-    found: list[Matched] = []
-    for one in targets:
+    matches: list[Matched] = []
+    for target in targets:
         others = np.flatnonzero(free)
         if len(others) < count:
             raise ValueError(f"{len(others)} neurons are left for {count} controls")
-        distances = np.sqrt(((places[others] - places[one]) ** 2).sum(axis=1))
+        distances = np.sqrt(((positions[others] - positions[target]) ** 2).sum(axis=1))
         nearest = np.argsort(distances, kind="stable")[: POOL * count]
         chosen = np.sort(generator.choice(nearest, size=count, replace=False))
         drawn = generator.permutation(chosen)
         free[others[drawn]] = False
-        found.append(Matched(others[drawn], distances[drawn]))
-    return found
+        matches.append(Matched(others[drawn], distances[drawn]))
+    return matches
 
 
 def placebo_direction(seed: Sequence[int], width: int) -> Floats:

@@ -66,9 +66,9 @@ def partner_coordinates(
         [plane, run, 2]; a partner that is the direction itself leaves nothing at 90 degrees.
     """
     length = np.where(norm > 0, norm, 1.0)
-    own = direction[partners]
-    across = vectors[:, partners].astype(np.float64) / length[:, None] - kept[:, None] * own
-    left = np.sqrt(np.maximum(1.0 - own**2, 0.0))
+    entries = direction[partners]
+    across = vectors[:, partners].astype(np.float64) / length[:, None] - kept[:, None] * entries
+    left = np.sqrt(np.maximum(1.0 - entries**2, 0.0))
     across = np.where(left > 1e-9, across / np.where(left > 1e-9, left, 1.0), 0.0)
     return np.stack([np.broadcast_to(kept, across.T.shape), across.T], axis=2)
 
@@ -77,12 +77,12 @@ def plane_coordinates(vectors: NDArray[np.floating], norm: Floats, bases: Floats
     """Coordinates [plane, run, 2] of vectors [run, d], divided by their norms [run], in planes [plane, 2, d]."""
     length = np.where(norm > 0, norm, 1.0)
     flat = bases.reshape(-1, bases.shape[2])
-    found = np.empty((len(vectors), len(flat)))
+    points = np.empty((len(vectors), len(flat)))
     step = max(1, CHUNK_ELEMENTS // max(1, vectors.shape[1]))
     for start in range(0, len(vectors), step):
         rows = slice(start, start + step)
-        found[rows] = vectors[rows].astype(np.float64) @ flat.T
-    return np.moveaxis((found / length[:, None]).reshape(len(vectors), len(bases), 2), 0, 1)
+        points[rows] = vectors[rows].astype(np.float64) @ flat.T
+    return np.moveaxis((points / length[:, None]).reshape(len(vectors), len(bases), 2), 0, 1)
 
 
 def isotropic_planes(width: int, number: int = PARTNERS, seed: int = 0) -> Floats:
@@ -118,10 +118,10 @@ def null_curves(xy: Floats, thresholds: Sequence[float], n_angles: int = 360, le
     cos, sin = directions(n_angles)
     if not used.size:
         nothing = np.full((2, n_angles), np.nan)
-        return NullCurves(len(xy), nothing, {float(one): nothing for one in thresholds})
+        return NullCurves(len(xy), nothing, {float(level): nothing for level in thresholds})
     middle = used.mean(axis=1)
     mean = np.quantile(middle[:, :1] * cos + middle[:, 1:] * sin, ends, axis=0)
-    counts = {float(one): np.quantile(counts_above(used, one, n_angles), ends, axis=0) for one in thresholds}
+    counts = {float(level): np.quantile(counts_above(used, level, n_angles), ends, axis=0) for level in thresholds}
     return NullCurves(len(xy), mean, counts)
 
 
@@ -133,5 +133,5 @@ def _orthonormal(pairs: Floats) -> Floats:
 
 
 def _length(rows: Floats) -> Floats:
-    found = np.sqrt((rows**2).sum(axis=1, keepdims=True))
-    return np.where(found > 0, found, 1.0)
+    length = np.sqrt((rows**2).sum(axis=1, keepdims=True))
+    return np.where(length > 0, length, 1.0)

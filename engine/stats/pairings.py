@@ -76,12 +76,14 @@ def pair(
         seed: of the permutations.
     """
     values, partners = np.asarray(x, np.float64)[:, None], np.asarray(y, np.float64)
-    own = np.zeros(len(values), np.int64) if labels is None else np.asarray(labels, np.int64)
-    found: dict[Method, _Correlated] = {method: _correlated(values, partners, own, scale, method) for method in methods}
-    p = _permuted([(one.x, one.y) for one in found.values()], blocks, permutations, seed)
+    groups = np.zeros(len(values), np.int64) if labels is None else np.asarray(labels, np.int64)
+    correlated: dict[Method, _Correlated] = {
+        method: _correlated(values, partners, groups, scale, method) for method in methods
+    }
+    p = _permuted([(correlation.x, correlation.y) for correlation in correlated.values()], blocks, permutations, seed)
     return {
-        method: Pairing(one.r, np.where(np.isnan(one.r), np.nan, own_p), one.each)
-        for (method, one), own_p in zip(found.items(), p, strict=True)
+        method: Pairing(correlation.r, np.where(np.isnan(correlation.r), np.nan, own_p), correlation.each)
+        for (method, correlation), own_p in zip(correlated.items(), p, strict=True)
     }
 
 
@@ -102,8 +104,12 @@ def _correlated(
     each = np.empty((0, ys.shape[1]))
     if scale == "each":
         rows = [labels == label for label in range(int(labels.max(initial=-1)) + 1)]
-        known = np.array([_known(xs[own]) & _known(ys[own]) for own in rows]).reshape(len(rows), ys.shape[1])
-        each = np.where(known, np.array([xs[own, 0] @ ys[own] for own in rows]).reshape(known.shape), np.nan)
+        known = np.array([_known(xs[members]) & _known(ys[members]) for members in rows]).reshape(
+            len(rows), ys.shape[1]
+        )
+        each = np.where(
+            known, np.array([xs[stratum, 0] @ ys[stratum] for stratum in rows]).reshape(known.shape), np.nan
+        )
         times = known.sum(axis=0)
         # A label that a partner is constant in counts for nothing, on both sides of the comparison.
         ys = ys / np.where(times, times, 1)
@@ -125,22 +131,22 @@ def standardised(
         scale: what is given length 1.
         method: "spearman" for ranks, see `pair`.
     """
-    found = np.array(values, np.float64)
+    scores = np.array(values, np.float64)
     for label in range(int(labels.max(initial=-1)) + 1):
         rows = np.flatnonzero(labels == label)
-        own = found[rows]
+        block = scores[rows]
         if method == "spearman" and scale == "each":
-            own = _ranks(own)
-        own = own - own.mean(axis=0) if rows.size else own
-        found[rows] = _unit_columns(own, values[rows], method == "spearman") if scale == "each" else own
+            block = _ranks(block)
+        block = block - block.mean(axis=0) if rows.size else block
+        scores[rows] = _unit_columns(block, values[rows], method == "spearman") if scale == "each" else block
     if scale == "whole":
         if method == "spearman":
             # Ranks would make much of the round-off that is left of a constant column.
-            there = _known(_unit_columns(found, values, False))
-            ranks = _ranks(found)
-            found = np.where(there, ranks - (len(ranks) + 1) / 2, 0.0)
-        found = _unit_columns(found, values, method == "spearman")
-    return found
+            known = _known(_unit_columns(scores, values, False))
+            ranks = _ranks(scores)
+            scores = np.where(known, ranks - (len(ranks) + 1) / 2, 0.0)
+        scores = _unit_columns(scores, values, method == "spearman")
+    return scores
 
 
 def _unit_columns(centred: NDArray[np.float64], raw: NDArray[np.float64], ranked: bool) -> NDArray[np.float64]:
@@ -168,7 +174,7 @@ def _permuted(
         return [np.full(len(test.moves), np.nan) for test in tests]
     for columns, number in ((None, permutations), (REFINED, permutations * MORE)):
         chosen = [test.furthest(columns) for test in tests]
-        if any(one.size for one in chosen):
+        if any(columns.size for columns in chosen):
             _count(tests, chosen, blocks, number, rng)
     return [np.where(test.moves, (1 + test.reached) / (1 + test.drawn), np.nan) for test in tests]
 
@@ -205,16 +211,16 @@ def _count(
     tests: Sequence[_Test], chosen: Sequence[NDArray[np.int64]], blocks: Blocks, number: int, rng: np.random.Generator
 ) -> None:
     columns = [
-        np.ascontiguousarray(test.y[np.ix_(blocks.order, own)], np.float32)
-        for test, own in zip(tests, chosen, strict=True)
+        np.ascontiguousarray(test.y[np.ix_(blocks.order, picked)], np.float32)
+        for test, picked in zip(tests, chosen, strict=True)
     ]
-    least = [(test.far[own] - TIE).astype(np.float32) for test, own in zip(tests, chosen, strict=True)]
+    least = [(test.far[picked] - TIE).astype(np.float32) for test, picked in zip(tests, chosen, strict=True)]
     for moved in blocks.permuted([test.x.astype(np.float32) for test in tests], number, rng):
-        for place, (test, own, drawn) in enumerate(zip(tests, chosen, moved, strict=True)):
+        for index, (test, picked, drawn) in enumerate(zip(tests, chosen, moved, strict=True)):
             # Partners come by the thousand: a slice of the draws at a time keeps their products small.
-            for some in np.array_split(drawn, max(1, len(drawn) * len(own) // CHUNK_ELEMENTS)):
-                test.reached[own] += (np.abs(some @ columns[place]) >= least[place]).sum(axis=0)
-            test.drawn[own] += len(drawn)
+            for some in np.array_split(drawn, max(1, len(drawn) * len(picked) // CHUNK_ELEMENTS)):
+                test.reached[picked] += (np.abs(some @ columns[index]) >= least[index]).sum(axis=0)
+            test.drawn[picked] += len(drawn)
 
 
 def row_cosines(weights: ArrayLike, row: int) -> NDArray[np.float64]:
@@ -224,9 +230,9 @@ def row_cosines(weights: ArrayLike, row: int) -> NDArray[np.float64]:
         weights: [row, d] such as W_out, a neuron a row.
         row: which.
     """
-    found = np.asarray(weights, np.float64)
-    length = np.sqrt((found**2).sum(axis=1))
-    unit = found / np.where(length > 0, length, np.nan)[:, None]
+    rows = np.asarray(weights, np.float64)
+    length = np.sqrt((rows**2).sum(axis=1))
+    unit = rows / np.where(length > 0, length, np.nan)[:, None]
     cosines: NDArray[np.float64] = unit @ unit[row]
     return cosines
 
@@ -251,7 +257,15 @@ class TestedPairs:
 
 
 def paired_test(
-    values: Floats, weights: Floats, unit: Indices, pairs: Indices, blocks: Blocks, number: int, seed: int, *, one: bool
+    values: Floats,
+    weights: Floats,
+    unit: Indices,
+    pairs: Indices,
+    blocks: Blocks,
+    number: int,
+    seed: int,
+    *,
+    single: bool,
 ) -> TestedPairs:
     """Test whether pairs separate two groups of runs, by exchanging labels within units.
 
@@ -267,35 +281,35 @@ def paired_test(
         blocks: runs whose weights may change places, all of them within units.
         number: permutations.
         seed: of the permutations.
-        one: True to test the second column of each pair alone.
+        single: True to test the second column of each pair alone.
     """
-    columns, places = np.unique(pairs, return_inverse=True)
-    a, b = places.reshape(pairs.shape).T
-    own = values[:, columns]
+    columns, index = np.unique(pairs, return_inverse=True)
+    a, b = index.reshape(pairs.shape).T
+    compared = values[:, columns]
     n = int(unit.max()) + 1
     differences = np.zeros((n, len(columns)))
-    np.add.at(differences, unit, weights[:, None] * own)
+    np.add.at(differences, unit, weights[:, None] * compared)
     contrast = paired_contrast(differences)
     still = np.ones(len(weights), np.bool_)
     still[blocks.order] = False
     of_unit = [np.flatnonzero(still & (unit == one_unit)) for one_unit in range(n)]
     moving = [np.flatnonzero(unit[blocks.order] == one_unit) for one_unit in range(n)]
     reached = np.zeros((2, len(pairs)))
-    observed = _statistics(contrast, a, b, one)
+    observed = _statistics(contrast, a, b, single)
     rng = np.random.default_rng(seed)
     for (drawn,) in blocks.permuted([weights.astype(np.float32)], number, rng):
         mean = np.zeros((len(drawn), len(columns)))
         squares, products = np.zeros_like(mean), np.zeros((len(drawn), len(pairs)))
         for one_unit in range(n):
-            fixed = weights[of_unit[one_unit]] @ own[of_unit[one_unit]]
+            fixed = weights[of_unit[one_unit]] @ compared[of_unit[one_unit]]
             rows = blocks.order[moving[one_unit]]
-            moved = drawn[:, moving[one_unit]].astype(np.float64) @ own[rows] + fixed
+            moved = drawn[:, moving[one_unit]].astype(np.float64) @ compared[rows] + fixed
             mean += moved / n
             squares += moved**2
             products += moved[:, a] * moved[:, b]
         t, rho = _from_moments(mean, squares, products, a, b, n)
-        reached += _reached(observed, _conditional(t[:, a], t[:, b], rho, n - 1, one))
-    return _tested(contrast, a, b, one, observed, reached, number)
+        reached += _reached(observed, _conditional(t[:, a], t[:, b], rho, n - 1, single))
+    return _tested(contrast, a, b, single, observed, reached, number)
 
 
 def unpaired_test(
@@ -311,20 +325,20 @@ def unpaired_test(
         number: permutations.
         seed: of the permutations.
     """
-    columns, places = np.unique(pairs, return_inverse=True)
-    a, b = places.reshape(pairs.shape).T
-    own = np.concatenate([first, second])[:, columns]
-    own -= own.mean(axis=0)
+    columns, index = np.unique(pairs, return_inverse=True)
+    a, b = index.reshape(pairs.shape).T
+    compared = np.concatenate([first, second])[:, columns]
+    compared -= compared.mean(axis=0)
     n, m = len(first), len(second)
-    contrast = group_contrast(own[:n], own[n:])
+    contrast = group_contrast(compared[:n], compared[n:])
     observed = _statistics(contrast, a, b, False)
     orders = unit_permutations(np.concatenate(strata), number, seed)
     labels = np.concatenate([np.ones(n), np.zeros(m)])
     reached = np.zeros((2, len(pairs)))
-    squares, products = (own**2).sum(axis=0), (own[:, a] * own[:, b]).sum(axis=0)
+    squares, products = (compared**2).sum(axis=0), (compared[:, a] * compared[:, b]).sum(axis=0)
     for some in np.array_split(orders, max(1, len(orders) * len(pairs) // 1_000_000)):
         # The whole has mean 0, so the sums of one group tell those of the other.
-        sums = labels[some] @ own
+        sums = labels[some] @ compared
         share = 1 / n + 1 / m
         within = squares - sums**2 * share
         within = np.where(within > 1e-12 * squares, within, np.nan)
@@ -352,7 +366,12 @@ def correlation_test(
     orders = unit_permutations(stratum, number, seed)
     r = np.array([unit[:, a] @ unit[:, b] for a, b in pairs])
     drawn = (unit[orders, a] @ unit[:, b] for a, b in pairs)
-    p = np.array([permutation_p(sign * own, sign * one) for sign, own, one in zip(signs, r, drawn, strict=True)])
+    p = np.array(
+        [
+            permutation_p(sign * observed, sign * permuted)
+            for sign, observed, permuted in zip(signs, r, drawn, strict=True)
+        ]
+    )
     return TestedPairs(np.full(len(pairs), np.nan), r, p)
 
 
@@ -367,14 +386,14 @@ def _from_moments(
     return t, rho
 
 
-def _statistics(contrast: Contrast, a: Indices, b: Indices, one: bool) -> Floats:
+def _statistics(contrast: Contrast, a: Indices, b: Indices, single: bool) -> Floats:
     rho = (contrast.residual[:, a] * contrast.residual[:, b]).sum(axis=0)
-    return _conditional(contrast.t[a], contrast.t[b], rho, contrast.dof, one)
+    return _conditional(contrast.t[a], contrast.t[b], rho, contrast.dof, single)
 
 
-def _conditional(t_a: Floats, t_b: Floats, rho: Floats, dof: int, one: bool) -> Floats:
+def _conditional(t_a: Floats, t_b: Floats, rho: Floats, dof: int, single: bool) -> Floats:
     """[2, ...] what b adds to a, and a to b; twice b alone where the first was set."""
-    if one:
+    if single:
         return np.stack([t_b**2, t_b**2])
     t2 = hotelling(t_a, t_b, rho)
     return np.stack([added(t2, t_a, dof), added(t2, t_b, dof)])
@@ -387,10 +406,10 @@ def _reached(observed: Floats, drawn: Floats) -> Floats:
 
 
 def _tested(
-    contrast: Contrast, a: Indices, b: Indices, one: bool, observed: Floats, reached: Floats, number: int
+    contrast: Contrast, a: Indices, b: Indices, single: bool, observed: Floats, reached: Floats, number: int
 ) -> TestedPairs:
     rho = (contrast.residual[:, a] * contrast.residual[:, b]).sum(axis=0)
-    t2 = contrast.t[b] ** 2 if one else hotelling(contrast.t[a], contrast.t[b], rho)
+    t2 = contrast.t[b] ** 2 if single else hotelling(contrast.t[a], contrast.t[b], rho)
     statistic = observed.min(axis=0)
     p = ((1 + reached) / (1 + number)).max(axis=0)
     return TestedPairs(t2, statistic, np.where(np.isfinite(statistic), p, np.nan))
@@ -439,18 +458,18 @@ def scan_pairs(
     for start in range(0, len(firsts), ROWS):
         rows = firsts[start : start + ROWS]
         others = columns[start:] if shared is None else columns[columns != shared]
-        found = score(residual[:, rows].T @ residual[:, others], rows, others)
+        block_scores = score(residual[:, rows].T @ residual[:, others], rows, others)
         if shared is None:
-            found = np.where(np.arange(len(others)) > np.arange(len(rows))[:, None], found, np.nan)
-        known = np.isfinite(found)
+            block_scores = np.where(np.arange(len(others)) > np.arange(len(rows))[:, None], block_scores, np.nan)
+        known = np.isfinite(block_scores)
         scanned += int(known.sum())
         least = best[1][-1] if len(best[1]) == keep else -np.inf
-        above = np.flatnonzero(known.ravel() & (found.ravel() > least))
+        above = np.flatnonzero(known.ravel() & (block_scores.ravel() > least))
         if above.size > keep:
-            above = above[np.argpartition(-found.ravel()[above], keep - 1)[:keep]]
-        i, j = np.unravel_index(above, found.shape)
+            above = above[np.argpartition(-block_scores.ravel()[above], keep - 1)[:keep]]
+        i, j = np.unravel_index(above, block_scores.shape)
         pairs = np.concatenate([best[0], np.stack([rows[i], others[j]], axis=1)])
-        scores = np.concatenate([best[1], found.ravel()[above]])
+        scores = np.concatenate([best[1], block_scores.ravel()[above]])
         order = np.argsort(-scores, kind="stable")[:keep]
         best = pairs[order], scores[order]
     return BestPairs(*best, scanned)

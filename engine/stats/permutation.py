@@ -48,8 +48,8 @@ def sign_flip_test(values: ArrayLike, flips: int = PERMUTATIONS, seed: int = 0) 
         flips: random sign patterns; where 2^units is no more than this, all patterns are tried instead.
         seed: of the patterns.
     """
-    given = np.asarray(values, np.float64)
-    table = given[:, None, :] if given.ndim == 2 else given
+    array = np.asarray(values, np.float64)
+    table = array[:, None, :] if array.ndim == 2 else array
     known = np.isfinite(table.sum(axis=2))
     table = np.where(known[:, :, None], table, 0.0)
     taking_part = np.count_nonzero(known, axis=1) > 0
@@ -69,7 +69,7 @@ def sign_flip_test(values: ArrayLike, flips: int = PERMUTATIONS, seed: int = 0) 
         sums = np.concatenate(products).reshape(len(signs), *whitened.shape[1:])
         reached: NDArray[np.int64] = ((sums**2).sum(axis=2) >= observed * AS_LARGE).sum(axis=0)
         p[start : start + step] = reached / len(signs) if exact else (1 + reached) / (1 + len(signs))
-    return SignFlips(p[0] if given.ndim == 2 else p, len(signs), exact, int(taking_part.sum()))
+    return SignFlips(p[0] if array.ndim == 2 else p, len(signs), exact, int(taking_part.sum()))
 
 
 def sign_patterns(units: int, flips: int, seed: int) -> tuple[NDArray[np.int8], bool]:
@@ -103,14 +103,14 @@ def permutations_within(of_run: ArrayLike, permutations: int = PERMUTATIONS, see
     Returns:
         [permutation, run] indices.
     """
-    places = np.unique(np.asarray(of_run), return_inverse=True)[1]
+    prompt = np.unique(np.asarray(of_run), return_inverse=True)[1]
     generator = np.random.default_rng(seed)
-    home = np.argsort(places, kind="stable")
-    orders = np.empty((permutations, len(places)), np.int64)
-    step = max(1, CHUNK // max(1, len(places)))
+    home = np.argsort(prompt, kind="stable")
+    orders = np.empty((permutations, len(prompt)), np.int64)
+    step = max(1, CHUNK // max(1, len(prompt)))
     for start in range(0, permutations, step):
         rows = min(step, permutations - start)
-        shuffled = np.argsort(places + generator.random((rows, len(places))), axis=1)
+        shuffled = np.argsort(prompt + generator.random((rows, len(prompt))), axis=1)
         orders[start : start + rows, home] = shuffled
     return orders
 
@@ -164,7 +164,7 @@ class Blocks:
     @property
     def moving_rows(self) -> int:
         """How many rows some permutation moves."""
-        return sum(int(one.size) for one in self.classes)
+        return sum(int(rows.size) for rows in self.classes)
 
     @property
     def order(self) -> NDArray[np.int64]:
@@ -193,8 +193,8 @@ class Blocks:
                 drawn: NDArray[np.float32] = rng.random((draws, n_classes, members), dtype=np.float32)
                 first: NDArray[np.int64] = np.arange(n_classes)[:, None] * members
                 order: NDArray[np.int64] = (drawn.argsort(axis=-1) + first).reshape(draws, -1)
-                for part, own in zip(parts, values, strict=True):
-                    moved = own[rows].reshape(-1, slots).take(order, axis=0)
+                for part, column in zip(parts, values, strict=True):
+                    moved = column[rows].reshape(-1, slots).take(order, axis=0)
                     part.append(moved.reshape(draws, -1))
             yield [part[0] if len(part) == 1 else np.concatenate(part, axis=1) for part in parts]
 
@@ -206,8 +206,8 @@ class Blocks:
         """
         rest = np.zeros_like(values)
         for rows in self.classes:
-            own = values[rows]
-            rest[rows] = own - own.mean(axis=1, keepdims=True)
+            block_values = values[rows]
+            rest[rows] = block_values - block_values.mean(axis=1, keepdims=True)
         return rest
 
 
@@ -224,15 +224,15 @@ def matched_blocks(block: Sequence[int], slot: Sequence[int], group: Sequence[in
     """
     members: defaultdict[int, dict[int, int]] = defaultdict(dict)
     home: dict[int, int] = {}
-    for row, (own, place, among) in enumerate(zip(block, slot, group, strict=True)):
-        if place in members[own]:
-            raise ValueError(f"two rows of block {own} share slot {place}")
-        members[own][place] = row
-        home[own] = among
+    for row, (block_id, slot_id, among) in enumerate(zip(block, slot, group, strict=True)):
+        if slot_id in members[block_id]:
+            raise ValueError(f"two rows of block {block_id} share slot {slot_id}")
+        members[block_id][slot_id] = row
+        home[block_id] = among
     alike: defaultdict[tuple[int, tuple[int, ...]], list[list[int]]] = defaultdict(list)
-    for own, places in members.items():
-        slots = tuple(sorted(places))
-        alike[home[own], slots].append([places[place] for place in slots])
+    for block_id, row_at in members.items():
+        slots = tuple(sorted(row_at))
+        alike[home[block_id], slots].append([row_at[slot_id] for slot_id in slots])
     shapes: defaultdict[tuple[int, int], list[list[list[int]]]] = defaultdict(list)
     for (_, slots), rows in alike.items():
         if len(rows) > 1:
@@ -255,8 +255,8 @@ def benjamini_hochberg(p: ArrayLike) -> NDArray[np.float64]:
     Raises:
         ValueError: a p is outside 0 to 1.
     """
-    given = np.asarray(p, np.float64)
-    flat = given.ravel()
+    array = np.asarray(p, np.float64)
+    flat = array.ravel()
     tested = np.flatnonzero(~np.isnan(flat))
     values = flat[tested]
     if ((values < 0) | (values > 1)).any():
@@ -266,7 +266,7 @@ def benjamini_hochberg(p: ArrayLike) -> NDArray[np.float64]:
     smallest = np.minimum.accumulate(scaled[::-1])[::-1]
     q = np.full(flat.shape, np.nan)
     q[tested[order]] = np.minimum(smallest, 1.0)
-    return q.reshape(given.shape)
+    return q.reshape(array.shape)
 
 
 def family_size(p: ArrayLike) -> int:

@@ -202,23 +202,23 @@ def principal_components(vectors: ArrayLike, count: int) -> tuple[NDArray[np.flo
     """
     array = np.asarray(vectors)
     n, d = array.shape
-    wanted = min(count, n - 1, d)
-    if wanted < count:
-        raise _too_few(max(wanted, 0), n)
+    number = min(count, n - 1, d)
+    if number < count:
+        raise _too_few(max(number, 0), n)
     mean = array.mean(axis=0, dtype=np.float64)
     small = n <= d
     products = _row_products(array, mean) if small else _column_products(array, mean)
     size = len(products)
-    found = _eigh(products, subset_by_index=[size - wanted, size - 1])
-    values: NDArray[np.float64] = found[0][::-1]
-    basis: NDArray[np.float64] = found[1][:, ::-1]
+    eigen = _eigh(products, subset_by_index=[size - number, size - 1])
+    values: NDArray[np.float64] = eigen[0][::-1]
+    basis: NDArray[np.float64] = eigen[1][:, ::-1]
     total = float(np.trace(products))
     rank = int(np.count_nonzero(values > LEAST_SHARE * max(values[0], 0.0)))
-    if rank < wanted or total <= 0:
+    if rank < number or total <= 0:
         raise _too_few(rank if total > 0 else 0, n)
     directions = (basis.T @ array.astype(np.float64) - np.outer(basis.sum(axis=0), mean)) if small else basis.T
     directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
-    largest = directions[np.arange(wanted), np.abs(directions).argmax(axis=1)]
+    largest = directions[np.arange(number), np.abs(directions).argmax(axis=1)]
     return directions * np.sign(largest)[:, None], values / total
 
 
@@ -276,13 +276,13 @@ class Decomposition:
             length = float(total @ total)
             return float(self.parts[part] @ total) / length if length > 0 else None
 
-    def cosine(self, one: str, other: str) -> float | None:
+    def cosine(self, first: str, other: str) -> float | None:
         """The cosine of two parts; None where one was not measured or is 0."""
-        lengths = self.norm(one), self.norm(other)
+        lengths = self.norm(first), self.norm(other)
         if not lengths[0] or not lengths[1]:
             return None
         with np.errstate(all="ignore"):
-            return float(self.parts[one] @ self.parts[other]) / (lengths[0] * lengths[1])
+            return float(self.parts[first] @ self.parts[other]) / (lengths[0] * lengths[1])
 
 
 def decompose(

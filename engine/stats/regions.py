@@ -190,21 +190,21 @@ def joint_region(
         None where units minus strata are fewer than two: two numbers' variation is not told by so few.
     """
     used = used_units(totals, minus, paired=paired)
-    groups = [one.only(used) for one in ((totals,) if minus is None else (totals, minus))]
+    groups = [group.only(used) for group in ((totals,) if minus is None else (totals, minus))]
     strata = merged_strata(np.asarray(stratum)[used])
     if degrees_of_freedom(strata) < LEAST_FREEDOM:
         return None
-    means = [one.mean for one in groups]
+    means = [group.mean for group in groups]
     centre = means[0] - means[1] if len(means) == 2 else means[0]
-    residual = [one.sums - one.counts[:, None] * mean for one, mean in zip(groups, means, strict=True)]
-    total = [one.counts.sum() for one in groups]
+    residual = [group.sums - group.counts[:, None] * mean for group, mean in zip(groups, means, strict=True)]
+    total = [group.counts.sum() for group in groups]
     influence = residual[0] / total[0] - (residual[1] / total[1] if len(groups) == 2 else 0.0)
     covariance = stratified_covariance(influence, strata)
     axes, roots = _spread(covariance, scale=float(np.abs(centre).max()))
     if roots.size == 0:
         return JointRegion(centre, np.zeros((2, 2)), 0.0, 0.0, len(strata), level)
     basis = axes / roots
-    whole = [(part @ basis, one.counts) for part, one in zip(residual, groups, strict=True)]
+    whole = [(part @ basis, group.counts) for part, group in zip(residual, groups, strict=True)]
     weights = bootstrap_weights(strata, affordable_resamples(len(strata), resamples), seed).astype(np.float64)
     freedom = degrees_of_freedom(strata)
     deviation, spread = _resampled(whole, strata, weights)
@@ -243,12 +243,12 @@ def stratified_covariance(influence: NDArray[np.float64], strata: NDArray[np.int
         [k, k].
     """
     k = influence.shape[1]
-    found = np.zeros((k, k))
-    for one in range(int(strata.max()) + 1):
-        part = influence[strata == one]
+    covariance = np.zeros((k, k))
+    for stratum in range(int(strata.max()) + 1):
+        part = influence[strata == stratum]
         centred = part - part.mean(axis=0)
-        found += len(part) / (len(part) - 1) * (centred.T @ centred)
-    return found
+        covariance += len(part) / (len(part) - 1) * (centred.T @ centred)
+    return covariance
 
 
 def _resampled(
@@ -278,9 +278,9 @@ def _resampled(
             jacobian[:, :, at + rank] = -sign * mean / count[:, None]
         upper = np.triu_indices(width)
         spread = np.zeros((len(weights), width, width))
-        for one in range(int(strata.max()) + 1):
-            rows = columns[strata == one]
-            w, n = weights[:, strata == one], len(rows)
+        for stratum in range(int(strata.max()) + 1):
+            rows = columns[strata == stratum]
+            w, n = weights[:, strata == stratum], len(rows)
             part = np.zeros_like(spread)
             part[:, upper[0], upper[1]] = w @ (rows[:, upper[0]] * rows[:, upper[1]])
             part[:, upper[1], upper[0]] = part[:, upper[0], upper[1]]

@@ -108,8 +108,8 @@ def bootstrap_weights(stratum: ArrayLike, resamples: int = RESAMPLES, seed: int 
     strata = np.asarray(stratum)
     generator = np.random.default_rng(seed)
     weights = np.zeros((resamples, len(strata)), np.float32)
-    for one in np.unique(strata):
-        units = np.flatnonzero(strata == one)
+    for level in np.unique(strata):
+        units = np.flatnonzero(strata == level)
         drawn = generator.integers(len(units), size=(resamples, len(units)))
         drawn += np.arange(resamples)[:, None] * len(units)
         counts = np.bincount(drawn.ravel(), minlength=resamples * len(units))
@@ -197,17 +197,17 @@ def bca_interval(
         [2, k] lower and upper end; NaN where fewer than two units have runs.
     """
     used = used_units(totals, minus)
-    groups = [one.only(used) for one in ((totals,) if minus is None else (totals, minus))]
+    groups = [group.only(used) for group in ((totals,) if minus is None else (totals, minus))]
     strata = merged_strata(np.asarray(stratum)[used])
     if len(strata) < 2:
         return np.full((2, totals.sums.shape[1]), np.nan)
     weights = bootstrap_weights(strata, resamples, seed)
     signs = (1.0, -1.0)
-    centre = sum(sign * one.mean for sign, one in zip(signs, groups, strict=False))
-    drawn = sum(sign * resampled_means(one, weights) for sign, one in zip(signs, groups, strict=False))
+    centre = sum(sign * group.mean for sign, group in zip(signs, groups, strict=False))
+    drawn = sum(sign * resampled_means(group, weights) for sign, group in zip(signs, groups, strict=False))
     influence = sum(
-        sign * (one.sums - one.counts[:, None] * one.mean) / one.counts.sum()
-        for sign, one in zip(signs, groups, strict=False)
+        sign * (group.sums - group.counts[:, None] * group.mean) / group.counts.sum()
+        for sign, group in zip(signs, groups, strict=False)
     )
     return _interval(np.asarray(centre), np.asarray(drawn), _centred(np.asarray(influence), strata), strata, level)
 
@@ -226,7 +226,7 @@ def _interval(
     with np.errstate(invalid="ignore", divide="ignore"):
         wide = np.where(squares > 0, np.sqrt(unbiased / squares), 1.0) * student
         acceleration = np.where(squares > 0, (influence**3).sum(axis=0) / (6 * squares**1.5), 0.0)
-    found = np.empty((2, len(centre)))
+    ends = np.empty((2, len(centre)))
     half = np.sqrt(unbiased) * student
     for column in range(len(centre)):
         values = drawn[:, column]
@@ -237,10 +237,10 @@ def _interval(
         bias = float(normal_quantile(share))
         for end, z in enumerate((bias - wide[column], bias + wide[column])):
             at = normal_cdf(bias + z / max(1e-6, 1 - acceleration[column] * z))
-            found[end, column] = np.quantile(values, at) if len(values) else np.nan
+            ends[end, column] = np.quantile(values, at) if len(values) else np.nan
     if len(strata) < FEW_UNITS:
-        found = np.stack([np.minimum(found[0], centre - half), np.maximum(found[1], centre + half)])
-    return found
+        ends = np.stack([np.minimum(ends[0], centre - half), np.maximum(ends[1], centre + half)])
+    return ends
 
 
 def _centred(influence: NDArray[np.float64], strata: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -77,15 +77,17 @@ def counts_above(xy: NDArray[np.float64], threshold: float, n_angles: int) -> ND
         [plane, angle] int64 counts.
     """
     if n_angles < FEW_ANGLES or not xy.size:
-        return np.array([count_above(own, threshold, n_angles) for own in xy], np.int64).reshape(len(xy), n_angles)
+        return np.array([count_above(points, threshold, n_angles) for points in xy], np.int64).reshape(
+            len(xy), n_angles
+        )
     table = directions(n_angles)
     step = max(1, BLOCK // xy.shape[1])
-    found = np.empty((len(xy), n_angles), np.int64)
+    counts = np.empty((len(xy), n_angles), np.int64)
     for start in range(0, len(xy), step):
         block = xy[start : start + step]
         plane = np.repeat(np.arange(len(block)), xy.shape[1])
-        found[start : start + step] = _by_arcs(block.reshape(-1, 2), threshold + STRICT, table, plane, len(block))
-    return found
+        counts[start : start + step] = _by_arcs(block.reshape(-1, 2), threshold + STRICT, table, plane, len(block))
+    return counts
 
 
 def _by_angle(xy: NDArray[np.float64], bound: float, table: Table) -> NDArray[np.int64]:

@@ -101,10 +101,10 @@ class RunningColumns:
         if not self._n:
             self._begin(part[0])
         for rows in np.array_split(part, -(-part.size // _PART)):
-            apart: NDArray[np.float64] = rows.astype(np.float64) - self._shift
-            power = np.ones_like(apart)
+            shifted: NDArray[np.float64] = rows.astype(np.float64) - self._shift
+            power = np.ones_like(shifted)
             for order in range(len(self._sums)):
-                power *= apart
+                power *= shifted
                 self._sums[order] += power.sum(axis=0)
         self._n += len(part)
         self._positive += (part > 0).sum(axis=0)
@@ -147,10 +147,10 @@ class RunningColumns:
         # In the order of their numbers, so that of equal values the first is found whatever the parts are.
         ordered = np.argsort(numbers, kind="stable")
         at = part[ordered].argmax(axis=0)
-        values, places = part[ordered[at], np.arange(part.shape[1])], numbers[ordered[at]]
-        better = (values > self._high) | ((values == self._high) & (places < self._high_at))
+        values, rows_at = part[ordered[at], np.arange(part.shape[1])], numbers[ordered[at]]
+        better = (values > self._high) | ((values == self._high) & (rows_at < self._high_at))
         self._high = np.where(better, values, self._high)
-        self._high_at = np.where(better, places, self._high_at)
+        self._high_at = np.where(better, rows_at, self._high_at)
 
     def _keep_some(self, part: NDArray[np.floating], numbers: NDArray[np.int64]) -> None:
         keys = _keys(self._seed, numbers)

@@ -19,13 +19,13 @@ GRAM = 4
 """Tokens of the n-grams whose repetition tells a loop."""
 
 
-def first_divergence(own: Sequence[int], other: Sequence[int]) -> int | None:
+def first_divergence(tokens: Sequence[int], other: Sequence[int]) -> int | None:
     """The first token at which two continuations differ, from 0; where one ends first, its length; None if equal."""
-    shorter = min(len(own), len(other))
-    for place in range(shorter):
-        if own[place] != other[place]:
-            return place
-    return None if len(own) == len(other) else shorter
+    shorter = min(len(tokens), len(other))
+    for index in range(shorter):
+        if tokens[index] != other[index]:
+            return index
+    return None if len(tokens) == len(other) else shorter
 
 
 def distinct_share(tokens: Sequence[int], n: int) -> float:
@@ -61,14 +61,14 @@ def text_metrics(tokens: Sequence[int]) -> dict[str, float]:
     Names: `distinct_1`, `distinct_2` shares of different tokens and pairs; `repeated_4` share of 4-grams that stood
     there before; `token_entropy` nats; `longest_run` tokens.
     """
-    found = {
+    metrics = {
         "distinct_1": distinct_share(tokens, 1),
         "distinct_2": distinct_share(tokens, 2),
         f"repeated_{GRAM}": repeated_share(tokens),
         "token_entropy": token_entropy(tokens),
         "longest_run": float(longest_run(tokens)),
     }
-    return {name: value for name, value in found.items() if math.isfinite(value)} if tokens else {}
+    return {name: value for name, value in metrics.items() if math.isfinite(value)} if tokens else {}
 
 
 @dataclass(frozen=True)
@@ -106,19 +106,19 @@ class CollapseRule:
         )
 
     @classmethod
-    def of(cls, given: Mapping[str, Any]) -> Self:
+    def of(cls, table: Mapping[str, Any]) -> Self:
         """The rule with some of its numbers replaced, by name.
 
         Raises:
             ExplorerError: a name that is none, or no number.
         """
         known: dict[str, type[int] | type[float]] = {"repeated": float, "distinct": float, "run": int, "fewest": int}
-        for name, value in given.items():
+        for name, value in table.items():
             if name not in known:
                 raise ExplorerError(f"the collapse rule has no '{name}'", remedy=f"choose {', '.join(known)}")
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
                 raise ExplorerError(f"{name} of the collapse rule is no number from 0", remedy="write a number")
-        return dataclasses.replace(cls(), **{name: known[name](value) for name, value in given.items()})
+        return dataclasses.replace(cls(), **{name: known[name](value) for name, value in table.items()})
 
 
 @dataclass(frozen=True)
@@ -156,12 +156,12 @@ def health_matrix(
         condition: [pair] whether the one with it did.
         units: [pair] the unit each pair belongs to.
     """
-    places = np.asarray(units, np.int64)
+    unit_of_run = np.asarray(units, np.int64)
     counts = Counter[tuple[bool, bool]]()
     before, after = np.asarray(baseline, np.float64), np.asarray(condition, np.float64)
-    for unit in np.unique(places):
-        own = places == unit
-        counts[bool(before[own].mean() >= 0.5), bool(after[own].mean() >= 0.5)] += 1
+    for unit in np.unique(unit_of_run):
+        is_member = unit_of_run == unit
+        counts[bool(before[is_member].mean() >= 0.5), bool(after[is_member].mean() >= 0.5)] += 1
     return HealthMatrix(
         healthy=counts[False, False],
         harmed=counts[False, True],

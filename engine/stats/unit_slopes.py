@@ -63,8 +63,8 @@ def slope_test(
         flips: of the first round; 0 for no p.
         seed: of random patterns.
     """
-    found: dict[Method, Floats] = {method: unit_slopes(x, y, prompt, unit, method) for method in methods}
-    tests = [_Test.of(slopes) for slopes in found.values()]
+    by_method: dict[Method, Floats] = {method: unit_slopes(x, y, prompt, unit, method) for method in methods}
+    tests = [_Test.of(slopes) for slopes in by_method.values()]
     units = len(tests[0].slopes) if tests else 0
     rng = np.random.default_rng(seed)
     exact = 2**units <= flips
@@ -77,7 +77,7 @@ def slope_test(
     least = 2.0 ** (1 - units) if exact else max(2.0 ** (1 - units), 1 / (1 + flips * (1 + MORE)))
     return {
         method: SlopeTest(test.p(exact) if flips else np.full(len(test.moves), np.nan), units, min(least, 1.0), exact)
-        for method, test in zip(found, tests, strict=True)
+        for method, test in zip(by_method, tests, strict=True)
     }
 
 
@@ -100,24 +100,24 @@ def unit_slopes(x: ArrayLike, y: ArrayLike, prompt: ArrayLike, unit: ArrayLike, 
     """
     values, partners = np.asarray(x, np.float64)[:, None], np.asarray(y, np.float64)
     groups = _rows_of(np.asarray(prompt))
-    own, of_partners = (_within(one, groups, method) for one in (values, partners))
+    of_values, of_partners = (_within(side, groups, method) for side in (values, partners))
     # Rounding must not pass for a slope where the two are at right angles in every unit.
-    rows = [rows for rows in _rows_of(np.asarray(unit)) if own[rows].any()]
-    slopes = np.array([own[some, 0] @ of_partners[some] for some in rows]).reshape(len(rows), partners.shape[1])
-    sizes = np.sqrt((own**2).sum() * (of_partners**2).sum(axis=0))
+    rows = [rows for rows in _rows_of(np.asarray(unit)) if of_values[rows].any()]
+    slopes = np.array([of_values[some, 0] @ of_partners[some] for some in rows]).reshape(len(rows), partners.shape[1])
+    sizes = np.sqrt((of_values**2).sum() * (of_partners**2).sum(axis=0))
     return np.where(np.sqrt((slopes**2).sum(axis=0)) > TIE * sizes, slopes, 0.0)
 
 
 def _within(values: Floats, groups: Sequence[NDArray[np.int64]], method: Method) -> Floats:
     """[run, column] values, or their ranks, without their groups' means; 0 in a group that only rounding parts."""
     close = CLOSE * np.sqrt((values**2).mean(axis=0))
-    found = np.zeros_like(values)
+    within = np.zeros_like(values)
     for rows in groups:
-        own = values[rows]
-        parted = np.ptp(own, axis=0) > close
-        own = tied_ranks(own, close) if method == "spearman" else own
-        found[rows] = np.where(parted, own - own.mean(axis=0), 0.0)
-    return found
+        block = values[rows]
+        parted = np.ptp(block, axis=0) > close
+        block = tied_ranks(block, close) if method == "spearman" else block
+        within[rows] = np.where(parted, block - block.mean(axis=0), 0.0)
+    return within
 
 
 def tied_ranks(values: Floats, close: Floats) -> Floats:
@@ -128,11 +128,11 @@ def tied_ranks(values: Floats, close: Floats) -> Floats:
         close: [column].
     """
     order = values.argsort(axis=0, kind="stable")
-    apart = np.diff(np.take_along_axis(values, order, axis=0), axis=0) > close
+    differs = np.diff(np.take_along_axis(values, order, axis=0), axis=0) > close
     edge = np.ones((1, values.shape[1]), np.bool_)
-    place = np.arange(len(values))[:, None]
-    first = np.maximum.accumulate(np.where(np.concatenate([edge, apart]), place, 0), axis=0)
-    ends = np.where(np.concatenate([apart, edge]), place, len(values) - 1)
+    rank = np.arange(len(values))[:, None]
+    first = np.maximum.accumulate(np.where(np.concatenate([edge, differs]), rank, 0), axis=0)
+    ends = np.where(np.concatenate([differs, edge]), rank, len(values) - 1)
     last = np.minimum.accumulate(ends[::-1], axis=0)[::-1]
     ranks = np.empty(values.shape)
     np.put_along_axis(ranks, order, 1 + (first + last) / 2, axis=0)
@@ -141,8 +141,8 @@ def tied_ranks(values: Floats, close: Floats) -> Floats:
 
 def _rows_of(labels: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     """The rows of each label, in the order of labels."""
-    _, place, times = np.unique(labels, return_inverse=True, return_counts=True)
-    return np.split(np.argsort(place, kind="stable"), np.cumsum(times)[:-1])
+    _, inverse, times = np.unique(labels, return_inverse=True, return_counts=True)
+    return np.split(np.argsort(inverse, kind="stable"), np.cumsum(times)[:-1])
 
 
 @dataclass(eq=False)
@@ -168,19 +168,19 @@ class _Test:
         return rare[np.argsort(-self.far[rare].round(9), kind="stable")[:REFINED]]
 
     def count(self, columns: NDArray[np.int64], signs: NDArray[np.int8]) -> None:
-        own, least = self.slopes[:, columns], self.far[columns] - TIE
-        step = max(1, CHUNK_ELEMENTS // max(1, len(columns), len(own)))
+        slopes, least = self.slopes[:, columns], self.far[columns] - TIE
+        step = max(1, CHUNK_ELEMENTS // max(1, len(columns), len(slopes)))
         for start in range(0, len(signs), step):
-            sums = signs[start : start + step].astype(np.float64) @ own
+            sums = signs[start : start + step].astype(np.float64) @ slopes
             self.reached[columns] += (np.abs(sums) >= least).sum(axis=0)
         self.drawn[columns] += len(signs)
 
     def p(self, exact: bool) -> Floats:
         """Where all patterns were tried the data are one of them; else they count as one more."""
         more = 0 if exact else 1
-        found = (more + self.reached) / np.maximum(more + self.drawn, 1)
+        p = (more + self.reached) / np.maximum(more + self.drawn, 1)
         # The data and their mirror image are two of all patterns, whatever was drawn.
-        return np.where(self.moves, np.maximum(found, min(1.0, 2.0 ** (1 - len(self.slopes)))), np.nan)
+        return np.where(self.moves, np.maximum(p, min(1.0, 2.0 ** (1 - len(self.slopes)))), np.nan)
 
 
 def _drawn(
@@ -188,7 +188,7 @@ def _drawn(
 ) -> None:
     """Try random patterns, some at a time, on the chosen partners of every test."""
     step = max(1, CHUNK_ELEMENTS // max(1, units))
-    for start in range(0, number if any(one.size for one in chosen) else 0, step):
+    for start in range(0, number if any(columns.size for columns in chosen) else 0, step):
         signs = 1 - 2 * rng.integers(0, 2, size=(min(step, number - start), units), dtype=np.int8)
         for test, columns in zip(tests, chosen, strict=True):
             test.count(columns, signs)

@@ -10,14 +10,20 @@ from typing import Literal, TypeVar
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures.arithmetic import without_clamped_axis
 from srm_explorer.engine.figures.bands import PlaneBands
-from srm_explorer.engine.figures.compass import CompassFigure, compass_of
+from srm_explorer.engine.figures.compass import CompassFigure, compass_from_session
 from srm_explorer.engine.figures.curves import SweptGroup, warnings_of
-from srm_explorer.engine.figures.difference import difference_of
+from srm_explorer.engine.figures.difference import difference_from_session
 from srm_explorer.engine.figures.dose import DoseFigure, dose_from_session
-from srm_explorer.engine.figures.groups import points_of, polar_from_session, swept_groups, thresholds_of, with_energies
+from srm_explorer.engine.figures.groups import (
+    points_of,
+    polar_from_session,
+    swept_groups,
+    thresholds_from_session,
+    with_energies,
+)
 from srm_explorer.engine.figures.overlays import NO_OVERLAYS, Overlays
 from srm_explorer.engine.figures.polar import PolarFigure
-from srm_explorer.engine.figures.residual import beyond_polar, beyond_thresholds
+from srm_explorer.engine.figures.residual import residual_polar, residual_thresholds
 from srm_explorer.engine.figures.session_overlays import overlays_from_session, plane_index
 from srm_explorer.engine.figures.thresholds import ThresholdFigure
 from srm_explorer.engine.figures.warnings import session_warnings
@@ -123,7 +129,7 @@ class SubjectView:
 def polar_figure(subject: Subject, seen: SubjectView, view: Literal["counts", "mean"], threshold: float) -> PolarFigure:
     """Shares or means around the plane; ExplorerError where there is no prediction to subtract."""
     if subject.minus:
-        return beyond_polar(subject.session, subject.record, seen.groups, seen.beside, view, threshold)
+        return residual_polar(subject.session, subject.record, seen.groups, seen.beside, view, threshold)
     figure = polar_from_session(subject.session, subject.record, seen.groups, view, threshold, seen.beside)
     if subject.sight == "observed":
         legend = with_energies(figure.legend, subject.session, subject.record, subject.by)
@@ -134,7 +140,9 @@ def polar_figure(subject: Subject, seen: SubjectView, view: Literal["counts", "m
 def compass_figure(subject: Subject, seen: SubjectView) -> CompassFigure:
     """Every run in the plane."""
     session, record = subject.session, subject.record
-    figure = compass_of(session, record, seen.groups, subject.by, seen.beside, seen.points, beyond=subject.minus)
+    figure = compass_from_session(
+        session, record, seen.groups, subject.by, seen.beside, seen.points, residual=subject.minus
+    )
     return seen.titled(figure)
 
 
@@ -148,10 +156,10 @@ def threshold_figure(
     """
     session, record = subject.session, subject.record
     if subject.minus:
-        return beyond_thresholds(session, record, seen.groups, seen.beside, threshold)
+        return residual_thresholds(session, record, seen.groups, seen.beside, threshold)
     if difference:
-        return seen.titled(difference_of(session, record, seen.everything, subject.by, threshold))
-    return seen.titled(thresholds_of(session, record, seen.groups, threshold, seen.beside))
+        return seen.titled(difference_from_session(session, record, seen.everything, subject.by, threshold))
+    return seen.titled(thresholds_from_session(session, record, seen.groups, threshold, seen.beside))
 
 
 def dose_figure(subject: Subject, threshold: float | None) -> DoseFigure:
@@ -168,6 +176,6 @@ def dose_figure(subject: Subject, threshold: float | None) -> DoseFigure:
         plain=subject.plain,
         bands=subject.bands,
         points=None if taken is None else taken[0],
-        beyond=subject.minus,
+        residual=subject.minus,
     )
     return figure if taken is None else dataclasses.replace(figure, title=f"{figure.title} · {taken[1]}")

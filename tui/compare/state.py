@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from srm_explorer.tui.charts.scene import Scene
 
 
-BEYOND = "beyond arithmetic"
+BEYOND_ARITHMETIC = "beyond arithmetic"
 RESAMPLES = 2_000
 """Fewer than a report takes: a band is there a moment after its key."""
 
@@ -89,7 +89,7 @@ def rows_of(pair: ComparedPair, theta: int, threshold: float) -> tuple[Row, ...]
     """What is known of a difference, and how large it is where the spotlight stands: name, value, interval."""
     from srm_explorer.engine.analyses.compare_tables import direction_detail
 
-    found = pair.found
+    found = pair.estimate
     region = found.region
     share, bands = found.shares[pair.thresholds.index(threshold)], found.share_bands
     band = None if bands is None else bands[:, pair.thresholds.index(threshold), theta]
@@ -113,8 +113,8 @@ def rows_of(pair: ComparedPair, theta: int, threshold: float) -> tuple[Row, ...]
 
 def told_of(pair: ComparedPair) -> str:
     """What was subtracted and matched, one line."""
-    part = "; part of it was set by the experiment, p is of the rest" if pair.tested == BEYOND else ""
-    return f"{pair.label}; {pair.matched.told}; {count_of(pair.found.units, 'unit')}{part}"
+    part = "; part of it was set by the experiment, p is of the rest" if pair.tested == BEYOND_ARITHMETIC else ""
+    return f"{pair.label}; {pair.matched.summary}; {count_of(pair.estimate.units, 'unit')}{part}"
 
 
 def _ends(ends: object, factor: float = 1.0, unit: str = "") -> str:
@@ -391,10 +391,10 @@ def groups_csv(groups: Sequence[SweptGroup], levels: Sequence[float]) -> str:
 
 def difference_csv(pair: ComparedPair) -> str:
     """The curves of a difference with the ends of their bands, a row an angle."""
-    from srm_explorer.engine.analyses.compare_tables import curves_of, curves_table_of
+    from srm_explorer.engine.analyses.compare_tables import curves_table_of, difference_curves
     from srm_explorer.engine.analyses.registry import findings_of
 
-    table = curves_table_of(findings_of(curves=[curves_of(pair)]))
+    table = curves_table_of(findings_of(curves=[difference_curves(pair)]))
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow([column.key for column in table.columns])

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from srm_explorer.engine.analyses.compare import compare_groups, compare_study, default_pairs
-from srm_explorer.engine.analyses.compare_match import BEYOND, BY_DESIGN, Side, matched, same_axes
-from srm_explorer.engine.analyses.compare_tables import curves_of, curves_table_of
+from srm_explorer.engine.analyses.compare_match import BEYOND_ARITHMETIC, BY_DESIGN, Side, matched, same_axes
+from srm_explorer.engine.analyses.compare_tables import curves_table_of, difference_curves
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, conditions
 from srm_explorer.engine.figures.groups import group_choice, group_names, points_of
@@ -108,25 +108,25 @@ def test_runs_of_controls_are_in_no_group() -> None:
 def test_a_planted_difference_is_found_beyond_what_the_clamp_itself_does() -> None:
     alone = made()
     (set_apart,) = compare_groups(alone, alone, alone.planes[0], [("+20", "-20")], (0.5,), resamples=1000)
-    assert set_apart.tested == BEYOND
-    assert set_apart.found.difference[0] > 1.5
+    assert set_apart.tested == BEYOND_ARITHMETIC
+    assert set_apart.estimate.difference[0] > 1.5
     assert set_apart.p is not None
     assert set_apart.p > 0.05
     session = made(shift=(0.0, 2.0))
     (moved,) = compare_groups(session, session, session.planes[0], [("+20", "baseline")], (0.5,), resamples=1000)
-    assert moved.tested == BEYOND
+    assert moved.tested == BEYOND_ARITHMETIC
     assert moved.p is not None
     assert moved.p < 0.01
     one, other = (points_of(session.planes[0]).xy[group_choice(session, name).runs] for name in ("+20", "baseline"))
-    np.testing.assert_allclose(moved.found.difference, one.mean(axis=0) - other.mean(axis=0))
-    assert moved.found.shares[0, 0] == pytest.approx((one[:, 0] > 0.5).mean() - (other[:, 0] > 0.5).mean())
+    np.testing.assert_allclose(moved.estimate.difference, one.mean(axis=0) - other.mean(axis=0))
+    assert moved.estimate.shares[0, 0] == pytest.approx((one[:, 0] > 0.5).mean() - (other[:, 0] > 0.5).mean())
 
 
 def test_sessions_are_matched_by_prompt_and_value_and_say_how_many() -> None:
     one, other = made("one", prompts=20), made("other", prompts=14, values=(-20.0, 20.0), seed=5)
     found = matched(side(one, "clamped"), side(other, "clamped"))
     assert found.paired
-    assert found.told == "paired by prompt: 14 of 20 prompts, 28 of 60 runs; 14 of 14 prompts, 28 of 28 runs"
+    assert found.summary == "paired by prompt: 14 of 20 prompts, 28 of 60 runs; 14 of 14 prompts, 28 of 28 runs"
     for own, its in zip(*found.rows, strict=True):
         first, second = one.runs[own], other.runs[its]
         assert one.prompts[first.prompt].text == other.prompts[second.prompt].text
@@ -144,10 +144,10 @@ def test_levels_of_one_core_are_paired_by_unit_and_others_are_resampled_apart() 
     one, other = made("one"), made("other", words="others", shift=(1.5, 0.0))
     (pair,) = compare_groups(one, other, one.planes[0], [("baseline", "baseline")], (0.2,), resamples=500)
     assert (pair.p, pair.tested) == (None, "not paired")
-    assert pair.found.region is not None
-    low, high = pair.found.region.amplitude
-    assert low < abs(pair.found.difference[1]) < high
-    assert pair.found.region.phase_deg is not None
+    assert pair.estimate.region is not None
+    low, high = pair.estimate.region.amplitude
+    assert low < abs(pair.estimate.difference[1]) < high
+    assert pair.estimate.region.phase_deg is not None
 
 
 def test_the_same_settings_are_tested_as_they_are_and_what_was_set_without_prediction_is_not() -> None:
@@ -164,17 +164,17 @@ def test_the_same_settings_are_tested_as_they_are_and_what_was_set_without_predi
 def test_a_session_minus_itself_is_nothing_for_certain() -> None:
     one = made("one")
     (pair,) = compare_groups(one, made("copy"), one.planes[0], [("clamped", "clamped")], (0.5, 0.2), resamples=200)
-    assert not pair.found.shares.any()
-    assert pair.found.share_bands is not None
-    assert not pair.found.share_bands.any()
-    assert pair.found.region is not None
-    assert pair.found.region.phase_deg is None
+    assert not pair.estimate.shares.any()
+    assert pair.estimate.share_bands is not None
+    assert not pair.estimate.share_bands.any()
+    assert pair.estimate.region is not None
+    assert pair.estimate.region.phase_deg is None
 
 
 def test_bands_hold_the_difference_and_close_on_the_region() -> None:
     session = made()
     (pair,) = compare_groups(session, session, session.planes[0], [("clamped", "baseline")], (0.5, 0.2), resamples=500)
-    found = pair.found
+    found = pair.estimate
     assert found.share_bands is not None
     assert found.mean_band is not None
     assert found.region is not None
@@ -236,4 +236,4 @@ def test_two_sessions_list_what_their_experiments_differ_in(tmp_path: Path) -> N
         names=("example", "other"),
     )
     assert pair.label == "example · clamped − other · clamped"
-    assert curves_of(pair)["label"] == pair.label
+    assert difference_curves(pair)["label"] == pair.label

@@ -10,7 +10,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, conditions
 from srm_explorer.engine.figures.arithmetic import arithmetic_points, without_clamped_axis
 from srm_explorer.engine.figures.bands import DoseBand, GroupBand, NullBand, PlaneBands
-from srm_explorer.engine.figures.compass import compass_of, region_outline
+from srm_explorer.engine.figures.compass import compass_from_session, region_outline
 from srm_explorer.engine.figures.curves import SweptGroup
 from srm_explorer.engine.figures.dose import dose_from_session
 from srm_explorer.engine.figures.groups import (
@@ -19,9 +19,9 @@ from srm_explorer.engine.figures.groups import (
     polar_from_session,
     run_groups,
     swept_groups,
-    thresholds_of,
+    thresholds_from_session,
 )
-from srm_explorer.engine.figures.residual import beyond_polar, beyond_thresholds
+from srm_explorer.engine.figures.residual import residual_polar, residual_thresholds
 from srm_explorer.engine.figures.session_overlays import choices_of, overlays_from_session, predictions_of, stored_bands
 from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session
 
@@ -132,8 +132,8 @@ def test_bands_are_in_the_unit_of_the_curve() -> None:
     np.testing.assert_allclose(band.low[:-1], own.mean - half)
     np.testing.assert_allclose(chance.low, -0.1)
     # No band was computed for the other threshold, so none is drawn there.
-    assert thresholds_of(session, plane, groups, 0.2, beside).bands == ()
-    figure = thresholds_of(session, plane, groups, 0.6, beside)
+    assert thresholds_from_session(session, plane, groups, 0.2, beside).bands == ()
+    figure = thresholds_from_session(session, plane, groups, 0.6, beside)
     assert figure.left.high >= max(float(one.high.max()) for one in figure.bands)
 
 
@@ -149,7 +149,7 @@ def test_the_dashed_curve_is_the_sweep_of_the_predicted_points() -> None:
     a, b = points.xy[rows].mean(axis=0)
     radians = np.deg2rad(curve.x)
     np.testing.assert_allclose(curve.y, a * np.cos(radians) + b * np.sin(radians), atol=1e-12)
-    counted = [one for one in thresholds_of(session, plane, groups, 0.6, beside).counts if one.dashed]
+    counted = [one for one in thresholds_from_session(session, plane, groups, 0.6, beside).counts if one.dashed]
     assert [one.tag for one in counted] == [".6"]
 
 
@@ -159,11 +159,11 @@ def test_where_nothing_but_the_clamp_moved_the_prediction_is_what_was_observed()
     groups = swept_groups(session, plane)
     beside = overlays_from_session(session, plane, groups)
     for view in ("counts", "mean"):
-        (curve,) = beyond_polar(session, plane, groups, beside, view, 0.6).curves
+        (curve,) = residual_polar(session, plane, groups, beside, view, 0.6).curves
         np.testing.assert_allclose(curve.y, 0.0, atol=1e-12)
-    for curve in beyond_thresholds(session, plane, groups, beside).counts:
+    for curve in residual_thresholds(session, plane, groups, beside).counts:
         np.testing.assert_allclose(curve.y, 0.0, atol=1e-12)
-    for panel in dose_from_session(session, plane, 0.6, beyond=True).panels:
+    for panel in dose_from_session(session, plane, 0.6, residual=True).panels:
         np.testing.assert_allclose(panel.curve.y, 0.0, atol=1e-9)
 
 
@@ -172,7 +172,7 @@ def test_what_is_beyond_arithmetic_is_the_difference_of_the_two_sweeps() -> None
     (plane,) = session.planes
     groups = swept_groups(session, plane, (CONDITION,))
     beside = overlays_from_session(session, plane, groups, (CONDITION,), made_up(groups, (CONDITION,)))
-    figure = beyond_polar(session, plane, groups, beside, "counts", 0.2)
+    figure = residual_polar(session, plane, groups, beside, "counts", 0.2)
     predicted = predictions_of(session, plane, groups, (CONDITION,))
     assert [curve.label for curve in figure.curves] == ["-3", "+0.5", "+4"]
     for curve, group in zip(figure.curves, groups[1:], strict=True):
@@ -193,9 +193,9 @@ def test_nothing_predicted_is_said_and_not_drawn() -> None:
     assert not beside.predicted
     assert not any(curve.dashed for curve in polar_from_session(bare, plane, groups, "mean", None, beside).curves)
     with pytest.raises(ExplorerError, match="predicts nothing"):
-        beyond_polar(bare, plane, groups, beside)
+        residual_polar(bare, plane, groups, beside)
     with pytest.raises(ExplorerError, match="predicts nothing"):
-        dose_from_session(bare, plane, 0.6, beyond=True)
+        dose_from_session(bare, plane, 0.6, residual=True)
 
 
 def test_the_focus_goes_round_all_groups_and_kinds_of_chance() -> None:
@@ -233,10 +233,12 @@ def test_the_outline_of_a_region_lies_at_its_radius() -> None:
     away = np.stack([outline.x, outline.y], axis=1) - band.centre
     distance = np.einsum("ij,jk,ik->i", away, np.linalg.inv(band.covariance), away)
     np.testing.assert_allclose(distance, band.radius2)
-    figure = compass_of(session, plane, groups, (), overlays_from_session(session, plane, groups, (), bands))
+    figure = compass_from_session(session, plane, groups, (), overlays_from_session(session, plane, groups, (), bands))
     assert [region.label for region in figure.regions] == ["baseline", "clamped"]
     assert [arrow.label for arrow in figure.arrows if arrow.dashed] == ["arithmetic"]
-    beyond = compass_of(session, plane, groups, (), overlays_from_session(session, plane, groups), beyond=True)
+    beyond = compass_from_session(
+        session, plane, groups, (), overlays_from_session(session, plane, groups), residual=True
+    )
     tails = {arrow.label: arrow.tail for arrow in beyond.arrows if not arrow.dashed}
     predicted = predictions_of(session, plane, groups)["clamped"].sweep
     assert tails == {"baseline": (0.0, 0.0), "clamped": (predicted.a, predicted.b)}
@@ -264,7 +266,7 @@ def test_a_dose_chart_has_its_bands_at_its_values_and_predictions_beside() -> No
     expected = [predicted[label].sweep.amplitude for label in labels]
     np.testing.assert_allclose(amplitude.others[0].curve.y, expected)
     assert [bool(panel.others) for panel in (phase, share, norm, energy, along)] == [True, True, False, True, False]
-    beyond = dose_from_session(session, plane, 0.6, beyond=True)
+    beyond = dose_from_session(session, plane, 0.6, residual=True)
     np.testing.assert_allclose(beyond.panels[0].curve.y, amplitude.curve.y - expected)
     turned = beyond.panels[1].curve.y
     assert ((turned >= -180) & (turned < 180)).all()

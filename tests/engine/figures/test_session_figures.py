@@ -24,7 +24,7 @@ from srm_explorer.engine.figures.groups import (
     session_warnings,
     swept_groups,
     telling_threshold,
-    thresholds_of,
+    thresholds_from_session,
 )
 from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session
 
@@ -231,7 +231,7 @@ def test_every_chart_names_the_session_and_the_plane() -> None:
         polar_from_session(session, plane, groups).title,
         polar_from_session(session, plane, groups, "mean").title,
     }
-    titles |= {thresholds_of(session, plane, groups).title, dose_from_session(session, plane).title}
+    titles |= {thresholds_from_session(session, plane, groups).title, dose_from_session(session, plane).title}
     assert titles == {"storm · n7 × n9 · L2 hook_post"}
 
 
@@ -266,17 +266,17 @@ def test_the_demo_model_is_labelled_wherever_it_came_from() -> None:
 def test_many_groups_are_shown_with_one_threshold_and_without_means() -> None:
     session = a_session(CLAMP)
     plane = session.planes[0]
-    few = thresholds_of(session, plane, swept_groups(session, plane), 0.3)
+    few = thresholds_from_session(session, plane, swept_groups(session, plane), 0.3)
     assert (len(few.counts), len(few.means), few.right is None) == (8, 2, False)
     assert {curve.tag for curve in few.counts} == {".7", ".5", ".3", ".1"}
     groups = swept_groups(session, plane, ("condition",))
-    many = thresholds_of(session, plane, groups, 0.3)
+    many = thresholds_from_session(session, plane, groups, 0.3)
     assert many.left_label == "runs with cosine > .3"
     assert (many.means, many.right) == ((), None)
     for curve, group in zip(many.counts, groups, strict=True):
         assert curve.tag == ""
         np.testing.assert_array_equal(curve.y[:-1], group.sweep.counts[group.sweep.thresholds.index(0.3)])
-    assert thresholds_of(
+    assert thresholds_from_session(
         session, plane, groups
     ).left_label == f"runs with cosine > {telling_threshold(groups):g}".replace("0.", ".")
 

@@ -45,7 +45,7 @@ def test_a_separation_by_one_coordinate_alone_is_no_separation_by_the_plane() ->
     # b follows a's noise, so a's shift is all that b lacks: take the part of it that b would share.
     values[:, :, 1] += 0.6 * shift
     pairs = np.arange(2 * EXPERIMENTS).reshape(-1, 2)
-    found = paired_test(values.reshape(runs, -1), weights, unit, pairs, blocks, DRAWS, 0, one=False)
+    found = paired_test(values.reshape(runs, -1), weights, unit, pairs, blocks, DRAWS, 0, single=False)
     calibrated(found.p)
 
 
@@ -54,8 +54,8 @@ def test_with_no_separation_at_all_p_is_conservative_and_of_one_axis_uniform() -
     unit, weights, blocks = runs_of(UNITS, 3)
     values = rng.standard_t(4, (len(unit), 2 * EXPERIMENTS)) + rng.normal(size=(UNITS, 1)).repeat(3, axis=0)
     pairs = np.arange(2 * EXPERIMENTS).reshape(-1, 2)
-    calibrated(paired_test(values, weights, unit, pairs, blocks, DRAWS, 1, one=False).p)
-    alone = paired_test(values, weights, unit, pairs, blocks, DRAWS, 1, one=True).p
+    calibrated(paired_test(values, weights, unit, pairs, blocks, DRAWS, 1, single=False).p)
+    alone = paired_test(values, weights, unit, pairs, blocks, DRAWS, 1, single=True).p
     calibrated(alone)
     assert stats.kstest(alone, "uniform").pvalue > 0.001
 
@@ -68,7 +68,7 @@ def test_runs_of_a_unit_that_persist_are_no_separation() -> None:
     sign = rng.choice([-1.0, 1.0], size=(UNITS, 1, 2 * EXPERIMENTS))
     values = away[:, :, None] * sign + 0.3 * rng.standard_t(4, (UNITS, 6, 2 * EXPERIMENTS))
     pairs = np.arange(2 * EXPERIMENTS).reshape(-1, 2)
-    calibrated(paired_test(values.reshape(6 * UNITS, -1), weights, unit, pairs, blocks, DRAWS, 5, one=True).p)
+    calibrated(paired_test(values.reshape(6 * UNITS, -1), weights, unit, pairs, blocks, DRAWS, 5, single=True).p)
 
 
 def test_between_units_with_nothing_there() -> None:
@@ -97,7 +97,7 @@ def test_permuting_labels_of_two_runs_is_flipping_signs() -> None:
     rng = np.random.default_rng(4)
     unit, weights, blocks = runs_of(10, 2)
     values = rng.normal(size=(20, 2)) + np.where(weights > 0, 0.8, 0.0)[:, None]
-    found = paired_test(values, weights, unit, np.array([[0, 1]]), blocks, 4000, 0, one=False)
+    found = paired_test(values, weights, unit, np.array([[0, 1]]), blocks, 4000, 0, single=False)
     differences = np.diff(values.reshape(10, 2, 2)[:, ::-1], axis=1)[:, 0]
     signs = 1 - 2 * (np.arange(1024)[:, None] >> np.arange(10) & 1)
 
@@ -130,7 +130,7 @@ def test_planted_planes_are_found_and_false_discoveries_stay_under_their_target(
         halved = values.reshape(2, 48, 40)
         contrast = paired_contrast(np.add.reduceat(weights[:, None] * halved[0], np.arange(0, 48, 2)))
         best = scan_pairs(contrast.residual, separation_score(contrast), 100, np.arange(40))
-        found = paired_test(halved[1], weights, unit, best.pairs, blocks, 499, seed, one=False)
+        found = paired_test(halved[1], weights, unit, best.pairs, blocks, 499, seed, single=False)
         called = best.pairs[benjamini_hochberg(found.p) <= target]
         # A plane is false where one of its coordinates adds nothing: it separates no better than the other alone.
         separating = {*range(2 * planted), 12, 13, 14}

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srm_explorer.engine.figures.compass import compass_figure, compass_of
+from srm_explorer.engine.figures.compass import compass_figure, compass_from_session
 from srm_explorer.engine.figures.curves import SweptGroup
-from srm_explorer.engine.figures.difference import difference_of
+from srm_explorer.engine.figures.difference import difference_from_session
 from srm_explorer.engine.figures.groups import swept_groups
 from srm_explorer.engine.session import Session
 from srm_explorer.engine.stats.spotlight import spotlight_sweep, unit_coordinates
@@ -52,7 +52,7 @@ def test_the_cells_that_stand_out_are_those_of_the_lit_runs(
     record = session.planes[0]
     subject = Subject(session, record, state.by, True, state.groups)
     scene = polar_scene(subject, "compass", state.threshold, 100, 40)
-    figure = compass_of(session, record, state.groups(), state.by)
+    figure = compass_from_session(session, record, state.groups(), state.by)
     disc = disc_of(figure, 100, 40)
     assert disc is not None
     points = point_cells(figure, disc)
@@ -75,7 +75,7 @@ def test_groups_are_told_apart_by_marker_alone_and_the_baseline_is_always_the_sa
     record = session.planes[0]
     for by in ((), ("condition",)):
         groups = swept_groups(session, record, by)
-        figure = compass_of(session, record, groups, by)
+        figure = compass_from_session(session, record, groups, by)
         disc = disc_of(figure, 160, 60)
         assert disc is not None
         points = point_cells(figure, disc)
@@ -102,14 +102,14 @@ def test_an_arrow_ends_at_the_mean() -> None:
 def test_a_cursor_and_a_ray_point_where_they_should(spread_session: Callable[..., Session]) -> None:
     session = spread_session()
     groups = swept_groups(session, session.planes[0])
-    figure = compass_of(session, session.planes[0], groups)
+    figure = compass_from_session(session, session.planes[0], groups)
     disc = disc_of(figure, 80, 24)
     assert disc is not None
     up = ray(disc, 90)
     assert len({col for col, *_ in up}) == 1
     assert min(row for _, row, *_ in up) == disc.pane.row
     assert disc.angle_at(*up[-1][:2]) in range(80, 101)
-    difference = difference_of(session, session.planes[0], groups)
+    difference = difference_from_session(session, session.planes[0], groups)
     pane = threshold_pane(difference, 80, 24)
     assert pane is not None
     columns = [{col for col, *_ in cursor(pane, theta)} for theta in (0, 90, 359)]
@@ -122,7 +122,7 @@ def test_the_difference_is_the_share_minus_the_baseline_s(spread_session: Callab
     session = spread_session()
     for by in ((), ("condition",), ("type",)):
         groups = {group.label: group for group in swept_groups(session, session.planes[0], by)}
-        figure = difference_of(session, session.planes[0], list(groups.values()), by, 0.3)
+        figure = difference_from_session(session, session.planes[0], list(groups.values()), by, 0.3)
         for curve in figure.counts:
             level = float(curve.tag.replace("−", "-") or 0.3)
             row = session.spec.spotlight.thresholds.index(level)
