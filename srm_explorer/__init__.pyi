@@ -1,71 +1,78 @@
-# The public names, each in its home: type checkers read it, and so does __init__.py.
+# The public names, a block a home: type checkers read it, and so does __init__.py.
+# ruff: noqa: I001
 from .engine.analyses.bands import session_bands as session_bands
 from .engine.analyses.compare import compare_groups as compare_groups
 from .engine.analyses.compare_tables import curves_table_of as curves_table_of
-from .engine.analyses.controls import control_nulls as control_nulls
-from .engine.analyses.controls import controls_study as controls_study
+from .engine.analyses.controls import control_nulls as control_nulls, controls_study as controls_study
 from .engine.analyses.controls_split import parts_of as parts_of
 from .engine.analyses.effects import effects_study as effects_study
 from .engine.analyses.pairs import pair_tables as pair_tables
 from .engine.analyses.plane_finder import finder_study as finder_study
-from .engine.analyses.planes import basis_of as basis_of
-from .engine.analyses.planes import plane_of as plane_of
-from .engine.analyses.planes import with_plane as with_plane
+from .engine.analyses.planes import basis_of as basis_of, plane_of as plane_of, with_plane as with_plane
 from .engine.analyses.registry import tables_in as tables_in
 from .engine.errors import ExplorerError as ExplorerError
 from .engine.execution.replay import replay as replay
 from .engine.execution.run import run_experiment as run_experiment
-from .engine.experiment import Experiment as Experiment
-from .engine.experiment import read_experiment as read_experiment
-from .engine.figures.arithmetic import arithmetic_points as arithmetic_points
-from .engine.figures.arithmetic import without_clamped_axis as without_clamped_axis
-from .engine.figures.session_overlays import overlays_from_session as overlays_from_session
-from .engine.figures.session_overlays import stored_bands as stored_bands
-from .engine.model.activations import ReadText as ReadText
-from .engine.model.activations import neuron_usage as neuron_usage
-from .engine.model.forcing import GivenText as GivenText
-from .engine.model.forcing import score_texts as score_texts
+from .engine.experiment import Experiment as Experiment, read_experiment as read_experiment
+from .engine.figures.arithmetic import (
+    arithmetic_points as arithmetic_points,
+    without_clamped_axis as without_clamped_axis,
+)
+from .engine.figures.session_overlays import (
+    overlays_from_session as overlays_from_session,
+    stored_bands as stored_bands,
+)
+from .engine.model.activations import ReadText as ReadText, neuron_usage as neuron_usage
+from .engine.model.forcing import GivenText as GivenText, score_texts as score_texts
 from .engine.model.load import load_model as load_model
-from .engine.model.weights import final_logits as final_logits
-from .engine.model.weights import neuron_activations as neuron_activations
-from .engine.model.weights import unembedding as unembedding
-from .engine.model.weights import w_in_columns as w_in_columns
-from .engine.model.weights import w_out_rows as w_out_rows
-from .engine.model.weights import weight_card as weight_card
+from .engine.model.weights import (
+    final_logits as final_logits,
+    neuron_activations as neuron_activations,
+    unembedding as unembedding,
+    w_in_columns as w_in_columns,
+    w_out_rows as w_out_rows,
+    weight_card as weight_card,
+)
 from .engine.model_analyses.run import run_model_study as run_model_study
 from .engine.model_analyses.scoring import score_effects as score_effects
 from .engine.paths import session_path as session_path
-from .engine.prompts import load_prompt_set as load_prompt_set
-from .engine.prompts import read_prompt_set as read_prompt_set
-from .engine.session import Session as Session
-from .engine.session import load_session as load_session
-from .engine.session import save_session as save_session
-from .engine.stats.bands import share_bands as share_bands
-from .engine.stats.bands import unit_counts as unit_counts
+from .engine.prompts import load_prompt_set as load_prompt_set, read_prompt_set as read_prompt_set
+from .engine.session import Session as Session, load_session as load_session, save_session as save_session
+from .engine.stats.bands import share_bands as share_bands, unit_counts as unit_counts
 from .engine.stats.comparison import group_difference as group_difference
-from .engine.stats.ensembles import ensemble_cosines as ensemble_cosines
-from .engine.stats.ensembles import ensemble_of as ensemble_of
-from .engine.stats.ensembles import ensemble_sweep as ensemble_sweep
+from .engine.stats.ensembles import (
+    ensemble_cosines as ensemble_cosines,
+    ensemble_of as ensemble_of,
+    ensemble_sweep as ensemble_sweep,
+)
 from .engine.stats.groups import group_runs as group_runs
-from .engine.stats.matching import match_neurons as match_neurons
-from .engine.stats.matching import placebo_direction as placebo_direction
-from .engine.stats.matching import rank_p as rank_p
-from .engine.stats.nulls import null_curves as null_curves
-from .engine.stats.nulls import partner_coordinates as partner_coordinates
+from .engine.stats.matching import (
+    match_neurons as match_neurons,
+    placebo_direction as placebo_direction,
+    rank_p as rank_p,
+)
+from .engine.stats.nulls import null_curves as null_curves, partner_coordinates as partner_coordinates
 from .engine.stats.pairings import pair as pair
-from .engine.stats.permutation import benjamini_hochberg as benjamini_hochberg
-from .engine.stats.permutation import matched_blocks as matched_blocks
-from .engine.stats.permutation import sign_flip_test as sign_flip_test
-from .engine.stats.planes import coordinates as coordinates
-from .engine.stats.planes import neuron_plane as neuron_plane
-from .engine.stats.planes import plane_from_vectors as plane_from_vectors
+from .engine.stats.permutation import (
+    benjamini_hochberg as benjamini_hochberg,
+    matched_blocks as matched_blocks,
+    sign_flip_test as sign_flip_test,
+)
+from .engine.stats.planes import (
+    coordinates as coordinates,
+    neuron_plane as neuron_plane,
+    plane_from_vectors as plane_from_vectors,
+)
 from .engine.stats.regions import joint_region as joint_region
-from .engine.stats.resampling import bca_interval as bca_interval
-from .engine.stats.resampling import binomial_interval as binomial_interval
-from .engine.stats.resampling import bootstrap_weights as bootstrap_weights
-from .engine.stats.resampling import unit_totals as unit_totals
-from .engine.stats.spotlight import spotlight_sweep as spotlight_sweep
-from .engine.stats.spotlight import sweep_groups as sweep_groups
-from .engine.stats.spotlight import unit_coordinates as unit_coordinates
-from .engine.stats.text import CollapseRule as CollapseRule
-from .engine.stats.text import text_metrics as text_metrics
+from .engine.stats.resampling import (
+    bca_interval as bca_interval,
+    binomial_interval as binomial_interval,
+    bootstrap_weights as bootstrap_weights,
+    unit_totals as unit_totals,
+)
+from .engine.stats.spotlight import (
+    spotlight_sweep as spotlight_sweep,
+    sweep_groups as sweep_groups,
+    unit_coordinates as unit_coordinates,
+)
+from .engine.stats.text import CollapseRule as CollapseRule, text_metrics as text_metrics
