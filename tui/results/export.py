@@ -67,7 +67,7 @@ def write_page(kind: ExportKind, path: Path, page: StudyPage, text: str) -> Path
         content = tables_as_csv([table]) if table is not None else ""
         if figure is not None:
             bins = zip(figure.edges, figure.edges[1:], figure.counts, strict=False)
-            content = _csv([["from", "to", "count"], *([str(one) for one in row] for row in bins)])
+            content = _csv([["from", "to", "count"], *([str(value) for value in row] for row in bins)])
     else:
         content = text
     return write_new(path, content.encode("utf-8", "backslashreplace"))

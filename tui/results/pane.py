@@ -26,7 +26,6 @@ from srm_explorer.tui.widgets.tab_strip import TabStrip
 if TYPE_CHECKING:
     from srm_explorer.engine.session import Session
     from srm_explorer.tui.backend.subprocesses import StudyAnswer
-    from srm_explorer.tui.charts.scene import Scene
     from srm_explorer.tui.results.bands import BandKey, BandWatch
     from srm_explorer.tui.results.export import ExportKind
     from srm_explorer.tui.results.state import ResultsState, View
@@ -258,9 +257,10 @@ class ResultsPane(Widget, can_focus=True):
         page = self._study_page()
         if page is not None:
             return write_page(kind, path, page, self.copy_text())
-        chart, scene = self._painted_chart()
+        chart = self._painted_chart()
+        assert chart.scene is not None
         readout = self._readout.shown().text() if self._readout.display else ""
-        return write_chart(kind, path, scene, chart.shown(), readout, self.state.theta, self.state.threshold)
+        return write_chart(kind, path, chart.scene, chart.shown(), readout, self.state.theta, self.state.threshold)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave a key to others on tabs where it would change nothing."""
@@ -355,11 +355,11 @@ class ResultsPane(Widget, can_focus=True):
     def _chart(self) -> ChartTab | None:
         return self._in_view if isinstance(self._in_view, ChartTab) else None
 
-    def _painted_chart(self) -> tuple[ChartTab, Scene]:
+    def _painted_chart(self) -> ChartTab:
         chart = self._chart()
         if chart is None or chart.scene is None or self.state.session is None or not chart.settled():
             raise ExplorerError("no chart is in view", remedy="go to Polar, Thresholds or Dose and open a session")
-        return chart, chart.scene
+        return chart
 
     def _study_page(self) -> StudyPage | None:
         """The page of a study in view, where it is more than words."""

@@ -1,4 +1,4 @@
-"""Everything that is told of one run: its texts beside the baseline's, and its numbers."""
+"""What is shown of one run: its texts beside the baseline's, its numbers, and its activations token by token."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,7 @@ from srm_explorer.engine.session import RunRecord, Session
 from srm_explorer.engine.session.controls import controls_of
 from srm_explorer.engine.session.fields import DamagedError
 from srm_explorer.tui.results.runs_rows import RunRows
-
-if TYPE_CHECKING:
-    from srm_explorer.tui.results.state import ResultsState
-
+from srm_explorer.tui.results.state import ResultsState
 
 Kind = Literal["shared", "alike", "different"]
 _WORD = re.compile(r"\s*\S+|\s+")
@@ -44,9 +41,9 @@ class Stretch:
     kind: Kind
 
 
-def aligned(own: str, other: str) -> tuple[list[Stretch], list[Stretch]]:
+def aligned(text: str, other: str) -> tuple[list[Stretch], list[Stretch]]:
     """Cut two texts into stretches, by words; joined together again, each gives its text."""
-    a, b = _WORD.findall(own), _WORD.findall(other)
+    a, b = _WORD.findall(text), _WORD.findall(other)
     same = next((at for at, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
     left, right = [Stretch("".join(a[:same]), "shared")], [Stretch("".join(b[:same]), "shared")]
     a, b = a[same:], b[same:]
@@ -58,7 +55,7 @@ def aligned(own: str, other: str) -> tuple[list[Stretch], list[Stretch]]:
             kind: Kind = "alike" if tag == "equal" else "different"
             left.append(Stretch("".join(a[i:j]), kind))
             right.append(Stretch("".join(b[k:m]), kind))
-    return [one for one in left if one.text], [one for one in right if one.text]
+    return [stretch for stretch in left if stretch.text], [stretch for stretch in right if stretch.text]
 
 
 Fact = tuple[str, str]
@@ -72,30 +69,30 @@ class RunPage:
     Attributes:
         title: which run of which session it is.
         prompt: the prompt.
-        name: what its own continuation is called: "+20".
-        own: its continuation, cut where it differs.
-        base: the baseline's; None where there is none, or for the baseline itself.
+        name: what its continuation is called: "+20".
+        continuation: cut where it differs from the baseline's.
+        baseline: the baseline's continuation; None where there is none, or for the baseline itself.
         comparison: how the two compare, in words.
         facts: lines of (name, value).
-        row: its place in the session.
-        base_row: the baseline's; None where there is none.
+        row: its index in the session.
+        baseline_row: the baseline's; None where there is none.
     """
 
     title: str
     prompt: str
     name: str
-    own: tuple[Stretch, ...]
-    base: tuple[Stretch, ...] | None
+    continuation: tuple[Stretch, ...]
+    baseline: tuple[Stretch, ...] | None
     comparison: str
     facts: tuple[tuple[Fact, ...], ...]
     row: int
-    base_row: int | None
+    baseline_row: int | None
 
     def text(self) -> str:
         """The page as plain text, to be copied."""
-        parts = [self.title, f"prompt: {self.prompt}", f"{self.name}: {_joined(self.own)}"]
-        if self.base is not None:
-            parts.append(f"baseline: {_joined(self.base)}")
+        parts = [self.title, f"prompt: {self.prompt}", f"{self.name}: {_joined(self.continuation)}"]
+        if self.baseline is not None:
+            parts.append(f"baseline: {_joined(self.baseline)}")
         parts.append(self.comparison)
         parts += [" · ".join(f"{name} {value}" for name, value in line) for line in self.facts]
         return "\n".join(parts) + "\n"
@@ -106,20 +103,20 @@ def run_page(state: ResultsState, rows: RunRows, row: int) -> RunPage:
     session = rows.session
     run, condition = session.runs[row], rows.conditions[row]
     other = rows.baseline_of(row)
-    own: list[Stretch] = [Stretch(run.text, "shared")] if run.text else []
-    base: list[Stretch] | None = None
+    continuation: list[Stretch] = [Stretch(run.text, "shared")] if run.text else []
+    baseline: list[Stretch] | None = None
     if other is not None and other != row:
-        own, base = aligned(run.text, session.runs[other].text)
+        continuation, baseline = aligned(run.text, session.runs[other].text)
     return RunPage(
         title=f"run {run.index} · {row + 1:,} of {count_of(len(rows), 'run')} · {session.name} · {condition.label}",
         prompt=session.prompts[run.prompt].text,
         name=condition.label,
-        own=tuple(own),
-        base=None if base is None else tuple(base),
+        continuation=tuple(continuation),
+        baseline=None if baseline is None else tuple(baseline),
         comparison=_comparison(rows, row, other),
         facts=_facts(state, rows, row),
         row=row,
-        base_row=other,
+        baseline_row=other,
     )
 
 
@@ -132,8 +129,8 @@ def _comparison(rows: RunRows, row: int, other: int | None) -> str:
     if first is None:
         return "the same tokens as the baseline"
     runs = rows.session.runs
-    told = f"the first token that differs from the baseline is token {first}"
-    return told if runs[row].text != runs[other].text else f"{told}, though the texts read the same"
+    difference = f"the first token that differs from the baseline is token {first}"
+    return difference if runs[row].text != runs[other].text else f"{difference}, though the texts read the same"
 
 
 def _facts(state: ResultsState, rows: RunRows, row: int) -> tuple[tuple[Fact, ...], ...]:
@@ -141,19 +138,19 @@ def _facts(state: ResultsState, rows: RunRows, row: int) -> tuple[tuple[Fact, ..
     run = session.runs[row]
     prompt = session.prompts[run.prompt]
     named = [("value", _value(session, run)), ("set", prompt.set), *prompt.factors.items()]
-    stands = _control_neurons(session, run)
-    if stands:
-        named.append(("in place of", stands))
+    replaced = _control_neurons(session, run)
+    if replaced:
+        named.append(("in place of", replaced))
     if session.spec.generation.samples > 1:
         named.append(("sample", str(run.sample + 1)))
-    place: list[Fact] = []
+    coordinates: list[Fact] = []
     if record is not None:
         a, b = plane_captions(record)
         numbers = zip((a, b, "norm"), (record.x[row], record.y[row], record.norm[row]), strict=True)
-        place = [(name, three_digits(value)) for name, value in numbers]
+        coordinates = [(name, three_digits(value)) for name, value in numbers]
         cosine, lit = float(state.cosines()[row]), bool(state.lit()[row])
         compared = f"{'lit, above' if lit else 'not above'} {short(state.threshold)}"
-        place.append((f"cos at {state.theta}°", f"{three_digits(cosine)} ({compared})"))
+        coordinates.append((f"cos at {state.theta}°", f"{three_digits(cosine)} ({compared})"))
     metrics = [(name, three_digits(value)) for name, value in run.metrics.items() if name != "first_change"]
     written = [
         ("tokens", f"{len(run.token_ids)} (prompt {run.prompt_tokens})"),
@@ -161,7 +158,7 @@ def _facts(state: ResultsState, rows: RunRows, row: int) -> tuple[tuple[Fact, ..
         ("smallest margin", three_digits(run.min_margin)),
         *metrics,
     ]
-    return tuple(tuple(line) for line in (named, place, written) if line)
+    return tuple(tuple(line) for line in (named, coordinates, written) if line)
 
 
 def _control_neurons(session: Session, run: RunRecord) -> str:
@@ -185,21 +182,21 @@ def _value(session: Session, run: RunRecord) -> str:
     condition = session.conditions[run.condition]
     row = session.resolved[run.condition] if run.condition < len(session.resolved) else ()
     raw = [three_digits(value) for values in row if values is not None for value in values]
-    units = {one.unit for one in session.spec.interventions}
+    units = {edit.unit for edit in session.spec.interventions}
     if not raw or units == {"raw"} or condition.kind == "baseline":
         return condition.label
     return f"{condition.label} (raw {', '.join(raw)})"
 
 
 def _joined(stretches: tuple[Stretch, ...]) -> str:
-    return "".join(one.text for one in stretches)
+    return "".join(stretch.text for stretch in stretches)
 
 
-def place_of(session: Session, index: int) -> int | None:
+def row_of(session: Session, index: int) -> int | None:
     """Where the run with an index among all planned ones stands in a session; None while it is not finished."""
     indices = np.array([run.index for run in session.runs], np.int64)
-    found = np.flatnonzero(indices == index)
-    return int(found[0]) if found.size else None
+    rows = np.flatnonzero(indices == index)
+    return int(rows[0]) if rows.size else None
 
 
 @dataclass(frozen=True)
@@ -216,23 +213,23 @@ class Coordinate:
 
 
 @dataclass(frozen=True)
-class Fed:
+class FedToken:
     """A token as it was fed.
 
     Attributes:
-        place: among the prompt's tokens, or among the generated ones, from 1.
+        position: among the prompt's tokens, or among the generated ones, from 1.
         generated: whether the model wrote it.
         token_id: what was fed.
     """
 
-    place: int
+    position: int
     generated: bool
     token_id: int
 
     @property
     def caption(self) -> str:
         """How it is called: "token 7", "prompt token 3"."""
-        return f"{'' if self.generated else 'prompt '}token {self.place}"
+        return f"{'' if self.generated else 'prompt '}token {self.position}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,13 +240,13 @@ class TokenSeries:
         coordinate: whose.
         fed: [token] the tokens it was captured at.
         values: [token] the activation when that token was fed.
-        baseline: the baseline's tokens and values at the same places; empty for a baseline, or where it is missing.
+        baseline: the baseline's tokens and values at the same positions; empty for a baseline, or where it is missing.
     """
 
     coordinate: Coordinate
-    fed: tuple[Fed, ...]
+    fed: tuple[FedToken, ...]
     values: NDArray[np.float64]
-    baseline_fed: tuple[Fed, ...]
+    baseline_fed: tuple[FedToken, ...]
     baseline: NDArray[np.float64]
 
 
@@ -266,12 +263,12 @@ def coordinates_of(session: Session) -> tuple[Coordinate, ...]:
         what = "the session was saved without its vectors"
         raise ExplorerError(what, remedy="run it again under another name to have them")
     widths = session.sidecar.sites
-    named = [(one.site, neuron) for one in session.spec.interventions for neuron in one.neurons]
+    named = [(edit.site, neuron) for edit in session.spec.interventions for neuron in edit.neurons]
     named += [(plane.site, index) for plane in session.planes for index in plane.coordinates]
-    known = [Coordinate(site, index) for site, index in dict.fromkeys(named) if index < widths.get(site, 0)]
-    if not known:
+    captured = [Coordinate(site, index) for site, index in dict.fromkeys(named) if index < widths.get(site, 0)]
+    if not captured:
         raise ExplorerError("no neuron of the experiment was captured", remedy="capture the site it lies at")
-    return tuple(known)
+    return tuple(captured)
 
 
 def series_of(session: Session, vectors: Path, row: int, other: int | None, coordinate: Coordinate) -> TokenSeries:
@@ -279,8 +276,8 @@ def series_of(session: Session, vectors: Path, row: int, other: int | None, coor
 
     Args:
         session: the run's.
-        vectors: the file that `Session.vectors_path` found and checked.
-        row: the run's place in the session.
+        vectors: the file that `Session.vectors_path` has checked.
+        row: the run's index in the session.
         other: the baseline's; None for none.
         coordinate: one of `coordinates_of`.
 
@@ -293,11 +290,11 @@ def series_of(session: Session, vectors: Path, row: int, other: int | None, coor
     return TokenSeries(coordinate, fed, values, *_read(session, vectors, other, coordinate))
 
 
-def fed_tokens(session: Session, row: int) -> tuple[Fed, ...]:
+def fed_tokens(session: Session, row: int) -> tuple[FedToken, ...]:
     """The tokens of a run that its capture covers, in the order they were fed."""
     run = session.runs[row]
-    prompt = [Fed(at + 1, False, token) for at, token in enumerate(session.prompts[run.prompt].token_ids)]
-    written = [Fed(at + 1, True, token) for at, token in enumerate(run.token_ids)]
+    prompt = [FedToken(at + 1, False, token) for at, token in enumerate(session.prompts[run.prompt].token_ids)]
+    written = [FedToken(at + 1, True, token) for at, token in enumerate(run.token_ids)]
     match session.spec.capture.positions:
         case "generated":
             return tuple(written)
@@ -311,7 +308,7 @@ def fed_tokens(session: Session, row: int) -> tuple[Fed, ...]:
 
 def _read(
     session: Session, vectors: Path, row: int, coordinate: Coordinate
-) -> tuple[tuple[Fed, ...], NDArray[np.float64]]:
+) -> tuple[tuple[FedToken, ...], NDArray[np.float64]]:
     values = read_columns(vectors, coordinate.site, row, [coordinate.index])[:, 0].astype(np.float64)
     fed = fed_tokens(session, row)
     if len(fed) != len(values):

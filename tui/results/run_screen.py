@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
-from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Static
 
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.session import Session
+from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.glyphs import glyphs_of
+from srm_explorer.tui.results.run_detail import (
+    Fact,
+    RunPage,
+    Stretch,
+    TokenSeries,
+    coordinates_of,
+    row_of,
+    run_page,
+    series_of,
+)
+from srm_explorer.tui.results.runs_rows import RunRows
+from srm_explorer.tui.results.state import ResultsState
 from srm_explorer.tui.widgets.help import push_help
 from srm_explorer.tui.widgets.status import StatusLine, hints_of
 from srm_explorer.tui.widgets.table_render import one_line
 from srm_explorer.tui.widgets.token_strip import TokenStrip
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from srm_explorer.engine.session import Session
-    from srm_explorer.tui.results.run_detail import RunPage, Stretch, TokenSeries
-    from srm_explorer.tui.results.runs_rows import RunRows
-    from srm_explorer.tui.results.state import ResultsState
-
 
 LOOKS = {"shared": "", "alike": "$foreground-muted", "different": "$text-warning underline"}
 
@@ -51,11 +54,11 @@ class RunView(Screen[int]):
         #run-body { height: 1fr; padding: 0 1; scrollbar-size: 1 1; }
         #run-body > * { margin-bottom: 1; height: auto; }
         #run-texts > Static { width: 1fr; height: auto; }
-        #run-base { margin-left: 2; }
-        .-one #run-base { display: none; }
+        #run-baseline { margin-left: 2; }
+        .-alone #run-baseline { display: none; }
         &.-narrow #run-texts { layout: vertical; }
         &.-narrow #run-texts > Static { width: 100%; }
-        &.-narrow #run-base { margin: 1 0 0 0; }
+        &.-narrow #run-baseline { margin: 1 0 0 0; }
     }
     """
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012  (declared so by the base class)
@@ -77,14 +80,6 @@ class RunView(Screen[int]):
         Binding("escape,q", "leave", "back", id="run.leave", tooltip="Back to the table"),
     ]
 
-    @dataclass
-    class Loaded(Message):
-        """Activations were read, or cannot be."""
-
-        generation: int
-        series: TokenSeries | None
-        told: str
-
     def __init__(self, state: ResultsState, index: int, order: Sequence[int] = ()) -> None:
         super().__init__()
         self.state = state
@@ -94,7 +89,7 @@ class RunView(Screen[int]):
         self._rows: RunRows | None = None
         self._back_to: int | None = None
         self._neuron = 0
-        self._generation = 0
+        self._background = Background(self.call_later)
         self._vectors: tuple[Session, Path] | None = None
         self._lock = Lock()
 
@@ -104,8 +99,8 @@ class RunView(Screen[int]):
         with VerticalScroll(id="run-body", can_focus=False):
             yield Static("", id="run-prompt", markup=False)
             with Horizontal(id="run-texts"):
-                yield Static("", id="run-own", markup=False)
-                yield Static("", id="run-base", markup=False)
+                yield Static("", id="run-continuation", markup=False)
+                yield Static("", id="run-baseline", markup=False)
             yield Static("", id="run-facts", markup=False)
             yield TokenStrip(id="run-tokens")
         yield StatusLine()
@@ -115,13 +110,14 @@ class RunView(Screen[int]):
         self.query_one(StatusLine).hints = hints_of(self)
         self.paint()
 
+    def on_unmount(self) -> None:
+        """Read no activations any more."""
+        self._background.close()
+
     def paint(self) -> None:
         """Show the run that is chosen, as far as the session has it."""
-        from srm_explorer.tui.results.run_detail import place_of, run_page
-        from srm_explorer.tui.results.runs_rows import RunRows
-
         session, record = self.state.session, self.state.record()
-        row = None if session is None else place_of(session, self.index)
+        row = None if session is None else row_of(session, self.index)
         if session is None or row is None:
             self.query_one(StatusLine).said = (f"run {self.index} is not in this session", "warning")
             return
@@ -130,19 +126,14 @@ class RunView(Screen[int]):
         page = self.page = run_page(self.state, self._rows, row)
         self.query_one("#run-title", Static).update(one_line(page.title))
         self.query_one("#run-prompt", Static).update(_named("prompt", page.prompt))
-        self.query_one("#run-own", Static).update(self._text(page.name, page.own, page.base is not None))
-        self.query_one("#run-base", Static).update(self._text("baseline", page.base or (), True))
-        self.query_one("#run-texts").set_class(page.base is None, "-one")
+        self.query_one("#run-continuation", Static).update(
+            self._text(page.name, page.continuation, page.baseline is not None)
+        )
+        self.query_one("#run-baseline", Static).update(self._text("baseline", page.baseline or (), True))
+        self.query_one("#run-texts").set_class(page.baseline is None, "-alone")
         facts = [Content(page.comparison), *(_facts(line) for line in page.facts)]
         self.query_one("#run-facts", Static).update(Content("\n").join(facts))
         self._read(session, page)
-
-    @on(Loaded)
-    def show_tokens(self, message: Loaded) -> None:
-        """Show the activations, unless another run was chosen meanwhile."""
-        message.stop()
-        if message.generation == self._generation:
-            self.query_one(TokenStrip).show(message.series, message.told)
 
     def action_run(self, step: int) -> None:
         """Go to the next run in the order of the table, or the one before."""
@@ -163,10 +154,10 @@ class RunView(Screen[int]):
             return
         if self._back_to is not None:
             self._go(self._back_to, None)
-        elif page.base_row is None or page.base_row == page.row:
+        elif page.baseline_row is None or page.baseline_row == page.row:
             self.query_one(StatusLine).said = (page.comparison, "plain")
         else:
-            self._go(session.runs[page.base_row].index, self.index)
+            self._go(session.runs[page.baseline_row].index, self.index)
 
     def action_token(self, step: int) -> None:
         """Move along the tokens."""
@@ -205,48 +196,48 @@ class RunView(Screen[int]):
     def _text(self, name: str, stretches: Sequence[Stretch], marked: bool) -> Content:
         parts: list[tuple[str, str]] = [(f"{one_line(name)}\n", "bold")]
         differs = False
-        for one in stretches:
-            if one.kind != "shared" and not differs and marked:
+        for stretch in stretches:
+            if stretch.kind != "shared" and not differs and marked:
                 differs = True
                 parts.append((glyphs_of(self.app).cursor, "bold $text-warning"))
-            parts.append((_plain(one.text), LOOKS[one.kind]))
+            parts.append((_plain(stretch.text), LOOKS[stretch.kind]))
         if not stretches:
             parts.append(("(nothing)", "$foreground-muted"))
         return Content.assemble(*parts)
 
     def _read(self, session: Session, page: RunPage) -> None:
         """Read the activations in a thread: the file is checked by its hash, which takes a while where it is large."""
-        from srm_explorer.tui.results.run_detail import coordinates_of, series_of
-
-        self._generation += 1
-        generation, strip = self._generation, self.query_one(TokenStrip)
         try:
-            known = coordinates_of(session)
+            coordinates = coordinates_of(session)
         except ExplorerError as error:
-            strip.show(None, f"no activation by token: {error}")
+            self._background.cancel("tokens")
+            self._show_tokens(error)
             return
-        chosen = known[self._neuron % len(known)]
+        coordinate = coordinates[self._neuron % len(coordinates)]
 
-        def work() -> None:
-            try:
-                with self._lock:
-                    if self._vectors is None or self._vectors[0] is not session:
-                        self._vectors = (session, session.vectors_path())
-                    path = self._vectors[1]
-                if generation == self._generation:
-                    series = series_of(session, path, page.row, page.base_row, chosen)
-                    self.post_message(self.Loaded(generation, series, ""))
-            except ExplorerError as error:
-                self.post_message(self.Loaded(generation, None, f"no activation by token: {error}"))
+        def read() -> TokenSeries:
+            # One thread at a time checks the file; the others find that it was.
+            with self._lock:
+                if self._vectors is None or self._vectors[0] is not session:
+                    self._vectors = (session, session.vectors_path())
+                path = self._vectors[1]
+            return series_of(session, path, page.row, page.baseline_row, coordinate)
 
-        self.run_worker(work, thread=True)
+        self._background.run(read, self._show_tokens, key="tokens")
+
+    def _show_tokens(self, series: TokenSeries | ExplorerError) -> None:
+        strip = self.query_one(TokenStrip)
+        if isinstance(series, ExplorerError):
+            strip.show(None, f"no activation by token: {series}")
+        else:
+            strip.show(series)
 
 
 def _named(name: str, text: str) -> Content:
     return Content.assemble((f"{name}\n", "bold"), _plain(text))
 
 
-def _facts(line: Sequence[tuple[str, str]]) -> Content:
+def _facts(line: Sequence[Fact]) -> Content:
     parts = [Content.assemble((f"{one_line(name)} ", "$foreground-muted"), one_line(value)) for name, value in line]
     return Content(" · ").join(parts)
 

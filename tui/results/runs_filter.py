@@ -32,10 +32,10 @@ LISTED = 6
 _COMPARE: dict[str, Callable[..., Mask]] = {
     ">=": operator.ge,
     "<=": operator.le,
-    "!=": lambda own, given: ~np.isclose(own, given, rtol=1e-9, atol=1e-12),
+    "!=": lambda numbers, number: ~np.isclose(numbers, number, rtol=1e-9, atol=1e-12),
     ">": operator.gt,
     "<": operator.lt,
-    "=": lambda own, given: np.isclose(own, given, rtol=1e-9, atol=1e-12),
+    "=": lambda numbers, number: np.isclose(numbers, number, rtol=1e-9, atol=1e-12),
 }
 _QUOTED = r'"[^"]*"?'
 _TERM = re.compile(rf'(?P<term>!?(?:{_QUOTED}|[^\s"])+)')
@@ -58,10 +58,10 @@ class RunFilter:
 
     def mask(self, cosines: Numbers, lit: Mask) -> Mask:
         """[run] which runs meet the whole line."""
-        found = self.fixed
+        mask = self.fixed
         for meets in self.moving:
-            found = found & meets(cosines, lit)
-        return found
+            mask = mask & meets(cosines, lit)
+        return mask
 
 
 def parse_filter(text: str, rows: RunRows) -> RunFilter:
@@ -75,11 +75,11 @@ def parse_filter(text: str, rows: RunRows) -> RunFilter:
     for match in _TERM.finditer(text):
         term = match["term"]
         negated = term.startswith("!") and len(term) > 1
-        found = _term(term[1:] if negated else term, rows)
-        if callable(found):
-            moving.append(_not(found) if negated else found)
+        mask = _term(term[1:] if negated else term, rows)
+        if callable(mask):
+            moving.append(_not(mask) if negated else mask)
         else:
-            fixed &= ~found if negated else found
+            fixed &= ~mask if negated else mask
     return RunFilter(text, fixed, tuple(moving))
 
 
@@ -104,21 +104,21 @@ def _comparison(name: str, sign: str, value: str, rows: RunRows) -> Mask | Calla
     if column == "value" and sign in ("=", "!="):
         labels = {condition.index: _folded(condition.label) for condition in rows.session.conditions}
         if _folded(value) in labels.values():
-            same = np.array([labels[one.index] == _folded(value) for one in rows.conditions], np.bool_)
+            same = np.array([labels[condition.index] == _folded(value) for condition in rows.conditions], np.bool_)
             return same if sign == "=" else ~same
     number = _number(value, column, name, sign, rows)
     compare = _COMPARE[sign]
     if column == COSINE:
         return lambda cosines, lit: compare(cosines, number) & np.isfinite(cosines)
-    own = rows.numbers[column]
-    return compare(own, number) & np.isfinite(own)
+    numbers = rows.numbers[column]
+    return compare(numbers, number) & np.isfinite(numbers)
 
 
 def _column(name: str, rows: RunRows) -> str:
     # A factor may be called as a number is: then the number is meant, and factor.<name> the factor.
-    known = {one.casefold(): f"{FACTOR}{one}" for one in rows.factors}
-    known |= {one.casefold(): one for one in (*rows.texts, *rows.numbers, COSINE)}
-    column = known.get(name.casefold())
+    columns = {factor.casefold(): f"{FACTOR}{factor}" for factor in rows.factors}
+    columns |= {column.casefold(): column for column in (*rows.texts, *rows.numbers, COSINE)}
+    column = columns.get(name.casefold())
     if column is None:
         remedy = did_you_mean(name, ["value", "cos", "set", "prompt", "text", *rows.factors])
         raise ExplorerError(f"there is no column '{name}'", remedy=f"{remedy}, or quote what is to be found")
@@ -130,15 +130,15 @@ def _text_comparison(column: str, name: str, sign: str, value: str, rows: RunRow
         raise ExplorerError(f"{name} is a text, so {sign} means nothing", remedy=f"write {name}={value}")
     texts, wanted = rows.texts[column], value.casefold()
     if column in CONTAINED:
-        found = np.array([wanted in (text or "").casefold() for text in texts], np.bool_)
+        mask = np.array([wanted in (text or "").casefold() for text in texts], np.bool_)
     else:
         levels = list(dict.fromkeys(text for text in texts if text is not None))
         if wanted not in (level.casefold() for level in levels):
             close = nearest(value, levels)
             remedy = f"did you mean '{close}'?" if close else _choose(levels)
             raise ExplorerError(f"no run has {name} '{value}'", remedy=remedy)
-        found = np.array([text is not None and text.casefold() == wanted for text in texts], np.bool_)
-    return found if sign == "=" else ~found
+        mask = np.array([text is not None and text.casefold() == wanted for text in texts], np.bool_)
+    return mask if sign == "=" else ~mask
 
 
 def _number(value: str, column: str, name: str, sign: str, rows: RunRows) -> float:

@@ -53,8 +53,8 @@ class RunRows:
         """[run] by column; NaN where a run has none. "change" counts tokens from 1."""
         runs, plane = self.session.runs, self.record
         missing: Numbers = np.full(len(runs), np.nan)
-        found: dict[str, Numbers] = {
-            "value": _numbers(one.value for one in self.conditions),
+        columns: dict[str, Numbers] = {
+            "value": _numbers(condition.value for condition in self.conditions),
             "x": missing if plane is None else np.array(plane.x, np.float64),
             "y": missing if plane is None else np.array(plane.y, np.float64),
             "norm": missing if plane is None else np.array(plane.norm, np.float64),
@@ -65,24 +65,24 @@ class RunRows:
             "sample": _numbers(run.sample for run in runs),
         }
         if self.has_controls:
-            found["control"] = _numbers(one.control for one in self.conditions)
+            columns["control"] = _numbers(condition.control for condition in self.conditions)
         for name in dict.fromkeys(name for run in runs for name in run.metrics):
-            found.setdefault(name, _numbers(run.metrics.get(name) for run in runs))
-        return found
+            columns.setdefault(name, _numbers(run.metrics.get(name) for run in runs))
+        return columns
 
     @cached_property
     def texts(self) -> dict[str, list[str | None]]:
         """[run] by column; None where a prompt has no such factor. Factors' columns are "factor.<name>"."""
         runs, prompts = self.session.runs, self.session.prompts
-        found: dict[str, list[str | None]] = {
+        columns: dict[str, list[str | None]] = {
             "prompt": [prompts[run.prompt].text for run in runs],
             "text": [run.text for run in runs],
             "finish": [run.finish for run in runs],
             SET: [prompts[run.prompt].set for run in runs],
         }
         if self.has_controls:
-            found["kind"] = [one.kind for one in self.conditions]
-        return found | {f"{FACTOR}{name}": levels for name, levels in self.factors.items()}
+            columns["kind"] = [condition.kind for condition in self.conditions]
+        return columns | {f"{FACTOR}{name}": levels for name, levels in self.factors.items()}
 
     @cached_property
     def words(self) -> list[str]:
@@ -137,8 +137,8 @@ class RunRows:
             return self.numbers[column]
         texts = self.texts[column]
         known = sorted({text.casefold() for text in texts if text is not None})
-        places = {text: float(place) for place, text in enumerate(known)}
-        return _numbers(None if text is None else places[text.casefold()] for text in texts)
+        ranks = {text: float(rank) for rank, text in enumerate(known)}
+        return _numbers(None if text is None else ranks[text.casefold()] for text in texts)
 
     @cached_property
     def _value_rank(self) -> Numbers:
@@ -150,8 +150,8 @@ class RunRows:
         ranked = sorted(known, key=lambda c: (c.control or 0, c.value if c.value is not None else 0.0, c.index))
         others = [c for c in known if c.kind in ("baseline", "reference")]
         ordered = [*others, *(c for c in ranked if c.kind not in ("baseline", "reference"))]
-        places = {condition.index: float(place) for place, condition in enumerate(ordered)}
-        return _numbers(places[condition.index] for condition in self.conditions)
+        ranks = {condition.index: float(rank) for rank, condition in enumerate(ordered)}
+        return _numbers(ranks[condition.index] for condition in self.conditions)
 
 
 def _factors(session: Session) -> Mapping[str, list[str | None]]:

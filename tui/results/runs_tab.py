@@ -40,7 +40,7 @@ class RunsTab(Widget):
         #runs-line { height: 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
         #runs-filter { height: 1; border: none; padding: 0; background: $surface-lighten-1; }
         &.-compact #runs-line { display: none; }
-        &.-told #runs-line { display: block; }
+        &.-notice #runs-line { display: block; }
         &.-empty #runs-line { dock: top; }
         #runs-line.-problem { color: $text-error; }
     }
@@ -275,7 +275,7 @@ class RunsTab(Widget):
         listing, line = self.listing, self.query_one("#runs-line", Static)
         is_empty = listing.rows is None
         self.set_class(is_empty, "-empty")
-        self.set_class(is_empty or bool(listing.problem or listing.filter_text or listing.only_lit), "-told")
+        self.set_class(is_empty or bool(listing.problem or listing.filter_text or listing.only_lit), "-notice")
         line.set_class(bool(listing.problem), "-problem")
         said = listing.problem or listing.summary(glyphs_of(self.app).separator) or EMPTY
         if said != self._said:

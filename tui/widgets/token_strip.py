@@ -88,7 +88,9 @@ class TokenStrip(Widget):
         ):
             if self.cursor < len(fed):
                 token, value = fed[self.cursor], three_digits(float(values[self.cursor]))
-                is_told = bool(name) and self.cursor < len(series.fed) and token.place == series.fed[self.cursor].place
+                is_told = (
+                    bool(name) and self.cursor < len(series.fed) and token.position == series.fed[self.cursor].position
+                )
                 place = "" if is_told else f"{token.caption} "
                 parts.append(f"{name}{place}(id {token.token_id}) {value}")
             elif len(fed):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ class Host(App[None]):
         return self.view.query_one(StatusLine).said[0]
 
     def own(self) -> str:
-        return str(self.view.query_one("#run-own", Static).render())
+        return str(self.view.query_one("#run-continuation", Static).render())
 
 
 def drive(
@@ -74,7 +75,8 @@ def drive(
 
 
 async def settled(app: Host, pilot: Pilot[None]) -> None:
-    await app.workers.wait_for_complete()
+    while any(thread.name == "background" for thread in threading.enumerate()):
+        await pilot.pause(0.01)
     await pilot.pause()
     await pilot.pause()
 
@@ -100,9 +102,9 @@ def test_both_continuations_are_there_and_part_where_the_tokens_do() -> None:
         own, base = session.runs[3], session.runs[0]
         page = app.view.page
         assert page
-        assert page.base
-        assert "".join(one.text for one in page.own) == own.text
-        assert "".join(one.text for one in page.base) == base.text
+        assert page.baseline
+        assert "".join(one.text for one in page.continuation) == own.text
+        assert "".join(one.text for one in page.baseline) == base.text
         assert session.prompts[0].text in app.text()
         first = int(own.metrics["first_change"]) + 1
         assert f"differs from the baseline is token {first}" in app.text()
@@ -155,7 +157,7 @@ def test_b_goes_to_the_baseline_and_back() -> None:
         await settled(app, pilot)
         assert app.view.index == 4
         assert "this is the baseline" in app.text()
-        assert not app.view.query_one("#run-base").display
+        assert not app.view.query_one("#run-baseline").display
         await pilot.press("b")
         await settled(app, pilot)
         assert app.view.index == 7
@@ -227,7 +229,7 @@ def test_tokens_are_named_by_where_they_were_captured(tmp_path: Path, positions:
     assert tuple(one.token_id for one in fed) == wanted
 
     async def test(app: Host, pilot: Pilot[None]) -> None:
-        assert f"prompt token {fed[0].place} (id {fed[0].token_id})" in app.text()
+        assert f"prompt token {fed[0].position} (id {fed[0].token_id})" in app.text()
 
     drive(test, session)
 
@@ -293,7 +295,7 @@ def test_texts_stand_side_by_side_where_there_is_room(
     tmp_path: Path, size: tuple[int, int], stacked: bool, signs: Glyphs
 ) -> None:
     async def test(app: Host, pilot: Pilot[None]) -> None:
-        own, base = app.view.query_one("#run-own").region, app.view.query_one("#run-base").region
+        own, base = app.view.query_one("#run-continuation").region, app.view.query_one("#run-baseline").region
         assert (base.y > own.y) == stacked
         assert (base.x > own.x) != stacked
         for _ in range(3):
