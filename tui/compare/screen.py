@@ -15,9 +15,8 @@ from textual.widgets import Static
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.background import Background
-from srm_explorer.tui.sessions.actions import file_problem
 from srm_explorer.tui.widgets.chart import ChartView
-from srm_explorer.tui.widgets.dialogs import Ask
+from srm_explorer.tui.widgets.dialogs import Ask, file_problem
 from srm_explorer.tui.widgets.help import push_help
 from srm_explorer.tui.widgets.status import StatusLine, Tone, hints_of
 from srm_explorer.tui.widgets.table import LineTable

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from textual.screen import Screen
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.background import Background
-from srm_explorer.tui.widgets.dialogs import Ask, Choose, Confirm
+from srm_explorer.tui.sessions.row import Row, facts_of
+from srm_explorer.tui.widgets.dialogs import Ask, Choose, Confirm, file_problem
 from srm_explorer.tui.widgets.status import Tone
-
-# What a session holds, and the screens over it, are loaded when they are asked for: until then textual is enough.
-if TYPE_CHECKING:
-    from srm_explorer.tui.sessions.list_model import Row
 
 Action = Literal["open", "duplicate", "resume", "follow"]
 Say = Callable[[str, Tone, "Path | None"], object]
@@ -123,7 +120,6 @@ class SessionActions:
     def _trash(self, row: Row) -> None:
         from srm_explorer.engine import paths
         from srm_explorer.engine.runs.manage import trash
-        from srm_explorer.tui.sessions.list_model import facts_of
 
         def take(wanted: bool | None) -> None:
             if wanted:
@@ -174,17 +170,6 @@ class SessionActions:
                 self._say(result[0], "good", result[1])
 
         self._background.run(act, take)
-
-
-def file_problem(typed: str) -> str:
-    """Why a text names no file that can be written; empty where it does."""
-    if not typed.strip():
-        return "name a file"
-    try:
-        file = Path(typed.strip()).expanduser()
-        return f"{file} is a folder; name a file" if file.is_dir() else ""
-    except (OSError, RuntimeError, ValueError) as error:
-        return f"this is no file: {error}"
 
 
 def _refusal(row: Row, action: str) -> str:

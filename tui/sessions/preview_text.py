@@ -14,7 +14,7 @@ from srm_explorer.engine.figures.numbers import count_of, short
 from srm_explorer.engine.runs.journal_reader import JournalReader
 from srm_explorer.engine.session import PlaneRecord, load_session
 from srm_explorer.tui.charts.polar import SMALLEST, paint_polar
-from srm_explorer.tui.sessions.list_model import Row
+from srm_explorer.tui.sessions.row import Row
 
 LINES = 8
 """Lines that say what was done."""

@@ -18,13 +18,14 @@ from textual.widgets import Input, Static
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.sessions.actions import Chosen, SessionActions
 from srm_explorer.tui.sessions.preview import SessionPreview
+from srm_explorer.tui.sessions.row import Row, matching
 from srm_explorer.tui.sessions.table import SessionTable
 from srm_explorer.tui.widgets.help import push_help
 from srm_explorer.tui.widgets.status import Hint, StatusLine, Tone, hints_of
 from srm_explorer.tui.widgets.table import LineTable
 
 if TYPE_CHECKING:
-    from srm_explorer.tui.sessions.list_model import Row, SessionList
+    from srm_explorer.tui.sessions.list_model import SessionList
 
 
 TICK = 1.0
@@ -256,10 +257,6 @@ class SessionsScreen(Screen[Chosen | None]):
         self.query_one(SessionPreview).show(self.table.row)
 
     def _matching(self, typed: str) -> tuple[Row, ...]:
-        if not typed.strip():
-            return self._rows
-        from srm_explorer.tui.sessions.list_model import matching
-
         return matching(self._rows, typed)
 
     def _why_empty(self, typed: str) -> str:

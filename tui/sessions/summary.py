@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import json
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -17,34 +16,12 @@ from srm_explorer.engine.figures.captions import intervention_captions, model_ca
 from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.runs.journal_reader import JournalReader
 from srm_explorer.engine.session import SCHEMA_VERSION, Session, State, load_session
+from srm_explorer.tui.sessions.row import Summary
 
 LONGEST_HEAD = 1 << 24
 """Bytes before the prompts; a file with more of them is read as a whole."""
 REMEMBERED = 5_000
 _VERSION = 1
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a list says of a session.
-
-    Attributes:
-        model: its name as it shows.
-        intervention: what was done, on one line.
-        state: "finished" or "interrupted"; empty where the file is no session that can be read.
-        runs: finished ones.
-        planned: runs of the whole experiment.
-        saved: when, ISO 8601.
-        problem: why it cannot be read, with file and remedy; empty where it can.
-    """
-
-    model: str = ""
-    intervention: str = ""
-    state: str = ""
-    runs: int = 0
-    planned: int = 0
-    saved: str = ""
-    problem: str = ""
 
 
 class _UnusualError(Exception):

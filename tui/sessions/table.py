@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from srm_explorer.tui.glyphs import Glyphs, glyphs_of
-from srm_explorer.tui.widgets.table import Cell, Column, LineTable
-
-if TYPE_CHECKING:
-    from srm_explorer.tui.sessions.list_model import Row
-
+from srm_explorer.tui.glyphs import glyphs_of
+from srm_explorer.tui.sessions.row import LARGEST_FIRST, Row, cell_of, sorted_rows
+from srm_explorer.tui.widgets.table import Column, LineTable
 
 COLUMNS = (
     Column("name", "name", least=16, share=2),
@@ -47,8 +43,6 @@ class SessionTable(LineTable):
 
     def sort_by(self, column: str) -> None:
         """Sort by a column; chosen again, the other way round, and then no more."""
-        from srm_explorer.tui.sessions.list_model import LARGEST_FIRST
-
         key, descending = self.sort
         first = column in LARGEST_FIRST
         if key != column:
@@ -69,21 +63,17 @@ class SessionTable(LineTable):
 
     def show(self, rows: Sequence[Row]) -> None:
         """Show other rows in the order that was chosen, the highlight on the same session."""
-        own = tuple(rows)
-        if self.sort[0]:
-            from srm_explorer.tui.sessions.list_model import sorted_rows
-
-            own = sorted_rows(own, *self.sort)
+        shown = sorted_rows(rows, *self.sort)
         signs = glyphs_of(self.app)
         # Until the new rows are in place, the table asks for the old ones, so each has its own.
         self.set_rows(
-            len(own),
-            lambda at, key: _cell(own[at], key, signs),
-            lambda at: own[at].path,
-            lambda at: (signs.checked, "accent") if own[at].path in self.marks else "",
+            len(shown),
+            lambda at, key: cell_of(shown[at], key, signs),
+            lambda at: shown[at].path,
+            lambda at: (signs.checked, "accent") if shown[at].path in self.marks else "",
             mark_width=len(signs.checked),
         )
-        self._shown = own
+        self._shown = shown
 
     def go_to(self, path: Path) -> bool:
         """Highlight a session; whether it is there."""
@@ -97,12 +87,6 @@ class SessionTable(LineTable):
         if self.row is None:
             return
         path = self.row.path
-        others = tuple(one for one in self.marks if one != path)
+        others = tuple(mark for mark in self.marks if mark != path)
         self.marks = others if path in self.marks else (*others, path)[-MOST_MARKS:]
         self.refresh_cells()
-
-
-def _cell(row: Row, key: str, signs: Glyphs) -> Cell:
-    from srm_explorer.tui.sessions.list_model import cell_of
-
-    return cell_of(row, key, signs)

@@ -1,4 +1,4 @@
-"""A question answered with a line of text."""
+"""Boxes over the screen: a question with a line of text, with a few answers, or with yes and no."""
 
 from __future__ import annotations
 
@@ -197,3 +197,14 @@ class TooSmall(Screen[None]):
     def compose(self) -> ComposeResult:
         """The message."""
         yield Static(f"make this terminal at least {COLUMNS} x {ROWS}\nq quits", markup=False)
+
+
+def file_problem(typed: str) -> str:
+    """Why a text names no file that can be written; empty where it does."""
+    if not typed.strip():
+        return "name a file"
+    try:
+        file = Path(typed.strip()).expanduser()
+        return f"{file} is a folder; name a file" if file.is_dir() else ""
+    except (OSError, RuntimeError, ValueError) as error:
+        return f"this is no file: {error}"
