@@ -13,7 +13,7 @@ README = Path(__file__).resolve().parents[1] / "README.md"
 BEGIN, END = "<!-- keys: tools/key_table.py -->", "<!-- end of keys -->"
 
 PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Everywhere", ("ExplorerKeys", "ExplorerApp")),
+    ("Everywhere", ("ExplorerScreen", "ExplorerApp")),
     ("Prompts", ("PromptsPane",)),
     ("Intervention", ("FormLines", "RowInput", "InterventionKeys")),
     ("Results", ("ResultsPane",)),

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from textual.actions import parse
 from textual.binding import Binding
 from textual.dom import DOMNode
-from textual.widget import Widget
 
 from srm_explorer import tui
 from srm_explorer.tui.glyphs import UNICODE, Glyphs, glyphs_of
@@ -73,7 +72,7 @@ def keys_of(node: DOMNode, keymap: Mapping[str, str]) -> list[KeyOf]:
     return list(found.values())
 
 
-def all_keys(nodes: Iterable[Widget], keymap: Mapping[str, str]) -> list[KeyOf]:
+def all_keys(nodes: Iterable[DOMNode], keymap: Mapping[str, str]) -> list[KeyOf]:
     """The bindings of several widgets, each id once."""
     found: dict[str, KeyOf] = {}
     for node in nodes:

@@ -28,7 +28,7 @@ from srm_explorer.tui.backend import subprocesses
 from srm_explorer.tui.backend.backend import WorkerLink
 from srm_explorer.tui.backend.events import Described, Tokenized, WorkerSeen
 from srm_explorer.tui.backend.subprocesses import StudyAnswer, StudyRunner
-from srm_explorer.tui.explorer import runs, studies
+from srm_explorer.tui.explorer import controller, studies
 from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.settings import Settings
 
@@ -195,7 +195,7 @@ def stage(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "sessions_folder", lambda: Path("saved_sessions"))
     monkeypatch.setattr(paths, "shipped_prompts", lambda: Path("shipped"))
     monkeypatch.setattr(paths, "trash_folder", lambda: Path("trash"))
-    monkeypatch.setattr(runs, "WorkerLink", StillLink)
+    monkeypatch.setattr(controller, "WorkerLink", StillLink)
     for module in (subprocesses, studies):
         monkeypatch.setattr(module, "StudyRunner", StillStudies)
     for name in ("NO_COLOR", "COLORTERM", "TMUX", "SSH_TTY", "SSH_CONNECTION"):
@@ -216,7 +216,7 @@ def paint(scene: Scene, size: str, start: LaunchOptions | None = None, settings:
         async with app.run_test(size=(columns, rows), notifications=True) as pilot:
             painter = Painter(app, pilot)
             kept.append(painter)
-            await painter.until(lambda: app.explorer.desk is not None)
+            await painter.until(lambda: app.explorer.controller is not None)
             await scene(painter)
 
     asyncio.run(go())

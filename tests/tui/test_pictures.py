@@ -152,9 +152,9 @@ def test_sessions(size: str, look: Look) -> None:
 def test_a_run(size: str, look: Look) -> None:
     async def scene(p: Painter) -> None:
         await p.until(" lit ")
-        p.app.explorer.hear(WorkerSeen("busy demo · cpu", 2, "busy"))
+        p.app.explorer.controller.take_event(WorkerSeen("busy demo · cpu", 2, "busy"))
         told = Progress("running", runs_done=412, runs=600, rate=1930.0, seconds_left=5.0)
-        p.app.explorer.hear(RunGrew(Path("saved_sessions/storm.json"), None, told, "running"))
+        p.app.explorer.controller.take_event(RunGrew(Path("saved_sessions/storm.json"), None, told, "running"))
         await p.until("412")
         await p.take("running")
         await p.press("c")

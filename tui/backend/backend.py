@@ -37,7 +37,7 @@ class WorkerLink:
         tell: takes every event, in threads of the link.
     """
 
-    def __init__(self, tell: Callable[[LinkEvent], None]) -> None:
+    def __init__(self, tell: Callable[[LinkEvent], object]) -> None:
         self._tell_screen = tell
         self._closed = threading.Event()
         self._followers: dict[Path, Follower] = {}

@@ -1,46 +1,53 @@
-"""What lies between the panes and the engine: the draft, the session in view, and the ways from one to the other."""
+"""What the explorer does with an experiment, a session and the worker: each message goes to the part it concerns."""
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from textual.message import Message
+
+from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.experiment import Site
+from srm_explorer.engine.experiment import Site, available_presets, read_experiment
 from srm_explorer.engine.figures.captions import DEMO, coordinate_caption, site_caption
-from srm_explorer.engine.session import Session, load_session
-from srm_explorer.tui.explorer.draft import DraftFile, Drafting, as_draft, begin, draft_at
-from srm_explorer.tui.explorer.model_info import Sizing
-from srm_explorer.tui.explorer.naming import ask_and_copy
-from srm_explorer.tui.explorer.palette_choices import commands_of
+from srm_explorer.engine.session import Session, sessions_in
+from srm_explorer.engine.worker.protocol import Description
+from srm_explorer.tui.backend import events
+from srm_explorer.tui.backend.backend import WorkerLink
+from srm_explorer.tui.experiment.form_model import shape_of
+from srm_explorer.tui.experiment.pane import InterventionPane
+from srm_explorer.tui.experiment.rows import told
+from srm_explorer.tui.explorer.dialogs import ask_export
+from srm_explorer.tui.explorer.draft import DraftEditor, DraftFile, as_draft, draft_at, initial_draft
+from srm_explorer.tui.explorer.model_info import ModelInfoController
 from srm_explorer.tui.explorer.planes import PlaneController
 from srm_explorer.tui.explorer.runs import RunController
-from srm_explorer.tui.explorer.startup import LaunchOptions
+from srm_explorer.tui.explorer.session_in_view import SessionInView
+from srm_explorer.tui.explorer.startup import ExitSummary, LaunchOptions
 from srm_explorer.tui.explorer.studies import StudyController
+from srm_explorer.tui.explorer.view import ExplorerView
+from srm_explorer.tui.palette import Command
+from srm_explorer.tui.prompts.pane import PromptsPane
+from srm_explorer.tui.results.pane import ResultsPane
 from srm_explorer.tui.results.state import VIEWS
+from srm_explorer.tui.results.study_tab import StudyTab
+from srm_explorer.tui.sessions.actions import Chosen
+from srm_explorer.tui.sessions.screen import SessionsScreen
 from srm_explorer.tui.widgets.status import Facts
-
-if TYPE_CHECKING:
-    from srm_explorer.engine.worker.protocol import Description
-    from srm_explorer.tui.experiment.pane import InterventionPane
-    from srm_explorer.tui.explorer.screen import ExplorerScreen
-    from srm_explorer.tui.palette import Command
-    from srm_explorer.tui.prompts.pane import PromptsPane
-    from srm_explorer.tui.results.pane import ResultsPane
-    from srm_explorer.tui.sessions.actions import Chosen
-
 
 _DTYPES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64": "fp64"}
 
 
 def facts_of(
-    data: dict[str, Any], shape: Description | None, session: Session | None, path: Path | None, worker: str
+    data: dict[str, Any], description: Description | None, session: Session | None, path: Path | None, worker: str
 ) -> Facts:
     """Gather the facts.
 
     Args:
         data: the draft's experiment.
-        shape: of its model; None where it is not known.
+        description: of its model; None where that is not known.
         session: in view; None where nothing of it is there yet.
         path: its file; None for no session.
         worker: words for how it is.
@@ -50,21 +57,21 @@ def facts_of(
         mark = "unsaved"
     elif session is not None and session.spec.to_dict() != data:
         mark = "edited"
-    return Facts(_model_facts(data, shape), path.stem if path is not None else "", mark, worker)
+    return Facts(_model_facts(data, description), path.stem if path is not None else "", mark, worker)
 
 
-def _model_facts(data: dict[str, Any], shape: Description | None) -> tuple[str, ...]:
+def _model_facts(data: dict[str, Any], description: Description | None) -> tuple[str, ...]:
     model = data["model"]
     facts = ["demo model" if model["name"] == DEMO else Path(model["name"]).name]
     sites: list[str] = data["capture"]["sites"]
-    site = next((one["site"] for one in data["interventions"]), sites[0])
-    width = f" ({shape.width(Site.parse(site)):,})" if shape is not None else ""  # pyright: ignore[reportArgumentType]
-    facts.append(site_caption(site) + width)
+    site = next((edit["site"] for edit in data["interventions"]), sites[0])
+    shape = shape_of(description, description.name) if description is not None else None
+    facts.append(site_caption(site) + (f" ({shape.width(Site.parse(site)):,})" if shape is not None else ""))
     if data["planes"]:
         plane = data["planes"][0]
-        at = plane["site"] or sites[0]
-        facts.append(f"{coordinate_caption(at, plane['a'])} × {coordinate_caption(at, plane['b'])}")
-    facts.append(str(shape.device if shape is not None else model["device"]))
+        site = plane["site"] or sites[0]
+        facts.append(f"{coordinate_caption(site, plane['a'])} × {coordinate_caption(site, plane['b'])}")
+    facts.append(str(description.device if description is not None else model["device"]))
     dtype: str = model["dtype"]
     facts.append(_DTYPES.get(dtype, dtype))
     return tuple(facts)
@@ -74,195 +81,201 @@ class ExplorerController:
     """Everything that the explorer does with an experiment and a session; made in a thread, opened on the screen's.
 
     Args:
-        screen: the panes.
+        view: the panes.
         start: what the program was started with.
     """
 
-    def __init__(self, screen: ExplorerScreen, start: LaunchOptions) -> None:
-        self._screen = screen
+    def __init__(self, view: ExplorerView, start: LaunchOptions) -> None:
+        self._view = view
         file = DraftFile()
-        draft, self._problems = begin(start, file)
-        self.drafting = Drafting(draft, file, screen.cannot_keep)
-        self.runs = RunController(screen, self)
-        self.studies = StudyController(screen, self)
-        self.planes = PlaneController(screen, self)
-        self.sizing = Sizing(screen, self.drafting, self.runs.link, self.show_header)
-        self.session: Session | None = None
-        self._path: Path | None = None
-        self._shown: Path | None = None
-
-    @property
-    def prompts(self) -> PromptsPane:
-        """The pane of the prompts."""
-        return self._screen.prompts
-
-    @property
-    def intervention(self) -> InterventionPane:
-        """The pane of everything else of the experiment."""
-        return self._screen.intervention
-
-    @property
-    def results(self) -> ResultsPane:
-        """The pane of the session."""
-        return self._screen.results
+        draft, self._problems = initial_draft(start, file)
+        self.link = WorkerLink(lambda event: view.call_later(self.take_event, event))
+        self.editor = DraftEditor(draft, file, lambda error: view.call_later(view.refuse, error))
+        self.sessions = SessionInView(view, self.editor, self.show_header)
+        self.model_info = ModelInfoController(view, self.editor, self.link, self.show_header)
+        self.runs = RunController(view, self.editor, self.sessions, self.link, self.model_info.take_rate)
+        self.studies = StudyController(view, self.editor, self.sessions, self.link)
+        self.planes = PlaneController(view, self.editor, self.sessions, self.link)
 
     def open(self) -> None:
         """Show the draft, open the session that was in view, and begin to watch runs."""
-        draft = self.drafting.draft
+        draft, results = self.editor.draft, self._view.results
         view = draft.view if draft.view in VIEWS else VIEWS[0]
-        self.results.restore(
+        results.restore(
             theta=draft.theta, threshold=draft.threshold, view=view, by=draft.by, plane=draft.plane, tab=draft.tab
         )
         self.studies.furnish()
-        self.results.study(self.studies.subject)
+        results.study(self.studies.subject)
         self.show_draft(dict(draft.typed))
-        self.drafting.keep()
+        self.editor.keep()
         for problem in self._problems:
-            self._screen.refuse(problem)
-        self.runs.link.open()
+            self._view.refuse(problem)
+        self.link.open()
         if draft.session is not None and Path(draft.session).exists():
-            self.open_session(Path(draft.session))
+            self.sessions.open(Path(draft.session))
+        self.runs.show()
 
-    def close(self) -> str:
-        """Keep the draft and leave the worker alone; return why the draft could not be kept."""
-        self._screen.background.close()
-        self.runs.link.close()
-        return self.drafting.close()
+    def close(self) -> ExitSummary:
+        """Keep the draft and leave the worker alone; return what there is to say of it."""
+        self._view.background.close()
+        self.link.close()
+        running = self.runs.state.path
+        return ExitSummary(running.stem if running is not None else "", self.editor.close())
+
+    def take_message(self, message: Message) -> None:
+        """Do what a pane wants."""
+        match message:
+            case PromptsPane.Changed():
+                self.edit({**self.editor.data, "prompts": message.prompts})
+            case PromptsPane.TokensWanted():
+                self.model_info.want_tokens(message.texts)
+            case InterventionPane.Changed():
+                self.edit(message.data)
+            case InterventionPane.Typing():
+                self.editor.typing(message.field, message.text)
+            case InterventionPane.Loaded():
+                self.replace(message.data, message.name, message.base)
+            case InterventionPane.ModelWanted():
+                self.model_info.want_shape(message.model)
+            case ResultsPane.ViewChanged():
+                self.keep_view()
+            case StudyTab.Wanted():
+                self.studies.ask(message.tab, message.question)
+            case StudyTab.SettingsWanted():
+                self.studies.choose(message.tab, message.topic, message.settings)
+            case StudyTab.CardWanted():
+                self.studies.open_card(message.layer, message.neuron)
+            case StudyTab.NewPlaneWanted():
+                self.planes.ask()
+            case StudyTab.PlaneWanted():
+                self.planes.add(message.choice)
+            case _:
+                raise TypeError(f"nobody takes {message}")
+
+    def take_event(self, event: events.LinkEvent) -> None:
+        """Take what the link tells."""
+        match event:
+            case events.Described():
+                self.model_info.take_shape(dict(event.model), event.description, "")
+            case events.DescribeFailed():
+                self.model_info.take_shape(dict(event.model), None, told(event.error))
+            case events.Tokenized():
+                self._view.prompts.take_tokens(event.counts)
+            case events.Studied():
+                self.studies.take_answer(event.tag, event.findings)
+                self.planes.take_answer(event.tag, event.findings)
+            case events.StudyFailed():
+                self.studies.take_answer(event.tag, event.error, waits=event.waits)
+                self.planes.take_answer(event.tag, event.error, waits=event.waits)
+            case events.Said():
+                self._view.results.log_line(event.line)
+            case events.RunGrew():
+                self.model_info.run_grew(event)
+                self.runs.take_event(event)
+            case events.WorkerSeen():
+                self.runs.take_event(event)
+                if event.kind == "warm":
+                    self.model_info.want_shape()
+            case _:
+                self.runs.take_event(event)
+        self.runs.show()
+        self.show_header()
 
     def show_draft(self, typed: dict[str, str] | None = None) -> None:
         """Show the experiment in the panes, count its prompts, and name it in the header."""
-        data = self.drafting.data
-        self.prompts.show(data["prompts"], data["model"], self.drafting.base)
-        self.intervention.show(data, typed, self.drafting.base)
-        self.sizing.show()
+        data = self.editor.data
+        self._view.prompts.show(data["prompts"], data["model"], self.editor.base)
+        self._view.intervention.show(data, typed, self.editor.base)
+        self.model_info.show()
         self.show_header()
 
     def edit(self, data: dict[str, Any]) -> None:
         """Take an edited experiment."""
-        if self.drafting.edit(data):
-            self._screen.say("")
+        if self.editor.edit(data):
+            self._view.say("")
             self.show_draft()
-
-    def edit_prompts(self, prompts: dict[str, Any]) -> None:
-        """Take an edited table of prompts."""
-        self.edit({**self.drafting.data, "prompts": prompts})
 
     def replace(self, data: dict[str, Any], name: str, base: Path) -> None:
         """Begin with another experiment."""
-        self.drafting.replace(data, name, base)
+        self.editor.replace(data, name, base)
         self.show_draft({})
-        self._screen.say(f"the experiment is now '{name}'; u goes back to the one before")
+        self._view.say(f"the experiment is now '{name}'; u goes back to the one before")
 
     def undo(self) -> None:
         """Take the last edit back."""
-        if self.drafting.undo():
+        if self.editor.undo():
             self.show_draft()
-            self._screen.say("one edit back; U makes it again")
+            self._view.say("one edit back; U makes it again")
         else:
-            self._screen.say("there is no edit to take back")
+            self._view.say("there is no edit to take back")
 
     def redo(self) -> None:
         """Make the edit again that was taken back."""
-        if self.drafting.redo():
+        if self.editor.redo():
             self.show_draft()
-            self._screen.say("one edit forward")
+            self._view.say("one edit forward")
         else:
-            self._screen.say("there is no edit to make again")
-
-    def look_at(self, path: Path) -> None:
-        """From now on this session is in view; its runs are shown as they come."""
-        if path != self._path:
-            self._path = path
-            self.drafting.draft.session = str(path)
-            self.drafting.keep()
-            self.show_header()
-
-    def look_away(self, path: Path) -> None:
-        """A run that came to nothing is in view no more, but the session whose chart is there."""
-        if path == self._path and path != self._shown:
-            self._path = self._shown
-            self.drafting.draft.session = str(self._shown) if self._shown is not None else None
-            self.drafting.keep()
-            self.show_header()
-
-    def looks_at(self, path: Path | None) -> bool:
-        """Whether this session is in view."""
-        return path is not None and path == self._path
-
-    def take_session(self, session: Session | None, path: Path | None = None) -> None:
-        """Show a session, saved or growing."""
-        self.session = session
-        if session is not None and path is not None:
-            self._shown = path
-            self.look_at(path)
-        self.results.take_session(session)
-        self.show_header()
-
-    def open_session(self, path: Path) -> None:
-        """Open a saved session."""
-
-        def opened(found: Session | ExplorerError) -> None:
-            if isinstance(found, ExplorerError):
-                self._screen.refuse(found)
-            else:
-                self.take_session(found, path)
-
-        self._screen.background.run(lambda: load_session(path), opened)
+            self._view.say("there is no edit to make again")
 
     def duplicate(self, path: Path | None = None) -> None:
         """Make the experiment of the session in view, or of a saved one, the draft."""
-        if path is None and self.session is None:
-            self._screen.say("there is no session in view; o opens one")
-        elif path is None and self.session is not None:
-            self.replace(*as_draft(self.session))
-        elif path is not None:
-            self._screen.background.run(lambda: draft_at(path), self._take_experiment)
-
-    def save_as(self) -> None:
-        """Ask for another name, and copy the session in view to it."""
-        session = self.session
-        if session is None or session.path is None:
-            self._screen.say("there is no saved session in view" + ("; this one still runs" if session else ""))
+        session = self.sessions.session
+        if path is not None:
+            self._view.background.run(lambda: draft_at(path), self._take_experiment)
+        elif session is not None:
+            self.replace(*as_draft(session))
         else:
-            ask_and_copy(self._screen, session, self.take_session)
+            self._view.say("there is no session in view; o opens one")
 
-    def chosen(self, chosen: Chosen | None) -> None:
+    def list_sessions(self) -> None:
+        """Show the sessions, and do with one what is chosen there."""
+        self._view.ask(SessionsScreen(), self.take_chosen)
+
+    def take_chosen(self, chosen: Chosen | None) -> None:
         """Do what was chosen in the list of sessions."""
         if chosen is None:
             return
         match chosen.action:
             case "open":
-                self.open_session(chosen.path)
+                self.sessions.open(chosen.path)
             case "duplicate":
                 self.duplicate(chosen.path)
             case "resume":
-                self.runs.go_on(chosen.path)
+                self.runs.resume(chosen.path)
             case "follow":
                 self.runs.follow(chosen.path)
 
+    def export(self) -> None:
+        """Write the chart or table in view to a file."""
+        ask_export(self._view)
+
     def palette_commands(self) -> list[Command]:
-        """Presets and sessions as commands of the palette."""
-        return commands_of(self.replace, self.open_session)
+        """The presets and the sessions as commands of the palette; reads folders, so call it in a thread."""
+        commands: list[Command] = []
+        for name in available_presets():
+            experiment, source = read_experiment(name)
+            load = functools.partial(self.replace, experiment.to_dict(), source.name, source.base)
+            commands.append(Command(f"preset {name}", "Begin with this experiment", load))
+        for path in sessions_in(paths.sessions_folder()):
+            look = functools.partial(self.sessions.open, path)
+            commands.append(Command(f"session {path.stem}", "Open this session", look))
+        return commands
 
-    def turned(self) -> None:
+    def keep_view(self) -> None:
         """Keep where the spotlight stands."""
-        state, draft = self.results.state, self.drafting.draft
+        state, draft = self._view.results.state, self.editor.draft
         draft.plane, draft.theta, draft.threshold = state.plane, state.theta, state.threshold
-        draft.view, draft.by, draft.tab = state.view, tuple(state.by), self.results.tab
-        self.drafting.keep()
-
-    def log(self, line: str) -> None:
-        """Add a line to the log."""
-        self.results.log_line(line)
+        draft.view, draft.by, draft.tab = state.view, tuple(state.by), self._view.results.tab
+        self.editor.keep()
 
     def show_header(self) -> None:
         """Tell in the top line what the draft, the session and the worker are."""
-        data = self.drafting.data
-        session = self.session if self._shown == self._path else None
-        self._screen.header.facts = facts_of(data, self.sizing.shape, session, self._path, self.runs.state.worker)
+        sessions, worker = self.sessions, self.runs.state.worker
+        facts = facts_of(self.editor.data, self.model_info.description, sessions.chosen, sessions.path, worker)
+        self._view.show_header(facts)
 
-    def _take_experiment(self, found: tuple[dict[str, Any], str, Path] | ExplorerError) -> None:
-        if isinstance(found, ExplorerError):
-            self._screen.refuse(found)
+    def _take_experiment(self, experiment: tuple[dict[str, Any], str, Path] | ExplorerError) -> None:
+        if isinstance(experiment, ExplorerError):
+            self._view.refuse(experiment)
         else:
-            self.replace(*found)
+            self.replace(*experiment)

@@ -7,7 +7,6 @@ import copy
 import json
 import re
 import secrets
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -21,71 +20,8 @@ from srm_explorer.engine.io.files import FileLock, LockedError, write_atomic
 from srm_explorer.engine.runs.journal import is_run_folder
 from srm_explorer.engine.runs.journal_reader import JournalReader
 from srm_explorer.engine.session import Session, load_session
+from srm_explorer.tui.backend.autosave import AutoSaver
 from srm_explorer.tui.explorer.startup import LaunchOptions
-
-SOON = 0.2
-"""Seconds after the first unsaved change; what comes in between is written with it."""
-
-
-class Saver:
-    """Writes the newest of what it is given, and tells when that fails.
-
-    Args:
-        write: writes content; raises ExplorerError.
-        failed: takes the error, in the saver's thread; called once until a write succeeds again.
-    """
-
-    def __init__(self, write: Callable[[bytes], None], failed: Callable[[ExplorerError], None]) -> None:
-        self._write, self._failed = write, failed
-        self._waiting: bytes | None = None
-        self._changed = threading.Condition()
-        self._writing = threading.Lock()
-        self._ended = False
-        self._told = False
-        self._thread: threading.Thread | None = None
-
-    def mark(self, content: bytes) -> None:
-        """Have this written within `SOON`."""
-        with self._changed:
-            self._waiting = content
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="draft saver", daemon=True)
-                self._thread.start()
-            self._changed.notify_all()
-
-    def close(self) -> str:
-        """Write what waits, now; return why it could not be written, empty where it was."""
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
-        return self._flush()
-
-    def _work(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting is not None or self._ended)
-                if not self._ended:
-                    self._changed.wait_for(lambda: self._ended, timeout=SOON)
-                if self._ended:
-                    return
-            self._flush()
-
-    def _flush(self) -> str:
-        with self._writing:
-            with self._changed:
-                content, self._waiting = self._waiting, None
-            if content is None:
-                return ""
-            try:
-                self._write(content)
-            except ExplorerError as error:
-                if not self._told:
-                    self._told = True
-                    self._failed(error)
-                return str(error)
-            self._told = False
-            return ""
-
 
 _ORPHANS_KEPT = 5
 
@@ -126,17 +62,17 @@ class Draft:
     def from_json(cls, content: bytes) -> Draft | None:
         """Read what `to_json` wrote; None where it is something else, a field of another kind has its default."""
         try:
-            told = json.loads(content.decode("utf-8", "surrogatepass"))
+            parsed = json.loads(content.decode("utf-8", "surrogatepass"))
         except ValueError:
             return None
-        if not isinstance(told, dict) or not isinstance(cast("dict[str, Any]", told).get("data"), dict):
+        if not isinstance(parsed, dict) or not isinstance(cast("dict[str, Any]", parsed).get("data"), dict):
             return None
-        table = cast("dict[str, Any]", told)
+        table = cast("dict[str, Any]", parsed)
         draft = cls()
-        for one in fields(cls):
-            value = table.get(one.name)
-            if _fits(one.name, value):
-                setattr(draft, one.name, tuple(cast("list[str]", value)) if one.name == "by" else value)
+        for name in (known.name for known in fields(cls)):
+            value = table.get(name)
+            if _fits(name, value):
+                setattr(draft, name, tuple(cast("list[str]", value)) if name == "by" else value)
         return draft
 
 
@@ -203,14 +139,14 @@ class DraftFile:
 
     def _orphans(self) -> list[tuple[Path, FileLock]]:
         """Drafts whose screen is gone, the newest first, each locked by us."""
-        found: list[tuple[float, Path, FileLock]] = []
+        orphans: list[tuple[float, Path, FileLock]] = []
         for path in self._folder.glob("*.json"):
             lock = _lock_of(path)
             with contextlib.suppress(LockedError, OSError):
                 changed = path.stat().st_mtime
                 lock.acquire()
-                found.append((changed, path, lock))
-        return [(path, lock) for _, path, lock in sorted(found, key=lambda one: one[0], reverse=True)]
+                orphans.append((changed, path, lock))
+        return [(path, lock) for _, path, lock in sorted(orphans, key=lambda orphan: orphan[0], reverse=True)]
 
 
 def _fits(name: str, value: object) -> bool:
@@ -223,11 +159,11 @@ def _fits(name: str, value: object) -> bool:
     if name == "session":
         return isinstance(value, str)
     if name == "by":
-        return isinstance(value, list) and all(isinstance(one, str) for one in cast("list[object]", value))
+        return isinstance(value, list) and all(isinstance(name, str) for name in cast("list[object]", value))
     if name in ("typed", "rates"):
         kind = str if name == "typed" else float
         return isinstance(value, dict) and all(
-            isinstance(one, kind) for one in cast("dict[str, object]", value).values()
+            isinstance(item, kind) for item in cast("dict[str, object]", value).values()
         )
     return isinstance(value, dict)
 
@@ -244,9 +180,9 @@ def _lock_of(path: Path) -> FileLock:
 
 
 def _remove(path: Path) -> None:
-    for one in (path, path.with_suffix(".lock")):
+    for file in (path, path.with_suffix(".lock")):
         with contextlib.suppress(OSError):
-            one.unlink()
+            file.unlink()
 
 
 Data = dict[str, Any]
@@ -306,8 +242,8 @@ FIRST = "demo"
 _DIGEST = re.compile(r"-[0-9a-f]{6}$")
 
 
-class Drafting:
-    """The draft of this screen.
+class DraftEditor:
+    """The draft of this screen, as it is edited.
 
     Args:
         draft: what to begin with.
@@ -315,12 +251,12 @@ class Drafting:
         failed: takes the error where it cannot be kept, in another thread.
     """
 
-    def __init__(self, draft: Draft, file: DraftFile, failed: Callable[[ExplorerError], None]) -> None:
+    def __init__(self, draft: Draft, file: DraftFile, failed: Callable[[ExplorerError], object]) -> None:
         self.draft = draft
         self._file = file
         self._history = History()
         self._history.push(self._whole())
-        self._saver = Saver(file.write, failed)
+        self._saver = AutoSaver(file.write, failed)
         self._parsed: tuple[dict[str, Any], Experiment] | None = None
 
     @property
@@ -372,7 +308,7 @@ class Drafting:
 
     def keep(self) -> None:
         """Have the draft written soon."""
-        self._saver.mark(self.draft.to_json())
+        self._saver.save(self.draft.to_json())
 
     def close(self) -> str:
         """Write what waits and let another screen have the draft; return why that failed, empty where it did not."""
@@ -392,7 +328,7 @@ class Drafting:
         return True
 
 
-def begin(start: LaunchOptions, file: DraftFile) -> tuple[Draft, list[ExplorerError]]:
+def initial_draft(start: LaunchOptions, file: DraftFile) -> tuple[Draft, list[ExplorerError]]:
     """Find what a screen begins with: what it was started with, else where the last one ended, else the preset `demo`.
 
     Args:

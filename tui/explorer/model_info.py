@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.runs.inputs import read_inputs
-from srm_explorer.tui.explorer.draft import Drafting
-
-if TYPE_CHECKING:
-    from srm_explorer.engine.worker.protocol import Description
-    from srm_explorer.tui.backend.backend import WorkerLink
-    from srm_explorer.tui.backend.events import RunGrew
-    from srm_explorer.tui.explorer.screen import ExplorerScreen
+from srm_explorer.engine.worker.protocol import Description
+from srm_explorer.tui.backend.backend import WorkerLink
+from srm_explorer.tui.backend.events import RunGrew
+from srm_explorer.tui.explorer.draft import DraftEditor
+from srm_explorer.tui.explorer.view import ExplorerView
 
 
-class Shapes:
+class DescriptionCache:
     """Descriptions by the model's table, and which were asked for."""
 
     def __init__(self) -> None:
@@ -48,44 +45,43 @@ def _key(model: Mapping[str, Any]) -> str:
     return json.dumps(model, sort_keys=True)
 
 
-class Sizing:
+class ModelInfoController:
     """Asks the worker about the draft's model and prompts, and shows the answers in the panes.
 
     Args:
-        screen: has the panes.
-        drafting: has the draft.
+        view: has the panes.
+        editor: has the experiment.
         link: leads to the worker.
         changed: called where the sizes of the draft's model are other ones.
     """
 
     def __init__(
-        self, screen: ExplorerScreen, drafting: Drafting, link: WorkerLink, changed: Callable[[], None]
+        self, view: ExplorerView, editor: DraftEditor, link: WorkerLink, changed: Callable[[], object]
     ) -> None:
-        self._screen, self._drafting, self._link, self._changed = screen, drafting, link, changed
-        self._shapes = Shapes()
+        self._view, self._editor, self._link, self._changed = view, editor, link, changed
+        self._descriptions = DescriptionCache()
         self._seen: set[Path] = set()
-        self._count = 0
         self._n_prompts = 0
 
     @property
-    def shape(self) -> Description | None:
+    def description(self) -> Description | None:
         """What the draft's model is like; None where it is not known."""
-        return self._shapes.of(self._drafting.data["model"])
+        return self._descriptions.of(self._editor.data["model"])
 
     def show(self) -> None:
         """Show what is known of the draft, and count its prompts."""
-        if (shape := self.shape) is not None:
-            self.take_shape(self._drafting.data["model"], shape, "")
+        if (description := self.description) is not None:
+            self.take_shape(self._editor.data["model"], description, "")
         self._count_prompts()
 
-    def want_shape(self, wanted: dict[str, Any] | None = None) -> None:
+    def want_shape(self, table: dict[str, Any] | None = None) -> None:
         """Ask for the shape of a model, the draft's by default, unless it is known or was asked for."""
-        model: dict[str, Any] = wanted or self._drafting.data["model"]
-        known = self._shapes.of(model)
+        model: dict[str, Any] = table or self._editor.data["model"]
+        known = self._descriptions.of(model)
         if known is not None:
             self.take_shape(model, known, "")
-        elif self._shapes.asks(model, again=wanted is not None):
-            self._link.describe(model, self._drafting.base)
+        elif self._descriptions.asks(model, again=table is not None):
+            self._link.describe(model, self._editor.base)
 
     def run_grew(self, event: RunGrew) -> None:
         """Ask once the model of a run is loaded: it can then be described at no cost."""
@@ -93,50 +89,45 @@ class Sizing:
         if running and event.session is not None and event.path not in self._seen:
             self._seen.add(event.path)
             model = event.session.spec.to_dict()["model"]
-            if model == self._drafting.draft.data["model"]:
+            if model == self._editor.draft.data["model"]:
                 self.want_shape(model)
 
     def take_shape(self, model: dict[str, Any], description: Description | None, problem: str) -> None:
         """Take what the worker says of a model; of another one than the draft's it is only remembered."""
-        self._shapes.take(model, description)
-        data = self._drafting.data
+        self._descriptions.take(model, description)
+        data = self._editor.data
         if model == data["model"]:
-            self._screen.intervention.take_shape(description, problem)
+            self._view.intervention.take_shape(description, problem)
             room = None if description is None else description.n_ctx - data["generation"]["tokens"]
-            self._screen.prompts.take_room(room)
+            self._view.prompts.take_room(room)
             self._changed()
 
     def want_tokens(self, texts: tuple[str, ...]) -> None:
         """Ask how many tokens texts have."""
-        data = self._drafting.data
-        self._link.count_tokens(data["model"], self._drafting.base, texts, data["prompts"]["prepend_bos"])
+        data = self._editor.data
+        self._link.count_tokens(data["model"], self._editor.base, texts, data["prompts"]["prepend_bos"])
 
     def take_rate(self, model: str, rate: float) -> None:
         """Remember how fast a model was."""
-        self._drafting.draft.rates[model] = rate
-        self._drafting.keep()
+        self._editor.draft.rates[model] = rate
+        self._editor.keep()
         self._take_cost()
 
     def _count_prompts(self) -> None:
-        self._count += 1
-        count = self._count
         try:
-            experiment = self._drafting.experiment()
+            experiment = self._editor.experiment()
         except ExplorerError:
+            self._view.background.cancel("count prompts")
             return
-        base = self._drafting.base
+        base = self._editor.base
 
-        def counted(found: int | ExplorerError) -> None:
-            if count == self._count and isinstance(found, int):
-                self._n_prompts = found
+        def counted(number: int | ExplorerError) -> None:
+            if isinstance(number, int):
+                self._n_prompts = number
                 self._take_cost()
 
-        self._screen.background.run(lambda: _number_of_prompts(experiment, base), counted)
+        self._view.background.run(lambda: len(read_inputs(experiment, base).prompts), counted, key="count prompts")
 
     def _take_cost(self) -> None:
-        rate = self._drafting.draft.rates.get(self._drafting.data["model"]["name"])
-        self._screen.intervention.take_cost(self._n_prompts, rate)
-
-
-def _number_of_prompts(experiment: Experiment, base: Path) -> int:
-    return len(read_inputs(experiment, base).prompts)
+        rate = self._editor.draft.rates.get(self._editor.data["model"]["name"])
+        self._view.intervention.take_cost(self._n_prompts, rate)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
@@ -14,18 +15,14 @@ from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.engine.runs.resume import Outcome, TakenError, already_finished, default_path, preflight
 from srm_explorer.tui.backend import events
 from srm_explorer.tui.backend.backend import WorkerLink
-from srm_explorer.tui.backend.events import FoundRun, RunEnded, RunGrew, RunLost, RunsFound, WorkerLost, WorkerSeen
 from srm_explorer.tui.experiment.cost import size
-from srm_explorer.tui.experiment.rows import told
-from srm_explorer.tui.explorer.naming import ask_name
+from srm_explorer.tui.explorer.dialogs import ask_name
+from srm_explorer.tui.explorer.draft import DraftEditor
 from srm_explorer.tui.explorer.queue import QueueScreen
+from srm_explorer.tui.explorer.session_in_view import SessionInView
+from srm_explorer.tui.explorer.view import ExplorerView
 from srm_explorer.tui.widgets.dialogs import Confirm
 from srm_explorer.tui.widgets.status import Going, Tone, clock
-
-if TYPE_CHECKING:
-    from srm_explorer.tui.explorer.controller import ExplorerController
-    from srm_explorer.tui.explorer.screen import ExplorerScreen
-
 
 _STAGES = {
     "waiting": "waiting for the device",
@@ -37,7 +34,7 @@ _STAGES = {
 
 
 @dataclass(frozen=True)
-class Offer:
+class ResumableRun:
     """An unfinished run that a key resumes.
 
     Attributes:
@@ -58,7 +55,7 @@ class Offer:
         return f"{self.lost or f'{self.path.stem} is unfinished'}: {kept} · {key} resumes"
 
 
-class Running:
+class RunsState:
     """What is known of runs and of the worker; it takes the link's events and asks nobody for anything.
 
     Attributes:
@@ -74,8 +71,8 @@ class Running:
         self.worker = ""
         self.queue = 0
         self.older = False
-        self.followed: dict[Path, RunGrew | None] = {}
-        self.offer: Offer | None = None
+        self.followed: dict[Path, events.RunGrew | None] = {}
+        self.offer: ResumableRun | None = None
         self.cancels: dict[Path, int] = {}
 
     @property
@@ -91,17 +88,18 @@ class Running:
 
     def failed(self, path: Path | None) -> None:
         """A run did not begin, or cannot be followed; without a name, all of which nothing is known."""
-        for one in [one for one, grown in self.followed.items() if one == path or (path is None and grown is None)]:
-            self.forget(one)
+        unknown = [name for name, grown in self.followed.items() if name == path or (path is None and grown is None)]
+        for name in unknown:
+            self.forget(name)
 
-    def seen(self, event: WorkerSeen) -> None:
+    def seen(self, event: events.WorkerSeen) -> None:
         """Take the worker's state."""
         self.older = event.kind == "older"
         idle = event.kind in ("none", "older")
         self.worker = event.state if idle else f"worker {event.state} · queue {event.queue}"
         self.queue = event.queue
 
-    def grew(self, event: RunGrew) -> bool:
+    def grew(self, event: events.RunGrew) -> bool:
         """Take how far a run is; whether there are more runs than before."""
         if self.offer is not None and self.offer.path == event.path:
             self.offer = None
@@ -109,28 +107,28 @@ class Running:
         self.followed[event.path] = event
         return event.session is not None and (before is None or event.session is not before.session)
 
-    def ended(self, event: RunEnded, path: Path) -> None:
+    def ended(self, event: events.RunEnded, path: Path) -> None:
         """The run that was asked for as `path` is over."""
         self.forget(path)
         self.forget(event.path)
         if event.state == "interrupted" and event.session is not None:
             session = event.session
             planned = len(session.prompts) * len(session.conditions) * session.spec.generation.samples
-            self.offer = Offer(event.path, len(session.runs), planned, "stopped")
+            self.offer = ResumableRun(event.path, len(session.runs), planned, "stopped")
 
-    def lost(self, event: WorkerLost | RunLost) -> None:
+    def lost(self, event: events.WorkerLost | events.RunLost) -> None:
         """A run stopped without an end."""
         self.forget(event.path)
-        why = "worker died" if isinstance(event, WorkerLost) else f"nobody runs {event.path.stem} any more"
-        self.offer = Offer(event.path, event.done, event.runs, why)
+        why = "worker died" if isinstance(event, events.WorkerLost) else f"nobody runs {event.path.stem} any more"
+        self.offer = ResumableRun(event.path, event.done, event.runs, why)
 
-    def found(self, event: RunsFound) -> FoundRun | None:
+    def found(self, event: events.RunsFound) -> events.FoundRun | None:
         """Take what runs there are; the one to be followed, where one is alive."""
         left = next((run for run in event.runs if not run.alive), None)
         if self.offer is not None and all(run.path != self.offer.path or run.alive for run in event.runs):
             self.offer = None
         if left is not None and self.offer is None and not self.followed:
-            self.offer = Offer(left.path, left.done, left.runs)
+            self.offer = ResumableRun(left.path, left.done, left.runs)
         return next((run for run in event.runs if run.alive and run.path not in self.followed), None)
 
     def going(self) -> Going | None:
@@ -143,7 +141,7 @@ class Running:
             return Going(None, (f"{path.stem} is queued",))
         if grown is None or grown.progress is None:
             return Going(None, (f"starting {path.stem}",))
-        going = _told(grown.progress)
+        going = _going(grown.progress)
         cancels = self.cancels.get(path, 0)
         if cancels:
             stopping = "stopping after this batch" if cancels == 1 else "stopping now"
@@ -156,7 +154,7 @@ class Running:
         self.cancels.pop(path, None)
 
 
-def _told(progress: Progress) -> Going:
+def _going(progress: Progress) -> Going:
     if progress.stage != "running":
         share = progress.share if progress.runs_done else None
         return Going(share, (_STAGES[progress.stage],))
@@ -174,16 +172,31 @@ class RunController:
     """Speaks with the link for one screen.
 
     Args:
-        screen: where questions are asked and lines are said.
-        desk: owns the experiment and the session in view.
+        view: where questions are asked and lines are said.
+        editor: has the experiment.
+        sessions: has the session in view.
+        link: leads to the worker.
+        take_rate: remembers how fast a model was, by its name.
     """
 
-    def __init__(self, screen: ExplorerScreen, desk: ExplorerController) -> None:
-        self.state = Running()
-        self._screen, self._desk = screen, desk
-        self.link = WorkerLink(screen.hear)
+    def __init__(
+        self,
+        view: ExplorerView,
+        editor: DraftEditor,
+        sessions: SessionInView,
+        link: WorkerLink,
+        take_rate: Callable[[str, float], object],
+    ) -> None:
+        self.state = RunsState()
+        self._view, self._editor, self._sessions, self._link = view, editor, sessions, link
+        self._take_rate = take_rate
         self._first_look = True
         self._begun: dict[Path, dict[str, Any]] = {}
+        self._queue: QueueScreen | None = None
+
+    def show(self) -> None:
+        """Tell in the bottom line how far the run is, or what is offered."""
+        self._view.show_run(self.state.going(), self.offered())
 
     def run(self) -> None:
         """Run the experiment of the draft; go on with it where that is the unfinished run that is offered."""
@@ -191,29 +204,32 @@ class RunController:
             self.resume()
             return
         try:
-            experiment = self._desk.intervention.experiment()
-            path = default_path(experiment, self._desk.drafting.draft.name)
+            experiment = self._view.intervention.experiment()
+            path = default_path(experiment, self._editor.draft.name)
         except ExplorerError as error:
-            self._screen.refuse(error)
+            self._view.refuse(error)
             return
         self.begin(experiment, path)
 
     def begin(self, experiment: Experiment, path: Path, *, restart: bool = False) -> None:
         """Have an experiment run under a name, unless it was finished before or the name is taken."""
         if path in self.state.followed and not restart:
-            self._screen.say(f"{path.stem} is running already")
+            self._view.say(f"{path.stem} is running already")
             return
-        base = self._desk.drafting.base
-        begin = functools.partial(self._found, experiment, base, path, restart)
-        self._screen.background.run(lambda: _find_out(experiment, base, path, restart), begin)
+        base = self._editor.base
+        self._view.background.run(
+            functools.partial(_look_for, experiment, base, path, restart),
+            functools.partial(self._begin, experiment, base, path, restart),
+            key=("begin", path),
+        )
 
     def is_draft(self, path: Path) -> bool:
         """Whether a run is of the experiment in the draft."""
-        drafting = self._desk.drafting
-        if self._begun.get(path) == drafting.draft.data:
+        editor = self._editor
+        if self._begun.get(path) == editor.draft.data:
             return True
         try:
-            return path == default_path(drafting.experiment(), drafting.draft.name)
+            return path == default_path(editor.experiment(), editor.draft.name)
         except ExplorerError:
             return False
 
@@ -225,35 +241,32 @@ class RunController:
         line = offer.line("r" if self.is_draft(offer.path) else "C")
         return line, "error" if offer.lost else "warning"
 
-    def resume(self) -> None:
-        """Go on with the run that is offered."""
-        offer = self.state.offer
-        if offer is None:
-            self._screen.say("there is no unfinished run to resume here; o lists all sessions")
-            return
-        self.go_on(offer.path)
-
-    def go_on(self, path: Path) -> None:
-        """Go on with an unfinished run and look at it."""
+    def resume(self, path: Path | None = None) -> None:
+        """Go on with an unfinished run, the one that is offered by default."""
+        if path is None:
+            if self.state.offer is None:
+                self._view.say("there is no unfinished run to resume here; o lists all sessions")
+                return
+            path = self.state.offer.path
         self.state.asks(path)
-        self._desk.look_at(path)
-        self._desk.log(f"resuming {path.stem}")
-        self.link.resume(path)
-        self._screen.show_status()
+        self._sessions.look_at(path)
+        self._view.results.log_line(f"resuming {path.stem}")
+        self._link.resume(path)
+        self.show()
 
     def follow(self, path: Path) -> None:
         """Follow a run that others have begun, and look at it."""
         self.state.asks(path)
-        self._desk.look_at(path)
-        self._desk.log(f"following {path.stem}, which is running")
-        self.link.follow(path)
-        self._screen.show_status()
+        self._sessions.look_at(path)
+        self._view.results.log_line(f"following {path.stem}, which is running")
+        self._link.follow(path)
+        self.show()
 
     def cancel(self) -> None:
         """Ask whether to stop the run after its batch; asked for again, now."""
         path = self.state.path
         if path is None:
-            self._screen.say("nothing is running")
+            self._view.say("nothing is running")
             return
         if self.state.cancels.get(path):
             self._stop(path, True, times=2)
@@ -266,132 +279,118 @@ class RunController:
             yes="stop it",
             no="let it run",
         )
-        self._screen.app.push_screen(kept, lambda sure: self._stop(path, sure, times=1))
+        self._view.ask(kept, lambda sure: self._stop(path, sure, times=1))
 
     def show_queue(self) -> None:
         """Show the worker's queue; follow or open what is chosen there."""
 
         def chosen(path: Path | None) -> None:
+            self._queue = None
             if path is None:
                 return
             if path in self.state.followed or paths.run_folder(path).exists():
                 self.follow(path)
             else:
-                self._desk.open_session(path)
+                self._sessions.open(path)
 
-        self._screen.app.push_screen(QueueScreen(self.link.queue, self.link.prune), chosen)
+        self._queue = QueueScreen(self._link.queue, self._link.prune)
+        self._view.ask(self._queue, chosen)
 
     def restart_worker(self) -> None:
         """Have a worker of an older version finish and a new one take its place."""
-        self._screen.say("the worker finishes its queue and is then restarted")
-        self.link.drain_and_restart()
+        self._view.say("the worker finishes its queue and is then restarted")
+        self._link.drain_and_restart()
 
-    def hear(self, event: events.LinkEvent) -> None:
-        """Take what the link tells."""
+    def take_event(self, event: events.LinkEvent) -> None:
+        """Take what the link tells of runs and of the worker."""
         match event:
             case events.WorkerSeen():
                 self.state.seen(event)
-                if event.kind == "warm":
-                    self._desk.sizing.want_shape()
             case events.RunGrew():
-                self._desk.sizing.run_grew(event)
-                if self.state.grew(event) and self._desk.looks_at(event.path):
-                    self._desk.take_session(event.session, event.path)
+                if self.state.grew(event) and self._sessions.looks_at(event.path):
+                    self._sessions.take(event.session, event.path)
             case events.RunEnded():
                 self._ended(event)
             case events.WorkerLost() | events.RunLost():
                 self.state.lost(event)
             case events.Submitted():
-                self._desk.log(f"{event.path.stem} is {'with' if event.joined else 'given to'} the worker")
+                manner = "with" if event.joined else "given to"
+                self._view.results.log_line(f"{event.path.stem} is {manner} the worker")
             case events.RunFailed():
                 self.state.failed(event.path)
                 if event.path is not None:
-                    self._desk.look_away(event.path)
-                self._screen.refuse(event.error)
-            case events.Described():
-                self._desk.sizing.take_shape(dict(event.model), event.description, "")
-            case events.DescribeFailed():
-                self._desk.sizing.take_shape(dict(event.model), None, told(event.error))
-            case events.Tokenized():
-                self._desk.prompts.take_tokens(event.counts)
+                    self._sessions.look_away(event.path)
+                self._view.refuse(event.error)
             case events.RunsFound():
                 self._runs_found(event)
-            case events.Studied():
-                self._desk.studies.heard(event.tag, event.findings)
-                self._desk.planes.heard(event.tag, event.findings)
-            case events.StudyFailed():
-                self._desk.studies.heard(event.tag, event.error, waits=event.waits)
-                self._desk.planes.heard(event.tag, event.error, waits=event.waits)
             case events.QueueSeen():
-                if isinstance(self._screen.app.screen, QueueScreen):
-                    self._screen.app.screen.take(tuple(event.jobs))
-            case events.Said():
-                self._desk.log(event.line)
-        self._screen.show_status()
-        self._desk.show_header()
+                if self._queue is not None and self._queue.is_mounted:
+                    self._queue.take(tuple(event.jobs))
+            case _:
+                raise TypeError(f"{event} is not about runs")
 
-    def _found(
-        self, experiment: Experiment, base: Path, path: Path, restart: bool, found: Outcome | ExplorerError | None
+    def _begin(
+        self, experiment: Experiment, base: Path, path: Path, restart: bool, before: Outcome | ExplorerError | None
     ) -> None:
-        if isinstance(found, TakenError):
+        if isinstance(before, TakenError):
             begin = functools.partial(self.begin, experiment)
-            ask_name(self._screen, path, found, begin, functools.partial(begin, path, restart=True))
-        elif isinstance(found, ExplorerError):
-            self._screen.refuse(found)
-        elif found is not None:
-            self._desk.look_at(path)
-            self._desk.take_session(found.session, path)
-            self._screen.say(f"{path.stem} is finished already: this is what was saved", "good")
+            ask_name(self._view, path, before, begin, functools.partial(begin, path, restart=True))
+        elif isinstance(before, ExplorerError):
+            self._view.refuse(before)
+        elif before is not None:
+            self._sessions.look_at(path)
+            self._sessions.take(before.session, path)
+            self._view.say(f"{path.stem} is finished already: this is what was saved", "good")
         else:
             waiting = bool(self.state.followed)
             self.state.asks(path)
             if not waiting:
-                self._desk.look_at(path)
+                self._sessions.look_at(path)
             self._begun[path] = experiment.to_dict()
-            self._screen.say(f"{path.stem} waits for the run before it" if waiting else "")
-            self.link.submit(experiment, base, path, restart)
-        self._screen.show_status()
+            self._view.say(f"{path.stem} waits for the run before it" if waiting else "")
+            self._link.submit(experiment, base, path, restart)
+        self.show()
 
     def _stop(self, path: Path, sure: bool | None, *, times: Literal[1, 2]) -> None:
         if sure and path in self.state.followed:
             self.state.cancels[path] = times
-            self.link.cancel(times, path)
-            self._screen.show_status()
+            self._link.cancel(times, path)
+            self.show()
 
     def _ended(self, event: events.RunEnded) -> None:
         # A name that was taken meanwhile is saved as another: the run is then known by what it was asked for as.
         path = event.path if event.path in self.state.followed else self.state.path or event.path
         grown = self.state.followed.get(path)
         rate = grown.progress.rate if grown is not None and grown.progress is not None else 0.0
-        looking = self._desk.looks_at(path)
+        looking = self._sessions.looks_at(path)
         self.state.ended(event, path)
         for line in event.told:
-            self._desk.log(line)
+            self._view.results.log_line(line)
         if event.session is not None and looking:
-            self._desk.look_at(event.path)
-            self._desk.take_session(event.session, event.path)
+            self._sessions.look_at(event.path)
+            self._sessions.take(event.session, event.path)
         elif event.session is None:
-            self._desk.look_away(path)
+            self._sessions.look_away(path)
         if rate and event.session is not None:
-            self._desk.sizing.take_rate(event.session.spec.model.name, rate)
+            self._take_rate(event.session.spec.model.name, rate)
         if event.fault is not None:
-            self._screen.refuse(event.fault)
+            self._view.refuse(event.fault)
         elif self.state.offer is None:
             seen = "" if looking else "; o opens it"
             ending = "; ".join(event.told[:1]) if event.told else ""
-            self._screen.say(f"{event.path.stem} is finished{seen}" + (f" · {ending}" if ending else ""), "good")
-            self._screen.ring(f"{event.path.stem} is finished")
+            self._view.say(f"{event.path.stem} is finished{seen}" + (f" · {ending}" if ending else ""), "good")
+            self._view.ring(f"{event.path.stem} is finished")
 
     def _runs_found(self, event: events.RunsFound) -> None:
         alive = self.state.found(event)
         first, self._first_look = self._first_look, False
         if alive is not None and not self.state.followed:
             # One that was asked for just before the last screen ended begins after this one's first look.
-            was_in_view = self._desk.drafting.draft.session == str(alive.path)
+            was_in_view = self._editor.draft.session == str(alive.path)
             if first or was_in_view:
                 self.follow(alive.path)
 
 
-def _find_out(experiment: Experiment, base: Path, path: Path, restart: bool) -> Outcome | None:
-    found = preflight(experiment, base, path, restart=restart)
-    return None if restart else already_finished(found, path)
+def _look_for(experiment: Experiment, base: Path, path: Path, restart: bool) -> Outcome | None:
+    checked = preflight(experiment, base, path, restart=restart)
+    return None if restart else already_finished(checked, path)

@@ -1,36 +1,37 @@
-"""The explorer: prompts, intervention and results, and what passes between them and the desk."""
+"""The explorer: three panes between a header and a status line; what is behind them is loaded when they are seen."""
 
 from __future__ import annotations
 
-import functools
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
 from textual import events, on
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.dom import DOMNode
 from textual.message import Message
-from textual.screen import ModalScreen
+from textual.screen import ModalScreen, Screen
 from textual.timer import Timer
 from textual.widget import Widget
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.background import Background
-from srm_explorer.tui.explorer.commands import ExplorerKeys
 from srm_explorer.tui.explorer.startup import ExitSummary, LaunchOptions
-from srm_explorer.tui.keys import KeyOf, keys_of
+from srm_explorer.tui.keys import KeyOf, all_keys, keys_of
 from srm_explorer.tui.widgets.pane import Pane
-from srm_explorer.tui.widgets.status import HeaderLine, Hint, PaneLine, StatusLine, Tone
+from srm_explorer.tui.widgets.status import Facts, Going, HeaderLine, Hint, PaneLine, StatusLine, Tone
 
 if TYPE_CHECKING:
-    from srm_explorer.tui.backend.events import LinkEvent
     from srm_explorer.tui.experiment.pane import InterventionPane
     from srm_explorer.tui.explorer.controller import ExplorerController
+    from srm_explorer.tui.palette import Command
     from srm_explorer.tui.prompts.pane import PromptsPane
     from srm_explorer.tui.results.pane import ResultsPane
-    from srm_explorer.tui.results.study_tab import StudyTab
 
+# Modules that need more than textual are imported in functions: the first frame is painted before they are loaded.
 
 NARROW = 120
 """Columns below which one pane is shown at a time."""
@@ -43,42 +44,106 @@ _MATTER = ("run.start", "results.turn_left", "results.threshold", "intervention.
 _SAID_FOR = 8.0
 """Seconds a line stays that was said."""
 
+T = TypeVar("T")
 
-class ExplorerLayout(ExplorerKeys):
-    """Three panes between a header and a status line; what is in them comes when their frames are seen."""
+
+class ExplorerScreen(Screen[None]):
+    """Prompts, intervention and results; a controller does what they want once it is loaded.
+
+    Args:
+        start: what the program was started with.
+    """
+
+    class Furnish(Message):
+        """What the panes hold is loaded."""
+
+    @dataclass
+    class Loaded(Message):
+        """Everything behind the panes is there."""
+
+        controller: ExplorerController
 
     prompts: PromptsPane
     intervention: InterventionPane
     results: ResultsPane
+    controller: ExplorerController | None = None
+    current = 3
 
     DEFAULT_CSS = """
-    ExplorerLayout {
+    ExplorerScreen {
         layout: vertical;
         #panes { height: 1fr; }
         #left { width: 28%; min-width: 36; max-width: 64; height: 1fr; }
         #pane-1 { height: 1fr; min-height: 8; }
         #pane-2 { height: 2fr; }
     }
-    ExplorerLayout.-narrow {
+    ExplorerScreen.-narrow {
         PaneLine { display: block; }
         #left { width: 1fr; max-width: 100%; }
         Pane, Pane:focus-within { border: none; }
     }
-    ExplorerLayout.-zoom #left { width: 1fr; max-width: 100%; }
+    ExplorerScreen.-zoom #left { width: 1fr; max-width: 100%; }
     """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("r", "run_experiment", "run", id="run.start", tooltip="Run the experiment, or queue it"),
+        Binding("c", "cancel", "cancel", id="run.cancel", tooltip="Stop the run after its batch; again, now"),
+        Binding("C", "resume", "resume", show=False, id="run.resume", tooltip="Go on with an unfinished run"),
+        Binding("s", "save_as", "save as", id="session.save", tooltip="Copy the session in view to another name"),
+        Binding("o", "sessions", "open", id="session.open", tooltip="List the sessions: open, compare, resume"),
+        Binding("Q", "queue", "queue", show=False, id="run.queue", tooltip="See the worker's queue, and prune it"),
+        Binding(
+            "D", "duplicate", "duplicate", show=False, id="session.duplicate", tooltip="Edit the session's experiment"
+        ),
+        Binding("u", "undo", "undo", show=False, id="spec.undo", tooltip="Take the last edit of the experiment back"),
+        Binding("U", "redo", "redo", show=False, id="spec.redo", tooltip="Make the edit again that was taken back"),
+        Binding("z", "zoom", "zoom", show=False, id="pane.zoom", tooltip="Give the pane the whole screen, and back"),
+        Binding("1", "pane(1)", "Prompts", show=False, id="pane.prompts", tooltip="Go to the prompts"),
+        Binding("2", "pane(2)", "Intervention", show=False, id="pane.form", tooltip="Go to the intervention"),
+        Binding("3", "pane(3)", "Results", show=False, id="pane.results", tooltip="Go to the results"),
+        Binding("tab", "next_pane(1)", "next pane", show=False, id="pane.next", tooltip="Go to the next pane"),
+        Binding(
+            "shift+tab",
+            "next_pane(-1)",
+            "previous pane",
+            show=False,
+            id="pane.previous",
+            tooltip="Go to the pane before",
+        ),
+        Binding("y", "copy", "copy", show=False, id="copy", tooltip="Copy what is in focus to the clipboard"),
+        Binding(
+            "X", "export", "export", show=False, id="chart.export", tooltip="Write the chart or table in view to a file"
+        ),
+        Binding("comma", "settings", "settings", show=False, id="settings", tooltip="Edit the settings in $EDITOR"),
+        Binding(
+            "W",
+            "restart_worker",
+            "restart worker",
+            show=False,
+            id="worker.restart",
+            tooltip="Drain and restart the worker",
+        ),
+        Binding("colon", "palette", "commands", show=False, id="palette", tooltip="Find any command by its name"),
+        Binding(
+            "question_mark", "help", "help", id="help", tooltip="Keys of the pane in focus, and what the words mean"
+        ),
+        Binding("q", "app.leave", "quit", id="quit", tooltip="Leave; a run goes on without the screen"),
+    ]
     # A focus before the first frame would style everything twice.
     AUTO_FOCUS = ""
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (NARROW, "-wide")]  # noqa: RUF012  (declared so by the base class)
 
-    def __init__(self) -> None:
+    def __init__(self, start: LaunchOptions | None = None) -> None:
         # Known before the first frame, which would else be styled twice.
         self._narrow = shutil.get_terminal_size((NARROW, 48)).columns < NARROW
         super().__init__(classes="-narrow" if self._narrow else "-wide")
+        self._start = start or LaunchOptions()
+        self.background = Background(self.call_later)
         self.header, self.status = HeaderLine(), StatusLine()
         self.panes = (Pane(1, "Prompts"), Pane(2, "Intervention"), Pane(3, "Results"))
         self._pane_line = PaneLine([pane.title for pane in self.panes])
         self._left = Vertical(*self.panes[:2], id="left")
         self._until: Timer | None = None
+        self._early: Callable[[ExplorerController], object] | None = None
 
     def compose(self) -> ComposeResult:
         """The header, the panes and the status line."""
@@ -90,11 +155,23 @@ class ExplorerLayout(ExplorerKeys):
         yield self.status
 
     def on_mount(self) -> None:
-        """Keys that help follow the focus."""
+        """Show the panes first; what is behind them is loaded when they are seen."""
         self.bindings_updated_signal.subscribe(self, lambda _: self._show_hints())
+        self.call_after_refresh(lambda: self.background.run(self._load))
 
+    def _load(self) -> None:
+        from srm_explorer.tui.explorer.startup import load_panes, preload
+
+        load_panes()
+        self.post_message(self.Furnish())
+        preload()
+        from srm_explorer.tui.explorer.controller import ExplorerController
+
+        self.post_message(self.Loaded(ExplorerController(self, self._start)))
+
+    @on(Furnish)
     async def furnish(self) -> None:
-        """Fill the panes; their modules should be loaded, or this waits for them."""
+        """Fill the panes, though there is no experiment yet."""
         from srm_explorer.tui.experiment.pane import InterventionPane
         from srm_explorer.tui.prompts.pane import PromptsPane
         from srm_explorer.tui.results.pane import ResultsPane
@@ -105,10 +182,59 @@ class ExplorerLayout(ExplorerKeys):
         if self.focused is None and self.app.screen is self:
             self.pane.enter()
 
+    @on(Loaded)
+    def take_controller(self, event: Loaded) -> None:
+        """Everything can be done from now on, and what was asked for before is done now."""
+        self.controller = event.controller
+        self.controller.open()
+        if self._early is not None:
+            self.say("")
+            self._early(self.controller)
+
+    def with_controller(self, do: Callable[[ExplorerController], object]) -> None:
+        """Do something once everything is loaded; of what is asked for before, the last."""
+        if self.controller is not None:
+            do(self.controller)
+        else:
+            self._early = do
+            self.say("loading, a moment")
+
+    def leave(self) -> ExitSummary:
+        """Keep what is to be kept; what is said after the screen is gone."""
+        return self.controller.close() if self.controller is not None else ExitSummary()
+
+    def _forward(self, message: Message) -> None:
+        if self.controller is not None:
+            self.controller.take_message(message)
+
+    # By their names, not by `@on`: the classes of these messages are loaded after the first frame.
+    on_prompts_pane_changed = on_prompts_pane_tokens_wanted = _forward
+    on_intervention_pane_changed = on_intervention_pane_typing = _forward
+    on_intervention_pane_loaded = on_intervention_pane_model_wanted = _forward
+    on_results_pane_view_changed = _forward
+    on_study_tab_wanted = on_study_tab_settings_wanted = on_study_tab_card_wanted = _forward
+    on_study_tab_new_plane_wanted = on_study_tab_plane_wanted = _forward
+
+    def on_results_pane_open_run(self, event: ResultsPane.OpenRun) -> None:
+        """Show one run, and highlight the one that was left."""
+        from srm_explorer.tui.results.run_screen import RunView
+
+        def back_at(index: int | None) -> None:
+            if index is not None:
+                self.results.highlight(index)
+
+        self.app.push_screen(RunView(self.results.state, event.index, event.order), back_at)
+
     @property
     def pane(self) -> Pane:
         """The pane the keys go to."""
         return self.panes[self.current - 1]
+
+    @property
+    def in_view(self) -> bool:
+        """Whether no other screen covers this one; a box in front of it does not."""
+        stack = reversed(self.app.screen_stack)
+        return next((screen for screen in stack if not isinstance(screen, ModalScreen)), self) is self
 
     def say(self, line: str, tone: Tone = "plain") -> None:
         """Say a line for a while, also on a screen that covers this one; an empty one takes back what was said."""
@@ -117,12 +243,34 @@ class ExplorerLayout(ExplorerKeys):
             self.app.notify(line, severity=_SEVERITIES.get(tone, "information"), timeout=_SAID_FOR, markup=False)
         if self._until is not None:
             self._until.stop()
-        self._until = self.set_timer(_SAID_FOR, functools.partial(self.say, "")) if line else None
+        self._until = self.set_timer(_SAID_FOR, lambda: self.say("")) if line else None
 
-    @property
-    def in_view(self) -> bool:
-        """Whether no other screen covers this one; a box in front of it does not."""
-        return next((one for one in reversed(self.app.screen_stack) if not isinstance(one, ModalScreen)), self) is self
+    def refuse(self, error: ExplorerError) -> None:
+        """Say what is wrong and its remedy; beside the status line where it is too long for it."""
+        line = str(error)
+        self.say(line, "error")
+        if self.controller is not None:
+            self.results.log_line(line)
+        if self.in_view and len(line) > self.size.width - 4:
+            self.notify(line, severity="error", timeout=10, markup=False)
+
+    def ring(self, line: str) -> None:
+        """Tell the terminal that a run is over, as the settings wish."""
+        ring = getattr(self.app, "ring", None)
+        if ring is not None:
+            ring(line)
+
+    def ask(self, screen: Screen[T], then: Callable[[T | None], None]) -> None:
+        """Put another screen in front; `then` takes what it is dismissed with."""
+        self.app.push_screen(screen, then)
+
+    def show_header(self, facts: Facts) -> None:
+        """Tell in the top line what the draft, the session and the worker are."""
+        self.header.facts = facts
+
+    def show_run(self, going: Going | None, offer: tuple[str, Tone]) -> None:
+        """Tell in the bottom line how far the run is, or what is offered."""
+        self.status.going, self.status.standing = going, offer
 
     def refresh_look(self) -> None:
         """Draw everything again, as after a change of the settings."""
@@ -130,17 +278,96 @@ class ExplorerLayout(ExplorerKeys):
             widget.refresh(layout=True)
         self._show_hints()
 
-    def action_pane(self, number: int) -> None:
-        """Go to a pane."""
-        self._mark(number)
-        self.pane.enter()
-        self._show_hints()
-
     def go_to(self, widget: Widget) -> None:
         """Go to the pane a widget is in, unless it is the current one."""
         pane = next((pane for pane in self.panes if pane in widget.ancestors), self.pane)
         if pane is not self.pane:
             self.action_pane(pane.number)
+
+    def palette_commands(self) -> list[Command]:
+        """Presets and sessions as commands; reads folders, so call it in a thread."""
+        return self.controller.palette_commands() if self.controller is not None else []
+
+    def action_run_experiment(self) -> None:
+        """Run the experiment of the draft."""
+        self.with_controller(lambda controller: controller.runs.run())
+
+    def action_cancel(self) -> None:
+        """Stop the run."""
+        self.with_controller(lambda controller: controller.runs.cancel())
+
+    def action_resume(self) -> None:
+        """Go on with an unfinished run."""
+        self.with_controller(lambda controller: controller.runs.resume())
+
+    def action_queue(self) -> None:
+        """Show what runs and waits at the worker."""
+        self.with_controller(lambda controller: controller.runs.show_queue())
+
+    def action_restart_worker(self) -> None:
+        """Have a new worker take the place of the one that runs."""
+        self.with_controller(lambda controller: controller.runs.restart_worker())
+
+    def action_save_as(self) -> None:
+        """Copy the session in view."""
+        self.with_controller(lambda controller: controller.sessions.save_as())
+
+    def action_sessions(self) -> None:
+        """Show the sessions."""
+        self.with_controller(lambda controller: controller.list_sessions())
+
+    def action_duplicate(self) -> None:
+        """Make the experiment of the session in view the draft."""
+        self.with_controller(lambda controller: controller.duplicate())
+
+    def action_undo(self) -> None:
+        """Take the last edit back."""
+        self.with_controller(lambda controller: controller.undo())
+
+    def action_redo(self) -> None:
+        """Make the edit again that was taken back."""
+        self.with_controller(lambda controller: controller.redo())
+
+    def action_export(self) -> None:
+        """Write the chart or table in view to a file."""
+        self.with_controller(lambda controller: controller.export())
+
+    def action_copy(self) -> None:
+        """Copy what the widget in focus, or the one round it, gives."""
+        for node in [*self._focus_chain(), self.pane.content]:
+            copy_text = getattr(node, "copy_text", None)
+            if copy_text is not None and (text := copy_text()):
+                self.app.copy_to_clipboard(text)
+                return
+        self.say("there is nothing to copy here")
+
+    def action_settings(self) -> None:
+        """Edit the settings."""
+        edit = getattr(self.app, "edit_settings", None)
+        if edit is not None:
+            edit()
+
+    def action_palette(self) -> None:
+        """Find a command."""
+        self.app.action_command_palette()
+
+    def action_help(self) -> None:
+        """Show help for what is in focus."""
+        from srm_explorer.tui.widgets.help import Help
+
+        pane = self.pane
+        inside = [node for node in self._focus_chain() if pane in node.ancestors]
+        content = [] if pane.content is None else [pane.content]
+        here = all_keys([*inside, *content], self._user_keys)
+        is_told = self.controller is not None and self.current == 3
+        warnings, notes = (self.results.warnings(), self.results.notes()) if is_told else ((), ())
+        self.app.push_screen(Help(f"{pane.number} {pane.title}", here, keys_of(self, self._user_keys), warnings, notes))
+
+    def action_pane(self, number: int) -> None:
+        """Go to a pane."""
+        self._mark(number)
+        self.pane.enter()
+        self._show_hints()
 
     def action_next_pane(self, step: int) -> None:
         """Go to the next pane, or the one before, round and round."""
@@ -160,15 +387,22 @@ class ExplorerLayout(ExplorerKeys):
     @on(events.DescendantFocus)
     def follow_focus(self) -> None:
         """The pane in focus, also by the mouse, is the current one."""
-        focused = self.focused
+        chain = self._focus_chain()
         for pane in self.panes:
-            if focused is not None and pane in focused.ancestors and pane.number != self.current:
+            if pane in chain[1:] and pane.number != self.current:
                 self._mark(pane.number)
 
     @on(PaneLine.Picked)
     def pick_pane(self, event: PaneLine.Picked) -> None:
         """Go to the pane that was clicked."""
         self.action_pane(event.number)
+
+    @property
+    def _user_keys(self) -> dict[str, str]:
+        return getattr(self.app, "own_keys", {})
+
+    def _focus_chain(self) -> list[DOMNode]:
+        return [] if self.focused is None else [self.focused, *self.focused.ancestors]
 
     def _mark(self, number: int) -> None:
         if number != self.current:
@@ -184,196 +418,15 @@ class ExplorerLayout(ExplorerKeys):
         self._left.display = not alone or self.current < 3
 
     def _show_hints(self) -> None:
-        keymap: dict[str, Any] = getattr(self.app, "own_keys", {})
-        chain = [] if self.focused is None else [self.focused, *self.focused.ancestors]
-        seen: dict[str, Hint] = {}
+        chain = self._focus_chain()
+        inner: dict[str, Hint] = {}
         for node in chain[: chain.index(self)] if self in chain else []:
-            for one in keys_of(node, keymap):
-                if one.binding.show and one.acts:
-                    seen.setdefault(one.binding.id or "", _hint(one))
-        own = [_hint(one) for one in keys_of(self, keymap) if one.binding.show]
-        self.status.hints = (*own[:2], *seen.values(), *own[2:])
+            for key in keys_of(node, self._user_keys):
+                if key.binding.show and key.acts:
+                    inner.setdefault(key.binding.id or "", _hint(key))
+        outer = [_hint(key) for key in keys_of(self, self._user_keys) if key.binding.show]
+        self.status.hints = (*outer[:2], *inner.values(), *outer[2:])
 
 
-def _hint(one: KeyOf) -> Hint:
-    return Hint(one.keys.split(", ")[0], one.binding.description.lower(), one.binding.id in _MATTER)
-
-
-class ExplorerScreen(ExplorerLayout):
-    """The panes wired to what lies behind them.
-
-    Args:
-        start: what the program was started with.
-    """
-
-    class Furnish(Message):
-        """What the panes hold is loaded."""
-
-    @dataclass
-    class Loaded(Message):
-        """Everything behind the panes is there."""
-
-        desk: ExplorerController
-
-    @dataclass
-    class Heard(Message):
-        """The link told something."""
-
-        event: LinkEvent
-
-    def __init__(self, start: LaunchOptions | None = None) -> None:
-        super().__init__()
-        self._start = start or LaunchOptions()
-        self.background = Background(self.call_later)
-
-    def on_mount(self) -> None:
-        """Show the panes first; what is behind them is loaded when they are seen."""
-        self.call_after_refresh(self._begin)
-
-    def refuse(self, error: ExplorerError) -> None:
-        """Say what is wrong and its remedy; beside the status line where it is too long for it."""
-        line = str(error)
-        self.say(line, "error")
-        if self.desk is not None:
-            self.desk.log(line)
-        if self.in_view and len(line) > self.size.width - 4:
-            self.notify(line, severity="error", timeout=10, markup=False)
-
-    def cannot_keep(self, error: ExplorerError) -> None:
-        """Say, from any thread, that the draft is not kept."""
-        self.call_later(self.refuse, error)
-
-    def ring(self, line: str) -> None:
-        """Tell the terminal that a run is over, as the settings wish."""
-        ring = getattr(self.app, "ring", None)
-        if ring is not None:
-            ring(line)
-
-    def hear(self, event: LinkEvent) -> None:
-        """Take what the link tells, from any thread."""
-        self.post_message(self.Heard(event))
-
-    def show_status(self) -> None:
-        """Tell in the bottom line how far the run is, or what is offered."""
-        if self.desk is not None:
-            self.status.going = self.desk.runs.state.going()
-            self.status.standing = self.desk.runs.offered()
-
-    def leave(self) -> ExitSummary:
-        """Keep what is to be kept; what is said after the screen is gone."""
-        if self.desk is None:
-            return ExitSummary()
-        path = self.desk.runs.state.path
-        return ExitSummary(path.stem if path is not None else "", self.desk.close())
-
-    def action_settings(self) -> None:
-        """Edit the settings."""
-        edit = getattr(self.app, "edit_settings", None)
-        if edit is not None:
-            edit()
-
-    @on(Furnish)
-    async def fill_panes(self) -> None:
-        """Show what is in the panes, though there is no experiment yet."""
-        await self.furnish()
-
-    @on(Loaded)
-    def open_desk(self, event: Loaded) -> None:
-        """Everything can be done from now on."""
-        self.desk = event.desk
-        self.desk.open()
-        self.show_status()
-        if self.asked is not None:
-            self.say("")
-            self.asked()
-
-    @on(Heard)
-    def take_event(self, event: Heard) -> None:
-        """What the link told concerns runs."""
-        if self.desk is not None:
-            self.desk.runs.hear(event.event)
-
-    # By their names, not by `@on`: the classes are loaded after the first frame.
-    def on_prompts_pane_changed(self, event: PromptsPane.Changed) -> None:
-        """Other prompts were chosen."""
-        if self.desk is not None:
-            self.desk.edit_prompts(event.prompts)
-
-    def on_prompts_pane_tokens_wanted(self, event: PromptsPane.TokensWanted) -> None:
-        """Tokens should be counted."""
-        if self.desk is not None:
-            self.desk.sizing.want_tokens(event.texts)
-
-    def on_intervention_pane_changed(self, event: InterventionPane.Changed) -> None:
-        """The experiment was edited."""
-        if self.desk is not None:
-            self.desk.edit(event.data)
-
-    def on_intervention_pane_typing(self, event: InterventionPane.Typing) -> None:
-        """Something is being typed."""
-        if self.desk is not None:
-            self.desk.drafting.typing(event.field, event.text)
-
-    def on_intervention_pane_loaded(self, event: InterventionPane.Loaded) -> None:
-        """Another experiment was chosen."""
-        if self.desk is not None:
-            self.desk.replace(event.data, event.name, event.base)
-
-    def on_intervention_pane_model_wanted(self, event: InterventionPane.ModelWanted) -> None:
-        """A model's shape is wanted."""
-        if self.desk is not None:
-            self.desk.sizing.want_shape(event.model)
-
-    def on_results_pane_view_changed(self) -> None:
-        """The spotlight stands elsewhere."""
-        if self.desk is not None:
-            self.desk.turned()
-
-    def on_results_pane_open_run(self, event: ResultsPane.OpenRun) -> None:
-        """Show one run."""
-        if self.desk is not None:
-            from srm_explorer.tui.results.run_screen import RunView
-
-            self.app.push_screen(RunView(self.results.state, event.index, event.order), self._back_at)
-
-    def on_study_tab_wanted(self, event: StudyTab.Wanted) -> None:
-        """Something is to be worked out."""
-        if self.desk is not None:
-            self.desk.studies.ask(event.tab, event.question)
-
-    def on_study_tab_settings_wanted(self, event: StudyTab.SettingsWanted) -> None:
-        """Settings of a study are to be chosen."""
-        if self.desk is not None:
-            self.desk.studies.choose(event.tab, event.topic, event.settings)
-
-    def on_study_tab_new_plane_wanted(self) -> None:
-        """Directions of a plane are to be named."""
-        if self.desk is not None:
-            self.desk.planes.ask()
-
-    def on_study_tab_plane_wanted(self, event: StudyTab.PlaneWanted) -> None:
-        """A row's plane is to be shown, made first where the session has not got it."""
-        if self.desk is not None:
-            self.desk.planes.add(event.choice)
-
-    def on_study_tab_card_wanted(self, event: StudyTab.CardWanted) -> None:
-        """A neuron is to be shown."""
-        if self.desk is not None:
-            self.desk.studies.open_card(event.layer, event.neuron)
-
-    def _back_at(self, index: int | None) -> None:
-        if index is not None:
-            self.results.highlight(index)
-
-    def _begin(self) -> None:
-        self.background.run(self._load)
-
-    def _load(self) -> None:
-        from srm_explorer.tui.explorer.startup import load_panes, preload
-
-        load_panes()
-        self.post_message(self.Furnish())
-        preload()
-        from srm_explorer.tui.explorer.controller import ExplorerController
-
-        self.post_message(self.Loaded(ExplorerController(self, self._start)))
+def _hint(key: KeyOf) -> Hint:
+    return Hint(key.keys.split(", ")[0], key.binding.description.lower(), key.binding.id in _MATTER)

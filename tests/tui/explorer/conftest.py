@@ -60,7 +60,7 @@ def drive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Expl
                         await pilot.pause(0.02)
 
                 if ready:
-                    await until(lambda: app.explorer.desk is not None, "the desk")
+                    await until(lambda: app.explorer.controller is not None, "the controller")
                     await pilot.pause()
                 await test(app, pilot, until)
 

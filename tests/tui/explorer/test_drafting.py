@@ -12,17 +12,17 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, read_experiment
 from srm_explorer.engine.runs.journal import JournalWriter
 from srm_explorer.engine.session import load_session
-from srm_explorer.tui.explorer.draft import Draft, DraftFile, Drafting, as_draft, begin, draft_at
+from srm_explorer.tui.explorer.draft import Draft, DraftEditor, DraftFile, as_draft, draft_at, initial_draft
 from srm_explorer.tui.explorer.startup import ExitSummary, LaunchOptions
 
 EXAMPLE = Path(__file__).parents[3] / "saved_sessions" / "example.json"
 
 
-def a_drafting(tmp_path: Path) -> tuple[Drafting, DraftFile]:
+def a_drafting(tmp_path: Path) -> tuple[DraftEditor, DraftFile]:
     file = DraftFile(tmp_path)
-    draft, problems = begin(LaunchOptions(), file)
+    draft, problems = initial_draft(LaunchOptions(), file)
     assert not problems
-    return Drafting(draft, file, lambda error: None), file
+    return DraftEditor(draft, file, lambda error: None), file
 
 
 def with_tokens(data: dict[str, Any], tokens: int) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def with_tokens(data: dict[str, Any], tokens: int) -> dict[str, Any]:
 
 
 def test_the_first_start_ever_begins_with_the_demo(tmp_path: Path) -> None:
-    draft, _ = begin(LaunchOptions(), DraftFile(tmp_path))
+    draft, _ = initial_draft(LaunchOptions(), DraftFile(tmp_path))
     experiment, source = read_experiment("demo")
     assert Experiment.from_dict(draft.data) == experiment
     assert (draft.name, draft.base) == ("demo", str(source.base))
@@ -41,7 +41,7 @@ def test_the_next_start_goes_on_with_the_edits_of_the_last(tmp_path: Path) -> No
     drafting.edit(with_tokens(drafting.data, 7))
     drafting.typing("values", "-20..2")
     assert drafting.close() == ""
-    draft, _ = begin(LaunchOptions(), DraftFile(tmp_path))
+    draft, _ = initial_draft(LaunchOptions(), DraftFile(tmp_path))
     assert draft.data["generation"]["tokens"] == 7
     assert draft.typed == {"values": "-20..2"}
 
@@ -60,29 +60,29 @@ def test_a_named_experiment_does_not_take_the_draft_of_the_last_screen(tmp_path:
     drafting.edit(with_tokens(drafting.data, 7))
     drafting.close()
     other = DraftFile(tmp_path)
-    draft, problems = begin(LaunchOptions(spec="quick"), other)
+    draft, problems = initial_draft(LaunchOptions(spec="quick"), other)
     assert not problems
     assert draft.name == "quick"
-    again, _ = begin(LaunchOptions(), DraftFile(tmp_path))
+    again, _ = initial_draft(LaunchOptions(), DraftFile(tmp_path))
     assert again.name == "demo"
     assert again.data["generation"]["tokens"] == 7
 
 
 def test_a_session_is_opened_beside_the_draft_and_is_the_draft_where_there_is_none(tmp_path: Path) -> None:
-    first, _ = begin(LaunchOptions(session=EXAMPLE), DraftFile(tmp_path / "a"))
+    first, _ = initial_draft(LaunchOptions(session=EXAMPLE), DraftFile(tmp_path / "a"))
     assert Experiment.from_dict(first.data) == load_session(EXAMPLE).spec
     assert first.session == str(EXAMPLE)
     drafting, _ = a_drafting(tmp_path / "b")
     drafting.edit(with_tokens(drafting.data, 7))
     drafting.close()
-    second, _ = begin(LaunchOptions(session=EXAMPLE), DraftFile(tmp_path / "b"))
+    second, _ = initial_draft(LaunchOptions(session=EXAMPLE), DraftFile(tmp_path / "b"))
     assert second.data["generation"]["tokens"] == 7
     assert second.session == str(EXAMPLE)
 
 
 def test_prompt_files_are_added_by_their_whole_path_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    draft, _ = begin(LaunchOptions(prompts=("mine.txt", "mine.txt")), DraftFile(tmp_path / "d"))
+    draft, _ = initial_draft(LaunchOptions(prompts=("mine.txt", "mine.txt")), DraftFile(tmp_path / "d"))
     assert draft.data["prompts"]["sets"] == ["reasoning", "watching", str(tmp_path / "mine.txt")]
 
 
@@ -91,7 +91,7 @@ def test_a_draft_of_another_version_is_left_alone(tmp_path: Path) -> None:
     old.open()
     old.save(Draft({"from": "the future"}, "x", "/"))
     old.close()
-    draft, problems = begin(LaunchOptions(), DraftFile(tmp_path))
+    draft, problems = initial_draft(LaunchOptions(), DraftFile(tmp_path))
     assert not problems
     assert draft.name == "demo"
     assert old.path
@@ -100,7 +100,7 @@ def test_a_draft_of_another_version_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_told_and_the_screen_begins_all_the_same(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    draft, problems = begin(LaunchOptions(), DraftFile(tmp_path / "file" / "drafts"))
+    draft, problems = initial_draft(LaunchOptions(), DraftFile(tmp_path / "file" / "drafts"))
     assert draft.name == "demo"
     assert len(problems) == 1
     assert isinstance(problems[0], ExplorerError)

@@ -16,7 +16,7 @@ from srm_explorer.tui.widgets.help import Help
 
 
 def sets(app: Any) -> list[str]:
-    return app.explorer.desk.drafting.data["prompts"]["sets"]
+    return app.explorer.controller.editor.data["prompts"]["sets"]
 
 
 def draft_on_disk() -> dict[str, Any]:
@@ -77,7 +77,7 @@ def test_the_spotlight_stands_where_the_last_screen_left_it(drive: Any, stored: 
 
 def test_a_session_is_copied_under_another_name(drive: Any, stored: Path) -> None:
     async def test(app: Any, pilot: Any, until: Any) -> None:
-        await until(lambda: app.explorer.desk.session is not None, "the session")
+        await until(lambda: app.explorer.controller.sessions.session is not None, "the session")
         await pilot.press("s", *"/x/y", "ctrl+u", *"storm")
         await until(lambda: "there is another 'storm'" in app.text(), "the refusal")
         await pilot.press("enter", "ctrl+u", *"calm", "enter")
@@ -95,7 +95,7 @@ def test_without_a_session_saving_exporting_and_duplicating_say_so(drive: Any) -
         for key in ("s", "X", "D"):
             await pilot.press(key)
             assert "session" in app.status_line()
-            assert app.screen is app.explorer
+            await until(lambda: app.screen is app.explorer, "the explorer")
 
     drive(test)
 
@@ -108,18 +108,18 @@ def test_a_sessions_experiment_becomes_the_draft_only_when_asked(drive: Any, sto
     save_session(changed, paths.session_path("nine-0a1b2c"))
 
     async def test(app: Any, pilot: Any, until: Any) -> None:
-        desk = app.explorer.desk
-        before = desk.drafting.data
-        desk.open_session(paths.session_path("nine-0a1b2c"))
+        controller = app.explorer.controller
+        before = controller.editor.data
+        controller.sessions.open(paths.session_path("nine-0a1b2c"))
         await until(lambda: "nine-0a1b2c" in app.text(), "the session")
-        assert desk.drafting.data == before
+        assert controller.editor.data == before
         assert "edited" in app.text().splitlines()[0]
         await pilot.press("D")
-        assert desk.drafting.data["generation"]["tokens"] == 9
-        assert desk.drafting.draft.name == "nine"
+        assert controller.editor.data["generation"]["tokens"] == 9
+        assert controller.editor.draft.name == "nine"
         assert "edited" not in app.text().splitlines()[0]
         await pilot.press("u")
-        assert desk.drafting.data == before
+        assert controller.editor.data == before
 
     drive(test)
 
@@ -147,7 +147,7 @@ def test_help_tells_every_key_of_the_pane_and_everywhere(drive: Any) -> None:
             text = app.text()
             await pilot.press("escape")
             assert f"Keys in {key}" in text
-        assert app.screen is app.explorer
+        await until(lambda: app.screen is app.explorer, "the explorer")
 
     drive(test, size=(160, 60))
 
@@ -160,7 +160,7 @@ def test_the_palette_finds_any_action_by_its_name_and_does_it(drive: Any) -> Non
         await until(lambda: "preset quick" in app.text(), "the entry")
         await pilot.pause(0.3)
         await pilot.press("down", "enter")
-        await until(lambda: app.explorer.desk.drafting.draft.name == "quick", "the preset")
+        await until(lambda: app.explorer.controller.editor.draft.name == "quick", "the preset")
         await pilot.press("ctrl+p")
         await until(lambda: isinstance(app.screen, CommandPalette), "the palette")
         await pilot.press(*"zoom")
@@ -203,7 +203,7 @@ def test_copying_goes_to_the_terminal_or_says_which_file_has_it(drive: Any, stor
 def test_what_is_asked_for_while_loading_is_done_then(drive: Any) -> None:
     async def test(app: Any, pilot: Any, until: Any) -> None:
         await pilot.press("D")
-        await until(lambda: app.explorer.desk is not None, "the desk")
+        await until(lambda: app.explorer.controller is not None, "the controller")
         await until(lambda: "no session in view" in app.status_line(), "the answer")
 
     drive(test, ready=False)

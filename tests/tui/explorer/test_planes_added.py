@@ -17,21 +17,21 @@ RESID = "blocks.4.hook_resid_post"
 
 def test_a_plane_is_made_saved_shown_and_found_again(drive: Callable[..., Explored], stored: Path) -> None:
     async def add(app: Explored, pilot: Pilot[Any], until: Until) -> None:
-        desk = app.explorer.desk
-        assert desk is not None
-        await until(lambda: desk.session is not None, "the session")
+        controller = app.explorer.controller
+        assert controller is not None
+        await until(lambda: controller.sessions.session is not None, "the session")
         choice = PlaneChoice(RESID, "difference(at=swept | at=baseline)", "pc1(at=baseline)")
-        desk.planes.add(choice)
-        await until(lambda: len(desk.session.planes) == 2, "the plane")
+        controller.planes.add(choice)
+        await until(lambda: len(controller.sessions.session.planes) == 2, "the plane")
         await until(lambda: "plane 2 added and saved" in app.text(), "what was done")
-        assert desk.results.state.plane == 1
-        assert desk.results.tab == "Polar"
+        assert app.explorer.results.state.plane == 1
+        assert app.explorer.results.tab == "Polar"
         assert load_session(stored).planes[1].key == (choice.site, choice.a, choice.b)
-        desk.results.state.go_to_plane(0)
-        desk.planes.add(choice)
-        await until(lambda: desk.results.state.plane == 1, "the same plane")
-        assert len(desk.session.planes) == 2
-        desk.planes.add(PlaneChoice(RESID, "mean(type=x)", 1))
+        app.explorer.results.state.go_to_plane(0)
+        controller.planes.add(choice)
+        await until(lambda: app.explorer.results.state.plane == 1, "the same plane")
+        assert len(controller.sessions.session.planes) == 2
+        controller.planes.add(PlaneChoice(RESID, "mean(type=x)", 1))
         await until(lambda: "no prompt has a factor 'type'" in app.text(), "why not")
         assert len(load_session(stored).planes) == 2
 

@@ -8,7 +8,7 @@ import pytest
 from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.engine.session import Session, load_session
 from srm_explorer.tui.backend.events import FoundRun, RunEnded, RunGrew, RunLost, RunsFound, WorkerLost, WorkerSeen
-from srm_explorer.tui.explorer.runs import Running
+from srm_explorer.tui.explorer.runs import RunsState
 
 EXAMPLE = Path(__file__).parents[3] / "saved_sessions" / "example.json"
 A, B = Path("/s/a.json"), Path("/s/b.json")
@@ -21,7 +21,7 @@ def example() -> Session:
 
 
 def test_a_run_that_was_asked_for_is_told_before_anything_is_known_of_it() -> None:
-    state = Running()
+    state = RunsState()
     assert state.going() is None
     state.asks(A)
     going = state.going()
@@ -31,7 +31,7 @@ def test_a_run_that_was_asked_for_is_told_before_anything_is_known_of_it() -> No
 
 
 def test_progress_tells_runs_rate_and_time(example: Session) -> None:
-    state = Running()
+    state = RunsState()
     state.grew(RunGrew(A, example, HALF, "running"))
     going = state.going()
     assert going is not None
@@ -40,7 +40,7 @@ def test_progress_tells_runs_rate_and_time(example: Session) -> None:
 
 
 def test_progress_tells_the_memory_where_it_is_known(example: Session) -> None:
-    state = Running()
+    state = RunsState()
     state.grew(RunGrew(A, example, dataclasses.replace(HALF, memory=2_134_000_000), "running"))
     going = state.going()
     assert going is not None
@@ -48,7 +48,7 @@ def test_progress_tells_the_memory_where_it_is_known(example: Session) -> None:
 
 
 def test_only_a_session_that_grew_is_news(example: Session) -> None:
-    state = Running()
+    state = RunsState()
     assert not state.grew(RunGrew(A, None, None, "queued"))
     assert state.grew(RunGrew(A, example, HALF, "running"))
     assert not state.grew(RunGrew(A, example, HALF, "running"))
@@ -56,7 +56,7 @@ def test_only_a_session_that_grew_is_news(example: Session) -> None:
 
 
 def test_the_run_under_way_is_told_before_one_that_waits() -> None:
-    state = Running()
+    state = RunsState()
     state.grew(RunGrew(A, None, None, "queued"))
     assert state.path == A
     state.grew(RunGrew(B, None, HALF, "running"))
@@ -66,7 +66,7 @@ def test_the_run_under_way_is_told_before_one_that_waits() -> None:
 
 
 def test_a_killed_worker_leaves_an_offer_that_says_what_is_kept() -> None:
-    state = Running()
+    state = RunsState()
     state.grew(RunGrew(A, None, HALF, "running"))
     state.lost(WorkerLost(A, 120, 600))
     assert state.going() is None
@@ -77,7 +77,7 @@ def test_a_killed_worker_leaves_an_offer_that_says_what_is_kept() -> None:
 
 
 def test_an_interrupted_run_is_offered_and_a_finished_one_is_not(example: Session) -> None:
-    state = Running()
+    state = RunsState()
     state.ended(RunEnded(A, example, "finished"), A)
     assert state.offer is None
     state.ended(RunEnded(A, example.changed(runs=example.runs[:5]), "interrupted"), A)
@@ -88,7 +88,7 @@ def test_an_interrupted_run_is_offered_and_a_finished_one_is_not(example: Sessio
 
 
 def test_of_the_runs_found_a_living_one_is_followed_and_else_the_newest_is_offered() -> None:
-    state = Running()
+    state = RunsState()
     dead, alive = FoundRun(A, 3, 9, False), FoundRun(B, 4, 9, True)
     assert state.found(RunsFound((dead, alive))) == alive
     assert state.found(RunsFound((dead,))) is None
@@ -98,14 +98,14 @@ def test_of_the_runs_found_a_living_one_is_followed_and_else_the_newest_is_offer
 
 def test_an_offer_ends_where_somebody_else_resumes_or_removes_it() -> None:
     for later in (RunsFound((FoundRun(A, 3, 9, True),)), RunsFound(())):
-        state = Running()
+        state = RunsState()
         state.lost(RunLost(A, 3, 9))
         state.found(later)
         assert state.offer is None
 
 
 def test_asking_to_stop_is_told_and_forgotten_with_the_run() -> None:
-    state = Running()
+    state = RunsState()
     state.grew(RunGrew(A, None, HALF, "running"))
     for times, told in ((1, "stopping after this batch"), (2, "stopping now")):
         state.cancels[A] = times
@@ -120,7 +120,7 @@ def test_asking_to_stop_is_told_and_forgotten_with_the_run() -> None:
 
 
 def test_a_run_that_could_not_begin_is_forgotten_and_others_are_not() -> None:
-    state = Running()
+    state = RunsState()
     state.grew(RunGrew(A, None, HALF, "running"))
     state.asks(B)
     state.failed(None)
@@ -130,7 +130,7 @@ def test_a_run_that_could_not_begin_is_forgotten_and_others_are_not() -> None:
 
 
 def test_the_header_tells_the_queue_where_there_is_a_worker() -> None:
-    state = Running()
+    state = RunsState()
     state.seen(WorkerSeen("warm demo · cpu", 2, "busy"))
     assert state.worker == "worker warm demo · cpu · queue 2"
     state.seen(WorkerSeen("no worker", 0, "none"))

@@ -15,16 +15,16 @@ def test_a_run_that_begins_after_the_first_look_is_followed_where_it_was_in_view
     mine, other = paths.session_path("mine"), paths.session_path("other")
 
     async def test(app: Any, pilot: Any, until: Any) -> None:
-        desk = app.explorer.desk
-        desk.drafting.draft.session = str(mine)
-        desk.runs.link.close()
-        app.explorer.hear(RunsFound(()))
-        app.explorer.hear(RunsFound((FoundRun(other, 1, 9, True),)))
+        controller = app.explorer.controller
+        controller.editor.draft.session = str(mine)
+        controller.link.close()
+        app.explorer.controller.take_event(RunsFound(()))
+        app.explorer.controller.take_event(RunsFound((FoundRun(other, 1, 9, True),)))
         await pilot.pause()
-        assert not desk.runs.state.followed
-        app.explorer.hear(RunsFound((FoundRun(mine, 1, 9, True),)))
-        await until(lambda: mine in desk.runs.state.followed, "the run")
-        assert desk.looks_at(mine)
+        assert not controller.runs.state.followed
+        app.explorer.controller.take_event(RunsFound((FoundRun(mine, 1, 9, True),)))
+        await until(lambda: mine in controller.runs.state.followed, "the run")
+        assert controller.sessions.looks_at(mine)
 
     drive(test)
 
@@ -36,21 +36,23 @@ def test_a_run_that_comes_to_nothing_leaves_the_session_whose_chart_is_shown(dri
 
         await until(lambda: "session storm" in header(), "the session")
         failing = paths.session_path("failing")
-        desk = app.explorer.desk
-        desk.runs.state.asks(failing)
-        desk.look_at(failing)
+        controller = app.explorer.controller
+        controller.runs.state.asks(failing)
+        controller.sessions.look_at(failing)
         await until(lambda: "session failing" in header(), "the run")
-        app.explorer.hear(RunFailed(ExplorerError("the model is not there", remedy="download it"), failing))
+        app.explorer.controller.take_event(
+            RunFailed(ExplorerError("the model is not there", remedy="download it"), failing)
+        )
         await until(lambda: "session storm" in header() and "download it" in app.status_line(), "the error")
-        assert desk.drafting.draft.session == str(stored)
+        assert controller.editor.draft.session == str(stored)
 
     drive(test, LaunchOptions(session=stored))
 
 
 def test_an_older_worker_is_told_with_its_key_at_any_width(drive: Any) -> None:
     async def test(app: Any, pilot: Any, until: Any) -> None:
-        app.explorer.desk.runs.link.close()
-        app.explorer.hear(WorkerSeen("older version", 0, "older"))
+        app.explorer.controller.link.close()
+        app.explorer.controller.take_event(WorkerSeen("older version", 0, "older"))
         await until(lambda: "W restarts it" in app.status_line(), "the line")
 
     drive(test, size=(80, 24))

@@ -16,7 +16,7 @@ from srm_explorer.tui.explorer.startup import LaunchOptions
 
 async def go_to(app: Any, pilot: Any, until: Any, tab: str) -> None:
     results = app.explorer.results
-    await until(lambda: app.explorer.desk.session is not None, "the session")
+    await until(lambda: app.explorer.controller.sessions.session is not None, "the session")
     await pilot.press("3")
     while results.tab != tab:
         await pilot.press("right_square_bracket")
@@ -54,9 +54,9 @@ def test_enter_on_a_partner_makes_its_plane_and_saves_it(drive: Any, stored: Pat
     async def test(app: Any, pilot: Any, until: Any) -> None:
         await go_to(app, pilot, until, "Planes")
         await find_page(app, pilot, until, "co-activators of")
-        before = len(app.explorer.desk.session.planes)
+        before = len(app.explorer.controller.sessions.session.planes)
         await pilot.press("enter")
-        await until(lambda: len(app.explorer.desk.session.planes) == before + 1, "the plane")
+        await until(lambda: len(app.explorer.controller.sessions.session.planes) == before + 1, "the plane")
         await until(lambda: app.explorer.results.tab == "Polar", "the chart")
         saved = load_session(stored)
         assert len(saved.planes) == before + 1
@@ -69,14 +69,14 @@ def test_directions_are_typed_and_what_is_wrong_with_them_is_said(drive: Any, st
     async def test(app: Any, pilot: Any, until: Any) -> None:
         await go_to(app, pilot, until, "Planes")
         await until(lambda: "energy in plane" in app.text(), "the planes")
-        before = len(app.explorer.desk.session.planes)
+        before = len(app.explorer.controller.sessions.session.planes)
         await pilot.press("n")
         app.screen.query_one(Input).value = "pc1"
         await pilot.press("enter")
         assert "a plane has two directions" in app.text()
         app.screen.query_one(Input).value = "pc1 ; pc2"
         await pilot.press("enter")
-        await until(lambda: len(app.explorer.desk.session.planes) == before + 1, "the plane")
+        await until(lambda: len(app.explorer.controller.sessions.session.planes) == before + 1, "the plane")
         plane = load_session(stored).planes[-1]
         assert (plane.a, plane.b) == ("pc1", "pc2")
 
@@ -124,7 +124,7 @@ def test_a_session_is_not_asked_about_again_until_it_is_saved_anew(drive: Any, s
     async def test(app: Any, pilot: Any, until: Any) -> None:
         await go_to(app, pilot, until, "Effects")
         await until(lambda: "working it out" not in app.text(), "the answer")
-        book = app.explorer.desk.studies.book
+        book = app.explorer.controller.studies.cache
         asked = set(book._answers)
         await pilot.press("left_square_bracket", "right_square_bracket")
         await pilot.pause(0.3)

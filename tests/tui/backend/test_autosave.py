@@ -4,15 +4,15 @@ import threading
 import time
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.tui.explorer.draft import Saver
+from srm_explorer.tui.backend.autosave import AutoSaver
 
 
 def test_a_change_is_written_within_three_tenths_of_a_second() -> None:
     written: list[tuple[float, bytes]] = []
-    saver = Saver(lambda content: written.append((time.monotonic(), content)), lambda error: None)
+    saver = AutoSaver(lambda content: written.append((time.monotonic(), content)), lambda error: None)
     began = time.monotonic()
     for number in range(10):
-        saver.mark(str(number).encode())
+        saver.save(str(number).encode())
     while not written and time.monotonic() < began + 5:
         time.sleep(0.005)
     assert [content for _, content in written] == [b"9"]
@@ -22,8 +22,8 @@ def test_a_change_is_written_within_three_tenths_of_a_second() -> None:
 
 def test_what_waits_is_written_at_the_end() -> None:
     written: list[bytes] = []
-    saver = Saver(written.append, lambda error: None)
-    saver.mark(b"last")
+    saver = AutoSaver(written.append, lambda error: None)
+    saver.save(b"last")
     assert saver.close() == ""
     assert written == [b"last"]
 
@@ -39,16 +39,16 @@ def test_a_failure_is_told_once_until_a_write_succeeds() -> None:
             raise ExplorerError("cannot be written: no space left", remedy="free some space")
         written.append(content)
 
-    saver = Saver(write, told.append)
+    saver = AutoSaver(write, told.append)
     for content in (b"1", b"2"):
-        saver.mark(content)
+        saver.save(content)
         time.sleep(0.3)
     assert len(told) == 1
     full.clear()
-    saver.mark(b"3")
+    saver.save(b"3")
     time.sleep(0.3)
     assert written == [b"3"]
     full.set()
-    saver.mark(b"4")
+    saver.save(b"4")
     assert "no space left" in saver.close()
     assert len(told) == 2
