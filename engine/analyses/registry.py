@@ -1,4 +1,7 @@
-"""Studies by name, so that the screen, the command line and a notebook run the same ones."""
+"""Studies of a session by name: the screen, the command line and a notebook run the same ones.
+
+Those that need the model besides are listed by `engine.model_analyses`.
+"""
 
 from __future__ import annotations
 
@@ -27,56 +30,36 @@ class Study:
     Attributes:
         name: "pairs".
         title: what it answers, a few words.
-        home: module and function: "srm_explorer.engine.analyses.pairs:pairs_study"; it takes (session, arguments)
-            and returns `Findings`.
-        needs: "session" (its .json alone), "vectors" (the full vectors beside it), or "model" (run by the worker).
+        home: module of this package and function, "pairs:pairs_study", loaded when it is asked for; it takes (session,
+            arguments) and returns `Findings`.
+        needs: "session" (its .json alone), or "vectors" (the full vectors beside it).
     """
 
     name: str
     title: str
     home: str
-    needs: Literal["session", "vectors", "model"]
+    needs: Literal["session", "vectors"]
 
     def function(self) -> Callable[[Session, Arguments], Findings]:
         """Load what does the work."""
         module, _, name = self.home.partition(":")
-        return getattr(import_module(module), name)
+        return getattr(import_module(f"{__package__}.{module}"), name)
 
 
-STUDIES: dict[str, Study] = {}
-"""By name; extended below."""
-
-
-def _add(*studies: Study) -> None:
-    STUDIES.update({study.name: study for study in studies})
-
-
-_add(
-    Study("compare", "two groups compared", "srm_explorer.engine.analyses.compare:compare_study", "session"),
-    Study("neuron", "neuron card", "srm_explorer.engine.model_analyses.neurons:neuron_study", "model"),
-    Study("effects", "what it did to the texts", "srm_explorer.engine.analyses.effects:effects_study", "session"),
-    Study("score", "scoring of the texts", "srm_explorer.engine.model_analyses.scoring:score_study", "model"),
-    Study("usage", "use of neurons", "srm_explorer.engine.model_analyses.neurons:usage_study", "model"),
-    Study(
-        "controls", "the target among its controls", "srm_explorer.engine.analyses.controls:controls_study", "vectors"
-    ),
-    Study("bands", "how sure a plane's curves are", "srm_explorer.engine.analyses.bands:bands_study", "session"),
-    Study("pairs", "what rises and falls with a neuron", "srm_explorer.engine.analyses.pairs:pairs_study", "vectors"),
-    Study("planes", "the session's planes", "srm_explorer.engine.analyses.planes:planes_study", "session"),
-    Study(
-        "ensemble",
-        "planes of all pairs of directions",
-        "srm_explorer.engine.analyses.ensembles:ensemble_study",
-        "vectors",
-    ),
-    Study("directions", "weights of neurons", "srm_explorer.engine.model_analyses.run:directions_study", "model"),
-    Study(
-        "weighted-pairs", "pairings and weights", "srm_explorer.engine.model_analyses.run:weighted_pairs_study", "model"
-    ),
-    Study(
-        "finder", "planes in which groups differ", "srm_explorer.engine.analyses.plane_finder:finder_study", "vectors"
-    ),
-)
+STUDIES = {
+    study.name: study
+    for study in (
+        Study("compare", "two groups compared", "compare:compare_study", "session"),
+        Study("effects", "what it did to the texts", "effects:effects_study", "session"),
+        Study("controls", "the target among its controls", "controls:controls_study", "vectors"),
+        Study("bands", "how sure a plane's curves are", "bands:bands_study", "session"),
+        Study("pairs", "what rises and falls with a neuron", "pairs:pairs_study", "vectors"),
+        Study("planes", "the session's planes", "planes:planes_study", "session"),
+        Study("ensemble", "planes of all pairs of directions", "ensembles:ensemble_study", "vectors"),
+        Study("finder", "planes in which groups differ", "plane_finder:finder_study", "vectors"),
+    )
+}
+"""By name."""
 
 
 def run_study(name: str, path: Path, arguments: Arguments) -> Findings:
@@ -85,7 +68,7 @@ def run_study(name: str, path: Path, arguments: Arguments) -> Findings:
     Raises:
         ExplorerError: no such study or session, or what the study itself refuses.
     """
-    if name not in STUDIES or STUDIES[name].needs == "model":
+    if name not in STUDIES:
         raise ExplorerError(f"there is no study '{name}'", remedy=did_you_mean(name, list(STUDIES)))
     return STUDIES[name].function()(load_session(path), arguments)
 

@@ -10,11 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from srm_explorer.engine.experiment import Experiment
-from srm_explorer.engine.model.load import LoadedModel
-from srm_explorer.engine.model.selftest import SelfTest
+from srm_explorer.engine.model import LoadedModel, SelfTest, describe_device, threads
 
 _PACKAGES = ("torch", "transformers", "transformer-lens", "numpy", "srm-explorer")
 
@@ -42,7 +39,7 @@ def provenance_of(
         "device": describe_device(model.device),
         "dtype": experiment.model.dtype,
         "tf32": experiment.model.tf32,
-        "threads": torch.get_num_threads(),
+        "threads": threads(),
         "seed": experiment.generation.seed,
         "versions": versions(),
         "self_test": dataclasses.asdict(test),
@@ -57,30 +54,10 @@ def versions() -> dict[str, str]:
 @cache
 def _versions() -> dict[str, str]:
     # Read once: reading takes longer than the rest of a beginning, and what is imported stays what it was.
-    found = {"python": platform.python_version()}
+    numbers = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            numbers[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
-
-
-def describe_device(device: torch.device) -> str:
-    """Name a device so that another machine of its kind has the same name."""
-    if device.type == "cuda":
-        return f"cuda ({torch.cuda.get_device_name(device)})"
-    if device.type == "mps":
-        return "mps"
-    return f"cpu ({_processor()})"
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
-            for line in file:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
+            numbers[package] = "not installed"
+    return numbers

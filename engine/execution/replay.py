@@ -9,18 +9,25 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import torch
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.execution.provenance import describe_device, versions
+from srm_explorer.engine.execution.provenance import versions
 from srm_explorer.engine.execution.rows import RowMaker, as_saved, check_directions
 from srm_explorer.engine.experiment import Site, check_against, conditions, targets_of
 from srm_explorer.engine.io.vectors import Matrix
-from srm_explorer.engine.model.decode import RowResult, decode
-from srm_explorer.engine.model.device import is_out_of_memory, used_bytes
-from srm_explorer.engine.model.load import DEMO, LoadedModel, load_model
-from srm_explorer.engine.model.selftest import self_test
-from srm_explorer.engine.model.warm import device_key
+from srm_explorer.engine.model import (
+    DEMO,
+    LoadedModel,
+    RowResult,
+    decode,
+    describe_device,
+    device_key,
+    is_out_of_memory,
+    load_model,
+    self_test,
+    set_threads,
+    used_bytes,
+)
 from srm_explorer.engine.runs.collect import grid_of
 from srm_explorer.engine.runs.inputs import direction_sha256, read_direction
 from srm_explorer.engine.runs.plan import Layout
@@ -222,7 +229,7 @@ def _replayed(session: Session, base: Path, recorded: Recorded, meter: Meter) ->
     check_against(session.spec, model.shape)
     check_directions(session.spec, directions, model)
     recorded.check_ids(session, model)
-    torch.set_num_threads(recorded.threads)
+    set_threads(recorded.threads)
     meter.stage("testing")
     self_test(model)
     saved: dict[str, Matrix | list[Matrix]] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,24 +10,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.analyses.bands import with_bands
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.execution.provenance import describe_device, provenance_of, versions
+from srm_explorer.engine.execution.provenance import provenance_of, versions
 from srm_explorer.engine.execution.rows import RowMaker, as_saved, check_directions, tokenise
 from srm_explorer.engine.execution.w_out import effective_w_out_rows, plane_directions
 from srm_explorer.engine.experiment import Experiment, Site, check_against, conditions
-from srm_explorer.engine.model.decode import Decoded, decode
-from srm_explorer.engine.model.device import is_out_of_memory, used_bytes
-from srm_explorer.engine.model.intervene import Capture
-from srm_explorer.engine.model.load import LoadedModel
-from srm_explorer.engine.model.memory import rows_that_fit
-from srm_explorer.engine.model.selftest import SelfTest
-from srm_explorer.engine.model.warm import WarmModel, device_key
-from srm_explorer.engine.model.weights import w_out_rows
+from srm_explorer.engine.model import (
+    Capture,
+    Decoded,
+    LoadedModel,
+    SelfTest,
+    WarmModel,
+    decode,
+    describe_device,
+    device_key,
+    is_out_of_memory,
+    release_memory,
+    rows_that_fit,
+    threads,
+    used_bytes,
+    w_out_rows,
+)
 from srm_explorer.engine.runs import resume
 from srm_explorer.engine.runs.collect import assemble_session, grid_of, measured_in, not_finite, resolved_in
 from srm_explorer.engine.runs.controls import choose_controls, chosen_in
@@ -172,7 +178,7 @@ def _note_changes(journal: JournalWriter, model: LoadedModel) -> None:
             remedy="put them back, or begin again with --restart",
         )
     was = {"device": began["device"], "threads": began["threads"], **began["versions"]}
-    now_is = {"device": describe_device(model.device), "threads": torch.get_num_threads(), **versions()}
+    now_is = {"device": describe_device(model.device), "threads": threads(), **versions()}
     changed = {name: [was.get(name), value] for name, value in now_is.items() if was.get(name) != value}
     journal.event({"event": "resumed", "changed": changed})
 
@@ -386,9 +392,7 @@ class _Running:
         return not failed
 
     def _halve(self, rows: int) -> None:
-        gc.collect()
-        if self._model.device.type == "cuda":
-            torch.cuda.empty_cache()
+        release_memory()
         if rows == 1:
             raise ExplorerError(
                 "one row alone does not fit into memory",

@@ -12,10 +12,17 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, Site
 from srm_explorer.engine.experiment.directions import FileVector, NeuronWeights, direction_of
 from srm_explorer.engine.figures.arithmetic import SiteEdits
-from srm_explorer.engine.model.decode import Generation, Row, decode
-from srm_explorer.engine.model.intervene import Capture, Edit
-from srm_explorer.engine.model.load import LoadedModel
-from srm_explorer.engine.model.weights import Weights, w_in_columns, w_out_rows
+from srm_explorer.engine.model import (
+    Capture,
+    Edit,
+    Generation,
+    LoadedModel,
+    Row,
+    Weights,
+    decode,
+    w_in_columns,
+    w_out_rows,
+)
 from srm_explorer.engine.runs.forecast import MOST_NEURONS
 from srm_explorer.engine.runs.inputs import Inputs
 from srm_explorer.engine.runs.planes import fixed_planes

@@ -17,7 +17,7 @@ from torch import Tensor
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment.site import Site
 from srm_explorer.engine.model.blocks import LayerCache
-from srm_explorer.engine.model.decode import Padded
+from srm_explorer.engine.model.decoding import Padded
 from srm_explorer.engine.model.device import array_of
 from srm_explorer.engine.model.intervene import HookNeverFired
 from srm_explorer.engine.model.load import LoadedModel

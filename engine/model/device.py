@@ -1,8 +1,11 @@
-"""Where a model runs, in which precision, and how much memory is left there."""
+"""Where a model runs, in which precision, and how much memory is left there: all of torch that others need."""
 
 from __future__ import annotations
 
+import gc
 import os
+import platform
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -80,6 +83,73 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error).lower()
     return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+
+
+def release_memory() -> None:
+    """Collect what nobody refers to any more, and give CUDA's unused memory back to the device."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def threads() -> int:
+    """Tell how many threads of the processor torch computes with, which decides how sums are split."""
+    return torch.get_num_threads()
+
+
+def set_threads(count: int) -> None:
+    """Have torch compute with so many threads of the processor."""
+    torch.set_num_threads(count)
+
+
+def describe_device(device: torch.device) -> str:
+    """Name a device so that another machine of its kind has the same name."""
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    if device.type == "mps":
+        return "mps"
+    return f"cpu ({_processor()})"
+
+
+def _processor() -> str:
+    try:
+        with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+@dataclass(frozen=True)
+class Backends:
+    """What torch can compute on here.
+
+    Attributes:
+        version: of torch.
+        cuda: version of CUDA that torch was built for; None where it was built without.
+        mps: whether Apple's GPU can be used.
+        gpus: names of the CUDA devices, in their order.
+        auto: the device that `auto` stands for.
+    """
+
+    version: str
+    cuda: str | None
+    mps: bool
+    gpus: tuple[str, ...]
+    auto: torch.device
+
+
+def backends() -> Backends:
+    """Ask torch what there is."""
+    return Backends(
+        version=str(torch.__version__),
+        cuda=torch.version.cuda,
+        mps=torch.backends.mps.is_available(),
+        gpus=tuple(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())),
+        auto=resolve_device("auto"),
+    )
 
 
 def _meminfo_available() -> int:

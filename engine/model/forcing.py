@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,8 +15,8 @@ from torch import Tensor
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment.site import Site
 from srm_explorer.engine.model.blocks import Blocks
-from srm_explorer.engine.model.decode import Padded
-from srm_explorer.engine.model.device import array_of, free_bytes, is_out_of_memory
+from srm_explorer.engine.model.decoding import Padded
+from srm_explorer.engine.model.device import array_of, free_bytes, is_out_of_memory, release_memory
 from srm_explorer.engine.model.intervene import (
     Accumulator,
     Capture,
@@ -261,9 +260,7 @@ def _tried(model: LoadedModel, batch: Sequence[_Piece], captures: Sequence[Captu
         if not is_out_of_memory(error):
             raise
     # Outside the handler, so that the traceback no longer holds the tensors that did not fit.
-    gc.collect()
-    if model.device.type == "cuda":
-        torch.cuda.empty_cache()
+    release_memory()
     return None
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import ModelShape, Site
 from srm_explorer.engine.experiment.experiment import Positions
-from srm_explorer.engine.model.decode import Generation, Row, RowResult, decode
+from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode
 from srm_explorer.engine.model.device import int_list, tensor_of
 from srm_explorer.engine.model.intervene import Capture, Edit, position_mask
 from srm_explorer.engine.model.load import LoadedModel

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +11,7 @@ from huggingface_hub import try_to_load_from_cache
 
 from srm_explorer.engine.experiment import ModelSpec
 from srm_explorer.engine.io.files import FileLock
-from srm_explorer.engine.model.device import resolve_device
+from srm_explorer.engine.model.device import release_memory, resolve_device
 from srm_explorer.engine.model.load import LoadedModel, load_model, model_source
 from srm_explorer.engine.model.selftest import SelfTest, self_test
 
@@ -77,9 +76,7 @@ class WarmModel:
         was_loaded = self.model is not None
         self.model = self._test = self._key = None
         if was_loaded:
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            release_memory()
 
 
 def device_key(name: str) -> str:

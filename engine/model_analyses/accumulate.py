@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srm_explorer.engine.execution.rows import RowMaker
-from srm_explorer.engine.model.forcing import Forced, GivenText, TokenScores, top_tokens
-from srm_explorer.engine.model.intervene import Capture
+from srm_explorer.engine.model import Capture, Forced, GivenText, TokenScores, top_tokens
 from srm_explorer.engine.session import RunRecord, Session
 from srm_explorer.engine.session.controls import controls_of
 from srm_explorer.engine.session.effects import MeanParts, Pair, RunEffects, SiteParts, TextName, TextScores

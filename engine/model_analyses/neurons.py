@@ -1,4 +1,4 @@
-"""Studies of neurons: how much each is used, and the card of one."""
+"""Studies of neurons: how much each is used, the card of one, and what their weights are."""
 
 from __future__ import annotations
 
@@ -14,13 +14,26 @@ from numpy.typing import NDArray
 from srm_explorer.engine import paths
 from srm_explorer.engine.analyses import neuron as tables
 from srm_explorer.engine.analyses.neuron import usage_tables
+from srm_explorer.engine.analyses.pairs import SETTINGS, chosen_neuron, pair_tables
 from srm_explorer.engine.analyses.registry import Arguments, Findings, StudyArguments, findings_of
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.execution.w_out import Matrices, weights_of
+from srm_explorer.engine.experiment import Site
+from srm_explorer.engine.experiment.directions import NeuronWeights, direction_of
 from srm_explorer.engine.figures.histogram import histogram_figure
 from srm_explorer.engine.figures.table import TableFigure
-from srm_explorer.engine.model.activations import ReadText, check_layer, check_neuron, neuron_usage
-from srm_explorer.engine.model.load import LoadedModel
-from srm_explorer.engine.model.weights import WeightCard, neuron_activations, w_gate_columns, weight_card
+from srm_explorer.engine.model import (
+    LoadedModel,
+    ReadText,
+    WeightCard,
+    check_layer,
+    check_neuron,
+    neuron_activations,
+    neuron_usage,
+    w_gate_columns,
+    w_out_rows,
+    weight_card,
+)
 from srm_explorer.engine.prompts import is_path, load_prompt_set
 from srm_explorer.engine.runs.progress import Meter, Stopped
 from srm_explorer.engine.session import Session
@@ -332,3 +345,50 @@ def _passes(meter: Meter, texts: Texts) -> Callable[[int, int], None]:
             raise Stopped
 
     return on_pass
+
+
+def directions_study(session: Session | None, arguments: Arguments, model: LoadedModel, meter: Meter) -> Findings:
+    """Read rows of W_out and columns of W_in.
+
+    Args:
+        session: not asked anything; the model is known to be its own.
+        arguments: "directions": texts such as "w_out(11.373)".
+        model: loaded.
+        meter: not told anything; it takes a moment.
+
+    Returns:
+        "vectors": by text, [d_model] numbers.
+
+    Raises:
+        ExplorerError: a text that is no neuron's weights, or no such layer or neuron.
+    """
+    found: dict[str, list[float]] = {}
+    matrices: Matrices = {}
+    for text in StudyArguments(arguments, ("directions",), "directions").texts("directions"):
+        direction = direction_of(text)
+        if not isinstance(direction, NeuronWeights):
+            raise ExplorerError(f"'{text}' is no neuron's weights", remedy="write w_out(layer.neuron)")
+        found[str(direction)] = weights_of(model, direction, matrices).tolist()
+    return findings_of(vectors=found)
+
+
+def weighted_pairs_study(session: Session | None, arguments: Arguments, model: LoadedModel, meter: Meter) -> Findings:
+    """Do what the study "pairs" does, with the cosines of the rows of W_out beside the correlations.
+
+    Args:
+        session: with its vectors.
+        arguments: as `pairs_study`.
+        model: the session's.
+        meter: not told anything; the study takes seconds.
+
+    Raises:
+        ExplorerError: as `pairs_study`, and for a neuron that is no MLP's.
+    """
+    if session is None:
+        raise ExplorerError("pairings are those of a session", remedy="name one")
+    given = StudyArguments(arguments, SETTINGS, "pairs")
+    site, _ = chosen_neuron(session, given.text("site"), given.whole("neuron"))
+    parsed = Site.parse(site)
+    if not parsed.is_mlp:
+        raise ExplorerError(f"{site} has no W_out", where=session.name, remedy="choose an MLP's site")
+    return pair_tables(session, arguments, w_out_rows(model, parsed.layer))

@@ -3,35 +3,59 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 
-from srm_explorer.engine.analyses.pairs import SETTINGS, chosen_neuron, pair_tables
-from srm_explorer.engine.analyses.registry import STUDIES, Arguments, Findings, StudyArguments, findings_of
+from srm_explorer.engine.analyses.registry import Arguments, Findings
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
-from srm_explorer.engine.execution.w_out import Matrices, weights_of
-from srm_explorer.engine.experiment import ModelSpec, Site
-from srm_explorer.engine.experiment.directions import NeuronWeights, direction_of
-from srm_explorer.engine.model.device import is_out_of_memory, used_bytes
-from srm_explorer.engine.model.load import LoadedModel
-from srm_explorer.engine.model.warm import WarmModel, device_key
-from srm_explorer.engine.model.weights import w_out_rows
-from srm_explorer.engine.model_analyses.neurons import absolute_sets
+from srm_explorer.engine.experiment import ModelSpec
+from srm_explorer.engine.model import LoadedModel, WarmModel, device_key, is_out_of_memory, used_bytes
+from srm_explorer.engine.model_analyses.neurons import (
+    absolute_sets,
+    directions_study,
+    neuron_study,
+    usage_study,
+    weighted_pairs_study,
+)
+from srm_explorer.engine.model_analyses.scoring import score_study
+from srm_explorer.engine.model_analyses.session_model import check_same_model, model_of
 from srm_explorer.engine.runs.progress import Meter, StopSignal
 from srm_explorer.engine.session import Session, load_session
 from srm_explorer.engine.worker.device_lock import device_lock
 
 
-class ModelStudy(Protocol):
-    """What the home of a study with `needs="model"` is."""
+@dataclass(frozen=True)
+class ModelStudy:
+    """One study that needs a model.
 
-    def __call__(self, session: Session | None, arguments: Arguments, model: LoadedModel, meter: Meter) -> Findings:
-        """Find something out; `meter` is told how far it is and raises Stopped where that is wished."""
-        ...
+    Attributes:
+        name: "usage".
+        title: what it answers, a few words.
+        function: takes (session, arguments, model, meter) and returns `Findings`; it tells the meter how far it is,
+            which raises Stopped where that is wished.
+    """
+
+    name: str
+    title: str
+    function: Callable[[Session | None, Arguments, LoadedModel, Meter], Findings]
+
+
+MODEL_STUDIES = {
+    study.name: study
+    for study in (
+        ModelStudy("neuron", "neuron card", neuron_study),
+        ModelStudy("score", "scoring of the texts", score_study),
+        ModelStudy("usage", "use of neurons", usage_study),
+        ModelStudy("directions", "weights of neurons", directions_study),
+        ModelStudy("weighted-pairs", "pairings and weights", weighted_pairs_study),
+    )
+}
+"""By name."""
 
 
 def run_model_study(
@@ -47,7 +71,7 @@ def run_model_study(
     """Run a study that needs a model.
 
     Args:
-        name: as `srm_explorer.engine.analyses` lists it.
+        name: one of `MODEL_STUDIES`.
         arguments: plain data, as the study takes it.
         session: path of the session it is about; None where it is about a model alone.
         model: the model; None for the session's own.
@@ -84,7 +108,7 @@ def run_model_study(
             if opened is not None:
                 check_same_model(opened, loaded)
             meter.weigh = partial(used_bytes, loaded.device)
-            return cast("Findings", _plain(study(opened, arguments, loaded, meter)))
+            return cast("Findings", _plain(study.function(opened, arguments, loaded, meter)))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -96,56 +120,11 @@ def run_model_study(
 
 
 def model_study(name: str) -> ModelStudy:
-    """Find a study by name.
-
-    Raises:
-        ExplorerError: there is none of that name that needs a model.
-    """
-    known = [one.name for one in STUDIES.values() if one.needs == "model"]
-    if name not in known:
-        raise ExplorerError(f"there is no study '{name}' that needs a model", remedy=did_you_mean(name, known))
-    return cast("ModelStudy", STUDIES[name].function())
-
-
-def load_model_studies() -> None:
-    """Import what does the work of every study, so that an upgrade later on mixes no two versions in one process."""
-    for one in STUDIES.values():
-        if one.needs == "model":
-            one.function()
-
-
-def model_of(session: Session) -> tuple[ModelSpec, Path]:
-    """Find the model a session was made with: as its experiment names it, else from where it was loaded then.
-
-    Returns:
-        the model, and the folder that a relative path of it starts from.
-    """
-    spec, recorded = session.spec.model, session.provenance
-    base = Path(str(recorded.get("base") or (session.path or Path()).parent))
-    source = Path(str(_recorded_model(session).get("source", "")))
-    if not (base / spec.name).is_dir() and source.is_absolute() and source.is_dir():
-        spec = spec.model_copy(update={"name": str(source)})
-    return spec, base
-
-
-def check_same_model(session: Session, model: LoadedModel) -> None:
-    """Refuse a model that is not the one a session was made with, by the hash of its weights.
-
-    Raises:
-        ExplorerError: the hashes differ.
-    """
-    recorded = _recorded_model(session).get("weights_sha256")
-    if recorded and recorded != model.weights_sha256:
-        raise ExplorerError(
-            f"{model.name} has not the weights that session {session.name} was made with",
-            where=model.name,
-            remedy=f"use the model with hash {str(recorded)[:12]}…",
-        )
-
-
-def _recorded_model(session: Session) -> Mapping[str, Any]:
-    known: object = session.provenance.get("model")
-    return cast("Mapping[str, Any]", known) if isinstance(known, Mapping) else {}
+    """Find a study by name; ExplorerError where there is none of it that needs a model."""
+    if name not in MODEL_STUDIES:
+        remedy = did_you_mean(name, list(MODEL_STUDIES))
+        raise ExplorerError(f"there is no study '{name}' that needs a model", remedy=remedy)
+    return MODEL_STUDIES[name]
 
 
 def _plain(value: Any) -> Any:
@@ -164,50 +143,3 @@ def _plain(value: Any) -> Any:
             return _plain(cast("Any", value).tolist())
         case _:
             return value
-
-
-def directions_study(session: Session | None, arguments: Arguments, model: LoadedModel, meter: Meter) -> Findings:
-    """Read rows of W_out and columns of W_in.
-
-    Args:
-        session: not asked anything; the model is known to be its own.
-        arguments: "directions": texts such as "w_out(11.373)".
-        model: loaded.
-        meter: not told anything; it takes a moment.
-
-    Returns:
-        "vectors": by text, [d_model] numbers.
-
-    Raises:
-        ExplorerError: a text that is no neuron's weights, or no such layer or neuron.
-    """
-    found: dict[str, list[float]] = {}
-    matrices: Matrices = {}
-    for text in StudyArguments(arguments, ("directions",), "directions").texts("directions"):
-        direction = direction_of(text)
-        if not isinstance(direction, NeuronWeights):
-            raise ExplorerError(f"'{text}' is no neuron's weights", remedy="write w_out(layer.neuron)")
-        found[str(direction)] = weights_of(model, direction, matrices).tolist()
-    return findings_of(vectors=found)
-
-
-def weighted_pairs_study(session: Session | None, arguments: Arguments, model: LoadedModel, meter: Meter) -> Findings:
-    """Do what the study "pairs" does, with the cosines of the rows of W_out beside the correlations.
-
-    Args:
-        session: with its vectors.
-        arguments: as `pairs_study`.
-        model: the session's.
-        meter: not told anything; the study takes seconds.
-
-    Raises:
-        ExplorerError: as `pairs_study`, and for a neuron that is no MLP's.
-    """
-    if session is None:
-        raise ExplorerError("pairings are those of a session", remedy="name one")
-    given = StudyArguments(arguments, SETTINGS, "pairs")
-    site, _ = chosen_neuron(session, given.text("site"), given.whole("neuron"))
-    parsed = Site.parse(site)
-    if not parsed.is_mlp:
-        raise ExplorerError(f"{site} has no W_out", where=session.name, remedy="choose an MLP's site")
-    return pair_tables(session, arguments, w_out_rows(model, parsed.layer))

@@ -17,16 +17,14 @@ from srm_explorer.engine.analyses.directions import SiteRuns, as_rows, plane_thr
 from srm_explorer.engine.analyses.effects import effects_study
 from srm_explorer.engine.analyses.registry import Arguments, Findings
 from srm_explorer.engine.errors import ExplorerError, SpecValueError, did_you_mean
-from srm_explorer.engine.execution.provenance import describe_device, versions
+from srm_explorer.engine.execution.provenance import versions
 from srm_explorer.engine.execution.replay import recorded_in, same_directions
 from srm_explorer.engine.execution.rows import RowMaker, check_directions
 from srm_explorer.engine.experiment import Site, check_against
 from srm_explorer.engine.io.npz import write_npz
-from srm_explorer.engine.model.forcing import score_texts, top_tokens
-from srm_explorer.engine.model.intervene import Capture
-from srm_explorer.engine.model.load import LoadedModel
+from srm_explorer.engine.model import Capture, LoadedModel, describe_device, score_texts, top_tokens
 from srm_explorer.engine.model_analyses.accumulate import ScoredText, Scoring, rounded, texts_of
-from srm_explorer.engine.model_analyses.run import check_same_model
+from srm_explorer.engine.model_analyses.session_model import check_same_model
 from srm_explorer.engine.runs.collect import grid_of
 from srm_explorer.engine.runs.progress import Meter, Stopped, StopSignal
 from srm_explorer.engine.session import PlaneRecord, RunRecord, Saved, Session, save_session
@@ -240,7 +238,7 @@ def score_effects(
     return ScoredSession(session.changed(effects=plain, runs=runs), kept if keep_vectors else {})
 
 
-def score_study(session: Session, arguments: Arguments, model: LoadedModel, meter: Meter) -> Findings:
+def score_study(session: Session | None, arguments: Arguments, model: LoadedModel, meter: Meter) -> Findings:
     """Score a session, save it, and return the tables of the effects study; the home of the study "score".
 
     Args:
@@ -251,9 +249,11 @@ def score_study(session: Session, arguments: Arguments, model: LoadedModel, mete
         meter: told how far it is, and asked whether it should go on.
 
     Raises:
-        ExplorerError: as `score_effects`, and where the session cannot be saved.
+        ExplorerError: as `score_effects`, without a session, and where it cannot be saved.
         Stopped: it was asked to stop; nothing is saved.
     """
+    if session is None:
+        raise ExplorerError("the texts to score are those of a session", remedy="name one")
     own = {name: arguments[name] for name in _OWN if arguments.get(name) is not None}
     file = arguments.get("npz")
     scored = score_effects(session, model, **own, keep_vectors=file is not None, meter=meter)

@@ -156,13 +156,11 @@ def _serve(endpoint: Endpoint, idle_exit: float) -> int:
     # is imported stays, so looking through it for garbage, while it comes and later, is time lost: a quarter of it.
     gc.disable()
     from srm_explorer.engine.execution.run import run_experiment
-    from srm_explorer.engine.model.warm import WarmModel
-    from srm_explorer.engine.model_analyses.run import load_model_studies
+    from srm_explorer.engine.model import WarmModel
     from srm_explorer.engine.worker.device_lock import yield_device
     from srm_explorer.engine.worker.models import Answers
     from srm_explorer.engine.worker.server import Service
 
-    load_model_studies()
     gc.freeze()
     gc.enable()
     board, warm = JobQueue(), WarmModel()

@@ -148,7 +148,7 @@ class Client:
         """Have a study run that needs a model, and return what it found.
 
         Args:
-            name: as `srm_explorer.engine.analyses` lists it.
+            name: as `engine.model_analyses` lists it.
             arguments: plain data, as the study takes it.
             session: path of the session it is about; None where it is about a model alone.
             model: the model; None for the session's own.

@@ -9,14 +9,21 @@ from concurrent.futures import wait
 from pathlib import Path
 from typing import TypeVar
 
-from srm_explorer.engine.analyses.registry import STUDIES, Findings
+from srm_explorer.engine.analyses.registry import Findings
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import ModelSpec
-from srm_explorer.engine.model.device import free_bytes
-from srm_explorer.engine.model.load import LoadedModel, model_source
-from srm_explorer.engine.model.memory import sizes_of, weight_bytes
-from srm_explorer.engine.model.tokenizer import Tokenizer
-from srm_explorer.engine.model.warm import ModelKey, WarmModel, device_key, model_key
+from srm_explorer.engine.model import (
+    LoadedModel,
+    ModelKey,
+    Tokenizer,
+    WarmModel,
+    device_key,
+    free_bytes,
+    model_key,
+    model_source,
+    sizes_of,
+    weight_bytes,
+)
 from srm_explorer.engine.model_analyses.run import model_study, run_model_study
 from srm_explorer.engine.runs.progress import Meter, Stopped, StopSignal
 from srm_explorer.engine.worker.caller import in_context
@@ -107,9 +114,8 @@ class Answers:
         Raises:
             ExplorerError: the worker is busy, the study refuses, or nobody waits any more.
         """
-        model_study(message.name)
         stop = StopSignal()
-        title = STUDIES[message.name].title
+        title = model_study(message.name).title
         found = self._board.run_errand(lambda stop: self._study(message, stop), title, stop)
         while True:
             done, _ = wait([found], timeout=_LOOK)

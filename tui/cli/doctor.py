@@ -292,20 +292,18 @@ def _program() -> list[Finding]:
 
 def _torch() -> list[Finding]:
     try:
-        import torch
+        # torch takes seconds to load, and may not be there at all.
+        from srm_explorer.engine.model import backends, free_bytes, threads
 
-        from srm_explorer.engine.model.device import free_bytes, resolve_device
-
-        device = resolve_device("auto")
-        names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-        backends = f"CUDA {torch.version.cuda or 'no'}, MPS {'yes' if torch.backends.mps.is_available() else 'no'}"
-        free = free_bytes(device)
+        known = backends()
+        free = free_bytes(known.auto)
     except (ImportError, OSError, RuntimeError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         return [Finding("torch", f"cannot be used: {first[:200]}; install the program again", problem=True)]
-    found = [Finding("torch", f"{torch.__version__} · {backends} · {count(torch.get_num_threads(), 'thread')}")]
-    found += [Finding("gpu", f"cuda:{index} {name}") for index, name in enumerate(names)]
-    found.append(Finding("device", f"auto is {device}, {file_size(free)} free"))
+    built = f"CUDA {known.cuda or 'no'}, MPS {'yes' if known.mps else 'no'}"
+    found = [Finding("torch", f"{known.version} · {built} · {count(threads(), 'thread')}")]
+    found += [Finding("gpu", f"cuda:{index} {name}") for index, name in enumerate(known.gpus)]
+    found.append(Finding("device", f"auto is {known.auto}, {file_size(free)} free"))
     return found
 
 

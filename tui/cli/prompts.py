@@ -71,7 +71,7 @@ def _file(name: str) -> Path:
 
 def _too_long(prompt_set: PromptSet, model: str, tokens: int) -> list[Problem]:
     from srm_explorer.engine.experiment import ModelSpec
-    from srm_explorer.engine.model.load import load_model
+    from srm_explorer.engine.model import load_model
 
     loaded = load_model(ModelSpec(name=model, device="cpu"))
     room = loaded.shape.n_ctx - tokens

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
-    from srm_explorer.engine.model.decode import RowResult
+    from srm_explorer.engine.model.decoding import RowResult
     from srm_explorer.engine.model.load import LoadedModel
 
 Prompts = list[tuple[int, ...]]

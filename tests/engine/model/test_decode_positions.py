@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from srm_explorer.engine.experiment.experiment import Positions
-from srm_explorer.engine.model.decode import Generation, Row, RowResult, decode
+from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode
 from srm_explorer.engine.model.intervene import Capture, Edit, position_mask
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model.selftest import run_alone

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from srm_explorer.engine.experiment.experiment import Operation, Positions
 from srm_explorer.engine.experiment.site import SITE_KINDS
-from srm_explorer.engine.model.decode import Generation, Row, RowResult, decode
+from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode
 from srm_explorer.engine.model.intervene import Capture, Edit, Reduce
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model.selftest import run_alone

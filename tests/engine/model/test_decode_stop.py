@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from srm_explorer.engine.model.decode import Generation, Row, RowResult, decode
+from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode
 from srm_explorer.engine.model.intervene import Capture, Edit
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model.selftest import run_alone

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.model.decode import Generation, Row, decode, open_stream
+from srm_explorer.engine.model.decoding import Generation, Row, decode, open_stream
 from srm_explorer.engine.model.forcing import Forced, GivenText, score_texts, token_scores, top_tokens
 from srm_explorer.engine.model.intervene import Capture, Edit, Feed, HookState, instrumented, slots_by_site
 

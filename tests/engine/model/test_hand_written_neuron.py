@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from srm_explorer.engine.model.decode import Generation, Row, decode
+from srm_explorer.engine.model.decoding import Generation, Row, decode
 from srm_explorer.engine.model.forcing import GivenText, score_texts
 from srm_explorer.engine.model.intervene import Capture, Edit
 

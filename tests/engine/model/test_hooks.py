@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.model.decode import Generation, Row, RowResult, decode
+from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode
 from srm_explorer.engine.model.intervene import Capture, Edit, HookNeverFired
 from srm_explorer.engine.model.load import LoadedModel
 

@@ -29,7 +29,7 @@ from transformers import (
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, ModelSpec, check_against, misfits
 from srm_explorer.engine.model.activations import ReadText, neuron_usage
-from srm_explorer.engine.model.decode import Generation, Row, decode
+from srm_explorer.engine.model.decoding import Generation, Row, decode
 from srm_explorer.engine.model.intervene import Capture, Edit
 from srm_explorer.engine.model.load import LoadedModel, load_model
 from srm_explorer.engine.model.selftest import self_test

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from srm_explorer.engine.model.decode import Generation, Row, RowResult, decode
+from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode
 from srm_explorer.engine.model.intervene import Edit
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model.sampling import NoiseKey, Sampling, best_and_margin

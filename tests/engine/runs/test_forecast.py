@@ -60,7 +60,7 @@ class Forced:
 
 def forced(model: LoadedModel, spec: Experiment, *, own: bool = True) -> Forced:
     from srm_explorer.engine.execution.w_out import effective_w_out_rows
-    from srm_explorer.engine.model.decode import Generation, Row, decode
+    from srm_explorer.engine.model.decoding import Generation, Row, decode
     from srm_explorer.engine.model.intervene import Capture, Edit
 
     directions = {"u.npz#u": np.random.default_rng(5).normal(size=64)}
