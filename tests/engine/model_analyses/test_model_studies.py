@@ -161,10 +161,10 @@ def test_findings_too_large_for_a_message_go_through_a_file_that_is_gone_after()
 def test_numbers_that_json_cannot_hold_are_none_wherever_a_study_runs(
     lab: Lab, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from srm_explorer.engine.model_analyses import neurons
+    from srm_explorer.engine.model_analyses.run import MODEL_STUDIES
 
     found = {"a": np.float32("nan"), "b": (float("inf"), np.int64(3)), "c": np.array([1.0, np.nan]), "d": np.True_}
-    monkeypatch.setattr(neurons, "usage_study", lambda *_: found)
+    monkeypatch.setitem(MODEL_STUDIES, "usage", dataclasses.replace(MODEL_STUDIES["usage"], function=lambda *_: found))
     assert study(lab, "usage", session) == {"a": None, "b": [None, 3], "c": [1.0, None], "d": True}
 
 
