@@ -12,6 +12,7 @@ from rich.cells import cell_len, set_cell_size
 from srm_explorer.engine.figures.curves import LegendEntry
 from srm_explorer.tui.charts.canvas import Canvas, Pane, Trace
 from srm_explorer.tui.charts.palette import PLAIN, WARNING, GroupStyle, Ink
+from srm_explorer.tui.text import wrapped
 
 # So many cells away from where a label aims are half as bad as one cell of it off its curve.
 APART = 24
@@ -103,7 +104,7 @@ def warning_lines(warnings: Sequence[str], width: int, most: int) -> list[str]:
     more = f" (+ {len(warnings) - 1} more)" if len(warnings) > 1 else ""
     lines: list[str] = []
     for form in _shorter(warnings[0]):
-        lines = _wrapped(f"⚠ {form}{more}", width)
+        lines = wrapped(" ".join(f"⚠ {form}{more}".split()), width, "  ")
         if len(lines) <= most:
             return lines
     return [*lines[: most - 1], fit(lines[most - 1] + " …", width)]
@@ -116,17 +117,6 @@ def _shorter(warning: str) -> list[str]:
     bare = BRACKETS.sub("", forms[-1])
     forms += [bare, bare.partition(", ")[0]]
     return [forms[0], *(f"{form} …" for form in dict.fromkeys(forms[1:]) if form != warning)]
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    lines = [""]
-    for word in text.split():
-        candidate = f"{lines[-1]} {word}".strip()
-        if cell_len(candidate) <= width:
-            lines[-1] = candidate
-        else:
-            lines.append(fit(f"  {word}", width))
-    return lines
 
 
 def fit(text: str, width: int) -> str:

@@ -9,6 +9,7 @@ from rich.style import Style
 
 from srm_explorer.tui.charts.overlay import Overlay, Place
 from srm_explorer.tui.charts.picture import Cell, Picture, style_of
+from srm_explorer.tui.text import wrapped
 
 Table = list[list[str]]
 """Rows of cells as a CSV file holds them."""
@@ -61,13 +62,8 @@ class Scene:
     @classmethod
     def message(cls, text: str, width: int, height: int) -> Scene:
         """Words in place of a chart, wrapped, in the middle."""
-        lines = _wrapped(text, max(8, min(width - 2, 72)))
+        room = max(8, min(width - 2, 72))
+        lines = [line for part in text.split("\n") for line in wrapped(part, room, hyphens=True) or [""]]
         top = max(0, (height - len(lines)) // 2)
         padded = [" " * max(0, (width - len(line)) // 2) + line for line in lines]
         return cls(Picture.from_ansi("\n".join([*[""] * top, *padded]), width, height))
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    import textwrap
-
-    return [line for part in text.split("\n") for line in textwrap.wrap(part, width) or [""]]

@@ -131,13 +131,15 @@ def file_size(size: int) -> str:
 def _laid_out(cells: Sequence[Sequence[str]], numbers: set[int], width: int | None, flexible: int) -> list[str]:
     from rich.cells import cell_len
 
+    from srm_explorer.tui.text import wrapped
+
     wide = [max(cell_len(row[i]) for row in cells) for i in range(len(cells[0]))]
     if width is not None:
         room = width - sum(wide) - len(GAP) * (len(wide) - 1) + wide[flexible]
         wide[flexible] = min(wide[flexible], max(NARROWEST, room))
     lines: list[str] = []
     for row in cells:
-        first, *rest = _wrapped(row[flexible], wide[flexible])
+        first, *rest = wrapped(row[flexible], wide[flexible]) or [""]
         whole = [*row[:flexible], first, *row[flexible + 1 :]]
         padded = [
             " " * (wide[i] - cell_len(text)) + text if i in numbers else text + " " * (wide[i] - cell_len(text))
@@ -146,22 +148,6 @@ def _laid_out(cells: Sequence[Sequence[str]], numbers: set[int], width: int | No
         lines.append(GAP.join(padded).rstrip())
         indent = " " * (sum(wide[:flexible]) + len(GAP) * flexible)
         lines.extend(indent + part for part in rest)
-    return lines
-
-
-def _wrapped(text: str, room: int) -> list[str]:
-    from rich.cells import cell_len, chop_cells
-
-    if cell_len(text) <= room:
-        return [text]
-    lines: list[str] = [""]
-    for word in text.split(" "):
-        joined = f"{lines[-1]} {word}" if lines[-1] else word
-        if cell_len(joined) <= room:
-            lines[-1] = joined
-            continue
-        parts = chop_cells(word, room)
-        lines[-1:] = [lines[-1], *parts] if lines[-1] else parts
     return lines
 
 

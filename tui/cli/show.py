@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -43,6 +42,7 @@ from srm_explorer.tui.cli.output import (
 )
 from srm_explorer.tui.cli.summary import certainty_json, group_table, sweep_json
 from srm_explorer.tui.results.state import Transform
+from srm_explorer.tui.text import wrapped
 
 View = Literal["counts", "mean"]
 
@@ -216,7 +216,7 @@ def when(instant: str) -> str:
 
 def _wrapped(text: str) -> list[str]:
     width = table_width()
-    return [text] if width is None else textwrap.wrap(text, width, subsequent_indent="  ")
+    return [text] if width is None else wrapped(text, width, "  ", hyphens=True)
 
 
 def _planes(session: Session, number: int | None) -> Sequence[PlaneRecord]:

@@ -12,7 +12,7 @@ from srm_explorer.engine.prompts import Prompt, PromptSet, choose, fitting
 from srm_explorer.tui.glyphs import Glyphs
 from srm_explorer.tui.prompts.catalogue import ListedSet, TokenBook, followed
 from srm_explorer.tui.prompts.files import PromptFiles
-from srm_explorer.tui.prompts.rows import ErrorRows, LevelRows, PromptRows, RowsView, SetRows, levels_of, wrapped
+from srm_explorer.tui.prompts.rows import ErrorRows, LevelRows, PromptRows, RowsView, SetRows, error_lines, levels_of
 
 Table: TypeAlias = dict[str, Any]
 """The table of prompts as `Experiment.to_dict()` has it."""
@@ -256,7 +256,7 @@ class PromptChoice:
         listed = self.opened_set
         if listed is None or not listed.is_usable:
             texts = listed.error_lines() if listed is not None else (f"there is no prompt set {self.opened!r}",)
-            return ErrorRows(wrapped(texts, width), "what is wrong" if texts else f"reading {self.opened}")
+            return ErrorRows(error_lines(texts, width), "what is wrong" if texts else f"reading {self.opened}")
         is_chosen = listed.name in self.chosen
         used = frozenset(self.selected().numbers.get(listed.name, ()) if is_chosen else ())
         out = frozenset(omitted(self.table, listed.name))

@@ -14,6 +14,7 @@ from textual.message import Message
 from srm_explorer.engine.prompts import Prompt
 from srm_explorer.tui.glyphs import Glyphs
 from srm_explorer.tui.prompts.catalogue import ListedSet
+from srm_explorer.tui.text import wrapped
 from srm_explorer.tui.widgets.table import HEADER_HEIGHT, LineTable
 from srm_explorer.tui.widgets.table_render import Cell, Column, one_line
 
@@ -293,34 +294,13 @@ class ErrorRows:
         return ""
 
 
-def wrapped(texts: Sequence[str], width: int) -> list[str]:
-    """Texts on lines of at most so many cells, an empty line between two; words longer than a line are cut."""
+def error_lines(texts: Sequence[str], width: int) -> list[str]:
+    """Texts on lines of at most so many cells, an empty line between two."""
     lines: list[str] = []
     for text in texts:
-        if lines:
-            lines.append("")
-        line = ""
-        for word in one_line(text).split():
-            while cell_len(f"{line} {word}".strip()) > max(2, width):
-                if line:
-                    lines.append(line)
-                    line = ""
-                    continue
-                head = _head(word, max(2, width))
-                lines.append(head)
-                word = word[len(head) :]
-            line = f"{line} {word}".strip()
-        lines.append(line)
+        lines += [""] if lines else []
+        lines += wrapped(" ".join(one_line(text).split()), max(2, width)) or [""]
     return lines
-
-
-def _head(word: str, width: int) -> str:
-    used = 0
-    for index, character in enumerate(word):
-        used += cell_len(character)
-        if used > width:
-            return word[:index]
-    return word
 
 
 class PromptTable(LineTable):

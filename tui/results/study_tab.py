@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from textwrap import wrap
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.cells import cell_len
@@ -15,6 +14,7 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static
 
+from srm_explorer.tui.text import wrapped
 from srm_explorer.tui.widgets.picture_view import PictureView
 from srm_explorer.tui.widgets.table import LineTable
 from srm_explorer.tui.widgets.table_render import Column
@@ -359,7 +359,7 @@ def columns_of(figure: TableFigure) -> tuple[Column, ...]:
 
 def notes_within(notes: Sequence[str], width: int) -> str:
     """Notes wrapped to a width; where they take too many lines, the last one tells where all of them are."""
-    lines = [part for note in notes for part in wrap(note, max(20, width))]
+    lines = [part for note in notes for part in wrapped(note, max(20, width), hyphens=True)]
     if len(lines) <= NOTE_LINES:
         return "\n".join(lines)
     hint = " … ? tells the rest"

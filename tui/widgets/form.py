@@ -19,7 +19,8 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from srm_explorer.tui.glyphs import glyphs_of
-from srm_explorer.tui.widgets.form_layout import FormRow, wrapped
+from srm_explorer.tui.text import wrapped
+from srm_explorer.tui.widgets.form_layout import FormRow
 from srm_explorer.tui.widgets.form_lines import FormLines
 from srm_explorer.tui.widgets.table_render import component_style, fit, one_line
 

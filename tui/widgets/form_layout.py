@@ -10,6 +10,7 @@ from typing import Literal
 from rich.cells import cell_len
 
 from srm_explorer.tui.glyphs import Glyphs
+from srm_explorer.tui.text import wrapped
 from srm_explorer.tui.widgets.table_render import fit, one_line
 
 
@@ -276,26 +277,6 @@ def _choices(row: FormRow, index: int, x: int, width: int, glyphs: Glyphs, choic
         written = f"{fit(marker, 1)} {fit(_signed(label, glyphs), min(longest, max(0, width - x - 2)))}"
         lines.append((Part(x, written, look, index, place),))
     return lines
-
-
-def wrapped(text: str, width: int) -> list[str]:
-    """A text in lines of at most so many cells, broken at spaces where there are any."""
-    lines: list[str] = []
-    line = ""
-    for word in text.split(" "):
-        while cell_len(word) > width:
-            room = width - (cell_len(line) + 1 if line else 0)
-            if room < width // 2 or room < 1:
-                lines, line, room = [*lines, line] if line else lines, "", width
-            head = fit(word, room, ellipsis="").rstrip() or word[0]
-            line, word = f"{line} {head}".strip(), word[len(head) :]
-            lines, line = [*lines, line], ""
-        joined = f"{line} {word}" if line else word
-        if cell_len(joined) > width:
-            lines, line = [*lines, line], word
-        else:
-            line = joined
-    return [*lines, line] if line else lines
 
 
 class FormCursor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
@@ -20,6 +19,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from srm_explorer.tui.glyphs import glyphs_of
+from srm_explorer.tui.text import wrapped
 from srm_explorer.tui.widgets.table_render import fit, one_line
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class TokenStrip(Widget):
         return Strip(segments).crop_extend(0, width, look).simplify()
 
     def _wrapped(self, width: int) -> list[str]:
-        return textwrap.wrap(one_line(self._told), max(1, width)) if self._series is None else []
+        return wrapped(one_line(self._told), max(1, width), hyphens=True) if self._series is None else []
 
     def _lines(self) -> Sequence[str]:
         return ("bars", "this run", "baseline", "") if self._base_levels else ("bars", "this run", "")

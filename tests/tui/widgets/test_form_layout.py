@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from srm_explorer.tui.glyphs import ASCII, UNICODE
-from srm_explorer.tui.widgets.form_layout import FormCursor, FormRow, Layout, lay_out, wrapped
+from srm_explorer.tui.widgets.form_layout import FormCursor, FormRow, Layout, lay_out
 
 texts = st.text(st.characters(), max_size=30)
 
@@ -58,13 +58,6 @@ def test_no_line_is_wider_than_the_form_and_no_part_covers_another(
         assert layout.first[index] <= layout.last[index]
         if row.kind == "field":
             assert any(part.row == index for part in layout.lines[layout.first[index]])
-
-
-@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cf"]), max_size=80), st.integers(2, 40))
-def test_wrapping_loses_nothing_and_keeps_the_width(text: str, width: int) -> None:
-    lines = wrapped(text, width)
-    assert all(cell_len(line) <= width for line in lines)
-    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
 
 
 def test_two_rows_share_a_line_where_there_is_room() -> None:
