@@ -1,4 +1,4 @@
-"""The answers of studies: which were asked, what came of them, and the pages they make."""
+"""What studies can be asked from a tab, which were asked, and the pages that their answers make."""
 
 from __future__ import annotations
 

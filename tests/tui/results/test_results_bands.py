@@ -13,9 +13,9 @@ from srm_explorer.engine.analyses.bands import bands_study
 from srm_explorer.engine.session import Session, load_session, save_session
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.backend.subprocesses import StudyAnswer, StudyRunner
-from srm_explorer.tui.results.bands import BandKey, BandWatch
 from srm_explorer.tui.results.log_tab import LogTab
 from srm_explorer.tui.results.pane import ResultsPane
+from srm_explorer.tui.results.state import BandKey, BandWatch
 from srm_explorer.tui.widgets.chart import ChartView
 
 Use = Callable[[Pilot[None], "Host"], Awaitable[None]]

@@ -7,8 +7,7 @@ import numpy as np
 
 from srm_explorer.engine.figures.bands import GroupBand, PlaneBands
 from srm_explorer.engine.session import Session
-from srm_explorer.tui.results.bands import KEPT, BandCache, BandKey
-from srm_explorer.tui.results.state import TRANSFORMS, ResultsState
+from srm_explorer.tui.results.state import BANDS_KEPT, TRANSFORMS, BandCache, BandKey, ResultsState
 
 
 def bands(by: tuple[str, ...] = (), plane: int = 0) -> PlaneBands:
@@ -56,10 +55,10 @@ def test_a_session_that_is_not_saved_is_never_asked_about(spread_session: Callab
 
 def test_old_bands_are_let_go(spread_session: Callable[..., Session]) -> None:
     cache = BandCache()
-    for revision in range(KEPT + 1):
+    for revision in range(BANDS_KEPT + 1):
         cache.put(BandKey(Path("/nowhere/spread.json"), revision, 0, ()), {"bands": bands().to_dict()})
     assert cache.missing(saved(spread_session).changed(revision=0), 0, ()) is not None
-    assert cache.missing(saved(spread_session).changed(revision=KEPT), 0, ()) is None
+    assert cache.missing(saved(spread_session).changed(revision=BANDS_KEPT), 0, ()) is None
 
 
 def test_transforms_go_round_and_a_new_grouping_begins_with_its_first_choice(
