@@ -15,7 +15,7 @@ BEGIN, END = "<!-- keys: tools/key_table.py -->", "<!-- end of keys -->"
 PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Everywhere", ("ExplorerScreen", "ExplorerApp")),
     ("Prompts", ("PromptsPane",)),
-    ("Intervention", ("FormLines", "RowInput", "InterventionKeys")),
+    ("Intervention", ("FormLines", "RowInput", "InterventionPane")),
     ("Results", ("ResultsPane",)),
     ("Runs", ("RunsTab",)),
     ("Studies", ("StudyTab",)),

@@ -24,6 +24,7 @@ from srm_explorer.engine.experiment.fields import (
     Numbers,
     Ordinal,
     OrdinalsByName,
+    Seed,
     SpecPart,
     Text,
     Words,
@@ -40,11 +41,15 @@ from srm_explorer.engine.io.files import parse_json
 class ModelSpec(SpecPart):
     """The model and how it is loaded: a Hugging Face name, a local folder, or "demo"."""
 
-    name: Text
-    device: Text = "auto"
-    dtype: Literal["float32", "float64", "float16", "bfloat16"] = "float32"
-    revision: Text | None = None
-    tf32: StrictBool = False
+    name: Text = Field(description="a Hugging Face name, a folder, or demo")
+    device: Text = Field(
+        default="auto", examples=["auto", "cpu", "cuda", "mps"], description="auto, cpu, cuda, cuda:1, mps"
+    )
+    dtype: Literal["float32", "float64", "float16", "bfloat16"] = Field(
+        default="float32", description="precision of weights and activations"
+    )
+    revision: Text | None = Field(default=None, description="branch, tag or commit of a Hugging Face name")
+    tf32: StrictBool = Field(default=False, description="on CUDA, faster and less exact matrix products")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -89,17 +94,21 @@ class PromptsSpec(SpecPart):
         return self
 
 
+SAMPLING = ("temperature", "top_k", "top_p", "samples")
+"""Fields that have no effect on greedy decoding, where they must be left at their defaults."""
+
+
 class GenerationSpec(SpecPart):
     """How the model writes; 0 tokens is a plain forward over the prompt."""
 
-    tokens: Index = 50
-    mode: Literal["greedy", "sample"] = "greedy"
-    temperature: Number = 1.0
-    top_k: Annotated[StrictInt, Field(ge=1)] | None = None
-    top_p: Number | None = None
-    samples: Annotated[StrictInt, Field(ge=1)] = 1
-    seed: Annotated[StrictInt, Field(ge=0, lt=2**63)] = 0
-    stop_at_eos: StrictBool = True
+    tokens: Index = Field(default=50, description="how many are written; 0: a plain forward over the prompt")
+    mode: Literal["greedy", "sample"] = Field(default="greedy", description="the likeliest token, or one drawn")
+    temperature: Number = Field(default=1.0, description="above 0")
+    top_k: Ordinal | None = Field(default=None, description="the likeliest only")
+    top_p: Number | None = Field(default=None, description="up to 1")
+    samples: Ordinal = Field(default=1, description="continuations of each prompt under each condition")
+    seed: Seed = Field(default=0, description="the same for every condition")
+    stop_at_eos: StrictBool = Field(default=True, description="whether a written end-of-text ends the run")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -110,7 +119,7 @@ class GenerationSpec(SpecPart):
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise SpecValueError(f"{format_number(self.top_p)} is not above 0 and up to 1", "choose 0.9, say", "top_p")
         if self.mode == "greedy":
-            for name in ("temperature", "top_k", "top_p", "samples"):
+            for name in SAMPLING:
                 if getattr(self, name) != GenerationSpec.model_fields[name].default:
                     raise SpecValueError(
                         f"{name} has no effect on greedy decoding", "set mode = 'sample', or remove it", name
@@ -122,9 +131,11 @@ class CaptureSpec(SpecPart):
     """What is kept of the activations at which sites."""
 
     sites: Words
-    reduce: Literal["mean", "tokens", "last"] = "mean"
-    positions: Literal["generated", "predicting", "prompt", "all"] = "generated"
-    residual: Literal["raw", "centred"] = "raw"
+    reduce: Literal["mean", "tokens", "last"] = Field(default="mean", description="what a run keeps of its positions")
+    positions: Literal["generated", "predicting", "prompt", "all"] = Field(
+        default="generated", description="positions that are kept"
+    )
+    residual: Literal["raw", "centred"] = Field(default="raw", description="centred: less its mean over d_model")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -136,15 +147,18 @@ class CaptureSpec(SpecPart):
         return self
 
 
+_ALONG = "a number, mean(type=x), difference(at=swept | type=x), pc1, random(0), w_out(11.373), v.npz#key"
+
+
 class PlaneSpec(SpecPart):
     """Two directions of a captured site: 0 degrees lies on `a`, 90 on what `b` adds to it.
 
     Each is a coordinate's number (a neuron of an MLP), or a direction's text: see `engine.experiment.directions`.
     """
 
-    site: Text | None = None
-    a: Along
-    b: Along
+    site: Text | None = Field(default=None, description="the captured site whose coordinates these are")
+    a: Along = Field(description=_ALONG)
+    b: Along = Field(description=_ALONG)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -159,8 +173,10 @@ class PlaneSpec(SpecPart):
 class SpotlightSpec(SpecPart):
     """The sweep of the plane: equally spaced angles from 0, and the cosines above which a vector is lit."""
 
-    angles: Annotated[StrictInt, Field(ge=1, le=36_000)] = 360
-    thresholds: Numbers = (0.7, 0.5, 0.3, 0.1)
+    angles: Annotated[StrictInt, Field(ge=1, le=36_000)] = Field(
+        default=360, description="equally spaced angles of the spotlight, from 0"
+    )
+    thresholds: Numbers = Field(default=(0.7, 0.5, 0.3, 0.1), description="cosines above which a vector is lit")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -185,7 +201,10 @@ UNITS: dict[str, tuple[str, ...]] = {
     "mean": ("raw",),
     "steer": ("raw", "sigma", "norm"),
 }
-"""The units each operation may be given in; `zero` and `mean` take no values at all."""
+"""The units each operation may be given in."""
+
+WITHOUT_VALUES = ("zero", "mean")
+"""Operations that have no strength, and take no values at all."""
 
 
 class InterventionSpec(SpecPart):
@@ -195,13 +214,17 @@ class InterventionSpec(SpecPart):
     """
 
     site: Text
-    neurons: Indices = ()
-    direction: Text | None = None
-    op: Operation
-    values: Numbers = ()
-    unit: Unit = "raw"
-    positions: Positions = "all"
-    background: StrictBool = False
+    neurons: Indices = Field(default=(), description="one, or several: 373, 2202")
+    direction: Text | None = Field(
+        default=None, description="a vector of a file beside the experiment: vectors.safetensors#name"
+    )
+    op: Operation = Field(description="what is done to it")
+    values: Numbers = Field(default=(), description="-20..20/5, or -20, -10, 0")
+    unit: Unit = Field(default="raw", description="raw, or measured on the baseline's generated tokens")
+    positions: Positions = Field(default="all", description="positions that are changed; pads never count")
+    background: StrictBool = Field(
+        default=False, description="present in every clamped condition, and in a reference of its own"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -215,7 +238,7 @@ class InterventionSpec(SpecPart):
     @property
     def takes_values(self) -> bool:
         """Whether the operation has a strength; zero and mean ablation have none."""
-        return self.op not in ("zero", "mean")
+        return self.op not in WITHOUT_VALUES
 
     def _check_target(self) -> None:
         if self.op == "steer":
@@ -267,15 +290,12 @@ MOST_CONTROLS = 999
 
 
 class ControlsSpec(SpecPart):
-    """Controls go through the whole sweep: other neurons, matched and clamped alike; for `steer` random directions.
+    """Controls go through the whole sweep: other neurons, matched and clamped alike; for `steer` random directions."""
 
-    Attributes:
-        neurons: how many; 0 for none. With k of them no p-value is below 1/(k+1).
-        seed: of their choice.
-    """
-
-    neurons: Annotated[StrictInt, Field(ge=0, le=MOST_CONTROLS)] = 0
-    seed: Annotated[StrictInt, Field(ge=0, lt=2**63)] = 0
+    neurons: Annotated[StrictInt, Field(ge=0, le=MOST_CONTROLS)] = Field(
+        default=0, description="each through the whole sweep; k give p of at least 1/(k+1): 19 for .05"
+    )
+    seed: Seed = Field(default=0, description="seed of their choice")
 
 
 def check_controls(controls: ControlsSpec, interventions: Sequence[InterventionSpec], tokens: int) -> None:
@@ -340,8 +360,10 @@ class Experiment(SpecPart):
     of varying them together. Both stand at the top of the file, before the first table.
     """
 
-    stats: Text | None = None
-    grid: StrictBool = False
+    stats: Text | None = Field(default=None, description="a session whose baseline gives sigma, quantiles and means")
+    grid: StrictBool = Field(
+        default=False, description="values of several interventions: first with first, or each with each"
+    )
     model: ModelSpec
     prompts: PromptsSpec
     interventions: Annotated[tuple[InterventionSpec, ...], BeforeValidator(_tables)] = ()

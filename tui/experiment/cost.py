@@ -1,14 +1,13 @@
-"""What an experiment will cost: runs, tokens, time and memory, estimated before it runs."""
+"""What an experiment will cost: runs, tokens, time and memory, estimated before it runs, and how fast models were."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
@@ -17,10 +16,7 @@ from srm_explorer.engine.figures.numbers import count_of
 from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.runs.batch_memory import ITEM_BYTES, Sizes, captured_bytes, rows_within
 from srm_explorer.engine.runs.plan import Grid
-
-if TYPE_CHECKING:
-    from srm_explorer.engine.worker.protocol import Description
-
+from srm_explorer.engine.worker.protocol import Description
 
 _PROMPT_TOKENS = 24
 """A prompt's length, where it is not known; it matters little beside what is generated."""
@@ -70,17 +66,6 @@ def estimate(experiment: Experiment, n_prompts: int, rate: float | None, descrip
     memory = _memory(experiment, len(grid), description) if description is not None and is_known else None
     controls = n_prompts * experiment.generation.samples * kinds.count("control")
     return Cost(len(grid), tokens, seconds, memory, controls)
-
-
-def facts_of(
-    data: Mapping[str, Any], n_prompts: int, rate: float | None, description: Description | None
-) -> tuple[str, ...]:
-    """What plain data will cost as an experiment; nothing where it is none. Arguments as `estimate` has them."""
-    try:
-        experiment = Experiment.from_dict(data)
-    except ExplorerError:
-        return ()
-    return estimate(experiment, n_prompts, rate, description).facts()
 
 
 def duration(seconds: float) -> str:

@@ -8,43 +8,23 @@ from collections.abc import Collection
 from typing import Any, cast
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.experiment import (
-    CaptureSpec,
-    ControlsSpec,
-    Experiment,
-    GenerationSpec,
-    ModelSpec,
-    SpotlightSpec,
-)
-from srm_explorer.engine.experiment.fields import dumped
+from srm_explorer.engine.experiment import CaptureSpec, Experiment, InterventionSpec, ModelSpec, PlaneSpec
+from srm_explorer.engine.experiment.fields import SpecPart, dumped
 
 Data = dict[str, Any]
 
 _STEP = re.compile(r"\.|\[([0-9]+)\]")
 
-_EMPTY: Data = {
-    "stats": None,
-    "grid": False,
-    "model": dumped(ModelSpec(name="demo")),
-    "prompts": {},
-    "interventions": [],
-    "generation": dumped(GenerationSpec()),
-    "capture": {**dumped(CaptureSpec(sites=("blocks.0.mlp.hook_post",))), "sites": []},
-    "planes": [],
-    "spotlight": dumped(SpotlightSpec()),
-    "controls": dumped(ControlsSpec()),
-}
-_INTERVENTION: Data = {
-    "site": "",
-    "neurons": [],
-    "direction": None,
-    "op": "clamp",
-    "values": [],
-    "unit": "raw",
-    "positions": "all",
-    "background": False,
-}
-_PLANE: Data = {"site": None, "a": 0, "b": 1}
+
+def blank(part: type[SpecPart], **required: Any) -> Data:
+    """A table whose fields are at their defaults, and those that have none as they are given; it is not validated."""
+    defaults = dumped(part.model_construct(**dict.fromkeys(required)))
+    return {**defaults, **required}
+
+
+_EMPTY = blank(Experiment, model=blank(ModelSpec, name="demo"), prompts={}, capture=blank(CaptureSpec, sites=[]))
+INTERVENTION = blank(InterventionSpec, site="", op="clamp")
+_PLANE = blank(PlaneSpec, a=0, b=1)
 
 
 def normal(data: object) -> Data:
@@ -56,46 +36,46 @@ def normal(data: object) -> Data:
         return Experiment.from_dict(data).to_dict()
     except ExplorerError:
         pass
-    given = _table(data)
+    tables = _table(data)
     whole: Data = copy.deepcopy(_EMPTY)
     for name, empty in whole.items():
-        value = given.get(name, empty)
+        value = tables.get(name, empty)
         if isinstance(empty, dict):
             whole[name] = {**cast("Data", empty), **copy.deepcopy(_table(value))}
         elif isinstance(empty, list):
-            blank = _INTERVENTION if name == "interventions" else _PLANE
+            item = INTERVENTION if name == "interventions" else _PLANE
             items = cast("list[object]", value) if isinstance(value, list) else []
-            whole[name] = [{**blank, **copy.deepcopy(_table(item))} for item in items]
+            whole[name] = [{**copy.deepcopy(item), **copy.deepcopy(_table(table))} for table in items]
         else:
             whole[name] = value
-    return whole | {name: value for name, value in given.items() if name not in whole}
+    return whole | {name: value for name, value in tables.items() if name not in whole}
 
 
-def steps(path: str) -> list[str | int]:
+def _steps(path: str) -> list[str | int]:
     """The steps of a field's name: "planes[0].a" is planes, 0, a."""
     return [int(step) if step.isdecimal() else step for step in _STEP.split(path) if step]
 
 
 def value_at(data: Data, path: str) -> Any:
     """The value of a field; None where it is not there."""
-    here: Any = data
-    for step in steps(path):
-        if isinstance(here, dict):
-            here = cast("dict[str | int, Any]", here).get(step)
-        elif isinstance(here, list) and isinstance(step, int) and step < len(cast("list[Any]", here)):
-            here = cast("list[Any]", here)[step]
+    value: Any = data
+    for step in _steps(path):
+        if isinstance(value, dict):
+            value = cast("dict[str | int, Any]", value).get(step)
+        elif isinstance(value, list) and isinstance(step, int) and step < len(cast("list[Any]", value)):
+            value = cast("list[Any]", value)[step]
         else:
             return None
-    return here
+    return value
 
 
 def put(data: Data, path: str, value: Any) -> None:
     """Set a field that is there, in place."""
-    *way, last = steps(path)
-    here: Any = data
-    for step in way:
-        here = here[step]
-    here[last] = value
+    *tables, last = _steps(path)
+    table: Any = data
+    for step in tables:
+        table = table[step]
+    table[last] = value
 
 
 def _table(value: object) -> Data:
@@ -111,7 +91,7 @@ def item_of(key: str) -> tuple[str, int] | None:
     return (match[1], int(match[2])) if match else None
 
 
-def place_of(key: str) -> str:
+def item_prefix(key: str) -> str:
     """The part of a field's name that says which intervention or plane it belongs to; empty for any other field."""
     match = _ITEM.match(key)
     return match[0] if match else ""
@@ -134,8 +114,8 @@ def row_of(where: str, shown: Collection[str], what: str = "") -> str:
     if whole in shown:
         return whole
     if where.startswith("interventions[") and where.endswith(".site"):
-        place = where.removesuffix(".site")
-        row = f"{place}.layer" if what.startswith("layer ") else f"{place}.kind"
+        item = where.removesuffix(".site")
+        row = f"{item}.layer" if what.startswith("layer ") else f"{item}.kind"
         if row in shown:
             return row
     section = re.split(r"[.\[]", where)[0]

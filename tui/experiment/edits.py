@@ -9,18 +9,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from srm_explorer.engine.errors import ExplorerError, SpecValueError
-from srm_explorer.engine.experiment import ModelShape, Site
-from srm_explorer.engine.experiment.experiment import UNITS
+from srm_explorer.engine.experiment import GenerationSpec, ModelShape, Site
+from srm_explorer.engine.experiment.experiment import SAMPLING, UNITS, WITHOUT_VALUES
+from srm_explorer.engine.experiment.fields import dumped
 from srm_explorer.engine.experiment.following import follow_neurons
-from srm_explorer.tui.experiment.data import Data, item_of, put, value_at
+from srm_explorer.tui.experiment.data import INTERVENTION, Data, item_of, put, value_at
 from srm_explorer.tui.experiment.fields import Field
 from srm_explorer.tui.experiment.parsing import parse_whole, short_kind
 
-SAMPLING = {"temperature": 1, "top_k": None, "top_p": None, "samples": 1}
-"""Fields that have an effect on sampling alone, with what they must be in greedy decoding."""
+_GREEDY = {name: dumped(GenerationSpec())[name] for name in SAMPLING}
+"""What fields that have an effect on sampling alone must be in greedy decoding."""
 
 Memory = dict[tuple[str, str], Data]
-"""What an intervention had under another operation, and what sampling was like: by place and operation or mode."""
+"""What an intervention had under another operation, and what sampling was like: by table and operation or mode."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,13 @@ class Edited:
 
 
 def apply(
-    data: Data, one: Field, text: str, memory: Mapping[tuple[str, str], Data], *, kept: Collection[str] = ()
+    data: Data, field: Field, text: str, memory: Mapping[tuple[str, str], Data], *, kept: Collection[str] = ()
 ) -> Edited:
     """Set one field to what a text means.
 
     Args:
         data: left as it is.
-        one: the field.
+        field: the one that is set.
         text: as typed or chosen.
         memory: what operations and modes that were left had.
         kept: fields that are set beside this one, which do not follow it.
@@ -47,37 +48,37 @@ def apply(
         ExplorerError: the text means nothing; what it means may still be refused by the experiment.
     """
     before, data = data, copy.deepcopy(data)
-    place, _, name = one.key.rpartition(".")
-    value = one.read(text)
+    item, _, name = field.key.rpartition(".")
+    value = field.read(text)
     if name == "layer":
-        return _with_layer(data, place, parse_whole(text), kept)
+        return _with_layer(data, item, parse_whole(text), kept)
     if name == "kind":
-        return _with_kind(data, place, text)
+        return _with_kind(data, item, text)
     if name == "op":
-        return _with_operation(data, place, text, memory)
-    if one.key == "generation.mode":
+        return _with_operation(data, item, text, memory)
+    if field.key == "generation.mode":
         return _with_mode(data, text, memory)
-    put(data, one.key, value)
+    put(data, field.key, value)
     return _with_followers(before, data, kept) if name == "neurons" else Edited(data)
 
 
 def remembered(old: Data, new: Data) -> Memory:
     """What is worth remembering of operations and modes that an edit has left."""
-    found: Memory = {}
+    memory: Memory = {}
     for index, (before, after) in enumerate(zip(old["interventions"], new["interventions"], strict=False)):
         if before["op"] != after["op"]:
             kept = {name: before[name] for name in ("values", "unit", "neurons", "direction")}
-            found[f"interventions[{index}]", before["op"]] = copy.deepcopy(kept)
+            memory[f"interventions[{index}]", before["op"]] = copy.deepcopy(kept)
     if old["generation"]["mode"] == "sample" != new["generation"]["mode"]:
-        found["generation", "sample"] = {name: old["generation"][name] for name in SAMPLING}
-    return found
+        memory["generation", "sample"] = {name: old["generation"][name] for name in SAMPLING}
+    return memory
 
 
 def value_of(data: Data, key: str) -> Any:
     """The value of a field as the form has it: a layer and a kind are taken out of their site."""
-    place, _, name = key.rpartition(".")
-    if name in ("layer", "kind") and place.startswith("interventions["):
-        site = value_at(data, f"{place}.site")
+    item, _, name = key.rpartition(".")
+    if name in ("layer", "kind") and item.startswith("interventions["):
+        site = value_at(data, f"{item}.site")
         return layer_of(site) if name == "layer" else kind_of(site)
     return value_at(data, key)
 
@@ -105,17 +106,17 @@ def _with_followers(before: Data, data: Data, kept: Collection[str]) -> Edited:
     return Edited(data, f"{followed.told}; u takes it back" if followed.moved else followed.told)
 
 
-def _with_layer(data: Data, place: str, layer: int, kept: Collection[str]) -> Edited:
+def _with_layer(data: Data, item: str, layer: int, kept: Collection[str]) -> Edited:
     """Another layer; captures at the layer it leaves, and planes in them, come along if nothing else is done there."""
     if layer < 0:
         raise SpecValueError(f"{layer} is no layer", "count from 0")
     before = copy.deepcopy(data)
-    site = value_at(data, f"{place}.site")
+    site = value_at(data, f"{item}.site")
     old, kind = layer_of(site), kind_of(site)
-    put(data, f"{place}.site", f"blocks.{layer}.{kind}")
+    put(data, f"{item}.site", f"blocks.{layer}.{kind}")
     if not old or int(old) == layer:
         return Edited(data)
-    if any(layer_of(one["site"]) == old for one in data["interventions"]):
+    if any(layer_of(other["site"]) == old for other in data["interventions"]):
         return Edited(data, f"captures and planes stay at layer {old}, where another intervention is")
 
     def moved(name: Any) -> Any:
@@ -132,59 +133,60 @@ def _with_layer(data: Data, place: str, layer: int, kept: Collection[str]) -> Ed
     return Edited(data, f"{' and '.join(what)} {verb} along to layer {layer}; u takes it back" if what else "")
 
 
-def _with_kind(data: Data, place: str, kind: str) -> Edited:
-    site = value_at(data, f"{place}.site")
-    put(data, f"{place}.site", f"blocks.{layer_of(site) or 0}.{kind}")
+def _with_kind(data: Data, item: str, kind: str) -> Edited:
+    site = value_at(data, f"{item}.site")
+    put(data, f"{item}.site", f"blocks.{layer_of(site) or 0}.{kind}")
     was_mlp, is_mlp = kind_of(site) == "mlp.hook_post", kind == "mlp.hook_post"
-    if was_mlp == is_mlp or value_at(data, f"{place}.op") == "steer":
+    if was_mlp == is_mlp or value_at(data, f"{item}.op") == "steer":
         return Edited(data)
     axis = "neurons of the MLP" if is_mlp else f"coordinates of {short_kind(kind)}"
     return Edited(data, f"the numbers now name {axis}, which are other axes")
 
 
-def _with_operation(data: Data, place: str, op: str, memory: Mapping[tuple[str, str], Data]) -> Edited:
+def _with_operation(data: Data, item: str, op: str, memory: Mapping[tuple[str, str], Data]) -> Edited:
     """Another operation, with the values, unit and target that it had before, else those that fit."""
-    one: Data = value_at(data, place)
-    known = memory.get((place, op))
-    one["op"] = op
+    intervention: Data = value_at(data, item)
+    known = memory.get((item, op))
+    intervention["op"] = op
     note = ""
     if known is not None:
-        one |= copy.deepcopy(known)
+        intervention |= copy.deepcopy(known)
         return Edited(data)
     if op == "steer":
-        one["neurons"] = []
+        intervention["neurons"] = []
     else:
-        one["direction"] = None
-        one["neurons"] = one["neurons"] or _recalled(memory, place, "neurons")
-    if op in ("zero", "mean"):
-        note = "its values are kept for other operations" if one["values"] else ""
-        one["values"], one["unit"] = [], "raw"
+        intervention["direction"] = None
+        intervention["neurons"] = intervention["neurons"] or _recalled(memory, item, "neurons") or []
+    if op in WITHOUT_VALUES:
+        note = "its values are kept for other operations" if intervention["values"] else ""
+        intervention["values"], intervention["unit"] = [], "raw"
         return Edited(data, note)
-    if not one["values"]:
-        one["values"], one["unit"] = _recalled(memory, place, "values"), _recalled(memory, place, "unit") or "raw"
-    if op in UNITS and one["unit"] not in UNITS[op]:
-        note = f"{op} takes no {one['unit']}: the values are {UNITS[op][0]} now"
-        one["unit"] = UNITS[op][0]
+    if not intervention["values"]:
+        intervention["values"] = _recalled(memory, item, "values") or []
+        intervention["unit"] = _recalled(memory, item, "unit") or "raw"
+    if op in UNITS and intervention["unit"] not in UNITS[op]:
+        note = f"{op} takes no {intervention['unit']}: the values are {UNITS[op][0]} now"
+        intervention["unit"] = UNITS[op][0]
     return Edited(data, note)
 
 
 def _with_mode(data: Data, mode: str, memory: Mapping[tuple[str, str], Data]) -> Edited:
     data["generation"]["mode"] = mode
     if mode == "greedy":
-        data["generation"] |= SAMPLING
+        data["generation"] |= _GREEDY
     elif known := memory.get(("generation", mode)):
         data["generation"] |= known
     return Edited(data)
 
 
-def _recalled(memory: Mapping[tuple[str, str], Data], place: str, name: str) -> Any:
-    """What the intervention last had of something, under whatever operation."""
-    found = [kept[name] for (at, _), kept in memory.items() if at == place and kept[name]]
-    return copy.deepcopy(found[-1]) if found else [] if name != "unit" else ""
+def _recalled(memory: Mapping[tuple[str, str], Data], item: str, name: str) -> Any:
+    """What the intervention last had of something, under whatever operation; None where it never had any."""
+    values = [kept[name] for (table, _), kept in memory.items() if table == item and kept[name]]
+    return copy.deepcopy(values[-1]) if values else None
 
 
 Moves = Mapping[str, str | None]
-"""What has become of places: "interventions[2]" is another now, or (None) gone."""
+"""What has become of tables: "interventions[2]" is another now, or (None) gone."""
 
 _NAMES = {"interventions": "intervention", "planes": "plane"}
 _FIRST_VALUES = [-3, 0, 3]
@@ -194,53 +196,53 @@ class Lists:
     """Which intervention and which plane are in view."""
 
     def __init__(self) -> None:
-        self._at = {"interventions": 0, "planes": 0}
+        self._index = {"interventions": 0, "planes": 0}
 
     @classmethod
     def of(cls, key: str) -> Lists:
         """What must be in view for a field to be seen."""
         lists = cls()
         if item := item_of(key):
-            lists._at[item[0]] = item[1]
+            lists._index[item[0]] = item[1]
         return lists
 
     def clamped(self, data: Data) -> dict[str, int]:
         """The number of what is in view, -1 where the list is empty or shorter."""
-        return {name: at if at < len(data[name]) else len(data[name]) - 1 for name, at in self._at.items()}
+        return {name: min(index, len(data[name]) - 1) for name, index in self._index.items()}
 
     def clamp(self, data: Data) -> None:
         """Stay within what is there."""
-        self._at = {name: max(0, at) for name, at in self.clamped(data).items()}
+        self._index = {name: max(0, index) for name, index in self.clamped(data).items()}
 
     def move(self, data: Data, section: str, step: int) -> bool:
         """Bring the next one into view, round and round; False where there is no other."""
         count = len(data[section])
         if count < 2:
             return False
-        self._at[section] = (self._at[section] + step) % count
+        self._index[section] = (self._index[section] + step) % count
         return True
 
     def added(self, data: Data, section: str, shape: ModelShape | None) -> tuple[Data, str, Moves]:
         """The data with one more after the one in view, and that one in view."""
         new = copy.deepcopy(data)
-        at = self.clamped(data)[section]
+        index = self.clamped(data)[section] + 1
         items: list[Data] = new[section]
-        item = (_plane if section == "planes" else _intervention)(new, items[at] if items else None, shape)
-        items.insert(at + 1, item)
-        self._at[section] = at + 1
-        moves = {f"{section}[{i}]": f"{section}[{i + 1}]" for i in range(at + 1, len(items) - 1)}
-        return new, f"{_NAMES[section]} {at + 2} of {len(items)} added; u takes it back", moves
+        item = (_plane if section == "planes" else _intervention)(new, items[index - 1] if items else None, shape)
+        items.insert(index, item)
+        self._index[section] = index
+        moves = {f"{section}[{i}]": f"{section}[{i + 1}]" for i in range(index, len(items) - 1)}
+        return new, f"{_NAMES[section]} {index + 1} of {len(items)} added; u takes it back", moves
 
     def removed(self, data: Data, section: str) -> tuple[Data | None, str, Moves]:
         """The data without the one in view; None where there is none."""
         new = copy.deepcopy(data)
-        at = self.clamped(data)[section]
-        if at < 0:
+        index = self.clamped(data)[section]
+        if index < 0:
             return None, f"there is no {_NAMES[section]} to remove", {}
-        del new[section][at]
-        moves: dict[str, str | None] = {f"{section}[{at}]": None}
-        moves |= {f"{section}[{i}]": f"{section}[{i - 1}]" for i in range(at + 1, len(data[section]))}
-        return new, f"{_NAMES[section]} {at + 1} removed; u brings it back", moves
+        del new[section][index]
+        moves: dict[str, str | None] = {f"{section}[{index}]": None}
+        moves |= {f"{section}[{i}]": f"{section}[{i - 1}]" for i in range(index + 1, len(data[section]))}
+        return new, f"{_NAMES[section]} {index + 1} removed; u brings it back", moves
 
 
 def _intervention(data: Data, like: Data | None, shape: ModelShape | None) -> Data:
@@ -248,35 +250,27 @@ def _intervention(data: Data, like: Data | None, shape: ModelShape | None) -> Da
     site = like["site"] if like else _first_site(data, shape)
     if like and like["op"] == "steer":
         return copy.deepcopy(like)
-    along = [plane[axis] for plane in data["planes"] if _plane_site(data, plane) == site for axis in ("a", "b")]
-    looked_at = [one for one in along if isinstance(one, int)]
-    used = {neuron for one in data["interventions"] if one["site"] == site for neuron in one["neurons"]}
-    neuron = next(n for n in itertools.chain(looked_at, itertools.count()) if n not in used)
+    axes = [plane[axis] for plane in data["planes"] if _plane_site(data, plane) == site for axis in ("a", "b")]
+    looked_at = [axis for axis in axes if isinstance(axis, int)]
+    edited = {neuron for other in data["interventions"] if other["site"] == site for neuron in other["neurons"]}
+    neuron = next(n for n in itertools.chain(looked_at, itertools.count()) if n not in edited)
     if like:
         return {**copy.deepcopy(like), "neurons": [neuron], "background": False}
     measured = data["generation"]["tokens"] != 0 or data["stats"] is not None
-    return {
-        "site": site,
-        "neurons": [neuron],
-        "direction": None,
-        "op": "clamp",
-        "values": list(_FIRST_VALUES),
-        "unit": "sigma" if measured else "raw",
-        "positions": "all",
-        "background": False,
-    }
+    unit = "sigma" if measured else "raw"
+    return {**INTERVENTION, "site": site, "neurons": [neuron], "values": list(_FIRST_VALUES), "unit": unit}
 
 
 def _plane(data: Data, like: Data | None, shape: ModelShape | None) -> Data:
     """The same first direction with another second one; of the first of all, the neuron that is intervened on."""
     captured = data["capture"]["sites"]
     site = _plane_site(data, like) if like else (captured[0] if captured else None)
-    here = [one["neurons"][0] for one in data["interventions"] if one["site"] == site and one["neurons"]]
-    a: int | str = like["a"] if like else (here[0] if here else 0)
+    edited = [other["neurons"][0] for other in data["interventions"] if other["site"] == site and other["neurons"]]
+    a: int | str = like["a"] if like else (edited[0] if edited else 0)
     used = {(plane["a"], plane["b"]) for plane in data["planes"] if _plane_site(data, plane) == site}
     width = _width(site, shape)
     # After the last number there is; a direction that is text has none.
-    last = next((one for one in (like["b"] if like else None, a) if isinstance(one, int)), -1)
+    last = next((axis for axis in (like["b"] if like else None, a) if isinstance(axis, int)), -1)
     candidates = (n if width is None else n % width for n in itertools.count(last + 1))
     most = 10_000 if width is None else width
     b = next((n for n in itertools.islice(candidates, most) if n != a and (a, n) not in used), last + 1)

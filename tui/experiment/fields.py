@@ -1,14 +1,25 @@
-"""The fields of an experiment that a form shows: in which order, under which names, and how they are typed."""
+"""The fields of an experiment's form and the rows that show them.
+
+What a field holds, what there is to choose from and its hint come from the experiment's models; its order and look are
+the screen's.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, get_args
+import functools
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from srm_explorer.engine.experiment import SITE_KINDS
-from srm_explorer.engine.experiment.experiment import UNITS, Operation, Positions
-from srm_explorer.engine.runs.batch_memory import ITEM_BYTES
+from pydantic.fields import FieldInfo
+
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import SITE_KINDS, Experiment, ModelShape
+from srm_explorer.engine.experiment.experiment import UNITS, WITHOUT_VALUES
+from srm_explorer.engine.experiment.model_fit import apart_from
+from srm_explorer.engine.figures.captions import edited_caption
 from srm_explorer.tui.experiment.data import Data, value_at
 from srm_explorer.tui.experiment.parsing import (
     answer_text,
@@ -33,8 +44,9 @@ from srm_explorer.tui.experiment.parsing import (
     site_text,
     sites_text,
 )
+from srm_explorer.tui.widgets.form_layout import FormRow
 
-Forms = Callable[[Any], tuple[str, ...]]
+Choices = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -56,222 +68,200 @@ class Field:
     read: Callable[[str], Any]
     write: Callable[[Any], str]
     short: str = ""
-    forms: Forms | None = None
-    choices: tuple[tuple[str, str], ...] = ()
+    forms: Callable[[Any], tuple[str, ...]] | None = None
+    choices: Choices = ()
     typed: bool = True
     beside: bool = False
     hint: str = ""
 
 
-def plain(choices: Iterable[str]) -> tuple[tuple[str, str], ...]:
+def _list_writer(write: Callable[[Sequence[Any]], str]) -> Callable[[Any], str]:
+    """Writes lists; what was refused may be none."""
+    return lambda value: write(value) if isinstance(value, list | tuple) else str(value)
+
+
+_CODECS: Mapping[str, tuple[Callable[[str], Any], Callable[[Any], str]]] = {
+    "str": (parse_word, str),
+    "str | None": (parse_optional_word, optional_text),
+    "strs": (parse_sites, _list_writer(lambda values: sites_text([str(site) for site in values]))),
+    "int": (parse_whole, number_text),
+    "int | None": (parse_optional_whole, number_text),
+    "int | str": (parse_direction_text, str),
+    "ints": (parse_numbers, _list_writer(numbers_text)),
+    "float": (parse_number, number_text),
+    "float | None": (parse_optional_number, number_text),
+    "floats": (parse_numbers, _list_writer(numbers_text)),
+    "bool": (parse_answer, answer_text),
+    "choice": (parse_word, str),
+}
+"""By a field's type, what a text means and how a value is written."""
+
+
+@functools.cache
+def model_field(name: str) -> FieldInfo:
+    """What the experiment's models say of a field, which is named without numbers: "interventions.op"."""
+    *tables, last = name.split(".")
+    model: Any = Experiment
+    for table in tables:
+        annotation = model.model_fields[table].annotation
+        model = get_args(annotation)[0] if get_origin(annotation) is tuple else annotation
+    return model.model_fields[last]
+
+
+def _type_name(annotation: Any) -> str:
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type_name(args[0])
+    if origin is Literal:
+        return "choice"
+    if origin in (Union, UnionType):
+        return " | ".join(_type_name(arg) for arg in args)
+    if origin is tuple:
+        return f"{_type_name(args[0])}s"
+    return "None" if annotation is NoneType else annotation.__name__
+
+
+def plain(choices: Iterable[str]) -> Choices:
     """Choices that are shown as they are written."""
     return tuple((choice, choice) for choice in choices)
 
 
-def choice(key: str, label: str, choices: Iterable[str], hint: str, *, short: str = "", beside: bool = False) -> Field:
-    """A field that is only chosen."""
-    return Field(key, label, parse_word, str, short, None, plain(choices), False, beside, hint)
+def from_model(key: str, label: str, *, absent: str = "", **look: Any) -> Field:
+    """A field as its model describes it.
+
+    Args:
+        key: its place in the data.
+        label: its name on the screen.
+        absent: what it means where it is left out, as a part of the hint.
+        look: attributes of `Field` that are other than the model's, or that the model knows nothing of.
+    """
+    info = model_field(re.sub(r"\[[0-9]+\]", "", key))
+    kind = _type_name(info.annotation)
+    read, write = _CODECS[kind]
+    choices = get_args(info.annotation) if kind == "choice" else ("no", "yes") if kind == "bool" else info.examples
+    hint = info.description or ""
+    if absent:
+        hint += f"; {write(None) or 'empty'}: {absent}"
+    derived = {"read": read, "write": write, "choices": plain(choices or ()), "hint": hint}
+    return Field(key, label, **{**derived, "typed": kind not in ("choice", "bool"), **look})
 
 
-def answer(key: str, label: str, hint: str, *, short: str = "", beside: bool = False) -> Field:
-    """A field that is yes or no."""
-    return Field(key, label, parse_answer, answer_text, short, None, plain(("no", "yes")), False, beside, hint)
+_MODEL = (
+    from_model("model.name", "model"),
+    from_model("model.device", "device"),
+    from_model("model.dtype", "dtype", beside=True),
+    from_model(
+        "model.revision",
+        "revision",
+        short="rev",
+        absent="the newest",
+        forms=lambda value: (str(value),) if value else ("newest",),
+    ),
+    from_model("model.tf32", "tf32", beside=True),
+)
+_TOKENS = (from_model("generation.tokens", "tokens"), from_model("generation.mode", "mode", beside=True))
+_SAMPLING = (
+    from_model("generation.temperature", "temperature", short="temp"),
+    from_model("generation.top_k", "top k", beside=True, absent="all"),
+    from_model("generation.top_p", "top p", absent="all"),
+    from_model("generation.seed", "seed", beside=True),
+    from_model("generation.samples", "samples", short="sample"),
+)
+_STOP = from_model("generation.stop_at_eos", "at eos", short="eos", choices=(("yes", "stop"), ("no", "go on")))
+_CAPTURE = (
+    from_model("capture.sites", "capture", short="sites", hint="L11 hook_post, resid_post, or full names"),
+    from_model("capture.reduce", "reduce"),
+    from_model("capture.positions", "positions", short="where", beside=True),
+    from_model("capture.residual", "residual", short="resid"),
+)
+_SPOTLIGHT = (
+    from_model("spotlight.thresholds", "thresholds", short="thresh", forms=cosines_forms),
+    from_model("spotlight.angles", "angles"),
+)
+_GRID = from_model("grid", "values vary", short="vary", choices=(("no", "together"), ("yes", "crossed")))
+_STATS = from_model(
+    "stats",
+    "stats from",
+    short="stats",
+    absent="this run's own",
+    forms=lambda value: (str(value),) if value else ("this run's own baseline", "own baseline"),
+)
 
 
-def whole(key: str, label: str, hint: str, *, short: str = "", beside: bool = False) -> Field:
-    """A field that holds one whole number."""
-    return Field(key, label, parse_whole, number_text, short, beside=beside, hint=hint)
-
-
-def direction(key: str, label: str, site: str, *, short: str = "", beside: bool = False) -> Field:
-    """A field that holds a direction of a site: a coordinate's number, or text."""
-    return Field(
-        key,
-        label,
-        parse_direction_text,
-        str,
-        short=short,
-        forms=lambda value: direction_forms(site, value),
-        beside=beside,
-        hint="a number, mean(type=x), difference(at=swept | type=x), pc1, random(0), w_out(11.373), v.npz#key",
-    )
-
-
-def numbers(key: str, label: str, hint: str, short: str = "", forms: Forms | None = None) -> Field:
-    """A field that holds a list of numbers."""
-    return Field(key, label, parse_numbers, _list_text, short, forms, hint=hint)
-
-
-def _list_text(value: Any) -> str:
-    return numbers_text(value) if isinstance(value, list | tuple) else str(value)
-
-
-def fields_of(data: Data, intervention: int, plane: int, kinds: Sequence[str]) -> dict[str, list[Field]]:
+def fields_of(data: Data, intervention: int, plane: int, kinds: Sequence[str]) -> dict[str, Sequence[Field]]:
     """The fields by section, for the intervention and the plane in view.
 
     Args:
-        data: as `spec_data.normal` gives it.
+        data: as `data.normal` gives it.
         intervention, plane: number of the one in view, -1 for none.
         kinds: of sites that the model has at the intervention's layer.
     """
+    samples = value_at(data, "generation.mode") == "sample"
     return {
-        "model": _model(),
+        "model": _MODEL,
         "interventions": [
             *(_intervention(data, intervention, kinds) if intervention >= 0 else _stats(data)),
             *_controls(data),
         ],
-        "generation": _generation(data),
-        "capture": _capture(),
+        "generation": (*_TOKENS, *_SAMPLING, replace(_STOP, beside=True)) if samples else (*_TOKENS, _STOP),
+        "capture": _CAPTURE,
         "planes": _plane(data, plane) if plane >= 0 else [],
-        "spotlight": [
-            numbers(
-                "spotlight.thresholds", "thresholds", "cosines above which a vector is lit", "thresh", cosines_forms
-            ),
-            whole("spotlight.angles", "angles", "equally spaced angles of the spotlight, from 0"),
-        ],
+        "spotlight": _SPOTLIGHT,
     }
 
 
-def _model() -> list[Field]:
-    devices = ("auto", "cpu", "cuda", "mps")
-    return [
-        Field("model.name", "model", parse_word, str, hint="a Hugging Face name, a folder, or demo"),
-        Field("model.device", "device", parse_word, str, choices=plain(devices), hint="auto, cpu, cuda, cuda:1, mps"),
-        choice("model.dtype", "dtype", ITEM_BYTES, "precision of weights and activations", beside=True),
-        Field(
-            "model.revision",
-            "revision",
-            parse_optional_word,
-            optional_text,
-            short="rev",
-            forms=lambda value: (str(value),) if value else ("newest",),
-            hint="branch, tag or commit of a Hugging Face name; empty: the newest",
-        ),
-        answer("model.tf32", "tf32", "on CUDA, faster and less exact matrix products", beside=True),
-    ]
-
-
 def _intervention(data: Data, index: int, kinds: Sequence[str]) -> list[Field]:
-    at = f"interventions[{index}]"
-    op = value_at(data, f"{at}.op")
+    item = f"interventions[{index}]"
+    op = value_at(data, f"{item}.op")
     units = UNITS.get(op, ("raw",)) if isinstance(op, str) else ("raw",)
-    there = [kind for kind in SITE_KINDS if kind in kinds]
-    fields = [
-        Field(f"{at}.layer", "layer", parse_word, str, hint="captures and planes of the same layer move along"),
-        Field(
-            f"{at}.kind",
-            "site",
-            parse_word,
-            str,
-            forms=lambda value: (short_kind(str(value)),),
-            choices=tuple((kind, short_kind(kind)) for kind in there),
-            typed=False,
-            beside=True,
-            hint="what is changed at that layer",
-        ),
-    ]
-    if op == "steer":
-        hint = "a vector of a file beside the experiment: vectors.safetensors#name"
-        fields.append(
-            Field(f"{at}.direction", "direction", parse_optional_word, optional_text, short="along", hint=hint)
-        )
-    else:
-        fields.append(numbers(f"{at}.neurons", "neuron", "one, or several: 373, 2202"))
-    fields.append(choice(f"{at}.op", "operation", get_args(Operation), "what is done to it", short="op"))
-    if op not in ("zero", "mean"):
-        hint = "raw, or measured on the baseline's generated tokens"
-        fields.append(choice(f"{at}.unit", "unit", units, hint, beside=True))
-        fields.append(numbers(f"{at}.values", "values", "-20..20/5, or -20, -10, 0", forms=numbers_forms))
-    where = "positions that are changed; pads never count"
-    background = "present in every clamped condition, and in a reference of its own"
-    fields.append(answer(f"{at}.background", "background", background, short="bg"))
-    fields.append(choice(f"{at}.positions", "positions", get_args(Positions), where, short="where", beside=True))
+    layer = Field(f"{item}.layer", "layer", parse_word, str, hint="captures and planes of the same layer move along")
+    kind = Field(
+        f"{item}.kind",
+        "site",
+        parse_word,
+        str,
+        forms=lambda value: (short_kind(str(value)),),
+        choices=tuple((kind, short_kind(kind)) for kind in SITE_KINDS if kind in kinds),
+        typed=False,
+        beside=True,
+        hint="what is changed at that layer",
+    )
+    target = (
+        from_model(f"{item}.direction", "direction", short="along")
+        if op == "steer"
+        else from_model(f"{item}.neurons", "neuron")
+    )
+    fields = [layer, kind, target, from_model(f"{item}.op", "operation", short="op")]
+    if op not in WITHOUT_VALUES:
+        fields.append(from_model(f"{item}.unit", "unit", choices=plain(units), beside=True))
+        fields.append(from_model(f"{item}.values", "values", forms=numbers_forms))
+    fields.append(from_model(f"{item}.background", "background", short="bg"))
+    fields.append(from_model(f"{item}.positions", "positions", short="where", beside=True))
     if len(data["interventions"]) > 1 or data.get("grid"):
-        grid = (("no", "together"), ("yes", "crossed"))
-        hint = "values of several interventions: first with first, or each with each"
-        fields.append(
-            Field("grid", "values vary", parse_answer, answer_text, short="vary", choices=grid, typed=False, hint=hint)
-        )
+        fields.append(_GRID)
     return [*fields, *_stats(data)]
 
 
-def _generation(data: Data) -> list[Field]:
-    fields = [
-        whole("generation.tokens", "tokens", "how many are written; 0: a plain forward over the prompt"),
-        choice("generation.mode", "mode", ("greedy", "sample"), "the likeliest token, or one drawn", beside=True),
-    ]
-    stop = Field(
-        "generation.stop_at_eos",
-        "at eos",
-        parse_answer,
-        answer_text,
-        short="eos",
-        choices=(("yes", "stop"), ("no", "go on")),
-        typed=False,
-        hint="whether a written end-of-text ends the run",
-    )
-    if value_at(data, "generation.mode") != "sample":
-        return [*fields, stop]
-    top_k = Field(
-        "generation.top_k",
-        "top k",
-        parse_optional_whole,
-        number_text,
-        beside=True,
-        hint="the likeliest only; none: all",
-    )
-    top_p = Field("generation.top_p", "top p", parse_optional_number, number_text, hint="up to 1; none: all")
-    return [
-        *fields,
-        Field("generation.temperature", "temperature", parse_number, number_text, short="temp", hint="above 0"),
-        top_k,
-        top_p,
-        whole("generation.seed", "seed", "the same for every condition", beside=True),
-        whole("generation.samples", "samples", "continuations of each prompt under each condition", short="sample"),
-        Field(**{**vars(stop), "beside": True}),
-    ]
-
-
-def _capture() -> list[Field]:
-    sites = "L11 hook_post, resid_post, or full names"
-    return [
-        Field("capture.sites", "capture", parse_sites, _sites_text, short="sites", hint=sites),
-        choice("capture.reduce", "reduce", ("mean", "tokens", "last"), "what a run keeps of its positions"),
-        choice(
-            "capture.positions",
-            "positions",
-            ("generated", "predicting", "prompt", "all"),
-            "positions that are kept",
-            short="where",
-            beside=True,
-        ),
-        choice(
-            "capture.residual", "residual", ("raw", "centred"), "centred: less its mean over d_model", short="resid"
-        ),
-    ]
-
-
 def _plane(data: Data, index: int) -> list[Field]:
-    at = f"planes[{index}]"
+    item = f"planes[{index}]"
     captured = [str(site) for site in data["capture"]["sites"]] if isinstance(data["capture"]["sites"], list) else []
     only = site_text(captured[0]) if len(captured) == 1 else "not said"
     choices = tuple((site, site_text(site)) for site in captured)
-    site = str(value_at(data, f"{at}.site") or (captured[0] if captured else ""))
-    if value_at(data, f"{at}.site") is None:
+    site = value_at(data, f"{item}.site")
+    if site is None:
         choices = (("", only), *choices)
+    lies_in = str(site or (captured[0] if captured else ""))
+    directions = functools.partial(direction_forms, lies_in)
     return [
-        direction(f"{at}.a", "0° at", site, short="0° at"),
-        direction(f"{at}.b", "90° at", site, short="90°", beside=True),
-        Field(
-            f"{at}.site",
+        from_model(f"{item}.a", "0° at", forms=directions),
+        from_model(f"{item}.b", "90° at", short="90°", beside=True, forms=directions),
+        from_model(
+            f"{item}.site",
             "in site",
-            parse_optional_word,
-            optional_text,
             short="in",
             forms=lambda value: (site_text(value) if value else only,),
             choices=choices,
             typed=False,
-            hint="the captured site whose coordinates these are",
         ),
     ]
 
@@ -281,41 +271,136 @@ def _controls(data: Data) -> list[Field]:
     count = value_at(data, "controls.neurons")
     if not data["interventions"] and count == 0:
         return []
-    steers = any(one["op"] == "steer" for one in data["interventions"])
+    steers = any(intervention["op"] == "steer" for intervention in data["interventions"])
     noun = "random directions" if steers else "matched neurons"
-    fields = [
-        Field(
-            "controls.neurons",
-            "controls",
-            lambda text: 0 if is_none(text) else parse_whole(text),
-            lambda value: "none" if value == 0 else number_text(value),
-            short="ctrl",
-            forms=lambda value: ("none",) if value == 0 else (f"{value} {noun}", str(value)),
-            hint=f"{noun}, each through the whole sweep; k give p of at least 1/(k+1): 19 for .05",
-        )
-    ]
-    if count != 0:
-        fields.append(whole("controls.seed", "drawn by", "seed of their choice", short="seed", beside=True))
-    return fields
+    number = from_model(
+        "controls.neurons",
+        "controls",
+        short="ctrl",
+        read=lambda text: 0 if is_none(text) else parse_whole(text),
+        write=lambda value: "none" if value == 0 else number_text(value),
+        forms=lambda value: ("none",) if value == 0 else (f"{value} {noun}", str(value)),
+    )
+    number = replace(number, hint=f"{noun}, {number.hint}")
+    return [number] if count == 0 else [number, from_model("controls.seed", "drawn by", short="seed", beside=True)]
 
 
 def _stats(data: Data) -> list[Field]:
     """Where units are measured, where there are any."""
-    relative = any(one["op"] == "mean" or one["unit"] != "raw" for one in data["interventions"])
-    if not relative and data.get("stats") is None:
-        return []
-    return [
-        Field(
-            "stats",
-            "stats from",
-            parse_optional_word,
-            optional_text,
-            short="stats",
-            forms=lambda value: (str(value),) if value else ("this run's own baseline", "own baseline"),
-            hint="a session whose baseline gives sigma, quantiles and means; empty: this run's own",
-        )
-    ]
+    relative = any(item["op"] == "mean" or item["unit"] != "raw" for item in data["interventions"])
+    return [_STATS] if relative or data.get("stats") is not None else []
 
 
-def _sites_text(value: Any) -> str:
-    return sites_text([str(one) for one in value]) if isinstance(value, list | tuple) else str(value)
+_TITLES = {
+    "model": "",
+    "interventions": "intervention",
+    "generation": "writing",
+    "capture": "capture",
+    "planes": "plane",
+    "spotlight": "spotlight",
+}
+
+
+def rows_of(
+    sections: Mapping[str, Sequence[Field]],
+    values: Mapping[str, Any],
+    typed: Mapping[str, str],
+    problems: Mapping[str, ExplorerError],
+    counts: Mapping[str, tuple[int, int]],
+    model: Sequence[FormRow],
+    plane: Sequence[FormRow] = (),
+) -> tuple[FormRow, ...]:
+    """Lay an experiment's fields out as rows.
+
+    Args:
+        sections: fields by section.
+        values: by field, what the experiment holds once everything typed is in it.
+        typed: texts that are no part of the experiment yet.
+        problems: by row.
+        counts: of interventions and planes, the number of the one in view (from 0) and how many there are.
+        model: what is said of the model, below its fields.
+        plane: what is said of the plane in view, below its fields.
+    """
+    rows: list[FormRow] = []
+    for name, fields in sections.items():
+        heading = _heading(name, counts, problems)
+        rows += [heading] if heading else []
+        if name in counts and not counts[name][1]:
+            rows.append(FormRow(name, "none", ("+ adds one",), typed=False, quiet=True, hint="+ adds one"))
+        rows += [_row(field, values.get(field.key), typed, problems) for field in fields]
+        rows += model if name == "model" else plane if name == "planes" else ()
+    return tuple(rows)
+
+
+def model_rows(shape: ModelShape | None, device: str, problem: str, *, asked: bool) -> tuple[FormRow, ...]:
+    """What is said of the model in use: its sizes, or why they are not known."""
+    if shape is None:
+        state = "its sizes are asked for ..." if asked else "its sizes are not known yet"
+        return (FormRow("#model", "", (state,), kind="fact", problem=problem),)
+    sizes = (
+        f"{shape.n_layers} layers · d_model {shape.d_model} · d_mlp {shape.d_mlp} · context {shape.n_ctx} · {device}",
+        f"{shape.n_layers} layers · d_model {shape.d_model} · d_mlp {shape.d_mlp} · context {shape.n_ctx}",
+        f"{shape.n_layers} layers · {shape.d_model} · mlp {shape.d_mlp} · ctx {shape.n_ctx}",
+        f"{shape.n_layers} × {shape.d_model} · mlp {shape.d_mlp} · ctx {shape.n_ctx}",
+        f"{shape.n_layers}L {shape.d_model} mlp {shape.d_mlp}",
+    )
+    return (FormRow("#model", "", sizes, kind="fact"),)
+
+
+def plane_rows(data: Mapping[str, Any], index: int) -> tuple[FormRow, ...]:
+    """What is said of a plane before it runs: that nothing edited lies in it; nothing where data is no experiment."""
+    try:
+        experiment = Experiment.from_dict(data)
+    except ExplorerError:
+        return ()
+    if not 0 <= index < len(experiment.planes):
+        return ()
+    plane = experiment.planes[index]
+    if apart_from(experiment, experiment.plane_site(plane), plane.a, plane.b) == "no":
+        return ()
+    edited = edited_caption(experiment, past=False)
+    forms = (f"! holds nothing that is edited: {edited}", "! holds nothing that is edited", "! nothing edited in it")
+    return (FormRow("#plane", "", forms, kind="warning"),)
+
+
+def _heading(name: str, counts: Mapping[str, tuple[int, int]], problems: Mapping[str, ExplorerError]) -> FormRow | None:
+    title = _TITLES[name]
+    if not title:
+        return None
+    problem = ""
+    if name in counts:
+        index, count = counts[name]
+        title = f"{title} {index + 1} of {count}" if count else title
+        if name in problems:
+            problem = error_line(problems[name], named=True)
+    return FormRow(f"#{name}", title, kind="section", problem=problem)
+
+
+def _row(field: Field, value: Any, typed: Mapping[str, str], problems: Mapping[str, ExplorerError]) -> FormRow:
+    text = typed.get(field.key)
+    written = field.write(value)
+    shown = field.forms(value) if field.forms else (written or "none",)
+    if text is not None and text != written:
+        shown = (text,)
+    labels = dict(field.choices)
+    problem = problems.get(field.key)
+    return FormRow(
+        field.key,
+        field.label,
+        tuple(labels.get(form, form) for form in shown),
+        text if text is not None else written,
+        field.short,
+        field.choices,
+        field.typed,
+        beside=field.beside,
+        quiet=text is None and written in ("", "none", "no"),
+        problem=error_line(problem) if problem else "",
+        pending=text is not None,
+        hint=field.hint,
+    )
+
+
+def error_line(error: ExplorerError, *, named: bool = False) -> str:
+    """An error as a row shows it; `named` where it does not stand at its own field."""
+    line = f"{error.what}; {error.remedy}" if error.remedy else error.what
+    return f"{error.where}: {line}" if named and error.where else line

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import SITE_KINDS, Experiment, ModelShape, Site, misfits
-from srm_explorer.tui.experiment.data import Data, normal, place_of, row_of, value_at
+from srm_explorer.engine.worker.protocol import Description
+from srm_explorer.tui.experiment.cost import estimate
+from srm_explorer.tui.experiment.data import Data, item_prefix, normal, row_of, value_at
 from srm_explorer.tui.experiment.edits import Lists, Memory, Moves, apply, kind_of, layer_of, remembered, value_of
-from srm_explorer.tui.experiment.fields import Field, fields_of
-from srm_explorer.tui.experiment.rows import model_rows, plane_rows, rows_of, told
+from srm_explorer.tui.experiment.fields import Field, error_line, fields_of, model_rows, plane_rows, rows_of
 from srm_explorer.tui.widgets.form_layout import FormRow
-
-if TYPE_CHECKING:
-    from srm_explorer.engine.worker.protocol import Description
 
 
 def shape_of(description: Description | None, name: object) -> ModelShape | None:
     """Sizes of the model of that name; None where something else, or nothing, was described."""
     if description is None or description.name != name:
         return None
-    told = description
+    known = description
     return ModelShape(
-        told.name, told.n_layers, told.d_model, told.d_mlp, told.n_ctx, told.centres, told.without_neurons
+        known.name, known.n_layers, known.d_model, known.d_mlp, known.n_ctx, known.centres, known.without_neurons
     )
 
 
@@ -34,9 +31,9 @@ def unfitting(experiment: Experiment, description: Description | None) -> Iterat
     if shape is None or description is None:
         return
     yield from misfits(experiment, shape)
-    named = {f"interventions[{i}].site": one.site for i, one in enumerate(experiment.interventions)}
-    named |= {f"capture.sites[{i}]": site for i, site in enumerate(experiment.capture.sites)}
-    for where, site in named.items():
+    sites = {f"interventions[{i}].site": item.site for i, item in enumerate(experiment.interventions)}
+    sites |= {f"capture.sites[{i}]": site for i, site in enumerate(experiment.capture.sites)}
+    for where, site in sites.items():
         layer = f"blocks.{Site.parse(site).layer}."
         there = [name.removeprefix(layer) for name in description.sites if name.startswith(layer)]
         lacks_neurons = Site.parse(site).is_mlp and Site.parse(site).layer in shape.without_neurons
@@ -57,8 +54,7 @@ Problems = dict[str, ExplorerError]
 """By the row they are shown at; by the field where it has no row."""
 
 
-@dataclass(frozen=True)
-class Outcome:
+class EditResult(NamedTuple):
     """What became of an edit.
 
     Attributes:
@@ -126,10 +122,10 @@ class SpecForm:
             raise misfit
         return experiment
 
-    def edit(self, key: str, text: str) -> Outcome:
+    def edit(self, key: str, text: str) -> EditResult:
         """Take a text for a field, or keep it as typed where it is refused."""
-        row = self._field(self.data, key)
-        if row is not None and text == row.write(value_of(self.data, key)):
+        field = self._field(self.data, key)
+        if field is not None and text == field.write(value_of(self.data, key)):
             self.typed.pop(key, None)
             self._checked = None
             return self._settled(False, "")
@@ -151,15 +147,40 @@ class SpecForm:
             return ""
         problems = self._all_problems() if text is None else self._problems(texts)
         if key in problems:
-            return told(problems[key])
-        return next((told(one, named=True) for one in problems.values()), "typed earlier; enter takes it")
+            return error_line(problems[key])
+        return next((error_line(problem, named=True) for problem in problems.values()), "typed earlier; enter takes it")
 
-    def replace(self, data: Data) -> Outcome:
-        """Take another experiment in place of this one and of everything that was typed."""
-        changed = data != self.data
+    def to_toml(self) -> str:
+        """The experiment as text, what was typed and is no part of it in front.
+
+        Raises:
+            ExplorerError: what is shown is no experiment.
+        """
+        aside = [f"# not in use: {key} = {text}\n" for key, text in self.typed.items()]
+        try:
+            return "".join([*aside, Experiment.from_dict(self.data).to_toml()])
+        except ExplorerError as error:
+            raise ExplorerError(f"{error}", remedy="put it right in the form first") from None
+
+    def take_toml(self, text: str, where: str) -> bool:
+        """Take the experiment of a text in place of this one and of everything that was typed; whether it is another.
+
+        Raises:
+            ExplorerError: it is none; `where` names the text.
+        """
+        data = Experiment.from_toml(text, where=where).to_dict()
+        is_changed = data != self.data
         self._memory = {}
         self._take(data, {})
-        return Outcome(changed)
+        return is_changed
+
+    def cost(self, n_prompts: int, rate: float | None) -> tuple[str, ...]:
+        """What the experiment will cost, a fact each, empty where it is none; arguments as `cost.estimate` has them."""
+        try:
+            experiment = Experiment.from_dict(self.data)
+        except ExplorerError:
+            return ()
+        return estimate(experiment, n_prompts, rate, self.description).facts()
 
     def hint(self, key: str) -> tuple[str, bool]:
         """What to say of a row, and whether it is that its text is not in use."""
@@ -172,11 +193,11 @@ class SpecForm:
         """Show the next intervention or plane, round and round; False where there is no other."""
         return self.lists.move(self.data, section, step)
 
-    def add(self, section: str) -> Outcome:
+    def add(self, section: str) -> EditResult:
         """Add an intervention or a plane after the one in view, with what the experiment already looks at."""
         return self._replaced(*self.lists.added(self.data, section, self.shape))
 
-    def remove(self, section: str) -> Outcome:
+    def remove(self, section: str) -> EditResult:
         """Remove the intervention or plane in view."""
         return self._replaced(*self.lists.removed(self.data, section))
 
@@ -189,57 +210,52 @@ class SpecForm:
         problems = self._all_problems()
         waiting = {key: text for key, text in self.typed.items() if key not in problems}
         if len(waiting) < len(self.typed):
-            own = {key: problems[key] for key in self.typed if key in problems}
-            problems = self._problems(waiting) | own
+            of_texts = {key: problems[key] for key in self.typed if key in problems}
+            problems = self._problems(waiting) | of_texts
         data, _ = self._folded(waiting)
         sections = self._sections(data)
-        values = {one.key: value_of(data, one.key) for fields in sections.values() for one in fields}
-        counts = {name: (at, len(data[name])) for name, at in self.lists.clamped(data).items()}
+        values = {field.key: value_of(data, field.key) for fields in sections.values() for field in fields}
+        counts = {name: (index, len(data[name])) for name, index in self.lists.clamped(data).items()}
         device = self.description.device if self.description else ""
         model = model_rows(self.shape, device, self.model_problem, asked=self.asked)
         return rows_of(sections, values, self.typed, problems, counts, model, plane_rows(data, counts["planes"][0]))
 
-    def _sections(self, data: Data) -> dict[str, list[Field]]:
-        at = self.lists.clamped(data)
-        known = self.description if self.shape else None
-        site = value_at(data, f"interventions[{at['interventions']}].site")
-        return fields_of(
-            data,
-            at["interventions"],
-            at["planes"],
-            kinds_at(layer_of(site), kind_of(site), known),
-        )
+    def _sections(self, data: Data) -> dict[str, Sequence[Field]]:
+        in_view = self.lists.clamped(data)
+        site = value_at(data, f"interventions[{in_view['interventions']}].site")
+        kinds = kinds_at(layer_of(site), kind_of(site), self.description if self.shape else None)
+        return fields_of(data, in_view["interventions"], in_view["planes"], kinds)
 
     def _field(self, data: Data, key: str) -> Field | None:
         """The field of a key, also of an intervention or a plane that is not in view."""
-        at = Lists.of(key).clamped(data)
-        sections = fields_of(data, at["interventions"], at["planes"], SITE_KINDS)
-        return next((one for fields in sections.values() for one in fields if one.key == key), None)
+        in_view = Lists.of(key).clamped(data)
+        sections = fields_of(data, in_view["interventions"], in_view["planes"], SITE_KINDS)
+        return next((field for fields in sections.values() for field in fields if field.key == key), None)
 
     def _folded(self, texts: Mapping[str, str]) -> tuple[Data, Problems]:
         """The data with texts put in, and the texts that mean nothing."""
         data, refused = self.data, Problems()
         for key, text in texts.items():
-            one = self._field(data, key)
-            if one is None:
+            field = self._field(data, key)
+            if field is None:
                 refused[key] = ExplorerError("there is no such field now", where=key, remedy="leave it out")
                 continue
             try:
-                data = apply(data, one, text, self._memory, kept=texts.keys()).data
+                data = apply(data, field, text, self._memory, kept=texts.keys()).data
             except ExplorerError as error:
                 refused[key] = error
         return data, refused
 
     def _problems(self, texts: Mapping[str, str]) -> Problems:
         """Everything that is wrong with the experiment once texts are put in, by row."""
-        data, found = self._folded(texts)
-        shown = [one.key for fields in self._sections(data).values() for one in fields]
+        data, problems = self._folded(texts)
+        shown = [field.key for fields in self._sections(data).values() for field in fields]
         refusals: Iterable[ExplorerError] = Experiment.problems(data)
         if not refusals:
             refusals = unfitting(Experiment.from_dict(data), self.description)
         for refusal in refusals:
-            found.setdefault(row_of(refusal.where, shown, refusal.what), refusal)
-        return found
+            problems.setdefault(row_of(refusal.where, shown, refusal.what), refusal)
+        return problems
 
     def _all_problems(self) -> Problems:
         if self._checked is None or self._checked[0] is not self.data:
@@ -255,11 +271,11 @@ class SpecForm:
             experiment = Experiment.from_dict(data)
         except ExplorerError:
             return None
-        if any(row_of(one.where, texts, one.what) in texts for one in unfitting(experiment, self.description)):
+        if any(row_of(misfit.where, texts, misfit.what) in texts for misfit in unfitting(experiment, self.description)):
             return None
         return experiment.to_dict()
 
-    def _settled(self, changed: bool, note: str, key: str = "") -> Outcome:
+    def _settled(self, changed: bool, note: str, key: str = "") -> EditResult:
         """Take of what was typed all that is accepted: everything at once, else one text after the other."""
         texts = self.typed
         for some in [texts, *([{key: texts[key]}] if key in texts else []), *({k: t} for k, t in texts.items())]:
@@ -267,28 +283,28 @@ class SpecForm:
             if data is None:
                 continue
             for name, text in some.items():
-                one = self._field(self.data, name)
-                note = (apply(self.data, one, text, self._memory, kept=some.keys()).note if one else "") or note
+                field = self._field(self.data, name)
+                note = (apply(self.data, field, text, self._memory, kept=some.keys()).note if field else "") or note
             is_other = data != self.data
             self._memory |= remembered(self.data, data)
             self._take(data, {name: text for name, text in texts.items() if name not in some})
             return self._settled(changed or is_other, note)
         self._take(self.data, texts)
-        return Outcome(changed, note)
+        return EditResult(changed, note)
 
-    def _replaced(self, data: Data | None, note: str, moves: Moves) -> Outcome:
+    def _replaced(self, data: Data | None, note: str, moves: Moves) -> EditResult:
         """Take data with another number of interventions or planes, what was typed into the others with it."""
         if data is None:
-            return Outcome(False, note)
+            return EditResult(False, note)
         kept: dict[str, str] = {}
         for key, text in self.typed.items():
-            place = place_of(key)
-            moved = moves.get(place, place)
+            item = item_prefix(key)
+            moved = moves.get(item, item)
             if moved is not None:
-                kept[moved + key.removeprefix(place)] = text
+                kept[moved + key.removeprefix(item)] = text
         self._memory = {}
         self._take(normal(data), kept)
-        return Outcome(True, note)
+        return EditResult(True, note)
 
     def _take(self, data: Data, typed: dict[str, str]) -> None:
         self.data, self.typed = data, typed

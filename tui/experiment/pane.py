@@ -19,218 +19,17 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.tui.prompts.files import edit_file
+from srm_explorer.tui.widgets.dialogs import Ask, Confirm
 from srm_explorer.tui.widgets.form import FormFoot, LineForm, Tone
 from srm_explorer.tui.widgets.form_layout import FormRow
 
+# An empty form is painted before pydantic is loaded, so what reads and writes experiments is imported where it is used.
 if TYPE_CHECKING:
     from srm_explorer.engine.experiment import Experiment
     from srm_explorer.engine.worker.protocol import Description
     from srm_explorer.tui.experiment.files import ChosenSpec
-    from srm_explorer.tui.experiment.form_model import Outcome, SpecForm
-
-
-class InterventionKeys(Widget):
-    """What single keys do to the experiment of a form; the form itself is in the class built on this one."""
-
-    TOML = "experiment.toml"
-    """The field under which the text of a refused edit in the editor is told."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("plus", "add", "add", id="intervention.add", tooltip="Add an intervention, or a plane in its section"),
-        Binding(
-            "minus", "remove", "remove", id="intervention.remove", tooltip="Remove the one in view; u brings it back"
-        ),
-        Binding("n", "next(1)", "next", id="intervention.next", tooltip="Show the next intervention, or plane"),
-        Binding(
-            "N", "next(-1)", "previous", show=False, id="intervention.previous", tooltip="Show the intervention before"
-        ),
-        Binding("P", "presets", "presets", id="intervention.presets", tooltip="Load a preset or an experiment file"),
-        Binding("w", "write", "write", id="intervention.write", tooltip="Write the experiment to a file of that name"),
-        Binding("e", "toml", "as text", id="intervention.toml", tooltip="Edit the whole experiment as TOML in $EDITOR"),
-    ]
-
-    form: LineForm
-    base = Path()
-    toml_text = ""
-    """What the editor left that is no experiment; empty where there is nothing."""
-    _toml_line = 1
-    _name = ""
-
-    @property
-    def spec(self) -> SpecForm:
-        """The experiment of the form."""
-        raise NotImplementedError
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether an experiment is shown."""
-        raise NotImplementedError
-
-    def settle(self, outcome: Outcome) -> None:
-        """Show what became of an edit, and tell others."""
-        raise NotImplementedError
-
-    def say(self, line: str, tone: Tone = "plain") -> None:
-        """Say a line below the form."""
-        raise NotImplementedError
-
-    def loaded(self, chosen: ChosenSpec) -> Message:
-        """What tells that another experiment takes this one's place."""
-        raise NotImplementedError
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Nothing can be done before an experiment is shown."""
-        return self.is_ready
-
-    def action_add(self) -> None:
-        """Add an intervention, or a plane where the highlight is in the section of planes."""
-        section = self._section()
-        self._settle_list(self.spec.add(section), section)
-
-    def action_remove(self) -> None:
-        """Remove the intervention or plane in view."""
-        section = self._section()
-        self._settle_list(self.spec.remove(section), section)
-
-    def action_next(self, step: int) -> None:
-        """Show the next or previous intervention or plane."""
-        section = self._section()
-        name = self.form.key.rpartition(".")[2]
-        if self.spec.move(section, step):
-            self.refresh_form()
-            self._select_like(section, name)
-            self.say("")
-        else:
-            self.say(f"there is no other {'plane' if section == 'planes' else 'intervention'}; + adds one", "note")
-
-    def action_presets(self) -> None:
-        """Choose an experiment from a list."""
-        from srm_explorer.tui.experiment.files import Presets
-
-        self.app.push_screen(Presets(), self._load)
-
-    def action_write(self) -> None:
-        """Ask for a name and write the experiment under it."""
-        try:
-            self.spec.experiment()
-        except ExplorerError as error:
-            self.say(str(error), "problem")
-            return
-        from srm_explorer.tui.experiment.files import name_problem, specs_folder
-        from srm_explorer.tui.widgets.dialogs import Ask
-
-        question = "Write the experiment under which name?"
-        self.app.push_screen(Ask(question, self._name, detail=str(specs_folder()), check=name_problem), self._named)
-
-    def action_toml(self) -> None:
-        """Leave the screen to an editor with the whole experiment as text, and take what it left."""
-        from srm_explorer.tui.prompts.files import edit_file
-
-        before = self.toml_text or self._toml()
-        try:
-            with tempfile.TemporaryDirectory(prefix="srm-explorer-") as folder:
-                path = Path(folder) / self.TOML
-                path.write_text(before, encoding="utf-8")
-                edit_file(self.app, path, self._toml_line)
-                text = path.read_text(encoding="utf-8-sig", errors="replace")
-        except OSError as error:
-            self.say(f"the text cannot be written or read: {(error.strerror or str(error)).lower()}", "problem")
-        except ExplorerError as error:
-            self.say(str(error), "problem")
-        else:
-            self._take_toml(text, before)
-
-    def take_toml_text(self, typed: Mapping[str, str]) -> dict[str, str]:
-        """Take the text that an editor left once, if it is among what was typed; the rest is the form's."""
-        self.toml_text, self._toml_line = typed.get(self.TOML, ""), 1
-        return {key: text for key, text in typed.items() if key != self.TOML}
-
-    def refresh_form(self) -> None:
-        """Show the rows as they are now."""
-        raise NotImplementedError
-
-    def _toml(self) -> str:
-        """The experiment as text, what was typed and is no part of it in front."""
-        from srm_explorer.engine.experiment import Experiment
-
-        aside = [f"# not in use: {key} = {text}\n" for key, text in self.spec.typed.items()]
-        try:
-            return "".join([*aside, Experiment.from_dict(self.spec.data).to_toml()])
-        except ExplorerError as error:
-            raise ExplorerError(f"{error}", remedy="put it right in the form first") from None
-
-    def _take_toml(self, text: str, before: str) -> None:
-        from srm_explorer.engine.experiment import Experiment
-        from srm_explorer.tui.experiment.form_model import Outcome
-
-        if not text.strip():
-            self.toml_text = ""
-            self.settle(Outcome(False, "an empty text changes nothing"))
-            return
-        if text == before and not self.toml_text:
-            self.say("the text was left as it is", "note")
-            return
-        try:
-            data = Experiment.from_toml(text, where=self.TOML).to_dict()
-        except ExplorerError as error:
-            self.toml_text, self._toml_line = text, _line_of(error)
-            self.settle(Outcome(False))
-            self.say(f"{error}; e opens it again", "problem")
-            return
-        self.toml_text, self._toml_line = "", 1
-        self.settle(self.spec.replace(data))
-
-    def _named(self, name: str | None) -> None:
-        if name is None:
-            return
-        from srm_explorer.tui.experiment.files import spec_path
-        from srm_explorer.tui.widgets.dialogs import Confirm
-
-        self._name = name.strip().removesuffix(".toml")
-        if not spec_path(name).exists():
-            self._write(True)
-            return
-        self.app.push_screen(
-            Confirm(f"'{self._name}' is there already. Write over it?", yes="write over it"), self._write
-        )
-
-    def _write(self, sure: bool | None) -> None:
-        if not sure:
-            return
-        from srm_explorer.tui.experiment.files import write_spec
-
-        try:
-            path = write_spec(self._name, self.spec.experiment(), self.base)
-        except ExplorerError as error:
-            self.say(str(error), "problem")
-        else:
-            self.say(f"written to {path}; P lists it", "note")
-
-    def _load(self, chosen: ChosenSpec | None) -> None:
-        if chosen is not None:
-            self._name = chosen.name
-            self.toml_text = ""
-            self.post_message(self.loaded(chosen))
-
-    def _settle_list(self, outcome: Outcome, section: str) -> None:
-        self.settle(outcome)
-        self._select_like(section, "")
-        self.say(outcome.note, "note")
-
-    def _section(self) -> str:
-        return "planes" if self.form.key.startswith("planes") else "interventions"
-
-    def _select_like(self, section: str, name: str) -> None:
-        """Highlight the row of that name in a section, else its first."""
-        keys = [row.key for row in self.form.rows if row.reachable and row.key.startswith(section)]
-        found = next((key for key in keys if name and key.endswith(f".{name}")), keys[0] if keys else "")
-        self.form.select(found)
-
-
-def _line_of(error: ExplorerError) -> int:
-    """The line of a text that an error is about; 1 where it names none."""
-    word = error.where.partition("line ")[2].partition(",")[0]
-    return int(word) if word.isdecimal() else 1
+    from srm_explorer.tui.experiment.form_model import SpecForm
 
 
 _PAUSE = 0.05
@@ -248,7 +47,7 @@ _BLANK = tuple(
 """What is seen before the experiment is there."""
 
 
-class InterventionPane(InterventionKeys):
+class InterventionPane(Widget):
     """A form over one experiment: a row is edited on enter, everything is checked as it is typed."""
 
     DEFAULT_CSS = """
@@ -257,6 +56,23 @@ class InterventionPane(InterventionKeys):
         LineForm { height: 1fr; }
     }
     """
+
+    TOML = "experiment.toml"
+    """The field under which the text of a refused edit in the editor is told."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("plus", "add", "add", id="intervention.add", tooltip="Add an intervention, or a plane in its section"),
+        Binding(
+            "minus", "remove", "remove", id="intervention.remove", tooltip="Remove the one in view; u brings it back"
+        ),
+        Binding("n", "next(1)", "next", id="intervention.next", tooltip="Show the next intervention, or plane"),
+        Binding(
+            "N", "next(-1)", "previous", show=False, id="intervention.previous", tooltip="Show the intervention before"
+        ),
+        Binding("P", "presets", "presets", id="intervention.presets", tooltip="Load a preset or an experiment file"),
+        Binding("w", "write", "write", id="intervention.write", tooltip="Write the experiment to a file of that name"),
+        Binding("e", "toml", "as text", id="intervention.toml", tooltip="Edit the whole experiment as TOML in $EDITOR"),
+    ]
 
     @dataclass
     class Changed(Message):
@@ -289,9 +105,14 @@ class InterventionPane(InterventionKeys):
         super().__init__(id=id, classes=classes)
         self.form = LineForm()
         self.foot = FormFoot()
+        self.base = Path()
         self._spec: SpecForm | None = None
+        self._file_name = ""
+        self._refused_toml = ""
+        """What the editor left that is no experiment; empty where there is nothing."""
+        self._toml_line = 1
         self._posted: list[dict[str, Any]] = []
-        self._told_typed: dict[str, str] = {}
+        self._posted_typed: dict[str, str] = {}
         self._model: dict[str, Any] = {}
         self._asked_at = -math.inf
         self._prompts = 0
@@ -340,13 +161,16 @@ class InterventionPane(InterventionKeys):
         self._posted.clear()
         self._note = ("", "plain")
         is_first = not self.is_ready
-        texts = None if typed is None else self.take_toml_text(typed)
-        self._told_typed = dict(typed) if typed is not None else self._told_typed
-        self.spec.take(data, texts)
+        if typed is not None:
+            self._posted_typed = dict(typed)
+            # What the editor left that is no experiment is kept beside the texts of the fields.
+            self._refused_toml, self._toml_line = typed.get(self.TOML, ""), 1
+            typed = {key: text for key, text in typed.items() if key != self.TOML}
+        self.spec.take(data, typed)
         if is_first:
             self._model = self.spec.data["model"]
         self._want_model()
-        self.refresh_form()
+        self._refresh_form()
         if is_first:
             self.form.select("interventions[0].layer")
             self._show_hint()
@@ -362,7 +186,7 @@ class InterventionPane(InterventionKeys):
         """
         self.spec.asked = False
         self.spec.take_description(description, problem)
-        self.refresh_form()
+        self._refresh_form()
 
     def take_cost(self, n_prompts: int, rate: float | None) -> None:
         """Take the number of prompts and the tokens a second of the last run with this model; None: not known."""
@@ -377,43 +201,12 @@ class InterventionPane(InterventionKeys):
         """
         taken = self.form.take_open()
         if taken is not None:
-            self.settle(self.spec.edit(*taken))
+            self._settle(*self.spec.edit(*taken))
         return self.spec.experiment()
 
     def copy_text(self) -> str:
         """The value of the highlighted row in full."""
         return next((row.text for row in self.form.rows if row.key == self.form.key), "")
-
-    def loaded(self, chosen: ChosenSpec) -> Message:
-        """What tells that another experiment takes this one's place."""
-        return self.Loaded(chosen.data, chosen.name, chosen.base)
-
-    def settle(self, outcome: Outcome) -> None:
-        """Show what became of an edit, and tell others."""
-        self.say(outcome.note, "note")
-        if outcome.changed:
-            self.tell_changed()
-            self._want_model()
-        self.refresh_form()
-        self._tell_typed()
-
-    def tell_changed(self) -> None:
-        """Tell that the experiment is another one."""
-        data = copy.deepcopy(self.spec.data)
-        self._posted = [*self._posted[-_ECHOES:], data]
-        self.post_message(self.Changed(data))
-
-    def say(self, line: str, tone: Tone = "plain") -> None:
-        """Say a line below the form until another row is highlighted; an empty one gives way to the row's own."""
-        self._note = (line, tone)
-        self._show_hint()
-
-    def refresh_form(self) -> None:
-        """Show the rows as they are now, and the cost."""
-        if self.is_ready:
-            self.form.set_rows(self.spec.rows())
-            self._show_hint()
-            self._show_cost()
 
     def on_descendant_focus(self) -> None:
         """Have the model described once the form is used: loading it is not for those who only look at sessions."""
@@ -422,13 +215,13 @@ class InterventionPane(InterventionKeys):
         if time.monotonic() - self._asked_at > _PATIENCE:
             self._model = {}
             self._want_model()
-            self.refresh_form()
+            self._refresh_form()
 
     @on(LineForm.Typed)
     def take_typing(self, event: LineForm.Typed) -> None:
         """Keep what is typed, and say soon what is wrong with it."""
         event.stop()
-        self._told_typed[event.key] = event.text
+        self._posted_typed[event.key] = event.text
         self.post_message(self.Typing(event.key, event.text))
         if self._check is not None:
             self._check.stop()
@@ -440,13 +233,13 @@ class InterventionPane(InterventionKeys):
         event.stop()
         if not self.is_ready:
             return
-        self.settle(self.spec.edit(event.key, event.text))
+        self._settle(*self.spec.edit(event.key, event.text))
 
     @on(LineForm.GivenUp)
     def give_up_text(self, event: LineForm.GivenUp) -> None:
         """Show the row as it was before it was edited."""
         event.stop()
-        self.refresh_form()
+        self._refresh_form()
         self._tell_typed()
 
     @on(LineForm.Dropped)
@@ -454,15 +247,99 @@ class InterventionPane(InterventionKeys):
         """Show what the experiment has in place of a text that is not in use."""
         event.stop()
         self.spec.give_up(event.key)
-        self.say("")
-        self.refresh_form()
+        self._say("")
+        self._refresh_form()
         self._tell_typed()
 
     @on(LineForm.Highlighted)
     def hint(self, event: LineForm.Highlighted) -> None:
         """Say what may be written there."""
         event.stop()
-        self.say("")
+        self._say("")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Nothing can be done before an experiment is shown."""
+        return self.is_ready
+
+    def action_add(self) -> None:
+        """Add an intervention, or a plane where the highlight is in the section of planes."""
+        section = self._section()
+        self._settle_list(*self.spec.add(section), section)
+
+    def action_remove(self) -> None:
+        """Remove the intervention or plane in view."""
+        section = self._section()
+        self._settle_list(*self.spec.remove(section), section)
+
+    def action_next(self, step: int) -> None:
+        """Show the next or previous intervention or plane."""
+        section = self._section()
+        name = self.form.key.rpartition(".")[2]
+        if self.spec.move(section, step):
+            self._refresh_form()
+            self._select_like(section, name)
+            self._say("")
+        else:
+            self._say(f"there is no other {'plane' if section == 'planes' else 'intervention'}; + adds one", "note")
+
+    def action_presets(self) -> None:
+        """Choose an experiment from a list."""
+        from srm_explorer.tui.experiment.files import Presets
+
+        self.app.push_screen(Presets(), self._load)
+
+    def action_write(self) -> None:
+        """Ask for a name and write the experiment under it."""
+        try:
+            self.spec.experiment()
+        except ExplorerError as error:
+            self._say(str(error), "problem")
+            return
+        from srm_explorer.tui.experiment.files import name_problem, specs_folder
+
+        question = "Write the experiment under which name?"
+        self.app.push_screen(
+            Ask(question, self._file_name, detail=str(specs_folder()), check=name_problem), self._named
+        )
+
+    def action_toml(self) -> None:
+        """Leave the screen to an editor with the whole experiment as text, and take what it left."""
+        try:
+            before = self._refused_toml or self.spec.to_toml()
+            with tempfile.TemporaryDirectory(prefix="srm-explorer-") as folder:
+                path = Path(folder) / self.TOML
+                path.write_text(before, encoding="utf-8")
+                edit_file(self.app, path, self._toml_line)
+                text = path.read_text(encoding="utf-8-sig", errors="replace")
+        except OSError as error:
+            self._say(f"the text cannot be written or read: {(error.strerror or str(error)).lower()}", "problem")
+        except ExplorerError as error:
+            self._say(str(error), "problem")
+        else:
+            self._take_toml(text, before)
+
+    def _settle(self, is_changed: bool, note: str = "") -> None:
+        """Show what became of an edit, and tell others."""
+        self._say(note, "note")
+        if is_changed:
+            data = copy.deepcopy(self.spec.data)
+            self._posted = [*self._posted[-_ECHOES:], data]
+            self.post_message(self.Changed(data))
+            self._want_model()
+        self._refresh_form()
+        self._tell_typed()
+
+    def _say(self, line: str, tone: Tone = "plain") -> None:
+        """Say a line below the form until another row is highlighted; an empty one gives way to the row's own."""
+        self._note = (line, tone)
+        self._show_hint()
+
+    def _refresh_form(self) -> None:
+        """Show the rows as they are now, and the cost."""
+        if self.is_ready:
+            self.form.set_rows(self.spec.rows())
+            self._show_hint()
+            self._show_cost()
 
     def _check_text(self, key: str, text: str) -> None:
         if self.form.editing == key:
@@ -480,13 +357,13 @@ class InterventionPane(InterventionKeys):
 
     def _tell_typed(self) -> None:
         """Tell which texts came to be, or are no longer, beside the experiment."""
-        kept = self.spec.typed | ({self.TOML: self.toml_text} if self.toml_text else {})
-        for key in [key for key in self._told_typed if key not in kept]:
+        kept = self.spec.typed | ({self.TOML: self._refused_toml} if self._refused_toml else {})
+        for key in [key for key in self._posted_typed if key not in kept]:
             self.post_message(self.Typing(key, None))
         for key, text in kept.items():
-            if self._told_typed.get(key) != text:
+            if self._posted_typed.get(key) != text:
                 self.post_message(self.Typing(key, text))
-        self._told_typed = kept
+        self._posted_typed = kept
 
     def _show_hint(self) -> None:
         line, tone = self._note
@@ -496,8 +373,74 @@ class InterventionPane(InterventionKeys):
         self.foot.set_hint(line, tone)
 
     def _show_cost(self) -> None:
-        if not self.is_ready or not self._prompts:
-            return
-        from srm_explorer.tui.experiment.cost import facts_of
+        if self.is_ready and self._prompts:
+            self.foot.set_facts(self.spec.cost(self._prompts, self._rate))
 
-        self.foot.set_facts(facts_of(self.spec.data, self._prompts, self._rate, self.spec.description))
+    def _take_toml(self, text: str, before: str) -> None:
+        if not text.strip():
+            self._refused_toml = ""
+            self._settle(False, "an empty text changes nothing")
+            return
+        if text == before and not self._refused_toml:
+            self._say("the text was left as it is", "note")
+            return
+        try:
+            is_changed = self.spec.take_toml(text, self.TOML)
+        except ExplorerError as error:
+            self._refused_toml, self._toml_line = text, _line_of(error)
+            self._settle(False)
+            self._say(f"{error}; e opens it again", "problem")
+            return
+        self._refused_toml, self._toml_line = "", 1
+        self._settle(is_changed)
+
+    def _named(self, name: str | None) -> None:
+        if name is None:
+            return
+        from srm_explorer.tui.experiment.files import spec_path
+
+        self._file_name = name.strip().removesuffix(".toml")
+        if not spec_path(name).exists():
+            self._write(True)
+            return
+        self.app.push_screen(
+            Confirm(f"'{self._file_name}' is there already. Write over it?", yes="write over it"), self._write
+        )
+
+    def _write(self, sure: bool | None) -> None:
+        if not sure:
+            return
+        from srm_explorer.tui.experiment.files import write_spec
+
+        try:
+            path = write_spec(self._file_name, self.spec.experiment(), self.base)
+        except ExplorerError as error:
+            self._say(str(error), "problem")
+        else:
+            self._say(f"written to {path}; P lists it", "note")
+
+    def _load(self, chosen: ChosenSpec | None) -> None:
+        if chosen is not None:
+            self._file_name = chosen.name
+            self._refused_toml = ""
+            self.post_message(self.Loaded(chosen.data, chosen.name, chosen.base))
+
+    def _settle_list(self, is_changed: bool, note: str, section: str) -> None:
+        self._settle(is_changed, note)
+        self._select_like(section, "")
+        self._say(note, "note")
+
+    def _section(self) -> str:
+        return "planes" if self.form.key.startswith("planes") else "interventions"
+
+    def _select_like(self, section: str, name: str) -> None:
+        """Highlight the row of that name in a section, else its first."""
+        keys = [row.key for row in self.form.rows if row.reachable and row.key.startswith(section)]
+        first = keys[0] if keys else ""
+        self.form.select(next((key for key in keys if name and key.endswith(f".{name}")), first))
+
+
+def _line_of(error: ExplorerError) -> int:
+    """The line of a text that an error is about; 1 where it names none."""
+    word = error.where.partition("line ")[2].partition(",")[0]
+    return int(word) if word.isdecimal() else 1

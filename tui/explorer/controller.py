@@ -18,7 +18,7 @@ from srm_explorer.tui.backend import events
 from srm_explorer.tui.backend.backend import WorkerLink
 from srm_explorer.tui.experiment.form_model import shape_of
 from srm_explorer.tui.experiment.pane import InterventionPane
-from srm_explorer.tui.experiment.rows import told
+from srm_explorer.tui.experiment.fields import error_line
 from srm_explorer.tui.explorer.dialogs import ask_export
 from srm_explorer.tui.explorer.draft import DraftEditor, DraftFile, as_draft, draft_at, initial_draft
 from srm_explorer.tui.explorer.model_info import ModelInfoController
@@ -158,7 +158,7 @@ class ExplorerController:
             case events.Described():
                 self.model_info.take_shape(dict(event.model), event.description, "")
             case events.DescribeFailed():
-                self.model_info.take_shape(dict(event.model), None, told(event.error))
+                self.model_info.take_shape(dict(event.model), None, error_line(event.error))
             case events.Tokenized():
                 self._view.prompts.take_tokens(event.counts)
             case events.Studied():

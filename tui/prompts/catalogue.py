@@ -74,10 +74,10 @@ class ListedSet:
         return self.prompt_set is not None and not self.fatal
 
     @property
-    def remarks(self) -> tuple[Problem, ...]:
+    def remarks(self) -> list[Problem]:
         """The problems that do not keep it from being used."""
         problems = self.prompt_set.problems if self.prompt_set is not None else ()
-        return tuple(problem for problem in problems if not problem.fatal)
+        return [problem for problem in problems if not problem.fatal]
 
     @property
     def format(self) -> str:

@@ -59,7 +59,7 @@ def about_set(listed: ListedSet, folder: str, signs: Glyphs) -> list[Note]:
     if not listed.is_read:
         return [(f"enter reads {listed.path}", "dim")]
     if not listed.is_usable:
-        lines = listed.error_lines()
+        lines = list(listed.error_lines())
         more = f" (+{len(lines) - 1} more: enter)" if len(lines) > 1 else ""
         return [(f"{signs.warning} {lines[0]}{more}", "error")]
     levels = [f"{factor} {len(known):,}" for factor, known in listed.factors.items()]
@@ -84,7 +84,8 @@ def about_prompt(rows: PromptRows, row: int, limit: int | None) -> list[Note]:
     if rows.is_chosen and number not in rows.used and number not in rows.out and limit is not None:
         facts.append(f"not among the first {limit:,}")
     facts += [f"{factor} {level}" for factor, level in prompt.factors.items()]
-    notes += [(prompt.text, "plain"), (f" {signs.separator} ".join(facts), "dim")]
+    notes.append((prompt.text, "plain"))
+    notes.append((f" {signs.separator} ".join(facts), "dim"))
     problems = rows.listed.prompt_set.problems if rows.listed.prompt_set is not None else ()
     if remark := next((problem for problem in problems if problem.line == prompt.line), None):
         notes.append((f"line {prompt.line}: {remark.what}; {remark.remedy}", "dim"))

@@ -345,5 +345,5 @@ class FormFoot(Widget):
 
     def _strip(self, text: str, look: str) -> Strip:
         width = self.size.width
-        style: Style = self.visual_style.rich_style + component_style(self, f"foot--{look}")
+        style = self.visual_style.rich_style + component_style(self, f"foot--{look}")
         return Strip([Segment(fit(text, width, ellipsis=glyphs_of(self.app).ellipsis), style)], width)
