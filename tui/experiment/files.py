@@ -1,4 +1,4 @@
-"""Experiments as files: those that can be loaded, writing one, and one as text for an editor."""
+"""Experiments as files: the list of those that can be loaded, with a preview, and writing one."""
 
 from __future__ import annotations
 
@@ -122,10 +122,10 @@ def anchored(data: Mapping[str, Any], base: Path) -> dict[str, Any]:
     prompts["sets"] = [prompt_set(word) for word in prompts["sets"]]
     if prompts.get("omit"):
         prompts["omit"] = {prompt_set(word): numbers for word, numbers in prompts["omit"].items()}
-    for one in new["interventions"]:
-        if one["direction"] is not None:
-            file, hash_sign, name = one["direction"].rpartition("#")
-            one["direction"] = f"{absolute(file)}{hash_sign}{name}"
+    for intervention in new["interventions"]:
+        if intervention["direction"] is not None:
+            file, hash_sign, name = intervention["direction"].rpartition("#")
+            intervention["direction"] = f"{absolute(file)}{hash_sign}{name}"
     for plane in new["planes"]:
         for key in ("a", "b"):
             vector = direction_of(plane[key])
@@ -199,7 +199,7 @@ class Presets(ModalScreen[ChosenSpec | None]):
     ]
 
     @dataclass
-    class Found(Message):
+    class Listed(Message):
         """What can be loaded."""
 
         files: list[SpecFile]
@@ -237,12 +237,12 @@ class Presets(ModalScreen[ChosenSpec | None]):
         table.focus()
 
         def look() -> None:
-            self.post_message(self.Found(known_specs()))
+            self.post_message(self.Listed(known_specs()))
 
         self.run_worker(look, thread=True)
 
-    @on(Found)
-    def list_files(self, event: Found) -> None:
+    @on(Listed)
+    def list_files(self, event: Listed) -> None:
         """Show what was found, the first of it read."""
         self._files = event.files
 

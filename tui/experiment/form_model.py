@@ -35,19 +35,19 @@ def unfitting(experiment: Experiment, description: Description | None) -> Iterat
     sites |= {f"capture.sites[{i}]": site for i, site in enumerate(experiment.capture.sites)}
     for where, site in sites.items():
         layer = f"blocks.{Site.parse(site).layer}."
-        there = [name.removeprefix(layer) for name in description.sites if name.startswith(layer)]
+        kinds = [name.removeprefix(layer) for name in description.sites if name.startswith(layer)]
         lacks_neurons = Site.parse(site).is_mlp and Site.parse(site).layer in shape.without_neurons
-        if there and site not in description.sites and not lacks_neurons:
+        if kinds and site not in description.sites and not lacks_neurons:
             what = f"{shape.name} has no site {site}"
-            yield ExplorerError(what, where=where, remedy=f"choose {layer} and one of {', '.join(there)}")
+            yield ExplorerError(what, where=where, remedy=f"choose {layer} and one of {', '.join(kinds)}")
 
 
 def kinds_at(layer: str, present: str, description: Description | None) -> Sequence[str]:
     """Kinds of sites that can be chosen at a layer: those the model has, and the present one."""
     if description is None:
         return SITE_KINDS
-    there = [kind for kind in SITE_KINDS if f"blocks.{layer}.{kind}" in description.sites]
-    return [kind for kind in SITE_KINDS if kind in there or kind == present] if there else SITE_KINDS
+    known = [kind for kind in SITE_KINDS if f"blocks.{layer}.{kind}" in description.sites]
+    return [kind for kind in SITE_KINDS if kind in known or kind == present] if known else SITE_KINDS
 
 
 Problems = dict[str, ExplorerError]

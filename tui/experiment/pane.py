@@ -19,7 +19,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.tui.prompts.files import edit_file
+from srm_explorer.tui.terminal.editor import edit_file
 from srm_explorer.tui.widgets.dialogs import Ask, Confirm
 from srm_explorer.tui.widgets.form import FormFoot, LineForm, Tone
 from srm_explorer.tui.widgets.form_layout import FormRow

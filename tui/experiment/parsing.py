@@ -39,13 +39,13 @@ def site_text(name: str) -> str:
 
 def sites_text(names: Sequence[str]) -> str:
     """Sites in few letters, the layer said where it changes: "L11 hook_post, resid_post"."""
-    told: list[str] = []
-    layer = ""
+    words: list[str] = []
+    layer_before = ""
     for name in names:
-        own, gap, kind = site_text(name).partition(" ")
-        told.append(kind if gap and own == layer else f"{own}{gap}{kind}")
-        layer = own if gap else ""
-    return ", ".join(told)
+        layer, gap, kind = site_text(name).partition(" ")
+        words.append(kind if gap and layer == layer_before else f"{layer}{gap}{kind}")
+        layer_before = layer if gap else ""
+    return ", ".join(words)
 
 
 def parse_sites(text: str) -> list[str]:
@@ -85,12 +85,12 @@ def numbers_forms(values: Sequence[float]) -> tuple[str, ...]:
     """Numbers as they are shown, from the longest way to the shortest: "-20 -10 -6 … 10 20 ×11"."""
     if not all(isinstance(value, int | float) for value in values):
         return (", ".join(str(value) for value in values),)
-    told = [format_number(value) for value in values]
-    count = len(told)
-    forms = [" ".join(told)] if count <= 40 else []
+    words = [format_number(value) for value in values]
+    count = len(words)
+    forms = [" ".join(words)] if count <= 40 else []
     for head, tail in ((6, 3), (4, 2), (3, 2), (2, 2), (2, 1), (1, 1)):
         if head + tail < count:
-            forms.append(f"{' '.join(told[:head])} … {' '.join(told[-tail:])} ×{count}")
+            forms.append(f"{' '.join(words[:head])} … {' '.join(words[-tail:])} ×{count}")
     return (*forms, f"×{count}") if count > 2 else tuple(forms)
 
 

@@ -1,13 +1,17 @@
-"""The prompt sets a screen can show: which there are, what their files hold, what is wrong with them, and how many
-tokens their prompts have."""
+"""The prompt sets a screen can show: which there are, what their files hold and what is wrong with them.
+
+Files are read, copied and added to in threads; the tokens of prompts are counted elsewhere, and kept here.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
+
+from textual.message import Message
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
@@ -16,6 +20,7 @@ from srm_explorer.engine.prompts import (
     Problem,
     Prompt,
     PromptSet,
+    add_prompt,
     available_prompt_sets,
     find_prompt_set,
     is_path,
@@ -222,6 +227,120 @@ def _factors(prompt_set: PromptSet) -> dict[str, tuple[str, ...]]:
         for factor, level in prompt.factors.items():
             levels.setdefault(factor, {})[level] = None
     return {factor: tuple(known) for factor, known in levels.items()}
+
+
+class PromptFiles:
+    """The sets that are listed, and the threads that read them.
+
+    Args:
+        run: runs a function in a thread.
+        post: takes a message, from any thread.
+    """
+
+    @dataclass
+    class Listed(Message, bubble=False):
+        """The sets there are, those read before as they were read."""
+
+        generation: int
+        sets: dict[str, ListedSet]
+        faults: tuple[ExplorerError, ...]
+
+    @dataclass
+    class Read(Message, bubble=False):
+        """A set's file was read; `added` is the prompt that was just written into it."""
+
+        listed: ListedSet
+        added: str | None = None
+
+    @dataclass
+    class Copied(Message, bubble=False):
+        """A set that ships was copied; `then` goes on with the copy."""
+
+        old: str
+        copy: ListedSet
+        then: Callable[[ListedSet], None]
+
+    @dataclass
+    class Failed(Message, bubble=False):
+        """A file could not be written."""
+
+        error: ExplorerError
+
+    def __init__(self, run: Callable[[Callable[[], None]], Any], post: Callable[[Message], Any]) -> None:
+        self._run, self._post = run, post
+        self._generation = 0
+        self.sets: dict[str, ListedSet] = {}
+        self.faults: tuple[ExplorerError, ...] = ()
+        self.is_listed = False
+
+    def look(self, names: Iterable[str], base: Path, wanted: Collection[str] = ()) -> None:
+        """List the sets anew and read those that are new, have changed, or are large and wanted."""
+        self._generation += 1
+        generation, known, names = self._generation, dict(self.sets), tuple(names)
+        self._run(lambda: self._look(generation, names, base, known, frozenset(wanted)))
+
+    def take_listed(self, message: Listed) -> bool:
+        """Keep what a thread has listed; whether it says anything new."""
+        if message.generation != self._generation:
+            return False
+        changed = not self.is_listed or message.sets != self.sets or message.faults != self.faults
+        self.sets, self.faults, self.is_listed = message.sets, message.faults, True
+        return changed
+
+    def copy(self, listed: ListedSet, then: Callable[[ListedSet], None]) -> None:
+        """Copy a set that ships to the user's own folder, then go on with the copy."""
+        taken = {name: other.path for name, other in self.sets.items()}
+
+        def work() -> None:
+            try:
+                self._post(self.Copied(listed.name, copy_of_shipped(listed, taken), then))
+            except ExplorerError as error:
+                self._post(self.Failed(error))
+
+        self._run(work)
+
+    def add(self, listed: ListedSet, text: str, like: Prompt | None) -> None:
+        """Write a prompt into a set's file."""
+
+        def work() -> None:
+            if listed.path is None:
+                return
+            try:
+                add_prompt(listed.path, text, like)
+                self._post(self.Read(read_set(listed), text))
+            except ExplorerError as error:
+                self._post(self.Failed(error))
+
+        self._run(work)
+
+    def _look(
+        self,
+        generation: int,
+        names: Collection[str],
+        base: Path,
+        known: Mapping[str, ListedSet],
+        wanted: Collection[str],
+    ) -> None:
+        unread, faults = list_sets((*names, *known), base)
+        sets = {listed.name: listed for listed in unread}
+        stale: list[ListedSet] = []
+        for listed in unread:
+            if listed.path is None:
+                continue
+            before = known.get(listed.name)
+            if before is not None and before.path == listed.path and before.is_read:
+                # A changed set stays on the screen as it was until it has been read again.
+                sets[listed.name] = before
+                if before.stamp == stamp_of(listed.path):
+                    continue
+            stale.append(listed)
+        self._post(self.Listed(generation, sets, tuple(faults)))
+        first = {*names, *wanted}
+        for listed in sorted(stale, key=lambda listed: listed.name not in first):
+            if generation != self._generation:
+                return
+            if listed.name in first or not is_large(listed):
+                self._post(self.Read(read_set(listed)))
 
 
 MOST_TEXTS = 2_000

@@ -10,8 +10,7 @@ from typing import Any, Literal, TypeAlias
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.prompts import Prompt, PromptSet, choose, fitting
 from srm_explorer.tui.glyphs import Glyphs
-from srm_explorer.tui.prompts.catalogue import ListedSet, TokenBook, followed
-from srm_explorer.tui.prompts.files import PromptFiles
+from srm_explorer.tui.prompts.catalogue import ListedSet, PromptFiles, TokenBook, followed
 from srm_explorer.tui.prompts.rows import ErrorRows, LevelRows, PromptRows, RowsView, SetRows, error_lines, levels_of
 
 Table: TypeAlias = dict[str, Any]

@@ -17,8 +17,7 @@ from textual.widgets import Input, Static
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.prompts import Prompt
 from srm_explorer.tui.glyphs import glyphs_of
-from srm_explorer.tui.prompts.catalogue import ListedSet, TokenBook
-from srm_explorer.tui.prompts.files import PromptFiles, edit_file
+from srm_explorer.tui.prompts.catalogue import ListedSet, PromptFiles, TokenBook
 from srm_explorer.tui.prompts.messages import (
     Note,
     Tone,
@@ -32,6 +31,7 @@ from srm_explorer.tui.prompts.messages import (
 )
 from srm_explorer.tui.prompts.model import PromptChoice
 from srm_explorer.tui.prompts.rows import ErrorRows, PromptRows, PromptTable, RowsView, SetRows
+from srm_explorer.tui.terminal.editor import edit_file
 
 Typing: TypeAlias = Literal["search", "add", "limit"]
 

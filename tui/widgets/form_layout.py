@@ -1,4 +1,4 @@
-"""Where the rows of a form stand on its lines, for a width in cells."""
+"""The rows of a form, where they stand on its lines for a width in cells, and which of them is highlighted."""
 
 from __future__ import annotations
 
@@ -225,20 +225,20 @@ def _row(
     written = fit(marker, 1) + fit(label, label_width - 2, ellipsis="") + sign
     look = "problem" if row.problem else "pending" if row.pending else "quiet" if row.quiet else "value"
     shown = _shown(row, value_width, glyphs)
-    at = x + label_width
+    value_x = x + label_width
     cursor = " cursor" if is_cursor else ""
     parts = [
         Part(x, written, f"label{cursor}", index),
-        Part(at, fit(shown, value_width) if shared else shown, f"{look}{cursor}", index),
+        Part(value_x, fit(shown, value_width) if shared else shown, f"{look}{cursor}", index),
     ]
-    return at, parts
+    return value_x, parts
 
 
 def _shown(row: FormRow, width: int, glyphs: Glyphs) -> str:
     """The longest way to show the value that fits, else the shortest, cut."""
-    told = [_signed(one_line(value), glyphs) for value in row.values]
-    found = next((value for value in told if cell_len(value) <= width), None)
-    return found if found is not None else fit(told[-1], max(0, width), ellipsis=glyphs.ellipsis)
+    values = [_signed(one_line(value), glyphs) for value in row.values]
+    fitting = next((value for value in values if cell_len(value) <= width), None)
+    return fitting if fitting is not None else fit(values[-1], max(0, width), ellipsis=glyphs.ellipsis)
 
 
 def _signed(text: str, glyphs: Glyphs) -> str:
@@ -271,11 +271,11 @@ def _choices(row: FormRow, index: int, x: int, width: int, glyphs: Glyphs, choic
     longest = max((cell_len(label) for _, label in row.choices), default=0)
     x = max(0, min(x - 2, width - longest - 2))
     lines: list[tuple[Part, ...]] = []
-    for place, (text, label) in enumerate(row.choices):
-        marker = glyphs.cursor if place == choice else " "
-        look = "choice cursor" if place == choice else "choice chosen" if text == row.text else "choice"
+    for number, (text, label) in enumerate(row.choices):
+        marker = glyphs.cursor if number == choice else " "
+        look = "choice cursor" if number == choice else "choice chosen" if text == row.text else "choice"
         written = f"{fit(marker, 1)} {fit(_signed(label, glyphs), min(longest, max(0, width - x - 2)))}"
-        lines.append((Part(x, written, look, index, place),))
+        lines.append((Part(x, written, look, index, number),))
     return lines
 
 
@@ -344,9 +344,9 @@ class FormCursor:
         """Highlight the next choice of the open list that begins with a letter, round and round; False for none."""
         choices = self.rows[self.opened].choices
         after = [(self.choice + step) % len(choices) for step in range(1, len(choices) + 1)]
-        found = next((at for at in after if choices[at][1].casefold().startswith(letter.casefold())), None)
-        self.choice = self.choice if found is None else found
-        return found is not None
+        match = next((index for index in after if choices[index][1].casefold().startswith(letter.casefold())), None)
+        self.choice = self.choice if match is None else match
+        return match is not None
 
     def open(self) -> None:
         """List the choices of the highlighted row, the present one highlighted."""

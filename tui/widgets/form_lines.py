@@ -206,8 +206,8 @@ class FormLines(Widget, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Highlight the row under the mouse; edit it where it was highlighted before, or take a choice."""
-        at = event.get_content_offset(self)
-        part = self._lay().at(at.x, at.y) if at is not None else None
+        offset = event.get_content_offset(self)
+        part = self._lay().at(offset.x, offset.y) if offset is not None else None
         fresh, self._just_focused = self._just_focused and not self.held, False
         if part is None or not self.cursor.rows[part.row].reachable:
             return
@@ -314,9 +314,8 @@ class FormLines(Widget, can_focus=True):
         """The lines for a width, the present one if none is given; kept until something changes."""
         cells = self.width if width is None else width
         if self._layout is None or self._layout[0] != cells:
-            at = self.cursor
-            signs = glyphs_of(self.app)
-            layout = lay_out(at.rows, cells, signs, cursor=at.index, opened=at.opened, choice=at.choice)
+            state, signs = self.cursor, glyphs_of(self.app)
+            layout = lay_out(state.rows, cells, signs, cursor=state.index, opened=state.opened, choice=state.choice)
             self._layout = (cells, layout)
         return self._layout[1]
 

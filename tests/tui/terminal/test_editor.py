@@ -12,7 +12,7 @@ import pyte
 import pytest
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.tui.prompts.files import editor_command
+from srm_explorer.tui.terminal.editor import editor_command
 
 FILE = Path("a file.txt")
 APP = """
