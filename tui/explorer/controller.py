@@ -16,9 +16,9 @@ from srm_explorer.engine.session import Session, sessions_in
 from srm_explorer.engine.worker.protocol import Description
 from srm_explorer.tui.backend import events
 from srm_explorer.tui.backend.backend import WorkerLink
+from srm_explorer.tui.experiment.fields import error_line
 from srm_explorer.tui.experiment.form_model import shape_of
 from srm_explorer.tui.experiment.pane import InterventionPane
-from srm_explorer.tui.experiment.fields import error_line
 from srm_explorer.tui.explorer.dialogs import ask_export
 from srm_explorer.tui.explorer.draft import DraftEditor, DraftFile, as_draft, draft_at, initial_draft
 from srm_explorer.tui.explorer.model_info import ModelInfoController
