@@ -231,7 +231,7 @@ def run_experiment(
         ExplorerError: whatever a user can do something about, before anything was changed.
     """
     meter = Meter([listener] if listener else [], stop or StopSignal())
-    tenant = warm or WarmModel()
+    holder = warm or WarmModel()
 
     def find() -> Preflight | Outcome:
         found = preflight(experiment, base, path, restart=restart)
@@ -245,7 +245,7 @@ def run_experiment(
         return found
     told = found.told
     try:
-        with device_lock(device_key(experiment.model.device), meter, tenant) as waited:
+        with device_lock(device_key(experiment.model.device), meter, holder) as waited:
             if waited:
                 found = find()
                 if isinstance(found, Outcome):
@@ -253,12 +253,12 @@ def run_experiment(
             if found.standing.kind == "resume" and on_resume:
                 on_resume(*_finished_in(path))
             start = _Start(experiment, found, base, path, restart, rows)
-            return start.run(meter, tenant)
+            return start.run(meter, holder)
     except Stopped:
         return Outcome(None, path, "interrupted", told=told)
     finally:
         if warm is None:
-            tenant.unload()
+            holder.unload()
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from srm_explorer.engine.model.device import release_memory, resolve_device
 from srm_explorer.engine.model.load import LoadedModel, load_model, model_source
 from srm_explorer.engine.model.selftest import SelfTest, self_test
 
-Told = Callable[[Literal["loading", "testing"]], None]
+Notify = Callable[[Literal["loading", "testing"]], None]
 ModelKey = tuple[ModelSpec, str, tuple[tuple[str, int, int], ...]]
 
 
@@ -24,22 +24,22 @@ class WarmModel:
 
     Attributes:
         model: the model; None where none is loaded.
-        place: the lock that tells other processes that a model is on its device; released as the model is unloaded.
+        model_lock: tells other processes that a model is on its device; released as the model is unloaded.
     """
 
     def __init__(self) -> None:
         self.model: LoadedModel | None = None
-        self.place: FileLock | None = None
+        self.model_lock: FileLock | None = None
         self._test: SelfTest | None = None
         self._key: ModelKey | None = None
 
-    def load(self, spec: ModelSpec, base: Path, told: Told) -> LoadedModel:
+    def load(self, spec: ModelSpec, base: Path, notify: Notify) -> LoadedModel:
         """Return the model an experiment names: the one at hand where it is the same, else loaded.
 
         Args:
             spec: as in the experiment.
             base: folder that a relative path starts from.
-            told: called where something is done that takes time.
+            notify: called where something is done that takes time.
 
         Raises:
             ExplorerError: as `load_model`.
@@ -47,30 +47,30 @@ class WarmModel:
         key = model_key(spec, base)
         if self.model is None or key != self._key:
             self._drop()
-            told("loading")
+            notify("loading")
             self.model, self._key = load_model(spec, base=base), key
         return self.model
 
     def model_of(self, key: ModelKey) -> LoadedModel | None:
         """Return the model at hand, from any thread, where it is the one of this key."""
-        model, own = self.model, self._key
-        return model if own == key else None
+        model, loaded = self.model, self._key
+        return model if loaded == key else None
 
-    def test(self, told: Told) -> SelfTest:
+    def test(self, notify: Notify) -> SelfTest:
         """Return what the self-test found on the loaded model; ExplorerError as `self_test`."""
         if self.model is None:
             raise ValueError("no model is loaded")
         if self._test is None:
-            told("testing")
+            notify("testing")
             self._test = self_test(self.model)
         return self._test
 
     def unload(self) -> None:
-        """Give the memory back, and the place on the device."""
+        """Give the memory back, and the model lock."""
         self._drop()
-        if self.place is not None:
-            self.place.release()
-            self.place = None
+        if self.model_lock is not None:
+            self.model_lock.release()
+            self.model_lock = None
 
     def _drop(self) -> None:
         was_loaded = self.model is not None

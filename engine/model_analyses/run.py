@@ -101,10 +101,10 @@ def run_model_study(
         if opened is None:
             raise ExplorerError(f"the study '{name}' is about no model", remedy="name a session or a model")
         model, base = model_of(opened)
-    tenant = warm or WarmModel()
+    holder = warm or WarmModel()
     try:
-        with device_lock(device_key(model.device), meter, tenant):
-            loaded = tenant.load(model, base, meter.stage)
+        with device_lock(device_key(model.device), meter, holder):
+            loaded = holder.load(model, base, meter.stage)
             if opened is not None:
                 check_same_model(opened, loaded)
             meter.weigh = partial(used_bytes, loaded.device)
@@ -116,7 +116,7 @@ def run_model_study(
         raise ExplorerError(what, where=name, remedy="free some, or name fewer prompts") from None
     finally:
         if warm is None:
-            tenant.unload()
+            holder.unload()
 
 
 def model_study(name: str) -> ModelStudy:

@@ -34,24 +34,24 @@ _LOOK = 0.25
 
 
 class Worker:
-    """Runs the jobs of a board, one at a time, in the thread that made it.
+    """Runs the jobs of a queue, one at a time, in the thread that made it.
 
     Args:
-        board: the jobs.
+        queue: the jobs.
         run_experiment: the function of that name, with the model that it keeps.
-        give_way: gives the device up where another process has its turn, and tells whether it did.
+        yield_device: gives the device up where another process has its turn, and tells whether it did.
         log: takes a line.
     """
 
     def __init__(
         self,
-        board: JobQueue,
+        queue: JobQueue,
         run_experiment: Callable[..., Outcome],
         yield_device: Callable[[], bool],
         log: Callable[[str], None],
     ) -> None:
-        self._board = board
-        self._give_way = yield_device
+        self._queue = queue
+        self._yield_device = yield_device
         self._run_experiment = run_experiment
         self._log = log
         self._current: Job | ModelTask | None = None
@@ -67,12 +67,12 @@ class Worker:
         """Run jobs until it is asked to end, drained, or idle for so many seconds."""
         while True:
             if self._asked_to_end:
-                self._board.close()
-            self._current = self._board.next(_LOOK)
+                self._queue.close()
+            self._current = self._queue.next(_LOOK)
             if self._current is None:
-                if self._give_way():
+                if self._yield_device():
                     self._log("unloaded the model: another program has the device")
-                if self._board.close_if(idle_exit):
+                if self._queue.close_if(idle_exit):
                     return
                 continue
             if self._asked_to_end:
@@ -80,7 +80,7 @@ class Worker:
             if isinstance(self._current, Job):
                 self._run(self._current)
             else:
-                self._do(self._current)
+                self._run_task(self._current)
             self._current = None
 
     def _run(self, job: Job) -> None:
@@ -92,22 +92,22 @@ class Worker:
                     Path(job.submitted.base),
                     Path(job.session),
                     restart=job.submitted.restart,
-                    listener=partial(self._board.progress, job),
+                    listener=partial(self._queue.progress, job),
                     stop=job.stop,
-                    on_resume=partial(self._board.resumes, job),
+                    on_resume=partial(self._queue.resumes, job),
                 )
         except ExplorerError as error:
             self._log(f"failed {job.id}: {error}")
-            self._board.end(job, "failed", fault=as_fault(error))
+            self._queue.end(job, "failed", fault=as_fault(error))
         except BaseException as error:
             # Nobody knows what state it left the model or the device in: this worker ends, the next one is fresh.
             first = (str(error).strip().splitlines() or [""])[0][:200]
             what = f"the worker failed: {type(error).__name__}: {first}"
-            self._board.end(job, "failed", fault=Fault(what=what, remedy="see `srm-explorer worker logs`"))
+            self._queue.end(job, "failed", fault=Fault(what=what, remedy="see `srm-explorer worker logs`"))
             raise
         else:
             self._log(f"{outcome.status} {job.id}")
-            self._board.end(
+            self._queue.end(
                 job,
                 outcome.status,
                 session=str(outcome.path),
@@ -115,14 +115,14 @@ class Worker:
                 told=outcome.told,
             )
 
-    def _do(self, errand: ModelTask) -> None:
+    def _run_task(self, task: ModelTask) -> None:
         try:
-            errand.result.set_result(errand.task(errand.stop))
+            task.result.set_result(task.function(task.stop))
         except ExplorerError as error:
-            errand.result.set_exception(error)
+            task.result.set_exception(error)
         except BaseException as error:
             what = f"the worker failed: {type(error).__name__}"
-            errand.result.set_exception(ExplorerError(what, remedy="see `srm-explorer worker logs`"))
+            task.result.set_exception(ExplorerError(what, remedy="see `srm-explorer worker logs`"))
             raise
 
 
@@ -163,17 +163,17 @@ def _serve(endpoint: Endpoint, idle_exit: float) -> int:
 
     gc.freeze()
     gc.enable()
-    board, warm = JobQueue(), WarmModel()
+    queue, warm = JobQueue(), WarmModel()
     for message in drain_spool(endpoint):
         try:
-            log.write(f"queued {board.submit(message)[0].job}, which was left: {message.session}")
+            log.write(f"queued {queue.submit(message)[0].job}, which was left: {message.session}")
         except ExplorerError as error:
             log.write(f"refused what was left: {error}")
-    worker = Worker(board, partial(run_experiment, warm=warm), partial(yield_device, warm), log.write)
+    worker = Worker(queue, partial(run_experiment, warm=warm), partial(yield_device, warm), log.write)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, worker.ask_to_end)
     listener = listen(endpoint)
-    service = Service(listener, board, Answers(board, warm), idle_exit, log.write)
+    service = Service(listener, queue, Answers(queue, warm), idle_exit, log.write)
     service.start()
     log.write(f"listening as process {os.getpid()}, {build()}")
     _tell(READY)
@@ -181,7 +181,7 @@ def _serve(endpoint: Endpoint, idle_exit: float) -> int:
     try:
         worker.work(idle_exit)
     finally:
-        board.close()
+        queue.close()
         endpoint.socket.unlink(missing_ok=True)
         service.close()
         log.write("ended")

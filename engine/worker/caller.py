@@ -35,7 +35,7 @@ def current_context() -> CallerContext:
 
 
 @contextmanager
-def in_context(place: CallerContext) -> Generator[None]:
+def in_context(context: CallerContext) -> Generator[None]:
     """Have relative paths and bare names mean what they mean where a command was typed.
 
     Raises:
@@ -43,14 +43,14 @@ def in_context(place: CallerContext) -> Generator[None]:
     """
     before = dict(environ)
     try:
-        chdir(place.folder)
+        chdir(context.folder)
     except OSError as error:
         what = f"the folder cannot be entered: {(error.strerror or str(error)).lower()}"
-        raise ExplorerError(what, where=place.folder, remedy="start from another folder") from None
+        raise ExplorerError(what, where=context.folder, remedy="start from another folder") from None
     try:
         for name in _VARIABLES:
             environ.pop(name, None)
-        environ.update({name: value for name, value in place.environment.items() if name in _VARIABLES})
+        environ.update({name: value for name, value in context.environment.items() if name in _VARIABLES})
         yield
     finally:
         for name in _VARIABLES:

@@ -90,12 +90,12 @@ class Client:
             job: its id.
             tick: seconds after which None is given where nothing happened.
         """
-        with _Talk(self.endpoint) as talk:
-            talk.send(Follow(job=job))
-            talk.wait_at_most(tick)
+        with _Connection(self.endpoint) as connection:
+            connection.send(Follow(job=job))
+            connection.wait_at_most(tick)
             while True:
                 try:
-                    reply = talk.receive()
+                    reply = connection.receive()
                 except TimeoutError:
                     yield None
                     continue
@@ -158,21 +158,21 @@ class Client:
         Raises:
             Stopped: it was not wanted any more; the worker gives it up.
         """
-        place = current_context()
+        context = current_context()
         message = Study(
             name=name,
             session=str(session.absolute()) if session else "",
             model=model.model_dump() if model else {},
             arguments=dict(arguments),
-            base=str(base or place.folder),
-            place=place,
+            base=str(base or context.folder),
+            place=context,
         )
-        with _Talk(self.endpoint) as talk:
-            talk.wait_at_most(_LOOK)
-            talk.send(message)
+        with _Connection(self.endpoint) as connection:
+            connection.wait_at_most(_LOOK)
+            connection.send(message)
             while True:
                 try:
-                    return unpack_result(_expect(talk.receive(), StudyResult))
+                    return unpack_result(_expect(connection.receive(), StudyResult))
                 except TimeoutError:
                     if not is_wanted():
                         raise Stopped from None
@@ -199,12 +199,12 @@ class Client:
         return True
 
     def _ask(self, request: Request, expected: type[_R], *, patient: bool = False) -> _R:
-        with _Talk(self.endpoint) as talk:
+        with _Connection(self.endpoint) as connection:
             if patient:
-                talk.wait_at_most(None)
-            talk.send(request)
+                connection.wait_at_most(None)
+            connection.send(request)
             try:
-                return _expect(talk.receive(), expected)
+                return _expect(connection.receive(), expected)
             except TimeoutError:
                 raise _silent() from None
 
@@ -212,7 +212,7 @@ class Client:
 def submission(
     experiment: Experiment, base: Path, session: Path, *, restart: bool = False, folder: Path | None = None
 ) -> Submit:
-    """Put the wish for a run as a worker takes it.
+    """Put a run as a worker takes it.
 
     Args:
         experiment: what to run.
@@ -224,8 +224,8 @@ def submission(
     Raises:
         ExplorerError: the working folder is gone.
     """
-    place = current_context() if folder is None else current_context().model_copy(update={"folder": str(folder)})
-    return Submit(experiment=experiment.to_dict(), base=str(base), session=str(session), restart=restart, place=place)
+    context = current_context() if folder is None else current_context().model_copy(update={"folder": str(folder)})
+    return Submit(experiment=experiment.to_dict(), base=str(base), session=str(session), restart=restart, place=context)
 
 
 def find_worker(endpoint: Endpoint | None = None) -> Client | None:
@@ -236,8 +236,8 @@ def find_worker(endpoint: Endpoint | None = None) -> Client | None:
     """
     endpoint = endpoint or here()
     try:
-        with _Talk(endpoint) as talk:
-            return Client(endpoint, talk.welcome)
+        with _Connection(endpoint) as connection:
+            return Client(endpoint, connection.welcome)
     except WorkerGoneError:
         return None
 
@@ -254,7 +254,7 @@ def _silent() -> ExplorerError:
     return ExplorerError("the worker does not answer", remedy="`srm-explorer worker logs` may say why")
 
 
-class _Talk:
+class _Connection:
     """One connection, greeted."""
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -273,7 +273,7 @@ class _Talk:
             connection.close()
             raise
 
-    def __enter__(self) -> _Talk:
+    def __enter__(self) -> _Connection:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -327,7 +327,7 @@ def find_or_start_worker(*, idle_exit: float | None = None, patience: float = PA
 def child_environment() -> dict[str, str]:
     """Our own, with a path on which a child finds this same program from another working folder."""
     root = paths.package_folder().parent
-    search = [str(Path(one).absolute()) for one in os.environ.get("PYTHONPATH", "").split(os.pathsep) if one]
+    search = [str(Path(path).absolute()) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     if root.name not in ("site-packages", "dist-packages") and str(root) not in search:
         search.insert(0, str(root))
     return {**os.environ, **({"PYTHONPATH": os.pathsep.join(search)} if search else {})}
@@ -343,7 +343,7 @@ def _start(endpoint: Endpoint, idle_exit: float | None, seconds: float) -> None:
     except OSError as error:
         raise as_explorer_error(error, endpoint.log) from error
     with log:
-        told_before = log.seek(0, os.SEEK_END)
+        log_size = log.seek(0, os.SEEK_END)
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -362,7 +362,7 @@ def _start(endpoint: Endpoint, idle_exit: float | None, seconds: float) -> None:
         raise _not_started(endpoint, f"not ready after {seconds:.0f} s")
     if not word:
         status = process.wait()
-        silent = endpoint.log.stat().st_size <= told_before if endpoint.log.exists() else True
+        silent = endpoint.log.stat().st_size <= log_size if endpoint.log.exists() else True
         # What stands in the log from an earlier worker is no reason why this one ended.
         lines = [] if silent else last_lines(endpoint.log, 1)
         ended = f"signal {-status} ended it" if status < 0 else "it said nothing"

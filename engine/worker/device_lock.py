@@ -1,7 +1,8 @@
 """One run at a time on a device, and one model, whichever process they are in.
 
-Two locks a device: the turn, held by who computes on it, and the place, held by who has a model there. A worker keeps
-the place of its warm model between runs; it gives it up as soon as another process takes or wants the turn.
+Two locks a device: the compute lock, held by who computes on it, and the model lock, held by who has a model there. A
+worker keeps the model lock of its warm model between runs, and gives it up as soon as another process has the compute
+lock.
 """
 
 from __future__ import annotations
@@ -17,24 +18,24 @@ from srm_explorer.engine.worker.endpoint import make_folder, runtime_folder
 
 
 class ModelHolder(Protocol):
-    """Who may keep a model on a device, and with it the lock of its place, beyond a turn."""
+    """Who may keep a model on a device, and with it the model lock, while it computes nothing."""
 
-    place: FileLock | None
+    model_lock: FileLock | None
 
     def unload(self) -> None:
-        """Drop the model, and release the place."""
+        """Drop the model, and release the model lock."""
         ...
 
 
 @contextmanager
-def device_lock(device: str, meter: Meter, tenant: ModelHolder | None = None) -> Generator[bool]:
+def device_lock(device: str, meter: Meter, holder: ModelHolder | None = None) -> Generator[bool]:
     """Hold a device while the block runs, after waiting for it where another process of this user has it.
 
     Args:
         device: its key, a word of letters, digits and dashes.
         meter: told that the run waits; asked whether it should still.
-        tenant: keeps its model, and the place, after the block; while it waits it gives both up. With none, the place
-            is released with the device.
+        holder: keeps its model, and the model lock, after the block; while it waits it gives both up. With none, both
+            locks are released after the block.
 
     Yields:
         whether there was a wait, in which the world may have changed.
@@ -44,31 +45,31 @@ def device_lock(device: str, meter: Meter, tenant: ModelHolder | None = None) ->
         Stopped: it was asked to stop while it waited.
     """
     make_folder(runtime_folder())
-    turn, place = FileLock(_turn(device), timeout=0.1), FileLock(_place(device), timeout=0.1)
-    kept = tenant.place if tenant else None
+    compute_lock, model_lock = FileLock(_compute_path(device), timeout=0.1), FileLock(_model_path(device), timeout=0.1)
+    kept = holder.model_lock if holder else None
     try:
-        waited = _acquire(turn, meter, tenant)
-        if kept is not None and kept.held and kept.path == place.path:
-            place = kept
+        waited = _acquire(compute_lock, meter, holder)
+        if kept is not None and kept.held and kept.path == model_lock.path:
+            model_lock = kept
         else:
-            if tenant is not None:
-                tenant.unload()
-            _acquire(place, meter, None)
-        if tenant is not None:
-            tenant.place = place
+            if holder is not None:
+                holder.unload()
+            _acquire(model_lock, meter, None)
+        if holder is not None:
+            holder.model_lock = model_lock
         yield waited
     finally:
-        turn.release()
-        if tenant is None:
-            place.release()
+        compute_lock.release()
+        if holder is None:
+            model_lock.release()
 
 
-def yield_device(tenant: ModelHolder) -> bool:
-    """Have a tenant that computes nothing give up its place where another process has the turn; tell whether it did."""
-    place = tenant.place
-    if place is None or not place.held or not FileLock(place.path.with_suffix(".lock")).is_taken():
+def yield_device(holder: ModelHolder) -> bool:
+    """Have a holder that computes nothing unload where another process has the compute lock; tell whether it did."""
+    model_lock = holder.model_lock
+    if model_lock is None or not model_lock.held or not FileLock(model_lock.path.with_suffix(".lock")).is_taken():
         return False
-    tenant.unload()
+    holder.unload()
     return True
 
 
@@ -87,9 +88,9 @@ def _acquire(lock: FileLock, meter: Meter, waiting: ModelHolder | None) -> bool:
     return waited
 
 
-def _turn(device: str) -> Path:
+def _compute_path(device: str) -> Path:
     return runtime_folder() / f"device-{device}.lock"
 
 
-def _place(device: str) -> Path:
+def _model_path(device: str) -> Path:
     return runtime_folder() / f"device-{device}.model"

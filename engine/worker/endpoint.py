@@ -106,18 +106,18 @@ def check_folder(folder: Path) -> bool:
         ExplorerError: it is, and another user owns it or may enter it.
     """
     try:
-        found = folder.lstat()
+        status = folder.lstat()
     except FileNotFoundError:
         return False
     except OSError as error:
         what = f"cannot be looked at: {(error.strerror or str(error)).lower()}"
         raise ExplorerError(what, where=str(folder), remedy="set TMPDIR to a folder of your own") from None
-    if not stat.S_ISDIR(found.st_mode):
+    if not stat.S_ISDIR(status.st_mode):
         what = "this is no folder"
-    elif found.st_uid != os.getuid():
+    elif status.st_uid != os.getuid():
         what = "another user owns this folder"
-    elif stat.S_IMODE(found.st_mode) != 0o700:
-        what = f"others may enter this folder (mode {stat.S_IMODE(found.st_mode):04o}, not 0700)"
+    elif stat.S_IMODE(status.st_mode) != 0o700:
+        what = f"others may enter this folder (mode {stat.S_IMODE(status.st_mode):04o}, not 0700)"
     else:
         return True
     raise ExplorerError(what, where=str(folder), remedy="remove it, or set TMPDIR to a folder of your own")
@@ -175,7 +175,7 @@ def connect(endpoint: Endpoint, timeout: float = 5.0) -> socket.socket | None:
         except OSError:
             connection.close()
             return None
-    if not is_own(connection):
+    if not is_same_user(connection):
         connection.close()
         raise ExplorerError(
             "another user listens there", where=str(endpoint.socket), remedy="set TMPDIR to a folder of your own"
@@ -183,7 +183,7 @@ def connect(endpoint: Endpoint, timeout: float = 5.0) -> socket.socket | None:
     return connection
 
 
-def is_own(connection: socket.socket) -> bool:
+def is_same_user(connection: socket.socket) -> bool:
     """Whether the process at the other end is of this user; where the system cannot tell, the folder's mode must do."""
     if not hasattr(socket, "SO_PEERCRED"):
         return True
@@ -217,8 +217,8 @@ def build() -> str:
     root = paths.engine_folder().resolve()
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
-        found = path.stat()
-        digest.update(f"{path.relative_to(root)} {found.st_size} {found.st_mtime_ns}\n".encode())
+        status = path.stat()
+        digest.update(f"{path.relative_to(root)} {status.st_size} {status.st_mtime_ns}\n".encode())
     return f"{version}+{digest.hexdigest()[:8]}"
 
 

@@ -58,12 +58,12 @@ class Answers:
     made between two runs, and kept.
 
     Args:
-        board: where the model is loaded, between two jobs.
+        queue: where the model is loaded, between two jobs.
         warm: the model at hand.
     """
 
-    def __init__(self, board: JobQueue, warm: WarmModel) -> None:
-        self._board = board
+    def __init__(self, queue: JobQueue, warm: WarmModel) -> None:
+        self._queue = queue
         self._warm = warm
         self._guard = threading.Lock()
         self._tokenizers: dict[ModelKey, Tokenizer] = {}
@@ -83,7 +83,7 @@ class Answers:
         if known is None and at_hand is not None:
             known = _description(at_hand)
         if known is None:
-            known = self._board.run_errand(lambda stop: self._load(spec, base, message.place, stop)).result()
+            known = self._queue.run_model_task(lambda stop: self._load(spec, base, message.place, stop)).result()
             assert isinstance(known, Description)
         _keep(self._descriptions, key, known)
         return known
@@ -99,13 +99,13 @@ class Answers:
         key = model_key(spec, base)
         with self._guard:
             # A tokenizer of the library serves one thread at a time.
-            found = self._tokenizers.get(key)
-            if found is None:
-                found = Tokenizer.load(model_source(spec.name, base), spec.revision, stop_ids=frozenset())
-                _keep(self._tokenizers, key, found)
-            ids = [found.encode(text, message.prepend_bos) for text in message.texts]
+            tokenizer = self._tokenizers.get(key)
+            if tokenizer is None:
+                tokenizer = Tokenizer.load(model_source(spec.name, base), spec.revision, stop_ids=frozenset())
+                _keep(self._tokenizers, key, tokenizer)
+            ids = [tokenizer.encode(text, message.prepend_bos) for text in message.texts]
             return Tokens(
-                ids=tuple(map(tuple, ids)), pieces=tuple(tuple(found.decode([i]) for i in one) for one in ids)
+                ids=tuple(map(tuple, ids)), pieces=tuple(tuple(tokenizer.decode([i]) for i in row) for row in ids)
             )
 
     def study(self, message: Study, is_wanted: Callable[[], bool]) -> StudyResult:
@@ -116,11 +116,11 @@ class Answers:
         """
         stop = StopSignal()
         title = model_study(message.name).title
-        found = self._board.run_errand(lambda stop: self._study(message, stop), title, stop)
+        findings = self._queue.run_model_task(lambda stop: self._study(message, stop), title, stop)
         while True:
-            done, _ = wait([found], timeout=_LOOK)
+            done, _ = wait([findings], timeout=_LOOK)
             if done:
-                return pack_result(found.result())
+                return pack_result(findings.result())
             if not is_wanted():
                 stop.level = 2
 
@@ -130,7 +130,7 @@ class Answers:
         return (model.name, str(model.device)) if model else None
 
     def _study(self, message: Study, stop: StopSignal) -> Findings:
-        meter = Meter([self._board.errand_progress], stop)
+        meter = Meter([self._queue.task_progress], stop)
         spec = read_model(message.model) if message.model else None
         try:
             if stop.level:
@@ -148,19 +148,19 @@ class Answers:
         except Stopped:
             raise ExplorerError("the study was stopped", where=message.name, remedy="ask for it again") from None
 
-    def _load(self, spec: ModelSpec, base: Path, place: CallerContext, stop: StopSignal) -> Description:
+    def _load(self, spec: ModelSpec, base: Path, context: CallerContext, stop: StopSignal) -> Description:
         meter = Meter([], stop)
         try:
-            with in_context(place), device_lock(device_key(spec.device), meter, self._warm):
+            with in_context(context), device_lock(device_key(spec.device), meter, self._warm):
                 return _description(self._warm.load(spec, base, meter.stage))
         except Stopped:
             raise ending() from None
 
 
-def _base(spec: ModelSpec, base: str, place: CallerContext) -> Path:
+def _base(spec: ModelSpec, base: str, context: CallerContext) -> Path:
     """The folder a relative model folder is found from: the experiment's, then where the command was typed."""
     written = Path(spec.name).expanduser()
-    return next((Path(one) for one in (base, place.folder) if (Path(one) / written).is_dir()), Path(base))
+    return next((Path(folder) for folder in (base, context.folder) if (Path(folder) / written).is_dir()), Path(base))
 
 
 def _description(model: LoadedModel) -> Description:

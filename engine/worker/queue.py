@@ -33,7 +33,7 @@ class Job:
     told: tuple[str, ...] = ()
     fault: Fault | None = None
     version: int = 0
-    told_at: float = 0.0
+    reported_at: float = 0.0
 
     def to_state(self, ahead: int) -> JobState:
         """Tell how far it is; `ahead` jobs come before it."""
@@ -59,7 +59,7 @@ class ModelTask:
         progress: how far it is.
     """
 
-    task: Callable[[StopSignal], Any]
+    function: Callable[[StopSignal], Any]
     result: Future[Any]
     stop: StopSignal
     title: str = ""
@@ -74,7 +74,7 @@ def ending() -> ExplorerError:
 KEPT = 50
 """Ended jobs that are still listed."""
 
-_TELL_EVERY = 0.1
+_REPORT_EVERY = 0.1
 """Seconds between two progresses that followers are woken for, where no run was finished between them."""
 
 
@@ -84,8 +84,8 @@ class JobQueue:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._jobs: dict[str, Job] = {}
-        self._errands: list[ModelTask] = []
-        self._errand: ModelTask | None = None
+        self._tasks: list[ModelTask] = []
+        self._task: ModelTask | None = None
         self._ids = itertools.count(1)
         # Another worker's jobs, asked for by an old id, must not be taken for ours.
         self._mark = secrets.token_hex(3)
@@ -106,7 +106,7 @@ class JobQueue:
                 if job.session != message.session or job.state in ENDED or job.stop.level:
                     continue
                 if job.submitted.model_copy(update={"place": message.place}) == message:
-                    return self._told(job), True
+                    return self._state_of(job), True
                 raise ExplorerError(
                     "another experiment is on its way under this name",
                     where=message.session,
@@ -115,17 +115,17 @@ class JobQueue:
             job = Job(f"{self._mark}-{next(self._ids)}", message, experiment, message.session)
             self._jobs[job.id] = job
             self._changed.notify_all()
-            return self._told(job), False
+            return self._state_of(job), False
 
-    def run_errand(
-        self, task: Callable[[StopSignal], Any], title: str = "", stop: StopSignal | None = None
+    def run_model_task(
+        self, function: Callable[[StopSignal], Any], title: str = "", stop: StopSignal | None = None
     ) -> Future[Any]:
-        """Have something done where the model is; its task is given the wish to stop that may come.
+        """Have something done where the model is; the function is given the signal to stop.
 
         Args:
-            task: what is to be done.
+            function: what is to be done.
             title: what to call it while it takes its time.
-            stop: the wish, where the caller may have it too.
+            stop: the signal, where the caller gives it.
 
         Raises:
             ExplorerError: a job runs or waits, or the worker is about to end.
@@ -134,19 +134,19 @@ class JobQueue:
             self._check_open()
             if self._active():
                 raise ExplorerError("the worker is running an experiment", remedy="ask again when the queue is empty")
-            errand = ModelTask(task, Future(), stop or StopSignal(), title)
-            self._errands.append(errand)
+            task = ModelTask(function, Future(), stop or StopSignal(), title)
+            self._tasks.append(task)
             self._changed.notify_all()
-            return errand.result
+            return task.result
 
     def next(self, timeout: float) -> Job | ModelTask | None:
         """Take what is to be done next, a job being marked as running; None after a time-out in seconds."""
         with self._changed:
-            if not self._errands and not self._waiting():
+            if not self._tasks and not self._waiting():
                 self._changed.wait(timeout)
-            self._errand = self._errands.pop(0) if self._errands else None
-            if self._errand:
-                return self._errand
+            self._task = self._tasks.pop(0) if self._tasks else None
+            if self._task:
+                return self._task
             if self.closed or not (waiting := self._waiting()):
                 return None
             job = waiting[0]
@@ -154,25 +154,25 @@ class JobQueue:
             self._grew(job)
             return job
 
-    def errand_progress(self, progress: Progress) -> None:
-        """Note how far the errand under way is, from its own thread."""
-        if self._errand is not None:
-            self._errand.progress = progress
+    def task_progress(self, progress: Progress) -> None:
+        """Note how far the task under way is, from its own thread."""
+        if self._task is not None:
+            self._task.progress = progress
 
-    def errand(self) -> ModelTask | None:
-        """The errand under way that has a title, if there is one."""
-        errand = self._errand
-        return errand if errand is not None and errand.title and not errand.result.done() else None
+    def model_task(self) -> ModelTask | None:
+        """The task under way that has a title, if there is one."""
+        task = self._task
+        return task if task is not None and task.title and not task.result.done() else None
 
     def progress(self, job: Job, progress: Progress) -> None:
         """Note how far a job is."""
         last, now = job.progress, time.monotonic()
         job.progress = progress
         same = last is not None and (last.stage, last.runs_done) == (progress.stage, progress.runs_done)
-        if same and now < job.told_at + _TELL_EVERY:
+        if same and now < job.reported_at + _REPORT_EVERY:
             return
         with self._changed:
-            job.told_at = now
+            job.reported_at = now
             self._grew(job)
 
     def resumes(self, job: Job, done: int, runs: int) -> None:
@@ -197,7 +197,7 @@ class JobQueue:
             job.session = session or job.session
             self._touched = time.monotonic()
             self._grew(job)
-            ended = [one.id for one in self._jobs.values() if one.state in ENDED]
+            ended = [listed.id for listed in self._jobs.values() if listed.state in ENDED]
             for old in ended[:-KEPT]:
                 del self._jobs[old]
 
@@ -224,7 +224,7 @@ class JobQueue:
         with self._changed:
             running = [job for job in self._jobs.values() if job.state == "running"]
             ended = [job for job in self._jobs.values() if job.state in ENDED]
-            return tuple(self._told(job) for job in (*running, *self._waiting(), *reversed(ended)))
+            return tuple(self._state_of(job) for job in (*running, *self._waiting(), *reversed(ended)))
 
     def follow(self, job_id: str, seen: int, timeout: float) -> tuple[JobState, int]:
         """Wait until a job went on from what was seen, or a time-out; return its state and what to pass next.
@@ -235,7 +235,7 @@ class JobQueue:
         with self._changed:
             job = self._job(job_id)
             self._changed.wait_for(lambda: job.version != seen, timeout)
-            return self._told(job), job.version
+            return self._state_of(job), job.version
 
     def touch(self) -> None:
         """Note a request: the worker is not idle."""
@@ -255,7 +255,7 @@ class JobQueue:
     def close_if(self, idle_exit: float) -> bool:
         """Tell whether nothing is left to do, for so many seconds or because no more is taken; then nothing comes."""
         with self._changed:
-            if not self._active() and not self._errands and (self.draining or self.idle() > idle_exit):
+            if not self._active() and not self._tasks and (self.draining or self.idle() > idle_exit):
                 self.closed = True
             return self.closed
 
@@ -268,11 +268,11 @@ class JobQueue:
                     self.end(job, "interrupted")
                 else:
                     job.stop.level += 2
-            if self._errand:
-                self._errand.stop.level += 2
-            for errand in self._errands:
-                errand.result.set_exception(ending())
-            self._errands.clear()
+            if self._task:
+                self._task.stop.level += 2
+            for task in self._tasks:
+                task.result.set_exception(ending())
+            self._tasks.clear()
             self._changed.notify_all()
 
     def _check_open(self) -> None:
@@ -294,5 +294,5 @@ class JobQueue:
             raise ExplorerError("there is no such job", where=job_id, remedy="list the jobs, or submit it again")
         return self._jobs[job_id]
 
-    def _told(self, job: Job) -> JobState:
+    def _state_of(self, job: Job) -> JobState:
         return job.to_state(self._active().index(job) if job.state == "queued" else 0)

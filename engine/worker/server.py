@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.worker.endpoint import build, is_own
+from srm_explorer.engine.worker.endpoint import build, is_same_user
 from srm_explorer.engine.worker.protocol import (
     ENDED,
     LASTING,
@@ -55,15 +55,15 @@ def welcome(hello: Hello) -> Welcome:
     return Welcome(protocol=PROTOCOL, build=build(), pid=os.getpid(), limited=not _is_same(hello))
 
 
-def check_allowed(greeting: Hello | None, request: Request) -> None:
-    """Refuse what comes before a greeting, and all but `LASTING` requests from another version.
+def check_allowed(hello: Hello | None, request: Request) -> None:
+    """Refuse what comes before a hello, and all but `LASTING` requests from another version.
 
     Raises:
         ExplorerError: it is refused; what can be done instead is in the message.
     """
-    if greeting is None:
+    if hello is None:
         raise ExplorerError("a connection begins with hello", where=request.kind, remedy="say hello first")
-    if not _is_same(greeting) and not isinstance(request, LASTING):
+    if not _is_same(hello) and not isinstance(request, LASTING):
         raise ExplorerError(
             f"the worker is of another version ({build()}, protocol {PROTOCOL})",
             where=request.kind,
@@ -107,17 +107,17 @@ class Service:
 
     Args:
         listener: bound and listening.
-        board: the jobs.
+        queue: the jobs.
         models: answers for models.
         idle_exit: seconds after which the worker ends by itself, to be told.
         log: takes a line.
     """
 
     def __init__(
-        self, listener: socket.socket, board: JobQueue, models: Models, idle_exit: float, log: Callable[[str], None]
+        self, listener: socket.socket, queue: JobQueue, models: Models, idle_exit: float, log: Callable[[str], None]
     ) -> None:
         self._listener = listener
-        self._board = board
+        self._queue = queue
         self._models = models
         self._idle_exit = idle_exit
         self._log = log
@@ -154,7 +154,7 @@ class Service:
                 # Out of file descriptors, say: that passes.
                 time.sleep(0.1)
                 continue
-            if not is_own(connection):
+            if not is_same_user(connection):
                 self._log("refused a connection of another user")
                 connection.close()
                 continue
@@ -178,7 +178,7 @@ class Service:
 
     def _answer_all(self, connection: socket.socket) -> None:
         lines = Lines(connection)
-        greeting: Hello | None = None
+        hello: Hello | None = None
         while True:
             try:
                 line = lines.read()
@@ -190,12 +190,12 @@ class Service:
             try:
                 request = read_request(line)
                 if isinstance(request, Hello):
-                    greeting = request
+                    hello = request
                     self._send(connection, welcome(request))
                     continue
-                check_allowed(greeting, request)
+                check_allowed(hello, request)
                 if not isinstance(request, _LOOKS):
-                    self._board.touch()
+                    self._queue.touch()
                 if isinstance(request, Follow):
                     self._follow(connection, request.job)
                     continue
@@ -210,16 +210,16 @@ class Service:
     def _answer(self, request: Request) -> Reply:
         match request:
             case Submit():
-                state, joined = self._board.submit(request)
+                state, joined = self._queue.submit(request)
                 self._log(f"{'joined' if joined else 'queued'} {state.job}: {state.session}")
                 return Accepted(job=state, joined=joined)
             case Cancel():
                 self._log(f"cancel {request.job}, {request.times}")
-                self._board.cancel(request.job, request.times)
+                self._queue.cancel(request.job, request.times)
             case Prune():
-                self._board.prune(request.job)
+                self._queue.prune(request.job)
             case Jobs():
-                return Listed(jobs=self._board.states())
+                return Listed(jobs=self._queue.states())
             case Describe():
                 return self._models.describe(request)
             case Tokenize():
@@ -228,10 +228,10 @@ class Service:
                 return self._state()
             case Drain():
                 self._log("draining")
-                self._board.drain()
+                self._queue.drain()
             case Quit():
                 self._log("asked to stop")
-                self._board.close()
+                self._queue.close()
             case Hello() | Follow() | Study():
                 raise ValueError(f"{request.kind} is answered elsewhere")
         return Done()
@@ -245,35 +245,35 @@ class Service:
             raise
         finally:
             # It may have taken longer than an idle worker lives.
-            self._board.touch()
+            self._queue.touch()
 
     def _follow(self, connection: socket.socket, job: str) -> None:
         seen = -1
         while True:
-            state, version = self._board.follow(job, seen, timeout=0.5)
+            state, version = self._queue.follow(job, seen, timeout=0.5)
             if version != seen:
                 seen = version
                 self._send(connection, JobUpdate(job=state))
             if state.state in ENDED:
                 return
-            if _hung_up(connection) and not self._board.closed:
+            if _hung_up(connection) and not self._queue.closed:
                 raise ConnectionResetError
 
     def _state(self) -> WorkerState:
-        loaded, errand = self._models.loaded(), self._board.errand()
+        loaded, task = self._models.loaded(), self._queue.model_task()
         return WorkerState(
             pid=os.getpid(),
             build=build(),
             protocol=PROTOCOL,
             uptime=time.monotonic() - self._began,
-            idle=self._board.idle(),
+            idle=self._queue.idle(),
             idle_exit=self._idle_exit,
-            draining=self._board.draining,
+            draining=self._queue.draining,
             model=loaded[0] if loaded else None,
             device=loaded[1] if loaded else None,
-            jobs=self._board.states(),
-            errand=errand.title if errand else "",
-            errand_progress=errand.progress.to_dict() if errand and errand.progress else None,
+            jobs=self._queue.states(),
+            errand=task.title if task else "",
+            errand_progress=task.progress.to_dict() if task and task.progress else None,
         )
 
     def _send(self, connection: socket.socket, reply: Reply) -> None:

@@ -168,20 +168,20 @@ def test_numbers_that_json_cannot_hold_are_none_wherever_a_study_runs(
     assert study(lab, "usage", session) == {"a": None, "b": [None, 3], "c": [1.0, None], "d": True}
 
 
-def test_an_errand_is_told_by_its_title_while_it_runs() -> None:
+def test_a_task_is_told_by_its_title_while_it_runs() -> None:
     from srm_explorer.engine.worker.queue import JobQueue, ModelTask
 
-    board = JobQueue()
-    assert board.errand() is None
-    result = board.run_errand(lambda stop: 7, "neuron card")
-    errand = board.next(0)
-    assert isinstance(errand, ModelTask)
-    board.errand_progress(Progress("running", 1, 4))
-    assert board.errand() is errand
-    assert errand.progress is not None
-    assert errand.progress.share == 0.25
-    worker = threading.Thread(target=lambda: errand.result.set_result(errand.task(errand.stop)))
+    queue = JobQueue()
+    assert queue.model_task() is None
+    result = queue.run_model_task(lambda stop: 7, "neuron card")
+    task = queue.next(0)
+    assert isinstance(task, ModelTask)
+    queue.task_progress(Progress("running", 1, 4))
+    assert queue.model_task() is task
+    assert task.progress is not None
+    assert task.progress.share == 0.25
+    worker = threading.Thread(target=lambda: task.result.set_result(task.function(task.stop)))
     worker.start()
     assert result.result(10) == 7
     worker.join()
-    assert board.errand() is None
+    assert queue.model_task() is None

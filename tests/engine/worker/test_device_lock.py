@@ -1,4 +1,4 @@
-"""One run and one model on a device at a time: who waits, who gives way, and what a tenant keeps."""
+"""One run and one model on a device at a time: who waits, who gives way, and what a holder keeps."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class Holder:
     """Keeps a model, as far as the locks can tell."""
 
     def __init__(self) -> None:
-        self.place: FileLock | None = None
+        self.model_lock: FileLock | None = None
         self.unloaded = 0
 
     def unload(self) -> None:
         self.unloaded += 1
-        if self.place is not None:
-            self.place.release()
-            self.place = None
+        if self.model_lock is not None:
+            self.model_lock.release()
+            self.model_lock = None
 
 
 def meter() -> Meter:
@@ -34,20 +34,20 @@ def impatient() -> Meter:
     return Meter([], StopSignal(level=1))
 
 
-def test_a_tenant_keeps_its_place_between_its_turns() -> None:
-    tenant = Holder()
+def test_a_holder_keeps_its_place_between_its_turns() -> None:
+    holder = Holder()
     for _ in range(2):
-        with device_lock("cpu", meter(), tenant) as waited:
+        with device_lock("cpu", meter(), holder) as waited:
             assert not waited
-    assert tenant.place is not None
-    assert tenant.place.held
-    assert tenant.unloaded == 1, "only before its first turn, when there was nothing"
-    assert not yield_device(tenant), "nobody wants the device"
+    assert holder.model_lock is not None
+    assert holder.model_lock.held
+    assert holder.unloaded == 1, "only before its first turn, when there was nothing"
+    assert not yield_device(holder), "nobody wants the device"
 
 
-def test_a_place_that_is_kept_keeps_another_model_off_until_its_tenant_gives_way() -> None:
-    tenant = Holder()
-    with device_lock("cpu", meter(), tenant):
+def test_a_place_that_is_kept_keeps_another_model_off_until_its_holder_unloads() -> None:
+    holder = Holder()
+    with device_lock("cpu", meter(), holder):
         pass
     with pytest.raises(Stopped), device_lock("cpu", impatient(), Holder()):
         pytest.fail("two models on one device")
@@ -70,42 +70,42 @@ def test_a_place_that_is_kept_keeps_another_model_off_until_its_tenant_gives_way
         time.sleep(0.01)
     assert stages[0] == "waiting"
     assert not came.is_set()
-    assert yield_device(tenant)
+    assert yield_device(holder)
     assert came.wait(10)
-    assert tenant.place is None
-    with pytest.raises(Stopped), device_lock("cpu", impatient(), tenant):
+    assert holder.model_lock is None
+    with pytest.raises(Stopped), device_lock("cpu", impatient(), holder):
         pytest.fail("the device is taken")
     leave.set()
     thread.join()
-    with device_lock("cpu", impatient(), tenant) as waited:
+    with device_lock("cpu", impatient(), holder) as waited:
         assert not waited
 
 
-def test_a_tenant_that_waits_for_a_turn_gives_its_place_to_who_has_the_turn() -> None:
-    tenant = Holder()
-    with device_lock("cpu", meter(), tenant):
+def test_a_holder_that_waits_for_a_turn_gives_its_place_to_who_has_the_turn() -> None:
+    holder = Holder()
+    with device_lock("cpu", meter(), holder):
         pass
-    place = tenant.place
-    assert place is not None
-    turn = FileLock(place.path.with_suffix(".lock"))
-    with turn, pytest.raises(Stopped), device_lock("cpu", impatient(), tenant):
+    model_lock = holder.model_lock
+    assert model_lock is not None
+    compute_lock = FileLock(model_lock.path.with_suffix(".lock"))
+    with compute_lock, pytest.raises(Stopped), device_lock("cpu", impatient(), holder):
         pytest.fail("the turn is another's")
-    assert not place.held
+    assert not model_lock.held
 
 
-def test_a_tenant_that_moves_to_another_device_leaves_the_first() -> None:
-    tenant = Holder()
-    with device_lock("cpu", meter(), tenant):
+def test_a_holder_that_moves_to_another_device_leaves_the_first() -> None:
+    holder = Holder()
+    with device_lock("cpu", meter(), holder):
         pass
-    with device_lock("cuda-1", meter(), tenant):
+    with device_lock("cuda-1", meter(), holder):
         pass
     with device_lock("cpu", impatient()):
         pass
-    assert tenant.place is not None
-    assert tenant.place.path.name == "device-cuda-1.model"
+    assert holder.model_lock is not None
+    assert holder.model_lock.path.name == "device-cuda-1.model"
 
 
-def test_without_a_tenant_nothing_is_kept_also_after_an_exception() -> None:
+def test_without_a_holder_nothing_is_kept_also_after_an_exception() -> None:
     with pytest.raises(KeyError), device_lock("cpu", meter()):
         raise KeyError
     with device_lock("cpu", impatient()) as waited:
