@@ -12,14 +12,16 @@ from typing import Any, ClassVar
 from textual import events
 from textual.binding import Binding, BindingType
 
+from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.explorer.screen import ExplorerScreen
 from srm_explorer.tui.explorer.startup import ExitSummary, LaunchOptions
 from srm_explorer.tui.glyphs import glyphs
+from srm_explorer.tui.keys import known_ids
 from srm_explorer.tui.palette import Commands
 from srm_explorer.tui.settings import TEMPLATE, Settings, editor_command, load_settings, settings_path, unknown_keys
 from srm_explorer.tui.terminal import replies, textual_patches
-from srm_explorer.tui.terminal.clipboard import copy_sequence, wrapped
+from srm_explorer.tui.terminal.clipboard import copy_sequence, copy_to_file, wrapped
 from srm_explorer.tui.terminal.textual_patches import KeyOrder
 from srm_explorer.tui.widgets.dialogs import COLUMNS, ROWS, TooSmall
 from srm_explorer.tui.widgets.token_strip import draw_lines
@@ -53,7 +55,7 @@ class ExplorerApp(KeyOrder[ExitSummary]):
         self.status = 0
 
     @property
-    def own_keys(self) -> dict[str, str]:
+    def user_keys(self) -> dict[str, str]:
         """The user's keys by the id of a binding."""
         return dict(self.settings.keys)
 
@@ -88,13 +90,14 @@ class ExplorerApp(KeyOrder[ExitSummary]):
         """Say what is wrong with the settings file."""
         self._warn(self.settings.problems)
         if self.settings.keys:
-            self.run_worker(self._check_keys, thread=True)
+            self.explorer.background.run(self._check_keys)
 
     def edit_settings(self) -> None:
         """Open the settings file in the user's editor, then read it again."""
         path = settings_path()
         try:
             if not path.exists():
+                # The first frame waits for what is imported with this module.
                 from srm_explorer.engine.io.files import write_atomic
 
                 write_atomic(path, TEMPLATE.encode())
@@ -129,9 +132,6 @@ class ExplorerApp(KeyOrder[ExitSummary]):
             lines = text.count("\n") + 1
             self.explorer.say(f"copied {lines:,} line{'s' if lines > 1 else ''} to the clipboard", "good")
             return
-        from srm_explorer.engine import paths
-        from srm_explorer.tui.terminal.clipboard import copy_to_file
-
         try:
             written = copy_to_file(text, paths.state_folder())
         except ExplorerError as error:
@@ -167,9 +167,7 @@ class ExplorerApp(KeyOrder[ExitSummary]):
         self.exit(self.explorer.leave())
 
     def _check_keys(self) -> None:
-        from srm_explorer.tui.keys import known_ids
-
-        self.call_from_thread(self._warn, unknown_keys(self.settings, known_ids()))
+        self.call_later(self._warn, unknown_keys(self.settings, known_ids()))
 
     def _warn(self, problems: Sequence[str]) -> None:
         if problems:
@@ -186,8 +184,8 @@ class ExplorerApp(KeyOrder[ExitSummary]):
 def run_app(start: LaunchOptions | None = None) -> int:
     """Show the full screen until it is left, say what there is to say then, and return the exit status."""
     app = ExplorerApp(start)
-    farewell = app.run()
-    for line in farewell.lines() if farewell is not None else ():
+    summary = app.run()
+    for line in summary.lines() if summary is not None else ():
         # Nobody is left to be told where the terminal is gone.
         with contextlib.suppress(OSError):
             print(line, flush=True)  # noqa: T201

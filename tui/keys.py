@@ -62,23 +62,23 @@ def keys_of(node: DOMNode, keymap: Mapping[str, str]) -> list[KeyOf]:
         node: a widget, screen or app.
         keymap: the user's own keys by id.
     """
-    found: dict[str, KeyOf] = {}
+    keys: dict[str, KeyOf] = {}
     signs = glyphs_of(node.app)
     for kind in type(node).__mro__:
         for binding in vars(kind).get("BINDINGS", ()):
-            if isinstance(binding, Binding) and binding.id is not None and binding.id not in found:
-                keys = keymap.get(binding.id) or binding.key
-                found[binding.id] = KeyOf(node, binding, shown_keys(keys, signs))
-    return list(found.values())
+            if isinstance(binding, Binding) and binding.id is not None and binding.id not in keys:
+                pressed = keymap.get(binding.id) or binding.key
+                keys[binding.id] = KeyOf(node, binding, shown_keys(pressed, signs))
+    return list(keys.values())
 
 
 def all_keys(nodes: Iterable[DOMNode], keymap: Mapping[str, str]) -> list[KeyOf]:
     """The bindings of several widgets, each id once."""
-    found: dict[str, KeyOf] = {}
+    keys: dict[str, KeyOf] = {}
     for node in nodes:
-        for one in keys_of(node, keymap):
-            found.setdefault(one.binding.id or "", one)
-    return list(found.values())
+        for key in keys_of(node, keymap):
+            keys.setdefault(key.binding.id or "", key)
+    return list(keys.values())
 
 
 def declared_bindings() -> dict[str, list[Binding]]:

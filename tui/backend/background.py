@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import functools
 import subprocess
@@ -96,6 +97,21 @@ class Background:
         """
         process = _Process(command, name, environment)
         self.run(lambda: read(process.wait()), then, key=key, on_cancel=process.end)
+
+    async def result(self, work: Callable[[], T]) -> T:
+        """What work comes to, for those who can wait for it beside others; raises what it raises."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        def take(result: T | ExplorerError) -> None:
+            if future.cancelled():
+                return
+            if isinstance(result, ExplorerError):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+        self.run(work, take)
+        return await future
 
     def is_running(self, key: Hashable) -> bool:
         """Whether work of a key is under way."""

@@ -284,9 +284,11 @@ class ExplorerScreen(Screen[None]):
         if pane is not self.pane:
             self.action_pane(pane.number)
 
-    def palette_commands(self) -> list[Command]:
-        """Presets and sessions as commands; reads folders, so call it in a thread."""
-        return self.controller.palette_commands() if self.controller is not None else []
+    async def palette_commands(self) -> list[Command]:
+        """Presets and sessions as commands."""
+        if self.controller is None:
+            return []
+        return await self.background.result(self.controller.palette_commands)
 
     def action_run_experiment(self) -> None:
         """Run the experiment of the draft."""
@@ -399,7 +401,7 @@ class ExplorerScreen(Screen[None]):
 
     @property
     def _user_keys(self) -> dict[str, str]:
-        return getattr(self.app, "own_keys", {})
+        return getattr(self.app, "user_keys", {})
 
     def _focus_chain(self) -> list[DOMNode]:
         return [] if self.focused is None else [self.focused, *self.focused.ancestors]

@@ -16,6 +16,7 @@ from textual.widgets import Input, Static
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.prompts import Prompt
+from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.glyphs import glyphs_of
 from srm_explorer.tui.prompts.catalogue import ListedSet, PromptFiles, TokenBook
 from srm_explorer.tui.prompts.messages import (
@@ -112,9 +113,8 @@ class PromptsPane(Widget):
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, classes=classes)
-        self.files = PromptFiles(
-            lambda work: self.run_worker(work, thread=True, group="prompt files"), self.post_message
-        )
+        self._background = Background(self.call_later)
+        self.files = PromptFiles(self._background.run, self.post_message)
         self.choice = PromptChoice(self.files, TokenBook())
         self.base = Path()
         self.rows: RowsView = ErrorRows((), "")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,6 +17,7 @@ from textual.widgets import TextArea
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.io.files import FileLock, LockedError
+from srm_explorer.tui.backend.autosave import AutoSaver
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.widgets.status import StatusLine, hints_of
 
@@ -199,46 +199,25 @@ class NotesDraft:
         self._lock, self._file = chosen
         with contextlib.suppress(OSError, UnicodeDecodeError):
             self.text = self._file.read_text("utf-8")
-        self._waiting: str | None = None
-        self._changed = threading.Condition()
-        self._writing = threading.Lock()
-        self._closed = False
-        self._thread = threading.Thread(target=self._work, name="notes", daemon=True)
-        self._thread.start()
+        # Its mistakes are nobody's concern: what was typed stands on the screen, and is saved by a key.
+        self._saver = AutoSaver(self._write, lambda error: None, delay=0)
 
     def keep(self, text: str) -> None:
         """Write this at once, in a thread; it survives a killed program."""
-        with self._changed:
-            self._waiting = text
-            self._changed.notify_all()
+        self._saver.save(text)
 
     def forget(self) -> None:
         """Remove the draft: it is saved."""
-        with self._writing:
-            with self._changed:
-                self._waiting = None
-            with contextlib.suppress(OSError):
-                self._file.unlink()
+        self._saver.drop(self._remove)
 
     def close(self) -> None:
-        """Write what waits and let another screen have the place."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        self._thread.join(timeout=1)
+        """Write what waits and let another screen have the file."""
+        self._saver.close()
         self._lock.release()
 
-    def _work(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting is not None or self._closed)
-                if self._waiting is None:
-                    return
-            with self._writing:
-                with self._changed:
-                    text, self._waiting = self._waiting, None
-                if text is not None:
-                    self._write(text)
+    def _remove(self) -> None:
+        with contextlib.suppress(OSError):
+            self._file.unlink()
 
     def _write(self, text: str) -> None:
         # Not synced: it must outlive this process, not the machine, and it is written at every key.

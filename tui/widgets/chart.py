@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import functools
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.charts.picture import Cell, Mode, Picture, sign
 from srm_explorer.tui.charts.scene import Scene
 
@@ -150,7 +151,7 @@ class ChartView(CellView):
         self._wanted: tuple[Hashable, Painter] | None = None
         self._shown: tuple[Hashable, Size] | None = None
         self._kept: OrderedDict[tuple[Hashable, Size], Scene] = OrderedDict()
-        self._painting = False
+        self._background = Background(self.call_later)
         self._theta, self._threshold = 0, 0.5
 
     def request(self, key: Hashable, painter: Painter) -> None:
@@ -178,7 +179,9 @@ class ChartView(CellView):
 
     def settled(self) -> bool:
         """Whether what is wanted is on the screen."""
-        return not self._painting and (self._wanted is None or self._shown == (self._wanted[0], self.size))
+        return not self._background.is_running("paint") and (
+            self._wanted is None or self._shown == (self._wanted[0], self.size)
+        )
 
     def on_resize(self, event: events.Resize) -> None:
         """Paint for the new size."""
@@ -207,23 +210,18 @@ class ChartView(CellView):
         if known is not None:
             self._kept.move_to_end(key)
             self._take(key, known)
-        elif not self._painting:
+        elif not self._background.is_running("paint"):
             # One painter at a time; what is wanted when it is done is painted next, all in between is never painted.
-            self._painting = True
-            self.run_worker(self._paint(key, self._wanted[1]), name="paint", exit_on_error=True)
+            paint = functools.partial(self._wanted[1], size.width, size.height)
+            self._background.run(paint, functools.partial(self._keep, key), key="paint")
 
-    async def _paint(self, key: tuple[Hashable, Size], painter: Painter) -> None:
-        width, height = key[1]
-        try:
-            scene = await asyncio.to_thread(painter, width, height)
-        except ExplorerError as error:
-            scene = Scene.message(str(error), width, height)
-        finally:
-            self._painting = False
+    def _keep(self, key: tuple[Hashable, Size], painted: Scene | ExplorerError) -> None:
+        size = key[1]
+        scene = Scene.message(str(painted), size.width, size.height) if isinstance(painted, ExplorerError) else painted
         self._kept[key] = scene
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
-        if key[1] == self.size:
+        if size == self.size:
             self._take(key, scene)
         self._follow()
 

@@ -130,6 +130,6 @@ def _section(title: str, rows: Sequence[tuple[str, str]]) -> Static:
 
 def push_help(screen: Screen[Any], title: str, *widgets: Widget) -> None:
     """Open the help over a screen: its keys and those of some of its widgets."""
-    keymap: dict[str, str] = getattr(screen.app, "own_keys", {})
+    keymap: dict[str, str] = getattr(screen.app, "user_keys", {})
     inside = [key for widget in widgets for key in keys_of(widget, keymap)]
     screen.app.push_screen(Help(title, keys_of(screen, keymap), inside))

@@ -59,7 +59,7 @@ _ALWAYS = frozenset({"help", "leave"})
 
 def hints_of(screen: Screen[Any], *first: Hint) -> tuple[Hint, ...]:
     """What the line says of a screen's keys: the first key of every binding that shows, after some others."""
-    keymap: dict[str, str] = getattr(screen.app, "own_keys", {})
+    keymap: dict[str, str] = getattr(screen.app, "user_keys", {})
     shown = (key for key in keys_of(screen, keymap) if key.binding.show)
     return (
         *first,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -110,9 +111,8 @@ async def opened(size: tuple[int, int] = (100, 30), **table: Any) -> AsyncIterat
 
 async def settle(pilot: Pilot[None]) -> None:
     await pilot.pause(0)
-    while any(not worker.is_finished for worker in pilot.app.workers):
-        await pilot.app.workers.wait_for_complete()
-        await pilot.pause(0)
+    while any(thread.name == "background" for thread in threading.enumerate()):
+        await pilot.pause(0.01)
     await pilot.pause(0)
 
 
