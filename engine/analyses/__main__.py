@@ -13,7 +13,7 @@ from pathlib import Path
 
 from srm_explorer.engine.analyses.registry import run_study
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.session.fields import json_line
+from srm_explorer.engine.session.codec import json_line
 
 
 def main(arguments: list[str]) -> int:

@@ -20,8 +20,8 @@ from srm_explorer.engine.figures.groups import CONDITION, points_of, swept_group
 from srm_explorer.engine.figures.numbers import count_of, short, three_digits
 from srm_explorer.engine.figures.table import TableColumn, TableFigure
 from srm_explorer.engine.session import Session
+from srm_explorer.engine.session.codec import DamagedError
 from srm_explorer.engine.session.controls import Controls, controls_of
-from srm_explorer.engine.session.fields import DamagedError
 from srm_explorer.engine.stats.matching import null_band, rank_p
 from srm_explorer.engine.stats.permutation import benjamini_hochberg, family_size
 

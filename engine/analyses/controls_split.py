@@ -14,8 +14,8 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Condition, ControlsSpec, Experiment, Site, swept_as
 from srm_explorer.engine.io.vectors import Matrix
 from srm_explorer.engine.session import PlaneRecord, Session
+from srm_explorer.engine.session.codec import DamagedError
 from srm_explorer.engine.session.controls import Controls, controls_of
-from srm_explorer.engine.session.fields import DamagedError
 
 Captured = Mapping[str, Matrix | Sequence[Matrix]]
 """By site, rows in the order of a session's runs: [run, d], or a list of [token, d]."""

@@ -28,7 +28,7 @@ from srm_explorer.engine.experiment.model_fit import is_centred
 from srm_explorer.engine.figures.captions import direction_caption
 from srm_explorer.engine.io.vectors import Matrix, read_direction
 from srm_explorer.engine.session import PromptRecord, RunRecord, Session
-from srm_explorer.engine.session.fields import DamagedError, as_float
+from srm_explorer.engine.session.codec import DamagedError, Number, read_record
 from srm_explorer.engine.stats.planes import Plane, neuron_plane, plane_from_vectors
 
 DIRECTIONS = "directions"
@@ -182,10 +182,9 @@ def known_directions(provenance: Mapping[str, Any]) -> dict[str, Vector]:
     vectors: dict[str, Vector] = {}
     for text, numbers in cast("Mapping[str, object]", stored).items() if isinstance(stored, dict) else ():
         try:
-            row = [as_float(number, text) for number in cast("list[object]", numbers)]
-        except (DamagedError, TypeError):
+            vectors[text] = np.array(read_record(tuple[Number, ...], numbers, text), np.float64)
+        except DamagedError:
             continue
-        vectors[text] = np.array(row, np.float64)
     return vectors
 
 

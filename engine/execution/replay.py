@@ -33,8 +33,9 @@ from srm_explorer.engine.runs.inputs import direction_sha256, read_direction
 from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.runs.progress import Meter, Progress, StopSignal
 from srm_explorer.engine.session import RunRecord, Session
+from srm_explorer.engine.session.codec import DamagedError, read_record
 from srm_explorer.engine.session.controls import controls_of
-from srm_explorer.engine.session.fields import DamagedError, take, take_table, take_texts
+from srm_explorer.engine.session.provenance import Provenance
 from srm_explorer.engine.worker.device_lock import device_lock
 
 
@@ -82,15 +83,14 @@ def recorded_in(session: Session) -> Recorded:
     Raises:
         ExplorerError: something is missing or makes no sense.
     """
-    provenance = session.provenance
     try:
-        model = take_table(provenance, "model")
+        provenance = read_record(Provenance, session.provenance)
         recorded = Recorded(
-            source=take(model, "source", str),
-            weights_sha256=take(model, "weights_sha256", str),
-            threads=take(provenance, "threads", int),
-            base=Path(take({"base": "", **provenance}, "base", str)),
-            inputs=take_texts(provenance, "inputs"),
+            source=provenance.model.source,
+            weights_sha256=provenance.model.weights_sha256,
+            threads=provenance.threads,
+            base=Path(provenance.base),
+            inputs=provenance.inputs,
             layout=_layout(session),
         )
         _check_values(session)
@@ -103,10 +103,9 @@ def recorded_in(session: Session) -> Recorded:
 
 
 def _layout(session: Session) -> Layout:
-    data: Mapping[str, Any] = session.layout
     try:
-        layout = Layout.from_dict(data)
-    except (KeyError, TypeError, ValueError):
+        layout = read_record(Layout, session.layout)
+    except DamagedError:
         raise DamagedError("layout does not say which runs shared a batch") from None
     laid_out = [index for batch in layout.batches for index in batch]
     total = len(grid_of(session.spec, len(session.prompts)))

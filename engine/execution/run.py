@@ -36,7 +36,15 @@ from srm_explorer.engine.model import (
     w_out_rows,
 )
 from srm_explorer.engine.runs import resume
-from srm_explorer.engine.runs.collect import assemble_session, grid_of, measured_in, not_finite, resolved_in
+from srm_explorer.engine.runs.collect import (
+    assemble_session,
+    grid_of,
+    layout_of,
+    measured_in,
+    not_finite,
+    prompts_of,
+    resolved_in,
+)
 from srm_explorer.engine.runs.controls import choose_controls, chosen_in
 from srm_explorer.engine.runs.forecast import forecast_inputs
 from srm_explorer.engine.runs.inputs import Inputs, prompt_records
@@ -92,7 +100,7 @@ class NewRun:
             ExplorerError: it cannot be written, or another process writes it.
         """
         extra: dict[str, Any] = {
-            "prompts": [prompt.to_dict() for prompt in self._prompts],
+            "prompts": self._prompts,
             "inputs": self.inputs.hashes,
             "folder": _working_folder(),
             "provenance": provenance_of(self.experiment, self.model, self.test, self.inputs.hashes, self.base),
@@ -102,7 +110,7 @@ class NewRun:
                 self.experiment, self.inputs.directions, effective_w_out_rows(self.model, self.experiment)
             ),
         }
-        journal = JournalWriter.create(folder, self.experiment, layout=self._layout().to_dict(), extra=extra)
+        journal = JournalWriter.create(folder, self.experiment, layout=self._layout(), extra=extra)
         return _with_values(journal, self._resolved)
 
     def _layout(self) -> Layout:
@@ -198,7 +206,7 @@ def freeze_controls(journal: JournalWriter, model: LoadedModel) -> Controls:
         return model.shape.width(Site.parse(site))
 
     chosen = choose_controls(journal.reader, width, norms)
-    journal.event({"event": CONTROLS, "chosen": chosen.to_dict()})
+    journal.event({"event": CONTROLS, "chosen": chosen})
     return chosen
 
 
@@ -318,12 +326,12 @@ class _Running:
     def __init__(
         self, experiment: Experiment, inputs: Inputs, model: LoadedModel, journal: JournalWriter, meter: Meter
     ) -> None:
-        prompts = [PromptRecord.from_dict(prompt) for prompt in journal.reader.extra["prompts"]]
+        prompts = prompts_of(journal.reader)
         self._experiment = experiment
         self._model = model
         self._journal = journal
         self._grid: Grid = grid_of(experiment, len(prompts))
-        self._layout = Layout.from_dict(journal.reader.layout)
+        self._layout = layout_of(journal.reader)
         self._maker = RowMaker(experiment, self._grid, prompts, inputs.directions, model)
         self._generation = self._maker.generation()
         self._meter = meter

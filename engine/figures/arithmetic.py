@@ -13,7 +13,7 @@ from srm_explorer.engine.experiment import Experiment, InterventionSpec
 from srm_explorer.engine.experiment.model_fit import captured_segments, covered, is_centred, needs_own, propagation_of
 from srm_explorer.engine.figures.captions import coordinate_caption
 from srm_explorer.engine.session import RunRecord, Session
-from srm_explorer.engine.session.fields import DamagedError, take_floats
+from srm_explorer.engine.session.codec import DamagedError, Number, read_record
 from srm_explorer.engine.stats.arithmetic import SegmentEdit, edited_sums
 from srm_explorer.engine.stats.spotlight import UnitCoordinates, unit_coordinates
 
@@ -244,7 +244,7 @@ def _raw(table: Mapping[str, Any], session: Session, plane_index: int) -> Floats
     try:
         for name in ("x", "y", "norm"):
             as_observed = name in coordinates and name in table and table[name] is None
-            columns.append(coordinates[name] if as_observed else take_floats(table, name))
+            columns.append(coordinates[name] if as_observed else read_record(tuple[Number, ...], table.get(name), name))
     except DamagedError:
         return None
     if any(len(column) != len(session.runs) for column in columns):

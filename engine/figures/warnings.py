@@ -18,7 +18,7 @@ from srm_explorer.engine.figures.numbers import count_of, degrees, short, three_
 from srm_explorer.engine.figures.table import cell_text
 from srm_explorer.engine.figures.units import units_of
 from srm_explorer.engine.session import PlaneRecord, Session
-from srm_explorer.engine.session.fields import DamagedError, as_float
+from srm_explorer.engine.session.codec import DamagedError, Number, read_record
 
 FEW_UNITS = 10
 NEAR_DEG = 20.0
@@ -244,6 +244,6 @@ def _measured_range(session: Session, index: int, at: int) -> tuple[float, float
     measured = listed[index] if index < len(listed) else None
     try:
         quantiles = cast("list[list[object]]", cast("Mapping[str, Any]", measured)["quantiles"])
-        return as_float(quantiles[0][at], "quantiles"), as_float(quantiles[-1][at], "quantiles")
+        return read_record(tuple[Number, Number], (quantiles[0][at], quantiles[-1][at]), "quantiles")
     except (KeyError, IndexError, TypeError, DamagedError):
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +28,6 @@ from srm_explorer.engine.runs.collect import grid_of
 from srm_explorer.engine.runs.progress import Meter, Stopped, StopSignal
 from srm_explorer.engine.session import PlaneRecord, RunRecord, Saved, Session, save_session
 from srm_explorer.engine.session.effects import TEXT_NAMES, Effects, MovedToken, Moves, RunEffects, TextName
-from srm_explorer.engine.session.fields import json_line
 from srm_explorer.engine.session.session import now
 from srm_explorer.engine.stats.planes import Plane, neuron_plane
 
@@ -233,7 +231,7 @@ def score_effects(
         means=scoring.means(),
     )
     # As it will be read from the file, so that a session in memory is the same as the one on disk.
-    plain = cast("Mapping[str, Any]", json.loads(json_line(effects.to_dict())))
+    plain = cast("Mapping[str, Any]", effects.to_dict())
     runs = tuple(_with_metrics(run, effects.runs.get(run.index)) for run in session.runs)
     return ScoredSession(session.changed(effects=plain, runs=runs), kept if keep_vectors else {})
 

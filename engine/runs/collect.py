@@ -11,16 +11,18 @@ import numpy as np
 
 from srm_explorer.engine.analyses.directions import DIRECTIONS
 from srm_explorer.engine.analyses.pairs import W_OUT
+from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, Site, conditions
 from srm_explorer.engine.figures.arithmetic import SiteEdits
 from srm_explorer.engine.io.vectors import Matrix
 from srm_explorer.engine.runs.controls import chosen_in, with_own_means
 from srm_explorer.engine.runs.forecast import OWN_PREFIX, Forecast
-from srm_explorer.engine.runs.journal_reader import JournalReader, compact
+from srm_explorer.engine.runs.journal_reader import LAYOUT, JournalReader, compact
 from srm_explorer.engine.runs.plan import Grid, Layout
 from srm_explorer.engine.runs.planes import planes_in
 from srm_explorer.engine.runs.units import UNITS_PREFIX, Reading
 from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session
+from srm_explorer.engine.session.codec import DamagedError, plain, read_record
 from srm_explorer.engine.session.controls import CONTROLS
 from srm_explorer.engine.session.session import Resolved
 
@@ -92,8 +94,7 @@ def session_of(
     """
     experiment = journal.experiment
     executed = dataclasses.replace(
-        Layout.from_dict(journal.layout),
-        batches=tuple(tuple(run.index for run in batch.runs) for batch in journal.batches),
+        layout_of(journal), batches=tuple(tuple(run.index for run in batch.runs) for batch in journal.batches)
     )
     return Session(
         name=path.name.removesuffix(".json"),
@@ -111,7 +112,7 @@ def session_of(
             **_w_out(journal),
             **_directions(journal),
         },
-        layout=executed.to_dict(),
+        layout=plain(executed),
         receipts=tuple({"batch": batch.batch_index, **batch.receipt} for batch in journal.batches),
         events=tuple(event for event in journal.events if event["event"] != "batch"),
         created=journal.extra["created"],
@@ -128,7 +129,7 @@ def _directions(journal: JournalReader) -> dict[str, Any]:
 
 def _controls(journal: JournalReader) -> dict[str, Any]:
     chosen = chosen_in(journal)
-    return {} if chosen is None else {CONTROLS: chosen.to_dict()}
+    return {} if chosen is None else {CONTROLS: plain(chosen)}
 
 
 def _w_out(journal: JournalReader) -> dict[str, Any]:
@@ -148,7 +149,20 @@ def _w_out(journal: JournalReader) -> dict[str, Any]:
 
 def prompts_of(journal: JournalReader) -> tuple[PromptRecord, ...]:
     """Read the prompts a journal was begun with."""
-    return tuple(PromptRecord.from_dict(prompt) for prompt in journal.extra["prompts"])
+    return read_record(tuple[PromptRecord, ...], journal.extra["prompts"], "prompts")
+
+
+def layout_of(journal: JournalReader) -> Layout:
+    """Read the layout a journal was begun with.
+
+    Raises:
+        ExplorerError: it is not what was written.
+    """
+    try:
+        return read_record(Layout, journal.layout)
+    except DamagedError as error:
+        what, remedy = f"this is not what was written: {error}", "start again with --restart"
+        raise ExplorerError(what, where=str(journal.folder / LAYOUT), remedy=remedy) from None
 
 
 def unit_readings(

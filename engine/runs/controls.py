@@ -12,8 +12,8 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Condition, Experiment, InterventionSpec
 from srm_explorer.engine.experiment.experiment import taken_neurons, targets_of
 from srm_explorer.engine.runs.journal_reader import PARTIAL, JournalReader
-from srm_explorer.engine.session.controls import CONTROLS, ControlMatch, Controls, ControlTraits, controls_in
-from srm_explorer.engine.session.fields import DamagedError
+from srm_explorer.engine.session.codec import DamagedError
+from srm_explorer.engine.session.controls import CONTROLS, ControlMatch, Controls, controls_in
 from srm_explorer.engine.session.session import Resolved
 from srm_explorer.engine.stats.matching import Traits, match_neurons, placebo_direction, pooled_moments
 
@@ -79,9 +79,8 @@ def choose_controls(
             ) from None
         for target, matched in zip(targets, found, strict=True):
             everyone = [target, *matched.neurons.tolist()]
-            told = tuple(ControlTraits(*_three(traits, neuron)) for neuron in everyone)
-            neurons = tuple(int(one) for one in matched.neurons)
-            matches.append(ControlMatch(site, target, neurons, tuple(matched.distances.tolist()), told))
+            columns = (tuple(column[everyone].tolist()) for column in (traits.mean, traits.std, traits.norm))
+            matches.append(ControlMatch(site, target, tuple(everyone[1:]), tuple(matched.distances.tolist()), *columns))
     placebos = {
         place: tuple(
             direction_hash(placebo(wanted.seed, place, number, widths(one.site)))
@@ -124,7 +123,7 @@ def with_own_means(
     if controls is None or not any(one.op == "mean" and not one.background for one in experiment.interventions):
         return resolved
     means = {
-        (m.site, neuron): t.mean for m in controls.matches for neuron, t in zip(m.neurons, m.traits[1:], strict=True)
+        (m.site, neuron): mean for m in controls.matches for neuron, mean in zip(m.neurons, m.mean[1:], strict=True)
     }
     rows = list(resolved)
     for condition in known:
@@ -153,7 +152,3 @@ def _traits(journal: JournalReader, site: str, tokens: dict[int, int], norms: ND
     both = np.stack(rows).astype(np.float64)
     mean, std = pooled_moments(both[:, 0], both[:, 1], counts)
     return Traits(mean, std, np.asarray(norms, np.float64))
-
-
-def _three(traits: Traits, neuron: int) -> tuple[float, float, float]:
-    return float(traits.mean[neuron]), float(traits.std[neuron]), float(traits.norm[neuron])

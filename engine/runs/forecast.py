@@ -16,7 +16,7 @@ from srm_explorer.engine.figures.arithmetic import SiteEdits, baseline_of, segme
 from srm_explorer.engine.figures.captions import coordinate_caption
 from srm_explorer.engine.io.vectors import Matrix
 from srm_explorer.engine.session import RunRecord, Session
-from srm_explorer.engine.session.fields import plain_float
+from srm_explorer.engine.session.codec import plain_float
 from srm_explorer.engine.stats.arithmetic import Span, moved_norm
 from srm_explorer.engine.stats.planes import Plane
 

@@ -33,8 +33,9 @@ from srm_explorer.engine.runs.journal_reader import (
     JournalReader,
     compact,
 )
+from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.session import RunRecord
-from srm_explorer.engine.session.fields import json_line
+from srm_explorer.engine.session.codec import json_line
 
 
 def register_run(folder: Path) -> None:
@@ -92,14 +93,19 @@ class JournalWriter:
 
     @classmethod
     def create(
-        cls, folder: Path, experiment: Experiment, *, layout: Mapping[str, Any], extra: Mapping[str, Any] | None = None
+        cls,
+        folder: Path,
+        experiment: Experiment,
+        *,
+        layout: Layout | Mapping[str, Any],
+        extra: Mapping[str, Any] | None = None,
     ) -> Self:
         """Begin a run folder; one whose making was cut short is begun anew.
 
         Args:
             folder: `paths.run_folder` of the session to be.
             experiment: what is run.
-            layout: the batch layout, plain JSON; resuming and replaying reuse it.
+            layout: the batch layout; resuming and replaying reuse it.
             extra: further plain JSON that resuming needs, such as the prompts and the provenance.
 
         Raises:
@@ -178,7 +184,7 @@ class JournalWriter:
                 "shard": shard.name,
                 "sha256": sha256_of(shard),
                 "receipt": dict(receipt),
-                "runs": [run.to_dict() for run in runs],
+                "runs": runs,
             }
         )
 
@@ -262,5 +268,5 @@ def _open_for_append(path: Path, good: int) -> int:
     return descriptor
 
 
-def _line(data: Mapping[str, Any]) -> bytes:
+def _line(data: object) -> bytes:
     return json_line(data) + b"\n"

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import numpy as np
+from pydantic import Field
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.io.files import parse_json, read_text, sha256_of
 from srm_explorer.engine.io.vectors import Matrix, read_vectors
 from srm_explorer.engine.session import RunRecord
-from srm_explorer.engine.session.fields import DamagedError, take, take_records, take_table
+from srm_explorer.engine.session.codec import DamagedError, Table, Text, Whole, read_record
 
 SPEC, LAYOUT, EVENTS, PROGRESS, LOCK = "spec.json", "layout.json", "events.jsonl", "progress.json", "lock"
 SCHEMA_VERSION = 1
@@ -31,17 +33,17 @@ class BatchRecord:
 
     Attributes:
         batch_index: its number in the layout.
-        runs: its runs.
-        receipt: what the hooks reported.
         shard: name of the file with its vectors, rows in the order of `runs`.
         sha256: of that file.
+        receipt: what the hooks reported.
+        runs: its runs.
     """
 
-    batch_index: int
+    batch_index: Annotated[Whole, Field(validation_alias="batch")]
+    shard: Text
+    sha256: Text
+    receipt: Table
     runs: tuple[RunRecord, ...]
-    receipt: Mapping[str, Any]
-    shard: str
-    sha256: str
 
 
 class JournalReader:
@@ -148,17 +150,11 @@ class JournalReader:
         if event["event"] != "batch":
             return
         try:
-            batch = BatchRecord(
-                batch_index=take(event, "batch", int),
-                runs=tuple(RunRecord.from_dict(run) for run in take_records(event, "runs")),
-                receipt=take_table(event, "receipt"),
-                shard=Path(take(event, "shard", str)).name,
-                sha256=take(event, "sha256", str),
-            )
+            batch = read_record(BatchRecord, event)
         except DamagedError as error:
             what = f"a finished batch is damaged: {error}"
             raise ExplorerError(what, where=str(self.folder / EVENTS), remedy="start again with --restart") from None
-        self.batches.append(batch)
+        self.batches.append(dataclasses.replace(batch, shard=Path(batch.shard).name))
         self.run_indices.update(run.index for run in batch.runs)
 
 

@@ -24,7 +24,7 @@ from srm_explorer.engine.runs.planes import Shadows, SpannedPlane, fixed_planes
 from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.engine.runs.units import UNITS_PREFIX
 from srm_explorer.engine.session import RunRecord, Session
-from srm_explorer.engine.session.fields import DamagedError
+from srm_explorer.engine.session.codec import DamagedError
 
 Life: TypeAlias = Literal["written", "left", "gone"]
 """A process writes the folder; nobody does; it is not there any more (saved, or moved away), or it is another run's."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from srm_explorer.engine.session.codec import Whole
 
 
 @dataclass(frozen=True)
@@ -48,23 +49,14 @@ class Layout:
     """Which runs share a batch; fixed when planned, journalled, and reused by resume and replay.
 
     Args:
-        batches: run indices of each batch, in row order.
-        first: how many of the batches hold the baseline runs that units are measured on, before all others.
         rows: the most rows a batch was planned to have.
+        first: how many of the batches hold the baseline runs that units are measured on, before all others.
+        batches: run indices of each batch, in row order.
     """
 
-    batches: tuple[tuple[int, ...], ...]
-    first: int
-    rows: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        return {"rows": self.rows, "first": self.first, "batches": [list(batch) for batch in self.batches]}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Layout:
-        """Read what `to_dict` wrote."""
-        return cls(tuple(tuple(int(i) for i in batch) for batch in data["batches"]), data["first"], data["rows"])
+    rows: Whole
+    first: Whole
+    batches: tuple[tuple[Whole, ...], ...]
 
 
 def plan_layout(grid: Grid, lengths: Sequence[int], rows: int, *, baseline_first: bool, controls: int = 0) -> Layout:
@@ -87,10 +79,10 @@ def plan_layout(grid: Grid, lengths: Sequence[int], rows: int, *, baseline_first
     own = grid.conditions - controls
     last = _packed(grid, pairs, range(own, grid.conditions), rows)
     if not baseline_first:
-        return Layout(_packed(grid, pairs, range(own), rows) + last, 0, rows)
+        return Layout(rows, 0, _packed(grid, pairs, range(own), rows) + last)
     measured = _packed(grid, pairs, range(1), rows)
     rest = _packed(grid, pairs, range(1, own), rows)
-    return Layout(measured + rest + last, len(measured), rows)
+    return Layout(rows, len(measured), measured + rest + last)
 
 
 def _packed(grid: Grid, pairs: Sequence[tuple[int, int]], conditions: range, rows: int) -> tuple[tuple[int, ...], ...]:

@@ -6,12 +6,11 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self
+
+from srm_explorer.engine.session.codec import DamagedError, Number, Whole, read_record
 
 Stage = Literal["waiting", "loading", "testing", "running", "saving"]
-
-_UNKNOWN = ("seconds_left", "memory")
-"""What may be None."""
 
 _WEIGH_EVERY = 0.5
 """Seconds between two looks at the memory, at least."""
@@ -35,15 +34,15 @@ class Progress:
     """
 
     stage: Stage
-    runs_done: int = 0
-    runs: int = 0
-    rows: int = 0
-    step: int = 0
-    steps: int = 0
-    tokens: int = 0
-    rate: float = 0.0
-    seconds_left: float | None = None
-    memory: int | None = None
+    runs_done: Whole = 0
+    runs: Whole = 0
+    rows: Whole = 0
+    step: Whole = 0
+    steps: Whole = 0
+    tokens: Whole = 0
+    rate: Number = 0.0
+    seconds_left: Number | None = None
+    memory: Whole | None = None
 
     @property
     def share(self) -> float:
@@ -58,15 +57,12 @@ class Progress:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any] | None) -> Progress | None:
+    def from_dict(cls, data: Mapping[str, Any] | None) -> Self | None:
         """Read what `to_dict` wrote, in this version or another; None where that is no progress."""
-        if data is None or data.get("stage") not in get_args(Stage):
+        try:
+            return read_record(cls, data)
+        except DamagedError:
             return None
-        names = [one.name for one in dataclasses.fields(cls) if one.name != "stage"]
-        numbers = {name: data[name] for name in names if name in data}
-        wrong = [name for name, number in numbers.items() if type(number) not in (int, float) and number is not None]
-        missing = [name for name, number in numbers.items() if number is None and name not in _UNKNOWN]
-        return None if wrong or missing else cls(data["stage"], **numbers)
 
 
 class Stopped(Exception):

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Self, TypeAlias, cast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeAlias, get_args
+
+from pydantic import BeforeValidator, GetPydanticSchema
+from pydantic_core import core_schema
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.session.fields import (
-    DamagedError,
-    as_float,
-    take,
-    take_float_or_none,
-    take_floats,
-    take_ints,
-    take_records,
-    take_table,
-    take_texts,
-)
+from srm_explorer.engine.session.codec import DamagedError, Number, Text, Whole, plain, read_record
 from srm_explorer.engine.session.session import Session
 
 TextName: TypeAlias = Literal["baseline", "condition", "given"]
 """Which text was scored: the baseline's continuation, the condition's own, or one that was given."""
 
-TEXT_NAMES: tuple[TextName, ...] = ("baseline", "condition", "given")
+TEXT_NAMES: tuple[TextName, ...] = get_args(TextName)
 
-Pair: TypeAlias = tuple[float, float]
+Pair: TypeAlias = tuple[Number, Number]
 
 
 @dataclass(frozen=True)
@@ -43,33 +36,14 @@ class TextScores:
         suppressed: those whose log-probability fell most.
     """
 
-    kl: tuple[float, ...]
-    dlogp: tuple[float, ...]
-    rank: tuple[int, ...]
-    rank_untouched: float
-    entropy: float
-    entropy_untouched: float
-    promoted: tuple[int, ...] = ()
-    suppressed: tuple[int, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for `json_line`."""
-        return dict(self.__dict__)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote; DamagedError names the field that is not."""
-        found = cls(
-            kl=take_floats(data, "kl"),
-            dlogp=take_floats(data, "dlogp"),
-            rank=take_ints(data, "rank"),
-            **{name: as_float(data.get(name), name) for name in ("rank_untouched", "entropy", "entropy_untouched")},
-            promoted=take_ints(data, "promoted"),
-            suppressed=take_ints(data, "suppressed"),
-        )
-        if not len(found.kl) == len(found.dlogp) == len(found.rank):
-            raise DamagedError("kl, dlogp and rank differ in length")
-        return found
+    kl: tuple[Number, ...]
+    dlogp: tuple[Number, ...]
+    rank: tuple[Whole, ...]
+    rank_untouched: Number
+    entropy: Number
+    entropy_untouched: Number
+    promoted: tuple[Whole, ...]
+    suppressed: tuple[Whole, ...]
 
 
 @dataclass(frozen=True)
@@ -85,31 +59,12 @@ class SiteParts:
         prefix: length of the change over those positions alone, where the text is the same: all of it is direct.
     """
 
-    norms: Mapping[str, float]
-    shares: Mapping[str, float]
-    cosine: float | None
-    planes: tuple[Mapping[str, Pair], ...] = ()
-    prefix_tokens: int | None = None
-    prefix: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for `json_line`."""
-        return dict(self.__dict__)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote; DamagedError names the field that is not."""
-        tokens = take(data, "prefix_tokens", object)
-        if tokens is not None and type(tokens) is not int:
-            raise DamagedError("prefix_tokens is no whole number")
-        return cls(
-            norms=floats_by_name(data, "norms"),
-            shares=floats_by_name(data, "shares"),
-            cosine=take_float_or_none(data, "cosine"),
-            planes=tuple({part: _pair(own[part]) for part in own} for own in take_records(data, "planes")),
-            prefix_tokens=tokens,
-            prefix=take_float_or_none(data, "prefix"),
-        )
+    norms: Mapping[Text, Number]
+    shares: Mapping[Text, Number]
+    cosine: Number | None
+    planes: tuple[Mapping[Text, Pair], ...]
+    prefix_tokens: Whole | None
+    prefix: Number | None
 
 
 @dataclass(frozen=True)
@@ -124,26 +79,11 @@ class MeanParts:
         shares: how much of the mean total lies in each part, by name; empty where it is 0.
     """
 
-    site: str
-    condition: int
-    runs: int
-    norms: Mapping[str, float]
-    shares: Mapping[str, float]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for `json_line`."""
-        return dict(self.__dict__)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote; DamagedError names the field that is not."""
-        return cls(
-            site=take(data, "site", str),
-            condition=take(data, "condition", int),
-            runs=take(data, "runs", int),
-            norms=floats_by_name(data, "norms"),
-            shares=floats_by_name(data, "shares"),
-        )
+    site: Text
+    condition: Whole
+    runs: Whole
+    norms: Mapping[Text, Number]
+    shares: Mapping[Text, Number]
 
 
 @dataclass(frozen=True)
@@ -158,11 +98,11 @@ class MovedToken:
         p_untouched: the same without it.
     """
 
-    id: int
-    text: str
-    dlogp: float
-    p: float
-    p_untouched: float
+    id: Whole
+    text: Text
+    dlogp: Number
+    p: Number
+    p_untouched: Number
 
 
 @dataclass(frozen=True)
@@ -176,46 +116,10 @@ class Moves:
         lists: by list: "promoted", "suppressed" by log-probability, "gained", "lost" by probability.
     """
 
-    text: str
-    condition: int
-    tokens: int
-    lists: Mapping[str, tuple[MovedToken, ...]]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for `json_line`."""
-        lists = {name: [one.__dict__ for one in own] for name, own in self.lists.items()}
-        return {"text": self.text, "condition": self.condition, "tokens": self.tokens, "lists": lists}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote; DamagedError names the field that is not."""
-        lists = take_table(data, "lists")
-        return cls(
-            text=take(data, "text", str),
-            condition=take(data, "condition", int),
-            tokens=take(data, "tokens", int),
-            lists={name: tuple(map(_moved, take_records(lists, name))) for name in lists},
-        )
-
-
-def _moved(data: Mapping[str, Any]) -> MovedToken:
-    numbers = {name: as_float(data.get(name), name) for name in ("dlogp", "p", "p_untouched")}
-    return MovedToken(take(data, "id", int), take(data, "text", str), **numbers)
-
-
-def floats_by_name(data: Mapping[str, Any], key: str) -> dict[str, float]:
-    """A table of numbers."""
-    return {name: as_float(value, f"{key}.{name}") for name, value in take_table(data, key).items()}
-
-
-def _pair(value: object) -> Pair:
-    items = cast("Sequence[object]", value) if isinstance(value, list | tuple) else ()
-    if len(items) != 2:
-        raise DamagedError("planes holds no pairs of coordinates")
-    return as_float(items[0], "planes"), as_float(items[1], "planes")
-
-
-VERSION = 1
+    text: Text
+    condition: Whole
+    tokens: Whole
+    lists: Mapping[Text, tuple[MovedToken, ...]]
 
 
 @dataclass(frozen=True)
@@ -230,33 +134,37 @@ class RunEffects:
         sites: by site; empty for a baseline, and without one.
     """
 
-    run: int
-    perplexity: float | None = None
-    margin: float | None = None
-    texts: Mapping[str, TextScores] = field(default_factory=dict[str, TextScores])
-    sites: Mapping[str, SiteParts] = field(default_factory=dict[str, SiteParts])
+    run: Whole
+    perplexity: Number | None
+    margin: Number | None
+    texts: Mapping[Text, TextScores]
+    sites: Mapping[Text, SiteParts]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for `json_line`."""
-        return {
-            "run": self.run,
-            "perplexity": self.perplexity,
-            "margin": self.margin,
-            "texts": {name: own.to_dict() for name, own in self.texts.items()},
-            "sites": {name: own.to_dict() for name, own in self.sites.items()},
-        }
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote; DamagedError names the field that is not."""
-        texts, sites = take_table(data, "texts"), take_table(data, "sites")
-        return cls(
-            run=take(data, "run", int),
-            perplexity=take_float_or_none(data, "perplexity"),
-            margin=take_float_or_none(data, "margin"),
-            texts={name: TextScores.from_dict(take_table(texts, name)) for name in texts},
-            sites={name: SiteParts.from_dict(take_table(sites, name)) for name in sites},
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class _Version:
+    version: Whole
+
+
+def _by_index(runs: tuple[RunEffects, ...]) -> dict[int, RunEffects]:
+    return {effects.run: effects for effects in runs}
+
+
+ByIndex: TypeAlias = Annotated[
+    Mapping[int, RunEffects],
+    GetPydanticSchema(
+        lambda _kind, handler: core_schema.no_info_after_validator_function(
+            _by_index, handler.generate_schema(tuple[RunEffects, ...])
         )
+    ),
+]
+"""By index of the run; a list in the file."""
+
+PlaneName: TypeAlias = Annotated[str, BeforeValidator(str)]
+"""A site, or a direction, whose number counts as text."""
 
 
 @dataclass(frozen=True)
@@ -272,37 +180,26 @@ class Effects:
         origin: model, hashes, device and versions, by name.
         reproduced: by site, the largest difference of a scored free run's vector from the one that was saved, over
             the largest number there; empty where none was at hand.
-        runs: by index of the run.
         moves: by text and condition.
         means: by site and condition, those that have a baseline.
+        runs: by index of the run.
     """
 
-    scored: str
-    texts: tuple[str, ...]
-    given: str
-    sites: tuple[str, ...]
-    planes: tuple[tuple[str, str, str], ...]
-    origin: Mapping[str, str]
-    reproduced: Mapping[str, float]
-    runs: Mapping[int, RunEffects]
+    scored: Text
+    texts: tuple[Text, ...]
+    given: Text
+    sites: tuple[Text, ...]
+    planes: tuple[tuple[PlaneName, PlaneName, PlaneName], ...]
+    origin: Mapping[Text, Text]
+    reproduced: Mapping[Text, Number]
     moves: tuple[Moves, ...]
     means: tuple[MeanParts, ...]
+    runs: ByIndex
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for `Session.effects`."""
-        return {
-            "version": VERSION,
-            "scored": self.scored,
-            "texts": list(self.texts),
-            "given": self.given,
-            "sites": list(self.sites),
-            "planes": [list(plane) for plane in self.planes],
-            "origin": dict(self.origin),
-            "reproduced": dict(self.reproduced),
-            "moves": [one.to_dict() for one in self.moves],
-            "means": [one.to_dict() for one in self.means],
-            "runs": [own.to_dict() for _, own in sorted(self.runs.items())],
-        }
+        runs = [self.runs[index] for index in sorted(self.runs)]
+        return plain({"version": VERSION, **vars(self), "runs": runs})
 
 
 def effects_of(session: Session) -> Effects | None:
@@ -315,34 +212,14 @@ def effects_of(session: Session) -> Effects | None:
     if not data:
         return None
     try:
-        if take(data, "version", int) != VERSION:
+        if read_record(_Version, data).version != VERSION:
             raise ExplorerError("its effects are of another version", where=session.name, remedy="score it again")
-        return Effects(
-            scored=take(data, "scored", str),
-            texts=_texts(data, "texts"),
-            given=take(data, "given", str),
-            sites=_texts(data, "sites"),
-            planes=tuple(map(_plane, cast("list[object]", take(data, "planes", list)))),
-            origin=take_texts(data, "origin"),
-            reproduced=floats_by_name(data, "reproduced"),
-            runs={run.run: run for run in map(RunEffects.from_dict, take_records(data, "runs"))},
-            moves=tuple(map(Moves.from_dict, take_records(data, "moves"))),
-            means=tuple(map(MeanParts.from_dict, take_records(data, "means"))),
-        )
+        effects = read_record(Effects, data)
+        for run in effects.runs.values():
+            for name, scores in run.texts.items():
+                if not len(scores.kl) == len(scores.dlogp) == len(scores.rank):
+                    raise DamagedError(f"kl, dlogp and rank of {name} differ in length in run {run.run}")
     except DamagedError as error:
         what = f"its effects are not what was saved: {error}"
         raise ExplorerError(what, where=session.name, remedy="score it again: srm-explorer effects --score") from None
-
-
-def _texts(data: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    values = cast("list[object]", take(data, key, list))
-    if not all(isinstance(value, str) for value in values):
-        raise DamagedError(f"{key} is no list of texts")
-    return tuple(map(str, values))
-
-
-def _plane(value: object) -> tuple[str, str, str]:
-    items = cast("list[object]", value) if isinstance(value, list) else []
-    if len(items) != 3:
-        raise DamagedError("planes is no list of planes")
-    return str(items[0]), str(items[1]), str(items[2])
+    return effects

@@ -7,26 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import PlainValidator
 
 from srm_explorer.engine.errors import ExplorerError, SpecValueError
 from srm_explorer.engine.experiment import Condition, Experiment, directions
 from srm_explorer.engine.io.files import sha256_of
 from srm_explorer.engine.io.vectors import Matrix, read_vectors
-from srm_explorer.engine.session.fields import (
-    DamagedError,
-    as_float,
-    take,
-    take_choice,
-    take_float_or_none,
-    take_floats,
-    take_ints,
-    take_table,
-    take_texts,
-)
+from srm_explorer.engine.session.codec import Number, Text, Whole
 
 Finish: TypeAlias = Literal["length", "eos", "none"]
 """Why a run's text ends: the asked length, an end-of-text, or nothing was generated at all."""
@@ -45,35 +36,12 @@ class PromptRecord:
         sha256: of the token ids; with `occurrence` it keys the sampling noise.
     """
 
-    set: str
-    text: str
-    factors: Mapping[str, str]
-    token_ids: tuple[int, ...]
-    occurrence: int
-    sha256: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for `json_line`."""
-        return {
-            "set": self.set,
-            "text": self.text,
-            "factors": dict(self.factors),
-            "token_ids": list(self.token_ids),
-            "occurrence": self.occurrence,
-            "sha256": self.sha256,
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote; DamagedError names the field that is not."""
-        return cls(
-            set=take(data, "set", str),
-            text=take(data, "text", str),
-            factors=take_texts(data, "factors"),
-            token_ids=take_ints(data, "token_ids"),
-            occurrence=take(data, "occurrence", int),
-            sha256=take(data, "sha256", str),
-        )
+    set: Text
+    text: Text
+    factors: Mapping[Text, Text]
+    token_ids: tuple[Whole, ...]
+    occurrence: Whole
+    sha256: Text
 
 
 @dataclass(frozen=True)
@@ -93,47 +61,32 @@ class RunRecord:
         metrics: further numbers by name.
     """
 
-    index: int
-    prompt: int
-    condition: int
-    sample: int
-    token_ids: tuple[int, ...]
-    text: str
-    prompt_tokens: int
+    index: Whole
+    prompt: Whole
+    condition: Whole
+    sample: Whole
+    token_ids: tuple[Whole, ...]
+    text: Text
+    prompt_tokens: Whole
     finish: Finish
-    min_margin: float | None
-    metrics: Mapping[str, float]
+    min_margin: Number | None
+    metrics: Mapping[Text, Number]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for `json_line`."""
-        return {
-            "index": self.index,
-            "prompt": self.prompt,
-            "condition": self.condition,
-            "sample": self.sample,
-            "token_ids": list(self.token_ids),
-            "text": self.text,
-            "prompt_tokens": self.prompt_tokens,
-            "finish": self.finish,
-            "min_margin": self.min_margin,
-            "metrics": dict(self.metrics),
-        }
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote; DamagedError names the field that is not."""
-        return cls(
-            index=take(data, "index", int),
-            prompt=take(data, "prompt", int),
-            condition=take(data, "condition", int),
-            sample=take(data, "sample", int),
-            token_ids=take_ints(data, "token_ids"),
-            text=take(data, "text", str),
-            prompt_tokens=take(data, "prompt_tokens", int),
-            finish=take_choice(data, "finish", _FINISHES),
-            min_margin=take_float_or_none(data, "min_margin"),
-            metrics={name: as_float(value, f"metrics.{name}") for name, value in take_table(data, "metrics").items()},
-        )
+def _along(value: object) -> int | str:
+    if isinstance(value, bool) or not isinstance(value, int | str) or (isinstance(value, int) and value < 0):
+        raise ValueError("is no whole number from 0, and no direction")
+    if isinstance(value, int):
+        return value
+    try:
+        # A session may come from someone else: no text of it commands a terminal.
+        return directions.canonical(value if value.isprintable() else "")
+    except SpecValueError:
+        raise ValueError("is no direction") from None
+
+
+Along: TypeAlias = Annotated[int | str, PlainValidator(_along)]
+"""A direction of a plane: a coordinate's number, or a direction's text as experiment files have it."""
 
 
 @dataclass(frozen=True)
@@ -150,13 +103,13 @@ class PlaneRecord:
         raw_angle_deg: degrees between the two directions before they were made orthogonal.
     """
 
-    site: str
-    a: int | str
-    b: int | str
-    x: tuple[float, ...]
-    y: tuple[float, ...]
-    norm: tuple[float, ...]
-    raw_angle_deg: float = 90.0
+    site: Text
+    a: Along
+    b: Along
+    x: tuple[Number, ...]
+    y: tuple[Number, ...]
+    norm: tuple[Number, ...]
+    raw_angle_deg: Number = 90.0
 
     @classmethod
     def of(
@@ -188,43 +141,6 @@ class PlaneRecord:
         """What tells it from the other planes of a session: its site and directions."""
         return self.site, self.a, self.b
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for `json_line`."""
-        data = {"site": self.site, "a": self.a, "b": self.b, "x": self.x, "y": self.y, "norm": self.norm}
-        return {**data, "raw_angle_deg": self.raw_angle_deg}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote; DamagedError names the field that is not."""
-        record = cls(
-            site=take(data, "site", str),
-            a=_along(data, "a"),
-            b=_along(data, "b"),
-            x=take_floats(data, "x"),
-            y=take_floats(data, "y"),
-            norm=take_floats(data, "norm"),
-            raw_angle_deg=as_float(data.get("raw_angle_deg", 90.0), "raw_angle_deg"),
-        )
-        if not len(record.x) == len(record.y) == len(record.norm):
-            raise DamagedError("x, y and norm differ in length")
-        return record
-
-
-def _along(data: Mapping[str, Any], key: str) -> int | str:
-    value = take(data, key, object)
-    if isinstance(value, bool) or not isinstance(value, int | str) or (isinstance(value, int) and value < 0):
-        raise DamagedError(f"{key} is no whole number from 0, and no direction")
-    if isinstance(value, int):
-        return value
-    try:
-        # A session may come from someone else: no text of it commands a terminal.
-        return directions.canonical(value if value.isprintable() else "")
-    except SpecValueError:
-        raise DamagedError(f"{key} is no direction") from None
-
-
-_FINISHES: tuple[Finish, ...] = ("length", "eos", "none")
-
 
 SCHEMA_VERSION = 2
 """Of the session file; raised whenever an older program could misread it."""
@@ -245,9 +161,9 @@ class Sidecar:
         sites: the number of coordinates at each captured site.
     """
 
-    file: str
-    sha256: str
-    sites: Mapping[str, int]
+    file: Text
+    sha256: Text
+    sites: Mapping[Text, Whole]
 
 
 @dataclass(frozen=True)

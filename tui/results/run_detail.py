@@ -16,8 +16,8 @@ from srm_explorer.engine.figures.captions import coordinate_caption, plane_capti
 from srm_explorer.engine.figures.numbers import count_of, short, three_digits
 from srm_explorer.engine.io.vectors import read_columns
 from srm_explorer.engine.session import RunRecord, Session
+from srm_explorer.engine.session.codec import DamagedError
 from srm_explorer.engine.session.controls import controls_of
-from srm_explorer.engine.session.fields import DamagedError
 from srm_explorer.tui.results.runs_rows import RunRows
 from srm_explorer.tui.results.state import ResultsState
 

@@ -15,7 +15,8 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures.groups import run_groups, session_warnings, swept_groups
 from srm_explorer.engine.figures.table import TableFigure, column_index
 from srm_explorer.engine.session import PlaneRecord, Session, save_session
-from srm_explorer.engine.session.controls import CONTROLS, ControlMatch, Controls, ControlTraits
+from srm_explorer.engine.session.codec import plain
+from srm_explorer.engine.session.controls import CONTROLS, ControlMatch, Controls
 from srm_explorer.engine.stats.planes import coordinates, neuron_plane
 
 SITE, RESIDUAL, NEURON, PARTNER = "blocks.1.mlp.hook_post", "blocks.1.hook_resid_post", 3, 5
@@ -46,10 +47,10 @@ def controlled(planted: Callable[..., Session]) -> Callable[..., Session]:
             change(number, own)
         means = np.stack([np.atleast_2d(one).mean(axis=0, dtype=np.float64) for one in site])
         plane = PlaneRecord.of(SITE, NEURON, PARTNER, *coordinates(means, neuron_plane(16, NEURON, PARTNER)))
-        traits = tuple(ControlTraits(0.0, 1.0, 1.0) for _ in range(k + 1))
-        match = ControlMatch(SITE, NEURON, tuple(range(6, 6 + k)), (0.5,) * k, traits)
+        mean, spread = (0.0,) * (k + 1), (1.0,) * (k + 1)
+        match = ControlMatch(SITE, NEURON, tuple(range(6, 6 + k)), (0.5,) * k, mean, spread, spread)
         chosen = Controls(k, 0, 99, (match,), {})
-        changed = session.changed(planes=(plane,), provenance={CONTROLS: chosen.to_dict()}, revision=0)
+        changed = session.changed(planes=(plane,), provenance={CONTROLS: plain(chosen)}, revision=0)
         assert session.path is not None
         return save_session(changed, session.path.with_name("controlled.json"), vectors=vectors).session
 

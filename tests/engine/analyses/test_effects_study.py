@@ -15,8 +15,8 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, conditions
 from srm_explorer.engine.figures.table import TableFigure
 from srm_explorer.engine.session import PromptRecord, RunRecord, Session
+from srm_explorer.engine.session.codec import json_line
 from srm_explorer.engine.session.effects import Effects, MeanParts, MovedToken, Moves, RunEffects, SiteParts, TextScores
-from srm_explorer.engine.session.fields import json_line
 from srm_explorer.engine.stats.resampling import binomial_interval
 
 MLP = "blocks.0.mlp.hook_post"
@@ -70,12 +70,12 @@ def scored(session: Session) -> Session:
     for run in session.runs:
         unit = run.prompt
         if run.condition == 0:
-            found[run.index] = RunEffects(run.index, perplexity=10.0)
+            found[run.index] = RunEffects(run.index, 10.0, None, {}, {})
             continue
         kl = 0.1 * run.condition * (1 + unit % 3)
-        scores = TextScores((kl / 2, 3 * kl / 2), (-kl, kl), (1, 4), 2.0, 1.0, 1.5)
+        scores = TextScores((kl / 2, 3 * kl / 2), (-kl, kl), (1, 4), 2.0, 1.0, 1.5, (), ())
         total = 1.0 + unit
-        parts = SiteParts({"total": total, "direct": 1.0, "through": unit}, {"direct": 1 / total}, 0.5)
+        parts = SiteParts({"total": total, "direct": 1.0, "through": unit}, {"direct": 1 / total}, 0.5, (), None, None)
         found[run.index] = RunEffects(run.index, 10.0 * 2.0**run.condition, 0.25, {"baseline": scores}, {MLP: parts})
     moved = {
         name: (MovedToken(7, " door", 1.5 * sign, 0.3, 0.1), MovedToken(8, "b", 1.0 * sign, 0.2, 0.1))
@@ -214,12 +214,15 @@ def test_the_kl_of_controls_stands_beside_the_targets_with_its_rank() -> None:
     found = {
         run.index: RunEffects(
             run.index,
-            texts={"baseline": TextScores((planted[known[run.condition].control],), (0.0,), (1,), 1.0, 1.0, 1.0)},
+            None,
+            None,
+            {"baseline": TextScores((planted[known[run.condition].control],), (0.0,), (1,), 1.0, 1.0, 1.0, (), ())},
+            {},
         )
         for run in runs
         if run.condition
     }
-    effects = Effects("now", ("baseline",), "", (), (), {}, {}, found, (), ())
+    effects = Effects("now", ("baseline",), "", (), (), {}, {}, (), (), found)
     plain = json.loads(json_line(effects.to_dict()))
     told = tables(session.changed(spec=spec, conditions=known, runs=tuple(runs), resolved=(), effects=plain))
     for row in records(told["kl_controls"]):

@@ -18,7 +18,7 @@ from srm_explorer.engine.figures.dose import dose_from_session
 from srm_explorer.engine.figures.groups import session_warnings, swept_groups
 from srm_explorer.engine.figures.session_overlays import stored_bands
 from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session, load_session, save_session
-from srm_explorer.engine.session.fields import json_line
+from srm_explorer.engine.session.codec import json_line
 from srm_explorer.engine.stats.planes import coordinates, neuron_plane
 
 SITE, RESID = "blocks.2.mlp.hook_post", "blocks.2.hook_resid_post"

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from srm_explorer.engine.figures.bands import DoseBand, GroupBand, NullBand, PlaneBands, decode_band, encode_band
-from srm_explorer.engine.session.fields import json_line
+from srm_explorer.engine.session.codec import json_line
 
 RNG = np.random.default_rng(1)
 

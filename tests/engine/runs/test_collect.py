@@ -51,11 +51,11 @@ def journal(tmp_path: Path) -> JournalWriter:
     prompts = [PromptRecord("texts", text, {}, (1, 2), 0, text * 3) for text in "abc"]
     layout = plan_layout(GRID, [2, 2, 2], 3, baseline_first=True)
     extra = {
-        "prompts": [prompt.to_dict() for prompt in prompts],
+        "prompts": prompts,
         "provenance": {"model": {"name": "demo"}},
         "created": "2026-01-01T00:00:00+00:00",
     }
-    return JournalWriter.create(tmp_path / "a.run", EXPERIMENT, layout=layout.to_dict(), extra=extra)
+    return JournalWriter.create(tmp_path / "a.run", EXPERIMENT, layout=layout, extra=extra)
 
 
 def append(journal: JournalWriter, number: int, indices: Sequence[int]) -> None:

@@ -55,12 +55,12 @@ class Bench:
     def begin(self, created: str = "2026-01-01T00:00:00+00:00") -> JournalWriter:
         prompts = [PromptRecord("texts", str(n), {}, (1, 2), 0, f"{n:03}") for n in range(self.grid.prompts)]
         extra = {
-            "prompts": [prompt.to_dict() for prompt in prompts],
+            "prompts": prompts,
             "provenance": {"model": {"name": "demo"}},
             "created": created,
         }
-        layout = Layout((tuple(range(len(self.grid))),), 0, len(self.grid))
-        return JournalWriter.create(self.folder, self.spec, layout=layout.to_dict(), extra=extra)
+        layout = Layout(len(self.grid), 0, (tuple(range(len(self.grid))),))
+        return JournalWriter.create(self.folder, self.spec, layout=layout, extra=extra)
 
     def append(self, journal: JournalWriter, number: int, indices: Sequence[int]) -> None:
         vectors: dict[str, Any] = {}

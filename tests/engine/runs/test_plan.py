@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis.strategies import booleans, builds, integers, lists
 
 from srm_explorer.engine.runs.plan import Grid, Layout, plan_layout
+from srm_explorer.engine.session.codec import json_line, read_record
 
 grids = builds(Grid, integers(1, 9), integers(1, 3), integers(1, 7))
 lengths = lists(integers(1, 30), min_size=9, max_size=9)
@@ -84,4 +85,4 @@ def test_prompts_of_similar_length_go_together(grid: Grid, tokens: list[int], ro
 @given(grids, lengths, limits, booleans())
 def test_a_layout_survives_json(grid: Grid, tokens: list[int], rows: int, first: bool) -> None:
     layout = plan_layout(grid, tokens, rows, baseline_first=first)
-    assert Layout.from_dict(json.loads(json.dumps(layout.to_dict()))) == layout
+    assert read_record(Layout, json.loads(json_line(layout))) == layout

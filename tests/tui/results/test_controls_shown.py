@@ -10,7 +10,8 @@ import pytest
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, conditions, read_experiment
 from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session
-from srm_explorer.engine.session.controls import CONTROLS, ControlMatch, Controls, ControlTraits
+from srm_explorer.engine.session.codec import plain
+from srm_explorer.engine.session.controls import CONTROLS, ControlMatch, Controls
 from srm_explorer.tui.experiment.cost import estimate, keep_pace, known_pace
 from srm_explorer.tui.experiment.form_model import SpecForm
 from srm_explorer.tui.results.run_detail import run_page
@@ -30,13 +31,12 @@ SPEC = Experiment.from_dict(
         "controls": {"neurons": 2},
     }
 )
-TRAITS = (ControlTraits(0.0, 1.0, 1.0),) * 3
 
 
 def a_session() -> Session:
     listed = conditions(SPEC)
     xy = np.tile([[0.9, 0.1]], (2 * len(listed), 1))
-    match = ControlMatch(SITE, 7, (30, 41), (0.1, 0.2), TRAITS)
+    match = ControlMatch(SITE, 7, (30, 41), (0.1, 0.2), (0.0,) * 3, (1.0,) * 3, (1.0,) * 3)
     return Session(
         name="s",
         state="finished",
@@ -49,7 +49,7 @@ def a_session() -> Session:
             for i in range(2 * len(listed))
         ),
         planes=(PlaneRecord.of(SITE, 7, 1, xy, np.ones(len(xy))),),
-        provenance={CONTROLS: Controls(2, 0, 9, (match,), {}).to_dict()},
+        provenance={CONTROLS: plain(Controls(2, 0, 9, (match,), {}))},
     )
 
 
