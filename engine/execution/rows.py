@@ -11,6 +11,7 @@ import numpy as np
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Condition, Experiment, InterventionSpec, Site, conditions
+from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.io.vectors import Matrix
 from srm_explorer.engine.model import (
     Capture,
@@ -25,7 +26,6 @@ from srm_explorer.engine.model import (
 from srm_explorer.engine.runs.controls import MOMENTS, measured_sites, neurons_under, placebo
 from srm_explorer.engine.runs.forecast import OWN_PREFIX, own_readings
 from srm_explorer.engine.runs.inputs import ListedPrompt
-from srm_explorer.engine.runs.plan import Grid
 from srm_explorer.engine.runs.units import UNITS_PREFIX
 from srm_explorer.engine.session import PromptRecord, RunRecord
 from srm_explorer.engine.session.controls import Controls

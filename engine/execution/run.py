@@ -19,6 +19,7 @@ from srm_explorer.engine.execution.provenance import provenance_of, versions
 from srm_explorer.engine.execution.rows import RowMaker, as_saved, check_directions, tokenise
 from srm_explorer.engine.execution.w_out import effective_w_out_rows, plane_directions
 from srm_explorer.engine.experiment import Experiment, Site, check_against, conditions
+from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.model import (
     Capture,
     Decoded,
@@ -39,10 +40,8 @@ from srm_explorer.engine.runs import resume
 from srm_explorer.engine.runs.collect import (
     assemble_session,
     grid_of,
-    layout_of,
     measured_in,
     not_finite,
-    prompts_of,
     resolved_in,
 )
 from srm_explorer.engine.runs.controls import choose_controls, chosen_in
@@ -50,13 +49,16 @@ from srm_explorer.engine.runs.forecast import forecast_inputs
 from srm_explorer.engine.runs.inputs import Inputs, prompt_records
 from srm_explorer.engine.runs.journal import JournalWriter
 from srm_explorer.engine.runs.journal_reader import JournalReader
-from srm_explorer.engine.runs.plan import Grid, Layout, plan_layout
+from srm_explorer.engine.runs.journal_records import ControlsChosen, OutOfMemory, RunResumed, RunStart, ValuesResolved
+from srm_explorer.engine.runs.plan import Layout, plan_layout
 from srm_explorer.engine.runs.planes import left_out
 from srm_explorer.engine.runs.progress import Meter, Progress, Stopped, StopSignal
 from srm_explorer.engine.runs.resume import Outcome, Preflight, already_finished, preflight
 from srm_explorer.engine.runs.units import needs_baseline, readings_of, resolve
 from srm_explorer.engine.session import PromptRecord, load_session, save_session
-from srm_explorer.engine.session.controls import CONTROLS, Controls
+from srm_explorer.engine.session.codec import plain, read_record
+from srm_explorer.engine.session.controls import Controls
+from srm_explorer.engine.session.provenance import Provenance
 from srm_explorer.engine.session.session import Resolved, now
 from srm_explorer.engine.worker.device_lock import device_lock
 
@@ -99,18 +101,18 @@ class NewRun:
         Raises:
             ExplorerError: it cannot be written, or another process writes it.
         """
-        extra: dict[str, Any] = {
-            "prompts": self._prompts,
-            "inputs": self.inputs.hashes,
-            "folder": _working_folder(),
-            "provenance": provenance_of(self.experiment, self.model, self.test, self.inputs.hashes, self.base),
-            "created": now(),
-            "directions": self._directions,
-            "arithmetic": forecast_inputs(
+        start = RunStart(
+            prompts=self._prompts,
+            inputs=self.inputs.hashes,
+            folder=_working_folder(),
+            provenance=provenance_of(self.experiment, self.model, self.test, self.inputs.hashes, self.base),
+            created=now(),
+            directions=self._directions,
+            arithmetic=forecast_inputs(
                 self.experiment, self.inputs.directions, effective_w_out_rows(self.model, self.experiment)
             ),
-        }
-        journal = JournalWriter.create(folder, self.experiment, layout=self._layout(), extra=extra)
+        )
+        journal = JournalWriter.create(folder, self.experiment, layout=self._layout(), extra=start)
         return _with_values(journal, self._resolved)
 
     def _layout(self) -> Layout:
@@ -151,7 +153,7 @@ def resume_journal(experiment: Experiment, model: LoadedModel, folder: Path, bas
 def _with_values(journal: JournalWriter, values: Resolved | None) -> JournalWriter:
     if values is not None:
         try:
-            journal.event({"event": "resolved", "values": values})
+            journal.event(ValuesResolved(values))
         except BaseException:
             journal.close()
             raise
@@ -178,17 +180,17 @@ def _stats_path(stats: str, base: Path) -> Path:
 
 
 def _note_changes(journal: JournalWriter, model: LoadedModel) -> None:
-    began = journal.reader.extra["provenance"]
-    if began["model"]["weights_sha256"] != model.weights_sha256:
+    began = read_record(Provenance, journal.reader.start.provenance, "provenance")
+    if began.model.weights_sha256 != model.weights_sha256:
         raise ExplorerError(
             "the model's weights are not those this run began with",
             where=model.name,
             remedy="put them back, or begin again with --restart",
         )
-    was = {"device": began["device"], "threads": began["threads"], **began["versions"]}
+    was = {"device": began.device, "threads": began.threads, **began.versions}
     now_is = {"device": describe_device(model.device), "threads": threads(), **versions()}
     changed = {name: [was.get(name), value] for name, value in now_is.items() if was.get(name) != value}
-    journal.event({"event": "resumed", "changed": changed})
+    journal.event(RunResumed(changed))
 
 
 def freeze_controls(journal: JournalWriter, model: LoadedModel) -> Controls:
@@ -206,7 +208,7 @@ def freeze_controls(journal: JournalWriter, model: LoadedModel) -> Controls:
         return model.shape.width(Site.parse(site))
 
     chosen = choose_controls(journal.reader, width, norms)
-    journal.event({"event": CONTROLS, "chosen": chosen})
+    journal.event(ControlsChosen(plain(chosen)))
     return chosen
 
 
@@ -317,7 +319,7 @@ class _Start:
 def _finished_in(path: Path) -> tuple[int, int]:
     reader = JournalReader(paths.run_folder(path))
     reader.poll()
-    return len(reader.run_indices), len(grid_of(reader.experiment, len(reader.extra["prompts"])))
+    return len(reader.run_indices), len(grid_of(reader.experiment, len(reader.start.prompts)))
 
 
 class _Running:
@@ -326,12 +328,12 @@ class _Running:
     def __init__(
         self, experiment: Experiment, inputs: Inputs, model: LoadedModel, journal: JournalWriter, meter: Meter
     ) -> None:
-        prompts = prompts_of(journal.reader)
+        prompts = journal.reader.start.prompts
         self._experiment = experiment
         self._model = model
         self._journal = journal
         self._grid: Grid = grid_of(experiment, len(prompts))
-        self._layout = layout_of(journal.reader)
+        self._layout = journal.reader.plan
         self._maker = RowMaker(experiment, self._grid, prompts, inputs.directions, model)
         self._generation = self._maker.generation()
         self._meter = meter
@@ -364,12 +366,12 @@ class _Running:
     def _resolve(self) -> Resolved:
         readings = measured_in(self._journal.reader)
         resolved = resolve(self._experiment, conditions(self._experiment), readings)
-        self._journal.event({"event": "resolved", "values": resolved})
+        self._journal.event(ValuesResolved(resolved))
         return resolved
 
     def _rows_now(self) -> int:
         """Read how many rows still fit: what was learnt by running out of memory is in the journal."""
-        fewer = [event["rows"] for event in self._journal.reader.events if event["event"] == "out of memory"]
+        fewer = [event.rows for event in self._journal.reader.events_of(OutOfMemory)]
         return min([self._layout.rows, *fewer])
 
     def _batch(self, number: int, indices: Sequence[int], resolved: Resolved, controls: Controls | None) -> bool:
@@ -407,7 +409,7 @@ class _Running:
                 where=describe_device(self._model.device),
                 remedy="shorten the prompts or generation.tokens, or choose a smaller dtype or model",
             )
-        self._journal.event({"event": "out of memory", "rows": rows // 2})
+        self._journal.event(OutOfMemory(rows // 2))
 
     def _append(
         self, number: int, indices: Sequence[int], decoded: Decoded, captures: Sequence[tuple[str, Capture]]

@@ -17,6 +17,40 @@ NO_STRENGTH = 0.0
 
 
 @dataclass(frozen=True)
+class Grid:
+    """Every run of an experiment, numbered: prompts slowest, then samples, then conditions.
+
+    Args:
+        prompts: number of prompts.
+        samples: continuations of each.
+        conditions: the baseline and what it is compared with.
+    """
+
+    prompts: int
+    samples: int
+    conditions: int
+
+    def __len__(self) -> int:
+        return self.prompts * self.samples * self.conditions
+
+    def index(self, prompt: int, sample: int, condition: int) -> int:
+        """Number a run."""
+        return (prompt * self.samples + sample) * self.conditions + condition
+
+    def prompt(self, index: int) -> int:
+        """Return the prompt of a run."""
+        return index // (self.samples * self.conditions)
+
+    def sample(self, index: int) -> int:
+        """Return the sample of a run."""
+        return index // self.conditions % self.samples
+
+    def condition(self, index: int) -> int:
+        """Return the condition of a run; 0 is the baseline."""
+        return index % self.conditions
+
+
+@dataclass(frozen=True)
 class Condition:
     """One setting of the interventions, in the units of the experiment file.
 

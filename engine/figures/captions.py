@@ -119,16 +119,11 @@ def model_caption(session: Session) -> str:
     return f"{name} (demo model)" if is_demo else name
 
 
-def planned_runs(session: Session) -> int:
-    """How many runs a finished session of this experiment has."""
-    return len(session.prompts) * len(session.conditions) * session.spec.generation.samples
-
-
 def state_caption(session: Session) -> str:
     """How far it got: "finished", "interrupted: 412 of 600 runs"."""
     if session.state == "finished":
         return session.state
-    return f"{session.state}: {len(session.runs):,} of {count_of(planned_runs(session), 'run')}"
+    return f"{session.state}: {len(session.runs):,} of {count_of(session.planned_runs, 'run')}"
 
 
 def value_caption(experiment: Experiment) -> str:

@@ -150,22 +150,26 @@ class FileLock:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
-    def is_taken(self) -> bool:
-        """Whether another holds the lock at this instant."""
+    def holder(self) -> int | None:
+        """The process that holds the lock at this instant; None where there is none, 0 where it cannot be named."""
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
-            return False
+            return None
         try:
             # Shared, so that two who look do not see each other.
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return True
+            return _holder(descriptor) or 0
         except OSError:
-            return False
+            return None
         finally:
             os.close(descriptor)
-        return False
+        return None
+
+    def is_taken(self) -> bool:
+        """Whether another holds the lock at this instant."""
+        return self.holder() is not None
 
     def _wait_for(self, descriptor: int) -> None:
         give_up = None if self._timeout is None else time.monotonic() + self._timeout

@@ -11,18 +11,18 @@ import numpy as np
 
 from srm_explorer.engine.analyses.directions import DIRECTIONS
 from srm_explorer.engine.analyses.pairs import W_OUT
-from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, Site, conditions
+from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.figures.arithmetic import SiteEdits
 from srm_explorer.engine.io.vectors import Matrix
 from srm_explorer.engine.runs.controls import chosen_in, with_own_means
 from srm_explorer.engine.runs.forecast import OWN_PREFIX, Forecast
-from srm_explorer.engine.runs.journal_reader import LAYOUT, JournalReader, compact
-from srm_explorer.engine.runs.plan import Grid, Layout
+from srm_explorer.engine.runs.journal_reader import JournalReader, compact
+from srm_explorer.engine.runs.journal_records import ValuesResolved
 from srm_explorer.engine.runs.planes import planes_in
 from srm_explorer.engine.runs.units import UNITS_PREFIX, Reading
 from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session
-from srm_explorer.engine.session.codec import DamagedError, plain, read_record
+from srm_explorer.engine.session.codec import plain
 from srm_explorer.engine.session.controls import CONTROLS
 from srm_explorer.engine.session.session import Resolved
 
@@ -53,7 +53,7 @@ def assemble_session(journal: JournalReader, path: Path, before: Session | None)
     runs, kept = compact(journal)
     captured = {site: own for site, own in kept.items() if not site.startswith((UNITS_PREFIX, OWN_PREFIX))}
     units = unit_readings(experiment, [run.condition == 0 for run in runs], kept)
-    prompts = prompts_of(journal)
+    prompts = journal.start.prompts
     runs = with_first_changes(runs, grid_of(experiment, len(prompts)))
     session = session_of(journal, path, before, prompts, runs, (), units)
     if not runs:
@@ -68,8 +68,7 @@ def assemble_session(journal: JournalReader, path: Path, before: Session | None)
 
 def forecast_of(journal: JournalReader) -> Forecast:
     """Begin to predict the runs of a journal; one begun by an older version tells less."""
-    given = journal.extra.get("arithmetic")
-    return Forecast(journal.experiment, cast("dict[str, Any]", given) if isinstance(given, dict) else {})
+    return Forecast(journal.experiment, journal.start.arithmetic)
 
 
 def session_of(
@@ -94,7 +93,7 @@ def session_of(
     """
     experiment = journal.experiment
     executed = dataclasses.replace(
-        layout_of(journal), batches=tuple(tuple(run.index for run in batch.runs) for batch in journal.batches)
+        journal.plan, batches=tuple(tuple(run.index for run in batch.runs) for batch in journal.batches)
     )
     return Session(
         name=path.name.removesuffix(".json"),
@@ -106,7 +105,7 @@ def session_of(
         runs=tuple(runs),
         planes=tuple(planes),
         provenance={
-            **journal.extra["provenance"],
+            **journal.start.provenance,
             "units": list(units),
             **_controls(journal),
             **_w_out(journal),
@@ -115,7 +114,7 @@ def session_of(
         layout=plain(executed),
         receipts=tuple({"batch": batch.batch_index, **batch.receipt} for batch in journal.batches),
         events=tuple(event for event in journal.events if event["event"] != "batch"),
-        created=journal.extra["created"],
+        created=journal.start.created,
         notes=before.notes if before else "",
         revision=before.revision if before else 0,
     )
@@ -123,8 +122,8 @@ def session_of(
 
 def _directions(journal: JournalReader) -> dict[str, Any]:
     """Vectors of files and weights that planes are, or can be, made of."""
-    given = journal.extra.get(DIRECTIONS)
-    return {DIRECTIONS: given} if isinstance(given, dict) and given else {}
+    directions = journal.start.directions
+    return {DIRECTIONS: directions} if directions else {}
 
 
 def _controls(journal: JournalReader) -> dict[str, Any]:
@@ -134,9 +133,7 @@ def _controls(journal: JournalReader) -> dict[str, Any]:
 
 def _w_out(journal: JournalReader) -> dict[str, Any]:
     """Rows of W_out of the neurons that were edited, by their site and number: what they write by construction."""
-    given = journal.extra.get("arithmetic")
-    known = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
-    rows = cast("dict[str, list[list[float]]]", known.get("rows", {}))
+    rows = cast("dict[str, list[list[float]]]", journal.start.arithmetic.get("rows", {}))
     found: dict[str, dict[str, Any]] = {}
     for site, own in rows.items():
         neurons = SiteEdits.of(journal.experiment, site).neurons
@@ -145,24 +142,6 @@ def _w_out(journal: JournalReader) -> dict[str, Any]:
             str(neuron): [float(f"{entry:.9g}") for entry in row] for neuron, row in zip(neurons, own, strict=False)
         }
     return {W_OUT: found} if found else {}
-
-
-def prompts_of(journal: JournalReader) -> tuple[PromptRecord, ...]:
-    """Read the prompts a journal was begun with."""
-    return read_record(tuple[PromptRecord, ...], journal.extra["prompts"], "prompts")
-
-
-def layout_of(journal: JournalReader) -> Layout:
-    """Read the layout a journal was begun with.
-
-    Raises:
-        ExplorerError: it is not what was written.
-    """
-    try:
-        return read_record(Layout, journal.layout)
-    except DamagedError as error:
-        what, remedy = f"this is not what was written: {error}", "start again with --restart"
-        raise ExplorerError(what, where=str(journal.folder / LAYOUT), remedy=remedy) from None
 
 
 def unit_readings(
@@ -195,12 +174,11 @@ def not_finite(runs: Sequence[RunRecord], captured: Captured) -> tuple[str, ...]
 
 def resolved_in(journal: JournalReader) -> Resolved:
     """Read the raw values that were frozen in a journal; empty while units wait for the baseline."""
-    for event in journal.events:
-        if event["event"] == "resolved":
-            frozen = tuple(tuple(None if one is None else tuple(one) for one in row) for row in event["values"])
-            experiment = journal.experiment
-            return with_own_means(frozen, experiment, conditions(experiment), chosen_in(journal))
-    return ()
+    resolved = journal.events_of(ValuesResolved)
+    if not resolved:
+        return ()
+    experiment = journal.experiment
+    return with_own_means(resolved[0].values, experiment, conditions(experiment), chosen_in(journal))
 
 
 def measured_in(journal: JournalReader) -> list[Reading | None]:

@@ -12,8 +12,9 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Condition, Experiment, InterventionSpec
 from srm_explorer.engine.experiment.experiment import taken_neurons, targets_of
 from srm_explorer.engine.runs.journal_reader import PARTIAL, JournalReader
+from srm_explorer.engine.runs.journal_records import ControlsChosen
 from srm_explorer.engine.session.codec import DamagedError
-from srm_explorer.engine.session.controls import CONTROLS, ControlMatch, Controls, controls_in
+from srm_explorer.engine.session.controls import ControlMatch, Controls, controls_in
 from srm_explorer.engine.session.session import Resolved
 from srm_explorer.engine.stats.matching import Traits, match_neurons, placebo_direction, pooled_moments
 
@@ -34,14 +35,12 @@ def chosen_in(journal: JournalReader) -> Controls | None:
     Raises:
         ExplorerError: what stands there is not what was written.
     """
-    for event in journal.events:
-        if event["event"] == CONTROLS:
-            try:
-                return controls_in(event.get("chosen"))
-            except DamagedError as error:
-                what = f"its controls are damaged: {error}"
-                raise ExplorerError(what, where=str(journal.folder), remedy="start again with --restart") from None
-    return None
+    events = journal.events_of(ControlsChosen)
+    try:
+        return controls_in(events[0].chosen) if events else None
+    except DamagedError as error:
+        what = f"its controls are damaged: {error}"
+        raise ExplorerError(what, where=str(journal.folder), remedy="start again with --restart") from None
 
 
 def choose_controls(

@@ -33,6 +33,7 @@ from srm_explorer.engine.runs.journal_reader import (
     JournalReader,
     compact,
 )
+from srm_explorer.engine.runs.journal_records import EventRecord, NotListed, RunStart, event_table
 from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.session import RunRecord
 from srm_explorer.engine.session.codec import json_line
@@ -98,7 +99,7 @@ class JournalWriter:
         experiment: Experiment,
         *,
         layout: Layout | Mapping[str, Any],
-        extra: Mapping[str, Any] | None = None,
+        extra: RunStart | Mapping[str, Any] | None = None,
     ) -> Self:
         """Begin a run folder; one whose making was cut short is begun anew.
 
@@ -106,7 +107,7 @@ class JournalWriter:
             folder: `paths.run_folder` of the session to be.
             experiment: what is run.
             layout: the batch layout; resuming and replaying reuse it.
-            extra: further plain JSON that resuming needs, such as the prompts and the provenance.
+            extra: what resuming needs beside.
 
         Raises:
             ExplorerError: the folder already holds a run, another process is writing it, or it cannot be written.
@@ -117,7 +118,7 @@ class JournalWriter:
                 raise ExplorerError("there is a run already", where=str(folder), remedy="resume it, or use --restart")
             for leftover in (*folder.glob("shard-*"), folder / EVENTS, folder / PROGRESS):
                 leftover.unlink(missing_ok=True)
-            head = {"schema_version": SCHEMA_VERSION, "spec": experiment.to_dict(), "extra": dict(extra or {})}
+            head = {"schema_version": SCHEMA_VERSION, "spec": experiment.to_dict(), "extra": extra or {}}
             write_atomic(folder / SPEC, _line(head))
             # Last, since the folder counts as a run once it has a layout.
             write_atomic(folder / LAYOUT, _line(layout))
@@ -188,8 +189,10 @@ class JournalWriter:
             }
         )
 
-    def event(self, event: Mapping[str, Any]) -> None:
+    def event(self, event: EventRecord | Mapping[str, Any]) -> None:
         """Add something that happened, plain JSON with its kind under "event"; errors as `append_batch`."""
+        if not isinstance(event, Mapping):
+            event = event_table(event)
         if not isinstance(event.get("event"), str) or event["event"] == "batch":
             raise ValueError(f"an event needs a kind of its own under 'event': {dict(event)}")
         self._append(event)
@@ -226,7 +229,7 @@ class JournalWriter:
         try:
             register_run(self.folder)
         except ExplorerError as error:
-            self.event({"event": "not listed", "why": str(error)})
+            self.event(NotListed(str(error)))
 
     def _append(self, event: Mapping[str, Any]) -> None:
         if self._events < 0:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
+import functools
 import json
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
-from pydantic import Field
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment
-from srm_explorer.engine.io.files import parse_json, read_text, sha256_of
+from srm_explorer.engine.io.files import FileLock, parse_json, read_text, sha256_of
 from srm_explorer.engine.io.vectors import Matrix, read_vectors
+from srm_explorer.engine.runs.journal_records import BatchRecord, EventRecord, RunStart
+from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.session import RunRecord
-from srm_explorer.engine.session.codec import DamagedError, Table, Text, Whole, read_record
+from srm_explorer.engine.session.codec import DamagedError, read_record
 
 SPEC, LAYOUT, EVENTS, PROGRESS, LOCK = "spec.json", "layout.json", "events.jsonl", "progress.json", "lock"
 SCHEMA_VERSION = 1
@@ -27,23 +26,8 @@ PARTIAL = "partial/"
 """Begins the names of vectors that some batches hold and others do not; they are no part of the session."""
 
 
-@dataclass(frozen=True)
-class BatchRecord:
-    """A finished batch as its line says.
-
-    Attributes:
-        batch_index: its number in the layout.
-        shard: name of the file with its vectors, rows in the order of `runs`.
-        sha256: of that file.
-        receipt: what the hooks reported.
-        runs: its runs.
-    """
-
-    batch_index: Annotated[Whole, Field(validation_alias="batch")]
-    shard: Text
-    sha256: Text
-    receipt: Table
-    runs: tuple[RunRecord, ...]
+T = TypeVar("T")
+E = TypeVar("E", bound=EventRecord)
 
 
 class JournalReader:
@@ -73,6 +57,36 @@ class JournalReader:
         self.run_indices: set[int] = set()
         self.offset = 0
 
+    @functools.cached_property
+    def start(self) -> RunStart:
+        """What the run began with.
+
+        Raises:
+            ExplorerError: it is not what was written.
+        """
+        return self._read(RunStart, self.extra, SPEC)
+
+    @functools.cached_property
+    def plan(self) -> Layout:
+        """The layout it began with; errors as `start`."""
+        return self._read(Layout, self.layout, LAYOUT)
+
+    @property
+    def planned_runs(self) -> int:
+        """All runs, those of the layout; 0 where it does not say."""
+        try:
+            return sum(map(len, read_record(list[list[Any]], self.layout.get("batches"))))
+        except DamagedError:
+            return 0
+
+    def events_of(self, kind: type[E]) -> list[E]:
+        """Events of one kind.
+
+        Raises:
+            ExplorerError: one of them is not what was written.
+        """
+        return [self._read(kind, event, EVENTS) for event in self.events if event["event"] == kind.EVENT]
+
     @property
     def runs(self) -> list[RunRecord]:
         """The finished runs by rising index."""
@@ -92,25 +106,26 @@ class JournalReader:
         try:
             with (self.folder / EVENTS).open("rb") as file:
                 file.seek(self.offset)
-                grown = file.read()
+                content = file.read()
         except FileNotFoundError:
             return []
         except OSError as error:
             what = f"cannot be read: {error.strerror}"
             raise ExplorerError(what, where=str(self.folder / EVENTS), remedy="check its permissions") from None
-        lines = grown.split(b"\n")[:-1]
-        found: list[dict[str, Any]] = []
+        lines = content.split(b"\n")[:-1]
+        grown: list[dict[str, Any]] = []
         for number, line in enumerate(lines):
             event = _event(line)
             if event is None:
                 if number == len(lines) - 1:
                     break  # A power cut can leave a last line that has its length but not its content.
-                place = self.folder / EVENTS
-                raise ExplorerError("a line is damaged", where=str(place), remedy="start the run again with --restart")
+                raise ExplorerError(
+                    "a line is damaged", where=str(self.folder / EVENTS), remedy="start the run again with --restart"
+                )
             self._take(event)
             self.offset += len(line) + 1
-            found.append(event)
-        return found
+            grown.append(event)
+        return grown
 
     def progress(self) -> dict[str, Any] | None:
         """How far the batch in flight is, as last told; None where nothing was."""
@@ -145,6 +160,13 @@ class JournalReader:
             raise _lost(path, "the vectors of a finished batch are missing") from None
         return read_vectors(path, runs=len(batch.runs))
 
+    def _read(self, kind: type[T], data: object, file: str) -> T:
+        try:
+            return read_record(kind, data)
+        except DamagedError as error:
+            what, remedy = f"this is not what was written: {error}", "start again with --restart"
+            raise ExplorerError(what, where=str(self.folder / file), remedy=remedy) from None
+
     def _take(self, event: dict[str, Any]) -> None:
         self.events.append(event)
         if event["event"] != "batch":
@@ -160,20 +182,7 @@ class JournalReader:
 
 def writer_pid(folder: Path) -> int | None:
     """The process that is writing a run folder now, also one that cannot be read; None and 0 as the method has them."""
-    try:
-        descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        text = os.pread(descriptor, 32, 0).strip()
-        return int(text) if text.isdigit() else 0
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
-    return None
+    return FileLock(folder / LOCK).holder()
 
 
 def compact(journal: JournalReader) -> tuple[list[RunRecord], dict[str, Matrix | list[Matrix]]]:

@@ -8,13 +8,12 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from srm_explorer.engine.analyses.directions import known_directions
+from srm_explorer.engine.analyses.directions import DIRECTIONS, known_directions
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.io.vectors import Matrix, read_vectors, widths
 from srm_explorer.engine.runs.collect import (
     forecast_of,
     grid_of,
-    prompts_of,
     session_of,
     unit_readings,
     with_first_changes,
@@ -24,7 +23,6 @@ from srm_explorer.engine.runs.planes import Shadows, SpannedPlane, fixed_planes
 from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.engine.runs.units import UNITS_PREFIX
 from srm_explorer.engine.session import RunRecord, Session
-from srm_explorer.engine.session.codec import DamagedError
 
 Life: TypeAlias = Literal["written", "left", "gone"]
 """A process writes the folder; nobody does; it is not there any more (saved, or moved away), or it is another run's."""
@@ -59,17 +57,16 @@ class LiveRun:
         self._mark = _mark(folder)
         self._journal = JournalReader(folder)
         self._experiment = self._journal.experiment
-        try:
-            self._prompts = prompts_of(self._journal)
-            self.created = str(self._journal.extra["created"])
-            self._journal.extra["provenance"] = dict(self._journal.extra["provenance"])
-        except (DamagedError, KeyError, TypeError, ValueError):
-            raise _damaged(folder / SPEC) from None
+        start = self._journal.start
+        if not start.prompts or not start.created:
+            raise _damaged(folder / SPEC)
+        self._prompts = start.prompts
+        self.created = start.created
         self._grid = grid_of(self._experiment, len(self._prompts))
         self._taken = 0
         self._plain: dict[int, RunRecord] = {}
         self._told: dict[int, RunRecord] = {}
-        self._known = known_directions(self._journal.extra)
+        self._known = known_directions({DIRECTIONS: start.directions})
         self._planes: list[SpannedPlane] | None = None
         self._shadows: list[Shadows] = []
         self._units: dict[str, dict[int, Matrix]] = {}

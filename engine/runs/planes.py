@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +16,10 @@ from srm_explorer.engine.experiment import Experiment, PlaneSpec, conditions
 from srm_explorer.engine.experiment.directions import needs_runs
 from srm_explorer.engine.experiment.model_fit import is_centred
 from srm_explorer.engine.io.vectors import Matrix
+from srm_explorer.engine.runs.journal_records import PlaneLeftOut, PlaneName, event_table
 from srm_explorer.engine.session import PlaneRecord, Session
+from srm_explorer.engine.session.codec import DamagedError, read_record
 from srm_explorer.engine.stats.planes import Plane, coordinates
-
-LEFT_OUT = "plane left out"
-"""Kind of the event that tells of a plane that could not be spanned."""
 
 Kept: TypeAlias = Mapping[str, Matrix | list[Matrix]]
 """Vectors by site and name."""
@@ -100,16 +100,16 @@ def planes_in(session: Session, kept: Kept) -> tuple[list[SpannedPlane], list[di
         try:
             found.append(SpannedPlane(spec, site, plane_through(spec.a, spec.b, runs[site])))
         except ExplorerError as error:
-            events.append({"event": LEFT_OUT, "plane": {"site": site, "a": spec.a, "b": spec.b}, "why": str(error)})
+            events.append(event_table(PlaneLeftOut(PlaneName(site, spec.a, spec.b), str(error))))
     return found, events
 
 
 def left_out(events: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     """One line for each plane that was left out, as the events of a session tell."""
-    told: list[str] = []
+    lines: list[str] = []
     for event in events:
-        plane: object = event.get("plane")
-        if event.get("event") == LEFT_OUT and isinstance(plane, dict):
-            own = cast("Mapping[str, Any]", plane)
-            told.append(f"plane {own.get('a')} × {own.get('b')} of {own.get('site')} left out: {event.get('why')}")
-    return tuple(told)
+        if event.get("event") == PlaneLeftOut.EVENT:
+            with contextlib.suppress(DamagedError):
+                left = read_record(PlaneLeftOut, event)
+                lines.append(f"plane {left.plane.a} × {left.plane.b} of {left.plane.site} left out: {left.why}")
+    return tuple(lines)

@@ -60,7 +60,7 @@ def run_status(experiment: Experiment, hashes: Mapping[str, str], path: Path) ->
             return RunStatus("finished", session)
     if is_run_folder(folder):
         reader = JournalReader(folder)
-        recorded = reader.extra.get("inputs", {})
+        recorded = reader.start.inputs
         _refuse_another(folder, differences(reader.experiment, experiment) + _changed(recorded, hashes))
         return RunStatus("resume", session)
     if session is not None:
@@ -112,7 +112,7 @@ def remove_leftover(session: Session, path: Path) -> None:
     folder = paths.run_folder(path)
     if not is_run_folder(folder) or writer_pid(folder) is not None:
         return
-    if JournalReader(folder).extra.get("created") == session.created:
+    if JournalReader(folder).start.created == session.created:
         remove_run_folder(folder)
 
 

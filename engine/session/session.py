@@ -15,6 +15,7 @@ from pydantic import PlainValidator
 
 from srm_explorer.engine.errors import ExplorerError, SpecValueError
 from srm_explorer.engine.experiment import Condition, Experiment, directions
+from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.io.files import sha256_of
 from srm_explorer.engine.io.vectors import Matrix, read_vectors
 from srm_explorer.engine.session.codec import Number, Text, Whole
@@ -215,6 +216,11 @@ class Session:
     revision: int = 0
     sidecar: Sidecar | None = None
     path: Path | None = field(default=None, compare=False)
+
+    @property
+    def planned_runs(self) -> int:
+        """How many runs it has once it is finished."""
+        return len(Grid(len(self.prompts), self.spec.generation.samples, len(self.conditions)))
 
     def changed(self, **fields: Any) -> Session:
         """A copy with other fields; TypeError for a name that is none."""

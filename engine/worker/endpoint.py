@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import platform
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.io.files import FileLock
 from srm_explorer.engine.worker.protocol import PROTOCOL
 
 LONGEST_PATH = 100
@@ -194,17 +194,7 @@ def is_same_user(connection: socket.socket) -> bool:
 
 def is_alive(endpoint: Endpoint) -> bool:
     """Whether a worker holds the endpoint's lock, listening or not."""
-    try:
-        descriptor = os.open(endpoint.lock, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    return FileLock(endpoint.lock).is_taken()
 
 
 @cache

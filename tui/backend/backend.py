@@ -130,15 +130,14 @@ class WorkerLink:
         def resume() -> None:
             try:
                 journal = JournalReader(paths.run_folder(session))
-                base = Path(str(journal.extra["provenance"]["base"]))
-                folder = Path(str(journal.extra.get("folder")))
+                base = journal.start.base
+                if base is None:
+                    raise ExplorerError("this is not what was written", where=session.stem, remedy="run it anew")
             except ExplorerError as error:
                 self._tell(RunFailed(error, session))
-            except (KeyError, TypeError):
-                error = ExplorerError("this is not what was written", where=session.stem, remedy="run it anew")
-                self._tell(RunFailed(error, session))
             else:
-                self._run(follower, journal.experiment, base, folder=folder if folder.is_dir() else None)
+                folder = Path(journal.start.folder) if journal.start.folder else None
+                self._run(follower, journal.experiment, base, folder=folder if folder and folder.is_dir() else None)
 
         self._background.run(resume)
 

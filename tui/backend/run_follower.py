@@ -251,5 +251,5 @@ class Finder:
             journal = self._journals[folder] = JournalReader(folder)
         journal.poll()
         path = folder.with_name(f"{folder.name.removesuffix('.run')}.json")
-        runs = len(grid_of(journal.experiment, len(journal.extra["prompts"])))
+        runs = len(grid_of(journal.experiment, len(journal.start.prompts)))
         return FoundRun(path, len(journal.run_indices), runs, alive=writer_pid(folder) is not None)

@@ -99,8 +99,7 @@ def _lines(outcome: Outcome, seconds: float, tokens: int) -> list[str]:
     session, name = outcome.session, outcome.path.stem
     if session is None:
         return ["stopped before a batch was finished; nothing is lost, and the same command starts it again"]
-    planned = len(session.prompts) * session.spec.generation.samples * len(session.conditions)
-    runs = f"{len(session.runs):,} of {planned:,} runs"
+    runs = f"{len(session.runs):,} of {session.planned_runs:,} runs"
     if outcome.status == "shown":
         lines = [f"{name} is finished already: {runs}, saved {session.saved}"]
     elif outcome.status == "interrupted":
@@ -131,9 +130,7 @@ def _summary(outcome: Outcome, seconds: float, tokens: int) -> dict[str, Any]:
         "how": outcome.status,
         "state": session.state if session else None,
         "runs": len(session.runs) if session else 0,
-        "planned": len(session.prompts) * session.spec.generation.samples * len(session.conditions)
-        if session
-        else None,
+        "planned": session.planned_runs if session else None,
         "resumed": outcome.resumed,
         "tokens": tokens,
         "seconds": round(seconds, 3),

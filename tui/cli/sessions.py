@@ -13,7 +13,7 @@ from srm_explorer.engine.analyses.compare_tables import curves_table_of
 from srm_explorer.engine.analyses.registry import tables_in
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.execution.replay import Deviation, Replay, replay
-from srm_explorer.engine.figures.captions import intervention_captions, model_caption, plane_title, planned_runs
+from srm_explorer.engine.figures.captions import intervention_captions, model_caption, plane_title
 from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.io.npz import write_npz
 from srm_explorer.engine.paths import session_path
@@ -79,7 +79,7 @@ def _progress(entry: Entry) -> str:
 
 def _saved(session: Session) -> Entry:
     path = session.path or Path()
-    planned = planned_runs(session)
+    planned = session.planned_runs
     return Entry(
         name=session.name,
         model=model_caption(session),
@@ -103,7 +103,7 @@ def _unsaved(folder: Path) -> Entry:
         model=journal.experiment.model.name,
         intervention="; ".join(intervention_captions(journal.experiment)),
         runs=len(journal.runs),
-        planned=sum(len(batch) for batch in journal.layout.get("batches", [])),
+        planned=journal.planned_runs,
         state="running" if journal.writer_pid() is not None else "unfinished",
         saved="",
         size=sum(_size(path) for path in folder.iterdir()),

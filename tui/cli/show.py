@@ -14,7 +14,6 @@ from srm_explorer.engine.figures.captions import (
     model_caption,
     plane_captions,
     plane_title,
-    planned_runs,
     state_caption,
 )
 from srm_explorer.engine.figures.curves import SweptGroup, warnings_of
@@ -196,7 +195,7 @@ def session_json(
         "interventions": list(intervention_captions(session.spec)),
         "prompts": len(session.prompts),
         "runs": len(session.runs),
-        "planned_runs": planned_runs(session),
+        "planned_runs": session.planned_runs,
         "conditions": [one.label for one in session.conditions if one.kind != "control"],
         "controls": session.spec.controls.neurons,
         "spec": session.spec.to_dict(),

@@ -12,10 +12,10 @@ from typing import Any, cast
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, ModelShape, Site, conditions
+from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.figures.numbers import count_of
 from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.runs.batch_memory import ITEM_BYTES, Sizes, captured_bytes, rows_within
-from srm_explorer.engine.runs.plan import Grid
 from srm_explorer.engine.worker.protocol import Description
 
 _PROMPT_TOKENS = 24

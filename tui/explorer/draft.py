@@ -376,7 +376,7 @@ def draft_at(path: Path) -> tuple[dict[str, Any], str, Path]:
     if path.exists() or not is_run_folder(folder):
         return as_draft(load_session(path))
     journal = JournalReader(folder)
-    return _as_draft(journal.experiment, path.stem, journal.extra.get("provenance"))
+    return _as_draft(journal.experiment, path.stem, journal.start.provenance)
 
 
 def _as_draft(experiment: Experiment, name: str, provenance: Any) -> tuple[dict[str, Any], str, Path]:

@@ -113,8 +113,7 @@ class RunsState:
         self.forget(event.path)
         if event.state == "interrupted" and event.session is not None:
             session = event.session
-            planned = len(session.prompts) * len(session.conditions) * session.spec.generation.samples
-            self.offer = ResumableRun(event.path, len(session.runs), planned, "stopped")
+            self.offer = ResumableRun(event.path, len(session.runs), session.planned_runs, "stopped")
 
     def lost(self, event: events.WorkerLost | events.RunLost) -> None:
         """A run stopped without an end."""

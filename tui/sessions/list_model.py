@@ -82,9 +82,8 @@ class SessionList:
             self._readers.pop(folder, None)
             name = folder.stem if folder.parent == self.folder else _short(folder.with_suffix(""))
             return row or Row(path, name, size, modified, saved=False, summary=Summary(problem=str(error)))
-        planned = sum(len(batch) for batch in reader.layout.get("batches", []))
         told = Progress.from_dict(reader.progress())
-        run = FoundRun(reader.writer_pid() is not None, len(reader.run_indices), planned, told)
+        run = FoundRun(reader.writer_pid() is not None, len(reader.run_indices), reader.planned_runs, told)
         if row is not None:
             return dataclasses.replace(row, run=run, size=row.size + size, modified=max(row.modified, modified))
         name = folder.stem if folder.parent == self.folder else _short(folder.with_suffix(""))

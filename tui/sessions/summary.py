@@ -12,7 +12,8 @@ from typing import Any, BinaryIO, cast
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment
-from srm_explorer.engine.figures.captions import intervention_captions, model_caption, planned_runs
+from srm_explorer.engine.experiment.conditions import Grid
+from srm_explorer.engine.figures.captions import intervention_captions, model_caption
 from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.runs.journal_reader import JournalReader
 from srm_explorer.engine.session import SCHEMA_VERSION, Session, State, load_session
@@ -46,7 +47,7 @@ def read_summary(path: Path) -> Summary:
         session = load_session(path)
     except ExplorerError as error:
         return Summary(problem=str(error))
-    return _summary(session, len(session.runs), planned_runs(session))
+    return _summary(session, len(session.runs), session.planned_runs)
 
 
 def describe(experiment: Experiment) -> str:
@@ -56,9 +57,7 @@ def describe(experiment: Experiment) -> str:
 
 def model_of(journal: JournalReader) -> str:
     """The name of the model that a run folder was begun with, as it shows."""
-    told: object = journal.extra.get("provenance")
-    provenance = cast("dict[str, Any]", told) if isinstance(told, dict) else {}
-    return model_caption(_bare(journal.experiment, "interrupted", provenance))
+    return model_caption(_bare(journal.experiment, "interrupted", journal.start.provenance))
 
 
 class SummaryCache:
@@ -125,7 +124,7 @@ def _from_head(file: BinaryIO) -> Summary:
         provenance = dict(document["provenance"])
         spec, saved = Experiment.from_dict(document["spec"]), str(document["saved"])
         session = _bare(spec, document["state"], provenance, saved)
-        planned = prompts * len(document["conditions"]) * session.spec.generation.samples
+        planned = len(Grid(prompts, spec.generation.samples, len(document["conditions"])))
     except (KeyError, TypeError, ValueError):
         raise _UnusualError from None
     runs = planned

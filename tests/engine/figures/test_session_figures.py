@@ -12,7 +12,6 @@ from srm_explorer.engine.figures.captions import (
     model_caption,
     plane_captions,
     plane_title,
-    planned_runs,
     pooled_caption,
     site_caption,
     state_caption,
@@ -220,7 +219,7 @@ def test_unequal_groups_of_an_interrupted_session_are_said(done: int, warned: bo
     warnings = polar_from_session(session, plane, swept_groups(session, plane)).warnings
     assert any("incomplete" in warning for warning in warnings) == warned
     assert state_caption(session) == f"interrupted: {done} of 24 runs"
-    assert planned_runs(session) == 24
+    assert session.planned_runs == 24
 
 
 def test_every_chart_names_the_session_and_the_plane() -> None:

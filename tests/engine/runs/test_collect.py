@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis.strategies import integers, lists
 
 from srm_explorer.engine.experiment import Experiment
+from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.runs.collect import assemble_session, measured_in, not_finite, resolved_in, with_first_changes
 from srm_explorer.engine.runs.journal import JournalWriter
-from srm_explorer.engine.runs.plan import Grid, plan_layout
+from srm_explorer.engine.runs.plan import plan_layout
 from srm_explorer.engine.session import PromptRecord, RunRecord
 
 MLP, RESID = "blocks.0.mlp.hook_post", "blocks.0.hook_resid_post"

@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment
+from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.runs import live as live_module
 from srm_explorer.engine.runs.collect import assemble_session
 from srm_explorer.engine.runs.journal import JournalWriter
 from srm_explorer.engine.runs.live import LiveRun
-from srm_explorer.engine.runs.plan import Grid, Layout
+from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.runs.resume import remove_run_folder
 from srm_explorer.engine.session import PromptRecord, RunRecord, Session
 

@@ -9,7 +9,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis.strategies import booleans, builds, integers, lists
 
-from srm_explorer.engine.runs.plan import Grid, Layout, plan_layout
+from srm_explorer.engine.experiment.conditions import Grid
+from srm_explorer.engine.runs.plan import Layout, plan_layout
 from srm_explorer.engine.session.codec import json_line, read_record
 
 grids = builds(Grid, integers(1, 9), integers(1, 3), integers(1, 7))

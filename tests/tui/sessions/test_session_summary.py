@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import srm_explorer.tui.sessions.summary as module
-from srm_explorer.engine.figures.captions import model_caption, planned_runs
+from srm_explorer.engine.figures.captions import model_caption
 from srm_explorer.engine.session import Session, load_session, save_session
 from srm_explorer.engine.session.serialization import session_bytes
 from srm_explorer.tui.sessions.row import Summary
@@ -26,7 +26,7 @@ def in_full(session: Session) -> Summary:
         intervention=describe(session.spec),
         state=session.state,
         runs=len(session.runs),
-        planned=planned_runs(session),
+        planned=session.planned_runs,
         saved=session.saved,
     )
 
