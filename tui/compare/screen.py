@@ -33,8 +33,8 @@ class CompareScreen(Screen[None]):
     """Compares two saved sessions.
 
     Args:
-        one: the .json file of the first.
-        other: the .json file of the second.
+        first: its .json file.
+        second: its .json file.
     """
 
     DEFAULT_CSS = """
@@ -51,7 +51,7 @@ class CompareScreen(Screen[None]):
         #side { width: 2fr; height: 1fr; }
         #numbers { height: 1fr; max-height: 12; }
         #differences { height: 1fr; }
-        #told { display: none; height: auto; padding: 0 1; color: $text-warning; }
+        #notes { display: none; height: auto; padding: 0 1; color: $text-warning; }
         #reading { width: 1fr; height: auto; padding: 0 1; }
         &.-narrow {
             #side { display: none; }
@@ -85,16 +85,16 @@ class CompareScreen(Screen[None]):
         Binding("escape,q", "leave", "back", id="compare.leave", tooltip="Back to the sessions"),
     ]
 
-    def __init__(self, one: Path, other: Path) -> None:
+    def __init__(self, first: Path, second: Path) -> None:
         super().__init__()
-        self._paths = (one, other)
+        self._paths = (first, second)
         self._state: CompareState | None = None
         self._part = 0
         self._background = Background(self.call_later)
 
     def compose(self) -> ComposeResult:
         """The chart beside the numbers and the differences, and what the reader must know above them."""
-        yield Static("", id="told", markup=False)
+        yield Static("", id="notes", markup=False)
         with Horizontal(id="parts"):
             yield _part(_Chart(), "chart", "Curves")
             with Vertical(id="side"):
@@ -118,6 +118,7 @@ class CompareScreen(Screen[None]):
         self.set_class(event.size.width < WIDE, "-narrow")
 
     def _read(self) -> CompareState:
+        # Not imported with this module: the screen is shown before numpy is loaded.
         from srm_explorer.tui.compare.state import CompareState
 
         return CompareState.of(*self._paths)
@@ -213,9 +214,9 @@ class CompareScreen(Screen[None]):
         state = self._state
         if state is None:
             return
-        told = self.query_one("#told", Static)
-        told.update("\n".join(state.told))
-        told.display = bool(state.told)
+        notes = self.query_one("#notes", Static)
+        notes.update("\n".join(state.notes))
+        notes.display = bool(state.notes)
         self.query_one(_Chart).border_title = Content(state.heading)
         lines = state.differences
         if state.subtracts and state.inferred is None:
@@ -251,7 +252,7 @@ class CompareScreen(Screen[None]):
 
         def write(typed: str | None) -> None:
             if typed is not None:
-                self._background.run(lambda: export(state, Path(typed.strip()).expanduser(), size), take)
+                self._background.run(lambda: state.write(Path(typed.strip()).expanduser(), size), take)
 
         detail = (
             ".csv has the curves, .svg or .txt the chart, .ans the chart in colour; a file that is there is replaced"
@@ -282,8 +283,6 @@ def _part(widget: ChartView | LineTable, name: str, title: str) -> ChartView | L
 
 
 ENDINGS = (".csv", ".svg", ".txt", ".ans")
-SMALLEST = (100, 32)
-"""Columns and rows a written chart has at least."""
 
 
 def default_name(state: CompareState) -> str:
@@ -297,27 +296,3 @@ def problem(typed: str) -> str:
     if Path(typed.strip()).suffix not in ENDINGS:
         return f"end the name in {', '.join(ENDINGS)}"
     return file_problem(typed)
-
-
-def export(state: CompareState, file: Path, size: tuple[int, int]) -> Path:
-    """Write the curves (.csv), or the chart as a picture (.svg) or as text with (.ans) or without (.txt) colours.
-
-    Raises:
-        ExplorerError: it cannot be written.
-    """
-    from srm_explorer.engine.io.files import write_atomic
-    from srm_explorer.tui.charts.svg import svg_of
-
-    if file.suffix == ".csv":
-        content = state.curves_csv()
-    else:
-        width, height = (max(own, least) for own, least in zip(size, SMALLEST, strict=True))
-        shown = state.scene(width, height).shown(state.theta, state.threshold)
-        caption = f"spotlight {state.caption}"
-        if file.suffix == ".svg":
-            content = svg_of(shown, caption)
-        else:
-            text = shown.ansi() if file.suffix == ".ans" else shown.text()
-            content = f"{text.rstrip()}\n{caption}\n"
-    write_atomic(file, content.encode("utf-8", "backslashreplace"))
-    return file

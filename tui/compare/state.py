@@ -8,8 +8,11 @@ import io
 from collections.abc import Callable, Hashable, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from srm_explorer.engine.analyses.compare import compare_groups
+from srm_explorer.engine.analyses.compare_match import ComparedPair
+from srm_explorer.engine.analyses.compare_tables import curves_table_of, difference_curves, direction_detail
+from srm_explorer.engine.analyses.registry import findings_of
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures.captions import pooled_caption
 from srm_explorer.engine.figures.comparison import Comparison, GroupNumbers, compare, compared_groups, compared_numbers
@@ -17,15 +20,12 @@ from srm_explorer.engine.figures.curves import SweptGroup
 from srm_explorer.engine.figures.groups import BASELINE, group_names, telling_threshold
 from srm_explorer.engine.figures.numbers import MINUS, NOTHING, count_of, degrees, short, three_digits
 from srm_explorer.engine.figures.table import cell_text
-from srm_explorer.engine.session import load_session
-from srm_explorer.tui.charts.comparison import View
+from srm_explorer.engine.io.files import write_atomic
+from srm_explorer.engine.session import PlaneRecord, Session, load_session
+from srm_explorer.tui.charts.comparison import View, comparison_scene, difference_scene
+from srm_explorer.tui.charts.scene import Scene
+from srm_explorer.tui.charts.svg import svg_of
 from srm_explorer.tui.widgets.table_render import Column
-
-if TYPE_CHECKING:
-    from srm_explorer.engine.analyses.compare_match import ComparedPair
-    from srm_explorer.engine.session import PlaneRecord, Session
-    from srm_explorer.tui.charts.scene import Scene
-
 
 BEYOND_ARITHMETIC = "beyond arithmetic"
 RESAMPLES = 2_000
@@ -40,30 +40,30 @@ COLUMNS = (
 )
 
 
-def pairs_of(one: Session, other: Session) -> tuple[tuple[str, str], ...]:
+def pairs_of(first: Session, second: Session) -> tuple[tuple[str, str], ...]:
     """Pairs of groups worth comparing: like ones of two sessions; of one, each with the baseline, values, levels."""
     try:
-        names = group_names(one)
-        if one is not other:
-            theirs = group_names(other)
+        names = group_names(first)
+        if first is not second:
+            theirs = group_names(second)
             shared = [(name, name) for name in names if name in theirs]
-            pooled = pooled_caption(one.spec), pooled_caption(other.spec)
+            pooled = pooled_caption(first.spec), pooled_caption(second.spec)
             if pooled[0] in names and pooled[1] in theirs and pooled not in shared:
                 shared.append(pooled)
             return tuple(sorted(shared, key=lambda pair: pair != pooled))
     except ExplorerError:
         return ()
     conditions = [name for name in names if "=" not in name and name != BASELINE]
-    found = [(name, BASELINE) for name in conditions if BASELINE in names]
+    pairs = [(name, BASELINE) for name in conditions if BASELINE in names]
     values = conditions[1:]
     if len(values) > 1:
-        found.append((values[-1], values[0]))
+        pairs.append((values[-1], values[0]))
     levels = [name for name in names if "=" in name]
     mains = conditions[:1] or [BASELINE]
-    for first, second in combinations(levels, 2):
-        if first.partition("=")[0] == second.partition("=")[0]:
-            found += [(f"{main}, {first}", f"{main}, {second}") for main in mains]
-    return tuple(found)
+    for level, other in combinations(levels, 2):
+        if level.partition("=")[0] == other.partition("=")[0]:
+            pairs += [(f"{main}, {level}", f"{main}, {other}") for main in mains]
+    return tuple(pairs)
 
 
 def computed(
@@ -78,40 +78,38 @@ def computed(
     Raises:
         ExplorerError: a group has no run, or the sessions do not lie on the same axes.
     """
-    from srm_explorer.engine.analyses.compare import compare_groups
-
-    one, other = sessions
-    told = None if one is other else names
-    return compare_groups(one, other, plane, [pair], levels, resamples=RESAMPLES, names=told)[0]
+    first, second = sessions
+    shown_names = None if first is second else names
+    return compare_groups(first, second, plane, [pair], levels, resamples=RESAMPLES, names=shown_names)[0]
 
 
 def rows_of(pair: ComparedPair, theta: int, threshold: float) -> tuple[Row, ...]:
     """What is known of a difference, and how large it is where the spotlight stands: name, value, interval."""
-    from srm_explorer.engine.analyses.compare_tables import direction_detail
-
-    found = pair.estimate
-    region = found.region
-    share, bands = found.shares[pair.thresholds.index(threshold)], found.share_bands
+    estimate = pair.estimate
+    region = estimate.region
+    share, bands = estimate.shares[pair.thresholds.index(threshold)], estimate.share_bands
     band = None if bands is None else bands[:, pair.thresholds.index(threshold), theta]
-    mean = None if found.mean_band is None else found.mean_band[:, theta]
-    a, b = found.difference.tolist()
+    mean = None if estimate.mean_band is None else estimate.mean_band[:, theta]
+    a, b = estimate.difference.tolist()
     amplitude = None if region is None else region.amplitude
     phase = direction_detail(pair).removeprefix("φ ").replace("undetermined", f"{NOTHING} undetermined")
-    turn = NOTHING if found.phase_deg is None else f"{found.phase_deg:+.0f}°"
-    around = "undetermined" if found.phase_interval is None else "{:+.0f} to {:+.0f}°".format(*found.phase_interval)
+    turn = NOTHING if estimate.phase_deg is None else f"{estimate.phase_deg:+.0f}°"
+    around = (
+        "undetermined" if estimate.phase_interval is None else "{:+.0f} to {:+.0f}°".format(*estimate.phase_interval)
+    )
     return (
         (f"share > {short(threshold)} at {theta}°", cell_text(float(share[theta]), "percent"), _ends(band, 100, " %")),
-        (f"mean at {theta}°", three_digits(float(found.mean[theta])), _ends(mean)),
+        (f"mean at {theta}°", three_digits(float(estimate.mean[theta])), _ends(mean)),
         ("along 0°, along 90°", three_digits(a), three_digits(b)),
         ("size", three_digits(float((a * a + b * b) ** 0.5)), _ends(amplitude)),
         ("towards", phase.partition(" ")[0], phase.partition(" ")[2]),
         ("phase turns by", turn, around),
         ("p", cell_text(pair.p, "p"), pair.tested),
-        ("units", str(found.units), f"{len(pair.matched.rows[0]):,} {MINUS} {len(pair.matched.rows[1]):,} runs"),
+        ("units", str(estimate.units), f"{len(pair.matched.rows[0]):,} {MINUS} {len(pair.matched.rows[1]):,} runs"),
     )
 
 
-def told_of(pair: ComparedPair) -> str:
+def summary_of(pair: ComparedPair) -> str:
     """What was subtracted and matched, one line."""
     part = "; part of it was set by the experiment, p is of the rest" if pair.tested == BEYOND_ARITHMETIC else ""
     return f"{pair.label}; {pair.matched.summary}; {count_of(pair.estimate.units, 'unit')}{part}"
@@ -124,6 +122,8 @@ def _ends(ends: object, factor: float = 1.0, unit: str = "") -> str:
     return f"{low} to {high}{unit}"
 
 
+SMALLEST = (100, 32)
+"""Columns and rows a written chart has at least."""
 VIEWS: tuple[View, ...] = ("counts", "mean", "thresholds", "dose")
 FULL_TURN = 360
 
@@ -158,14 +158,14 @@ class CompareState:
         self.threshold = telling_threshold(self.groups) if self.groups else comparison.thresholds()[0]
 
     @classmethod
-    def of(cls, one: Path, other: Path) -> CompareState:
+    def of(cls, first: Path, second: Path) -> CompareState:
         """Read both sessions.
 
         Raises:
             ExplorerError: one of them cannot be read.
         """
-        first = load_session(one)
-        return cls(compare(first, first if other == one else load_session(other)))
+        session = load_session(first)
+        return cls(compare(session, session if second == first else load_session(second)))
 
     def frozen(self) -> CompareState:
         """The state as it is now, for another thread."""
@@ -222,11 +222,11 @@ class CompareState:
         plane = self.comparison.planes[self.plane][0]
         levels = self.comparison.thresholds()
         try:
-            found = computed(self.comparison.sessions, plane, self.pairs[self.pair], levels, self.names)
+            pair = computed(self.comparison.sessions, plane, self.pairs[self.pair], levels, self.names)
         except ExplorerError as error:
             self._inferred[key] = error
         else:
-            self._inferred[key] = found
+            self._inferred[key] = pair
 
     @property
     def names(self) -> tuple[str, str]:
@@ -238,17 +238,17 @@ class CompareState:
         """What the chart shows, of what."""
         if not self.subtracts:
             return f"{self.view} of {self.names[0]} and {self.names[1]}"
-        own, its = self.pairs[self.pair] if self.pairs else ("", "")
+        minuend, subtrahend = self.pairs[self.pair] if self.pairs else ("", "")
         of = "mean" if self.view == "mean" else "counts"
         if self.comparison.sessions[0] is self.comparison.sessions[1]:
-            return f"{of} of {self.names[0]}: {own} {MINUS} {its}"
-        return f"{of}: {self.names[0]} {own} {MINUS} {self.names[1]} {its}"
+            return f"{of} of {self.names[0]}: {minuend} {MINUS} {subtrahend}"
+        return f"{of}: {self.names[0]} {minuend} {MINUS} {self.names[1]} {subtrahend}"
 
     @property
-    def told(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[str, ...]:
         """What the reader must know first."""
         shown = self.inferred if self.subtracts else None
-        matched = () if shown is None or isinstance(shown, ExplorerError) else (told_of(shown),)
+        matched = () if shown is None or isinstance(shown, ExplorerError) else (summary_of(shown),)
         return (*self.comparison.told, *matched)
 
     @property
@@ -263,9 +263,6 @@ class CompareState:
 
     def scene(self, width: int, height: int) -> Scene:
         """Paint the view; where it cannot be, say why."""
-        from srm_explorer.tui.charts.comparison import comparison_scene, difference_scene
-        from srm_explorer.tui.charts.scene import Scene
-
         if self.subtracts:
             shown = self.inferred
             if shown is None or isinstance(shown, ExplorerError):
@@ -282,6 +279,26 @@ class CompareState:
         """What the chart depends on, besides its size and the spotlight's angle."""
         shown = self.subtracts and self.inferred
         return self.names, self.plane, self.view, self.threshold, self.subtracts, self.pair, type(shown)
+
+    def write(self, file: Path, size: tuple[int, int]) -> Path:
+        """Write the curves (.csv), or the chart as a picture (.svg) or as text with (.ans) or without (.txt) colours.
+
+        Raises:
+            ExplorerError: it cannot be written.
+        """
+        if file.suffix == ".csv":
+            content = self.curves_csv()
+        else:
+            width, height = (max(length, least) for length, least in zip(size, SMALLEST, strict=True))
+            shown = self.scene(width, height).shown(self.theta, self.threshold)
+            caption = f"spotlight {self.caption}"
+            if file.suffix == ".svg":
+                content = svg_of(shown, caption)
+            else:
+                text = shown.ansi() if file.suffix == ".ans" else shown.text()
+                content = f"{text.rstrip()}\n{caption}\n"
+        write_atomic(file, content.encode("utf-8", "backslashreplace"))
+        return file
 
     def chart(self, width: int, height: int, *, colour: bool = True) -> str:
         """The view with the spotlight on it as text."""
@@ -305,8 +322,8 @@ class CompareState:
     @property
     def difference_columns(self) -> tuple[Column, ...]:
         """Columns of the table of differences: the field, and what it is in either."""
-        one, other = self.names
-        return Column("field", "field", least=16, share=2), Column("old", one, least=8), Column("new", other, least=8)
+        old, new = self.names
+        return Column("field", "field", least=16, share=2), Column("old", old, least=8), Column("new", new, least=8)
 
     @property
     def number_count(self) -> int:
@@ -322,15 +339,15 @@ class CompareState:
         if self.subtracts:
             what, value, interval = self._rows()[row]
             return {"what": what, "value": value, "interval": interval}[key]
-        one = self.numbers()[row]
-        share = f" {100 * one.lit / one.total:3.0f} %" if one.total else ""
+        group = self.numbers()[row]
+        share = f" {100 * group.lit / group.total:3.0f} %" if group.total else ""
         cells: dict[str, Callable[[], str]] = {
-            "label": lambda: one.label,
-            "runs": lambda: f"{one.n_runs:,}",
-            "A": lambda: three_digits(one.amplitude),
-            "phase": lambda: degrees(one.phase_deg),
-            "lit": lambda: f"{one.lit:,}{share}" if one.total else NOTHING,
-            "mean": lambda: three_digits(one.mean),
+            "label": lambda: group.label,
+            "runs": lambda: f"{group.n_runs:,}",
+            "A": lambda: three_digits(group.amplitude),
+            "phase": lambda: degrees(group.phase_deg),
+            "lit": lambda: f"{group.lit:,}{share}" if group.total else NOTHING,
+            "mean": lambda: three_digits(group.mean),
         }
         return cells[key]()
 
@@ -391,9 +408,6 @@ def groups_csv(groups: Sequence[SweptGroup], levels: Sequence[float]) -> str:
 
 def difference_csv(pair: ComparedPair) -> str:
     """The curves of a difference with the ends of their bands, a row an angle."""
-    from srm_explorer.engine.analyses.compare_tables import curves_table_of, difference_curves
-    from srm_explorer.engine.analyses.registry import findings_of
-
     table = curves_table_of(findings_of(curves=[difference_curves(pair)]))
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
