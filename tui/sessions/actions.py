@@ -157,7 +157,7 @@ class SessionActions:
         else:
             self._act(lambda: _write(row, file, kind))
 
-    def _push(self, box: Screen[Any], take: Callable[[Any], object] | None = None) -> None:
+    def _push(self, box: Screen[Any], take: Callable[[Any], None] | None = None) -> None:
         self._screen.app.push_screen(box, take)
 
     def _act(self, act: Callable[[], tuple[str, Path | None]]) -> None:
