@@ -66,7 +66,7 @@ class Bare(App):
 
     def action_turn(self):
         self.turns += 1
-        chart = Text.from_ansi(paint_compass(figure, 114, 33))
+        chart = Text.from_ansi(paint_compass(figure, 114, 33).ansi())
         chart.append(f"\\nspotlight {self.turns} degrees")
         self.query_one(Static).update(chart)
 

@@ -1,4 +1,4 @@
-"""The frame of a chart with two straight axes: lines, ticks and their labels."""
+"""The frame of a chart with two straight axes, its ticks and their labels; bands, as bars and dots."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from rich.cells import cell_len
 
 from srm_explorer.engine.figures.curves import CurveBand
 from srm_explorer.engine.figures.numbers import Axis
-from srm_explorer.tui.charts.canvas import COLUMNS, ROWS, Canvas, Pane, Stroke, Trace, trace
+from srm_explorer.tui.charts.canvas import COLUMNS, ROWS, Canvas, Pane, Projection, Stroke, Trace, trace
 from srm_explorer.tui.charts.disc import Disc
-from srm_explorer.tui.charts.palette import CHANCE, FRAME, PLAIN, GroupStyle
+from srm_explorer.tui.charts.palette import CHANCE, FRAME, GroupStyle
 
 
 def framed_pane(
@@ -61,18 +61,18 @@ def horizontal_ticks(canvas: Canvas, pane: Pane, ticks: Sequence[float], labels:
         labels: their texts.
         row: where the labels go.
     """
-    places = [pane.cell(tick, pane.y_low)[0] for tick in ticks]
+    columns = [pane.cell(tick, pane.y_low)[0] for tick in ticks]
     for stride in range(1, len(ticks) + 1):
-        chosen = list(zip(places, labels, strict=True))[::stride]
+        chosen = list(zip(columns, labels, strict=True))[::stride]
         spans: list[tuple[int, int, int, str]] = []
-        for place, label in chosen:
+        for col, label in chosen:
             # The first and last label may be pushed inwards; their tick stays in place.
-            start = min(max(place - cell_len(label) // 2, 0), canvas.width - cell_len(label))
-            spans.append((place, start, start + cell_len(label), label))
-        if all(one[2] < other[1] for one, other in pairwise(spans)):
-            for place, start, _, label in spans:
-                canvas.text(place, pane.row + pane.height, "┴", FRAME)
-                canvas.text(start, row, label, PLAIN)
+            start = min(max(col - cell_len(label) // 2, 0), canvas.width - cell_len(label))
+            spans.append((col, start, start + cell_len(label), label))
+        if all(before[2] < after[1] for before, after in pairwise(spans)):
+            for col, start, _, label in spans:
+                canvas.text(col, pane.row + pane.height, "┴", FRAME)
+                canvas.text(start, row, label)
             return
 
 
@@ -88,7 +88,7 @@ def _vertical_ticks(
             continue
         used.add(row)
         canvas.text(line, row, mark, FRAME)
-        canvas.text(start_of(axis.labels[index]), row, axis.labels[index], PLAIN)
+        canvas.text(start_of(axis.labels[index]), row, axis.labels[index])
 
 
 BAR_STEP = 15.0
@@ -96,89 +96,74 @@ BAR_STEP = 15.0
 DOTTED = (1, 1)
 """Dots of a bar, and of the gap after each: a curve's flank has none."""
 
-Place = Callable[[ArrayLike, ArrayLike], NDArray[np.float64]]
+
+def bar(pane: Pane, x: float, low: float, high: float, project: Projection | None = None) -> list[Trace]:
+    """A dotted line, and both its ends whatever the dots leave out."""
+    return [
+        trace(pane, [x, x], [low, high], dash=DOTTED, project=project),
+        *(trace(pane, [x], [end], project=project) for end in (low, high)),
+    ]
 
 
-def polar_bands(disc: Disc, bands: Sequence[CurveBand], styles: dict[str, GroupStyle]) -> list[Stroke]:
-    """Bars of the groups in a disc."""
-    return _strokes(disc.pane, bands, styles, disc.place)
+def band_bars(
+    pane: Pane, bands: Sequence[CurveBand], styles: dict[str, GroupStyle], project: Projection | None = None
+) -> list[Stroke]:
+    """Bars of the groups' bands at equally spaced angles."""
+    angles = np.arange(0.0, 360.0, BAR_STEP)
+    return [
+        Stroke(line, styles[band.label].style)
+        for band in bands
+        if not band.chance
+        for angle, low, high in zip(
+            angles.tolist(), *(np.interp(angles, band.x, end).tolist() for end in (band.low, band.high)), strict=True
+        )
+        for line in bar(pane, angle, low, high, project)
+    ]
 
 
 def polar_chance(disc: Disc, bands: Sequence[CurveBand]) -> list[Stroke]:
     """What chance draws in a disc: dots between the two ends, and the ends themselves, dotted."""
-    strokes: list[Stroke] = []
-    for band in (band for band in bands if band.chance):
-        x, y = _dots(disc.pane)
-        middle = (np.array([disc.pane.dots_wide, disc.pane.dots_high]) - 1) / 2
-        across, up = x - middle[0], y - middle[1]
-        radius = np.hypot(across, up) / disc.reach
-        angle = np.degrees(np.arctan2(up, across)) % 360.0
-        value = disc.low + radius * (disc.high - disc.low)
-        inside = _within(band, angle, value) & (radius <= 1.0)
-        strokes += [Stroke(_chosen(disc.pane, x[inside], y[inside]), CHANCE), *_ends(disc.pane, band, disc.place)]
-    return strokes
-
-
-def straight_bands(pane: Pane, bands: Sequence[CurveBand], styles: dict[str, GroupStyle]) -> list[Stroke]:
-    """Bars of the groups over the angle."""
-    return _strokes(pane, bands, styles, pane.dots)
+    x, y = _two_dots_a_cell(disc.pane)
+    across, up = x - (disc.pane.dots_wide - 1) / 2, y - (disc.pane.dots_high - 1) / 2
+    radius = np.hypot(across, up) / disc.reach
+    angle = np.degrees(np.arctan2(up, across)) % 360.0
+    inside = radius <= 1.0
+    value = disc.low + radius * (disc.high - disc.low)
+    return _chance(disc.pane, bands, (x[inside], y[inside]), (angle[inside], value[inside]), disc.project)
 
 
 def straight_chance(pane: Pane, bands: Sequence[CurveBand]) -> list[Stroke]:
     """What chance draws over straight axes."""
+    x, y = _two_dots_a_cell(pane)
+    angle = pane.x_low + x / max(1, pane.dots_wide - 1) * (pane.x_high - pane.x_low)
+    value = pane.y_low + y / max(1, pane.dots_high - 1) * (pane.y_high - pane.y_low)
+    return _chance(pane, bands, (x, y), (angle, value), pane.project)
+
+
+Columns = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def _chance(
+    pane: Pane, bands: Sequence[CurveBand], dots: Columns, points: Columns, project: Projection
+) -> list[Stroke]:
     strokes: list[Stroke] = []
-    for band in (band for band in bands if band.chance):
-        x, y = _dots(pane)
-        at = pane.x_low + x / max(1, pane.dots_wide - 1) * (pane.x_high - pane.x_low)
-        value = pane.y_low + y / max(1, pane.dots_high - 1) * (pane.y_high - pane.y_low)
-        inside = _within(band, at, value)
-        strokes += [Stroke(_chosen(pane, x[inside], y[inside]), CHANCE), *_ends(pane, band, pane.dots)]
+    for band in bands:
+        if not band.chance:
+            continue
+        angle, value = points
+        with np.errstate(invalid="ignore"):
+            inside = value >= np.interp(angle, band.x, band.low)
+            inside &= value <= np.interp(angle, band.x, band.high)
+        strokes.append(Stroke(Trace(pane, np.stack(dots, axis=1)[inside].astype(np.int64)), CHANCE))
+        for ends in (band.low, band.high):
+            strokes.append(Stroke(trace(pane, band.x, ends, dash=(1, 3), project=project), CHANCE))
     return strokes
 
 
-def bar(pane: Pane, x: float, low: float, high: float) -> list[Trace]:
-    """One bar over straight axes."""
-    return _bar(pane, x, low, high, pane.dots)
-
-
-def _strokes(pane: Pane, bands: Sequence[CurveBand], styles: dict[str, GroupStyle], place: Place) -> list[Stroke]:
-    strokes: list[Stroke] = []
-    for band in (band for band in bands if not band.chance):
-        angles = np.arange(0.0, 360.0, BAR_STEP)
-        ends = [np.interp(angles, band.x, end).tolist() for end in (band.low, band.high)]
-        for angle, low, high in zip(angles.tolist(), *ends, strict=True):
-            strokes += [Stroke(one, styles[band.label].ink) for one in _bar(pane, angle, low, high, place)]
-    return strokes
-
-
-def _bar(pane: Pane, x: float, low: float, high: float, place: Place) -> list[Trace]:
-    """A dotted line, and both its ends whatever the dots leave out."""
-    on, off = DOTTED
-    return [
-        trace(pane, [x, x], [low, high], on=on, off=off, place=place),
-        *(trace(pane, [x], [end], place=place) for end in (low, high)),
-    ]
-
-
-def _ends(pane: Pane, band: CurveBand, place: Place) -> list[Stroke]:
-    return [Stroke(trace(pane, band.x, ends, on=1, off=3, place=place), CHANCE) for ends in (band.low, band.high)]
-
-
-def _within(band: CurveBand, x: NDArray[np.float64], value: NDArray[np.float64]) -> NDArray[np.bool_]:
-    with np.errstate(invalid="ignore"):
-        return (value >= np.interp(x, band.x, band.low)) & (value <= np.interp(x, band.x, band.high))
-
-
-def _dots(pane: Pane) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Two dots of every cell, in a pattern that no curve makes: the upper left one, and the third on the right."""
+def _two_dots_a_cell(pane: Pane) -> Columns:
+    """In a pattern that no curve makes: the upper left one, and the third on the right."""
     x, y = np.meshgrid(np.arange(pane.dots_wide), np.arange(pane.dots_high))
     down = pane.dots_high - 1 - y
     left, right = (x % COLUMNS == 0) & (down % ROWS == 0), (x % COLUMNS == 1) & (down % ROWS == 2)
     chosen = left | right
     return x[chosen].astype(np.float64), y[chosen].astype(np.float64)
-
-
-def _chosen(pane: Pane, x: NDArray[np.float64], y: NDArray[np.float64]) -> Trace:
-    dots = np.stack([x, y], axis=1).astype(np.int64)
-    cells = np.stack([pane.col + dots[:, 0] // COLUMNS, pane.row + pane.height - 1 - dots[:, 1] // ROWS], axis=1)
-    return Trace(dots=dots, cells=cells)

@@ -1,22 +1,31 @@
-"""The canvas: a grid of cells that plotext's braille and plain text are put on."""
+"""The canvas: a grid of cells that series, drawn in braille by plotext, and plain text are put on."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from rich.cells import cell_len
+from rich.style import Style
 
-from srm_explorer.tui.charts.palette import PLAIN, Ink
+from srm_explorer.tui.charts.picture import BLANK, PLAIN, Cell, Picture
 
-# Dots beyond this lie off every screen; the exact place no longer matters, the arithmetic must not overflow.
+# Dots beyond this lie off every screen; where exactly no longer matters, the arithmetic must not overflow.
 FAR = 1e6
 COLUMNS, ROWS = 2, 4
+"""Dots of a cell."""
+
+Projection = Callable[[ArrayLike, ArrayLike], NDArray[np.float64]]
+"""From coordinates [point] and [point] to dots [point, 2]."""
+Dash = tuple[int, int]
+"""Dots drawn, then dots left out."""
+SOLID: Dash = (1, 0)
 
 
 @dataclass(frozen=True)
@@ -45,9 +54,9 @@ class Pane:
         """Dots from bottom to top."""
         return ROWS * self.height
 
-    def dots(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
-        """Place points [point] on the dot grid: [point, 2], from the left and from the bottom; NaN stays NaN."""
-        placed = np.empty((np.size(x), 2))
+    def project(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
+        """Dots [point, 2] of points [point], from the left and from the bottom; NaN stays NaN."""
+        dots = np.empty((np.size(x), 2))
         with np.errstate(over="ignore", invalid="ignore"):
             for axis, (values, low, high, count) in enumerate(
                 ((x, self.x_low, self.x_high, self.dots_wide), (y, self.y_low, self.y_high, self.dots_high))
@@ -55,12 +64,12 @@ class Pane:
                 # Halves keep the span of the widest floats finite.
                 span = high / 2 - low / 2
                 share = (np.asarray(values, np.float64) / 2 - low / 2) / span if span > 0 else np.full(np.size(x), 0.5)
-                placed[:, axis] = share * (count - 1)
-        return placed
+                dots[:, axis] = share * (count - 1)
+        return dots
 
     def cell(self, x: float, y: float) -> tuple[int, int]:
         """Column and row, on the whole canvas, of the cell that holds a point of the view."""
-        dot_x, dot_y = np.clip(np.nan_to_num(self.dots([x], [y])[0]), 0, [self.dots_wide - 1, self.dots_high - 1])
+        dot_x, dot_y = np.clip(np.nan_to_num(self.project([x], [y])[0]), 0, [self.dots_wide - 1, self.dots_high - 1])
         return self.col + round(dot_x) // COLUMNS, self.row + self.height - 1 - round(dot_y) // ROWS
 
 
@@ -69,42 +78,44 @@ class Trace:
     """Dots along one series, in order.
 
     Attributes:
+        pane: where they are.
         dots: [dot, 2] integers from the left and from the bottom of the pane, all inside it.
-        cells: [dot, 2] column and row on the whole canvas of each dot.
     """
 
+    pane: Pane
     dots: NDArray[np.int64]
-    cells: NDArray[np.int64]
+
+    @cached_property
+    def cells(self) -> NDArray[np.int64]:
+        """[dot, 2] column and row on the whole canvas of each dot."""
+        x, y = self.dots[:, 0], self.dots[:, 1]
+        return np.stack([self.pane.col + x // COLUMNS, self.pane.row + self.pane.height - 1 - y // ROWS], axis=1)
 
 
-def trace(
-    pane: Pane, x: ArrayLike, y: ArrayLike, *, on: int = 1, off: int = 0, place: Callable[..., ArrayLike] | None = None
-) -> Trace:
+def trace(pane: Pane, x: ArrayLike, y: ArrayLike, *, dash: Dash = SOLID, project: Projection | None = None) -> Trace:
     """Walk a series through the pane: finite runs only, clipped to the view.
 
     Args:
         pane: where, and the view.
         x: [point] any numbers.
         y: [point] any numbers.
-        on: dots drawn, then
-        off: dots left out, repeated along the way.
-        place: maps (x, y) to dots [point, 2] where that isn't `pane.dots`, as for polar coordinates.
+        dash: dots drawn, then dots left out, repeated along the way.
+        project: maps (x, y) to dots [point, 2] where that isn't `pane.project`, as for polar coordinates.
     """
-    points = np.asarray((place or pane.dots)(x, y), np.float64)
+    points = np.asarray((project or pane.project)(x, y), np.float64)
     finite = np.isfinite(points).all(axis=1)
-    # Infinite places of finite numbers lie off the screen; those of NaN and infinite numbers interrupt the line.
-    given = np.isfinite(np.asarray(x, np.float64)) & np.isfinite(np.asarray(y, np.float64))
-    points = np.where((given & ~finite)[:, None], np.nan_to_num(points, nan=FAR, posinf=FAR, neginf=-FAR), points)
+    # Infinite dots of finite numbers lie off the screen; those of NaN and infinite numbers interrupt the line.
+    drawable = np.isfinite(np.asarray(x, np.float64)) & np.isfinite(np.asarray(y, np.float64))
+    points = np.where((drawable & ~finite)[:, None], np.nan_to_num(points, nan=FAR, posinf=FAR, neginf=-FAR), points)
     points = np.clip(points, -FAR, FAR)
-    breaks = np.flatnonzero(np.diff(given.astype(np.int8)))
+    breaks = np.flatnonzero(np.diff(drawable.astype(np.int8)))
     parts = [
-        _walk(pane, points[run]) for run in np.split(np.arange(len(points)), breaks + 1) if run.size and given[run[0]]
+        _walk(pane, points[run])
+        for run in np.split(np.arange(len(points)), breaks + 1)
+        if run.size and drawable[run[0]]
     ]
     dots = np.concatenate(parts) if parts else np.zeros((0, 2), np.int64)
-    if off:
-        dots = dots[np.arange(len(dots)) % (on + off) < on]
-    cells = np.stack([pane.col + dots[:, 0] // COLUMNS, pane.row + pane.height - 1 - dots[:, 1] // ROWS], axis=1)
-    return Trace(dots=dots, cells=cells)
+    return Trace(pane, dots[np.arange(len(dots)) % sum(dash) < dash[0]])
 
 
 def _walk(pane: Pane, points: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -150,29 +161,28 @@ def _clip(
 
 
 # plotext keeps what it draws with in one place for the whole process; charts are painted in several threads.
-DRAWING = Lock()
-COLOURED = re.compile(r"\x1b\[([0-9;]*)m")
-RESET = "\x1b[0m"
+_DRAWING = Lock()
+_SGR = re.compile(r"\x1b\[([0-9;]*)m")
 
 
 @dataclass(frozen=True, eq=False)
 class Stroke:
-    """A trace and its ink; where two share a cell, the later one gives the colour."""
+    """A trace and how it looks; where two share a cell, the later one gives the colour."""
 
     trace: Trace
-    ink: Ink
+    style: Style
 
 
 class Canvas:
-    """Cells of one character each, written over and over, then printed once."""
+    """Cells that are written over and over, then become a picture."""
 
     def __init__(self, width: int, height: int) -> None:
         self.width = width
         self.height = height
-        self._cells = [[" "] * width for _ in range(height)]
-        self._inks = [[PLAIN] * width for _ in range(height)]
+        self._characters = [[" "] * width for _ in range(height)]
+        self._styles = [[PLAIN] * width for _ in range(height)]
 
-    def text(self, col: int, row: int, text: str, ink: Ink = PLAIN) -> None:
+    def text(self, col: int, row: int, text: str, style: Style = PLAIN) -> None:
         """Write one line of text; what lies outside the canvas is left out, control characters become "?"."""
         if not 0 <= row < self.height:
             return
@@ -182,46 +192,57 @@ class Canvas:
             columns = cell_len(character)
             if columns == 0 and 0 < col <= self.width:
                 # A combining mark belongs to the character before it.
-                self._cells[row][col - 1] += character
+                self._characters[row][col - 1] += character
             elif columns and col >= 0 and col + columns <= self.width:
-                self._put(col, row, character, columns, ink)
+                self._put(col, row, character, columns, style)
             col += columns
 
-    def _put(self, col: int, row: int, character: str, columns: int, ink: Ink) -> None:
-        line = self._cells[row]
+    def text_middle(self, pane: Pane, text: str, style: Style = PLAIN) -> None:
+        """Write one line in the middle of a pane."""
+        self.text(max(0, pane.col + (pane.width - len(text)) // 2), pane.row + pane.height // 2, text, style)
+
+    def _put(self, col: int, row: int, character: str, columns: int, style: Style) -> None:
+        line = self._characters[row]
         # The second cell of a wide character is empty: whoever covers one half blanks the other.
         if line[col] == "" and col > 0:
             line[col - 1] = " "
         if col + columns < self.width and line[col + columns] == "":
             line[col + columns] = " "
         line[col : col + columns] = [character, *[""] * (columns - 1)]
-        self._inks[row][col : col + columns] = [ink] * columns
+        self._styles[row][col : col + columns] = [style] * columns
 
-    def strokes(self, pane: Pane, strokes: Sequence[Stroke]) -> None:
+    def draw(self, pane: Pane, strokes: Sequence[Stroke]) -> None:
         """Draw strokes in braille; a cell they touch loses what it held before."""
-        drawn = [stroke for stroke in strokes if len(stroke.trace.dots)]
-        if not drawn or pane.width < 1 or pane.height < 1:
+        strokes = [stroke for stroke in strokes if len(stroke.trace.dots)]
+        if not strokes or pane.width < 1 or pane.height < 1:
             return
-        with DRAWING:
-            text = _braille(pane, drawn)
-        for row, line in enumerate(text.split("\n")[: pane.height]):
-            col = 0
-            ink = PLAIN
-            for index, part in enumerate(COLOURED.split(line)):
+        with _DRAWING:
+            text = _braille(pane, strokes)
+        # plotext gives back the colour alone; the first stroke of that colour knows the rest.
+        styles = {_colour_of(stroke.style): stroke.style for stroke in reversed(strokes)}
+        for row, line in enumerate(text.split("\n")[: pane.height], pane.row):
+            col, style = pane.col, PLAIN
+            for index, part in enumerate(_SGR.split(line)):
                 if index % 2:
-                    ink = _ink(part, drawn)
+                    style = styles.get(int(part[5:]) if part.startswith("38;5;") else None, PLAIN)
                     continue
                 for character in part:
-                    if character != " ":
-                        self.text(pane.col + col, pane.row + row, character, ink)
+                    if character != " " and 0 <= row < self.height and 0 <= col < self.width:
+                        self._put(col, row, character, 1, style)
                     col += 1
 
-    def string(self, *, colour: bool) -> str:
-        """Join the rows: exactly `height` lines of at most `width` columns, without trailing blanks."""
-        return "\n".join(
-            _styled(cells, inks) if colour else "".join(cells).rstrip()
-            for cells, inks in zip(self._cells, self._inks, strict=True)
-        )
+    def picture(self) -> Picture:
+        """The cells as they stand now; a blank takes the style before it, so that few styles follow one another."""
+        rows: list[tuple[Cell, ...]] = []
+        for characters, styles in zip(self._characters, self._styles, strict=True):
+            last = max((col for col, character in enumerate(characters) if character != " "), default=-1)
+            cells: list[Cell] = []
+            current = PLAIN
+            for character, style in zip(characters[: last + 1], styles, strict=False):
+                current = style if character.strip() else current
+                cells.append((character, current))
+            rows.append((*cells, *[BLANK] * (self.width - last - 1)))
+        return Picture(self.width, tuple(rows))
 
 
 def _braille(pane: Pane, strokes: Iterable[Stroke]) -> str:
@@ -245,42 +266,11 @@ def _braille(pane: Pane, strokes: Iterable[Stroke]) -> str:
         # and one that leaves the view would be walked to its end.
         x = ((stroke.trace.dots[:, 0] + 0.5) / COLUMNS).tolist()
         y = ((stroke.trace.dots[:, 1] + 0.5) / ROWS).tolist()
-        marker = plotext.marker("braille", pixel=plotext.pixel(stroke.ink.colour))
+        marker = plotext.marker("braille", pixel=plotext.pixel(_colour_of(stroke.style)))
         # What `figure.draw` does but for its walk over every point to keep a colour cycle that is not used here.
         figure._signals._add(figure.signal(x, y, marker=marker))
     return figure.build().string()
 
 
-def _ink(codes: str, strokes: Sequence[Stroke]) -> Ink:
-    # plotext gives back the colour alone; the stroke it came from knows the rest.
-    parts = codes.split(";")
-    if parts[:2] != ["38", "5"]:
-        return next((stroke.ink for stroke in strokes if stroke.ink.colour is None), PLAIN)
-    colour = int(parts[2])
-    return next((stroke.ink for stroke in strokes if stroke.ink.colour == colour), Ink(colour=colour))
-
-
-def _styled(cells: Sequence[str], inks: Sequence[Ink]) -> str:
-    last = max((index for index, cell in enumerate(cells) if cell != " "), default=-1)
-    out: list[str] = []
-    current = PLAIN
-    for cell, ink in zip(cells[: last + 1], inks[: last + 1], strict=True):
-        # A blank looks alike in every ink: keeping the current one saves codes.
-        if cell.strip() and ink != current:
-            out.append(_code(ink))
-            current = ink
-        out.append(cell)
-    if current != PLAIN:
-        out.append(RESET)
-    return "".join(out)
-
-
-def _code(ink: Ink) -> str:
-    parts = ["0"]
-    if ink.bold:
-        parts.append("1")
-    if ink.dim:
-        parts.append("2")
-    if ink.colour is not None:
-        parts.append(f"38;5;{ink.colour}")
-    return f"\x1b[{';'.join(parts)}m"
+def _colour_of(style: Style) -> int | None:
+    return None if style.color is None else style.color.number

@@ -13,9 +13,9 @@ from rich.cells import cell_len
 
 from srm_explorer.engine.figures.curves import LegendEntry
 from srm_explorer.engine.figures.polar import Ring, Spoke
-from srm_explorer.tui.charts.canvas import COLUMNS, ROWS, Canvas, Pane, Stroke, trace
+from srm_explorer.tui.charts.canvas import COLUMNS, ROWS, SOLID, Canvas, Pane, Stroke, trace
 from srm_explorer.tui.charts.labels import fit, legend_lines, warning_lines
-from srm_explorer.tui.charts.palette import BOLD, FRAME, GRID, PLAIN, Ink, styles_of
+from srm_explorer.tui.charts.palette import BOLD, FRAME, GRID, styles_of
 
 SMALLEST = (24, 9)
 GAP = 2
@@ -86,14 +86,14 @@ class Disc:
         """Dots from the centre to the rim."""
         return (min(self.pane.dots_wide, self.pane.dots_high) - 1) / 2
 
-    def place(self, angle_deg: ArrayLike, value: ArrayLike) -> NDArray[np.float64]:
+    def project(self, angle_deg: ArrayLike, value: ArrayLike) -> NDArray[np.float64]:
         """Dots [point, 2] of points given by angle in degrees and value."""
         with np.errstate(over="ignore", invalid="ignore"):
             share = (np.asarray(value, np.float64) - self.low) / (self.high - self.low)
             radians = np.deg2rad(np.asarray(angle_deg, np.float64))
-            return self.place_xy(share * np.cos(radians), share * np.sin(radians))
+            return self.project_xy(share * np.cos(radians), share * np.sin(radians))
 
-    def place_xy(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
+    def project_xy(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
         """Dots [point, 2] of points given by coordinates in which the rim is the unit circle."""
         middle = (np.array([self.pane.dots_wide, self.pane.dots_high]) - 1) / 2
         with np.errstate(over="ignore", invalid="ignore"):
@@ -102,7 +102,7 @@ class Disc:
 
     def cell(self, angle_deg: float, value: float) -> tuple[int, int]:
         """Column and row on the canvas of a point given by angle in degrees and value."""
-        x, y = np.rint(self.place([angle_deg], [value])[0]).astype(int).tolist()
+        x, y = np.rint(self.project([angle_deg], [value])[0]).astype(int).tolist()
         return self.pane.col + x // 2, self.pane.row + self.pane.height - 1 - y // 4
 
     def angle_at(self, col: int, row: int) -> int | None:
@@ -153,13 +153,15 @@ def draw_grid(canvas: Canvas, disc: Disc, figure: DiscFigure, beneath: Sequence[
     thin: list[Stroke] = []
     bold: list[Stroke] = []
     for spoke in figure.spokes:
-        thin.append(Stroke(trace(disc.pane, np.full(2, spoke.angle_deg), ends, on=1, off=3, place=disc.place), GRID))
+        thin.append(
+            Stroke(trace(disc.pane, np.full(2, spoke.angle_deg), ends, dash=(1, 3), project=disc.project), GRID)
+        )
     for ring in figure.rings:
         outer = ring is figure.rings[-1]
-        on, off = (1, 0) if ring.bold else (1, 1) if outer else (1, 3)
-        line = trace(disc.pane, turn, np.full(turn.shape, ring.value), on=on, off=off, place=disc.place)
-        (bold if ring.bold else thin).append(Stroke(line, Ink(FRAME.colour, bold=True) if ring.bold else GRID))
-    canvas.strokes(disc.pane, [*beneath, *thin, *bold])
+        dash = SOLID if ring.bold else (1, 1) if outer else (1, 3)
+        line = trace(disc.pane, turn, np.full(turn.shape, ring.value), dash=dash, project=disc.project)
+        (bold if ring.bold else thin).append(Stroke(line, FRAME + BOLD if ring.bold else GRID))
+    canvas.draw(disc.pane, [*beneath, *thin, *bold])
 
 
 def name_spokes(canvas: Canvas, circle: Pane, spokes: Sequence[Spoke]) -> None:
@@ -169,11 +171,11 @@ def name_spokes(canvas: Canvas, circle: Pane, spokes: Sequence[Spoke]) -> None:
     middle_col = circle.col + circle.width // 2
     for spoke, row in ((top, circle.row - 1), (bottom, circle.row + circle.height)):
         text = fit(f"{spoke.angle_label} {spoke.name}", canvas.width)
-        canvas.text(max(0, middle_col - cell_len(text) // 2), row, text, PLAIN)
+        canvas.text(max(0, middle_col - cell_len(text) // 2), row, text)
     for offset, text in enumerate((right.angle_label, fit(right.name, NAME_WIDTH))):
-        canvas.text(circle.col + circle.width + 1, middle_row + offset, text, PLAIN)
+        canvas.text(circle.col + circle.width + 1, middle_row + offset, text)
     for offset, text in enumerate((left.angle_label, fit(left.name, NAME_WIDTH))):
-        canvas.text(max(0, circle.col - 1 - cell_len(text)), middle_row + offset, text, PLAIN)
+        canvas.text(max(0, circle.col - 1 - cell_len(text)), middle_row + offset, text)
 
 
 def label_rings(
@@ -202,12 +204,6 @@ def label_rings(
             canvas.text(start, row, label, FRAME)
             taken |= span
     return taken
-
-
-def say_empty(canvas: Canvas, circle: Pane) -> None:
-    """Say in the middle of the circle that there is nothing to draw."""
-    text = fit("no finite run to draw", canvas.width)
-    canvas.text(max(0, circle.col + (circle.width - len(text)) // 2), circle.row + circle.height // 2, text, BOLD)
 
 
 def _name_width(spoke: Spoke) -> int:

@@ -9,9 +9,10 @@ from rich.cells import cell_len
 
 from srm_explorer.engine.figures.dose import DoseFigure, DosePanel, DoseSeries
 from srm_explorer.tui.charts.axes import bar, framed_pane, horizontal_ticks
-from srm_explorer.tui.charts.canvas import Canvas, Pane, Stroke, trace
+from srm_explorer.tui.charts.canvas import SOLID, Canvas, Pane, Stroke, trace
 from srm_explorer.tui.charts.labels import fit, legend_lines, one_line, warning_lines, write_block
 from srm_explorer.tui.charts.palette import BOLD, DASH, FRAME, GRID, GroupStyle, styles_of
+from srm_explorer.tui.charts.picture import Picture
 
 SMALLEST = (24, 9)
 PANEL = (20, 7)
@@ -20,7 +21,7 @@ GAP = 2
 ROOMY = 20
 
 
-def paint_dose(figure: DoseFigure, width: int, height: int, *, colour: bool = True) -> str:
+def paint_dose(figure: DoseFigure, width: int, height: int) -> Picture:
     """Paint the panels against the value, as many of them as find room, in their order.
 
     The baseline is a dotted line; markers stand where a value was run.
@@ -28,8 +29,7 @@ def paint_dose(figure: DoseFigure, width: int, height: int, *, colour: bool = Tr
     Args:
         figure: what to show.
         width: columns, none is exceeded.
-        height: rows of the returned text.
-        colour: False for plain text: groups are then told apart by marker.
+        height: rows.
     """
     if width < SMALLEST[0] or height < SMALLEST[1]:
         return one_line("too small for a dose chart", width, height)
@@ -51,7 +51,7 @@ def paint_dose(figure: DoseFigure, width: int, height: int, *, colour: bool = Tr
         text = f" +{len(figure.panels) - len(shown)} panels in a larger window"
         canvas.text(width - len(text), 0, text, FRAME)
     write_block(canvas, 0, height - len(lines) - len(warnings), lines, warnings)
-    return canvas.string(colour=colour)
+    return canvas.picture()
 
 
 def _grid(panels: int, width: int, rows: int) -> tuple[int, int]:
@@ -78,34 +78,34 @@ def _paint_panel(
     baseline = next((entry.label for entry in figure.legend if entry.role == "baseline"), "")
     series = (DoseSeries(panel.curve, panel.baseline, baseline), *panel.others)
     strokes = [
-        Stroke(one, styles[band.label].ink)
+        Stroke(line, styles[band.label].style)
         for band in panel.bands
         for x, low, high in zip(band.x.tolist(), band.low.tolist(), band.high.tolist(), strict=True)
         for piece in _turned(low, high, panel)
-        for one in bar(pane, x, *piece)
+        for line in bar(pane, x, *piece)
     ]
-    for one in series:
-        if one.baseline is not None:
-            ends, level = np.array([values.low, values.high]), np.full(2, one.baseline)
-            ink = styles[one.baseline_label].ink if one.baseline_label in styles else GRID
-            strokes.append(Stroke(trace(pane, ends, level, on=1, off=2), ink))
+    for shown in series:
+        curve = shown.curve
+        if shown.baseline is not None:
+            ends, level = np.array([values.low, values.high]), np.full(2, shown.baseline)
+            style = styles[shown.baseline_label].style if shown.baseline_label in styles else GRID
+            strokes.append(Stroke(trace(pane, ends, level, dash=(1, 2)), style))
         if panel.connected:
-            on, off = DASH if one.curve.dashed else (1, 0)
-            strokes.append(Stroke(trace(pane, one.curve.x, one.curve.y, on=on, off=off), styles[one.curve.label].ink))
-    canvas.strokes(pane, strokes)
+            line = trace(pane, curve.x, curve.y, dash=DASH if curve.dashed else SOLID)
+            strokes.append(Stroke(line, styles[curve.label].style))
+    canvas.draw(pane, strokes)
     drawn = False
     # Reversed, so that what was observed hides a prediction's mark and not the other way round.
-    for one in reversed(series):
-        if one.curve.dashed and panel.connected:
+    for curve in (shown.curve for shown in reversed(series)):
+        if curve.dashed and panel.connected:
             continue
-        style = styles[one.curve.label]
-        for x, y in zip(one.curve.x.tolist(), one.curve.y.tolist(), strict=True):
+        group = styles[curve.label]
+        for x, y in zip(curve.x.tolist(), curve.y.tolist(), strict=True):
             if np.isfinite(x) and values.low <= x <= values.high and panel.axis.low <= y <= panel.axis.high:
-                canvas.text(*pane.cell(x, y), style.marker, style.ink)
+                canvas.text(*pane.cell(x, y), group.marker, group.style)
                 drawn = True
     if not drawn:
-        text = fit("no finite value", pane.width)
-        canvas.text(pane.col + (pane.width - len(text)) // 2, pane.row + pane.height // 2, text, BOLD)
+        canvas.text_middle(pane, fit("no finite value", pane.width), BOLD)
 
 
 def _turned(low: float, high: float, panel: DosePanel) -> list[tuple[float, float]]:

@@ -13,15 +13,16 @@ from srm_explorer.engine.figures.numbers import Axis, count_of, round_axis
 from srm_explorer.tui.charts.axes import framed_pane, horizontal_ticks
 from srm_explorer.tui.charts.canvas import Canvas, Pane, Stroke, trace
 from srm_explorer.tui.charts.labels import fit, one_line
-from srm_explorer.tui.charts.palette import BOLD, FIXED, FRAME, PLAIN
+from srm_explorer.tui.charts.palette import BOLD, FIXED, FRAME
+from srm_explorer.tui.charts.picture import Picture
 
 SMALLEST = (24, 9)
-BARS, MARKS = FIXED["baseline"].ink, FIXED["pooled"].ink
+BARS, MARKS = FIXED["baseline"].style, FIXED["pooled"].style
 # Part of the rows that may tell where marks lie.
 TELLING = 3
 
 
-def paint_histogram(figure: HistogramFigure, width: int, height: int, *, colour: bool = True) -> str:
+def paint_histogram(figure: HistogramFigure, width: int, height: int) -> Picture:
     """Paint how many positions lie in each bin, on a logarithmic scale, with the marks as upright lines.
 
     Marks beyond the view are told in lines below it, as are quantiles, as far as there is room.
@@ -29,14 +30,13 @@ def paint_histogram(figure: HistogramFigure, width: int, height: int, *, colour:
     Args:
         figure: what to show.
         width: columns, none is exceeded.
-        height: rows of the returned text.
-        colour: False for plain text.
+        height: rows.
     """
     if width < SMALLEST[0] or height < SMALLEST[1]:
         return one_line("too small for a histogram", width, height)
     canvas = Canvas(width, height)
     canvas.text(0, 0, fit(figure.title, width), BOLD)
-    lines = _told(figure, width, height // TELLING)
+    lines = _mark_lines(figure, width, height // TELLING)
     x = round_axis((figure.low, figure.high), most=max(3, min(9, width // 10)))
     area = Pane(0, 2, width, height - 4 - len(lines))
     pane = framed_pane(canvas, area, (figure.low, figure.high), _log_axis(max(figure.counts, default=0)))
@@ -49,8 +49,8 @@ def paint_histogram(figure: HistogramFigure, width: int, height: int, *, colour:
     what = f"{figure.value_label} of {count_of(figure.n, 'position')}, positions a bin (log scale)"
     canvas.text(pane.col, pane.row + pane.height + 2, fit(what, width - pane.col), FRAME)
     for offset, line in enumerate(lines):
-        canvas.text(0, height - len(lines) + offset, line, PLAIN)
-    return canvas.string(colour=colour)
+        canvas.text(0, height - len(lines) + offset, line)
+    return canvas.picture()
 
 
 def _log_axis(most: int) -> Axis:
@@ -74,7 +74,7 @@ def _paint_bars(canvas: Canvas, pane: Pane, figure: HistogramFigure) -> None:
             # What is not a number parts one upright from the next.
             xs += [x, x, math.nan]
             ys += [0.0, height, math.nan]
-    canvas.strokes(pane, [Stroke(trace(pane, xs, ys), BARS)])
+    canvas.draw(pane, [Stroke(trace(pane, xs, ys), BARS)])
 
 
 def _tallest(heights: NDArray[np.float64], edges: NDArray[np.float64], low: float, high: float) -> float:
@@ -100,7 +100,7 @@ def _paint_marks(canvas: Canvas, pane: Pane, marks: tuple[HistogramMark, ...]) -
             taken = start + cell_len(mark.label) + 1
 
 
-def _told(figure: HistogramFigure, width: int, most: int) -> list[str]:
+def _mark_lines(figure: HistogramFigure, width: int, most: int) -> list[str]:
     """Where the marks lie, those that are out of sight first; then what a reader must know."""
     hidden = [mark for mark in figure.marks if not _inside(figure, mark.value)]
     shown = [mark for mark in figure.marks if _inside(figure, mark.value)]

@@ -8,11 +8,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
+from rich.style import Style
 
 from srm_explorer.engine.figures.curves import LegendEntry
 from srm_explorer.tui.charts.canvas import Canvas, Pane, Trace
-from srm_explorer.tui.charts.palette import PLAIN, WARNING, GroupStyle, Ink
+from srm_explorer.tui.charts.palette import BOLD, WARNING, GroupStyle
+from srm_explorer.tui.charts.picture import PLAIN, Picture
 from srm_explorer.tui.text import wrapped
+
+Part = tuple[str, Style]
+"""Part of a line, and how it looks."""
 
 # So many cells away from where a label aims are half as bad as one cell of it off its curve.
 APART = 24
@@ -25,7 +30,7 @@ class CurveLabel:
 
     trace: Trace
     text: str
-    ink: Ink
+    style: Style
     times: int = 1
 
 
@@ -34,7 +39,7 @@ def label_curves(
 ) -> None:
     """Put each label where it covers its own curve, hides few others, and touches no other label.
 
-    A label without a free place is left out.
+    A label that finds no room is left out.
 
     Args:
         canvas: already holds the curves.
@@ -44,12 +49,12 @@ def label_curves(
     """
     taken = set(reserved)
     crowd = Counter(cell for label in labels for cell in _path(label.trace))
-    # Each group aims at its own part of its curves, so that labels of curves that run together stand apart.
-    inks = list(dict.fromkeys(label.ink for label in labels))
+    # Each group aims at another part of its curves, so that labels of curves that run together stand apart.
+    styles = list(dict.fromkeys(label.style for label in labels))
     for label in labels:
         path = _path(label.trace)
-        own = set(path)
-        aim = (inks.index(label.ink) + 1) / (len(inks) + 1)
+        curve = set(path)
+        aim = (styles.index(label.style) + 1) / (len(styles) + 1)
         for share in range(label.times):
             target = len(path) * (share + aim) / label.times
             best: tuple[float, int, int] | None = None
@@ -61,21 +66,21 @@ def label_curves(
                 # One blank cell on each side, or two labels would read as one.
                 if any(cell in taken for cell in [(start - 1, row), *cells, (start + len(cells), row)]):
                     continue
-                hidden = sum(crowd[cell] - (cell in own) for cell in cells)
-                off_curve = sum(cell not in own for cell in cells)
+                hidden = sum(crowd[cell] - (cell in curve) for cell in cells)
+                off_curve = sum(cell not in curve for cell in cells)
                 cost = 3 * hidden + 2 * off_curve + abs(index - target) / APART
                 if best is None or cost < best[0]:
                     best = cost, start, row
             if best is None:
                 break
             _, start, row = best
-            canvas.text(start, row, label.text, label.ink)
+            canvas.text(start, row, label.text, label.style)
             taken.update((start + offset, row) for offset in range(len(label.text)))
 
 
 def legend_lines(
     legend: Sequence[LegendEntry], styles: dict[str, GroupStyle], width: int, most: int
-) -> list[list[tuple[str, Ink]]]:
+) -> list[list[Part]]:
     """Write the legend in lines of at most `width` columns, at most `most` of them.
 
     Every entry has as many of its details as there is room for in all of them, the most telling first; entries
@@ -130,22 +135,22 @@ def write_block(
     canvas: Canvas,
     col: int,
     row: int,
-    lines: Sequence[Sequence[tuple[str, Ink]]],
+    lines: Sequence[Sequence[Part]],
     warnings: Sequence[str] = (),
 ) -> None:
     """Write legend lines, then warning lines, from the given cell downwards."""
     for offset, line in enumerate(lines):
         at = col
-        for text, ink in line:
-            canvas.text(at, row + offset, text, ink)
+        for text, style in line:
+            canvas.text(at, row + offset, text, style)
             at += cell_len(text)
     for offset, text in enumerate(warnings):
         canvas.text(col, row + len(lines) + offset, text, WARNING)
 
 
-def _entry_lines(entry: LegendEntry, style: GroupStyle, width: int, most: int) -> list[list[tuple[str, Ink]]]:
-    head = (fit(f"{style.marker} {entry.label}", width), Ink(style.ink.colour, bold=True))
-    lines: list[list[tuple[str, Ink]]] = [[head]]
+def _entry_lines(entry: LegendEntry, style: GroupStyle, width: int, most: int) -> list[list[Part]]:
+    head = (fit(f"{style.marker} {entry.label}", width), style.style + BOLD)
+    lines: list[list[Part]] = [[head]]
     used = cell_len(head[0])
     for detail in entry.details[:most]:
         if used + 2 + cell_len(detail) <= width:
@@ -158,17 +163,17 @@ def _entry_lines(entry: LegendEntry, style: GroupStyle, width: int, most: int) -
     return lines
 
 
-def _flowing(parts: Sequence[tuple[str, Ink]], width: int) -> list[list[tuple[str, Ink]]]:
-    lines: list[list[tuple[str, Ink]]] = []
+def _flowing(parts: Sequence[Part], width: int) -> list[list[Part]]:
+    lines: list[list[Part]] = []
     used = width
-    for text, ink in parts:
+    for text, style in parts:
         if used + 3 + cell_len(text) <= width:
             lines[-1].append(("   ", PLAIN))
             used += 3
         else:
             lines.append([])
             used = 0
-        lines[-1].append((text, ink))
+        lines[-1].append((text, style))
         used += cell_len(text)
     return lines
 
@@ -177,8 +182,8 @@ def _path(trace: Trace) -> list[tuple[int, int]]:
     return list(dict.fromkeys((col, row) for col, row in trace.cells.tolist()))
 
 
-def one_line(text: str, width: int, height: int) -> str:
-    """Put one line of plain text at the top of an area of exactly `height` rows."""
+def one_line(text: str, width: int, height: int) -> Picture:
+    """One line of plain text at the top of a picture."""
     canvas = Canvas(max(0, width), max(0, height))
     canvas.text(0, 0, fit(text, width))
-    return canvas.string(colour=False)
+    return canvas.picture()

@@ -4,47 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from rich.color import Color
 from rich.style import Style
 
-from srm_explorer.engine.figures.curves import LegendEntry, Role
-from srm_explorer.tui.charts.picture import style_of
-
-
-@dataclass(frozen=True)
-class Ink:
-    """How text or dots look; colours from the 256-colour palette, which reaches every terminal over SSH."""
-
-    colour: int | None = None
-    bold: bool = False
-    dim: bool = False
+if TYPE_CHECKING:
+    # Scenes need the colours before numpy is loaded.
+    from srm_explorer.engine.figures.curves import LegendEntry, Role
 
 
 @dataclass(frozen=True)
 class GroupStyle:
     """How one group looks: colour, marker, and whether its line is dashed."""
 
-    ink: Ink
+    style: Style
     marker: str
     dashed: bool = False
 
 
-PLAIN = Ink()
-BOLD = Ink(bold=True)
+def foreground(number: int) -> Style:
+    """A colour of the 256-colour palette, which reaches every terminal over SSH."""
+    return Style(color=Color.from_ansi(number))
+
+
+BOLD = Style(bold=True)
+LIT = Style(bold=True, reverse=True)
 DASH = (6, 6)
 """Dots of a dash, and of the gap after it: as long, so that a curve under it keeps its colour every other time."""
 # Middle greys and middle tones stay readable on a dark and on a light background.
-GRID = Ink(colour=242)
-FRAME = Ink(colour=244)
-CHANCE = Ink(colour=240)
-WARNING = Ink(colour=172, bold=True)
+GRID, FRAME, CHANCE = foreground(242), foreground(244), foreground(240)
+WARNING = foreground(172) + BOLD
 
 # Blue and vermillion are told apart with every common colour vision.
 FIXED: dict[Role, GroupStyle] = {
-    "baseline": GroupStyle(Ink(colour=32), "○"),
-    "pooled": GroupStyle(Ink(colour=166), "●"),
-    "reference": GroupStyle(Ink(colour=133), "◇"),
-    "arithmetic": GroupStyle(Ink(colour=244), "╌", dashed=True),
+    "baseline": GroupStyle(foreground(32), "○"),
+    "pooled": GroupStyle(foreground(166), "●"),
+    "reference": GroupStyle(foreground(133), "◇"),
+    "arithmetic": GroupStyle(FRAME, "╌", dashed=True),
     "chance": GroupStyle(CHANCE, "░"),
 }
 CYCLE_COLOURS = (35, 168, 172, 37, 61, 100, 133)
@@ -69,27 +66,21 @@ def styles_of(legend: Sequence[LegendEntry]) -> dict[str, GroupStyle]:
     several = sum(entry.role == "arithmetic" for entry in legend) > 1
     for entry in legend:
         if entry.role == "arithmetic":
-            plain = FIXED["arithmetic"]
-            ink = styles[entry.of].ink if several and entry.of in styles else plain.ink
-            styles[entry.label] = GroupStyle(ink, plain.marker, dashed=True)
+            fixed = FIXED["arithmetic"]
+            style = styles[entry.of].style if several and entry.of in styles else fixed.style
+            styles[entry.label] = GroupStyle(style, fixed.marker, dashed=True)
             continue
         fixed = FIXED.get(entry.role)
         if fixed is not None and (entry.role == "baseline" or entry.role not in seen):
             styles[entry.label] = fixed
             seen.add(entry.role)
         elif entry.role == "baseline of":
-            styles[entry.label] = GroupStyle(FIXED["baseline"].ink, HOLLOW[bases % len(HOLLOW)])
+            styles[entry.label] = GroupStyle(FIXED["baseline"].style, HOLLOW[bases % len(HOLLOW)])
             bases += 1
         else:
             is_level = entry.role == "level"
             number, markers = (levels, FILLED) if is_level else (others, CYCLE_MARKERS)
-            ink = Ink(colour=CYCLE_COLOURS[number % len(CYCLE_COLOURS)])
-            styles[entry.label] = GroupStyle(ink, markers[number % len(markers)])
+            colour = foreground(CYCLE_COLOURS[number % len(CYCLE_COLOURS)])
+            styles[entry.label] = GroupStyle(colour, markers[number % len(markers)])
             levels, others = levels + is_level, others + (not is_level)
     return styles
-
-
-def group_look(style: GroupStyle, attributes: str) -> Style:
-    """The colour of a group with SGR attributes: "1" bold, "1;7" bold and reversed."""
-    colour = "" if style.ink.colour is None else f";38;5;{style.ink.colour}"
-    return style_of(f"0;{attributes}{colour}")

@@ -1,14 +1,13 @@
-"""A painted chart as cells, so that what moves over it can be merged in without painting it again."""
+"""A painted chart as cells: what moves over it is merged in cell by cell; text, ANSI and SVG are written from it."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from functools import lru_cache
 from typing import Literal
 
 from rich.cells import cell_len
-from rich.color import Color, ColorSystem
 from rich.style import Style
 
 Cell = tuple[str, Style]
@@ -16,8 +15,19 @@ Cell = tuple[str, Style]
 
 PLAIN = Style()
 BLANK: Cell = (" ", PLAIN)
-_CODES = re.compile(r"\x1b\[([0-9;]*)m")
-_ATTRIBUTES = {"1": "bold", "2": "dim", "3": "italic", "4": "underline", "7": "reverse"}
+
+
+def cells_of(text: str, style: Style = PLAIN) -> list[Cell]:
+    """The cells of a text in one style."""
+    cells: list[Cell] = []
+    for character in text:
+        columns = cell_len(character)
+        if columns:
+            cells += [(character, style), *[("", style)] * (columns - 1)]
+        elif cells:
+            # A combining mark belongs to the character before it.
+            cells[-1] = (cells[-1][0] + character, style)
+    return cells
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,27 +47,20 @@ class Picture:
         """Number of rows."""
         return len(self.rows)
 
-    def cell(self, col: int, row: int) -> Cell:
-        """One cell; a blank outside the picture."""
-        return self.rows[row][col] if 0 <= row < len(self.rows) and 0 <= col < self.width else BLANK
-
     def text(self) -> str:
         """The characters alone, without trailing blanks."""
         return "\n".join("".join(character for character, _ in row).rstrip() for row in self.rows)
 
     def ansi(self) -> str:
         """The characters with SGR codes for 256 colours, without trailing blanks."""
-        lines: list[str] = []
-        for row in self.rows:
-            last = max(
-                (at for at, (character, style) in enumerate(row) if character != " " or style.reverse), default=-1
-            )
-            parts = [
-                style.render("".join(character for character, _ in group), color_system=ColorSystem.EIGHT_BIT)
-                for style, group in groupby(row[: last + 1], key=lambda cell: cell[1])
-            ]
-            lines.append("".join(parts))
-        return "\n".join(lines)
+        return "\n".join(map(_ansi_row, self.rows))
+
+    def with_cells(self, cells: Mapping[tuple[int, int], Cell]) -> Picture:
+        """The picture with other cells at some columns and rows."""
+        rows = [list(row) for row in self.rows]
+        for (col, row), cell in cells.items():
+            rows[row][col] = cell
+        return Picture(self.width, tuple(map(tuple, rows)))
 
     @classmethod
     def blank(cls, width: int, height: int) -> Picture:
@@ -65,85 +68,41 @@ class Picture:
         return cls(width, ((BLANK,) * width,) * height)
 
     @classmethod
-    def from_ansi(cls, text: str, width: int, height: int) -> Picture:
-        """Read text with SGR codes (colours and attributes; no others), padded or cut to a size.
-
-        Args:
-            text: lines, as the painters of `srm_explorer.tui.charts` return them; a style lasts until it is changed.
-            width: columns.
-            height: rows.
-        """
-        rows: list[tuple[Cell, ...]] = []
-        style = PLAIN
-        for line in text.split("\n")[:height]:
-            cells: list[Cell] = []
-            for index, part in enumerate(_CODES.split(line)):
-                if index % 2:
-                    style = style_of(part, style)
-                else:
-                    _append(cells, part, style)
-            if len(cells) > width:
-                cells = cells[:width] if cells[width][0] else [*cells[: width - 1], BLANK]
-            rows.append((*cells, *[BLANK] * (width - len(cells))))
-        rows += [(BLANK,) * width] * (height - len(rows))
-        return cls(width, tuple(rows))
+    def of(cls, rows: Sequence[Sequence[Cell]], width: int, height: int) -> Picture:
+        """Cells that are padded or cut to a size; a wide character is never cut in half."""
+        fitted: list[tuple[Cell, ...]] = []
+        for row in rows[:height]:
+            cells = [*row[:width], *[BLANK] * (width - len(row))]
+            if len(row) > width > 0 and not row[width][0]:
+                cells[-1] = BLANK
+            fitted.append(tuple(cells))
+        return cls(width, (*fitted, *[(BLANK,) * width] * (height - len(fitted))))
 
 
-def style_of(codes: str, before: Style = PLAIN) -> Style:
-    """The style after an SGR sequence: 0, bold to reverse, the 16, 256 and 16 million colours; others are left out."""
-    key = (codes, before)
-    found = _styles.get(key)
-    if found is None:
-        found = _styles[key] = _read(codes, before)
-    return found
+def _ansi_row(row: Iterable[Cell]) -> str:
+    cells = list(row)
+    while cells and cells[-1][0] == " " and not cells[-1][1].reverse:
+        cells.pop()
+    out: list[str] = []
+    current = PLAIN
+    for character, style in cells:
+        # A blank looks alike in every colour: keeping the current one saves codes.
+        if style != current and (character.strip() or style.reverse or current.reverse):
+            out.append(_sgr(style))
+            current = style
+        out.append(character)
+    if current != PLAIN:
+        out.append(_sgr(PLAIN))
+    return "".join(out)
 
 
-_styles: dict[tuple[str, Style], Style] = {}
-
-
-def _read(codes: str, before: Style) -> Style:
-    style = before
-    parts = [part or "0" for part in codes.split(";")]
-    while parts:
-        code = parts.pop(0)
-        if code == "0":
-            style = PLAIN
-        elif code in _ATTRIBUTES:
-            style += Style.parse(_ATTRIBUTES[code])
-        elif code in ("38", "48"):
-            colour = _colour(parts)
-            if colour is not None:
-                style += Style(color=colour) if code == "38" else Style(bgcolor=colour)
-        elif code in ("39", "49"):
-            style += Style(color="default") if code == "39" else Style(bgcolor="default")
-        elif code.isdigit() and int(code) // 10 in (3, 4, 9, 10) and int(code) % 10 < 8:
-            number = int(code) % 10 + (8 if int(code) >= 90 else 0)
-            colour = Color.from_ansi(number)
-            style += Style(color=colour) if int(code) // 10 in (3, 9) else Style(bgcolor=colour)
-    return style
-
-
-def _colour(parts: list[str]) -> Color | None:
-    """Take the colour that follows 38 or 48 from the codes; None where it is no colour."""
-    kind = parts.pop(0) if parts else ""
-    wanted = {"5": 1, "2": 3}.get(kind, 0)
-    numbers = [int(part) for part in parts[:wanted] if part.isdigit() and int(part) < 256]
-    del parts[:wanted]
-    if not wanted or len(numbers) < wanted:
-        return None
-    return Color.from_ansi(numbers[0]) if wanted == 1 else Color.from_rgb(*numbers)
-
-
-def _append(cells: list[Cell], text: str, style: Style) -> None:
-    for character in text:
-        columns = 1 if character.isascii() or "─" <= character <= "⣿" else cell_len(character)
-        if columns == 0:
-            if cells:
-                cells[-1] = (cells[-1][0] + character, cells[-1][1])
-            continue
-        cells.append((character, style))
-        if columns == 2:
-            cells.append(("", style))
+@lru_cache(1024)
+def _sgr(style: Style) -> str:
+    attributes = ((style.bold, "1"), (style.dim, "2"), (style.underline, "4"), (style.reverse, "7"))
+    codes = ["0", *(code for is_set, code in attributes if is_set)]
+    if style.color is not None:
+        codes += style.color.get_ansi_codes()
+    return f"\x1b[{';'.join(codes)}m"
 
 
 Mode = Literal["braille", "block", "ascii"]
@@ -183,16 +142,16 @@ _ASCII = {
 _ASCII_MARKERS = dict(zip("○●◇╌▲■▼◆△□▽◁▷", "o*?-^#v+ABVCD", strict=True))
 
 
-def dot(x: int, y: int) -> int:
-    """The bit of one dot of a cell: x 0 or 1 from the left, y 0 to 3 from the top."""
-    return BITS[x][y]
+def is_braille(character: str) -> bool:
+    """Whether a cell's character is a braille pattern, into which dots can be merged."""
+    return len(character) == 1 and FIRST <= ord(character) < FIRST + 256
 
 
-def sign(character: str, mode: Mode) -> str:
+def glyph(character: str, mode: Mode) -> str:
     """The character that stands for another one in a mode; of the same width."""
     if mode == "braille" or character.isascii():
         return character
-    if len(character) == 1 and FIRST <= ord(character) < FIRST + 256:
+    if is_braille(character):
         return _TABLES[mode][ord(character) - FIRST]
     if mode == "block":
         return character

@@ -7,20 +7,21 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.style import Style
 
 from srm_explorer.engine.figures.compass import CompassFigure
 from srm_explorer.engine.figures.polar import PolarFigure
-from srm_explorer.tui.charts.axes import polar_bands, polar_chance
-from srm_explorer.tui.charts.canvas import COLUMNS, ROWS, Canvas, Stroke, Trace, trace
+from srm_explorer.tui.charts.axes import band_bars, polar_chance
+from srm_explorer.tui.charts.canvas import COLUMNS, ROWS, SOLID, Canvas, Stroke, trace
 from srm_explorer.tui.charts.disc import (
     MOST_WARNED,
     SMALLEST,
     Disc,
+    Layout,
     draw_grid,
     label_rings,
     layout_of,
     name_spokes,
-    say_empty,
 )
 from srm_explorer.tui.charts.labels import (
     CurveLabel,
@@ -31,10 +32,11 @@ from srm_explorer.tui.charts.labels import (
     warning_lines,
     write_block,
 )
-from srm_explorer.tui.charts.palette import BOLD, DASH, FRAME, GroupStyle, Ink, styles_of
+from srm_explorer.tui.charts.palette import BOLD, DASH, FRAME, GroupStyle, styles_of
+from srm_explorer.tui.charts.picture import Picture
 
 
-def paint_polar(figure: PolarFigure, width: int, height: int, *, colour: bool = True) -> str:
+def paint_polar(figure: PolarFigure, width: int, height: int) -> Picture:
     """Paint rings, the plane's two directions, one curve per group, and the legend beside or below.
 
     A circle is as wide as it is high, for cells twice as high as wide; `disc.disc_of` tells where it stands.
@@ -42,30 +44,27 @@ def paint_polar(figure: PolarFigure, width: int, height: int, *, colour: bool = 
     Args:
         figure: what to show.
         width: columns, none is exceeded.
-        height: rows of the returned text.
-        colour: False for plain text: groups are then told apart by marker.
+        height: rows.
     """
     if width < SMALLEST[0] or height < SMALLEST[1]:
         return one_line("too small for a polar chart", width, height)
     canvas = Canvas(width, height)
     layout = layout_of(figure, width, height)
-    canvas.text(0, 0, fit(figure.title, width), BOLD)
-    canvas.text(0, 1, fit(figure.radius_label, width), FRAME)
 
     disc = Disc(layout.circle, figure.low, figure.high)
     draw_grid(canvas, disc, figure, polar_chance(disc, figure.bands))
     name_spokes(canvas, layout.circle, figure.spokes)
 
     styles = styles_of(figure.legend)
-    traces: list[Trace] = []
-    for curve in figure.curves:
-        on, off = DASH if curve.dashed else (1, 0)
-        traces.append(trace(layout.circle, curve.x, curve.y, on=on, off=off, place=disc.place))
-    canvas.strokes(
+    traces = [
+        trace(disc.pane, curve.x, curve.y, dash=DASH if curve.dashed else SOLID, project=disc.project)
+        for curve in figure.curves
+    ]
+    canvas.draw(
         layout.circle,
         [
-            *polar_bands(disc, figure.bands, styles),
-            *(Stroke(line, styles[curve.label].ink) for line, curve in zip(traces, figure.curves, strict=True)),
+            *band_bars(disc.pane, figure.bands, styles, disc.project),
+            *(Stroke(line, styles[curve.label].style) for line, curve in zip(traces, figure.curves, strict=True)),
         ],
     )
     covered = {(col, row) for line in traces for col, row in line.cells.tolist()}
@@ -74,29 +73,36 @@ def paint_polar(figure: PolarFigure, width: int, height: int, *, colour: bool = 
         canvas,
         layout.circle,
         [
-            CurveLabel(line, styles[curve.label].marker, styles[curve.label].ink, times=4)
+            CurveLabel(line, styles[curve.label].marker, styles[curve.label].style, times=4)
             for line, curve in zip(traces, figure.curves, strict=True)
             if not curve.dashed
         ],
         taken,
     )
-    if not covered:
-        say_empty(canvas, layout.circle)
+    return _finish(canvas, layout, figure, is_empty=not covered)
 
+
+def _finish(canvas: Canvas, layout: Layout, figure: PolarFigure | CompassFigure, *, is_empty: bool) -> Picture:
+    """Write the title, what there is to say of an empty disc, the legend and the warnings."""
+    canvas.text(0, 0, fit(figure.title, canvas.width), BOLD)
+    canvas.text(0, 1, fit(figure.radius_label, canvas.width), FRAME)
+    if is_empty:
+        canvas.text_middle(layout.circle, fit("no finite run to draw", canvas.width), BOLD)
     # A warning cut short warns of nothing; of the legend, the names alone would do.
     most = min(MOST_WARNED, max(layout.legend_rows // 2, layout.legend_rows - len(figure.legend)))
     warnings = warning_lines(figure.warnings, layout.legend_width, most)
+    styles = styles_of(figure.legend)
     lines = legend_lines(figure.legend, styles, layout.legend_width, layout.legend_rows - len(warnings))
     write_block(canvas, layout.legend_col, layout.legend_row, lines, warnings)
-    return canvas.string(colour=colour)
+    return canvas.picture()
 
 
 # An arrow of fewer dots has no direction that could be seen.
 SHORTEST = 3.0
 HEADS = "→↗↑↖←↙↓↘"
 
-Head = tuple[int, int, str, Ink]
-"""Column, row, text and ink of an arrow's head."""
+Head = tuple[int, int, str, Style]
+"""Column, row, text and style of an arrow's head."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,14 +111,14 @@ class PointCells:
 
     Attributes:
         runs: [point] index of each point's run.
-        place: [point] its cell, as an index of `cells`.
+        cell: [point] its cell, as an index of `cells`.
         group: [point] index of its group in the figure.
         cells: [cell, 2] column and row on the canvas.
         styles: of the groups.
     """
 
     runs: NDArray[np.int64]
-    place: NDArray[np.int64]
+    cell: NDArray[np.int64]
     group: NDArray[np.int64]
     cells: NDArray[np.int64]
     styles: tuple[GroupStyle, ...]
@@ -126,7 +132,7 @@ class PointCells:
         if not chosen.any():
             return []
         width = len(self.styles)
-        tally = np.bincount(self.place[chosen] * width + self.group[chosen], minlength=len(self.cells) * width)
+        tally = np.bincount(self.cell[chosen] * width + self.group[chosen], minlength=len(self.cells) * width)
         table = tally.reshape(-1, width)
         some = np.flatnonzero(table.any(axis=1))
         best = table[some].argmax(axis=1)
@@ -136,7 +142,7 @@ class PointCells:
         ]
 
 
-def paint_compass(figure: CompassFigure, width: int, height: int, *, colour: bool = True) -> str:
+def paint_compass(figure: CompassFigure, width: int, height: int) -> Picture:
     """Paint rings, the plane's two directions, a marker for every run, arrows to the groups' means, and the legend.
 
     Where several runs share a cell, the group with most of them there gives marker and colour.
@@ -144,15 +150,12 @@ def paint_compass(figure: CompassFigure, width: int, height: int, *, colour: boo
     Args:
         figure: what to show.
         width: columns, none is exceeded.
-        height: rows of the returned text.
-        colour: False for plain text: groups are then told apart by marker.
+        height: rows.
     """
     if width < SMALLEST[0] or height < SMALLEST[1]:
         return one_line("too small for a compass", width, height)
     canvas = Canvas(width, height)
     layout = layout_of(figure, width, height)
-    canvas.text(0, 0, fit(figure.title, width), BOLD)
-    canvas.text(0, 1, fit(figure.radius_label, width), FRAME)
     disc = Disc(layout.circle, figure.low, figure.high)
     draw_grid(canvas, disc, figure)
     name_spokes(canvas, layout.circle, figure.spokes)
@@ -162,20 +165,13 @@ def paint_compass(figure: CompassFigure, width: int, height: int, *, colour: boo
     heads = _draw_arrows(canvas, disc, figure, styles)
     covered: set[tuple[int, int]] = set()
     for col, row, style in points.strongest(np.ones(len(points.runs), np.bool_)):
-        canvas.text(col, row, style.marker, style.ink)
+        canvas.text(col, row, style.marker, style.style)
         covered.add((col, row))
-    for col, row, text, ink in heads:
-        canvas.text(col, row, text, ink)
+    for col, row, text, head_style in heads:
+        canvas.text(col, row, text, head_style)
         covered |= {(col, row), (col + 1, row)}
     label_rings(canvas, disc, figure.rings, covered)
-    if not len(points.runs):
-        say_empty(canvas, layout.circle)
-
-    most = min(MOST_WARNED, max(layout.legend_rows // 2, layout.legend_rows - len(figure.legend)))
-    warnings = warning_lines(figure.warnings, layout.legend_width, most)
-    lines = legend_lines(figure.legend, styles, layout.legend_width, layout.legend_rows - len(warnings))
-    write_block(canvas, layout.legend_col, layout.legend_row, lines, warnings)
-    return canvas.string(colour=colour)
+    return _finish(canvas, layout, figure, is_empty=not len(points.runs))
 
 
 def point_cells(figure: CompassFigure, disc: Disc) -> PointCells:
@@ -185,14 +181,14 @@ def point_cells(figure: CompassFigure, disc: Disc) -> PointCells:
     runs = np.concatenate([np.zeros(0, np.int64), *(group.runs for group in figure.groups)])
     groups = np.repeat(np.arange(len(figure.groups)), [len(group.runs) for group in figure.groups])
     limits = np.array([disc.pane.dots_wide, disc.pane.dots_high])
-    dots = np.rint(disc.place_xy(xy[:, 0], xy[:, 1]))
+    dots = np.rint(disc.project_xy(xy[:, 0], xy[:, 1]))
     inside = np.isfinite(dots).all(axis=1) & (dots >= 0).all(axis=1) & (dots < limits).all(axis=1)
     dots = dots[inside].astype(np.int64)
     flat = (disc.pane.height - 1 - dots[:, 1] // ROWS) * disc.pane.width + dots[:, 0] // COLUMNS
-    cells, place = np.unique(flat, return_inverse=True)
+    cells, cell = np.unique(flat, return_inverse=True)
     return PointCells(
         runs=runs[inside],
-        place=place,
+        cell=cell,
         group=groups[inside],
         cells=np.stack([disc.pane.col + cells % disc.pane.width, disc.pane.row + cells // disc.pane.width], axis=1),
         styles=tuple(styles[group.label] for group in figure.groups),
@@ -202,7 +198,7 @@ def point_cells(figure: CompassFigure, disc: Disc) -> PointCells:
 def _draw_arrows(canvas: Canvas, disc: Disc, figure: CompassFigure, styles: dict[str, GroupStyle]) -> list[Head]:
     """Draw the means' regions and the shafts; return the heads, each beside the marker that says whose it is."""
     strokes = [
-        Stroke(trace(disc.pane, region.x, region.y, place=disc.place_xy), styles[region.label].ink)
+        Stroke(trace(disc.pane, region.x, region.y, project=disc.project_xy), styles[region.label].style)
         for region in figure.regions
     ]
     heads: list[Head] = []
@@ -213,19 +209,19 @@ def _draw_arrows(canvas: Canvas, disc: Disc, figure: CompassFigure, styles: dict
         too_far = math.hypot(*arrow.tip) > figure.high or math.hypot(*arrow.tail) > figure.high
         if not math.isfinite(length) or too_far or length * disc.reach < SHORTEST:
             continue
-        style = styles[arrow.label]
-        ink = Ink(style.ink.colour, bold=not arrow.dashed)
+        group = styles[arrow.label]
+        style = group.style if arrow.dashed else group.style + BOLD
         angle = math.degrees(math.atan2(ends[1, 1] - ends[0, 1], ends[1, 0] - ends[0, 0]))
-        on, off = DASH if arrow.dashed else (1, 0)
-        line = trace(disc.pane, ends[:, 0], ends[:, 1], on=on, off=off, place=disc.place_xy)
-        strokes.append(Stroke(line, ink))
-        col, row = trace(disc.pane, ends[1:, 0], ends[1:, 1], place=disc.place_xy).cells[0].tolist()
+        dash = DASH if arrow.dashed else SOLID
+        line = trace(disc.pane, ends[:, 0], ends[:, 1], dash=dash, project=disc.project_xy)
+        strokes.append(Stroke(line, style))
+        col, row = trace(disc.pane, ends[1:, 0], ends[1:, 1], project=disc.project_xy).cells[0].tolist()
         head = HEADS[round(angle / 45) % 8]
-        text, start = (f"{head}{style.marker}", col) if arrow.tip[0] >= 0 else (f"{style.marker}{head}", col - 1)
+        text, start = (f"{head}{group.marker}", col) if arrow.tip[0] >= 0 else (f"{group.marker}{head}", col - 1)
         span = {(start, row), (start + 1, row)}
         if span & taken:
             text, start, span = head, col, {(col, row)}
         taken |= span
-        heads.append((start, row, text, ink))
-    canvas.strokes(disc.pane, strokes)
+        heads.append((start, row, text, style))
+    canvas.draw(disc.pane, strokes)
     return heads

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.style import Style
 
 from srm_explorer.engine.figures.arithmetic import arithmetic_points
 from srm_explorer.engine.figures.groups import run_groups
 from srm_explorer.engine.figures.numbers import short, three_digits
+from srm_explorer.engine.figures.polar import PolarFigure
 from srm_explorer.engine.figures.session_overlays import plane_index
+from srm_explorer.engine.figures.thresholds import ThresholdFigure
 from srm_explorer.engine.stats.groups import RunGroup
 from srm_explorer.tui.charts.data_tables import compass_table, curves_table, dose_table, sweep_table
 from srm_explorer.tui.charts.disc import disc_of
 from srm_explorer.tui.charts.dose import paint_dose
+from srm_explorer.tui.charts.labels import Part
 from srm_explorer.tui.charts.overlay import Overlay
-from srm_explorer.tui.charts.palette import GroupStyle, group_look, styles_of
-from srm_explorer.tui.charts.picture import Picture, style_of
+from srm_explorer.tui.charts.palette import BOLD, LIT, GroupStyle, styles_of
+from srm_explorer.tui.charts.picture import PLAIN
 from srm_explorer.tui.charts.polar import paint_compass, paint_polar, point_cells
 from srm_explorer.tui.charts.scene import Scene
 from srm_explorer.tui.charts.spotlight import angle_in, chord, cursor, ray
@@ -31,9 +34,26 @@ from srm_explorer.tui.charts.subject import (
     polar_figure,
     threshold_figure,
 )
-from srm_explorer.tui.charts.subject import SubjectView as Seen
 from srm_explorer.tui.charts.thresholds import paint_thresholds, threshold_pane
 from srm_explorer.tui.results.state import View, is_lit, spotlight
+
+
+def scene_of_polar(figure: PolarFigure, width: int, height: int) -> Scene:
+    """A polar chart, the spotlight a ray."""
+    scene = Scene(paint_polar(figure, width, height), warnings=figure.warnings)
+    disc = disc_of(figure, width, height)
+    if disc is None:
+        return scene
+    return replace(scene, moving=lambda theta, _: Overlay.of(ray(disc, theta)), angle_at=disc.angle_at)
+
+
+def scene_of_thresholds(figure: ThresholdFigure, width: int, height: int) -> Scene:
+    """A threshold chart, the spotlight a cursor without numbers."""
+    scene = Scene(paint_thresholds(figure, width, height), warnings=figure.warnings)
+    pane = threshold_pane(figure, width, height)
+    if pane is None:
+        return scene
+    return replace(scene, moving=lambda theta, _: Overlay.of(cursor(pane, theta)), angle_at=partial(angle_in, pane))
 
 
 def polar_scene(subject: Subject, view: View, threshold: float, width: int, height: int) -> Scene:
@@ -46,22 +66,11 @@ def polar_scene(subject: Subject, view: View, threshold: float, width: int, heig
     if view == "compass":
         return _compass_scene(subject, seen, width, height)
     figure = polar_figure(subject, seen, view, threshold)
-    disc = disc_of(figure, width, height)
-
-    def moving(theta: int, threshold: float) -> Overlay:
-        overlay = Overlay()
-        if disc is not None:
-            overlay.add_dots(ray(disc, theta))
-        return overlay
-
-    return Scene(
-        picture=Picture.from_ansi(paint_polar(figure, width, height), width, height),
-        moving=moving,
-        warnings=figure.warnings,
+    return replace(
+        scene_of_polar(figure, width, height),
         table=lambda theta, threshold: (
             curves_table(figure.curves, figure.radius_label) if subject.minus else sweep_table(seen.groups, seen.beside)
         ),
-        angle_at=lambda col, row: None if disc is None else disc.angle_at(col, row),
     )
 
 
@@ -74,37 +83,34 @@ def dose_scene(subject: Subject, threshold: float, width: int, height: int) -> S
     """
     figure = dose_figure(subject, threshold)
     return Scene(
-        picture=Picture.from_ansi(paint_dose(figure, width, height), width, height),
+        paint_dose(figure, width, height),
         warnings=figure.warnings,
         table=lambda theta, threshold: dose_table(figure),
     )
 
 
-def _compass_scene(subject: Subject, seen: Seen, width: int, height: int) -> Scene:
+def _compass_scene(subject: Subject, seen: SubjectView, width: int, height: int) -> Scene:
     figure = compass_figure(subject, seen)
-    disc = disc_of(figure, width, height)
-    xy = seen.points.xy
-    points = None if disc is None else point_cells(figure, disc)
-
-    def moving(theta: int, threshold: float) -> Overlay:
-        overlay = Overlay()
-        if disc is None or points is None:
-            return overlay
-        overlay.add_dots(chord(disc, theta, threshold))
-        overlay.add_dots(ray(disc, theta, threshold))
-        cos, sin = spotlight(theta)
-        lit = is_lit(xy[points.runs, 0] * cos + xy[points.runs, 1] * sin, threshold)
-        for col, row, style in points.strongest(lit):
-            overlay.signs[col, row] = (style.marker, group_look(style, "1;7"))
-        return overlay
-
-    return Scene(
-        picture=Picture.from_ansi(paint_compass(figure, width, height), width, height),
-        moving=moving,
+    scene = Scene(
+        paint_compass(figure, width, height),
         warnings=figure.warnings,
         table=lambda theta, threshold: compass_table(subject.session, figure, theta, threshold),
-        angle_at=lambda col, row: None if disc is None else disc.angle_at(col, row),
     )
+    disc = disc_of(figure, width, height)
+    if disc is None:
+        return scene
+    points = point_cells(figure, disc)
+    xy = seen.points.xy[points.runs]
+
+    def moving(theta: int, threshold: float) -> Overlay:
+        overlay = Overlay.of(chord(disc, theta, threshold))
+        overlay.add_dots(ray(disc, theta, threshold))
+        cos, sin = spotlight(theta)
+        for col, row, group in points.strongest(is_lit(xy[:, 0] * cos + xy[:, 1] * sin, threshold)):
+            overlay.characters[col, row] = (group.marker, group.style + LIT)
+        return overlay
+
+    return replace(scene, moving=moving, angle_at=disc.angle_at)
 
 
 def thresholds_scene(subject: Subject, difference: bool, threshold: float, width: int, height: int) -> Scene:
@@ -116,24 +122,31 @@ def thresholds_scene(subject: Subject, difference: bool, threshold: float, width
     view = subject.view()
     members = run_groups(subject.session, subject.by)
     figure = threshold_figure(subject, view, threshold, difference=difference)
+    less = _subtracted(subject, view, members, difference)
+    scene = Scene(
+        paint_thresholds(figure, width, height, cursor_row=True),
+        warnings=figure.warnings,
+        table=lambda theta, threshold: (
+            sweep_table(view.groups, view.beside)
+            if less is None
+            else curves_table(figure.counts + figure.means, figure.left_label)
+        ),
+    )
     pane = threshold_pane(figure, width, height, cursor_row=True)
+    if pane is None:
+        return scene
     styles = styles_of(figure.legend)
     xy = view.points.xy
     rows = {entry.label: xy[members[entry.label].runs] for entry in figure.legend if entry.label in members}
-    less = _subtracted(subject, view, members, difference)
 
     def moving(theta: int, threshold: float) -> Overlay:
-        overlay = Overlay()
-        if pane is None:
-            return overlay
-        overlay.add_dots(cursor(pane, theta))
-        told: list[tuple[GroupStyle, tuple[str, ...]]] = []
+        overlay = Overlay.of(cursor(pane, theta))
+        numbers: list[tuple[GroupStyle, tuple[str, ...]]] = []
         for label, points in rows.items():
             here = _At.of(points, theta, threshold)
-            told.append(
-                (styles[label], here.text() if less is None else here.minus(_At.of(less[label], theta, threshold)))
-            )
-        parts = _cursor_parts(theta, threshold, told, pane.width)
+            forms = here.text() if less is None else here.minus(_At.of(less[label], theta, threshold))
+            numbers.append((styles[label], forms))
+        parts = _cursor_parts(theta, threshold, numbers, pane.width)
         length = sum(len(text) for text, _ in parts)
         middle = pane.cell(theta, pane.y_low)[0]
         col = min(max(middle - length // 2, pane.col), pane.col + pane.width - length)
@@ -142,18 +155,7 @@ def thresholds_scene(subject: Subject, difference: bool, threshold: float, width
             col += len(text)
         return overlay
 
-    text = paint_thresholds(figure, width, height, cursor_row=True)
-    return Scene(
-        picture=Picture.from_ansi(text, width, height),
-        moving=moving,
-        warnings=figure.warnings,
-        table=lambda theta, threshold: (
-            sweep_table(view.groups, view.beside)
-            if less is None
-            else curves_table(figure.counts + figure.means, figure.left_label)
-        ),
-        angle_at=lambda col, row: None if pane is None else angle_in(pane, col, row),
-    )
+    return replace(scene, moving=moving, angle_at=partial(angle_in, pane))
 
 
 def _subtracted(
@@ -209,14 +211,14 @@ def _signed(value: float) -> str:
 
 
 def _cursor_parts(
-    theta: int, threshold: float, told: Sequence[tuple[GroupStyle, tuple[str, ...]]], width: int
-) -> list[tuple[str, Style]]:
+    theta: int, threshold: float, numbers: Sequence[tuple[GroupStyle, tuple[str, ...]]], width: int
+) -> list[Part]:
     """The numbers at the cursor in the longest form that the width holds."""
-    head = [(f"θ {theta}°", style_of("0;1")), (f" > {short(threshold)}", Style())]
+    head: list[Part] = [(f"θ {theta}°", BOLD), (f" > {short(threshold)}", PLAIN)]
     for form in (2, 1, 0):
         parts = list(head)
-        for style, texts in told:
-            parts += [("  ", Style()), (style.marker, group_look(style, "1")), (texts[form], Style())]
+        for group, forms in numbers:
+            parts += [("  ", PLAIN), (group.marker, group.style + BOLD), (forms[form], PLAIN)]
         if sum(len(text) for text, _ in parts) <= width:
             return parts
     return head if sum(len(text) for text, _ in head) <= width else []

@@ -6,13 +6,12 @@ import math
 
 from srm_explorer.tui.charts.canvas import COLUMNS, ROWS, Pane
 from srm_explorer.tui.charts.disc import Disc
+from srm_explorer.tui.charts.overlay import Dot
 
-Dots = list[tuple[int, int, int, int]]
-"""Column and row of a cell, then the dot in it: 0 or 1 from the left, 0 to 3 from the top."""
 Point = tuple[float, float]
 
 
-def ray(disc: Disc, theta: float, start: float | None = None) -> Dots:
+def ray(disc: Disc, theta: float, start: float | None = None) -> list[Dot]:
     """A dotted line along the spotlight, from a value of the radius (the centre by default) to the rim."""
     begin = disc.low if start is None else min(max(start, -disc.high), disc.high)
     share = (begin - disc.low) / (disc.high - disc.low)
@@ -20,17 +19,17 @@ def ray(disc: Disc, theta: float, start: float | None = None) -> Dots:
     return _line(disc.pane, _on(disc, (share * x, share * y)), _on(disc, (x, y)), every=2)
 
 
-def chord(disc: Disc, theta: float, threshold: float) -> Dots:
+def chord(disc: Disc, theta: float, threshold: float) -> list[Dot]:
     """The line across a unit disc whose points have the threshold as their cosine with the spotlight."""
     if not -1 <= threshold <= 1:
         return []
     half = math.sqrt(1 - threshold**2)
     x, y = math.cos(math.radians(theta)), math.sin(math.radians(theta))
-    one = _on(disc, (threshold * x + half * y, threshold * y - half * x))
-    return _line(disc.pane, one, _on(disc, (threshold * x - half * y, threshold * y + half * x)))
+    start = _on(disc, (threshold * x + half * y, threshold * y - half * x))
+    return _line(disc.pane, start, _on(disc, (threshold * x - half * y, threshold * y + half * x)))
 
 
-def cursor(pane: Pane, theta: float) -> Dots:
+def cursor(pane: Pane, theta: float) -> list[Dot]:
     """A vertical dotted line through a pane at the spotlight's angle."""
     x = (theta - pane.x_low) / (pane.x_high - pane.x_low) * (pane.dots_wide - 1)
     return _line(pane, (x, 0), (x, pane.dots_high - 1), every=2)
@@ -49,15 +48,15 @@ def _on(disc: Disc, point: Point) -> Point:
     return (pane.dots_wide - 1) / 2 + reach * point[0], (pane.dots_high - 1) / 2 + reach * point[1]
 
 
-def _line(pane: Pane, start: Point, end: Point, every: int = 1) -> Dots:
+def _line(pane: Pane, start: Point, end: Point, every: int = 1) -> list[Dot]:
     """Walk from dot to dot; plain numbers, since this is done at every key and arrays would cost ten times as much."""
     (x, y), (to_x, to_y) = start, end
     steps = max(1, math.ceil(max(abs(to_x - x), abs(to_y - y))))
-    found: Dots = []
+    dots: list[Dot] = []
     for step in range(0, steps + 1, every):
         dot_x = round(x + (to_x - x) * step / steps)
         dot_y = round(y + (to_y - y) * step / steps)
         if 0 <= dot_x < pane.dots_wide and 0 <= dot_y < pane.dots_high:
             col, row = pane.col + dot_x // COLUMNS, pane.row + pane.height - 1 - dot_y // ROWS
-            found.append((col, row, dot_x % COLUMNS, ROWS - 1 - dot_y % ROWS))
-    return found
+            dots.append((col, row, dot_x % COLUMNS, ROWS - 1 - dot_y % ROWS))
+    return dots

@@ -8,7 +8,7 @@ from rich.color import ColorType
 from rich.style import Style
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME
 
-from srm_explorer.tui.charts.picture import BITS, FIRST, Cell, Picture
+from srm_explorer.tui.charts.picture import BITS, FIRST, PLAIN, Cell, Picture, is_braille
 
 WIDTH, HEIGHT = 8.4, 16.8
 """Of a cell, in pixels: half as wide as high, as terminals have it."""
@@ -16,7 +16,7 @@ MARGIN = 12
 RADIUS = 1.05
 BASELINE = 0.76
 FONT = "'DejaVu Sans Mono', Menlo, Consolas, ui-monospace, monospace"
-INK, PAPER = "#1c1c1c", "#ffffff"
+TEXT, PAPER = "#1c1c1c", "#ffffff"
 
 
 def svg_of(picture: Picture, caption: str = "") -> str:
@@ -36,7 +36,7 @@ def svg_of(picture: Picture, caption: str = "") -> str:
     for y, row in enumerate(picture.rows):
         parts += _row(row, MARGIN + y * HEIGHT)
     if caption:
-        parts.append(_text(caption, 0, MARGIN + (picture.height + 1) * HEIGHT, INK, Style(), len(caption)))
+        parts.append(_text(caption, 0, MARGIN + (picture.height + 1) * HEIGHT, TEXT, PLAIN, len(caption)))
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -46,10 +46,10 @@ def _row(row: tuple[Cell, ...], top: float) -> list[str]:
     while col < len(row):
         character, style = row[col]
         end = col + 1
-        is_braille = len(character) == 1 and FIRST <= ord(character) < FIRST + 256
+        has_dots = is_braille(character)
         # Runs of one style are one element; each character keeps the place that its cell has.
-        while end < len(row) and row[end][1] == style and row[end][0] not in ("", " ") and not _is_braille(row[end][0]):
-            if is_braille or character in ("", " ") or len(row[end][0]) != 1 or len(character) != 1:
+        while end < len(row) and row[end][1] == style and row[end][0] not in ("", " ") and not is_braille(row[end][0]):
+            if has_dots or character in ("", " ") or len(row[end][0]) != 1 or len(character) != 1:
                 break
             end += 1
         colour = _colour(style)
@@ -57,7 +57,7 @@ def _row(row: tuple[Cell, ...], top: float) -> list[str]:
             left, wide = MARGIN + col * WIDTH, (end - col) * WIDTH
             parts.append(f'<rect x="{left:.1f}" y="{top:.1f}" width="{wide:.1f}" height="{HEIGHT}" fill="{colour}"/>')
             colour = PAPER
-        if is_braille:
+        if has_dots:
             parts.append(_dots(ord(character) - FIRST, col, top, colour))
         elif character.strip():
             text = "".join(cell[0] for cell in row[col:end])
@@ -84,12 +84,8 @@ def _dots(bits: int, col: int, top: float, colour: str) -> str:
     return f'<path d="{circles}" fill="{colour}"/>' if circles else ""
 
 
-def _is_braille(character: str) -> bool:
-    return len(character) == 1 and FIRST <= ord(character) < FIRST + 256
-
-
 def _colour(style: Style) -> str:
     colour = style.color
     if colour is None or colour.type is ColorType.DEFAULT:
-        return INK
+        return TEXT
     return colour.get_truecolor(DEFAULT_TERMINAL_THEME).hex

@@ -9,10 +9,11 @@ from rich.cells import cell_len
 
 from srm_explorer.engine.figures.curves import Curve
 from srm_explorer.engine.figures.thresholds import ThresholdFigure
-from srm_explorer.tui.charts.axes import framed_pane, horizontal_ticks, straight_bands, straight_chance
-from srm_explorer.tui.charts.canvas import Canvas, Pane, Stroke, Trace, trace
+from srm_explorer.tui.charts.axes import band_bars, framed_pane, horizontal_ticks, straight_chance
+from srm_explorer.tui.charts.canvas import SOLID, Canvas, Pane, Stroke, Trace, trace
 from srm_explorer.tui.charts.labels import (
     CurveLabel,
+    Part,
     fit,
     label_curves,
     legend_lines,
@@ -20,7 +21,8 @@ from srm_explorer.tui.charts.labels import (
     warning_lines,
     write_block,
 )
-from srm_explorer.tui.charts.palette import BOLD, DASH, FRAME, GRID, PLAIN, GroupStyle, Ink, styles_of
+from srm_explorer.tui.charts.palette import BOLD, DASH, FRAME, GRID, GroupStyle, styles_of
+from srm_explorer.tui.charts.picture import PLAIN, Picture
 
 SMALLEST = (24, 9)
 ANGLES = (0.0, 60.0, 120.0, 180.0, 240.0, 300.0, 360.0)
@@ -30,9 +32,7 @@ ROWS_ABOVE = 2
 ROOMY = 16
 
 
-def paint_thresholds(
-    figure: ThresholdFigure, width: int, height: int, *, colour: bool = True, cursor_row: bool = False
-) -> str:
+def paint_thresholds(figure: ThresholdFigure, width: int, height: int, *, cursor_row: bool = False) -> Picture:
     """Paint counts on the left axis and, dotted, the mean on the right one; thresholds are named on their curves.
 
     Curves that are 0 at every angle are named in one line below, not on the axis where they all lie.
@@ -40,8 +40,7 @@ def paint_thresholds(
     Args:
         figure: what to show.
         width: columns, none is exceeded.
-        height: rows of the returned text.
-        colour: False for plain text: groups are then told apart by marker.
+        height: rows.
         cursor_row: leave a row free above the frame for the numbers at a cursor.
     """
     if width < SMALLEST[0] or height < SMALLEST[1]:
@@ -64,20 +63,19 @@ def paint_thresholds(
     other = Pane(pane.col, pane.row, pane.width, pane.height, 0.0, 360.0, right.low, right.high)
     traces: list[tuple[Curve, Trace]] = []
     for curve in (*figure.means, *figure.counts):
-        on, off = (1, 3) if curve.dotted else DASH if curve.dashed else (1, 0)
-        traces.append((curve, trace(other if curve.dotted else pane, curve.x, curve.y, on=on, off=off)))
-    strokes = [Stroke(line, styles[curve.label].ink) for curve, line in traces]
+        dash = (1, 3) if curve.dotted else DASH if curve.dashed else SOLID
+        traces.append((curve, trace(other if curve.dotted else pane, curve.x, curve.y, dash=dash)))
+    strokes = [Stroke(line, styles[curve.label].style) for curve, line in traces]
     if figure.left.low < 0 < figure.left.high:
-        strokes.insert(0, Stroke(trace(pane, [0.0, 360.0], [0.0, 0.0], on=1, off=3), GRID))
+        strokes.insert(0, Stroke(trace(pane, [0.0, 360.0], [0.0, 0.0], dash=(1, 3)), GRID))
     # By themselves first: a cell that a curve goes through then shows the curve alone.
-    canvas.strokes(pane, straight_chance(pane, figure.bands))
-    canvas.strokes(pane, [*straight_bands(pane, figure.bands, styles), *strokes])
+    canvas.draw(pane, straight_chance(pane, figure.bands))
+    canvas.draw(pane, [*band_bars(pane, figure.bands, styles), *strokes])
     label_curves(canvas, pane, _labels(traces, styles, pane, other))
     if not any(len(line.dots) for _, line in traces):
-        text = fit("no finite run to draw", pane.width)
-        canvas.text(pane.col + (pane.width - len(text)) // 2, pane.row + pane.height // 2, text, BOLD)
+        canvas.text_middle(pane, fit("no finite run to draw", pane.width), BOLD)
     write_block(canvas, 0, height - below, lines, warnings)
-    return canvas.string(colour=colour)
+    return canvas.picture()
 
 
 def threshold_pane(figure: ThresholdFigure, width: int, height: int, *, cursor_row: bool = False) -> Pane | None:
@@ -88,9 +86,7 @@ def threshold_pane(figure: ThresholdFigure, width: int, height: int, *, cursor_r
     return framed_pane(Canvas(width, height), area, (0.0, 360.0), figure.left, figure.right)
 
 
-def flat_lines(
-    curves: Sequence[Curve], styles: dict[str, GroupStyle], width: int, most: int
-) -> list[list[tuple[str, Ink]]]:
+def flat_lines(curves: Sequence[Curve], styles: dict[str, GroupStyle], width: int, most: int) -> list[list[Part]]:
     """Name the curves that are 0 throughout, a marker for each group and its tags: "0 throughout: ○ .7 .5 · ● .7"."""
     tags: dict[str, list[str]] = {}
     for curve in curves:
@@ -98,17 +94,17 @@ def flat_lines(
             tags.setdefault(curve.label, []).append(curve.tag)
     if not tags or most < 1:
         return []
-    line: list[tuple[str, Ink]] = []
+    line: list[Part] = []
     room = width
     for label, tagged in tags.items():
         named = " ".join([styles[label].marker, *filter(None, tagged)])
-        for text, ink in ((" · " if line else "0 throughout: ", PLAIN), (named, styles[label].ink)):
-            line.append((fit(text, room), ink))
+        for text, style in ((" · " if line else "0 throughout: ", PLAIN), (named, styles[label].style)):
+            line.append((fit(text, room), style))
             room -= cell_len(line[-1][0])
     return [line]
 
 
-def _below(figure: ThresholdFigure, width: int, height: int) -> tuple[list[list[tuple[str, Ink]]], list[str]]:
+def _below(figure: ThresholdFigure, width: int, height: int) -> tuple[list[list[Part]], list[str]]:
     """Lines of the legend and of the warnings that stand below the frame."""
     styles = styles_of(figure.legend)
     lines = legend_lines(figure.legend, styles, width, max(1, (height - ROWS_ABOVE) // 4))
@@ -136,7 +132,7 @@ def _labels(
         y = curve.y if curve.dotted else np.where(curve.y == 0, np.nan, curve.y)
         style = styles[curve.label]
         text = style.marker + " ".join(curve.tag for curve in curves)
-        labels.append(CurveLabel(trace(other if curve.dotted else pane, curve.x, y), text, style.ink))
+        labels.append(CurveLabel(trace(other if curve.dotted else pane, curve.x, y), text, style.style))
     return labels
 
 

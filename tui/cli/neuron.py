@@ -13,8 +13,9 @@ from srm_explorer.engine.experiment import ModelSpec
 from srm_explorer.engine.figures.histogram import HistogramFigure
 from srm_explorer.engine.session import load_session
 from srm_explorer.engine.worker.protocol import read_model
+from srm_explorer.tui.charts.histogram import paint_histogram
 from srm_explorer.tui.cli.at_worker import model_findings
-from srm_explorer.tui.cli.output import colour_wanted, note, say, screen_size
+from srm_explorer.tui.cli.output import drawn, note, say, screen_size
 from srm_explorer.tui.cli.tables import say_tables
 
 SETS: str = "reasoning,watching"
@@ -120,9 +121,7 @@ def _say_card(
         return
     say_tables(tables[:1])
     if data:
-        from srm_explorer.tui.charts.histogram import paint_histogram
-
         figure = HistogramFigure.from_dict(data)
-        say("", paint_histogram(figure, width, max(min(height, 24), 9), colour=colour_wanted()))
+        say("", drawn(paint_histogram(figure, width, max(min(height, 24), 9))))
     say("")
     say_tables(tables[1:])

@@ -9,9 +9,13 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from srm_explorer.engine.errors import ExplorerError
+
+if TYPE_CHECKING:
+    # Most commands paint nothing, and rich takes its time.
+    from srm_explorer.tui.charts.picture import Picture
 
 GAP = "  "
 NARROWEST = 12
@@ -76,6 +80,11 @@ def colour_wanted(stream: TextIO | None = None) -> bool:
     if os.environ.get("FORCE_COLOR", "0") not in ("", "0"):
         return True
     return _is_terminal(stream or sys.stdout) and os.environ.get("TERM", "") not in ("", "dumb")
+
+
+def drawn(chart: Picture) -> str:
+    """A chart as text, in colour where colours are wanted."""
+    return chart.ansi() if colour_wanted() else chart.text()
 
 
 def bold(text: str, *, colour: bool) -> str:

@@ -27,11 +27,15 @@ from srm_explorer.engine.figures.groups import (
 )
 from srm_explorer.engine.figures.session_overlays import plane_index, predictions_of, stored_bands
 from srm_explorer.engine.session import PlaneRecord, Session, load_session
+from srm_explorer.tui.charts.dose import paint_dose
+from srm_explorer.tui.charts.polar import paint_polar
 from srm_explorer.tui.charts.subject import Subject, dose_figure, polar_figure, threshold_figure
+from srm_explorer.tui.charts.thresholds import paint_thresholds
 from srm_explorer.tui.cli.output import (
     bold,
     colour_wanted,
     count,
+    drawn,
     fields,
     say,
     say_json,
@@ -138,17 +142,11 @@ def show_plane(
     subject = Subject(session, plane, by, True, lambda: groups, sight, bands=bands, plain=plain)
     seen = None if chart == "dose" else subject.view(thresholds=groups[0].sweep.thresholds)
     if seen is not None and chart in ("polar", None):
-        from srm_explorer.tui.charts.polar import paint_polar
-
-        say("", paint_polar(polar_figure(subject, seen, view, level), width, height, colour=colour))
+        say("", drawn(paint_polar(polar_figure(subject, seen, view, level), width, height)))
     if seen is not None and chart in ("thresholds", None):
-        from srm_explorer.tui.charts.thresholds import paint_thresholds
-
-        say("", paint_thresholds(threshold_figure(subject, seen, level), width, height, colour=colour))
+        say("", drawn(paint_thresholds(threshold_figure(subject, seen, level), width, height)))
     if chart == "dose":
-        from srm_explorer.tui.charts.dose import paint_dose
-
-        say("", paint_dose(dose_figure(subject, threshold), width, height, colour=colour))
+        say("", drawn(paint_dose(dose_figure(subject, threshold), width, height)))
     if warnings:
         say("", *(line for warning in warnings for line in _wrapped(f"⚠ {warning}")))
 

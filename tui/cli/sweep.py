@@ -24,7 +24,9 @@ from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.io.npz import Block, Skipped, read_npz
 from srm_explorer.engine.stats.planes import Plane, coordinates, neuron_plane
 from srm_explorer.engine.stats.spotlight import Sweep, UnitCoordinates, spotlight_sweep, sweep_groups, unit_coordinates
-from srm_explorer.tui.cli.output import bold, colour_wanted, count, note, say, say_json, screen_size, visible
+from srm_explorer.tui.charts.polar import paint_polar
+from srm_explorer.tui.charts.thresholds import paint_thresholds
+from srm_explorer.tui.cli.output import bold, colour_wanted, count, drawn, note, say, say_json, screen_size, visible
 from srm_explorer.tui.cli.summary import sweep_json, threshold_table
 
 _SWEEP = re.compile(r"_sweep=(?P<value>.*?)(_sample=[0-9]+)?$", re.DOTALL)
@@ -238,9 +240,6 @@ def _as_json(files: Sequence[Path], pooled: Pool, whole: Sweep, groups: dict[str
 def _draw(files: Sequence[Path], pooled: Pool, sweeps: dict[str, Sweep], chart: str, width: int, height: int) -> None:
     if chart == "none":
         return
-    from srm_explorer.tui.charts.polar import paint_polar
-    from srm_explorer.tui.charts.thresholds import paint_thresholds
-
     groups = [SweptGroup(name, _ROLES[name], sweep, sweep.n, sweep.n) for name, sweep in sweeps.items() if sweep.n]
     named = files[0].name if len(files) == 1 else count(len(files), "file")
     a, b = pooled.plane.label_a, pooled.plane.label_b
@@ -248,14 +247,13 @@ def _draw(files: Sequence[Path], pooled: Pool, sweeps: dict[str, Sweep], chart: 
     legend = tuple(
         LegendEntry(group.label, group.role, (_mean_of(group.sweep), count(group.n_runs, "vector"))) for group in groups
     )
-    colour = colour_wanted()
     if chart in ("polar", "both"):
         polar = polar_counts(groups, a, b, telling_threshold(groups), title)
         polar = dataclasses.replace(polar, legend=legend, warnings=())
-        say("", paint_polar(polar, width, height, colour=colour))
+        say("", drawn(paint_polar(polar, width, height)))
     if chart in ("thresholds", "both"):
         lines = dataclasses.replace(threshold_figure(groups, title), legend=legend, warnings=())
-        say("", paint_thresholds(lines, width, height, colour=colour))
+        say("", drawn(paint_thresholds(lines, width, height)))
 
 
 def _mean_of(sweep: Sweep) -> str:

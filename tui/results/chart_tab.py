@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 from rich.cells import cell_len
 
 from srm_explorer.engine.figures.numbers import short, three_digits
-from srm_explorer.tui.charts.picture import Picture
+from srm_explorer.tui.charts.palette import BOLD
+from srm_explorer.tui.charts.picture import Cell, Picture, cells_of
 from srm_explorer.tui.widgets.chart import CellView, ChartView, Painter
 
 if TYPE_CHECKING:
@@ -102,12 +103,12 @@ class ReadoutLine(CellView):
     def _draw(self) -> None:
         width = self.size.width
         if width:
-            text = "" if self._readout is None else readout_text(self._readout, width)
-            self.put(Picture.from_ansi(text, width, 1))
+            cells = [] if self._readout is None else readout_cells(self._readout, width)
+            self.put(Picture.of([cells], width, 1))
 
 
-def readout_text(readout: Readout, width: int) -> str:
-    """The readout in the longest form that fits, with SGR codes."""
+def readout_cells(readout: Readout, width: int) -> list[Cell]:
+    """The readout in the longest form that fits."""
     angle, above = f"θ {readout.theta}°", f"> {short(readout.threshold)}"
     lit, total, mean = readout.lit, readout.total, three_digits(readout.mean)
     base_lit, base_total, base_mean = readout.baseline_lit, readout.baseline_total, three_digits(readout.baseline_mean)
@@ -130,5 +131,5 @@ def readout_text(readout: Readout, width: int) -> str:
         plain = " ".join(part for part in form if part.strip())
         if cell_len(plain) <= width:
             head, rest = form[0], " ".join(part for part in form[1:] if part.strip())
-            return f"\x1b[1m{head}\x1b[0m {rest}"
-    return ""
+            return [*cells_of(head, BOLD), *cells_of(f" {rest}")]
+    return []

@@ -69,7 +69,7 @@ class SessionPreview(Horizontal):
         if row is None:
             self.border_title = ""
             self.query_one("#preview-facts", Static).update("")
-            self.query_one(PictureView).show("")
+            self.query_one(PictureView).show(None)
         elif key in self._known:
             self._paint(row.name, self._known[key])
         else:

@@ -13,6 +13,7 @@ from srm_explorer.engine.figures.groups import polar_from_session, session_warni
 from srm_explorer.engine.figures.numbers import count_of, short
 from srm_explorer.engine.runs.journal_reader import JournalReader
 from srm_explorer.engine.session import PlaneRecord, load_session
+from srm_explorer.tui.charts.picture import Picture
 from srm_explorer.tui.charts.polar import SMALLEST, paint_polar
 from srm_explorer.tui.sessions.row import Row
 
@@ -28,14 +29,14 @@ class Preview:
         notes: the user's own words.
         facts: name and text a line, `LINES` at most.
         warnings: what its reader should know, the gravest first.
-        chart: painted, with colour codes; empty where there is nothing to draw.
+        chart: painted; None where there is nothing to draw.
         problem: why it cannot be read; empty where it can.
     """
 
     notes: str = ""
     facts: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
-    chart: str = ""
+    chart: Picture | None = None
     problem: str = ""
 
 
@@ -62,7 +63,7 @@ def read_preview(row: Row, width: int, height: int) -> Preview:
         roomy = width >= SMALLEST[0] and height >= SMALLEST[1]
         # Warnings stand beside the chart, where they have room.
         figure = dataclasses.replace(polar_from_session(session, plane, groups), warnings=())
-        chart = paint_polar(figure, width, height) if roomy else ""
+        chart = paint_polar(figure, width, height) if roomy else None
         return Preview(session.notes, facts, (*_waiting(row), *session_warnings(session, plane, groups)), chart)
     except ExplorerError as error:
         return Preview(problem=str(error))

@@ -18,10 +18,10 @@ from textual.widget import Widget
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.background import Background
-from srm_explorer.tui.charts.picture import Cell, Mode, Picture, sign
+from srm_explorer.tui.charts.overlay import Position
+from srm_explorer.tui.charts.picture import PLAIN, Cell, Mode, Picture, glyph
 from srm_explorer.tui.charts.scene import Scene
 
-Place = tuple[int, int]
 # Unchanged cells between two changed ones that cost less than moving the cursor over them.
 NEAR = 3
 
@@ -34,10 +34,10 @@ class CellView(Widget):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, classes=classes)
         self._picture = Picture.blank(0, 0)
-        self._over: Mapping[Place, Cell] = {}
+        self._over: Mapping[Position, Cell] = {}
         self._styles: dict[Style, Style] = {}
 
-    def put(self, picture: Picture | None = None, over: Mapping[Place, Cell] | None = None) -> None:
+    def put(self, picture: Picture | None = None, over: Mapping[Position, Cell] | None = None) -> None:
         """Show another picture, or the same one with other cells over it; what looks the same is not sent again.
 
         Args:
@@ -50,18 +50,15 @@ class CellView(Widget):
         if (new.width, new.height) != (old.width, old.height):
             self.refresh()
             return
-        places = {place for place in old_over.keys() | new_over.keys() if old_over.get(place) != new_over.get(place)}
+        changed = {at for at in old_over.keys() | new_over.keys() if old_over.get(at) != new_over.get(at)}
         if new is not old:
-            places |= _differing(old, new)
-        if places:
-            self.refresh(*_regions(places))
+            changed |= _differing(old, new)
+        if changed:
+            self.refresh(*_regions(changed))
 
     def shown(self) -> Picture:
         """What stands on the screen now, as one picture."""
-        rows = [list(row) for row in self._picture.rows]
-        for (col, row), cell in self._over.items():
-            rows[row][col] = cell
-        return Picture(self._picture.width, tuple(map(tuple, rows)))
+        return self._picture.with_cells(self._over)
 
     def render_line(self, y: int) -> Strip:
         """One line of cells, those of one style together."""
@@ -76,7 +73,7 @@ class CellView(Widget):
                 if text:
                     segments.append(Segment(text, self._style(style)))
                 text, style = "", look
-            text += sign(character, mode) if character else ""
+            text += glyph(character, mode) if character else ""
         if text:
             segments.append(Segment(text, self._style(style)))
         return Strip(segments).crop_extend(0, width, self._style(None))
@@ -87,37 +84,34 @@ class CellView(Widget):
         super().notify_style_update()
 
     def _style(self, style: Style | None) -> Style:
-        key = style or _NONE
-        found = self._styles.get(key)
-        if found is None:
+        key = style or PLAIN
+        themed = self._styles.get(key)
+        if themed is None:
             base: Any = self.visual_style.rich_style
-            found = self._styles[key] = base + key
-        return found
-
-
-_NONE = Style()
+            themed = self._styles[key] = base + key
+        return themed
 
 
 def markers_of(app: object) -> Mode:
     """What an app was told to draw charts with; braille where it says nothing."""
-    told = getattr(getattr(app, "settings", None), "markers", "braille")
-    return told if told in ("block", "ascii") else "braille"
+    markers = getattr(getattr(app, "settings", None), "markers", "braille")
+    return markers if markers in ("block", "ascii") else "braille"
 
 
-def _differing(old: Picture, new: Picture) -> set[Place]:
+def _differing(old: Picture, new: Picture) -> set[Position]:
     return {
         (col, y)
         for y, (before, after) in enumerate(zip(old.rows, new.rows, strict=True))
         if before != after
-        for col, (one, other) in enumerate(zip(before, after, strict=True))
-        if one != other
+        for col, (old_cell, new_cell) in enumerate(zip(before, after, strict=True))
+        if old_cell != new_cell
     }
 
 
-def _regions(places: Iterable[Place]) -> list[Region]:
+def _regions(positions: Iterable[Position]) -> list[Region]:
     """Regions of one line each, neighbours joined where that costs less than moving the cursor."""
     regions: list[Region] = []
-    for col, row in sorted(places, key=lambda place: (place[1], place[0])):
+    for col, row in sorted(positions, key=lambda position: (position[1], position[0])):
         last = regions[-1] if regions else None
         if last is not None and last.y == row and col - last.right <= NEAR:
             regions[-1] = Region(last.x, row, col - last.x + 1, 1)

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.cells import cell_len
-from rich.style import Style
 from textual import events
 from textual.message import Message
 
-from srm_explorer.tui.charts.picture import Picture
+from srm_explorer.tui.charts.picture import Cell, Picture, cells_of
 from srm_explorer.tui.widgets.chart import CellView
 from srm_explorer.tui.widgets.table_render import fit
 
@@ -76,18 +75,17 @@ class TabStrip(CellView):
         names = [name if long else _SHORT.get(name, name) for name in self._names]
         current = self.get_component_rich_style("tab-strip--current", partial=True)
         other = self.get_component_rich_style("tab-strip--other", partial=True)
-        cells: list[tuple[str, Style]] = []
+        cells: list[Cell] = []
         self._spans = []
         for index, name in enumerate(names):
             start = len(cells)
             here = index == self._current
             # The brackets tell where there is no colour.
             left, right = ("[", "]") if here else (" ", " ")
-            cells += [(left, other), *((one, current if here else other) for one in name), (right, other)]
+            cells += [(left, other), *cells_of(name, current if here else other), (right, other)]
             self._spans.append((start, len(cells)))
         room = width - len(cells) - 2
         told = fit(self._told, room, "right") if room >= 12 else ""
         cells += [(" ", other)] * (width - len(cells) - cell_len(told))
-        for one in told:
-            cells += [(one, other), *[("", other)] * (cell_len(one) - 1)]
+        cells += cells_of(told, other)
         self.put(Picture(width, (tuple(cells[:width]),)))

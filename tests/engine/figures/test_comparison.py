@@ -94,7 +94,7 @@ def test_every_curve_has_its_own_look_and_the_first_baseline_the_usual_one() -> 
     for legend in legends:
         assert {entry.label for entry in legend} == {group.label for group in groups}
         styles = styles_of(legend)
-        assert len({(style.ink, style.marker) for style in styles.values()}) == len(legend)
+        assert len({(style.style, style.marker) for style in styles.values()}) == len(legend)
         assert styles["example · baseline"] == FIXED["baseline"]
         assert styles["example · clamped"] == FIXED["pooled"]
 

@@ -14,7 +14,7 @@ from srm_explorer.tui.charts.canvas import Pane
 from srm_explorer.tui.charts.disc import disc_of
 from srm_explorer.tui.charts.dose import paint_dose
 from srm_explorer.tui.charts.palette import DASH
-from srm_explorer.tui.charts.picture import BITS, CHANCE, FIRST, sign
+from srm_explorer.tui.charts.picture import BITS, CHANCE, FIRST, glyph
 from srm_explorer.tui.charts.polar import paint_polar
 from srm_explorer.tui.charts.thresholds import paint_thresholds, threshold_pane
 
@@ -81,7 +81,7 @@ def test_a_band_over_the_angle_ends_at_its_dots() -> None:
     figure = thresholds(CurveBand("clamped", TURN, low, high))
     pane = threshold_pane(figure, 100, 30)
     assert pane is not None
-    drawn = above_axis(dots_of(paint_thresholds(figure, 100, 30, colour=False), pane))
+    drawn = above_axis(dots_of(paint_thresholds(figure, 100, 30).text(), pane))
     for angle in range(15, 360, 15):
         x = round(angle / 360 * (pane.dots_wide - 1))
         column = sorted(y for col, y in drawn if col == x)
@@ -97,7 +97,7 @@ def test_chance_fills_what_lies_between_its_ends_and_no_more() -> None:
     figure = thresholds(CurveBand("chance", TURN, low, high, chance=True))
     pane = threshold_pane(figure, 100, 30)
     assert pane is not None
-    drawn = above_axis(dots_of(paint_thresholds(figure, 100, 30, colour=False), pane))
+    drawn = above_axis(dots_of(paint_thresholds(figure, 100, 30).text(), pane))
     x, y = np.array(sorted(drawn)).T
     angle, value = x / (pane.dots_wide - 1) * 360, y / (pane.dots_high - 1)
     slack = 1.01 / (pane.dots_high - 1)
@@ -115,7 +115,7 @@ def test_a_curve_through_chance_shows_alone_in_its_cells() -> None:
     figure = thresholds(band, counts=(curve,))
     pane = threshold_pane(figure, 80, 24)
     assert pane is not None
-    lines = paint_thresholds(figure, 80, 24, colour=False).split("\n")
+    lines = paint_thresholds(figure, 80, 24).text().split("\n")
     row = pane.cell(0.0, 0.5)[1]
     inside = lines[row][pane.col : pane.col + pane.width]
     dots = {bits for bits in map(ord, inside) if FIRST < bits < FIRST + 256}
@@ -129,7 +129,7 @@ def test_dashes_lie_on_their_curve_with_gaps_between() -> None:
     figure = thresholds(counts=(curve,))
     pane = threshold_pane(figure, 100, 30)
     assert pane is not None
-    drawn = above_axis(dots_of(paint_thresholds(figure, 100, 30, colour=False), pane))
+    drawn = above_axis(dots_of(paint_thresholds(figure, 100, 30).text(), pane))
     assert {y for _, y in drawn} == {round(0.5 * (pane.dots_high - 1))}
     xs = sorted(x for x, _ in drawn)
     gaps = np.diff(xs).tolist()
@@ -142,14 +142,14 @@ def test_a_band_of_the_disc_ends_at_its_dots_and_chance_fills_a_ring() -> None:
     figure = polar(CurveBand("clamped", TURN, flat(0.4), flat(0.8)))
     disc = disc_of(figure, 120, 40)
     assert disc is not None
-    drawn = dots_of(paint_polar(figure, 120, 40, colour=False), disc.pane)
+    drawn = dots_of(paint_polar(figure, 120, 40).text(), disc.pane)
     for angle in (30, 45, 120, 210, 315):
         for end in (0.4, 0.8):
-            x, y = np.rint(disc.place([angle], [end])[0]).astype(int).tolist()
+            x, y = np.rint(disc.project([angle], [end])[0]).astype(int).tolist()
             assert (x, y) in drawn, (angle, end)
     ring = polar(CurveBand("chance", TURN, flat(0.4), flat(0.8), chance=True))
-    filled = dots_of(paint_polar(ring, 120, 40, colour=False), disc.pane) - dots_of(
-        paint_polar(polar(), 120, 40, colour=False), disc.pane
+    filled = dots_of(paint_polar(ring, 120, 40).text(), disc.pane) - dots_of(
+        paint_polar(polar(), 120, 40).text(), disc.pane
     )
     middle = (np.array([disc.pane.dots_wide, disc.pane.dots_high]) - 1) / 2
     radius = np.hypot(*(np.array(sorted(filled)) - middle).T) / disc.reach
@@ -166,7 +166,7 @@ def test_error_bars_stand_at_the_values_of_a_dose_and_go_round_with_phases() -> 
         (CurveBand("clamped", values, np.array([0.1, np.nan, 0.3]), np.array([0.9, np.nan, 0.6])),),
     )  # fmt: skip
     figure = DoseFigure("t", "v", round_axis(values.tolist()), (size,), LEGEND, ())
-    lines = paint_dose(figure, 60, 24, colour=False).split("\n")
+    lines = paint_dose(figure, 60, 24).text().split("\n")
     marked = next(row for row, line in enumerate(lines) if line.count("●") == 3)
     columns = [at for at, sign_ in enumerate(lines[marked]) if sign_ == "●"]
     heights = [sum(FIRST < ord(line.ljust(60)[col]) < FIRST + 256 for line in lines[:marked]) for col in columns]
@@ -175,7 +175,7 @@ def test_error_bars_stand_at_the_values_of_a_dose_and_go_round_with_phases() -> 
         "φ", Curve("clamped", values[:1], np.array([350.0])), None, round_axis((0.0, 360.0)), False, (),
         (CurveBand("clamped", values[:1], np.array([330.0]), np.array([380.0])),),
     )  # fmt: skip
-    text = paint_dose(DoseFigure("t", "v", round_axis((-2.0, 2.0)), (turned,), LEGEND, ()), 60, 40, colour=False)
+    text = paint_dose(DoseFigure("t", "v", round_axis((-2.0, 2.0)), (turned,), LEGEND, ()), 60, 40).text()
     rows = [row for row, line in enumerate(text.split("\n")) if any(FIRST < ord(one) < FIRST + 256 for one in line)]
     assert max(np.diff(rows)) > 10
 
@@ -190,9 +190,9 @@ def test_nothing_of_the_legend_is_cut_or_covered(kind: str, width: int, height: 
         CurveBand("clamped", TURN, curve.y - 0.1, curve.y + 0.1),
     )
     if kind == "polar":
-        text = paint_polar(polar(*bands, curves=(curve, dashed)), width, height, colour=False)
+        text = paint_polar(polar(*bands, curves=(curve, dashed)), width, height).text()
     else:
-        text = paint_thresholds(thresholds(*bands, counts=(curve, dashed)), width, height, colour=False)
+        text = paint_thresholds(thresholds(*bands, counts=(curve, dashed)), width, height).text()
     assert "…" not in text
     shown = " ".join(re.sub(f"[{chr(FIRST)}-{chr(FIRST + 255)}]", " ", text).split())
     for wanted in ("A .00800 [.00600, .0110]", "φ 259° (251, 267)", "95 % of 200 (n373, random) planes"):
@@ -206,12 +206,12 @@ def test_nothing_of_the_legend_is_cut_or_covered(kind: str, width: int, height: 
 
 def test_chance_looks_like_nothing_else_where_there_is_no_colour_or_no_braille() -> None:
     filled = chr(FIRST + CHANCE)
-    assert sign(filled, "block") == "░"
-    assert sign(filled, "ascii") == ","
+    assert glyph(filled, "block") == "░"
+    assert glyph(filled, "ascii") == ","
     for mode in ("block", "ascii"):
-        others = {sign(chr(FIRST + bits), mode) for bits in range(256) if bits != CHANCE}
-        assert sign(filled, mode) not in others
-    assert sign("░", "ascii") == ","
+        others = {glyph(chr(FIRST + bits), mode) for bits in range(256) if bits != CHANCE}
+        assert glyph(filled, mode) not in others
+    assert glyph("░", "ascii") == ","
     band = CurveBand("chance", TURN, flat(0.0), flat(1.0), chance=True)
-    text = paint_thresholds(thresholds(band), 80, 24, colour=False)
+    text = paint_thresholds(thresholds(band), 80, 24).text()
     assert text.count(filled) > 300

@@ -61,7 +61,7 @@ def test_the_cells_that_stand_out_are_those_of_the_lit_runs(
         for theta in range(0, 360, 23):
             state.theta, state.threshold = theta, threshold
             lit = state.lit()
-            wanted = {tuple(points.cells[points.place[at]]) for at, run in enumerate(points.runs) if lit[run]}
+            wanted = {tuple(points.cells[points.cell[at]]) for at, run in enumerate(points.runs) if lit[run]}
             over = scene.over(theta, threshold)
             assert {place for place, (_, style) in over.items() if style.reverse} == wanted
     unlit = scene.over(0, 1.0)
@@ -80,9 +80,9 @@ def test_groups_are_told_apart_by_marker_alone_and_the_baseline_is_always_the_sa
         assert disc is not None
         points = point_cells(figure, disc)
         assert points.styles[0].marker == "○"
-        assert points.styles[0].ink.colour == 32
+        assert points.styles[0].style.color.number == 32
         assert len({style.marker for style in points.styles}) == len(groups)
-        text = paint_compass(figure, 160, 60, colour=False)
+        text = paint_compass(figure, 160, 60).text()
         for style in points.styles:
             assert text.count(style.marker) >= 1 + 1
 
@@ -95,7 +95,7 @@ def test_an_arrow_ends_at_the_mean() -> None:
     disc = disc_of(figure, 100, 40)
     assert disc is not None
     col, row = disc.cell(float(np.degrees(np.arctan2(0.5, 0.7))), float(np.hypot(0.7, 0.5)))
-    lines = paint_compass(figure, 100, 40, colour=False).split("\n")
+    lines = paint_compass(figure, 100, 40).text().split("\n")
     assert lines[row][col : col + 2] == "↗●"
 
 
@@ -130,5 +130,5 @@ def test_the_difference_is_the_share_minus_the_baseline_s(spread_session: Callab
             base = groups[f"baseline{suffix}"].sweep.fraction[row]
             np.testing.assert_allclose(curve.y[:-1], groups[curve.label].sweep.fraction[row] - base)
         assert not any(entry.label.startswith("baseline") for entry in figure.legend)
-        text = paint_thresholds(figure, 120, 40, colour=False)
+        text = paint_thresholds(figure, 120, 40).text()
         assert any(ord(character) > FIRST for character in text)

@@ -37,7 +37,7 @@ figures = st.builds(
 def test_any_two_dose_charts_are_painted_over_one_another(
     one: DoseFigure, other: DoseFigure, width: int, height: int
 ) -> None:
-    painted = paint_dose(overlaid(one, other, ("a", "b")), width, height, colour=False)
+    painted = paint_dose(overlaid(one, other, ("a", "b")), width, height).text()
     lines = painted.split("\n")
     assert len(lines) == height
     assert all(cell_len(line) <= width for line in lines)
@@ -46,7 +46,7 @@ def test_any_two_dose_charts_are_painted_over_one_another(
 def test_both_series_and_both_baselines_are_drawn_with_marks_of_their_own() -> None:
     one = a_figure([1.0, 2.0], [(0.8, 0.1)], True)
     other = a_figure([3.0, 4.0], [(0.2, 0.9)], True)
-    painted = paint_dose(overlaid(one, other, ("a", "b")), 120, 40, colour=False)
+    painted = paint_dose(overlaid(one, other, ("a", "b")), 120, 40).text()
     panels, _, legend = painted.rpartition("○ a · baseline")
     assert "● a · clamped" in legend
     assert panels.count("●") == panels.count("▲") == 2 * 4

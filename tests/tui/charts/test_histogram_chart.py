@@ -19,7 +19,7 @@ MARKS = [(-20.0, "−20"), (0.0, "0"), (1.5, "+1.5"), (20.0, "+20")]
 def test_no_row_or_column_too_many(width: int, height: int, seed: int, marked: bool) -> None:
     rng = np.random.default_rng(seed)
     values = rng.standard_t(2, size=rng.integers(1, 400)) * 10 ** rng.uniform(-8, 8)
-    painted = paint_histogram(histogram_figure(values, MARKS if marked else []), width, height, colour=False)
+    painted = paint_histogram(histogram_figure(values, MARKS if marked else []), width, height).text()
     lines = painted.split("\n")
     assert len(lines) == height
     assert max(map(cell_len, lines)) <= width
@@ -28,7 +28,7 @@ def test_no_row_or_column_too_many(width: int, height: int, seed: int, marked: b
 def test_the_tallest_bar_stands_where_most_values_are_and_a_gap_stays_empty() -> None:
     values = np.concatenate([np.zeros(900), np.full(9, 2.0)])
     figure = histogram_figure(values)
-    lines = paint_histogram(figure, 60, 20, colour=False).split("\n")
+    lines = paint_histogram(figure, 60, 20).text().split("\n")
     bars = [line.partition("┤")[2] or line.partition("│")[2] for line in lines[2:16]]
     heights = [sum(bar[column : column + 1].strip() != "" for bar in bars) for column in range(57)]
     filled = [column for column, height in enumerate(heights) if height]
@@ -40,7 +40,7 @@ def test_the_tallest_bar_stands_where_most_values_are_and_a_gap_stays_empty() ->
 
 def test_marks_in_view_are_lines_and_those_beyond_it_are_told() -> None:
     values = np.linspace(0, 1, 200)
-    lines = paint_histogram(histogram_figure(values, MARKS), 80, 24, colour=False).split("\n")
+    lines = paint_histogram(histogram_figure(values, MARKS), 80, 24).text().split("\n")
     top = lines[1]
     assert "+1.5" in top
     assert "20" not in top
@@ -53,4 +53,4 @@ def test_marks_in_view_are_lines_and_those_beyond_it_are_told() -> None:
 
 @pytest.mark.parametrize("size", [(10, 30), (60, 4)])
 def test_too_small_a_pane_says_so(size: tuple[int, int]) -> None:
-    assert "too small"[: size[0]] in paint_histogram(histogram_figure(np.ones(3)), *size, colour=False)
+    assert "too small"[: size[0]] in paint_histogram(histogram_figure(np.ones(3)), *size).text()

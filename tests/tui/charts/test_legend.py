@@ -51,8 +51,8 @@ def test_every_baseline_has_the_baselines_colour_and_leaving_them_out_changes_no
     alone = styles_of(done)
     assert all(both[entry.label] == alone[entry.label] for entry in done)
     plain = styles_of(entries(1, "baseline", "baseline"))["baseline 0"]
-    assert {both[entry.label].ink for entry in bases} == {plain.ink}
-    assert plain.ink not in {alone[entry.label].ink for entry in done}
+    assert {both[entry.label].style for entry in bases} == {plain.style}
+    assert plain.style not in {alone[entry.label].style for entry in done}
     # No baseline shares a marker, and the two markers of a level are one shape while there are few levels.
     markers = [both[entry.label].marker for entry in bases]
     assert len(set(markers)) == levels
@@ -73,7 +73,7 @@ def test_the_warning_of_a_polar_chart_stands_whole_beside_any_legend(count: int,
     figure = PolarFigure(
         "t", "r", empty.low, empty.high, (), empty.rings, empty.spokes, entries(count), (WARNING, "another")
     )
-    text = paint_polar(figure, *size, colour=False)
+    text = paint_polar(figure, *size).text()
     # Right of the circle, or below it: the words in their order.
     words = re.findall(r"[\w±°:()+⚠]+", "\n".join(re.sub(r"[\u2800-\u28ff]", " ", text).split("\n")))
     remaining = iter(words)

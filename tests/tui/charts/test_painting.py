@@ -62,11 +62,11 @@ def painters() -> dict[str, Painter]:
     thresholds = threshold_figure(groups, title)
     dose = dose_figure(steps, 0.5, baseline, title, "clamped value")
     return {
-        "counts": lambda w, h: paint_polar(counts, w, h, colour=False),
-        "mean": lambda w, h: paint_polar(mean, w, h, colour=False),
-        "many": lambda w, h: paint_polar(many, w, h, colour=False),
-        "thresholds": lambda w, h: paint_thresholds(thresholds, w, h, colour=False),
-        "dose": lambda w, h: paint_dose(dose, w, h, colour=False),
+        "counts": lambda w, h: paint_polar(counts, w, h).text(),
+        "mean": lambda w, h: paint_polar(mean, w, h).text(),
+        "many": lambda w, h: paint_polar(many, w, h).text(),
+        "thresholds": lambda w, h: paint_thresholds(thresholds, w, h).text(),
+        "dose": lambda w, h: paint_dose(dose, w, h).text(),
     }
 
 
@@ -127,7 +127,7 @@ def test_a_circle_is_as_wide_as_it_is_high(width: int, height: int) -> None:
     )
     dots = {
         (2 * col + bit % 2, 4 * row + bit // 2)
-        for row, line in enumerate(paint_polar(figure, width, height, colour=False).split("\n"))
+        for row, line in enumerate(paint_polar(figure, width, height).text().split("\n"))
         for col, character in enumerate(line)
         if ord(character) in BRAILLE
         for bit in range(8)
@@ -157,7 +157,7 @@ def test_the_largest_count_is_drawn_where_it_is() -> None:
         legend=(LegendEntry("clamped", "pooled", ()),),
         warnings=(),
     )
-    lines = paint_thresholds(figure, 80, 24, colour=False).split("\n")
+    lines = paint_thresholds(figure, 80, 24).text().split("\n")
     left, right = (re.search(r"┤.*├", lines[2]).span()[0] + 1, lines[2].rindex("├") - 1)
     columns = [col for col in range(left, right + 1) if ord(lines[2][col]) in BRAILLE]
     assert columns
@@ -167,12 +167,12 @@ def test_the_largest_count_is_drawn_where_it_is() -> None:
 def test_groups_differ_by_marker_without_colour_and_by_colour_with_it() -> None:
     groups, steps, _ = protocol()
     figure = polar_counts([groups[0], *(step.group for step in steps)], "n1", "n2", 0.1)
-    plain = paint_polar(figure, 200, 60, colour=False)
+    plain = paint_polar(figure, 200, 60).text()
     markers = [re.search(rf"(\S) {re.escape(entry.label)}(?!\d)", plain).group(1) for entry in figure.legend]
     assert markers[0] == "○"
     # Nine markers in turn for the values, none of them the baseline's.
     assert len(set(markers)) == 1 + 9
-    coloured = paint_polar(figure, 200, 60, colour=True)
+    coloured = paint_polar(figure, 200, 60).ansi()
     assert len(set(re.findall(r"38;5;(\d+)", coloured))) >= 7
 
 
@@ -202,15 +202,15 @@ for (name, y), (w, h) in itertools.product(SERIES.items(), [(10, 4), (24, 9), (4
         curve = Curve("c", x, y, tag=".5")
         for low, high in ((0.0, 1.0), (-1e300, 1e300)):
             polar = PolarFigure("t", "r", low, high, (curve,), (), SPOKES, legend, ("w",))
-            texts = [paint_polar(polar, w, h)] if low == 0.0 else []
+            texts = [paint_polar(polar, w, h).ansi()] if low == 0.0 else []
             axis = round_axis((low, high))
             mean = Curve("c", x, y, tag="mean", dotted=True)
             texts.append(paint_thresholds(
-                ThresholdFigure("t", "l", "r", (curve,), (mean,), axis, axis, legend, ()), w, h))
+                ThresholdFigure("t", "l", "r", (curve,), (mean,), axis, axis, legend, ()), w, h).ansi())
             fitted = round_axis(y.tolist())
             panels = (DosePanel("q", curve, 1e300, fitted, True), DosePanel("p", curve, None, PHASE_AXIS, False))
             entries = (*legend, LegendEntry("b", "baseline", ()))
-            texts.append(paint_dose(DoseFigure("t", "v", round_axis(x.tolist()), panels, entries, ()), w, h))
+            texts.append(paint_dose(DoseFigure("t", "v", round_axis(x.tolist()), panels, entries, ()), w, h).ansi())
             for text in texts:
                 assert text.count("\\n") == h - 1, (name, w, h)
 print("survived")

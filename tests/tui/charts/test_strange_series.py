@@ -44,8 +44,8 @@ def group(label, role, told):
     points = unit_coordinates(table[:, :2], table[:, 2])
     return SweptGroup(label, role, spotlight_sweep(points, (0.7, 0.0, -0.5)), len(table), len(table)), points, table
 
-def check(text):
-    assert text.count("\\n") == HEIGHT - 1
+def check(picture):
+    assert picture.ansi().count("\\n") == HEIGHT - 1
 
 nan, inf, huge = np.nan, np.inf, 1e300
 @settings(max_examples=6 if WIDTH < 200 else 1, derandomize=True, deadline=None, database=None)

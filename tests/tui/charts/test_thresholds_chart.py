@@ -36,7 +36,7 @@ def figure(counts: list[tuple[str, str, np.ndarray]], warnings: tuple[str, ...] 
 
 
 def painted(counts: list[tuple[str, str, np.ndarray]], width: int = 80, height: int = 24) -> str:
-    return paint_thresholds(figure(counts), width, height, colour=False)
+    return paint_thresholds(figure(counts), width, height).text()
 
 
 def test_curves_that_are_zero_throughout_are_named_once_and_not_on_the_axis() -> None:
@@ -70,7 +70,7 @@ def test_without_a_mean_there_is_no_second_axis() -> None:
     bare = ThresholdFigure(
         "t", "runs", "mean cosine", figure([("clamped", "", PEAK)]).counts, (), round_axis([0, 10.0]), None, LEGEND, ()
     )
-    text = paint_thresholds(bare, 80, 24, colour=False)
+    text = paint_thresholds(bare, 80, 24).text()
     assert "mean" not in text
     assert "├" not in text
     assert "●" in text
@@ -78,7 +78,7 @@ def test_without_a_mean_there_is_no_second_axis() -> None:
 
 @pytest.mark.parametrize("width", [60, 80, 160])
 def test_a_warning_stands_whole_below_the_chart(width: int) -> None:
-    text = paint_thresholds(figure([("clamped", ".5", PEAK)], (WARNING, "another")), width, 23, colour=False)
+    text = paint_thresholds(figure([("clamped", ".5", PEAK)], (WARNING, "another")), width, 23).text()
     assert f"⚠ {WARNING} (+ 1 more)" in " ".join(text.split())
 
 

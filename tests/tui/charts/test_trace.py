@@ -42,7 +42,7 @@ def test_a_line_has_no_gap_and_stays_within_a_dot_of_its_course(
     x, y = np.array(ends[:2]), np.array(ends[2:])
     dots = trace(pane, x, y).dots
     assert (np.abs(np.diff(dots, axis=0)).max(axis=1, initial=0) <= 1).all()
-    start, end = pane.dots(x, y)
+    start, end = pane.project(x, y)
     along = end - start
     length = np.hypot(*along)
     if length > 1e-9:
