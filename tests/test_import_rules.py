@@ -45,6 +45,8 @@ LIGHT = [
     "srm_explorer.tui.cli.show",
     "srm_explorer.tui.cli.sweep",
     "srm_explorer.tui.cli.run",
+    "srm_explorer.tui.cli.analyses",
+    "srm_explorer.tui.cli.sessions",
     "srm_explorer.tui.cli.demo",
     "srm_explorer.tui.cli.neuron",
     "srm_explorer.tui.charts.histogram",
@@ -107,6 +109,10 @@ def test_the_engine_loads_no_screen() -> None:
 
 def test_the_entry_point_loads_nothing_before_it_is_asked() -> None:
     assert not loaded_by("srm_explorer.tui.cli") & {"numpy", "pydantic", "textual", "plotext", "typer", "rich"}
+
+
+def test_the_way_to_the_full_screen_loads_nothing_before_it_is_seen() -> None:
+    assert not loaded_by("srm_explorer.tui.cli.screen") & {"numpy", "pydantic", "plotext", "typer", "rich"}
 
 
 def test_the_link_loads_no_screen() -> None:

@@ -17,47 +17,47 @@ _KINDS = ("", "_arithmetic", "_low", "_high", "_chance_low", "_chance_high")
 """What follows the name of a column, in the order of the columns."""
 
 
-def sweep_table(groups: Sequence[SweptGroup], beside: Overlays = NO_OVERLAYS) -> Table:
+def sweep_table(groups: Sequence[SweptGroup], overlays: Overlays = NO_OVERLAYS) -> Table:
     """Mean cosine and counts of every group at every angle, their bands, what arithmetic predicts and chance draws.
 
     Columns of what is not known of any group are left out; those not known of one group are empty in its rows.
     """
     levels = groups[0].sweep.thresholds if groups else ()
     names = ["mean_cosine", *(f"count_above_{level!r}" for level in levels)]
-    blocks = [(group, _blocks(group, beside)) for group in groups]
-    shown = [kind for kind in _KINDS if any(kind in found for _, found in blocks)]
+    blocks_by_group = [(group, _blocks(group, overlays)) for group in groups]
+    shown = [kind for kind in _KINDS if any(kind in blocks for _, blocks in blocks_by_group)]
     rows: Table = [["group", "n", "angle_deg", *(f"{name}{kind}" for kind in shown for name in names)]]
-    for group, found in blocks:
-        columns = [column for kind in shown for column in found.get(kind) or [None] * len(names)]
+    for group, blocks in blocks_by_group:
+        columns = [column for kind in shown for column in blocks.get(kind) or [None] * len(names)]
         for index, angle in enumerate(group.sweep.angles_deg.tolist()):
             cells = ["" if column is None else repr(column[index]) for column in columns]
             rows.append([group.label, str(group.sweep.n), repr(angle), *cells])
     return rows
 
 
-def _blocks(group: SweptGroup, beside: Overlays) -> dict[str, list[list[float] | None]]:
+def _blocks(group: SweptGroup, overlays: Overlays) -> dict[str, list[list[float] | None]]:
     """By kind of column, the mean and the counts above each threshold; None where a band has no such threshold."""
 
-    def curves(one: SweptGroup) -> list[list[float] | None]:
-        return [one.sweep.mean.tolist(), *one.sweep.counts.tolist()]
+    def curves(swept: SweptGroup) -> list[list[float] | None]:
+        return [swept.sweep.mean.tolist(), *swept.sweep.counts.tolist()]
 
     def ends(low: str, high: str, mean: Band, counts: Mapping[float, Band]) -> None:
         bands = [mean, *(above(counts, level) for level in group.sweep.thresholds)]
         for kind, end in ((low, 0), (high, 1)):
-            found[kind] = [None if band is None else band[end].tolist() for band in bands]
+            blocks[kind] = [None if band is None else band[end].tolist() for band in bands]
 
-    found = {"": curves(group)}
-    if group.label in beside.predicted:
-        found["_arithmetic"] = curves(beside.predicted[group.label])
-    own = None if beside.bands is None else beside.bands.of(group.label)
-    if own is not None:
-        ends("_low", "_high", own.mean_band(len(group.sweep.angles_deg)), own.counts)
-    null = beside.null if beside.focus == group.label else None
-    if null is None and beside.bands is not None:
-        null = beside.bands.null_of(group.label)
+    blocks = {"": curves(group)}
+    if group.label in overlays.predicted:
+        blocks["_arithmetic"] = curves(overlays.predicted[group.label])
+    known = None if overlays.bands is None else overlays.bands.of(group.label)
+    if known is not None:
+        ends("_low", "_high", known.mean_band(len(group.sweep.angles_deg)), known.counts)
+    null = overlays.null if overlays.focus == group.label else None
+    if null is None and overlays.bands is not None:
+        null = overlays.bands.null_of(group.label)
     if null is not None:
         ends("_chance_low", "_chance_high", null.mean, null.counts)
-    return found
+    return blocks
 
 
 def curves_table(curves: Sequence[Curve], quantity: str) -> Table:
@@ -88,7 +88,7 @@ def compass_table(session: Session, figure: CompassFigure, theta: int, threshold
 
 
 def dose_table(figure: DoseFigure) -> Table:
-    """Every quantity by the value, as observed, as predicted, and its band; the baseline's in its own row."""
+    """Every quantity by the value, as observed, as predicted, and its band; the baseline's in a row by itself."""
     header, columns, bases = ["value"], list[list[float]](), list[str]()
     for panel in figure.panels:
         parts = [(panel.label, panel.curve.y)]

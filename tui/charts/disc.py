@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from rich.cells import cell_len
 
-from srm_explorer.engine.figures.curves import LegendEntry
-from srm_explorer.engine.figures.polar import Ring, Spoke
+from srm_explorer.engine.figures.compass import CompassFigure
+from srm_explorer.engine.figures.polar import PolarFigure, Ring, Spoke
 from srm_explorer.tui.charts.canvas import COLUMNS, ROWS, SOLID, Canvas, Pane, Stroke, trace
 from srm_explorer.tui.charts.labels import fit, legend_lines, warning_lines
 from srm_explorer.tui.charts.palette import BOLD, FRAME, GRID, styles_of
@@ -28,38 +27,7 @@ MOST_WARNED = 4
 LABEL_ANGLES = (45.0, 135.0, 315.0, 225.0, 67.5, 22.5, 112.5, 157.5)
 
 
-class DiscFigure(Protocol):
-    """What a figure on a disc has besides its curves or points."""
-
-    @property
-    def low(self) -> float:
-        """Value at the centre."""
-        ...
-
-    @property
-    def high(self) -> float:
-        """Value at the outer ring."""
-        ...
-
-    @property
-    def rings(self) -> tuple[Ring, ...]:
-        """Ascending, the outer one last."""
-        ...
-
-    @property
-    def spokes(self) -> tuple[Spoke, ...]:
-        """The four ends of the two directions."""
-        ...
-
-    @property
-    def legend(self) -> tuple[LegendEntry, ...]:
-        """One entry a group."""
-        ...
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """The gravest first."""
-        ...
+DiscFigure = PolarFigure | CompassFigure
 
 
 @dataclass(frozen=True)
@@ -125,17 +93,17 @@ def layout_of(figure: DiscFigure, width: int, height: int) -> Layout:
     """Choose the largest circle: with the legend beside it, or below it."""
     side = max(_name_width(figure.spokes[0]), _name_width(figure.spokes[2])) + 1
     styles = styles_of(figure.legend)
-    # Beside: every part of an entry on a line of its own.
+    # Beside the circle: every part of an entry on a line of its own.
     parts = [f"  {text}" for entry in figure.legend for text in (entry.label, *entry.details)]
-    beside = min(max(map(cell_len, parts), default=0), width // 2)
-    rows = min(height - ROWS_AROUND, (width - 2 * side - beside - GAP) // 2)
+    legend_width = min(max(map(cell_len, parts), default=0), width // 2)
+    rows = min(height - ROWS_AROUND, (width - 2 * side - legend_width - GAP) // 2)
 
     most = max(2, (height - ROWS_AROUND) // 3)
     warnings = len(warning_lines(figure.warnings, width, min(most, MOST_WARNED)))
     below = min(most, len(legend_lines(figure.legend, styles, width, most)) + warnings)
     rows_below = min(height - ROWS_AROUND - below, (width - 2 * side) // 2)
-    if figure.legend and rows >= rows_below and beside >= 12:
-        space = width - beside - GAP - 2 * side - 2 * rows
+    if figure.legend and rows >= rows_below and legend_width >= 12:
+        space = width - legend_width - GAP - 2 * side - 2 * rows
         circle = Pane(side + max(0, space // 2), 3, 2 * rows, rows)
         col = circle.col + circle.width + side + GAP
         return Layout(circle, col, 3, width - col, height - 3)
@@ -197,13 +165,13 @@ def label_rings(
         cost = (len(cells & covered), -len(placed))
         if fewest is None or cost < fewest:
             fewest, best = cost, placed
-    taken: set[tuple[int, int]] = set()
+    used: set[tuple[int, int]] = set()
     for start, row, label in best:
         span = {(start + offset, row) for offset in range(len(label))}
         if not span & covered:
             canvas.text(start, row, label, FRAME)
-            taken |= span
-    return taken
+            used |= span
+    return used
 
 
 def _name_width(spoke: Spoke) -> int:

@@ -18,14 +18,14 @@ from srm_explorer.tui.charts.picture import Picture
 
 SMALLEST = (24, 9)
 BARS, MARKS = FIXED["baseline"].style, FIXED["pooled"].style
-# Part of the rows that may tell where marks lie.
-TELLING = 3
+# Part of the rows that may say where marks lie.
+MARK_SHARE = 3
 
 
 def paint_histogram(figure: HistogramFigure, width: int, height: int) -> Picture:
     """Paint how many positions lie in each bin, on a logarithmic scale, with the marks as upright lines.
 
-    Marks beyond the view are told in lines below it, as are quantiles, as far as there is room.
+    Marks beyond the view stand in lines below it, as do quantiles, as far as there is room.
 
     Args:
         figure: what to show.
@@ -36,7 +36,7 @@ def paint_histogram(figure: HistogramFigure, width: int, height: int) -> Picture
         return one_line("too small for a histogram", width, height)
     canvas = Canvas(width, height)
     canvas.text(0, 0, fit(figure.title, width), BOLD)
-    lines = _mark_lines(figure, width, height // TELLING)
+    lines = _mark_lines(figure, width, height // MARK_SHARE)
     x = round_axis((figure.low, figure.high), most=max(3, min(9, width // 10)))
     area = Pane(0, 2, width, height - 4 - len(lines))
     pane = framed_pane(canvas, area, (figure.low, figure.high), _log_axis(max(figure.counts, default=0)))
@@ -87,7 +87,7 @@ def _tallest(heights: NDArray[np.float64], edges: NDArray[np.float64], low: floa
 
 
 def _paint_marks(canvas: Canvas, pane: Pane, marks: tuple[HistogramMark, ...]) -> None:
-    taken = 0
+    end = 0
     for mark in marks:
         if not pane.x_low <= mark.value <= pane.x_high:
             continue
@@ -95,9 +95,9 @@ def _paint_marks(canvas: Canvas, pane: Pane, marks: tuple[HistogramMark, ...]) -
         for row in range(pane.row, pane.row + pane.height):
             canvas.text(col, row, "│", MARKS)
         start = min(max(col - cell_len(mark.label) // 2, 0), canvas.width - cell_len(mark.label))
-        if start >= taken:
+        if start >= end:
             canvas.text(start, pane.row - 1, mark.label, MARKS)
-            taken = start + cell_len(mark.label) + 1
+            end = start + cell_len(mark.label) + 1
 
 
 def _mark_lines(figure: HistogramFigure, width: int, most: int) -> list[str]:

@@ -47,7 +47,7 @@ def label_curves(
         labels: one per curve; the first ones choose first.
         reserved: cells (column, row) no label may cover.
     """
-    taken = set(reserved)
+    used = set(reserved)
     crowd = Counter(cell for label in labels for cell in _path(label.trace))
     # Each group aims at another part of its curves, so that labels of curves that run together stand apart.
     styles = list(dict.fromkeys(label.style for label in labels))
@@ -64,7 +64,7 @@ def label_curves(
                 if start < pane.col or start + len(cells) > pane.col + pane.width:
                     continue
                 # One blank cell on each side, or two labels would read as one.
-                if any(cell in taken for cell in [(start - 1, row), *cells, (start + len(cells), row)]):
+                if any(cell in used for cell in [(start - 1, row), *cells, (start + len(cells), row)]):
                     continue
                 hidden = sum(crowd[cell] - (cell in curve) for cell in cells)
                 off_curve = sum(cell not in curve for cell in cells)
@@ -75,7 +75,7 @@ def label_curves(
                 break
             _, start, row = best
             canvas.text(start, row, label.text, label.style)
-            taken.update((start + offset, row) for offset in range(len(label.text)))
+            used.update((start + offset, row) for offset in range(len(label.text)))
 
 
 def legend_lines(

@@ -62,7 +62,7 @@ def styles_of(legend: Sequence[LegendEntry]) -> dict[str, GroupStyle]:
     """
     styles: dict[str, GroupStyle] = {}
     bases = levels = others = 0
-    seen: set[Role] = set()
+    given_out: set[Role] = set()
     several = sum(entry.role == "arithmetic" for entry in legend) > 1
     for entry in legend:
         if entry.role == "arithmetic":
@@ -71,9 +71,9 @@ def styles_of(legend: Sequence[LegendEntry]) -> dict[str, GroupStyle]:
             styles[entry.label] = GroupStyle(style, fixed.marker, dashed=True)
             continue
         fixed = FIXED.get(entry.role)
-        if fixed is not None and (entry.role == "baseline" or entry.role not in seen):
+        if fixed is not None and (entry.role == "baseline" or entry.role not in given_out):
             styles[entry.label] = fixed
-            seen.add(entry.role)
+            given_out.add(entry.role)
         elif entry.role == "baseline of":
             styles[entry.label] = GroupStyle(FIXED["baseline"].style, HOLLOW[bases % len(HOLLOW)])
             bases += 1

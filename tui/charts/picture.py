@@ -138,7 +138,7 @@ _ASCII = {
     "░": ",",
     "┆": ":",
 }
-# Each group keeps a sign of its own: colours may be missing where braille is.
+# Each group keeps a character to itself: colours may be missing where braille is.
 _ASCII_MARKERS = dict(zip("○●◇╌▲■▼◆△□▽◁▷", "o*?-^#v+ABVCD", strict=True))
 
 

@@ -17,6 +17,7 @@ from srm_explorer.tui.charts.disc import (
     MOST_WARNED,
     SMALLEST,
     Disc,
+    DiscFigure,
     Layout,
     draw_grid,
     label_rings,
@@ -68,7 +69,7 @@ def paint_polar(figure: PolarFigure, width: int, height: int) -> Picture:
         ],
     )
     covered = {(col, row) for line in traces for col, row in line.cells.tolist()}
-    taken = label_rings(canvas, disc, figure.rings, covered)
+    used = label_rings(canvas, disc, figure.rings, covered)
     label_curves(
         canvas,
         layout.circle,
@@ -77,12 +78,12 @@ def paint_polar(figure: PolarFigure, width: int, height: int) -> Picture:
             for line, curve in zip(traces, figure.curves, strict=True)
             if not curve.dashed
         ],
-        taken,
+        used,
     )
     return _finish(canvas, layout, figure, is_empty=not covered)
 
 
-def _finish(canvas: Canvas, layout: Layout, figure: PolarFigure | CompassFigure, *, is_empty: bool) -> Picture:
+def _finish(canvas: Canvas, layout: Layout, figure: DiscFigure, *, is_empty: bool) -> Picture:
     """Write the title, what there is to say of an empty disc, the legend and the warnings."""
     canvas.text(0, 0, fit(figure.title, canvas.width), BOLD)
     canvas.text(0, 1, fit(figure.radius_label, canvas.width), FRAME)
@@ -202,7 +203,7 @@ def _draw_arrows(canvas: Canvas, disc: Disc, figure: CompassFigure, styles: dict
         for region in figure.regions
     ]
     heads: list[Head] = []
-    taken: set[tuple[int, int]] = set()
+    used: set[tuple[int, int]] = set()
     for arrow in figure.arrows:
         ends = np.array([arrow.tail, arrow.tip])
         length = math.hypot(*(ends[1] - ends[0]).tolist())
@@ -219,9 +220,9 @@ def _draw_arrows(canvas: Canvas, disc: Disc, figure: CompassFigure, styles: dict
         head = HEADS[round(angle / 45) % 8]
         text, start = (f"{head}{group.marker}", col) if arrow.tip[0] >= 0 else (f"{group.marker}{head}", col - 1)
         span = {(start, row), (start + 1, row)}
-        if span & taken:
+        if span & used:
             text, start, span = head, col, {(col, row)}
-        taken |= span
+        used |= span
         heads.append((start, row, text, style))
     canvas.draw(disc.pane, strokes)
     return heads

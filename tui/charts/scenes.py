@@ -62,14 +62,16 @@ def polar_scene(subject: Subject, view: View, threshold: float, width: int, heig
     Raises:
         ExplorerError: there is no prediction to subtract, or no axis to take out.
     """
-    seen = subject.view()
+    shown = subject.view()
     if view == "compass":
-        return _compass_scene(subject, seen, width, height)
-    figure = polar_figure(subject, seen, view, threshold)
+        return _compass_scene(subject, shown, width, height)
+    figure = polar_figure(subject, shown, view, threshold)
     return replace(
         scene_of_polar(figure, width, height),
         table=lambda theta, threshold: (
-            curves_table(figure.curves, figure.radius_label) if subject.minus else sweep_table(seen.groups, seen.beside)
+            curves_table(figure.curves, figure.radius_label)
+            if subject.minus
+            else sweep_table(shown.groups, shown.overlays)
         ),
     )
 
@@ -89,8 +91,8 @@ def dose_scene(subject: Subject, threshold: float, width: int, height: int) -> S
     )
 
 
-def _compass_scene(subject: Subject, seen: SubjectView, width: int, height: int) -> Scene:
-    figure = compass_figure(subject, seen)
+def _compass_scene(subject: Subject, shown: SubjectView, width: int, height: int) -> Scene:
+    figure = compass_figure(subject, shown)
     scene = Scene(
         paint_compass(figure, width, height),
         warnings=figure.warnings,
@@ -100,7 +102,7 @@ def _compass_scene(subject: Subject, seen: SubjectView, width: int, height: int)
     if disc is None:
         return scene
     points = point_cells(figure, disc)
-    xy = seen.points.xy[points.runs]
+    xy = shown.points.xy[points.runs]
 
     def moving(theta: int, threshold: float) -> Overlay:
         overlay = Overlay.of(chord(disc, theta, threshold))
@@ -119,15 +121,15 @@ def thresholds_scene(subject: Subject, difference: bool, threshold: float, width
     Raises:
         ExplorerError: there is nothing to subtract, or no axis to take out.
     """
-    view = subject.view()
+    shown = subject.view()
     members = run_groups(subject.session, subject.by)
-    figure = threshold_figure(subject, view, threshold, difference=difference)
-    less = _subtracted(subject, view, members, difference)
+    figure = threshold_figure(subject, shown, threshold, difference=difference)
+    less = _subtracted(subject, shown, members, difference)
     scene = Scene(
         paint_thresholds(figure, width, height, cursor_row=True),
         warnings=figure.warnings,
         table=lambda theta, threshold: (
-            sweep_table(view.groups, view.beside)
+            sweep_table(shown.groups, shown.overlays)
             if less is None
             else curves_table(figure.counts + figure.means, figure.left_label)
         ),
@@ -136,7 +138,7 @@ def thresholds_scene(subject: Subject, difference: bool, threshold: float, width
     if pane is None:
         return scene
     styles = styles_of(figure.legend)
-    xy = view.points.xy
+    xy = shown.points.xy
     rows = {entry.label: xy[members[entry.label].runs] for entry in figure.legend if entry.label in members}
 
     def moving(theta: int, threshold: float) -> Overlay:
@@ -159,7 +161,7 @@ def thresholds_scene(subject: Subject, difference: bool, threshold: float, width
 
 
 def _subtracted(
-    subject: Subject, view: SubjectView, members: Mapping[str, RunGroup], difference: bool
+    subject: Subject, shown: SubjectView, members: Mapping[str, RunGroup], difference: bool
 ) -> dict[str, NDArray[np.float64]] | None:
     """The points of what is subtracted from each group; None where nothing is."""
     if subject.minus:
@@ -167,7 +169,7 @@ def _subtracted(
         assert predicted is not None
         return {label: predicted.xy[group.runs] for label, group in members.items()}
     if difference:
-        bases = {group.levels: view.points.xy[group.runs] for group in members.values() if group.role == "baseline"}
+        bases = {group.levels: shown.points.xy[group.runs] for group in members.values() if group.role == "baseline"}
         nothing = np.empty((0, 2))
         return {label: bases.get(group.levels, nothing) for label, group in members.items()}
     return None

@@ -44,7 +44,7 @@ class Subject:
         by: how its runs are grouped.
         baseline: whether the baseline is shown.
         sweep: makes the groups as they were observed, or has them already.
-        sight: how they are seen.
+        transform: what is done to the vectors first.
         choice: which group's band, chance and prediction is in focus.
         bands: how sure the curves of this grouping are; None where that is not known.
         plain: whether nothing is drawn beside the curves.
@@ -55,7 +55,7 @@ class Subject:
     by: tuple[str, ...]
     baseline: bool
     sweep: Callable[[], tuple[SweptGroup, ...]]
-    sight: Transform = "observed"
+    transform: Transform = "observed"
     choice: int = 0
     bands: PlaneBands | None = None
     plain: bool = False
@@ -63,7 +63,7 @@ class Subject:
     @property
     def minus(self) -> bool:
         """Whether what arithmetic predicts is subtracted."""
-        return self.sight == "minus arithmetic"
+        return self.transform == "minus arithmetic"
 
     def view(self, thresholds: Sequence[float] | None = None) -> SubjectView:
         """What is shown, worked out once for a scene.
@@ -74,25 +74,25 @@ class Subject:
         Raises:
             ExplorerError: there is no axis to take out.
         """
-        if self.sight != "axis out":
+        if self.transform != "axis out":
             groups = self.sweep()
-            beside = NO_OVERLAYS
+            overlays = NO_OVERLAYS
             if not self.plain or self.minus:
-                beside = overlays_from_session(self.session, self.record, groups, self.by, self.bands, self.choice)
-            return SubjectView(self._shown(groups), groups, beside, points_of(self.record))
-        points, taken = self.without_axis()
+                overlays = overlays_from_session(self.session, self.record, groups, self.by, self.bands, self.choice)
+            return SubjectView(self._shown(groups), groups, overlays, points_of(self.record))
+        points, axis = self.without_axis()
         groups = swept_groups(self.session, self.record, self.by, thresholds, points)
-        # Without the groups: what clamps do to their phase, and chance to their counts, is told of whole vectors.
+        # Without the groups: what clamps do to their phase, and chance to their counts, holds of whole vectors.
         warnings = session_warnings(self.session, self.record, ())
-        return SubjectView(self._shown(groups), groups, NO_OVERLAYS, points, f" · {taken}", warnings)
+        return SubjectView(self._shown(groups), groups, NO_OVERLAYS, points, f" · {axis}", warnings)
 
     def without_axis(self) -> tuple[UnitCoordinates, str]:
         """Where the runs lie without what was intervened on, and what that is; ExplorerError where there is none."""
-        found = without_clamped_axis(self.session, plane_index(self.session, self.record))
-        if found is None:
+        rest = without_clamped_axis(self.session, plane_index(self.session, self.record))
+        if rest is None:
             what = "nothing was set in the space of this plane that could be taken out"
             raise ExplorerError(what, where=self.session.name, remedy="choose another view")
-        return found
+        return rest
 
     def _shown(self, groups: tuple[SweptGroup, ...]) -> tuple[SweptGroup, ...]:
         return groups if self.baseline else without_baseline(groups)
@@ -105,49 +105,51 @@ class SubjectView:
     Attributes:
         groups: those that are shown.
         everything: also the baseline where it is not shown.
-        beside: what is drawn beside them.
+        overlays: what is drawn beside them.
         points: where the runs lie.
-        told: goes after the title where something was taken out of the vectors.
+        title_suffix: goes after the title where something was taken out of the vectors.
         warnings: what then holds of the session.
     """
 
     groups: tuple[SweptGroup, ...]
     everything: tuple[SweptGroup, ...]
-    beside: Overlays
+    overlays: Overlays
     points: UnitCoordinates
-    told: str = ""
+    title_suffix: str = ""
     warnings: tuple[str, ...] = ()
 
     def titled(self, figure: Figure) -> Figure:
         """A figure whose title tells what was taken out, with the warnings that then hold."""
-        if not self.told:
+        if not self.title_suffix:
             return figure
         warnings = (*warnings_of(group.sweep for group in self.groups), *self.warnings)
-        return dataclasses.replace(figure, title=f"{figure.title}{self.told}", warnings=warnings)
+        return dataclasses.replace(figure, title=f"{figure.title}{self.title_suffix}", warnings=warnings)
 
 
-def polar_figure(subject: Subject, seen: SubjectView, view: Literal["counts", "mean"], threshold: float) -> PolarFigure:
+def polar_figure(
+    subject: Subject, shown: SubjectView, view: Literal["counts", "mean"], threshold: float
+) -> PolarFigure:
     """Shares or means around the plane; ExplorerError where there is no prediction to subtract."""
     if subject.minus:
-        return residual_polar(subject.session, subject.record, seen.groups, seen.beside, view, threshold)
-    figure = polar_from_session(subject.session, subject.record, seen.groups, view, threshold, seen.beside)
-    if subject.sight == "observed":
+        return residual_polar(subject.session, subject.record, shown.groups, shown.overlays, view, threshold)
+    figure = polar_from_session(subject.session, subject.record, shown.groups, view, threshold, shown.overlays)
+    if subject.transform == "observed":
         legend = with_energies(figure.legend, subject.session, subject.record, subject.by)
         return dataclasses.replace(figure, legend=legend)
-    return seen.titled(figure)
+    return shown.titled(figure)
 
 
-def compass_figure(subject: Subject, seen: SubjectView) -> CompassFigure:
+def compass_figure(subject: Subject, shown: SubjectView) -> CompassFigure:
     """Every run in the plane."""
     session, record = subject.session, subject.record
     figure = compass_from_session(
-        session, record, seen.groups, subject.by, seen.beside, seen.points, residual=subject.minus
+        session, record, shown.groups, subject.by, shown.overlays, shown.points, residual=subject.minus
     )
-    return seen.titled(figure)
+    return shown.titled(figure)
 
 
 def threshold_figure(
-    subject: Subject, seen: SubjectView, threshold: float, *, difference: bool = False
+    subject: Subject, shown: SubjectView, threshold: float, *, difference: bool = False
 ) -> ThresholdFigure:
     """Counts and means over the angle, or what they are beyond the prediction, else beyond the baseline.
 
@@ -156,10 +158,10 @@ def threshold_figure(
     """
     session, record = subject.session, subject.record
     if subject.minus:
-        return residual_thresholds(session, record, seen.groups, seen.beside, threshold)
+        return residual_thresholds(session, record, shown.groups, shown.overlays, threshold)
     if difference:
-        return seen.titled(difference_from_session(session, record, seen.everything, subject.by, threshold))
-    return seen.titled(thresholds_from_session(session, record, seen.groups, threshold, seen.beside))
+        return shown.titled(difference_from_session(session, record, shown.everything, subject.by, threshold))
+    return shown.titled(thresholds_from_session(session, record, shown.groups, threshold, shown.overlays))
 
 
 def dose_figure(subject: Subject, threshold: float | None) -> DoseFigure:
@@ -168,14 +170,14 @@ def dose_figure(subject: Subject, threshold: float | None) -> DoseFigure:
     Raises:
         ExplorerError: no single value varies, there is no prediction to subtract, or no axis to take out.
     """
-    taken = subject.without_axis() if subject.sight == "axis out" else None
+    rest = subject.without_axis() if subject.transform == "axis out" else None
     figure = dose_from_session(
         subject.session,
         subject.record,
         threshold,
         plain=subject.plain,
         bands=subject.bands,
-        points=None if taken is None else taken[0],
+        points=None if rest is None else rest[0],
         residual=subject.minus,
     )
-    return figure if taken is None else dataclasses.replace(figure, title=f"{figure.title} · {taken[1]}")
+    return figure if rest is None else dataclasses.replace(figure, title=f"{figure.title} · {rest[1]}")

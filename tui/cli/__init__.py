@@ -7,9 +7,34 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.cli.output import flush, note
+
+if TYPE_CHECKING:
+    from srm_explorer.tui.cli import (  # noqa: F401
+        analyses,
+        demo,
+        doctor,
+        ensembles,
+        neuron,
+        prompts,
+        run,
+        screen,
+        sessions,
+        show,
+        sweep,
+        worker,
+    )
+else:
+
+    def __getattr__(name: str) -> object:
+        """A command's module, imported when it is first used: `--help` needs neither numpy nor torch."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return import_module(f"{__name__}.{name}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     if not arguments:
-        from srm_explorer.tui.cli.demo import open_explorer
+        from srm_explorer.tui.cli.screen import open_explorer
 
         return open_explorer()
     from srm_explorer.tui.cli.app import app

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from srm_explorer.tui import cli
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Width = Annotated[int | None, typer.Option(min=1, max=1000, help="Columns of a chart.", metavar="W")]
 Height = Annotated[int | None, typer.Option(min=1, max=1000, help="Rows of a chart.", metavar="H")]
@@ -33,9 +35,7 @@ def sessions(context: typer.Context, as_json: Json = False) -> None:
 @sessions_app.command("list")
 def list_sessions(as_json: Json = False) -> None:
     """List the sessions of the sessions folder."""
-    from srm_explorer.tui.cli.sessions import list_command
-
-    list_command(as_json)
+    cli.sessions.list_command(as_json)
 
 
 @sessions_app.command("export")
@@ -51,9 +51,7 @@ def export_session(
         raise typer.BadParameter("name a file to write", param_hint="--csv or --npz")
     if site is not None and npz is None:
         raise typer.BadParameter("only vectors have a site: give --npz too", param_hint="--site")
-    from srm_explorer.tui.cli.sessions import export_command
-
-    export_command(session, csv, npz, site, controls)
+    cli.sessions.export_command(session, csv, npz, site, controls)
 
 
 @sessions_app.command("diff")
@@ -75,9 +73,7 @@ def diff_sessions(
     as_json: Json = False,
 ) -> None:
     """Compare two sessions, or two groups of one: curves, means, and what differs in the experiments."""
-    from srm_explorer.tui.cli.sessions import diff_command
-
-    diff_command(session, other, plane, groups, a_group, b_group, resamples, seed, csv, as_json)
+    cli.sessions.diff_command(session, other, plane, groups, a_group, b_group, resamples, seed, csv, as_json)
 
 
 prompts_app = typer.Typer(help="List prompt sets, and check a file of prompts.", rich_markup_mode=None)
@@ -93,9 +89,7 @@ def prompts(context: typer.Context, as_json: Json = False) -> None:
 @prompts_app.command("list")
 def list_prompts(as_json: Json = False) -> None:
     """List the prompt sets that an experiment can name."""
-    from srm_explorer.tui.cli.prompts import list_command
-
-    list_command(as_json)
+    cli.prompts.list_command(as_json)
 
 
 @prompts_app.command("check")
@@ -106,9 +100,7 @@ def check_prompts(
     as_json: Json = False,
 ) -> None:
     """Report everything that is wrong with a prompt file, by line."""
-    from srm_explorer.tui.cli.prompts import check_command
-
-    end(check_command(file, model, tokens, as_json))
+    end(cli.prompts.check_command(file, model, tokens, as_json))
 
 
 worker_app = typer.Typer(help="Look after the background process that keeps a model warm.", rich_markup_mode=None)
@@ -124,17 +116,13 @@ def worker(context: typer.Context, as_json: Json = False) -> None:
 @worker_app.command("status")
 def worker_status(as_json: Json = False) -> None:
     """Tell whether a worker lives, what it does and what waits."""
-    from srm_explorer.tui.cli.worker import status_command
-
-    end(status_command(as_json))
+    end(cli.worker.status_command(as_json))
 
 
 @worker_app.command("queue")
 def worker_queue(as_json: Json = False) -> None:
     """List its jobs: the one that runs, those that wait, those that ended lately."""
-    from srm_explorer.tui.cli.worker import queue_command
-
-    end(queue_command(as_json))
+    end(cli.worker.queue_command(as_json))
 
 
 @worker_app.command("prune")
@@ -143,25 +131,19 @@ def worker_prune(
     as_json: Json = False,
 ) -> None:
     """Take waiting jobs off the queue."""
-    from srm_explorer.tui.cli.worker import prune_command
-
-    end(prune_command(jobs, as_json))
+    end(cli.worker.prune_command(jobs, as_json))
 
 
 @worker_app.command("stop")
 def worker_stop(as_json: Json = False) -> None:
     """Have it stop now; what is finished is saved."""
-    from srm_explorer.tui.cli.worker import stop_command
-
-    end(stop_command(as_json))
+    end(cli.worker.stop_command(as_json))
 
 
 @worker_app.command("restart")
 def worker_restart(as_json: Json = False) -> None:
     """Have it finish its queue and end, then start a new one; after an upgrade, say."""
-    from srm_explorer.tui.cli.worker import restart_command
-
-    end(restart_command(as_json))
+    end(cli.worker.restart_command(as_json))
 
 
 @worker_app.command("logs")
@@ -170,9 +152,7 @@ def worker_logs(
     as_json: Json = False,
 ) -> None:
     """Print the last lines of its log."""
-    from srm_explorer.tui.cli.worker import logs_command
-
-    end(logs_command(lines, as_json))
+    end(cli.worker.logs_command(lines, as_json))
 
 
 study_app = typer.Typer(rich_markup_mode=None)
@@ -201,9 +181,7 @@ def effects(
     as_json: Json = False,
 ) -> None:
     """Tell what an intervention did to the texts."""
-    from srm_explorer.tui.cli.study_commands import effects_command
-
-    end(effects_command(session, score, texts, text, sites, controls, npz, csv, as_json))
+    end(cli.analyses.effects_command(session, score, texts, text, sites, controls, npz, csv, as_json))
 
 
 @study_app.command()
@@ -226,9 +204,7 @@ def pairs(
     as_json: Json = False,
 ) -> None:
     """List what rises and falls with a neuron."""
-    from srm_explorer.tui.cli.study_commands import pairs_command
-
-    pairs_command(session, neuron, site, partners, top, permutations, seed, weights, csv, as_json)
+    cli.analyses.pairs_command(session, neuron, site, partners, top, permutations, seed, weights, csv, as_json)
 
 
 @study_app.command()
@@ -270,9 +246,7 @@ def planes(
     if sum((add is not None, ensemble is not None or bool(basis), find)) > 1:
         raise typer.BadParameter("ask for one of --add, --ensemble and --find")
     if find:
-        from srm_explorer.tui.cli.study_commands import find_planes
-
-        find_planes(
+        cli.analyses.find_planes(
             session,
             neuron=neuron,
             every=every,
@@ -285,17 +259,15 @@ def planes(
             as_json=as_json,
         )
         return
-    from srm_explorer.tui.cli.study_commands import add_plane, ensemble_planes, list_planes
-
     chosen = [] if by == "pooled" else [name.strip() for name in by.split(",")]
     if add is not None:
-        add_plane(session, *add, site, chosen, csv, as_json)
+        cli.analyses.add_plane(session, *add, site, chosen, csv, as_json)
     elif ensemble is not None or basis:
         if ensemble is None or not basis:
             raise typer.BadParameter("give --ensemble perm or comb, and --basis 'mean(type=*)'")
-        ensemble_planes(session, basis, ensemble, site, chosen, thresholds, angles, csv, as_json)
+        cli.analyses.ensemble_planes(session, basis, ensemble, site, chosen, thresholds, angles, csv, as_json)
     else:
-        list_planes(session, chosen, csv, as_json)
+        cli.analyses.list_planes(session, chosen, csv, as_json)
 
 
 @study_app.command()
@@ -311,14 +283,12 @@ def controls(
     as_json: Json = False,
 ) -> None:
     """Rank a neuron among matched ones clamped alike."""
-    from srm_explorer.tui.cli.study_commands import controls_command, plan_command
-
     if plan:
-        plan_command(session, neurons, list(overrides or ()), as_json)
+        cli.analyses.plan_command(session, neurons, list(overrides or ()), as_json)
         return
     if neurons is not None or overrides:
         raise typer.BadParameter("this plans a run: give --plan too", param_hint="--neurons")
-    controls_command(session, by, csv, as_json)
+    cli.analyses.controls_command(session, by, csv, as_json)
 
 
 @study_app.command()
@@ -348,10 +318,8 @@ def neuron(
     height: Height = None,
 ) -> None:
     """Describe a neuron, or tell how much all are used."""
-    from srm_explorer.tui.cli.neuron import Wanted, neuron_command
-
-    wanted = Wanted(model, layer, neuron, prompts, text, skip, session, top, all_layers, device)
-    neuron_command(wanted, csv, as_json, width, height)
+    wanted = cli.neuron.Wanted(model, layer, neuron, prompts, text, skip, session, top, all_layers, device)
+    cli.neuron.neuron_command(wanted, csv, as_json, width, height)
 
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
@@ -397,9 +365,7 @@ def demo(
     no_open: Annotated[bool, typer.Option("--no-open", help="Don't open the full screen after it.")] = False,
 ) -> None:
     """Run an experiment on the bundled model and draw its charts."""
-    from srm_explorer.tui.cli.demo import demo_command
-
-    end(demo_command(no_open))
+    end(cli.demo.demo_command(no_open))
 
 
 @app.command("open")
@@ -413,9 +379,7 @@ def open_screen(
     ] = None,
 ) -> None:
     """Open the full screen, as `srm-explorer` alone does."""
-    from srm_explorer.tui.cli.demo import open_command
-
-    end(open_command(session, spec, list(prompts or ())))
+    end(cli.screen.open_command(session, spec, list(prompts or ())))
 
 
 @app.command()
@@ -429,9 +393,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run an experiment and save its session; again, resume it."""
-    from srm_explorer.tui.cli.run import run_command
-
-    end(run_command(spec, list(overrides or ()), session, restart, as_json))
+    end(cli.run.run_command(spec, list(overrides or ()), session, restart, as_json))
 
 
 @app.command()
@@ -461,16 +423,12 @@ def sweep(
         if basis is None or ensemble is None:
             missing = "--basis FILE" if basis is None else "--ensemble perm (ordered pairs) or comb (each pair once)"
             raise typer.BadParameter(f"give {missing} too", param_hint="--basis" if ensemble is None else "--ensemble")
-        from srm_explorer.tui.cli.ensembles import ensemble_command
-
-        ensemble_command(files, basis, ensemble, levels, angles, csv, as_json)
+        cli.ensembles.ensemble_command(files, basis, ensemble, levels, angles, csv, as_json)
         return
     if a is None or b is None:
         hint = "--a" if a is None else "--b"
         raise typer.BadParameter("name the plane: --a and --b, or --basis and --ensemble", param_hint=hint)
-    from srm_explorer.tui.cli.sweep import sweep_command
-
-    sweep_command(files, a, b, levels, angles, csv, as_json, chart, width, height)
+    cli.sweep.sweep_command(files, a, b, levels, angles, csv, as_json, chart, width, height)
 
 
 @app.command()
@@ -501,28 +459,22 @@ def show(
     height: Height = None,
 ) -> None:
     """Show a session: what was done, its numbers and its charts."""
-    from srm_explorer.tui.cli.show import show_command
-
     if minus and axis_out:
         raise typer.BadParameter("choose one of --minus-arithmetic and --axis-out")
     sight = "minus arithmetic" if minus else "axis out" if axis_out else "observed"
-    show_command(session, chart, view, plane, threshold, by, as_json, width, height, sight, plain, chance)
+    cli.show.show_command(session, chart, view, plane, threshold, by, as_json, width, height, sight, plain, chance)
 
 
 @app.command()
 def replay(session: SessionName, as_json: Json = False) -> None:
     """Run a session again and compare every token and vector."""
-    from srm_explorer.tui.cli.sessions import replay_command
-
-    end(replay_command(session, as_json))
+    end(cli.sessions.replay_command(session, as_json))
 
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """Tell what this machine offers and what is missing."""
-    from srm_explorer.tui.cli.doctor import doctor_command
-
-    end(doctor_command(as_json))
+    end(cli.doctor.doctor_command(as_json))
 
 
 def _numbers(text: str, option: str) -> list[float]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +10,9 @@ from srm_explorer.engine.experiment import Site
 from srm_explorer.engine.figures.captions import plane_captions, pooled_caption, site_caption
 from srm_explorer.engine.figures.numbers import short
 from srm_explorer.engine.session import PlaneRecord, Session
-from srm_explorer.tui.cli.output import fields, flush, note, say, screen_size, visible
+from srm_explorer.tui.cli.output import fields, flush, say, screen_size, visible
 from srm_explorer.tui.cli.run import INTERRUPTED, run_watched, shown_name
+from srm_explorer.tui.cli.screen import has_terminal, open_explorer
 from srm_explorer.tui.cli.show import header_lines, show_plane
 from srm_explorer.tui.explorer.startup import LaunchOptions
 
@@ -54,8 +53,6 @@ def demo_command(no_open: bool) -> int:
 
 def _look_closer(session: Path) -> int:
     """Open the full screen with the session, where there is a terminal to open it on."""
-    from srm_explorer.tui.explorer.startup import LaunchOptions
-
     if not has_terminal():
         return 0
     flush()
@@ -66,7 +63,7 @@ def legend_in_words(session: Session, plane: PlaneRecord, threshold: float, widt
     """Say for a newcomer what the table's and the charts' words and columns mean, a word a line."""
     a, b = plane_captions(plane)
     limit = short(threshold)
-    has_sigma = any(one.unit == "sigma" for one in session.spec.interventions)
+    has_sigma = any(intervention.unit == "sigma" for intervention in session.spec.interventions)
     rows = [
         ("baseline", "the model went on with each prompt, untouched"),
         (
@@ -99,13 +96,13 @@ def texts(session: Session, width: int) -> list[str]:
     shown = f", the first {_TEXTS} of them" if len(changed) > _TEXTS else ""
     lines = [f"what it wrote, untouched and at {last.label}: {len(changed)} of {len(other)} texts differ{shown}"]
     for prompt in changed[:_TEXTS]:
-        lines += ["", *_told("prompt", session.prompts[prompt].text, width)]
-        lines += _told("untouched", baseline[prompt], width)
-        lines += _told(last.label, other[prompt], width)
+        lines += ["", *_text_lines("prompt", session.prompts[prompt].text, width)]
+        lines += _text_lines("untouched", baseline[prompt], width)
+        lines += _text_lines(last.label, other[prompt], width)
     return lines
 
 
-def _told(label: str, text: str, width: int) -> list[str]:
+def _text_lines(label: str, text: str, width: int) -> list[str]:
     first = f"  {label:<9}  "
     whole = text.removesuffix(END_OF_TEXT)
     return textwrap.wrap(
@@ -116,50 +113,3 @@ def _told(label: str, text: str, width: int) -> list[str]:
         max_lines=_TEXT_LINES,
         placeholder=" …",
     )
-
-
-def open_command(session: str | None, spec: str | None, prompts: Sequence[str]) -> int:
-    """Open the full screen; return the exit status.
-
-    Args:
-        session: name or path of a session to look at first.
-        spec: a preset's name or an experiment file to begin with.
-        prompts: files of prompts to add to the experiment.
-
-    Raises:
-        ExplorerError: there is no such session, experiment or file, told before the screen opens.
-    """
-    path = None
-    if session is not None:
-        from srm_explorer.engine import paths
-        from srm_explorer.engine.session import load_session
-
-        path = load_session(paths.session_path(session)).path
-    if spec is not None:
-        from srm_explorer.engine.experiment import read_experiment
-
-        read_experiment(spec)
-    if prompts:
-        from srm_explorer.engine.prompts import load_prompt_set
-
-        for name in prompts:
-            load_prompt_set(str(Path(name).expanduser().absolute()), folders=[], base=Path.cwd())
-    return open_explorer(LaunchOptions(path, spec, tuple(prompts)))
-
-
-def has_terminal() -> bool:
-    """Whether there is a terminal that can show a full screen."""
-    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
-
-
-def open_explorer(start: LaunchOptions | None = None) -> int:
-    """Show the full screen until it is left; return the exit status.
-
-    Without a terminal one line says what can be done instead, and the status is 2.
-    """
-    if not has_terminal():
-        note("the full screen needs a terminal; `srm-explorer --help` lists the commands that do without one")
-        return 2
-    from srm_explorer.tui.app import run_app
-
-    return run_app(start)

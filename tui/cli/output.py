@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 from srm_explorer.engine.errors import ExplorerError
@@ -58,6 +59,14 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else " " if c in "\n\t\r" else _escaped(c) for c in text)
+
+
+def when(instant: str) -> str:
+    """An instant, as sessions hold it, in local time to the minute; an unreadable one as it stands."""
+    try:
+        return datetime.fromisoformat(instant).astimezone().strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return visible(instant)
 
 
 def screen_size(width: int | None = None, height: int | None = None) -> tuple[int, int]:

@@ -9,15 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, read_experiment
 from srm_explorer.engine.paths import session_path
+from srm_explorer.engine.runs.inputs import read_inputs
 from srm_explorer.engine.runs.resume import Outcome, already_finished, default_path, preflight
 from srm_explorer.engine.session import Session
 from srm_explorer.tui.cli.at_worker import resuming, run_at_worker, usable_worker
 from srm_explorer.tui.cli.output import note, say, say_json
-from srm_explorer.tui.cli.study_commands import price_before
 from srm_explorer.tui.cli.watch import Watch, holding, stoppable
-from srm_explorer.tui.experiment.cost import keep_pace
+from srm_explorer.tui.experiment.cost import Cost, estimate, keep_pace, known_pace
 
 INTERRUPTED = 130
 
@@ -63,11 +64,11 @@ def run_watched(
 
 
 def _run(experiment: Experiment, base: Path, path: Path, watch: Watch, *, restart: bool) -> Outcome:
-    told = price_before(experiment, base) if sys.stderr.isatty() else ""
+    cost = price_before(experiment, base) if sys.stderr.isatty() else ""
     with watch:
         try:
-            if told:
-                watch.say(told)
+            if cost:
+                watch.say(cost)
             worker = usable_worker(watch)
             if worker is None:
                 return _run_here(experiment, base, path, watch, restart=restart)
@@ -124,7 +125,7 @@ def shown_name(outcome: Outcome) -> str:
 
 def _summary(outcome: Outcome, seconds: float, tokens: int) -> dict[str, Any]:
     session = outcome.session
-    found: dict[str, Any] = {
+    return {
         "session": outcome.path,
         "name": outcome.path.stem,
         "how": outcome.status,
@@ -137,4 +138,19 @@ def _summary(outcome: Outcome, seconds: float, tokens: int) -> dict[str, Any]:
         "is_demo": is_demo(session) if session else None,
         "notes": list(outcome.told),
     }
-    return found
+
+
+def price(cost: Cost, rate: float | None) -> str:
+    """What an experiment costs, on one line, and what its time is estimated from."""
+    facts = " · ".join(cost.facts())
+    return f"{facts} (at the last run's {rate:,.0f} tok/s)" if rate and cost.seconds is not None else facts
+
+
+def price_before(experiment: Experiment, base: Path) -> str:
+    """What is said before an experiment runs; empty where its prompts cannot be counted, which the run itself tells."""
+    try:
+        prompts = len(read_inputs(experiment, base).prompts)
+    except ExplorerError:
+        return ""
+    rate = known_pace(experiment.model.name)
+    return price(estimate(experiment, prompts, rate, None), rate)

@@ -1,31 +1,31 @@
-"""`srm-explorer sessions`: what is saved and where."""
+"""`srm-explorer sessions` and `replay`: what is saved and where, exports, differences, and running one again."""
 
 from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.analyses.compare import compare_study
 from srm_explorer.engine.analyses.compare_tables import curves_table_of
 from srm_explorer.engine.analyses.registry import tables_in
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.execution.replay import Deviation, Replay, replay
 from srm_explorer.engine.figures.captions import intervention_captions, model_caption, plane_title
 from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.io.npz import write_npz
-from srm_explorer.engine.paths import session_path
 from srm_explorer.engine.runs.journal import is_run_folder, known_runs
 from srm_explorer.engine.runs.journal_reader import JournalReader
 from srm_explorer.engine.runs.progress import Stopped
 from srm_explorer.engine.session import Session, load_session, sessions_in
 from srm_explorer.engine.session.export import chosen_site, exported, run_vectors, runs_csv
-from srm_explorer.tui.cli.output import count, file_size, note, say, say_json, table, table_width, visible
-from srm_explorer.tui.cli.show import when
+from srm_explorer.tui.cli.output import count, file_size, note, say, say_json, table, table_width, visible, when
 from srm_explorer.tui.cli.tables import say_tables
 from srm_explorer.tui.cli.watch import Watch, stoppable
+
+if TYPE_CHECKING:
+    from srm_explorer.engine.execution.replay import Deviation, Replay
 
 
 @dataclass(frozen=True)
@@ -113,12 +113,12 @@ def _unsaved(folder: Path) -> Entry:
 
 def _run_folders(folder: Path) -> list[Path]:
     """Folders of runs that are not saved yet: in the sessions folder, then wherever else one was begun."""
-    found: list[Path] = []
+    here: list[Path] = []
     with contextlib.suppress(OSError):
-        found.extend(sorted(folder.glob("*.run")))
+        here.extend(sorted(folder.glob("*.run")))
     return [
         path
-        for path in dict.fromkeys([*found, *known_runs()])
+        for path in dict.fromkeys([*here, *known_runs()])
         if is_run_folder(path) and not path.with_suffix(".json").exists()
     ]
 
@@ -143,8 +143,8 @@ def export_command(
     if npz_file is not None:
         chosen = chosen_site(opened, site)
         write_npz(npz_file, run_vectors(opened, chosen, controls=controls))
-        told = " (means over tokens)" if opened.spec.capture.reduce == "tokens" else ""
-        say(f"{count(runs, 'vector')} of {chosen} written to {visible(str(npz_file))}{told}")
+        means = " (means over tokens)" if opened.spec.capture.reduce == "tokens" else ""
+        say(f"{count(runs, 'vector')} of {chosen} written to {visible(str(npz_file))}{means}")
     if rest:
         say(f"{count(rest, 'control run')} left out; --controls writes them too")
 
@@ -163,7 +163,7 @@ def diff_command(
 ) -> None:
     """Print the difference of two groups, where it is largest, and what differs between the experiments."""
     opened = load_session(paths.session_path(session))
-    given = {
+    arguments = {
         "other": None if other is None else str(paths.session_path(other)),
         "plane": plane,
         "groups": None if groups is None else list(groups),
@@ -172,12 +172,12 @@ def diff_command(
         "resamples": resamples,
         "seed": seed,
     }
-    found = compare_study(opened, given)
+    findings = compare_study(opened, arguments)
     title = plane_title(opened.planes[plane - 1])
-    tables = tables_in(found)
+    tables = tables_in(findings)
     if csv_file is not None:
-        say_tables((curves_table_of(found),), form="csv", file=csv_file)
-    say_tables(tables, form="json" if as_json else "text", further={"plane": title, "curves": found["curves"]})
+        say_tables((curves_table_of(findings),), form="csv", file=csv_file)
+    say_tables(tables, form="json" if as_json else "text", further={"plane": title, "curves": findings["curves"]})
     if csv_file is not None and not as_json:
         note(f"the curves of {title} written to {csv_file}")
 
@@ -190,62 +190,65 @@ def replay_command(session: str, as_json: bool) -> int:
 
     The status is 0 when the session was replayed, whether bit-equal or not, and 130 when it was stopped.
     """
-    path = session_path(session)
+    # Here, since it imports torch, which takes seconds that no other command of this file needs.
+    from srm_explorer.engine.execution.replay import replay
+
+    path = paths.session_path(session)
     saved = load_session(path)
     with Watch(quiet=as_json) as watch, stoppable(watch) as stop:
         try:
-            found = replay(saved, path.parent, listener=watch.show, stop=stop)
+            result = replay(saved, path.parent, listener=watch.show, stop=stop)
         except Stopped:
             return 130
     if as_json:
-        say_json(_summary(found))
+        say_json(_summary(result))
     else:
-        say(*_lines(found))
+        say(*_lines(result))
     return 0
 
 
-def _lines(found: Replay) -> list[str]:
-    lines = [f"{found.runs:,} runs replayed: " + ("bit-equal" if found.bit_equal else "not bit-equal")]
-    if not found.compared_vectors:
-        lines[0] += " in every token" if found.bit_equal else ""
-        lines.append(f"the vectors were not compared: {found.why_not}")
-    if found.deviations:
-        lines.append(f"{len(found.deviations):,} runs have other tokens:")
-        lines += [f"  {_deviation(one)}" for one in found.deviations[:_MOST_SHOWN]]
-        if len(found.deviations) > _MOST_SHOWN:
-            lines.append(f"  and {len(found.deviations) - _MOST_SHOWN:,} more (--json lists all)")
-    lines += [f"largest difference at {site}: {worst:.3g}" for site, worst in found.vectors.items() if worst]
-    lines += [f"changed since: {change}" for change in found.changed]
+def _lines(result: Replay) -> list[str]:
+    lines = [f"{result.runs:,} runs replayed: " + ("bit-equal" if result.bit_equal else "not bit-equal")]
+    if not result.compared_vectors:
+        lines[0] += " in every token" if result.bit_equal else ""
+        lines.append(f"the vectors were not compared: {result.why_not}")
+    if result.deviations:
+        lines.append(f"{len(result.deviations):,} runs have other tokens:")
+        lines += [f"  {_deviation(deviation)}" for deviation in result.deviations[:_MOST_SHOWN]]
+        if len(result.deviations) > _MOST_SHOWN:
+            lines.append(f"  and {len(result.deviations) - _MOST_SHOWN:,} more (--json lists all)")
+    lines += [f"largest difference at {site}: {worst:.3g}" for site, worst in result.vectors.items() if worst]
+    lines += [f"changed since: {change}" for change in result.changed]
     return lines
 
 
-def _deviation(one: Deviation) -> str:
-    margin = "" if one.margin is None else f"; smallest top-2 margin {one.margin:.3g}"
-    near = " (a near-tie)" if one.margin is not None and one.margin < 1e-3 else ""
-    return f"run {one.run.index}: token {one.first} was {one.was}, is {one.now}{margin}{near}"
+def _deviation(deviation: Deviation) -> str:
+    margin = "" if deviation.margin is None else f"; smallest top-2 margin {deviation.margin:.3g}"
+    near = " (a near-tie)" if deviation.margin is not None and deviation.margin < 1e-3 else ""
+    return f"run {deviation.run.index}: token {deviation.first} was {deviation.was}, is {deviation.now}{margin}{near}"
 
 
-def _summary(found: Replay) -> dict[str, Any]:
+def _summary(result: Replay) -> dict[str, Any]:
     return {
-        "runs": found.runs,
+        "runs": result.runs,
         # Null where tokens are equal and the vectors were not there to tell.
-        "bit_equal": found.bit_equal if found.compared_vectors or not found.bit_equal else None,
-        "tokens_equal": not found.deviations,
-        "compared_vectors": found.compared_vectors,
-        "why_not": found.why_not,
-        "largest_difference": found.vectors,
+        "bit_equal": result.bit_equal if result.compared_vectors or not result.bit_equal else None,
+        "tokens_equal": not result.deviations,
+        "compared_vectors": result.compared_vectors,
+        "why_not": result.why_not,
+        "largest_difference": result.vectors,
         "deviations": [
             {
-                "run": one.run.index,
-                "prompt": one.run.prompt,
-                "condition": one.run.condition,
-                "sample": one.run.sample,
-                "first": one.first,
-                "was": one.was,
-                "now": one.now,
-                "margin": one.margin,
+                "run": deviation.run.index,
+                "prompt": deviation.run.prompt,
+                "condition": deviation.run.condition,
+                "sample": deviation.run.sample,
+                "first": deviation.first,
+                "was": deviation.was,
+                "now": deviation.now,
+                "margin": deviation.margin,
             }
-            for one in found.deviations
+            for deviation in result.deviations
         ],
-        "changed": list(found.changed),
+        "changed": list(result.changed),
     }

@@ -42,6 +42,7 @@ from srm_explorer.tui.cli.output import (
     screen_size,
     table_width,
     visible,
+    when,
 )
 from srm_explorer.tui.cli.summary import certainty_json, group_table, sweep_json
 from srm_explorer.tui.results.state import Transform
@@ -60,7 +61,7 @@ def show_command(
     as_json: bool,
     width: int | None,
     height: int | None,
-    sight: Transform = "observed",
+    transform: Transform = "observed",
     plain: bool = False,
     chance: str | None = None,
 ) -> None:
@@ -77,7 +78,9 @@ def show_command(
         say("", "no plane, so no chart: add [[planes]] to its experiment and run it again")
     for record in chosen:
         size = screen_size(width, height)
-        show_plane(opened, record, chart, view, threshold, grouping, *size, sight=sight, plain=plain, chance=chance)
+        show_plane(
+            opened, record, chart, view, threshold, grouping, *size, transform=transform, plain=plain, chance=chance
+        )
 
 
 def header_lines(session: Session) -> list[str]:
@@ -108,7 +111,7 @@ def show_plane(
     width: int,
     height: int,
     explain: Callable[[float], Sequence[str]] | None = None,
-    sight: Transform = "observed",
+    transform: Transform = "observed",
     plain: bool = False,
     chance: str | None = None,
 ) -> None:
@@ -124,7 +127,7 @@ def show_plane(
         width: columns of a chart.
         height: rows of a chart.
         explain: gives lines to print under the table, of the threshold it counts above.
-        sight: how the charts see the session.
+        transform: what is done to the vectors before they are drawn.
         plain: whether charts leave out bands, chance and arithmetic.
         chance: the kind of chance that is drawn; the most telling one by default.
     """
@@ -138,13 +141,13 @@ def show_plane(
         say("", *explain(level))
     warnings = _warnings(session, plane, groups)
     by = (CONDITION,) if chart == "dose" else tuple(grouping)
-    bands = None if plain or sight == "axis out" else known_bands(session, plane, by, chance)
-    subject = Subject(session, plane, by, True, lambda: groups, sight, bands=bands, plain=plain)
-    seen = None if chart == "dose" else subject.view(thresholds=groups[0].sweep.thresholds)
-    if seen is not None and chart in ("polar", None):
-        say("", drawn(paint_polar(polar_figure(subject, seen, view, level), width, height)))
-    if seen is not None and chart in ("thresholds", None):
-        say("", drawn(paint_thresholds(threshold_figure(subject, seen, level), width, height)))
+    bands = None if plain or transform == "axis out" else known_bands(session, plane, by, chance)
+    subject = Subject(session, plane, by, True, lambda: groups, transform, bands=bands, plain=plain)
+    shown = None if chart == "dose" else subject.view(thresholds=groups[0].sweep.thresholds)
+    if shown is not None and chart in ("polar", None):
+        say("", drawn(paint_polar(polar_figure(subject, shown, view, level), width, height)))
+    if shown is not None and chart in ("thresholds", None):
+        say("", drawn(paint_thresholds(threshold_figure(subject, shown, level), width, height)))
     if chart == "dose":
         say("", drawn(paint_dose(dose_figure(subject, threshold), width, height)))
     if warnings:
@@ -162,21 +165,21 @@ def known_bands(
     from srm_explorer.engine.analyses.bands import bands_study
 
     index = plane_index(session, plane)
-    found = stored_bands(session, index, by)
-    has_kind = found is not None and (chance is None or any(one.kind == chance for one in found.nulls))
+    bands = stored_bands(session, index, by)
+    has_kind = bands is not None and (chance is None or any(null.kind == chance for null in bands.nulls))
     if not has_kind:
         kinds = {} if chance in (None, "controls") else {"nulls": [chance]}
         try:
-            found = PlaneBands.from_dict(bands_study(session, {"plane": index, "by": list(by), **kinds})["bands"])
+            bands = PlaneBands.from_dict(bands_study(session, {"plane": index, "by": list(by), **kinds})["bands"])
         except ExplorerError:
-            found = None
-    if chance is None or found is None:
-        return found
-    kept = tuple(one for one in found.nulls if one.kind == chance)
+            bands = None
+    if chance is None or bands is None:
+        return bands
+    kept = tuple(null for null in bands.nulls if null.kind == chance)
     if not kept:
         remedy = "run it with --set controls.neurons=19" if chance == "controls" else "put its vectors back beside it"
         raise ExplorerError(f"it has nothing to draw '{chance}' from", where=session.name, remedy=remedy)
-    return dataclasses.replace(found, nulls=kept)
+    return dataclasses.replace(bands, nulls=kept)
 
 
 def session_json(
@@ -194,21 +197,11 @@ def session_json(
         "prompts": len(session.prompts),
         "runs": len(session.runs),
         "planned_runs": session.planned_runs,
-        "conditions": [one.label for one in session.conditions if one.kind != "control"],
+        "conditions": [condition.label for condition in session.conditions if condition.kind != "control"],
         "controls": session.spec.controls.neurons,
         "spec": session.spec.to_dict(),
         "planes": [_plane_json(session, plane, grouping, threshold) for plane in planes],
     }
-
-
-def when(instant: str) -> str:
-    """An instant, as sessions hold it, in local time to the minute; an unreadable one as it stands."""
-    from datetime import datetime
-
-    try:
-        return datetime.fromisoformat(instant).astimezone().strftime("%Y-%m-%d %H:%M")
-    except ValueError:
-        return visible(instant)
 
 
 def _wrapped(text: str) -> list[str]:
@@ -233,9 +226,9 @@ def _planes(session: Session, number: int | None) -> Sequence[PlaneRecord]:
 def _swept(
     session: Session, plane: PlaneRecord, grouping: Sequence[str], threshold: float | None
 ) -> tuple[SweptGroup, ...]:
-    own = session.spec.spotlight.thresholds
-    extra = () if threshold is None or threshold in own else (threshold,)
-    return swept_groups(session, plane, grouping, (*own, *extra))
+    levels = session.spec.spotlight.thresholds
+    extra = () if threshold is None or threshold in levels else (threshold,)
+    return swept_groups(session, plane, grouping, (*levels, *extra))
 
 
 def _warnings(session: Session, plane: PlaneRecord, groups: Sequence[SweptGroup]) -> list[str]:

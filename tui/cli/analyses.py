@@ -1,16 +1,16 @@
-"""`srm-explorer effects`: what an intervention did to the texts of a session."""
+"""`srm-explorer effects`, `pairs`, `planes` and `controls`: what asks a session for its meaning."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.analyses.captured import check_captured
 from srm_explorer.engine.analyses.controls import controls_study, least_p
-from srm_explorer.engine.analyses.directions import file_vectors, missing_weights, weights_in
+from srm_explorer.engine.analyses.directions import Vector, file_vectors, missing_weights, weights_in
 from srm_explorer.engine.analyses.effects import cost_of, effects_study
 from srm_explorer.engine.analyses.ensembles import basis_names, ensemble_tables
 from srm_explorer.engine.analyses.pairs import pair_tables
@@ -18,25 +18,21 @@ from srm_explorer.engine.analyses.plane_finder import finder_study
 from srm_explorer.engine.analyses.planes import find_plane, planes_table, with_plane
 from srm_explorer.engine.analyses.registry import tables_in
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.experiment import Experiment, available_presets, read_experiment
+from srm_explorer.engine.experiment import available_presets, read_experiment
 from srm_explorer.engine.figures.numbers import count_of
 from srm_explorer.engine.figures.table import PlaneChoice
 from srm_explorer.engine.io.files import read_text
 from srm_explorer.engine.io.vectors import Matrix, read_vectors
-from srm_explorer.engine.paths import session_path
 from srm_explorer.engine.runs.inputs import read_inputs
 from srm_explorer.engine.session import Session, load_session, save_session
 from srm_explorer.tui.cli.at_worker import model_findings
 from srm_explorer.tui.cli.output import note, say, say_json, visible
+from srm_explorer.tui.cli.run import price
 from srm_explorer.tui.cli.tables import say_tables
-from srm_explorer.tui.experiment.cost import Cost, estimate, known_pace
+from srm_explorer.tui.experiment.cost import estimate, known_pace
 
-if TYPE_CHECKING:
-    from srm_explorer.engine.analyses.directions import Vector
-
-
-MOST = 24
-"""Rows of a table that are printed."""
+MOST, MOST_PLANES = 24, 20
+"""Rows of a table that are printed: of effects, and of planes that were searched."""
 
 
 def effects_command(
@@ -64,16 +60,16 @@ def effects_command(
         score = not opened.effects or text is not None or npz is not None or controls or sites is not None
     if score:
         try:
-            found = _scored(opened, path, wanted, quiet=as_json)
+            findings = _scored(opened, path, wanted, quiet=as_json)
         except KeyboardInterrupt:
             note("stopped; nothing was saved")
             return 130
-        if found["told"]:
-            note(found["told"])
+        if findings["told"]:
+            note(findings["told"])
     else:
-        found = effects_study(opened, {})
-    further = {"session": opened.name, "scored": found["scored"]}
-    say_tables(tables_in(found), form="json" if as_json else "text", file=csv, most=MOST, further=further)
+        findings = effects_study(opened, {})
+    further = {"session": opened.name, "scored": findings["scored"]}
+    say_tables(tables_in(findings), form="json" if as_json else "text", file=csv, most=MOST, further=further)
     for file, what in ((csv, "every row"), (npz, "the vectors")):
         if file is not None and not as_json:
             note(f"{what} written to {file}")
@@ -94,9 +90,6 @@ def _given(file: Path) -> str:
     return text
 
 
-TOP = 20
-
-
 def pairs_command(
     session: str,
     neuron: int | None,
@@ -112,7 +105,7 @@ def pairs_command(
     """Correlate a neuron of a session with all others of its site, and with the residual stream."""
     path = paths.session_path(session)
     opened = load_session(path)
-    given = {
+    arguments = {
         "neuron": neuron,
         "site": site,
         "partners": partners,
@@ -121,24 +114,25 @@ def pairs_command(
         "seed": seed,
     }
     if weights:
-        from srm_explorer.tui.cli.at_worker import model_findings
-
-        found = model_findings("weighted-pairs", given, session=path, quiet=as_json)
+        findings = model_findings("weighted-pairs", arguments, session=path, quiet=as_json)
     else:
-        found = pair_tables(opened, given)
-    further = {"session": opened.name, "neuron": found["neuron"], "site": found["site"]}
+        findings = pair_tables(opened, arguments)
+    further = {"session": opened.name, "neuron": findings["neuron"], "site": findings["site"]}
     form = "json" if as_json else "text"
-    say_tables(tables_in(found), form=form, file=csv_file, most=top, further=further)
+    say_tables(tables_in(findings), form=form, file=csv_file, most=top, further=further)
     if csv_file is not None and not as_json:
         note(f"every partner written to {csv_file}")
 
 
 def controls_command(session: str, by: str, csv_file: Path | None, as_json: bool) -> None:
     """Print how the target of a session ranks among its controls, and which those are."""
-    opened = load_session(session_path(session))
-    found = controls_study(opened, {"by": by})
+    opened = load_session(paths.session_path(session))
+    findings = controls_study(opened, {"by": by})
     say_tables(
-        tables_in(found), form="json" if as_json else "text", file=csv_file, further={"session": opened.name, "by": by}
+        tables_in(findings),
+        form="json" if as_json else "text",
+        file=csv_file,
+        further={"session": opened.name, "by": by},
     )
     if csv_file is not None and not as_json:
         note(f"both tables written to {csv_file}")
@@ -179,32 +173,17 @@ def plan_command(named: str, neurons: int | None, overrides: Sequence[str], as_j
     say(price(cost, rate))
     if count:
         say(f"with {count_of(count, 'control')} no p-value is below {least_p(count)}")
-        say(f"run it: srm-explorer run {spec} {' '.join(f'--set {one}' for one in wanted)} --session NAME".strip())
+        settings = " ".join(f"--set {override}" for override in wanted)
+        say(f"run it: srm-explorer run {spec} {settings} --session NAME".strip())
     else:
         say("it has no controls; --neurons 19 plans the fewest that can give p = .05")
-
-
-def price(cost: Cost, rate: float | None) -> str:
-    """What an experiment costs, on one line, and what its time is estimated from."""
-    told = " · ".join(cost.facts())
-    return f"{told} (at the last run's {rate:,.0f} tok/s)" if rate and cost.seconds is not None else told
-
-
-def price_before(experiment: Experiment, base: Path) -> str:
-    """What is said before an experiment runs; empty where its prompts cannot be counted, which the run itself tells."""
-    try:
-        prompts = len(read_inputs(experiment, base).prompts)
-    except ExplorerError:
-        return ""
-    rate = known_pace(experiment.model.name)
-    return price(estimate(experiment, prompts, rate, None), rate)
 
 
 def _spec_of(named: str) -> str:
     """A session's name as the path of its file; anything else as it is."""
     if "/" in named or named.endswith((".toml", ".json")) or named in available_presets():
         return named
-    path = session_path(named)
+    path = paths.session_path(named)
     return str(path) if path.exists() else named
 
 
@@ -245,7 +224,7 @@ def ensemble_planes(
     """Sweep a session's runs through the planes that directions span in pairs."""
     opened = load_session(paths.session_path(session))
     chosen = _site(opened, site)
-    given: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "basis": list(basis),
         "ensemble": ensemble,
         "site": chosen,
@@ -254,7 +233,7 @@ def ensemble_planes(
         "angles": angles,
     }
     weights = outside_vectors(opened, chosen, [str(name) for name in basis_names(opened, basis)])
-    summary, curves = ensemble_tables(opened, vectors_at(opened, chosen), given, weights)
+    summary, curves = ensemble_tables(opened, vectors_at(opened, chosen), arguments, weights)
     if csv_file is not None:
         say_tables([curves], form="csv", file=csv_file)
         note(f"the curves of every group written to {visible(str(csv_file))}")
@@ -275,14 +254,12 @@ def outside_vectors(session: Session, site: str, directions: Sequence[str]) -> d
         ExplorerError: a text that is no direction, a file or neuron that is not there, another model than the one of
             the session.
     """
-    found = file_vectors(directions, Path.cwd())
+    vectors = file_vectors(directions, Path.cwd())
     missing = missing_weights(session, site, directions)
     if missing:
-        from srm_explorer.tui.cli.at_worker import model_findings
-
-        findings = model_findings("directions", {"directions": missing}, session=session.path, quiet=False)
-        found |= weights_in(findings)
-    return found
+        computed = model_findings("directions", {"directions": missing}, session=session.path, quiet=False)
+        vectors |= weights_in(computed)
+    return vectors
 
 
 def _site(session: Session, site: str | None) -> str:
@@ -303,9 +280,6 @@ def _say_planes(session: Session, by: Sequence[str], csv_file: Path | None, as_j
     say_tables([planes_table(session, list(by))], form=form, file=csv_file, further={"session": session.name})
     if csv_file is not None and not as_json:
         note(f"the planes written to {visible(str(csv_file))}")
-
-
-TOP = 20
 
 
 def find_planes(
@@ -341,7 +315,7 @@ def find_planes(
     if len(asked) > 1:
         raise ExplorerError(f"{' and '.join(asked)} ask for different planes", remedy="give one of them")
     opened = load_session(paths.session_path(session))
-    given = {
+    arguments = {
         "neuron": neuron,
         "among": "all" if every else "changed" if changed is not None else "partners",
         "k": changed,
@@ -350,8 +324,10 @@ def find_planes(
         "site": site,
         "seed": seed,
     }
-    found = finder_study(opened, given)
-    further = {"session": opened.name, "site": found["site"]}
-    say_tables(tables_in(found), form="json" if as_json else "text", file=csv_file, most=TOP, further=further)
+    findings = finder_study(opened, arguments)
+    further = {"session": opened.name, "site": findings["site"]}
+    say_tables(
+        tables_in(findings), form="json" if as_json else "text", file=csv_file, most=MOST_PLANES, further=further
+    )
     if csv_file is not None and not as_json:
         note(f"every plane that was tested written to {csv_file}")

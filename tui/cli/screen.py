@@ -1,0 +1,59 @@
+"""`srm-explorer` alone, and `open`: the full screen."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from srm_explorer.tui.cli.output import note
+from srm_explorer.tui.explorer.startup import LaunchOptions
+
+
+def open_command(session: str | None, spec: str | None, prompts: Sequence[str]) -> int:
+    """Open the full screen; return the exit status.
+
+    Args:
+        session: name or path of a session to look at first.
+        spec: a preset's name or an experiment file to begin with.
+        prompts: files of prompts to add to the experiment.
+
+    Raises:
+        ExplorerError: there is no such session, experiment or file, told before the screen opens.
+    """
+    path = None
+    # Imported where there is something to read: without it the first frame is painted before numpy is loaded.
+    if session is not None:
+        from srm_explorer.engine import paths
+        from srm_explorer.engine.session import load_session
+
+        path = load_session(paths.session_path(session)).path
+    if spec is not None:
+        from srm_explorer.engine.experiment import read_experiment
+
+        read_experiment(spec)
+    if prompts:
+        from srm_explorer.engine.prompts import load_prompt_set
+
+        for name in prompts:
+            load_prompt_set(str(Path(name).expanduser().absolute()), folders=[], base=Path.cwd())
+    return open_explorer(LaunchOptions(path, spec, tuple(prompts)))
+
+
+def has_terminal() -> bool:
+    """Whether there is a terminal that can show a full screen."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+
+
+def open_explorer(start: LaunchOptions | None = None) -> int:
+    """Show the full screen until it is left; return the exit status.
+
+    Without a terminal one line says what can be done instead, and the status is 2.
+    """
+    if not has_terminal():
+        note("the full screen needs a terminal; `srm-explorer --help` lists the commands that do without one")
+        return 2
+    from srm_explorer.tui.app import run_app
+
+    return run_app(start)
