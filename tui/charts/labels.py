@@ -109,7 +109,9 @@ def warning_lines(warnings: Sequence[str], width: int, most: int) -> list[str]:
     more = f" (+ {len(warnings) - 1} more)" if len(warnings) > 1 else ""
     lines: list[str] = []
     for form in _shorter(warnings[0]):
-        lines = wrapped(" ".join(f"⚠ {form}{more}".split()), width, "  ")
+        first, *rest = wrapped(" ".join(f"⚠ {form}{more}".split()), width)
+        # A word alone on its line is set in, so that it is not read as a line of the legend.
+        lines = [first, *(line if " " in line else fit(f"  {line}", width) for line in rest)]
         if len(lines) <= most:
             return lines
     return [*lines[: most - 1], fit(lines[most - 1] + " …", width)]
