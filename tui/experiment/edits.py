@@ -192,19 +192,19 @@ _NAMES = {"interventions": "intervention", "planes": "plane"}
 _FIRST_VALUES = [-3, 0, 3]
 
 
-class Lists:
+class InView:
     """Which intervention and which plane are in view."""
 
     def __init__(self) -> None:
         self._index = {"interventions": 0, "planes": 0}
 
     @classmethod
-    def of(cls, key: str) -> Lists:
+    def of(cls, key: str) -> InView:
         """What must be in view for a field to be seen."""
-        lists = cls()
+        in_view = cls()
         if item := item_of(key):
-            lists._index[item[0]] = item[1]
-        return lists
+            in_view._index[item[0]] = item[1]
+        return in_view
 
     def clamped(self, data: Data) -> dict[str, int]:
         """The number of what is in view, -1 where the list is empty or shorter."""

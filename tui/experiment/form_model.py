@@ -10,7 +10,7 @@ from srm_explorer.engine.experiment import SITE_KINDS, Experiment, ModelShape, S
 from srm_explorer.engine.worker.protocol import Description
 from srm_explorer.tui.experiment.cost import estimate
 from srm_explorer.tui.experiment.data import Data, item_prefix, normal, row_of, value_at
-from srm_explorer.tui.experiment.edits import Lists, Memory, Moves, apply, kind_of, layer_of, remembered, value_of
+from srm_explorer.tui.experiment.edits import InView, Memory, Moves, apply, kind_of, layer_of, remembered, value_of
 from srm_explorer.tui.experiment.fields import Field, error_line, fields_of, model_rows, plane_rows, rows_of
 from srm_explorer.tui.widgets.form_layout import FormRow
 
@@ -76,7 +76,7 @@ class SpecForm:
     def __init__(self) -> None:
         self.data: Data = normal({})
         self.typed: dict[str, str] = {}
-        self.lists = Lists()
+        self.in_view = InView()
         self.description: Description | None = None
         self.model_problem = ""
         self.asked = False
@@ -191,15 +191,15 @@ class SpecForm:
 
     def move(self, section: str, step: int) -> bool:
         """Show the next intervention or plane, round and round; False where there is no other."""
-        return self.lists.move(self.data, section, step)
+        return self.in_view.move(self.data, section, step)
 
     def add(self, section: str) -> EditResult:
         """Add an intervention or a plane after the one in view, with what the experiment already looks at."""
-        return self._replaced(*self.lists.added(self.data, section, self.shape))
+        return self._replaced(*self.in_view.added(self.data, section, self.shape))
 
     def remove(self, section: str) -> EditResult:
         """Remove the intervention or plane in view."""
-        return self._replaced(*self.lists.removed(self.data, section))
+        return self._replaced(*self.in_view.removed(self.data, section))
 
     def rows(self) -> tuple[FormRow, ...]:
         """Everything the form shows.
@@ -215,21 +215,21 @@ class SpecForm:
         data, _ = self._folded(waiting)
         sections = self._sections(data)
         values = {field.key: value_of(data, field.key) for fields in sections.values() for field in fields}
-        counts = {name: (index, len(data[name])) for name, index in self.lists.clamped(data).items()}
+        counts = {name: (index, len(data[name])) for name, index in self.in_view.clamped(data).items()}
         device = self.description.device if self.description else ""
         model = model_rows(self.shape, device, self.model_problem, asked=self.asked)
         return rows_of(sections, values, self.typed, problems, counts, model, plane_rows(data, counts["planes"][0]))
 
     def _sections(self, data: Data) -> dict[str, Sequence[Field]]:
-        in_view = self.lists.clamped(data)
-        site = value_at(data, f"interventions[{in_view['interventions']}].site")
+        numbers = self.in_view.clamped(data)
+        site = value_at(data, f"interventions[{numbers['interventions']}].site")
         kinds = kinds_at(layer_of(site), kind_of(site), self.description if self.shape else None)
-        return fields_of(data, in_view["interventions"], in_view["planes"], kinds)
+        return fields_of(data, numbers["interventions"], numbers["planes"], kinds)
 
     def _field(self, data: Data, key: str) -> Field | None:
         """The field of a key, also of an intervention or a plane that is not in view."""
-        in_view = Lists.of(key).clamped(data)
-        sections = fields_of(data, in_view["interventions"], in_view["planes"], SITE_KINDS)
+        numbers = InView.of(key).clamped(data)
+        sections = fields_of(data, numbers["interventions"], numbers["planes"], SITE_KINDS)
         return next((field for fields in sections.values() for field in fields if field.key == key), None)
 
     def _folded(self, texts: Mapping[str, str]) -> tuple[Data, Problems]:
@@ -311,4 +311,4 @@ class SpecForm:
         self._checked = None
         whole, _ = self._folded(typed)
         self.typed = {key: text for key, text in typed.items() if self._field(whole, key) is not None}
-        self.lists.clamp(data)
+        self.in_view.clamp(data)

@@ -397,27 +397,24 @@ class InterventionPane(Widget):
     def _named(self, name: str | None) -> None:
         if name is None:
             return
-        from srm_explorer.tui.experiment.files import spec_path
+        from srm_explorer.tui.experiment.files import spec_path, write_spec
+
+        def write(sure: bool | None) -> None:
+            if not sure:
+                return
+            try:
+                path = write_spec(self._file_name, self.spec.experiment(), self.base)
+            except ExplorerError as error:
+                self._say(str(error), "problem")
+            else:
+                self._say(f"written to {path}; P lists it", "note")
 
         self._file_name = name.strip().removesuffix(".toml")
         if not spec_path(name).exists():
-            self._write(True)
+            write(True)
             return
-        self.app.push_screen(
-            Confirm(f"'{self._file_name}' is there already. Write over it?", yes="write over it"), self._write
-        )
-
-    def _write(self, sure: bool | None) -> None:
-        if not sure:
-            return
-        from srm_explorer.tui.experiment.files import write_spec
-
-        try:
-            path = write_spec(self._file_name, self.spec.experiment(), self.base)
-        except ExplorerError as error:
-            self._say(str(error), "problem")
-        else:
-            self._say(f"written to {path}; P lists it", "note")
+        question = f"'{self._file_name}' is there already. Write over it?"
+        self.app.push_screen(Confirm(question, yes="write over it"), write)
 
     def _load(self, chosen: ChosenSpec | None) -> None:
         if chosen is not None:
