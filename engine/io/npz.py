@@ -24,7 +24,8 @@ BLOCK_BYTES = 32 * 2**20
 
 _MAGIC = b"\x93NUMPY"
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
-_BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError, NotImplementedError)
+# A RuntimeError is what an encrypted archive raises, and one compressed in a way that is not known here.
+_BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError)
 # What numpy's reader of headers, which evaluates a literal, lets through for a header that is noise.
 _NO_HEADER = (*_BROKEN, SyntaxError, TypeError, OverflowError, MemoryError, tokenize.TokenError)
 

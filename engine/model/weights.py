@@ -14,7 +14,7 @@ from torch import Tensor
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.model.activations import ReadText, check_layer, check_neuron, stream_activations
-from srm_explorer.engine.model.device import array_of, tensor_of
+from srm_explorer.engine.model.device import array_of, is_out_of_memory, tensor_of
 from srm_explorer.engine.model.load import LoadedModel
 
 Weights = NDArray[np.float32]
@@ -104,7 +104,10 @@ def final_logits(model: LoadedModel, residual: NDArray[Any]) -> NDArray[Any]:
 def _matrix(model: LoadedModel, layer: int, name: str) -> Weights:
     try:
         weight: Tensor | None = getattr(_mlp(model, layer), name, None)
-    except (AttributeError, ValueError, NotImplementedError) as error:
+    except (AttributeError, ValueError, RuntimeError) as error:
+        # The bridge says in any of these ways that a block has no such weight; a full memory says something else.
+        if is_out_of_memory(error):
+            raise
         raise _without(model, layer, name) from error
     if weight is None:
         raise _without(model, layer, name)

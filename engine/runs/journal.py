@@ -5,6 +5,8 @@ events.jsonl                a line for each finished batch and for whatever else
 shard-00001.safetensors     the vectors of one batch, in place before its line is
 progress.json               how far the batch in flight is, at most 4 times a second, never synced
 lock                        held by the writer; anyone may read
+
+The user's state folder lists the run folders, wherever they are.
 """
 
 from __future__ import annotations
@@ -31,12 +33,14 @@ from srm_explorer.engine.runs.journal_reader import (
     SCHEMA_VERSION,
     SPEC,
     JournalReader,
-    compact,
 )
 from srm_explorer.engine.runs.journal_records import EventRecord, NotListed, RunStart, event_table
 from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.session import RunRecord
 from srm_explorer.engine.session.codec import json_line
+
+_PROGRESS_EVERY = 0.25
+"""Seconds between two writings of the progress file, at least."""
 
 
 def register_run(folder: Path) -> None:
@@ -56,16 +60,16 @@ def forget_run(folder: Path) -> None:
 
 def known_runs() -> list[Path]:
     """The listed run folders that are still there, the newest first; those that vanished are taken off the list."""
-    found: list[tuple[float, Path]] = []
+    runs: list[tuple[float, Path]] = []
     with contextlib.suppress(OSError):
         for entry in _list_folder().glob("*.path"):
             with contextlib.suppress(OSError):
                 folder = Path(os.fsdecode(entry.read_bytes()))
                 if folder.is_dir():
-                    found.append((entry.stat().st_mtime, folder))
+                    runs.append((entry.stat().st_mtime, folder))
                 else:
                     entry.unlink()
-    return [folder for _, folder in sorted(found, reverse=True)]
+    return [folder for _, folder in sorted(runs, reverse=True)]
 
 
 def _list_folder() -> Path:
@@ -74,12 +78,6 @@ def _list_folder() -> Path:
 
 def _entry(folder: Path) -> Path:
     return _list_folder() / f"{hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]}.path"
-
-
-__all__ = ["JournalReader", "JournalWriter", "compact", "is_run_folder"]
-
-_PROGRESS_EVERY = 0.25
-"""Seconds between two writings of the progress file, at least."""
 
 
 class JournalWriter:
@@ -173,7 +171,7 @@ class JournalWriter:
         repeated = [run.index for run in runs if run.index in known]
         if repeated or len({run.index for run in runs}) != len(runs):
             raise ValueError(f"runs {repeated} of batch {batch_index} are in the journal already")
-        wrong = [site for site, own in vectors.items() if len(own) != len(runs)]
+        wrong = [site for site, rows in vectors.items() if len(rows) != len(runs)]
         if wrong:
             raise ValueError(f"batch {batch_index} has {len(runs)} runs, but other numbers of vectors at {wrong}")
         shard = self.folder / f"shard-{len(self.reader.batches) + 1:05d}.safetensors"

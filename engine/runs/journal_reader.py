@@ -195,29 +195,29 @@ def compact(journal: JournalReader) -> tuple[list[RunRecord], dict[str, Matrix |
         ExplorerError: the vectors of a batch are missing or damaged.
     """
     runs = journal.runs
-    row = {run.index: place for place, run in enumerate(runs)}
+    row = {run.index: number for number, run in enumerate(runs)}
     whole: dict[str, Matrix | list[Matrix]] = {}
     for batch in journal.batches:
         rows = [row[run.index] for run in batch.runs]
         held = journal.batch_vectors(batch)
-        vectors = {site: own for site, own in held.items() if not site.startswith(PARTIAL)}
+        vectors = {site: array for site, array in held.items() if not site.startswith(PARTIAL)}
         if whole and set(vectors) != set(whole):
             raise _lost(journal.folder / batch.shard, "a finished batch holds other sites than the one before it")
-        for site, own in vectors.items():
-            _place(whole, site, own, rows, len(runs))
+        for site, array in vectors.items():
+            _put(whole, site, array, rows, len(runs))
     return runs, whole
 
 
-def _place(
-    whole: dict[str, Matrix | list[Matrix]], site: str, own: Matrix | list[Matrix], rows: Sequence[int], count: int
+def _put(
+    whole: dict[str, Matrix | list[Matrix]], site: str, vectors: Matrix | list[Matrix], rows: Sequence[int], count: int
 ) -> None:
-    if isinstance(own, np.ndarray):
-        target = whole.setdefault(site, np.empty((count, own.shape[1]), dtype=np.float32))
-        cast("Matrix", target)[rows] = own
+    if isinstance(vectors, np.ndarray):
+        target = whole.setdefault(site, np.empty((count, vectors.shape[1]), dtype=np.float32))
+        cast("Matrix", target)[rows] = vectors
         return
     listed = cast("list[Matrix]", whole.setdefault(site, [np.empty((0, 0), dtype=np.float32)] * count))
-    for place, array in zip(rows, own, strict=True):
-        listed[place] = array
+    for row, array in zip(rows, vectors, strict=True):
+        listed[row] = array
 
 
 def _event(line: bytes) -> dict[str, Any] | None:

@@ -73,13 +73,13 @@ def refuse_taken(target: Path) -> None:
 
 
 def _move(session: Session, path: Path, target: Path) -> None:
-    own = session.sidecar
+    sidecar = session.sidecar
     vectors = path.with_name(f"{stem_of(path)}.safetensors")
     renamed = target.with_name(f"{stem_of(target)}.safetensors")
-    settle(vectors, own)
+    settle(vectors, sidecar)
     path.rename(target)
-    # Vectors under yet another name may be those of the session that this one was copied from by hand.
-    if own is not None and own.file == vectors.name and vectors.is_file():
+    # Vectors under yet another name may be those of the session that this file was copied from by hand.
+    if sidecar is not None and sidecar.file == vectors.name and vectors.is_file():
         vectors.rename(renamed)
-        own = dataclasses.replace(own, file=renamed.name)
-    write_atomic(target, session_bytes(session.changed(name=stem_of(target), sidecar=own)))
+        sidecar = dataclasses.replace(sidecar, file=renamed.name)
+    write_atomic(target, session_bytes(session.changed(name=stem_of(target), sidecar=sidecar)))

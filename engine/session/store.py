@@ -93,13 +93,13 @@ def stem_of(path: Path) -> str:
 
 def sessions_in(folder: Path) -> list[Path]:
     """Session files of a folder, those saved last first; a folder that does not exist has none."""
-    found: list[tuple[float, Path]] = []
+    sessions: list[tuple[float, Path]] = []
     with contextlib.suppress(OSError):
         for path in folder.glob("*.json"):
             with contextlib.suppress(OSError), path.open("rb") as file:
                 if b'"schema_version"' in file.read(256):
-                    found.append((path.stat().st_mtime, path))
-    return [path for _, path in sorted(found, reverse=True)]
+                    sessions.append((path.stat().st_mtime, path))
+    return [path for _, path in sorted(sessions, reverse=True)]
 
 
 def trash_session(path: Path) -> Path:
@@ -165,31 +165,31 @@ def _taken(session: Session, target: Path) -> str:
         same = session.revision and table.get("created") == session.created
         name = f"'{stem_of(target)}'"
         return f"{name} was changed elsewhere meanwhile" if same else f"there is another {name}"
-    own = cast("Any", table.get("vectors"))
-    told = cast("dict[str, Any]", own) if isinstance(own, dict) else {}
+    stored = cast("Any", table.get("vectors"))
+    sidecar = cast("dict[str, Any]", stored) if isinstance(stored, dict) else {}
     # A session renamed by hand, or whose renaming was cut short, still calls its vectors by the old name.
-    owns = told.get("file") == vectors.name or _hash_of(vectors) == told.get("sha256")
+    owns = sidecar.get("file") == vectors.name or _hash_of(vectors) == sidecar.get("sha256")
     return "" if owns or not os.path.lexists(vectors) else f"'{vectors.name}' belongs to no session"
 
 
 def _place_vectors(session: Session, final: Path, vectors: Vectors | None) -> tuple[Sidecar | None, Path | None]:
     """Write the vectors under the name where they wait; that name, and what the session will say of them."""
-    own = session.sidecar
+    kept = session.sidecar
     if vectors is not None:
         draft = final.with_name(f".{stem_of(final)}.{'0' * 16}.safetensors")
         write_atomic(draft, lambda file: write_vectors(file, vectors))
         sites = widths(vectors)
-    elif own is not None and session.path is not None and session.path.parent / own.file != final:
+    elif kept is not None and session.path is not None and session.path.parent / kept.file != final:
         try:
             source = session.vectors_path()
         except ExplorerError:
-            return own, None
+            return kept, None
         draft = final.with_name(f".{stem_of(final)}.{'0' * 16}.safetensors")
         with source.open("rb") as old:
             write_atomic(draft, lambda file: shutil.copyfileobj(old, file))
-        sites = own.sites
+        sites = kept.sites
     else:
-        return own, None
+        return kept, None
     sidecar = Sidecar(final.name, sha256_of(draft), sites)
     pending = pending_sidecar(final, sidecar.sha256)
     draft.replace(pending)

@@ -22,15 +22,13 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import read_experiment
 from srm_explorer.engine.io.files import LockedError
 from srm_explorer.engine.runs.journal import (
-    JournalReader,
     JournalWriter,
-    compact,
     forget_run,
     is_run_folder,
     known_runs,
     register_run,
 )
-from srm_explorer.engine.runs.journal_reader import EVENTS, LAYOUT
+from srm_explorer.engine.runs.journal_reader import EVENTS, LAYOUT, JournalReader, compact
 from srm_explorer.engine.session import RunRecord
 
 SITES = {"blocks.11.mlp.hook_post": 5, "blocks.11.hook_resid_post": 3}
