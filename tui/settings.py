@@ -111,18 +111,18 @@ def editor_command() -> list[str]:
 
 
 def _taken(table: Mapping[str, Any], where: str) -> Settings:
-    found: dict[str, Any] = {}
+    chosen: dict[str, Any] = {}
     problems: list[str] = []
     for name, value in table.items():
         if name == _KEYS:
-            found["keys"] = _keymap(value, where, problems)
+            chosen["keys"] = _keymap(value, where, problems)
         elif name not in _CHOICES:
             problems.append(f"{where}: unknown key '{name}'{_meant(name, frozenset((*_CHOICES, _KEYS)))}")
         elif value in _CHOICES[name]:
-            found[name] = value
+            chosen[name] = value
         else:
             problems.append(f"{where}: {name} = {value!r} is not allowed; choose {', '.join(_CHOICES[name])}")
-    return Settings(**found, problems=tuple(problems))
+    return Settings(**chosen, problems=tuple(problems))
 
 
 def _keymap(value: object, where: str, problems: list[str]) -> dict[str, str]:
@@ -130,9 +130,9 @@ def _keymap(value: object, where: str, problems: list[str]) -> dict[str, str]:
         problems.append(f"{where}: keys is not a table; write it under [keys]")
         return {}
     keys: dict[str, str] = {}
-    for name, told in cast("dict[str, object]", value).items():
-        if isinstance(told, str) and all(part.strip() for part in told.split(",")):
-            keys[name] = ",".join(part.strip() for part in told.split(","))
+    for name, typed in cast("dict[str, object]", value).items():
+        if isinstance(typed, str) and all(part.strip() for part in typed.split(",")):
+            keys[name] = ",".join(part.strip() for part in typed.split(","))
         else:
             problems.append(f'{where}: keys."{name}" is not a list of keys; write "left,h"')
     return keys

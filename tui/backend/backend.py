@@ -26,8 +26,8 @@ from srm_explorer.tui.backend.events import (
     WorkerSeen,
 )
 from srm_explorer.tui.backend.requests import ModelQuestions, ModelStudies
-from srm_explorer.tui.backend.run_follower import Finder, Follower
-from srm_explorer.tui.backend.worker_access import LOOK, NONE, STARTING, Watcher, WorkerConnector
+from srm_explorer.tui.backend.run_follower import RunFinder, RunFollower
+from srm_explorer.tui.backend.worker_access import LOOK, NONE, STARTING, WorkerConnector, WorkerWatcher
 
 
 class WorkerLink:
@@ -40,7 +40,7 @@ class WorkerLink:
     def __init__(self, tell: Callable[[LinkEvent], object]) -> None:
         self._tell_screen = tell
         self._closed = threading.Event()
-        self._followers: dict[Path, Follower] = {}
+        self._followers: dict[Path, RunFollower] = {}
         self._connector = WorkerConnector(self._closed)
         self._background = Background()
         self._questions = ModelQuestions(self._connector, self._background, self._tell)
@@ -196,9 +196,9 @@ class WorkerLink:
         self._background.run(drain, self._report)
 
     def _watch(self) -> None:
-        watcher, finder = Watcher(), Finder()
+        watcher, finder = WorkerWatcher(), RunFinder()
         seen: WorkerSeen | None = None
-        found: tuple[FoundRun, ...] | None = None
+        known: tuple[FoundRun, ...] | None = None
         wrong = ""
         while not self._closed.is_set():
             try:
@@ -216,14 +216,14 @@ class WorkerLink:
                 self._questions.ask_again()
                 self._studies.ask_again()
             runs = finder.look()
-            if found is None or {(run.path, run.alive) for run in runs} != {(run.path, run.alive) for run in found}:
-                found = runs
+            if known is None or {(run.path, run.alive) for run in runs} != {(run.path, run.alive) for run in known}:
+                known = runs
                 self._tell(RunsFound(runs))
             self._closed.wait(LOOK)
 
     def _run(
         self,
-        follower: Follower,
+        follower: RunFollower,
         experiment: Experiment,
         base: Path,
         *,
@@ -237,19 +237,19 @@ class WorkerLink:
             self._tell(RunFailed(error, follower.path))
             return
         if submitted is None:
-            told = ("stopped before it was begun",)
-            self._tell(RunEnded(follower.path, None, "interrupted", told, asked=follower.path))
+            notes = ("stopped before it was begun",)
+            self._tell(RunEnded(follower.path, None, "interrupted", notes, asked=follower.path))
             return
         job, joined, client = submitted
         self._tell(Submitted(job.job, follower.path, joined))
         follower.follow_job(client, job.job, anew=restart)
 
-    def _follower(self, session: Path) -> Follower:
+    def _follower(self, session: Path) -> RunFollower:
         """Make the one that follows a run from now on, the latest of all."""
         old = self._followers.pop(session, None)
         if old is not None:
             old.stop()
-        follower = self._followers[session] = Follower(session, self._tell)
+        follower = self._followers[session] = RunFollower(session, self._tell)
         return follower
 
     def _report(self, result: ExplorerError | None) -> None:

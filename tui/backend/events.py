@@ -60,7 +60,7 @@ class RunEnded:
         path: where it is saved, which is another name where the asked one was taken meanwhile.
         session: as saved; None where nothing was.
         state: "finished", "interrupted", "shown" (it was finished before) or "failed".
-        told: lines the user should read.
+        notes: lines the user should read.
         fault: why it failed.
         asked: the name it was asked for and followed by.
     """
@@ -68,7 +68,7 @@ class RunEnded:
     path: Path
     session: Session | None
     state: RunState
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     fault: ExplorerError | None = None
     asked: Path | None = None
 

@@ -37,7 +37,7 @@ _GRACE = 0.5
 """Seconds between the last word of a run's writer and the removal of its folder, at most."""
 
 
-class Follower:
+class RunFollower:
     """Follows a run and tells how it goes on; every method but `cancel` and `stop` runs until the run has ended.
 
     Args:
@@ -227,7 +227,7 @@ def _saved_of(live: LiveRun) -> Session | None:
     return None
 
 
-class Finder:
+class RunFinder:
     """Looks for runs; a folder that was read before is read on."""
 
     def __init__(self) -> None:
@@ -235,15 +235,15 @@ class Finder:
 
     def look(self) -> tuple[FoundRun, ...]:
         """List the runs, the newest first; folders that cannot be read are left out."""
-        found: list[FoundRun] = []
+        runs: list[FoundRun] = []
         folders = known_runs()
         for folder in folders:
             try:
-                found.append(self._read(folder))
+                runs.append(self._read(folder))
             except (ExplorerError, KeyError, TypeError):
                 self._journals.pop(folder, None)
         self._journals = {folder: self._journals[folder] for folder in folders if folder in self._journals}
-        return tuple(found)
+        return tuple(runs)
 
     def _read(self, folder: Path) -> FoundRun:
         journal = self._journals.get(folder)

@@ -125,7 +125,7 @@ STARTING = WorkerSeen("starting", 0, "starting")
 OLDER = "older version: W drains and restarts"
 
 
-class Watcher:
+class WorkerWatcher:
     """Looks at the worker; a look costs one short conversation, and does not keep an idle worker from ending."""
 
     def __init__(self) -> None:

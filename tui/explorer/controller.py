@@ -19,7 +19,6 @@ from srm_explorer.tui.backend.backend import WorkerLink
 from srm_explorer.tui.experiment.fields import error_line
 from srm_explorer.tui.experiment.form_model import shape_of
 from srm_explorer.tui.experiment.pane import InterventionPane
-from srm_explorer.tui.explorer.dialogs import ask_export
 from srm_explorer.tui.explorer.draft import DraftEditor, DraftFile, as_draft, draft_at, initial_draft
 from srm_explorer.tui.explorer.model_info import ModelInfoController
 from srm_explorer.tui.explorer.planes import PlaneController
@@ -244,10 +243,6 @@ class ExplorerController:
                 self.runs.resume(chosen.path)
             case "follow":
                 self.runs.follow(chosen.path)
-
-    def export(self) -> None:
-        """Write the chart or table in view to a file."""
-        ask_export(self._view)
 
     def palette_commands(self) -> list[Command]:
         """The presets and the sessions as commands of the palette; reads folders, so call it in a thread."""

@@ -58,7 +58,7 @@ class QueueScreen(ModalScreen[Path | None]):
         with Vertical() as box:
             box.border_title = "Queue of the worker"
             yield LineTable()
-            yield Static("asking the worker ...", id="told", markup=False)
+            yield Static("asking the worker ...", id="message", markup=False)
             yield Static("enter look at it   x take a waiting one off   esc back", markup=False)
 
     def on_mount(self) -> None:
@@ -81,8 +81,8 @@ class QueueScreen(ModalScreen[Path | None]):
         self._jobs = jobs
         table = self.query_one(LineTable)
         table.set_rows(len(jobs), self._cell, keys=lambda row: self._jobs[row].job)
-        told = "" if jobs else "nothing runs and nothing waits; r in the explorer runs an experiment"
-        self.query_one("#told", Static).update(told)
+        message = "" if jobs else "nothing runs and nothing waits; r in the explorer runs an experiment"
+        self.query_one("#message", Static).update(message)
 
     def action_prune(self) -> None:
         """Take the highlighted job off the queue, where it waits."""
@@ -91,7 +91,7 @@ class QueueScreen(ModalScreen[Path | None]):
             return
         if job.state != "queued":
             why = "c in the explorer stops it" if job.state == "running" else "it is over"
-            self.query_one("#told", Static).update(f"{Path(job.session).stem} does not wait: {why}")
+            self.query_one("#message", Static).update(f"{Path(job.session).stem} does not wait: {why}")
             return
         self._prune(job.job)
 

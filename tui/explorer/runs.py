@@ -16,12 +16,11 @@ from srm_explorer.engine.runs.resume import Outcome, TakenError, already_finishe
 from srm_explorer.tui.backend import events
 from srm_explorer.tui.backend.backend import WorkerLink
 from srm_explorer.tui.experiment.cost import size
-from srm_explorer.tui.explorer.dialogs import ask_name
 from srm_explorer.tui.explorer.draft import DraftEditor
 from srm_explorer.tui.explorer.queue import QueueScreen
-from srm_explorer.tui.explorer.session_in_view import SessionInView
+from srm_explorer.tui.explorer.session_in_view import SessionInView, name_problem
 from srm_explorer.tui.explorer.view import ExplorerView
-from srm_explorer.tui.widgets.dialogs import Confirm
+from srm_explorer.tui.widgets.dialogs import Ask, Choose, Confirm
 from srm_explorer.tui.widgets.status import Going, Tone, clock
 
 _STAGES = {
@@ -332,8 +331,7 @@ class RunController:
         self, experiment: Experiment, base: Path, path: Path, restart: bool, before: Outcome | ExplorerError | None
     ) -> None:
         if isinstance(before, TakenError):
-            begin = functools.partial(self.begin, experiment)
-            ask_name(self._view, path, before, begin, functools.partial(begin, path, restart=True))
+            self._ask_name(experiment, path, before)
         elif isinstance(before, ExplorerError):
             self._view.refuse(before)
         elif before is not None:
@@ -350,6 +348,22 @@ class RunController:
             self._link.submit(experiment, base, path, restart)
         self.show()
 
+    def _ask_name(self, experiment: Experiment, path: Path, error: TakenError) -> None:
+        """Ask what to do where the name of a run belongs to another experiment."""
+
+        def chosen(key: str | None) -> None:
+            if key == "m":
+                self.begin(experiment, path, restart=True)
+            elif key == "n":
+                self._view.ask(Ask("name of the session", f"{path.stem}-2", check=name_problem), named)
+
+        def named(name: str | None) -> None:
+            if name is not None:
+                self.begin(experiment, paths.session_path(name))
+
+        choices = [("n", "run it under another name"), ("m", "move the old one to the trash, and run")]
+        self._view.ask(Choose(f"{path.stem}: {error.what}", choices), chosen)
+
     def _stop(self, path: Path, sure: bool | None, *, times: Literal[1, 2]) -> None:
         if sure and path in self.state.followed:
             self.state.cancels[path] = times
@@ -363,7 +377,7 @@ class RunController:
         rate = grown.progress.rate if grown is not None and grown.progress is not None else 0.0
         looking = self._sessions.looks_at(path)
         self.state.ended(event, path)
-        for line in event.told:
+        for line in event.notes:
             self._view.results.log_line(line)
         if event.session is not None and looking:
             self._sessions.look_at(event.path)
@@ -376,7 +390,7 @@ class RunController:
             self._view.refuse(event.fault)
         elif self.state.offer is None:
             seen = "" if looking else "; o opens it"
-            ending = "; ".join(event.told[:1]) if event.told else ""
+            ending = "; ".join(event.notes[:1]) if event.notes else ""
             self._view.say(f"{event.path.stem} is finished{seen}" + (f" · {ending}" if ending else ""), "good")
             self._view.ring(f"{event.path.stem} is finished")
 

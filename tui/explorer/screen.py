@@ -332,7 +332,7 @@ class ExplorerScreen(Screen[None]):
 
     def action_export(self) -> None:
         """Write the chart or table in view to a file."""
-        self.with_controller(lambda controller: controller.export())
+        self.with_controller(lambda controller: controller.sessions.export())
 
     def action_copy(self) -> None:
         """Copy what the widget in focus, or the one round it, gives."""

@@ -1,15 +1,24 @@
-"""The session in view: opened, watched as it grows, copied."""
+"""The session in view: opened, watched as it grows, copied and exported."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
+from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.session import Session, load_session
-from srm_explorer.tui.explorer.dialogs import ask_and_copy
+from srm_explorer.engine.session import Saved, Session, load_session, save_session
 from srm_explorer.tui.explorer.draft import DraftEditor
 from srm_explorer.tui.explorer.view import ExplorerView
+from srm_explorer.tui.results.export import ExportKind
+from srm_explorer.tui.widgets.dialogs import Ask, Choose
+
+_EXPORTS: dict[str, tuple[ExportKind, str, str]] = {
+    "s": ("svg", "svg", "SVG, a picture"),
+    "t": ("text", "txt", "text without colours"),
+    "a": ("ansi", "ans", "text with the terminal's colours"),
+    "c": ("csv", "csv", "CSV, the numbers"),
+}
 
 
 class SessionInView:
@@ -71,15 +80,73 @@ class SessionInView:
         self._view.background.run(lambda: load_session(path), opened, key="open session")
 
     def save_as(self) -> None:
-        """Ask for another name, and copy the session to it."""
-        session = self.session
+        """Ask for another name, copy the session with its vectors to it, and show the copy."""
+        session, view = self.session, self._view
         if session is None or session.path is None:
-            self._view.say("there is no saved session in view" + ("; this one still runs" if session else ""))
-        else:
-            ask_and_copy(self._view, session, self.take)
+            view.say("there is no saved session in view" + ("; this one still runs" if session else ""))
+            return
+
+        def named(name: str | None) -> None:
+            if name is not None:
+                path = paths.session_path(name)
+                view.background.run(lambda: save_session(session.changed(revision=0), path), saved)
+
+        def saved(copy: Saved | ExplorerError) -> None:
+            if isinstance(copy, ExplorerError):
+                view.refuse(copy)
+            else:
+                self.take(copy.session, copy.path)
+                view.say(copy.told or f"saved as {copy.path}", "good")
+
+        view.ask(Ask("save a copy of the session as", f"{session.name}-2", check=name_problem), named)
+
+    def export(self) -> None:
+        """Ask for a format and a file, and write the chart or table in view to it."""
+        view = self._view
+        try:
+            stem, kinds = view.results.exports()
+        except ExplorerError as error:
+            view.refuse(error)
+            return
+
+        def chosen(key: str | None) -> None:
+            if key is not None:
+                kind, ending, _ = _EXPORTS[key]
+                view.ask(Ask("write it to", f"{stem}.{ending}", check=_file_problem), lambda name: write(kind, name))
+
+        def write(kind: ExportKind, name: str | None) -> None:
+            if name is None:
+                return
+            try:
+                written = view.results.export(kind, Path(name).expanduser().absolute())
+            except ExplorerError as error:
+                view.refuse(error)
+            else:
+                view.say(f"written to {written}", "good")
+
+        choices = [(key, what) for key, (kind, _, what) in _EXPORTS.items() if kind in kinds]
+        view.ask(Choose(f"export the {'chart' if 'svg' in kinds else 'table'} in view as", choices), chosen)
 
     def _choose(self, path: Path | None) -> None:
         self.path = path
         self._editor.draft.session = str(path) if path is not None else None
         self._editor.keep()
         self._changed()
+
+
+def name_problem(name: str) -> str:
+    """What is wrong with a session's name; empty where nothing is."""
+    try:
+        taken = paths.session_path(name).exists()
+    except ExplorerError as error:
+        return str(error)
+    return f"there is another '{name}'" if taken else ""
+
+
+def _file_problem(name: str) -> str:
+    path = Path(name).expanduser()
+    if not name.strip():
+        return "name a file"
+    if path.is_dir():
+        return "that is a folder"
+    return f"'{name}' is there already" if path.exists() else ""

@@ -1,4 +1,4 @@
-"""What the full screen was started with."""
+"""What the full screen is started with and leaves behind, and the modules it loads after the first frame."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class ExitSummary:
 
     def lines(self) -> list[str]:
         """The lines, none where there is nothing to say."""
-        found: list[str] = []
+        lines: list[str] = []
         if self.going:
-            found.append(f"the run goes on: {self.going}; `srm-explorer` follows it again")
+            lines.append(f"the run goes on: {self.going}; `srm-explorer` follows it again")
         if self.problem:
-            found.append(f"the edited experiment could not be kept: {self.problem}")
-        return found
+            lines.append(f"the edited experiment could not be kept: {self.problem}")
+        return lines
 
 
 _PANES = ("srm_explorer.tui.results.pane", "srm_explorer.tui.prompts.pane", "srm_explorer.tui.experiment.pane")
