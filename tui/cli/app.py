@@ -461,8 +461,8 @@ def show(
     """Show a session: what was done, its numbers and its charts."""
     if minus and axis_out:
         raise typer.BadParameter("choose one of --minus-arithmetic and --axis-out")
-    sight = "minus arithmetic" if minus else "axis out" if axis_out else "observed"
-    cli.show.show_command(session, chart, view, plane, threshold, by, as_json, width, height, sight, plain, chance)
+    transform = "minus arithmetic" if minus else "axis out" if axis_out else "observed"
+    cli.show.show_command(session, chart, view, plane, threshold, by, as_json, width, height, transform, plain, chance)
 
 
 @app.command()
