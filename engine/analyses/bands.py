@@ -18,7 +18,7 @@ from srm_explorer.engine.figures.bands import DoseBand, GroupBand, NullBand, Pla
 from srm_explorer.engine.figures.captions import plane_captions
 from srm_explorer.engine.figures.groups import CONDITION, points_of, run_groups
 from srm_explorer.engine.figures.units import Units, units_of
-from srm_explorer.engine.io.vectors import Matrix
+from srm_explorer.engine.io.vectors import Matrix, token_mean
 from srm_explorer.engine.session import PlaneRecord, Session
 from srm_explorer.engine.stats.bands import share_bands, sup_t_band, unit_counts
 from srm_explorer.engine.stats.groups import BASELINE, RunGroup
@@ -198,7 +198,7 @@ def run_vectors(vectors: Matrix | Sequence[Matrix]) -> Matrix:
     """[run, d] vectors; the mean over tokens where every token was kept."""
     if isinstance(vectors, np.ndarray):
         return vectors
-    return np.array([tokens.mean(axis=0, dtype=np.float64) for tokens in vectors], np.float32)
+    return np.array([token_mean(tokens) for tokens in vectors], np.float32)
 
 
 def _drawn(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
 from srm_explorer.engine.experiment.model_fit import captured_segments, covered, propagation_of
 from srm_explorer.engine.figures.units import UNIT_FACTOR, Units, units_of
-from srm_explorer.engine.io.vectors import Matrix, read_vectors
+from srm_explorer.engine.io.vectors import Matrix, read_vectors, token_mean
 from srm_explorer.engine.session import Session
 from srm_explorer.engine.stats.permutation import Blocks, matched_blocks
 
@@ -150,10 +150,7 @@ def _means(vectors: Matrix | list[Matrix]) -> Matrix:
     if isinstance(vectors, np.ndarray):
         return vectors
     width = vectors[0].shape[1] if vectors else 0
-    means = [
-        tokens.mean(axis=0, dtype=np.float64).astype(np.float32) if len(tokens) else np.full(width, np.nan, np.float32)
-        for tokens in vectors
-    ]
+    means = [token_mean(tokens).astype(np.float32) for tokens in vectors]
     return np.stack(means) if means else np.empty((0, width), np.float32)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Condition, ControlsSpec, Experiment, Site, swept_as
-from srm_explorer.engine.io.vectors import Matrix
+from srm_explorer.engine.io.vectors import Matrix, token_mean
 from srm_explorer.engine.session import PlaneRecord, Session
 from srm_explorer.engine.session.codec import DamagedError
 from srm_explorer.engine.session.controls import Controls, controls_of
@@ -81,11 +81,7 @@ def run_means(vectors: Matrix | Sequence[Matrix], rows: NDArray[np.int64]) -> ND
     if isinstance(vectors, np.ndarray):
         return vectors[rows].astype(np.float64)
     width = vectors[0].shape[1] if len(vectors) else 0
-    tokens = [vectors[int(row)] for row in rows]
-    means = [
-        tokens_of_run.mean(axis=0, dtype=np.float64) if len(tokens_of_run) else np.full(width, np.nan)
-        for tokens_of_run in tokens
-    ]
+    means = [token_mean(vectors[int(row)]) for row in rows]
     return np.array(means, np.float64).reshape(len(rows), width)
 
 

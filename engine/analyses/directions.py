@@ -26,7 +26,7 @@ from srm_explorer.engine.experiment.directions import (
 )
 from srm_explorer.engine.experiment.model_fit import is_centred
 from srm_explorer.engine.figures.captions import direction_caption
-from srm_explorer.engine.io.vectors import Matrix, read_direction
+from srm_explorer.engine.io.vectors import Matrix, read_direction, token_mean
 from srm_explorer.engine.session import PromptRecord, RunRecord, Session
 from srm_explorer.engine.session.codec import DamagedError, Number, read_record
 from srm_explorer.engine.stats.planes import Plane, neuron_plane, plane_from_vectors
@@ -127,7 +127,7 @@ def as_rows(vectors: Matrix | list[Matrix]) -> NDArray[Any]:
     if isinstance(vectors, np.ndarray):
         return vectors
     width = vectors[0].shape[1] if vectors else 0
-    means = [tokens.mean(axis=0, dtype=np.float64) if len(tokens) else np.full(width, np.nan) for tokens in vectors]
+    means = [token_mean(tokens) for tokens in vectors]
     return np.stack(means) if means else np.empty((0, width))
 
 

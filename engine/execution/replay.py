@@ -66,11 +66,11 @@ class Recorded:
             ExplorerError: a prompt without tokens, too long, or with ids the model does not have.
         """
         vocabulary: int = model.bridge.cfg.d_vocab
-        for place, prompt in enumerate(session.prompts):
+        for number, prompt in enumerate(session.prompts):
             ids = prompt.token_ids
             fits = 0 < len(ids) <= model.shape.n_ctx - session.spec.generation.tokens
-            if not fits or not all(0 <= one < vocabulary for one in ids):
-                raise _damaged(session, f"prompts[{place}].token_ids cannot be fed to this model")
+            if not fits or not all(0 <= token < vocabulary for token in ids):
+                raise _damaged(session, f"prompts[{number}].token_ids cannot be fed to this model")
         chosen = controls_of(session)
         for match in chosen.matches if chosen else ():
             if any(neuron >= model.shape.width(Site.parse(match.site)) for neuron in match.neurons):
@@ -117,12 +117,12 @@ def _layout(session: Session) -> Layout:
 def _check_values(session: Session) -> None:
     if not session.resolved and not any(run.condition for run in session.runs):
         return
-    widths = [0 if one.op == "zero" else max(len(one.neurons), 1) for one in session.spec.interventions]
+    widths = [0 if edit.op == "zero" else max(len(edit.neurons), 1) for edit in session.spec.interventions]
     expected = [
         [None if value is None else width for value, width in zip(condition.values, widths, strict=True)]
         for condition in conditions(session.spec)
     ]
-    if [[None if one is None else len(one) for one in row] for row in session.resolved] != expected:
+    if [[None if values is None else len(values) for values in row] for row in session.resolved] != expected:
         raise DamagedError("resolved does not fit the conditions")
 
 
@@ -278,20 +278,20 @@ def same_directions(session: Session, recorded: Recorded, base: Path) -> dict[st
     Raises:
         ExplorerError: one is missing, or not the one the session was made with.
     """
-    found: dict[str, np.ndarray] = {}
-    for one in session.spec.interventions:
-        if one.direction is None or one.direction in found:
+    directions: dict[str, np.ndarray] = {}
+    for name in dict.fromkeys(edit.direction for edit in session.spec.interventions):
+        if name is None:
             continue
-        file = Path(one.direction.rpartition("#")[0]).expanduser()
+        file = Path(name.rpartition("#")[0]).expanduser()
         start = base if (base / file).is_file() else recorded.base
-        found[one.direction] = read_direction(one.direction, start)
-        if recorded.inputs.get(f"direction {one.direction}") != direction_sha256(found[one.direction]):
+        directions[name] = read_direction(name, start)
+        if recorded.inputs.get(f"direction {name}") != direction_sha256(directions[name]):
             raise ExplorerError(
                 "the direction is not the one the session was made with",
-                where=one.direction,
+                where=name,
                 remedy="put the file back as it was",
             )
-    return found
+    return directions
 
 
 def _same_model(session: Session, recorded: Recorded, base: Path) -> LoadedModel:
@@ -313,7 +313,7 @@ def _compared(
 ) -> tuple[tuple[Deviation, ...], dict[str, float]]:
     deviations: list[Deviation] = []
     worst = dict.fromkeys(saved, 0.0)
-    for place, run in enumerate(session.runs):
+    for row, run in enumerate(session.runs):
         result = again[run.index]
         if result.tokens != run.token_ids:
             deviations.append(_deviation(run, result.tokens))
@@ -321,7 +321,7 @@ def _compared(
         for number, site in enumerate(session.spec.capture.sites):
             if site in saved:
                 now = as_saved(result.captured[number])
-                worst[site] = max(worst[site], _difference(now, saved[site][place]))
+                worst[site] = max(worst[site], _difference(now, saved[site][row]))
     return tuple(deviations), worst
 
 

@@ -54,8 +54,8 @@ class RowMaker:
         condition = self.conditions[self.grid.condition(index)]
         settings = resolved[condition.index] if condition.index else ()
         edits = tuple(
-            self._edit(place, values, condition.control, controls)
-            for place, values in enumerate(settings)
+            self._edit(number, values, condition.control, controls)
+            for number, values in enumerate(settings)
             if values is not None
         )
         noise = None
@@ -102,13 +102,16 @@ class RowMaker:
             centred = spec.residual == "centred" and not Site.parse(site).is_mlp
             named.append((site, Capture(site, spec.reduce, spec.positions, centred)))
         if self.experiment.generation.tokens:
-            for place, one in enumerate(self.experiment.interventions):
-                named.append((f"{UNITS_PREFIX}{place}", self._reading(one)))
+            for number, intervention in enumerate(self.experiment.interventions):
+                named.append((f"{UNITS_PREFIX}{number}", self._reading(intervention)))
         reduce = "last" if spec.reduce == "last" else "mean"
-        for place, positions in own_readings(self.experiment):
-            one = self.experiment.interventions[place]
+        for number, positions in own_readings(self.experiment):
+            intervention = self.experiment.interventions[number]
             named.append(
-                (f"{OWN_PREFIX}{place}/{positions}", Capture(one.site, reduce, positions, columns=one.neurons))
+                (
+                    f"{OWN_PREFIX}{number}/{positions}",
+                    Capture(intervention.site, reduce, positions, columns=intervention.neurons),
+                )
             )
         return named
 
@@ -121,21 +124,26 @@ class RowMaker:
         sites = measured_sites(self.experiment)
         return [(f"{MOMENTS}{site}", Capture(site, "moments", "generated")) for site in sites]
 
-    def _reading(self, one: InterventionSpec) -> Capture:
-        if one.direction is not None:
-            return Capture(one.site, "tokens", "generated", direction=tuple(self.directions[one.direction].tolist()))
-        return Capture(one.site, "tokens", "generated", columns=one.neurons)
+    def _reading(self, intervention: InterventionSpec) -> Capture:
+        if intervention.direction is not None:
+            return Capture(
+                intervention.site,
+                "tokens",
+                "generated",
+                direction=tuple(self.directions[intervention.direction].tolist()),
+            )
+        return Capture(intervention.site, "tokens", "generated", columns=intervention.neurons)
 
-    def _edit(self, place: int, values: tuple[float, ...], number: int | None, controls: Controls | None) -> Edit:
-        one = self.experiment.interventions[place]
-        neurons = neurons_under(one, number, controls)
+    def _edit(self, number: int, values: tuple[float, ...], control: int | None, controls: Controls | None) -> Edit:
+        intervention = self.experiment.interventions[number]
+        neurons = neurons_under(intervention, control, controls)
         direction = ()
-        if one.direction is not None:
-            own = self.directions[one.direction]
-            if number is not None and not one.background:
-                own = placebo(self.experiment.controls.seed, place, number, len(own))
-            direction = tuple(own.tolist())
-        return Edit(one.site, one.op, one.positions, neurons, values, direction)
+        if intervention.direction is not None:
+            vector = self.directions[intervention.direction]
+            if control is not None and not intervention.background:
+                vector = placebo(self.experiment.controls.seed, number, control, len(vector))
+            direction = tuple(vector.tolist())
+        return Edit(intervention.site, intervention.op, intervention.positions, neurons, values, direction)
 
 
 def tokenise(model: LoadedModel, experiment: Experiment, prompts: Sequence[ListedPrompt]) -> list[list[int]]:
@@ -145,7 +153,7 @@ def tokenise(model: LoadedModel, experiment: Experiment, prompts: Sequence[Liste
         ExplorerError: a prompt with no token, or one that leaves no room for the text in the model's context.
     """
     tokens = experiment.generation.tokens
-    found: list[list[int]] = []
+    encoded: list[list[int]] = []
     for listed in prompts:
         ids = model.tokenizer.encode(listed.prompt.text, experiment.prompts.prepend_bos)
         if not ids:
@@ -163,8 +171,8 @@ def tokenise(model: LoadedModel, experiment: Experiment, prompts: Sequence[Liste
                 where=listed.place,
                 remedy="shorten the prompt, or lower generation.tokens",
             )
-        found.append(ids)
-    return found
+        encoded.append(ids)
+    return encoded
 
 
 def as_saved(vector: np.ndarray) -> Matrix:
@@ -179,13 +187,13 @@ def check_directions(experiment: Experiment, directions: Mapping[str, np.ndarray
     Raises:
         ExplorerError: names both widths.
     """
-    for place, one in enumerate(experiment.interventions):
-        if one.direction is None:
+    for number, intervention in enumerate(experiment.interventions):
+        if intervention.direction is None:
             continue
-        width = model.shape.width(Site.parse(one.site))
-        if len(directions[one.direction]) != width:
+        width = model.shape.width(Site.parse(intervention.site))
+        if len(directions[intervention.direction]) != width:
             raise ExplorerError(
-                f"the direction has {len(directions[one.direction])} numbers, {one.site} has {width}",
-                where=f"interventions[{place}].direction",
+                f"the direction has {len(directions[intervention.direction])} numbers, {intervention.site} has {width}",
+                where=f"interventions[{number}].direction",
                 remedy="choose a direction of that site's space",
             )

@@ -232,7 +232,7 @@ def run_experiment(
         path: the session's .json file.
         restart: move what has this name to the trash first.
         listener: told how far the run is.
-        stop: asked after every step; one wish finishes the batch, two stop now.
+        stop: asked after every step; level 1 finishes the batch, level 2 stops now.
         rows: the most rows a batch may have; None plans it from free memory.
         on_resume: told, before the model is loaded, how many runs of how many are finished already.
         warm: holds the model before and after, so that the next run need not load it.
@@ -243,29 +243,29 @@ def run_experiment(
     meter = Meter([listener] if listener else [], stop or StopSignal())
     holder = warm or WarmModel()
 
-    def find() -> Preflight | Outcome:
-        found = preflight(experiment, base, path, restart=restart)
-        before = already_finished(found, path)
-        if before is None:
+    def look() -> Preflight | Outcome:
+        checked = preflight(experiment, base, path, restart=restart)
+        finished = already_finished(checked, path)
+        if finished is None:
             resume.check_idle(path)
-        return before or found
+        return finished or checked
 
-    found = find()
-    if isinstance(found, Outcome):
-        return found
-    told = found.told
+    before = look()
+    if isinstance(before, Outcome):
+        return before
+    notes = before.told
     try:
         with device_lock(device_key(experiment.model.device), meter, holder) as waited:
             if waited:
-                found = find()
-                if isinstance(found, Outcome):
-                    return found
-            if found.standing.kind == "resume" and on_resume:
+                before = look()
+                if isinstance(before, Outcome):
+                    return before
+            if before.standing.kind == "resume" and on_resume:
                 on_resume(*_finished_in(path))
-            start = _Start(experiment, found, base, path, restart, rows)
+            start = _Start(experiment, before, base, path, restart, rows)
             return start.run(meter, holder)
     except Stopped:
-        return Outcome(None, path, "interrupted", told=told)
+        return Outcome(None, path, "interrupted", told=notes)
     finally:
         if warm is None:
             holder.unload()
@@ -276,7 +276,7 @@ class _Start:
     """What one start of a run is given."""
 
     experiment: Experiment
-    found: Preflight
+    preflight: Preflight
     base: Path
     path: Path
     restart: bool
@@ -285,19 +285,19 @@ class _Start:
     def run(self, meter: Meter, warm: WarmModel) -> Outcome:
         """Load and check the model, run what is left, and save."""
         experiment, path = self.experiment, self.path
-        inputs, standing, told = self.found.inputs, self.found.standing, self.found.told
+        inputs, standing, notes = self.preflight.inputs, self.preflight.standing, self.preflight.told
         model = warm.load(experiment.model, self.base, meter.stage)
         meter.weigh = partial(used_bytes, model.device)
         check_against(experiment, model.shape)
         check_directions(experiment, inputs.directions, model)
-        model.check_sites([*experiment.capture.sites, *(one.site for one in experiment.interventions)])
+        model.check_sites([*experiment.capture.sites, *(edit.site for edit in experiment.interventions)])
         test = warm.test(meter.stage)
         folder = paths.run_folder(path)
         if standing.kind == "resume":
             journal = resume_journal(experiment, model, folder, self.base)
         else:
             begin = NewRun(experiment, inputs, model, test, self.base, self.rows)
-            told += tuple(f"moved to the trash: {place}" for place in (resume.clear(path) if self.restart else []))
+            notes += tuple(f"moved to the trash: {moved}" for moved in (resume.clear(path) if self.restart else []))
             journal = begin.journal(folder)
         with journal:
             running = _Running(experiment, inputs, model, journal, meter)
@@ -305,15 +305,15 @@ class _Start:
             complete = running.run()
             meter.stage("saving")
             if not journal.reader.run_indices:
-                return Outcome(None, path, "interrupted", resumed, told)
+                return Outcome(None, path, "interrupted", resumed, notes)
             session, vectors = assemble_session(journal.reader, path, standing.session)
             session = with_bands(session, vectors)
             saved = save_session(session, path, vectors=vectors)
         if complete:
             resume.remove_run_folder(folder)
-        told += (*left_out(session.events), *not_finite(session.runs, vectors))
-        told += (saved.told,) if saved.told else ()
-        return Outcome(saved.session, saved.path, "finished" if complete else "interrupted", resumed, told)
+        notes += (*left_out(session.events), *not_finite(session.runs, vectors))
+        notes += (saved.told,) if saved.told else ()
+        return Outcome(saved.session, saved.path, "finished" if complete else "interrupted", resumed, notes)
 
 
 def _finished_in(path: Path) -> tuple[int, int]:
@@ -415,13 +415,13 @@ class _Running:
         self, number: int, indices: Sequence[int], decoded: Decoded, captures: Sequence[tuple[str, Capture]]
     ) -> None:
         vectors: dict[str, Any] = {}
-        for place, (name, capture) in enumerate(captures):
-            own = [as_saved(row.captured[place]) for row in decoded.rows]
+        for column, (name, capture) in enumerate(captures):
+            arrays = [as_saved(row.captured[column]) for row in decoded.rows]
             if capture.reduce == "moments":
                 # Of the baseline alone: the other rows of its batches are not what is matched on.
                 is_baseline = [self._grid.condition(index) == 0 for index in indices]
-                own = [one if wanted else one[:0] for one, wanted in zip(own, is_baseline, strict=True)]
-            vectors[name] = np.stack(own) if capture.reduce in ("mean", "last") else own
+                arrays = [array if kept else array[:0] for array, kept in zip(arrays, is_baseline, strict=True)]
+            vectors[name] = np.stack(arrays) if capture.reduce in ("mean", "last") else arrays
         records = [self._maker.record(index, row) for index, row in zip(indices, decoded.rows, strict=True)]
-        receipt = {"sites": [dataclasses.asdict(one) for one in decoded.receipts], "rows": len(indices)}
+        receipt = {"sites": [dataclasses.asdict(receipt) for receipt in decoded.receipts], "rows": len(indices)}
         self._journal.append_batch(number, records, vectors, receipt=receipt)

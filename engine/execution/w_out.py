@@ -42,7 +42,7 @@ def effective_w_out_rows(model: LoadedModel, experiment: Experiment) -> dict[str
     Returns:
         by site, [neuron, d_model].
     """
-    found: dict[str, NDArray[np.float32]] = {}
+    written: dict[str, NDArray[np.float32]] = {}
     for site in experiment.capture.sites:
         edits = SiteEdits.of(experiment, site)
         if not 0 < len(edits.neurons) <= MOST_NEURONS:
@@ -53,8 +53,8 @@ def effective_w_out_rows(model: LoadedModel, experiment: Experiment) -> dict[str
         except ExplorerError:
             continue
         if _is_written(model, site, Site(layer, "mlp.hook_post"), tuple(edits.neurons.tolist()), rows):
-            found[site] = rows
-    return found
+            written[site] = rows
+    return written
 
 
 def _is_written(model: LoadedModel, site: str, post: Site, neurons: tuple[int, ...], rows: NDArray[np.float32]) -> bool:
@@ -64,7 +64,7 @@ def _is_written(model: LoadedModel, site: str, post: Site, neurons: tuple[int, .
 
     before = last()
     step = float(np.linalg.norm(before)) / max(float(np.linalg.norm(rows)), 1e-30)
-    values = tuple(step * (1 + place) / len(neurons) for place in range(len(neurons)))
+    values = tuple(step * (1 + number) / len(neurons) for number in range(len(neurons)))
     moved = last(Edit(str(post), "add", "all", neurons, values)) - before
     expected = np.array(values) @ rows.astype(np.float64)
     tolerance = _TOLERANCE.get(str(model.dtype).removeprefix("torch."), _HALF)
@@ -85,22 +85,22 @@ def plane_directions(experiment: Experiment, inputs: Inputs, model: LoadedModel)
         ExplorerError: a vector of another width than its site, two directions on one line, no such weights.
     """
     named = [direction_of(along) for plane in experiment.planes for along in (plane.a, plane.b)]
-    found: dict[str, Vector] = {}
+    vectors: dict[str, Vector] = {}
     matrices: Matrices = {}
     for direction in named:
         if isinstance(direction, FileVector):
-            found[str(direction)] = np.asarray(inputs.directions[str(direction)], np.float64)
+            vectors[str(direction)] = np.asarray(inputs.directions[str(direction)], np.float64)
         elif isinstance(direction, NeuronWeights):
-            found[str(direction)] = weights_of(model, direction, matrices)
+            vectors[str(direction)] = weights_of(model, direction, matrices)
     for direction in _of_changed_neurons(experiment):
-        if str(direction) not in found:
+        if str(direction) not in vectors:
             try:
-                found[str(direction)] = weights_of(model, direction, matrices)
+                vectors[str(direction)] = weights_of(model, direction, matrices)
             except ExplorerError:
                 break  # Nobody asked: a mixture of experts has no such matrix.
     widths = {site: model.shape.width(Site.parse(site)) for site in experiment.capture.sites}
-    fixed_planes(experiment, widths, found)
-    return {text: vector.tolist() for text, vector in found.items()}
+    fixed_planes(experiment, widths, vectors)
+    return {text: vector.tolist() for text, vector in vectors.items()}
 
 
 def weights_of(model: LoadedModel, direction: NeuronWeights, matrices: Matrices | None = None) -> Vector:
@@ -132,9 +132,9 @@ def weights_of(model: LoadedModel, direction: NeuronWeights, matrices: Matrices 
 def _of_changed_neurons(experiment: Experiment) -> list[NeuronWeights]:
     if all(Site.parse(site).is_mlp for site in experiment.capture.sites):
         return []
-    found: list[NeuronWeights] = []
-    for one in experiment.interventions:
-        site = Site.parse(one.site)
-        for neuron in one.neurons[:MOST_KEPT_NEURONS] if site.is_mlp else ():
-            found += [NeuronWeights("w_out", site.layer, neuron), NeuronWeights("w_in", site.layer, neuron)]
-    return found
+    weights: list[NeuronWeights] = []
+    for intervention in experiment.interventions:
+        site = Site.parse(intervention.site)
+        for neuron in intervention.neurons[:MOST_KEPT_NEURONS] if site.is_mlp else ():
+            weights += [NeuronWeights("w_out", site.layer, neuron), NeuronWeights("w_in", site.layer, neuron)]
+    return weights

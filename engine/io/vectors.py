@@ -24,6 +24,14 @@ Vectors: TypeAlias = Mapping[str, Matrix | Sequence[Matrix]]
 SCHEMA = "1"
 
 
+def token_mean(tokens: NDArray[Any]) -> NDArray[Any]:
+    """[d] mean of [token, d] vectors in float64; NaN where there is no token."""
+    if not len(tokens):
+        return np.full(tokens.shape[1], np.nan)
+    mean: NDArray[Any] = tokens.mean(axis=0, dtype=np.float64)
+    return mean
+
+
 def write_vectors(file: BinaryIO, vectors: Vectors) -> None:
     """Write vectors as a safetensors file without holding them in memory a second time.
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srm_explorer.engine.execution.rows import RowMaker
+from srm_explorer.engine.io.vectors import token_mean
 from srm_explorer.engine.model import Capture, Forced, GivenText, TokenScores, top_tokens
 from srm_explorer.engine.session import RunRecord, Session
 from srm_explorer.engine.session.controls import controls_of
@@ -131,27 +132,27 @@ class Scoring:
         self.untouched: dict[tuple[str, int], Floats] = {}
         self.tokens: dict[tuple[str, int], int] = {}
 
-    def take(self, one: ScoredText, found: Sequence[Forced]) -> None:
+    def take(self, scored: ScoredText, results: Sequence[Forced]) -> None:
         """Take what came of a text: untouched first, then a setting each."""
-        untouched, *edited = found
-        if one.owner is not None and one.name != "given":
-            self._own(one.owner).perplexity = _perplexity(untouched.scores)
-        for run, forced in zip(one.runs, edited, strict=True):
-            known = self._own(run)
-            known.texts[one.name] = _text_scores(forced.scores, untouched.scores)
-            if one.name != "condition":
-                self._add(one.name, run.condition, forced.scores, untouched.scores)
-            if one.name == "baseline" and one.owner is not None:
-                self._take_baseline(run, one.owner, untouched, forced)
-            elif one.name == "condition":
+        untouched, *edited = results
+        if scored.owner is not None and scored.name != "given":
+            self._entry(scored.owner).perplexity = _perplexity(untouched.scores)
+        for run, forced in zip(scored.runs, edited, strict=True):
+            known = self._entry(run)
+            known.texts[scored.name] = _text_scores(forced.scores, untouched.scores)
+            if scored.name != "condition":
+                self._add(scored.name, run.condition, forced.scores, untouched.scores)
+            if scored.name == "baseline" and scored.owner is not None:
+                self._take_baseline(run, scored.owner, untouched, forced)
+            elif scored.name == "condition":
                 self._cells(run, ("untouched_on_own", "edited_on_own"), untouched, forced)
-        if one.name == "condition" and one.owner is not None:
-            base = self._baseline.get((one.owner.prompt, one.owner.sample))
-            if base is not None and base.token_ids == one.owner.token_ids:
-                self._cells(one.owner, CELLS[:2], untouched, edited[0])
+        if scored.name == "condition" and scored.owner is not None:
+            base = self._baseline.get((scored.owner.prompt, scored.owner.sample))
+            if base is not None and base.token_ids == scored.owner.token_ids:
+                self._cells(scored.owner, CELLS[:2], untouched, edited[0])
 
     def _take_baseline(self, run: RunRecord, base: RunRecord, untouched: Forced, forced: Forced) -> None:
-        known = self._own(run)
+        known = self._entry(run)
         self._cells(run, CELLS[:2], untouched, forced)
         first = first_divergence(run.token_ids, base.token_ids)
         if first is None:
@@ -174,13 +175,13 @@ class Scoring:
 
     def _cells(self, run: RunRecord, names: Sequence[str], untouched: Forced, edited: Forced) -> None:
         for place, site in enumerate(self._captures):
-            cells = self._own(run).cells.setdefault(site, {})
+            cells = self._entry(run).cells.setdefault(site, {})
             for name, forced in zip(names, (untouched, edited), strict=True):
                 if len(forced.captured[place]):
                     cells[name] = self._reduced(forced.captured[place])
 
     def _reduced(self, tokens: NDArray[np.floating[Any]]) -> Floats:
-        return (tokens[-1] if self._reduce == "last" else tokens.mean(axis=0, dtype=np.float64)).astype(np.float64)
+        return tokens[-1].astype(np.float64) if self._reduce == "last" else token_mean(tokens)
 
     def _add(self, name: str, condition: int, edited: TokenScores, untouched: TokenScores) -> None:
         key = (name, condition)
@@ -192,7 +193,7 @@ class Scoring:
         self.untouched[key] += untouched.mass
         self.tokens[key] += len(edited.kl)
 
-    def _own(self, run: RunRecord) -> _Known:
+    def _entry(self, run: RunRecord) -> _Known:
         return self._known.setdefault(run.index, _Known())
 
     def results(self) -> dict[int, RunEffects]:

@@ -160,14 +160,14 @@ def usage_study(session: Session | None, arguments: Arguments, model: LoadedMode
     Raises:
         ExplorerError: what is wrong with an argument, or no text to read.
     """
-    given = StudyArguments(arguments, ("layer", "top", "list", "seed", *_READING), "usage")
-    layer, seed = given.whole("layer"), given.whole("seed", 0, least=0)
+    settings = StudyArguments(arguments, ("layer", "top", "list", "seed", *_READING), "usage")
+    layer, seed = settings.whole("layer"), settings.whole("seed", 0, least=0)
     if layer is not None:
         check_layer(model, layer)
     layers = list(model.shape.neuron_layers or (0,)) if layer is None else [layer]
     for one in layers:
         model.shape.check_neurons(f"blocks.{one}.mlp.hook_post")
-    texts = _texts(given, session, model)
+    texts = _texts(settings, session, model)
     if texts is None:
         raise ExplorerError("there are no texts to read", remedy="name a prompt set, or a session")
     places = _Places(texts, model)
@@ -176,8 +176,8 @@ def usage_study(session: Session | None, arguments: Arguments, model: LoadedMode
         gated=w_gate_columns(model, layers[0]) is not None,
         caption=texts.caption,
         seed=seed,
-        top=given.whole("top", 10, least=1),
-        every=given.choice("list", ("top", "all")) == "all",
+        top=settings.whole("top", 10, least=1),
+        every=settings.choice("list", ("top", "all")) == "all",
         token_at=places.short,
         is_first=lambda number: places.find(number)[1] == 0,
     )
@@ -201,16 +201,16 @@ def neuron_study(session: Session | None, arguments: Arguments, model: LoadedMod
     Raises:
         ExplorerError: what is wrong with an argument, or the model's MLPs are not plain.
     """
-    given = StudyArguments(arguments, ("layer", "neuron", "neighbours", "top", *_READING), "neuron")
-    layer, neuron = given.whole("layer"), given.whole("neuron")
+    settings = StudyArguments(arguments, ("layer", "neuron", "neighbours", "top", *_READING), "neuron")
+    layer, neuron = settings.whole("layer"), settings.whole("neuron")
     if layer is None or neuron is None:
         raise ExplorerError("a card is of one neuron", remedy="give its layer and its number")
     check_layer(model, layer)
     model.shape.check_neurons(f"blocks.{layer}.mlp.hook_post")
     check_neuron(model, neuron)
-    top = given.whole("top", 10, least=1)
-    wide = given.choice("neighbours", ("layer", "model")) == "model"
-    texts = _texts(given, session, model)
+    top = settings.whole("top", 10, least=1)
+    wide = settings.choice("neighbours", ("layer", "model")) == "model"
+    texts = _texts(settings, session, model)
     card = weight_card(model, layer, neuron, top=top, layers=model.shape.neuron_layers if wide else None)
     values = np.zeros(0)
     if texts is not None:
@@ -322,15 +322,15 @@ class _Places:
         return f"{before}«{self.token(text, position)}»{after}"
 
 
-def _texts(given: StudyArguments, session: Session | None, model: LoadedModel) -> Texts | None:
-    sets, kind = given.texts("prompts"), given.choice("text", ("prompts", "generated"))
+def _texts(settings: StudyArguments, session: Session | None, model: LoadedModel) -> Texts | None:
+    sets, kind = settings.texts("prompts"), settings.choice("text", ("prompts", "generated"))
     if not sets and session is None:
         return None
     counted: Kind = "generated" if kind == "generated" else "prompts"
     bos: bool | Literal["auto"] = {"true": True, "false": False}.get(
-        given.choice("prepend_bos", ("auto", "true", "false")), "auto"
+        settings.choice("prepend_bos", ("auto", "true", "false")), "auto"
     )
-    return texts_for(model, session, sets, counted, skip=given.whole("skip", 0, least=0), prepend_bos=bos)
+    return texts_for(model, session, sets, counted, skip=settings.whole("skip", 0, least=0), prepend_bos=bos)
 
 
 def _passes(meter: Meter, texts: Texts) -> Callable[[int, int], None]:
@@ -386,8 +386,8 @@ def weighted_pairs_study(session: Session | None, arguments: Arguments, model: L
     """
     if session is None:
         raise ExplorerError("pairings are those of a session", remedy="name one")
-    given = StudyArguments(arguments, SETTINGS, "pairs")
-    site, _ = chosen_neuron(session, given.text("site"), given.whole("neuron"))
+    settings = StudyArguments(arguments, SETTINGS, "pairs")
+    site, _ = chosen_neuron(session, settings.text("site"), settings.whole("neuron"))
     parsed = Site.parse(site)
     if not parsed.is_mlp:
         raise ExplorerError(f"{site} has no W_out", where=session.name, remedy="choose an MLP's site")

@@ -283,14 +283,14 @@ def _score(
     meter.runs = sum(1 + len(one.text.settings) for one in scored)
     meter.steps = max(len(one.text.tokens) for one in scored)
 
-    def heard(count: int, tokens: int) -> None:
+    def on_pass(count: int, tokens: int) -> None:
         meter.begin_batch(min(count, meter.runs - meter.runs_done))
         meter.end_batch(tokens)
         if meter.stop.level:
             raise Stopped
 
     meter.begin_batch(0)
-    found = score_texts(model, [one.text for one in scored], list(captures.values()), rows=rows, on_pass=heard)
+    found = score_texts(model, [one.text for one in scored], list(captures.values()), rows=rows, on_pass=on_pass)
     for place, results in found:
         scoring.take(scored[place], results)
 
@@ -302,13 +302,13 @@ def _names(texts: Sequence[str], given: str) -> tuple[TextName, ...]:
     return tuple(name for name in TEXT_NAMES if name in texts or (name == "given" and given))
 
 
-def _with_metrics(run: RunRecord, found: RunEffects | None) -> RunRecord:
+def _with_metrics(run: RunRecord, effects: RunEffects | None) -> RunRecord:
     """Note what one number says of a run, so that runs can be sorted and filtered by it."""
-    if found is None:
+    if effects is None:
         return run
-    told = {name: value for name, value in run.metrics.items() if name not in ("perplexity", "kl")}
-    if found.perplexity is not None:
-        told["perplexity"] = found.perplexity
-    if "baseline" in found.texts and found.texts["baseline"].kl:
-        told["kl"] = rounded(float(np.mean(found.texts["baseline"].kl)))
-    return dataclasses.replace(run, metrics={name: value for name, value in told.items() if math.isfinite(value)})
+    metrics = {name: value for name, value in run.metrics.items() if name not in ("perplexity", "kl")}
+    if effects.perplexity is not None:
+        metrics["perplexity"] = effects.perplexity
+    if "baseline" in effects.texts and effects.texts["baseline"].kl:
+        metrics["kl"] = rounded(float(np.mean(effects.texts["baseline"].kl)))
+    return dataclasses.replace(run, metrics={name: value for name, value in metrics.items() if math.isfinite(value)})

@@ -14,7 +14,7 @@ from srm_explorer.engine.experiment.experiment import Positions
 from srm_explorer.engine.experiment.model_fit import captured_segments, needs_own
 from srm_explorer.engine.figures.arithmetic import SiteEdits, baseline_of, segment_tokens
 from srm_explorer.engine.figures.captions import coordinate_caption
-from srm_explorer.engine.io.vectors import Matrix
+from srm_explorer.engine.io.vectors import Matrix, token_mean
 from srm_explorer.engine.session import RunRecord, Session
 from srm_explorer.engine.session.codec import plain_float
 from srm_explorer.engine.stats.arithmetic import Span, moved_norm
@@ -53,7 +53,7 @@ class SiteForecast:
     def take(self, runs: Sequence[RunRecord], vectors: Matrix | list[Matrix], kept: Kept) -> None:
         """Note what is needed of some runs' vectors; of baseline runs, the coordinates that edits would change."""
         if isinstance(vectors, list):
-            vectors = np.stack([tokens.mean(axis=0, dtype=np.float64) for tokens in vectors])
+            vectors = np.stack([token_mean(tokens) for tokens in vectors])
         if self.directions is None or not len(runs):
             return
         width = vectors.shape[1]

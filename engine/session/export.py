@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
 from srm_explorer.engine.experiment import format_number, swept_as
+from srm_explorer.engine.io.vectors import token_mean
 from srm_explorer.engine.session.session import PlaneRecord, RunRecord, Session
 from srm_explorer.engine.stats.spotlight import unit_coordinates
 
@@ -37,8 +38,7 @@ def run_vectors(session: Session, site: str, *, controls: bool = False) -> Itera
         if isinstance(vectors, np.ndarray):
             yield key, own
         else:
-            mean = own.mean(axis=0, dtype=np.float64) if len(own) else np.full(own.shape[1], np.nan)
-            yield key, mean
+            yield key, token_mean(own)
 
 
 def vector_keys(session: Session) -> list[str]:
