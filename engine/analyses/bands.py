@@ -55,14 +55,6 @@ def dose_bands(
     Amplitude and phase are read off the joint region of (A, B) of each value, and the largest share off its angle, at a
     level that Bonferroni makes of the whole chart's; norm, energy and activation have one critical value (sup-t).
 
-    Args:
-        session: the plane's.
-        plane: the plane.
-        points: where its runs lie.
-        units: of the session.
-        resamples: of the bootstrap.
-        seed: of what is drawn.
-
     Returns:
         One a panel, for the largest share one a threshold; none where no value was swept, or over fewer than two units.
         Phases lie around the observed ones; NaN where they may be any.
@@ -168,14 +160,9 @@ def null_bands(
     """Draw planes by chance and see what curves the groups' runs draw in them.
 
     Args:
-        session: whose runs.
-        plane: the plane that chance is compared with.
-        groups: by label.
         vectors: full vectors of the plane's site, [run, d], or a [token, d] array a run.
         kinds: which planes; (first direction, random partner) by default.
         basis: [2, d] of the plane, where one of its directions is no coordinate.
-        planes: how many.
-        seed: of what is drawn.
     """
     whole = run_vectors(vectors)
     spotlight = session.spec.spotlight
@@ -280,11 +267,8 @@ def plane_bands(
 
     Args:
         session: with at least one run.
-        plane_index: of the plane.
-        by: how runs are grouped, as `swept_groups` takes it.
         vectors: full vectors by site; without those of the plane's site chance is left out.
         resamples: of the bootstrap; fewer where units are too many for memory, as the result tells.
-        seed: of all that is drawn.
         nulls: the kinds of planes drawn by chance; controls are beside them where the session has any.
 
     Raises:
@@ -432,7 +416,6 @@ def session_bands(
         groupings: each as `swept_groups` takes it.
         planes: whose bands are computed; all by default.
         resamples: of the bootstrap; by default 10,000, and 2,000 by condition.
-        seed: of all that is drawn.
         nulls: the kinds of planes drawn by chance; by default all of them pooled, else random partners alone.
 
     Raises:
@@ -450,8 +433,6 @@ def with_bands(session: Session, vectors: Captured, *, seed: int = 0) -> Session
 
     Args:
         session: its runs finished or not.
-        vectors: by site, rows in the order of its runs.
-        seed: of all that is drawn.
     """
     if not session.runs or not session.planes or len(units_of(session)) > MOST_UNITS:
         return session

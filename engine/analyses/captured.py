@@ -24,10 +24,8 @@ class Captured:
     """Runs with finite vectors, those of controls left out.
 
     Attributes:
-        session: whose runs.
         rows: [run] places among the session's runs.
         vectors: by site, [run, d] float32; the mean over tokens where every token was kept.
-        units: of the session's runs.
         condition: [run] index of the condition.
         prompt: [run] index of the prompt.
         unit: [run] index of the unit.
@@ -109,7 +107,6 @@ def captured(session: Session, sites: Sequence[str]) -> Captured:
 
 
 def check_captured(session: Session, site: str) -> None:
-    """Refuse a site that was not captured."""
     sites = session.spec.capture.sites
     if site not in sites:
         raise ExplorerError(f"it did not capture {site}", where=session.name, remedy=did_you_mean(site, sites))
@@ -119,7 +116,6 @@ def edited(session: Session, site: str, *, replaced: bool = False) -> dict[int, 
     """The coordinates of a site that the experimenter changed at captured positions, and [condition] where.
 
     Args:
-        session: whose interventions.
         site: captured.
         replaced: only where nothing is left of what the coordinate would have been.
     """
@@ -136,7 +132,6 @@ def edited(session: Session, site: str, *, replaced: bool = False) -> dict[int, 
 
 
 def is_steered(session: Session, site: str) -> bool:
-    """Whether all coordinates of a site were moved along a direction."""
     kept = captured_segments(session.spec)
     return any(
         edit.op == "steer"

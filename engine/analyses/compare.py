@@ -55,13 +55,10 @@ def compare_groups(
     """Subtract groups of the second session from groups of the first, in a plane of the first.
 
     Args:
-        first: the first.
         other: the second; the same one to compare two of its groups.
         plane: one of the first's planes.
         pairs: a group of either, by name, as `group_choice` takes it.
         thresholds: cosines to count above.
-        resamples: of the bootstrap, and sign patterns of the tests.
-        seed: of all that is drawn.
         names: what the sessions are called in labels; no names where they are one.
 
     Raises:

@@ -36,9 +36,7 @@ class Side:
     """One of two groups.
 
     Attributes:
-        session: whose runs.
         plane: where they lie, [run] of the session.
-        group: which of them.
     """
 
     session: Session
@@ -159,7 +157,6 @@ class MatchedRuns:
     summary: str
 
     def samples(self, first: UnitCoordinates, other: UnitCoordinates) -> tuple[Sample, Sample]:
-        """Both groups, their sessions' runs lying at some points."""
         return Sample(first.xy[self.rows[0]], self.units[0]), Sample(other.xy[self.rows[1]], self.units[1])
 
 
@@ -169,7 +166,6 @@ class ComparedPair:
 
     Attributes:
         labels: of the group, and of the one that is subtracted.
-        sides: both.
         matched: which of their runs were used.
         estimate: the difference; curves at whole degrees.
         thresholds: that its shares were counted above.
@@ -189,7 +185,6 @@ class ComparedPair:
 
     @property
     def label(self) -> str:
-        """What is subtracted from what."""
         return f"{self.labels[0]} − {self.labels[1]}"
 
 

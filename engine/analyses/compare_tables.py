@@ -59,12 +59,9 @@ def compare_tables(
     Args:
         compared: the pairs.
         level: of the intervals.
-        resamples: of the bootstrap.
-        seed: of what was drawn.
         family: hypotheses that q-values correct over.
         notes: what was matched, and what a reader must know.
         lines: what differs between the experiments, "field: old -> new"; None for one session.
-        names: of the two sessions; None for one.
     """
     percent = short(100 * level)
     difference = TableFigure(

@@ -55,7 +55,6 @@ def measures_of(part: Part, vectors: Captured, *, by_condition: bool = False) ->
     """Measure a target or a control: in its planes, at the captured sites off what was edited, and by its texts.
 
     Args:
-        part: of a session, see `parts_of`.
         vectors: full vectors of the whole session.
         by_condition: True to measure every value by itself as well.
 
@@ -79,7 +78,6 @@ def measures_of(part: Part, vectors: Captured, *, by_condition: bool = False) ->
 
 
 def _places(part: Part, condition: int | None) -> NDArray[np.int64]:
-    """Places, among the part's runs, of one condition of the sweep, or of all."""
     kinds = [condition.kind for condition in part.session.conditions]
     return np.array(
         [
@@ -145,7 +143,6 @@ def _off_axis(
 
 
 def _changed(part: Part, rows: NDArray[np.int64]) -> float:
-    """The share of runs whose tokens differ from their baseline's."""
     runs = part.session.runs
     base = baseline_of(part.session)
     known = [int(row) for row in rows if base[row] >= 0]
@@ -173,8 +170,6 @@ def control_nulls(session: Session, plane_index: int, by: Sequence[str], vectors
 
     Args:
         session: any; without controls, or with none that are complete, there are no bands.
-        plane_index: of the plane.
-        by: how runs are grouped, as `swept_groups` takes it.
         vectors: full vectors of at least the plane's site, rows in the order of the runs.
 
     Returns:
@@ -331,7 +326,6 @@ def _notes(session: Session, parts: Sequence[Part], family: int, holds_set: bool
 def _neurons(
     session: Session, parts: Sequence[Part], by_part: Sequence[Sequence[Measure]], controls: Controls
 ) -> TableFigure:
-    """Which neurons the controls are, how well they match, and their own measures."""
     shown = [index for index, measure in enumerate(by_part[0]) if measure.headline]
     several = len({match.site for match in controls.matches}) > 1
     columns = [TableColumn("control", "control", "text")]

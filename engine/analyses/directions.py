@@ -47,7 +47,6 @@ class SiteRuns:
         prompt: [run] index of its prompt.
         condition: [run] index of its condition.
         prompts: set and factors of each prompt.
-        conditions: all conditions of the experiment.
         known: vectors of files and weights by their text, as they were read.
         centred: whether the captured vectors have their mean over coordinates taken out.
     """
@@ -75,9 +74,7 @@ class SiteRuns:
         """The runs of a session.
 
         Args:
-            session: finished or not.
             site: captured.
-            vectors: rows in the order of the session's runs.
             known: vectors beside those that the session holds.
             runs: those of `vectors`, where they are not all of the session's.
             prompts: where the session's are not there yet.
@@ -97,7 +94,6 @@ class SiteRuns:
 
     @property
     def d(self) -> int:
-        """Width of the site."""
         return int(self.vectors.shape[1])
 
     def rows(self, choice: RunChoice, default: str) -> NDArray[np.int64]:
@@ -192,7 +188,6 @@ def missing_weights(session: Session, site: str, directions: Iterable[int | str]
     """Which directions of a plane are weights of neurons that a session does not hold, by their text.
 
     Args:
-        session: whose model they are read from.
         site: the plane's; only the residual stream has such directions.
         directions: of the plane.
 
@@ -225,7 +220,6 @@ def file_vectors(directions: Iterable[int | str], base: Path) -> dict[str, Vecto
 
     Args:
         directions: as a plane's fields have them.
-        base: the folder that relative paths start from.
     """
     named = [direction_of(along) for along in directions]
     return {

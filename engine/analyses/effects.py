@@ -152,7 +152,6 @@ def cost_of(session: Session, texts: Sequence[str], *, given: bool = False, cont
     """Count the tokens that a scoring would feed, prompts included, texts that both sides share once.
 
     Args:
-        session: whose runs.
         texts: which would be scored.
         given: whether a text is given besides; it is counted as long as a continuation.
         controls: whether runs of control neurons are scored too.

@@ -180,7 +180,6 @@ def _mean_and_ends(pairs: PairedTexts, totals: UnitTotals, resamples: int, seed:
 
 
 def mean_of(values: Floats) -> float | None:
-    """The mean of the numbers that are finite; None where none is."""
     return float(values[np.isfinite(values)].mean()) if np.isfinite(values).any() else None
 
 

@@ -75,9 +75,6 @@ def ensemble_tables(
     """The two tables of `ensemble_study`.
 
     Args:
-        session: whose runs.
-        vectors: of the site, rows in the order of the runs.
-        arguments: as `ensemble_study`.
         weights: vectors of files and weights, by their text, beside those that the session holds.
 
     Raises:

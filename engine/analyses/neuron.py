@@ -28,7 +28,6 @@ class Fact:
 
     Attributes:
         name: "norm of W_out".
-        value: raw.
         share: of the layer's neurons with a smaller one; None where it is not known.
     """
 
@@ -42,7 +41,6 @@ class Firing:
     """One position and what the neuron does there.
 
     Attributes:
-        activation: raw.
         text: with the token marked.
         token: as text.
         position: absolute.
@@ -61,7 +59,6 @@ class Firing:
 
 
 def facts_table(title: str, facts: Sequence[Fact], notes: Sequence[str] = ()) -> TableFigure:
-    """What is known of a neuron, a number a row."""
     columns = (
         TableColumn("fact", "", "text"),
         TableColumn("value", "value"),
@@ -89,7 +86,6 @@ def token_tables(
     Args:
         logits: [vocabulary] what one unit of activation adds, the last norm's division aside.
         decode: text of a token id.
-        top: rows of each table.
         is_last: whether the neuron is in the last layer.
         is_normed: whether a norm follows W_out, whose division is left out too.
     """
@@ -133,8 +129,6 @@ def neighbour_table(
     """The neurons that are most alike, each with the plane it makes with the neuron where both have one site.
 
     Args:
-        name: of the table.
-        title: of the table.
         neuron: layer and number of the neuron.
         neighbours: layer, number and cosine, the largest in size first.
         width: coordinates that cosines are taken over.
@@ -152,7 +146,6 @@ def neighbour_table(
 
 
 def firing_table(name: str, title: str, firings: Sequence[Firing], notes: Sequence[str] = ()) -> TableFigure:
-    """The positions where a neuron is most active."""
     columns = (
         TableColumn("activation", "activation"),
         TableColumn("token", "token", "text", keep=2),
@@ -219,7 +212,6 @@ def _expected_extreme(n: int) -> float:
 
 
 def _quoted(token: str) -> str:
-    """A token with its spaces in sight."""
     return f'"{token}"'
 
 
@@ -251,7 +243,6 @@ class LayerUsage:
     """What is known of a layer's neurons.
 
     Attributes:
-        layer: which.
         statistics: of its activations, a neuron a column.
         gated: whether its MLP is gated, so that activations take both signs.
     """
@@ -282,7 +273,6 @@ class LayerUsage:
         return self.statistics.rms / (self.typical or 1.0)
 
     def rows(self, neurons: Sequence[int], token_at: Callable[[int], str]) -> list[tuple[CellValue, ...]]:
-        """The rows of some of its neurons."""
         known, chosen = self.statistics, list(neurons)
         quantiles = np.quantile(known.sample[:, chosen].astype(np.float64), _SHOWN, axis=0)
         shares = (self.active, known.mean, known.std, known.rms, self.relative, known.flatness, known.kurtosis)
@@ -312,8 +302,6 @@ def usage_tables(
         layers: statistics of every layer that was measured.
         gated: whether its MLPs are gated.
         caption: what was read.
-        seed: of the positions that were kept.
-        top: rows of a ranking.
         every: also a table of all neurons.
         token_at: names the position of a number.
         is_first: tells whether a number is that of a text's first position.

@@ -25,7 +25,6 @@ class PairedTexts:
         session: whose runs; those of control neurons are left out.
         effects: what a scoring found; None before.
         rule: when a text counts as collapsed.
-        units: of the session's runs.
         rows: [run] places among the session's runs.
         base: [run] places of their baselines; -1 where that is not there.
     """
@@ -54,15 +53,12 @@ class PairedTexts:
         )
 
     def run(self, at: int) -> RunRecord:
-        """The run at a place of `rows`."""
         return self.session.runs[int(self.rows[at])]
 
     def baseline(self, at: int) -> RunRecord | None:
-        """Its baseline; None where that is not there."""
         return self.session.runs[int(self.base[at])] if self.base[at] >= 0 else None
 
     def effects_at(self, at: int) -> RunEffects | None:
-        """What the scoring found of it; None where it was not scored."""
         return self.effects.runs.get(self.run(at).index) if self.effects else None
 
     def conditions(self) -> list[tuple[Condition, NDArray[np.int64]]]:

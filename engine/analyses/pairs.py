@@ -47,7 +47,6 @@ class Compared:
         q: [partner] corrected over all p together.
         family: how many those are.
         permutations: of the first round, and flips of signs.
-        seed: of both.
         slopes: of the ways in which the experimenter set the neuron; None without.
     """
 
@@ -116,7 +115,6 @@ class Compared:
         return self.ways[0].name
 
     def columns(self) -> list[TableColumn]:
-        """Those of the ways, the leading one first."""
         columns: list[TableColumn] = []
         for rank, name in enumerate(self._ordered()):
             keep = 2 * rank
@@ -132,7 +130,6 @@ class Compared:
         return columns + [TableColumn(f"r_at_{label}", f"r at {label}", "number", 50) for label in labels]
 
     def cells(self, partner: int) -> list[CellValue]:
-        """A partner's values in these columns."""
         cells: list[CellValue] = []
         for name in self._ordered():
             for method in METHODS:
@@ -146,7 +143,6 @@ class Compared:
 
 
 def cell(value: float) -> float | None:
-    """A number of an array for a table; None where there is none."""
     return float(value) if np.isfinite(value) else None
 
 
@@ -248,7 +244,6 @@ def pair_tables(session: Session, arguments: Arguments, weights: NDArray[np.floa
 
     Args:
         session: with its vectors.
-        arguments: as `pairs_study`.
         weights: [d_mlp, d_model] W_out of the neuron's layer, a neuron a row, as in the model: not centred.
     """
     settings = StudyArguments(arguments, SETTINGS, "pairs")

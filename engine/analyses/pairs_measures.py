@@ -58,9 +58,6 @@ class Partners:
     """What a neuron is compared with.
 
     Attributes:
-        caught: the runs.
-        site: the neuron's site.
-        neuron: its index.
         residual: the residual stream's site; None without.
         rows: by neuron of the layer, its row of W_out as `residual` takes it, as far as they are known.
     """

@@ -42,7 +42,6 @@ def observed_and_predicted(caught: Captured, site: str, runs: Places) -> tuple[F
     """Vectors of length 1 as they are, and as arithmetic makes them of the baseline's where the text is the same.
 
     Args:
-        caught: with the site.
         site: that the experiment intervenes on itself.
         runs: places among the captured runs.
 
@@ -76,7 +75,6 @@ def by_text_alone(caught: Captured, site: str, rows: dict[str, dict[int, Floats]
 
     Args:
         caught: with the site, and the sites of those neurons.
-        site: any.
         rows: rows of W_out by site and neuron, as the site takes them.
 
     Raises:

@@ -39,7 +39,6 @@ class ComparedGroups:
     """Two groups of runs, as places among captured runs.
 
     Attributes:
-        labels: of both.
         runs: [run] of both.
         paired: whether units have runs in both, which then are compared with each other.
         units: the units that take part: those in both groups where paired, else those of each group by itself.
@@ -73,7 +72,6 @@ def group_named(caught: Captured, label: str) -> Places:
 
 
 def default_groups(session: Session, number: int) -> list[str]:
-    """The baseline, and all values together where two are wanted."""
     pooled = (
         [pooled_caption(session.spec)] if any(condition.kind == "sweep" for condition in session.conditions) else []
     )
@@ -184,7 +182,6 @@ class PairSelection:
         shared: the coordinate of "partners".
         k: how many changed most.
         set_axes: coordinates that the experimenter set in the runs that are compared.
-        seed: of the split and of the permutations.
         permutations: of the test.
     """
 
@@ -252,11 +249,9 @@ def search_change(
     """Search planes in which runs lie away from where arithmetic puts them.
 
     Args:
-        caught: the runs.
         observed: [run, k] of the chosen runs.
         predicted: [run, k] the same by arithmetic.
         runs: places of the chosen runs among the captured ones.
-        selection: which pairs.
     """
     rng = np.random.default_rng(selection.seed)
     units = np.unique(caught.unit[runs])
@@ -287,12 +282,10 @@ def search_anisotropy(
     """Search planes in which the units' means are correlated.
 
     Args:
-        caught: the runs.
         values: [run, k] of the captured runs.
         runs: places of the group's runs.
         changed: [unit, k] differences of all units of the session to find the most changed by, NaN where a unit has
             none; None where they are not asked for.
-        selection: which pairs.
     """
     rng = np.random.default_rng(selection.seed)
     units = np.unique(caught.unit[runs])

@@ -51,7 +51,6 @@ def basis_of(
 
     Args:
         session: whose runs means and components are taken of.
-        vectors: of the plane's site, rows in the order of the session's runs.
         choice: its site and directions.
         weights: vectors of files and weights, by their text, beside those that the session holds.
 
@@ -95,7 +94,6 @@ def with_plane(
 
 
 def find_plane(session: Session, choice: PlaneChoice) -> int | None:
-    """The place of a plane among a session's; None where it has not got it."""
     key = choice.site, canonical(choice.a), canonical(choice.b)
     return next((index for index, plane in enumerate(session.planes) if plane.key == key), None)
 

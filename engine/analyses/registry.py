@@ -41,7 +41,6 @@ class Study:
     needs: Literal["session", "vectors"]
 
     def function(self) -> Callable[[Session, Arguments], Findings]:
-        """Load what does the work."""
         module, _, name = self.home.partition(":")
         return getattr(import_module(f"{__package__}.{module}"), name)
 
@@ -74,12 +73,10 @@ def run_study(name: str, path: Path, arguments: Arguments) -> Findings:
 
 
 def tables_in(findings: Findings) -> tuple[TableFigure, ...]:
-    """The tables of what a study found."""
     return tuple(TableFigure.from_dict(table) for table in findings.get("tables", ()))
 
 
 def findings_of(*tables: TableFigure, **further: Any) -> Findings:
-    """What a study returns."""
     return {"tables": [table.to_dict() for table in tables], **further}
 
 
@@ -123,7 +120,6 @@ class StudyArguments:
         return value
 
     def text(self, name: str) -> str | None:
-        """A text; None where none was given."""
         value = self._arguments.get(name)
         if value is None or isinstance(value, str):
             return value
@@ -138,7 +134,6 @@ class StudyArguments:
         return [str(part).strip() for part in parts]
 
     def choice(self, name: str, choices: Sequence[str]) -> str:
-        """One of the choices, the first by default."""
         value = self._arguments.get(name)
         if value is None:
             return choices[0]

@@ -26,8 +26,6 @@ class SiteEdits:
     """How the interventions of an experiment meet one captured site.
 
     Attributes:
-        experiment: whose they are.
-        site: the captured site.
         columns: [k] its coordinates that they edit, ascending.
         directions: [m] names of the directions they move it along, in order of appearance.
         neurons: [j] neurons they edit whose sum, weighted by W_out, the site holds, ascending.
@@ -41,7 +39,6 @@ class SiteEdits:
 
     @classmethod
     def of(cls, experiment: Experiment, site: str) -> SiteEdits:
-        """Find what is edited."""
         edits = [(propagation_of(edit.site, site), edit) for edit in experiment.interventions]
         edited = {neuron for propagation, edit in edits if propagation == "own" for neuron in edit.neurons}
         written = {neuron for propagation, edit in edits if propagation == "written" for neuron in edit.neurons}
@@ -54,7 +51,6 @@ class SiteEdits:
 
     @property
     def centred(self) -> bool:
-        """Whether the captured vectors have their mean over coordinates taken out."""
         return is_centred(self.experiment, self.site)
 
     @property
@@ -75,7 +71,6 @@ class SiteEdits:
         """[condition] whether these edits are all that the condition does at the site, tokens unchanged.
 
         Args:
-            session: whose conditions and raw values.
             rows_known: whether the rows of W_out of `neurons` are at hand.
         """
         reaches = [
@@ -110,7 +105,6 @@ class SiteEdits:
         """How far the edits move the captured vectors of some runs.
 
         Args:
-            session: whose raw values.
             of_run: [run] conditions of the runs.
             tokens: [run, segment] captured tokens.
             activations: [run, segment, k] unedited sums of `columns` over them.
@@ -227,7 +221,6 @@ def without_clamped_axis(session: Session, plane_index: int) -> tuple[UnitCoordi
 
 
 def _stored(session: Session, plane_index: int) -> Mapping[str, Any] | None:
-    """The table of a plane in the session's predictions; None where there is none that can be read."""
     table: object = session.predictions.get("arithmetic")
     stored: object = cast("Mapping[str, Any]", table).get("planes") if isinstance(table, dict) else None
     for record in cast("list[object]", stored) if isinstance(stored, list) else []:

@@ -75,8 +75,6 @@ class GroupBand:
     """The uncertainty of one group's curves, from resampling units.
 
     Attributes:
-        label: of the group.
-        units: how many units were resampled.
         centre: (A, B) of the group's mean, mean cosines with the two directions.
         covariance: [2, 2] of (A, B).
         radius2: the joint region is every z with (z - centre)' covariance^-1 (z - centre) <= radius2.
@@ -156,11 +154,7 @@ class PlaneBands:
         plane: index of the plane in the session.
         by: how runs were grouped, as `swept_groups` takes it.
         level: of the intervals, 0.95.
-        resamples: of the bootstrap.
-        seed: of all that was drawn.
         family: hypotheses that q-values were corrected over.
-        groups: the uncertainty of each group.
-        nulls: what chance draws.
         dose: bands of the dose chart; empty where the grouping is not by condition.
     """
 
@@ -175,7 +169,6 @@ class PlaneBands:
     dose: tuple[DoseBand, ...] = ()
 
     def of(self, label: str) -> GroupBand | None:
-        """The uncertainty of a group, None where it was not computed."""
         return next((band for band in self.groups if band.label == label), None)
 
     def null_of(self, label: str) -> NullBand | None:

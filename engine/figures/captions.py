@@ -137,7 +137,6 @@ def value_caption(experiment: Experiment) -> str:
 
 
 def _runs(choice: RunChoice) -> str:
-    """A choice of runs: "type=declarative +20"."""
     return " ".join([*(f"{name}={level}" for name, level in choice.levels), *choice.at]) or "baseline"
 
 

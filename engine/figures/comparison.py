@@ -26,7 +26,6 @@ class Comparison:
     """Two sessions and what of them can be compared.
 
     Attributes:
-        sessions: the two.
         names: what they are called, which differs.
         planes: a pair of records for every plane that both have; the first session's order.
         differences: one line a field of their experiments that differs.
@@ -46,7 +45,6 @@ class Comparison:
         )
 
     def swapped(self) -> Comparison:
-        """The same with the sessions the other way round."""
         return compare(self.sessions[1], self.sessions[0])
 
 
@@ -55,7 +53,6 @@ class GroupNumbers:
     """One group where the spotlight stands.
 
     Attributes:
-        label: as on the chart.
         n_runs: runs, those that are not finite included.
         amplitude: of the mean; NaN without a finite run.
         phase_deg: of the mean; None where it is undefined.
@@ -74,7 +71,6 @@ class GroupNumbers:
 
 
 def compare(first: Session, other: Session) -> Comparison:
-    """Find what two sessions have in common and where they differ."""
     names = session_names(first, other)
     by_axes = {(plane.site, plane.a, plane.b): plane for plane in other.planes}
     own_runs = [plane for plane in first.planes if first is not other and _is_of_its_runs(plane)]
@@ -98,7 +94,6 @@ def compare(first: Session, other: Session) -> Comparison:
 
 
 def session_names(first: Session, other: Session) -> tuple[str, str]:
-    """What two sessions are called, so that the names differ."""
     if first.name != other.name:
         return first.name, other.name
     folders = [session.path.parent.name if session.path else "" for session in (first, other)]
@@ -136,9 +131,7 @@ def compared_numbers(groups: Sequence[SweptGroup], theta: int, threshold: float)
     """What `compared_groups` counted where the spotlight stands.
 
     Args:
-        groups: swept at whole degrees.
         theta: the spotlight's angle in whole degrees.
-        threshold: one they were swept with.
 
     Raises:
         ExplorerError: they were not swept with this threshold.

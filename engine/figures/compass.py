@@ -26,8 +26,6 @@ class CompassGroup:
     """The points of one group.
 
     Attributes:
-        label: as in the legend.
-        role: decides colour and marker.
         runs: [point] index of each point's run; runs that are not finite have no point.
         xy: [point, 2] cosines with the two directions; within the unit disc.
     """
@@ -43,7 +41,6 @@ class Arrow:
     """An arrow to a mean.
 
     Attributes:
-        label: the legend entry it belongs to.
         tip: where it points to, cosines with the two directions; NaN without a point.
         tail: where it begins; the centre but for what a mean is beyond another.
         dashed: True for what arithmetic predicts.
@@ -60,13 +57,9 @@ class CompassFigure:
     """What a compass shows; a spotlight at angle theta lights the points beyond a chord perpendicular to theta.
 
     Attributes:
-        title: the experiment and the plane.
         radius_label: what a point's place means.
         groups: in order; a run is in one of them at most.
         rings: circles of one distance from the centre, the rim last.
-        spokes: the four ends of the two directions.
-        legend: one entry a group.
-        warnings: the gravest first.
         arrows: to the groups' means, and to what arithmetic predicts of them.
         regions: where the means may be, by group: outlines of joint regions, x and y cosines with the two directions.
         low: distance at the centre.
@@ -99,13 +92,7 @@ def compass_figure(
     """Lay out the runs of each group as points.
 
     Args:
-        groups: swept, in order.
         runs: indices of the runs of each group, by its label.
-        points: where all runs lie.
-        label_a: the direction at 0 degrees: "n373".
-        label_b: the direction at 90 degrees.
-        title: stands above the chart.
-        overlays: what else is drawn.
         residual: whether the arrows begin where arithmetic predicts the means, so that they show what is beyond it.
     """
     checked_labels(groups)
@@ -161,11 +148,6 @@ def compass_from_session(
     """The compass of a plane.
 
     Args:
-        session: the plane's.
-        plane: one of its planes.
-        groups: all or some of those that `swept_groups` made.
-        by: how they were grouped.
-        overlays: what else is drawn.
         points: where the runs lie in the plane; as they were observed by default.
         residual: as `compass_figure` takes it.
     """

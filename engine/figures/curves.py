@@ -27,7 +27,6 @@ class SweptGroup:
         label: "baseline", "clamped", "+20".
         role: decides colour and marker; "arithmetic" is drawn dashed.
         sweep: of the group's runs.
-        n_prompts: different prompts among the runs.
         n_runs: runs, those that are not finite included.
     """
 
@@ -43,7 +42,6 @@ class Curve:
     """A line of points; it is interrupted where a coordinate is not finite.
 
     Attributes:
-        label: the legend entry it belongs to.
         x: [point] angle in degrees, or value.
         y: [point] in the unit of its axis.
         tag: short text beside the curve, where several belong to one entry: ".5", "mean".
@@ -64,7 +62,6 @@ class CurveBand:
     """Where a curve may lie, or where chance alone would have drawn it.
 
     Attributes:
-        label: the legend entry it belongs to.
         x: [point] as the curve's.
         low: [point] its lower end, in the unit of the curve's axis.
         high: [point] its upper end.
@@ -83,8 +80,6 @@ class LegendEntry:
     """One group in the legend.
 
     Attributes:
-        label: as its curves carry it.
-        role: decides colour and marker.
         details: short texts, most telling first: "A .0110  φ 303°", "50 prompts · 550 runs".
         of: label of the group it stands beside, whose colour it has where there are several such entries.
     """
@@ -96,7 +91,6 @@ class LegendEntry:
 
 
 def legend_of(groups: Sequence[SweptGroup]) -> tuple[LegendEntry, ...]:
-    """Describe each group: amplitude and phase of its mean, how many prompts and runs."""
     return tuple(LegendEntry(group.label, group.role, (mean_detail(group), counts_detail(group))) for group in groups)
 
 
@@ -111,7 +105,6 @@ def counts_detail(group: SweptGroup) -> str:
 
 
 def warnings_of(sweeps: Iterable[Sweep]) -> tuple[str, ...]:
-    """Name the runs that were left out or count as nothing, the gravest first."""
     listed = list(sweeps)
     broken = sorted({run for sweep in listed for run in sweep.nonfinite_runs})
     zero = sorted({run for sweep in listed for run in sweep.zero_runs})

@@ -30,9 +30,7 @@ def difference_figure(
     """Lay out shares above thresholds, and mean cosines, each minus the baseline's, or minus what arithmetic predicts.
 
     Args:
-        pairs: a group and what it is compared with, in order.
         levels: thresholds that all were swept with.
-        title: stands above the chart.
         with_means: False for shares alone.
         less: whose shares are subtracted.
         bands: with the tests of what is beyond arithmetic, for the legend; None where that is not what is subtracted.
@@ -90,10 +88,7 @@ def difference_from_session(
     """The difference chart of a plane: each group minus the baseline, of the same factor levels where there are some.
 
     Args:
-        session: the plane's.
-        plane: one of its planes.
         groups: as `swept_groups` made them, the baseline among them.
-        by: how they were grouped.
         threshold: the one that many groups are shown with, `telling_threshold` by default.
 
     Raises:

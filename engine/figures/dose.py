@@ -99,12 +99,10 @@ class DoseFigure:
     """What a dose chart shows.
 
     Attributes:
-        title: the experiment and the plane.
         value_label: what the horizontal axes hold.
         values: range of the horizontal axes.
         panels: amplitude, phase, count, norm, and where they were measured in-plane energy and mean activation.
         legend: the sweep's entry, then the baseline's.
-        warnings: the gravest first.
     """
 
     title: str
@@ -131,9 +129,7 @@ def dose_figure(
 
     Args:
         steps: one a value, in any order; they are drawn by value.
-        threshold: one the groups were swept with.
         baseline: the runs where nothing was done; its value is not used.
-        title: stands above the chart.
         value_label: name and unit of the value.
         label: the legend's name for the steps.
         activation_label: name of the mean coordinate along the plane's first direction.
@@ -206,7 +202,6 @@ def overlaid(figure: DoseFigure, other: DoseFigure, names: tuple[str, str], titl
         figure: keeps its roles, so that its curves look as they do alone.
         other: its baseline becomes a level, since the baseline's one look could not tell the two apart.
         names: of the experiments, which go before the labels; they differ.
-        title: stands above the chart.
     """
     first, second = (
         [dataclasses.replace(entry, label=f"{name} · {entry.label}") for entry in chart.legend]
@@ -306,8 +301,6 @@ def dose_from_session(
     """The dose chart of a plane: what changes with the intervention's value.
 
     Args:
-        session: the plane's.
-        plane: one of its planes.
         threshold: cosine that runs are counted above, `telling_threshold` by default.
         plain: whether what arithmetic predicts is left out.
         bands: of the plane, grouped by condition, where they were computed.

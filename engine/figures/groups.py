@@ -41,7 +41,6 @@ def swept_groups(
 
     Args:
         session: with at least one run.
-        plane: one of its planes.
         by: nothing for the baseline, the reference and all values pooled; "condition" for each value by itself; names
             of factors ("set" is the prompt set) for each of their levels; or both.
         thresholds: those of the experiment by default.
@@ -114,11 +113,8 @@ def thresholds_from_session(
     """The threshold chart of a plane: the experiment's thresholds, and means; one threshold alone for many groups.
 
     Args:
-        session: the plane's.
-        plane: one of its planes.
         groups: swept with the experiment's thresholds at least.
         threshold: the one that many groups are shown with, and what stands beside them, `telling_threshold` by default.
-        overlays: what else is drawn.
     """
     few = len(groups) <= FEW_GROUPS
     level = telling_threshold(groups) if threshold is None else threshold
@@ -129,7 +125,6 @@ def thresholds_from_session(
 
 
 def points_of(plane: PlaneRecord) -> UnitCoordinates:
-    """Where a plane's runs lie, divided by their norms."""
     return unit_coordinates(plane.xy, plane.norm)
 
 
@@ -289,7 +284,6 @@ def energy_in_plane(plane: PlaneRecord, runs: ArrayLike | None = None) -> float:
 
 
 def baseline_runs(session: Session) -> NDArray[np.int64]:
-    """Places of the baseline's runs among a session's."""
     kinds = [session.conditions[run.condition].kind for run in session.runs]
     return np.array([row for row, kind in enumerate(kinds) if kind == "baseline"], np.int64)
 

@@ -39,7 +39,6 @@ class HistogramFigure:
     """What a histogram shows.
 
     Attributes:
-        title: whose it is.
         value_label: what the horizontal axis holds.
         edges: [bin + 1] ascending, over the measured range.
         counts: [bin] how many values lie in each; the last includes its upper edge.
@@ -61,7 +60,6 @@ class HistogramFigure:
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data."""
         return asdict(self)
 
     @classmethod
@@ -91,10 +89,7 @@ def histogram_figure(
     Args:
         values: [n] finite, at least one.
         marks: values that were given, and their labels.
-        title: whose they are.
         value_label: what they are.
-        notes: what a reader must know.
-        bins: how many.
     """
     values = np.asarray(values, np.float64)
     low, high = float(values.min()), float(values.max())

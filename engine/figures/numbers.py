@@ -22,7 +22,6 @@ class Axis:
         low: value at the axis' start; below high.
         high: value at its end.
         ticks: round values, ascending.
-        labels: their texts.
     """
 
     low: float

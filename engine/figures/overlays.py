@@ -82,7 +82,6 @@ class Overlays:
         """An entry a group with its uncertainty where that is known, then one for arithmetic and one for chance.
 
         Args:
-            groups: of the chart.
             bands: those that are drawn.
             level: what counts are above, "> .5", where bands and predictions are drawn for one of several thresholds.
         """
@@ -123,7 +122,6 @@ def predicted_group(group: SweptGroup, swept: SweptGroup, *, alone: bool) -> Swe
 
 
 def dashed_curves(curves: Iterable[Curve], predicted: Sequence[SweptGroup]) -> tuple[Curve, ...]:
-    """The curves, those of predictions dashed."""
     labels = {group.label for group in predicted}
     return tuple(
         Curve(curve.label, curve.x, curve.y, curve.tag, curve.dotted, dashed=curve.label in labels or curve.dashed)
@@ -178,7 +176,6 @@ def _sure(
 
 
 def _whole(group: SweptGroup, share: bool) -> float:
-    """What counts are divided by."""
     return float(group.sweep.n or math.nan) if share else 1.0
 
 

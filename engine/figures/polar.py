@@ -45,15 +45,11 @@ class PolarFigure:
     """What a polar chart shows.
 
     Attributes:
-        title: the experiment and the plane.
         radius_label: what the radius means.
         low: value at the centre.
         high: value at the outer ring; no finite value lies outside.
         curves: x is the angle in degrees, counter-clockwise from the first direction; y the radius' value.
         rings: ascending, the outer one last.
-        spokes: the four ends of the two directions.
-        legend: one entry a group.
-        warnings: the gravest first.
         bands: around the curves, the one that matters most first but for chance.
     """
 
@@ -78,14 +74,6 @@ def polar_counts(
     overlays: Overlays = NO_OVERLAYS,
 ) -> PolarFigure:
     """Show, at each angle, the share of a group's runs whose cosine is above the threshold.
-
-    Args:
-        groups: one curve each, in order.
-        label_a: the direction at 0 degrees: "n373".
-        label_b: the direction at 90 degrees.
-        threshold: one the groups were swept with.
-        title: stands above the chart.
-        overlays: what else is drawn.
 
     Raises:
         ExplorerError: a group was not swept with this threshold.
@@ -126,15 +114,7 @@ def polar_counts(
 def polar_mean(
     groups: Sequence[SweptGroup], label_a: str, label_b: str, title: str = "", overlays: Overlays = NO_OVERLAYS
 ) -> PolarFigure:
-    """Show, at each angle, a group's mean cosine; the bold ring is zero, negative values lie inside it.
-
-    Args:
-        groups: one curve each, in order.
-        label_a: the direction at 0 degrees: "n373".
-        label_b: the direction at 90 degrees.
-        title: stands above the chart.
-        overlays: what else is drawn.
-    """
+    """Show, at each angle, a group's mean cosine; the bold ring is zero, negative values lie inside it."""
     checked_labels(groups)
     predicted = overlays.arithmetic(groups)
     everything = (*groups, *predicted)

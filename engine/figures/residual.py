@@ -33,10 +33,6 @@ def residual_polar(
     """The polar chart of what was observed minus what arithmetic predicts; zero is the bold ring.
 
     Args:
-        session: the plane's.
-        plane: one of its planes.
-        groups: as `swept_groups` made them.
-        overlays: with the predictions.
         view: shares of runs above a threshold, or mean cosines.
         threshold: of the counts, `telling_threshold` by default.
 

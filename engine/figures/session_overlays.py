@@ -28,10 +28,7 @@ def overlays_from_session(
     """What arithmetic predicts of the groups, and what is known of their certainty.
 
     Args:
-        session: the plane's.
-        plane: one of its planes.
         groups: all or some of those that `swept_groups` made, without `points` of its own.
-        by: how they were grouped.
         bands: of this plane under this grouping, where they were computed.
         choice: which of `choices_of` is in focus, counted round and round.
     """
@@ -105,7 +102,6 @@ def stored_bands(session: Session, plane: int, by: Sequence[str] = ()) -> PlaneB
 
 
 def plane_index(session: Session, plane: PlaneRecord) -> int:
-    """Where a plane stands among the session's."""
     return int(np.argmax([known is plane for known in session.planes]))
 
 

@@ -40,7 +40,6 @@ class PlaneChoice:
     """A plane that a row of a table proposes.
 
     Attributes:
-        site: the site whose space it lies in.
         a: the direction at 0 degrees, as in an experiment file: a neuron's number, or a direction's text.
         b: the direction at 90 degrees.
     """
@@ -56,7 +55,6 @@ class TableFigure:
 
     Attributes:
         name: in file names and JSON: lower case, no spaces.
-        title: what the table holds, one line.
         columns: at least one.
         rows: [row][column] values.
         notes: what a reader must know to read it, the most important first, each a line: units resampled, size of the
@@ -80,7 +78,6 @@ class TableFigure:
             raise ValueError(f"{self.name}: planes or runs do not stand beside the rows")
 
     def shown(self, row: int, column: int) -> str:
-        """A cell as it is printed."""
         return cell_text(self.rows[row][column], self.columns[column].shown)
 
     def to_dict(self) -> dict[str, Any]:
@@ -98,7 +95,6 @@ class TableFigure:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> TableFigure:
-        """Read what `to_dict` wrote, by this program."""
         columns = tuple(TableColumn(**column) for column in data["columns"])
         return cls(
             data["name"],

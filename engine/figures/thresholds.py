@@ -24,15 +24,12 @@ class ThresholdFigure:
     """What a threshold chart shows.
 
     Attributes:
-        title: the experiment and the plane.
         left_label: what the left axis counts, runs or their share, and above which thresholds.
         right_label: what the right axis means.
         counts: x the angle in degrees, y on the left axis; the tag is the threshold where there are several.
         means: x the angle in degrees, y on the right axis; dotted.
         left: range of the counts, from 0.
         right: range of the mean, symmetric around 0; None where means are not shown.
-        legend: one entry a group.
-        warnings: the gravest first.
         bands: around the counts of one threshold, on the left axis.
     """
 
@@ -61,11 +58,9 @@ def threshold_figure(
 
     Args:
         groups: in order; each has one count curve per threshold and one mean curve.
-        title: stands above the chart.
         share: True for counts divided by N; by default where groups differ in N, so that they can be compared.
         levels: thresholds the groups were swept with; by default all of them.
         with_means: False for counts alone.
-        overlays: what else is drawn.
         chosen: the one of the levels that what stands beside the groups is drawn for; the first by default.
 
     Raises:

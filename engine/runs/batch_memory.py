@@ -18,11 +18,8 @@ class Sizes:
     """Sizes of a model that decide what a row needs.
 
     Args:
-        n_layers: number of blocks.
         kv_width: heads that keep keys and values, times their width.
         d_mlp: number of neurons of one MLP.
-        n_vocab: number of token ids.
-        item_bytes: bytes of one number.
     """
 
     n_layers: int

@@ -31,7 +31,6 @@ Captured = dict[str, Matrix | list[Matrix]]
 
 
 def grid_of(experiment: Experiment, n_prompts: int) -> Grid:
-    """Count out the runs of an experiment."""
     return Grid(n_prompts, experiment.generation.samples, len(conditions(experiment)))
 
 
@@ -40,7 +39,6 @@ def assemble_session(journal: JournalReader, path: Path, before: Session | None)
 
     Args:
         journal: read to its end.
-        path: the session's .json file.
         before: what was saved under this name earlier in the same run; its notes and revision are kept.
 
     Returns:
@@ -83,10 +81,6 @@ def session_of(
     """Put a session together from what was made of a journal's runs.
 
     Args:
-        journal: where the rest is taken from.
-        path: the session's .json file.
-        before: as `assemble_session`.
-        prompts: those of the journal.
         runs: the finished runs by rising index.
         planes: where those runs lie in planes.
         units: for each intervention what units are taken from, None where that is not measured.
@@ -121,7 +115,6 @@ def session_of(
 
 
 def _directions(journal: JournalReader) -> dict[str, Any]:
-    """Vectors of files and weights that planes are, or can be, made of."""
     directions = journal.start.directions
     return {DIRECTIONS: directions} if directions else {}
 
@@ -150,7 +143,6 @@ def unit_readings(
     """Measure what units are taken from, as plain data; None for an intervention where nothing was measured.
 
     Args:
-        experiment: states the interventions.
         is_baseline: [run] whether a run is one that units are measured on.
         kept: vectors by name; those of `UNITS_PREFIX` hold a [token, k] array a run.
     """

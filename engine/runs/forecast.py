@@ -128,7 +128,6 @@ class Forecast:
     """Predicts the planes of an experiment from the vectors of its runs.
 
     Args:
-        experiment: whose runs.
         given: what was kept at the beginning of the run: `forecast_inputs`; empty for a run begun without it.
     """
 
@@ -149,9 +148,7 @@ class Forecast:
         """Note some runs.
 
         Args:
-            runs: those of `kept`, in its order.
             planes: the experiment's planes and their sites, in its order.
-            kept: vectors by site and name.
         """
         self._planes = dict(enumerate(planes))
         for site in {site for site, _ in planes}:
@@ -222,7 +219,6 @@ def forecast_inputs(
     """Plain data that predicting needs of what is at hand when a run begins.
 
     Args:
-        experiment: to be run.
         directions: by name, those that interventions steer along.
         rows: by captured site, the rows of W_out of the neurons that are edited in its layer.
     """

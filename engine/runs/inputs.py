@@ -30,7 +30,6 @@ class ListedPrompt:
 
     @property
     def place(self) -> str:
-        """File and line, for errors."""
         return f"{self.set.path}:{self.prompt.line}"
 
 
@@ -53,10 +52,6 @@ class Inputs:
 
 def read_inputs(experiment: Experiment, base: Path) -> Inputs:
     """Read the prompts and directions an experiment names.
-
-    Args:
-        experiment: the experiment.
-        base: the folder its relative paths start from.
 
     Raises:
         ExplorerError: a file that is missing or broken, a factor nobody has, a number of no prompt, no prompt left, a

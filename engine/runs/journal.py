@@ -103,7 +103,6 @@ class JournalWriter:
 
         Args:
             folder: `paths.run_folder` of the session to be.
-            experiment: what is run.
             layout: the batch layout; resuming and replaying reuse it.
             extra: what resuming needs beside.
 
@@ -160,7 +159,6 @@ class JournalWriter:
         Args:
             batch_index: its number in the layout; `reader.done` holds it from now on, so a batch that was halved is
                 appended once, when all of it is there.
-            runs: its runs.
             vectors: by site, rows in the order of `runs`: [run, d], or a list of [token, d].
             receipt: what the hooks reported, plain JSON.
 
@@ -208,7 +206,6 @@ class JournalWriter:
             return
 
     def close(self) -> None:
-        """Stop writing and let others in."""
         if self._events >= 0:
             os.close(self._events)
             self._events = -1

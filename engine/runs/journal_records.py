@@ -51,7 +51,6 @@ class BatchRecord:
         shard: name of the file with its vectors, rows in the order of `runs`.
         sha256: of that file.
         receipt: what the hooks reported.
-        runs: its runs.
     """
 
     batch_index: Annotated[Whole, Field(validation_alias="batch")]
@@ -68,7 +67,6 @@ class EventRecord(Protocol):
 
 
 def event_table(event: EventRecord) -> Table:
-    """An event as its line has it."""
     return {"event": event.EVENT, **plain(event)}
 
 

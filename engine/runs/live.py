@@ -78,12 +78,10 @@ class LiveRun:
 
     @property
     def done(self) -> int:
-        """Finished runs."""
         return len(self._plain)
 
     @property
     def runs(self) -> int:
-        """All runs."""
         return len(self._grid)
 
     def poll(self) -> bool:

@@ -67,6 +67,5 @@ def _packed(grid: Grid, pairs: Sequence[tuple[int, int]], conditions: range, row
 
 
 def _cuts(length: int, parts: int) -> list[tuple[int, int]]:
-    """Cut a length into parts that differ by at most one."""
     edges = [length * part // parts for part in range(parts + 1)]
     return list(itertools.pairwise(edges))

@@ -41,7 +41,6 @@ class SpannedPlane:
         return coordinates(as_rows(vectors), self.plane)
 
     def record(self, xy: NDArray[np.float64], norm: NDArray[np.float64]) -> PlaneRecord:
-        """What a session holds of it."""
         return PlaneRecord.of(self.site, self.spec.a, self.spec.b, xy, norm, self.plane.raw_angle_deg)
 
 

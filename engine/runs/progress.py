@@ -53,7 +53,6 @@ class Progress:
         return min((self.runs_done + flying) / self.runs, 1.0)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
         return dataclasses.asdict(self)
 
     @classmethod
@@ -76,7 +75,6 @@ class StopSignal:
     level: int = 0
 
     def ask(self) -> None:
-        """Ask once more."""
         self.level += 1
 
 
@@ -104,11 +102,9 @@ class Meter:
     _weigh_due: float = 0.0
 
     def stage(self, stage: Stage) -> None:
-        """Say what is being done."""
         self._tell(Progress(stage, self.runs_done, self.runs, tokens=self._tokens))
 
     def begin_batch(self, rows: int) -> None:
-        """Say that a batch of rows goes off."""
         self._began = self._began or time.monotonic()
         self._rows = rows
         self._tokens = self._finished_tokens

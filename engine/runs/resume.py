@@ -36,7 +36,6 @@ class RunStatus:
 
 
 def default_path(experiment: Experiment, name: str) -> Path:
-    """Name a session after its experiment file and the experiment's content."""
     return paths.session_path(f"{name}-{experiment.digest()}")
 
 
@@ -46,7 +45,6 @@ def run_status(experiment: Experiment, hashes: Mapping[str, str], path: Path) ->
     Args:
         experiment: what is to be run.
         hashes: of the files it reads, as `Inputs` has them.
-        path: the session's .json file.
 
     Raises:
         TakenError: the name belongs to another experiment; the differences are in the message.
@@ -180,7 +178,6 @@ class Preflight:
 
     @property
     def told(self) -> tuple[str, ...]:
-        """What is odd about the prompts."""
         return tuple(str(problem) for problem in self.inputs.problems)
 
 
@@ -189,8 +186,6 @@ def preflight(experiment: Experiment, base: Path, path: Path, *, restart: bool) 
 
     Args:
         experiment: what is to be run.
-        base: the folder its relative paths start from.
-        path: the session's .json file.
         restart: what has this name does not count.
 
     Raises:

@@ -63,7 +63,6 @@ class Reading:
         return np.array([np.interp(q, _QUANTILES, column) for column in columns])
 
     def to_dict(self, target: InterventionSpec) -> dict[str, Any]:
-        """Return plain data for the provenance, labelled with what was measured."""
         return {
             "site": target.site,
             "neurons": list(target.neurons),
@@ -77,14 +76,12 @@ class Reading:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Reading:
-        """Read what `to_dict` wrote."""
         return cls(
             np.array(data["mean"]), np.array(data["std"]), np.array(data["quantiles"]), data["norm"], data["tokens"]
         )
 
 
 def needs_baseline(experiment: Experiment) -> bool:
-    """Tell whether some value cannot be made raw before the baseline has run."""
     return experiment.stats is None and any(_is_relative(one) for one in experiment.interventions)
 
 

@@ -61,7 +61,6 @@ class Controls:
 
     Attributes:
         count: how many controls.
-        seed: of the choice.
         tokens: generated tokens of the baseline that neurons were matched on.
         matches: one a target neuron.
         placebos: by the index of a `steer` intervention, [control] the SHA-256 of its random direction.

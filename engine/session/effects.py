@@ -197,7 +197,6 @@ class Effects:
     runs: ByIndex
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for `Session.effects`."""
         runs = [self.runs[index] for index in sorted(self.runs)]
         return plain({"version": VERSION, **vars(self), "runs": runs})
 

@@ -30,8 +30,6 @@ class PromptRecord:
 
     Attributes:
         set: name of the prompt set it came from.
-        text: the prompt.
-        factors: its factors by name.
         token_ids: what the model was fed, a BOS included where there was one.
         occurrence: how many earlier prompts of the session have the same token ids.
         sha256: of the token ids; with `occurrence` it keys the sampling noise.
@@ -51,11 +49,7 @@ class RunRecord:
 
     Attributes:
         index: its place among all runs that were planned.
-        prompt: index of its prompt in the session.
-        condition: index of its condition.
         sample: which of the sampled continuations, from 0.
-        token_ids: what was generated.
-        text: the same as text.
         prompt_tokens: how many tokens the prompt has.
         finish: why the text ends.
         min_margin: smallest difference between the two largest logits over the generated steps; None where none was.
@@ -95,7 +89,6 @@ class PlaneRecord:
     """Where every run lies in a plane: all that a spotlight sweep needs.
 
     Attributes:
-        site: the site whose space the plane lies in.
         a: what lies at 0 degrees: a coordinate's number, or a direction's text as experiment files have it.
         b: what lies at 90 degrees, as far as the first leaves it free.
         x: [run] coordinate along the first direction, raw units, runs in the session's order.
@@ -134,7 +127,6 @@ class PlaneRecord:
 
     @property
     def coordinates(self) -> tuple[int, ...]:
-        """Numbers of the coordinates that its directions are; none for a direction that is text."""
         return tuple(along for along in (self.a, self.b) if isinstance(along, int))
 
     @property
@@ -158,7 +150,6 @@ class Sidecar:
 
     Attributes:
         file: its name, in the session's folder.
-        sha256: of its bytes.
         sites: the number of coordinates at each captured site.
     """
 
@@ -172,12 +163,8 @@ class Session:
     """An experiment with its runs: enough to redraw every chart without the model and without the vectors.
 
     Attributes:
-        name: the stem of its file.
         state: "interrupted" where planned runs are missing.
-        spec: the experiment.
-        conditions: its conditions, the baseline first.
         resolved: raw values of every intervention in every condition, units frozen.
-        prompts: the prompts, in the experiment's order.
         runs: the runs that were finished, by rising index.
         planes: coordinates of the runs in every plane of the experiment.
         provenance: model, tokenizer, versions, device, seeds, self-test, by name.
@@ -271,5 +258,4 @@ def pending_sidecar(final: Path, sha256: str) -> Path:
 
 
 def now() -> str:
-    """This instant in UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="microseconds")

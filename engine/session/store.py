@@ -35,7 +35,6 @@ class Saved:
 
     Attributes:
         session: the session as it now is on disk: its name, revision and path.
-        path: the .json file.
         told: empty, or one line that says under which other name it was saved and why.
     """
 
@@ -64,7 +63,6 @@ def save_session(session: Session, path: Path, *, vectors: Vectors | None = None
 
     Args:
         session: what to save; `revision` is the one it was read in, 0 for a new one.
-        path: the .json file.
         vectors: rows in the order of `session.runs`; left out, the session keeps the vectors it has.
 
     Raises:
@@ -87,12 +85,10 @@ def folder_lock(folder: Path) -> FileLock:
 
 
 def stem_of(path: Path) -> str:
-    """A session's name: that of its file, or of its vectors, without the ending."""
     return path.name.removesuffix(".json").removesuffix(".safetensors")
 
 
 def sessions_in(folder: Path) -> list[Path]:
-    """Session files of a folder, those saved last first; a folder that does not exist has none."""
     sessions: list[tuple[float, Path]] = []
     with contextlib.suppress(OSError):
         for path in folder.glob("*.json"):

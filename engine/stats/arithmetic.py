@@ -80,7 +80,6 @@ class Span:
     """The directions along which edits move a vector, and an orthonormal basis of what they span.
 
     Attributes:
-        width: of the space.
         columns: [k] coordinates that are moved by themselves.
         rows: [m, width] directions, zero at `columns`.
         basis: [q, width] orthonormal basis of the rows.
@@ -96,7 +95,6 @@ class Span:
         """Lay out what edits of coordinates and along directions span.
 
         Args:
-            width: of the space.
             columns: [k] different coordinates.
             directions: [m, width]; what they have at `columns` is left out, as it is part of the coordinates' change.
             centred: True where the space holds vectors whose mean over coordinates was taken out: so are the moves.

@@ -35,7 +35,6 @@ def unit_counts(
     Args:
         xy: [run, 2] unit coordinates of the group's runs; those that are not finite are left out.
         of_run: [run] index of the unit each belongs to.
-        n_units: how many units there are.
         thresholds: cosines.
         n_angles: equally spaced angles from 0, 360 degrees excluded.
 
@@ -81,8 +80,6 @@ def share_bands(
         stratum: [unit] the prompt set of each.
         curves: how many curves of equal length the points are; each has its own band.
         level: how often a band should hold its curve.
-        resamples: of the bootstrap.
-        seed: of what is drawn.
 
     Returns:
         [2, point] within 0 and 1, the observed share inside; None where fewer than two units have runs.

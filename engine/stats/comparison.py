@@ -43,7 +43,6 @@ class GroupDifference:
     """One group minus another in a plane.
 
     Attributes:
-        units: how many units it was inferred from.
         paired: whether both groups have runs of every one of them.
         regions: (A, B) of either group; None where units are too few, here and below.
         region: (A, B) of the first minus that of the second.
@@ -85,16 +84,12 @@ def group_difference(
     """Subtract one group's curves from another's, units resampled in both at once.
 
     Args:
-        first: the first group.
-        other: the one that is subtracted.
         stratum: [unit] what units are stratified by.
         thresholds: cosines to count above.
         n_angles: equally spaced angles from 0, 360 degrees excluded.
         paired: the groups have units in common, and only these are used; False where they have none: `stratum` must
             then part the units of one from those of the other.
         level: how often a region or band should hold the truth.
-        resamples: of the bootstrap.
-        seed: of what is drawn.
     """
     resamples = affordable_resamples(len(stratum), resamples)
     sides = [unit_totals(side.xy, side.unit, len(stratum)) for side in (first, other)]

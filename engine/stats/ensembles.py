@@ -48,7 +48,6 @@ class Ensemble:
 
     @property
     def d(self) -> int:
-        """Width of the space."""
         return int(self.directions.shape[1])
 
 
@@ -125,7 +124,6 @@ def ensemble_cosines(vectors: ArrayLike, ensemble: Ensemble) -> tuple[NDArray[np
 
     Args:
         vectors: [run, d] real numbers.
-        ensemble: of the same width.
 
     Returns:
         [run, direction] cosines: 0 for a zero vector, NaN for one that is not finite; and [run] which ones are zero.
@@ -167,7 +165,6 @@ def ensemble_sweep(
 
     Args:
         points: [run, direction] cosines as `ensemble_cosines` gives them.
-        ensemble: the planes.
         thresholds: cosines from -1 to 1, in any order.
         n_angles: equally spaced angles from 0, 360 degrees excluded.
 

@@ -29,7 +29,6 @@ class RunGroup:
         label: "baseline", "clamped", "+20", "clamped · type=declarative".
         role: what kind of conditions its runs come from; "level": any condition, chosen by factors alone.
         runs: [n] indices of its runs, ascending.
-        n_prompts: different prompts among them.
         levels: the factor levels it is restricted to, (factor, level) pairs.
     """
 

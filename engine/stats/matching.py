@@ -89,7 +89,6 @@ def match_neurons(
         targets: the neurons, distinct.
         count: controls of each.
         taken: neurons that may not be chosen; the targets are among them.
-        seed: of the choice, whole numbers.
 
     Returns:
         One a target.
@@ -123,10 +122,6 @@ def placebo_direction(seed: Sequence[int], width: int) -> Floats:
 
     Made of the raw bits of a Philox stream, which numpy keeps as they are, where its normal variates may change; the
     transform is that of Box and Muller (1958).
-
-    Args:
-        seed: whole numbers from 0.
-        width: of the space.
 
     Returns:
         [width] of length 1.

@@ -39,10 +39,7 @@ def draw_partners(width: int, excluded: Sequence[int], number: int = PARTNERS, s
     """Draw coordinates without replacement, ascending; all there are where they are no more than the number.
 
     Args:
-        width: of the space.
         excluded: coordinates that are not drawn.
-        number: how many.
-        seed: of the generator.
     """
     others = np.setdiff1d(np.arange(width), np.array(list(excluded), np.int64))
     if len(others) <= number:

@@ -73,7 +73,6 @@ def pair(
         scale: see above.
         methods: of correlation; all are permuted alike.
         permutations: of the first round; 0 for no p.
-        seed: of the permutations.
     """
     values, partners = np.asarray(x, np.float64)[:, None], np.asarray(y, np.float64)
     groups = np.zeros(len(values), np.int64) if labels is None else np.asarray(labels, np.int64)
@@ -228,7 +227,6 @@ def row_cosines(weights: ArrayLike, row: int) -> NDArray[np.float64]:
 
     Args:
         weights: [row, d] such as W_out, a neuron a row.
-        row: which.
     """
     rows = np.asarray(weights, np.float64)
     length = np.sqrt((rows**2).sum(axis=1))
@@ -280,7 +278,6 @@ def paired_test(
         pairs: [pair, 2] columns.
         blocks: runs whose weights may change places, all of them within units.
         number: permutations.
-        seed: of the permutations.
         single: True to test the second column of each pair alone.
     """
     columns, index = np.unique(pairs, return_inverse=True)
@@ -323,7 +320,6 @@ def unpaired_test(
         strata: [unit] of both; units change places within a stratum.
         pairs: [pair, 2] columns.
         number: permutations.
-        seed: of the permutations.
     """
     columns, index = np.unique(pairs, return_inverse=True)
     a, b = index.reshape(pairs.shape).T
@@ -359,7 +355,6 @@ def correlation_test(
         pairs: [pair, 2] columns.
         signs: [pair] +1 to test for a positive correlation, -1 for a negative one.
         number: permutations.
-        seed: of the permutations.
     """
     length = np.sqrt((values**2).sum(axis=0))
     unit = values / np.where(length > 0, length, np.nan)
@@ -447,8 +442,6 @@ def scan_pairs(
 
     Args:
         residual: [row, k] columns of length 1 (or 0), whose products are correlations.
-        score: of a block of pairs.
-        keep: how many pairs at most.
         columns: the coordinates that may be paired.
         shared: one that is in every pair; None for all pairs among the columns.
     """

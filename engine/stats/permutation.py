@@ -26,7 +26,6 @@ class SignFlips:
         p: [hypothesis] or a single number; 1 where every value is zero.
         flips: how many sign patterns were tried; all of them where exact.
         exact: whether every pattern was tried.
-        units: how many units have values.
     """
 
     p: NDArray[np.float64]
@@ -46,7 +45,6 @@ def sign_flip_test(values: ArrayLike, flips: int = PERMUTATIONS, seed: int = 0) 
         values: [unit, k] a difference of every unit, or [unit, hypothesis, k] for many hypotheses at once, under the
             same flips. A unit with an entry that is not finite takes no part in that hypothesis.
         flips: random sign patterns; where 2^units is no more than this, all patterns are tried instead.
-        seed: of the patterns.
     """
     array = np.asarray(values, np.float64)
     table = array[:, None, :] if array.ndim == 2 else array
@@ -97,8 +95,6 @@ def permutations_within(of_run: ArrayLike, permutations: int = PERMUTATIONS, see
 
     Args:
         of_run: [run] the unit (or stratum) of each run: any whole numbers.
-        permutations: how many.
-        seed: of what is drawn.
 
     Returns:
         [permutation, run] indices.
@@ -120,8 +116,6 @@ def unit_permutations(stratum: ArrayLike, permutations: int = PERMUTATIONS, seed
 
     Args:
         stratum: [unit] the prompt set of each; all equal to permute freely.
-        permutations: how many.
-        seed: of what is drawn.
     """
     return permutations_within(stratum, permutations, seed)
 
@@ -158,7 +152,6 @@ class Blocks:
 
     @property
     def moves(self) -> bool:
-        """Whether any permutation but the identity exists."""
         return bool(self.classes)
 
     @property
@@ -179,7 +172,6 @@ class Blocks:
         Args:
             values: each [row]; all are moved by the same permutations.
             number: how many permutations.
-            rng: draws the same permutations for any values.
 
         Yields:
             for each of the values [draw, moving_row] in the order of `order`, a bounded number of draws at a time.

@@ -41,7 +41,6 @@ class Plane:
 
     @property
     def d(self) -> int:
-        """Width of the space the plane lies in."""
         return int(self.basis.shape[1])
 
     @property
@@ -55,11 +54,6 @@ class Plane:
 
 def neuron_plane(d: int, a: int, b: int) -> Plane:
     """Span the plane of two coordinate axes (neurons).
-
-    Args:
-        d: width of the site.
-        a: index at 0 degrees.
-        b: index at 90 degrees.
 
     Raises:
         ExplorerError: an index is outside 0 to d - 1, or both are the same.
@@ -80,8 +74,6 @@ def plane_from_vectors(u: ArrayLike, v: ArrayLike, label_a: str = "a", label_b: 
     Args:
         u: [d] direction at 0 degrees, any length.
         v: [d] direction on the side of 90 degrees, any length.
-        label_a: name of u.
-        label_b: name of v.
 
     Raises:
         ExplorerError: shapes differ, a vector is zero or not finite, or both point the same (or the opposite) way.
@@ -126,7 +118,6 @@ def coordinates(vectors: ArrayLike, plane: Plane) -> tuple[NDArray[np.float64], 
 
     Args:
         vectors: [run, d] real numbers; rows that are not finite stay so.
-        plane: of the same width d.
 
     Returns:
         [run, 2] coordinates along e1 and e2, and [run] Euclidean norms in the full space.

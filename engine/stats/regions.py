@@ -132,7 +132,6 @@ class JointRegion:
         radius2: squared radius in units of the covariance.
         phase_radius2: the smaller one of the ellipse that the phase is read off, so that one angle by itself is held as
             often as the pair is by the region.
-        units: how many units it was inferred from.
         level: how often such regions hold the truth.
     """
 
@@ -156,7 +155,6 @@ class JointRegion:
 
     @property
     def amplitude(self) -> tuple[float, float]:
-        """The smallest and the largest norm over the region."""
         return amplitude_range(self.centre, self.covariance, self.radius2)
 
 
@@ -183,8 +181,6 @@ def joint_region(
         minus: of the group to subtract; the units that have both are used.
         paired: False to use the units that have either, where the groups share none; strata must not mix the groups.
         level: how often the region should hold the truth.
-        resamples: of the bootstrap.
-        seed: of what is drawn.
 
     Returns:
         None where units minus strata are fewer than two: two numbers' variation is not told by so few.

@@ -52,11 +52,9 @@ class UnitTotals:
             return self.sums / self.counts[:, None]
 
     def only(self, units: NDArray[np.bool_] | NDArray[np.int64]) -> UnitTotals:
-        """Those of some units: a mask, or indices."""
         return UnitTotals(self.sums[units], self.counts[units])
 
     def plus(self, other: UnitTotals) -> UnitTotals:
-        """Those of two groups of different runs together."""
         return UnitTotals(self.sums + other.sums, self.counts + other.counts)
 
 
@@ -66,7 +64,6 @@ def unit_totals(values: ArrayLike, of_run: ArrayLike, n_units: int, runs: ArrayL
     Args:
         values: [run, k], or [run] for k = 1.
         of_run: [run] index of the unit each run belongs to.
-        n_units: how many units there are.
         runs: indices or mask [run] of the runs to use; all by default.
 
     Raises:
@@ -99,7 +96,6 @@ def bootstrap_weights(stratum: ArrayLike, resamples: int = RESAMPLES, seed: int 
 
     Args:
         stratum: [unit] any whole numbers; equal ones are resampled together. See `merged_strata`.
-        resamples: how many.
         seed: of the generator; the same seed, strata and number give the same weights.
 
     Returns:
@@ -190,8 +186,6 @@ def bca_interval(
         stratum: [unit] the prompt set of each.
         minus: of the group to subtract; the units that have both are used.
         level: how often an interval should hold the truth.
-        resamples: of the bootstrap.
-        seed: of what is drawn.
 
     Returns:
         [2, k] lower and upper end; NaN where fewer than two units have runs.

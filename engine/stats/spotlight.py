@@ -228,7 +228,6 @@ def spotlight_sweep(
     Counts equal ``x cos(theta) + y sin(theta) > threshold + 1e-12`` at every angle; see `arcs.count_above`.
 
     Args:
-        points: unit vectors' coordinates, by run.
         thresholds: cosines from -1 to 1, any number, in any order.
         n_angles: equally spaced angles from 0, 360 degrees excluded.
         runs: indices or mask [run] of the runs to use; a repeated index counts as often as it stands. All by default.
@@ -261,7 +260,6 @@ def spotlight_sweep_reference(
 
     Args:
         vectors: [run, d].
-        plane: of width d.
         thresholds: cosines from -1 to 1.
         n_angles: equally spaced angles from 0, 360 degrees excluded.
 
@@ -296,7 +294,6 @@ def sweep_groups(
     """Sweep the spotlight over every group of runs, in the groups' order.
 
     Args:
-        points: unit vectors' coordinates, by run.
         groups: indices or mask [run] by the group's name; groups may overlap (see `groups.group_runs`).
         thresholds: cosines from -1 to 1.
         n_angles: equally spaced angles from 0, 360 degrees excluded.

@@ -73,7 +73,6 @@ class RunningColumns:
 
     Args:
         keep: the most rows that are kept, at least 1.
-        seed: of the choice.
     """
 
     def __init__(self, keep: int, seed: int = 0) -> None:

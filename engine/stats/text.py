@@ -88,7 +88,6 @@ class CollapseRule:
     fewest: int = 12
 
     def collapsed(self, tokens: Sequence[int]) -> bool:
-        """Whether a text counts as collapsed."""
         if len(tokens) < max(self.fewest, 1):
             return False
         return (
@@ -98,7 +97,6 @@ class CollapseRule:
         )
 
     def told(self) -> str:
-        """The rule in words, with its numbers."""
         return (
             f"collapsed: at least {100 * self.repeated:g} % of a text's 4-grams stood there before, or fewer than"
             f" {100 * self.distinct:g} % of its tokens differ, or one token stands {self.run} times in a row; texts"
@@ -139,7 +137,6 @@ class HealthMatrix:
 
     @property
     def units(self) -> int:
-        """All of them."""
         return self.healthy + self.harmed + self.rescued + self.collapsed
 
 

@@ -61,7 +61,6 @@ def slope_test(
         unit: [run] whole numbers; a prompt's runs belong to one unit.
         methods: "pearson" for slopes, "spearman" for slopes of ranks.
         flips: of the first round; 0 for no p.
-        seed: of random patterns.
     """
     by_method: dict[Method, Floats] = {method: unit_slopes(x, y, prompt, unit, method) for method in methods}
     tests = [_Test.of(slopes) for slopes in by_method.values()]
