@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.cells import cell_len
 
-from srm_explorer.engine.figures.curves import CurveBand
-from srm_explorer.engine.figures.numbers import Axis
+from srm_explorer.engine.figures import Axis, CurveBand
 from srm_explorer.tui.charts.canvas import COLUMNS, ROWS, Canvas, Pane, Projection, Stroke, Trace, trace
 from srm_explorer.tui.charts.disc import Disc
 from srm_explorer.tui.charts.palette import CHANCE, FRAME, GroupStyle

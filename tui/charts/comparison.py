@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from srm_explorer.engine.figures.comparison import Comparison, compared_dose, compared_polar, compared_thresholds
-from srm_explorer.engine.figures.curves import SweptGroup
+from srm_explorer.engine.figures import Comparison, SweptGroup, compared_dose, compared_polar, compared_thresholds
 from srm_explorer.tui.charts.dose import paint_dose
 from srm_explorer.tui.charts.scene import Scene
 from srm_explorer.tui.charts.scenes import scene_of_polar, scene_of_thresholds
 
 if TYPE_CHECKING:
-    from srm_explorer.engine.analyses.compare_match import ComparedPair
+    from srm_explorer.engine.analyses import ComparedPair
 
 
 View = Literal["counts", "mean", "thresholds", "dose"]
@@ -45,6 +44,6 @@ def comparison_scene(
 
 def difference_scene(pair: ComparedPair, threshold: float | None, width: int, height: int) -> Scene:
     """Paint one group minus another: shares above a threshold, or mean cosines where it is None."""
-    from srm_explorer.engine.analyses.compare_tables import difference_chart
+    from srm_explorer.engine.analyses import difference_chart
 
     return scene_of_thresholds(difference_chart(pair, threshold), width, height)

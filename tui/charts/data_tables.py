@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from srm_explorer.engine.figures.bands import Band
-from srm_explorer.engine.figures.compass import CompassFigure
-from srm_explorer.engine.figures.curves import Curve, SweptGroup
-from srm_explorer.engine.figures.dose import DoseFigure
-from srm_explorer.engine.figures.overlays import NO_OVERLAYS, Overlays, above
+from srm_explorer.engine.figures import NO_OVERLAYS, Band, CompassFigure, Curve, DoseFigure, Overlays, SweptGroup, above
 from srm_explorer.engine.session import Session
 from srm_explorer.tui.charts.scene import Table
 from srm_explorer.tui.results.state import is_lit, spotlight

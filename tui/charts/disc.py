@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from rich.cells import cell_len
 
-from srm_explorer.engine.figures.compass import CompassFigure
-from srm_explorer.engine.figures.polar import PolarFigure, Ring, Spoke
+from srm_explorer.engine.figures import CompassFigure, PolarFigure, Ring, Spoke
 from srm_explorer.tui.charts.canvas import COLUMNS, ROWS, SOLID, Canvas, Pane, Stroke, trace
 from srm_explorer.tui.charts.labels import fit, legend_lines, warning_lines
 from srm_explorer.tui.charts.palette import BOLD, FRAME, GRID, styles_of

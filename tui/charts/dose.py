@@ -7,7 +7,7 @@ import math
 import numpy as np
 from rich.cells import cell_len
 
-from srm_explorer.engine.figures.dose import DoseFigure, DosePanel, DoseSeries
+from srm_explorer.engine.figures import DoseFigure, DosePanel, DoseSeries
 from srm_explorer.tui.charts.axes import bar, framed_pane, horizontal_ticks
 from srm_explorer.tui.charts.canvas import SOLID, Canvas, Pane, Stroke, trace
 from srm_explorer.tui.charts.labels import fit, legend_lines, one_line, warning_lines, write_block

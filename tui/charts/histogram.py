@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.cells import cell_len
 
-from srm_explorer.engine.figures.histogram import HistogramFigure, HistogramMark
-from srm_explorer.engine.figures.numbers import Axis, count_of, round_axis
+from srm_explorer.engine.figures import Axis, HistogramFigure, HistogramMark, count_of, round_axis
 from srm_explorer.tui.charts.axes import framed_pane, horizontal_ticks
 from srm_explorer.tui.charts.canvas import Canvas, Pane, Stroke, trace
 from srm_explorer.tui.charts.labels import fit, one_line

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len, set_cell_size
 from rich.style import Style
 
-from srm_explorer.engine.figures.curves import LegendEntry
+from srm_explorer.engine.figures import LegendEntry
 from srm_explorer.tui.charts.canvas import Canvas, Pane, Trace
 from srm_explorer.tui.charts.palette import BOLD, WARNING, GroupStyle
 from srm_explorer.tui.charts.picture import PLAIN, Picture

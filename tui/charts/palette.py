@@ -11,7 +11,7 @@ from rich.style import Style
 
 if TYPE_CHECKING:
     # Scenes need the colours before numpy is loaded.
-    from srm_explorer.engine.figures.curves import LegendEntry, Role
+    from srm_explorer.engine.figures import LegendEntry, Role
 
 
 @dataclass(frozen=True)

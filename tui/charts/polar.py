@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.style import Style
 
-from srm_explorer.engine.figures.compass import CompassFigure
-from srm_explorer.engine.figures.polar import PolarFigure
+from srm_explorer.engine.figures import CompassFigure, PolarFigure
 from srm_explorer.tui.charts.axes import band_bars, polar_chance
 from srm_explorer.tui.charts.canvas import COLUMNS, ROWS, SOLID, Canvas, Stroke, trace
 from srm_explorer.tui.charts.disc import (

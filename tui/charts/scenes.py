@@ -9,12 +9,15 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from srm_explorer.engine.figures.arithmetic import arithmetic_points
-from srm_explorer.engine.figures.groups import run_groups
-from srm_explorer.engine.figures.numbers import short, three_digits
-from srm_explorer.engine.figures.polar import PolarFigure
-from srm_explorer.engine.figures.session_overlays import plane_index
-from srm_explorer.engine.figures.thresholds import ThresholdFigure
+from srm_explorer.engine.figures import (
+    PolarFigure,
+    ThresholdFigure,
+    arithmetic_points,
+    plane_index,
+    run_groups,
+    short,
+    three_digits,
+)
 from srm_explorer.engine.stats.groups import RunGroup
 from srm_explorer.tui.charts.data_tables import compass_table, curves_table, dose_table, sweep_table
 from srm_explorer.tui.charts.disc import disc_of

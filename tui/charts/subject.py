@@ -8,25 +8,31 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.figures.arithmetic import without_clamped_axis
-from srm_explorer.engine.figures.bands import PlaneBands
-from srm_explorer.engine.figures.compass import CompassFigure, compass_from_session
-from srm_explorer.engine.figures.curves import SweptGroup, warnings_of
-from srm_explorer.engine.figures.difference import difference_from_session
-from srm_explorer.engine.figures.dose import DoseFigure, dose_from_session
-from srm_explorer.engine.figures.groups import (
+from srm_explorer.engine.figures import (
+    NO_OVERLAYS,
+    CompassFigure,
+    DoseFigure,
+    Overlays,
+    PlaneBands,
+    PolarFigure,
+    SweptGroup,
+    ThresholdFigure,
+    compass_from_session,
+    difference_from_session,
+    dose_from_session,
+    overlays_from_session,
+    plane_index,
     points_of,
     polar_from_session,
+    residual_polar,
+    residual_thresholds,
+    session_warnings,
     swept_groups,
     thresholds_from_session,
+    warnings_of,
     with_energies,
+    without_clamped_axis,
 )
-from srm_explorer.engine.figures.overlays import NO_OVERLAYS, Overlays
-from srm_explorer.engine.figures.polar import PolarFigure
-from srm_explorer.engine.figures.residual import residual_polar, residual_thresholds
-from srm_explorer.engine.figures.session_overlays import overlays_from_session, plane_index
-from srm_explorer.engine.figures.thresholds import ThresholdFigure
-from srm_explorer.engine.figures.warnings import session_warnings
 from srm_explorer.engine.session import PlaneRecord, Session
 from srm_explorer.engine.stats.spotlight import UnitCoordinates
 from srm_explorer.tui.results.state import Transform, without_baseline

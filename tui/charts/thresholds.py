@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from rich.cells import cell_len
 
-from srm_explorer.engine.figures.curves import Curve
-from srm_explorer.engine.figures.thresholds import ThresholdFigure
+from srm_explorer.engine.figures import Curve, ThresholdFigure
 from srm_explorer.tui.charts.axes import band_bars, framed_pane, horizontal_ticks, straight_chance
 from srm_explorer.tui.charts.canvas import SOLID, Canvas, Pane, Stroke, Trace, trace
 from srm_explorer.tui.charts.labels import (

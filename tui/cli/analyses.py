@@ -8,19 +8,28 @@ from pathlib import Path
 from typing import Any
 
 from srm_explorer.engine import paths
-from srm_explorer.engine.analyses.captured import check_captured
-from srm_explorer.engine.analyses.controls import controls_study, least_p
-from srm_explorer.engine.analyses.directions import Vector, file_vectors, missing_weights, weights_in
-from srm_explorer.engine.analyses.effects import cost_of, effects_study
-from srm_explorer.engine.analyses.ensembles import basis_names, ensemble_tables
-from srm_explorer.engine.analyses.pairs import pair_tables
-from srm_explorer.engine.analyses.plane_finder import finder_study
-from srm_explorer.engine.analyses.planes import find_plane, planes_table, with_plane
-from srm_explorer.engine.analyses.registry import tables_in
+from srm_explorer.engine.analyses import (
+    Vector,
+    basis_names,
+    check_captured,
+    controls_study,
+    cost_of,
+    effects_study,
+    ensemble_tables,
+    file_vectors,
+    find_plane,
+    finder_study,
+    least_p,
+    missing_weights,
+    pair_tables,
+    planes_table,
+    tables_in,
+    weights_in,
+    with_plane,
+)
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import available_presets, read_experiment
-from srm_explorer.engine.figures.numbers import count_of
-from srm_explorer.engine.figures.table import PlaneChoice
+from srm_explorer.engine.figures import PlaneChoice, count_of
 from srm_explorer.engine.io.files import read_text
 from srm_explorer.engine.io.vectors import Matrix, read_vectors
 from srm_explorer.engine.runs.inputs import read_inputs

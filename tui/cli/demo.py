@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from srm_explorer.engine.experiment import Site
-from srm_explorer.engine.figures.captions import plane_captions, pooled_caption, site_caption
-from srm_explorer.engine.figures.numbers import short
+from srm_explorer.engine.figures import plane_captions, pooled_caption, short, site_caption
 from srm_explorer.engine.session import PlaneRecord, Session
 from srm_explorer.tui.cli.output import fields, flush, say, screen_size, visible
 from srm_explorer.tui.cli.run import INTERRUPTED, run_watched, shown_name

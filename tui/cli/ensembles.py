@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.figures.numbers import three_digits
+from srm_explorer.engine.figures import three_digits
 from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.io.npz import Block, Skipped, read_npz
 from srm_explorer.engine.stats.ensembles import (

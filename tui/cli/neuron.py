@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from srm_explorer.engine import paths
-from srm_explorer.engine.analyses.registry import tables_in
+from srm_explorer.engine.analyses import tables_in
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import ModelSpec
-from srm_explorer.engine.figures.histogram import HistogramFigure
+from srm_explorer.engine.figures import HistogramFigure
 from srm_explorer.engine.session import load_session
 from srm_explorer.engine.worker.protocol import read_model
 from srm_explorer.tui.charts.histogram import paint_histogram

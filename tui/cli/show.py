@@ -8,15 +8,19 @@ from typing import Any, Literal
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.figures.bands import PlaneBands
-from srm_explorer.engine.figures.captions import (
+from srm_explorer.engine.figures import (
+    PlaneBands,
+    SweptGroup,
     intervention_captions,
     model_caption,
     plane_captions,
+    plane_index,
     plane_title,
+    predictions_of,
     state_caption,
+    stored_bands,
+    warnings_of,
 )
-from srm_explorer.engine.figures.curves import SweptGroup, warnings_of
 from srm_explorer.engine.figures.groups import (
     CONDITION,
     energies_by_group,
@@ -25,7 +29,6 @@ from srm_explorer.engine.figures.groups import (
     swept_groups,
     telling_threshold,
 )
-from srm_explorer.engine.figures.session_overlays import plane_index, predictions_of, stored_bands
 from srm_explorer.engine.session import PlaneRecord, Session, load_session
 from srm_explorer.tui.charts.dose import paint_dose
 from srm_explorer.tui.charts.polar import paint_polar
@@ -162,7 +165,7 @@ def known_bands(
     Raises:
         ExplorerError: that kind of chance is not there, and cannot be drawn.
     """
-    from srm_explorer.engine.analyses.bands import bands_study
+    from srm_explorer.engine.analyses import bands_study
 
     index = plane_index(session, plane)
     bands = stored_bands(session, index, by)

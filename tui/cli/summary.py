@@ -8,11 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from srm_explorer.engine.figures.bands import GroupBand
-from srm_explorer.engine.figures.curves import SweptGroup
-from srm_explorer.engine.figures.numbers import NOTHING, degrees, short, three_digits
-from srm_explorer.engine.figures.polar import threshold_index
-from srm_explorer.engine.figures.table import cell_text
+from srm_explorer.engine.figures import (
+    NOTHING,
+    GroupBand,
+    SweptGroup,
+    cell_text,
+    degrees,
+    short,
+    three_digits,
+    threshold_index,
+)
 from srm_explorer.engine.stats.spotlight import Sweep
 from srm_explorer.tui.cli.output import table
 

@@ -15,11 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.figures.curves import LegendEntry, Role, SweptGroup
-from srm_explorer.engine.figures.groups import telling_threshold
-from srm_explorer.engine.figures.numbers import degrees, three_digits
-from srm_explorer.engine.figures.polar import polar_counts
-from srm_explorer.engine.figures.thresholds import threshold_figure
+from srm_explorer.engine.figures import (
+    LegendEntry,
+    Role,
+    SweptGroup,
+    degrees,
+    polar_counts,
+    telling_threshold,
+    three_digits,
+    threshold_figure,
+)
 from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.io.npz import Block, Skipped, read_npz
 from srm_explorer.engine.stats.planes import Plane, coordinates, neuron_plane

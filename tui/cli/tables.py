@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from srm_explorer.engine.figures.table import TableFigure, tables_as_csv
+from srm_explorer.engine.figures import TableFigure, tables_as_csv
 from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.tui.cli.output import (
     GAP,

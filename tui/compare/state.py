@@ -9,17 +9,32 @@ from collections.abc import Callable, Hashable, Sequence
 from itertools import combinations
 from pathlib import Path
 
-from srm_explorer.engine.analyses.compare import compare_groups
-from srm_explorer.engine.analyses.compare_match import ComparedPair
-from srm_explorer.engine.analyses.compare_tables import curves_table_of, difference_curves, direction_detail
-from srm_explorer.engine.analyses.registry import findings_of
+from srm_explorer.engine.analyses import (
+    ComparedPair,
+    compare_groups,
+    curves_table_of,
+    difference_curves,
+    direction_detail,
+    findings_of,
+)
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.figures.captions import pooled_caption
-from srm_explorer.engine.figures.comparison import Comparison, GroupNumbers, compare, compared_groups, compared_numbers
-from srm_explorer.engine.figures.curves import SweptGroup
+from srm_explorer.engine.figures import (
+    MINUS,
+    NOTHING,
+    Comparison,
+    GroupNumbers,
+    SweptGroup,
+    cell_text,
+    compare,
+    compared_groups,
+    compared_numbers,
+    count_of,
+    degrees,
+    pooled_caption,
+    short,
+    three_digits,
+)
 from srm_explorer.engine.figures.groups import BASELINE, group_names, telling_threshold
-from srm_explorer.engine.figures.numbers import MINUS, NOTHING, count_of, degrees, short, three_digits
-from srm_explorer.engine.figures.table import cell_text
 from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.session import PlaneRecord, Session, load_session
 from srm_explorer.tui.charts.comparison import View, comparison_scene, difference_scene

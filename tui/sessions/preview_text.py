@@ -8,9 +8,17 @@ from dataclasses import dataclass
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment
-from srm_explorer.engine.figures.captions import intervention_captions, plane_captions, site_caption, state_caption
-from srm_explorer.engine.figures.groups import polar_from_session, session_warnings, swept_groups
-from srm_explorer.engine.figures.numbers import count_of, short
+from srm_explorer.engine.figures import (
+    count_of,
+    intervention_captions,
+    plane_captions,
+    polar_from_session,
+    session_warnings,
+    short,
+    site_caption,
+    state_caption,
+    swept_groups,
+)
 from srm_explorer.engine.runs.journal_reader import JournalReader
 from srm_explorer.engine.session import PlaneRecord, load_session
 from srm_explorer.tui.charts.picture import Picture

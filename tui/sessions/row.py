@@ -9,13 +9,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from srm_explorer.engine.figures.numbers import count_of
-from srm_explorer.engine.runs.progress import Progress
+from srm_explorer.engine.figures import count_of
 from srm_explorer.tui.cli.output import file_size
 from srm_explorer.tui.glyphs import Glyphs
 from srm_explorer.tui.widgets.status import clock
+
+if TYPE_CHECKING:
+    # It brings pydantic and numpy, which the first frame must not wait for.
+    from srm_explorer.engine.runs.progress import Progress
 
 Kind = Literal["reading", "finished", "interrupted", "running", "damaged"]
 Cell = str | tuple[str, str]

@@ -76,7 +76,7 @@ class TokenStrip(Widget):
 
     def reading(self) -> str:
         """The token under the cursor with its number, and the baseline's."""
-        from srm_explorer.engine.figures.numbers import three_digits
+        from srm_explorer.engine.figures import three_digits
 
         series = self._series
         if series is None:
@@ -99,7 +99,7 @@ class TokenStrip(Widget):
 
     def legend(self) -> str:
         """What the digits stand for."""
-        from srm_explorer.engine.figures.numbers import three_digits
+        from srm_explorer.engine.figures import three_digits
 
         series = self._series
         if series is None:
