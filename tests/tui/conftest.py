@@ -7,11 +7,19 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pytest
+import textual.app
+import textual.pilot
+from textual.pilot import Pilot
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, conditions
 from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session
 from srm_explorer.tui.backend import worker_access
+from tests.waiting import PATIENCE, at_rest
+
+# Textual's own waiting takes a busy machine for an idle app.
+textual.app.wait_for_idle = textual.pilot.wait_for_idle = at_rest
+Pilot._wait_for_screen.__defaults__ = (PATIENCE,)
 
 SITE = "blocks.1.mlp.hook_post"
 

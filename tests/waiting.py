@@ -1,0 +1,72 @@
+"""Waiting for what happens elsewhere, however busy the machine is: a test fails when it never comes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from textual._context import active_app
+from textual.message_pump import MessagePump
+
+PATIENCE = 240.0
+"""Seconds until something counts as never: less than the time a test may take, more than any busy machine needs."""
+
+_LOOK, _LOOKS, _LONGEST = 0.002, 3, 1.0
+_TASKS = Path("/proc/self/task")
+
+T = TypeVar("T")
+
+
+def until(holds: Callable[[], T], what: str | Callable[[], object] = "it", seconds: float = PATIENCE) -> T:
+    """Wait until something holds, and return it."""
+    give_up = time.monotonic() + seconds
+    while not (result := holds()):
+        assert time.monotonic() < give_up, f"{what() if callable(what) else what} did not come"
+        time.sleep(0.01)
+    return result
+
+
+async def until_shown(holds: Callable[[], T], what: str | Callable[[], object] = "it") -> T:
+    """Wait, while an app goes on, until something holds, and return it."""
+    give_up = time.monotonic() + PATIENCE
+    while not (result := holds()):
+        assert time.monotonic() < give_up, f"{what() if callable(what) else what} did not come"
+        await asyncio.sleep(0.01)
+    return result
+
+
+async def at_rest(*_: float) -> None:
+    """Wait until nothing is left to be done in the app: every message is handled, and every other thread waits.
+
+    It stands for Textual's `wait_for_idle`, which looks at how much of the processor the process had: on a busy machine
+    one that has much to do looks idle. What has no end, such as a handler that waits for a key, is waited for briefly.
+    """
+    app = active_app.get()
+    busy_until = time.monotonic() + _LONGEST
+    quiet = 0
+    while quiet < _LOOKS and time.monotonic() < busy_until:
+        await asyncio.sleep(_LOOK)
+        has_messages = any(_has_messages(pump) for pump in (app, *app._registry))
+        quiet = 0 if has_messages or _threads_run() else quiet + 1
+
+
+def _has_messages(pump: MessagePump) -> bool:
+    if not pump._running or pump._closing:
+        return False
+    waiting = any(not future.done() for future in pump._message_queue.ready_event._waiters)
+    return not (pump._message_queue.empty() and waiting)
+
+
+def _threads_run() -> bool:
+    """Whether another thread of this process has something to do, or waits for a disk."""
+    own = str(threading.get_native_id())
+    for task in _TASKS.glob("*/stat"):
+        with contextlib.suppress(OSError):
+            if task.parent.name != own and task.read_text().rpartition(")")[2].split()[0] in "RD":
+                return True
+    return False
