@@ -2,14 +2,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INPUTS := pyproject.toml constraints.txt
+TOGETHER := --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: run test lint check format clean
+.PHONY: run test test-fast lint check format clean
 
 run: $(VENV)/.installed  ## The whole experiment on the bundled model, charts in the terminal
 	@$(BIN)/srm-explorer demo
 
 test: $(VENV)/.installed-dev  ## Every test
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	@$(BIN)/python -m pytest $(TOGETHER)
+
+test-fast: $(VENV)/.installed-dev  ## The tests that start no process and take no ten seconds: the way to work
+	@$(BIN)/python -m pytest $(TOGETHER) -m 'not process and not slow'
 
 lint: $(VENV)/.installed-dev  ## Format, style, types, import rules
 	@$(BIN)/ruff format --check .

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
+import inspect
 import itertools
 import os
 import signal
+import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING
+from types import CodeType, FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -43,8 +46,69 @@ for _number in (signal.SIGHUP, signal.SIGTERM):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, signal.SIG_DFL)
 
+STARTERS = ("subprocess", "pexpect", "pty")
+"""Modules that start processes; a test that reaches one of them, or forks, is marked `process`."""
+
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
 _homes = itertools.count()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function) and starts_processes(item):
+            item.add_marker(pytest.mark.process)
+
+
+def starts_processes(item: pytest.Function) -> bool:
+    """Whether a test lies in e2e, or it or one of its fixtures starts a process, as far as its code shows."""
+    if "e2e" in item.path.parts:
+        return True
+    fixtures = item._fixtureinfo.name2fixturedefs.values()
+    return any(_starts(function) for function in (item.function, *(one[-1].func for one in fixtures)))
+
+
+@functools.cache
+def _starts(function: Callable[..., Any]) -> bool:
+    """Follow a function to the others of its module."""
+    function = inspect.unwrap(function)
+    waiting: list[tuple[CodeType, FunctionType]] = []
+    if isinstance(function, FunctionType):
+        waiting.append((function.__code__, function))
+    known = {code for code, _ in waiting}
+    while waiting:
+        code, of = waiting.pop()
+        values = [of.__globals__.get(name) for name in code.co_names]
+        if "fork" in code.co_names or any(isinstance(v, ModuleType) and v.__name__ in STARTERS for v in values):
+            return True
+        near = [v for v in values if isinstance(v, FunctionType) and v.__module__ == of.__module__]
+        inner = [(const, of) for const in code.co_consts if isinstance(const, CodeType)]
+        following = [*((v.__code__, v) for v in near), *inner]
+        waiting += [(code, of) for code, of in following if code not in known]
+        known.update(code for code, _ in following)
+    return False
+
+
+@pytest.fixture(autouse=True)
+def no_process_unmarked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Tests without the mark `process` start none: `make test-fast` leaves out those that do."""
+    started: list[Any] = []
+
+    def refuse(_: object, command: Any, *__: Any, **___: Any) -> None:
+        started.append(command)
+        raise OSError("a test that starts a process needs the mark `process`")
+
+    if request.node.get_closest_marker("process") is None:
+        monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
+        monkeypatch.setattr(subprocess.Popen, "__del__", lambda _: None)
+    yield
+    assert not started, "a test that starts a process needs the mark `process`"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_import_name() -> Iterator[None]:
+    """In the end nothing was imported but under the name that is installed."""
+    yield
+    assert not {"engine", "tui"} & {name.partition(".")[0] for name in sys.modules}
 
 
 @pytest.fixture(autouse=True)

@@ -3,66 +3,24 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pexpect
 import pytest
 
+from tests.waiting import PATIENCE
+
+ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "transformers", "transformer_lens", "tokenizers"}
-LIGHT = [
-    "engine",
-    "srm_explorer.engine.experiment",
-    "srm_explorer.engine.prompts",
-    "srm_explorer.engine.session",
-    "srm_explorer.engine.stats.spotlight",
-    "srm_explorer.engine.stats.planes",
-    "srm_explorer.engine.stats.groups",
-    "srm_explorer.engine.figures.groups",
-    "srm_explorer.engine.figures.polar",
-    "srm_explorer.engine.figures.thresholds",
-    "srm_explorer.engine.figures.dose",
-    "srm_explorer.engine.runs.plan",
-    "srm_explorer.engine.runs.inputs",
-    "srm_explorer.engine.runs.units",
-    "srm_explorer.engine.runs.journal",
-    "srm_explorer.engine.runs.collect",
-    "srm_explorer.engine.runs.resume",
-    "srm_explorer.engine.runs.progress",
-    "srm_explorer.engine.runs.resume",
-    "srm_explorer.engine.worker.client",
-    "srm_explorer.engine.worker.client",
-    "srm_explorer.engine.worker.server",
-    "srm_explorer.engine.worker",
-    "srm_explorer.engine.runs.live",
-    "srm_explorer.tui.backend.backend",
-    "srm_explorer.tui.cli",
-    "srm_explorer.tui.cli.app",
-    "srm_explorer.tui.cli.worker",
-    "srm_explorer.tui.cli.show",
-    "srm_explorer.tui.cli.sweep",
-    "srm_explorer.tui.cli.run",
-    "srm_explorer.tui.cli.analyses",
-    "srm_explorer.tui.cli.sessions",
-    "srm_explorer.tui.cli.demo",
-    "srm_explorer.tui.cli.neuron",
-    "srm_explorer.tui.charts.histogram",
-    "srm_explorer.tui.charts.polar",
-    "srm_explorer.tui.charts.thresholds",
-    "srm_explorer.tui.charts.dose",
-    "srm_explorer.tui.app",
-    "srm_explorer.tui.explorer.controller",
-    "srm_explorer.tui.backend.backend",
-    "srm_explorer.tui.compare.screen",
-    "srm_explorer.tui.explorer.screen",
-    "srm_explorer.tui.results.run_screen",
-    "srm_explorer.tui.sessions.screen",
-    "srm_explorer.tui.results.state",
-    "srm_explorer.tui.results.pane",
-]
+LIGHT_COMMANDS = ("", ".app", ".worker", ".show", ".sweep", ".run", ".demo", ".neuron", ".analyses", ".sessions")
+TOP = {"engine", "tui"}
 
 
 FIRST_FRAME = """
@@ -95,15 +53,44 @@ def loaded_by(module: str) -> set[str]:
     return set(json.loads(done.stdout))
 
 
-@pytest.mark.parametrize("module", LIGHT)
-def test_what_needs_no_model_never_loads_torch(module: str) -> None:
-    assert not loaded_by(module) & HEAVY
+@functools.cache
+def light_modules() -> list[str]:
+    """What may not reach torch, by the contract for import-linter, and the commands that need no model."""
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (contract,) = (one for one in linter["contracts"] if "never reaches torch" in one["name"])
+    with_model = {line.partition(" -> ")[0] for line in contract["ignore_imports"]}
+    modules: list[str] = []
+    for source in contract["source_modules"]:
+        path = ROOT.joinpath(*source.split(".")[1:])
+        files = sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+        assert files[0].exists(), source
+        names = [".".join(("srm_explorer", *file.relative_to(ROOT).with_suffix("").parts)) for file in files]
+        modules += [name.removesuffix(".__init__") for name in names]
+    modules += [f"srm_explorer.tui.cli{command}" for command in LIGHT_COMMANDS]
+    return [module for module in modules if module not in with_model or module.endswith(".__main__")]
+
+
+def test_what_needs_no_model_never_loads_torch() -> None:
+    code = (
+        "import importlib, json, sys\n"
+        "loads = {}\n"
+        "for name in sys.argv[1:]:\n"
+        "    before = set(sys.modules)\n"
+        "    importlib.import_module(name)\n"
+        "    loads[name] = sorted({new.split('.')[0] for new in set(sys.modules) - before})\n"
+        "print(json.dumps(loads))\n"
+    )
+    command = [sys.executable, "-c", code, *light_modules()]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    loads = json.loads(done.stdout)
+    assert len(loads) > 150
+    assert {name: heavy for name, new in loads.items() if (heavy := HEAVY.intersection(new))} == {}
 
 
 def test_the_engine_loads_no_screen() -> None:
     parts = ("experiment", "session", "figures.groups", "execution.run")
     loaded = loaded_by(", ".join(f"srm_explorer.engine.{part}" for part in parts))
-    assert not loaded & {"tui", "textual", "plotext", "typer"}
+    assert not loaded & {"textual", "plotext", "typer", *TOP}
     assert loaded >= HEAVY
 
 
@@ -131,7 +118,7 @@ def test_the_first_frame_is_painted_before_any_library_but_textual_is_loaded(tmp
         ["-c", FIRST_FRAME],
         dimensions=(48, 160),
         env={**os.environ, "TERM": "xterm-256color", "SEEN": str(tmp_path / "seen.json")},
-        timeout=60,
+        timeout=PATIENCE,
     ) as screen:
         painted = screen.read()
     seen = json.loads((tmp_path / "seen.json").read_text())
@@ -140,3 +127,37 @@ def test_the_first_frame_is_painted_before_any_library_but_textual_is_loaded(tmp
     assert not set(seen["at the first frame"]) & (HEAVY | {"numpy", "pydantic", "plotext", "typer"})
     assert set(seen["at the end"]) >= {"numpy", "pydantic"}
     assert not set(seen["at the end"]) & HEAVY
+
+
+HOSTILE = "raise SystemExit('a module of the user is imported in place of ours')\n"
+AT_EXIT = """
+import atexit, os, sys
+def note():
+    with open(os.environ["SEEN"], "a") as file:
+        file.write(" ".join(sorted({name.split(".")[0] for name in sys.modules})) + "\\n")
+atexit.register(note)
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [str(Path(sys.executable).with_name("srm-explorer")), "show", "example.json"],
+        [sys.executable, "-P", "-m", "srm_explorer.engine.worker", "--idle", "0"],
+        [sys.executable, "-P", "-m", "srm_explorer.engine.analyses", "effects", "example.json", "{}"],
+    ],
+    ids=["program", "worker", "analyses"],
+)
+def test_folders_of_the_user_that_are_called_like_ours_are_never_imported(command: list[str], tmp_path: Path) -> None:
+    (tmp_path / "engine").mkdir()
+    (tmp_path / "engine" / "__init__.py").write_text(HOSTILE)
+    (tmp_path / "tui.py").write_text(HOSTILE)
+    (tmp_path / "sitecustomize.py").write_text(AT_EXIT)
+    for file in (ROOT / "saved_sessions").glob("example.*"):
+        shutil.copy(file, tmp_path)
+    environment = {**os.environ, "PYTHONPATH": ".", "SEEN": str(tmp_path / "seen"), "TMPDIR": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr
+    (modules,) = (tmp_path / "seen").read_text().splitlines()
+    assert "srm_explorer" in modules.split()
+    assert not TOP.intersection(modules.split())

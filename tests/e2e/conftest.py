@@ -1,4 +1,4 @@
-"""A folder with an experiment of several batches on a tiny model, and command lines that run in it."""
+"""A folder with an experiment of several batches on a tiny model, and command lines and workers that run in it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,9 +21,11 @@ import pytest
 from srm_explorer.engine import paths
 from srm_explorer.engine.experiment import Experiment, read_experiment
 from srm_explorer.engine.session import load_session
+from srm_explorer.engine.worker import client as client_module
 from srm_explorer.engine.worker.client import Client, find_or_start_worker
 
 from .link_screen import Screen
+from .warm import DRIVER, LINE, WarmProcess, WarmServer, starting_warm
 
 if TYPE_CHECKING:
     from srm_explorer.engine.session import Session
@@ -76,6 +77,7 @@ class Bench:
     """Where command lines run."""
 
     folder: Path
+    server: WarmServer
 
     def session_path(self, name: str) -> Path:
         return self.folder / "out" / f"{name}.json"
@@ -98,25 +100,35 @@ class Bench:
 
     def drive(self, *jobs: dict[str, Any]) -> list[Done]:
         """Run command lines one after the other, killed or signalled as `driver.py` says."""
-        done = subprocess.run(
-            [sys.executable, str(Path(__file__).with_name("driver.py"))],
-            input=json.dumps(jobs),
-            capture_output=True,
-            text=True,
-            timeout=500,
-            cwd=self.folder,
-            env=environment(),
-            check=False,
+        pipe = subprocess.PIPE
+        process = WarmProcess(
+            self.server, DRIVER, [], env=environment(), cwd=self.folder, stdin=pipe, stdout=pipe, stderr=pipe, text=True
         )
-        assert done.returncode == 0, done.stderr
-        return [Done(**one) for one in json.loads(done.stdout)]
+        out, err = process.communicate(json.dumps(jobs), timeout=500)
+        assert process.returncode == 0, err
+        return [Done(**one) for one in json.loads(out)]
+
+    def start(self, *arguments: str) -> WarmProcess:
+        """Start a command line, whose output can be read."""
+        pipe = subprocess.PIPE
+        return WarmProcess(
+            self.server, LINE, arguments, env=environment(), cwd=self.folder, stdout=pipe, stderr=pipe, text=True
+        )
+
+
+@pytest.fixture(scope="session")
+def warm_server() -> Iterator[WarmServer]:
+    """Forks processes that have the libraries already."""
+    server = WarmServer()
+    yield server
+    server.close()
 
 
 @pytest.fixture
-def bench(tmp_path: Path, tiny_gpt2_folder: Path) -> Bench:
+def bench(tmp_path: Path, tiny_gpt2_folder: Path, warm_server: WarmServer) -> Bench:
     (tmp_path / "spec.toml").write_text(SPEC.format(model=tiny_gpt2_folder))
     (tmp_path / "texts.txt").write_text("".join(f"The man opened {number} doors\n" for number in range(PROMPTS)))
-    return Bench(tmp_path)
+    return Bench(tmp_path, warm_server)
 
 
 @pytest.fixture
@@ -146,12 +158,40 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def at_office(office: Path, monkeypatch: pytest.MonkeyPatch, own_folders: Path) -> None:
-    """The worker of an earlier test is met, unless that ended it."""
+def cold_office(office: Path, monkeypatch: pytest.MonkeyPatch, own_folders: Path) -> None:
+    """The worker of an earlier test is met, unless that ended it; a new one imports its libraries."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("TMPDIR", str(office))
     monkeypatch.setattr(tempfile, "tempdir", str(office))
     monkeypatch.setenv("XDG_STATE_HOME", str(office / "state"))
+
+
+@pytest.fixture
+def at_office(cold_office: None, warm_server: WarmServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker of an earlier test is met, unless that ended it; a new one has the libraries already."""
+    monkeypatch.setattr(client_module, "subprocess", starting_warm(warm_server))
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Keeps runs in their second batch, until they are asked to stop."""
+
+    file: Path
+
+    def begin(self) -> None:
+        self.file.touch()
+
+    def end(self) -> None:
+        self.file.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def hold(office: Path, warm_server: WarmServer) -> Iterator[Hold]:
+    """Runs of processes of `warm_server` are held in the middle from now on."""
+    hold = Hold(office / "hold")
+    hold.begin()
+    yield hold
+    hold.end()
 
 
 @pytest.fixture
@@ -178,13 +218,13 @@ def other(at_office: None) -> Iterator[Screen]:
 
 def worker_pids(office: Path) -> list[int]:
     """The workers that have their socket there."""
-    found: list[int] = []
+    pids: list[int] = []
     for path in office.glob("srm-explorer-*/*.sock"):
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as talk:
             talk.connect(str(path))
             credentials = talk.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-            found.append(struct.unpack("3i", credentials)[0])
-    return found
+            pids.append(struct.unpack("3i", credentials)[0])
+    return pids
 
 
 def end_workers(office: Path) -> None:

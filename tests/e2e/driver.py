@@ -1,4 +1,4 @@
-"""Runs command lines in forked processes, so that the libraries are imported once, and kills or signals them.
+"""Runs command lines in processes forked from this one, and kills or signals them.
 
 Reads a list of jobs as JSON on standard input and writes a list of results on standard output. A job:
 
@@ -6,8 +6,9 @@ argv          arguments of the command line.
 folder        the run folder that is watched.
 kill_at       end by SIGKILL at this call of os.fsync, from 1: each is an instant between two states of the disk.
 kill_begun    end by SIGKILL as soon as the run folder has a layout, while the first batch is prefilled.
-signals       [[when, name], ...]: "second" (while the second batch is in flight), or seconds after the one before.
-at_stage      [stage, name]: the process sends itself a signal when it tells that it is at this stage.
+in_second     names of signals that the process gets one after the other while its second batch is in flight.
+at_stage      [stage, name]: it gets a signal when it tells that it is at this stage.
+at_begin      name of a signal that it gets when it begins to read the experiment.
 ignore        names of signals the process was started to ignore.
 largest_file  bytes that a file may grow to.
 fill, free    a file that takes all the space that is left before the run, one that is removed before it.
@@ -25,20 +26,16 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-import srm_explorer.engine.execution.run
-import srm_explorer.tui.cli.app
-import srm_explorer.tui.cli.run  # noqa: F401  (imported once, before forking)
+import srm_explorer.tui.cli.run
 from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.tui.cli import main
 from srm_explorer.tui.cli.watch import Watch
-
-WAIT = 120.0
 
 
 def child(job: dict[str, Any]) -> int:
@@ -48,7 +45,12 @@ def child(job: dict[str, Any]) -> int:
     if job.get("largest_file"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["largest_file"], resource.RLIM_INFINITY))
     if job.get("at_stage"):
-        signal_at_stage(*job["at_stage"])
+        stage, name = job["at_stage"]
+        signal_when(lambda progress: progress.stage == stage, [name])
+    if job.get("in_second"):
+        signal_when(lambda progress: is_in_second_batch(progress, Path(job["folder"])), job["in_second"])
+    if job.get("at_begin"):
+        signal_at_begin(job["at_begin"])
     if job.get("kill_at"):
         kill_at_sync(job["kill_at"])
     if job.get("kill_begun"):
@@ -56,15 +58,27 @@ def child(job: dict[str, Any]) -> int:
     return main(job["argv"])
 
 
-def signal_at_stage(stage: str, name: str) -> None:
+def signal_when(holds: Callable[[Progress], bool], names: Sequence[str]) -> None:
     show = Watch.show
+    waiting = list(names)
 
     def show_and_send(watch: Watch, progress: Progress) -> None:
         show(watch, progress)
-        if progress.stage == stage:
-            os.kill(os.getpid(), getattr(signal, name))
+        while waiting and holds(progress):
+            os.kill(os.getpid(), getattr(signal, waiting.pop(0)))
+            time.sleep(0.01)  # the handler of one runs before the next comes
 
     Watch.show = show_and_send
+
+
+def signal_at_begin(name: str) -> None:
+    read: Callable[..., Any] = srm_explorer.tui.cli.run.read_experiment
+
+    def send_and_read(*arguments: Any, **how: Any) -> Any:
+        os.kill(os.getpid(), getattr(signal, name))
+        return read(*arguments, **how)
+
+    srm_explorer.tui.cli.run.read_experiment = send_and_read
 
 
 def kill_at_sync(number: int) -> None:
@@ -87,24 +101,13 @@ def kill_when_begun(folder: Path) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def is_in_second_batch(folder: Path) -> bool:
+def is_in_second_batch(progress: Progress, folder: Path) -> bool:
+    if progress.stage != "running" or not progress.step:
+        return False
     try:
         return (folder / "events.jsonl").read_bytes().count(b'"event":"batch"') == 1
     except OSError:
         return False
-
-
-def send(pid: int, signals: list[list[Any]], folder: Path) -> None:
-    for when, name in signals:
-        deadline = time.monotonic() + WAIT
-        if isinstance(when, str):
-            while not is_in_second_batch(folder) and time.monotonic() < deadline:
-                if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-                    return
-                time.sleep(0.002)
-        else:
-            time.sleep(when)
-        os.kill(pid, getattr(signal, name))
 
 
 def fill(ballast: Path) -> None:
@@ -135,7 +138,6 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
                 sys.stderr.flush()
             finally:
                 os._exit(status)
-        send(pid, job.get("signals", []), Path(job["folder"]))
         _, status = os.waitpid(pid, 0)
         out.seek(0)
         err.seek(0)
@@ -147,6 +149,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         }
 
 
-if __name__ == "__main__":
+def run_all(_: Sequence[str]) -> int:
     results = [run(job) for job in json.load(sys.stdin)]
     json.dump(results, sys.stdout)
+    return 0

@@ -12,8 +12,11 @@ from typing import TypeVar
 from srm_explorer.engine.worker.client import find_worker
 from srm_explorer.tui.backend.backend import WorkerLink
 from srm_explorer.tui.backend.events import LinkEvent, RunGrew
+from tests.waiting import PATIENCE
 
-SHORT, LONG = "generation.tokens=4", "generation.tokens=120"
+from .warm import WarmServer
+
+SHORT, LONG = "generation.tokens=4", "generation.tokens=40"
 E = TypeVar("E")
 
 
@@ -30,7 +33,7 @@ class Screen:
             self.told.append(event)
             self._changed.notify_all()
 
-    def wait(self, kind: type[E], fits: Callable[[E], bool] = lambda _: True, seconds: float = 120) -> E:
+    def wait(self, kind: type[E], fits: Callable[[E], bool] = lambda _: True, seconds: float = PATIENCE) -> E:
         """The first event of a kind, told already or to come."""
 
         def found() -> E | None:
@@ -52,17 +55,17 @@ def worker_pid() -> int:
     return client.welcome.pid
 
 
-def workers() -> set[int]:
-    """The living workers of this environment."""
-    found: set[int] = set()
-    for place in Path("/proc").glob("[0-9]*"):
+def workers(server: WarmServer) -> set[int]:
+    """The living workers of this environment, forked from warm libraries or started by a program."""
+    pids = server.workers(tempfile.gettempdir())
+    for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            words = (place / "cmdline").read_bytes().split(b"\0")
+            words = (process / "cmdline").read_bytes().split(b"\0")
             if b"srm_explorer.engine.worker" in words and f"TMPDIR={tempfile.gettempdir()}".encode() in (
-                place / "environ"
+                process / "environ"
             ).read_bytes().split(b"\0"):
-                found.add(int(place.name))
-    return found
+                pids.add(int(process.name))
+    return pids
 
 
 def is_partial(event: RunGrew) -> bool:
@@ -74,4 +77,4 @@ def end_the_worker() -> None:
     client = find_worker()
     if client is not None:
         client.stop()
-        assert client.wait_until_gone(30)
+        assert client.wait_until_gone(PATIENCE)

@@ -15,6 +15,8 @@ from typing import Any, Self
 import pexpect
 import pyte
 
+from tests.waiting import PATIENCE
+
 COMMAND = str(Path(sys.executable).with_name("srm-explorer"))
 KEYS = {
     "enter": "\r",
@@ -87,7 +89,7 @@ class Terminal:
             self._child.send(KEYS.get(key, key))
             time.sleep(0.02)
 
-    def wait_for(self, pattern: str, seconds: float = 60) -> re.Match[str]:
+    def wait_for(self, pattern: str, seconds: float = PATIENCE) -> re.Match[str]:
         """Wait until the screen shows what a regular expression says; AssertionError shows the screen."""
         until = time.monotonic() + seconds
         while True:
@@ -98,7 +100,7 @@ class Terminal:
             assert self.is_alive() or self._reader.is_alive(), f"the program ended before {pattern!r}:\n{text}"
             time.sleep(0.02)
 
-    def wait_until_gone(self, pattern: str, seconds: float = 60) -> None:
+    def wait_until_gone(self, pattern: str, seconds: float = PATIENCE) -> None:
         """Wait until the screen no longer shows it."""
         until = time.monotonic() + seconds
         while re.search(pattern, self.text):
@@ -125,13 +127,13 @@ class Terminal:
         if self.is_alive():
             self._child.kill(signal.SIGKILL)
 
-    def wait_for_end(self, seconds: float = 20) -> int:
+    def wait_for_end(self, seconds: float = PATIENCE) -> int:
         """Wait until the program ended; its exit status, or minus the signal that ended it."""
         until = time.monotonic() + seconds
         while self.is_alive():
             assert time.monotonic() < until, f"it did not end in {seconds} s:\n{self.text}"
             time.sleep(0.02)
-        self._reader.join(5)
+        self._reader.join(PATIENCE)
         status = self._child.exitstatus
         return int(status) if status is not None else -int(self._child.signalstatus)
 

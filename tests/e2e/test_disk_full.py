@@ -26,7 +26,7 @@ def test_files_that_may_not_grow_stop_a_batch_or_a_save_and_nothing_else(bench: 
     document, vectors = (bench.session_path("whole").with_suffix(end) for end in (".json", ".safetensors"))
     in_the_save = max(file.stat().st_size for file in (document, vectors)) - 1_000
     part, *done = bench.drive(
-        bench.job("again", signals=[["second", "SIGINT"]], keep=str(bench.session_path("again"))),
+        bench.job("again", in_second=["SIGINT"], keep=str(bench.session_path("again"))),
         bench.job("again", largest_file=in_the_save, keep=str(bench.session_path("again"))),
         bench.job("again"),
         bench.job("first", largest_file=in_the_save),
@@ -52,7 +52,7 @@ def test_a_full_disk_keeps_the_session_that_is_there(bench: Bench, small_disk: P
     spec, target, ballast = bench.folder / "spec.toml", small_disk / "a.json", str(small_disk / "ballast")
     job = {"argv": ["run", str(spec), "--session", str(target)], "folder": str(small_disk / "a.run")}
     part, failed, again, whole = bench.drive(
-        {**job, "signals": [["second", "SIGINT"]], "keep": str(target)},
+        {**job, "in_second": ["SIGINT"], "keep": str(target)},
         {**job, "fill": ballast, "keep": str(target)},
         {**job, "free": ballast},
         bench.job("whole"),

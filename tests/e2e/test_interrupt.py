@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.waiting import PATIENCE, until
+
 from .conftest import RUNS, assert_same_results, environment
 
 if TYPE_CHECKING:
@@ -25,13 +27,13 @@ PROGRAM = [sys.executable, "-c", "import sys; from srm_explorer.tui.cli import m
 
 def test_every_way_of_asking_saves_what_is_finished_and_the_same_command_goes_on(bench: Bench) -> None:
     asked: dict[str, dict[str, Any]] = {
-        "once": {"signals": [["second", "SIGINT"]]},
-        "twice": {"signals": [["second", "SIGINT"], [0.02, "SIGINT"]]},
-        "terminated": {"signals": [["second", "SIGTERM"]]},
-        "hung-up": {"signals": [["second", "SIGHUP"]]},
-        "under-nohup": {"signals": [["second", "SIGHUP"]], "ignore": ["SIGHUP"]},
-        "in-the-background": {"signals": [["second", "SIGINT"]], "ignore": ["SIGINT"]},
-        "many": {"signals": [["second", "SIGINT"], *([0.005, "SIGINT"] for _ in range(20))]},
+        "once": {"in_second": ["SIGINT"]},
+        "twice": {"in_second": ["SIGINT", "SIGINT"]},
+        "terminated": {"in_second": ["SIGTERM"]},
+        "hung-up": {"in_second": ["SIGHUP"]},
+        "under-nohup": {"in_second": ["SIGHUP"], "ignore": ["SIGHUP"]},
+        "in-the-background": {"in_second": ["SIGINT"], "ignore": ["SIGINT"]},
+        "many": {"in_second": ["SIGINT"] * 21},
     }
     jobs = [bench.job("whole")]
     for name, how in asked.items():
@@ -66,7 +68,7 @@ def test_an_interruption_before_the_first_batch_is_one_line_at_most(bench: Bench
     places = [("loading", "SIGINT"), ("testing", "SIGINT"), ("loading", "SIGTERM"), ("testing", "SIGHUP")]
     plain = [bench.job(f"{stage}-{name}", at_stage=[stage, name]) for stage, name in places]
     as_json = [bench.job(f"{stage}-{name}", "--json", at_stage=[stage, name]) for stage, name in places]
-    early = bench.job("early", signals=[[0.05, "SIGINT"]])
+    early = bench.job("early", at_begin="SIGINT")
     *done, soon = bench.drive(*plain, *as_json, early)
     assert soon.status == 130
     assert len((soon.stdout + soon.stderr).splitlines()) <= 1
@@ -92,12 +94,10 @@ def test_an_interruption_while_the_libraries_are_imported(bench: Bench) -> None:
     maps = Path(f"/proc/{running.pid}/maps")
     if not maps.exists():
         pytest.skip("what a process has loaded is seen in /proc")
-    while "libtorch" not in maps.read_text():
-        assert running.poll() is None
-        time.sleep(0.01)
-    time.sleep(0.5)
+    until(lambda: running.poll() is not None or "libtorch" in maps.read_text(), "the library")
+    assert running.poll() is None
     running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=200)
+    out, err = running.communicate(timeout=PATIENCE)
     assert running.returncode == 130, err
     assert "Traceback" not in err
     assert len((out + err).splitlines()) <= 1
@@ -111,7 +111,7 @@ def test_a_terminal_that_goes_away_leaves_an_interrupted_session(bench: Bench) -
     os.set_blocking(terminal, False)
     events = bench.run_folder("a") / "events.jsonl"
     shown = b""
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + PATIENCE
     while not (events.exists() and '"event":"batch"' in events.read_text()):
         assert time.monotonic() < deadline, shown
         try:

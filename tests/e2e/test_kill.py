@@ -6,10 +6,11 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.waiting import until
 
 from .conftest import RUNS, assert_same_results, environment
 
@@ -52,11 +53,10 @@ def test_the_program_itself_killed_in_a_batch_replays_bit_equal(bench: Bench) ->
         [*program, *bench.command("a")], stderr=subprocess.PIPE, cwd=bench.folder, env=environment()
     )
     events = bench.run_folder("a") / "events.jsonl"
-    deadline = time.monotonic() + 200
-    while not (events.exists() and '"event":"batch"' in events.read_text()):
-        assert running.poll() is None, running.stderr and running.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(
+        lambda: running.poll() is not None or (events.exists() and '"event":"batch"' in events.read_text()), "a batch"
+    )
+    assert running.poll() is None, running.stderr and running.stderr.read()
     running.kill()
     running.communicate()
     replay = {"argv": ["replay", str(bench.session_path("a")), "--json"], "folder": str(bench.folder)}

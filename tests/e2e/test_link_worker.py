@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +28,7 @@ from .worker_talk import start_line
 if TYPE_CHECKING:
     from srm_explorer.engine.session import Session
 
-    from .conftest import Bench
+    from .conftest import Bench, Hold
 
 pytestmark = pytest.mark.slow
 
@@ -52,13 +51,11 @@ def test_a_worker_that_starts_says_so_and_a_warm_one_begins_at_once(
     assert 0 < counts["The man"] < counts["The man opened"]
     screen.link.submit(bench.experiment(SHORT), base, bench.session_path("warm-up"))
     screen.wait(RunEnded, lambda event: event.path == bench.session_path("warm-up"))
-    began = time.monotonic()
     screen.link.submit(bench.experiment(LONG), base, bench.session_path("a"))
     screen.wait(RunGrew, lambda event: event.path.stem == "a" and event.progress.stage == "running")  # pyright: ignore[reportOptionalMemberAccess]
-    assert time.monotonic() - began < 2, "nothing is loaded"
     ended = screen.wait(RunEnded, lambda event: event.path.stem == "a")
     stages = {event.progress.stage for event in screen.all(RunGrew) if event.path.stem == "a" and event.progress}
-    assert not stages & {"loading", "testing"}
+    assert not stages & {"loading", "testing"}, "nothing is loaded"
     assert screen.wait(Submitted, lambda event: event.path.stem == "a").joined is False
     assert ended.session == load_session(bench.session_path("a"))
     assert_same_results(ended.session, whole(LONG))
@@ -69,7 +66,7 @@ def test_a_worker_that_starts_says_so_and_a_warm_one_begins_at_once(
 
 
 def test_two_screens_and_a_command_line_at_once_share_one_worker_and_lose_nothing(
-    screen: Screen, other: Screen, bench: Bench
+    screen: Screen, other: Screen, bench: Bench, hold: Hold
 ) -> None:
     for one in (screen, other):
         one.link.open()
@@ -77,12 +74,14 @@ def test_two_screens_and_a_command_line_at_once_share_one_worker_and_lose_nothin
     other.link.submit(bench.experiment(LONG), bench.folder, bench.session_path("a"))
     other.link.submit(bench.experiment(SHORT), bench.folder, bench.session_path("b"))
     screen.wait(Submitted)
+    other.wait(Submitted, lambda event: event.path.stem == "a")
     line = start_line(bench, "c", SHORT)
+    hold.end()
     assert {one.wait(RunEnded).state for one in (screen, other)} == {"finished"}
     other.wait(RunEnded, lambda event: event.path.stem == "b")
-    _, err = line.communicate(timeout=120)
+    _, err = line.communicate()
     assert line.returncode == 0, err
-    assert len(workers()) == 1
+    assert len(workers(bench.server)) == 1
     assert sorted(one.joined for link in (screen, other) for one in link.all(Submitted) if one.path.stem == "a") == [
         False,
         True,
@@ -92,7 +91,7 @@ def test_two_screens_and_a_command_line_at_once_share_one_worker_and_lose_nothin
     assert_same_results(bench.session("b"), bench.session("c").changed(name="b"))
 
 
-def test_a_queued_run_can_be_pruned_and_a_running_one_cancelled(screen: Screen, bench: Bench) -> None:
+def test_a_queued_run_can_be_pruned_and_a_running_one_cancelled(screen: Screen, bench: Bench, hold: Hold) -> None:
     screen.link.open()
     for name in "ab":
         screen.link.submit(bench.experiment(LONG), bench.folder, bench.session_path(name))
@@ -116,15 +115,16 @@ def test_a_queued_run_can_be_pruned_and_a_running_one_cancelled(screen: Screen, 
     assert LiveRun(bench.run_folder("a")).runs == RUNS
 
 
-def test_a_model_that_is_asked_for_in_a_run_is_described_after_it(screen: Screen, bench: Bench) -> None:
+def test_a_model_that_is_asked_for_in_a_run_is_described_after_it(screen: Screen, bench: Bench, hold: Hold) -> None:
     screen.link.open()
     screen.link.submit(bench.experiment(LONG), bench.folder, bench.session_path("a"))
     screen.wait(RunGrew, is_partial)
     at_hand = bench.experiment().model.model_dump()
     screen.link.describe(at_hand, bench.folder)
-    screen.wait(Described, lambda event: event.model == at_hand, seconds=2)
+    screen.wait(Described, lambda event: event.model == at_hand)
     screen.link.describe({**at_hand, "dtype": "float64"}, bench.folder)
     assert "running an experiment" in screen.wait(DescribeFailed).error.what
+    hold.end()
     screen.wait(Described, lambda event: event.model["dtype"] == "float64")
     assert screen.wait(RunEnded).state == "finished"
     screen.link.describe({**at_hand, "name": "./nowhere"}, bench.folder)

@@ -1,4 +1,4 @@
-"""The wheel alone, in an environment without the checkout: it carries everything the demo needs."""
+"""What is installed, in environments of their own and a folder with modules called like ours, runs the demo."""
 
 from __future__ import annotations
 
@@ -8,42 +8,85 @@ import sys
 import sysconfig
 import venv
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE
+
 ROOT = Path(__file__).parents[2]
+HOSTILE = "raise SystemExit('a module of the user is imported in place of ours')\n"
+KINDS = ["from the checkout", "from the sdist"]
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", folder, ROOT]
-    subprocess.run(command, check=True)
-    (built,) = folder.glob("*.whl")
+def pip(*arguments: str | Path) -> None:
+    subprocess.run([sys.executable, "-m", "pip", "--quiet", *arguments], check=True, timeout=PATIENCE)
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The wheel by what it was built from."""
+    folder = tmp_path_factory.mktemp("wheels")
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", folder], check=True, cwd=ROOT)
+    (sdist,) = folder.glob("*.tar.gz")
+    built: dict[str, Path] = {}
+    for kind, source in zip(KINDS, (ROOT, sdist), strict=True):
+        pip("wheel", "--no-deps", "--no-build-isolation", "-w", folder / kind, source)
+        (built[kind],) = (folder / kind).glob("*.whl")
     return built
 
 
-@pytest.fixture(scope="module")
-def program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The installed command: the wheel in an environment of its own, the other packages borrowed from this one."""
-    home = tmp_path_factory.mktemp("env")
-    venv.create(home, with_pip=False)
-    python = home / "bin" / "python"
-    where = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
-    own = Path(subprocess.run([python, "-c", where], check=True, capture_output=True, text=True).stdout.strip())
-    subprocess.run(
-        [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel],
-        check=True,
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Install something in an environment of its own, the other packages borrowed from this one; its programs."""
+
+    def install(*what: str | Path) -> Path:
+        home = tmp_path_factory.mktemp("env")
+        venv.create(home, with_pip=False)
+        python = home / "bin" / "python"
+        ask = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
+        site = Path(subprocess.run([python, "-c", ask], check=True, capture_output=True, text=True).stdout.strip())
+        pip("--python", python, "install", "--no-deps", "--no-index", "--no-build-isolation", *what)
+        # A folder named in a .pth file does not have its own .pth files read: this checkout's install stays out.
+        borrowed = dict.fromkeys([sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"], *_borrowed()])
+        (site / "borrowed.pth").write_text("\n".join(borrowed) + "\n")
+        return home / "bin"
+
+    return install
+
+
+def _borrowed() -> list[str]:
+    """Where this environment itself has its packages from."""
+    return [path for path in sys.path if path.endswith("-packages")]
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Path:
+    (tmp_path / "engine").mkdir()
+    (tmp_path / "engine" / "__init__.py").write_text(HOSTILE)
+    (tmp_path / "tui.py").write_text(HOSTILE)
+    return tmp_path
+
+
+def run(program: Path, *arguments: str, cwd: Path) -> str:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "XDG_"))}
+    environment |= {
+        "HOME": str(cwd),
+        "SRM_EXPLORER_SESSIONS": str(cwd / "sessions"),
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": ".",
+    }
+    done = subprocess.run(
+        [program, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=2 * PATIENCE
     )
-    # A folder named in a .pth file does not have its own .pth files read: the editable checkout stays out.
-    borrowed = dict.fromkeys([sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"]])
-    (own / "borrowed.pth").write_text("\n".join(borrowed) + "\n")
-    return home / "bin" / "srm-explorer"
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
-def test_it_carries_models_prompts_presets_and_types(wheel: Path) -> None:
-    names = set(zipfile.ZipFile(wheel).namelist())
+def test_both_carry_the_same_models_prompts_presets_and_types(wheels: dict[str, Path]) -> None:
+    names, again = (set(zipfile.ZipFile(wheels[kind]).namelist()) for kind in KINDS)
+    assert names == again
     assert names >= {
         "srm_explorer/engine/demo/model.safetensors",
         "srm_explorer/engine/demo/tokenizer.json",
@@ -57,23 +100,37 @@ def test_it_carries_models_prompts_presets_and_types(wheel: Path) -> None:
         "srm_explorer/engine/py.typed",
         "srm_explorer/tui/py.typed",
     }
-    assert not {name for name in names if name.startswith(("tests/", "tools/", "benchmarks/", "saved_sessions/"))}
+    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"srm_explorer"}
 
 
 @pytest.mark.slow
-def test_the_demo_runs_outside_the_checkout(program: Path, tmp_path: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "XDG_"))}
-    environment |= {"HOME": str(tmp_path), "SRM_EXPLORER_SESSIONS": str(tmp_path / "sessions"), "HF_HUB_OFFLINE": "1"}
-    home = program.parent / "python"
-    where = subprocess.run(
-        [home, "-c", "import srm_explorer; print(srm_explorer.__file__)"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert str(ROOT) not in where.stdout
-    done = subprocess.run(
-        [program, "demo", "--no-open"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    assert "demo model" in done.stdout
-    assert "270°" in done.stdout
-    assert list((tmp_path / "sessions").glob("demo-*.json"))
+def test_the_demo_runs_outside_the_checkout(
+    wheels: dict[str, Path], installed: Callable[..., Path], hostile: Path
+) -> None:
+    programs = installed(wheels["from the checkout"])
+    where = run(programs / "python", "-P", "-c", "import srm_explorer; print(srm_explorer.__file__)", cwd=hostile)
+    assert str(ROOT) not in where
+    shown = run(programs / "srm-explorer", "demo", "--no-open", cwd=hostile)
+    assert "demo model" in shown
+    assert "270°" in shown
+    assert list((hostile / "sessions").glob("demo-*.json"))
+
+
+@pytest.mark.slow
+def test_what_is_built_from_the_sdist_runs_the_demo(
+    wheels: dict[str, Path], installed: Callable[..., Path], hostile: Path
+) -> None:
+    programs = installed(wheels["from the sdist"])
+    run(programs / "srm-explorer", "run", "demo", "--session", "a", "--set", "generation.tokens=4", cwd=hostile)
+    shown = run(programs / "srm-explorer", "show", "a", cwd=hostile)
+    assert "demo model" in shown
+    assert "270°" in shown
+
+
+@pytest.mark.slow
+def test_an_editable_install_imports_from_the_checkout(installed: Callable[..., Path], hostile: Path) -> None:
+    programs = installed("--editable", ROOT)
+    code = "import srm_explorer.engine.session as session; print(session.__file__)"
+    where = run(programs / "python", "-P", "-c", code, cwd=hostile)
+    assert Path(where.strip()).resolve().is_relative_to(ROOT.resolve() / "engine")
+    assert "reasoning" in run(programs / "srm-explorer", "prompts", "list", cwd=hostile)

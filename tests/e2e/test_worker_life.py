@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.worker import client as client_module
 from srm_explorer.engine.worker.client import Client, WorkerGoneError, find_or_start_worker, find_worker
 
-from .conftest import RUNS, Bench, assert_same_results
+from .conftest import RUNS, Bench, Hold, assert_same_results
+from .link_screen import end_the_worker
 from .worker_talk import LONG, SHORT, gone, job_of, start_line, states, submit, when_batches
 
 if TYPE_CHECKING:
@@ -39,8 +41,8 @@ def test_two_who_start_at_once_get_one_worker(client: Client) -> None:
     assert os.getsid(pids.pop()) != os.getsid(0)
 
 
-def test_a_killed_worker_is_noticed_within_two_seconds_and_its_run_goes_on(
-    client: Client, bench: Bench, whole: Callable[..., Session]
+def test_a_killed_worker_is_noticed_and_its_run_goes_on(
+    client: Client, bench: Bench, hold: Hold, whole: Callable[..., Session]
 ) -> None:
     line = start_line(bench, "a", *LONG)
     job = job_of(client, bench, "a")
@@ -48,12 +50,11 @@ def test_a_killed_worker_is_noticed_within_two_seconds_and_its_run_goes_on(
     followed = client.follow(job, tick=0.05)
     next(followed)
     pid = client.status().pid
-    killed = time.monotonic()
     os.kill(pid, signal.SIGKILL)
     with pytest.raises(WorkerGoneError):
         list(followed)
-    assert time.monotonic() < killed + 2
-    _, err = line.communicate(timeout=30)
+    _, err = line.communicate()
+    hold.end()
     assert line.returncode == 1
     assert "the worker is gone" in err
     assert err.splitlines()[-1].count("same command")
@@ -68,7 +69,7 @@ def test_a_killed_worker_is_noticed_within_two_seconds_and_its_run_goes_on(
     assert_same_results(bench.session("a"), whole(*LONG))
 
 
-def test_a_terminated_worker_saves_what_is_finished_and_ends(client: Client, bench: Bench) -> None:
+def test_a_terminated_worker_saves_what_is_finished_and_ends(client: Client, bench: Bench, hold: Hold) -> None:
     job = submit(client, bench, "a", *LONG)
     waiting = submit(client, bench, "b", *LONG)
     when_batches(client, job)
@@ -86,7 +87,7 @@ def test_a_terminated_worker_saves_what_is_finished_and_ends(client: Client, ben
 
 
 def test_a_drained_worker_finishes_its_queue_and_takes_no_more(
-    client: Client, bench: Bench, capsys: pytest.CaptureFixture[str]
+    client: Client, bench: Bench, hold: Hold, capsys: pytest.CaptureFixture[str]
 ) -> None:
     jobs = [submit(client, bench, name, *LONG) for name in "ab"]
     followers = [client.follow(job) for job in jobs]
@@ -96,6 +97,7 @@ def test_a_drained_worker_finishes_its_queue_and_takes_no_more(
     assert client.status().draining
     with pytest.raises(ExplorerError, match="takes no more jobs"):
         submit(client, bench, "c", *SHORT)
+    hold.end()
     assert [list(follower)[-1].state for follower in followers] == ["finished", "finished"]  # pyright: ignore[reportOptionalMemberAccess]
     assert gone(client)
 
@@ -109,9 +111,10 @@ def test_an_idle_worker_ends_and_one_that_works_does_not(client: Client, bench: 
     assert gone(brief)
 
 
-def test_a_worker_that_cannot_start_says_why(client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    client.stop()
-    assert gone(client)
+def test_a_worker_that_cannot_start_says_why(
+    cold_office: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    end_the_worker()
     (tmp_path / "torch.py").write_text("raise ImportError('this torch is broken')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(ExplorerError, match="did not start: ImportError: this torch is broken"):
@@ -123,6 +126,7 @@ def test_what_an_earlier_worker_wrote_is_no_reason_why_one_does_not_start(
 ) -> None:
     client.stop()
     assert gone(client)
+    monkeypatch.setattr(client_module, "subprocess", subprocess)
     (tmp_path / "torch.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(ExplorerError, match="did not start: signal 9 ended it"):

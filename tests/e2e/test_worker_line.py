@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -13,11 +13,8 @@ from srm_explorer.engine.session import load_session
 from srm_explorer.engine.worker.client import Client, submission
 from srm_explorer.tui.cli import main
 
-from .conftest import RUNS, Bench
+from .conftest import RUNS, Bench, Hold
 from .worker_talk import LONG, SHORT, job_of, start_line, states, submit, when_batches
-
-if TYPE_CHECKING:
-    pass
 
 pytestmark = pytest.mark.slow
 
@@ -57,32 +54,39 @@ def test_relative_names_mean_what_they_mean_where_they_were_typed(
     assert Path(f"/proc/{client.status().pid}/cwd").readlink() == Path("/")
 
 
-def test_ctrl_c_on_the_command_line_is_passed_on(client: Client, bench: Bench) -> None:
+def test_ctrl_c_on_the_command_line_is_passed_on(client: Client, bench: Bench, hold: Hold) -> None:
     line = start_line(bench, "a", *LONG)
     job = job_of(client, bench, "a")
     when_batches(client, job)
     line.send_signal(signal.SIGINT)
-    out, _ = line.communicate(timeout=120)
+    out, _ = line.communicate()
     assert line.returncode == 130
     assert "is interrupted" in out
     assert bench.session("a").state == "interrupted"
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGHUP])
-def test_a_command_line_that_is_gone_changes_nothing(client: Client, bench: Bench, how: signal.Signals) -> None:
+def test_a_command_line_that_is_gone_changes_nothing(
+    client: Client, bench: Bench, hold: Hold, how: signal.Signals
+) -> None:
     line = start_line(bench, "a", *LONG)
     job = job_of(client, bench, "a")
     when_batches(client, job)
     line.send_signal(how)
-    line.communicate(timeout=30)
+    line.communicate()
     accepted = client.submit(submission(bench.experiment(*LONG), bench.folder, bench.session_path("a")))
     assert (accepted.joined, accepted.job.job) == (True, job)
+    hold.end()
     assert states(client, job)[-1].state == "finished"
     assert len(bench.session("a").runs) == RUNS
 
 
-def test_status_logs_and_stop_say_what_is(client: Client, bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_logs_and_stop_say_what_is(
+    client: Client, bench: Bench, hold: Hold, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hold.end()
     states(client, submit(client, bench, "a", *SHORT))
+    hold.begin()
     capsys.readouterr()
 
     def told(*arguments: str) -> Any:
@@ -99,6 +103,7 @@ def test_status_logs_and_stop_say_what_is(client: Client, bench: Bench, capsys: 
     assert told("prune", waiting)["pruned"] == [waiting]
     assert main(["worker", "prune", waiting]) == 1
     assert "interrupted" in capsys.readouterr().err
+    hold.end()
     restarted = told("restart")
     assert restarted["replaced"] == client.welcome.pid != restarted["pid"]
     assert bench.session("b").state == "finished", "it was let finish"

@@ -12,7 +12,7 @@ import pytest
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.worker.client import Client
 
-from .conftest import PROMPTS, RUNS, Bench, assert_same_results
+from .conftest import PROMPTS, RUNS, Bench, Hold, assert_same_results
 from .worker_talk import LONG, SHORT, states, submit, when_batches, without_time
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def test_a_model_whose_files_changed_is_loaded_again(client: Client, bench: Benc
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_cancelled_run_is_saved_as_interrupted_and_goes_on(
-    client: Client, bench: Bench, whole: Callable[..., Session], times: Any
+    client: Client, bench: Bench, hold: Hold, whole: Callable[..., Session], times: Any
 ) -> None:
     job = submit(client, bench, "a", *LONG)
     when_batches(client, job)
@@ -61,6 +61,7 @@ def test_a_cancelled_run_is_saved_as_interrupted_and_goes_on(
     part = bench.session("a")
     assert part.state == "interrupted"
     assert 0 < len(part.runs) < RUNS
+    hold.end()
     again = states(client, submit(client, bench, "a", *LONG))
     assert again[-1].state == "finished"
     assert again[-1].resumed == (len(part.runs), RUNS)
@@ -68,7 +69,7 @@ def test_a_cancelled_run_is_saved_as_interrupted_and_goes_on(
         assert_same_results(bench.session("a"), whole(*LONG))
 
 
-def test_the_queue_can_be_seen_and_pruned(client: Client, bench: Bench) -> None:
+def test_the_queue_can_be_seen_and_pruned(client: Client, bench: Bench, hold: Hold) -> None:
     first, second, third = (submit(client, bench, name, *LONG) for name in "abc")
     when_batches(client, first)
     assert [job.job for job in client.jobs()[:3]] == [first, second, third]
@@ -89,7 +90,7 @@ def test_the_queue_can_be_seen_and_pruned(client: Client, bench: Bench) -> None:
         client.cancel("nothing-1")
 
 
-def test_models_are_described_and_texts_tokenized_while_another_runs(client: Client, bench: Bench) -> None:
+def test_models_are_described_and_texts_tokenized_while_another_runs(client: Client, bench: Bench, hold: Hold) -> None:
     model = bench.experiment().model
     described = client.describe(model, bench.folder)
     assert (described.n_layers, described.d_model, described.d_mlp) == (3, 32, 64)

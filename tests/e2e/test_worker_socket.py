@@ -7,9 +7,7 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -26,12 +24,10 @@ from srm_explorer.engine.worker.protocol import (
     WorkerState,
     encode,
 )
+from tests.waiting import PATIENCE, until
 
-from .conftest import Bench
+from .conftest import Bench, Hold
 from .worker_talk import LONG, answers, raw, states, submit
-
-if TYPE_CHECKING:
-    pass
 
 pytestmark = pytest.mark.slow
 
@@ -62,16 +58,12 @@ def test_more_connections_than_it_takes_do_not_stop_it(client: Client) -> None:
         for _ in range(100):
             with contextlib.suppress(BlockingIOError):
                 stack.enter_context(raw(client))
-    until = time.monotonic() + 10
-    while (found := find_worker()) is None:
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    assert found.status().pid == client.welcome.pid
+    assert until(find_worker, "the worker").status().pid == client.welcome.pid
 
 
 @pytest.mark.parametrize(("protocol", "build"), [(PROTOCOL + 1, endpoint.build()), (PROTOCOL, "0.0.9+00000000")])
 def test_one_of_another_version_may_only_look_follow_cancel_and_drain(
-    client: Client, bench: Bench, protocol: int, build: str
+    client: Client, bench: Bench, hold: Hold, protocol: int, build: str
 ) -> None:
     job = submit(client, bench, "a", *LONG)
     requests = [{"kind": "list"}, {"kind": "stop"}, {"kind": "prune", "job": job}, {"kind": "status"}]
@@ -98,7 +90,7 @@ def test_another_user_gets_no_word_even_where_the_files_let_them(client: Client,
             path.chmod(0o777)
         code = (
             "import os, socket, sys; os.setgroups([]); os.setgid(65534); os.setuid(65534);"
-            "s = socket.socket(socket.AF_UNIX); s.settimeout(20); s.connect(sys.argv[1]);"
+            "s = socket.socket(socket.AF_UNIX); s.settimeout(200); s.connect(sys.argv[1]);"
             "\ntry: s.sendall(sys.argv[2].encode()); print(s.recv(100))"
             "\nexcept (BrokenPipeError, ConnectionResetError): print(b'')"
         )
@@ -108,7 +100,7 @@ def test_another_user_gets_no_word_even_where_the_files_let_them(client: Client,
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=PATIENCE,
         )
     finally:
         for path, mode in modes.items():

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,13 +12,12 @@ from srm_explorer.engine.runs.progress import Stopped
 from srm_explorer.engine.worker.client import Client
 from srm_explorer.tui.backend.events import Studied, StudyFailed, Submitted, WorkerSeen
 
-from .conftest import environment
 from .link_screen import LONG as LONG_RUN
 from .link_screen import Screen, worker_pid
 from .worker_talk import LONG, SHORT, states, submit, when_batches
 
 if TYPE_CHECKING:
-    from .conftest import Bench
+    from .conftest import Bench, Hold
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +44,9 @@ def test_a_study_at_the_worker_finds_what_it_finds_in_this_process(client: Clien
     assert [mark["value"] for mark in marked["histogram"]["marks"]] == [-4, 0, 4]
 
 
-def test_a_worker_outlives_studies_that_fail_and_those_nobody_waits_for(client: Client, bench: Bench) -> None:
+def test_a_worker_outlives_studies_that_fail_and_those_nobody_waits_for(
+    client: Client, bench: Bench, hold: Hold
+) -> None:
     model, pid = bench.experiment().model, client.status().pid
     for name, arguments, told in (
         ("nothing", {}, "no study 'nothing'"),
@@ -72,7 +71,7 @@ def test_a_worker_outlives_studies_that_fail_and_those_nobody_waits_for(client: 
 
 
 def test_a_link_tells_findings_of_the_newest_question_and_asks_a_busy_worker_again(
-    screen: Screen, bench: Bench
+    screen: Screen, bench: Bench, hold: Hold
 ) -> None:
     screen.link.open()
     model, base = bench.experiment().model.model_dump(), bench.folder
@@ -88,17 +87,16 @@ def test_a_link_tells_findings_of_the_newest_question_and_asks_a_busy_worker_aga
     screen.wait(Submitted)
     screen.link.study("neuron", "", model, CARD, base, "meanwhile")
     assert screen.wait(StudyFailed, lambda event: event.tag == "meanwhile").waits
+    hold.end()
     found = screen.wait(Studied, lambda event: event.tag == "meanwhile")
     assert found.findings["histogram"]["n"] > 0
     assert {event.tag for event in screen.all(Studied)} == {"newer", "meanwhile"}
 
 
 def test_the_command_line_asks_the_worker(client: Client, bench: Bench) -> None:
-    program = "import sys; from srm_explorer.tui.cli import main; sys.exit(main())"
-    folder = str(bench.experiment().model.name)
-    command = [sys.executable, "-c", program, "neuron", folder, "1", "3", "--prompts", "texts.txt", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=bench.folder, env=environment(), check=False)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["histogram"]["n"] > 0
+    line = bench.start("neuron", str(bench.experiment().model.name), "1", "3", "--prompts", "texts.txt", "--json")
+    out, err = line.communicate()
+    assert line.returncode == 0, err
+    assert json.loads(out)["histogram"]["n"] > 0
     assert worker_pid() == client.status().pid
     assert client.status().model is not None

@@ -5,21 +5,20 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from typing import Any
 
 from srm_explorer.engine.session import Session
 from srm_explorer.engine.worker.client import Client, find_worker, submission
 from srm_explorer.engine.worker.protocol import JobState, read_reply
+from tests.waiting import PATIENCE, until
 
-from .conftest import Bench, environment
+from .conftest import Bench
+from .warm import WarmProcess
 
 SHORT = ("generation.tokens=4",)
-LONG = ("generation.tokens=150",)
-"""Several seconds of work: whatever is done to it is done in the middle."""
+LONG = ("generation.tokens=40",)
+"""Several batches; where something is done in their middle, the test holds them there."""
 
 
 def submit(client: Client, bench: Bench, name: str, *overrides: str) -> str:
@@ -39,7 +38,7 @@ def when_batches(client: Client, job: str, runs: int = 1) -> None:
             return
 
 
-def gone(client: Client, seconds: float = 30) -> bool:
+def gone(client: Client, seconds: float = PATIENCE) -> bool:
     return client.wait_until_gone(seconds) and find_worker() is None
 
 
@@ -49,33 +48,20 @@ def without_time(session: Session) -> dict[str, Any]:
     return provenance
 
 
-def start_line(bench: Bench, name: str, *overrides: str) -> subprocess.Popen[str]:
+def start_line(bench: Bench, name: str, *overrides: str) -> WarmProcess:
     sets = [part for one in overrides for part in ("--set", one)]
-    program = "import sys; from srm_explorer.tui.cli import main; sys.exit(main())"
-    return subprocess.Popen(
-        [sys.executable, "-c", program, *bench.command(name, *sets)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=bench.folder,
-        env=environment(),
-    )
+    return bench.start(*bench.command(name, *sets))
 
 
 def job_of(client: Client, bench: Bench, name: str) -> str:
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        for job in client.jobs():
-            if job.session == str(bench.session_path(name)):
-                return job.job
-        time.sleep(0.02)
-    raise AssertionError("the command line submitted nothing")
+    path = str(bench.session_path(name))
+    return until(lambda: next((job.job for job in client.jobs() if job.session == path), ""), "what the line submits")
 
 
 @contextlib.contextmanager
 def raw(client: Client) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX) as talk:
-        talk.settimeout(30)
+        talk.settimeout(PATIENCE)
         talk.connect(str(client.endpoint.socket))
         yield talk
 

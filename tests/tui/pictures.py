@@ -31,13 +31,13 @@ from srm_explorer.tui.backend.subprocesses import StudyAnswer, StudyRunner
 from srm_explorer.tui.explorer import controller, studies
 from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.settings import Settings
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 SAVED = "2025-06-0{}T12:00:00+00:00"
 SIZES = {"160x48": (160, 48), "80x24": (80, 24)}
 PLAIN = "."
 _NAMES = string.ascii_letters + string.digits
-_PATIENCE = 30.0
 _QUIET = 4
 
 Scene = Callable[["Painter"], Awaitable[None]]
@@ -99,7 +99,7 @@ class Painter:
 
     async def until(self, holds: Callable[[], object] | str) -> None:
         """Wait until something holds, or a text is on the screen."""
-        give_up = time.monotonic() + _PATIENCE
+        give_up = time.monotonic() + PATIENCE
         while not (holds in self.text() if isinstance(holds, str) else holds()):
             assert time.monotonic() < give_up, f"{holds} did not come:\n{self.text()}"
             await self.pilot.pause(0.02)
@@ -119,7 +119,7 @@ class Painter:
     async def _settled(self) -> str:
         last: list[list[Segment]] = []
         same = 0
-        give_up = time.monotonic() + _PATIENCE
+        give_up = time.monotonic() + PATIENCE
         while same < _QUIET:
             assert time.monotonic() < give_up, f"it does not come to rest:\n{self.text()}"
             for kind in (Input, TextArea):

@@ -97,8 +97,10 @@ def test_results(size: str, look: Look) -> None:
         await p.take("runs-filtered")
         await p.press("enter", "enter", until=lambda: isinstance(p.app.screen, RunView))
         await p.take("run-view", svg=size == WIDE)
-        await p.press("escape", "]")
+        await p.press("escape", "]", until=lambda: "working it out" not in p.text() and "[Effects]" in p.text())
+        await p.take("effects")
         p.app.explorer.results.log_line("example is finished: 32 runs")
+        await p.press("]", "]", "]", until="example is finished")
         await p.take("log")
 
     look(scene, size, STORED)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from srm_explorer.engine.session import load_session
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[3]
 PROGRAM = """
@@ -62,7 +63,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_gives_the_same_result(
     (tmp_path / "spec.json").write_text(json.dumps(spec))
     for name, rows, spare in (("free", 100, 0), ("tight", 800, 80)):
         command = [sys.executable, "-c", PROGRAM, str(tmp_path), name, str(rows), str(spare)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
     free, tight = (load_session(tmp_path / f"{name}.json") for name in ("free", "tight"))
     halved = [event["rows"] for event in tight.events if event["event"] == "out of memory"]

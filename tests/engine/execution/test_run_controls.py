@@ -53,13 +53,14 @@ def test_each_control_is_clamped_as_its_target_and_alone_gives_the_same(
     as_if_alone(session, every=5)
 
 
-def test_the_targets_runs_are_bit_equal_with_and_without_controls(lab: Lab, clamp: dict[str, Any]) -> None:
+def test_the_targets_runs_are_the_same_with_and_without_controls(lab: Lab, clamp: dict[str, Any]) -> None:
     bare = lab.session(lab.experiment(clamp), "bare", rows=5)
     whole = lab.session(lab.experiment(clamp, controls=CONTROLS), "whole", rows=5)
     own = [place for place, run in enumerate(whole.runs) if whole.conditions[run.condition].kind != "control"]
     assert [whole.runs[place].token_ids for place in own] == [run.token_ids for run in bare.runs]
     for site, vectors in bare.vectors().items():
-        assert np.array_equal(whole.vectors()[site][own], vectors)
+        # Batches of other rows: the products may differ in the last bit of a float64, and so the float32 that is kept.
+        np.testing.assert_allclose(whole.vectors()[site][own], vectors, rtol=1e-6, atol=1e-6)
 
 
 def test_what_is_matched_on_is_what_the_baselines_tokens_say(

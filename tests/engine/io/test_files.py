@@ -17,6 +17,7 @@ from hypothesis.strategies import binary
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.io.files import FileLock, LockedError, sha256_of, write_atomic
+from tests.waiting import PATIENCE
 
 SMALL = 64 * 1024
 """Bytes a file may have in the tests that run out of space."""
@@ -141,7 +142,7 @@ def test_a_lock_keeps_another_process_out_and_names_it(tmp_path: Path) -> None:
         with pytest.raises(LockedError), FileLock(path, timeout=0.05):
             pass
         other.communicate("\n")
-        with FileLock(path, timeout=5) as lock:
+        with FileLock(path, timeout=PATIENCE) as lock:
             assert lock.held
     assert not lock.held
 
@@ -153,7 +154,7 @@ def test_a_killed_holder_frees_the_lock(tmp_path: Path) -> None:
         other.stdout.readline()
         other.kill()
         other.wait()
-        with FileLock(path, timeout=5) as lock:
+        with FileLock(path, timeout=PATIENCE) as lock:
             assert lock.held
 
 

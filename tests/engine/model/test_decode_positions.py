@@ -134,5 +134,6 @@ def test_what_comes_before_an_intervention_is_the_baselines(tiny: LoadedModel, p
     captures = [Capture("blocks.2.hook_resid_pre", "tokens", "prompt")]
     rows = [Row(prompts[2]), Row(prompts[2], (clamp(50.0, "last"),))]
     baseline, clamped = (r.captured[0] for r in decode(tiny, rows, Generation(1), captures).rows)
-    np.testing.assert_array_equal(baseline[:-1], clamped[:-1])
+    # Other shapes of a product may differ in the last bit.
+    np.testing.assert_allclose(baseline[:-1], clamped[:-1], atol=1e-9)
     assert np.abs(baseline[-1] - clamped[-1]).max() > 1

@@ -24,6 +24,7 @@ from transformers import (
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import ModelSpec
 from srm_explorer.engine.model.load import LoadedModel, load_model
+from tests.waiting import PATIENCE
 
 Break = Callable[[Path], Any]
 
@@ -137,7 +138,7 @@ def test_a_network_that_does_not_answer_is_the_same_error() -> None:
         )
         environment = {"HF_ENDPOINT": f"http://127.0.0.1:{port}", "HF_HOME": "/nonexistent", "PATH": "/usr/bin"}
         done = subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=PATIENCE
         )
     assert "is not on this machine and cannot be fetched" in done.stdout, done.stderr[-2000:]
     assert done.stderr == ""

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 from srm_explorer.engine.runs.progress import Meter, Progress, StopSignal
+from tests.waiting import PATIENCE
 
 
 def test_the_memory_is_told_with_every_progress_and_weighed_rarely() -> None:
@@ -42,5 +43,5 @@ before = used_bytes(torch.device("cpu"))
 held = torch.ones(50_000_000, dtype=torch.uint8)
 print(used_bytes(torch.device("cpu")) - before)
 """
-    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=PATIENCE)
     assert 0.8 * 50_000_000 < int(told.stdout) < 2 * 50_000_000

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 import tracemalloc
 
 import numpy as np
@@ -157,15 +156,12 @@ def test_widths_must_agree() -> None:
 
 
 @pytest.mark.slow
-def test_many_planes_take_little_memory_and_time() -> None:
+def test_many_planes_take_little_memory() -> None:
     rng = np.random.default_rng(0)
     vectors, basis = rng.normal(size=(10_000, 128)), rng.normal(size=(64, 128))
     tracemalloc.start()
-    began = time.process_time()
     found = swept(vectors, basis, "perm", [0.2], 100)
-    took = time.process_time() - began
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert found.n_planes == 64 * 63
     assert peak < 150e6
-    assert took < 30

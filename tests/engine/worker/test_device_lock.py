@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
 from srm_explorer.engine.io.files import FileLock
 from srm_explorer.engine.runs.progress import Meter, Progress, Stopped, StopSignal
 from srm_explorer.engine.worker.device_lock import device_lock, yield_device
+from tests.waiting import PATIENCE, until
 
 
 class Holder:
@@ -61,17 +61,15 @@ def test_a_place_that_is_kept_keeps_another_model_off_until_its_holder_unloads()
 
         with device_lock("cpu", Meter([note], StopSignal())):
             came.set()
-            leave.wait(10)
+            leave.wait(PATIENCE)
 
     thread = threading.Thread(target=run)
     thread.start()
-    until = time.monotonic() + 10
-    while not stages and time.monotonic() < until:
-        time.sleep(0.01)
+    until(lambda: stages, "a stage")
     assert stages[0] == "waiting"
     assert not came.is_set()
     assert yield_device(holder)
-    assert came.wait(10)
+    assert came.wait(PATIENCE)
     assert holder.model_lock is None
     with pytest.raises(Stopped), device_lock("cpu", impatient(), holder):
         pytest.fail("the device is taken")

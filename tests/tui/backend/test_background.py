@@ -13,6 +13,7 @@ import pytest
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.background import Background
+from tests.waiting import PATIENCE
 
 
 class Owner:
@@ -27,7 +28,7 @@ class Owner:
         assert threading.current_thread() is threading.main_thread()
         self.results.append(result)
 
-    def step(self, timeout: float = 20) -> None:
+    def step(self, timeout: float = PATIENCE) -> None:
         self.queue.get(timeout=timeout)()
 
 
@@ -80,7 +81,7 @@ def test_work_that_waits_for_its_turn_is_done_one_at_a_time(owner: Owner, turn: 
 
     def work(number: int) -> int:
         working.append(number)
-        assert go_on.wait(20)
+        assert go_on.wait(PATIENCE)
         assert working[-1] == number
         return number
 
@@ -126,7 +127,7 @@ def test_a_program_is_killed_once_a_newer_one_takes_its_place(owner: Owner, tmp_
     begun = tmp_path / "begun"
     endless = f"import pathlib, time; pathlib.Path({str(begun)!r}).touch(); time.sleep(600)"
     owner.background.run_process([sys.executable, "-c", endless], read, owner.take, key="study")
-    give_up = time.monotonic() + 20
+    give_up = time.monotonic() + PATIENCE
     while not begun.exists():
         assert time.monotonic() < give_up
         time.sleep(0.01)
@@ -146,4 +147,4 @@ def test_quitting_waits_for_no_thread() -> None:
         "background.run(lambda: time.sleep(600))\n"
         "background.close()\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE)

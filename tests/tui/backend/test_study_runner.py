@@ -3,8 +3,7 @@ from __future__ import annotations
 import os
 import queue
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.backend.subprocesses import StudyAnswer, StudyRunner
+from tests.waiting import PATIENCE, until
 
 # Given a name, a path and JSON, as a study is; what it does stands in the JSON.
 PROGRAM = """
@@ -40,13 +40,6 @@ def runner(tmp_path: Path) -> Iterator[StudyRunner]:
     background.close()
 
 
-def until(holds: Callable[[], object], seconds: float = 20.0) -> None:
-    give_up = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
-
-
 def alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -64,7 +57,7 @@ def test_what_a_study_found_is_told_once(runner: StudyRunner, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     told: queue.Queue[StudyAnswer] = queue.Queue()
     runner.run("bands", Path("storm.json"), {"plane": 0, "by": ["type"]}, told.put)
-    found = told.get(timeout=20)
+    found = told.get(timeout=PATIENCE)
     assert isinstance(found, dict)
     assert found["path"] == str(tmp_path / "storm.json")
     assert found["given"] == {"plane": 0, "by": ["type"]}
@@ -85,7 +78,7 @@ def test_what_a_study_found_is_told_once(runner: StudyRunner, monkeypatch: pytes
 def test_a_failure_is_told_in_one_line(runner: StudyRunner, given: dict[str, Any], expected: str) -> None:
     told: queue.Queue[StudyAnswer] = queue.Queue()
     runner.run("bands", Path("storm.json"), given, told.put)
-    error = told.get(timeout=20)
+    error = told.get(timeout=PATIENCE)
     assert isinstance(error, ExplorerError)
     assert expected in str(error)
     assert "\n" not in str(error)
@@ -98,11 +91,11 @@ def test_the_newest_of_a_kind_ends_the_one_before_and_leaves_others_alone(runner
     runner.run("bands", tmp_path, {"sleep": 60, "pid": str(tmp_path / "old")}, told.put)
     old = pid_in(tmp_path / "old")
     runner.run("bands", tmp_path, {"new": True}, told.put)
-    found = told.get(timeout=20)
+    found = told.get(timeout=PATIENCE)
     assert isinstance(found, dict)
     assert found["given"] == {"new": True}
     until(lambda: not alive(old))
-    assert isinstance(other.get(timeout=20), dict)
+    assert isinstance(other.get(timeout=PATIENCE), dict)
     assert told.empty()
 
 
@@ -122,13 +115,13 @@ def test_what_is_under_way_is_killed_and_tells_nothing(runner: StudyRunner, tmp_
         with pytest.raises(queue.Empty):
             told.get(timeout=0.3)
     else:
-        assert isinstance(told.get(timeout=20), dict)
+        assert isinstance(told.get(timeout=PATIENCE), dict)
 
 
 def test_a_program_that_is_not_there_is_told() -> None:
     told: queue.Queue[StudyAnswer] = queue.Queue()
     StudyRunner(Background(), ["/nowhere/python"]).run("bands", Path("storm.json"), {}, told.put)
-    assert "did not start" in str(told.get(timeout=20))
+    assert "did not start" in str(told.get(timeout=PATIENCE))
 
 
 def test_the_program_of_studies_says_that_there_is_no_such_session(tmp_path: Path) -> None:
@@ -136,7 +129,7 @@ def test_the_program_of_studies_says_that_there_is_no_such_session(tmp_path: Pat
     runner = StudyRunner(background)
     told: queue.Queue[StudyAnswer] = queue.Queue()
     runner.run("no such study", tmp_path / "storm.json", {}, told.put)
-    error = told.get(timeout=60)
+    error = told.get(timeout=PATIENCE)
     background.close()
     assert isinstance(error, ExplorerError)
     assert "no such study" in str(error)

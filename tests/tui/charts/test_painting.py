@@ -19,6 +19,7 @@ from srm_explorer.engine.stats.spotlight import spotlight_sweep, unit_coordinate
 from srm_explorer.tui.charts.dose import paint_dose
 from srm_explorer.tui.charts.polar import paint_polar
 from srm_explorer.tui.charts.thresholds import paint_thresholds
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[3]
 SIZES = [(10, 4), (1, 1), (24, 9), (40, 12), (80, 24), (30, 60), (160, 48), (300, 100)]
@@ -218,7 +219,7 @@ print("survived")
 
 
 def test_no_series_at_any_size_ends_the_process() -> None:
-    done = subprocess.run([sys.executable, "-c", BATTERY], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", BATTERY], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, f"ended with {done.returncode}: {done.stderr[-2000:]}"
     assert done.stdout.strip() == "survived"
 
@@ -228,5 +229,5 @@ def test_painting_reaches_neither_torch_nor_transformers() -> None:
         "import sys; from srm_explorer.tui.charts import dose, polar, thresholds;"
         "print([name for name in ('torch', 'transformers', 'transformer_lens', 'plotext') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.stdout.strip() == "[]", done.stderr

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE
+
 ROOT = Path(__file__).resolve().parents[3]
 SIZES = [(10, 4), (24, 9), (40, 12), (80, 24), (300, 100)]
 BATTERY = """
@@ -90,7 +92,11 @@ print("survived")
 @pytest.mark.parametrize(("width", "height"), SIZES)
 def test_no_series_ends_the_process(width: int, height: int) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", BATTERY, str(width), str(height)], cwd=ROOT, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", BATTERY, str(width), str(height)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, f"ended with {done.returncode}: {done.stderr[-3000:]}"
     assert done.stdout.strip() == "survived"

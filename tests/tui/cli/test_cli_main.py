@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import PATIENCE
+
 HEAVY = ("torch", "transformers", "transformer_lens", "numpy", "scipy", "textual", "plotext", "rich")
 
 REMEDY = "`hf download gpt2` while online, or point model.name at a folder"
@@ -84,7 +86,7 @@ def test_a_reader_that_left_is_no_noise(srm_process: Callable[..., subprocess.Po
     os.close(read)
     process = srm_process("prompts", "list", stdout=write)
     os.close(write)
-    assert process.communicate(timeout=60)[1] == ""
+    assert process.communicate(timeout=PATIENCE)[1] == ""
     assert process.returncode == 1
 
 
@@ -92,7 +94,7 @@ def test_a_reader_that_left_is_no_noise(srm_process: Callable[..., subprocess.Po
 def test_output_that_cannot_be_written_is_one_line(srm_process: Callable[..., subprocess.Popen[str]]) -> None:
     with Path("/dev/full").open("w") as full:
         process = srm_process("prompts", "list", "--json", stdout=full)
-        told = process.communicate(timeout=60)[1]
+        told = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 1
     assert told.count("\n") == 1
     assert "no space left" in told
@@ -112,7 +114,7 @@ def test_an_interruption_is_status_130_without_a_trace(
             writer = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     if writer is not None:
         os.close(writer)
     assert (process.returncode, out) == (130, "")
@@ -122,7 +124,7 @@ def test_an_interruption_is_status_130_without_a_trace(
 def test_a_terminal_without_unicode_gets_stand_ins(srm_process: Callable[..., subprocess.Popen[str]]) -> None:
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     process = srm_process("doctor", stdout=subprocess.PIPE, env=environment)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=PATIENCE)
     assert "Traceback" not in err
     assert "no unicode" in out
 

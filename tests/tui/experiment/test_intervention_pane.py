@@ -23,6 +23,7 @@ from srm_explorer.engine.experiment import SITE_KINDS, Experiment, read_experime
 from srm_explorer.engine.worker.protocol import Description
 from srm_explorer.tui.experiment.files import Presets
 from srm_explorer.tui.experiment.pane import InterventionPane
+from tests.waiting import until_shown
 
 GPT2 = Description(
     name="gpt2",
@@ -202,9 +203,8 @@ async def test_a_refused_layer_is_told_beside_it_while_it_is_typed_and_is_kept()
     app = host(width=80)
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("enter", "9", "9")
-        await pilot.pause(0.2)
         refusal = "layer 99 is out of range for this model (12 layers); choose 0 to 11"
-        assert refusal in told(app)
+        await until_shown(lambda: refusal in told(app), refusal)
         assert app.typed == {"interventions[0].layer": "99"}
         await pilot.press("enter")
         await pilot.pause()

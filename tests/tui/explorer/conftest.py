@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.command import CommandList
 from textual.pilot import Pilot
 
 from srm_explorer.engine import paths
@@ -16,6 +16,8 @@ from srm_explorer.engine.session import load_session, save_session
 from srm_explorer.tui.app import ExplorerApp
 from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.settings import Settings
+from srm_explorer.tui.widgets.chart import ChartView
+from tests.waiting import until_shown
 
 EXAMPLE = Path(__file__).parents[3] / "saved_sessions" / "example.json"
 Until = Callable[[Callable[[], Any], str], Awaitable[None]]
@@ -33,6 +35,17 @@ class Explored(ExplorerApp):
 
     def status_line(self) -> str:
         return self.text().splitlines()[-1]
+
+
+def offered(app: ExplorerApp) -> str:
+    """The first entry of the palette, empty while there is none."""
+    entries = app.screen.query_one(CommandList)
+    return str(entries.get_option_at_index(0).hit.text or "") if entries.option_count else ""
+
+
+def painted(app: ExplorerApp) -> bool:
+    """Whether every chart in view is."""
+    return all(chart.settled() for chart in app.explorer.query(ChartView) if chart.display and chart.size.area)
 
 
 @pytest.fixture
@@ -54,10 +67,7 @@ def drive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Expl
             async with app.run_test(size=size, notifications=True) as pilot:
 
                 async def until(holds: Callable[[], Any], what: str) -> None:
-                    give_up = time.monotonic() + 20
-                    while not holds():
-                        assert time.monotonic() < give_up, f"{what} did not come:\n{app.text()}"
-                        await pilot.pause(0.02)
+                    await until_shown(holds, lambda: f"{what}:\n{app.text()}")
 
                 if ready:
                     await until(lambda: app.explorer.controller is not None, "the controller")

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -117,7 +116,6 @@ def test_the_draft_of_a_killed_screen_is_taken(tmp_path: Path) -> None:
         assert other.open() is None
         other.close()
         process.send_signal(signal.SIGKILL)
-    time.sleep(0.05)
     taken = DraftFile(tmp_path).open()
     assert taken is not None
     assert taken.name == "killed"

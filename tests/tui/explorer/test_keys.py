@@ -14,6 +14,8 @@ from srm_explorer.tui.keys import all_keys
 from srm_explorer.tui.settings import Settings
 from srm_explorer.tui.widgets.help import Help
 
+from .conftest import offered, painted
+
 
 def sets(app: Any) -> list[str]:
     return app.explorer.controller.editor.data["prompts"]["sets"]
@@ -31,8 +33,7 @@ def test_an_edit_is_kept_at_once_and_can_be_taken_back_and_made_again(drive: Any
         await pilot.press("1", "space")
         await until(lambda: sets(app) != before, "the edit")
         after = sets(app)
-        await pilot.pause(0.4)
-        assert draft_on_disk()["data"]["prompts"]["sets"] == after
+        await until(lambda: draft_on_disk()["data"]["prompts"]["sets"] == after, "the draft")
         await pilot.press("u")
         assert sets(app) == before
         await pilot.press("u")
@@ -127,7 +128,7 @@ def test_a_sessions_experiment_becomes_the_draft_only_when_asked(drive: Any, sto
 def test_the_chart_in_view_is_written_where_it_is_wished(drive: Any, stored: Path, tmp_path: Path) -> None:
     async def test(app: Any, pilot: Any, until: Any) -> None:
         await until(lambda: "spotlight θ" in app.text(), "the chart")
-        await pilot.pause(0.5)
+        await until(lambda: painted(app), "the chart, painted")
         await pilot.press("X")
         await until(lambda: "export the chart" in app.text(), "the question")
         await pilot.press("t", "ctrl+u", *"chart.txt", "enter")
@@ -157,14 +158,13 @@ def test_the_palette_finds_any_action_by_its_name_and_does_it(drive: Any) -> Non
         await pilot.press("colon")
         await until(lambda: isinstance(app.screen, CommandPalette), "the palette")
         await pilot.press(*"preset quick")
-        await until(lambda: "preset quick" in app.text(), "the entry")
-        await pilot.pause(0.3)
+        await until(lambda: offered(app).startswith("preset quick"), "the entry")
         await pilot.press("down", "enter")
         await until(lambda: app.explorer.controller.editor.draft.name == "quick", "the preset")
         await pilot.press("ctrl+p")
         await until(lambda: isinstance(app.screen, CommandPalette), "the palette")
         await pilot.press(*"zoom")
-        await pilot.pause(0.5)
+        await until(lambda: "zoom" in offered(app).lower(), "the entry")
         await pilot.press("down", "enter")
         await until(lambda: app.explorer.has_class("-zoom"), "the zoom")
 
@@ -187,7 +187,7 @@ def test_every_binding_has_an_id_a_tooltip_and_an_action_that_exists(drive: Any)
 def test_copying_goes_to_the_terminal_or_says_which_file_has_it(drive: Any, stored: Path, monkeypatch: Any) -> None:
     async def test(app: Any, pilot: Any, until: Any) -> None:
         await until(lambda: "spotlight θ" in app.text(), "the chart")
-        await pilot.pause(0.5)
+        await until(lambda: painted(app), "the chart, painted")
         await pilot.press("3", "y")
         assert "copied" in app.status_line()
         assert "continuation" in app.clipboard.splitlines()[0]

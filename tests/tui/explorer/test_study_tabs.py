@@ -127,7 +127,7 @@ def test_a_session_is_not_asked_about_again_until_it_is_saved_anew(drive: Any, s
         book = app.explorer.controller.studies.cache
         asked = set(book._answers)
         await pilot.press("left_square_bracket", "right_square_bracket")
-        await pilot.pause(0.3)
+        await pilot.pause()
         assert set(book._answers) == asked
         assert paths.session_path("storm") == stored
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from srm_explorer.tui.results.log_tab import LogTab
 from srm_explorer.tui.results.pane import ResultsPane
 from srm_explorer.tui.results.state import BandKey, BandWatch
 from srm_explorer.tui.widgets.chart import ChartView
+from tests.waiting import PATIENCE
 
 Use = Callable[[Pilot[None], "Host"], Awaitable[None]]
 
@@ -50,13 +52,13 @@ def used(use: Use, session: Session, size: tuple[int, int] = (116, 40)) -> None:
 
 async def until(pilot: Pilot[None], host: Host, text: str, *, there: bool = True) -> None:
     """Wait until every chart in view is painted and a text is on the screen, or is not."""
-    for _ in range(3_000):
+    give_up = time.monotonic() + PATIENCE
+    while True:
         await pilot.pause()
         charts = [one for one in host.query(ChartView) if one.display and one.size.area]
         if all(one.settled() for one in charts) and (text in host.text()) is there:
             return
-        await asyncio.sleep(0.01)
-    raise AssertionError(f"'{text}' did not come:\n{host.text()}")
+        assert time.monotonic() < give_up, f"'{text}' did not come:\n{host.text()}"
 
 
 @pytest.fixture

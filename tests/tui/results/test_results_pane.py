@@ -18,6 +18,7 @@ from srm_explorer.tui.results.log_tab import MOST, LogTab
 from srm_explorer.tui.results.pane import ResultsPane
 from srm_explorer.tui.results.runs_tab import RunsTab
 from srm_explorer.tui.widgets.chart import ChartView
+from tests.waiting import until_shown
 
 Use = Callable[[Pilot[None], "Host"], Awaitable[None]]
 
@@ -64,14 +65,10 @@ def used(use: Use, session: Session | None, size: tuple[int, int] = (116, 46)) -
 
 async def settled(pilot: Pilot[None], host: Host) -> None:
     """Wait until every chart in view is painted."""
-    for _ in range(400):
-        await pilot.pause()
-        charts = [one for one in host.query(ChartView) if one.display and one.size.area]
-        if all(one.settled() for one in charts):
-            await pilot.pause()
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("the chart was never painted")
+    charts = host.query(ChartView)
+    await pilot.pause()
+    await until_shown(lambda: all(one.settled() for one in charts if one.display and one.size.area), "the chart")
+    await pilot.pause()
 
 
 def counted(session: Session, theta: int, threshold: float) -> tuple[int, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from textual.screen import Screen
 from srm_explorer.engine import paths
 from srm_explorer.engine.runs.journal import JournalWriter
 from srm_explorer.engine.session import Session, load_session, save_session
+from tests.waiting import until_shown
 
 EXAMPLE = load_session(Path(__file__).parents[3] / "saved_sessions" / "example.json")
 
@@ -97,10 +97,7 @@ def drive() -> Drive:
             async with app.run_test(size=(width, height)) as pilot:
 
                 async def until(holds: Callable[[], object], what: str = "") -> None:
-                    end = time.monotonic() + 15
-                    while not holds():
-                        assert time.monotonic() < end, f"{what or 'it'} never came:\n{app.text()}"
-                        await pilot.pause(0.02)
+                    await until_shown(holds, lambda: f"{what or 'it'}:\n{app.text()}")
 
                 await test(app, pilot, until)
 

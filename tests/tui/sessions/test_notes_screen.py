@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
 from srm_explorer.engine.session import load_session, save_session
 from srm_explorer.tui.sessions.notes import NotesDraft, NotesScreen
+from tests.waiting import until
 
 
 def opened(shelf: Any, name: str = "calm") -> Any:
@@ -69,7 +69,7 @@ def test_what_a_killed_screen_had_typed_comes_back_and_can_be_dropped(shelf: Any
     if child == 0:
         draft = NotesDraft(shelf.path("calm"))
         draft.keep("half a thou")
-        time.sleep(0.3)
+        until(lambda: [*(Path(os.environ["XDG_STATE_HOME"]) / "srm-explorer" / "notes").glob("*.md")], "the draft")
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
 

@@ -13,6 +13,7 @@ import pytest
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.terminal.editor import editor_command
+from tests.waiting import PATIENCE
 
 FILE = Path("a file.txt")
 APP = """
@@ -115,7 +116,7 @@ def test_a_file_is_edited_in_a_real_terminal_and_read_again(tmp_path: Path) -> N
 
 
 def _wait(child: pexpect.spawn, stream: pyte.Stream, screen: pyte.Screen, text: str) -> None:
-    until = time.monotonic() + 20
+    until = time.monotonic() + PATIENCE
     while not any(text in line for line in screen.display):
         assert time.monotonic() < until, "\n".join(screen.display)
         try:

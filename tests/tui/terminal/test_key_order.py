@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -12,7 +13,9 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Input
 
+from srm_explorer.tui.terminal import textual_patches
 from srm_explorer.tui.terminal.textual_patches import KeyOrder
+from tests.waiting import PATIENCE, at_rest, until_shown
 
 
 class Question(ModalScreen[str]):
@@ -50,10 +53,16 @@ class Small(KeyOrder[None]):
 
 
 async def burst(app: Small, keys: str) -> None:
-    """Send keys as a terminal does that has them all at once."""
+    """Send keys as a terminal does that has them all at once, and wait until all have acted."""
     for key in keys:
         app.post_message(events.Key("enter", None) if key == "\n" else events.Key(key, key))
-    await asyncio.sleep(0.3)
+    await until_shown(lambda: not app._busy and not app._ahead, "the last key's turn")
+    await at_rest()
+
+
+@pytest.fixture(autouse=True)
+def no_key_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(textual_patches, "_PATIENCE", PATIENCE)
 
 
 def drive(test: Any) -> None:
@@ -92,7 +101,7 @@ def test_a_key_whose_widget_is_removed_by_it_holds_nothing_up() -> None:
         passing = Passing()
         await app.screen.mount(passing)
         passing.focus()
-        await asyncio.sleep(0.05)
+        await at_rest()
         await burst(app, "x")
         keys.focus()
         await burst(app, "xx")
