@@ -35,9 +35,17 @@ async def until_shown(holds: Callable[[], T], what: str | Callable[[], object] =
     """Wait, while an app goes on, until something holds, and return it."""
     give_up = time.monotonic() + PATIENCE
     while not (result := holds()):
+        check_alive()
         assert time.monotonic() < give_up, f"{what() if callable(what) else what} did not come"
         await asyncio.sleep(0.01)
     return result
+
+
+def check_alive() -> None:
+    """Raise what ended the app, if something did: nothing more will come."""
+    app = active_app.get(None)
+    if app is not None and app._exception is not None:
+        raise app._exception
 
 
 async def at_rest(*_: float) -> None:

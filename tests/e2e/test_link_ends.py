@@ -71,12 +71,12 @@ def test_a_run_that_was_asked_for_while_the_worker_starts_is_begun_whoever_is_go
     end_the_worker()
     code = (
         "import os, sys, time; from pathlib import Path; from srm_explorer.tui.backend.backend import WorkerLink\n"
-        "from srm_explorer.engine.worker.endpoint import here\n"
+        "from srm_explorer.engine.worker.endpoint import here, is_alive\n"
         "from srm_explorer.engine.experiment import read_experiment\n"
         "told = []; link = WorkerLink(told.append); link.open()\n"
         "spec, source = read_experiment(sys.argv[1], overrides=[sys.argv[3]])\n"
         "link.submit(spec, source.base, Path(sys.argv[2]))\n"
-        "while not any(here().spool.glob('*.json')) or not here().lock.exists(): time.sleep(0.01)\n"
+        "while not any(here().spool.glob('*.json')) or not is_alive(here()): time.sleep(0.01)\n"
         f"assert not any(type(one).__name__ == 'Submitted' for one in told); {how}\n"
     )
     arguments = [str(bench.folder / "spec.toml"), str(bench.session_path("a")), SHORT]

@@ -31,7 +31,7 @@ from srm_explorer.tui.backend.subprocesses import StudyAnswer, StudyRunner
 from srm_explorer.tui.explorer import controller, studies
 from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.settings import Settings
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, check_alive
 
 ROOT = Path(__file__).parents[2]
 SAVED = "2025-06-0{}T12:00:00+00:00"
@@ -101,6 +101,7 @@ class Painter:
         """Wait until something holds, or a text is on the screen."""
         give_up = time.monotonic() + PATIENCE
         while not (holds in self.text() if isinstance(holds, str) else holds()):
+            check_alive()
             assert time.monotonic() < give_up, f"{holds} did not come:\n{self.text()}"
             await self.pilot.pause(0.02)
 

@@ -18,7 +18,7 @@ from srm_explorer.tui.results.log_tab import LogTab
 from srm_explorer.tui.results.pane import ResultsPane
 from srm_explorer.tui.results.state import BandKey, BandWatch
 from srm_explorer.tui.widgets.chart import ChartView
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, check_alive
 
 Use = Callable[[Pilot[None], "Host"], Awaitable[None]]
 
@@ -55,6 +55,7 @@ async def until(pilot: Pilot[None], host: Host, text: str, *, there: bool = True
     give_up = time.monotonic() + PATIENCE
     while True:
         await pilot.pause()
+        check_alive()
         charts = [one for one in host.query(ChartView) if one.display and one.size.area]
         if all(one.settled() for one in charts) and (text in host.text()) is there:
             return
