@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import ast
 import functools
+import graphlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pexpect
@@ -127,6 +130,41 @@ def test_the_first_frame_is_painted_before_any_library_but_textual_is_loaded(tmp
     assert not set(seen["at the first frame"]) & (HEAVY | {"numpy", "pydantic", "plotext", "typer"})
     assert set(seen["at the end"]) >= {"numpy", "pydantic"}
     assert not set(seen["at the end"]) & HEAVY
+
+
+def sources() -> dict[str, ast.Module]:
+    """Every module of the project, parsed, by its name; a package is its `__init__`."""
+    modules: dict[str, ast.Module] = {}
+    for file in (file for folder in TOP for file in (ROOT / folder).rglob("*.py")):
+        name = ".".join(("srm_explorer", *file.relative_to(ROOT).with_suffix("").parts))
+        modules[name.removesuffix(".__init__")] = ast.parse(file.read_text())
+    return modules
+
+
+def imports(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """What is imported anywhere in a module, also in functions and for types only: modules and names of theirs."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from ((node.module, alias.name) for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names)
+
+
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    modules = sources()
+    packages = {name for name in modules if any(other.startswith(f"{name}.") for other in modules)}
+    handed_on = {(name, what): home for name in packages for home, what in imports(modules[name]) if home in modules}
+
+    def home(module: str, name: str) -> str:
+        """Where something is defined that may be imported from its package."""
+        while (module, name) in handed_on and f"{module}.{name}" not in modules:
+            module = handed_on[module, name]
+        return f"{module}.{name}" if f"{module}.{name}" in modules else module
+
+    files = modules.keys() - packages
+    graph = {name: {home(*one) for one in imports(modules[name])} & files - {name} for name in files}
+    assert sum(map(len, graph.values())) > len(files)
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
 HOSTILE = "raise SystemExit('a module of the user is imported in place of ours')\n"

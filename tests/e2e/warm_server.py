@@ -32,8 +32,18 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import torch
 
-from srm_explorer.engine.model_analyses.run import load_model_studies
 from srm_explorer.engine.runs.progress import Meter
+
+LIBRARIES = (
+    "srm_explorer.engine.execution.replay",
+    "srm_explorer.engine.execution.run",
+    "srm_explorer.engine.worker.__main__",
+    "srm_explorer.engine.worker.models",
+    "srm_explorer.engine.worker.server",
+    "srm_explorer.tui.cli.app",
+    "srm_explorer.tui.cli.run",
+    "tests.e2e.driver",
+)
 
 
 def hold_in_second_batch() -> None:
@@ -41,7 +51,7 @@ def hold_in_second_batch() -> None:
 
     def hold_and_step(meter: Meter, *counts: int) -> None:
         hold = Path(tempfile.gettempdir()) / "hold"
-        while meter.runs_done and hold.exists() and not meter.stop.wishes:
+        while meter.runs_done and hold.exists() and not meter.stop.level:
             time.sleep(0.01)
         step(meter, *counts)
 
@@ -107,7 +117,8 @@ def start(connection: socket.socket, listener: socket.socket) -> int:
 
 
 def serve(path: str) -> None:
-    load_model_studies()
+    for library in LIBRARIES:
+        importlib.import_module(library)
     torch.set_num_threads(1)
     hold_in_second_batch()
     known: dict[int, socket.socket] = {}
