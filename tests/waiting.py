@@ -16,7 +16,9 @@ from textual.message_pump import MessagePump
 PATIENCE = 240.0
 """Seconds until something counts as never: less than the time a test may take, more than any busy machine needs."""
 
-_LOOK, _LOOKS, _LONGEST = 0.002, 3, 1.0
+_LOOK, _LOOKS, _LONGEST = 0.004, 6, 1.0
+"""Looks at rest that count, over more than one of a screen's updates (1/60 s), and seconds to wait for it."""
+
 _TASKS = Path("/proc/self/task")
 
 T = TypeVar("T")

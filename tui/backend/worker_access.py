@@ -142,9 +142,13 @@ class WorkerWatcher:
             self._client = None
             return NONE
         try:
-            self._client = self._client or find_worker(self._endpoint)
-            # Its lock is held and nobody listens yet: it imports its libraries.
-            return STARTING if self._client is None else _seen(self._client, self._client.status())
+            client = self._client or find_worker(self._endpoint)
+            if client is not None and client.status().pid != client.welcome.pid:
+                # Another took its place between two looks.
+                client = find_worker(self._endpoint)
+            self._client = client
+            # Where its lock is held and nobody listens yet, it imports its libraries.
+            return STARTING if client is None else _seen(client, client.status())
         except WorkerGoneError:
             self._client = None
             return STARTING if is_alive(self._endpoint) else NONE

@@ -129,6 +129,7 @@ def test_a_terminal_without_unicode_gets_stand_ins(srm_process: Callable[..., su
     assert "no unicode" in out
 
 
+@pytest.mark.process
 def test_the_machine_is_told_in_one_json_object(srm: Callable[..., Any]) -> None:
     ended = srm("doctor", "--json")
     told = json.loads(ended.out)
@@ -140,6 +141,7 @@ def test_the_machine_is_told_in_one_json_object(srm: Callable[..., Any]) -> None
     assert gpt2_told(srm) == "not cached: " + REMEDY
 
 
+@pytest.mark.process
 def test_a_sessions_folder_that_cannot_be_made_is_a_problem(
     srm: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +153,7 @@ def test_a_sessions_folder_that_cannot_be_made_is_a_problem(
     assert "is a file" in ended.err
 
 
+@pytest.mark.process
 def test_a_model_in_the_cache_is_told_with_what_it_lacks(
     srm: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 from srm_explorer.engine.worker.protocol import JobState
 from srm_explorer.tui.explorer.queue import QueueScreen
 from srm_explorer.tui.glyphs import glyphs
+from tests.waiting import until_shown
 
 
 def jobs() -> tuple[JobState, ...]:
@@ -57,7 +58,7 @@ class Host(App[None]):
 def drive(app: Host, test: Callable[[Pilot[None]], Coroutine[Any, Any, None]]) -> None:
     async def run() -> None:
         async with app.run_test(size=(90, 24)) as pilot:
-            await pilot.pause()
+            await until_shown(lambda: "lighthouse" in app.shown(), app.shown)
             await test(pilot)
 
     asyncio.run(run())

@@ -21,7 +21,7 @@ from textual.strip import Strip
 from srm_explorer.tui.terminal import textual_patches as left_crop
 
 if "as-it-is" not in sys.argv:
-    assert left_crop.install() == left_crop.applies()
+    assert left_crop.install_left_crop() == left_crop.applies()
 strip = Strip([Segment("abcdef", Style(bold=True)), Segment("ghij", Style())])
 other = Strip([Segment("0123456789", Style())])
 update = ChopsUpdate([{0: strip, 10: other}, {0: None, 10: other}], [(0, 3, 14), (1, 12, 13)], [[10, 20], [10, 20]])
@@ -81,5 +81,5 @@ def test_another_textual_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(textual_patches, "KNOWN", frozenset({"of another version"}))
     before = ChopsUpdate.render_segments
-    assert textual_patches.install() is False
+    assert textual_patches.install_left_crop() is False
     assert ChopsUpdate.render_segments is before
