@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from srm_explorer.engine.session import PlaneRecord, Session
 
 Band: TypeAlias = NDArray[np.float64]
 """[2, point] lower and upper end."""
+
+T = TypeVar("T")
 
 FEW_POINTS = 30
 """Up to which a band is written as numbers that a person can read."""
@@ -178,49 +180,8 @@ class PlaneBands:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for a session file; bands are rounded to four significant digits."""
-        return {
-            "plane": self.plane,
-            "by": list(self.by),
-            "level": self.level,
-            "resamples": self.resamples,
-            "seed": self.seed,
-            "family": self.family,
-            "groups": [
-                {
-                    "label": band.label,
-                    "units": band.units,
-                    "centre": list(band.centre),
-                    "covariance": band.covariance.tolist(),
-                    "radius2": band.radius2,
-                    "phase_deg": None if band.phase_deg is None else list(band.phase_deg),
-                    "amplitude": list(band.amplitude),
-                    "counts": _counts_out(band.counts),
-                    "p_arithmetic": band.p_arithmetic,
-                    "q_arithmetic": band.q_arithmetic,
-                }
-                for band in self.groups
-            ],
-            "nulls": [
-                {
-                    "kind": null.kind,
-                    "legend": null.legend,
-                    "group": null.group,
-                    "members": null.members,
-                    "mean": encode_band(null.mean),
-                    "counts": _counts_out(null.counts),
-                }
-                for null in self.nulls
-            ],
-            "dose": [
-                {
-                    "panel": dose.panel,
-                    "labels": list(dose.labels),
-                    "band": encode_band(dose.band),
-                    "threshold": dose.threshold,
-                }
-                for dose in self.dose
-            ],
-        }
+        bands = {name: [_table(band) for band in getattr(self, name)] for name in ("groups", "nulls", "dose")}
+        return {**vars(self), "by": list(self.by), **bands}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> PlaneBands:
@@ -230,66 +191,31 @@ class PlaneBands:
             KeyError, TypeError, ValueError: it is something else.
         """
         try:
-            bands = cls._read(data)
+            bands = _read(cls, data)
         except (AttributeError, IndexError, OverflowError) as error:
             raise ValueError(str(error)) from None
         if any(dose.band.shape[1] != len(dose.labels) for dose in bands.dose):
             raise ValueError("a band of a dose has other values than it names")
         return bands
 
-    @classmethod
-    def _read(cls, data: Mapping[str, Any]) -> PlaneBands:
-        return cls(
-            plane=int(data["plane"]),
-            by=tuple(str(name) for name in data["by"]),
-            level=float(data["level"]),
-            resamples=int(data["resamples"]),
-            seed=int(data["seed"]),
-            family=int(data["family"]),
-            groups=tuple(
-                GroupBand(
-                    label=str(group["label"]),
-                    units=int(group["units"]),
-                    centre=(float(group["centre"][0]), float(group["centre"][1])),
-                    covariance=np.array(group["covariance"], np.float64).reshape(2, 2),
-                    radius2=float(group["radius2"]),
-                    phase_deg=finite_pair(_pair(group["phase_deg"])),
-                    amplitude=_pair(group["amplitude"]) or (np.nan, np.nan),
-                    counts=_counts_in(group["counts"]),
-                    p_arithmetic=_number(group["p_arithmetic"]),
-                    q_arithmetic=_number(group["q_arithmetic"]),
-                )
-                for group in data["groups"]
-            ),
-            nulls=tuple(
-                NullBand(
-                    kind=null["kind"],
-                    legend=str(null["legend"]),
-                    group=str(null["group"]),
-                    members=int(null["members"]),
-                    mean=unpacked_curve(null["mean"]),
-                    counts=_counts_in(null["counts"]),
-                )
-                for null in data["nulls"]
-            ),
-            dose=tuple(
-                DoseBand(
-                    str(dose["panel"]),
-                    tuple(str(label) for label in dose["labels"]),
-                    decode_band(dose["band"]),
-                    _number(dose.get("threshold")),
-                )
-                for dose in data["dose"]
-            ),
-        )
+
+def _table(band: GroupBand | NullBand | DoseBand) -> dict[str, Any]:
+    table = dict(vars(band))
+    for name, value in table.items():
+        if name == "counts":
+            table[name] = {repr(float(threshold)): encode_band(curve) for threshold, curve in value.items()}
+        elif name in ("mean", "band", "covariance"):
+            table[name] = value.tolist() if name == "covariance" else encode_band(value)
+        elif isinstance(value, tuple):
+            table[name] = list(cast("tuple[object, ...]", value))
+    return table
 
 
-def _counts_out(counts: Mapping[float, Band]) -> dict[str, str | list[list[float]]]:
-    return {repr(float(threshold)): encode_band(band) for threshold, band in counts.items()}
-
-
-def _counts_in(counts: Mapping[str, object]) -> dict[float, Band]:
-    return {float(threshold): unpacked_curve(rows) for threshold, rows in counts.items()}
+def _read(kind: type[T], data: Mapping[str, Any]) -> T:
+    # Older sessions hold dose bands without a threshold.
+    names = (field.name for field in fields(cast("Any", kind)))
+    values = {name: data.get(name) if name == "threshold" else data[name] for name in names}
+    return kind(**{name: _READERS[name](value) for name, value in values.items()})
 
 
 def _pair(value: Sequence[float | str] | None) -> tuple[float, float] | None:
@@ -298,6 +224,31 @@ def _pair(value: Sequence[float | str] | None) -> tuple[float, float] | None:
 
 def _number(value: float | str | None) -> float | None:
     return None if value is None else float(value)
+
+
+def _texts(value: Sequence[object]) -> tuple[str, ...]:
+    return tuple(map(str, value))
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("plane", "resamples", "seed", "family", "units", "members"), int),
+    **dict.fromkeys(("label", "legend", "group", "panel"), str),
+    **dict.fromkeys(("level", "radius2"), float),
+    **dict.fromkeys(("by", "labels"), _texts),
+    **dict.fromkeys(("p_arithmetic", "q_arithmetic", "threshold"), _number),
+    "kind": lambda kind: kind,
+    "centre": lambda centre: (float(centre[0]), float(centre[1])),
+    "covariance": lambda rows: np.array(rows, np.float64).reshape(2, 2),
+    "phase_deg": lambda ends: finite_pair(_pair(ends)),
+    "amplitude": lambda ends: _pair(ends) or (np.nan, np.nan),
+    "counts": lambda counts: {float(threshold): unpacked_curve(rows) for threshold, rows in counts.items()},
+    "mean": unpacked_curve,
+    "band": decode_band,
+    "groups": lambda rows: tuple(_read(GroupBand, row) for row in rows),
+    "nulls": lambda rows: tuple(_read(NullBand, row) for row in rows),
+    "dose": lambda rows: tuple(_read(DoseBand, row) for row in rows),
+}
+"""By field of the records above."""
 
 
 def stored_p(session: Session, plane: PlaneRecord, label: str) -> float | None:
