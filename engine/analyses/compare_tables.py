@@ -13,35 +13,19 @@ from srm_explorer.engine.analyses.registry import Findings
 from srm_explorer.engine.figures.captions import plane_title
 from srm_explorer.engine.figures.curves import Curve, CurveBand, LegendEntry
 from srm_explorer.engine.figures.numbers import MINUS, count_of, degrees, round_axis, short, three_digits
-from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure, cell_text
+from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure, cell_text, table_columns
 from srm_explorer.engine.figures.thresholds import ThresholdFigure
 
-_DIFFERENCE = (
-    TableColumn("difference", "difference", "text"),
-    TableColumn("units", "units", "whole", keep=2),
-    TableColumn("a", "ΔA", "number"),
-    TableColumn("b", "ΔB", "number"),
-    TableColumn("amplitude", "size", "number"),
-    TableColumn("amplitude_low", "from", "number", keep=1),
-    TableColumn("amplitude_high", "to", "number", keep=1),
-    TableColumn("phase", "towards", "degrees"),
-    TableColumn("phase_first", "from", "degrees", keep=3),
-    TableColumn("phase_last", "to", "degrees", keep=3),
-    TableColumn("turn", "phase turns by", "text", keep=2),
-    TableColumn("p", "p", "p"),
-    TableColumn("q", "q", "p", keep=4),
-    TableColumn("tested", "p is of", "text", keep=4),
+_DIFFERENCE = table_columns(
+    "difference::text; units::whole:2; a:ΔA; b:ΔB; amplitude:size; amplitude_low:from::1; "
+    "amplitude_high:to::1; phase:towards:degrees; phase_first:from:degrees:3; phase_last:to:degrees:3; "
+    "turn:phase turns by:text:2; p::p; q::p:4; tested:p is of:text:4"
 )
-_GAPS = (
-    TableColumn("difference", "difference", "text"),
-    TableColumn("threshold", "cosine >", "text"),
-    TableColumn("share", "largest", "percent"),
-    TableColumn("low", "from", "percent"),
-    TableColumn("high", "to", "percent"),
-    TableColumn("angle", "at", "degrees"),
-    TableColumn("clear", "degrees beyond its band", "whole"),
+_GAPS = table_columns(
+    "difference::text; threshold:cosine >:text; share:largest:percent; low:from:percent; high:to:percent; "
+    "angle:at:degrees; clear:degrees beyond its band:whole"
 )
-_SPEC = (TableColumn("field", "field", "text"), TableColumn("old", "old", "text"), TableColumn("new", "new", "text"))
+_SPEC = table_columns("field::text; old::text; new::text")
 
 
 def compare_tables(
@@ -175,7 +159,7 @@ def curves_table_of(findings: Findings) -> TableFigure:
         keys = [f"{name}{end}" for name in curves for end in ("", "_low", "_high")]
         columns = [part for middle, band in curves.values() for part in (middle, *(band or [[None] * ANGLES] * 2))]
         rows += [(pair["label"], angle, *numbers) for angle, numbers in enumerate(zip(*columns, strict=True))]
-    header = (TableColumn("difference", "difference", "text"), TableColumn("angle_deg", "angle", "whole"))
+    header = table_columns("difference::text; angle_deg:angle:whole")
     return TableFigure(
         "curves", "Differences over the angle", (*header, *(TableColumn(key, key) for key in keys)), tuple(rows)
     )

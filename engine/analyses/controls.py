@@ -18,7 +18,7 @@ from srm_explorer.engine.figures.captions import coordinate_caption, plane_title
 from srm_explorer.engine.figures.curves import SweptGroup
 from srm_explorer.engine.figures.groups import CONDITION, points_of, swept_groups
 from srm_explorer.engine.figures.numbers import count_of, short, three_digits
-from srm_explorer.engine.figures.table import TableColumn, TableFigure
+from srm_explorer.engine.figures.table import TableColumn, TableFigure, table_columns
 from srm_explorer.engine.session import Session
 from srm_explorer.engine.session.codec import DamagedError
 from srm_explorer.engine.session.controls import Controls, controls_of
@@ -258,16 +258,9 @@ def _ranks(session: Session, parts: Sequence[Part], by_part: Sequence[Sequence[M
     return TableFigure(
         name="controls",
         title=f"{session.name} · the target among its controls",
-        columns=(
-            TableColumn("where", "where", "text"),
-            TableColumn("group", "runs", "text", keep=1),
-            TableColumn("measure", "measure", "text"),
-            TableColumn("target", "target"),
-            TableColumn("control_median", "median"),
-            TableColumn("control_low", "lowest"),
-            TableColumn("control_high", "highest"),
-            TableColumn("p", "p", "p"),
-            TableColumn("q", "q", "p", keep=2),
+        columns=table_columns(
+            "where::text; group:runs:text:1; measure::text; target; control_median:median; control_low:lowest; "
+            "control_high:highest; p::p; q::p:2"
         ),
         rows=tuple(rows),
         notes=_notes(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from srm_explorer.engine.analyses.paired_texts import Floats, PairedTexts
 from srm_explorer.engine.experiment.conditions import swept_as
 from srm_explorer.engine.figures.captions import site_caption
-from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure
+from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure, table_columns
 from srm_explorer.engine.session.effects import RunEffects
 from srm_explorer.engine.stats.matching import rank_p
 from srm_explorer.engine.stats.permutation import benjamini_hochberg
@@ -20,21 +20,11 @@ from srm_explorer.engine.stats.text import GRAM, health_matrix, text_metrics
 
 def site_table(pairs: PairedTexts, resamples: int, seed: int) -> TableFigure | None:
     """What acts directly and what acts through changed text, a row a site and value; None where nothing was scored."""
-    columns = (
-        TableColumn("site", "site", "text"),
-        TableColumn("value", "value", "text"),
-        TableColumn("runs", "runs", "whole", 3),
-        TableColumn("total", "|total|"),
-        TableColumn("direct", "|direct|"),
-        TableColumn("through", "|through text|"),
-        TableColumn("direct_share", "direct share", "percent"),
-        TableColumn("direct_share_low", "from", "percent", 1),
-        TableColumn("direct_share_high", "to", "percent", 1),
-        TableColumn("mean_share", "of mean change", "percent"),
-        TableColumn("text_first_share", "text first, share", "percent", 2),
-        TableColumn("cosine", "cos(direct, total)", "number", 2),
-        TableColumn("prefix", "|prefix|", "number", 2),
-        TableColumn("prefix_tokens", "prefix tokens", "number", 2),
+    columns = table_columns(
+        "site::text; value::text; runs::whole:3; total:|total|; direct:|direct|; through:|through text|; "
+        "direct_share:direct share:percent; direct_share_low:from:percent:1; direct_share_high:to:percent:1; "
+        "mean_share:of mean change:percent; text_first_share:text first, share:percent:2; "
+        "cosine:cos(direct, total)::2; prefix:|prefix|::2; prefix_tokens:prefix tokens::2"
     )
     rows: list[tuple[CellValue, ...]] = []
     means = {(mean.site, mean.condition): mean for mean in pairs.effects.means} if pairs.effects else {}
@@ -74,15 +64,9 @@ def site_table(pairs: PairedTexts, resamples: int, seed: int) -> TableFigure | N
 
 def control_table(pairs: PairedTexts) -> TableFigure | None:
     """The mean KL beside that of control neurons clamped alike, a row a value; None where no control was scored."""
-    columns = (
-        TableColumn("value", "value", "text"),
-        TableColumn("kl", "KL nats"),
-        TableColumn("controls", "controls", "whole"),
-        TableColumn("controls_median", "their median"),
-        TableColumn("controls_low", "from"),
-        TableColumn("controls_high", "to"),
-        TableColumn("p", "p", "p"),
-        TableColumn("q", "q", "p"),
+    columns = table_columns(
+        "value::text; kl:KL nats; controls::whole; controls_median:their median; controls_low:from; "
+        "controls_high:to; p::p; q::p"
     )
     control_kl: dict[int, list[float]] = {}
     scored: Mapping[int, RunEffects] = pairs.effects.runs if pairs.effects else {}
@@ -116,8 +100,7 @@ def plane_table(pairs: PairedTexts) -> TableFigure | None:
     """Where the parts of the mean change point in the session's planes; None where nothing was scored, or no plane."""
     names = ("total", "direct", "through")
     columns = (
-        TableColumn("plane", "plane", "text"),
-        TableColumn("value", "value", "text"),
+        *table_columns("plane::text; value::text"),
         *(TableColumn(f"{name}_{axis}", f"{name} {axis}") for name in names for axis in ("x", "y")),
     )
     rows: list[tuple[CellValue, ...]] = []
@@ -140,15 +123,9 @@ def plane_table(pairs: PairedTexts) -> TableFigure | None:
 
 def token_table(pairs: PairedTexts, top: int) -> TableFigure | None:
     """Token ids that every value promotes and suppresses; None where nothing was scored."""
-    columns = (
-        TableColumn("value", "value", "text"),
-        TableColumn("by", "by", "text"),
-        TableColumn("promoted", "promoted", "text"),
-        TableColumn("promoted_change", "change"),
-        TableColumn("promoted_p", "p with it"),
-        TableColumn("suppressed", "suppressed", "text"),
-        TableColumn("suppressed_change", "change"),
-        TableColumn("suppressed_p", "p without it"),
+    columns = table_columns(
+        "value::text; by::text; promoted::text; promoted_change:change; promoted_p:p with it; suppressed::text; "
+        "suppressed_change:change; suppressed_p:p without it"
     )
     rows: list[tuple[CellValue, ...]] = []
     labels = {condition.index: condition.label for condition in pairs.session.conditions if condition.kind != "control"}
@@ -207,11 +184,7 @@ _METRICS = (
 def value_table(pairs: PairedTexts, resamples: int, seed: int) -> TableFigure:
     """How many texts changed and how far the distributions moved, a row a value."""
     columns = [
-        TableColumn("value", "value", "text"),
-        TableColumn("units", "units", "whole", 2),
-        TableColumn("runs", "runs", "whole", 3),
-        TableColumn("changed", "changed", "percent"),
-        TableColumn("first_change", "first change", "number", 1),
+        *table_columns("value::text; units::whole:2; runs::whole:3; changed::percent; first_change:first change::1")
     ]
     scored = bool(np.isfinite(pairs.kl).any())
     rated = bool(np.isfinite(pairs.log_ratio).any())
@@ -242,9 +215,7 @@ def value_table(pairs: PairedTexts, resamples: int, seed: int) -> TableFigure:
 def text_table(pairs: PairedTexts) -> TableFigure:
     """What the texts are like by their tokens, a row a condition, the baseline first."""
     columns = [
-        TableColumn("value", "value", "text"),
-        TableColumn("runs", "runs", "whole", 1),
-        TableColumn("tokens", "tokens"),
+        *table_columns("value::text; runs::whole:1; tokens"),
         *(TableColumn(key, title) for key, title in _METRICS),
         TableColumn("collapsed", "collapsed", "percent"),
     ]
@@ -265,13 +236,10 @@ def text_table(pairs: PairedTexts) -> TableFigure:
 def collapse_table(pairs: PairedTexts) -> TableFigure:
     """Units harmed and rescued, a row a value."""
     columns = (
-        TableColumn("value", "value", "text"),
-        TableColumn("units", "units", "whole", 1),
-        TableColumn("healthy", "healthy", "whole"),
-        TableColumn("harmed", "harmed", "whole"),
-        TableColumn("rescued", "rescued", "whole"),
-        TableColumn("collapsed", "both collapsed", "whole"),
-        TableColumn("harmed_share", "harmed of healthy", "percent"),
+        *table_columns(
+            "value::text; units::whole:1; healthy::whole; harmed::whole; rescued::whole; "
+            "collapsed:both collapsed:whole; harmed_share:harmed of healthy:percent"
+        ),
         *_ends("harmed"),
         TableColumn("rescued_share", "rescued of collapsed", "percent"),
         *_ends("rescued"),
@@ -291,19 +259,10 @@ def collapse_table(pairs: PairedTexts) -> TableFigure:
 def run_table(pairs: PairedTexts) -> TableFigure:
     """Every run beside its baseline, the most moved first."""
     scored = bool(np.isfinite(pairs.kl).any())
-    columns = [
-        TableColumn("run", "run", "index", 2),
-        TableColumn("value", "value", "text"),
-        TableColumn("first_change", "first change", "index"),
-        TableColumn("collapse", "collapse", "text"),
-    ]
+    columns = [*table_columns("run::index:2; value::text; first_change:first change:index; collapse::text")]
     if scored:
         columns += [
-            TableColumn("margin", "margin there", "number", 2),
-            TableColumn("kl", "KL nats"),
-            TableColumn("kl_max", "largest", "number", 1),
-            TableColumn("kl_at", "at token", "index", 1),
-            TableColumn("perplexity", "perplexity"),
+            *table_columns("margin:margin there::2; kl:KL nats; kl_max:largest::1; kl_at:at token:index:1; perplexity")
         ]
     columns.append(TableColumn("prompt", "prompt", "text", 1))
     order = np.concatenate([members for _, members in pairs.conditions()]) if pairs.conditions() else np.empty(0, int)

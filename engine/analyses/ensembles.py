@@ -17,7 +17,7 @@ from srm_explorer.engine.experiment.directions import direction_of, expanded, ne
 from srm_explorer.engine.figures.captions import direction_caption, site_caption
 from srm_explorer.engine.figures.groups import run_groups
 from srm_explorer.engine.figures.numbers import count_of, short, three_digits
-from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure
+from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure, table_columns
 from srm_explorer.engine.figures.warnings import NEAR_DEG
 from srm_explorer.engine.io.vectors import Matrix, read_vectors
 from srm_explorer.engine.session import Session
@@ -33,17 +33,10 @@ from srm_explorer.engine.stats.spotlight import MAX_ANGLES
 
 ARGUMENTS = ("basis", "ensemble", "site", "by", "thresholds", "angles")
 
-_COLUMNS = (
-    TableColumn("group", "group", "text"),
-    TableColumn("n_runs", "runs", "whole", 3),
-    TableColumn("threshold", "cosine ≥", "number"),
-    TableColumn("mean", "mean", "percent", 2),
-    TableColumn("most", "most", "percent"),
-    TableColumn("most_spread", "± over planes", "percent", 1),
-    TableColumn("most_at_deg", "at", "degrees"),
-    TableColumn("least", "least", "percent"),
-    TableColumn("least_spread", "± over planes", "percent", 1),
-    TableColumn("least_at_deg", "at", "degrees"),
+_COLUMNS = table_columns(
+    "group::text; n_runs:runs:whole:3; threshold:cosine ≥; mean::percent:2; most::percent; "
+    "most_spread:± over planes:percent:1; most_at_deg:at:degrees; least::percent; "
+    "least_spread:± over planes:percent:1; least_at_deg:at:degrees"
 )
 
 
@@ -148,7 +141,7 @@ def _curve_columns(levels: Sequence[float]) -> tuple[TableColumn, ...]:
         for level in levels
         for name in ("fraction", "spread")
     ]
-    return (TableColumn("angle_deg", "angle", "number"), TableColumn("group", "group", "text"), *pairs)
+    return (*table_columns("angle_deg:angle; group::text"), *pairs)
 
 
 def _curves(swept: Mapping[str, EnsembleSweep]) -> list[tuple[CellValue, ...]]:

@@ -11,15 +11,11 @@ from numpy.typing import NDArray
 
 from srm_explorer.engine.figures.histogram import HistogramFigure, HistogramMark, mark_among
 from srm_explorer.engine.figures.numbers import three_digits
-from srm_explorer.engine.figures.table import CellValue, PlaneChoice, TableColumn, TableFigure
+from srm_explorer.engine.figures.table import CellValue, PlaneChoice, TableColumn, TableFigure, table_columns
 from srm_explorer.engine.session import Session
 from srm_explorer.engine.stats.streaming import QUANTILES, ColumnStatistics
 
-_NEIGHBOURS = (
-    TableColumn("layer", "layer", "index"),
-    TableColumn("neuron", "neuron", "index"),
-    TableColumn("cosine", "cosine"),
-)
+_NEIGHBOURS = table_columns("layer::index; neuron::index; cosine")
 
 
 @dataclass(frozen=True)
@@ -61,8 +57,7 @@ class Firing:
 def facts_table(title: str, facts: Sequence[Fact], notes: Sequence[str] = ()) -> TableFigure:
     columns = (
         TableColumn("fact", "", "text"),
-        TableColumn("value", "value"),
-        TableColumn("share", "percentile in layer", "percent"),
+        *table_columns("value; share:percentile in layer:percent"),
     )
     return TableFigure("neuron", title, columns, tuple((f.name, f.value, f.share) for f in facts), tuple(notes))
 
@@ -91,12 +86,7 @@ def token_tables(
     """
     spread = float(logits.std())
     scaled = (logits - logits.mean()) / spread if spread else np.zeros(len(logits))
-    columns = (
-        TableColumn("token", "token", "text"),
-        TableColumn("id", "id", "index", keep=2),
-        TableColumn("logit", "logit / unit"),
-        TableColumn("z", "z"),
-    )
+    columns = table_columns("token::text; id::index:2; logit:logit / unit; z")
     notes = [
         "logit / unit: row of W_out through the last norm's gain and W_U; the norm divides it by the size of the "
         "residual stream" + (", and so does the norm after W_out" if is_normed else ""),
@@ -146,14 +136,7 @@ def neighbour_table(
 
 
 def firing_table(name: str, title: str, firings: Sequence[Firing], notes: Sequence[str] = ()) -> TableFigure:
-    columns = (
-        TableColumn("activation", "activation"),
-        TableColumn("token", "token", "text", keep=2),
-        TableColumn("position", "position", "index"),
-        TableColumn("set", "set", "text", keep=3),
-        TableColumn("times", "texts", "whole", keep=4),
-        TableColumn("text", "text", "text"),
-    )
+    columns = table_columns("activation; token::text:2; position::index; set::text:3; times:texts:whole:4; text::text")
     rows = tuple((f.activation, _quoted(f.token), f.position, f.set, f.times, f.text) for f in firings)
     runs = tuple(firing.run for firing in firings)
     return TableFigure(name, title, columns, rows, tuple(notes), runs=runs)
@@ -177,11 +160,7 @@ def clamp_values(session: Session, site: str, neuron: int) -> tuple[tuple[float,
 
 def clamp_table(values: NDArray[np.floating], marks: Sequence[tuple[float, str]]) -> TableFigure:
     """Where the values that a neuron was held at lie among its activations [position]."""
-    columns = (
-        TableColumn("condition", "condition", "text"),
-        TableColumn("value", "value"),
-        TableColumn("told", "among what was measured", "text"),
-    )
+    columns = table_columns("condition::text; value; told:among what was measured:text")
     placed = [mark_among(values, value, label) for value, label in sorted(marks)]
     outside = sum(mark.beyond != 0 for mark in placed)
     notes = (
@@ -222,19 +201,12 @@ _SHOWN = (0.01, 0.5, 0.99)
 """Quantiles that a row shows beside the extremes."""
 
 _COLUMNS = (
-    TableColumn("layer", "layer", "index"),
-    TableColumn("neuron", "neuron", "index"),
-    TableColumn("active", "active", "percent"),
-    TableColumn("mean", "mean"),
-    TableColumn("std", "sd"),
-    TableColumn("rms", "rms", keep=3),
-    TableColumn("relative", "rms / typical"),
-    TableColumn("flatness", "sd / rms", keep=2),
-    TableColumn("kurtosis", "kurtosis", keep=5),
-    TableColumn("low", "smallest", keep=4),
+    *table_columns(
+        "layer::index; neuron::index; active::percent; mean; std:sd; rms:::3; relative:rms / typical; "
+        "flatness:sd / rms::2; kurtosis:::5; low:smallest::4"
+    ),
     *(TableColumn(f"q{level:g}".replace("0.", "."), f"q{three_digits(level)}", keep=6) for level in _SHOWN),
-    TableColumn("high", "largest"),
-    TableColumn("high_at", "largest at", "text", keep=1),
+    *table_columns("high:largest; high_at:largest at:text:1"),
 )
 
 
@@ -340,17 +312,10 @@ def usage_tables(
 
 
 def _overview(measured: list[LayerUsage], token_at: Callable[[int], str], notes: tuple[str, ...]) -> TableFigure:
-    columns = (
-        TableColumn("layer", "layer", "index"),
-        TableColumn("typical", "typical rms"),
-        TableColumn("active", "active (median)", "percent"),
-        TableColumn("never", "never active", "whole"),
-        TableColumn("rare", "active < 1 %", "whole"),
-        TableColumn("quietest", "quietest", "index", keep=2),
-        TableColumn("flattest", "flattest", "index", keep=3),
-        TableColumn("loudest", "loudest", "index"),
-        TableColumn("high", "largest"),
-        TableColumn("high_at", "largest at", "text", keep=1),
+    columns = table_columns(
+        "layer::index; typical:typical rms; active:active (median):percent; never:never active:whole; "
+        "rare:active < 1 %:whole; quietest::index:2; flattest::index:3; loudest::index; high:largest; "
+        "high_at:largest at:text:1"
     )
     rows: list[tuple[CellValue, ...]] = []
     for usage in measured:

@@ -28,7 +28,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures.arithmetic import SiteEdits, segment_tokens
 from srm_explorer.engine.figures.captions import coordinate_caption, site_caption
 from srm_explorer.engine.figures.numbers import count_of
-from srm_explorer.engine.figures.table import PlaneChoice, TableColumn, TableFigure
+from srm_explorer.engine.figures.table import PlaneChoice, TableColumn, TableFigure, table_columns
 from srm_explorer.engine.session import Session
 from srm_explorer.engine.stats.groups import BASELINE
 from srm_explorer.engine.stats.permutation import benjamini_hochberg, family_size
@@ -251,13 +251,11 @@ def _table(
     order = [int(row) for row in np.lexsort((-np.abs(best.scores), untested))]
     named = "r" if criterion == "anisotropy" else "t²" if alone else "gain"
     columns = [
-        TableColumn("a", "0°", "text"),
-        TableColumn("b", "90°", "text"),
+        *table_columns("a:0°:text; b:90°:text"),
         TableColumn("score", f"{named} chosen on", "number", 1),
         *([] if criterion == "anisotropy" or alone else [TableColumn("t2", "T²", "number", 2)]),
         TableColumn("statistic", f"{named} tested", "number"),
-        TableColumn("p", "p", "p", 3),
-        TableColumn("q", "q", "p"),
+        *table_columns("p::p:3; q::p"),
     ]
     rows = [
         (

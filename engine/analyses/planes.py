@@ -22,25 +22,16 @@ from srm_explorer.engine.experiment.directions import Component, Direction, cano
 from srm_explorer.engine.figures.captions import plane_captions, plane_title, site_caption
 from srm_explorer.engine.figures.groups import energies_by_group, grey_vector, swept_groups
 from srm_explorer.engine.figures.numbers import three_digits
-from srm_explorer.engine.figures.table import CellValue, PlaneChoice, TableColumn, TableFigure
+from srm_explorer.engine.figures.table import CellValue, PlaneChoice, TableFigure, table_columns
 from srm_explorer.engine.figures.warnings import NEAR_DEG
 from srm_explorer.engine.io.vectors import Matrix
 from srm_explorer.engine.session import PlaneRecord, Session
 from srm_explorer.engine.stats.planes import Plane, coordinates
 
-_COLUMNS = (
-    TableColumn("plane", "plane", "index"),
-    TableColumn("site", "site", "text", 3),
-    TableColumn("a", "0°", "text"),
-    TableColumn("b", "90°", "text"),
-    TableColumn("raw_angle_deg", "angle", "number", 1),
-    TableColumn("group", "group", "text"),
-    TableColumn("n_runs", "runs", "whole", 4),
-    TableColumn("energy", "energy in plane", "percent"),
-    TableColumn("mean_a", "A", "number", 2),
-    TableColumn("mean_b", "B", "number", 2),
-    TableColumn("amplitude", "amplitude", "number"),
-    TableColumn("phase_deg", "phase", "degrees"),
+_COLUMNS = table_columns(
+    "plane::index; site::text:3; a:0°:text; b:90°:text; raw_angle_deg:angle::1; group::text; "
+    "n_runs:runs:whole:4; energy:energy in plane:percent; mean_a:A::2; mean_b:B::2; amplitude; "
+    "phase_deg:phase:degrees"
 )
 
 

@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 from srm_explorer.engine.figures.numbers import NOTHING, three_digits
 
@@ -33,6 +33,15 @@ class TableColumn:
     title: str
     shown: Shown = "number"
     keep: int = 0
+
+
+def table_columns(layout: str) -> tuple[TableColumn, ...]:
+    """Columns from text: "key:title:shown:keep" each, parted by "; "; what is left out is the key, "number" and 0."""
+    parts = [[*column.split(":"), "", "", ""] for column in layout.split("; ")]
+    return tuple(
+        TableColumn(key, title or key, cast("Shown", shown or "number"), int(keep or 0))
+        for key, title, shown, keep, *_ in parts
+    )
 
 
 @dataclass(frozen=True)
