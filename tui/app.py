@@ -56,11 +56,9 @@ class ExplorerApp(KeyOrder[ExitSummary]):
 
     @property
     def user_keys(self) -> dict[str, str]:
-        """The user's keys by the id of a binding."""
         return dict(self.settings.keys)
 
     def get_default_screen(self) -> ExplorerScreen:
-        """The explorer."""
         return self.explorer
 
     def on_mount(self) -> None:
@@ -71,15 +69,12 @@ class ExplorerApp(KeyOrder[ExitSummary]):
                 loop.add_signal_handler(number, self._end, 128 + number)
 
     def on_explorer_screen_loaded(self) -> None:
-        """Everything with keys is there now."""
         self.tell_settings()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Say so where nothing would fit."""
         self.fit(event.size.width, event.size.height)
 
     def fit(self, width: int, height: int) -> None:
-        """Put a message over everything while the terminal is too small for it."""
         if (width < COLUMNS or height < ROWS) != isinstance(self.screen, TooSmall):
             if isinstance(self.screen, TooSmall):
                 self.pop_screen()
@@ -87,7 +82,6 @@ class ExplorerApp(KeyOrder[ExitSummary]):
                 self.push_screen(TooSmall())
 
     def tell_settings(self) -> None:
-        """Say what is wrong with the settings file."""
         self._warn(self.settings.problems)
         if self.settings.keys:
             self.explorer.background.run(self._check_keys)
@@ -148,15 +142,12 @@ class ExplorerApp(KeyOrder[ExitSummary]):
         self._driver.flush()
 
     def action_leave(self) -> None:
-        """Quit."""
         self._end(0)
 
     async def action_quit(self) -> None:
-        """Quit, as the palette of the library calls it."""
         self._end(0)
 
     def action_help_quit(self) -> None:
-        """Say how to quit where ctrl+c was meant to."""
         self.explorer.say("q quits; a run goes on without the screen")
 
     def _end(self, status: int) -> None:

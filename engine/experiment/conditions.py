@@ -34,15 +34,12 @@ class Grid:
         return self.prompts * self.samples * self.conditions
 
     def index(self, prompt: int, sample: int, condition: int) -> int:
-        """Number a run."""
         return (prompt * self.samples + sample) * self.conditions + condition
 
     def prompt(self, index: int) -> int:
-        """Return the prompt of a run."""
         return index // (self.samples * self.conditions)
 
     def sample(self, index: int) -> int:
-        """Return the sample of a run."""
         return index // self.conditions % self.samples
 
     def condition(self, index: int) -> int:

@@ -126,7 +126,6 @@ class SpecPart(BaseModel):
 
 
 def check_site(name: str, field: str) -> Site:
-    """Read a site's name that stands under the key `field`."""
     try:
         return Site.parse(name)
     except SpecValueError as refusal:

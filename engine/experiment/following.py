@@ -162,7 +162,6 @@ def _named(site: Site | None, along: object) -> Neuron | None:
 
 
 def _targets(data: Mapping[str, Any]) -> _Targets:
-    """What each intervention edits, none of what cannot be read."""
     listed: object = data.get("interventions")
     items: Iterable[object] = cast("list[object]", listed) if isinstance(listed, list) else ()
     targets: list[tuple[Site | None, tuple[int, ...]]] = []

@@ -174,7 +174,6 @@ class SpecSource:
 
 
 def available_presets() -> tuple[str, ...]:
-    """Names of the experiment files that ship."""
     return tuple(sorted(path.stem for path in paths.presets_folder().glob("*.toml")))
 
 

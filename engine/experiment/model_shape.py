@@ -37,7 +37,6 @@ class ModelShape:
         return tuple(layer for layer in range(self.n_layers) if layer not in self.without_neurons)
 
     def width(self, site: Site) -> int:
-        """Number of coordinates of a site's activation."""
         return self.d_mlp if site.is_mlp else self.d_model
 
     def check_neurons(self, site: str, where: str = "") -> None:

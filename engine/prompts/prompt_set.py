@@ -62,7 +62,6 @@ class PromptSet:
 
     @property
     def factor_names(self) -> tuple[str, ...]:
-        """The names of all factors, in order of first appearance."""
         return tuple(dict.fromkeys(name for prompt in self.prompts for name in prompt.factors))
 
     @property
@@ -72,7 +71,6 @@ class PromptSet:
         return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode("ascii")).hexdigest()
 
     def levels(self, factor: str) -> tuple[str, ...]:
-        """The levels of a factor, in order of first appearance."""
         return tuple(dict.fromkeys(prompt.factors[factor] for prompt in self.prompts if factor in prompt.factors))
 
     def where(self, choice: Mapping[str, object]) -> PromptSet:

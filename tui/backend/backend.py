@@ -245,7 +245,6 @@ class WorkerLink:
         follower.follow_job(client, job.job, anew=restart)
 
     def _follower(self, session: Path) -> RunFollower:
-        """Make the one that follows a run from now on, the latest of all."""
         old = self._followers.pop(session, None)
         if old is not None:
             old.stop()

@@ -114,7 +114,6 @@ class Background:
         return await future
 
     def is_running(self, key: Hashable) -> bool:
-        """Whether work of a key is under way."""
         with self._lock:
             return key in self._running
 
@@ -128,7 +127,6 @@ class Background:
             task.cancel()
 
     def close(self) -> None:
-        """Give up all work, and begin none any more."""
         with self._lock:
             self._closed = True
             keys = [*self._running]
@@ -215,7 +213,6 @@ class _Process:
         return subprocess.CompletedProcess(self._command, process.returncode, out, err)
 
     def end(self) -> None:
-        """Kill it, or never begin it."""
         with self._lock:
             self._ended = True
             if self._process is not None:

@@ -53,7 +53,6 @@ class StudyRunner:
         )
 
     def cancel(self, name: str) -> None:
-        """End the study of this name that is under way."""
         self._background.cancel(_key(name))
 
 

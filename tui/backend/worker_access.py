@@ -32,7 +32,6 @@ class WorkerConnector:
 
     @property
     def is_starting(self) -> bool:
-        """Whether somebody waits for a worker."""
         return bool(self._waiting)
 
     def worker(self) -> Client:

@@ -57,7 +57,6 @@ def _steps(path: str) -> list[str | int]:
 
 
 def value_at(data: Data, path: str) -> Any:
-    """The value of a field; None where it is not there."""
     value: Any = data
     for step in _steps(path):
         if isinstance(value, dict):

@@ -63,7 +63,6 @@ def apply(
 
 
 def remembered(old: Data, new: Data) -> Memory:
-    """What is worth remembering of operations and modes that an edit has left."""
     memory: Memory = {}
     for index, (before, after) in enumerate(zip(old["interventions"], new["interventions"], strict=False)):
         if before["op"] != after["op"]:
@@ -211,7 +210,6 @@ class InView:
         return {name: min(index, len(data[name]) - 1) for name, index in self._index.items()}
 
     def clamp(self, data: Data) -> None:
-        """Stay within what is there."""
         self._index = {name: max(0, index) for name, index in self.clamped(data).items()}
 
     def move(self, data: Data, section: str, step: int) -> bool:
@@ -223,7 +221,6 @@ class InView:
         return True
 
     def added(self, data: Data, section: str, shape: ModelShape | None) -> tuple[Data, str, Moves]:
-        """The data with one more after the one in view, and that one in view."""
         new = copy.deepcopy(data)
         index = self.clamped(data)[section] + 1
         items: list[Data] = new[section]
@@ -234,7 +231,6 @@ class InView:
         return new, f"{_NAMES[section]} {index + 1} of {len(items)} added; u takes it back", moves
 
     def removed(self, data: Data, section: str) -> tuple[Data | None, str, Moves]:
-        """The data without the one in view; None where there is none."""
         new = copy.deepcopy(data)
         index = self.clamped(data)[section]
         if index < 0:

@@ -122,7 +122,6 @@ def _type_name(annotation: Any) -> str:
 
 
 def plain(choices: Iterable[str]) -> Choices:
-    """Choices that are shown as they are written."""
     return tuple((choice, choice) for choice in choices)
 
 
@@ -286,7 +285,6 @@ def _controls(data: Data) -> list[Field]:
 
 
 def _stats(data: Data) -> list[Field]:
-    """Where units are measured, where there are any."""
     relative = any(item["op"] == "mean" or item["unit"] != "raw" for item in data["interventions"])
     return [_STATS] if relative or data.get("stats") is not None else []
 

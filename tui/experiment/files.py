@@ -63,7 +63,6 @@ class SpecFile:
 
 
 def specs_folder() -> Path:
-    """Where the user's own experiment files are."""
     return paths.config_folder() / "specs"
 
 
@@ -76,7 +75,6 @@ def known_specs() -> list[SpecFile]:
 
 
 def name_problem(name: str) -> str:
-    """What is wrong with a name for an experiment file; empty where nothing is."""
     word = name.strip()
     if not word:
         return "write a name"
@@ -88,7 +86,6 @@ def name_problem(name: str) -> str:
 
 
 def spec_path(name: str) -> Path:
-    """The file that an experiment of that name is written to."""
     return specs_folder() / f"{name.strip().removesuffix('.toml')}.toml"
 
 
@@ -220,7 +217,6 @@ class Presets(ModalScreen[ChosenSpec | None]):
         self._reading: SpecFile | None = None
 
     def compose(self) -> ComposeResult:
-        """A list, a preview, a line of keys."""
         with Vertical() as box:
             box.border_title = "Experiments"
             with Horizontal():
@@ -231,7 +227,6 @@ class Presets(ModalScreen[ChosenSpec | None]):
             yield Static("enter load   j k move   esc leave", classes="-keys", markup=False)
 
     def on_mount(self) -> None:
-        """Look for experiments."""
         table = self.query_one(LineTable)
         table.set_columns([Column("name", "experiment"), Column("kind", "from", width=11, priority=1)])
         table.focus()
@@ -243,7 +238,6 @@ class Presets(ModalScreen[ChosenSpec | None]):
 
     @on(Listed)
     def list_files(self, event: Listed) -> None:
-        """Show what was found, the first of it read."""
         self._files = event.files
 
         def cell(row: int, column: str) -> Cell:
@@ -256,13 +250,11 @@ class Presets(ModalScreen[ChosenSpec | None]):
 
     @on(LineTable.Highlighted)
     def preview(self, event: LineTable.Highlighted) -> None:
-        """Read the highlighted one."""
         event.stop()
         self._read(event.row)
 
     @on(LineTable.Opened)
     def choose(self, event: LineTable.Opened) -> None:
-        """Answer with it, once it is read and is an experiment."""
         event.stop()
         self._read(event.row, wanted=True)
 
@@ -281,7 +273,6 @@ class Presets(ModalScreen[ChosenSpec | None]):
         self.query_one(VerticalScroll).scroll_home(animate=False)
 
     def action_leave(self) -> None:
-        """Close without an answer."""
         self.dismiss(None)
 
     def _read(self, row: int, *, wanted: bool = False) -> None:

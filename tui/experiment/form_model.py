@@ -85,7 +85,6 @@ class SpecForm:
 
     @property
     def shape(self) -> ModelShape | None:
-        """Sizes of the model in use, None where they are not known."""
         return shape_of(self.description, value_at(self.data, "model.name"))
 
     def take(self, data: Mapping[str, Any], typed: Mapping[str, str] | None) -> None:
@@ -103,7 +102,6 @@ class SpecForm:
         self._take(new, same)
 
     def take_description(self, description: Description | None, problem: str) -> None:
-        """Take what is known of the model in use."""
         self.description, self.model_problem = description, problem
         self._checked = None
 
@@ -123,7 +121,6 @@ class SpecForm:
         return experiment
 
     def edit(self, key: str, text: str) -> EditResult:
-        """Take a text for a field, or keep it as typed where it is refused."""
         field = self._field(self.data, key)
         if field is not None and text == field.write(value_of(self.data, key)):
             self.typed.pop(key, None)
@@ -134,7 +131,6 @@ class SpecForm:
         return self._settled(False, "", key)
 
     def give_up(self, key: str) -> None:
-        """Forget what was typed into a field."""
         self.typed.pop(key, None)
         self._checked = None
 
@@ -190,15 +186,12 @@ class SpecForm:
         return f"not in use: {self.reason(key)}; esc forgets it", True
 
     def move(self, section: str, step: int) -> bool:
-        """Show the next intervention or plane, round and round; False where there is no other."""
         return self.in_view.move(self.data, section, step)
 
     def add(self, section: str) -> EditResult:
-        """Add an intervention or a plane after the one in view, with what the experiment already looks at."""
         return self._replaced(*self.in_view.added(self.data, section, self.shape))
 
     def remove(self, section: str) -> EditResult:
-        """Remove the intervention or plane in view."""
         return self._replaced(*self.in_view.removed(self.data, section))
 
     def rows(self) -> tuple[FormRow, ...]:
@@ -227,7 +220,6 @@ class SpecForm:
         return fields_of(data, numbers["interventions"], numbers["planes"], kinds)
 
     def _field(self, data: Data, key: str) -> Field | None:
-        """The field of a key, also of an intervention or a plane that is not in view."""
         numbers = InView.of(key).clamped(data)
         sections = fields_of(data, numbers["interventions"], numbers["planes"], SITE_KINDS)
         return next((field for fields in sections.values() for field in fields if field.key == key), None)
@@ -247,7 +239,6 @@ class SpecForm:
         return data, refused
 
     def _problems(self, texts: Mapping[str, str]) -> Problems:
-        """Everything that is wrong with the experiment once texts are put in, by row."""
         data, problems = self._folded(texts)
         shown = [field.key for fields in self._sections(data).values() for field in fields]
         refusals: Iterable[ExplorerError] = Experiment.problems(data)

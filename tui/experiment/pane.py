@@ -121,12 +121,10 @@ class InterventionPane(Widget):
         self._note: tuple[str, Tone] = ("", "plain")
 
     def compose(self) -> ComposeResult:
-        """The form, and its foot."""
         yield self.form
         yield self.foot
 
     def on_mount(self) -> None:
-        """Show where things will be."""
         self.form.set_rows(_BLANK)
 
     @property
@@ -140,7 +138,6 @@ class InterventionPane(Widget):
 
     @property
     def is_ready(self) -> bool:
-        """Whether an experiment is shown."""
         return self._spec is not None
 
     def show(self, data: dict[str, Any], typed: Mapping[str, str] | None = None, base: Path | None = None) -> None:
@@ -205,7 +202,6 @@ class InterventionPane(Widget):
         return self.spec.experiment()
 
     def copy_text(self) -> str:
-        """The value of the highlighted row in full."""
         return next((row.text for row in self.form.rows if row.key == self.form.key), "")
 
     def on_descendant_focus(self) -> None:
@@ -219,7 +215,6 @@ class InterventionPane(Widget):
 
     @on(LineForm.Typed)
     def take_typing(self, event: LineForm.Typed) -> None:
-        """Keep what is typed, and say soon what is wrong with it."""
         event.stop()
         self._posted_typed[event.key] = event.text
         self.post_message(self.Typing(event.key, event.text))
@@ -229,7 +224,6 @@ class InterventionPane(Widget):
 
     @on(LineForm.Committed)
     def take_text(self, event: LineForm.Committed) -> None:
-        """Take a text or a choice, or keep it as typed where it is refused."""
         event.stop()
         if not self.is_ready:
             return
@@ -237,14 +231,12 @@ class InterventionPane(Widget):
 
     @on(LineForm.GivenUp)
     def give_up_text(self, event: LineForm.GivenUp) -> None:
-        """Show the row as it was before it was edited."""
         event.stop()
         self._refresh_form()
         self._tell_typed()
 
     @on(LineForm.Dropped)
     def forget_text(self, event: LineForm.Dropped) -> None:
-        """Show what the experiment has in place of a text that is not in use."""
         event.stop()
         self.spec.give_up(event.key)
         self._say("")
@@ -253,26 +245,21 @@ class InterventionPane(Widget):
 
     @on(LineForm.Highlighted)
     def hint(self, event: LineForm.Highlighted) -> None:
-        """Say what may be written there."""
         event.stop()
         self._say("")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Nothing can be done before an experiment is shown."""
         return self.is_ready
 
     def action_add(self) -> None:
-        """Add an intervention, or a plane where the highlight is in the section of planes."""
         section = self._section()
         self._settle_list(*self.spec.add(section), section)
 
     def action_remove(self) -> None:
-        """Remove the intervention or plane in view."""
         section = self._section()
         self._settle_list(*self.spec.remove(section), section)
 
     def action_next(self, step: int) -> None:
-        """Show the next or previous intervention or plane."""
         section = self._section()
         name = self.form.key.rpartition(".")[2]
         if self.spec.move(section, step):
@@ -283,13 +270,11 @@ class InterventionPane(Widget):
             self._say(f"there is no other {'plane' if section == 'planes' else 'intervention'}; + adds one", "note")
 
     def action_presets(self) -> None:
-        """Choose an experiment from a list."""
         from srm_explorer.tui.experiment.files import Presets
 
         self.app.push_screen(Presets(), self._load)
 
     def action_write(self) -> None:
-        """Ask for a name and write the experiment under it."""
         try:
             self.spec.experiment()
         except ExplorerError as error:
@@ -303,7 +288,6 @@ class InterventionPane(Widget):
         )
 
     def action_toml(self) -> None:
-        """Leave the screen to an editor with the whole experiment as text, and take what it left."""
         try:
             before = self._refused_toml or self.spec.to_toml()
             with tempfile.TemporaryDirectory(prefix="srm-explorer-") as folder:
@@ -319,7 +303,6 @@ class InterventionPane(Widget):
             self._take_toml(text, before)
 
     def _settle(self, is_changed: bool, note: str = "") -> None:
-        """Show what became of an edit, and tell others."""
         self._say(note, "note")
         if is_changed:
             data = copy.deepcopy(self.spec.data)
@@ -335,7 +318,6 @@ class InterventionPane(Widget):
         self._show_hint()
 
     def _refresh_form(self) -> None:
-        """Show the rows as they are now, and the cost."""
         if self.is_ready:
             self.form.set_rows(self.spec.rows())
             self._show_hint()
@@ -346,7 +328,6 @@ class InterventionPane(Widget):
             self.form.set_problem(key, self.spec.reason(key, text))
 
     def _want_model(self) -> None:
-        """Have the model described if it is another one than before."""
         if self._model == self.spec.data["model"]:
             return
         self._model = copy.deepcopy(self.spec.data["model"])
@@ -431,7 +412,6 @@ class InterventionPane(Widget):
         return "planes" if self.form.key.startswith("planes") else "interventions"
 
     def _select_like(self, section: str, name: str) -> None:
-        """Highlight the row of that name in a section, else its first."""
         keys = [row.key for row in self.form.rows if row.reachable and row.key.startswith(section)]
         first = keys[0] if keys else ""
         self.form.select(next((key for key in keys if name and key.endswith(f".{name}")), first))

@@ -147,17 +147,14 @@ def direction_forms(site: str, value: Any) -> tuple[str, ...]:
 
 
 def parse_word(text: str) -> str:
-    """Take a text without the spaces around it."""
     return text.strip()
 
 
 def parse_optional_word(text: str) -> str | None:
-    """Take a text without the spaces around it; None for an empty one."""
     return text.strip() or None
 
 
 def optional_text(value: Any) -> str:
-    """A text that may be left out; empty where it is."""
     return "" if value is None else str(value)
 
 
@@ -169,17 +166,14 @@ def number_text(value: Any) -> str:
 
 
 def is_none(text: str) -> bool:
-    """Whether a text says that a field is left out."""
     return text.strip().lower() in ("", "none")
 
 
 def parse_optional_number(text: str) -> int | float | None:
-    """Read one number, or "none"; errors as `parse_number`."""
     return None if is_none(text) else parse_number(text)
 
 
 def parse_optional_whole(text: str) -> int | None:
-    """Read one whole number, or "none"; errors as `parse_whole`."""
     return None if is_none(text) else parse_whole(text)
 
 
@@ -189,5 +183,4 @@ def parse_answer(text: str) -> bool | str:
 
 
 def answer_text(value: Any) -> str:
-    """Write a truth value as "yes" or "no"."""
     return "yes" if value is True else "no" if value is False else str(value)

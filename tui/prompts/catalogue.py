@@ -59,28 +59,23 @@ class ListedSet:
 
     @property
     def is_read(self) -> bool:
-        """Whether it is known what the file holds."""
         return self.prompt_set is not None or self.error is not None
 
     @property
     def fatal(self) -> tuple[Problem, ...]:
-        """The problems that keep the set from being used."""
         problems = self.prompt_set.problems if self.prompt_set is not None else ()
         return tuple(problem for problem in problems if problem.fatal)
 
     @property
     def prompts(self) -> tuple[Prompt, ...]:
-        """Its prompts, where it can be used."""
         return self.prompt_set.prompts if self.prompt_set is not None and self.is_usable else ()
 
     @property
     def is_usable(self) -> bool:
-        """Whether a run could use it."""
         return self.prompt_set is not None and not self.fatal
 
     @property
     def remarks(self) -> list[Problem]:
-        """The problems that do not keep it from being used."""
         problems = self.prompt_set.problems if self.prompt_set is not None else ()
         return [problem for problem in problems if not problem.fatal]
 
@@ -124,7 +119,6 @@ def list_sets(names: Iterable[str], base: Path) -> tuple[list[ListedSet], list[E
 
 
 def read_set(listed: ListedSet) -> ListedSet:
-    """Read a set's file; what is wrong with it becomes part of the answer."""
     if listed.path is None:
         return listed
     stamp = stamp_of(listed.path)
@@ -300,8 +294,6 @@ class PromptFiles:
         self._run(work)
 
     def add(self, listed: ListedSet, text: str, like: Prompt | None) -> None:
-        """Write a prompt into a set's file."""
-
         def work() -> None:
             if listed.path is None:
                 return
@@ -377,11 +369,9 @@ class TokenBook:
         self._model = model
 
     def count(self, text: str) -> int | None:
-        """Tokens of a text; None where it is not known."""
         return self._counts.get(self._model, {}).get(text)
 
     def is_asked(self, text: str) -> bool:
-        """Whether the answer for a text is awaited."""
         return any(question.model == self._model and text in question.texts for question in self._open)
 
     def retry(self) -> None:

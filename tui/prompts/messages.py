@@ -28,12 +28,10 @@ _STYLES: Mapping[Tone, str] = {
 
 
 def as_content(lines: Sequence[Note]) -> Content:
-    """Lines as they are painted."""
     return Content("\n").join(Content.styled(one_line(text), _STYLES[tone]) for text, tone in lines)
 
 
 def about_selection(table: Table, selected: Selected, too_long: int, room: int | None, signs: Glyphs) -> list[Note]:
-    """What a run would use, or why it would refuse."""
     notes: list[Note] = []
     if selected.error is not None:
         notes.append((f"{signs.warning} {selected.error}", "error"))
@@ -49,13 +47,11 @@ def about_selection(table: Table, selected: Selected, too_long: int, room: int |
 
 
 def about_filters(table: Table) -> list[str]:
-    """The levels that are wanted and the limit."""
     filters = [f"{factor} {', '.join(levels)}" for factor, levels in where_of(table).items()]
     return [*filters, f"first {table['limit']:,} of the list"] if table.get("limit") is not None else filters
 
 
 def about_set(listed: ListedSet, folder: str, signs: Glyphs) -> list[Note]:
-    """What a set is, or why it cannot be used."""
     if not listed.is_read:
         return [(f"enter reads {listed.path}", "dim")]
     if not listed.is_usable:
@@ -108,7 +104,6 @@ def about_new(listed: ListedSet, like: Prompt | None) -> str:
 
 
 def about_view(choice: PromptChoice, rows: RowsView, signs: Glyphs) -> list[str]:
-    """What the table shows, where that is not simply the sets."""
     parts: list[str] = []
     if isinstance(rows, PromptRows):
         whole = len(rows.listed.prompts)

@@ -31,22 +31,18 @@ class Selected:
 
     @property
     def total(self) -> int:
-        """Prompts in all."""
         return sum(len(numbers) for numbers in self.numbers.values())
 
 
 def sets_of(table: Table) -> list[str]:
-    """The chosen sets, in order."""
     return list(table.get("sets") or ())
 
 
 def omitted(table: Table, name: str) -> list[int]:
-    """The numbers of a set's prompts that are left out."""
     return list((table.get("omit") or {}).get(name, ()))
 
 
 def where_of(table: Table) -> dict[str, list[str]]:
-    """The levels wanted of each factor."""
     return {factor: list(levels) for factor, levels in (table.get("where") or {}).items()}
 
 
@@ -75,19 +71,16 @@ def select(table: Table, sets: Mapping[str, ListedSet]) -> Selected:
 
 
 def with_set(table: Table, name: str, omit: Sequence[int] = ()) -> Table:
-    """Choose a set, after all others, leaving out some of its prompts."""
     names = [other for other in sets_of(table) if other != name]
     return with_omitted({**table, "sets": [*names, name]}, name, omit)
 
 
 def without_set(table: Table, name: str) -> Table:
-    """Choose a set no longer."""
     changed = {**table, "sets": [other for other in sets_of(table) if other != name]}
     return with_omitted(changed, name, ())
 
 
 def with_omitted(table: Table, name: str, numbers: Collection[int]) -> Table:
-    """Leave exactly these prompts of a set out."""
     omit = {other: list(out) for other, out in (table.get("omit") or {}).items() if other != name}
     if numbers:
         omit[name] = sorted(set(numbers))
@@ -219,21 +212,17 @@ class PromptChoice:
 
     @property
     def chosen(self) -> list[str]:
-        """Names of the chosen sets, in order."""
         return sets_of(self.table)
 
     @property
     def opened_set(self) -> ListedSet | None:
-        """The set whose prompts are in view."""
         return self.files.sets.get(self.opened) if self.view != "sets" and self.opened else None
 
     @property
     def table(self) -> Table:
-        """The experiment's table of prompts."""
         return self.edits.table
 
     def selected(self) -> Selected:
-        """What a run would use."""
         known = tuple(self.files.sets.values())
         if self._selected is None or self._selected[0] != self.table or self._selected[1] != tuple(map(id, known)):
             self._selected = (self.table, tuple(map(id, known)), select(self.table, self.files.sets))
@@ -263,16 +252,13 @@ class PromptChoice:
         return PromptRows(listed, self._numbers_shown(listed), used, out, is_chosen, count, asked, self.room, signs)
 
     def too_long(self) -> int:
-        """Number of chosen prompts known to be longer than there is room for."""
         return sum(self._longer(name) for name in self.selected().numbers)
 
     def open_set(self, name: str) -> None:
-        """Show the prompts of a set."""
         self._go("prompts")
         self.opened = name
 
     def open_levels(self) -> None:
-        """Show the levels of the factors that the sets in view have."""
         listed = self.opened_set
         usable = [other for other in self.files.sets.values() if other.is_usable]
         chosen = [other for other in usable if other.name in self.chosen]

@@ -126,7 +126,6 @@ class PromptsPane(Widget):
         self._behind_levels: object = None
 
     def compose(self) -> ComposeResult:
-        """A line saying where we are, the rows, and what is to be known of the highlighted one."""
         yield Static(id="prompts-head", markup=False)
         yield PromptTable(id="prompts-table")
         yield Static(id="prompts-foot", markup=False)
@@ -161,7 +160,6 @@ class PromptsPane(Widget):
         self._redraw()
 
     def copy_text(self) -> str:
-        """The highlighted prompt, the name of the set, the level, or what is wrong with the file."""
         row = self.table.cursor
         if isinstance(self.rows, ErrorRows):
             listed = self.choice.opened_set
@@ -175,33 +173,27 @@ class PromptsPane(Widget):
 
     @property
     def table(self) -> PromptTable:
-        """The rows."""
         return self.query_one(PromptTable)
 
     def on_mount(self) -> None:
-        """Begin to read."""
         self._look()
         self._redraw()
 
     def on_descendant_focus(self) -> None:
-        """Look whether files have changed."""
         if self._line is None and self.files.is_listed:
             self._look()
 
     def on_resize(self) -> None:
-        """Give the lines that can be spared to the highlighted row."""
         self._foot.styles.height = next(lines for height, lines in _FOOT if self.size.height >= height)
         self._redraw()
 
     @on(PromptFiles.Listed)
     def take_listed(self, message: PromptFiles.Listed) -> None:
-        """Show the sets that were found."""
         if self.files.take_listed(message):
             self._redraw()
 
     @on(PromptFiles.Read)
     def take_read(self, message: PromptFiles.Read) -> None:
-        """Show what a file holds."""
         is_moved = self.choice.take_read(message.listed)
         if message.added is not None:
             self._close_line()
@@ -213,7 +205,6 @@ class PromptsPane(Widget):
 
     @on(PromptFiles.Copied)
     def take_copied(self, message: PromptFiles.Copied) -> None:
-        """Go on with the copy of a set that ships."""
         copy = message.copy
         self.choice.take_read(copy)
         self._take_edit(self.choice.replace(message.old, copy.name))
@@ -229,7 +220,6 @@ class PromptsPane(Widget):
 
     @on(PromptTable.Opened)
     def take_opened(self, message: PromptTable.Opened) -> None:
-        """Open a set, or choose a level."""
         message.stop()
         if self.choice.view == "levels":
             self.action_choose()
@@ -238,13 +228,11 @@ class PromptsPane(Widget):
 
     @on(PromptTable.Highlighted)
     def take_highlighted(self, message: PromptTable.Highlighted) -> None:
-        """Tell about another row."""
         message.stop()
         self._redraw_foot()
 
     @on(PromptTable.MarkPressed)
     def take_mark(self, message: PromptTable.MarkPressed) -> None:
-        """Choose the row whose mark was clicked."""
         message.stop()
         self._take_edit(self.choice.toggle(self.rows, message.row))
 
@@ -267,7 +255,6 @@ class PromptsPane(Widget):
 
     @on(Input.Changed)
     def take_typed(self, message: Input.Changed) -> None:
-        """Search as it is typed."""
         message.stop()
         line = self._line
         if line is message.input and line is not None and line.what == "search" and self.choice.search != message.value:
@@ -276,7 +263,6 @@ class PromptsPane(Widget):
 
     @on(Input.Submitted)
     def take_submitted(self, message: Input.Submitted) -> None:
-        """Keep the search, write the prompt, or set the limit."""
         message.stop()
         what = self._line.what if self._line is not None else ""
         if what == "add" and self.choice.opened_set is not None:
@@ -288,7 +274,6 @@ class PromptsPane(Widget):
             self._close_line()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer what makes sense where we are."""
         choice = self.choice
         if action == "back":
             return bool(self._line or choice.search or choice.view != "sets")
@@ -297,15 +282,12 @@ class PromptsPane(Widget):
         return choice.view != "levels" if action in ("levels", "add", "edit", "limit") else True
 
     def action_choose(self) -> None:
-        """Choose the highlighted row, or leave it out."""
         self._take_edit(self.choice.toggle(self.rows, self.table.cursor))
 
     def action_choose_shown(self) -> None:
-        """Choose all rows shown, or none."""
         self._take_edit(self.choice.toggle_shown(self.rows))
 
     def action_open(self) -> None:
-        """Show the prompts of the highlighted set."""
         name = self.table.key
         if self.choice.view == "sets" and isinstance(name, str):
             self.choice.open_set(name)
@@ -315,7 +297,6 @@ class PromptsPane(Widget):
             self._ask_tokens()
 
     def action_back(self) -> None:
-        """Close the line at the bottom, drop the search, or go back."""
         before = self.choice.opened if self.choice.view == "prompts" else self._behind_levels
         if self._line is not None or self.choice.search:
             if self._line is None or self._line.what == "search":
@@ -326,23 +307,19 @@ class PromptsPane(Widget):
             self._redraw(before)
 
     def action_search(self) -> None:
-        """Show only rows that hold a text."""
         self._type("search", self.choice.search, "search")
 
     def action_levels(self) -> None:
-        """Show the levels of factors."""
         if self.files.is_listed:
             self._behind_levels = self.table.key
             self.choice.open_levels()
             self._redraw(0)
 
     def action_limit(self) -> None:
-        """Ask how many prompts of the list are used."""
         limit = self.choice.table.get("limit")
         self._type("limit", "" if limit is None else str(limit), "how many of the whole list; empty: all")
 
     def action_add(self) -> None:
-        """Ask for a new prompt of the set; it goes into a copy of one that ships."""
         if self.choice.view == "sets":
             self.action_open()
         listed = self.choice.opened_set
@@ -356,7 +333,6 @@ class PromptsPane(Widget):
         self._forget_early()
 
     def action_edit(self) -> None:
-        """Edit the file of the set, in a copy of one that ships."""
         self._with_own_file(self._edit)
 
     def _take_edit(self, is_changed: bool) -> None:
@@ -367,7 +343,6 @@ class PromptsPane(Widget):
         self._redraw()
 
     def _say(self, line: str, tone: Tone = "plain") -> None:
-        """Say a line until another row is highlighted."""
         self._note = ((line, tone), self.table.key)
         self._redraw_foot()
 
@@ -379,7 +354,6 @@ class PromptsPane(Widget):
                 self.post_message(self.TokensWanted(texts))
 
     def _redraw(self, highlight: object = None) -> None:
-        """Show what is there now, with the row of a key, or a number, highlighted."""
         if not self.query(PromptTable):
             return
         table, signs = self.table, glyphs_of(self.app)
@@ -395,7 +369,6 @@ class PromptsPane(Widget):
         self.refresh_bindings()
 
     def _look(self) -> None:
-        """Look for sets and for files that have changed."""
         opened = (self.choice.opened,) if self.choice.opened else ()
         self.files.look(self.choice.chosen, self.base, opened)
 
@@ -440,7 +413,6 @@ class PromptsPane(Widget):
         self._say(about_new(listed, like))
 
     def _like(self) -> Prompt | None:
-        """The highlighted prompt."""
         rows, row = self.rows, self.table.cursor
         return rows.prompt(row) if isinstance(rows, PromptRows) and row < rows.count else None
 

@@ -71,7 +71,6 @@ class SetRows:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """Name and count; more where there is room."""
         widest = max((cell_len(self._count(listed)) for listed in self.sets), default=0)
         longest = max((cell_len(one_line(listed.name)) for listed in self.sets), default=0)
         return (
@@ -84,11 +83,9 @@ class SetRows:
 
     @property
     def count(self) -> int:
-        """Number of sets."""
         return len(self.sets)
 
     def cell(self, row: int, key: str) -> Cell:
-        """What stands in one column of a set's row."""
         listed = self.sets[row]
         name, is_broken = listed.name, listed.is_read and not listed.is_usable
         look = "bad" if is_broken else "" if name in self.chosen else "dim"
@@ -101,7 +98,6 @@ class SetRows:
         return listed.format if key == "format" else _ORIGINS[listed.origin], "dim"
 
     def key(self, row: int) -> object:
-        """The set's name."""
         return self.sets[row].name
 
     def mark(self, row: int) -> Cell:
@@ -150,7 +146,6 @@ class PromptRows:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The text, tokens, and a column a factor."""
         factors = (
             Column(f"factor {name}", one_line(name), self._width(name, levels), priority=2)
             for name, levels in self.listed.factors.items()
@@ -159,15 +154,12 @@ class PromptRows:
 
     @property
     def count(self) -> int:
-        """Number of prompts."""
         return len(self.shown)
 
     def prompt(self, row: int) -> Prompt:
-        """The prompt of a row."""
         return self.listed.prompts[self.shown[row] - 1]
 
     def cell(self, row: int, key: str) -> Cell:
-        """What stands in one column of a prompt's row."""
         prompt = self.prompt(row)
         look = "" if self.shown[row] in self.used else "dim"
         if key == "text":
@@ -177,7 +169,6 @@ class PromptRows:
         return prompt.factors.get(key.removeprefix("factor "), ""), look
 
     def key(self, row: int) -> object:
-        """The prompt's number in its file."""
         return self.shown[row]
 
     def mark(self, row: int) -> Cell:
@@ -219,7 +210,6 @@ class LevelRows:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """Factor, level and number of prompts."""
         widest = max((cell_len(one_line(factor)) for factor, _, _ in self.levels), default=6)
         return (
             Column("factor", "factor", max(6, min(WIDEST_LEVEL, widest))),
@@ -229,28 +219,23 @@ class LevelRows:
 
     @property
     def count(self) -> int:
-        """Number of levels."""
         return len(self.levels)
 
     def cell(self, row: int, key: str) -> Cell:
-        """The factor is written once, before its first level."""
         factor, level, count = self.levels[row]
         if key == "factor":
             return factor if not row or self.levels[row - 1][0] != factor else ""
         return level if key == "level" else f"{count:,}"
 
     def key(self, row: int) -> object:
-        """Factor and level."""
         return self.levels[row][:2]
 
     def mark(self, row: int) -> Cell:
-        """Checked where the level is wanted."""
         factor, level, _ = self.levels[row]
         return self.signs.checked if level in self.wanted.get(factor, ()) else (self.signs.unchecked, "dim")
 
 
 def levels_of(sets: Sequence[ListedSet], wanted: Mapping[str, Collection[str]]) -> list[tuple[str, str, int]]:
-    """Every level the sets have or that is wanted: factor, level, and number of prompts, factor by factor."""
     counts = Counter(pair for listed in sets for prompt in listed.prompts for pair in prompt.factors.items())
     by_factor: dict[str, dict[str, None]] = {}
     for factors in (*(listed.factors for listed in sets), wanted):
@@ -273,29 +258,23 @@ class ErrorRows:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """One."""
         return (Column("line", self.title, least=8),)
 
     @property
     def count(self) -> int:
-        """Number of lines."""
         return len(self.lines)
 
     def cell(self, row: int, key: str) -> Cell:
-        """A line of an error."""
         return self.lines[row], "bad"
 
     def key(self, row: int) -> object:
-        """The number of the line."""
         return row
 
     def mark(self, row: int) -> Cell:
-        """None."""
         return ""
 
 
 def error_lines(texts: Sequence[str], width: int) -> list[str]:
-    """Texts on lines of at most so many cells, an empty line between two."""
     lines: list[str] = []
     for text in texts:
         lines += [""] if lines else []
@@ -322,7 +301,6 @@ class PromptTable(LineTable):
             self.post_message(self.MarkPressed(row))
 
     def scroll_to_cursor(self) -> None:
-        """Bring the highlighted row into view."""
         self._into_view()
 
     def _gutter_width(self) -> int:

@@ -74,7 +74,6 @@ class ChartTab(ChartView):
         self.request((state.version, state.transform, state.choice, bands is not None, *depends), painter)
 
     def copy_text(self) -> str:
-        """The chart as plain text."""
         return self.shown().text()
 
     def warnings(self) -> tuple[str, ...]:
@@ -92,12 +91,10 @@ class ReadoutLine(CellView):
         self._readout: Readout | None = None
 
     def show(self, readout: Readout | None) -> None:
-        """Show another readout; nothing without one."""
         self._readout = readout
         self._draw()
 
     def on_resize(self) -> None:
-        """Say what fits the new width."""
         self._draw()
 
     def _draw(self) -> None:

@@ -45,16 +45,13 @@ class LogTab(ScrollView, can_focus=True, inherit_bindings=False):
         self._resized()
 
     def copy_text(self) -> str:
-        """All lines."""
         return "\n".join(self._lines)
 
     def on_resize(self) -> None:
-        """Wrap the lines anew."""
         self._wrapped = deque(map(self._parts, self._lines), maxlen=MOST)
         self._resized()
 
     def render_line(self, y: int) -> Strip:
-        """One wrapped line."""
         style = self.visual_style.rich_style
         row = y + self.scroll_offset.y
         rows = self._all_rows()
@@ -64,24 +61,19 @@ class LogTab(ScrollView, can_focus=True, inherit_bindings=False):
         return Strip([Segment(text, style)]).crop_extend(0, self.size.width, style)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Follow new lines from the end only."""
         super().watch_scroll_y(old_value, new_value)
         self._follows = new_value >= self.max_scroll_y
 
     def action_scroll(self, lines: int) -> None:
-        """Scroll by lines."""
         self.scroll_to(y=self.scroll_offset.y + lines, animate=False)
 
     def action_page(self, pages: int) -> None:
-        """Scroll by pages."""
         self.scroll_to(y=self.scroll_offset.y + pages * max(1, self.size.height - 1), animate=False)
 
     def action_top(self) -> None:
-        """Go to the oldest line."""
         self.scroll_to(y=0, animate=False)
 
     def action_bottom(self) -> None:
-        """Go to the newest line."""
         self.scroll_end(animate=False)
 
     def _parts(self, line: str) -> list[str]:

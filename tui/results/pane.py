@@ -124,28 +124,23 @@ class ResultsPane(Widget, can_focus=True):
         self._current = 0
 
     def compose(self) -> ComposeResult:
-        """The strip of tabs, the tabs, the readout, and the runs that share the pane with the polar chart."""
         yield self._strip
         yield from self._tabs
         yield self._readout
         yield self._lit_runs
 
     def on_mount(self) -> None:
-        """Show the first tab, which teaches how to begin."""
         for chart in self._charts:
             chart.say(NO_SESSION)
         self._go(self._current)
 
     def on_unmount(self) -> None:
-        """Compute no bands any more."""
         self._background.close()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Give the runs a share where there is room."""
         self._arrange()
 
     def on_focus(self) -> None:
-        """Hand the keys to what is in view."""
         target = self._target()
         if target is not self:
             target.focus(scroll_visible=False)
@@ -157,7 +152,6 @@ class ResultsPane(Widget, can_focus=True):
 
     @property
     def tab(self) -> str:
-        """Name of the tab in view."""
         return TABS[self._current]
 
     def restore(
@@ -185,7 +179,6 @@ class ResultsPane(Widget, can_focus=True):
         self._show()
 
     def pick(self, index: int) -> None:
-        """Go to a tab; the keys go with it where they were in the pane."""
         self._go(index)
         self._changed()
 
@@ -202,11 +195,9 @@ class ResultsPane(Widget, can_focus=True):
                 runs.highlight(index)
 
     def log_line(self, line: str) -> None:
-        """Add a line to the Log tab."""
         self._log.add(line)
 
     def warnings(self) -> tuple[str, ...]:
-        """Everything the reader of the chart in view should know, the gravest first."""
         chart = self._chart()
         return () if chart is None or self.state.session is None else chart.warnings()
 
@@ -216,7 +207,6 @@ class ResultsPane(Widget, can_focus=True):
         return page.table.notes if page is not None and page.table is not None else ()
 
     def copy_text(self) -> str:
-        """What the tab in view gives to copy."""
         text = self._in_view.copy_text()
         return f"{text.rstrip()}\n{self._readout.shown().text()}\n" if self._chart() is not None else text
 
@@ -262,36 +252,29 @@ class ResultsPane(Widget, can_focus=True):
         return write_chart(kind, path, chart.scene, chart.shown(), readout, self.state.theta, self.state.threshold)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Leave a key to others on tabs where it would change nothing."""
         return self.tab in ACTS_ON.get(action, TABS)
 
     def action_turn(self, degrees: int) -> None:
-        """Turn the spotlight."""
         self.state.turn(degrees)
         self._changed()
 
     def action_threshold(self, step: int) -> None:
-        """Go to another threshold."""
         self.state.next_threshold(step)
         self._changed()
 
     def action_baseline(self) -> None:
-        """Show the baseline, or leave it out."""
         self.state.baseline = not self.state.baseline
         self._changed()
 
     def action_view(self) -> None:
-        """Go to the polar chart's next view."""
         self.state.next_view()
         self._changed()
 
     def action_grouping(self) -> None:
-        """Group the runs in the next way."""
         self.state.next_grouping()
         self._changed()
 
     def action_difference(self) -> None:
-        """Show curves, or what they are beyond the baseline's."""
         if self.state.transform == "minus arithmetic":
             self.state.transform, self.state.difference = "observed", True
         else:
@@ -299,51 +282,42 @@ class ResultsPane(Widget, can_focus=True):
         self._changed()
 
     def action_transform(self) -> None:
-        """See the session in the next way."""
         self.state.next_transform()
         self._changed()
 
     def action_band(self) -> None:
-        """Put the next group's band in focus."""
         self.state.next_choice()
         self._changed()
 
     def action_plane(self) -> None:
-        """Go to the next plane."""
         self.state.next_plane()
         self._changed()
 
     def action_tab(self, step: int) -> None:
-        """Go to another tab, round and round."""
         self.pick((self._current + step) % len(TABS))
 
     @on(TabStrip.Picked)
     def pick_tab(self, event: TabStrip.Picked) -> None:
-        """Go to the tab that was clicked."""
         event.stop()
         self.pick(event.index)
 
     @on(ChartView.Pointed)
     def point_at(self, event: ChartView.Pointed) -> None:
-        """Point the spotlight where the chart was clicked."""
         event.stop()
         self.action_turn(event.theta - self.state.theta)
 
     @on(ChartView.Painted)
     def keep_painted(self, event: ChartView.Painted) -> None:
-        """Keep to the pane what concerns it alone."""
         event.stop()
 
     @on(StudyTab.Turned)
     def show_page_title(self, event: StudyTab.Turned) -> None:
-        """Tell above the page which it is."""
         event.stop()
         self._show()
 
     @on(RunsTab.RunWanted)
     @on(StudyTab.RunWanted)
     def open_run(self, event: RunsTab.RunWanted | StudyTab.RunWanted) -> None:
-        """Ask for the run of a row to be opened."""
         event.stop()
         self.post_message(self.OpenRun(event.index, event.order))
 
@@ -361,7 +335,6 @@ class ResultsPane(Widget, can_focus=True):
         return chart
 
     def _study_page(self) -> StudyPage | None:
-        """The page of a study in view, where it is more than words."""
         page = self._in_view.page if isinstance(self._in_view, StudyTab) else None
         return None if page is None or (page.table is None and page.histogram is None) else page
 
@@ -408,7 +381,6 @@ class ResultsPane(Widget, can_focus=True):
             target.focus(scroll_visible=False)
 
     def _target(self) -> Widget:
-        """What takes the keys of the tab in view."""
         tab = self._in_view
         if isinstance(tab, LogTab):
             return tab
@@ -418,7 +390,6 @@ class ResultsPane(Widget, can_focus=True):
         return runs.table if runs.display and runs.is_mounted else self
 
     def _changed(self) -> None:
-        """Show the state and tell that it changed."""
         self._show()
         self.post_message(self.ViewChanged())
 

@@ -89,7 +89,6 @@ class RunPage:
     baseline_row: int | None
 
     def text(self) -> str:
-        """The page as plain text, to be copied."""
         parts = [self.title, f"prompt: {self.prompt}", f"{self.name}: {_joined(self.continuation)}"]
         if self.baseline is not None:
             parts.append(f"baseline: {_joined(self.baseline)}")

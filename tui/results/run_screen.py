@@ -94,7 +94,6 @@ class RunView(Screen[int]):
         self._lock = Lock()
 
     def compose(self) -> ComposeResult:
-        """Title, texts, numbers, tokens."""
         yield Static("", id="run-title", markup=False)
         with VerticalScroll(id="run-body", can_focus=False):
             yield Static("", id="run-prompt", markup=False)
@@ -106,16 +105,13 @@ class RunView(Screen[int]):
         yield StatusLine()
 
     def on_mount(self) -> None:
-        """Show the run."""
         self.query_one(StatusLine).hints = hints_of(self)
         self.paint()
 
     def on_unmount(self) -> None:
-        """Read no activations any more."""
         self._background.close()
 
     def paint(self) -> None:
-        """Show the run that is chosen, as far as the session has it."""
         session, record = self.state.session, self.state.record()
         row = None if session is None else row_of(session, self.index)
         if session is None or row is None:
@@ -136,7 +132,6 @@ class RunView(Screen[int]):
         self._read(session, page)
 
     def action_run(self, step: int) -> None:
-        """Go to the next run in the order of the table, or the one before."""
         session = self.state.session
         if session is None:
             return
@@ -148,7 +143,6 @@ class RunView(Screen[int]):
             self.query_one(StatusLine).said = ("this is the last run" if step > 0 else "this is the first run", "plain")
 
     def action_baseline(self) -> None:
-        """Go to the baseline of this prompt, and back again."""
         page, session = self.page, self.state.session
         if page is None or session is None:
             return
@@ -160,32 +154,26 @@ class RunView(Screen[int]):
             self._go(session.runs[page.baseline_row].index, self.index)
 
     def action_token(self, step: int) -> None:
-        """Move along the tokens."""
         self.query_one(TokenStrip).move(step)
 
     def action_neuron(self) -> None:
-        """Show the next neuron whose activations were kept."""
         self._neuron += 1
         if self.page is not None and self.state.session is not None:
             self._read(self.state.session, self.page)
 
     def action_scroll(self, lines: int) -> None:
-        """Scroll the texts."""
         self.query_one("#run-body").scroll_relative(y=lines, animate=False)
 
     def action_copy(self) -> None:
-        """Copy prompt, texts and numbers."""
         if self.page is not None:
             strip = self.query_one(TokenStrip)
             self.app.copy_to_clipboard(f"{self.page.text()}{strip.legend()}\n{strip.reading()}\n".rstrip() + "\n")
             self.query_one(StatusLine).said = ("copied the run", "good")
 
     def action_help(self) -> None:
-        """Tell the keys."""
         push_help(self, "one run")
 
     def action_leave(self) -> None:
-        """Go back to the table."""
         self.dismiss(self.index)
 
     def _go(self, index: int, back_to: int | None) -> None:

@@ -70,7 +70,6 @@ class RunListing:
 
     @property
     def is_moving(self) -> bool:
-        """Whether a turn of the spotlight changes what is listed, or the order."""
         return self.sort in MOVING or self.only_lit or (self._filter is not None and bool(self._filter.moving))
 
     def set_filter(self, text: str) -> None:
@@ -88,7 +87,6 @@ class RunListing:
                 self._filter = None
 
     def sort_by(self, column: str) -> None:
-        """Sort by a column, from its more telling end."""
         self.sort, self.descending = column, column in LARGEST_FIRST
         self.list_again()
 
@@ -100,12 +98,10 @@ class RunListing:
         self.sort_by(cycle[(at + 1) % len(cycle)])
 
     def reverse(self) -> None:
-        """Turn the order round."""
         self.descending = not self.descending
         self.list_again()
 
     def list_again(self) -> None:
-        """Sort and filter once more."""
         if self.rows is None:
             return
         shown = None if self._filter is None else self._filter.mask(self.cosines, self.lit)
@@ -121,7 +117,6 @@ class RunListing:
         return next((listed for listed in round_ if self.lit[self.order[listed]]), None)
 
     def columns(self, compact: bool) -> tuple[Column, ...]:
-        """The columns of the table; none before there are runs."""
         return () if self.rows is None else columns_of(self.rows, compact)
 
     def cells(self, signs: Glyphs) -> RunCells | None:
@@ -204,7 +199,6 @@ class RunCells:
         self._unmoving = unmoving
 
     def cell(self, listed: int, key: str) -> Cell:
-        """What stands in a column of a listed run."""
         row = self.order[listed]
         if key == "cos":
             shown = in_signs(self.signs, cosine_text(float(self.cosines[row])))
@@ -227,15 +221,12 @@ class RunCells:
         return in_signs(self.signs, three_digits(float(self.rows.numbers[key][row])))
 
     def mark(self, listed: int) -> Cell:
-        """The sign of a run that is lit."""
         return (self.signs.lit, "lit") if self._is_lit(self.order[listed]) else ""
 
     def key(self, listed: int) -> object:
-        """What identifies a run among all that were planned."""
         return self.rows.session.runs[self.order[listed]].index
 
     def plain(self, listed: int, key: str) -> str:
-        """A cell's text alone."""
         cell = self.cell(listed, key)
         return cell if isinstance(cell, str) else cell[0]
 

@@ -44,7 +44,6 @@ class RunRows:
 
     @property
     def has_controls(self) -> bool:
-        """Whether some conditions belong to controls."""
         known = self.session.conditions
         return bool(known) and known[-1].kind == "control"
 
@@ -127,7 +126,6 @@ class RunRows:
         return rows if shown is None else rows[shown[rows]]
 
     def knows(self, column: str) -> bool:
-        """Whether runs can be sorted by a column."""
         return column in (UNSORTED, *MOVING) or column in self.numbers or column in self.texts
 
     def _rank(self, column: str) -> Numbers:

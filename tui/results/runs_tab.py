@@ -87,18 +87,15 @@ class RunsTab(Widget):
         self._line: Input | None = None
 
     def compose(self) -> ComposeResult:
-        """The table, and a line that says what is listed; the line to type in comes when it is asked for."""
         yield LineTable()
         yield Static(EMPTY, id="runs-line", markup=False)
 
     @property
     def table(self) -> LineTable:
-        """The table of the runs that are listed."""
         return self.query_one(LineTable)
 
     @property
     def listing(self) -> RunListing:
-        """Which runs are listed, and in which order."""
         if self._listing is None:
             # Not imported with this module: the panes are shown before numpy is loaded.
             from srm_explorer.tui.results.runs_listing import RunListing
@@ -119,7 +116,6 @@ class RunsTab(Widget):
             self._take(state)
 
     def on_show(self) -> None:
-        """Catch up with what happened while the tab was hidden."""
         if self._state is not None:
             self._take(self._state)
 
@@ -130,7 +126,6 @@ class RunsTab(Widget):
             self.table.go(order.index(index))
 
     def copy_text(self) -> str:
-        """The rows as they are listed, a line a run, cells separated by tabs."""
         cells = self._cells
         if cells is None:
             return ""
@@ -143,7 +138,6 @@ class RunsTab(Widget):
 
     @on(LineTable.Opened)
     def open_run(self, event: LineTable.Opened) -> None:
-        """Ask for the run to be opened."""
         event.stop()
         order = self.order
         if order:
@@ -151,12 +145,10 @@ class RunsTab(Widget):
 
     @on(LineTable.Highlighted)
     def keep_highlight(self, event: LineTable.Highlighted) -> None:
-        """Keep to the table what concerns it alone."""
         event.stop()
 
     @on(LineTable.HeaderPressed)
     def sort_by_title(self, event: LineTable.HeaderPressed) -> None:
-        """Sort by the column whose title was pressed; pressed again, the other way round."""
         event.stop()
         if event.column_key == self.listing.sort:
             self.action_reverse()
@@ -165,30 +157,25 @@ class RunsTab(Widget):
             self._repaint()
 
     def action_sort(self) -> None:
-        """Sort by the next column: the session's order, lit first, then the columns from left to right."""
         if self.listing.rows is not None:
             self.listing.sort_next(self.compact)
             self._repaint()
 
     def action_reverse(self) -> None:
-        """Turn the order round."""
         self.listing.reverse()
         self._repaint()
 
     def action_only_lit(self) -> None:
-        """List only the runs under the spotlight, or all again."""
         self.listing.only_lit = not self.listing.only_lit
         self.listing.list_again()
         self._repaint()
 
     def action_next_lit(self, step: int) -> None:
-        """Highlight the next listed run that is lit, or the one before, round and round."""
         listed = self.listing.next_lit(self.table.cursor, step)
         if listed is not None:
             self.table.go(listed)
 
     async def action_filter(self) -> None:
-        """Type which runs to list."""
         if self._line is not None:
             return
         self._filter_before = self.listing.filter_text
@@ -221,13 +208,11 @@ class RunsTab(Widget):
 
     @on(Input.Submitted, "#runs-filter")
     def keep_filter(self, event: Input.Submitted) -> None:
-        """Go back to the rows, unless something is wrong with the line."""
         event.stop()
         if not self.listing.problem:
             self._close_filter()
 
     def action_leave_filter(self) -> None:
-        """Close the line with the filter there was before; without a line, list all runs again."""
         is_typing = self._line is not None
         if not is_typing:
             self.listing.only_lit = False
@@ -257,7 +242,6 @@ class RunsTab(Widget):
         self.screen.set_focus(self.table)
 
     def _repaint(self) -> None:
-        """Show what is listed now; rows that look the same are not painted again."""
         listing, table = self.listing, self.table
         before, cells = self._cells, listing.cells(glyphs_of(self.app))
         self._cells = cells

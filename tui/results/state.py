@@ -101,7 +101,6 @@ class BandKey:
 
     @property
     def arguments(self) -> Mapping[str, Any]:
-        """What the study of bands is asked for."""
         return {"plane": self.plane, "by": list(self.by)}
 
 
@@ -252,11 +251,9 @@ class ResultsState:
         self._picked_for = session.name if groups else None
 
     def turn(self, degrees: int) -> None:
-        """Turn the spotlight counter-clockwise."""
         self.theta = (self.theta + degrees) % FULL_TURN
 
     def next_threshold(self, step: int = 1) -> None:
-        """Go to the session's next threshold, or the one before, round and round."""
         if self.session is None:
             return
         known = self.session.spec.spotlight.thresholds
@@ -265,15 +262,12 @@ class ResultsState:
         self._chosen = True
 
     def next_view(self) -> None:
-        """Go to the polar chart's next view, round and round."""
         self.view = VIEWS[(VIEWS.index(self.view) + 1) % len(VIEWS)]
 
     def next_transform(self) -> None:
-        """Go to the next transform, round and round."""
         self.transform = TRANSFORMS[(TRANSFORMS.index(self.transform) + 1) % len(TRANSFORMS)]
 
     def next_choice(self) -> None:
-        """Put the next group, or the next kind of chance, in focus."""
         self.choice += 1
 
     def groupings(self) -> tuple[tuple[str, ...], ...]:
@@ -289,7 +283,6 @@ class ResultsState:
         return tuple(ways)
 
     def next_grouping(self) -> None:
-        """Go to the next grouping, round and round."""
         ways = self.groupings()
         at = ways.index(self.by) if self.by in ways else -1
         by = ways[(at + 1) % len(ways)]
@@ -299,7 +292,6 @@ class ResultsState:
             self.version += 1
 
     def next_plane(self) -> None:
-        """Go to the session's next plane, round and round."""
         if self.session is not None and len(self.session.planes) > 1:
             self.plane = (self.plane + 1) % len(self.session.planes)
             self.version += 1
@@ -323,7 +315,6 @@ class ResultsState:
         return () if session is None or record is None else self.groups_of(session, record, self.by)
 
     def missing_bands(self, by: tuple[str, ...]) -> BandKey | None:
-        """Which bands would be drawn for a grouping and are still to be computed; None where there are none."""
         if self.session is None or self.record() is None or self.transform == "axis out":
             return None
         return self.bands.missing(self.session, self.plane, by)

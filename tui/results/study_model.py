@@ -140,7 +140,6 @@ class Question:
     model: bool = False
 
     def arguments(self) -> Settings:
-        """The settings as plain data."""
         return json.loads(self.settings)
 
 
@@ -186,7 +185,6 @@ class StudyCache:
         self._chosen: dict[str, Settings] = {}
 
     def settings(self, topic: Topic, subject: StudySubject) -> Settings:
-        """Those a person chose, over those that fit the subject."""
         return {**topic.settings(subject), **self._chosen.get(topic.study, {})}
 
     def choose(self, topic: Topic, subject: StudySubject, settings: Settings) -> None:
@@ -195,7 +193,6 @@ class StudyCache:
         self._chosen[topic.study] = {name: value for name, value in settings.items() if value != usual.get(name)}
 
     def question(self, topic: Topic, subject: StudySubject) -> Question | None:
-        """What would be asked; None where there is nothing to ask about yet."""
         session = subject.session
         saved = session is not None and session.path is not None
         if topic.needs_session and not saved:
@@ -212,21 +209,17 @@ class StudyCache:
         return True
 
     def is_asked(self, question: Question) -> bool:
-        """Whether an answer is on its way."""
         return question in self._asked
 
     def wait(self, question: Question, line: str) -> None:
-        """Note what an answer waits for."""
         if question in self._asked:
             self._asked[question] = line
 
     def forget(self, question: Question) -> None:
-        """Let a question be asked once more."""
         self._asked.pop(question, None)
         self._answers.pop(question, None)
 
     def take(self, question: Question, answer: Mapping[str, Any] | ExplorerError) -> None:
-        """Take an answer."""
         self._asked.pop(question, None)
         self._answers[question] = answer if isinstance(answer, ExplorerError) else _pages(answer)
         while len(self._answers) > KEPT:

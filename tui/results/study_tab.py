@@ -113,7 +113,6 @@ class StudyTab(Widget, can_focus=True):
         self._page_number = 0
 
     def compose(self) -> ComposeResult:
-        """The page's title, its table or the words in its place, and its notes."""
         yield Static("", classes="-title", markup=False)
         yield LineTable()
         yield Static(NOTHING_SAVED, classes="-words", markup=False)
@@ -121,11 +120,9 @@ class StudyTab(Widget, can_focus=True):
         yield Static("", classes="-notes", markup=False)
 
     def on_mount(self) -> None:
-        """Teach how to begin."""
         self._write(NOTHING_SAVED)
 
     def on_resize(self) -> None:
-        """Draw for the new size."""
         if self.page is not None and self.page.histogram is not None:
             self._draw(self.page.histogram)
         elif self.page is not None and self.page.table is not None:
@@ -133,7 +130,6 @@ class StudyTab(Widget, can_focus=True):
 
     @property
     def table(self) -> LineTable:
-        """The table of the page."""
         return self.query_one(LineTable)
 
     @property
@@ -143,12 +139,10 @@ class StudyTab(Widget, can_focus=True):
 
     @property
     def topic(self) -> Topic | None:
-        """What the page in view is about."""
         return self.topics[self._topic] if self.topics else None
 
     @property
     def can_ask(self) -> bool:
-        """Whether there is something to ask about."""
         return self._question() is not None
 
     def summary(self) -> str:
@@ -160,23 +154,19 @@ class StudyTab(Widget, can_focus=True):
         return f"{self._topic + 1} of {len(self.topics)}{part} · {self.topic.title}"
 
     def furnish(self, topics: Sequence[Topic], cache: StudyCache) -> None:
-        """Take what can be worked out, and where the answers are kept."""
         self.topics, self._cache = tuple(topics), cache
 
     def show(self, subject: StudySubject) -> None:
-        """Show what is known about a subject; ask for what is to begin by itself."""
         self._subject = subject
         self.update_page()
 
     def open_topic(self, study: str) -> None:
-        """Turn to a topic, by its study."""
         studies = [topic.study for topic in self.topics]
         if study in studies:
             self._topic, self._page_number = studies.index(study), 0
             self._refresh()
 
     def update_page(self) -> None:
-        """Show what is known by now, where the tab is in view."""
         if self.is_mounted and self.display:
             self._refresh()
 
@@ -191,7 +181,6 @@ class StudyTab(Widget, can_focus=True):
         return "\n".join([*lines, *table.notes]) + "\n"
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Leave a key to others on a page where it would do nothing."""
         match action:
             case "card":
                 return self._neuron(self.table.cursor) is not None
@@ -203,7 +192,6 @@ class StudyTab(Widget, can_focus=True):
                 return bool(self.topics)
 
     def action_page(self, step: int) -> None:
-        """Go to the next table of the topic, then to the next topic, round and round."""
         if not self.topics:
             return
         number = self._page_number + step
@@ -215,7 +203,6 @@ class StudyTab(Widget, can_focus=True):
         self.post_message(self.Turned())
 
     def action_work(self) -> None:
-        """Work out what the page shows, anew where it was before."""
         question = self._question()
         if question is None or self._cache is None or self._cache.is_asked(question):
             return
@@ -224,24 +211,20 @@ class StudyTab(Widget, can_focus=True):
         self._refresh()
 
     def action_settings(self) -> None:
-        """Let a person choose the settings of what the page is about."""
         topic, subject = self.topic, self._subject
         if topic is not None and subject is not None and self._cache is not None:
             self.post_message(self.SettingsWanted(self, topic, self._cache.settings(topic, subject)))
 
     def action_new_plane(self) -> None:
-        """Let a person name the directions of a plane."""
         self.post_message(self.NewPlaneWanted())
 
     def action_card(self) -> None:
-        """Show the neuron of the highlighted row."""
         neuron = self._neuron(self.table.cursor)
         if neuron is not None:
             self.post_message(self.CardWanted(*neuron))
 
     @on(LineTable.Opened)
     def open_row(self, event: LineTable.Opened) -> None:
-        """Make the row's plane, or open its run, or its neuron."""
         event.stop()
         table = self.page.table if self.page is not None else None
         if table is None:
@@ -258,7 +241,6 @@ class StudyTab(Widget, can_focus=True):
 
     @on(LineTable.Highlighted)
     def keep_highlight(self, event: LineTable.Highlighted) -> None:
-        """Keep to the tab what concerns it alone."""
         event.stop()
         self.refresh_bindings()
 
@@ -337,7 +319,6 @@ MEASURED = 200
 
 
 def columns_of(figure: TableFigure) -> tuple[Column, ...]:
-    """Columns as wide as what stands in them; the last one of texts takes what is left."""
     texts = [at for at, column in enumerate(figure.columns) if column.shown == "text"]
     columns: list[Column] = []
     for at, column in enumerate(figure.columns):
