@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from srm_explorer.engine import paths
-from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.runs.journal_reader import JournalReader
 from srm_explorer.engine.worker.client import find_worker, submission

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from srm_explorer.engine import paths
-from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.runs.collect import grid_of
 from srm_explorer.engine.runs.journal import is_run_folder, known_runs
 from srm_explorer.engine.runs.journal_reader import JournalReader, writer_pid

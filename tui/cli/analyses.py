@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from srm_explorer.engine import paths
+from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.analyses import (
     Vector,
     basis_names,
@@ -27,7 +27,6 @@ from srm_explorer.engine.analyses import (
     weights_in,
     with_plane,
 )
-from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import available_presets, read_experiment
 from srm_explorer.engine.figures import PlaneChoice, count_of
 from srm_explorer.engine.io.files import read_text

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from srm_explorer.engine import paths
-from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.runs.journal import known_runs
 from srm_explorer.engine.runs.journal_reader import writer_pid
 from srm_explorer.engine.worker.client import find_worker

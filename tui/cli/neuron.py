@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from srm_explorer.engine import paths
+from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.analyses import tables_in
-from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import ModelSpec
 from srm_explorer.engine.figures import HistogramFigure
 from srm_explorer.engine.session import load_session

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from srm_explorer.engine import paths
-from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.prompts import Problem, PromptSet, available_prompt_sets, prompts_longer_than, read_prompt_set
 from srm_explorer.tui.cli.output import count, note, say, say_json, table, table_width, visible
 

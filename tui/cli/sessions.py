@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srm_explorer.engine import paths
+from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.analyses import compare_study, curves_table_of, tables_in
-from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import intervention_captions, model_caption, plane_title
 from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.io.npz import write_npz

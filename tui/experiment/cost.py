@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from srm_explorer.engine import paths
-from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.experiment import Experiment, ModelShape, Site, conditions
 from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.figures.numbers import count_of

@@ -17,8 +17,7 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from srm_explorer.engine import paths
-from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.experiment import Experiment, available_presets, read_experiment
 from srm_explorer.engine.experiment.directions import FileVector, direction_of
 from srm_explorer.engine.io.files import write_atomic

@@ -8,8 +8,7 @@ from typing import Any
 
 from textual.message import Message
 
-from srm_explorer.engine import paths
-from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.experiment import Site, available_presets, read_experiment
 from srm_explorer.engine.figures.captions import DEMO, coordinate_caption, site_caption
 from srm_explorer.engine.session import Session, sessions_in

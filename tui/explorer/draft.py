@@ -13,8 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
-from srm_explorer.engine import paths
-from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.experiment import Experiment, read_experiment
 from srm_explorer.engine.io.files import FileLock, LockedError, write_atomic
 from srm_explorer.engine.runs.journal import is_run_folder

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from srm_explorer.engine import paths
-from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.engine.runs.resume import Outcome, TakenError, already_finished, default_path, preflight

@@ -13,8 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from textual.message import Message
 
-from srm_explorer.engine import paths
-from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.io.files import as_explorer_error
 from srm_explorer.engine.prompts import (
     Problem,

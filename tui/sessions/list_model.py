@@ -7,8 +7,7 @@ import dataclasses
 import os
 from pathlib import Path
 
-from srm_explorer.engine import paths
-from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.runs.journal import is_run_folder, known_runs
 from srm_explorer.engine.runs.journal_reader import EVENTS, JournalReader

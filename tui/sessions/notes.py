@@ -14,8 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import TextArea
 
-from srm_explorer.engine import paths
-from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.io.files import FileLock, LockedError
 from srm_explorer.tui.backend.autosave import AutoSaver
 from srm_explorer.tui.backend.background import Background

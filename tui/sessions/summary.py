@@ -9,8 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from srm_explorer.engine import paths
-from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.figures import intervention_captions, model_caption
