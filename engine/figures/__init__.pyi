@@ -42,7 +42,10 @@ from .dose import DoseFigure as DoseFigure
 from .dose import DosePanel as DosePanel
 from .dose import DoseSeries as DoseSeries
 from .dose import dose_from_session as dose_from_session
+from .groups import BASELINE as BASELINE
+from .groups import CONDITION as CONDITION
 from .groups import EVERY as EVERY
+from .groups import SET as SET
 from .groups import GroupChoice as GroupChoice
 from .groups import energies_by_group as energies_by_group
 from .groups import factor_columns as factor_columns

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +19,7 @@ STRICT = 1e-12
 FEW_ANGLES = 8
 # Rows at a time whose temporaries stay in the processor's cache.
 BLOCK = 32_768
+FULL_TURN = 360
 
 Table = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -37,6 +39,21 @@ def directions(n_angles: int) -> Table:
         return np.cos(radians), np.sin(radians)
     cos, sin = np.cos(radians[: n_angles // 2]), np.sin(radians[: n_angles // 2])
     return np.concatenate([cos, -cos]), np.concatenate([sin, -sin])
+
+
+def spotlight(theta: int) -> tuple[float, float]:
+    """Cosine and sine of a whole angle in degrees: the very numbers the sweep compares with."""
+    cos, sin = directions(FULL_TURN)
+    return float(cos[theta % FULL_TURN]), float(sin[theta % FULL_TURN])
+
+
+@overload
+def is_lit(cosine: float, threshold: float) -> bool: ...
+@overload
+def is_lit(cosine: NDArray[np.float64], threshold: float) -> NDArray[np.bool_]: ...
+def is_lit(cosine: float | NDArray[np.float64], threshold: float) -> bool | NDArray[np.bool_]:
+    """Whether a cosine is above a threshold as the sweep compares: strictly; NaN is not."""
+    return cosine > threshold + STRICT
 
 
 def count_above(xy: NDArray[np.float64], threshold: float, n_angles: int) -> NDArray[np.int64]:

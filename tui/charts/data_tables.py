@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from srm_explorer.engine.figures import NO_OVERLAYS, Band, CompassFigure, Curve, DoseFigure, Overlays, SweptGroup, above
 from srm_explorer.engine.session import Session
+from srm_explorer.engine.stats.spotlight import is_lit, spotlight
 from srm_explorer.tui.charts.scene import Table
-from srm_explorer.tui.results.state import is_lit, spotlight
 
 _KINDS = ("", "_arithmetic", "_low", "_high", "_chance_low", "_chance_high")
 """What follows the name of a column, in the order of the columns."""

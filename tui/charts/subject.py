@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import (
@@ -34,10 +34,22 @@ from srm_explorer.engine.figures import (
     without_clamped_axis,
 )
 from srm_explorer.engine.session import PlaneRecord, Session
+from srm_explorer.engine.stats.groups import BASELINE
 from srm_explorer.engine.stats.spotlight import UnitCoordinates
-from srm_explorer.tui.results.state import Transform, without_baseline
+
+View = Literal["counts", "mean", "compass"]
+VIEWS: tuple[View, ...] = get_args(View)
+Transform = Literal["observed", "minus arithmetic", "axis out"]
+"""How charts show a session: as observed, minus what arithmetic predicts, or without what was intervened on."""
+TRANSFORMS: tuple[Transform, ...] = get_args(Transform)
 
 Figure = TypeVar("Figure", PolarFigure, ThresholdFigure, CompassFigure)
+
+
+def without_baseline(groups: Sequence[SweptGroup]) -> tuple[SweptGroup, ...]:
+    """The groups but the baseline, or the baselines of all levels; all of them where nothing else would be left."""
+    others = (group for group in groups if group.label != BASELINE and not group.label.startswith(f"{BASELINE} · "))
+    return tuple(others) or tuple(groups)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,30 +8,28 @@ from typing import Any, Literal
 
 from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.figures import (
+    CONDITION,
     PlaneBands,
     SweptGroup,
+    energies_by_group,
+    grey_vector,
     intervention_captions,
     model_caption,
     plane_captions,
     plane_index,
     plane_title,
     predictions_of,
+    session_warnings,
     state_caption,
     stored_bands,
-    warnings_of,
-)
-from srm_explorer.engine.figures.groups import (
-    CONDITION,
-    energies_by_group,
-    grey_vector,
-    session_warnings,
     swept_groups,
     telling_threshold,
+    warnings_of,
 )
 from srm_explorer.engine.session import PlaneRecord, Session, load_session
 from srm_explorer.tui.charts.dose import paint_dose
 from srm_explorer.tui.charts.polar import paint_polar
-from srm_explorer.tui.charts.subject import Subject, dose_figure, polar_figure, threshold_figure
+from srm_explorer.tui.charts.subject import Subject, Transform, dose_figure, polar_figure, threshold_figure
 from srm_explorer.tui.charts.thresholds import paint_thresholds
 from srm_explorer.tui.cli.output import (
     bold,
@@ -47,7 +45,6 @@ from srm_explorer.tui.cli.output import (
     when,
 )
 from srm_explorer.tui.cli.summary import certainty_json, group_table, sweep_json
-from srm_explorer.tui.results.state import Transform
 from srm_explorer.tui.text import wrapped
 
 View = Literal["counts", "mean"]

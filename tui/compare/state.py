@@ -8,17 +8,20 @@ import io
 from collections.abc import Callable, Hashable, Sequence
 from itertools import combinations
 from pathlib import Path
+from typing import Literal, get_args
 
 from srm_explorer.engine.analyses import (
     ComparedPair,
     compare_groups,
     curves_table_of,
+    difference_chart,
     difference_curves,
     direction_detail,
     findings_of,
 )
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import (
+    BASELINE,
     MINUS,
     NOTHING,
     Comparison,
@@ -26,19 +29,25 @@ from srm_explorer.engine.figures import (
     SweptGroup,
     cell_text,
     compare,
+    compared_dose,
     compared_groups,
     compared_numbers,
+    compared_polar,
+    compared_thresholds,
     count_of,
     degrees,
+    group_names,
     pooled_caption,
     short,
+    telling_threshold,
     three_digits,
 )
-from srm_explorer.engine.figures.groups import BASELINE, group_names, telling_threshold
 from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.session import PlaneRecord, Session, load_session
-from srm_explorer.tui.charts.comparison import View, comparison_scene, difference_scene
+from srm_explorer.engine.stats.spotlight import FULL_TURN
+from srm_explorer.tui.charts.dose import paint_dose
 from srm_explorer.tui.charts.scene import Scene
+from srm_explorer.tui.charts.scenes import scene_of_polar, scene_of_thresholds
 from srm_explorer.tui.charts.svg import svg_of
 from srm_explorer.tui.widgets.table_render import Column
 
@@ -139,8 +148,8 @@ def _ends(ends: object, factor: float = 1.0, unit: str = "") -> str:
 
 SMALLEST = (100, 32)
 """Columns and rows a written chart has at least."""
-VIEWS: tuple[View, ...] = ("counts", "mean", "thresholds", "dose")
-FULL_TURN = 360
+View = Literal["counts", "mean", "thresholds", "dose"]
+VIEWS: tuple[View, ...] = get_args(View)
 
 
 class CompareState:
@@ -429,3 +438,33 @@ def difference_csv(pair: ComparedPair) -> str:
     writer.writerow([column.key for column in table.columns])
     writer.writerows([["" if value is None else value for value in row] for row in table.rows])
     return file.getvalue()
+
+
+def comparison_scene(
+    both: Comparison, groups: Sequence[SweptGroup], plane: int, view: View, threshold: float, width: int, height: int
+) -> Scene:
+    """Paint a view of both sessions.
+
+    Args:
+        both: the two.
+        groups: of both, swept in the plane.
+        plane: index among the planes that both have.
+        view: what is drawn.
+        threshold: cosine, of counts.
+        width: columns.
+        height: rows.
+
+    Raises:
+        ExplorerError: there is no dose chart of both.
+    """
+    if view == "dose":
+        dose = compared_dose(both, threshold, plane)
+        return Scene(paint_dose(dose, width, height), warnings=dose.warnings)
+    if view == "thresholds":
+        return scene_of_thresholds(compared_thresholds(both, groups, threshold, plane), width, height)
+    return scene_of_polar(compared_polar(both, groups, view, threshold, plane), width, height)
+
+
+def difference_scene(pair: ComparedPair, threshold: float | None, width: int, height: int) -> Scene:
+    """Paint one group minus another: shares above a threshold, or mean cosines where it is None."""
+    return scene_of_thresholds(difference_chart(pair, threshold), width, height)

@@ -15,6 +15,7 @@ from srm_explorer.engine.session import Session, sessions_in
 from srm_explorer.engine.worker.protocol import Description
 from srm_explorer.tui.backend import events
 from srm_explorer.tui.backend.backend import WorkerLink
+from srm_explorer.tui.charts.subject import VIEWS
 from srm_explorer.tui.experiment.fields import error_line
 from srm_explorer.tui.experiment.form_model import shape_of
 from srm_explorer.tui.experiment.pane import InterventionPane
@@ -29,7 +30,6 @@ from srm_explorer.tui.explorer.view import ExplorerView
 from srm_explorer.tui.palette import Command
 from srm_explorer.tui.prompts.pane import PromptsPane
 from srm_explorer.tui.results.pane import ResultsPane
-from srm_explorer.tui.results.state import VIEWS
 from srm_explorer.tui.results.study_tab import StudyTab
 from srm_explorer.tui.sessions.actions import Chosen
 from srm_explorer.tui.sessions.screen import SessionsScreen

@@ -26,8 +26,9 @@ from srm_explorer.tui.widgets.tab_strip import TabStrip
 if TYPE_CHECKING:
     from srm_explorer.engine.session import Session
     from srm_explorer.tui.backend.subprocesses import StudyAnswer
+    from srm_explorer.tui.charts.subject import View
     from srm_explorer.tui.results.export import ExportKind
-    from srm_explorer.tui.results.state import BandKey, BandWatch, ResultsState, View
+    from srm_explorer.tui.results.state import BandKey, BandWatch, ResultsState
     from srm_explorer.tui.results.study_model import StudyPage, StudySubject
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal, cast, get_args, overload
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,32 +18,9 @@ from srm_explorer.engine.figures.curves import SweptGroup
 from srm_explorer.engine.figures.groups import CONDITION, factor_columns, points_of, swept_groups, telling_threshold
 from srm_explorer.engine.figures.session_overlays import stored_bands
 from srm_explorer.engine.session import PlaneRecord, Session
-from srm_explorer.engine.stats.groups import BASELINE
-from srm_explorer.engine.stats.spotlight import STRICT, UnitCoordinates, directions
+from srm_explorer.engine.stats.spotlight import FULL_TURN, STRICT, UnitCoordinates, is_lit, spotlight
 from srm_explorer.tui.backend.subprocesses import StudyAnswer, StudyRunner
-
-FULL_TURN = 360
-
-
-def spotlight(theta: int) -> tuple[float, float]:
-    """Cosine and sine of a whole angle in degrees: the very numbers the sweep compares with."""
-    cos, sin = directions(FULL_TURN)
-    return float(cos[theta % FULL_TURN]), float(sin[theta % FULL_TURN])
-
-
-@overload
-def is_lit(cosine: float, threshold: float) -> bool: ...
-@overload
-def is_lit(cosine: NDArray[np.float64], threshold: float) -> NDArray[np.bool_]: ...
-def is_lit(cosine: float | NDArray[np.float64], threshold: float) -> bool | NDArray[np.bool_]:
-    """Whether a cosine is above a threshold as the sweep compares: strictly; NaN is not."""
-    return cosine > threshold + STRICT
-
-
-def without_baseline(groups: Sequence[SweptGroup]) -> tuple[SweptGroup, ...]:
-    """The groups but the baseline, or the baselines of all levels; all of them where nothing else would be left."""
-    others = (group for group in groups if group.label != BASELINE and not group.label.startswith(f"{BASELINE} · "))
-    return tuple(others) or tuple(groups)
+from srm_explorer.tui.charts.subject import TRANSFORMS, VIEWS, Transform, View
 
 
 @dataclass(frozen=True)
@@ -70,11 +47,6 @@ class Readout:
     as_charted: bool = True
 
 
-View = Literal["counts", "mean", "compass"]
-VIEWS: tuple[View, ...] = get_args(View)
-Transform = Literal["observed", "minus arithmetic", "axis out"]
-"""How charts show a session: as observed, minus what arithmetic predicts, or without what was intervened on."""
-TRANSFORMS: tuple[Transform, ...] = get_args(Transform)
 MOST_LEVELS = 16
 """Levels of a factor beyond which a chart by that factor could not be read."""
 

@@ -18,9 +18,8 @@ from textual.widget import Widget
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.background import Background
-from srm_explorer.tui.charts.overlay import Position
 from srm_explorer.tui.charts.picture import PLAIN, Cell, Mode, Picture, glyph
-from srm_explorer.tui.charts.scene import Scene
+from srm_explorer.tui.charts.scene import Position, Scene
 
 # Unchanged cells between two changed ones that cost less than moving the cursor over them.
 NEAR = 3

@@ -17,8 +17,7 @@ from srm_explorer.tui.charts.canvas import COLUMNS, ROWS
 from srm_explorer.tui.charts.disc import disc_of
 from srm_explorer.tui.charts.picture import FIRST
 from srm_explorer.tui.charts.polar import paint_compass, point_cells
-from srm_explorer.tui.charts.scenes import Subject, polar_scene
-from srm_explorer.tui.charts.spotlight import chord, cursor, ray
+from srm_explorer.tui.charts.scenes import Subject, chord, cursor, polar_scene, ray
 from srm_explorer.tui.charts.thresholds import paint_thresholds, threshold_pane
 from srm_explorer.tui.results.state import ResultsState
 

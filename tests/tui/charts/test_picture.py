@@ -7,10 +7,9 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
-from srm_explorer.tui.charts.overlay import Overlay
 from srm_explorer.tui.charts.palette import BOLD, CYCLE_MARKERS, FIXED, GRID, LIT, WARNING, foreground
 from srm_explorer.tui.charts.picture import BITS, PLAIN, Cell, Picture, cells_of, glyph
-from srm_explorer.tui.charts.scene import FAINT
+from srm_explorer.tui.charts.scene import FAINT, Overlay
 
 STYLES = st.sampled_from(
     [PLAIN, BOLD, LIT, foreground(166), foreground(32) + BOLD, Style(dim=True), Style(underline=True), WARNING]

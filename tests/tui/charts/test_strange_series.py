@@ -28,7 +28,7 @@ from srm_explorer.tui.charts.polar import paint_compass, point_cells
 from srm_explorer.tui.charts.disc import disc_of
 from srm_explorer.tui.charts.dose import paint_dose
 from srm_explorer.tui.charts.polar import paint_polar
-from srm_explorer.tui.charts.spotlight import chord, cursor, ray
+from srm_explorer.tui.charts.scenes import chord, cursor, ray
 from srm_explorer.tui.charts.thresholds import paint_thresholds, threshold_pane
 
 WIDTH, HEIGHT = map(int, sys.argv[1:])

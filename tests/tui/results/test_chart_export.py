@@ -18,9 +18,9 @@ from srm_explorer.engine.session import Session
 from srm_explorer.tui.charts.picture import Picture
 from srm_explorer.tui.charts.scene import Scene
 from srm_explorer.tui.charts.scenes import dose_scene, polar_scene, thresholds_scene
-from srm_explorer.tui.charts.subject import Subject
+from srm_explorer.tui.charts.subject import Subject, View
 from srm_explorer.tui.results.export import ExportKind, write_chart, write_new
-from srm_explorer.tui.results.state import ResultsState, View
+from srm_explorer.tui.results.state import ResultsState
 
 
 def shown(session: Session, view: View, theta: int = 30, threshold: float = 0.3) -> tuple[Scene, Picture, ResultsState]:

@@ -7,7 +7,8 @@ import numpy as np
 
 from srm_explorer.engine.figures.bands import GroupBand, PlaneBands
 from srm_explorer.engine.session import Session
-from srm_explorer.tui.results.state import BANDS_KEPT, TRANSFORMS, BandCache, BandKey, ResultsState
+from srm_explorer.tui.charts.subject import TRANSFORMS
+from srm_explorer.tui.results.state import BANDS_KEPT, BandCache, BandKey, ResultsState
 
 
 def bands(by: tuple[str, ...] = (), plane: int = 0) -> PlaneBands:
