@@ -107,7 +107,6 @@ def bar(pane: Pane, x: float, low: float, high: float, project: Projection | Non
 def band_bars(
     pane: Pane, bands: Sequence[CurveBand], styles: dict[str, GroupStyle], project: Projection | None = None
 ) -> list[Stroke]:
-    """Bars of the groups' bands at equally spaced angles."""
     angles = np.arange(0.0, 360.0, BAR_STEP)
     return [
         Stroke(line, styles[band.label].style)
@@ -132,7 +131,6 @@ def polar_chance(disc: Disc, bands: Sequence[CurveBand]) -> list[Stroke]:
 
 
 def straight_chance(pane: Pane, bands: Sequence[CurveBand]) -> list[Stroke]:
-    """What chance draws over straight axes."""
     x, y = _two_dots_a_cell(pane)
     angle = pane.x_low + x / max(1, pane.dots_wide - 1) * (pane.x_high - pane.x_low)
     value = pane.y_low + y / max(1, pane.dots_high - 1) * (pane.y_high - pane.y_low)

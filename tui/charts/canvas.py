@@ -46,12 +46,10 @@ class Pane:
 
     @property
     def dots_wide(self) -> int:
-        """Dots from left to right."""
         return COLUMNS * self.width
 
     @property
     def dots_high(self) -> int:
-        """Dots from bottom to top."""
         return ROWS * self.height
 
     def project(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
@@ -154,10 +152,7 @@ def _clip(
             enter = np.where(speed < 0, np.maximum(enter, share), enter)
             leave = np.where(speed > 0, np.minimum(leave, share), leave)
     kept = ~missed & (enter <= leave)
-    return (
-        starts[kept] + delta[kept] * enter[kept, None],
-        starts[kept] + delta[kept] * leave[kept, None],
-    )
+    return (starts[kept] + delta[kept] * enter[kept, None], starts[kept] + delta[kept] * leave[kept, None])
 
 
 # plotext keeps what it draws with in one place for the whole process; charts are painted in several threads.
@@ -198,7 +193,6 @@ class Canvas:
             col += columns
 
     def text_middle(self, pane: Pane, text: str, style: Style = PLAIN) -> None:
-        """Write one line in the middle of a pane."""
         self.text(max(0, pane.col + (pane.width - len(text)) // 2), pane.row + pane.height // 2, text, style)
 
     def _put(self, col: int, row: int, character: str, columns: int, style: Style) -> None:

@@ -114,7 +114,6 @@ def layout_of(figure: DiscFigure, width: int, height: int) -> Layout:
 
 
 def draw_grid(canvas: Canvas, disc: Disc, figure: DiscFigure, beneath: Sequence[Stroke] = ()) -> None:
-    """Draw the rings and the two directions, over what lies beneath them."""
     turn = np.linspace(0, 360, 721)
     ends = np.array([figure.low, figure.high])
     thin: list[Stroke] = []
@@ -132,7 +131,6 @@ def draw_grid(canvas: Canvas, disc: Disc, figure: DiscFigure, beneath: Sequence[
 
 
 def name_spokes(canvas: Canvas, circle: Pane, spokes: Sequence[Spoke]) -> None:
-    """Write the ends of the two directions around the circle."""
     right, top, left, bottom = spokes
     middle_row = circle.row + (circle.height - 1) // 2
     middle_col = circle.col + circle.width // 2

@@ -134,13 +134,8 @@ def fit(text: str, width: int) -> str:
 
 
 def write_block(
-    canvas: Canvas,
-    col: int,
-    row: int,
-    lines: Sequence[Sequence[Part]],
-    warnings: Sequence[str] = (),
+    canvas: Canvas, col: int, row: int, lines: Sequence[Sequence[Part]], warnings: Sequence[str] = ()
 ) -> None:
-    """Write legend lines, then warning lines, from the given cell downwards."""
     for offset, line in enumerate(lines):
         at = col
         for text, style in line:
@@ -185,7 +180,6 @@ def _path(trace: Trace) -> list[tuple[int, int]]:
 
 
 def one_line(text: str, width: int, height: int) -> Picture:
-    """One line of plain text at the top of a picture."""
     canvas = Canvas(max(0, width), max(0, height))
     canvas.text(0, 0, fit(text, width))
     return canvas.picture()

@@ -18,7 +18,6 @@ BLANK: Cell = (" ", PLAIN)
 
 
 def cells_of(text: str, style: Style = PLAIN) -> list[Cell]:
-    """The cells of a text in one style."""
     cells: list[Cell] = []
     for character in text:
         columns = cell_len(character)
@@ -44,7 +43,6 @@ class Picture:
 
     @property
     def height(self) -> int:
-        """Number of rows."""
         return len(self.rows)
 
     def text(self) -> str:
@@ -56,7 +54,6 @@ class Picture:
         return "\n".join(map(_ansi_row, self.rows))
 
     def with_cells(self, cells: Mapping[tuple[int, int], Cell]) -> Picture:
-        """The picture with other cells at some columns and rows."""
         rows = [list(row) for row in self.rows]
         for (col, row), cell in cells.items():
             rows[row][col] = cell
@@ -64,7 +61,6 @@ class Picture:
 
     @classmethod
     def blank(cls, width: int, height: int) -> Picture:
-        """Nothing but blanks."""
         return cls(width, ((BLANK,) * width,) * height)
 
     @classmethod
@@ -162,12 +158,7 @@ def _block(bits: int) -> str:
     if bits == CHANCE:
         return "░"
     left, right = BITS
-    quarters = (
-        (left[0] | left[1], 1),
-        (right[0] | right[1], 2),
-        (left[2] | left[3], 4),
-        (right[2] | right[3], 8),
-    )
+    quarters = ((left[0] | left[1], 1), (right[0] | right[1], 2), (left[2] | left[3], 4), (right[2] | right[3], 8))
     return _QUADRANTS[sum(value for mask, value in quarters if bits & mask)]
 
 
@@ -185,7 +176,4 @@ def _ascii(bits: int) -> str:
     return ":" if count <= 4 else "%"
 
 
-_TABLES = {
-    "block": tuple(_block(bits) for bits in range(256)),
-    "ascii": tuple(_ascii(bits) for bits in range(256)),
-}
+_TABLES = {"block": tuple(_block(bits) for bits in range(256)), "ascii": tuple(_ascii(bits) for bits in range(256))}

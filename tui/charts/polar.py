@@ -83,7 +83,6 @@ def paint_polar(figure: PolarFigure, width: int, height: int) -> Picture:
 
 
 def _finish(canvas: Canvas, layout: Layout, figure: DiscFigure, *, is_empty: bool) -> Picture:
-    """Write the title, what there is to say of an empty disc, the legend and the warnings."""
     canvas.text(0, 0, fit(figure.title, canvas.width), BOLD)
     canvas.text(0, 1, fit(figure.radius_label, canvas.width), FRAME)
     if is_empty:
@@ -196,7 +195,6 @@ def point_cells(figure: CompassFigure, disc: Disc) -> PointCells:
 
 
 def _draw_arrows(canvas: Canvas, disc: Disc, figure: CompassFigure, styles: dict[str, GroupStyle]) -> list[Head]:
-    """Draw the means' regions and the shafts; return the heads, each beside the marker that says whose it is."""
     strokes = [
         Stroke(trace(disc.pane, region.x, region.y, project=disc.project_xy), styles[region.label].style)
         for region in figure.regions

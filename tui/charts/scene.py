@@ -33,18 +33,15 @@ class Overlay:
 
     @classmethod
     def of(cls, dots: Iterable[Dot]) -> Overlay:
-        """Nothing but dots."""
         overlay = cls()
         overlay.add_dots(dots)
         return overlay
 
     def add_dots(self, dots: Iterable[Dot]) -> None:
-        """Add dots to those that are there."""
         for col, row, x, y in dots:
             self.dots[col, row] = self.dots.get((col, row), 0) | BITS[x][y]
 
     def add_text(self, col: int, row: int, text: str, style: Style) -> None:
-        """Write text of narrow characters over the picture."""
         for offset, character in enumerate(text):
             self.characters[col + offset, row] = (character, style)
 
@@ -99,11 +96,9 @@ class Scene:
     angle_at: Callable[[int, int], int | None] = lambda col, row: None
 
     def over(self, theta: int, threshold: float) -> Mapping[Position, Cell]:
-        """The cells that differ from the picture."""
         return self.moving(theta, threshold).over(self.picture, FAINT)
 
     def shown(self, theta: int, threshold: float) -> Picture:
-        """The picture with the spotlight on it."""
         return self.picture.with_cells(self.over(theta, threshold))
 
     @classmethod

@@ -89,9 +89,7 @@ def dose_scene(subject: Subject, threshold: float, width: int, height: int) -> S
     """
     figure = dose_figure(subject, threshold)
     return Scene(
-        paint_dose(figure, width, height),
-        warnings=figure.warnings,
-        table=lambda theta, threshold: dose_table(figure),
+        paint_dose(figure, width, height), warnings=figure.warnings, table=lambda theta, threshold: dose_table(figure)
     )
 
 
@@ -167,7 +165,6 @@ def thresholds_scene(subject: Subject, difference: bool, threshold: float, width
 def _subtracted(
     subject: Subject, shown: SubjectView, members: Mapping[str, RunGroup], difference: bool
 ) -> dict[str, NDArray[np.float64]] | None:
-    """The points of what is subtracted from each group; None where nothing is."""
     if subject.minus:
         predicted = arithmetic_points(subject.session, plane_index(subject.session, subject.record))
         assert predicted is not None
@@ -252,7 +249,6 @@ def chord(disc: Disc, theta: float, threshold: float) -> list[Dot]:
 
 
 def cursor(pane: Pane, theta: float) -> list[Dot]:
-    """A vertical dotted line through a pane at the spotlight's angle."""
     x = (theta - pane.x_low) / (pane.x_high - pane.x_low) * (pane.dots_wide - 1)
     return _line(pane, (x, 0), (x, pane.dots_high - 1), every=2)
 
@@ -265,7 +261,6 @@ def angle_in(pane: Pane, col: int, row: int) -> int | None:
 
 
 def _on(disc: Disc, point: Point) -> Point:
-    """The dot of a point in the unit disc."""
     pane, reach = disc.pane, disc.reach
     return (pane.dots_wide - 1) / 2 + reach * point[0], (pane.dots_high - 1) / 2 + reach * point[1]
 

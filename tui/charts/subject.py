@@ -80,7 +80,6 @@ class Subject:
 
     @property
     def minus(self) -> bool:
-        """Whether what arithmetic predicts is subtracted."""
         return self.transform == "minus arithmetic"
 
     def view(self, thresholds: Sequence[float] | None = None) -> SubjectView:
@@ -158,7 +157,6 @@ def polar_figure(
 
 
 def compass_figure(subject: Subject, shown: SubjectView) -> CompassFigure:
-    """Every run in the plane."""
     session, record = subject.session, subject.record
     figure = compass_from_session(
         session, record, shown.groups, subject.by, shown.overlays, shown.points, residual=subject.minus

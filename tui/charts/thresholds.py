@@ -104,7 +104,6 @@ def flat_lines(curves: Sequence[Curve], styles: dict[str, GroupStyle], width: in
 
 
 def _below(figure: ThresholdFigure, width: int, height: int) -> tuple[list[list[Part]], list[str]]:
-    """Lines of the legend and of the warnings that stand below the frame."""
     styles = styles_of(figure.legend)
     lines = legend_lines(figure.legend, styles, width, max(1, (height - ROWS_ABOVE) // 4))
     lines += flat_lines(figure.counts, styles, width, 1 if height >= ROOMY else 0)

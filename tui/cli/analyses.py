@@ -196,7 +196,6 @@ def _spec_of(named: str) -> str:
 
 
 def list_planes(session: str, by: Sequence[str], csv_file: Path | None, as_json: bool) -> None:
-    """Print the planes of a session: what spans them, how much of the data they hold, where means lie."""
     _say_planes(load_session(paths.session_path(session)), by, csv_file, as_json)
 
 

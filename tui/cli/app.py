@@ -148,8 +148,7 @@ def worker_restart(as_json: Json = False) -> None:
 
 @worker_app.command("logs")
 def worker_logs(
-    lines: Annotated[int, typer.Option(min=1, help="How many, from the end.", metavar="N")] = 50,
-    as_json: Json = False,
+    lines: Annotated[int, typer.Option(min=1, help="How many, from the end.", metavar="N")] = 50, as_json: Json = False
 ) -> None:
     """Print the last lines of its log."""
     end(cli.worker.logs_command(lines, as_json))
@@ -166,8 +165,7 @@ def effects(
         typer.Option("--score/--no-score", help="Score again; or show what needs no model. By default, score once."),
     ] = None,
     texts: Annotated[
-        str,
-        typer.Option(metavar="baseline,condition", help="Whose texts are scored; both: direct and through text."),
+        str, typer.Option(metavar="baseline,condition", help="Whose texts are scored; both: direct and through text.")
     ] = "baseline,condition",
     text: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also score this text after every prompt, spaces included.")

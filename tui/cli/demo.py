@@ -51,7 +51,6 @@ def demo_command(no_open: bool) -> int:
 
 
 def _look_closer(session: Path) -> int:
-    """Open the full screen with the session, where there is a terminal to open it on."""
     if not has_terminal():
         return 0
     flush()

@@ -188,12 +188,7 @@ def _lines(swept: EnsembleSweep) -> list[str]:
 
 
 def _as_json(
-    files: Sequence[Path],
-    basis_file: Path,
-    basis: _Basis,
-    ensemble: Ensemble,
-    points: _Points,
-    swept: EnsembleSweep,
+    files: Sequence[Path], basis_file: Path, basis: _Basis, ensemble: Ensemble, points: _Points, swept: EnsembleSweep
 ) -> dict[str, object]:
     return {
         "files": [str(path) for path in files],

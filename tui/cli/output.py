@@ -92,12 +92,10 @@ def colour_wanted(stream: TextIO | None = None) -> bool:
 
 
 def drawn(chart: Picture) -> str:
-    """A chart as text, in colour where colours are wanted."""
     return chart.ansi() if colour_wanted() else chart.text()
 
 
 def bold(text: str, *, colour: bool) -> str:
-    """The text in bold type, where colours are wanted."""
     return f"\x1b[1m{text}\x1b[0m" if colour else text
 
 

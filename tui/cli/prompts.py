@@ -11,7 +11,6 @@ from srm_explorer.tui.cli.output import count, note, say, say_json, table, table
 
 
 def list_command(as_json: bool) -> None:
-    """Print the prompt sets that an experiment can name."""
     sets: list[PromptSet] = []
     unreadable: list[str] = []
     for _, path in available_prompt_sets(paths.prompt_folders()):

@@ -114,7 +114,6 @@ def _lines(outcome: Outcome, seconds: float, tokens: int) -> list[str]:
 
 
 def is_demo(session: Session) -> bool:
-    """Tell whether a session was made with the bundled demo model."""
     return bool(session.provenance.get("model", {}).get("is_demo"))
 
 

@@ -42,7 +42,6 @@ def open_command(session: str | None, spec: str | None, prompts: Sequence[str]) 
 
 
 def has_terminal() -> bool:
-    """Whether there is a terminal that can show a full screen."""
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
 
 

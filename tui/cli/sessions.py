@@ -40,7 +40,6 @@ class Entry:
     path: Path
 
     def to_dict(self) -> dict[str, Any]:
-        """The entry for `--json`."""
         return {**vars(self), "path": str(self.path)}
 
 

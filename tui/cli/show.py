@@ -64,7 +64,6 @@ def show_command(
     plain: bool = False,
     chance: str | None = None,
 ) -> None:
-    """Print a saved session: what was done, the numbers of each group, and charts."""
     opened = load_session(paths.session_path(session))
     # A session may have none: what was done can still be told.
     chosen = _planes(opened, plane) if opened.planes or plane is not None or chart is not None else ()
@@ -184,7 +183,6 @@ def known_bands(
 def session_json(
     session: Session, planes: Sequence[PlaneRecord], grouping: Sequence[str], threshold: float | None
 ) -> dict[str, Any]:
-    """A session for `--json`: what `show` prints, and the curves."""
     return {
         "session": session.name,
         "path": str(session.path),

@@ -44,7 +44,6 @@ class Peak:
 
 
 def peak_of(sweep: Sweep, index: int) -> Peak:
-    """The peak of the counts above one of a sweep's thresholds."""
     counts = sweep.counts[index]
     top = int(counts.max())
     if top == 0:
@@ -96,7 +95,6 @@ def group_table(
 
 
 def sweep_json(sweep: Sweep) -> dict[str, Any]:
-    """A sweep for JSON: its numbers, and its curves over `angles_deg`."""
     peaks = [peak_of(sweep, index) for index in range(len(sweep.thresholds))]
     return {
         "n": sweep.n,

@@ -60,7 +60,6 @@ def say_tables(
 
 
 def _as_text(one: TableFigure, most: int | None, told: Collection[str]) -> list[str]:
-    """Lines of a table; notes that an earlier one has told are not told again."""
     rows = range(len(one.rows) if most is None else min(most, len(one.rows)))
     columns = _columns_that_fit(one, rows)
     header = [one.columns[column].title for column in columns]

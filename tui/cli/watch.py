@@ -43,7 +43,6 @@ class Watch:
         self._due = time.monotonic() + _LINE_EVERY
 
     def show(self, progress: Progress) -> None:
-        """Take note of a progress."""
         self.last = progress
         if self._bar is not None:
             self._bar.update(

@@ -98,7 +98,6 @@ def stop_command(as_json: bool) -> int:
 
 
 def logs_command(lines: int, as_json: bool) -> int:
-    """Print the last lines of the worker's log."""
     log = here().log
     found = last_lines(log, lines)
     if as_json:

@@ -93,7 +93,6 @@ class CompareScreen(Screen[None]):
         self._background = Background(self.call_later)
 
     def compose(self) -> ComposeResult:
-        """The chart beside the numbers and the differences, and what the reader must know above them."""
         yield Static("", id="notes", markup=False)
         with Horizontal(id="parts"):
             yield _part(_Chart(), "chart", "Curves")
@@ -104,17 +103,14 @@ class CompareScreen(Screen[None]):
         yield StatusLine()
 
     def on_mount(self) -> None:
-        """Read both sessions."""
         self.query_one(StatusLine).hints = hints_of(self)
         self._go(0)
         self._background.run(self._read, self._take)
 
     def on_unmount(self) -> None:
-        """Want nothing any more."""
         self._background.close()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Show all parts, or the one in focus."""
         self.set_class(event.size.width < WIDE, "-narrow")
 
     def _read(self) -> CompareState:
@@ -124,7 +120,6 @@ class CompareScreen(Screen[None]):
         return CompareState.of(*self._paths)
 
     def _take(self, result: CompareState | ExplorerError) -> None:
-        """Show what was read."""
         if isinstance(result, ExplorerError):
             self.say(str(result), "error")
             self.query_one("#reading", Static).update("")
@@ -135,67 +130,53 @@ class CompareScreen(Screen[None]):
 
     @on(ChartView.Pointed)
     def point_at(self, message: ChartView.Pointed) -> None:
-        """Point the spotlight where the chart was clicked."""
         if self._state is not None:
             self.action_turn(message.theta - self._state.theta)
 
     def say(self, line: str, tone: Tone = "plain") -> None:
-        """Say a line at the bottom."""
         self.query_one(StatusLine).said = (line, tone)
 
     def action_turn(self, degrees: int) -> None:
-        """Turn the spotlight."""
         if self._state is not None:
             self._state.turn(degrees)
             self.query_one(_Chart).point(self._state.theta, self._state.threshold)
             self._show_numbers()
 
     def action_threshold(self, step: int) -> None:
-        """Count above another threshold."""
         self._change("next_threshold", step)
 
     def action_view(self) -> None:
-        """Show the next view."""
         self._change("next_view")
 
     def action_plane(self) -> None:
-        """Show the next plane that both have."""
         self._change("next_plane")
 
     def action_subtract(self) -> None:
-        """Show one group minus another, or both sessions over one another again."""
         self._change("subtract")
 
     def action_pair(self, step: int) -> None:
-        """Subtract another pair of groups."""
         self._change("next_pair", step)
 
     def action_swap(self) -> None:
-        """Put the second session first."""
         self._change("swap")
 
     def action_part(self, step: int) -> None:
-        """Go to another part."""
         self._go((self._part + step) % 3)
 
     def action_copy(self) -> None:
-        """Copy the part in focus."""
         if self._state is not None:
             width, height = self.query_one(_Chart).content_size
             self.app.copy_to_clipboard(self._state.text(self._part, width or 100, height or 30))
             self.say(f"copied the {('chart', 'numbers', 'differences')[self._part]}", "good")
 
     def action_export(self) -> None:
-        """Ask for a file and write to it: .csv the curves, .svg or .txt the chart."""
         if self._state is not None:
             self._ask_for_file(self._state.frozen(), self.query_one(_Chart).content_size)
 
     def action_help(self) -> None:
-        """Tell the keys."""
         push_help(self, "the comparison", self.query_one("#numbers", LineTable))
 
     def action_leave(self) -> None:
-        """Go back."""
         self.dismiss()
 
     def _change(self, change: str, *step: int) -> None:
@@ -242,8 +223,6 @@ class CompareScreen(Screen[None]):
         self._background.run(state.frozen().infer, take, key="infer")
 
     def _ask_for_file(self, state: CompareState, size: tuple[int, int]) -> None:
-        """Ask for a file and write the comparison to it, beside the screen."""
-
         def take(result: Path | ExplorerError) -> None:
             if isinstance(result, ExplorerError):
                 self.say(str(result), "error")
@@ -292,7 +271,6 @@ def default_name(state: CompareState) -> str:
 
 
 def problem(typed: str) -> str:
-    """Why a text names no file that can be written; empty where it does."""
     if Path(typed.strip()).suffix not in ENDINGS:
         return f"end the name in {', '.join(ENDINGS)}"
     return file_problem(typed)

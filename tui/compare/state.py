@@ -192,44 +192,36 @@ class CompareState:
         return cls(compare(session, session if second == first else load_session(second)))
 
     def frozen(self) -> CompareState:
-        """The state as it is now, for another thread."""
         return copy.copy(self)
 
     def turn(self, angle: int) -> None:
-        """Turn the spotlight counter-clockwise by whole degrees."""
         self.theta = (self.theta + angle) % FULL_TURN
 
     def next_threshold(self, step: int = 1) -> None:
-        """Go to the next threshold of either experiment, round and round."""
         known = self.comparison.thresholds()
         self.threshold = known[(known.index(self.threshold) + step) % len(known)]
 
     def next_view(self) -> None:
-        """Go to the next view, round and round; a difference has counts and the mean."""
         if self.subtracts:
             self.view = "counts" if self.view == "mean" else "mean"
             return
         self.view = VIEWS[(VIEWS.index(self.view) + 1) % len(VIEWS)]
 
     def next_plane(self) -> None:
-        """Go to the next plane that both have, round and round."""
         if len(self.comparison.planes) > 1:
             self.plane = (self.plane + 1) % len(self.comparison.planes)
             self._sweep()
 
     def swap(self) -> None:
-        """Put the second session first."""
         self.comparison = self.comparison.swapped()
         self.plane = 0
         self.pairs, self.pair, self._inferred = pairs_of(*self.comparison.sessions), 0, {}
         self._sweep()
 
     def subtract(self) -> None:
-        """Show one group minus another, or both sessions over one another again."""
         self.subtracts = not self.subtracts
 
     def next_pair(self, step: int = 1) -> None:
-        """Subtract the next pair of groups, round and round."""
         self.subtracts = True
         self.pair = (self.pair + step) % max(1, len(self.pairs))
 
@@ -254,12 +246,10 @@ class CompareState:
 
     @property
     def names(self) -> tuple[str, str]:
-        """What the two are called."""
         return self.comparison.names
 
     @property
     def heading(self) -> str:
-        """What the chart shows, of what."""
         if not self.subtracts:
             return f"{self.view} of {self.names[0]} and {self.names[1]}"
         minuend, subtrahend = self.pairs[self.pair] if self.pairs else ("", "")
@@ -270,19 +260,16 @@ class CompareState:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the reader must know first."""
         shown = self.inferred if self.subtracts else None
         matched = () if shown is None or isinstance(shown, ExplorerError) else (summary_of(shown),)
         return (*self.comparison.told, *matched)
 
     @property
     def differences(self) -> tuple[str, ...]:
-        """A line a field of the experiments that differs."""
         return self.comparison.differences
 
     @property
     def caption(self) -> str:
-        """Where the spotlight stands."""
         return f"θ {self.theta}°, cosine > {short(self.threshold)}"
 
     def scene(self, width: int, height: int) -> Scene:
@@ -340,26 +327,21 @@ class CompareState:
 
     @property
     def number_columns(self) -> tuple[Column, ...]:
-        """Columns of the table of numbers."""
         return COLUMNS if self.subtracts else self._group_columns
 
     @property
     def difference_columns(self) -> tuple[Column, ...]:
-        """Columns of the table of differences: the field, and what it is in either."""
         old, new = self.names
         return Column("field", "field", least=16, share=2), Column("old", old, least=8), Column("new", new, least=8)
 
     @property
     def number_count(self) -> int:
-        """Rows of the table of numbers."""
         return len(self._rows()) if self.subtracts else len(self.groups)
 
     def numbers(self) -> tuple[GroupNumbers, ...]:
-        """Every group where the spotlight stands."""
         return compared_numbers(self.groups, self.theta, self.threshold) if self.groups else ()
 
     def number_cell(self, row: int, key: str) -> str:
-        """A cell of the table of numbers."""
         if self.subtracts:
             what, value, interval = self._rows()[row]
             return {"what": what, "value": value, "interval": interval}[key]
@@ -376,7 +358,6 @@ class CompareState:
         return cells[key]()
 
     def difference_cell(self, row: int, key: str) -> str:
-        """A cell of the table of differences."""
         if not self.differences:
             return "the same experiment" if key == "field" else ""
         field, _, values = self.differences[row].partition(": ")
@@ -397,7 +378,6 @@ class CompareState:
         return "\n".join((f"Numbers at {self.caption}", header, *rows))
 
     def curves_csv(self) -> str:
-        """The curves that are shown: of both, or of the difference with its bands."""
         shown = self.inferred if self.subtracts else None
         if shown is None or isinstance(shown, ExplorerError):
             return groups_csv(self.groups, self.comparison.thresholds())

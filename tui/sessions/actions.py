@@ -56,7 +56,6 @@ class SessionActions:
         }
 
     def do(self, row: Row, action: str) -> None:
-        """Copy its path, duplicate, export, rename, resume or throw it away, write notes; or say why not."""
         refusal = _refusal(row, action)
         if refusal:
             self._say(f"{row.name}: {refusal}", "warning", None)
@@ -64,7 +63,6 @@ class SessionActions:
             self._actions[action](row)
 
     def compare(self, rows: list[Row], *, first_is_marked: bool) -> None:
-        """Compare two sessions, or the groups of a marked one, or say why that cannot be done."""
         unfit = next((row for row in rows if not row.saved or row.kind == "damaged"), None)
         if len(rows) == 1 and first_is_marked:
             rows = [*rows, *rows]

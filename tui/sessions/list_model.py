@@ -48,7 +48,6 @@ class SessionList:
         return tuple(sorted(by_path.values(), key=lambda row: (row.kind != "running", -row.modified, row.name)))
 
     def read(self, row: Row) -> Row:
-        """The row with what its session file says."""
         try:
             stat = row.path.stat()
         except OSError:
@@ -58,7 +57,6 @@ class SessionList:
         return dataclasses.replace(row, summary=summary)
 
     def remember(self) -> None:
-        """Keep what was read for the next start."""
         self._cache.save()
 
     def _row(self, path: Path, sizes: dict[str, int]) -> Row:
@@ -109,7 +107,6 @@ def experiment_at(path: Path) -> Experiment:
 
 
 def _files(folder: Path) -> tuple[dict[str, int], list[Path]]:
-    """Sizes of all files of a folder, and its files that may be sessions."""
     sizes: dict[str, int] = {}
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:

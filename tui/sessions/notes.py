@@ -53,7 +53,6 @@ class NotesScreen(Screen[str | None]):
         self._background = Background(self.call_later)
 
     def compose(self) -> ComposeResult:
-        """One text, and the keys."""
         area = TextArea("", id="notes", soft_wrap=True, show_line_numbers=False)
         area.border_title = f"Notes on {self._path.stem}"
         area.disabled = True
@@ -61,7 +60,6 @@ class NotesScreen(Screen[str | None]):
         yield StatusLine()
 
     def on_mount(self) -> None:
-        """Read the session."""
         line = self.query_one(StatusLine)
         line.hints = hints_of(self)
         line.said = ("reading", "plain")
@@ -101,19 +99,16 @@ class NotesScreen(Screen[str | None]):
 
     @on(TextArea.Changed)
     def keep(self) -> None:
-        """Keep what is typed."""
         if self._draft is not None:
             self._draft.keep(self.query_one(TextArea).text)
             self.query_one(StatusLine).said = ("", "plain")
 
     def action_drop(self) -> None:
-        """Go back to the notes as they were saved; undo brings the others back."""
         if self._session is not None and self._draft is not None:
             self.query_one(TextArea).text = self._session.notes
             self.query_one(StatusLine).said = ("as saved", "plain")
 
     def action_leave(self) -> None:
-        """Save what was changed and go back."""
         if self._session is None or self.query_one(TextArea).text == self._session.notes:
             if self._draft is not None:
                 self._draft.forget()
@@ -202,11 +197,9 @@ class NotesDraft:
         self._saver = AutoSaver(self._write, lambda error: None, delay=0)
 
     def keep(self, text: str) -> None:
-        """Write this at once, in a thread; it survives a killed program."""
         self._saver.save(text)
 
     def forget(self) -> None:
-        """Remove the draft: it is saved."""
         self._saver.drop(self._remove)
 
     def close(self) -> None:

@@ -52,7 +52,6 @@ class SessionPreview(Horizontal):
         self._background = Background(self.call_later)
 
     def compose(self) -> ComposeResult:
-        """Facts on the left, the chart on the right."""
         yield Static("", id="preview-facts", markup=False)
         yield PictureView(id="preview-chart")
 
@@ -76,11 +75,9 @@ class SessionPreview(Horizontal):
             self._timer = self.set_timer(SOON, self._read)
 
     def on_resize(self) -> None:
-        """Draw the chart for the room there is now."""
         self.show(self._row)
 
     def on_unmount(self) -> None:
-        """Read no more."""
         self._background.close()
 
     def _read(self) -> None:

@@ -99,7 +99,6 @@ class Row:
 
     @property
     def runs(self) -> tuple[int, int]:
-        """Finished and planned runs, (0, 0) where they are not known."""
         if self.run is not None and (self.run.alive or not self.saved):
             return self.run.done, self.run.planned
         return (self.summary.runs, self.summary.planned) if self.summary is not None else (0, 0)

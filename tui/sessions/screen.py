@@ -97,7 +97,6 @@ class SessionsScreen(Screen[Chosen | None]):
         self._actions = SessionActions(self, self._background, self.say)
 
     def compose(self) -> ComposeResult:
-        """The search line, the list, and the preview of the highlighted session."""
         box = Vertical()
         box.border_title = "Sessions"
         with box:
@@ -108,7 +107,6 @@ class SessionsScreen(Screen[Chosen | None]):
         yield StatusLine()
 
     def on_mount(self) -> None:
-        """Begin to look for sessions."""
         self.table.focus()
         self.query_one(StatusLine).hints = hints_of(self, Hint("enter", "open"))
         self._show()
@@ -116,13 +114,11 @@ class SessionsScreen(Screen[Chosen | None]):
         self.set_interval(TICK, self.look)
 
     def on_unmount(self) -> None:
-        """Let the thread that reads end."""
         self._over.set()
         self._background.close()
 
     @property
     def table(self) -> SessionTable:
-        """The list."""
         return self.query_one(SessionTable)
 
     def look(self) -> None:
@@ -160,7 +156,6 @@ class SessionsScreen(Screen[Chosen | None]):
         self._said_of = self.table.key
 
     def say(self, line: str, tone: Tone = "plain", look_for: Path | None = None) -> None:
-        """Tell what was done, or could not be, and find the session it was done to."""
         self.query_one(StatusLine).said = (line, tone)
         self._said_of = self.table.key
         if look_for is not None:
@@ -169,7 +164,6 @@ class SessionsScreen(Screen[Chosen | None]):
 
     @on(Input.Changed, "#search")
     def narrow(self) -> None:
-        """Show what matches as it is typed, the first of it highlighted unless the highlighted one is among it."""
         before = self.table.key
         self._show()
         if self.table.key != before:
@@ -177,19 +171,16 @@ class SessionsScreen(Screen[Chosen | None]):
 
     @on(Input.Submitted, "#search")
     def leave_search(self) -> None:
-        """Go to what was found."""
         self.table.focus()
 
     @on(LineTable.Highlighted)
     def preview(self) -> None:
-        """Show what the highlighted session holds; what was said while another one was highlighted is over."""
         if self.table.key != self._said_of:
             self.query_one(StatusLine).said = ("", "plain")
         self.query_one(SessionPreview).show(self.table.row)
 
     @on(LineTable.Opened)
     def open(self) -> None:
-        """Open the session, or follow its run."""
         row = self.table.row
         if row is None:
             return
@@ -207,7 +198,6 @@ class SessionsScreen(Screen[Chosen | None]):
         self._show()
 
     def action_sort(self) -> None:
-        """Sort by the next column."""
         self.table.sort_by_next()
         self._show()
 
@@ -222,29 +212,24 @@ class SessionsScreen(Screen[Chosen | None]):
             self.dismiss(None)
 
     def action_search(self) -> None:
-        """Type what to look for."""
         search = self.query_one("#search", Input)
         search.add_class("-open")
         search.focus()
 
     def action_mark(self) -> None:
-        """Mark the session for a comparison; a third mark takes the place of the first."""
         self.table.toggle_mark()
 
     def action_compare(self) -> None:
-        """Compare the two marked sessions, or the marked and the highlighted one."""
         row, marks = self.table.row, self.table.marks
         chosen = [*marks, *([row.path] if row is not None and row.path not in marks else [])][:2]
         rows = [row for path in chosen for row in self._rows if row.path == path]
         self._actions.compare(rows, first_is_marked=bool(rows) and rows[0].path in marks)
 
     def action_act(self, action: str) -> None:
-        """Resume, duplicate, rename, export, throw away or write notes."""
         if self.table.row is not None:
             self._actions.do(self.table.row, action)
 
     def action_help(self) -> None:
-        """Tell the keys."""
         push_help(self, "the list of sessions", self.table)
 
     def _show(self) -> None:

@@ -50,7 +50,6 @@ def read_summary(path: Path) -> Summary:
 
 
 def describe(experiment: Experiment) -> str:
-    """What is done to the model, on one line."""
     return "; ".join(intervention_captions(experiment)) or "nothing clamped"
 
 
@@ -139,7 +138,6 @@ def _from_head(file: BinaryIO) -> Summary:
 
 
 def _elements(file: BinaryIO, first: bytes) -> int:
-    """Count the elements of a list, one a line, whose first line was just read."""
     if first.rstrip(b",\n").endswith(b"[]"):
         return 0
     for count, line in enumerate(file):

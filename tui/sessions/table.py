@@ -38,7 +38,6 @@ class SessionTable(LineTable):
 
     @property
     def row(self) -> Row | None:
-        """The highlighted session."""
         return self._shown[self.cursor] if self.cursor < len(self._shown) else None
 
     def sort_by(self, column: str) -> None:
@@ -52,7 +51,6 @@ class SessionTable(LineTable):
         self.set_sort(self.sort[0] or None, self.sort[1])
 
     def sort_by_next(self) -> None:
-        """Sort by the next column in view, from left to right, after the last one by none."""
         keys = [placed.column.key for placed in self._places()]
         at = keys.index(self.sort[0]) if self.sort[0] in keys else -1
         self.sort = ("", False)
@@ -62,7 +60,6 @@ class SessionTable(LineTable):
             self.set_sort(None)
 
     def show(self, rows: Sequence[Row]) -> None:
-        """Show other rows in the order that was chosen, the highlight on the same session."""
         shown = sorted_rows(rows, *self.sort)
         signs = glyphs_of(self.app)
         # Until the new rows are in place, the table asks for the old ones, so each has its own.

@@ -56,11 +56,9 @@ class CellView(Widget):
             self.refresh(*_regions(changed))
 
     def shown(self) -> Picture:
-        """What stands on the screen now, as one picture."""
         return self._picture.with_cells(self._over)
 
     def render_line(self, y: int) -> Strip:
-        """One line of cells, those of one style together."""
         width = self.size.width
         row = self._picture.rows[y] if y < self._picture.height else ()
         over, mode = self._over, markers_of(self.app)
@@ -78,7 +76,6 @@ class CellView(Widget):
         return Strip(segments).crop_extend(0, width, self._style(None))
 
     def notify_style_update(self) -> None:
-        """Forget what a theme has changed."""
         self._styles.clear()
         super().notify_style_update()
 
@@ -92,7 +89,6 @@ class CellView(Widget):
 
 
 def markers_of(app: object) -> Mode:
-    """What an app was told to draw charts with; braille where it says nothing."""
     markers = getattr(getattr(app, "settings", None), "markers", "braille")
     return markers if markers in ("block", "ascii") else "braille"
 
@@ -158,7 +154,6 @@ class ChartView(CellView):
         self._follow()
 
     def say(self, text: str) -> None:
-        """Show words in place of a chart, at once."""
         self._wanted = (text, lambda width, height: Scene.message(text, width, height))
         size = self.size
         if size.area and self._shown != (text, size):
@@ -171,21 +166,17 @@ class ChartView(CellView):
             self._move()
 
     def settled(self) -> bool:
-        """Whether what is wanted is on the screen."""
         return not self._background.is_running("paint") and (
             self._wanted is None or self._shown == (self._wanted[0], self.size)
         )
 
     def on_resize(self, event: events.Resize) -> None:
-        """Paint for the new size."""
         self._follow()
 
     def on_show(self, event: events.Show) -> None:
-        """Catch up with what was wanted while hidden."""
         self._follow()
 
     def on_click(self, event: events.Click) -> None:
-        """Tell the angle under the mouse."""
         at = event.get_content_offset(self)
         theta = None if self.scene is None or at is None else self.scene.angle_at(*at)
         if theta is not None:

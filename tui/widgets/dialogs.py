@@ -43,7 +43,7 @@ class Choose(ModalScreen[str | None]):
 
     DEFAULT_CSS = f"Choose {{ {BOX} }}"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "Leave it", id="choose.leave", tooltip="Close the question and change nothing"),
+        Binding("escape", "leave", "Leave it", id="choose.leave", tooltip="Close the question and change nothing")
     ]
 
     def __init__(self, question: str, choices: Sequence[tuple[str, str]], *, detail: str = "") -> None:
@@ -53,7 +53,6 @@ class Choose(ModalScreen[str | None]):
         self._detail = detail
 
     def compose(self) -> ComposeResult:
-        """The question, its details and a line a choice."""
         with Vertical():
             yield Static(self._question, markup=False)
             if self._detail:
@@ -72,7 +71,6 @@ class Choose(ModalScreen[str | None]):
                 return
 
     def action_leave(self) -> None:
-        """Close without an answer."""
         self.dismiss(None)
 
 
@@ -99,7 +97,6 @@ class Confirm(ModalScreen[bool]):
         self._yes, self._no = yes, no
 
     def compose(self) -> ComposeResult:
-        """The question, its details and the two answers."""
         with Vertical():
             yield Static(self._question, markup=False)
             if self._detail:
@@ -107,11 +104,9 @@ class Confirm(ModalScreen[bool]):
             yield Static(f"y  {self._yes}\nn  {self._no}", classes="-choices", markup=False)
 
     def action_yes(self) -> None:
-        """Affirm."""
         self.dismiss(True)
 
     def action_no(self) -> None:
-        """Deny."""
         self.dismiss(False)
 
 
@@ -134,7 +129,7 @@ class Ask(ModalScreen[str | None]):
     }}
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "Leave it", id="ask.leave", tooltip="Close the question and change nothing"),
+        Binding("escape", "leave", "Leave it", id="ask.leave", tooltip="Close the question and change nothing")
     ]
 
     def __init__(
@@ -145,7 +140,6 @@ class Ask(ModalScreen[str | None]):
         self._check = check
 
     def compose(self) -> ComposeResult:
-        """The question, the line, and below it what is wrong with it."""
         with Vertical():
             yield Static(self._question, markup=False)
             if self._detail:
@@ -155,17 +149,14 @@ class Ask(ModalScreen[str | None]):
             yield Static("enter  take it\n  esc  leave it", classes="-choices", markup=False)
 
     def on_mount(self) -> None:
-        """Begin in the line."""
         self.query_one(Input).focus()
 
     @on(Input.Changed)
     def show_problem(self, event: Input.Changed) -> None:
-        """Say while it is typed what is wrong with the line."""
         self.query_one(".-problem", Static).update(self._problem(event.value))
 
     @on(Input.Submitted)
     def take(self, event: Input.Submitted) -> None:
-        """Answer with the line, unless something is wrong with it."""
         problem = self._problem(event.value)
         if problem:
             self.query_one(".-problem", Static).update(problem)
@@ -173,7 +164,6 @@ class Ask(ModalScreen[str | None]):
             self.dismiss(event.value)
 
     def action_leave(self) -> None:
-        """Close without an answer."""
         self.dismiss(None)
 
     def _problem(self, line: str) -> str:
@@ -192,11 +182,10 @@ class TooSmall(Screen[None]):
     TooSmall Static { width: auto; max-width: 100%; height: auto; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q", "app.leave", "Quit", id="small.quit", tooltip="Quit; a run goes on"),
+        Binding("q", "app.leave", "Quit", id="small.quit", tooltip="Quit; a run goes on")
     ]
 
     def compose(self) -> ComposeResult:
-        """The message."""
         yield Static(f"make this terminal at least {COLUMNS} x {ROWS}\nq quits", markup=False)
 
 

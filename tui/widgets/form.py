@@ -51,7 +51,6 @@ class RowInput(Input):
         step: int
 
     def action_leave(self, step: int) -> None:
-        """Leave the field."""
         self.post_message(self.Left(step))
 
 
@@ -111,7 +110,6 @@ class LineForm(ScrollableContainer, can_focus=False, inherit_bindings=False):
 
     @property
     def rows(self) -> Sequence[FormRow]:
-        """The rows as they are shown."""
         return self.lines.cursor.rows
 
     @property
@@ -125,7 +123,6 @@ class LineForm(ScrollableContainer, can_focus=False, inherit_bindings=False):
         return self._editing
 
     def compose(self) -> ComposeResult:
-        """The lines; the text field comes and goes."""
         yield self.lines
 
     def set_rows(self, rows: Sequence[FormRow]) -> None:
@@ -136,7 +133,6 @@ class LineForm(ScrollableContainer, can_focus=False, inherit_bindings=False):
         self._place()
 
     def set_problem(self, key: str, problem: str) -> None:
-        """Say what is wrong with the text in the field, while it is typed."""
         self.lines.set_problem(key, problem)
         self._place()
 
@@ -145,12 +141,10 @@ class LineForm(ScrollableContainer, can_focus=False, inherit_bindings=False):
         self.lines.select(key)
 
     def edit(self) -> None:
-        """Open the highlighted row: its choices, or a text field over its value."""
         self.commit()
         self.lines.action_edit()
 
     def commit(self) -> None:
-        """Take what is in the text field, if one is open."""
         taken = self.take_open()
         if taken is not None:
             self.post_message(self.Committed(*taken))
@@ -183,25 +177,21 @@ class LineForm(ScrollableContainer, can_focus=False, inherit_bindings=False):
 
     @on(FormLines.Picked)
     def tell_choice(self, event: FormLines.Picked) -> None:
-        """A choice was made."""
         event.stop()
         self.post_message(self.Committed(event.key, event.text))
 
     @on(FormLines.Dropped)
     def tell_dropped(self, event: FormLines.Dropped) -> None:
-        """A text is to be forgotten."""
         event.stop()
         self.post_message(self.Dropped(event.key))
 
     @on(FormLines.Moved)
     def tell_highlight(self, event: FormLines.Moved) -> None:
-        """Another row is highlighted."""
         event.stop()
         self.post_message(self.Highlighted(event.key))
 
     @on(Input.Changed)
     def tell_text(self, event: Input.Changed) -> None:
-        """Something was typed."""
         event.stop()
         row = next((row for row in self.rows if row.key == self._editing), None)
         if event.input is self._input and row is not None:
@@ -209,7 +199,6 @@ class LineForm(ScrollableContainer, can_focus=False, inherit_bindings=False):
 
     @on(Input.Submitted)
     def take_text(self, event: Input.Submitted) -> None:
-        """Enter takes the text."""
         event.stop()
         if event.input is self._input:
             self.commit()
@@ -236,7 +225,6 @@ class LineForm(ScrollableContainer, can_focus=False, inherit_bindings=False):
             self.post_message(self.GivenUp(key))
 
     def on_resize(self, event: events.Resize) -> None:
-        """Keep the field over its row."""
         self.call_after_refresh(self._place)
 
     def _close(self) -> None:
@@ -288,23 +276,19 @@ class FormFoot(Widget):
         self._facts: tuple[str, ...] = ()
 
     def set_hint(self, text: str, tone: Tone = "plain") -> None:
-        """Say a line; longer ones are cut."""
         if (text, tone) != (self._hint, self._tone):
             self._hint, self._tone = text, tone
             self.refresh()
 
     def set_facts(self, facts: Sequence[str]) -> None:
-        """Show other facts."""
         if tuple(facts) != self._facts:
             self._facts = tuple(facts)
             self.refresh()
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """Lines of both parts: more hints where it is high, more facts where it is narrow."""
         return self._hint_lines(container.height) + self._fact_lines(width)
 
     def render_line(self, y: int) -> Strip:
-        """Paint one line."""
         width, height = self.size
         facts = self._fact_lines(width)
         hints = max(0, height - facts)
@@ -329,7 +313,6 @@ class FormFoot(Widget):
         return [f" {line}" for line in lines] + [""] * (count - len(lines))
 
     def _fact_rows(self, width: int, count: int) -> list[str]:
-        """Facts on lines, as many on each as fit, the first in a rule that parts them from the form."""
         glyphs = glyphs_of(self.app)
         lines: list[str] = []
         for fact in self._facts:

@@ -51,7 +51,6 @@ class FormRow:
 
     @property
     def reachable(self) -> bool:
-        """Whether the highlight stops at it."""
         return self.kind == "field"
 
     def after(self, step: int) -> str:
@@ -112,7 +111,6 @@ class Measures:
 
     @classmethod
     def of(cls, width: int) -> Measures:
-        """The columns of a form so many cells wide."""
         if width < _PAIRED_FROM:
             label = min(8, max(2, width // 3))
             return cls(width, label, max(1, width - label), 0, 0, True)
@@ -124,7 +122,6 @@ class Measures:
 
     @property
     def right(self) -> int:
-        """First cell of the right half."""
         return self.label + self.value
 
 
@@ -207,7 +204,6 @@ def _groups(rows: Sequence[FormRow], measures: Measures) -> list[list[int]]:
 def _row(
     row: FormRow, index: int, measures: Measures, glyphs: Glyphs, half: int, shared: bool, is_cursor: bool
 ) -> tuple[int, list[Part]]:
-    """First cell of the value, and the parts of one row."""
     if row.kind == "section":
         title = f" {row.label} "
         left = glyphs.rule + fit(title, min(cell_len(title), max(0, measures.width - 2)), ellipsis=glyphs.ellipsis)
@@ -249,7 +245,6 @@ def _signed(text: str, glyphs: Glyphs) -> str:
 
 
 def _beside(row: FormRow, index: int, parts: Sequence[Part], measures: Measures, glyphs: Glyphs) -> Part | None:
-    """The problem on the line itself, where it fits whole."""
     if not row.problem or row.kind != "field":
         return None
     x = max(part.x + cell_len(part.text) for part in parts) + 2
@@ -297,7 +292,6 @@ class FormCursor:
 
     @property
     def row(self) -> FormRow | None:
-        """The highlighted row."""
         return self.rows[self.index] if 0 <= self.index < len(self.rows) else None
 
     @property
@@ -317,13 +311,11 @@ class FormCursor:
         self.index = same if same is not None else min(reach, key=lambda i: abs(i - max(0, self.index)), default=-1)
 
     def set_problem(self, key: str, problem: str) -> bool:
-        """Have another problem at one row; whether anything changed."""
         before = self.rows
         self.rows = tuple(dataclasses.replace(row, problem=problem) if row.key == key else row for row in before)
         return self.rows != before
 
     def find(self, key: str) -> int | None:
-        """The row of a key; None where the highlight cannot stand."""
         return next((i for i in self._reach() if self.rows[i].key == key), None)
 
     def ahead(self, step: int) -> int | None:
@@ -337,7 +329,6 @@ class FormCursor:
         return not any(row.reachable for row in self.rows[: max(0, self.index)])
 
     def move_choice(self, step: int) -> None:
-        """Highlight another choice of the open list."""
         self.choice = max(0, min(self.choice + step, len(self.rows[self.opened].choices) - 1))
 
     def go_to_choice(self, letter: str) -> bool:
@@ -349,7 +340,6 @@ class FormCursor:
         return match is not None
 
     def open(self) -> None:
-        """List the choices of the highlighted row, the present one highlighted."""
         row = self.rows[self.index]
         self.opened = self.index
         self.choice = next((i for i, (text, _) in enumerate(row.choices) if text == row.text), 0)

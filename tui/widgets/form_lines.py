@@ -121,7 +121,6 @@ class FormLines(Widget, can_focus=True):
 
     @property
     def width(self) -> int:
-        """Cells of a line."""
         return self.scrollable_content_region.width
 
     def value_offset(self, key: str) -> tuple[int, int] | None:
@@ -130,11 +129,9 @@ class FormLines(Widget, can_focus=True):
         return None if index is None else (self._lay().value_x[index], self._lay().first[index])
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """Number of lines."""
         return max(1, len(self._lay(width).lines))
 
     def render_line(self, y: int) -> Strip:
-        """Paint one line."""
         lines = self._lay().lines
         segments: list[Segment] = []
         x = 0
@@ -146,19 +143,16 @@ class FormLines(Widget, can_focus=True):
         return Strip(segments).adjust_cell_length(self.size.width, self._look(""))
 
     def notify_style_update(self) -> None:
-        """Forget looks that a theme or the focus has changed."""
         self._looks.clear()
         super().notify_style_update()
 
     def set_rows(self, rows: Sequence[FormRow]) -> None:
-        """Show other rows; the highlight stays on its key, else about where it was."""
         if self.cursor.rows == tuple(rows):
             return
         self.cursor.take(rows)
         self._draw()
 
     def set_problem(self, key: str, problem: str) -> None:
-        """Show another problem at one row."""
         if self.cursor.set_problem(key, problem):
             self._draw()
 
@@ -179,11 +173,9 @@ class FormLines(Widget, can_focus=True):
             self.call_after_refresh(self._scroller().scroll_to_region, region, animate=False, force=True)
 
     def on_resize(self) -> None:
-        """Keep the highlight in view."""
         self.show_cursor_line()
 
     def on_focus(self) -> None:
-        """Show that keys act here; the click that brought the focus only selects."""
         self._just_focused = True
         self._looks.clear()
         self.refresh()
@@ -205,7 +197,6 @@ class FormLines(Widget, can_focus=True):
                 self._draw()
 
     def on_click(self, event: events.Click) -> None:
-        """Highlight the row under the mouse; edit it where it was highlighted before, or take a choice."""
         offset = event.get_content_offset(self)
         part = self._lay().at(offset.x, offset.y) if offset is not None else None
         fresh, self._just_focused = self._just_focused and not self.held, False
@@ -232,7 +223,6 @@ class FormLines(Widget, can_focus=True):
         return True
 
     def action_move(self, step: int) -> None:
-        """Move the highlight by rows, or in the open list by choices."""
         if self.cursor.opened >= 0:
             self.cursor.move_choice(step)
             self._draw()
@@ -242,11 +232,9 @@ class FormLines(Widget, can_focus=True):
             self._go(index)
 
     def action_end(self, side: int) -> None:
-        """Move the highlight to the first or the last row, or choice."""
         self.action_move(side * _FAR)
 
     def action_page(self, pages: int) -> None:
-        """Move the highlight by about a page."""
         self.action_move(pages * max(1, self._scroller().size.height - 2))
 
     def action_edit(self) -> None:

@@ -77,7 +77,6 @@ class Help(ModalScreen[None]):
         self._warnings, self._notes = warnings, notes
 
     def compose(self) -> ComposeResult:
-        """One scrolled column of sections."""
         box = VerticalScroll()
         box.border_title = "Help"
         box.border_subtitle = "j k scroll   esc close"
@@ -91,16 +90,13 @@ class Help(ModalScreen[None]):
             yield _section("Words", list(WORDS))
 
     def on_mount(self) -> None:
-        """Let keys scroll at once."""
         self.query_one(VerticalScroll).focus()
 
     def action_scroll(self, way: str) -> None:
-        """Scroll by a line."""
         box = self.query_one(VerticalScroll)
         box.scroll_relative(y=1 if way == "down" else -1, animate=False)
 
     def action_leave(self) -> None:
-        """Close."""
         self.dismiss(None)
 
 
@@ -111,7 +107,6 @@ def _row(one: KeyOf) -> tuple[str, str]:
 
 
 def _section(title: str, rows: Sequence[tuple[str, str]]) -> Static:
-    """A heading and rows of two columns; long texts go on under their beginning."""
     # A table of rich, imported when help is asked for, wraps the second column by itself.
     from rich.console import Group
     from rich.table import Table

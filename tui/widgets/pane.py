@@ -39,7 +39,6 @@ class Pane(Vertical):
         self._last: Widget | None = None
 
     async def furnish(self, content: Widget) -> None:
-        """Put the one widget into the frame."""
         self.content = content
         await self.mount(content)
 

@@ -18,7 +18,6 @@ class PictureView(Widget):
     _picture: Picture | None = None
 
     def show(self, picture: Picture | None) -> None:
-        """Show a picture, or nothing."""
         self._picture = picture
         self.refresh()
 

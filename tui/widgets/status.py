@@ -80,7 +80,6 @@ class StatusLine(Widget):
     hints: reactive[tuple[Hint, ...]] = reactive(())
 
     def render(self) -> Content:
-        """The line for the width at hand."""
         signs, width = glyphs_of(self.app), self.size.width - 2
         line, tone = self.said
         if not line and self.going is None:
@@ -167,7 +166,6 @@ class HeaderLine(Widget):
     facts: reactive[Facts] = reactive(Facts())
 
     def render(self) -> Content:
-        """The line for the width at hand."""
         signs, facts, width = glyphs_of(self.app), self.facts, self.size.width
         wide = width >= 100
         session = Content((f"session {facts.session}" if facts.session else "no session") if wide else facts.session)
@@ -208,14 +206,12 @@ class PaneLine(Widget):
         self._titles = tuple(titles)
 
     def render(self) -> Content:
-        """The titles with their numbers."""
         parts: list[Content] = []
         for number, text in self._labels():
             parts.append(Content.styled(text, "bold $text" if number == self.current else ""))
         return Content("").join([Content(" "), *parts])
 
     def on_click(self, event: events.Click) -> None:
-        """Go to the pane that was clicked."""
         at = 1
         for number, text in self._labels():
             if at <= event.x < at + len(text):

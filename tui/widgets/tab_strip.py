@@ -52,16 +52,13 @@ class TabStrip(CellView):
         self._draw()
 
     def on_resize(self) -> None:
-        """Draw for the new width."""
         self._draw()
 
     def notify_style_update(self) -> None:
-        """Draw in another theme's colours."""
         super().notify_style_update()
         self._draw()
 
     def on_click(self, event: events.Click) -> None:
-        """Pick the tab under the mouse."""
         for index, (start, end) in enumerate(self._spans):
             if start <= event.x < end:
                 event.stop()

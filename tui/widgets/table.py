@@ -72,7 +72,6 @@ class Rows:
         return row if self.keys is None else self.keys(row)
 
     def mark(self, row: int) -> Cell:
-        """The sign before a row's first column."""
         return "" if self.marks is None else self.marks(row)
 
     def find(self, key: object, near: int) -> int:
@@ -141,11 +140,9 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     @property
     def count(self) -> int:
-        """Number of rows."""
         return self._rows.count
 
     def set_columns(self, columns: Sequence[Column]) -> None:
-        """Show other columns."""
         if self._columns != tuple(columns):
             self._columns = tuple(columns)
             self._replace()
@@ -214,7 +211,6 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     @property
     def page(self) -> int:
-        """Rows that are visible at once."""
         return max(0, self.scrollable_content_region.height - HEADER_HEIGHT)
 
     def validate_cursor(self, row: int) -> int:
@@ -222,7 +218,6 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
         return max(0, min(row, self.count - 1))
 
     def watch_cursor(self, old: int, new: int) -> None:
-        """Show the highlight where it is now."""
         top = self.scroll_offset.y
         for row in (old, new):
             self.refresh(Region(0, row - top + HEADER_HEIGHT, self.size.width, 1))
@@ -230,7 +225,6 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
             self.post_message(self.Highlighted(self, new))
 
     def render_line(self, y: int) -> Strip:
-        """Paint one line of the screen: the header, or a row."""
         left, top = self.scroll_offset
         width, places, signs = self.size.width, self._places(), glyphs_of(self.app)
         if y < HEADER_HEIGHT:
@@ -244,27 +238,22 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
         return Strip(segments).crop_extend(left, left + width, look("") if line else self._looks.plain("")).simplify()
 
     def notify_style_update(self) -> None:
-        """Forget looks that a theme or the focus has changed."""
         self._looks.clear()
         super().notify_style_update()
 
     def on_resize(self) -> None:
-        """Place the columns anew and keep the highlight in view."""
         self._replace()
         self._into_view()
 
     def on_focus(self) -> None:
-        """Show that keys act here."""
         self._looks.clear()
         self.refresh()
 
     def on_blur(self) -> None:
-        """Show that keys act elsewhere."""
         self._looks.clear()
         self.refresh()
 
     def on_click(self, event: events.Click) -> None:
-        """Highlight or open the row under the mouse, or tell which title was pressed."""
         at = event.get_content_offset(self)
         if at is None:
             return
@@ -292,11 +281,9 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._into_view()
 
     def action_move(self, rows: int) -> None:
-        """Move the highlight by rows."""
         self.go(self.cursor + rows)
 
     def action_page(self, pages: int) -> None:
-        """Move the highlight by pages."""
         self.go(self.cursor + pages * max(1, self.page - 1))
 
     def action_first(self) -> None:
@@ -305,15 +292,12 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
         self.held = False
 
     def action_last(self) -> None:
-        """Highlight the last row."""
         self.go(self.count - 1)
 
     def action_sideways(self, steps: int) -> None:
-        """Scroll a table that is wider than its place."""
         self.scroll_to(x=self.scroll_offset.x + steps * SIDEWAYS, animate=False)
 
     def action_open(self) -> None:
-        """Tell that the highlighted row is to be opened."""
         if self.count:
             self.post_message(self.Opened(self, self.cursor))
 
@@ -323,7 +307,6 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
             self.scroll_to(y=self.cursor if self.cursor < top else self.cursor - page + 1, animate=False)
 
     def _line(self, row: int, places: Sequence[Placed], pointer: str) -> Line:
-        """What a row shows; nothing beyond the last one."""
         if row >= self.count:
             return ()
         cell = self._rows.cell
@@ -341,7 +324,6 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
         self.virtual_size = Size(places[-1].end if places else 0, self.count + HEADER_HEIGHT)
 
     def _replace(self) -> None:
-        """Place the columns anew and paint everything."""
         self._placed = (-1, ())
         self._painted.clear()
         self._resize_virtual()

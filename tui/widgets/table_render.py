@@ -52,7 +52,6 @@ class Placed:
 
     @property
     def end(self) -> int:
-        """The first cell behind it."""
         return self.x + self.width
 
 

@@ -71,7 +71,6 @@ class TokenStrip(Widget):
         return 0 if self._series is None else max(len(self._levels), len(self._base_levels))
 
     def move(self, tokens: int) -> None:
-        """Move along the tokens."""
         self.cursor = max(0, min(self.cursor + tokens, self.count - 1))
 
     def reading(self) -> str:
@@ -82,10 +81,7 @@ class TokenStrip(Widget):
         if series is None:
             return self._told
         parts: list[str] = []
-        for name, fed, values in (
-            ("", series.fed, series.values),
-            ("baseline ", series.baseline_fed, series.baseline),
-        ):
+        for name, fed, values in (("", series.fed, series.values), ("baseline ", series.baseline_fed, series.baseline)):
             if self.cursor < len(fed):
                 token, value = fed[self.cursor], three_digits(float(values[self.cursor]))
                 is_told = (
@@ -98,7 +94,6 @@ class TokenStrip(Widget):
         return " · ".join(parts)
 
     def legend(self) -> str:
-        """What the digits stand for."""
         from srm_explorer.engine.figures import three_digits
 
         series = self._series
@@ -110,17 +105,14 @@ class TokenStrip(Widget):
         return f"{series.coordinate.caption} by token · {scale}{shared}"
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """Lines that the tokens take at a width."""
         if self._series is None:
             return len(self._wrapped(width))
         return 2 + len(self._lines()) * max(1, math.ceil(self.count / self._per_row(width)))
 
     def watch_cursor(self) -> None:
-        """Show where one stands."""
         self.refresh()
 
     def on_click(self, event: events.Click) -> None:
-        """Stand on the token under the mouse."""
         width, lines = self.size.width, len(self._lines())
         row, line = divmod(event.y - 1, lines)
         column = (event.x - LABEL) // self._cell(width)
