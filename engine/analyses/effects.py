@@ -79,9 +79,7 @@ _RUNS = (
 
 
 def _value_notes(pairs: PairedTexts, resamples: int, seed: int) -> tuple[str, ...]:
-    notes = [
-        "changed: share of runs whose text is not the baseline's; first change: median over those, tokens from 0",
-    ]
+    notes = ["changed: share of runs whose text is not the baseline's; first change: median over those, tokens from 0"]
     if pairs.effects is None:
         how = f"`srm-explorer effects {pairs.session.name} --score`, or v and w on this tab,"
         return (f"not scored yet: {how} measures KL, perplexity and what acts directly, with the model", *notes)

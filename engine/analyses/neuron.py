@@ -55,10 +55,7 @@ class Firing:
 
 
 def facts_table(title: str, facts: Sequence[Fact], notes: Sequence[str] = ()) -> TableFigure:
-    columns = (
-        TableColumn("fact", "", "text"),
-        *table_columns("value; share:percentile in layer:percent"),
-    )
+    columns = (TableColumn("fact", "", "text"), *table_columns("value; share:percentile in layer:percent"))
     return TableFigure("neuron", title, columns, tuple((f.name, f.value, f.share) for f in facts), tuple(notes))
 
 
@@ -167,11 +164,7 @@ def clamp_table(values: NDArray[np.floating], marks: Sequence[tuple[float, str]]
         [f"{outside} of {len(placed)} values lie outside everything the neuron did on these texts"] if outside else []
     )
     return TableFigure(
-        "clamps",
-        "Values it was held at",
-        columns,
-        tuple(_clamp_row(mark) for mark in placed),
-        tuple(notes),
+        "clamps", "Values it was held at", columns, tuple(_clamp_row(mark) for mark in placed), tuple(notes)
     )
 
 

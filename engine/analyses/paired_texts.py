@@ -44,12 +44,7 @@ class PairedTexts:
         rows = [row for row, run in enumerate(runs) if kinds[run.condition] != "control"]
         base = [baseline.get((runs[row].prompt, runs[row].sample), -1) for row in rows]
         return cls(
-            session,
-            effects_of(session),
-            rule,
-            units_of(session),
-            np.array(rows, np.int64),
-            np.array(base, np.int64),
+            session, effects_of(session), rule, units_of(session), np.array(rows, np.int64), np.array(base, np.int64)
         )
 
     def run(self, at: int) -> RunRecord:

@@ -100,9 +100,7 @@ def compass_figure(
     for group in groups:
         chosen = np.asarray(runs[group.label], np.int64)
         chosen = chosen[points.finite[chosen]]
-        compass_groups.append(
-            CompassGroup(group.label, group.role, chosen, points.xy[chosen]),
-        )
+        compass_groups.append(CompassGroup(group.label, group.role, chosen, points.xy[chosen]))
     tails = {label: (group.sweep.a, group.sweep.b) for label, group in overlays.predicted.items()} if residual else {}
     arrows = [
         Arrow(group.label, (group.sweep.a, group.sweep.b), tails.get(group.label, (0.0, 0.0))) for group in groups

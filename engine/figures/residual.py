@@ -62,10 +62,7 @@ def residual_polar(
         rings=signed_rings(high),
         spokes=spokes_of(*plane_captions(plane)),
         legend=tuple(difference_entry(group, predicted, PREDICTED, overlays.bands) for group, predicted in pairs),
-        warnings=(
-            *warnings_of(group.sweep for group, _ in pairs),
-            *session_warnings(session, plane, groups),
-        ),
+        warnings=(*warnings_of(group.sweep for group, _ in pairs), *session_warnings(session, plane, groups)),
     )
 
 
@@ -98,8 +95,6 @@ def residual_pairs(
     pairs = [(group, overlays.predicted[group.label]) for group in groups if group.label in overlays.predicted]
     if not pairs:
         raise ExplorerError(
-            "arithmetic predicts nothing of its runs in this plane",
-            where=session.name,
-            remedy="choose another view",
+            "arithmetic predicts nothing of its runs in this plane", where=session.name, remedy="choose another view"
         )
     return pairs

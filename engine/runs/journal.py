@@ -25,15 +25,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.io.files import FileLock, as_explorer_error, sha256_of, write_atomic
 from srm_explorer.engine.io.vectors import Vectors, write_vectors
-from srm_explorer.engine.runs.journal_reader import (
-    EVENTS,
-    LAYOUT,
-    LOCK,
-    PROGRESS,
-    SCHEMA_VERSION,
-    SPEC,
-    JournalReader,
-)
+from srm_explorer.engine.runs.journal_reader import EVENTS, LAYOUT, LOCK, PROGRESS, SCHEMA_VERSION, SPEC, JournalReader
 from srm_explorer.engine.runs.journal_records import EventRecord, NotListed, RunStart, event_table
 from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.session import RunRecord

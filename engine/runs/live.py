@@ -11,13 +11,7 @@ import numpy as np
 from srm_explorer.engine.analyses.directions import DIRECTIONS, known_directions
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.io.vectors import Matrix, read_vectors, widths
-from srm_explorer.engine.runs.collect import (
-    forecast_of,
-    grid_of,
-    session_of,
-    unit_readings,
-    with_first_changes,
-)
+from srm_explorer.engine.runs.collect import forecast_of, grid_of, session_of, unit_readings, with_first_changes
 from srm_explorer.engine.runs.journal_reader import SPEC, BatchRecord, JournalReader
 from srm_explorer.engine.runs.planes import Shadows, SpannedPlane, fixed_planes
 from srm_explorer.engine.runs.progress import Progress

@@ -32,11 +32,7 @@ MIGRATIONS: dict[int, Migration] = {1: _with_effects}
 
 
 def migrated(
-    data: object,
-    where: str,
-    *,
-    current: int = SCHEMA_VERSION,
-    migrations: Mapping[int, Migration] = MIGRATIONS,
+    data: object, where: str, *, current: int = SCHEMA_VERSION, migrations: Mapping[int, Migration] = MIGRATIONS
 ) -> dict[str, Any]:
     """The document as the current version would have written it.
 
