@@ -34,7 +34,9 @@ from srm_explorer.engine.stats.nulls import (
 from srm_explorer.engine.stats.permutation import benjamini_hochberg, family_size, sign_flip_test
 from srm_explorer.engine.stats.regions import REGION_RESAMPLES, joint_region
 from srm_explorer.engine.stats.resampling import (
+    FEWEST_RESAMPLES,
     LEVEL,
+    MOST_WEIGHTS,
     RESAMPLES,
     UnitTotals,
     bootstrap_weights,
@@ -143,7 +145,6 @@ class _Sample:
 
 NullKind: TypeAlias = Literal["partners", "isotropic", "second moment"]
 NULL_KINDS: tuple[NullKind, ...] = ("partners", "isotropic", "second moment")
-Floats = NDArray[np.float64]
 
 
 def null_bands(
@@ -242,11 +243,6 @@ def _kept_side(session: Session, plane: PlaneRecord) -> int:
 
 Captured: TypeAlias = Mapping[str, Matrix | list[Matrix]]
 """By site, rows in the order of a session's runs: [run, d], or a list of [token, d]."""
-
-Floats = NDArray[np.float64]
-FEWEST_RESAMPLES = 1_000
-MOST_WEIGHTS = 20_000_000
-"""Resamples times units that are held in memory."""
 
 
 def plane_bands(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ def site_table(pairs: PairedTexts, resamples: int, seed: int) -> TableFigure | N
         for condition, members in pairs.conditions():
             effects = [run.sites.get(site) if (run := pairs.effects_at(int(at))) else None for at in members]
             norms = {
-                part: np.array([np.nan if effect is None else effect.norms.get(part, np.nan) for effect in effects])
+                part: _numbers(effect and effect.norms.get(part) for effect in effects)
                 for part in ("total", "direct", "through")
             }
             if not np.isfinite(norms["direct"]).any():
@@ -40,7 +40,7 @@ def site_table(pairs: PairedTexts, resamples: int, seed: int) -> TableFigure | N
             shares = [
                 _pooled(
                     pairs,
-                    np.array([np.nan if effect is None else effect.shares.get(part, np.nan) for effect in effects]),
+                    _numbers(effect and effect.shares.get(part) for effect in effects),
                     norms["total"],
                     members,
                     resamples,
@@ -48,18 +48,20 @@ def site_table(pairs: PairedTexts, resamples: int, seed: int) -> TableFigure | N
                 )
                 for part in ("direct", "text_first")
             ]
-            cosine = [np.nan if effect is None or effect.cosine is None else effect.cosine for effect in effects]
+            cosine = _numbers(effect and effect.cosine for effect in effects)
             row: list[CellValue] = [site_caption(site), condition.label, int(np.isfinite(norms["direct"]).sum())]
             row += [mean_of(norms[part]) for part in ("total", "direct", "through")]
             of_mean = means[site, condition.index].shares.get("direct") if (site, condition.index) in means else None
-            prefix = [np.nan if effect is None or effect.prefix is None else effect.prefix for effect in effects]
-            prefix_tokens = [
-                np.nan if effect is None or effect.prefix_tokens is None else effect.prefix_tokens for effect in effects
-            ]
+            prefix = _numbers(effect and effect.prefix for effect in effects)
+            prefix_tokens = _numbers(effect and effect.prefix_tokens for effect in effects)
             row += [*shares[0], of_mean, shares[1][0]]
-            rows.append((*row, *(mean_of(np.array(values, np.float64)) for values in (cosine, prefix, prefix_tokens))))
+            rows.append((*row, *map(mean_of, (cosine, prefix, prefix_tokens))))
     title = "What acts directly, and what acts through changed text"
     return TableFigure("direct", title, columns, tuple(rows)) if rows else None
+
+
+def _numbers(values: Iterable[float | None]) -> Floats:
+    return np.array([np.nan if value is None else value for value in values], np.float64)
 
 
 def control_table(pairs: PairedTexts) -> TableFigure | None:

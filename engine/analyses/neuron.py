@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from srm_explorer.engine.figures.histogram import HistogramFigure, HistogramMark, mark_among
+from srm_explorer.engine.figures.histogram import mark_among
 from srm_explorer.engine.figures.numbers import three_digits
 from srm_explorer.engine.figures.table import CellValue, PlaneChoice, TableColumn, TableFigure, table_columns
 from srm_explorer.engine.session import Session
@@ -164,18 +164,12 @@ def clamp_table(values: NDArray[np.floating], marks: Sequence[tuple[float, str]]
         [f"{outside} of {len(placed)} values lie outside everything the neuron did on these texts"] if outside else []
     )
     return TableFigure(
-        "clamps", "Values it was held at", columns, tuple(_clamp_row(mark) for mark in placed), tuple(notes)
+        "clamps",
+        "Values it was held at",
+        columns,
+        tuple((mark.label, mark.value, mark.told) for mark in placed),
+        tuple(notes),
     )
-
-
-def histogram_of(findings: dict[str, object]) -> HistogramFigure | None:
-    """The histogram among what a study found; None where nothing was read."""
-    data = findings.get("histogram")
-    return HistogramFigure.from_dict(data) if isinstance(data, dict) else None  # pyright: ignore[reportUnknownArgumentType]
-
-
-def _clamp_row(mark: HistogramMark) -> tuple[CellValue, ...]:
-    return mark.label, mark.value, mark.told
 
 
 def _expected_extreme(n: int) -> float:

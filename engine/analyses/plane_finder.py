@@ -99,9 +99,6 @@ def _unit(vectors: Floats) -> Floats:
     return vectors / np.where(length > 0, length, 1.0)
 
 
-Floats = NDArray[np.float64]
-Places = NDArray[np.int64]
-
 SETTINGS = ("neuron", "among", "k", "criterion", "groups", "site", "seed", "permutations")
 CRITERIA = ("separation", "change", "anisotropy")
 PERMUTATIONS = 10_000

@@ -163,7 +163,6 @@ def one_group(caught: Captured, names: list[str], criterion: str) -> Places:
 
 
 Floats = NDArray[np.float64]
-Places = NDArray[np.int64]
 
 KEPT = 100
 """Pairs at most that are tested: the more, the higher the bar for each."""

@@ -174,9 +174,6 @@ def _strengths(
     return np.array([row is not None for row in values], np.bool_), table
 
 
-Floats = NDArray[np.float64]
-
-
 def arithmetic_points(session: Session, plane_index: int) -> UnitCoordinates | None:
     """Where every run of a plane would lie had its text not changed, divided by the norm.
 

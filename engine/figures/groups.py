@@ -301,15 +301,6 @@ def grey_vector(session: Session, plane: PlaneRecord) -> tuple[float, float]:
     return float(x), float(y)
 
 
-def self_cosines(plane: PlaneRecord, angles_deg: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Cosines [angle] of the plane's two directions, as they were given, with the spotlight.
-
-    The first lies at 0 degrees, the second at the raw angle between them: what a vector along either would draw.
-    """
-    angles = np.asarray(angles_deg, np.float64)
-    return np.cos(np.radians(angles)), np.cos(np.radians(angles - plane.raw_angle_deg))
-
-
 def energies_by_group(session: Session, plane: PlaneRecord, by: Sequence[str]) -> dict[str, float]:
     """What `energy_in_plane` gives for every group of runs, by label; `by` and errors as `run_groups`."""
     return {label: energy_in_plane(plane, group.runs) for label, group in run_groups(session, by).items()}

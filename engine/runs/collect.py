@@ -25,6 +25,7 @@ from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Se
 from srm_explorer.engine.session.codec import plain
 from srm_explorer.engine.session.controls import CONTROLS
 from srm_explorer.engine.session.session import Resolved
+from srm_explorer.engine.stats.text import first_divergence
 
 Captured = dict[str, Matrix | list[Matrix]]
 """By site, rows in the order of the runs: [run, d], or a list of [token, d]."""
@@ -86,6 +87,7 @@ def session_of(
         units: for each intervention what units are taken from, None where that is not measured.
     """
     experiment = journal.experiment
+    controls, directions = chosen_in(journal), journal.start.directions
     executed = dataclasses.replace(
         journal.plan, batches=tuple(tuple(run.index for run in batch.runs) for batch in journal.batches)
     )
@@ -101,9 +103,9 @@ def session_of(
         provenance={
             **journal.start.provenance,
             "units": list(units),
-            **_controls(journal),
+            **({} if controls is None else {CONTROLS: plain(controls)}),
             **_w_out(journal),
-            **_directions(journal),
+            **({DIRECTIONS: directions} if directions else {}),
         },
         layout=plain(executed),
         receipts=tuple({"batch": batch.batch_index, **batch.receipt} for batch in journal.batches),
@@ -112,16 +114,6 @@ def session_of(
         notes=before.notes if before else "",
         revision=before.revision if before else 0,
     )
-
-
-def _directions(journal: JournalReader) -> dict[str, Any]:
-    directions = journal.start.directions
-    return {DIRECTIONS: directions} if directions else {}
-
-
-def _controls(journal: JournalReader) -> dict[str, Any]:
-    chosen = chosen_in(journal)
-    return {} if chosen is None else {CONTROLS: plain(chosen)}
 
 
 def _w_out(journal: JournalReader) -> dict[str, Any]:
@@ -189,12 +181,10 @@ def with_first_changes(runs: Sequence[RunRecord], grid: Grid) -> tuple[RunRecord
 
 
 def _with_first_change(run: RunRecord, baseline: tuple[int, ...] | None) -> RunRecord:
-    if baseline is None or run.token_ids == baseline:
+    if baseline is None:
         return run
-    pairs = zip(run.token_ids, baseline, strict=False)
-    shorter = min(len(run.token_ids), len(baseline))
-    first = next((place for place, (own, other) in enumerate(pairs) if own != other), shorter)
-    return dataclasses.replace(run, metrics={**run.metrics, "first_change": float(first)})
+    first = first_divergence(run.token_ids, baseline)
+    return run if first is None else dataclasses.replace(run, metrics={**run.metrics, "first_change": float(first)})
 
 
 def _readings(

@@ -89,7 +89,8 @@ class LiveRun:
         before = self.session, self.progress, self.life
         try:
             grown = bool(self._journal.poll())
-            self._check_same()
+            if not self._is_same():
+                raise _GoneError
             for batch in self._journal.batches[self._taken :]:
                 self._take(batch)
                 self._taken += 1
@@ -174,10 +175,6 @@ class LiveRun:
             return progress
         # The journal is ahead of the file: the batch in flight that it tells of is finished.
         return dataclasses.replace(progress, runs_done=self.done, runs=len(self._grid), rows=0, step=0)
-
-    def _check_same(self) -> None:
-        if not self._is_same():
-            raise _GoneError
 
     def _is_same(self) -> bool:
         return _mark(self._folder) == self._mark

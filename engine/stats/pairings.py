@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
 
 from srm_explorer.engine.stats.comparison import Contrast, added, gain, group_contrast, hotelling, paired_contrast
-from srm_explorer.engine.stats.permutation import CHUNK_ELEMENTS, Blocks, permutation_p, unit_permutations
+from srm_explorer.engine.stats.permutation import CHUNK_ELEMENTS, Blocks, permutation_p, permutations_within
 
 # What float32 storage leaves of a constant column after centring, relative to its size.
 CONSTANT = 3e-7
@@ -328,7 +328,7 @@ def unpaired_test(
     n, m = len(first), len(second)
     contrast = group_contrast(compared[:n], compared[n:])
     observed = _statistics(contrast, a, b, False)
-    orders = unit_permutations(np.concatenate(strata), number, seed)
+    orders = permutations_within(np.concatenate(strata), number, seed)
     labels = np.concatenate([np.ones(n), np.zeros(m)])
     reached = np.zeros((2, len(pairs)))
     squares, products = (compared**2).sum(axis=0), (compared[:, a] * compared[:, b]).sum(axis=0)
@@ -358,7 +358,7 @@ def correlation_test(
     """
     length = np.sqrt((values**2).sum(axis=0))
     unit = values / np.where(length > 0, length, np.nan)
-    orders = unit_permutations(stratum, number, seed)
+    orders = permutations_within(stratum, number, seed)
     r = np.array([unit[:, a] @ unit[:, b] for a, b in pairs])
     drawn = (unit[orders, a] @ unit[:, b] for a, b in pairs)
     p = np.array(
@@ -409,8 +409,6 @@ def _tested(
     p = ((1 + reached) / (1 + number)).max(axis=0)
     return TestedPairs(t2, statistic, np.where(np.isfinite(statistic), p, np.nan))
 
-
-Floats = NDArray[np.float64]
 
 ROWS = 128
 """Coordinates whose pairs are scored at a time; with thousands of others the block stays in a few MB."""

@@ -91,7 +91,7 @@ def permutation_p(observed: ArrayLike, permuted: ArrayLike) -> NDArray[np.float6
 
 
 def permutations_within(of_run: ArrayLike, permutations: int = PERMUTATIONS, seed: int = 0) -> NDArray[np.int64]:
-    """Orders of runs that stay inside their unit: ``labels[order[i]]`` are labels permuted within units.
+    """Orders of runs that stay inside their unit, or of units inside their stratum: ``labels[order[i]]`` are permuted.
 
     Args:
         of_run: [run] the unit (or stratum) of each run: any whole numbers.
@@ -109,15 +109,6 @@ def permutations_within(of_run: ArrayLike, permutations: int = PERMUTATIONS, see
         shuffled = np.argsort(prompt + generator.random((rows, len(prompt))), axis=1)
         orders[start : start + rows, home] = shuffled
     return orders
-
-
-def unit_permutations(stratum: ArrayLike, permutations: int = PERMUTATIONS, seed: int = 0) -> NDArray[np.int64]:
-    """Orders of units that stay inside their stratum, [permutation, unit]: for correlations across units.
-
-    Args:
-        stratum: [unit] the prompt set of each; all equal to permute freely.
-    """
-    return permutations_within(stratum, permutations, seed)
 
 
 def _whitened(values: NDArray[np.float64]) -> NDArray[np.float64]:

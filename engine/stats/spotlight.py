@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.stats.planes import Plane
 
 # Makes the comparison strict on purpose: round-off alone puts cos 60 degrees above 0.5.
 STRICT = 1e-12
@@ -265,44 +264,7 @@ def spotlight_sweep(
         below = np.array([count_above(-used, level, n_angles) for level in levels], np.int64).reshape(-1, n_angles)
     else:
         below = np.roll(counts, n_angles // 2, axis=1)
-    return _sweep(points, chosen, levels, a * cos + b * sin, (float(a), float(b)), counts, counts - below)
-
-
-def spotlight_sweep_reference(
-    vectors: ArrayLike, plane: Plane, thresholds: Sequence[float], n_angles: int = 360
-) -> Sweep:
-    """Do what `spotlight_sweep` does by its definition: at every angle, the cosine of every full vector.
-
-    Slow, O(run * d * angle): it is what the fast way is checked against.
-
-    Args:
-        vectors: [run, d].
-        thresholds: cosines from -1 to 1.
-        n_angles: equally spaced angles from 0, 360 degrees excluded.
-
-    Raises:
-        ExplorerError: as `spotlight_sweep`.
-    """
-    levels = checked_thresholds(thresholds)
-    n_angles = checked_angles(n_angles)
-    full = np.asarray(vectors, np.float64)
-    norm = np.linalg.norm(full, axis=1)
-    finite = np.isfinite(norm)
-    zero = norm == 0
-    points = UnitCoordinates(xy=np.full((len(full), 2), np.nan), zero=zero, finite=finite)
-    unit = full[finite] / np.where(zero, 1.0, norm)[finite, None]
-    mean = np.full(n_angles, np.nan)
-    counts = np.zeros((len(levels), n_angles), np.int64)
-    signed = np.zeros((len(levels), n_angles), np.int64)
-    for index, (cos, sin) in enumerate(zip(*directions(n_angles), strict=True)):
-        cosine = unit @ (cos * plane.basis[0] + sin * plane.basis[1])
-        if len(cosine):
-            mean[index] = cosine.mean()
-        for row, level in enumerate(levels):
-            counts[row, index] = np.count_nonzero(cosine > level + STRICT)
-            signed[row, index] = counts[row, index] - np.count_nonzero(-cosine > level + STRICT)
-    a, b = (unit @ plane.basis.T).mean(axis=0) if len(unit) else (np.nan, np.nan)
-    return _sweep(points, np.arange(len(full)), levels, mean, (float(a), float(b)), counts, signed)
+    return sweep_from_counts(points, chosen, levels, a * cos + b * sin, (float(a), float(b)), counts, counts - below)
 
 
 def sweep_groups(
@@ -321,17 +283,7 @@ def sweep_groups(
     return {name: spotlight_sweep(points, thresholds, n_angles, runs) for name, runs in groups.items()}
 
 
-def sweep_planes(
-    planes: Mapping[str, UnitCoordinates],
-    groups: Mapping[str, ArrayLike],
-    thresholds: Sequence[float],
-    n_angles: int = 360,
-) -> dict[str, dict[str, Sweep]]:
-    """Sweep the spotlight over every group of runs in every plane: by plane name, then group name."""
-    return {name: sweep_groups(points, groups, thresholds, n_angles) for name, points in planes.items()}
-
-
-def _sweep(
+def sweep_from_counts(
     points: UnitCoordinates,
     chosen: NDArray[np.int64],
     levels: tuple[float, ...],

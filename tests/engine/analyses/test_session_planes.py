@@ -16,7 +16,6 @@ from srm_explorer.engine.figures.groups import (
     energies_by_group,
     energy_in_plane,
     grey_vector,
-    self_cosines,
     swept_groups,
 )
 from srm_explorer.engine.figures.table import PlaneChoice
@@ -169,14 +168,11 @@ def _unit(vector: np.ndarray) -> np.ndarray:
     return vector / np.linalg.norm(vector)
 
 
-def test_energy_grey_vector_and_the_self_curve_are_what_they_say() -> None:
+def test_the_energy_is_what_it_says() -> None:
     plane = PlaneRecord(SITE, 0, 1, (3.0, 0.0, 1.0, float("nan")), (4.0, 0.0, 0.0, 1.0), (10.0, 0.0, 1.0, 1.0), 60.0)
     assert energy_in_plane(plane) == pytest.approx((0.25 + 0 + 1) / 3)
     assert energy_in_plane(plane, [0]) == pytest.approx(0.25)
     assert np.isnan(energy_in_plane(plane, [3]))
-    first, second = self_cosines(plane, [0, 60, 90])
-    np.testing.assert_allclose(first, [1, 0.5, 0], atol=1e-12)
-    np.testing.assert_allclose(second, [0.5, 1, np.cos(np.radians(30))])
 
 
 def test_the_table_tells_every_plane_and_group(planted: Planted) -> None:

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from srm_explorer.engine.stats.permutation import permutation_p, permutations_within, sign_flip_test, unit_permutations
+from srm_explorer.engine.stats.permutation import permutation_p, permutations_within, sign_flip_test
 
 
 def plain_p(values: np.ndarray) -> float:
@@ -72,7 +72,7 @@ def test_labels_stay_within_their_unit_and_every_order_is_as_likely() -> None:
 
 def test_units_are_permuted_inside_their_stratum() -> None:
     stratum = np.array([0, 0, 1, 1, 1])
-    orders = unit_permutations(stratum, 400, seed=1)
+    orders = permutations_within(stratum, 400, seed=1)
     assert (stratum[orders] == stratum).all()
     assert len(np.unique(orders, axis=0)) == 12
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,13 +10,15 @@ from hypothesis import strategies as st
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.stats.planes import Plane, coordinates, neuron_plane, plane_from_vectors
 from srm_explorer.engine.stats.spotlight import (
+    STRICT,
     Sweep,
     UnitCoordinates,
+    checked_angles,
+    checked_thresholds,
     directions,
     spotlight_sweep,
-    spotlight_sweep_reference,
+    sweep_from_counts,
     sweep_groups,
-    sweep_planes,
     unit_coordinates,
 )
 
@@ -37,6 +41,32 @@ def assert_equal_sweeps(fast: Sweep, slow: Sweep) -> None:
     np.testing.assert_array_equal(fast.signed, slow.signed)
     np.testing.assert_allclose(fast.mean, slow.mean, atol=1e-6)
     assert (fast.n, fast.zero_runs, fast.nonfinite_runs) == (slow.n, slow.zero_runs, slow.nonfinite_runs)
+
+
+def spotlight_sweep_reference(
+    vectors: np.ndarray, plane: Plane, thresholds: Sequence[float], n_angles: int = 360
+) -> Sweep:
+    """What `spotlight_sweep` does by its definition: at every angle, the cosine of every full vector [run, d]."""
+    levels = checked_thresholds(thresholds)
+    n_angles = checked_angles(n_angles)
+    full = np.asarray(vectors, np.float64)
+    norm = np.linalg.norm(full, axis=1)
+    finite = np.isfinite(norm)
+    zero = norm == 0
+    points = UnitCoordinates(xy=np.full((len(full), 2), np.nan), zero=zero, finite=finite)
+    unit = full[finite] / np.where(zero, 1.0, norm)[finite, None]
+    mean = np.full(n_angles, np.nan)
+    counts = np.zeros((len(levels), n_angles), np.int64)
+    signed = np.zeros((len(levels), n_angles), np.int64)
+    for index, (cos, sin) in enumerate(zip(*directions(n_angles), strict=True)):
+        cosine = unit @ (cos * plane.basis[0] + sin * plane.basis[1])
+        if len(cosine):
+            mean[index] = cosine.mean()
+        for row, level in enumerate(levels):
+            counts[row, index] = np.count_nonzero(cosine > level + STRICT)
+            signed[row, index] = counts[row, index] - np.count_nonzero(-cosine > level + STRICT)
+    a, b = (unit @ plane.basis.T).mean(axis=0) if len(unit) else (np.nan, np.nan)
+    return sweep_from_counts(points, np.arange(len(full)), levels, mean, (float(a), float(b)), counts, signed)
 
 
 def vectors_with_everything(d: int, seed: int) -> np.ndarray:
@@ -200,7 +230,7 @@ def test_counts_of_disjoint_groups_add_up_in_every_plane() -> None:
         for name, pair in {"near": (0, 1), "far": (7, 3)}.items()
     }
     groups = {"first": np.arange(20), "rest": np.arange(20, 50), "all": np.arange(50)}
-    for sweeps in sweep_planes(planes, groups, PROTOCOL, 90).values():
+    for sweeps in [sweep_groups(points, groups, PROTOCOL, 90) for points in planes.values()]:
         np.testing.assert_array_equal(sweeps["first"].counts + sweeps["rest"].counts, sweeps["all"].counts)
         assert sweeps["all"].a == pytest.approx((20 * sweeps["first"].a + 30 * sweeps["rest"].a) / 50)
 
