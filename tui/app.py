@@ -29,12 +29,7 @@ _THEMES = {"dark": "textual-dark", "light": "textual-light", "terminal": "ansi-d
 
 
 class ExplorerApp(KeyOrder[ExitSummary]):
-    """The explorer over one terminal.
-
-    Args:
-        start: what it was started with.
-        settings: those of the user's file by default.
-    """
+    """The explorer over one terminal, with the settings of the user's file by default."""
 
     TITLE = "srm-explorer"
     COMMANDS: ClassVar[set[Any]] = {Commands}

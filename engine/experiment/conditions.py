@@ -105,11 +105,7 @@ def conditions(experiment: Experiment) -> tuple[Condition, ...]:
 
 
 def swept_as(known: Sequence[Condition]) -> dict[int, Condition]:
-    """For every condition of kind "control", by its index, the condition of the sweep that it repeats.
-
-    Args:
-        known: all conditions of an experiment.
-    """
+    """For every condition of kind "control", by its index, the condition of the sweep that it repeats."""
     sweep = {condition.values: condition for condition in known if condition.kind == "sweep"}
     return {condition.index: sweep[condition.values] for condition in known if condition.kind == "control"}
 

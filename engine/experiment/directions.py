@@ -151,11 +151,7 @@ _NAMES = ("mean", "difference", "random", "w_out", "w_in")
 
 
 def parse_direction(text: str) -> Direction:
-    """Read a direction that is no coordinate's number; `str` of the result is its one canonical text.
-
-    Raises:
-        SpecValueError: something else, with what may stand there.
-    """
+    """Read a direction that is no number; `str` of it is its one canonical text. SpecValueError for anything else."""
     text = text.strip()
     if component := _COMPONENT.fullmatch(text):
         runs = _runs(component["inside"], text) if component["inside"] is not None else RunChoice()
@@ -175,11 +171,7 @@ def parse_direction(text: str) -> Direction:
 
 
 def canonical(value: int | str) -> int | str:
-    """A coordinate's number, or a direction's canonical text; a number written as text is a number.
-
-    Raises:
-        SpecValueError: neither.
-    """
+    """A coordinate's number, also written as text, or a direction's canonical text; SpecValueError for neither."""
     if isinstance(value, int):
         return value
     text = value.strip()

@@ -40,11 +40,7 @@ class ModelShape:
         return self.d_mlp if site.is_mlp else self.d_model
 
     def check_neurons(self, site: str, where: str = "") -> None:
-        """Refuse `mlp.hook_post` at a layer where it holds no neurons.
-
-        Raises:
-            ExplorerError: names the layers where it does.
-        """
+        """Refuse `mlp.hook_post` where it holds no neurons: the ExplorerError names the layers where it does."""
         at = Site.parse(site)
         if not at.is_mlp or at.layer not in self.without_neurons:
             return

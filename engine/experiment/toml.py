@@ -26,11 +26,7 @@ _PLACE = re.compile(r"(.*?)\s*\(at (?:line (\d+), column (\d+)|end of document)\
 
 
 def parse(text: str, where: str) -> dict[str, Any]:
-    """Read TOML into plain data.
-
-    Raises:
-        ExplorerError: broken TOML, with its line and column.
-    """
+    """Read TOML into plain data; ExplorerError for broken TOML, with its line and column."""
     try:
         return tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as error:
@@ -48,12 +44,7 @@ def parse(text: str, where: str) -> dict[str, Any]:
 
 
 def write(full: dict[str, Any], explicit: dict[str, Any]) -> str:
-    """Write plain data as TOML, a table a paragraph.
-
-    Args:
-        full: every field of the experiment.
-        explicit: the same without the fields that are at their default.
-    """
+    """Write plain data as TOML, a table a paragraph: every field, and the same without those at their default."""
     top = [f"{name} = {_value(value)}" for name, value in explicit.items() if not _is_table(value)]
     paragraphs = ["\n".join(top)] if top else []
     for name, value in full.items():

@@ -33,11 +33,7 @@ def parse_values(text: str) -> tuple[float, ...]:
 
 
 def number(value: object) -> float:
-    """Take an int or a float that is finite; a truth value is no number.
-
-    Raises:
-        SpecValueError: anything else.
-    """
+    """Take an int or a float that is finite; SpecValueError for anything else, a truth value included."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise SpecValueError(f"{shown(value)} is not a number", "write a number")
     try:

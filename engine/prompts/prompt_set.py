@@ -172,12 +172,7 @@ _AS_UTF8 = "save the file as UTF-8"
 
 @dataclass
 class Source:
-    """The lines of one file, and a list of problems that grows while they are read.
-
-    Args:
-        path: where they come from.
-        lines: each with the line end it has.
-    """
+    """The lines of one file, each with its line end, and a list of problems that grows while they are read."""
 
     path: Path
     lines: list[str] = field(default_factory=list[str])

@@ -24,17 +24,13 @@ from srm_explorer.tui.backend.events import (
     Submitted,
     WorkerSeen,
 )
-from srm_explorer.tui.backend.requests import ModelQuestions, ModelStudies
+from srm_explorer.tui.backend.requests import ModelQuestions
 from srm_explorer.tui.backend.run_follower import RunFinder, RunFollower
 from srm_explorer.tui.backend.worker_access import LOOK, NONE, STARTING, WorkerConnector, WorkerWatcher
 
 
 class WorkerLink:
-    """Has experiments run by the worker, follows runs, and tells what happens; no call waits for anything.
-
-    Args:
-        tell: takes every event, in threads of the link.
-    """
+    """Has experiments run by the worker, follows runs, and tells events in its threads; no call waits for anything."""
 
     def __init__(self, tell: Callable[[LinkEvent], object]) -> None:
         self._tell_screen = tell
@@ -43,7 +39,6 @@ class WorkerLink:
         self._connector = WorkerConnector(self._closed)
         self._background = Background()
         self._questions = ModelQuestions(self._connector, self._background, self._tell)
-        self._studies = ModelStudies(self._connector, self._background, self._tell)
 
     def open(self) -> None:
         """Begin to watch: tells `WorkerSeen` and `RunsFound`, at first and whenever they change."""
@@ -92,11 +87,7 @@ class WorkerLink:
             base: the folder that relative paths start from.
             tag: comes back with the answer.
         """
-        self._studies.ask(name, session, model, arguments, base, tag)
-
-    def end_study(self, name: str) -> None:
-        """Give a study up, if it is under way; nothing is told of it any more."""
-        self._studies.end(name)
+        self._questions.study(name, session, model, arguments, base, tag)
 
     def submit(self, experiment: Experiment, base: Path, session: Path, restart: bool = False) -> None:
         """Have an experiment run, and follow it; tells `Submitted` and how it goes on, or `RunFailed`."""
@@ -141,12 +132,7 @@ class WorkerLink:
         self._background.run(resume)
 
     def cancel(self, times: Literal[1, 2] = 1, session: Path | None = None) -> None:
-        """Stop a run: once, after its batch; twice, now.
-
-        Args:
-            times: how urgent it is.
-            session: which run; None is the one that was asked for last.
-        """
+        """Stop a run, by default the one that was asked for last: once, after its batch; twice, now."""
         path = session or next(reversed(self._followers), None)
         follower = self._followers.get(path) if path else None
         if follower is None:
@@ -213,7 +199,6 @@ class WorkerLink:
                 self._tell(now)
             if now.kind == "warm":
                 self._questions.ask_again()
-                self._studies.ask_again()
             runs = finder.look()
             if known is None or {(run.path, run.alive) for run in runs} != {(run.path, run.alive) for run in known}:
                 known = runs

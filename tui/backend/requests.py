@@ -19,7 +19,7 @@ _TEXTS = 1000
 
 
 class ModelQuestions:
-    """Asks for shapes and tokens, one question of a kind at a time.
+    """Asks for shapes and tokens, a question of a kind at a time, and for studies, of each kind the newest alone.
 
     Args:
         connector: leads to the worker.
@@ -29,29 +29,25 @@ class ModelQuestions:
 
     def __init__(self, connector: WorkerConnector, background: Background, tell: Callable[[LinkEvent], None]) -> None:
         self._connector, self._background, self._tell = connector, background, tell
-        self._unanswered: Callable[[], None] | None = None
+        self._refused_shape: Callable[[], None] | None = None
+        self._refused_studies: dict[str, Callable[[], None]] = {}
+        self._lock = threading.Lock()
 
     def describe(self, model: Mapping[str, Any], base: Path) -> None:
         """Ask for a model's shape; refused by a worker that is busy with another model, `ask_again` asks again."""
 
         def ask() -> None:
-            self._unanswered = None
+            self._refused_shape = None
             try:
                 description = self._connector.taking_worker().describe(read_model(model), base)
             except ExplorerError as error:
                 if self._connector.is_busy():
-                    self._unanswered = ask
+                    self._refused_shape = ask
                 self._tell(DescribeFailed(model, error))
             else:
                 self._tell(Described(model, description))
 
         self._background.run(ask, key="describe", turn="next")
-
-    def ask_again(self) -> None:
-        """Ask what a busy worker refused, if anything."""
-        again, self._unanswered = self._unanswered, None
-        if again is not None:
-            self._background.run(again, key="describe", turn="next")
 
     def count_tokens(
         self, model: Mapping[str, Any], base: Path, texts: Sequence[str], prepend_bos: bool | Literal["auto"]
@@ -71,22 +67,7 @@ class ModelQuestions:
 
         self._background.run(ask, key="count tokens", turn="queue")
 
-
-class ModelStudies:
-    """Has studies run that need a model; a newer question after the same study ends the older one.
-
-    Args:
-        connector: leads to the worker.
-        background: asks; what it is told is taken in its threads.
-        tell: takes the answers.
-    """
-
-    def __init__(self, connector: WorkerConnector, background: Background, tell: Callable[[LinkEvent], None]) -> None:
-        self._connector, self._background, self._tell = connector, background, tell
-        self._lock = threading.Lock()
-        self._unanswered: dict[str, Callable[[], None]] = {}
-
-    def ask(
+    def study(
         self, name: str, session: str, model: Mapping[str, Any], arguments: Mapping[str, Any], base: Path, tag: object
     ) -> None:
         """Ask in a thread; refused by a worker that runs an experiment, `ask_again` asks again."""
@@ -107,7 +88,7 @@ class ModelStudies:
                 waits = self._connector.is_busy()
                 with self._lock:
                     if waits and not ended.is_set():
-                        self._unanswered[name] = begin
+                        self._refused_studies[name] = begin
                 event: LinkEvent = StudyFailed(name, findings, tag, waits)
             else:
                 event = Studied(name, findings, tag)
@@ -115,18 +96,20 @@ class ModelStudies:
                 self._tell(event)
 
         begin = functools.partial(self._background.run, ask, answer, key=("study", name), on_cancel=ended.set)
-        self.end(name)
+        self._end_study(name)
         begin()
 
-    def end(self, name: str) -> None:
-        """Give a study up, if it is under way; nothing is told of it any more."""
+    def _end_study(self, name: str) -> None:
         self._background.cancel(("study", name))
         with self._lock:
-            self._unanswered.pop(name, None)
+            self._refused_studies.pop(name, None)
 
     def ask_again(self) -> None:
         """Ask what a busy worker refused, if anything."""
+        shape, self._refused_shape = self._refused_shape, None
+        if shape is not None:
+            self._background.run(shape, key="describe", turn="next")
         with self._lock:
-            again, self._unanswered = list(self._unanswered.values()), {}
-        for begin in again:
+            studies, self._refused_studies = list(self._refused_studies.values()), {}
+        for begin in studies:
             begin()

@@ -37,12 +37,7 @@ _GRACE = 0.5
 
 
 class RunFollower:
-    """Follows a run and tells how it goes on; every method but `cancel` and `stop` runs until the run has ended.
-
-    Args:
-        path: its session's .json file.
-        tell: takes the events.
-    """
+    """Follows a run, by its .json file, and tells events; all but `cancel` and `stop` take until the run has ended."""
 
     def __init__(self, path: Path, tell: Callable[[LinkEvent], None]) -> None:
         self.path = path
@@ -61,11 +56,7 @@ class RunFollower:
         self._stopped.set()
 
     def cancel(self, times: Literal[1, 2]) -> None:
-        """Stop the run: once, after its batch; twice, now; before it was submitted, it never is.
-
-        Raises:
-            ExplorerError: another process than the worker runs it.
-        """
+        """Stop the run: once, after its batch; twice, now. ExplorerError where another process runs it."""
         with self._guard:
             self.wishes += times
             client, job = self._client, self._job
@@ -77,13 +68,7 @@ class RunFollower:
             )
 
     def follow_job(self, client: Client, job: str, *, anew: bool = False) -> None:
-        """Follow a job of the worker.
-
-        Args:
-            client: the worker.
-            job: its id.
-            anew: whether what the run folder holds until the job runs is of another run.
-        """
+        """Follow a job of the worker; `anew`: until it runs, what the run's folder holds is of another run."""
         with self._guard:
             self._client, self._job = client, job
             wishes = self.wishes

@@ -19,11 +19,7 @@ LOOK = 0.5
 
 
 class WorkerConnector:
-    """Leads any thread of a link to the worker; of those who need one started, one starts it.
-
-    Args:
-        closed: set when nobody waits any more.
-    """
+    """Leads threads to the worker until `closed` is set; of those who need one started, one starts it."""
 
     def __init__(self, closed: threading.Event) -> None:
         self._closed = closed
@@ -35,11 +31,7 @@ class WorkerConnector:
         return bool(self._waiting)
 
     def worker(self) -> Client:
-        """Return a worker that takes work, or one of another version, which takes none.
-
-        Raises:
-            ExplorerError: it does not start.
-        """
+        """Return a worker, though one of another version takes no work; ExplorerError where it does not start."""
         self._waiting.add(threading.get_ident())
         try:
             with self._one_starts:
@@ -52,11 +44,7 @@ class WorkerConnector:
             self._waiting.discard(threading.get_ident())
 
     def taking_worker(self) -> Client:
-        """Return a worker that takes work.
-
-        Raises:
-            ExplorerError: it does not start, or is of another version.
-        """
+        """Return a worker that takes work; ExplorerError where it does not start, or is of another version."""
         client = self.worker()
         if client.welcome.limited:
             raise ExplorerError("the worker is of another version", remedy="W lets it finish and starts a new one")
@@ -132,11 +120,7 @@ class WorkerWatcher:
         self._client: Client | None = None
 
     def look(self) -> WorkerSeen:
-        """Return its state as it is now.
-
-        Raises:
-            ExplorerError: the folder of sockets is not ours alone, or the worker does not answer.
-        """
+        """Return its state now; ExplorerError where the folder of sockets is not ours alone, or it does not answer."""
         if not is_alive(self._endpoint):
             self._client = None
             return NONE

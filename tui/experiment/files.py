@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
@@ -21,6 +21,7 @@ from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.experiment import Experiment, available_presets, read_experiment
 from srm_explorer.engine.experiment.directions import FileVector, direction_of
 from srm_explorer.engine.io.files import write_atomic
+from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.widgets.table import Cell, Column, LineTable
 
 _PROMPT_FILES = (".txt", ".csv", ".tsv", ".jsonl")
@@ -44,11 +45,7 @@ class SpecFile:
     path: Path
 
     def text(self) -> str:
-        """The file as it is written.
-
-        Raises:
-            ExplorerError: it cannot be read.
-        """
+        """The file as it is written; ExplorerError where it cannot be read."""
         try:
             return self.path.read_text(encoding="utf-8-sig", errors="replace")
         except OSError as error:
@@ -89,23 +86,14 @@ def spec_path(name: str) -> Path:
 
 
 def write_spec(name: str, experiment: Experiment, base: Path) -> Path:
-    """Write an experiment to the user's folder, its relative paths made absolute; an old file is replaced.
-
-    Raises:
-        ExplorerError: it cannot be written.
-    """
+    """Write to the user's folder, paths made absolute, over an old file; ExplorerError where it cannot be written."""
     path = spec_path(name)
     write_atomic(path, Experiment.from_dict(anchored(experiment.to_dict(), base)).to_toml().encode())
     return path
 
 
 def anchored(data: Mapping[str, Any], base: Path) -> dict[str, Any]:
-    """An experiment's data with every path absolute, so that it means the same from another folder.
-
-    Args:
-        data: as `Experiment.to_dict` gives it.
-        base: the folder that its relative paths start from.
-    """
+    """An experiment's data with every path, relative to a base, made absolute, so that it means the same elsewhere."""
     new = copy.deepcopy(dict(data))
 
     def absolute(path: str) -> str:
@@ -194,26 +182,10 @@ class Presets(ModalScreen[ChosenSpec | None]):
         Binding("escape,q", "leave", "Leave it", id="presets.leave", tooltip="Keep the experiment as it is"),
     ]
 
-    @dataclass
-    class Listed(Message):
-        """What can be loaded."""
-
-        files: list[SpecFile]
-
-    @dataclass
-    class Read(Message):
-        """One of them was read: its text, and why it cannot be loaded, empty where it can."""
-
-        file: SpecFile
-        text: str
-        problem: str
-        chosen: ChosenSpec | None
-        wanted: bool
-
     def __init__(self) -> None:
         super().__init__()
         self._files: list[SpecFile] = []
-        self._reading: SpecFile | None = None
+        self._background = Background(self.call_later)
 
     def compose(self) -> ComposeResult:
         with Vertical() as box:
@@ -229,15 +201,15 @@ class Presets(ModalScreen[ChosenSpec | None]):
         table = self.query_one(LineTable)
         table.set_columns([Column("name", "experiment"), Column("kind", "from", width=11, priority=1)])
         table.focus()
+        self._background.run(known_specs, self._list)
 
-        def look() -> None:
-            self.post_message(self.Listed(known_specs()))
+    def on_unmount(self) -> None:
+        self._background.close()
 
-        self.run_worker(look, thread=True)
-
-    @on(Listed)
-    def list_files(self, event: Listed) -> None:
-        self._files = event.files
+    def _list(self, files: list[SpecFile] | ExplorerError) -> None:
+        if isinstance(files, ExplorerError):
+            raise files
+        self._files = files
 
         def cell(row: int, column: str) -> Cell:
             file = self._files[row]
@@ -257,34 +229,29 @@ class Presets(ModalScreen[ChosenSpec | None]):
         event.stop()
         self._read(event.row, wanted=True)
 
-    @on(Read)
-    def show_file(self, event: Read) -> None:
-        """Show what was read, unless another one is highlighted by now."""
-        if event.file != self._reading:
-            return
-        if event.wanted and event.chosen is not None:
-            self.dismiss(event.chosen)
-            return
-        problem = self.query_one(".-problem", Static)
-        problem.update(event.problem)
-        problem.display = bool(event.problem)
-        self.query_one("#preview", Static).update(event.text)
-        self.query_one(VerticalScroll).scroll_home(animate=False)
-
     def action_leave(self) -> None:
         self.dismiss(None)
 
     def _read(self, row: int, *, wanted: bool = False) -> None:
-        file = self._reading = self._files[row]
+        file = self._files[row]
 
-        def read() -> None:
-            text, problem, chosen = "", "", None
+        def read() -> tuple[str, ChosenSpec | ExplorerError]:
+            text = file.text()
             try:
-                text = file.text()
                 data, base = file.load()
-                chosen = ChosenSpec(data, file.name, base)
             except ExplorerError as error:
-                problem = str(error)
-            self.post_message(self.Read(file, text, problem, chosen, wanted))
+                return text, error
+            return text, ChosenSpec(data, file.name, base)
 
-        self.run_worker(read, thread=True)
+        self._background.run(read, functools.partial(self._show_file, wanted), key="read")
+
+    def _show_file(self, wanted: bool, result: tuple[str, ChosenSpec | ExplorerError] | ExplorerError) -> None:
+        text, chosen = ("", result) if isinstance(result, ExplorerError) else result
+        if wanted and isinstance(chosen, ChosenSpec):
+            self.dismiss(chosen)
+            return
+        problem = self.query_one(".-problem", Static)
+        problem.display = isinstance(chosen, ExplorerError)
+        problem.update(str(chosen) if isinstance(chosen, ExplorerError) else "")
+        self.query_one("#preview", Static).update(text)
+        self.query_one(VerticalScroll).scroll_home(animate=False)

@@ -55,12 +55,7 @@ Problems = dict[str, ExplorerError]
 
 
 class EditResult(NamedTuple):
-    """What became of an edit.
-
-    Attributes:
-        changed: whether the experiment is another one now.
-        note: what else was changed, or why nothing was; empty where there is nothing to say.
-    """
+    """Whether the experiment is another one after an edit, and what else was changed, or why nothing was."""
 
     changed: bool
     note: str = ""
@@ -106,11 +101,7 @@ class SpecForm:
         self._checked = None
 
     def experiment(self) -> Experiment:
-        """What the form shows, as an experiment.
-
-        Raises:
-            ExplorerError: the first problem: of a text, of the experiment, or of the model in use.
-        """
+        """What the form shows; ExplorerError for the first problem of a text, the experiment, or the model in use."""
         data, problems = self._folded(self.typed)
         if problems:
             key, first = next(iter(problems.items()))
@@ -147,11 +138,7 @@ class SpecForm:
         return next((error_line(problem, named=True) for problem in problems.values()), "typed earlier; enter takes it")
 
     def to_toml(self) -> str:
-        """The experiment as text, what was typed and is no part of it in front.
-
-        Raises:
-            ExplorerError: what is shown is no experiment.
-        """
+        """The experiment as text, what was typed and is no part of it in front; ExplorerError where it is none."""
         aside = [f"# not in use: {key} = {text}\n" for key, text in self.typed.items()]
         try:
             return "".join([*aside, Experiment.from_dict(self.data).to_toml()])
@@ -159,11 +146,7 @@ class SpecForm:
             raise ExplorerError(f"{error}", remedy="put it right in the form first") from None
 
     def take_toml(self, text: str, where: str) -> bool:
-        """Take the experiment of a text in place of this one and of everything that was typed; whether it is another.
-
-        Raises:
-            ExplorerError: it is none; `where` names the text.
-        """
+        """Take a text's experiment, drop what was typed; whether it is another. ExplorerError if it is none."""
         data = Experiment.from_toml(text, where=where).to_dict()
         is_changed = data != self.data
         self._memory = {}

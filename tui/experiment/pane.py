@@ -175,12 +175,7 @@ class InterventionPane(Widget):
         self._tell_typed()
 
     def take_shape(self, description: Description | None, problem: str = "") -> None:
-        """Take what the worker says of the model in use.
-
-        Args:
-            description: its sizes; None while they are not known.
-            problem: why they cannot be known.
-        """
+        """Take the sizes of the model in use, None while they are not known, and why they cannot be known."""
         self.spec.asked = False
         self.spec.take_description(description, problem)
         self._refresh_form()
@@ -191,11 +186,7 @@ class InterventionPane(Widget):
         self._show_cost()
 
     def experiment(self) -> Experiment:
-        """What is on the screen, as an experiment.
-
-        Raises:
-            ExplorerError: the first problem, with its field.
-        """
+        """What is on the screen, as an experiment; ExplorerError with the first problem and its field."""
         taken = self.form.take_open()
         if taken is not None:
             self._settle(*self.spec.edit(*taken))

@@ -105,11 +105,7 @@ def parse_numbers(text: str) -> list[int | float]:
 
 
 def parse_number(text: str) -> int | float:
-    """Read one number.
-
-    Raises:
-        SpecValueError: something else.
-    """
+    """Read one number; SpecValueError for something else."""
     values = parse_numbers(text)
     if len(values) != 1:
         raise SpecValueError(f"{shown(text)} is not one number", "write a number")
@@ -117,22 +113,14 @@ def parse_number(text: str) -> int | float:
 
 
 def parse_whole(text: str) -> int:
-    """Read one whole number.
-
-    Raises:
-        SpecValueError: something else.
-    """
+    """Read one whole number; SpecValueError for something else."""
     if not _WHOLE.fullmatch(text.strip()) or len(text) > 40:
         raise SpecValueError(f"{shown(text.strip())} is not a whole number", "write a whole number")
     return int(text)
 
 
 def parse_direction_text(text: str) -> int | str:
-    """Read a plane's direction: a coordinate's number, or what `srm_explorer.engine.experiment.directions` knows.
-
-    Raises:
-        SpecValueError: something else.
-    """
+    """Read a plane's direction: a coordinate's number, or what `canonical` knows; SpecValueError for something else."""
     return parse_whole(text) if _WHOLE.fullmatch(text.strip()) else canonical(text)
 
 

@@ -223,12 +223,7 @@ def _factors(prompt_set: PromptSet) -> dict[str, tuple[str, ...]]:
 
 
 class PromptFiles:
-    """The sets that are listed, and the threads that read them.
-
-    Args:
-        run: runs a function in a thread.
-        post: takes a message, from any thread.
-    """
+    """The sets that are listed; `run` has a thread read them, `post` takes messages from any thread."""
 
     @dataclass
     class Listed(Message, bubble=False):
@@ -350,11 +345,7 @@ class _Question:
 
 
 class TokenBook:
-    """Token counts by model and text; one question a model is under way at a time.
-
-    Args:
-        clock: seconds that only grow.
-    """
+    """Token counts by model and text; one question a model is under way at a time; the clock is in seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -398,11 +389,7 @@ class TokenBook:
         return tuple(wanted)
 
     def take(self, counts: Mapping[str, int]) -> bool:
-        """Take an answer, or a part of it, to the oldest question that it fits; an empty one ends the oldest.
-
-        Returns:
-            Whether anything was learnt about the model in use.
-        """
+        """Take a part of the oldest answer it fits; an empty one ends that. Whether it is of the model in use."""
         for question in self._open:
             if not counts:
                 self._open.remove(question)

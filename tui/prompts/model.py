@@ -134,11 +134,7 @@ _MOST_UNDER_WAY = 50
 
 
 class PromptEdits:
-    """One table after the other, some of them still on their way out and back.
-
-    Attributes:
-        table: the experiment's table of prompts as it is now.
-    """
+    """The experiment's table of prompts, one after the other, some of them still on their way out and back."""
 
     def __init__(self) -> None:
         self.table: Table = {}
@@ -146,10 +142,7 @@ class PromptEdits:
         self._sent: deque[Table] = deque(maxlen=_MOST_UNDER_WAY)
 
     def take(self, table: Table) -> None:
-        """Take the table from outside.
-
-        What was changed here comes back one change after the other: only the last of them counts.
-        """
+        """Take the table from outside; of changes made here that come back one by one only the last counts."""
         while table in self._sent:
             if self._sent.popleft() == table and self._sent:
                 return
@@ -229,12 +222,7 @@ class PromptChoice:
         return self._selected[2]
 
     def rows(self, width: int, signs: Glyphs) -> RowsView:
-        """What is in view.
-
-        Args:
-            width: cells for the text of an error.
-            signs: of the screen.
-        """
+        """What is in view; the text of an error is as wide as so many cells."""
         if not self.files.is_listed:
             return ErrorRows((), "reading the prompt sets")
         if self.view == "levels":

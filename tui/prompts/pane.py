@@ -38,13 +38,7 @@ Typing: TypeAlias = Literal["search", "add", "limit"]
 
 
 class PromptLine(Input):
-    """Takes a search, a new prompt, or a number.
-
-    Args:
-        what: which of them.
-        text: to begin with.
-        placeholder: shown while it is empty.
-    """
+    """Takes a search, a new prompt, or a number; the placeholder is shown while it is empty."""
 
     DEFAULT_CSS = """
     PromptLine { height: 1; padding: 0 1; }
@@ -67,12 +61,7 @@ _FOOT = ((20, 5), (14, 4), (9, 3), (0, 1))
 
 
 class PromptsPane(Widget):
-    """Chooses prompt sets, prompts and levels of factors for an experiment.
-
-    Attributes:
-        choice: what is chosen and what is in view.
-        rows: what the table shows.
-    """
+    """Chooses prompt sets, prompts and levels of factors for an experiment."""
 
     DEFAULT_CSS = """
     PromptsPane {

@@ -26,29 +26,15 @@ _ORIGINS = {"shipped": "shipped", "yours": "yours", "here": "./prompts", "path":
 
 
 class RowsView(Protocol):
-    """Rows of one kind for a `LineTable`."""
+    """Rows of one kind for a `LineTable`, each with a key and a check mark."""
 
     @property
-    def columns(self) -> tuple[Column, ...]:
-        """What stands in each row."""
-        ...
-
+    def columns(self) -> tuple[Column, ...]: ...
     @property
-    def count(self) -> int:
-        """Number of rows."""
-        ...
-
-    def cell(self, row: int, key: str) -> Cell:
-        """What stands in one column of a row."""
-        ...
-
-    def key(self, row: int) -> object:
-        """What identifies a row."""
-        ...
-
-    def mark(self, row: int) -> Cell:
-        """The check mark of a row."""
-        ...
+    def count(self) -> int: ...
+    def cell(self, row: int, key: str) -> Cell: ...
+    def key(self, row: int) -> object: ...
+    def mark(self, row: int) -> Cell: ...
 
 
 @dataclass(frozen=True)
@@ -196,13 +182,7 @@ class PromptRows:
 
 @dataclass(frozen=True)
 class LevelRows:
-    """The levels of factors, checked where they are wanted.
-
-    Attributes:
-        levels: factor, level, and number of prompts that have it.
-        wanted: factor to levels.
-        signs: of the screen.
-    """
+    """The levels of factors: (factor, level, number of prompts that have it), checked where they are wanted."""
 
     levels: Sequence[tuple[str, str, int]]
     wanted: Mapping[str, Collection[str]]
@@ -246,12 +226,7 @@ def levels_of(sets: Sequence[ListedSet], wanted: Mapping[str, Collection[str]]) 
 
 @dataclass(frozen=True)
 class ErrorRows:
-    """What is wrong with a file, wrapped to the width of the pane.
-
-    Attributes:
-        lines: as wide as the table.
-        title: of the only column.
-    """
+    """What is wrong with a file, in lines as wide as the table, under a title."""
 
     lines: Sequence[str]
     title: str

@@ -212,11 +212,7 @@ class ResultsPane(Widget, can_focus=True):
         return f"{text.rstrip()}\n{self._readout.shown().text()}\n" if self._chart() is not None else text
 
     def exports(self) -> tuple[str, tuple[ExportKind, ...]]:
-        """What can be written of what is in view: a name for its file, without an ending, and the formats.
-
-        Raises:
-            ExplorerError: nothing can be.
-        """
+        """A name without an ending for what is in view, and the formats to write it in; ExplorerError for none."""
         page, tab = self._study_page(), self._in_view
         name = self.state.session.name if self.state.session is not None else "chart"
         if page is not None:

@@ -250,11 +250,7 @@ class TokenSeries:
 
 
 def coordinates_of(session: Session) -> tuple[Coordinate, ...]:
-    """The coordinates worth showing token by token: those intervened on, then those of the planes.
-
-    Raises:
-        ExplorerError: the session kept no tokens, with the remedy.
-    """
+    """Those intervened on, then those of the planes; ExplorerError where the session kept no tokens of them."""
     if session.spec.capture.reduce != "tokens":
         what = "the activations were kept as one vector a run"
         raise ExplorerError(what, remedy="set capture to tokens and run again to see every token")

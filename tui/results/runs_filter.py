@@ -65,11 +65,7 @@ class RunFilter:
 
 
 def parse_filter(text: str, rows: RunRows) -> RunFilter:
-    """Understand a filter line for the runs of a session.
-
-    Raises:
-        ExplorerError: an unknown column or level, or something that is no number, with the remedy.
-    """
+    """Understand a filter line; ExplorerError for an unknown column or level, or something that is no number."""
     fixed: Mask = np.ones(len(rows), np.bool_)
     moving: list[Callable[[Numbers, Mask], Mask]] = []
     for match in _TERM.finditer(text):

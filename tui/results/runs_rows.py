@@ -25,12 +25,7 @@ LARGEST_FIRST = (LIT, COSINE, "norm")
 
 
 class RunRows:
-    """What the runs of one session and plane are, but for the spotlight; row i is the session's i-th run.
-
-    Args:
-        session: with any number of runs.
-        record: the plane; None where there is none, and then no run has coordinates.
-    """
+    """What a session's runs are, but for the spotlight; row i is the i-th run; without a plane none has coordinates."""
 
     def __init__(self, session: Session, record: PlaneRecord | None) -> None:
         self.session = session

@@ -26,11 +26,7 @@ EMPTY = "No runs yet: r runs the experiment, o opens a session"
 
 
 class RunsTab(Widget):
-    """Lists the runs and answers which of them the spotlight lights.
-
-    Args:
-        compact: with few columns and no line below; the strongest runs first.
-    """
+    """Lists runs and which of them the spotlight lights; a compact one has few columns, the strongest runs first."""
 
     DEFAULT_CSS = """
     RunsTab {

@@ -121,12 +121,7 @@ class BandCache:
 
 
 class BandWatch:
-    """Has bands computed, and ends the computing when others are wanted.
-
-    Args:
-        runner: of studies.
-        then: takes what was computed.
-    """
+    """Has a runner compute bands for `then`, and ends the computing when others are wanted."""
 
     def __init__(self, runner: StudyRunner, then: Callable[[BandKey, StudyAnswer], object]) -> None:
         self._runner, self._then = runner, then

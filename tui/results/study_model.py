@@ -71,11 +71,7 @@ def settings_line(settings: Mapping[str, Any]) -> str:
 
 
 def read_settings(line: str, known: Mapping[str, Any]) -> Settings:
-    """Read a line that `settings_line` wrote and a person edited; names left out keep their value.
-
-    Raises:
-        ExplorerError: no name=value, or a name that is not known.
-    """
+    """Read what `settings_line` wrote and a person edited, over the known settings; ExplorerError for anything else."""
     try:
         words = shlex.split(line)
     except ValueError:

@@ -32,11 +32,7 @@ STILL_RUNNING = (
 
 
 class StudyTab(Widget, can_focus=True):
-    """Shows the answers of studies.
-
-    Args:
-        name: of the tab.
-    """
+    """Shows the answers of studies."""
 
     DEFAULT_CSS = """
     StudyTab {
