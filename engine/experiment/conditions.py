@@ -18,13 +18,7 @@ NO_STRENGTH = 0.0
 
 @dataclass(frozen=True)
 class Grid:
-    """Every run of an experiment, numbered: prompts slowest, then samples, then conditions.
-
-    Args:
-        prompts: number of prompts.
-        samples: continuations of each.
-        conditions: the baseline and what it is compared with.
-    """
+    """Every run of an experiment, numbered: prompts slowest, then samples, then conditions."""
 
     prompts: int
     samples: int

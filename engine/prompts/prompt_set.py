@@ -113,16 +113,7 @@ class PromptSet:
 
 
 def prompts_longer_than(prompt_set: PromptSet, token_counts: Sequence[int], limit: int) -> list[Problem]:
-    """Report the prompts that have more than `limit` tokens.
-
-    Args:
-        prompt_set: the prompts.
-        token_counts: [prompt] tokens of each prompt, in the order of the set.
-        limit: the most tokens a prompt may have: the model's context less what is to be generated.
-
-    Raises:
-        ValueError: not one count per prompt.
-    """
+    """Report the prompts of more than `limit` tokens, by [prompt] counts; ValueError unless there is one a prompt."""
     return [
         Problem(
             prompt_set.path,

@@ -35,14 +35,7 @@ class StudyRunner:
     def run(
         self, name: str, session: Path, arguments: Mapping[str, Any], then: Callable[[StudyAnswer], object]
     ) -> None:
-        """Begin a study; one of the same name that is under way is ended, and nothing comes of it.
-
-        Args:
-            name: of the study.
-            session: a saved session.
-            arguments: plain data, as JSON holds it.
-            then: takes the answer once; never where the study is ended before.
-        """
+        """Begin a study of a saved session; one of the same name is ended, and nothing comes of it, not even `then`."""
         self._background.run_process(
             [*self._program, name, str(session.absolute()), json.dumps(arguments)],
             _read,

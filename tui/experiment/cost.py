@@ -12,7 +12,7 @@ from typing import Any, cast
 from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.experiment import Experiment, ModelShape, Site, conditions
 from srm_explorer.engine.experiment.conditions import Grid
-from srm_explorer.engine.figures.numbers import count_of
+from srm_explorer.engine.figures import count_of
 from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.runs.batch_memory import ITEM_BYTES, Sizes, captured_bytes, rows_within
 from srm_explorer.engine.worker.protocol import Description
@@ -49,14 +49,7 @@ class Cost:
 
 
 def estimate(experiment: Experiment, n_prompts: int, rate: float | None, description: Description | None) -> Cost:
-    """Estimate what an experiment will cost.
-
-    Args:
-        experiment: what would be run.
-        n_prompts: prompts that it selects.
-        rate: tokens a second of the last run with this model; None: not known.
-        description: the model in use; None: not known.
-    """
+    """Estimate a cost: prompts selected, tokens a second of the last run and the model in use, None if not known."""
     kinds = [condition.kind for condition in conditions(experiment)]
     grid = Grid(n_prompts, experiment.generation.samples, len(kinds))
     tokens = len(grid) * experiment.generation.tokens

@@ -19,7 +19,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import SITE_KINDS, Experiment, ModelShape
 from srm_explorer.engine.experiment.experiment import UNITS, WITHOUT_VALUES
 from srm_explorer.engine.experiment.model_fit import apart_from
-from srm_explorer.engine.figures.captions import edited_caption
+from srm_explorer.engine.figures import edited_caption
 from srm_explorer.tui.experiment.data import Data, value_at
 from srm_explorer.tui.experiment.parsing import (
     answer_text,

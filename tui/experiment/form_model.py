@@ -83,12 +83,7 @@ class SpecForm:
         return shape_of(self.description, value_at(self.data, "model.name"))
 
     def take(self, data: Mapping[str, Any], typed: Mapping[str, str] | None) -> None:
-        """Show another experiment.
-
-        Args:
-            data: as `Experiment.to_dict` gives it; refused data can be shown and put right.
-            typed: texts that are no part of it yet; None keeps those in fields that it leaves as they were.
-        """
+        """Show an experiment, also a refused one, with texts aside; None keeps those in fields left as they were."""
         new = normal(dict(data))
         if typed is None:
             same = {key: text for key, text in self.typed.items() if value_of(self.data, key) == value_of(new, key)}

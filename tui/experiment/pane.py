@@ -271,12 +271,30 @@ class InterventionPane(Widget):
         except ExplorerError as error:
             self._say(str(error), "problem")
             return
-        from srm_explorer.tui.experiment.files import name_problem, specs_folder
+        from srm_explorer.tui.experiment.files import name_problem, spec_path, specs_folder, write_spec
+
+        def write(sure: bool | None) -> None:
+            if not sure:
+                return
+            try:
+                path = write_spec(self._file_name, self.spec.experiment(), self.base)
+            except ExplorerError as error:
+                self._say(str(error), "problem")
+            else:
+                self._say(f"written to {path}; P lists it", "note")
+
+        def take_name(name: str | None) -> None:
+            if name is None:
+                return
+            self._file_name = name.strip().removesuffix(".toml")
+            if not spec_path(name).exists():
+                write(True)
+                return
+            question = f"'{self._file_name}' is there already. Write over it?"
+            self.app.push_screen(Confirm(question, yes="write over it"), write)
 
         question = "Write the experiment under which name?"
-        self.app.push_screen(
-            Ask(question, self._file_name, detail=str(specs_folder()), check=name_problem), self._named
-        )
+        self.app.push_screen(Ask(question, self._file_name, detail=str(specs_folder()), check=name_problem), take_name)
 
     def action_toml(self) -> None:
         try:
@@ -365,28 +383,6 @@ class InterventionPane(Widget):
             return
         self._refused_toml, self._toml_line = "", 1
         self._settle(is_changed)
-
-    def _named(self, name: str | None) -> None:
-        if name is None:
-            return
-        from srm_explorer.tui.experiment.files import spec_path, write_spec
-
-        def write(sure: bool | None) -> None:
-            if not sure:
-                return
-            try:
-                path = write_spec(self._file_name, self.spec.experiment(), self.base)
-            except ExplorerError as error:
-                self._say(str(error), "problem")
-            else:
-                self._say(f"written to {path}; P lists it", "note")
-
-        self._file_name = name.strip().removesuffix(".toml")
-        if not spec_path(name).exists():
-            write(True)
-            return
-        question = f"'{self._file_name}' is there already. Write over it?"
-        self.app.push_screen(Confirm(question, yes="write over it"), write)
 
     def _load(self, chosen: ChosenSpec | None) -> None:
         if chosen is not None:

@@ -11,7 +11,7 @@ from srm_explorer.engine.errors import ExplorerError, SpecValueError
 from srm_explorer.engine.experiment import SITE_KINDS, Site, format_number, parse_values
 from srm_explorer.engine.experiment.directions import canonical
 from srm_explorer.engine.experiment.values import plain_number, shown
-from srm_explorer.engine.figures.captions import direction_caption
+from srm_explorer.engine.figures import direction_caption
 
 _SHORT = {kind: kind if kind == "mlp.hook_post" else kind.removeprefix("hook_") for kind in SITE_KINDS}
 _SHORT["mlp.hook_post"] = "hook_post"

@@ -181,13 +181,7 @@ def copy_of_shipped(listed: ListedSet, taken: Mapping[str, Path | None]) -> List
 
 
 def followed(numbers: Sequence[int], old: Sequence[Prompt], new: Sequence[Prompt]) -> list[int]:
-    """The numbers that prompts have after their file was changed; those that are gone are left out.
-
-    Args:
-        numbers: of prompts of the old file, from 1.
-        old: its prompts.
-        new: the prompts of the changed file; of equal ones the first goes with the first.
-    """
+    """The numbers, from 1, of old prompts in their changed file, without those that are gone; equal ones in order."""
     unmatched: dict[str, list[int]] = {}
     for number, prompt in enumerate(new, 1):
         unmatched.setdefault(prompt.text, []).append(number)

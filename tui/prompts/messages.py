@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from textual.content import Content
 
-from srm_explorer.engine.figures.numbers import count_of
+from srm_explorer.engine.figures import count_of
 from srm_explorer.engine.prompts import Prompt
 from srm_explorer.tui.glyphs import Glyphs
 from srm_explorer.tui.prompts.catalogue import ListedSet

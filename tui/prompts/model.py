@@ -92,14 +92,9 @@ def with_omitted(table: Table, name: str, numbers: Collection[int]) -> Table:
 
 
 def with_prompts(table: Table, name: str, count: int, numbers: Collection[int], chosen: bool) -> Table:
-    """Choose some prompts of a set, or leave them out; a set of which nothing is left is no longer chosen.
+    """Choose some prompts of a set of `count`, or leave them out; with nothing left it is no longer chosen.
 
-    Args:
-        table: the table of prompts.
-        name: the set.
-        count: prompts of its file.
-        numbers: the prompts concerned.
-        chosen: whether they shall be used; in a set that was not chosen all the others are then left out.
+    Of a set that was not chosen, all the others are then left out.
     """
     whole = set(range(1, count + 1))
     out = set(omitted(table, name)) & whole if name in sets_of(table) else whole

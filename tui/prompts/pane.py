@@ -120,13 +120,7 @@ class PromptsPane(Widget):
         yield Static(id="prompts-foot", markup=False)
 
     def show(self, prompts: dict[str, Any], model: dict[str, Any], base: Path) -> None:
-        """Show the draft's table of prompts.
-
-        Args:
-            prompts: as `Experiment.to_dict()` has it.
-            model: the table of the model whose tokens are counted.
-            base: the folder that relative paths start from.
-        """
+        """Show the draft's table of prompts, counted by a model's table, paths relative to the base."""
         before = self.choice.table
         self.choice.edits.take(prompts)
         self.choice.book.use((model.get("name"), model.get("revision"), prompts.get("prepend_bos"), str(base)))

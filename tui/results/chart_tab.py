@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.cells import cell_len
 
-from srm_explorer.engine.figures.numbers import short, three_digits
+from srm_explorer.engine.figures import short, three_digits
 from srm_explorer.tui.charts.palette import BOLD
 from srm_explorer.tui.charts.picture import Cell, Picture, cells_of
 from srm_explorer.tui.widgets.chart import CellView, ChartView, Painter

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.figures.table import tables_as_csv
+from srm_explorer.engine.figures import tables_as_csv
 from srm_explorer.engine.io.files import as_explorer_error, sync_folder
 from srm_explorer.tui.charts.picture import Picture
 from srm_explorer.tui.charts.scene import Scene

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.figures.captions import coordinate_caption, plane_captions, site_caption
-from srm_explorer.engine.figures.numbers import count_of, short, three_digits
+from srm_explorer.engine.figures import coordinate_caption, count_of, plane_captions, short, site_caption, three_digits
 from srm_explorer.engine.io.vectors import read_columns
 from srm_explorer.engine.session import RunRecord, Session
 from srm_explorer.engine.session.codec import DamagedError

@@ -39,13 +39,7 @@ LOOKS = {"shared": "", "alike": "$foreground-muted", "different": "$text-warning
 
 
 class RunView(Screen[int]):
-    """Shows one run of a session and steps through others; leaves with the index of the run it showed last.
-
-    Args:
-        state: whose session and spotlight it shows.
-        index: the run's among all planned ones.
-        order: indices to step through, as a table listed them; the session's own order by default.
-    """
+    """Steps through runs from an index, in the order of a table; leaves with the index of the run it showed last."""
 
     DEFAULT_CSS = """
     RunView {

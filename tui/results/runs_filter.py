@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from srm_explorer.engine.errors import ExplorerError, did_you_mean, nearest
-from srm_explorer.engine.figures.numbers import MINUS
+from srm_explorer.engine.figures import MINUS
 from srm_explorer.tui.results.runs_rows import COSINE, FACTOR, LIT, Mask, Numbers, RunRows
 
 CONTAINED = ("prompt", "text")

@@ -6,8 +6,7 @@ import numpy as np
 from rich.cells import cell_len
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.figures.captions import plane_captions
-from srm_explorer.engine.figures.numbers import MINUS, NOTHING, three_digits
+from srm_explorer.engine.figures import MINUS, NOTHING, plane_captions, three_digits
 from srm_explorer.tui.glyphs import Glyphs
 from srm_explorer.tui.results.runs_filter import RunFilter, parse_filter
 from srm_explorer.tui.results.runs_rows import FACTOR, LARGEST_FIRST, MOVING, UNSORTED, Mask, Numbers, RunRows

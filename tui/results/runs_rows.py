@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from srm_explorer.engine.figures.groups import SET, factor_columns
+from srm_explorer.engine.figures import SET, factor_columns
 from srm_explorer.engine.session import PlaneRecord, Session
 
 Numbers = NDArray[np.float64]

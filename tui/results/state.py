@@ -13,10 +13,16 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from srm_explorer.engine.figures.bands import PlaneBands
-from srm_explorer.engine.figures.curves import SweptGroup
-from srm_explorer.engine.figures.groups import CONDITION, factor_columns, points_of, swept_groups, telling_threshold
-from srm_explorer.engine.figures.session_overlays import stored_bands
+from srm_explorer.engine.figures import (
+    CONDITION,
+    PlaneBands,
+    SweptGroup,
+    factor_columns,
+    points_of,
+    stored_bands,
+    swept_groups,
+    telling_threshold,
+)
 from srm_explorer.engine.session import PlaneRecord, Session
 from srm_explorer.engine.stats.spotlight import FULL_TURN, STRICT, UnitCoordinates, is_lit, spotlight
 from srm_explorer.tui.backend.subprocesses import StudyAnswer, StudyRunner

@@ -10,12 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from srm_explorer.engine.analyses.registry import tables_in
+from srm_explorer.engine.analyses import tables_in
 from srm_explorer.engine.errors import ExplorerError, SpecValueError, did_you_mean, nearest
 from srm_explorer.engine.experiment import Site
-from srm_explorer.engine.figures.histogram import HistogramFigure
-from srm_explorer.engine.figures.table import TableFigure
-from srm_explorer.engine.figures.units import UNIT_FACTOR
+from srm_explorer.engine.figures import UNIT_FACTOR, HistogramFigure, TableFigure
 
 if TYPE_CHECKING:
     from srm_explorer.engine.session import Session

@@ -20,8 +20,7 @@ from srm_explorer.tui.widgets.table import LineTable
 from srm_explorer.tui.widgets.table_render import Column
 
 if TYPE_CHECKING:
-    from srm_explorer.engine.figures.histogram import HistogramFigure
-    from srm_explorer.engine.figures.table import PlaneChoice, TableFigure
+    from srm_explorer.engine.figures import HistogramFigure, PlaneChoice, TableFigure
     from srm_explorer.tui.results.study_model import Question, StudyCache, StudyPage, StudySubject, Topic
 
 
