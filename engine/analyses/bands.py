@@ -162,7 +162,6 @@ def null_bands(
 
     Args:
         vectors: full vectors of the plane's site, [run, d], or a [token, d] array a run.
-        kinds: which planes; (first direction, random partner) by default.
         basis: [2, d] of the plane, where one of its directions is no coordinate.
     """
     whole = run_vectors(vectors)
@@ -426,9 +425,6 @@ def with_bands(session: Session, vectors: Captured, *, seed: int = 0) -> Session
     """A session with the bands of its default groupings, so that it redraws without its vectors.
 
     All planes come first pooled, then by condition, while they keep the file small; others are computed on demand.
-
-    Args:
-        session: its runs finished or not.
     """
     if not session.runs or not session.planes or len(units_of(session)) > MOST_UNITS:
         return session

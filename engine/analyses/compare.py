@@ -55,10 +55,7 @@ def compare_groups(
     """Subtract groups of the second session from groups of the first, in a plane of the first.
 
     Args:
-        other: the second; the same one to compare two of its groups.
-        plane: one of the first's planes.
         pairs: a group of either, by name, as `group_choice` takes it.
-        thresholds: cosines to count above.
         names: what the sessions are called in labels; no names where they are one.
 
     Raises:

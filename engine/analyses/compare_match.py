@@ -166,8 +166,6 @@ class ComparedPair:
 
     Attributes:
         labels: of the group, and of the one that is subtracted.
-        matched: which of their runs were used.
-        estimate: the difference; curves at whole degrees.
         thresholds: that its shares were counted above.
         p: sign-flip permutation p of (A, B); None where nothing was tested.
         q: the same corrected over all pairs of this comparison.

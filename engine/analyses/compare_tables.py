@@ -41,10 +41,7 @@ def compare_tables(
     """Lay out a comparison.
 
     Args:
-        compared: the pairs.
-        level: of the intervals.
         family: hypotheses that q-values correct over.
-        notes: what was matched, and what a reader must know.
         lines: what differs between the experiments, "field: old -> new"; None for one session.
     """
     percent = short(100 * level)
@@ -174,7 +171,6 @@ def difference_chart(pair: ComparedPair, threshold: float | None, level: float =
     Args:
         pair: compared at this threshold too.
         threshold: cosine that shares are counted above; None for the mean cosine.
-        level: of the band, for its legend.
     """
     estimate = pair.estimate
     if threshold is None:

@@ -19,8 +19,7 @@ from srm_explorer.engine.figures.curves import SweptGroup
 from srm_explorer.engine.figures.groups import CONDITION, points_of, swept_groups
 from srm_explorer.engine.figures.numbers import count_of, short, three_digits
 from srm_explorer.engine.figures.table import TableColumn, TableFigure, table_columns
-from srm_explorer.engine.session import Session
-from srm_explorer.engine.session.codec import DamagedError
+from srm_explorer.engine.session import DamagedError, Session
 from srm_explorer.engine.session.controls import Controls, controls_of
 from srm_explorer.engine.stats.matching import null_band, rank_p
 from srm_explorer.engine.stats.permutation import benjamini_hochberg, family_size
@@ -34,8 +33,6 @@ class Measure:
 
     Attributes:
         where: the plane, the site or "text".
-        group: label of the runs it is of.
-        name: what it is.
         value: larger is more of an effect; NaN where there is none.
         tested: False where it holds what the experiment set.
         circular: an angle, which has no median or range.
@@ -56,7 +53,6 @@ def measures_of(part: Part, vectors: Captured, *, by_condition: bool = False) ->
 
     Args:
         vectors: full vectors of the whole session.
-        by_condition: True to measure every value by itself as well.
 
     Returns:
         The same measures in the same order for every part of a session.
@@ -200,7 +196,6 @@ def controls_study(session: Session, arguments: Arguments) -> Findings:
     """How the target of a session ranks among its controls, and which those are.
 
     Args:
-        session: with controls.
         arguments: "by": "pooled" (default) or "condition" for every value by itself as well.
 
     Raises:

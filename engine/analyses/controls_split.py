@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Condition, ControlsSpec, Experiment, Site, swept_as
 from srm_explorer.engine.io.vectors import Matrix, token_mean
-from srm_explorer.engine.session import PlaneRecord, Session
-from srm_explorer.engine.session.codec import DamagedError
+from srm_explorer.engine.session import DamagedError, PlaneRecord, Session
 from srm_explorer.engine.session.controls import Controls, controls_of
 
 Captured = Mapping[str, Matrix | Sequence[Matrix]]

@@ -27,8 +27,7 @@ from srm_explorer.engine.experiment.directions import (
 from srm_explorer.engine.experiment.model_fit import is_centred
 from srm_explorer.engine.figures.captions import direction_caption
 from srm_explorer.engine.io.vectors import Matrix, read_direction, token_mean
-from srm_explorer.engine.session import PromptRecord, RunRecord, Session
-from srm_explorer.engine.session.codec import DamagedError, Number, read_record
+from srm_explorer.engine.session import DamagedError, Number, PromptRecord, RunRecord, Session, read_record
 from srm_explorer.engine.stats.planes import Plane, neuron_plane, plane_from_vectors
 
 DIRECTIONS = "directions"
@@ -42,11 +41,9 @@ class SiteRuns:
     """The runs of an experiment at one site, and what else directions may be made of.
 
     Attributes:
-        site: whose space the directions lie in.
         vectors: [run, d] one a run, the mean over tokens where every token was kept.
         prompt: [run] index of its prompt.
         condition: [run] index of its condition.
-        prompts: set and factors of each prompt.
         known: vectors of files and weights by their text, as they were read.
         centred: whether the captured vectors have their mean over coordinates taken out.
     """
@@ -189,7 +186,6 @@ def missing_weights(session: Session, site: str, directions: Iterable[int | str]
 
     Args:
         site: the plane's; only the residual stream has such directions.
-        directions: of the plane.
 
     Raises:
         ExplorerError: a text that is no direction, or a layer that the session's model has not got.

@@ -150,9 +150,7 @@ def cost_of(session: Session, texts: Sequence[str], *, given: bool = False, cont
     """Count the tokens that a scoring would feed, prompts included, texts that both sides share once.
 
     Args:
-        texts: which would be scored.
         given: whether a text is given besides; it is counted as long as a continuation.
-        controls: whether runs of control neurons are scored too.
     """
     kinds = [condition.kind for condition in session.conditions]
     baseline = {(run.prompt, run.sample): run.token_ids for run in session.runs if run.condition == 0}

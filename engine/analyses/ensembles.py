@@ -44,7 +44,6 @@ def ensemble_study(session: Session, arguments: Mapping[str, Any]) -> Findings:
     """Sweep a session's runs through every plane of an ensemble.
 
     Args:
-        session: with its vectors.
         arguments: `basis`, texts of directions, where `*` stands for each level of a factor: ["mean(type=*)"]; parted
             by ";" where they are one text. `ensemble`, "perm" or "comb". `site`, the first captured one by default.
             `by`, as charts group runs. `thresholds`, `angles`, those of the experiment by default.

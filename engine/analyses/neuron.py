@@ -9,8 +9,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from srm_explorer.engine.figures.histogram import mark_among
-from srm_explorer.engine.figures.numbers import three_digits
+from srm_explorer.engine.figures import mark_among, three_digits
 from srm_explorer.engine.figures.table import CellValue, PlaneChoice, TableColumn, TableFigure, table_columns
 from srm_explorer.engine.session import Session
 from srm_explorer.engine.stats.streaming import QUANTILES, ColumnStatistics
@@ -38,9 +37,7 @@ class Firing:
 
     Attributes:
         text: with the token marked.
-        token: as text.
         position: absolute.
-        set: the prompt set.
         times: texts that are the same up to there.
         run: index of the baseline run it belongs to; None where it belongs to none.
     """
@@ -77,8 +74,6 @@ def token_tables(
 
     Args:
         logits: [vocabulary] what one unit of activation adds, the last norm's division aside.
-        decode: text of a token id.
-        is_last: whether the neuron is in the last layer.
         is_normed: whether a norm follows W_out, whose division is left out too.
     """
     spread = float(logits.std())
@@ -116,11 +111,9 @@ def neighbour_table(
     """The neurons that are most alike, each with the plane it makes with the neuron where both have one site.
 
     Args:
-        neuron: layer and number of the neuron.
         neighbours: layer, number and cosine, the largest in size first.
         width: coordinates that cosines are taken over.
         compared: neurons that were compared with.
-        note: how the cosine is taken.
     """
     rows = tuple(neighbours)
     spread = 1 / np.sqrt(width)
@@ -202,7 +195,6 @@ class LayerUsage:
     """What is known of a layer's neurons.
 
     Attributes:
-        statistics: of its activations, a neuron a column.
         gated: whether its MLP is gated, so that activations take both signs.
     """
 
@@ -258,10 +250,6 @@ def usage_tables(
     """Rank neurons by how much they are used.
 
     Args:
-        layers: statistics of every layer that was measured.
-        gated: whether its MLPs are gated.
-        caption: what was read.
-        every: also a table of all neurons.
         token_at: names the position of a number.
         is_first: tells whether a number is that of a text's first position.
 

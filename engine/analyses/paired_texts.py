@@ -23,8 +23,6 @@ class PairedTexts:
 
     Attributes:
         session: whose runs; those of control neurons are left out.
-        effects: what a scoring found; None before.
-        rule: when a text counts as collapsed.
         rows: [run] places among the session's runs.
         base: [run] places of their baselines; -1 where that is not there.
     """

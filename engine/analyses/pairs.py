@@ -41,11 +41,8 @@ class Compared:
     """All correlations of a neuron.
 
     Attributes:
-        partners: what it was compared with.
-        ways: in which ways.
         pairings: [partner] r and p, by way and method; NaN where nothing was computed.
         q: [partner] corrected over all p together.
-        family: how many those are.
         permutations: of the first round, and flips of signs.
         slopes: of the ways in which the experimenter set the neuron; None without.
     """
@@ -229,7 +226,6 @@ def pairs_study(session: Session, arguments: Arguments) -> Findings:
     """List co-activators and antagonists of a neuron, and the residual stream's coordinates that go with it.
 
     Args:
-        session: with its vectors.
         arguments: "neuron" (of the first intervention or plane by default), "site" (where it is), "partners" ("site",
             "residual" or "both"), "top" (rows a table; None for all), "permutations", "seed".
 
@@ -243,7 +239,6 @@ def pair_tables(session: Session, arguments: Arguments, weights: NDArray[np.floa
     """The same with the weights of the neuron's layer, where they are at hand.
 
     Args:
-        session: with its vectors.
         weights: [d_mlp, d_model] W_out of the neuron's layer, a neuron a row, as in the model: not centred.
     """
     settings = StudyArguments(arguments, SETTINGS, "pairs")

@@ -32,7 +32,6 @@ class Way:
         y: [run, partner] the partners: of the neuron's site, then of the residual stream, then its projection.
         usable: [partner] False where the experimenter moved the partner, so that a correlation would tell of that.
         labels: [run] what `pair` centres within.
-        scale: how it scales.
         blocks: which units change places; None where the experimenter set the neuron, so that all units hold the same
             values and what is tested is their slopes.
         values: [label] what each label is, where they are scaled one by one.

@@ -25,9 +25,7 @@ from srm_explorer.engine.analyses.plane_search import (
 )
 from srm_explorer.engine.analyses.registry import Arguments, Findings, StudyArguments, findings_of
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.figures.arithmetic import SiteEdits, segment_tokens
-from srm_explorer.engine.figures.captions import coordinate_caption, site_caption
-from srm_explorer.engine.figures.numbers import count_of
+from srm_explorer.engine.figures import SiteEdits, coordinate_caption, count_of, segment_tokens, site_caption
 from srm_explorer.engine.figures.table import PlaneChoice, TableColumn, TableFigure, table_columns
 from srm_explorer.engine.session import Session
 from srm_explorer.engine.stats.groups import BASELINE
@@ -124,7 +122,6 @@ def finder_study(session: Session, arguments: Arguments) -> Findings:
     """Search planes by what their two coordinates tell together.
 
     Args:
-        session: with its vectors.
         arguments: "neuron" (in every plane, with among "partners"; that of the first intervention or plane by default),
             "among" ("partners", pairs of the k most "changed" coordinates, or "all"), "k", "criterion" ("separation" of
             two groups, "change" beyond arithmetic of one, "anisotropy" of one), "groups" (labels as charts show them),

@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 
 from srm_explorer.engine.analyses.captured import Captured
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
-from srm_explorer.engine.figures.captions import pooled_caption
-from srm_explorer.engine.figures.groups import CONDITION, factor_columns, run_groups
-from srm_explorer.engine.figures.units import UNIT_FACTOR
+from srm_explorer.engine.figures import CONDITION, UNIT_FACTOR, factor_columns, pooled_caption, run_groups
 from srm_explorer.engine.session import Session
 from srm_explorer.engine.stats.comparison import Contrast, group_contrast, paired_contrast
 from srm_explorer.engine.stats.groups import BASELINE
@@ -107,7 +105,6 @@ def unit_means(values: NDArray[np.float64], of_unit: Places, units: Places) -> N
     Args:
         values: [run, k]
         of_unit: [run] unit of each.
-        units: those wanted, ascending.
     """
     means = np.full((len(units), values.shape[1]), np.nan)
     for index, unit in enumerate(units.tolist()):
@@ -121,7 +118,6 @@ def halves(units: Places, stratum: Places, rng: np.random.Generator) -> tuple[Pl
     """Split units in two at random, each stratum by itself as evenly as it goes.
 
     Args:
-        units: those to split.
         stratum: [unit] of all units of the session.
     """
     kept: list[int] = []
@@ -179,9 +175,7 @@ class PairSelection:
     Attributes:
         among: "partners" of a coordinate, pairs among the "changed" most, or "all".
         shared: the coordinate of "partners".
-        k: how many changed most.
         set_axes: coordinates that the experimenter set in the runs that are compared.
-        permutations: of the test.
     """
 
     among: Among
@@ -201,7 +195,6 @@ class SearchResult:
         tested: on the second.
         units: in each half.
         exchanged: what the test exchanged, in words.
-        columns: coordinates that could be paired.
     """
 
     best: BestPairs
@@ -250,7 +243,6 @@ def search_change(
     Args:
         observed: [run, k] of the chosen runs.
         predicted: [run, k] the same by arithmetic.
-        runs: places of the chosen runs among the captured ones.
     """
     rng = np.random.default_rng(selection.seed)
     units = np.unique(caught.unit[runs])
@@ -282,7 +274,6 @@ def search_anisotropy(
 
     Args:
         values: [run, k] of the captured runs.
-        runs: places of the group's runs.
         changed: [unit, k] differences of all units of the session to find the most changed by, NaN where a unit has
             none; None where they are not asked for.
     """

@@ -41,8 +41,6 @@ def basis_of(
     """The two orthonormal directions of a plane of a session.
 
     Args:
-        session: whose runs means and components are taken of.
-        choice: its site and directions.
         weights: vectors of files and weights, by their text, beside those that the session holds.
 
     Raises:
@@ -93,7 +91,6 @@ def planes_study(session: Session, arguments: Mapping[str, Any]) -> Findings:
     """A table of the session's planes, a row a plane and group.
 
     Args:
-        session: with runs.
         arguments: `by`, as charts group runs: texts, none for the baseline and all values pooled.
     """
     settings = StudyArguments(arguments, ("by",), "planes")

@@ -13,8 +13,7 @@ from typing import Any, Literal, TypeAlias, overload
 
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
 from srm_explorer.engine.figures.table import TableFigure
-from srm_explorer.engine.session import load_session
-from srm_explorer.engine.session.session import Session
+from srm_explorer.engine.session import Session, load_session
 
 Arguments: TypeAlias = Mapping[str, Any]
 """Plain data, as JSON holds it."""
@@ -29,7 +28,6 @@ class Study:
 
     Attributes:
         name: "pairs".
-        title: what it answers, a few words.
         home: module of this package and function, "pairs:pairs_study", loaded when it is asked for; it takes (session,
             arguments) and returns `Findings`.
         needs: "session" (its .json alone), or "vectors" (the full vectors beside it).
@@ -85,8 +83,6 @@ class StudyArguments:
 
     Args:
         arguments: by name; None and a missing name mean the default.
-        known: the names there are.
-        study: the study's name, for errors.
 
     Raises:
         ExplorerError: a name that is none.

@@ -27,9 +27,8 @@ from srm_explorer.engine.runs.controls import MOMENTS, measured_sites, neurons_u
 from srm_explorer.engine.runs.forecast import OWN_PREFIX, own_readings
 from srm_explorer.engine.runs.inputs import ListedPrompt
 from srm_explorer.engine.runs.units import UNITS_PREFIX
-from srm_explorer.engine.session import PromptRecord, RunRecord
+from srm_explorer.engine.session import Finish, PromptRecord, Resolved, RunRecord
 from srm_explorer.engine.session.controls import Controls
-from srm_explorer.engine.session.session import Finish, Resolved
 from srm_explorer.engine.stats.text import text_metrics
 
 

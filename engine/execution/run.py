@@ -55,8 +55,7 @@ from srm_explorer.engine.runs.planes import left_out
 from srm_explorer.engine.runs.progress import Meter, Progress, Stopped, StopSignal
 from srm_explorer.engine.runs.resume import Outcome, Preflight, already_finished, preflight
 from srm_explorer.engine.runs.units import needs_baseline, readings_of, resolve
-from srm_explorer.engine.session import PromptRecord, load_session, save_session
-from srm_explorer.engine.session.codec import plain, read_record
+from srm_explorer.engine.session import PromptRecord, load_session, plain, read_record, save_session
 from srm_explorer.engine.session.controls import Controls
 from srm_explorer.engine.session.provenance import Provenance
 from srm_explorer.engine.session.session import Resolved, now

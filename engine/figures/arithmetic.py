@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from srm_explorer.engine.experiment import Experiment, InterventionSpec
 from srm_explorer.engine.experiment.model_fit import captured_segments, covered, is_centred, needs_own, propagation_of
 from srm_explorer.engine.figures.captions import coordinate_caption
-from srm_explorer.engine.session import RunRecord, Session
-from srm_explorer.engine.session.codec import DamagedError, Number, read_record
+from srm_explorer.engine.session import DamagedError, Number, RunRecord, Session, read_record
 from srm_explorer.engine.stats.arithmetic import SegmentEdit, edited_sums
 from srm_explorer.engine.stats.spotlight import UnitCoordinates, unit_coordinates
 

@@ -117,7 +117,6 @@ class NullBand:
         kind: "partners" (n, random partner) planes of the site, the default; "controls" matched neurons that were
             clamped alike; "isotropic" random planes; "second moment" planes drawn from the baseline's second moment.
         legend: "95 % of 200 (n373, random) planes", "range of 19 matched neurons clamped alike".
-        group: label of the group whose runs it holds.
         members: planes or neurons it was made of.
         mean: [2, angle] of the mean cosine.
         counts: by threshold [2, angle], in runs.

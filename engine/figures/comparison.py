@@ -26,7 +26,6 @@ class Comparison:
     """Two sessions and what of them can be compared.
 
     Attributes:
-        names: what they are called, which differs.
         planes: a pair of records for every plane that both have; the first session's order.
         differences: one line a field of their experiments that differs.
         told: what the reader must know first: other models, no plane in common.

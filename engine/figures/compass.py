@@ -62,8 +62,6 @@ class CompassFigure:
         rings: circles of one distance from the centre, the rim last.
         arrows: to the groups' means, and to what arithmetic predicts of them.
         regions: where the means may be, by group: outlines of joint regions, x and y cosines with the two directions.
-        low: distance at the centre.
-        high: distance at the rim.
     """
 
     title: str

@@ -130,11 +130,7 @@ def dose_figure(
     Args:
         steps: one a value, in any order; they are drawn by value.
         baseline: the runs where nothing was done; its value is not used.
-        value_label: name and unit of the value.
-        label: the legend's name for the steps.
         activation_label: name of the mean coordinate along the plane's first direction.
-        prediction: drawn dashed beside the steps.
-        bands: how sure the quantities are.
         residual: show the steps minus the prediction, where there is one, instead of both.
 
     Raises:
@@ -201,7 +197,6 @@ def overlaid(figure: DoseFigure, other: DoseFigure, names: tuple[str, str], titl
     Args:
         figure: keeps its roles, so that its curves look as they do alone.
         other: its baseline becomes a level, since the baseline's one look could not tell the two apart.
-        names: of the experiments, which go before the labels; they differ.
     """
     first, second = (
         [dataclasses.replace(entry, label=f"{name} · {entry.label}") for entry in chart.legend]
@@ -305,7 +300,6 @@ def dose_from_session(
         plain: whether what arithmetic predicts is left out.
         bands: of the plane, grouped by condition, where they were computed.
         points: where the runs lie in the plane; as they were observed by default, else nothing is predicted.
-        residual: show what was observed minus what arithmetic predicts.
 
     Raises:
         ExplorerError: the session's conditions have no single value to draw it over, or nothing is predicted of them.

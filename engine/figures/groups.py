@@ -40,7 +40,6 @@ def swept_groups(
     """Sweep the spotlight over the groups of a session's runs.
 
     Args:
-        session: with at least one run.
         by: nothing for the baseline, the reference and all values pooled; "condition" for each value by itself; names
             of factors ("set" is the prompt set) for each of their levels; or both.
         thresholds: those of the experiment by default.
@@ -174,9 +173,7 @@ class GroupChoice:
     """A group of runs by its name.
 
     Attributes:
-        label: its name, written the one way.
         conditions: what its conditions are called: "baseline", "clamped", "+20"; "all" for every one but controls.
-        levels: the factor levels it is restricted to.
         runs: [n] indices of its runs in the session, ascending.
     """
 
@@ -190,7 +187,6 @@ def group_choice(session: Session, text: str) -> GroupChoice:
     """Find a group by its name.
 
     Args:
-        session: with at least one run.
         text: conditions ("baseline", "clamped" for all values together, "+20" or 20), factor levels ("type=plain"), or
             both, parted by "," or "·". Without conditions: every run of those levels, controls left out.
 
@@ -271,7 +267,6 @@ def energy_in_plane(plane: PlaneRecord, runs: ArrayLike | None = None) -> float:
     """Mean share of the squared length of vectors that lies in a plane: ``(x^2 + y^2) / |v|^2``.
 
     Args:
-        plane: of any directions.
         runs: indices or mask [run]; all by default. A zero vector counts as 0, one that is not finite not at all.
 
     Returns:

@@ -42,11 +42,8 @@ class HistogramFigure:
         value_label: what the horizontal axis holds.
         edges: [bin + 1] ascending, over the measured range.
         counts: [bin] how many values lie in each; the last includes its upper edge.
-        n: how many there are.
         low: where the horizontal axis begins.
         high: where it ends; marks beyond it are told at the edge.
-        marks: values on it, ascending.
-        notes: what a reader must know, each a line.
     """
 
     title: str
@@ -89,7 +86,6 @@ def histogram_figure(
     Args:
         values: [n] finite, at least one.
         marks: values that were given, and their labels.
-        value_label: what they are.
     """
     values = np.asarray(values, np.float64)
     low, high = float(values.min()), float(values.max())

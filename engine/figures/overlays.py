@@ -36,7 +36,6 @@ class Overlays:
         bands: how sure the curves are; None where that is not known.
         focus: label of the one group whose band and chance are drawn, and whose prediction alone is where there are
             many groups.
-        null: what chance draws of that group.
     """
 
     predicted: Mapping[str, SweptGroup] = field(default_factory=dict[str, SweptGroup])
@@ -82,7 +81,6 @@ class Overlays:
         """An entry a group with its uncertainty where that is known, then one for arithmetic and one for chance.
 
         Args:
-            bands: those that are drawn.
             level: what counts are above, "> .5", where bands and predictions are drawn for one of several thresholds.
         """
         drawn = [band.label for band in bands if not band.chance]

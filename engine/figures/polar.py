@@ -45,7 +45,6 @@ class PolarFigure:
     """What a polar chart shows.
 
     Attributes:
-        radius_label: what the radius means.
         low: value at the centre.
         high: value at the outer ring; no finite value lies outside.
         curves: x is the angle in degrees, counter-clockwise from the first direction; y the radius' value.

@@ -25,7 +25,6 @@ class ThresholdFigure:
 
     Attributes:
         left_label: what the left axis counts, runs or their share, and above which thresholds.
-        right_label: what the right axis means.
         counts: x the angle in degrees, y on the left axis; the tag is the threshold where there are several.
         means: x the angle in degrees, y on the right axis; dotted.
         left: range of the counts, from 0.
@@ -59,8 +58,6 @@ def threshold_figure(
     Args:
         groups: in order; each has one count curve per threshold and one mean curve.
         share: True for counts divided by N; by default where groups differ in N, so that they can be compared.
-        levels: thresholds the groups were swept with; by default all of them.
-        with_means: False for counts alone.
         chosen: the one of the levels that what stands beside the groups is drawn for; the first by default.
 
     Raises:

@@ -20,8 +20,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.execution.w_out import Matrices, weights_of
 from srm_explorer.engine.experiment import Site
 from srm_explorer.engine.experiment.directions import NeuronWeights, direction_of
-from srm_explorer.engine.figures.histogram import histogram_figure
-from srm_explorer.engine.figures.table import TableFigure
+from srm_explorer.engine.figures import TableFigure, histogram_figure
 from srm_explorer.engine.model import (
     LoadedModel,
     ReadText,

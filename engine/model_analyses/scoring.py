@@ -12,9 +12,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from srm_explorer.engine.analyses.directions import SiteRuns, as_rows, plane_through
-from srm_explorer.engine.analyses.effects import effects_study
-from srm_explorer.engine.analyses.registry import Arguments, Findings
+from srm_explorer.engine.analyses import Arguments, Findings, SiteRuns, as_rows, effects_study, plane_through
 from srm_explorer.engine.errors import ExplorerError, SpecValueError, did_you_mean
 from srm_explorer.engine.execution.provenance import versions
 from srm_explorer.engine.execution.replay import recorded_in, same_directions

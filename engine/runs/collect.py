@@ -9,8 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from srm_explorer.engine.analyses.directions import DIRECTIONS
-from srm_explorer.engine.analyses.pairs import W_OUT
+from srm_explorer.engine.analyses import DIRECTIONS, W_OUT
 from srm_explorer.engine.experiment import Experiment, Site, conditions
 from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.figures.arithmetic import SiteEdits
@@ -21,10 +20,8 @@ from srm_explorer.engine.runs.journal_reader import JournalReader, compact
 from srm_explorer.engine.runs.journal_records import ValuesResolved
 from srm_explorer.engine.runs.planes import planes_in
 from srm_explorer.engine.runs.units import UNITS_PREFIX, Reading
-from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session
-from srm_explorer.engine.session.codec import plain
+from srm_explorer.engine.session import PlaneRecord, PromptRecord, Resolved, RunRecord, Session, plain
 from srm_explorer.engine.session.controls import CONTROLS
-from srm_explorer.engine.session.session import Resolved
 from srm_explorer.engine.stats.text import first_divergence
 
 Captured = dict[str, Matrix | list[Matrix]]
@@ -82,8 +79,6 @@ def session_of(
     """Put a session together from what was made of a journal's runs.
 
     Args:
-        runs: the finished runs by rising index.
-        planes: where those runs lie in planes.
         units: for each intervention what units are taken from, None where that is not measured.
     """
     experiment = journal.experiment

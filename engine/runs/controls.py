@@ -13,9 +13,8 @@ from srm_explorer.engine.experiment import Condition, Experiment, InterventionSp
 from srm_explorer.engine.experiment.experiment import taken_neurons, targets_of
 from srm_explorer.engine.runs.journal_reader import PARTIAL, JournalReader
 from srm_explorer.engine.runs.journal_records import ControlsChosen
-from srm_explorer.engine.session.codec import DamagedError
+from srm_explorer.engine.session import DamagedError, Resolved
 from srm_explorer.engine.session.controls import ControlMatch, Controls, controls_in
-from srm_explorer.engine.session.session import Resolved
 from srm_explorer.engine.stats.matching import Traits, match_neurons, placebo_direction, pooled_moments
 
 MOMENTS = f"{PARTIAL}moments/"
@@ -53,7 +52,6 @@ def choose_controls(
 
     Args:
         journal: read to its end.
-        widths: number of coordinates of a site.
         norms: [neuron] lengths of the rows of W_out behind a hook_post site.
 
     Raises:

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.experiment.experiment import Positions
 from srm_explorer.engine.experiment.model_fit import captured_segments, needs_own
-from srm_explorer.engine.figures.arithmetic import SiteEdits, baseline_of, segment_tokens
-from srm_explorer.engine.figures.captions import coordinate_caption
+from srm_explorer.engine.figures import SiteEdits, baseline_of, coordinate_caption, segment_tokens
 from srm_explorer.engine.io.vectors import Matrix, token_mean
 from srm_explorer.engine.session import RunRecord, Session
 from srm_explorer.engine.session.codec import plain_float
@@ -36,7 +35,6 @@ class SiteForecast:
     """One captured site: its edits, and what is known of its runs so far.
 
     Args:
-        edits: how the interventions meet it.
         directions: [m, width] those it is moved along; None where they are not at hand.
         rows: [j, width] rows of W_out of `edits.neurons`; None where they are not at hand.
     """

@@ -95,8 +95,6 @@ class JournalWriter:
 
         Args:
             folder: `paths.run_folder` of the session to be.
-            layout: the batch layout; resuming and replaying reuse it.
-            extra: what resuming needs beside.
 
         Raises:
             ExplorerError: the folder already holds a run, another process is writing it, or it cannot be written.

@@ -17,8 +17,7 @@ from srm_explorer.engine.io.files import FileLock, parse_json, read_text, sha256
 from srm_explorer.engine.io.vectors import Matrix, read_vectors
 from srm_explorer.engine.runs.journal_records import BatchRecord, EventRecord, RunStart
 from srm_explorer.engine.runs.plan import Layout
-from srm_explorer.engine.session import RunRecord
-from srm_explorer.engine.session.codec import DamagedError, read_record
+from srm_explorer.engine.session import DamagedError, RunRecord, read_record
 
 SPEC, LAYOUT, EVENTS, PROGRESS, LOCK = "spec.json", "layout.json", "events.jsonl", "progress.json", "lock"
 SCHEMA_VERSION = 1
@@ -35,9 +34,6 @@ class JournalReader:
 
     A line is there once its newline is: one that a killed writer left unfinished is not read, and a shard without a
     line is not looked at.
-
-    Args:
-        folder: the run folder.
 
     Raises:
         ExplorerError: there is no run, or its spec or layout is damaged.

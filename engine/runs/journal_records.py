@@ -9,8 +9,7 @@ from typing import Annotated, Any, ClassVar, Protocol
 
 from pydantic import Field
 
-from srm_explorer.engine.session import PromptRecord, RunRecord
-from srm_explorer.engine.session.codec import Number, Table, Text, Whole, plain
+from srm_explorer.engine.session import Number, PromptRecord, RunRecord, Table, Text, Whole, plain
 
 
 @dataclass(frozen=True)

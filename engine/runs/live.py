@@ -26,15 +26,12 @@ class LiveRun:
     """Follows a run folder: `poll` reads on, and the vectors of every batch are read once.
 
     Attributes:
-        path: the .json file of the session to be.
         session: the finished runs, equal to what `assemble_session` makes of them but for the statistics of units,
             which are measured once when the last baseline run is there; the same object until something comes to it,
             None before the first run.
         progress: how far the run is, as its writer last told; None before it has.
-        life: what has become of the folder.
 
     Args:
-        folder: the run folder.
         before: what was saved under its name earlier in the same run.
 
     Raises:

@@ -33,7 +33,6 @@ def plan_layout(grid: Grid, lengths: Sequence[int], rows: int, *, baseline_first
     they share its prefill and the text they have in common. Batches are of nearly equal size.
 
     Args:
-        grid: the runs.
         lengths: tokens of each prompt.
         rows: the most rows of a batch, at least 1.
         baseline_first: put the baseline runs in batches of their own before the others, because the values of the

@@ -17,8 +17,7 @@ from srm_explorer.engine.experiment.directions import needs_runs
 from srm_explorer.engine.experiment.model_fit import is_centred
 from srm_explorer.engine.io.vectors import Matrix
 from srm_explorer.engine.runs.journal_records import PlaneLeftOut, PlaneName, event_table
-from srm_explorer.engine.session import PlaneRecord, Session
-from srm_explorer.engine.session.codec import DamagedError, read_record
+from srm_explorer.engine.session import DamagedError, PlaneRecord, Session, read_record
 from srm_explorer.engine.stats.planes import Plane, coordinates
 
 Kept: TypeAlias = Mapping[str, Matrix | list[Matrix]]
@@ -50,7 +49,6 @@ def fixed_planes(
     """Span the planes whose directions no run changes, with their places in the experiment.
 
     Args:
-        experiment: whose planes.
         widths: of every site that holds one.
         known: vectors of files and weights by their text.
 
@@ -83,7 +81,6 @@ def planes_in(session: Session, kept: Kept) -> tuple[list[SpannedPlane], list[di
     """Span every plane of a session's experiment that its runs allow.
 
     Args:
-        session: with runs.
         kept: vectors by site, rows in the order of its runs.
 
     Returns:

@@ -21,9 +21,7 @@ class Progress:
     """How far a run is.
 
     Args:
-        stage: what is being done.
         runs_done: finished runs, those of an earlier start included.
-        runs: all runs.
         rows: rows of the batch in flight.
         step: tokens generated in it, of `steps`.
         steps: tokens a run.

@@ -28,7 +28,6 @@ class RunStatus:
 
     Args:
         kind: `new`, `resume` (a run folder holds what is finished) or `finished`.
-        session: what was saved last under this name, if anything.
     """
 
     kind: Literal["new", "resume", "finished"]
@@ -43,7 +42,6 @@ def run_status(experiment: Experiment, hashes: Mapping[str, str], path: Path) ->
     """Find out how far an experiment is.
 
     Args:
-        experiment: what is to be run.
         hashes: of the files it reads, as `Inputs` has them.
 
     Raises:
@@ -156,7 +154,6 @@ class Outcome:
 
     Args:
         session: what is saved now; None where a run was stopped before its first batch was finished.
-        path: its .json file.
         status: `finished` now, `interrupted`, or `shown` because it was finished before.
         resumed: runs that an earlier start had finished.
         told: lines the user should read: odd prompts, a save under another name.
@@ -185,7 +182,6 @@ def preflight(experiment: Experiment, base: Path, path: Path, *, restart: bool) 
     """Read what an experiment needs and find out how far it is.
 
     Args:
-        experiment: what is to be run.
         restart: what has this name does not count.
 
     Raises:

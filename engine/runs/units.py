@@ -10,8 +10,7 @@ import numpy as np
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Condition, Experiment, InterventionSpec
-from srm_explorer.engine.session import Session
-from srm_explorer.engine.session.session import Resolved
+from srm_explorer.engine.session import Resolved, Session
 
 UNITS_PREFIX = "units/"
 """Names, among a batch's vectors, the readings that units are measured on: "units/0" for the first intervention."""
@@ -28,7 +27,6 @@ class Reading:
         std: [k] standard deviation (ddof 0).
         quantiles: [1001, k] at 0, 0.001, ..., 1.
         norm: mean length of the site's vectors, for a direction; else None.
-        tokens: number of token positions.
         sample: [token, k] what was measured, where it is at hand: quantiles are then exact.
     """
 
@@ -93,7 +91,6 @@ def resolve(experiment: Experiment, conditions: Sequence[Condition], readings: S
 
     Args:
         experiment: states operations and units.
-        conditions: of that experiment.
         readings: statistics, one an intervention; None where its unit needs none.
 
     Raises:

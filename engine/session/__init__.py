@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from srm_explorer.engine.session.codec import DamagedError, Number, Table, Text, Whole, plain, read_record
 from srm_explorer.engine.session.rename import rename_session
 from srm_explorer.engine.session.session import (
     SCHEMA_VERSION,
@@ -18,7 +19,9 @@ from srm_explorer.engine.session.store import Saved, load_session, save_session,
 
 __all__ = [
     "SCHEMA_VERSION",
+    "DamagedError",
     "Finish",
+    "Number",
     "PlaneRecord",
     "PromptRecord",
     "Resolved",
@@ -27,7 +30,12 @@ __all__ = [
     "Session",
     "Sidecar",
     "State",
+    "Table",
+    "Text",
+    "Whole",
     "load_session",
+    "plain",
+    "read_record",
     "rename_session",
     "save_session",
     "sessions_in",

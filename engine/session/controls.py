@@ -32,12 +32,9 @@ class ControlMatch:
     """The controls of one target neuron.
 
     Attributes:
-        site: where it lies.
-        target: the neuron that the experiment names.
         neurons: [control] the neuron that stands for it.
         distances: [control] how unlike the target it is, in robust spreads of mean, log std and log W_out norm.
         mean: as `ControlTraits` has it: of the target, then of each control; so are the next two.
-        std: spread.
         norm: length of the row of W_out.
     """
 
@@ -60,9 +57,7 @@ class Controls:
     """Everything that was chosen before the first control ran.
 
     Attributes:
-        count: how many controls.
         tokens: generated tokens of the baseline that neurons were matched on.
-        matches: one a target neuron.
         placebos: by the index of a `steer` intervention, [control] the SHA-256 of its random direction.
     """
 

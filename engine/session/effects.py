@@ -72,9 +72,6 @@ class MeanParts:
     """The parts of the mean change of all runs of a condition at one site, in which what differs by text averages out.
 
     Attributes:
-        site: whose space.
-        condition: index of the condition.
-        runs: how many were averaged.
         norms: length of each part of the mean change, by name.
         shares: how much of the mean total lies in each part, by name; empty where it is 0.
     """
@@ -91,8 +88,6 @@ class MovedToken:
     """A token id that a condition promotes or suppresses on a text, over all its runs.
 
     Attributes:
-        id: token id.
-        text: what it reads as.
         dlogp: mean change of its log-probability over all tokens of the texts, nats.
         p: its mean probability under the condition.
         p_untouched: the same without it.

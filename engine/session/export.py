@@ -21,8 +21,6 @@ def run_vectors(session: Session, site: str, *, controls: bool = False) -> Itera
     """One vector [d] a run with its key; where every token was kept, the mean over tokens that planes use.
 
     Args:
-        session: whose.
-        site: a captured one.
         controls: True to have the runs of controls too.
 
     Raises:
@@ -71,7 +69,6 @@ def runs_csv(session: Session, *, controls: bool = False) -> str:
     """One row a run: prompt, condition, text, and where its vector lies in every plane of the session.
 
     Args:
-        session: whose.
         controls: True to have the runs of controls too, and a column that tells which they belong to. They lie in the
             planes of the session, not in those of their own neurons.
     """

@@ -26,11 +26,9 @@ class Provenance:
     """Where a run was made, read by `read_record`.
 
     Attributes:
-        model: what was run.
         threads: of the processor, which decide how sums are split.
         inputs: hashes of what was read, by name.
         base: the folder that relative paths started from; empty where it was not noted.
-        device: its name.
         versions: of Python and the packages a result depends on.
     """
 

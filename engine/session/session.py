@@ -149,7 +149,6 @@ class Sidecar:
     """The file beside a session that holds its full vectors.
 
     Attributes:
-        file: its name, in the session's folder.
         sites: the number of coordinates at each captured site.
     """
 

@@ -34,7 +34,6 @@ class Saved:
     """What became of a save.
 
     Attributes:
-        session: the session as it now is on disk: its name, revision and path.
         told: empty, or one line that says under which other name it was saved and why.
     """
 
