@@ -221,8 +221,10 @@ def _preset(name: str) -> Path:
 
 
 def _data(path: Path, where: str) -> dict[str, Any]:
-    close = nearest(path.stem, available_presets())
-    text = read_text(path, missing=f"check the path, or use the preset '{close}'" if close else _presets_told())
+    presets = available_presets()
+    close = nearest(path.stem, presets)
+    others = f"the preset '{close}'" if close else f"one of the presets {', '.join(presets)}"
+    text = read_text(path, missing=f"check the path, or use {others}")
     if path.suffix != ".json":
         return toml.parse(text, where)
     data = parse_json(text, where)
@@ -232,7 +234,3 @@ def _data(path: Path, where: str) -> dict[str, Any]:
         if isinstance(spec, dict):
             return cast("dict[str, Any]", spec)
     raise ExplorerError("it holds no experiment", where=where, remedy="name a session file, or an experiment as JSON")
-
-
-def _presets_told() -> str:
-    return f"check the path, or use one of the presets {', '.join(available_presets())}"

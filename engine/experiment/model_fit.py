@@ -9,8 +9,7 @@ from srm_explorer.engine.errors import ExplorerError, SpecValueError
 from srm_explorer.engine.experiment.conditions import conditions, conditions_of
 from srm_explorer.engine.experiment.directions import Component, Direction, NeuronWeights, choices_of, direction_of
 from srm_explorer.engine.experiment.experiment import Experiment, InterventionSpec, taken_neurons, targets_of
-from srm_explorer.engine.experiment.model_shape import ModelShape
-from srm_explorer.engine.experiment.site import SITE_KINDS, Site
+from srm_explorer.engine.experiment.site import SITE_KINDS, ModelShape, Site
 
 
 def check_against(experiment: Experiment, shape: ModelShape) -> None:

@@ -34,7 +34,7 @@ def as_explorer_error(
     problems = _sorted(error)
     first = problems[0]
     field, what, remedy = _told(first, root)
-    more = len({_path(problem["loc"]) for problem in problems} - {_path(first["loc"])})
+    more = len({dotted(problem["loc"]) for problem in problems} - {dotted(first["loc"])})
     file = next((origin for name, origin in origins.items() if covers(name, field)), where)
     located = ", ".join(part for part in (file, field) if part)
     counted = f"{remedy} (+{more} more)" if more else remedy
@@ -62,7 +62,7 @@ def table_keys(root: type[BaseModel], path: Sequence[int | str]) -> dict[str, An
 
 def dotted(path: Sequence[int | str]) -> str:
     """A path as messages name it: "interventions[0].values"."""
-    return _path(path)
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
 
 
 def belongs(key: str, root: type[BaseModel], path: Sequence[int | str]) -> str:
@@ -90,17 +90,17 @@ def _sorted(error: ValidationError) -> list[ErrorDetails]:
 def _told(problem: ErrorDetails, root: type[BaseModel]) -> tuple[str, str, str]:
     """Field, what and remedy of one problem."""
     loc, kind, value = problem["loc"], problem["type"], problem["input"]
-    field = _path(loc)
+    field = dotted(loc)
     context = problem.get("ctx", {})
     cause = context.get("error")
     if isinstance(cause, SpecValueError):
         return ".".join(part for part in (field, cause.where) if part), cause.what, cause.remedy
     if kind == "extra_forbidden":
-        table = _path(loc[:-1])
+        table = dotted(loc[:-1])
         key = str(loc[-1])
         return f"[{table}]" if table else "", f"unknown key {shown(key)}", belongs(key, root, loc[:-1])
     if kind == "missing":
-        table = _path(loc[:-1])
+        table = dotted(loc[:-1])
         what = f"missing key '{loc[-1]}'" if table else f"missing table [{loc[-1]}]"
         return f"[{table}]" if table else "", what, "add it"
     if kind == "literal_error":
@@ -113,10 +113,6 @@ def _told(problem: ErrorDetails, root: type[BaseModel]) -> tuple[str, str, str]:
         what, remedy = _PLAIN[kind]
         return field, f"{shown(value)} {what}", remedy
     return field, f"{shown(value)} is not accepted", problem["msg"].lower().replace("input should be", "it should be")
-
-
-def _path(loc: Sequence[int | str]) -> str:
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in loc).removeprefix(".")
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
