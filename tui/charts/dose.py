@@ -25,11 +25,6 @@ def paint_dose(figure: DoseFigure, width: int, height: int) -> Picture:
     """Paint the panels against the value, as many of them as find room, in their order.
 
     The baseline is a dotted line; markers stand where a value was run.
-
-    Args:
-        figure: what to show.
-        width: columns, none is exceeded.
-        height: rows.
     """
     if width < SMALLEST[0] or height < SMALLEST[1]:
         return one_line("too small for a dose chart", width, height)

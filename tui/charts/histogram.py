@@ -25,11 +25,6 @@ def paint_histogram(figure: HistogramFigure, width: int, height: int) -> Picture
     """Paint how many positions lie in each bin, on a logarithmic scale, with the marks as upright lines.
 
     Marks beyond the view stand in lines below it, as do quantiles, as far as there is room.
-
-    Args:
-        figure: what to show.
-        width: columns, none is exceeded.
-        height: rows.
     """
     if width < SMALLEST[0] or height < SMALLEST[1]:
         return one_line("too small for a histogram", width, height)

@@ -40,11 +40,6 @@ def paint_polar(figure: PolarFigure, width: int, height: int) -> Picture:
     """Paint rings, the plane's two directions, one curve per group, and the legend beside or below.
 
     A circle is as wide as it is high, for cells twice as high as wide; `disc.disc_of` tells where it stands.
-
-    Args:
-        figure: what to show.
-        width: columns, none is exceeded.
-        height: rows.
     """
     if width < SMALLEST[0] or height < SMALLEST[1]:
         return one_line("too small for a polar chart", width, height)
@@ -125,8 +120,7 @@ class PointCells:
     def strongest(self, chosen: NDArray[np.bool_]) -> list[tuple[int, int, GroupStyle]]:
         """Column, row and style of each cell that holds a chosen point: of the group with most of them there.
 
-        Args:
-            chosen: [point] which ones count.
+        `chosen` tells [point] which ones count.
         """
         if not chosen.any():
             return []
@@ -145,11 +139,6 @@ def paint_compass(figure: CompassFigure, width: int, height: int) -> Picture:
     """Paint rings, the plane's two directions, a marker for every run, arrows to the groups' means, and the legend.
 
     Where several runs share a cell, the group with most of them there gives marker and colour.
-
-    Args:
-        figure: what to show.
-        width: columns, none is exceeded.
-        height: rows.
     """
     if width < SMALLEST[0] or height < SMALLEST[1]:
         return one_line("too small for a compass", width, height)

@@ -20,12 +20,7 @@ TEXT, PAPER = "#1c1c1c", "#ffffff"
 
 
 def svg_of(picture: Picture, caption: str = "") -> str:
-    """Draw every cell; dark on white, the groups in their colours.
-
-    Args:
-        picture: what to draw.
-        caption: a line below it.
-    """
+    """Draw every cell; dark on white, the groups in their colours."""
     rows = picture.height + (2 if caption else 0)
     width, height = picture.width * WIDTH + 2 * MARGIN, rows * HEIGHT + 2 * MARGIN
     parts = [

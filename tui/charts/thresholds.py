@@ -36,11 +36,7 @@ def paint_thresholds(figure: ThresholdFigure, width: int, height: int, *, cursor
 
     Curves that are 0 at every angle are named in one line below, not on the axis where they all lie.
 
-    Args:
-        figure: what to show.
-        width: columns, none is exceeded.
-        height: rows.
-        cursor_row: leave a row free above the frame for the numbers at a cursor.
+    `cursor_row` leaves a row free above the frame for the numbers at a cursor.
     """
     if width < SMALLEST[0] or height < SMALLEST[1]:
         return one_line("too small for a threshold chart", width, height)

@@ -23,7 +23,6 @@ from srm_explorer.engine.analyses import (
     missing_weights,
     pair_tables,
     planes_table,
-    tables_in,
     weights_in,
     with_plane,
 )
@@ -36,7 +35,7 @@ from srm_explorer.engine.session import Session, load_session, save_session
 from srm_explorer.tui.cli.at_worker import model_findings
 from srm_explorer.tui.cli.output import note, say, say_json, visible
 from srm_explorer.tui.cli.run import price
-from srm_explorer.tui.cli.tables import say_tables
+from srm_explorer.tui.cli.tables import say_findings, say_tables
 from srm_explorer.tui.experiment.cost import estimate, known_pace
 
 MOST, MOST_PLANES = 24, 20
@@ -76,11 +75,9 @@ def effects_command(
             note(findings["told"])
     else:
         findings = effects_study(opened, {})
-    further = {"session": opened.name, "scored": findings["scored"]}
-    say_tables(tables_in(findings), form="json" if as_json else "text", file=csv, most=MOST, further=further)
-    for file, what in ((csv, "every row"), (npz, "the vectors")):
-        if file is not None and not as_json:
-            note(f"{what} written to {file}")
+    say_findings(findings, csv, as_json, "every row", most=MOST, session=opened.name, scored=findings["scored"])
+    if npz is not None and not as_json:
+        note(f"the vectors written to {npz}")
     return 0
 
 
@@ -126,35 +123,18 @@ def pairs_command(
     else:
         findings = pair_tables(opened, arguments)
     further = {"session": opened.name, "neuron": findings["neuron"], "site": findings["site"]}
-    form = "json" if as_json else "text"
-    say_tables(tables_in(findings), form=form, file=csv_file, most=top, further=further)
-    if csv_file is not None and not as_json:
-        note(f"every partner written to {csv_file}")
+    say_findings(findings, csv_file, as_json, "every partner", most=top, **further)
 
 
 def controls_command(session: str, by: str, csv_file: Path | None, as_json: bool) -> None:
     """Print how the target of a session ranks among its controls, and which those are."""
     opened = load_session(paths.session_path(session))
     findings = controls_study(opened, {"by": by})
-    say_tables(
-        tables_in(findings),
-        form="json" if as_json else "text",
-        file=csv_file,
-        further={"session": opened.name, "by": by},
-    )
-    if csv_file is not None and not as_json:
-        note(f"both tables written to {csv_file}")
+    say_findings(findings, csv_file, as_json, "both tables", session=opened.name, by=by)
 
 
 def plan_command(named: str, neurons: int | None, overrides: Sequence[str], as_json: bool) -> None:
-    """Print what an experiment with controls would cost, and run nothing.
-
-    Args:
-        named: a preset, an experiment file, or a session by name or path.
-        neurons: how many controls; None for those of the experiment.
-        overrides: fields to set, each "key.path=value".
-        as_json: print one JSON object on standard output and nothing else.
-    """
+    """Print what an experiment with controls would cost, and run nothing."""
     spec = _spec_of(named)
     wanted = [*overrides, *([] if neurons is None else [f"controls.neurons={neurons}"])]
     experiment, source = read_experiment(spec, overrides=wanted)
@@ -291,31 +271,17 @@ def _say_planes(session: Session, by: Sequence[str], csv_file: Path | None, as_j
 
 def find_planes(
     session: str,
-    *,
-    neuron: int | None = None,
-    every: bool = False,
-    changed: int | None = None,
-    criterion: str = "separation",
-    groups: Sequence[str] = (),
-    site: str | None = None,
-    seed: int = 0,
-    csv_file: Path | None = None,
-    as_json: bool = False,
+    neuron: int | None,
+    every: bool,
+    changed: int | None,
+    criterion: str,
+    groups: Sequence[str],
+    site: str | None,
+    seed: int,
+    csv_file: Path | None,
+    as_json: bool,
 ) -> None:
-    """Search planes and print the best.
-
-    Args:
-        session: a name or path.
-        neuron: in every plane; by default the one that was changed.
-        every: all pairs of the site instead.
-        changed: all pairs of so many that changed most instead.
-        criterion: "separation", "change" or "anisotropy".
-        groups: labels, as charts show them.
-        site: whose coordinates.
-        seed: of the split and the permutations.
-        csv_file: where to write all planes that were tested.
-        as_json: print one JSON object.
-    """
+    """Search planes and print the best."""
     asked = [
         name for name, on in (("--neuron", neuron), ("--all", every or None), ("--changed", changed)) if on is not None
     ]
@@ -333,8 +299,4 @@ def find_planes(
     }
     findings = finder_study(opened, arguments)
     further = {"session": opened.name, "site": findings["site"]}
-    say_tables(
-        tables_in(findings), form="json" if as_json else "text", file=csv_file, most=MOST_PLANES, further=further
-    )
-    if csv_file is not None and not as_json:
-        note(f"every plane that was tested written to {csv_file}")
+    say_findings(findings, csv_file, as_json, "every plane that was tested", most=MOST_PLANES, **further)

@@ -244,18 +244,7 @@ def planes(
     if sum((add is not None, ensemble is not None or bool(basis), find)) > 1:
         raise typer.BadParameter("ask for one of --add, --ensemble and --find")
     if find:
-        cli.analyses.find_planes(
-            session,
-            neuron=neuron,
-            every=every,
-            changed=changed,
-            criterion=criterion,
-            groups=list(groups or ()),
-            site=site,
-            seed=seed,
-            csv_file=csv,
-            as_json=as_json,
-        )
+        cli.analyses.find_planes(session, neuron, every, changed, criterion, groups or (), site, seed, csv, as_json)
         return
     chosen = [] if by == "pooled" else [name.strip() for name in by.split(",")]
     if add is not None:
@@ -342,10 +331,10 @@ def _print_version(wanted: bool) -> None:
         from importlib.metadata import PackageNotFoundError, version
 
         try:
-            told = version("srm-explorer")
+            installed = version("srm-explorer")
         except PackageNotFoundError:
-            told = "(not installed, run from its source)"
-        typer.echo(f"srm-explorer {told}")
+            installed = "(not installed, run from its source)"
+        typer.echo(f"srm-explorer {installed}")
         raise typer.Exit
 
 

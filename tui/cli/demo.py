@@ -21,11 +21,7 @@ _TEXT_LINES = 3
 
 
 def demo_command(no_open: bool) -> int:
-    """Run the preset `demo`, or show it where it has run, and draw its charts; return the exit status.
-
-    Args:
-        no_open: end after the charts; without a terminal to open the full screen on, that is what happens anyway.
-    """
+    """Run the preset `demo`, or show it where it has run, and draw its charts; return the exit status."""
     outcome, seconds, tokens = run_watched("demo", [], None, restart=False, quiet=False)
     session = outcome.session
     if session is None or outcome.status == "interrupted":

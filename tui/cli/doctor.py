@@ -47,10 +47,8 @@ SMALLEST = (60, 16)
 
 def terminal_findings() -> list[Finding]:
     """Tell the terminal's size, colours and characters, and where a copied text goes."""
-    found = [Finding("terminal", " · ".join(_abilities()))]
-    if sys.stdout.isatty():
-        found.append(Finding("clipboard", _clipboard()))
-    return found
+    clipboard = [Finding("clipboard", _clipboard())] if sys.stdout.isatty() else []
+    return [Finding("terminal", " · ".join(_abilities())), *clipboard]
 
 
 def _abilities() -> list[str]:
@@ -148,8 +146,7 @@ def at_logout(user: str, root: Path = Path("/"), environ: Mapping[str, str] = os
 
 def _settings(root: Path) -> dict[str, str]:
     """Ask the login manager, else read its files: the shipped file names the defaults in comments."""
-    found = _asked() if root == Path("/") else {}
-    return found or dict(_read(root))
+    return (_asked() if root == Path("/") else {}) or dict(_read(root))
 
 
 def _asked() -> dict[str, str]:
@@ -205,8 +202,7 @@ def _worker() -> Finding:
     try:
         client = find_worker(endpoint)
         if client is None:
-            told = "starting" if is_alive(endpoint) else "none lives; the full screen starts one"
-            return Finding("worker", told)
+            return Finding("worker", "starting" if is_alive(endpoint) else "none lives; the full screen starts one")
         state = client.status()
     except ExplorerError as error:
         # Locks of devices lie in the same folder: without it no experiment runs.
@@ -225,18 +221,18 @@ def _worker() -> Finding:
 def _socket() -> Finding:
     endpoint = here()
     length = len(os.fsencode(endpoint.socket))
-    told = f"{endpoint.socket}"
+    text = f"{endpoint.socket}"
     if length > LONGEST_PATH:
-        told += f": {length} bytes are too long for a socket; set TMPDIR to a shorter folder, such as /tmp"
-    return Finding("socket", told)
+        text += f": {length} bytes are too long for a socket; set TMPDIR to a shorter folder, such as /tmp"
+    return Finding("socket", text)
 
 
 def _runs() -> Finding:
     folders = known_runs()
     alive = sum(writer_pid(folder) is not None for folder in folders)
     left = len(folders) - alive
-    told = f"{alive} under way, {left} unfinished" if folders else "none under way or unfinished"
-    return Finding("runs", f"{told}; the full screen offers to resume them" if left else told)
+    text = f"{alive} under way, {left} unfinished" if folders else "none under way or unfinished"
+    return Finding("runs", f"{text}; the full screen offers to resume them" if left else text)
 
 
 def _user() -> str:
@@ -275,18 +271,18 @@ def doctor_command(as_json: bool) -> int:
 
 
 def _program() -> list[Finding]:
-    found = [
+    findings = [
         Finding(_PROGRAM, _version(_PROGRAM) or "run from its source, not installed"),
         Finding("python", f"{platform.python_version()} ({sys.executable})"),
         Finding("system", _system()),
     ]
     versions = {name: _version(name) for name in _PACKAGES}
     missing = [name for name, version in versions.items() if not version]
-    told = " · ".join(f"{name} {version}" for name, version in versions.items() if version)
-    found.append(Finding("packages", told))
+    text = " · ".join(f"{name} {version}" for name, version in versions.items() if version)
+    findings.append(Finding("packages", text))
     if missing:
-        found.append(Finding("missing", f"{', '.join(missing)}; install the program again", problem=True))
-    return found
+        findings.append(Finding("missing", f"{', '.join(missing)}; install the program again", problem=True))
+    return findings
 
 
 def _torch() -> list[Finding]:
@@ -300,10 +296,10 @@ def _torch() -> list[Finding]:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         return [Finding("torch", f"cannot be used: {first[:200]}; install the program again", problem=True)]
     built = f"CUDA {known.cuda or 'no'}, MPS {'yes' if known.mps else 'no'}"
-    found = [Finding("torch", f"{known.version} · {built} · {count(threads(), 'thread')}")]
-    found += [Finding("gpu", f"cuda:{index} {name}") for index, name in enumerate(known.gpus)]
-    found.append(Finding("device", f"auto is {known.auto}, {file_size(free)} free"))
-    return found
+    findings = [Finding("torch", f"{known.version} · {built} · {count(threads(), 'thread')}")]
+    findings += [Finding("gpu", f"cuda:{index} {name}") for index, name in enumerate(known.gpus)]
+    findings.append(Finding("device", f"auto is {known.auto}, {file_size(free)} free"))
+    return findings
 
 
 def _models() -> list[Finding]:
@@ -337,7 +333,7 @@ def _cache_folder() -> Path:
 
 
 def _folders() -> list[Finding]:
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for name, folder, needed in (
         ("sessions", paths.sessions_folder(), True),
         ("state", paths.state_folder(), True),
@@ -345,15 +341,15 @@ def _folders() -> list[Finding]:
     ):
         there = next((place for place in (folder, *folder.parents) if place.exists()), Path("/"))
         if not there.is_dir():
-            told, bad = f"{folder} is no folder: {there} is a file", True
+            text, bad = f"{folder} is no folder: {there} is a file", True
         elif not os.access(there, os.W_OK | os.X_OK):
-            told, bad = f"{folder} cannot be written; choose another folder or its permissions", True
+            text, bad = f"{folder} cannot be written; choose another folder or its permissions", True
         else:
             free = file_size(shutil.disk_usage(there).free)
-            told, bad = f"{folder}{'' if there == folder else ' (made when needed)'} · {free} free", False
-        found.append(Finding(name, told, problem=bad and needed))
-    found.extend(Finding("prompts", str(folder)) for folder in paths.prompt_folders())
-    return found
+            text, bad = f"{folder}{'' if there == folder else ' (made when needed)'} · {free} free", False
+        findings.append(Finding(name, text, problem=bad and needed))
+    findings.extend(Finding("prompts", str(folder)) for folder in paths.prompt_folders())
+    return findings
 
 
 def _system() -> str:

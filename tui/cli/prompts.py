@@ -19,11 +19,10 @@ def list_command(as_json: bool) -> None:
         except ExplorerError as error:
             unreadable.append(str(error))
     if as_json:
-        say_json({"prompt_sets": [_set_json(one) for one in sets], "unreadable": unreadable})
+        say_json({"prompt_sets": [_set_json(prompts) for prompts in sets], "unreadable": unreadable})
         return
     rows = [
-        (one.name, one.format, str(len(one.prompts)), str(len(one.problems)), ", ".join(one.factor_names), _path(one))
-        for one in sets
+        (s.name, s.format, str(len(s.prompts)), str(len(s.problems)), ", ".join(s.factor_names), _path(s)) for s in sets
     ]
     if rows:
         say(
@@ -53,8 +52,8 @@ def check_command(file: str, model: str | None, tokens: int, as_json: bool) -> i
     else:
         say(*(visible(f"{problem}" + ("" if problem.fatal else " (warning)")) for problem in problems))
         factors = f" · factors {', '.join(prompt_set.factor_names)}" if prompt_set.factor_names else ""
-        told = f"{prompt_set.format} · {count(len(prompt_set.prompts), 'prompt')}{factors}"
-        say(visible(f"{prompt_set.path}: {told} · {count(len(problems), 'problem')}"))
+        content = f"{prompt_set.format} · {count(len(prompt_set.prompts), 'prompt')}{factors}"
+        say(visible(f"{prompt_set.path}: {content} · {count(len(problems), 'problem')}"))
     if fatal:
         note(f"{prompt_set.path}: {count(fatal, 'problem')} must be solved before the set can be used")
     return 1 if fatal else 0

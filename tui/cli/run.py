@@ -24,15 +24,7 @@ INTERRUPTED = 130
 
 
 def run_command(spec: str, overrides: Sequence[str], session: str | None, restart: bool, as_json: bool) -> int:
-    """Run an experiment, or go on with it, or show that it is finished; return the exit status.
-
-    Args:
-        spec: a preset's name or an experiment file.
-        overrides: fields to set, each "key.path=value".
-        session: name or path of the session; None makes one from the experiment's name and content.
-        restart: move what has this name to the trash and begin again.
-        as_json: print one JSON object on standard output and nothing else.
-    """
+    """Run an experiment, or go on with it, or show that it is finished; return the exit status."""
     outcome, seconds, tokens = run_watched(spec, overrides, session, restart=restart, quiet=as_json)
     if as_json:
         say_json(_summary(outcome, seconds, tokens))

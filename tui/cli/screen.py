@@ -14,11 +14,6 @@ from srm_explorer.tui.explorer.startup import LaunchOptions
 def open_command(session: str | None, spec: str | None, prompts: Sequence[str]) -> int:
     """Open the full screen; return the exit status.
 
-    Args:
-        session: name or path of a session to look at first.
-        spec: a preset's name or an experiment file to begin with.
-        prompts: files of prompts to add to the experiment.
-
     Raises:
         ExplorerError: there is no such session, experiment or file, told before the screen opens.
     """

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from srm_explorer.engine.analyses import tables_in
 from srm_explorer.engine.figures import TableFigure, tables_as_csv
 from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.tui.cli.output import (
@@ -14,6 +15,7 @@ from srm_explorer.tui.cli.output import (
     bold,
     colour_wanted,
     count,
+    note,
     say,
     say_json,
     table,
@@ -49,55 +51,64 @@ def say_tables(
     if file is not None:
         write_atomic(file, tables_as_csv(tables).encode())
     if form == "json":
-        say_json({**(further or {}), "tables": [_plain(one) for one in tables]})
+        say_json({**(further or {}), "tables": [_plain(figure) for figure in tables]})
     elif form == "csv" and file is None:
         say(tables_as_csv(tables).rstrip("\n"))
     elif form == "text":
-        told: set[str] = set()
-        for index, one in enumerate(tables):
-            say(*([""] if index else []), *_as_text(one, most, told))
-            told.update(one.notes)
+        printed: set[str] = set()
+        for index, figure in enumerate(tables):
+            say(*([""] if index else []), *_as_text(figure, most, printed))
+            printed.update(figure.notes)
 
 
-def _as_text(one: TableFigure, most: int | None, told: Collection[str]) -> list[str]:
-    rows = range(len(one.rows) if most is None else min(most, len(one.rows)))
-    columns = _columns_that_fit(one, rows)
-    header = [one.columns[column].title for column in columns]
-    right = [index for index, column in enumerate(columns) if one.columns[column].shown != "text"]
-    texts = [[one.shown(row, column) for column in columns] for row in rows]
+def say_findings(
+    findings: dict[str, Any], file: Path | None, as_json: bool, what: str, *, most: int | None = None, **further: Any
+) -> None:
+    """Print what a study found; where a file is named its CSV goes there, and a note says `what` is in it."""
+    say_tables(tables_in(findings), form="json" if as_json else "text", file=file, most=most, further=further)
+    if file is not None and not as_json:
+        note(f"{what} written to {file}")
+
+
+def _as_text(figure: TableFigure, most: int | None, printed: Collection[str]) -> list[str]:
+    rows = range(len(figure.rows) if most is None else min(most, len(figure.rows)))
+    columns = _columns_that_fit(figure, rows)
+    header = [figure.columns[column].title for column in columns]
+    right = [index for index, column in enumerate(columns) if figure.columns[column].shown != "text"]
+    texts = [[figure.shown(row, column) for column in columns] for row in rows]
     flexible = next((i for i in reversed(range(len(header))) if i not in right), -1)
-    lines = [bold(visible(one.title), colour=colour_wanted())]
+    lines = [bold(visible(figure.title), colour=colour_wanted())]
     lines += table(header, texts, right=right, width=table_width(), flexible=flexible) if texts else ["(no rows)"]
-    if len(one.rows) > len(rows):
-        lines.append(f"… and {len(one.rows) - len(rows):,} more rows; --csv FILE writes all")
-    if len(columns) < len(one.columns):
-        lines.append(f"{count(len(one.columns) - len(columns), 'column')} more in --csv and --json")
-    return [*lines, *(f"  {visible(note)}" for note in one.notes if note not in told)]
+    if len(figure.rows) > len(rows):
+        lines.append(f"… and {len(figure.rows) - len(rows):,} more rows; --csv FILE writes all")
+    if len(columns) < len(figure.columns):
+        lines.append(f"{count(len(figure.columns) - len(columns), 'column')} more in --csv and --json")
+    return [*lines, *(f"  {visible(text)}" for text in figure.notes if text not in printed)]
 
 
-def _columns_that_fit(one: TableFigure, rows: range) -> list[int]:
+def _columns_that_fit(figure: TableFigure, rows: range) -> list[int]:
     """Those a line has room for: the most readily dropped go first, the rightmost of equals; on a pipe too."""
     from rich.cells import cell_len
 
-    columns = list(range(len(one.columns)))
+    columns = list(range(len(figure.columns)))
     wide = [
-        max([cell_len(one.columns[column].title), *(cell_len(visible(one.shown(row, column))) for row in rows)])
+        max([cell_len(figure.columns[column].title), *(cell_len(visible(figure.shown(row, column))) for row in rows)])
         for column in columns
     ]
     # A text continues on further lines where there is no room for it.
     wide = [
         min(width, NARROWEST) if column.shown == "text" else width
-        for column, width in zip(one.columns, wide, strict=True)
+        for column, width in zip(figure.columns, wide, strict=True)
     ]
     room = table_width() or ON_A_PIPE
     while sum(wide[column] + len(GAP) for column in columns) - len(GAP) > room:
-        dropped = max(columns, key=lambda column: (one.columns[column].keep, column))
-        if not one.columns[dropped].keep:
+        dropped = max(columns, key=lambda column: (figure.columns[column].keep, column))
+        if not figure.columns[dropped].keep:
             break
         columns.remove(dropped)
     return columns
 
 
-def _plain(one: TableFigure) -> dict[str, Any]:
-    data = one.to_dict()
+def _plain(figure: TableFigure) -> dict[str, Any]:
+    data = figure.to_dict()
     return {key: data[key] for key in ("name", "title", "rows", "notes")}

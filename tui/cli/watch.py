@@ -46,11 +46,11 @@ class Watch:
         self.last = progress
         if self._bar is not None:
             self._bar.update(
-                self._task, description=_STAGES[progress.stage], completed=progress.share, told=_told(progress)
+                self._task, description=_STAGES[progress.stage], completed=progress.share, text=_state_of(progress)
             )
         elif not self._quiet and progress.stage == "running" and time.monotonic() > self._due:
             self._due = time.monotonic() + _LINE_EVERY
-            note(_told(progress))
+            note(_state_of(progress))
 
     def __enter__(self) -> Watch:
         if not self._quiet and sys.stderr.isatty():
@@ -61,11 +61,11 @@ class Watch:
             self._bar = Bar(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=20),
-                TextColumn("{task.fields[told]}"),
+                TextColumn("{task.fields[text]}"),
                 console=Console(stderr=True),
                 transient=True,
             )
-            self._task = self._bar.add_task(_STAGES["loading"], total=1.0, told="")
+            self._task = self._bar.add_task(_STAGES["loading"], total=1.0, text="")
             self._bar.start()
         return self
 
@@ -138,7 +138,7 @@ def holding(watch: Watch, stop: StopSignal) -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _told(progress: Progress) -> str:
+def _state_of(progress: Progress) -> str:
     if progress.stage != "running":
         return ""
     left = "" if progress.seconds_left is None else f" · {_clock(progress.seconds_left)} left"

@@ -81,11 +81,11 @@ def stop_command(as_json: bool) -> int:
     """Have the worker stop now and save what is finished; one of another version finishes its queue first."""
     client = find_worker()
     if client is None:
-        _tell_stopped(as_json, alive=False, told=_NONE)
+        _tell_stopped(as_json, alive=False, message=_NONE)
         return 0
     if client.welcome.limited:
         client.drain()
-        _tell_stopped(as_json, alive=True, told="it is of another version: it ends once its queue is empty")
+        _tell_stopped(as_json, alive=True, message="it is of another version: it ends once its queue is empty")
         return 0
     client.stop()
     if not client.wait_until_gone(_SECONDS):
@@ -93,27 +93,27 @@ def stop_command(as_json: bool) -> int:
             f"process {client.welcome.pid} has not ended after {_SECONDS:.0f} s",
             remedy="wait for it, or end it with `kill`; what is finished is kept",
         )
-    _tell_stopped(as_json, alive=False, told=f"process {client.welcome.pid} has ended")
+    _tell_stopped(as_json, alive=False, message=f"process {client.welcome.pid} has ended")
     return 0
 
 
 def logs_command(lines: int, as_json: bool) -> int:
     log = here().log
-    found = last_lines(log, lines)
+    last = last_lines(log, lines)
     if as_json:
-        say_json({"log": log, "lines": found})
-    elif found:
-        say(*(visible(line) for line in found))
+        say_json({"log": log, "lines": last})
+    elif last:
+        say(*(visible(line) for line in last))
     else:
         say(f"there is no log yet ({visible(str(log))})")
     return 0
 
 
-def _tell_stopped(as_json: bool, *, alive: bool, told: str) -> None:
+def _tell_stopped(as_json: bool, *, alive: bool, message: str) -> None:
     if as_json:
-        say_json({"alive": alive, "told": told})
+        say_json({"alive": alive, "told": message})
     else:
-        say(told)
+        say(message)
 
 
 def _lines(state: WorkerState) -> list[str]:

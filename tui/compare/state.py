@@ -425,15 +425,6 @@ def comparison_scene(
 ) -> Scene:
     """Paint a view of both sessions.
 
-    Args:
-        both: the two.
-        groups: of both, swept in the plane.
-        plane: index among the planes that both have.
-        view: what is drawn.
-        threshold: cosine, of counts.
-        width: columns.
-        height: rows.
-
     Raises:
         ExplorerError: there is no dose chart of both.
     """
