@@ -1,1 +1,11 @@
-"""The background process that holds the model warm, and how others talk to it. None of it but `models` meets torch."""
+"""The background process that holds the model warm, and how others talk to it. None of it but `models` meets torch.
+
+Its names load their module when they are first asked for; they stand in `__init__.pyi`.
+"""
+
+# lazy_loader has no types.
+# pyright: basic
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

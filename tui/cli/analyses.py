@@ -30,7 +30,7 @@ from srm_explorer.engine.experiment import available_presets, read_experiment
 from srm_explorer.engine.figures import PlaneChoice, count_of
 from srm_explorer.engine.io.files import read_text
 from srm_explorer.engine.io.vectors import Matrix, read_vectors
-from srm_explorer.engine.runs.inputs import read_inputs
+from srm_explorer.engine.runs import read_inputs
 from srm_explorer.engine.session import Session, load_session, save_session
 from srm_explorer.tui.cli.at_worker import model_findings
 from srm_explorer.tui.cli.output import note, say, say_json, visible

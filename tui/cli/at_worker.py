@@ -10,11 +10,9 @@ from typing import Any, Literal
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, ModelSpec
-from srm_explorer.engine.runs.progress import Meter, Progress, Stopped, StopSignal
-from srm_explorer.engine.runs.resume import Outcome
+from srm_explorer.engine.runs import Meter, Outcome, Progress, Stopped, StopSignal
 from srm_explorer.engine.session import load_session
-from srm_explorer.engine.worker.client import Client, WorkerGoneError, find_worker, submission
-from srm_explorer.engine.worker.protocol import ENDED, JobState
+from srm_explorer.engine.worker import ENDED, Client, JobState, WorkerGoneError, find_worker, submission
 from srm_explorer.tui.cli.watch import Watch, holding, stoppable
 
 _TICK = 0.1

@@ -14,11 +14,8 @@ from importlib import metadata
 from pathlib import Path
 
 from srm_explorer.engine import ExplorerError, paths
-from srm_explorer.engine.runs.journal import known_runs
-from srm_explorer.engine.runs.journal_reader import writer_pid
-from srm_explorer.engine.worker.client import find_worker
-from srm_explorer.engine.worker.endpoint import LONGEST_PATH, here, is_alive
-from srm_explorer.engine.worker.protocol import ENDED
+from srm_explorer.engine.runs import known_runs, writer_pid
+from srm_explorer.engine.worker import ENDED, LONGEST_PATH, find_worker, here, is_alive
 from srm_explorer.tui.cli.output import (
     colour_wanted,
     count,

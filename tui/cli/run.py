@@ -12,8 +12,7 @@ from typing import Any
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, read_experiment
 from srm_explorer.engine.paths import session_path
-from srm_explorer.engine.runs.inputs import read_inputs
-from srm_explorer.engine.runs.resume import Outcome, already_finished, default_path, preflight
+from srm_explorer.engine.runs import Outcome, already_finished, default_path, preflight, read_inputs
 from srm_explorer.engine.session import Session
 from srm_explorer.tui.cli.at_worker import resuming, run_at_worker, usable_worker
 from srm_explorer.tui.cli.output import note, say, say_json

@@ -12,9 +12,7 @@ from srm_explorer.engine.analyses import compare_study, curves_table_of, tables_
 from srm_explorer.engine.figures import intervention_captions, model_caption, plane_title
 from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.io.npz import write_npz
-from srm_explorer.engine.runs.journal import is_run_folder, known_runs
-from srm_explorer.engine.runs.journal_reader import JournalReader
-from srm_explorer.engine.runs.progress import Stopped
+from srm_explorer.engine.runs import JournalReader, Stopped, is_run_folder, known_runs
 from srm_explorer.engine.session import Session, load_session, sessions_in
 from srm_explorer.engine.session.export import chosen_site, exported, run_vectors, runs_csv
 from srm_explorer.tui.cli.output import count, file_size, note, say, say_json, table, table_width, visible, when

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from srm_explorer.engine.runs.progress import Progress, Stage, StopSignal
+from srm_explorer.engine.runs import Progress, Stage, StopSignal
 from srm_explorer.tui.cli.output import file_size, note
 
 _STAGES: dict[Stage, str] = {

@@ -7,10 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.worker.client import find_or_start_worker, find_worker
-from srm_explorer.engine.worker.endpoint import here
-from srm_explorer.engine.worker.log import last_lines
-from srm_explorer.engine.worker.protocol import ENDED, JobState, WorkerState
+from srm_explorer.engine.worker import ENDED, JobState, WorkerState, find_or_start_worker, find_worker, here, last_lines
 from srm_explorer.tui.cli.output import count, fields, note, say, say_json, table, table_width, visible
 
 _NONE = "no worker lives in this environment"

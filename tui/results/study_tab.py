@@ -15,7 +15,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from srm_explorer.tui.text import wrapped
-from srm_explorer.tui.widgets.picture_view import PictureView
+from srm_explorer.tui.widgets.chart import PictureView
 from srm_explorer.tui.widgets.table import LineTable
 from srm_explorer.tui.widgets.table_render import Column
 

@@ -93,7 +93,7 @@ class SessionActions:
         self._push(NotesScreen(row.path), take)
 
     def _rename(self, row: Row) -> None:
-        from srm_explorer.engine.runs.manage import rename
+        from srm_explorer.engine.runs import rename
         from srm_explorer.engine.session.rename import refuse_taken, renamed_path
 
         def problem(typed: str) -> str:
@@ -117,7 +117,7 @@ class SessionActions:
 
     def _trash(self, row: Row) -> None:
         from srm_explorer.engine import paths
-        from srm_explorer.engine.runs.manage import trash
+        from srm_explorer.engine.runs import trash
 
         def take(wanted: bool | None) -> None:
             if wanted:

@@ -18,7 +18,7 @@ from srm_explorer.engine.figures import (
     state_caption,
     swept_groups,
 )
-from srm_explorer.engine.runs.journal_reader import JournalReader
+from srm_explorer.engine.runs import JournalReader
 from srm_explorer.engine.session import PlaneRecord, load_session
 from srm_explorer.tui.charts.picture import Picture
 from srm_explorer.tui.charts.polar import SMALLEST, paint_polar

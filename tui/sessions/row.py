@@ -18,7 +18,7 @@ from srm_explorer.tui.widgets.status import clock
 
 if TYPE_CHECKING:
     # It brings pydantic and numpy, which the first frame must not wait for.
-    from srm_explorer.engine.runs.progress import Progress
+    from srm_explorer.engine.runs import Progress
 
 Kind = Literal["reading", "finished", "interrupted", "running", "damaged"]
 Cell = str | tuple[str, str]

@@ -14,7 +14,7 @@ from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.figures import intervention_captions, model_caption
 from srm_explorer.engine.io.files import write_atomic
-from srm_explorer.engine.runs.journal_reader import JournalReader
+from srm_explorer.engine.runs import JournalReader
 from srm_explorer.engine.session import SCHEMA_VERSION, Session, State, load_session
 from srm_explorer.tui.sessions.row import Summary
 

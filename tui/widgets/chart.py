@@ -1,4 +1,4 @@
-"""Cells on the screen of which only those that change are sent to the terminal."""
+"""Pictures as widgets; of cells that change under a chart only those are sent to the terminal."""
 
 from __future__ import annotations
 
@@ -217,3 +217,25 @@ class ChartView(CellView):
     def _move(self) -> None:
         if self.scene is not None:
             self.put(self.scene.picture, self.scene.over(self._theta, self._threshold))
+
+
+class PictureView(Widget):
+    """Shows a picture that was painted for this widget's size."""
+
+    DEFAULT_CSS = "PictureView { background: $surface; color: $foreground; &:ansi { background: ansi_default; } }"
+
+    _picture: Picture | None = None
+
+    def show(self, picture: Picture | None) -> None:
+        self._picture = picture
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        base, width = self.visual_style.rich_style, self.size.width
+        if self._picture is None or y >= self._picture.height:
+            return Strip.blank(width, base)
+        mode = markers_of(self.app)
+        cells = self._picture.rows[y]
+        return Strip([Segment(glyph(text, mode), base + style) for text, style in cells if text]).adjust_cell_length(
+            width, base
+        )

@@ -1,0 +1,19 @@
+# The names that other folders take from here, each in its home: type checkers read it, and so does __init__.py.
+from .client import Client as Client
+from .client import WorkerGoneError as WorkerGoneError
+from .client import child_environment as child_environment
+from .client import find_or_start_worker as find_or_start_worker
+from .client import find_worker as find_worker
+from .client import submission as submission
+from .endpoint import LONGEST_PATH as LONGEST_PATH
+from .endpoint import here as here
+from .endpoint import is_alive as is_alive
+from .log import last_lines as last_lines
+from .protocol import ENDED as ENDED
+from .protocol import Description as Description
+from .protocol import JobState as JobState
+from .protocol import Submit as Submit
+from .protocol import WorkerState as WorkerState
+from .protocol import as_error as as_error
+from .protocol import read_model as read_model
+from .spool import spool_job as spool_job
