@@ -192,11 +192,7 @@ class Replay:
 
 
 def replay(
-    session: Session,
-    base: Path,
-    *,
-    listener: Callable[[Progress], None] | None = None,
-    stop: StopSignal | None = None,
+    session: Session, base: Path, *, listener: Callable[[Progress], None] | None = None, stop: StopSignal | None = None
 ) -> Replay:
     """Run a session's runs again, in its batch layout, with its token ids and raw values.
 

@@ -13,16 +13,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Condition, Experiment, InterventionSpec, Site, conditions
 from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.io.vectors import Matrix
-from srm_explorer.engine.model import (
-    Capture,
-    Edit,
-    Generation,
-    LoadedModel,
-    NoiseKey,
-    Row,
-    RowResult,
-    Sampling,
-)
+from srm_explorer.engine.model import Capture, Edit, Generation, LoadedModel, NoiseKey, Row, RowResult, Sampling
 from srm_explorer.engine.runs.controls import MOMENTS, measured_sites, neurons_under, placebo
 from srm_explorer.engine.runs.forecast import OWN_PREFIX, own_readings
 from srm_explorer.engine.runs.inputs import ListedPrompt

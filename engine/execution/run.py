@@ -37,13 +37,7 @@ from srm_explorer.engine.model import (
     w_out_rows,
 )
 from srm_explorer.engine.runs import resume
-from srm_explorer.engine.runs.collect import (
-    assemble_session,
-    grid_of,
-    measured_in,
-    not_finite,
-    resolved_in,
-)
+from srm_explorer.engine.runs.collect import assemble_session, grid_of, measured_in, not_finite, resolved_in
 from srm_explorer.engine.runs.controls import choose_controls, chosen_in
 from srm_explorer.engine.runs.forecast import forecast_inputs
 from srm_explorer.engine.runs.inputs import Inputs, prompt_records
@@ -381,11 +375,7 @@ class _Running:
         self._meter.begin_batch(len(rows))
         try:
             decoded = decode(
-                self._model,
-                rows,
-                self._generation,
-                [capture for _, capture in captures],
-                on_step=self._meter.step,
+                self._model, rows, self._generation, [capture for _, capture in captures], on_step=self._meter.step
             )
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):

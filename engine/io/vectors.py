@@ -27,7 +27,7 @@ SCHEMA = "1"
 def token_mean(tokens: NDArray[Any]) -> NDArray[Any]:
     """[d] mean of [token, d] vectors in float64; NaN where there is no token."""
     if not len(tokens):
-        return np.full(tokens.shape[1], np.nan)
+        return np.full(int(tokens.shape[1]), np.nan, np.float64)
     mean: NDArray[Any] = tokens.mean(axis=0, dtype=np.float64)
     return mean
 

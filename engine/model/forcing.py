@@ -17,15 +17,7 @@ from srm_explorer.engine.experiment.site import Site
 from srm_explorer.engine.model.blocks import Blocks
 from srm_explorer.engine.model.decoding import Padded
 from srm_explorer.engine.model.device import array_of, free_bytes, is_out_of_memory, release_memory
-from srm_explorer.engine.model.intervene import (
-    Accumulator,
-    Capture,
-    Edit,
-    Feed,
-    HookState,
-    instrumented,
-    slots_by_site,
-)
+from srm_explorer.engine.model.intervene import Accumulator, Capture, Edit, Feed, HookState, instrumented, slots_by_site
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model.memory import sizes_of
 from srm_explorer.engine.runs.batch_memory import captured_bytes, rows_within
@@ -61,9 +53,7 @@ class TokenScores:
 
 
 def token_scores(
-    untouched: Float[Tensor, "token vocab"],
-    edited: Float[Tensor, "setting token vocab"],
-    tokens: Int[Tensor, " token"],
+    untouched: Float[Tensor, "token vocab"], edited: Float[Tensor, "setting token vocab"], tokens: Int[Tensor, " token"]
 ) -> list[TokenScores]:
     """Compare the distributions of a text's tokens under settings with the untouched model's.
 

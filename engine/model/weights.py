@@ -125,8 +125,7 @@ def _mlp(model: LoadedModel, layer: int) -> Any:
 
 def _without(model: LoadedModel, layer: int, name: str) -> ExplorerError:
     return ExplorerError(
-        f"the MLP of layer {layer} of {model.name} has no {name}",
-        remedy="choose a model whose MLPs are plain",
+        f"the MLP of layer {layer} of {model.name} has no {name}", remedy="choose a model whose MLPs are plain"
     )
 
 

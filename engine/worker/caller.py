@@ -10,14 +10,7 @@ from pathlib import Path
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.worker.protocol import CallerContext
 
-_VARIABLES = (
-    "HOME",
-    "SRM_EXPLORER_SESSIONS",
-    "XDG_CACHE_HOME",
-    "XDG_CONFIG_HOME",
-    "XDG_DATA_HOME",
-    "XDG_STATE_HOME",
-)
+_VARIABLES = ("HOME", "SRM_EXPLORER_SESSIONS", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
 """Variables that say where things are."""
 
 
