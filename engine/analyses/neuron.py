@@ -249,10 +249,6 @@ def usage_tables(
 ) -> tuple[TableFigure, ...]:
     """Rank neurons by how much they are used.
 
-    Args:
-        token_at: names the position of a number.
-        is_first: tells whether a number is that of a text's first position.
-
     Returns:
         One row a layer, where there are several; then the neurons that are active most rarely, the quietest, the
         loudest and the flattest; then all of them.

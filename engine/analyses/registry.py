@@ -27,7 +27,6 @@ class Study:
     """One study.
 
     Attributes:
-        name: "pairs".
         home: module of this package and function, "pairs:pairs_study", loaded when it is asked for; it takes (session,
             arguments) and returns `Findings`.
         needs: "session" (its .json alone), or "vectors" (the full vectors beside it).
@@ -80,9 +79,6 @@ def findings_of(*tables: TableFigure, **further: Any) -> Findings:
 
 class StudyArguments:
     """What was given to a study.
-
-    Args:
-        arguments: by name; None and a missing name mean the default.
 
     Raises:
         ExplorerError: a name that is none.

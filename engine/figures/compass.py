@@ -145,7 +145,6 @@ def compass_from_session(
 
     Args:
         points: where the runs lie in the plane; as they were observed by default.
-        residual: as `compass_figure` takes it.
     """
     rows = {label: group.runs for label, group in run_groups(session, by).items()}
     title = f"{session.name} · {plane_title(plane)}"

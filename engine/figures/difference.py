@@ -31,8 +31,6 @@ def difference_figure(
 
     Args:
         levels: thresholds that all were swept with.
-        with_means: False for shares alone.
-        less: whose shares are subtracted.
         bands: with the tests of what is beyond arithmetic, for the legend; None where that is not what is subtracted.
 
     Raises:

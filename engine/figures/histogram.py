@@ -39,7 +39,6 @@ class HistogramFigure:
     """What a histogram shows.
 
     Attributes:
-        value_label: what the horizontal axis holds.
         edges: [bin + 1] ascending, over the measured range.
         counts: [bin] how many values lie in each; the last includes its upper edge.
         low: where the horizontal axis begins.

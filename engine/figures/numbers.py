@@ -20,7 +20,6 @@ class Axis:
 
     Attributes:
         low: value at the axis' start; below high.
-        high: value at its end.
         ticks: round values, ascending.
     """
 

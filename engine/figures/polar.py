@@ -48,7 +48,6 @@ class PolarFigure:
         low: value at the centre.
         high: value at the outer ring; no finite value lies outside.
         curves: x is the angle in degrees, counter-clockwise from the first direction; y the radius' value.
-        rings: ascending, the outer one last.
         bands: around the curves, the one that matters most first but for chance.
     """
 

@@ -50,7 +50,6 @@ class PlaneChoice:
 
     Attributes:
         a: the direction at 0 degrees, as in an experiment file: a neuron's number, or a direction's text.
-        b: the direction at 90 degrees.
     """
 
     site: str

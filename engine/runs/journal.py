@@ -150,7 +150,6 @@ class JournalWriter:
             batch_index: its number in the layout; `reader.done` holds it from now on, so a batch that was halved is
                 appended once, when all of it is there.
             vectors: by site, rows in the order of `runs`: [run, d], or a list of [token, d].
-            receipt: what the hooks reported, plain JSON.
 
         Raises:
             ExplorerError: the disk is full and the like; the batches before it are untouched.

@@ -48,7 +48,6 @@ class BatchRecord:
     Attributes:
         batch_index: its number in the layout.
         shard: name of the file with its vectors, rows in the order of `runs`.
-        sha256: of that file.
         receipt: what the hooks reported.
     """
 

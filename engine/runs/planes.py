@@ -50,7 +50,6 @@ def fixed_planes(
 
     Args:
         widths: of every site that holds one.
-        known: vectors of files and weights by their text.
 
     Raises:
         ExplorerError: a direction of another width than its site, or two that span no plane; names the plane.

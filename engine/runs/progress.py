@@ -81,8 +81,6 @@ class Meter:
     """Counts tokens and tells listeners how far the run is.
 
     Args:
-        listeners: called with every progress.
-        stop: asked after every step.
         weigh: tells the bytes in use, None where it cannot.
     """
 

@@ -45,8 +45,6 @@ def read_record(kind: type[T], data: object, name: str = "") -> T:
 
     Args:
         kind: its fields are of the types above, so that nothing is converted that was not written that way.
-        data: parsed JSON.
-        name: where in its file the data stands, for errors.
 
     Raises:
         DamagedError: names the first field that is missing or of another type.

@@ -105,8 +105,6 @@ class Moves:
     """The token ids that a condition moves most.
 
     Attributes:
-        text: which text was scored.
-        condition: index of the condition.
         tokens: token positions that were averaged over.
         lists: by list: "promoted", "suppressed" by log-probability, "gained", "lost" by probability.
     """
@@ -168,9 +166,7 @@ class Effects:
 
     Attributes:
         scored: when, ISO 8601.
-        texts: which texts.
         given: the text that was given; empty where none was.
-        sites: where vectors were compared.
         planes: (site, a, b) of the planes whose coordinates are kept.
         origin: model, hashes, device and versions, by name.
         reproduced: by site, the largest difference of a scored free run's vector from the one that was saved, over

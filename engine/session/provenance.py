@@ -10,12 +10,7 @@ from srm_explorer.engine.session.codec import Text, Whole
 
 @dataclass(frozen=True)
 class ModelOrigin:
-    """The model that was run.
-
-    Attributes:
-        source: folder or name it was loaded from.
-        weights_sha256: hash of its parameters.
-    """
+    """The model that was run."""
 
     source: Text
     weights_sha256: Text

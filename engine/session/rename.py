@@ -21,7 +21,6 @@ def rename_session(path: Path, new_name: str) -> Path:
 
     Args:
         path: the .json file; it may be missing where only a run folder has the name.
-        new_name: a bare name.
 
     Returns:
         The new .json file; `path` where the name stays the same.

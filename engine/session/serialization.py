@@ -36,12 +36,6 @@ def migrated(
 ) -> dict[str, Any]:
     """The document as the current version would have written it.
 
-    Args:
-        data: parsed JSON.
-        where: the file's name, for errors.
-        current: the version to arrive at.
-        migrations: the steps that are known.
-
     Raises:
         ExplorerError: no session at all, or one of a newer version.
     """

@@ -53,7 +53,6 @@ class RunRecord:
         prompt_tokens: how many tokens the prompt has.
         finish: why the text ends.
         min_margin: smallest difference between the two largest logits over the generated steps; None where none was.
-        metrics: further numbers by name.
     """
 
     index: Whole
