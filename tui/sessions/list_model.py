@@ -41,9 +41,9 @@ class SessionList:
             row = by_path.get(path)
             if row is not None and row.summary is not None and row.summary.state == "finished":
                 continue
-            found = self._with_run(folder, path, row)
-            if found is not None:
-                by_path[path] = found
+            with_run = self._with_run(folder, path, row)
+            if with_run is not None:
+                by_path[path] = with_run
         return tuple(sorted(by_path.values(), key=lambda row: (row.kind != "running", -row.modified, row.name)))
 
     def read(self, row: Row) -> Row:
@@ -78,8 +78,8 @@ class SessionList:
             self._readers.pop(folder, None)
             name = folder.stem if folder.parent == self.folder else _short(folder.with_suffix(""))
             return row or Row(path, name, size, modified, saved=False, summary=Summary(problem=str(error)))
-        told = Progress.from_dict(reader.progress())
-        run = FoundRun(reader.writer_pid() is not None, len(reader.run_indices), reader.planned_runs, told)
+        progress = Progress.from_dict(reader.progress())
+        run = FoundRun(reader.writer_pid() is not None, len(reader.run_indices), reader.planned_runs, progress)
         if row is not None:
             return dataclasses.replace(row, run=run, size=row.size + size, modified=max(row.modified, modified))
         name = folder.stem if folder.parent == self.folder else _short(folder.with_suffix(""))
@@ -87,10 +87,10 @@ class SessionList:
         return Row(path, name, size, modified, saved=False, summary=summary, run=run)
 
     def _run_folders(self) -> list[Path]:
-        found: list[Path] = []
+        beside: list[Path] = []
         with contextlib.suppress(OSError):
-            found = sorted(self.folder.glob("*.run"))
-        return [folder for folder in dict.fromkeys([*found, *known_runs()]) if is_run_folder(folder)]
+            beside = sorted(self.folder.glob("*.run"))
+        return [folder for folder in dict.fromkeys([*beside, *known_runs()]) if is_run_folder(folder)]
 
 
 def experiment_at(path: Path) -> Experiment:

@@ -76,8 +76,8 @@ class SummaryCache:
         with self._lock:
             if self._known is None:
                 self._known = _read(self._file)
-            found = self._known.get(str(path))
-        return found[2] if found is not None and found[:2] == (mtime_ns, size) else None
+            entry = self._known.get(str(path))
+        return entry[2] if entry is not None and entry[:2] == (mtime_ns, size) else None
 
     def put(self, path: Path, mtime_ns: int, size: int, summary: Summary) -> None:
         """Remember what was read; what could not be read is tried again at the next start."""
@@ -92,9 +92,9 @@ class SummaryCache:
         with self._lock:
             if not self._grown or self._known is None:
                 return
-            kept = [(path, one) for path, one in self._known.items() if not one[2].problem][-REMEMBERED:]
+            kept = [(path, entry) for path, entry in self._known.items() if not entry[2].problem][-REMEMBERED:]
             self._grown = False
-        entries = {path: [mtime_ns, size, dataclasses.asdict(own)] for path, (mtime_ns, size, own) in kept}
+        entries = {path: [mtime_ns, size, dataclasses.asdict(summary)] for path, (mtime_ns, size, summary) in kept}
         content = json.dumps({"version": _VERSION, "entries": entries}).encode("ascii")
         with contextlib.suppress(ExplorerError):
             write_atomic(self._file, content)
@@ -178,7 +178,8 @@ def _read(file: Path) -> dict[str, tuple[int, int, Summary]]:
         if data["version"] != _VERSION:
             return {}
         return {
-            str(path): (int(mtime), int(size), Summary(**own)) for path, (mtime, size, own) in data["entries"].items()
+            str(path): (int(mtime), int(size), Summary(**fields))
+            for path, (mtime, size, fields) in data["entries"].items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
