@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -193,8 +194,10 @@ def test_folders_of_the_user_that_are_called_like_ours_are_never_imported(comman
     (tmp_path / "sitecustomize.py").write_text(AT_EXIT)
     for file in (ROOT / "saved_sessions").glob("example.*"):
         shutil.copy(file, tmp_path)
-    environment = {**os.environ, "PYTHONPATH": ".", "SEEN": str(tmp_path / "seen"), "TMPDIR": str(tmp_path)}
+    short = tempfile.mkdtemp(prefix="srm-", dir="/tmp")  # a socket's path has at most 100 bytes
+    environment = {**os.environ, "PYTHONPATH": ".", "SEEN": str(tmp_path / "seen"), "TMPDIR": short}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+    shutil.rmtree(short, ignore_errors=True)
     assert done.returncode == 0, done.stderr
     (modules,) = (tmp_path / "seen").read_text().splitlines()
     assert "srm_explorer" in modules.split()

@@ -143,7 +143,7 @@ def test_an_older_worker_is_drained_and_a_new_one_takes_its_place(
     assert screen.wait(RunEnded).state == "finished"
     screen.wait(WorkerSeen, lambda event: event.kind == "warm")
     assert worker_pid() != old
-    assert len(workers(bench.server)) == 1
+    until(lambda: len(workers(bench.server)) == 1, "the end of the older worker")
 
 
 def worker_is_new(old: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import pytest
 
 from srm_explorer.engine.runs.live import LiveRun
 from srm_explorer.engine.session import load_session
+from srm_explorer.engine.worker import client as client_module
 from srm_explorer.tui.backend.events import (
     Described,
     DescribeFailed,
@@ -34,9 +36,11 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_worker_that_starts_says_so_and_a_warm_one_begins_at_once(
-    screen: Screen, bench: Bench, whole: Callable[..., Session]
+    screen: Screen, bench: Bench, whole: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     end_the_worker()
+    # One that has its libraries already is there before anybody looks.
+    monkeypatch.setattr(client_module, "subprocess", subprocess)
     screen.link.open()
     model, base = bench.experiment().model.model_dump(), bench.folder
     screen.link.describe(model, base)

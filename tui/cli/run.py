@@ -37,14 +37,13 @@ def run_watched(
 ) -> tuple[Outcome, float, int]:
     """Run an experiment under the eyes of a watch; return what came of it, seconds and tokens of this start."""
     experiment, source = read_experiment(spec, overrides=overrides)
-    if source.note and not quiet:
-        note(source.note)
     path = default_path(experiment, source.name) if session is None else session_path(session)
     began = time.monotonic()
-    watch = Watch(quiet=quiet)
+    watch = Watch(quiet=quiet, opening=source.note)
     outcome = None if restart else already_finished(preflight(experiment, source.base, path, restart=False), path)
     if outcome is None:
         outcome = _run(experiment, source.base, path, watch, restart=restart)
+    watch.open()
     if not quiet:
         for line in outcome.told:
             note(line)

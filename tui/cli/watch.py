@@ -32,10 +32,15 @@ class Watch:
     Attributes:
         last: the progress that was shown last.
         holds: whether a wish to stop must wait, see `holding`.
+
+    Args:
+        quiet: show nothing.
+        opening: what to say once the run begins.
     """
 
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(self, *, quiet: bool, opening: str = "") -> None:
         self.last = Progress("loading")
+        self._opening = opening
         self.holds = False
         self._quiet = quiet
         self._bar: Any = None
@@ -44,6 +49,8 @@ class Watch:
 
     def show(self, progress: Progress) -> None:
         self.last = progress
+        if progress.stage in ("running", "saving"):
+            self.open()
         if self._bar is not None:
             self._bar.update(
                 self._task, description=_STAGES[progress.stage], completed=progress.share, text=_state_of(progress)
@@ -72,6 +79,12 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+    def open(self) -> None:
+        """Say the opening line, once; an experiment that is refused has its one line of error alone."""
+        line, self._opening = self._opening, ""
+        if line:
+            self.say(line)
 
     def say(self, line: str) -> None:
         """Print a line without tearing the bar."""

@@ -58,7 +58,9 @@ class Host(App[None]):
 def drive(app: Host, test: Callable[[Pilot[None]], Coroutine[Any, Any, None]]) -> None:
     async def run() -> None:
         async with app.run_test(size=(90, 24)) as pilot:
-            await until_shown(lambda: "lighthouse" in app.shown(), app.shown)
+            await until_shown(
+                lambda: "lighthouse" in app.shown() or (not app.left and "nothing runs" in app.shown()), app.shown
+            )
             await test(pilot)
 
     asyncio.run(run())
