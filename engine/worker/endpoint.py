@@ -206,7 +206,7 @@ def build() -> str:
         version = "0"
     root = paths.engine_folder().resolve()
     digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
+    for path in sorted(path for path in root.rglob("*.py*") if path.suffix in (".py", ".pyi")):
         status = path.stat()
         digest.update(f"{path.relative_to(root)} {status.st_size} {status.st_mtime_ns}\n".encode())
     return f"{version}+{digest.hexdigest()[:8]}"
