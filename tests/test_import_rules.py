@@ -151,10 +151,19 @@ def imports(tree: ast.Module) -> Iterator[tuple[str, str]]:
             yield from ((alias.name, "") for alias in node.names)
 
 
+def lazily_handed_on(package: str) -> Iterator[tuple[str, str]]:
+    """What the stub of a package hands on: homes, and names there."""
+    stub = ROOT.joinpath(*package.split(".")[1:], "__init__.pyi")
+    for node in ast.parse(stub.read_text()).body if stub.exists() else ():
+        if isinstance(node, ast.ImportFrom) and node.level:
+            yield from ((f"{package}.{node.module}", alias.name) for alias in node.names)
+
+
 def test_no_file_imports_itself_by_way_of_others() -> None:
     modules = sources()
     packages = {name for name in modules if any(other.startswith(f"{name}.") for other in modules)}
     handed_on = {(name, what): home for name in packages for home, what in imports(modules[name]) if home in modules}
+    handed_on |= {(name, what): home for name in packages for home, what in lazily_handed_on(name)}
 
     def home(module: str, name: str) -> str:
         """Where something is defined that may be imported from its package."""

@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 from srm_explorer.engine.figures.numbers import NOTHING, three_digits
 
@@ -37,11 +37,13 @@ class TableColumn:
 
 def table_columns(layout: str) -> tuple[TableColumn, ...]:
     """Columns from text: "key:title:shown:keep" each, parted by "; "; what is left out is the key, "number" and 0."""
-    parts = [[*column.split(":"), "", "", ""] for column in layout.split("; ")]
-    return tuple(
-        TableColumn(key, title or key, cast("Shown", shown or "number"), int(keep or 0))
-        for key, title, shown, keep, *_ in parts
-    )
+    columns: list[TableColumn] = []
+    for column in layout.split("; "):
+        key, title, shown, keep = [*column.split(":"), "", "", ""][:4]
+        if shown and shown not in get_args(Shown):
+            raise ValueError(f"column {key}: nothing is shown as {shown!r}")
+        columns.append(TableColumn(key, title or key, cast("Shown", shown or "number"), int(keep or 0)))
+    return tuple(columns)
 
 
 @dataclass(frozen=True)
