@@ -65,6 +65,20 @@ async def at_rest(*_: float) -> None:
         quiet = 0 if has_messages or _threads_run() else quiet + 1
 
 
+_threads_before: set[threading.Thread] = set()
+
+
+def begin_test() -> None:
+    """Remember the threads that earlier tests have left; they are nobody's work any more."""
+    _threads_before.clear()
+    _threads_before.update(threading.enumerate())
+
+
+def works_beside() -> bool:
+    """Whether work that was begun beside the screen, in this test, is under way."""
+    return any(thread.name == "background" for thread in set(threading.enumerate()) - _threads_before)
+
+
 def _has_messages(pump: MessagePump) -> bool:
     if not pump._running or pump._closing:
         return False

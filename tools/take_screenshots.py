@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "tui"))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "tui")]
 
 from pictures import Painter, paint, stage  # noqa: E402
 

@@ -42,6 +42,7 @@ def test_a_worker_that_starts_says_so_and_a_warm_one_begins_at_once(
     # One that has its libraries already is there before anybody looks.
     monkeypatch.setattr(client_module, "subprocess", subprocess)
     screen.link.open()
+    screen.wait(WorkerSeen, lambda event: event.kind == "none")
     model, base = bench.experiment().model.model_dump(), bench.folder
     screen.link.describe(model, base)
     described = screen.wait(Described)

@@ -47,10 +47,15 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         python = home / "bin" / "python"
         ask = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
         site = Path(subprocess.run([python, "-c", ask], check=True, capture_output=True, text=True).stdout.strip())
-        pip("--python", python, "install", "--no-deps", "--no-index", "--no-build-isolation", *what)
         # A folder named in a .pth file does not have its own .pth files read: this checkout's install stays out.
         borrowed = dict.fromkeys([sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"], *_borrowed()])
-        (site / "borrowed.pth").write_text("\n".join(borrowed) + "\n")
+        command = ("--python", python, "install", "--no-deps", "--no-index", "--no-build-isolation", *what)
+        if "--editable" in what:  # it is built where it is installed; a wheel of that version would count as there
+            (site / "borrowed.pth").write_text("\n".join(borrowed) + "\n")
+            pip(*command)
+        else:
+            pip(*command)
+            (site / "borrowed.pth").write_text("\n".join(borrowed) + "\n")
         return home / "bin"
 
     return install

@@ -15,7 +15,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, conditions
 from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session
 from srm_explorer.tui.backend import worker_access
-from tests.waiting import PATIENCE, at_rest
+from tests.waiting import PATIENCE, at_rest, begin_test
 
 # Textual's own waiting takes a busy machine for an idle app.
 textual.app.wait_for_idle = textual.pilot.wait_for_idle = at_rest
@@ -24,6 +24,11 @@ Pilot._wait_for_screen.__defaults__ = (PATIENCE,)
 SITE = "blocks.1.mlp.hook_post"
 
 SpreadSession = Callable[..., Session]
+
+
+@pytest.fixture(autouse=True)
+def own_threads() -> None:
+    begin_test()
 
 
 @pytest.fixture(autouse=True)

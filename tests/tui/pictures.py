@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import string
-import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -31,7 +30,7 @@ from srm_explorer.tui.backend.subprocesses import StudyAnswer, StudyRunner
 from srm_explorer.tui.explorer import controller, studies
 from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.settings import Settings
-from tests.waiting import PATIENCE, check_alive
+from tests.waiting import PATIENCE, check_alive, works_beside
 
 ROOT = Path(__file__).parents[2]
 SAVED = "2025-06-0{}T12:00:00+00:00"
@@ -128,7 +127,7 @@ class Painter:
                     line.cursor_blink = False
             await self.pilot.pause(0.04)
             await self.app.workers.wait_for_complete()
-            while any(thread.name == "background" for thread in threading.enumerate()):
+            while works_beside():
                 await self.pilot.pause(0.01)
             await self.pilot.pause()
             now = self._lines()

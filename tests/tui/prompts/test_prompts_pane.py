@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.runs.inputs import read_inputs
 from srm_explorer.tui.prompts.pane import PromptsPane
 from srm_explorer.tui.prompts.rows import PromptRows
+from tests.waiting import works_beside
 
 GRID = """>> CORE_ID: door
 [LEVEL 1]
@@ -111,7 +111,7 @@ async def opened(size: tuple[int, int] = (100, 30), **table: Any) -> AsyncIterat
 
 async def settle(pilot: Pilot[None]) -> None:
     await pilot.pause(0)
-    while any(thread.name == "background" for thread in threading.enumerate()):
+    while works_beside():
         await pilot.pause(0.01)
     await pilot.pause(0)
 

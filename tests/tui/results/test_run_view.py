@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from srm_explorer.tui.results.run_screen import RunView
 from srm_explorer.tui.results.state import ResultsState
 from srm_explorer.tui.widgets.status import StatusLine
 from srm_explorer.tui.widgets.token_strip import LEVELS, TokenStrip, level, span
+from tests.waiting import works_beside
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "saved_sessions" / "example.json"
 
@@ -75,7 +75,7 @@ def drive(
 
 
 async def settled(app: Host, pilot: Pilot[None]) -> None:
-    while any(thread.name == "background" for thread in threading.enumerate()):
+    while works_beside():
         await pilot.pause(0.01)
     await pilot.pause()
     await pilot.pause()
