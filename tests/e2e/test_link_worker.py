@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,12 +35,19 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 
-def test_a_worker_that_starts_says_so_and_a_warm_one_begins_at_once(
-    screen: Screen, bench: Bench, whole: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def cold_start(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No worker lives, and the next one imports its libraries: one that has them is there before anybody looks."""
     end_the_worker()
-    # One that has its libraries already is there before anybody looks.
     monkeypatch.setattr(client_module, "subprocess", subprocess)
+    yield
+    end_the_worker()  # tests that hold a run need one that can be held
+
+
+@pytest.mark.usefixtures("cold_start")
+def test_a_worker_that_starts_says_so_and_a_warm_one_begins_at_once(
+    screen: Screen, bench: Bench, whole: Callable[..., Session]
+) -> None:
     screen.link.open()
     screen.wait(WorkerSeen, lambda event: event.kind == "none")
     model, base = bench.experiment().model.model_dump(), bench.folder
