@@ -39,9 +39,13 @@ pytestmark = pytest.mark.slow
 def cold_start(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No worker lives, and the next one imports its libraries: one that has them is there before anybody looks."""
     end_the_worker()
+    warm = client_module.subprocess
     monkeypatch.setattr(client_module, "subprocess", subprocess)
     yield
-    end_the_worker()  # tests that hold a run need one that can be held
+    # The tests that follow hold runs, which only a worker of the warm server lets them do.
+    end_the_worker()
+    monkeypatch.setattr(client_module, "subprocess", warm)
+    client_module.find_or_start_worker(idle_exit=300)
 
 
 @pytest.mark.usefixtures("cold_start")
