@@ -81,6 +81,7 @@ def test_a_worker_that_starts_says_so_and_a_warm_one_begins_at_once(
     assert "another experiment" in screen.wait(RunEnded, lambda event: event.state == "failed").fault.what  # pyright: ignore[reportOptionalMemberAccess]
 
 
+@pytest.mark.usefixtures("client")
 def test_two_screens_and_a_command_line_at_once_share_one_worker_and_lose_nothing(
     screen: Screen, other: Screen, bench: Bench, hold: Hold
 ) -> None:
