@@ -9,6 +9,18 @@ vectors = outcome.session.vectors()["blocks.11.mlp.hook_post"]
 The names and their homes stand once, in `__init__.pyi`.
 """
 
-import lazy_loader
+from typing import Any
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("__") and name != "__all__":
+        raise AttributeError(name)
+    # Only a notebook asks: the screen and the command line start without it.
+    import lazy_loader
+
+    attribute, _, names = lazy_loader.attach_stub(__name__, __file__)
+    return names if name == "__all__" else attribute(name)
+
+
+def __dir__() -> list[str]:
+    return __getattr__("__all__")
