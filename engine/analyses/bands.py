@@ -17,9 +17,8 @@ from srm_explorer.engine.figures.arithmetic import SiteEdits, arithmetic_points,
 from srm_explorer.engine.figures.bands import DoseBand, GroupBand, NullBand, PlaneBands
 from srm_explorer.engine.figures.captions import plane_captions
 from srm_explorer.engine.figures.groups import CONDITION, points_of, run_groups
-from srm_explorer.engine.figures.units import Units, units_of
 from srm_explorer.engine.io.vectors import Matrix, token_mean
-from srm_explorer.engine.session import PlaneRecord, Session
+from srm_explorer.engine.session import PlaneRecord, Session, Units, units_of
 from srm_explorer.engine.stats.bands import share_bands, sup_t_band, unit_counts
 from srm_explorer.engine.stats.groups import BASELINE, RunGroup
 from srm_explorer.engine.stats.nulls import (

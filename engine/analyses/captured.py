@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
 from srm_explorer.engine.experiment.model_fit import captured_segments, covered, propagation_of
-from srm_explorer.engine.figures.units import UNIT_FACTOR, Units, units_of
 from srm_explorer.engine.io.vectors import Matrix, read_vectors, token_mean
-from srm_explorer.engine.session import Session
+from srm_explorer.engine.session import UNIT_FACTOR, Session, Units, units_of
 from srm_explorer.engine.stats.permutation import Blocks, matched_blocks
 
 REPLACING = ("clamp", "zero", "mean")

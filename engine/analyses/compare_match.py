@@ -18,9 +18,8 @@ from srm_explorer.engine.experiment.model_fit import is_centred
 from srm_explorer.engine.figures.captions import model_caption, plane_title, site_caption
 from srm_explorer.engine.figures.groups import GroupChoice, points_of
 from srm_explorer.engine.figures.numbers import count_of
-from srm_explorer.engine.figures.units import UNIT_FACTOR
 from srm_explorer.engine.io.vectors import read_vectors
-from srm_explorer.engine.session import PlaneRecord, RunRecord, Session
+from srm_explorer.engine.session import UNIT_FACTOR, PlaneRecord, RunRecord, Session
 from srm_explorer.engine.stats.comparison import GroupDifference, Sample
 from srm_explorer.engine.stats.planes import Plane, coordinates, neuron_plane
 from srm_explorer.engine.stats.spotlight import UnitCoordinates

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srm_explorer.engine.experiment import Condition
-from srm_explorer.engine.figures.units import Units, units_of
-from srm_explorer.engine.session import RunRecord, Session
+from srm_explorer.engine.session import RunRecord, Session, Units, units_of
 from srm_explorer.engine.session.effects import Effects, RunEffects, TextScores, effects_of
 from srm_explorer.engine.stats.text import CollapseRule, first_divergence
 

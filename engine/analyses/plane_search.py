@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from srm_explorer.engine.analyses.captured import Captured
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
-from srm_explorer.engine.figures import CONDITION, UNIT_FACTOR, factor_columns, pooled_caption, run_groups
-from srm_explorer.engine.session import Session
+from srm_explorer.engine.figures import CONDITION, factor_columns, pooled_caption, run_groups
+from srm_explorer.engine.session import UNIT_FACTOR, Session
 from srm_explorer.engine.stats.comparison import Contrast, group_contrast, paired_contrast
 from srm_explorer.engine.stats.groups import BASELINE
 from srm_explorer.engine.stats.pairings import (

@@ -1,17 +1,49 @@
-"""Everything a result depends on, written down while it is at hand."""
+"""Everything a result depends on: written down while it is at hand, and read again when a session runs anew."""
 
 from __future__ import annotations
 
 import dataclasses
 import platform
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from srm_explorer.engine.experiment import Experiment
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import Experiment, ModelSpec
 from srm_explorer.engine.model import LoadedModel, SelfTest, describe_device, threads
+from srm_explorer.engine.session import Session
+from srm_explorer.engine.session.codec import Text, Whole
+
+
+@dataclass(frozen=True)
+class ModelOrigin:
+    """The model that was run."""
+
+    source: Text
+    weights_sha256: Text
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a run was made, read by `read_record`.
+
+    Attributes:
+        threads: of the processor, which decide how sums are split.
+        inputs: hashes of what was read, by name.
+        base: the folder that relative paths started from; empty where it was not noted.
+        versions: of Python and the packages a result depends on.
+    """
+
+    model: ModelOrigin
+    threads: Whole
+    inputs: Mapping[Text, Text]
+    base: Text = ""
+    device: Text = ""
+    versions: Mapping[Text, Text] = field(default_factory=dict[str, str])
+
 
 _PACKAGES = ("torch", "transformers", "transformer-lens", "numpy", "srm-explorer")
 
@@ -61,3 +93,37 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             numbers[package] = "not installed"
     return numbers
+
+
+def model_of(session: Session) -> tuple[ModelSpec, Path]:
+    """Find the model a session was made with: as its experiment names it, else from where it was loaded then.
+
+    Returns:
+        the model, and the folder that a relative path of it starts from.
+    """
+    spec, recorded = session.spec.model, session.provenance
+    base = Path(str(recorded.get("base") or (session.path or Path()).parent))
+    source = Path(str(_recorded_model(session).get("source", "")))
+    if not (base / spec.name).is_dir() and source.is_absolute() and source.is_dir():
+        spec = spec.model_copy(update={"name": str(source)})
+    return spec, base
+
+
+def check_same_model(session: Session, model: LoadedModel) -> None:
+    """Refuse a model that is not the one a session was made with, by the hash of its weights.
+
+    Raises:
+        ExplorerError: the hashes differ.
+    """
+    recorded = _recorded_model(session).get("weights_sha256")
+    if recorded and recorded != model.weights_sha256:
+        raise ExplorerError(
+            f"{model.name} has not the weights that session {session.name} was made with",
+            where=model.name,
+            remedy=f"use the model with hash {str(recorded)[:12]}…",
+        )
+
+
+def _recorded_model(session: Session) -> Mapping[str, Any]:
+    known: object = session.provenance.get("model")
+    return cast("Mapping[str, Any]", known) if isinstance(known, Mapping) else {}

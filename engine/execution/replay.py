@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.execution.provenance import versions
+from srm_explorer.engine.execution.provenance import Provenance, versions
 from srm_explorer.engine.execution.rows import RowMaker, as_saved, check_directions
 from srm_explorer.engine.experiment import Site, check_against, conditions, targets_of
 from srm_explorer.engine.io.vectors import Matrix
@@ -34,7 +34,6 @@ from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.runs.progress import Meter, Progress, StopSignal
 from srm_explorer.engine.session import DamagedError, RunRecord, Session, read_record
 from srm_explorer.engine.session.controls import controls_of
-from srm_explorer.engine.session.provenance import Provenance
 from srm_explorer.engine.worker.device_lock import device_lock
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from srm_explorer.engine import paths
 from srm_explorer.engine.analyses.bands import with_bands
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.execution.provenance import provenance_of, versions
+from srm_explorer.engine.execution.provenance import Provenance, provenance_of, versions
 from srm_explorer.engine.execution.rows import RowMaker, as_saved, check_directions, tokenise
 from srm_explorer.engine.execution.w_out import effective_w_out_rows, plane_directions
 from srm_explorer.engine.experiment import Experiment, Site, check_against, conditions
@@ -51,7 +51,6 @@ from srm_explorer.engine.runs.resume import Outcome, Preflight, already_finished
 from srm_explorer.engine.runs.units import needs_baseline, readings_of, resolve
 from srm_explorer.engine.session import PromptRecord, load_session, plain, read_record, save_session
 from srm_explorer.engine.session.controls import Controls
-from srm_explorer.engine.session.provenance import Provenance
 from srm_explorer.engine.session.session import Resolved, now
 from srm_explorer.engine.worker.device_lock import device_lock
 

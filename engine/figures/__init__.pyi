@@ -38,6 +38,8 @@ from .curves import Role as Role
 from .curves import SweptGroup as SweptGroup
 from .curves import warnings_of as warnings_of
 from .difference import difference_from_session as difference_from_session
+from .difference import residual_polar as residual_polar
+from .difference import residual_thresholds as residual_thresholds
 from .dose import DoseFigure as DoseFigure
 from .dose import DosePanel as DosePanel
 from .dose import DoseSeries as DoseSeries
@@ -79,8 +81,6 @@ from .polar import Ring as Ring
 from .polar import Spoke as Spoke
 from .polar import polar_counts as polar_counts
 from .polar import threshold_index as threshold_index
-from .residual import residual_polar as residual_polar
-from .residual import residual_thresholds as residual_thresholds
 from .session_overlays import overlays_from_session as overlays_from_session
 from .session_overlays import plane_index as plane_index
 from .session_overlays import predictions_of as predictions_of
@@ -93,8 +93,5 @@ from .table import cell_text as cell_text
 from .table import tables_as_csv as tables_as_csv
 from .thresholds import ThresholdFigure as ThresholdFigure
 from .thresholds import threshold_figure as threshold_figure
-from .units import UNIT_FACTOR as UNIT_FACTOR
-from .units import Units as Units
-from .units import units_of as units_of
 from .warnings import NEAR_DEG as NEAR_DEG
 from .warnings import session_warnings as session_warnings

@@ -16,8 +16,7 @@ from srm_explorer.engine.figures.captions import coordinate_caption, edited_capt
 from srm_explorer.engine.figures.curves import SweptGroup
 from srm_explorer.engine.figures.numbers import count_of, degrees, short, three_digits
 from srm_explorer.engine.figures.table import cell_text
-from srm_explorer.engine.figures.units import units_of
-from srm_explorer.engine.session import DamagedError, Number, PlaneRecord, Session, read_record
+from srm_explorer.engine.session import DamagedError, Number, PlaneRecord, Session, read_record, units_of
 
 FEW_UNITS = 10
 NEAR_DEG = 20.0

@@ -8,6 +8,9 @@ from .decoding import Generation as Generation
 from .decoding import Row as Row
 from .decoding import RowResult as RowResult
 from .decoding import decode as decode
+from .decoding import rows_that_fit as rows_that_fit
+from .decoding import sizes_of as sizes_of
+from .decoding import weight_bytes as weight_bytes
 from .device import backends as backends
 from .device import describe_device as describe_device
 from .device import free_bytes as free_bytes
@@ -27,9 +30,6 @@ from .load import DEMO as DEMO
 from .load import LoadedModel as LoadedModel
 from .load import load_model as load_model
 from .load import model_source as model_source
-from .memory import rows_that_fit as rows_that_fit
-from .memory import sizes_of as sizes_of
-from .memory import weight_bytes as weight_bytes
 from .sampling import NoiseKey as NoiseKey
 from .sampling import Sampling as Sampling
 from .selftest import SelfTest as SelfTest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from srm_explorer.engine.experiment.site import Site
 from srm_explorer.engine.model.blocks import LayerCache, feed_of
-from srm_explorer.engine.model.device import bool_list, int_list, tensor_of
+from srm_explorer.engine.model.device import bool_list, free_bytes, int_list, tensor_of
 from srm_explorer.engine.model.intervene import (
     Accumulator,
     Capture,
@@ -25,6 +26,7 @@ from srm_explorer.engine.model.intervene import (
 )
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model.sampling import NoiseKey, Sampling, best_and_margin
+from srm_explorer.engine.runs.plan import Sizes, captured_bytes, rows_within
 
 _MERGE_AT = 0.8  # histories a row from which two passes a step cost more than they save
 _COMPACT_AT = 0.75  # share of rows still writing below which the finished ones are dropped
@@ -373,3 +375,36 @@ class _Writer:
         index = {key: place for place, key in enumerate(keys)}
         places = [index[noise] for row in rows if (noise := self._rows[row].noise) is not None]
         return table[torch.tensor(places, device=logits.device)]
+
+
+def sizes_of(model: LoadedModel) -> Sizes:
+    """Sizes that decide what a row needs."""
+    config: Any = model.bridge.cfg
+    heads: int = config.n_key_value_heads or config.n_heads
+    return Sizes(config.n_layers, heads * config.d_head, model.shape.d_mlp, config.d_vocab, model.dtype.itemsize)
+
+
+def weight_bytes(model: LoadedModel) -> int:
+    """Bytes of the weights, shared ones once."""
+    weights: dict[int, torch.Tensor] = {one.data_ptr(): one for one in model.bridge.original_model.parameters()}
+    return sum(one.numel() * one.element_size() for one in weights.values())
+
+
+def row_bytes(model: LoadedModel, positions: int, captures: Sequence[Capture]) -> int:
+    """Estimate what one row of a batch needs at its longest: cache, logits, activations, captures.
+
+    Args:
+        positions: tokens of the prompt and of what is generated.
+        captures: what is kept of a row.
+    """
+    kept = sum(
+        captured_bytes(model.shape.width(Site.parse(one.site)), one.reduce, positions)
+        for one in captures
+        if one.columns is None
+    )
+    return sizes_of(model).row_bytes(positions, kept)
+
+
+def rows_that_fit(model: LoadedModel, positions: int, captures: Sequence[Capture]) -> int:
+    """Choose the most rows of a batch, at least 1."""
+    return rows_within(free_bytes(model.device), model.device.type, row_bytes(model, positions, captures))

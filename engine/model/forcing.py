@@ -15,12 +15,11 @@ from torch import Tensor
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment.site import Site
 from srm_explorer.engine.model.blocks import Blocks
-from srm_explorer.engine.model.decoding import Padded
+from srm_explorer.engine.model.decoding import Padded, sizes_of
 from srm_explorer.engine.model.device import array_of, free_bytes, is_out_of_memory, release_memory
 from srm_explorer.engine.model.intervene import Accumulator, Capture, Edit, Feed, HookState, instrumented, slots_by_site
 from srm_explorer.engine.model.load import LoadedModel
-from srm_explorer.engine.model.memory import sizes_of
-from srm_explorer.engine.runs.batch_memory import captured_bytes, rows_within
+from srm_explorer.engine.runs.plan import captured_bytes, rows_within
 
 _CHUNK_BYTES = {"cpu": 16 * 2**20, "cuda": 512 * 2**20}
 """Bytes of log-probabilities that are there at once: what a processor's cache nearly holds, what keeps a GPU busy."""

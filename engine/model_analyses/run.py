@@ -13,6 +13,7 @@ import numpy as np
 
 from srm_explorer.engine.analyses.registry import Arguments, Findings
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
+from srm_explorer.engine.execution.provenance import check_same_model, model_of
 from srm_explorer.engine.experiment import ModelSpec
 from srm_explorer.engine.model import LoadedModel, WarmModel, device_key, is_out_of_memory, used_bytes
 from srm_explorer.engine.model_analyses.neurons import (
@@ -23,7 +24,6 @@ from srm_explorer.engine.model_analyses.neurons import (
     weighted_pairs_study,
 )
 from srm_explorer.engine.model_analyses.scoring import score_study
-from srm_explorer.engine.model_analyses.session_model import check_same_model, model_of
 from srm_explorer.engine.runs.progress import Meter, StopSignal
 from srm_explorer.engine.session import Session, load_session
 from srm_explorer.engine.worker.device_lock import device_lock

@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 
 from srm_explorer.engine.analyses import Arguments, Findings, SiteRuns, as_rows, effects_study, plane_through
 from srm_explorer.engine.errors import ExplorerError, SpecValueError, did_you_mean
-from srm_explorer.engine.execution.provenance import versions
+from srm_explorer.engine.execution.provenance import check_same_model, versions
 from srm_explorer.engine.execution.replay import recorded_in, same_directions
 from srm_explorer.engine.execution.rows import RowMaker, check_directions
 from srm_explorer.engine.experiment import Site, check_against
 from srm_explorer.engine.io.npz import write_npz
 from srm_explorer.engine.model import Capture, LoadedModel, describe_device, score_texts, top_tokens
 from srm_explorer.engine.model_analyses.accumulate import ScoredText, Scoring, rounded, texts_of
-from srm_explorer.engine.model_analyses.session_model import check_same_model
 from srm_explorer.engine.runs.collect import grid_of
 from srm_explorer.engine.runs.progress import Meter, Stopped, StopSignal
 from srm_explorer.engine.session import PlaneRecord, RunRecord, Saved, Session, save_session

@@ -1,8 +1,4 @@
 # The names that other folders take from here, each in its home: type checkers read it, and so does __init__.py.
-from .batch_memory import ITEM_BYTES as ITEM_BYTES
-from .batch_memory import Sizes as Sizes
-from .batch_memory import captured_bytes as captured_bytes
-from .batch_memory import rows_within as rows_within
 from .collect import assemble_session as assemble_session
 from .collect import grid_of as grid_of
 from .collect import measured_in as measured_in
@@ -35,8 +31,12 @@ from .journal_records import ValuesResolved as ValuesResolved
 from .live import LiveRun as LiveRun
 from .manage import rename as rename
 from .manage import trash as trash
+from .plan import ITEM_BYTES as ITEM_BYTES
 from .plan import Layout as Layout
+from .plan import Sizes as Sizes
+from .plan import captured_bytes as captured_bytes
 from .plan import plan_layout as plan_layout
+from .plan import rows_within as rows_within
 from .planes import fixed_planes as fixed_planes
 from .planes import left_out as left_out
 from .progress import Meter as Meter

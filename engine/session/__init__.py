@@ -6,6 +6,7 @@ from srm_explorer.engine.session.codec import DamagedError, Number, Table, Text,
 from srm_explorer.engine.session.rename import rename_session
 from srm_explorer.engine.session.session import (
     SCHEMA_VERSION,
+    UNIT_FACTOR,
     Finish,
     PlaneRecord,
     PromptRecord,
@@ -14,11 +15,14 @@ from srm_explorer.engine.session.session import (
     Session,
     Sidecar,
     State,
+    Units,
+    units_of,
 )
 from srm_explorer.engine.session.store import Saved, load_session, save_session, sessions_in, trash_session
 
 __all__ = [
     "SCHEMA_VERSION",
+    "UNIT_FACTOR",
     "DamagedError",
     "Finish",
     "Number",
@@ -32,6 +36,7 @@ __all__ = [
     "State",
     "Table",
     "Text",
+    "Units",
     "Whole",
     "load_session",
     "plain",
@@ -40,4 +45,5 @@ __all__ = [
     "save_session",
     "sessions_in",
     "trash_session",
+    "units_of",
 ]

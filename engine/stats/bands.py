@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from srm_explorer.engine.stats.distributions import normal_cdf, normal_quantile, student_quantile
 from srm_explorer.engine.stats.resampling import (
     LEVEL,
     RESAMPLES,
@@ -15,6 +14,9 @@ from srm_explorer.engine.stats.resampling import (
     bootstrap_weights,
     degrees_of_freedom,
     merged_strata,
+    normal_cdf,
+    normal_quantile,
+    student_quantile,
     used_units,
 )
 from srm_explorer.engine.stats.spotlight import STRICT, directions

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from srm_explorer.engine.stats.distributions import f_quantile
 from srm_explorer.engine.stats.resampling import (
     LEVEL,
     UnitTotals,
     affordable_resamples,
     bootstrap_weights,
     degrees_of_freedom,
+    f_quantile,
     merged_strata,
     used_units,
 )

@@ -16,10 +16,9 @@ from types import FrameType
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.io.files import FileLock, LockedError
 from srm_explorer.engine.runs.resume import Outcome
-from srm_explorer.engine.worker.caller import in_context
 from srm_explorer.engine.worker.endpoint import Endpoint, build, here, listen, make_folder
 from srm_explorer.engine.worker.log import WorkerLog
-from srm_explorer.engine.worker.protocol import Fault, as_fault
+from srm_explorer.engine.worker.protocol import Fault, as_fault, in_context
 from srm_explorer.engine.worker.queue import Job, JobQueue, ModelTask
 from srm_explorer.engine.worker.spool import drain_spool
 

@@ -16,7 +16,6 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, ModelSpec
 from srm_explorer.engine.io.files import as_explorer_error
 from srm_explorer.engine.runs.progress import Stopped
-from srm_explorer.engine.worker.caller import current_context
 from srm_explorer.engine.worker.endpoint import Endpoint, build, connect, here, is_alive, make_folder
 from srm_explorer.engine.worker.log import last_lines
 from srm_explorer.engine.worker.protocol import (
@@ -49,6 +48,7 @@ from srm_explorer.engine.worker.protocol import (
     Welcome,
     WorkerState,
     as_error,
+    current_context,
     encode,
     read_reply,
 )

@@ -26,7 +26,6 @@ from srm_explorer.engine.model import (
 )
 from srm_explorer.engine.model_analyses.run import model_study, run_model_study
 from srm_explorer.engine.runs.progress import Meter, Stopped, StopSignal
-from srm_explorer.engine.worker.caller import in_context
 from srm_explorer.engine.worker.device_lock import device_lock
 from srm_explorer.engine.worker.protocol import (
     CallerContext,
@@ -36,6 +35,7 @@ from srm_explorer.engine.worker.protocol import (
     StudyResult,
     Tokenize,
     Tokens,
+    in_context,
     read_model,
 )
 from srm_explorer.engine.worker.queue import JobQueue, ending

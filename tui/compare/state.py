@@ -46,9 +46,9 @@ from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.session import PlaneRecord, Session, load_session
 from srm_explorer.engine.stats.spotlight import FULL_TURN
 from srm_explorer.tui.charts.dose import paint_dose
+from srm_explorer.tui.charts.picture import svg_of
 from srm_explorer.tui.charts.scene import Scene
 from srm_explorer.tui.charts.scenes import scene_of_polar, scene_of_thresholds
-from srm_explorer.tui.charts.svg import svg_of
 from srm_explorer.tui.widgets.table_render import Column
 
 BEYOND_ARITHMETIC = "beyond arithmetic"

@@ -14,7 +14,7 @@ from srm_explorer.engine.experiment import Experiment, ModelShape, Site, conditi
 from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.figures import count_of
 from srm_explorer.engine.io.files import write_atomic
-from srm_explorer.engine.runs.batch_memory import ITEM_BYTES, Sizes, captured_bytes, rows_within
+from srm_explorer.engine.runs.plan import ITEM_BYTES, Sizes, captured_bytes, rows_within
 from srm_explorer.engine.worker.protocol import Description
 
 _PROMPT_TOKENS = 24

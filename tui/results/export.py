@@ -12,9 +12,8 @@ from typing import Literal
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import tables_as_csv
 from srm_explorer.engine.io.files import as_explorer_error, sync_folder
-from srm_explorer.tui.charts.picture import Picture
+from srm_explorer.tui.charts.picture import Picture, svg_of
 from srm_explorer.tui.charts.scene import Scene
-from srm_explorer.tui.charts.svg import svg_of
 from srm_explorer.tui.results.study_model import StudyPage
 
 ExportKind = Literal["svg", "text", "ansi", "csv"]

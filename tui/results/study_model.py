@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from srm_explorer.engine.analyses import tables_in
 from srm_explorer.engine.errors import ExplorerError, SpecValueError, did_you_mean, nearest
 from srm_explorer.engine.experiment import Site
-from srm_explorer.engine.figures import UNIT_FACTOR, HistogramFigure, TableFigure
+from srm_explorer.engine.figures import HistogramFigure, TableFigure
+from srm_explorer.engine.session import UNIT_FACTOR
 
 if TYPE_CHECKING:
     from srm_explorer.engine.session import Session

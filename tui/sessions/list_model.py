@@ -12,8 +12,8 @@ from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.runs import Progress, is_run_folder, known_runs
 from srm_explorer.engine.runs.journal_reader import EVENTS, JournalReader
 from srm_explorer.engine.session import load_session
-from srm_explorer.tui.sessions.row import FoundRun, Row, Summary
 from srm_explorer.tui.sessions.summary import SummaryCache, describe, model_of, read_summary
+from srm_explorer.tui.sessions.table import FoundRun, Row, Summary
 
 
 class SessionList:

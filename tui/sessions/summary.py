@@ -16,7 +16,7 @@ from srm_explorer.engine.figures import intervention_captions, model_caption
 from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.runs import JournalReader
 from srm_explorer.engine.session import SCHEMA_VERSION, Session, State, load_session
-from srm_explorer.tui.sessions.row import Summary
+from srm_explorer.tui.sessions.table import Summary
 
 LONGEST_HEAD = 1 << 24
 """Bytes before the prompts; a file with more of them is read as a whole."""

@@ -12,6 +12,7 @@ from srm_explorer.engine.figures.arithmetic import arithmetic_points, without_cl
 from srm_explorer.engine.figures.bands import DoseBand, GroupBand, NullBand, PlaneBands
 from srm_explorer.engine.figures.compass import compass_from_session, region_outline
 from srm_explorer.engine.figures.curves import SweptGroup
+from srm_explorer.engine.figures.difference import residual_polar, residual_thresholds
 from srm_explorer.engine.figures.dose import dose_from_session
 from srm_explorer.engine.figures.groups import (
     CONDITION,
@@ -21,7 +22,6 @@ from srm_explorer.engine.figures.groups import (
     swept_groups,
     thresholds_from_session,
 )
-from srm_explorer.engine.figures.residual import residual_polar, residual_thresholds
 from srm_explorer.engine.figures.session_overlays import choices_of, overlays_from_session, predictions_of, stored_bands
 from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session
 

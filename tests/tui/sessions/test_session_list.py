@@ -13,7 +13,7 @@ from srm_explorer.engine.runs.journal import JournalWriter
 from srm_explorer.engine.session import load_session, save_session
 from srm_explorer.tui.glyphs import UNICODE
 from srm_explorer.tui.sessions.list_model import SessionList, experiment_at
-from srm_explorer.tui.sessions.row import FoundRun, Row, Summary, cell_of, matching, moment
+from srm_explorer.tui.sessions.table import FoundRun, Row, Summary, cell_of, matching, moment
 
 EXAMPLE = load_session(Path(__file__).parents[3] / "saved_sessions" / "example.json")
 

@@ -13,8 +13,8 @@ import srm_explorer.tui.sessions.summary as module
 from srm_explorer.engine.figures.captions import model_caption
 from srm_explorer.engine.session import Session, load_session, save_session
 from srm_explorer.engine.session.serialization import session_bytes
-from srm_explorer.tui.sessions.row import Summary
 from srm_explorer.tui.sessions.summary import SummaryCache, describe, read_summary
+from srm_explorer.tui.sessions.table import Summary
 
 EXAMPLE = load_session(Path(__file__).parents[3] / "saved_sessions" / "example.json")
 
