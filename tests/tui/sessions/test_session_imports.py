@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-SCREENS = ("sessions.screen", "compare.screen", "sessions.notes", "sessions.actions", "sessions.row")
+SCREENS = ("sessions.screen", "compare.screen", "sessions.notes", "sessions.actions", "sessions.table")
 
 
 def test_the_screens_load_nothing_heavy_before_they_are_shown() -> None:
