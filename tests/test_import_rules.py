@@ -107,7 +107,7 @@ def test_the_way_to_the_full_screen_loads_nothing_before_it_is_seen() -> None:
 
 
 def test_the_link_loads_no_screen() -> None:
-    assert not loaded_by("srm_explorer.tui.backend.backend") & {"textual", "plotext", "typer", "rich"}
+    assert not loaded_by("srm_explorer.tui.backend.link") & {"textual", "plotext", "typer", "rich"}
 
 
 def test_the_full_screen_loads_nothing_but_textual_before_it_is_seen() -> None:

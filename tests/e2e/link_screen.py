@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from srm_explorer.engine.worker.client import find_worker
-from srm_explorer.tui.backend.backend import WorkerLink
 from srm_explorer.tui.backend.events import LinkEvent, RunGrew
+from srm_explorer.tui.backend.link import WorkerLink
 from tests.waiting import PATIENCE
 
 from .warm import WarmServer

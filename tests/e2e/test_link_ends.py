@@ -70,7 +70,7 @@ def test_a_run_that_was_asked_for_while_the_worker_starts_is_begun_whoever_is_go
 ) -> None:
     end_the_worker()
     code = (
-        "import os, sys, time; from pathlib import Path; from srm_explorer.tui.backend.backend import WorkerLink\n"
+        "import os, sys, time; from pathlib import Path; from srm_explorer.tui.backend.link import WorkerLink\n"
         "from srm_explorer.engine.worker.endpoint import here, is_alive\n"
         "from srm_explorer.engine.experiment import read_experiment\n"
         "told = []; link = WorkerLink(told.append); link.open()\n"
@@ -95,7 +95,7 @@ def test_a_closed_link_ends_at_once_whatever_it_waits_for_and_the_run_goes_on(
     client: Client, screen: Screen, bench: Bench, hold: Hold
 ) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from srm_explorer.tui.backend.backend import WorkerLink\n"
+        "import sys, time; from pathlib import Path; from srm_explorer.tui.backend.link import WorkerLink\n"
         "from srm_explorer.engine.experiment import read_experiment\n"
         "told = []; link = WorkerLink(told.append); link.open()\n"
         "spec, source = read_experiment(sys.argv[1], overrides=[sys.argv[3]])\n"

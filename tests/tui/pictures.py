@@ -23,10 +23,10 @@ from srm_explorer.engine import paths
 from srm_explorer.engine.analyses.registry import run_study
 from srm_explorer.engine.worker.protocol import Description
 from srm_explorer.tui.app import ExplorerApp
-from srm_explorer.tui.backend import subprocesses
-from srm_explorer.tui.backend.backend import WorkerLink
+from srm_explorer.tui.backend import study_runner
 from srm_explorer.tui.backend.events import Described, Tokenized, WorkerSeen
-from srm_explorer.tui.backend.subprocesses import StudyAnswer, StudyRunner
+from srm_explorer.tui.backend.link import WorkerLink
+from srm_explorer.tui.backend.study_runner import StudyAnswer, StudyRunner
 from srm_explorer.tui.explorer import controller, studies
 from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.settings import Settings
@@ -196,7 +196,7 @@ def stage(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "shipped_prompts", lambda: Path("shipped"))
     monkeypatch.setattr(paths, "trash_folder", lambda: Path("trash"))
     monkeypatch.setattr(controller, "WorkerLink", StillLink)
-    for module in (subprocesses, studies):
+    for module in (study_runner, studies):
         monkeypatch.setattr(module, "StudyRunner", StillStudies)
     for name in ("NO_COLOR", "COLORTERM", "TMUX", "SSH_TTY", "SSH_CONNECTION"):
         monkeypatch.delenv(name, raising=False)

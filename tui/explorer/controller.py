@@ -14,7 +14,7 @@ from srm_explorer.engine.figures.captions import DEMO, coordinate_caption, site_
 from srm_explorer.engine.session import Session, sessions_in
 from srm_explorer.engine.worker.protocol import Description
 from srm_explorer.tui.backend import events
-from srm_explorer.tui.backend.backend import WorkerLink
+from srm_explorer.tui.backend.link import WorkerLink
 from srm_explorer.tui.charts.subject import VIEWS
 from srm_explorer.tui.experiment.fields import error_line
 from srm_explorer.tui.experiment.form_model import shape_of

@@ -10,8 +10,8 @@ from typing import Any
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.runs.inputs import read_inputs
 from srm_explorer.engine.worker.protocol import Description
-from srm_explorer.tui.backend.backend import WorkerLink
 from srm_explorer.tui.backend.events import RunGrew
+from srm_explorer.tui.backend.link import WorkerLink
 from srm_explorer.tui.explorer.draft import DraftEditor
 from srm_explorer.tui.explorer.view import ExplorerView
 

@@ -17,7 +17,7 @@ from srm_explorer.engine.figures.captions import plane_title
 from srm_explorer.engine.figures.table import PlaneChoice
 from srm_explorer.engine.io.vectors import read_vectors
 from srm_explorer.engine.session import Saved, Session, save_session
-from srm_explorer.tui.backend.backend import WorkerLink
+from srm_explorer.tui.backend.link import WorkerLink
 from srm_explorer.tui.explorer.draft import DraftEditor
 from srm_explorer.tui.explorer.session_in_view import SessionInView
 from srm_explorer.tui.explorer.view import ExplorerView

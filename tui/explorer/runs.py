@@ -13,7 +13,7 @@ from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.engine.runs.resume import Outcome, TakenError, already_finished, default_path, preflight
 from srm_explorer.tui.backend import events
-from srm_explorer.tui.backend.backend import WorkerLink
+from srm_explorer.tui.backend.link import WorkerLink
 from srm_explorer.tui.experiment.cost import size
 from srm_explorer.tui.explorer.draft import DraftEditor
 from srm_explorer.tui.explorer.queue import QueueScreen

@@ -53,7 +53,7 @@ _NEXT = (
     "srm_explorer.engine.runs.resume",
     "srm_explorer.engine.figures.groups",
     "srm_explorer.tui.results.state",
-    "srm_explorer.tui.backend.backend",
+    "srm_explorer.tui.backend.link",
     "plotext",
     "srm_explorer.tui.charts.polar",
     "srm_explorer.tui.charts.thresholds",

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.tui.backend.backend import WorkerLink
-from srm_explorer.tui.backend.subprocesses import StudyRunner
+from srm_explorer.tui.backend.link import WorkerLink
+from srm_explorer.tui.backend.study_runner import StudyRunner
 from srm_explorer.tui.explorer.draft import DraftEditor
 from srm_explorer.tui.explorer.session_in_view import SessionInView
 from srm_explorer.tui.explorer.view import ExplorerView

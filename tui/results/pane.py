@@ -25,7 +25,7 @@ from srm_explorer.tui.widgets.tab_strip import TabStrip
 
 if TYPE_CHECKING:
     from srm_explorer.engine.session import Session
-    from srm_explorer.tui.backend.subprocesses import StudyAnswer
+    from srm_explorer.tui.backend.study_runner import StudyAnswer
     from srm_explorer.tui.charts.subject import View
     from srm_explorer.tui.results.export import ExportKind
     from srm_explorer.tui.results.state import BandKey, BandWatch, ResultsState
@@ -417,7 +417,7 @@ class ResultsPane(Widget, can_focus=True):
         chart, state = self._chart(), self._state
         key = state.missing_bands(chart.grouping(state)) if chart is not None and state is not None else None
         if self._bands is None and key is not None:
-            from srm_explorer.tui.backend.subprocesses import StudyRunner
+            from srm_explorer.tui.backend.study_runner import StudyRunner
             from srm_explorer.tui.results.state import BandWatch
 
             self._bands = BandWatch(StudyRunner(self._background), self._take_bands)

@@ -25,7 +25,7 @@ from srm_explorer.engine.figures import (
 )
 from srm_explorer.engine.session import PlaneRecord, Session
 from srm_explorer.engine.stats.spotlight import FULL_TURN, STRICT, UnitCoordinates, is_lit, spotlight
-from srm_explorer.tui.backend.subprocesses import StudyAnswer, StudyRunner
+from srm_explorer.tui.backend.study_runner import StudyAnswer, StudyRunner
 from srm_explorer.tui.charts.subject import TRANSFORMS, VIEWS, Transform, View
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.background import Background
-from srm_explorer.tui.backend.subprocesses import StudyAnswer, StudyRunner
+from srm_explorer.tui.backend.study_runner import StudyAnswer, StudyRunner
 from tests.waiting import PATIENCE, until
 
 # Given a name, a path and JSON, as a study is; what it does stands in the JSON.

@@ -13,7 +13,7 @@ from textual.pilot import Pilot
 from srm_explorer.engine.analyses.bands import bands_study
 from srm_explorer.engine.session import Session, load_session, save_session
 from srm_explorer.tui.backend.background import Background
-from srm_explorer.tui.backend.subprocesses import StudyAnswer, StudyRunner
+from srm_explorer.tui.backend.study_runner import StudyAnswer, StudyRunner
 from srm_explorer.tui.results.log_tab import LogTab
 from srm_explorer.tui.results.pane import ResultsPane
 from srm_explorer.tui.results.state import BandKey, BandWatch
@@ -83,7 +83,7 @@ class Instant(StudyRunner):
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("srm_explorer.tui.backend.subprocesses.StudyRunner", Instant)
+    monkeypatch.setattr("srm_explorer.tui.backend.study_runner.StudyRunner", Instant)
 
 
 def test_bands_that_are_not_stored_are_computed_in_another_process_and_drawn(stored: Session) -> None:

@@ -24,7 +24,7 @@ from srm_explorer.tui.backend.events import (
     Submitted,
     WorkerSeen,
 )
-from srm_explorer.tui.backend.requests import ModelQuestions
+from srm_explorer.tui.backend.model_questions import ModelQuestions
 from srm_explorer.tui.backend.run_follower import RunFinder, RunFollower
 from srm_explorer.tui.backend.worker_access import LOOK, NONE, STARTING, WorkerConnector, WorkerWatcher
 
