@@ -82,5 +82,5 @@ def glyphs(mode: str = "unicode") -> Glyphs:
 
 def glyphs_of(app: object) -> Glyphs:
     """The signs that an app was told to use; those of Unicode where it says nothing."""
-    told = getattr(app, "glyphs", None)
-    return told if isinstance(told, Glyphs) else UNICODE
+    chosen = getattr(app, "glyphs", None)
+    return chosen if isinstance(chosen, Glyphs) else UNICODE

@@ -165,9 +165,9 @@ def _known_values(experiment: Experiment, base: Path) -> Resolved | None:
 def _stats_path(stats: str, base: Path) -> Path:
     """A path starts from the experiment's folder, then from the working folder; a bare name is looked up first."""
     named = paths.session_path(stats)
-    beside = paths.session_path(str(base / Path(stats).expanduser()))
+    from_base = paths.session_path(str(base / Path(stats).expanduser()))
     is_path = "/" in stats or stats.endswith(".json")
-    order = (beside, named) if is_path else (named, beside)
+    order = (from_base, named) if is_path else (named, from_base)
     return next((path for path in order if path.exists()), order[0])
 
 

@@ -152,7 +152,7 @@ def differences(old: Experiment, new: Experiment) -> list[str]:
     before, after = _flat("", old.to_dict()), _flat("", new.to_dict())
     names = [*before, *(name for name in after if name not in before)]
     return [
-        f"{name}: {_told(before.get(name))} -> {_told(after.get(name))}"
+        f"{name}: {_value_text(before.get(name))} -> {_value_text(after.get(name))}"
         for name in names
         if before.get(name) != after.get(name)
     ]
@@ -174,11 +174,11 @@ def _flat(path: str, value: object) -> dict[str, Any]:
     return {path: value}
 
 
-def _told(value: object) -> str:
+def _value_text(value: object) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, list):
-        return f"[{', '.join(_told(item) for item in cast('list[object]', value))}]"
+        return f"[{', '.join(_value_text(item) for item in cast('list[object]', value))}]"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

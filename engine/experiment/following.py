@@ -39,7 +39,7 @@ class Followed:
     stayed: tuple[str, ...] = ()
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """Everything on one line, what needs a look first; empty where there is nothing to say."""
         return "; ".join((*self.stayed, *self.moved))
 
@@ -88,8 +88,8 @@ def follow_neurons(before: Mapping[str, Any], after: Mapping[str, Any], *, kept:
     _part(after, planes, moved, stayed)
     return Followed(
         [moved.get(index, plane) for index, plane in enumerate(planes)],
-        tuple(f"plane {_told(planes[index])} moves along to {_told(new)}" for index, new in moved.items()),
-        tuple(f"plane {_told(planes[index])} stays: {why}" for index, why in sorted(stayed.items())),
+        tuple(f"plane {_plane_text(planes[index])} moves along to {_plane_text(new)}" for index, new in moved.items()),
+        tuple(f"plane {_plane_text(planes[index])} stays: {why}" for index, why in sorted(stayed.items())),
     )
 
 
@@ -143,7 +143,7 @@ def _part(
         twice = next((index for index in moved if keys.count(keys[index]) > 1), None)
         if twice is None:
             return
-        stayed[twice] = f"{_told(moved.pop(twice))} is there already"
+        stayed[twice] = f"{_plane_text(moved.pop(twice))} is there already"
 
 
 def _named(site: Site | None, along: object) -> Neuron | None:
@@ -189,5 +189,5 @@ def _site(name: object) -> Site | None:
         return None
 
 
-def _told(plane: Mapping[str, Any]) -> str:
+def _plane_text(plane: Mapping[str, Any]) -> str:
     return f"{plane['a']} × {plane['b']}"

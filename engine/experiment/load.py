@@ -208,7 +208,7 @@ def read_experiment(path_or_preset: str, *, overrides: Sequence[str] = ()) -> tu
     followed = follow_neurons(before, after, kept=origins)
     if followed.moved:
         experiment = Experiment.from_dict({**after, "planes": followed.planes}, where=where)
-    return experiment, SpecSource(path.stem, base, followed.told)
+    return experiment, SpecSource(path.stem, base, followed.summary)
 
 
 def _preset(name: str) -> Path:

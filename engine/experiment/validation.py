@@ -33,7 +33,7 @@ def as_explorer_error(
     """
     problems = _sorted(error)
     first = problems[0]
-    field, what, remedy = _told(first, root)
+    field, what, remedy = _problem_parts(first, root)
     more = len({dotted(problem["loc"]) for problem in problems} - {dotted(first["loc"])})
     file = next((origin for name, origin in origins.items() if covers(name, field)), where)
     located = ", ".join(part for part in (file, field) if part)
@@ -45,7 +45,7 @@ def problems_of(error: ValidationError, root: type[BaseModel]) -> tuple[Explorer
     """Tell every problem that pydantic found, one error a field."""
     problems: dict[str, ExplorerError] = {}
     for problem in _sorted(error):
-        field, what, remedy = _told(problem, root)
+        field, what, remedy = _problem_parts(problem, root)
         problems.setdefault(field, ExplorerError(what, where=field, remedy=remedy))
     return tuple(problems.values())
 
@@ -87,7 +87,7 @@ def _sorted(error: ValidationError) -> list[ErrorDetails]:
     return sorted(error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden")
 
 
-def _told(problem: ErrorDetails, root: type[BaseModel]) -> tuple[str, str, str]:
+def _problem_parts(problem: ErrorDetails, root: type[BaseModel]) -> tuple[str, str, str]:
     """Field, what and remedy of one problem."""
     loc, kind, value = problem["loc"], problem["type"], problem["input"]
     field = dotted(loc)

@@ -28,14 +28,14 @@ class Comparison:
     Attributes:
         planes: a pair of records for every plane that both have; the first session's order.
         differences: one line a field of their experiments that differs.
-        told: what the reader must know first: other models, no plane in common.
+        notes: what the reader must know first: other models, no plane in common.
     """
 
     sessions: tuple[Session, Session]
     names: tuple[str, str]
     planes: tuple[tuple[PlaneRecord, PlaneRecord], ...]
     differences: tuple[str, ...]
-    told: tuple[str, ...]
+    notes: tuple[str, ...]
 
     def thresholds(self) -> tuple[float, ...]:
         """All thresholds of both experiments, the largest first."""
@@ -205,7 +205,7 @@ def _title(comparison: Comparison, plane: int) -> str:
 
 
 def _warnings(comparison: Comparison, groups: Sequence[SweptGroup], plane: int) -> tuple[str, ...]:
-    warnings: list[str] = list(comparison.told)
+    warnings: list[str] = list(comparison.notes)
     for index, (session, name) in enumerate(zip(comparison.sessions, comparison.names, strict=True)):
         notes = session_warnings(session, comparison.planes[plane][index], groups)
         warnings.extend(f"{name}: {warning}" for warning in notes)

@@ -48,7 +48,7 @@ class RunFollower:
         self._client: Client | None = None
         self._job = ""
         self._live: LiveRun | None = None
-        self._told: tuple[Session | None, Progress | None, RunState] | None = None
+        self._last_growth: tuple[Session | None, Progress | None, RunState] | None = None
         self._due = 0.0
 
     def stop(self) -> None:
@@ -148,14 +148,14 @@ class RunFollower:
 
     def _grew(self, progress: Progress | None, state: RunState, *, at_once: bool = False) -> None:
         session = self._live.session if self._live else None
-        now = self._told
+        now = self._last_growth
         # Sessions by identity: the same one is told again only with another progress.
         same = now is not None and now[0] is session and now[1:] == (progress, state)
         turns = now is None or now[2] != state or _stage(now[1]) != _stage(progress)
         if same or (time.monotonic() < self._due and not turns and not at_once):
             return
         self._due = time.monotonic() + 0.8 * TICK
-        self._told = session, progress, state
+        self._last_growth = session, progress, state
         self._tell(RunGrew(self.path, session, progress, state))
 
     def _end(self, state: JobState) -> None:

@@ -155,10 +155,10 @@ def label_rings(
         for ring in reversed(rings):
             col, row = disc.cell(angle, ring.value)
             start = col - len(ring.label) // 2
-            wanted = {(start + offset, row) for offset in range(-1, len(ring.label) + 1)}
-            if start >= 0 and start + len(ring.label) <= canvas.width and not wanted & cells:
+            label_cells = {(start + offset, row) for offset in range(-1, len(ring.label) + 1)}
+            if start >= 0 and start + len(ring.label) <= canvas.width and not label_cells & cells:
                 placed.append((start, row, ring.label))
-                cells |= wanted
+                cells |= label_cells
         cost = (len(cells & covered), -len(placed))
         if fewest is None or cost < fewest:
             fewest, best = cost, placed

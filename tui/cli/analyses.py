@@ -56,9 +56,9 @@ def effects_command(
     """Print what is known of the effects on a session's texts, scoring them first where they are not; exit status."""
     path = paths.session_path(session)
     opened = load_session(path)
-    wanted = {
+    arguments = {
         "texts": [name.strip() for name in texts.split(",")],
-        "given": _given(text) if text is not None else None,
+        "given": _continuation(text) if text is not None else None,
         "sites": None if sites is None else [name.strip() for name in sites.split(",")],
         "controls": controls or None,
         "npz": None if npz is None else str(npz.absolute()),
@@ -67,7 +67,7 @@ def effects_command(
         score = not opened.effects or text is not None or npz is not None or controls or sites is not None
     if score:
         try:
-            findings = _scored(opened, path, wanted, quiet=as_json)
+            findings = _scored(opened, path, arguments, quiet=as_json)
         except KeyboardInterrupt:
             note("stopped; nothing was saved")
             return 130
@@ -81,14 +81,14 @@ def effects_command(
     return 0
 
 
-def _scored(session: Session, path: Path, wanted: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
-    tokens = cost_of(session, wanted["texts"], given=bool(wanted["given"]), controls=bool(wanted["controls"]))
+def _scored(session: Session, path: Path, arguments: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
+    tokens = cost_of(session, arguments["texts"], given=bool(arguments["given"]), controls=bool(arguments["controls"]))
     if sys.stderr.isatty() and not quiet:
         note(f"scoring: {tokens:,} tokens through the model, in batches; a run writes them one by one")
-    return model_findings("score", wanted, session=path, quiet=quiet)
+    return model_findings("score", arguments, session=path, quiet=quiet)
 
 
-def _given(file: Path) -> str:
+def _continuation(file: Path) -> str:
     text = read_text(file).rstrip("\n")
     if not text:
         raise ExplorerError("there is no text", where=str(file), remedy="write what is to follow every prompt into it")
@@ -136,8 +136,8 @@ def controls_command(session: str, by: str, csv_file: Path | None, as_json: bool
 def plan_command(named: str, neurons: int | None, overrides: Sequence[str], as_json: bool) -> None:
     """Print what an experiment with controls would cost, and run nothing."""
     spec = _spec_of(named)
-    wanted = [*overrides, *([] if neurons is None else [f"controls.neurons={neurons}"])]
-    experiment, source = read_experiment(spec, overrides=wanted)
+    changes = [*overrides, *([] if neurons is None else [f"controls.neurons={neurons}"])]
+    experiment, source = read_experiment(spec, overrides=changes)
     if source.note and not as_json:
         note(source.note)
     prompts = len(read_inputs(experiment, source.base).prompts)
@@ -161,7 +161,7 @@ def plan_command(named: str, neurons: int | None, overrides: Sequence[str], as_j
     say(price(cost, rate))
     if count:
         say(f"with {count_of(count, 'control')} no p-value is below {least_p(count)}")
-        settings = " ".join(f"--set {override}" for override in wanted)
+        settings = " ".join(f"--set {override}" for override in changes)
         say(f"run it: srm-explorer run {spec} {settings} --session NAME".strip())
     else:
         say("it has no controls; --neurons 19 plans the fewest that can give p = .05")

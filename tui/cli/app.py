@@ -305,8 +305,8 @@ def neuron(
     height: Height = None,
 ) -> None:
     """Describe a neuron, or tell how much all are used."""
-    wanted = cli.neuron.Wanted(model, layer, neuron, prompts, text, skip, session, top, all_layers, device)
-    cli.neuron.neuron_command(wanted, csv, as_json, width, height)
+    query = cli.neuron.NeuronQuery(model, layer, neuron, prompts, text, skip, session, top, all_layers, device)
+    cli.neuron.neuron_command(query, csv, as_json, width, height)
 
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
@@ -326,8 +326,8 @@ app.add_typer(worker_app, name="worker", invoke_without_command=True)
 app.add_typer(study_app)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(asked: bool) -> None:
+    if asked:
         from importlib.metadata import PackageNotFoundError, version
 
         try:

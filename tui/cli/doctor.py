@@ -34,7 +34,7 @@ class Finding:
     """One fact; `problem` where an experiment cannot run because of it."""
 
     name: str
-    told: str
+    text: str
     problem: bool = False
 
 
@@ -260,10 +260,10 @@ def doctor_command(as_json: bool) -> int:
     if as_json:
         say_json({"ok": not problems, "findings": [vars(finding) for finding in findings]})
     else:
-        rows = [(finding.name, f"{'✗ ' if finding.problem else ''}{finding.told}") for finding in findings]
+        rows = [(finding.name, f"{'✗ ' if finding.problem else ''}{finding.text}") for finding in findings]
         say(*fields(rows, width=table_width()))
     if problems:
-        note(f"{count(len(problems), 'problem')}: {problems[0].name}: {problems[0].told}")
+        note(f"{count(len(problems), 'problem')}: {problems[0].name}: {problems[0].text}")
     return 1 if problems else 0
 
 
@@ -336,7 +336,7 @@ def _folders() -> list[Finding]:
         ("state", paths.state_folder(), True),
         ("settings", paths.config_folder(), False),
     ):
-        there = next((place for place in (folder, *folder.parents) if place.exists()), Path("/"))
+        there = next((candidate for candidate in (folder, *folder.parents) if candidate.exists()), Path("/"))
         if not there.is_dir():
             text, bad = f"{folder} is no folder: {there} is a file", True
         elif not os.access(there, os.W_OK | os.X_OK):

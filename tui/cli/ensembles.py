@@ -74,8 +74,8 @@ def ensemble_command(
     if as_json:
         say_json(_as_json(files, basis_file, basis, ensemble, points, swept))
         return
-    told = f"{count(swept.n_planes, 'plane')} of {len(basis.names)} basis vectors ({_KINDS[kind]})"
-    say(f"{bold(told, colour=colour_wanted())}  N {swept.n:,}", *_lines(swept))
+    title = f"{count(swept.n_planes, 'plane')} of {len(basis.names)} basis vectors ({_KINDS[kind]})"
+    say(f"{bold(title, colour=colour_wanted())}  N {swept.n:,}", *_lines(swept))
     if csv_file is not None:
         say("", f"{count(angles, 'angle')} written to {visible(str(csv_file))}")
 
@@ -129,11 +129,11 @@ def _points_in(files: Sequence[Path], ensemble: Ensemble) -> _Points:
             if part.first == 0:
                 skipped.append((f"{path.name}: {part.key}", f"{width} entries where the basis has {ensemble.d}"))
             continue
-        found, none = ensemble_cosines(part.rows, ensemble)
+        rows, none = ensemble_cosines(part.rows, ensemble)
         prefix = f"{path.name}: " if len(files) > 1 else ""
-        cosines.append(found)
+        cosines.append(rows)
         zero += [prefix + part.label(row) for row in np.flatnonzero(none).tolist()]
-        names += [prefix + part.label(row) for row in range(len(found))]
+        names += [prefix + part.label(row) for row in range(len(rows))]
     if not cosines and odd:
         raise ExplorerError(
             f"the vectors have {odd[0]} entries, the basis vectors {ensemble.d}",

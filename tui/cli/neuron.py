@@ -24,7 +24,7 @@ NONE = "none"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class NeuronQuery:
     """What is asked, as it was typed.
 
     Attributes:
@@ -52,70 +52,72 @@ class Wanted:
     device: str | None
 
 
-def neuron_command(wanted: Wanted, csv_file: Path | None, as_json: bool, width: int | None, height: int | None) -> None:
+def neuron_command(
+    query: NeuronQuery, csv_file: Path | None, as_json: bool, width: int | None, height: int | None
+) -> None:
     """Print the card of a neuron, or how much the neurons of a layer, or of every layer, are used."""
-    path = None if wanted.session is None else paths.session_path(wanted.session)
-    model, sets = _model(wanted, path), _sets(wanted, path)
+    path = None if query.session is None else paths.session_path(query.session)
+    model, sets = _model(query, path), _sets(query, path)
     arguments: dict[str, Any] = {
-        "layer": wanted.layer,
+        "layer": query.layer,
         "prompts": sets,
-        "text": wanted.text,
-        "skip": wanted.skip,
-        "top": wanted.top,
+        "text": query.text,
+        "skip": query.skip,
+        "top": query.top,
     }
-    if wanted.neuron is None:
+    if query.neuron is None:
         if not sets and path is None:
             raise ExplorerError("use is measured on texts", where="--prompts", remedy="name a prompt set")
         arguments["list"] = "top" if csv_file is None else "all"
-        found = model_findings("usage", arguments, session=path, model=model, quiet=as_json)
-        _say_usage(wanted, found, csv_file, as_json)
+        findings = model_findings("usage", arguments, session=path, model=model, quiet=as_json)
+        _say_usage(query, findings, csv_file, as_json)
         return
-    arguments |= {"neuron": wanted.neuron, "neighbours": "model" if wanted.all_layers else "layer"}
-    found = model_findings("neuron", arguments, session=path, model=model, quiet=as_json)
-    _say_card(wanted, found, csv_file, as_json, *screen_size(width, height))
+    arguments |= {"neuron": query.neuron, "neighbours": "model" if query.all_layers else "layer"}
+    findings = model_findings("neuron", arguments, session=path, model=model, quiet=as_json)
+    _say_card(query, findings, csv_file, as_json, *screen_size(width, height))
 
 
-def _model(wanted: Wanted, path: Path | None) -> ModelSpec:
-    spec = read_model({"name": wanted.model}) if path is None else load_session(path).spec.model
-    changed: dict[str, Any] = {"name": wanted.model}
-    if path is not None and spec.name != wanted.model:
+def _model(query: NeuronQuery, path: Path | None) -> ModelSpec:
+    spec = read_model({"name": query.model}) if path is None else load_session(path).spec.model
+    changed: dict[str, Any] = {"name": query.model}
+    if path is not None and spec.name != query.model:
         # A revision is one of the session's name for the model.
         changed["revision"] = None
-    if wanted.device is not None:
-        changed["device"] = wanted.device
+    if query.device is not None:
+        changed["device"] = query.device
     return read_model({**spec.model_dump(), **changed})
 
 
-def _sets(wanted: Wanted, path: Path | None) -> list[str]:
-    if wanted.prompts == NONE:
+def _sets(query: NeuronQuery, path: Path | None) -> list[str]:
+    if query.prompts == NONE:
         if path is not None:
             raise ExplorerError("a session's texts are read", where="--prompts none", remedy="leave --session out")
         return []
-    if wanted.prompts is None:
+    if query.prompts is None:
         return [] if path is not None else SETS.split(",")
-    return [part.strip() for part in wanted.prompts.split(",") if part.strip()]
+    return [part.strip() for part in query.prompts.split(",") if part.strip()]
 
 
-def _say_usage(wanted: Wanted, found: dict[str, Any], csv_file: Path | None, as_json: bool) -> None:
-    tables = tables_in(found)
+def _say_usage(query: NeuronQuery, findings: dict[str, Any], csv_file: Path | None, as_json: bool) -> None:
+    tables = tables_in(findings)
     if csv_file is not None:
         say_tables([table for table in tables if table.name == "neurons"], form="csv", file=csv_file)
         if not as_json:
             note(f"every neuron written to {csv_file}")
     shown = [table for table in tables if table.name != "neurons"]
-    say_tables(shown, form="json" if as_json else "text", further={"model": wanted.model, "layer": wanted.layer})
+    say_tables(shown, form="json" if as_json else "text", further={"model": query.model, "layer": query.layer})
 
 
 def _say_card(
-    wanted: Wanted, found: dict[str, Any], csv_file: Path | None, as_json: bool, width: int, height: int
+    query: NeuronQuery, findings: dict[str, Any], csv_file: Path | None, as_json: bool, width: int, height: int
 ) -> None:
-    tables, data = tables_in(found), found.get("histogram")
+    tables, data = tables_in(findings), findings.get("histogram")
     if csv_file is not None:
         say_tables(tables, form="csv", file=csv_file)
         if not as_json:
             note(f"the card's tables written to {csv_file}")
     if as_json:
-        further = {"model": wanted.model, "layer": wanted.layer, "neuron": wanted.neuron, "histogram": data}
+        further = {"model": query.model, "layer": query.layer, "neuron": query.neuron, "histogram": data}
         say_tables(tables, form="json", further=further)
         return
     say_tables(tables[:1])

@@ -78,17 +78,17 @@ class Pool:
         """What to call a vector: its key, with the index in a table, and the file where there are several."""
         at = bisect_right(self.starts, vector) - 1
         span = self.spans[at]
-        own = f"{span.key}[{span.first + vector - self.starts[at]}]" if span.is_table else span.key
-        return f"{span.file}: {own}" if len({span.file for span in self.spans}) > 1 else own
+        name = f"{span.key}[{span.first + vector - self.starts[at]}]" if span.is_table else span.key
+        return f"{span.file}: {name}" if len({span.file for span in self.spans}) > 1 else name
 
     def groups(self) -> dict[str, NDArray[np.int64]]:
         """Vector numbers of the baseline, of the reference and of the rest, where keys tell; else empty."""
-        found: dict[str, list[NDArray[np.int64]]] = {"baseline": [], "reference": [], CLAMPED: []}
+        vectors: dict[str, list[NDArray[np.int64]]] = {"baseline": [], "reference": [], CLAMPED: []}
         for span, start, end in zip(self.spans, self.starts, [*self.starts[1:], len(self.points)], strict=True):
-            found[group_of(span.key)].append(np.arange(start, end))
-        if not found[CLAMPED] and not found["reference"] and all("_sweep=" not in span.key for span in self.spans):
+            vectors[group_of(span.key)].append(np.arange(start, end))
+        if not vectors[CLAMPED] and not vectors["reference"] and all("_sweep=" not in span.key for span in self.spans):
             return {}
-        return {name: np.concatenate(parts) for name, parts in found.items() if parts}
+        return {name: np.concatenate(parts) for name, parts in vectors.items() if parts}
 
 
 def group_of(key: str) -> str:
@@ -190,8 +190,8 @@ def sweep_command(
     shown = groups or {ALL: whole}
     colour = colour_wanted()
     for number, (name, sweep) in enumerate(({ALL: whole} | groups).items()):
-        told = f"N {sweep.n:,}  {_mean_of(sweep)}"
-        say(*([""] if number else []), f"{bold(f'{name} vectors' if name == ALL else name, colour=colour)}  {told}")
+        summary = f"N {sweep.n:,}  {_mean_of(sweep)}"
+        say(*([""] if number else []), f"{bold(f'{name} vectors' if name == ALL else name, colour=colour)}  {summary}")
         say(*threshold_table(sweep))
     if csv_file is not None:
         say("", f"{count(angles, 'angle')} written to {visible(str(csv_file))}")
@@ -217,8 +217,8 @@ def _report(pooled: Pool, whole: Sweep) -> None:
     if whole.zero_runs:
         note(f"{count(len(whole.zero_runs), 'zero vector')}, counted in N: {_some(pooled, whole.zero_runs)}")
     if whole.nonfinite_runs:
-        told = count(len(whole.nonfinite_runs), "vector")
-        note(f"{told} with NaN or infinite entries, left out: {_some(pooled, whole.nonfinite_runs)}")
+        vectors = count(len(whole.nonfinite_runs), "vector")
+        note(f"{vectors} with NaN or infinite entries, left out: {_some(pooled, whole.nonfinite_runs)}")
 
 
 def _some(pooled: Pool, vectors: Sequence[int]) -> str:

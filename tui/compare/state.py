@@ -262,7 +262,7 @@ class CompareState:
     def notes(self) -> tuple[str, ...]:
         shown = self.inferred if self.subtracts else None
         matched = () if shown is None or isinstance(shown, ExplorerError) else (summary_of(shown),)
-        return (*self.comparison.told, *matched)
+        return (*self.comparison.notes, *matched)
 
     @property
     def differences(self) -> tuple[str, ...]:

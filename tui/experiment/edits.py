@@ -102,7 +102,7 @@ def _with_followers(before: Data, data: Data, kept: Collection[str]) -> Edited:
     """Other neurons; planes that were named after those of before come along."""
     followed = follow_neurons(before, data, kept=kept)
     data["planes"] = followed.planes
-    return Edited(data, f"{followed.told}; u takes it back" if followed.moved else followed.told)
+    return Edited(data, f"{followed.summary}; u takes it back" if followed.moved else followed.summary)
 
 
 def _with_layer(data: Data, item: str, layer: int, kept: Collection[str]) -> Edited:

@@ -60,7 +60,7 @@ class Field:
         write: the text that is edited.
         forms: how the value is shown, from the longest way to the shortest; its text where there is none.
         choices: texts to choose from, each with how it is shown.
-        typed, beside, hint: as `FormRow` has them.
+        typed, shares_line, hint: as `FormRow` has them.
     """
 
     key: str
@@ -71,7 +71,7 @@ class Field:
     forms: Callable[[Any], tuple[str, ...]] | None = None
     choices: Choices = ()
     typed: bool = True
-    beside: bool = False
+    shares_line: bool = False
     hint: str = ""
 
 
@@ -148,7 +148,7 @@ def from_model(key: str, label: str, *, absent: str = "", **look: Any) -> Field:
 _MODEL = (
     from_model("model.name", "model"),
     from_model("model.device", "device"),
-    from_model("model.dtype", "dtype", beside=True),
+    from_model("model.dtype", "dtype", shares_line=True),
     from_model(
         "model.revision",
         "revision",
@@ -156,21 +156,21 @@ _MODEL = (
         absent="the newest",
         forms=lambda value: (str(value),) if value else ("newest",),
     ),
-    from_model("model.tf32", "tf32", beside=True),
+    from_model("model.tf32", "tf32", shares_line=True),
 )
-_TOKENS = (from_model("generation.tokens", "tokens"), from_model("generation.mode", "mode", beside=True))
+_TOKENS = (from_model("generation.tokens", "tokens"), from_model("generation.mode", "mode", shares_line=True))
 _SAMPLING = (
     from_model("generation.temperature", "temperature", short="temp"),
-    from_model("generation.top_k", "top k", beside=True, absent="all"),
+    from_model("generation.top_k", "top k", shares_line=True, absent="all"),
     from_model("generation.top_p", "top p", absent="all"),
-    from_model("generation.seed", "seed", beside=True),
+    from_model("generation.seed", "seed", shares_line=True),
     from_model("generation.samples", "samples", short="sample"),
 )
 _STOP = from_model("generation.stop_at_eos", "at eos", short="eos", choices=(("yes", "stop"), ("no", "go on")))
 _CAPTURE = (
     from_model("capture.sites", "capture", short="sites", hint="L11 hook_post, resid_post, or full names"),
     from_model("capture.reduce", "reduce"),
-    from_model("capture.positions", "positions", short="where", beside=True),
+    from_model("capture.positions", "positions", short="where", shares_line=True),
     from_model("capture.residual", "residual", short="resid"),
 )
 _SPOTLIGHT = (
@@ -202,7 +202,7 @@ def fields_of(data: Data, intervention: int, plane: int, kinds: Sequence[str]) -
             *(_intervention(data, intervention, kinds) if intervention >= 0 else _stats(data)),
             *_controls(data),
         ],
-        "generation": (*_TOKENS, *_SAMPLING, replace(_STOP, beside=True)) if samples else (*_TOKENS, _STOP),
+        "generation": (*_TOKENS, *_SAMPLING, replace(_STOP, shares_line=True)) if samples else (*_TOKENS, _STOP),
         "capture": _CAPTURE,
         "planes": _plane(data, plane) if plane >= 0 else [],
         "spotlight": _SPOTLIGHT,
@@ -222,7 +222,7 @@ def _intervention(data: Data, index: int, kinds: Sequence[str]) -> list[Field]:
         forms=lambda value: (short_kind(str(value)),),
         choices=tuple((kind, short_kind(kind)) for kind in SITE_KINDS if kind in kinds),
         typed=False,
-        beside=True,
+        shares_line=True,
         hint="what is changed at that layer",
     )
     target = (
@@ -232,10 +232,10 @@ def _intervention(data: Data, index: int, kinds: Sequence[str]) -> list[Field]:
     )
     fields = [layer, kind, target, from_model(f"{item}.op", "operation", short="op")]
     if op not in WITHOUT_VALUES:
-        fields.append(from_model(f"{item}.unit", "unit", choices=plain(units), beside=True))
+        fields.append(from_model(f"{item}.unit", "unit", choices=plain(units), shares_line=True))
         fields.append(from_model(f"{item}.values", "values", forms=numbers_forms))
     fields.append(from_model(f"{item}.background", "background", short="bg"))
-    fields.append(from_model(f"{item}.positions", "positions", short="where", beside=True))
+    fields.append(from_model(f"{item}.positions", "positions", short="where", shares_line=True))
     if len(data["interventions"]) > 1 or data.get("grid"):
         fields.append(_GRID)
     return [*fields, *_stats(data)]
@@ -253,7 +253,7 @@ def _plane(data: Data, index: int) -> list[Field]:
     directions = functools.partial(direction_forms, lies_in)
     return [
         from_model(f"{item}.a", "0° at", forms=directions),
-        from_model(f"{item}.b", "90° at", short="90°", beside=True, forms=directions),
+        from_model(f"{item}.b", "90° at", short="90°", shares_line=True, forms=directions),
         from_model(
             f"{item}.site",
             "in site",
@@ -281,7 +281,7 @@ def _controls(data: Data) -> list[Field]:
         forms=lambda value: ("none",) if value == 0 else (f"{value} {noun}", str(value)),
     )
     number = replace(number, hint=f"{noun}, {number.hint}")
-    return [number] if count == 0 else [number, from_model("controls.seed", "drawn by", short="seed", beside=True)]
+    return [number] if count == 0 else [number, from_model("controls.seed", "drawn by", short="seed", shares_line=True)]
 
 
 def _stats(data: Data) -> list[Field]:
@@ -390,7 +390,7 @@ def _row(field: Field, value: Any, typed: Mapping[str, str], problems: Mapping[s
         field.short,
         field.choices,
         field.typed,
-        beside=field.beside,
+        shares_line=field.shares_line,
         quiet=text is None and written in ("", "none", "no"),
         problem=error_line(problem) if problem else "",
         pending=text is not None,

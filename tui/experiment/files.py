@@ -227,12 +227,12 @@ class Presets(ModalScreen[ChosenSpec | None]):
     @on(LineTable.Opened)
     def choose(self, event: LineTable.Opened) -> None:
         event.stop()
-        self._read(event.row, wanted=True)
+        self._read(event.row, take=True)
 
     def action_leave(self) -> None:
         self.dismiss(None)
 
-    def _read(self, row: int, *, wanted: bool = False) -> None:
+    def _read(self, row: int, *, take: bool = False) -> None:
         file = self._files[row]
 
         def read() -> tuple[str, ChosenSpec | ExplorerError]:
@@ -243,11 +243,11 @@ class Presets(ModalScreen[ChosenSpec | None]):
                 return text, error
             return text, ChosenSpec(data, file.name, base)
 
-        self._background.run(read, functools.partial(self._show_file, wanted), key="read")
+        self._background.run(read, functools.partial(self._show_file, take), key="read")
 
-    def _show_file(self, wanted: bool, result: tuple[str, ChosenSpec | ExplorerError] | ExplorerError) -> None:
+    def _show_file(self, take: bool, result: tuple[str, ChosenSpec | ExplorerError] | ExplorerError) -> None:
         text, chosen = ("", result) if isinstance(result, ExplorerError) else result
-        if wanted and isinstance(chosen, ChosenSpec):
+        if take and isinstance(chosen, ChosenSpec):
             self.dismiss(chosen)
             return
         problem = self.query_one(".-problem", Static)

@@ -119,7 +119,7 @@ class RunsState:
         why = "worker died" if isinstance(event, events.WorkerLost) else f"nobody runs {event.path.stem} any more"
         self.offer = ResumableRun(event.path, event.done, event.runs, why)
 
-    def found(self, event: events.RunsFound) -> events.FoundRun | None:
+    def take_found(self, event: events.RunsFound) -> events.FoundRun | None:
         """Take what runs there are; the one to be followed, where one is alive."""
         left = next((run for run in event.runs if not run.alive), None)
         if self.offer is not None and all(run.path != self.offer.path or run.alive for run in event.runs):
@@ -394,7 +394,7 @@ class RunController:
             self._view.ring(f"{event.path.stem} is finished")
 
     def _runs_found(self, event: events.RunsFound) -> None:
-        alive = self.state.found(event)
+        alive = self.state.take_found(event)
         first, self._first_look = self._first_look, False
         if alive is not None and not self.state.followed:
             # One that was asked for just before the last screen ended begins after this one's first look.

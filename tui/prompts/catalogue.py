@@ -185,12 +185,12 @@ def followed(numbers: Sequence[int], old: Sequence[Prompt], new: Sequence[Prompt
     unmatched: dict[str, list[int]] = {}
     for number, prompt in enumerate(new, 1):
         unmatched.setdefault(prompt.text, []).append(number)
-    wanted = set(numbers)
+    chosen = set(numbers)
     moved: list[int] = []
     for number, prompt in enumerate(old, 1):
         if same := unmatched.get(prompt.text):
             new_number = same.pop(0)
-            if number in wanted:
+            if number in chosen:
                 moved.append(new_number)
     return sorted(moved)
 
@@ -255,11 +255,11 @@ class PromptFiles:
         self.faults: tuple[ExplorerError, ...] = ()
         self.is_listed = False
 
-    def look(self, names: Iterable[str], base: Path, wanted: Collection[str] = ()) -> None:
+    def look(self, names: Iterable[str], base: Path, needed: Collection[str] = ()) -> None:
         """List the sets anew and read those that are new, have changed, or are large and wanted."""
         self._generation += 1
         generation, known, names = self._generation, dict(self.sets), tuple(names)
-        self._run(lambda: self._look(generation, names, base, known, frozenset(wanted)))
+        self._run(lambda: self._look(generation, names, base, known, frozenset(needed)))
 
     def take_listed(self, message: Listed) -> bool:
         """Keep what a thread has listed; whether it says anything new."""
@@ -299,7 +299,7 @@ class PromptFiles:
         names: Collection[str],
         base: Path,
         known: Mapping[str, ListedSet],
-        wanted: Collection[str],
+        needed: Collection[str],
     ) -> None:
         unread, faults = list_sets((*names, *known), base)
         sets = {listed.name: listed for listed in unread}
@@ -315,7 +315,7 @@ class PromptFiles:
                     continue
             stale.append(listed)
         self._post(self.Listed(generation, sets, tuple(faults)))
-        first = {*names, *wanted}
+        first = {*names, *needed}
         for listed in sorted(stale, key=lambda listed: listed.name not in first):
             if generation != self._generation:
                 return
@@ -369,18 +369,18 @@ class TokenBook:
         if any(question.model == self._model for question in self._open):
             return ()
         known = self._counts.get(self._model, {})
-        wanted: list[str] = []
+        batch: list[str] = []
         characters = 0
         for text in dict.fromkeys(texts):
             if text in known or (self._model, text) in self._refused:
                 continue
-            if wanted and (len(wanted) >= MOST_TEXTS or characters + len(text) > MOST_CHARACTERS):
+            if batch and (len(batch) >= MOST_TEXTS or characters + len(text) > MOST_CHARACTERS):
                 break
-            wanted.append(text)
+            batch.append(text)
             characters += len(text)
-        if wanted:
-            self._open.append(_Question(self._model, set(wanted), self._clock()))
-        return tuple(wanted)
+        if batch:
+            self._open.append(_Question(self._model, set(batch), self._clock()))
+        return tuple(batch)
 
     def take(self, counts: Mapping[str, int]) -> bool:
         """Take a part of the oldest answer it fits; an empty one ends that. Whether it is of the model in use."""

@@ -336,12 +336,12 @@ class PromptChoice:
         if self._folded[0] is not listed.prompt_set:
             folded = ["\n".join((p.text, *p.factors.values())).casefold() for p in listed.prompt_set.prompts]
             self._folded = (listed.prompt_set, folded)
-        wanted = self.search.casefold()
-        return [number for number in numbers if wanted in self._folded[1][number - 1]]
+        needle = self.search.casefold()
+        return [number for number in numbers if needle in self._folded[1][number - 1]]
 
     def _levels_shown(self) -> list[tuple[str, str, int]]:
-        wanted = self.search.casefold()
-        return [row for row in self._levels if wanted in f"{row[0]}\n{row[1]}".casefold()]
+        needle = self.search.casefold()
+        return [row for row in self._levels if needle in f"{row[0]}\n{row[1]}".casefold()]
 
     def _too_long_sets(self) -> set[str]:
         return {name for name in self.selected().numbers if self._longer(name)}

@@ -185,7 +185,7 @@ class LevelRows:
     """The levels of factors: (factor, level, number of prompts that have it), checked where they are wanted."""
 
     levels: Sequence[tuple[str, str, int]]
-    wanted: Mapping[str, Collection[str]]
+    checked: Mapping[str, Collection[str]]
     signs: Glyphs
 
     @property
@@ -212,13 +212,13 @@ class LevelRows:
 
     def mark(self, row: int) -> Cell:
         factor, level, _ = self.levels[row]
-        return self.signs.checked if level in self.wanted.get(factor, ()) else (self.signs.unchecked, "dim")
+        return self.signs.checked if level in self.checked.get(factor, ()) else (self.signs.unchecked, "dim")
 
 
-def levels_of(sets: Sequence[ListedSet], wanted: Mapping[str, Collection[str]]) -> list[tuple[str, str, int]]:
+def levels_of(sets: Sequence[ListedSet], checked: Mapping[str, Collection[str]]) -> list[tuple[str, str, int]]:
     counts = Counter(pair for listed in sets for prompt in listed.prompts for pair in prompt.factors.items())
     by_factor: dict[str, dict[str, None]] = {}
-    for factors in (*(listed.factors for listed in sets), wanted):
+    for factors in (*(listed.factors for listed in sets), checked):
         for factor, levels in factors.items():
             by_factor.setdefault(factor, {}).update(dict.fromkeys(levels))
     return [(factor, level, counts[factor, level]) for factor, levels in by_factor.items() for level in levels]

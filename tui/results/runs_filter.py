@@ -124,16 +124,16 @@ def _column(name: str, rows: RunRows) -> str:
 def _text_comparison(column: str, name: str, sign: str, value: str, rows: RunRows) -> Mask:
     if sign not in ("=", "!="):
         raise ExplorerError(f"{name} is a text, so {sign} means nothing", remedy=f"write {name}={value}")
-    texts, wanted = rows.texts[column], value.casefold()
+    texts, folded = rows.texts[column], value.casefold()
     if column in CONTAINED:
-        mask = np.array([wanted in (text or "").casefold() for text in texts], np.bool_)
+        mask = np.array([folded in (text or "").casefold() for text in texts], np.bool_)
     else:
         levels = list(dict.fromkeys(text for text in texts if text is not None))
-        if wanted not in (level.casefold() for level in levels):
+        if folded not in (level.casefold() for level in levels):
             close = nearest(value, levels)
             remedy = f"did you mean '{close}'?" if close else _choose(levels)
             raise ExplorerError(f"no run has {name} '{value}'", remedy=remedy)
-        mask = np.array([text is not None and text.casefold() == wanted for text in texts], np.bool_)
+        mask = np.array([text is not None and text.casefold() == folded for text in texts], np.bool_)
     return mask if sign == "=" else ~mask
 
 

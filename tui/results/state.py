@@ -131,13 +131,13 @@ class BandWatch:
 
     def __init__(self, runner: StudyRunner, then: Callable[[BandKey, StudyAnswer], object]) -> None:
         self._runner, self._then = runner, then
-        self._wanted: BandKey | None = None
+        self._requested: BandKey | None = None
 
     def want(self, key: BandKey | None) -> None:
         """Compute some bands unless that is under way already; None ends what is."""
-        if key == self._wanted:
+        if key == self._requested:
             return
-        self._wanted = key
+        self._requested = key
         if key is None:
             self._runner.cancel("bands")
         else:

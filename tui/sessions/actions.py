@@ -119,8 +119,8 @@ class SessionActions:
         from srm_explorer.engine import paths
         from srm_explorer.engine.runs import trash
 
-        def take(wanted: bool | None) -> None:
-            if wanted:
+        def take(confirmed: bool | None) -> None:
+            if confirmed:
                 self._act(lambda: (f"{row.name} lies in {trash(row.path)}", row.path))
 
         vectors = row.path.with_suffix(".safetensors")
@@ -150,7 +150,7 @@ class SessionActions:
         if file.exists():
             self._push(
                 Confirm(f"{file} is there already", yes="replace it", no="keep it"),
-                lambda wanted: self._act(lambda: _write(row, file, kind)) if wanted else None,
+                lambda confirmed: self._act(lambda: _write(row, file, kind)) if confirmed else None,
             )
         else:
             self._act(lambda: _write(row, file, kind))

@@ -64,9 +64,9 @@ class SessionList:
             stat = path.stat()
         except OSError as error:
             return Row(path, name, 0, 0.0, saved=True, summary=Summary(problem=f"{path}: {error.strerror}"))
-        beside = sizes.get(f"{path.stem}.safetensors", 0) if path.parent == self.folder else 0
+        vectors_size = sizes.get(f"{path.stem}.safetensors", 0) if path.parent == self.folder else 0
         known = self._cache.get(path, stat.st_mtime_ns, stat.st_size)
-        return Row(path, name, stat.st_size + beside, stat.st_mtime, saved=True, summary=known)
+        return Row(path, name, stat.st_size + vectors_size, stat.st_mtime, saved=True, summary=known)
 
     def _with_run(self, folder: Path, path: Path, row: Row | None) -> Row | None:
         size, modified = _folder_size(folder)
@@ -87,10 +87,10 @@ class SessionList:
         return Row(path, name, size, modified, saved=False, summary=summary, run=run)
 
     def _run_folders(self) -> list[Path]:
-        beside: list[Path] = []
+        folders: list[Path] = []
         with contextlib.suppress(OSError):
-            beside = sorted(self.folder.glob("*.run"))
-        return [folder for folder in dict.fromkeys([*beside, *known_runs()]) if is_run_folder(folder)]
+            folders = sorted(self.folder.glob("*.run"))
+        return [folder for folder in dict.fromkeys([*folders, *known_runs()]) if is_run_folder(folder)]
 
 
 def experiment_at(path: Path) -> Experiment:

@@ -114,8 +114,8 @@ class SessionPreview(Horizontal):
         lines = [Content.styled(one_line(preview.problem), "$text-error")] if preview.problem else []
         roomy = height >= ROOMY
         for warning in preview.warnings[: 2 if roomy else 1]:
-            told = Content.styled(f"{signs.warning} {one_line(warning)}", "$text-warning")
-            lines.append(told if roomy else told.truncate(max(1, width), ellipsis=True))
+            shown = Content.styled(f"{signs.warning} {one_line(warning)}", "$text-warning")
+            lines.append(shown if roomy else shown.truncate(max(1, width), ellipsis=True))
         notes = [one_line(line) for line in preview.notes.splitlines() if line.strip()]
         least = min(len(notes), 2)
         kept = notes[: max(least, height - len(lines) - len(preview.facts))]

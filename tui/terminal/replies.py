@@ -148,11 +148,11 @@ class KeyParser(XTermParser):
 
     def _sequence_to_key_events(self, sequence: str, alt: bool = False) -> Iterable[events.Key]:
         """Map a sequence to keys; a whole control sequence that is none, nor anything else of Textual's, is ignored."""
-        found = list(super()._sequence_to_key_events(sequence, alt))
-        if not found and _CSI.fullmatch(sequence) and sequence not in _UNFINISHED:
+        keys = list(super()._sequence_to_key_events(sequence, alt))
+        if not keys and _CSI.fullmatch(sequence) and sequence not in _UNFINISHED:
             known = _re_mouse_event.match(sequence) or _re_terminal_mode_response.match(sequence)
-            found = [] if known else [events.Key(Keys.Ignore, sequence)]
-        return found
+            keys = [] if known else [events.Key(Keys.Ignore, sequence)]
+        return keys
 
 
 def install() -> None:

@@ -137,7 +137,7 @@ class ChartView(CellView):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self.scene: Scene | None = None
-        self._wanted: tuple[Hashable, Painter] | None = None
+        self._requested: tuple[Hashable, Painter] | None = None
         self._shown: tuple[Hashable, Size] | None = None
         self._kept: OrderedDict[tuple[Hashable, Size], Scene] = OrderedDict()
         self._background = Background(self.call_later)
@@ -150,11 +150,11 @@ class ChartView(CellView):
             key: equal for equal scenes.
             painter: paints it.
         """
-        self._wanted = (key, painter)
+        self._requested = (key, painter)
         self._follow()
 
     def say(self, text: str) -> None:
-        self._wanted = (text, lambda width, height: Scene.message(text, width, height))
+        self._requested = (text, lambda width, height: Scene.message(text, width, height))
         size = self.size
         if size.area and self._shown != (text, size):
             self._take((text, size), Scene.message(text, size.width, size.height))
@@ -167,7 +167,7 @@ class ChartView(CellView):
 
     def settled(self) -> bool:
         return not self._background.is_running("paint") and (
-            self._wanted is None or self._shown == (self._wanted[0], self.size)
+            self._requested is None or self._shown == (self._requested[0], self.size)
         )
 
     def on_resize(self, event: events.Resize) -> None:
@@ -185,9 +185,9 @@ class ChartView(CellView):
 
     def _follow(self) -> None:
         size = self.size
-        if self._wanted is None or not size.area or not self.is_attached:
+        if self._requested is None or not size.area or not self.is_attached:
             return
-        key = (self._wanted[0], size)
+        key = (self._requested[0], size)
         if key == self._shown:
             return
         known = self._kept.get(key)
@@ -196,7 +196,7 @@ class ChartView(CellView):
             self._take(key, known)
         elif not self._background.is_running("paint"):
             # One painter at a time; what is wanted when it is done is painted next, all in between is never painted.
-            paint = functools.partial(self._wanted[1], size.width, size.height)
+            paint = functools.partial(self._requested[1], size.width, size.height)
             self._background.run(paint, functools.partial(self._keep, key), key="paint")
 
     def _keep(self, key: tuple[Hashable, Size], painted: Scene | ExplorerError) -> None:

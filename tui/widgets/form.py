@@ -130,11 +130,11 @@ class LineForm(ScrollableContainer, can_focus=False, inherit_bindings=False):
         self.lines.set_rows(rows)
         if self._editing and not any(row.key == self._editing for row in rows):
             self._close()
-        self._place()
+        self._place_input()
 
     def set_problem(self, key: str, problem: str) -> None:
         self.lines.set_problem(key, problem)
-        self._place()
+        self._place_input()
 
     def select(self, key: str) -> None:
         """Highlight a row by its key; nothing happens where there is none."""
@@ -164,7 +164,7 @@ class LineForm(ScrollableContainer, can_focus=False, inherit_bindings=False):
         self.commit()
         self._editing = event.row.key
         self._input = RowInput(event.row.text, compact=True)
-        self._place()
+        self._place_input()
         self.mount(self._input)
         self._input.focus(scroll_visible=False)
         self.lines.show_cursor_line()
@@ -225,7 +225,7 @@ class LineForm(ScrollableContainer, can_focus=False, inherit_bindings=False):
             self.post_message(self.GivenUp(key))
 
     def on_resize(self, event: events.Resize) -> None:
-        self.call_after_refresh(self._place)
+        self.call_after_refresh(self._place_input)
 
     def _close(self) -> None:
         field, self._input, self._editing = self._input, None, ""
@@ -236,7 +236,7 @@ class LineForm(ScrollableContainer, can_focus=False, inherit_bindings=False):
             self.screen.set_focus(self.lines, scroll_visible=False)
         field.remove()
 
-    def _place(self) -> None:
+    def _place_input(self) -> None:
         if self._input is None:
             return
         offset = self.lines.value_offset(self._editing)

@@ -28,7 +28,7 @@ class FormRow:
         typed: whether it may be typed; else it is only chosen.
         kind: a field is highlighted and edited, a fact can only be read, a warning is a fact to be seen, a section
             separates.
-        beside: whether it shares the line of the row before, where there is room.
+        shares_line: whether it shares the line of the row before, where there is room.
         quiet: whether the value stands for nothing: "none".
         problem: what is wrong with it.
         pending: whether its text was typed and is not in use yet.
@@ -43,7 +43,7 @@ class FormRow:
     choices: tuple[tuple[str, str], ...] = ()
     typed: bool = True
     kind: Literal["field", "fact", "warning", "section"] = "field"
-    beside: bool = False
+    shares_line: bool = False
     quiet: bool = False
     problem: str = ""
     pending: bool = False
@@ -175,9 +175,9 @@ def lay_out(
             parts += row_parts
         below: list[tuple[Part, ...]] = []
         for index in group:
-            beside = _beside(rows[index], index, parts, measures, glyphs) if len(group) == 1 else None
-            if beside:
-                parts.append(beside)
+            reason = _reason(rows[index], index, parts, measures, glyphs) if len(group) == 1 else None
+            if reason:
+                parts.append(reason)
             else:
                 below += _problem(rows[index], index, width, glyphs)
             if index == opened:
@@ -193,7 +193,7 @@ def _groups(rows: Sequence[FormRow], measures: Measures) -> list[list[int]]:
     groups: list[list[int]] = []
     for index, row in enumerate(rows):
         alone = groups[-1][0] if groups and len(groups[-1]) == 1 else -1
-        may_share = row.beside and row.kind == "field" and measures.right_value > 0
+        may_share = row.shares_line and row.kind == "field" and measures.right_value > 0
         if may_share and alone >= 0 and rows[alone].kind == "field":
             groups[-1].append(index)
         else:
@@ -244,7 +244,7 @@ def _signed(text: str, glyphs: Glyphs) -> str:
     return text.replace("…", glyphs.ellipsis).replace("×", glyphs.times).replace("·", glyphs.separator)
 
 
-def _beside(row: FormRow, index: int, parts: Sequence[Part], measures: Measures, glyphs: Glyphs) -> Part | None:
+def _reason(row: FormRow, index: int, parts: Sequence[Part], measures: Measures, glyphs: Glyphs) -> Part | None:
     if not row.problem or row.kind != "field":
         return None
     x = max(part.x + cell_len(part.text) for part in parts) + 2

@@ -85,8 +85,8 @@ class Help(ModalScreen[None]):
                 yield _section("To be careful about", [("⚠", warning) for warning in self._warnings])
             if self._notes:
                 yield _section("How the table is read", [(str(at), note) for at, note in enumerate(self._notes, 1)])
-            yield _section(f"Keys in {self._title}", [_row(one) for one in self._here])
-            yield _section("Keys everywhere", [_row(one) for one in self._everywhere])
+            yield _section(f"Keys in {self._title}", [_row(key) for key in self._here])
+            yield _section("Keys everywhere", [_row(key) for key in self._everywhere])
             yield _section("Words", list(WORDS))
 
     def on_mount(self) -> None:
@@ -100,10 +100,10 @@ class Help(ModalScreen[None]):
         self.dismiss(None)
 
 
-def _row(one: KeyOf) -> tuple[str, str]:
-    binding = one.binding
-    told = binding.tooltip or binding.description
-    return one.keys, f"{told}   ({binding.id})"
+def _row(key: KeyOf) -> tuple[str, str]:
+    binding = key.binding
+    description = binding.tooltip or binding.description
+    return key.keys, f"{description}   ({binding.id})"
 
 
 def _section(title: str, rows: Sequence[tuple[str, str]]) -> Static:
@@ -116,9 +116,9 @@ def _section(title: str, rows: Sequence[tuple[str, str]]) -> Static:
     grid.add_column(no_wrap=True, min_width=14)
     grid.add_column()
     for name, text in rows:
-        told, bracket, binding = text.partition("   (")
+        description, bracket, binding = text.partition("   (")
         grid.add_row(
-            Text(name, "bold"), Text.assemble(told, (f"  {binding.removesuffix(')')}" if bracket else "", "dim"))
+            Text(name, "bold"), Text.assemble(description, (f"  {binding.removesuffix(')')}" if bracket else "", "dim"))
         )
     return Static(Group(Text(title, "bold underline"), grid))
 

@@ -53,6 +53,6 @@ class Pane(Vertical):
         target = self._last if self._last is not None and self._last.is_attached and self._last.focusable else None
         if target is None and self.content is not None:
             widgets = [self.content, *self.content.query(Widget)]
-            target = next((one for one in widgets if one.focusable and one.display), None)
+            target = next((widget for widget in widgets if widget.focusable and widget.display), None)
         if target is not None:
             target.focus(scroll_visible=False)

@@ -84,7 +84,7 @@ class StatusLine(Widget):
         line, tone = self.said
         if not line and self.going is None:
             line, tone = self.standing
-        reserved = _keys([one for one in self.hints if one.matters], width).cell_length + 3
+        reserved = _keys([hint for hint in self.hints if hint.matters], width).cell_length + 3
         left = Content.styled(line, _STYLES[tone]) if line else _progress(self.going, signs, width, width - reserved)
         if left.cell_length > width:
             return Content.assemble(" ", left.truncate(width, ellipsis=True))

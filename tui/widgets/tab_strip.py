@@ -43,12 +43,12 @@ class TabStrip(CellView):
         super().__init__(id=id)
         self._names = tuple(names)
         self._current = 0
-        self._told = ""
+        self._note = ""
         self._spans: list[tuple[int, int]] = []
 
-    def show(self, current: int, told: str) -> None:
+    def show(self, current: int, note: str) -> None:
         """Mark a tab as the one in view, and tell at the right how it is shown."""
-        self._current, self._told = current, told
+        self._current, self._note = current, note
         self._draw()
 
     def on_resize(self) -> None:
@@ -82,7 +82,7 @@ class TabStrip(CellView):
             cells += [(left, other), *cells_of(name, current if here else other), (right, other)]
             self._spans.append((start, len(cells)))
         room = width - len(cells) - 2
-        told = fit(self._told, room, "right") if room >= 12 else ""
-        cells += [(" ", other)] * (width - len(cells) - cell_len(told))
-        cells += cells_of(told, other)
+        note = fit(self._note, room, "right") if room >= 12 else ""
+        cells += [(" ", other)] * (width - len(cells) - cell_len(note))
+        cells += cells_of(note, other)
         self.put(Picture(width, (tuple(cells[:width]),)))

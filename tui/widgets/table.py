@@ -149,9 +149,9 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     def set_sort(self, key: str | None, descending: bool = False) -> None:
         """Mark a column in the header as the one that rows are sorted by; None marks none."""
-        wanted = None if key is None else (key, descending)
-        if wanted != self._sort:
-            self._sort = wanted
+        sort = None if key is None else (key, descending)
+        if sort != self._sort:
+            self._sort = sort
             self.refresh(Region(0, 0, self.size.width, HEADER_HEIGHT))
 
     def set_rows(
@@ -180,10 +180,10 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
         if self._rows.mark_width != gutter:
             self._replace()
         self._resize_virtual()
-        found = self._rows.find(key, row) if stay and key is not None else row
+        cursor = self._rows.find(key, row) if stay and key is not None else row
         in_view = top <= row < top + self.page
         with self.prevent(self.Highlighted):
-            self.cursor = found
+            self.cursor = cursor
         if in_view and self.cursor != row:
             self.scroll_to(y=max(0, self.cursor - (row - top)), animate=False)
         if self.key != key and count:
@@ -261,7 +261,7 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
         left, top = self.scroll_offset
         row = at.y - HEADER_HEIGHT + top
         if at.y < HEADER_HEIGHT:
-            pressed = next((one for one in self._places() if one.x <= at.x + left <= one.end), None)
+            pressed = next((slot for slot in self._places() if slot.x <= at.x + left <= slot.end), None)
             if pressed is not None:
                 self.post_message(self.HeaderPressed(self, pressed.column.key))
         elif row < self.count:
@@ -311,7 +311,7 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
             return ()
         cell = self._rows.cell
         sign = pointer if row == self.cursor else ""
-        return (sign, self._rows.mark(row), *[cell(row, one.column.key) for one in places])
+        return (sign, self._rows.mark(row), *[cell(row, slot.column.key) for slot in places])
 
     def _places(self) -> tuple[Placed, ...]:
         width = self.scrollable_content_region.width

@@ -80,13 +80,13 @@ def place_columns(columns: Sequence[Column], width: int, start: int = 0) -> tupl
     placed: list[Placed] = []
     x = start
     for column in kept:
-        own = column.width
-        if own is None:
+        column_width = column.width
+        if column_width is None:
             extra = left * column.share // parts
             left, parts = left - extra, parts - column.share
-            own = column.least + extra
-        placed.append(Placed(column, x, own))
-        x += own + gap
+            column_width = column.least + extra
+        placed.append(Placed(column, x, column_width))
+        x += column_width + gap
     return tuple(placed)
 
 
@@ -160,16 +160,16 @@ def header_segments(
     """The titles; the one that rows are sorted by with an arrow, up for ascending."""
     segments: list[Segment] = []
     x = 0
-    for one in placed:
-        column = one.column
-        title = fit(column.title, one.width, column.align, signs.ellipsis)
+    for slot in placed:
+        column = slot.column
+        title = fit(column.title, slot.width, column.align, signs.ellipsis)
         if sort is not None and sort[0] == column.key:
             arrow = signs.down if sort[1] else signs.up
-            room = max(0, one.width - 1)
+            room = max(0, slot.width - 1)
             short = fit(column.title, min(room, len(column.title)), "left", "")
-            title = fit(short + arrow, one.width, column.align, "")
-        segments += [Segment(" " * (one.x - x), style), Segment(title, style)]
-        x = one.end
+            title = fit(short + arrow, slot.width, column.align, "")
+        segments += [Segment(" " * (slot.x - x), style), Segment(title, style)]
+        x = slot.end
     return segments
 
 
@@ -178,29 +178,29 @@ def row_segments(line: Line, placed: Sequence[Placed], mark_width: int, signs: G
     pointer, mark, *cells = line
     segments = [_segment(pointer, 1, "left", signs, look), _segment(mark, mark_width, "left", signs, look)]
     x = 1 + mark_width
-    for one, cell in zip(placed, cells, strict=True):
-        segments.append(Segment(" " * (one.x - x), look("")))
-        segments.append(_segment(cell, one.width, one.column.align, signs, look))
-        x = one.end
+    for slot, cell in zip(placed, cells, strict=True):
+        segments.append(Segment(" " * (slot.x - x), look("")))
+        segments.append(_segment(cell, slot.width, slot.column.align, signs, look))
+        x = slot.end
     return segments
 
 
 def differences(old: Line, new: Line, placed: Sequence[Placed], mark_width: int) -> list[tuple[int, int]]:
     """Where two lines of the same row differ: (first cell, cells) of each stretch, neighbours joined."""
-    spans = [(0, 1), (1, mark_width), *((one.x, one.width) for one in placed)]
-    found: list[tuple[int, int]] = []
+    spans = [(0, 1), (1, mark_width), *((slot.x, slot.width) for slot in placed)]
+    stretches: list[tuple[int, int]] = []
     joins = False
     for (x, width), before, after in zip(spans, old, new, strict=True):
         if before == after:
             joins = False
             continue
         if joins:
-            start = found.pop()[0]
-            found.append((start, x + width - start))
+            start = stretches.pop()[0]
+            stretches.append((start, x + width - start))
         else:
-            found.append((x, width))
+            stretches.append((x, width))
         joins = True
-    return found
+    return stretches
 
 
 def _segment(cell: Cell, width: int, align: str, signs: Glyphs, look: Look) -> Segment:
@@ -213,9 +213,9 @@ def component_style(widget: Widget, name: str) -> Style:
 
     A muted colour is a part of what lies under it: taken alone it would be plain white or black.
     """
-    own = widget.get_component_rich_style(name, partial=True)
+    partial = widget.get_component_rich_style(name, partial=True)
     whole = widget.get_component_rich_style(name)
-    return own + Style(color=own.color and whole.color, bgcolor=own.bgcolor and whole.bgcolor)
+    return partial + Style(color=partial.color and whole.color, bgcolor=partial.bgcolor and whole.bgcolor)
 
 
 LOOKS = ("dim", "bold", "good", "warn", "bad", "lit", "base", "accent")

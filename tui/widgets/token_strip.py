@@ -52,11 +52,11 @@ class TokenStrip(Widget):
         self._levels: list[int | None] = []
         self._base_levels: list[int | None] = []
         self._range = (math.nan, math.nan)
-        self._told = ""
+        self._message = ""
 
-    def show(self, series: TokenSeries | None, told: str = "") -> None:
+    def show(self, series: TokenSeries | None, message: str = "") -> None:
         """Show a run's activations; None shows a line that says why there are none."""
-        self._series, self._told = series, told
+        self._series, self._message = series, message
         if series is not None:
             values, baseline = series.values.tolist(), series.baseline.tolist()
             self._range = span(values + baseline)
@@ -79,16 +79,16 @@ class TokenStrip(Widget):
 
         series = self._series
         if series is None:
-            return self._told
+            return self._message
         parts: list[str] = []
         for name, fed, values in (("", series.fed, series.values), ("baseline ", series.baseline_fed, series.baseline)):
             if self.cursor < len(fed):
                 token, value = fed[self.cursor], three_digits(float(values[self.cursor]))
-                is_told = (
+                same_position = (
                     bool(name) and self.cursor < len(series.fed) and token.position == series.fed[self.cursor].position
                 )
-                place = "" if is_told else f"{token.caption} "
-                parts.append(f"{name}{place}(id {token.token_id}) {value}")
+                caption = "" if same_position else f"{token.caption} "
+                parts.append(f"{name}{caption}(id {token.token_id}) {value}")
             elif len(fed):
                 parts.append(f"{name or 'this run '}ends before")
         return " · ".join(parts)
@@ -126,8 +126,8 @@ class TokenStrip(Widget):
         width = self.size.width
         look = self.visual_style.rich_style
         if self._series is None or y == 0 or y == self.size.height - 1:
-            told = self._wrapped(width)
-            text = told[y] if y < len(told) else self.legend() if y == 0 else self.reading()
+            message = self._wrapped(width)
+            text = message[y] if y < len(message) else self.legend() if y == 0 else self.reading()
             bold = Style() if y == 0 else Style(bold=True)
             return Strip([Segment(fit(text, width, "left", glyphs_of(self.app).ellipsis), look + bold)])
         lines = self._lines()
@@ -141,7 +141,7 @@ class TokenStrip(Widget):
         return Strip(segments).crop_extend(0, width, look).simplify()
 
     def _wrapped(self, width: int) -> list[str]:
-        return wrapped(one_line(self._told), max(1, width), hyphens=True) if self._series is None else []
+        return wrapped(one_line(self._message), max(1, width), hyphens=True) if self._series is None else []
 
     def _lines(self) -> Sequence[str]:
         return ("bars", "this run", "baseline", "") if self._base_levels else ("bars", "this run", "")

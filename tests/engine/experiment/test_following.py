@@ -82,7 +82,7 @@ def test_a_plane_that_held_what_was_edited_holds_what_is_or_it_is_said_why_not(
 @given(planes_of_anything(), neurons)
 def test_the_same_neurons_in_another_order_move_nothing(planes: list[dict[str, Any]], old: list[int]) -> None:
     followed = follow_neurons(edited(old, planes=planes), edited(old[::-1], planes=planes))
-    assert (followed.planes, followed.told) == (planes, "")
+    assert (followed.planes, followed.summary) == (planes, "")
 
 
 @given(st.integers(0, 9), st.integers(0, 9), st.integers(10, 19))

@@ -42,7 +42,7 @@ def respecified(session: Session, **parts: object) -> Session:
 def test_a_session_differs_in_nothing_from_itself() -> None:
     same = compare(EXAMPLE, EXAMPLE)
     assert same.differences == ()
-    assert same.told == ()
+    assert same.notes == ()
     assert len(same.planes) == len(EXAMPLE.planes)
     assert same.names[0] != same.names[1]
     groups = compared_groups(same)
@@ -129,7 +129,7 @@ def test_other_planes_are_told_and_the_difference_still_stands() -> None:
     generation = EXAMPLE.spec.generation.model_copy(update={"tokens": 3})
     both = compare(EXAMPLE, respecified(EXAMPLE, generation=generation).changed(planes=moved))
     assert both.planes == ()
-    assert "no plane in common: example has n" in both.told[0]
+    assert "no plane in common: example has n" in both.notes[0]
     assert any(line.startswith("generation.tokens:") for line in both.differences)
     with pytest.raises(ExplorerError, match="example and other have no plane in common"):
         compared_groups(both)
@@ -141,7 +141,7 @@ def test_other_models_and_other_units_are_told() -> None:
     unit = "raw" if one.unit != "raw" else "sigma"
     other = respecified(EXAMPLE, model=model, interventions=(one.model_copy(update={"unit": unit}),))
     both = compare(EXAMPLE, other)
-    assert "the same index does not mean the same neuron" in both.told[0]
-    assert both.told[0] in compared_polar(both, compared_groups(both), "mean", 0.5).warnings
+    assert "the same index does not mean the same neuron" in both.notes[0]
+    assert both.notes[0] in compared_polar(both, compared_groups(both), "mean", 0.5).warnings
     with pytest.raises(ExplorerError, match="their values are different quantities"):
         compared_dose(both, 0.5)

@@ -90,8 +90,8 @@ def test_an_interrupted_run_is_offered_and_a_finished_one_is_not(example: Sessio
 def test_of_the_runs_found_a_living_one_is_followed_and_else_the_newest_is_offered() -> None:
     state = RunsState()
     dead, alive = FoundRun(A, 3, 9, False), FoundRun(B, 4, 9, True)
-    assert state.found(RunsFound((dead, alive))) == alive
-    assert state.found(RunsFound((dead,))) is None
+    assert state.take_found(RunsFound((dead, alive))) == alive
+    assert state.take_found(RunsFound((dead,))) is None
     assert state.offer is not None
     assert state.offer.line("C") == "a is unfinished: 3 of 9 runs are kept · C resumes"
 
@@ -100,7 +100,7 @@ def test_an_offer_ends_where_somebody_else_resumes_or_removes_it() -> None:
     for later in (RunsFound((FoundRun(A, 3, 9, True),)), RunsFound(())):
         state = RunsState()
         state.lost(RunLost(A, 3, 9))
-        state.found(later)
+        state.take_found(later)
         assert state.offer is None
 
 

@@ -25,7 +25,7 @@ def rows(draw: st.DrawFn) -> list[FormRow]:
                 draw(texts),
                 choices=tuple((text, text) for text in choices),
                 kind=draw(st.sampled_from(["field", "field", "fact", "section"])),
-                beside=draw(st.booleans()),
+                shares_line=draw(st.booleans()),
                 problem=draw(st.just("") | texts),
             )
         )
@@ -61,7 +61,7 @@ def test_no_line_is_wider_than_the_form_and_no_part_covers_another(
 
 
 def test_two_rows_share_a_line_where_there_is_room() -> None:
-    pair = [FormRow("a", "layer", ("11",)), FormRow("b", "site", ("hook_post",), beside=True)]
+    pair = [FormRow("a", "layer", ("11",)), FormRow("b", "site", ("hook_post",), shares_line=True)]
     assert drawn(lay_out(pair, 31, UNICODE)) == [" layer  11     site  hook_post "]
     assert drawn(lay_out(pair, 24, UNICODE)) == [" layer  11", " site   hook_post"]
 
