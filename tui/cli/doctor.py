@@ -258,7 +258,8 @@ def doctor_command(as_json: bool) -> int:
     findings = [finding for check in checks for finding in check()]
     problems = [finding for finding in findings if finding.problem]
     if as_json:
-        say_json({"ok": not problems, "findings": [vars(finding) for finding in findings]})
+        listed = [{"name": finding.name, "told": finding.text, "problem": finding.problem} for finding in findings]
+        say_json({"ok": not problems, "findings": listed})
     else:
         rows = [(finding.name, f"{'✗ ' if finding.problem else ''}{finding.text}") for finding in findings]
         say(*fields(rows, width=table_width()))
