@@ -15,6 +15,7 @@ from srm_explorer.engine.analyses.directions import SiteRuns, as_rows, known_dir
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment.directions import FileVector, NeuronWeights, RandomDirection, direction_of
 from srm_explorer.engine.experiment.model_fit import is_centred
+from srm_explorer.engine.experiment.site import Site
 from srm_explorer.engine.figures.captions import model_caption, plane_title, site_caption
 from srm_explorer.engine.figures.groups import GroupChoice, points_of
 from srm_explorer.engine.figures.numbers import count_of
@@ -125,7 +126,11 @@ def _width(session: Session, site: str) -> int | None:
         return int(session.sidecar.sites[site])
     stored: object = session.provenance.get("model")
     model = cast("dict[str, object]", stored) if isinstance(stored, dict) else {}
-    width = model.get("d_mlp" if site.endswith("mlp.hook_post") else "d_model")
+    at = Site.parse(site)
+    width = model.get(at.width_name)
+    widths = model.get("mlp_widths")
+    if at.is_mlp and isinstance(widths, list | tuple):
+        width = dict(enumerate(cast("Sequence[object]", widths))).get(at.layer)
     return width if isinstance(width, int) else None
 
 

@@ -56,7 +56,7 @@ def _controls(experiment: Experiment, shape: ModelShape) -> Iterator[ExplorerErr
     sites = [site for site, _ in targets_of(experiment.interventions)]
     count = experiment.controls.neurons
     for site in dict.fromkeys(sites if count else ()):
-        free = shape.d_mlp - len(taken_neurons(experiment, site))
+        free = shape.width(Site.parse(site)) - len(taken_neurons(experiment, site))
         if sites.count(site) * count > free:
             yield ExplorerError(
                 f"{count} controls for each of {sites.count(site)} neurons of {site}, and only {free} others to choose",
@@ -105,10 +105,12 @@ def _direction(
 def _coordinate(site_name: str, index: int, where: str, shape: ModelShape) -> Iterator[ExplorerError]:
     site = Site.parse(site_name)
     width = shape.width(site)
-    if index >= width:
+    # A layer without neurons is refused by its site.
+    if index >= width > 0:
         noun = "neuron" if site.is_mlp else "coordinate"
+        whose = f"layer {site.layer} of this model" if site.is_mlp and shape.mlp_widths else "this model"
         yield ExplorerError(
-            f"{noun} {index} is out of range for this model ({site.width_name} = {width})",
+            f"{noun} {index} is out of range for {whose} ({site.width_name} = {width})",
             where=where,
             remedy=f"choose 0 to {width - 1}",
         )

@@ -66,10 +66,11 @@ class ModelShape:
         name: as the experiment names it.
         n_layers: number of blocks.
         d_model: width of the residual stream.
-        d_mlp: number of neurons of one MLP.
+        d_mlp: number of neurons of an MLP; of the most layers, where they differ.
         n_ctx: positions it was made for.
         centres: whether its norms subtract the mean (LayerNorm), so that `residual = "centred"` loses nothing.
-        without_neurons: layers whose `mlp.hook_post` holds no neurons, or not `d_mlp` of them: a mixture of experts.
+        mlp_widths: [layer] neurons that `mlp.hook_post` holds, 0 where it holds none: a mixture of experts, a block
+            without an MLP. Empty where every layer has `d_mlp`.
     """
 
     name: str
@@ -78,25 +79,28 @@ class ModelShape:
     d_mlp: int
     n_ctx: int
     centres: bool = True
-    without_neurons: tuple[int, ...] = ()
+    mlp_widths: tuple[int, ...] = ()
 
     @property
     def neuron_layers(self) -> tuple[int, ...]:
-        """The layers whose `mlp.hook_post` holds `d_mlp` neurons."""
-        return tuple(layer for layer in range(self.n_layers) if layer not in self.without_neurons)
+        """The layers whose `mlp.hook_post` holds neurons."""
+        return tuple(layer for layer in range(self.n_layers) if self.neurons(layer))
+
+    def neurons(self, layer: int) -> int:
+        """Count the neurons of a layer's MLP, 0 where it has none."""
+        return self.mlp_widths[layer] if layer < len(self.mlp_widths) else self.d_mlp
 
     def width(self, site: Site) -> int:
-        return self.d_mlp if site.is_mlp else self.d_model
+        return self.neurons(site.layer) if site.is_mlp else self.d_model
 
     def check_neurons(self, site: str, where: str = "") -> None:
         """Refuse `mlp.hook_post` where it holds no neurons: the ExplorerError names the layers where it does."""
         at = Site.parse(site)
-        if not at.is_mlp or at.layer not in self.without_neurons:
+        if not at.is_mlp or at.layer >= self.n_layers or self.neurons(at.layer):
             return
-        lacking = f"the {self.d_mlp} neurons of a plain MLP" if self.neuron_layers else "neurons"
         layers = f"layer {spans(self.neuron_layers)}, or " if self.neuron_layers else ""
         raise ExplorerError(
-            f"{site} does not hold {lacking} in {self.name} (it may be a mixture of experts)",
+            f"{site} holds no neurons in {self.name} (the layer has no plain MLP, as in a mixture of experts)",
             where=where,
             remedy=f"choose {layers}another site, as {Site(at.layer, 'hook_resid_post')}",
         )

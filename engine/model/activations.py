@@ -193,12 +193,14 @@ def check_layer(model: LoadedModel, layer: int) -> None:
         )
 
 
-def check_neuron(model: LoadedModel, neuron: int) -> None:
-    """Refuse a neuron that a model does not have."""
-    if not 0 <= neuron < model.shape.d_mlp:
+def check_neuron(model: LoadedModel, layer: int, neuron: int) -> None:
+    """Refuse a neuron that a layer does not have."""
+    width = model.shape.neurons(layer)
+    model.shape.check_neurons(f"blocks.{layer}.mlp.hook_post")
+    if not 0 <= neuron < width:
+        where = f"layer {layer} of this model" if model.shape.mlp_widths else "this model"
         raise ExplorerError(
-            f"neuron {neuron} is out of range for this model (d_mlp = {model.shape.d_mlp})",
-            remedy=f"choose 0 to {model.shape.d_mlp - 1}",
+            f"neuron {neuron} is out of range for {where} (d_mlp = {width})", remedy=f"choose 0 to {width - 1}"
         )
 
 

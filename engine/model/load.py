@@ -193,7 +193,9 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
     config = bridge.cfg
     if config.n_layers < 1 or "blocks.0.mlp.hook_post" not in bridge.hook_dict:
         raise ExplorerError("this model has no stack of MLP blocks", where=spec.name, remedy="choose another model")
-    d_mlp, without_neurons = _neurons(bridge)
+    widths = tuple(_neurons(bridge, layer) for layer in range(config.n_layers))
+    counts = Counter(width for width in widths if width)
+    d_mlp = counts.most_common(1)[0][0] if counts else int(config.d_mlp)
     shape = ModelShape(
         name=spec.name,
         n_layers=config.n_layers,
@@ -201,7 +203,7 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
         d_mlp=d_mlp,
         n_ctx=config.n_ctx,
         centres=not config.uses_rms_norm and config.normalization_type in ("LN", "LNPre"),
-        without_neurons=without_neurons,
+        mlp_widths=() if set(widths) == {d_mlp} else widths,
     )
     blocks = Blocks(bridge.original_model, list(bridge.blocks))
     is_demo = Path(source) == paths.demo_model_folder()
@@ -209,20 +211,12 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
     return LoadedModel(spec.name, bridge, blocks, tokenizer, shape, device, dtype, digest, source, revision, is_demo)
 
 
-def _neurons(bridge: Any) -> tuple[int, tuple[int, ...]]:
-    """Find how many neurons an MLP has, and the layers that have not that many, or none.
+def _neurons(bridge: Any, layer: int) -> int:
+    """Count the neurons that `mlp.hook_post` of a layer holds; 0 where it holds none.
 
-    `mlp.hook_post` holds neurons where it is what the MLP's last matrix reads. In a mixture of experts the bridge lets
-    that name stand for the output of the block, and what its config says of widths is a guess.
+    It holds neurons where it is what the MLP's last matrix reads. In a mixture of experts the bridge lets that name
+    stand for the output of the block, and what its config says of widths is a guess.
     """
-    widths = [_neurons_of(bridge, layer) for layer in range(bridge.cfg.n_layers)]
-    counts = Counter(width for width in widths if width)
-    common = counts.most_common(1)[0][0] if counts else int(bridge.cfg.d_mlp)
-    return common, tuple(layer for layer, width in enumerate(widths) if width != common)
-
-
-def _neurons_of(bridge: Any, layer: int) -> int:
-    """Count the neurons that `mlp.hook_post` of a layer holds; 0 where it holds none."""
     hook = bridge.hook_dict.get(f"blocks.{layer}.mlp.hook_post")
     mlp: Any = getattr(bridge.blocks[layer], "mlp", None)
     last = [getattr(mlp, name, None) for name in ("out", "dense_out")]

@@ -203,7 +203,7 @@ def weight_card(
         ExplorerError: the layer or neuron is out of range, or the layer has no plain MLP.
     """
     check_layer(model, layer)
-    check_neuron(model, neuron)
+    check_neuron(model, layer, neuron)
     gate = w_gate_columns(model, layer)
     written, read = w_out_rows(model, layer), w_in_columns(model, layer)
     norms = [_norm("W_out", written, neuron), _norm("W_in", read, neuron)]
@@ -215,7 +215,7 @@ def weight_card(
         logits=direct_logits(model, written[neuron]),
         writes_alike=_neighbours(out, (layer, neuron), wanted, top),
         reads_alike=_neighbours(partial(w_in_columns, model), (layer, neuron), wanted, top),
-        compared=len(wanted) * model.shape.d_mlp - int(layer in wanted),
+        compared=sum(map(model.shape.neurons, wanted)) - int(layer in wanted),
         gated=gate is not None,
         is_normed=hasattr(model.bridge.blocks[layer], "ln2_post"),
     )
@@ -267,7 +267,7 @@ def neuron_activations(
         ExplorerError: as `stream_activations`, or the layer or neuron is out of range.
     """
     check_layer(model, layer)
-    check_neuron(model, neuron)
+    check_neuron(model, layer, neuron)
     values = np.zeros(sum(text.counted for text in texts))
 
     def take(site: str, activations: NDArray[Any], numbers: NDArray[np.int64]) -> None:

@@ -206,7 +206,7 @@ def neuron_study(session: Session | None, arguments: Arguments, model: LoadedMod
         raise ExplorerError("a card is of one neuron", remedy="give its layer and its number")
     check_layer(model, layer)
     model.shape.check_neurons(f"blocks.{layer}.mlp.hook_post")
-    check_neuron(model, neuron)
+    check_neuron(model, layer, neuron)
     top = settings.whole("top", 10, least=1)
     wide = settings.choice("neighbours", ("layer", "model")) == "model"
     texts = _texts(settings, session, model)

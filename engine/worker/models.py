@@ -168,7 +168,7 @@ def _description(model: LoadedModel) -> Description:
     kinds = ("hook_resid_pre", "hook_attn_out", "hook_resid_mid", "mlp.hook_post", "hook_mlp_out", "hook_resid_post")
     layers = range(model.shape.n_layers)
     sites = [f"blocks.{layer}.{kind}" for layer in layers for kind in kinds if f"blocks.{layer}.{kind}" in known]
-    named = {f"blocks.{layer}.mlp.hook_post" for layer in model.shape.without_neurons}
+    named = {f"blocks.{layer}.mlp.hook_post" for layer in layers if not model.shape.neurons(layer)}
     shape = dataclasses.asdict(model.shape)
     sizes = sizes_of(model)
     return Description(

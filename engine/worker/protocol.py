@@ -235,7 +235,7 @@ class Description(_Tolerant):
     kv_width: int = 0
     n_vocab: int = 0
     free_bytes: int = 0
-    without_neurons: tuple[int, ...] = ()
+    mlp_widths: tuple[int, ...] = ()
 
 
 class Tokens(_Tolerant):

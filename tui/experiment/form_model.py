@@ -21,7 +21,7 @@ def shape_of(description: Description | None, name: object) -> ModelShape | None
         return None
     known = description
     return ModelShape(
-        known.name, known.n_layers, known.d_model, known.d_mlp, known.n_ctx, known.centres, known.without_neurons
+        known.name, known.n_layers, known.d_model, known.d_mlp, known.n_ctx, known.centres, known.mlp_widths
     )
 
 
@@ -36,7 +36,7 @@ def unfitting(experiment: Experiment, description: Description | None) -> Iterat
     for where, site in sites.items():
         layer = f"blocks.{Site.parse(site).layer}."
         kinds = [name.removeprefix(layer) for name in description.sites if name.startswith(layer)]
-        lacks_neurons = Site.parse(site).is_mlp and Site.parse(site).layer in shape.without_neurons
+        lacks_neurons = Site.parse(site).is_mlp and not shape.width(Site.parse(site))
         if kinds and site not in description.sites and not lacks_neurons:
             what = f"{shape.name} has no site {site}"
             yield ExplorerError(what, where=where, remedy=f"choose {layer} and one of {', '.join(kinds)}")

@@ -133,7 +133,7 @@ def test_edits_and_captures_are_refused_at_the_other_layers_alone(made: Made) ->
             if layer in plain:
                 decode(model, rows, Generation(0), captures)
                 continue
-            with pytest.raises(ExplorerError, match=r"does not hold .*neurons.*; choose .*hook_resid_post") as caught:
+            with pytest.raises(ExplorerError, match=r"holds no neurons.*; choose .*hook_resid_post") as caught:
                 decode(model, rows, Generation(0), captures)
             line = str(caught.value)
             assert "\n" not in line
@@ -154,7 +154,7 @@ def test_the_worker_tells_the_form_the_sites_that_hold_neurons(made: Made) -> No
     model, plain = made
     told = _description(model)
     assert [layer for layer in range(3) if post(layer) in told.sites] == list(plain)
-    assert told.without_neurons == model.shape.without_neurons
+    assert told.mlp_widths == model.shape.mlp_widths
     assert told.d_mlp == model.shape.d_mlp
     assert {f"blocks.{layer}.hook_resid_post" for layer in range(3)} <= set(told.sites)
 
@@ -172,11 +172,11 @@ def test_usage_is_measured_where_there_are_neurons(made: Made) -> None:
     if plain:
         assert tuple(neuron_usage(model, texts)) == plain
     else:
-        with pytest.raises(ExplorerError, match="does not hold neurons"):
+        with pytest.raises(ExplorerError, match="holds no neurons"):
             neuron_usage(model, texts)
 
 
 def test_plain_models_have_neurons_everywhere(tiny_gpt2: LoadedModel, tiny_llama: LoadedModel) -> None:
     for model in (tiny_gpt2, tiny_llama):
-        assert model.shape.without_neurons == ()
+        assert model.shape.mlp_widths == ()
         assert model.shape.d_mlp == model.bridge.cfg.d_mlp == 64

@@ -249,10 +249,10 @@ def test_another_model_marks_what_it_has_not_and_changes_nothing() -> None:
 
 
 def test_a_mixture_of_experts_offers_and_takes_neurons_at_its_plain_layers_alone() -> None:
-    mixed = tuple(range(1, 12))
+    mixed = (3072, *[0] * 11)
     told = described()
     sites = tuple(site for site in told.sites if "hook_post" not in site or site.startswith("blocks.0."))
-    told = told.model_copy(update={"sites": sites, "without_neurons": mixed})
+    told = told.model_copy(update={"sites": sites, "mlp_widths": mixed})
     form = shown(preset("protocol"))
     form.edit("model.name", "gpt2")
     form.take_description(told, "")
@@ -263,9 +263,9 @@ def test_a_mixture_of_experts_offers_and_takes_neurons_at_its_plain_layers_alone
     assert not [row for row in form.rows() if row.problem]
     empty = copy.deepcopy(form.data)
     empty["interventions"], empty["capture"]["sites"], empty["planes"] = [], [], []
-    for layers, site in ((mixed, "blocks.0.mlp.hook_post"), ((0, *mixed), "blocks.11.hook_resid_post")):
+    for widths, site in ((mixed, "blocks.0.mlp.hook_post"), ((0,) * 12, "blocks.11.hook_resid_post")):
         form = shown(empty)
-        form.take_description(told.model_copy(update={"without_neurons": layers}), "")
+        form.take_description(told.model_copy(update={"mlp_widths": widths}), "")
         form.add("interventions")
         assert form.data["interventions"][0]["site"] == site
 
