@@ -38,7 +38,7 @@ class ScoredText:
 
 
 def texts_of(
-    session: Session, maker: RowMaker, names: Sequence[TextName], given: Sequence[int], *, controls: bool = False
+    session: Session, maker: RowMaker, names: Sequence[TextName], given_ids: Sequence[int], *, controls: bool = False
 ) -> list[ScoredText]:
     """Lay out what is to be scored.
 
@@ -48,7 +48,7 @@ def texts_of(
         session: whose runs.
         maker: turns a run's number into its edits.
         names: which texts.
-        given: token ids of the given text.
+        given_ids: token ids of the given text.
         controls: whether runs of control neurons are scored too.
     """
     kinds, chosen = [condition.kind for condition in session.conditions], controls_of(session)
@@ -56,7 +56,7 @@ def texts_of(
     for run in session.runs:
         if controls or kinds[run.condition] != "control":
             families.setdefault((run.prompt, run.sample), []).append(run)
-    found: list[ScoredText] = []
+    texts: list[ScoredText] = []
     seen: set[int] = set()
     for (prompt, _), runs in families.items():
         ids = session.prompts[prompt].token_ids
@@ -65,18 +65,17 @@ def texts_of(
         edits = {run.index: maker.row(run.index, session.resolved, chosen).edits for run in others}
         settings = tuple(edits[run.index] for run in others)
         if base is not None and base.token_ids and "baseline" in names:
-            found.append(ScoredText("baseline", GivenText(ids, base.token_ids, settings), base, others))
+            texts.append(ScoredText("baseline", GivenText(ids, base.token_ids, settings), base, others))
         if "condition" in names:
-            own = [run for run in others if run.token_ids and not (base and run.token_ids == base.token_ids)]
+            changed = [run for run in others if run.token_ids and not (base and run.token_ids == base.token_ids)]
             if base is not None and "baseline" not in names:
-                own = [run for run in others if run.token_ids]
-            found += [
-                ScoredText("condition", GivenText(ids, run.token_ids, (edits[run.index],)), run, (run,)) for run in own
-            ]
-        if "given" in names and given and prompt not in seen:
-            found.append(ScoredText("given", GivenText(ids, tuple(given), settings), base, others))
+                changed = [run for run in others if run.token_ids]
+            for run in changed:
+                texts.append(ScoredText("condition", GivenText(ids, run.token_ids, (edits[run.index],)), run, (run,)))
+        if "given" in names and given_ids and prompt not in seen:
+            texts.append(ScoredText("given", GivenText(ids, tuple(given_ids), settings), base, others))
             seen.add(prompt)
-    return found
+    return texts
 
 
 Floats = NDArray[np.float64]
@@ -161,11 +160,11 @@ class Scoring:
             self._cells(run, CELLS[2:], untouched, forced)
         elif first < len(untouched.scores.lead):
             known.margin = float(untouched.scores.lead[first])
-        for place, (site, capture) in enumerate(self._captures.items()):
-            held = self._before(capture, run.prompt_tokens, first, len(forced.captured[place]))
+        for index, (site, capture) in enumerate(self._captures.items()):
+            held = self._before(capture, run.prompt_tokens, first, len(forced.captured[index]))
             change = None
             if held:
-                change = self._reduced(forced.captured[place][:held]) - self._reduced(untouched.captured[place][:held])
+                change = self._reduced(forced.captured[index][:held]) - self._reduced(untouched.captured[index][:held])
             known.prefix[site] = (held, None if change is None else float(np.linalg.norm(change)))
 
     def _before(self, capture: Capture, prompt_tokens: int, first: int | None, captured: int) -> int:
@@ -174,11 +173,11 @@ class Scoring:
         return captured if first is None else max(0, min(captured, prompt_tokens + first - start))
 
     def _cells(self, run: RunRecord, names: Sequence[str], untouched: Forced, edited: Forced) -> None:
-        for place, site in enumerate(self._captures):
+        for index, site in enumerate(self._captures):
             cells = self._entry(run).cells.setdefault(site, {})
             for name, forced in zip(names, (untouched, edited), strict=True):
-                if len(forced.captured[place]):
-                    cells[name] = self._reduced(forced.captured[place])
+                if len(forced.captured[index]):
+                    cells[name] = self._reduced(forced.captured[index])
 
     def _reduced(self, tokens: NDArray[np.floating[Any]]) -> Floats:
         return tokens[-1].astype(np.float64) if self._reduce == "last" else token_mean(tokens)
@@ -224,14 +223,14 @@ class Scoring:
             for site in known.cells:
                 parts = self._split(known, site).parts
                 known_ends = "total" in parts or "direct" in parts
-                if not known_ends or not all(np.isfinite(own).all() for own in parts.values()):
+                if not known_ends or not all(np.isfinite(part).all() for part in parts.values()):
                     continue
                 count, before = sums.get((site, of[index]), (0, dict(parts)))
                 if set(before) == set(parts):
-                    added = {name: before[name] + own for name, own in parts.items()} if count else before
+                    added = {name: before[name] + part for name, part in parts.items()} if count else before
                     sums[site, of[index]] = (count + 1, added)
         return tuple(
-            _mean_parts(site, condition, count, Decomposition({name: own / count for name, own in total.items()}))
+            _mean_parts(site, condition, count, Decomposition({name: part / count for name, part in total.items()}))
             for (site, condition), (count, total) in sorted(sums.items())
         )
 
@@ -239,28 +238,28 @@ class Scoring:
         return decompose(*(known.cells[site].get(name) for name in CELLS))
 
     def _parts(self, known: _Known, site: str) -> SiteParts:
-        found = self._split(known, site)
+        split = self._split(known, site)
         held, prefix = known.prefix.get(site, (None, None))
-        norms, shares = _sizes(found)
-        planes = tuple(_coordinates(found, plane) for plane in self._planes.get(site, ()))
-        return SiteParts(norms, shares, _rounded(found.cosine("direct", "total")), planes, held, _rounded(prefix))
+        norms, shares = _sizes(split)
+        planes = tuple(_coordinates(split, plane) for plane in self._planes.get(site, ()))
+        return SiteParts(norms, shares, _rounded(split.cosine("direct", "total")), planes, held, _rounded(prefix))
 
 
-def _sizes(found: Decomposition) -> tuple[dict[str, float], dict[str, float]]:
+def _sizes(split: Decomposition) -> tuple[dict[str, float], dict[str, float]]:
     """Lengths of the parts, and their shares of the total."""
-    norms = {part: norm for part in PARTS if (norm := _rounded(found.norm(part))) is not None}
-    return norms, {part: share for part in PARTS[1:] if (share := _rounded(found.share(part))) is not None}
+    norms = {part: norm for part in PARTS if (norm := _rounded(split.norm(part))) is not None}
+    return norms, {part: share for part in PARTS[1:] if (share := _rounded(split.share(part))) is not None}
 
 
 def _mean_parts(site: str, condition: int, runs: int, mean: Decomposition) -> MeanParts:
     return MeanParts(site, condition, runs, *_sizes(mean))
 
 
-def _coordinates(found: Decomposition, plane: Plane) -> dict[str, Pair]:
-    names = list(found.parts)
+def _coordinates(split: Decomposition, plane: Plane) -> dict[str, Pair]:
+    names = list(split.parts)
     if not names:
         return {}
-    xy, _ = coordinates(np.stack([found.parts[name] for name in names]), plane)
+    xy, _ = coordinates(np.stack([split.parts[name] for name in names]), plane)
     return {name: (rounded(x), rounded(y)) for name, (x, y) in zip(names, xy.tolist(), strict=True)}
 
 

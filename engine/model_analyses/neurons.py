@@ -87,19 +87,19 @@ def texts_for(
     """
     if kind == "generated":
         return _generated(session, skip)
-    found: list[tuple[str, tuple[int, ...], int | None]] = []
+    texts: list[tuple[str, tuple[int, ...], int | None]] = []
     if session is not None and (not sets or list(sets) == list(session.spec.prompts.sets)):
         runs = {run.prompt: run.index for run in reversed(session.runs) if run.condition == 0}
-        found = [(one.set, one.token_ids, runs.get(place)) for place, one in enumerate(session.prompts)]
+        texts = [(prompt.set, prompt.token_ids, runs.get(index)) for index, prompt in enumerate(session.prompts)]
     else:
-        wanted = prepend_bos if session is None else session.spec.prompts.prepend_bos
+        bos = prepend_bos if session is None else session.spec.prompts.prepend_bos
         for name in sets:
             loaded = load_prompt_set(name, folders=paths.prompt_folders(), base=Path.cwd())
-            found += [(loaded.name, tuple(model.tokenizer.encode(one.text, wanted)), None) for one in loaded.prompts]
-    bos: object = model.tokenizer.raw.bos_token_id
-    kept = [one for one in found if one[1]]
+            texts += [(loaded.name, tuple(model.tokenizer.encode(prompt.text, bos)), None) for prompt in loaded.prompts]
+    bos_id: object = model.tokenizer.raw.bos_token_id
+    kept = [text for text in texts if text[1]]
     return _checked(
-        tuple(ReadText(ids, skip + int(ids[0] == bos)) for _, ids, _ in kept),
+        tuple(ReadText(ids, skip + int(ids[0] == bos_id)) for _, ids, _ in kept),
         tuple(name for name, _, _ in kept),
         tuple(run for _, _, run in kept),
         f"prompts of {', '.join(dict.fromkeys(name for name, _, _ in kept))}",
@@ -164,13 +164,13 @@ def usage_study(session: Session | None, arguments: Arguments, model: LoadedMode
     if layer is not None:
         check_layer(model, layer)
     layers = list(model.shape.neuron_layers or (0,)) if layer is None else [layer]
-    for one in layers:
-        model.shape.check_neurons(f"blocks.{one}.mlp.hook_post")
+    for index in layers:
+        model.shape.check_neurons(f"blocks.{index}.mlp.hook_post")
     texts = _texts(settings, session, model)
     if texts is None:
         raise ExplorerError("there are no texts to read", remedy="name a prompt set, or a session")
     places = _Places(texts, model)
-    found = usage_tables(
+    figures = usage_tables(
         neuron_usage(model, texts.read, layers, seed=seed, on_pass=_passes(meter, texts)),
         gated=w_gate_columns(model, layers[0]) is not None,
         caption=texts.caption,
@@ -180,7 +180,7 @@ def usage_study(session: Session | None, arguments: Arguments, model: LoadedMode
         token_at=places.short,
         is_first=lambda number: places.find(number)[1] == 0,
     )
-    return findings_of(*found)
+    return findings_of(*figures)
 
 
 def neuron_study(session: Session | None, arguments: Arguments, model: LoadedModel, meter: Meter) -> Findings:
@@ -218,45 +218,45 @@ def neuron_study(session: Session | None, arguments: Arguments, model: LoadedMod
             what = "some activations are not finite"
             raise ExplorerError(what, remedy="load the model with dtype float32, or name other prompts")
     name = f"neuron {neuron} of layer {layer}, {model.name}"
-    facts = [tables.Fact(f"norm of {one.name}", one.length, one.share) for one in card.norms]
+    facts = [tables.Fact(f"norm of {norm.name}", norm.length, norm.share) for norm in card.norms]
     facts += tables.activation_facts(values, gated=card.gated) if len(values) else ()
-    found = [
+    figures = [
         tables.facts_table(f"Neuron {neuron} of layer {layer}", facts, [f"read on {texts.caption}"] if texts else [])
     ]
-    found += _weight_tables(card, model, (layer, neuron), top, wide=wide)
+    figures += _weight_tables(card, model, (layer, neuron), top, wide=wide)
     if texts is None:
-        return findings_of(*found, layer=layer, neuron=neuron, histogram=None)
+        return findings_of(*figures, layer=layer, neuron=neuron, histogram=None)
     places = _Places(texts, model)
-    found.append(_firing("fires", "Where it is most active", values, texts, places, top))
+    figures.append(_firing("fires", "Where it is most active", values, texts, places, top))
     if card.gated:
-        found.append(_firing("opposes", "Where it is most negative", values, texts, places, top, sign=-1))
+        figures.append(_firing("opposes", "Where it is most negative", values, texts, places, top, sign=-1))
     marks = tables.clamp_values(session, f"blocks.{layer}.mlp.hook_post", neuron) if session else ()
     if marks:
-        found.append(tables.clamp_table(values, marks))
+        figures.append(tables.clamp_table(values, marks))
     figure = histogram_figure(values, marks, title=f"{name} · {texts.caption}", value_label="activation")
-    return findings_of(*found, layer=layer, neuron=neuron, histogram=figure.to_dict())
+    return findings_of(*figures, layer=layer, neuron=neuron, histogram=figure.to_dict())
 
 
 def _weight_tables(
-    card: WeightCard, model: LoadedModel, own: tuple[int, int], top: int, *, wide: bool
+    card: WeightCard, model: LoadedModel, neuron: tuple[int, int], top: int, *, wide: bool
 ) -> list[TableFigure]:
     where = "of the model" if wide else "of its layer"
-    is_last = own[0] == model.shape.n_layers - 1
+    is_last = neuron[0] == model.shape.n_layers - 1
     promoted, suppressed = tables.token_tables(
         card.logits, lambda token: model.tokenizer.decode([token]), top=top, is_last=is_last, is_normed=card.is_normed
     )
     alike = {"width": model.shape.d_model, "compared": card.compared}
     centred = "rows of W_out, centred over d_model as the norms that read them do" if model.shape.centres else ""
     read = "columns of W_in (`up`, which its gate multiplies)" if card.gated else ""
-    writes = [(one.layer, one.neuron, one.cosine) for one in card.writes_alike]
-    reads = [(one.layer, one.neuron, one.cosine) for one in card.reads_alike]
+    writes = [(neighbour.layer, neighbour.neuron, neighbour.cosine) for neighbour in card.writes_alike]
+    reads = [(neighbour.layer, neighbour.neuron, neighbour.cosine) for neighbour in card.reads_alike]
     return [
         promoted,
         suppressed,
         tables.neighbour_table(
-            "writes", f"Neurons {where} that write alike (W_out)", own, writes, note=centred, **alike
+            "writes", f"Neurons {where} that write alike (W_out)", neuron, writes, note=centred, **alike
         ),
-        tables.neighbour_table("reads", f"Neurons {where} that read alike (W_in)", own, reads, note=read, **alike),
+        tables.neighbour_table("reads", f"Neurons {where} that read alike (W_in)", neuron, reads, note=read, **alike),
     ]
 
 
@@ -275,14 +275,14 @@ def _firing(
             if len(firings) == top:
                 # Equal beginnings have equal activations, but for rounding, so the first that is new ends the list.
                 break
-            told, token = places.context(text, position), places.token(text, position)
-            firing = tables.Firing(float(values[number]), told, token, position, texts.sets[text], 0, texts.runs[text])
+            shown, token = places.context(text, position), places.token(text, position)
+            firing = tables.Firing(float(values[number]), shown, token, position, texts.sets[text], 0, texts.runs[text])
             firings[key] = firing
     listed = [
-        tables.Firing(one.activation, one.text, one.token, one.position, one.set, times[key], one.run)
-        for key, one in firings.items()
+        tables.Firing(firing.activation, firing.text, firing.token, firing.position, firing.set, times[key], firing.run)
+        for key, firing in firings.items()
     ]
-    first = sum(one.position == 0 for one in listed)
+    first = sum(firing.position == 0 for firing in listed)
     notes = ["texts: how many are the same up to this token, and count as one row"]
     if 2 * first >= len(listed):
         notes.insert(0, "the first position attends to itself alone and is unlike all others: skip 1 to leave it out")
@@ -361,14 +361,14 @@ def directions_study(session: Session | None, arguments: Arguments, model: Loade
     Raises:
         ExplorerError: a text that is no neuron's weights, or no such layer or neuron.
     """
-    found: dict[str, list[float]] = {}
+    vectors: dict[str, list[float]] = {}
     matrices: Matrices = {}
     for text in StudyArguments(arguments, ("directions",), "directions").texts("directions"):
         direction = direction_of(text)
         if not isinstance(direction, NeuronWeights):
             raise ExplorerError(f"'{text}' is no neuron's weights", remedy="write w_out(layer.neuron)")
-        found[str(direction)] = weights_of(model, direction, matrices).tolist()
-    return findings_of(vectors=found)
+        vectors[str(direction)] = weights_of(model, direction, matrices).tolist()
+    return findings_of(vectors=vectors)
 
 
 def weighted_pairs_study(session: Session | None, arguments: Arguments, model: LoadedModel, meter: Meter) -> Findings:

@@ -93,7 +93,7 @@ def run_model_study(
     opened = load_session(session) if session is not None else None
     sets = arguments.get("prompts")
     if isinstance(sets, list | tuple):
-        named = [str(one) for one in cast("list[Any]", sets)]
+        named = [str(prompt_set) for prompt_set in cast("list[Any]", sets)]
         # A session has its own prompts, wherever their files are now.
         if opened is None or named != list(opened.spec.prompts.sets):
             arguments = {**arguments, "prompts": absolute_sets(named, base)}
@@ -136,9 +136,9 @@ def _plain(value: Any) -> Any:
         case np.integer() | np.bool_():
             return cast("Any", value).item()
         case Mapping():
-            return {str(key): _plain(one) for key, one in cast("Mapping[Any, Any]", value).items()}
+            return {str(key): _plain(item) for key, item in cast("Mapping[Any, Any]", value).items()}
         case list() | tuple():
-            return [_plain(one) for one in cast("list[Any]", value)]
+            return [_plain(item) for item in cast("list[Any]", value)]
         case np.ndarray():
             return _plain(cast("Any", value).tolist())
         case _:

@@ -50,15 +50,15 @@ def maker_of(session: Session, model: LoadedModel) -> RowMaker:
 def captures_of(session: Session, model: LoadedModel, sites: Sequence[str] | None) -> dict[str, Capture]:
     """List what is kept of every row, by site: the captured positions, all tokens; errors for a site that is none."""
     capture = session.spec.capture
-    found: dict[str, Capture] = {}
+    captures: dict[str, Capture] = {}
     for site in capture.sites if sites is None else sites:
         try:
             centred = not Site.parse(site).is_mlp and capture.residual == "centred"
         except SpecValueError as error:
             raise ExplorerError(error.what, where="sites", remedy=error.remedy) from None
-        found[site] = Capture(site, "tokens", capture.positions, centred)
-    model.check_sites(list(found))
-    return found
+        captures[site] = Capture(site, "tokens", capture.positions, centred)
+    model.check_sites(list(captures))
+    return captures
 
 
 def planes_of(
@@ -68,7 +68,7 @@ def planes_of(
 
     A plane of directions that are made of the runs is left out where the session's vectors are not at hand.
     """
-    found: dict[str, tuple[list[tuple[str, str]], list[Plane]]] = {}
+    by_site: dict[str, tuple[list[tuple[str, str]], list[Plane]]] = {}
     for record in session.planes:
         if record.site not in captures:
             continue
@@ -76,10 +76,10 @@ def planes_of(
             plane = _plane(session, record, model)
         except ExplorerError:
             continue
-        named, planes = found.setdefault(record.site, ([], []))
+        named, planes = by_site.setdefault(record.site, ([], []))
         named.append((str(record.a), str(record.b)))
         planes.append(plane)
-    return found
+    return by_site
 
 
 def _plane(session: Session, record: PlaneRecord, model: LoadedModel) -> Plane:
@@ -96,16 +96,16 @@ Floats = NDArray[np.float64]
 
 def moves_of(scoring: Scoring, model: LoadedModel) -> tuple[Moves, ...]:
     """List the token ids that each condition moves most, by log-probability and by probability."""
-    found: list[Moves] = []
+    moves: list[Moves] = []
     for (name, condition), (shift, mass) in scoring.shift.items():
         tokens, untouched = max(1, scoring.tokens[name, condition]), scoring.untouched[name, condition]
         promoted, suppressed = top_tokens(shift, MOST_MOVED)
         gained, lost = top_tokens(mass - untouched, MOST_MOVED)
-        wanted = {"promoted": promoted, "suppressed": suppressed, "gained": gained, "lost": lost}
+        token_ids = {"promoted": promoted, "suppressed": suppressed, "gained": gained, "lost": lost}
         means = np.stack([shift, mass, untouched]) / tokens
-        lists = {key: tuple(_moved(one, means, model) for one in ids) for key, ids in wanted.items()}
-        found.append(Moves(name, condition, tokens, lists))
-    return tuple(sorted(found, key=lambda one: (one.text, one.condition)))
+        lists = {key: tuple(_moved(token, means, model) for token in ids) for key, ids in token_ids.items()}
+        moves.append(Moves(name, condition, tokens, lists))
+    return tuple(sorted(moves, key=lambda moved: (moved.text, moved.condition)))
 
 
 def _moved(token: int, means: Floats, model: LoadedModel) -> MovedToken:
@@ -114,12 +114,12 @@ def _moved(token: int, means: Floats, model: LoadedModel) -> MovedToken:
 
 def vectors_of(session: Session, scoring: Scoring) -> dict[str, Floats]:
     """Lay out every vector that is known, a row a run: [run, d] by "<site>/<cell>", NaN where there is none."""
-    place_of = {run.index: place for place, run in enumerate(session.runs)}
-    found: dict[str, Floats] = {}
+    row_of = {run.index: row for row, run in enumerate(session.runs)}
+    tables: dict[str, Floats] = {}
     for index, site, name, vector in scoring.cells():
-        table = found.setdefault(f"{site}/{name}", np.full((len(session.runs), len(vector)), np.nan))
-        table[place_of[index]] = vector
-    return found
+        table = tables.setdefault(f"{site}/{name}", np.full((len(session.runs), len(vector)), np.nan))
+        table[row_of[index]] = vector
+    return tables
 
 
 def reproduced_in(session: Session, vectors: Mapping[str, Floats]) -> dict[str, float]:
@@ -128,17 +128,17 @@ def reproduced_in(session: Session, vectors: Mapping[str, Floats]) -> dict[str, 
         saved = session.vectors()
     except ExplorerError:
         return {}
-    found: dict[str, float] = {}
-    for site, own in saved.items():
+    differences: dict[str, float] = {}
+    for site, rows in saved.items():
         scored = vectors.get(f"{site}/edited_on_own")
         if scored is None:
             continue
         there = np.isfinite(scored).all(axis=1)
-        kept = as_rows(own)[there]
+        kept = as_rows(rows)[there]
         if kept.size and np.isfinite(kept).all():
             scale = max(float(np.abs(kept).max()), 1e-12)
-            found[site] = rounded(float(np.abs(kept - scored[there]).max()) / scale)
-    return found
+            differences[site] = rounded(float(np.abs(kept - scored[there]).max()) / scale)
+    return differences
 
 
 def origin_of(session: Session, model: LoadedModel) -> dict[str, str]:
@@ -153,7 +153,7 @@ def origin_of(session: Session, model: LoadedModel) -> dict[str, str]:
     }
 
 
-_OWN = ("texts", "given", "sites", "controls")
+_SCORE_ARGUMENTS = ("texts", "given", "sites", "controls")
 """Arguments of the study "score" that `score_effects` takes."""
 
 
@@ -206,21 +206,22 @@ def score_effects(
     maker = maker_of(session, model)
     captures = captures_of(session, model, sites)
     ids = model.tokenizer.encode(given, prepend_bos=False) if given else []
-    wanted = texts_of(session, maker, names, ids, controls=controls)
-    if not any(one.text.tokens for one in wanted):
+    scored_texts = texts_of(session, maker, names, ids, controls=controls)
+    if not any(scored.text.tokens for scored in scored_texts):
         raise ExplorerError(
             "there is no text to score", where=session.name, remedy="generate tokens, or give a text with --text"
         )
-    planes = planes_of(session, model, captures)
-    scoring = Scoring(session, captures, session.spec.capture.reduce, {site: own for site, (_, own) in planes.items()})
-    _score(model, wanted, captures, scoring, rows, meter)
+    named_planes = planes_of(session, model, captures)
+    planes = {site: spanned for site, (_, spanned) in named_planes.items()}
+    scoring = Scoring(session, captures, session.spec.capture.reduce, planes)
+    _score(model, scored_texts, captures, scoring, rows, meter)
     kept = vectors_of(session, scoring) if keep_vectors or session.sidecar else {}
     effects = Effects(
         scored=now(),
         texts=names,
         given=given,
         sites=tuple(captures),
-        planes=tuple((site, *plane) for site, (named, _) in planes.items() for plane in named),
+        planes=tuple((site, *plane) for site, (named, _) in named_planes.items() for plane in named),
         origin=origin_of(session, model),
         reproduced=reproduced_in(session, kept),
         runs=scoring.results(),
@@ -249,15 +250,15 @@ def score_study(session: Session | None, arguments: Arguments, model: LoadedMode
     """
     if session is None:
         raise ExplorerError("the texts to score are those of a session", remedy="name one")
-    own = {name: arguments[name] for name in _OWN if arguments.get(name) is not None}
+    settings = {name: arguments[name] for name in _SCORE_ARGUMENTS if arguments.get(name) is not None}
     file = arguments.get("npz")
-    scored = score_effects(session, model, **own, keep_vectors=file is not None, meter=meter)
+    scored = score_effects(session, model, **settings, keep_vectors=file is not None, meter=meter)
     meter.stage("saving")
     if file is not None:
         indices = np.array([run.index for run in scored.session.runs])
         write_npz(Path(file), {**scored.vectors, "run": indices}.items())
     saved = save_scored(scored.session)
-    rest = {name: value for name, value in arguments.items() if name not in (*_OWN, "npz")}
+    rest = {name: value for name, value in arguments.items() if name not in (*_SCORE_ARGUMENTS, "npz")}
     return {**effects_study(saved.session, rest), "session": str(saved.path), "told": saved.told}
 
 
@@ -270,15 +271,15 @@ def save_scored(session: Session) -> Saved:
 
 def _score(
     model: LoadedModel,
-    wanted: Sequence[ScoredText],
+    scored_texts: Sequence[ScoredText],
     captures: Mapping[str, Capture],
     scoring: Scoring,
     rows: int | None,
     meter: Meter,
 ) -> None:
-    scored = [one for one in wanted if one.text.tokens]
-    meter.runs = sum(1 + len(one.text.settings) for one in scored)
-    meter.steps = max(len(one.text.tokens) for one in scored)
+    texts = [scored for scored in scored_texts if scored.text.tokens]
+    meter.runs = sum(1 + len(scored.text.settings) for scored in texts)
+    meter.steps = max(len(scored.text.tokens) for scored in texts)
 
     def on_pass(count: int, tokens: int) -> None:
         meter.begin_batch(min(count, meter.runs - meter.runs_done))
@@ -287,9 +288,9 @@ def _score(
             raise Stopped
 
     meter.begin_batch(0)
-    found = score_texts(model, [one.text for one in scored], list(captures.values()), rows=rows, on_pass=on_pass)
-    for place, results in found:
-        scoring.take(scored[place], results)
+    forced = score_texts(model, [scored.text for scored in texts], list(captures.values()), rows=rows, on_pass=on_pass)
+    for index, results in forced:
+        scoring.take(texts[index], results)
 
 
 def _names(texts: Sequence[str], given: str) -> tuple[TextName, ...]:
