@@ -147,18 +147,18 @@ def tokenise(model: LoadedModel, experiment: Experiment, prompts: Sequence[Liste
     for listed in prompts:
         ids = model.tokenizer.encode(listed.prompt.text, experiment.prompts.prepend_bos)
         if not ids:
-            raise ExplorerError("the prompt has no token", where=listed.place, remedy="remove it, or prepend a BOS")
+            raise ExplorerError("the prompt has no token", where=listed.location, remedy="remove it, or prepend a BOS")
         if max(ids) >= model.n_vocab:
             raise ExplorerError(
                 f"the tokenizer gives id {max(ids)}, the model knows {model.n_vocab} ids",
-                where=listed.place,
+                where=listed.location,
                 remedy="put the tokenizer that belongs to the model beside it",
             )
         if len(ids) + tokens > model.shape.n_ctx:
             raise ExplorerError(
                 f"the prompt's {len(ids)} tokens and {tokens} generated ones exceed this model's context"
                 f" ({model.shape.n_ctx})",
-                where=listed.place,
+                where=listed.location,
                 remedy="shorten the prompt, or lower generation.tokens",
             )
         encoded.append(ids)

@@ -47,7 +47,7 @@ def assemble_session(journal: JournalReader, path: Path, before: Session | None)
     """
     experiment = journal.experiment
     runs, kept = compact(journal)
-    captured = {site: own for site, own in kept.items() if not site.startswith((UNITS_PREFIX, OWN_PREFIX))}
+    captured = {site: vectors for site, vectors in kept.items() if not site.startswith((UNITS_PREFIX, OWN_PREFIX))}
     units = unit_readings(experiment, [run.condition == 0 for run in runs], kept)
     prompts = journal.start.prompts
     runs = with_first_changes(runs, grid_of(experiment, len(prompts)))
@@ -114,14 +114,14 @@ def session_of(
 def _w_out(journal: JournalReader) -> dict[str, Any]:
     """Rows of W_out of the neurons that were edited, by their site and number: what they write by construction."""
     rows = cast("dict[str, list[list[float]]]", journal.start.arithmetic.get("rows", {}))
-    found: dict[str, dict[str, Any]] = {}
-    for site, own in rows.items():
+    by_site: dict[str, dict[str, Any]] = {}
+    for site, matrix in rows.items():
         neurons = SiteEdits.of(journal.experiment, site).neurons
         home = str(Site(Site.parse(site).layer, "mlp.hook_post"))
-        found[home] = {
-            str(neuron): [float(f"{entry:.9g}") for entry in row] for neuron, row in zip(neurons, own, strict=False)
+        by_site[home] = {
+            str(neuron): [float(f"{entry:.9g}") for entry in row] for neuron, row in zip(neurons, matrix, strict=False)
         }
-    return {W_OUT: found} if found else {}
+    return {W_OUT: by_site} if by_site else {}
 
 
 def unit_readings(
@@ -135,8 +135,8 @@ def unit_readings(
     """
     readings = _readings(experiment, is_baseline, kept)
     return [
-        None if reading is None else reading.to_dict(one)
-        for one, reading in zip(experiment.interventions, readings, strict=True)
+        None if reading is None else reading.to_dict(intervention)
+        for intervention, reading in zip(experiment.interventions, readings, strict=True)
     ]
 
 
@@ -185,10 +185,10 @@ def _with_first_change(run: RunRecord, baseline: tuple[int, ...] | None) -> RunR
 def _readings(
     experiment: Experiment, is_baseline: Sequence[bool], kept: Mapping[str, Matrix | list[Matrix]]
 ) -> list[Reading | None]:
-    found: list[Reading | None] = []
-    for place, one in enumerate(experiment.interventions):
-        own = kept.get(f"{UNITS_PREFIX}{place}", [])
-        baseline = [tokens for chosen, tokens in zip(is_baseline, own, strict=False) if chosen and len(tokens)]
+    readings: list[Reading | None] = []
+    for index, edit in enumerate(experiment.interventions):
+        by_run = kept.get(f"{UNITS_PREFIX}{index}", [])
+        baseline = [tokens for chosen, tokens in zip(is_baseline, by_run, strict=False) if chosen and len(tokens)]
         measured = np.concatenate(baseline) if baseline else None
-        found.append(None if measured is None else Reading.of(measured, is_direction=one.direction is not None))
-    return found
+        readings.append(None if measured is None else Reading.of(measured, is_direction=edit.direction is not None))
+    return readings

@@ -58,54 +58,52 @@ def choose_controls(
         ExplorerError: nothing was measured of a target, or too few neurons can be matched.
     """
     experiment = journal.experiment
-    wanted = experiment.controls
+    spec = experiment.controls
     runs = {run.index: len(run.token_ids) for run in journal.runs if run.condition == 0}
     matches: list[ControlMatch] = []
     for number, site in enumerate(measured_sites(experiment)):
         traits = _traits(journal, site, runs, norms(site))
         targets = [neuron for at, neuron in targets_of(experiment.interventions) if at == site]
         try:
-            found = match_neurons(
-                traits, targets, wanted.neurons, taken_neurons(experiment, site), (wanted.seed, number)
-            )
+            nearest = match_neurons(traits, targets, spec.neurons, taken_neurons(experiment, site), (spec.seed, number))
         except ValueError as error:
             raise ExplorerError(
                 f"controls cannot be matched at {site}: {error}",
                 where="controls.neurons",
                 remedy="choose fewer, or 0, and begin again with --restart",
             ) from None
-        for target, matched in zip(targets, found, strict=True):
+        for target, matched in zip(targets, nearest, strict=True):
             everyone = [target, *matched.neurons.tolist()]
             columns = (tuple(column[everyone].tolist()) for column in (traits.mean, traits.std, traits.norm))
             matches.append(ControlMatch(site, target, tuple(everyone[1:]), tuple(matched.distances.tolist()), *columns))
     placebos = {
-        place: tuple(
-            direction_hash(placebo(wanted.seed, place, number, widths(one.site)))
-            for number in range(1, wanted.neurons + 1)
+        index: tuple(
+            direction_hash(placebo(spec.seed, index, number, widths(intervention.site)))
+            for number in range(1, spec.neurons + 1)
         )
-        for place, one in enumerate(experiment.interventions)
-        if one.op == "steer" and not one.background
+        for index, intervention in enumerate(experiment.interventions)
+        if intervention.op == "steer" and not intervention.background
     }
-    return Controls(wanted.neurons, wanted.seed, sum(runs.values()), tuple(matches), placebos)
+    return Controls(spec.neurons, spec.seed, sum(runs.values()), tuple(matches), placebos)
 
 
-def placebo(seed: int, place: int, number: int, width: int) -> NDArray[np.float64]:
-    """The random unit direction that stands for the one of intervention `place` in control `number`, [width]."""
-    return placebo_direction((seed, place, number), width)
+def placebo(seed: int, index: int, number: int, width: int) -> NDArray[np.float64]:
+    """The random unit direction that stands for the one of intervention `index` in control `number`, [width]."""
+    return placebo_direction((seed, index, number), width)
 
 
 def direction_hash(direction: NDArray[np.float64]) -> str:
     """Hash a direction by its numbers to seven digits: the last ones depend on the machine's logarithm."""
-    told = " ".join(f"{value:.6e}" for value in direction.tolist())
-    return hashlib.sha256(told.encode("ascii")).hexdigest()
+    digits = " ".join(f"{value:.6e}" for value in direction.tolist())
+    return hashlib.sha256(digits.encode("ascii")).hexdigest()
 
 
-def neurons_under(one: InterventionSpec, number: int | None, controls: Controls | None) -> tuple[int, ...]:
+def neurons_under(intervention: InterventionSpec, number: int | None, controls: Controls | None) -> tuple[int, ...]:
     """The neurons an intervention edits in a control; its own where it is no control, or in the background."""
-    if number is None or one.background or not one.neurons:
-        return one.neurons
+    if number is None or intervention.background or not intervention.neurons:
+        return intervention.neurons
     assert controls is not None, "controls are chosen before the first of them runs"
-    return tuple(controls.neuron(number, one.site, neuron) for neuron in one.neurons)
+    return tuple(controls.neuron(number, intervention.site, neuron) for neuron in intervention.neurons)
 
 
 def with_own_means(
@@ -117,7 +115,7 @@ def with_own_means(
     nearly the same mean and sigma, so that they are nearly the same in those units too. Mean ablation alone has no
     value of its own: it means "as the neuron is on average".
     """
-    if controls is None or not any(one.op == "mean" and not one.background for one in experiment.interventions):
+    if controls is None or not any(edit.op == "mean" and not edit.background for edit in experiment.interventions):
         return resolved
     means = {
         (m.site, neuron): mean for m in controls.matches for neuron, mean in zip(m.neurons, m.mean[1:], strict=True)
@@ -127,10 +125,10 @@ def with_own_means(
         if condition.control is None:
             continue
         row = list(rows[condition.index])
-        for place, one in enumerate(experiment.interventions):
-            if one.op == "mean" and not one.background:
-                neurons = neurons_under(one, condition.control, controls)
-                row[place] = tuple(means[one.site, neuron] for neuron in neurons)
+        for index, intervention in enumerate(experiment.interventions):
+            if intervention.op == "mean" and not intervention.background:
+                neurons = neurons_under(intervention, condition.control, controls)
+                row[index] = tuple(means[intervention.site, neuron] for neuron in neurons)
         rows[condition.index] = tuple(row)
     return tuple(rows)
 
@@ -141,8 +139,8 @@ def _traits(journal: JournalReader, site: str, tokens: dict[int, int], norms: ND
     for batch in journal.batches:
         if not any(run.index in tokens for run in batch.runs):
             continue
-        own = journal.batch_vectors(batch)[f"{MOMENTS}{site}"]
-        for run, moments in zip(batch.runs, own, strict=True):
+        batch_moments = journal.batch_vectors(batch)[f"{MOMENTS}{site}"]
+        for run, moments in zip(batch.runs, batch_moments, strict=True):
             if run.index in tokens:
                 rows.append(moments)
                 counts.append(tokens[run.index])

@@ -45,8 +45,8 @@ class SiteForecast:
     span: Span | None = None
     inside: dict[int, Floats] = field(default_factory=dict[int, Floats])
     outside: dict[int, float] = field(default_factory=dict[int, float])
-    own: dict[int, Floats] = field(default_factory=dict[int, Floats])
-    own_neurons: dict[int, Floats] = field(default_factory=dict[int, Floats])
+    column_sums: dict[int, Floats] = field(default_factory=dict[int, Floats])
+    neuron_sums: dict[int, Floats] = field(default_factory=dict[int, Floats])
 
     def take(self, runs: Sequence[RunRecord], vectors: Matrix | list[Matrix], kept: Kept) -> None:
         """Note what is needed of some runs' vectors; of baseline runs, the coordinates that edits would change."""
@@ -61,43 +61,43 @@ class SiteForecast:
         # Overflow and NaN are data here, as they are where vectors are projected on planes.
         with np.errstate(over="ignore", invalid="ignore"):
             inside, outside = self.span.split(vectors)
-        for place, run in enumerate(runs):
-            self.inside[run.index] = inside[place]
-            self.outside[run.index] = float(outside[place])
+        for row, run in enumerate(runs):
+            self.inside[run.index] = inside[row]
+            self.outside[run.index] = float(outside[row])
         tokens = segment_tokens(self.edits.experiment, runs)
-        for place, run in enumerate(runs):
+        for row, run in enumerate(runs):
             if run.condition == 0:
-                whole = np.zeros(0) if self.edits.centred else vectors[place, self.edits.columns].astype(np.float64)
-                self.own[run.index] = self._own(place, tokens[place], kept, self.edits.columns, "own", whole)
+                whole = np.zeros(0) if self.edits.centred else vectors[row, self.edits.columns].astype(np.float64)
+                self.column_sums[run.index] = self._sums(row, tokens[row], kept, self.edits.columns, "own", whole)
                 neurons = self.edits.neurons
-                self.own_neurons[run.index] = self._own(place, tokens[place], kept, neurons, "written", np.zeros(0))
+                self.neuron_sums[run.index] = self._sums(row, tokens[row], kept, neurons, "written", np.zeros(0))
 
-    def _own(
+    def _sums(
         self, row: int, tokens: Floats, kept: Kept, tracked: NDArray[np.int64], reach: str, whole: Floats
     ) -> Floats:
         """[segment, k] sums over captured tokens: as read by themselves, else from the vector, else 0: not needed."""
         sums = tokens[:, None] * (whole if len(whole) else np.zeros(len(tracked)))
-        for place, one in self.edits.placed(reach):
-            names = [f"{OWN_PREFIX}{place}/{name}" for name in SEGMENTS]
+        for index, intervention in self.edits.placed(reach):
+            names = [f"{OWN_PREFIX}{index}/{name}" for name in SEGMENTS]
             if not any(name in kept for name in names):
                 continue
-            means = [kept[name][row] if name in kept else np.zeros(len(one.neurons)) for name in names]
+            means = [kept[name][row] if name in kept else np.zeros(len(intervention.neurons)) for name in names]
             before, last, generated = (np.asarray(mean, np.float64).reshape(-1) for mean in means)
             prompt = tokens[0] + 1
             read = np.stack([prompt * before - last, last, tokens[2] * generated]) * (tokens > 0)[:, None]
             if self.edits.experiment.capture.reduce == "last":
                 read = np.stack([before, last, generated]) * tokens[:, None]
-            sums[:, np.searchsorted(tracked, np.array(one.neurons, np.int64))] = read
+            sums[:, np.searchsorted(tracked, np.array(intervention.neurons, np.int64))] = read
         return sums
 
     def names(self) -> str:
         """What the span holds, in words."""
         site = self.edits.site
-        told = [coordinate_caption(site, int(column)) for column in self.edits.columns]
-        told += [name.rpartition("#")[2] for name in self.edits.directions]
+        captions = [coordinate_caption(site, int(column)) for column in self.edits.columns]
+        captions += [name.rpartition("#")[2] for name in self.edits.directions]
         if self.rows is not None:
-            told += [f"W_out of n{neuron}" for neuron in self.edits.neurons]
-        return ", ".join(told) if len(told) <= 4 else f"{', '.join(told[:3])} … ({len(told)})"
+            captions += [f"W_out of n{neuron}" for neuron in self.edits.neurons]
+        return ", ".join(captions) if len(captions) <= 4 else f"{', '.join(captions[:3])} … ({len(captions)})"
 
 
 MOST_NEURONS = 64
@@ -111,14 +111,14 @@ def own_readings(experiment: Experiment) -> tuple[tuple[int, Positions], ...]:
         the intervention's place and the positions to read at, for each.
     """
     before, last, generated = captured_segments(experiment)
-    wanted: list[Positions] = [
+    positions: list[Positions] = [
         name for name, on in zip(SEGMENTS, (before, last or before, generated), strict=True) if on
     ]
     return tuple(
-        (place, name)
-        for place, one in enumerate(experiment.interventions)
-        if one.neurons and any(needs_own(experiment, site, one) for site in experiment.capture.sites)
-        for name in wanted
+        (index, name)
+        for index, intervention in enumerate(experiment.interventions)
+        if intervention.neurons and any(needs_own(experiment, site, intervention) for site in experiment.capture.sites)
+        for name in positions
     )
 
 
@@ -126,21 +126,21 @@ class Forecast:
     """Predicts the planes of an experiment from the vectors of its runs.
 
     Args:
-        given: what was kept at the beginning of the run: `forecast_inputs`; empty for a run begun without it.
+        inputs: what was kept at the beginning of the run: `forecast_inputs`; empty for a run begun without it.
     """
 
-    def __init__(self, experiment: Experiment, given: Mapping[str, Any]) -> None:
+    def __init__(self, experiment: Experiment, inputs: Mapping[str, Any]) -> None:
         self._experiment = experiment
         self._planes: dict[int, tuple[str, Plane]] = {}
         self._sites: dict[str, SiteForecast] = {}
         for site in experiment.capture.sites:
             edits = SiteEdits.of(experiment, site)
-            self._sites[site] = SiteForecast(edits, _directions(edits, given), _rows(edits, given))
+            self._sites[site] = SiteForecast(edits, _directions(edits, inputs), _rows(edits, inputs))
 
     @property
-    def wanted(self) -> set[str]:
+    def vector_names(self) -> set[str]:
         """Names of what must be read beside the planes' sites."""
-        return {f"{OWN_PREFIX}{place}/{name}" for place, name in own_readings(self._experiment)}
+        return {f"{OWN_PREFIX}{index}/{name}" for index, name in own_readings(self._experiment)}
 
     def take(self, runs: Sequence[RunRecord], planes: Sequence[tuple[str, Plane]], kept: Kept) -> None:
         """Note some runs.
@@ -156,22 +156,22 @@ class Forecast:
         """Plain data for `Session.predictions`; nothing is predicted where the text alone can tell."""
         # A run that is not finite is left out wherever its numbers go; so is its prediction.
         with np.errstate(over="ignore", invalid="ignore"):
-            found = [self._plane(session, place) for place in self._planes if place < len(session.planes)]
-        told = [one for one in found if one is not None]
-        return {"arithmetic": {"planes": told}} if told else {}
+            predicted = [self._plane(session, index) for index in self._planes if index < len(session.planes)]
+        planes = [plane for plane in predicted if plane is not None]
+        return {"arithmetic": {"planes": planes}} if planes else {}
 
-    def _plane(self, session: Session, place: int) -> dict[str, Any] | None:
-        site, plane = self._planes[place]
+    def _plane(self, session: Session, number: int) -> dict[str, Any] | None:
+        site, plane = self._planes[number]
         forecast = self._sites[site]
         span = forecast.span
         if span is None or not session.runs:
             return None
-        record = session.planes[place]
+        record = session.planes[number]
         order = [run.index for run in session.runs]
         inside = np.array([forecast.inside[index] for index in order]).reshape(len(order), -1)
         outside = np.array([forecast.outside[index] for index in order])
         edits = forecast.edits
-        found: dict[str, Any] = {"plane": place}
+        prediction: dict[str, Any] = {"plane": number}
         exact = edits.exact(session, rows_known=forecast.rows is not None)
         if any(exact[condition.index] for condition in session.conditions if condition.kind != "baseline"):
             base = baseline_of(session)
@@ -181,33 +181,31 @@ class Forecast:
             of_run = np.array([run.condition for run in session.runs], np.int64)
             unknown = ~(exact[of_run] & (base >= 0))
             xy[unknown], new[unknown] = np.nan, np.nan
-            found |= {"x": _digits(xy[:, 0]), "y": _digits(xy[:, 1]), "norm": _digits(new)}
+            prediction |= {"x": _digits(xy[:, 0]), "y": _digits(xy[:, 1]), "norm": _digits(new)}
         if inside.shape[1]:
             on = span.basis_on(plane.basis)
             xy = record.xy - inside @ on
-            found["without"] = {
+            prediction["without"] = {
                 "taken": forecast.names(),
                 "x": _digits(_settled(xy[:, 0], record.x)) if on[:, 0].any() else None,
                 "y": _digits(_settled(xy[:, 1], record.y)) if on[:, 1].any() else None,
                 "norm": _digits(outside),
             }
-        return found if len(found) > 1 else None
+        return prediction if len(prediction) > 1 else None
 
     def _moves(self, session: Session, forecast: SiteForecast, span: Span, base: NDArray[np.int64]) -> Floats:
         edits = forecast.edits
-        bases = [session.runs[int(place)] for place in base]
+        bases = [session.runs[int(index)] for index in base]
         k, j = len(edits.columns), len(edits.neurons)
         nothing = np.zeros((3, k)), np.zeros((3, j))
-        own = np.array([forecast.own.get(run.index, nothing[0]) for run in bases]).reshape(len(bases), 3, k)
-        own_neurons = np.array([forecast.own_neurons.get(run.index, nothing[1]) for run in bases]).reshape(
-            len(bases), 3, j
-        )
+        columns = np.array([forecast.column_sums.get(run.index, nothing[0]) for run in bases]).reshape(len(bases), 3, k)
+        neurons = np.array([forecast.neuron_sums.get(run.index, nothing[1]) for run in bases]).reshape(len(bases), 3, j)
         directions = cast("Floats", forecast.directions)
         rows = np.zeros((j, span.width)) if forecast.rows is None else forecast.rows
         at = np.concatenate([directions.reshape(-1, span.width), rows])[:, edits.columns]
         of_run = np.array([run.condition for run in session.runs], np.int64)
         tokens = segment_tokens(self._experiment, bases)
-        moves = edits.moves(session, of_run, tokens, own, own_neurons, at)
+        moves = edits.moves(session, of_run, tokens, columns, neurons, at)
         return moves if forecast.rows is not None else moves[:, : k + len(directions)]
 
 
@@ -220,22 +218,22 @@ def forecast_inputs(
         directions: by name, those that interventions steer along.
         rows: by captured site, the rows of W_out of the neurons that are edited in its layer.
     """
-    named = [one.direction for one in experiment.interventions if one.direction is not None]
+    named = [intervention.direction for intervention in experiment.interventions if intervention.direction is not None]
     return {
         "directions": {name: np.asarray(directions[name], np.float64).tolist() for name in named},
-        "rows": {site: np.asarray(own, np.float64).tolist() for site, own in rows.items()},
+        "rows": {site: np.asarray(matrix, np.float64).tolist() for site, matrix in rows.items()},
     }
 
 
-def _directions(edits: SiteEdits, given: Mapping[str, Any]) -> Floats | None:
-    known: Mapping[str, Any] = given.get("directions", {})
+def _directions(edits: SiteEdits, inputs: Mapping[str, Any]) -> Floats | None:
+    known: Mapping[str, Any] = inputs.get("directions", {})
     if any(name not in known for name in edits.directions):
         return None
     return np.array([known[name] for name in edits.directions], np.float64)
 
 
-def _rows(edits: SiteEdits, given: Mapping[str, Any]) -> Floats | None:
-    known: Mapping[str, Any] = given.get("rows", {})
+def _rows(edits: SiteEdits, inputs: Mapping[str, Any]) -> Floats | None:
+    known: Mapping[str, Any] = inputs.get("rows", {})
     if not len(edits.neurons) or edits.site not in known:
         return None
     rows = np.array(known[edits.site], np.float64)

@@ -29,7 +29,7 @@ class ListedPrompt:
     prompt: Prompt
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         return f"{self.set.path}:{self.prompt.line}"
 
 
@@ -59,10 +59,10 @@ def read_inputs(experiment: Experiment, base: Path) -> Inputs:
     """
     folders = paths.prompt_folders()
     whole = [load_prompt_set(name, folders=folders, base=base) for name in experiment.prompts.sets]
-    hashes = {f"prompts {name}": found.sha256 for name, found in zip(experiment.prompts.sets, whole, strict=True)}
+    hashes = {f"prompts {name}": loaded.sha256 for name, loaded in zip(experiment.prompts.sets, whole, strict=True)}
     by_name = dict(zip(experiment.prompts.sets, whole, strict=True))
-    wanted = experiment.prompts
-    chosen = choose(by_name, where=wanted.where, omit=wanted.omit, limit=wanted.limit)
+    spec = experiment.prompts
+    chosen = choose(by_name, where=spec.where, omit=spec.omit, limit=spec.limit)
     listed = tuple(
         ListedPrompt(by_name[name], by_name[name].prompts[number - 1])
         for name, numbers in chosen.items()
@@ -70,11 +70,11 @@ def read_inputs(experiment: Experiment, base: Path) -> Inputs:
     )
     _check_choices(experiment, listed)
     directions: dict[str, np.ndarray] = {}
-    for named in (*(one.direction for one in experiment.interventions), *_files_of_planes(experiment)):
+    for named in (*(edit.direction for edit in experiment.interventions), *_files_of_planes(experiment)):
         if named is not None and named not in directions:
             directions[named] = read_direction(named, base)
             hashes[f"direction {named}"] = direction_sha256(directions[named])
-    problems = tuple(problem for one in whole for problem in one.problems)
+    problems = tuple(problem for loaded in whole for problem in loaded.problems)
     return Inputs(listed, directions, problems, hashes)
 
 
@@ -85,7 +85,7 @@ def _files_of_planes(experiment: Experiment) -> list[str]:
 
 def _check_choices(experiment: Experiment, listed: Sequence[ListedPrompt]) -> None:
     """Refuse planes through means of prompts or conditions that the experiment has not."""
-    prompts = [(one.set.name, one.prompt.factors) for one in listed]
+    prompts = [(entry.set.name, entry.prompt.factors) for entry in listed]
     for index, plane in enumerate(experiment.planes):
         for key, along in (("a", plane.a), ("b", plane.b)):
             for choice in choices_of(direction_of(along)):

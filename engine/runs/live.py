@@ -56,16 +56,16 @@ class LiveRun:
         self._grid = grid_of(self._experiment, len(self._prompts))
         self._taken = 0
         self._plain: dict[int, RunRecord] = {}
-        self._told: dict[int, RunRecord] = {}
+        self._compared: dict[int, RunRecord] = {}
         self._known = known_directions({DIRECTIONS: start.directions})
         self._planes: list[SpannedPlane] | None = None
         self._shadows: list[Shadows] = []
         self._units: dict[str, dict[int, Matrix]] = {}
         self._unit_readings: list[dict[str, object] | None] = [None for _ in self._experiment.interventions]
         self._sites = {self._experiment.plane_site(plane) for plane in self._experiment.planes}
-        self._wanted = self._sites | {f"{UNITS_PREFIX}{place}" for place in range(len(self._experiment.interventions))}
+        self._names = self._sites | {f"{UNITS_PREFIX}{index}" for index in range(len(self._experiment.interventions))}
         self._forecast = forecast_of(self._journal)
-        self._wanted |= self._forecast.wanted
+        self._names |= self._forecast.vector_names
 
     @property
     def done(self) -> int:
@@ -110,7 +110,7 @@ class LiveRun:
         if not all(0 <= index < len(self._grid) for index in indices):
             raise _damaged(self._folder / batch.shard)
         # Not hashed, as it is when the run is saved: a shard is whole before its line is there.
-        vectors = read_vectors(self._folder / batch.shard, runs=len(indices), sites=self._wanted)
+        vectors = read_vectors(self._folder / batch.shard, runs=len(indices), sites=self._names)
         if not self._sites <= set(vectors):
             raise _damaged(self._folder / batch.shard)
         planes = self._spanned(vectors)
@@ -135,8 +135,8 @@ class LiveRun:
         """Compare runs with their baselines: those that came, and those whose baseline did."""
         pairs = {(run.prompt, run.sample) for run in batch.runs}
         places = [self._grid.index(*pair, condition) for pair in pairs for condition in range(self._grid.conditions)]
-        own = [self._plain[index] for index in places if index in self._plain]
-        self._told.update((run.index, run) for run in with_first_changes(own, self._grid))
+        runs = [self._plain[index] for index in places if index in self._plain]
+        self._compared.update((run.index, run) for run in with_first_changes(runs, self._grid))
 
     def _measure(self, batch: BatchRecord, vectors: dict[str, Matrix | list[Matrix]]) -> None:
         for name, rows in vectors.items():
@@ -151,13 +151,13 @@ class LiveRun:
             self._unit_readings = list(unit_readings(self._experiment, [True] * baselines, ordered))
 
     def _session(self) -> Session:
-        order = sorted(self._told)
+        order = sorted(self._compared)
         session = session_of(
             self._journal,
             self.path,
             self._before,
             self._prompts,
-            [self._told[index] for index in order],
+            [self._compared[index] for index in order],
             [
                 plane.record(xy[order], norm[order])
                 for plane, (xy, norm) in zip(self._planes or (), self._shadows, strict=True)
@@ -184,11 +184,11 @@ class _GoneError(Exception):
 def _mark(folder: Path) -> tuple[int, int, int] | None:
     """Tell a run folder from the one of another run at the same place."""
     try:
-        found = (folder / SPEC).stat()
+        stat = (folder / SPEC).stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_mtime_ns
+    return stat.st_dev, stat.st_ino, stat.st_mtime_ns
 
 
-def _damaged(place: Path) -> ExplorerError:
-    return ExplorerError("this is not what was written", where=str(place), remedy="start again with --restart")
+def _damaged(path: Path) -> ExplorerError:
+    return ExplorerError("this is not what was written", where=str(path), remedy="start again with --restart")

@@ -46,9 +46,9 @@ def trash(path: Path) -> Path:
     if not path.is_file() and not folder.is_dir():
         raise ExplorerError("it is gone already", where=str(path), remedy="nothing is left to do")
     with _unwritten(folder):
-        place = trash_session(path)
+        trashed = trash_session(path)
     forget_run(folder)
-    return place
+    return trashed
 
 
 @contextlib.contextmanager

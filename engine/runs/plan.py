@@ -102,12 +102,12 @@ def plan_layout(grid: Grid, lengths: Sequence[int], rows: int, *, baseline_first
     """
     order = sorted(range(grid.prompts), key=lambda prompt: (lengths[prompt], prompt))
     pairs = [(prompt, sample) for prompt in order for sample in range(grid.samples)]
-    own = grid.conditions - controls
-    last = _packed(grid, pairs, range(own, grid.conditions), rows)
+    first_control = grid.conditions - controls
+    last = _packed(grid, pairs, range(first_control, grid.conditions), rows)
     if not baseline_first:
-        return Layout(rows, 0, _packed(grid, pairs, range(own), rows) + last)
+        return Layout(rows, 0, _packed(grid, pairs, range(first_control), rows) + last)
     measured = _packed(grid, pairs, range(1), rows)
-    rest = _packed(grid, pairs, range(1, own), rows)
+    rest = _packed(grid, pairs, range(1, first_control), rows)
     return Layout(rows, len(measured), measured + rest + last)
 
 

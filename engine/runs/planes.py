@@ -54,8 +54,8 @@ def fixed_planes(
     Raises:
         ExplorerError: a direction of another width than its site, or two that span no plane; names the plane.
     """
-    found: list[tuple[int, SpannedPlane]] = []
-    for place, spec in enumerate(experiment.planes):
+    spanned: list[tuple[int, SpannedPlane]] = []
+    for index, spec in enumerate(experiment.planes):
         if needs_runs(spec.a) or needs_runs(spec.b):
             continue
         site = experiment.plane_site(spec)
@@ -70,10 +70,10 @@ def fixed_planes(
             centred=is_centred(experiment, site),
         )
         try:
-            found.append((place, SpannedPlane(spec, site, plane_through(spec.a, spec.b, runs))))
+            spanned.append((index, SpannedPlane(spec, site, plane_through(spec.a, spec.b, runs))))
         except ExplorerError as error:
-            raise ExplorerError(error.what, where=f"planes[{place}]", remedy=error.remedy) from None
-    return found
+            raise ExplorerError(error.what, where=f"planes[{index}]", remedy=error.remedy) from None
+    return spanned
 
 
 def planes_in(session: Session, kept: Kept) -> tuple[list[SpannedPlane], list[dict[str, Any]]]:
@@ -86,17 +86,17 @@ def planes_in(session: Session, kept: Kept) -> tuple[list[SpannedPlane], list[di
         the planes in the experiment's order, and for each one that is left out an event that says why.
     """
     runs: dict[str, SiteRuns] = {}
-    found: list[SpannedPlane] = []
+    spanned: list[SpannedPlane] = []
     events: list[dict[str, Any]] = []
     for spec in session.spec.planes:
         site = session.spec.plane_site(spec)
         if site not in runs:
             runs[site] = SiteRuns.of(session, site, kept[site])
         try:
-            found.append(SpannedPlane(spec, site, plane_through(spec.a, spec.b, runs[site])))
+            spanned.append(SpannedPlane(spec, site, plane_through(spec.a, spec.b, runs[site])))
         except ExplorerError as error:
             events.append(event_table(PlaneLeftOut(PlaneName(site, spec.a, spec.b), str(error))))
-    return found, events
+    return spanned, events
 
 
 def left_out(events: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

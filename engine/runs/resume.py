@@ -90,7 +90,7 @@ def clear(path: Path) -> list[Path]:
     gone: list[Path] = []
     folder = paths.run_folder(path)
     if folder.is_dir():
-        target = _free_place(paths.trash_folder(), folder.name)
+        target = _free_path(paths.trash_folder(), folder.name)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(folder, target)
@@ -114,7 +114,7 @@ def remove_leftover(session: Session, path: Path) -> None:
 
 def remove_run_folder(folder: Path) -> None:
     """Remove a run folder whose session is saved; a name aside first, so that a half-removed one is no run."""
-    aside = _free_place(folder.parent, f".{folder.name}.done")
+    aside = _free_path(folder.parent, f".{folder.name}.done")
     try:
         folder.rename(aside)
         sync_folder(folder.parent)
@@ -124,12 +124,12 @@ def remove_run_folder(folder: Path) -> None:
     forget_run(folder)
 
 
-def _refuse_another(where: Path, found: list[str]) -> None:
-    if not found:
+def _refuse_another(where: Path, changes: list[str]) -> None:
+    if not changes:
         return
-    more = f" (+{len(found) - 3} more)" if len(found) > 3 else ""
+    more = f" (+{len(changes) - 3} more)" if len(changes) > 3 else ""
     raise TakenError(
-        f"another experiment has this name: {'; '.join(found[:3])}{more}",
+        f"another experiment has this name: {'; '.join(changes[:3])}{more}",
         where=str(where),
         remedy="choose another name with --session, or move the old one to the trash with --restart",
     )
@@ -139,13 +139,13 @@ def _changed(recorded: Mapping[str, Any], now: Mapping[str, str]) -> list[str]:
     return [f"the content of {name} changed" for name in now if recorded.get(name, now[name]) != now[name]]
 
 
-def _free_place(folder: Path, name: str) -> Path:
-    place = folder / name
+def _free_path(folder: Path, name: str) -> Path:
+    path = folder / name
     number = 2
-    while place.exists():
-        place = folder / f"{name}-{number}"
+    while path.exists():
+        path = folder / f"{name}-{number}"
         number += 1
-    return place
+    return path
 
 
 @dataclass(frozen=True)
@@ -194,10 +194,10 @@ def preflight(experiment: Experiment, base: Path, path: Path, *, restart: bool) 
     return Preflight(inputs, standing)
 
 
-def already_finished(found: Preflight, path: Path) -> Outcome | None:
+def already_finished(checked: Preflight, path: Path) -> Outcome | None:
     """Return the outcome of an experiment that was finished before; None where there is something to run."""
-    session = found.standing.session
-    if session is None or found.standing.kind != "finished":
+    session = checked.standing.session
+    if session is None or checked.standing.kind != "finished":
         return None
     remove_leftover(session, path)
-    return Outcome(session, path, "shown", told=found.told)
+    return Outcome(session, path, "shown", told=checked.told)

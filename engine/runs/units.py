@@ -80,7 +80,7 @@ class Reading:
 
 
 def needs_baseline(experiment: Experiment) -> bool:
-    return experiment.stats is None and any(_is_relative(one) for one in experiment.interventions)
+    return experiment.stats is None and any(_is_relative(intervention) for intervention in experiment.interventions)
 
 
 def resolve(experiment: Experiment, conditions: Sequence[Condition], readings: Sequence[Reading | None]) -> Resolved:
@@ -99,8 +99,8 @@ def resolve(experiment: Experiment, conditions: Sequence[Condition], readings: S
     rows: list[tuple[tuple[float, ...] | None, ...]] = []
     for condition in conditions:
         row = [
-            None if value is None else _raw(one, value, reading, place)
-            for place, (one, value, reading) in enumerate(
+            None if value is None else _raw(intervention, value, reading, index)
+            for index, (intervention, value, reading) in enumerate(
                 zip(experiment.interventions, condition.values, readings, strict=True)
             )
         ]
@@ -115,55 +115,57 @@ def readings_of(session: Session, experiment: Experiment) -> list[Reading | None
         ExplorerError: that session measured no such target.
     """
     measured: Sequence[Mapping[str, Any]] = session.provenance.get("units", [])
-    found: list[Reading | None] = []
-    for place, one in enumerate(experiment.interventions):
-        match = next((m for m in measured if m and _same_target(m, one)), None)
-        if match is None and _is_relative(one):
+    readings: list[Reading | None] = []
+    for index, intervention in enumerate(experiment.interventions):
+        match = next((m for m in measured if m and _same_target(m, intervention)), None)
+        if match is None and _is_relative(intervention):
             raise ExplorerError(
-                f"session {session.name} measured nothing at {one.site} for {_target(one)}",
-                where=f"interventions[{place}]",
+                f"session {session.name} measured nothing at {intervention.site} for {_target(intervention)}",
+                where=f"interventions[{index}]",
                 remedy="name a session with the same site and neurons, or leave `stats` out",
             )
-        found.append(None if match is None else Reading.from_dict(match))
-    return found
+        readings.append(None if match is None else Reading.from_dict(match))
+    return readings
 
 
-def _is_relative(one: InterventionSpec) -> bool:
-    return one.op == "mean" or one.unit != "raw"
+def _is_relative(intervention: InterventionSpec) -> bool:
+    return intervention.op == "mean" or intervention.unit != "raw"
 
 
-def _raw(one: InterventionSpec, value: float, reading: Reading | None, place: int) -> tuple[float, ...]:
-    if one.op == "zero":
+def _raw(intervention: InterventionSpec, value: float, reading: Reading | None, index: int) -> tuple[float, ...]:
+    if intervention.op == "zero":
         return ()
-    if not _is_relative(one):
-        return (float(value),) * max(len(one.neurons), 1)
-    where = f"interventions[{place}]"
+    if not _is_relative(intervention):
+        return (float(value),) * max(len(intervention.neurons), 1)
+    where = f"interventions[{index}]"
     if reading is None or not reading.tokens:
         raise ExplorerError("nothing was measured to take units from", where=where, remedy="use unit = 'raw'")
-    if one.op == "mean":
+    if intervention.op == "mean":
         return tuple(reading.mean.tolist())
-    if one.unit == "norm":
+    if intervention.unit == "norm":
         assert reading.norm is not None, "a direction's reading has a norm"
         return (value * reading.norm,)
-    if one.unit == "quantile":
+    if intervention.unit == "quantile":
         return tuple(reading.quantile(value).tolist())
     if not (reading.std > 0).all():
         raise ExplorerError(
-            f"{_target(one)} never changes over the baseline, so sigma is 0", where=where, remedy="use unit = 'raw'"
+            f"{_target(intervention)} never changes over the baseline, so sigma is 0",
+            where=where,
+            remedy="use unit = 'raw'",
         )
-    centre = reading.mean if one.op == "clamp" else 0.0
+    centre = reading.mean if intervention.op == "clamp" else 0.0
     return tuple((centre + value * reading.std).tolist())
 
 
-def _same_target(measured: Mapping[str, Any], one: InterventionSpec) -> bool:
+def _same_target(measured: Mapping[str, Any], intervention: InterventionSpec) -> bool:
     return (
-        measured["site"] == one.site
-        and tuple(measured["neurons"]) == one.neurons
-        and measured["direction"] == one.direction
+        measured["site"] == intervention.site
+        and tuple(measured["neurons"]) == intervention.neurons
+        and measured["direction"] == intervention.direction
     )
 
 
-def _target(one: InterventionSpec) -> str:
-    if one.direction:
-        return f"direction {one.direction}"
-    return f"neuron{'s' if len(one.neurons) > 1 else ''} {', '.join(map(str, one.neurons))}"
+def _target(intervention: InterventionSpec) -> str:
+    if intervention.direction:
+        return f"direction {intervention.direction}"
+    return f"neuron{'s' if len(intervention.neurons) > 1 else ''} {', '.join(map(str, intervention.neurons))}"

@@ -146,7 +146,7 @@ def test_hashes_change_with_the_content_of_a_file_and_with_nothing_else(folder: 
 
 def test_an_error_can_name_the_line_of_a_prompt(folder: Path) -> None:
     listed = read_inputs(experiment(["one.txt"]), folder).prompts
-    assert [one.place for one in listed] == [f"{folder / 'one.txt'}:1", f"{folder / 'one.txt'}:2"]
+    assert [one.location for one in listed] == [f"{folder / 'one.txt'}:1", f"{folder / 'one.txt'}:2"]
 
 
 def test_prompts_with_the_same_ids_are_told_apart_by_their_occurrence(folder: Path) -> None:
