@@ -88,8 +88,8 @@ def stream_activations(
     starts = np.concatenate([[0], np.cumsum([text.counted for text in texts])]).astype(np.int64)
     split = max(Site.parse(site).layer for site in sites) + 1
     for batch in _batches(texts, tokens):
-        padded = Padded([texts[place].ids for place in batch], model.device)
-        first = np.array([texts[place].first for place in batch], np.int64)
+        padded = Padded([texts[index].ids for index in batch], model.device)
+        first = np.array([texts[index].first for index in batch], np.int64)
         positions = array_of(padded.positions)
         counts = positions >= first[:, None]
         numbers = (starts[batch][:, None] + positions - first[:, None])[counts]
@@ -119,22 +119,22 @@ def _hook(
 ) -> Callable[..., None]:
     def on_activation(activation: Float[Tensor, "row col d"], hook: object) -> None:
         reached.add(site)
-        own = activation if columns is None else activation[..., list(columns)]
-        take(site, array_of(own[torch.from_numpy(counts).to(own.device)]), numbers)  # pyright: ignore[reportUnknownMemberType]
+        kept = activation if columns is None else activation[..., list(columns)]
+        take(site, array_of(kept[torch.from_numpy(counts).to(kept.device)]), numbers)  # pyright: ignore[reportUnknownMemberType]
 
     return on_activation
 
 
 def _batches(texts: Sequence[ReadText], tokens: int) -> list[list[int]]:
     batches: list[list[int]] = []
-    for place in sorted(range(len(texts)), key=lambda place: len(texts[place].ids)):
-        if not texts[place].counted:
+    for index in sorted(range(len(texts)), key=lambda index: len(texts[index].ids)):
+        if not texts[index].counted:
             continue
         # Sorted by length: the one that comes is the longest, and sets the width.
-        if batches and (len(batches[-1]) + 1) * len(texts[place].ids) <= tokens:
-            batches[-1].append(place)
+        if batches and (len(batches[-1]) + 1) * len(texts[index].ids) <= tokens:
+            batches[-1].append(index)
         else:
-            batches.append([place])
+            batches.append([index])
     return batches
 
 
@@ -172,16 +172,16 @@ def neuron_usage(
     Raises:
         ExplorerError: no position counts, a layer out of range, or as `stream_activations`.
     """
-    wanted = list(model.shape.neuron_layers or (0,)) if layers is None else list(layers)
-    for layer in wanted:
+    layers = list(model.shape.neuron_layers or (0,)) if layers is None else list(layers)
+    for layer in layers:
         check_layer(model, layer)
         model.shape.check_neurons(f"blocks.{layer}.mlp.hook_post")
     if not any(text.counted for text in texts):
         raise ExplorerError("no position of these texts counts", remedy="name other prompts")
-    keep = max(FEWEST, kept_bytes // (4 * model.shape.d_mlp * len(wanted)))
-    running = {f"blocks.{layer}.mlp.hook_post": RunningColumns(keep, seed) for layer in wanted}
+    keep = max(FEWEST, kept_bytes // (4 * model.shape.d_mlp * len(layers)))
+    running = {f"blocks.{layer}.mlp.hook_post": RunningColumns(keep, seed) for layer in layers}
     stream_activations(model, texts, list(running), partial(_take, running), tokens=tokens, on_pass=on_pass)
-    return {layer: one.result() for layer, one in zip(wanted, running.values(), strict=True)}
+    return {layer: columns.result() for layer, columns in zip(layers, running.values(), strict=True)}
 
 
 def check_layer(model: LoadedModel, layer: int) -> None:

@@ -133,8 +133,8 @@ class Blocks:
         self, feed: dict[str, Tensor], cache: LayerCache, split: int, residual: Float[Tensor, "row col d"]
     ) -> Float[Tensor, "row vocab"]:
         """Run the blocks from `split` on, from the residual stream that enters it; return the last column's logits."""
-        given = (residual,) if self._returns_tuple else residual
-        with _replaced(self._blocks[:split], lambda *args, **kwargs: given):
+        entering = (residual,) if self._returns_tuple else residual
+        with _replaced(self._blocks[:split], lambda *args, **kwargs: entering):
             return self._logits(feed, cache)
 
     def columns(
@@ -149,8 +149,8 @@ class Blocks:
         self, feed: dict[str, Tensor], keep: int, split: int, residual: Float[Tensor, "row col d"]
     ) -> Float[Tensor, "row keep vocab"]:
         """Run the blocks from `split` on, from an empty cache and the residual stream that enters `split`."""
-        given = (residual,) if self._returns_tuple else residual
-        with _replaced(self._blocks[:split], lambda *args, **kwargs: given):
+        entering = (residual,) if self._returns_tuple else residual
+        with _replaced(self._blocks[:split], lambda *args, **kwargs: entering):
             return self._all_logits(feed, LayerCache(split), keep)
 
     @contextmanager

@@ -66,13 +66,13 @@ class RowStream:
         self._split = split
         prompts = [row.prompt for row in rows]
         self._prompts = list(dict.fromkeys(prompts))
-        index = {prompt: place for place, prompt in enumerate(self._prompts)}
+        index = {prompt: number for number, prompt in enumerate(self._prompts)}
         device = model.device
         self._history = torch.tensor([index[prompt] for prompt in prompts], device=device)
         self._padded = Padded(prompts, device)
         self._seen = self._padded.seen
         self._next = torch.tensor([len(prompt) for prompt in prompts], device=device)
-        self._start = _first_own_column(rows, instruments, self._padded.width, split, len(model.blocks))
+        self._start = _first_tail_column(rows, instruments, self._padded.width, split, len(model.blocks))
         self._tail = LayerCache(split)
         self._head = LayerCache(0)
         self._head_seen = self._seen
@@ -98,8 +98,8 @@ class RowStream:
         if self._start == self._padded.width:
             return logits[self._history]
         self._tune(self._padded.positions[:, self._start :], torch.ones_like(self.rows, dtype=torch.bool))
-        own = residual[self._history][:, self._start :]
-        return self._model.blocks.tail(self._padded.feed(self._start), self._tail, self._split, own)
+        entering = residual[self._history][:, self._start :]
+        return self._model.blocks.tail(self._padded.feed(self._start), self._tail, self._split, entering)
 
     def feed(self, tokens: Int[Tensor, " row"], alive: Bool[Tensor, " row"]) -> Float[Tensor, "row vocab"]:
         """Feed one token a row and return the logits after it; `alive` says which rows still count."""
@@ -176,7 +176,7 @@ def open_stream(model: LoadedModel, rows: Sequence[Row], instruments: HookState,
     return RowStream(model, rows, instruments, lowest if share and worth_it and model.shares_blocks else 0)
 
 
-def _first_own_column(rows: Sequence[Row], instruments: HookState, width: int, split: int, n_blocks: int) -> int:
+def _first_tail_column(rows: Sequence[Row], instruments: HookState, width: int, split: int, n_blocks: int) -> int:
     """Find the first prompt column that must go through the tail for every row; `width` where none must.
 
     Nothing attends to what the last block computes, so there a clamp matters at the last prompt token only - unless
@@ -337,11 +337,11 @@ class _Writer:
         chosen, lead = best_and_margin(sampling.scores(logits, noise))
         ids = int_list(chosen)
         free: list[bool] = []
-        for place, row in enumerate(rows):
+        for index, row in enumerate(rows):
             forced = self._rows[row].forced
             free.append(forced is None)
             if forced is not None:
-                ids[place] = forced[step] if step < len(forced) else 0
+                ids[index] = forced[step] if step < len(forced) else 0
         chosen = torch.tensor(ids, device=logits.device)
         counting = self.writing[home] & torch.tensor(free, device=logits.device)
         self._margins[home] = torch.where(
@@ -372,7 +372,7 @@ class _Writer:
                 drawn[key] = key.gumbel(step, logits.shape[-1])
         keys = list(drawn)
         table = tensor_of(np.stack([drawn[key] for key in keys]), logits.device)
-        index = {key: place for place, key in enumerate(keys)}
+        index = {key: number for number, key in enumerate(keys)}
         places = [index[noise] for row in rows if (noise := self._rows[row].noise) is not None]
         return table[torch.tensor(places, device=logits.device)]
 
@@ -386,8 +386,8 @@ def sizes_of(model: LoadedModel) -> Sizes:
 
 def weight_bytes(model: LoadedModel) -> int:
     """Bytes of the weights, shared ones once."""
-    weights: dict[int, torch.Tensor] = {one.data_ptr(): one for one in model.bridge.original_model.parameters()}
-    return sum(one.numel() * one.element_size() for one in weights.values())
+    weights: dict[int, torch.Tensor] = {param.data_ptr(): param for param in model.bridge.original_model.parameters()}
+    return sum(param.numel() * param.element_size() for param in weights.values())
 
 
 def row_bytes(model: LoadedModel, positions: int, captures: Sequence[Capture]) -> int:
@@ -398,9 +398,9 @@ def row_bytes(model: LoadedModel, positions: int, captures: Sequence[Capture]) -
         captures: what is kept of a row.
     """
     kept = sum(
-        captured_bytes(model.shape.width(Site.parse(one.site)), one.reduce, positions)
-        for one in captures
-        if one.columns is None
+        captured_bytes(model.shape.width(Site.parse(capture.site)), capture.reduce, positions)
+        for capture in captures
+        if capture.columns is None
     )
     return sizes_of(model).row_bytes(positions, kept)
 

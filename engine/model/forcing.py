@@ -77,10 +77,10 @@ def token_scores(
         logits = torch.cat([untouched[None, part], edited[:, part]]).clamp_(min=_IMPOSSIBLE)
         numbers[:, :, part] = _numbers(logits, tokens[part], sums)
     sums[0] -= sums[0, :1].clone()
-    found = array_of(numbers).astype(np.float64)
+    arrays = array_of(numbers).astype(np.float64)
     return [
         TokenScores(logp, rank.astype(np.int64), entropy, lead, kl, shift, mass)
-        for logp, rank, entropy, lead, kl, shift, mass in zip(*found, *array_of(sums), strict=True)
+        for logp, rank, entropy, lead, kl, shift, mass in zip(*arrays, *array_of(sums), strict=True)
     ]
 
 
@@ -96,9 +96,9 @@ def _numbers(logits: Tensor, tokens: Tensor, sums: Tensor) -> Tensor:
     kl[0] = 0.0
     sums[0] += logp.sum(dim=1)
     sums[1] += p.sum(dim=1)
-    own = logp.gather(-1, there)[..., 0]
-    lead = (best[:, 0] - best[:, 1]).to(own).expand_as(own)
-    return torch.stack([own, rank.to(own), entropy, lead, kl.clamp(min=0.0)])
+    actual = logp.gather(-1, there)[..., 0]
+    lead = (best[:, 0] - best[:, 1]).to(actual).expand_as(actual)
+    return torch.stack([actual, rank.to(actual), entropy, lead, kl.clamp(min=0.0)])
 
 
 def top_tokens(shift: np.ndarray, most: int) -> tuple[Sequence[int], Sequence[int]]:
@@ -176,15 +176,15 @@ def score_texts(
     model.check_sites([*(edit.site for edit in _edits(texts)), *(capture.site for capture in captures)])
     for text in texts:
         _check_length(model, text)
-    order = sorted(range(len(texts)), key=lambda place: len(texts[place].prompt) + len(texts[place].tokens))
-    todo = deque(_Piece(place, texts[place], tuple(range(len(texts[place].settings)))) for place in order)
+    order = sorted(range(len(texts)), key=lambda index: len(texts[index].prompt) + len(texts[index].tokens))
+    todo = deque(_Piece(index, texts[index], tuple(range(len(texts[index].settings)))) for index in order)
     limit = rows or _rows_that_fit(model, texts, captures)
     partial: dict[int, dict[int, Forced]] = {}
     while todo:
         batch = _taken(todo, limit)
         n_rows = sum(piece.rows for piece in batch)
-        found = _tried(model, batch, captures)
-        if found is None:
+        scored = _tried(model, batch, captures)
+        if scored is None:
             if n_rows <= 2:
                 raise ExplorerError(
                     "one text alone does not fit into memory",
@@ -194,12 +194,12 @@ def score_texts(
             limit = max(1, n_rows // 2)
             todo.extendleft(reversed(batch))
             continue
-        for piece, own in zip(batch, found, strict=True):
-            known = partial.setdefault(piece.place, {-1: own[0]})
-            known.update(zip(piece.settings, own[1:], strict=True))
+        for piece, forced in zip(batch, scored, strict=True):
+            known = partial.setdefault(piece.index, {-1: forced[0]})
+            known.update(zip(piece.settings, forced[1:], strict=True))
             if len(known) == 1 + len(piece.text.settings):
-                del partial[piece.place]
-                yield piece.place, [known[place] for place in sorted(known)]
+                del partial[piece.index]
+                yield piece.index, [known[setting] for setting in sorted(known)]
         if on_pass:
             on_pass(n_rows, sum(piece.rows * len(piece.text.tokens) for piece in batch))
 
@@ -208,7 +208,7 @@ def score_texts(
 class _Piece:
     """A text and some of its settings."""
 
-    place: int
+    index: int
     text: GivenText
     settings: tuple[int, ...]
 
@@ -227,15 +227,15 @@ class _Pass:
     owner: list[int] = field(default_factory=list[int])
 
     def __post_init__(self) -> None:
-        for own, piece in enumerate(self.pieces):
+        for index, piece in enumerate(self.pieces):
             self.ids.append((*piece.text.prompt, *piece.text.tokens))
-            self.edits.extend(piece.text.settings[one] for one in piece.settings)
-            self.owner.extend(own for _ in piece.settings)
+            self.edits.extend(piece.text.settings[setting] for setting in piece.settings)
+            self.owner.extend(index for _ in piece.settings)
 
     def feed(self, owner: Sequence[int], first: int, positions: Tensor) -> Feed:
         """Tell the hooks of rows that go through: whose prompts they have, and which of the batch's rows they are."""
         device = positions.device
-        lengths = torch.tensor([len(self.pieces[own].text.prompt) for own in owner], device=device)
+        lengths = torch.tensor([len(self.pieces[index].text.prompt) for index in owner], device=device)
         home = torch.arange(first, first + len(owner), device=device)
         return Feed(positions, lengths, home, torch.ones_like(home, dtype=torch.bool))
 
@@ -272,13 +272,13 @@ def _scored(model: LoadedModel, batch: Sequence[_Piece], captures: Sequence[Capt
             edited = _through(model.blocks, padded, owner, keep, split, residual)
     kept = [accumulator.result() for accumulator in accumulators]
     results: list[list[Forced]] = []
-    for own, piece in enumerate(batch):
-        places = [own, *(len(batch) + at for at, one in enumerate(rows.owner) if one == own)]
+    for index, piece in enumerate(batch):
+        places = [index, *(len(batch) + at for at, number in enumerate(rows.owner) if number == index)]
         span = slice(keep - 1 - len(piece.text.tokens), keep - 1)
         tokens = torch.tensor(piece.text.tokens, dtype=torch.long, device=model.device)
         settings = slice(places[1] - len(batch), places[-1] + 1 - len(batch)) if len(places) > 1 else slice(0)
-        scores = token_scores(plain[own, span], (plain if edited is None else edited)[settings, span], tokens)
-        results.append([Forced(one, tuple(k[place] for k in kept)) for one, place in zip(scores, places, strict=True)])
+        scores = token_scores(plain[index, span], (plain if edited is None else edited)[settings, span], tokens)
+        results.append([Forced(score, tuple(k[row] for k in kept)) for score, row in zip(scores, places, strict=True)])
     return results
 
 
@@ -299,8 +299,8 @@ def _taken(todo: deque[_Piece], limit: int) -> list[_Piece]:
             if batch:
                 break
             first, rest = piece.settings[: room - 1], piece.settings[room - 1 :]
-            todo[0] = _Piece(piece.place, piece.text, rest)
-            return [_Piece(piece.place, piece.text, first)]
+            todo[0] = _Piece(piece.index, piece.text, rest)
+            return [_Piece(piece.index, piece.text, first)]
         batch.append(todo.popleft())
         room -= piece.rows
     return batch

@@ -97,20 +97,20 @@ class EditSlot:
         values = self.values[:, None, :].to(activation.dtype)
         if self.direction is not None:
             return activation + (mask[..., None] * values) * self.direction.to(activation.dtype)
-        own = activation[:, :, self.neurons]
+        current = activation[:, :, self.neurons]
         match self.kind.op:
             case "clamp" | "mean":
-                edited = values.expand_as(own)
+                edited = values.expand_as(current)
             case "add":
-                edited = own + values
+                edited = current + values
             case "scale":
-                edited = own * values
+                edited = current * values
             case "zero":
-                edited = torch.zeros_like(own)
+                edited = torch.zeros_like(current)
             case "steer":
                 raise AssertionError("a steering edit has a direction")
         changed = activation.clone()
-        changed[:, :, self.neurons] = torch.where(mask[..., None], edited, own)
+        changed[:, :, self.neurons] = torch.where(mask[..., None], edited, current)
         return changed
 
 
@@ -128,12 +128,12 @@ def slots_by_site(
         for edit in rows[row]:
             known, taken = kinds.setdefault(edit.site, []), members.setdefault(edit.site, [])
             begin = free.get(edit.site, 0)
-            place = next((at for at in range(begin, len(known)) if known[at] == edit.kind), len(known))
-            if place == len(known):
+            slot = next((at for at in range(begin, len(known)) if known[at] == edit.kind), len(known))
+            if slot == len(known):
                 known.append(edit.kind)
                 taken.append({})
-            taken[place][row] = edit
-            free[edit.site] = place + 1
+            taken[slot][row] = edit
+            free[edit.site] = slot + 1
     return {
         site: [
             EditSlot(kind, [edits.get(row) for row in range(len(rows))], device, dtype)
@@ -256,7 +256,7 @@ class Accumulator:
             counts = self.counts.clamp(min=1).to(self._sum)[:, None]
             vectors = list(array_of(self._sum / counts))
             if self.capture.reduce == "moments":
-                vectors = [_centred_moments(one) for one in vectors]
+                vectors = [_centred_moments(raw) for raw in vectors]
         return vectors
 
 

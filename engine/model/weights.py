@@ -208,14 +208,14 @@ def weight_card(
     written, read = w_out_rows(model, layer), w_in_columns(model, layer)
     norms = [_norm("W_out", written, neuron), _norm("W_in", read, neuron)]
     norms += [] if gate is None else [_norm("W_gate", gate, neuron)]
-    wanted = [layer] if layers is None else list(dict.fromkeys(layers))
+    layers = [layer] if layers is None else list(dict.fromkeys(layers))
     out = partial(_written, model)
     return WeightCard(
         norms=tuple(norms),
         logits=direct_logits(model, written[neuron]),
-        writes_alike=_neighbours(out, (layer, neuron), wanted, top),
-        reads_alike=_neighbours(partial(w_in_columns, model), (layer, neuron), wanted, top),
-        compared=sum(map(model.shape.neurons, wanted)) - int(layer in wanted),
+        writes_alike=_neighbours(out, (layer, neuron), layers, top),
+        reads_alike=_neighbours(partial(w_in_columns, model), (layer, neuron), layers, top),
+        compared=sum(map(model.shape.neurons, layers)) - int(layer in layers),
         gated=gate is not None,
         is_normed=hasattr(model.bridge.blocks[layer], "ln2_post"),
     )
@@ -236,18 +236,18 @@ def direct_logits(model: LoadedModel, direction: NDArray[Any]) -> NDArray[np.flo
     Returns:
         [vocabulary] float64.
     """
-    own = np.asarray(direction, np.float64)
+    direction = np.asarray(direction, np.float64)
     if model.shape.centres:
-        own = own - own.mean()
-    own = own * final_norm_weight(model)
+        direction = direction - direction.mean()
+    direction = direction * final_norm_weight(model)
     unembed: Tensor = model.bridge.unembed.W_U
-    found: list[NDArray[np.float64]] = []
+    logits: list[NDArray[np.float64]] = []
     with torch.inference_mode():
         wide = torch.float32 if unembed.device.type == "mps" else torch.float64
-        scaled = tensor_of(own, torch.device("cpu")).to(unembed.device, wide)
+        scaled = tensor_of(direction, torch.device("cpu")).to(unembed.device, wide)
         for start in range(0, unembed.shape[1], _CHUNK):
-            found.append(array_of(scaled @ unembed[:, start : start + _CHUNK].to(wide)).astype(np.float64))
-    return np.concatenate(found)
+            logits.append(array_of(scaled @ unembed[:, start : start + _CHUNK].to(wide)).astype(np.float64))
+    return np.concatenate(logits)
 
 
 def neuron_activations(
@@ -279,10 +279,10 @@ def neuron_activations(
 
 def _norm(name: str, rows: NDArray[np.float32], neuron: int) -> Norm:
     lengths = np.linalg.norm(rows.astype(np.float64), axis=1)
-    own = lengths[neuron]
+    length = lengths[neuron]
     others = np.delete(lengths, neuron)
-    share = float(((others < own).sum() + (others <= own).sum()) / (2 * len(others))) if len(others) else 0.5
-    return Norm(name, float(own), share)
+    share = float(((others < length).sum() + (others <= length).sum()) / (2 * len(others))) if len(others) else 0.5
+    return Norm(name, float(length), share)
 
 
 def _written(model: LoadedModel, layer: int) -> NDArray[np.float32]:
@@ -291,19 +291,19 @@ def _written(model: LoadedModel, layer: int) -> NDArray[np.float32]:
 
 
 def _neighbours(
-    rows_of: Callable[[int], NDArray[np.float32]], own: tuple[int, int], layers: Sequence[int], top: int
+    rows_of: Callable[[int], NDArray[np.float32]], neuron: tuple[int, int], layers: Sequence[int], top: int
 ) -> tuple[Neighbour, ...]:
-    target = rows_of(own[0])[own[1]].astype(np.float64)
+    target = rows_of(neuron[0])[neuron[1]].astype(np.float64)
     size = float(np.linalg.norm(target))
-    found: list[Neighbour] = []
+    neighbours: list[Neighbour] = []
     if not size:
         return ()
     for layer in layers:
         rows = rows_of(layer).astype(np.float64)
         lengths = np.linalg.norm(rows, axis=1)
         cosines = np.divide(rows @ target, lengths * size, out=np.zeros(len(rows)), where=lengths > 0)
-        if layer == own[0]:
-            cosines[own[1]] = 0.0
+        if layer == neuron[0]:
+            cosines[neuron[1]] = 0.0
         best = np.argsort(-np.abs(cosines), kind="stable")[:top]
-        found += [Neighbour(layer, int(n), float(cosines[n])) for n in best if (layer, int(n)) != own]
-    return tuple(sorted(found, key=lambda one: -abs(one.cosine))[:top])
+        neighbours += [Neighbour(layer, int(n), float(cosines[n])) for n in best if (layer, int(n)) != neuron]
+    return tuple(sorted(neighbours, key=lambda neighbour: -abs(neighbour.cosine))[:top])
