@@ -13,7 +13,7 @@ import numpy as np
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.execution.provenance import Provenance, versions
 from srm_explorer.engine.execution.rows import RowMaker, as_saved, check_directions
-from srm_explorer.engine.experiment import Site, check_against, conditions, targets_of
+from srm_explorer.engine.experiment import Site, check_against, targets_of
 from srm_explorer.engine.io.vectors import Matrix
 from srm_explorer.engine.model import (
     DEMO,
@@ -32,6 +32,7 @@ from srm_explorer.engine.runs.collect import grid_of
 from srm_explorer.engine.runs.inputs import direction_sha256, read_direction
 from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.runs.progress import Meter, Progress, StopSignal
+from srm_explorer.engine.runs.units import check_resolved
 from srm_explorer.engine.session import DamagedError, RunRecord, Session, read_record
 from srm_explorer.engine.session.controls import controls_of
 from srm_explorer.engine.worker.device_lock import device_lock
@@ -91,7 +92,8 @@ def recorded_in(session: Session) -> Recorded:
             inputs=provenance.inputs,
             layout=_layout(session),
         )
-        _check_values(session)
+        if session.resolved or any(run.condition for run in session.runs):
+            check_resolved(session.spec, session.resolved)
         _check_controls(session)
     except DamagedError as error:
         raise _damaged(session, str(error)) from None
@@ -110,18 +112,6 @@ def _layout(session: Session) -> Layout:
     if sorted(laid_out) != [run.index for run in session.runs] or not all(0 <= index < total for index in laid_out):
         raise DamagedError("layout holds other runs than the session")
     return layout
-
-
-def _check_values(session: Session) -> None:
-    if not session.resolved and not any(run.condition for run in session.runs):
-        return
-    widths = [0 if edit.op == "zero" else max(len(edit.neurons), 1) for edit in session.spec.interventions]
-    expected = [
-        [None if value is None else width for value, width in zip(condition.values, widths, strict=True)]
-        for condition in conditions(session.spec)
-    ]
-    if [[None if values is None else len(values) for values in row] for row in session.resolved] != expected:
-        raise DamagedError("resolved does not fit the conditions")
 
 
 def _check_controls(session: Session) -> None:

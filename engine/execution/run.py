@@ -49,7 +49,7 @@ from srm_explorer.engine.runs.planes import left_out
 from srm_explorer.engine.runs.progress import Meter, Progress, Stopped, StopSignal
 from srm_explorer.engine.runs.resume import Outcome, Preflight, already_finished, preflight
 from srm_explorer.engine.runs.units import needs_baseline, readings_of, resolve
-from srm_explorer.engine.session import PromptRecord, load_session, plain, read_record, save_session
+from srm_explorer.engine.session import DamagedError, PromptRecord, load_session, plain, read_record, save_session
 from srm_explorer.engine.session.controls import Controls
 from srm_explorer.engine.session.session import Resolved, now
 from srm_explorer.engine.worker.device_lock import device_lock
@@ -126,14 +126,19 @@ def _working_folder() -> str | None:
         return None
 
 
-def resume_journal(experiment: Experiment, model: LoadedModel, folder: Path, base: Path) -> JournalWriter:
+def resume_journal(
+    experiment: Experiment, inputs: Inputs, model: LoadedModel, folder: Path, base: Path
+) -> JournalWriter:
     """Open the run folder of a run that was begun; what has changed since is noted in it.
 
     Raises:
-        ExplorerError: another model, another process that writes it, a damaged folder.
+        ExplorerError: another model, other prompts, another process that writes it, a damaged folder.
     """
     journal = JournalWriter.open_existing(folder)
     try:
+        if prompt_records(inputs.prompts, tokenise(model, experiment, inputs.prompts)) != journal.reader.start.prompts:
+            what = "the prompts, or the ids the tokenizer makes of them, are not those this run began with"
+            raise ExplorerError(what, where=str(folder), remedy="begin again with --restart")
         _note_changes(journal, model)
         known = None if resolved_in(journal.reader) else _known_values(experiment, base)
     except BaseException:
@@ -172,7 +177,11 @@ def _stats_path(stats: str, base: Path) -> Path:
 
 
 def _note_changes(journal: JournalWriter, model: LoadedModel) -> None:
-    began = read_record(Provenance, journal.reader.start.provenance, "provenance")
+    try:
+        began = read_record(Provenance, journal.reader.start.provenance, "provenance")
+    except DamagedError as error:
+        what = f"it does not say what it began with: {error}"
+        raise ExplorerError(what, where=str(journal.folder), remedy="begin again with --restart") from None
     if began.model.weights_sha256 != model.weights_sha256:
         raise ExplorerError(
             "the model's weights are not those this run began with",
@@ -286,7 +295,7 @@ class _Start:
         test = warm.test(meter.stage)
         folder = paths.run_folder(path)
         if standing.kind == "resume":
-            journal = resume_journal(experiment, model, folder, self.base)
+            journal = resume_journal(experiment, inputs, model, folder, self.base)
         else:
             begin = NewRun(experiment, inputs, model, test, self.base, self.rows)
             notes += tuple(f"moved to the trash: {moved}" for moved in (resume.clear(path) if self.restart else []))
@@ -302,7 +311,7 @@ class _Start:
             session = with_bands(session, vectors)
             saved = save_session(session, path, vectors=vectors)
         if complete:
-            resume.remove_run_folder(folder)
+            resume.remove_if_saved(folder, saved.path)
         notes += (*left_out(session.events), *not_finite(session.runs, vectors))
         notes += (saved.told,) if saved.told else ()
         return Outcome(saved.session, saved.path, "finished" if complete else "interrupted", resumed, notes)
@@ -311,7 +320,7 @@ class _Start:
 def _finished_in(path: Path) -> tuple[int, int]:
     reader = JournalReader(paths.run_folder(path))
     reader.poll()
-    return len(reader.run_indices), len(grid_of(reader.experiment, len(reader.start.prompts)))
+    return len(reader.run_indices), len(reader.grid)
 
 
 class _Running:

@@ -70,6 +70,26 @@ def read_vectors(path: Path, *, runs: int, sites: Collection[str] | None = None)
         raise ExplorerError(f"cannot be read: {error}", where=str(path), remedy=remedy) from None
 
 
+def check_vectors(path: Path, *, runs: int, sites: Collection[str]) -> None:
+    """Make sure that a file holds the vectors of so many runs at some sites; its header is read alone.
+
+    Raises:
+        ExplorerError: a missing or damaged file, or one that lacks some.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:  # pyright: ignore[reportUnknownVariableType]
+            reader = cast("Any", file)
+            names = set(cast("list[str]", reader.keys()))
+            for site in sites:
+                listed = sum(name.startswith(f"{site}/") for name in names)
+                held = int(reader.get_slice(site).get_shape()[0]) if site in names else listed
+                if held != runs:
+                    raise _DamagedError(f"it holds {held} runs of {site} where {runs} belong")
+    except (SafetensorError, OSError, _DamagedError) as error:
+        remedy = "restore it from a copy, or run the experiment again"
+        raise ExplorerError(f"cannot be read: {error}", where=str(path), remedy=remedy) from None
+
+
 def read_columns(path: Path, site: str, run: int, columns: Sequence[int]) -> Matrix:
     """Read a few coordinates of one run at every captured token, without the rest of the file.
 

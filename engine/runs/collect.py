@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from srm_explorer.engine.analyses import DIRECTIONS, W_OUT
+from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, Site, conditions
 from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.figures.arithmetic import SiteEdits
@@ -19,8 +20,8 @@ from srm_explorer.engine.runs.forecast import OWN_PREFIX, Forecast
 from srm_explorer.engine.runs.journal_reader import JournalReader, compact
 from srm_explorer.engine.runs.journal_records import ValuesResolved
 from srm_explorer.engine.runs.planes import planes_in
-from srm_explorer.engine.runs.units import UNITS_PREFIX, Reading
-from srm_explorer.engine.session import PlaneRecord, PromptRecord, Resolved, RunRecord, Session, plain
+from srm_explorer.engine.runs.units import UNITS_PREFIX, Reading, check_resolved
+from srm_explorer.engine.session import DamagedError, PlaneRecord, PromptRecord, Resolved, RunRecord, Session, plain
 from srm_explorer.engine.session.controls import CONTROLS
 from srm_explorer.engine.stats.text import first_divergence
 
@@ -152,11 +153,20 @@ def not_finite(runs: Sequence[RunRecord], captured: Captured) -> tuple[str, ...]
 
 
 def resolved_in(journal: JournalReader) -> Resolved:
-    """Read the raw values that were frozen in a journal; empty while units wait for the baseline."""
+    """Read the raw values that were frozen in a journal; empty while units wait for the baseline.
+
+    Raises:
+        ExplorerError: they are not what was written.
+    """
     resolved = journal.events_of(ValuesResolved)
     if not resolved:
         return ()
     experiment = journal.experiment
+    try:
+        check_resolved(experiment, resolved[0].values)
+    except DamagedError as error:
+        what = f"its values are damaged: {error}"
+        raise ExplorerError(what, where=str(journal.folder), remedy="start again with --restart") from None
     return with_own_means(resolved[0].values, experiment, conditions(experiment), chosen_in(journal))
 
 

@@ -1,7 +1,8 @@
 """The append-only run folder: whatever happens to the writer, the batches it finished are there, each whole.
 
 spec.json  layout.json      written once, before the first batch
-events.jsonl                a line for each finished batch and for whatever else happened, synced
+events.jsonl                a line for each finished batch and for whatever else happened, synced; every line ends with
+                            a checksum of itself and of the line before
 shard-00001.safetensors     the vectors of one batch, in place before its line is
 progress.json               how far the batch in flight is, at most 4 times a second, never synced
 lock                        held by the writer; anyone may read
@@ -25,8 +26,24 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.io.files import FileLock, as_explorer_error, sha256_of, write_atomic
 from srm_explorer.engine.io.vectors import Vectors, write_vectors
-from srm_explorer.engine.runs.journal_reader import EVENTS, LAYOUT, LOCK, PROGRESS, SCHEMA_VERSION, SPEC, JournalReader
-from srm_explorer.engine.runs.journal_records import EventRecord, NotListed, RunStart, event_table
+from srm_explorer.engine.runs.journal_reader import (
+    EVENTS,
+    LAYOUT,
+    LOCK,
+    PROGRESS,
+    SCHEMA_VERSION,
+    SPEC,
+    JournalReader,
+    shard_name,
+)
+from srm_explorer.engine.runs.journal_records import (
+    EventRecord,
+    NotListed,
+    RunStart,
+    checksum_of,
+    event_table,
+    with_checksum,
+)
 from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.session import RunRecord
 from srm_explorer.engine.session.codec import json_line
@@ -101,14 +118,16 @@ class JournalWriter:
         """
         lock = _locked(folder)
         try:
-            if is_run_folder(folder):
+            # Whatever it is, batches that belong to a layout are not swept away.
+            if os.path.lexists(folder / LAYOUT):
                 raise ExplorerError("there is a run already", where=str(folder), remedy="resume it, or use --restart")
             for leftover in (*folder.glob("shard-*"), folder / EVENTS, folder / PROGRESS):
                 leftover.unlink(missing_ok=True)
             head = {"schema_version": SCHEMA_VERSION, "spec": experiment.to_dict(), "extra": extra or {}}
-            write_atomic(folder / SPEC, _line(head))
+            spec = with_checksum(json_line(head), "")
+            write_atomic(folder / SPEC, spec + b"\n")
             # Last, since the folder counts as a run once it has a layout.
-            write_atomic(folder / LAYOUT, _line(layout))
+            write_atomic(folder / LAYOUT, with_checksum(json_line(layout), checksum_of(spec, "") or "") + b"\n")
             writer = cls(folder, lock, JournalReader(folder))
         except BaseException as error:
             lock.release()
@@ -161,7 +180,7 @@ class JournalWriter:
         wrong = [site for site, rows in vectors.items() if len(rows) != len(runs)]
         if wrong:
             raise ValueError(f"batch {batch_index} has {len(runs)} runs, but other numbers of vectors at {wrong}")
-        shard = self.folder / f"shard-{len(self.reader.batches) + 1:05d}.safetensors"
+        shard = self.folder / shard_name(len(self.reader.batches) + 1)
         write_atomic(shard, lambda file: write_vectors(file, vectors))
         self._append(
             {
@@ -189,7 +208,7 @@ class JournalWriter:
         self._progress_due = time.monotonic() + _PROGRESS_EVERY
         draft = self.folder / f".{PROGRESS}"
         try:
-            draft.write_bytes(_line(progress))
+            draft.write_bytes(json_line(progress))
             draft.replace(self.folder / PROGRESS)
         except OSError:
             return
@@ -219,7 +238,7 @@ class JournalWriter:
         if self._events < 0:
             raise ValueError("the journal is closed")
         begin = os.fstat(self._events).st_size
-        line = memoryview(_line({**event, "at": time.time()}))
+        line = memoryview(with_checksum(json_line({**event, "at": time.time()}), self.reader.checksum) + b"\n")
         try:
             while line:
                 line = line[os.write(self._events, line) :]
@@ -253,7 +272,3 @@ def _open_for_append(path: Path, good: int) -> int:
     os.ftruncate(descriptor, good)
     os.fsync(descriptor)
     return descriptor
-
-
-def _line(data: object) -> bytes:
-    return json_line(data) + b"\n"

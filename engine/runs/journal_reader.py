@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +10,18 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.experiment import Experiment
+from srm_explorer.engine.experiment import Experiment, conditions
+from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.io.files import FileLock, parse_json, read_text, sha256_of
 from srm_explorer.engine.io.vectors import Matrix, read_vectors
-from srm_explorer.engine.runs.journal_records import BatchRecord, EventRecord, RunStart
+from srm_explorer.engine.runs.journal_records import (
+    CHECKSUM,
+    BatchRecord,
+    EventRecord,
+    JournalHead,
+    RunStart,
+    checksum_of,
+)
 from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.session import DamagedError, RunRecord, read_record
 
@@ -35,45 +41,46 @@ class JournalReader:
     A line is there once its newline is: one that a killed writer left unfinished is not read, and a shard without a
     line is not looked at.
 
+    Attributes:
+        start: what the run began with.
+        plan: the layout it began with.
+        grid: the planned runs, numbered.
+        checksum: of the last line that was read; empty where the lines of an older version have none.
+
     Raises:
-        ExplorerError: there is no run, or its spec or layout is damaged.
+        ExplorerError: there is no run, or what it began with is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        head = _table(folder / SPEC)
-        if head.get("schema_version") != SCHEMA_VERSION:
-            what = f"written by another version (schema {head.get('schema_version')}, this one reads {SCHEMA_VERSION})"
+        data, line = _table(folder / SPEC)
+        version = data.get("schema_version")
+        if version != SCHEMA_VERSION:
+            what = f"written by another version (schema {version!r:.20}, this one reads {SCHEMA_VERSION})"
             raise ExplorerError(what, where=str(folder / SPEC), remedy="finish the run with that version, or --restart")
-        self.experiment = Experiment.from_dict(head.get("spec"), where=str(folder / SPEC))
-        self.extra: dict[str, Any] = head.get("extra") or {}
-        self.layout = _table(folder / LAYOUT)
+        self.checksum = self._checksum(line, SPEC, "")
+        head = self._read(JournalHead, data, SPEC)
+        self.experiment = Experiment.from_dict(head.spec, where=str(folder / SPEC))
+        self.start = head.extra or RunStart()
+        self._has_checksums = bool(self.checksum)
+        layout, line = _table(folder / LAYOUT)
+        self.checksum = self._checksum(line, LAYOUT, self.checksum)
+        if bool(self.checksum) != self._has_checksums:
+            raise _lost(folder / LAYOUT, "its checksum is missing")
+        self.plan = self._read(Layout, layout, LAYOUT)
+        samples = self.experiment.generation.samples
+        self.grid = Grid(len(self.start.prompts), samples, len(conditions(self.experiment)))
+        if not self.grid or not self.start.created:
+            raise _lost(folder / SPEC, "it does not say which prompts the run began with, and when")
+        try:
+            self.plan.check_holds(len(self.grid))
+        except DamagedError as error:
+            raise _lost(folder / LAYOUT, f"this is not what was written: {error}") from None
+        self._places = {index: number for number, batch in enumerate(self.plan.batches) for index in batch}
         self.batches: list[BatchRecord] = []
         self.events: list[dict[str, Any]] = []
         self.run_indices: set[int] = set()
         self.offset = 0
-
-    @functools.cached_property
-    def start(self) -> RunStart:
-        """What the run began with.
-
-        Raises:
-            ExplorerError: it is not what was written.
-        """
-        return self._read(RunStart, self.extra, SPEC)
-
-    @functools.cached_property
-    def plan(self) -> Layout:
-        """The layout it began with; errors as `start`."""
-        return self._read(Layout, self.layout, LAYOUT)
-
-    @property
-    def planned_runs(self) -> int:
-        """All runs, those of the layout; 0 where it does not say."""
-        try:
-            return sum(map(len, read_record(list[list[Any]], self.layout.get("batches"))))
-        except DamagedError:
-            return 0
 
     def events_of(self, kind: type[E]) -> list[E]:
         """Events of one kind.
@@ -111,14 +118,19 @@ class JournalReader:
         lines = content.split(b"\n")[:-1]
         grown: list[dict[str, Any]] = []
         for number, line in enumerate(lines):
-            event = _event(line)
-            if event is None:
-                if number == len(lines) - 1:
+            try:
+                event, checksum = _event(line), checksum_of(line, self.checksum)
+                if event is None and number == len(lines) - 1:
                     break  # A power cut can leave a last line that has its length but not its content.
-                raise ExplorerError(
-                    "a line is damaged", where=str(self.folder / EVENTS), remedy="start the run again with --restart"
-                )
-            self._take(event)
+                if event is None:
+                    raise DamagedError("it is no JSON")
+                if checksum is None and self._has_checksums:
+                    raise DamagedError("it has no checksum, as an older version writes")
+                self._take(event)
+            except DamagedError as error:
+                what = f"line {len(self.events) + 1} is damaged: {error}"
+                raise _lost(self.folder / EVENTS, what) from None
+            self.checksum = checksum or self.checksum
             self.offset += len(line) + 1
             grown.append(event)
         return grown
@@ -127,7 +139,7 @@ class JournalReader:
         """How far the batch in flight is, as last told; None where nothing was."""
         try:
             data = json.loads((self.folder / PROGRESS).read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
         return cast("dict[str, Any]", data) if isinstance(data, dict) else None
 
@@ -160,20 +172,42 @@ class JournalReader:
         try:
             return read_record(kind, data)
         except DamagedError as error:
-            what, remedy = f"this is not what was written: {error}", "start again with --restart"
-            raise ExplorerError(what, where=str(self.folder / file), remedy=remedy) from None
+            raise _lost(self.folder / file, f"this is not what was written: {error}") from None
+
+    def _checksum(self, line: bytes, file: str, before: str) -> str:
+        try:
+            return checksum_of(line, before) or ""
+        except DamagedError as error:
+            raise _lost(self.folder / file, f"this is not what was written: {error}") from None
 
     def _take(self, event: dict[str, Any]) -> None:
-        self.events.append(event)
-        if event["event"] != "batch":
-            return
-        try:
+        if event["event"] == "batch":
             batch = read_record(BatchRecord, event)
-        except DamagedError as error:
-            what = f"a finished batch is damaged: {error}"
-            raise ExplorerError(what, where=str(self.folder / EVENTS), remedy="start again with --restart") from None
-        self.batches.append(dataclasses.replace(batch, shard=Path(batch.shard).name))
-        self.run_indices.update(run.index for run in batch.runs)
+            self._check(batch)
+            self.batches.append(batch)
+            self.run_indices.update(run.index for run in batch.runs)
+        self.events.append(event)
+
+    def _check(self, batch: BatchRecord) -> None:
+        """Make sure that a batch holds runs of its own, each the run that its number says, and its own shard."""
+        if batch.shard != shard_name(len(self.batches) + 1):
+            raise DamagedError("its shard is that of another line")
+        indices = {run.index for run in batch.runs}
+        if not indices or len(indices) < len(batch.runs) or indices & self.run_indices:
+            raise DamagedError("it holds no run, or one that is there already")
+        for run in batch.runs:
+            if self._places.get(run.index) != batch.batch_index:
+                raise DamagedError(f"run {run.index} belongs to another batch")
+            place = (self.grid.prompt(run.index), self.grid.sample(run.index), self.grid.condition(run.index))
+            if (run.prompt, run.sample, run.condition) != place:
+                raise DamagedError(f"run {run.index} has another prompt, sample or condition")
+            if min(run.token_ids, default=0) < 0:
+                raise DamagedError(f"run {run.index} has a token below 0")
+
+
+def shard_name(number: int) -> str:
+    """The file with the vectors of a batch line, numbered from 1."""
+    return f"shard-{number:05d}.safetensors"
 
 
 def writer_pid(folder: Path) -> int | None:
@@ -197,41 +231,56 @@ def compact(journal: JournalReader) -> tuple[list[RunRecord], dict[str, Matrix |
         rows = [row[run.index] for run in batch.runs]
         held = journal.batch_vectors(batch)
         vectors = {site: array for site, array in held.items() if not site.startswith(PARTIAL)}
-        if whole and set(vectors) != set(whole):
-            raise _lost(journal.folder / batch.shard, "a finished batch holds other sites than the one before it")
+        missing = set(journal.experiment.capture.sites) - set(vectors)
+        if missing or (whole and set(vectors) != set(whole)):
+            raise _lost(journal.folder / batch.shard, "a finished batch holds other sites than it should")
         for site, array in vectors.items():
-            _put(whole, site, array, rows, len(runs))
+            if not _put(whole, site, array, rows, len(runs)):
+                raise _lost(journal.folder / batch.shard, f"the vectors of {site} are of another shape")
     return runs, whole
 
 
 def _put(
     whole: dict[str, Matrix | list[Matrix]], site: str, vectors: Matrix | list[Matrix], rows: Sequence[int], count: int
-) -> None:
+) -> bool:
+    """Put the vectors of some runs in their rows; False where they are of another shape than those before."""
     if isinstance(vectors, np.ndarray):
-        target = whole.setdefault(site, np.empty((count, vectors.shape[1]), dtype=np.float32))
-        cast("Matrix", target)[rows] = vectors
-        return
-    listed = cast("list[Matrix]", whole.setdefault(site, [np.empty((0, 0), dtype=np.float32)] * count))
+        # Every row is written once; NaN would tell one that is not, where memory as it was would look like a vector.
+        target = whole.setdefault(site, np.full((count, vectors.shape[1]), np.nan, dtype=np.float32))
+        if not isinstance(target, np.ndarray) or target.shape[1] != vectors.shape[1]:
+            return False
+        target[rows] = vectors
+        return True
+    listed = whole.setdefault(site, [np.zeros((0, 0), dtype=np.float32)] * count)
+    if not isinstance(listed, list):
+        return False
     for row, array in zip(rows, vectors, strict=True):
         listed[row] = array
+    return True
 
 
 def _event(line: bytes) -> dict[str, Any] | None:
+    """A line as data, without its checksum; None where it is no JSON, DamagedError where it is no event."""
     try:
         data = json.loads(line)
     except ValueError:
         return None
-    if not isinstance(data, dict):
-        return None
-    event = cast("dict[str, Any]", data)
-    return event if isinstance(event.get("event"), str) else None
+    except RecursionError:
+        raise DamagedError("it is too deeply nested") from None
+    event = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
+    if not isinstance(event.get("event"), str):
+        raise DamagedError("it is no event")
+    event.pop(CHECKSUM, None)
+    return event
 
 
-def _table(path: Path) -> dict[str, Any]:
-    data = parse_json(read_text(path, missing="start the run again with --restart"), str(path))
+def _table(path: Path) -> tuple[dict[str, Any], bytes]:
+    """A file that holds a table on one line: as data, and the line."""
+    text = read_text(path, missing="start the run again with --restart")
+    data = parse_json(text, str(path))
     if not isinstance(data, dict):
-        raise ExplorerError("this is not what was written", where=str(path), remedy="start again with --restart")
-    return cast("dict[str, Any]", data)
+        raise _lost(path, "this is not what was written: it is no table")
+    return cast("dict[str, Any]", data), text.removesuffix("\n").encode()
 
 
 def _lost(path: Path, what: str) -> ExplorerError:

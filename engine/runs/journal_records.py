@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +11,47 @@ from typing import Annotated, Any, ClassVar, Protocol
 
 from pydantic import Field
 
-from srm_explorer.engine.session import Number, PromptRecord, RunRecord, Table, Text, Whole, plain
+from srm_explorer.engine.session import (
+    DamagedError,
+    Number,
+    PromptRecord,
+    RunRecord,
+    Table,
+    Text,
+    Whole,
+    plain,
+)
+
+CHECKSUM = "line_sha256"
+"""The last entry of every line of a run folder; one that was begun by an older version has none."""
+_CHECKSUM_END = re.compile(rb',?"line_sha256":"([0-9a-f]{64})"\}')
+
+
+def with_checksum(line: bytes, before: str) -> bytes:
+    """End a table, written as JSON on one line, with its checksum.
+
+    Args:
+        before: the checksum of the line before, so that none can be lost, repeated or moved; empty for the first.
+    """
+    return line[:-1] + b'%s"line_sha256":"%s"}' % (b"," if line != b"{}" else b"", _checksum(line, before))
+
+
+def checksum_of(line: bytes, before: str) -> str | None:
+    """The checksum that a line ends with; None where it has none.
+
+    Raises:
+        DamagedError: it is not that of the line behind the one before.
+    """
+    end = _CHECKSUM_END.search(line, max(0, len(line) - 82))
+    if end is None or end.end() != len(line):
+        return None
+    if _checksum(line[: end.start()] + b"}", before) != end[1]:
+        raise DamagedError("its checksum is not that of its content")
+    return end[1].decode()
+
+
+def _checksum(line: bytes, before: str) -> bytes:
+    return hashlib.sha256(before.encode() + line).hexdigest().encode()
 
 
 @dataclass(frozen=True)
@@ -31,14 +73,25 @@ class RunStart:
     folder: Text | None = None
     provenance: Table = field(default_factory=dict[str, Any])
     created: Text = ""
-    directions: Table = field(default_factory=dict[str, Any])
-    arithmetic: Table = field(default_factory=dict[str, Any])
+    directions: Mapping[Text, list[Number]] = field(default_factory=dict[str, list[float]])
+    arithmetic: Mapping[Text, Mapping[Text, list[Number] | list[list[Number]]]] = field(
+        default_factory=dict[str, Mapping[str, list[float] | list[list[float]]]]
+    )
 
     @property
     def base(self) -> Path | None:
         """The folder that the experiment's relative paths start from; None where it was not noted."""
         base: object = self.provenance.get("base")
         return Path(base) if isinstance(base, str) else None
+
+
+@dataclass(frozen=True)
+class JournalHead:
+    """What stands in spec.json; `extra` is missing where an older version noted nothing."""
+
+    schema_version: Whole
+    spec: Table
+    extra: RunStart | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +142,7 @@ class OutOfMemory:
     """A batch did not fit; from here on it has at most `rows` rows."""
 
     EVENT: ClassVar[str] = "out of memory"
-    rows: Whole
+    rows: Annotated[Whole, Field(ge=1)]
 
 
 @dataclass(frozen=True)

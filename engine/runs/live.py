@@ -11,7 +11,7 @@ import numpy as np
 from srm_explorer.engine.analyses.directions import DIRECTIONS, known_directions
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.io.vectors import Matrix, read_vectors, widths
-from srm_explorer.engine.runs.collect import forecast_of, grid_of, session_of, unit_readings, with_first_changes
+from srm_explorer.engine.runs.collect import forecast_of, session_of, unit_readings, with_first_changes
 from srm_explorer.engine.runs.journal_reader import SPEC, BatchRecord, JournalReader
 from srm_explorer.engine.runs.planes import Shadows, SpannedPlane, fixed_planes
 from srm_explorer.engine.runs.progress import Progress
@@ -49,11 +49,9 @@ class LiveRun:
         self._journal = JournalReader(folder)
         self._experiment = self._journal.experiment
         start = self._journal.start
-        if not start.prompts or not start.created:
-            raise _damaged(folder / SPEC)
         self._prompts = start.prompts
         self.created = start.created
-        self._grid = grid_of(self._experiment, len(self._prompts))
+        self._grid = self._journal.grid
         self._taken = 0
         self._plain: dict[int, RunRecord] = {}
         self._compared: dict[int, RunRecord] = {}
@@ -107,8 +105,6 @@ class LiveRun:
 
     def _take(self, batch: BatchRecord) -> None:
         indices = [run.index for run in batch.runs]
-        if not all(0 <= index < len(self._grid) for index in indices):
-            raise _damaged(self._folder / batch.shard)
         # Not hashed, as it is when the run is saved: a shard is whole before its line is there.
         vectors = read_vectors(self._folder / batch.shard, runs=len(indices), sites=self._names)
         if not self._sites <= set(vectors):

@@ -6,9 +6,12 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from srm_explorer.engine.experiment.conditions import Grid
-from srm_explorer.engine.session.codec import Whole
+from srm_explorer.engine.session.codec import DamagedError, Whole
 
 # On a processor, more rows than these make matrix products no faster; small batches lose less to a crash.
 MOST_ROWS = {"cpu": 96, "mps": 256, "cuda": 1024}
@@ -81,9 +84,21 @@ class Layout:
         batches: run indices of each batch, in row order.
     """
 
-    rows: Whole
-    first: Whole
+    rows: Annotated[Whole, Field(ge=1)]
+    first: Annotated[Whole, Field(ge=0)]
     batches: tuple[tuple[Whole, ...], ...]
+
+    def check_holds(self, runs: int) -> None:
+        """Make sure that every run has its place in one batch.
+
+        Raises:
+            DamagedError: a run is missing, there twice, or none of those.
+        """
+        places = sorted(index for batch in self.batches for index in batch)
+        if places != list(range(runs)):
+            raise DamagedError(f"batches do not hold each of {runs} runs once")
+        if self.first > len(self.batches):
+            raise DamagedError(f"first is more than {len(self.batches)}")
 
 
 def plan_layout(grid: Grid, lengths: Sequence[int], rows: int, *, baseline_first: bool, controls: int = 0) -> Layout:

@@ -12,6 +12,7 @@ from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, differences
 from srm_explorer.engine.io.files import LockedError, as_explorer_error, sync_folder
+from srm_explorer.engine.io.vectors import check_vectors
 from srm_explorer.engine.runs.inputs import Inputs, read_inputs
 from srm_explorer.engine.runs.journal import forget_run, is_run_folder
 from srm_explorer.engine.runs.journal_reader import LOCK, JournalReader, writer_pid
@@ -103,12 +104,17 @@ def clear(path: Path) -> list[Path]:
     return gone
 
 
-def remove_leftover(session: Session, path: Path) -> None:
-    """Remove the run folder of a session that is finished: a writer that was killed while saving left it behind."""
-    folder = paths.run_folder(path)
-    if not is_run_folder(folder) or writer_pid(folder) is not None:
+def remove_if_saved(folder: Path, path: Path) -> None:
+    """Remove a run folder whose session is complete and reads back, vectors included; else it stays as it is.
+
+    Raises:
+        ExplorerError: the session cannot be read, or lacks vectors.
+    """
+    session = load_session(path)
+    if not is_run_folder(folder) or session.state != "finished" or writer_pid(folder) is not None:
         return
     if JournalReader(folder).start.created == session.created:
+        check_vectors(session.vectors_path(), runs=len(session.runs), sites=session.spec.capture.sites)
         remove_run_folder(folder)
 
 
@@ -199,5 +205,5 @@ def already_finished(checked: Preflight, path: Path) -> Outcome | None:
     session = checked.standing.session
     if session is None or checked.standing.kind != "finished":
         return None
-    remove_leftover(session, path)
+    remove_if_saved(paths.run_folder(path), path)
     return Outcome(session, path, "shown", told=checked.told)

@@ -9,8 +9,8 @@ from typing import Any, cast
 import numpy as np
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.experiment import Condition, Experiment, InterventionSpec
-from srm_explorer.engine.session import Resolved, Session
+from srm_explorer.engine.experiment import Condition, Experiment, InterventionSpec, conditions
+from srm_explorer.engine.session import DamagedError, Resolved, Session
 
 UNITS_PREFIX = "units/"
 """Names, among a batch's vectors, the readings that units are measured on: "units/0" for the first intervention."""
@@ -81,6 +81,21 @@ class Reading:
 
 def needs_baseline(experiment: Experiment) -> bool:
     return experiment.stats is None and any(_is_relative(intervention) for intervention in experiment.interventions)
+
+
+def check_resolved(experiment: Experiment, resolved: Resolved) -> None:
+    """Make sure that raw values fit the conditions of an experiment and what it intervenes on.
+
+    Raises:
+        DamagedError: they do not.
+    """
+    widths = [0 if edit.op == "zero" else max(len(edit.neurons), 1) for edit in experiment.interventions]
+    expected = [
+        [None if value is None else width for value, width in zip(condition.values, widths, strict=True)]
+        for condition in conditions(experiment)
+    ]
+    if [[None if values is None else len(values) for values in row] for row in resolved] != expected:
+        raise DamagedError("resolved does not fit the conditions")
 
 
 def resolve(experiment: Experiment, conditions: Sequence[Condition], readings: Sequence[Reading | None]) -> Resolved:

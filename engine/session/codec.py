@@ -76,6 +76,8 @@ def _problem(error: ValidationError, name: str) -> str:
             return f"{where} {first['ctx']['error']}"
         case "number" if type(first["input"]) is int:
             return f"{where} is too large"
+        case "greater_than_equal":
+            return f"{where} is less than {first['ctx']['ge']}"
         case kind:
             return f"{where} is no {_KINDS.get(kind, kind)}"
 

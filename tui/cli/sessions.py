@@ -97,7 +97,7 @@ def _unsaved(folder: Path) -> Entry:
         model=journal.experiment.model.name,
         intervention="; ".join(intervention_captions(journal.experiment)),
         runs=len(journal.runs),
-        planned=journal.planned_runs,
+        planned=len(journal.grid),
         state="running" if journal.writer_pid() is not None else "unfinished",
         saved="",
         size=sum(_size(path) for path in folder.iterdir()),

@@ -79,7 +79,7 @@ class SessionList:
             name = folder.stem if folder.parent == self.folder else _short(folder.with_suffix(""))
             return row or Row(path, name, size, modified, saved=False, summary=Summary(problem=str(error)))
         progress = Progress.from_dict(reader.progress())
-        run = FoundRun(reader.writer_pid() is not None, len(reader.run_indices), reader.planned_runs, progress)
+        run = FoundRun(reader.writer_pid() is not None, len(reader.run_indices), len(reader.grid), progress)
         if row is not None:
             return dataclasses.replace(row, run=run, size=row.size + size, modified=max(row.modified, modified))
         name = folder.stem if folder.parent == self.folder else _short(folder.with_suffix(""))

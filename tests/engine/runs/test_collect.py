@@ -15,7 +15,7 @@ from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.runs.collect import assemble_session, measured_in, not_finite, resolved_in, with_first_changes
 from srm_explorer.engine.runs.journal import JournalWriter
-from srm_explorer.engine.runs.plan import plan_layout
+from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.session import PromptRecord, RunRecord
 
 MLP, RESID = "blocks.0.mlp.hook_post", "blocks.0.hook_resid_post"
@@ -31,6 +31,7 @@ EXPERIMENT = Experiment.from_dict(
     }
 )
 RESOLVED = ((None,), ((-1.5,),), ((2.5,),))
+BATCHES = ((6, 0, 3), (8, 7), (2, 1), (5, 4))
 
 
 def run(index: int, tokens: Sequence[int] = (4, 5)) -> RunRecord:
@@ -50,13 +51,12 @@ def vectors_of(indices: Sequence[int]) -> dict[str, np.ndarray | list[np.ndarray
 @pytest.fixture
 def journal(tmp_path: Path) -> JournalWriter:
     prompts = [PromptRecord("texts", text, {}, (1, 2), 0, text * 3) for text in "abc"]
-    layout = plan_layout(GRID, [2, 2, 2], 3, baseline_first=True)
     extra = {
         "prompts": prompts,
         "provenance": {"model": {"name": "demo"}},
         "created": "2026-01-01T00:00:00+00:00",
     }
-    return JournalWriter.create(tmp_path / "a.run", EXPERIMENT, layout=layout, extra=extra)
+    return JournalWriter.create(tmp_path / "a.run", EXPERIMENT, layout=Layout(3, 1, BATCHES), extra=extra)
 
 
 def append(journal: JournalWriter, number: int, indices: Sequence[int]) -> None:
@@ -67,7 +67,7 @@ def test_runs_and_vectors_are_in_the_order_of_the_runs_whatever_the_batches(
     journal: JournalWriter, tmp_path: Path
 ) -> None:
     with journal:
-        for number, batch in enumerate([[6, 0, 3], [8, 7], [2, 1], [5, 4]]):
+        for number, batch in enumerate(BATCHES):
             append(journal, number, batch)
         journal.event({"event": "resolved", "values": RESOLVED})
         session, vectors = assemble_session(journal.reader, tmp_path / "a.json", None)
@@ -80,14 +80,14 @@ def test_runs_and_vectors_are_in_the_order_of_the_runs_whatever_the_batches(
     (plane,) = session.planes
     assert plane.x == tuple(float(10 + i) for i in range(9))
     assert plane.y == tuple(float(i) for i in range(9))
-    assert session.layout["batches"] == [[6, 0, 3], [8, 7], [2, 1], [5, 4]], "the layout is that which was run"
+    assert session.layout["batches"] == [list(batch) for batch in BATCHES], "the layout is that which was run"
     assert [receipt["batch"] for receipt in session.receipts] == [0, 1, 2, 3]
 
 
 def test_units_are_measured_on_baseline_runs_alone(journal: JournalWriter) -> None:
     with journal:
         append(journal, 0, [0, 3, 6])
-        append(journal, 1, [1, 2])
+        append(journal, 2, [1, 2])
         (reading,) = measured_in(journal.reader)
     assert reading is not None
     assert reading.tokens == 6
@@ -99,7 +99,7 @@ def test_a_part_is_an_interrupted_session_of_what_is_there(journal: JournalWrite
     with journal:
         append(journal, 0, [0, 3, 6])
         first, _ = assemble_session(journal.reader, tmp_path / "a.json", None)
-        append(journal, 1, [4, 5])
+        append(journal, 3, [4, 5])
         noted = dataclasses.replace(first, notes="mine", revision=3)
         session, vectors = assemble_session(journal.reader, tmp_path / "a.json", noted)
     assert session.state == first.state == "interrupted"

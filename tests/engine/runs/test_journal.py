@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.experiment import read_experiment
+from srm_explorer.engine.experiment import Experiment, read_experiment
 from srm_explorer.engine.io.files import LockedError
 from srm_explorer.engine.runs.journal import (
     JournalWriter,
@@ -29,10 +30,13 @@ from srm_explorer.engine.runs.journal import (
     register_run,
 )
 from srm_explorer.engine.runs.journal_reader import EVENTS, LAYOUT, JournalReader, compact
-from srm_explorer.engine.session import RunRecord
+from srm_explorer.engine.runs.journal_records import OutOfMemory, RunStart
+from srm_explorer.engine.runs.plan import Layout
+from srm_explorer.engine.session import PromptRecord, RunRecord
 
 SITES = {"blocks.11.mlp.hook_post": 5, "blocks.11.hook_resid_post": 3}
-LAYOUT_DATA = {"batches": [[0, 1, 2], [3, 4]], "rows": 3}
+PROMPTS = (PromptRecord("texts", "é", {}, (1, 2, 3, 4), 0, "0f"),)
+CREATED = "2026-01-01T00:00:00+00:00"
 ROOT = Path(__file__).parents[3]
 
 
@@ -43,8 +47,18 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "state"
 
 
+def spec_of(samples: int) -> Experiment:
+    """An experiment of one prompt and one condition: runs are numbered by their sample."""
+    overrides = ["generation.mode=sample", f"generation.samples={samples}", "interventions=[]", "planes=[]"]
+    return read_experiment("protocol", overrides=overrides)[0]
+
+
+def pairs(count: int) -> Layout:
+    return Layout(2, 0, tuple((2 * number, 2 * number + 1) for number in range(count)))
+
+
 def run(index: int) -> RunRecord:
-    return RunRecord(index, 0, 0, 0, (index, 7), f"text {index}\n é", 4, "length", 0.5, {"loss": index / 3})
+    return RunRecord(index, 0, 0, index, (index, 7), f"text {index}\n é", 4, "length", 0.5, {"loss": index / 3})
 
 
 def vector(site: str, index: int) -> np.ndarray:
@@ -61,8 +75,13 @@ def append(writer: JournalWriter, number: int, indices: list[int] | None = None)
     writer.append_batch(number, runs, vectors, receipt={"fired": number})
 
 
+def begin(folder: Path, layout: Layout) -> JournalWriter:
+    start = RunStart(prompts=PROMPTS, created=CREATED)
+    return JournalWriter.create(folder, spec_of(sum(map(len, layout.batches))), layout=layout, extra=start)
+
+
 def create(folder: Path, batches: int = 0) -> JournalWriter:
-    writer = JournalWriter.create(folder, read_experiment("protocol")[0], layout=LAYOUT_DATA, extra={"prompts": ["é"]})
+    writer = begin(folder, pairs(20))
     for number in range(batches):
         append(writer, number)
     return writer
@@ -90,10 +109,10 @@ def assert_whole(folder: Path, *, most: int) -> int:
 def test_what_was_appended_is_what_is_read(tmp_path: Path) -> None:
     folder = tmp_path / "s.run"
     with create(folder, 3) as writer:
-        writer.event({"event": "out of memory", "batch": 2})
+        writer.event(OutOfMemory(2))
     reader = read(folder)
-    assert reader.experiment == read_experiment("protocol")[0]
-    assert (reader.layout, reader.extra) == (LAYOUT_DATA, {"prompts": ["é"]})
+    assert reader.experiment == spec_of(40)
+    assert (reader.plan, reader.start) == (pairs(20), RunStart(prompts=PROMPTS, created=CREATED))
     assert [batch.receipt for batch in reader.batches] == [{"fired": 0}, {"fired": 1}, {"fired": 2}]
     assert [event["event"] for event in reader.events] == ["batch"] * 3 + ["out of memory"]
     assert reader.done == {0, 1, 2}
@@ -107,9 +126,9 @@ def test_runs_come_out_by_index_whatever_batches_they_were_in(
 ) -> None:
     folder = tmp_path_factory.mktemp("journal") / "s.run"
     bounds = [0, *sorted(cuts), 9]
-    with create(folder) as writer:
-        for number, (begin, end) in enumerate(itertools.pairwise(bounds)):
-            indices = order[begin:end]
+    layout = Layout(9, 0, tuple(tuple(order[start:end]) for start, end in itertools.pairwise(bounds)))
+    with begin(folder, layout) as writer:
+        for number, indices in enumerate(map(list, layout.batches)):
             runs, vectors = batch_of(indices)
             if keeps_tokens:
                 vectors = {
@@ -174,6 +193,105 @@ def test_a_damaged_line_before_the_last_is_one_clear_error(tmp_path: Path) -> No
         (folder / EVENTS).write_bytes(damaged)
         with pytest.raises(ExplorerError, match=r"events\.jsonl: .*damaged.*--restart"):
             read(folder)
+
+
+def without_checksums(folder: Path) -> None:
+    """The folder as a version before checksums wrote it."""
+    for file in ("spec.json", LAYOUT, EVENTS):
+        content = (folder / file).read_bytes()
+        (folder / file).write_bytes(re.sub(rb',"line_sha256":"[0-9a-f]{64}"\}', b"}", content))
+
+
+CHANGES: dict[str, Callable[[list[bytes]], list[bytes]]] = {
+    "repeated": lambda lines: [*lines, lines[0]],
+    "repeated at once": lambda lines: [lines[0], *lines],
+    "lost": lambda lines: lines[1:],
+    "moved": lambda lines: [lines[1], lines[0], *lines[2:]],
+    "of another batch": lambda lines: [lines[0].replace(b'"batch":0', b'"batch":2'), *lines[1:]],
+    "of another shard": lambda lines: [lines[0].replace(b"shard-00001", b"shard-00002"), *lines[1:]],
+    "of another run": lambda lines: [lines[0].replace(b'"index":0', b'"index":5'), *lines[1:]],
+    "of another sample": lambda lines: [lines[0].replace(b'"sample":0', b'"sample":1'), *lines[1:]],
+    "no whole number": lambda lines: [lines[0].replace(b'"index":0', b'"index":null'), *lines[1:]],
+    "nested": lambda lines: [b"[" * 20_000, *lines],
+    "no event": lambda lines: [*lines, b"5"],
+}
+UNSEEN_WITHOUT: dict[str, Callable[[list[bytes]], list[bytes]]] = {
+    "another text": lambda lines: [lines[0].replace(b"text 0", b"text 1"), *lines[1:]],
+    "another token": lambda lines: [lines[0].replace(b"[0,7]", b"[0,8]"), *lines[1:]],
+    "no checksum": lambda lines: [*lines[:2], re.sub(rb',"line_sha256":"\w+"', b"", lines[2])],
+}
+
+
+@pytest.mark.parametrize("older", [False, True])
+@pytest.mark.parametrize("change", [*CHANGES, *UNSEEN_WITHOUT])
+def test_a_line_that_is_not_what_was_written_is_refused_by_name_and_the_folder_stays(
+    tmp_path: Path, change: str, older: bool
+) -> None:
+    folder = tmp_path / "s.run"
+    create(folder, 3).close()
+    if older:
+        without_checksums(folder)
+    lines = (folder / EVENTS).read_bytes().splitlines()
+    changed = (CHANGES | UNSEEN_WITHOUT)[change](lines)
+    assert changed != lines or older
+    (folder / EVENTS).write_bytes(b"".join(line + b"\n" for line in changed))
+    files = sorted(folder.iterdir())
+    if older and change in UNSEEN_WITHOUT:
+        assert len(read(folder).runs) == 6, "what an older version wrote can be read as far as it can be checked"
+        return
+    for look in (read, JournalWriter.open_existing):
+        with pytest.raises(ExplorerError, match=r"events\.jsonl: line \d is damaged.*--restart"):
+            look(folder)
+    assert sorted(folder.iterdir()) == files
+
+
+@pytest.mark.parametrize("older", [False, True])
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        (LAYOUT, rb".*", b"5"),
+        (LAYOUT, rb".*", b'{"batches":null}'),
+        (LAYOUT, rb".*", b"["),
+        (LAYOUT, rb'"rows":2', b'"rows":0'),
+        (LAYOUT, rb'"first":0', b'"first":21'),
+        (LAYOUT, rb",\[38,39\]", b""),
+        (LAYOUT, rb"\[0,1\]", b"[0,1,2]"),
+        (LAYOUT, rb"\[0,1\]", b"[0,-1]"),
+        (LAYOUT, rb"\[0,1\]", b"[0,40]"),
+        ("spec.json", rb'"extra":.*"arithmetic":\{\}\}', b'"extra":null'),
+        ("spec.json", rb'"prompts":\[\{.*?\}\]', b'"prompts":[]'),
+        ("spec.json", rb'"provenance":\{\}', b'"provenance":5'),
+        ("spec.json", rb'"created":"[^"]*"', b'"created":""'),
+        ("spec.json", rb'"spec":\{', b'"spec":5,"was":{'),
+    ],
+)
+def test_a_beginning_that_is_not_what_was_written_is_refused_by_name(
+    tmp_path: Path, file: str, old: bytes, new: bytes, older: bool
+) -> None:
+    folder = tmp_path / "s.run"
+    create(folder, 1).close()
+    if older:
+        without_checksums(folder)
+    content = (folder / file).read_bytes()
+    changed = re.sub(old, new, content, count=1)
+    assert changed != content
+    (folder / file).write_bytes(changed)
+    with pytest.raises(ExplorerError, match=re.escape(file)):
+        read(folder)
+
+
+def test_a_run_that_an_older_version_began_is_gone_on_with(tmp_path: Path) -> None:
+    folder = tmp_path / "s.run"
+    create(folder, 2).close()
+    without_checksums(folder)
+    with JournalWriter.open_existing(folder) as writer:
+        append(writer, 2)
+        append(writer, 3)
+    assert assert_whole(folder, most=4) == 4
+    content = (folder / EVENTS).read_bytes()
+    (folder / EVENTS).write_bytes(content.replace(b"text 4", b"text 5"))
+    with pytest.raises(ExplorerError, match="line 3 is damaged"):
+        read(folder)
 
 
 def test_a_shard_without_its_line_is_not_looked_at(tmp_path: Path) -> None:
@@ -347,10 +465,10 @@ WRITER = """
     sites = {"blocks.11.mlp.hook_post": 5, "blocks.11.hook_resid_post": 3}
     with JournalWriter.open_existing(Path(sys.argv[1])) as writer:
         print("open", flush=True)
-        for number in range(len(writer.reader.batches), 100_000):
+        for number in range(len(writer.reader.batches), 2_000):
             indices = [2 * number, 2 * number + 1]
             runs = [
-                RunRecord(i, 0, 0, 0, (i, 7), f"text {i}\\n é", 4, "length", 0.5, {"loss": i / 3}) for i in indices
+                RunRecord(i, 0, 0, i, (i, 7), f"text {i}\\n é", 4, "length", 0.5, {"loss": i / 3}) for i in indices
             ]
             vectors = {s: np.stack([np.full(w, i + 0.25, np.float32) for i in indices]) for s, w in sites.items()}
             writer.append_batch(number, runs, vectors, receipt={})
@@ -359,7 +477,7 @@ WRITER = """
 
 def test_a_writer_killed_again_and_again_loses_nothing_that_was_finished(tmp_path: Path) -> None:
     folder = tmp_path / "s.run"
-    create(folder).close()
+    begin(folder, pairs(2_000)).close()
     chance = random.Random(0)
     counts = [0]
     for _ in range(6):
@@ -369,7 +487,7 @@ def test_a_writer_killed_again_and_again_loses_nothing_that_was_finished(tmp_pat
             assert writer.stdout.readline() == b"open\n"
             time.sleep(chance.uniform(0, 0.1))
             writer.kill()
-        counts.append(assert_whole(folder, most=100_000))
+        counts.append(assert_whole(folder, most=2_000))
     assert counts == sorted(counts)
     assert counts[-1] > 0
 

@@ -62,7 +62,7 @@ class Bench:
         layout = Layout(len(self.grid), 0, (tuple(range(len(self.grid))),))
         return JournalWriter.create(self.folder, self.spec, layout=layout, extra=extra)
 
-    def append(self, journal: JournalWriter, number: int, indices: Sequence[int]) -> None:
+    def append(self, journal: JournalWriter, indices: Sequence[int]) -> None:
         vectors: dict[str, Any] = {}
         for site, width in D.items():
             rows = [self._random(index, site, width) for index in indices]
@@ -70,7 +70,7 @@ class Bench:
                 rows if self.spec.capture.reduce == "tokens" else np.stack([row.mean(axis=0) for row in rows])
             )
         vectors["units/0"] = [self._random(index, "units", 1) for index in indices]
-        journal.append_batch(number, [self._run(i) for i in indices], vectors, receipt={"rows": len(indices)})
+        journal.append_batch(0, [self._run(i) for i in indices], vectors, receipt={"rows": len(indices)})
 
     def collected(self, journal: JournalWriter) -> Session:
         return assemble_session(journal.reader, self.path, None)[0]
@@ -111,7 +111,7 @@ def test_a_run_read_as_it_grows_equals_the_run_collected(
             assert live.poll()
             assert (live.session, live.life, live.runs) == (None, "written", len(grid))
             for number, (batch, look) in enumerate(zip(batches, looks, strict=True)):
-                bench.append(journal, number, batch)
+                bench.append(journal, batch)
                 if number == 1:
                     journal.event({"event": "resolved", "values": [[None], [[-1.5]], [[2.5]]]})
                 if look:
@@ -150,7 +150,7 @@ def test_the_vectors_of_a_batch_are_read_once(bench: Bench, monkeypatch: pytest.
     with bench.begin() as journal:
         live = LiveRun(bench.folder)
         for number in range(3):
-            bench.append(journal, number, [3 * number, 3 * number + 1, 3 * number + 2])
+            bench.append(journal, [3 * number, 3 * number + 1, 3 * number + 2])
             live.poll()
             live.poll()
     assert asked == [f"shard-0000{number}.safetensors" for number in (1, 2, 3)]
@@ -158,12 +158,12 @@ def test_the_vectors_of_a_batch_are_read_once(bench: Bench, monkeypatch: pytest.
 
 def test_a_run_that_was_saved_and_removed_is_gone_and_what_was_seen_stays(bench: Bench) -> None:
     with bench.begin() as journal:
-        bench.append(journal, 0, [0, 1, 2])
+        bench.append(journal, [0, 1, 2])
         live = LiveRun(bench.folder)
         live.poll()
         seen = live.session
         assert seen is not None
-        bench.append(journal, 1, [3, 4])
+        bench.append(journal, [3, 4])
     remove_run_folder(bench.folder)
     assert live.poll()
     assert live.life == "gone"
@@ -175,7 +175,7 @@ def test_a_folder_that_vanishes_between_a_line_and_its_shard_is_gone_and_one_tha
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with bench.begin() as journal:
-        bench.append(journal, 0, [0, 1, 2])
+        bench.append(journal, [0, 1, 2])
     shard = bench.folder / "shard-00001.safetensors"
     aside = shard.rename(bench.folder / "aside")
     live = LiveRun(bench.folder)
@@ -198,13 +198,13 @@ def test_a_folder_that_vanishes_between_a_line_and_its_shard_is_gone_and_one_tha
 
 def test_a_restarted_run_under_the_same_name_is_another_one(bench: Bench) -> None:
     with bench.begin() as journal:
-        bench.append(journal, 0, [0, 1, 2])
+        bench.append(journal, [0, 1, 2])
         live = LiveRun(bench.folder)
         live.poll()
     shutil.move(bench.folder, bench.folder.with_name("old"))
     with dataclasses.replace(bench, seed=1).begin("2026-02-02T00:00:00+00:00") as journal:
-        bench.append(journal, 0, [0, 1, 2])
-        bench.append(journal, 1, [3, 4, 5])
+        bench.append(journal, [0, 1, 2])
+        bench.append(journal, [3, 4, 5])
         assert live.poll()
         assert (live.life, live.done) == ("gone", 3)
 
@@ -214,7 +214,7 @@ def test_a_writer_that_is_gone_leaves_the_run_and_one_that_comes_back_writes_it(
         live = LiveRun(bench.folder)
         live.poll()
         assert live.life == "written"
-        bench.append(journal, 0, [0, 1, 2])
+        bench.append(journal, [0, 1, 2])
         journal.progress({"stage": "running", "runs_done": 0, "runs": 9, "rows": 3, "step": 1, "steps": 2})
     assert live.poll()
     assert live.life == "left"
@@ -227,7 +227,7 @@ def test_a_writer_that_is_gone_leaves_the_run_and_one_that_comes_back_writes_it(
 
 def test_notes_and_revision_of_an_earlier_save_are_kept(bench: Bench) -> None:
     with bench.begin() as journal:
-        bench.append(journal, 0, [0, 1, 2])
+        bench.append(journal, [0, 1, 2])
         before = bench.collected(journal).changed(notes="mine", revision=4)
         live = LiveRun(bench.folder, before)
         live.poll()
@@ -238,7 +238,7 @@ def test_notes_and_revision_of_an_earlier_save_are_kept(bench: Bench) -> None:
 @pytest.mark.parametrize("name", ["spec.json", "layout.json", "events.jsonl"])
 def test_a_damaged_folder_is_one_line(bench: Bench, name: str) -> None:
     with bench.begin() as journal:
-        bench.append(journal, 0, [0, 1, 2])
+        bench.append(journal, [0, 1, 2])
     text = (bench.folder / name).read_text()
     (bench.folder / name).write_text(text.replace('"prompts"', '"p"').replace("{", "[", 2) + "{}\n{}\n")
     with pytest.raises(ExplorerError) as told:
@@ -261,7 +261,7 @@ def test_a_growth_costs_what_has_come_not_what_is_there(tmp_path: Path, monkeypa
     with bench.begin() as journal:
         live = LiveRun(bench.folder)
         for number in range(15):
-            bench.append(journal, number, range(100 * number, 100 * number + 100))
+            bench.append(journal, range(100 * number, 100 * number + 100))
             before = len(live._journal.batches)
             live.poll()
             lines_read.append(len(live._journal.batches) - before)

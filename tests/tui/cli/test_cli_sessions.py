@@ -12,6 +12,8 @@ import pytest
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.runs.journal import JournalWriter
+from srm_explorer.engine.runs.journal_records import RunStart
+from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.session import Session
 
 SITE, RESIDUAL = "blocks.1.mlp.hook_post", "blocks.1.hook_resid_post"
@@ -159,13 +161,15 @@ def test_runs_that_are_not_saved_yet_are_listed(
     folder = (tmp_path if elsewhere else paths.sessions_folder()) / "begun.run"
     name = str(tmp_path / "begun") if elsewhere else "begun"
     vectors = {SITE: np.zeros((2, 24), np.float32)}
-    with JournalWriter.create(folder, session.spec, layout={"batches": [[0, 1], [2]]}, extra={}) as journal:
+    start = RunStart(session.prompts, created=session.created)
+    layout = Layout(18, 0, ((0, 1), tuple(range(2, 20))))
+    with JournalWriter.create(folder, session.spec, layout=layout, extra=start) as journal:
         journal.append_batch(0, list(session.runs[:2]), vectors, receipt={})
         running = json.loads(srm("sessions", "--json").out)["sessions"]
         assert [(one["name"], one["state"]) for one in running] == [(name, "running"), ("done", "finished")]
     told = json.loads(srm("sessions", "--json").out)["sessions"]
     assert [(one["name"], one["state"], one["runs"], one["planned"]) for one in told] == [
-        (name, "unfinished", 2, 3),
+        (name, "unfinished", 2, 20),
         ("done", "finished", 20, 20),
     ]
-    assert "2 of 3" in srm("sessions").out
+    assert "2 of 20" in srm("sessions").out

@@ -11,6 +11,8 @@ from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, read_experiment
 from srm_explorer.engine.runs.journal import JournalWriter
+from srm_explorer.engine.runs.journal_records import RunStart
+from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.session import load_session
 from srm_explorer.tui.explorer.draft import Draft, DraftEditor, DraftFile, as_draft, draft_at, initial_draft
 from srm_explorer.tui.explorer.startup import ExitSummary, LaunchOptions
@@ -142,10 +144,12 @@ def test_a_session_as_a_draft_has_its_experiment_and_the_stem_of_its_name(tmp_pa
 
 
 def test_a_run_that_is_not_saved_yet_can_be_a_draft(tmp_path: Path) -> None:
-    spec = load_session(EXAMPLE).spec
+    session = load_session(EXAMPLE)
+    spec = session.spec
     path = tmp_path / "storm-0a1b2c.json"
-    extra = {"provenance": {"base": str(tmp_path)}}
-    JournalWriter.create(paths.run_folder(path), spec, layout={"batches": [[0]]}, extra=extra).close()
+    start = RunStart(session.prompts, provenance={"base": str(tmp_path)}, created=session.created)
+    layout = Layout(32, 0, (tuple(range(32)),))
+    JournalWriter.create(paths.run_folder(path), spec, layout=layout, extra=start).close()
     assert draft_at(path) == (spec.to_dict(), "storm", tmp_path)
     with pytest.raises(ExplorerError):
         draft_at(tmp_path / "no-such.json")

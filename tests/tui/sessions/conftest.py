@@ -15,6 +15,8 @@ from textual.screen import Screen
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.runs.journal import JournalWriter
+from srm_explorer.engine.runs.journal_records import RunStart
+from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.session import Session, load_session, save_session
 from tests.waiting import until_shown
 
@@ -37,8 +39,8 @@ class Shelf:
     def begin(self, name: str, done: int = 2) -> JournalWriter:
         """The folder of a run that is not over; its writer is this process until it is closed."""
         count = len(EXAMPLE.runs)
-        layout = {"batches": [list(range(done)), list(range(done, count))]}
-        extra = {"provenance": dict(EXAMPLE.provenance), "created": f"made {name}"}
+        layout = Layout(count, 0, (tuple(range(done)), tuple(range(done, count))))
+        extra = RunStart(EXAMPLE.prompts, provenance=dict(EXAMPLE.provenance), created=f"made {name}")
         writer = JournalWriter.create(paths.run_folder(self.path(name)), EXAMPLE.spec, layout=layout, extra=extra)
         own = {site: rows[:done] for site, rows in EXAMPLE.vectors().items()}
         writer.append_batch(0, EXAMPLE.runs[:done], own, receipt={})

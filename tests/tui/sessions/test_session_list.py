@@ -9,7 +9,10 @@ import pytest
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.runs.journal import JournalWriter
+from srm_explorer.engine.runs.journal_records import RunStart
+from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.session import load_session, save_session
 from srm_explorer.tui.glyphs import UNICODE
 from srm_explorer.tui.sessions.list_model import SessionList, experiment_at
@@ -25,12 +28,17 @@ def home(own_folders: Path) -> Path:
     return folder
 
 
+def begun(path: Path, spec: Experiment = EXAMPLE.spec) -> JournalWriter:
+    """A run of the example that was begun, in two batches."""
+    layout = Layout(30, 0, ((0, 1), tuple(range(2, 32))))
+    start = RunStart(EXAMPLE.prompts, created="2026-01-01T00:00:00+00:00")
+    return JournalWriter.create(paths.run_folder(path), spec, layout=layout, extra=start)
+
+
 @pytest.fixture
 def running(home: Path) -> Iterator[JournalWriter]:
     """A run under way, outside the sessions folder."""
-    layout = {"batches": [[0, 1], [2, 3, 4]]}
-    folder = paths.run_folder(home.parent / "else" / "gale.json")
-    with JournalWriter.create(folder, EXAMPLE.spec, layout=layout) as writer:
+    with begun(home.parent / "else" / "gale.json") as writer:
         yield writer
 
 
@@ -56,33 +64,32 @@ def test_a_file_is_read_once_and_again_when_it_changes(home: Path) -> None:
 def test_a_run_elsewhere_is_listed_while_it_grows_and_after_its_writer_died(home: Path, running: JournalWriter) -> None:
     sessions = SessionList()
     (row,) = sessions.scan()
-    assert (row.kind, row.saved, row.runs) == ("running", False, (0, 5))
+    assert (row.kind, row.saved, row.runs) == ("running", False, (0, 32))
     assert row.name == str(home.parent / "else" / "gale")
     assert cell_of(row, "state", UNICODE) == ("running", "good")
     own = {site: rows[:2] for site, rows in EXAMPLE.vectors().items()}
     running.append_batch(0, EXAMPLE.runs[:2], own, receipt={})
-    running.progress({"stage": "running", "runs_done": 2, "runs": 5, "seconds_left": 3723.0})
-    assert sessions.scan()[0].runs == (2, 5)
-    assert cell_of(sessions.scan()[0], "state", UNICODE) == ("running 40 % · 1:02:03 left", "good")
+    running.progress({"stage": "running", "runs_done": 2, "runs": 32, "seconds_left": 3723.0})
+    assert sessions.scan()[0].runs == (2, 32)
+    assert cell_of(sessions.scan()[0], "state", UNICODE) == ("running 6 % · 1:02:03 left", "good")
     running.close()
     (row,) = sessions.scan()
-    assert (row.kind, row.runs) == ("interrupted", (2, 5))
+    assert (row.kind, row.runs) == ("interrupted", (2, 32))
     assert cell_of(row, "state", UNICODE) == ("interrupted", "warn")
 
 
 def test_a_saved_part_and_its_run_folder_are_one_row(home: Path) -> None:
     made = EXAMPLE.changed(revision=0, state="interrupted", runs=EXAMPLE.runs[:2], planes=())
     save_session(made, home / "rain.json")
-    folder = paths.run_folder(home / "rain.json")
-    JournalWriter.create(folder, EXAMPLE.spec, layout={"batches": [[0, 1]]}).close()
+    begun(home / "rain.json").close()
     sessions = SessionList()
     (row,) = sessions.scan()
     row = sessions.read(row)
     assert (row.kind, row.saved) == ("interrupted", True)
-    assert row.run == FoundRun(alive=False, done=0, planned=2, progress=None)
+    assert row.run == FoundRun(alive=False, done=0, planned=32, progress=None)
     assert row.runs == (2, 32)
     save_session(EXAMPLE.changed(revision=0), home / "calm.json")
-    JournalWriter.create(paths.run_folder(home / "calm.json"), EXAMPLE.spec, layout={"batches": [[0]]}).close()
+    begun(home / "calm.json").close()
     for one in sessions.scan():
         sessions.read(one)
     calm = found(sessions)["calm"]
@@ -95,7 +102,7 @@ def test_the_experiment_is_that_of_the_session_or_of_the_run_of_its_name(home: P
         experiment_at(path)
     tokens = EXAMPLE.spec.generation.model_copy(update={"tokens": 7})
     shorter = EXAMPLE.spec.model_copy(update={"generation": tokens})
-    JournalWriter.create(paths.run_folder(path), shorter, layout={"batches": [[0]]}).close()
+    begun(path, shorter).close()
     assert experiment_at(path) == shorter
     save_session(EXAMPLE.changed(revision=0), path)
     assert experiment_at(path) == EXAMPLE.spec
@@ -103,7 +110,7 @@ def test_the_experiment_is_that_of_the_session_or_of_the_run_of_its_name(home: P
 
 def test_a_damaged_run_folder_is_told(home: Path) -> None:
     folder = paths.run_folder(home / "gale.json")
-    JournalWriter.create(folder, EXAMPLE.spec, layout={"batches": [[0, 1]]}).close()
+    begun(home / "gale.json").close()
     (folder / "spec.json").write_bytes(b"{")
     (row,) = SessionList().scan()
     assert row.kind == "damaged"
