@@ -13,10 +13,13 @@ The user's state folder lists the run folders, wherever they are.
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import os
+import re
+import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -77,8 +80,28 @@ def known_runs() -> list[Path]:
                 if folder.is_dir():
                     runs.append((entry.stat().st_mtime, folder))
                 else:
+                    sweep_beside(folder)
                     entry.unlink()
     return [folder for _, folder in sorted(runs, reverse=True)]
+
+
+_REMOVED = re.compile(r"\..+\.run\.done(-\d+)?")
+
+
+def sweep_removed(folder: Path, names: Iterable[str]) -> None:
+    """Remove what is left of run folders whose session is saved, and whose removal was cut short.
+
+    Args:
+        names: of folders in the folder.
+    """
+    for name in names:
+        if _REMOVED.fullmatch(name) and not (folder / name).is_symlink():
+            shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def sweep_beside(folder: Path) -> None:
+    """Sweep what is left of a run folder that had this name."""
+    sweep_removed(folder.parent, [path.name for path in folder.parent.glob(f".{glob.escape(folder.name)}.done*")])
 
 
 def _list_folder() -> Path:

@@ -14,7 +14,7 @@ from srm_explorer.engine.experiment import Experiment, differences
 from srm_explorer.engine.io.files import LockedError, as_explorer_error, sync_folder
 from srm_explorer.engine.io.vectors import check_vectors
 from srm_explorer.engine.runs.inputs import Inputs, read_inputs
-from srm_explorer.engine.runs.journal import forget_run, is_run_folder
+from srm_explorer.engine.runs.journal import forget_run, is_run_folder, sweep_beside
 from srm_explorer.engine.runs.journal_reader import LOCK, JournalReader, writer_pid
 from srm_explorer.engine.session import Session, load_session, trash_session
 
@@ -107,10 +107,13 @@ def clear(path: Path) -> list[Path]:
 def remove_if_saved(folder: Path, path: Path) -> None:
     """Remove a run folder whose session is complete and reads back, vectors included; else it stays as it is.
 
+    What is left of one whose removal was cut short goes too.
+
     Raises:
         ExplorerError: the session cannot be read, or lacks vectors.
     """
     session = load_session(path)
+    sweep_beside(folder)
     if not is_run_folder(folder) or session.state != "finished" or writer_pid(folder) is not None:
         return
     if JournalReader(folder).start.created == session.created:

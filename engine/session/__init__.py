@@ -18,7 +18,7 @@ from srm_explorer.engine.session.session import (
     Units,
     units_of,
 )
-from srm_explorer.engine.session.store import Saved, load_session, save_session, sessions_in, trash_session
+from srm_explorer.engine.session.store import Saved, is_listed, load_session, save_session, sessions_in, trash_session
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -38,6 +38,7 @@ __all__ = [
     "Text",
     "Units",
     "Whole",
+    "is_listed",
     "load_session",
     "plain",
     "read_record",

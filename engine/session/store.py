@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -43,11 +43,20 @@ class Saved:
 
 
 def load_session(path: Path) -> Session:
-    """Open a session file; its vectors are not touched.
+    """Open a session file; its vectors are not read, but get their name where a save was cut short before that.
 
     Raises:
         ExplorerError: missing (with the nearest name), unreadable, no session, damaged, or of a newer version.
     """
+    session = _read(path)
+    if session.sidecar is not None:
+        pending = pending_sidecar(path.with_name(session.sidecar.file), session.sidecar.sha256)
+        if pending.is_file():
+            settle_saves(path.parent, [pending.name])
+    return session
+
+
+def _read(path: Path) -> Session:
     text = read_text(path, missing="" if os.path.lexists(path) else _nearest(path))
     return session_from(parse_json(text, str(path)), str(path)).changed(name=stem_of(path), path=path)
 
@@ -87,12 +96,21 @@ def stem_of(path: Path) -> str:
     return path.name.removesuffix(".json").removesuffix(".safetensors")
 
 
+def is_listed(path: Path) -> bool:
+    """Whether a file begins as sessions do, so that it is listed among them."""
+    try:
+        with path.open("rb") as file:
+            return b'"schema_version"' in file.read(256)
+    except OSError:
+        return False
+
+
 def sessions_in(folder: Path) -> list[Path]:
     sessions: list[tuple[float, Path]] = []
     with contextlib.suppress(OSError):
         for path in folder.glob("*.json"):
-            with contextlib.suppress(OSError), path.open("rb") as file:
-                if b'"schema_version"' in file.read(256):
+            with contextlib.suppress(OSError):
+                if is_listed(path):
                     sessions.append((path.stat().st_mtime, path))
     return [path for _, path in sorted(sessions, reverse=True)]
 
@@ -199,6 +217,28 @@ def settle(final: Path, sidecar: Sidecar | None) -> None:
         else:
             path.unlink()
     sync_folder(final.parent)
+
+
+_WAITING = re.compile(r"\.(.+)\.[0-9a-f]{16}\.safetensors")
+
+
+def settle_saves(folder: Path, names: Iterable[str]) -> None:
+    """Finish the saves that were cut short after the session was in place: its vectors get their name.
+
+    Nothing happens while somebody saves in the folder, where it cannot be written, or to vectors of no session.
+
+    Args:
+        names: of files in the folder.
+    """
+    for stem in {match[1] for name in names if (match := _WAITING.fullmatch(name))}:
+        path = folder / f"{stem}.json"
+        if not path.is_file():
+            continue
+        with contextlib.suppress(ExplorerError, OSError), FileLock(folder / _LOCK):
+            sidecar = _read(path).sidecar
+            final = path.with_name(f"{stem}.safetensors")
+            if sidecar is not None and sidecar.file == final.name:
+                settle(final, sidecar)
 
 
 def _hash_of(vectors: Path) -> str:

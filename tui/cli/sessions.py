@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srm_explorer.engine import ExplorerError, paths
+from srm_explorer.engine import paths
 from srm_explorer.engine.analyses import compare_study, curves_table_of, tables_in
-from srm_explorer.engine.figures import intervention_captions, model_caption, plane_title
+from srm_explorer.engine.figures import plane_title
 from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.io.npz import write_npz
-from srm_explorer.engine.runs import JournalReader, Stopped, is_run_folder, known_runs
-from srm_explorer.engine.session import Session, load_session, sessions_in
+from srm_explorer.engine.runs import Stopped
+from srm_explorer.engine.session import is_listed, load_session
 from srm_explorer.engine.session.export import chosen_site, exported, run_vectors, runs_csv
 from srm_explorer.tui.cli.output import count, file_size, note, say, say_json, table, table_width, visible, when
 from srm_explorer.tui.cli.tables import say_tables
 from srm_explorer.tui.cli.watch import Watch, stoppable
+from srm_explorer.tui.sessions.list_model import SessionList
+from srm_explorer.tui.sessions.row import Row, Summary
 
 if TYPE_CHECKING:
     from srm_explorer.engine.execution.replay import Deviation, Replay
@@ -43,14 +44,17 @@ class Entry:
 
 def list_command(as_json: bool) -> None:
     """Print the sessions of the sessions folder, those saved last first, after runs that are not saved yet."""
-    folder = paths.sessions_folder()
+    sessions = SessionList()
+    folder = sessions.folder
     entries: list[Entry] = []
     unreadable: list[str] = []
-    for path in [*_run_folders(folder), *sessions_in(folder)]:
-        try:
-            entries.append(_unsaved(path) if path.suffix == ".run" else _saved(load_session(path)))
-        except ExplorerError as error:
-            unreadable.append(str(error))
+    for row in sorted(sessions.rows(), key=lambda row: row.saved):
+        if row.saved and (row.path.parent != folder or not is_listed(row.path)):
+            continue
+        if row.kind == "damaged" and row.summary is not None:
+            unreadable.append(row.summary.problem)
+        else:
+            entries.append(_entry(row, folder))
     if as_json:
         listed = [entry.to_dict() for entry in entries]
         say_json({"folder": str(folder), "sessions": listed, "unreadable": unreadable})
@@ -71,57 +75,23 @@ def _progress(entry: Entry) -> str:
     return f"{entry.runs:,}" if entry.runs == entry.planned else f"{entry.runs:,} of {entry.planned:,}"
 
 
-def _saved(session: Session) -> Entry:
-    path = session.path or Path()
-    planned = session.planned_runs
+def _entry(row: Row, folder: Path) -> Entry:
+    """A row as its line: an unsaved run has no time, and the path of its folder."""
+    summary = row.summary or Summary()
+    path = row.path if row.saved else paths.run_folder(row.path)
+    state = summary.state if row.saved else "running" if row.kind == "running" else "unfinished"
+    runs, planned = (summary.runs, summary.planned) if row.saved else row.runs
     return Entry(
-        name=session.name,
-        model=model_caption(session),
-        intervention="; ".join(intervention_captions(session.spec)),
-        runs=len(session.runs),
+        name=row.path.stem if row.path.parent == folder else str(row.path.with_suffix("")),
+        model=summary.model,
+        intervention=summary.intervention,
+        runs=runs,
         planned=planned,
-        state=session.state,
-        saved=session.saved,
-        size=_size(path) + _size(path.with_name(session.sidecar.file) if session.sidecar else None),
+        state=state,
+        saved=summary.saved if row.saved else "",
+        size=row.size,
         path=path,
     )
-
-
-def _unsaved(folder: Path) -> Entry:
-    journal = JournalReader(folder)
-    journal.poll()
-    home = paths.sessions_folder()
-    name = folder.name if folder.parent == home else str(folder)
-    return Entry(
-        name=name.removesuffix(".run"),
-        model=journal.experiment.model.name,
-        intervention="; ".join(intervention_captions(journal.experiment)),
-        runs=len(journal.runs),
-        planned=len(journal.grid),
-        state="running" if journal.writer_pid() is not None else "unfinished",
-        saved="",
-        size=sum(_size(path) for path in folder.iterdir()),
-        path=folder,
-    )
-
-
-def _run_folders(folder: Path) -> list[Path]:
-    """Folders of runs that are not saved yet: in the sessions folder, then wherever else one was begun."""
-    here: list[Path] = []
-    with contextlib.suppress(OSError):
-        here.extend(sorted(folder.glob("*.run")))
-    return [
-        path
-        for path in dict.fromkeys([*here, *known_runs()])
-        if is_run_folder(path) and not path.with_suffix(".json").exists()
-    ]
-
-
-def _size(path: Path | None) -> int:
-    try:
-        return path.stat().st_size if path is not None else 0
-    except OSError:
-        return 0
 
 
 def export_command(

@@ -11,7 +11,8 @@ from textual.screen import Screen
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.background import Background
-from srm_explorer.tui.sessions.table import Row, facts_of
+from srm_explorer.tui.sessions.row import Row
+from srm_explorer.tui.sessions.table import facts_of
 from srm_explorer.tui.widgets.dialogs import Ask, Choose, Confirm, file_problem
 from srm_explorer.tui.widgets.status import Tone
 

@@ -10,10 +10,12 @@ from pathlib import Path
 from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.runs import Progress, is_run_folder, known_runs
+from srm_explorer.engine.runs.journal import sweep_removed
 from srm_explorer.engine.runs.journal_reader import EVENTS, JournalReader
 from srm_explorer.engine.session import load_session
-from srm_explorer.tui.sessions.summary import SummaryCache, describe, model_of, read_summary
-from srm_explorer.tui.sessions.table import FoundRun, Row, Summary
+from srm_explorer.engine.session.store import settle_saves
+from srm_explorer.tui.sessions.row import FoundRun, Row, Summary
+from srm_explorer.tui.sessions.summary import SummaryCache, describe, mark_of, model_of, read_summary
 
 
 class SessionList:
@@ -46,13 +48,19 @@ class SessionList:
                 by_path[path] = with_run
         return tuple(sorted(by_path.values(), key=lambda row: (row.kind != "running", -row.modified, row.name)))
 
+    def rows(self) -> tuple[Row, ...]:
+        """All sessions, those read that were not known; what was read is remembered."""
+        rows = tuple(self.read(row) if row.summary is None else row for row in self.scan())
+        self.remember()
+        return rows
+
     def read(self, row: Row) -> Row:
         try:
             stat = row.path.stat()
         except OSError:
             return row
         summary = read_summary(row.path)
-        self._cache.put(row.path, stat.st_mtime_ns, stat.st_size, summary)
+        self._cache.put(row.path, mark_of(stat), summary)
         return dataclasses.replace(row, summary=summary)
 
     def remember(self) -> None:
@@ -65,7 +73,7 @@ class SessionList:
         except OSError as error:
             return Row(path, name, 0, 0.0, saved=True, summary=Summary(problem=f"{path}: {error.strerror}"))
         vectors_size = sizes.get(f"{path.stem}.safetensors", 0) if path.parent == self.folder else 0
-        known = self._cache.get(path, stat.st_mtime_ns, stat.st_size)
+        known = self._cache.get(path, mark_of(stat))
         return Row(path, name, stat.st_size + vectors_size, stat.st_mtime, saved=True, summary=known)
 
     def _with_run(self, folder: Path, path: Path, row: Row | None) -> Row | None:
@@ -106,12 +114,18 @@ def experiment_at(path: Path) -> Experiment:
 
 
 def _files(folder: Path) -> tuple[dict[str, int], list[Path]]:
+    """Files of a folder by size, and those that may be sessions; what a killed process left half done is finished."""
     sizes: dict[str, int] = {}
+    hidden: list[str] = []
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             with contextlib.suppress(OSError):
-                if not entry.name.startswith(".") and entry.is_file():
+                if entry.name.startswith("."):
+                    hidden.append(entry.name)
+                elif entry.is_file():
                     sizes[entry.name] = entry.stat().st_size
+    sweep_removed(folder, hidden)
+    settle_saves(folder, hidden)
     return sizes, [folder / name for name in sizes if name.endswith(".json")]
 
 

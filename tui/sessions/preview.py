@@ -13,7 +13,7 @@ from textual.widgets import Static
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.glyphs import glyphs_of
-from srm_explorer.tui.sessions.table import Row
+from srm_explorer.tui.sessions.row import Row
 from srm_explorer.tui.widgets.chart import PictureView
 from srm_explorer.tui.widgets.table_render import one_line
 

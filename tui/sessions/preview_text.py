@@ -22,7 +22,7 @@ from srm_explorer.engine.runs import JournalReader
 from srm_explorer.engine.session import PlaneRecord, load_session
 from srm_explorer.tui.charts.picture import Picture
 from srm_explorer.tui.charts.polar import SMALLEST, paint_polar
-from srm_explorer.tui.sessions.table import Row
+from srm_explorer.tui.sessions.row import Row
 
 LINES = 8
 """Lines that say what was done."""

@@ -18,7 +18,8 @@ from textual.widgets import Input, Static
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.sessions.actions import Chosen, SessionActions
 from srm_explorer.tui.sessions.preview import SessionPreview
-from srm_explorer.tui.sessions.table import Row, SessionTable, matching
+from srm_explorer.tui.sessions.row import Row, matching
+from srm_explorer.tui.sessions.table import SessionTable
 from srm_explorer.tui.widgets.help import push_help
 from srm_explorer.tui.widgets.status import Hint, StatusLine, Tone, hints_of
 from srm_explorer.tui.widgets.table import LineTable

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
+import os
 import threading
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeAlias, cast
 
 from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.experiment import Experiment
@@ -16,12 +16,22 @@ from srm_explorer.engine.figures import intervention_captions, model_caption
 from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.runs import JournalReader
 from srm_explorer.engine.session import SCHEMA_VERSION, Session, State, load_session
-from srm_explorer.tui.sessions.table import Summary
+from srm_explorer.tui.sessions.row import Summary
 
 LONGEST_HEAD = 1 << 24
-"""Bytes before the prompts; a file with more of them is read as a whole."""
+"""Bytes of what is read before the prompts; a file with more of them is read as a whole."""
 REMEMBERED = 5_000
-_VERSION = 1
+_VERSION = 2
+_ASKED = (b"schema_version", b"state", b"saved", b"spec", b"conditions")
+"""Fields before the prompts that are read whole; of the provenance, the model is read alone."""
+
+Mark: TypeAlias = tuple[int, ...]
+"""What tells a file from itself after any change: see `mark_of`."""
+
+
+def mark_of(stat: os.stat_result) -> Mark:
+    """Times of the last change of content and of anything, size, and number: a file put in its place has another."""
+    return stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino
 
 
 class _UnusualError(Exception):
@@ -59,7 +69,7 @@ def model_of(journal: JournalReader) -> str:
 
 
 class SummaryCache:
-    """Summaries by file, time and size, kept in the state folder; safe to use from several threads.
+    """Summaries by file and its mark, kept in the state folder; safe to use from several threads.
 
     Args:
         file: where they are kept; by default in the state folder.
@@ -68,23 +78,23 @@ class SummaryCache:
     def __init__(self, file: Path | None = None) -> None:
         self._file = file or paths.state_folder() / "session-list.json"
         self._lock = threading.Lock()
-        self._known: dict[str, tuple[int, int, Summary]] | None = None
+        self._known: dict[str, tuple[Mark, Summary]] | None = None
         self._grown = False
 
-    def get(self, path: Path, mtime_ns: int, size: int) -> Summary | None:
+    def get(self, path: Path, mark: Mark) -> Summary | None:
         """What was read of a file as it still is; None where it has to be read."""
         with self._lock:
             if self._known is None:
                 self._known = _read(self._file)
             entry = self._known.get(str(path))
-        return entry[2] if entry is not None and entry[:2] == (mtime_ns, size) else None
+        return entry[1] if entry is not None and entry[0] == mark else None
 
-    def put(self, path: Path, mtime_ns: int, size: int, summary: Summary) -> None:
+    def put(self, path: Path, mark: Mark, summary: Summary) -> None:
         """Remember what was read; what could not be read is tried again at the next start."""
         with self._lock:
             known = self._known = _read(self._file) if self._known is None else self._known
             known.pop(str(path), None)
-            known[str(path)] = (mtime_ns, size, summary)
+            known[str(path)] = (mark, summary)
             self._grown = True
 
     def save(self) -> None:
@@ -92,9 +102,9 @@ class SummaryCache:
         with self._lock:
             if not self._grown or self._known is None:
                 return
-            kept = [(path, entry) for path, entry in self._known.items() if not entry[2].problem][-REMEMBERED:]
+            kept = [(path, entry) for path, entry in self._known.items() if not entry[1].problem][-REMEMBERED:]
             self._grown = False
-        entries = {path: [mtime_ns, size, dataclasses.asdict(summary)] for path, (mtime_ns, size, summary) in kept}
+        entries = {path: [*mark, vars(summary)] for path, (mark, summary) in kept}
         content = json.dumps({"version": _VERSION, "entries": entries}).encode("ascii")
         with contextlib.suppress(ExplorerError):
             write_atomic(self._file, content)
@@ -103,18 +113,7 @@ class SummaryCache:
 def _from_head(file: BinaryIO) -> Summary:
     if file.readline() != b"{\n":
         raise _UnusualError
-    head: list[bytes] = []
-    length = 0
-    for line in file:
-        if line.startswith(b'"prompts": '):
-            break
-        length += len(line)
-        if length > LONGEST_HEAD:
-            raise _UnusualError
-        head.append(line)
-    else:
-        raise _UnusualError
-    document = _table(b"{" + b"".join(head).rstrip().removesuffix(b",") + b"}")
+    document, line = _head(file)
     prompts = _elements(file, line)
     try:
         if document["schema_version"] != SCHEMA_VERSION or document["state"] not in ("finished", "interrupted"):
@@ -135,6 +134,26 @@ def _from_head(file: BinaryIO) -> Summary:
     if file.read() != b"}\n":
         raise _UnusualError
     return _summary(session, runs, planned)
+
+
+def _head(file: BinaryIO) -> tuple[dict[str, Any], bytes]:
+    """What is asked for of the fields before the prompts, and the line on which those begin."""
+    head: list[bytes] = []
+    length, name = 0, b""
+    for line in file:
+        if line.startswith(b'"'):
+            name = line[1 : line.find(b'"', 1)]
+            if name == b"prompts":
+                return _table(b"{" + b"".join(head).rstrip().removesuffix(b",") + b"}"), line
+        if name == b"provenance" and line.startswith(b"  "):
+            line = line.rstrip(b",\n") if line.startswith(b'  "model": ') else b""
+        elif name != b"provenance" and name not in _ASKED:
+            continue
+        length += len(line)
+        if length > LONGEST_HEAD:
+            break
+        head.append(line)
+    raise _UnusualError
 
 
 def _elements(file: BinaryIO, first: bytes) -> int:
@@ -172,14 +191,19 @@ def _table(content: bytes) -> dict[str, Any]:
         raise _UnusualError from None
 
 
-def _read(file: Path) -> dict[str, tuple[int, int, Summary]]:
+def _read(file: Path) -> dict[str, tuple[Mark, Summary]]:
     try:
         data: Any = json.loads(file.read_bytes())
         if data["version"] != _VERSION:
             return {}
-        return {
-            str(path): (int(mtime), int(size), Summary(**fields))
-            for path, (mtime, size, fields) in data["entries"].items()
-        }
+        known: dict[str, tuple[Mark, Summary]] = {}
+        for path, (mtime, ctime, size, number, fields) in data["entries"].items():
+            summary = Summary(**fields)
+            if all(type(value) is type(getattr(_NOTHING, name)) for name, value in fields.items()):
+                known[path] = (int(mtime), int(ctime), int(size), int(number)), summary
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
+    return known
+
+
+_NOTHING = Summary()

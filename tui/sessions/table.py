@@ -6,130 +6,17 @@ It is as light as the screen around it, which is painted before any session is r
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from srm_explorer.engine.figures import count_of
 from srm_explorer.tui.cli.output import file_size
 from srm_explorer.tui.glyphs import Glyphs, glyphs_of
+from srm_explorer.tui.sessions.row import Kind, Row, moment
 from srm_explorer.tui.widgets.status import clock
 from srm_explorer.tui.widgets.table import Column, LineTable
 
-if TYPE_CHECKING:
-    from srm_explorer.engine.runs import Progress
-
-
-Kind = Literal["reading", "finished", "interrupted", "running", "damaged"]
 Cell = str | tuple[str, str]
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a list says of a session.
-
-    Attributes:
-        model: its name as it shows.
-        intervention: what was done, on one line.
-        state: "finished" or "interrupted"; empty where the file is no session that can be read.
-        runs: finished ones.
-        planned: runs of the whole experiment.
-        saved: when, ISO 8601.
-        problem: why it cannot be read, with file and remedy; empty where it can.
-    """
-
-    model: str = ""
-    intervention: str = ""
-    state: str = ""
-    runs: int = 0
-    planned: int = 0
-    saved: str = ""
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class FoundRun:
-    """The folder of a run that is not over, or whose writer is gone.
-
-    Attributes:
-        alive: whether a process writes it.
-        done: finished runs.
-        planned: all runs.
-        progress: as its writer last told; None before it has.
-    """
-
-    alive: bool
-    done: int
-    planned: int
-    progress: Progress | None
-
-
-@dataclass(frozen=True)
-class Row:
-    """One session in the list.
-
-    Attributes:
-        path: its .json file; it need not exist where there is only a run.
-        name: as it shows: bare in the sessions folder, with its folder elsewhere.
-        size: bytes of everything that belongs to it.
-        modified: when it changed last, seconds since the epoch.
-        saved: whether there is a session file.
-        summary: what its file or run folder says; None until it has been read.
-        run: its run folder; None where there is none that matters.
-    """
-
-    path: Path
-    name: str
-    size: int
-    modified: float
-    saved: bool
-    summary: Summary | None = None
-    run: FoundRun | None = None
-
-    @property
-    def kind(self) -> Kind:
-        """The state in one word."""
-        if self.run is not None and self.run.alive:
-            return "running"
-        if self.summary is None:
-            return "reading"
-        if self.summary.problem:
-            return "damaged"
-        return "finished" if self.summary.state == "finished" else "interrupted"
-
-    @property
-    def runs(self) -> tuple[int, int]:
-        if self.run is not None and (self.run.alive or not self.saved):
-            return self.run.done, self.run.planned
-        return (self.summary.runs, self.summary.planned) if self.summary is not None else (0, 0)
-
-
-def matching(rows: Sequence[Row], typed: str) -> tuple[Row, ...]:
-    """The rows in which every word that was typed occurs: in the name, the model, what was done, or the state."""
-    words = typed.casefold().split()
-
-    def fits(row: Row) -> bool:
-        summary = row.summary or Summary()
-        text = " ".join((row.name, summary.model, summary.intervention, row.kind, summary.problem)).casefold()
-        return all(word in text for word in words)
-
-    return tuple(row for row in rows if fits(row))
-
-
-def moment(row: Row, now: datetime | None = None) -> str:
-    """When a session was saved, as people say it: "today 10:42", "yesterday 9:05", "2026-11-20"."""
-    saved = row.summary.saved if row.summary is not None else ""
-    try:
-        then = (
-            datetime.fromisoformat(saved).astimezone() if saved else datetime.fromtimestamp(row.modified).astimezone()
-        )
-    except (ValueError, OverflowError, OSError):
-        return ""
-    days = ((now or datetime.now().astimezone()).date() - then.date()).days
-    if days in (0, 1):
-        return f"{'yesterday' if days else 'today'} {then:%H:%M}"
-    return f"{then:%Y-%m-%d}"
 
 
 def cell_of(row: Row, key: str, signs: Glyphs) -> Cell:

@@ -14,9 +14,12 @@ from srm_explorer.engine.runs.journal import JournalWriter
 from srm_explorer.engine.runs.journal_records import RunStart
 from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.session import load_session, save_session
+from srm_explorer.engine.session.session import pending_sidecar
+from srm_explorer.engine.session.store import folder_lock
 from srm_explorer.tui.glyphs import UNICODE
 from srm_explorer.tui.sessions.list_model import SessionList, experiment_at
-from srm_explorer.tui.sessions.table import FoundRun, Row, Summary, cell_of, matching, moment
+from srm_explorer.tui.sessions.row import FoundRun, Row, Summary, matching, moment
+from srm_explorer.tui.sessions.table import cell_of
 
 EXAMPLE = load_session(Path(__file__).parents[3] / "saved_sessions" / "example.json")
 
@@ -156,3 +159,67 @@ def test_moments_are_told_as_people_say_them() -> None:
     ):
         assert moment(row_of("a", saved=(now - ago).isoformat()), now) == told
     assert moment(row_of("a", saved="no time"), now) == ""
+
+
+def test_a_save_cut_short_before_the_vectors_got_their_name_is_finished_by_who_looks(home: Path) -> None:
+    for name in ("listed", "opened"):
+        save_session(EXAMPLE.changed(revision=0), home / f"{name}.json", vectors=dict(EXAMPLE.vectors()))
+        session = load_session(home / f"{name}.json")
+        assert session.sidecar is not None
+        final = home / f"{name}.safetensors"
+        final.rename(pending_sidecar(final, session.sidecar.sha256))
+        (home / f".{name}.{'0' * 16}.safetensors").write_bytes(b"half")
+    with folder_lock(home):
+        assert len(SessionList().scan()) == 2
+        assert not (home / "listed.safetensors").exists(), "somebody is saving"
+    load_session(home / "opened.json")
+    assert [path.name for path in home.glob("*opened*")] == ["opened.json", "opened.safetensors"]
+    SessionList().scan()
+    assert not [path for path in home.glob(".*") if path.suffix == ".safetensors"]
+    assert len(load_session(home / "listed.json").vectors()) == len(EXAMPLE.vectors())
+
+
+def test_vectors_that_wait_and_belong_to_no_session_that_can_be_read_stay(home: Path) -> None:
+    waiting = [home / f".{name}.{'a' * 16}.safetensors" for name in ("gone", "broken")]
+    (home / "broken.json").write_bytes(b'{"schema_version": 2, "runs"')
+    for path in waiting:
+        path.write_bytes(b"vectors")
+    SessionList().scan()
+    assert all(path.exists() for path in waiting)
+
+
+def test_what_is_left_of_a_removed_run_folder_is_swept(home: Path) -> None:
+    elsewhere = home.parent / "else"
+    for folder in (home, elsewhere):
+        run = folder / "rain.run"
+        begun(run.with_suffix(".json")).close()
+        run.rename(folder / ".rain.run.done")
+        (folder / ".rain.run.done" / "spec.json").unlink()
+        (folder / ".rain.run").mkdir()
+    assert SessionList().scan() == ()
+    assert [path.name for folder in (home, elsewhere) for path in folder.iterdir()] == [".rain.run", ".rain.run"]
+    assert SessionList().scan() == ()
+
+
+@pytest.mark.parametrize("content", ["5", "[5]", '{"batches": null}', "[" * 100_000])
+def test_a_run_folder_that_is_damaged_hides_no_other(home: Path, running: JournalWriter, content: str) -> None:
+    begun(home / "gale.json").close()
+    (home / "gale.run" / "layout.json").write_text(content)
+    save_session(EXAMPLE.changed(revision=0), home / "calm.json")
+    rows = found(SessionList())
+    assert (len(rows), rows["gale"].kind) == (3, "damaged")
+    assert rows["gale"].summary is not None
+    assert "layout.json" in rows["gale"].summary.problem
+
+
+def test_the_index_is_no_witness_for_a_file_put_in_its_place(home: Path) -> None:
+    path = home / "calm.json"
+    save_session(EXAMPLE.changed(revision=0), path)
+    assert [row.runs for row in SessionList().rows()] == [(32, 32)]
+    stat = path.stat()
+    path.write_bytes(path.read_bytes().replace(b'"demo"', b'"dema"'))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    (row,) = SessionList().rows()
+    assert path.stat().st_size == stat.st_size
+    assert row.summary is not None
+    assert "dema" in row.summary.model

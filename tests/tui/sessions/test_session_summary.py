@@ -13,9 +13,10 @@ import srm_explorer.tui.sessions.summary as module
 from srm_explorer.engine.figures.captions import model_caption
 from srm_explorer.engine.session import Session, load_session, save_session
 from srm_explorer.engine.session.serialization import session_bytes
+from srm_explorer.tui.sessions.row import Summary
 from srm_explorer.tui.sessions.summary import SummaryCache, describe, read_summary
-from srm_explorer.tui.sessions.table import Summary
 
+MARK = (1, 2, 3, 4)
 EXAMPLE = load_session(Path(__file__).parents[3] / "saved_sessions" / "example.json")
 
 
@@ -73,31 +74,31 @@ def test_a_file_cut_short_anywhere_has_a_problem_and_no_state(
 def test_what_is_remembered_holds_until_the_file_changes(tmp_path: Path) -> None:
     file, path = tmp_path / "list.json", tmp_path / "s.json"
     cache = SummaryCache(file)
-    assert cache.get(path, 1, 2) is None
+    assert cache.get(path, MARK) is None
     summary = in_full(EXAMPLE)
-    cache.put(path, 1, 2, summary)
-    cache.put(tmp_path / "damaged.json", 1, 2, Summary(problem="cut short"))
-    assert cache.get(tmp_path / "damaged.json", 1, 2) is not None
+    cache.put(path, MARK, summary)
+    cache.put(tmp_path / "damaged.json", MARK, Summary(problem="cut short"))
+    assert cache.get(tmp_path / "damaged.json", MARK) is not None
     cache.save()
     again = SummaryCache(file)
-    assert again.get(path, 1, 2) == summary
-    assert again.get(path, 2, 2) is None
-    assert again.get(path, 1, 3) is None
-    assert again.get(tmp_path / "damaged.json", 1, 2) is None
+    assert again.get(path, MARK) == summary
+    for place in range(len(MARK)):
+        assert again.get(path, tuple(value + (at == place) for at, value in enumerate(MARK))) is None
+    assert again.get(tmp_path / "damaged.json", MARK) is None
 
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[]", b'{"version": 9}', b'{"version": 1, "entries": {"a": [1, 2, {"colour": 3}]}}', b"\xff"],
+    [b"", b"{", b"[]", b'{"version": 9}', b'{"version": 2, "entries": {"a": [1, 2, 3, 4, {"colour": 3}]}}', b"\xff"],
 )
 def test_a_list_that_cannot_be_read_is_made_anew(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "list.json"
     file.write_bytes(content)
     cache = SummaryCache(file)
-    assert cache.get(tmp_path / "a", 1, 2) is None
-    cache.put(tmp_path / "a", 1, 2, Summary(model="m"))
+    assert cache.get(tmp_path / "a", MARK) is None
+    cache.put(tmp_path / "a", MARK, Summary(model="m"))
     cache.save()
-    assert SummaryCache(file).get(tmp_path / "a", 1, 2) == Summary(model="m")
+    assert SummaryCache(file).get(tmp_path / "a", MARK) == Summary(model="m")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
