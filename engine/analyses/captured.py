@@ -14,7 +14,7 @@ from srm_explorer.engine.io.vectors import Matrix, read_vectors, token_mean
 from srm_explorer.engine.session import UNIT_FACTOR, Session, Units, units_of
 from srm_explorer.engine.stats.permutation import Blocks, matched_blocks
 
-REPLACING = ("clamp", "zero", "mean")
+REPLACING = ("clamp", "zero", "mean", "project_out")
 """Operations after which nothing is left of what the neuron would have been."""
 
 
@@ -133,7 +133,7 @@ def edited(session: Session, site: str, *, replaced: bool = False) -> dict[int, 
 def is_steered(session: Session, site: str) -> bool:
     kept = captured_segments(session.spec)
     return any(
-        edit.op == "steer"
+        edit.direction is not None
         and propagation_of(edit.site, site) == "own"
         and any(a and b for a, b in zip(kept, covered(edit.positions), strict=True))
         for edit in session.spec.interventions

@@ -142,7 +142,7 @@ def clamp_values(session: Session, site: str, neuron: int) -> tuple[tuple[float,
         for edit, values in zip(session.spec.interventions, resolved, strict=False):
             if values is None or edit.site != site or neuron not in edit.neurons:
                 continue
-            if edit.op in ("clamp", "mean", "zero"):
+            if edit.op in ("clamp", "mean", "zero", "project_out"):
                 index = edit.neurons.index(neuron)
                 labels.setdefault(values[index] if index < len(values) else 0.0, condition.label)
     return tuple(sorted(labels.items()))

@@ -9,9 +9,10 @@ from typing import cast
 
 import numpy as np
 
-from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.errors import ExplorerError, SpecValueError
 from srm_explorer.engine.experiment import Condition, Experiment, InterventionSpec, Site, conditions
 from srm_explorer.engine.experiment.conditions import Grid
+from srm_explorer.engine.experiment.positions import Positions, RowPositions, TokenChoice, resolve_positions
 from srm_explorer.engine.io.vectors import Matrix
 from srm_explorer.engine.model import Capture, Edit, Generation, LoadedModel, NoiseKey, Row, RowResult, Sampling
 from srm_explorer.engine.runs.controls import MOMENTS, measured_sites, neurons_under, placebo
@@ -38,13 +39,39 @@ class RowMaker:
         """Those of the experiment."""
         return conditions(self.experiment)
 
+    @cached_property
+    def positions(self) -> list[tuple[Positions | RowPositions, ...]]:
+        """Which positions each intervention edits, by prompt.
+
+        Raises:
+            ExplorerError: a number beyond a prompt, or a token that is not in it; names the prompt.
+        """
+        choices: list[Positions | tuple[int, ...] | TokenChoice] = [
+            intervention.positions for intervention in self.experiment.interventions
+        ]
+        if all(isinstance(choice, str) for choice in choices):
+            return [tuple(cast("list[Positions]", choices))] * len(self.prompts)
+        resolved: list[tuple[Positions | RowPositions, ...]] = []
+        for number, prompt in enumerate(self.prompts):
+            pieces = self.model.tokenizer.pieces(prompt.token_ids)
+            own: list[Positions | RowPositions] = []
+            for place, choice in enumerate(choices):
+                try:
+                    own.append(resolve_positions(choice, pieces))
+                except SpecValueError as error:
+                    text = prompt.text if len(prompt.text) <= 40 else f"{prompt.text[:39]}…"
+                    where = f"interventions[{place}].positions, prompt {number + 1} of {prompt.set} ({text!r})"
+                    raise ExplorerError(error.what, where=where, remedy=error.remedy) from None
+            resolved.append(tuple(own))
+        return resolved
+
     def row(self, index: int, resolved: Resolved, controls: Controls | None = None) -> Row:
         """Lay out one run; without units resolved, only baseline runs can be, and without controls chosen, none."""
         prompt = self.prompts[self.grid.prompt(index)]
         condition = self.conditions[self.grid.condition(index)]
         settings = resolved[condition.index] if condition.index else ()
         edits = tuple(
-            self._edit(number, values, condition.control, controls)
+            self._edit(number, values, self.positions[self.grid.prompt(index)][number], condition.control, controls)
             for number, values in enumerate(settings)
             if values is not None
         )
@@ -124,7 +151,14 @@ class RowMaker:
             )
         return Capture(intervention.site, "tokens", "generated", columns=intervention.neurons)
 
-    def _edit(self, number: int, values: tuple[float, ...], control: int | None, controls: Controls | None) -> Edit:
+    def _edit(
+        self,
+        number: int,
+        values: tuple[float, ...],
+        positions: Positions | RowPositions,
+        control: int | None,
+        controls: Controls | None,
+    ) -> Edit:
         intervention = self.experiment.interventions[number]
         neurons = neurons_under(intervention, control, controls)
         direction = ()
@@ -133,7 +167,7 @@ class RowMaker:
             if control is not None and not intervention.background:
                 vector = placebo(self.experiment.controls.seed, number, control, len(vector))
             direction = tuple(vector.tolist())
-        return Edit(intervention.site, intervention.op, intervention.positions, neurons, values, direction)
+        return Edit(intervention.site, intervention.op, positions, neurons, values, direction)
 
 
 def tokenise(model: LoadedModel, experiment: Experiment, prompts: Sequence[ListedPrompt]) -> list[list[int]]:

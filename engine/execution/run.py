@@ -78,12 +78,16 @@ class NewRun:
     base: Path
     rows: int | None
     _prompts: tuple[PromptRecord, ...] = field(init=False)
+    _maker: RowMaker = field(init=False)
     _resolved: Resolved | None = field(init=False)
     _directions: dict[str, list[float]] = field(init=False)
 
     def __post_init__(self) -> None:
         listed = self.inputs.prompts
         self._prompts = prompt_records(listed, tokenise(self.model, self.experiment, listed))
+        grid = grid_of(self.experiment, len(self._prompts))
+        self._maker = RowMaker(self.experiment, grid, self._prompts, self.inputs.directions, self.model)
+        _ = self._maker.positions  # Refused here, before anything is changed on disk.
         self._resolved = _known_values(self.experiment, self.base)
         self._directions = plane_directions(self.experiment, self.inputs, self.model)
 
@@ -108,14 +112,13 @@ class NewRun:
         return _with_values(journal, self._resolved)
 
     def _layout(self) -> Layout:
-        grid = grid_of(self.experiment, len(self._prompts))
+        maker = self._maker
         lengths = [len(prompt.token_ids) for prompt in self._prompts]
-        maker = RowMaker(self.experiment, grid, self._prompts, self.inputs.directions, self.model)
         captures = [capture for _, capture in (*maker.captures(), *maker.moments())]
         longest = max(lengths) + self.experiment.generation.tokens
         rows = self.rows or rows_that_fit(self.model, longest, captures)
         controls = sum(condition.control is not None for condition in maker.conditions)
-        return plan_layout(grid, lengths, rows, baseline_first=needs_baseline(self.experiment), controls=controls)
+        return plan_layout(maker.grid, lengths, rows, baseline_first=needs_baseline(self.experiment), controls=controls)
 
 
 def _working_folder() -> str | None:

@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, StrictBool, StrictInt, ValidationError, model_validator
 
@@ -32,6 +32,7 @@ from srm_explorer.engine.experiment.fields import (
     check_site,
     dumped,
 )
+from srm_explorer.engine.experiment.positions import PositionChoice, Positions
 from srm_explorer.engine.experiment.site import Site
 from srm_explorer.engine.experiment.validation import as_explorer_error, problems_of
 from srm_explorer.engine.experiment.values import MOST_VALUES, format_number, shown
@@ -189,9 +190,8 @@ class SpotlightSpec(SpecPart):
         return self
 
 
-Operation = Literal["clamp", "add", "scale", "zero", "mean", "steer"]
+Operation = Literal["clamp", "add", "scale", "zero", "mean", "steer", "project_out"]
 Unit = Literal["raw", "sigma", "quantile", "norm"]
-Positions = Literal["all", "prompt", "last", "predicting", "generated"]
 
 UNITS: dict[str, tuple[str, ...]] = {
     "clamp": ("raw", "sigma", "quantile"),
@@ -200,11 +200,15 @@ UNITS: dict[str, tuple[str, ...]] = {
     "zero": ("raw",),
     "mean": ("raw",),
     "steer": ("raw", "sigma", "norm"),
+    "project_out": ("raw",),
 }
 """The units each operation may be given in."""
 
-WITHOUT_VALUES = ("zero", "mean")
+WITHOUT_VALUES = ("zero", "mean", "project_out")
 """Operations that have no strength, and take no values at all."""
+
+ALONG_DIRECTION = ("steer", "project_out")
+"""Operations that a direction can be given to; `steer` takes nothing else."""
 
 
 class InterventionSpec(SpecPart):
@@ -221,7 +225,9 @@ class InterventionSpec(SpecPart):
     op: Operation = Field(description="what is done to it")
     values: Numbers = Field(default=(), description="-20..20/5, or -20, -10, 0")
     unit: Unit = Field(default="raw", description="raw, or measured on the baseline's generated tokens")
-    positions: Positions = Field(default="all", description="positions that are changed; pads never count")
+    positions: PositionChoice = Field(
+        default="all", examples=list(get_args(Positions)), description='or 3, -1, or token " door", or after " door"'
+    )
     background: StrictBool = Field(
         default=False, description="present in every clamped condition, and in a reference of its own"
     )
@@ -241,26 +247,24 @@ class InterventionSpec(SpecPart):
         return self.op not in WITHOUT_VALUES
 
     def _check_target(self) -> None:
-        if self.op == "steer":
-            if self.neurons:
-                raise SpecValueError(
-                    "steer works along a direction, not on neurons", "remove it, and give a direction", "neurons"
-                )
-            if self.direction is None:
-                raise SpecValueError(
-                    "steer needs a direction", "write direction = 'vectors.safetensors#name'", "direction"
-                )
-            file, hash_sign, name = self.direction.rpartition("#")
-            if not (file.strip() and hash_sign and name.strip()):
-                raise SpecValueError(
-                    f"{shown(self.direction)} does not name a vector", "write 'file#name'", "direction"
-                )
-        elif self.direction is not None:
-            raise SpecValueError(
-                f"{self.op} works on neurons, not along a direction", "use op = 'steer', or neurons", "direction"
-            )
-        elif not self.neurons:
-            raise SpecValueError(f"{self.op} needs neurons", "write neurons = [373]", "neurons")
+        if self.direction is None:
+            if self.op == "steer":
+                what = "steer works along a direction, not on neurons" if self.neurons else "steer needs a direction"
+                remedy = "write direction = 'vectors.safetensors#name'"
+                raise SpecValueError(what, remedy, "neurons" if self.neurons else "direction")
+            if not self.neurons:
+                either = ", or direction = 'vectors.safetensors#name'" if self.op in ALONG_DIRECTION else ""
+                raise SpecValueError(f"{self.op} needs neurons", f"write neurons = [373]{either}", "neurons")
+            return
+        if self.op not in ALONG_DIRECTION:
+            remedy = f"use op = {' or '.join(map(repr, ALONG_DIRECTION))}, or neurons"
+            raise SpecValueError(f"{self.op} works on neurons, not along a direction", remedy, "direction")
+        if self.neurons:
+            what = f"{self.op} works along the direction, not on neurons too"
+            raise SpecValueError(what, "remove the neurons, or the direction", "neurons")
+        file, hash_sign, name = self.direction.rpartition("#")
+        if not (file.strip() and hash_sign and name.strip()):
+            raise SpecValueError(f"{shown(self.direction)} does not name a vector", "write 'file#name'", "direction")
 
     def _check_values(self) -> None:
         if self.unit not in UNITS[self.op]:
@@ -290,7 +294,7 @@ MOST_CONTROLS = 999
 
 
 class ControlsSpec(SpecPart):
-    """Controls go through the whole sweep: other neurons, matched and clamped alike; for `steer` random directions."""
+    """Controls go through the whole sweep: other neurons, matched and clamped alike; for a direction random ones."""
 
     neurons: Annotated[StrictInt, Field(ge=0, le=MOST_CONTROLS)] = Field(
         default=0, description="each through the whole sweep; k give p of at least 1/(k+1): 19 for .05"
@@ -318,13 +322,13 @@ def check_controls(controls: ControlsSpec, interventions: Sequence[InterventionS
         what = "there is no intervention that controls could be matched to"
         raise SpecValueError(what, f"add one, or {remedy}", "controls.neurons")
     for index, edit in foreground:
-        if edit.op != "steer" and not Site.parse(edit.site).is_mlp:
+        if edit.direction is None and not Site.parse(edit.site).is_mlp:
             raise SpecValueError(
                 f"interventions[{index}] changes coordinates of {edit.site}, which are no neurons to be matched",
-                f"choose neurons of mlp.hook_post, or steer, or {remedy}",
+                f"choose neurons of mlp.hook_post, or a direction, or {remedy}",
                 "controls.neurons",
             )
-        if edit.op != "steer" and not tokens:
+        if edit.direction is None and not tokens:
             what = "controls are matched on generated tokens, and there are none"
             raise SpecValueError(what, f"set generation.tokens, or {remedy}", "controls.neurons")
 

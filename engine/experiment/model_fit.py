@@ -9,6 +9,7 @@ from srm_explorer.engine.errors import ExplorerError, SpecValueError
 from srm_explorer.engine.experiment.conditions import conditions, conditions_of
 from srm_explorer.engine.experiment.directions import Component, Direction, NeuronWeights, choices_of, direction_of
 from srm_explorer.engine.experiment.experiment import Experiment, InterventionSpec, taken_neurons, targets_of
+from srm_explorer.engine.experiment.positions import Positions, TokenChoice
 from srm_explorer.engine.experiment.site import SITE_KINDS, ModelShape, Site
 
 
@@ -138,9 +139,17 @@ _COVERED: dict[str, Segments] = {
 _KEEPS_OWN = ("add", "steer")
 
 
-def covered(positions: str) -> Segments:
-    """The stretches of a row that a choice of positions covers; each is covered whole or not at all."""
-    return _COVERED[positions]
+def covered(positions: Positions | tuple[int, ...] | TokenChoice) -> Segments:
+    """The stretches of a row that a choice of positions meets: a word's are covered whole, others perhaps in part."""
+    if isinstance(positions, str):
+        return _COVERED[positions]
+    return True, True, isinstance(positions, TokenChoice) and positions.after
+
+
+def is_predictable(intervention: InterventionSpec) -> bool:
+    """Whether what it does to its site is an affine function of sums over whole stretches of a row."""
+    along = intervention.op == "project_out" and intervention.direction is not None
+    return isinstance(intervention.positions, str) and not along
 
 
 def captured_segments(experiment: Experiment) -> Segments:
@@ -195,6 +204,8 @@ def needs_own(experiment: Experiment, site: str, intervention: InterventionSpec)
     They do where nothing is lost of what was there (`add`, `steer`), and at an uncentred edited site where the captured
     positions are all edited, or none.
     """
+    if not is_predictable(intervention):
+        return False
     if intervention.op in _KEEPS_OWN or propagation_of(intervention.site, site) not in ("own", "written"):
         return False
     if propagation_of(intervention.site, site) == "written" or is_centred(experiment, site):

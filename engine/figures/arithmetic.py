@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srm_explorer.engine.experiment import Experiment, InterventionSpec
-from srm_explorer.engine.experiment.model_fit import captured_segments, covered, is_centred, needs_own, propagation_of
+from srm_explorer.engine.experiment.model_fit import (
+    captured_segments,
+    covered,
+    is_centred,
+    is_predictable,
+    needs_own,
+    propagation_of,
+)
 from srm_explorer.engine.figures.captions import coordinate_caption
 from srm_explorer.engine.session import DamagedError, Number, RunRecord, Session, read_record
 from srm_explorer.engine.stats.arithmetic import SegmentEdit, edited_sums
@@ -72,11 +79,7 @@ class SiteEdits:
         Args:
             rows_known: whether the rows of W_out of `neurons` are at hand.
         """
-        reaches = [
-            "through" if propagation == "written" and (edit.direction is not None or not rows_known) else propagation
-            for edit in self.experiment.interventions
-            for propagation in (propagation_of(edit.site, self.site),)
-        ]
+        reaches = [self._reach(edit, rows_known) for edit in self.experiment.interventions]
         known = [condition.kind in _KINDS for condition in session.conditions]
         if not session.resolved:
             return np.array([condition.kind == "baseline" for condition in session.conditions], np.bool_)
@@ -91,6 +94,12 @@ class SiteEdits:
             ],
             np.bool_,
         )
+
+    def _reach(self, edit: InterventionSpec, rows_known: bool) -> str:
+        """How an intervention comes to the site; "through" where no arithmetic can tell what it does there."""
+        reach = propagation_of(edit.site, self.site)
+        unknown = reach == "written" and (edit.direction is not None or not rows_known)
+        return "through" if unknown or (reach != "none" and not is_predictable(edit)) else reach
 
     def moves(
         self,
@@ -127,13 +136,13 @@ class SiteEdits:
         edits: list[SegmentEdit] = []
         for index, edit in enumerate(self.experiment.interventions):
             if propagation_of(edit.site, self.site) != propagation or (
-                propagation == "written" and edit.direction is not None
+                (propagation == "written" and edit.direction is not None) or not is_predictable(edit)
             ):
                 continue
             present, values = _strengths(edit, [row[index] for row in session.resolved])
             edits.append(
                 SegmentEdit(
-                    op=edit.op,
+                    op="zero" if edit.op == "project_out" else edit.op,
                     present=present[of_run],
                     values=values[of_run],
                     columns=np.searchsorted(tracked, np.array(edit.neurons, np.int64)),

@@ -16,6 +16,7 @@ from srm_explorer.engine.experiment.directions import (
     RunChoice,
     direction_of,
 )
+from srm_explorer.engine.experiment.positions import positions_text
 from srm_explorer.engine.figures.numbers import count_of, short
 from srm_explorer.engine.session import PlaneRecord, Session
 
@@ -29,6 +30,7 @@ _PAST = {
     "zero": "ablated",
     "mean": "mean-ablated",
     "steer": "steered",
+    "project_out": "projected out",
 }
 _UNITS = {"raw": "", "sigma": " σ", "quantile": " quantile", "norm": " norm"}
 
@@ -162,7 +164,8 @@ def _intervention(edit: InterventionSpec) -> str:
         target = _listed([coordinate_caption(edit.site, neuron) for neuron in edit.neurons])
     parts = [site_caption(edit.site), target, edit.op + _values(edit)]
     if edit.positions != "all":
-        parts.append(f"{edit.positions} positions")
+        told = positions_text(edit.positions)
+        parts.append(f"{told} positions" if isinstance(edit.positions, str) else f"positions {told}")
     if edit.background:
         parts.append("in the background")
     return " · ".join(parts)

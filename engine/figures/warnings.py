@@ -184,7 +184,7 @@ def _last_layer(session: Session) -> Iterator[str]:
     for edit in session.spec.interventions:
         site = Site.parse(edit.site)
         if site.layer + 1 == layers and site.kind != "hook_resid_pre" and session.spec.generation.tokens:
-            which = exceptions.get(edit.positions, "")
+            which = exceptions.get(edit.positions, "") if isinstance(edit.positions, str) else ""
             yield (
                 "at the last layer no later token sees what was changed: it acts on tokens that are predicted at"
                 f" changed positions{which}; choose an earlier layer for what spreads"

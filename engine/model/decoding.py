@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from srm_explorer.engine.experiment.positions import RowPositions
 from srm_explorer.engine.experiment.site import Site
 from srm_explorer.engine.model.blocks import LayerCache, feed_of
 from srm_explorer.engine.model.device import bool_list, free_bytes, int_list, tensor_of
@@ -184,15 +185,19 @@ def _first_tail_column(rows: Sequence[Row], instruments: HookState, width: int, 
     """
     captured = {accumulator.capture.positions for accumulator in instruments.accumulators}
     edits = {edit.kind for row in rows for edit in row.edits}
-    edited = {edit.positions for edit in edits}
+    edited = {edit.positions for edit in edits if isinstance(edit.positions, str)}
     if captured & {"prompt", "all"}:
         return 0
     before_attention = any(Site.parse(edit.site).kind == "hook_resid_pre" for edit in edits)
-    if edited & {"prompt", "all"} and (split < n_blocks - 1 or before_attention):
+    spreads = split < n_blocks - 1 or before_attention
+    if edited & {"prompt", "all"} and spreads:
         return 0
-    if (edited | captured) - {"generated"}:
-        return width - 1
-    return width
+    column = width - 1 if (edited | captured) - {"generated"} else width
+    for row in rows:
+        own = [edit.positions.first for edit in row.edits if isinstance(edit.positions, RowPositions)]
+        if own and (first := width - len(row.prompt) + min(own)) < width:
+            column = min(column, first if spreads else width - 1)
+    return column
 
 
 def _grown(seen: Int[Tensor, "row key"]) -> Int[Tensor, "row key"]:

@@ -13,7 +13,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.experiment.experiment import Operation, Positions
+from srm_explorer.engine.experiment.experiment import Operation
+from srm_explorer.engine.experiment.positions import Positions, RowPositions
 from srm_explorer.engine.model.device import array_of
 from srm_explorer.engine.model.load import LoadedModel
 
@@ -25,24 +26,24 @@ class Edit:
     Args:
         site: TransformerLens name, "blocks.11.mlp.hook_post".
         op: `clamp` and `mean` replace by the value, `add` adds it, `scale` multiplies by it, `zero` replaces by 0,
-            `steer` adds the value times a unit direction.
-        positions: which absolute positions of the row it applies to.
-        neurons: coordinates of the site; empty for `steer`.
-        values: one number a neuron; one number for `steer`; empty for `zero`.
-        direction: unit vector of the site's width, for `steer`.
+            `steer` adds the value times a unit direction, `project_out` takes away what lies along one.
+        positions: which absolute positions of the row it applies to; what is not a word is the row's own.
+        neurons: coordinates of the site; empty along a direction.
+        values: one number a neuron; one number for `steer`; empty for `zero` and `project_out`.
+        direction: unit vector of the site's width, instead of neurons.
     """
 
     site: str
     op: Operation
-    positions: Positions
+    positions: Positions | RowPositions
     neurons: tuple[int, ...] = ()
     values: tuple[float, ...] = ()
     direction: tuple[float, ...] = ()
 
     @property
     def kind(self) -> Edit:
-        """The edit without its values: rows whose edits differ in values only are edited together."""
-        return replace(self, values=())
+        """The edit without what each row has of its own: rows whose edits differ in that only are edited together."""
+        return replace(self, values=(), positions=self.positions if isinstance(self.positions, str) else RowPositions())
 
 
 def position_mask(
@@ -71,6 +72,11 @@ def position_mask(
             return real & (positions >= end)
 
 
+_NOWHERE = RowPositions()
+_NEVER = 2**62
+"""A position that no token has."""
+
+
 class EditSlot:
     """The edits of one kind in a batch, one row of values for each batch row."""
 
@@ -84,11 +90,26 @@ class EditSlot:
         )
         self.neurons = torch.tensor(kind.neurons, dtype=torch.long, device=device)
         self.direction = torch.tensor(kind.direction, dtype=dtype, device=device) if kind.direction else None
+        own = [edit.positions if edit and isinstance(edit.positions, RowPositions) else _NOWHERE for edit in edits]
+        most = max(len(positions.at) for positions in own)
+        at = [[*positions.at, *[_NEVER] * (most - len(positions.at))] for positions in own]
+        self.at = torch.tensor(at, dtype=torch.long, device=device)
+        start = [_NEVER if positions.start is None else positions.start for positions in own]
+        self.start = torch.tensor(start, dtype=torch.long, device=device)
 
     def select(self, rows: Int[Tensor, " kept"]) -> None:
         """Keep only some rows of the batch."""
-        self.present = self.present[rows]
-        self.values = self.values[rows]
+        self.present, self.values = self.present[rows], self.values[rows]
+        self.at, self.start = self.at[rows], self.start[rows]
+
+    def mask(self, positions: Int[Tensor, "row col"], prompt_tokens: Int[Tensor, " row"]) -> Bool[Tensor, "row col"]:
+        """Select the columns of a feed that are edited; arguments as `position_mask` has them."""
+        if isinstance(self.kind.positions, str):
+            chosen = position_mask(self.kind.positions, positions, prompt_tokens)
+        else:
+            chosen = (positions[..., None] == self.at[:, None, :]).any(dim=-1)
+            chosen |= (positions >= 0) & (positions >= self.start[:, None])
+        return chosen & self.present[:, None]
 
     def apply(
         self, activation: Float[Tensor, "row col d"], mask: Bool[Tensor, "row col"]
@@ -96,7 +117,9 @@ class EditSlot:
         """Edit the selected positions; the given tensor is left as it was."""
         values = self.values[:, None, :].to(activation.dtype)
         if self.direction is not None:
-            return activation + (mask[..., None] * values) * self.direction.to(activation.dtype)
+            unit = self.direction.to(activation.dtype)
+            far = values if self.kind.op == "steer" else -(activation @ unit)[..., None]
+            return torch.where(mask[..., None], activation + far * unit, activation)
         current = activation[:, :, self.neurons]
         match self.kind.op:
             case "clamp" | "mean":
@@ -105,7 +128,7 @@ class EditSlot:
                 edited = current + values
             case "scale":
                 edited = current * values
-            case "zero":
+            case "zero" | "project_out":
                 edited = torch.zeros_like(current)
             case "steer":
                 raise AssertionError("a steering edit has a direction")
@@ -367,7 +390,7 @@ def _site_hook(instruments: HookState, site: str, receipt: Receipt) -> Callable[
         receipt.fired += 1
         result = activation
         for slot in slots:
-            mask = position_mask(slot.kind.positions, feed.positions, feed.prompt_tokens) & slot.present[:, None]
+            mask = slot.mask(feed.positions, feed.prompt_tokens)
             receipt.edited += int((mask & feed.alive[:, None]).sum())
             result = slot.apply(result, mask)
         for accumulator in keeping:

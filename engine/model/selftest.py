@@ -14,7 +14,7 @@ from torch import Tensor
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import ModelShape, Site
-from srm_explorer.engine.experiment.experiment import Positions
+from srm_explorer.engine.experiment.positions import Positions, RowPositions
 from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode
 from srm_explorer.engine.model.device import int_list, tensor_of
 from srm_explorer.engine.model.intervene import Capture, Edit, position_mask
@@ -64,14 +64,16 @@ def _edit_hook(edit: Edit, prompt_tokens: int) -> Callable[..., Tensor]:
         edited = activation.clone()
         for position in _chosen(edit.positions, activation.shape[1], prompt_tokens):
             vector = edited[0, position]
-            if edit.op == "steer":
-                vector += edit.values[0] * torch.tensor(edit.direction).to(vector)
+            if edit.direction:
+                unit = torch.tensor(edit.direction).to(vector)
+                vector += (edit.values[0] if edit.op == "steer" else -torch.dot(vector, unit)) * unit
             for place, neuron in enumerate(edit.neurons):
                 value = edit.values[place] if edit.values else 0.0
                 vector[neuron] = {
                     "clamp": value,
                     "mean": value,
                     "zero": 0.0,
+                    "project_out": 0.0,
                     "add": float(vector[neuron]) + value,
                     "scale": float(vector[neuron]) * value,
                 }[edit.op]
@@ -87,7 +89,10 @@ def _keep_hook(kept: dict[str, Tensor], site: str) -> Callable[..., None]:
     return keep
 
 
-def _chosen(positions: Positions, length: int, prompt_tokens: int) -> list[int]:
+def _chosen(positions: Positions | RowPositions, length: int, prompt_tokens: int) -> list[int]:
+    if isinstance(positions, RowPositions):
+        start = length if positions.start is None else positions.start
+        return sorted({*(at for at in positions.at if at < length), *range(start, length)})
     mask = position_mask(positions, torch.arange(length)[None], torch.tensor([prompt_tokens]))
     return int_list(torch.nonzero(mask[0]).flatten())
 

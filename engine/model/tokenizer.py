@@ -77,6 +77,19 @@ class Tokenizer:
         """Turn ids into text, special tokens included, spaces untouched."""
         return self.raw.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """Return the text of each id as it stands behind another: a space that begins a word is part of it."""
+        if not ids:
+            return []
+        before = self.decode(ids[:1])
+        # Alone, a token of some tokenizers loses its space.
+        pairs = [self.decode([ids[0], token]) for token in ids[1:]]
+        behind = [
+            pair.removeprefix(before) if pair.startswith(before) else self.decode([token])
+            for token, pair in zip(ids[1:], pairs, strict=True)
+        ]
+        return [before, *behind]
+
     def sha256(self) -> str:
         """Hash what decides how text is split: vocabulary, merges, special tokens."""
         backend = getattr(self.raw, "backend_tokenizer", None)

@@ -82,7 +82,7 @@ def choose_controls(
             for number in range(1, spec.neurons + 1)
         )
         for index, intervention in enumerate(experiment.interventions)
-        if intervention.op == "steer" and not intervention.background
+        if intervention.direction is not None and not intervention.background
     }
     return Controls(spec.neurons, spec.seed, sum(runs.values()), tuple(matches), placebos)
 

@@ -15,6 +15,9 @@ from srm_explorer.engine.session import DamagedError, Resolved, Session
 UNITS_PREFIX = "units/"
 """Names, among a batch's vectors, the readings that units are measured on: "units/0" for the first intervention."""
 
+_WITHOUT_NUMBERS = ("zero", "project_out")
+"""Operations that take no raw value."""
+
 _QUANTILES = np.linspace(0.0, 1.0, 1001)
 
 
@@ -89,7 +92,7 @@ def check_resolved(experiment: Experiment, resolved: Resolved) -> None:
     Raises:
         DamagedError: they do not.
     """
-    widths = [0 if edit.op == "zero" else max(len(edit.neurons), 1) for edit in experiment.interventions]
+    widths = [0 if edit.op in _WITHOUT_NUMBERS else max(len(edit.neurons), 1) for edit in experiment.interventions]
     expected = [
         [None if value is None else width for value, width in zip(condition.values, widths, strict=True)]
         for condition in conditions(experiment)
@@ -102,7 +105,7 @@ def resolve(experiment: Experiment, conditions: Sequence[Condition], readings: S
     """Turn every value of every condition into raw values, one a neuron (one for a direction).
 
     clamp: mean + k sigma, or the quantile; add and steer: k sigma; steer in `norm`: k times the mean norm; mean: the
-    mean; zero: none. Raw values stay as they are.
+    mean; zero and project_out: none. Raw values stay as they are.
 
     Args:
         experiment: states operations and units.
@@ -148,7 +151,7 @@ def _is_relative(intervention: InterventionSpec) -> bool:
 
 
 def _raw(intervention: InterventionSpec, value: float, reading: Reading | None, index: int) -> tuple[float, ...]:
-    if intervention.op == "zero":
+    if intervention.op in _WITHOUT_NUMBERS:
         return ()
     if not _is_relative(intervention):
         return (float(value),) * max(len(intervention.neurons), 1)

@@ -104,9 +104,7 @@ class Answers:
                 tokenizer = Tokenizer.load(model_source(spec.name, base), spec.revision, stop_ids=frozenset())
                 _keep(self._tokenizers, key, tokenizer)
             ids = [tokenizer.encode(text, message.prepend_bos) for text in message.texts]
-            return Tokens(
-                ids=tuple(map(tuple, ids)), pieces=tuple(tuple(tokenizer.decode([i]) for i in row) for row in ids)
-            )
+            return Tokens(ids=tuple(map(tuple, ids)), pieces=tuple(tuple(tokenizer.pieces(row)) for row in ids))
 
     def study(self, message: Study, is_wanted: Callable[[], bool]) -> StudyResult:
         """Run a study between two jobs, as long as somebody waits for it.

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 from srm_explorer.engine.experiment import Experiment, conditions
+from srm_explorer.engine.experiment.positions import resolve_positions
 from srm_explorer.engine.session.controls import controls_of
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def as_if_alone(tiny_gpt2: LoadedModel) -> Callable[..., None]:
                 Edit(
                     one.site,
                     one.op,
-                    one.positions,
+                    resolve_positions(one.positions, [tiny_gpt2.tokenizer.decode([i]) for i in prompt.token_ids]),
                     tuple(
                         neuron
                         if number is None or chosen is None or one.background

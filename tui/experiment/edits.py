@@ -10,7 +10,7 @@ from typing import Any
 
 from srm_explorer.engine.errors import ExplorerError, SpecValueError
 from srm_explorer.engine.experiment import GenerationSpec, ModelShape, Site
-from srm_explorer.engine.experiment.experiment import SAMPLING, UNITS, WITHOUT_VALUES
+from srm_explorer.engine.experiment.experiment import ALONG_DIRECTION, SAMPLING, UNITS, WITHOUT_VALUES
 from srm_explorer.engine.experiment.fields import dumped
 from srm_explorer.engine.experiment.following import follow_neurons
 from srm_explorer.tui.experiment.data import INTERVENTION, Data, item_of, put, value_at
@@ -19,6 +19,9 @@ from srm_explorer.tui.experiment.parsing import parse_whole, short_kind
 
 _GREEDY = {name: dumped(GenerationSpec())[name] for name in SAMPLING}
 """What fields that have an effect on sampling alone must be in greedy decoding."""
+
+_OTHER_TARGET = {"neurons": "direction", "direction": "neurons"}
+"""What an intervention lets go of when it is given something else to work on."""
 
 Memory = dict[tuple[str, str], Data]
 """What an intervention had under another operation, and what sampling was like: by table and operation or mode."""
@@ -59,6 +62,8 @@ def apply(
     if field.key == "generation.mode":
         return _with_mode(data, text, memory)
     put(data, field.key, value)
+    if name in _OTHER_TARGET and value:
+        put(data, f"{item}.{_OTHER_TARGET[name]}", [] if name == "direction" else None)
     return _with_followers(before, data, kept) if name == "neurons" else Edited(data)
 
 
@@ -136,7 +141,7 @@ def _with_kind(data: Data, item: str, kind: str) -> Edited:
     site = value_at(data, f"{item}.site")
     put(data, f"{item}.site", f"blocks.{layer_of(site) or 0}.{kind}")
     was_mlp, is_mlp = kind_of(site) == "mlp.hook_post", kind == "mlp.hook_post"
-    if was_mlp == is_mlp or value_at(data, f"{item}.op") == "steer":
+    if was_mlp == is_mlp or value_at(data, f"{item}.direction") is not None:
         return Edited(data)
     axis = "neurons of the MLP" if is_mlp else f"coordinates of {short_kind(kind)}"
     return Edited(data, f"the numbers now name {axis}, which are other axes")
@@ -151,7 +156,7 @@ def _with_operation(data: Data, item: str, op: str, memory: Mapping[tuple[str, s
     if known is not None:
         intervention |= copy.deepcopy(known)
         return Edited(data)
-    if op == "steer":
+    if op in ALONG_DIRECTION and (op == "steer" or intervention["direction"] is not None):
         intervention["neurons"] = []
     else:
         intervention["direction"] = None
@@ -244,7 +249,7 @@ class InView:
 def _intervention(data: Data, like: Data | None, shape: ModelShape | None) -> Data:
     """Another neuron at the same place, preferably one that a plane looks at; the first of all at a captured site."""
     site = like["site"] if like else _first_site(data, shape)
-    if like and like["op"] == "steer":
+    if like and like["direction"] is not None:
         return copy.deepcopy(like)
     axes = [plane[axis] for plane in data["planes"] if _plane_site(data, plane) == site for axis in ("a", "b")]
     looked_at = [axis for axis in axes if isinstance(axis, int)]

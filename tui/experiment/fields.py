@@ -17,8 +17,9 @@ from pydantic.fields import FieldInfo
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import SITE_KINDS, Experiment, ModelShape
-from srm_explorer.engine.experiment.experiment import UNITS, WITHOUT_VALUES
+from srm_explorer.engine.experiment.experiment import ALONG_DIRECTION, UNITS, WITHOUT_VALUES
 from srm_explorer.engine.experiment.model_fit import apart_from
+from srm_explorer.engine.experiment.positions import parse_positions, positions_text
 from srm_explorer.engine.figures import edited_caption
 from srm_explorer.tui.experiment.data import Data, value_at
 from srm_explorer.tui.experiment.parsing import (
@@ -136,7 +137,7 @@ def from_model(key: str, label: str, *, absent: str = "", **look: Any) -> Field:
     """
     info = model_field(re.sub(r"\[[0-9]+\]", "", key))
     kind = _type_name(info.annotation)
-    read, write = _CODECS[kind]
+    read, write = (look["read"], look["write"]) if {"read", "write"} <= look.keys() else _CODECS[kind]
     choices = get_args(info.annotation) if kind == "choice" else ("no", "yes") if kind == "bool" else info.examples
     hint = info.description or ""
     if absent:
@@ -225,17 +226,26 @@ def _intervention(data: Data, index: int, kinds: Sequence[str]) -> list[Field]:
         shares_line=True,
         hint="what is changed at that layer",
     )
-    target = (
-        from_model(f"{item}.direction", "direction", short="along")
-        if op == "steer"
-        else from_model(f"{item}.neurons", "neuron")
-    )
-    fields = [layer, kind, target, from_model(f"{item}.op", "operation", short="op")]
+    direction = from_model(f"{item}.direction", "direction", short="along")
+    neurons = from_model(f"{item}.neurons", "neuron")
+    # What takes either shows what is set first; where it is emptied, the other can be.
+    targets = [neurons] if op not in ALONG_DIRECTION else [direction] if op == "steer" else [neurons, direction]
+    fields = [layer, kind, *targets, from_model(f"{item}.op", "operation", short="op")]
     if op not in WITHOUT_VALUES:
         fields.append(from_model(f"{item}.unit", "unit", choices=plain(units), shares_line=True))
         fields.append(from_model(f"{item}.values", "values", forms=numbers_forms))
     fields.append(from_model(f"{item}.background", "background", short="bg"))
-    fields.append(from_model(f"{item}.positions", "positions", short="where", shares_line=True))
+    fields.append(
+        from_model(
+            f"{item}.positions",
+            "positions",
+            short="where",
+            read=parse_positions,
+            write=positions_text,
+            choices=plain(model_field("interventions.positions").examples or ()),
+            shares_line=True,
+        )
+    )
     if len(data["interventions"]) > 1 or data.get("grid"):
         fields.append(_GRID)
     return [*fields, *_stats(data)]
@@ -270,7 +280,7 @@ def _controls(data: Data) -> list[Field]:
     count = value_at(data, "controls.neurons")
     if not data["interventions"] and count == 0:
         return []
-    steers = any(intervention["op"] == "steer" for intervention in data["interventions"])
+    steers = any(intervention["direction"] is not None for intervention in data["interventions"])
     noun = "random directions" if steers else "matched neurons"
     number = from_model(
         "controls.neurons",

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import conditions
 from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.engine.session import load_session
@@ -174,3 +175,35 @@ def test_a_saved_session_reads_back_as_it_was_returned(lab: Lab, clamp: dict[str
     assert read.resolved == session.resolved
     assert read.conditions == conditions(read.spec)
     assert not (lab.folder / "out" / "a.run").exists(), "what is saved needs no journal"
+
+
+def test_positions_by_number_and_by_token_are_found_in_every_prompt(lab: Lab, as_if_alone: Check) -> None:
+    lab.prompts("The door, the door opened", "She shut the door", "a door")
+    ids = [record.token_ids for record in lab.session(lab.experiment(), "plain").prompts]
+    assert len({len(one) for one in ids}) > 1, "what is found differs from prompt to prompt"
+    save_file({"way": np.arange(1, 33, dtype=np.float32)}, lab.folder / "v.safetensors")
+    edits = [
+        {"site": MLP, "neurons": [3], "op": "clamp", "values": [-8, 8], "positions": [0, -1]},
+        {"site": "blocks.0.mlp.hook_post", "neurons": [5], "op": "add", "values": [2, 4], "positions": {"token": "oo"}},
+        {"site": MLP, "neurons": [6, 7], "op": "zero", "positions": {"after": "oo"}},
+        {"site": "blocks.1.hook_resid_pre", "direction": "v.safetensors#way", "op": "project_out"},
+    ]
+    session = lab.session(lab.experiment(*edits), rows=4)
+    unit = np.arange(1, 33) / np.linalg.norm(np.arange(1, 33))
+    as_if_alone(session, {"v.safetensors#way": unit})
+    assert load_session(lab.path()).spec == session.spec
+
+
+@pytest.mark.parametrize(
+    ("positions", "told"),
+    [([9999], "no position 9999 among its"), ({"token": " zebra"}, '" zebra"'), ({"after": "zebra"}, '"zebra"')],
+    ids=str,
+)
+def test_a_prompt_without_the_positions_is_named_before_anything_is_written(
+    lab: Lab, clamp: dict[str, Any], positions: Any, told: str
+) -> None:
+    with pytest.raises(ExplorerError) as refusal:
+        lab.run(lab.experiment({**clamp, "positions": positions}))
+    assert told in str(refusal.value)
+    assert "interventions[0].positions, prompt 1 of texts" in refusal.value.where
+    assert not (lab.folder / "out" / "a.run").exists()
