@@ -24,12 +24,12 @@ from .forcing import GivenText as GivenText
 from .forcing import TokenScores as TokenScores
 from .forcing import score_texts as score_texts
 from .forcing import top_tokens as top_tokens
+from .hub import DEMO as DEMO
+from .hub import fetch_model as fetch_model
 from .intervene import Capture as Capture
 from .intervene import Edit as Edit
-from .load import DEMO as DEMO
 from .load import LoadedModel as LoadedModel
 from .load import load_model as load_model
-from .load import model_source as model_source
 from .sampling import NoiseKey as NoiseKey
 from .sampling import Sampling as Sampling
 from .selftest import SelfTest as SelfTest

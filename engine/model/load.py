@@ -9,82 +9,31 @@ import os
 from collections import Counter
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 from huggingface_hub.errors import StrictDataclassError
-from huggingface_hub.utils import logging as hub_logging
 from safetensors import SafetensorError
 from transformer_lens.model_bridge import TransformerBridge
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
+from transformers.utils.quantization_config import Mxfp4Config
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import ModelShape, ModelSpec
 from srm_explorer.engine.model.blocks import Blocks
 from srm_explorer.engine.model.device import DTYPES, is_out_of_memory, resolve_device, set_tf32
+from srm_explorer.engine.model.hub import ModelFiles, fetch_model
 from srm_explorer.engine.model.tokenizer import Tokenizer
-
-DEMO = "demo"
-
-
-def model_source(name: str, base: Path | None = None) -> str:
-    """Find what a model name stands for: the bundled folder, a local folder, or a Hugging Face name.
-
-    Raises:
-        ExplorerError: it reads as a folder and there is none, or the folder holds no model.
-    """
-    if name == DEMO:
-        return str(paths.demo_model_folder())
-    written = Path(name).expanduser()
-    for folder in dict.fromkeys([(base or Path.cwd()) / written, Path.cwd() / written]):
-        if folder.is_dir():
-            _check_folder(folder)
-            return str(folder)
-    if written.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        raise ExplorerError("there is no such folder", where=f"model.name {name}", remedy="check the path")
-    return name
-
-
-def is_cached(source: str, revision: str | None) -> bool:
-    """Tell whether the network can be left alone: what is cached is used as it is."""
-    library: Any = AutoConfig
-    try:
-        library.from_pretrained(source, revision=revision, trust_remote_code=False, local_files_only=True)
-    except OSError:
-        return False
-    return True
-
-
-def not_found(name: str, source: str, error: OSError) -> ExplorerError:
-    """Say what is missing: a part of a folder, or a model that is not on this machine."""
-    if Path(source).is_dir():
-        return ExplorerError(first_line(error), where=source, remedy="the folder is incomplete; save the model again")
-    return ExplorerError(
-        f"the model {name!r} is not on this machine and cannot be fetched",
-        where="model.name",
-        remedy=f"cache it while online (`hf download {name}`), point model.name at a local folder, or use the demo",
-    )
 
 
 def first_line(error: BaseException) -> str:
     """Shorten a library's message to what fits in one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:300]
-
-
-def _check_folder(folder: Path) -> None:
-    if not (folder / "config.json").is_file():
-        raise ExplorerError("the folder holds no model (no config.json)", where=str(folder), remedy="check the path")
-    if not any(folder.glob("*.safetensors")):
-        pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt"))
-        raise ExplorerError(
-            "its weights are pickled, and nothing is unpickled here" if pickled else "the folder holds no weights",
-            where=str(folder),
-            remedy="save it as .safetensors (model.save_pretrained does)",
-        )
 
 
 _REFUSALS = (
@@ -115,7 +64,7 @@ class LoadedModel:
         dtype: precision of weights and activations.
         weights_sha256: hash of every parameter, by name.
         source: folder or Hugging Face name it was loaded from.
-        revision: of a Hugging Face name, as asked for or as resolved; None for a folder.
+        revision: of a Hugging Face name, the commit its files are of; None for a folder.
         is_demo: whether it is the bundled demo model, whose results must say so.
         shares_blocks: whether rows with one history may share the blocks below the first edit; the self-test decides.
     """
@@ -172,12 +121,11 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
     if device.type == "mps" and dtype == torch.float64:
         raise ExplorerError("mps has no float64", where="model.dtype", remedy="use float32, or device cpu")
     set_tf32(spec.tf32)
-    source = model_source(spec.name, base)
-    if spec.revision is not None and Path(source).is_dir():
-        raise ExplorerError("a folder has no revisions", where="model.revision", remedy="leave it out")
     with _quiet():
-        model = _load_weights(source, spec, dtype)
-        tokenizer = Tokenizer.load(source, spec.revision, stop_ids=_stop_ids(model))
+        files = fetch_model(spec.name, spec.revision, base)
+        folder, source = str(files.folder), files.source
+        model = _load_weights(files, spec.name, dtype)
+        tokenizer = Tokenizer.load(folder, None, stop_ids=_stop_ids(model))
         digest = _weights_sha256(model)
         model = _place(model, device, spec.name)
         try:
@@ -185,8 +133,10 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
                 source, hf_model=model, tokenizer=tokenizer.raw, device=device, dtype=dtype
             )
         except _REFUSALS as error:
+            is_known = "supported architecture" not in first_line(error)
             raise ExplorerError(
-                f"TransformerLens cannot wrap this model: {first_line(error)}",
+                f"TransformerLens {metadata.version('transformer-lens')} cannot wrap {files.architecture}"
+                + (f": {first_line(error)}" if is_known else ", which it does not know"),
                 where=spec.name,
                 remedy="choose a decoder-only model it supports",
             ) from error
@@ -207,8 +157,9 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
     )
     blocks = Blocks(bridge.original_model, list(bridge.blocks))
     is_demo = Path(source) == paths.demo_model_folder()
-    revision: str | None = getattr(model.config, "_commit_hash", None) or spec.revision
-    return LoadedModel(spec.name, bridge, blocks, tokenizer, shape, device, dtype, digest, source, revision, is_demo)
+    return LoadedModel(
+        spec.name, bridge, blocks, tokenizer, shape, device, dtype, digest, source, files.commit, is_demo
+    )
 
 
 def _neurons(bridge: Any, layer: int) -> int:
@@ -229,34 +180,39 @@ def _neurons(bridge: Any, layer: int) -> int:
     return int(weight.shape[0]) if weight.ndim == 2 and weight.shape[1] == bridge.cfg.d_model else 0
 
 
-def _load_weights(source: str, spec: ModelSpec, dtype: torch.dtype) -> Any:
+def _load_weights(files: ModelFiles, name: str, dtype: torch.dtype) -> Any:
     auto: Any = AutoModelForCausalLM
+    folder = str(files.folder)
+    plain: dict[str, Any] = {"quantization_config": Mxfp4Config(dequantize=True)} if files.packing == "mxfp4" else {}
     try:
         model, report = auto.from_pretrained(
-            source,
-            revision=spec.revision,
+            folder,
             dtype=dtype,
             use_safetensors=True,
             trust_remote_code=False,
             attn_implementation="eager",
-            local_files_only=is_cached(source, spec.revision),
+            local_files_only=True,
             output_loading_info=True,
+            **plain,
         )
     except SafetensorError as error:
         raise ExplorerError(
-            f"its weights cannot be read: {first_line(error)}", where=spec.name, remedy="copy or save the model again"
+            f"its weights cannot be read: {first_line(error)}", where=name, remedy="copy or save the model again"
         ) from error
     except OSError as error:
-        raise not_found(spec.name, source, error) from error
+        raise ExplorerError(first_line(error), where=folder, remedy="it is incomplete; save the model again") from error
     except MemoryError:
-        raise ExplorerError("not enough memory to load it", where=spec.name, remedy="choose a smaller model") from None
+        raise ExplorerError("not enough memory to load it", where=name, remedy="choose a smaller model") from None
     except _REFUSALS as error:
+        is_other = "Unrecognized configuration class" in first_line(error)
         raise ExplorerError(
-            f"the model cannot be loaded: {first_line(error)}",
-            where=spec.name,
-            remedy="check that the folder or name is a causal language model that needs no code of its own",
+            f"{files.architecture} is no causal language model that transformers knows"
+            if is_other
+            else f"{files.architecture} cannot be loaded: {first_line(error)}",
+            where=name,
+            remedy="choose a causal language model that needs no code of its own",
         ) from error
-    _check_complete(model, report["missing_keys"], spec.name)
+    _check_complete(model, report["missing_keys"], name)
     return model
 
 
@@ -313,7 +269,6 @@ def _quiet() -> Generator[None]:
     """Keep the libraries' progress bars and notices off a screen that is ours."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     transformers.logging.set_verbosity_error()
-    hub_logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     with contextlib.redirect_stdout(io.StringIO()):
         yield

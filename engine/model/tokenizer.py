@@ -36,7 +36,9 @@ class Tokenizer:
         """
         try:
             library: Any = AutoTokenizer
-            raw: Any = library.from_pretrained(source, revision=revision, trust_remote_code=False)
+            raw: Any = library.from_pretrained(
+                source, revision=revision, trust_remote_code=False, local_files_only=True
+            )
         except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ExplorerError(

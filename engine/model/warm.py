@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from huggingface_hub import try_to_load_from_cache
 
 from srm_explorer.engine.experiment import ModelSpec
 from srm_explorer.engine.io.files import FileLock
 from srm_explorer.engine.model.device import release_memory, resolve_device
-from srm_explorer.engine.model.load import LoadedModel, load_model, model_source
+from srm_explorer.engine.model.hub import find_model
+from srm_explorer.engine.model.load import LoadedModel, load_model
 from srm_explorer.engine.model.selftest import SelfTest, self_test
 
 Notify = Callable[[Literal["loading", "testing"]], None]
@@ -95,11 +95,8 @@ def device_key(name: str) -> str:
 
 def model_key(spec: ModelSpec, base: Path) -> ModelKey:
     """Tell models apart, and versions of one: the spec, where it is found, and the files there; errors as loading."""
-    source = model_source(spec.name, base)
-    folder = Path(source)
-    if not folder.is_dir():
-        cached = try_to_load_from_cache(source, "config.json", revision=spec.revision)
-        folder = Path(cached).parent if isinstance(cached, str) else None
+    known = find_model(spec.name, spec.revision, base)
+    folder, source = known.folder, known.source
     files = sorted(path for path in folder.iterdir() if path.is_file()) if folder else []
     # A snapshot's folder is part of it: the same name may stand for another revision tomorrow.
     return spec, str(folder or source), tuple((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files)

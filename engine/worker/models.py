@@ -18,9 +18,9 @@ from srm_explorer.engine.model import (
     Tokenizer,
     WarmModel,
     device_key,
+    fetch_model,
     free_bytes,
     model_key,
-    model_source,
     sizes_of,
     weight_bytes,
 )
@@ -101,7 +101,8 @@ class Answers:
             # A tokenizer of the library serves one thread at a time.
             tokenizer = self._tokenizers.get(key)
             if tokenizer is None:
-                tokenizer = Tokenizer.load(model_source(spec.name, base), spec.revision, stop_ids=frozenset())
+                files = fetch_model(spec.name, spec.revision, base, only_tokenizer=True)
+                tokenizer = Tokenizer.load(str(files.folder), None, stop_ids=frozenset())
                 _keep(self._tokenizers, key, tokenizer)
             ids = [tokenizer.encode(text, message.prepend_bos) for text in message.texts]
             return Tokens(ids=tuple(map(tuple, ids)), pieces=tuple(tuple(tokenizer.pieces(row)) for row in ids))

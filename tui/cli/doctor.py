@@ -314,7 +314,9 @@ def _models() -> list[Finding]:
 
 def _cached(cache: Path, name: str) -> str:
     remedy = f"`hf download {name}` while online, or point model.name at a folder"
-    for snapshot in sorted((cache / f"models--{name}" / "snapshots").glob("*")):
+    # It may be there by either of its names.
+    homes = (cache / f"models--{home}" / "snapshots" for home in (name, f"openai-community--{name}"))
+    for snapshot in (snapshot for home in homes for snapshot in sorted(home.glob("*"))):
         files = {path.name for path in snapshot.iterdir() if path.exists()}
         lacking = [] if "config.json" in files else ["config.json"]
         lacking += [] if files.intersection(_WEIGHTS) else ["weights (.safetensors)"]

@@ -15,6 +15,8 @@ from safetensors.torch import load_file, save_file
 from transformers import (
     BertConfig,
     BertForMaskedLM,
+    CTRLConfig,
+    CTRLLMHeadModel,
     MambaConfig,
     MambaForCausalLM,
     T5Config,
@@ -80,10 +82,18 @@ def without_a_layer(folder: Path) -> None:
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
+def without_a_part(folder: Path) -> None:
+    where = dict.fromkeys(load_file(folder / "model.safetensors"), "model-00002-of-00002.safetensors")
+    where["transformer.wte.weight"] = "model-00001-of-00002.safetensors"
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": where}))
+
+
 BROKEN: list[tuple[str, Break, str]] = [
     ("no config", removing("config.json"), "no config.json"),
     ("no weights", removing("*.safetensors"), "holds no weights"),
     ("pickled weights", pickled, "nothing is unpickled"),
+    ("a part of the weights missing", without_a_part, "model-00002-of-00002.safetensors is missing"),
     ("truncated weights", truncated, "weights cannot be read"),
     ("weights that are text", writing("model.safetensors", b"hello"), "weights cannot be read"),
     ("empty weights", writing("model.safetensors", b""), "weights cannot be read"),
@@ -120,7 +130,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_name_that_is_not_cached_while_offline_names_three_remedies() -> None:
     line = refusal("gpt2")
-    for remedy in ("hf download gpt2", "local folder", "use the demo"):
+    for remedy in ("hf download openai-community/gpt2", "local folder", "use the demo"):
         assert remedy in line
 
 
@@ -162,7 +172,12 @@ MODELS: list[tuple[str, Callable[[], Any], str]] = [
     (
         "encoder and decoder",
         lambda: T5ForConditionalGeneration(T5Config(vocab_size=600, d_model=32, d_kv=8, d_ff=64, num_layers=2)),
-        "causal language model",
+        "T5ForConditionalGeneration is no causal language model",
+    ),
+    (
+        "an architecture that TransformerLens has not",
+        lambda: CTRLLMHeadModel(CTRLConfig(vocab_size=600, n_embd=32, dff=64, n_layer=2, n_head=4)),
+        "cannot wrap CTRLLMHeadModel, which it does not know",
     ),
     (
         "no MLP",
