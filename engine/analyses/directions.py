@@ -76,14 +76,14 @@ class SiteRuns:
             runs: those of `vectors`, where they are not all of the session's.
             prompts: where the session's are not there yet.
         """
-        own_runs = session.runs if runs is None else runs
-        own_prompts = session.prompts if prompts is None else prompts
+        runs = session.runs if runs is None else runs
+        prompts = session.prompts if prompts is None else prompts
         return cls(
             site=site,
             vectors=as_rows(vectors),
-            prompt=np.array([run.prompt for run in own_runs], np.int64),
-            condition=np.array([run.condition for run in own_runs], np.int64),
-            prompts=[(prompt.set, prompt.factors) for prompt in own_prompts],
+            prompt=np.array([run.prompt for run in runs], np.int64),
+            condition=np.array([run.condition for run in runs], np.int64),
+            prompts=[(prompt.set, prompt.factors) for prompt in prompts],
             conditions=session.conditions or conditions(session.spec),
             known={**known_directions(session.provenance), **(known or {})},
             centred=is_centred(session.spec, site),

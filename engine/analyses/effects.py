@@ -105,7 +105,7 @@ def _value_notes(pairs: PairedTexts, resamples: int, seed: int) -> tuple[str, ..
 
 def _collapse_notes(pairs: PairedTexts) -> tuple[str, ...]:
     return (
-        pairs.rule.told(),
+        pairs.rule.described(),
         "counted in units; one with several runs counts as collapsed where at least half of its texts are",
         "from, to: exact 95 % intervals (Clopper-Pearson); texts near the limit cross it both ways: read both",
     )

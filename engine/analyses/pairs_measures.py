@@ -137,14 +137,14 @@ def ways_of(partners: Partners) -> tuple[Way, ...]:
     no_self = np.ones(y.shape[1], np.bool_)
     no_self[partners.neuron] = False
     ways: list[Way] = []
-    own_before, measured = _own_before(partners, x)
+    unedited, measured = _unedited(partners, x)
     values = caught.kinds("sweep")
     values = values[measured[values]]
     if len(values) >= FEWEST:
         conditions, labels = np.unique(caught.condition[values], return_inverse=True)
         names = tuple(caught.session.conditions[int(condition)].label for condition in conditions)
         blocks = caught.units_exchanged(values)
-        x_within = own_before[values]
+        x_within = unedited[values]
         ways.append(Way("within", x_within, y[values], no_self, labels.astype(np.int64), "each", blocks, names))
     base = caught.kinds("baseline")
     if len(base) >= FEWEST:
@@ -180,7 +180,7 @@ def _plain(partners: Partners) -> Floats:
     return np.concatenate(parts, axis=1)
 
 
-def _own_before(partners: Partners, x: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+def _unedited(partners: Partners, x: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     """[run] the neuron itself, from the same prompt's baseline where it was set, and whether that is known."""
     caught = partners.caught
     was_set = partners.replaced()[caught.condition]

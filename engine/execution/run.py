@@ -257,7 +257,7 @@ def run_experiment(
     before = look()
     if isinstance(before, Outcome):
         return before
-    notes = before.told
+    notes = before.notes
     try:
         with device_lock(device_key(experiment.model.device), meter, holder) as waited:
             if waited:
@@ -269,7 +269,7 @@ def run_experiment(
             start = _Start(experiment, before, base, path, restart, rows)
             return start.run(meter, holder)
     except Stopped:
-        return Outcome(None, path, "interrupted", told=notes)
+        return Outcome(None, path, "interrupted", notes=notes)
     finally:
         if warm is None:
             holder.unload()
@@ -289,7 +289,7 @@ class _Start:
     def run(self, meter: Meter, warm: WarmModel) -> Outcome:
         """Load and check the model, run what is left, and save."""
         experiment, path = self.experiment, self.path
-        inputs, standing, notes = self.preflight.inputs, self.preflight.standing, self.preflight.told
+        inputs, standing, notes = self.preflight.inputs, self.preflight.standing, self.preflight.notes
         model = warm.load(experiment.model, self.base, meter.stage)
         meter.weigh = partial(used_bytes, model.device)
         check_against(experiment, model.shape)
@@ -316,7 +316,7 @@ class _Start:
         if complete:
             resume.remove_if_saved(folder, saved.path)
         notes += (*left_out(session.events), *not_finite(session.runs, vectors))
-        notes += (saved.told,) if saved.told else ()
+        notes += (saved.note,) if saved.note else ()
         return Outcome(saved.session, saved.path, "finished" if complete else "interrupted", resumed, notes)
 
 

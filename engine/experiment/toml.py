@@ -51,11 +51,11 @@ def write(full: dict[str, Any], explicit: dict[str, Any]) -> str:
         if isinstance(value, dict):
             if name not in explicit and not _ALWAYS_WRITTEN[name]:
                 continue
-            given_here = explicit.get(name, {})
-            paragraphs.append(_table(f"[{name}]", name, cast("dict[str, Any]", value), given_here))
+            explicit_table = explicit.get(name, {})
+            paragraphs.append(_table(f"[{name}]", name, cast("dict[str, Any]", value), explicit_table))
         elif _is_table(value):
-            for full_one, given_one in zip(value, explicit.get(name, ()), strict=True):
-                paragraphs.append(_table(f"[[{name}]]", name, full_one, given_one))
+            for full_table, explicit_table in zip(value, explicit.get(name, ()), strict=True):
+                paragraphs.append(_table(f"[[{name}]]", name, full_table, explicit_table))
     return "\n\n".join(paragraphs) + "\n"
 
 

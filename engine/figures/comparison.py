@@ -72,8 +72,8 @@ class GroupNumbers:
 def compare(first: Session, other: Session) -> Comparison:
     names = session_names(first, other)
     by_axes = {(plane.site, plane.a, plane.b): plane for plane in other.planes}
-    own_runs = [plane for plane in first.planes if first is not other and _is_of_its_runs(plane)]
-    pairs = [(plane, by_axes.get(plane.key)) for plane in first.planes if plane not in own_runs]
+    run_planes = [plane for plane in first.planes if first is not other and _is_of_its_runs(plane)]
+    pairs = [(plane, by_axes.get(plane.key)) for plane in first.planes if plane not in run_planes]
     planes = tuple((plane, other_plane) for plane, other_plane in pairs if other_plane is not None)
     notes: list[str] = []
     if model_caption(first) != model_caption(other):
@@ -81,7 +81,7 @@ def compare(first: Session, other: Session) -> Comparison:
             f"other models, {model_caption(first)} and {model_caption(other)}: "
             "the same index does not mean the same neuron"
         )
-    for plane in own_runs:
+    for plane in run_planes:
         if plane.key in by_axes:
             notes.append(f"{plane_title(plane)} is made of each session's own runs: other axes under one name")
     if not planes:

@@ -260,10 +260,10 @@ def parse_json(text: str, where: str) -> Any:
     try:
         return json.loads(text.removeprefix("\ufeff"))
     except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
+        location = f"line {error.lineno}, column {error.colno}"
         remedy = "it may be cut short or not be a JSON file at all"
         raise ExplorerError(
-            f"broken JSON: {error.msg}", where=f"{where}, {place}" if where else place, remedy=remedy
+            f"broken JSON: {error.msg}", where=f"{where}, {location}" if where else location, remedy=remedy
         ) from None
     except (RecursionError, ValueError) as error:
         what = "too deeply nested" if isinstance(error, RecursionError) else str(error)

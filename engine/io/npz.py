@@ -214,9 +214,9 @@ def _telling(path: Path, key: str) -> Generator[None]:
 
 
 def _damaged(path: Path, error: Exception, key: str = "") -> ExplorerError:
-    told = (str(error).strip().splitlines() or ["cut short"])[0][:150]
+    reason = (str(error).strip().splitlines() or ["cut short"])[0][:150]
     return ExplorerError(
-        f"'{key}' is damaged: {told}" if key else f"the file is damaged: {told}",
+        f"'{key}' is damaged: {reason}" if key else f"the file is damaged: {reason}",
         where=str(path),
         remedy="copy it again, or save it again with numpy.savez",
     )

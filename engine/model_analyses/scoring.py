@@ -259,7 +259,7 @@ def score_study(session: Session | None, arguments: Arguments, model: LoadedMode
         write_npz(Path(file), {**scored.vectors, "run": indices}.items())
     saved = save_scored(scored.session)
     rest = {name: value for name, value in arguments.items() if name not in (*_SCORE_ARGUMENTS, "npz")}
-    return {**effects_study(saved.session, rest), "session": str(saved.path), "told": saved.told}
+    return {**effects_study(saved.session, rest), "session": str(saved.path), "told": saved.note}
 
 
 def save_scored(session: Session) -> Saved:

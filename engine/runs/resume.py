@@ -165,14 +165,14 @@ class Outcome:
         session: what is saved now; None where a run was stopped before its first batch was finished.
         status: `finished` now, `interrupted`, or `shown` because it was finished before.
         resumed: runs that an earlier start had finished.
-        told: lines the user should read: odd prompts, a save under another name.
+        notes: lines the user should read: odd prompts, a save under another name.
     """
 
     session: Session | None
     path: Path
     status: Literal["finished", "interrupted", "shown"]
     resumed: int = 0
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ class Preflight:
     standing: RunStatus
 
     @property
-    def told(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[str, ...]:
         return tuple(str(problem) for problem in self.inputs.problems)
 
 
@@ -209,4 +209,4 @@ def already_finished(checked: Preflight, path: Path) -> Outcome | None:
     if session is None or checked.standing.kind != "finished":
         return None
     remove_if_saved(paths.run_folder(path), path)
-    return Outcome(session, path, "shown", told=checked.told)
+    return Outcome(session, path, "shown", notes=checked.notes)

@@ -30,13 +30,13 @@ def run_vectors(session: Session, site: str, *, controls: bool = False) -> Itera
     if vectors is None:
         raise ExplorerError(f"its vectors hold no site {site}", where=session.name, remedy="choose another --site")
     keys = vector_keys(session)
-    for key, own, is_shown in zip(keys, vectors, _shown(session, controls), strict=True):
+    for key, vector, is_shown in zip(keys, vectors, _shown(session, controls), strict=True):
         if not is_shown:
             continue
         if isinstance(vectors, np.ndarray):
-            yield key, own
+            yield key, vector
         else:
-            yield key, token_mean(own)
+            yield key, token_mean(vector)
 
 
 def vector_keys(session: Session) -> list[str]:
@@ -52,10 +52,10 @@ def vector_keys(session: Session) -> list[str]:
     names: list[str] = []
     repeats = swept_as(session.conditions)
     for condition in session.conditions:
-        own = repeats.get(condition.index, condition)
-        text = own.label
-        if own.kind == "sweep" and by_number and own.value is not None:
-            text = format_number(own.value)
+        repeated = repeats.get(condition.index, condition)
+        text = repeated.label
+        if repeated.kind == "sweep" and by_number and repeated.value is not None:
+            text = format_number(repeated.value)
         control = "" if condition.control is None else f"_control{condition.control}"
         names.append("" if condition.kind == "baseline" else f"{control}_sweep={text}")
     sampled = session.spec.generation.samples > 1

@@ -245,9 +245,9 @@ class Session:
 
 def sidecar_candidates(session_path: Path, sidecar: Sidecar) -> list[Path]:
     """Where a sidecar may lie: under its name, under that of a renamed session, or not yet renamed after a crash."""
-    beside = session_path.with_name(f"{session_path.name.removesuffix('.json')}.safetensors")
+    renamed = session_path.with_name(f"{session_path.name.removesuffix('.json')}.safetensors")
     named = session_path.with_name(sidecar.file)
-    return list(dict.fromkeys([named, beside, pending_sidecar(named, sidecar.sha256)]))
+    return list(dict.fromkeys([named, renamed, pending_sidecar(named, sidecar.sha256)]))
 
 
 def pending_sidecar(final: Path, sha256: str) -> Path:

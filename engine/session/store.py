@@ -34,12 +34,12 @@ class Saved:
     """What became of a save.
 
     Attributes:
-        told: empty, or one line that says under which other name it was saved and why.
+        note: empty, or one line that says under which other name it was saved and why.
     """
 
     session: Session
     path: Path
-    told: str
+    note: str
 
 
 def load_session(path: Path) -> Session:
@@ -78,13 +78,13 @@ def save_session(session: Session, path: Path, *, vectors: Vectors | None = None
     """
     path = path.absolute()
     with folder_lock(path.parent):
-        target, told = _free(session, path)
+        target, note = _free(session, path)
         final = target.with_name(f"{stem_of(target)}.safetensors")
         try:
             changed = _write(session, target, final, vectors)
         except OSError as error:
             raise as_explorer_error(error, target) from error
-    return Saved(changed, target, told)
+    return Saved(changed, target, note)
 
 
 def folder_lock(folder: Path) -> FileLock:

@@ -81,8 +81,8 @@ def pair(
     }
     p = _permuted([(correlation.x, correlation.y) for correlation in correlated.values()], blocks, permutations, seed)
     return {
-        method: Pairing(correlation.r, np.where(np.isnan(correlation.r), np.nan, own_p), correlation.each)
-        for (method, correlation), own_p in zip(correlated.items(), p, strict=True)
+        method: Pairing(correlation.r, np.where(np.isnan(correlation.r), np.nan, p_values), correlation.each)
+        for (method, correlation), p_values in zip(correlated.items(), p, strict=True)
     }
 
 

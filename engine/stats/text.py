@@ -96,7 +96,7 @@ class CollapseRule:
             or longest_run(tokens) >= self.run
         )
 
-    def told(self) -> str:
+    def described(self) -> str:
         return (
             f"collapsed: at least {100 * self.repeated:g} % of a text's 4-grams stood there before, or fewer than"
             f" {100 * self.distinct:g} % of its tokens differ, or one token stands {self.run} times in a row; texts"

@@ -107,7 +107,7 @@ class Worker:
         else:
             self._log(f"{outcome.status} {job.id}")
             self._queue.end(
-                job, outcome.status, session=str(outcome.path), saved=outcome.session is not None, told=outcome.told
+                job, outcome.status, session=str(outcome.path), saved=outcome.session is not None, notes=outcome.notes
             )
 
     def _run_task(self, task: ModelTask) -> None:

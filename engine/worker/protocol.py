@@ -379,10 +379,10 @@ def as_error(fault: Fault) -> ExplorerError:
 
 def _malformed(error: ValidationError) -> ExplorerError:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
-    told = first["msg"][:200]
-    where = f"message {place}" if place else "message"
-    return ExplorerError(f"not understood: {told}", where=where, remedy="the two sides may be of different versions")
+    location = ".".join(str(part) for part in first["loc"])
+    reason = first["msg"][:200]
+    where = f"message {location}" if location else "message"
+    return ExplorerError(f"not understood: {reason}", where=where, remedy="the two sides may be of different versions")
 
 
 class _Named(SpecPart):

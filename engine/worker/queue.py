@@ -30,7 +30,7 @@ class Job:
     progress: Progress | None = None
     resumed: tuple[int, int] | None = None
     saved: bool = False
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     fault: Fault | None = None
     version: int = 0
     reported_at: float = 0.0
@@ -45,7 +45,7 @@ class Job:
             resumed=self.resumed,
             ahead=ahead,
             saved=self.saved,
-            told=self.told,
+            told=self.notes,
             fault=self.fault,
         )
 
@@ -188,12 +188,12 @@ class JobQueue:
         *,
         session: str | None = None,
         saved: bool = False,
-        told: tuple[str, ...] = (),
+        notes: tuple[str, ...] = (),
         fault: Fault | None = None,
     ) -> None:
         """Note how a job ended, and forget the oldest of those that ended long ago."""
         with self._changed:
-            job.state, job.saved, job.told, job.fault = state, saved, told, fault
+            job.state, job.saved, job.notes, job.fault = state, saved, notes, fault
             job.session = session or job.session
             self._touched = time.monotonic()
             self._grew(job)

@@ -193,7 +193,7 @@ def add_plane(
         changed = with_plane(opened, vectors, choice, outside_vectors(opened, choice.site, [a, b]))
         saved = save_session(changed, paths.session_path(session))
         opened = saved.session
-        note(f"plane {len(opened.planes)} of {opened.name} is saved" + (f": {saved.told}" if saved.told else ""))
+        note(f"plane {len(opened.planes)} of {opened.name} is saved" + (f": {saved.note}" if saved.note else ""))
     _say_planes(opened, by, csv_file, as_json)
 
 

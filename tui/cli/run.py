@@ -45,11 +45,11 @@ def run_watched(
         outcome = _run(experiment, source.base, path, watch, restart=restart)
     watch.open()
     if not quiet:
-        for line in outcome.told:
+        for line in outcome.notes:
             note(line)
     keep_pace(experiment.model.name, watch.last.rate)
     if source.note and quiet:
-        outcome = dataclasses.replace(outcome, told=(source.note, *outcome.told))
+        outcome = dataclasses.replace(outcome, notes=(source.note, *outcome.notes))
     return outcome, time.monotonic() - began, watch.last.tokens
 
 
@@ -125,7 +125,7 @@ def _summary(outcome: Outcome, seconds: float, tokens: int) -> dict[str, Any]:
         "tokens": tokens,
         "seconds": round(seconds, 3),
         "is_demo": is_demo(session) if session else None,
-        "notes": list(outcome.told),
+        "notes": list(outcome.notes),
     }
 
 

@@ -158,7 +158,7 @@ class PlaneController:
         if self._sessions.session is added.before:
             self._sessions.take(saved.session, saved.path)
             self._show(added.index)
-        self._view.say(saved.told or f"plane {added.index + 1} added and saved: {title}", "good")
+        self._view.say(saved.note or f"plane {added.index + 1} added and saved: {title}", "good")
 
     def _show(self, index: int) -> None:
         results = self._view.results

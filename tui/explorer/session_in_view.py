@@ -95,7 +95,7 @@ class SessionInView:
                 view.refuse(copy)
             else:
                 self.take(copy.session, copy.path)
-                view.say(copy.told or f"saved as {copy.path}", "good")
+                view.say(copy.note or f"saved as {copy.path}", "good")
 
         view.ask(Ask("save a copy of the session as", f"{session.name}-2", check=name_problem), named)
 

@@ -134,7 +134,7 @@ class NotesScreen(Screen[str | None]):
         if isinstance(result, ExplorerError):
             self._fail(result)
             return
-        session, message = result.session, result.told
+        session, message = result.session, result.note
         self._session = session
         self._path = session.path or self._path
         area = self.query_one(TextArea)

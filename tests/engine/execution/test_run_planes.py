@@ -39,7 +39,7 @@ def test_every_kind_of_plane_is_spanned_by_a_run(lab: Lab, clamp: dict[str, Any]
     session = outcome.session
     assert session is not None
     assert [plane.key for plane in session.planes] == [(p["site"], p["a"], p["b"]) for p in PLANES[:4]]
-    assert any("mean() × mean(at=baseline) of blocks.2.hook_resid_post left out" in line for line in outcome.told)
+    assert any("mean() × mean(at=baseline) of blocks.2.hook_resid_post left out" in line for line in outcome.notes)
     own = session.vectors()[RESID]
     first, second = (of(tiny_gpt2, 1)[3].astype(np.float64) for of in (w_out_rows, w_in_columns))
     first, second = first - first.mean(), second - second.mean()

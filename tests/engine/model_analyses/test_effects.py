@@ -250,7 +250,7 @@ def test_the_study_saves_what_it_finds_and_never_over_anothers_work(lab: Lab, se
     assert on_disk.revision == session.revision + 1
     stale = save_session(dataclasses.replace(session, effects=on_disk.effects), session.path)
     assert stale.path.name == "a-2.json"
-    assert "changed elsewhere" in stale.told
+    assert "changed elsewhere" in stale.note
 
 
 def test_a_scoring_stops_when_asked_to_and_leaves_the_session_alone(session: Session) -> None:

@@ -134,7 +134,7 @@ def test_vectors_read_back_in_the_order_of_the_runs(tmp_path: Path, reduce: str)
     assert names(tmp_path / "out") == {"storm.json", "storm.safetensors"}
     read = load_session(saved.path)
     assert read == saved.session
-    assert (read.name, read.revision, saved.told) == ("storm", 1, "")
+    assert (read.name, read.revision, saved.note) == ("storm", 1, "")
     assert read.sidecar is not None
     assert read.sidecar.sites == WIDTHS
     assert same_vectors(read.vectors(), vectors)
@@ -152,7 +152,7 @@ def test_a_later_save_replaces_what_it_was_read_from(tmp_path: Path) -> None:
     path = tmp_path / "storm.json"
     save_session(a_session(), path, vectors=some_vectors())
     saved = save_session(load_session(path).changed(notes="seen"), path)
-    assert (saved.path, saved.told, saved.session.revision) == (path, "", 2)
+    assert (saved.path, saved.note, saved.session.revision) == (path, "", 2)
     assert load_session(path).notes == "seen"
     assert same_vectors(load_session(path).vectors(), some_vectors())
     save_session(saved.session, path, vectors=some_vectors(seed=1))
@@ -167,7 +167,7 @@ def test_a_conflict_is_saved_beside_and_told(tmp_path: Path) -> None:
     save_session(yours.changed(notes="yours"), path)
     saved = save_session(mine.changed(notes="mine"), path)
     assert saved.path == tmp_path / "storm-2.json"
-    assert saved.told == "'storm' was changed elsewhere meanwhile; saved as 'storm-2'"
+    assert saved.note == "'storm' was changed elsewhere meanwhile; saved as 'storm-2'"
     assert load_session(path).notes == "yours"
     assert load_session(saved.path).notes == "mine"
     assert same_vectors(load_session(saved.path).vectors(), some_vectors())
@@ -188,7 +188,7 @@ def test_a_file_that_is_something_else_is_never_overwritten(tmp_path: Path, cont
     path.write_bytes(content)
     saved = save_session(a_session(), path)
     assert saved.path.name == "storm-2.json"
-    assert "saved as 'storm-2'" in saved.told
+    assert "saved as 'storm-2'" in saved.note
     assert path.read_bytes() == content
 
 
@@ -247,7 +247,7 @@ def test_killed_at_any_instant_the_old_or_the_new_session_is_there_whole(tmp_pat
         expected = new if read.notes == "new" and new is not None else old
         assert same_vectors(read.vectors(), expected)
         again = save_session(read, path, vectors=some_vectors(seed=2))
-        assert (again.path, again.told) == (path, "")
+        assert (again.path, again.note) == (path, "")
         assert same_vectors(load_session(path).vectors(), some_vectors(seed=2))
         waiting = {name for name in names(path.parent) if name.endswith(".safetensors")}
         assert waiting == {"storm.safetensors"}

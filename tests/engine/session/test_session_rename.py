@@ -95,7 +95,7 @@ def test_a_renamed_session_is_the_same_with_the_same_vectors(tmp_path: Path) -> 
     assert after.sidecar.sha256 == before.sidecar.sha256 == content == sha256_of(tmp_path / "calm.safetensors")
     assert after.changed(name="storm", sidecar=before.sidecar) == before
     saved = save_session(after.changed(notes="more"), target)
-    assert (saved.path, saved.told) == (target, "")
+    assert (saved.path, saved.note) == (target, "")
     assert names(tmp_path) == {"calm.json", "calm.safetensors", "calm.run"}
 
 
@@ -158,7 +158,7 @@ def test_killed_at_any_instant_of_a_rename_the_session_is_there_with_its_vectors
         assert holds_its_vectors(session)
         assert session.runs == a_session().runs
         again = save_session(session.changed(notes="later"), left)
-        assert (again.path, again.told) == (left, "")
+        assert (again.path, again.note) == (left, "")
         assert holds_its_vectors(load_session(left))
         if status == 0:
             break
