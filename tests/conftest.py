@@ -64,7 +64,9 @@ def starts_processes(item: pytest.Function) -> bool:
     if "e2e" in item.path.parts:
         return True
     fixtures = item._fixtureinfo.name2fixturedefs.values()
-    return any(_starts(function) for function in (item.function, *(one[-1].func for one in fixtures)))
+    # The guard names what starts processes in order to refuse it.
+    functions = {fixture[-1].func for fixture in fixtures} - {inspect.unwrap(no_process_unmarked)}
+    return any(_starts(function) for function in (item.function, *functions))
 
 
 @functools.cache

@@ -24,6 +24,8 @@ from srm_explorer.tui.widgets.help import Help
 
 from .pictures import SIZES, Painter, Scene, paint, stage
 
+pytestmark = pytest.mark.slow
+
 WIDE, NARROW = SIZES
 STORED = LaunchOptions(session=Path("saved_sessions/example.json"))
 NEW = LaunchOptions(spec="demo")

@@ -120,6 +120,7 @@ def test_nothing_comes_of_what_is_not_wanted_any_more(owner: Owner, how: str) ->
         owner.step(timeout=0.1)
 
 
+@pytest.mark.process
 def test_a_program_is_killed_once_a_newer_one_takes_its_place(owner: Owner, tmp_path: Path) -> None:
     def read(done: subprocess.CompletedProcess[bytes]) -> str:
         return f"{done.returncode}{done.stdout.decode()}"

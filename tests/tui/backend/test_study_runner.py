@@ -14,6 +14,8 @@ from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.backend.study_runner import StudyAnswer, StudyRunner
 from tests.waiting import PATIENCE, until
 
+pytestmark = pytest.mark.process
+
 # Given a name, a path and JSON, as a study is; what it does stands in the JSON.
 PROGRAM = """
 import json, os, sys, time

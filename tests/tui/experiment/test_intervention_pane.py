@@ -477,6 +477,7 @@ def editor(folder: Path, script: str) -> str:
     return str(path)
 
 
+@pytest.mark.process
 @driven
 async def test_broken_text_of_the_editor_is_kept_for_the_next_time(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from textual.pilot import Pilot
 
 from srm_explorer.engine.figures.table import PlaneChoice
@@ -15,6 +16,7 @@ from .conftest import Explored, Until
 RESID = "blocks.4.hook_resid_post"
 
 
+@pytest.mark.process
 def test_a_plane_is_made_saved_shown_and_found_again(drive: Callable[..., Explored], stored: Path) -> None:
     async def add(app: Explored, pilot: Pilot[Any], until: Until) -> None:
         controller = app.explorer.controller

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from textual.widgets import Input
 
 from srm_explorer.engine import paths
@@ -12,6 +13,8 @@ from srm_explorer.engine.analyses.pairs import pairs_study
 from srm_explorer.engine.analyses.registry import tables_in
 from srm_explorer.engine.session import load_session
 from srm_explorer.tui.explorer.startup import LaunchOptions
+
+pytestmark = pytest.mark.process
 
 
 async def go_to(app: Any, pilot: Any, until: Any, tab: str) -> None:

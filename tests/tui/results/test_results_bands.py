@@ -86,6 +86,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("srm_explorer.tui.backend.study_runner.StudyRunner", Instant)
 
 
+@pytest.mark.process
 def test_bands_that_are_not_stored_are_computed_in_another_process_and_drawn(stored: Session) -> None:
     async def use(pilot: Pilot[None], host: Host) -> None:
         assert "computing bands" in host.text()
@@ -98,6 +99,7 @@ def test_bands_that_are_not_stored_are_computed_in_another_process_and_drawn(sto
     used(use, stored)
 
 
+@pytest.mark.process
 def test_a_failure_is_one_line_of_the_log_and_the_chart_stays(stored: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     assert stored.path is not None
     stored.path.unlink()
@@ -178,6 +180,7 @@ def test_the_key_of_bands_goes_to_the_next_group(stored: Session) -> None:
     used(use, stored)
 
 
+@pytest.mark.process
 def test_other_bands_end_the_ones_that_are_computed() -> None:
     told: list[str] = []
 
