@@ -68,19 +68,21 @@ def group_runs(
     for name, column in {"prompts": identities, **(factors or {})}.items():
         if len(column) != n_runs:
             raise ExplorerError(f"{n_runs} runs but {len(column)} entries of {name}")
-    values = list(dict.fromkeys(label for label in conditions if label not in (BASELINE, REFERENCE, CONTROL)))
+    codes, code_of = _coded(conditions)
+    values = [label for label in code_of if label not in (BASELINE, REFERENCE, CONTROL)]
     if pooled in (*values, BASELINE, REFERENCE, CONTROL):
         raise ExplorerError(f"'{pooled}' names both a condition and all values together", remedy="rename one of them")
 
-    labels = np.array(conditions, dtype=object)
-    is_value = np.isin(np.arange(n_runs), [i for i, label in enumerate(conditions) if label in set(values)])
-    masks: list[tuple[str, GroupRole, NDArray[np.bool_]]] = [("", "level", labels != CONTROL)]
+    def with_label(label: str) -> NDArray[np.bool_]:
+        return codes == code_of.get(label, -1)
+
+    masks: list[tuple[str, GroupRole, NDArray[np.bool_]]] = [("", "level", ~with_label(CONTROL))]
     if by_condition:
         masks = [
-            (BASELINE, "baseline", labels == BASELINE),
-            (REFERENCE, "reference", labels == REFERENCE),
-            (pooled, "pooled", is_value),
-            *((value, "value", labels == value) for value in values),
+            (BASELINE, "baseline", with_label(BASELINE)),
+            (REFERENCE, "reference", with_label(REFERENCE)),
+            (pooled, "pooled", np.isin(codes, [code_of[value] for value in values])),
+            *((value, "value", with_label(value)) for value in values),
         ]
 
     groups: dict[str, RunGroup] = {}
@@ -98,13 +100,21 @@ def _level_masks(
     factors: Mapping[str, Sequence[str | None]], n_runs: int
 ) -> list[tuple[tuple[tuple[str, str], ...], NDArray[np.bool_]]]:
     columns = {
-        name: [NO_LEVEL if level is None else str(level) for level in column] for name, column in factors.items()
+        name: _coded([NO_LEVEL if level is None else str(level) for level in column])
+        for name, column in factors.items()
     }
     masks: list[tuple[tuple[tuple[str, str], ...], NDArray[np.bool_]]] = []
-    for combination in product(*(dict.fromkeys(column) for column in columns.values())):
+    for combination in product(*(code_of for _, code_of in columns.values())):
         levels = tuple(zip(columns, combination, strict=True))
         mask = np.ones(n_runs, np.bool_)
         for name, level in levels:
-            mask &= np.array(columns[name], dtype=object) == level
+            codes, code_of = columns[name]
+            mask &= codes == code_of[level]
         masks.append((levels, mask))
     return masks
+
+
+def _coded(labels: Sequence[str]) -> tuple[NDArray[np.int64], dict[str, int]]:
+    """[run] a number for every label, and the number of each: whole columns of text are compared far slower."""
+    code_of = {label: code for code, label in enumerate(dict.fromkeys(labels))}
+    return np.fromiter((code_of[label] for label in labels), np.int64, len(labels)), code_of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,9 +129,15 @@ def bootstrap_weights(stratum: ArrayLike, resamples: int = RESAMPLES, seed: int 
         seed: of the generator; the same seed, strata and number give the same weights.
 
     Returns:
-        [resample, unit] counts, float32 so that products with them are fast; exact up to 16 million.
+        [resample, unit] counts, float32 so that products with them are fast; exact up to 16 million. Not to be written,
+        since whoever asks for the same weights next, as all groups over the same units do, is given the same array.
     """
-    strata = np.asarray(stratum)
+    return _drawn_weights(np.asarray(stratum, np.int64).tobytes(), resamples, seed)
+
+
+@functools.lru_cache(maxsize=1)
+def _drawn_weights(stratum: bytes, resamples: int, seed: int) -> NDArray[np.float32]:
+    strata = np.frombuffer(stratum, np.int64)
     generator = np.random.default_rng(seed)
     weights = np.zeros((resamples, len(strata)), np.float32)
     for level in np.unique(strata):
@@ -139,6 +146,7 @@ def bootstrap_weights(stratum: ArrayLike, resamples: int = RESAMPLES, seed: int 
         drawn += np.arange(resamples)[:, None] * len(units)
         counts = np.bincount(drawn.ravel(), minlength=resamples * len(units))
         weights[:, units] = counts.reshape(resamples, len(units))
+    weights.setflags(write=False)
     return weights
 
 
