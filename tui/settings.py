@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -22,6 +22,10 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "bell": ("none", "bell", "osc9"),
 }
 _KEYS = "keys"
+_MOST = 5
+"""Mistakes that are told one by one."""
+_LARGEST, _DEEPEST = 65_536, 100
+"""Bytes of a file, and dots of a line: no settings have more, and parsing takes the square of either."""
 
 TEMPLATE = """\
 # srm-explorer: what the full screen looks like, and its keys. A line that is wrong is told on the screen and left out.
@@ -70,18 +74,24 @@ def load_settings(path: Path | None = None) -> Settings:
     """
     file = path or settings_path()
     try:
-        text = file.read_bytes()
+        with file.open("rb") as opened:
+            text = opened.read(_LARGEST + 1)
     except FileNotFoundError:
         return Settings()
     except OSError as error:
         return Settings(problems=(f"{file.name} cannot be read: {(error.strerror or str(error)).lower()}",))
+    if len(text) > _LARGEST or any(
+        line.count(b".") > _DEEPEST for line in text.splitlines() if not line.lstrip().startswith(b"#")
+    ):
+        return Settings(problems=(f"{file.name} is longer, or deeper nested, than settings are; the defaults hold",))
     # Parsing costs time before the first frame, which only those pay who have settings.
     import tomllib
 
     try:
         return _taken(tomllib.loads(text.decode("utf-8-sig")), file.name)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        return Settings(problems=(f"{file.name} is no TOML: {error}; the defaults hold",))
+    except (ValueError, RecursionError) as error:
+        what = "it is too deeply nested" if isinstance(error, RecursionError) else error
+        return Settings(problems=(f"{file.name} is no TOML: {what}; the defaults hold",))
 
 
 def unknown_keys(settings: Settings, known: frozenset[str]) -> list[str]:
@@ -91,9 +101,9 @@ def unknown_keys(settings: Settings, known: frozenset[str]) -> list[str]:
         settings: as read.
         known: the ids of all bindings.
     """
-    return [
-        f"settings: there is no key named '{name}'{_meant(name, known)}" for name in settings.keys if name not in known
-    ]
+    unknown = [name for name in settings.keys if name not in known]
+    told = [f"settings: there is no key named '{name}'{_meant(name, known)}" for name in unknown[:_MOST]]
+    return [*told, *_rest(unknown, "settings")]
 
 
 def editor_command() -> list[str]:
@@ -117,12 +127,17 @@ def _taken(table: Mapping[str, Any], where: str) -> Settings:
         if name == _KEYS:
             chosen["keys"] = _keymap(value, where, problems)
         elif name not in _CHOICES:
-            problems.append(f"{where}: unknown key '{name}'{_meant(name, frozenset((*_CHOICES, _KEYS)))}")
+            meant = _meant(name, frozenset((*_CHOICES, _KEYS))) if len(problems) < _MOST else ""
+            problems.append(f"{where}: unknown key '{name:.60}'{meant}")
         elif value in _CHOICES[name]:
             chosen[name] = value
         else:
-            problems.append(f"{where}: {name} = {value!r} is not allowed; choose {', '.join(_CHOICES[name])}")
-    return Settings(**chosen, problems=tuple(problems))
+            problems.append(f"{where}: {name} = {value!r:.60} is not allowed; choose {', '.join(_CHOICES[name])}")
+    return Settings(**chosen, problems=(*problems[:_MOST], *_rest(problems, where)))
+
+
+def _rest(problems: Sequence[str], where: str) -> list[str]:
+    return [f"{where}: {len(problems) - _MOST:,} more lines are wrong"] if len(problems) > _MOST else []
 
 
 def _keymap(value: object, where: str, problems: list[str]) -> dict[str, str]:
@@ -134,7 +149,7 @@ def _keymap(value: object, where: str, problems: list[str]) -> dict[str, str]:
         if isinstance(typed, str) and all(part.strip() for part in typed.split(",")):
             keys[name] = ",".join(part.strip() for part in typed.split(","))
         else:
-            problems.append(f'{where}: keys."{name}" is not a list of keys; write "left,h"')
+            problems.append(f'{where}: keys."{name:.60}" is not a list of keys; write "left,h"')
     return keys
 
 

@@ -22,12 +22,18 @@ _ALWAYS_WRITTEN = {
 }
 """Keys that a written file shows even at their default."""
 
+_DEEPEST = 100
+"""Dots of a key; the parser takes the square of them."""
+_KEY = r"(?:[\w-]+|\"[^\"]*\"|'[^']*')"
+_DOTTED = re.compile(rf"[\s\[]*{_KEY}(?:\s*\.\s*{_KEY}){{{_DEEPEST}}}")
 _PLACE = re.compile(r"(.*?)\s*\(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
 
 
 def parse(text: str, where: str) -> dict[str, Any]:
     """Read TOML into plain data; ExplorerError for broken TOML, with its line and column."""
     try:
+        if any(line.count(".") > _DEEPEST and _DOTTED.match(line) for line in text.splitlines()):
+            raise RecursionError
         return tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as error:
         match = _PLACE.fullmatch(str(error))

@@ -78,3 +78,36 @@ def test_the_editor_is_the_users_with_its_arguments(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("VISUAL", "")
     monkeypatch.setenv("EDITOR", 'un"balanced')
     assert editor_command() == ["vi"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "theme = " + "9" * 5_000,
+        "theme = " + "[" * 20_000,
+        "theme = " + "{a=" * 1_000 + "1" + "}" * 1_000,
+        ".".join(["a"] * 20_000) + " = 1",
+        "[keys]\n" + ".".join(["a"] * 20_000) + " = 1",
+        "\n".join(f"a{number} = 1" for number in range(20_000)),
+        "theme = '" + "x" * 1_000_000 + "'",
+    ],
+)
+def test_what_no_settings_are_is_one_line_and_the_defaults_hold(tmp_path: Path, text: str) -> None:
+    told = settings_from(tmp_path, text)
+    (line,) = told.problems
+    assert told == Settings(problems=(line,))
+    assert "the defaults hold" in line
+    assert len(line) < 200
+
+
+def test_of_many_mistakes_the_first_are_told(tmp_path: Path) -> None:
+    told = settings_from(tmp_path, "\n".join(f"a{number} = 1" for number in range(900)) + '\nbell = "bell"')
+    assert told.bell == "bell"
+    assert len(told.problems) == 6
+    assert "895 more lines" in told.problems[-1]
+    many = settings_from(tmp_path, "[keys]\n" + "\n".join(f"a{number} = 'x'" for number in range(900)))
+    assert len(unknown_keys(many, frozenset({"run.start"}))) == 6
+
+
+def test_a_long_comment_is_no_nesting(tmp_path: Path) -> None:
+    assert settings_from(tmp_path, f"# {'.' * 300}\n") == Settings()

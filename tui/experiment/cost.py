@@ -123,4 +123,4 @@ def _read() -> dict[str, float]:
     if not isinstance(table, dict):
         return {}
     rates = cast("dict[str, object]", table)
-    return {name: float(rate) for name, rate in rates.items() if isinstance(rate, int | float) and rate > 0}
+    return {name: rate for name, rate in rates.items() if isinstance(rate, float) and 0 < rate < math.inf}

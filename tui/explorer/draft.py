@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import math
 import re
 import secrets
 import time
@@ -62,7 +63,7 @@ class Draft:
         """Read what `to_json` wrote; None where it is something else, a field of another kind has its default."""
         try:
             parsed = json.loads(content.decode("utf-8", "surrogatepass"))
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         if not isinstance(parsed, dict) or not isinstance(cast("dict[str, Any]", parsed).get("data"), dict):
             return None
@@ -152,9 +153,9 @@ def _fits(name: str, value: object) -> bool:
     if name in ("name", "base", "tab", "view"):
         return isinstance(value, str)
     if name in ("plane", "theta"):
-        return isinstance(value, int) and not isinstance(value, bool)
+        return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1_000_000
     if name == "threshold":
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1
     if name == "session":
         return isinstance(value, str)
     if name == "by":
@@ -162,7 +163,8 @@ def _fits(name: str, value: object) -> bool:
     if name in ("typed", "rates"):
         kind = str if name == "typed" else float
         return isinstance(value, dict) and all(
-            isinstance(item, kind) for item in cast("dict[str, object]", value).values()
+            isinstance(item, kind) and item not in (math.inf, -math.inf)
+            for item in cast("dict[str, object]", value).values()
         )
     return isinstance(value, dict)
 

@@ -108,7 +108,7 @@ def _read(text: str, before: object) -> object:
 def _plain(text: str) -> object:
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -24,7 +24,10 @@ def test_a_draft_is_read_as_it_was_written() -> None:
     assert Draft.from_json(a_draft().to_json()) == a_draft()
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"{", b"\xff", b'{"data": 3}'])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b"{}", b"{", b"\xff", b'{"data": 3}', b"[" * 99_999, b'{"data": {"a": 9%s}}' % (b"9" * 5_000)],
+)
 def test_what_is_no_draft_is_none(content: bytes) -> None:
     assert Draft.from_json(content) is None
 
@@ -32,6 +35,8 @@ def test_what_is_no_draft_is_none(content: bytes) -> None:
 def test_a_field_of_another_kind_has_its_default() -> None:
     told = {"data": {}, "theta": "x", "by": [1], "typed": {"a": 3}, "threshold": True, "name": "kept", "later": 1}
     assert Draft.from_json(json.dumps(told).encode()) == Draft(name="kept")
+    large = {"data": {}, "theta": 10**4_000, "plane": -(10**9), "threshold": 1e300, "rates": {"m": float("inf")}}
+    assert Draft.from_json(json.dumps(large).encode()) == Draft()
 
 
 def test_the_next_screen_goes_on_where_the_last_one_ended(tmp_path: Path) -> None:
