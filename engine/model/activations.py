@@ -16,7 +16,6 @@ from torch import Tensor
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment.site import Site
-from srm_explorer.engine.model.blocks import LayerCache
 from srm_explorer.engine.model.decoding import Padded
 from srm_explorer.engine.model.device import array_of
 from srm_explorer.engine.model.intervene import HookNeverFired
@@ -99,9 +98,9 @@ def stream_activations(
         attached: AbstractContextManager[Any] = model.bridge.hooks(fwd_hooks=hooks)
         with torch.inference_mode(), attached:
             if split < len(model.blocks):
-                model.blocks.head(padded.feed(), LayerCache(0), split)
+                model.blocks.head(padded.feed(), model.blocks.new_cache(), split)
             else:
-                model.blocks.whole(padded.feed(), LayerCache(0))
+                model.blocks.whole(padded.feed(), model.blocks.new_cache())
         for site in sites:
             if site not in reached:
                 raise HookNeverFired(site)

@@ -7,6 +7,7 @@ masks, rotary angles and the unembedding stay the model's.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from transformers.cache_utils import DynamicCache
+from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from srm_explorer.engine.errors import ExplorerError
 
@@ -24,10 +25,15 @@ class LayerCache(DynamicCache):
     """Keys and values of the layers from `first` on; the layers below are someone else's business.
 
     A model asks layer 0 how many tokens it has seen, to build its mask: here the first layer held answers.
+
+    Args:
+        first: the first layer held.
+        config: of a model that some layer of keeps something else, the state of a recurrence or of a convolution;
+            None where all keep keys and values, and masks alone tell how far back each layer sees.
     """
 
-    def __init__(self, first: int = 0) -> None:
-        super().__init__()
+    def __init__(self, first: int = 0, config: Any = None) -> None:
+        super().__init__(config=config)
         self.first = first
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
@@ -41,8 +47,7 @@ class LayerCache(DynamicCache):
     @property
     def is_empty(self) -> bool:
         """Whether no layer holds anything."""
-        held: list[Any] = self.layers
-        return not any(layer.is_initialized for layer in held)
+        return not any(_holds(layer) for layer in self.layers)
 
     def put(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """Set one layer that is still empty."""
@@ -63,11 +68,20 @@ class LayerCache(DynamicCache):
 
     def select(self, rows: Int[Tensor, " kept"]) -> None:
         """Keep, repeat or reorder rows, in every layer that holds something."""
-        for layer in self.layers:
-            held: Any = layer
-            if held.is_initialized:
-                held.keys = held.keys[rows]
-                held.values = held.values[rows]
+        held: Any = self
+        held.reorder_cache(rows)
+
+
+def _holds(layer: Any) -> bool:
+    kept = [getattr(layer, "keys", None)]
+    kept += [state for name in ("conv_states", "recurrent_states") for state in getattr(layer, name, {}).values()]
+    return any(tensor is not None for tensor in kept)
+
+
+def _keeps_keys_alone(config: Any) -> bool:
+    """Whether every layer of a model keeps keys and values, all or the latest of them, and nothing else."""
+    kinds = {type(layer) for layer in DynamicCache(config=config).layers}
+    return kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
 
 
 class _Reached(Exception):
@@ -81,17 +95,28 @@ class Blocks:
     Args:
         model: the Hugging Face model whose forward is called.
         blocks: its blocks, first to last.
+
+    Raises:
+        ExplorerError: the model keeps nothing from token to token, or in a way of its own.
     """
 
     def __init__(self, model: nn.Module, blocks: list[nn.Module]) -> None:
         self._model = model
         self._blocks = blocks
-        self._returns_tuple = False
-        config: Any = model.config
-        self._makes_masks = _is_float64(model) and getattr(config, "sliding_window", None) is None
+        self._returns_tuple: bool | None = None
+        self._config: Any = model.config
+        self.keeps_keys_alone = _keeps_keys_alone(self._config)
+        self._cache_name = _cache_name(model)
+        self._cuts_columns = getattr(self._config.get_text_config(), "kv_sharing_modes", None) is not None
+        has_window = getattr(self._config, "sliding_window", None) is not None
+        self._makes_masks = _is_float64(model) and self.keeps_keys_alone and not has_window
 
     def __len__(self) -> int:
         return len(self._blocks)
+
+    def new_cache(self, first: int = 0) -> LayerCache:
+        """Make an empty cache for the layers from `first` on; parts of one take layers that keep keys alone."""
+        return LayerCache(min(first, len(self) - 1)) if self.keeps_keys_alone else LayerCache(config=self._config)
 
     def whole(self, feed: dict[str, Tensor], cache: LayerCache) -> Float[Tensor, "row vocab"]:
         """Run every block and return the logits of the last column.
@@ -142,7 +167,7 @@ class Blocks:
     ) -> tuple[Float[Tensor, "row keep vocab"], Float[Tensor, "row col d"]]:
         """Run every block from an empty cache; return the logits of the last columns, and what enters block `split`."""
         with self._listening(split) as entering:
-            logits = self._all_logits(feed, LayerCache(), keep)
+            logits = self._all_logits(feed, self.new_cache(), keep)
         return logits, entering[0]
 
     def columns_from(
@@ -151,7 +176,15 @@ class Blocks:
         """Run the blocks from `split` on, from an empty cache and the residual stream that enters `split`."""
         entering = (residual,) if self._returns_tuple else residual
         with _replaced(self._blocks[:split], lambda *args, **kwargs: entering):
-            return self._all_logits(feed, LayerCache(split), keep)
+            return self._all_logits(feed, self.new_cache(split), keep)
+
+    def finish(self, residual: Float[Tensor, "row d"]) -> Float[Tensor, "row vocab"]:
+        """Return the logits that the model makes of residual streams that leave its last block."""
+        ids = torch.zeros(len(residual), 1, dtype=torch.long, device=residual.device)
+        feed = feed_of(ids, ids, torch.ones_like(ids))
+        if self._returns_tuple is None:
+            self.columns({name: tensor[:1] for name, tensor in feed.items()}, 1, 0)
+        return self.columns_from(feed, 1, len(self), residual[:, None])[:, 0]
 
     @contextmanager
     def _listening(self, split: int) -> Generator[list[Tensor]]:
@@ -173,9 +206,14 @@ class Blocks:
         return self._all_logits(feed, cache, 1)[:, -1]
 
     def _all_logits(self, feed: dict[str, Tensor], cache: LayerCache, keep: int) -> Tensor:
+        if self._cache_name == "cache_params":
+            # What keeps a state alone masks the columns it is fed, not those it has seen.
+            feed = feed | {"attention_mask": feed["attention_mask"][:, -feed["input_ids"].shape[1] :]}
         if self._makes_masks:
             feed = feed | {"attention_mask": _float64_mask(feed)}
-        output: Any = self._model(**feed, past_key_values=cache, use_cache=True, logits_to_keep=keep)
+        # Layers that read the keys of others would be cut to the last columns too, where that is a plain number.
+        last = torch.arange(-keep, 0, device=feed["input_ids"].device) if self._cuts_columns else keep
+        output: Any = self._model(**feed, **{self._cache_name: cache}, use_cache=True, logits_to_keep=last)
         return output.logits
 
 
@@ -190,6 +228,20 @@ def feed_of(
         seen: 1 where a key, of the cache or of this feed, is a real token.
     """
     return {"input_ids": ids, "position_ids": positions.clamp(min=0), "attention_mask": seen}
+
+
+def _cache_name(model: nn.Module) -> str:
+    """What a model calls the cache that it is given."""
+    names = inspect.signature(model.forward).parameters
+    for name in ("past_key_values", "cache_params"):
+        if name in names:
+            return name
+    config: Any = model.config
+    raise ExplorerError(
+        f"{type(model).__name__} has no cache of keys and values that can be filled token by token",
+        where=f"model_type {config.model_type}",
+        remedy="choose a model of another family",
+    )
 
 
 def _check_filled(cache: LayerCache) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from srm_explorer.engine.experiment.positions import RowPositions
 from srm_explorer.engine.experiment.site import Site
-from srm_explorer.engine.model.blocks import LayerCache, feed_of
+from srm_explorer.engine.model.blocks import feed_of
 from srm_explorer.engine.model.device import bool_list, free_bytes, int_list, tensor_of
 from srm_explorer.engine.model.intervene import (
     Accumulator,
@@ -74,8 +74,8 @@ class RowStream:
         self._seen = self._padded.seen
         self._next = torch.tensor([len(prompt) for prompt in prompts], device=device)
         self._start = _first_tail_column(rows, instruments, self._padded.width, split, len(model.blocks))
-        self._tail = LayerCache(split)
-        self._head = LayerCache(0)
+        self._tail = model.blocks.new_cache(split)
+        self._head = model.blocks.new_cache()
         self._head_seen = self._seen
         self.rows: Int[Tensor, " row"] = torch.arange(len(rows), device=device)
 
@@ -85,7 +85,7 @@ class RowStream:
             self._tune(self._padded.positions, torch.ones_like(self.rows, dtype=torch.bool))
             return self._model.blocks.whole(self._padded.feed(), self._tail)
         shared = Padded(self._prompts, self._model.device)
-        cache = LayerCache(0)
+        cache = self._model.blocks.new_cache()
         with self._instruments.paused():
             logits, residual = self._model.blocks.whole_keeping(shared.feed(), cache, self._split)
         for layer in range(len(self._model.blocks)):
@@ -152,12 +152,12 @@ class RowStream:
         _, first, inverse = np.unique(pairs, axis=1, return_index=True, return_inverse=True)
         parents = tensor_of(pairs[0, first], device)
         if len(first) > _MERGE_AT * len(self.rows):
-            whole = LayerCache(0)
+            whole = self._model.blocks.new_cache()
             for layer in range(len(self._model.blocks)):
                 below = layer < self._split
                 keys, values = (self._head if below else self._tail).take(layer)
                 whole.put(layer, keys[self._history] if below else keys, values[self._history] if below else values)
-            self._tail, self._head, self._split = whole, LayerCache(0), 0
+            self._tail, self._head, self._split = whole, self._model.blocks.new_cache(), 0
         elif len(parents) != len(self._head_seen) or not torch.equal(parents, torch.arange(len(parents)).to(parents)):
             self._head.select(parents)
             self._head_seen = self._head_seen[parents]

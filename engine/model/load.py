@@ -141,8 +141,12 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
                 remedy="choose a decoder-only model it supports",
             ) from error
     config = bridge.cfg
-    if config.n_layers < 1 or "blocks.0.mlp.hook_post" not in bridge.hook_dict:
-        raise ExplorerError("this model has no stack of MLP blocks", where=spec.name, remedy="choose another model")
+    if config.n_layers < 1 or "blocks.0.hook_resid_post" not in bridge.hook_dict:
+        raise ExplorerError(
+            f"{type(model).__name__} is no stack of blocks that add to one residual stream",
+            where=spec.name,
+            remedy="choose a model of another family",
+        )
     widths = tuple(_neurons(bridge, layer) for layer in range(config.n_layers))
     counts = Counter(width for width in widths if width)
     d_mlp = counts.most_common(1)[0][0] if counts else int(config.d_mlp)
@@ -158,7 +162,18 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
     blocks = Blocks(bridge.original_model, list(bridge.blocks))
     is_demo = Path(source) == paths.demo_model_folder()
     return LoadedModel(
-        spec.name, bridge, blocks, tokenizer, shape, device, dtype, digest, source, files.commit, is_demo
+        spec.name,
+        bridge,
+        blocks,
+        tokenizer,
+        shape,
+        device,
+        dtype,
+        digest,
+        source,
+        files.commit,
+        is_demo,
+        blocks.keeps_keys_alone,
     )
 
 

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.model.activations import ReadText, check_layer, check_neuron, stream_activations
+from srm_explorer.engine.model.decoding import Generation, Row, decode
 from srm_explorer.engine.model.device import array_of, is_out_of_memory, tensor_of
+from srm_explorer.engine.model.intervene import Capture, Edit
 from srm_explorer.engine.model.load import LoadedModel
 
 Weights = NDArray[np.float32]
@@ -66,7 +68,7 @@ def b_out(model: LoadedModel, layer: int) -> Weights:
 
 def unembedding(model: LoadedModel) -> Weights:
     """Return W_U, [d_model, vocabulary] float32: column t is the direction that raises token t's logit."""
-    return _float32(model.bridge.unembed.W_U)
+    return _float32(_narrowed(model, torch.eye(model.shape.d_model)) @ model.bridge.unembed.W_U.float().cpu())
 
 
 def unembedding_bias(model: LoadedModel) -> Weights:
@@ -75,8 +77,11 @@ def unembedding_bias(model: LoadedModel) -> Weights:
 
 
 def final_norm_weight(model: LoadedModel) -> Weights:
-    """Return the gain of the norm before the unembedding, [d_model] float32; a Gemma norm's includes its 1."""
-    norm: Any = model.bridge.ln_final.original_component
+    """Return the gain of the norm before the unembedding, [d_model] float32; ones where there is no gain, or no norm.
+
+    A Gemma norm's includes its 1.
+    """
+    norm: Any = _final_norm(model)
     gain: Tensor | None = getattr(norm, "weight", None)
     if gain is None:
         return np.ones(model.shape.d_model, dtype=np.float32)
@@ -85,7 +90,7 @@ def final_norm_weight(model: LoadedModel) -> Weights:
 
 
 def final_logits(model: LoadedModel, residual: NDArray[Any]) -> NDArray[Any]:
-    """Finish residual streams that leave the last block: the final norm, the unembedding, a soft cap where it has one.
+    """Finish residual streams that leave the last block, by the model's code: norm, unembedding, whatever scales them.
 
     Args:
         model: loaded.
@@ -95,10 +100,27 @@ def final_logits(model: LoadedModel, residual: NDArray[Any]) -> NDArray[Any]:
         [..., vocabulary] logits, in the model's precision (float32 where that is half).
     """
     with torch.inference_mode():
-        stream = tensor_of(np.ascontiguousarray(residual), model.device).to(model.dtype)
-        logits: Tensor = model.bridge.unembed(model.bridge.ln_final(stream))
-        cap = getattr(model.bridge.original_model.config, "final_logit_softcapping", None)
-        return array_of(torch.tanh(logits / cap) * cap if cap else logits)
+        rows = np.ascontiguousarray(residual).reshape(-1, model.shape.d_model)
+        logits = model.blocks.finish(tensor_of(rows, model.device).to(model.dtype))
+        return array_of(logits).reshape(*residual.shape[:-1], logits.shape[-1])
+
+
+def _final_norm(model: LoadedModel) -> Any:
+    return getattr(getattr(model.bridge, "ln_final", None), "original_component", None)
+
+
+def _narrowed(model: LoadedModel, rows: Tensor) -> Tensor:
+    """Take rows of the width of the residual stream to that of the unembedding, where a matrix lies between (OPT)."""
+    decoder = getattr(getattr(model.bridge.original_model, "model", None), "decoder", None)
+    matrix: Any = getattr(decoder, "project_out", None)
+    return rows if matrix is None else rows @ matrix.weight.detach().to(rows).T
+
+
+def _logit_factor(model: LoadedModel) -> float:
+    """What the model multiplies its logits by: Cohere, Granite, Falcon-H1."""
+    config = model.bridge.original_model.config
+    factor = getattr(config, "logit_scale", None) or getattr(config, "lm_head_multiplier", None) or 1.0
+    return float(factor) / float(getattr(config, "logits_scaling", None) or 1.0)
 
 
 def _matrix(model: LoadedModel, layer: int, name: str) -> Weights:
@@ -136,6 +158,11 @@ def _float32(tensor: Tensor) -> Weights:
 _CHUNK = 16_384
 """Tokens of the vocabulary that are worked on at a time."""
 
+_TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-3}
+_HALF = 0.1
+_PROBE = (0, 1)
+"""Any two tokens."""
+
 
 @dataclass(frozen=True)
 class Norm:
@@ -172,7 +199,8 @@ class WeightCard:
         reads_alike: neighbours by the cosine of W_in columns (`up` in a gated MLP).
         compared: neurons that were compared with.
         gated: whether the MLP is gated.
-        is_normed: whether a norm follows W_out before the residual stream, as in Gemma-2.
+        is_normed: whether a norm follows W_out before the residual stream, as in Gemma-2; without one `logits` have
+            the factor that the block adds its MLP with, where it has one (Granite).
     """
 
     norms: tuple[Norm, ...]
@@ -200,25 +228,73 @@ def weight_card(
         layers: where neighbours are looked for; None for its own layer.
 
     Raises:
-        ExplorerError: the layer or neuron is out of range, or the layer has no plain MLP.
+        ExplorerError: the layer or neuron is out of range, the layer has no plain MLP, or more than a norm and a matrix
+            lies between the residual stream and the logits.
     """
     check_layer(model, layer)
     check_neuron(model, layer, neuron)
+    _check_direct(model)
     gate = w_gate_columns(model, layer)
     written, read = w_out_rows(model, layer), w_in_columns(model, layer)
     norms = [_norm("W_out", written, neuron), _norm("W_in", read, neuron)]
     norms += [] if gate is None else [_norm("W_gate", gate, neuron)]
     layers = [layer] if layers is None else list(dict.fromkeys(layers))
-    out = partial(_written, model)
+    out, factor = partial(_written, model), _factor(model, layer, neuron)
     return WeightCard(
         norms=tuple(norms),
-        logits=direct_logits(model, written[neuron]),
+        logits=direct_logits(model, written[neuron] * np.float32(factor or 1.0)),
         writes_alike=_neighbours(out, (layer, neuron), layers, top),
         reads_alike=_neighbours(partial(w_in_columns, model), (layer, neuron), layers, top),
         compared=sum(map(model.shape.neurons, layers)) - int(layer in layers),
         gated=gate is not None,
-        is_normed=hasattr(model.bridge.blocks[layer], "ln2_post"),
+        is_normed=factor is None,
     )
+
+
+def _factor(model: LoadedModel, layer: int, neuron: int) -> float | None:
+    """Measure the factor that a block adds a neuron's row of W_out with; None where it adds something else."""
+    site, stream = f"blocks.{layer}.mlp.hook_post", Capture(f"blocks.{layer}.hook_resid_post", "last", "prompt")
+    row = w_out_rows(model, layer)[neuron].astype(np.float64)
+
+    def last(*edits: Edit) -> NDArray[np.float64]:
+        decoded = decode(model, [Row(_PROBE, edits)], Generation(0), [stream], share=False)
+        return decoded.rows[0].captured[0].astype(np.float64)
+
+    before, size = last(), float(row @ row)
+    if not size:
+        return 1.0
+    step = max(float(np.linalg.norm(before)), 1.0) / size**0.5
+    moved = last(Edit(site, "add", "all", (neuron,), (step,))) - before
+    factor = float(moved @ row) / (step * size)
+    tolerance = _TOLERANCE.get(model.dtype, _HALF)
+    if float(np.linalg.norm(moved - factor * step * row)) > tolerance * float(np.linalg.norm(moved)):
+        return None
+    return 1.0 if abs(factor - 1.0) <= tolerance else factor
+
+
+def _check_direct(model: LoadedModel) -> None:
+    """Refuse a model whose logits are not what `direct_logits` takes them for.
+
+    Two residual streams of mean 0 and size 1 are divided by the same number, 1, so that their logits differ by those of
+    their difference.
+    """
+    streams = np.random.default_rng(0).normal(size=(2, model.shape.d_model))
+    streams -= streams.mean(axis=1, keepdims=True)
+    streams /= np.sqrt((streams**2).mean(axis=1, keepdims=True))
+    logits = final_logits(model, streams).astype(np.float64)
+    config = model.bridge.original_model.config
+    cap = getattr(config, "final_logit_softcapping", None) or getattr(config, "logits_soft_cap", None)
+    if cap:
+        logits = cap * np.arctanh(np.clip(logits / cap, -0.9, 0.9))
+    kept = np.abs(logits).max(axis=0) < 0.9 * cap if cap else np.full(logits.shape[1], True)
+    expected = direct_logits(model, streams[0] - streams[1])
+    off = float(np.linalg.norm((logits[0] - logits[1] - expected)[kept]))
+    if not off <= _TOLERANCE.get(model.dtype, _HALF) * float(np.linalg.norm(expected[kept])):
+        raise ExplorerError(
+            f"the logits of {type(model.bridge.original_model).__name__} are no matrix times a normed residual stream",
+            where=f"the card of a neuron of {model.name}",
+            remedy="use `usage`, or clamp the neuron and look at what is written",
+        )
 
 
 def direct_logits(model: LoadedModel, direction: NDArray[Any]) -> NDArray[np.float64]:
@@ -237,14 +313,14 @@ def direct_logits(model: LoadedModel, direction: NDArray[Any]) -> NDArray[np.flo
         [vocabulary] float64.
     """
     direction = np.asarray(direction, np.float64)
-    if model.shape.centres:
+    if model.shape.centres and _final_norm(model) is not None:
         direction = direction - direction.mean()
-    direction = direction * final_norm_weight(model)
+    direction = direction * (final_norm_weight(model) * _logit_factor(model))
     unembed: Tensor = model.bridge.unembed.W_U
     logits: list[NDArray[np.float64]] = []
     with torch.inference_mode():
         wide = torch.float32 if unembed.device.type == "mps" else torch.float64
-        scaled = tensor_of(direction, torch.device("cpu")).to(unembed.device, wide)
+        scaled = _narrowed(model, tensor_of(direction, torch.device("cpu")).to(unembed.device, wide))
         for start in range(0, unembed.shape[1], _CHUNK):
             logits.append(array_of(scaled @ unembed[:, start : start + _CHUNK].to(wide)).astype(np.float64))
     return np.concatenate(logits)

@@ -17,8 +17,8 @@ from transformers import (
     BertForMaskedLM,
     CTRLConfig,
     CTRLLMHeadModel,
-    MambaConfig,
-    MambaForCausalLM,
+    OpenAIGPTConfig,
+    OpenAIGPTLMHeadModel,
     T5Config,
     T5ForConditionalGeneration,
 )
@@ -106,7 +106,7 @@ BROKEN: list[tuple[str, Break, str]] = [
     ("unknown architecture", with_config(model_type="nosuch"), "nosuch"),
     ("a word for a number", with_config(n_layer="three"), "cannot be loaded"),
     ("no heads", with_config(n_head=0), "cannot be loaded"),
-    ("a negative number of layers", with_config(n_layer=-1), "no stack of MLP blocks"),
+    ("a negative number of layers", with_config(n_layer=-1), "no stack of blocks"),
     ("no tokenizer", removing("tokenizer*"), "no tokenizer"),
     ("half a tokenizer", removing("tokenizer.json"), "tokenizer cannot be loaded"),
     ("a broken tokenizer", writing("tokenizer.json", b"{}"), "tokenizer cannot be loaded"),
@@ -180,9 +180,9 @@ MODELS: list[tuple[str, Callable[[], Any], str]] = [
         "cannot wrap CTRLLMHeadModel, which it does not know",
     ),
     (
-        "no MLP",
-        lambda: MambaForCausalLM(MambaConfig(vocab_size=600, hidden_size=32, num_hidden_layers=2)),
-        "no stack of MLP blocks",
+        "no cache",
+        lambda: OpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=600, n_embd=32, n_layer=2, n_head=4)),
+        "has no cache of keys and values",
     ),
 ]
 
