@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import subprocess
@@ -264,7 +265,9 @@ class _Connection:
         self._connection = connection
         self._lines = Lines(connection)
         try:
-            self.send(Hello(protocol=PROTOCOL, build=build()))
+            # Who lets nobody in has said why before it hung up.
+            with contextlib.suppress(WorkerGoneError):
+                self.send(Hello(protocol=PROTOCOL, build=build()))
             self.welcome = _expect(self.receive(), Welcome)
         except TimeoutError:
             connection.close()

@@ -8,6 +8,7 @@ the exception: its replies are `JobUpdate`, one whenever the job went on, and th
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from os import chdir, environ
@@ -339,16 +340,23 @@ class Lines:
         self._buffer = bytearray()
         self._seen = 0
 
-    def read(self) -> bytes | None:
+    def read(self, until: float | None = None) -> bytes | None:
         """Return the next line without its newline; None where the other side is gone.
+
+        Args:
+            until: when the line must be whole, in seconds of `time.monotonic`; by default the socket's own time-out
+                holds for each part of it.
 
         Raises:
             ExplorerError: a line is larger than 8 MB; the connection is of no more use.
+            TimeoutError: it is not whole in time.
         """
         while (end := self._buffer.find(b"\n", self._seen)) < 0:
             self._seen = len(self._buffer)
             if self._seen >= LARGEST:
                 raise oversized()
+            if until is not None:
+                self._connection.settimeout(max(0.001, until - time.monotonic()))
             try:
                 more = self._connection.recv(65536)
             except ConnectionResetError:

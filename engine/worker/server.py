@@ -76,7 +76,10 @@ def _is_same(hello: Hello) -> bool:
 
 
 MOST = 64
-"""Connections at a time; one more is closed at once."""
+"""Connections at a time; one more is told so."""
+
+FIRST_WITHIN = 10.0
+"""Seconds from the connection to its first request; a program of ours needs none."""
 
 _LOOKS = (Status, Jobs, Follow)
 """Requests that keep no idle worker alive: a screen that is open looks all the time."""
@@ -111,16 +114,24 @@ class Service:
         models: answers for models.
         idle_exit: seconds after which the worker ends by itself, to be told.
         log: takes a line.
+        first_within: seconds in which a connection must have asked for something.
     """
 
     def __init__(
-        self, listener: socket.socket, queue: JobQueue, models: Models, idle_exit: float, log: Callable[[str], None]
+        self,
+        listener: socket.socket,
+        queue: JobQueue,
+        models: Models,
+        idle_exit: float,
+        log: Callable[[str], None],
+        first_within: float = FIRST_WITHIN,
     ) -> None:
         self._listener = listener
         self._queue = queue
         self._models = models
         self._idle_exit = idle_exit
         self._log = log
+        self._first_within = first_within
         self._began = time.monotonic()
         self._open: dict[socket.socket, threading.Thread] = {}
         self._guard = threading.Lock()
@@ -164,9 +175,16 @@ class Service:
                 if not is_full:
                     self._open[connection] = thread
             if is_full:
-                connection.close()
+                self._turn_away(connection)
             else:
                 thread.start()
+
+    def _turn_away(self, connection: socket.socket) -> None:
+        error = ExplorerError(f"the worker has {MOST} connections already", remedy="try again in a few seconds")
+        self._log("turned a connection away")
+        with connection, contextlib.suppress(OSError):
+            connection.settimeout(1.0)
+            self._send(connection, Refused(fault=as_fault(error)))
 
     def _talk(self, connection: socket.socket) -> None:
         try:
@@ -179,9 +197,14 @@ class Service:
     def _answer_all(self, connection: socket.socket) -> None:
         lines = Lines(connection)
         hello: Hello | None = None
+        until: float | None = time.monotonic() + self._first_within
         while True:
             try:
-                line = lines.read()
+                line = lines.read(until)
+            except TimeoutError:
+                late = ExplorerError("no request came in time", where="worker", remedy="connect again")
+                self._send(connection, Refused(fault=as_fault(late)))
+                return
             except ExplorerError as error:
                 self._send(connection, Refused(fault=as_fault(error)))
                 return
@@ -194,6 +217,9 @@ class Service:
                     self._send(connection, welcome(request))
                     continue
                 check_allowed(hello, request)
+                # Who has asked for something is one of us, and may take its time for what comes next.
+                until = None
+                connection.settimeout(None)
                 if not isinstance(request, _LOOKS):
                     self._queue.touch()
                 if isinstance(request, Follow):
