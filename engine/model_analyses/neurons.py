@@ -338,8 +338,7 @@ def _passes(meter: Meter, texts: Texts) -> Callable[[int, int], None]:
     meter.begin_batch(0)
 
     def on_pass(n_texts: int, positions: int) -> None:
-        meter.begin_batch(n_texts)
-        meter.end_batch(positions)
+        meter.end_pass(n_texts, positions)
         if meter.stop.level:
             raise Stopped
 

@@ -282,8 +282,7 @@ def _score(
     meter.steps = max(len(scored.text.tokens) for scored in texts)
 
     def on_pass(count: int, tokens: int) -> None:
-        meter.begin_batch(min(count, meter.runs - meter.runs_done))
-        meter.end_batch(tokens)
+        meter.end_pass(min(count, meter.runs - meter.runs_done), tokens)
         if meter.stop.level:
             raise Stopped
 

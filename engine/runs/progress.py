@@ -29,6 +29,7 @@ class Progress:
         rate: tokens a second since the first batch of this start; 0 before there is one.
         seconds_left: estimate; None before there is one.
         memory: bytes that the process, or on CUDA its tensors at their most, take; None where that is not known.
+        waits_for: process that has the device, while it waits for it; 0 where that cannot be named.
     """
 
     stage: Stage
@@ -41,6 +42,7 @@ class Progress:
     rate: Number = 0.0
     seconds_left: Number | None = None
     memory: Whole | None = None
+    waits_for: Whole | None = None
 
     @property
     def share(self) -> float:
@@ -94,14 +96,19 @@ class Meter:
     _tokens: int = 0
     _rows: int = 0
     _began: float = field(default=0.0)
+    _batch_began: float = 0.0
+    _first_step: float = 0.0
+    _worked: int = 0
+    _spent: float = 0.0
     _memory: int | None = None
     _weigh_due: float = 0.0
 
-    def stage(self, stage: Stage) -> None:
-        self._tell(Progress(stage, self.runs_done, self.runs, tokens=self._tokens))
+    def stage(self, stage: Stage, waits_for: int | None = None) -> None:
+        self._tell(Progress(stage, self.runs_done, self.runs, tokens=self._tokens, waits_for=waits_for))
 
     def begin_batch(self, rows: int) -> None:
-        self._began = self._began or time.monotonic()
+        self._batch_began = time.monotonic()
+        self._began = self._began or self._batch_began
         self._rows = rows
         self._tokens = self._finished_tokens
         self._tell(self._progress(0))
@@ -109,6 +116,7 @@ class Meter:
     def step(self, step: int, writing: int) -> None:
         """Count a token for each row still writing; raise Stopped if that is wished."""
         self._tokens += writing
+        self._first_step = time.monotonic() if step == 0 else self._first_step
         self._tell(self._progress(step + 1))
         if self.stop.level > 1:
             raise Stopped
@@ -118,18 +126,23 @@ class Meter:
         self._finished_tokens += tokens
         self._tokens = self._finished_tokens
         self.runs_done += self._rows
+        self._worked += self._rows
+        self._spent = time.monotonic() - self._began
         self._rows = 0
         self._tell(self._progress(0))
+
+    def end_pass(self, rows: int, tokens: int) -> None:
+        """Count runs that went through the model in one pass, which is over."""
+        self._rows = rows
+        self.end_batch(tokens)
 
     def _tell(self, progress: Progress) -> None:
         for listener in self.listeners:
             listener(progress)
 
     def _progress(self, step: int) -> Progress:
-        spent = time.monotonic() - self._began
-        rate = self._tokens / spent if spent > 0 else 0.0
-        todo = (self.runs - self.runs_done) * self.steps - self._rows * step
-        left = todo / rate if rate else None
+        now = time.monotonic()
+        spent = now - self._began
         return Progress(
             "running",
             self.runs_done,
@@ -138,10 +151,24 @@ class Meter:
             step,
             self.steps,
             self._tokens,
-            rate,
-            left,
+            self._tokens / spent if spent > 0 else 0.0,
+            self._seconds_left(step, now),
             self._weighed(),
         )
+
+    def _seconds_left(self, step: int, now: float) -> float | None:
+        """From the time that runs have taken; within the first batch, from that of its steps but the first.
+
+        The first step reads the prompt: taken for one of many, it would make hours of minutes.
+        """
+        runs, spent, left = self._worked, self._spent, 0.0
+        if self._rows and step > 1:
+            a_step = (now - self._first_step) / (step - 1)
+            left = (self.steps - step) * a_step
+            runs, spent = runs + self._rows, spent + now - self._batch_began + left
+        elif self._rows and runs:
+            left = max(0.0, self._rows * spent / runs - (now - self._batch_began))
+        return left + (self.runs - self.runs_done - self._rows) * spent / runs if runs else None
 
     def _weighed(self) -> int | None:
         if self.weigh is not None and time.monotonic() >= self._weigh_due:

@@ -78,9 +78,9 @@ def _acquire(lock: FileLock, meter: Meter, waiting: ModelHolder | None) -> bool:
     while not lock.held:
         try:
             lock.acquire()
-        except LockedError:
+        except LockedError as error:
             waited = True
-            meter.stage("waiting")
+            meter.stage("waiting", error.pid or 0)
             if waiting is not None:
                 waiting.unload()
             if meter.stop.level:

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from srm_explorer.engine.runs import Progress, Stage, StopSignal
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.runs import JournalReader, Progress, Stage, StopSignal, known_runs
+from srm_explorer.engine.runs.journal_reader import writer_pid
 from srm_explorer.tui.cli.output import file_size, note
 
 _STAGES: dict[Stage, str] = {
@@ -46,9 +48,14 @@ class Watch:
         self._bar: Any = None
         self._task: Any = None
         self._due = time.monotonic() + _LINE_EVERY
+        self._waits = False
 
     def show(self, progress: Progress) -> None:
         self.last = progress
+        if progress.waits_for is not None and not self._waits:
+            # At once: who is not told takes a long wait for a program that hangs.
+            self.say(_waiting_for(progress.waits_for))
+        self._waits = progress.waits_for is not None
         if progress.stage in ("running", "saving"):
             self.open()
         if self._bar is not None:
@@ -149,6 +156,21 @@ def holding(watch: Watch, stop: StopSignal) -> Iterator[None]:
         watch.holds = False
     if stop.level:
         raise KeyboardInterrupt
+
+
+def _waiting_for(pid: int) -> str:
+    """What a run or a study waits for, as far as that can be known: the process, its run, and how long it takes."""
+    holder = f"process {pid}" if pid else "another process"
+    for folder in known_runs() if pid else ():
+        if writer_pid(folder) == pid:
+            try:
+                journal = JournalReader(folder)
+            except ExplorerError:
+                continue
+            progress = Progress.from_dict(journal.progress())
+            facts = f" ({state})" if progress is not None and (state := _state_of(progress)) else ""
+            return f"waiting for {holder}, which runs {folder.stem}{facts}"
+    return f"waiting for {holder}, which has the model's device"
 
 
 def _state_of(progress: Progress) -> str:

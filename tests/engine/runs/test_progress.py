@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+
+import pytest
 
 from srm_explorer.engine.runs.progress import Meter, Progress, StopSignal
 from tests.waiting import PATIENCE
@@ -45,3 +49,54 @@ print(used_bytes(torch.device("cpu")) - before)
 """
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=PATIENCE)
     assert 0.8 * 50_000_000 < int(told.stdout) < 2 * 50_000_000
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Seconds that pass when they are told to."""
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def wait(seconds: float) -> None:
+        now[0] += seconds
+
+    return wait
+
+
+def test_what_is_left_is_told_from_what_batches_took_the_reading_of_prompts_aside(
+    clock: Callable[[float], None],
+) -> None:
+    told: list[Progress] = []
+    meter = Meter([told.append], StopSignal(), runs=40, steps=11)
+    for batch in range(4):
+        meter.begin_batch(10)
+        clock(100.0)
+        for step in range(11):
+            clock(1.0 if step else 0.0)
+            meter.step(step, 10)
+            if batch == 0 and step < 1:
+                assert told[-1].seconds_left is None, "the first step, which reads the prompts, is like no other"
+            else:
+                assert told[-1].seconds_left == pytest.approx((3 - batch) * 110 + 10 - step)
+        meter.end_batch(20)  # most texts ended early
+        assert told[-1].seconds_left == pytest.approx((3 - batch) * 110)
+
+
+def test_passes_of_few_tokens_do_not_stretch_what_is_left(clock: Callable[[float], None]) -> None:
+    told: list[Progress] = []
+    meter = Meter([told.append], StopSignal(), runs=100, steps=1_000)
+    meter.begin_batch(0)
+    for number in range(1, 5):
+        clock(60.0)
+        meter.end_pass(25, 3)
+        assert [one.seconds_left for one in told[1:]] == [pytest.approx((4 - n) * 60) for n in range(1, number + 1)]
+
+
+def test_a_run_that_goes_on_is_estimated_by_this_start_alone(clock: Callable[[float], None]) -> None:
+    told: list[Progress] = []
+    meter = Meter([told.append], StopSignal(), runs=1_000, steps=5, runs_done=980)
+    meter.begin_batch(10)
+    assert told[-1].seconds_left is None
+    clock(50.0)
+    meter.end_batch(50)
+    assert told[-1].seconds_left == pytest.approx(50.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import pytest
@@ -52,12 +53,14 @@ def test_a_place_that_is_kept_keeps_another_model_off_until_its_holder_unloads()
     with pytest.raises(Stopped), device_lock("cpu", impatient(), Holder()):
         pytest.fail("two models on one device")
     stages: list[str] = []
+    holders: set[int | None] = set()
     came = threading.Event()
     leave = threading.Event()
 
     def run() -> None:
         def note(progress: Progress) -> None:
             stages.append(progress.stage)
+            holders.add(progress.waits_for)
 
         with device_lock("cpu", Meter([note], StopSignal())):
             came.set()
@@ -67,6 +70,7 @@ def test_a_place_that_is_kept_keeps_another_model_off_until_its_holder_unloads()
     thread.start()
     until(lambda: stages, "a stage")
     assert stages[0] == "waiting"
+    assert holders == {os.getpid()}
     assert not came.is_set()
     assert yield_device(holder)
     assert came.wait(PATIENCE)

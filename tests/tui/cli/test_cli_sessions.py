@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from srm_explorer.engine import paths
 from srm_explorer.engine.runs.journal import JournalWriter
 from srm_explorer.engine.runs.journal_records import RunStart
 from srm_explorer.engine.runs.plan import Layout
+from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.engine.session import Session
+from srm_explorer.tui.cli.watch import Watch
 
 SITE, RESIDUAL = "blocks.1.mlp.hook_post", "blocks.1.hook_resid_post"
 CLAMP = {"site": SITE, "neurons": [3], "op": "clamp", "values": [-3, 20]}
@@ -173,3 +176,22 @@ def test_runs_that_are_not_saved_yet_are_listed(
         ("done", "finished", 20, 20),
     ]
     assert "2 of 20" in srm("sessions").out
+
+
+def test_who_waits_is_told_at_once_for_what(save: Callable[..., Session], capsys: pytest.CaptureFixture[str]) -> None:
+    session = save("done")
+    start = RunStart(session.prompts, created=session.created)
+    layout = Layout(20, 0, (tuple(range(20)),))
+    with JournalWriter.create(paths.sessions_folder() / "storm.run", session.spec, layout=layout, extra=start) as run:
+        run.progress(Progress("running", 5, 20, rate=7, seconds_left=65).to_dict())
+        with Watch(quiet=False) as watch:
+            for _ in range(3):
+                watch.show(Progress("waiting", waits_for=os.getpid()))
+            watch.show(Progress("loading"))
+            watch.show(Progress("waiting", waits_for=0))
+        with Watch(quiet=True) as watch:
+            watch.show(Progress("waiting", waits_for=os.getpid()))
+    assert capsys.readouterr().err.splitlines() == [
+        f"srm-explorer: waiting for process {os.getpid()}, which runs storm (5 / 20 runs · 7 tok/s · 1:05 left)",
+        "srm-explorer: waiting for another process, which has the model's device",
+    ]
