@@ -288,10 +288,11 @@ class _Start:
 
     def run(self, meter: Meter, warm: WarmModel) -> Outcome:
         """Load and check the model, run what is left, and save."""
-        experiment, path = self.experiment, self.path
+        path = self.path
         inputs, standing, notes = self.preflight.inputs, self.preflight.standing, self.preflight.notes
-        model = warm.load(experiment.model, self.base, meter.stage)
+        model = warm.load(self.experiment.model, self.base, meter.stage)
         meter.weigh = partial(used_bytes, model.device)
+        experiment = self.experiment.with_residual(model.shape.centres)
         check_against(experiment, model.shape)
         check_directions(experiment, inputs.directions, model)
         model.check_sites([*experiment.capture.sites, *(edit.site for edit in experiment.interventions)])
@@ -299,8 +300,10 @@ class _Start:
         folder = paths.run_folder(path)
         if standing.kind == "resume":
             journal = resume_journal(experiment, inputs, model, folder, self.base)
+            experiment = journal.reader.experiment
         else:
             begin = NewRun(experiment, inputs, model, test, self.base, self.rows)
+            notes += _decided(self.experiment, experiment, model)
             notes += tuple(f"moved to the trash: {moved}" for moved in (resume.clear(path) if self.restart else []))
             journal = begin.journal(folder)
         with journal:
@@ -318,6 +321,16 @@ class _Start:
         notes += (*left_out(session.events), *not_finite(session.runs, vectors))
         notes += (saved.note,) if saved.note else ()
         return Outcome(saved.session, saved.path, "finished" if complete else "interrupted", resumed, notes)
+
+
+def _decided(written: Experiment, experiment: Experiment, model: LoadedModel) -> tuple[str, ...]:
+    """Say how residual streams are captured, where the model decided it and any are."""
+    if written.capture.residual != "auto" or all(Site.parse(site).is_mlp for site in experiment.capture.sites):
+        return ()
+    norms = "take the mean over d_model out" if model.shape.centres else "leave the mean over d_model in"
+    return (
+        f"residual streams are captured {experiment.capture.residual}: the norms of {Path(model.name).name} {norms}",
+    )
 
 
 def _finished_in(path: Path) -> tuple[int, int]:

@@ -136,7 +136,9 @@ class CaptureSpec(SpecPart):
     positions: Literal["generated", "predicting", "prompt", "all"] = Field(
         default="generated", description="positions that are kept"
     )
-    residual: Literal["raw", "centred"] = Field(default="raw", description="centred: less its mean over d_model")
+    residual: Literal["auto", "raw", "centred"] = Field(
+        default="auto", description="centred: less its mean over d_model; auto: where the model's norms take it out"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -430,8 +432,20 @@ class Experiment(SpecPart):
 
         Fields at their default are left out of it, so that a field added to a later version changes no digest.
         """
-        content = json.dumps(dumped(self, exclude_defaults=True), ensure_ascii=False, sort_keys=True)
+        data = dumped(self, exclude_defaults=True)
+        # Raw was the default once, and the shipped experiments said centred: what they were called, they are called.
+        data["capture"].pop("residual", None)
+        if self.capture.residual != "raw":
+            data["capture"]["residual"] = "centred"
+        content = json.dumps(data, ensure_ascii=False, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:length]
+
+    def with_residual(self, centred: bool) -> Self:
+        """The same with how residual streams are captured decided; as it is where it says so itself."""
+        if self.capture.residual != "auto":
+            return self
+        capture = self.capture.model_copy(update={"residual": "centred" if centred else "raw"})
+        return self.model_copy(update={"capture": capture})
 
     def plane_site(self, plane: PlaneSpec) -> str:
         """The site a plane lies in: its own, or the only captured one."""

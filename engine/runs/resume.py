@@ -52,13 +52,13 @@ def run_status(experiment: Experiment, hashes: Mapping[str, str], path: Path) ->
     folder = paths.run_folder(path)
     if session is not None:
         recorded: Mapping[str, str] = session.provenance.get("inputs", {})
-        _refuse_another(path, differences(session.spec, experiment) + _changed(recorded, hashes))
+        _refuse_another(path, _differences(session.spec, experiment) + _changed(recorded, hashes))
         if session.state == "finished":
             return RunStatus("finished", session)
     if is_run_folder(folder):
         reader = JournalReader(folder)
         recorded = reader.start.inputs
-        _refuse_another(folder, differences(reader.experiment, experiment) + _changed(recorded, hashes))
+        _refuse_another(folder, _differences(reader.experiment, experiment) + _changed(recorded, hashes))
         return RunStatus("resume", session)
     if session is not None:
         raise TakenError(
@@ -67,6 +67,11 @@ def run_status(experiment: Experiment, hashes: Mapping[str, str], path: Path) ->
             remedy="put the folder back, or begin again with --restart",
         )
     return RunStatus("new")
+
+
+def _differences(begun: Experiment, experiment: Experiment) -> list[str]:
+    """What differs from a run that was begun; what the model decided for it then is not decided again."""
+    return differences(begun, experiment.with_residual(begun.capture.residual == "centred"))
 
 
 def check_idle(path: Path) -> None:

@@ -172,7 +172,6 @@ _CAPTURE = (
     from_model("capture.sites", "capture", short="sites", hint="L11 hook_post, resid_post, or full names"),
     from_model("capture.reduce", "reduce"),
     from_model("capture.positions", "positions", short="where", shares_line=True),
-    from_model("capture.residual", "residual", short="resid"),
 )
 _SPOTLIGHT = (
     from_model("spotlight.thresholds", "thresholds", short="thresh", forms=cosines_forms),
@@ -188,13 +187,16 @@ _STATS = from_model(
 )
 
 
-def fields_of(data: Data, intervention: int, plane: int, kinds: Sequence[str]) -> dict[str, Sequence[Field]]:
+def fields_of(
+    data: Data, intervention: int, plane: int, kinds: Sequence[str], centres: bool | None = None
+) -> dict[str, Sequence[Field]]:
     """The fields by section, for the intervention and the plane in view.
 
     Args:
         data: as `data.normal` gives it.
         intervention, plane: number of the one in view, -1 for none.
         kinds: of sites that the model has at the intervention's layer.
+        centres: whether the model's norms centre; None where that is not known.
     """
     samples = value_at(data, "generation.mode") == "sample"
     return {
@@ -204,10 +206,19 @@ def fields_of(data: Data, intervention: int, plane: int, kinds: Sequence[str]) -
             *_controls(data),
         ],
         "generation": (*_TOKENS, *_SAMPLING, replace(_STOP, shares_line=True)) if samples else (*_TOKENS, _STOP),
-        "capture": _CAPTURE,
+        "capture": (*_CAPTURE, _residual(centres)),
         "planes": _plane(data, plane) if plane >= 0 else [],
         "spotlight": _SPOTLIGHT,
     }
+
+
+def _residual(centres: bool | None) -> Field:
+    """What "auto" means is said where the model is known."""
+    field = from_model("capture.residual", "residual", short="resid")
+    if centres is None:
+        return field
+    means = "centred" if centres else "raw"
+    return replace(field, forms=lambda value: (f"auto: {means}", "auto") if value == "auto" else (str(value),))
 
 
 def _intervention(data: Data, index: int, kinds: Sequence[str]) -> list[Field]:

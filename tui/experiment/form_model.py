@@ -195,7 +195,8 @@ class SpecForm:
         numbers = self.in_view.clamped(data)
         site = value_at(data, f"interventions[{numbers['interventions']}].site")
         kinds = kinds_at(layer_of(site), kind_of(site), self.description if self.shape else None)
-        return fields_of(data, numbers["interventions"], numbers["planes"], kinds)
+        centres = self.shape.centres if self.shape else None
+        return fields_of(data, numbers["interventions"], numbers["planes"], kinds, centres)
 
     def _field(self, data: Data, key: str) -> Field | None:
         numbers = InView.of(key).clamped(data)

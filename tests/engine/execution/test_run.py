@@ -83,6 +83,21 @@ def test_tokens_and_last_are_kept_as_asked(lab: Lab, as_if_alone: Check, clamp: 
     as_if_alone(session, every=2)
 
 
+@pytest.mark.parametrize(("shape", "means"), [("gpt2", "centred"), ("llama", "raw")])
+def test_the_model_decides_how_residual_streams_are_captured_once(
+    lab: Lab, request: pytest.FixtureRequest, clamp: dict[str, Any], shape: str, means: str
+) -> None:
+    folder = request.getfixturevalue(f"tiny_{shape}_folder")
+    asked = lab.experiment(clamp, model={"name": str(folder)}, capture={"residual": "auto"})
+    outcome = lab.run(asked)
+    assert outcome.session is not None
+    assert outcome.session.spec.capture.residual == means
+    assert any(f"residual streams are captured {means}" in line for line in outcome.notes)
+    assert lab.run(asked).status == "shown"
+    lab.run(lab.experiment(clamp, model={"name": str(folder)}, capture={"residual": "raw"}), "raw")
+    assert lab.run(asked, "raw").status == "shown", "what was decided is not decided again"
+
+
 def test_a_plain_forward_captures_the_prompt(lab: Lab, as_if_alone: Check, clamp: dict[str, Any]) -> None:
     session = lab.session(lab.experiment(clamp, generation={"tokens": 0}, capture={"positions": "prompt"}))
     assert {(run.token_ids, run.text, run.finish, run.min_margin) for run in session.runs} == {((), "", "none", None)}

@@ -171,7 +171,7 @@ def test_the_protocol_says_what_the_protocol_is() -> None:
     assert clamp.values == (-20, -10, -6, -3, -1, 0, 1, 3, 6, 10, 20)
     assert (experiment.generation.tokens, experiment.generation.mode) == (50, "greedy")
     assert experiment.capture.sites == ("blocks.11.mlp.hook_post", "blocks.11.hook_resid_post")
-    assert (experiment.capture.reduce, experiment.capture.residual) == ("mean", "centred")
+    assert (experiment.capture.reduce, experiment.capture.residual) == ("mean", "auto")
     assert (experiment.planes[0].a, experiment.planes[0].b) == (373, 2202)
     assert (experiment.spotlight.angles, experiment.spotlight.thresholds) == (360, (0.7, 0.5, 0.3, 0.1))
     assert experiment.prompts.prepend_bos is False
@@ -322,6 +322,15 @@ def test_centring_is_refused_where_the_norms_do_not_centre() -> None:
     check_against(experiment, GPT2)
     with pytest.raises(ExplorerError, match="no LayerNorm"):
         check_against(experiment, llama)
+
+
+def test_residual_streams_are_captured_as_the_norms_have_them_unless_it_is_said() -> None:
+    written = {word: Experiment.from_dict(changed("capture/residual", word)) for word in ("auto", "raw", "centred")}
+    for centres, word in ((True, "centred"), (False, "raw")):
+        assert written["auto"].with_residual(centres) == written[word]
+        assert written["raw"].with_residual(centres) == written["raw"]
+    # What the shipped experiments were called, they are called.
+    assert written["auto"].digest() == written["centred"].digest() != written["raw"].digest()
 
 
 @given(sites)

@@ -115,7 +115,7 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
             "sites": captured,
             "reduce": draw(st.sampled_from(["mean", "tokens", "last"])),
             "positions": draw(st.sampled_from(["predicting", "prompt", "all"])),
-            "residual": draw(st.sampled_from(["raw", "centred"])),
+            "residual": draw(st.sampled_from(["auto", "raw", "centred"])),
         },
         "planes": draw(st.lists(plane, max_size=3, unique_by=lambda p: (p["site"], p["a"], p["b"]))),
         "spotlight": {
