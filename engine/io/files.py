@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import secrets
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -67,6 +68,21 @@ def as_explorer_error(error: OSError, path: Path) -> ExplorerError:
     """Tell what the system refused while a file was written, and what to do about it."""
     what = f"cannot be written: {(error.strerror or str(error)).lower()}"
     return ExplorerError(what, where=str(path), remedy=_REMEDIES.get(error.errno or 0, "save to another folder"))
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder in which no file can be made, or that cannot be made itself; nothing is left behind.
+
+    Raises:
+        ExplorerError: what the system says, for the folder or the nearest one above it that is there.
+    """
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        # Permissions alone say nothing of a read-only or a full file system, or to the superuser.
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise as_explorer_error(error, folder) from error
 
 
 def sync_folder(folder: Path) -> None:

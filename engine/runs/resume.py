@@ -11,7 +11,7 @@ from typing import Any, Literal
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, differences
-from srm_explorer.engine.io.files import LockedError, as_explorer_error, sync_folder
+from srm_explorer.engine.io.files import LockedError, as_explorer_error, check_writable, sync_folder
 from srm_explorer.engine.io.vectors import check_vectors
 from srm_explorer.engine.runs.inputs import Inputs, read_inputs
 from srm_explorer.engine.runs.journal import forget_run, is_run_folder, sweep_beside
@@ -199,12 +199,16 @@ def preflight(experiment: Experiment, base: Path, path: Path, *, restart: bool) 
         restart: what has this name does not count.
 
     Raises:
-        ExplorerError: a broken or missing input, no prompt, or a name that belongs to another experiment.
+        ExplorerError: a broken or missing input, no prompt, a name that belongs to another experiment, or a folder that
+            nothing can be saved in.
     """
     inputs = read_inputs(experiment, base)
     if not inputs.prompts:
         raise ExplorerError("there is no prompt to run", where="prompts", remedy="choose other sets or factors")
     standing = RunStatus("new") if restart else run_status(experiment, inputs.hashes, path)
+    if standing.kind != "finished":
+        # Said now, not when the model has been loaded to no end.
+        check_writable(path.parent)
     return Preflight(inputs, standing)
 
 

@@ -251,3 +251,15 @@ def holder() -> Any:
     yield hold
     for child in children:
         child.communicate()
+
+
+def test_where_nothing_can_be_saved_is_refused_before_the_model_is_loaded(lab: Lab, clamp: dict[str, Any]) -> None:
+    stages: list[str] = []
+    out = lab.folder / "out"
+    unwritable = [lambda: out.write_text(""), lambda: out.symlink_to("/proc/self"), lambda: out.mkdir(mode=0o500)]
+    for make in unwritable if os.geteuid() else unwritable[:-1]:
+        make()
+        with pytest.raises(ExplorerError, match=r"cannot be written: .*save to another folder"):
+            lab.run(lab.experiment(clamp), listener=lambda progress: stages.append(progress.stage))
+        assert "loading" not in stages
+        out.rmdir() if out.is_dir() and not out.is_symlink() else out.unlink()
