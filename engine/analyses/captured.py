@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
 from srm_explorer.engine.experiment.model_fit import captured_segments, covered, propagation_of
+from srm_explorer.engine.experiment.site import Site, head_coordinates
 from srm_explorer.engine.io.vectors import Matrix, read_vectors, token_mean
 from srm_explorer.engine.session import UNIT_FACTOR, Session, Units, units_of
 from srm_explorer.engine.stats.permutation import Blocks, matched_blocks
@@ -125,9 +127,22 @@ def edited(session: Session, site: str, *, replaced: bool = False) -> dict[int, 
         if edit.site != site or not meets or (replaced and edit.op not in REPLACING):
             continue
         present = np.array([c.kind != "control" and c.values[index] is not None for c in session.conditions], np.bool_)
-        for neuron in edit.neurons:
+        own = edit.neurons
+        if edit.heads and (width := head_width(session, Site.parse(site).layer)):
+            own = head_coordinates(edit.heads, edit.coordinates, width)
+        for neuron in own:
             where[neuron] = where.get(neuron, np.zeros(len(present), np.bool_)) | present
     return where
+
+
+def head_width(session: Session, layer: int) -> int:
+    """Coordinates of one attention head of a layer, as a session tells of its model; 0 where it does not."""
+    model: object = session.provenance.get("model")
+    widths: object = cast("Mapping[str, object]", model).get("head_widths") if isinstance(model, Mapping) else None
+    if not isinstance(widths, list | tuple) or layer >= len(cast("Sequence[object]", widths)):
+        return 0
+    width = cast("Sequence[object]", widths)[layer]
+    return width if isinstance(width, int) else 0
 
 
 def is_steered(session: Session, site: str) -> bool:

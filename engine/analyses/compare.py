@@ -167,7 +167,10 @@ def _is_set(sides: tuple[Side, Side], match: MatchedRuns) -> bool:
     for side, rows in zip(sides, match.rows, strict=True):
         session = side.session
         edits = [
-            (number, (edit.site, tuple(edit.neurons), edit.direction, edit.op, edit.positions))
+            (
+                number,
+                (edit.site, edit.neurons, edit.heads, edit.coordinates, edit.direction, edit.op, edit.positions),
+            )
             for number, edit in enumerate(session.spec.interventions)
             if propagation_of(edit.site, side.plane.site) in ("own", "written")
         ]

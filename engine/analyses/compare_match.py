@@ -10,7 +10,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from srm_explorer.engine.analyses.captured import check_captured
+from srm_explorer.engine.analyses.captured import check_captured, head_width
 from srm_explorer.engine.analyses.directions import SiteRuns, as_rows, known_directions, plane_through
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment.directions import FileVector, NeuronWeights, RandomDirection, direction_of
@@ -131,6 +131,9 @@ def _width(session: Session, site: str) -> int | None:
     widths = model.get("mlp_widths")
     if at.is_mlp and isinstance(widths, list | tuple):
         width = dict(enumerate(cast("Sequence[object]", widths))).get(at.layer)
+    elif at.is_heads:
+        heads = model.get("n_heads")
+        width = head_width(session, at.layer) * heads if isinstance(heads, int) else None
     return width if isinstance(width, int) else None
 
 

@@ -190,7 +190,7 @@ def missing_weights(session: Session, site: str, directions: Iterable[int | str]
     Raises:
         ExplorerError: a text that is no direction, or a layer that the session's model has not got.
     """
-    if Site.parse(site).is_mlp:
+    if not Site.parse(site).is_stream:
         return []
     known = known_directions(session.provenance)
     model: object = session.provenance.get("model")
@@ -230,9 +230,10 @@ def _check_range(index: int, runs: SiteRuns) -> None:
 
 
 def _weights(weights: NeuronWeights, runs: SiteRuns) -> Vector:
-    if Site.parse(runs.site).is_mlp:
+    if not Site.parse(runs.site).is_stream:
+        among = "the neurons" if Site.parse(runs.site).is_mlp else "the coordinates"
         raise ExplorerError(
-            f"{weights} lies in the residual stream, not among the neurons of {runs.site}",
+            f"{weights} lies in the residual stream, not among {among} of {runs.site}",
             remedy="name the neuron by its number, or a site of the residual stream",
         )
     vector = _known(str(weights), runs, "its model has it: srm-explorer planes SESSION --add loads it")

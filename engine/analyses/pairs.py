@@ -192,7 +192,7 @@ def residual_site(session: Session, site: str) -> str | None:
     if not home.is_mlp:
         return None
     others = [Site.parse(other) for other in session.spec.capture.sites]
-    stream = [candidate for candidate in others if not candidate.is_mlp]
+    stream = [candidate for candidate in others if candidate.is_stream]
     if not stream:
         return None
     return str(

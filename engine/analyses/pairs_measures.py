@@ -117,7 +117,7 @@ class Partners:
 def holds_writes(site: str, residual: str) -> bool:
     """Whether a site of the residual stream holds what neurons of an MLP site write, added to the rest."""
     home, target = Site.parse(site), Site.parse(residual)
-    if not home.is_mlp or target.is_mlp or target.kind == "hook_attn_out":
+    if not home.is_mlp or not target.is_stream or target.kind == "hook_attn_out":
         return False
     if target.layer == home.layer:
         return target.kind in ("hook_mlp_out", "hook_resid_post")

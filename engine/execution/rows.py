@@ -13,12 +13,13 @@ from srm_explorer.engine.errors import ExplorerError, SpecValueError
 from srm_explorer.engine.experiment import Condition, Experiment, InterventionSpec, Site, conditions
 from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.experiment.positions import Positions, RowPositions, TokenChoice, resolve_positions
+from srm_explorer.engine.experiment.site import head_coordinates
 from srm_explorer.engine.io.vectors import Matrix
 from srm_explorer.engine.model import Capture, Edit, Generation, LoadedModel, NoiseKey, Row, RowResult, Sampling
 from srm_explorer.engine.runs.controls import MOMENTS, measured_sites, neurons_under, placebo
 from srm_explorer.engine.runs.forecast import OWN_PREFIX, own_readings
 from srm_explorer.engine.runs.inputs import ListedPrompt
-from srm_explorer.engine.runs.units import UNITS_PREFIX
+from srm_explorer.engine.runs.units import UNITS_PREFIX, is_relative
 from srm_explorer.engine.session import Finish, PromptRecord, Resolved, RunRecord
 from srm_explorer.engine.session.controls import Controls
 from srm_explorer.engine.stats.text import text_metrics
@@ -116,11 +117,13 @@ class RowMaker:
         spec = self.experiment.capture
         named: list[tuple[str, Capture]] = []
         for site in spec.sites:
-            centred = spec.residual == "centred" and not Site.parse(site).is_mlp
+            centred = spec.residual == "centred" and Site.parse(site).is_stream
             named.append((site, Capture(site, spec.reduce, spec.positions, centred)))
         if self.experiment.generation.tokens:
             for number, intervention in enumerate(self.experiment.interventions):
-                named.append((f"{UNITS_PREFIX}{number}", self._reading(intervention)))
+                # A head has many coordinates: they are read where a unit is measured on them.
+                if not intervention.heads or is_relative(intervention):
+                    named.append((f"{UNITS_PREFIX}{number}", self._reading(intervention)))
         reduce = "last" if spec.reduce == "last" else "mean"
         for number, positions in own_readings(self.experiment):
             intervention = self.experiment.interventions[number]
@@ -149,7 +152,14 @@ class RowMaker:
                 "generated",
                 direction=tuple(self.directions[intervention.direction].tolist()),
             )
-        return Capture(intervention.site, "tokens", "generated", columns=intervention.neurons)
+        return Capture(intervention.site, "tokens", "generated", columns=self._coordinates(intervention))
+
+    def _coordinates(self, intervention: InterventionSpec) -> tuple[int, ...]:
+        """The coordinates of its site that an intervention names: neurons, or those of heads."""
+        if not intervention.heads:
+            return intervention.neurons
+        width = self.model.shape.head_width(Site.parse(intervention.site).layer)
+        return head_coordinates(intervention.heads, intervention.coordinates, width)
 
     def _edit(
         self,
@@ -161,6 +171,9 @@ class RowMaker:
     ) -> Edit:
         intervention = self.experiment.interventions[number]
         neurons = neurons_under(intervention, control, controls)
+        if intervention.heads:
+            neurons = self._coordinates(intervention)
+            values = values * len(neurons) if len(values) == 1 else values
         direction = ()
         if intervention.direction is not None:
             vector = self.directions[intervention.direction]

@@ -130,7 +130,7 @@ def weights_of(model: LoadedModel, direction: NeuronWeights, matrices: Matrices 
 
 
 def _of_changed_neurons(experiment: Experiment) -> list[NeuronWeights]:
-    if all(Site.parse(site).is_mlp for site in experiment.capture.sites):
+    if not any(Site.parse(site).is_stream for site in experiment.capture.sites):
         return []
     weights: list[NeuronWeights] = []
     for intervention in experiment.interventions:

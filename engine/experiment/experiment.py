@@ -221,6 +221,8 @@ class InterventionSpec(SpecPart):
 
     site: Text
     neurons: Indices = Field(default=(), description="one, or several: 373, 2202")
+    heads: Indices = Field(default=(), description="attention heads of attn.hook_z: 3, or 3, 5")
+    coordinates: Indices = Field(default=(), description="of each head, all of them where it is empty: 17, or 0..7/1")
     direction: Text | None = Field(
         default=None, description="a vector of a file beside the experiment: vectors.safetensors#name"
     )
@@ -237,7 +239,8 @@ class InterventionSpec(SpecPart):
     @model_validator(mode="after")
     def _check(self) -> Self:
         check_site(self.site, "site")
-        check_distinct(self.neurons, "neurons")
+        for name in ("neurons", "heads", "coordinates"):
+            check_distinct(getattr(self, name), name)
         check_distinct(self.values, "values")
         self._check_target()
         self._check_values()
@@ -249,24 +252,43 @@ class InterventionSpec(SpecPart):
         return self.op not in WITHOUT_VALUES
 
     def _check_target(self) -> None:
+        self._check_heads()
         if self.direction is None:
+            if self.heads and self.op != "steer":
+                return
             if self.op == "steer":
-                what = "steer works along a direction, not on neurons" if self.neurons else "steer needs a direction"
+                target = "heads" if self.heads else "neurons"
+                is_set = bool(self.heads or self.neurons)
+                what = f"steer works along a direction, not on {target}" if is_set else "steer needs a direction"
                 remedy = "write direction = 'vectors.safetensors#name'"
-                raise SpecValueError(what, remedy, "neurons" if self.neurons else "direction")
+                raise SpecValueError(what, remedy, target if is_set else "direction")
             if not self.neurons:
+                if Site.parse(self.site).is_heads:
+                    raise SpecValueError(f"{self.op} needs heads", "write heads = [3]", "heads")
                 either = ", or direction = 'vectors.safetensors#name'" if self.op in ALONG_DIRECTION else ""
                 raise SpecValueError(f"{self.op} needs neurons", f"write neurons = [373]{either}", "neurons")
             return
         if self.op not in ALONG_DIRECTION:
             remedy = f"use op = {' or '.join(map(repr, ALONG_DIRECTION))}, or neurons"
             raise SpecValueError(f"{self.op} works on neurons, not along a direction", remedy, "direction")
-        if self.neurons:
-            what = f"{self.op} works along the direction, not on neurons too"
-            raise SpecValueError(what, "remove the neurons, or the direction", "neurons")
+        for target in ("neurons", "heads"):
+            if getattr(self, target):
+                what = f"{self.op} works along the direction, not on {target} too"
+                raise SpecValueError(what, f"remove the {target}, or the direction", target)
         file, hash_sign, name = self.direction.rpartition("#")
         if not (file.strip() and hash_sign and name.strip()):
             raise SpecValueError(f"{shown(self.direction)} does not name a vector", "write 'file#name'", "direction")
+
+    def _check_heads(self) -> None:
+        is_heads = Site.parse(self.site).is_heads
+        if self.neurons and is_heads:
+            remedy = "write heads = [3], with coordinates = [17] for single ones"
+            raise SpecValueError(f"{self.site} holds attention heads, not neurons", remedy, "neurons")
+        if self.heads and not is_heads:
+            remedy = "choose blocks.L.attn.hook_z, or write neurons = [373]"
+            raise SpecValueError(f"{self.site} holds no attention heads", remedy, "heads")
+        if self.coordinates and not self.heads:
+            raise SpecValueError("these are coordinates of no head", "write heads = [3], or remove them", "coordinates")
 
     def _check_values(self) -> None:
         if self.unit not in UNITS[self.op]:
@@ -472,9 +494,10 @@ class Experiment(SpecPart):
                     f"'{plane.site}' is not captured", f"add it to capture.sites, or choose {captured}", field
                 )
             for key, along in (("a", plane.a), ("b", plane.b)):
-                if isinstance(direction_of(along), NeuronWeights) and Site.parse(self.plane_site(plane)).is_mlp:
+                if isinstance(direction_of(along), NeuronWeights) and not Site.parse(self.plane_site(plane)).is_stream:
+                    among = "the neurons" if Site.parse(self.plane_site(plane)).is_mlp else "the coordinates"
                     raise SpecValueError(
-                        f"{along} lies in the residual stream, the plane among the neurons of {self.plane_site(plane)}",
+                        f"{along} lies in the residual stream, the plane among {among} of {self.plane_site(plane)}",
                         "name the neuron by its number, or a site of the residual stream",
                         f"planes[{index}].{key}",
                     )

@@ -31,6 +31,15 @@ def misfits(experiment: Experiment, shape: ModelShape) -> Iterator[ExplorerError
         yield from _site(intervention.site, f"{field}.site", shape)
         for at, neuron in enumerate(intervention.neurons):
             yield from _coordinate(intervention.site, neuron, f"{field}.neurons[{at}]", shape)
+        width = shape.head_width(Site.parse(intervention.site).layer) if intervention.heads else 0
+        for name, count in (("heads", shape.n_heads), ("coordinates", width)):
+            for at, number in enumerate(getattr(intervention, name) if width else ()):
+                if number >= count:
+                    yield ExplorerError(
+                        f"{name.removesuffix('s')} {number} is out of range for this model ({count} {name})",
+                        where=f"{field}.{name}[{at}]",
+                        remedy=f"choose 0 to {count - 1}",
+                    )
     for index, name in enumerate(experiment.capture.sites):
         yield from _site(name, f"capture.sites[{index}]", shape)
     for index, plane in enumerate(experiment.planes):
@@ -128,7 +137,15 @@ Apartness: TypeAlias = Literal["no", "here", "elsewhere"]
 """Whether a plane holds nothing that is edited: no, or not known; yes, though neurons of the same layer, or coordinates
 of the same site, are edited; yes, and neurons of other layers alone are edited."""
 
-_ORDER = ("hook_resid_pre", "hook_attn_out", "hook_resid_mid", "mlp.hook_post", "hook_mlp_out", "hook_resid_post")
+_ORDER = (
+    "hook_resid_pre",
+    "attn.hook_z",
+    "hook_attn_out",
+    "hook_resid_mid",
+    "mlp.hook_post",
+    "hook_mlp_out",
+    "hook_resid_post",
+)
 _COVERED: dict[str, Segments] = {
     "all": (True, True, True),
     "prompt": (True, True, False),
@@ -149,7 +166,7 @@ def covered(positions: Positions | tuple[int, ...] | TokenChoice) -> Segments:
 def is_predictable(intervention: InterventionSpec) -> bool:
     """Whether what it does to its site is an affine function of sums over whole stretches of a row."""
     along = intervention.op == "project_out" and intervention.direction is not None
-    return isinstance(intervention.positions, str) and not along
+    return isinstance(intervention.positions, str) and not along and not intervention.heads
 
 
 def captured_segments(experiment: Experiment) -> Segments:
@@ -195,7 +212,7 @@ def apart_from(experiment: Experiment, site: str, a: int | str, b: int | str) ->
 
 def is_centred(experiment: Experiment, site: str) -> bool:
     """Whether a site's captured vectors have their mean over coordinates taken out."""
-    return experiment.capture.residual == "centred" and not Site.parse(site).is_mlp
+    return experiment.capture.residual == "centred" and Site.parse(site).is_stream
 
 
 def needs_own(experiment: Experiment, site: str, intervention: InterventionSpec) -> bool:
@@ -225,7 +242,7 @@ def _meeting(
         number = along
     else:
         return "unknown"
-    if not intervention.neurons or edited.is_mlp != target.is_mlp:
+    if not intervention.neurons or (edited.is_mlp, edited.is_heads) != (target.is_mlp, target.is_heads):
         return "unknown"
     if edited == target:
         return "in" if number in intervention.neurons else "here"

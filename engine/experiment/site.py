@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from srm_explorer.engine.errors import ExplorerError, SpecValueError, nearest
 from srm_explorer.engine.experiment.values import shown, spans
 
-SITE_KINDS = ("mlp.hook_post", "hook_mlp_out", "hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_attn_out")
+SITE_KINDS = (
+    "mlp.hook_post",
+    "hook_mlp_out",
+    "hook_resid_pre",
+    "hook_resid_mid",
+    "hook_resid_post",
+    "hook_attn_out",
+    "attn.hook_z",
+)
 """What may follow "blocks.L." in a site's name."""
 
 _NAME = re.compile(r"blocks\.(0|[1-9][0-9]{0,5})\.(.+)")
@@ -44,9 +53,19 @@ class Site:
         return self.kind == "mlp.hook_post"
 
     @property
+    def is_heads(self) -> bool:
+        """Whether it holds what the attention heads give, one beside the other, before their output matrix."""
+        return self.kind == "attn.hook_z"
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether its coordinates are those of the residual stream."""
+        return self.kind.startswith("hook_")
+
+    @property
     def width_name(self) -> str:
-        """The name of its width: "d_mlp" or "d_model"."""
-        return "d_mlp" if self.is_mlp else "d_model"
+        """The name of its width: "d_mlp", "d_model", or "n_heads x d_head"."""
+        return "d_mlp" if self.is_mlp else "n_heads x d_head" if self.is_heads else "d_model"
 
 
 def _remedy(name: str) -> str:
@@ -71,6 +90,8 @@ class ModelShape:
         centres: whether its norms subtract the mean (LayerNorm), so that `residual = "centred"` loses nothing.
         mlp_widths: [layer] neurons that `mlp.hook_post` holds, 0 where it holds none: a mixture of experts, a block
             without an MLP. Empty where every layer has `d_mlp`.
+        n_heads: of attention, those that ask (a group of them may share keys and values).
+        head_widths: [layer] coordinates of one head in `attn.hook_z`, 0 where a layer has no such heads.
     """
 
     name: str
@@ -80,6 +101,8 @@ class ModelShape:
     n_ctx: int
     centres: bool = True
     mlp_widths: tuple[int, ...] = ()
+    n_heads: int = 0
+    head_widths: tuple[int, ...] = ()
 
     @property
     def neuron_layers(self) -> tuple[int, ...]:
@@ -91,11 +114,24 @@ class ModelShape:
         return self.mlp_widths[layer] if layer < len(self.mlp_widths) else self.d_mlp
 
     def width(self, site: Site) -> int:
+        if site.is_heads:
+            return self.n_heads * self.head_width(site.layer)
         return self.neurons(site.layer) if site.is_mlp else self.d_model
 
+    def head_width(self, layer: int) -> int:
+        """Count the coordinates of one attention head of a layer, 0 where it has none."""
+        return self.head_widths[layer] if layer < len(self.head_widths) else 0
+
     def check_neurons(self, site: str, where: str = "") -> None:
-        """Refuse `mlp.hook_post` where it holds no neurons: the ExplorerError names the layers where it does."""
+        """Refuse a site that holds no neurons, or no heads: the ExplorerError names the layers where it does."""
         at = Site.parse(site)
+        if at.is_heads and at.layer < self.n_layers and not self.head_width(at.layer):
+            having = tuple(layer for layer in range(self.n_layers) if self.head_width(layer))
+            raise ExplorerError(
+                f"{site} holds no attention heads in {self.name}",
+                where=where,
+                remedy=f"choose {f'layer {spans(having)}, or ' if having else ''}{Site(at.layer, 'hook_attn_out')}",
+            )
         if not at.is_mlp or at.layer >= self.n_layers or self.neurons(at.layer):
             return
         layers = f"layer {spans(self.neuron_layers)}, or " if self.neuron_layers else ""
@@ -104,3 +140,14 @@ class ModelShape:
             where=where,
             remedy=f"choose {layers}another site, as {Site(at.layer, 'hook_resid_post')}",
         )
+
+
+def head_coordinates(heads: Sequence[int], coordinates: Sequence[int], width: int) -> tuple[int, ...]:
+    """The coordinates of `attn.hook_z`, heads laid one after the other, that some heads have.
+
+    Args:
+        heads: by number.
+        coordinates: of each head; all where empty.
+        width: coordinates of one head.
+    """
+    return tuple(head * width + at for head in heads for at in (coordinates or range(width)))

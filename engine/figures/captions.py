@@ -39,7 +39,7 @@ def site_caption(site: str) -> str:
     """A site in short: "L11 hook_post", "L0 resid_pre"."""
     parsed = Site.parse(site)
     kind = parsed.kind.rpartition(".")[2]
-    return f"L{parsed.layer} {kind if parsed.is_mlp else kind.removeprefix('hook_')}"
+    return f"L{parsed.layer} {kind.removeprefix('hook_') if parsed.is_stream else kind}"
 
 
 def coordinate_caption(site: str, index: int) -> str:
@@ -162,6 +162,10 @@ def _intervention(edit: InterventionSpec) -> str:
     target = (edit.direction or "").rpartition("/")[2]
     if edit.neurons:
         target = _listed([coordinate_caption(edit.site, neuron) for neuron in edit.neurons])
+    if edit.heads:
+        target = f"head{'s' if len(edit.heads) > 1 else ''} {_listed(list(map(str, edit.heads)), 'heads')}"
+        numbers = _listed(list(map(str, edit.coordinates)), "coordinates")
+        target += f" [{numbers}]" if edit.coordinates else ""
     parts = [site_caption(edit.site), target, edit.op + _values(edit)]
     if edit.positions != "all":
         told = positions_text(edit.positions)
@@ -171,8 +175,8 @@ def _intervention(edit: InterventionSpec) -> str:
     return " · ".join(parts)
 
 
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} … ({len(names)} neurons)"
+def _listed(names: Sequence[str], noun: str = "neurons") -> str:
+    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} … ({len(names)} {noun})"
 
 
 def _values(edit: InterventionSpec) -> str:

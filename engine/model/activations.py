@@ -18,7 +18,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment.site import Site
 from srm_explorer.engine.model.decoding import Padded
 from srm_explorer.engine.model.device import array_of
-from srm_explorer.engine.model.intervene import HookNeverFired
+from srm_explorer.engine.model.intervene import HookNeverFired, by_coordinate
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.stats.streaming import ColumnStatistics, RunningColumns
 
@@ -118,6 +118,7 @@ def _hook(
 ) -> Callable[..., None]:
     def on_activation(activation: Float[Tensor, "row col d"], hook: object) -> None:
         reached.add(site)
+        activation = by_coordinate(activation)
         kept = activation if columns is None else activation[..., list(columns)]
         take(site, array_of(kept[torch.from_numpy(counts).to(kept.device)]), numbers)  # pyright: ignore[reportUnknownMemberType]
 

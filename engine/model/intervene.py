@@ -19,6 +19,11 @@ from srm_explorer.engine.model.device import array_of
 from srm_explorer.engine.model.load import LoadedModel
 
 
+def by_coordinate(activation: Float[Tensor, "row col *parts"]) -> Float[Tensor, "row col d"]:
+    """Lay what a site holds out as one vector a position: heads one after the other."""
+    return activation.flatten(2) if activation.ndim > 3 else activation
+
+
 @dataclass(frozen=True)
 class Edit:
     """One resolved intervention on one row: every number is raw, nothing is left to look up.
@@ -388,13 +393,13 @@ def _site_hook(instruments: HookState, site: str, receipt: Receipt) -> Callable[
             return None
         feed = instruments.feed
         receipt.fired += 1
-        result = activation
+        result = by_coordinate(activation)
         for slot in slots:
             mask = slot.mask(feed.positions, feed.prompt_tokens)
             receipt.edited += int((mask & feed.alive[:, None]).sum())
             result = slot.apply(result, mask)
         for accumulator in keeping:
             accumulator.take(result, feed.positions, feed.prompt_tokens, feed.rows, feed.alive)
-        return result if slots else None
+        return result.reshape(activation.shape) if slots else None
 
     return on_activation

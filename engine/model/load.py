@@ -23,7 +23,7 @@ from transformers.utils.quantization_config import Mxfp4Config
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.experiment import ModelShape, ModelSpec
+from srm_explorer.engine.experiment import SITE_KINDS, ModelShape, ModelSpec
 from srm_explorer.engine.model.blocks import Blocks
 from srm_explorer.engine.model.device import DTYPES, is_out_of_memory, resolve_device, set_tf32
 from srm_explorer.engine.model.hub import ModelFiles, fetch_model
@@ -97,8 +97,7 @@ class LoadedModel:
         for site in sites:
             if site not in known:
                 layer = ".".join(site.split(".")[:2])
-                kinds = ("mlp.hook_post", "hook_mlp_out", "hook_attn_out", "hook_resid_pre", "hook_resid_mid")
-                there = [k for k in (*kinds, "hook_resid_post") if f"{layer}.{k}" in known]
+                there = [kind for kind in SITE_KINDS if f"{layer}.{kind}" in known]
                 raise ExplorerError(
                     f"{self.name} has no site {site}",
                     remedy=f"choose {layer}. and one of {', '.join(there)}" if there else "choose another layer",
@@ -150,6 +149,7 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
     widths = tuple(_neurons(bridge, layer) for layer in range(config.n_layers))
     counts = Counter(width for width in widths if width)
     d_mlp = counts.most_common(1)[0][0] if counts else int(config.d_mlp)
+    heads = tuple(_head_width(bridge, layer) for layer in range(config.n_layers))
     shape = ModelShape(
         name=spec.name,
         n_layers=config.n_layers,
@@ -158,6 +158,8 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
         n_ctx=config.n_ctx,
         centres=not config.uses_rms_norm and config.normalization_type in ("LN", "LNPre"),
         mlp_widths=() if set(widths) == {d_mlp} else widths,
+        n_heads=config.n_heads if any(heads) else 0,
+        head_widths=heads if any(heads) else (),
     )
     blocks = Blocks(bridge.original_model, list(bridge.blocks))
     is_demo = Path(source) == paths.demo_model_folder()
@@ -193,6 +195,22 @@ def _neurons(bridge: Any, layer: int) -> int:
     except (AttributeError, RuntimeError, ValueError):
         return 0
     return int(weight.shape[0]) if weight.ndim == 2 and weight.shape[1] == bridge.cfg.d_model else 0
+
+
+def _head_width(bridge: Any, layer: int) -> int:
+    """Count the coordinates of one attention head in `attn.hook_z`; 0 where that is not what the output matrix reads.
+
+    What the config says is not asked: heads of latent attention give another number than they compare.
+    """
+    output: Any = getattr(getattr(bridge.blocks[layer], "attn", None), "o", None)
+    hook = bridge.hook_dict.get(f"blocks.{layer}.attn.hook_z")
+    weight = getattr(getattr(output, "original_component", None), "weight", None)
+    if hook is None or getattr(output, "hook_in", None) is not hook or not isinstance(weight, torch.Tensor):
+        return 0
+    d_model, n_heads = bridge.cfg.d_model, bridge.cfg.n_heads
+    if weight.ndim != 2 or d_model not in weight.shape or weight.numel() % (d_model * n_heads):
+        return 0
+    return int(weight.numel() // (d_model * n_heads))
 
 
 def _load_weights(files: ModelFiles, name: str, dtype: torch.dtype) -> Any:

@@ -17,7 +17,7 @@ from srm_explorer.engine.experiment import ModelShape, Site
 from srm_explorer.engine.experiment.positions import Positions, RowPositions
 from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode
 from srm_explorer.engine.model.device import int_list, tensor_of
-from srm_explorer.engine.model.intervene import Capture, Edit, position_mask
+from srm_explorer.engine.model.intervene import Capture, Edit, by_coordinate, position_mask
 from srm_explorer.engine.model.load import LoadedModel
 
 
@@ -61,7 +61,7 @@ def _forward(model: LoadedModel, row: Row, ids: list[int], sites: list[str]) -> 
 
 def _edit_hook(edit: Edit, prompt_tokens: int) -> Callable[..., Tensor]:
     def apply(activation: Tensor, hook: object) -> Tensor:
-        edited = activation.clone()
+        edited = by_coordinate(activation).clone()
         for position in _chosen(edit.positions, activation.shape[1], prompt_tokens):
             vector = edited[0, position]
             if edit.direction:
@@ -77,14 +77,14 @@ def _edit_hook(edit: Edit, prompt_tokens: int) -> Callable[..., Tensor]:
                     "add": float(vector[neuron]) + value,
                     "scale": float(vector[neuron]) * value,
                 }[edit.op]
-        return edited
+        return edited.reshape(activation.shape)
 
     return apply
 
 
 def _keep_hook(kept: dict[str, Tensor], site: str) -> Callable[..., None]:
     def keep(activation: Tensor, hook: object) -> None:
-        kept[site] = activation[0].detach().clone()
+        kept[site] = by_coordinate(activation)[0].detach().clone()
 
     return keep
 

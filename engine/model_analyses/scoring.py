@@ -53,7 +53,7 @@ def captures_of(session: Session, model: LoadedModel, sites: Sequence[str] | Non
     captures: dict[str, Capture] = {}
     for site in capture.sites if sites is None else sites:
         try:
-            centred = not Site.parse(site).is_mlp and capture.residual == "centred"
+            centred = Site.parse(site).is_stream and capture.residual == "centred"
         except SpecValueError as error:
             raise ExplorerError(error.what, where="sites", remedy=error.remedy) from None
         captures[site] = Capture(site, "tokens", capture.positions, centred)

@@ -67,6 +67,7 @@ class Reading:
         return {
             "site": target.site,
             "neurons": list(target.neurons),
+            **({"heads": list(target.heads), "coordinates": list(target.coordinates)} if target.heads else {}),
             "direction": target.direction,
             "mean": self.mean.tolist(),
             "std": self.std.tolist(),
@@ -83,7 +84,7 @@ class Reading:
 
 
 def needs_baseline(experiment: Experiment) -> bool:
-    return experiment.stats is None and any(_is_relative(intervention) for intervention in experiment.interventions)
+    return experiment.stats is None and any(is_relative(intervention) for intervention in experiment.interventions)
 
 
 def check_resolved(experiment: Experiment, resolved: Resolved) -> None:
@@ -92,17 +93,31 @@ def check_resolved(experiment: Experiment, resolved: Resolved) -> None:
     Raises:
         DamagedError: they do not.
     """
-    widths = [0 if edit.op in _WITHOUT_NUMBERS else max(len(edit.neurons), 1) for edit in experiment.interventions]
-    expected = [
-        [None if value is None else width for value, width in zip(condition.values, widths, strict=True)]
-        for condition in conditions(experiment)
-    ]
-    if [[None if values is None else len(values) for values in row] for row in resolved] != expected:
+    edits, known = experiment.interventions, conditions(experiment)
+    fits = len(resolved) == len(known) and all(
+        len(row) == len(edits)
+        and all(
+            (values is None) == (value is None) and (values is None or _fits(edit, len(values)))
+            for edit, value, values in zip(edits, condition.values, row, strict=True)
+        )
+        for condition, row in zip(known, resolved, strict=True)
+    )
+    if not fits:
         raise DamagedError("resolved does not fit the conditions")
 
 
+def _fits(edit: InterventionSpec, count: int) -> bool:
+    """Whether an intervention may have that many raw values: one for all of a head, or one a coordinate."""
+    if edit.op in _WITHOUT_NUMBERS or not edit.heads:
+        return count == (0 if edit.op in _WITHOUT_NUMBERS else max(len(edit.neurons), 1))
+    if not is_relative(edit):
+        return count == 1
+    each, rest = divmod(count, len(edit.heads))
+    return each > 0 and not rest and each == (len(edit.coordinates) or each)
+
+
 def resolve(experiment: Experiment, conditions: Sequence[Condition], readings: Sequence[Reading | None]) -> Resolved:
-    """Turn every value of every condition into raw values, one a neuron (one for a direction).
+    """Turn every value of every condition into raw values, one a neuron (one for a direction, or for whole heads).
 
     clamp: mean + k sigma, or the quantile; add and steer: k sigma; steer in `norm`: k times the mean norm; mean: the
     mean; zero and project_out: none. Raw values stay as they are.
@@ -136,7 +151,7 @@ def readings_of(session: Session, experiment: Experiment) -> list[Reading | None
     readings: list[Reading | None] = []
     for index, intervention in enumerate(experiment.interventions):
         match = next((m for m in measured if m and _same_target(m, intervention)), None)
-        if match is None and _is_relative(intervention):
+        if match is None and is_relative(intervention):
             raise ExplorerError(
                 f"session {session.name} measured nothing at {intervention.site} for {_target(intervention)}",
                 where=f"interventions[{index}]",
@@ -146,14 +161,15 @@ def readings_of(session: Session, experiment: Experiment) -> list[Reading | None
     return readings
 
 
-def _is_relative(intervention: InterventionSpec) -> bool:
+def is_relative(intervention: InterventionSpec) -> bool:
+    """Whether its raw values are measured on the baseline."""
     return intervention.op == "mean" or intervention.unit != "raw"
 
 
 def _raw(intervention: InterventionSpec, value: float, reading: Reading | None, index: int) -> tuple[float, ...]:
     if intervention.op in _WITHOUT_NUMBERS:
         return ()
-    if not _is_relative(intervention):
+    if not is_relative(intervention):
         return (float(value),) * max(len(intervention.neurons), 1)
     where = f"interventions[{index}]"
     if reading is None or not reading.tokens:
@@ -179,6 +195,8 @@ def _same_target(measured: Mapping[str, Any], intervention: InterventionSpec) ->
     return (
         measured["site"] == intervention.site
         and tuple(measured["neurons"]) == intervention.neurons
+        and tuple(measured.get("heads", ())) == intervention.heads
+        and tuple(measured.get("coordinates", ())) == intervention.coordinates
         and measured["direction"] == intervention.direction
     )
 
@@ -186,4 +204,9 @@ def _same_target(measured: Mapping[str, Any], intervention: InterventionSpec) ->
 def _target(intervention: InterventionSpec) -> str:
     if intervention.direction:
         return f"direction {intervention.direction}"
+    if intervention.heads:
+        heads = f"head{'s' if len(intervention.heads) > 1 else ''} {', '.join(map(str, intervention.heads))}"
+        return heads + (
+            f", coordinates {', '.join(map(str, intervention.coordinates))}" * bool(intervention.coordinates)
+        )
     return f"neuron{'s' if len(intervention.neurons) > 1 else ''} {', '.join(map(str, intervention.neurons))}"

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from srm_explorer.engine.analyses.registry import Findings
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.experiment import ModelSpec
+from srm_explorer.engine.experiment import SITE_KINDS, ModelSpec, Site
 from srm_explorer.engine.model import (
     LoadedModel,
     ModelKey,
@@ -164,17 +164,16 @@ def _base(spec: ModelSpec, base: str, context: CallerContext) -> Path:
 
 def _description(model: LoadedModel) -> Description:
     known: dict[str, object] = model.bridge.hook_dict
-    kinds = ("hook_resid_pre", "hook_attn_out", "hook_resid_mid", "mlp.hook_post", "hook_mlp_out", "hook_resid_post")
     layers = range(model.shape.n_layers)
-    sites = [f"blocks.{layer}.{kind}" for layer in layers for kind in kinds if f"blocks.{layer}.{kind}" in known]
-    named = {f"blocks.{layer}.mlp.hook_post" for layer in layers if not model.shape.neurons(layer)}
+    sites = [f"blocks.{layer}.{kind}" for layer in layers for kind in SITE_KINDS if f"blocks.{layer}.{kind}" in known]
+    hollow = {site for site in sites if not model.shape.width(Site.parse(site))}
     shape = dataclasses.asdict(model.shape)
     sizes = sizes_of(model)
     return Description(
         **shape,
         device=str(model.device),
         is_demo=model.is_demo,
-        sites=tuple(site for site in sites if site not in named),
+        sites=tuple(site for site in sites if site not in hollow),
         weight_bytes=weight_bytes(model),
         kv_width=sizes.kv_width,
         n_vocab=sizes.n_vocab,

@@ -7,6 +7,7 @@ the exception: its replies are `JobUpdate`, one whenever the job went on, and th
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 import time
 from collections.abc import Generator, Mapping
@@ -21,6 +22,7 @@ from pydantic_core import PydanticSerializationError
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import ModelSpec
 from srm_explorer.engine.experiment.fields import SpecPart
+from srm_explorer.engine.experiment.site import ModelShape
 from srm_explorer.engine.experiment.validation import as_explorer_error
 
 PROTOCOL = 1
@@ -237,6 +239,13 @@ class Description(_Tolerant):
     n_vocab: int = 0
     free_bytes: int = 0
     mlp_widths: tuple[int, ...] = ()
+    n_heads: int = 0
+    head_widths: tuple[int, ...] = ()
+
+    @property
+    def shape(self) -> ModelShape:
+        """The sizes that an experiment is checked against."""
+        return ModelShape(**{field.name: getattr(self, field.name) for field in dataclasses.fields(ModelShape)})
 
 
 class Tokens(_Tolerant):

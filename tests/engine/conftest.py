@@ -13,6 +13,7 @@ from hypothesis import settings
 
 from srm_explorer.engine.experiment import Experiment, conditions
 from srm_explorer.engine.experiment.positions import resolve_positions
+from srm_explorer.engine.experiment.site import head_coordinates
 from srm_explorer.engine.session.controls import controls_of
 
 if TYPE_CHECKING:
@@ -117,13 +118,14 @@ def as_if_alone(tiny_gpt2: LoadedModel) -> Callable[..., None]:
                     one.site,
                     one.op,
                     resolve_positions(one.positions, [tiny_gpt2.tokenizer.decode([i]) for i in prompt.token_ids]),
-                    tuple(
+                    head_coordinates(one.heads, one.coordinates, tiny_gpt2.shape.head_width(0))
+                    or tuple(
                         neuron
                         if number is None or chosen is None or one.background
                         else chosen.neuron(number, one.site, neuron)
                         for neuron in one.neurons
                     ),
-                    values,
+                    values * (len(one.coordinates) or 8) * len(one.heads) if one.heads and len(values) == 1 else values,
                     () if one.direction is None else tuple((directions or {})[one.direction].tolist()),
                 )
                 for one, values in zip(spec.interventions, session.resolved[run.condition], strict=True)

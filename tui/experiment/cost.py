@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from srm_explorer.engine import ExplorerError, paths
-from srm_explorer.engine.experiment import Experiment, ModelShape, Site, conditions
+from srm_explorer.engine.experiment import Experiment, Site, conditions
 from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.figures import count_of
 from srm_explorer.engine.io.files import write_atomic
@@ -80,9 +80,7 @@ def _memory(experiment: Experiment, runs: int, description: Description) -> int:
     positions = _PROMPT_TOKENS + experiment.generation.tokens
     item = ITEM_BYTES[experiment.model.dtype]
     sizes = Sizes(description.n_layers, description.kv_width, description.d_mlp, description.n_vocab, item)
-    shape = ModelShape(
-        description.name, description.n_layers, description.d_model, description.d_mlp, description.n_ctx
-    )
+    shape = description.shape
     capture = experiment.capture
     kept = sum(captured_bytes(shape.width(Site.parse(site)), capture.reduce, positions) for site in capture.sites)
     row = sizes.row_bytes(positions, kept)

@@ -17,11 +17,9 @@ from srm_explorer.tui.experiment.data import INTERVENTION, Data, item_of, put, v
 from srm_explorer.tui.experiment.fields import Field
 from srm_explorer.tui.experiment.parsing import parse_whole, short_kind
 
+_REMEMBERED = ("values", "unit", "neurons", "heads", "coordinates", "direction")
 _GREEDY = {name: dumped(GenerationSpec())[name] for name in SAMPLING}
 """What fields that have an effect on sampling alone must be in greedy decoding."""
-
-_OTHER_TARGET = {"neurons": "direction", "direction": "neurons"}
-"""What an intervention lets go of when it is given something else to work on."""
 
 Memory = dict[tuple[str, str], Data]
 """What an intervention had under another operation, and what sampling was like: by table and operation or mode."""
@@ -56,14 +54,16 @@ def apply(
     if name == "layer":
         return _with_layer(data, item, parse_whole(text), kept)
     if name == "kind":
-        return _with_kind(data, item, text)
+        return _with_kind(data, item, text, memory)
     if name == "op":
         return _with_operation(data, item, text, memory)
     if field.key == "generation.mode":
         return _with_mode(data, text, memory)
     put(data, field.key, value)
-    if name in _OTHER_TARGET and value:
-        put(data, f"{item}.{_OTHER_TARGET[name]}", [] if name == "direction" else None)
+    if name == "direction" and value:
+        value_at(data, item).update(neurons=[], heads=[], coordinates=[])
+    elif name in ("neurons", "heads") and value:
+        put(data, f"{item}.direction", None)
     return _with_followers(before, data, kept) if name == "neurons" else Edited(data)
 
 
@@ -71,7 +71,7 @@ def remembered(old: Data, new: Data) -> Memory:
     memory: Memory = {}
     for index, (before, after) in enumerate(zip(old["interventions"], new["interventions"], strict=False)):
         if before["op"] != after["op"]:
-            kept = {name: before[name] for name in ("values", "unit", "neurons", "direction")}
+            kept = {name: before[name] for name in _REMEMBERED}
             memory[f"interventions[{index}]", before["op"]] = copy.deepcopy(kept)
     if old["generation"]["mode"] == "sample" != new["generation"]["mode"]:
         memory["generation", "sample"] = {name: old["generation"][name] for name in SAMPLING}
@@ -137,14 +137,32 @@ def _with_layer(data: Data, item: str, layer: int, kept: Collection[str]) -> Edi
     return Edited(data, f"{' and '.join(what)} {verb} along to layer {layer}; u takes it back" if what else "")
 
 
-def _with_kind(data: Data, item: str, kind: str) -> Edited:
+def _with_kind(data: Data, item: str, kind: str, memory: Mapping[tuple[str, str], Data]) -> Edited:
     site = value_at(data, f"{item}.site")
     put(data, f"{item}.site", f"blocks.{layer_of(site) or 0}.{kind}")
+    _fit_targets(data, item, memory, [0])
     was_mlp, is_mlp = kind_of(site) == "mlp.hook_post", kind == "mlp.hook_post"
+    if "attn.hook_z" in (kind, kind_of(site)) and kind != kind_of(site):
+        return Edited(data, "it works on heads now" if kind == "attn.hook_z" else "it works on heads no longer")
     if was_mlp == is_mlp or value_at(data, f"{item}.direction") is not None:
         return Edited(data)
     axis = "neurons of the MLP" if is_mlp else f"coordinates of {short_kind(kind)}"
     return Edited(data, f"the numbers now name {axis}, which are other axes")
+
+
+def _fit_targets(data: Data, item: str, memory: Mapping[tuple[str, str], Data], first: list[int]) -> None:
+    """Keep of neurons, heads and direction what fits the operation and the site, else what it had, else the first."""
+    intervention: Data = value_at(data, item)
+    is_heads = kind_of(intervention["site"]) == "attn.hook_z"
+    op = intervention["op"]
+    along = op in ALONG_DIRECTION and (op == "steer" or intervention["direction"] is not None)
+    if not along:
+        intervention["direction"] = None
+    has_neurons, has_heads = not along and not is_heads, not along and is_heads
+    for name, fits in (("neurons", has_neurons), ("heads", has_heads)):
+        intervention[name] = (intervention[name] or _recalled(memory, item, name) or list(first)) if fits else []
+    if not has_heads:
+        intervention["coordinates"] = []
 
 
 def _with_operation(data: Data, item: str, op: str, memory: Mapping[tuple[str, str], Data]) -> Edited:
@@ -156,11 +174,7 @@ def _with_operation(data: Data, item: str, op: str, memory: Mapping[tuple[str, s
     if known is not None:
         intervention |= copy.deepcopy(known)
         return Edited(data)
-    if op in ALONG_DIRECTION and (op == "steer" or intervention["direction"] is not None):
-        intervention["neurons"] = []
-    else:
-        intervention["direction"] = None
-        intervention["neurons"] = intervention["neurons"] or _recalled(memory, item, "neurons") or []
+    _fit_targets(data, item, memory, [])
     if op in WITHOUT_VALUES:
         note = "its values are kept for other operations" if intervention["values"] else ""
         intervention["values"], intervention["unit"] = [], "raw"
@@ -249,7 +263,7 @@ class InView:
 def _intervention(data: Data, like: Data | None, shape: ModelShape | None) -> Data:
     """Another neuron at the same place, preferably one that a plane looks at; the first of all at a captured site."""
     site = like["site"] if like else _first_site(data, shape)
-    if like and like["direction"] is not None:
+    if like and (like["direction"] is not None or like["heads"]):
         return copy.deepcopy(like)
     axes = [plane[axis] for plane in data["planes"] if _plane_site(data, plane) == site for axis in ("a", "b")]
     looked_at = [axis for axis in axes if isinstance(axis, int)]

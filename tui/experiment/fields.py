@@ -240,7 +240,17 @@ def _intervention(data: Data, index: int, kinds: Sequence[str]) -> list[Field]:
     direction = from_model(f"{item}.direction", "direction", short="along")
     neurons = from_model(f"{item}.neurons", "neuron")
     # What takes either shows what is set first; where it is emptied, the other can be.
-    targets = [neurons] if op not in ALONG_DIRECTION else [direction] if op == "steer" else [neurons, direction]
+    targets = [neurons]
+    if str(value_at(data, f"{item}.site")).endswith(".attn.hook_z"):
+        all_or_some = from_model(
+            f"{item}.coordinates",
+            "of it",
+            shares_line=True,
+            write=lambda value: numbers_text(value) or "all",
+            read=lambda text: [] if text.strip() == "all" else parse_numbers(text),
+        )
+        targets = [from_model(f"{item}.heads", "head"), all_or_some]
+    targets = [direction] if op == "steer" else [*targets, direction] if op in ALONG_DIRECTION else targets
     fields = [layer, kind, *targets, from_model(f"{item}.op", "operation", short="op")]
     if op not in WITHOUT_VALUES:
         fields.append(from_model(f"{item}.unit", "unit", choices=plain(units), shares_line=True))

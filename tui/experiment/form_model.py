@@ -19,10 +19,7 @@ def shape_of(description: Description | None, name: object) -> ModelShape | None
     """Sizes of the model of that name; None where something else, or nothing, was described."""
     if description is None or description.name != name:
         return None
-    known = description
-    return ModelShape(
-        known.name, known.n_layers, known.d_model, known.d_mlp, known.n_ctx, known.centres, known.mlp_widths
-    )
+    return description.shape
 
 
 def unfitting(experiment: Experiment, description: Description | None) -> Iterator[ExplorerError]:
@@ -36,8 +33,7 @@ def unfitting(experiment: Experiment, description: Description | None) -> Iterat
     for where, site in sites.items():
         layer = f"blocks.{Site.parse(site).layer}."
         kinds = [name.removeprefix(layer) for name in description.sites if name.startswith(layer)]
-        lacks_neurons = Site.parse(site).is_mlp and not shape.width(Site.parse(site))
-        if kinds and site not in description.sites and not lacks_neurons:
+        if kinds and site not in description.sites and shape.width(Site.parse(site)):
             what = f"{shape.name} has no site {site}"
             yield ExplorerError(what, where=where, remedy=f"choose {layer} and one of {', '.join(kinds)}")
 

@@ -13,8 +13,7 @@ from srm_explorer.engine.experiment.directions import canonical
 from srm_explorer.engine.experiment.values import plain_number, shown
 from srm_explorer.engine.figures import direction_caption
 
-_SHORT = {kind: kind if kind == "mlp.hook_post" else kind.removeprefix("hook_") for kind in SITE_KINDS}
-_SHORT["mlp.hook_post"] = "hook_post"
+_SHORT = {kind: kind.rpartition(".")[2] if "." in kind else kind.removeprefix("hook_") for kind in SITE_KINDS}
 _KINDS = {short: kind for kind, short in _SHORT.items()} | {kind: kind for kind in SITE_KINDS}
 
 _WHOLE = re.compile(r"[+-]?[0-9]+")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from srm_explorer.engine.analyses.captured import edited
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import conditions
 from srm_explorer.engine.runs.progress import Progress
@@ -222,3 +223,17 @@ def test_a_prompt_without_the_positions_is_named_before_anything_is_written(
     assert told in str(refusal.value)
     assert "interventions[0].positions, prompt 1 of texts" in refusal.value.where
     assert not (lab.folder / "out" / "a.run").exists()
+
+
+def test_heads_run_as_their_coordinates_alone(lab: Lab, as_if_alone: Check, tiny_gpt2: LoadedModel) -> None:
+    site, width = "blocks.1.attn.hook_z", tiny_gpt2.shape.head_width(1)
+    whole = {"site": site, "heads": [1, 2], "op": "scale", "values": [0, 3]}
+    some = {"site": "blocks.0.attn.hook_z", "heads": [0], "coordinates": [1, 4], "op": "clamp", "unit": "sigma"}
+    mean = {"site": "blocks.2.attn.hook_z", "heads": [3], "op": "mean", "positions": "predicting"}
+    captured = {"sites": [site, RESID], "residual": "centred"}
+    spec = lab.experiment(whole, {**some, "values": [-2, 2]}, mean, capture=captured, planes=[])
+    session = lab.session(spec, rows=5)
+    assert [[None if v is None else len(v) for v in row] for row in session.resolved[1:]] == [[1, 2, width]] * 2
+    assert [len(unit["mean"]) if unit else 0 for unit in session.provenance["units"]] == [0, 2, width]
+    assert sorted(edited(session, site)) == list(range(width, 3 * width))
+    as_if_alone(session)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from typing import Any, Literal, get_args, get_origin
@@ -38,9 +39,11 @@ MODELS = dict(leaves())
 def shown() -> tuple[Field, ...]:
     """The fields that the form has rows for, whatever the operation."""
     fields: dict[tuple[str, Choices], Field] = {}
-    for op in UNITS:
+    for op, kind in itertools.product(UNITS, ("mlp.hook_post", "attn.hook_z")):
         data = read_experiment("protocol")[0].to_dict()
-        data["interventions"] = [{**data["interventions"][0], "op": op, "unit": "sigma"}] * 2
+        data["interventions"] = [
+            {**data["interventions"][0], "site": f"blocks.11.{kind}", "op": op, "unit": "sigma"}
+        ] * 2
         data["generation"]["mode"] = "sample"
         data["controls"]["neurons"] = 19
         sections = fields_of(data, 0, 0, SITE_KINDS).values()

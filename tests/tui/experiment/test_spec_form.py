@@ -18,6 +18,7 @@ from srm_explorer.engine.experiment import (
     check_against,
     read_experiment,
 )
+from srm_explorer.engine.experiment.positions import TokenChoice
 from srm_explorer.engine.worker.protocol import Description
 from srm_explorer.tui.experiment.form_model import SpecForm
 from srm_explorer.tui.widgets.form_layout import FormRow
@@ -25,7 +26,10 @@ from srm_explorer.tui.widgets.form_layout import FormRow
 words = st.text("abc xyz_-/.#é", min_size=1, max_size=10).filter(lambda w: w == w.strip() and "#" not in w)
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 sites = st.builds("blocks.{}.{}".format, st.integers(0, 99), st.sampled_from(SITE_KINDS))
-anywhere = st.sampled_from(["all", "prompt", "last", "predicting"])
+of_neurons = sites.filter(lambda site: not site.endswith("hook_z"))
+anywhere = st.sampled_from(
+    ["all", "prompt", "last", "predicting", [3, -1], {"token": " door"}, {"after": 'a "quoted" one\n'}]
+)
 
 
 def described(
@@ -49,7 +53,12 @@ def spread(items: st.SearchStrategy[Any], **size: int) -> st.SearchStrategy[list
 
 
 def interventions(count: int) -> st.SearchStrategy[dict[str, Any]]:
-    common = {"site": sites, "positions": anywhere}
+    common = {"site": of_neurons, "positions": anywhere}
+    of_heads = {
+        "site": st.builds("blocks.{}.attn.hook_z".format, st.integers(0, 99)),
+        "heads": spread(st.integers(0, 31), min_size=1, max_size=4),
+        "coordinates": spread(st.integers(0, 63), max_size=3),
+    }
     neurons = spread(st.integers(0, 5000), min_size=1, max_size=6)
     values = spread(numbers, min_size=count, max_size=count)
     quantiles = spread(st.floats(0, 1), min_size=count, max_size=count)
@@ -63,7 +72,17 @@ def interventions(count: int) -> st.SearchStrategy[dict[str, Any]]:
         st.fixed_dictionaries(
             {**common, "neurons": neurons, "op": st.just("clamp"), "values": quantiles, "unit": st.just("quantile")}
         ),
-        st.fixed_dictionaries({**common, "neurons": neurons, "op": st.sampled_from(["zero", "mean"])}),
+        st.fixed_dictionaries({**common, "neurons": neurons, "op": st.sampled_from(["zero", "mean", "project_out"])}),
+        st.fixed_dictionaries({**common, **of_heads, "op": st.sampled_from(["add", "scale"]), "values": values}),
+        st.fixed_dictionaries({**common, **of_heads, "op": st.sampled_from(["zero", "mean", "project_out"])}),
+        st.fixed_dictionaries(
+            {
+                **common,
+                "site": sites,
+                "direction": st.builds("{}#{}".format, words, words),
+                "op": st.just("project_out"),
+            }
+        ),
         st.fixed_dictionaries(
             {
                 **common,
@@ -155,7 +174,10 @@ def estranged(data: dict[str, Any]) -> dict[str, Any]:
     other = copy.deepcopy(data)
     other["model"] |= {"name": "another", "device": "mps", "dtype": "float16", "revision": None, "tf32": False}
     for index, one in enumerate(other["interventions"]):
-        one |= {"site": f"blocks.{200 + index}.hook_attn_out", "positions": "last"}
+        kind = "attn.hook_z" if one["heads"] else "hook_attn_out"
+        one |= {"site": f"blocks.{200 + index}.{kind}", "positions": "last"}
+        one["heads"] = [9000] if one["heads"] else []
+        one["coordinates"] = [9000] if one["coordinates"] else []
         one["neurons"] = [9000] if one["neurons"] else []
         one["direction"] = "other#vector" if one["direction"] else None
         one["values"] = [value / 64 for value in range(len(one["values"]))]
@@ -434,3 +456,28 @@ def test_data_that_is_no_experiment_can_be_shown_and_put_right() -> None:
     assert shown({}).rows()
     with pytest.raises(ExplorerError):
         form.experiment()
+
+
+def test_another_kind_of_site_or_operation_takes_the_target_that_it_can_have() -> None:
+    form = shown(preset("protocol"))
+    assert form.edit("interventions[0].kind", "attn.hook_z").note == "it works on heads now"
+    (one,) = form.experiment().interventions
+    assert (one.heads, one.neurons, one.values) == (
+        (0,),
+        (),
+        shown(preset("protocol")).experiment().interventions[0].values,
+    )
+    form.edit("interventions[0].coordinates", "3, 5")
+    form.edit("interventions[0].positions", 'after " door"')
+    form.edit("interventions[0].op", "project_out")
+    (one,) = form.experiment().interventions
+    assert (one.heads, one.coordinates, one.values) == ((0,), (3, 5), ())
+    assert one.positions == TokenChoice(" door", after=True)
+    form.edit("interventions[0].direction", "v.npz#way")
+    (one,) = form.experiment().interventions
+    assert (one.heads, one.coordinates, one.direction) == ((), (), "v.npz#way")
+    form.edit("interventions[0].op", "scale")
+    assert form.experiment().interventions[0].heads == (0,)
+    form.edit("interventions[0].kind", "hook_resid_post")
+    (one,) = form.experiment().interventions
+    assert (one.heads, one.coordinates, one.neurons) == ((), (), (0,))
