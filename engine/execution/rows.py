@@ -16,9 +16,10 @@ from srm_explorer.engine.experiment.positions import Positions, RowPositions, To
 from srm_explorer.engine.experiment.site import head_coordinates
 from srm_explorer.engine.io.vectors import Matrix
 from srm_explorer.engine.model import Capture, Edit, Generation, LoadedModel, NoiseKey, Row, RowResult, Sampling
+from srm_explorer.engine.prompts import Turns
 from srm_explorer.engine.runs.controls import MOMENTS, measured_sites, neurons_under, placebo
 from srm_explorer.engine.runs.forecast import OWN_PREFIX, own_readings
-from srm_explorer.engine.runs.inputs import ListedPrompt
+from srm_explorer.engine.runs.inputs import ListedPrompt, prompt_records
 from srm_explorer.engine.runs.units import UNITS_PREFIX, is_relative
 from srm_explorer.engine.session import Finish, PromptRecord, Resolved, RunRecord
 from srm_explorer.engine.session.controls import Controls
@@ -187,12 +188,17 @@ def tokenise(model: LoadedModel, experiment: Experiment, prompts: Sequence[Liste
     """Turn the prompts into token ids, and refuse those that cannot be run.
 
     Raises:
-        ExplorerError: a prompt with no token, or one that leaves no room for the text in the model's context.
+        ExplorerError: a prompt with no token, one that the chat template refuses, or one that leaves no room for the
+            text in the model's context.
     """
     tokens = experiment.generation.tokens
     encoded: list[list[int]] = []
     for listed in prompts:
-        ids = model.tokenizer.encode(listed.prompt.text, experiment.prompts.prepend_bos)
+        try:
+            ids = model.tokenizer.encode_prompt(listed.prompt.content, experiment.prompts)
+        except ExplorerError as error:
+            where = f"{error.where}, {listed.location}" if error.where else listed.location
+            raise ExplorerError(error.what, where=where, remedy=error.remedy) from None
         if not ids:
             raise ExplorerError("the prompt has no token", where=listed.location, remedy="remove it, or prepend a BOS")
         if max(ids) >= model.n_vocab:
@@ -210,6 +216,30 @@ def tokenise(model: LoadedModel, experiment: Experiment, prompts: Sequence[Liste
             )
         encoded.append(ids)
     return encoded
+
+
+def fed_prompts(
+    model: LoadedModel, experiment: Experiment, prompts: Sequence[ListedPrompt]
+) -> tuple[PromptRecord, ...]:
+    """The prompts as they are fed, those of a chat template as it renders them; errors are those of `tokenise`."""
+    ids = tokenise(model, experiment, prompts)
+    texts = [
+        model.tokenizer.decode(row) if experiment.prompts.chat_template or listed.prompt.turns else listed.prompt.text
+        for listed, row in zip(prompts, ids, strict=True)
+    ]
+    return prompt_records(prompts, ids, texts)
+
+
+def remarks_on_feeding(model: LoadedModel, experiment: Experiment, prompts: Sequence[ListedPrompt]) -> tuple[str, ...]:
+    """Say, once for each set, what its reader would not expect of the ids its prompts become."""
+    by_set: dict[str, list[str | Turns]] = {}
+    for listed in prompts:
+        by_set.setdefault(str(listed.set.path), []).append(listed.prompt.content)
+    return tuple(
+        f"{path}: {remark}"
+        for path, contents in by_set.items()
+        for remark in model.tokenizer.remarks(contents, experiment.prompts)
+    )
 
 
 def as_saved(vector: np.ndarray) -> Matrix:

@@ -16,7 +16,7 @@ from srm_explorer.engine import paths
 from srm_explorer.engine.analyses.bands import with_bands
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.execution.provenance import Provenance, provenance_of, versions
-from srm_explorer.engine.execution.rows import RowMaker, as_saved, check_directions, tokenise
+from srm_explorer.engine.execution.rows import RowMaker, as_saved, check_directions, fed_prompts, remarks_on_feeding
 from srm_explorer.engine.execution.w_out import effective_w_out_rows, plane_directions
 from srm_explorer.engine.experiment import Experiment, Site, check_against, conditions
 from srm_explorer.engine.experiment.conditions import Grid
@@ -40,7 +40,7 @@ from srm_explorer.engine.runs import resume
 from srm_explorer.engine.runs.collect import assemble_session, grid_of, measured_in, not_finite, resolved_in
 from srm_explorer.engine.runs.controls import choose_controls, chosen_in
 from srm_explorer.engine.runs.forecast import forecast_inputs
-from srm_explorer.engine.runs.inputs import Inputs, prompt_records
+from srm_explorer.engine.runs.inputs import Inputs
 from srm_explorer.engine.runs.journal import JournalWriter
 from srm_explorer.engine.runs.journal_reader import JournalReader
 from srm_explorer.engine.runs.journal_records import ControlsChosen, OutOfMemory, RunResumed, RunStart, ValuesResolved
@@ -84,7 +84,7 @@ class NewRun:
 
     def __post_init__(self) -> None:
         listed = self.inputs.prompts
-        self._prompts = prompt_records(listed, tokenise(self.model, self.experiment, listed))
+        self._prompts = fed_prompts(self.model, self.experiment, listed)
         grid = grid_of(self.experiment, len(self._prompts))
         self._maker = RowMaker(self.experiment, grid, self._prompts, self.inputs.directions, self.model)
         _ = self._maker.positions  # Refused here, before anything is changed on disk.
@@ -139,7 +139,7 @@ def resume_journal(
     """
     journal = JournalWriter.open_existing(folder)
     try:
-        if prompt_records(inputs.prompts, tokenise(model, experiment, inputs.prompts)) != journal.reader.start.prompts:
+        if fed_prompts(model, experiment, inputs.prompts) != journal.reader.start.prompts:
             what = "the prompts, or the ids the tokenizer makes of them, are not those this run began with"
             raise ExplorerError(what, where=str(folder), remedy="begin again with --restart")
         _note_changes(journal, model)
@@ -304,6 +304,7 @@ class _Start:
         else:
             begin = NewRun(experiment, inputs, model, test, self.base, self.rows)
             notes += _decided(self.experiment, experiment, model)
+            notes += remarks_on_feeding(model, experiment, inputs.prompts)
             notes += tuple(f"moved to the trash: {moved}" for moved in (resume.clear(path) if self.restart else []))
             journal = begin.journal(folder)
         with journal:

@@ -24,6 +24,7 @@ from srm_explorer.engine.experiment.fields import (
     Numbers,
     Ordinal,
     OrdinalsByName,
+    Passage,
     Seed,
     SpecPart,
     Text,
@@ -65,13 +66,21 @@ class PromptsSpec(SpecPart):
     """Which prompts, in which order: sets, filtered by factors, some left out, the first `limit` of the whole list.
 
     `omit` names, by set, the numbers of prompts that are left out: from 1, in the file's order, whatever `where` keeps.
+    `chat_template` has every text rendered as the user's message; sets of messages are rendered in any case.
     """
 
     sets: Words
     where: Levels = Field(default_factory=dict)
     omit: OrdinalsByName = Field(default_factory=dict)
-    prepend_bos: Bos = "auto"
+    prepend_bos: Bos = Field(
+        default="auto",
+        examples=["auto", "once", "true", "false"],
+        description="auto: as the tokenizer does; once: unless the text has it; true: always; false: never",
+    )
     limit: Ordinal | None = None
+    text: Text | None = Field(default=None, description="column of the tables and records that holds the prompts")
+    chat_template: StrictBool = Field(default=False, description="feed each text as a message to an instruct model")
+    system: Passage | None = Field(default=None, description="system message, where a chat template is used")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -23,6 +23,12 @@ def _text(value: object) -> str:
     return value
 
 
+def _passage(value: object) -> str:
+    """Text that may have several lines."""
+    _text(value.translate({9: " ", 10: " "}) if isinstance(value, str) else value)
+    return cast("str", value)
+
+
 def _words(value: object) -> object:
     """One text stands for a list: "reasoning, watching"."""
     if isinstance(value, str):
@@ -99,9 +105,9 @@ def _along(value: object) -> int | str:
 
 
 def _bos(value: object) -> object:
-    if isinstance(value, bool) or value == "auto":
+    if isinstance(value, bool) or value in ("auto", "once"):
         return value
-    raise SpecValueError(f"{shown(value)} is not allowed", "choose true, false or 'auto'")
+    raise SpecValueError(f"{shown(value)} is not allowed", "choose true, false, 'auto' or 'once'")
 
 
 Text = Annotated[str, BeforeValidator(_text)]
@@ -110,7 +116,8 @@ Index = Annotated[StrictInt, Field(ge=0)]
 Words = Annotated[tuple[Text, ...], BeforeValidator(_words)]
 Numbers = Annotated[tuple[Number, ...], BeforeValidator(_numbers)]
 Indices = Annotated[tuple[Index, ...], BeforeValidator(_whole_numbers)]
-Bos = Annotated[bool | Literal["auto"], BeforeValidator(_bos)]
+Passage = Annotated[str, BeforeValidator(_passage)]
+Bos = Annotated[bool | Literal["auto", "once"], BeforeValidator(_bos)]
 Along = Annotated[int | str, PlainValidator(_along)]
 Ordinal = Annotated[StrictInt, Field(ge=1)]
 Seed = Annotated[StrictInt, Field(ge=0, lt=2**63)]

@@ -19,6 +19,7 @@ from srm_explorer.engine.experiment.following import follow_neurons
 from srm_explorer.engine.experiment.validation import belongs, dotted, table_keys
 from srm_explorer.engine.experiment.values import shown
 from srm_explorer.engine.io.files import parse_json, read_text
+from srm_explorer.engine.prompts import is_path
 
 _STEP = re.compile(r"\.|\[([0-9]+)\]")
 
@@ -151,7 +152,7 @@ def _listed(name: str, data: dict[str, Any], base: Path) -> str:
 
 def _anchored_set(word: str, base: Path) -> str:
     folder = Path.cwd()
-    return str(folder / word) if base != folder and _is_path(word, (".txt", ".csv", ".tsv", ".jsonl")) else word
+    return str(folder / word) if base != folder and is_path(word) else word
 
 
 def _is_path(word: str, suffixes: tuple[str, ...]) -> bool:

@@ -34,6 +34,7 @@ from .sampling import NoiseKey as NoiseKey
 from .sampling import Sampling as Sampling
 from .selftest import SelfTest as SelfTest
 from .selftest import self_test as self_test
+from .tokenizer import Feeding as Feeding
 from .tokenizer import Tokenizer as Tokenizer
 from .warm import ModelKey as ModelKey
 from .warm import WarmModel as WarmModel

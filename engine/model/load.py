@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import io
 import os
@@ -129,7 +130,7 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
         model = _place(model, device, spec.name)
         try:
             bridge: Any = TransformerBridge.boot_transformers(
-                source, hf_model=model, tokenizer=tokenizer.raw, device=device, dtype=dtype
+                source, hf_model=model, tokenizer=copy.deepcopy(tokenizer.raw), device=device, dtype=dtype
             )
         except _REFUSALS as error:
             is_known = "supported architecture" not in first_line(error)

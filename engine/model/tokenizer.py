@@ -4,28 +4,64 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
+from jinja2 import TemplateError
 from transformers import AutoTokenizer
 
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment.fields import Bos
+from srm_explorer.engine.prompts import Turns
+
+
+class SaysFeeding(Protocol):
+    """Says how prompts become ids: `PromptsSpec` does, and a question to the worker."""
+
+    @property
+    def prepend_bos(self) -> Bos: ...
+    @property
+    def chat_template(self) -> bool: ...
+    @property
+    def system(self) -> str | None: ...
+
+
+@dataclass(frozen=True)
+class Feeding:
+    """How prompts become ids, where no experiment says it."""
+
+    prepend_bos: Bos = "auto"
+    chat_template: bool = False
+    system: str | None = None
 
 
 @dataclass(frozen=True)
 class Tokenizer:
     """A model's tokenizer, as Hugging Face has it.
 
+    What it is when nobody has changed it is noted as it is made: the bridge gives a tokenizer without a BOS its
+    end-of-text for one.
+
     Args:
         raw: the Hugging Face tokenizer.
         stop_ids: ids that end a text.
-        prepends_bos: whether the untouched tokenizer begins a text with its BOS token: what "auto" does.
     """
 
     raw: Any
     stop_ids: frozenset[int]
-    prepends_bos: bool
+    bos_id: int | None = field(init=False)
+    frame: tuple[tuple[int, ...], tuple[int, ...]] | None = field(init=False)
+    """Ids that the untouched tokenizer puts before and behind every text; None where that depends on the text."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bos_id", self.raw.bos_token_id)
+        object.__setattr__(self, "frame", _frame(self.raw))
+
+    @property
+    def prepends_bos(self) -> bool:
+        """Whether the untouched tokenizer begins a text with its BOS."""
+        return self.frame is not None and self.bos_id is not None and self.frame[0][:1] == (self.bos_id,)
 
     @classmethod
     def load(cls, source: str, revision: str | None, *, stop_ids: frozenset[int]) -> Tokenizer:
@@ -56,24 +92,130 @@ class Tokenizer:
             )
         if isinstance(raw.eos_token_id, int):
             stop_ids = stop_ids | {raw.eos_token_id}
-        prepends = raw.bos_token_id is not None and first_ids[:1] == [raw.bos_token_id]
-        return cls(raw, stop_ids, prepends)
+        return cls(raw, stop_ids)
 
-    def encode(self, text: str, prepend_bos: bool | Literal["auto"]) -> list[int]:
-        """Turn a prompt into ids; with no BOS the bare text is fed.
+    def encode(self, text: str, prepend_bos: Bos) -> list[int]:
+        """Turn a text into ids.
+
+        Args:
+            text: what is fed, exactly.
+            prepend_bos: `auto` gives the ids of the untouched tokenizer, but for a beginning that the text already
+                has; `once` adds a BOS unless the text begins with it, True always, False never.
 
         Raises:
-            ExplorerError: a BOS is asked for and the tokenizer has none.
+            ExplorerError: a BOS is asked for and the tokenizer has none, or what it adds by itself cannot be told.
         """
-        ids: list[int] = self.raw(text, add_special_tokens=False)["input_ids"]
-        wanted = self.prepends_bos if prepend_bos == "auto" else prepend_bos
-        if not wanted:
+        ids = self._bare(text)
+        if prepend_bos == "auto":
+            if self.frame is None:
+                raise ExplorerError(
+                    f"{type(self.raw).__name__} adds other tokens to one text than to another",
+                    where="prompts.prepend_bos",
+                    remedy="set it to true, false or 'once'",
+                )
+            before, behind = self.frame
+            return [*(() if _begins_with(ids, before) else before), *ids, *behind]
+        if not prepend_bos:
             return ids
-        if self.raw.bos_token_id is None:
+        if self.bos_id is None:
             raise ExplorerError(
                 "this tokenizer has no BOS token", where="prompts.prepend_bos", remedy="set it to false or 'auto'"
             )
-        return [self.raw.bos_token_id, *ids]
+        return ids if prepend_bos == "once" and ids[:1] == [self.bos_id] else [self.bos_id, *ids]
+
+    def encode_prompt(self, content: str | Turns, feeding: SaysFeeding) -> list[int]:
+        """Turn a prompt into ids: a text as it is or through the chat template, a conversation through it.
+
+        A rendered prompt never has two BOS: `auto` and False feed what the template writes, `once` and True see to it
+        that it begins with one.
+
+        Raises:
+            ExplorerError: as `encode` and `render`.
+        """
+        if isinstance(content, str) and not feeding.chat_template:
+            return self.encode(content, feeding.prepend_bos)
+        ids = self._bare(self.render(content, feeding.system))
+        if self.bos_id is None:
+            return ids if feeding.prepend_bos in ("auto", False) else self.encode("", feeding.prepend_bos)
+        while ids[:2] == [self.bos_id, self.bos_id]:
+            del ids[0]
+        return [self.bos_id, *ids] if feeding.prepend_bos in (True, "once") and ids[:1] != [self.bos_id] else ids
+
+    def render(self, content: str | Turns, system: str | None = None) -> str:
+        """Write a conversation, or a text as the user's message, by the model's own chat template.
+
+        The assistant's turn is opened behind it; where the last message is the assistant's own, that one is gone on
+        with. `system` comes first where the conversation has no system message. A BOS that a message begins with is
+        left to the template.
+
+        Raises:
+            ExplorerError: there is no template, or it refuses the conversation.
+        """
+        turns = (("user", content),) if isinstance(content, str) else content
+        if system is not None and all(role != "system" for role, _ in turns):
+            turns = (("system", system), *turns)
+        if not getattr(self.raw, "chat_template", None):
+            raise ExplorerError(
+                "this model has no chat template",
+                where="prompts.chat_template",
+                remedy="choose an instruct model, or leave chat_template and sets of messages out",
+            )
+        bos: str = self.raw.bos_token if self.bos_id is not None else ""
+        messages = [{"role": role, "content": text.removeprefix(bos)} for role, text in turns]
+        goes_on = turns[-1][0] == "assistant"
+        try:
+            return self.raw.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=not goes_on, continue_final_message=goes_on
+            )
+        except (TemplateError, ValueError, TypeError, LookupError, ImportError) as error:
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ExplorerError(
+                f"the chat template refuses this conversation: {first[:200]}",
+                where="prompts.chat_template",
+                remedy="leave prompts.system out, or write the messages as the model's card has them",
+            ) from None
+
+    def remarks(self, contents: Sequence[str | Turns], feeding: SaysFeeding) -> list[str]:
+        """Say, once for all prompts of a set, what its reader would not expect of the ids they become."""
+        noted: list[str] = []
+        rendered = [isinstance(content, tuple) or feeding.chat_template for content in contents]
+        plain = [content for content, is_chat in zip(contents, rendered, strict=True) if not is_chat]
+        before, behind = self.frame or ((), ())
+        start = before or (() if self.bos_id is None else (self.bos_id,))
+        begin = sum(_begins_with(self._bare(str(text)), start) for text in plain) if start else 0
+        many = f"{begin:,} prompts begin" if begin > 1 else "a prompt begins"
+        name = f"`{self.decode(start)}`"
+        if begin and feeding.prepend_bos in ("auto", "once"):
+            noted.append(f"{many} with {name}: it is not added a second time (prepend_bos = {feeding.prepend_bos!r})")
+        elif begin and feeding.prepend_bos:
+            noted.append(f"{many} with {name} and one more is put before it: prepend_bos = 'once' feeds one")
+        if plain and behind and feeding.prepend_bos == "auto":
+            added = f"the tokenizer adds `{self.decode(behind)}` behind every prompt, and the model writes on after it"
+            noted.append(f"{added}: prepend_bos = 'once' or false leaves it out")
+        if plain and feeding.system is not None:
+            noted.append("prompts.system does not reach plain texts: chat_template = true renders them too")
+        if any(rendered):
+            noted += self._remarks_of_template(
+                [content for content, is_chat in zip(contents, rendered, strict=True) if is_chat]
+            )
+        return noted
+
+    def _remarks_of_template(self, contents: Sequence[str | Turns]) -> list[str]:
+        noted: list[str] = []
+        bos: str = self.raw.bos_token if self.bos_id is not None else ""
+        texts = [[content] if isinstance(content, str) else [text for _, text in content] for content in contents]
+        if bos and (begin := sum(any(text.startswith(bos) for text in several) for several in texts)):
+            many = f"{begin:,} prompts have messages that begin" if begin > 1 else "a prompt has a message that begins"
+            noted.append(f"{many} with `{bos}`: the chat template is left to write it")
+        if ends := sum(isinstance(content, tuple) and content[-1][0] == "assistant" for content in contents):
+            many = f"{ends:,} conversations end" if ends > 1 else "a conversation ends"
+            noted.append(f"{many} with the assistant's message: the model goes on with it")
+        if "strftime_now" in str(self.raw.chat_template):
+            noted.append("the chat template writes today's date into the prompts: the ids differ from day to day")
+        return noted
+
+    def _bare(self, text: str) -> list[int]:
+        return self.raw(text, add_special_tokens=False)["input_ids"]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Turn ids into text, special tokens included, spaces untouched."""
@@ -97,3 +239,21 @@ class Tokenizer:
         backend = getattr(self.raw, "backend_tokenizer", None)
         state = backend.to_str() if backend is not None else json.dumps(self.raw.get_vocab(), sort_keys=True)
         return hashlib.sha256(state.encode()).hexdigest()
+
+
+def _begins_with(ids: Sequence[int], start: Sequence[int]) -> bool:
+    return bool(start) and list(ids[: len(start)]) == list(start)
+
+
+def _frame(raw: Callable[..., Any]) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """The ids a tokenizer puts before and behind a text, where they are the same for two texts."""
+    frames: set[tuple[tuple[int, ...], tuple[int, ...]]] = set()
+    for text in ("a", "The door, 12"):
+        bare: list[int] = raw(text, add_special_tokens=False)["input_ids"]
+        whole: list[int] = raw(text)["input_ids"]
+        starts = range(len(whole) - len(bare) + 1)
+        start = next((at for at in starts if whole[at : at + len(bare)] == bare), None)
+        if start is None:
+            return None
+        frames.add((tuple(whole[:start]), tuple(whole[start + len(bare) :])))
+    return frames.pop() if len(frames) == 1 else None

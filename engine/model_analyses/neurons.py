@@ -20,8 +20,10 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.execution.w_out import Matrices, weights_of
 from srm_explorer.engine.experiment import Site
 from srm_explorer.engine.experiment.directions import NeuronWeights, direction_of
+from srm_explorer.engine.experiment.fields import Bos
 from srm_explorer.engine.figures import TableFigure, histogram_figure
 from srm_explorer.engine.model import (
+    Feeding,
     LoadedModel,
     ReadText,
     WeightCard,
@@ -70,7 +72,7 @@ def texts_for(
     kind: Kind = "prompts",
     *,
     skip: int = 0,
-    prepend_bos: bool | Literal["auto"] = "auto",
+    prepend_bos: Bos = "auto",
 ) -> Texts:
     """Gather texts.
 
@@ -80,7 +82,7 @@ def texts_for(
         sets: names or paths of prompt sets, relative to the working folder.
         kind: what is counted; continuations are those of the session's baseline runs.
         skip: positions at the beginning of each text that don't count, beside a BOS, which never does.
-        prepend_bos: for prompt sets, without a session.
+        prepend_bos: for prompt sets, without a session; with one they are fed as its prompts were.
 
     Raises:
         ExplorerError: no text, a prompt that has no tokens, an unknown set, or no baseline run to read.
@@ -92,11 +94,13 @@ def texts_for(
         runs = {run.prompt: run.index for run in reversed(session.runs) if run.condition == 0}
         texts = [(prompt.set, prompt.token_ids, runs.get(index)) for index, prompt in enumerate(session.prompts)]
     else:
-        bos = prepend_bos if session is None else session.spec.prompts.prepend_bos
+        feeding = Feeding(prepend_bos) if session is None else session.spec.prompts
+        column = None if session is None else session.spec.prompts.text
         for name in sets:
-            loaded = load_prompt_set(name, folders=paths.prompt_folders(), base=Path.cwd())
-            texts += [(loaded.name, tuple(model.tokenizer.encode(prompt.text, bos)), None) for prompt in loaded.prompts]
-    bos_id: object = model.tokenizer.raw.bos_token_id
+            loaded = load_prompt_set(name, folders=paths.prompt_folders(), base=Path.cwd(), column=column)
+            ids = [model.tokenizer.encode_prompt(prompt.content, feeding) for prompt in loaded.prompts]
+            texts += [(loaded.name, tuple(row), None) for row in ids]
+    bos_id = model.tokenizer.bos_id
     kept = [text for text in texts if text[1]]
     return _checked(
         tuple(ReadText(ids, skip + int(ids[0] == bos_id)) for _, ids, _ in kept),
@@ -326,9 +330,8 @@ def _texts(settings: StudyArguments, session: Session | None, model: LoadedModel
     if not sets and session is None:
         return None
     counted: Kind = "generated" if kind == "generated" else "prompts"
-    bos: bool | Literal["auto"] = {"true": True, "false": False}.get(
-        settings.choice("prepend_bos", ("auto", "true", "false")), "auto"
-    )
+    choice = settings.choice("prepend_bos", ("auto", "once", "true", "false"))
+    bos: Bos = choice == "true" if choice in ("true", "false") else "once" if choice == "once" else "auto"
     return texts_for(model, session, sets, counted, skip=settings.whole("skip", 0, least=0), prepend_bos=bos)
 
 

@@ -1,4 +1,4 @@
-"""Prompt sets: named lists of prompts, read from plain text, grids, CSV and JSONL."""
+"""Prompt sets: named lists of prompts, read from plain text, grids, tables, JSON and cached data sets."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from srm_explorer.engine.prompts.library import (
     load_prompt_set,
     read_prompt_set,
 )
-from srm_explorer.engine.prompts.prompt_set import Problem, Prompt, PromptSet, prompts_longer_than
+from srm_explorer.engine.prompts.prompt_set import Problem, Prompt, PromptSet, Turns, prompts_longer_than
 
 __all__ = [
     "Problem",
     "Prompt",
     "PromptSet",
+    "Turns",
     "add_prompt",
     "available_prompt_sets",
     "choose",

@@ -20,23 +20,24 @@ from srm_explorer.engine.prompts.prompt_set import (
     bytes_of,
     decode_source,
     factor_name,
-    prompt_field,
     shown,
 )
 
 _MARK = b"\xef\xbb\xbf"
 
 
-def add_prompt(path: Path, text: str, like: Prompt | None = None) -> PromptSet:
+def add_prompt(path: Path, text: str, like: Prompt | None = None, column: str | None = None) -> PromptSet:
     """Write one more prompt into a file of prompts, and read it back.
 
     Lines are added to plain files, rows to tables and objects to JSONL, at the end; in a grid the text follows the
-    prompt that it is like, whose type it has unless it is written as `type: text` with a type of the grid.
+    prompt that it is like, whose type it has unless it is written as `type: text` with a type of the grid. Among
+    conversations it is a message of the user.
 
     Args:
         path: a file without fatal problems.
         text: the prompt, on one line; whitespace around it is removed.
         like: a prompt of the file that lends its factors.
+        column: that holds the prompts, as `read_prompt_set` has it.
 
     Returns:
         The set as it is now in the file: the former prompts and the new one.
@@ -44,12 +45,16 @@ def add_prompt(path: Path, text: str, like: Prompt | None = None) -> PromptSet:
     Raises:
         ExplorerError: a broken file, a text that this format cannot hold as it is, a file that cannot be written.
     """
+    if path.suffix.lower() in (".json", ".parquet", ".arrow"):
+        what = f"no prompt can be added to a {path.suffix.lower()} file"
+        raise ExplorerError(what, where=str(path), remedy="write the set as JSONL or CSV, or edit the file")
     content = bytes_of(path)
-    before = parse_prompt_set(path, content)
+    before = parse_prompt_set(path, content, column)
     text = text.strip()
     if not text:
         raise ExplorerError("the prompt is empty", remedy="write a text")
     source = decode_source(path, content)
+    source.column = column
     end = _line_end(source)
     if source.lines and not source.lines[-1].endswith(("\n", "\r")):
         source.lines[-1] += end
@@ -60,7 +65,7 @@ def add_prompt(path: Path, text: str, like: Prompt | None = None) -> PromptSet:
         changed = mark + "".join(source.lines).encode()
     except UnicodeEncodeError:
         raise ExplorerError("the text holds half a character", remedy="write the character again") from None
-    after = parse_prompt_set(path, changed)
+    after = parse_prompt_set(path, changed, column)
     _check(before, after, expected)
     write_atomic(path, changed)
     return after
@@ -82,7 +87,8 @@ def _written(source: Source, before: PromptSet, text: str, like: Prompt | None) 
         above = source.lines[like.line - 1]
         indent = above[: len(above) - len(above.lstrip())]
         return like.line, f"{indent}{kind}: {rest}", rest
-    return last, text, text
+    # The backslash is what a plain file keeps a leading # from being a comment by.
+    return last, re.sub(r"^(\\*#)", r"\\\1", text), text
 
 
 def _row(source: Source, before: PromptSet, text: str, factors: dict[str, str]) -> str:
@@ -92,7 +98,7 @@ def _row(source: Source, before: PromptSet, text: str, factors: dict[str, str]) 
             "the table has no header", where=f"{before.path}:1", remedy="name the columns, one of them `prompt`"
         )
     _, header, delimiter = head
-    column = prompt_field(header)
+    column = source.prompt_field(header)
     row = [text if name == column else factors.get(factor_name(name), "") for name in header]
     written = io.StringIO()
     csv.writer(written, delimiter=delimiter, lineterminator="\r\n").writerow(row)  # what it quotes depends on it
@@ -105,8 +111,11 @@ def _object(source: Source, text: str, factors: dict[str, str]) -> str:
     if first.startswith('"') and not factors:
         return json.dumps(text, ensure_ascii=False)
     record: object = json.loads(first)
-    key = prompt_field(str(name) for name in record) if isinstance(record, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    return json.dumps({key or "prompt": text, **factors}, ensure_ascii=False)
+    names = [str(name) for name in record] if isinstance(record, dict) else []  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    key = source.prompt_field(names) or source.column or ("messages" if "messages" in names else "prompt")
+    is_chat = isinstance(record, dict) and isinstance(record.get(key), list)  # pyright: ignore[reportUnknownMemberType]
+    content = [{"role": "user", "content": text}] if is_chat else text
+    return json.dumps({key: content, **factors}, ensure_ascii=False)
 
 
 def _line_end(source: Source) -> str:

@@ -1,35 +1,98 @@
-"""Plain prompt files: one prompt a line."""
+"""Prompt files without a grid: one prompt a line, tables, records of JSON and JSONL."""
 
 from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
+from bisect import bisect_right
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import accumulate, groupby
 from typing import cast
 
-from srm_explorer.engine.prompts.prompt_set import Prompt, Source, factor_name, prompt_field, prompt_of, shown
+from srm_explorer.engine.prompts.prompt_set import Prompt, Source, Turns, factor_name, prompt_of, shown, turns_text
+
+
+@contextmanager
+def _long_fields() -> Generator[None]:
+    """Lift the csv module's limit of 128 KiB a field, a setting of the whole process, for as long as a file is read."""
+    before = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def parse_plain(source: Source) -> list[Prompt]:
-    """Read one prompt a line; a line that starts with `#` is a comment.
+    r"""Read one prompt a line; a line that starts with `#` is a comment, with `\#` a prompt whose first sign is `#`.
 
     Whitespace around a prompt is removed, because a space nobody sees changes the tokens; CSV and JSONL keep it.
     """
     prompts: list[Prompt] = []
+    comments: list[int] = []
     for number, text in source.stripped():
         if not text:
             source.report(number, "the line is blank", "it is skipped")
-        elif not text.startswith("#"):
+        elif text.startswith("#"):
+            comments.append(number)
+        else:
             if source.lines[number - 1].rstrip("\r\n") != text:
                 what = "whitespace around the prompt is removed"
                 source.report(number, what, "to keep it, write the set as CSV or JSONL")
-            prompts.append(Prompt(text, line=number))
+            prompts.append(Prompt(re.sub(r"^\\(\\*#)", r"\1", text), line=number))
+    for _, block in groupby(enumerate(comments), lambda pair: pair[1] - pair[0]):
+        lines = [number for _, number in block]
+        what = f"lines {lines[0]} to {lines[-1]} begin" if len(lines) > 1 else "the line begins"
+        remedy = r"write `\#` where a prompt begins with it"
+        source.report(lines[0], f"{what} with `#` and count as comments, not as prompts", remedy)
+    _report_other_format(source)
     return prompts
 
 
+_LIKE_JSON = re.compile(r"\[\s*(?:[\"{\[].*)?|\{\s*(?:\".*)?", re.DOTALL)
+_LIKE_HEADING = re.compile(r"[\w-]+(?: [\w-]+)?")
+
+
+_LOOKED_AT = 200
+"""Lines that tell whether a file is something else than what its name says."""
+
+
+@_long_fields()
+def _report_other_format(source: Source) -> None:
+    """Warn where every line makes sense as JSON, YAML or a table, and is read as a prompt all the same."""
+    lines = [line for _, line in source.stripped() if line and not line.startswith("#")]
+    looks = ()
+    if not lines:
+        return
+    if _LIKE_JSON.fullmatch(lines[0]) and lines[-1].endswith(("]", "}", "},")):
+        looks = "like JSON", "name it .json, or .jsonl for an object a line"
+    elif lines[0] == "---" or (
+        len(lines) > 1 and all(line.startswith("- ") for line in lines[lines[0].endswith(":") :])
+    ):
+        looks = "like YAML, or a list", "take the dashes out, or write it as JSON"
+    else:
+        for mark, extension in ((",", ".csv"), ("\t", ".tsv"), (";", ".csv")):
+            rows = list(csv.reader(lines[:_LOOKED_AT], delimiter=mark))
+            names = rows[0]
+            if (
+                len(rows) > 1
+                and len(names) > 1
+                and all(len(row) == len(names) for row in rows)
+                and all(_LIKE_HEADING.fullmatch(name) for name in names)
+            ):
+                looks = f"like a table with the heading {shown(', '.join(names))}", f"name it {extension}"
+                break
+    if looks:
+        number = next(number for number, line in source.stripped() if line == lines[0])
+        what = f"the file looks {looks[0]}, and each line of it is read as a prompt"
+        source.report(number, what, f"{looks[1]}, unless that is meant")
+
+
 _REMEDY = 'write {"prompt": "…"} with one string or number per factor'
+_AS_MESSAGES = 'write {"messages": [{"role": "user", "content": "…"}]}'
 
 
 class _Number(str):
@@ -49,13 +112,14 @@ def is_jsonl(source: Source) -> bool:
         record = _decode(first) if first.startswith("{") else None
     except (ValueError, RecursionError):
         return False
-    return isinstance(record, dict) and prompt_field(cast("dict[str, object]", record)) is not None
+    return isinstance(record, dict) and _key_of(source, cast("dict[str, object]", record)) is not None
 
 
 def parse_jsonl(source: Source) -> list[Prompt]:
-    """Read one JSON value a line: an object with a `prompt` or `text` and scalar factors, or the text itself.
+    """Read one JSON value a line: an object with a `prompt`, a `text` or `messages`, or the text itself.
 
-    Texts are kept exactly. A number or truth value becomes the string JSON writes; a factor that is null is left out.
+    The other keys are factors. Texts are kept exactly; a number or truth value becomes the string JSON writes; a factor
+    that is null is left out, and one that is ever a list or an object is left out everywhere, with a report.
     """
     broken = {problem.line for problem in source.problems}
     prompts: list[Prompt] = []
@@ -66,7 +130,7 @@ def parse_jsonl(source: Source) -> list[Prompt]:
             prompt = _prompt_of_object(source, number, line)
             if prompt:
                 prompts.append(prompt)
-    return prompts
+    return without_nested(source, prompts)
 
 
 def _prompt_of_object(source: Source, number: int, line: str) -> Prompt | None:
@@ -78,32 +142,186 @@ def _prompt_of_object(source: Source, number: int, line: str) -> Prompt | None:
         what = error.msg if isinstance(error, json.JSONDecodeError) else "too deeply nested"
         column = f", column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
         return source.report(number, f"this is not JSON ({what}{column})", _REMEDY, fatal=True)
-    record = {"prompt": value} if isinstance(value, str) and not isinstance(value, _Number) else value
-    if not isinstance(record, dict):
-        return source.report(number, f"{shown(line)} is no object and no string", _REMEDY, fatal=True)
-    return _from_record(source, number, cast("dict[str, object]", record))
+    return prompt_of_value(source, number, value, line)
 
 
-def _from_record(source: Source, number: int, record: dict[str, object]) -> Prompt | None:
-    key = prompt_field(record)
+def prompt_of_value(source: Source, number: int, value: object, written: str) -> Prompt | None:
+    """The prompt that a value of JSON stands for; None, with a report, where it is none.
+
+    Args:
+        source: takes the reports.
+        number: the line, or the row.
+        value: a text, a record, or a list of messages.
+        written: how a report quotes it.
+    """
+    if isinstance(value, str) and not isinstance(value, _Number):
+        return prompt_of(source, number, value, {}) if source.check_value(number, value) else None
+    if turns_of(value):
+        value = {"messages": value}
+    if not isinstance(value, dict):
+        return source.report(number, f"{shown(written)} is no object and no string", _REMEDY, fatal=True)
+    record = cast("dict[str, object]", value)
+    key = _key_of(source, record)
     if key is None:
-        keys = ", ".join(record) or "none"
-        return source.report(number, f"no `prompt` or `text` among the keys ({shown(keys)})", _REMEDY, fatal=True)
-    text = record[key]
-    if not isinstance(text, str) or isinstance(text, _Number):
-        return source.report(number, f"the value of `{key}` is no string", _REMEDY, fatal=True)
+        texts = (name for name, value in record.items() if isinstance(value, str) and not isinstance(value, _Number))
+        return source.report_no_prompt(number, list(record), "key", next(texts, ""))
+    content = record[key]
+    turns = turns_of(content) or ()
+    if not turns and (not isinstance(content, str) or isinstance(content, _Number)):
+        remedy = _AS_MESSAGES if isinstance(content, list) else _REMEDY
+        return source.report(number, f"the value of `{key}` is no string", remedy, fatal=True)
+    factors = _factors_of(source, number, record, key)
+    if factors is None:
+        return None
+    text = turns_text(turns) if turns else cast("str", content)
+    usable = all(source.check_value(number, part) for part in (text, *factors, *factors.values()))
+    prompt = prompt_of(source, number, text, factors) if usable else None
+    return replace(prompt, turns=turns) if prompt and turns else prompt
+
+
+def _factors_of(source: Source, number: int, record: Mapping[str, object], key: str) -> dict[str, str] | None:
     factors: dict[str, str] = {}
     for name, value in record.items():
         if name == key or value is None:
             continue
         if isinstance(value, (dict, list)):
-            return source.report(number, f"the factor {shown(name)} is nested", _REMEDY, fatal=True)
+            source.nested.setdefault(factor_name(name), []).append(number)
+            continue
         if not factor_name(name) or factor_name(name) in factors:
             what = f"the factor name {shown(name)} is empty or occurs twice"
             return source.report(number, what, "rename it", fatal=True)
         factors[factor_name(name)] = str(value) if isinstance(value, str) else json.dumps(value)
-    usable = all(source.check_value(number, part) for part in (text, *factors, *factors.values()))
-    return prompt_of(source, number, text, factors) if usable else None
+    return factors
+
+
+def without_nested(source: Source, prompts: list[Prompt]) -> list[Prompt]:
+    """The prompts without the factors that have a list or an object as a level, each reported once."""
+    for name, lines in source.nested.items():
+        others = f" and {len(lines) - 1:,} more" if len(lines) > 1 else ""
+        what = f"the values of {shown(name)} are lists or objects (line {lines[0]}{others})"
+        source.report(lines[0], what, "the column is left out")
+    if not source.nested:
+        return prompts
+    return [
+        replace(prompt, factors={name: level for name, level in prompt.factors.items() if name not in source.nested})
+        for prompt in prompts
+    ]
+
+
+def turns_of(value: object) -> Turns | None:
+    """The messages of a conversation: a list of objects with a role and a content; None for anything else."""
+    if not isinstance(value, list) or not value:
+        return None
+    turns: list[tuple[str, str]] = []
+    for message in cast("list[object]", value):
+        if not isinstance(message, dict):
+            return None
+        parts = cast("dict[str, object]", message)
+        role, content = parts.get("role"), parts.get("content")
+        if not isinstance(role, str) or not isinstance(content, str) or isinstance(content, _Number):
+            return None
+        turns.append((role, content))
+    return tuple(turns)
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(_decode(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _key_of(source: Source, record: Mapping[str, object]) -> str | None:
+    """The key that holds a record's prompt; `messages` where no other does."""
+    key = source.prompt_field(record)
+    return "messages" if key is None and source.column is None and turns_of(record.get("messages")) else key
+
+
+def parse_json(source: Source) -> list[Prompt]:
+    """Read a list of texts, records or conversations, or an object that has one such list; else a single record.
+
+    Of an object whose lists are columns, as tables are written, each row is a record.
+    """
+    text = "".join(source.lines)
+    try:
+        value = _decode(text)
+    except _RepeatedKeyError as error:
+        return _broken(source, 1, f"the key {shown(str(error))} occurs twice in an object", "rename one of them")
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, json.JSONDecodeError):
+            if error.msg == "Extra data" and len(source.lines) > 1 and _is_object(source.lines[0]):
+                return parse_jsonl(source)  # many a data set calls a file of an object a line .json
+            return _broken(source, error.lineno, f"this is not JSON ({error.msg}, column {error.colno})", "mend it")
+        return _broken(source, 1, "this is not JSON (too deeply nested)", "write a list of texts")
+    ends = list(accumulate(map(len, source.lines)))
+    start = len(text) - len(text.lstrip())
+    items: list[object] = [value]
+    offsets = [start]
+    if isinstance(value, list):
+        items, offsets = cast("list[object]", value), [at for _, at in _members(text, start)]
+    elif isinstance(value, dict):
+        record = cast("dict[str, object]", value)
+        lists = {name: cast("list[object]", held) for name, held in record.items() if isinstance(held, list)}
+        key = _key_of(source, record)
+        if key is None:
+            key = "prompts" if "prompts" in lists else next(iter(lists)) if len(lists) == 1 else None
+        if key is None and len(lists) > 1:
+            what = f"the object has several lists: {shown(', '.join(lists), 80)}"
+            return _broken(
+                source,
+                1,
+                what,
+                f'name the one that holds the prompts: prompts.text = "{shown(next(iter(lists)))[1:-1]}"',
+            )
+        if key in lists and not turns_of(lists[key]):
+            items = _rows_of(lists, key, is_table=key == source.prompt_field(record))
+            offsets = [at for _, at in _members(text, dict(_members(text, start))[key])]
+    prompts: list[Prompt] = []
+    for item, at in zip(items, offsets, strict=True):
+        line = bisect_right(ends, at) + 1
+        _, end = _SKIPPING.raw_decode(text, at)
+        prompt = prompt_of_value(source, line, item, text[at:end])
+        if prompt:
+            prompts.append(prompt)
+    return without_nested(source, prompts)
+
+
+def _rows_of(lists: Mapping[str, list[object]], key: str, *, is_table: bool) -> list[object]:
+    """A list's items; rows where the list is a column beside others of its length."""
+    columns = {name: held for name, held in lists.items() if len(held) == len(lists[key])}
+    if not is_table or len(columns) < 2:
+        return lists[key]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _broken(source: Source, line: int, what: str, remedy: str) -> list[Prompt]:
+    source.report(line, what, remedy, fatal=True)
+    return []
+
+
+_SKIPPING = json.JSONDecoder(parse_int=str, parse_float=str)
+
+
+def _members(text: str, at: int) -> Iterator[tuple[str, int]]:
+    """The key, empty in a list, and the offset of each value of the list or object that begins there, in valid JSON."""
+    closing = "]" if text[at] == "[" else "}"
+    at = _after_space(text, at + 1)
+    while text[at] != closing:
+        key = ""
+        if closing == "}":
+            key, at = _SKIPPING.raw_decode(text, at)
+            at = _after_space(text, _after_space(text, at) + 1)
+        yield key, at
+        _, at = _SKIPPING.raw_decode(text, at)
+        at = _after_space(text, at)
+        if text[at] == ",":
+            at = _after_space(text, at + 1)
+
+
+def _after_space(text: str, at: int) -> int:
+    while text[at] in " \t\r\n":
+        at += 1
+    return at
 
 
 def _decode(line: str) -> object:
@@ -122,16 +340,6 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 _Row = tuple[int, list[str]]
 
 
-@contextmanager
-def _long_fields() -> Generator[None]:
-    """Lift the csv module's limit of 128 KiB a field, a setting of the whole process, for as long as a file is read."""
-    before = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
-
-
 @_long_fields()
 def parse_table(source: Source, delimiter: str) -> list[Prompt]:
     """Read a table whose header names a `prompt` or `text` column; every other column is a factor.
@@ -144,16 +352,14 @@ def parse_table(source: Source, delimiter: str) -> list[Prompt]:
         list(_rows(source, delimiter))
         return []
     start, header, delimiter = head
-    column = prompt_field(header)
+    column = source.prompt_field(header)
     names = [factor_name(name) for name in header]
     repeated = {name for name in names if name and names.count(name) > 1}
-    if column is None or repeated:
-        what = (
-            f"the column {shown(min(repeated))} occurs twice"
-            if repeated
-            else f"no column `prompt` or `text`; the header has {shown(', '.join(header), 80)}"
-        )
-        source.report(start, what, "name each column once in the first line, one of them `prompt`", fatal=True)
+    if repeated:
+        what = f"the column {shown(min(repeated))} occurs twice"
+        return _broken(source, start, what, "name each column once in the first line")
+    if column is None:
+        source.report_no_prompt(start, header, "column")
         return []
     for number, name in enumerate(names, 1):
         if not name:
@@ -183,11 +389,11 @@ def header_of(source: Source, delimiter: str) -> tuple[int, list[str], str] | No
     """The header's line, its names as written, and the delimiter it says; None in an empty file."""
     first: tuple[int, list[str], str] | None = None
     for candidate in (delimiter, *(mark for mark in ",;\t" if mark != delimiter)):
-        quiet = Source(source.path, source.lines)
+        quiet = Source(source.path, source.lines, column=source.column)
         for line, row in _rows(quiet, candidate):
-            if row and (prompt_field(row) is not None or not row[0].lstrip().startswith("#")):
+            if row and (source.prompt_field(row) is not None or not row[0].lstrip().startswith("#")):
                 first = first or (line, row, candidate)
-                if prompt_field(row) is not None:
+                if source.prompt_field(row) is not None:
                     return line, row, candidate
                 break
     return first

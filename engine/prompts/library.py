@@ -1,4 +1,4 @@
-"""Where prompt sets are found: shipped ones, the user's folders, and paths."""
+"""Where prompt sets are found: shipped ones, the user's folders, paths, and the cache of data sets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.prompts.formats import is_jsonl, parse_jsonl, parse_plain, parse_table
+from srm_explorer.engine.prompts.arrow import DATASET, find_dataset, read_arrow
+from srm_explorer.engine.prompts.formats import is_jsonl, parse_json, parse_jsonl, parse_plain, parse_table
 from srm_explorer.engine.prompts.grid import is_grid, parse_grid
 from srm_explorer.engine.prompts.prompt_set import (
     Format,
@@ -21,43 +22,60 @@ from srm_explorer.engine.prompts.prompt_set import (
     unknown,
 )
 
-EXTENSIONS = (".txt", ".csv", ".tsv", ".jsonl")
+EXTENSIONS = (".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
+"""Of files that are listed by their name in the folders of prompt sets."""
+
+_TEXTS = ("", ".txt", ".text", ".md", ".markdown")
+_YAML = (".yaml", ".yml")
 
 
-def read_prompt_set(path: Path) -> PromptSet:
+def read_prompt_set(path: Path, column: str | None = None) -> PromptSet:
     """Read a prompt file and gather everything that is wrong with it.
 
-    The extensions .csv, .tsv and .jsonl say what a file holds; any other is a grid where it has a `>> CORE_ID:` line,
-    JSONL where it begins with an object that has a prompt, else plain. With fatal problems the prompts are those that
-    could be read.
+    The extensions .csv, .tsv, .json, .jsonl and .parquet say what a file holds. Any other is a grid where it has a
+    `>> CORE_ID:` line, JSONL where it begins with an object that has a prompt; else .txt and .md are plain, and what
+    another extension stands for is not known. With fatal problems the prompts are those that could be read.
+
+    Args:
+        path: the file.
+        column: of tables and records, what holds the prompts; None: `prompt`, else `text`, else `messages`.
 
     Raises:
         ExplorerError: the file is missing, a folder, too large or not readable.
     """
-    return parse_prompt_set(path, bytes_of(path))
+    if path.suffix.lower() in (".parquet", ".arrow"):
+        source = Source(path, column=column)
+        return _as_set(source, *read_arrow(source))
+    return parse_prompt_set(path, bytes_of(path), column)
 
 
-def parse_prompt_set(path: Path, content: bytes) -> PromptSet:
+def parse_prompt_set(path: Path, content: bytes, column: str | None = None) -> PromptSet:
     """Read what a file of that path would hold, as `read_prompt_set` does."""
     source = decode_source(path, content)
-    form, prompts = _parsed(source, path.suffix.lower())
+    source.column = column
+    return _as_set(source, *_parsed(source, path.suffix.lower()))
+
+
+def _as_set(source: Source, form: Format, prompts: list[Prompt]) -> PromptSet:
     source.check_prompts(prompts)
     problems = tuple(sorted(source.problems, key=lambda problem: problem.line))
-    return PromptSet(path.stem, tuple(prompts), path, form, problems)
+    return PromptSet(source.path.stem, tuple(prompts), source.path, form, problems)
 
 
-def load_prompt_set(name_or_path: str, *, folders: Sequence[Path], base: Path) -> PromptSet:
+def load_prompt_set(name_or_path: str, *, folders: Sequence[Path], base: Path, column: str | None = None) -> PromptSet:
     """Load a prompt set that can be used, by name or path.
 
     Args:
-        name_or_path: with a `/` or one of the extensions .txt, .csv, .tsv, .jsonl a path, otherwise a name.
+        name_or_path: hf:NAME[:SPLIT] a cached data set; with a `/` or an extension such as .txt, .csv, .jsonl a path,
+            otherwise a name.
         folders: where names are looked up, the first that has it wins.
         base: the folder that paths are relative to.
+        column: as in `read_prompt_set`.
 
     Raises:
         ExplorerError: unknown name, unreadable file, or a set with a fatal problem, which an empty one is.
     """
-    prompt_set = read_prompt_set(find_prompt_set(name_or_path, folders=folders, base=base))
+    prompt_set = read_prompt_set(find_prompt_set(name_or_path, folders=folders, base=base), column)
     if not is_path(name_or_path):
         prompt_set = replace(prompt_set, name=name_or_path)
     fatal = [problem for problem in prompt_set.problems if problem.fatal]
@@ -78,8 +96,10 @@ def find_prompt_set(name_or_path: str, *, folders: Sequence[Path], base: Path) -
         base: the folder that paths are relative to.
 
     Raises:
-        ExplorerError: unknown name.
+        ExplorerError: unknown name, or a data set that is not in the cache.
     """
+    if name_or_path.startswith(DATASET):
+        return find_dataset(name_or_path)
     if is_path(name_or_path):
         return base / _home(name_or_path)
     known = dict(available_prompt_sets(folders))
@@ -90,7 +110,9 @@ def find_prompt_set(name_or_path: str, *, folders: Sequence[Path], base: Path) -
 
 def is_path(name_or_path: str) -> bool:
     """Whether a set is named by its path: with a `/` or one of the known extensions."""
-    return "/" in name_or_path or name_or_path.lower().endswith(EXTENSIONS)
+    if name_or_path.startswith(DATASET):
+        return False
+    return "/" in name_or_path or name_or_path.lower().endswith((*EXTENSIONS, *_YAML, *_TEXTS[1:]))
 
 
 def available_prompt_sets(folders: Sequence[Path]) -> list[tuple[str, Path]]:
@@ -111,11 +133,18 @@ def available_prompt_sets(folders: Sequence[Path]) -> list[tuple[str, Path]]:
 def _parsed(source: Source, extension: str) -> tuple[Format, list[Prompt]]:
     if extension in (".csv", ".tsv"):
         return "csv", parse_table(source, "\t" if extension == ".tsv" else ",")
+    if extension == ".json":
+        return "json", parse_json(source)
     if extension in (".jsonl", ".ndjson") or is_jsonl(source):
         return "jsonl", parse_jsonl(source)
     if is_grid(source):
         return "grid", parse_grid(source)
-    return "plain", parse_plain(source)
+    if extension in _TEXTS:
+        return "plain", parse_plain(source)
+    what = "YAML is not read" if extension in _YAML else f"what a {extension} file holds is not known"
+    remedy = "save it as JSON (.json), a table (.csv), or one prompt a line (.txt)"
+    source.report(1, what, remedy, fatal=True)
+    return "plain", []
 
 
 def _files(folder: Path) -> list[Path]:

@@ -6,14 +6,18 @@ import difflib
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from srm_explorer.engine.errors import ExplorerError
 
-Format = Literal["plain", "grid", "csv", "jsonl"]
+Format = Literal["plain", "grid", "csv", "jsonl", "json", "parquet", "dataset"]
+
+Turns: TypeAlias = tuple[tuple[str, str], ...]
+"""The messages of a conversation: (role, content) each."""
 
 
 @dataclass(frozen=True)
@@ -21,14 +25,21 @@ class Prompt:
     """A text to be continued, with the factors it varies.
 
     Args:
-        text: what the model reads, exactly.
+        text: what the model reads, exactly; of a conversation its messages, as a person reads them.
         factors: name to level, both strings: ``{"core_id": "door", "type": "declarative", "level": "3"}``.
         line: where it begins in its file, from 1; 0 where there is no file. It doesn't count when prompts are compared.
+        turns: the messages of a conversation, which the model's chat template renders; none of a plain text.
     """
 
     text: str
     factors: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
     line: int = field(default=0, compare=False)
+    turns: Turns = ()
+
+    @property
+    def content(self) -> str | Turns:
+        """What a tokenizer makes ids of: the text, or the messages of a conversation."""
+        return self.turns or self.text
 
     @property
     def unit(self) -> str:
@@ -67,7 +78,10 @@ class PromptSet:
     @property
     def sha256(self) -> str:
         """Hex digest of the texts and factors in order; comments, layout, format and name don't count."""
-        content = [[prompt.text, sorted(prompt.factors.items())] for prompt in self.prompts]
+        content = [
+            [prompt.text, sorted(prompt.factors.items()), *([prompt.turns] if prompt.turns else [])]
+            for prompt in self.prompts
+        ]
         return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode("ascii")).hexdigest()
 
     def levels(self, factor: str) -> tuple[str, ...]:
@@ -159,19 +173,51 @@ _LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+\Z")
 _UNUSABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 _AS_UTF8 = "save the file as UTF-8"
+_INVISIBLE = re.compile(
+    "[\xa0\xad\u034f\u061c\u115f\u1160\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3164\ufe00-\ufe0e\ufeff\uffa0"
+    "\U000e0000-\U000e0fff]"
+)
+"""What nobody sees, or takes for a common space: no-break and narrow spaces, joiners, marks of direction. The selector
+that makes an emoji of the character before it, U+FE0F, is seen."""
 
 
 @dataclass
 class Source:
-    """The lines of one file, each with its line end, and a list of problems that grows while they are read."""
+    """The lines of one file, each with its line end, and a list of problems that grows while they are read.
+
+    Attributes:
+        column: name of the column or key that holds the prompts; None: `prompt`, else `text`.
+        nested: factors that are left out because a value of theirs is a list or an object, to the lines of those.
+        rows: of a table that has no lines.
+    """
 
     path: Path
     lines: list[str] = field(default_factory=list[str])
     problems: list[Problem] = field(default_factory=list[Problem])
+    column: str | None = None
+    nested: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
+    rows: int = 0
 
     def report(self, line: int, what: str, remedy: str, *, fatal: bool = False) -> None:
         """Add a problem; the line is counted from 1 and kept within the file."""
-        self.problems.append(Problem(self.path, max(1, min(line, len(self.lines))), what, remedy, fatal))
+        last = max(1, len(self.lines), self.rows)
+        self.problems.append(Problem(self.path, max(1, min(line, last)), what, remedy, fatal))
+
+    def prompt_field(self, names: Iterable[str]) -> str | None:
+        """The name, as spelled here, of the field that holds the prompt: the column asked for, else as it is found."""
+        if self.column is None:
+            return prompt_field(names)
+        spelled = {name.strip().lower(): name for name in reversed(list(names))}
+        return spelled.get(self.column.strip().lower())
+
+    def report_no_prompt(self, line: int, names: Sequence[str], noun: str, guess: str = "") -> None:
+        """Report that no field holds a prompt, and how to name the one that does."""
+        missing = "`prompt` or `text`" if self.column is None else shown(self.column)
+        there = shown(", ".join(names), 80) if names else "none"
+        what = f"no {noun} {missing}; there {'are' if len(names) != 1 else 'is'} {there}"
+        example = shown(guess or next((name for name in names if name.strip()), "question"))[1:-1]
+        remedy = f'name the one that holds the prompts: prompts.text = "{example}" (`prompts check --text-column`)'
+        self.report(line, what, remedy, fatal=True)
 
     def stripped(self) -> list[tuple[int, str]]:
         """Each line with its number, without the whitespace around it."""
@@ -185,16 +231,24 @@ class Source:
         return not match
 
     def check_prompts(self, prompts: list[Prompt]) -> None:
-        """Report repeated texts, lost characters, and a file without a single prompt."""
-        first: dict[str, int] = {}
+        """Report repeated texts, invisible and lost characters, and a file without a single prompt."""
+        first: dict[str | Turns, int] = {}
         for prompt in prompts:
-            if prompt.text in first:
+            if prompt.content in first:
                 self.report(
                     prompt.line,
-                    f"the same text as on line {first[prompt.text]}: {shown(prompt.text)}",
+                    f"the same text as on line {first[prompt.content]}: {shown(prompt.text)}",
                     "it counts twice; take one out unless that is meant",
                 )
-            first.setdefault(prompt.text, prompt.line)
+            first.setdefault(prompt.content, prompt.line)
+            if hidden := dict.fromkeys(_INVISIBLE.findall(prompt.text)):
+                names = ", ".join(f"{_code(c)} {unicodedata.name(c, '').lower()}".strip() for c in list(hidden)[:4])
+                more = f" and {len(hidden) - 4} more" if len(hidden) > 4 else ""
+                self.report(
+                    prompt.line,
+                    f"characters that nobody sees: {names}{more}",
+                    "they change the tokens: are they meant?",
+                )
             if "\ufffd" in prompt.text:
                 self.report(prompt.line, "U+FFFD stands where a character was lost", "write the character again")
         if not prompts and not any(problem.fatal for problem in self.problems):
@@ -218,7 +272,23 @@ def shown(text: str, width: int = 48) -> str:
 
 def bytes_of(path: Path) -> bytes:
     """The content of a prompt file; errors are those of `read_source`."""
-    remedy = "give the path of a .txt, .csv, .tsv or .jsonl file"
+    check_file(path)
+    try:
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+
+
+_FILES = "give the path of a .txt, .csv, .tsv, .json, .jsonl or .parquet file"
+
+
+def check_file(path: Path) -> None:
+    """Refuse what is no file that could be read.
+
+    Raises:
+        ExplorerError: the file is missing, a folder, too large or not readable.
+    """
+    remedy = _FILES
     try:
         if path.is_dir():
             raise ExplorerError("a prompt set is a file, this is a folder", where=str(path), remedy=remedy)
@@ -227,12 +297,15 @@ def bytes_of(path: Path) -> bytes:
             raise ExplorerError("this is no regular file", where=str(path), remedy="save the prompts to a file first")
         if size > LARGEST_FILE:
             raise ExplorerError(f"a prompt set of {size / 1e9:.1f} GB is too large", where=str(path), remedy=remedy)
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise ExplorerError("there is no such prompt file", where=str(path), remedy=remedy) from None
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise ExplorerError(f"the prompt file can't be read ({reason})", where=str(path), remedy=remedy) from None
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: OSError | ValueError) -> ExplorerError:
+    if isinstance(error, FileNotFoundError):
+        return ExplorerError("there is no such prompt file", where=str(path), remedy=_FILES)
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return ExplorerError(f"the prompt file can't be read ({reason})", where=str(path), remedy=_FILES)
 
 
 def decode_source(path: Path, data: bytes) -> Source:
@@ -273,6 +346,13 @@ def prompt_field(names: Iterable[str]) -> str | None:
 def factor_name(name: str) -> str:
     """A field's name as a factor; `core_id` is known in any case, since statistics look for it."""
     return "core_id" if name.strip().lower() == "core_id" else name.strip()
+
+
+def turns_text(turns: Turns) -> str:
+    """A conversation as a person reads it: a single message of the user as it is, else each with its role."""
+    if len(turns) == 1 and turns[0][0] == "user":
+        return turns[0][1]
+    return "\n".join(f"{role}: {content}" for role, content in turns)
 
 
 def prompt_of(source: Source, line: int, text: str, factors: dict[str, str]) -> Prompt | None:

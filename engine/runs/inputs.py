@@ -58,7 +58,8 @@ def read_inputs(experiment: Experiment, base: Path) -> Inputs:
             direction of length 0.
     """
     folders = paths.prompt_folders()
-    whole = [load_prompt_set(name, folders=folders, base=base) for name in experiment.prompts.sets]
+    column = experiment.prompts.text
+    whole = [load_prompt_set(name, folders=folders, base=base, column=column) for name in experiment.prompts.sets]
     hashes = {f"prompts {name}": loaded.sha256 for name, loaded in zip(experiment.prompts.sets, whole, strict=True)}
     by_name = dict(zip(experiment.prompts.sets, whole, strict=True))
     spec = experiment.prompts
@@ -96,16 +97,21 @@ def _check_choices(experiment: Experiment, listed: Sequence[ListedPrompt]) -> No
                     raise ExplorerError(error.what, where=f"planes[{index}].{key}", remedy=error.remedy) from None
 
 
-def prompt_records(prompts: Sequence[ListedPrompt], token_ids: Sequence[Sequence[int]]) -> tuple[PromptRecord, ...]:
-    """Put prompts and their token ids on record; equal ids are told apart by their occurrence."""
+def prompt_records(
+    prompts: Sequence[ListedPrompt], token_ids: Sequence[Sequence[int]], texts: Sequence[str]
+) -> tuple[PromptRecord, ...]:
+    """Put prompts on record with their token ids and the texts that those are, rendered ones as they were rendered.
+
+    Equal ids are told apart by their occurrence.
+    """
     seen: Counter[str] = Counter()
     records: list[PromptRecord] = []
-    for listed, ids in zip(prompts, token_ids, strict=True):
+    for listed, ids, text in zip(prompts, token_ids, texts, strict=True):
         digest = hashlib.sha256(json.dumps(list(ids)).encode()).hexdigest()
         records.append(
             PromptRecord(
                 set=listed.set.name,
-                text=listed.prompt.text,
+                text=text,
                 factors=dict(listed.prompt.factors),
                 token_ids=tuple(ids),
                 occurrence=seen[digest],

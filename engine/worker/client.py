@@ -15,7 +15,9 @@ from typing import Any, Literal, TypeVar
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, ModelSpec
+from srm_explorer.engine.experiment.fields import Bos
 from srm_explorer.engine.io.files import as_explorer_error
+from srm_explorer.engine.prompts import Turns
 from srm_explorer.engine.runs.progress import Stopped
 from srm_explorer.engine.worker.endpoint import Endpoint, build, connect, here, is_alive, make_folder
 from srm_explorer.engine.worker.log import last_lines
@@ -124,15 +126,24 @@ class Client:
         )
 
     def tokenize(
-        self, model: ModelSpec, base: Path, texts: Sequence[str], prepend_bos: bool | Literal["auto"] = "auto"
+        self,
+        model: ModelSpec,
+        base: Path,
+        texts: Sequence[str | Turns],
+        prepend_bos: Bos = "auto",
+        *,
+        chat_template: bool = False,
+        system: str | None = None,
     ) -> Tokens:
-        """Turn texts into token ids; a text with no token has no ids."""
+        """Turn prompts into token ids; a text with no token has no ids."""
         message = Tokenize(
             model=model.model_dump(),
             base=str(base),
             place=current_context(),
             texts=tuple(texts),
             prepend_bos=prepend_bos,
+            chat_template=chat_template,
+            system=system,
         )
         return self._ask(message, Tokens, patient=True)
 

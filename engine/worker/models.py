@@ -104,7 +104,7 @@ class Answers:
                 files = fetch_model(spec.name, spec.revision, base, only_tokenizer=True)
                 tokenizer = Tokenizer.load(str(files.folder), None, stop_ids=frozenset())
                 _keep(self._tokenizers, key, tokenizer)
-            ids = [tokenizer.encode(text, message.prepend_bos) for text in message.texts]
+            ids = [tokenizer.encode_prompt(content, message) for content in message.texts]
             return Tokens(ids=tuple(map(tuple, ids)), pieces=tuple(tuple(tokenizer.pieces(row)) for row in ids))
 
     def study(self, message: Study, is_wanted: Callable[[], bool]) -> StudyResult:

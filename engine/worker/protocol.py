@@ -24,6 +24,7 @@ from srm_explorer.engine.experiment import ModelSpec
 from srm_explorer.engine.experiment.fields import SpecPart
 from srm_explorer.engine.experiment.site import ModelShape
 from srm_explorer.engine.experiment.validation import as_explorer_error
+from srm_explorer.engine.prompts import Turns
 
 PROTOCOL = 1
 LARGEST = 8 * 1024 * 1024
@@ -144,8 +145,10 @@ class Tokenize(_Strict):
     model: dict[str, Any]
     base: str
     place: CallerContext
-    texts: tuple[str, ...]
-    prepend_bos: bool | Literal["auto"] = "auto"
+    texts: tuple[str | Turns, ...]
+    prepend_bos: bool | Literal["auto", "once"] = "auto"
+    chat_template: bool = False
+    system: str | None = None
 
 
 class Study(_Strict):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from srm_explorer.engine.errors import ExplorerError
+    from srm_explorer.engine.prompts import Turns
     from srm_explorer.engine.runs.progress import Progress
     from srm_explorer.engine.session import Session
     from srm_explorer.engine.worker.protocol import Description, JobState
@@ -126,9 +127,9 @@ class DescribeFailed:
 
 @dataclass(frozen=True)
 class Tokenized:
-    """How many tokens texts have, a BOS included where there is one."""
+    """How many tokens prompts have as they are fed, a BOS and what a chat template adds included."""
 
-    counts: Mapping[str, int]
+    counts: Mapping[str | Turns, int]
 
 
 @dataclass(frozen=True)

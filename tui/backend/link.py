@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.experiment import Experiment
+from srm_explorer.engine.experiment.fields import Bos
+from srm_explorer.engine.prompts import Turns
 from srm_explorer.engine.runs.journal_reader import JournalReader
 from srm_explorer.engine.worker.client import find_worker, submission
 from srm_explorer.engine.worker.protocol import ENDED
@@ -60,10 +62,17 @@ class WorkerLink:
         self._questions.describe(model, base)
 
     def count_tokens(
-        self, model: dict[str, Any], base: Path, texts: Sequence[str], prepend_bos: bool | Literal["auto"] = "auto"
+        self,
+        model: dict[str, Any],
+        base: Path,
+        texts: Sequence[str | Turns],
+        prepend_bos: Bos = "auto",
+        *,
+        chat_template: bool = False,
+        system: str | None = None,
     ) -> None:
-        """Ask how many tokens texts have; tells `Tokenized`, in parts where there are many, or `Said` what is wrong."""
-        self._questions.count_tokens(model, base, texts, prepend_bos)
+        """Ask how many tokens prompts have; tells `Tokenized`, in parts if they are many, or `Said` what is wrong."""
+        self._questions.count_tokens(model, base, texts, prepend_bos, chat_template, system)
 
     def study(
         self,

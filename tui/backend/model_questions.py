@@ -6,9 +6,11 @@ import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment.fields import Bos
+from srm_explorer.engine.prompts import Turns
 from srm_explorer.engine.worker.protocol import read_model
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.backend.events import Described, DescribeFailed, LinkEvent, Said, Studied, StudyFailed, Tokenized
@@ -50,9 +52,15 @@ class ModelQuestions:
         self._background.run(ask, key="describe", turn="next")
 
     def count_tokens(
-        self, model: Mapping[str, Any], base: Path, texts: Sequence[str], prepend_bos: bool | Literal["auto"]
+        self,
+        model: Mapping[str, Any],
+        base: Path,
+        texts: Sequence[str | Turns],
+        prepend_bos: Bos,
+        chat_template: bool,
+        system: str | None,
     ) -> None:
-        """Ask how many tokens texts have, in parts where there are many."""
+        """Ask how many tokens prompts have, in parts where there are many."""
         unique = tuple(dict.fromkeys(texts))
 
         def ask() -> None:
@@ -60,7 +68,7 @@ class ModelQuestions:
                 client, spec = self._connector.taking_worker(), read_model(model)
                 for start in range(0, len(unique), _TEXTS):
                     part = unique[start : start + _TEXTS]
-                    tokens = client.tokenize(spec, base, part, prepend_bos)
+                    tokens = client.tokenize(spec, base, part, prepend_bos, chat_template=chat_template, system=system)
                     self._tell(Tokenized({text: len(ids) for text, ids in zip(part, tokens.ids, strict=True)}))
             except ExplorerError as error:
                 self._tell(Said(f"tokens are not counted: {error}"))

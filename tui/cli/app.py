@@ -97,10 +97,17 @@ def check_prompts(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A prompt file, or a set's name.")],
     model: Annotated[str | None, typer.Option(metavar="NAME", help="Also report prompts too long for it.")] = None,
     tokens: Annotated[int, typer.Option(min=0, help="Tokens to be generated after each prompt.")] = 50,
+    text_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The column or key that holds the prompts.")
+    ] = None,
+    chat_template: Annotated[
+        bool, typer.Option("--chat-template", help="Feed each text as a message, as the model's template has it.")
+    ] = False,
+    system: Annotated[str | None, typer.Option(metavar="TEXT", help="System message of the chat template.")] = None,
     as_json: Json = False,
 ) -> None:
     """Report everything that is wrong with a prompt file, by line."""
-    end(cli.prompts.check_command(file, model, tokens, as_json))
+    end(cli.prompts.check_command(file, model, tokens, as_json, text_column, chat_template, system))
 
 
 worker_app = typer.Typer(help="Look after the background process that keeps a model warm.", rich_markup_mode=None)

@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from srm_explorer.engine import ExplorerError, paths
-from srm_explorer.engine.prompts import Problem, PromptSet, available_prompt_sets, prompts_longer_than, read_prompt_set
+from srm_explorer.engine.prompts import (
+    Problem,
+    PromptSet,
+    available_prompt_sets,
+    find_prompt_set,
+    prompts_longer_than,
+    read_prompt_set,
+)
 from srm_explorer.tui.cli.output import count, note, say, say_json, table, table_width, visible
 
 
@@ -36,15 +43,27 @@ def list_command(as_json: bool) -> None:
         note(line)
 
 
-def check_command(file: str, model: str | None, tokens: int, as_json: bool) -> int:
+def check_command(
+    file: str,
+    model: str | None,
+    tokens: int,
+    as_json: bool,
+    column: str | None = None,
+    chat_template: bool = False,
+    system: str | None = None,
+) -> int:
     """Print every problem of a prompt file; 1 if one of them keeps the file from being used, else 0.
 
-    With a model, prompts that leave no room for the tokens to be generated are problems too.
+    With a model, prompts that leave no room for the tokens to be generated are problems too, and so is what its
+    tokenizer or its chat template makes of the prompts against expectation.
     """
-    prompt_set = read_prompt_set(_file(file))
+    if (chat_template or system) and model is None:
+        what = "a chat template is the model's own, and none is named"
+        raise ExplorerError(what, where="--chat-template", remedy="name one with --model")
+    prompt_set = read_prompt_set(_file(file), column)
     problems = list(prompt_set.problems)
     if model is not None:
-        problems.extend(_too_long(prompt_set, model, tokens))
+        problems.extend(_of_model(prompt_set, model, tokens, chat_template or system is not None, system))
     problems.sort(key=lambda problem: problem.line)
     fatal = sum(problem.fatal for problem in problems)
     if as_json:
@@ -60,23 +79,32 @@ def check_command(file: str, model: str | None, tokens: int, as_json: bool) -> i
 
 
 def _file(name: str) -> Path:
+    if name.startswith("hf:"):
+        return find_prompt_set(name, folders=(), base=Path())
     path = Path(name).expanduser() if name.startswith("~/") else Path(name)
     if path.exists() or "/" in name or path.suffix:
         return path
     return dict(available_prompt_sets(paths.prompt_folders())).get(name, path)
 
 
-def _too_long(prompt_set: PromptSet, model: str, tokens: int) -> list[Problem]:
+def _of_model(prompt_set: PromptSet, model: str, tokens: int, chat_template: bool, system: str | None) -> list[Problem]:
     from srm_explorer.engine.experiment import ModelSpec
-    from srm_explorer.engine.model import load_model
+    from srm_explorer.engine.model import Feeding, load_model
 
     loaded = load_model(ModelSpec(name=model, device="cpu"))
     room = loaded.shape.n_ctx - tokens
     if room < 1:
         what = f"{tokens} tokens leave no room for a prompt in this model's context ({loaded.shape.n_ctx})"
         raise ExplorerError(what, where="--tokens", remedy=f"choose at most {loaded.shape.n_ctx - 1}")
-    lengths = [len(loaded.tokenizer.encode(prompt.text, "auto")) for prompt in prompt_set.prompts]
-    return prompts_longer_than(prompt_set, lengths, room)
+    feeding = Feeding("auto", chat_template, system)
+    contents = [prompt.content for prompt in prompt_set.prompts]
+    lengths = [len(loaded.tokenizer.encode_prompt(content, feeding)) for content in contents]
+    first = prompt_set.prompts[0].line if contents else 1
+    remarks = [
+        Problem(prompt_set.path, first, remark, "as a run feeds it", fatal=False)
+        for remark in loaded.tokenizer.remarks(contents, feeding)
+    ]
+    return [*remarks, *prompts_longer_than(prompt_set, lengths, room)]
 
 
 def _path(prompt_set: PromptSet) -> str:

@@ -21,10 +21,10 @@ from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.experiment import Experiment, available_presets, read_experiment
 from srm_explorer.engine.experiment.directions import FileVector, direction_of
 from srm_explorer.engine.io.files import write_atomic
+from srm_explorer.engine.prompts import is_path
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.widgets.table import Cell, Column, LineTable
 
-_PROMPT_FILES = (".txt", ".csv", ".tsv", ".jsonl")
 _MOST_FILES = 500
 _LARGEST = 1_000_000
 """Bytes of a file beyond which it is taken for something else than an experiment."""
@@ -100,7 +100,7 @@ def anchored(data: Mapping[str, Any], base: Path) -> dict[str, Any]:
         return str(base.absolute() / Path(path).expanduser())
 
     def prompt_set(word: str) -> str:
-        return absolute(word) if "/" in word or word.endswith(_PROMPT_FILES) else word
+        return absolute(word) if is_path(word) else word
 
     prompts = new["prompts"]
     prompts["sets"] = [prompt_set(word) for word in prompts["sets"]]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.prompts import Turns
 from srm_explorer.engine.runs.inputs import read_inputs
 from srm_explorer.engine.worker.protocol import Description
 from srm_explorer.tui.backend.events import RunGrew
@@ -102,10 +103,18 @@ class ModelInfoController:
             self._view.prompts.take_room(room)
             self._changed()
 
-    def want_tokens(self, texts: tuple[str, ...]) -> None:
-        """Ask how many tokens texts have."""
+    def want_tokens(self, texts: tuple[str | Turns, ...]) -> None:
+        """Ask how many tokens prompts have."""
         data = self._editor.data
-        self._link.count_tokens(data["model"], self._editor.base, texts, data["prompts"]["prepend_bos"])
+        prompts = data["prompts"]
+        self._link.count_tokens(
+            data["model"],
+            self._editor.base,
+            texts,
+            prompts["prepend_bos"],
+            chat_template=prompts.get("chat_template", False),
+            system=prompts.get("system"),
+        )
 
     def take_rate(self, model: str, rate: float) -> None:
         """Remember how fast a model was."""

@@ -19,6 +19,7 @@ from srm_explorer.engine.prompts import (
     Problem,
     Prompt,
     PromptSet,
+    Turns,
     add_prompt,
     available_prompt_sets,
     find_prompt_set,
@@ -46,6 +47,7 @@ class ListedSet:
         prompt_set: what it holds; None where it has not been or cannot be read.
         error: why it cannot be read.
         factors: every factor with its levels, in order of first appearance.
+        column: of tables and records, what holds the prompts, as `prompts.text` says.
     """
 
     name: str
@@ -55,6 +57,7 @@ class ListedSet:
     prompt_set: PromptSet | None = None
     error: ExplorerError | None = None
     factors: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    column: str | None = None
 
     @property
     def is_read(self) -> bool:
@@ -122,7 +125,7 @@ def read_set(listed: ListedSet) -> ListedSet:
         return listed
     stamp = stamp_of(listed.path)
     try:
-        prompt_set = replace(read_prompt_set(listed.path), name=listed.name)
+        prompt_set = replace(read_prompt_set(listed.path, listed.column), name=listed.name)
     except ExplorerError as error:
         return replace(listed, stamp=stamp, prompt_set=None, error=error, factors={})
     return replace(listed, stamp=stamp, prompt_set=prompt_set, error=None, factors=_factors(prompt_set))
@@ -169,7 +172,7 @@ def copy_of_shipped(listed: ListedSet, taken: Mapping[str, Path | None]) -> List
         try:
             content = source.read_bytes()
             if target.is_file() and target.read_bytes() == content:
-                return read_set(ListedSet(name, target, "yours"))
+                return read_set(ListedSet(name, target, "yours", column=listed.column))
             folder.mkdir(parents=True, exist_ok=True)
             with target.open("xb") as file:
                 file.write(content)
@@ -177,7 +180,7 @@ def copy_of_shipped(listed: ListedSet, taken: Mapping[str, Path | None]) -> List
             continue
         except OSError as error:
             raise as_explorer_error(error, target) from None
-        return read_set(ListedSet(name, target, "yours"))
+        return read_set(ListedSet(name, target, "yours", column=listed.column))
 
 
 def followed(numbers: Sequence[int], old: Sequence[Prompt], new: Sequence[Prompt]) -> list[int]:
@@ -255,11 +258,11 @@ class PromptFiles:
         self.faults: tuple[ExplorerError, ...] = ()
         self.is_listed = False
 
-    def look(self, names: Iterable[str], base: Path, needed: Collection[str] = ()) -> None:
+    def look(self, names: Iterable[str], base: Path, needed: Collection[str] = (), column: str | None = None) -> None:
         """List the sets anew and read those that are new, have changed, or are large and wanted."""
         self._generation += 1
         generation, known, names = self._generation, dict(self.sets), tuple(names)
-        self._run(lambda: self._look(generation, names, base, known, frozenset(needed)))
+        self._run(lambda: self._look(generation, names, base, known, frozenset(needed), column))
 
     def take_listed(self, message: Listed) -> bool:
         """Keep what a thread has listed; whether it says anything new."""
@@ -286,7 +289,7 @@ class PromptFiles:
             if listed.path is None:
                 return
             try:
-                add_prompt(listed.path, text, like)
+                add_prompt(listed.path, text, like, listed.column)
                 self._post(self.Read(read_set(listed), text))
             except ExplorerError as error:
                 self._post(self.Failed(error))
@@ -300,8 +303,10 @@ class PromptFiles:
         base: Path,
         known: Mapping[str, ListedSet],
         needed: Collection[str],
+        column: str | None,
     ) -> None:
-        unread, faults = list_sets((*names, *known), base)
+        listed_anew, faults = list_sets((*names, *known), base)
+        unread = [replace(listed, column=column) for listed in listed_anew]
         sets = {listed.name: listed for listed in unread}
         stale: list[ListedSet] = []
         for listed in unread:
@@ -311,7 +316,7 @@ class PromptFiles:
             if before is not None and before.path == listed.path and before.is_read:
                 # A changed set stays on the screen as it was until it has been read again.
                 sets[listed.name] = before
-                if before.stamp == stamp_of(listed.path):
+                if before.stamp == stamp_of(listed.path) and before.column == column:
                     continue
             stale.append(listed)
         self._post(self.Listed(generation, sets, tuple(faults)))
@@ -331,10 +336,14 @@ PATIENCE = 10.0
 """Seconds after which an answer that has not come may be asked for again."""
 
 
+Content: TypeAlias = str | Turns
+"""What a prompt is to a tokenizer: a text, or the messages of a conversation."""
+
+
 @dataclass
 class _Question:
     model: Hashable
-    texts: set[str]
+    texts: set[Content]
     asked: float
 
 
@@ -344,18 +353,18 @@ class TokenBook:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._model: Hashable = None
-        self._counts: dict[Hashable, dict[str, int]] = {}
+        self._counts: dict[Hashable, dict[Content, int]] = {}
         self._open: list[_Question] = []
-        self._refused: set[tuple[Hashable, str]] = set()
+        self._refused: set[tuple[Hashable, Content]] = set()
 
     def use(self, model: Hashable) -> None:
         """Count by this model from now on; what is known of others is kept."""
         self._model = model
 
-    def count(self, text: str) -> int | None:
+    def count(self, text: Content) -> int | None:
         return self._counts.get(self._model, {}).get(text)
 
-    def is_asked(self, text: str) -> bool:
+    def is_asked(self, text: Content) -> bool:
         return any(question.model == self._model and text in question.texts for question in self._open)
 
     def retry(self) -> None:
@@ -364,25 +373,26 @@ class TokenBook:
         late = self._clock() - PATIENCE
         self._open = [question for question in self._open if question.asked > late]
 
-    def ask(self, texts: Iterable[str]) -> tuple[str, ...]:
+    def ask(self, texts: Iterable[Content]) -> tuple[Content, ...]:
         """The next texts to ask for; none while an answer for this model is awaited, or when all are known."""
         if any(question.model == self._model for question in self._open):
             return ()
         known = self._counts.get(self._model, {})
-        batch: list[str] = []
+        batch: list[Content] = []
         characters = 0
         for text in dict.fromkeys(texts):
             if text in known or (self._model, text) in self._refused:
                 continue
-            if batch and (len(batch) >= MOST_TEXTS or characters + len(text) > MOST_CHARACTERS):
+            length = len(text) if isinstance(text, str) else sum(len(content) for _, content in text)
+            if batch and (len(batch) >= MOST_TEXTS or characters + length > MOST_CHARACTERS):
                 break
             batch.append(text)
-            characters += len(text)
+            characters += length
         if batch:
             self._open.append(_Question(self._model, set(batch), self._clock()))
         return tuple(batch)
 
-    def take(self, counts: Mapping[str, int]) -> bool:
+    def take(self, counts: Mapping[Content, int]) -> bool:
         """Take a part of the oldest answer it fits; an empty one ends that. Whether it is of the model in use."""
         for question in self._open:
             if not counts:

@@ -48,7 +48,9 @@ def about_selection(table: Table, selected: Selected, too_long: int, room: int |
 
 def about_filters(table: Table) -> list[str]:
     filters = [f"{factor} {', '.join(levels)}" for factor, levels in where_of(table).items()]
-    return [*filters, f"first {table['limit']:,} of the list"] if table.get("limit") is not None else filters
+    filters += [f"first {table['limit']:,} of the list"] if table.get("limit") is not None else []
+    filters += [f"prompts in {table['text']}"] if table.get("text") is not None else []
+    return [*filters, "by the chat template"] if table.get("chat_template") else filters
 
 
 def about_set(listed: ListedSet, folder: str, signs: Glyphs) -> list[Note]:
@@ -70,7 +72,7 @@ def about_set(listed: ListedSet, folder: str, signs: Glyphs) -> list[Note]:
 def about_prompt(rows: PromptRows, row: int, limit: int | None) -> list[Note]:
     """A prompt in full, with its number, tokens, factors, and what is odd about it."""
     prompt, number, signs = rows.prompt(row), rows.shown[row], rows.signs
-    tokens, room = rows.tokens(prompt.text), rows.room
+    tokens, room = rows.tokens(prompt.content), rows.room
     facts = [f"prompt {number:,}"]
     notes: list[Note] = []
     if tokens is not None:

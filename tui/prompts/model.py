@@ -348,7 +348,7 @@ class PromptChoice:
 
     def _longer(self, name: str) -> int:
         room, prompts = self.room, self.files.sets[name].prompts
-        if room is None or not prompts or self.book.count(prompts[0].text) is None:
+        if room is None or not prompts or self.book.count(prompts[0].content) is None:
             return 0
-        counts = (self.book.count(prompts[number - 1].text) for number in self.selected().numbers[name])
+        counts = (self.book.count(prompts[number - 1].content) for number in self.selected().numbers[name])
         return sum(count is not None and count > room for count in counts)

@@ -18,7 +18,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.prompts import Prompt
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.glyphs import glyphs_of
-from srm_explorer.tui.prompts.catalogue import ListedSet, PromptFiles, TokenBook
+from srm_explorer.tui.prompts.catalogue import Content, ListedSet, PromptFiles, TokenBook
 from srm_explorer.tui.prompts.messages import (
     Note,
     Tone,
@@ -98,7 +98,7 @@ class PromptsPane(Widget):
     class TokensWanted(Message):
         """Texts whose tokens the model in use should count."""
 
-        texts: tuple[str, ...]
+        texts: tuple[Content, ...]
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, classes=classes)
@@ -123,15 +123,17 @@ class PromptsPane(Widget):
         """Show the draft's table of prompts, counted by a model's table, paths relative to the base."""
         before = self.choice.table
         self.choice.edits.take(prompts)
-        self.choice.book.use((model.get("name"), model.get("revision"), prompts.get("prepend_bos"), str(base)))
-        if base != self.base or set(prompts.get("sets") or ()) - set(before.get("sets") or ()):
+        feeding = tuple(prompts.get(name) for name in ("prepend_bos", "chat_template", "system"))
+        self.choice.book.use((model.get("name"), model.get("revision"), *feeding, str(base)))
+        is_new = bool(set(prompts.get("sets") or ()) - set(before.get("sets") or ()))
+        if base != self.base or is_new or prompts.get("text") != before.get("text"):
             self.base = base
             if self.is_mounted:
                 self._look()
         self._redraw()
         self._ask_tokens()
 
-    def take_tokens(self, counts: Mapping[str, int]) -> None:
+    def take_tokens(self, counts: Mapping[Content, int]) -> None:
         """Take the tokens of texts that were asked for; an empty answer says that they could not be counted."""
         self.choice.book.take(counts)
         self._redraw()
@@ -332,7 +334,7 @@ class PromptsPane(Widget):
     def _ask_tokens(self) -> None:
         listed = self.choice.opened_set
         if listed is not None and listed.is_usable:
-            texts = self.choice.book.ask(prompt.text for prompt in listed.prompts)
+            texts = self.choice.book.ask(prompt.content for prompt in listed.prompts)
             if texts:
                 self.post_message(self.TokensWanted(texts))
 
@@ -353,7 +355,7 @@ class PromptsPane(Widget):
 
     def _look(self) -> None:
         opened = (self.choice.opened,) if self.choice.opened else ()
-        self.files.look(self.choice.chosen, self.base, opened)
+        self.files.look(self.choice.chosen, self.base, opened, self.choice.table.get("text"))
 
     def _close_line(self) -> None:
         if self._line is not None:
@@ -380,6 +382,9 @@ class PromptsPane(Widget):
 
     def _edit(self, listed: ListedSet) -> None:
         if listed.path is None:
+            return
+        if listed.format in ("parquet", "dataset"):
+            self._say("a table is no text that could be edited: save the set as CSV or JSONL", "error")
             return
         like = self._like()
         line = listed.fatal[0].line if listed.fatal else like.line if like is not None else 1

@@ -13,7 +13,7 @@ from textual.message import Message
 
 from srm_explorer.engine.prompts import Prompt
 from srm_explorer.tui.glyphs import Glyphs
-from srm_explorer.tui.prompts.catalogue import ListedSet
+from srm_explorer.tui.prompts.catalogue import Content, ListedSet
 from srm_explorer.tui.text import wrapped
 from srm_explorer.tui.widgets.table import HEADER_HEIGHT, LineTable
 from srm_explorer.tui.widgets.table_render import Cell, Column, one_line
@@ -114,8 +114,8 @@ class PromptRows:
         used: numbers of those that a run would use.
         out: numbers of those left out.
         is_chosen: whether the set is chosen at all.
-        tokens: text -> its tokens; None where they are not known.
-        is_asked: text -> whether they are awaited.
+        tokens: a prompt's content -> its tokens; None where they are not known.
+        is_asked: content -> whether they are awaited.
         room: the most tokens a prompt may have; None where that is not known.
         signs: of the screen.
     """
@@ -125,8 +125,8 @@ class PromptRows:
     used: Collection[int]
     out: Collection[int]
     is_chosen: bool
-    tokens: Callable[[str], int | None]
-    is_asked: Callable[[str], bool]
+    tokens: Callable[[Content], int | None]
+    is_asked: Callable[[Content], bool]
     room: int | None
     signs: Glyphs
 
@@ -151,7 +151,7 @@ class PromptRows:
         if key == "text":
             return prompt.text, look
         if key == "tokens":
-            return self._tokens(prompt.text, look)
+            return self._tokens(prompt.content, look)
         return prompt.factors.get(key.removeprefix("factor "), ""), look
 
     def key(self, row: int) -> object:
@@ -166,7 +166,7 @@ class PromptRows:
             return self.signs.partly, "dim"
         return self.signs.unchecked, "dim"
 
-    def _tokens(self, text: str, look: str) -> Cell:
+    def _tokens(self, text: Content, look: str) -> Cell:
         count = self.tokens(text)
         if count is None:
             return (self.signs.ellipsis if self.is_asked(text) else ""), "dim"

@@ -106,7 +106,7 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
             "sets": sets,
             "omit": draw(st.dictionaries(st.sampled_from(sets), spread(st.integers(1, 99), min_size=1, max_size=3))),
             "where": draw(st.dictionaries(words, spread(words, min_size=1, max_size=3), max_size=3)),
-            "prepend_bos": draw(st.sampled_from([True, False, "auto"])),
+            "prepend_bos": draw(st.sampled_from([True, False, "auto", "once"])),
         },
         "interventions": draw(st.integers(1, 4).flatmap(lambda count: st.lists(interventions(count), max_size=3))),
         "capture": {"sites": captured, "reduce": draw(st.sampled_from(["mean", "tokens", "last"]))},

@@ -7,24 +7,38 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tokenizers import AddedToken
 from tokenizers import Tokenizer as Backend
 from tokenizers.processors import TemplateProcessing
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.model.load import LoadedModel
-from srm_explorer.engine.model.tokenizer import Tokenizer
+from srm_explorer.engine.experiment import ModelSpec
+from srm_explorer.engine.model.load import LoadedModel, load_model
+from srm_explorer.engine.model.tokenizer import Feeding, Tokenizer
 
 END = 599
+
+
+def framed(source: Path, folder: Path, single: str, **config: object) -> Tokenizer:
+    """The tiny tokenizer, made to frame every text as a template says."""
+    shutil.copytree(source, folder)
+    backend = Backend.from_file(str(folder / "tokenizer.json"))
+    specials = ["<|endoftext|>", "[gMASK]", "<sop>", "</s>"]
+    backend.add_special_tokens([AddedToken(token, special=True) for token in specials])
+    ids = [(token, backend.token_to_id(token)) for token in specials]
+    backend.post_processor = TemplateProcessing(
+        single=single, special_tokens=[pair for pair in ids if pair[0] in single]
+    )
+    backend.save(str(folder / "tokenizer.json"))
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | config))
+    return Tokenizer.load(str(folder), None, stop_ids=frozenset())
 
 
 @pytest.fixture
 def begins_with_bos(tiny_gpt2_folder: Path, tmp_path: Path) -> Tokenizer:
     """The tiny tokenizer, made to begin every text with its BOS, as Llama's does."""
-    folder = Path(shutil.copytree(tiny_gpt2_folder, tmp_path / "bos"))
-    backend = Backend.from_file(str(folder / "tokenizer.json"))
-    backend.post_processor = TemplateProcessing(single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", END)])
-    backend.save(str(folder / "tokenizer.json"))
-    return Tokenizer.load(str(folder), None, stop_ids=frozenset())
+    return framed(tiny_gpt2_folder, tmp_path / "bos", "<|endoftext|> $A")
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -66,3 +80,112 @@ def test_the_hash_is_that_of_how_text_is_split(
 ) -> None:
     assert tiny_gpt2.tokenizer.sha256() == tiny_llama.tokenizer.sha256()
     assert tiny_gpt2.tokenizer.sha256() != begins_with_bos.sha256()
+
+
+TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}{% if m.role == 'tool' %}{{ raise_exception('no tools') }}{% endif %}"
+    "<{{ m.role }}>{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+@pytest.mark.parametrize("single", ["$A", "<|endoftext|> $A", "[gMASK] <sop> $A", "<|endoftext|> $A </s>", "$A </s>"])
+def test_auto_is_the_untouched_tokenizer_but_for_a_beginning_that_the_text_has(
+    tiny_gpt2_folder: Path, tmp_path: Path, single: str
+) -> None:
+    tokenizer = framed(tiny_gpt2_folder, tmp_path / "framed", single)
+    start = "".join(single.partition("$A")[0].split())
+    for text in ("The door", " a", "", "It is <|endoftext|> late"):
+        assert tokenizer.encode(text, "auto") == tokenizer.raw(text)["input_ids"]
+        assert tokenizer.encode(start + text, "auto") == tokenizer.encode(text, "auto")
+        assert tokenizer.encode(text, False) == tokenizer.raw(text, add_special_tokens=False)["input_ids"]
+    (*_, remark) = tokenizer.remarks(["a"], Feeding("auto")) or [""]
+    assert ("</s>" in remark) == ("</s>" in single)
+
+
+def test_a_bos_that_a_prompt_begins_with_is_doubled_only_where_that_is_asked_for(begins_with_bos: Tokenizer) -> None:
+    text = "<|endoftext|>The door"
+    bare = begins_with_bos.encode("The door", False)
+    for policy, ids, says in (
+        ("auto", [END, *bare], "not added a second time"),
+        ("once", [END, *bare], "not added a second time"),
+        (True, [END, END, *bare], "one more is put before it"),
+        (False, [END, *bare], None),
+    ):
+        assert begins_with_bos.encode(text, policy) == ids
+        assert begins_with_bos.encode("The door", policy) == ([END, *bare] if policy else bare)
+        told = begins_with_bos.remarks([text, text, "plain"], Feeding(policy))
+        assert len(told) == (says is not None), "once for the whole set"
+        if says:
+            assert says in told[0]
+            assert told[0].startswith("2 prompts begin with `<|endoftext|>`")
+        assert not begins_with_bos.remarks(["plain"], Feeding(policy))
+
+
+def test_a_model_that_is_loaded_leaves_its_tokenizer_as_it_was(tiny_gpt2_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_gpt2_folder, tmp_path / "no-bos"))
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"bos_token": None}))
+    loaded = load_model(ModelSpec(name=str(folder), device="cpu")).tokenizer
+    alone = Tokenizer.load(str(folder), None, stop_ids=frozenset())
+    assert loaded.raw.bos_token is None
+    assert loaded.sha256() == alone.sha256()
+    for policy in (True, "once"):
+        with pytest.raises(ExplorerError, match="no BOS token"):
+            loaded.encode("The door", policy)
+    assert loaded.encode("The door", "auto") == alone.raw("The door")["input_ids"]
+
+
+def test_a_tokenizer_whose_additions_depend_on_the_text_is_refused_under_auto_by_name(tiny_gpt2: LoadedModel) -> None:
+    class Moody:
+        bos_token_id = None
+
+        def __call__(self, text: str, *, add_special_tokens: bool = True) -> dict[str, list[int]]:
+            ids = [ord(c) for c in text]
+            return {"input_ids": [*ids, len(ids)] if add_special_tokens else ids}
+
+    tokenizer = Tokenizer(Moody(), frozenset())
+    assert tokenizer.encode("ab", False) == [97, 98]
+    with pytest.raises(ExplorerError, match="Moody adds other tokens"):
+        tokenizer.encode("ab", "auto")
+
+
+@pytest.fixture
+def chats(tiny_gpt2_folder: Path, tmp_path: Path) -> Tokenizer:
+    return framed(tiny_gpt2_folder, tmp_path / "chat", "<|endoftext|> $A", chat_template=TEMPLATE)
+
+
+def test_a_rendered_prompt_is_what_the_template_writes_and_never_has_two_bos(chats: Tokenizer) -> None:
+    turns = (("system", "Be brief."), ("user", "Is it open?"))
+    messages = [{"role": role, "content": content} for role, content in turns]
+    known = chats.raw.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    for policy in ("auto", "once", True, False):
+        assert chats.encode_prompt(turns, Feeding(policy)) == known
+        assert chats.encode_prompt("Is it open?", Feeding(policy, True, "Be brief.")) == known
+        assert chats.encode_prompt("<|endoftext|>Is it open?", Feeding(policy, True, "Be brief.")) == known
+        assert known.count(END) == 1
+    assert chats.encode_prompt(turns, Feeding(system="Another.")) == known, "a conversation keeps its own"
+    assert chats.decode(known) == "<|endoftext|><system>Be brief.\n<user>Is it open?\n<assistant>"
+    assert chats.encode_prompt("Is it open?", Feeding()) == chats.encode("Is it open?", "auto")
+
+
+def test_a_template_without_bos_gets_one_only_where_it_is_asked_for(tiny_gpt2_folder: Path, tmp_path: Path) -> None:
+    template = TEMPLATE.replace("{{ bos_token }}", "")
+    chats = framed(tiny_gpt2_folder, tmp_path / "chat", "<|endoftext|> $A", chat_template=template)
+    bare = chats.encode("<user>a\n<assistant>", False)
+    assert [chats.encode_prompt("a", Feeding(policy, True)) for policy in ("auto", False)] == [bare, bare]
+    assert [chats.encode_prompt("a", Feeding(policy, True)) for policy in ("once", True)] == [[END, *bare]] * 2
+
+
+def test_the_assistants_own_beginning_is_gone_on_with_and_said(chats: Tokenizer) -> None:
+    turns = (("user", "Is it open?"), ("assistant", "It is"))
+    assert chats.render(turns) == "<|endoftext|><user>Is it open?\n<assistant>It is"
+    assert "the model goes on with it" in chats.remarks([turns], Feeding())[0]
+    assert "system does not reach plain texts" in chats.remarks(["a"], Feeding(system="Be brief."))[0]
+    assert "chat template is left to write it" in chats.remarks(["<|endoftext|>a"], Feeding(chat_template=True))[0]
+
+
+def test_no_template_and_a_conversation_it_refuses_are_one_line(tiny_gpt2: LoadedModel, chats: Tokenizer) -> None:
+    with pytest.raises(ExplorerError, match="no chat template"):
+        tiny_gpt2.tokenizer.encode_prompt("a", Feeding(chat_template=True))
+    with pytest.raises(ExplorerError, match="refuses this conversation: no tools"):
+        chats.encode_prompt((("tool", "a"),), Feeding())

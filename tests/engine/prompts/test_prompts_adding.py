@@ -64,6 +64,14 @@ def test_a_new_line_has_the_line_end_of_the_file(tmp_path: Path) -> None:
     assert path.read_bytes() == b"\xef\xbb\xbfFirst\r\nSecond\r\nThird\r\n"
 
 
+def test_a_prompt_that_begins_like_a_comment_is_written_with_a_backslash(tmp_path: Path) -> None:
+    path = tmp_path / "set.txt"
+    path.write_text("First\n")
+    for typed in ("#include", "\\#", "\\x"):
+        assert add_prompt(path, typed).prompts[-1].text == typed
+    assert path.read_text() == "First\n\\#include\n\\\\#\n\\x\n"
+
+
 def test_in_a_grid_the_type_can_be_written_and_the_text_follows_its_like(tmp_path: Path) -> None:
     path = tmp_path / "grid.txt"
     path.write_text(FILES["grid.txt"])
@@ -77,7 +85,6 @@ def test_in_a_grid_the_type_can_be_written_and_the_text_follows_its_like(tmp_pat
 @pytest.mark.parametrize(
     ("name", "content", "typed", "told"),
     [
-        ("a.txt", "First\n", "# a remark", "would not be read as one prompt"),
         ("a.txt", "First\n", ">> CORE_ID: x", "would not be read as one prompt"),
         ("a.txt", "First\n", "  ", "empty"),
         ("a.txt", "First\n", "bell \x07", "U+0007"),

@@ -151,7 +151,7 @@ def test_an_error_can_name_the_line_of_a_prompt(folder: Path) -> None:
 
 def test_prompts_with_the_same_ids_are_told_apart_by_their_occurrence(folder: Path) -> None:
     listed = read_inputs(experiment(["one.txt", "two.txt"]), folder).prompts
-    records = prompt_records(listed, [[5, 6], [7], [5, 6]])
+    records = prompt_records(listed, [[5, 6], [7], [5, 6]], ["a", "b", "a"])
     assert [record.occurrence for record in records] == [0, 0, 1]
     assert records[0].sha256 == records[2].sha256 != records[1].sha256
     assert [record.set for record in records] == ["one", "one", "two"]

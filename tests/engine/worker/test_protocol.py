@@ -48,8 +48,8 @@ REQUESTS = st.one_of(
         model=st.dictionaries(TEXT, JSON, max_size=2),
         base=TEXT,
         place=PLACES,
-        texts=st.lists(TEXT, max_size=4).map(tuple),
-        prepend_bos=st.sampled_from([True, False, "auto"]),
+        texts=st.lists(TEXT | st.lists(st.tuples(TEXT, TEXT), max_size=2).map(tuple), max_size=4).map(tuple),
+        prepend_bos=st.sampled_from([True, False, "auto", "once"]),
     ),
     st.builds(Cancel, job=TEXT, times=st.sampled_from([1, 2])),
 )

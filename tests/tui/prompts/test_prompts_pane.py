@@ -321,8 +321,8 @@ async def test_a_broken_file_shows_what_is_wrong_and_the_others_stay_usable() ->
         await go(app, pilot, "broken")
         await press(pilot, "enter")
         shown = " ".join(line.strip("▸ ") for line in app.lines())
-        assert "broken.jsonl:2: no `prompt` or `text` among the keys" in shown
-        assert 'write {"prompt": "…"}' in shown
+        assert "broken.jsonl:2: no key `prompt` or `text`" in shown
+        assert "name the one that holds the prompts: prompts.text" in shown
         assert "broken.jsonl:2" in app.pane.copy_text()
         await press(pilot, "escape", "space")
         assert app.used() == run_would_use(app.prompts) == [("alpha", n) for n in (1, 2, 3)]
@@ -362,9 +362,9 @@ async def test_a_new_prompt_goes_into_the_users_own_file(here: Path) -> None:
         assert "☑ Fourth" in app.row("Fourth")
         assert app.pane.copy_text() == "Fourth"
         assert app.used() == run_would_use(app.prompts)
-        await press(pilot, "n", "number_sign", "x", "enter")
+        await press(pilot, "n", *">>core_id", "enter")
         assert "would not be read as one prompt" in app.foot()
-        assert app.pane.query_one(Input).value == "#x", "what was typed stays"
+        assert app.pane.query_one(Input).value == ">>core_id", "what was typed stays"
 
 
 @in_loop
