@@ -13,6 +13,8 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     if name.startswith("__") and name != "__all__":
         raise AttributeError(name)
     # Only a notebook asks: the screen and the command line start without it.
@@ -20,6 +22,15 @@ def __getattr__(name: str) -> Any:
 
     attribute, _, names = lazy_loader.attach_stub(__name__, __file__)
     return names if name == "__all__" else attribute(name)
+
+
+def _version() -> str:
+    from importlib import metadata  # who only runs the program does not wait for it
+
+    try:
+        return metadata.version("srm-explorer")
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def __dir__() -> list[str]:

@@ -76,3 +76,5 @@ from .engine.stats.spotlight import (
     unit_coordinates as unit_coordinates,
 )
 from .engine.stats.text import CollapseRule as CollapseRule, text_metrics as text_metrics
+
+__version__: str

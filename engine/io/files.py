@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -17,6 +16,13 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from srm_explorer.engine.errors import ExplorerError
+
+try:
+    import fcntl
+except ImportError:
+    raise ExplorerError(
+        "Windows has none of the file locks and sockets that this needs", remedy="run it under WSL, Linux or macOS"
+    ) from None
 
 _REMEDIES = {
     errno.ENOSPC: "free some space, or save to another disk",

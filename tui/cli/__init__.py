@@ -46,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments after the program's name; those of the process by default.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
+    if sys.platform == "win32":
+        note("Windows has none of the file locks and sockets that this needs; run it under WSL, Linux or macOS")
+        return 1
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets a stand-in, not a crash.
         if isinstance(stream, io.TextIOWrapper):

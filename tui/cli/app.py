@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+import srm_explorer
 from srm_explorer.tui import cli
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
@@ -335,13 +336,7 @@ app.add_typer(study_app)
 
 def _print_version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            installed = version("srm-explorer")
-        except PackageNotFoundError:
-            installed = "(not installed, run from its source)"
-        typer.echo(f"srm-explorer {installed}")
+        typer.echo(f"srm-explorer {srm_explorer.__version__}")
         raise typer.Exit
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.runs import known_runs, writer_pid
 from srm_explorer.engine.worker import ENDED, LONGEST_PATH, find_worker, here, is_alive
@@ -280,7 +282,23 @@ def _program() -> list[Finding]:
     findings.append(Finding("packages", text))
     if missing:
         findings.append(Finding("missing", f"{', '.join(missing)}; install the program again", problem=True))
-    return findings
+    return findings + version_findings()
+
+
+def version_findings() -> list[Finding]:
+    """Name packages whose versions are not among those that the program was tried with, as it asks for them."""
+    try:
+        asked = [Requirement(text) for text in metadata.requires(_PROGRAM) or ()]
+    except metadata.PackageNotFoundError:
+        return []
+    wrong: list[str] = []
+    for requirement in asked:
+        version = _version(requirement.name)
+        applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        if applies and version and not requirement.specifier.contains(version, prereleases=True):
+            wrong.append(f"{requirement.name} {version}, tried with {requirement.specifier}")
+    remedy = "install the program again, in an environment of its own"
+    return [Finding("versions", f"{'; '.join(wrong)}: {remedy}", problem=True)] if wrong else []
 
 
 def _torch() -> list[Finding]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from srm_explorer.tui.cli.doctor import version_findings
 from tests.waiting import PATIENCE
 
 HEAVY = ("torch", "transformers", "transformer_lens", "numpy", "scipy", "textual", "plotext", "rich")
@@ -151,6 +152,20 @@ def test_a_sessions_folder_that_cannot_be_made_is_a_problem(
     assert ended.status == 1
     assert ended.err.count("\n") == 1
     assert "is a file" in ended.err
+
+
+def test_versions_that_were_never_tried_together_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert version_findings() == []
+    for name, version in (("transformers", "5.24.0"), ("plotext", "6.3.1")):
+        home = tmp_path / f"{name}-{version}.dist-info"
+        home.mkdir()
+        (home / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (finding,) = version_findings()
+    assert finding.problem
+    assert "transformers 5.24.0, tried with" in finding.text
+    assert "<5.24" in finding.text
+    assert "plotext" not in finding.text
 
 
 @pytest.mark.process

@@ -1,0 +1,71 @@
+"""Install the wheel without constraints in an empty environment, as anybody would, and run the demo.
+
+    python tools/try_wheel.py [FOLDER]
+
+torch alone is borrowed from the environment that runs this, by links, since it is gigabytes from most indexes; all
+other packages are the newest that pyproject.toml lets in. What was installed is printed. It needs a package index.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import venv
+from importlib import metadata
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BORROWED = ("torch", "torchgen", "functorch")
+
+
+def main() -> None:
+    """Build, install, run; the exit status is that of the first step that fails."""
+    with tempfile.TemporaryDirectory(prefix="wheel-", dir=sys.argv[1] if len(sys.argv) > 1 else None) as folder:
+        sys.exit(try_in(Path(folder)))
+
+
+def try_in(folder: Path) -> int:
+    """Do it all below a folder that is empty."""
+    pip = [sys.executable, "-m", "pip", "--quiet"]
+    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(folder), str(ROOT)]
+    subprocess.run(build, check=True)
+    (wheel,) = folder.glob("*.whl")
+    home = folder / "env"
+    venv.create(home, with_pip=False)
+    lend_torch(next(home.glob("lib/python3*/site-packages")))
+    subprocess.run([*pip, "--python", str(home), "install", str(wheel)], check=True)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "XDG_"))}
+    environment |= {"HOME": str(folder), "HF_HUB_OFFLINE": "1", "SRM_EXPLORER_SESSIONS": str(folder / "sessions")}
+    for command in (["doctor", "--json"], ["demo", "--no-open"]):
+        done = subprocess.run(
+            [home / "bin" / "srm-explorer", *command],
+            cwd=folder,
+            env=environment,
+            check=False,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        if done.returncode:
+            print(done.stdout)
+            return done.returncode
+        if command[0] == "doctor":
+            findings = json.loads(done.stdout)["findings"]
+            print(next(finding["told"] for finding in findings if finding["name"] == "packages"))
+    print("the wheel runs the demo with the newest packages that it lets in")
+    return 0
+
+
+def lend_torch(site: Path) -> None:
+    """Link what torch consists of into another environment, where pip finds it installed."""
+    torch = metadata.distribution("torch")
+    home = Path(str(torch.locate_file("")))
+    for entry in (*(home / name for name in BORROWED), *home.glob("torch-*.dist-info")):
+        if entry.exists():
+            (site / entry.name).symlink_to(entry)
+
+
+if __name__ == "__main__":
+    main()
