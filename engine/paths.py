@@ -44,10 +44,42 @@ def user_prompts_folder() -> Path:
     return platformdirs.user_data_path(_APP, appauthor=False) / "prompts"
 
 
+def working_folder() -> Path:
+    """The folder that relative paths start from.
+
+    Raises:
+        ExplorerError: it was removed, or may not be entered any more.
+    """
+    try:
+        return Path.cwd()
+    except OSError:
+        raise ExplorerError("the working folder is gone", remedy="start from another folder") from None
+
+
+def expanded(path: str | Path) -> Path:
+    """A path as it was typed, with the home folder for `~`; ExplorerError where `~user` names nobody."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ExplorerError("there is no such user's folder", where=str(path), remedy="write the folder out") from None
+
+
+def absolute(path: Path) -> Path:
+    """A path as it is meant from the working folder, without ".." so that no folder is made on the way to another.
+
+    Raises:
+        ExplorerError: the working folder is gone.
+    """
+    if not path.is_absolute():
+        path = working_folder() / path
+    # Links are followed only where a name may lie behind one: others stay as they were typed.
+    return path.resolve() if ".." in path.parts else path
+
+
 def prompt_folders() -> list[Path]:
     """Folders in which a prompt set is looked up by name: ./prompts, the user's own, then those that ship."""
     shipped = shipped_prompts()
-    folders = (Path.cwd() / "prompts", user_prompts_folder())
+    folders = (working_folder() / "prompts", user_prompts_folder())
     return [*(folder for folder in folders if folder.is_dir() and not _same(folder, shipped)), shipped]
 
 
@@ -55,8 +87,8 @@ def sessions_folder() -> Path:
     """Where sessions with a bare name live: $SRM_EXPLORER_SESSIONS, else ./saved_sessions if there, else XDG data."""
     named = os.environ.get("SRM_EXPLORER_SESSIONS", "").strip()
     if named:
-        return Path(named).expanduser().absolute()
-    local = Path.cwd() / "saved_sessions"
+        return absolute(expanded(named))
+    local = working_folder() / "saved_sessions"
     return local if local.is_dir() else platformdirs.user_data_path(_APP, appauthor=False) / "sessions"
 
 
@@ -81,7 +113,8 @@ def session_path(name_or_path: str) -> Path:
     A name with "/" or ending in .json is a path ("out/s" is out/s.json); a bare name lives in `sessions_folder`.
 
     Raises:
-        ExplorerError: a name that is empty, "." or "..", begins with "-", is too long, or holds a control character.
+        ExplorerError: a name that is empty, "." or "..", begins with "-", is too long, or holds a control character;
+            the working folder is gone.
     """
     is_path = "/" in name_or_path or name_or_path.endswith(".json")
     name = name_or_path.rpartition("/")[2].removesuffix(".json")
@@ -89,12 +122,7 @@ def session_path(name_or_path: str) -> Path:
     if not is_path:
         return sessions_folder() / f"{name}.json"
     folder = Path(name_or_path.rpartition("/")[0] + "/") if "/" in name_or_path else Path()
-    try:
-        return folder.expanduser().absolute() / f"{name}.json"
-    except RuntimeError:
-        raise ExplorerError(
-            "there is no such user's folder", where=name_or_path, remedy="write the folder out"
-        ) from None
+    return absolute(expanded(folder)) / f"{name}.json"
 
 
 def run_folder(session: Path) -> Path:

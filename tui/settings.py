@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from srm_explorer.engine import paths
+from srm_explorer.engine.io.files import open_regular
 
 Theme = Literal["dark", "light", "terminal"]
 Markers = Literal["braille", "block", "ascii"]
@@ -74,7 +75,7 @@ def load_settings(path: Path | None = None) -> Settings:
     """
     file = path or settings_path()
     try:
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             text = opened.read(_LARGEST + 1)
     except FileNotFoundError:
         return Settings()

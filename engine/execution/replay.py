@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.execution.provenance import Provenance, versions
 from srm_explorer.engine.execution.rows import RowMaker, as_saved, check_directions
@@ -266,7 +267,7 @@ def same_directions(session: Session, recorded: Recorded, base: Path) -> dict[st
     for name in dict.fromkeys(edit.direction for edit in session.spec.interventions):
         if name is None:
             continue
-        file = Path(name.rpartition("#")[0]).expanduser()
+        file = paths.expanded(name.rpartition("#")[0])
         start = base if (base / file).is_file() else recorded.base
         directions[name] = read_direction(name, start)
         if recorded.inputs.get(f"direction {name}") != direction_sha256(directions[name]):

@@ -173,7 +173,7 @@ def _known_values(experiment: Experiment, base: Path) -> Resolved | None:
 def _stats_path(stats: str, base: Path) -> Path:
     """A path starts from the experiment's folder, then from the working folder; a bare name is looked up first."""
     named = paths.session_path(stats)
-    from_base = paths.session_path(str(base / Path(stats).expanduser()))
+    from_base = paths.session_path(str(base / paths.expanded(stats)))
     is_path = "/" in stats or stats.endswith(".json")
     order = (from_base, named) if is_path else (named, from_base)
     return next((path for path in order if path.exists()), order[0])

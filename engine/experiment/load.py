@@ -116,7 +116,7 @@ def _is_text_field(path: Sequence[str | int]) -> bool:
 
 def _anchored(value: object, path: Sequence[str | int], base: Path) -> object:
     """A relative path typed on the command line, kept true when the file lies in another folder."""
-    folder = Path.cwd()
+    folder = paths.working_folder()
     if base == folder:
         return value
     of_sets = list(path[:2]) == ["prompts", "sets"]
@@ -151,7 +151,7 @@ def _listed(name: str, data: dict[str, Any], base: Path) -> str:
 
 
 def _anchored_set(word: str, base: Path) -> str:
-    folder = Path.cwd()
+    folder = paths.working_folder()
     return str(folder / word) if base != folder and is_path(word) else word
 
 
@@ -193,11 +193,11 @@ def read_experiment(path_or_preset: str, *, overrides: Sequence[str] = ()) -> tu
         ExplorerError: no such preset or file, an unreadable or broken one, or an experiment that is refused.
     """
     if "/" in path_or_preset or path_or_preset.endswith((".toml", ".json")):
-        path = Path(path_or_preset).expanduser()
-        base = path.absolute().parent
+        path = paths.expanded(path_or_preset)
+        base = paths.absolute(path).parent
     else:
         path = _preset(path_or_preset)
-        base = Path.cwd()
+        base = paths.working_folder()
     where = path.name
     data = _data(path, where)
     before = copy.deepcopy(data) if overrides else data

@@ -7,14 +7,18 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import secrets
+import stat
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
+from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 
 try:
@@ -43,9 +47,10 @@ _LEFTOVER_AGE = 86_400.0
 class LockedError(ExplorerError):
     """Another process holds the lock; `pid` says which, None where it cannot be known."""
 
-    def __init__(self, path: Path, pid: int | None, remedy: str) -> None:
+    def __init__(self, path: Path, pid: int | None, remedy: str, host: str = "") -> None:
         self.pid = pid
         holder = f"process {pid}" if pid else "another process"
+        holder += f" on {host}" if host else ""
         super().__init__(f"in use by {holder}", where=str(path), remedy=remedy)
 
 
@@ -60,20 +65,43 @@ def write_atomic(path: Path, content: bytes | Callable[[BinaryIO], None]) -> Non
         content: the bytes, or a function that writes them.
 
     Raises:
-        ExplorerError: no space, no permission and the like; the old file is untouched and nothing is left behind.
+        ExplorerError: no space, no permission and the like, or the name of a folder, a pipe or a device; the old file
+            is untouched and nothing is left behind.
     """
+    path = paths.absolute(path)
+    made: list[Path] = []
     try:
         target = path.resolve()
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and not target.is_file():
+            what = "a folder has this name" if target.is_dir() else f"cannot be replaced: {NOT_REGULAR}"
+            raise ExplorerError(what, where=str(path), remedy="name a file")
+        made = _make_folder(target.parent)
         _replace(target, content)
-    except OSError as error:
-        raise as_explorer_error(error, path) from error
+    except BaseException as error:
+        remove_empty(made)
+        if isinstance(error, OSError):
+            raise as_explorer_error(error, path) from error
+        raise
 
 
 def as_explorer_error(error: OSError, path: Path) -> ExplorerError:
     """Tell what the system refused while a file was written, and what to do about it."""
     what = f"cannot be written: {(error.strerror or str(error)).lower()}"
     return ExplorerError(what, where=str(path), remedy=_REMEDIES.get(error.errno or 0, "save to another folder"))
+
+
+def _make_folder(folder: Path) -> list[Path]:
+    """Make a folder and those above it; return the missing ones, the innermost first."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove folders in their order, as far as nothing is in them."""
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 def check_writable(folder: Path) -> None:
@@ -91,6 +119,16 @@ def check_writable(folder: Path) -> None:
         raise as_explorer_error(error, folder) from error
 
 
+def has_flock(folder: Path) -> bool:
+    """Whether `flock` works in a folder; True also where nothing can be written, which is another matter."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in _NO_FLOCK
+    return True
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames inside a folder survive a power cut, where the file system can."""
     descriptor = os.open(folder, os.O_RDONLY)
@@ -104,15 +142,22 @@ def sync_folder(folder: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal; OSError as `open` raises it."""
-    with path.open("rb") as file:
+    """The SHA-256 of a file's bytes, in hexadecimal; OSError as `open_regular` raises it."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+_NO_FLOCK = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+"""What systems say whose folder has no `flock`: Lustre without `-o flock`, some NFS and FUSE."""
 
 
 class FileLock:
     """A lock between processes on a file of its own, held while the block runs; the system frees it if we die.
 
-    The file holds the process id of the last holder and is never removed, since removing it would let two in.
+    The file holds the process id of the last holder. It stays, unless its holder takes it away with `discard`.
+
+    In a folder without `flock` a second file stands for the lock, "<name>.held", which only one can make. It names host
+    and process; one whose process is gone is taken over on the same host, elsewhere it must be removed by hand.
 
     Args:
         path: the lock's file; missing folders are made.
@@ -129,6 +174,8 @@ class FileLock:
         self._timeout = timeout
         self._remedy = remedy
         self._descriptor: int | None = None
+        self._made: list[Path] = []
+        self._mark = ""
 
     def __enter__(self) -> Self:
         self.acquire()
@@ -144,38 +191,67 @@ class FileLock:
         """Whether this object holds the lock now."""
         return self._descriptor is not None
 
+    @property
+    def lock_file(self) -> Path:
+        """The file that stands for the lock in a folder without `flock`."""
+        return self.path.with_name(f"{self.path.name}.held")
+
+    @property
+    def by_file(self) -> bool:
+        """Whether it is held by `lock_file`, since the folder has no `flock`."""
+        return self.held and bool(self._mark)
+
     def acquire(self) -> None:
         """Take the lock; `with` does it by itself."""
         if self.held:
             raise RuntimeError(f"the lock {self.path} is taken twice by one object")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except OSError as error:
-            raise as_explorer_error(error, self.path) from error
-        try:
-            self._wait_for(descriptor)
-            # Who holds it is a courtesy to the next one: a full disk must not stop a run that needs no more space.
-            with contextlib.suppress(OSError):
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        self._descriptor = descriptor
+        give_up = None if self._timeout is None else time.monotonic() + self._timeout
+        while not self.held:
+            is_new = not self.path.exists()
+            descriptor = -1
+            try:
+                self._made = [*_make_folder(self.path.parent), *self._made]
+                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+                self._take(descriptor, give_up)
+                if _is_at(descriptor, self.path):
+                    self._descriptor, descriptor = descriptor, -1
+                elif self._mark:
+                    self._mark = ""
+                    self.lock_file.unlink(missing_ok=True)
+            except OSError as error:
+                if is_new and descriptor >= 0:
+                    self.path.unlink(missing_ok=True)
+                remove_empty(self._made)
+                raise as_explorer_error(error, self.path) from error
+            finally:
+                if descriptor >= 0:
+                    os.close(descriptor)
 
     def release(self) -> None:
         """Give the lock back; nothing happens where it is not held."""
         descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
+        if descriptor is None:
+            return
+        if not self._mark:
             # Unlocked by hand, since a forked child may still share the open file.
             fcntl.flock(descriptor, fcntl.LOCK_UN)
-            os.close(descriptor)
+        elif self._mark == _own_mark():
+            with contextlib.suppress(OSError):
+                self.lock_file.unlink()
+        self._mark = ""
+        os.close(descriptor)
+
+    def discard(self) -> None:
+        """Take a lock that is held away with its file, and the folders that were made for it where they are empty."""
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+        self.release()
+        remove_empty(self._made)
 
     def holder(self) -> int | None:
         """The process that holds the lock at this instant; None where there is none, 0 where it cannot be named."""
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return None
         try:
@@ -183,8 +259,8 @@ class FileLock:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return _holder(descriptor) or 0
-        except OSError:
-            return None
+        except OSError as error:
+            return self._named(self._in_lock_file()) if error.errno in _NO_FLOCK else None
         finally:
             os.close(descriptor)
         return None
@@ -193,18 +269,96 @@ class FileLock:
         """Whether another holds the lock at this instant."""
         return self.holder() is not None
 
-    def _wait_for(self, descriptor: int) -> None:
-        give_up = None if self._timeout is None else time.monotonic() + self._timeout
+    def _take(self, descriptor: int, give_up: float | None) -> None:
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                if give_up is not None and time.monotonic() >= give_up:
-                    raise LockedError(self.path, _holder(descriptor), self._remedy) from None
-                time.sleep(0.02)
+                break
             except OSError as error:
-                raise as_explorer_error(error, self.path) from error
+                if error.errno in _NO_FLOCK and self._make_lock_file():
+                    break
+                if error.errno not in (*_NO_FLOCK, errno.EAGAIN, errno.EWOULDBLOCK):
+                    raise
+                if give_up is not None and time.monotonic() >= give_up:
+                    raise self._taken(descriptor, by_file=error.errno in _NO_FLOCK) from None
+            time.sleep(0.02)
+        # Who holds it is a courtesy to the next one: a full disk must not stop a run that needs no more space.
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+
+    def _taken(self, descriptor: int, *, by_file: bool) -> LockedError:
+        if not by_file:
+            return LockedError(self.path, _holder(descriptor), self._remedy)
+        host, _, pid = self._in_lock_file().rpartition(" ")
+        remedy = f"{self._remedy}; remove {self.lock_file.name} only where that process is gone"
+        return LockedError(self.path, int(pid) if pid.isdigit() else None, remedy, host)
+
+    def _make_lock_file(self) -> bool:
+        """Make the file that stands for the lock, after taking away one whose process is gone; False where it is."""
+        mark = _own_mark()
+        for _ in range(2):
+            try:
+                descriptor = os.open(self.lock_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            except FileExistsError:
+                left = self._in_lock_file()
+                if left and self._named(left) is None:
+                    self._remove_left(left)
+                    continue
+                return False
+            try:
+                os.write(descriptor, f"{mark}\n".encode())
+            except BaseException:
+                self.lock_file.unlink(missing_ok=True)
+                raise
+            finally:
+                os.close(descriptor)
+            self._mark = mark
+            return True
+        return False
+
+    def _remove_left(self, left: str) -> None:
+        """Take away the file of a process that is gone, aside first: another may have done so and made its own."""
+        aside = self.path.with_name(f".tmp-{os.getpid()}-{secrets.token_hex(6)}")
+        with contextlib.suppress(OSError):
+            self.lock_file.rename(aside)
+            if aside.read_text(encoding="utf-8", errors="replace").strip() != left:
+                os.link(aside, self.lock_file)
+            aside.unlink()
+
+    def _in_lock_file(self) -> str:
+        """Host and process that stand in it; empty where it is not there, or not written yet."""
+        try:
+            return self.lock_file.read_text(encoding="utf-8", errors="replace").strip()
+        except OSError:
+            return ""
+
+    def _named(self, mark: str) -> int | None:
+        """The process of a lock file as `holder` gives it: None where it is gone, 0 where it is on another host."""
+        host, _, pid = mark.rpartition(" ")
+        if not mark and not self.lock_file.exists():
+            return None
+        if host != platform.node() or not pid.isdigit():
+            return 0
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            return None
+        except (OSError, OverflowError):
+            return int(pid)
+        return int(pid)
+
+
+def _own_mark() -> str:
+    return f"{platform.node()} {os.getpid()}"
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file still has its name, so that nobody else can lock another of that name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _holder(descriptor: int) -> int | None:
@@ -243,6 +397,28 @@ def _remove_leftovers(folder: Path) -> None:
                 leftover.unlink()
 
 
+NOT_REGULAR = "not a regular file"
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open a file of the user's to read it.
+
+    Raises:
+        OSError: as `open`; also for a pipe, a socket or a device, of which nobody knows when, or whether, it ends.
+    """
+    check_regular(path)
+    return path.open("rb")
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what is no regular file, for those who open it otherwise; errors as `open_regular`."""
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, NOT_REGULAR)
+
+
 LARGEST_FILE = 1 << 30
 """Bytes; a larger file is none of ours."""
 
@@ -255,12 +431,13 @@ def read_text(path: Path, *, missing: str = "check the path") -> str:
         missing: the remedy where there is no such file.
 
     Raises:
-        ExplorerError: missing, a folder, unreadable, larger than 1 GiB, or not UTF-8 (with the line).
+        ExplorerError: missing, no regular file, unreadable, larger than 1 GiB, or not UTF-8 (with the line).
     """
     try:
-        if path.is_file() and path.stat().st_size > LARGEST_FILE:
-            raise ExplorerError("the file is larger than 1 GiB", where=str(path), remedy="is it the right one?")
-        return path.read_bytes().decode("utf-8")
+        with open_regular(path) as file:
+            if os.fstat(file.fileno()).st_size > LARGEST_FILE:
+                raise ExplorerError("the file is larger than 1 GiB", where=str(path), remedy="is it the right one?")
+            return file.read().decode("utf-8")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         what = f"byte {error.object[error.start]:#04x} is not UTF-8"

@@ -25,6 +25,7 @@ from transformer_lens.supported_models import MODEL_ALIASES, OFFICIAL_MODEL_NAME
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError, nearest
+from srm_explorer.engine.io.files import open_regular
 
 DEMO = "demo"
 ANSWER_SECONDS = 8.0
@@ -146,8 +147,8 @@ def cached_names() -> list[str]:
 
 
 def _local_folder(name: str, base: Path | None) -> Path | None:
-    written = Path(name).expanduser()
-    for folder in dict.fromkeys([(base or Path.cwd()) / written, Path.cwd() / written]):
+    written = paths.expanded(name)
+    for folder in dict.fromkeys([(base or paths.working_folder()) / written, paths.working_folder() / written]):
         if folder.is_dir():
             return folder
     if written.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
@@ -301,7 +302,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
 def _read_json(path: Path) -> dict[str, Any]:
     """A table of a file; empty where there is none that can be read, which loading says better."""
     try:
-        data: object = json.loads(path.read_text(encoding="utf-8"))
+        with open_regular(path) as file:
+            data: object = json.load(file)
     except (OSError, ValueError, RecursionError):
         return {}
     return cast("dict[str, Any]", data) if isinstance(data, dict) else {}

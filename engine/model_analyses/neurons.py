@@ -97,7 +97,7 @@ def texts_for(
         feeding = Feeding(prepend_bos) if session is None else session.spec.prompts
         column = None if session is None else session.spec.prompts.text
         for name in sets:
-            loaded = load_prompt_set(name, folders=paths.prompt_folders(), base=Path.cwd(), column=column)
+            loaded = load_prompt_set(name, folders=paths.prompt_folders(), base=paths.working_folder(), column=column)
             ids = [model.tokenizer.encode_prompt(prompt.content, feeding) for prompt in loaded.prompts]
             texts += [(loaded.name, tuple(row), None) for row in ids]
     bos_id = model.tokenizer.bos_id
@@ -113,7 +113,7 @@ def texts_for(
 
 def absolute_sets(names: Sequence[str], base: Path) -> list[str]:
     """Prompt sets with relative paths that lie beside an experiment written in full; others as they are."""
-    return [str((base / name).absolute()) if is_path(name) and (base / name).is_file() else name for name in names]
+    return [str(paths.absolute(base / name)) if is_path(name) and (base / name).is_file() else name for name in names]
 
 
 def _generated(session: Session | None, skip: int) -> Texts:

@@ -27,7 +27,7 @@ from typing import Any, Self
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment
-from srm_explorer.engine.io.files import FileLock, as_explorer_error, sha256_of, write_atomic
+from srm_explorer.engine.io.files import FileLock, as_explorer_error, remove_empty, sha256_of, write_atomic
 from srm_explorer.engine.io.vectors import Vectors, write_vectors
 from srm_explorer.engine.runs.journal_reader import (
     EVENTS,
@@ -41,6 +41,7 @@ from srm_explorer.engine.runs.journal_reader import (
 )
 from srm_explorer.engine.runs.journal_records import (
     EventRecord,
+    LockedByFile,
     NotListed,
     RunStart,
     checksum_of,
@@ -61,7 +62,7 @@ def register_run(folder: Path) -> None:
     Raises:
         ExplorerError: the state folder cannot be written.
     """
-    write_atomic(_entry(folder), os.fsencode(folder.absolute()))
+    write_atomic(_entry(folder), os.fsencode(paths.absolute(folder)))
 
 
 def forget_run(folder: Path) -> None:
@@ -109,7 +110,7 @@ def _list_folder() -> Path:
 
 
 def _entry(folder: Path) -> Path:
-    return _list_folder() / f"{hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]}.path"
+    return _list_folder() / f"{hashlib.sha256(os.fsencode(paths.absolute(folder))).hexdigest()[:16]}.path"
 
 
 class JournalWriter:
@@ -153,7 +154,14 @@ class JournalWriter:
             write_atomic(folder / LAYOUT, with_checksum(json_line(layout), checksum_of(spec, "") or "") + b"\n")
             writer = cls(folder, lock, JournalReader(folder))
         except BaseException as error:
-            lock.release()
+            if os.path.lexists(folder / LAYOUT):
+                lock.release()
+            else:
+                # No run was begun: nothing of it stays.
+                with contextlib.suppress(OSError):
+                    (folder / SPEC).unlink(missing_ok=True)
+                lock.discard()
+                remove_empty([folder])
             if isinstance(error, OSError):
                 raise as_explorer_error(error, folder) from error
             raise
@@ -252,6 +260,8 @@ class JournalWriter:
 
     def _register(self) -> None:
         """List the folder for other terminals; a run does not fail because it cannot be listed."""
+        if self._lock.by_file:
+            self.event(LockedByFile(self._lock.lock_file.name))
         try:
             register_run(self.folder)
         except ExplorerError as error:

@@ -12,7 +12,7 @@ import numpy as np
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, conditions
 from srm_explorer.engine.experiment.conditions import Grid
-from srm_explorer.engine.io.files import FileLock, parse_json, read_text, sha256_of
+from srm_explorer.engine.io.files import FileLock, open_regular, parse_json, read_text, sha256_of
 from srm_explorer.engine.io.vectors import Matrix, read_vectors
 from srm_explorer.engine.runs.journal_records import (
     CHECKSUM,
@@ -107,7 +107,7 @@ class JournalReader:
             ExplorerError: a line is damaged.
         """
         try:
-            with (self.folder / EVENTS).open("rb") as file:
+            with open_regular(self.folder / EVENTS) as file:
                 file.seek(self.offset)
                 content = file.read()
         except FileNotFoundError:
@@ -138,7 +138,8 @@ class JournalReader:
     def progress(self) -> dict[str, Any] | None:
         """How far the batch in flight is, as last told; None where nothing was."""
         try:
-            data = json.loads((self.folder / PROGRESS).read_bytes())
+            with open_regular(self.folder / PROGRESS) as file:
+                data = json.load(file)
         except (OSError, ValueError, RecursionError):
             return None
         return cast("dict[str, Any]", data) if isinstance(data, dict) else None

@@ -162,6 +162,14 @@ class NotListed:
 
 
 @dataclass(frozen=True)
+class LockedByFile:
+    """The folder has no `flock`: a lock file that names host and process stood for it."""
+
+    EVENT: ClassVar[str] = "locked by a file"
+    file: Text
+
+
+@dataclass(frozen=True)
 class PlaneName:
     """A plane of an experiment, by its site and directions."""
 

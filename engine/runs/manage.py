@@ -21,7 +21,7 @@ def rename(path: Path, new_name: str) -> Path:
         LockedError: a run is being written there.
         ExplorerError: as `rename_session`.
     """
-    path = path.absolute()
+    path = paths.absolute(path)
     folder = paths.run_folder(path)
     listed = folder in known_runs()
     with _unwritten(folder):
@@ -41,7 +41,7 @@ def trash(path: Path) -> Path:
         LockedError: a run is being written there.
         ExplorerError: nothing is there, or it cannot be moved.
     """
-    path = path.absolute()
+    path = paths.absolute(path)
     folder = paths.run_folder(path)
     if not path.is_file() and not folder.is_dir():
         raise ExplorerError("it is gone already", where=str(path), remedy="nothing is left to do")

@@ -28,7 +28,7 @@ def rename_session(path: Path, new_name: str) -> Path:
     Raises:
         ExplorerError: the name is none or is taken, the session is missing or damaged, or something cannot be moved.
     """
-    path = path.absolute()
+    path = paths.absolute(path)
     target = renamed_path(path, new_name)
     if target == path:
         return path

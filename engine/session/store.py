@@ -16,8 +16,10 @@ from srm_explorer.engine.errors import ExplorerError, did_you_mean
 from srm_explorer.engine.io.files import (
     FileLock,
     as_explorer_error,
+    open_regular,
     parse_json,
     read_text,
+    remove_empty,
     sha256_of,
     sync_folder,
     write_atomic,
@@ -76,7 +78,7 @@ def save_session(session: Session, path: Path, *, vectors: Vectors | None = None
     Raises:
         ExplorerError: no space, no permission and the like; what was saved before is whole.
     """
-    path = path.absolute()
+    path = paths.absolute(path)
     with folder_lock(path.parent):
         target, note = _free(session, path)
         final = target.with_name(f"{stem_of(target)}.safetensors")
@@ -99,7 +101,7 @@ def stem_of(path: Path) -> str:
 def is_listed(path: Path) -> bool:
     """Whether a file begins as sessions do, so that it is listed among them."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return b'"schema_version"' in file.read(256)
     except OSError:
         return False
@@ -130,8 +132,11 @@ def trash_session(path: Path) -> Path:
             for old in (path, stays, *_waiting(stays), paths.run_folder(path)):
                 if old.exists():
                     shutil.move(old, folder / old.name)
-    except OSError as error:
-        raise as_explorer_error(error, folder) from error
+    except BaseException as error:
+        remove_empty([folder])
+        if isinstance(error, OSError):
+            raise as_explorer_error(error, folder) from error
+        raise
     return folder
 
 
@@ -198,7 +203,7 @@ def _place_vectors(session: Session, final: Path, vectors: Vectors | None) -> tu
         except ExplorerError:
             return kept, None
         draft = final.with_name(f".{stem_of(final)}.{'0' * 16}.safetensors")
-        with source.open("rb") as old:
+        with open_regular(source) as old:
             write_atomic(draft, lambda file: shutil.copyfileobj(old, file))
         sites = kept.sites
     else:

@@ -173,7 +173,7 @@ class Client:
         context = current_context()
         message = Study(
             name=name,
-            session=str(session.absolute()) if session else "",
+            session=str(paths.absolute(session)) if session else "",
             model=model.model_dump() if model else {},
             arguments=dict(arguments),
             base=str(base or context.folder),

@@ -9,6 +9,7 @@ from concurrent.futures import wait
 from pathlib import Path
 from typing import TypeVar
 
+from srm_explorer.engine import paths
 from srm_explorer.engine.analyses.registry import Findings
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import SITE_KINDS, ModelSpec, Site
@@ -158,7 +159,7 @@ class Answers:
 
 def _base(spec: ModelSpec, base: str, context: CallerContext) -> Path:
     """The folder a relative model folder is found from: the experiment's, then where the command was typed."""
-    written = Path(spec.name).expanduser()
+    written = paths.expanded(spec.name)
     return next((Path(folder) for folder in (base, context.folder) if (Path(folder) / written).is_dir()), Path(base))
 
 

@@ -13,12 +13,12 @@ import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from os import chdir, environ
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
+from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import ModelSpec
 from srm_explorer.engine.experiment.fields import SpecPart
@@ -431,10 +431,7 @@ def current_context() -> CallerContext:
     Raises:
         ExplorerError: its working folder is gone.
     """
-    try:
-        folder = str(Path.cwd())
-    except FileNotFoundError:
-        raise ExplorerError("the working folder is gone", remedy="start from another folder") from None
+    folder = str(paths.working_folder())
     return CallerContext(folder=folder, environment={name: environ[name] for name in _VARIABLES if name in environ})
 
 

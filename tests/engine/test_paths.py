@@ -56,7 +56,7 @@ def test_what_ships_is_there() -> None:
         ("out/s.json", "out/s.json"),
         ("./s", "s.json"),
         ("s.json", "s.json"),
-        ("../s", "../s.json"),
+        ("missing/../s", "s.json"),
         ("~/s", "home/s.json"),
         ("s", "saved_sessions/s.json"),
         ("gpt2-v1.5", "saved_sessions/gpt2-v1.5.json"),
@@ -108,3 +108,26 @@ def test_a_bare_name_never_leaves_the_folder_of_sessions(typed: str) -> None:
         return
     assert "/" in typed or typed.endswith(".json") or path.parent == paths.sessions_folder()
     assert path.suffix == ".json"
+
+
+def test_a_name_beside_the_working_folder_has_no_dots_in_its_path(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "deep").mkdir()
+    monkeypatch.chdir(home / "deep")
+    assert paths.session_path("../s") == home.resolve() / "s.json"
+
+
+def test_every_way_to_ask_for_the_working_folder_says_that_it_is_gone(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "gone").mkdir()
+    monkeypatch.chdir(home / "gone")
+    (home / "gone").rmdir()
+    for ask in (paths.sessions_folder, paths.prompt_folders, lambda: paths.session_path("x/y"), paths.working_folder):
+        with pytest.raises(ExplorerError, match="the working folder is gone"):
+            ask()
+    assert paths.absolute(home / "x") == home / "x"
+
+
+def test_a_user_that_is_none_is_one_clear_error() -> None:
+    with pytest.raises(ExplorerError, match="no such user"):
+        paths.expanded("~no-such-user-here/spec.toml")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
+from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.worker.client import child_environment
 from srm_explorer.tui.backend.background import Background
@@ -37,7 +38,7 @@ class StudyRunner:
     ) -> None:
         """Begin a study of a saved session; one of the same name is ended, and nothing comes of it, not even `then`."""
         self._background.run_process(
-            [*self._program, name, str(session.absolute()), json.dumps(arguments)],
+            [*self._program, name, str(paths.absolute(session)), json.dumps(arguments)],
             _read,
             then,
             key=_key(name),

@@ -28,7 +28,7 @@ from srm_explorer.engine.analyses import (
 )
 from srm_explorer.engine.experiment import available_presets, read_experiment
 from srm_explorer.engine.figures import PlaneChoice, count_of
-from srm_explorer.engine.io.files import read_text
+from srm_explorer.engine.io.files import check_writable, read_text
 from srm_explorer.engine.io.vectors import Matrix, read_vectors
 from srm_explorer.engine.runs import read_inputs
 from srm_explorer.engine.session import Session, load_session, save_session
@@ -61,7 +61,7 @@ def effects_command(
         "given": _continuation(text) if text is not None else None,
         "sites": None if sites is None else [name.strip() for name in sites.split(",")],
         "controls": controls or None,
-        "npz": None if npz is None else str(npz.absolute()),
+        "npz": None if npz is None else str(paths.absolute(npz)),
     }
     if score is None:
         score = not opened.effects or text is not None or npz is not None or controls or sites is not None
@@ -82,6 +82,7 @@ def effects_command(
 
 
 def _scored(session: Session, path: Path, arguments: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
+    check_writable(path.parent)
     tokens = cost_of(session, arguments["texts"], given=bool(arguments["given"]), controls=bool(arguments["controls"]))
     if sys.stderr.isatty() and not quiet:
         note(f"scoring: {tokens:,} tokens through the model, in batches; a run writes them one by one")
@@ -189,6 +190,7 @@ def add_plane(
     if there is not None:
         note(f"it is plane {there + 1} of {opened.name} already")
     else:
+        check_writable(paths.session_path(session).parent)
         vectors = vectors_at(opened, choice.site)
         changed = with_plane(opened, vectors, choice, outside_vectors(opened, choice.site, [a, b]))
         saved = save_session(changed, paths.session_path(session))
@@ -241,7 +243,7 @@ def outside_vectors(session: Session, site: str, directions: Sequence[str]) -> d
         ExplorerError: a text that is no direction, a file or neuron that is not there, another model than the one of
             the session.
     """
-    vectors = file_vectors(directions, Path.cwd())
+    vectors = file_vectors(directions, paths.working_folder())
     missing = missing_weights(session, site, directions)
     if missing:
         computed = model_findings("directions", {"directions": missing}, session=session.path, quiet=False)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, ModelSpec
 from srm_explorer.engine.runs import Meter, Outcome, Progress, Stopped, StopSignal
@@ -132,7 +133,7 @@ def model_findings(
         ExplorerError: what the study refuses, or the worker is gone.
         KeyboardInterrupt: it was stopped.
     """
-    base = Path.cwd()
+    base = paths.working_folder()
     with Watch(quiet=quiet) as watch, stoppable(watch, first="stopping") as stop:
         worker = usable_worker(watch, free=True)
         try:

@@ -16,6 +16,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from srm_explorer.engine import ExplorerError, paths
+from srm_explorer.engine.io.files import has_flock
 from srm_explorer.engine.runs import known_runs, writer_pid
 from srm_explorer.engine.worker import ENDED, LONGEST_PATH, find_worker, here, is_alive
 from srm_explorer.tui.cli.output import (
@@ -352,6 +353,10 @@ def _cache_folder() -> Path:
 
 def _folders() -> list[Finding]:
     findings: list[Finding] = []
+    try:
+        paths.working_folder()
+    except ExplorerError as error:
+        return [Finding("folder", str(error), problem=True)]
     for name, folder, needed in (
         ("sessions", paths.sessions_folder(), True),
         ("state", paths.state_folder(), True),
@@ -365,6 +370,7 @@ def _folders() -> list[Finding]:
         else:
             free = file_size(shutil.disk_usage(there).free)
             text, bad = f"{folder}{'' if there == folder else ' (made when needed)'} · {free} free", False
+            text += "" if has_flock(there) else " · no flock here: lock files with host and process stand for it"
         findings.append(Finding(name, text, problem=bad and needed))
     findings.extend(Finding("prompts", str(folder)) for folder in paths.prompt_folders())
     return findings

@@ -81,7 +81,7 @@ def check_command(
 def _file(name: str) -> Path:
     if name.startswith("hf:"):
         return find_prompt_set(name, folders=(), base=Path())
-    path = Path(name).expanduser() if name.startswith("~/") else Path(name)
+    path = paths.expanded(name) if name.startswith("~/") else Path(name)
     if path.exists() or "/" in name or path.suffix:
         return path
     return dict(available_prompt_sets(paths.prompt_folders())).get(name, path)
@@ -109,7 +109,7 @@ def _of_model(prompt_set: PromptSet, model: str, tokens: int, chat_template: boo
 
 def _path(prompt_set: PromptSet) -> str:
     try:
-        return str(prompt_set.path.relative_to(Path.cwd()))
+        return str(prompt_set.path.relative_to(paths.working_folder()))
     except ValueError:
         return str(prompt_set.path)
 

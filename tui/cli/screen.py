@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
+from srm_explorer.engine import paths
 from srm_explorer.tui.cli.output import note
 from srm_explorer.tui.explorer.startup import LaunchOptions
 
@@ -20,7 +20,6 @@ def open_command(session: str | None, spec: str | None, prompts: Sequence[str]) 
     path = None
     # Imported where there is something to read: without it the first frame is painted before numpy is loaded.
     if session is not None:
-        from srm_explorer.engine import paths
         from srm_explorer.engine.session import load_session
 
         path = load_session(paths.session_path(session)).path
@@ -32,7 +31,7 @@ def open_command(session: str | None, spec: str | None, prompts: Sequence[str]) 
         from srm_explorer.engine.prompts import load_prompt_set
 
         for name in prompts:
-            load_prompt_set(str(Path(name).expanduser().absolute()), folders=[], base=Path.cwd())
+            load_prompt_set(str(paths.absolute(paths.expanded(name))), folders=[], base=paths.working_folder())
     return open_explorer(LaunchOptions(path, spec, tuple(prompts)))
 
 

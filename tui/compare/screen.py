@@ -16,7 +16,7 @@ from textual.widgets import Static
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.widgets.chart import ChartView
-from srm_explorer.tui.widgets.dialogs import Ask, file_problem
+from srm_explorer.tui.widgets.dialogs import Ask, file_problem, named_here
 from srm_explorer.tui.widgets.help import push_help
 from srm_explorer.tui.widgets.status import StatusLine, Tone, hints_of
 from srm_explorer.tui.widgets.table import LineTable
@@ -236,7 +236,7 @@ class CompareScreen(Screen[None]):
         detail = (
             ".csv has the curves, .svg or .txt the chart, .ans the chart in colour; a file that is there is replaced"
         )
-        default = str(Path.cwd() / default_name(state))
+        default = named_here(default_name(state))
         self.app.push_screen(Ask("Write the comparison to", default, detail=detail, check=problem), write)
 
     def _show_numbers(self) -> None:

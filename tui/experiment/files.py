@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import os
@@ -54,7 +55,7 @@ class SpecFile:
 
     def load(self) -> tuple[dict[str, Any], Path]:
         """The experiment as plain data, and the folder its relative paths start from; errors as `read_experiment`."""
-        experiment, source = read_experiment(self.name if self.kind == "preset" else str(self.path.absolute()))
+        experiment, source = read_experiment(self.name if self.kind == "preset" else str(paths.absolute(self.path)))
         return experiment.to_dict(), source.base
 
 
@@ -66,7 +67,10 @@ def known_specs() -> list[SpecFile]:
     """What can be loaded: presets, then what the user saved, then what lies in the working folder."""
     presets = [SpecFile(name, "preset", paths.presets_folder() / f"{name}.toml") for name in available_presets()]
     saved = [SpecFile(path.stem, "saved", path) for path in _toml_files(specs_folder())]
-    here = [SpecFile(path.stem, "here", path) for path in _toml_files(Path.cwd()) if _may_be_spec(path)]
+    here: list[SpecFile] = []
+    # A screen goes on where its working folder is gone; what lies there is gone too.
+    with contextlib.suppress(ExplorerError):
+        here = [SpecFile(path.stem, "here", path) for path in _toml_files(paths.working_folder()) if _may_be_spec(path)]
     return [*presets, *saved, *here]
 
 
@@ -97,7 +101,7 @@ def anchored(data: Mapping[str, Any], base: Path) -> dict[str, Any]:
     new = copy.deepcopy(dict(data))
 
     def absolute(path: str) -> str:
-        return str(base.absolute() / Path(path).expanduser())
+        return str(paths.absolute(base) / paths.expanded(path))
 
     def prompt_set(word: str) -> str:
         return absolute(word) if is_path(word) else word
@@ -118,7 +122,7 @@ def anchored(data: Mapping[str, Any], base: Path) -> dict[str, Any]:
     if new["stats"] is not None and ("/" in new["stats"] or new["stats"].endswith(".json")):
         new["stats"] = absolute(new["stats"])
     model = new["model"]["name"]
-    if model != "demo" and (base / Path(model).expanduser()).is_dir():
+    if model != "demo" and (base / paths.expanded(model)).is_dir():
         new["model"]["name"] = absolute(model)
     return new
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from pathlib import Path
 from typing import Any
@@ -250,7 +251,10 @@ class ExplorerController:
             experiment, source = read_experiment(name)
             load = functools.partial(self.replace, experiment.to_dict(), source.name, source.base)
             commands.append(Command(f"preset {name}", "Begin with this experiment", load))
-        for path in sessions_in(paths.sessions_folder()):
+        listed: list[Path] = []
+        with contextlib.suppress(ExplorerError):
+            listed = sessions_in(paths.sessions_folder())
+        for path in listed:
             look = functools.partial(self.sessions.open, path)
             commands.append(Command(f"session {path.stem}", "Open this session", look))
         return commands

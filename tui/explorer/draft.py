@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.experiment import Experiment, read_experiment
-from srm_explorer.engine.io.files import FileLock, LockedError, write_atomic
+from srm_explorer.engine.io.files import FileLock, LockedError, open_regular, write_atomic
 from srm_explorer.engine.runs.journal import is_run_folder
 from srm_explorer.engine.runs.journal_reader import JournalReader
 from srm_explorer.engine.session import Session, load_session
@@ -171,7 +171,8 @@ def _fits(name: str, value: object) -> bool:
 
 def _read(path: Path) -> Draft | None:
     try:
-        return Draft.from_json(path.read_bytes())
+        with open_regular(path) as file:
+            return Draft.from_json(file.read())
     except OSError:
         return None
 
@@ -355,7 +356,7 @@ def initial_draft(start: LaunchOptions, file: DraftFile) -> tuple[Draft, list[Ex
     if start.session is not None:
         draft.session = str(start.session)
     for name in start.prompts:
-        path = str(Path(name).expanduser().absolute())
+        path = str(paths.absolute(paths.expanded(name)))
         sets: list[str] = draft.data["prompts"]["sets"]
         if path not in sets:
             sets.append(path)
@@ -382,7 +383,7 @@ def draft_at(path: Path) -> tuple[dict[str, Any], str, Path]:
 
 def _as_draft(experiment: Experiment, name: str, provenance: Any) -> tuple[dict[str, Any], str, Path]:
     base = provenance.get("base") if isinstance(provenance, Mapping) else None  # pyright: ignore
-    return experiment.to_dict(), _DIGEST.sub("", name), Path(base if isinstance(base, str) else Path.cwd())
+    return experiment.to_dict(), _DIGEST.sub("", name), Path(base) if isinstance(base, str) else paths.working_folder()
 
 
 def _of_spec(spec: str) -> Draft:

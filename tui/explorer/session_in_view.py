@@ -117,7 +117,7 @@ class SessionInView:
             if name is None:
                 return
             try:
-                written = view.results.export(kind, Path(name).expanduser().absolute())
+                written = view.results.export(kind, paths.absolute(paths.expanded(name)))
             except ExplorerError as error:
                 view.refuse(error)
             else:
@@ -143,7 +143,10 @@ def name_problem(name: str) -> str:
 
 
 def _file_problem(name: str) -> str:
-    path = Path(name).expanduser()
+    try:
+        path = paths.expanded(name)
+    except ExplorerError as error:
+        return str(error)
     if not name.strip():
         return "name a file"
     if path.is_dir():

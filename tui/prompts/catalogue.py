@@ -106,7 +106,12 @@ def list_sets(names: Iterable[str], base: Path) -> tuple[list[ListedSet], list[E
     folders: list[Path] = []
     faults: list[ExplorerError] = []
     files: dict[str, Path] = {}
-    for folder in paths.prompt_folders():
+    try:
+        searched = paths.prompt_folders()
+    except ExplorerError as error:
+        searched = [paths.shipped_prompts()]
+        faults.append(error)
+    for folder in searched:
         try:
             for name, path in available_prompt_sets([folder]):
                 files.setdefault(name, path)

@@ -33,6 +33,7 @@ from srm_explorer.tui.prompts.messages import (
 from srm_explorer.tui.prompts.model import PromptChoice
 from srm_explorer.tui.prompts.rows import ErrorRows, PromptRows, PromptTable, RowsView, SetRows
 from srm_explorer.tui.terminal.editor import edit_file
+from srm_explorer.tui.widgets.dialogs import named_here
 
 Typing: TypeAlias = Literal["search", "add", "limit"]
 
@@ -454,5 +455,5 @@ class PromptsPane(Widget):
         elif self.files.is_listed:
             notes += about_selection(choice.table, choice.selected(), choice.too_long(), choice.room, signs)
             if isinstance(rows, SetRows) and row < rows.count:
-                notes += about_set(rows.sets[row], str(Path.cwd()), signs)
+                notes += about_set(rows.sets[row], named_here("."), signs)
         self._foot.update(as_content(notes))

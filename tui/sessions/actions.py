@@ -13,7 +13,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.sessions.row import Row
 from srm_explorer.tui.sessions.table import facts_of
-from srm_explorer.tui.widgets.dialogs import Ask, Choose, Confirm, file_problem
+from srm_explorer.tui.widgets.dialogs import Ask, Choose, Confirm, file_problem, named_here
 from srm_explorer.tui.widgets.status import Tone
 
 Action = Literal["open", "duplicate", "resume", "follow"]
@@ -135,7 +135,7 @@ class SessionActions:
         def choose(kind: str | None) -> None:
             if kind is not None:
                 ending = "csv" if kind == "c" else "npz"
-                default = str(Path.cwd() / f"{row.path.stem}.{ending}")
+                default = named_here(f"{row.path.stem}.{ending}")
                 self._push(
                     Ask(f"Write {row.name} to", default, check=file_problem),
                     lambda typed: self._export_to(row, typed, ending),

@@ -166,7 +166,7 @@ class NotesDraft:
 
     def __init__(self, session: Path) -> None:
         folder = paths.state_folder() / "notes"
-        stem = hashlib.sha256(os.fsencode(session.absolute())).hexdigest()[:16]
+        stem = hashlib.sha256(os.fsencode(paths.absolute(session))).hexdigest()[:16]
         self.text: str | None = None
         held: list[tuple[FileLock, Path]] = []
         try:

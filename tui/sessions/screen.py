@@ -15,6 +15,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
+from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.sessions.actions import Chosen, SessionActions
 from srm_explorer.tui.sessions.preview import SessionPreview
@@ -129,7 +130,11 @@ class SessionsScreen(Screen[Chosen | None]):
     def _look(self) -> None:
         from srm_explorer.tui.sessions.list_model import SessionList
 
-        sessions = self._sessions = self._sessions or SessionList(self._folder)
+        try:
+            sessions = self._sessions = self._sessions or SessionList(self._folder)
+        except ExplorerError as error:
+            self.app.call_from_thread(self.say, str(error), "error")
+            return
         rows = list(sessions.scan())
         self.post_message(self.Listed(tuple(rows)))
         unread = [at for at, row in enumerate(rows) if row.summary is None]

@@ -13,7 +13,7 @@ from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.figures import intervention_captions, model_caption
-from srm_explorer.engine.io.files import write_atomic
+from srm_explorer.engine.io.files import open_regular, write_atomic
 from srm_explorer.engine.runs import JournalReader
 from srm_explorer.engine.session import SCHEMA_VERSION, Session, State, load_session
 from srm_explorer.tui.sessions.row import Summary
@@ -45,7 +45,7 @@ def read_summary(path: Path) -> Summary:
     is finished; its runs are counted, not read. Any other layout is read as a whole.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return _from_head(file)
     except OSError as error:
         what = f"cannot be read: {(error.strerror or str(error)).lower()}"

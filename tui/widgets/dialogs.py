@@ -189,6 +189,14 @@ class TooSmall(Screen[None]):
         yield Static(f"make this terminal at least {COLUMNS} x {ROWS}\nq quits", markup=False)
 
 
+def named_here(name: str) -> str:
+    """The path of a file in the working folder, to be proposed; the bare name where that folder is gone."""
+    try:
+        return str(Path.cwd() / name)
+    except OSError:
+        return name
+
+
 def file_problem(typed: str) -> str:
     """Why a text names no file that can be written; empty where it does."""
     if not typed.strip():

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
+import platform
 import resource
 import signal
 import stat
@@ -16,7 +19,15 @@ from hypothesis import given
 from hypothesis.strategies import binary
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.io.files import FileLock, LockedError, sha256_of, write_atomic
+from srm_explorer.engine.io.files import (
+    FileLock,
+    LockedError,
+    check_writable,
+    has_flock,
+    read_text,
+    sha256_of,
+    write_atomic,
+)
 from tests.waiting import PATIENCE
 
 SMALL = 64 * 1024
@@ -172,3 +183,100 @@ def test_what_a_killed_save_left_is_removed_after_a_day(tmp_path: Path) -> None:
     os.utime(old, (0, 0))
     write_atomic(tmp_path / "kept.json", b"whole")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".tmp-2-bb", "kept.json"]
+
+
+@pytest.fixture
+def without_flock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system answers as it does for a folder of Lustre that was mounted without `-o flock`."""
+
+    def refuse(_: int, __: int) -> None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+
+def test_a_folder_without_flock_is_locked_by_a_file_that_one_alone_can_make(
+    tmp_path: Path, without_flock: None
+) -> None:
+    path = tmp_path / "run" / "lock"
+    with FileLock(path) as lock:
+        assert lock.by_file
+        assert lock.lock_file.read_text() == f"{platform.node()} {os.getpid()}\n"
+        assert FileLock(path).holder() == os.getpid()
+        with pytest.raises(LockedError, match=f"process {os.getpid()} on {platform.node()}") as caught:
+            FileLock(path, timeout=0.05).acquire()
+        assert lock.lock_file.name in caught.value.remedy
+    assert not FileLock(path).is_taken()
+    assert names(path.parent) == {"lock"}
+    assert not has_flock(tmp_path)
+
+
+@pytest.mark.parametrize("owner", ["elsewhere", "here"])
+def test_a_lock_file_is_taken_over_where_its_process_is_known_to_be_gone(
+    tmp_path: Path, without_flock: None, owner: str
+) -> None:
+    lock = FileLock(tmp_path / "lock")
+    gone = 2**22 + 1  # No process has a number beyond the system's largest.
+    lock.lock_file.write_text(f"{platform.node() if owner == 'here' else owner} {gone}\n")
+    lock.path.touch()
+    if owner == "here":
+        assert lock.holder() is None
+        with lock:
+            assert str(os.getpid()) in lock.lock_file.read_text()
+    else:
+        # Nobody here can tell whether a process of another machine lives.
+        assert lock.holder() == 0
+        with pytest.raises(LockedError, match=f"process {gone} on elsewhere"):
+            lock.acquire()
+        assert str(gone) in lock.lock_file.read_text()
+
+
+def test_flock_itself_leaves_no_second_file(tmp_path: Path) -> None:
+    with FileLock(tmp_path / "lock") as lock:
+        assert not lock.by_file
+        assert names(tmp_path) == {"lock"}
+    assert has_flock(tmp_path)
+
+
+def test_who_waits_for_a_lock_whose_file_was_taken_away_has_the_file_of_that_name(tmp_path: Path) -> None:
+    first = FileLock(tmp_path / "new" / "run" / "lock")
+    first.acquire()
+    first.discard()
+    assert not names(tmp_path)
+    second = FileLock(first.path)
+    second.acquire()
+    assert FileLock(first.path).holder() == os.getpid()
+    second.release()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_what_is_no_regular_file_is_neither_read_nor_replaced(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "x.json"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+    mode = path.stat().st_mode
+    with pytest.raises(ExplorerError, match="folder" if kind == "folder" else "not a regular file"):
+        read_text(path)
+    with pytest.raises(ExplorerError, match="folder" if kind == "folder" else "not a regular file"):
+        write_atomic(path, b"")
+    assert path.stat().st_mode == mode
+
+
+def test_a_refused_file_leaves_no_folder_behind(tmp_path: Path, limited_files: None) -> None:
+    with pytest.raises(ExplorerError):
+        write_atomic(tmp_path / "a" / "b" / "file", b"x" * (SMALL + 1))
+    assert not names(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_made() -> None:
+    with pytest.raises(ExplorerError, match="cannot be written"):
+        check_writable(Path("/proc/sessions/mine"))
+
+
+def test_a_folder_that_can_be_made_is_not_made_to_find_out(tmp_path: Path) -> None:
+    check_writable(tmp_path / "a" / "b")
+    assert not names(tmp_path)

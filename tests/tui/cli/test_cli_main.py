@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from srm_explorer.engine import paths
 from srm_explorer.tui.cli.doctor import version_findings
 from tests.waiting import PATIENCE
 
@@ -185,3 +186,33 @@ def test_a_model_in_the_cache_is_told_with_what_it_lacks(
 def gpt2_told(srm: Callable[..., Any]) -> str:
     findings = json.loads(srm("doctor", "--json").out)["findings"]
     return next(finding["told"] for finding in findings if finding["name"] == "gpt2")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["sessions", "list"], ["prompts", "list"], ["show", "./x"], ["run", "./x.toml"], ["sweep", "--help"]]
+)
+def test_a_working_folder_that_is_gone_is_one_line(
+    srm: Callable[..., Any], arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SRM_EXPLORER_SESSIONS")
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    ended = srm(*arguments)
+    if "--help" in arguments:
+        assert ended.status == 0
+    else:
+        assert ended.status == 1
+        assert ended.err == "srm-explorer: the working folder is gone; start from another folder\n"
+
+
+def test_a_pipe_among_the_sessions_and_as_a_spec_holds_nothing_up(srm: Callable[..., Any], tmp_path: Path) -> None:
+    folder = paths.sessions_folder()
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / "x.json")
+    os.mkfifo(tmp_path / "spec.toml")
+    assert srm("sessions", "list").status == 0
+    for arguments in (["show", "x"], ["run", tmp_path / "spec.toml"], ["run", "/dev/zero"]):
+        ended = srm(*arguments)
+        assert ended.status == 1
+        assert "not a regular file" in ended.err
