@@ -134,6 +134,10 @@ def _width(session: Session, site: str) -> int | None:
     elif at.is_heads:
         heads = model.get("n_heads")
         width = head_width(session, at.layer) * heads if isinstance(heads, int) else None
+    experts: object = model.get("experts")
+    if at.is_mixture and isinstance(experts, list | tuple):
+        number, neurons = cast("Sequence[Sequence[object]]", experts)[at.layer]
+        width = number if at.expert is None else neurons
     return width if isinstance(width, int) else None
 
 

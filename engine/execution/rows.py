@@ -119,7 +119,8 @@ class RowMaker:
         named: list[tuple[str, Capture]] = []
         for site in spec.sites:
             centred = spec.residual == "centred" and Site.parse(site).is_stream
-            named.append((site, Capture(site, spec.reduce, spec.positions, centred)))
+            kept = Capture(site, spec.reduce, spec.positions, centred, skips_unrouted=spec.reduce != "tokens")
+            named.append((site, kept))
         if self.experiment.generation.tokens:
             for number, intervention in enumerate(self.experiment.interventions):
                 # A head has many coordinates: they are read where a unit is measured on them.

@@ -34,7 +34,7 @@ from srm_explorer.engine.experiment.fields import (
     dumped,
 )
 from srm_explorer.engine.experiment.positions import PositionChoice, Positions
-from srm_explorer.engine.experiment.site import Site
+from srm_explorer.engine.experiment.site import ROUTER, Site
 from srm_explorer.engine.experiment.validation import as_explorer_error, problems_of
 from srm_explorer.engine.experiment.values import MOST_VALUES, format_number, shown
 from srm_explorer.engine.io.files import parse_json
@@ -247,7 +247,9 @@ class InterventionSpec(SpecPart):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        check_site(self.site, "site")
+        if check_site(self.site, "site").kind == ROUTER:
+            remedy = "choose neurons of an expert, as blocks.3.mlp.experts.7.hook_post"
+            raise SpecValueError(f"{self.site} is captured only, not changed", remedy, "site")
         for name in ("neurons", "heads", "coordinates"):
             check_distinct(getattr(self, name), name)
         check_distinct(self.values, "values")
@@ -355,9 +357,13 @@ def check_controls(controls: ControlsSpec, interventions: Sequence[InterventionS
         what = "there is no intervention that controls could be matched to"
         raise SpecValueError(what, f"add one, or {remedy}", "controls.neurons")
     for index, edit in foreground:
-        if edit.direction is None and not Site.parse(edit.site).is_mlp:
+        site = Site.parse(edit.site)
+        if edit.direction is None and not site.is_mlp:
+            what = f"coordinates of {edit.site}, which are no neurons to be matched"
+            if site.has_neurons:
+                what = f"neurons of {edit.site}, among which none are matched"
             raise SpecValueError(
-                f"interventions[{index}] changes coordinates of {edit.site}, which are no neurons to be matched",
+                f"interventions[{index}] changes {what}",
                 f"choose neurons of mlp.hook_post, or a direction, or {remedy}",
                 "controls.neurons",
             )

@@ -10,7 +10,7 @@ from srm_explorer.engine.experiment.conditions import conditions, conditions_of
 from srm_explorer.engine.experiment.directions import Component, Direction, NeuronWeights, choices_of, direction_of
 from srm_explorer.engine.experiment.experiment import Experiment, InterventionSpec, taken_neurons, targets_of
 from srm_explorer.engine.experiment.positions import Positions, TokenChoice
-from srm_explorer.engine.experiment.site import SITE_KINDS, ModelShape, Site
+from srm_explorer.engine.experiment.site import ROUTER, SITE_KINDS, ModelShape, Site
 
 
 def check_against(experiment: Experiment, shape: ModelShape) -> None:
@@ -117,8 +117,9 @@ def _coordinate(site_name: str, index: int, where: str, shape: ModelShape) -> It
     width = shape.width(site)
     # A layer without neurons is refused by its site.
     if index >= width > 0:
-        noun = "neuron" if site.is_mlp else "coordinate"
-        whose = f"layer {site.layer} of this model" if site.is_mlp and shape.mlp_widths else "this model"
+        noun = "neuron" if site.has_neurons else "coordinate"
+        differs = site.is_mixture or (site.is_mlp and shape.mlp_widths)
+        whose = f"layer {site.layer} of this model" if differs else "this model"
         yield ExplorerError(
             f"{noun} {index} is out of range for {whose} ({site.width_name} = {width})",
             where=where,
@@ -142,6 +143,7 @@ _ORDER = (
     "attn.hook_z",
     "hook_attn_out",
     "hook_resid_mid",
+    ROUTER,
     "mlp.hook_post",
     "hook_mlp_out",
     "hook_resid_post",
@@ -166,7 +168,10 @@ def covered(positions: Positions | tuple[int, ...] | TokenChoice) -> Segments:
 def is_predictable(intervention: InterventionSpec) -> bool:
     """Whether what it does to its site is an affine function of sums over whole stretches of a row."""
     along = intervention.op == "project_out" and intervention.direction is not None
-    return isinstance(intervention.positions, str) and not along and not intervention.heads
+    if along or intervention.heads or not isinstance(intervention.positions, str):
+        return False
+    # Which positions an expert sees is the router's choice.
+    return Site.parse(intervention.site).expert is None
 
 
 def captured_segments(experiment: Experiment) -> Segments:
@@ -183,11 +188,16 @@ def propagation_of(edited: str, captured: str) -> Propagation:
     source, target = Site.parse(edited), Site.parse(captured)
     if source == target:
         return "own"
-    if (target.layer, _ORDER.index(target.kind)) < (source.layer, _ORDER.index(source.kind)):
+    # What stands beside it, as another expert of the layer, is not reached either.
+    if _place(target) <= _place(source):
         return "none"
     if source.layer == target.layer and source.is_mlp and target.kind in ("hook_mlp_out", "hook_resid_post"):
         return "written"
     return "through"
+
+
+def _place(site: Site) -> tuple[int, int]:
+    return site.layer, _ORDER.index("mlp.hook_post" if site.has_neurons else site.kind)
 
 
 def apart_from(experiment: Experiment, site: str, a: int | str, b: int | str) -> Apartness:
@@ -242,11 +252,13 @@ def _meeting(
         number = along
     else:
         return "unknown"
-    if not intervention.neurons or (edited.is_mlp, edited.is_heads) != (target.is_mlp, target.is_heads):
+    if not intervention.neurons or (edited.has_neurons, edited.is_heads) != (target.has_neurons, target.is_heads):
         return "unknown"
     if edited == target:
         return "in" if number in intervention.neurons else "here"
-    return "elsewhere" if target.is_mlp else "unknown"
+    if not target.has_neurons:
+        return "unknown"
+    return "here" if edited.layer == target.layer else "elsewhere"
 
 
-assert set(_ORDER) == set(SITE_KINDS)
+assert set(_ORDER) == {*SITE_KINDS, ROUTER}

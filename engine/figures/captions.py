@@ -36,18 +36,20 @@ _UNITS = {"raw": "", "sigma": " σ", "quantile": " quantile", "norm": " norm"}
 
 
 def site_caption(site: str) -> str:
-    """A site in short: "L11 hook_post", "L0 resid_pre"."""
+    """A site in short: "L11 hook_post", "L0 resid_pre", "L3 E7 hook_post" for an expert's neurons."""
     parsed = Site.parse(site)
     kind = parsed.kind.rpartition(".")[2]
-    return f"L{parsed.layer} {kind.removeprefix('hook_') if parsed.is_stream else kind}"
+    expert = "" if parsed.expert is None else f"E{parsed.expert} "
+    return f"L{parsed.layer} {expert}{kind.removeprefix('hook_') if parsed.is_stream else kind}"
 
 
 def coordinate_caption(site: str, index: int) -> str:
-    """A coordinate of a site: "n373" for a neuron of an MLP, "d373" for a dimension of anything else.
+    """A coordinate of a site: "n373" for a neuron, "e3" for a router's expert, "d373" for a dimension of anything else.
 
     Index i of one is unrelated to index i of the other, so they must not look alike.
     """
-    return f"{'n' if Site.parse(site).is_mlp else 'd'}{index}"
+    parsed = Site.parse(site)
+    return f"{'n' if parsed.has_neurons else 'e' if parsed.is_mixture else 'd'}{index}"
 
 
 def direction_caption(site: str, along: int | str) -> str:

@@ -37,6 +37,7 @@ def session_warnings(session: Session, plane: PlaneRecord, groups: Sequence[Swep
     notes = (
         *_apart(session, plane, "here"),
         *_symmetric(session, plane, groups),
+        *_unreached(session),
         *_incomplete(session),
         *_collinear(plane),
         *_out_of_range(session),
@@ -190,6 +191,17 @@ def _last_layer(session: Session) -> Iterator[str]:
                 f" changed positions{which}; choose an earlier layer for what spreads"
             )
             return
+
+
+def _unreached(session: Session) -> Iterator[str]:
+    """Experts that are changed and never chosen: whatever the values, nothing was done."""
+    counts: Counter[str] = Counter()
+    for batch in session.receipts:
+        for receipt in cast("Sequence[Mapping[str, Any]]", batch.get("sites", ())):
+            counts[receipt["site"]] += receipt["edited"]
+    for site in dict.fromkeys(edit.site for edit in session.spec.interventions):
+        if Site.parse(site).expert is not None and site in counts and not counts[site]:
+            yield f"no position at which {site_caption(site)} is changed was sent to its expert: nothing was changed"
 
 
 def _near_ties(session: Session) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -95,8 +94,7 @@ def stream_activations(
         reached: set[str] = set()
         # Called before the next batch begins, so that what it closes over is its own.
         hooks = [(site, _hook(site, counts, numbers, columns, take, reached)) for site in sites]
-        attached: AbstractContextManager[Any] = model.bridge.hooks(fwd_hooks=hooks)
-        with torch.inference_mode(), attached:
+        with torch.inference_mode(), model.hooks(hooks):
             if split < len(model.blocks):
                 model.blocks.head(padded.feed(), model.blocks.new_cache(), split)
             else:

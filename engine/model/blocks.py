@@ -108,7 +108,7 @@ class Blocks:
         self.keeps_keys_alone = _keeps_keys_alone(self._config)
         self._cache_name = _cache_name(model)
         self._cuts_columns = getattr(self._config.get_text_config(), "kv_sharing_modes", None) is not None
-        has_window = getattr(self._config, "sliding_window", None) is not None
+        has_window = bool(getattr(self._config, "sliding_window", None))
         self._makes_masks = _is_float64(model) and self.keeps_keys_alone and not has_window
 
     def __len__(self) -> int:

@@ -16,6 +16,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment.experiment import Operation
 from srm_explorer.engine.experiment.positions import Positions, RowPositions
 from srm_explorer.engine.model.device import array_of
+from srm_explorer.engine.model.experts import Routed
 from srm_explorer.engine.model.load import LoadedModel
 
 
@@ -185,6 +186,8 @@ class Capture:
         centred: subtract each vector's mean over its coordinates (what HookedTransformer's residual stream shows).
         columns: keep these coordinates only; None keeps all.
         direction: keep the projection on this unit vector, and the norm, instead of coordinates.
+        skips_unrouted: at an expert's site, whether positions that are not sent to it are left out; else they are kept
+            as the zeros that stand there, so that `tokens` line up with the text.
     """
 
     site: str
@@ -193,6 +196,7 @@ class Capture:
     centred: bool = False
     columns: tuple[int, ...] | None = None
     direction: tuple[float, ...] = ()
+    skips_unrouted: bool = True
 
     def read(self, activation: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows kept"]:
         """Take what is kept of an activation."""
@@ -228,6 +232,7 @@ class Accumulator:
         prompt_tokens: Int[Tensor, " row"],
         rows: Int[Tensor, " row"],
         alive: Bool[Tensor, " row"],
+        routed: Bool[Tensor, "row col"] | None = None,
     ) -> None:
         """Add one feed's activations.
 
@@ -237,8 +242,11 @@ class Accumulator:
             prompt_tokens: prompt length of each row.
             rows: which of the batch's original rows each row is.
             alive: rows that still count; a finished row may be fed on, but nothing is kept of it.
+            routed: at an expert's site, the positions that are sent to it.
         """
         mask = position_mask(self.capture.positions, positions, prompt_tokens) & alive[:, None]
+        if routed is not None and self.capture.skips_unrouted:
+            mask = mask & routed
         kept = self.capture.read(activation)
         home = rows.cpu()
         self.counts[home] += mask.sum(dim=1).cpu()
@@ -376,7 +384,7 @@ def instrumented(model: LoadedModel, instruments: HookState) -> Generator[None]:
     for site in sites:
         receipt = instruments.receipts.setdefault(site, Receipt(site))
         hooks.append((site, _site_hook(instruments, site, receipt)))
-    with model.bridge.hooks(fwd_hooks=hooks):
+    with model.hooks(hooks):
         yield
     for receipt in instruments.receipts.values():
         if not receipt.fired:
@@ -393,13 +401,15 @@ def _site_hook(instruments: HookState, site: str, receipt: Receipt) -> Callable[
             return None
         feed = instruments.feed
         receipt.fired += 1
+        routed = hook.mask if isinstance(hook, Routed) else None
         result = by_coordinate(activation)
         for slot in slots:
             mask = slot.mask(feed.positions, feed.prompt_tokens)
+            mask = mask if routed is None else mask & routed
             receipt.edited += int((mask & feed.alive[:, None]).sum())
             result = slot.apply(result, mask)
         for accumulator in keeping:
-            accumulator.take(result, feed.positions, feed.prompt_tokens, feed.rows, feed.alive)
+            accumulator.take(result, feed.positions, feed.prompt_tokens, feed.rows, feed.alive, routed)
         return result.reshape(activation.shape) if slots else None
 
     return on_activation

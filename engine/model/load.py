@@ -8,8 +8,8 @@ import hashlib
 import io
 import os
 from collections import Counter
-from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,11 @@ from transformers import AutoModelForCausalLM
 from transformers.utils.quantization_config import Mxfp4Config
 
 from srm_explorer.engine import paths
-from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.experiment import SITE_KINDS, ModelShape, ModelSpec
+from srm_explorer.engine.errors import ExplorerError, SpecValueError
+from srm_explorer.engine.experiment import SITE_KINDS, ModelShape, ModelSpec, Site
 from srm_explorer.engine.model.blocks import Blocks
 from srm_explorer.engine.model.device import DTYPES, is_out_of_memory, resolve_device, set_tf32
+from srm_explorer.engine.model.experts import Experts, Hook, experts_of, listening, unreached_experts
 from srm_explorer.engine.model.hub import ModelFiles, fetch_model
 from srm_explorer.engine.model.tokenizer import Tokenizer
 
@@ -68,6 +69,7 @@ class LoadedModel:
         revision: of a Hugging Face name, the commit its files are of; None for a folder.
         is_demo: whether it is the bundled demo model, whose results must say so.
         shares_blocks: whether rows with one history may share the blocks below the first edit; the self-test decides.
+        experts: of the layers that are a mixture of experts whose neurons can be reached, by layer.
     """
 
     name: str
@@ -82,6 +84,7 @@ class LoadedModel:
     revision: str | None = None
     is_demo: bool = False
     shares_blocks: bool = True
+    experts: Mapping[int, Experts] = field(default_factory=dict[int, Experts])
 
     @property
     def n_vocab(self) -> int:
@@ -96,7 +99,7 @@ class LoadedModel:
         """
         known: dict[str, object] = self.bridge.hook_dict
         for site in sites:
-            if site not in known:
+            if site not in known and not self._is_of_experts(site):
                 layer = ".".join(site.split(".")[:2])
                 there = [kind for kind in SITE_KINDS if f"{layer}.{kind}" in known]
                 raise ExplorerError(
@@ -104,6 +107,32 @@ class LoadedModel:
                     remedy=f"choose {layer}. and one of {', '.join(there)}" if there else "choose another layer",
                 )
             self.shape.check_neurons(site)
+
+    def _is_of_experts(self, site: str) -> bool:
+        """Whether a site lies in a mixture of experts, in a layer that the model has."""
+        try:
+            parsed = Site.parse(site)
+        except SpecValueError:
+            return False
+        return parsed.is_mixture and parsed.layer < self.shape.n_layers
+
+    @contextlib.contextmanager
+    def hooks(self, hooks: Sequence[tuple[str, Hook]]) -> Generator[None]:
+        """Call hooks at sites while the block runs, those of experts included.
+
+        A hook takes what the site holds, and as `hook` the bridge's hook point, or at an expert's site which positions
+        are sent to it (`Routed`); what it returns, if anything, stands there instead.
+        """
+        own: list[tuple[Experts, int | None, Hook]] = []
+        plain: list[tuple[str, Hook]] = []
+        for name, hook in hooks:
+            if name in self.bridge.hook_dict:
+                plain.append((name, hook))
+            else:
+                site = Site.parse(name)
+                own.append((self.experts[site.layer], site.expert, hook))
+        with listening(own), self.bridge.hooks(fwd_hooks=plain):
+            yield
 
 
 def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
@@ -151,6 +180,7 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
     counts = Counter(width for width in widths if width)
     d_mlp = counts.most_common(1)[0][0] if counts else int(config.d_mlp)
     heads = tuple(_head_width(bridge, layer) for layer in range(config.n_layers))
+    experts = _experts(bridge)
     shape = ModelShape(
         name=spec.name,
         n_layers=config.n_layers,
@@ -161,6 +191,8 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
         mlp_widths=() if set(widths) == {d_mlp} else widths,
         n_heads=config.n_heads if any(heads) else 0,
         head_widths=heads if any(heads) else (),
+        experts=tuple(_size(experts.get(layer)) for layer in range(config.n_layers)) if experts else (),
+        unreached_experts="" if experts else unreached_experts(bridge.blocks),
     )
     blocks = Blocks(bridge.original_model, list(bridge.blocks))
     is_demo = Path(source) == paths.demo_model_folder()
@@ -177,7 +209,18 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
         files.commit,
         is_demo,
         blocks.keeps_keys_alone,
+        experts,
     )
+
+
+def _experts(bridge: Any) -> dict[int, Experts]:
+    """Find the experts of every layer, if listening to them changes nothing of what the first of them compute."""
+    layers = {layer: experts for layer, block in enumerate(bridge.blocks) if (experts := experts_of(block)) is not None}
+    return layers if layers and next(iter(layers.values())).agrees() else {}
+
+
+def _size(experts: Experts | None) -> tuple[int, int]:
+    return (0, 0) if experts is None else (experts.number, experts.width)
 
 
 def _neurons(bridge: Any, layer: int) -> int:
@@ -247,6 +290,9 @@ def _load_weights(files: ModelFiles, name: str, dtype: torch.dtype) -> Any:
             remedy="choose a causal language model that needs no code of its own",
         ) from error
     _check_complete(model, report["missing_keys"], name)
+    if dtype == torch.float64:
+        # The grouped product that experts are otherwise computed by has no float64.
+        model.config._experts_implementation = "eager"
     return model
 
 

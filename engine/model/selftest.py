@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -16,7 +15,8 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import ModelShape, Site
 from srm_explorer.engine.experiment.positions import Positions, RowPositions
 from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode
-from srm_explorer.engine.model.device import int_list, tensor_of
+from srm_explorer.engine.model.device import bool_list, int_list, tensor_of
+from srm_explorer.engine.model.experts import Routed
 from srm_explorer.engine.model.intervene import Capture, Edit, by_coordinate, position_mask
 from srm_explorer.engine.model.load import LoadedModel
 
@@ -43,18 +43,21 @@ def run_alone(model: LoadedModel, row: Row, generation: Generation, captures: li
             if ids[-1] in generation.stop_ids:
                 finish = "eos"
                 break
-        _, activations = _forward(model, row, ids, [capture.site for capture in captures])
+        _, held = _forward(model, row, ids, [capture.site for capture in captures])
     tokens = tuple(ids[len(row.prompt) :])
-    captured = tuple(_reduced(capture, activations[capture.site], len(row.prompt)) for capture in captures)
+    captured = tuple(_reduced(capture, held[capture.site], len(row.prompt)) for capture in captures)
     return RowResult(tokens, finish, smallest if smallest != float("inf") else None, captured)
 
 
-def _forward(model: LoadedModel, row: Row, ids: list[int], sites: list[str]) -> tuple[Tensor, dict[str, Tensor]]:
-    kept: dict[str, Tensor] = {}
+Held: TypeAlias = tuple[Tensor, list[bool]]
+"""What a site held, [position, d], and which positions it is about: at an expert's site those that are sent to it."""
+
+
+def _forward(model: LoadedModel, row: Row, ids: list[int], sites: list[str]) -> tuple[Tensor, dict[str, Held]]:
+    kept: dict[str, Held] = {}
     hooks: list[tuple[str, Callable[..., Any]]] = [(e.site, _edit_hook(e, len(row.prompt))) for e in row.edits]
     hooks += [(site, _keep_hook(kept, site)) for site in dict.fromkeys(sites)]
-    attached: AbstractContextManager[Any] = model.bridge.hooks(fwd_hooks=hooks)
-    with attached:
+    with model.hooks(hooks):
         output: Any = model.bridge.original_model(input_ids=torch.tensor([ids], device=model.device), use_cache=False)
     return output.logits[0, -1], kept
 
@@ -62,7 +65,10 @@ def _forward(model: LoadedModel, row: Row, ids: list[int], sites: list[str]) -> 
 def _edit_hook(edit: Edit, prompt_tokens: int) -> Callable[..., Tensor]:
     def apply(activation: Tensor, hook: object) -> Tensor:
         edited = by_coordinate(activation).clone()
+        about = _about(hook, activation)
         for position in _chosen(edit.positions, activation.shape[1], prompt_tokens):
+            if not about[position]:
+                continue
             vector = edited[0, position]
             if edit.direction:
                 unit = torch.tensor(edit.direction).to(vector)
@@ -82,11 +88,15 @@ def _edit_hook(edit: Edit, prompt_tokens: int) -> Callable[..., Tensor]:
     return apply
 
 
-def _keep_hook(kept: dict[str, Tensor], site: str) -> Callable[..., None]:
+def _keep_hook(kept: dict[str, Held], site: str) -> Callable[..., None]:
     def keep(activation: Tensor, hook: object) -> None:
-        kept[site] = by_coordinate(activation)[0].detach().clone()
+        kept[site] = by_coordinate(activation)[0].detach().clone(), _about(hook, activation)
 
     return keep
+
+
+def _about(hook: object, activation: Tensor) -> list[bool]:
+    return bool_list(hook.mask[0]) if isinstance(hook, Routed) else [True] * activation.shape[1]
 
 
 def _chosen(positions: Positions | RowPositions, length: int, prompt_tokens: int) -> list[int]:
@@ -97,9 +107,14 @@ def _chosen(positions: Positions | RowPositions, length: int, prompt_tokens: int
     return int_list(torch.nonzero(mask[0]).flatten())
 
 
-def _reduced(capture: Capture, activation: Tensor, prompt_tokens: int) -> np.ndarray:
+def _reduced(capture: Capture, held: Held, prompt_tokens: int) -> np.ndarray:
+    activation, about = held
     chosen = _chosen(capture.positions, len(activation), prompt_tokens)
+    if capture.skips_unrouted:
+        chosen = [position for position in chosen if about[position]]
     vectors = capture.read(activation[chosen]).double().cpu().numpy()
+    if not chosen and capture.reduce != "tokens":
+        return np.zeros((2, vectors.shape[1]) if capture.reduce == "moments" else vectors.shape[1])
     return {
         "mean": lambda: vectors.mean(axis=0),
         "last": lambda: vectors[-1],

@@ -13,6 +13,7 @@ from srm_explorer.engine import paths
 from srm_explorer.engine.analyses.registry import Findings
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import SITE_KINDS, ModelSpec, Site
+from srm_explorer.engine.experiment.site import ROUTER
 from srm_explorer.engine.model import (
     LoadedModel,
     ModelKey,
@@ -174,7 +175,7 @@ def _description(model: LoadedModel) -> Description:
         **shape,
         device=str(model.device),
         is_demo=model.is_demo,
-        sites=tuple(site for site in sites if site not in hollow),
+        sites=(*(site for site in sites if site not in hollow), *(f"blocks.{at}.{ROUTER}" for at in model.experts)),
         weight_bytes=weight_bytes(model),
         kv_width=sizes.kv_width,
         n_vocab=sizes.n_vocab,

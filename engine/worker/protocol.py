@@ -244,6 +244,8 @@ class Description(_Tolerant):
     mlp_widths: tuple[int, ...] = ()
     n_heads: int = 0
     head_widths: tuple[int, ...] = ()
+    experts: tuple[tuple[int, int], ...] = ()
+    unreached_experts: str = ""
 
     @property
     def shape(self) -> ModelShape:
