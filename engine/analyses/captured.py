@@ -16,7 +16,7 @@ from srm_explorer.engine.io.vectors import Matrix, read_vectors, token_mean
 from srm_explorer.engine.session import UNIT_FACTOR, Session, Units, units_of
 from srm_explorer.engine.stats.permutation import Blocks, matched_blocks
 
-REPLACING = ("clamp", "zero", "mean", "project_out")
+REPLACING = ("clamp", "zero", "mean", "project_out", "patch")
 """Operations after which nothing is left of what the neuron would have been."""
 
 
@@ -127,10 +127,10 @@ def edited(session: Session, site: str, *, replaced: bool = False) -> dict[int, 
         if edit.site != site or not meets or (replaced and edit.op not in REPLACING):
             continue
         present = np.array([c.kind != "control" and c.values[index] is not None for c in session.conditions], np.bool_)
-        own = edit.neurons
+        coordinates = edit.neurons
         if edit.heads and (width := head_width(session, Site.parse(site).layer)):
-            own = head_coordinates(edit.heads, edit.coordinates, width)
-        for neuron in own:
+            coordinates = head_coordinates(edit.heads, edit.coordinates, width)
+        for neuron in coordinates:
             where[neuron] = where.get(neuron, np.zeros(len(present), np.bool_)) | present
     return where
 

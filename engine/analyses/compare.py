@@ -169,7 +169,16 @@ def _is_set(sides: tuple[Side, Side], match: MatchedRuns) -> bool:
         edits = [
             (
                 number,
-                (edit.site, edit.neurons, edit.heads, edit.coordinates, edit.direction, edit.op, edit.positions),
+                (
+                    edit.site,
+                    edit.neurons,
+                    edit.heads,
+                    edit.coordinates,
+                    edit.direction,
+                    edit.op,
+                    edit.positions,
+                    edit.source,
+                ),
             )
             for number, edit in enumerate(session.spec.interventions)
             if propagation_of(edit.site, side.plane.site) in ("own", "written")

@@ -242,14 +242,14 @@ def _results(session: Session, layout: Layout, maker: RowMaker, meter: Meter) ->
     controls = controls_of(session)
     for batch in layout.batches:
         meter.begin_batch(len(batch))
-        rows = [maker.row(index, session.resolved, controls) for index in batch]
         try:
+            rows = maker.rows(batch, session.resolved, controls)
             decoded = decode(maker.model, rows, maker.generation(), captures, on_step=meter.step)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             raise ExplorerError(
-                f"a batch of {len(rows)} rows does not fit into memory, and smaller ones would not be the same run",
+                f"a batch of {len(batch)} rows does not fit into memory, and smaller ones would not be the same run",
                 where=describe_device(maker.model.device),
                 remedy="free some memory, or replay where there is more",
             ) from None

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from srm_explorer.engine.errors import ExplorerError, SpecValueError
 from srm_explorer.engine.experiment import Condition, Experiment, InterventionSpec, Site, conditions
-from srm_explorer.engine.experiment.conditions import Grid
+from srm_explorer.engine.experiment.conditions import Grid, pairs_of, patched_from
 from srm_explorer.engine.experiment.positions import Positions, RowPositions, TokenChoice, resolve_positions
 from srm_explorer.engine.experiment.site import head_coordinates
 from srm_explorer.engine.io.vectors import Matrix
-from srm_explorer.engine.model import Capture, Edit, Generation, LoadedModel, NoiseKey, Row, RowResult, Sampling
+from srm_explorer.engine.model import Capture, Edit, Generation, LoadedModel, NoiseKey, Row, RowResult, Sampling, decode
 from srm_explorer.engine.prompts import Turns
 from srm_explorer.engine.runs.controls import MOMENTS, measured_sites, neurons_under, placebo
 from srm_explorer.engine.runs.forecast import OWN_PREFIX, own_readings
@@ -24,6 +25,27 @@ from srm_explorer.engine.runs.units import UNITS_PREFIX, is_relative
 from srm_explorer.engine.session import Finish, PromptRecord, Resolved, RunRecord
 from srm_explorer.engine.session.controls import Controls
 from srm_explorer.engine.stats.text import text_metrics
+
+
+@dataclass(frozen=True)
+class Patch:
+    """What one prompt takes from another run's prompt.
+
+    Attributes:
+        prompt: place of the other one, or of the same.
+        condition: index of the condition that it ran under.
+        at: positions that are written at, ascending.
+        source_at: positions that they are taken from, as many.
+    """
+
+    prompt: int
+    condition: int
+    at: tuple[int, ...]
+    source_at: tuple[int, ...]
+
+
+Written: TypeAlias = "dict[tuple[int, int, int], NDArray[Any]]"
+"""[position, k] values that are patched, by intervention, prompt and condition."""
 
 
 @dataclass(frozen=True)
@@ -56,27 +78,117 @@ class RowMaker:
         resolved: list[tuple[Positions | RowPositions, ...]] = []
         for number, prompt in enumerate(self.prompts):
             pieces = self.model.tokenizer.pieces(prompt.token_ids)
-            own: list[Positions | RowPositions] = []
-            for place, choice in enumerate(choices):
+            of_prompt: list[Positions | RowPositions] = []
+            for index, choice in enumerate(choices):
                 try:
-                    own.append(resolve_positions(choice, pieces))
+                    of_prompt.append(resolve_positions(choice, pieces))
                 except SpecValueError as error:
-                    text = prompt.text if len(prompt.text) <= 40 else f"{prompt.text[:39]}…"
-                    where = f"interventions[{place}].positions, prompt {number + 1} of {prompt.set} ({text!r})"
+                    where = f"interventions[{index}].positions, {_named(prompt, number)}"
                     raise ExplorerError(error.what, where=where, remedy=error.remedy) from None
-            resolved.append(tuple(own))
+            resolved.append(tuple(of_prompt))
         return resolved
 
-    def row(self, index: int, resolved: Resolved, controls: Controls | None = None) -> Row:
-        """Lay out one run; without units resolved, only baseline runs can be, and without controls chosen, none."""
-        prompt = self.prompts[self.grid.prompt(index)]
-        condition = self.conditions[self.grid.condition(index)]
-        settings = resolved[condition.index] if condition.index else ()
-        edits = tuple(
-            self._edit(number, values, self.positions[self.grid.prompt(index)][number], condition.control, controls)
-            for number, values in enumerate(settings)
+    @cached_property
+    def patches(self) -> dict[tuple[int, int], Patch]:
+        """What is written where, by intervention and prompt.
+
+        Raises:
+            ExplorerError: positions that are not as many in both prompts of a pair, or none at all.
+        """
+        patches: dict[tuple[int, int], Patch] = {}
+        prompts = [(prompt.set, prompt.factors) for prompt in self.prompts]
+        for number, intervention in enumerate(self.experiment.interventions):
+            if intervention.source is None:
+                continue
+            condition = patched_from(self.experiment, number)
+            pair = intervention.source.prompt
+            others = pairs_of(pair, prompts) if pair else list(range(len(prompts)))
+            for prompt_index, other in enumerate(others):
+                patch = Patch(other, condition, self._in_prompt(number, prompt_index), self._in_prompt(number, other))
+                if len(patch.at) != len(patch.source_at) or not patch.at:
+                    raise self._unaligned(number, prompt_index, patch)
+                patches[number, prompt_index] = patch
+        return patches
+
+    def _in_prompt(self, number: int, prompt_index: int) -> tuple[int, ...]:
+        """Positions of a prompt that an intervention covers, one by one."""
+        chosen, length = self.positions[prompt_index][number], len(self.prompts[prompt_index].token_ids)
+        if isinstance(chosen, RowPositions):
+            return (*chosen.at, *range(length if chosen.start is None else chosen.start, length))
+        return tuple(range(length - 1 if chosen == "last" else 0, length))
+
+    def _unaligned(self, number: int, prompt_index: int, patch: Patch) -> ExplorerError:
+        where = f"interventions[{number}].positions, {_named(self.prompts[prompt_index], prompt_index)}"
+        if not patch.at and not patch.source_at:
+            return ExplorerError("no position of the prompt is chosen", where=where, remedy="choose others")
+        return ExplorerError(
+            f"{len(patch.at)} positions cannot take the values of {len(patch.source_at)}"
+            f" of {_named(self.prompts[patch.prompt], patch.prompt)}"
+            f" ({len(self.prompts[prompt_index].token_ids)} and {len(self.prompts[patch.prompt].token_ids)} tokens)",
+            where=where,
+            remedy="pair prompts of one length, or choose as many positions of each, as [-1] or 'last'",
+        )
+
+    def rows(self, indices: Sequence[int], resolved: Resolved, controls: Controls | None = None) -> list[Row]:
+        """Lay out some runs, and have the model read first what is patched into them, in one pass.
+
+        Args:
+            indices: of the runs.
+            resolved: raw values; without them, only baseline runs can be laid out.
+            controls: without them, no run of a control can be.
+        """
+        cells = [(self.grid.prompt(index), self.grid.condition(index)) for index in indices]
+        written = self._written(cells, resolved)
+        return [self._row(index, resolved, controls, written) for index in indices]
+
+    def _written(self, cells: Sequence[tuple[int, int]], resolved: Resolved) -> Written:
+        """Read what is patched into runs of some prompts and conditions.
+
+        What a prompt's positions hold depends on nothing that is generated, so the source's prompt alone is read again,
+        under its own condition. Sources may be patched themselves, from others that are not: there is no circle.
+        """
+        needed: dict[tuple[int, int, int], Patch] = {}
+        patched = [n for n, intervention in enumerate(self.experiment.interventions) if intervention.source]
+        for prompt_index, condition in dict.fromkeys(cells):
+            for number in patched if condition else ():
+                if resolved[condition][number] is not None:
+                    needed[number, prompt_index, condition] = self.patches[number, prompt_index]
+        if not needed:
+            return {}
+        sources = list(dict.fromkeys((patch.prompt, patch.condition) for patch in needed.values()))
+        below = self._written(sources, resolved)
+        numbers = list(dict.fromkeys(number for number, _, _ in needed))
+        captures = [self._reading(self.experiment.interventions[number], "prompt") for number in numbers]
+        rows = [
+            Row(self.prompts[prompt_index].token_ids, self._edits(prompt_index, condition, resolved, None, below))
+            for prompt_index, condition in sources
+        ]
+        results: dict[tuple[int, int], RowResult] = {}
+        for start in range(0, len(rows), len(cells)):
+            part = slice(start, start + len(cells))
+            decoded = decode(self.model, rows[part], Generation(0), captures)
+            results |= zip(sources[part], decoded.rows, strict=True)
+        written: Written = {}
+        for (number, prompt_index, condition), patch in needed.items():
+            read = results[patch.prompt, patch.condition].captured[numbers.index(number)]
+            width = 1 if self.experiment.interventions[number].direction is not None else read.shape[1]
+            written[number, prompt_index, condition] = read[list(patch.source_at), :width]
+        return written
+
+    def _edits(
+        self, prompt_index: int, condition: int, resolved: Resolved, controls: Controls | None, written: Written
+    ) -> tuple[Edit, ...]:
+        control = self.conditions[condition].control
+        return tuple(
+            self._edit(number, values, prompt_index, control, controls, written.get((number, prompt_index, condition)))
+            for number, values in enumerate(resolved[condition] if condition else ())
             if values is not None
         )
+
+    def _row(self, index: int, resolved: Resolved, controls: Controls | None, written: Written) -> Row:
+        prompt_index = self.grid.prompt(index)
+        prompt = self.prompts[prompt_index]
+        edits = self._edits(prompt_index, self.grid.condition(index), resolved, controls, written)
         noise = None
         if self.experiment.generation.mode == "sample":
             seed = self.experiment.generation.seed
@@ -146,15 +258,15 @@ class RowMaker:
         sites = measured_sites(self.experiment)
         return [(f"{MOMENTS}{site}", Capture(site, "moments", "generated")) for site in sites]
 
-    def _reading(self, intervention: InterventionSpec) -> Capture:
+    def _reading(self, intervention: InterventionSpec, positions: Positions = "generated") -> Capture:
         if intervention.direction is not None:
             return Capture(
                 intervention.site,
                 "tokens",
-                "generated",
+                positions,
                 direction=tuple(self.directions[intervention.direction].tolist()),
             )
-        return Capture(intervention.site, "tokens", "generated", columns=self._coordinates(intervention))
+        return Capture(intervention.site, "tokens", positions, columns=self._coordinates(intervention))
 
     def _coordinates(self, intervention: InterventionSpec) -> tuple[int, ...]:
         """The coordinates of its site that an intervention names: neurons, or those of heads."""
@@ -167,11 +279,15 @@ class RowMaker:
         self,
         number: int,
         values: tuple[float, ...],
-        positions: Positions | RowPositions,
+        prompt_index: int,
         control: int | None,
         controls: Controls | None,
+        written: NDArray[Any] | None,
     ) -> Edit:
         intervention = self.experiment.interventions[number]
+        positions = self.positions[prompt_index][number]
+        if intervention.source is not None:
+            positions = RowPositions(self.patches[number, prompt_index].at)
         neurons = neurons_under(intervention, control, controls)
         if intervention.heads:
             neurons = self._coordinates(intervention)
@@ -182,7 +298,12 @@ class RowMaker:
             if control is not None and not intervention.background:
                 vector = placebo(self.experiment.controls.seed, number, control, len(vector))
             direction = tuple(vector.tolist())
-        return Edit(intervention.site, intervention.op, positions, neurons, values, direction)
+        return Edit(intervention.site, intervention.op, positions, neurons, values, direction, written)
+
+
+def _named(prompt: PromptRecord, prompt_index: int) -> str:
+    text = prompt.text if len(prompt.text) <= 40 else f"{prompt.text[:39]}…"
+    return f"prompt {prompt_index + 1} of {prompt.set} ({text!r})"
 
 
 def tokenise(model: LoadedModel, experiment: Experiment, prompts: Sequence[ListedPrompt]) -> list[list[int]]:

@@ -87,7 +87,7 @@ class NewRun:
         self._prompts = fed_prompts(self.model, self.experiment, listed)
         grid = grid_of(self.experiment, len(self._prompts))
         self._maker = RowMaker(self.experiment, grid, self._prompts, self.inputs.directions, self.model)
-        _ = self._maker.positions  # Refused here, before anything is changed on disk.
+        _ = self._maker.positions, self._maker.patches  # Refused here, before anything is changed on disk.
         self._resolved = _known_values(self.experiment, self.base)
         self._directions = plane_directions(self.experiment, self.inputs, self.model)
 
@@ -394,11 +394,11 @@ class _Running:
 
     def _batch(self, number: int, indices: Sequence[int], resolved: Resolved, controls: Controls | None) -> bool:
         """Decode some runs of a batch and journal them; False where they did not fit into memory."""
-        rows = [self._maker.row(index, resolved, controls) for index in indices]
         has_baseline = any(self._grid.condition(index) == 0 for index in indices)
         captures = [*self._maker.captures(), *(self._maker.moments() if has_baseline else [])]
-        self._meter.begin_batch(len(rows))
+        self._meter.begin_batch(len(indices))
         try:
+            rows = self._maker.rows(indices, resolved, controls)
             decoded = decode(
                 self._model, rows, self._generation, [capture for _, capture in captures], on_step=self._meter.step
             )
@@ -412,7 +412,7 @@ class _Running:
             self._meter.end_batch(sum(len(row.tokens) for row in decoded.rows))
         if failed:
             # Outside the handler, so that the traceback no longer holds the tensors that did not fit.
-            self._halve(len(rows))
+            self._halve(len(indices))
         return not failed
 
     def _halve(self, rows: int) -> None:

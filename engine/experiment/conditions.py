@@ -72,6 +72,9 @@ def conditions(experiment: Experiment) -> tuple[Condition, ...]:
     last one fastest. An operation without a strength (`zero`, `mean`) is one setting; beside swept ones it is present,
     unchanged, in each of their conditions. Background interventions are present in every condition of the sweep.
 
+    A patch from the baseline, the reference or a paired prompt is such an operation without a strength. Patches from a
+    condition of the sweep are present in no other one: they are a condition of their own, beside the background.
+
     With controls, the conditions of the sweep follow again for each of them.
     """
     interventions = experiment.interventions
@@ -80,12 +83,15 @@ def conditions(experiment: Experiment) -> tuple[Condition, ...]:
     known = [Condition(0, "baseline", nothing, "baseline", None)]
     if any(edit.background for edit in interventions):
         known.append(Condition(1, "reference", background, "reference", None))
-    foreground = [i for i, edit in enumerate(interventions) if not edit.background]
+    by_source: dict[str, list[int]] = {}
+    for i, edit in enumerate(interventions):
+        if edit.source is not None and not edit.source.accompanies:
+            by_source.setdefault(edit.source.condition, []).append(i)
+    apart = {i for members in by_source.values() for i in members}
+    foreground = [i for i, edit in enumerate(interventions) if not edit.background and i not in apart]
     swept = [i for i in foreground if interventions[i].takes_values]
-    if not foreground:
-        return tuple(known)
     axis = _dose_axis([interventions[i] for i in swept], experiment.grid)
-    for setting in _settings([interventions[i] for i in swept], experiment.grid):
+    for setting in _settings([interventions[i] for i in swept], experiment.grid) if foreground else ():
         values = list(background)
         for i in foreground:
             values[i] = NO_STRENGTH
@@ -95,6 +101,9 @@ def conditions(experiment: Experiment) -> tuple[Condition, ...]:
         labels = labels or [interventions[i].op for i in foreground]
         value = None if axis is None else setting[axis]
         known.append(Condition(len(known), "sweep", tuple(values), _joined(labels, experiment.grid), value))
+    for label, members in by_source.items():
+        values = [NO_STRENGTH if i in members else value for i, value in enumerate(background)]
+        known.append(Condition(len(known), "sweep", tuple(values), f"patch from {label}", None))
     return (*known, *_controls(known, experiment.controls.neurons))
 
 
@@ -264,3 +273,54 @@ def levels_of(prompts: Sequence[tuple[str, Mapping[str, str]]], known: Sequence[
 
 def _value(condition: Condition) -> str | None:
     return None if condition.value is None else format_number(condition.value)
+
+
+def patched_from(experiment: Experiment, number: int) -> int:
+    """Index of the condition that a patch takes its values from; the baseline's for a paired prompt.
+
+    Args:
+        number: place of the intervention, a patch.
+
+    Raises:
+        SpecValueError: there is no such condition, or it stands for several, or is one that is patched apart.
+    """
+    source = experiment.interventions[number].source
+    assert source is not None, "a patch has a source"
+    known = conditions(experiment)
+    indices = conditions_of(RunChoice(at=(source.condition or "baseline",)), known, "baseline")
+    apart = [i for i, edit in enumerate(experiment.interventions) if edit.source and not edit.source.accompanies]
+    patched = [index for index in indices if any(known[index].values[i] is not None for i in apart)]
+    if len(indices) != 1 or patched:
+        what = "is a patch itself" if len(indices) == 1 else "stands for several conditions"
+        labels = [c.label for c in known if c.kind != "control" and not any(c.values[i] is not None for i in apart)]
+        raise SpecValueError(f"{shown(source.condition)} {what}", f"choose one of {', '.join(labels)}")
+    return indices[0]
+
+
+def pairs_of(factor: str, prompts: Sequence[tuple[str, Mapping[str, str]]]) -> list[int]:
+    """For every prompt, the place of the one that it is paired with: the other of the two that share its level.
+
+    Args:
+        factor: that pairs prompts.
+        prompts: the set and the factors of each.
+
+    Raises:
+        SpecValueError: a prompt without the factor, or a level that not just two prompts have.
+    """
+    members: dict[str, list[int]] = {}
+    for number, (name, factors) in enumerate(prompts):
+        if factor not in factors:
+            known = list(dict.fromkeys(known for _, levels in prompts for known in levels))
+            remedy = did_you_mean(factor, known) if factor not in known and known else "leave it out, or add the factor"
+            raise SpecValueError(f"prompt {number + 1} of the list, of {name}, has no factor {factor!r}", remedy)
+        members.setdefault(factors[factor], []).append(number)
+    other = [0] * len(prompts)
+    for level, numbers in members.items():
+        if len(numbers) != 2:
+            listed = ", ".join(str(number + 1) for number in numbers[:6]) + (" ..." if len(numbers) > 6 else "")
+            raise SpecValueError(
+                f"{factor} = {shown(level)} makes no pair: {len(numbers)} prompts have it ({listed} of the list)",
+                "give each level to two prompts, or leave the others out",
+            )
+        other[numbers[0]], other[numbers[1]] = numbers[1], numbers[0]
+    return other

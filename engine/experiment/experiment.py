@@ -7,9 +7,19 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self, get_args
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self, cast, get_args
 
-from pydantic import BeforeValidator, Field, StrictBool, StrictInt, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    StrictBool,
+    StrictInt,
+    ValidationError,
+    model_validator,
+)
 
 from srm_explorer.engine.errors import ExplorerError, SpecValueError, did_you_mean
 from srm_explorer.engine.experiment import toml
@@ -36,7 +46,7 @@ from srm_explorer.engine.experiment.fields import (
 from srm_explorer.engine.experiment.positions import PositionChoice, Positions
 from srm_explorer.engine.experiment.site import ROUTER, Site
 from srm_explorer.engine.experiment.validation import as_explorer_error, problems_of
-from srm_explorer.engine.experiment.values import MOST_VALUES, format_number, shown
+from srm_explorer.engine.experiment.values import MOST_VALUES, format_number, number, shown
 from srm_explorer.engine.io.files import parse_json
 
 
@@ -201,7 +211,7 @@ class SpotlightSpec(SpecPart):
         return self
 
 
-Operation = Literal["clamp", "add", "scale", "zero", "mean", "steer", "project_out"]
+Operation = Literal["clamp", "add", "scale", "zero", "mean", "steer", "project_out", "patch"]
 Unit = Literal["raw", "sigma", "quantile", "norm"]
 
 UNITS: dict[str, tuple[str, ...]] = {
@@ -212,14 +222,79 @@ UNITS: dict[str, tuple[str, ...]] = {
     "mean": ("raw",),
     "steer": ("raw", "sigma", "norm"),
     "project_out": ("raw",),
+    "patch": ("raw",),
 }
 """The units each operation may be given in."""
 
-WITHOUT_VALUES = ("zero", "mean", "project_out")
+WITHOUT_VALUES = ("zero", "mean", "project_out", "patch")
 """Operations that have no strength, and take no values at all."""
 
-ALONG_DIRECTION = ("steer", "project_out")
+ALONG_DIRECTION = ("steer", "project_out", "patch")
 """Operations that a direction can be given to; `steer` takes nothing else."""
+
+ACCOMPANYING = ("baseline", "reference")
+"""Conditions from which a patch comes into every condition of the sweep; from another it is a condition of its own."""
+
+
+@dataclass(frozen=True)
+class PatchSource:
+    """The run whose values are written; exactly one of the two is said.
+
+    Attributes:
+        condition: label of a condition of the same experiment, for the same prompt: "baseline", "+20".
+        prompt: a factor that pairs prompts: the untouched run of the other prompt with the same level.
+    """
+
+    condition: str = ""
+    prompt: str = ""
+
+    @property
+    def name(self) -> Literal["condition", "prompt"]:
+        """Its key in an experiment file."""
+        return "prompt" if self.prompt else "condition"
+
+    @property
+    def accompanies(self) -> bool:
+        """Whether it is present in every condition of the sweep, and not in one of its own."""
+        return bool(self.prompt) or self.condition in ACCOMPANYING
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.prompt or self.condition}"
+
+
+_SOURCE_FORMS = "{ condition = '+20' }, 'baseline', or { prompt = 'pair' } with a factor that pairs prompts"
+
+
+def _source(value: object) -> PatchSource | None:
+    """A table as a file has it, or its text: `condition +20`, `baseline`, `prompt pair`."""
+    if isinstance(value, str):
+        word, gap, rest = value.strip().partition(" ")
+        value = {word: rest.strip()} if gap else {"condition": word} if word in ACCOMPANYING else value
+    if value is None or isinstance(value, PatchSource):
+        return value
+    if isinstance(value, Mapping) and len(table := cast("Mapping[object, object]", value)) == 1:
+        key, text = next(iter(table.items()))
+        if isinstance(text, int | float) and not isinstance(text, bool):
+            text = format_number(number(text))
+        if key in ("condition", "prompt") and isinstance(text, str) and text.strip():
+            return PatchSource(**{str(key): text.strip()})
+    raise SpecValueError(f"{shown(cast('object', value))} does not say which run", f"write {_SOURCE_FORMS}")
+
+
+def source_text(value: object) -> str:
+    """A source as a person types it; empty for none."""
+    try:
+        source = _source(value)
+    except SpecValueError:
+        return str(value)
+    return "" if source is None else str(source)
+
+
+Source = Annotated[
+    PatchSource | None,
+    PlainValidator(_source),
+    PlainSerializer(lambda value: value and {value.name: value.prompt or value.condition}, return_type=Any),
+]
 
 
 class InterventionSpec(SpecPart):
@@ -238,12 +313,24 @@ class InterventionSpec(SpecPart):
     op: Operation = Field(description="what is done to it")
     values: Numbers = Field(default=(), description="-20..20/5, or -20, -10, 0")
     unit: Unit = Field(default="raw", description="raw, or measured on the baseline's generated tokens")
+    source: Source = Field(
+        default=None, alias="from", description="of a patch: baseline, or condition +20, or prompt pair"
+    )
     positions: PositionChoice = Field(
         default="all", examples=list(get_args(Positions)), description='or 3, -1, or token " door", or after " door"'
     )
     background: StrictBool = Field(
         default=False, description="present in every clamped condition, and in a reference of its own"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _patch_prompts(cls, data: object) -> object:
+        """A patch that says no positions writes at those of the prompt: no other run has the generated ones."""
+        if not isinstance(data, Mapping):
+            return data
+        table = cast("Mapping[str, object]", data)
+        return {**table, "positions": "prompt"} if table.get("op") == "patch" and "positions" not in table else table
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -254,6 +341,7 @@ class InterventionSpec(SpecPart):
             check_distinct(getattr(self, name), name)
         check_distinct(self.values, "values")
         self._check_target()
+        self._check_source()
         self._check_values()
         return self
 
@@ -300,6 +388,30 @@ class InterventionSpec(SpecPart):
             raise SpecValueError(f"{self.site} holds no attention heads", remedy, "heads")
         if self.coordinates and not self.heads:
             raise SpecValueError("these are coordinates of no head", "write heads = [3], or remove them", "coordinates")
+
+    def _check_source(self) -> None:
+        if self.op != "patch":
+            if self.source is not None:
+                raise SpecValueError(
+                    f"{self.op} takes nothing from another run", "use op = 'patch', or remove it", "from"
+                )
+            return
+        if self.source is None:
+            raise SpecValueError(
+                "patch does not say which run's values it writes", f"write from = {_SOURCE_FORMS}", "from"
+            )
+        if self.positions in ("all", "predicting", "generated"):
+            raise SpecValueError(
+                "a patch writes at positions of the prompt alone",
+                "choose prompt, last, [3, -1] or a token",
+                "positions",
+            )
+        if Site.parse(self.site).expert is not None:
+            what = "an expert holds only the positions that are sent to it, and in the other run these may be others"
+            raise SpecValueError(what, "patch another site, as hook_mlp_out", "site")
+        if self.background and self.source.condition:
+            what = "a patch from a condition cannot be part of that condition"
+            raise SpecValueError(what, "set background = false, or take it from a paired prompt", "background")
 
     def _check_values(self) -> None:
         if self.unit not in UNITS[self.op]:
@@ -357,6 +469,9 @@ def check_controls(controls: ControlsSpec, interventions: Sequence[InterventionS
         what = "there is no intervention that controls could be matched to"
         raise SpecValueError(what, f"add one, or {remedy}", "controls.neurons")
     for index, edit in foreground:
+        if edit.op == "patch":
+            what = f"interventions[{index}] writes another run's values, which controls have none of"
+            raise SpecValueError(what, remedy, "controls.neurons")
         site = Site.parse(edit.site)
         if edit.direction is None and not site.is_mlp:
             what = f"coordinates of {edit.site}, which are no neurons to be matched"

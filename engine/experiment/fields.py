@@ -141,7 +141,7 @@ def check_site(name: str, field: str) -> Site:
 
 def dumped(part: BaseModel, **options: Any) -> dict[str, Any]:
     """A part as plain data, numbers as a person would write them: the form that files and digests are made of."""
-    return cast("dict[str, Any]", _plain(part.model_dump(**options)))
+    return cast("dict[str, Any]", _plain(part.model_dump(by_alias=True, **options)))
 
 
 def _plain(value: object) -> object:

@@ -168,7 +168,7 @@ def covered(positions: Positions | tuple[int, ...] | TokenChoice) -> Segments:
 def is_predictable(intervention: InterventionSpec) -> bool:
     """Whether what it does to its site is an affine function of sums over whole stretches of a row."""
     along = intervention.op == "project_out" and intervention.direction is not None
-    if along or intervention.heads or not isinstance(intervention.positions, str):
+    if along or intervention.op == "patch" or intervention.heads or not isinstance(intervention.positions, str):
         return False
     # Which positions an expert sees is the router's choice.
     return Site.parse(intervention.site).expert is None

@@ -57,7 +57,7 @@ def table_keys(root: type[BaseModel], path: Sequence[int | str]) -> dict[str, An
         if isinstance(step, int):
             continue
         model = _model_in(model.model_fields[step].annotation) if model and step in model.model_fields else None
-    return {name: info.annotation for name, info in model.model_fields.items()} if model else {}
+    return {info.alias or name: info.annotation for name, info in model.model_fields.items()} if model else {}
 
 
 def dotted(path: Sequence[int | str]) -> str:

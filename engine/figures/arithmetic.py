@@ -135,9 +135,10 @@ class SiteEdits:
         tracked = self.columns if propagation == "own" else self.neurons
         edits: list[SegmentEdit] = []
         for index, edit in enumerate(self.experiment.interventions):
-            if propagation_of(edit.site, self.site) != propagation or (
-                (propagation == "written" and edit.direction is not None) or not is_predictable(edit)
-            ):
+            reach = propagation_of(edit.site, self.site)
+            if edit.op == "patch" or reach != propagation or not is_predictable(edit):
+                continue
+            if propagation == "written" and edit.direction is not None:
                 continue
             present, values = _strengths(edit, [row[index] for row in session.resolved])
             edits.append(

@@ -31,6 +31,7 @@ _PAST = {
     "mean": "mean-ablated",
     "steer": "steered",
     "project_out": "projected out",
+    "patch": "patched",
 }
 _UNITS = {"raw": "", "sigma": " σ", "quantile": " quantile", "norm": " norm"}
 
@@ -169,6 +170,7 @@ def _intervention(edit: InterventionSpec) -> str:
         numbers = _listed(list(map(str, edit.coordinates)), "coordinates")
         target += f" [{numbers}]" if edit.coordinates else ""
     parts = [site_caption(edit.site), target, edit.op + _values(edit)]
+    parts += [f"from {edit.source}"] if edit.source else []
     if edit.positions != "all":
         told = positions_text(edit.positions)
         parts.append(f"{told} positions" if isinstance(edit.positions, str) else f"positions {told}")

@@ -194,8 +194,8 @@ def _first_tail_column(rows: Sequence[Row], instruments: HookState, width: int, 
         return 0
     column = width - 1 if (edited | captured) - {"generated"} else width
     for row in rows:
-        own = [edit.positions.first for edit in row.edits if isinstance(edit.positions, RowPositions)]
-        if own and (first := width - len(row.prompt) + min(own)) < width:
+        chosen = [edit.positions.first for edit in row.edits if isinstance(edit.positions, RowPositions)]
+        if chosen and (first := width - len(row.prompt) + min(chosen)) < width:
             column = min(column, first if spreads else width - 1)
     return column
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment.experiment import Operation
 from srm_explorer.engine.experiment.positions import Positions, RowPositions
-from srm_explorer.engine.model.device import array_of
+from srm_explorer.engine.model.device import array_of, tensor_of
 from srm_explorer.engine.model.experts import Routed
 from srm_explorer.engine.model.load import LoadedModel
 
@@ -32,11 +32,14 @@ class Edit:
     Args:
         site: TransformerLens name, "blocks.11.mlp.hook_post".
         op: `clamp` and `mean` replace by the value, `add` adds it, `scale` multiplies by it, `zero` replaces by 0,
-            `steer` adds the value times a unit direction, `project_out` takes away what lies along one.
+            `steer` adds the value times a unit direction, `project_out` takes away what lies along one, `patch`
+            replaces by what another run had at each position.
         positions: which absolute positions of the row it applies to; what is not a word is the row's own.
         neurons: coordinates of the site; empty along a direction.
         values: one number a neuron; one number for `steer`; empty for `zero` and `project_out`.
         direction: unit vector of the site's width, instead of neurons.
+        written: [position, k] what `patch` writes at each of its positions (`RowPositions.at`): a number a neuron, or
+            one along the direction; None for anything else.
     """
 
     site: str
@@ -45,11 +48,13 @@ class Edit:
     neurons: tuple[int, ...] = ()
     values: tuple[float, ...] = ()
     direction: tuple[float, ...] = ()
+    written: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     @property
     def kind(self) -> Edit:
         """The edit without what each row has of its own: rows whose edits differ in that only are edited together."""
-        return replace(self, values=(), positions=self.positions if isinstance(self.positions, str) else RowPositions())
+        positions = self.positions if isinstance(self.positions, str) else RowPositions()
+        return replace(self, values=(), positions=positions, written=None)
 
 
 def position_mask(
@@ -96,17 +101,29 @@ class EditSlot:
         )
         self.neurons = torch.tensor(kind.neurons, dtype=torch.long, device=device)
         self.direction = torch.tensor(kind.direction, dtype=dtype, device=device) if kind.direction else None
-        own = [edit.positions if edit and isinstance(edit.positions, RowPositions) else _NOWHERE for edit in edits]
-        most = max(len(positions.at) for positions in own)
-        at = [[*positions.at, *[_NEVER] * (most - len(positions.at))] for positions in own]
+        chosen = [edit.positions if edit and isinstance(edit.positions, RowPositions) else _NOWHERE for edit in edits]
+        most = max(len(positions.at) for positions in chosen)
+        at = [[*positions.at, *[_NEVER] * (most - len(positions.at))] for positions in chosen]
         self.at = torch.tensor(at, dtype=torch.long, device=device)
-        start = [_NEVER if positions.start is None else positions.start for positions in own]
+        start = [_NEVER if positions.start is None else positions.start for positions in chosen]
         self.start = torch.tensor(start, dtype=torch.long, device=device)
+        self.written = self._laid_out(edits, most).to(device=device, dtype=dtype) if kind.op == "patch" else None
+
+    @staticmethod
+    def _laid_out(edits: Sequence[Edit | None], most: int) -> Float[Tensor, "row position k"]:
+        arrays = [edit.written if edit else None for edit in edits]
+        width = max(array.shape[1] for array in arrays if array is not None)
+        table = np.zeros((len(edits), most, width))
+        for row, array in enumerate(arrays):
+            if array is not None:
+                table[row, : len(array)] = array
+        return tensor_of(table, torch.device("cpu"))
 
     def select(self, rows: Int[Tensor, " kept"]) -> None:
         """Keep only some rows of the batch."""
         self.present, self.values = self.present[rows], self.values[rows]
         self.at, self.start = self.at[rows], self.start[rows]
+        self.written = None if self.written is None else self.written[rows]
 
     def mask(self, positions: Int[Tensor, "row col"], prompt_tokens: Int[Tensor, " row"]) -> Bool[Tensor, "row col"]:
         """Select the columns of a feed that are edited; arguments as `position_mask` has them."""
@@ -118,17 +135,25 @@ class EditSlot:
         return chosen & self.present[:, None]
 
     def apply(
-        self, activation: Float[Tensor, "row col d"], mask: Bool[Tensor, "row col"]
+        self,
+        activation: Float[Tensor, "row col d"],
+        mask: Bool[Tensor, "row col"],
+        positions: Int[Tensor, "row col"],
     ) -> Float[Tensor, "row col d"]:
-        """Edit the selected positions; the given tensor is left as it was."""
+        """Edit the columns that `mask` selects, whose absolute positions are given; the tensor is left as it was."""
         values = self.values[:, None, :].to(activation.dtype)
+        if self.written is not None:
+            slot = (positions[..., None] == self.at[:, None, :]).long().argmax(dim=-1)
+            chosen = slot[..., None].expand(*slot.shape, self.written.shape[-1])
+            values = self.written.gather(1, chosen).to(activation.dtype)
         if self.direction is not None:
             unit = self.direction.to(activation.dtype)
-            far = values if self.kind.op == "steer" else -(activation @ unit)[..., None]
+            along = (activation @ unit)[..., None]
+            far = values if self.kind.op == "steer" else values - along if self.kind.op == "patch" else -along
             return torch.where(mask[..., None], activation + far * unit, activation)
         current = activation[:, :, self.neurons]
         match self.kind.op:
-            case "clamp" | "mean":
+            case "clamp" | "mean" | "patch":
                 edited = values.expand_as(current)
             case "add":
                 edited = current + values
@@ -407,7 +432,7 @@ def _site_hook(instruments: HookState, site: str, receipt: Receipt) -> Callable[
             mask = slot.mask(feed.positions, feed.prompt_tokens)
             mask = mask if routed is None else mask & routed
             receipt.edited += int((mask & feed.alive[:, None]).sum())
-            result = slot.apply(result, mask)
+            result = slot.apply(result, mask, feed.positions)
         for accumulator in keeping:
             accumulator.take(result, feed.positions, feed.prompt_tokens, feed.rows, feed.alive, routed)
         return result.reshape(activation.shape) if slots else None

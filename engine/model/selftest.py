@@ -72,7 +72,8 @@ def _edit_hook(edit: Edit, prompt_tokens: int) -> Callable[..., Tensor]:
             vector = edited[0, position]
             if edit.direction:
                 unit = torch.tensor(edit.direction).to(vector)
-                vector += (edit.values[0] if edit.op == "steer" else -torch.dot(vector, unit)) * unit
+                along = torch.dot(vector, unit)
+                vector += (edit.values[0] if edit.op == "steer" else _written(edit, position, 0) - along) * unit
             for place, neuron in enumerate(edit.neurons):
                 value = edit.values[place] if edit.values else 0.0
                 vector[neuron] = {
@@ -80,12 +81,21 @@ def _edit_hook(edit: Edit, prompt_tokens: int) -> Callable[..., Tensor]:
                     "mean": value,
                     "zero": 0.0,
                     "project_out": 0.0,
+                    "patch": _written(edit, position, place),
                     "add": float(vector[neuron]) + value,
                     "scale": float(vector[neuron]) * value,
                 }[edit.op]
         return edited.reshape(activation.shape)
 
     return apply
+
+
+def _written(edit: Edit, position: int, column: int) -> float:
+    """What a patch writes at a position; 0 for what writes nothing."""
+    at = edit.positions
+    if edit.written is None or not isinstance(at, RowPositions):
+        return 0.0
+    return float(edit.written[at.at.index(position), column])
 
 
 def _keep_hook(kept: dict[str, Held], site: str) -> Callable[..., None]:

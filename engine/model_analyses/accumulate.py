@@ -62,7 +62,8 @@ def texts_of(
         ids = session.prompts[prompt].token_ids
         base = next((run for run in runs if run.condition == 0), None)
         others = tuple(run for run in runs if run.condition != 0)
-        edits = {run.index: maker.row(run.index, session.resolved, chosen).edits for run in others}
+        laid_out = maker.rows([run.index for run in others], session.resolved, chosen)
+        edits = {run.index: row.edits for run, row in zip(others, laid_out, strict=True)}
         settings = tuple(edits[run.index] for run in others)
         if base is not None and base.token_ids and "baseline" in names:
             texts.append(ScoredText("baseline", GivenText(ids, base.token_ids, settings), base, others))

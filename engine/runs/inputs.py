@@ -14,7 +14,7 @@ import numpy as np
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError, SpecValueError
 from srm_explorer.engine.experiment import Experiment, conditions
-from srm_explorer.engine.experiment.conditions import conditions_of, prompts_of
+from srm_explorer.engine.experiment.conditions import conditions_of, pairs_of, patched_from, prompts_of
 from srm_explorer.engine.experiment.directions import FileVector, choices_of, direction_of
 from srm_explorer.engine.io.vectors import direction_sha256, read_direction
 from srm_explorer.engine.prompts import Problem, Prompt, PromptSet, choose, load_prompt_set
@@ -70,6 +70,7 @@ def read_inputs(experiment: Experiment, base: Path) -> Inputs:
         for number in numbers
     )
     _check_choices(experiment, listed)
+    _check_patches(experiment, listed)
     directions: dict[str, np.ndarray] = {}
     for named in (*(edit.direction for edit in experiment.interventions), *_files_of_planes(experiment)):
         if named is not None and named not in directions:
@@ -82,6 +83,19 @@ def read_inputs(experiment: Experiment, base: Path) -> Inputs:
 def _files_of_planes(experiment: Experiment) -> list[str]:
     named = [along for plane in experiment.planes for along in (plane.a, plane.b)]
     return [str(along) for along in named if isinstance(direction_of(along), FileVector)]
+
+
+def _check_patches(experiment: Experiment, listed: Sequence[ListedPrompt]) -> None:
+    """Refuse patches from conditions or paired prompts that the experiment has not."""
+    prompts = [(one.set.name, one.prompt.factors) for one in listed]
+    for number, edit in enumerate(experiment.interventions):
+        if edit.source is not None:
+            try:
+                patched_from(experiment, number)
+                if edit.source.prompt:
+                    pairs_of(edit.source.prompt, prompts)
+            except SpecValueError as error:
+                raise ExplorerError(error.what, where=f"interventions[{number}].from", remedy=error.remedy) from None
 
 
 def _check_choices(experiment: Experiment, listed: Sequence[ListedPrompt]) -> None:

@@ -15,7 +15,7 @@ from srm_explorer.engine.session import DamagedError, Resolved, Session
 UNITS_PREFIX = "units/"
 """Names, among a batch's vectors, the readings that units are measured on: "units/0" for the first intervention."""
 
-_WITHOUT_NUMBERS = ("zero", "project_out")
+_WITHOUT_NUMBERS = ("zero", "project_out", "patch")
 """Operations that take no raw value."""
 
 _QUANTILES = np.linspace(0.0, 1.0, 1001)
@@ -120,7 +120,7 @@ def resolve(experiment: Experiment, conditions: Sequence[Condition], readings: S
     """Turn every value of every condition into raw values, one a neuron (one for a direction, or for whole heads).
 
     clamp: mean + k sigma, or the quantile; add and steer: k sigma; steer in `norm`: k times the mean norm; mean: the
-    mean; zero and project_out: none. Raw values stay as they are.
+    mean; zero, project_out and patch: none. Raw values stay as they are.
 
     Args:
         experiment: states operations and units.

@@ -17,7 +17,7 @@ from srm_explorer.tui.experiment.data import INTERVENTION, Data, item_of, put, v
 from srm_explorer.tui.experiment.fields import Field
 from srm_explorer.tui.experiment.parsing import parse_whole, short_kind
 
-_REMEMBERED = ("values", "unit", "neurons", "heads", "coordinates", "direction")
+_REMEMBERED = ("values", "unit", "neurons", "heads", "coordinates", "direction", "from")
 _GREEDY = {name: dumped(GenerationSpec())[name] for name in SAMPLING}
 """What fields that have an effect on sampling alone must be in greedy decoding."""
 
@@ -175,6 +175,12 @@ def _with_operation(data: Data, item: str, op: str, memory: Mapping[tuple[str, s
         intervention |= copy.deepcopy(known)
         return Edited(data)
     _fit_targets(data, item, memory, [])
+    if op != "patch":
+        intervention["from"] = None
+    else:
+        intervention["from"] = intervention["from"] or {"condition": "baseline"}
+        if intervention["positions"] in ("all", "predicting", "generated"):
+            intervention["positions"] = "prompt"
     if op in WITHOUT_VALUES:
         note = "its values are kept for other operations" if intervention["values"] else ""
         intervention["values"], intervention["unit"] = [], "raw"

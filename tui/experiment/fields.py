@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import SITE_KINDS, Experiment, ModelShape
-from srm_explorer.engine.experiment.experiment import ALONG_DIRECTION, UNITS, WITHOUT_VALUES
+from srm_explorer.engine.experiment.experiment import ALONG_DIRECTION, UNITS, WITHOUT_VALUES, source_text
 from srm_explorer.engine.experiment.model_fit import apart_from
 from srm_explorer.engine.experiment.positions import parse_positions, positions_text
 from srm_explorer.engine.figures import edited_caption
@@ -106,7 +106,7 @@ def model_field(name: str) -> FieldInfo:
     for table in tables:
         annotation = model.model_fields[table].annotation
         model = get_args(annotation)[0] if get_origin(annotation) is tuple else annotation
-    return model.model_fields[last]
+    return next(info for name, info in model.model_fields.items() if last in (name, info.alias))
 
 
 def _type_name(annotation: Any) -> str:
@@ -252,6 +252,8 @@ def _intervention(data: Data, index: int, kinds: Sequence[str]) -> list[Field]:
         targets = [from_model(f"{item}.heads", "head"), all_or_some]
     targets = [direction] if op == "steer" else [*targets, direction] if op in ALONG_DIRECTION else targets
     fields = [layer, kind, *targets, from_model(f"{item}.op", "operation", short="op")]
+    if op == "patch":
+        fields.append(from_model(f"{item}.from", "from", read=lambda text: text.strip() or None, write=source_text))
     if op not in WITHOUT_VALUES:
         fields.append(from_model(f"{item}.unit", "unit", choices=plain(units), shares_line=True))
         fields.append(from_model(f"{item}.values", "values", forms=numbers_forms))

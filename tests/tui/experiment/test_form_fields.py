@@ -30,7 +30,7 @@ def leaves(model: type[BaseModel] = Experiment, table: str = "") -> Iterator[tup
         if isinstance(inside, type) and issubclass(inside, BaseModel):
             yield from leaves(inside, f"{table}{name}.")
         else:
-            yield f"{table}{name}", info
+            yield f"{table}{info.alias or name}", info
 
 
 MODELS = dict(leaves())

@@ -78,6 +78,15 @@ def interventions(count: int) -> st.SearchStrategy[dict[str, Any]]:
         st.fixed_dictionaries(
             {
                 **common,
+                "neurons": neurons,
+                "op": st.just("patch"),
+                "positions": st.sampled_from(["prompt", "last", [3, -1], {"after": " door"}]),
+                "from": st.sampled_from([{"condition": "baseline"}, {"prompt": "pair"}]),
+            }
+        ),
+        st.fixed_dictionaries(
+            {
+                **common,
                 "site": sites,
                 "direction": st.builds("{}#{}".format, words, words),
                 "op": st.just("project_out"),
@@ -476,7 +485,17 @@ def test_another_kind_of_site_or_operation_takes_the_target_that_it_can_have() -
     form.edit("interventions[0].direction", "v.npz#way")
     (one,) = form.experiment().interventions
     assert (one.heads, one.coordinates, one.direction) == ((), (), "v.npz#way")
+    form.edit("interventions[0].op", "patch")
+    (one,) = form.experiment().interventions
+    assert (one.direction, str(one.source), one.positions) == (
+        "v.npz#way",
+        "condition baseline",
+        TokenChoice(" door", after=True),
+    )
+    form.edit("interventions[0].from", "prompt pair")
+    assert form.experiment().to_dict()["interventions"][0]["from"] == {"prompt": "pair"}
     form.edit("interventions[0].op", "scale")
+    assert form.experiment().interventions[0].source is None
     assert form.experiment().interventions[0].heads == (0,)
     form.edit("interventions[0].kind", "hook_resid_post")
     (one,) = form.experiment().interventions
