@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, cast
@@ -12,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
+from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.io.npz import Block, read_npz
+from srm_explorer.engine.io.arrays import Skipped, read_arrays
+from srm_explorer.engine.io.files import check_regular
 
 Matrix: TypeAlias = NDArray[np.float32]
 """[run, d] the vectors of a site, or [token, d] those of one run."""
@@ -63,6 +66,7 @@ def read_vectors(path: Path, *, runs: int, sites: Collection[str] | None = None)
         ExplorerError: a missing or damaged file, or one that holds another number of runs.
     """
     try:
+        check_regular(path)
         with safe_open(path, framework="numpy") as file:  # pyright: ignore[reportUnknownVariableType]
             return _read(cast("Any", file), runs, sites)
     except (SafetensorError, OSError, _DamagedError) as error:
@@ -77,6 +81,7 @@ def check_vectors(path: Path, *, runs: int, sites: Collection[str]) -> None:
         ExplorerError: a missing or damaged file, or one that lacks some.
     """
     try:
+        check_regular(path)
         with safe_open(path, framework="numpy") as file:  # pyright: ignore[reportUnknownVariableType]
             reader = cast("Any", file)
             names = set(cast("list[str]", reader.keys()))
@@ -106,6 +111,7 @@ def read_columns(path: Path, site: str, run: int, columns: Sequence[int]) -> Mat
         ExplorerError: a missing or damaged file, or one that lacks them.
     """
     try:
+        check_regular(path)
         with safe_open(path, framework="numpy") as file:  # pyright: ignore[reportUnknownVariableType]
             own = _tensor(cast("Any", file), f"{site}/{run}")
     except (SafetensorError, OSError, _DamagedError) as error:
@@ -154,6 +160,9 @@ def _read(file: Any, runs: int, sites: Collection[str] | None) -> dict[str, Matr
             found[site] = [_tensor(file, f"{site}/{run}") for run in range(held) if f"{site}/{run}" in names]
         if held != runs or len(found[site]) != runs:
             raise _DamagedError(f"it holds {held} runs of {site} where {runs} belong")
+    missing = [site for site in sites or () if site not in found]
+    if missing:
+        raise _DamagedError(f"it holds no vectors of {missing[0]}")
     return found
 
 
@@ -168,23 +177,24 @@ def read_direction(named: str, base: Path) -> NDArray[np.float64]:
     """Read a direction from a file and give it length 1.
 
     Args:
-        named: "file.safetensors#name" or "file.npz#key".
+        named: "file.safetensors#name" or "file.npz#key" for a vector; "...#W_dec[123]" for a row of a matrix,
+            "...#W_enc[:,123]" for a column.
         base: the folder a relative path starts from; the working folder comes next.
 
     Returns:
         [d] float64 unit vector.
 
     Raises:
-        ExplorerError: no such file or name, not one row of finite numbers, or all zeros.
+        ExplorerError: no such file, name, row or column, not one row of finite numbers, or all zeros.
     """
     file, _, name = named.rpartition("#")
-    written = Path(file).expanduser()
-    path = next((p for p in (base / written, Path.cwd() / written) if p.is_file()), None)
+    written = paths.expanded(file)
+    searched = [base / written] if written.is_absolute() else [base / written, paths.working_folder() / written]
+    path = next((path for path in searched if path.exists()), None)
     if path is None:
         raise ExplorerError("there is no such file", where=file, remedy="check the path of the direction")
-    vector = (_of_npz if path.suffix.lower() in (".npz", ".npy") else _of_safetensors)(path, name)
-    vector = vector.reshape(-1) if vector.size == max(vector.shape, default=0) else vector
-    peak = float(np.abs(vector).max(initial=0)) if vector.ndim == 1 and np.isfinite(vector).all() else 0.0
+    vector = _vector_of(path, name)
+    peak = float(np.abs(vector).max(initial=0)) if np.isfinite(vector).all() else 0.0
     if not peak:
         what = f"{name!r} is not a direction (it must be one row of finite numbers, not all 0)"
         raise ExplorerError(what, where=str(path), remedy="save a [d] vector")
@@ -198,31 +208,50 @@ def direction_sha256(direction: np.ndarray) -> str:
     return hashlib.sha256(np.asarray(direction, dtype="<f8").tobytes()).hexdigest()
 
 
-def _of_safetensors(path: Path, name: str) -> NDArray[np.float64]:
-    try:
-        with safe_open(path, framework="numpy") as opened:  # pyright: ignore[reportUnknownVariableType]
-            reader = cast("Any", opened)
-            names: list[str] = list(reader.keys())
-            if name not in names:
-                raise _unknown(path, name, names)
-            return np.asarray(reader.get_tensor(name), dtype=np.float64)
-    except (SafetensorError, OSError, TypeError) as error:
-        what = f"it is no safetensors file that can be read: {error}"
-        remedy = "save the vector with safetensors as float32, or with numpy.savez"
-        raise ExplorerError(what, where=str(path), remedy=remedy) from None
+_LINE = re.compile(r"(?P<key>.+)\[\s*(?P<column>:\s*,)?\s*(?P<number>[0-9]{1,12})\s*(?:,\s*:\s*)?\]")
+"""A row or a column of a matrix, as numpy writes it."""
 
 
-def _of_npz(path: Path, name: str) -> NDArray[np.float64]:
-    names: list[str] = []
-    for part in read_npz(path):
-        if part.key == name and isinstance(part, Block):
-            return part.rows.astype(np.float64)
-        names.append(part.key)
-    if name in names:
-        raise ExplorerError(f"{name!r} holds no vector", where=str(path), remedy="save a [d] vector")
-    raise _unknown(path, name, list(dict.fromkeys(names)))
-
-
-def _unknown(path: Path, name: str, names: list[str]) -> ExplorerError:
-    known = ", ".join(names[:8])
-    return ExplorerError(f"it holds no vector {name!r}", where=str(path), remedy=f"choose one of {known}")
+def _vector_of(path: Path, name: str) -> NDArray[np.float64]:
+    """[d] the vector that a name means: an array of that very name, else a row or column of a matrix."""
+    line = _LINE.fullmatch(name)
+    number = int(line["number"]) if line else 0
+    keys = {name, line["key"]} if line else {name}
+    others: dict[str, str] = {}
+    shapes: dict[str, tuple[int, int]] = {}
+    whole: list[NDArray[np.float64]] = []
+    parts: list[NDArray[np.float64]] = []
+    # A matrix may be larger than the memory: of it the line alone is kept.
+    for part in read_arrays(path, only=keys):
+        if isinstance(part, Skipped):
+            others[part.key] = part.why
+            continue
+        rows, width = part.rows, part.rows.shape[1]
+        shapes[part.key] = (part.first + len(rows), width)
+        if part.key == name:
+            whole += [rows.reshape(-1).astype(np.float64)] if width == 1 or part.first + len(rows) == 1 else []
+        elif line:
+            at = number - part.first
+            kept = rows[:, number : number + 1] if line["column"] else rows[max(0, at) : max(0, at + 1)]
+            parts.append(kept.reshape(-1).astype(np.float64))
+    if name in shapes:
+        if 1 not in shapes[name]:
+            rows, width = shapes[name]
+            what = f"{name!r} is not a direction but a matrix [{rows}, {width}]"
+            remedy = f"name a row, {name}[0] to {name}[{rows - 1}], or a column, {name}[:,0]"
+            raise ExplorerError(what, where=str(path), remedy=remedy)
+        return np.concatenate(whole)
+    if line and line["key"] in shapes:
+        axis = 1 if line["column"] else 0
+        many = shapes[line["key"]][axis]
+        if number < many:
+            return np.concatenate(parts)
+        what = f"{'column' if axis else 'row'} {number} is out of range for '{line['key']}' {[*shapes[line['key']]]}"
+        raise ExplorerError(what, where=str(path), remedy=f"choose 0 to {many - 1}")
+    named = next((key for key in sorted(keys) if key in others), None)
+    if named is not None:
+        what = f"{named!r} is not a direction: {others[named]}"
+        raise ExplorerError(what, where=str(path), remedy="save a [d] vector")
+    known = ", ".join(list(others)[:8])
+    remedy = f"choose one of {known}" if known else "it holds none at all"
+    raise ExplorerError(f"it holds no vector {name!r}", where=str(path), remedy=remedy)

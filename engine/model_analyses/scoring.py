@@ -18,7 +18,7 @@ from srm_explorer.engine.execution.provenance import check_same_model, versions
 from srm_explorer.engine.execution.replay import recorded_in, same_directions
 from srm_explorer.engine.execution.rows import RowMaker, check_directions
 from srm_explorer.engine.experiment import Site, check_against
-from srm_explorer.engine.io.npz import write_npz
+from srm_explorer.engine.io.arrays import write_npz
 from srm_explorer.engine.model import Capture, LoadedModel, describe_device, score_texts, top_tokens
 from srm_explorer.engine.model_analyses.accumulate import ScoredText, Scoring, rounded, texts_of
 from srm_explorer.engine.runs.collect import grid_of

@@ -189,7 +189,7 @@ def ensemble_sweep(
         y = used[row] if row >= 0 else (used[j] - ensemble.gram[number] * used[i]) / ensemble.sine[number]
         away = np.stack([-used[i], -y], axis=1)
         # What is not below the bound: strictly above the opposite bound on the opposite side, to the last bit.
-        lit = n - np.stack([count_above(away, -level, n_angles) for level in levels])
+        lit = n - np.stack([_counted(away, -level, n_angles) for level in levels])
         counts += lit
         share = lit / n
         step = share - mean
@@ -204,6 +204,16 @@ def ensemble_sweep(
         n_planes=len(ensemble),
         nonfinite=tuple(np.flatnonzero(~finite).tolist()),
     )
+
+
+_ROWS = 1 << 18
+"""Vectors that are counted at a time: sorting them takes several times their own memory."""
+
+
+def _counted(points: NDArray[np.float64], level: float, n_angles: int) -> NDArray[np.int64]:
+    """[angle] how many of [run, 2] points lie above a level, as `count_above` has it, a chunk of rows at a time."""
+    counts = [count_above(points[at : at + _ROWS], level, n_angles) for at in range(0, len(points), _ROWS)]
+    return np.sum(counts, axis=0)
 
 
 def _unit_basis(basis: ArrayLike) -> NDArray[np.float64]:

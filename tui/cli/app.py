@@ -387,7 +387,9 @@ def run(
 
 @app.command()
 def sweep(
-    files: Annotated[list[Path], typer.Argument(metavar="VECTORS.npz...", help="Files of vectors, pooled in order.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="VECTORS...", help="Files .npz, .npy or .safetensors, pooled in order.")
+    ],
     a: Annotated[int | None, typer.Option("--a", help="Neuron at 0 degrees.")] = None,
     b: Annotated[int | None, typer.Option("--b", help="Neuron at 90 degrees.")] = None,
     basis: Annotated[
@@ -400,6 +402,9 @@ def sweep(
     angles: Annotated[int, typer.Option(help="Equally spaced angles.")] = 360,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the curves as CSV.")] = None,
     as_json: Json = False,
+    reduce: Annotated[
+        Literal["mean", "last"] | None, typer.Option(help="Of arrays [n, token, d]: the mean, or the last token.")
+    ] = None,
     chart: Annotated[Literal["polar", "thresholds", "both", "none"], typer.Option(help="What to draw.")] = "both",
     width: Width = None,
     height: Height = None,
@@ -412,12 +417,12 @@ def sweep(
         if basis is None or ensemble is None:
             missing = "--basis FILE" if basis is None else "--ensemble perm (ordered pairs) or comb (each pair once)"
             raise typer.BadParameter(f"give {missing} too", param_hint="--basis" if ensemble is None else "--ensemble")
-        cli.ensembles.ensemble_command(files, basis, ensemble, levels, angles, csv, as_json)
+        cli.ensembles.ensemble_command(files, basis, ensemble, levels, angles, csv, as_json, reduce)
         return
     if a is None or b is None:
         hint = "--a" if a is None else "--b"
         raise typer.BadParameter("name the plane: --a and --b, or --basis and --ensemble", param_hint=hint)
-    cli.sweep.sweep_command(files, a, b, levels, angles, csv, as_json, chart, width, height)
+    cli.sweep.sweep_command(files, a, b, levels, angles, csv, as_json, chart, width, height, reduce)
 
 
 @app.command()

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import three_digits
+from srm_explorer.engine.io.arrays import LARGEST_WHOLE, Block, Reduce, Skipped, read_arrays
 from srm_explorer.engine.io.files import write_atomic
-from srm_explorer.engine.io.npz import Block, Skipped, read_npz
 from srm_explorer.engine.stats.ensembles import (
     Ensemble,
     EnsembleSweep,
@@ -24,7 +24,10 @@ from srm_explorer.engine.stats.ensembles import (
     ensemble_sweep,
 )
 from srm_explorer.tui.cli.output import bold, colour_wanted, count, note, say, say_json, table, table_width, visible
+from srm_explorer.tui.cli.sweep import Span, label_in
 
+MOST_BASIS = 4096
+"""Basis vectors, whose pairs are counted in the square of that."""
 NAMED = 8
 """Names listed in one message."""
 _KINDS: dict[PairKind, str] = {"perm": "ordered pairs", "comb": "pairs"}
@@ -41,12 +44,17 @@ class _Basis:
 
 @dataclass(frozen=True, eq=False)
 class _Points:
-    """Cosines [vector, direction] of all vectors, and what each is called."""
+    """Cosines [vector, direction] of all vectors, where they come from, and which are zero."""
 
     cosines: NDArray[np.float64]
-    names: Sequence[str]
-    zero: Sequence[str]
+    spans: Sequence[Span]
+    starts: Sequence[int]
+    zero: Sequence[int]
     skipped: Sequence[tuple[str, str]]
+
+    def labels(self, vectors: Sequence[int]) -> list[str]:
+        """What to call vectors: millions have no names until they are told."""
+        return [label_in(self.spans, self.starts, vector) for vector in vectors]
 
 
 def ensemble_command(
@@ -57,6 +65,7 @@ def ensemble_command(
     angles: int,
     csv_file: Path | None,
     as_json: bool,
+    reduce: Reduce | None = None,
 ) -> None:
     """Sweep the vectors of the files through every plane of the basis; mean and standard deviation over planes."""
     if len(set(thresholds)) < len(thresholds):
@@ -66,7 +75,7 @@ def ensemble_command(
         ensemble = ensemble_of(basis.vectors, kind)
     except ExplorerError as error:
         raise ExplorerError(error.what, where=str(basis_file), remedy=error.remedy) from None
-    points = _points_in(files, ensemble)
+    points = _points_in(files, ensemble, reduce)
     swept = ensemble_sweep(points.cosines, ensemble, thresholds, angles)
     if csv_file is not None:
         write_atomic(csv_file, ensemble_csv(swept).encode())
@@ -96,7 +105,7 @@ def _basis_in(path: Path) -> _Basis:
     rows: list[NDArray[np.float64]] = []
     names: list[str] = []
     skipped: list[tuple[str, str]] = []
-    for part in read_npz(path):
+    for part in read_arrays(path):
         if isinstance(part, Skipped):
             skipped.append((f"{path.name}: {part.key}", part.why))
             continue
@@ -108,18 +117,23 @@ def _basis_in(path: Path) -> _Basis:
             )
         rows.append(part.rows.astype(np.float64))
         names += [part.label(row) for row in range(len(part.rows))]
+        if len(names) > MOST_BASIS:
+            what = f"more than {MOST_BASIS:,} basis vectors have too many pairs"
+            raise ExplorerError(what, where=str(path), remedy="choose some of them")
     if not rows:
         raise ExplorerError("it holds no vectors", where=str(path), remedy="save one a key, or a table [k, d]")
     return _Basis(np.concatenate(rows), names, skipped)
 
 
-def _points_in(files: Sequence[Path], ensemble: Ensemble) -> _Points:
+def _points_in(files: Sequence[Path], ensemble: Ensemble, reduce: Reduce | None) -> _Points:
     cosines: list[NDArray[np.float64]] = []
-    names: list[str] = []
-    zero: list[str] = []
+    spans: list[Span] = []
+    starts: list[int] = []
+    zero: list[int] = []
+    vectors = 0
     skipped: list[tuple[str, str]] = []
     odd: list[int] = []
-    for path, part in _parts(files):
+    for path, part in _parts(files, reduce):
         if isinstance(part, Skipped):
             skipped.append((f"{path.name}: {part.key}", part.why))
             continue
@@ -130,10 +144,14 @@ def _points_in(files: Sequence[Path], ensemble: Ensemble) -> _Points:
                 skipped.append((f"{path.name}: {part.key}", f"{width} entries where the basis has {ensemble.d}"))
             continue
         rows, none = ensemble_cosines(part.rows, ensemble)
-        prefix = f"{path.name}: " if len(files) > 1 else ""
         cosines.append(rows)
-        zero += [prefix + part.label(row) for row in np.flatnonzero(none).tolist()]
-        names += [prefix + part.label(row) for row in range(len(rows))]
+        zero += [vectors + row for row in np.flatnonzero(none).tolist()]
+        spans.append(Span(path.name, part.key, part.first, part.is_table))
+        starts.append(vectors)
+        vectors += len(rows)
+        if (size := vectors * rows.shape[1] * rows.itemsize) > LARGEST_WHOLE:
+            what = f"{vectors:,} vectors and more, by {rows.shape[1]} directions, take {size / 1e9:.1f} GB and more"
+            raise ExplorerError(what, where=str(path), remedy="sweep fewer vectors, or a smaller basis, at a time")
     if not cosines and odd:
         raise ExplorerError(
             f"the vectors have {odd[0]} entries, the basis vectors {ensemble.d}",
@@ -145,12 +163,12 @@ def _points_in(files: Sequence[Path], ensemble: Ensemble) -> _Points:
         raise ExplorerError(
             f"there is no vector to sweep ({why})", where=str(files[0]), remedy="save arrays [d] or [n, d] of numbers"
         )
-    return _Points(np.concatenate(cosines), names, zero, skipped)
+    return _Points(np.concatenate(cosines), spans, starts, zero, skipped)
 
 
-def _parts(files: Sequence[Path]) -> Iterator[tuple[Path, Block | Skipped]]:
+def _parts(files: Sequence[Path], reduce: Reduce | None) -> Iterator[tuple[Path, Block | Skipped]]:
     for path in files:
-        for part in read_npz(path):
+        for part in read_arrays(path, reduce=reduce):
             yield path, part
 
 
@@ -164,9 +182,9 @@ def _report(basis: _Basis, ensemble: Ensemble, points: _Points, swept: EnsembleS
         pairs = [f"{basis.names[i]} and {basis.names[j]}" for i, j in ensemble.skipped]
         note(f"{count(len(pairs), 'pair')} of basis vectors on one line span no plane, left out: {_some(pairs)}")
     if points.zero:
-        note(f"{count(len(points.zero), 'zero vector')}, counted in N: {_some(points.zero)}")
+        note(f"{count(len(points.zero), 'zero vector')}, counted in N: {_some(points.labels(points.zero))}")
     if swept.nonfinite:
-        named = [points.names[vector] for vector in swept.nonfinite]
+        named = points.labels(swept.nonfinite)
         note(f"{count(len(named), 'vector')} with NaN or infinite entries, left out: {_some(named)}")
 
 
@@ -196,10 +214,10 @@ def _as_json(
         "width": ensemble.d,
         "planes": swept.n_planes,
         "collinear": [[basis.names[i], basis.names[j]] for i, j in ensemble.skipped],
-        "vectors": len(points.names),
+        "vectors": len(points.cosines),
         "n": swept.n,
-        "zero": list(points.zero),
-        "nonfinite": [points.names[vector] for vector in swept.nonfinite],
+        "zero": points.labels(points.zero),
+        "nonfinite": points.labels(swept.nonfinite),
         "skipped": [{"key": key, "why": why} for key, why in (*basis.skipped, *points.skipped)],
         "angles_deg": swept.angles_deg.tolist(),
         "thresholds": [

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from srm_explorer.engine import paths
 from srm_explorer.engine.analyses import compare_study, curves_table_of, tables_in
 from srm_explorer.engine.figures import plane_title
+from srm_explorer.engine.io.arrays import write_npz
 from srm_explorer.engine.io.files import write_atomic
-from srm_explorer.engine.io.npz import write_npz
 from srm_explorer.engine.runs import Stopped
 from srm_explorer.engine.session import is_listed, load_session
 from srm_explorer.engine.session.export import chosen_site, exported, run_vectors, runs_csv

@@ -25,8 +25,8 @@ from srm_explorer.engine.figures import (
     three_digits,
     threshold_figure,
 )
+from srm_explorer.engine.io.arrays import Block, Reduce, Skipped, read_arrays
 from srm_explorer.engine.io.files import write_atomic
-from srm_explorer.engine.io.npz import Block, Skipped, read_npz
 from srm_explorer.engine.stats.planes import Plane, coordinates, neuron_plane
 from srm_explorer.engine.stats.spotlight import Sweep, UnitCoordinates, spotlight_sweep, sweep_groups, unit_coordinates
 from srm_explorer.tui.charts.polar import paint_polar
@@ -75,11 +75,8 @@ class Pool:
     skipped: Sequence[tuple[str, str]]
 
     def label(self, vector: int) -> str:
-        """What to call a vector: its key, with the index in a table, and the file where there are several."""
-        at = bisect_right(self.starts, vector) - 1
-        span = self.spans[at]
-        name = f"{span.key}[{span.first + vector - self.starts[at]}]" if span.is_table else span.key
-        return f"{span.file}: {name}" if len({span.file for span in self.spans}) > 1 else name
+        """What to call a vector, as `label_in` has it."""
+        return label_in(self.spans, self.starts, vector)
 
     def groups(self) -> dict[str, NDArray[np.int64]]:
         """Vector numbers of the baseline, of the reference and of the rest, where keys tell; else empty."""
@@ -91,6 +88,14 @@ class Pool:
         return {name: np.concatenate(parts) for name, parts in vectors.items() if parts}
 
 
+def label_in(spans: Sequence[Span], starts: Sequence[int], vector: int) -> str:
+    """What to call a vector: its key, with the index in a table, and the file where there are several."""
+    at = bisect_right(starts, vector) - 1
+    span = spans[at]
+    name = f"{span.key}[{span.first + vector - starts[at]}]" if span.is_table else span.key
+    return f"{span.file}: {name}" if len({span.file for span in spans}) > 1 else name
+
+
 def group_of(key: str) -> str:
     """The group a key's `_sweep=<value>` puts its vectors in: "baseline" (also without one), "reference", "clamped"."""
     match = _SWEEP.search(key)
@@ -98,11 +103,14 @@ def group_of(key: str) -> str:
     return "baseline" if value in _BASELINE else "reference" if value == "reference" else CLAMPED
 
 
-def pool(files: Sequence[Path], a: int, b: int) -> Pool:
+def pool(files: Sequence[Path], a: int, b: int, reduce: Reduce | None = None) -> Pool:
     """Project every vector of the files on the plane of two of their coordinates.
 
     The first vector's width is that of the plane; arrays of another are left out. Only two coordinates and the norm of
     each vector are kept.
+
+    Args:
+        reduce: what makes vectors of arrays [n, token, d]; without it they are left out.
 
     Raises:
         ExplorerError: a file that cannot be read, an index out of range, twice the same one, or no vector at all.
@@ -117,7 +125,7 @@ def pool(files: Sequence[Path], a: int, b: int) -> Pool:
     norms: list[NDArray[np.float64]] = []
     count = 0
     for path in files:
-        for part in read_npz(path):
+        for part in read_arrays(path, reduce=reduce):
             if isinstance(part, Skipped):
                 skipped.append((f"{path.name}: {part.key}", part.why))
                 continue
@@ -169,11 +177,12 @@ def sweep_command(
     chart: str,
     width: int | None,
     height: int | None,
+    reduce: Reduce | None = None,
 ) -> None:
     """Sweep the spotlight over all vectors of the files; where keys tell, baseline and clamped by themselves too."""
     if len(set(thresholds)) < len(thresholds):
         raise ExplorerError("a threshold stands twice", where="--thresholds", remedy="give each one once")
-    pooled = pool(files, a, b)
+    pooled = pool(files, a, b, reduce)
     whole = spotlight_sweep(pooled.points, thresholds, angles)
     if not whole.n:
         raise ExplorerError(

@@ -195,8 +195,8 @@ def _refusal(row: Row, action: str) -> str:
 
 def _write(row: Row, file: Path, kind: str) -> tuple[str, None]:
     from srm_explorer.engine.figures import count_of
+    from srm_explorer.engine.io.arrays import write_npz
     from srm_explorer.engine.io.files import write_atomic
-    from srm_explorer.engine.io.npz import write_npz
     from srm_explorer.engine.session import load_session
     from srm_explorer.engine.session.export import chosen_site, exported, run_vectors, runs_csv
 

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from srm_explorer.engine.analyses.registry import tables_in
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.io.npz import Block, read_npz
+from srm_explorer.engine.io.arrays import Block, read_arrays
 from srm_explorer.engine.runs.progress import Meter, Progress, Stopped, StopSignal
 from srm_explorer.engine.session import Session, load_session, save_session
 from srm_explorer.engine.session.effects import effects_of
@@ -243,7 +243,7 @@ def test_the_study_saves_what_it_finds_and_never_over_anothers_work(lab: Lab, se
     assert not found["told"]
     names = [table.name for table in tables_in(found)]
     assert names == ["effects", "collapse", "texts", "direct", "plane_parts", "tokens", "runs"]
-    keys = {block.key: block.rows.shape for block in read_npz(file) if isinstance(block, Block)}
+    keys = {block.key: block.rows.shape for block in read_arrays(file) if isinstance(block, Block)}
     assert keys[f"{RESID}/edited_on_own"] == (len(session.runs), 32)
     on_disk = load_session(session.path)
     assert effects_of(on_disk) is not None

@@ -71,7 +71,7 @@ BAD: dict[str, Callable[[Path], list[object]]] = {
     "it holds no vectors": lambda at: [npz(at / "w.npz", x=np.array("a"))],
     "basis vector 2 is zero": lambda at: [npz(at / "w.npz", x=np.ones(16), y=np.zeros(16))],
     "there is no such file": lambda at: [at / "missing.npz"],
-    "neither an .npz nor an .npy file": lambda at: [at / "text.npz"],
+    "no .npz, .npy or .safetensors file": lambda at: [at / "text.npz"],
     "threshold 2 is not a cosine": lambda at: [at / "b.npz", "--thresholds", 2],
     "0 is not a number of angles": lambda at: [at / "b.npz", "--angles", 0],
 }

@@ -151,11 +151,10 @@ def npz(path: Path, **arrays: Any) -> Path:
 BAD: dict[str, Callable[[Path], list[object]]] = {
     "no such file": lambda at: [at / "v.npz"],
     "this is a folder": lambda at: [at],
-    "'trap' holds pickled Python objects": lambda at: [
-        npz(at / "v.npz", fine=np.ones(9), trap=np.array([{}, 1], dtype=object))
-    ],
-    "'z' holds complex numbers": lambda at: [npz(at / "v.npz", z=np.ones(9, complex))],
-    "neither an .npz nor an .npy": lambda at: [written(at / "v.npz", pickle.dumps([1]))],
+    "'v.npz: trap': holds pickled Python objects": lambda at: [npz(at / "v.npz", trap=np.array([{}, 1], dtype=object))],
+    "'v.npz: z': holds complex numbers": lambda at: [npz(at / "v.npz", z=np.ones(9, complex))],
+    "no .npz, .npy or .safetensors file": lambda at: [written(at / "v.npz", b"a,b")],
+    "torch.load('v.npz'": lambda at: [written(at / "v.npz", pickle.dumps([1]))],
     "the file is empty": lambda at: [written(at / "v.npz", b"")],
     "damaged": lambda at: [written(at / "w.npz", npz(at / "v.npz", v=np.ones(900)).read_bytes()[:-700])],
     "no vector to sweep (all 2 arrays were skipped, 'v.npz: a': 0-dim": lambda at: [npz(at / "v.npz", a=1, b="x")],
@@ -192,9 +191,22 @@ def test_bad_input_is_one_clear_line(srm: Callable[..., Any], tmp_path: Path, to
     assert told in ended.err
 
 
+def test_arrays_of_tokens_are_swept_by_choice(srm: Callable[..., Any], tmp_path: Path) -> None:
+    array = np.random.default_rng(0).normal(size=(5, 3, 9))
+    np.savez(tmp_path / "v.npz", cube=array, trap=np.array([{}], dtype=object))
+    np.savez(tmp_path / "mean.npz", cube=array.mean(axis=1))
+    without = sweep(srm, tmp_path / "v.npz")
+    assert without.status == 1
+    assert "--reduce mean" in without.err
+    ended = sweep(srm, tmp_path / "v.npz", "--reduce", "mean", "--json")
+    told, expected = json.loads(ended.out), json.loads(sweep(srm, tmp_path / "mean.npz", "--json").out)
+    assert told["pooled"] == expected["pooled"]
+    assert "skipped v.npz: trap: holds pickled" in ended.err
+
+
 def test_a_refused_file_leaves_the_old_csv(srm: Callable[..., Any], tmp_path: Path) -> None:
     out = written(tmp_path / "o.csv", b"old")
-    path = npz(tmp_path / "v.npz", good=np.ones(9), trap=np.array([{}], dtype=object))
+    path = npz(tmp_path / "v.npz", good=np.ones(3))
     assert sweep(srm, path, "--csv", out).status == 1
     assert out.read_bytes() == b"old"
 
