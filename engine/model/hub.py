@@ -344,7 +344,8 @@ def _fetch(name: str, known: ModelFiles, revision: str | None, only_tokenizer: b
         raise _cannot_fetch(name, known, revision, "no model can have this name", only_tokenizer) from error
     except HfHubHTTPError as error:
         status = getattr(getattr(error, "response", None), "status_code", "an error")
-        raise _cannot_fetch(name, known, revision, f"the hub answers {status}", only_tokenizer) from error
+        reason = f"the hub has no model {source!r}" if status == 404 else f"the hub answers {status}"
+        raise _cannot_fetch(name, known, revision, reason, only_tokenizer) from error
     except _NO_ANSWER as error:
         what = str(error).strip().partition("\n")[0][:120] or type(error).__name__
         reason = f"{constants.ENDPOINT} cannot be reached ({what})"

@@ -14,8 +14,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
+from transformers import GptOssConfig, GptOssForCausalLM
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import ModelSpec
@@ -264,3 +266,41 @@ def test_quantised_weights_are_refused_before_they_are_fetched(
         assert f"quantised ({says})" in line
         assert remedy in line
     assert not [path for path in asked if path.endswith(".safetensors")]
+
+
+FP4 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6])
+"""The numbers that the lower three of four bits stand for; the upper one is the sign."""
+
+
+def test_mxfp4_weights_are_the_plain_numbers_that_their_codes_stand_for(tiny_gpt2_folder: Path, tmp_path: Path) -> None:
+    sizes = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_local_experts": 4}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "num_experts_per_tok": 2}
+    config = GptOssConfig(vocab_size=600, eos_token_id=599, bos_token_id=599, pad_token_id=599, **sizes, **heads)
+    GptOssForCausalLM(config).save_pretrained(tmp_path)
+    for path in tiny_gpt2_folder.glob("tokenizer*"):
+        shutil.copy(path, tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    generator = torch.Generator().manual_seed(0)
+    expected: dict[str, torch.Tensor] = {}
+    for name in [name for name in weights if name.endswith(("gate_up_proj", "down_proj"))]:
+        experts, read, written = weights.pop(name).shape
+        codes = torch.randint(16, (experts, written, read), generator=generator)
+        scales = torch.randint(118, 124, (experts, written, read // 32), generator=generator)
+        signs = torch.where(codes >= 8, -1.0, 1.0)
+        plain = signs * FP4[codes % 8] * torch.exp2(scales.repeat_interleave(32, dim=-1) - 127.0)
+        expected[name] = plain.transpose(1, 2)
+        packed = (codes[..., 0::2] | (codes[..., 1::2] << 4)).to(torch.uint8)
+        weights[f"{name}_blocks"] = packed.reshape(experts, written, read // 32, 16)
+        weights[f"{name}_scales"] = scales.to(torch.uint8)
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"quantization_config": {"quant_method": "mxfp4"}}))
+    model = load_model(ModelSpec(name=str(tmp_path), device="cpu"))
+    state = {
+        name.replace("_original_component.", ""): value
+        for name, value in model.bridge.original_model.state_dict().items()
+    }
+    assert len(expected) == 4
+    for name, plain in expected.items():
+        assert state[name].dtype == torch.float32
+        assert torch.equal(state[name], plain)
