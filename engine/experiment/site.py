@@ -24,6 +24,9 @@ SITE_KINDS = (
 ROUTER = "mlp.hook_router"
 """The weight that each expert's output is added with, 0 where a position is not sent to it; captured only."""
 
+FIRST_EXPERT = "mlp.experts.0.hook_post"
+"""What `act(gate) * up` of an expert is called, here of the first."""
+
 _EXPERT = re.compile(r"mlp\.experts\.(0|[1-9][0-9]{0,5})\.hook_post")
 
 _NAME = re.compile(r"blocks\.(0|[1-9][0-9]{0,5})\.(.+)")
@@ -178,7 +181,7 @@ class ModelShape:
         number, _ = self.experts_at(at.layer)
         if at.is_mlp and not self.neurons(at.layer):
             layers = f"layer {spans(self.neuron_layers)}, " if self.neuron_layers else ""
-            expert = f"an expert's, as {Site(at.layer, 'mlp.experts.0.hook_post')}, " if number else ""
+            expert = f"an expert's, as {Site(at.layer, FIRST_EXPERT)}, " if number else ""
             raise ExplorerError(
                 f"{site} holds no neurons in {self.name} (the layer has no plain MLP, as in a mixture of experts)",
                 where=where,

@@ -13,9 +13,10 @@ from srm_explorer.engine.experiment import GenerationSpec, ModelShape, Site
 from srm_explorer.engine.experiment.experiment import ALONG_DIRECTION, SAMPLING, UNITS, WITHOUT_VALUES
 from srm_explorer.engine.experiment.fields import dumped
 from srm_explorer.engine.experiment.following import follow_neurons
+from srm_explorer.engine.experiment.site import FIRST_EXPERT
 from srm_explorer.tui.experiment.data import INTERVENTION, Data, item_of, put, value_at
 from srm_explorer.tui.experiment.fields import Field
-from srm_explorer.tui.experiment.parsing import parse_whole, short_kind
+from srm_explorer.tui.experiment.parsing import expert_of, parse_whole, short_kind
 
 _REMEMBERED = ("values", "unit", "neurons", "heads", "coordinates", "direction", "from")
 _GREEDY = {name: dumped(GenerationSpec())[name] for name in SAMPLING}
@@ -53,6 +54,8 @@ def apply(
     value = field.read(text)
     if name == "layer":
         return _with_layer(data, item, parse_whole(text), kept)
+    if name == "expert":
+        return _with_expert(data, item, parse_whole(text), kept)
     if name == "kind":
         return _with_kind(data, item, text, memory)
     if name == "op":
@@ -79,11 +82,14 @@ def remembered(old: Data, new: Data) -> Memory:
 
 
 def value_of(data: Data, key: str) -> Any:
-    """The value of a field as the form has it: a layer and a kind are taken out of their site."""
+    """The value of a field as the form has it: a layer, a kind and an expert are taken out of their site."""
     item, _, name = key.rpartition(".")
-    if name in ("layer", "kind") and item.startswith("interventions["):
+    if name in ("layer", "kind", "expert") and item.startswith("interventions["):
         site = value_at(data, f"{item}.site")
-        return layer_of(site) if name == "layer" else kind_of(site)
+        expert = expert_of(site)
+        if name == "expert":
+            return "" if expert is None else str(expert)
+        return layer_of(site) if name == "layer" else kind_of(site) if expert is None else FIRST_EXPERT
     return value_at(data, key)
 
 
@@ -137,17 +143,42 @@ def _with_layer(data: Data, item: str, layer: int, kept: Collection[str]) -> Edi
     return Edited(data, f"{' and '.join(what)} {verb} along to layer {layer}; u takes it back" if what else "")
 
 
+def _with_expert(data: Data, item: str, expert: int, kept: Collection[str]) -> Edited:
+    """Another expert; captures of the one it leaves, and planes in them, come along if nothing else is done there."""
+    if expert < 0:
+        raise SpecValueError(f"{expert} is no expert", "count from 0")
+    before = copy.deepcopy(data)
+    old = value_at(data, f"{item}.site")
+    new = f"blocks.{layer_of(old)}.mlp.experts.{expert}.hook_post"
+    put(data, f"{item}.site", new)
+    if new == old or old not in data["capture"]["sites"]:
+        return Edited(data)
+    if any(other["site"] == old for other in data["interventions"]):
+        return Edited(data, "captures and planes stay at the expert where another intervention is")
+    data["capture"]["sites"] = list(dict.fromkeys(new if site == old else site for site in data["capture"]["sites"]))
+    data["planes"] = [{**plane, "site": new} if plane["site"] == old else plane for plane in data["planes"]]
+    data["planes"] = follow_neurons(before, data, kept=kept).planes
+    return Edited(data, f"what was captured of it moves along to expert {expert}; u takes it back")
+
+
 def _with_kind(data: Data, item: str, kind: str, memory: Mapping[tuple[str, str], Data]) -> Edited:
     site = value_at(data, f"{item}.site")
     put(data, f"{item}.site", f"blocks.{layer_of(site) or 0}.{kind}")
     _fit_targets(data, item, memory, [0])
-    was_mlp, is_mlp = kind_of(site) == "mlp.hook_post", kind == "mlp.hook_post"
     if "attn.hook_z" in (kind, kind_of(site)) and kind != kind_of(site):
         return Edited(data, "it works on heads now" if kind == "attn.hook_z" else "it works on heads no longer")
-    if was_mlp == is_mlp or value_at(data, f"{item}.direction") is not None:
+    axis = _axis(kind)
+    if axis == _axis(kind_of(site)) or value_at(data, f"{item}.direction") is not None:
         return Edited(data)
-    axis = "neurons of the MLP" if is_mlp else f"coordinates of {short_kind(kind)}"
+    axis = axis or f"coordinates of {short_kind(kind)}"
     return Edited(data, f"the numbers now name {axis}, which are other axes")
+
+
+def _axis(kind: str) -> str:
+    """What the numbers of a kind of site name; empty for coordinates of the residual stream."""
+    if kind == "mlp.hook_post":
+        return "neurons of the MLP"
+    return "" if expert_of(f"blocks.0.{kind}") is None else "neurons of an expert"
 
 
 def _fit_targets(data: Data, item: str, memory: Mapping[tuple[str, str], Data], first: list[int]) -> None:

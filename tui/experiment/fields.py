@@ -16,16 +16,18 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.experiment import SITE_KINDS, Experiment, ModelShape
+from srm_explorer.engine.experiment import Experiment, ModelShape
 from srm_explorer.engine.experiment.experiment import ALONG_DIRECTION, UNITS, WITHOUT_VALUES, source_text
 from srm_explorer.engine.experiment.model_fit import apart_from
 from srm_explorer.engine.experiment.positions import parse_positions, positions_text
+from srm_explorer.engine.experiment.site import FIRST_EXPERT
 from srm_explorer.engine.figures import edited_caption
 from srm_explorer.tui.experiment.data import Data, value_at
 from srm_explorer.tui.experiment.parsing import (
     answer_text,
     cosines_forms,
     direction_forms,
+    expert_of,
     is_none,
     number_text,
     numbers_forms,
@@ -55,7 +57,8 @@ class Field:
     """One field: where it stands, what it is called, and how its value is read from a text and written as one.
 
     Attributes:
-        key: its place in the data, "generation.tokens"; a site is two fields, ".layer" and ".kind".
+        key: its place in the data, "generation.tokens"; a site is two fields, ".layer" and ".kind", and
+            of experts ".expert" too.
         label: its name on the screen; `short` where room is short.
         read: the value that a typed text means; raises SpecValueError.
         write: the text that is edited.
@@ -221,6 +224,11 @@ def _residual(centres: bool | None) -> Field:
     return replace(field, forms=lambda value: (f"auto: {means}", "auto") if value == "auto" else (str(value),))
 
 
+def kind_text(kind: str) -> str:
+    """A kind of site as the form chooses it: which expert's neurons is a field of its own."""
+    return "expert hook_post" if kind == FIRST_EXPERT else short_kind(kind)
+
+
 def _intervention(data: Data, index: int, kinds: Sequence[str]) -> list[Field]:
     item = f"interventions[{index}]"
     op = value_at(data, f"{item}.op")
@@ -231,8 +239,8 @@ def _intervention(data: Data, index: int, kinds: Sequence[str]) -> list[Field]:
         "site",
         parse_word,
         str,
-        forms=lambda value: (short_kind(str(value)),),
-        choices=tuple((kind, short_kind(kind)) for kind in SITE_KINDS if kind in kinds),
+        forms=lambda value: (kind_text(str(value)),),
+        choices=tuple((kind, kind_text(kind)) for kind in kinds),
         typed=False,
         shares_line=True,
         hint="what is changed at that layer",
@@ -251,7 +259,9 @@ def _intervention(data: Data, index: int, kinds: Sequence[str]) -> list[Field]:
         )
         targets = [from_model(f"{item}.heads", "head"), all_or_some]
     targets = [direction] if op == "steer" else [*targets, direction] if op in ALONG_DIRECTION else targets
-    fields = [layer, kind, *targets, from_model(f"{item}.op", "operation", short="op")]
+    expert = Field(f"{item}.expert", "expert", parse_word, str, hint="whose neurons; captures and planes move along")
+    whose = [] if expert_of(value_at(data, f"{item}.site")) is None else [expert]
+    fields = [layer, kind, *whose, *targets, from_model(f"{item}.op", "operation", short="op")]
     if op == "patch":
         fields.append(from_model(f"{item}.from", "from", read=lambda text: text.strip() or None, write=source_text))
     if op not in WITHOUT_VALUES:

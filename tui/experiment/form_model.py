@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import SITE_KINDS, Experiment, ModelShape, Site, misfits
+from srm_explorer.engine.experiment.site import FIRST_EXPERT
 from srm_explorer.engine.worker.protocol import Description
 from srm_explorer.tui.experiment.cost import estimate
 from srm_explorer.tui.experiment.data import Data, item_prefix, normal, row_of, value_at
-from srm_explorer.tui.experiment.edits import InView, Memory, Moves, apply, kind_of, layer_of, remembered, value_of
+from srm_explorer.tui.experiment.edits import InView, Memory, Moves, apply, layer_of, remembered, value_of
 from srm_explorer.tui.experiment.fields import Field, error_line, fields_of, model_rows, plane_rows, rows_of
 from srm_explorer.tui.widgets.form_layout import FormRow
 
@@ -33,7 +34,8 @@ def unfitting(experiment: Experiment, description: Description | None) -> Iterat
     for where, site in sites.items():
         layer = f"blocks.{Site.parse(site).layer}."
         kinds = [name.removeprefix(layer) for name in description.sites if name.startswith(layer)]
-        if kinds and site not in description.sites and shape.width(Site.parse(site)):
+        is_told = site in description.sites or Site.parse(site).is_mixture
+        if kinds and not is_told and shape.width(Site.parse(site)):
             what = f"{shape.name} has no site {site}"
             yield ExplorerError(what, where=where, remedy=f"choose {layer} and one of {', '.join(kinds)}")
 
@@ -41,9 +43,12 @@ def unfitting(experiment: Experiment, description: Description | None) -> Iterat
 def kinds_at(layer: str, present: str, description: Description | None) -> Sequence[str]:
     """Kinds of sites that can be chosen at a layer: those the model has, and the present one."""
     if description is None:
-        return SITE_KINDS
+        return (*SITE_KINDS, FIRST_EXPERT) if present == FIRST_EXPERT else SITE_KINDS
+    has_experts = layer.isdigit() and description.shape.experts_at(int(layer))[0]
+    experts = [FIRST_EXPERT] if has_experts or present == FIRST_EXPERT else []
     known = [kind for kind in SITE_KINDS if f"blocks.{layer}.{kind}" in description.sites]
-    return [kind for kind in SITE_KINDS if kind in known or kind == present] if known else SITE_KINDS
+    plain = [kind for kind in SITE_KINDS if kind in known or kind == present] if known else SITE_KINDS
+    return [*plain, *experts]
 
 
 Problems = dict[str, ExplorerError]
@@ -190,7 +195,11 @@ class SpecForm:
     def _sections(self, data: Data) -> dict[str, Sequence[Field]]:
         numbers = self.in_view.clamped(data)
         site = value_at(data, f"interventions[{numbers['interventions']}].site")
-        kinds = kinds_at(layer_of(site), kind_of(site), self.description if self.shape else None)
+        kinds = kinds_at(
+            layer_of(site),
+            value_of(data, f"interventions[{numbers['interventions']}].kind"),
+            self.description if self.shape else None,
+        )
         centres = self.shape.centres if self.shape else None
         return fields_of(data, numbers["interventions"], numbers["planes"], kinds, centres)
 

@@ -10,11 +10,15 @@ from typing import Any
 from srm_explorer.engine.errors import ExplorerError, SpecValueError
 from srm_explorer.engine.experiment import SITE_KINDS, Site, format_number, parse_values
 from srm_explorer.engine.experiment.directions import canonical
+from srm_explorer.engine.experiment.site import ROUTER
 from srm_explorer.engine.experiment.values import plain_number, shown
 from srm_explorer.engine.figures import direction_caption
 
-_SHORT = {kind: kind.rpartition(".")[2] if "." in kind else kind.removeprefix("hook_") for kind in SITE_KINDS}
+_SHORT = {ROUTER: "hook_router"} | {
+    kind: kind.rpartition(".")[2] if "." in kind else kind.removeprefix("hook_") for kind in SITE_KINDS
+}
 _KINDS = {short: kind for kind, short in _SHORT.items()} | {kind: kind for kind in SITE_KINDS}
+_EXPERT = re.compile(r"[Ee]([0-9]{1,6})(?:\s+hook_post)?")
 
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _SITE = re.compile(r"(?:L|l|blocks\.)?\s*([0-9]+)[\s.]+(.+)", re.DOTALL)
@@ -23,8 +27,23 @@ _LEAST_RANGE = 4
 
 
 def short_kind(kind: str) -> str:
-    """A kind of site in few letters: "hook_post", "resid_post"."""
-    return _SHORT.get(kind, kind)
+    """A kind of site in few letters: "hook_post", "resid_post", "E7 hook_post" of an expert."""
+    expert = Site(0, kind).expert
+    return _SHORT.get(kind, kind) if expert is None else f"E{expert} hook_post"
+
+
+def expert_of(name: object) -> int | None:
+    """The expert in a site's name; None for another site, and for what is none."""
+    try:
+        return Site.parse(str(name)).expert
+    except SpecValueError:
+        return None
+
+
+def _kind(text: str) -> str | None:
+    """Read a kind as `short_kind` writes it, or by its full name; None for what is none."""
+    expert = _EXPERT.fullmatch(text)
+    return f"mlp.experts.{int(expert[1])}.hook_post" if expert else _KINDS.get(text)
 
 
 def site_text(name: str) -> str:
@@ -56,9 +75,9 @@ def parse_sites(text: str) -> list[str]:
         if match:
             layer = str(int(match[1])) if len(match[1]) <= 6 else match[1]
             kind = match[2].strip()
-            names.append(f"blocks.{layer}.{_KINDS.get(kind, kind)}")
-        elif layer and item in _KINDS:
-            names.append(f"blocks.{layer}.{_KINDS[item]}")
+            names.append(f"blocks.{layer}.{_kind(kind) or kind}")
+        elif layer and (known := _kind(item)):
+            names.append(f"blocks.{layer}.{known}")
         else:
             names.append(item)
     return names

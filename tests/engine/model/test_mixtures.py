@@ -415,3 +415,69 @@ def test_the_router_is_captured_and_never_changed(made: Made) -> None:
     router = "blocks.1.mlp.hook_router"
     with pytest.raises(ExplorerError, match="captured only"):
         experiment(model, router, router)
+
+
+def test_values_of_other_positions_are_not_written_where_an_expert_may_have_none() -> None:
+    edit = {"site": neurons_at(1, 0), "neurons": [3], "op": "patch", "from": {"prompt": "pair"}, "positions": "last"}
+    with pytest.raises(ExplorerError, match=r"patch needs a value at each position.*hook_mlp_out"):
+        Experiment.from_dict(
+            {
+                "model": {"name": "x"},
+                "prompts": {"sets": ["reasoning"]},
+                "interventions": [edit],
+                "capture": {"sites": [neurons_at(1, 0)]},
+            }
+        )
+
+
+def test_a_run_takes_its_units_from_the_tokens_that_an_expert_sees(lab: Any, folder_of: Callable[[str], Path]) -> None:
+    site, folder = neurons_at(1, 2), str(folder_of("mixtral"))
+    clamp = {"site": site, "neurons": [4], "op": "clamp", "values": [-1, 1], "unit": "sigma"}
+    spec = lab.experiment(
+        clamp,
+        model={"name": folder},
+        capture={"sites": [site, "blocks.1.mlp.hook_router", "blocks.2.hook_resid_post"]},
+        planes=[{"site": site, "a": 4, "b": 5}, {"site": "blocks.1.mlp.hook_router", "a": 0, "b": 2}],
+    )
+    session = lab.session(spec)
+    model = load_model(ModelSpec(name=folder, device="cpu", dtype="float64"))
+    baselines = [run for run in session.runs if run.condition == 0]
+    rows = [Row(session.prompts[run.prompt].token_ids, forced=run.token_ids) for run in baselines]
+    kept = decode(model, rows, Generation(5), [Capture(site, "tokens", "generated", columns=(4,))]).rows
+    seen = np.concatenate([row.captured[0] for row in kept])
+    assert 1 < len(seen) < sum(len(run.token_ids) for run in baselines)
+    raw = [values[0][0] for values in session.resolved[1:]]
+    np.testing.assert_allclose(raw, [seen.mean() - seen.std(), seen.mean() + seen.std()], rtol=1e-6)
+    vectors = session.vectors()
+    touched = 0
+    for place, run in enumerate(session.runs):
+        reached = vectors["blocks.1.mlp.hook_router"][place][2] > 0
+        assert vectors[site][place].any() == reached
+        if run.condition and reached:
+            assert vectors[site][place][4] == pytest.approx(raw[run.condition - 1], rel=1e-6)
+            touched += 1
+    assert touched
+    assert sum(one["edited"] for batch in session.receipts for one in batch["sites"] if one["site"] == site)
+
+
+def test_a_session_says_that_an_expert_it_changes_was_never_chosen(lab: Any, folder_of: Callable[[str], Path]) -> None:
+    from srm_explorer.engine.figures.warnings import session_warnings
+
+    model = load_model(ModelSpec(name=str(folder_of("mixtral")), device="cpu"))
+    lab.prompts("Two")
+    ids = tuple(model.tokenizer.encode("Two", prepend_bos=False))
+    weights = by_token(model, ["blocks.1.mlp.hook_router"], Row(ids))[0]
+    unseen = next(int(expert) for expert in np.argsort(weights.sum(axis=0)) if not weights[:, expert].any())
+    told: list[bool] = []
+    for expert in (unseen, int(weights.sum(axis=0).argmax())):
+        site = neurons_at(1, expert)
+        spec = lab.experiment(
+            {"site": site, "neurons": [4], "op": "clamp", "values": [-1, 1]},
+            model={"name": str(folder_of("mixtral"))},
+            generation={"tokens": 0},
+            capture={"sites": [site], "positions": "prompt"},
+            planes=[{"site": site, "a": 4, "b": 5}],
+        )
+        session = lab.session(spec, f"expert-{expert}")
+        told.append(any("was sent to its expert" in line for line in session_warnings(session, session.planes[0], [])))
+    assert told == [True, False]

@@ -301,6 +301,36 @@ def test_a_mixture_of_experts_offers_and_takes_neurons_at_its_plain_layers_alone
         assert form.data["interventions"][0]["site"] == site
 
 
+def test_an_expert_is_chosen_by_its_number_and_what_was_captured_of_it_comes_along() -> None:
+    told = described()
+    experts = ((0, 0), *[(8, 64)] * 11)
+    routers = tuple(f"blocks.{layer}.mlp.hook_router" for layer in range(1, 12))
+    sites = tuple(site for site in told.sites if "hook_post" not in site or site.startswith("blocks.0."))
+    changes = {"sites": (*sites, *routers), "mlp_widths": (3072, *[0] * 11), "experts": experts}
+    data = preset("protocol")
+    data["model"]["name"], data["planes"] = "gpt2", []
+    form = shown(data)
+    form.take_description(told.model_copy(update=changes), "")
+    site = next(row for row in form.rows() if row.key == "interventions[0].kind")
+    assert ("mlp.experts.0.hook_post", "expert hook_post") in site.choices
+    assert not [row for row in form.rows() if row.key == "interventions[0].expert"]
+    assert form.edit("capture.sites", "L11 E0 hook_post, hook_router, E2 hook_post").changed
+    assert form.edit("interventions[0].kind", "mlp.experts.0.hook_post").changed
+    assert form.edit("interventions[0].neurons", "3").changed
+    assert form.data["capture"]["sites"] == [
+        f"blocks.11.mlp.{kind}" for kind in ("experts.0.hook_post", "hook_router", "experts.2.hook_post")
+    ]
+    form.add("planes")
+    assert form.data["planes"][0]["site"] == "blocks.11.mlp.experts.0.hook_post"
+    assert not [row for row in form.rows() if row.problem]
+    assert form.edit("interventions[0].expert", "7").changed
+    assert form.data["interventions"][0]["site"] == "blocks.11.mlp.experts.7.hook_post"
+    assert form.data["capture"]["sites"][0] == form.data["planes"][0]["site"] == "blocks.11.mlp.experts.7.hook_post"
+    assert form.experiment().interventions[0].site == "blocks.11.mlp.experts.7.hook_post"
+    assert "E7 hook_post" in next(row for row in form.rows() if row.key == "capture.sites").values[0]
+    assert not form.edit("interventions[0].expert", "8").changed or [row for row in form.rows() if row.problem]
+
+
 def test_a_field_can_be_put_right_while_others_are_still_beyond_the_model() -> None:
     form = shown(preset("protocol"))
     form.edit("model.name", "small")
