@@ -326,7 +326,7 @@ class _Start:
 
 def _decided(written: Experiment, experiment: Experiment, model: LoadedModel) -> tuple[str, ...]:
     """Say how residual streams are captured, where the model decided it and any are."""
-    if written.capture.residual != "auto" or all(Site.parse(site).is_mlp for site in experiment.capture.sites):
+    if written.capture.residual != "auto" or not any(Site.parse(site).is_stream for site in experiment.capture.sites):
         return ()
     norms = "take the mean over d_model out" if model.shape.centres else "leave the mean over d_model in"
     return (
