@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 from srm_explorer.engine.figures.numbers import NOTHING, three_digits
+from srm_explorer.engine.io.files import CsvWriter
 
 CellValue: TypeAlias = str | int | float | None
 """A number as it was computed, not as it is shown; None where there is none."""
@@ -149,7 +149,7 @@ def column_index(table: TableFigure, key: str) -> int:
 def tables_as_csv(tables: Sequence[TableFigure]) -> str:
     """Tables as CSV text, one block a table with an empty line between; a cell without a value is empty."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = CsvWriter(text)
     for index, table in enumerate(tables):
         if index:
             writer.writerow([])

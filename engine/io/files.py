@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import hashlib
 import json
 import os
 import platform
+import re
 import secrets
 import stat
 import tempfile
 import time
+import unicodedata
 from collections.abc import Callable, Iterable
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, TextIO
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
@@ -467,3 +470,37 @@ def parse_json(text: str, where: str) -> Any:
     except (RecursionError, ValueError) as error:
         what = "too deeply nested" if isinstance(error, RecursionError) else str(error)
         raise ExplorerError(f"broken JSON: {what}", where=where, remedy="it may not be a file of ours at all") from None
+
+
+_LABEL = re.compile(r"[+-][0-9.][\w.,%×+\- ]*")
+"""A text that begins with a sign and is a number, or some with their units: "+20", "-2σ, +1"."""
+
+
+class CsvWriter:
+    """Writes rows as CSV for people, who open it in a spreadsheet: no text of theirs becomes a formula or a control.
+
+    A text that begins with `=`, `+`, `-` or `@` and is no number gets an apostrophe before it; control characters but
+    line breaks and tabs are written as their codes.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._writer = csv.writer(file, lineterminator="\n")
+
+    def writerow(self, row: Iterable[object]) -> None:
+        self._writer.writerow([csv_cell(cell) if isinstance(cell, str) else cell for cell in row])
+
+    def writerows(self, rows: Iterable[Iterable[object]]) -> None:
+        for row in rows:
+            self.writerow(row)
+
+
+def csv_cell(text: str) -> str:
+    """A text as a cell, as `CsvWriter` has it."""
+    if any(unicodedata.category(c) == "Cc" and c not in "\n\t" for c in text):
+        text = "".join(f"\\x{ord(c):02x}" if unicodedata.category(c) == "Cc" and c not in "\n\t" else c for c in text)
+    if not text.startswith(("=", "+", "-", "@", "\t")) or _LABEL.fullmatch(text):
+        return text
+    with contextlib.suppress(ValueError):
+        float(text)
+        return text
+    return f"'{text}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
 from srm_explorer.engine.experiment import format_number, swept_as
+from srm_explorer.engine.io.files import CsvWriter
 from srm_explorer.engine.io.vectors import token_mean
 from srm_explorer.engine.session.session import PlaneRecord, RunRecord, Session
 from srm_explorer.engine.stats.spotlight import unit_coordinates
@@ -81,7 +81,7 @@ def runs_csv(session: Session, *, controls: bool = False) -> str:
     places = [_Place(session, plane) for plane in session.planes]
     header.extend(name for place in places for name in place.names)
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
+    writer = CsvWriter(file)
     writer.writerow(header)
     shown = _shown(session, controls)
     for row, run in enumerate(session.runs):

@@ -49,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if sys.platform == "win32":
         note("Windows has none of the file locks and sockets that this needs; run it under WSL, Linux or macOS")
         return 1
+    if not _has_output():
+        return 1
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets a stand-in, not a crash.
         if isinstance(stream, io.TextIOWrapper):
@@ -67,6 +69,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         _silence_output()
         return 1
     return status
+
+
+def _has_output() -> bool:
+    """Whether there is a standard output; other streams that were closed (`2>&-`) lead nowhere from now on.
+
+    A descriptor that is closed would be given to the next file that is opened, and be written to by whoever prints.
+    """
+    was_closed = sys.stdout is None  # pyright: ignore[reportUnnecessaryComparison]
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    for name, mode in (("stdin", "r"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123  (as long as we live)
+    if was_closed:
+        sys.stderr.write("srm-explorer: standard output is closed; send it elsewhere (> /dev/null drops it)\n")
+    return not was_closed
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import three_digits
 from srm_explorer.engine.io.arrays import LARGEST_WHOLE, Block, Reduce, Skipped, read_arrays
-from srm_explorer.engine.io.files import write_atomic
+from srm_explorer.engine.io.files import CsvWriter, write_atomic
 from srm_explorer.engine.stats.ensembles import (
     Ensemble,
     EnsembleSweep,
@@ -92,7 +91,7 @@ def ensemble_command(
 def ensemble_csv(swept: EnsembleSweep) -> str:
     """As CSV: `angle_deg`, then `fraction_<T>` and `spread_<T>` for every threshold, numbers as Python writes them."""
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
+    writer = CsvWriter(file)
     header = [f"{name}_{level!r}" for level in swept.thresholds for name in ("fraction", "spread")]
     writer.writerow(["angle_deg", *header])
     pairs = np.stack([swept.fraction, swept.spread], axis=1).reshape(-1, len(swept.angles_deg))

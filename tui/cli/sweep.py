@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import io
 import re
@@ -26,7 +25,7 @@ from srm_explorer.engine.figures import (
     threshold_figure,
 )
 from srm_explorer.engine.io.arrays import Block, Reduce, Skipped, read_arrays
-from srm_explorer.engine.io.files import write_atomic
+from srm_explorer.engine.io.files import CsvWriter, write_atomic
 from srm_explorer.engine.stats.planes import Plane, coordinates, neuron_plane
 from srm_explorer.engine.stats.spotlight import Sweep, UnitCoordinates, spotlight_sweep, sweep_groups, unit_coordinates
 from srm_explorer.tui.charts.polar import paint_polar
@@ -210,7 +209,7 @@ def sweep_command(
 def sweep_csv(sweep: Sweep) -> str:
     """The sweep as CSV: `angle_deg, mean_similarity, count_thresh_<T>`, numbers as Python writes them."""
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
+    writer = CsvWriter(file)
     writer.writerow(["angle_deg", "mean_similarity", *(f"count_thresh_{level!r}" for level in sweep.thresholds)])
     columns = zip(*(row.tolist() for row in sweep.counts), strict=True)
     for angle, mean, counts in zip(sweep.angles_deg.tolist(), sweep.mean.tolist(), columns, strict=True):

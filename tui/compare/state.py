@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import csv
 import io
 from collections.abc import Callable, Hashable, Sequence
 from itertools import combinations
@@ -42,7 +41,7 @@ from srm_explorer.engine.figures import (
     telling_threshold,
     three_digits,
 )
-from srm_explorer.engine.io.files import write_atomic
+from srm_explorer.engine.io.files import CsvWriter, write_atomic
 from srm_explorer.engine.session import PlaneRecord, Session, load_session
 from srm_explorer.engine.stats.spotlight import FULL_TURN
 from srm_explorer.tui.charts.dose import paint_dose
@@ -399,7 +398,7 @@ class CompareState:
 def groups_csv(groups: Sequence[SweptGroup], levels: Sequence[float]) -> str:
     """The curves of both, a row a group and angle: mean cosine, and the count above every threshold."""
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
+    writer = CsvWriter(file)
     writer.writerow(["group", "runs", "angle_deg", "mean_similarity", *(f"count_thresh_{x:g}" for x in levels)])
     for group in groups:
         sweep = group.sweep
@@ -414,7 +413,7 @@ def difference_csv(pair: ComparedPair) -> str:
     """The curves of a difference with the ends of their bands, a row an angle."""
     table = curves_table_of(findings_of(curves=[difference_curves(pair)]))
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
+    writer = CsvWriter(file)
     writer.writerow([column.key for column in table.columns])
     writer.writerows([["" if value is None else value for value in row] for row in table.rows])
     return file.getvalue()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import os
 import secrets
@@ -11,7 +10,7 @@ from typing import Literal
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import tables_as_csv
-from srm_explorer.engine.io.files import as_explorer_error, sync_folder
+from srm_explorer.engine.io.files import CsvWriter, as_explorer_error, sync_folder
 from srm_explorer.tui.charts.picture import Picture, svg_of
 from srm_explorer.tui.charts.scene import Scene
 from srm_explorer.tui.results.study_model import StudyPage
@@ -116,5 +115,5 @@ def _named(temporary: Path, path: Path) -> Path:
 
 def _csv(rows: list[list[str]]) -> str:
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(rows)
+    CsvWriter(out).writerows(rows)
     return out.getvalue()

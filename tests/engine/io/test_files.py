@@ -23,6 +23,7 @@ from srm_explorer.engine.io.files import (
     FileLock,
     LockedError,
     check_writable,
+    csv_cell,
     has_flock,
     read_text,
     sha256_of,
@@ -280,3 +281,17 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_made() -> No
 def test_a_folder_that_can_be_made_is_not_made_to_find_out(tmp_path: Path) -> None:
     check_writable(tmp_path / "a" / "b")
     assert not names(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-1+cmd|x!A0", "\t=1", "-A1"])
+def test_a_text_in_a_table_for_people_is_no_formula(text: str) -> None:
+    assert csv_cell(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("text", ["+20", "-0.5", "-2σ, +1", "-inf", "1=1", "", "a\nb", "+1e-05"])
+def test_numbers_labels_and_other_texts_are_written_as_they_are(text: str) -> None:
+    assert csv_cell(text) == text
+
+
+def test_controls_are_shown_in_a_table_for_people() -> None:
+    assert csv_cell("\x1b[31mred\r\x9b") == "\\x1b[31mred\\x0d\\x9b"

@@ -216,3 +216,12 @@ def test_a_pipe_among_the_sessions_and_as_a_spec_holds_nothing_up(srm: Callable[
         ended = srm(*arguments)
         assert ended.status == 1
         assert "not a regular file" in ended.err
+
+
+def test_a_closed_output_is_one_line() -> None:
+    program = "import sys; from srm_explorer.tui.cli import main; sys.exit(main())"
+    command = f'"{sys.executable}" -c "{program}" prompts list >&- <&-'
+    ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("srm-explorer: standard output is closed")
+    assert ended.stderr.count("\n") == 1
