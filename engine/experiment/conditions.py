@@ -223,8 +223,10 @@ def conditions_of(choice: RunChoice, known: Sequence[Condition], default: str) -
         ]
         if not matches:
             labels = [condition.label for condition in known if condition.kind != "control"]
+            kinds = {condition.kind for condition in known}
+            groups = [group for group, members in _GROUPS.items() if kinds.intersection(members)]
             raise SpecValueError(
-                f"no condition is called {shown(name)}", did_you_mean(name, dict.fromkeys([*labels, *_GROUPS]))
+                f"no condition is called {shown(name)}", did_you_mean(name, dict.fromkeys([*labels, *groups]))
             )
         indices.update(matches)
     return sorted(indices)

@@ -174,6 +174,7 @@ def pairs(lab: Lab, *rows: tuple[str, str]) -> None:
         ([("Two", "a"), ("Two", "b")], {}, "makes no pair"),
         ([("Two", "a"), ("Two", "a")], {"from": {"prompt": "par"}}, "has no factor 'par'"),
         ([("Two", "a")], {"from": {"condition": "+7"}}, "no condition is called '+7'"),
+        ([("Two", "a")], {"from": "reference"}, "choose one of baseline, -6, +6, patch from +6"),
         ([("Two", "a")], {"from": {"condition": "swept"}}, "stands for several conditions"),
         ([("Two", "a")], {"from": {"condition": "patch from +6"}}, "is a patch itself"),
     ],
@@ -206,6 +207,7 @@ def test_what_cannot_be_written_is_refused_before_anything_runs(
         ({"background": True}, "cannot be part of that condition"),
         ({"from": {"condition": "a", "prompt": "b"}}, "does not say which run"),
         ({"from": "somewhere"}, "does not say which run"),
+        ({"site": "blocks.1.mlp.experts.0.hook_post"}, "an expert holds only the positions"),
     ],
     ids=str,
 )
