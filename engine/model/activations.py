@@ -85,7 +85,7 @@ def stream_activations(
             )
     starts = np.concatenate([[0], np.cumsum([text.counted for text in texts])]).astype(np.int64)
     split = max(Site.parse(site).layer for site in sites) + 1
-    for batch in _batches(texts, tokens):
+    for batch in _batches(texts, tokens, pads=model.pads):
         padded = Padded([texts[index].ids for index in batch], model.device)
         first = np.array([texts[index].first for index in batch], np.int64)
         positions = array_of(padded.positions)
@@ -123,13 +123,15 @@ def _hook(
     return on_activation
 
 
-def _batches(texts: Sequence[ReadText], tokens: int) -> list[list[int]]:
+def _batches(texts: Sequence[ReadText], tokens: int, *, pads: bool) -> list[list[int]]:
     batches: list[list[int]] = []
     for index in sorted(range(len(texts)), key=lambda index: len(texts[index].ids)):
         if not texts[index].counted:
             continue
         # Sorted by length: the one that comes is the longest, and sets the width.
-        if batches and (len(batches[-1]) + 1) * len(texts[index].ids) <= tokens:
+        length = len(texts[index].ids)
+        fits = bool(batches) and (len(batches[-1]) + 1) * length <= tokens
+        if fits and (pads or len(texts[batches[-1][-1]].ids) == length):
             batches[-1].append(index)
         else:
             batches.append([index])

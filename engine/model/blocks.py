@@ -103,7 +103,7 @@ class Blocks:
     def __init__(self, model: nn.Module, blocks: list[nn.Module]) -> None:
         self._model = model
         self._blocks = blocks
-        self._returns_tuple: bool | None = None
+        self._returned: int | None = None  # values that a block returns, 0 where it returns a tensor alone
         self._config: Any = model.config
         self.keeps_keys_alone = _keeps_keys_alone(self._config)
         self._cache_name = _cache_name(model)
@@ -158,7 +158,7 @@ class Blocks:
         self, feed: dict[str, Tensor], cache: LayerCache, split: int, residual: Float[Tensor, "row col d"]
     ) -> Float[Tensor, "row vocab"]:
         """Run the blocks from `split` on, from the residual stream that enters it; return the last column's logits."""
-        entering = (residual,) if self._returns_tuple else residual
+        entering = self._as_returned(residual)
         with _replaced(self._blocks[:split], lambda *args, **kwargs: entering):
             return self._logits(feed, cache)
 
@@ -174,7 +174,7 @@ class Blocks:
         self, feed: dict[str, Tensor], keep: int, split: int, residual: Float[Tensor, "row col d"]
     ) -> Float[Tensor, "row keep vocab"]:
         """Run the blocks from `split` on, from an empty cache and the residual stream that enters `split`."""
-        entering = (residual,) if self._returns_tuple else residual
+        entering = self._as_returned(residual)
         with _replaced(self._blocks[:split], lambda *args, **kwargs: entering):
             return self._all_logits(feed, self.new_cache(split), keep)
 
@@ -182,7 +182,7 @@ class Blocks:
         """Return the logits that the model makes of residual streams that leave its last block."""
         ids = torch.zeros(len(residual), 1, dtype=torch.long, device=residual.device)
         feed = feed_of(ids, ids, torch.ones_like(ids))
-        if self._returns_tuple is None:
+        if self._returned is None:
             self.columns({name: tensor[:1] for name, tensor in feed.items()}, 1, 0)
         return self.columns_from(feed, 1, len(self), residual[:, None])[:, 0]
 
@@ -195,12 +195,16 @@ class Blocks:
 
         def keep(*args: Any, **kwargs: Any) -> Any:
             entering.append(_hidden(args, kwargs))
-            output = forward(*args, **kwargs)
-            self._returns_tuple = isinstance(output, tuple)
+            output: Any = forward(*args, **kwargs)
+            self._returned = 0 if isinstance(output, Tensor) else len(output)
             return output
 
         with _replaced([block], keep):
             yield entering
+
+    def _as_returned(self, residual: Tensor) -> Any:
+        """Shape a residual stream as a block returns it; what it returns beside has nobody to read it."""
+        return (residual, *[None] * (self._returned - 1)) if self._returned else residual
 
     def _logits(self, feed: dict[str, Tensor], cache: LayerCache) -> Tensor:
         return self._all_logits(feed, cache, 1)[:, -1]

@@ -285,6 +285,8 @@ def decode(
         ExplorerError: a site does not exist in this model.
         HookNeverFired: the model never reached a site.
     """
+    if not model.pads and len({len(row.prompt) for row in rows}) > 1:
+        return _decode_by_length(model, rows, generation, captures, share=share, on_step=on_step)
     with torch.inference_mode():
         accumulators = [Accumulator(capture, len(rows)) for capture in captures]
         slots = slots_by_site([row.edits for row in rows], model.device, model.dtype)
@@ -308,6 +310,23 @@ def decode(
         for i in range(len(rows))
     ]
     return Decoded(results, list(instruments.receipts.values()))
+
+
+def _decode_by_length(
+    model: LoadedModel, rows: Sequence[Row], generation: Generation, captures: Sequence[Capture], **options: Any
+) -> Decoded:
+    """Decode a batch as one batch for each length of prompt, for a model whose rows feel their padding."""
+    results: dict[int, RowResult] = {}
+    receipts: dict[str, Receipt] = {}
+    for length in dict.fromkeys(len(row.prompt) for row in rows):
+        indices = [index for index, row in enumerate(rows) if len(row.prompt) == length]
+        decoded = decode(model, [rows[index] for index in indices], generation, captures, **options)
+        results.update(zip(indices, decoded.rows, strict=True))
+        for receipt in decoded.receipts:
+            total = receipts.setdefault(receipt.site, Receipt(receipt.site))
+            total.fired += receipt.fired
+            total.edited += receipt.edited
+    return Decoded([results[index] for index in range(len(rows))], list(receipts.values()))
 
 
 def _idle_feed(rows: Sequence[Row], device: torch.device) -> Feed:

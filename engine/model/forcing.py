@@ -132,6 +132,11 @@ class GivenText:
     tokens: tuple[int, ...]
     settings: tuple[tuple[Edit, ...], ...] = ()
 
+    @property
+    def length(self) -> int:
+        """Tokens of the prompt and of what follows it."""
+        return len(self.prompt) + len(self.tokens)
+
 
 @dataclass(frozen=True, eq=False)
 class Forced:
@@ -181,7 +186,7 @@ def score_texts(
     limit = rows or _rows_that_fit(model, texts, captures)
     partial: dict[int, dict[int, Forced]] = {}
     while todo:
-        batch = _taken(todo, limit)
+        batch = _taken(todo, limit, pads=model.pads)
         n_rows = sum(piece.rows for piece in batch)
         scored = _tried(model, batch, captures)
         if scored is None:
@@ -289,12 +294,14 @@ def _through(blocks: Blocks, padded: Padded, owner: Tensor, keep: int, split: in
     return blocks.columns(feed, keep, split)[0]
 
 
-def _taken(todo: deque[_Piece], limit: int) -> list[_Piece]:
+def _taken(todo: deque[_Piece], limit: int, *, pads: bool) -> list[_Piece]:
     """Take pieces off the front, up to a number of rows, but at least an untouched row and a setting."""
     batch: list[_Piece] = []
     room = max(limit, 2)
     while todo:
         piece = todo[0]
+        if batch and not pads and piece.text.length != batch[0].text.length:
+            break
         if piece.rows > room:
             if batch:
                 break

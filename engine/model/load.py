@@ -68,6 +68,7 @@ class LoadedModel:
         source: folder or Hugging Face name it was loaded from.
         revision: of a Hugging Face name, the commit its files are of; None for a folder.
         is_demo: whether it is the bundled demo model, whose results must say so.
+        pads: whether prompts of different lengths may share a batch; the self-test decides.
         shares_blocks: whether rows with one history may share the blocks below the first edit; the self-test decides.
         experts: of the layers that are a mixture of experts whose neurons can be reached, by layer.
     """
@@ -85,6 +86,7 @@ class LoadedModel:
     is_demo: bool = False
     shares_blocks: bool = True
     experts: Mapping[int, Experts] = field(default_factory=dict[int, Experts])
+    pads: bool = True
 
     @property
     def n_vocab(self) -> int:
@@ -169,6 +171,7 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
                 where=spec.name,
                 remedy="choose a decoder-only model it supports",
             ) from error
+    _drop_absent(bridge.original_model)
     config = bridge.cfg
     if config.n_layers < 1 or "blocks.0.hook_resid_post" not in bridge.hook_dict:
         raise ExplorerError(
@@ -221,6 +224,14 @@ def _experts(bridge: Any) -> dict[int, Experts]:
 
 def _size(experts: Experts | None) -> tuple[int, int]:
     return (0, 0) if experts is None else (experts.number, experts.width)
+
+
+def _drop_absent(model: Any) -> None:
+    """Take out what the bridge put where a model has, and asks for, None: Granite 4 H has no rotary angles."""
+    parts = [(module, name, part) for module in model.modules() for name, part in module.named_children()]
+    for module, name, part in parts:
+        if getattr(part, "original_component", part) is None:
+            module.register_module(name, None)
 
 
 def _neurons(bridge: Any, layer: int) -> int:

@@ -15,10 +15,10 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import ModelShape, Site
 from srm_explorer.engine.experiment.positions import Positions, RowPositions
 from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode
-from srm_explorer.engine.model.device import bool_list, int_list, tensor_of
+from srm_explorer.engine.model.device import bool_list, int_list, is_out_of_memory, tensor_of
 from srm_explorer.engine.model.experts import Routed
 from srm_explorer.engine.model.intervene import Capture, Edit, by_coordinate, position_mask
-from srm_explorer.engine.model.load import LoadedModel
+from srm_explorer.engine.model.load import LoadedModel, first_line
 
 
 def run_alone(model: LoadedModel, row: Row, generation: Generation, captures: list[Capture]) -> RowResult:
@@ -136,6 +136,7 @@ def _reduced(capture: Capture, held: Held, prompt_tokens: int) -> np.ndarray:
 _TOLERANCE = {"float64": 1e-5, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
 _CLAMP = 3.0
 _TOKENS = 2
+_LENGTHS = (3, 5)
 _ALONE = (2, 3)  # the short prompt clamped, the long one as it is: what is run one at a time
 
 
@@ -152,6 +153,7 @@ class SelfTest:
         shared_vs_plain: rows that share blocks against rows that do not.
         tolerance: what each must stay under.
         shares_blocks: whether sharing is used; where it fails alone, it is left off.
+        pads: whether prompts of different lengths share a batch; where a row feels its padding, they do not.
         seconds: how long the check took.
     """
 
@@ -163,28 +165,46 @@ class SelfTest:
     shared_vs_plain: float
     tolerance: float
     shares_blocks: bool
+    pads: bool
     seconds: float
 
 
 def self_test(model: LoadedModel) -> SelfTest:
     """Run a few forced tokens through a model every way the engine knows, and compare.
 
-    Sets `model.shares_blocks` to what was found.
+    Sets `model.shares_blocks` and `model.pads` to what was found.
 
     Raises:
-        ExplorerError: the ways disagree; the numbers are in the message.
+        ExplorerError: the model fails as it is wrapped, or the ways disagree; the numbers are in the message.
     """
+    try:
+        return _compared(model)
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        # What an architecture raises that TransformerLens wraps and does not know how to run.
+        if is_out_of_memory(error):
+            raise
+        raise ExplorerError(
+            f"{type(model.bridge.original_model).__name__} does not run as it is wrapped: {first_line(error)}",
+            where=model.name,
+            remedy="choose a model of another family",
+        ) from error
+
+
+def _compared(model: LoadedModel) -> SelfTest:
     began = time.monotonic()
     site, last = _middle(model.shape), f"blocks.{model.shape.n_layers - 1}.hook_resid_post"
     rows = _rows(site, min(len(model.tokenizer.raw), model.bridge.cfg.d_vocab))
     captures = [Capture(site, "mean", "generated"), Capture(last, "mean", "generated")]
     generation = Generation(_TOKENS)
-    plain = decode(model, rows, generation, captures, share=False)
-    model.shares_blocks = model.blocks.keeps_keys_alone
-    shared = decode(model, rows, generation, captures, share=True) if model.shares_blocks else plain
+    model.shares_blocks, model.pads = model.blocks.keeps_keys_alone, True
     alone = [decode(model, [rows[i]], generation, captures, share=False).rows[0] for i in _ALONE]
     uncached = [run_alone(model, rows[i], generation, captures) for i in _ALONE]
     tolerance = _TOLERANCE[str(model.dtype).removeprefix("torch.")]
+    plain = decode(model, rows, generation, captures, share=False)
+    if not _difference([plain.rows[i] for i in _ALONE], alone) <= tolerance:
+        model.pads = False
+        plain = decode(model, rows, generation, captures, share=False)
+    shared = decode(model, rows, generation, captures, share=True) if model.shares_blocks else plain
     parting = _difference(shared.rows, plain.rows)
     model.shares_blocks = model.shares_blocks and parting <= tolerance
     found = SelfTest(
@@ -196,8 +216,15 @@ def self_test(model: LoadedModel) -> SelfTest:
         shared_vs_plain=parting,
         tolerance=tolerance,
         shares_blocks=model.shares_blocks,
+        pads=model.pads,
         seconds=round(time.monotonic() - began, 3),
     )
+    if found.fired != (1 + _TOKENS) * (1 if model.pads else len(_LENGTHS)):
+        raise ExplorerError(
+            "a block of it runs more than once, or not at all, for a token: its sites have no single value",
+            where=model.name,
+            remedy="choose a model of another family",
+        )
     for name in ("clamped", "batch_vs_single", "cached_vs_uncached", "add_0_vs_baseline"):
         value: float = getattr(found, name)
         if not value <= tolerance:
@@ -223,7 +250,7 @@ def _rows(site: str, vocabulary: int) -> list[Row]:
     forced = tuple(ids[5:])
     settings: list[tuple[Edit, ...]] = [(), (Edit(site, "add", "all", (0,), (0.0,)),)]
     settings.append((Edit(site, "clamp", "all", (0,), (_CLAMP,)),))
-    return [Row(tuple(ids[:length]), edits, forced=forced) for length in (3, 5) for edits in settings]
+    return [Row(tuple(ids[:length]), edits, forced=forced) for length in _LENGTHS for edits in settings]
 
 
 def _difference(one: Sequence[RowResult], other: Sequence[RowResult]) -> float:

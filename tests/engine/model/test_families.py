@@ -1,0 +1,82 @@
+"""Families of models beside what plain Hugging Face makes of them, by tools/check_families.py."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from srm_explorer.engine.experiment import Experiment, ModelSpec, misfits
+from srm_explorer.engine.model.load import LoadedModel, load_model
+from srm_explorer.engine.model.selftest import self_test
+from tests.conftest import TOOLS
+
+NAMES = (
+    "gpt2",
+    "gpt_neox",
+    "llama",
+    "gemma3_text",
+    "qwen3",
+    "mixtral",
+    "qwen3_next",
+    "opt (350m)",
+    "cohere",
+    "granite",
+    "gemma4_text (shared keys)",
+    "recurrent_gemma",
+)
+"""Pythia is a gpt_neox; a hybrid, a mixture, logits that are scaled, keys that layers share, rows that feel padding."""
+
+
+@pytest.fixture(scope="module")
+def tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("check_families", TOOLS / "check_families.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Its dataclasses look themselves up.
+    sys.modules["check_families"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def made(tool: ModuleType, name: str, folder: Path) -> LoadedModel:
+    tool.make_folder({one.name: one for one in tool.families()}[name], folder)
+    return load_model(ModelSpec(name=str(folder), device="cpu"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_family_is_as_plain_hugging_face_has_it(tool: ModuleType, name: str, tmp_path: Path) -> None:
+    verdict: Any = tool.check({one.name: one for one in tool.families()}[name], tmp_path)
+    assert verdict.loads, verdict.note
+    assert verdict.is_right, verdict.row()
+
+
+def test_layers_may_have_different_numbers_of_neurons(tool: ModuleType, tmp_path: Path) -> None:
+    model = made(tool, "gemma4_text (shared keys)", tmp_path)
+    assert model.shape.mlp_widths == (48, 48, 96, 96)
+
+    def refused(layer: int, neuron: int) -> list[str]:
+        site = f"blocks.{layer}.mlp.hook_post"
+        fields = {
+            "model": {"name": model.name},
+            "prompts": {"sets": ["reasoning"]},
+            "interventions": [{"site": site, "neurons": [neuron], "op": "clamp", "values": [1.0]}],
+            "capture": {"sites": [site]},
+            "planes": [],
+        }
+        return [error.what for error in misfits(Experiment.from_dict(fields), model.shape)]
+
+    assert refused(0, 47) == refused(3, 95) == []
+    assert refused(0, 48) == ["neuron 48 is out of range for layer 0 of this model (d_mlp = 48)"]
+    assert refused(3, 96) == ["neuron 96 is out of range for layer 3 of this model (d_mlp = 96)"]
+
+
+def test_rows_that_feel_their_padding_do_not_share_a_batch(tool: ModuleType, tmp_path: Path) -> None:
+    model = made(tool, "recurrent_gemma", tmp_path)
+    assert not self_test(model).pads
+    assert not model.pads
