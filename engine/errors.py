@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class ExplorerError(Exception):
@@ -51,3 +53,31 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     names = list(known)
     close = nearest(word, names)
     return f"did you mean '{close}'?" if close else f"choose one of {', '.join(names)}"
+
+
+_NO_MEMORY = ("out of memory", "allocate memory", "failed to map segment", "std::bad_alloc")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell an allocation that failed, in any library and on any device, from other errors."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError | ImportError | OSError) and any(word in text for word in _NO_MEMORY)
+
+
+def is_limited() -> bool:
+    """Whether the process may take only so much memory (`ulimit -v`), however much there is."""
+    return memory_left() is not None
+
+
+def memory_left() -> int | None:
+    """Bytes that the process may still map; None where nothing limits it, or that cannot be known."""
+    try:
+        import resource  # Windows has none.
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        used = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
+    except (ImportError, OSError, ValueError):
+        return None
+    return None if limit == resource.RLIM_INFINITY else max(0, limit - used)

@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from srm_explorer.engine import paths
-from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.errors import ExplorerError, is_out_of_memory
 from srm_explorer.engine.execution.provenance import Provenance, versions
 from srm_explorer.engine.execution.rows import RowMaker, as_saved, check_directions
 from srm_explorer.engine.experiment import Site, check_against, targets_of
@@ -23,7 +23,6 @@ from srm_explorer.engine.model import (
     decode,
     describe_device,
     device_key,
-    is_out_of_memory,
     load_model,
     self_test,
     set_threads,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.analyses.bands import with_bands
-from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.errors import ExplorerError, is_out_of_memory
 from srm_explorer.engine.execution.provenance import Provenance, provenance_of, versions
 from srm_explorer.engine.execution.rows import RowMaker, as_saved, check_directions, fed_prompts, remarks_on_feeding
 from srm_explorer.engine.execution.w_out import effective_w_out_rows, plane_directions
@@ -29,7 +29,6 @@ from srm_explorer.engine.model import (
     decode,
     describe_device,
     device_key,
-    is_out_of_memory,
     release_memory,
     rows_that_fit,
     threads,
@@ -268,6 +267,12 @@ def run_experiment(
                 on_resume(*_finished_in(path))
             start = _Start(experiment, before, base, path, restart, rows)
             return start.run(meter, holder)
+    except (RuntimeError, MemoryError, OSError) as error:
+        if not is_out_of_memory(error):
+            raise
+        what = "there is not enough memory to go on; what is finished is kept"
+        remedy = "free some, or run it where there is more: the same command goes on from there"
+        raise ExplorerError(what, where=str(paths.run_folder(path)), remedy=remedy) from None
     except Stopped:
         return Outcome(None, path, "interrupted", notes=notes)
     finally:
@@ -402,18 +407,18 @@ class _Running:
             decoded = decode(
                 self._model, rows, self._generation, [capture for _, capture in captures], on_step=self._meter.step
             )
+            vectors = self._vectors(indices, decoded, captures)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            failed = True
-        else:
-            failed = False
-            self._append(number, indices, decoded, captures)
-            self._meter.end_batch(sum(len(row.tokens) for row in decoded.rows))
-        if failed:
+            decoded = vectors = None
+        if decoded is None or vectors is None:
             # Outside the handler, so that the traceback no longer holds the tensors that did not fit.
             self._halve(len(indices))
-        return not failed
+            return False
+        self._append(number, indices, decoded, vectors)
+        self._meter.end_batch(sum(len(row.tokens) for row in decoded.rows))
+        return True
 
     def _halve(self, rows: int) -> None:
         release_memory()
@@ -425,9 +430,10 @@ class _Running:
             )
         self._journal.event(OutOfMemory(rows // 2))
 
-    def _append(
-        self, number: int, indices: Sequence[int], decoded: Decoded, captures: Sequence[tuple[str, Capture]]
-    ) -> None:
+    def _vectors(
+        self, indices: Sequence[int], decoded: Decoded, captures: Sequence[tuple[str, Capture]]
+    ) -> dict[str, Any]:
+        """What was captured of a batch, as it is saved: as large again as it is in the model's precision."""
         vectors: dict[str, Any] = {}
         for column, (name, capture) in enumerate(captures):
             arrays = [as_saved(row.captured[column]) for row in decoded.rows]
@@ -436,6 +442,9 @@ class _Running:
                 is_baseline = [self._grid.condition(index) == 0 for index in indices]
                 arrays = [array if kept else array[:0] for array, kept in zip(arrays, is_baseline, strict=True)]
             vectors[name] = np.stack(arrays) if capture.reduce in ("mean", "last") else arrays
+        return vectors
+
+    def _append(self, number: int, indices: Sequence[int], decoded: Decoded, vectors: Mapping[str, Any]) -> None:
         records = [self._maker.record(index, row) for index, row in zip(indices, decoded.rows, strict=True)]
         receipt = {"sites": [dataclasses.asdict(receipt) for receipt in decoded.receipts], "rows": len(indices)}
         self._journal.append_batch(number, records, vectors, receipt=receipt)

@@ -14,7 +14,6 @@ from .decoding import weight_bytes as weight_bytes
 from .device import backends as backends
 from .device import describe_device as describe_device
 from .device import free_bytes as free_bytes
-from .device import is_out_of_memory as is_out_of_memory
 from .device import release_memory as release_memory
 from .device import set_threads as set_threads
 from .device import threads as threads

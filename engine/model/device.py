@@ -72,14 +72,6 @@ def used_bytes(device: torch.device) -> int | None:
         return None
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell an allocation that failed, on any device, from other errors."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
-
-
 def release_memory() -> None:
     """Collect what nobody refers to any more, and give CUDA's unused memory back to the device."""
     gc.collect()

@@ -23,10 +23,10 @@ from transformers import AutoModelForCausalLM
 from transformers.utils.quantization_config import Mxfp4Config
 
 from srm_explorer.engine import paths
-from srm_explorer.engine.errors import ExplorerError, SpecValueError
+from srm_explorer.engine.errors import ExplorerError, SpecValueError, is_out_of_memory
 from srm_explorer.engine.experiment import SITE_KINDS, ModelShape, ModelSpec, Site
 from srm_explorer.engine.model.blocks import Blocks
-from srm_explorer.engine.model.device import DTYPES, is_out_of_memory, resolve_device, set_tf32
+from srm_explorer.engine.model.device import DTYPES, resolve_device, set_tf32
 from srm_explorer.engine.model.experts import Experts, Hook, experts_of, listening, unreached_experts
 from srm_explorer.engine.model.hub import ModelFiles, fetch_model
 from srm_explorer.engine.model.tokenizer import Tokenizer

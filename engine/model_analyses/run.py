@@ -12,10 +12,10 @@ from typing import Any, cast
 import numpy as np
 
 from srm_explorer.engine.analyses.registry import Arguments, Findings
-from srm_explorer.engine.errors import ExplorerError, did_you_mean
+from srm_explorer.engine.errors import ExplorerError, did_you_mean, is_out_of_memory
 from srm_explorer.engine.execution.provenance import check_same_model, model_of
 from srm_explorer.engine.experiment import ModelSpec
-from srm_explorer.engine.model import LoadedModel, WarmModel, device_key, is_out_of_memory, used_bytes
+from srm_explorer.engine.model import LoadedModel, WarmModel, device_key, used_bytes
 from srm_explorer.engine.model_analyses.neurons import (
     absolute_sets,
     directions_study,

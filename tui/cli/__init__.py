@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.errors import ExplorerError, is_limited, is_out_of_memory
 from srm_explorer.tui.cli.output import flush, note
 
 if TYPE_CHECKING:
@@ -67,6 +67,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader has seen enough (`| head`); what is still buffered must not be tried again at exit.
         _silence_output()
+        return 1
+    except (MemoryError, RuntimeError, ImportError, OSError, SystemError) as error:
+        # What an import says that ran out of memory halfway depends on where it was.
+        if not is_out_of_memory(error) and not (isinstance(error, SystemError) and is_limited()):
+            raise
+        note(str(ExplorerError("there is not enough memory", remedy="free some, or raise what `ulimit -v` allows")))
+        _silence_output_if_broken()
         return 1
     return status
 

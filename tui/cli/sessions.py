@@ -16,7 +16,7 @@ from srm_explorer.engine.session import is_listed, load_session
 from srm_explorer.engine.session.export import chosen_site, exported, run_vectors, runs_csv
 from srm_explorer.tui.cli.output import count, file_size, note, say, say_json, table, table_width, visible, when
 from srm_explorer.tui.cli.tables import say_tables
-from srm_explorer.tui.cli.watch import Watch, stoppable
+from srm_explorer.tui.cli.watch import Watch, holding, stoppable
 from srm_explorer.tui.sessions.list_model import SessionList
 from srm_explorer.tui.sessions.row import Row, Summary
 
@@ -154,13 +154,14 @@ def replay_command(session: str, as_json: bool) -> int:
 
     The status is 0 when the session was replayed, whether bit-equal or not, and 130 when it was stopped.
     """
-    # Here, since it imports torch, which takes seconds that no other command of this file needs.
-    from srm_explorer.engine.execution.replay import replay
-
     path = paths.session_path(session)
     saved = load_session(path)
     with Watch(quiet=as_json) as watch, stoppable(watch) as stop:
         try:
+            with holding(watch, stop):
+                # Here, since it imports torch, which takes seconds that no other command of this file needs.
+                from srm_explorer.engine.execution.replay import replay
+
             result = replay(saved, path.parent, listener=watch.show, stop=stop)
         except Stopped:
             return 130

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.errors import ExplorerError, memory_left
 from srm_explorer.engine.runs import JournalReader, Progress, Stage, StopSignal, known_runs
 from srm_explorer.engine.runs.journal_reader import writer_pid
 from srm_explorer.tui.cli.output import file_size, note
@@ -25,6 +25,8 @@ _STAGES: dict[Stage, str] = {
 _BEFORE_RUNNING: tuple[Stage, ...] = ("waiting", "loading", "testing")
 _LINE_EVERY = 10.0
 """Seconds between lines of progress where there is no terminal to draw a bar on."""
+_IMPORT = 1_300_000_000
+"""Bytes of address space that torch and its libraries take, before any model."""
 FIRST = "finishing the batch, then saving; once more stops now"
 
 
@@ -147,8 +149,18 @@ def stoppable(watch: Watch, *, hears_hangup: bool = True, first: str = FIRST) ->
 def holding(watch: Watch, stop: StopSignal) -> Iterator[None]:
     """Heed a wish to stop only at the end of the block, which imports libraries.
 
-    torch ends the whole process, with a dump, over an exception that reaches it in the middle of its own import.
+    torch ends the whole process, with a dump, over an exception that reaches it in the middle of its own import, and
+    where it gets no memory.
+
+    Raises:
+        ExplorerError: so little memory may be taken that torch would do that.
     """
+    left = memory_left()
+    if left is not None and left < _IMPORT:
+        what = (
+            f"only {file_size(left)} of memory may still be taken here (`ulimit -v`); torch and its libraries need more"
+        )
+        raise ExplorerError(what, remedy=f"raise the limit by {file_size(_IMPORT - left)} and what the model takes")
     watch.holds = True
     try:
         yield

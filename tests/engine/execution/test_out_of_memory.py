@@ -21,17 +21,18 @@ from pathlib import Path
 
 import torch
 
+from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.execution.run import run_experiment
 from srm_explorer.engine.experiment import Experiment
 
 torch.set_num_threads(1)
-folder, name, rows, spare = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+folder, name, rows, spare, stage = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5]
 experiment = Experiment.from_json((folder / "spec.json").read_text())
 
 
 def limit(progress):
     # From here on only so much more may be mapped than is mapped now: the model is loaded and tested.
-    if progress.stage == "running" and spare and not limit.done:
+    if progress.stage == stage and spare and not limit.done:
         limit.done = True
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         allowed = pages * resource.getpagesize() + spare * 2**20
@@ -39,7 +40,10 @@ def limit(progress):
 
 
 limit.done = False
-run_experiment(experiment, folder, folder / f"{name}.json", rows=rows, listener=limit)
+try:
+    run_experiment(experiment, folder, folder / f"{name}.json", rows=rows, listener=limit)
+except ExplorerError as error:
+    sys.exit(f"refused: {error}")
 """
 
 
@@ -62,7 +66,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_gives_the_same_result(
     }
     (tmp_path / "spec.json").write_text(json.dumps(spec))
     for name, rows, spare in (("free", 100, 0), ("tight", 800, 80)):
-        command = [sys.executable, "-c", PROGRAM, str(tmp_path), name, str(rows), str(spare)]
+        command = [sys.executable, "-c", PROGRAM, str(tmp_path), name, str(rows), str(spare), "running"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
     free, tight = (load_session(tmp_path / f"{name}.json") for name in ("free", "tight"))
@@ -73,3 +77,33 @@ def test_a_batch_that_does_not_fit_is_halved_and_gives_the_same_result(
     assert not [event for event in free.events if event["event"] == "out of memory"]
     assert [run.token_ids for run in tight.runs] == [run.token_ids for run in free.runs]
     np.testing.assert_allclose(np.asarray(tight.vectors()[site]), np.asarray(free.vectors()[site]), atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the limit is set from /proc")
+def test_a_session_that_does_not_fit_is_one_line_and_saved_once_there_is_room(
+    random_models: ModuleType, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    sizes = random_models.Sizes("gpt2", layers=1, d_model=16, d_mlp=2_048, heads=2, vocab=300, context=128)
+    random_models.write_model(model, sizes)
+    (tmp_path / "texts.txt").write_text("".join(f"ab {number}\n" for number in range(40)))
+    site = "blocks.0.mlp.hook_post"
+    spec = {
+        "model": {"name": str(model), "device": "cpu"},
+        "prompts": {"sets": ["texts.txt"], "prepend_bos": False},
+        "interventions": [{"site": site, "neurons": [1], "op": "clamp", "values": list(range(9))}],
+        "generation": {"tokens": 30},
+        "capture": {"sites": [site], "reduce": "tokens"},
+    }
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
+    for spare, status in ((8, 1), (0, 0)):
+        command = [sys.executable, "-c", PROGRAM, str(tmp_path), "s", "40", str(spare), "saving"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        assert done.returncode == status, done.stderr[-2000:]
+        assert (tmp_path / "s.run").exists() == bool(status), "what is finished is kept until it is saved"
+        if status:
+            (line,) = [line for line in done.stderr.splitlines() if line.startswith("refused: ")]
+            assert "not enough memory" in line, "its vectors alone are 98 MB, and 8 are left"
+            assert "Traceback" not in done.stderr
+    assert load_session(tmp_path / "s.json").state == "finished"

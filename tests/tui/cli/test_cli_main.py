@@ -225,3 +225,20 @@ def test_a_closed_output_is_one_line() -> None:
     assert ended.returncode == 1
     assert ended.stderr.startswith("srm-explorer: standard output is closed")
     assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="what is taken is read from /proc")
+def test_too_little_memory_for_the_libraries_is_one_line(tmp_path: Path) -> None:
+    program = (
+        "import resource, sys\nfrom srm_explorer.tui.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (600_000_000, resource.RLIM_INFINITY))\n"
+        f"sys.exit(main(['run', 'quick', '--session', {str(tmp_path / 's')!r}]))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
+    (line,) = [line for line in told.stderr.splitlines() if "memory" in line]
+    assert "raise the limit" in line
+    assert told.returncode == 1
+    assert "Traceback" not in told.stderr
+    assert not list(tmp_path.iterdir())
