@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.errors import ExplorerError, is_out_of_memory
 from srm_explorer.engine.experiment import ModelShape, Site
 from srm_explorer.engine.experiment.positions import Positions, RowPositions
 from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode
-from srm_explorer.engine.model.device import bool_list, int_list, is_out_of_memory, tensor_of
+from srm_explorer.engine.model.device import bool_list, int_list, tensor_of
 from srm_explorer.engine.model.experts import Routed
 from srm_explorer.engine.model.intervene import Capture, Edit, by_coordinate, position_mask
 from srm_explorer.engine.model.load import LoadedModel, first_line
