@@ -60,7 +60,7 @@ class StillLink(WorkerLink):
             )
         )  # fmt: skip
 
-    def count_tokens(self, model: Mapping[str, Any], base: Path, texts: Any, prepend_bos: bool) -> None:
+    def count_tokens(self, model: Mapping[str, Any], base: Path, texts: Any, *feeding: Any, **named: Any) -> None:
         self._tell(Tokenized({text: len(text.split()) for text in texts}))
 
 

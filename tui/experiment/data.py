@@ -8,7 +8,7 @@ from collections.abc import Collection
 from typing import Any, cast
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.experiment import CaptureSpec, Experiment, InterventionSpec, ModelSpec, PlaneSpec
+from srm_explorer.engine.experiment import CaptureSpec, Experiment, InterventionSpec, ModelSpec, PlaneSpec, PromptsSpec
 from srm_explorer.engine.experiment.fields import SpecPart, dumped
 
 Data = dict[str, Any]
@@ -22,7 +22,12 @@ def blank(part: type[SpecPart], **required: Any) -> Data:
     return {**defaults, **required}
 
 
-_EMPTY = blank(Experiment, model=blank(ModelSpec, name="demo"), prompts={}, capture=blank(CaptureSpec, sites=[]))
+_EMPTY = blank(
+    Experiment,
+    model=blank(ModelSpec, name="demo"),
+    prompts=blank(PromptsSpec, sets=[]),
+    capture=blank(CaptureSpec, sites=[]),
+)
 INTERVENTION = blank(InterventionSpec, site="", op="clamp")
 _PLANE = blank(PlaneSpec, a=0, b=1)
 

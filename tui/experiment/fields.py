@@ -41,11 +41,13 @@ from srm_explorer.tui.experiment.parsing import (
     parse_optional_whole,
     parse_optional_word,
     parse_sites,
+    parse_truth,
     parse_whole,
     parse_word,
     short_kind,
     site_text,
     sites_text,
+    truth_text,
 )
 from srm_explorer.tui.widgets.form_layout import FormRow
 
@@ -96,6 +98,7 @@ _CODECS: Mapping[str, tuple[Callable[[str], Any], Callable[[Any], str]]] = {
     "float | None": (parse_optional_number, number_text),
     "floats": (parse_numbers, _list_writer(numbers_text)),
     "bool": (parse_answer, answer_text),
+    "bool | choice": (parse_truth, truth_text),
     "choice": (parse_word, str),
 }
 """By a field's type, what a text means and how a value is written."""
@@ -180,6 +183,17 @@ _SPOTLIGHT = (
     from_model("spotlight.thresholds", "thresholds", short="thresh", forms=cosines_forms),
     from_model("spotlight.angles", "angles"),
 )
+_PROMPTS = (
+    from_model("prompts.prepend_bos", "bos", typed=False),
+    from_model("prompts.chat_template", "by template", short="chat", shares_line=True),
+    from_model(
+        "prompts.text",
+        "column",
+        absent="prompt, text or messages",
+        forms=lambda value: (str(value),) if value else ("prompt, text or messages", "prompt"),
+    ),
+    from_model("prompts.system", "system", forms=lambda value: (str(value),) if value else ("none",)),
+)
 _GRID = from_model("grid", "values vary", short="vary", choices=(("no", "together"), ("yes", "crossed")))
 _STATS = from_model(
     "stats",
@@ -212,6 +226,7 @@ def fields_of(
         "capture": (*_CAPTURE, _residual(centres)),
         "planes": _plane(data, plane) if plane >= 0 else [],
         "spotlight": _SPOTLIGHT,
+        "prompts": _PROMPTS,
     }
 
 
@@ -339,6 +354,7 @@ _TITLES = {
     "capture": "capture",
     "planes": "plane",
     "spotlight": "spotlight",
+    "prompts": "prompts",
 }
 
 

@@ -188,5 +188,14 @@ def parse_answer(text: str) -> bool | str:
     return {"yes": True, "no": False}.get(text.strip().lower(), text)
 
 
+def parse_truth(text: str) -> bool | str:
+    """Read "true" or "false"; any other word is left for the spec to know or refuse."""
+    return {"true": True, "false": False}.get(text.strip().lower(), text.strip())
+
+
+def truth_text(value: Any) -> str:
+    return "true" if value is True else "false" if value is False else str(value)
+
+
 def answer_text(value: Any) -> str:
     return "yes" if value is True else "no" if value is False else str(value)

@@ -11,13 +11,13 @@ import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from srm_explorer.engine.experiment import SITE_KINDS, Experiment, PromptsSpec, read_experiment
+from srm_explorer.engine.experiment import SITE_KINDS, Experiment, read_experiment
 from srm_explorer.engine.experiment.experiment import UNITS
 from srm_explorer.tui.experiment.data import normal
 from srm_explorer.tui.experiment.edits import value_of
 from srm_explorer.tui.experiment.fields import Choices, Field, fields_of
 
-ELSEWHERE = {f"prompts.{name}" for name in PromptsSpec.model_fields}
+ELSEWHERE = {f"prompts.{name}" for name in ("sets", "where", "omit", "limit")}
 """Fields that the form leaves to the pane of prompts."""
 
 SPLIT = {"interventions.layer": "interventions.site", "interventions.kind": "interventions.site"}

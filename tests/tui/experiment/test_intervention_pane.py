@@ -402,10 +402,10 @@ async def test_a_form_that_is_too_short_scrolls_to_the_highlight() -> None:
     async with app.run_test(size=(34, 14)) as pilot:
         await pilot.press("end")
         await pilot.pause()
-        assert any("angles 360" in one for one in screen(app))
-        await pilot.press("enter", *"180", "enter")
+        assert any("system none" in one for one in screen(app))
+        await pilot.press("enter", *"Brief.", "enter")
         await pilot.pause()
-        assert any("angles 180" in one for one in screen(app))
+        assert any("system Brief." in one for one in screen(app))
         await pilot.press("home")
         await pilot.pause()
         assert "gpt2" in screen(app)[0]
