@@ -68,3 +68,22 @@ def test_prompts_too_long_for_a_model_are_told_by_line(
     ended = srm("prompts", "check", path, "--model", tiny_gpt2_folder, "--tokens", 256)
     assert (ended.status, ended.out, ended.err.count("\n")) == (1, "", 1)
     assert "choose at most 255" in ended.err
+
+
+def test_a_column_and_a_chat_template_are_checked_as_a_run_would_use_them(
+    srm: Callable[..., Any], tmp_path: Path, tiny_gpt2_folder: Path
+) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"question": "<|endoftext|>Is it open?"}\n')
+    ended = srm("prompts", "check", path)
+    assert ended.status == 1
+    assert 'prompts.text = "question"' in ended.out
+    ended = srm("prompts", "check", path, "--text-column", "question", "--model", tiny_gpt2_folder)
+    assert ended.status == 0
+    assert "a prompt begins with `<|endoftext|>`: it is not added a second time" in ended.out
+    ended = srm("prompts", "check", path, "--text-column", "question", "--chat-template")
+    assert (ended.status, ended.err.count("\n")) == (1, 1)
+    assert "--model" in ended.err
+    ended = srm("prompts", "check", path, "--text-column", "question", "--chat-template", "--model", tiny_gpt2_folder)
+    assert (ended.status, ended.err.count("\n")) == (1, 1)
+    assert "no chat template" in ended.err
