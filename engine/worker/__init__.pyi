@@ -4,8 +4,10 @@ from .client import WorkerGoneError as WorkerGoneError
 from .client import child_environment as child_environment
 from .client import find_or_start_worker as find_or_start_worker
 from .client import find_worker as find_worker
+from .client import other_workers as other_workers
 from .client import submission as submission
 from .endpoint import LONGEST_PATH as LONGEST_PATH
+from .endpoint import environment as environment
 from .endpoint import here as here
 from .endpoint import is_alive as is_alive
 from .log import last_lines as last_lines

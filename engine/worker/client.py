@@ -19,7 +19,7 @@ from srm_explorer.engine.experiment.fields import Bos
 from srm_explorer.engine.io.files import as_explorer_error
 from srm_explorer.engine.prompts import Turns
 from srm_explorer.engine.runs.progress import Stopped
-from srm_explorer.engine.worker.endpoint import Endpoint, build, connect, here, is_alive, make_folder
+from srm_explorer.engine.worker.endpoint import Endpoint, build, connect, here, is_alive, living, make_folder
 from srm_explorer.engine.worker.log import last_lines
 from srm_explorer.engine.worker.protocol import (
     ENDED,
@@ -252,6 +252,22 @@ def find_worker(endpoint: Endpoint | None = None) -> Client | None:
             return Client(endpoint, connection.welcome)
     except WorkerGoneError:
         return None
+
+
+def other_workers() -> list[WorkerState]:
+    """What the living workers of other environments are doing; those that do not answer are left out.
+
+    Raises:
+        ExplorerError: the folder of sockets is not ours alone.
+    """
+    states: list[WorkerState] = []
+    ours = here().identity
+    for endpoint in living():
+        if endpoint.identity != ours:
+            with contextlib.suppress(ExplorerError):
+                client = find_worker(endpoint)
+                states += [client.status()] if client else []
+    return states
 
 
 def _expect(reply: Reply, expected: type[_R]) -> _R:

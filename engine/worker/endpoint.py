@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import platform
+import re
 import socket
 import stat
 import struct
@@ -73,10 +74,33 @@ def here() -> Endpoint:
 
 def identity() -> str:
     """Hash host, protocol, Python environment, and the variables that decide devices, models and threads."""
-    names = [name for name in os.environ if name.startswith(_PREFIXES) and name not in _NOT_OURS]
-    variables = [f"{name}={os.environ[name]}" for name in sorted([*names, *(t for t in _THREADS if t in os.environ)])]
+    variables = [f"{name}={os.environ[name]}" for name in _deciding()]
     whole = "\0".join([platform.node(), str(PROTOCOL), sys.prefix, *variables])
     return hashlib.sha256(os.fsencode(whole)).hexdigest()[:12]
+
+
+def _deciding() -> list[str]:
+    names = [name for name in os.environ if name.startswith(_PREFIXES) and name not in _NOT_OURS]
+    return sorted([*names, *(name for name in _THREADS if name in os.environ)])
+
+
+def environment() -> dict[str, str]:
+    """What tells this environment from others, by name, to be shown: of a token only that it is set."""
+    variables = {name: "set" if "TOKEN" in name else os.environ[name] for name in _deciding()}
+    return {"python": sys.prefix, **variables}
+
+
+def living() -> list[Endpoint]:
+    """The endpoints of this user at which a worker lives, whatever its environment.
+
+    Raises:
+        ExplorerError: the folder of sockets is not ours alone.
+    """
+    folder = runtime_folder()
+    if not check_folder(folder):
+        return []
+    names = [path.stem for path in sorted(folder.glob("*.lock")) if re.fullmatch("[0-9a-f]{12}", path.stem)]
+    return [endpoint for endpoint in (Endpoint(folder, name) for name in names) if is_alive(endpoint)]
 
 
 def runtime_folder() -> Path:

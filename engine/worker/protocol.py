@@ -272,7 +272,8 @@ class StudyResult(_Tolerant):
 class WorkerState(_Tolerant):
     """The reply to `Status`; times in seconds.
 
-    `errand` is the title of a study under way, and `errand_progress` how far it is, as `Progress.to_dict`.
+    `errand` is the title of a study under way, and `errand_progress` how far it is, as `Progress.to_dict`;
+    `environment` tells what its environment is, as `endpoint.environment` has it.
     """
 
     kind: Literal["state"] = "state"
@@ -288,6 +289,7 @@ class WorkerState(_Tolerant):
     jobs: tuple[JobState, ...]
     errand: str = ""
     errand_progress: dict[str, Any] | None = None
+    environment: dict[str, str] = {}
 
 
 class Done(_Tolerant):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.worker.endpoint import build, is_same_user
+from srm_explorer.engine.worker.endpoint import build, environment, is_same_user
 from srm_explorer.engine.worker.protocol import (
     ENDED,
     LASTING,
@@ -298,6 +298,7 @@ class Service:
             model=loaded[0] if loaded else None,
             device=loaded[1] if loaded else None,
             jobs=self._queue.states(),
+            environment=environment(),
             errand=task.title if task else "",
             errand_progress=task.progress.to_dict() if task and task.progress else None,
         )

@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.io.files import has_flock
 from srm_explorer.engine.runs import known_runs, writer_pid
-from srm_explorer.engine.worker import ENDED, LONGEST_PATH, find_worker, here, is_alive
+from srm_explorer.engine.worker import ENDED, LONGEST_PATH, find_worker, here, is_alive, other_workers
 from srm_explorer.tui.cli.output import (
     colour_wanted,
     count,
@@ -202,7 +202,10 @@ def _worker() -> Finding:
     try:
         client = find_worker(endpoint)
         if client is None:
-            return Finding("worker", "starting" if is_alive(endpoint) else "none lives; the full screen starts one")
+            elsewhere = ", ".join(f"process {state.pid}" for state in other_workers())
+            none = "none lives; the full screen starts one"
+            none += f" (of other environments: {elsewhere}; `srm-explorer worker status`)" if elsewhere else ""
+            return Finding("worker", "starting" if is_alive(endpoint) else none)
         state = client.status()
     except ExplorerError as error:
         # Locks of devices lie in the same folder: without it no experiment runs.

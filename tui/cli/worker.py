@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.worker import ENDED, JobState, WorkerState, find_or_start_worker, find_worker, here, last_lines
+from srm_explorer.engine.worker import (
+    ENDED,
+    JobState,
+    WorkerState,
+    environment,
+    find_or_start_worker,
+    find_worker,
+    here,
+    last_lines,
+    other_workers,
+)
 from srm_explorer.tui.cli.output import count, fields, note, say, say_json, table, table_width, visible
 
 _NONE = "no worker lives in this environment"
@@ -20,11 +30,11 @@ def status_command(as_json: bool) -> int:
     client = find_worker()
     state = client.status() if client else None
     if as_json:
-        say_json({"alive": state is not None, "log": here().log, **(state.model_dump() if state else {})})
-    elif state is None:
-        say(_NONE)
+        others = [other.model_dump() for other in other_workers()]
+        known = state.model_dump() if state else {}
+        say_json({"alive": state is not None, "log": here().log, **known, "others": others})
     else:
-        say(*_lines(state))
+        say(*(_lines(state) if state else [_NONE]), *_elsewhere())
     return 0
 
 
@@ -36,7 +46,7 @@ def queue_command(as_json: bool) -> int:
     if as_json:
         say_json({"alive": client is not None, "jobs": [job.model_dump() for job in jobs]})
     elif client is None:
-        say(_NONE)
+        say(_NONE, *_elsewhere())
     else:
         say(*(_jobs(jobs) if jobs else ["there are no jobs"]))
     return 0
@@ -46,7 +56,7 @@ def prune_command(jobs: Sequence[str], as_json: bool) -> int:
     """Take jobs that wait off the queue, all of them or, where one does not wait, those before it."""
     client = find_worker()
     if client is None:
-        raise ExplorerError(_NONE, remedy="nothing waits")
+        raise ExplorerError(_NONE, remedy="; ".join(_elsewhere()) or "nothing waits")
     for job in jobs:
         client.prune(job)
     if as_json:
@@ -78,7 +88,7 @@ def stop_command(as_json: bool) -> int:
     """Have the worker stop now and save what is finished; one of another version finishes its queue first."""
     client = find_worker()
     if client is None:
-        _tell_stopped(as_json, alive=False, message=_NONE)
+        _tell_stopped(as_json, alive=False, message="; ".join([_NONE, *_elsewhere()]))
         return 0
     if client.welcome.limited:
         client.drain()
@@ -104,6 +114,20 @@ def logs_command(lines: int, as_json: bool) -> int:
     else:
         say(f"there is no log yet ({visible(str(log))})")
     return 0
+
+
+def _elsewhere() -> list[str]:
+    """A line for each worker of another environment: its process, and what is otherwise there."""
+    return [
+        visible(f"process {state.pid} is one of another environment: {_differs(state)}") for state in other_workers()
+    ]
+
+
+def _differs(state: WorkerState) -> str:
+    ours, theirs = environment(), state.environment
+    names = [name for name in sorted({*ours, *theirs}) if ours.get(name) != theirs.get(name)]
+    told = [f"{name} is {theirs.get(name, 'not set')} there, {ours.get(name, 'not set')} here" for name in names]
+    return ", ".join(told) if theirs and told else "of another version, or with another token"
 
 
 def _tell_stopped(as_json: bool, *, alive: bool, message: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.io.files import FileLock
 from srm_explorer.engine.runs.progress import Meter, Stopped, StopSignal
 from srm_explorer.engine.worker import endpoint
 from srm_explorer.engine.worker.device_lock import device_lock
@@ -107,3 +108,18 @@ def test_a_device_has_one_run_at_a_time_and_one_that_waits_can_be_stopped() -> N
     assert stages == ["waiting"]
     with device_lock("cpu", Meter([], StopSignal())):
         pass
+
+
+def test_workers_of_other_environments_are_listed_and_no_token_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    first = endpoint.here()
+    endpoint.make_folder(first.folder)
+    assert endpoint.living() == []
+    with FileLock(first.lock), FileLock(first.folder / "device-cpu.lock"):
+        monkeypatch.setenv("OMP_NUM_THREADS", "2")
+        assert endpoint.here() != first
+        assert endpoint.living() == [first]
+    assert endpoint.living() == []
+    told = endpoint.environment()
+    assert (told["OMP_NUM_THREADS"], told["HF_TOKEN"]) == ("2", "set")
