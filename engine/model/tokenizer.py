@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -218,8 +219,18 @@ class Tokenizer:
         return self.raw(text, add_special_tokens=False)["input_ids"]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Turn ids into text, special tokens included, spaces untouched."""
-        return self.raw.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        """Turn ids into text, special tokens included, spaces untouched; an id beyond all tokens, as "[50300]".
+
+        A model's vocabulary may be padded: ids that no text has can be written all the same.
+        """
+        size = len(self.raw)
+        parts: list[str] = []
+        for is_token, run in itertools.groupby(ids, lambda token: token < size):
+            if is_token:
+                parts.append(self.raw.decode(list(run), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+            else:
+                parts += [f"[{token}]" for token in run]
+        return "".join(parts)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Return the text of each id as it stands behind another: a space that begins a word is part of it."""

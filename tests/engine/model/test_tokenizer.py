@@ -189,3 +189,12 @@ def test_no_template_and_a_conversation_it_refuses_are_one_line(tiny_gpt2: Loade
         tiny_gpt2.tokenizer.encode_prompt("a", Feeding(chat_template=True))
     with pytest.raises(ExplorerError, match="refuses this conversation: no tools"):
         chats.encode_prompt((("tool", "a"),), Feeding())
+
+
+def test_ids_beyond_the_tokenizer_are_shown_as_numbers(tiny_gpt2: LoadedModel) -> None:
+    tokenizer = tiny_gpt2.tokenizer
+    beyond = len(tokenizer.raw)
+    ids = tokenizer.encode("a door", False)
+    assert tokenizer.decode([*ids, beyond, beyond + 7, *ids]) == f"a door[{beyond}][{beyond + 7}]a door"
+    assert tokenizer.pieces([*ids, beyond])[-1] == f"[{beyond}]"
+    assert tokenizer.decode([]) == ""
