@@ -337,9 +337,6 @@ class InterventionSpec(SpecPart):
         if check_site(self.site, "site").kind == ROUTER:
             remedy = "choose neurons of an expert, as blocks.3.mlp.experts.7.hook_post"
             raise SpecValueError(f"{self.site} is captured only, not changed", remedy, "site")
-        if self.op == "patch" and Site.parse(self.site).expert is not None:
-            what = f"patch needs a value at each position, and {self.site} has none where the router sends it elsewhere"
-            raise SpecValueError(what, "choose hook_mlp_out of that layer, or another operation", "op")
         for name in ("neurons", "heads", "coordinates"):
             check_distinct(getattr(self, name), name)
         check_distinct(self.values, "values")

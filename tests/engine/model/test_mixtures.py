@@ -419,7 +419,7 @@ def test_the_router_is_captured_and_never_changed(made: Made) -> None:
 
 def test_values_of_other_positions_are_not_written_where_an_expert_may_have_none() -> None:
     edit = {"site": neurons_at(1, 0), "neurons": [3], "op": "patch", "from": {"prompt": "pair"}, "positions": "last"}
-    with pytest.raises(ExplorerError, match=r"patch needs a value at each position.*hook_mlp_out"):
+    with pytest.raises(ExplorerError, match=r"an expert holds only the positions that are sent to it.*hook_mlp_out"):
         Experiment.from_dict(
             {
                 "model": {"name": "x"},
