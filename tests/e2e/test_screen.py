@@ -39,7 +39,7 @@ LONG_RUNS = PROMPTS * (len(LONG_VALUES) + 1)
 def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where the workers of these tests have their socket; none is left behind."""
     folder = tmp_path_factory.getbasetemp() / "s"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     yield folder
     end_workers(folder)
 

@@ -141,10 +141,18 @@ class RunFollower:
 
     def _open_live(self) -> None:
         folder = paths.run_folder(self.path)
-        if is_run_folder(folder):
-            before = load_session(self.path) if self.path.exists() else None
-            self._live = LiveRun(folder, before)
-            self._live.poll()
+        if not is_run_folder(folder):
+            return
+        before = load_session(self.path) if self.path.exists() else None
+        try:
+            live = LiveRun(folder, before)
+            live.poll()
+        except ExplorerError:
+            # A run that is saved takes its folder away, perhaps between two of these lines.
+            if is_run_folder(folder):
+                raise
+            return
+        self._live = live
 
     def _grew(self, progress: Progress | None, state: RunState, *, at_once: bool = False) -> None:
         session = self._live.session if self._live else None

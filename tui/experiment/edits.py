@@ -65,7 +65,7 @@ def apply(
     put(data, field.key, value)
     if name == "direction" and value:
         value_at(data, item).update(neurons=[], heads=[], coordinates=[])
-    elif name in ("neurons", "heads") and value:
+    elif name in ("neurons", "heads") and value and item.startswith("interventions["):
         put(data, f"{item}.direction", None)
     return _with_followers(before, data, kept) if name == "neurons" else Edited(data)
 

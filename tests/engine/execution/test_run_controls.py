@@ -146,7 +146,12 @@ def test_mean_ablation_of_a_control_gives_its_own_mean(lab: Lab) -> None:
 def test_controls_of_steering_are_random_directions_of_the_same_length(lab: Lab) -> None:
     save_file({"way": np.arange(1, 33, dtype=np.float32)}, lab.folder / "v.safetensors")
     steer = {"site": RESID, "direction": "v.safetensors#way", "op": "steer", "values": [-5, 8]}
-    experiment = lab.experiment(steer, controls={"neurons": 2, "seed": 4}, planes=[{"site": RESID, "a": 1, "b": 2}])
+    experiment = lab.experiment(
+        steer,
+        controls={"neurons": 2, "seed": 4},
+        planes=[{"site": RESID, "a": 1, "b": 2}],
+        capture={"residual": "raw"},
+    )
     session = lab.session(experiment)
     directions = [placebo(4, 0, number, 32) for number in (1, 2)]
     assert chosen(session).placebos == {0: tuple(direction_hash(one) for one in directions)}

@@ -60,7 +60,7 @@ def test_what_is_kept_is_what_forcing_token_by_token_finds(
     effects = effects_of(found.session)
     assert effects is not None
     assert effects.reproduced == {site: pytest.approx(0, abs=1e-6) for site in (MLP, RESID)}
-    captures = [Capture(MLP, "mean", "generated"), Capture(RESID, "mean", "generated")]
+    captures = [Capture(MLP, "mean", "generated"), Capture(RESID, "mean", "generated", centred=True)]
     baseline = {run.prompt: run for run in session.runs if run.condition == 0}
     changed = 0
     for place, run in enumerate(session.runs):

@@ -41,7 +41,7 @@ def test_rows_of_w_out_come_with_the_session_and_are_the_models(
 def test_what_is_subtracted_is_what_the_clamp_wrote(lab: Any, clamp: dict[str, Any], tiny_gpt2: LoadedModel) -> None:
     # With no token generated the text cannot change: beside what the neuron writes, all conditions are one.
     plain = {"tokens": 0}
-    kept = {"sites": [MLP, STREAM], "positions": "prompt"}
+    kept = {"sites": [MLP, STREAM], "positions": "prompt", "residual": "raw"}
     session = lab.session(lab.experiment(clamp, generation=plain, capture=kept))
     vectors = session.vectors()
     rest = np.asarray(vectors[STREAM]) - np.asarray(vectors[MLP])[:, [3]] * known_rows(session, MLP)[3]
