@@ -54,13 +54,16 @@ def write_vectors(file: BinaryIO, vectors: Vectors) -> None:
         file.write(np.ascontiguousarray(array, dtype="<f4").data)
 
 
-def read_vectors(path: Path, *, runs: int, sites: Collection[str] | None = None) -> dict[str, Matrix | list[Matrix]]:
+def read_vectors(
+    path: Path, *, runs: int, sites: Collection[str] | None = None, optional: Collection[str] = ()
+) -> dict[str, Matrix | list[Matrix]]:
     """Read what `write_vectors` wrote.
 
     Args:
         path: the file.
         runs: how many runs it must hold.
-        sites: read these alone; None reads all.
+        sites: read these alone, all of which it must hold; None reads all there are.
+        optional: read these beside `sites`, as far as it holds them.
 
     Raises:
         ExplorerError: a missing or damaged file, or one that holds another number of runs.
@@ -68,7 +71,7 @@ def read_vectors(path: Path, *, runs: int, sites: Collection[str] | None = None)
     try:
         check_regular(path)
         with safe_open(path, framework="numpy") as file:  # pyright: ignore[reportUnknownVariableType]
-            return _read(cast("Any", file), runs, sites)
+            return _read(cast("Any", file), runs, sites, optional)
     except (SafetensorError, OSError, _DamagedError) as error:
         remedy = "restore it from a copy, or run the experiment again"
         raise ExplorerError(f"cannot be read: {error}", where=str(path), remedy=remedy) from None
@@ -143,14 +146,16 @@ def _named(vectors: Vectors) -> Iterator[tuple[str, Matrix]]:
             yield from ((f"{site}/{run}", array) for run, array in enumerate(own))
 
 
-def _read(file: Any, runs: int, sites: Collection[str] | None) -> dict[str, Matrix | list[Matrix]]:
+def _read(
+    file: Any, runs: int, sites: Collection[str] | None, optional: Collection[str]
+) -> dict[str, Matrix | list[Matrix]]:
     metadata = cast("dict[str, str]", file.metadata() or {})
     if metadata.get("schema") != SCHEMA:
         raise _DamagedError("it holds no captured vectors")
     names = set(cast("list[str]", file.keys()))
     found: dict[str, Matrix | list[Matrix]] = {}
     for site in metadata.get("sites", "").split("\n") if names or metadata.get("sites") else []:
-        if sites is not None and site not in sites:
+        if sites is not None and site not in sites and site not in optional:
             continue
         if site in names:
             found[site] = _tensor(file, site)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from srm_explorer.engine.prompts.append import add_prompt
 from srm_explorer.engine.prompts.library import (
+    add_prompt,
     available_prompt_sets,
     choose,
     find_prompt_set,

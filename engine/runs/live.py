@@ -61,9 +61,10 @@ class LiveRun:
         self._units: dict[str, dict[int, Matrix]] = {}
         self._unit_readings: list[dict[str, object] | None] = [None for _ in self._experiment.interventions]
         self._sites = {self._experiment.plane_site(plane) for plane in self._experiment.planes}
-        self._names = self._sites | {f"{UNITS_PREFIX}{index}" for index in range(len(self._experiment.interventions))}
         self._forecast = forecast_of(self._journal)
-        self._names |= self._forecast.vector_names
+        units = {f"{UNITS_PREFIX}{index}" for index in range(len(self._experiment.interventions))}
+        # Batches without a baseline have none of these, nor have runs that were begun without what they are for.
+        self._readings = units | self._forecast.vector_names
 
     @property
     def done(self) -> int:
@@ -106,9 +107,8 @@ class LiveRun:
     def _take(self, batch: BatchRecord) -> None:
         indices = [run.index for run in batch.runs]
         # Not hashed, as it is when the run is saved: a shard is whole before its line is there.
-        vectors = read_vectors(self._folder / batch.shard, runs=len(indices), sites=self._names)
-        if not self._sites <= set(vectors):
-            raise _damaged(self._folder / batch.shard)
+        shard = self._folder / batch.shard
+        vectors = read_vectors(shard, runs=len(indices), sites=self._sites, optional=self._readings)
         planes = self._spanned(vectors)
         for plane, (xy, norm) in zip(planes, self._shadows, strict=True):
             xy[indices], norm[indices] = plane.shadows(vectors[plane.site])
@@ -184,7 +184,3 @@ def _mark(folder: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return stat.st_dev, stat.st_ino, stat.st_mtime_ns
-
-
-def _damaged(path: Path) -> ExplorerError:
-    return ExplorerError("this is not what was written", where=str(path), remedy="start again with --restart")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from srm_explorer.engine.session.codec import DamagedError, Number, Table, Text, Whole, plain, read_record
-from srm_explorer.engine.session.rename import rename_session
 from srm_explorer.engine.session.session import (
     SCHEMA_VERSION,
     UNIT_FACTOR,
@@ -18,7 +17,15 @@ from srm_explorer.engine.session.session import (
     Units,
     units_of,
 )
-from srm_explorer.engine.session.store import Saved, is_listed, load_session, save_session, sessions_in, trash_session
+from srm_explorer.engine.session.store import (
+    Saved,
+    is_listed,
+    load_session,
+    rename_session,
+    save_session,
+    sessions_in,
+    trash_session,
+)
 
 __all__ = [
     "SCHEMA_VERSION",

@@ -94,7 +94,7 @@ def test_models_are_described_and_texts_tokenized_while_another_runs(client: Cli
     model = bench.experiment().model
     described = client.describe(model, bench.folder)
     assert (described.n_layers, described.d_model, described.d_mlp) == (3, 32, 64)
-    assert len(described.sites) == 18
+    assert len(described.sites) == 21
     job = submit(client, bench, "a", *LONG)
     when_batches(client, job)
     texts = ["The man opened", "", "He"]

@@ -95,7 +95,7 @@ class SessionActions:
 
     def _rename(self, row: Row) -> None:
         from srm_explorer.engine.runs import rename
-        from srm_explorer.engine.session.rename import refuse_taken, renamed_path
+        from srm_explorer.engine.session.store import refuse_taken, renamed_path
 
         def problem(typed: str) -> str:
             try:

@@ -21,7 +21,8 @@ Prompts = list[tuple[int, ...]]
 
 LAYERS = (0, 1, 2)
 POSITIONS: tuple[Positions, ...] = get_args(Positions)
-OPERATIONS: tuple[Operation, ...] = get_args(Operation)
+# What is patched in is another run's: tests/engine/execution/test_patching.py.
+OPERATIONS: tuple[Operation, ...] = tuple(op for op in get_args(Operation) if op != "patch")
 REDUCTIONS: tuple[Reduce, ...] = get_args(Reduce)
 NEURONS = (3, 17)
 VALUES = {"clamp": (4.0, -3.0), "mean": (0.5, -1.0), "add": (3.0, -6.0), "scale": (4.0, -2.0)}
@@ -58,7 +59,8 @@ def test_a_row_of_a_batch_is_the_row_alone(
     model: LoadedModel = request.getfixturevalue(f"tiny_{shape}")
     kind, layer, positions = PLACES[at]
     site, elsewhere = f"blocks.{layer}.{kind}", f"blocks.{2 - layer}.hook_resid_post"
-    first, second = OPERATIONS[at % 6], OPERATIONS[(at + at // 6 + 1) % 6]
+    n = len(OPERATIONS)
+    first, second = OPERATIONS[at % n], OPERATIONS[(at + at // n + 1) % n]
     rows = [
         Row(prompt, edits)
         for prompt in prompts[1:]

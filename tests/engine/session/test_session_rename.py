@@ -19,7 +19,7 @@ from srm_explorer.engine.io.files import FileLock, LockedError, sha256_of
 from srm_explorer.engine.runs.journal import known_runs, register_run
 from srm_explorer.engine.runs.manage import rename, trash
 from srm_explorer.engine.session import RunRecord, Session, load_session, rename_session, save_session, sessions_in
-from srm_explorer.engine.session.rename import renamed_path
+from srm_explorer.engine.session.store import renamed_path
 
 SITE = "blocks.1.mlp.hook_post"
 SPEC = Experiment.from_dict(

@@ -6,16 +6,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from srm_explorer.engine import paths
 from srm_explorer.tui.cli.doctor import version_findings
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, until
 
 HEAVY = ("torch", "transformers", "transformer_lens", "numpy", "scipy", "textual", "plotext", "rich")
 
@@ -102,23 +102,28 @@ def test_output_that_cannot_be_written_is_one_line(srm_process: Callable[..., su
     assert "no space left" in told
 
 
+def holds_open(pid: int, path: Path) -> bool:
+    """Whether a process has a file open."""
+    for descriptor in Path(f"/proc/{pid}/fd").glob("*"):
+        with contextlib.suppress(OSError):
+            if descriptor.readlink() == path:
+                return True
+    return False
+
+
 def test_an_interruption_is_status_130_without_a_trace(
     srm_process: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
-    # Reading a pipe that nobody writes to waits forever: the interruption meets the program at work.
-    fifo = tmp_path / "v.npz"
-    os.mkfifo(fifo)
-    process = srm_process("sweep", fifo, "--a", 0, "--b", 1, stdout=subprocess.PIPE)
-    writer = None
-    while writer is None and process.poll() is None:
-        # Fails until the program has opened the other end.
-        with contextlib.suppress(OSError):
-            writer = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
-        time.sleep(0.02)
+    # A file of 64 GB of nothing takes minutes to read: the interruption meets the program at work.
+    large = tmp_path / "v.npy"
+    with large.open("wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (1 << 25, 512)}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.truncate(file.tell() + (1 << 25) * 512 * 4)
+    process = srm_process("sweep", large, "--a", 0, "--b", 1, stdout=subprocess.PIPE)
+    until(lambda: process.poll() is not None or holds_open(process.pid, large), "the program at work")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=PATIENCE)
-    if writer is not None:
-        os.close(writer)
     assert (process.returncode, out) == (130, "")
     assert "Traceback" not in err
 
