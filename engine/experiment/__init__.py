@@ -8,13 +8,13 @@ from srm_explorer.engine.experiment.experiment import (
     ControlsSpec,
     Experiment,
     GenerationSpec,
-    InterventionSpec,
     ModelSpec,
     PlaneSpec,
     PromptsSpec,
     SpotlightSpec,
     targets_of,
 )
+from srm_explorer.engine.experiment.intervention import InterventionSpec
 from srm_explorer.engine.experiment.load import SpecSource, available_presets, read_experiment
 from srm_explorer.engine.experiment.model_fit import check_against, misfits
 from srm_explorer.engine.experiment.site import SITE_KINDS, ModelShape, Site

@@ -9,7 +9,8 @@ from typing import Any, Literal, cast
 
 from srm_explorer.engine.errors import SpecValueError, did_you_mean
 from srm_explorer.engine.experiment.directions import AT, RunChoice
-from srm_explorer.engine.experiment.experiment import Experiment, InterventionSpec
+from srm_explorer.engine.experiment.experiment import Experiment
+from srm_explorer.engine.experiment.intervention import InterventionSpec
 from srm_explorer.engine.experiment.values import format_number, shown
 
 NO_STRENGTH = 0.0

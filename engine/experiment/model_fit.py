@@ -8,7 +8,8 @@ from typing import Literal, TypeAlias
 from srm_explorer.engine.errors import ExplorerError, SpecValueError
 from srm_explorer.engine.experiment.conditions import conditions, conditions_of
 from srm_explorer.engine.experiment.directions import Component, Direction, NeuronWeights, choices_of, direction_of
-from srm_explorer.engine.experiment.experiment import Experiment, InterventionSpec, taken_neurons, targets_of
+from srm_explorer.engine.experiment.experiment import Experiment, taken_neurons, targets_of
+from srm_explorer.engine.experiment.intervention import InterventionSpec
 from srm_explorer.engine.experiment.positions import Positions, TokenChoice
 from srm_explorer.engine.experiment.site import ROUTER, SITE_KINDS, ModelShape, Site
 

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.experiment.experiment import Operation
+from srm_explorer.engine.experiment.intervention import Operation
 from srm_explorer.engine.experiment.positions import Positions, RowPositions
 from srm_explorer.engine.model.device import array_of, tensor_of
 from srm_explorer.engine.model.experts import Routed

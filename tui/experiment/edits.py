@@ -10,9 +10,10 @@ from typing import Any
 
 from srm_explorer.engine.errors import ExplorerError, SpecValueError
 from srm_explorer.engine.experiment import GenerationSpec, ModelShape, Site
-from srm_explorer.engine.experiment.experiment import ALONG_DIRECTION, SAMPLING, UNITS, WITHOUT_VALUES
+from srm_explorer.engine.experiment.experiment import SAMPLING
 from srm_explorer.engine.experiment.fields import dumped
 from srm_explorer.engine.experiment.following import follow_neurons
+from srm_explorer.engine.experiment.intervention import ALONG_DIRECTION, UNITS, WITHOUT_VALUES
 from srm_explorer.engine.experiment.site import FIRST_EXPERT
 from srm_explorer.tui.experiment.data import INTERVENTION, Data, item_of, put, value_at
 from srm_explorer.tui.experiment.fields import Field

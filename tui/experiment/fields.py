@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, ModelShape
-from srm_explorer.engine.experiment.experiment import ALONG_DIRECTION, UNITS, WITHOUT_VALUES, source_text
+from srm_explorer.engine.experiment.intervention import ALONG_DIRECTION, UNITS, WITHOUT_VALUES, source_text
 from srm_explorer.engine.experiment.model_fit import apart_from
 from srm_explorer.engine.experiment.positions import parse_positions, positions_text
 from srm_explorer.engine.experiment.site import FIRST_EXPERT

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from srm_explorer.engine.experiment.experiment import Positions
+from srm_explorer.engine.experiment.positions import Positions
 from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode
 from srm_explorer.engine.model.intervene import Capture, Edit, position_mask
 from srm_explorer.engine.model.load import LoadedModel

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from srm_explorer.engine.experiment.experiment import Operation, Positions
+from srm_explorer.engine.experiment.intervention import Operation
+from srm_explorer.engine.experiment.positions import Positions
 from srm_explorer.engine.experiment.site import SITE_KINDS
 from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode
 from srm_explorer.engine.model.intervene import Capture, Edit, Reduce

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from srm_explorer.engine.experiment import ModelSpec
-from srm_explorer.engine.experiment.experiment import Positions
+from srm_explorer.engine.experiment.positions import Positions
 from srm_explorer.engine.model.decoding import Generation, Row, decode
 from srm_explorer.engine.model.intervene import Capture, Edit
 from srm_explorer.engine.model.load import LoadedModel, load_model

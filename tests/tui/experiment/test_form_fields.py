@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from srm_explorer.engine.experiment import SITE_KINDS, Experiment, read_experiment
-from srm_explorer.engine.experiment.experiment import UNITS
+from srm_explorer.engine.experiment.intervention import UNITS
 from srm_explorer.tui.experiment.data import normal
 from srm_explorer.tui.experiment.edits import value_of
 from srm_explorer.tui.experiment.fields import Choices, Field, fields_of
