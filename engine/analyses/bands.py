@@ -273,7 +273,7 @@ def plane_bands(
     units = units_of(session)
     resamples = max(FEWEST_RESAMPLES, min(resamples, MOST_WEIGHTS // max(1, len(units))))
     points = points_of(plane)
-    tested = residual_p(session, plane_index, by, flips=resamples, seed=seed)
+    tested = _residual_p(session, plane_index, groups, units, resamples, seed)
     bands: list[GroupBand] = []
     for label, group in groups.items():
         band = _group_band(session, points, units, label, group, tested.get(label), resamples, seed)
@@ -319,12 +319,17 @@ def residual_p(
 
     A unit's value is the mean over its runs; whole units flip their signs.
     """
+    return _residual_p(session, plane_index, run_groups(session, by), units_of(session), flips, seed)
+
+
+def _residual_p(
+    session: Session, plane_index: int, groups: Mapping[str, RunGroup], units: Units, flips: int, seed: int
+) -> dict[str, float]:
     difference = residual_points(session, plane_index)
     if difference is None:
         return {}
-    units = units_of(session)
     p_values: dict[str, float] = {}
-    for label, group in run_groups(session, by).items():
+    for label, group in groups.items():
         totals = unit_totals(difference, units.of_run, len(units), group.runs)
         if group.role != BASELINE and totals.present.any():
             p_values[label] = float(sign_flip_test(totals.unit_means, flips, seed).p)

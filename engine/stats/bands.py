@@ -18,6 +18,7 @@ from srm_explorer.engine.stats.resampling import (
     normal_quantile,
     student_quantile,
     used_units,
+    weighted_sums,
 )
 from srm_explorer.engine.stats.spotlight import STRICT, directions
 
@@ -55,7 +56,11 @@ def unit_counts(
         x, y = points[start : start + step, :1], points[start : start + step, 1:]
         cosine = x * cos + y * sin
         present, first = np.unique(units[start : start + step], return_index=True)
+        furthest = np.hypot(x, y).max(initial=0.0)
         for index, level in enumerate(thresholds):
+            # No cosine is larger than the length, but for round-off.
+            if level > furthest * (1 + 1e-9):
+                continue
             lit = np.add.reduceat(cosine > level + STRICT, first, axis=0, dtype=np.float64)
             sums[present, index * n_angles : (index + 1) * n_angles] += lit
     return UnitTotals(sums, np.bincount(units, minlength=n_units).astype(np.float64))
@@ -86,17 +91,30 @@ def share_bands(
     Returns:
         [2, point] within 0 and 1, the observed share inside; None where fewer than two units have runs.
     """
-    part = totals.only(totals.present)
+    part = totals if totals.present.all() else totals.only(totals.present)
     strata = merged_strata(np.asarray(stratum)[totals.present])
     n = len(strata)
     if n < 2:
         return None
     share, runs = part.mean, part.counts.sum()
-    influence = (part.sums - part.counts[:, None] * share) / runs
-    middle, spread = _with_pseudo_units(share, _variance(influence, strata), n)
     weights = bootstrap_weights(strata, resamples, seed)
-    scale = (weights.astype(np.float64) @ part.counts) / runs
-    largest = _largest(influence / spread, weights, scale, curves)
+    scale = weighted_sums(weights, part.counts) / runs
+    length = len(share) // curves
+    middle, spread, largest = np.empty_like(share), np.empty_like(share), np.zeros((len(weights), curves))
+    # A curve at a time, so that one curve's influences alone are held.
+    for curve in range(curves):
+        points = slice(curve * length, (curve + 1) * length)
+        influence, varied = part.counts[:, None] * share[points], np.zeros(length)
+        np.subtract(part.sums[:, points], influence, out=influence)
+        influence /= runs
+        # Where no unit differs from the mean, and thus no resample: nothing to multiply.
+        moves = influence.any(axis=0)
+        influence = influence if moves.all() else influence[:, moves]
+        varied[moves] = _variance(influence, strata)
+        middle[points], spread[points] = _with_pseudo_units(share[points], varied, n)
+        if moves.any():
+            influence /= spread[points][moves]
+            largest[:, curve : curve + 1] = _largest(influence, weights, scale, 1)
     critical = _critical(largest, strata, level)
     half = np.repeat(critical, len(share) // curves) * spread
     low, high = np.minimum(middle, share) - half, np.maximum(middle, share) + half
@@ -142,8 +160,7 @@ def difference_bands(
         ]
         middle, spread = ends[0][0] - ends[1][0], np.hypot(ends[0][1], ends[1][1])
     weights = bootstrap_weights(strata, resamples, seed)
-    wide = weights.astype(np.float64)
-    scales = [(wide @ part.counts) / part.counts.sum() for part in (first, other)]
+    scales = [weighted_sums(weights, part.counts) / part.counts.sum() for part in (first, other)]
     if np.allclose(scales[0], scales[1]):
         largest = _largest((sides[0] - sides[1]) / spread, weights, scales[0], curves)
     else:
@@ -239,5 +256,7 @@ def _variance(influence: NDArray[np.float64], strata: NDArray[np.int64]) -> NDAr
     variance = np.zeros(influence.shape[1])
     for stratum in range(int(strata.max()) + 1):
         part = influence[strata == stratum]
-        variance += len(part) / (len(part) - 1) * ((part - part.mean(axis=0)) ** 2).sum(axis=0)
+        part -= part.mean(axis=0)
+        part *= part
+        variance += len(part) / (len(part) - 1) * part.sum(axis=0)
     return variance

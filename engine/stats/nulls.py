@@ -93,11 +93,17 @@ def second_moment_planes(baseline: NDArray[np.floating], number: int = PARTNERS,
     A direction is ``X' g`` with X the vectors divided by their norms and g standard normal: its covariance is X' X,
     which is never formed.
     """
-    length = np.sqrt((baseline.astype(np.float64) ** 2).sum(axis=1))
-    finite = np.isfinite(length) & (length > 0)
-    unit = baseline[finite].astype(np.float64) / length[finite, None]
-    drawn = np.random.default_rng(seed).normal(size=(number, 2, len(unit)))
-    return _orthonormal(drawn @ unit)
+    step = max(1, CHUNK_ELEMENTS // max(1, baseline.shape[1]))
+    starts = range(0, len(baseline), step)
+    lengths = [np.sqrt((baseline[at : at + step].astype(np.float64) ** 2).sum(axis=1)) for at in starts]
+    length = np.concatenate(lengths or [np.empty(0)])
+    rows = np.flatnonzero(np.isfinite(length) & (length > 0))
+    drawn = np.random.default_rng(seed).normal(size=(number * 2, len(rows)))
+    directions_of = np.zeros((number * 2, baseline.shape[1]))
+    for at in range(0, len(rows), step):
+        chosen = rows[at : at + step]
+        directions_of += drawn[:, at : at + step] @ (baseline[chosen].astype(np.float64) / length[chosen, None])
+    return _orthonormal(directions_of.reshape(number, 2, -1))
 
 
 def null_curves(xy: Floats, thresholds: Sequence[float], n_angles: int = 360, level: float = LEVEL) -> NullCurves:

@@ -16,6 +16,7 @@ from srm_explorer.engine.stats.resampling import (
     f_quantile,
     merged_strata,
     used_units,
+    weight_chunks,
 )
 
 # Variance below this part of the largest is round-off: the ellipse is a segment.
@@ -201,9 +202,10 @@ def joint_region(
         return JointRegion(centre, np.zeros((2, 2)), 0.0, 0.0, len(strata), level)
     basis = axes / roots
     whole = [(part @ basis, group.counts) for part, group in zip(residual, groups, strict=True)]
-    weights = bootstrap_weights(strata, affordable_resamples(len(strata), resamples), seed).astype(np.float64)
+    weights = bootstrap_weights(strata, affordable_resamples(len(strata), resamples), seed)
     freedom = degrees_of_freedom(strata)
-    deviation, spread = _resampled(whole, strata, weights)
+    parts = [_resampled(whole, strata, chunk.astype(np.float64)) for chunk in weight_chunks(weights)]
+    deviation, spread = (np.concatenate(part) for part in zip(*parts, strict=True))
     radius2 = _radius2(deviation, spread, freedom, level)
     # The phase moves with what lies across the centre's direction.
     across = np.array([-centre[1], centre[0]]) @ axes * roots
@@ -276,7 +278,7 @@ def _resampled(
         spread = np.zeros((len(weights), width, width))
         for stratum in range(int(strata.max()) + 1):
             rows = columns[strata == stratum]
-            w, n = weights[:, strata == stratum], len(rows)
+            w, n = weights if len(rows) == len(strata) else weights[:, strata == stratum], len(rows)
             part = np.zeros_like(spread)
             part[:, upper[0], upper[1]] = w @ (rows[:, upper[0]] * rows[:, upper[1]])
             part[:, upper[1], upper[0]] = part[:, upper[0], upper[1]]

@@ -47,6 +47,10 @@ LEVEL = 0.95
 FEWEST_RESAMPLES = 1_000
 # Resamples times units: 80 MB of weights, twice that in float64.
 MOST_WEIGHTS = 20_000_000
+# Weights that are float64 at the same time: 16 MB.
+WIDENED_AT_A_TIME = 2_000_000
+# Units drawn at the same time, which stay in the processor's cache.
+DRAWN_AT_A_TIME = 250_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,10 +146,17 @@ def _drawn_weights(stratum: bytes, resamples: int, seed: int) -> NDArray[np.floa
     weights = np.zeros((resamples, len(strata)), np.float32)
     for level in np.unique(strata):
         units = np.flatnonzero(strata == level)
-        drawn = generator.integers(len(units), size=(resamples, len(units)))
-        drawn += np.arange(resamples)[:, None] * len(units)
-        counts = np.bincount(drawn.ravel(), minlength=resamples * len(units))
-        weights[:, units] = counts.reshape(resamples, len(units))
+        step = max(1, DRAWN_AT_A_TIME // len(units))
+        # The generator goes on where it stopped: the same draws as all at once.
+        for start in range(0, resamples, step):
+            rows = min(step, resamples - start)
+            drawn = generator.integers(len(units), size=(rows, len(units)))
+            drawn += np.arange(rows)[:, None] * len(units)
+            counts = np.bincount(drawn.ravel(), minlength=rows * len(units)).reshape(rows, len(units))
+            if len(units) == len(strata):
+                weights[start : start + rows] = counts
+            else:
+                weights[start : start + rows, units] = counts
     weights.setflags(write=False)
     return weights
 
@@ -195,7 +206,23 @@ def resampled_means(totals: UnitTotals, weights: NDArray[np.float32]) -> NDArray
         weights: [resample, unit].
     """
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (weights.astype(np.float64) @ totals.sums) / (weights.astype(np.float64) @ totals.counts)[:, None]
+        return weighted_sums(weights, totals.sums) / weighted_sums(weights, totals.counts)[:, None]
+
+
+def weighted_sums(weights: NDArray[np.float32], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``weights @ values`` in float64, [resample] or [resample, k]; a few resamples at a time are widened.
+
+    Args:
+        weights: [resample, unit].
+        values: [unit] or [unit, k].
+    """
+    return np.concatenate([chunk.astype(np.float64) @ values for chunk in weight_chunks(weights)])
+
+
+def weight_chunks(weights: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Views of the weights, some resamples each, that take 16 MB or less in float64."""
+    step = max(1, WIDENED_AT_A_TIME // max(1, weights.shape[1]))
+    return [weights[start : start + step] for start in range(0, max(1, len(weights)), step)]
 
 
 FEW_UNITS = 20

@@ -153,9 +153,13 @@ def show_plane(
 
 
 def known_bands(
-    session: Session, plane: PlaneRecord, by: Sequence[str], chance: str | None = None
+    session: Session, plane: PlaneRecord, by: Sequence[str], chance: str | None = None, *, every_kind: bool = False
 ) -> PlaneBands | None:
     """The bands a session was saved with, else computed now, with one kind of chance; None where they cannot be.
+
+    Args:
+        chance: the kind that is kept; the one that charts draw by default.
+        every_kind: whether kinds of chance that no chart draws by default are computed too.
 
     Raises:
         ExplorerError: that kind of chance is not there, and cannot be drawn.
@@ -166,9 +170,14 @@ def known_bands(
     bands = stored_bands(session, index, by)
     has_kind = bands is not None and (chance is None or any(null.kind == chance for null in bands.nulls))
     if not has_kind:
-        kinds = {} if chance in (None, "controls") else {"nulls": [chance]}
+        arguments = {"plane": index, "by": list(by)}
+        nulls = {} if every_kind else {"nulls": ["partners" if chance in (None, "controls") else chance]}
         try:
-            bands = PlaneBands.from_dict(bands_study(session, {"plane": index, "by": list(by), **kinds})["bands"])
+            findings = bands_study(session, {**arguments, **nulls})
+            bands = PlaneBands.from_dict(findings["bands"])
+            # The vectors are there, but a plane without partners: the kinds that come after them.
+            if chance is None and nulls and not bands.nulls and not findings["told"]:
+                bands = PlaneBands.from_dict(bands_study(session, arguments)["bands"])
         except ExplorerError:
             bands = None
     if chance is None or bands is None:
@@ -238,7 +247,7 @@ def _plane_json(
 ) -> dict[str, Any]:
     groups = _swept(session, plane, grouping, threshold)
     a, b = plane_captions(plane)
-    bands = known_bands(session, plane, grouping)
+    bands = known_bands(session, plane, grouping, every_kind=True)
     predicted = predictions_of(session, plane, groups, grouping)
     energies = energies_by_group(session, plane, grouping)
     return {

@@ -93,3 +93,19 @@ def test_runs_that_are_not_finite_are_left_out_and_zero_vectors_count(broken: fl
     np.testing.assert_allclose(null.counts[0.1], kept.counts[0.1])
     nothing = null_curves(np.full((4, 2, 2), broken), (0.1,), 24)
     assert np.isnan(nothing.mean).all()
+
+
+def test_planes_of_the_second_moment_added_up_some_runs_at_a_time_are_the_plain_product(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vectors = np.random.default_rng(2).normal(size=(57, 9)).astype(np.float32)
+    vectors[3], vectors[20] = 0.0, np.nan
+    usable = np.delete(vectors, (3, 20), axis=0).astype(float)
+    unit = usable / np.linalg.norm(usable, axis=1, keepdims=True)
+    first, second = np.moveaxis(np.random.default_rng(6).normal(size=(40, 2, 55)) @ unit, 1, 0)
+    first /= np.linalg.norm(first, axis=1, keepdims=True)
+    second = second - (second * first).sum(axis=1, keepdims=True) * first
+    expected = np.stack([first, second / np.linalg.norm(second, axis=1, keepdims=True)], axis=1)
+    for elements in (100, 8_000_000):
+        monkeypatch.setattr("srm_explorer.engine.stats.nulls.CHUNK_ELEMENTS", elements)
+        np.testing.assert_allclose(second_moment_planes(vectors, 40, seed=6), expected, atol=1e-12)

@@ -10,6 +10,7 @@ from srm_explorer.engine.stats.resampling import (
     merged_strata,
     resampled_means,
     unit_totals,
+    weighted_sums,
 )
 
 OF_RUN = np.array([0, 0, 1, 1, 1, 2, 3, 3])
@@ -68,3 +69,22 @@ def test_single_units_are_joined_to_others_so_that_they_have_a_variance() -> Non
 def test_values_without_units_are_refused() -> None:
     with pytest.raises(ExplorerError, match="units"):
         unit_totals(VALUES, OF_RUN[:3], 4)
+
+
+def test_resamples_drawn_some_at_a_time_are_those_drawn_all_at_once() -> None:
+    stratum = np.arange(700) % 3 // 2
+    weights = bootstrap_weights(stratum, 1_200, seed=5)
+    generator = np.random.default_rng(5)
+    for level in (0, 1):
+        units = np.flatnonzero(stratum == level)
+        drawn = generator.integers(len(units), size=(1_200, len(units)))
+        expected = [np.bincount(row, minlength=len(units)) for row in drawn]
+        np.testing.assert_array_equal(weights[:, units], expected)
+
+
+def test_weighted_sums_are_products_with_the_whole_of_the_weights() -> None:
+    weights = bootstrap_weights(np.zeros(2_500, int), 1_700)
+    values = np.random.default_rng(1).normal(size=(2_500, 3))
+    np.testing.assert_allclose(weighted_sums(weights, values), weights.astype(float) @ values, rtol=1e-10)
+    counts = np.arange(2_500.0)
+    np.testing.assert_array_equal(weighted_sums(weights, counts), weights.astype(float) @ counts)

@@ -56,6 +56,24 @@ def test_the_critical_value_is_that_of_a_plain_loop_over_resamples() -> None:
     np.testing.assert_allclose(band[1], np.clip(np.maximum(share, middle) + half, 0, 1), atol=2e-6)
 
 
+def test_a_curve_that_no_run_lights_leaves_the_others_as_they_are_alone() -> None:
+    xy, of_run = runs(30, 3)
+    stratum = np.arange(30) % 2
+    whole = share_bands(unit_counts(xy, of_run, 30, (0.99, 0.3, 1.0, 0.5), 36), stratum, 4, resamples=400)
+    assert whole is not None
+    for index, level in ((1, 0.3), (3, 0.5)):
+        totals = unit_counts(xy, of_run, 30, (level,), 36)
+        expected = np.array([[(xy[of_run == u] @ d > level).sum() for d in circle(36)] for u in range(30)])
+        np.testing.assert_array_equal(totals.sums, expected)
+        alone = share_bands(totals, stratum, resamples=400)
+        np.testing.assert_allclose(whole[:, 36 * index : 36 * (index + 1)], alone, atol=2e-6)
+
+
+def circle(angles: int) -> np.ndarray:
+    turn = np.arange(angles) * 2 * np.pi / angles
+    return np.stack([np.cos(turn), np.sin(turn)], axis=1)
+
+
 def test_a_share_that_no_unit_has_is_not_certain_to_be_none() -> None:
     nothing = share_bands(UnitTotals(np.zeros((50, 3)), np.full(50, 11.0)), ONE)
     assert nothing is not None

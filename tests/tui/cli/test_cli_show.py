@@ -8,6 +8,7 @@ import pytest
 
 from srm_explorer.engine.session import Session
 from srm_explorer.engine.stats.spotlight import spotlight_sweep, unit_coordinates
+from srm_explorer.tui.cli.show import known_bands
 
 SITE, RESIDUAL = "blocks.1.mlp.hook_post", "blocks.1.hook_resid_post"
 
@@ -179,3 +180,22 @@ def test_json_holds_bands_predictions_and_tests(srm: Callable[..., Any], save: C
     assert all(one <= mean <= other for one, mean, other in zip(low, swept["mean_similarity"], high, strict=True))
     assert told["bands"]["by"] == []
     assert {null["kind"] for null in told["bands"]["nulls"]} == {"partners", "isotropic", "second moment"}
+
+
+def test_charts_compute_the_chance_they_draw_and_it_is_that_of_all_kinds(save: Callable[..., Session]) -> None:
+    session = save(prompts=6).changed(bands={})
+    (plane,) = session.planes
+    drawn = known_bands(session, plane, ())
+    whole = known_bands(session, plane, (), every_kind=True)
+    assert drawn is not None
+    assert whole is not None
+    assert {null.kind for null in drawn.nulls} < {null.kind for null in whole.nulls}
+    told, expected = drawn.to_dict(), whole.to_dict()
+    assert told["groups"] == expected["groups"]
+    assert told["nulls"] == [null for null in expected["nulls"] if null["kind"] in ("partners", "controls")]
+    for group in drawn.groups:
+        of_drawn, of_whole = drawn.null_of(group.label), whole.null_of(group.label)
+        assert of_drawn is not None
+        assert of_whole is not None
+        assert (of_drawn.kind, of_drawn.legend) == (of_whole.kind, of_whole.legend)
+        assert (of_drawn.mean == of_whole.mean).all()
