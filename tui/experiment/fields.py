@@ -167,7 +167,7 @@ _MODEL = (
 )
 _TOKENS = (from_model("generation.tokens", "tokens"), from_model("generation.mode", "mode", shares_line=True))
 _SAMPLING = (
-    from_model("generation.temperature", "temperature", short="temp"),
+    from_model("generation.temperature", "temp"),
     from_model("generation.top_k", "top k", shares_line=True, absent="all"),
     from_model("generation.top_p", "top p", absent="all"),
     from_model("generation.seed", "seed", shares_line=True),
@@ -185,7 +185,7 @@ _SPOTLIGHT = (
 )
 _PROMPTS = (
     from_model("prompts.prepend_bos", "bos", typed=False),
-    from_model("prompts.chat_template", "by template", short="chat", shares_line=True),
+    from_model("prompts.chat_template", "template", short="chat", shares_line=True),
     from_model(
         "prompts.text",
         "column",
@@ -194,7 +194,7 @@ _PROMPTS = (
     ),
     from_model("prompts.system", "system", forms=lambda value: (str(value),) if value else ("none",)),
 )
-_GRID = from_model("grid", "values vary", short="vary", choices=(("no", "together"), ("yes", "crossed")))
+_GRID = from_model("grid", "vary", choices=(("no", "together"), ("yes", "crossed")))
 _STATS = from_model(
     "stats",
     "stats from",
