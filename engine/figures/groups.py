@@ -72,7 +72,8 @@ def run_groups(session: Session, by: Sequence[str]) -> dict[str, RunGroup]:
                 where=session.name,
                 remedy=did_you_mean(name, [CONDITION, *known]),
             )
-    labels = [_label(session, run.condition) for run in session.runs]
+    of_condition = [_label(session, index) for index in range(len(session.conditions))]
+    labels = [of_condition[run.condition] for run in session.runs]
     groups = group_runs(
         labels,
         [run.prompt for run in session.runs],
