@@ -58,7 +58,7 @@ class RowPositions:
         return min((*self.at, *(() if self.start is None else (self.start,))))
 
 
-def _read(value: object) -> Positions | tuple[int, ...] | TokenChoice:
+def read_positions(value: object) -> Positions | tuple[int, ...] | TokenChoice:
     """What a field of positions means; SpecValueError for anything else."""
     if isinstance(value, str):
         return _from_text(value)
@@ -116,7 +116,7 @@ def _plain(value: Positions | tuple[int, ...] | TokenChoice) -> str | list[int] 
 
 
 PositionChoice = Annotated[
-    Positions | tuple[int, ...] | TokenChoice, PlainValidator(_read), PlainSerializer(_plain, return_type=Any)
+    Positions | tuple[int, ...] | TokenChoice, PlainValidator(read_positions), PlainSerializer(_plain, return_type=Any)
 ]
 """A word, positions by number (negative ones from the prompt's end), or by the text of a token."""
 
@@ -129,7 +129,7 @@ def parse_positions(text: str) -> str | list[int] | dict[str, str]:
 def positions_text(value: object) -> str:
     """Positions as a person types them: `all`, `3, -1`, `token " door"`; what is none of them, as it is."""
     try:
-        choice = _read(value)
+        choice = read_positions(value)
     except SpecValueError:
         return str(value)
     if isinstance(choice, TokenChoice):
@@ -140,7 +140,12 @@ def positions_text(value: object) -> str:
 def resolve_positions(
     choice: Positions | tuple[int, ...] | TokenChoice, pieces: Sequence[str]
 ) -> Positions | RowPositions:
-    """Find the positions of one prompt that a choice means; a word means the same in each, and stays.
+    """Find the positions of one prompt, as `find_positions` does; a word means the same in each, and stays."""
+    return choice if isinstance(choice, str) else find_positions(choice, pieces)
+
+
+def find_positions(choice: tuple[int, ...] | TokenChoice, pieces: Sequence[str]) -> RowPositions:
+    """Find the positions of one prompt that numbers or the text of a token mean.
 
     Args:
         choice: of an intervention.
@@ -150,8 +155,6 @@ def resolve_positions(
         SpecValueError: a number beyond the prompt, or a token that is not in it.
     """
     count = len(pieces)
-    if isinstance(choice, str):
-        return choice
     if isinstance(choice, tuple):
         for number in choice:
             if not -count <= number < count:

@@ -61,10 +61,10 @@ def test_a_worker_that_starts_says_so_and_a_warm_one_begins_at_once(
     kinds = [event.kind for event in screen.all(WorkerSeen)]
     assert kinds[:2] == ["none", "starting"]
     screen.wait(WorkerSeen, lambda event: event.state == f"warm {Path(model['name']).name} · cpu")
-    screen.link.count_tokens(model, base, ["The man", "The man opened", "The man", ""], prepend_bos=False)
-    counts = screen.wait(Tokenized).counts
-    assert counts[""] == 0
-    assert 0 < counts["The man"] < counts["The man opened"]
+    screen.link.tokenize(model, base, ["The man", "The man opened", "The man", ""], prepend_bos=False, tag="asked")
+    tokenized = screen.wait(Tokenized)
+    assert (tokenized.tag, tokenized.pieces[""]) == ("asked", ())
+    assert all("".join(pieces) == text for text, pieces in tokenized.pieces.items())
     screen.link.submit(bench.experiment(SHORT), base, bench.session_path("warm-up"))
     screen.wait(RunEnded, lambda event: event.path == bench.session_path("warm-up"))
     screen.link.submit(bench.experiment(LONG), base, bench.session_path("a"))

@@ -60,8 +60,8 @@ class StillLink(WorkerLink):
             )
         )  # fmt: skip
 
-    def count_tokens(self, model: Mapping[str, Any], base: Path, texts: Any, *feeding: Any, **named: Any) -> None:
-        self._tell(Tokenized({text: len(text.split()) for text in texts}))
+    def tokenize(self, model: Mapping[str, Any], base: Path, texts: Any, *feeding: Any, tag: Any, **named: Any) -> None:
+        self._tell(Tokenized(tag, {text: tuple(text.split()) for text in texts}))
 
 
 class StillStudies(StudyRunner):

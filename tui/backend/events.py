@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -127,9 +127,15 @@ class DescribeFailed:
 
 @dataclass(frozen=True)
 class Tokenized:
-    """How many tokens prompts have as they are fed, a BOS and what a chat template adds included."""
+    """The text of each token of prompts as they are fed, a BOS and what a chat template adds included.
 
-    counts: Mapping[str | Turns, int]
+    Attributes:
+        tag: as it was asked.
+        pieces: by prompt; empty where they cannot be told.
+    """
+
+    tag: Hashable
+    pieces: Mapping[str | Turns, tuple[str, ...]]
 
 
 @dataclass(frozen=True)

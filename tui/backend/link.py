@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,7 +61,7 @@ class WorkerLink:
         """
         self._questions.describe(model, base)
 
-    def count_tokens(
+    def tokenize(
         self,
         model: dict[str, Any],
         base: Path,
@@ -70,9 +70,10 @@ class WorkerLink:
         *,
         chat_template: bool = False,
         system: str | None = None,
+        tag: Hashable = None,
     ) -> None:
-        """Ask how many tokens prompts have; tells `Tokenized`, in parts if they are many, or `Said` what is wrong."""
-        self._questions.count_tokens(model, base, texts, prepend_bos, chat_template, system)
+        """Ask for the tokens of prompts; tells `Tokenized`, in parts if they are many, and `Said` what is wrong."""
+        self._questions.tokenize(model, base, texts, prepend_bos, chat_template, system, tag)
 
     def study(
         self,

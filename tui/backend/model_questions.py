@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from srm_explorer.tui.backend.events import Described, DescribeFailed, LinkEvent
 from srm_explorer.tui.backend.worker_access import WorkerConnector
 
 _TEXTS = 1000
-"""Texts whose tokens are counted at a time, so that a message stays small."""
+"""Texts that are split at a time, so that a message stays small."""
 
 
 class ModelQuestions:
@@ -51,7 +52,7 @@ class ModelQuestions:
 
         self._background.run(ask, key="describe", turn="next")
 
-    def count_tokens(
+    def tokenize(
         self,
         model: Mapping[str, Any],
         base: Path,
@@ -59,8 +60,9 @@ class ModelQuestions:
         prepend_bos: Bos,
         chat_template: bool,
         system: str | None,
+        tag: Hashable,
     ) -> None:
-        """Ask how many tokens prompts have, in parts where there are many."""
+        """Ask for the tokens of prompts, in parts where there are many; an empty answer where there are none."""
         unique = tuple(dict.fromkeys(texts))
 
         def ask() -> None:
@@ -69,9 +71,12 @@ class ModelQuestions:
                 for start in range(0, len(unique), _TEXTS):
                     part = unique[start : start + _TEXTS]
                     tokens = client.tokenize(spec, base, part, prepend_bos, chat_template=chat_template, system=system)
-                    self._tell(Tokenized({text: len(ids) for text, ids in zip(part, tokens.ids, strict=True)}))
+                    # The vocabulary is finite, the prompts may be many.
+                    pieces = (tuple(map(sys.intern, row)) for row in tokens.pieces)
+                    self._tell(Tokenized(tag, dict(zip(part, pieces, strict=True))))
             except ExplorerError as error:
                 self._tell(Said(f"tokens are not counted: {error}"))
+                self._tell(Tokenized(tag, {}))
 
         self._background.run(ask, key="count tokens", turn="queue")
 

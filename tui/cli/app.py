@@ -105,10 +105,14 @@ def check_prompts(
         bool, typer.Option("--chat-template", help="Feed each text as a message, as the model's template has it.")
     ] = False,
     system: Annotated[str | None, typer.Option(metavar="TEXT", help="System message of the chat template.")] = None,
+    positions: Annotated[
+        str | None,
+        typer.Option(metavar="CHOICE", help="Also show which these are in each prompt: '3, -1', 'token \" door\"'."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Report everything that is wrong with a prompt file, by line."""
-    end(cli.prompts.check_command(file, model, tokens, as_json, text_column, chat_template, system))
+    end(cli.prompts.check_command(file, model, tokens, as_json, text_column, chat_template, system, positions))
 
 
 worker_app = typer.Typer(help="Look after the background process that keeps a model warm.", rich_markup_mode=None)

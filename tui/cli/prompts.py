@@ -6,8 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from srm_explorer.engine import ExplorerError, paths
+from srm_explorer.engine.errors import SpecValueError
+from srm_explorer.engine.experiment.positions import (
+    RowPositions,
+    TokenChoice,
+    find_positions,
+    positions_caption,
+    read_positions,
+)
 from srm_explorer.engine.prompts import (
     Problem,
+    Prompt,
     PromptSet,
     available_prompt_sets,
     find_prompt_set,
@@ -51,24 +60,41 @@ def check_command(
     column: str | None = None,
     chat_template: bool = False,
     system: str | None = None,
+    positions: str | None = None,
 ) -> int:
     """Print every problem of a prompt file; 1 if one of them keeps the file from being used, else 0.
 
     With a model, prompts that leave no room for the tokens to be generated are problems too, and so is what its
-    tokenizer or its chat template makes of the prompts against expectation.
+    tokenizer or its chat template makes of the prompts against expectation. A choice of positions is printed as what
+    it is in each prompt; not to be in one is a problem.
     """
     if (chat_template or system) and model is None:
         what = "a chat template is the model's own, and none is named"
         raise ExplorerError(what, where="--chat-template", remedy="name one with --model")
+    choice = _choice(positions, model)
     prompt_set = read_prompt_set(_file(file), column)
     problems = list(prompt_set.problems)
+    resolved: list[tuple[Prompt, RowPositions, str]] = []
     if model is not None:
-        problems.extend(_of_model(prompt_set, model, tokens, chat_template or system is not None, system))
+        of_model, pieces = _of_model(prompt_set, model, tokens, chat_template or system is not None, system)
+        problems.extend(of_model)
+        for prompt, of_prompt in zip(prompt_set.prompts, pieces, strict=True):
+            if choice is None:
+                break
+            try:
+                at = find_positions(choice, of_prompt)
+            except SpecValueError as error:
+                problems.append(Problem(prompt_set.path, prompt.line, error.what, error.remedy or "", fatal=True))
+            else:
+                resolved.append((prompt, at, positions_caption(at, of_prompt)))
     problems.sort(key=lambda problem: problem.line)
     fatal = sum(problem.fatal for problem in problems)
     if as_json:
-        say_json({**_set_json(prompt_set), "problems": [_problem_json(problem) for problem in problems]})
+        told = {**_set_json(prompt_set), "problems": [_problem_json(problem) for problem in problems]}
+        at_prompts = [{"line": prompt.line, "at": list(at.at), "from": at.start} for prompt, at, _ in resolved]
+        say_json(told if choice is None else told | {"positions": at_prompts})
     else:
+        say(*(visible(f"{prompt_set.path}:{prompt.line}: {caption}") for prompt, _, caption in resolved))
         say(*(visible(f"{problem}" + ("" if problem.fatal else " (warning)")) for problem in problems))
         factors = f" · factors {', '.join(prompt_set.factor_names)}" if prompt_set.factor_names else ""
         content = f"{prompt_set.format} · {count(len(prompt_set.prompts), 'prompt')}{factors}"
@@ -76,6 +102,23 @@ def check_command(
     if fatal:
         note(f"{prompt_set.path}: {count(fatal, 'problem')} must be solved before the set can be used")
     return 1 if fatal else 0
+
+
+def _choice(positions: str | None, model: str | None) -> tuple[int, ...] | TokenChoice | None:
+    """The choice of positions that is typed."""
+    if positions is None:
+        return None
+    if model is None:
+        what = "positions are found among the tokens of a model, and none is named"
+        raise ExplorerError(what, where="--positions", remedy="name one with --model")
+    try:
+        choice = read_positions(positions)
+    except SpecValueError as error:
+        raise ExplorerError(error.what, where="--positions", remedy=error.remedy) from None
+    if isinstance(choice, str):
+        remedy = "choose numbers or a token: '3, -1', 'token \" door\"', 'after \" door\"'"
+        raise ExplorerError(f"{choice!r} means the same in every prompt", where="--positions", remedy=remedy)
+    return choice
 
 
 def _file(name: str) -> Path:
@@ -87,7 +130,10 @@ def _file(name: str) -> Path:
     return dict(available_prompt_sets(paths.prompt_folders())).get(name, path)
 
 
-def _of_model(prompt_set: PromptSet, model: str, tokens: int, chat_template: bool, system: str | None) -> list[Problem]:
+def _of_model(
+    prompt_set: PromptSet, model: str, tokens: int, chat_template: bool, system: str | None
+) -> tuple[list[Problem], list[list[str]]]:
+    """What is wrong with prompts for a model, and the text of each of their tokens."""
     from srm_explorer.engine.experiment import ModelSpec
     from srm_explorer.engine.model import Feeding, load_model
 
@@ -98,13 +144,14 @@ def _of_model(prompt_set: PromptSet, model: str, tokens: int, chat_template: boo
         raise ExplorerError(what, where="--tokens", remedy=f"choose at most {loaded.shape.n_ctx - 1}")
     feeding = Feeding("auto", chat_template, system)
     contents = [prompt.content for prompt in prompt_set.prompts]
-    lengths = [len(loaded.tokenizer.encode_prompt(content, feeding)) for content in contents]
+    ids = [loaded.tokenizer.encode_prompt(content, feeding) for content in contents]
     first = prompt_set.prompts[0].line if contents else 1
     remarks = [
         Problem(prompt_set.path, first, remark, "as a run feeds it", fatal=False)
         for remark in loaded.tokenizer.remarks(contents, feeding)
     ]
-    return [*remarks, *prompts_longer_than(prompt_set, lengths, room)]
+    problems = [*remarks, *prompts_longer_than(prompt_set, [len(row) for row in ids], room)]
+    return problems, [loaded.tokenizer.pieces(row) for row in ids]
 
 
 def _path(prompt_set: PromptSet) -> str:

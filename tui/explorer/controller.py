@@ -159,7 +159,7 @@ class ExplorerController:
             case events.DescribeFailed():
                 self.model_info.take_shape(dict(event.model), None, error_line(event.error))
             case events.Tokenized():
-                self._view.prompts.take_tokens(event.counts)
+                self._view.prompts.take_tokens(event.tag, event.pieces)
             case events.Studied():
                 self.studies.take_answer(event.tag, event.findings)
                 self.planes.take_answer(event.tag, event.findings)
@@ -183,7 +183,8 @@ class ExplorerController:
     def show_draft(self, typed: dict[str, str] | None = None) -> None:
         """Show the experiment in the panes, count its prompts, and name it in the header."""
         data = self.editor.data
-        self._view.prompts.show(data["prompts"], data["model"], self.editor.base)
+        positions = [intervention["positions"] for intervention in data["interventions"]]
+        self._view.prompts.show(data["prompts"], data["model"], self.editor.base, positions)
         self._view.intervention.show(data, typed, self.editor.base)
         self.model_info.show()
         self.show_header()

@@ -15,6 +15,7 @@ from srm_explorer.tui.backend.events import RunGrew
 from srm_explorer.tui.backend.link import WorkerLink
 from srm_explorer.tui.explorer.draft import DraftEditor
 from srm_explorer.tui.explorer.view import ExplorerView
+from srm_explorer.tui.prompts.catalogue import feeding_key
 
 
 class DescriptionCache:
@@ -104,16 +105,17 @@ class ModelInfoController:
             self._changed()
 
     def want_tokens(self, texts: tuple[str | Turns, ...]) -> None:
-        """Ask how many tokens prompts have."""
-        data = self._editor.data
+        """Ask for the tokens of prompts."""
+        data, base = self._editor.data, self._editor.base
         prompts = data["prompts"]
-        self._link.count_tokens(
+        self._link.tokenize(
             data["model"],
-            self._editor.base,
+            base,
             texts,
             prompts["prepend_bos"],
             chat_template=prompts.get("chat_template", False),
             system=prompts.get("system"),
+            tag=feeding_key(prompts, data["model"], base),
         )
 
     def take_rate(self, model: str, rate: float) -> None:

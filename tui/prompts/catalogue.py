@@ -1,6 +1,6 @@
 """The prompt sets a screen can show: which there are, what their files hold and what is wrong with them.
 
-Files are read, copied and added to in threads; the tokens of prompts are counted elsewhere, and kept here.
+Files are read, copied and added to in threads; prompts are split into tokens elsewhere, and these kept here.
 """
 
 from __future__ import annotations
@@ -347,46 +347,57 @@ Content: TypeAlias = str | Turns
 
 @dataclass
 class _Question:
-    model: Hashable
+    key: Hashable
     texts: set[Content]
     asked: float
 
 
+def feeding_key(prompts: Mapping[str, Any], model: Mapping[str, Any], base: Path) -> Hashable:
+    """What decides the tokens of a prompt, of an experiment's tables of prompts and of the model."""
+    feeding = tuple(prompts.get(name) for name in ("prepend_bos", "chat_template", "system"))
+    return (model.get("name"), model.get("revision"), *feeding, str(base))
+
+
 class TokenBook:
-    """Token counts by model and text; one question a model is under way at a time; the clock is in seconds."""
+    """Tokens by what decides them, and text; one question of each is under way at a time; the clock is in seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._model: Hashable = None
-        self._counts: dict[Hashable, dict[Content, int]] = {}
+        self.key: Hashable = None
+        self._pieces: dict[Hashable, dict[Content, tuple[str, ...]]] = {}
         self._open: list[_Question] = []
         self._refused: set[tuple[Hashable, Content]] = set()
 
-    def use(self, model: Hashable) -> None:
-        """Count by this model from now on; what is known of others is kept."""
-        self._model = model
+    def use(self, key: Hashable) -> None:
+        """Go by this model and feeding from now on; what is known of others is kept."""
+        self.key = key
+
+    def pieces(self, text: Content) -> tuple[str, ...] | None:
+        """The text of each token; None where that is not known."""
+        return self._pieces.get(self.key, {}).get(text)
 
     def count(self, text: Content) -> int | None:
-        return self._counts.get(self._model, {}).get(text)
+        pieces = self.pieces(text)
+        return None if pieces is None else len(pieces)
 
     def is_asked(self, text: Content) -> bool:
-        return any(question.model == self._model and text in question.texts for question in self._open)
+        return any(question.key == self.key and text in question.texts for question in self._open)
 
     def retry(self) -> None:
-        """Let what could not be counted, or has been awaited for long, be asked for again."""
+        """Let what could not be told, or has been awaited for long, be asked for again."""
         self._refused.clear()
         late = self._clock() - PATIENCE
         self._open = [question for question in self._open if question.asked > late]
 
     def ask(self, texts: Iterable[Content]) -> tuple[Content, ...]:
-        """The next texts to ask for; none while an answer for this model is awaited, or when all are known."""
-        if any(question.model == self._model for question in self._open):
+        """The next texts to ask for; none while an answer is awaited, or when all are known."""
+        if any(question.key == self.key for question in self._open):
             return ()
-        known = self._counts.get(self._model, {})
+        known = self._pieces.get(self.key, {})
         batch: list[Content] = []
         characters = 0
         for text in dict.fromkeys(texts):
-            if text in known or (self._model, text) in self._refused:
+            if text in known or (self.key, text) in self._refused:
                 continue
             length = len(text) if isinstance(text, str) else sum(len(content) for _, content in text)
             if batch and (len(batch) >= MOST_TEXTS or characters + length > MOST_CHARACTERS):
@@ -394,21 +405,15 @@ class TokenBook:
             batch.append(text)
             characters += length
         if batch:
-            self._open.append(_Question(self._model, set(batch), self._clock()))
+            self._open.append(_Question(self.key, set(batch), self._clock()))
         return tuple(batch)
 
-    def take(self, counts: Mapping[Content, int]) -> bool:
-        """Take a part of the oldest answer it fits; an empty one ends that. Whether it is of the model in use."""
-        for question in self._open:
-            if not counts:
+    def take(self, key: Hashable, pieces: Mapping[Content, tuple[str, ...]]) -> None:
+        """Take a part of an answer, for what it was asked by; an empty one ends that."""
+        for question in [question for question in self._open if question.key == key]:
+            if not pieces:
+                self._refused.update((key, text) for text in question.texts)
+            question.texts -= pieces.keys()
+            if not pieces or not question.texts:
                 self._open.remove(question)
-                self._refused.update((question.model, text) for text in question.texts)
-                return False
-            if counts.keys() <= question.texts:
-                question.texts -= counts.keys()
-                if not question.texts:
-                    self._open.remove(question)
-                self._counts.setdefault(question.model, {}).update(counts)
-                return question.model == self._model
-        self._counts.setdefault(self._model, {}).update(counts)
-        return bool(counts)
+        self._pieces.setdefault(key, {}).update(pieces)

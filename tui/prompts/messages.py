@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 
 from textual.content import Content
 
+from srm_explorer.engine.experiment.positions import RowPositions, positions_caption
 from srm_explorer.engine.figures import count_of
 from srm_explorer.engine.prompts import Prompt
 from srm_explorer.tui.glyphs import Glyphs
@@ -72,13 +73,19 @@ def about_set(listed: ListedSet, folder: str, signs: Glyphs) -> list[Note]:
 def about_prompt(rows: PromptRows, row: int, limit: int | None) -> list[Note]:
     """A prompt in full, with its number, tokens, factors, and what is odd about it."""
     prompt, number, signs = rows.prompt(row), rows.shown[row], rows.signs
-    tokens, room = rows.tokens(prompt.content), rows.room
+    pieces, room = rows.pieces(prompt.content), rows.room
     facts = [f"prompt {number:,}"]
     notes: list[Note] = []
-    if tokens is not None:
+    if pieces is not None:
+        tokens = len(pieces)
         facts.append(count_of(tokens, "token"))
         if room is not None and tokens > room:
             notes.append((f"{signs.warning} {tokens:,} tokens, at most {room:,} fit", "warn"))
+    for typed, positions in rows.positions(prompt.content):
+        if isinstance(positions, RowPositions):
+            notes.append((f"{typed} is {positions_caption(positions, pieces or ())}", "dim"))
+        else:
+            notes.append((f"{signs.warning} positions {typed}: {positions.what}; {positions.remedy}", "error"))
     if rows.is_chosen and number not in rows.used and number not in rows.out and limit is not None:
         facts.append(f"not among the first {limit:,}")
     facts += [f"{factor} {level}" for factor, level in prompt.factors.items()]

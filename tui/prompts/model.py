@@ -11,7 +11,16 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.prompts import Prompt, PromptSet, choose, fitting
 from srm_explorer.tui.glyphs import Glyphs
 from srm_explorer.tui.prompts.catalogue import ListedSet, PromptFiles, TokenBook, followed
-from srm_explorer.tui.prompts.rows import ErrorRows, LevelRows, PromptRows, RowsView, SetRows, error_lines, levels_of
+from srm_explorer.tui.prompts.rows import (
+    ErrorRows,
+    LevelRows,
+    PromptPositions,
+    PromptRows,
+    RowsView,
+    SetRows,
+    error_lines,
+    levels_of,
+)
 
 Table: TypeAlias = dict[str, Any]
 """The table of prompts as `Experiment.to_dict()` has it."""
@@ -173,13 +182,14 @@ class PromptChoice:
 
     Args:
         files: the sets there are.
-        book: token counts.
+        book: the tokens of prompts.
 
     Attributes:
         view: the sets, the prompts of the opened one, or the levels of factors.
         opened: name of the set whose prompts are in view.
         search: text that rows in view must hold.
         room: the most tokens a prompt may have; None where that is not known.
+        edited: the choices of positions that are found in each prompt.
         edits: the experiment's table of prompts as it is edited.
     """
 
@@ -189,6 +199,7 @@ class PromptChoice:
         self.opened = ""
         self.search = ""
         self.room: int | None = None
+        self.edited: tuple[PromptPositions, ...] = ()
         self.edits = PromptEdits()
         self._searches: dict[View, str] = {}
         self._levels: list[tuple[str, str, int]] = []
@@ -231,8 +242,8 @@ class PromptChoice:
         is_chosen = listed.name in self.chosen
         used = frozenset(self.selected().numbers.get(listed.name, ()) if is_chosen else ())
         out = frozenset(omitted(self.table, listed.name))
-        count, asked = self.book.count, self.book.is_asked
-        return PromptRows(listed, self._numbers_shown(listed), used, out, is_chosen, count, asked, self.room, signs)
+        shown, pieces, asked = self._numbers_shown(listed), self.book.pieces, self.book.is_asked
+        return PromptRows(listed, shown, used, out, is_chosen, pieces, asked, self.room, self.edited, signs)
 
     def too_long(self) -> int:
         return sum(self._longer(name) for name in self.selected().numbers)

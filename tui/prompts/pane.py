@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
@@ -18,7 +18,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.prompts import Prompt
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.glyphs import glyphs_of
-from srm_explorer.tui.prompts.catalogue import Content, ListedSet, PromptFiles, TokenBook
+from srm_explorer.tui.prompts.catalogue import Content, ListedSet, PromptFiles, TokenBook, feeding_key
 from srm_explorer.tui.prompts.messages import (
     Note,
     Tone,
@@ -31,7 +31,7 @@ from srm_explorer.tui.prompts.messages import (
     as_content,
 )
 from srm_explorer.tui.prompts.model import PromptChoice
-from srm_explorer.tui.prompts.rows import ErrorRows, PromptRows, PromptTable, RowsView, SetRows
+from srm_explorer.tui.prompts.rows import ErrorRows, PromptRows, PromptTable, RowsView, SetRows, edited_positions
 from srm_explorer.tui.terminal.editor import edit_file
 from srm_explorer.tui.widgets.dialogs import named_here
 
@@ -59,6 +59,9 @@ _LATEST = 1.0
 
 _FOOT = ((20, 5), (14, 4), (9, 3), (0, 1))
 """From so many lines of the pane on, so many for the highlighted row."""
+
+_FOOT_POSITIONS = 2
+"""Lines more where it is shown what is edited in a prompt, from the third of these heights on."""
 
 
 class PromptsPane(Widget):
@@ -97,7 +100,7 @@ class PromptsPane(Widget):
 
     @dataclass
     class TokensWanted(Message):
-        """Texts whose tokens the model in use should count."""
+        """Texts that the model in use should split into tokens."""
 
         texts: tuple[Content, ...]
 
@@ -120,12 +123,21 @@ class PromptsPane(Widget):
         yield PromptTable(id="prompts-table")
         yield Static(id="prompts-foot", markup=False)
 
-    def show(self, prompts: dict[str, Any], model: dict[str, Any], base: Path) -> None:
-        """Show the draft's table of prompts, counted by a model's table, paths relative to the base."""
+    def show(
+        self, prompts: dict[str, Any], model: dict[str, Any], base: Path, positions: Sequence[object] = ()
+    ) -> None:
+        """Show the draft's table of prompts, as a model's table splits them, and where they are edited.
+
+        Args:
+            prompts: the table.
+            model: the table.
+            base: the folder that paths are relative to.
+            positions: of each intervention, as an experiment file has them.
+        """
         before = self.choice.table
         self.choice.edits.take(prompts)
-        feeding = tuple(prompts.get(name) for name in ("prepend_bos", "chat_template", "system"))
-        self.choice.book.use((model.get("name"), model.get("revision"), *feeding, str(base)))
+        self.choice.book.use(feeding_key(prompts, model, base))
+        self.choice.edited = edited_positions(positions)
         is_new = bool(set(prompts.get("sets") or ()) - set(before.get("sets") or ()))
         if base != self.base or is_new or prompts.get("text") != before.get("text"):
             self.base = base
@@ -134,9 +146,9 @@ class PromptsPane(Widget):
         self._redraw()
         self._ask_tokens()
 
-    def take_tokens(self, counts: Mapping[Content, int]) -> None:
-        """Take the tokens of texts that were asked for; an empty answer says that they could not be counted."""
-        self.choice.book.take(counts)
+    def take_tokens(self, key: Hashable, pieces: Mapping[Content, tuple[str, ...]]) -> None:
+        """Take the tokens of texts, for the feeding they were asked by; an empty answer says that there are none."""
+        self.choice.book.take(key, pieces)
         self._redraw()
         self._ask_tokens()
 
@@ -170,7 +182,6 @@ class PromptsPane(Widget):
             self._look()
 
     def on_resize(self) -> None:
-        self._foot.styles.height = next(lines for height, lines in _FOOT if self.size.height >= height)
         self._redraw()
 
     @on(PromptFiles.Listed)
@@ -456,4 +467,7 @@ class PromptsPane(Widget):
             notes += about_selection(choice.table, choice.selected(), choice.too_long(), choice.room, signs)
             if isinstance(rows, SetRows) and row < rows.count:
                 notes += about_set(rows.sets[row], named_here("."), signs)
+        lines = next(lines for height, lines in _FOOT if self.size.height >= height)
+        has_positions = isinstance(rows, PromptRows) and rows.edited and self.size.height >= _FOOT[2][0]
+        self._foot.styles.height = lines + (_FOOT_POSITIONS if has_positions else 0)
         self._foot.update(as_content(notes))

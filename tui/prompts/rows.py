@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from rich.cells import cell_len
 from textual import events
 from textual.message import Message
 
+from srm_explorer.engine.errors import SpecValueError
+from srm_explorer.engine.experiment.positions import (
+    RowPositions,
+    TokenChoice,
+    find_positions,
+    positions_text,
+    read_positions,
+)
 from srm_explorer.engine.prompts import Prompt
 from srm_explorer.tui.glyphs import Glyphs
 from srm_explorer.tui.prompts.catalogue import Content, ListedSet
@@ -21,8 +30,28 @@ from srm_explorer.tui.widgets.table_render import Cell, Column, one_line
 WIDEST_LEVEL = 16
 """Cells of the widest column of levels."""
 
+PromptPositions: TypeAlias = tuple[int, ...] | TokenChoice
+"""A choice of positions that means others in each prompt."""
+
+_POSITIONS = "edited at"
+_WIDEST_POSITIONS = 16
+_MEASURED = 100
+"""Rows or levels that decide the width of a column."""
+
 _LONGEST_NAME = 24
 _ORIGINS = {"shipped": "shipped", "yours": "yours", "here": "./prompts", "path": "path", "missing": ""}
+
+
+def edited_positions(positions: Iterable[object]) -> tuple[PromptPositions, ...]:
+    """Of interventions' choices of positions, those that mean others in each prompt, each once."""
+    choices: dict[PromptPositions, None] = {}
+    for value in positions:
+        # What is no choice is refused where it is typed.
+        with contextlib.suppress(SpecValueError):
+            choice = read_positions(value)
+            if not isinstance(choice, str):
+                choices[choice] = None
+    return tuple(choices)
 
 
 class RowsView(Protocol):
@@ -114,9 +143,10 @@ class PromptRows:
         used: numbers of those that a run would use.
         out: numbers of those left out.
         is_chosen: whether the set is chosen at all.
-        tokens: a prompt's content -> its tokens; None where they are not known.
+        pieces: a prompt's content -> the text of each of its tokens; None where that is not known.
         is_asked: content -> whether they are awaited.
         room: the most tokens a prompt may have; None where that is not known.
+        edited: the choices of positions that are found in each prompt.
         signs: of the screen.
     """
 
@@ -125,9 +155,10 @@ class PromptRows:
     used: Collection[int]
     out: Collection[int]
     is_chosen: bool
-    tokens: Callable[[Content], int | None]
+    pieces: Callable[[Content], tuple[str, ...] | None]
     is_asked: Callable[[Content], bool]
     room: int | None
+    edited: Sequence[PromptPositions]
     signs: Glyphs
 
     @property
@@ -136,7 +167,8 @@ class PromptRows:
             Column(f"factor {name}", one_line(name), self._width(name, levels), priority=2)
             for name, levels in self.listed.factors.items()
         )
-        return (Column("text", "prompt", least=20), Column("tokens", "tok", 5, "right", priority=1), *factors)
+        edited = (Column("edited", _POSITIONS, self._edited_width()),) if self.edited else ()
+        return (Column("text", "prompt", least=20), *edited, Column("tokens", "tok", 5, "right", priority=1), *factors)
 
     @property
     def count(self) -> int:
@@ -152,7 +184,20 @@ class PromptRows:
             return prompt.text, look
         if key == "tokens":
             return self._tokens(prompt.content, look)
+        if key == "edited":
+            return self._edited(prompt.content, look)
         return prompt.factors.get(key.removeprefix("factor "), ""), look
+
+    def positions(self, content: Content) -> list[tuple[str, RowPositions | SpecValueError]]:
+        """Each choice of positions as it is typed, with what it means in a prompt; none before its tokens are known."""
+        pieces = self.pieces(content)
+        found: list[tuple[str, RowPositions | SpecValueError]] = []
+        for choice in self.edited if pieces is not None else ():
+            try:
+                found.append((positions_text(choice), find_positions(choice, pieces or ())))
+            except SpecValueError as error:
+                found.append((positions_text(choice), error))
+        return found
 
     def key(self, row: int) -> object:
         return self.shown[row]
@@ -167,16 +212,40 @@ class PromptRows:
         return self.signs.unchecked, "dim"
 
     def _tokens(self, text: Content, look: str) -> Cell:
-        count = self.tokens(text)
-        if count is None:
+        pieces = self.pieces(text)
+        if pieces is None:
             return (self.signs.ellipsis if self.is_asked(text) else ""), "dim"
+        count = len(pieces)
         if self.room is not None and count > self.room:
             return f"{self.signs.warning}{count}", "warn"
         return str(count), look
 
+    def _edited(self, content: Content, look: str) -> Cell:
+        """The positions of all choices, as many as there is room for; `none` where one of these is not there."""
+        if self.pieces(content) is None:
+            return (self.signs.ellipsis if self.is_asked(content) else ""), "dim"
+        resolved = [positions for _, positions in self.positions(content)]
+        if any(isinstance(positions, SpecValueError) for positions in resolved):
+            return f"{self.signs.warning} none", "bad"
+        rows = [positions for positions in resolved if isinstance(positions, RowPositions)]
+        start = min((row.start for row in rows if row.start is not None), default=None)
+        at = sorted({number for row in rows for number in row.at if start is None or number < start})
+        parts = [*map(str, at), *([f"{start}{self.signs.ellipsis}"] if start is not None else [])]
+        text = f"@{', '.join(parts)}"
+        for kept in range(len(parts) - 1, 0, -1):
+            if cell_len(text) <= _WIDEST_POSITIONS:
+                break
+            text = f"@{', '.join(parts[:kept])} {self.signs.ellipsis}({len(at)}{'' if start is None else '+'})"
+        return text, look
+
+    def _edited_width(self) -> int:
+        cells = (self._edited(self.prompt(row).content, "") for row in range(min(self.count, _MEASURED)))
+        widest = max((cell_len(cell if isinstance(cell, str) else cell[0]) for cell in cells), default=0)
+        return _WIDEST_POSITIONS if self.count > _MEASURED else max(len(_POSITIONS), widest)
+
     def _width(self, name: str, levels: Sequence[str]) -> int:
         # The first levels are enough to go by; a factor may have as many as there are prompts.
-        widest = max((cell_len(one_line(level)) for level in (name, *levels[:100])), default=1)
+        widest = max((cell_len(one_line(level)) for level in (name, *levels[:_MEASURED])), default=1)
         return max(1, min(WIDEST_LEVEL, widest))
 
 

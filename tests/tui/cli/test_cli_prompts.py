@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,3 +88,23 @@ def test_a_column_and_a_chat_template_are_checked_as_a_run_would_use_them(
     ended = srm("prompts", "check", path, "--text-column", "question", "--chat-template", "--model", tiny_gpt2_folder)
     assert (ended.status, ended.err.count("\n")) == (1, 1)
     assert "no chat template" in ended.err
+
+
+def test_positions_are_shown_as_what_they_are_in_each_prompt(
+    srm: Callable[..., Any], tmp_path: Path, tiny_gpt2_folder: Path
+) -> None:
+    path = tmp_path / "p.txt"
+    path.write_text("The door\nNo way\n")
+    last = srm("prompts", "check", path, "--model", tiny_gpt2_folder, "--positions", "-1")
+    assert last.status == 0
+    assert re.search(rf"^{re.escape(str(path))}:1: \d+ \".*\"$", last.out, re.MULTILINE)
+    token = ("prompts", "check", path, "--model", tiny_gpt2_folder, "--positions", 'token " door"')
+    ended = srm(*token)
+    assert (ended.status, ended.err.count("\n")) == (1, 1)
+    assert f'{path}:2: no token of it is " door"' in ended.out
+    told = json.loads(srm(*token, "--json").out)
+    assert [(one["line"], one["from"]) for one in told["positions"]] == [(1, None)]
+    assert [problem["line"] for problem in told["problems"]] == [2]
+    for choice, what in (("prompt", "means the same in every prompt"), ("dor", "no choice of positions")):
+        assert what in srm("prompts", "check", path, "--model", tiny_gpt2_folder, "--positions", choice).err
+    assert "--model" in srm("prompts", "check", path, "--positions", "-1").err

@@ -120,16 +120,18 @@ def test_each_text_is_asked_once_for_a_model_and_a_late_answer_goes_to_its_own()
     assert book.ask(["a", "c"]) == (), "one question at a time"
     book.use("two")
     assert book.ask(["a", "b"]) == ("a", "b")
-    assert not book.take({"a": 1, "b": 2})
+    book.take("one", {"a": ("a",), "b": ("b", "b")})
     assert book.count("a") is None
-    assert book.take({"a": 10})
+    book.take("two", {"a": ("a",) * 10})
     assert (book.count("a"), book.count("b"), book.is_asked("b")) == (10, None, True)
     book.retry()
     assert book.ask(["a", "b"]) == (), "the rest of an answer may take a while"
     now[0] = 60
     book.retry()
     assert book.ask(["a", "b"]) == ("b",)
-    book.take({})
+    book.take("three", {})
+    assert book.is_asked("b")
+    book.take("two", {})
     assert book.ask(["b"]) == (), "what could not be counted is not asked for again by itself"
     book.retry()
     assert book.ask(["b"]) == ("b",)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Callable, Coroutine
+import re
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.runs.inputs import read_inputs
+from srm_explorer.tui.prompts.catalogue import Content
 from srm_explorer.tui.prompts.pane import PromptsPane
 from srm_explorer.tui.prompts.rows import PromptRows
 from tests.waiting import works_beside
@@ -45,21 +47,28 @@ def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Non
     return run
 
 
-class Host(App[None]):
-    """Shows the pane, keeps its table, and counts words as tokens."""
+def pieces(text: Content) -> tuple[str, ...]:
+    """Words as tokens, each with the space before it."""
+    return tuple(re.findall(r" ?\S+", str(text)))
 
-    def __init__(self, table: dict[str, Any]) -> None:
+
+class Host(App[None]):
+    """Shows the pane, keeps its table, and takes words for tokens."""
+
+    def __init__(self, table: dict[str, Any], positions: Sequence[object] = ()) -> None:
         super().__init__()
+        self.positions = positions
         self.told = [{"sets": [], "where": {}, "omit": {}, "limit": None, "prepend_bos": "auto"} | table]
-        self.asked: list[tuple[str, ...]] = []
+        self.asked: list[tuple[Content, ...]] = []
         self.pane = PromptsPane()
         self.leave = 0
+        self.answers = True
 
     def compose(self) -> ComposeResult:
         yield self.pane
 
     def on_mount(self) -> None:
-        self.pane.show(self.told[0], MODEL, Path.cwd())
+        self.pane.show(self.told[0], MODEL, Path.cwd(), self.positions)
 
     @property
     def prompts(self) -> dict[str, Any]:
@@ -68,12 +77,14 @@ class Host(App[None]):
     @on(PromptsPane.Changed)
     def take(self, message: PromptsPane.Changed) -> None:
         self.told.append(message.prompts)
-        self.pane.show(message.prompts, MODEL, Path.cwd())
+        self.pane.show(message.prompts, MODEL, Path.cwd(), self.positions)
 
     @on(PromptsPane.TokensWanted)
     def count(self, message: PromptsPane.TokensWanted) -> None:
         self.asked.append(message.texts)
-        self.pane.take_tokens({text: len(text.split()) for text in message.texts})
+        if not self.answers:
+            return
+        self.pane.take_tokens(self.pane.choice.book.key, {text: pieces(text) for text in message.texts})
 
     def lines(self) -> list[str]:
         table = self.pane.table
@@ -102,8 +113,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @asynccontextmanager
-async def opened(size: tuple[int, int] = (100, 30), **table: Any) -> AsyncIterator[tuple[Host, Pilot[None]]]:
-    app = Host(table)
+async def opened(
+    size: tuple[int, int] = (100, 30), positions: Sequence[object] = (), **table: Any
+) -> AsyncIterator[tuple[Host, Pilot[None]]]:
+    app = Host(table, positions)
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
         yield app, pilot
@@ -290,6 +303,72 @@ async def test_the_first_of_the_list_and_a_number_that_is_none() -> None:
         assert "not a whole number" in app.foot()
         await press(pilot, "backspace", "enter")
         assert app.prompts == app.told[0]
+
+
+SOMEBODY = [[-1, 1], {"token": " somebody"}, "all", {"after": " is"}]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (46, 48)], ids=["80x24", "a third of 160x48"])
+@in_loop
+async def test_positions_by_number_and_by_token_are_shown_as_what_they_are_in_each_prompt(
+    size: tuple[int, int],
+) -> None:
+    async with opened(size, [[-1, 1], {"token": " is"}], sets=["grid"]) as (app, pilot):
+        await go(app, pilot, "grid")
+        await press(pilot, "enter")
+        assert " @1, 2 " in app.row("☑ Somebody is"), "those of both choices"
+        assert " @1, 2, 3 " in app.row("☑ Lo, somebody is")
+        await press(pilot, "j")
+        assert '-1, 1 is 1 " somebody", 3 " there."' in app.foot()
+        assert 'token " is" is 2 " is"' in app.foot()
+
+
+@in_loop
+async def test_a_prompt_without_the_token_says_so_in_its_row_and_below() -> None:
+    async with opened((80, 24), SOMEBODY, sets=["grid"]) as (app, pilot):
+        await go(app, pilot, "grid")
+        await press(pilot, "enter")
+        assert "⚠ none" in app.row("☑ Somebody is")
+        assert "@1, 3…" in app.row("☑ Lo, somebody is")
+        assert "⚠ none" in app.row("☑ Lo, somebody stands")
+        assert 'positions token " somebody": no token of it is " somebody"' in app.foot()
+        assert '"Somebody", " is", " there."' in app.foot()
+
+
+@in_loop
+async def test_positions_follow_the_experiment_and_answers_to_another_question_are_not_shown() -> None:
+    async with opened((80, 24), ["all"], sets=["alpha"]) as (app, pilot):
+        await go(app, pilot, "alpha")
+        await press(pilot, "enter")
+        assert "edited at" not in app.lines()[0]
+        assert " is " not in app.foot()
+        by_auto = app.pane.choice.book.key
+        app.pane.show(app.prompts, MODEL, Path.cwd(), [[-1]])
+        await settle(pilot)
+        assert "@2" in app.row("☑ First")
+        assert "@0" in app.row("☑ Second")
+        assert len(app.asked) == 1, "the tokens are the same"
+        for prompts, model in ((app.prompts | {"prepend_bos": True}, MODEL), (app.prompts, {"name": "other"})):
+            app.answers = False
+            app.pane.show(prompts, model, Path.cwd(), [[-1]])
+            app.pane.take_tokens(by_auto, {"Second": ("a", "b", "c")})
+            await settle(pilot)
+            assert "@" not in app.row("☑ Second"), "the answer belongs to what was asked before"
+            assert "…" in app.row("☑ Second")
+            app.pane.take_tokens(app.pane.choice.book.key, {"Second": ("<s>", "Second")})
+            await settle(pilot)
+            assert "@1" in app.row("☑ Second")
+
+
+@in_loop
+async def test_more_positions_than_there_is_room_for_are_counted() -> None:
+    Path("prompts/long.txt").write_text(f"{'word ' * 40}\nshort\n")
+    async with opened((80, 24), [{"token": "word"}, {"token": " word"}], sets=["long"]) as (app, pilot):
+        await go(app, pilot, "long")
+        await press(pilot, "enter")
+        assert "@0, 1, 2 …(40)" in app.row("☑ word")
+        assert 'token " word" is 1 " word", 2 " word", 3 " word", 4 " word", 5 " word" … (39)' in app.foot()
+        assert "⚠ none" in app.row("☑ short")
 
 
 @in_loop
