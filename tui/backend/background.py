@@ -7,6 +7,7 @@ import contextvars
 import functools
 import subprocess
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
@@ -14,6 +15,9 @@ from typing import Any, Literal, TypeVar
 from srm_explorer.engine.errors import ExplorerError
 
 T = TypeVar("T")
+
+_INSTANT = 0.4
+"""Seconds that the last closing waits for threads: more than the pause between two looks of one that follows."""
 
 Turn = Literal["replace", "next", "queue"]
 """What becomes of work whose key has work under way: it takes its place at once, it comes next in place of whatever
@@ -35,6 +39,7 @@ class Background:
         self._lock = threading.Lock()
         self._running: dict[Hashable, _Task] = {}
         self._waiting: dict[Hashable, deque[_Task]] = {}
+        self._threads: set[threading.Thread] = set()
         self._closed = False
 
     def run(
@@ -126,17 +131,29 @@ class Background:
         for task in tasks:
             task.cancel()
 
-    def close(self) -> None:
+    def close(self, *, is_last: bool = False) -> None:
+        """Give up all work, and take no more.
+
+        Args:
+            is_last: the process ends next, so that threads in the middle of something get an instant to come to its
+                end: an interpreter that is taken down under a thread in compiled code aborts.
+        """
         with self._lock:
             self._closed = True
-            keys = [*self._running]
+            keys, threads = [*self._running], self._threads - {threading.current_thread()}
         for key in keys:
             self.cancel(key)
+        end = time.monotonic() + (_INSTANT if is_last else 0)
+        for thread in threads:
+            thread.join(max(0, end - time.monotonic()))
 
     def _start(self, task: _Task) -> None:
         # A widget finds its app by the context.
         context = contextvars.copy_context()
-        threading.Thread(target=context.run, args=(self._work, task), name="background", daemon=True).start()
+        thread = threading.Thread(target=context.run, args=(self._work, task), name="background", daemon=True)
+        with self._lock:
+            self._threads.add(thread)
+            thread.start()
 
     def _work(self, task: _Task) -> None:
         result: Any
@@ -145,6 +162,8 @@ class Background:
         except Exception as error:  # noqa: BLE001  (a mistake of ours ends the app, not a thread that nobody watches)
             result = error
         self.deliver(functools.partial(self._finish, task, result))
+        with self._lock:
+            self._threads.discard(threading.current_thread())
 
     def _finish(self, task: _Task, result: Any) -> None:
         following: _Task | None = None

@@ -49,9 +49,9 @@ class WorkerLink:
     def close(self) -> None:
         """Tell nothing more; the worker and its runs go on."""
         self._closed.set()
-        self._background.close()
         for follower in list(self._followers.values()):
             follower.stop()
+        self._background.close(is_last=True)
 
     def describe(self, model: dict[str, Any], base: Path) -> None:
         """Ask for a model's shape, which loads it; tells `Described` or `DescribeFailed`.

@@ -116,7 +116,7 @@ class ExplorerController:
 
     def close(self) -> ExitSummary:
         """Keep the draft and leave the worker alone; return what there is to say of it."""
-        self._view.background.close()
+        self._view.background.close(is_last=True)
         self.link.close()
         running = self.runs.state.path
         return ExitSummary(running.stem if running is not None else "", self.editor.close())

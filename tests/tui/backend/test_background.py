@@ -149,3 +149,24 @@ def test_quitting_waits_for_no_thread() -> None:
         "background.close()\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE)
+
+
+def test_what_is_ended_by_the_last_closing_comes_to_its_end() -> None:
+    background, stop, done = Background(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        stop.wait(PATIENCE)
+        done.set()
+
+    background.run(work, on_cancel=stop.set)
+    background.close(is_last=True)
+    assert done.wait(PATIENCE)
+    background.run(lambda: pytest.fail("work after the end"))
+
+
+def test_the_last_closing_does_not_wait_for_what_has_no_end() -> None:
+    background, never = Background(), threading.Event()
+    background.run(never.wait)
+    background.close(is_last=True)
+    assert not never.is_set()
+    never.set()
