@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
@@ -49,9 +48,10 @@ class _Turning(RotatingFileHandler):
     takes_output = False
 
     def redirect(self) -> None:
-        """Point the descriptors of standard output and error at the file."""
-        sys.stdout.flush()
-        sys.stderr.flush()
+        """Point the descriptors of standard output and error at the file.
+
+        What is still buffered goes there too: where it was meant for, nobody may read any more.
+        """
         # The library closes its stream when the program ends.
         if self.stream is not None:
             for descriptor in (1, 2):

@@ -234,8 +234,12 @@ def end_workers(office: Path) -> None:
 
 
 def environment() -> dict[str, str]:
-    """That of the tests, but for the size of a terminal, which a test before may have left in it."""
-    inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    """That of the tests, but for the size of a terminal, which a test before may have left, and for unbuffered output.
+
+    What is written to a reader that is gone fails at once without a buffer, and later with one, as people have it.
+    """
+    left_out = ("COLUMNS", "LINES", "PYTHONUNBUFFERED")
+    inherited = {name: value for name, value in os.environ.items() if name not in left_out}
     return {**inherited, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
 
 
