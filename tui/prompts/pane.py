@@ -339,8 +339,13 @@ class PromptsPane(Widget):
             self.post_message(self.Changed(self.choice.table))
         self._redraw()
 
+    @property
+    def _row_in_view(self) -> object:
+        """What a note belongs to: it goes with the row, and with the set."""
+        return self.choice.view, self.choice.opened, self.table.key
+
     def _say(self, line: str, tone: Tone = "plain") -> None:
-        self._note = ((line, tone), self.table.key)
+        self._note = ((line, tone), self._row_in_view)
         self._redraw_foot()
 
     def _ask_tokens(self) -> None:
@@ -371,6 +376,10 @@ class PromptsPane(Widget):
 
     def _close_line(self) -> None:
         if self._line is not None:
+            if self._line.what == "add":
+                # What stands there is about the line.
+                self._note = None
+                self._redraw_foot()
             self._line.remove()
             self._line = None
             self.table.focus(scroll_visible=False)
@@ -455,7 +464,7 @@ class PromptsPane(Widget):
     def _redraw_foot(self) -> None:
         rows, row, choice, signs = self.rows, self.table.cursor, self.choice, glyphs_of(self.app)
         notes: list[Note] = []
-        if self._note is not None and self._note[1] == self.table.key:
+        if self._note is not None and self._note[1] == self._row_in_view:
             notes.append(self._note[0])
         for fault in self.files.faults:
             notes.append((f"{signs.warning} {fault}", "error"))

@@ -241,6 +241,25 @@ async def test_a_search_narrows_as_it_is_typed_and_escape_clears_it() -> None:
 
 
 @in_loop
+async def test_what_is_said_of_a_new_prompt_goes_with_its_line_and_its_set() -> None:
+    async with opened(sets=["grid"]) as (app, pilot):
+        await go(app, pilot, "grid")
+        await press(pilot, "enter", "n")
+        assert "a new prompt" in app.foot()
+        await press(pilot, "escape")
+        assert not app.pane.query(Input)
+        assert "a new prompt" not in app.foot()
+        first = app.pane.table.key
+        app.pane._say("said of this set")
+        assert "said of this set" in app.foot()
+        await press(pilot, "escape")
+        await go(app, pilot, "alpha")
+        await press(pilot, "enter")
+        assert app.pane.table.key == first, "the same row of another set"
+        assert "said of this set" not in app.foot()
+
+
+@in_loop
 async def test_letters_that_come_before_the_line_is_there_are_text() -> None:
     async with opened(sets=["grid"]) as (app, pilot):
         await go(app, pilot, "grid")
