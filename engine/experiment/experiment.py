@@ -22,6 +22,7 @@ from srm_explorer.engine.errors import ExplorerError, SpecValueError, did_you_me
 from srm_explorer.engine.experiment import toml
 from srm_explorer.engine.experiment.directions import NeuronWeights, direction_of
 from srm_explorer.engine.experiment.fields import (
+    BOS_WORDS,
     Along,
     Bos,
     Index,
@@ -80,7 +81,7 @@ class PromptsSpec(SpecPart):
     omit: OrdinalsByName = Field(default_factory=dict)
     prepend_bos: Bos = Field(
         default="auto",
-        examples=["auto", "once", "true", "false"],
+        examples=[*BOS_WORDS],
         description="auto: as the tokenizer does; once: unless the text has it; true: always; false: never",
     )
     limit: Ordinal | None = None

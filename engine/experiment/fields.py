@@ -118,12 +118,19 @@ Numbers = Annotated[tuple[Number, ...], BeforeValidator(_numbers)]
 Indices = Annotated[tuple[Index, ...], BeforeValidator(_whole_numbers)]
 Passage = Annotated[str, BeforeValidator(_passage)]
 Bos = Annotated[bool | Literal["auto", "once"], BeforeValidator(_bos)]
+BOS_WORDS = ("auto", "once", "true", "false")
+"""Policies for the BOS as they are typed."""
 Along = Annotated[int | str, PlainValidator(_along)]
 Ordinal = Annotated[StrictInt, Field(ge=1)]
 Seed = Annotated[StrictInt, Field(ge=0, lt=2**63)]
 Ordinals = Annotated[tuple[Ordinal, ...], AfterValidator(_in_order)]
 OrdinalsByName = Annotated[dict[Text, Ordinals], BeforeValidator(_numbers_by_name)]
 Levels = Annotated[dict[Text, tuple[Text, ...]], BeforeValidator(_levels)]
+
+
+def bos_of(word: str) -> Bos:
+    """The policy that one of `BOS_WORDS` stands for."""
+    return word == "true" if word in ("true", "false") else "once" if word == "once" else "auto"
 
 
 class SpecPart(BaseModel):

@@ -200,19 +200,19 @@ def load_model(spec: ModelSpec, *, base: Path | None = None) -> LoadedModel:
     blocks = Blocks(bridge.original_model, list(bridge.blocks))
     is_demo = Path(source) == paths.demo_model_folder()
     return LoadedModel(
-        spec.name,
-        bridge,
-        blocks,
-        tokenizer,
-        shape,
-        device,
-        dtype,
-        digest,
-        source,
-        files.commit,
-        is_demo,
-        blocks.keeps_keys_alone,
-        experts,
+        name=spec.name,
+        bridge=bridge,
+        blocks=blocks,
+        tokenizer=tokenizer,
+        shape=shape,
+        device=device,
+        dtype=dtype,
+        weights_sha256=digest,
+        source=source,
+        revision=files.commit,
+        is_demo=is_demo,
+        shares_blocks=blocks.keeps_keys_alone,
+        experts=experts,
     )
 
 

@@ -20,7 +20,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.execution.w_out import Matrices, weights_of
 from srm_explorer.engine.experiment import Site
 from srm_explorer.engine.experiment.directions import NeuronWeights, direction_of
-from srm_explorer.engine.experiment.fields import Bos
+from srm_explorer.engine.experiment.fields import BOS_WORDS, Bos, bos_of
 from srm_explorer.engine.figures import TableFigure, histogram_figure
 from srm_explorer.engine.model import (
     Feeding,
@@ -330,8 +330,7 @@ def _texts(settings: StudyArguments, session: Session | None, model: LoadedModel
     if not sets and session is None:
         return None
     counted: Kind = "generated" if kind == "generated" else "prompts"
-    choice = settings.choice("prepend_bos", ("auto", "once", "true", "false"))
-    bos: Bos = choice == "true" if choice in ("true", "false") else "once" if choice == "once" else "auto"
+    bos = bos_of(settings.choice("prepend_bos", BOS_WORDS))
     return texts_for(model, session, sets, counted, skip=settings.whole("skip", 0, least=0), prepend_bos=bos)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Callable
 from concurrent.futures import wait
@@ -169,10 +168,9 @@ def _description(model: LoadedModel) -> Description:
     layers = range(model.shape.n_layers)
     sites = [f"blocks.{layer}.{kind}" for layer in layers for kind in SITE_KINDS if f"blocks.{layer}.{kind}" in known]
     hollow = {site for site in sites if not model.shape.width(Site.parse(site))}
-    shape = dataclasses.asdict(model.shape)
     sizes = sizes_of(model)
     return Description(
-        **shape,
+        shape=model.shape,
         device=str(model.device),
         is_demo=model.is_demo,
         sites=(*(site for site in sites if site not in hollow), *(f"blocks.{at}.{ROUTER}" for at in model.experts)),

@@ -7,7 +7,6 @@ the exception: its replies are `JobUpdate`, one whenever the job went on, and th
 
 from __future__ import annotations
 
-import dataclasses
 import socket
 import time
 from collections.abc import Generator, Mapping
@@ -221,19 +220,14 @@ class Listed(_Tolerant):
 
 
 class Description(_Tolerant):
-    """The reply to `Describe`: the sizes of `ModelShape`, the sites by TransformerLens name, and the device.
+    """The reply to `Describe`: sizes that experiments are checked against, sites by TransformerLens name, the device.
 
-    Four estimate what a run will need: bytes of the weights, sizes of `batch_memory.Sizes`, and the bytes free on
+    Four estimate what a run will need: bytes of the weights, sizes of `plan.Sizes`, and the bytes free on
     the device once the weights are there; 0 where a worker of another version does not say.
     """
 
     kind: Literal["description"] = "description"
-    name: str
-    n_layers: int
-    d_model: int
-    d_mlp: int
-    n_ctx: int
-    centres: bool
+    shape: ModelShape
     device: str
     is_demo: bool
     sites: tuple[str, ...]
@@ -241,16 +235,6 @@ class Description(_Tolerant):
     kv_width: int = 0
     n_vocab: int = 0
     free_bytes: int = 0
-    mlp_widths: tuple[int, ...] = ()
-    n_heads: int = 0
-    head_widths: tuple[int, ...] = ()
-    experts: tuple[tuple[int, int], ...] = ()
-    unreached_experts: str = ""
-
-    @property
-    def shape(self) -> ModelShape:
-        """The sizes that an experiment is checked against."""
-        return ModelShape(**{field.name: getattr(self, field.name) for field in dataclasses.fields(ModelShape)})
 
 
 class Tokens(_Tolerant):

@@ -57,7 +57,7 @@ def test_a_worker_that_starts_says_so_and_a_warm_one_begins_at_once(
     model, base = bench.experiment().model.model_dump(), bench.folder
     screen.link.describe(model, base)
     described = screen.wait(Described)
-    assert (described.description.n_layers, described.description.d_mlp) == (3, 64)
+    assert (described.description.shape.n_layers, described.description.shape.d_mlp) == (3, 64)
     kinds = [event.kind for event in screen.all(WorkerSeen)]
     assert kinds[:2] == ["none", "starting"]
     screen.wait(WorkerSeen, lambda event: event.state == f"warm {Path(model['name']).name} · cpu")

@@ -93,7 +93,7 @@ def test_the_queue_can_be_seen_and_pruned(client: Client, bench: Bench, hold: Ho
 def test_models_are_described_and_texts_tokenized_while_another_runs(client: Client, bench: Bench, hold: Hold) -> None:
     model = bench.experiment().model
     described = client.describe(model, bench.folder)
-    assert (described.n_layers, described.d_model, described.d_mlp) == (3, 32, 64)
+    assert (described.shape.n_layers, described.shape.d_model, described.shape.d_mlp) == (3, 32, 64)
     assert len(described.sites) == 21
     job = submit(client, bench, "a", *LONG)
     when_batches(client, job)

@@ -21,6 +21,7 @@ from textual.widgets import Input, TextArea
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.analyses.registry import run_study
+from srm_explorer.engine.experiment import ModelShape
 from srm_explorer.engine.worker.protocol import Description
 from srm_explorer.tui.app import ExplorerApp
 from srm_explorer.tui.backend import study_runner
@@ -54,7 +55,7 @@ class StillLink(WorkerLink):
             Described(
                 model,
                 Description(
-                    name="demo", n_layers=6, d_model=128, d_mlp=512, n_ctx=256, centres=True, device="cpu",
+                    shape=ModelShape("demo", n_layers=6, d_model=128, d_mlp=512, n_ctx=256), device="cpu",
                     is_demo=True, sites=sites, weight_bytes=6_800_000, kv_width=128, n_vocab=2048, free_bytes=4 << 30,
                 ),
             )

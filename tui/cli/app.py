@@ -109,10 +109,18 @@ def check_prompts(
         str | None,
         typer.Option(metavar="CHOICE", help="Also show which these are in each prompt: '3, -1', 'token \" door\"'."),
     ] = None,
+    prepend_bos: Annotated[
+        Literal["auto", "once", "true", "false"],
+        typer.Option(help="How the prompts get a BOS, as in the experiment: positions count it."),
+    ] = "auto",
     as_json: Json = False,
 ) -> None:
     """Report everything that is wrong with a prompt file, by line."""
-    end(cli.prompts.check_command(file, model, tokens, as_json, text_column, chat_template, system, positions))
+    end(
+        cli.prompts.check_command(
+            file, model, tokens, as_json, text_column, chat_template, system, positions, prepend_bos
+        )
+    )
 
 
 worker_app = typer.Typer(help="Look after the background process that keeps a model warm.", rich_markup_mode=None)

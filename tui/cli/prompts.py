@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.errors import SpecValueError
+from srm_explorer.engine.experiment.fields import Bos, bos_of
 from srm_explorer.engine.experiment.positions import (
     RowPositions,
     TokenChoice,
@@ -61,6 +63,7 @@ def check_command(
     chat_template: bool = False,
     system: str | None = None,
     positions: str | None = None,
+    prepend_bos: str = "auto",
 ) -> int:
     """Print every problem of a prompt file; 1 if one of them keeps the file from being used, else 0.
 
@@ -76,23 +79,21 @@ def check_command(
     problems = list(prompt_set.problems)
     resolved: list[tuple[Prompt, RowPositions, str]] = []
     if model is not None:
-        of_model, pieces = _of_model(prompt_set, model, tokens, chat_template or system is not None, system)
-        problems.extend(of_model)
-        for prompt, of_prompt in zip(prompt_set.prompts, pieces, strict=True):
-            if choice is None:
-                break
-            try:
-                at = find_positions(choice, of_prompt)
-            except SpecValueError as error:
-                problems.append(Problem(prompt_set.path, prompt.line, error.what, error.remedy or "", fatal=True))
-            else:
-                resolved.append((prompt, at, positions_caption(at, of_prompt)))
+        is_rendered = chat_template or system is not None
+        of_model, pieces = _of_model(prompt_set, model, tokens, bos_of(prepend_bos), is_rendered, system)
+        problems += of_model
+        if choice is not None:
+            resolved, absent = _resolved(prompt_set, choice, pieces)
+            problems += absent
     problems.sort(key=lambda problem: problem.line)
     fatal = sum(problem.fatal for problem in problems)
     if as_json:
-        told = {**_set_json(prompt_set), "problems": [_problem_json(problem) for problem in problems]}
-        at_prompts = [{"line": prompt.line, "at": list(at.at), "from": at.start} for prompt, at, _ in resolved]
-        say_json(told if choice is None else told | {"positions": at_prompts})
+        report = {**_set_json(prompt_set), "problems": [_problem_json(problem) for problem in problems]}
+        if choice is not None:
+            report["positions"] = [
+                {"line": prompt.line, "at": list(at.at), "from": at.start} for prompt, at, _ in resolved
+            ]
+        say_json(report)
     else:
         say(*(visible(f"{prompt_set.path}:{prompt.line}: {caption}") for prompt, _, caption in resolved))
         say(*(visible(f"{problem}" + ("" if problem.fatal else " (warning)")) for problem in problems))
@@ -102,6 +103,22 @@ def check_command(
     if fatal:
         note(f"{prompt_set.path}: {count(fatal, 'problem')} must be solved before the set can be used")
     return 1 if fatal else 0
+
+
+def _resolved(
+    prompt_set: PromptSet, choice: tuple[int, ...] | TokenChoice, pieces: Sequence[Sequence[str]]
+) -> tuple[list[tuple[Prompt, RowPositions, str]], list[Problem]]:
+    """Each prompt with the positions of a choice and their caption, and a problem for each that has none."""
+    resolved: list[tuple[Prompt, RowPositions, str]] = []
+    absent: list[Problem] = []
+    for prompt, of_prompt in zip(prompt_set.prompts, pieces, strict=True):
+        try:
+            at = find_positions(choice, of_prompt)
+        except SpecValueError as error:
+            absent.append(Problem(prompt_set.path, prompt.line, error.what, error.remedy or "", fatal=True))
+        else:
+            resolved.append((prompt, at, positions_caption(at, of_prompt)))
+    return resolved, absent
 
 
 def _choice(positions: str | None, model: str | None) -> tuple[int, ...] | TokenChoice | None:
@@ -131,7 +148,7 @@ def _file(name: str) -> Path:
 
 
 def _of_model(
-    prompt_set: PromptSet, model: str, tokens: int, chat_template: bool, system: str | None
+    prompt_set: PromptSet, model: str, tokens: int, prepend_bos: Bos, chat_template: bool, system: str | None
 ) -> tuple[list[Problem], list[list[str]]]:
     """What is wrong with prompts for a model, and the text of each of their tokens."""
     from srm_explorer.engine.experiment import ModelSpec
@@ -142,7 +159,7 @@ def _of_model(
     if room < 1:
         what = f"{tokens} tokens leave no room for a prompt in this model's context ({loaded.shape.n_ctx})"
         raise ExplorerError(what, where="--tokens", remedy=f"choose at most {loaded.shape.n_ctx - 1}")
-    feeding = Feeding("auto", chat_template, system)
+    feeding = Feeding(prepend_bos, chat_template, system)
     contents = [prompt.content for prompt in prompt_set.prompts]
     ids = [loaded.tokenizer.encode_prompt(content, feeding) for content in contents]
     first = prompt_set.prompts[0].line if contents else 1

@@ -54,8 +54,9 @@ def estimate(experiment: Experiment, n_prompts: int, rate: float | None, descrip
     grid = Grid(n_prompts, experiment.generation.samples, len(kinds))
     tokens = len(grid) * experiment.generation.tokens
     seconds = tokens / rate if rate and tokens else None
-    is_known = description is not None and description.weight_bytes > 0 and description.name == experiment.model.name
-    memory = _memory(experiment, len(grid), description) if description is not None and is_known else None
+    memory = None
+    if description is not None and description.weight_bytes > 0 and description.shape.name == experiment.model.name:
+        memory = _memory(experiment, len(grid), description)
     controls = n_prompts * experiment.generation.samples * kinds.count("control")
     return Cost(len(grid), tokens, seconds, memory, controls)
 
@@ -79,8 +80,8 @@ def size(count: int) -> str:
 def _memory(experiment: Experiment, runs: int, description: Description) -> int:
     positions = _PROMPT_TOKENS + experiment.generation.tokens
     item = ITEM_BYTES[experiment.model.dtype]
-    sizes = Sizes(description.n_layers, description.kv_width, description.d_mlp, description.n_vocab, item)
     shape = description.shape
+    sizes = Sizes(shape.n_layers, description.kv_width, shape.d_mlp, description.n_vocab, item)
     capture = experiment.capture
     kept = sum(captured_bytes(shape.width(Site.parse(site)), capture.reduce, positions) for site in capture.sites)
     row = sizes.row_bytes(positions, kept)

@@ -18,7 +18,7 @@ from srm_explorer.tui.widgets.form_layout import FormRow
 
 def shape_of(description: Description | None, name: object) -> ModelShape | None:
     """Sizes of the model of that name; None where something else, or nothing, was described."""
-    if description is None or description.name != name:
+    if description is None or description.shape.name != name:
         return None
     return description.shape
 

@@ -64,7 +64,7 @@ def _model_facts(data: dict[str, Any], description: Description | None) -> tuple
     facts = ["demo model" if model["name"] == DEMO else Path(model["name"]).name]
     sites: list[str] = data["capture"]["sites"]
     site = next((edit["site"] for edit in data["interventions"]), sites[0])
-    shape = shape_of(description, description.name) if description is not None else None
+    shape = shape_of(description, description.shape.name) if description is not None else None
     facts.append(site_caption(site) + (f" ({shape.width(Site.parse(site)):,})" if shape is not None else ""))
     if data["planes"]:
         plane = data["planes"][0]

@@ -100,7 +100,7 @@ class ModelInfoController:
         data = self._editor.data
         if model == data["model"]:
             self._view.intervention.take_shape(description, problem)
-            room = None if description is None else description.n_ctx - data["generation"]["tokens"]
+            room = None if description is None else description.shape.n_ctx - data["generation"]["tokens"]
             self._view.prompts.take_room(room)
             self._changed()
 

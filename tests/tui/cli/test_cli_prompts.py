@@ -98,6 +98,9 @@ def test_positions_are_shown_as_what_they_are_in_each_prompt(
     last = srm("prompts", "check", path, "--model", tiny_gpt2_folder, "--positions", "-1")
     assert last.status == 0
     assert re.search(rf"^{re.escape(str(path))}:1: \d+ \".*\"$", last.out, re.MULTILINE)
+    first = ("prompts", "check", path, "--model", "demo", "--positions")
+    bare, after_bos = (srm(*first, at, "--prepend-bos", bos).out for at, bos in (("0", "false"), ("1", "true")))
+    assert bare.replace(":1: 0 ", ":1: 1 ").replace(":2: 0 ", ":2: 1 ") == after_bos, "the BOS is counted"
     token = ("prompts", "check", path, "--model", tiny_gpt2_folder, "--positions", 'token " door"')
     ended = srm(*token)
     assert (ended.status, ended.err.count("\n")) == (1, 1)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from srm_explorer.engine.experiment import SITE_KINDS, Experiment, read_experiment
+from srm_explorer.engine.experiment import SITE_KINDS, Experiment, ModelShape, read_experiment
 from srm_explorer.engine.worker.protocol import Description
 from srm_explorer.tui.experiment.cost import duration, estimate, size
 
@@ -20,12 +21,7 @@ def experiment(*overrides: str) -> Experiment:
 
 def described(**other: Any) -> Description:
     sizes: dict[str, Any] = {
-        "name": "gpt2",
-        "n_layers": 12,
-        "d_model": 768,
-        "d_mlp": 3072,
-        "n_ctx": 1024,
-        "centres": True,
+        "shape": ModelShape("gpt2", n_layers=12, d_model=768, d_mlp=3072, n_ctx=1024),
         "device": "cpu",
         "is_demo": False,
         "sites": tuple(f"blocks.0.{kind}" for kind in SITE_KINDS),
@@ -57,7 +53,7 @@ def test_runs_are_prompts_times_samples_times_conditions(override: str, runs: in
 
 def test_what_is_not_known_is_not_told() -> None:
     assert estimate(experiment(), 50, None, None).facts() == ("600 runs", "30,000 tokens")
-    assert estimate(experiment(), 50, None, described(name="another")).memory is None
+    assert estimate(experiment(), 50, None, described(shape=replace(described().shape, name="another"))).memory is None
     assert estimate(experiment(), 50, None, described(weight_bytes=0)).memory is None
     assert estimate(experiment("generation.tokens=0", "capture.positions=prompt"), 50, 1.0, None).seconds is None
 

@@ -19,19 +19,14 @@ from textual.message import Message
 from textual.widgets import Input
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.experiment import SITE_KINDS, Experiment, read_experiment
+from srm_explorer.engine.experiment import SITE_KINDS, Experiment, ModelShape, read_experiment
 from srm_explorer.engine.worker.protocol import Description
 from srm_explorer.tui.experiment.files import Presets
 from srm_explorer.tui.experiment.pane import InterventionPane
 from tests.waiting import until_shown
 
 GPT2 = Description(
-    name="gpt2",
-    n_layers=12,
-    d_model=768,
-    d_mlp=3072,
-    n_ctx=1024,
-    centres=True,
+    shape=ModelShape("gpt2", n_layers=12, d_model=768, d_mlp=3072, n_ctx=1024),
     device="cpu",
     is_demo=False,
     sites=tuple(f"blocks.{layer}.{kind}" for layer in range(12) for kind in SITE_KINDS),
@@ -373,9 +368,8 @@ async def test_another_model_is_asked_for_and_its_sizes_shown() -> None:
         (wanted,) = [one for one in app.told if isinstance(one, InterventionPane.ModelWanted)]
         assert wanted.model["name"] == "demo"
         assert "asked for" in told(app)
-        small = GPT2.model_copy(
-            update={"name": "demo", "n_layers": 6, "d_model": 128, "d_mlp": 512, "n_ctx": 256, "device": "cpu"}
-        )
+        shape = ModelShape("demo", n_layers=6, d_model=128, d_mlp=512, n_ctx=256)
+        small = GPT2.model_copy(update={"shape": shape, "device": "cpu"})
         app.pane.take_shape(small)
         await pilot.pause()
         assert "6 layers · d_model 128 · d_mlp 512 · context 256 · cpu" in line(app, "layers")

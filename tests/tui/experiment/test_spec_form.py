@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -36,12 +37,7 @@ def described(
     name: str = "gpt2", layers: int = 12, d_mlp: int = 3072, kinds: tuple[str, ...] = SITE_KINDS
 ) -> Description:
     return Description(
-        name=name,
-        n_layers=layers,
-        d_model=768,
-        d_mlp=d_mlp,
-        n_ctx=1024,
-        centres=True,
+        shape=ModelShape(name, n_layers=layers, d_model=768, d_mlp=d_mlp, n_ctx=1024),
         device="cpu",
         is_demo=False,
         sites=tuple(f"blocks.{layer}.{kind}" for layer in range(layers) for kind in kinds),
@@ -283,7 +279,7 @@ def test_a_mixture_of_experts_offers_and_takes_neurons_at_its_plain_layers_alone
     mixed = (3072, *[0] * 11)
     told = described()
     sites = tuple(site for site in told.sites if "hook_post" not in site or site.startswith("blocks.0."))
-    told = told.model_copy(update={"sites": sites, "mlp_widths": mixed})
+    told = told.model_copy(update={"sites": sites, "shape": replace(told.shape, mlp_widths=mixed)})
     form = shown(preset("protocol"))
     form.edit("model.name", "gpt2")
     form.take_description(told, "")
@@ -296,7 +292,7 @@ def test_a_mixture_of_experts_offers_and_takes_neurons_at_its_plain_layers_alone
     empty["interventions"], empty["capture"]["sites"], empty["planes"] = [], [], []
     for widths, site in ((mixed, "blocks.0.mlp.hook_post"), ((0,) * 12, "blocks.11.hook_resid_post")):
         form = shown(empty)
-        form.take_description(told.model_copy(update={"mlp_widths": widths}), "")
+        form.take_description(told.model_copy(update={"shape": replace(told.shape, mlp_widths=widths)}), "")
         form.add("interventions")
         assert form.data["interventions"][0]["site"] == site
 
@@ -306,7 +302,8 @@ def test_an_expert_is_chosen_by_its_number_and_what_was_captured_of_it_comes_alo
     experts = ((0, 0), *[(8, 64)] * 11)
     routers = tuple(f"blocks.{layer}.mlp.hook_router" for layer in range(1, 12))
     sites = tuple(site for site in told.sites if "hook_post" not in site or site.startswith("blocks.0."))
-    changes = {"sites": (*sites, *routers), "mlp_widths": (3072, *[0] * 11), "experts": experts}
+    shape = replace(told.shape, mlp_widths=(3072, *[0] * 11), experts=experts)
+    changes = {"sites": (*sites, *routers), "shape": shape}
     data = preset("protocol")
     data["model"]["name"], data["planes"] = "gpt2", []
     form = shown(data)
