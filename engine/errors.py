@@ -48,6 +48,10 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return names[close[0]] if close else None
 
 
+NO_WINDOWS = "Windows has none of the file locks and sockets that this needs", "run it under WSL, Linux or macOS"
+"""What is wrong there, and the remedy."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The remedy for a misspelt name: the nearest known one, else all of them."""
     names = list(known)

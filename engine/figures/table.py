@@ -138,14 +138,6 @@ def cell_text(value: CellValue, shown: Shown) -> str:
             return three_digits(value)
 
 
-def column_index(table: TableFigure, key: str) -> int:
-    """The place of a column; KeyError for a name that is none."""
-    keys: Sequence[str] = [column.key for column in table.columns]
-    if key not in keys:
-        raise KeyError(key)
-    return keys.index(key)
-
-
 def tables_as_csv(tables: Sequence[TableFigure]) -> str:
     """Tables as CSV text, one block a table with an empty line between; a cell without a value is empty."""
     text = io.StringIO()

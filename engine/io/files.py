@@ -22,14 +22,12 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self, TextIO
 
 from srm_explorer.engine import paths
-from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.errors import NO_WINDOWS, ExplorerError
 
 try:
     import fcntl
 except ImportError:
-    raise ExplorerError(
-        "Windows has none of the file locks and sockets that this needs", remedy="run it under WSL, Linux or macOS"
-    ) from None
+    raise ExplorerError(NO_WINDOWS[0], remedy=NO_WINDOWS[1]) from None
 
 _REMEDIES = {
     errno.ENOSPC: "free some space, or save to another disk",

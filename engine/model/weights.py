@@ -71,11 +71,6 @@ def unembedding(model: LoadedModel) -> Weights:
     return _float32(_narrowed(model, torch.eye(model.shape.d_model)) @ model.bridge.unembed.W_U.float().cpu())
 
 
-def unembedding_bias(model: LoadedModel) -> Weights:
-    """Return b_U, [vocabulary] float32; zeros where the model has none."""
-    return _float32(model.bridge.unembed.b_U)
-
-
 def final_norm_weight(model: LoadedModel) -> Weights:
     """Return the gain of the norm before the unembedding, [d_model] float32; ones where there is no gain, or no norm.
 

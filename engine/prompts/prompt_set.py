@@ -255,15 +255,6 @@ class Source:
             self.report(1, "the file holds no prompt", "write one prompt a line", fatal=True)
 
 
-def read_source(path: Path) -> Source:
-    """Read a file as UTF-8 text; undecodable bytes and control characters become problems.
-
-    Raises:
-        ExplorerError: the file is missing, a folder, too large or not readable.
-    """
-    return decode_source(path, bytes_of(path))
-
-
 def shown(text: str, width: int = 48) -> str:
     """A text as an error message quotes it: short, on one line, nothing a terminal would obey."""
     visible = "".join(c if c.isprintable() else _code(c) for c in text[: width + 1])
@@ -271,7 +262,7 @@ def shown(text: str, width: int = 48) -> str:
 
 
 def bytes_of(path: Path) -> bytes:
-    """The content of a prompt file; errors are those of `read_source`."""
+    """The content of a prompt file; errors are those of `check_file`."""
     check_file(path)
     try:
         return path.read_bytes()

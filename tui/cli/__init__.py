@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from srm_explorer.engine.errors import ExplorerError, is_limited, is_out_of_memory
+from srm_explorer.engine.errors import NO_WINDOWS, ExplorerError, is_limited, is_out_of_memory
 from srm_explorer.tui.cli.output import flush, note
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
     if sys.platform == "win32":
-        note("Windows has none of the file locks and sockets that this needs; run it under WSL, Linux or macOS")
+        note("; ".join(NO_WINDOWS))
         return 1
     if not _has_output():
         return 1

@@ -8,11 +8,9 @@ import os
 from pathlib import Path
 
 from srm_explorer.engine import ExplorerError, paths
-from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.runs import Progress, is_run_folder, known_runs
 from srm_explorer.engine.runs.journal import sweep_removed
 from srm_explorer.engine.runs.journal_reader import EVENTS, JournalReader
-from srm_explorer.engine.session import load_session
 from srm_explorer.engine.session.store import settle_saves
 from srm_explorer.tui.sessions.row import FoundRun, Row, Summary
 from srm_explorer.tui.sessions.summary import SummaryCache, describe, mark_of, model_of, read_summary
@@ -99,18 +97,6 @@ class SessionList:
         with contextlib.suppress(OSError):
             folders = sorted(self.folder.glob("*.run"))
         return [folder for folder in dict.fromkeys([*folders, *known_runs()]) if is_run_folder(folder)]
-
-
-def experiment_at(path: Path) -> Experiment:
-    """The experiment of a session, or of the run that has its name and is not saved yet.
-
-    Raises:
-        ExplorerError: neither is there, or it cannot be read.
-    """
-    folder = paths.run_folder(path)
-    if not path.exists() and is_run_folder(folder):
-        return JournalReader(folder).experiment
-    return load_session(path).spec
 
 
 def _files(folder: Path) -> tuple[dict[str, int], list[Path]]:

@@ -13,11 +13,12 @@ from srm_explorer.engine.analyses.controls_split import parts_of
 from srm_explorer.engine.analyses.registry import tables_in
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures.groups import run_groups, session_warnings, swept_groups
-from srm_explorer.engine.figures.table import TableFigure, column_index
+from srm_explorer.engine.figures.table import TableFigure
 from srm_explorer.engine.session import PlaneRecord, Session, save_session
 from srm_explorer.engine.session.codec import plain
 from srm_explorer.engine.session.controls import CONTROLS, ControlMatch, Controls
 from srm_explorer.engine.stats.planes import coordinates, neuron_plane
+from tests.tables import column_index
 
 SITE, RESIDUAL, NEURON, PARTNER = "blocks.1.mlp.hook_post", "blocks.1.hook_resid_post", 3, 5
 Plant = Callable[[int, np.ndarray], None]

@@ -11,9 +11,10 @@ import pytest
 from srm_explorer.engine.analyses.pairs import pair_tables, pairs_study
 from srm_explorer.engine.analyses.registry import tables_in
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.figures.table import TableFigure, column_index
+from srm_explorer.engine.figures.table import TableFigure
 from srm_explorer.engine.session import Session
 from tests.engine.stats.unit_slopes_reference import slope_p_reference
+from tests.tables import column_index
 
 SITE, RESIDUAL = "blocks.1.mlp.hook_post", "blocks.1.hook_resid_post"
 Planted = Callable[..., Session]

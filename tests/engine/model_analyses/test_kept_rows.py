@@ -8,8 +8,8 @@ import numpy as np
 
 from srm_explorer.engine.analyses.pairs import known_rows, pair_tables
 from srm_explorer.engine.analyses.registry import tables_in
-from srm_explorer.engine.figures.table import column_index
 from srm_explorer.engine.model.weights import w_out_rows
+from tests.tables import column_index
 
 if TYPE_CHECKING:
     from srm_explorer.engine.model.load import LoadedModel

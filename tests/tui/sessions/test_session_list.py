@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from srm_explorer.engine import paths
-from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.runs.journal import JournalWriter
 from srm_explorer.engine.runs.journal_records import RunStart
@@ -17,7 +16,7 @@ from srm_explorer.engine.session import load_session, save_session
 from srm_explorer.engine.session.session import pending_sidecar
 from srm_explorer.engine.session.store import folder_lock
 from srm_explorer.tui.glyphs import UNICODE
-from srm_explorer.tui.sessions.list_model import SessionList, experiment_at
+from srm_explorer.tui.sessions.list_model import SessionList
 from srm_explorer.tui.sessions.row import FoundRun, Row, Summary, matching, moment
 from srm_explorer.tui.sessions.table import cell_of
 
@@ -97,18 +96,6 @@ def test_a_saved_part_and_its_run_folder_are_one_row(home: Path) -> None:
         sessions.read(one)
     calm = found(sessions)["calm"]
     assert (calm.kind, calm.run) == ("finished", None)
-
-
-def test_the_experiment_is_that_of_the_session_or_of_the_run_of_its_name(home: Path) -> None:
-    path = home / "rain.json"
-    with pytest.raises(ExplorerError, match="no such file"):
-        experiment_at(path)
-    tokens = EXAMPLE.spec.generation.model_copy(update={"tokens": 7})
-    shorter = EXAMPLE.spec.model_copy(update={"generation": tokens})
-    begun(path, shorter).close()
-    assert experiment_at(path) == shorter
-    save_session(EXAMPLE.changed(revision=0), path)
-    assert experiment_at(path) == EXAMPLE.spec
 
 
 def test_a_damaged_run_folder_is_told(home: Path) -> None:
