@@ -211,8 +211,7 @@ def test_the_worker_tells_the_form_the_sites_that_hold_neurons(made: Made) -> No
     model, plain = made
     told = _description(model)
     assert [layer for layer in range(3) if post(layer) in told.sites] == list(plain)
-    assert told.mlp_widths == model.shape.mlp_widths
-    assert told.d_mlp == model.shape.d_mlp
+    assert told.shape == model.shape
     assert {f"blocks.{layer}.hook_resid_post" for layer in range(3)} <= set(told.sites)
 
 
