@@ -130,6 +130,11 @@ def run_folder(session: Path) -> Path:
     return session.with_name(f"{session.name.removesuffix('.json')}.run")
 
 
+def ledger_file(session: Path) -> Path:
+    """The file beside a session's .json file that lists the tests computed on it."""
+    return session.with_name(f"{session.name.removesuffix('.json')}.ledger.jsonl")
+
+
 def _check_name(name: str, typed: str) -> None:
     what = ""
     if not name.strip():

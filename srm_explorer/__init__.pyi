@@ -37,7 +37,14 @@ from .engine.model_analyses.run import run_model_study as run_model_study
 from .engine.model_analyses.scoring import score_effects as score_effects
 from .engine.paths import session_path as session_path
 from .engine.prompts import load_prompt_set as load_prompt_set, read_prompt_set as read_prompt_set
-from .engine.session import Session as Session, load_session as load_session, save_session as save_session
+from .engine.session import (
+    ComputedTest as ComputedTest,
+    Ledger as Ledger,
+    Session as Session,
+    load_session as load_session,
+    record_tests as record_tests,
+    save_session as save_session,
+)
 from .engine.stats.bands import share_bands as share_bands, unit_counts as unit_counts
 from .engine.stats.comparison import group_difference as group_difference
 from .engine.stats.ensembles import (
@@ -55,6 +62,7 @@ from .engine.stats.nulls import null_curves as null_curves, partner_coordinates 
 from .engine.stats.pairings import pair as pair
 from .engine.stats.permutation import (
     benjamini_hochberg as benjamini_hochberg,
+    benjamini_yekutieli as benjamini_yekutieli,
     matched_blocks as matched_blocks,
     sign_flip_test as sign_flip_test,
 )

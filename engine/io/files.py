@@ -85,6 +85,51 @@ def write_atomic(path: Path, content: bytes | Callable[[BinaryIO], None]) -> Non
         raise
 
 
+_PATIENCE = 2.0
+"""Seconds to wait for another writer at the end of a file."""
+
+
+def append_whole(path: Path, content: bytes) -> None:
+    """Add lines at the end of a file to which many processes write; a line that one left torn stays by itself.
+
+    A reader drops what is torn: what was appended is there whole, or was never told to be there.
+
+    Args:
+        path: the file, made where it is missing; its folder is there.
+        content: whole lines, each with its end.
+
+    Raises:
+        ExplorerError: no space, no permission and the like, or no regular file.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
+        with os.fdopen(descriptor, "r+b", buffering=0) as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, NOT_REGULAR)
+            _lock_patiently(descriptor)
+            end = os.fstat(descriptor).st_size
+            if end and os.pread(descriptor, 1, end - 1) != b"\n":
+                content = b"\n" + content
+            if file.write(content) != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        raise as_explorer_error(error, path) from error
+
+
+def _lock_patiently(descriptor: int) -> None:
+    """Lock an open file until it is closed, where its folder has `flock`; a holder that was stopped is not awaited."""
+    give_up = time.monotonic() + _PATIENCE
+    while time.monotonic() < give_up:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in _NO_FLOCK:
+                return
+            time.sleep(0.01)
+        else:
+            return
+
+
 def as_explorer_error(error: OSError, path: Path) -> ExplorerError:
     """Tell what the system refused while a file was written, and what to do about it."""
     what = f"cannot be written: {(error.strerror or str(error)).lower()}"

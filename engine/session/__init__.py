@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from srm_explorer.engine.session.codec import DamagedError, Number, Table, Text, Whole, plain, read_record
+from srm_explorer.engine.session.ledger import ComputedTest, Counted, Entry, Ledger, check_family, record_tests
 from srm_explorer.engine.session.session import (
     SCHEMA_VERSION,
     UNIT_FACTOR,
@@ -30,8 +31,12 @@ from srm_explorer.engine.session.store import (
 __all__ = [
     "SCHEMA_VERSION",
     "UNIT_FACTOR",
+    "ComputedTest",
+    "Counted",
     "DamagedError",
+    "Entry",
     "Finish",
+    "Ledger",
     "Number",
     "PlaneRecord",
     "PromptRecord",
@@ -45,10 +50,12 @@ __all__ = [
     "Text",
     "Units",
     "Whole",
+    "check_family",
     "is_listed",
     "load_session",
     "plain",
     "read_record",
+    "record_tests",
     "rename_session",
     "save_session",
     "sessions_in",

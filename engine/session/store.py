@@ -16,6 +16,7 @@ from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
 from srm_explorer.engine.io.files import (
     FileLock,
+    append_whole,
     as_explorer_error,
     open_regular,
     parse_json,
@@ -119,7 +120,7 @@ def sessions_in(folder: Path) -> list[Path]:
 
 
 def trash_session(path: Path) -> Path:
-    """Move a session, its vectors and its run folder to a new folder in the trash, which is returned.
+    """Move a session, its vectors, its ledger and its run folder to a new folder in the trash, which is returned.
 
     Raises:
         ExplorerError: it cannot be moved.
@@ -130,7 +131,7 @@ def trash_session(path: Path) -> Path:
     try:
         folder.mkdir(parents=True)
         with folder_lock(path.parent):
-            for old in (path, stays, *_waiting(stays), paths.run_folder(path)):
+            for old in (path, stays, *_waiting(stays), paths.ledger_file(path), paths.run_folder(path)):
                 if old.exists():
                     shutil.move(old, folder / old.name)
     except BaseException as error:
@@ -154,7 +155,22 @@ def _write(session: Session, target: Path, final: Path, vectors: Vectors | None)
             pending.unlink(missing_ok=True)
         raise
     settle(final, sidecar)
+    if session.path is not None:
+        # What cannot be copied is no reason to lose the session.
+        with contextlib.suppress(ExplorerError, OSError):
+            _keep_ledger(paths.ledger_file(session.path), paths.ledger_file(target))
     return changed
+
+
+def _keep_ledger(old: Path, new: Path) -> None:
+    """Add the tests recorded under one name to those under another, where others of a session that is gone may stand.
+
+    Raises:
+        OSError, ExplorerError: it cannot be read or written.
+    """
+    if old != new and old.exists():
+        with open_regular(old) as file:
+            append_whole(new, file.read())
 
 
 def _free(session: Session, path: Path) -> tuple[Path, str]:
@@ -265,7 +281,7 @@ def _waiting(final: Path) -> Iterator[Path]:
 
 
 def rename_session(path: Path, new_name: str) -> Path:
-    """Give a session another name in its folder: its file, its vectors and its run folder.
+    """Give a session another name in its folder: its file, its vectors, its ledger and its run folder.
 
     The file goes first: it finds its vectors under their old name as well as under the new one.
 
@@ -326,7 +342,10 @@ def _move(session: Session, path: Path, target: Path) -> None:
     vectors = path.with_name(f"{stem_of(path)}.safetensors")
     renamed = target.with_name(f"{stem_of(target)}.safetensors")
     settle(vectors, sidecar)
+    # Under both names, so that no instant loses it.
+    _keep_ledger(paths.ledger_file(path), paths.ledger_file(target))
     path.rename(target)
+    paths.ledger_file(path).unlink(missing_ok=True)
     # Vectors under yet another name may be those of the session that this file was copied from by hand.
     if sidecar is not None and sidecar.file == vectors.name and vectors.is_file():
         vectors.rename(renamed)

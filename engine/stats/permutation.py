@@ -252,6 +252,15 @@ def benjamini_hochberg(p: ArrayLike) -> NDArray[np.float64]:
     return q.reshape(array.shape)
 
 
+def benjamini_yekutieli(p: ArrayLike) -> NDArray[np.float64]:
+    """As `benjamini_hochberg`, under any dependence: its q times ``sum of 1 / i`` over the family, at most 1.
+
+    Benjamini and Yekutieli 2001, theorem 1.3.
+    """
+    q = benjamini_hochberg(p)
+    return np.minimum(q * (1.0 / np.arange(1, family_size(p) + 1)).sum(), 1.0)
+
+
 def family_size(p: ArrayLike) -> int:
     """How many hypotheses q-values are corrected over: those that were tested."""
     return int(np.count_nonzero(~np.isnan(np.asarray(p, np.float64))))

@@ -127,6 +127,7 @@ class SessionActions:
         vectors = row.path.with_suffix(".safetensors")
         names = [row.path.name] if row.saved else []
         names += [vectors.name] if vectors.exists() else []
+        names += [ledger.name] if (ledger := paths.ledger_file(row.path)).exists() else []
         names += [f"{row.path.stem}.run"] if paths.run_folder(row.path).is_dir() else []
         detail = f"{', '.join(names)} ({facts_of(row)})\nin {row.path.parent}\ngo to {paths.trash_folder()}"
         self._push(Confirm(f"Move {row.name} to the trash?", detail=detail, yes="move it", no="keep it"), take)
