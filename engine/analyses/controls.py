@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srm_explorer.engine.analyses.controls_split import Captured, Part, has_own_axis, parts_of, run_means
-from srm_explorer.engine.analyses.registry import Arguments, Findings, findings_of
-from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.analyses.registry import Arguments, Findings, StudyArguments, findings_of
 from srm_explorer.engine.figures.arithmetic import arithmetic_points, baseline_of
 from srm_explorer.engine.figures.bands import Band, NullBand
 from srm_explorer.engine.figures.captions import coordinate_caption, plane_title, pooled_caption, site_caption
@@ -19,8 +18,9 @@ from srm_explorer.engine.figures.curves import SweptGroup
 from srm_explorer.engine.figures.groups import CONDITION, points_of, swept_groups
 from srm_explorer.engine.figures.numbers import count_of, short, three_digits
 from srm_explorer.engine.figures.table import TableColumn, TableFigure, table_columns
+from srm_explorer.engine.figures.warnings import edge_lines
 from srm_explorer.engine.session import DamagedError, Session
-from srm_explorer.engine.session.controls import Controls, controls_of
+from srm_explorer.engine.session.controls import Controls, Selection, controls_of, selection_of
 from srm_explorer.engine.stats.matching import null_band, rank_p
 from srm_explorer.engine.stats.permutation import benjamini_hochberg, family_size
 
@@ -196,25 +196,32 @@ def controls_study(session: Session, arguments: Arguments) -> Findings:
     """How the target of a session ranks among its controls, and which those are.
 
     Args:
-        arguments: "by": "pooled" (default) or "condition" for every value by itself as well.
+        arguments: "by": "pooled" (default) or "condition" for every value by itself as well; "chosen" ("before" or
+            "after" looking) and "candidates" (how many were looked at), where the experiment does not say.
 
     Raises:
-        ExplorerError: no controls, none complete, or no vectors.
+        ExplorerError: no controls, none complete, no vectors, or the experiment says otherwise.
     """
-    by = str(arguments.get("by") or "pooled")
-    if by not in ("pooled", CONDITION):
-        raise ExplorerError(f"controls are not compared by '{by}'", remedy=f"choose pooled or {CONDITION}")
+    settings = StudyArguments(arguments, ("by", "chosen", "candidates"), "controls")
+    by = settings.choice("by", ("pooled", CONDITION))
+    chosen = settings.word("chosen", ("before", "after"))
+    selection = selection_of(session, chosen, settings.whole("candidates", least=1))
     vectors = session.vectors()
     parts = parts_of(session, vectors, complete=True)
     by_part = [measures_of(part, vectors, by_condition=by == CONDITION) for part in parts]
     controls = controls_of(session)
     assert controls is not None, "parts_of refuses a session without"
-    return findings_of(_ranks(session, parts, by_part), _neurons(session, parts, by_part, controls))
+    return findings_of(
+        _ranks(session, parts, by_part, selection),
+        _neurons(session, parts, by_part, controls),
+        chosen=selection.chosen,
+        candidates=selection.candidates,
+    )
 
 
-def least_p(count: int) -> str:
-    """The smallest p-value that a number of controls can give, as text: ".05" for 19."""
-    return short(float(f"{1 / (count + 1):.3g}"))
+def least_p(count: int, candidates: int = 1) -> str:
+    """The smallest p-value that controls can give the best of some candidates, as text: ".05" for 19 and 1."""
+    return short(float(f"{candidates / (count + candidates):.3g}"))
 
 
 def _null(label: str, groups: Sequence[SweptGroup], what: str) -> NullBand:
@@ -227,7 +234,9 @@ def _null(label: str, groups: Sequence[SweptGroup], what: str) -> NullBand:
     return NullBand("controls", legend, label, len(groups), mean, counts)
 
 
-def _ranks(session: Session, parts: Sequence[Part], by_part: Sequence[Sequence[Measure]]) -> TableFigure:
+def _ranks(
+    session: Session, parts: Sequence[Part], by_part: Sequence[Sequence[Measure]], selection: Selection
+) -> TableFigure:
     """Every measure of the target beside the controls', those left out that nobody has."""
     everyone = np.array([[measure.value for measure in measures] for measures in by_part], np.float64)
     measured = np.flatnonzero(~np.isnan(everyone).all(axis=0))
@@ -235,7 +244,7 @@ def _ranks(session: Session, parts: Sequence[Part], by_part: Sequence[Sequence[M
     columns: list[NDArray[np.float64]] = list(everyone[1:, measured].T)
     p = np.array(
         [
-            rank_p(measure.value, column) if measure.tested else np.nan
+            rank_p(measure.value, column, selection.compared) if measure.tested else np.nan
             for measure, column in zip(target, columns, strict=True)
         ],
         np.float64,
@@ -255,16 +264,22 @@ def _ranks(session: Session, parts: Sequence[Part], by_part: Sequence[Sequence[M
         title=f"{session.name} · the target among its controls",
         columns=table_columns(
             "where::text; group:runs:text:1; measure::text; target; control_median:median; control_low:lowest; "
-            "control_high:highest; p::p; q::p:2"
+            f"control_high:highest; p:{selection.p_title}:p; q:{selection.q_title}:p:2"
         ),
         rows=tuple(rows),
         notes=_notes(
-            session, parts, family_size(p), any(not (measure.tested or measure.circular) for measure in target)
+            session,
+            parts,
+            family_size(p),
+            any(not (measure.tested or measure.circular) for measure in target),
+            selection,
         ),
     )
 
 
-def _notes(session: Session, parts: Sequence[Part], family: int, holds_set: bool) -> tuple[str, ...]:
+def _notes(
+    session: Session, parts: Sequence[Part], family: int, holds_set: bool, selection: Selection
+) -> tuple[str, ...]:
     controls = controls_of(session)
     assert controls is not None
     k = controls.count
@@ -274,17 +289,23 @@ def _notes(session: Session, parts: Sequence[Part], family: int, holds_set: bool
     sizes = f"{count_of(k, 'control')}, {count_of(len({run.prompt for run in target.runs}), 'prompt')}"
     over = "neurons" if controls.matches else "directions"
     n_runs = sum(target.conditions[run.condition].kind == "sweep" for run in target.runs)
+    named = selection.p_title
+    rank = f"(1 + controls at least as large) / {k + 1}, so none below {least_p(k)}"
+    if selection.compared > 1:
+        rank = f"how often the best of {selection.compared:,} has no more of {count_of(k, 'control')} above it"
     notes = [
+        *edge_lines(controls),
+        *selection.notes(k),
         f"{sizes}, {count_of(n_runs, 'run')} each; "
         + ("the same raw values for all" if controls.matches else "directions of the same length, the same values"),
-        f"p: (1 + controls at least as large) / {k + 1}, so none below {least_p(k)}; over {over}, these prompts given;"
-        f" q over all {count_of(family, 'test')} of this table (Benjamini-Hochberg)",
+        f"{named}: {rank}; over {over}, these prompts given;"
+        f" {selection.q_title} over all {count_of(family, 'test')} of this table (Benjamini-Hochberg)",
     ]
     if holds_set:
         notes.append("no p where the measure holds what the experiment set: its coordinate is part of the amplitude")
     if pairs < planned:
         notes.insert(0, f"incomplete: on the {pairs} of {planned} prompts and samples that have all of their runs")
-    if k < 19:
+    if k < 19 and selection.compared == 1:
         notes.append(f"with {count_of(k, 'control')} nothing can fall below p = .05; 19 is the least that can")
     distances = [distance for match in controls.matches for distance in match.distances]
     if distances:
@@ -346,7 +367,10 @@ def _neurons(
         title=f"{session.name} · the controls" + ("" if controls.matches else ": random directions"),
         columns=tuple(columns),
         rows=tuple(rows),
-        notes=("distance: in robust spreads, of mean, log σ and log W_out norm",) if controls.matches else (),
+        notes=(
+            *edge_lines(controls),
+            *(("distance: in robust spreads, of mean, log σ and log W_out norm",) if controls.matches else ()),
+        ),
     )
 
 

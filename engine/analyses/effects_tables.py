@@ -11,6 +11,7 @@ from srm_explorer.engine.analyses.paired_texts import Floats, PairedTexts
 from srm_explorer.engine.experiment.conditions import swept_as
 from srm_explorer.engine.figures.captions import site_caption
 from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure, table_columns
+from srm_explorer.engine.session.controls import selection_of
 from srm_explorer.engine.session.effects import RunEffects
 from srm_explorer.engine.stats.matching import rank_p
 from srm_explorer.engine.stats.permutation import benjamini_hochberg
@@ -66,9 +67,10 @@ def _numbers(values: Iterable[float | None]) -> Floats:
 
 def control_table(pairs: PairedTexts) -> TableFigure | None:
     """The mean KL beside that of control neurons clamped alike, a row a value; None where no control was scored."""
+    selection = selection_of(pairs.session)
     columns = table_columns(
         "value::text; kl:KL nats; controls::whole; controls_median:their median; controls_low:from; "
-        "controls_high:to; p::p; q::p"
+        f"controls_high:to; p:{selection.p_title}:p; q:{selection.q_title}:p"
     )
     control_kl: dict[int, list[float]] = {}
     scored: Mapping[int, RunEffects] = pairs.effects.runs if pairs.effects else {}
@@ -85,15 +87,18 @@ def control_table(pairs: PairedTexts) -> TableFigure | None:
         others, scores = control_kl.get(condition.index), by_condition.get(condition.index)
         if others and scores:
             kl, ends = float(np.mean(scores)), (float(np.median(others)), min(others), max(others))
-            rows.append([condition.label, kl, len(others), *ends, rank_p(kl, others)])
+            rows.append([condition.label, kl, len(others), *ends, rank_p(kl, others, selection.compared)])
     if not rows:
         return None
     q = benjamini_hochberg([np.nan if row[-1] is None else float(row[-1]) for row in rows]).tolist()
     with_q = tuple((*row, value) for row, value in zip(rows, q, strict=True))
+    rank = "share of target and controls at least as far, so never below 1/(controls + 1)"
+    if selection.compared > 1:
+        rank = f"how often the best of {selection.compared:,} has no more controls above it"
     notes = (
+        *selection.notes(pairs.session.spec.controls.neurons),
         "mean KL a token beside that of matched neurons clamped alike; from, to: their range",
-        "p: share of target and controls at least as far, so never below 1/(controls + 1);"
-        f" q: Benjamini-Hochberg over {len(rows)} values",
+        f"{selection.p_title}: {rank}; {selection.q_title}: Benjamini-Hochberg over {len(rows)} values",
     )
     return TableFigure("kl_controls", "How far controls move the same texts", columns, with_q, notes)
 

@@ -126,12 +126,16 @@ class StudyArguments:
         return [str(part).strip() for part in parts]
 
     def choice(self, name: str, choices: Sequence[str]) -> str:
+        """One of some words, the first where none was given."""
+        value = self.word(name, choices)
+        return choices[0] if value is None else value
+
+    def word(self, name: str, choices: Sequence[str]) -> str | None:
+        """One of some words, or None where none was given."""
         value = self._arguments.get(name)
-        if value is None:
-            return choices[0]
-        if value not in choices:
+        if value is not None and value not in choices:
             raise ExplorerError(f"{name} is {value!r}", remedy=did_you_mean(str(value), list(choices)))
-        return str(value)
+        return None if value is None else str(value)
 
 
 def _is_list(value: object) -> bool:

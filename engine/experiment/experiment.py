@@ -205,12 +205,29 @@ MOST_CONTROLS = 999
 
 
 class ControlsSpec(SpecPart):
-    """Controls go through the whole sweep: other neurons, matched and clamped alike; for a direction random ones."""
+    """Controls go through the whole sweep: other neurons, matched and clamped alike; for a direction random ones.
+
+    A rank among controls is a p-value for a target that was chosen `before` anybody looked at what is ranked. For one
+    that was chosen `after` looking, `candidates` says among how many, itself included.
+    """
 
     neurons: Annotated[StrictInt, Field(ge=0, le=MOST_CONTROLS)] = Field(
         default=0, description="each through the whole sweep; k give p of at least 1/(k+1): 19 for .05"
     )
     seed: Seed = Field(default=0, description="seed of their choice")
+    chosen: Literal["unknown", "before", "after"] = Field(
+        default="unknown", description="the target: before or after looking at what is ranked; p is valid for before"
+    )
+    candidates: Ordinal | None = Field(
+        default=None, description="how many were looked at before this target was chosen, itself included"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.candidates is not None and self.chosen != "after":
+            what = f"{self.candidates} candidates were looked at, and the target is not said to be chosen after that"
+            raise SpecValueError(what, "set controls.chosen = 'after', or remove it", "candidates")
+        return self
 
 
 def check_controls(controls: ControlsSpec, interventions: Sequence[InterventionSpec], tokens: int) -> None:

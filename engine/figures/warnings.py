@@ -17,6 +17,7 @@ from srm_explorer.engine.figures.curves import SweptGroup
 from srm_explorer.engine.figures.numbers import count_of, degrees, short, three_digits
 from srm_explorer.engine.figures.table import cell_text
 from srm_explorer.engine.session import DamagedError, Number, PlaneRecord, Session, read_record, units_of
+from srm_explorer.engine.session.controls import Controls, controls_of
 
 FEW_UNITS = 10
 NEAR_DEG = 20.0
@@ -43,6 +44,7 @@ def session_warnings(session: Session, plane: PlaneRecord, groups: Sequence[Swep
         *_out_of_range(session),
         *_few_units(session),
         *_chance(session, plane, groups),
+        *_at_edges(session),
         *_last_layer(session),
         *_near_ties(session),
         *_lengths(session),
@@ -228,6 +230,28 @@ def _lengths(session: Session) -> Iterator[str]:
             f"texts differ in length within {unlike:,} of {count_of(len(lengths), 'prompt')} (an end-of-text): their"
             " means are over unlike numbers of tokens; Effects compares common prefixes"
         )
+
+
+def _at_edges(session: Session) -> Iterator[str]:
+    try:
+        controls = controls_of(session)
+    except DamagedError:
+        return
+    yield from edge_lines(controls) if controls is not None else ()
+
+
+def edge_lines(controls: Controls) -> tuple[str, ...]:
+    """Say of every target at the edge of what it was matched on that its controls are not like it there."""
+    lines: list[str] = []
+    for match in controls.matches:
+        ends = [
+            f"its {name} ({three_digits(own)}) is not within theirs ({three_digits(low)} to {three_digits(high)})"
+            for name, own, low, high in match.edges()
+        ]
+        if ends:
+            who = coordinate_caption(match.site, match.target)
+            lines.append(f"{who} lies at the edge of its {count_of(controls.count, 'control')}: {', '.join(ends)}")
+    return tuple(lines)
 
 
 def _clamped_to_zero(session: Session) -> Iterator[str]:

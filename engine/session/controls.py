@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.session.codec import DamagedError, Number, Text, Whole, read_record
 from srm_explorer.engine.session.session import Session
 
@@ -46,6 +47,16 @@ class ControlMatch:
     std: tuple[Number, ...]
     norm: tuple[Number, ...]
 
+    def edges(self) -> tuple[tuple[str, float, float, float], ...]:
+        """Traits in which the target lies at or beyond the end of its controls: name, its own, their smallest, largest.
+
+        It is at an end of one of three traits by chance with a probability of up to 6 / (controls + 1), and where it
+        is, nothing tells what a neuron further out would have done.
+        """
+        named = (("mean", self.mean), ("σ", self.std), ("W_out norm", self.norm))
+        ends = ((name, own, min(others), max(others)) for name, (own, *others) in named if others)
+        return tuple(row for row in ends if not row[2] < row[1] < row[3] and len(set(row[1:])) > 1)
+
     @property
     def traits(self) -> tuple[ControlTraits, ...]:
         """Of the target, then of each control."""
@@ -71,6 +82,83 @@ class Controls:
         """The neuron that stands for a target in a control, numbered from 1."""
         match = next(match for match in self.matches if (match.site, match.target) == (site, target))
         return match.neurons[number - 1]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """How the target of a session came to be the target.
+
+    Attributes:
+        chosen: before or after looking at what is ranked, or unknown.
+        candidates: how many were looked at, itself included; None where that is not known.
+    """
+
+    chosen: Text = "unknown"
+    candidates: Whole | None = None
+
+    @property
+    def compared(self) -> int:
+        """Of how many it counts as the best: 1 where it was not chosen by looking, or nobody says among how many."""
+        return self.candidates or 1 if self.chosen == "after" else 1
+
+    @property
+    def p_title(self) -> str:
+        """What a rank p is: a p of a target chosen before, or of the best of its candidates, else a mere condition."""
+        if self.chosen == "before":
+            return "p"
+        return "p if before" if self.compared == 1 else "p of best"
+
+    @property
+    def q_title(self) -> str:
+        return self.p_title.replace("p", "q", 1)
+
+    def notes(self, count: int) -> tuple[str, ...]:
+        """What a reader of rank p-values among a number of controls must know of the choice."""
+        if self.chosen == "before":
+            return ("the target was chosen before looking, the experiment says: p holds for no other",)
+        if self.chosen == "unknown":
+            return (
+                "p holds for a target that was chosen before looking at what is ranked; whether this one was, nobody"
+                " says (controls.chosen, or --chosen before|after)",
+            )
+        if self.candidates is None:
+            return (
+                "chosen after looking: p is that of a target chosen before, and too small for this one by nobody knows"
+                " how much; say among how many it was chosen (controls.candidates, or --candidates)",
+            )
+        least = self.candidates / (self.candidates + count)
+        few = f"; {19 * self.candidates:,} controls are the fewest that can give .05" if least > 0.05 else ""
+        return (
+            f"chosen after looking at {self.candidates:,}: p is that of the best of as many, none of them a control"
+            f" (max-statistic), so none below {least:.2g}{few}",
+        )
+
+
+def selection_of(session: Session, chosen: str | None = None, candidates: int | None = None) -> Selection:
+    """How the target of a session was chosen, as its experiment says, or else as is said now.
+
+    Args:
+        session: any.
+        chosen: before or after, where the experiment does not say.
+        candidates: how many were looked at, where the experiment does not say.
+
+    Raises:
+        ExplorerError: the experiment says otherwise, or candidates of a target that was chosen before.
+    """
+    spec = session.spec.controls
+    for name, said, now in (
+        ("chosen", spec.chosen if spec.chosen != "unknown" else None, chosen),
+        ("candidates", spec.candidates, candidates),
+    ):
+        if said is not None and now is not None and said != now:
+            what = f"the experiment says controls.{name} = {said}, not {now}"
+            raise ExplorerError(what, where=session.name, remedy="leave it as it was said before the run")
+    when = chosen or spec.chosen
+    number = candidates or spec.candidates
+    if number is not None and when != "after":
+        what = f"{number} candidates were looked at, and the target is not said to be chosen after that"
+        raise ExplorerError(what, where=session.name, remedy="say chosen after, or leave the candidates out")
+    return Selection(when, number)
 
 
 def controls_of(session: Session) -> Controls | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -135,11 +136,22 @@ def placebo_direction(seed: Sequence[int], width: int) -> Floats:
     return drawn / np.linalg.norm(drawn)
 
 
-def rank_p(target: float, controls: Sequence[float] | Floats) -> float:
-    """The share of target and controls that are at least as large as the target: ``(1 + b) / (k + 1)``.
+def rank_p(target: float, controls: Sequence[float] | Floats, candidates: int = 1) -> float:
+    """How often the best of m exchangeable candidates has no more than b of k controls at or above it.
 
-    Never below 1/(k+1) (Phipson and Smyth 2010). Controls that are NaN are left out; NaN where the target is, or none
-    is left.
+    ``1 - C(k, b + 1) / C(m + k, b + 1)``: the b + 1 largest of all m + k are not all controls (the number of
+    exceedances; Gumbel and von Schelling 1950, the maximum over candidates as in Westfall and Young 1993). For one
+    candidate that is the share of target and controls at least as large as the target, ``(1 + b) / (k + 1)``, never
+    below 1/(k+1) (Phipson and Smyth 2010). For a target that is not the best of its candidates it is too large, never
+    too small.
+
+    Args:
+        target: of the neuron that was chosen.
+        controls: [control] of others, none of them a candidate; those that are NaN are left out.
+        candidates: m, how many were looked at before the target was chosen, itself included; 1 for none but itself.
+
+    Returns:
+        NaN where the target is, or no control is left.
     """
     others = np.asarray(controls, np.float64)
     others = others[~np.isnan(others)]
@@ -147,7 +159,10 @@ def rank_p(target: float, controls: Sequence[float] | Floats) -> float:
         return float("nan")
     # What is equal but for rounding is at least as large.
     slack = 1e-12 * max(1.0, abs(target))
-    return float((1 + np.count_nonzero(others >= target - slack)) / (len(others) + 1))
+    above, k = int(np.count_nonzero(others >= target - slack)), len(others)
+    # Whole numbers, so that it is exact for any number of candidates.
+    every = math.comb(candidates + k, above + 1)
+    return (every - math.comb(k, above + 1)) / every
 
 
 def null_band(curves: Floats) -> tuple[Floats, bool]:

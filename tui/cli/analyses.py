@@ -127,11 +127,14 @@ def pairs_command(
     say_findings(findings, csv_file, as_json, "every partner", most=top, **further)
 
 
-def controls_command(session: str, by: str, csv_file: Path | None, as_json: bool) -> None:
+def controls_command(
+    session: str, by: str, chosen: str | None, candidates: int | None, csv_file: Path | None, as_json: bool
+) -> None:
     """Print how the target of a session ranks among its controls, and which those are."""
     opened = load_session(paths.session_path(session))
-    findings = controls_study(opened, {"by": by})
-    say_findings(findings, csv_file, as_json, "both tables", session=opened.name, by=by)
+    findings = controls_study(opened, {"by": by, "chosen": chosen, "candidates": candidates})
+    further = {name: findings[name] for name in ("chosen", "candidates")}
+    say_findings(findings, csv_file, as_json, "both tables", session=opened.name, by=by, **further)
 
 
 def plan_command(named: str, neurons: int | None, overrides: Sequence[str], as_json: bool) -> None:
@@ -145,6 +148,7 @@ def plan_command(named: str, neurons: int | None, overrides: Sequence[str], as_j
     rate = known_pace(experiment.model.name)
     cost = estimate(experiment, prompts, rate, None)
     count = experiment.controls.neurons
+    compared = experiment.controls.candidates or 1
     if as_json:
         say_json(
             {
@@ -155,17 +159,18 @@ def plan_command(named: str, neurons: int | None, overrides: Sequence[str], as_j
                 "tokens": cost.tokens,
                 "seconds": cost.seconds,
                 "tokens_per_second": rate,
-                "least_p": 1 / (count + 1) if count else None,
+                "least_p": compared / (count + compared) if count else None,
             }
         )
         return
     say(price(cost, rate))
     if count:
-        say(f"with {count_of(count, 'control')} no p-value is below {least_p(count)}")
+        of_best = f" of the best of {compared:,}" if compared > 1 else ""
+        say(f"with {count_of(count, 'control')} no p-value{of_best} is below {least_p(count, compared)}")
         settings = " ".join(f"--set {override}" for override in changes)
         say(f"run it: srm-explorer run {spec} {settings} --session NAME".strip())
     else:
-        say("it has no controls; --neurons 19 plans the fewest that can give p = .05")
+        say(f"it has no controls; --neurons {19 * compared} plans the fewest that can give p = .05")
 
 
 def _spec_of(named: str) -> str:

@@ -281,6 +281,13 @@ def planes(
 def controls(
     session: Annotated[str, typer.Argument(metavar="SESSION", help="A session's name or file; to plan, also a spec.")],
     by: Annotated[Literal["pooled", "condition"], typer.Option(help="Every value by itself as well.")] = "pooled",
+    chosen: Annotated[
+        Literal["before", "after"] | None,
+        typer.Option(help="Whether the target was chosen before or after looking, where the experiment does not say."),
+    ] = None,
+    candidates: Annotated[
+        int | None, typer.Option(min=1, metavar="M", help="Chosen after looking at so many, itself included.")
+    ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Print what controls would cost, and run nothing.")] = False,
     neurons: Annotated[int | None, typer.Option(min=0, max=999, metavar="K", help="How many controls to plan.")] = None,
     overrides: Annotated[
@@ -295,7 +302,7 @@ def controls(
         return
     if neurons is not None or overrides:
         raise typer.BadParameter("this plans a run: give --plan too", param_hint="--neurons")
-    cli.analyses.controls_command(session, by, csv, as_json)
+    cli.analyses.controls_command(session, by, chosen, candidates, csv, as_json)
 
 
 @study_app.command()

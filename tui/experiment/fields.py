@@ -339,7 +339,14 @@ def _controls(data: Data) -> list[Field]:
         forms=lambda value: ("none",) if value == 0 else (f"{value} {noun}", str(value)),
     )
     number = replace(number, hint=f"{noun}, {number.hint}")
-    return [number] if count == 0 else [number, from_model("controls.seed", "drawn by", short="seed", shares_line=True)]
+    if count == 0:
+        return [number]
+    chosen = from_model("controls.chosen", "chosen")
+    fields = [number, from_model("controls.seed", "drawn by", short="seed", shares_line=True), chosen]
+    # A number that was given stays in view until it is taken out, whatever is chosen.
+    if value_at(data, "controls.chosen") == "after" or value_at(data, "controls.candidates") is not None:
+        fields.append(from_model("controls.candidates", "of", shares_line=True, absent="not known"))
+    return fields
 
 
 def _stats(data: Data) -> list[Field]:

@@ -367,7 +367,12 @@ TOPICS: dict[str, tuple[Topic, ...]] = {
             _ensemble,
             at_once=False,
         ),
-        Topic("controls", "controls", "The neuron beside others that were clamped alike.", lambda _: {"by": "pooled"}),
+        Topic(
+            "controls",
+            "controls",
+            "The neuron beside others that were clamped alike. chosen=after candidates=12: it was the best of 12.",
+            lambda _: {"by": "pooled", "chosen": None, "candidates": None},
+        ),
     ),
     "Neuron": (
         CARD,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from srm_explorer.engine.figures.groups import run_groups, session_warnings, swe
 from srm_explorer.engine.figures.table import TableFigure
 from srm_explorer.engine.session import PlaneRecord, Session, save_session
 from srm_explorer.engine.session.codec import plain
-from srm_explorer.engine.session.controls import CONTROLS, ControlMatch, Controls
+from srm_explorer.engine.session.controls import CONTROLS, ControlMatch, Controls, controls_of
 from srm_explorer.engine.stats.planes import coordinates, neuron_plane
 from tests.tables import column_index
 
@@ -163,6 +164,56 @@ def test_the_list_names_every_control_with_its_match(controlled: Callable[..., S
     assert {row[column_index(ranks, "group")] for row in ranks.rows} == {"clamped", "-4", "+2", "+9"}
     assert any(f"none below {least_p(5)}" in note for note in ranks.notes)
     assert TableFigure.from_dict(ranks.to_dict()).rows == ranks.rows
+
+
+def heading(session: Session, key: str, **arguments: Any) -> str:
+    table = tables_in(controls_study(session, arguments))[0]
+    return next(column.title for column in table.columns if column.key == key)
+
+
+def test_a_rank_is_called_p_only_for_a_target_that_was_chosen_before(controlled: Callable[..., Session]) -> None:
+    def change(number: int, row: np.ndarray) -> None:
+        row[..., PARTNER] += 6.0 if number == 0 else 0.1 * number
+
+    measure = "|change of cos 90°|"
+    unknown = controlled(change, k=9)
+    assert (heading(unknown, "p"), heading(unknown, "q")) == ("p if before", "q if before")
+    assert "nobody says" in tables_in(controls_study(unknown, {}))[0].notes[0]
+    assert heading(unknown, "p", chosen="before") == "p"
+    assert heading(unknown, "p", chosen="after") == "p if before", "nobody says among how many"
+    assert heading(unknown, "p", chosen="after", candidates=12) == "p of best"
+    assert found(unknown, measure, chosen="before")["p"] == pytest.approx(1 / 10)
+    assert found(unknown, measure, chosen="after", candidates=12)["p"] == pytest.approx(12 / 21)
+    with pytest.raises(ExplorerError, match="not said to be chosen after"):
+        controls_study(unknown, {"candidates": 12})
+
+
+def test_what_the_experiment_says_of_the_choice_cannot_be_said_otherwise_later(
+    controlled: Callable[..., Session],
+) -> None:
+    after = {"neurons": 4, "chosen": "after", "candidates": 3}
+    session = controlled(k=4)
+    spec = session.spec.model_copy(update={"controls": session.spec.controls.model_validate(after)})
+    session = session.changed(spec=spec)
+    assert controls_study(session, {})["candidates"] == 3
+    with pytest.raises(ExplorerError, match=r"says controls\.chosen = after, not before"):
+        controls_study(session, {"chosen": "before"})
+    with pytest.raises(ExplorerError, match=r"says controls\.candidates = 3, not 2"):
+        controls_study(session, {"candidates": 2})
+
+
+@pytest.mark.parametrize(("own", "flagged"), [(0.5, False), (0.1, True), (0.9, True), (7.0, True)])
+def test_a_target_at_the_edge_of_a_trait_is_flagged(
+    controlled: Callable[..., Session], own: float, flagged: bool
+) -> None:
+    session = controlled(k=4)
+    (match,) = controls_of(session).matches  # pyright: ignore[reportOptionalMemberAccess]
+    match = dataclasses.replace(match, std=(own, 0.1, 0.4, 0.6, 0.9))
+    session = session.changed(provenance={CONTROLS: plain(Controls(4, 0, 99, (match,), {}))})
+    for table in tables_in(controls_study(session, {})):
+        assert ("at the edge of its 4 controls" in table.notes[0]) == flagged
+    warned = [line for line in session_warnings(session, session.planes[0], ()) if "at the edge" in line]
+    assert len(warned) == flagged
 
 
 def test_what_has_no_controls_says_how_to_have_them(planted: Callable[..., Session]) -> None:

@@ -34,6 +34,17 @@ def test_a_digest_of_before_there_were_controls_is_the_same_now() -> None:
     assert protocol("prompts.limit=3").digest(12) == "4870fccfec22"
 
 
+def test_how_the_target_was_chosen_survives_the_file_and_candidates_want_a_choice_after() -> None:
+    experiment = protocol("controls.neurons=19", "controls.chosen=after", "controls.candidates=12")
+    assert Experiment.from_toml(experiment.to_toml()) == experiment
+    assert protocol().controls.chosen == "unknown"
+    with pytest.raises(ExplorerError, match="not said to be chosen after") as refused:
+        protocol("controls.chosen=before", "controls.candidates=12")
+    assert "controls.candidates" in refused.value.where
+    with pytest.raises(ExplorerError, match="choose unknown, before or after"):
+        protocol("controls.chosen=befor")
+
+
 def test_controls_survive_the_file() -> None:
     experiment = protocol("controls.neurons=19", "controls.seed=3")
     assert experiment.to_toml().endswith("[controls]\nneurons = 19\nseed = 3\n")

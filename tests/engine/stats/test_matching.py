@@ -107,6 +107,53 @@ def test_the_rank_p_of_an_exchangeable_target_is_uniform() -> None:
     assert ((counts - experiments / 20) ** 2 / (experiments / 20)).sum() < 43.8, "p = .001"
 
 
+@pytest.mark.parametrize("kind", ["skewed", "shared", "ties"])
+@pytest.mark.parametrize(("m", "k"), [(1, 19), (3, 57), (12, 99)])
+def test_the_p_of_the_best_of_m_candidates_holds_and_is_exact_without_ties(m: int, k: int, kind: str) -> None:
+    """2,000 times m candidates and k controls that are exchangeable; the target is the best of the candidates."""
+    experiments = 2000
+    draw = np.random.default_rng(m)
+    values = draw.lognormal(0, 1.5, size=(experiments, m + k))
+    if kind == "shared":
+        values *= draw.lognormal(0, 1.0, size=(experiments, 1))  # all of an experiment hang together
+    elif kind == "ties":
+        values = np.floor(values)  # as many texts that are not changed at all
+    best, controls = values[:, :m].max(axis=1), values[:, m:]
+    p = np.array([rank_p(one, others, m) for one, others in zip(best, controls, strict=True)])
+    blind = np.array([rank_p(one, others) for one, others in zip(best, controls, strict=True)])
+    for above in range(6):
+        # The only values that p can have: below the next one, it is reached exactly as often as it says.
+        level = rank_p(0.0, np.where(np.arange(k) < above, 1.0, -1.0), m)
+        margin = 3 * np.sqrt(level * (1 - level) / experiments)
+        assert np.mean(p <= level + 1e-9) <= level + margin
+        if kind != "ties":
+            assert np.mean(p <= level + 1e-9) >= level - margin
+        if m > 1 and above < 3 and kind != "ties":
+            taken = (above + 1) / (k + 1)
+            assert np.mean(blind <= taken + 1e-9) > taken + 3 * np.sqrt(taken * (1 - taken) / experiments)
+
+
+def test_a_true_effect_of_the_best_of_twelve_is_still_seen() -> None:
+    draw = np.random.default_rng(5)
+    values = draw.normal(size=(1000, 12 + 239))
+    values[:, 0] += 4.0
+    best = values[:, :12].max(axis=1)
+    p = [rank_p(one, others, 12) for one, others in zip(best, values[:, 12:], strict=True)]
+    assert rank_p(9.0, np.zeros(239), 12) < 0.05
+    # The best of 251 normal values lies at about 2.8: a shift of 4 passes it mostly.
+    assert np.mean(np.array(p) <= 0.05) > 0.85
+
+
+@given(integers(1, 40), integers(1, 40), integers(0, 40))
+def test_the_p_of_the_best_grows_with_the_candidates_and_is_one_where_all_controls_are_above(
+    m: int, k: int, above: int
+) -> None:
+    controls = np.where(np.arange(k) < above, 1.0, -1.0)
+    assert rank_p(0.0, controls) <= rank_p(0.0, controls, m) <= rank_p(0.0, controls, m + 1) <= 1.0
+    assert rank_p(0.0, np.ones(k), m) == 1.0
+    assert rank_p(0.0, controls, m) <= m * rank_p(0.0, controls) + 1e-12, "no more than Bonferroni's"
+
+
 def test_a_further_curve_leaves_the_band_of_39_at_a_point_in_at_most_one_of_twenty() -> None:
     draw = np.random.default_rng(3)
     curves = draw.normal(size=(4000, 40))

@@ -45,7 +45,7 @@ def shown() -> tuple[Field, ...]:
             {**data["interventions"][0], "site": f"blocks.11.{kind}", "op": op, "unit": "sigma"}
         ] * 2
         data["generation"]["mode"] = "sample"
-        data["controls"]["neurons"] = 19
+        data["controls"] |= {"neurons": 19, "chosen": "after"}
         sections = fields_of(data, 0, 0, SITE_KINDS).values()
         fields |= {(field.key, field.choices): field for section in sections for field in section}
     return tuple(fields.values())
