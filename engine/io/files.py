@@ -29,7 +29,7 @@ try:
 except ImportError:
     raise ExplorerError(NO_WINDOWS[0], remedy=NO_WINDOWS[1]) from None
 
-_REMEDIES = {
+WRITE_REMEDIES = {
     errno.ENOSPC: "free some space, or save to another disk",
     errno.EDQUOT: "free some space, or save to another disk",
     errno.EFBIG: "files may not grow that large here; save to another disk",
@@ -39,6 +39,7 @@ _REMEDIES = {
     errno.ENOTDIR: "a file stands where a folder is needed; save to another folder",
     errno.ENAMETOOLONG: "choose a shorter name",
 }
+"""By what the system says where a file cannot be written: what to do about it."""
 
 
 _LEFTOVER_AGE = 86_400.0
@@ -133,7 +134,7 @@ def _lock_patiently(descriptor: int) -> None:
 def as_explorer_error(error: OSError, path: Path) -> ExplorerError:
     """Tell what the system refused while a file was written, and what to do about it."""
     what = f"cannot be written: {(error.strerror or str(error)).lower()}"
-    return ExplorerError(what, where=str(path), remedy=_REMEDIES.get(error.errno or 0, "save to another folder"))
+    return ExplorerError(what, where=str(path), remedy=WRITE_REMEDIES.get(error.errno or 0, "save to another folder"))
 
 
 def _make_folder(folder: Path) -> list[Path]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import huggingface_hub
-from huggingface_hub import HfApi, constants
+from huggingface_hub import HfApi, constants, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -19,13 +22,13 @@ from huggingface_hub.errors import (
     XetDownloadError,
 )
 from huggingface_hub.file_download import repo_folder_name
-from huggingface_hub.utils import disable_progress_bars
+from huggingface_hub.utils import WeakFileLock, disable_progress_bars
 from huggingface_hub.utils import logging as hub_logging
 from transformer_lens.supported_models import MODEL_ALIASES, OFFICIAL_MODEL_NAMES
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError, nearest
-from srm_explorer.engine.io.files import open_regular
+from srm_explorer.engine.io.files import WRITE_REMEDIES, as_explorer_error, open_regular
 
 DEMO = "demo"
 ANSWER_SECONDS = 8.0
@@ -34,6 +37,9 @@ ANSWER_SECONDS = 8.0
 _LIBRARY: Any = huggingface_hub
 _NO_ANSWER = (_LIBRARY.errors.HTTPError, XetDownloadError, OSError, ValueError)
 """What the library raises where there is no hub at the other end."""
+
+_PART = ".incomplete"
+"""Ends the name of what has come of a file."""
 
 _CONFIG, _WEIGHTS, _INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 _ADAPTERS = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
@@ -347,6 +353,8 @@ def _fetch(name: str, known: ModelFiles, revision: str | None, only_tokenizer: b
         reason = f"the hub has no model {source!r}" if status == 404 else f"the hub answers {status}"
         raise _cannot_fetch(name, known, revision, reason, only_tokenizer) from error
     except _NO_ANSWER as error:
+        if isinstance(error, OSError) and error.errno in WRITE_REMEDIES:
+            raise as_explorer_error(error, Path(constants.HF_HUB_CACHE)) from error
         what = str(error).strip().partition("\n")[0][:120] or type(error).__name__
         reason = f"{constants.ENDPOINT} cannot be reached ({what})"
         raise _cannot_fetch(name, known, revision, reason, only_tokenizer) from error
@@ -372,7 +380,65 @@ def _in_order(
 
 
 def _download(source: str, file: str, commit: str | None) -> str:
+    if file.endswith(".safetensors"):
+        _fetch_content(source, file, commit)
     return _LIBRARY.hf_hub_download(source, file, revision=commit, etag_timeout=ANSWER_SECONDS)
+
+
+def _fetch_content(source: str, file: str, commit: str | None) -> None:
+    """Put what a file holds where the library looks for it, going on from where an earlier try broke off.
+
+    The library's own download throws away the part that came when it breaks off. Here it is kept beside the content
+    that it is to be, under its ETag, which names the content: a part is never continued with another version of the
+    file. A file whose size the hub does not say, or that it does not give in one piece, is left to the library.
+
+    Raises:
+        ExplorerError: the two parts are not the file that the hub has.
+    """
+    if isinstance(try_to_load_from_cache(source, file, cache_dir=constants.HF_HUB_CACHE, revision=commit), str):
+        return
+    url = hf_hub_url(source, file, revision=commit)
+    about = _LIBRARY.get_hf_file_metadata(url, timeout=ANSWER_SECONDS)
+    etag, size = about.etag or "", about.size or 0
+    if not re.fullmatch(r"[0-9a-zA-Z]{8,128}", etag) or not 0 < size <= constants.MAX_HTTP_DOWNLOAD_SIZE:
+        return
+    headers = _LIBRARY.utils.build_hf_headers()
+    if urlsplit(str(about.location)).netloc != urlsplit(url).netloc:
+        headers.pop("authorization", None)  # It is for the hub alone; where the content lies, the address is signed.
+    cache, home = Path(constants.HF_HUB_CACHE), repo_folder_name(repo_id=source, repo_type="model")
+    content = cache / home / "blobs" / etag
+    lock = cache / ".locks" / home / f"{etag}.lock"
+    for folder in (content.parent, lock.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    with WeakFileLock(lock):
+        if content.exists():
+            return
+        part = content.with_name(f"{etag}{_PART}")
+        with part.open("ab") as out:
+            came = out.tell()
+            if came > size:
+                came = out.truncate(0)
+            _LIBRARY.file_download.http_get(about.location, out, resume_size=came, headers=headers, expected_size=size)
+        if came and not _is_content(part, etag):
+            part.unlink()
+            what = f"{file} was fetched in two parts, and they are not the file that the hub has"
+            raise ExplorerError(what, where=_at(source, commit), remedy="try again: it is fetched anew")
+        part.replace(content)
+
+
+def _is_content(path: Path, etag: str) -> bool:
+    """Whether a file is what its ETag says: the SHA-256 of a large file; others say nothing of what they hold."""
+    if not re.fullmatch(r"[0-9a-f]{64}", etag):
+        return True
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == etag
+
+
+def _part_bytes(source: str) -> int:
+    """How much of a model's files is kept of downloads that broke off."""
+    blobs = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=source, repo_type="model") / "blobs"
+    # With a second dot in its name it is the library's, which does not go on with it.
+    return sum(part.stat().st_size for part in blobs.glob(f"*{_PART}") if part.name.count(".") == 1)
 
 
 def _remember(source: str, revision: str | None, commit: str | None) -> None:
@@ -398,6 +464,8 @@ def _cannot_fetch(
         what = f"the cache has {where} without {lacking[0]}, and {reason}"
     else:
         what = f"the model {_at(name, revision)} is not on this machine and cannot be fetched: {reason}"
+    if part := _part_bytes(known.source):
+        what += f"; {part / 1e6:,.2f} MB that came of a file are kept, and the next try goes on from there"
     others = _other_revisions(name) if known.folder is None else []
     near = nearest(name, {*cached_names(), *_aliases(), *OFFICIAL_MODEL_NAMES} - {name})
     hint = f"did you mean {near!r}? " if near and known.folder is None and len(_names_of(name)) == 1 else ""

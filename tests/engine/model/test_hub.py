@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from hashlib import sha1
+from hashlib import sha1, sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -29,11 +29,17 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NAME = "somebody/tiny"
 
 
+Serve = Callable[..., type["Hub"]]
+
+
 class Hub(BaseHTTPRequestHandler):
     """As much of the hub as is asked for: what a model has, and its files."""
 
     files: dict[str, bytes]
     asked: list[str]
+    ranges: list[str]
+    breaks_after: int | None = None
+    """Bytes of a file of weights after which the connection ends; from then on the hub answers 503."""
 
     def do_GET(self) -> None:
         self._answer(with_body=True)
@@ -49,15 +55,24 @@ class Hub(BaseHTTPRequestHandler):
             body = json.dumps({"id": NAME, "modelId": NAME, "sha": COMMIT, "siblings": listed}).encode()
         else:
             body = self.files.get(path.removeprefix(f"/{NAME}/resolve/{COMMIT}/"), b"")
-        self.send_response(200 if body else 404)
+        is_weights = path.endswith(".safetensors")
+        if is_weights and with_body:
+            self.ranges.append(self.headers.get("Range", ""))
+            if self.breaks_after is not None and len(self.ranges) > 1:
+                self.send_error(503)
+                return
+        status, etag = 200 if body else 404, sha256(body) if is_weights else sha1(body)
+        if body and (asked := self.headers.get("Range")):
+            status, body = 206, body[int(asked.removeprefix("bytes=").rstrip("-")) :]
+        self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("ETag", f'"{sha1(body).hexdigest()}"')
+        self.send_header("ETag", f'"{etag.hexdigest()}"')
         self.send_header("X-Repo-Commit", COMMIT)
         if not body:
             self.send_header("X-Error-Code", "RepoNotFound")
         self.end_headers()
         if with_body:
-            self.wfile.write(body)
+            self.wfile.write(body[: self.breaks_after] if is_weights else body)
 
     def log_message(self, *_: object) -> None:
         """Nothing is printed."""
@@ -82,18 +97,19 @@ def point_to(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
 
 
 @pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[dict[str, bytes]], list[str]]]:
-    """Start a hub with files; the list grows by what it is asked for."""
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    """Start a hub with files; its lists grow by what it is asked for."""
     with contextlib.ExitStack() as stack:
 
-        def start(files: dict[str, bytes]) -> list[str]:
-            asked: list[str] = []
-            server = ThreadingHTTPServer(("127.0.0.1", 0), type("Here", (Hub,), {"files": files, "asked": asked}))
+        def start(files: dict[str, bytes], breaks_after: int | None = None) -> type[Hub]:
+            here = {"files": files, "asked": list[str](), "ranges": list[str](), "breaks_after": breaks_after}
+            handler = type("Here", (Hub,), here)
+            server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
             threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
             stack.callback(server.server_close)
             stack.callback(server.shutdown)
             point_to(monkeypatch, server.server_address[1])
-            return asked
+            return handler
 
         yield start
 
@@ -147,9 +163,9 @@ def refusal(name: str, revision: str | None = None) -> str:
 
 
 def test_what_was_fetched_once_loads_without_a_hub_and_says_its_commit(
-    serve: Callable[[dict[str, bytes]], list[str]], shards: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    serve: Serve, shards: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = serve(shards)
+    asked = serve(shards).asked
     first = load_model(ModelSpec(name=NAME, device="cpu"))
     assert not [path for path in asked if "pytorch_model" in path]
     point_to(monkeypatch, 9)
@@ -160,14 +176,43 @@ def test_what_was_fetched_once_loads_without_a_hub_and_says_its_commit(
 
 
 def test_a_download_that_broke_off_goes_on_with_what_is_missing(
-    serve: Callable[[dict[str, bytes]], list[str]], shards: dict[str, bytes], cache: Path
+    serve: Serve, shards: dict[str, bytes], cache: Path
 ) -> None:
     lost = "model-00002-of-00002.safetensors"
     cached(cache, NAME, {name: content for name, content in shards.items() if name != lost})
     assert f"without {lost}" in refusal(NAME)
-    asked = serve(shards)
+    asked = serve(shards).asked
     assert load_model(ModelSpec(name=NAME, device="cpu")).revision == COMMIT
     assert {path.rpartition("/")[2] for path in asked if "resolve" in path} == {lost}
+
+
+@pytest.mark.parametrize("part", ["as it came", "of something else", "longer than the file"])
+def test_a_download_that_broke_off_within_a_file_goes_on_there_and_what_is_put_together_is_checked(
+    serve: Serve, cache: Path, tiny_gpt2_folder: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1000)
+    files = whole(tiny_gpt2_folder)
+    weights = files["model.safetensors"]
+    broken = serve(files, breaks_after=30_500)
+    line = refusal(NAME)
+    assert "the hub answers 503; 0.03 MB that came of a file are kept, and the next try goes on from there" in line
+    assert broken.ranges == ["", "bytes=30000-"]
+    (kept,) = cache.glob("**/*.incomplete")
+    assert kept.read_bytes() == weights[:30_000]
+    if part == "of something else":
+        kept.write_bytes(bytes(30_000))
+    elif part == "longer than the file":
+        kept.write_bytes(weights + b"x")
+    sound = serve(files)
+    if part == "of something else":
+        assert "they are not the file that the hub has" in refusal(NAME)
+        assert not list(cache.glob("**/*.incomplete"))
+    model = load_model(ModelSpec(name=NAME, device="cpu"))
+    assert {"as it came": ["bytes=30000-"], "of something else": ["bytes=30000-", ""]}.get(part, [""]) == sound.ranges
+    assert fetch_model(NAME).folder is not None
+    assert not list(cache.glob("**/*.incomplete"))
+    assert (cache / "models--somebody--tiny" / "snapshots" / COMMIT / "model.safetensors").read_bytes() == weights
+    assert model.weights_sha256 == load_model(ModelSpec(name=str(tiny_gpt2_folder), device="cpu")).weights_sha256
 
 
 @pytest.mark.parametrize("network", ["closed", "silent", "404"])
@@ -176,7 +221,7 @@ def test_a_cached_model_asks_no_network_and_another_is_refused_soon(
 ) -> None:
     if network == "silent":
         request.getfixturevalue("silent")
-    asked = request.getfixturevalue("serve")({}) if network == "404" else []
+    asked = request.getfixturevalue("serve")({}).asked if network == "404" else []
     cached(cache, "a/b", whole(tiny_gpt2_folder))
     assert load_model(ModelSpec(name="a/b", device="cpu")).revision == COMMIT
     assert not asked
@@ -227,13 +272,13 @@ UNFIT: list[tuple[str, dict[str, bytes], str]] = [
 
 @pytest.mark.parametrize(("files", "says"), [case[1:] for case in UNFIT], ids=[case[0] for case in UNFIT])
 def test_what_cannot_be_used_is_refused_by_its_cause_wherever_it_lies(
-    serve: Callable[[dict[str, bytes]], list[str]], cache: Path, tmp_path: Path, files: dict[str, bytes], says: str
+    serve: Serve, cache: Path, tmp_path: Path, files: dict[str, bytes], says: str
 ) -> None:
     (tmp_path / "here").mkdir()
     for name, content in files.items():
         (tmp_path / "here" / name).write_bytes(content)
     assert says in refusal(str(tmp_path / "here"))
-    asked = serve(files)
+    asked = serve(files).asked
     line = refusal(NAME)
     assert says in line
     assert f"{NAME} at revision {COMMIT[:12]}" in line
@@ -255,10 +300,10 @@ QUANTISED: list[tuple[dict[str, object], str, str]] = [
 
 @pytest.mark.parametrize(("packed", "says", "remedy"), QUANTISED)
 def test_quantised_weights_are_refused_before_they_are_fetched(
-    serve: Callable[[dict[str, bytes]], list[str]], tmp_path: Path, packed: dict[str, object], says: str, remedy: str
+    serve: Serve, tmp_path: Path, packed: dict[str, object], says: str, remedy: str
 ) -> None:
     config = json.dumps({"model_type": "llama", "quantization_config": packed}).encode()
-    asked = serve({"config.json": config, "tokenizer.json": b"{}", "model.safetensors": b"x"})
+    asked = serve({"config.json": config, "tokenizer.json": b"{}", "model.safetensors": b"x"}).asked
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "config.json").write_bytes(config)
     (tmp_path / "here" / "model.safetensors").write_bytes(b"x")
