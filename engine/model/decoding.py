@@ -213,12 +213,14 @@ class Row:
         edits: what is done to it; none for the baseline.
         noise: names its sampling noise; needed when the tokens are sampled.
         forced: feed these tokens instead of choosing any.
+        marks: numbers of its tokens, ascending from 1, over the first of which means are kept besides.
     """
 
     prompt: tuple[int, ...]
     edits: tuple[Edit, ...] = ()
     noise: NoiseKey | None = None
     forced: tuple[int, ...] | None = None
+    marks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -245,12 +247,15 @@ class RowResult:
         finish: `eos` where an end-of-text was written, `length` where the row ran its length, `none` for 0 tokens.
         margin: the smallest lead of a chosen token over the second best, in logits; None where none was chosen.
         captured: one array a capture, in the order they were asked for: [d], or [token, d] for `tokens`.
+        marked: the same captures' means when so many tokens as a mark says were fed, [mark, d] each; those that were
+            not reached, and all of a capture of another reduction than `mean`, are not there.
     """
 
     tokens: tuple[int, ...]
     finish: str
     margin: float | None
     captured: tuple[np.ndarray, ...]
+    marked: tuple[np.ndarray, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -298,6 +303,9 @@ def decode(
             for step in range(generation.tokens):
                 writer.choose(logits, stream.rows, step)
                 logits = stream.feed(writer.newest[stream.rows], alive=writer.writing[stream.rows])
+                due = writer.reached(step)
+                for accumulator in accumulators if due else ():
+                    accumulator.mark(due)
                 writer.close(step)
                 logits = stream.drop_finished(writer.writing, logits)
                 if on_step:
@@ -306,7 +314,18 @@ def decode(
                     break
     kept = [accumulator.result() for accumulator in accumulators]
     results = [
-        RowResult(tuple(writer.tokens[i]), writer.finish[i], writer.margin(i), tuple(k[i] for k in kept))
+        RowResult(
+            tuple(writer.tokens[i]),
+            writer.finish[i],
+            writer.margin(i),
+            tuple(k[i] for k in kept),
+            tuple(
+                np.array(accumulator.marked[i]).reshape(-1, k[i].shape[-1])
+                for accumulator, k in zip(accumulators, kept, strict=True)
+            )
+            if rows[i].marks
+            else (),
+        )
         for i in range(len(rows))
     ]
     return Decoded(results, list(instruments.receipts.values()))
@@ -344,6 +363,10 @@ class _Writer:
         self._lengths = [generation.tokens if r.forced is None else len(r.forced) for r in rows]
         self._margins = torch.full((len(rows),), torch.inf, device=device)
         self.tokens: list[list[int]] = [[] for _ in rows]
+        self._marks: dict[int, list[int]] = {}
+        for row, marked in enumerate(rows):
+            for mark in marked.marks:
+                self._marks.setdefault(mark, []).append(row)
         self.finish = ["none" if length == 0 else "length" for length in self._lengths]
         self.newest = torch.zeros(len(rows), dtype=torch.long, device=device)
         self.writing = torch.tensor([length > 0 for length in self._lengths], device=device)
@@ -375,6 +398,10 @@ class _Writer:
         for row, token, writing in zip(rows, ids, bool_list(self.writing[home]), strict=True):
             if writing:
                 self.tokens[row].append(token)
+
+    def reached(self, step: int) -> list[int]:
+        """Rows that are still writing and have as many tokens, with the one just fed, as one of their marks says."""
+        return [row for row in self._marks.get(step + 1, ()) if len(self.tokens[row]) == step + 1]
 
     def close(self, step: int) -> None:
         """Finish the rows whose newest token, now fed, was their last."""

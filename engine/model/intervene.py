@@ -241,6 +241,9 @@ class Accumulator:
 
     Sums are kept in float64 (float32 where the device has none), so a mean over fifty tokens loses nothing to
     its length, and no [token, d] tensor exists unless tokens were asked for.
+
+    Attributes:
+        marked: by row, the means that `mark` has kept, in the order in which it did.
     """
 
     def __init__(self, capture: Capture, n_rows: int) -> None:
@@ -249,6 +252,16 @@ class Accumulator:
         self._sum: Tensor | None = None
         self._last: Tensor | None = None
         self._tokens: list[tuple[np.ndarray, np.ndarray]] = []
+        self.marked: list[list[np.ndarray]] = [[] for _ in range(n_rows)]
+
+    def mark(self, rows: Sequence[int]) -> None:
+        """Keep the means of some rows as they are so far; of any other reduction nothing is kept."""
+        if self.capture.reduce != "mean" or self._sum is None or not rows:
+            return
+        chosen = torch.tensor(rows)
+        counts = self.counts[chosen].clamp(min=1).to(self._sum)[:, None]
+        for row, mean in zip(rows, array_of(self._sum[chosen.to(self._sum.device)] / counts), strict=True):
+            self.marked[row].append(mean)
 
     def take(
         self,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from srm_explorer.engine.experiment.positions import Positions
 from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode
 from srm_explorer.engine.model.intervene import Capture, Edit
 from srm_explorer.engine.model.load import LoadedModel
@@ -80,3 +81,31 @@ def test_without_stop_ids_a_text_runs_its_length(tiny: LoadedModel, prompts: Pro
     (row,) = decode(tiny, [Row(prompts[0])], Generation(TOKENS), []).rows
     assert len(row.tokens) == TOKENS
     assert row.finish == "length"
+
+
+@pytest.mark.parametrize(("positions", "share"), [("generated", True), ("predicting", False), ("all", True)])
+def test_a_mark_keeps_the_mean_over_the_first_tokens(
+    tiny: LoadedModel, prompts: Prompts, positions: Positions, share: bool
+) -> None:
+    sites = [SITE, "blocks.1.hook_resid_post", "blocks.1.attn.hook_z"]
+    means = [Capture(site, "mean", positions, "resid" in site) for site in sites]
+    tokens = [Capture(site, "tokens", positions, "resid" in site) for site in sites]
+    free = decode(tiny, a_grid(prompts), Generation(TOKENS), []).rows
+    # Texts of every length in one batch, so that rows are dropped on the way; one mark is beyond its text.
+    ends = [1 + index % TOKENS for index in range(len(free))]
+    marked = [
+        Row(row.prompt, row.edits, forced=result.tokens[:end], marks=tuple(range(1, end + 1 + (end == 3))))
+        for row, result, end in zip(a_grid(prompts), free, ends, strict=True)
+    ]
+    together = decode(tiny, marked, Generation(TOKENS), means, share=share).rows
+    whole = decode(tiny, marked, Generation(TOKENS), tokens, share=share).rows
+    for row, result, kept, end in zip(marked, together, whole, ends, strict=True):
+        before = {"generated": 0, "predicting": 1, "all": len(row.prompt)}[positions]
+        (alone,) = decode(tiny, [row], Generation(TOKENS), means).rows if end % 3 == 0 else (result,)
+        for site in range(len(sites)):
+            direct = [kept.captured[site][: before + mark].mean(axis=0, dtype=np.float64) for mark in range(1, end + 1)]
+            assert result.marked[site].shape == np.array(direct).shape
+            np.testing.assert_allclose(result.marked[site], direct, atol=1e-6, rtol=1e-6)
+            np.testing.assert_allclose(result.marked[site], alone.marked[site], atol=1e-5, rtol=1e-5)
+            np.testing.assert_array_equal(result.marked[site][-1], result.captured[site])
+            assert kept.marked[site].shape == (0, direct[0].shape[0]), "tokens hold their means themselves"

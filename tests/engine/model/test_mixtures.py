@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -315,7 +316,16 @@ def test_rows_of_a_mixture_do_not_feel_their_batch_nor_the_cache(mixture: Loaded
     generation = Generation(2)
     plain = decode(model, rows, generation, captures, share=False)
     shared = decode(model, rows, generation, captures, share=True)
-    alone = [decode(model, [row], generation, captures, share=False).rows[0] for row in rows]
+    marked = [replace(row, marks=(1, 2)) for row in rows]
+    alone = [decode(model, [row], generation, captures, share=False).rows[0] for row in marked]
+    for row in alone:
+        # The mean over the positions that are sent to the expert, without the last token where that is one of them.
+        sent = row.captured[3]
+        first = sent[:-1] if row.captured[4][-1].any() else sent
+        np.testing.assert_allclose(
+            row.marked[0][0], first.mean(axis=0) if len(first) else 0 * row.captured[0], atol=1e-6
+        )
+        np.testing.assert_array_equal(row.marked[0][1], row.captured[0])
     uncached = [run_alone(model, row, generation, captures) for row in rows]
     for others in (shared.rows, alone, uncached):
         for row, other in zip(plain.rows, others, strict=True):
