@@ -73,13 +73,11 @@ _TOKENS = (
     "'log p' ranks by mean change of log-probability, in nats, which rare tokens lead: look at p; 'p' ranks by change"
     " of mean probability"
 )
-_RUNS = (
-    "first change: index of the first token that differs, from 0; margin: the untouched model's lead there, in logits"
-)
+_RUNS = "first change: the first token that differs, from 1; margin: the untouched model's lead there, in logits"
 
 
 def _value_notes(pairs: PairedTexts, resamples: int, seed: int) -> tuple[str, ...]:
-    notes = ["changed: share of runs whose text is not the baseline's; first change: median over those, tokens from 0"]
+    notes = ["changed: share of runs whose text is not the baseline's; first change: median over those, tokens from 1"]
     if pairs.effects is None:
         how = f"`srm-explorer effects {pairs.session.name} --score`, or v and w on this tab,"
         return (f"not scored yet: {how} measures KL, perplexity and what acts directly, with the model", *notes)

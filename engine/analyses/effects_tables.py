@@ -191,7 +191,9 @@ _METRICS = (
 def value_table(pairs: PairedTexts, resamples: int, seed: int) -> TableFigure:
     """How many texts changed and how far the distributions moved, a row a value."""
     columns = [
-        *table_columns("value::text; units::whole:2; runs::whole:3; changed::percent; first_change:first change::1")
+        *table_columns(
+            "value::text; units::whole:2; runs::whole:3; changed::percent; first_change_from_1:first change::1"
+        )
     ]
     scored = bool(np.isfinite(pairs.kl).any())
     rated = bool(np.isfinite(pairs.log_ratio).any())
@@ -204,7 +206,10 @@ def value_table(pairs: PairedTexts, resamples: int, seed: int) -> TableFigure:
     for condition, members in pairs.conditions():
         first = pairs.first[members]
         row: list[CellValue] = [condition.label, len(np.unique(pairs.unit(members))), len(members)]
-        row += [float(np.isfinite(first).mean()), float(np.nanmedian(first)) if np.isfinite(first).any() else None]
+        row += [
+            float(np.isfinite(first).mean()),
+            1.0 + float(np.nanmedian(first)) if np.isfinite(first).any() else None,
+        ]
         if scored:
             mean, low, high = _interval(pairs, pairs.kl[members], members, resamples, seed)
             # A divergence is never below 0; the interval of a few units may be.
@@ -266,10 +271,12 @@ def collapse_table(pairs: PairedTexts) -> TableFigure:
 def run_table(pairs: PairedTexts) -> TableFigure:
     """Every run beside its baseline, the most moved first."""
     scored = bool(np.isfinite(pairs.kl).any())
-    columns = [*table_columns("run::index:2; value::text; first_change:first change:index; collapse::text")]
+    columns = [*table_columns("run::index:2; value::text; first_change_from_1:first change:index; collapse::text")]
     if scored:
         columns += [
-            *table_columns("margin:margin there::2; kl:KL nats; kl_max:largest::1; kl_at:at token:index:1; perplexity")
+            *table_columns(
+                "margin:margin there::2; kl:KL nats; kl_max:largest::1; kl_at_from_1:at token:index:1; perplexity"
+            )
         ]
     columns.append(TableColumn("prompt", "prompt", "text", 1))
     order = np.concatenate([members for _, members in pairs.conditions()]) if pairs.conditions() else np.empty(0, int)
@@ -285,13 +292,14 @@ def _run_row(pairs: PairedTexts, at: int, scored: bool) -> tuple[CellValue, ...]
     before, after = pairs.collapsed[pairs.base[at]], pairs.collapsed[pairs.rows[at]]
     state = {(False, True): "harmed", (True, False): "rescued", (True, True): "both"}.get((bool(before), bool(after)))
     row: list[CellValue] = [run.index, pairs.session.conditions[run.condition].label]
-    row += [int(first) if np.isfinite(first) else None, state or ""]
+    row += [int(first) + 1 if np.isfinite(first) else None, state or ""]
     if scored:
         effects, scores = pairs.effects_at(at), pairs.scores(at)
         largest = int(np.argmax(scores.kl)) if scores and scores.kl else None
+        at_token = None if largest is None else largest + 1
         row.append(effects.margin if effects else None)
         row.append(float(pairs.kl[at]) if np.isfinite(pairs.kl[at]) else None)
-        row += [None if largest is None or scores is None else scores.kl[largest], largest]
+        row += [None if largest is None or scores is None else scores.kl[largest], at_token]
         row.append(effects.perplexity if effects else None)
     return (*row, pairs.session.prompts[run.prompt].text)
 

@@ -104,12 +104,12 @@ FEW_UNITS = 10
 
 _MEANS = {
     "separation": (
-        "gain: Rao's F of what the coordinate that adds less adds to the other; T²: "
-        "Hotelling's, of the plane; p is that both add"
+        "gain: Rao's F of what the coordinate that adds less adds to the other, which need not be more than either "
+        "tells alone; T²: Hotelling's, of the plane; p is that both add"
     ),
     "change": (
         "change of the cosines (A, B) beyond arithmetic: gain is Rao's F of what the coordinate that adds less adds to "
-        "the other; T²: Hotelling's, of the plane; p is that both add"
+        "the other, which need not be more than either tells alone; T²: Hotelling's, of the plane; p is that both add"
     ),
     "anisotropy": (
         "r: correlation of the units' means, both coordinates scaled alike, 0 is a round cloud; p is of an r of the "
@@ -119,7 +119,7 @@ _MEANS = {
 
 
 def finder_study(session: Session, arguments: Arguments) -> Findings:
-    """Search planes by what their two coordinates tell together.
+    """Search planes by what each of their two coordinates adds to the other, and measure their synergy.
 
     Args:
         arguments: "neuron" (in every plane, with among "partners"; that of the first intervention or plane by default),
@@ -241,6 +241,7 @@ def _table(
     tested, best, site = result.tested, result.best, task.site
     q = benjamini_hochberg(tested.p)
     alone = selection.shared in selection.set_axes
+    both = result.synergy
     untested = np.where(np.isnan(tested.p), 2.0, tested.p)
     order = [int(row) for row in np.lexsort((-np.abs(best.scores), untested))]
     named = "r" if criterion == "anisotropy" else "t²" if alone else "gain"
@@ -250,6 +251,7 @@ def _table(
         *([] if criterion == "anisotropy" or alone else [TableColumn("t2", "T²", "number", 2)]),
         TableColumn("statistic", f"{named} tested", "number"),
         *table_columns("p::p:3; q::p"),
+        *(table_columns("synergy:::1; p_synergy:p synergy:p:2") if both is not None else ()),
     ]
     rows = [
         (
@@ -259,6 +261,7 @@ def _table(
             cell(tested.statistic[row]),
             cell(tested.p[row]),
             cell(q[row]),
+            *((cell(both.value[row]), cell(both.p[row])) if both is not None else ()),
         )
         for row in order
     ]
@@ -292,6 +295,11 @@ def _notes(
         )
     else:
         notes.append(_MEANS[criterion])
+        if result.synergy is not None:
+            notes.append(
+                "synergy: T² less both t², what only the two together tell; below 0 they repeat each other; p synergy:"
+                " of 0 or less (jackknife over units), of one plane at a time, not corrected over planes"
+            )
         if set_axes:
             notes.append(f"set by design, so in no plane: {', '.join(set_axes[:8])}{' …' if len(set_axes) > 8 else ''}")
     notes.append(

@@ -14,7 +14,7 @@ from srm_explorer.engine.analyses.captured import Captured
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
 from srm_explorer.engine.figures import CONDITION, factor_columns, pooled_caption, run_groups
 from srm_explorer.engine.session import UNIT_FACTOR, Session
-from srm_explorer.engine.stats.comparison import Contrast, group_contrast, paired_contrast
+from srm_explorer.engine.stats.comparison import Contrast, Synergy, group_contrast, paired_contrast, synergy
 from srm_explorer.engine.stats.groups import BASELINE
 from srm_explorer.engine.stats.pairings import (
     BestPairs,
@@ -195,6 +195,7 @@ class SearchResult:
         tested: on the second.
         units: in each half.
         exchanged: what the test exchanged, in words.
+        synergy: of the pairs on the second half; None where no groups are told apart, or by one coordinate alone.
     """
 
     best: BestPairs
@@ -202,6 +203,7 @@ class SearchResult:
     units: tuple[int, int]
     exchanged: str
     columns: int
+    synergy: Synergy | None = None
 
 
 def search_separation(
@@ -221,6 +223,8 @@ def search_separation(
     is_tested = np.isin(caught.unit[runs], other)
     runs, weights = runs[is_tested], weights[is_tested]
     unit = np.searchsorted(other, caught.unit[runs])
+    single = selection.shared in selection.set_axes
+    both = None if single else synergy([_differences(values[runs], weights, caught.unit[runs], other)], best.pairs)
     tested = paired_test(
         values[runs],
         weights,
@@ -229,10 +233,10 @@ def search_separation(
         caught.conditions_exchanged(runs),
         selection.permutations,
         selection.seed,
-        single=selection.shared in selection.set_axes,
+        single=single,
     )
     exchanged = "conditions exchanged within units"
-    return SearchResult(best, tested, (len(chosen), len(other)), exchanged, _usable(contrast, selection).size)
+    return SearchResult(best, tested, (len(chosen), len(other)), exchanged, _usable(contrast, selection).size, both)
 
 
 def search_change(
@@ -251,6 +255,8 @@ def search_change(
     contrast = paired_contrast((both[:, 0] - both[:, 1])[np.isin(units, chosen)])
     best = _scan(contrast, selection)
     n = len(other)
+    single = selection.shared in selection.set_axes
+    together = None if single else synergy([(both[:, 0] - both[:, 1])[np.isin(units, other)]], best.pairs)
     rows = both[np.isin(units, other)].reshape(2 * n, -1)
     unit = np.repeat(np.arange(n), 2)
     tested = paired_test(
@@ -261,10 +267,10 @@ def search_change(
         matched_blocks(list(range(2 * n)), [0] * (2 * n), unit.tolist()),
         selection.permutations,
         selection.seed,
-        single=selection.shared in selection.set_axes,
+        single=single,
     )
     exchanged = "observed and predicted exchanged within units"
-    return SearchResult(best, tested, (len(chosen), n), exchanged, _usable(contrast, selection).size)
+    return SearchResult(best, tested, (len(chosen), n), exchanged, _usable(contrast, selection).size, together)
 
 
 def search_anisotropy(
@@ -320,7 +326,8 @@ def _between_units(
     tested = unpaired_test(means[0][1], means[1][1], strata, best.pairs, selection.permutations, selection.seed)
     exchanged = f"units exchanged between the groups{', within prompt sets' if alike else ''}"
     sizes = tuple(len(a) + len(b) for a, b in zip(*split, strict=True))
-    return SearchResult(best, tested, (sizes[0], sizes[1]), exchanged, _usable(contrast, selection).size)
+    both = synergy([means[0][1], means[1][1]], best.pairs)
+    return SearchResult(best, tested, (sizes[0], sizes[1]), exchanged, _usable(contrast, selection).size, both)
 
 
 def _scan(contrast: Contrast, selection: PairSelection) -> BestPairs:

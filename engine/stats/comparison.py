@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
 
 from srm_explorer.engine.stats.bands import difference_bands, sup_t_band, unit_counts
 from srm_explorer.engine.stats.permutation import SignFlips, sign_flip_test
@@ -247,6 +249,72 @@ def gain(t_a: ArrayLike, t_b: ArrayLike, rho: ArrayLike, dof: int) -> Floats:
     """A pair's gain over the better of its marginals, see `added`; NaN where it is collinear or does not spread."""
     a, b = np.asarray(t_a, np.float64), np.asarray(t_b, np.float64)
     return added(hotelling(a, b, rho), np.maximum(np.abs(a), np.abs(b)), dof)
+
+
+@dataclass(frozen=True, eq=False)
+class Synergy:
+    """What the two coordinates of pairs tell together beyond what each tells alone.
+
+    Attributes:
+        value: [pair] T² - a² - b², of Hotelling's T² and the two marginal t: 0 where the coordinates are not
+            correlated within groups, above 0 where each makes the other clearer, below 0 where they repeat each other.
+            NaN for a collinear pair, or one that does not spread.
+        p: [pair] one-sided, of a synergy that is 0 or less.
+    """
+
+    value: Floats
+    p: Floats
+
+
+def synergy(samples: Sequence[ArrayLike], pairs: NDArray[np.int64]) -> Synergy:
+    """Measure the synergy of pairs of coordinates, and how sure it is above 0.
+
+    With e = difference / spread of a coordinate, T² - a² - b² is ``r (r (e_a² + e_b²) - 2 e_a e_b) / (1 - r²)`` over
+    the share s of ``T² = Mahalanobis² / s``. p is Student's, of the value over its jackknife standard error, every unit
+    left out once (Tukey 1958; two samples: Arvesen 1969). In simulation it is reached at most as often as it says,
+    far less often where one coordinate alone differs, or none; an interval would not hold where t are very large, nor
+    would a p from the logarithm, which is smaller.
+
+    Args:
+        samples: one table [unit, k] of differences, or two of different units.
+        pairs: [pair, 2] columns.
+    """
+    columns, index = np.unique(pairs, return_inverse=True)
+    a, b = index.reshape(pairs.shape).T
+    tables = [np.asarray(sample, np.float64)[:, columns] for sample in samples]
+    sizes = [len(table) for table in tables]
+    means = [table.mean(axis=0) for table in tables]
+    centred = [table - mean for table, mean in zip(tables, means, strict=True)]
+    squares = np.sum([(rest**2).sum(axis=0) for rest in centred], axis=0)
+    products = np.sum([(rest[:, a] * rest[:, b]).sum(axis=0) for rest in centred], axis=0)
+    size = np.max([np.abs(table).max(axis=0, initial=0.0) for table in tables], axis=0)
+    squares = np.where(np.sqrt(squares) > CONSTANT * size * np.sqrt(sum(sizes)), squares, np.nan)
+    difference = means[0] - means[1] if len(means) > 1 else means[0]
+    dof = sum(sizes) - len(sizes)
+
+    def per_unit(difference: Floats, squares: Floats, products: Floats, dof: int) -> Floats:
+        apart = difference / np.sqrt(squares / dof)
+        rho = products / np.sqrt(squares[..., a] * squares[..., b])
+        residual = np.where(1.0 - rho**2 > COLLINEAR, 1.0 - rho**2, np.nan)
+        first, second = apart[..., a], apart[..., b]
+        return rho * (rho * (first**2 + second**2) - 2.0 * first * second) / residual
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        whole = per_unit(difference, squares, products, dof)
+        variance = np.zeros(len(pairs))
+        for number, (rest, n) in enumerate(zip(centred, sizes, strict=True)):
+            # Without a unit, the rest of its sample lies about another mean.
+            wider = n / (n - 1)
+            without = per_unit(
+                difference - (-1) ** number * rest / (n - 1),
+                squares - wider * rest**2,
+                products - wider * rest[:, a] * rest[:, b],
+                dof - 1,
+            )
+            variance += (n - 1) / n * ((without - without.mean(axis=0)) ** 2).sum(axis=0)
+        ratio = whole / np.sqrt(variance)
+    p = np.asarray(cast("Any", stats).t.sf(ratio, dof), np.float64)
+    return Synergy(whole / sum(1.0 / n for n in sizes), np.where(np.isfinite(ratio), p, np.nan))
 
 
 def _contrast(mean: Floats, rest: Floats, size: Floats, share: float, dof: int) -> Contrast:

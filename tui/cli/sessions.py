@@ -190,7 +190,8 @@ def _lines(result: Replay) -> list[str]:
 def _deviation(deviation: Deviation) -> str:
     margin = "" if deviation.margin is None else f"; smallest top-2 margin {deviation.margin:.3g}"
     near = " (a near-tie)" if deviation.margin is not None and deviation.margin < 1e-3 else ""
-    return f"run {deviation.run.index}: token {deviation.first} was {deviation.was}, is {deviation.now}{margin}{near}"
+    first = f"token {deviation.first + 1} was {deviation.was}, is {deviation.now}"
+    return f"run {deviation.run.index}: {first}{margin}{near}"
 
 
 def _summary(result: Replay) -> dict[str, Any]:
@@ -209,6 +210,7 @@ def _summary(result: Replay) -> dict[str, Any]:
                 "condition": deviation.run.condition,
                 "sample": deviation.run.sample,
                 "first": deviation.first,
+                "first_from_1": deviation.first + 1,
                 "was": deviation.was,
                 "now": deviation.now,
                 "margin": deviation.margin,

@@ -61,7 +61,9 @@ class RunRows:
         if self.has_controls:
             columns["control"] = _numbers(condition.control for condition in self.conditions)
         for name in dict.fromkeys(name for run in runs for name in run.metrics):
-            columns.setdefault(name, _numbers(run.metrics.get(name) for run in runs))
+            # Stored as an index into the token ids, it is read like the column: from 1.
+            numbers = columns["change"] if name == "first_change" else _numbers(run.metrics.get(name) for run in runs)
+            columns.setdefault(name, numbers)
         return columns
 
     @cached_property

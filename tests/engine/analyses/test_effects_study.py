@@ -158,7 +158,11 @@ def test_every_run_is_listed_once_the_most_moved_first_and_leads_back_to_its_run
         run = next(one for one in session.runs if one.index == index)
         expected = {(0, 1): "rescued", (9, 2): "harmed", (1, 1): "both", (5, 1): ""}.get((run.prompt, run.condition))
         assert expected is None or row["collapse"] == expected
-        assert row["kl_at"] == 1
+        assert row["kl_at_from_1"] == 2
+        base = next(one for one in session.runs if (one.prompt, one.condition) == (run.prompt, 0))
+        unlike = [at for at, pair in enumerate(zip(run.token_ids, base.token_ids, strict=False), 1) if len({*pair}) > 1]
+        if unlike:
+            assert row["first_change_from_1"] == unlike[0]
 
 
 def test_the_rule_can_be_changed_and_is_told() -> None:

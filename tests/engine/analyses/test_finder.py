@@ -54,12 +54,27 @@ def test_the_plane_that_only_together_separates_is_first_of_all_pairs(planted: P
     assert table.rows[0][:2] == ("n7", "n9")
     assert q_of(table)["n7", "n9"] < 0.05
     assert sum(q < 0.05 for q in q_of(table).values()) < 6
+    assert table.rows[0][column_index(table, "synergy")] > 0
+    assert table.rows[0][column_index(table, "p_synergy")] < 0.05
     assert (table.planes[0].site, table.planes[0].a, table.planes[0].b) == (SITE, 7, 9)
     assert any("each unit in both" in note for note in table.notes)
     assert any("set by design, so in no plane: n3" in note for note in table.notes)
     assert not any("n3" in row[:2] for row in table.rows)
     # 15 coordinates that were not set.
     assert any(f"{15 * 14 // 2} pairs scanned on 20 units" in note for note in table.notes)
+
+
+def test_two_coordinates_that_each_tell_the_groups_apart_add_to_each_other_and_have_no_synergy(
+    planted: Planted,
+) -> None:
+    def each(session: Session, vectors: dict[str, np.ndarray]) -> None:
+        vectors[SITE][:, [7, 9]] += 1.2 * swept(session)[:, None]
+
+    table = found_in(planted(each, units=60), among="all", **MANY)
+    (row,) = (row for row in table.rows if row[:2] == ("n7", "n9"))
+    assert row[column_index(table, "p")] < 0.05, "both add"
+    assert row[column_index(table, "p_synergy")] > 0.05
+    assert not any(column.key == "synergy" for column in found_in(planted(each), criterion="anisotropy").columns)
 
 
 def test_pairs_among_the_most_changed(planted: Planted) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from srm_explorer.engine.analyses.bands import plane_bands, session_bands, with_bands
+from srm_explorer.engine.analyses.bands import BY_CONDITION_RESAMPLES, plane_bands, session_bands, with_bands
 from srm_explorer.engine.analyses.registry import run_study
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, conditions
@@ -20,6 +20,7 @@ from srm_explorer.engine.figures.session_overlays import stored_bands
 from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session, load_session, save_session
 from srm_explorer.engine.session.codec import json_line
 from srm_explorer.engine.stats.planes import coordinates, neuron_plane
+from srm_explorer.engine.stats.resampling import RESAMPLES
 
 SITE, RESID = "blocks.2.mlp.hook_post", "blocks.2.hook_resid_post"
 WIDTH = 40
@@ -262,3 +263,9 @@ def test_the_view_without_the_clamped_axis_is_the_rest_of_the_vector() -> None:
     rest[:, 7] = 0.0
     np.testing.assert_allclose(points.xy[:, 1], rest[:, 9] / np.linalg.norm(rest, axis=1), rtol=1e-9)
     assert not points.xy[:, 0].any()
+
+
+def test_the_page_of_methods_has_the_number_of_flips_that_are_made() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "methods.md").read_text()
+    assert f"({RESAMPLES:,} times, {BY_CONDITION_RESAMPLES:,} where groups are made by value" in page
+    assert f"({RESAMPLES:,}; {BY_CONDITION_RESAMPLES:,} for the bands of single values)" in page

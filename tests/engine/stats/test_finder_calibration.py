@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from srm_explorer.engine.stats.comparison import paired_contrast
+from srm_explorer.engine.stats.comparison import group_contrast, hotelling, paired_contrast, synergy
 from srm_explorer.engine.stats.pairings import (
     correlation_test,
     paired_test,
@@ -141,3 +141,62 @@ def test_planted_planes_are_found_and_false_discoveries_stay_under_their_target(
         )
     assert np.mean(shares) <= target + 3 * np.std(shares) / np.sqrt(experiments)
     assert hits > 0.9 * planted * experiments
+
+
+def noise(kind: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    return rng.exponential(size=shape) - 1 if kind == "skewed" else rng.standard_t(4, size=shape) / np.sqrt(2)
+
+
+def pairs_with(mean: tuple[float, float], rho: float, draws: np.ndarray) -> np.ndarray:
+    """[unit, 2 * experiment]: both coordinates spread by 1, are correlated by rho and lie about a mean."""
+    first, second = draws
+    values = np.stack([first, rho * first + np.sqrt(1 - rho**2) * second], axis=-1) + mean
+    return values.reshape(len(values), -1)
+
+
+@pytest.mark.parametrize("units", [10, 25])
+@pytest.mark.parametrize("kind", ["skewed", "heavy"])
+@pytest.mark.parametrize(
+    ("mean", "rho"),
+    [
+        ((0.0, 0.0), 0.6),  # nothing there
+        ((1.5, 0.0), 0.0),  # one coordinate tells everything
+        ((1.0, 1.0), 0.0),  # each tells its own part: both add, and nothing is told by the two together alone
+        ((1.0, 0.5), 0.8),  # correlated by just so much that what one takes away it gives
+        ((1.0, 1.0), 0.8),  # they repeat each other
+    ],
+)
+def test_coordinates_without_synergy_have_none(mean: tuple[float, float], rho: float, kind: str, units: int) -> None:
+    rng = np.random.default_rng(11)
+    columns = np.arange(2 * EXPERIMENTS).reshape(-1, 2)
+    calibrated(synergy([pairs_with(mean, rho, noise(kind, (2, units, EXPERIMENTS), rng))], columns).p)
+    # Two groups of different units, as unlike in number as in spread.
+    first = pairs_with(mean, rho, noise(kind, (2, units, EXPERIMENTS), rng))
+    second = pairs_with((0.0, 0.0), rho, noise(kind, (2, units + 8, EXPERIMENTS), rng))
+    calibrated(synergy([first, second], columns).p)
+
+
+def test_what_only_two_coordinates_together_tell_is_found_and_is_the_plain_formula() -> None:
+    rng = np.random.default_rng(12)
+    columns = np.arange(2 * EXPERIMENTS).reshape(-1, 2)
+    values = pairs_with((1.0, 0.0), 0.9, rng.normal(size=(2, 25, EXPERIMENTS)))
+    found = synergy([values], columns)
+    assert np.mean(found.p <= 0.05) > 0.5
+    contrast = paired_contrast(values[:, :2])
+    d = values[:, :2]
+    t2 = 25 * d.mean(axis=0) @ np.linalg.solve(np.cov(d.T), d.mean(axis=0))
+    assert found.value[0] == pytest.approx(t2 - (contrast.t**2).sum())
+    leaving = np.array([synergy([np.delete(d, unit, axis=0)], np.array([[0, 1]])).value[0] / 24 for unit in range(25)])
+    error = np.sqrt(24 / 25 * ((leaving - leaving.mean()) ** 2).sum())
+    assert found.p[0] == pytest.approx(stats.t.sf(found.value[0] / 25 / error, 24))
+
+
+def test_the_synergy_of_two_groups_is_that_of_their_pooled_covariance_and_constant_columns_have_none() -> None:
+    rng = np.random.default_rng(13)
+    first, second = rng.normal(size=(9, 3)), rng.normal(size=(14, 3)) + 0.5
+    first[:, 2] = second[:, 2] = 4.0
+    found = synergy([first, second], np.array([[0, 1], [1, 2]]))
+    contrast = group_contrast(first, second)
+    rho = float(contrast.residual[:, 0] @ contrast.residual[:, 1])
+    assert found.value[0] == pytest.approx(float(hotelling(*contrast.t[:2], rho)) - (contrast.t[:2] ** 2).sum())
+    assert np.isnan([found.value[1], found.p[1]]).all()

@@ -113,7 +113,7 @@ MEANINGS: dict[str, Callable[[Session, RunRecord, float], bool]] = {
     "cos>.5": lambda s, r, c: c > 0.5,
     "cos<=0": lambda s, r, c: c <= 0,
     "change=1": lambda s, r, c: r.metrics.get("first_change") == 0,
-    "first_change=0": lambda s, r, c: r.metrics.get("first_change") == 0,
+    "first_change=1": lambda s, r, c: r.metrics.get("first_change") == 0,
     "ppl>=2 changed": lambda s, r, c: r.metrics.get("ppl", 0) >= 2 and "first_change" in r.metrics,
 }
 
