@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from srm_explorer.engine.analyses.controls import control_nulls
 from srm_explorer.engine.analyses.registry import Arguments, Findings, findings_of
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.figures.arithmetic import SiteEdits, arithmetic_points, baseline_of
+from srm_explorer.engine.figures.arithmetic import SiteEdits, arithmetic_points
 from srm_explorer.engine.figures.bands import DoseBand, GroupBand, NullBand, PlaneBands
 from srm_explorer.engine.figures.captions import plane_captions
 from srm_explorer.engine.figures.groups import CONDITION, points_of, run_groups
 from srm_explorer.engine.io.vectors import Matrix, token_mean
-from srm_explorer.engine.session import PlaneRecord, Session, Units, units_of
+from srm_explorer.engine.session import PlaneRecord, Session, Units, baseline_of, changed_texts, units_of
 from srm_explorer.engine.stats.bands import share_bands, sup_t_band, unit_counts
 from srm_explorer.engine.stats.groups import BASELINE, RunGroup
 from srm_explorer.engine.stats.nulls import (
@@ -303,12 +303,8 @@ def residual_points(session: Session, plane_index: int) -> Floats | None:
     if predicted is None:
         return None
     difference = points_of(session.planes[plane_index]).xy - predicted.xy
-    bases: list[int] = baseline_of(session).tolist()
-    same = [
-        base >= 0 and run.token_ids == session.runs[base].token_ids
-        for run, base in zip(session.runs, bases, strict=True)
-    ]
-    difference[np.array(same, np.bool_) & np.isfinite(difference).all(axis=1)] = 0.0
+    same = (baseline_of(session) >= 0) & ~changed_texts(session)[0]
+    difference[same & np.isfinite(difference).all(axis=1)] = 0.0
     return difference
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from srm_explorer.engine.analyses.controls_split import Captured, Part, has_own_axis, parts_of, run_means
 from srm_explorer.engine.analyses.registry import Arguments, Findings, StudyArguments, findings_of
-from srm_explorer.engine.figures.arithmetic import arithmetic_points, baseline_of
+from srm_explorer.engine.figures.arithmetic import arithmetic_points
 from srm_explorer.engine.figures.bands import Band, NullBand
 from srm_explorer.engine.figures.captions import coordinate_caption, plane_title, pooled_caption, site_caption
 from srm_explorer.engine.figures.curves import SweptGroup
@@ -19,7 +19,7 @@ from srm_explorer.engine.figures.groups import CONDITION, points_of, swept_group
 from srm_explorer.engine.figures.numbers import count_of, short, three_digits
 from srm_explorer.engine.figures.table import TableColumn, TableFigure, table_columns
 from srm_explorer.engine.figures.warnings import edge_lines
-from srm_explorer.engine.session import DamagedError, Session
+from srm_explorer.engine.session import DamagedError, Session, baseline_of
 from srm_explorer.engine.session.controls import Controls, Selection, controls_of, selection_of
 from srm_explorer.engine.stats.matching import null_band, rank_p
 from srm_explorer.engine.stats.permutation import benjamini_hochberg, family_size

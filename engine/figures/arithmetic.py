@@ -19,7 +19,7 @@ from srm_explorer.engine.experiment.model_fit import (
     propagation_of,
 )
 from srm_explorer.engine.figures.captions import coordinate_caption
-from srm_explorer.engine.session import DamagedError, Number, RunRecord, Session, read_record
+from srm_explorer.engine.session import DamagedError, Number, RunRecord, Session, baseline_of, read_record
 from srm_explorer.engine.stats.arithmetic import SegmentEdit, edited_sums
 from srm_explorer.engine.stats.spotlight import UnitCoordinates, unit_coordinates
 
@@ -159,16 +159,6 @@ def segment_tokens(experiment: Experiment, runs: Sequence[RunRecord]) -> Floats:
     captured = captured_segments(experiment)
     tokens = np.array([(run.prompt_tokens - 1, 1, len(run.token_ids)) for run in runs], np.float64).reshape(-1, 3)
     return np.where(captured, np.ones_like(tokens) if experiment.capture.reduce == "last" else tokens, 0.0)
-
-
-def baseline_of(session: Session) -> NDArray[np.int64]:
-    """[run] place of the baseline run of the same prompt and sample; -1 where it is not there."""
-    bases = {
-        (run.prompt, run.sample): index
-        for index, run in enumerate(session.runs)
-        if session.conditions[run.condition].kind == "baseline"
-    }
-    return np.array([bases.get((run.prompt, run.sample), -1) for run in session.runs], np.int64)
 
 
 def _strengths(

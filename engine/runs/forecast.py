@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.experiment.model_fit import captured_segments, needs_own
 from srm_explorer.engine.experiment.positions import Positions
-from srm_explorer.engine.figures import SiteEdits, baseline_of, coordinate_caption, segment_tokens
+from srm_explorer.engine.figures import SiteEdits, coordinate_caption, segment_tokens
 from srm_explorer.engine.io.vectors import Matrix, token_mean
-from srm_explorer.engine.session import RunRecord, Session
+from srm_explorer.engine.session import RunRecord, Session, baseline_of
 from srm_explorer.engine.session.codec import plain_float
 from srm_explorer.engine.stats.arithmetic import Span, moved_norm
 from srm_explorer.engine.stats.planes import Plane

@@ -7,6 +7,7 @@ from srm_explorer.engine.session.ledger import ComputedTest, Counted, Entry, Led
 from srm_explorer.engine.session.session import (
     SCHEMA_VERSION,
     UNIT_FACTOR,
+    ChangedUnits,
     Finish,
     PlaneRecord,
     PromptRecord,
@@ -16,6 +17,9 @@ from srm_explorer.engine.session.session import (
     Sidecar,
     State,
     Units,
+    baseline_of,
+    changed_texts,
+    changed_units,
     units_of,
 )
 from srm_explorer.engine.session.store import (
@@ -31,6 +35,7 @@ from srm_explorer.engine.session.store import (
 __all__ = [
     "SCHEMA_VERSION",
     "UNIT_FACTOR",
+    "ChangedUnits",
     "ComputedTest",
     "Counted",
     "DamagedError",
@@ -50,6 +55,9 @@ __all__ = [
     "Text",
     "Units",
     "Whole",
+    "baseline_of",
+    "changed_texts",
+    "changed_units",
     "check_family",
     "is_listed",
     "load_session",

@@ -22,6 +22,8 @@ from srm_explorer.engine.session import (
     PromptRecord,
     RunRecord,
     Session,
+    changed_texts,
+    changed_units,
     load_session,
     save_session,
     sessions_in,
@@ -65,6 +67,36 @@ def a_session(count: int = 6, **fields: Any) -> Session:
         receipts=({"site": SITE, "fired": 3},),
         events=({"event": "out of memory", "rows": 8},),
     ).changed(**fields)
+
+
+def written(*texts: tuple[int, int, tuple[int, ...]]) -> Session:
+    """Runs of (prompt, condition, tokens)."""
+    runs = [
+        RunRecord(i, prompt, at, 0, tokens, "", 2, "length", 0.1, {}) for i, (prompt, at, tokens) in enumerate(texts)
+    ]
+    return a_session(runs=tuple(runs))
+
+
+def test_only_units_that_wrote_other_tokens_than_their_baseline_count_as_changed() -> None:
+    session = written((0, 0, (1, 2)), (0, 1, (1, 2)), (0, 2, (1, 3)), (1, 0, (4, 4)), (1, 1, (4, 4)), (1, 2, (4, 4)))
+    assert changed_units(session).caption == "text changed in 1 of 2 units"
+    assert changed_units(session, [1, 4, 5]).caption == "text changed in 0 of 2 units"
+    assert changed_units(session, np.array([False, False, True, False, False, False])).caption.endswith("1 of 1 unit")
+    differs, known = changed_texts(session)
+    assert differs.tolist() == [False, False, True, False, False, False]
+    assert known.tolist() == [False, True, True, False, True, True]
+
+
+def test_texts_that_cannot_be_compared_are_not_called_unchanged() -> None:
+    # A baseline that was not reached, and runs whose texts nobody knows.
+    assert changed_units(written((0, 1, (1, 2)), (1, 0, ()), (1, 1, ()))).caption == ""
+    assert changed_units(a_session(0)).units == 0
+
+
+def test_prompts_of_one_core_are_one_unit() -> None:
+    session = written((0, 0, (1,)), (0, 1, (1,)), (1, 0, (2,)), (1, 1, (3,)))
+    prompts = tuple(p.__class__(p.set, p.text, {"core_id": "7"}, p.token_ids, 0, p.sha256) for p in session.prompts)
+    assert changed_units(session.changed(prompts=prompts)).caption == "text changed in 1 of 1 unit"
 
 
 def some_vectors(runs: int = 6, seed: int = 0) -> dict[str, Any]:
