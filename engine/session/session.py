@@ -338,7 +338,9 @@ def changed_texts(session: Session) -> tuple[NDArray[np.bool_], NDArray[np.bool_
     """
     base = baseline_of(session)
     texts = [run.token_ids for run in session.runs]
-    paired = [(texts[row], texts[at]) if at not in (-1, row) else ((), ()) for row, at in enumerate(base.tolist())]
+    nothing: tuple[tuple[int, ...], tuple[int, ...]] = (), ()
+    places: list[int] = base.tolist()
+    paired = [nothing if at in (-1, row) else (texts[row], texts[at]) for row, at in enumerate(places)]
     differs = np.array([text != other for text, other in paired], np.bool_)
     return differs, np.array([bool(text or other) for text, other in paired], np.bool_)
 
