@@ -52,6 +52,7 @@ class QueueScreen(ModalScreen[Path | None]):
         super().__init__()
         self._look, self._prune = look, prune
         self._jobs: tuple[JobState, ...] = ()
+        self._refusal: tuple[JobState, str] | None = None
 
     def compose(self) -> ComposeResult:
         """A table, what there is to say, a line of keys."""
@@ -81,7 +82,15 @@ class QueueScreen(ModalScreen[Path | None]):
         self._jobs = jobs
         table = self.query_one(LineTable)
         table.set_rows(len(jobs), self._cell, keys=lambda row: self._jobs[row].job)
-        message = "" if jobs else "nothing runs and nothing waits; r in the explorer runs an experiment"
+        self._write_message()
+
+    def _write_message(self) -> None:
+        message = "" if self._jobs else "nothing runs and nothing waits; r in the explorer runs an experiment"
+        if self._refusal:
+            refused, why = self._refusal
+            # A refusal stays while it is true: the jobs come anew every second, sooner than it is read.
+            if any(job.job == refused.job and job.state == refused.state for job in self._jobs):
+                message = why
         self.query_one("#message", Static).update(message)
 
     def action_prune(self) -> None:
@@ -89,11 +98,13 @@ class QueueScreen(ModalScreen[Path | None]):
         job = self._highlighted()
         if job is None:
             return
-        if job.state != "queued":
+        if job.state == "queued":
+            self._refusal = None
+            self._prune(job.job)
+        else:
             why = "c in the explorer stops it" if job.state == "running" else "it is over"
-            self.query_one("#message", Static).update(f"{Path(job.session).stem} does not wait: {why}")
-            return
-        self._prune(job.job)
+            self._refusal = job, f"{Path(job.session).stem} does not wait: {why}"
+        self._write_message()
 
     def action_copy(self) -> None:
         """Copy the path of the highlighted job's session."""

@@ -91,6 +91,9 @@ def test_a_waiting_job_is_taken_off_and_no_other() -> None:
         await press(pilot, "x")
         assert [job.job for job in app.left] == ["a-1", "a-2", "a-3"]
         assert "c in the explorer stops it" in app.shown()
+        app.look()
+        await pilot.pause()
+        assert "c in the explorer stops it" in app.shown()
         await press(pilot, "j", "x")
         assert [job.job for job in app.left] == ["a-1", "a-3"]
         assert "bedtime" not in app.shown()
