@@ -30,7 +30,7 @@ from srm_explorer.engine.stats.nulls import (
     plane_coordinates,
     second_moment_planes,
 )
-from srm_explorer.engine.stats.permutation import benjamini_hochberg, family_size, sign_flip_test
+from srm_explorer.engine.stats.permutation import FEWEST_UNITS, benjamini_hochberg, family_size, sign_flip_test
 from srm_explorer.engine.stats.regions import REGION_RESAMPLES, joint_region
 from srm_explorer.engine.stats.resampling import (
     FEWEST_RESAMPLES,
@@ -313,7 +313,7 @@ def residual_p(
 ) -> dict[str, float]:
     """Test (A, B) observed minus arithmetic of every group but the baseline, by label; none where nothing is predicted.
 
-    A unit's value is the mean over its runs; whole units flip their signs.
+    A unit's value is the mean over its runs; whole units flip their signs. Groups of a single unit have no p.
     """
     return _residual_p(session, plane_index, run_groups(session, by), units_of(session), flips, seed)
 
@@ -327,7 +327,7 @@ def _residual_p(
     p_values: dict[str, float] = {}
     for label, group in groups.items():
         totals = unit_totals(difference, units.of_run, len(units), group.runs)
-        if group.role != BASELINE and totals.present.any():
+        if group.role != BASELINE and totals.present.sum() >= FEWEST_UNITS:
             p_values[label] = float(sign_flip_test(totals.unit_means, flips, seed).p)
     return p_values
 

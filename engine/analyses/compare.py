@@ -13,6 +13,7 @@ from srm_explorer.engine.analyses.compare_match import (
     ANGLES,
     BEYOND_ARITHMETIC,
     BY_DESIGN,
+    TOO_FEW,
     ComparedPair,
     MatchedRuns,
     Side,
@@ -31,7 +32,7 @@ from srm_explorer.engine.figures.comparison import session_names
 from srm_explorer.engine.figures.groups import EVERY, group_choice, points_of, run_groups
 from srm_explorer.engine.figures.numbers import count_of
 from srm_explorer.engine.figures.session_overlays import plane_index
-from srm_explorer.engine.session import PlaneRecord, Session, load_session
+from srm_explorer.engine.session import PlaneRecord, Session, load_session, unit_warnings
 from srm_explorer.engine.stats.comparison import group_difference, paired_test
 from srm_explorer.engine.stats.groups import BASELINE
 from srm_explorer.engine.stats.permutation import benjamini_hochberg, family_size
@@ -158,7 +159,7 @@ def _test(sides: tuple[Side, Side], match: MatchedRuns, flips: int, seed: int) -
             observed = points[index]
             points[index] = UnitCoordinates(observed.xy - predicted.xy, observed.zero, observed.finite)
     flipped = paired_test(*match.samples(*points), len(match.stratum), flips, seed)
-    return (None, "not paired") if flipped is None else (float(flipped.p), tested)
+    return (None, TOO_FEW) if flipped is None else (float(flipped.p), tested)
 
 
 def _is_set(sides: tuple[Side, Side], match: MatchedRuns) -> bool:
@@ -226,7 +227,10 @@ def _warnings(compared: Sequence[ComparedPair]) -> list[str]:
             warnings.append(f"{pair.label}: part of the difference was set by the experiment; {rest}")
         if pair.estimate.units < FEW_UNITS:
             least = f"; no p is below {2.0 ** (1 - pair.estimate.units):.2g}" if pair.p is not None else ""
-            warnings.append(f"{pair.label}: only {count_of(pair.estimate.units, 'unit')}, intervals are rough{least}")
+            rough = "intervals are rough" if pair.estimate.units > 1 else "so there is no interval and no p"
+            warnings.append(f"{pair.label}: only {count_of(pair.estimate.units, 'unit')}, {rough}{least}")
+        for side in pair.sides:
+            warnings += unit_warnings(side.session)
     return list(dict.fromkeys(warnings))
 
 

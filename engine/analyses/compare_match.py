@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -20,14 +20,14 @@ from srm_explorer.engine.figures.captions import model_caption, plane_title, sit
 from srm_explorer.engine.figures.groups import GroupChoice, points_of
 from srm_explorer.engine.figures.numbers import count_of
 from srm_explorer.engine.io.vectors import read_vectors
-from srm_explorer.engine.session import UNIT_FACTOR, PlaneRecord, RunRecord, Session
+from srm_explorer.engine.session import UNIT_FACTOR, PlaneRecord, RunRecord, Session, linked, unit_keys
 from srm_explorer.engine.stats.comparison import GroupDifference, Sample
 from srm_explorer.engine.stats.planes import Plane, coordinates, neuron_plane
 from srm_explorer.engine.stats.spotlight import UnitCoordinates
 
 ANGLES = 360
 """That a difference's curves are computed at."""
-BEYOND_ARITHMETIC, BY_DESIGN = "beyond arithmetic", "set by design"
+BEYOND_ARITHMETIC, BY_DESIGN, TOO_FEW = "beyond arithmetic", "set by design", "one unit"
 """What p is of where part of a difference was set; and that there is none where arithmetic cannot tell the rest."""
 
 
@@ -180,7 +180,8 @@ class ComparedPair:
         thresholds: that its shares were counted above.
         p: sign-flip permutation p of (A, B); None where nothing was tested.
         q: the same corrected over all pairs of this comparison.
-        tested: what p is of: "difference" or `BEYOND_ARITHMETIC`; or why there is none: `BY_DESIGN`, "not paired".
+        tested: what p is of: "difference" or `BEYOND_ARITHMETIC`; or why there is none: `BY_DESIGN`, `TOO_FEW`, "not
+            paired".
     """
 
     labels: tuple[str, str]
@@ -199,11 +200,12 @@ class ComparedPair:
 
 @dataclass(frozen=True, eq=False)
 class _Runs:
-    """The finite runs of a side, and what each is across sessions."""
+    """The finite runs of a side, and what each is across sessions: its prompt, its core or prompt, its unit."""
 
     rows: Index
     prompts: list[str]
-    units: list[str]
+    cores: list[str]
+    units: list[int]
     settings: list[str]
     sets: list[str]
 
@@ -214,11 +216,12 @@ def matched(side: Side, other: Side) -> MatchedRuns:
     Groups of the same conditions of two sessions are matched value by value too. A run without a counterpart is left
     out; where nothing is shared, all runs are used and either group is resampled by itself.
     """
-    first, second = _runs_of(side), _runs_of(other)
+    units = _shared_units(side.session, other.session)
+    first, second = _runs_of(side, units[0]), _runs_of(other, units[1])
     if set(first.prompts) & set(second.prompts):
         how, idents = "prompt", (first.prompts, second.prompts)
-    elif set(first.units) & set(second.units):
-        how, idents = "unit", (first.units, second.units)
+    elif set(first.cores) & set(second.cores):
+        how, idents = "unit", (first.cores, second.cores)
     else:
         return _apart(first, second)
     keys = idents
@@ -227,16 +230,15 @@ def matched(side: Side, other: Side) -> MatchedRuns:
         keys = by_value if set(by_value[0]) & set(by_value[1]) else idents
     shared = set(keys[0]) & set(keys[1])
     kept = [np.flatnonzero([key in shared for key in side_keys]) for side_keys in keys]
-    # A prompt belongs to the first session's unit and set, whatever the second one's factors say.
-    unit_of = dict(zip(idents[0], first.units, strict=True))
+    # A prompt belongs to the first session's set, whatever the second one's says.
     set_of = dict(zip(first.units, first.sets, strict=True))
-    units = [[unit_of[side_keys[row]] for row in rows.tolist()] for side_keys, rows in zip(idents, kept, strict=True)]
-    order = {key: at for at, key in enumerate(dict.fromkeys(units[0]))}
+    of_run = [[runs.units[row] for row in rows.tolist()] for runs, rows in zip((first, second), kept, strict=True)]
+    order = {key: at for at, key in enumerate(dict.fromkeys(of_run[0]))}
     sets = list(dict.fromkeys(set_of[key] for key in order))
     counts = "; ".join(_matched_summary(how, side_keys, rows) for side_keys, rows in zip(idents, kept, strict=True))
     return MatchedRuns(
         rows=(first.rows[kept[0]], second.rows[kept[1]]),
-        units=(_numbers(units[0], order), _numbers(units[1], order)),
+        units=(_numbers(of_run[0], order), _numbers(of_run[1], order)),
         stratum=np.array([sets.index(set_of[key]) for key in order], np.int64),
         paired=True,
         summary=f"paired by {how}: {counts}",
@@ -244,21 +246,40 @@ def matched(side: Side, other: Side) -> MatchedRuns:
 
 
 def _apart(first: _Runs, second: _Runs) -> MatchedRuns:
-    units = [[f"{side}{unit}" for unit in runs.units] for side, runs in enumerate((first, second))]
-    sets = [f"{side}{name}" for side, runs in enumerate((first, second)) for name in runs.sets]
-    set_of = dict(zip((*units[0], *units[1]), sets, strict=True))
-    order = {key: at for at, key in enumerate(set_of)}
-    names = list(dict.fromkeys(sets))
+    # A unit of both, such as a prompt with the same tokens in either group, is drawn for both at once.
+    sides = [dict.fromkeys(runs.units, side) for side, runs in enumerate((first, second))]
+    home = {unit: 2 if unit in sides[0] and unit in sides[1] else side for at in sides for unit, side in at.items()}
+    set_of = {unit: name for runs in (second, first) for unit, name in zip(runs.units, runs.sets, strict=True)}
+    order = {unit: at for at, unit in enumerate(home)}
+    names = list(dict.fromkeys((home[unit], set_of[unit]) for unit in order))
+    shared = sum(side == 2 for side in home.values())
+    but = f" but {count_of(shared, 'unit')} whose prompts have the same tokens" if shared else ""
     return MatchedRuns(
         rows=(first.rows, second.rows),
-        units=(_numbers(units[0], order), _numbers(units[1], order)),
-        stratum=np.array([names.index(set_of[key]) for key in order], np.int64),
+        units=(_numbers(first.units, order), _numbers(second.units, order)),
+        stratum=np.array([names.index((home[unit], set_of[unit])) for unit in order], np.int64),
         paired=False,
-        summary="no prompt or unit in common: either group is resampled by itself",
+        summary=f"no prompt or unit in common{but}: either group is resampled by itself",
     )
 
 
-def _runs_of(side: Side) -> _Runs:
+def _shared_units(first: Session, other: Session) -> tuple[list[int], list[int]]:
+    """[prompt] of either session the unit it belongs to, in one numbering: joined by prompt, by core and by tokens."""
+    keys = [_across(session, side) for side, session in enumerate((first, other))]
+    units = linked([*keys[0], *keys[1]])
+    return units[: len(keys[0])], units[len(keys[0]) :]
+
+
+def _across(session: Session, side: int) -> list[tuple[Hashable, ...]]:
+    """[prompt] what makes it one unit with others: tokens and places are a session's own, texts and cores are not."""
+    keys: list[tuple[Hashable, ...]] = []
+    for index, (prompt, named) in enumerate(zip(session.prompts, _prompt_keys(session), strict=True)):
+        member, *alike = unit_keys(prompt, index)
+        keys.append((named, *([member] if prompt.factors.get(UNIT_FACTOR) else []), *((side, ids) for ids in alike)))
+    return keys
+
+
+def _runs_of(side: Side, units: Sequence[int]) -> _Runs:
     session = side.session
     rows = side.group.runs[points_of(side.plane).finite[side.group.runs]]
     prompts = _prompt_keys(session)
@@ -267,12 +288,13 @@ def _runs_of(side: Side) -> _Runs:
     return _Runs(
         rows=rows,
         prompts=[prompts[run.prompt] for run in runs],
-        units=[
-            prompts[run.prompt]
-            if cores[run.prompt] is None
-            else f"{UNIT_FACTOR}\0{session.prompts[run.prompt].set}\0{cores[run.prompt]}"
+        cores=[
+            f"{UNIT_FACTOR}\0{session.prompts[run.prompt].set}\0{cores[run.prompt]}"
+            if cores[run.prompt]
+            else prompts[run.prompt]
             for run in runs
         ],
+        units=[units[run.prompt] for run in runs],
         settings=[f"{session.conditions[run.condition].label}\0{run.sample}" for run in runs],
         sets=[session.prompts[run.prompt].set for run in runs],
     )
@@ -292,7 +314,7 @@ def _joined(idents: Sequence[str], settings: Sequence[str]) -> list[str]:
     return [f"{ident}\0{setting}" for ident, setting in zip(idents, settings, strict=True)]
 
 
-def _numbers(keys: Sequence[str], order: dict[str, int]) -> Index:
+def _numbers(keys: Sequence[int], order: dict[int, int]) -> Index:
     return np.array([order[key] for key in keys], np.int64)
 
 

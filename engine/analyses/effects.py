@@ -94,7 +94,12 @@ def _value_notes(pairs: PairedTexts, resamples: int, seed: int) -> tuple[str, ..
         " not jointly"
     )
     if len(pairs.units) < 10:
-        notes.insert(0, f"{len(pairs.units)} units are few: intervals are rough")
+        few = (
+            "1 unit: there is no interval and no p"
+            if len(pairs.units) < 2
+            else f"{len(pairs.units)} units are few: intervals are rough"
+        )
+        notes.insert(0, few)
     missing = int((pairs.base < 0).sum())
     if missing:
         notes.append(f"{missing} runs have no baseline yet and are left out")

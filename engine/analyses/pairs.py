@@ -26,9 +26,9 @@ from srm_explorer.engine.experiment import Site
 from srm_explorer.engine.figures.captions import coordinate_caption, site_caption
 from srm_explorer.engine.figures.numbers import count_of, three_digits
 from srm_explorer.engine.figures.table import CellValue, PlaneChoice, TableColumn, TableFigure
-from srm_explorer.engine.session import Session
+from srm_explorer.engine.session import Session, unit_warnings
 from srm_explorer.engine.stats.pairings import MORE, REFINED, Method, Pairing, pair, row_cosines
-from srm_explorer.engine.stats.permutation import Blocks, benjamini_hochberg, family_size
+from srm_explorer.engine.stats.permutation import FEWEST_UNITS, Blocks, benjamini_hochberg, family_size
 from srm_explorer.engine.stats.resampling import MOST_RESAMPLES
 from srm_explorer.engine.stats.unit_slopes import SlopeTest, slope_test
 
@@ -389,6 +389,7 @@ def _notes(compared: Compared) -> list[str]:
     )
     notes += _of_slopes(compared, caption)
     notes.append(f"q: Benjamini-Hochberg over all {compared.family:,} correlations computed, shown or not")
+    notes += unit_warnings(partners.caught.session)
     if units < FEW_UNITS:
         notes.append(f"fewer than {FEW_UNITS} units: correlations of so few say little, and p cannot become small")
     if caught.left_out:
@@ -401,6 +402,8 @@ def _of_slopes(compared: Compared, caption: str) -> list[str]:
     tested = compared.slopes
     if tested is None or not compared.permutations:
         return []
+    if tested.units < FEWEST_UNITS:
+        return [f"{caption} was set in {count_of(tested.units, 'unit')}: pooled and partial have no p; add prompts"]
     n = count_of(tested.units, "unit")
     notes = [
         f"{caption} was set: pooled and partial share one p, whether units' slopes on it (ρ: of ranks) are 0 on"

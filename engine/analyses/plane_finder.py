@@ -27,7 +27,7 @@ from srm_explorer.engine.analyses.registry import Arguments, Findings, StudyArgu
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import SiteEdits, coordinate_caption, count_of, segment_tokens, site_caption
 from srm_explorer.engine.figures.table import PlaneChoice, TableColumn, TableFigure, table_columns
-from srm_explorer.engine.session import Session
+from srm_explorer.engine.session import Session, unit_warnings
 from srm_explorer.engine.stats.groups import BASELINE
 from srm_explorer.engine.stats.permutation import benjamini_hochberg, family_size
 from srm_explorer.engine.stats.resampling import MOST_RESAMPLES
@@ -309,6 +309,7 @@ def _notes(
     notes.append(
         f"q: Benjamini-Hochberg over the {family} planes that were tested; planes that share a neuron repeat it"
     )
+    notes += unit_warnings(caught.session)
     if min(result.units) < FEW_UNITS:
         notes.append(f"fewer than {FEW_UNITS} units to choose or to test on: only what is very clear is found")
     if caught.left_out:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from srm_explorer.engine.session import PlaneRecord, Session
+from srm_explorer.engine.session import PlaneRecord, Session, repeated_prompts, units_of
 
 Band: TypeAlias = NDArray[np.float64]
 """[2, point] lower and upper end."""
@@ -285,7 +285,15 @@ def _stored(session: Session, plane: PlaneRecord) -> Iterator[Mapping[str, Any]]
     listed: object = session.bands.get("planes")
     for record in cast("list[object]", listed) if isinstance(listed, list) else []:
         if isinstance(record, dict) and cast("Mapping[str, Any]", record).get("plane") == index:
-            yield cast("Mapping[str, Any]", record)
+            table = cast("Mapping[str, Any]", record)
+            if not counts_copies(session, [group.get("units") for group in _records(table, "groups")]):
+                yield table
+
+
+def counts_copies(session: Session, units: Iterable[object]) -> bool:
+    """Whether bands were computed, by an earlier version, over more units than a session has: copies of a prompt."""
+    number = max((count for count in units if isinstance(count, int)), default=0)
+    return number > 0 and bool(repeated_prompts(session.prompts)) and number > len(units_of(session))
 
 
 def _records(table: Mapping[str, Any], key: str) -> Iterator[Mapping[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from srm_explorer.engine.figures.arithmetic import arithmetic_points
-from srm_explorer.engine.figures.bands import NullBand, PlaneBands
+from srm_explorer.engine.figures.bands import NullBand, PlaneBands, counts_copies
 from srm_explorer.engine.figures.curves import SweptGroup
 from srm_explorer.engine.figures.groups import run_groups
 from srm_explorer.engine.figures.overlays import Overlays, predicted_group
@@ -97,7 +97,7 @@ def stored_bands(session: Session, plane: int, by: Sequence[str] = ()) -> PlaneB
         except (KeyError, TypeError, ValueError):
             continue
         if (bands.plane, bands.by) == (plane, tuple(by)):
-            return bands
+            return None if counts_copies(session, (group.units for group in bands.groups)) else bands
     return None
 
 

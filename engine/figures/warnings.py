@@ -16,7 +16,15 @@ from srm_explorer.engine.figures.captions import coordinate_caption, edited_capt
 from srm_explorer.engine.figures.curves import SweptGroup
 from srm_explorer.engine.figures.numbers import count_of, degrees, short, three_digits
 from srm_explorer.engine.figures.table import cell_text
-from srm_explorer.engine.session import DamagedError, Number, PlaneRecord, Session, read_record, units_of
+from srm_explorer.engine.session import (
+    DamagedError,
+    Number,
+    PlaneRecord,
+    Session,
+    read_record,
+    unit_warnings,
+    units_of,
+)
 from srm_explorer.engine.session.controls import Controls, controls_of
 
 FEW_UNITS = 10
@@ -43,6 +51,7 @@ def session_warnings(session: Session, plane: PlaneRecord, groups: Sequence[Swep
         *_collinear(plane),
         *_out_of_range(session),
         *_few_units(session),
+        *unit_warnings(session),
         *_chance(session, plane, groups),
         *_at_edges(session),
         *_last_layer(session),
@@ -171,7 +180,9 @@ def _out_of_range(session: Session) -> Iterator[str]:
 
 def _few_units(session: Session) -> Iterator[str]:
     units = len(set(units_of(session).of_run.tolist()))
-    if 0 < units < FEW_UNITS:
+    if units == 1:
+        yield "only 1 unit (prompt): there is no interval and no p; add prompts"
+    elif 0 < units < FEW_UNITS:
         least = cell_text(2.0 ** (1 - units), "p")
         yield f"only {count_of(units, 'unit')} (prompts): intervals are wide, and p is at least {least}; add prompts"
 

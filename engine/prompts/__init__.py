@@ -12,7 +12,14 @@ from srm_explorer.engine.prompts.library import (
     load_prompt_set,
     read_prompt_set,
 )
-from srm_explorer.engine.prompts.prompt_set import Problem, Prompt, PromptSet, Turns, prompts_longer_than
+from srm_explorer.engine.prompts.prompt_set import (
+    Problem,
+    Prompt,
+    PromptSet,
+    Turns,
+    alike_problems,
+    prompts_longer_than,
+)
 
 __all__ = [
     "Problem",
@@ -20,6 +27,7 @@ __all__ = [
     "PromptSet",
     "Turns",
     "add_prompt",
+    "alike_problems",
     "available_prompt_sets",
     "choose",
     "find_prompt_set",

@@ -141,6 +141,34 @@ def prompts_longer_than(prompt_set: PromptSet, token_counts: Sequence[int], limi
     ]
 
 
+def alike_problems(prompt_set: PromptSet, token_ids: Sequence[Sequence[int]] | None = None) -> list[Problem]:
+    """Report the prompts that are nearly another one's text, and other texts with the same tokens; neither is fatal.
+
+    Args:
+        token_ids: [prompt] as a model is fed them; None where none is asked.
+    """
+    # Here, since prompts are listed before the first frame, without numpy.
+    from srm_explorer.engine.stats.text import near_duplicates
+
+    prompts = prompt_set.prompts
+    problems: list[Problem] = []
+    lines: dict[tuple[int, ...], Prompt] = {}
+    for prompt, ids in zip(prompts, token_ids or (), strict=False):
+        first = lines.setdefault(tuple(ids), prompt)
+        if first.content != prompt.content:
+            what = f"the same tokens as on line {first.line}: {shown(prompt.text)}"
+            remedy = "they are one unit, which counts twice in means; take one out unless that is meant"
+            problems.append(Problem(prompt_set.path, prompt.line, what, remedy, fatal=False))
+    same = {prompt.content: at for at, prompt in reversed(list(enumerate(prompts)))}
+    cores = {core: at for at, prompt in reversed(list(enumerate(prompts))) if (core := prompt.factors.get("core_id"))}
+    units = tuple(cores.get(prompt.factors.get("core_id", ""), same[prompt.content]) for prompt in prompts)
+    for at, other in near_duplicates(tuple(prompt.text for prompt in prompts), units):
+        what = f"nearly the text of line {prompts[other].line}: {shown(prompts[at].text)}"
+        remedy = "they count as two units and hardly are; give them one core_id, or take one out"
+        problems.append(Problem(prompt_set.path, prompts[at].line, what, remedy, fatal=False))
+    return problems
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that looks most like this one, case aside; None where none is near."""
     folded = {candidate.casefold(): candidate for candidate in known}
@@ -238,7 +266,7 @@ class Source:
                 self.report(
                     prompt.line,
                     f"the same text as on line {first[prompt.content]}: {shown(prompt.text)}",
-                    "it counts twice; take one out unless that is meant",
+                    "they are one unit, which counts twice in means; take one out unless that is meant",
                 )
             first.setdefault(prompt.content, prompt.line)
             if hidden := dict.fromkeys(_INVISIBLE.findall(prompt.text)):

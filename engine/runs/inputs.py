@@ -18,7 +18,7 @@ from srm_explorer.engine.experiment.conditions import conditions_of, pairs_of, p
 from srm_explorer.engine.experiment.directions import FileVector, choices_of, direction_of
 from srm_explorer.engine.io.vectors import direction_sha256, read_direction
 from srm_explorer.engine.prompts import Problem, Prompt, PromptSet, choose, load_prompt_set
-from srm_explorer.engine.session import PromptRecord
+from srm_explorer.engine.session import PromptRecord, prompt_warnings
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,14 @@ class Inputs:
     directions: dict[str, np.ndarray]
     problems: tuple[Problem, ...]
     hashes: dict[str, str]
+
+    def warnings(self, experiment: Experiment) -> tuple[str, ...]:
+        """What is known, before a model has made tokens of them, of prompts that are one unit or hardly are two."""
+        records = [
+            PromptRecord(listed.set.name, listed.prompt.text, listed.prompt.factors, (), 0, "")
+            for listed in self.prompts
+        ]
+        return prompt_warnings(records, sampled=experiment.generation.mode == "sample")
 
 
 def read_inputs(experiment: Experiment, base: Path) -> Inputs:

@@ -182,14 +182,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Preflight:
-    """An experiment before its model is loaded: what it reads, and how far it is."""
+    """An experiment before its model is loaded: what it reads, how far it is, and what is odd about its prompts."""
 
     inputs: Inputs
     standing: RunStatus
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return tuple(str(problem) for problem in self.inputs.problems)
+    notes: tuple[str, ...]
 
 
 def preflight(experiment: Experiment, base: Path, path: Path, *, restart: bool) -> Preflight:
@@ -209,7 +206,8 @@ def preflight(experiment: Experiment, base: Path, path: Path, *, restart: bool) 
     if standing.kind != "finished":
         # Said now, not when the model has been loaded to no end.
         check_writable(path.parent)
-    return Preflight(inputs, standing)
+    notes = (*(str(problem) for problem in inputs.problems), *inputs.warnings(experiment))
+    return Preflight(inputs, standing, notes)
 
 
 def already_finished(checked: Preflight, path: Path) -> Outcome | None:

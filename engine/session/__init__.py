@@ -6,8 +6,6 @@ from srm_explorer.engine.session.codec import DamagedError, Number, Table, Text,
 from srm_explorer.engine.session.ledger import ComputedTest, Counted, Entry, Ledger, check_family, record_tests
 from srm_explorer.engine.session.session import (
     SCHEMA_VERSION,
-    UNIT_FACTOR,
-    ChangedUnits,
     Finish,
     PlaneRecord,
     PromptRecord,
@@ -16,11 +14,6 @@ from srm_explorer.engine.session.session import (
     Session,
     Sidecar,
     State,
-    Units,
-    baseline_of,
-    changed_texts,
-    changed_units,
-    units_of,
 )
 from srm_explorer.engine.session.store import (
     Saved,
@@ -30,6 +23,21 @@ from srm_explorer.engine.session.store import (
     save_session,
     sessions_in,
     trash_session,
+)
+from srm_explorer.engine.session.units import (
+    UNIT_FACTOR,
+    ChangedUnits,
+    Units,
+    baseline_of,
+    changed_texts,
+    changed_units,
+    linked,
+    prompt_units,
+    prompt_warnings,
+    repeated_prompts,
+    unit_keys,
+    unit_warnings,
+    units_of,
 )
 
 __all__ = [
@@ -60,13 +68,19 @@ __all__ = [
     "changed_units",
     "check_family",
     "is_listed",
+    "linked",
     "load_session",
     "plain",
+    "prompt_units",
+    "prompt_warnings",
     "read_record",
     "record_tests",
     "rename_session",
+    "repeated_prompts",
     "save_session",
     "sessions_in",
     "trash_session",
+    "unit_keys",
+    "unit_warnings",
     "units_of",
 ]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from pydantic import PlainValidator
 
 from srm_explorer.engine.errors import ExplorerError, SpecValueError
@@ -257,105 +257,3 @@ def pending_sidecar(final: Path, sha256: str) -> Path:
 
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
-
-
-UNIT_FACTOR = "core_id"
-
-
-@dataclass(frozen=True, eq=False)
-class Units:
-    """The independent pieces of a session; everything else is nested in them.
-
-    Attributes:
-        names: [unit] `core_id` where prompts have one, else the prompt's text.
-        of_run: [run] index of the unit each run belongs to.
-        stratum: [unit] index of the prompt set it belongs to.
-    """
-
-    names: tuple[str, ...]
-    of_run: NDArray[np.int64]
-    stratum: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-
-def units_of(session: Session) -> Units:
-    """Find the units of a session's runs: a prompt's `core_id` within its set, else the prompt itself."""
-    keys: dict[tuple[str, str, int], int] = {}
-    sets: dict[str, int] = {}
-    of_prompt: list[int] = []
-    for index, prompt in enumerate(session.prompts):
-        core = prompt.factors.get(UNIT_FACTOR)
-        key = (prompt.set, prompt.text, index) if core is None else (prompt.set, core, -1)
-        sets.setdefault(prompt.set, len(sets))
-        of_prompt.append(keys.setdefault(key, len(keys)))
-    return Units(
-        names=tuple(name for _, name, _ in keys),
-        of_run=np.array([of_prompt[run.prompt] for run in session.runs], np.int64),
-        stratum=np.array([sets[name] for name, _, _ in keys], np.int64),
-    )
-
-
-def baseline_of(session: Session) -> NDArray[np.int64]:
-    """[run] place of the baseline run of the same prompt and sample; -1 where it is not there."""
-    bases = {
-        (run.prompt, run.sample): index
-        for index, run in enumerate(session.runs)
-        if session.conditions[run.condition].kind == "baseline"
-    }
-    return np.array([bases.get((run.prompt, run.sample), -1) for run in session.runs], np.int64)
-
-
-@dataclass(frozen=True)
-class ChangedUnits:
-    """How many units of some runs wrote other tokens than their baselines did.
-
-    Where arithmetic is exact only these carry evidence: a run that wrote its baseline's tokens differs from it by what
-    was set, and by nothing else.
-
-    Attributes:
-        changed: units in which a run's token ids differ from its baseline's (same prompt and sample).
-        units: those in which a run's baseline is known; a run of the baseline itself tells nothing.
-    """
-
-    changed: int
-    units: int
-
-    @property
-    def caption(self) -> str:
-        """ "text changed in 12 of 50 units"; empty where no text was compared."""
-        if not self.units:
-            return ""
-        return f"text changed in {self.changed:,} of {self.units:,} unit{'' if self.units == 1 else 's'}"
-
-
-def changed_texts(session: Session) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """[run] whether its token ids differ from its baseline's, and [run] whether that can be told.
-
-    It cannot of a baseline run, where the baseline's run is not there, and where neither has tokens: nothing was to be
-    written, or what was written is not known.
-    """
-    base = baseline_of(session)
-    texts = [run.token_ids for run in session.runs]
-    nothing: tuple[tuple[int, ...], tuple[int, ...]] = (), ()
-    places: list[int] = base.tolist()
-    paired = [nothing if at in (-1, row) else (texts[row], texts[at]) for row, at in enumerate(places)]
-    differs = np.array([text != other for text, other in paired], np.bool_)
-    return differs, np.array([bool(text or other) for text, other in paired], np.bool_)
-
-
-def changed_units(session: Session, runs: ArrayLike | None = None) -> ChangedUnits:
-    """Count the units whose text changed in some runs, such as those of a group that a p is printed for.
-
-    Args:
-        runs: [n] places or a mask [run]; all but those of controls by default.
-    """
-    differs, known = changed_texts(session)
-    chosen = np.zeros(len(known), np.bool_)
-    if runs is None:
-        chosen[:] = [session.conditions[run.condition].kind != "control" for run in session.runs]
-    else:
-        chosen[np.asarray(runs)] = True
-    of_run = units_of(session).of_run
-    return ChangedUnits(len(set(of_run[chosen & differs].tolist())), len(set(of_run[chosen & known].tolist())))

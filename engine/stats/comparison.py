@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
 
 from srm_explorer.engine.stats.bands import difference_bands, sup_t_band, unit_counts
-from srm_explorer.engine.stats.permutation import SignFlips, sign_flip_test
+from srm_explorer.engine.stats.permutation import FEWEST_UNITS, SignFlips, sign_flip_test
 from srm_explorer.engine.stats.regions import JointRegion, joint_region
 from srm_explorer.engine.stats.resampling import (
     LEVEL,
@@ -143,10 +143,10 @@ def seen_along(region: JointRegion, n_angles: int) -> NDArray[np.float64]:
 
 
 def paired_test(first: Sample, other: Sample, n_units: int, flips: int = RESAMPLES, seed: int = 0) -> SignFlips | None:
-    """Flip, unit by unit, which group is which: p of (A, B) of one minus the other's; None without a common unit."""
+    """Flip, unit by unit, which group is which: p of (A, B) of one minus the other's; None without two common ones."""
     sides = [unit_totals(side.xy, side.unit, n_units) for side in (first, other)]
     used = used_units(sides[0], sides[1])
-    if not used.any():
+    if used.sum() < FEWEST_UNITS:
         return None
     parts = [side.only(used) for side in sides]
     return sign_flip_test(parts[0].sums / parts[0].counts.sum() - parts[1].sums / parts[1].counts.sum(), flips, seed)

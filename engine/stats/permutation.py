@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 PERMUTATIONS = 10_000
 # Equal statistics computed in another order differ by round-off; they count as reached.
 AS_LARGE = 1.0 - 1e-9
+FEWEST_UNITS = 2
+"""That a p can be of: the only pattern beside one unit's own is its mirror image."""
 # Numbers held at a time while many hypotheses are tested: 64 MB.
 CHUNK = 8_000_000
 
@@ -23,7 +25,7 @@ class SignFlips:
     """What `sign_flip_test` found.
 
     Attributes:
-        p: [hypothesis] or a single number; 1 where every value is zero.
+        p: [hypothesis] or a single number; 1 where every value is zero, NaN where fewer than two units take part.
         flips: how many sign patterns were tried; all of them where exact.
         exact: whether every pattern was tried.
     """
@@ -67,6 +69,7 @@ def sign_flip_test(values: ArrayLike, flips: int = PERMUTATIONS, seed: int = 0) 
         sums = np.concatenate(products).reshape(len(signs), *whitened.shape[1:])
         reached: NDArray[np.int64] = ((sums**2).sum(axis=2) >= observed * AS_LARGE).sum(axis=0)
         p[start : start + step] = reached / len(signs) if exact else (1 + reached) / (1 + len(signs))
+    p[np.count_nonzero(known, axis=0) < FEWEST_UNITS] = np.nan
     return SignFlips(p[0] if array.ndim == 2 else p, len(signs), exact, int(taking_part.sum()))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -169,3 +171,73 @@ def health_matrix(
 
 def _grams(tokens: Sequence[int], n: int) -> list[tuple[int, ...]]:
     return list(zip(*(tokens[start:] for start in range(n)), strict=False))
+
+
+SHINGLE = 5
+"""Characters of the pieces that two texts may share."""
+ALIKE = 0.6
+"""Resemblance from which two texts are near-duplicates: one word in ten is another, say."""
+MOST_COMPARED = 1_000
+"""Texts that are compared with each other; of more, only those are found that are equal but for case and spaces."""
+# Rows of the table of shared shingles at a time: 1 MB.
+ROWS_AT_A_TIME = 256
+
+
+@functools.lru_cache(maxsize=8)
+def near_duplicates(texts: tuple[str, ...], units: tuple[int, ...] = ()) -> tuple[tuple[int, int], ...]:
+    """Each text that resembles one of another unit at least `ALIKE`, with the one it resembles most, as places.
+
+    Resemblance is the number of different shingles that two texts share over the number that either has (Broder 1997),
+    a shingle being five characters in a row of the text in one case, without punctuation, its white space single
+    blanks: texts that differ in nothing else have a resemblance of 1.
+
+    Args:
+        units: [text] the unit each belongs to: its like within its unit is no news. By default each is its own.
+    """
+    # Here, since a session is read before the first frame, and this is needed after it.
+    from scipy import sparse as _sparse  # pyright: ignore[reportMissingTypeStubs]
+
+    sparse: Any = _sparse
+    of = np.array(units or range(len(texts)), np.int64)
+    reduced = [_reduced(text) for text in texts]
+    if len(texts) > MOST_COMPARED:
+        return _equal(reduced, of.tolist())
+    columns: dict[str, int] = {}
+    shingles = [sorted({columns.setdefault(s, len(columns)) for s in _shingles(text)}) for text in reduced]
+    sizes = np.array([len(row) for row in shingles], np.int64)
+    ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+    members = np.array([column for row in shingles for column in row], np.int64)
+    shape = (len(texts), max(1, len(columns)))
+    table = sparse.csr_matrix((np.ones(len(members), np.float32), members, ends), shape=shape)
+    nearest: list[tuple[int, int]] = []
+    for start in range(0, len(texts), ROWS_AT_A_TIME):
+        shared: NDArray[np.float32] = (table[start : start + ROWS_AT_A_TIME] @ table.T).toarray()
+        rows = slice(start, start + len(shared))
+        resemblance = shared / (sizes[rows, None] + sizes - shared)
+        resemblance[of[rows, None] == of] = 0.0
+        best = resemblance.argmax(axis=1)
+        alike = np.flatnonzero(resemblance.max(axis=1) >= ALIKE)
+        nearest += zip((alike + start).tolist(), best[alike].tolist(), strict=True)
+    return tuple(nearest)
+
+
+def _equal(reduced: list[str], units: list[int]) -> tuple[tuple[int, int], ...]:
+    places: dict[str, list[int]] = {}
+    for at, text in enumerate(reduced):
+        places.setdefault(text, []).append(at)
+    others = [
+        (at, next((other for other in alike if units[other] != units[at]), -1))
+        for alike in places.values()
+        for at in alike
+        if len(alike) > 1
+    ]
+    return tuple(sorted((at, other) for at, other in others if other >= 0))
+
+
+def _reduced(text: str) -> str:
+    """A text in one case, its words parted by single blanks; as it is where it has no word."""
+    return " ".join(re.findall(r"\w+", text.casefold())) or text
+
+
+def _shingles(text: str) -> set[str]:
+    return {text[at : at + SHINGLE] for at in range(max(1, len(text) - SHINGLE + 1))}

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from srm_explorer.engine.stats.pairings import MORE, RARE, REFINED, Method
-from srm_explorer.engine.stats.permutation import CHUNK_ELEMENTS, sign_patterns
+from srm_explorer.engine.stats.permutation import CHUNK_ELEMENTS, FEWEST_UNITS, sign_patterns
 
 Floats = NDArray[np.float64]
 
@@ -24,7 +24,7 @@ class SlopeTest:
     """What `slope_test` found.
 
     Attributes:
-        p: [partner] two-sided; NaN where every unit's slope is 0.
+        p: [partner] two-sided; NaN where every unit's slope is 0, or fewer than two units have one.
         units: how many hold several values of the quantity, so that they have a slope.
         least: the smallest p that so many units and flips can give.
         exact: whether all 2^units patterns were tried.
@@ -75,7 +75,12 @@ def slope_test(
         _drawn(tests, [test.furthest() for test in tests], units, flips * MORE, rng)
     least = 2.0 ** (1 - units) if exact else max(2.0 ** (1 - units), 1 / (1 + flips * (1 + MORE)))
     return {
-        method: SlopeTest(test.p(exact) if flips else np.full(len(test.moves), np.nan), units, min(least, 1.0), exact)
+        method: SlopeTest(
+            test.p(exact) if flips and units >= FEWEST_UNITS else np.full(len(test.moves), np.nan),
+            units,
+            min(least, 1.0),
+            exact,
+        )
         for method, test in zip(by_method, tests, strict=True)
     }
 

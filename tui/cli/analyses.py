@@ -144,7 +144,8 @@ def plan_command(named: str, neurons: int | None, overrides: Sequence[str], as_j
     experiment, source = read_experiment(spec, overrides=changes)
     if source.note and not as_json:
         note(source.note)
-    prompts = len(read_inputs(experiment, source.base).prompts)
+    inputs = read_inputs(experiment, source.base)
+    prompts, warnings = len(inputs.prompts), inputs.warnings(experiment)
     rate = known_pace(experiment.model.name)
     cost = estimate(experiment, prompts, rate, None)
     count = experiment.controls.neurons
@@ -160,10 +161,11 @@ def plan_command(named: str, neurons: int | None, overrides: Sequence[str], as_j
                 "seconds": cost.seconds,
                 "tokens_per_second": rate,
                 "least_p": compared / (count + compared) if count else None,
+                "warnings": list(warnings),
             }
         )
         return
-    say(price(cost, rate))
+    say(price(cost, rate), *(visible(f"⚠ {warning}") for warning in warnings))
     if count:
         of_best = f" of the best of {compared:,}" if compared > 1 else ""
         say(f"with {count_of(count, 'control')} no p-value{of_best} is below {least_p(count, compared)}")

@@ -20,6 +20,7 @@ from srm_explorer.engine.prompts import (
     Problem,
     Prompt,
     PromptSet,
+    alike_problems,
     available_prompt_sets,
     find_prompt_set,
     prompts_longer_than,
@@ -78,13 +79,15 @@ def check_command(
     prompt_set = read_prompt_set(_file(file), column)
     problems = list(prompt_set.problems)
     resolved: list[tuple[Prompt, RowPositions, str]] = []
+    ids: list[list[int]] | None = None
     if model is not None:
         is_rendered = chat_template or system is not None
-        of_model, pieces = _of_model(prompt_set, model, tokens, bos_of(prepend_bos), is_rendered, system)
+        of_model, pieces, ids = _of_model(prompt_set, model, tokens, bos_of(prepend_bos), is_rendered, system)
         problems += of_model
         if choice is not None:
             resolved, absent = _resolved(prompt_set, choice, pieces)
             problems += absent
+    problems += alike_problems(prompt_set, ids)
     problems.sort(key=lambda problem: problem.line)
     fatal = sum(problem.fatal for problem in problems)
     if as_json:
@@ -149,8 +152,8 @@ def _file(name: str) -> Path:
 
 def _of_model(
     prompt_set: PromptSet, model: str, tokens: int, prepend_bos: Bos, chat_template: bool, system: str | None
-) -> tuple[list[Problem], list[list[str]]]:
-    """What is wrong with prompts for a model, and the text of each of their tokens."""
+) -> tuple[list[Problem], list[list[str]], list[list[int]]]:
+    """What is wrong with prompts for a model, the text of each of their tokens, and the tokens."""
     from srm_explorer.engine.experiment import ModelSpec
     from srm_explorer.engine.model import Feeding, load_model
 
@@ -168,7 +171,7 @@ def _of_model(
         for remark in loaded.tokenizer.remarks(contents, feeding)
     ]
     problems = [*remarks, *prompts_longer_than(prompt_set, [len(row) for row in ids], room)]
-    return problems, [loaded.tokenizer.pieces(row) for row in ids]
+    return problems, [loaded.tokenizer.pieces(row) for row in ids], ids
 
 
 def _path(prompt_set: PromptSet) -> str:

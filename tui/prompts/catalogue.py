@@ -21,6 +21,7 @@ from srm_explorer.engine.prompts import (
     PromptSet,
     Turns,
     add_prompt,
+    alike_problems,
     available_prompt_sets,
     find_prompt_set,
     is_path,
@@ -131,6 +132,7 @@ def read_set(listed: ListedSet) -> ListedSet:
     stamp = stamp_of(listed.path)
     try:
         prompt_set = replace(read_prompt_set(listed.path, listed.column), name=listed.name)
+        prompt_set = replace(prompt_set, problems=(*prompt_set.problems, *alike_problems(prompt_set)))
     except ExplorerError as error:
         return replace(listed, stamp=stamp, prompt_set=None, error=error, factors={})
     return replace(listed, stamp=stamp, prompt_set=prompt_set, error=None, factors=_factors(prompt_set))

@@ -44,7 +44,7 @@ def texts_of(unit: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ..
 
 def session_of(prompts_a_unit: int = 1) -> Session:
     prompts = [
-        PromptRecord("texts", f"{unit} {number}", {"core_id": str(unit)}, (1, 2), 0, f"{unit} {number}")
+        PromptRecord("texts", f"{unit} {number}", {"core_id": str(unit)}, (unit, number), 0, f"{unit} {number}")
         for unit in range(UNITS)
         for number in range(prompts_a_unit)
     ]

@@ -55,10 +55,13 @@ def test_the_test_feels_no_rescaling_or_turning_of_the_coordinates() -> None:
     assert sign_flip_test(values, 800).p == sign_flip_test(turned, 800).p
 
 
-def test_nothing_at_all_is_no_evidence() -> None:
+def test_nothing_at_all_is_no_evidence_and_one_unit_has_no_p() -> None:
     assert sign_flip_test(np.zeros((20, 2))).p == 1
-    assert sign_flip_test(np.empty((0, 2))).p == 1
-    assert sign_flip_test(np.full((5, 2), np.nan)).p == 1
+    assert np.isnan(sign_flip_test(np.empty((0, 2))).p)
+    assert np.isnan(sign_flip_test(np.full((5, 2), np.nan)).p)
+    assert np.isnan(sign_flip_test(np.full((1, 2), 3.0)).p)
+    both = np.array([[[1.0], [1.0]], [[2.0], [np.nan]]])
+    assert np.isnan(sign_flip_test(both).p).tolist() == [False, True]
 
 
 def test_labels_stay_within_their_unit_and_every_order_is_as_likely() -> None:

@@ -174,7 +174,7 @@ def test_random_flips_come_near_all_of_them_and_are_the_same_for_every_partner()
     assert alone[0] == drawn["pearson"].p[20]
 
 
-@pytest.mark.parametrize(("units", "least"), [(1, 1.0), (5, 0.0625), (6, 0.03125)])
+@pytest.mark.parametrize(("units", "least"), [(2, 0.5), (5, 0.0625), (6, 0.03125)])
 def test_few_units_cannot_give_a_small_p(units: int, least: float) -> None:
     unit, x = swept(np.random.default_rng(8), units)
     # A further unit holds one value and has no slope.
@@ -183,6 +183,11 @@ def test_few_units_cannot_give_a_small_p(units: int, least: float) -> None:
     for method in METHODS:
         assert (found[method].units, found[method].least) == (units, least)
         assert found[method].p[0] == drawn[method].p[0] == least
+
+
+def test_one_unit_has_no_p() -> None:
+    unit, x = swept(np.random.default_rng(8), 1)
+    assert np.isnan(slope_test(x, x[:, None], unit, unit)["pearson"].p).all()
 
 
 def test_what_never_changes_within_a_prompt_has_no_p() -> None:
