@@ -35,6 +35,7 @@ from .engine.model.weights import (
 )
 from .engine.model_analyses.run import run_model_study as run_model_study
 from .engine.model_analyses.scoring import score_effects as score_effects
+from .engine.model_analyses.token_logits import token_effects as token_effects
 from .engine.paths import session_path as session_path
 from .engine.prompts import load_prompt_set as load_prompt_set, read_prompt_set as read_prompt_set
 from .engine.session import (

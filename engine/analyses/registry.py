@@ -114,7 +114,7 @@ class StudyArguments:
     def text(self, name: str) -> str | None:
         value = self._arguments.get(name)
         if value is None or isinstance(value, str):
-            return value
+            return value or None
         raise ExplorerError(f"{name} is not a text: {value!r}", remedy="give a name")
 
     def texts(self, name: str) -> list[str]:
@@ -133,6 +133,7 @@ class StudyArguments:
     def word(self, name: str, choices: Sequence[str]) -> str | None:
         """One of some words, or None where none was given."""
         value = self._arguments.get(name)
+        value = None if value == "" else value
         if value is not None and value not in choices:
             raise ExplorerError(f"{name} is {value!r}", remedy=did_you_mean(str(value), list(choices)))
         return None if value is None else str(value)

@@ -40,6 +40,7 @@ class TokenScores:
         kl: KL(untouched || this setting) of the distributions, nats; 0 for the untouched model.
         shift: [vocab] change of each token id's log-probability, this setting minus untouched, summed over the tokens.
         mass: [vocab] each token id's probability, summed over the tokens.
+        watched: [2, token, id] logit and log-probability of the token ids that were asked for, whatever is there.
     """
 
     logp: np.ndarray
@@ -49,10 +50,14 @@ class TokenScores:
     kl: np.ndarray
     shift: np.ndarray
     mass: np.ndarray
+    watched: np.ndarray
 
 
 def token_scores(
-    untouched: Float[Tensor, "token vocab"], edited: Float[Tensor, "setting token vocab"], tokens: Int[Tensor, " token"]
+    untouched: Float[Tensor, "token vocab"],
+    edited: Float[Tensor, "setting token vocab"],
+    tokens: Int[Tensor, " token"],
+    watched: Sequence[int] = (),
 ) -> list[TokenScores]:
     """Compare the distributions of a text's tokens under settings with the untouched model's.
 
@@ -63,6 +68,7 @@ def token_scores(
         untouched: logits that the tokens were, or might have been, drawn from.
         edited: the same under each setting.
         tokens: what is there.
+        watched: token ids whose logits and log-probabilities are kept.
 
     Returns:
         The untouched model's, then one a setting.
@@ -71,21 +77,28 @@ def token_scores(
     precise = torch.float32 if device.type == "mps" else torch.float64
     numbers = torch.zeros(5, n_rows, n_tokens, dtype=precise, device=device)
     sums = torch.zeros(2, n_rows, vocab, dtype=precise, device=device)
+    ids = torch.tensor(watched, dtype=torch.long, device=device)
+    kept = torch.zeros(2, n_rows, n_tokens, len(ids), dtype=precise, device=device)
     step = max(1, _CHUNK_BYTES.get(device.type, _CHUNK_BYTES["cpu"]) // (n_rows * vocab * precise.itemsize))
     for start in range(0, n_tokens, step):
         part = slice(start, start + step)
         logits = torch.cat([untouched[None, part], edited[:, part]]).clamp_(min=_IMPOSSIBLE)
-        numbers[:, :, part] = _numbers(logits, tokens[part], sums)
+        numbers[:, :, part], kept[:, :, part] = _numbers(logits, tokens[part], sums, ids)
     sums[0] -= sums[0, :1].clone()
-    arrays = array_of(numbers).astype(np.float64)
+    arrays, of_watched = array_of(numbers).astype(np.float64), array_of(kept.transpose(0, 1)).astype(np.float64)
     return [
-        TokenScores(logp, rank.astype(np.int64), entropy, lead, kl, shift, mass)
-        for logp, rank, entropy, lead, kl, shift, mass in zip(*arrays, *array_of(sums), strict=True)
+        TokenScores(logp, rank.astype(np.int64), entropy, lead, kl, shift, mass, at_watched)
+        for logp, rank, entropy, lead, kl, shift, mass, at_watched in zip(
+            *arrays, *array_of(sums), of_watched, strict=True
+        )
     ]
 
 
-def _numbers(logits: Tensor, tokens: Tensor, sums: Tensor) -> Tensor:
-    """Return [5, row, token] of logp, rank, entropy, lead and KL; add log p and p to the sums [2, row, vocab]."""
+def _numbers(logits: Tensor, tokens: Tensor, sums: Tensor, watched: Tensor) -> tuple[Tensor, Tensor]:
+    """Return [5, row, token] of logp, rank, entropy, lead and KL, and [2, row, token, id] of what is watched.
+
+    Log p and p are added to the sums [2, row, vocab].
+    """
     there = tokens[None, :, None].expand(len(logits), -1, 1)
     rank = (logits >= logits.gather(-1, there)).sum(dim=-1)
     best = logits[0].topk(2, dim=-1).values
@@ -98,7 +111,8 @@ def _numbers(logits: Tensor, tokens: Tensor, sums: Tensor) -> Tensor:
     sums[1] += p.sum(dim=1)
     actual = logp.gather(-1, there)[..., 0]
     lead = (best[:, 0] - best[:, 1]).to(actual).expand_as(actual)
-    return torch.stack([actual, rank.to(actual), entropy, lead, kl.clamp(min=0.0)])
+    numbers = torch.stack([actual, rank.to(actual), entropy, lead, kl.clamp(min=0.0)])
+    return numbers, torch.stack([logits[..., watched].to(actual), logp[..., watched]])
 
 
 def top_tokens(shift: np.ndarray, most: int) -> tuple[Sequence[int], Sequence[int]]:
@@ -156,6 +170,7 @@ def score_texts(
     texts: Sequence[GivenText],
     captures: Sequence[Capture] = (),
     *,
+    watched: Sequence[int] = (),
     rows: int | None = None,
     on_pass: Callable[[int, int], None] | None = None,
 ) -> Iterator[tuple[int, list[Forced]]]:
@@ -168,6 +183,7 @@ def score_texts(
         model: what reads them.
         texts: in any order; texts of similar length share a batch.
         captures: what is kept of every row.
+        watched: token ids whose logit and log-probability are kept at every token of a text.
         rows: the most rows of a pass; None plans it from free memory. Halved where a pass does not fit.
         on_pass: called after each pass with the rows and the tokens that went through; may raise to stop.
 
@@ -188,7 +204,7 @@ def score_texts(
     while todo:
         batch = _taken(todo, limit, pads=model.pads)
         n_rows = sum(piece.rows for piece in batch)
-        scored = _tried(model, batch, captures)
+        scored = _tried(model, batch, captures, watched)
         if scored is None:
             if n_rows <= 2:
                 raise ExplorerError(
@@ -245,11 +261,13 @@ class _Pass:
         return Feed(positions, lengths, home, torch.ones_like(home, dtype=torch.bool))
 
 
-def _tried(model: LoadedModel, batch: Sequence[_Piece], captures: Sequence[Capture]) -> list[list[Forced]] | None:
+def _tried(
+    model: LoadedModel, batch: Sequence[_Piece], captures: Sequence[Capture], watched: Sequence[int]
+) -> list[list[Forced]] | None:
     """Score a batch; None where it does not fit into memory."""
     try:
         with torch.inference_mode():
-            return _scored(model, batch, captures)
+            return _scored(model, batch, captures, watched)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -258,7 +276,9 @@ def _tried(model: LoadedModel, batch: Sequence[_Piece], captures: Sequence[Captu
     return None
 
 
-def _scored(model: LoadedModel, batch: Sequence[_Piece], captures: Sequence[Capture]) -> list[list[Forced]]:
+def _scored(
+    model: LoadedModel, batch: Sequence[_Piece], captures: Sequence[Capture], watched: Sequence[int]
+) -> list[list[Forced]]:
     rows = _Pass(batch)
     accumulators = [Accumulator(capture, len(batch) + len(rows.edits)) for capture in captures]
     sites = [*(e.site for edits in rows.edits for e in edits), *(capture.site for capture in captures)]
@@ -282,7 +302,8 @@ def _scored(model: LoadedModel, batch: Sequence[_Piece], captures: Sequence[Capt
         span = slice(keep - 1 - len(piece.text.tokens), keep - 1)
         tokens = torch.tensor(piece.text.tokens, dtype=torch.long, device=model.device)
         settings = slice(places[1] - len(batch), places[-1] + 1 - len(batch)) if len(places) > 1 else slice(0)
-        scores = token_scores(plain[index, span], (plain if edited is None else edited)[settings, span], tokens)
+        under = (plain if edited is None else edited)[settings, span]
+        scores = token_scores(plain[index, span], under, tokens, watched)
         results.append([Forced(score, tuple(k[row] for k in kept)) for score, row in zip(scores, places, strict=True)])
     return results
 

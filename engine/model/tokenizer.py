@@ -245,6 +245,39 @@ class Tokenizer:
         ]
         return [before, *behind]
 
+    def token_id(self, text: str) -> int:
+        """Find the one id whose text, behind another token, is exactly this, spaces included.
+
+        Some tokenizers put a space before whatever they are given: the id is taken from where the text stands behind
+        another.
+
+        Raises:
+            ExplorerError: it is no single token; names the tokens that it is.
+        """
+        known = self._behind_others(text)
+        for ids in known:
+            if len(ids) == 1:
+                return ids[0]
+        ids = min(known, key=len, default=self._bare(text))
+        parts = ", ".join(repr(piece) for piece in self.pieces(ids))
+        other = text.lstrip(" ") if text.startswith(" ") else f" {text}"
+        near = any(len(ids) == 1 for ids in self._behind_others(other)) if other else False
+        raise ExplorerError(
+            f"{text!r} is not one token of this model but {len(ids)}: {parts}",
+            remedy=f"{other!r} is one token" if near else "choose a text that is one token, spaces included",
+        )
+
+    def _behind_others(self, text: str) -> list[list[int]]:
+        """The ids that a text becomes, alone and behind some tokens, as far as they are the text and nothing else."""
+        known: list[list[int]] = []
+        for before in ("", "a", ".", "0", "\n"):
+            start = self._bare(before) if before else []
+            ids = self._bare(before + text)
+            rest = ids[len(start) :]
+            if ids[: len(start)] == start and rest and "".join(self.pieces([self._bare("a")[-1], *rest])[1:]) == text:
+                known.append(rest)
+        return known
+
     def sha256(self) -> str:
         """Hash what decides how text is split: vocabulary, merges, special tokens."""
         backend = getattr(self.raw, "backend_tokenizer", None)

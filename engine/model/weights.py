@@ -104,6 +104,40 @@ def _final_norm(model: LoadedModel) -> Any:
     return getattr(getattr(model.bridge, "ln_final", None), "original_component", None)
 
 
+def final_scale(model: LoadedModel, residual: NDArray[Any]) -> NDArray[np.float64]:
+    """What the norm before the unembedding divides residual streams by, one number a stream; 1 without a norm.
+
+    Read off what the model's own norm makes of them, so that its epsilon and its precision are those of a run.
+
+    Args:
+        model: loaded.
+        residual: [..., d_model] raw residual stream that leaves the last block.
+
+    Returns:
+        [...] float64.
+    """
+    norm = _final_norm(model)
+    scales = np.ones(residual.shape[:-1])
+    if norm is None:
+        return scales
+    rows = np.ascontiguousarray(residual).reshape(-1, 1, model.shape.d_model)
+    with torch.inference_mode():
+        streams = tensor_of(rows, model.device).to(model.dtype)
+        # A stream of zeros becomes the norm's bias, which no stream scales.
+        normed = array_of(norm(streams) - norm(torch.zeros_like(streams[:1]))).astype(np.float64)
+    wide = rows.astype(np.float64)
+    wide = (wide - wide.mean(axis=-1, keepdims=True) if model.shape.centres else wide) * final_norm_weight(model)
+    size, along = (wide**2).sum(axis=(1, 2)), (wide * normed).sum(axis=(1, 2))
+    return np.divide(size, along, out=scales.reshape(-1), where=along != 0).reshape(residual.shape[:-1])
+
+
+def logit_cap(model: LoadedModel) -> float | None:
+    """The c of a model whose logits are c tanh(x / c) of what its unembedding gives (Gemma 2); None where none is."""
+    config = model.bridge.original_model.config
+    cap = getattr(config, "final_logit_softcapping", None) or getattr(config, "logits_soft_cap", None)
+    return float(cap) if cap else None
+
+
 def _narrowed(model: LoadedModel, rows: Tensor) -> Tensor:
     """Take rows of the width of the residual stream to that of the unembedding, where a matrix lies between (OPT)."""
     decoder = getattr(getattr(model.bridge.original_model, "model", None), "decoder", None)
@@ -277,8 +311,7 @@ def _check_direct(model: LoadedModel) -> None:
     streams -= streams.mean(axis=1, keepdims=True)
     streams /= np.sqrt((streams**2).mean(axis=1, keepdims=True))
     logits = final_logits(model, streams).astype(np.float64)
-    config = model.bridge.original_model.config
-    cap = getattr(config, "final_logit_softcapping", None) or getattr(config, "logits_soft_cap", None)
+    cap = logit_cap(model)
     if cap:
         logits = cap * np.arctanh(np.clip(logits / cap, -0.9, 0.9))
     kept = np.abs(logits).max(axis=0) < 0.9 * cap if cap else np.full(logits.shape[1], True)
@@ -292,7 +325,9 @@ def _check_direct(model: LoadedModel) -> None:
         )
 
 
-def direct_logits(model: LoadedModel, direction: NDArray[Any]) -> NDArray[np.float64]:
+def direct_logits(
+    model: LoadedModel, direction: NDArray[Any], tokens: Sequence[int] | None = None
+) -> NDArray[np.float64]:
     """Compute what one unit of a direction in the residual stream adds to each logit, the last norm's division aside.
 
     ``(g * c(w)) @ W_U`` with the gain g of the norm before the unembedding, and c subtracting the mean over d_model
@@ -302,23 +337,52 @@ def direct_logits(model: LoadedModel, direction: NDArray[Any]) -> NDArray[np.flo
 
     Args:
         model: loaded.
-        direction: [d_model] raw.
+        direction: [..., d_model] raw.
+        tokens: ids whose logits are wanted; None for the whole vocabulary.
 
     Returns:
-        [vocabulary] float64.
+        [..., vocabulary or token] float64.
     """
     direction = np.asarray(direction, np.float64)
     if model.shape.centres and _final_norm(model) is not None:
-        direction = direction - direction.mean()
+        direction = direction - direction.mean(axis=-1, keepdims=True)
     direction = direction * (final_norm_weight(model) * _logit_factor(model))
     unembed: Tensor = model.bridge.unembed.W_U
+    if tokens is not None:
+        unembed = unembed[:, torch.tensor(tokens, dtype=torch.long, device=unembed.device)]
     logits: list[NDArray[np.float64]] = []
     with torch.inference_mode():
         wide = torch.float32 if unembed.device.type == "mps" else torch.float64
         scaled = _narrowed(model, tensor_of(direction, torch.device("cpu")).to(unembed.device, wide))
         for start in range(0, unembed.shape[1], _CHUNK):
             logits.append(array_of(scaled @ unembed[:, start : start + _CHUNK].to(wide)).astype(np.float64))
-    return np.concatenate(logits)
+    return np.concatenate(logits, axis=-1)
+
+
+def neuron_logits(model: LoadedModel, layer: int, neurons: Sequence[int], tokens: Sequence[int]) -> NDArray[np.float64]:
+    """What one unit of each neuron adds to the logits of some tokens, the last norm's division aside.
+
+    Returns:
+        [neuron, token], see `direct_logits`; with the factor that the block adds its MLP with (Granite).
+
+    Raises:
+        ExplorerError: the layer has no plain MLP, a norm follows W_out, or the logits are not what a norm and a matrix
+            make of the residual stream.
+    """
+    _check_direct(model)
+    rows = w_out_rows(model, layer)
+    for neuron in neurons:
+        check_neuron(model, layer, neuron)
+    loudest = max(neurons, key=lambda neuron: float(np.linalg.norm(rows[neuron])))
+    factor = _factor(model, layer, loudest)
+    if factor is None:
+        raise ExplorerError(
+            f"what a neuron of layer {layer} adds to the residual stream depends on the layer's other neurons: a norm"
+            " follows W_out",
+            where=model.name,
+            remedy="look at the observed effect",
+        )
+    return factor * direct_logits(model, rows[list(neurons)].astype(np.float64), tokens)
 
 
 def neuron_activations(

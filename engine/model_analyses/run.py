@@ -24,6 +24,7 @@ from srm_explorer.engine.model_analyses.neurons import (
     weighted_pairs_study,
 )
 from srm_explorer.engine.model_analyses.scoring import score_study
+from srm_explorer.engine.model_analyses.token_logits import tokens_study
 from srm_explorer.engine.runs.progress import Meter, StopSignal
 from srm_explorer.engine.session import Session, load_session
 from srm_explorer.engine.worker.device_lock import device_lock
@@ -50,6 +51,7 @@ MODEL_STUDIES = {
     for study in (
         ModelStudy("neuron", "neuron card", neuron_study),
         ModelStudy("score", "scoring of the texts", score_study),
+        ModelStudy("tokens", "effect on chosen tokens", tokens_study),
         ModelStudy("usage", "use of neurons", usage_study),
         ModelStudy("directions", "weights of neurons", directions_study),
         ModelStudy("weighted-pairs", "pairings and weights", weighted_pairs_study),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -19,8 +19,16 @@ from srm_explorer.engine.execution.replay import recorded_in, same_directions
 from srm_explorer.engine.execution.rows import RowMaker, check_directions
 from srm_explorer.engine.experiment import Site, check_against
 from srm_explorer.engine.io.arrays import write_npz
-from srm_explorer.engine.model import Capture, LoadedModel, describe_device, score_texts, top_tokens
-from srm_explorer.engine.model_analyses.accumulate import ScoredText, Scoring, rounded, texts_of
+from srm_explorer.engine.model import (
+    Capture,
+    Forced,
+    GivenText,
+    LoadedModel,
+    describe_device,
+    score_texts,
+    top_tokens,
+)
+from srm_explorer.engine.model_analyses.accumulate import Scoring, rounded, texts_of
 from srm_explorer.engine.runs.collect import grid_of
 from srm_explorer.engine.runs.progress import Meter, Stopped, StopSignal
 from srm_explorer.engine.session import PlaneRecord, RunRecord, Saved, Session, save_session
@@ -214,7 +222,10 @@ def score_effects(
     named_planes = planes_of(session, model, captures)
     planes = {site: spanned for site, (_, spanned) in named_planes.items()}
     scoring = Scoring(session, captures, session.spec.capture.reduce, planes)
-    _score(model, scored_texts, captures, scoring, rows, meter)
+    scored_texts = [scored for scored in scored_texts if scored.text.tokens]
+    given_texts = [scored.text for scored in scored_texts]
+    for index, results in forced(model, given_texts, list(captures.values()), meter, rows=rows):
+        scoring.take(scored_texts[index], results)
     kept = vectors_of(session, scoring) if keep_vectors or session.sidecar else {}
     effects = Effects(
         scored=now(),
@@ -269,17 +280,18 @@ def save_scored(session: Session) -> Saved:
     return save_session(session, session.path)
 
 
-def _score(
+def forced(
     model: LoadedModel,
-    scored_texts: Sequence[ScoredText],
-    captures: Mapping[str, Capture],
-    scoring: Scoring,
-    rows: int | None,
+    texts: Sequence[GivenText],
+    captures: Sequence[Capture],
     meter: Meter,
-) -> None:
-    texts = [scored for scored in scored_texts if scored.text.tokens]
-    meter.runs = sum(1 + len(scored.text.settings) for scored in texts)
-    meter.steps = max(len(scored.text.tokens) for scored in texts)
+    *,
+    watched: Sequence[int] = (),
+    rows: int | None = None,
+) -> Iterator[tuple[int, list[Forced]]]:
+    """Score texts as `score_texts` does, and tell a meter of every pass; raises Stopped where that is wished."""
+    meter.runs, meter.runs_done = sum(1 + len(text.settings) for text in texts), 0
+    meter.steps = max(len(text.tokens) for text in texts)
 
     def on_pass(count: int, tokens: int) -> None:
         meter.end_pass(min(count, meter.runs - meter.runs_done), tokens)
@@ -287,9 +299,7 @@ def _score(
             raise Stopped
 
     meter.begin_batch(0)
-    forced = score_texts(model, [scored.text for scored in texts], list(captures.values()), rows=rows, on_pass=on_pass)
-    for index, results in forced:
-        scoring.take(texts[index], results)
+    yield from score_texts(model, texts, captures, watched=watched, rows=rows, on_pass=on_pass)
 
 
 def _names(texts: Sequence[str], given: str) -> tuple[TextName, ...]:

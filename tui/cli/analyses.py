@@ -89,6 +89,19 @@ def _scored(session: Session, path: Path, arguments: dict[str, Any], *, quiet: b
     return model_findings("score", arguments, session=path, quiet=quiet)
 
 
+def tokens_command(session: str, tokens: str, over: str, csv: Path | None, as_json: bool) -> int:
+    """Print what a session's conditions did to the logits of chosen tokens; exit status."""
+    path = paths.session_path(session)
+    name = load_session(path).name
+    try:
+        findings = model_findings("tokens", {"tokens": tokens, "over": over}, session=path, quiet=as_json)
+    except KeyboardInterrupt:
+        return 130
+    further = {"session": name, "tokens": findings["tokens"], "over": findings["over"]}
+    say_findings(findings, csv, as_json, "every row", most=MOST, **further)
+    return 0
+
+
 def _continuation(file: Path) -> str:
     text = read_text(file).rstrip("\n")
     if not text:

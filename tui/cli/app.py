@@ -195,10 +195,24 @@ def effects(
     ] = None,
     controls: Annotated[bool, typer.Option("--controls", help="Score the runs of control neurons too.")] = False,
     npz: Annotated[Path | None, typer.Option(metavar="FILE", help="Score, and write the full vectors.")] = None,
+    tokens: Annotated[
+        str | None,
+        typer.Option(metavar="' yes, no'", help="Effect on the logits of these tokens, spaces included, instead."),
+    ] = None,
+    over: Annotated[
+        Literal["first", "text"], typer.Option(help="--tokens where the text begins, or all along the baseline's.")
+    ] = "first",
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write every table as CSV.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Tell what an intervention did to the texts."""
+    """Tell what an intervention did to the texts, or to chosen tokens."""
+    if tokens is not None:
+        if score is not None or text is not None or sites is not None or controls or npz is not None:
+            raise typer.BadParameter("--tokens reads logits and scores no texts: leave the other options out")
+        end(cli.analyses.tokens_command(session, tokens, over, csv, as_json))
+        return
+    if over != "first":
+        raise typer.BadParameter("it says where --tokens are read: give them too", param_hint="--over")
     end(cli.analyses.effects_command(session, score, texts, text, sites, controls, npz, csv, as_json))
 
 

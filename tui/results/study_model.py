@@ -98,6 +98,9 @@ def _written(value: object) -> str:
 
 
 def _read(text: str, before: object) -> object:
+    if isinstance(before, str):
+        # A text that reads as a number, or has spaces around it, is what was meant.
+        return text
     if not text:
         return [] if isinstance(before, list | tuple) else None
     if isinstance(before, list | tuple):
@@ -325,6 +328,15 @@ TOPICS: dict[str, tuple[Topic, ...]] = {
             "Scores the same tokens under every condition: KL, log-probability and rank of each token, and what "
             "acts directly or only through changed text. It takes about as long as the run itself.",
             lambda _: {"texts": ["baseline", "condition"]},
+            model=True,
+            at_once=False,
+        ),
+        Topic(
+            "tokens",
+            "chosen tokens",
+            "What the intervention does to the logits of tokens that you name, value by value, beside what its neurons "
+            "add to them directly.\ne sets tokens=' yes, no': commas part them, spaces count.",
+            lambda _: {"tokens": "", "over": "first", "resamples": 10_000, "seed": 0},
             model=True,
             at_once=False,
         ),

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from srm_explorer.engine.session import Session, load_session
 
 if TYPE_CHECKING:
@@ -65,6 +67,21 @@ def test_it_scores_once_and_then_shows_what_is_stored(tmp_path: Path, srm: Calla
     header, *rows = csv.reader(io.StringIO(table.read_text().split("\n\n")[0]))
     assert header[:2] == ["value", "units"]
     assert float(rows[0][header.index("kl")]) == named["effects"]["rows"][0]["kl"]
+
+    of_tokens = srm("effects", file, "--tokens", " he, she", "--json")
+    told = json.loads(of_tokens.out)
+    assert (told["tokens"], told["over"]) == ([" he", " she"], "first")
+    named = {one["name"]: one for one in told["tables"]}
+    assert [row["difference"] for row in named["difference"]["rows"]] == ["' he' - ' she'"] * 2
+    for row in named["direct"]["rows"]:
+        assert row["direct"] + row["norm"] == pytest.approx(row["observed"], abs=1e-4), "it is the last layer"
+    assert load_session(file).revision == 2
+    split = srm("effects", file, "--tokens", " he, hippopotamus")
+    assert (split.status, split.out) == (1, "")
+    assert "' hippopotamus' is not one token of this model but" in split.err
+    assert len(split.err.strip().splitlines()) == 1
+    for mixed in (("--tokens", " he", "--score"), ("--over", "text")):
+        assert srm("effects", file, *mixed).status == 2
 
     given = tmp_path / "given.txt"
     given.write_text(" and went away\n")

@@ -1,0 +1,252 @@
+"""Logits of chosen tokens under the conditions of a session, and what its changed neurons add to them directly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srm_explorer.engine.analyses import Arguments, Findings, StudyArguments, findings_of
+from srm_explorer.engine.analyses.effects_tokens import (
+    FAMILY,
+    PARTS,
+    TokenReadings,
+    checked_tokens,
+    token_list,
+    token_tables,
+)
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import Site
+from srm_explorer.engine.model import (
+    Capture,
+    Forced,
+    GivenText,
+    LoadedModel,
+    direct_logits,
+    final_scale,
+    logit_cap,
+    neuron_logits,
+)
+from srm_explorer.engine.model_analyses.scoring import forced, maker_of
+from srm_explorer.engine.runs.progress import Meter, StopSignal
+from srm_explorer.engine.session import RunRecord, Session, units_of
+from srm_explorer.engine.stats.resampling import MOST_RESAMPLES, RESAMPLES
+
+Floats = NDArray[np.float64]
+
+OVER = ("first", "text")
+"""Where logits are read: at the first generated position, or at all positions of the baseline's text."""
+
+
+def token_ids(model: LoadedModel, tokens: str | Sequence[str]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Read a list of tokens and find their ids.
+
+    Args:
+        tokens: as `token_list` reads them, or one by one.
+
+    Raises:
+        ExplorerError: as `token_list`; a text that is not one token of the model, two texts that are the same one.
+    """
+    names = token_list(tokens) if isinstance(tokens, str) else checked_tokens(tokens)
+    try:
+        ids = tuple(model.tokenizer.token_id(name) for name in names)
+    except ExplorerError as error:
+        raise ExplorerError(error.what, where="tokens", remedy=error.remedy) from None
+    return names, ids
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """Splits a change of logits into what changed neurons add and what comes of it, see `TokenReadings.parts`.
+
+    With N what the neurons add to the logits of a residual stream r, R what the rest of it adds, both before the last
+    norm divides by s, logits are (N + R) / s. Primed under an intervention: the change is N'/s' - N/s (direct), plus
+    R (1/s' - 1/s) (by the norm), plus (R' - R) / s' (later layers, which is 0 if none comes after). Direct logit
+    attribution with the norm's scale as it was: Elhage et al. 2021; nostalgebraist 2020.
+
+    Attributes:
+        read: [d_model, token] what a unit of each coordinate of the last residual stream adds to logits.
+        written: by site, its changed neurons and [neuron, token] what a unit of each adds.
+    """
+
+    model: LoadedModel
+    read: Floats
+    written: dict[str, tuple[tuple[int, ...], Floats]]
+
+    @classmethod
+    def of(cls, session: Session, model: LoadedModel, ids: Sequence[int]) -> Attribution:
+        """Prepare it for the neurons that a session changes; ExplorerError, with the reason, where it cannot be."""
+        neurons: dict[str, tuple[int, ...]] = {}
+        for number, edit in enumerate(session.spec.interventions):
+            if not (Site.parse(edit.site).is_mlp and edit.neurons):
+                what = f"interventions[{number}] changes no neurons of an MLP, but {edit.site}"
+                raise ExplorerError(what, remedy="look at the observed effect")
+            known = neurons.get(edit.site, ())
+            neurons[edit.site] = tuple(dict.fromkeys((*known, *edit.neurons)))
+        written = {
+            site: (numbers, neuron_logits(model, Site.parse(site).layer, numbers, ids))
+            for site, numbers in neurons.items()
+        }
+        return cls(model, direct_logits(model, np.eye(model.shape.d_model), ids), written)
+
+    def captures(self) -> list[Capture]:
+        stream = Capture(f"blocks.{self.model.shape.n_layers - 1}.hook_resid_post", "tokens", "predicting")
+        return [
+            stream,
+            *(Capture(site, "tokens", "predicting", columns=neurons) for site, (neurons, _) in self.written.items()),
+        ]
+
+    def parts(self, untouched: Forced, edited: Forced) -> Floats:
+        """[3, token] the parts of the change, averaged over the positions that predict the text's tokens."""
+        (neurons, rest, scale), (neurons_after, rest_after, scale_after) = map(self._split, (untouched, edited))
+        direct = neurons_after / scale_after - neurons / scale
+        norm = rest * (1 / scale_after - 1 / scale)
+        later = (rest_after - rest) / scale_after
+        return np.stack([direct, norm, later]).mean(axis=1)
+
+    def _split(self, forced: Forced) -> tuple[Floats, Floats, Floats]:
+        """[position, token] what the neurons and the rest add before the norm divides, and [position, 1] by what."""
+        tokens = len(forced.scores.logp)
+        # The last token is fed too: what follows it is no token of the text.
+        stream, *activations = (kept[:tokens].astype(np.float64) for kept in forced.captured)
+        neurons = np.zeros((tokens, self.read.shape[1]))
+        for activation, (_, adds) in zip(activations, self.written.values(), strict=True):
+            neurons += activation @ adds
+        return neurons, stream @ self.read - neurons, final_scale(self.model, stream)[:, None]
+
+
+def token_effects(
+    session: Session,
+    model: LoadedModel,
+    tokens: str | Sequence[str],
+    *,
+    over: str = "first",
+    rows: int | None = None,
+    meter: Meter | None = None,
+) -> TokenReadings:
+    """Read the logits of chosen tokens with and without each condition of a session, of every prompt.
+
+    Args:
+        session: whose prompts, conditions and raw values are used; runs of controls are left out.
+        model: the one the session was made with.
+        tokens: as `token_ids` takes them.
+        over: one of `OVER`; the baseline's text is the same under every condition.
+        rows: the most rows of a pass; None plans it from free memory.
+        meter: told how far it is, and asked whether it should go on.
+
+    Raises:
+        ExplorerError: another model than the session's, a text that is no token, nothing to compare.
+        Stopped: it was asked to stop.
+    """
+    names, ids = token_ids(model, tokens)
+    maker = maker_of(session, model)
+    attribution, reason = None, ""
+    try:
+        attribution = Attribution.of(session, model, ids)
+    except ExplorerError as error:
+        reason = error.what
+    families, texts = _texts(session, ids, over)
+    laid_out = maker.rows([run.index for runs in families for run in runs], session.resolved)
+    edits = iter(row.edits for row in laid_out)
+    settings = [tuple(next(edits) for _ in runs) for runs in families]
+    given = [GivenText(prompt, text, edited) for (prompt, text), edited in zip(texts, settings, strict=True)]
+    captures = attribution.captures() if attribution is not None else []
+    size, row_of = sum(map(len, families)), np.cumsum([0, *map(len, families)])
+    before, after = np.zeros((2, size, 3, len(ids)))
+    parts = np.zeros((size, len(PARTS), len(ids)))
+    for index, (untouched, *edited) in forced(
+        model, given, captures, meter or Meter([], StopSignal()), watched=ids, rows=rows
+    ):
+        for row, result in enumerate(edited, int(row_of[index])):
+            before[row], after[row] = _read(untouched), _read(result)
+            if attribution is not None:
+                parts[row] = attribution.parts(untouched, result)
+    units, place = units_of(session), {run.index: row for row, run in enumerate(session.runs)}
+    runs = [run for family in families for run in family]
+    return TokenReadings(
+        names,
+        over,
+        np.array([run.index for run in runs], np.int64),
+        units.of_run[[place[run.index] for run in runs]],
+        units.stratum,
+        np.array([run.condition for run in runs], np.int64),
+        before,
+        after,
+        _rounding(session, before),
+        None if attribution is None else parts,
+        reason,
+        logit_cap(model),
+    )
+
+
+def _texts(
+    session: Session, ids: Sequence[int], over: str
+) -> tuple[list[list[RunRecord]], list[tuple[tuple[int, ...], tuple[int, ...]]]]:
+    """The runs that are compared, a list a prompt, and the prompt and text that each list is read on.
+
+    Samples of a prompt have its first position in common: one of them stands for all.
+    """
+    kinds = [condition.kind for condition in session.conditions]
+    first: dict[int, dict[int, RunRecord]] = {}
+    for run in session.runs:
+        if kinds[run.condition] != "control":
+            first.setdefault(run.prompt, {}).setdefault(run.condition, run)
+    families: list[list[RunRecord]] = []
+    texts: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+    for prompt, by_condition in first.items():
+        base = by_condition.pop(0, None)
+        runs = list(by_condition.values())
+        text = (base.token_ids if base else ()) if over == "text" else (ids[0],)
+        if runs and text:
+            families.append(runs)
+            texts.append((session.prompts[prompt].token_ids, text))
+    if not families:
+        what = "no run stands beside its baseline" if over == "first" else "no baseline has a text"
+        remedy = "finish the run, or give it an intervention" if over == "first" else "read the first position"
+        raise ExplorerError(what, where=session.name, remedy=remedy)
+    return families, texts
+
+
+def _read(forced: Forced) -> Floats:
+    """[3, token] means of the logit, the log-odds against all other tokens and the probability of what is watched."""
+    logit, logp = forced.scores.watched
+    with np.errstate(divide="ignore"):
+        odds = logp - np.log(-np.expm1(logp))
+    return np.stack([logit, odds, np.exp(logp)]).mean(axis=1)
+
+
+def _rounding(session: Session, logits: Floats) -> float:
+    """What another batch may change a logit by; 0 in half precision, where it is as large as effects are."""
+    exact = session.spec.model.dtype if session.spec.model.dtype in ("float32", "float64") else None
+    return 16 * float(np.finfo(exact).eps * np.abs(logits[:, 0]).max()) if exact else 0.0
+
+
+def tokens_study(session: Session | None, arguments: Arguments, model: LoadedModel, meter: Meter) -> Findings:
+    """Tell what a session's conditions did to the logits of chosen tokens; the home of the study "tokens".
+
+    Args:
+        session: whose prompts are read.
+        arguments: "tokens", see `token_ids`; "over", one of `OVER`; "resamples" and "seed" of the intervals; "family"
+            of the ledger that its tests go into.
+        model: the session's.
+        meter: told how far it is.
+
+    Raises:
+        ExplorerError: as `token_effects`, or without a session.
+        Stopped: it was asked to stop.
+    """
+    settings = StudyArguments(arguments, ("tokens", "over", "resamples", "seed", "family"), "tokens")
+    if session is None:
+        raise ExplorerError("the conditions are those of a session", remedy="name one")
+    given = arguments.get("tokens")
+    if not isinstance(given, str | list | tuple):
+        raise ExplorerError("no token is named", where="tokens", remedy="name some: tokens=' yes, no'")
+    resamples = settings.whole("resamples", RESAMPLES, least=1, most=MOST_RESAMPLES)
+    seed, family = settings.whole("seed", 0, least=0), settings.text("family") or FAMILY
+    tokens = given if isinstance(given, str) else [str(token) for token in cast("list[object]", given)]
+    readings = token_effects(session, model, tokens, over=settings.choice("over", OVER), meter=meter)
+    tables = token_tables(session, readings, resamples=resamples, seed=seed, family=family)
+    return findings_of(*tables, tokens=list(readings.tokens), over=readings.over)
