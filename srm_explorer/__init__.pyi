@@ -46,6 +46,7 @@ from .engine.session import (
     record_tests as record_tests,
     save_session as save_session,
 )
+from .engine.session.imported import session_from as session_from
 from .engine.stats.bands import share_bands as share_bands, unit_counts as unit_counts
 from .engine.stats.comparison import group_difference as group_difference
 from .engine.stats.ensembles import (

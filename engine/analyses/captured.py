@@ -9,11 +9,12 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from srm_explorer.engine.errors import ExplorerError, did_you_mean
+from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment.model_fit import captured_segments, covered, propagation_of
 from srm_explorer.engine.experiment.site import Site, head_coordinates
-from srm_explorer.engine.io.vectors import Matrix, read_vectors, token_mean
+from srm_explorer.engine.io.vectors import Matrix, token_mean
 from srm_explorer.engine.session import UNIT_FACTOR, Session, Units, units_of
+from srm_explorer.engine.session.export import chosen_site
 from srm_explorer.engine.stats.permutation import Blocks, matched_blocks
 
 REPLACING = ("clamp", "zero", "mean", "project_out", "patch")
@@ -81,7 +82,7 @@ def captured(session: Session, sites: Sequence[str]) -> Captured:
     """
     for site in sites:
         check_captured(session, site)
-    read = read_vectors(session.vectors_path(), runs=len(session.runs), sites=sites)
+    read = session.vectors(sites)
     kinds = [condition.kind for condition in session.conditions]
     is_kept = np.array([kinds[run.condition] != "control" for run in session.runs], np.bool_)
     means = {site: _means(read[site]) for site in sites}
@@ -108,9 +109,7 @@ def captured(session: Session, sites: Sequence[str]) -> Captured:
 
 
 def check_captured(session: Session, site: str) -> None:
-    sites = session.spec.capture.sites
-    if site not in sites:
-        raise ExplorerError(f"it did not capture {site}", where=session.name, remedy=did_you_mean(site, sites))
+    chosen_site(session, site)
 
 
 def edited(session: Session, site: str, *, replaced: bool = False) -> dict[int, NDArray[np.bool_]]:

@@ -19,7 +19,6 @@ from srm_explorer.engine.experiment.site import Site
 from srm_explorer.engine.figures.captions import model_caption, plane_title, site_caption
 from srm_explorer.engine.figures.groups import GroupChoice, points_of
 from srm_explorer.engine.figures.numbers import count_of
-from srm_explorer.engine.io.vectors import read_vectors
 from srm_explorer.engine.session import UNIT_FACTOR, PlaneRecord, RunRecord, Session, linked, unit_keys
 from srm_explorer.engine.stats.comparison import GroupDifference, Sample
 from srm_explorer.engine.stats.planes import Plane, coordinates, neuron_plane
@@ -79,7 +78,7 @@ def same_axes(first: Session, other: Session, plane: PlaneRecord) -> PlaneRecord
         return stored
     basis = _basis(first, plane)
     check_captured(other, site)
-    rows = as_rows(read_vectors(other.vectors_path(), runs=len(other.runs), sites=(site,))[site])
+    rows = as_rows(other.vectors((site,))[site])
     return PlaneRecord.of(site, plane.a, plane.b, *coordinates(rows, basis), plane.raw_angle_deg)
 
 
@@ -113,7 +112,7 @@ def _basis(session: Session, plane: PlaneRecord) -> Plane:
         if width is not None:
             return neuron_plane(width, plane.a, plane.b)
     try:
-        read = read_vectors(session.vectors_path(), runs=len(session.runs), sites=(plane.site,))
+        read = session.vectors((plane.site,))
     except ExplorerError as error:
         what = f"the plane {plane_title(plane)} cannot be laid through the other session: {error.what}"
         raise ExplorerError(what, where=session.name, remedy=error.remedy) from None
@@ -122,8 +121,8 @@ def _basis(session: Session, plane: PlaneRecord) -> Plane:
 
 def _width(session: Session, site: str) -> int | None:
     """The site's width, from the vectors' list or what is told of the model; None where neither is known."""
-    if session.sidecar is not None and site in session.sidecar.sites:
-        return int(session.sidecar.sites[site])
+    if site in session.widths:
+        return int(session.widths[site])
     stored: object = session.provenance.get("model")
     model = cast("dict[str, object]", stored) if isinstance(stored, dict) else {}
     at = Site.parse(site)

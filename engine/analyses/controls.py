@@ -142,7 +142,7 @@ def _changed(part: Part, rows: NDArray[np.int64]) -> float:
     runs = part.session.runs
     base = baseline_of(part.session)
     known = [int(row) for row in rows if base[row] >= 0]
-    differing = [runs[row].token_ids != runs[int(base[row])].token_ids for row in known]
+    differing = [not part.session.same_text(runs[row], runs[int(base[row])]) for row in known]
     return float(np.mean(differing)) if differing else math.nan
 
 

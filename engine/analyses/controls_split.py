@@ -95,6 +95,9 @@ def _controls(session: Session) -> Controls:
     if session.spec.controls.neurons:
         remedy = "run the same command to go on"
         raise ExplorerError("it was interrupted before its controls began", where=session.name, remedy=remedy)
+    if session.is_imported:
+        remedy = "clamp matched neurons too, in a run of this program"
+        raise ExplorerError("it came from elsewhere, without controls", where=session.name, remedy=remedy)
     file = shlex.quote(str(session.path or f"{session.name}.json"))
     remedy = f"run it again with `srm-explorer run {file} --set controls.neurons=19 --session NAME`"
     raise ExplorerError("it has no controls", where=session.name, remedy=remedy)

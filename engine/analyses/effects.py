@@ -43,6 +43,9 @@ def effects_study(session: Session, arguments: Arguments) -> Findings:
     settings = {**DEFAULTS, **{name: value for name, value in arguments.items() if value is not None}}
     top, resamples, seed = (_whole(settings[name], name) for name in ("top", "resamples", "seed"))
     pairs = PairedTexts.of(session, CollapseRule.of(_table(settings["rule"])))
+    if session.is_unknown("texts"):
+        remedy = "give the texts of its runs too, as `output`"
+        raise ExplorerError("what its runs wrote is unknown", where=session.name, remedy=remedy)
     if not pairs.conditions():
         raise ExplorerError(
             "no run stands beside its baseline", where=session.name, remedy="finish the run, or give it an intervention"
@@ -78,6 +81,8 @@ _RUNS = "first change: the first token that differs, from 1; margin: the untouch
 
 def _value_notes(pairs: PairedTexts, resamples: int, seed: int) -> tuple[str, ...]:
     notes = ["changed: share of runs whose text is not the baseline's; first change: median over those, tokens from 1"]
+    if pairs.effects is None and pairs.session.is_imported:
+        return ("neither model nor tokens are known: nothing is scored, and texts are compared as such", *notes)
     if pairs.effects is None:
         how = f"`srm-explorer effects {pairs.session.name} --score`, or v and w on this tab,"
         return (f"not scored yet: {how} measures KL, perplexity and what acts directly, with the model", *notes)

@@ -207,7 +207,7 @@ def value_table(pairs: PairedTexts, resamples: int, seed: int) -> TableFigure:
         first = pairs.first[members]
         row: list[CellValue] = [condition.label, len(np.unique(pairs.unit(members))), len(members)]
         row += [
-            float(np.isfinite(first).mean()),
+            float(pairs.changed[members].mean()),
             1.0 + float(np.nanmedian(first)) if np.isfinite(first).any() else None,
         ]
         if scored:

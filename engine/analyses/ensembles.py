@@ -8,7 +8,6 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from srm_explorer.engine.analyses.captured import check_captured
 from srm_explorer.engine.analyses.directions import SiteRuns, Vector, direction_vector
 from srm_explorer.engine.analyses.registry import Findings, StudyArguments, findings_of
 from srm_explorer.engine.errors import ExplorerError
@@ -19,8 +18,9 @@ from srm_explorer.engine.figures.groups import run_groups
 from srm_explorer.engine.figures.numbers import count_of, short, three_digits
 from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure, table_columns
 from srm_explorer.engine.figures.warnings import NEAR_DEG
-from srm_explorer.engine.io.vectors import Matrix, read_vectors
+from srm_explorer.engine.io.vectors import Matrix
 from srm_explorer.engine.session import Session
+from srm_explorer.engine.session.export import chosen_site
 from srm_explorer.engine.stats.ensembles import (
     Ensemble,
     EnsembleSweep,
@@ -52,9 +52,8 @@ def ensemble_study(session: Session, arguments: Mapping[str, Any]) -> Findings:
         two tables: a row a group and threshold; and the curves, a row a group and angle.
     """
     settings = StudyArguments(arguments, ARGUMENTS, "ensemble")
-    site = settings.text("site") or session.spec.capture.sites[0]
-    check_captured(session, site)
-    vectors = read_vectors(session.vectors_path(), runs=len(session.runs), sites=[site])[site]
+    site = chosen_site(session, settings.text("site"))
+    vectors = session.vectors([site])[site]
     return findings_of(*ensemble_tables(session, vectors, arguments))
 
 
@@ -73,7 +72,7 @@ def ensemble_tables(
         ExplorerError: a direction that means nothing there, fewer than two of them, or all on one line.
     """
     settings = StudyArguments(arguments, ARGUMENTS, "ensemble")
-    site = settings.text("site") or session.spec.capture.sites[0]
+    site = chosen_site(session, settings.text("site"))
     runs = SiteRuns.of(session, site, vectors, weights)
     names = basis_names(session, _texts(arguments.get("basis")))
     basis = np.stack([direction_vector(name, runs) for name in names])

@@ -70,6 +70,12 @@ class PairedTexts:
         return np.array([self._first(at) for at in range(len(self.rows))], np.float64)
 
     @cached_property
+    def changed(self) -> NDArray[np.bool_]:
+        """[run] whether its text is not the baseline's; False where there is none."""
+        pairs = ((self.run(at), self.baseline(at)) for at in range(len(self.rows)))
+        return np.array([base is not None and not self.session.same_text(run, base) for run, base in pairs], np.bool_)
+
+    @cached_property
     def collapsed(self) -> NDArray[np.bool_]:
         """[run of the session] whether its text counts as collapsed."""
         return np.array([self.rule.collapsed(run.token_ids) for run in self.session.runs], np.bool_)

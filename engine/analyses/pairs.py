@@ -27,6 +27,7 @@ from srm_explorer.engine.figures.captions import coordinate_caption, site_captio
 from srm_explorer.engine.figures.numbers import count_of, three_digits
 from srm_explorer.engine.figures.table import CellValue, PlaneChoice, TableColumn, TableFigure
 from srm_explorer.engine.session import Session, unit_warnings
+from srm_explorer.engine.session.export import chosen_site
 from srm_explorer.engine.stats.pairings import MORE, REFINED, Method, Pairing, pair, row_cosines
 from srm_explorer.engine.stats.permutation import FEWEST_UNITS, Blocks, benjamini_hochberg, family_size
 from srm_explorer.engine.stats.resampling import MOST_RESAMPLES
@@ -178,9 +179,10 @@ def chosen_neuron(session: Session, site: str | None, neuron: int | None) -> tup
         if at in session.spec.capture.sites and isinstance(index, int) and site in (None, at)
     ]
     if neuron is not None:
-        default = known[0][0] if known else session.spec.capture.sites[0]
+        default = known[0][0] if known else chosen_site(session, site)
         return site or default, neuron
     if not known:
+        chosen_site(session, site)
         what = "no neuron of a captured site was changed, and no plane shows one"
         raise ExplorerError(what, where=session.name, remedy="name a neuron, and its site")
     return known[0]
@@ -294,7 +296,7 @@ def _at_site(compared: Compared, weights: NDArray[np.floating] | None, top: int 
         notes.append("pooled and partial are left out: all coordinates were moved along a direction by design")
     if silent:
         notes.append(f"{silent:,} of {partners.n_site - 1:,} others are constant or were set, and are left out")
-    if cosines is None:
+    if cosines is None and partners.caught.session.spec.model.is_known:
         notes.append("cos W_out needs the model: `srm-explorer pairs SESSION --weights`")
     return TableFigure(
         kind.replace("-", "_"),

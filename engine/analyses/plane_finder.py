@@ -28,6 +28,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import SiteEdits, coordinate_caption, count_of, segment_tokens, site_caption
 from srm_explorer.engine.figures.table import PlaneChoice, TableColumn, TableFigure, table_columns
 from srm_explorer.engine.session import Session, unit_warnings
+from srm_explorer.engine.session.export import chosen_site
 from srm_explorer.engine.stats.groups import BASELINE
 from srm_explorer.engine.stats.permutation import benjamini_hochberg, family_size
 from srm_explorer.engine.stats.resampling import MOST_RESAMPLES
@@ -198,7 +199,7 @@ def _subject(session: Session, settings: StudyArguments, among: str) -> tuple[st
     if asked is not None:
         check_captured(session, asked)
         return asked, None
-    return chosen_neuron(session, None, None)[0] if session.planes else session.spec.capture.sites[0], None
+    return chosen_neuron(session, None, None)[0] if session.planes else chosen_site(session, None), None
 
 
 def _sites(session: Session, site: str) -> list[str]:

@@ -117,6 +117,8 @@ def planes_table(session: Session, by: list[str] | None = None) -> TableFigure:
 
 
 def _notes(session: Session) -> tuple[str, ...]:
+    if not session.spec.capture.sites:
+        return ("texts alone, no vectors: there is nothing to lay a plane through",)
     if not session.planes:
         return ("no plane yet: srm-explorer planes SESSION --add A B makes one",)
     near = [plane for plane in session.planes if min(plane.raw_angle_deg, 180 - plane.raw_angle_deg) < NEAR_DEG]
@@ -126,7 +128,7 @@ def _notes(session: Session) -> tuple[str, ...]:
         for plane in near
     ]
     sites = dict.fromkeys(plane.site for plane in session.planes)
-    widths: Mapping[str, int] = session.sidecar.sites if session.sidecar is not None else {}
+    widths = session.widths
     shares = [f"{three_digits(200 / widths[site])} % at {site_caption(site)}" for site in sites if widths.get(site)]
     if shares:
         notes.append(f"energy: mean of (x² + y²) / |v|²; a plane of random directions holds {', '.join(shares)}")

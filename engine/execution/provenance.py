@@ -102,6 +102,9 @@ def model_of(session: Session) -> tuple[ModelSpec, Path]:
         the model, and the folder that a relative path of it starts from.
     """
     spec, recorded = session.spec.model, session.provenance
+    if not spec.is_known:
+        what = "its model is unknown, as it came from elsewhere"
+        raise ExplorerError(what, where=session.name, remedy="choose what needs no model")
     base = Path(str(recorded.get("base") or (session.path or Path()).parent))
     source = Path(str(_recorded_model(session).get("source", "")))
     if not (base / spec.name).is_dir() and source.is_absolute() and source.is_dir():

@@ -82,6 +82,9 @@ def recorded_in(session: Session) -> Recorded:
     Raises:
         ExplorerError: something is missing or makes no sense.
     """
+    if session.is_imported:
+        what = "it came from elsewhere, and its model and tokens are unknown"
+        raise ExplorerError(what, where=session.name, remedy="run its experiment here to have one that can be replayed")
     try:
         provenance = read_record(Provenance, session.provenance)
         recorded = Recorded(

@@ -17,11 +17,12 @@ from srm_explorer.engine.experiment.experiment import (
 from srm_explorer.engine.experiment.intervention import InterventionSpec
 from srm_explorer.engine.experiment.load import SpecSource, available_presets, read_experiment
 from srm_explorer.engine.experiment.model_fit import check_against, misfits
-from srm_explorer.engine.experiment.site import SITE_KINDS, ModelShape, Site
+from srm_explorer.engine.experiment.site import SITE_KINDS, UNKNOWN, ModelShape, Site
 from srm_explorer.engine.experiment.values import format_number, parse_values
 
 __all__ = [
     "SITE_KINDS",
+    "UNKNOWN",
     "CaptureSpec",
     "Condition",
     "ControlsSpec",

@@ -34,7 +34,7 @@ from srm_explorer.engine.experiment.fields import (
     dumped,
 )
 from srm_explorer.engine.experiment.intervention import InterventionSpec
-from srm_explorer.engine.experiment.site import Site
+from srm_explorer.engine.experiment.site import UNKNOWN, Site
 from srm_explorer.engine.experiment.validation import as_explorer_error, problems_of
 from srm_explorer.engine.experiment.values import MOST_VALUES, format_number, shown
 from srm_explorer.engine.io.files import parse_json
@@ -52,6 +52,11 @@ class ModelSpec(SpecPart):
     )
     revision: Text | None = Field(default=None, description="branch, tag or commit of a Hugging Face name")
     tf32: StrictBool = Field(default=False, description="on CUDA, faster and less exact matrix products")
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it says which model; what came from elsewhere may not."""
+        return self.name != UNKNOWN
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -151,8 +156,6 @@ class CaptureSpec(SpecPart):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if not self.sites:
-            raise SpecValueError("no site is captured", "name at least one, as ['blocks.11.mlp.hook_post']", "sites")
         check_distinct(self.sites, "sites")
         for index, site in enumerate(self.sites):
             check_site(site, f"sites[{index}]")
@@ -381,11 +384,15 @@ class Experiment(SpecPart):
         return self.model_copy(update={"capture": capture})
 
     def plane_site(self, plane: PlaneSpec) -> str:
-        """The site a plane lies in: its own, or the only captured one."""
-        return plane.site or self.capture.sites[0]
+        """The site a plane lies in: its own, or the only captured one; empty where none is captured."""
+        return plane.site or next(iter(self.capture.sites), "")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        # Texts alone may have come from elsewhere.
+        if not self.capture.sites and self.model.is_known:
+            remedy = "name at least one, as ['blocks.11.mlp.hook_post']"
+            raise SpecValueError("no site is captured", remedy, "capture.sites")
         self._check_planes()
         self._check_sweep()
         self._check_positions()
@@ -402,7 +409,9 @@ class Experiment(SpecPart):
                 )
             if self.plane_site(plane) not in self.capture.sites:
                 raise SpecValueError(
-                    f"'{plane.site}' is not captured", f"add it to capture.sites, or choose {captured}", field
+                    f"'{plane.site or 'its site'}' is not captured",
+                    f"add it to capture.sites, or choose {captured}",
+                    field,
                 )
             for key, along in (("a", plane.a), ("b", plane.b)):
                 if isinstance(direction_of(along), NeuronWeights) and not Site.parse(self.plane_site(plane)).is_stream:

@@ -77,7 +77,12 @@ def _controls(experiment: Experiment, shape: ModelShape) -> Iterator[ExplorerErr
 
 
 def _site(name: str, where: str, shape: ModelShape) -> Iterator[ExplorerError]:
-    layer = Site.parse(name).layer
+    site = Site.parse(name)
+    layer = site.layer
+    if site.is_unknown:
+        what = f"'{name}' is no place in a model"
+        yield ExplorerError(what, where=where, remedy="name one, as blocks.0.mlp.hook_post")
+        return
     if layer >= shape.n_layers:
         yield ExplorerError(
             f"layer {layer} is out of range for this model ({shape.n_layers} layers)",
@@ -189,6 +194,8 @@ def propagation_of(edited: str, captured: str) -> Propagation:
     source, target = Site.parse(edited), Site.parse(captured)
     if source == target:
         return "own"
+    if source.is_unknown or target.is_unknown:
+        return "through"
     # What stands beside it, as another expert of the layer, is not reached either.
     if _place(target) <= _place(source):
         return "none"

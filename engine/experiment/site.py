@@ -27,6 +27,10 @@ ROUTER = "mlp.hook_router"
 FIRST_EXPERT = "mlp.experts.0.hook_post"
 """What `act(gate) * up` of an expert is called, here of the first."""
 
+UNKNOWN = "unknown"
+"""Stands for what the maker of a session could not tell: its model, and a site that nobody named. Another place than
+those above, of which captured vectors came from elsewhere, is "unknown.NAME"."""
+
 _EXPERT = re.compile(r"mlp\.experts\.(0|[1-9][0-9]{0,5})\.hook_post")
 
 _NAME = re.compile(r"blocks\.(0|[1-9][0-9]{0,5})\.(.+)")
@@ -47,13 +51,22 @@ class Site:
         Raises:
             SpecValueError: a name outside SITE_KINDS, with the nearest known name as its remedy.
         """
+        if name == UNKNOWN or (name.startswith(f"{UNKNOWN}.") and name.isprintable()):
+            return cls(0, name)
         match = _NAME.fullmatch(name)
         if match and (match[2] in SITE_KINDS or match[2] == ROUTER or _EXPERT.fullmatch(match[2])):
             return cls(int(match[1]), match[2])
         raise SpecValueError(f"{shown(name)} is not a known site", _remedy(name))
 
     def __str__(self) -> str:
+        if self.is_unknown:
+            return self.kind
         return f"blocks.{self.layer}.{self.kind}"
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether it is no place in a model that is known; its layer means nothing then."""
+        return self.kind.partition(".")[0] == UNKNOWN
 
     @property
     def is_mlp(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import cast, get_args
 
 from srm_explorer.engine.experiment import Experiment, InterventionSpec, Site
 from srm_explorer.engine.experiment.directions import (
@@ -18,7 +18,7 @@ from srm_explorer.engine.experiment.directions import (
 )
 from srm_explorer.engine.experiment.positions import positions_text
 from srm_explorer.engine.figures.numbers import count_of, short
-from srm_explorer.engine.session import PlaneRecord, Session
+from srm_explorer.engine.session import PlaneRecord, Session, Unknown
 
 DEMO = "demo"
 LONGEST = 32
@@ -37,8 +37,10 @@ _UNITS = {"raw": "", "sigma": " σ", "quantile": " quantile", "norm": " norm"}
 
 
 def site_caption(site: str) -> str:
-    """A site in short: "L11 hook_post", "L0 resid_pre", "L3 E7 hook_post" for an expert's neurons."""
+    """A site in short: "L11 hook_post", "L0 resid_pre", "L3 E7 hook_post" for an expert's neurons, "unknown site"."""
     parsed = Site.parse(site)
+    if parsed.is_unknown:
+        return parsed.kind.partition(".")[2] or "unknown site"
     kind = parsed.kind.rpartition(".")[2]
     expert = "" if parsed.expert is None else f"E{parsed.expert} "
     return f"L{parsed.layer} {expert}{kind.removeprefix('hook_') if parsed.is_stream else kind}"
@@ -115,20 +117,30 @@ def edited_caption(experiment: Experiment, *, past: bool, layers: bool = False) 
 
 
 def model_caption(session: Session) -> str:
-    """The model's name; the bundled one says what it is, wherever its results show."""
+    """The model's name, "unknown model" without one; the bundled one says what it is, wherever its results show."""
     model = session.provenance.get("model")
     is_demo = cast("dict[str, object]", model).get("is_demo") if isinstance(model, dict) else None
     name = session.spec.model.name
+    if not session.spec.model.is_known:
+        return "unknown model"
     if name == DEMO:
         return "demo model"
     return f"{name} (demo model)" if is_demo else name
 
 
 def state_caption(session: Session) -> str:
-    """How far it got: "finished", "interrupted: 412 of 600 runs"."""
+    """How far it got: "finished", "interrupted: 412 of 600 runs", "imported: texts, tokens unknown"."""
+    if session.is_imported:
+        return f"imported{unknown_caption(session)}"
     if session.state == "finished":
         return session.state
     return f"{session.state}: {len(session.runs):,} of {count_of(session.planned_runs, 'run')}"
+
+
+def unknown_caption(session: Session) -> str:
+    """What is not known of runs that came from elsewhere: ": model, tokens unknown"; empty where all is."""
+    unknown = [what for what in get_args(Unknown) if session.is_unknown(what)]
+    return f": {', '.join(unknown)} unknown" if unknown else ""
 
 
 def value_caption(experiment: Experiment) -> str:

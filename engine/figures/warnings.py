@@ -117,7 +117,9 @@ def _incomplete(session: Session) -> Iterator[str]:
     counted = {condition.index for condition in session.conditions if condition.kind != "control"}
     done = Counter(run.prompt for run in session.runs if run.condition in counted)
     balanced = set(done.values()) <= {len(counted) * session.spec.generation.samples}
-    if session.state == "interrupted" and not balanced:
+    if session.is_imported and not balanced:
+        yield "some prompts lack some of the conditions, or runs of them, so groups hold different prompts"
+    elif session.state == "interrupted" and not balanced:
         yield "incomplete: some prompts lack some of their conditions, so groups hold different prompts; resume the run"
 
 

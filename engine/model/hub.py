@@ -28,6 +28,7 @@ from transformer_lens.supported_models import MODEL_ALIASES, OFFICIAL_MODEL_NAME
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError, nearest
+from srm_explorer.engine.experiment import UNKNOWN
 from srm_explorer.engine.io.files import WRITE_REMEDIES, as_explorer_error, open_regular
 
 DEMO = "demo"
@@ -104,6 +105,9 @@ def find_model(name: str, revision: str | None = None, base: Path | None = None)
     Raises:
         ExplorerError: it reads as a folder and there is none, the folder cannot be used, or has no revisions.
     """
+    if name == UNKNOWN:
+        what = "what this experiment was done with is unknown, as its vectors or texts came from elsewhere"
+        raise ExplorerError(what, where="model.name", remedy="name the model, or choose another experiment")
     folder = paths.demo_model_folder() if name == DEMO else _local_folder(name, base)
     if folder is not None:
         if revision is not None:

@@ -14,6 +14,7 @@ from srm_explorer.engine.session.session import (
     Session,
     Sidecar,
     State,
+    Unknown,
 )
 from srm_explorer.engine.session.store import (
     Saved,
@@ -62,6 +63,7 @@ __all__ = [
     "Table",
     "Text",
     "Units",
+    "Unknown",
     "Whole",
     "baseline_of",
     "changed_texts",

@@ -107,7 +107,9 @@ def _run_cells(session: Session, run: RunRecord, factors: Sequence[str], control
     return [
         *(run.index, run.prompt, prompt.set, *(prompt.factors.get(name) for name in factors)),
         *(condition.label, condition.value, run.sample, *((condition.control,) if controls else ())),
-        *(prompt.text, run.text, len(run.token_ids)),
+        None if session.is_unknown("prompts") else prompt.text,
+        None if session.is_unknown("texts") else run.text,
+        None if session.is_unknown("tokens") else len(run.token_ids),
         *(run.finish, run.min_margin),
     ]
 
@@ -131,6 +133,9 @@ class _Place:
 def chosen_site(session: Session, site: str | None) -> str:
     """The site that was asked for, the first captured one by default; ExplorerError where it was not captured."""
     captured = session.spec.capture.sites
+    if not captured:
+        remedy = "give it the vectors of its runs too"
+        raise ExplorerError("this session holds texts alone, no vectors", where=session.name, remedy=remedy)
     if site is None:
         return captured[0]
     if site not in captured:

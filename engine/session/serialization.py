@@ -108,7 +108,7 @@ def session_bytes(session: Session) -> bytes:
     return b"{\n" + b",\n".join(json_line(name) + b": " + _entry(value) for name, value in document.items()) + b"\n}\n"
 
 
-def session_from(data: object, where: str) -> Session:
+def read_session(data: object, where: str) -> Session:
     """Read a session from parsed JSON; its `path` is not set.
 
     Raises:

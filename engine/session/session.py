@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,12 @@ from srm_explorer.engine.errors import ExplorerError, SpecValueError
 from srm_explorer.engine.experiment import Condition, Experiment, directions
 from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.io.files import sha256_of
-from srm_explorer.engine.io.vectors import Matrix, read_vectors
+from srm_explorer.engine.io.vectors import Matrix, read_vectors, widths
 from srm_explorer.engine.session.codec import Number, Text, Whole
 
-Finish: TypeAlias = Literal["length", "eos", "none"]
-"""Why a run's text ends: the asked length, an end-of-text, or nothing was generated at all."""
+Finish: TypeAlias = Literal["length", "eos", "none", "unknown"]
+"""Why a run's text ends: the asked length, an end-of-text, or nothing was generated at all; unknown where the text
+came from elsewhere, and its tokens with it."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,9 @@ class PromptRecord:
 
     Attributes:
         set: name of the prompt set it came from.
-        token_ids: what the model was fed, a BOS included where there was one.
+        token_ids: what the model was fed, a BOS included where there was one; empty where that is unknown.
         occurrence: how many earlier prompts of the session have the same token ids.
-        sha256: of the token ids; with `occurrence` it keys the sampling noise.
+        sha256: of the token ids, empty where they are unknown; with `occurrence` it keys the sampling noise.
     """
 
     set: Text
@@ -134,6 +135,12 @@ class PlaneRecord:
         return self.site, self.a, self.b
 
 
+IMPORTED = "imported"
+"""In a session's provenance: says that it was made from arrays and texts, and what of a run they do not tell."""
+
+Unknown: TypeAlias = Literal["model", "tokens", "conditions", "interventions", "prompts", "sites", "texts"]
+"""What may be unknown of runs that came from elsewhere; of texts alone, nothing is captured, and no site is unknown."""
+
 SCHEMA_VERSION = 2
 """Of the session file; raised whenever an older program could misread it."""
 
@@ -178,6 +185,8 @@ class Session:
         revision: how often it was saved; 0 before.
         sidecar: where its vectors are; None where they were not kept.
         path: the file it was read from or saved to; no part of its content.
+        held: full vectors by site, [run, d], of a session that was made from arrays and is not saved; no part of its
+            content.
     """
 
     name: str
@@ -201,26 +210,61 @@ class Session:
     revision: int = 0
     sidecar: Sidecar | None = None
     path: Path | None = field(default=None, compare=False)
+    held: Mapping[str, Matrix] | None = field(default=None, compare=False, repr=False)
 
     @property
     def planned_runs(self) -> int:
-        """How many runs it has once it is finished."""
+        """How many runs it has once it is finished; nobody knows what was planned of what came from elsewhere."""
+        if self.is_imported:
+            return len(self.runs)
         return len(Grid(len(self.prompts), self.spec.generation.samples, len(self.conditions)))
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether it was made from arrays and texts, and not by a run."""
+        return IMPORTED in self.provenance
+
+    def is_unknown(self, what: Unknown) -> bool:
+        """Whether those who made it could not tell something that a run would have recorded."""
+        imported: object = self.provenance.get(IMPORTED)
+        listed: object = cast("Mapping[str, Any]", imported).get("unknown") if isinstance(imported, Mapping) else ()
+        return isinstance(listed, list | tuple) and what in listed
+
+    def same_text(self, first: RunRecord, other: RunRecord) -> bool:
+        """Whether two runs wrote the same: by their tokens, by their texts where tokens are unknown; False if both."""
+        return not self.is_unknown("texts") and (first.token_ids, first.text) == (other.token_ids, other.text)
+
+    @property
+    def widths(self) -> Mapping[str, int]:
+        """The number of coordinates at each site whose full vectors there are."""
+        if self.held is not None:
+            return widths(self.held)
+        return {} if self.sidecar is None else self.sidecar.sites
 
     def changed(self, **fields: Any) -> Session:
         """A copy with other fields; TypeError for a name that is none."""
         return dataclasses.replace(self, **fields)
 
-    def vectors(self) -> dict[str, Matrix | list[Matrix]]:
+    def vectors(self, sites: Collection[str] | None = None) -> dict[str, Matrix | list[Matrix]]:
         """The full vectors by site, rows in the order of `runs`: [run, d], or a list of [token, d] for reduce "tokens".
 
+        Args:
+            sites: these alone; all by default.
+
         Raises:
-            ExplorerError: they were not kept, or their file is missing or not the one that was saved.
+            ExplorerError: they were not kept, or their file is missing, not the one that was saved, or lacks a site.
         """
-        return read_vectors(self.vectors_path(), runs=len(self.runs))
+        if self.held is None:
+            return read_vectors(self.vectors_path(), runs=len(self.runs), sites=sites)
+        return {site: self.held[site] for site in (self.held if sites is None else sites)}
 
     def vectors_path(self) -> Path:
         """The sidecar, found and checked by its hash; errors as `vectors`."""
+        if self.held is not None:
+            raise ExplorerError("its vectors are in no file yet", where=self.name, remedy="save the session first")
+        if not self.spec.capture.sites:
+            remedy = "give it the vectors of its runs too"
+            raise ExplorerError("this session holds texts alone, no vectors", where=self.name, remedy=remedy)
         if self.sidecar is None or self.path is None:
             what = "this session was saved without its vectors"
             raise ExplorerError(

@@ -27,7 +27,7 @@ from srm_explorer.engine.io.files import (
     write_atomic,
 )
 from srm_explorer.engine.io.vectors import Vectors, widths, write_vectors
-from srm_explorer.engine.session.serialization import session_bytes, session_from
+from srm_explorer.engine.session.serialization import read_session, session_bytes
 from srm_explorer.engine.session.session import Session, Sidecar, now, pending_sidecar
 
 _LOCK = ".srm-explorer.lock"
@@ -62,7 +62,7 @@ def load_session(path: Path) -> Session:
 
 def _read(path: Path) -> Session:
     text = read_text(path, missing="" if os.path.lexists(path) else _nearest(path))
-    return session_from(parse_json(text, str(path)), str(path)).changed(name=stem_of(path), path=path)
+    return read_session(parse_json(text, str(path)), str(path)).changed(name=stem_of(path), path=path)
 
 
 def save_session(session: Session, path: Path, *, vectors: Vectors | None = None) -> Saved:
@@ -75,7 +75,7 @@ def save_session(session: Session, path: Path, *, vectors: Vectors | None = None
 
     Args:
         session: what to save; `revision` is the one it was read in, 0 for a new one.
-        vectors: rows in the order of `session.runs`; left out, the session keeps the vectors it has.
+        vectors: rows in the order of `session.runs`; left out, the session keeps the vectors it has or holds.
 
     Raises:
         ExplorerError: no space, no permission and the like; what was saved before is whole.
@@ -85,7 +85,7 @@ def save_session(session: Session, path: Path, *, vectors: Vectors | None = None
         target, note = _free(session, path)
         final = target.with_name(f"{stem_of(target)}.safetensors")
         try:
-            changed = _write(session, target, final, vectors)
+            changed = _write(session, target, final, session.held if vectors is None else vectors)
         except OSError as error:
             raise as_explorer_error(error, target) from error
     return Saved(changed, target, note)
@@ -145,7 +145,7 @@ def trash_session(path: Path) -> Path:
 def _write(session: Session, target: Path, final: Path, vectors: Vectors | None) -> Session:
     sidecar, pending = _place_vectors(session, final, vectors)
     changed = session.changed(
-        name=stem_of(target), path=target, revision=session.revision + 1, saved=now(), sidecar=sidecar
+        name=stem_of(target), path=target, revision=session.revision + 1, saved=now(), sidecar=sidecar, held=None
     )
     try:
         write_atomic(target, session_bytes(changed))

@@ -141,10 +141,15 @@ class ChangedUnits:
 def changed_texts(session: Session) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """[run] whether its token ids differ from its baseline's, and [run] whether that can be told.
 
-    It cannot of a baseline run, where the baseline's run is not there, and where neither has tokens: nothing was to be
-    written, or what was written is not known.
+    Where tokens are unknown, texts are compared, which may be empty. It cannot of a baseline run, where the baseline's
+    run is not there, and where neither has tokens: nothing was to be written, or what was written is not known.
     """
     base = baseline_of(session)
+    if session.is_unknown("tokens"):
+        known = (base >= 0) & (base != np.arange(len(base))) & (not session.is_unknown("texts"))
+        runs = session.runs
+        unlike = [told and runs[row].text != runs[int(base[row])].text for row, told in enumerate(known.tolist())]
+        return np.array(unlike, np.bool_), known
     texts = [run.token_ids for run in session.runs]
     nothing: tuple[tuple[int, ...], tuple[int, ...]] = (), ()
     places: list[int] = base.tolist()

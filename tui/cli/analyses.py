@@ -29,9 +29,10 @@ from srm_explorer.engine.analyses import (
 from srm_explorer.engine.experiment import available_presets, read_experiment
 from srm_explorer.engine.figures import PlaneChoice, count_of
 from srm_explorer.engine.io.files import check_writable, read_text
-from srm_explorer.engine.io.vectors import Matrix, read_vectors
+from srm_explorer.engine.io.vectors import Matrix
 from srm_explorer.engine.runs import read_inputs
 from srm_explorer.engine.session import Session, load_session, save_session
+from srm_explorer.engine.session.export import chosen_site
 from srm_explorer.tui.cli.at_worker import model_findings
 from srm_explorer.tui.cli.output import note, say, say_json, visible
 from srm_explorer.tui.cli.run import price
@@ -64,7 +65,8 @@ def effects_command(
         "npz": None if npz is None else str(paths.absolute(npz)),
     }
     if score is None:
-        score = not opened.effects or text is not None or npz is not None or controls or sites is not None
+        asked = text is not None or npz is not None or controls or sites is not None
+        score = asked or not (opened.effects or opened.is_imported)
     if score:
         try:
             findings = _scored(opened, path, arguments, quiet=as_json)
@@ -253,7 +255,7 @@ def ensemble_planes(
 def vectors_at(session: Session, site: str) -> Matrix | list[Matrix]:
     """The vectors of a session at one site; ExplorerError where they were not kept, or the site not captured."""
     check_captured(session, site)
-    return read_vectors(session.vectors_path(), runs=len(session.runs), sites=[site])[site]
+    return session.vectors([site])[site]
 
 
 def outside_vectors(session: Session, site: str, directions: Sequence[str]) -> dict[str, Vector]:
@@ -278,10 +280,7 @@ def _site(session: Session, site: str | None) -> str:
             where=session.name,
             remedy=f"choose one: --site {' or '.join(session.spec.capture.sites)}",
         )
-    captured = list(session.spec.capture.sites)
-    chosen = site or captured[0]
-    check_captured(session, chosen)
-    return chosen
+    return chosen_site(session, site)
 
 
 def _say_planes(session: Session, by: Sequence[str], csv_file: Path | None, as_json: bool) -> None:

@@ -73,7 +73,7 @@ def show_command(
         return
     say(*header_lines(opened))
     if not chosen:
-        say("", "no plane, so no chart: add [[planes]] to its experiment and run it again")
+        say("", no_plane(opened))
     for record in chosen:
         size = screen_size(width, height)
         show_plane(
@@ -85,7 +85,9 @@ def header_lines(session: Session) -> list[str]:
     """What a session is, a fact a line: state, model, interventions, prompts and runs."""
     sets = dict.fromkeys(prompt.set for prompt in session.prompts)
     listed = ", ".join(sets) if len(sets) <= 6 else f"{len(sets)} sets"
-    interventions = intervention_captions(session.spec) or ("none",)
+    interventions = intervention_captions(session.spec) or (
+        "unknown" if session.is_unknown("interventions") or session.is_unknown("conditions") else "none",
+    )
     samples = session.spec.generation.samples
     runs = f"{count(len(session.prompts), 'prompt')} ({listed}) · {count(len(session.runs), 'run')}"
     rows = [
@@ -97,6 +99,14 @@ def header_lines(session: Session) -> list[str]:
     ]
     lines = fields(rows, width=table_width())
     return [bold(lines[0], colour=colour_wanted()), *lines[1:]]
+
+
+def no_plane(session: Session) -> str:
+    if not session.spec.capture.sites:
+        return f"texts alone, so no chart: srm-explorer effects {session.name}"
+    if session.is_imported:
+        return f"no plane, so no chart: srm-explorer planes {session.name} --add A B"
+    return "no plane, so no chart: add [[planes]] to its experiment and run it again"
 
 
 def show_plane(
@@ -198,7 +208,7 @@ def session_json(
         "state": session.state,
         "saved": session.saved,
         "model": session.spec.model.name,
-        "is_demo": model_caption(session) != session.spec.model.name,
+        "is_demo": session.spec.model.is_known and model_caption(session) != session.spec.model.name,
         "interventions": list(intervention_captions(session.spec)),
         "prompts": len(session.prompts),
         "runs": len(session.runs),
@@ -217,9 +227,8 @@ def _wrapped(text: str) -> list[str]:
 
 def _planes(session: Session, number: int | None) -> Sequence[PlaneRecord]:
     if not session.planes:
-        raise ExplorerError(
-            "this session has no plane", where=session.name, remedy="add [[planes]] to its experiment and run it again"
-        )
+        remedy = no_plane(session).partition(": ")[2]
+        raise ExplorerError("this session has no plane", where=session.name, remedy=remedy)
     if number is None:
         return session.planes
     if not 1 <= number <= len(session.planes):

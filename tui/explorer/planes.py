@@ -15,7 +15,6 @@ from srm_explorer.engine.experiment import Site
 from srm_explorer.engine.experiment.directions import canonical
 from srm_explorer.engine.figures.captions import plane_title
 from srm_explorer.engine.figures.table import PlaneChoice
-from srm_explorer.engine.io.vectors import read_vectors
 from srm_explorer.engine.session import Saved, Session, save_session
 from srm_explorer.tui.backend.link import WorkerLink
 from srm_explorer.tui.explorer.draft import DraftEditor
@@ -184,7 +183,7 @@ def typed_plane(line: str, site: str) -> PlaneChoice:
 
 def _added(request: _PlaneRequest, base: Path, weights: Mapping[str, Vector]) -> _AddedPlane:
     session, choice = request.session, request.choice
-    vectors = read_vectors(session.vectors_path(), runs=len(session.runs), sites=[choice.site])
+    vectors = session.vectors([choice.site])
     check_captured(session, choice.site)
     outside = {**file_vectors([choice.a, choice.b], base), **weights}
     changed = with_plane(session, vectors[choice.site], choice, outside)

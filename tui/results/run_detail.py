@@ -58,7 +58,12 @@ def aligned(text: str, other: str) -> tuple[list[Stretch], list[Stretch]]:
 
 
 Fact = tuple[str, str]
-FINISHES = {"length": "the asked length", "eos": "an end of text", "none": "nothing was generated"}
+FINISHES = {
+    "length": "the asked length",
+    "eos": "an end of text",
+    "none": "nothing was generated",
+    "unknown": "unknown",
+}
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,13 @@ def _comparison(rows: RunRows, row: int, other: int | None) -> str:
     if other == row:
         return "this is the baseline"
     if other is None:
-        return "the baseline of this prompt is not finished"
+        return (
+            "this prompt has no baseline" if rows.session.is_imported else "the baseline of this prompt is not finished"
+        )
+    if rows.session.is_unknown("texts"):
+        return "what either wrote is unknown"
+    if rows.session.is_unknown("tokens"):
+        return "another text than the baseline's" if rows.changed[row] else "the same text as the baseline's"
     first = rows.first_change(row)
     if first is None:
         return "the same tokens as the baseline"
@@ -151,7 +162,7 @@ def _facts(state: ResultsState, rows: RunRows, row: int) -> tuple[tuple[Fact, ..
         coordinates.append((f"cos at {state.theta}°", f"{three_digits(cosine)} ({compared})"))
     metrics = [(name, three_digits(value)) for name, value in run.metrics.items() if name != "first_change"]
     written = [
-        ("tokens", f"{len(run.token_ids)} (prompt {run.prompt_tokens})"),
+        ("tokens", "unknown" if session.is_unknown("tokens") else f"{len(run.token_ids)} (prompt {run.prompt_tokens})"),
         ("ended by", FINISHES[run.finish]),
         ("smallest margin", three_digits(run.min_margin)),
         *metrics,

@@ -45,7 +45,7 @@ class RunRows:
     @cached_property
     def numbers(self) -> dict[str, Numbers]:
         """[run] by column; NaN where a run has none. "change" counts tokens from 1."""
-        runs, plane = self.session.runs, self.record
+        runs, plane, is_unknown = self.session.runs, self.record, self.session.is_unknown
         missing: Numbers = np.full(len(runs), np.nan)
         columns: dict[str, Numbers] = {
             "value": _numbers(condition.value for condition in self.conditions),
@@ -53,7 +53,7 @@ class RunRows:
             "y": missing if plane is None else np.array(plane.y, np.float64),
             "norm": missing if plane is None else np.array(plane.norm, np.float64),
             "change": _numbers(self.first_change(i) for i in range(len(runs))),
-            "tokens": _numbers(len(run.token_ids) for run in runs),
+            "tokens": missing if is_unknown("tokens") else _numbers(len(run.token_ids) for run in runs),
             "margin": _numbers(run.min_margin for run in runs),
             "run": _numbers(run.index for run in runs),
             "sample": _numbers(run.sample for run in runs),
@@ -88,8 +88,13 @@ class RunRows:
 
     @cached_property
     def changed(self) -> Mask:
-        """[run] whether the tokens differ from the baseline's."""
-        return np.isfinite(self.numbers["change"])
+        """[run] whether the tokens differ from the baseline's; the texts, where tokens are unknown."""
+        session = self.session
+        if not session.is_unknown("tokens") or session.is_unknown("texts"):
+            return np.isfinite(self.numbers["change"])
+        bases = [self.baseline_of(row) for row in range(len(self))]
+        pairs = zip(session.runs, bases, strict=True)
+        return np.array([base is not None and not session.same_text(run, session.runs[base]) for run, base in pairs])
 
     def baseline_of(self, row: int) -> int | None:
         """The row of the same prompt and sample without any intervention; None where it is not finished."""

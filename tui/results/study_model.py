@@ -302,7 +302,11 @@ def _ensemble(subject: StudySubject) -> Settings:
     # What statistics resample is no group of interest.
     factors = [name for name in factors if name != UNIT_FACTOR] or factors
     basis = f"mean({factors[0] if factors else 'set'}=*)"
-    return {"basis": basis, "ensemble": "comb", "site": session.spec.capture.sites[0] if session else None}
+    return {
+        "basis": basis,
+        "ensemble": "comb",
+        "site": next(iter(session.spec.capture.sites), None) if session else None,
+    }
 
 
 CARD = Topic(

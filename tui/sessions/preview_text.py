@@ -10,7 +10,9 @@ from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.figures import (
     count_of,
     intervention_captions,
+    model_caption,
     plane_captions,
+    plane_title,
     polar_from_session,
     session_warnings,
     short,
@@ -19,7 +21,7 @@ from srm_explorer.engine.figures import (
     swept_groups,
 )
 from srm_explorer.engine.runs import JournalReader
-from srm_explorer.engine.session import PlaneRecord, load_session
+from srm_explorer.engine.session import PlaneRecord, Session, load_session
 from srm_explorer.tui.charts.picture import Picture
 from srm_explorer.tui.charts.polar import SMALLEST, paint_polar
 from srm_explorer.tui.sessions.row import Row
@@ -62,7 +64,8 @@ def read_preview(row: Row, width: int, height: int) -> Preview:
             journal = JournalReader(paths.run_folder(row.path))
             return Preview(facts=spec_facts(journal.experiment), warnings=_waiting(row))
         session = load_session(row.path)
-        facts = (("state", state_caption(session)), *spec_facts(session.spec)[: LINES - 1])
+        told = imported_facts(session) if session.is_imported else spec_facts(session.spec)
+        facts = (("state", state_caption(session)), *told[: LINES - 1])
         if not session.planes or not session.runs:
             return Preview(session.notes, facts, ("it has no plane, so no chart",) if session.runs else ())
         plane = session.planes[0]
@@ -94,6 +97,18 @@ def spec_facts(experiment: Experiment) -> tuple[tuple[str, str], ...]:
         ("planes", "; ".join(planes) or "none"),
         ("counts", f"cosine > {', '.join(map(short, experiment.spotlight.thresholds))}"),
     )
+
+
+def imported_facts(session: Session) -> tuple[tuple[str, str], ...]:
+    """The same of what came from elsewhere: what is known of it."""
+    kept = {"done", "captures", "planes", "counts"}
+    facts = {name: text for name, text in spec_facts(session.spec) if name in kept}
+    facts["captures"] = ", ".join(map(site_caption, session.spec.capture.sites)) or "texts alone"
+    facts["planes"] = "; ".join(plane_title(plane) for plane in session.planes) or "none"
+    if session.is_unknown("interventions"):
+        facts["done"] = "unknown"
+    prompts = f"{count_of(len(session.prompts), 'prompt')} · {count_of(len(session.runs), 'run')}"
+    return (("model", model_caption(session)), ("prompts", prompts), *facts.items())
 
 
 def plane_text(experiment: Experiment, index: int) -> str:

@@ -60,7 +60,8 @@ def read_summary(path: Path) -> Summary:
 
 
 def describe(experiment: Experiment) -> str:
-    return "; ".join(intervention_captions(experiment)) or "nothing clamped"
+    nothing = "nothing clamped" if experiment.model.is_known else "unknown"
+    return "; ".join(intervention_captions(experiment)) or nothing
 
 
 def model_of(journal: JournalReader) -> str:
@@ -121,6 +122,8 @@ def _from_head(file: BinaryIO) -> Summary:
         provenance = dict(document["provenance"])
         spec, saved = Experiment.from_dict(document["spec"]), str(document["saved"])
         session = _bare(spec, document["state"], provenance, saved)
+        if not spec.model.is_known:
+            raise _UnusualError
         planned = len(Grid(prompts, spec.generation.samples, len(document["conditions"])))
     except (KeyError, TypeError, ValueError):
         raise _UnusualError from None

@@ -20,7 +20,7 @@ from srm_explorer.engine.figures.groups import (
 )
 from srm_explorer.engine.figures.table import PlaneChoice
 from srm_explorer.engine.session import Session, load_session, save_session
-from srm_explorer.engine.session.serialization import session_bytes, session_from
+from srm_explorer.engine.session.serialization import read_session, session_bytes
 from srm_explorer.engine.session.session import PlaneRecord
 from tests.engine.stats.ensemble_reference import ensemble_reference
 
@@ -212,7 +212,7 @@ def test_records_of_earlier_sessions_are_read_and_odd_ones_are_not(planted: Plan
     document = json.loads(session_bytes(session))
     old = {**document, "schema_version": 1, "planes": [dict(document["planes"][0])]}
     del old["planes"][0]["raw_angle_deg"], old["effects"]
-    assert session_from(old, "old.json").planes == session.planes
+    assert read_session(old, "old.json").planes == session.planes
     for field in (
         {"a": -1},
         {"a": 1.5},
@@ -223,4 +223,4 @@ def test_records_of_earlier_sessions_are_read_and_odd_ones_are_not(planted: Plan
     ):
         bad = {**document, "planes": [{**document["planes"][0], **field}]}
         with pytest.raises(ExplorerError, match=r"planes\[0\]"):
-            session_from(bad, "bad.json")
+            read_session(bad, "bad.json")

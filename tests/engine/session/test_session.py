@@ -28,7 +28,7 @@ from srm_explorer.engine.session import (
     save_session,
     sessions_in,
 )
-from srm_explorer.engine.session.serialization import migrated, session_bytes, session_from
+from srm_explorer.engine.session.serialization import migrated, read_session, session_bytes
 from srm_explorer.engine.session.store import trash_session
 
 SITE = "blocks.1.mlp.hook_post"
@@ -136,15 +136,15 @@ def test_a_session_reads_back_exactly(
     plane = PlaneRecord(SITE, 1, 2, tuple(numbers), tuple(numbers[::-1]), tuple(numbers))
     session = a_session(prompts=(prompt,), runs=runs, planes=(plane,), notes=notes, state="interrupted")
     content = session_bytes(session)
-    assert session_from(json.loads(content), "storm.json") == session
-    assert session_bytes(session_from(json.loads(content), "storm.json")) == content
+    assert read_session(json.loads(content), "storm.json") == session
+    assert session_bytes(read_session(json.loads(content), "storm.json")) == content
 
 
 def test_what_is_not_finite_is_still_json_and_reads_back() -> None:
     plane = PlaneRecord(SITE, 1, 2, (float("nan"),) * 6, (float("inf"),) * 6, (1.0,) * 6)
     content = session_bytes(a_session(planes=(plane,), bands={"polar": np.array([np.nan, 1.5])}))
     document = json.loads(content, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
-    read = session_from(document, "storm.json")
+    read = read_session(document, "storm.json")
     assert np.isnan(read.planes[0].x).all()
     assert np.isposinf(read.planes[0].y).all()
     assert read.bands == {"polar": ["nan", 1.5]}
@@ -383,7 +383,7 @@ def test_a_session_cannot_point_to_a_file_elsewhere(tmp_path: Path) -> None:
         document = json.loads(saved.path.read_bytes())
         document["vectors"]["file"] = name
         with pytest.raises(ExplorerError, match=r"vectors\.file"):
-            session_from(document, "storm.json")
+            read_session(document, "storm.json")
 
 
 def test_a_newer_version_is_one_clear_line(tmp_path: Path) -> None:
@@ -440,7 +440,7 @@ def test_any_field_of_a_wrong_type_is_refused_or_read_never_a_crash() -> None:
                 here = here[key]
             here[place[-1]] = wrong
             try:
-                session_bytes(session_from(document, "storm.json"))
+                session_bytes(read_session(document, "storm.json"))
             except ExplorerError as error:
                 refused += 1
                 assert str(error).startswith("storm.json")  # noqa: PT017
