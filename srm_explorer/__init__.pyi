@@ -6,6 +6,7 @@ from .engine.analyses.compare_tables import curves_table_of as curves_table_of
 from .engine.analyses.controls import control_nulls as control_nulls, controls_study as controls_study
 from .engine.analyses.controls_split import parts_of as parts_of
 from .engine.analyses.effects import effects_study as effects_study
+from .engine.analyses.ledger import ledger_study as ledger_study
 from .engine.analyses.pairs import pair_tables as pair_tables
 from .engine.analyses.plane_finder import finder_study as finder_study
 from .engine.analyses.planes import basis_of as basis_of, plane_of as plane_of, with_plane as with_plane

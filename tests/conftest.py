@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings
 
+from tests.example import EXAMPLE
+
 if TYPE_CHECKING:
     from srm_explorer.engine.model.load import LoadedModel
 
@@ -111,6 +113,17 @@ def one_import_name() -> Iterator[None]:
     """In the end nothing was imported but under the name that is installed."""
     yield
     assert not {"engine", "tui"} & {name.partition(".")[0] for name in sys.modules}
+
+
+@pytest.fixture(autouse=True)
+def untested_example() -> None:
+    """What other tests recorded of the session that ships, or of one that is saved nowhere, is forgotten."""
+    # Not with this module: numpy is to be loaded after the environment is set.
+    from srm_explorer.engine import paths
+    from srm_explorer.engine.session import Ledger
+
+    paths.ledger_file(EXAMPLE).unlink(missing_ok=True)
+    Ledger.forget()
 
 
 @pytest.fixture(autouse=True)

@@ -201,7 +201,7 @@ def test_folders_of_the_user_that_are_called_like_ours_are_never_imported(comman
     (tmp_path / "engine" / "__init__.py").write_text(HOSTILE)
     (tmp_path / "tui.py").write_text(HOSTILE)
     (tmp_path / "sitecustomize.py").write_text(AT_EXIT)
-    for file in (ROOT / "saved_sessions").glob("example.*"):
+    for file in (ROOT / "saved_sessions").glob("example.[js]*"):
         shutil.copy(file, tmp_path)
     short = tempfile.mkdtemp(prefix="srm-", dir="/tmp")  # a socket's path has at most 100 bytes
     environment = {**os.environ, "PYTHONPATH": ".", "SEEN": str(tmp_path / "seen"), "TMPDIR": short}

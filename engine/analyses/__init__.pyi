@@ -4,11 +4,13 @@ from .bands import with_bands as with_bands
 from .captured import check_captured as check_captured
 from .compare import compare_groups as compare_groups
 from .compare import compare_study as compare_study
+from .compare import recorded as recorded
 from .compare_match import ComparedPair as ComparedPair
 from .compare_tables import curves_table_of as curves_table_of
 from .compare_tables import difference_chart as difference_chart
 from .compare_tables import difference_curves as difference_curves
 from .compare_tables import direction_detail as direction_detail
+from .compare_tables import tested_size as tested_size
 from .controls import controls_study as controls_study
 from .controls import least_p as least_p
 from .directions import DIRECTIONS as DIRECTIONS
@@ -24,6 +26,7 @@ from .effects import cost_of as cost_of
 from .effects import effects_study as effects_study
 from .ensembles import basis_names as basis_names
 from .ensembles import ensemble_tables as ensemble_tables
+from .ledger import ledger_study as ledger_study
 from .neuron import usage_tables as usage_tables
 from .pairs import SETTINGS as SETTINGS
 from .pairs import W_OUT as W_OUT

@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from srm_explorer.engine import paths
+from srm_explorer.engine.analyses.bands import residual_points
 from srm_explorer.engine.analyses.compare_match import (
     ANGLES,
     BEYOND_ARITHMETIC,
@@ -26,20 +28,28 @@ from srm_explorer.engine.analyses.registry import Arguments, Findings, StudyArgu
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import differences
 from srm_explorer.engine.experiment.model_fit import propagation_of
-from srm_explorer.engine.figures.arithmetic import arithmetic_points
 from srm_explorer.engine.figures.captions import pooled_caption
 from srm_explorer.engine.figures.comparison import session_names
 from srm_explorer.engine.figures.groups import EVERY, group_choice, points_of, run_groups
 from srm_explorer.engine.figures.numbers import count_of
 from srm_explorer.engine.figures.session_overlays import plane_index
-from srm_explorer.engine.session import PlaneRecord, Session, load_session, unit_warnings
-from srm_explorer.engine.stats.comparison import group_difference, paired_test
+from srm_explorer.engine.session import (
+    ComputedTest,
+    PlaneRecord,
+    Session,
+    check_family,
+    load_session,
+    record_tests,
+    unit_warnings,
+)
+from srm_explorer.engine.stats.comparison import PairedTest, group_difference, paired_test
 from srm_explorer.engine.stats.groups import BASELINE
-from srm_explorer.engine.stats.permutation import benjamini_hochberg, family_size
 from srm_explorer.engine.stats.resampling import LEVEL, MOST_RESAMPLES, RESAMPLES
 from srm_explorer.engine.stats.spotlight import UnitCoordinates
 
 FEW_UNITS = 10
+FAMILY = "differences"
+"""That the tests of a comparison are in where nobody names another."""
 
 
 def compare_groups(
@@ -52,18 +62,23 @@ def compare_groups(
     resamples: int = RESAMPLES,
     seed: int = 0,
     names: tuple[str, str] | None = None,
+    family: str = FAMILY,
 ) -> tuple[ComparedPair, ...]:
     """Subtract groups of the second session from groups of the first, in a plane of the first.
+
+    The tests go into the ledgers of both sessions; q is over all that the first one's holds of the family so far.
 
     Args:
         pairs: a group of either, by name, as `group_choice` takes it.
         names: what the sessions are called in labels; no names where they are one.
+        family: that the tests belong to.
 
     Raises:
         ExplorerError: no such group, or the sessions do not lie on the same axes.
     """
     other_plane = same_axes(first, other, plane)
     compared: list[ComparedPair] = []
+    check_family(family)
     for label, other_label in pairs:
         sides = (
             Side(first, plane, group_choice(first, label)),
@@ -77,12 +92,34 @@ def compare_groups(
         difference = group_difference(
             *samples, match.stratum, thresholds, ANGLES, paired=match.paired, resamples=resamples, seed=seed
         )
-        p, tested = _test(sides, match, resamples, seed)
         labels = _labels(sides, names)
-        compared.append(ComparedPair(labels, sides, match, difference, tuple(thresholds), p, None, tested))
-    q = benjamini_hochberg([np.nan if pair.p is None else pair.p for pair in compared])
+        found, tested = _test(sides, match, resamples, seed)
+        pair = ComparedPair(labels, sides, match, difference, tuple(thresholds), None, None, tested)
+        if found is not None:
+            pair = replace(pair, p=float(found.symmetry.p), region=found.region)
+        compared.append(pair)
+    return recorded(compared, family)
+
+
+def recorded(compared: Sequence[ComparedPair], family: str = FAMILY) -> tuple[ComparedPair, ...]:
+    """Differences with their q over all that the family holds by now; their tests go into the ledgers."""
+    if not compared:
+        return ()
+    first, other = (side.session for side in compared[0].sides)
+    tests = [
+        ComputedTest(
+            pair.tested,
+            {"plane": list(pair.sides[0].plane.key), "groups": sorted(pair.labels)},
+            np.nan if pair.p is None else pair.p,
+        )
+        for pair in compared
+    ]
+    if other is not first:
+        record_tests(other, tests, family)
+    counted = record_tests(first, tests, family)
     return tuple(
-        pair if pair.p is None else replace(pair, q=float(value)) for pair, value in zip(compared, q, strict=True)
+        replace(pair, q=None if pair.p is None else float(q), counted=counted)
+        for pair, q in zip(compared, counted.q, strict=True)
     )
 
 
@@ -111,13 +148,13 @@ def compare_study(session: Session, arguments: Arguments) -> Findings:
     """Compare two groups; see `compare_groups`.
 
     `arguments`: "other" a session's name or path, none for the same; "plane" from 1; "groups" two names, or "a_group"
-    and "b_group"; "resamples" and "seed".
+    and "b_group"; "resamples" and "seed"; "family" that its tests belong to.
 
     Returns:
         Tables "difference", "gaps", and "spec" for two sessions, and "curves" as in `difference_curves`.
     """
     settings = StudyArguments(
-        arguments, ("other", "plane", "groups", "a_group", "b_group", "resamples", "seed"), "compare"
+        arguments, ("other", "plane", "groups", "a_group", "b_group", "resamples", "seed", "family"), "compare"
     )
     path = settings.text("other")
     file = None if path is None else paths.session_path(path)
@@ -134,18 +171,30 @@ def compare_study(session: Session, arguments: Arguments) -> Findings:
     pairs = _named(settings, alone=other is session) or default_pairs(session, other)
     names = None if other is session else session_names(session, other)
     compared = compare_groups(
-        session, other, session.planes[at - 1], pairs, levels, resamples=resamples, seed=seed, names=names
+        session,
+        other,
+        session.planes[at - 1],
+        pairs,
+        levels,
+        resamples=resamples,
+        seed=seed,
+        names=names,
+        family=settings.text("family") or FAMILY,
     )
     notes = [f"{pair.label}: {pair.matched.summary}" for pair in compared]
     notes += [note for note in (other_models(session, other) if names else "", *_warnings(compared)) if note]
-    family = family_size([np.nan if pair.p is None else pair.p for pair in compared])
     lines = differences(session.spec, other.spec) if names else None
-    tables = compare_tables(compared, LEVEL, resamples, seed, family, notes, lines, names)
-    return findings_of(*tables, curves=[difference_curves(pair) for pair in compared])
+    tables = compare_tables(compared, LEVEL, resamples, seed, notes, lines, names)
+    (counted,) = {id(pair.counted): pair.counted for pair in compared}.values()
+    return findings_of(
+        *tables,
+        curves=[difference_curves(pair) for pair in compared],
+        family=None if counted is None else counted.to_dict(),
+    )
 
 
-def _test(sides: tuple[Side, Side], match: MatchedRuns, flips: int, seed: int) -> tuple[float | None, str]:
-    """The paired p of what was not set by the experiment, and what was tested."""
+def _test(sides: tuple[Side, Side], match: MatchedRuns, flips: int, seed: int) -> tuple[PairedTest | None, str]:
+    """The paired tests of what was not set by the experiment, and what was tested."""
     if not match.paired:
         return None, "not paired"
     points: list[UnitCoordinates] = [points_of(side.plane) for side in sides]
@@ -153,13 +202,12 @@ def _test(sides: tuple[Side, Side], match: MatchedRuns, flips: int, seed: int) -
     if _is_set(sides, match):
         tested = BEYOND_ARITHMETIC
         for index, (side, rows) in enumerate(zip(sides, match.rows, strict=True)):
-            predicted = _predicted(side)
-            if predicted is None or not predicted.finite[rows].all():
+            rest = _beyond(side)
+            if rest is None or not np.isfinite(rest[rows]).all():
                 return None, BY_DESIGN
-            observed = points[index]
-            points[index] = UnitCoordinates(observed.xy - predicted.xy, observed.zero, observed.finite)
-    flipped = paired_test(*match.samples(*points), len(match.stratum), flips, seed)
-    return (None, TOO_FEW) if flipped is None else (float(flipped.p), tested)
+            points[index] = UnitCoordinates(rest, points[index].zero, points[index].finite)
+    found = paired_test(*match.samples(*points), match.stratum, flips, seed)
+    return (None, TOO_FEW) if found is None else (found, tested)
 
 
 def _is_set(sides: tuple[Side, Side], match: MatchedRuns) -> bool:
@@ -193,17 +241,18 @@ def _is_set(sides: tuple[Side, Side], match: MatchedRuns) -> bool:
     return settings[0] != settings[1]
 
 
-def _predicted(side: Side) -> UnitCoordinates | None:
+def _beyond(side: Side) -> NDArray[np.float64] | None:
+    """[run, 2] unit coordinates less what arithmetic predicts; None where it predicts nothing."""
     session, plane = side.session, side.plane
     if not any(known is plane for known in session.planes):
         session = session.changed(planes=(*session.planes, plane), predictions={})
-    predicted = arithmetic_points(session, plane_index(session, plane))
-    if predicted is not None:
-        return predicted
+    rest = residual_points(session, plane_index(session, plane))
+    if rest is not None:
+        return rest
     baseline = {condition.index for condition in session.conditions if condition.kind == "baseline"}
     # Runs of the baseline are their own prediction.
     is_baseline = all(session.runs[int(row)].condition in baseline for row in side.group.runs)
-    return points_of(plane) if is_baseline else None
+    return np.zeros((len(session.runs), 2)) if is_baseline else None
 
 
 def _labels(sides: tuple[Side, Side], names: tuple[str, str] | None) -> tuple[str, str]:
@@ -225,6 +274,10 @@ def _warnings(compared: Sequence[ComparedPair]) -> list[str]:
         if pair.tested in (BEYOND_ARITHMETIC, BY_DESIGN):
             rest = "p is of the rest" if pair.tested == BEYOND_ARITHMETIC else "so there is no p"
             warnings.append(f"{pair.label}: part of the difference was set by the experiment; {rest}")
+        if pair.matched.uneven:
+            warnings.append(
+                f"{pair.label}: units have unequal numbers of runs; each counts once, as the mean of its own"
+            )
         if pair.estimate.units < FEW_UNITS:
             least = f"; no p is below {2.0 ** (1 - pair.estimate.units):.2g}" if pair.p is not None else ""
             rough = "intervals are rough" if pair.estimate.units > 1 else "so there is no interval and no p"

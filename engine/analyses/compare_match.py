@@ -19,9 +19,10 @@ from srm_explorer.engine.experiment.site import Site
 from srm_explorer.engine.figures.captions import model_caption, plane_title, site_caption
 from srm_explorer.engine.figures.groups import GroupChoice, points_of
 from srm_explorer.engine.figures.numbers import count_of
-from srm_explorer.engine.session import UNIT_FACTOR, PlaneRecord, RunRecord, Session, linked, unit_keys
+from srm_explorer.engine.session import UNIT_FACTOR, Counted, PlaneRecord, RunRecord, Session, linked, unit_keys
 from srm_explorer.engine.stats.comparison import GroupDifference, Sample
 from srm_explorer.engine.stats.planes import Plane, coordinates, neuron_plane
+from srm_explorer.engine.stats.regions import JointRegion
 from srm_explorer.engine.stats.spotlight import UnitCoordinates
 
 ANGLES = 360
@@ -158,6 +159,8 @@ class MatchedRuns:
         stratum: [unit] prompt set, and the side where units are not shared.
         paired: whether they share units, and only these are used.
         summary: how much of either was matched, one line.
+        changed: units with a text of the one group that the other has not under the same prompt: only these carry
+            evidence of a difference; None where texts of different prompts are compared.
     """
 
     rows: tuple[Index, Index]
@@ -165,6 +168,13 @@ class MatchedRuns:
     stratum: Index
     paired: bool
     summary: str
+    changed: int | None = None
+
+    @property
+    def uneven(self) -> bool:
+        """Whether units have other shares of the runs in the one group than in the other."""
+        runs = [np.bincount(units, minlength=len(self.stratum)) for units in self.units]
+        return self.paired and not np.array_equal(runs[0] * runs[1].sum(), runs[1] * runs[0].sum())
 
     def samples(self, first: UnitCoordinates, other: UnitCoordinates) -> tuple[Sample, Sample]:
         return Sample(first.xy[self.rows[0]], self.units[0]), Sample(other.xy[self.rows[1]], self.units[1])
@@ -177,10 +187,12 @@ class ComparedPair:
     Attributes:
         labels: of the group, and of the one that is subtracted.
         thresholds: that its shares were counted above.
-        p: sign-flip permutation p of (A, B); None where nothing was tested.
-        q: the same corrected over all pairs of this comparison.
+        p: that units' (A, B) are symmetric around 0, signs flipped; None where nothing was tested.
+        q: the same corrected over the family, see `counted`.
         tested: what p is of: "difference" or `BEYOND_ARITHMETIC`; or why there is none: `BY_DESIGN`, `TOO_FEW`, "not
             paired".
+        region: of the mean of what was tested, with the p of its studentised bootstrap; None for too few units.
+        counted: the family that q is over.
     """
 
     labels: tuple[str, str]
@@ -191,10 +203,17 @@ class ComparedPair:
     p: float | None
     q: float | None
     tested: str
+    region: JointRegion | None = None
+    counted: Counted | None = None
 
     @property
     def label(self) -> str:
         return f"{self.labels[0]} − {self.labels[1]}"
+
+    @property
+    def p_mean(self) -> float | None:
+        """That the mean of what was tested is 0; None where that cannot be told."""
+        return None if self.region is None or np.isnan(self.region.p) else self.region.p
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,6 +226,7 @@ class _Runs:
     units: list[int]
     settings: list[str]
     sets: list[str]
+    texts: list[tuple[int, ...]]
 
 
 def matched(side: Side, other: Side) -> MatchedRuns:
@@ -234,6 +254,7 @@ def matched(side: Side, other: Side) -> MatchedRuns:
     of_run = [[runs.units[row] for row in rows.tolist()] for runs, rows in zip((first, second), kept, strict=True)]
     order = {key: at for at, key in enumerate(dict.fromkeys(of_run[0]))}
     sets = list(dict.fromkeys(set_of[key] for key in order))
+    known = all(any(side.texts) for side in (first, second))
     counts = "; ".join(_matched_summary(how, side_keys, rows) for side_keys, rows in zip(idents, kept, strict=True))
     return MatchedRuns(
         rows=(first.rows[kept[0]], second.rows[kept[1]]),
@@ -241,7 +262,25 @@ def matched(side: Side, other: Side) -> MatchedRuns:
         stratum=np.array([sets.index(set_of[key]) for key in order], np.int64),
         paired=True,
         summary=f"paired by {how}: {counts}",
+        changed=len(_changed((first, second), keys, kept, of_run[0] + of_run[1]))
+        if how == "prompt" and known
+        else None,
     )
+
+
+def _changed(
+    sides: tuple[_Runs, _Runs], keys: tuple[list[str], list[str]], kept: Sequence[Index], units: Sequence[int]
+) -> set[int]:
+    """The units with texts under some key that one side alone has; `units` of the kept runs of both."""
+    texts: list[dict[str, set[tuple[int, ...]]]] = [{}, {}]
+    unit_of: dict[str, int] = {}
+    unit = iter(units)
+    for at, side in enumerate(sides):
+        for row in kept[at]:
+            key = keys[at][int(row)]
+            texts[at].setdefault(key, set()).add(side.texts[int(row)])
+            unit_of[key] = next(unit)
+    return {unit_of[key] for key in texts[0] if texts[0][key] != texts[1].get(key)}
 
 
 def _apart(first: _Runs, second: _Runs) -> MatchedRuns:
@@ -296,6 +335,7 @@ def _runs_of(side: Side, units: Sequence[int]) -> _Runs:
         units=[units[run.prompt] for run in runs],
         settings=[f"{session.conditions[run.condition].label}\0{run.sample}" for run in runs],
         sets=[session.prompts[run.prompt].set for run in runs],
+        texts=[run.token_ids for run in runs],
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from srm_explorer.engine.analyses.compare_match import ANGLES, ComparedPair
+from srm_explorer.engine.analyses.compare_match import ANGLES, BEYOND_ARITHMETIC, ComparedPair
 from srm_explorer.engine.analyses.registry import Findings
 from srm_explorer.engine.figures.captions import plane_title
 from srm_explorer.engine.figures.curves import Curve, CurveBand, LegendEntry
@@ -19,7 +19,8 @@ from srm_explorer.engine.figures.thresholds import ThresholdFigure
 _DIFFERENCE = table_columns(
     "difference::text; units::whole:2; a:ΔA; b:ΔB; amplitude:size; amplitude_low:from::1; "
     "amplitude_high:to::1; phase:towards:degrees; phase_first:from:degrees:3; phase_last:to:degrees:3; "
-    "turn:phase turns by:text:2; p::p; q::p:4; tested:p is of:text:4"
+    "turn:phase turns by:text:2; p:p (symmetry):p; q::p:4; p_mean:p of the mean:p; tested:p is of:text:4; "
+    "tested_size:its size::4; tested_low:from::4; tested_high:to::4; changed:texts changed:whole:2"
 )
 _GAPS = table_columns(
     "difference::text; threshold:cosine >:text; share:largest:percent; low:from:percent; high:to:percent; "
@@ -33,7 +34,6 @@ def compare_tables(
     level: float,
     resamples: int,
     seed: int,
-    family: int,
     notes: Sequence[str],
     lines: Sequence[str] | None,
     names: tuple[str, str] | None,
@@ -41,7 +41,6 @@ def compare_tables(
     """Lay out a comparison.
 
     Args:
-        family: hypotheses that q-values correct over.
         lines: what differs between the experiments, "field: old -> new"; None for one session.
     """
     percent = short(100 * level)
@@ -53,7 +52,10 @@ def compare_tables(
         (
             *notes,
             "size and towards: length and angle of (ΔA, ΔB); towards is empty where its region contains the origin",
-            f"p: signs of whole units flipped, of what the experiment did not set; q over {count_of(family, 'test')}",
+            "its size: of what p is of, what the experiment did not set. p (symmetry): signs of whole units flipped, "
+            "q is of it; p of the mean: studentised bootstrap of units",
+            *dict.fromkeys(line for pair in compared if pair.counted is not None for line in pair.counted.lines),
+            *(f"{pair.label}: {evidence_of(pair)}" for pair in compared if pair.matched.changed is not None),
             f"{resamples:,} resamples of units within prompt sets, seed {seed}",
         ),
     )
@@ -99,8 +101,25 @@ def _difference(pair: ComparedPair) -> tuple[CellValue, ...]:
         _turn(pair),
         pair.p,
         pair.q,
+        pair.p_mean,
         pair.tested,
+        *tested_size(pair),
+        pair.matched.changed,
     )
+
+
+def tested_size(pair: ComparedPair) -> tuple[float | None, float | None, float | None]:
+    """Length of the mean of what was tested, and its ends; None where it was not, or units are too few."""
+    if pair.region is None:
+        return None, None, None
+    return float(np.hypot(*pair.region.centre)), *pair.region.amplitude
+
+
+def evidence_of(pair: ComparedPair) -> str:
+    """How many units can tell anything: "texts changed in 12 of 50 units; the others differ by nothing"."""
+    changed, units = pair.matched.changed or 0, pair.estimate.units
+    rest = "" if changed >= units or pair.tested != BEYOND_ARITHMETIC else "; the others are no evidence"
+    return f"texts changed in {changed} of {count_of(units, 'unit')}{rest}"
 
 
 def _turn(pair: ComparedPair) -> str:
@@ -185,8 +204,8 @@ def difference_chart(pair: ComparedPair, threshold: float | None, level: float =
     largest = float(np.nanmax(np.abs(values if band is None else band), initial=0.0))
     details = (
         difference_detail(pair),
-        *((f"p {cell_text(pair.p, 'p')}, {pair.tested}",) if pair.p is not None else ()),
-        count_of(estimate.units, "unit"),
+        *test_details(pair),
+        count_of(estimate.units, "unit") if pair.matched.changed is None else evidence_of(pair).partition(";")[0],
         *((f"┆ {short(100 * level)} % band",) if bands else ()),
     )
     return ThresholdFigure(
@@ -201,6 +220,20 @@ def difference_chart(pair: ComparedPair, threshold: float | None, level: float =
         warnings=() if pair.matched.paired else (pair.matched.summary,),
         bands=bands,
     )
+
+
+def test_details(pair: ComparedPair) -> tuple[str, ...]:
+    """What was tested, how large it is, and what chance makes of it; nothing where there is no p."""
+    if pair.p is None:
+        return ()
+    size, low, high = tested_size(pair)
+    known = (
+        "" if size is None or low is None else f" {three_digits(size)} [{three_digits(low)}, {three_digits(high or 0)}]"
+    )
+    details = [f"{pair.tested}{known}", f"p {cell_text(pair.p, 'p')} (symmetry), {cell_text(pair.p_mean, 'p')} (mean)"]
+    if pair.counted is not None:
+        details.append(f"q {cell_text(pair.q, 'p')} of {pair.counted.size:,} in {pair.counted.family}")
+    return tuple(details)
 
 
 def difference_detail(pair: ComparedPair) -> str:

@@ -52,6 +52,7 @@ STUDIES = {
         Study("pairs", "what rises and falls with a neuron", "pairs:pairs_study", "vectors"),
         Study("planes", "the session's planes", "planes:planes_study", "session"),
         Study("ensemble", "planes of all pairs of directions", "ensembles:ensemble_study", "vectors"),
+        Study("ledger", "the tests computed so far", "ledger:ledger_study", "session"),
         Study("finder", "planes in which groups differ", "plane_finder:finder_study", "vectors"),
     )
 }

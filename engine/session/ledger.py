@@ -117,6 +117,21 @@ class Counted:
         families = f"{self.families} famil{'y' if self.families == 1 else 'ies'}"
         return f"{of}; {self.total:,} in {families} computed on this session so far"
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The caption, and the problem where there is one."""
+        return (self.caption, self.problem) if self.problem else (self.caption,)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What q is over, as plain data."""
+        return {
+            "family": self.family,
+            "tests": self.size,
+            "tests_of_session": self.total,
+            "families": self.families,
+            "problem": self.problem,
+        }
+
 
 class Ledger:
     """The tests computed on a session, in a file beside it to which every process only appends.
@@ -161,6 +176,11 @@ class Ledger:
         families = len({entry.family for entry in entries})
         size = int(np.count_nonzero(~np.isnan(whole)))
         return Counted(family, _split(q, arrays), _split(q_any, arrays), size, total, families, problem)
+
+    @classmethod
+    def forget(cls) -> None:
+        """Drop the entries that could not be written."""
+        cls._unwritten.clear()
 
     def _read(self) -> Iterator[Entry]:
         if self.path is None:

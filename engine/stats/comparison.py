@@ -12,7 +12,7 @@ from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
 
 from srm_explorer.engine.stats.bands import difference_bands, sup_t_band, unit_counts
 from srm_explorer.engine.stats.permutation import FEWEST_UNITS, SignFlips, sign_flip_test
-from srm_explorer.engine.stats.regions import JointRegion, joint_region
+from srm_explorer.engine.stats.regions import REGION_RESAMPLES, JointRegion, joint_region
 from srm_explorer.engine.stats.resampling import (
     LEVEL,
     RESAMPLES,
@@ -42,7 +42,7 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class GroupDifference:
-    """One group minus another in a plane.
+    """One group minus another in a plane, of units that weigh alike: each is the mean of its runs.
 
     Attributes:
         paired: whether both groups have runs of every one of them.
@@ -54,7 +54,7 @@ class GroupDifference:
             undetermined.
         mean: [angle] difference of the mean cosines.
         mean_band: [2, angle] simultaneous: the joint region seen along every direction.
-        shares: [threshold, angle] difference of the shares of runs above a threshold.
+        shares: [threshold, angle] difference of the shares of a unit's runs above a threshold.
         share_bands: [2, threshold, angle]; each threshold's curve is held as a whole.
     """
 
@@ -85,6 +85,9 @@ def group_difference(
 ) -> GroupDifference:
     """Subtract one group's curves from another's, units resampled in both at once.
 
+    Means are over units, each the mean of its runs: where a unit has other numbers of runs in the two groups, sums over
+    runs would differ by what both groups have in common.
+
     Args:
         stratum: [unit] what units are stratified by.
         thresholds: cosines to count above.
@@ -94,7 +97,7 @@ def group_difference(
         level: how often a region or band should hold the truth.
     """
     resamples = affordable_resamples(len(stratum), resamples)
-    sides = [unit_totals(side.xy, side.unit, len(stratum)) for side in (first, other)]
+    sides = [unit_totals(side.xy, side.unit, len(stratum)).averaged for side in (first, other)]
     used = used_units(sides[0], sides[1], paired=paired)
     within = [side.only(used) if paired else side for side in sides]
     kept = stratum[used] if paired else stratum
@@ -102,7 +105,7 @@ def group_difference(
     region = joint_region(sides[0], stratum, sides[1], paired=paired, level=level, seed=seed)
     difference = within[0].mean - within[1].mean
     cos, sin = directions(n_angles)
-    counts = [unit_counts(side.xy, side.unit, len(stratum), thresholds, n_angles) for side in (first, other)]
+    counts = [unit_counts(side.xy, side.unit, len(stratum), thresholds, n_angles).averaged for side in (first, other)]
     shares = [side.only(used).mean if paired else side.mean for side in counts]
     bands = (
         difference_bands(
@@ -142,14 +145,37 @@ def seen_along(region: JointRegion, n_angles: int) -> NDArray[np.float64]:
     return np.stack([middle - half, middle + half])
 
 
-def paired_test(first: Sample, other: Sample, n_units: int, flips: int = RESAMPLES, seed: int = 0) -> SignFlips | None:
-    """Flip, unit by unit, which group is which: p of (A, B) of one minus the other's; None without two common ones."""
-    sides = [unit_totals(side.xy, side.unit, n_units) for side in (first, other)]
+@dataclass(frozen=True, eq=False)
+class PairedTest:
+    """Two tests that units do not differ between two groups in (A, B).
+
+    Attributes:
+        symmetry: that differences are symmetric around zero, both coordinates jointly, by flipping signs of units.
+        region: of the mean difference, with the p of its studentised bootstrap, that the mean is zero; None for too few
+            units.
+    """
+
+    symmetry: SignFlips
+    region: JointRegion | None
+
+
+def paired_test(
+    first: Sample, other: Sample, stratum: NDArray[np.int64], flips: int = RESAMPLES, seed: int = 0
+) -> PairedTest | None:
+    """Test (A, B) of one group minus the other's, a number a unit: the mean of its runs; None without two common ones.
+
+    Args:
+        stratum: [unit] as `group_difference` takes it.
+        flips: sign patterns, and resamples of units.
+    """
+    sides = [unit_totals(side.xy, side.unit, len(stratum)).averaged for side in (first, other)]
     used = used_units(sides[0], sides[1])
     if used.sum() < FEWEST_UNITS:
         return None
     parts = [side.only(used) for side in sides]
-    return sign_flip_test(parts[0].sums / parts[0].counts.sum() - parts[1].sums / parts[1].counts.sum(), flips, seed)
+    differences = UnitTotals(parts[0].sums - parts[1].sums, parts[0].counts)
+    region = joint_region(differences, stratum[used], resamples=min(flips, REGION_RESAMPLES), seed=seed)
+    return PairedTest(sign_flip_test(differences.sums, flips, seed), region)
 
 
 def _phase_difference(

@@ -134,6 +134,7 @@ class JointRegion:
         phase_radius2: the smaller one of the ellipse that the phase is read off, so that one angle by itself is held as
             often as the pair is by the region.
         level: how often such regions hold the truth.
+        p: that the pair is (0, 0), by the same resamples; NaN where data on a line, or at a point, leave it out.
     """
 
     centre: NDArray[np.float64]
@@ -142,6 +143,7 @@ class JointRegion:
     phase_radius2: float
     units: int
     level: float
+    p: float
 
     @property
     def phase_deg(self) -> tuple[float, float] | None:
@@ -174,7 +176,8 @@ def joint_region(
     The covariance is what a stratified bootstrap of units converges to, with each stratum's n / (n - 1). The radius
     is the quantile of the resamples' own studentised distances T*2 = (z* - z)' V*^-1 (z* - z) ("bootstrap-t", Hall
     1992, section 4.2; Fisher, Hall, Jing and Wood 1996), which follows skewed data where Hotelling's F cannot, and is
-    held to three times Hotelling's for the few units at which it has no bound.
+    held to three times Hotelling's for the few units at which it has no bound. By the same resamples, p of (0, 0): the
+    region leaves the origin out where it is below 1 - level, but for that bound.
 
     Args:
         totals: [unit, 2] of the group's unit coordinates, see `unit_totals`.
@@ -199,7 +202,9 @@ def joint_region(
     covariance = stratified_covariance(influence, strata)
     axes, roots = _spread(covariance, scale=float(np.abs(centre).max()))
     if roots.size == 0:
-        return JointRegion(centre, np.zeros((2, 2)), 0.0, 0.0, len(strata), level)
+        return JointRegion(
+            centre, np.zeros((2, 2)), 0.0, 0.0, len(strata), level, float("nan") if centre.any() else 1.0
+        )
     basis = axes / roots
     whole = [(part @ basis, group.counts) for part, group in zip(residual, groups, strict=True)]
     weights = bootstrap_weights(strata, affordable_resamples(len(strata), resamples), seed)
@@ -213,7 +218,8 @@ def joint_region(
     across = across / size if size > 0 else np.eye(roots.size)[0]
     single = _radius2((deviation @ across)[:, None], (across @ spread @ across)[:, None, None], freedom, level)
     flat = (axes * roots**2) @ axes.T
-    return JointRegion(centre, flat, radius2, min(single, radius2), len(strata), level)
+    p = _p_of_zero(centre, axes, roots, deviation, spread)
+    return JointRegion(centre, flat, radius2, min(single, radius2), len(strata), level, p)
 
 
 def hotelling_radius2(rank: int, freedom: int, level: float = LEVEL) -> float:
@@ -291,6 +297,23 @@ def _radius2(deviation: NDArray[np.float64], covariance: NDArray[np.float64], fr
     distances = _quadratic(deviation, covariance)
     drawn = float(np.quantile(np.where(np.isfinite(distances), distances, np.inf), level, method="higher"))
     return min(drawn, MOST_OVER_HOTELLING * hotelling_radius2(deviation.shape[1], freedom, level))
+
+
+def _p_of_zero(
+    centre: NDArray[np.float64],
+    axes: NDArray[np.float64],
+    roots: NDArray[np.float64],
+    deviation: NDArray[np.float64],
+    spread: NDArray[np.float64],
+) -> float:
+    """How often a resample's studentised distance is as large as that of (0, 0): (1 + reached) / (1 + resamples)."""
+    along = centre @ axes
+    if float(np.linalg.norm(centre - axes @ along)) > 1e-9 * float(np.linalg.norm(centre)):
+        return float("nan")
+    observed = float(((along / roots) ** 2).sum())
+    distances = _quadratic(deviation, spread)
+    reached = np.count_nonzero(~(distances < observed * (1.0 - 1e-9)))
+    return (1.0 + reached) / (1.0 + len(distances))
 
 
 def _quadratic(z: NDArray[np.float64], covariance: NDArray[np.float64]) -> NDArray[np.float64]:

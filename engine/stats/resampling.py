@@ -85,6 +85,11 @@ class UnitTotals:
         with np.errstate(invalid="ignore"):
             return self.sums / self.counts[:, None]
 
+    @property
+    def averaged(self) -> UnitTotals:
+        """The same with the mean of each unit for its runs: units weigh alike, however many runs they have."""
+        return UnitTotals(np.where(self.present[:, None], self.unit_means, 0.0), self.present.astype(np.float64))
+
     def only(self, units: NDArray[np.bool_] | NDArray[np.int64]) -> UnitTotals:
         return UnitTotals(self.sums[units], self.counts[units])
 

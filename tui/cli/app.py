@@ -14,6 +14,10 @@ from srm_explorer.tui import cli
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Width = Annotated[int | None, typer.Option(min=1, max=1000, help="Columns of a chart.", metavar="W")]
 Height = Annotated[int | None, typer.Option(min=1, max=1000, help="Rows of a chart.", metavar="H")]
+Family = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The family its tests belong to: q is over all that it holds so far."),
+]
 SessionName = Annotated[str, typer.Argument(metavar="SESSION", help="A session's name, or the path of its file.")]
 
 
@@ -70,11 +74,18 @@ def diff_sessions(
     b_group: Annotated[str | None, typer.Option("--b-group", metavar="Y", help="Of the second session.")] = None,
     resamples: Annotated[int, typer.Option(min=100, max=100_000, help="Of the units, and sign patterns.")] = 10_000,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
+    family: Family = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the curves with their bands.")] = None,
     as_json: Json = False,
 ) -> None:
     """Compare two sessions, or two groups of one: curves, means, and what differs in the experiments."""
-    cli.sessions.diff_command(session, other, plane, groups, a_group, b_group, resamples, seed, csv, as_json)
+    cli.sessions.diff_command(session, other, plane, groups, a_group, b_group, resamples, seed, family, csv, as_json)
+
+
+@sessions_app.command("ledger")
+def session_ledger(session: SessionName, as_json: Json = False) -> None:
+    """List the tests that were computed on a session, with the families they belong to."""
+    cli.sessions.ledger_command(session, as_json)
 
 
 prompts_app = typer.Typer(help="List prompt sets, and check a file of prompts.", rich_markup_mode=None)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srm_explorer.engine import paths
-from srm_explorer.engine.analyses import compare_study, curves_table_of, tables_in
+from srm_explorer.engine.analyses import compare_study, curves_table_of, ledger_study, tables_in
 from srm_explorer.engine.figures import plane_title
 from srm_explorer.engine.io.arrays import write_npz
 from srm_explorer.engine.io.files import write_atomic
@@ -122,6 +122,7 @@ def diff_command(
     b_group: str | None,
     resamples: int,
     seed: int,
+    family: str | None,
     csv_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -135,15 +136,24 @@ def diff_command(
         "b_group": b_group,
         "resamples": resamples,
         "seed": seed,
+        "family": family,
     }
     findings = compare_study(opened, arguments)
     title = plane_title(opened.planes[plane - 1])
     tables = tables_in(findings)
     if csv_file is not None:
         say_tables((curves_table_of(findings),), form="csv", file=csv_file)
-    say_tables(tables, form="json" if as_json else "text", further={"plane": title, "curves": findings["curves"]})
+    further = {"plane": title, "curves": findings["curves"], "family": findings["family"]}
+    say_tables(tables, form="json" if as_json else "text", further=further)
     if csv_file is not None and not as_json:
         note(f"the curves of {title} written to {csv_file}")
+
+
+def ledger_command(session: str, as_json: bool) -> None:
+    """Print the tests that were computed on a session, a line an entry, and the sizes of their families."""
+    opened = load_session(paths.session_path(session))
+    findings = ledger_study(opened, {})
+    say_tables(tables_in(findings), form="json" if as_json else "text", further={"session": opened.name})
 
 
 _MOST_SHOWN = 10

@@ -17,6 +17,8 @@ from srm_explorer.engine.analyses import (
     difference_curves,
     direction_detail,
     findings_of,
+    recorded,
+    tested_size,
 )
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import (
@@ -127,15 +129,35 @@ def rows_of(pair: ComparedPair, theta: int, threshold: float) -> tuple[Row, ...]
         ("size", three_digits(float((a * a + b * b) ** 0.5)), _ends(amplitude)),
         ("towards", phase.partition(" ")[0], phase.partition(" ")[2]),
         ("phase turns by", turn, around),
-        ("p", cell_text(pair.p, "p"), pair.tested),
+        *_tests_of(pair),
         ("units", str(estimate.units), f"{len(pair.matched.rows[0]):,} {MINUS} {len(pair.matched.rows[1]):,} runs"),
+        *((("texts changed", str(pair.matched.changed), "units"),) if pair.matched.changed is not None else ()),
     )
+
+
+def _tests_of(pair: ComparedPair) -> tuple[Row, ...]:
+    """What was tested with its size, its p, and the family that q is over; why there is no p where there is none."""
+    if pair.p is None:
+        return (("p", cell_text(None, "p"), pair.tested),)
+    size, low, high = tested_size(pair)
+    rows: list[Row] = []
+    if pair.tested == BEYOND_ARITHMETIC:
+        rows.append(
+            (pair.tested, NOTHING if size is None else three_digits(size), _ends(None if low is None else (low, high)))
+        )
+    rows.append(("p, symmetry", cell_text(pair.p, "p"), pair.tested))
+    rows.append(("p of the mean", cell_text(pair.p_mean, "p"), pair.tested))
+    if pair.counted is not None:
+        rows.append(("q", cell_text(pair.q, "p"), f"of {pair.counted.size:,} in {pair.counted.family}"))
+        rows.append(("tested so far", f"{pair.counted.total:,}", "tests in all families"))
+    return tuple(rows)
 
 
 def summary_of(pair: ComparedPair) -> str:
     """What was subtracted and matched, one line."""
     part = "; part of it was set by the experiment, p is of the rest" if pair.tested == BEYOND_ARITHMETIC else ""
-    return f"{pair.label}; {pair.matched.summary}; {count_of(pair.estimate.units, 'unit')}{part}"
+    problem = "" if pair.counted is None or not pair.counted.problem else f"; {pair.counted.problem}"
+    return f"{pair.label}; {pair.matched.summary}; {count_of(pair.estimate.units, 'unit')}{part}{problem}"
 
 
 def _ends(ends: object, factor: float = 1.0, unit: str = "") -> str:
@@ -241,7 +263,10 @@ class CompareState:
         except ExplorerError as error:
             self._inferred[key] = error
         else:
-            self._inferred[key] = pair
+            # With every difference that is tested, q of those before it grows.
+            known = {key: shown for key, shown in self._inferred.items() if isinstance(shown, ComparedPair)}
+            known[key] = pair
+            self._inferred.update(zip(known, recorded([*known.values()]), strict=True))
 
     @property
     def names(self) -> tuple[str, str]:

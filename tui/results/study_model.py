@@ -389,6 +389,13 @@ TOPICS: dict[str, tuple[Topic, ...]] = {
             "The neuron beside others that were clamped alike. chosen=after candidates=12: it was the best of 12.",
             lambda _: {"by": "pooled", "chosen": None, "candidates": None},
         ),
+        Topic(
+            "ledger",
+            "tests so far",
+            "Every test that was computed on this session, by family, with q over all that its family holds.",
+            lambda _: {},
+            at_once=False,
+        ),
     ),
     "Neuron": (
         CARD,

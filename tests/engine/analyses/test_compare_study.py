@@ -14,9 +14,10 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, conditions
 from srm_explorer.engine.figures.groups import group_choice, group_names, points_of
 from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session, load_session
+from tests.example import EXAMPLE as FILE
 
 SITE, RESIDUAL = "blocks.2.mlp.hook_post", "blocks.2.hook_resid_post"
-EXAMPLE = load_session(Path(__file__).parents[3] / "saved_sessions" / "example.json")
+EXAMPLE = load_session(FILE)
 VALUES = (-20.0, 0.0, 20.0)
 D = 64
 
@@ -58,7 +59,7 @@ def made(
             value = condition.values[0]
             x = own[0] if value is None else value
             y = own[1] + shift[1] * (value is not None) + shift[0] + 0.05 * noise.normal()
-            runs.append(RunRecord(len(runs), prompt, condition.index, 0, (1, 2), "a b", 1, "length", None, {}))
+            runs.append(RunRecord(len(runs), prompt, condition.index, 0, (1, len(runs)), "a b", 1, "length", None, {}))
             xy.append((x, y))
             norms.append(float(np.sqrt(x * x + y * y + rest * rest)))
     plane = PlaneRecord.of(parts.get("site", SITE), 3, 5, np.array(xy), np.array(norms))

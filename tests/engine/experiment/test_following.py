@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +13,9 @@ from srm_explorer.engine.experiment import Experiment, available_presets, read_e
 from srm_explorer.engine.experiment.following import follow_neurons
 from srm_explorer.engine.experiment.model_fit import apart_from
 from srm_explorer.engine.session import load_session
+from tests.example import EXAMPLE
 
 MLP, STREAM, LATER = "blocks.3.mlp.hook_post", "blocks.3.hook_resid_post", "blocks.5.mlp.hook_post"
-EXAMPLE = Path(__file__).parents[3] / "saved_sessions" / "example.json"
 neurons = st.lists(st.integers(0, 5), unique=True, min_size=1, max_size=3)
 
 

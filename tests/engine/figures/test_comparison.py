@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,8 +19,9 @@ from srm_explorer.engine.figures.comparison import (
 from srm_explorer.engine.figures.dose import dose_from_session
 from srm_explorer.engine.figures.groups import points_of
 from srm_explorer.engine.session import Session, load_session
+from tests.example import EXAMPLE as FILE
 
-EXAMPLE = load_session(Path(__file__).parents[3] / "saved_sessions" / "example.json")
+EXAMPLE = load_session(FILE)
 
 
 def turned(session: Session, degrees: float) -> Session:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from srm_explorer.tui.cli import main
+from tests.example import EXAMPLE as FILE
 
-EXAMPLE = str(Path(__file__).parents[3] / "saved_sessions" / "example.json")
+EXAMPLE = str(FILE)
 
 
 def told(capsys: Any, *words: str) -> str:

@@ -12,8 +12,8 @@ import pytest
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.session import load_session, save_session
+from tests.example import EXAMPLE
 
-EXAMPLE = Path(__file__).parents[3] / "saved_sessions" / "example.json"
 MLP, RESID = "blocks.4.mlp.hook_post", "blocks.4.hook_resid_post"
 
 

@@ -17,9 +17,9 @@ from srm_explorer.tui.app import ExplorerApp
 from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.settings import Settings
 from srm_explorer.tui.widgets.chart import ChartView
+from tests.example import EXAMPLE
 from tests.waiting import until_shown
 
-EXAMPLE = Path(__file__).parents[3] / "saved_sessions" / "example.json"
 Until = Callable[[Callable[[], Any], str], Awaitable[None]]
 Test = Callable[["Explored", Pilot[Any], Until], Coroutine[Any, Any, None]]
 

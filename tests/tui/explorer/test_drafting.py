@@ -16,8 +16,7 @@ from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.session import load_session
 from srm_explorer.tui.explorer.draft import Draft, DraftEditor, DraftFile, as_draft, draft_at, initial_draft
 from srm_explorer.tui.explorer.startup import ExitSummary, LaunchOptions
-
-EXAMPLE = Path(__file__).parents[3] / "saved_sessions" / "example.json"
+from tests.example import EXAMPLE
 
 
 def a_drafting(tmp_path: Path) -> tuple[DraftEditor, DraftFile]:

@@ -9,8 +9,8 @@ from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.engine.session import Session, load_session
 from srm_explorer.tui.backend.events import FoundRun, RunEnded, RunGrew, RunLost, RunsFound, WorkerLost, WorkerSeen
 from srm_explorer.tui.explorer.runs import RunsState
+from tests.example import EXAMPLE
 
-EXAMPLE = Path(__file__).parents[3] / "saved_sessions" / "example.json"
 A, B = Path("/s/a.json"), Path("/s/b.json")
 HALF = Progress("running", 200, 400, 50, 25, 50, 1000, 1930.4, 65.0)
 

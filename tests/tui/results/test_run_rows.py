@@ -3,7 +3,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,8 @@ from srm_explorer.tui.results.runs_filter import parse_filter
 from srm_explorer.tui.results.runs_listing import RunListing
 from srm_explorer.tui.results.runs_rows import RunRows
 from srm_explorer.tui.results.state import ResultsState
+from tests.example import EXAMPLE
 
-EXAMPLE = Path(__file__).resolve().parents[3] / "saved_sessions" / "example.json"
 SITE = "blocks.1.mlp.hook_post"
 SPEC = Experiment.from_dict(
     {

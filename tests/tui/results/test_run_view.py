@@ -25,9 +25,8 @@ from srm_explorer.tui.results.run_screen import RunView
 from srm_explorer.tui.results.state import ResultsState
 from srm_explorer.tui.widgets.status import StatusLine
 from srm_explorer.tui.widgets.token_strip import LEVELS, TokenStrip, level, span
+from tests.example import EXAMPLE
 from tests.waiting import works_beside
-
-EXAMPLE = Path(__file__).resolve().parents[3] / "saved_sessions" / "example.json"
 
 
 class Host(App[None]):

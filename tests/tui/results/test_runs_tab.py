@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,8 +19,7 @@ from srm_explorer.tui.glyphs import ASCII, UNICODE, Glyphs
 from srm_explorer.tui.results.runs_listing import RunCells, cosine_text
 from srm_explorer.tui.results.runs_tab import EMPTY, RunsTab
 from srm_explorer.tui.results.state import ResultsState
-
-EXAMPLE = Path(__file__).resolve().parents[3] / "saved_sessions" / "example.json"
+from tests.example import EXAMPLE
 
 
 class Host(App[None]):

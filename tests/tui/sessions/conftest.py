@@ -18,9 +18,10 @@ from srm_explorer.engine.runs.journal import JournalWriter
 from srm_explorer.engine.runs.journal_records import RunStart
 from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.session import Session, load_session, save_session
+from tests.example import EXAMPLE as FILE
 from tests.waiting import until_shown
 
-EXAMPLE = load_session(Path(__file__).parents[3] / "saved_sessions" / "example.json")
+EXAMPLE = load_session(FILE)
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ from srm_explorer.tui.glyphs import UNICODE
 from srm_explorer.tui.sessions.list_model import SessionList
 from srm_explorer.tui.sessions.row import FoundRun, Row, Summary, matching, moment
 from srm_explorer.tui.sessions.table import cell_of
+from tests.example import EXAMPLE as FILE
 
-EXAMPLE = load_session(Path(__file__).parents[3] / "saved_sessions" / "example.json")
+EXAMPLE = load_session(FILE)
 
 
 @pytest.fixture

@@ -15,9 +15,10 @@ from srm_explorer.engine.session import Session, load_session, save_session
 from srm_explorer.engine.session.serialization import session_bytes
 from srm_explorer.tui.sessions.row import Summary
 from srm_explorer.tui.sessions.summary import SummaryCache, describe, read_summary
+from tests.example import EXAMPLE as FILE
 
 MARK = (1, 2, 3, 4)
-EXAMPLE = load_session(Path(__file__).parents[3] / "saved_sessions" / "example.json")
+EXAMPLE = load_session(FILE)
 
 
 def in_full(session: Session) -> Summary:
