@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         sessions,
         show,
         sweep,
+        tables,
         worker,
     )
 else:

@@ -365,7 +365,8 @@ _SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
     help="Explore what one neuron of a language model does.",
-    epilog="Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.",
+    epilog="What a heading or a word of a legend means: srm-explorer explain WORD."
+    " Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.",
     rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -507,6 +508,17 @@ def show(
 def replay(session: SessionName, as_json: Json = False) -> None:
     """Run a session again and compare every token and vector."""
     end(cli.sessions.replay_command(session, as_json))
+
+
+@app.command()
+def explain(
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[WORD]...", help='A heading or a word of a legend: "first change" q.')
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a heading of a table, or a word of a legend, means."""
+    cli.tables.explain_command(list(words or ()), as_json)
 
 
 @app.command()

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from srm_explorer.engine.analyses import tables_in
 from srm_explorer.engine.figures import TableFigure, tables_as_csv
+from srm_explorer.engine.figures.glossary import explain, glossary
 from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.tui.cli.output import (
     GAP,
@@ -112,3 +113,17 @@ def _columns_that_fit(figure: TableFigure, rows: range) -> list[int]:
 def _plain(figure: TableFigure) -> dict[str, Any]:
     data = figure.to_dict()
     return {key: data[key] for key in ("name", "title", "rows", "notes")}
+
+
+def explain_command(words: Sequence[str], as_json: bool) -> None:
+    """Print what words mean; all of them, section by section, where none is named."""
+    terms = explain(words) if words else glossary()
+    if as_json:
+        say_json({"terms": [{"words": list(t.words), "section": t.section, "meaning": t.meaning} for t in terms]})
+        return
+    section = ""
+    for term in terms:
+        if not words and term.section != section:
+            say(*([""] if section else []), bold(term.section, colour=colour_wanted()))
+            section = term.section
+        say(f"{term.word}: {term.meaning}")

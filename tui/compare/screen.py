@@ -17,7 +17,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.widgets.chart import ChartView
 from srm_explorer.tui.widgets.dialogs import Ask, file_problem, named_here
-from srm_explorer.tui.widgets.help import push_help
+from srm_explorer.tui.widgets.help import push_help, words_of, words_of_section
 from srm_explorer.tui.widgets.status import StatusLine, Tone, hints_of
 from srm_explorer.tui.widgets.table import LineTable
 
@@ -174,7 +174,10 @@ class CompareScreen(Screen[None]):
             self._ask_for_file(self._state.frozen(), self.query_one(_Chart).content_size)
 
     def action_help(self) -> None:
-        push_help(self, "the comparison", self.query_one("#numbers", LineTable))
+        state = self._state
+        named = words_of(() if state is None else state.row_names)
+        words = (*words_of_section("On the charts"), *named)
+        push_help(self, "the comparison", self.query_one("#numbers", LineTable), words=words)
 
     def action_leave(self) -> None:
         self.dismiss()

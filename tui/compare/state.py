@@ -407,6 +407,11 @@ class CompareState:
             return groups_csv(self.groups, self.comparison.thresholds())
         return difference_csv(shown)
 
+    @property
+    def row_names(self) -> tuple[str, ...]:
+        """What the rows of a difference are called; none where no difference is shown."""
+        return tuple(name for name, _, _ in self._rows()) if self.subtracts else ()
+
     def _rows(self) -> tuple[Row, ...]:
         shown = self.inferred
         if shown is None or isinstance(shown, ExplorerError):

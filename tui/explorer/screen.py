@@ -355,7 +355,7 @@ class ExplorerScreen(Screen[None]):
 
     def action_help(self) -> None:
         """Show help for what is in focus."""
-        from srm_explorer.tui.widgets.help import Help
+        from srm_explorer.tui.widgets.help import Help, words_in_view
 
         pane = self.pane
         inside = [node for node in self._focus_chain() if pane in node.ancestors]
@@ -363,7 +363,9 @@ class ExplorerScreen(Screen[None]):
         here = all_keys([*inside, *content], self._user_keys)
         is_told = self.controller is not None and self.current == 3
         warnings, notes = (self.results.warnings(), self.results.notes()) if is_told else ((), ())
-        self.app.push_screen(Help(f"{pane.number} {pane.title}", here, keys_of(self, self._user_keys), warnings, notes))
+        words = self.results.words() if is_told else words_in_view(pane)
+        everywhere = keys_of(self, self._user_keys)
+        self.app.push_screen(Help(f"{pane.number} {pane.title}", here, everywhere, warnings, notes, words))
 
     def action_pane(self, number: int) -> None:
         """Go to a pane."""

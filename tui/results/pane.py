@@ -21,6 +21,7 @@ from srm_explorer.tui.results.runs_tab import RunsTab
 from srm_explorer.tui.results.study_tab import StudyTab
 from srm_explorer.tui.terminal.textual_patches import install_left_crop
 from srm_explorer.tui.widgets.chart import ChartView
+from srm_explorer.tui.widgets.help import Words, words_in_view, words_of_section
 from srm_explorer.tui.widgets.tab_strip import TabStrip
 
 if TYPE_CHECKING:
@@ -206,6 +207,17 @@ class ResultsPane(Widget, can_focus=True):
         """Everything that tells how to read the table in view; under it there may be no room for all."""
         page = self._study_page()
         return page.table.notes if page is not None and page.table is not None else ()
+
+    def words(self) -> Words:
+        """What the headings and the words of the legend in view mean."""
+        # Loaded when it is asked for: the first frame has no use for it.
+        from srm_explorer.engine.figures.glossary import column_words
+
+        page = self._study_page()
+        if page is not None and page.table is not None:
+            return column_words(page.table.columns, page.table.name)
+        listed = words_in_view(self)
+        return listed if self._chart() is None else (*words_of_section("On the charts"), *listed)
 
     def copy_text(self) -> str:
         text = self._in_view.copy_text()

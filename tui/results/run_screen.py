@@ -30,7 +30,7 @@ from srm_explorer.tui.results.run_detail import (
 )
 from srm_explorer.tui.results.runs_rows import RunRows
 from srm_explorer.tui.results.state import ResultsState
-from srm_explorer.tui.widgets.help import push_help
+from srm_explorer.tui.widgets.help import push_help, words_of
 from srm_explorer.tui.widgets.status import StatusLine, hints_of
 from srm_explorer.tui.widgets.table_render import one_line
 from srm_explorer.tui.widgets.token_strip import TokenStrip
@@ -165,7 +165,8 @@ class RunView(Screen[int]):
             self.query_one(StatusLine).said = ("copied the run", "good")
 
     def action_help(self) -> None:
-        push_help(self, "one run")
+        facts = () if self.page is None else self.page.facts
+        push_help(self, "one run", words=words_of(name for line in facts for name, _ in line))
 
     def action_leave(self) -> None:
         self.dismiss(self.index)

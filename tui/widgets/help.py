@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -13,21 +13,10 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from srm_explorer.tui.keys import KeyOf, keys_of
+from srm_explorer.tui.widgets.table import LineTable
 
-WORDS = (
-    ("prompt set", "a named list of prompts; their factors, such as type or level, can group the runs"),
-    ("run", "one prompt continued once under one condition; its vector is the layer's mean over new tokens"),
-    ("baseline", "the model went on with each prompt, untouched"),
-    ("clamped", "one or more neurons were held at a value while the model wrote, once for every value"),
-    ("σ", "the spread of a neuron at baseline: values can be counted in it"),
-    ("plane", "two directions, mostly two neurons: 0° lies on the first, 90° on the second"),
-    ("spotlight", "a direction that turns through the plane; a run is lit where its cosine is above the threshold"),
-    ("cosine", "of a run's vector with the spotlight: 1 along, 0 across, −1 against"),
-    ("A, φ", "the mean cosine is largest at the angle φ, where it is A; in brackets how far φ is known"),
-    ("arithmetic", "what the clamp alone draws, whatever the model does; only what differs from it is a finding"),
-    ("chance", "the dim band: where a curve would lie without a preference"),
-    ("unit", "what statistics resample: prompts that share a core count as one"),
-)
+Words = Sequence[tuple[str, str]]
+"""Words and what they mean. The glossary is loaded when help is asked for: the first frame has no use for it."""
 
 
 class Help(ModalScreen[None]):
@@ -39,6 +28,7 @@ class Help(ModalScreen[None]):
         everywhere: the keys that work anywhere.
         warnings: what the reader of the chart in view should know.
         notes: how the table in view is read.
+        words: what its headings, or the words of the chart in view, mean.
     """
 
     DEFAULT_CSS = """
@@ -71,10 +61,11 @@ class Help(ModalScreen[None]):
         everywhere: Sequence[KeyOf],
         warnings: Sequence[str] = (),
         notes: Sequence[str] = (),
+        words: Words = (),
     ) -> None:
         super().__init__()
         self._title, self._here, self._everywhere = title, here, everywhere
-        self._warnings, self._notes = warnings, notes
+        self._warnings, self._notes, self._words = warnings, notes, words
 
     def compose(self) -> ComposeResult:
         box = VerticalScroll()
@@ -87,7 +78,9 @@ class Help(ModalScreen[None]):
                 yield _section("How the table is read", [(str(at), note) for at, note in enumerate(self._notes, 1)])
             yield _section(f"Keys in {self._title}", [_row(key) for key in self._here])
             yield _section("Keys everywhere", [_row(key) for key in self._everywhere])
-            yield _section("Words", list(WORDS))
+            if self._words:
+                yield _section("Words in view", list(self._words))
+            yield _section("Words", list(words_of_section("Words")))
 
     def on_mount(self) -> None:
         self.query_one(VerticalScroll).focus()
@@ -123,8 +116,37 @@ def _section(title: str, rows: Sequence[tuple[str, str]]) -> Static:
     return Static(Group(Text(title, "bold underline"), grid))
 
 
-def push_help(screen: Screen[Any], title: str, *widgets: Widget) -> None:
-    """Open the help over a screen: its keys and those of some of its widgets."""
+def words_of_section(section: str) -> Words:
+    """A section of the glossary."""
+    from srm_explorer.engine.figures.glossary import section_terms
+
+    return section_terms(section)
+
+
+def words_of(names: Iterable[str]) -> Words:
+    """What some names mean, those that have a meaning."""
+    from srm_explorer.engine.figures.glossary import column_words
+    from srm_explorer.engine.figures.table import TableColumn
+
+    return column_words(TableColumn(name, name) for name in names)
+
+
+def words_in_view(node: Widget | Screen[Any]) -> Words:
+    """What the headings of the tables below a node mean."""
+    from srm_explorer.engine.figures.glossary import column_words
+    from srm_explorer.engine.figures.table import TableColumn
+
+    tables = [table for table in node.query(LineTable) if table.is_on_screen]
+    return column_words(TableColumn(column.key, column.title) for table in tables for column in table.columns)
+
+
+def push_help(screen: Screen[Any], title: str, *widgets: Widget, words: Words = ()) -> None:
+    """Open the help over a screen: its keys and those of some of its widgets, and the words in view.
+
+    Args:
+        words: those that are no headings of tables.
+    """
     keymap: dict[str, str] = getattr(screen.app, "user_keys", {})
     inside = [key for widget in widgets for key in keys_of(widget, keymap)]
-    screen.app.push_screen(Help(title, keys_of(screen, keymap), inside))
+    words = (*words_in_view(screen), *words)
+    screen.app.push_screen(Help(title, keys_of(screen, keymap), inside, words=words))

@@ -142,6 +142,11 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
     def count(self) -> int:
         return self._rows.count
 
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """All of them, also those that there is no room for."""
+        return self._columns
+
     def set_columns(self, columns: Sequence[Column]) -> None:
         if self._columns != tuple(columns):
             self._columns = tuple(columns)
