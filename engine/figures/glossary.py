@@ -163,14 +163,20 @@ harmed | harmed of healthy | harmed_share = collapsed with the intervention and 
 rescued | rescued of collapsed | rescued_share = collapsed without the intervention and not with it
 both collapsed | both = collapsed with and without the intervention
 net = rescued minus harmed
-|total| | |direct| | |through text| | total | direct | through | direct * | through * | total * = lengths (or
-  coordinates) of the change of a site's vector: all of it, what the edit does on the baseline's text, what the
-  changed text does
+|total| | |direct| | |through text| | total | through | direct * | through * | total * = lengths (or coordinates) of
+  the change of a site's vector: all of it, what the edit does on the baseline's text, what the changed text does
 direct share | of mean change | text first, share | direct_share | mean_share | text_first_share = how much of the
   total lies in that part: its projection on the total over the total's length, of runs or of their mean
 cos(direct, total) = cosine of the direct part with the whole change
 |prefix| | prefix tokens | prefix | prefix_tokens = change over the tokens before the first that differs, and their
   number
+logits | logits of = the logit of the first token named less those of the others, or a token's logit alone
+before | after | with it | baseline p = of the untouched model, and with the intervention, on the same prompt
+change with it | difference.change | prompts.change | by_prompt.change = with the intervention less without it
+log-odds = change of ln(p / (1 − p)) of the token against all others, nats
+observed | direct | by the norm | later layers | by the cap = the change of the logits, and its parts: what the
+  changed neurons add themselves, what dividing by the norm makes of all else, what later layers and the cap make of
+  it
 promoted | suppressed | by = tokens that gain or lose most, by change of log p or of p
 p with it | p without it | promoted_p | suppressed_p = mean probability of the token with and without the intervention
 change of a token | tokens.promoted_change | tokens.suppressed_change = mean change of log-probability (nats) or of
