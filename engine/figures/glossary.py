@@ -74,6 +74,14 @@ mean activation | activation = the mean value along the plane's first direction,
 # p, q and intervals
 p | *_p = how often chance alone comes at least as far as the data, which count as one of the draws, if what the notes
   below the table say is exchanged, flipped or ranked is arbitrary; small: hardly by chance; large: nothing is shown
+p (symmetry) = signs of whole units flipped: could differences that are symmetric around 0 look like this? Not the
+  mean
+p of the mean | p_mean = p that the mean over units is 0, by a studentised bootstrap of the units
+its size | tested_size = the length of what p is of: of what the experiment did not set by itself
+q, any dependence | q_any = p corrected for all tests of the family, whatever they share (Benjamini-Yekutieli)
+family | test | tests | of = the tests that q corrects for together, what each tested and of what, and how many there
+  are
+when | last = when it was computed, and when last
 p if before | q if before = rank p of a target among controls, right if it was chosen before anybody looked at what is
   ranked; nobody says that it was
 p of best | q of best = p of the best of all candidates that were looked at, among controls that are none of them
