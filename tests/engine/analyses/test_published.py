@@ -14,6 +14,7 @@ from srm_explorer.engine.analyses.planes import with_plane
 from srm_explorer.engine.figures import session_warnings, swept_groups
 from srm_explorer.engine.figures.table import PlaneChoice
 from srm_explorer.engine.session import load_session, save_session
+from srm_explorer.engine.session.imported import session_from
 from srm_explorer.engine.stats.spotlight import Sweep
 from tests.conftest import TOOLS
 
@@ -128,5 +129,7 @@ def test_every_study_works_on_the_vectors(tool: ModuleType, vectors: np.ndarray,
     pairs = tables_in(pair_tables(session, {"neuron": tool.NEURON, "permutations": 100, "top": 3}))
     assert [table.name for table in pairs] == ["co_activators", "antagonists"]
     assert all(len(table.rows) == 3 for table in pairs)
-    swept = tool.clamped(vectors[::4], 11.0)
-    assert tables_in(finder_study(swept, {"neuron": tool.PARTNER, "groups": ["-20", "+20"]}))[0].rows
+    halves = session_from({tool.SITE: vectors}, [{"prompt_id": i, "half": "ab"[i % 2]} for i in range(len(vectors))])
+    assert tables_in(
+        finder_study(halves, {"neuron": tool.NEURON, "groups": ["baseline · half=a", "baseline · half=b"]})
+    )[0].rows
