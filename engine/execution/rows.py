@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, TypeAlias, cast
 
@@ -22,7 +22,7 @@ from srm_explorer.engine.runs.controls import MOMENTS, measured_sites, neurons_u
 from srm_explorer.engine.runs.forecast import OWN_PREFIX, own_readings
 from srm_explorer.engine.runs.inputs import ListedPrompt, prompt_records
 from srm_explorer.engine.runs.units import UNITS_PREFIX, is_relative
-from srm_explorer.engine.session import Finish, PromptRecord, Resolved, RunRecord
+from srm_explorer.engine.session import CAPTURED_AT, Finish, PromptRecord, Resolved, RunRecord
 from srm_explorer.engine.session.controls import Controls
 from srm_explorer.engine.stats.text import text_metrics
 
@@ -75,18 +75,60 @@ class RowMaker:
         ]
         if all(isinstance(choice, str) for choice in choices):
             return [tuple(cast("list[Positions]", choices))] * len(self.prompts)
-        resolved: list[tuple[Positions | RowPositions, ...]] = []
+        return [
+            tuple(
+                self._resolved(choice, number, f"interventions[{index}].positions")
+                for index, choice in enumerate(choices)
+            )
+            for number in range(len(self.prompts))
+        ]
+
+    @cached_property
+    def captured(self) -> Positions | Mapping[tuple[int, ...], RowPositions]:
+        """Which positions are captured: a word, or those of each prompt, by its token ids.
+
+        Raises:
+            ExplorerError: as `positions`; or where nothing is generated, and all of them would be.
+        """
+        choice = self.experiment.capture.positions
+        if isinstance(choice, str):
+            return choice
+        resolved: dict[tuple[int, ...], RowPositions] = {}
         for number, prompt in enumerate(self.prompts):
-            pieces = self.model.tokenizer.pieces(prompt.token_ids)
-            of_prompt: list[Positions | RowPositions] = []
-            for index, choice in enumerate(choices):
-                try:
-                    of_prompt.append(resolve_positions(choice, pieces))
-                except SpecValueError as error:
-                    where = f"interventions[{index}].positions, {_named(prompt, number)}"
-                    raise ExplorerError(error.what, where=where, remedy=error.remedy) from None
-            resolved.append(tuple(of_prompt))
+            chosen = self._resolved(choice, number, "capture.positions")
+            assert isinstance(chosen, RowPositions), "a word was returned before"
+            if not self.experiment.generation.tokens and chosen.first >= len(prompt.token_ids):
+                raise ExplorerError(
+                    "nothing stands behind that token, and nothing is generated",
+                    where=f"capture.positions, {_named(prompt, number)}",
+                    remedy="generate tokens, or choose positions of the prompt",
+                )
+            resolved[prompt.token_ids] = chosen
         return resolved
+
+    def resolved_positions(self) -> dict[str, Any]:
+        """What is put on record of positions that differ from prompt to prompt: of each prompt, those captured."""
+        if isinstance(self.captured, str):
+            return {}
+        return {CAPTURED_AT: [asdict(self.captured[prompt.token_ids]) for prompt in self.prompts]}
+
+    def _resolved(
+        self, choice: Positions | tuple[int, ...] | TokenChoice, prompt_index: int, where: str
+    ) -> Positions | RowPositions:
+        if isinstance(choice, str):
+            return choice
+        prompt = self.prompts[prompt_index]
+        try:
+            return resolve_positions(choice, self._pieces[prompt_index])
+        except SpecValueError as error:
+            raise ExplorerError(
+                error.what, where=f"{where}, {_named(prompt, prompt_index)}", remedy=error.remedy
+            ) from None
+
+    @cached_property
+    def _pieces(self) -> list[tuple[str, ...]]:
+        """The text of each token, by prompt."""
+        return [tuple(self.model.tokenizer.pieces(prompt.token_ids)) for prompt in self.prompts]
 
     @cached_property
     def patches(self) -> dict[tuple[int, int], Patch]:
@@ -231,7 +273,7 @@ class RowMaker:
         named: list[tuple[str, Capture]] = []
         for site in spec.sites:
             centred = spec.residual == "centred" and Site.parse(site).is_stream
-            kept = Capture(site, spec.reduce, spec.positions, centred, skips_unrouted=spec.reduce != "tokens")
+            kept = Capture(site, spec.reduce, self.captured, centred, skips_unrouted=spec.reduce != "tokens")
             named.append((site, kept))
         if self.experiment.generation.tokens:
             for number, intervention in enumerate(self.experiment.interventions):

@@ -86,7 +86,11 @@ class NewRun:
         self._prompts = fed_prompts(self.model, self.experiment, listed)
         grid = grid_of(self.experiment, len(self._prompts))
         self._maker = RowMaker(self.experiment, grid, self._prompts, self.inputs.directions, self.model)
-        _ = self._maker.positions, self._maker.patches  # Refused here, before anything is changed on disk.
+        _ = (
+            self._maker.positions,
+            self._maker.captured,
+            self._maker.patches,
+        )  # Refused here, before anything is changed on disk.
         self._resolved = _known_values(self.experiment, self.base)
         self._directions = plane_directions(self.experiment, self.inputs, self.model)
 
@@ -100,7 +104,8 @@ class NewRun:
             prompts=self._prompts,
             inputs=self.inputs.hashes,
             folder=_working_folder(),
-            provenance=provenance_of(self.experiment, self.model, self.test, self.inputs.hashes, self.base),
+            provenance=provenance_of(self.experiment, self.model, self.test, self.inputs.hashes, self.base)
+            | self._maker.resolved_positions(),
             created=now(),
             directions=self._directions,
             arithmetic=forecast_inputs(

@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, StrictBool, StrictInt, ValidationError, model_validator
 
@@ -34,6 +34,7 @@ from srm_explorer.engine.experiment.fields import (
     dumped,
 )
 from srm_explorer.engine.experiment.intervention import InterventionSpec
+from srm_explorer.engine.experiment.positions import PositionChoice, Positions
 from srm_explorer.engine.experiment.site import UNKNOWN, Site
 from srm_explorer.engine.experiment.validation import as_explorer_error, problems_of
 from srm_explorer.engine.experiment.values import MOST_VALUES, format_number, shown
@@ -147,8 +148,10 @@ class CaptureSpec(SpecPart):
 
     sites: Words
     reduce: Literal["mean", "tokens", "last"] = Field(default="mean", description="what a run keeps of its positions")
-    positions: Literal["generated", "predicting", "prompt", "all"] = Field(
-        default="generated", description="positions that are kept"
+    positions: PositionChoice = Field(
+        default="generated",
+        examples=list(get_args(Positions)),
+        description='which are kept; or 3, -1, or token " door", or after " door"',
     )
     residual: Literal["auto", "raw", "centred"] = Field(
         default="auto", description="centred: less its mean over d_model; auto: where the model's norms take it out"

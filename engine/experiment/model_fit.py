@@ -171,8 +171,10 @@ def covered(positions: Positions | tuple[int, ...] | TokenChoice) -> Segments:
     return True, True, isinstance(positions, TokenChoice) and positions.after
 
 
-def is_predictable(intervention: InterventionSpec) -> bool:
-    """Whether what it does to its site is an affine function of sums over whole stretches of a row."""
+def is_predictable(experiment: Experiment, intervention: InterventionSpec) -> bool:
+    """Whether what it does to what is captured is an affine function of sums over whole stretches of a row."""
+    if not isinstance(experiment.capture.positions, str):
+        return False
     along = intervention.op == "project_out" and intervention.direction is not None
     if along or intervention.op == "patch" or intervention.heads or not isinstance(intervention.positions, str):
         return False
@@ -239,7 +241,7 @@ def needs_own(experiment: Experiment, site: str, intervention: InterventionSpec)
     They do where nothing is lost of what was there (`add`, `steer`), and at an uncentred edited site where the captured
     positions are all edited, or none.
     """
-    if not is_predictable(intervention):
+    if not is_predictable(experiment, intervention):
         return False
     if intervention.op in _KEEPS_OWN or propagation_of(intervention.site, site) not in ("own", "written"):
         return False

@@ -183,7 +183,8 @@ def _first_tail_column(rows: Sequence[Row], instruments: HookState, width: int, 
     Nothing attends to what the last block computes, so there a clamp matters at the last prompt token only - unless
     it sits before the block's attention, or prompt positions are captured.
     """
-    captured = {accumulator.capture.positions for accumulator in instruments.accumulators}
+    captures = [accumulator.capture for accumulator in instruments.accumulators]
+    captured = {capture.positions for capture in captures if isinstance(capture.positions, str)}
     edits = {edit.kind for row in rows for edit in row.edits}
     edited = {edit.positions for edit in edits if isinstance(edit.positions, str)}
     if captured & {"prompt", "all"}:
@@ -197,6 +198,9 @@ def _first_tail_column(rows: Sequence[Row], instruments: HookState, width: int, 
         chosen = [edit.positions.first for edit in row.edits if isinstance(edit.positions, RowPositions)]
         if chosen and (first := width - len(row.prompt) + min(chosen)) < width:
             column = min(column, first if spreads else width - 1)
+        kept = [capture.positions_in(row.prompt) for capture in captures if not isinstance(capture.positions, str)]
+        first = min((at.first for at in kept if isinstance(at, RowPositions)), default=len(row.prompt))
+        column = min(column, width - len(row.prompt) + first)
     return column
 
 
@@ -293,7 +297,7 @@ def decode(
     if not model.pads and len({len(row.prompt) for row in rows}) > 1:
         return _decode_by_length(model, rows, generation, captures, share=share, on_step=on_step)
     with torch.inference_mode():
-        accumulators = [Accumulator(capture, len(rows)) for capture in captures]
+        accumulators = [Accumulator(capture, [row.prompt for row in rows], model.device) for capture in captures]
         slots = slots_by_site([row.edits for row in rows], model.device, model.dtype)
         instruments = HookState(slots, accumulators, _idle_feed(rows, model.device))
         stream = open_stream(model, rows, instruments, share=share)

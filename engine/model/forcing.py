@@ -280,7 +280,8 @@ def _scored(
     model: LoadedModel, batch: Sequence[_Piece], captures: Sequence[Capture], watched: Sequence[int]
 ) -> list[list[Forced]]:
     rows = _Pass(batch)
-    accumulators = [Accumulator(capture, len(batch) + len(rows.edits)) for capture in captures]
+    prompts = [batch[index].text.prompt for index in (*range(len(batch)), *rows.owner)]
+    accumulators = [Accumulator(capture, prompts, model.device) for capture in captures]
     sites = [*(e.site for edits in rows.edits for e in edits), *(capture.site for capture in captures)]
     split = min((Site.parse(site).layer for site in sites), default=0) if model.shares_blocks else 0
     keep = 1 + max(len(piece.text.tokens) for piece in batch)

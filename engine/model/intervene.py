@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -88,6 +88,39 @@ _NEVER = 2**62
 """A position that no token has."""
 
 
+@dataclass(frozen=True)
+class PositionTable:
+    """Positions that each row of a batch has for itself.
+
+    Args:
+        at: [row, most] absolute positions, filled up with one that no token has.
+        start: [row] every position from here on, too.
+    """
+
+    at: Int[Tensor, "row most"]
+    start: Int[Tensor, " row"]
+
+    @classmethod
+    def of(cls, chosen: Sequence[Positions | RowPositions | None], device: torch.device) -> PositionTable:
+        """Lay out the positions of every row; none of a row whose choice is a word, or that has no choice."""
+        resolved = [positions if isinstance(positions, RowPositions) else _NOWHERE for positions in chosen]
+        most = max((len(positions.at) for positions in resolved), default=0)
+        at = [[*positions.at, *[_NEVER] * (most - len(positions.at))] for positions in resolved]
+        start = [_NEVER if positions.start is None else positions.start for positions in resolved]
+        whole = torch.tensor(at, dtype=torch.long, device=device).reshape(len(resolved), most)
+        return cls(whole, torch.tensor(start, dtype=torch.long, device=device))
+
+    def select(self, rows: Int[Tensor, " kept"]) -> PositionTable:
+        """Keep only some rows."""
+        return PositionTable(self.at[rows], self.start[rows])
+
+    def mask(self, positions: Int[Tensor, "row col"]) -> Bool[Tensor, "row col"]:
+        """Select the columns of a feed, whose absolute positions are given, -1 at pads."""
+        return (positions[..., None] == self.at[:, None, :]).any(dim=-1) | (
+            (positions >= 0) & (positions >= self.start[:, None])
+        )
+
+
 class EditSlot:
     """The edits of one kind in a batch, one row of values for each batch row."""
 
@@ -101,13 +134,10 @@ class EditSlot:
         )
         self.neurons = torch.tensor(kind.neurons, dtype=torch.long, device=device)
         self.direction = torch.tensor(kind.direction, dtype=dtype, device=device) if kind.direction else None
-        chosen = [edit.positions if edit and isinstance(edit.positions, RowPositions) else _NOWHERE for edit in edits]
-        most = max(len(positions.at) for positions in chosen)
-        at = [[*positions.at, *[_NEVER] * (most - len(positions.at))] for positions in chosen]
-        self.at = torch.tensor(at, dtype=torch.long, device=device)
-        start = [_NEVER if positions.start is None else positions.start for positions in chosen]
-        self.start = torch.tensor(start, dtype=torch.long, device=device)
-        self.written = self._laid_out(edits, most).to(device=device, dtype=dtype) if kind.op == "patch" else None
+        self.table = PositionTable.of([edit.positions if edit else None for edit in edits], device)
+        self.written = (
+            self._laid_out(edits, self.table.at.shape[1]).to(device=device, dtype=dtype) if kind.op == "patch" else None
+        )
 
     @staticmethod
     def _laid_out(edits: Sequence[Edit | None], most: int) -> Float[Tensor, "row position k"]:
@@ -122,7 +152,7 @@ class EditSlot:
     def select(self, rows: Int[Tensor, " kept"]) -> None:
         """Keep only some rows of the batch."""
         self.present, self.values = self.present[rows], self.values[rows]
-        self.at, self.start = self.at[rows], self.start[rows]
+        self.table = self.table.select(rows)
         self.written = None if self.written is None else self.written[rows]
 
     def mask(self, positions: Int[Tensor, "row col"], prompt_tokens: Int[Tensor, " row"]) -> Bool[Tensor, "row col"]:
@@ -130,8 +160,7 @@ class EditSlot:
         if isinstance(self.kind.positions, str):
             chosen = position_mask(self.kind.positions, positions, prompt_tokens)
         else:
-            chosen = (positions[..., None] == self.at[:, None, :]).any(dim=-1)
-            chosen |= (positions >= 0) & (positions >= self.start[:, None])
+            chosen = self.table.mask(positions)
         return chosen & self.present[:, None]
 
     def apply(
@@ -143,7 +172,7 @@ class EditSlot:
         """Edit the columns that `mask` selects, whose absolute positions are given; the tensor is left as it was."""
         values = self.values[:, None, :].to(activation.dtype)
         if self.written is not None:
-            slot = (positions[..., None] == self.at[:, None, :]).long().argmax(dim=-1)
+            slot = (positions[..., None] == self.table.at[:, None, :]).long().argmax(dim=-1)
             chosen = slot[..., None].expand(*slot.shape, self.written.shape[-1])
             values = self.written.gather(1, chosen).to(activation.dtype)
         if self.direction is not None:
@@ -207,7 +236,7 @@ class Capture:
     Args:
         site: TransformerLens name.
         reduce: `mean` over the positions, the `last` of them, all `tokens`, or `moments`: mean and variance (ddof 0).
-        positions: which absolute positions count.
+        positions: which absolute positions count: a word, or those of each prompt, by its token ids.
         centred: subtract each vector's mean over its coordinates (what HookedTransformer's residual stream shows).
         columns: keep these coordinates only; None keeps all.
         direction: keep the projection on this unit vector, and the norm, instead of coordinates.
@@ -217,11 +246,15 @@ class Capture:
 
     site: str
     reduce: Reduce
-    positions: Positions
+    positions: Positions | Mapping[tuple[int, ...], RowPositions]
     centred: bool = False
     columns: tuple[int, ...] | None = None
     direction: tuple[float, ...] = ()
     skips_unrouted: bool = True
+
+    def positions_in(self, prompt: tuple[int, ...]) -> Positions | RowPositions:
+        """Which positions count in a row that begins with a prompt."""
+        return self.positions if isinstance(self.positions, str) else self.positions[prompt]
 
     def read(self, activation: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows kept"]:
         """Take what is kept of an activation."""
@@ -246,13 +279,17 @@ class Accumulator:
         marked: by row, the means that `mark` has kept, in the order in which it did.
     """
 
-    def __init__(self, capture: Capture, n_rows: int) -> None:
+    def __init__(self, capture: Capture, prompts: Sequence[tuple[int, ...]], device: torch.device) -> None:
+        """Begin with nothing kept; `prompts` are the token ids that each row of the batch begins with."""
         self.capture = capture
-        self.counts = torch.zeros(n_rows, dtype=torch.long)
+        self.counts = torch.zeros(len(prompts), dtype=torch.long)
+        self._table: PositionTable | None = None
+        if not isinstance(capture.positions, str):
+            self._table = PositionTable.of([capture.positions_in(prompt) for prompt in prompts], device)
         self._sum: Tensor | None = None
         self._last: Tensor | None = None
         self._tokens: list[tuple[np.ndarray, np.ndarray]] = []
-        self.marked: list[list[np.ndarray]] = [[] for _ in range(n_rows)]
+        self.marked: list[list[np.ndarray]] = [[] for _ in prompts]
 
     def mark(self, rows: Sequence[int]) -> None:
         """Keep the means of some rows as they are so far; of any other reduction nothing is kept."""
@@ -282,7 +319,12 @@ class Accumulator:
             alive: rows that still count; a finished row may be fed on, but nothing is kept of it.
             routed: at an expert's site, the positions that are sent to it.
         """
-        mask = position_mask(self.capture.positions, positions, prompt_tokens) & alive[:, None]
+        if isinstance(self.capture.positions, str):
+            mask = position_mask(self.capture.positions, positions, prompt_tokens)
+        else:
+            assert self._table is not None, "it is laid out where positions are each row's own"
+            mask = self._table.select(rows).mask(positions)
+        mask = mask & alive[:, None]
         if routed is not None and self.capture.skips_unrouted:
             mask = mask & routed
         kept = self.capture.read(activation)

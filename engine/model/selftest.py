@@ -45,7 +45,7 @@ def run_alone(model: LoadedModel, row: Row, generation: Generation, captures: li
                 break
         _, held = _forward(model, row, ids, [capture.site for capture in captures])
     tokens = tuple(ids[len(row.prompt) :])
-    captured = tuple(_reduced(capture, held[capture.site], len(row.prompt)) for capture in captures)
+    captured = tuple(_reduced(capture, held[capture.site], row.prompt) for capture in captures)
     return RowResult(tokens, finish, smallest if smallest != float("inf") else None, captured)
 
 
@@ -117,9 +117,9 @@ def _chosen(positions: Positions | RowPositions, length: int, prompt_tokens: int
     return int_list(torch.nonzero(mask[0]).flatten())
 
 
-def _reduced(capture: Capture, held: Held, prompt_tokens: int) -> np.ndarray:
+def _reduced(capture: Capture, held: Held, prompt: tuple[int, ...]) -> np.ndarray:
     activation, about = held
-    chosen = _chosen(capture.positions, len(activation), prompt_tokens)
+    chosen = _chosen(capture.positions_in(prompt), len(activation), len(prompt))
     if capture.skips_unrouted:
         chosen = [position for position in chosen if about[position]]
     vectors = capture.read(activation[chosen]).double().cpu().numpy()

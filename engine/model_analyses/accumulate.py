@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srm_explorer.engine.execution.rows import RowMaker
+from srm_explorer.engine.experiment.positions import RowPositions
 from srm_explorer.engine.io.vectors import token_mean
 from srm_explorer.engine.model import Capture, Forced, GivenText, TokenScores, top_tokens
 from srm_explorer.engine.session import RunRecord, Session
@@ -161,17 +162,24 @@ class Scoring:
             self._cells(run, CELLS[2:], untouched, forced)
         elif first < len(untouched.scores.lead):
             known.margin = float(untouched.scores.lead[first])
+        prompt = self._session.prompts[run.prompt].token_ids
         for index, (site, capture) in enumerate(self._captures.items()):
-            held = self._before(capture, run.prompt_tokens, first, len(forced.captured[index]))
+            held = self._before(capture, prompt, first, len(forced.captured[index]))
             change = None
             if held:
                 change = self._reduced(forced.captured[index][:held]) - self._reduced(untouched.captured[index][:held])
             known.prefix[site] = (held, None if change is None else float(np.linalg.norm(change)))
 
-    def _before(self, capture: Capture, prompt_tokens: int, first: int | None, captured: int) -> int:
+    def _before(self, capture: Capture, prompt: tuple[int, ...], first: int | None, captured: int) -> int:
         """Count the captured positions whose token both texts share with all before it."""
-        start = {"generated": prompt_tokens, "predicting": prompt_tokens - 1}.get(capture.positions, 0)
-        return captured if first is None else max(0, min(captured, prompt_tokens + first - start))
+        if first is None:
+            return captured
+        end, chosen = len(prompt) + first, capture.positions_in(prompt)
+        if isinstance(chosen, RowPositions):
+            onward = 0 if chosen.start is None else max(0, end - chosen.start)
+            return min(captured, sum(at < end for at in chosen.at) + onward)
+        before = {"generated": len(prompt), "predicting": len(prompt) - 1, "last": len(prompt) - 1}
+        return max(0, min(captured, end - before.get(chosen, 0)))
 
     def _cells(self, run: RunRecord, names: Sequence[str], untouched: Forced, edited: Forced) -> None:
         for index, site in enumerate(self._captures):

@@ -55,7 +55,7 @@ def maker_of(session: Session, model: LoadedModel) -> RowMaker:
     return RowMaker(session.spec, grid_of(session.spec, len(session.prompts)), session.prompts, directions, model)
 
 
-def captures_of(session: Session, model: LoadedModel, sites: Sequence[str] | None) -> dict[str, Capture]:
+def captures_of(session: Session, maker: RowMaker, sites: Sequence[str] | None) -> dict[str, Capture]:
     """List what is kept of every row, by site: the captured positions, all tokens; errors for a site that is none."""
     capture = session.spec.capture
     captures: dict[str, Capture] = {}
@@ -64,8 +64,8 @@ def captures_of(session: Session, model: LoadedModel, sites: Sequence[str] | Non
             centred = Site.parse(site).is_stream and capture.residual == "centred"
         except SpecValueError as error:
             raise ExplorerError(error.what, where="sites", remedy=error.remedy) from None
-        captures[site] = Capture(site, "tokens", capture.positions, centred)
-    model.check_sites(list(captures))
+        captures[site] = Capture(site, "tokens", maker.captured, centred)
+    maker.model.check_sites(list(captures))
     return captures
 
 
@@ -212,7 +212,7 @@ def score_effects(
     meter = meter or Meter([], StopSignal())
     names = _names(texts, given)
     maker = maker_of(session, model)
-    captures = captures_of(session, model, sites)
+    captures = captures_of(session, maker, sites)
     ids = model.tokenizer.encode(given, prepend_bos=False) if given else []
     scored_texts = texts_of(session, maker, names, ids, controls=controls)
     if not any(scored.text.tokens for scored in scored_texts):

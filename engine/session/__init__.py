@@ -5,6 +5,7 @@ from __future__ import annotations
 from srm_explorer.engine.session.codec import DamagedError, Number, Table, Text, Whole, plain, read_record
 from srm_explorer.engine.session.ledger import ComputedTest, Counted, Entry, Ledger, check_family, record_tests
 from srm_explorer.engine.session.session import (
+    CAPTURED_AT,
     SCHEMA_VERSION,
     Finish,
     PlaneRecord,
@@ -15,6 +16,7 @@ from srm_explorer.engine.session.session import (
     Sidecar,
     State,
     Unknown,
+    captured_at,
 )
 from srm_explorer.engine.session.store import (
     Saved,
@@ -42,6 +44,7 @@ from srm_explorer.engine.session.units import (
 )
 
 __all__ = [
+    "CAPTURED_AT",
     "SCHEMA_VERSION",
     "UNIT_FACTOR",
     "ChangedUnits",
@@ -66,6 +69,7 @@ __all__ = [
     "Unknown",
     "Whole",
     "baseline_of",
+    "captured_at",
     "changed_texts",
     "changed_units",
     "check_family",

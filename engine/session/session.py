@@ -16,9 +16,10 @@ from pydantic import PlainValidator
 from srm_explorer.engine.errors import ExplorerError, SpecValueError
 from srm_explorer.engine.experiment import Condition, Experiment, directions
 from srm_explorer.engine.experiment.conditions import Grid
+from srm_explorer.engine.experiment.positions import Positions, RowPositions
 from srm_explorer.engine.io.files import sha256_of
 from srm_explorer.engine.io.vectors import Matrix, read_vectors, widths
-from srm_explorer.engine.session.codec import Number, Text, Whole
+from srm_explorer.engine.session.codec import DamagedError, Number, Text, Whole, read_record
 
 Finish: TypeAlias = Literal["length", "eos", "none", "unknown"]
 """Why a run's text ends: the asked length, an end-of-text, or nothing was generated at all; unknown where the text
@@ -301,3 +302,32 @@ def pending_sidecar(final: Path, sha256: str) -> Path:
 
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+CAPTURED_AT = "captured_at"
+"""Names, in the provenance, the captured positions of each prompt, where they are none that a word means."""
+
+
+@dataclass(frozen=True)
+class _CapturedAt:
+    """Positions of a prompt as they are stored."""
+
+    at: tuple[Whole, ...]
+    start: Whole | None = None
+
+
+def captured_at(session: Session, prompt: int) -> Positions | RowPositions:
+    """Which positions of a prompt, by its index, were captured.
+
+    Raises:
+        ExplorerError: the session does not say.
+    """
+    choice = session.spec.capture.positions
+    if isinstance(choice, str):
+        return choice
+    try:
+        stored = read_record(tuple[_CapturedAt, ...], session.provenance.get(CAPTURED_AT), f"provenance.{CAPTURED_AT}")
+        return RowPositions(stored[prompt].at, stored[prompt].start)
+    except (DamagedError, IndexError) as error:
+        what = str(error) if isinstance(error, DamagedError) else f"{CAPTURED_AT} has too few prompts"
+        raise ExplorerError(f"{what}; the captured positions are not known", where=session.name) from None

@@ -102,10 +102,6 @@ def as_if_alone(tiny_gpt2: LoadedModel) -> Callable[..., None]:
             top_p=1.0 if written.top_p is None else written.top_p,
         )
         generation = Generation(written.tokens, sampling, tiny_gpt2.tokenizer.stop_ids)
-        captures = [
-            Capture(site, spec.capture.reduce, spec.capture.positions, "resid" in site and is_centred(spec))
-            for site in spec.capture.sites
-        ]
         vectors = session.vectors()
         assert len(session.runs) == len(session.prompts) * written.samples * len(conditions(spec))
         for place, run in list(enumerate(session.runs))[::every]:
@@ -132,6 +128,14 @@ def as_if_alone(tiny_gpt2: LoadedModel) -> Callable[..., None]:
                 if values is not None
             )
             noise = NoiseKey(written.seed, prompt.sha256, prompt.occurrence, run.sample)
+            captured = resolve_positions(
+                spec.capture.positions, [tiny_gpt2.tokenizer.decode([i]) for i in prompt.token_ids]
+            )
+            where = captured if isinstance(captured, str) else {prompt.token_ids: captured}
+            captures = [
+                Capture(site, spec.capture.reduce, where, "resid" in site and is_centred(spec))
+                for site in spec.capture.sites
+            ]
             row = Row(prompt.token_ids, edits, None if sampling.greedy else noise)
             alone = run_alone(tiny_gpt2, row, generation, captures)
             assert run.token_ids == alone.tokens

@@ -152,6 +152,11 @@ def from_model(key: str, label: str, *, absent: str = "", **look: Any) -> Field:
     return Field(key, label, **{**derived, "typed": kind not in ("choice", "bool"), **look})
 
 
+def _positions_field(item: str) -> Field:
+    codec = {"read": parse_positions, "write": positions_text}
+    return from_model(f"{item}.positions", "positions", short="where", shares_line=True, **codec)
+
+
 _MODEL = (
     from_model("model.name", "model"),
     from_model("model.device", "device"),
@@ -177,7 +182,7 @@ _STOP = from_model("generation.stop_at_eos", "at eos", short="eos", choices=(("y
 _CAPTURE = (
     from_model("capture.sites", "capture", short="sites", hint="L11 hook_post, resid_post, or full names"),
     from_model("capture.reduce", "reduce"),
-    from_model("capture.positions", "positions", short="where", shares_line=True),
+    _positions_field("capture"),
 )
 _SPOTLIGHT = (
     from_model("spotlight.thresholds", "thresholds", short="thresh", forms=cosines_forms),
@@ -283,17 +288,7 @@ def _intervention(data: Data, index: int, kinds: Sequence[str]) -> list[Field]:
         fields.append(from_model(f"{item}.unit", "unit", choices=plain(units), shares_line=True))
         fields.append(from_model(f"{item}.values", "values", forms=numbers_forms))
     fields.append(from_model(f"{item}.background", "background", short="bg"))
-    fields.append(
-        from_model(
-            f"{item}.positions",
-            "positions",
-            short="where",
-            read=parse_positions,
-            write=positions_text,
-            choices=plain(model_field("interventions.positions").examples or ()),
-            shares_line=True,
-        )
-    )
+    fields.append(_positions_field(item))
     if len(data["interventions"]) > 1 or data.get("grid"):
         fields.append(_GRID)
     return [*fields, *_stats(data)]

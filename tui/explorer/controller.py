@@ -183,8 +183,10 @@ class ExplorerController:
     def show_draft(self, typed: dict[str, str] | None = None) -> None:
         """Show the experiment in the panes, count its prompts, and name it in the header."""
         data = self.editor.data
-        positions = [intervention["positions"] for intervention in data["interventions"]]
-        self._view.prompts.show(data["prompts"], data["model"], self.editor.base, positions)
+        edited = [intervention["positions"] for intervention in data["interventions"]]
+        self._view.prompts.show(
+            data["prompts"], data["model"], self.editor.base, edited, data["capture"].get("positions")
+        )
         self._view.intervention.show(data, typed, self.editor.base)
         self.model_info.show()
         self.show_header()

@@ -81,11 +81,12 @@ def about_prompt(rows: PromptRows, row: int, limit: int | None) -> list[Note]:
         facts.append(count_of(tokens, "token"))
         if room is not None and tokens > room:
             notes.append((f"{signs.warning} {tokens:,} tokens, at most {room:,} fit", "warn"))
-    for typed, positions in rows.positions(prompt.content):
-        if isinstance(positions, RowPositions):
-            notes.append((f"{typed} is {positions_caption(positions, pieces or ())}", "dim"))
-        else:
-            notes.append((f"{signs.warning} positions {typed}: {positions.what}; {positions.remedy}", "error"))
+    for use in rows.positions:
+        for typed, positions in rows.resolved(prompt.content, use):
+            if isinstance(positions, RowPositions):
+                notes.append((f"{use} at {typed}: {positions_caption(positions, pieces or ())}", "dim"))
+            else:
+                notes.append((f"{signs.warning} {use} at {typed}: {positions.what}; {positions.remedy}", "error"))
     if rows.is_chosen and number not in rows.used and number not in rows.out and limit is not None:
         facts.append(f"not among the first {limit:,}")
     facts += [f"{factor} {level}" for factor, level in prompt.factors.items()]

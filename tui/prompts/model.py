@@ -14,6 +14,7 @@ from srm_explorer.tui.prompts.catalogue import ListedSet, PromptFiles, TokenBook
 from srm_explorer.tui.prompts.rows import (
     ErrorRows,
     LevelRows,
+    PositionsUse,
     PromptPositions,
     PromptRows,
     RowsView,
@@ -189,7 +190,7 @@ class PromptChoice:
         opened: name of the set whose prompts are in view.
         search: text that rows in view must hold.
         room: the most tokens a prompt may have; None where that is not known.
-        edited: the choices of positions that are found in each prompt.
+        positions: by what is done there, the choices of positions that are found in each prompt.
         edits: the experiment's table of prompts as it is edited.
     """
 
@@ -199,7 +200,7 @@ class PromptChoice:
         self.opened = ""
         self.search = ""
         self.room: int | None = None
-        self.edited: tuple[PromptPositions, ...] = ()
+        self.positions: dict[PositionsUse, tuple[PromptPositions, ...]] = {}
         self.edits = PromptEdits()
         self._searches: dict[View, str] = {}
         self._levels: list[tuple[str, str, int]] = []
@@ -243,7 +244,7 @@ class PromptChoice:
         used = frozenset(self.selected().numbers.get(listed.name, ()) if is_chosen else ())
         out = frozenset(omitted(self.table, listed.name))
         shown, pieces, asked = self._numbers_shown(listed), self.book.pieces, self.book.is_asked
-        return PromptRows(listed, shown, used, out, is_chosen, pieces, asked, self.room, self.edited, signs)
+        return PromptRows(listed, shown, used, out, is_chosen, pieces, asked, self.room, self.positions, signs)
 
     def too_long(self) -> int:
         return sum(self._longer(name) for name in self.selected().numbers)

@@ -31,7 +31,16 @@ from srm_explorer.tui.prompts.messages import (
     as_content,
 )
 from srm_explorer.tui.prompts.model import PromptChoice
-from srm_explorer.tui.prompts.rows import ErrorRows, PromptRows, PromptTable, RowsView, SetRows, edited_positions
+from srm_explorer.tui.prompts.rows import (
+    ErrorRows,
+    PositionsUse,
+    PromptPositions,
+    PromptRows,
+    PromptTable,
+    RowsView,
+    SetRows,
+    prompt_positions,
+)
 from srm_explorer.tui.terminal.editor import edit_file
 from srm_explorer.tui.widgets.dialogs import named_here
 
@@ -61,7 +70,7 @@ _FOOT = ((20, 5), (14, 4), (9, 3), (0, 1))
 """From so many lines of the pane on, so many for the highlighted row."""
 
 _FOOT_POSITIONS = 2
-"""Lines more where it is shown what is edited in a prompt, from the third of these heights on."""
+"""Lines more where it is shown what is edited or captured in a prompt, from the third of these heights on."""
 
 
 class PromptsPane(Widget):
@@ -124,20 +133,30 @@ class PromptsPane(Widget):
         yield Static(id="prompts-foot", markup=False)
 
     def show(
-        self, prompts: dict[str, Any], model: dict[str, Any], base: Path, positions: Sequence[object] = ()
+        self,
+        prompts: dict[str, Any],
+        model: dict[str, Any],
+        base: Path,
+        edited: Sequence[object] = (),
+        captured: object = "generated",
     ) -> None:
-        """Show the draft's table of prompts, as a model's table splits them, and where they are edited.
+        """Show the draft's table of prompts, as a model's table splits them, and where they are edited and captured.
 
         Args:
             prompts: the table.
             model: the table.
             base: the folder that paths are relative to.
-            positions: of each intervention, as an experiment file has them.
+            edited: positions of each intervention, as an experiment file has them.
+            captured: positions that are captured, likewise.
         """
         before = self.choice.table
         self.choice.edits.take(prompts)
         self.choice.book.use(feeding_key(prompts, model, base))
-        self.choice.edited = edited_positions(positions)
+        choices: dict[PositionsUse, tuple[PromptPositions, ...]] = {
+            "edited": prompt_positions(edited),
+            "captured": prompt_positions([captured]),
+        }
+        self.choice.positions = {use: chosen for use, chosen in choices.items() if chosen}
         is_new = bool(set(prompts.get("sets") or ()) - set(before.get("sets") or ()))
         if base != self.base or is_new or prompts.get("text") != before.get("text"):
             self.base = base
@@ -477,6 +496,6 @@ class PromptsPane(Widget):
             if isinstance(rows, SetRows) and row < rows.count:
                 notes += about_set(rows.sets[row], named_here("."), signs)
         lines = next(lines for height, lines in _FOOT if self.size.height >= height)
-        has_positions = isinstance(rows, PromptRows) and rows.edited and self.size.height >= _FOOT[2][0]
+        has_positions = isinstance(rows, PromptRows) and rows.positions and self.size.height >= _FOOT[2][0]
         self._foot.styles.height = lines + (_FOOT_POSITIONS if has_positions else 0)
         self._foot.update(as_content(notes))

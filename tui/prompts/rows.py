@@ -6,7 +6,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from rich.cells import cell_len
 from textual import events
@@ -33,7 +33,9 @@ WIDEST_LEVEL = 16
 PromptPositions: TypeAlias = tuple[int, ...] | TokenChoice
 """A choice of positions that means others in each prompt."""
 
-_POSITIONS = "edited at"
+PositionsUse: TypeAlias = Literal["edited", "captured"]
+"""What is done at a choice of positions."""
+
 _WIDEST_POSITIONS = 16
 _MEASURED = 100
 """Rows or levels that decide the width of a column."""
@@ -42,8 +44,8 @@ _LONGEST_NAME = 24
 _ORIGINS = {"shipped": "shipped", "yours": "yours", "here": "./prompts", "path": "path", "missing": ""}
 
 
-def edited_positions(positions: Iterable[object]) -> tuple[PromptPositions, ...]:
-    """Of interventions' choices of positions, those that mean others in each prompt, each once."""
+def prompt_positions(positions: Iterable[object]) -> tuple[PromptPositions, ...]:
+    """Of choices of positions, those that mean others in each prompt, each once."""
     choices: dict[PromptPositions, None] = {}
     for value in positions:
         # What is no choice is refused where it is typed.
@@ -146,7 +148,7 @@ class PromptRows:
         pieces: a prompt's content -> the text of each of its tokens; None where that is not known.
         is_asked: content -> whether they are awaited.
         room: the most tokens a prompt may have; None where that is not known.
-        edited: the choices of positions that are found in each prompt.
+        positions: by what is done there, the choices of positions that are found in each prompt.
         signs: of the screen.
     """
 
@@ -158,7 +160,7 @@ class PromptRows:
     pieces: Callable[[Content], tuple[str, ...] | None]
     is_asked: Callable[[Content], bool]
     room: int | None
-    edited: Sequence[PromptPositions]
+    positions: Mapping[PositionsUse, Sequence[PromptPositions]]
     signs: Glyphs
 
     @property
@@ -167,8 +169,13 @@ class PromptRows:
             Column(f"factor {name}", one_line(name), self._width(name, levels), priority=2)
             for name, levels in self.listed.factors.items()
         )
-        edited = (Column("edited", _POSITIONS, self._edited_width()),) if self.edited else ()
-        return (Column("text", "prompt", least=20), *edited, Column("tokens", "tok", 5, "right", priority=1), *factors)
+        positions = (Column(use, f"{use} at", self._positions_width(use)) for use in self.positions)
+        return (
+            Column("text", "prompt", least=20),
+            *positions,
+            Column("tokens", "tok", 5, "right", priority=1),
+            *factors,
+        )
 
     @property
     def count(self) -> int:
@@ -184,15 +191,15 @@ class PromptRows:
             return prompt.text, look
         if key == "tokens":
             return self._tokens(prompt.content, look)
-        if key == "edited":
-            return self._edited(prompt.content, look)
+        if key in ("edited", "captured"):
+            return self._positions(prompt.content, key, look)
         return prompt.factors.get(key.removeprefix("factor "), ""), look
 
-    def positions(self, content: Content) -> list[tuple[str, RowPositions | SpecValueError]]:
+    def resolved(self, content: Content, use: PositionsUse) -> list[tuple[str, RowPositions | SpecValueError]]:
         """Each choice of positions as it is typed, with what it means in a prompt; none before its tokens are known."""
         pieces = self.pieces(content)
         found: list[tuple[str, RowPositions | SpecValueError]] = []
-        for choice in self.edited if pieces is not None else ():
+        for choice in self.positions.get(use, ()) if pieces is not None else ():
             try:
                 found.append((positions_text(choice), find_positions(choice, pieces or ())))
             except SpecValueError as error:
@@ -220,11 +227,11 @@ class PromptRows:
             return f"{self.signs.warning}{count}", "warn"
         return str(count), look
 
-    def _edited(self, content: Content, look: str) -> Cell:
+    def _positions(self, content: Content, use: PositionsUse, look: str) -> Cell:
         """The positions of all choices, as many as there is room for; `none` where one of these is not there."""
         if self.pieces(content) is None:
             return (self.signs.ellipsis if self.is_asked(content) else ""), "dim"
-        resolved = [positions for _, positions in self.positions(content)]
+        resolved = [positions for _, positions in self.resolved(content, use)]
         if any(isinstance(positions, SpecValueError) for positions in resolved):
             return f"{self.signs.warning} none", "bad"
         rows = [positions for positions in resolved if isinstance(positions, RowPositions)]
@@ -238,10 +245,10 @@ class PromptRows:
             text = f"@{', '.join(parts[:kept])} {self.signs.ellipsis}({len(at)}{'' if start is None else '+'})"
         return text, look
 
-    def _edited_width(self) -> int:
-        cells = (self._edited(self.prompt(row).content, "") for row in range(min(self.count, _MEASURED)))
+    def _positions_width(self, use: PositionsUse) -> int:
+        cells = (self._positions(self.prompt(row).content, use, "") for row in range(min(self.count, _MEASURED)))
         widest = max((cell_len(cell if isinstance(cell, str) else cell[0]) for cell in cells), default=0)
-        return _WIDEST_POSITIONS if self.count > _MEASURED else max(len(_POSITIONS), widest)
+        return _WIDEST_POSITIONS if self.count > _MEASURED else max(len(f"{use} at"), widest)
 
     def _width(self, name: str, levels: Sequence[str]) -> int:
         # The first levels are enough to go by; a factor may have as many as there are prompts.

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment.positions import RowPositions
 from srm_explorer.engine.figures import coordinate_caption, count_of, plane_captions, short, site_caption, three_digits
 from srm_explorer.engine.io.vectors import read_columns
-from srm_explorer.engine.session import RunRecord, Session
+from srm_explorer.engine.session import RunRecord, Session, captured_at
 from srm_explorer.engine.session.codec import DamagedError
 from srm_explorer.engine.session.controls import controls_of
 from srm_explorer.tui.results.runs_rows import RunRows
@@ -296,11 +297,18 @@ def series_of(session: Session, vectors: Path, row: int, other: int | None, coor
 
 
 def fed_tokens(session: Session, row: int) -> tuple[FedToken, ...]:
-    """The tokens of a run that its capture covers, in the order they were fed."""
+    """The tokens of a run that its capture covers, in the order they were fed; ExplorerError where it does not say."""
     run = session.runs[row]
     prompt = [FedToken(at + 1, False, token) for at, token in enumerate(session.prompts[run.prompt].token_ids)]
     written = [FedToken(at + 1, True, token) for at, token in enumerate(run.token_ids)]
-    match session.spec.capture.positions:
+    positions = captured_at(session, run.prompt)
+    match positions:
+        case RowPositions():
+            fed = dict(enumerate((*prompt, *written)))
+            onward = range(len(fed) if positions.start is None else positions.start, len(fed))
+            return tuple(fed[at] for at in (*positions.at, *onward) if at in fed)
+        case "last":
+            return tuple(prompt[-1:])
         case "generated":
             return tuple(written)
         case "predicting":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.experiment import Experiment
+from srm_explorer.engine.experiment.positions import positions_text
 from srm_explorer.engine.figures import (
     count_of,
     intervention_captions,
@@ -93,7 +94,10 @@ def spec_facts(experiment: Experiment) -> tuple[tuple[str, str], ...]:
         ("prompts", ", ".join(map(str, prompts.sets)) + (f" where {where}" if where else "")),
         ("done", (done[0] if done else "nothing") + more),
         ("writes", tokens),
-        ("captures", f"{', '.join(map(site_caption, capture.sites))} · {capture.reduce} of {capture.positions}"),
+        (
+            "captures",
+            f"{', '.join(map(site_caption, capture.sites))} · {capture.reduce} of {positions_text(capture.positions)}",
+        ),
         ("planes", "; ".join(planes) or "none"),
         ("counts", f"cosine > {', '.join(map(short, experiment.spotlight.thresholds))}"),
     )

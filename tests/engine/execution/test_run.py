@@ -11,9 +11,12 @@ from safetensors.numpy import save_file
 
 from srm_explorer.engine.analyses.captured import edited
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.execution.replay import replay
 from srm_explorer.engine.experiment import conditions
+from srm_explorer.engine.experiment.positions import RowPositions
+from srm_explorer.engine.figures import arithmetic_points
 from srm_explorer.engine.runs.progress import Progress
-from srm_explorer.engine.session import load_session
+from srm_explorer.engine.session import captured_at, load_session
 
 if TYPE_CHECKING:
     from srm_explorer.engine.model.load import LoadedModel
@@ -208,6 +211,50 @@ def test_positions_by_number_and_by_token_are_found_in_every_prompt(lab: Lab, as
     unit = np.arange(1, 33) / np.linalg.norm(np.arange(1, 33))
     as_if_alone(session, {"v.safetensors#way": unit})
     assert load_session(lab.path()).spec == session.spec
+
+
+@pytest.mark.parametrize(
+    ("positions", "reduce"),
+    [([0, -1], "mean"), ({"token": "oo"}, "tokens"), ({"after": "oo"}, "last"), ("last", "mean")],
+    ids=str,
+)
+def test_positions_that_differ_from_prompt_to_prompt_are_captured_kept_on_record_and_replayed(
+    lab: Lab, as_if_alone: Check, clamp: dict[str, Any], positions: Any, reduce: str
+) -> None:
+    lab.prompts("The door, the door opened", "She shut the door", "a door")
+    capture = {"positions": positions, "reduce": reduce}
+    session = lab.session(lab.experiment({**clamp, "positions": [-1]}, capture=capture), rows=4)
+    as_if_alone(session)
+    again = load_session(lab.path())
+    assert again.spec == session.spec
+    assert again.spec.to_dict()["capture"]["positions"] == positions
+    on_record = [captured_at(again, prompt) for prompt in range(3)]
+    lengths = [len(prompt.token_ids) for prompt in again.prompts]
+    if positions == [0, -1]:
+        assert on_record == [RowPositions((0, length - 1)) for length in lengths]
+        # One of these is not edited and the other is: their mean is no sum over a whole stretch of the row.
+        assert arithmetic_points(again, 0) is None
+    elif positions == {"token": "oo"}:
+        counts = {run.prompt: len(vectors) for run, vectors in zip(again.runs, again.vectors()[MLP], strict=True)}
+        assert counts == {0: 4, 1: 2, 2: 2}, "the token is written in two pieces"
+    elif positions == "last":
+        assert on_record == ["last"] * 3
+        assert "captured_at" not in again.provenance
+    replayed = replay(again, lab.folder)
+    assert replayed.compared_vectors
+    assert replayed.bit_equal
+
+
+def test_captured_positions_that_hold_nothing_are_refused_with_their_prompt(lab: Lab, clamp: dict[str, Any]) -> None:
+    lab.prompts("She shut the door", "Nobody")
+    for positions, told in (
+        ({"token": "oo"}, "prompt 2 of texts ('Nobody'): no token of it is \"oo\""),
+        ({"after": "r"}, "prompt 1 of texts ('She shut the door'): nothing stands behind that token"),
+    ):
+        with pytest.raises(ExplorerError) as refusal:
+            lab.run(lab.experiment(clamp, generation={"tokens": 0}, capture={"positions": positions}))
+        assert f"capture.positions, {told}" in str(refusal.value)
+        assert not (lab.folder / "out" / "a.run").exists()
 
 
 @pytest.mark.parametrize(

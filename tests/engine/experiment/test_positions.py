@@ -58,6 +58,11 @@ def test_a_choice_reads_back_from_a_file_from_json_and_from_what_is_typed(choice
     data = copy.deepcopy(DATA)
     apply_overrides(data, [f"interventions[0].positions={positions_text(choice)}"], base=tmp_path)
     assert Experiment.from_dict(data) == experiment
+    captured = copy.deepcopy(DATA)
+    apply_overrides(captured, [f"capture.positions={positions_text(choice)}"], base=tmp_path)
+    experiment = Experiment.from_dict(captured)
+    assert experiment.to_dict()["capture"]["positions"] == choice
+    assert Experiment.from_toml(experiment.to_toml()) == experiment
 
 
 def test_a_file_says_positions_as_a_person_would() -> None:

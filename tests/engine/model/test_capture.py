@@ -10,6 +10,7 @@ from srm_explorer.engine.model.load import LoadedModel
 
 Prompts = list[tuple[int, ...]]
 
+CPU = torch.device("cpu")
 RESIDUAL = "blocks.1.hook_resid_post"
 GENERATOR = np.random.default_rng(5)
 DIRECTION = GENERATOR.normal(size=32) / 6
@@ -44,7 +45,7 @@ def test_coordinates_and_projections_are_those_of_the_whole_vector(
 
 @pytest.mark.parametrize("reduce", ["mean", "last"])
 def test_a_reduction_holds_one_vector_a_row(reduce: Reduce) -> None:
-    accumulator = Accumulator(Capture(RESIDUAL, reduce, "all"), 4)
+    accumulator = Accumulator(Capture(RESIDUAL, reduce, "all"), [(0,)] * 4, CPU)
     lengths, rows = torch.tensor([1, 1, 1, 1]), torch.arange(4)
     for step in range(50):
         where = torch.full((4, 1), step)
@@ -57,7 +58,7 @@ def test_a_reduction_holds_one_vector_a_row(reduce: Reduce) -> None:
 
 def test_a_long_mean_of_float32_loses_nothing() -> None:
     vectors = torch.full((1, 20_000, 1), 0.1) + 1000
-    accumulator = Accumulator(Capture(RESIDUAL, "mean", "all"), 1)
+    accumulator = Accumulator(Capture(RESIDUAL, "mean", "all"), [(0,)], CPU)
     row = torch.arange(1)
     for start in range(0, 20_000, 100):
         part = vectors[:, start : start + 100]
@@ -66,7 +67,7 @@ def test_a_long_mean_of_float32_loses_nothing() -> None:
 
 
 def test_nothing_is_kept_of_pads_finished_rows_and_other_positions() -> None:
-    accumulator = Accumulator(Capture(RESIDUAL, "mean", "generated"), 3)
+    accumulator = Accumulator(Capture(RESIDUAL, "mean", "generated"), [(0,)] * 3, CPU)
     activation = torch.tensor([[[torch.nan], [torch.inf], [1.0]], [[torch.nan], [9.0], [2.0]], [[7.0], [7.0], [7.0]]])
     where = torch.tensor([[-1, 0, 1], [-1, 1, 2], [1, 2, 3]])
     alive = torch.tensor([True, True, False])

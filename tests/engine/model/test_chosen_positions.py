@@ -54,6 +54,34 @@ def test_rows_with_positions_of_their_own_are_the_rows_alone(
             assert np.flatnonzero(result.captured[0][:, 0] == 9.0).tolist() == sorted({*at.at, *onward})
 
 
+@pytest.mark.parametrize("edited", ["none", "everywhere", "at its own"])
+def test_rows_are_captured_at_positions_of_their_own(
+    tiny: LoadedModel, prompts: Prompts, same_row: SameRow, edited: str
+) -> None:
+    site = "blocks.2.mlp.hook_post"
+    rows = [Row(prompt) for prompt in prompts]
+    if edited == "everywhere":
+        rows += [Row(prompt, (Edit(site, "clamp", "all", (7,), (9.0,)),)) for prompt in prompts]
+    elif edited == "at its own":
+        own = RowPositions((0,))
+        rows += [Row(prompt, (Edit(site, "clamp", own, (7,), (9.0,)),)) for prompt in prompts for _ in range(2)]
+    for number in range(len(chosen(prompts[0]))):
+        of_prompt = {prompt: chosen(prompt)[number] for prompt in prompts}
+        captures = [
+            Capture(site, "tokens", of_prompt),
+            Capture("blocks.2.hook_resid_post", "mean", of_prompt),
+            Capture("blocks.1.hook_resid_post", "last", of_prompt),
+        ][number % 2 :]
+        for share in (True, False):
+            for row, result in zip(rows, decode(tiny, rows, Generation(3), captures, share=share).rows, strict=True):
+                same_row(result, run_alone(tiny, row, Generation(3), captures))
+    freely = decode(tiny, rows, Generation(3), captures).rows
+    texts = [GivenText(row.prompt, free.tokens, (row.edits,)) for row, free in zip(rows, freely, strict=True)]
+    for place, (_, forced) in score_texts(tiny, texts, captures):
+        for left, right in zip(forced.captured, freely[place].captured, strict=True):
+            np.testing.assert_allclose(left, right, rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize("site", ["blocks.1.hook_resid_pre", "blocks.1.mlp.hook_post"])
 def test_projecting_out_leaves_nothing_along_the_direction_and_all_that_is_across_it(
     tiny: LoadedModel, prompts: Prompts, same_row: SameRow, site: str

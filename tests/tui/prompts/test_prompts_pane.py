@@ -55,8 +55,9 @@ def pieces(text: Content) -> tuple[str, ...]:
 class Host(App[None]):
     """Shows the pane, keeps its table, and takes words for tokens."""
 
-    def __init__(self, table: dict[str, Any], positions: Sequence[object] = ()) -> None:
+    def __init__(self, table: dict[str, Any], positions: Sequence[object] = (), captured: object = "generated") -> None:
         super().__init__()
+        self.captured = captured
         self.positions = positions
         self.told = [{"sets": [], "where": {}, "omit": {}, "limit": None, "prepend_bos": "auto"} | table]
         self.asked: list[tuple[Content, ...]] = []
@@ -68,7 +69,7 @@ class Host(App[None]):
         yield self.pane
 
     def on_mount(self) -> None:
-        self.pane.show(self.told[0], MODEL, Path.cwd(), self.positions)
+        self.pane.show(self.told[0], MODEL, Path.cwd(), self.positions, self.captured)
 
     @property
     def prompts(self) -> dict[str, Any]:
@@ -77,7 +78,7 @@ class Host(App[None]):
     @on(PromptsPane.Changed)
     def take(self, message: PromptsPane.Changed) -> None:
         self.told.append(message.prompts)
-        self.pane.show(message.prompts, MODEL, Path.cwd(), self.positions)
+        self.pane.show(message.prompts, MODEL, Path.cwd(), self.positions, self.captured)
 
     @on(PromptsPane.TokensWanted)
     def count(self, message: PromptsPane.TokensWanted) -> None:
@@ -114,9 +115,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @asynccontextmanager
 async def opened(
-    size: tuple[int, int] = (100, 30), positions: Sequence[object] = (), **table: Any
+    size: tuple[int, int] = (100, 30),
+    positions: Sequence[object] = (),
+    captured: object = "generated",
+    **table: Any,
 ) -> AsyncIterator[tuple[Host, Pilot[None]]]:
-    app = Host(table, positions)
+    app = Host(table, positions, captured)
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
         yield app, pilot
@@ -338,8 +342,19 @@ async def test_positions_by_number_and_by_token_are_shown_as_what_they_are_in_ea
         assert " @1, 2 " in app.row("☑ Somebody is"), "those of both choices"
         assert " @1, 2, 3 " in app.row("☑ Lo, somebody is")
         await press(pilot, "j")
-        assert '-1, 1 is 1 " somebody", 3 " there."' in app.foot()
-        assert 'token " is" is 2 " is"' in app.foot()
+        assert 'edited at -1, 1: 1 " somebody", 3 " there."' in app.foot()
+        assert 'edited at token " is": 2 " is"' in app.foot()
+
+
+@in_loop
+async def test_positions_that_are_captured_have_a_column_of_their_own() -> None:
+    async with opened((80, 24), [[0]], {"after": " is"}, sets=["grid"]) as (app, pilot):
+        await go(app, pilot, "grid")
+        await press(pilot, "enter")
+        assert re.search(r"edited at +captured at", app.lines()[0] + app.lines()[1])
+        assert re.search(r" @0 +@2… ", app.row("☑ Somebody is"))
+        assert "⚠ none" in app.row("☑ Lo, somebody stands")
+        assert 'captured at after " is": from 2 " there."' in app.foot()
 
 
 @in_loop
@@ -350,7 +365,7 @@ async def test_a_prompt_without_the_token_says_so_in_its_row_and_below() -> None
         assert "⚠ none" in app.row("☑ Somebody is")
         assert "@1, 3…" in app.row("☑ Lo, somebody is")
         assert "⚠ none" in app.row("☑ Lo, somebody stands")
-        assert 'positions token " somebody": no token of it is " somebody"' in app.foot()
+        assert 'edited at token " somebody": no token of it is " somebody"' in app.foot()
         assert '"Somebody", " is", " there."' in app.foot()
 
 
@@ -360,7 +375,7 @@ async def test_positions_follow_the_experiment_and_answers_to_another_question_a
         await go(app, pilot, "alpha")
         await press(pilot, "enter")
         assert "edited at" not in app.lines()[0]
-        assert " is " not in app.foot()
+        assert "edited at" not in app.foot()
         by_auto = app.pane.choice.book.key
         app.pane.show(app.prompts, MODEL, Path.cwd(), [[-1]])
         await settle(pilot)
@@ -386,7 +401,7 @@ async def test_more_positions_than_there_is_room_for_are_counted() -> None:
         await go(app, pilot, "long")
         await press(pilot, "enter")
         assert "@0, 1, 2 …(40)" in app.row("☑ word")
-        assert 'token " word" is 1 " word", 2 " word", 3 " word", 4 " word", 5 " word" … (39)' in app.foot()
+        assert 'edited at token " word": 1 " word", 2 " word", 3 " word", 4 " word", 5 " word" … (39)' in app.foot()
         assert "⚠ none" in app.row("☑ short")
 
 

@@ -80,12 +80,15 @@ async def settled(app: Host, pilot: Pilot[None]) -> None:
     await pilot.pause()
 
 
-def with_tokens(folder: Path, positions: str = "generated") -> Session:
+def with_tokens(folder: Path, positions: object = "generated", provenance: dict[str, Any] | None = None) -> Session:
     """The example as if the activations at every token had been kept."""
     session = load_session(EXAMPLE)
     data = session.spec.to_dict()
     data["capture"] |= {"reduce": "tokens", "positions": positions}
-    session = session.changed(spec=Experiment.from_dict(data), revision=0, sidecar=None, path=None)
+    provenance = {**session.provenance, **(provenance or {})}
+    session = session.changed(
+        spec=Experiment.from_dict(data), revision=0, sidecar=None, path=None, provenance=provenance
+    )
     rng = np.random.default_rng(0)
     vectors = {
         site: [rng.normal(size=(len(fed_tokens(session, row)), width)).astype(np.float32) for row in range(32)]
@@ -214,9 +217,17 @@ def test_the_strip_can_be_read_without_colour(tmp_path: Path) -> None:
     drive(test, session)
 
 
-@pytest.mark.parametrize("positions", ["predicting", "prompt", "all"])
-def test_tokens_are_named_by_where_they_were_captured(tmp_path: Path, positions: str) -> None:
-    session = with_tokens(tmp_path, positions)
+AT = [{"at": [1, 2], "start": None}] * 40
+FROM = [{"at": [], "start": 3}] * 40
+
+
+@pytest.mark.parametrize(
+    ("positions", "stored"),
+    [("predicting", None), ("prompt", None), ("all", None), ("last", None), ({"token": " x"}, AT), ([3, -1], FROM)],
+    ids=str,
+)
+def test_tokens_are_named_by_where_they_were_captured(tmp_path: Path, positions: object, stored: object) -> None:
+    session = with_tokens(tmp_path, positions, {"captured_at": stored})
     run = session.runs[3]
     fed = fed_tokens(session, 3)
     prompt = session.prompts[run.prompt].token_ids
@@ -224,7 +235,10 @@ def test_tokens_are_named_by_where_they_were_captured(tmp_path: Path, positions:
         "predicting": (*prompt[-1:], *run.token_ids),
         "prompt": prompt,
         "all": (*prompt, *run.token_ids),
-    }[positions]
+        "last": prompt[-1:],
+        "{'token': ' x'}": prompt[1:3],
+        "[3, -1]": (*prompt, *run.token_ids)[3:],
+    }[str(positions)]
     assert tuple(one.token_id for one in fed) == wanted
 
     async def test(app: Host, pilot: Pilot[None]) -> None:
