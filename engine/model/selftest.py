@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 from srm_explorer.engine.errors import ExplorerError, is_out_of_memory
 from srm_explorer.engine.experiment import ModelShape, Site
 from srm_explorer.engine.experiment.positions import Positions, RowPositions
+from srm_explorer.engine.experiment.site import FIRST_EXPERT, ROUTER
 from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode
 from srm_explorer.engine.model.device import bool_list, int_list, tensor_of
 from srm_explorer.engine.model.experts import Routed
@@ -192,6 +194,7 @@ def self_test(model: LoadedModel) -> SelfTest:
 
 def _compared(model: LoadedModel) -> SelfTest:
     began = time.monotonic()
+    _check_widths(model)
     site, last = _middle(model.shape), f"blocks.{model.shape.n_layers - 1}.hook_resid_post"
     rows = _rows(site, min(len(model.tokenizer.raw), model.bridge.cfg.d_vocab))
     captures = [Capture(site, "mean", "generated"), Capture(last, "mean", "generated")]
@@ -234,6 +237,36 @@ def _compared(model: LoadedModel) -> SelfTest:
                 remedy="choose dtype float32 or another model; results would not be what they say",
             )
     return found
+
+
+def _check_widths(model: LoadedModel) -> None:
+    """Compare how wide each site is in a pass over two tokens with what the model's shape says of it.
+
+    Looked at are the residual stream, neurons and heads of every layer, and where it has experts the first and the
+    router; a layer that holds none of a kind has nothing to measure.
+
+    Raises:
+        ExplorerError: names the first site that differs, with both widths.
+    """
+    kinds = ("hook_resid_post", "mlp.hook_post", "attn.hook_z", ROUTER, FIRST_EXPERT)
+    sites = [Site(layer, kind) for layer in range(model.shape.n_layers) for kind in kinds]
+    stated = {str(site): width for site in sites if (width := model.shape.width(site))}
+    measured: dict[str, int] = {}
+
+    def measure(site: str, activation: Tensor, hook: object) -> None:
+        measured[site] = by_coordinate(activation).shape[-1]
+
+    hooks: list[tuple[str, Callable[..., None]]] = [(site, partial(measure, site)) for site in stated]
+    with torch.inference_mode(), model.hooks(hooks):
+        model.bridge.original_model(input_ids=torch.tensor([[0, 1]], device=model.device), use_cache=False)
+    for site, width in stated.items():
+        if measured.get(site) != width:
+            got = f"is {measured[site]} wide" if site in measured else "is not reached"
+            raise ExplorerError(
+                f"{site} {got} when the model runs, and {width} by its weights",
+                where=f"{model.name}, layer {Site.parse(site).layer}",
+                remedy="choose a model of another family; indices would not mean what they say",
+            )
 
 
 def _middle(shape: ModelShape) -> str:

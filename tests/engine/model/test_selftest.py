@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -65,12 +65,33 @@ def test_a_model_that_breaks_the_rules_fails_with_the_numbers(
     assert self_test(tiny).shares_blocks
 
 
+@pytest.mark.parametrize(
+    ("stated", "named"),
+    [
+        ({"mlp_widths": (64, 63, 64)}, "blocks.1.mlp.hook_post is 64 wide when the model runs, and 63 by its weights"),
+        ({"d_mlp": 128}, "blocks.0.mlp.hook_post is 64 wide when the model runs, and 128"),
+        ({"d_model": 33}, "blocks.0.hook_resid_post is 32 wide when the model runs, and 33"),
+        ({"head_widths": (8, 8, 4)}, "blocks.2.attn.hook_z is 32 wide when the model runs, and 16"),
+    ],
+    ids=["one layer", "every layer", "the stream", "heads"],
+)
+def test_a_width_that_the_running_model_does_not_have_is_refused_by_its_layer(
+    tiny: LoadedModel, stated: dict[str, Any], named: str
+) -> None:
+    wrong = replace(tiny, shape=replace(tiny.shape, **stated))
+    with pytest.raises(ExplorerError, match="choose a model of another family") as caught:
+        self_test(wrong)
+    assert named in str(caught.value)
+    assert f"{tiny.name}, layer {named.split('.')[1]}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_library_that_leaves_the_cache_empty_is_named_with_the_other(
     tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = type(tiny.bridge.original_model).forward
 
-    def without_cache(*args: Any, past_key_values: object, **kwargs: Any) -> Any:
+    def without_cache(*args: Any, past_key_values: object = None, **kwargs: Any) -> Any:
         return whole(*args, **kwargs | {"use_cache": False})
 
     monkeypatch.setattr(type(tiny.bridge.original_model), "forward", without_cache)
