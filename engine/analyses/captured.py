@@ -67,12 +67,6 @@ class Captured:
         slot = self.slot[chosen] * len(self.session.conditions) + self.condition[chosen]
         return matched_blocks(unit.tolist(), slot.tolist(), self.units.stratum[unit].tolist())
 
-    def conditions_exchanged(self, chosen: NDArray[np.int64]) -> Blocks:
-        """How conditions may change places within a unit, its prompts and samples nested in them."""
-        unit = self.unit[chosen]
-        block = unit * len(self.session.conditions) + self.condition[chosen]
-        return matched_blocks(block.tolist(), self.slot[chosen].tolist(), unit.tolist())
-
 
 def captured(session: Session, sites: Sequence[str]) -> Captured:
     """Read the vectors of a session's runs at some sites.

@@ -26,6 +26,7 @@ from srm_explorer.engine.analyses.plane_search import (
 from srm_explorer.engine.analyses.registry import Arguments, Findings, StudyArguments, findings_of
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import SiteEdits, coordinate_caption, count_of, segment_tokens, site_caption
+from srm_explorer.engine.figures.numbers import three_digits
 from srm_explorer.engine.figures.table import PlaneChoice, TableColumn, TableFigure, table_columns
 from srm_explorer.engine.session import Session, unit_warnings
 from srm_explorer.engine.session.export import chosen_site
@@ -304,8 +305,8 @@ def _notes(
         if set_axes:
             notes.append(f"set by design, so in no plane: {', '.join(set_axes[:8])}{' …' if len(set_axes) > 8 else ''}")
     notes.append(
-        f"p: {result.exchanged} · {selection.permutations:,} permutations,"
-        f" p is at least 1/{selection.permutations + 1:,}"
+        f"p: {result.exchanged} · {selection.permutations:,} flips,"
+        f" p is at least {three_digits(max(2.0 ** (1 - result.units[1]), 1 / (selection.permutations + 1)))}"
     )
     notes.append(
         f"q: Benjamini-Hochberg over the {family} planes that were tested; planes that share a neuron repeat it"

@@ -27,7 +27,6 @@ from srm_explorer.engine.stats.pairings import (
     separation_score,
     unpaired_test,
 )
-from srm_explorer.engine.stats.permutation import matched_blocks
 
 Places = NDArray[np.int64]
 
@@ -165,6 +164,9 @@ KEPT = 100
 FEWEST = 4
 """Units a half must have: fewer leave nothing to tell a spread by."""
 
+SIGNS = "signs of units' differences flipped, so of their symmetry around 0"
+RESIDUALS = "signs flipped of what each coordinate of a unit has beside the other's"
+
 Among: TypeAlias = Literal["partners", "changed", "all"]
 
 
@@ -220,22 +222,11 @@ def search_separation(
     chosen, other = _split(groups.units[0], caught, rng)
     contrast = paired_contrast(_differences(values[runs], weights, caught.unit[runs], chosen))
     best = _scan(contrast, selection)
-    is_tested = np.isin(caught.unit[runs], other)
-    runs, weights = runs[is_tested], weights[is_tested]
-    unit = np.searchsorted(other, caught.unit[runs])
     single = selection.shared in selection.set_axes
-    both = None if single else synergy([_differences(values[runs], weights, caught.unit[runs], other)], best.pairs)
-    tested = paired_test(
-        values[runs],
-        weights,
-        unit,
-        best.pairs,
-        caught.conditions_exchanged(runs),
-        selection.permutations,
-        selection.seed,
-        single=single,
-    )
-    exchanged = "conditions exchanged within units"
+    rest = _differences(values[runs], weights, caught.unit[runs], other)
+    both = None if single else synergy([rest], best.pairs)
+    tested = paired_test(rest, best.pairs, selection.permutations, selection.seed, single=single)
+    exchanged = SIGNS if single else RESIDUALS
     return SearchResult(best, tested, (len(chosen), len(other)), exchanged, _usable(contrast, selection).size, both)
 
 
@@ -256,20 +247,10 @@ def search_change(
     best = _scan(contrast, selection)
     n = len(other)
     single = selection.shared in selection.set_axes
-    together = None if single else synergy([(both[:, 0] - both[:, 1])[np.isin(units, other)]], best.pairs)
-    rows = both[np.isin(units, other)].reshape(2 * n, -1)
-    unit = np.repeat(np.arange(n), 2)
-    tested = paired_test(
-        rows,
-        np.tile([1.0, -1.0], n),
-        unit,
-        best.pairs,
-        matched_blocks(list(range(2 * n)), [0] * (2 * n), unit.tolist()),
-        selection.permutations,
-        selection.seed,
-        single=single,
-    )
-    exchanged = "observed and predicted exchanged within units"
+    rest = (both[:, 0] - both[:, 1])[np.isin(units, other)]
+    together = None if single else synergy([rest], best.pairs)
+    tested = paired_test(rest, best.pairs, selection.permutations, selection.seed, single=single)
+    exchanged = SIGNS if single else RESIDUALS
     return SearchResult(best, tested, (len(chosen), n), exchanged, _usable(contrast, selection).size, together)
 
 
@@ -304,7 +285,7 @@ def search_anisotropy(
     best = dataclasses.replace(best, scores=r)
     rest = within_strata(means[np.isin(units, other)], stratum[other])
     tested = correlation_test(rest, stratum[other], best.pairs, np.sign(r), selection.permutations, selection.seed)
-    exchanged = "units of one coordinate exchanged against the other's, within prompt sets"
+    exchanged = f"{RESIDUALS}, in the direction it was chosen with"
     return SearchResult(best, tested, (len(chosen), len(other)), exchanged, columns.size)
 
 
@@ -320,11 +301,11 @@ def _between_units(
     contrast = group_contrast(means[0][0], means[1][0])
     best = _scan(contrast, selection)
     first, second = stratum[split[0][1]], stratum[split[1][1]]
-    # Where a prompt set has units of one group alone, exchanging within sets would leave it as it is.
+    # Where a prompt set has units of one group alone, the groups cannot be told from the sets.
     alike = set(first.tolist()) == set(second.tolist())
     strata = (first, second) if alike else (np.zeros_like(first), np.zeros_like(second))
     tested = unpaired_test(means[0][1], means[1][1], strata, best.pairs, selection.permutations, selection.seed)
-    exchanged = f"units exchanged between the groups{', within prompt sets' if alike else ''}"
+    exchanged = f"{RESIDUALS}{', within prompt sets' if alike else ''}"
     sizes = tuple(len(a) + len(b) for a, b in zip(*split, strict=True))
     both = synergy([means[0][1], means[1][1]], best.pairs)
     return SearchResult(best, tested, (sizes[0], sizes[1]), exchanged, _usable(contrast, selection).size, both)

@@ -104,12 +104,12 @@ def test_change_is_what_arithmetic_does_not_explain(planted: Planted) -> None:
         rows = np.array([base[run.prompt] for run in session.runs])
         noise = 0.7 * vectors[SITE]
         vectors[SITE][:] = 4 + vectors[SITE][rows] + noise * swept(session)[:, None]
-        vectors[SITE][:, 5] += 0.9 * swept(session)
-        vectors[SITE][:, 8] -= 0.9 * swept(session)
+        vectors[SITE][:, 5] += 1.2 * swept(session)
+        vectors[SITE][:, 8] -= 1.2 * swept(session)
 
     large = {"site": SITE, "neurons": [3], "op": "clamp", "values": [60, 80]}
-    session = planted(moved, units=40, interventions=[large])
-    table = found_in(session, among="all", criterion="change", **MANY)
+    session = planted(moved, units=80, interventions=[large])
+    table = found_in(session, among="changed", k=6, criterion="change", **MANY)
     assert ("n5", "n8") in q_of(table)
     assert q_of(table)["n5", "n8"] < 0.05
     still = {pair: q for pair, q in q_of(table).items() if not {"n5", "n8"} & set(pair)}
@@ -139,7 +139,10 @@ def test_levels_of_a_factor_are_compared_between_units(planted: Planted) -> None
     groups = ["baseline · type=plain", "baseline · type=odd"]
     table = found_in(planted(apart, units=64, factors=types), among="all", groups=groups)
     assert table.rows[0][:2] == ("n7", "n9")
-    assert any("units exchanged between the groups, within prompt sets" in note for note in table.notes)
+    assert any(
+        "signs flipped of what each coordinate of a unit has beside the other's, within prompt sets" in note
+        for note in table.notes
+    )
     assert any(f"{16 * 15 // 2} pairs" in note for note in table.notes)
 
 

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from srm_explorer.engine.stats.comparison import group_contrast, hotelling, paired_contrast, synergy
+from srm_explorer.engine.stats.pairings import UNEQUAL as UNEQUAL_SPREADS
 from srm_explorer.engine.stats.pairings import (
     correlation_test,
+    flipped_residuals,
     paired_test,
     scan_pairs,
     separation_score,
     unpaired_test,
 )
-from srm_explorer.engine.stats.permutation import Blocks, benjamini_hochberg, matched_blocks
+from srm_explorer.engine.stats.permutation import benjamini_hochberg
 
 EXPERIMENTS, UNITS, DRAWS = 2000, 50, 99
 LEVELS = (0.01, 0.05, 0.1, 0.3)
-
-
-def runs_of(units: int, conditions: int) -> tuple[np.ndarray, np.ndarray, Blocks]:
-    """Units of each run, weights (the first condition against the others), and the exchange of conditions in units."""
-    unit = np.repeat(np.arange(units), conditions)
-    first = np.tile(np.arange(conditions) == 0, units)
-    weights = np.where(first, 1.0, -1.0 / (conditions - 1))
-    return unit, weights, matched_blocks(list(range(len(unit))), [0] * len(unit), unit.tolist())
 
 
 def calibrated(p: np.ndarray) -> None:
@@ -33,42 +29,98 @@ def calibrated(p: np.ndarray) -> None:
         assert (p <= a).mean() <= a + 3 * np.sqrt(a * (1 - a) / len(p)), a
 
 
-def test_a_separation_by_one_coordinate_alone_is_no_separation_by_the_plane() -> None:
-    # 2,000 planes, each an experiment: b is noise correlated with a, and a separates a little, strongly or not at all.
-    rng = np.random.default_rng(0)
-    unit, weights, blocks = runs_of(UNITS, 2)
-    runs = len(unit)
-    shift = np.where(weights > 0, 1.0, 0.0)[:, None] * np.tile([0.0, 0.5, 3.0, 10.0], EXPERIMENTS // 4)
-    own = rng.standard_t(4, (UNITS, EXPERIMENTS)).repeat(2, axis=0)
-    noise_a, noise_b = rng.standard_t(4, (2, runs, EXPERIMENTS))
-    values = np.stack([own + noise_a + shift, own + 0.6 * noise_a + 0.8 * noise_b], axis=2)
-    # b follows a's noise, so a's shift is all that b lacks: take the part of it that b would share.
-    values[:, :, 1] += 0.6 * shift
-    pairs = np.arange(2 * EXPERIMENTS).reshape(-1, 2)
-    found = paired_test(values.reshape(runs, -1), weights, unit, pairs, blocks, DRAWS, 0, single=False)
-    calibrated(found.p)
+Scales = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]
+UNEQUAL: dict[str, Scales] = {
+    "alike": lambda rng, size: np.ones(size),
+    "squared": lambda rng, size: rng.exponential(size=size) ** 2 + 0.05,
+    "lognormal": lambda rng, size: rng.lognormal(sigma=1.2, size=size),
+}
+PAIRS = np.arange(2 * EXPERIMENTS).reshape(-1, 2)
 
 
-def test_with_no_separation_at_all_p_is_conservative_and_of_one_axis_uniform() -> None:
+def planes(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """[unit, 2 * plane] coordinates of planes [unit, plane], side by side."""
+    return np.stack([a, b], axis=2).reshape(len(a), -1)
+
+
+@pytest.mark.parametrize("name", UNEQUAL)
+@pytest.mark.parametrize("units", [12, 25])
+def test_a_separation_by_one_coordinate_alone_is_no_separation_by_the_plane(name: str, units: int) -> None:
+    # 2,000 planes, each an experiment: b follows a and its own noise; a separates a little, strongly or not at all;
+    # some units respond much more than others, in both.
+    rng = np.random.default_rng(units)
+    size = (units, EXPERIMENTS)
+    scale = UNEQUAL[name](rng, size)
+    away = np.tile([0.0, 0.5, 3.0, 10.0], EXPERIMENTS // 4)
+    a = scale * (away + rng.standard_t(4, size))
+    b = 0.6 * a + 0.8 * scale * rng.standard_t(4, size)
+    for values in (planes(a, b), planes(b, a)):
+        calibrated(paired_test(values, PAIRS, DRAWS, 0, single=False).p)
+    # Given a, that b adds nothing is all that is tested: neither too often nor too seldom.
+    ones, none = np.ones(units), np.empty((units, 0))
+    p = flipped_residuals(b, ones, a, none, DRAWS, 1)
+    calibrated(p)
+    assert np.mean(p <= 0.1) > 0.06
+
+
+@pytest.mark.parametrize("name", UNEQUAL)
+def test_with_no_separation_at_all_p_is_conservative_and_of_one_axis_uniform(name: str) -> None:
     rng = np.random.default_rng(1)
-    unit, weights, blocks = runs_of(UNITS, 3)
-    values = rng.standard_t(4, (len(unit), 2 * EXPERIMENTS)) + rng.normal(size=(UNITS, 1)).repeat(3, axis=0)
-    pairs = np.arange(2 * EXPERIMENTS).reshape(-1, 2)
-    calibrated(paired_test(values, weights, unit, pairs, blocks, DRAWS, 1, single=False).p)
-    alone = paired_test(values, weights, unit, pairs, blocks, DRAWS, 1, single=True).p
+    size = (UNITS, 2 * EXPERIMENTS)
+    values = UNEQUAL[name](rng, size) * rng.standard_t(4, size)
+    calibrated(paired_test(values, PAIRS, DRAWS, 1, single=False).p)
+    alone = paired_test(values, PAIRS, DRAWS, 1, single=True).p
     calibrated(alone)
     assert stats.kstest(alone, "uniform").pvalue > 0.001
 
 
-def test_runs_of_a_unit_that_persist_are_no_separation() -> None:
-    # Every unit moves away from its baseline and stays there, upwards or downwards by chance.
-    rng = np.random.default_rng(5)
-    unit, weights, blocks = runs_of(UNITS, 6)
-    away = np.concatenate([np.zeros((UNITS, 1)), np.tile(np.linspace(1, 2, 5), (UNITS, 1))], axis=1)
-    sign = rng.choice([-1.0, 1.0], size=(UNITS, 1, 2 * EXPERIMENTS))
-    values = away[:, :, None] * sign + 0.3 * rng.standard_t(4, (UNITS, 6, 2 * EXPERIMENTS))
-    pairs = np.arange(2 * EXPERIMENTS).reshape(-1, 2)
-    calibrated(paired_test(values.reshape(6 * UNITS, -1), weights, unit, pairs, blocks, DRAWS, 5, single=True).p)
+def test_the_fast_way_equals_a_regression_a_flip() -> None:
+    rng = np.random.default_rng(6)
+    y, a = rng.normal(size=(2, 14, 3))
+    group, levels = np.repeat([1.0, 0.0], 7), np.eye(2)[np.arange(14) % 2]
+    found = flipped_residuals(y, group, a, levels, 400, 3)
+    for pair in range(3):
+        rest = np.column_stack([levels, a[:, pair]])
+        loud = a[:, pair] - levels @ np.linalg.lstsq(levels, a[:, pair])[0]
+        likely = []
+        for growth in UNEQUAL_SPREADS:
+            w = 1 / np.sqrt(1 + growth * loud**2 / np.median(loud**2))
+            left = w * y[:, pair] - (w[:, None] * rest) @ np.linalg.lstsq(w[:, None] * rest, w * y[:, pair])[0]
+            likely.append((np.log(w).sum() - 7 * np.log(np.mean(left**2)) - 2 * (growth > 0), w, left))
+        _, w, left = max(likely, key=lambda each: each[0])
+        whole = w[:, None] * np.column_stack([rest, group])
+        hat = whole @ np.linalg.pinv(whole)
+
+        def t(sample: np.ndarray, whole: np.ndarray = whole, hat: np.ndarray = hat) -> float:
+            inverse = np.linalg.inv(whole.T @ whole)
+            share = (sample - hat @ sample) ** 2 / (1 - np.diag(hat))
+            error = np.sqrt((inverse @ (whole.T * share) @ whole @ inverse)[-1, -1])
+            return float((np.linalg.pinv(whole) @ sample)[-1] / error)
+
+        flips = 1 - 2 * np.random.default_rng(3).integers(0, 2, size=(400, 14))
+        reached = sum(abs(t(flip * left)) >= abs(t(left)) * (1 - 1e-9) for flip in flips)
+        assert found[pair] == pytest.approx((1 + reached) / 401)
+
+
+@pytest.mark.parametrize("units", [12, 25])
+def test_a_plane_that_tells_more_is_found_about_as_often_as_by_a_t_test(units: int) -> None:
+    rng = np.random.default_rng(7)
+    a, own = rng.normal(size=(2, units, EXPERIMENTS))
+    b = 0.6 * a + 0.8 * own + 3 * 0.8 / np.sqrt(units)
+    found = np.mean(flipped_residuals(b, np.ones(units), a, np.empty((units, 0)), DRAWS, 0) <= 0.05)
+    by_t = np.mean(np.abs(_intercepts(b, a)) >= stats.t.isf(0.025, units - 2))
+    assert 0.6 < by_t < 0.9
+    assert found > by_t - 0.1
+
+
+def _intercepts(y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """[plane] Student's t of the intercept of y on x, [unit, plane]."""
+    n = len(y)
+    rest = x - x.mean(axis=0)
+    slope = (rest * y).sum(axis=0) / (rest**2).sum(axis=0)
+    intercept = y.mean(axis=0) - slope * x.mean(axis=0)
+    spread = ((y - intercept - slope * x) ** 2).sum(axis=0) / (n - 2)
+    return intercept / np.sqrt(spread * (1 / n + x.mean(axis=0) ** 2 / (rest**2).sum(axis=0)))
 
 
 def test_between_units_with_nothing_there() -> None:
@@ -80,43 +132,43 @@ def test_between_units_with_nothing_there() -> None:
     pairs = np.arange(2 * EXPERIMENTS).reshape(-1, 2)
     found = unpaired_test(values[:half], values[half:], (sets[:half], sets[half:]), pairs, DRAWS, 2)
     calibrated(found.p)
+    # One group is far louder than the other, and smaller; a separates, b adds nothing.
+    few = (np.arange(UNITS) < 15)[:, None]
+    noise = np.where(few, 3.0, 1.0) * (values - 2.0 * sets[:, None])
+    beside = planes(noise[:, ::2] + 4.0 * few, noise[:, 1::2]) + 2.0 * sets[:, None]
+    found = unpaired_test(beside[:15], beside[15:], (sets[:15], sets[15:]), pairs, DRAWS, 2)
+    calibrated(found.p)
 
 
-def test_correlation_with_nothing_there() -> None:
+@pytest.mark.parametrize("name", UNEQUAL)
+def test_correlation_with_nothing_there(name: str) -> None:
+    # Units that are loud are so in both coordinates: no correlation, though the two are not independent.
     rng = np.random.default_rng(3)
-    values = rng.standard_t(3, (UNITS, 2 * EXPERIMENTS))
+    scale = UNEQUAL[name](rng, (UNITS, EXPERIMENTS))
+    values = planes(*(scale * rng.standard_t(3, (UNITS, EXPERIMENTS)) for _ in range(2)))
     values -= values.mean(axis=0)
-    pairs = np.arange(2 * EXPERIMENTS).reshape(-1, 2)
     signs = rng.choice([-1.0, 1.0], EXPERIMENTS)
-    p = correlation_test(values, np.zeros(UNITS, np.int64), pairs, signs, DRAWS, 3).p
+    p = correlation_test(values, np.zeros(UNITS, np.int64), PAIRS, signs, DRAWS, 3).p
     calibrated(p)
-    assert stats.kstest(p, "uniform").pvalue > 0.001
+    assert np.mean(p <= 0.1) > 0.07
 
 
-def test_permuting_labels_of_two_runs_is_flipping_signs() -> None:
+def test_one_axis_is_tested_by_every_flip_of_signs() -> None:
     rng = np.random.default_rng(4)
-    unit, weights, blocks = runs_of(10, 2)
-    values = rng.normal(size=(20, 2)) + np.where(weights > 0, 0.8, 0.0)[:, None]
-    found = paired_test(values, weights, unit, np.array([[0, 1]]), blocks, 4000, 0, single=False)
-    differences = np.diff(values.reshape(10, 2, 2)[:, ::-1], axis=1)[:, 0]
+    differences = rng.normal(size=(10, 2)) + 0.6
+    found = paired_test(differences, np.array([[0, 1]]), 4000, 0, single=True)
     signs = 1 - 2 * (np.arange(1024)[:, None] >> np.arange(10) & 1)
-
-    def both(flip: np.ndarray) -> np.ndarray:
-        d = differences * flip[:, None]
-        t = d.mean(axis=0) / d.std(axis=0, ddof=1) * np.sqrt(10)
-        t2 = 10 * d.mean(axis=0) @ np.linalg.solve(np.cov(d.T), d.mean(axis=0))
-        return np.array([8 * (t2 - own**2) / (9 + own**2) for own in t])
-
-    every = np.array([both(flip) for flip in signs])
-    exact = (every >= both(np.ones(10)) - 1e-9).mean(axis=0).max()
+    sums = np.abs(signs @ differences[:, 1])
+    exact = np.mean(sums >= sums[0] - 1e-9)
     assert found.p[0] == pytest.approx(exact, abs=4 * np.sqrt(0.25 / 4000))
-    assert found.statistic[0] == pytest.approx(both(np.ones(10)).min())
+    t, _ = tuple(stats.ttest_1samp(differences[:, 1], 0))
+    assert found.statistic[0] == pytest.approx(t**2)
 
 
 def test_planted_planes_are_found_and_false_discoveries_stay_under_their_target() -> None:
     # 10 of 40 coordinates in 5 planes whose noise is shared, so that only the plane tells the groups apart.
     target, experiments, planted = 0.1, 30, 5
-    unit, weights, blocks = runs_of(24, 2)
+    weights = np.tile([1.0, -1.0], 24)
     shares, hits = [], 0
     for seed in range(experiments):
         rng = np.random.default_rng(seed)
@@ -130,7 +182,8 @@ def test_planted_planes_are_found_and_false_discoveries_stay_under_their_target(
         halved = values.reshape(2, 48, 40)
         contrast = paired_contrast(np.add.reduceat(weights[:, None] * halved[0], np.arange(0, 48, 2)))
         best = scan_pairs(contrast.residual, separation_score(contrast), 100, np.arange(40))
-        found = paired_test(halved[1], weights, unit, best.pairs, blocks, 499, seed, single=False)
+        rest = np.add.reduceat(weights[:, None] * halved[1], np.arange(0, 48, 2))
+        found = paired_test(rest, best.pairs, 499, seed, single=False)
         called = best.pairs[benjamini_hochberg(found.p) <= target]
         # A plane is false where one of its coordinates adds nothing: it separates no better than the other alone.
         separating = {*range(2 * planted), 12, 13, 14}
