@@ -18,7 +18,8 @@ from srm_explorer.engine.figures.bands import DoseBand, GroupBand, NullBand, Pla
 from srm_explorer.engine.figures.captions import plane_captions
 from srm_explorer.engine.figures.groups import CONDITION, points_of, run_groups
 from srm_explorer.engine.io.vectors import Matrix, token_mean
-from srm_explorer.engine.session import PlaneRecord, Session, Units, baseline_of, changed_texts, units_of
+from srm_explorer.engine.session import PlaneRecord, Session, Units, baseline_of, units_of
+from srm_explorer.engine.session.lengths import paired
 from srm_explorer.engine.stats.bands import share_bands, sup_t_band, unit_counts
 from srm_explorer.engine.stats.groups import BASELINE, RunGroup
 from srm_explorer.engine.stats.nulls import (
@@ -294,17 +295,24 @@ def plane_bands(
 def residual_points(session: Session, plane_index: int) -> Floats | None:
     """[run, 2] unit coordinates observed minus those that arithmetic predicts; NaN where nothing is predicted.
 
-    Where a run's tokens are its baseline's, the difference is none but the rounding of another batch, and exactly 0.
+    Either is over the tokens that the run and its baseline both have, as far as means over those are kept: one over
+    more tokens is shorter, and so its cosines differ, whatever was written. Where a run's tokens are its baseline's,
+    the difference is none but the rounding of another batch, and exactly 0.
 
     Returns:
         None where nothing is predicted of any run.
     """
-    predicted = arithmetic_points(session, plane_index)
+    pairs = paired(session, session.planes[plane_index])
+    predicted = arithmetic_points(session, plane_index, pairs)
     if predicted is None:
         return None
-    difference = points_of(session.planes[plane_index]).xy - predicted.xy
-    same = (baseline_of(session) >= 0) & ~changed_texts(session)[0]
-    difference[same & np.isfinite(difference).all(axis=1)] = 0.0
+    difference = points_of(pairs.runs).xy - predicted.xy
+    bases: list[int] = baseline_of(session).tolist()
+    same = [
+        base >= 0 and run.token_ids[:tokens] == session.runs[base].token_ids[:base_tokens]
+        for run, base, tokens, base_tokens in zip(session.runs, bases, pairs.tokens, pairs.base_tokens, strict=True)
+    ]
+    difference[np.array(same, np.bool_) & np.isfinite(difference).all(axis=1)] = 0.0
     return difference
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -15,6 +16,7 @@ from srm_explorer.engine.experiment.site import Site, head_coordinates
 from srm_explorer.engine.io.vectors import Matrix, token_mean
 from srm_explorer.engine.session import UNIT_FACTOR, Session, Units, units_of
 from srm_explorer.engine.session.export import chosen_site
+from srm_explorer.engine.session.lengths import NOTHING, marks_of, means_over, shorter_means, token_counts
 from srm_explorer.engine.stats.permutation import Blocks, matched_blocks
 
 REPLACING = ("clamp", "zero", "mean", "project_out", "patch")
@@ -33,6 +35,8 @@ class Captured:
         unit: [run] index of the unit.
         slot: [run] place in the unit, the same for like prompts and samples of different units.
         left_out: runs whose vectors are not finite.
+        shorter: by site, [mark, d] means over first tokens of every run of the session, where texts differ in length
+            and these are kept.
     """
 
     session: Session
@@ -44,6 +48,37 @@ class Captured:
     unit: NDArray[np.int64]
     slot: NDArray[np.int64]
     left_out: int
+    shorter: dict[str, list[Matrix]]
+
+    def means(self, site: str, places: NDArray[np.int64], tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+        """[place, d] means of some of these runs over their first tokens, see `lengths.means_over`."""
+        session = self.session
+        rows: list[int] = self.rows.tolist()
+        marks = marks_of(session.spec, session.conditions, session.runs) if site in self.shorter else []
+        kept = self.shorter.get(site)
+        of_these = None if kept is None else [kept[row] for row in rows]
+        return means_over(self.vectors[site], of_these, [marks[row] for row in rows] if kept else [], places, tokens)
+
+    def over(self, tokens: NDArray[np.int64]) -> Captured:
+        """The same runs over their first tokens, those left out that have none of them.
+
+        Args:
+            tokens: [run of the session] as `lengths.alike_tokens` has them; where means are not kept, over all.
+        """
+        chosen = tokens[self.rows]
+        if not self.shorter or (chosen == token_counts(self.session)[self.rows]).all():
+            return self
+        kept = np.flatnonzero(chosen != NOTHING)
+        return dataclasses.replace(
+            self,
+            vectors={site: self.means(site, kept, chosen[kept]).astype(np.float32) for site in self.vectors},
+            rows=self.rows[kept],
+            condition=self.condition[kept],
+            prompt=self.prompt[kept],
+            unit=self.unit[kept],
+            slot=self.slot[kept],
+            shorter={},
+        )
 
     def kinds(self, *kinds: str) -> NDArray[np.int64]:
         """The runs, as places among these, whose condition is of one of the kinds."""
@@ -99,6 +134,7 @@ def captured(session: Session, sites: Sequence[str]) -> Captured:
         unit=units.of_run[rows],
         slot=_slots(session, units)[rows],
         left_out=int(is_kept.sum() - finite.sum()),
+        shorter=shorter_means(session, read),
     )
 
 

@@ -42,6 +42,7 @@ from srm_explorer.engine.session import (
     record_tests,
     unit_warnings,
 )
+from srm_explorer.engine.session.lengths import NOTHING, alike, depends_on_length, paired, token_counts
 from srm_explorer.engine.stats.comparison import PairedTest, group_difference, paired_test
 from srm_explorer.engine.stats.groups import BASELINE
 from srm_explorer.engine.stats.resampling import LEVEL, MOST_RESAMPLES, RESAMPLES
@@ -197,17 +198,28 @@ def _test(sides: tuple[Side, Side], match: MatchedRuns, flips: int, seed: int) -
     """The paired tests of what was not set by the experiment, and what was tested."""
     if not match.paired:
         return None, "not paired"
-    points: list[UnitCoordinates] = [points_of(side.plane) for side in sides]
-    tested = "difference"
-    if _is_set(sides, match):
-        tested = BEYOND_ARITHMETIC
-        for index, (side, rows) in enumerate(zip(sides, match.rows, strict=True)):
-            rest = _beyond(side)
-            if rest is None or not np.isfinite(rest[rows]).all():
+    if not _is_set(sides, match):
+        tested, points = "difference", _over_common_tokens(sides, match)
+    else:
+        tested, points = BEYOND_ARITHMETIC, list[UnitCoordinates]()
+        for side, rows in zip(sides, match.rows, strict=True):
+            rest, pairs = _beyond(side), paired(side.session, side.plane)
+            # A run without a token in common with its baseline is left out; one that is not predicted leaves no test.
+            if rest is None or not np.isfinite(rest[rows[pairs.tokens[rows] != NOTHING]]).all():
                 return None, BY_DESIGN
-            points[index] = UnitCoordinates(rest, points[index].zero, points[index].finite)
+            whole = points_of(side.plane)
+            points.append(UnitCoordinates(rest, whole.zero, whole.finite))
     found = paired_test(*match.samples(*points), match.stratum, flips, seed)
     return (None, TOO_FEW) if found is None else (found, tested)
+
+
+def _over_common_tokens(sides: tuple[Side, Side], match: MatchedRuns) -> list[UnitCoordinates]:
+    """Where the compared runs lie; where they are of one session, over the tokens that those of a prompt all have."""
+    first, other = sides
+    if first.session is not other.session:
+        return [points_of(side.plane) for side in sides]
+    points = points_of(alike(first.session, first.plane, np.union1d(*match.rows)))
+    return [points, points]
 
 
 def _is_set(sides: tuple[Side, Side], match: MatchedRuns) -> bool:
@@ -278,6 +290,8 @@ def _warnings(compared: Sequence[ComparedPair]) -> list[str]:
             warnings.append(
                 f"{pair.label}: units have unequal numbers of runs; each counts once, as the mean of its own"
             )
+        lengths = _lengths(pair)
+        warnings += [f"{pair.label}: {lengths}"] if lengths else []
         if pair.estimate.units < FEW_UNITS:
             least = f"; no p is below {2.0 ** (1 - pair.estimate.units):.2g}" if pair.p is not None else ""
             rough = "intervals are rough" if pair.estimate.units > 1 else "so there is no interval and no p"
@@ -285,6 +299,27 @@ def _warnings(compared: Sequence[ComparedPair]) -> list[str]:
         for side in pair.sides:
             warnings += unit_warnings(side.session)
     return list(dict.fromkeys(warnings))
+
+
+def _lengths(pair: ComparedPair) -> str:
+    """What the p made of texts that differ in length; empty where it made nothing of that."""
+    first, other = pair.sides
+    if pair.p is None or not all(depends_on_length(side.session.spec) for side in pair.sides):
+        return ""
+    counts = [token_counts(side.session)[rows] for side, rows in zip(pair.sides, pair.matched.rows, strict=True)]
+    lengths: dict[int, set[int]] = {}
+    for units, tokens in zip(pair.matched.units, counts, strict=True):
+        for unit, count in zip(units.tolist(), tokens.tolist(), strict=True):
+            lengths.setdefault(unit, set()).add(count)
+    unlike = sum(len(of_unit) > 1 for of_unit in lengths.values())
+    differ = f"{unlike:,} of {count_of(len(lengths), 'unit')} differ in the length of texts"
+    is_common = first.session is other.session and bool(first.plane.shorter)
+    is_common = is_common or (pair.tested == BEYOND_ARITHMETIC and all(side.plane.shorter for side in pair.sides))
+    if not unlike:
+        return ""
+    if not is_common:
+        return f"{differ}: p is of means over unlike numbers of tokens, and a mean over more is shorter"
+    return f"{differ}: p is at the common length, over the tokens that texts have in common; the rest over all tokens"
 
 
 def _named(settings: StudyArguments, *, alone: bool) -> list[tuple[str, str]]:

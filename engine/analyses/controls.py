@@ -21,6 +21,7 @@ from srm_explorer.engine.figures.table import TableColumn, TableFigure, table_co
 from srm_explorer.engine.figures.warnings import edge_lines
 from srm_explorer.engine.session import DamagedError, Session, baseline_of
 from srm_explorer.engine.session.controls import Controls, Selection, controls_of, selection_of
+from srm_explorer.engine.session.lengths import paired
 from srm_explorer.engine.stats.matching import null_band, rank_p
 from srm_explorer.engine.stats.permutation import benjamini_hochberg, family_size
 
@@ -91,12 +92,13 @@ def _in_plane(part: Part, index: int, groups: dict[str, NDArray[np.int64]], pool
     if not has_own_axis(session, plane):
         return
     where = f"plane {index + 1}"
-    points = points_of(plane)
-    predicted = arithmetic_points(session, index)
+    pairs = paired(session, plane)
+    points, base_points = points_of(pairs.runs), points_of(pairs.baselines)
+    predicted = arithmetic_points(session, index, pairs)
     base = baseline_of(session)
     sets = any(side in part.edited.get(plane.site, ()) for side in (plane.a, plane.b))
-    swept = {group.label: group for group in swept_groups(session, plane)}
-    swept |= {group.label: group for group in swept_groups(session, plane, (CONDITION,))}
+    swept = {group.label: group for group in swept_groups(session, plane, points=points)}
+    swept |= {group.label: group for group in swept_groups(session, plane, (CONDITION,), points=points)}
     for label, rows in groups.items():
         sweep = swept[label].sweep
         yield Measure(where, label, "amplitude", sweep.amplitude, tested=not sets, headline=label == pooled)
@@ -105,7 +107,7 @@ def _in_plane(part: Part, index: int, groups: dict[str, NDArray[np.int64]], pool
         for side, along in enumerate((plane.a, plane.b)):
             if along in part.edited.get(plane.site, ()):
                 continue
-            shift = _mean(points.xy[rows, side] - points.xy[base[rows], side], base[rows])
+            shift = _mean(points.xy[rows, side] - base_points.xy[rows, side], base[rows])
             yield Measure(where, label, f"|change of cos {('0°', '90°')[side]}|", abs(shift))
         residual = math.nan
         if predicted is not None:
@@ -126,14 +128,17 @@ def _off_axis(
     At a site that a direction is added to, what is added is part of it: as long for every control as for the target.
     """
     name = "change off axis" if part.edited.get(site) else "change"
+    edited = list(part.edited.get(site, ()))
     whole = run_means(vectors[site], part.rows)
-    whole[:, list(part.edited.get(site, ()))] = 0.0
+    own, others = part.paired(vectors, site)
+    for matrix in (whole, own, others):
+        matrix[:, edited] = 0.0
     base = baseline_of(part.session)
     is_baseline = np.flatnonzero(base == np.arange(len(base)))
     lengths = np.sqrt((whole[is_baseline] ** 2).sum(axis=1))
     scale = _mean(lengths, is_baseline)
     for label, rows in groups.items():
-        moved = np.sqrt(((whole[rows] - whole[base[rows]]) ** 2).sum(axis=1))
+        moved = np.sqrt(((own[rows] - others[rows]) ** 2).sum(axis=1))
         value = _mean(moved, base[rows]) / scale if scale else math.nan
         yield Measure(site_caption(site), label, name, value, headline=label == pooled)
 

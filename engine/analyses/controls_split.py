@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Condition, ControlsSpec, Experiment, Site, swept_as
 from srm_explorer.engine.io.vectors import Matrix, token_mean
-from srm_explorer.engine.session import DamagedError, PlaneRecord, Session
+from srm_explorer.engine.session import DamagedError, PlaneRecord, Session, baseline_of
 from srm_explorer.engine.session.controls import Controls, controls_of
+from srm_explorer.engine.session.lengths import marks_of, means_over, paired_tokens, shorter_means
+from srm_explorer.engine.session.session import ShorterShadows
 
 Captured = Mapping[str, Matrix | Sequence[Matrix]]
 """By site, rows in the order of a session's runs: [run, d], or a list of [token, d]."""
@@ -30,12 +32,28 @@ class Part:
             no bands.
         rows: [run] places of its runs among those of the whole session.
         edited: by site, the coordinates that its foreground interventions edit.
+        shorter: by site, [mark, d] means over first tokens of every run of the whole session, where texts differ in
+            length and these are kept.
+        marks: [run of the whole session] those numbers of tokens.
     """
 
     number: int
     session: Session
     rows: NDArray[np.int64]
     edited: Mapping[str, tuple[int, ...]]
+    shorter: Mapping[str, Sequence[Matrix]]
+    marks: Sequence[tuple[int, ...]]
+
+    def paired(self, vectors: Captured, site: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """[run, d] vectors of its runs, and those of their baselines, over the tokens that both have; the last run's
+        for one without a baseline.
+        """
+        kept = self.shorter.get(site)
+        tokens = paired_tokens(self.session)
+        return (
+            means_over(vectors[site], kept, self.marks, self.rows, tokens),
+            means_over(vectors[site], kept, self.marks, self.rows[baseline_of(self.session)], tokens),
+        )
 
 
 def parts_of(session: Session, vectors: Captured, *, complete: bool = False) -> tuple[Part, ...]:
@@ -60,7 +78,10 @@ def parts_of(session: Session, vectors: Captured, *, complete: bool = False) -> 
             "no prompt has all runs of its controls yet", where=session.name, remedy="run the same command to go on"
         )
     repeats = swept_as(session.conditions)
-    return tuple(_part(session, vectors, controls, number, kept, repeats) for number in range(controls.count + 1))
+    means = shorter_means(session, vectors)
+    return tuple(
+        _part(session, vectors, means, controls, number, kept, repeats) for number in range(controls.count + 1)
+    )
 
 
 def has_own_axis(session: Session, plane: PlaneRecord) -> bool:
@@ -114,6 +135,7 @@ def _complete(session: Session) -> NDArray[np.bool_]:
 def _part(
     session: Session,
     vectors: Captured,
+    means: Mapping[str, Sequence[Matrix]],
     controls: Controls,
     number: int,
     kept: NDArray[np.bool_],
@@ -142,18 +164,19 @@ def _part(
     for edit in spec.interventions:
         if not edit.background and edit.neurons:
             edited[edit.site] = tuple(sorted({*edited.get(edit.site, ()), *edit.neurons}))
+    marks = marks_of(session.spec, session.conditions, session.runs)
     part = session.changed(
         spec=spec,
         conditions=known,
         resolved=resolved,
         runs=runs,
-        planes=tuple(_plane(plane, vectors, rows, stands) for plane in session.planes),
+        planes=tuple(_plane(plane, vectors, means, marks, rows, stands) for plane in session.planes),
         predictions={},
         bands={},
         effects={},
         sidecar=None,
     )
-    return Part(number, part, rows, edited)
+    return Part(number, part, rows, edited, means, marks)
 
 
 def _spec(spec: Experiment, controls: Controls, number: int) -> tuple[Experiment, dict[tuple[str, int], int]]:
@@ -174,7 +197,12 @@ def _spec(spec: Experiment, controls: Controls, number: int) -> tuple[Experiment
 
 
 def _plane(
-    plane: PlaneRecord, vectors: Captured, rows: NDArray[np.int64], stands: Mapping[tuple[str, int], int]
+    plane: PlaneRecord,
+    vectors: Captured,
+    means: Mapping[str, Sequence[Matrix]],
+    marks: Sequence[tuple[int, ...]],
+    rows: NDArray[np.int64],
+    stands: Mapping[tuple[str, int], int],
 ) -> PlaneRecord:
     """A plane of the whole session, of some of its runs, with a control's own neurons for the target's."""
     sides: list[int | str] = []
@@ -186,13 +214,38 @@ def _plane(
         columns.append(whole if neuron is None else _column(vectors[plane.site], rows, neuron))
     norm = np.array(plane.norm, np.float64)[rows]
     named: dict[str, int | str] = {"a": sides[0], "b": sides[1]}
+    own = [stands.get((plane.site, side)) if isinstance(side, int) else None for side in (plane.a, plane.b)]
+    shorter = _shorter(plane, means.get(plane.site), marks, rows, own)
     return dataclasses.replace(
         plane,
         x=tuple(columns[0].tolist()),
         y=tuple(columns[1].tolist()),
         norm=tuple(norm.tolist()),
+        shorter=shorter,
         **named,  # pyright: ignore[reportArgumentType]
     )
+
+
+def _shorter(
+    plane: PlaneRecord,
+    means: Sequence[Matrix] | None,
+    marks: Sequence[tuple[int, ...]],
+    rows: NDArray[np.int64],
+    neurons: Sequence[int | None],
+) -> ShorterShadows:
+    """Where runs lie over their first tokens, with a control's neurons, as far as any, for the two directions."""
+    if not plane.shorter or means is None:
+        return ()
+    places: list[int] = rows.tolist()
+    shorter: list[tuple[tuple[int, float, float, float], ...]] = []
+    for row in places:
+        of_run: list[tuple[int, float, float, float]] = []
+        for tokens, *xy, norm in plane.shorter[row]:
+            mean = means[row][marks[row].index(tokens)]
+            x, y = (value if neuron is None else float(mean[neuron]) for neuron, value in zip(neurons, xy, strict=True))
+            of_run.append((tokens, x, y, norm))
+        shorter.append(tuple(of_run))
+    return tuple(shorter)
 
 
 def _column(vectors: Matrix | Sequence[Matrix], rows: NDArray[np.int64], neuron: int) -> NDArray[np.float64]:

@@ -30,6 +30,7 @@ from srm_explorer.engine.figures.numbers import three_digits
 from srm_explorer.engine.figures.table import PlaneChoice, TableColumn, TableFigure, table_columns
 from srm_explorer.engine.session import Session, unit_warnings
 from srm_explorer.engine.session.export import chosen_site
+from srm_explorer.engine.session.lengths import NOTHING, alike_tokens, differ_in_length, paired_tokens, shortened
 from srm_explorer.engine.stats.groups import BASELINE
 from srm_explorer.engine.stats.permutation import benjamini_hochberg, family_size
 from srm_explorer.engine.stats.resampling import MOST_RESAMPLES
@@ -55,14 +56,19 @@ def observed_and_predicted(caught: Captured, site: str, runs: Places) -> tuple[F
     edits = SiteEdits.of(session.spec, site)
     base = caught.baseline()
     exact = edits.exact(session, rows_known=False)[caught.condition]
-    runs = runs[exact[runs] & (base[runs] >= 0)]
+    tokens_of = paired_tokens(session)[caught.rows]
+    some = tokens_of != NOTHING if site in caught.shorter else np.ones(len(tokens_of), np.bool_)
+    runs = runs[exact[runs] & (base[runs] >= 0) & some[runs]]
     if edits.needs_own or edits.directions or len(edits.neurons) or edits.centred or not runs.size:
         what = f"what arithmetic predicts at {site} is not told by its vectors"
         remedy = "choose the site that is clamped itself, or criterion=separation"
         raise ExplorerError(what, where=session.name, remedy=remedy)
-    observed = caught.vectors[site][runs].astype(np.float64)
-    predicted = caught.vectors[site][base[runs]].astype(np.float64)
-    tokens = segment_tokens(session.spec, [session.runs[int(caught.rows[base[run]])] for run in runs])
+    observed = caught.means(site, runs, tokens_of[runs])
+    predicted = caught.means(site, base[runs], tokens_of[runs])
+    bases = [session.runs[int(caught.rows[base[run]])] for run in runs]
+    if site in caught.shorter:
+        bases = [shortened(run, int(tokens)) for run, tokens in zip(bases, tokens_of[runs], strict=True)]
+    tokens = segment_tokens(session.spec, bases)
     clamped = predicted[:, edits.columns]
     nothing = np.zeros((len(runs), 3, 0)), np.zeros((0, len(edits.columns)))
     moves = edits.moves(session, caught.condition[runs], tokens, tokens[..., None] * clamped[:, None], *nothing)
@@ -136,13 +142,16 @@ def finder_study(session: Session, arguments: Arguments) -> Findings:
     among = settings.choice("among", ("partners", "changed", "all"))
     criterion = settings.choice("criterion", CRITERIA)
     site, neuron = _subject(session, settings, among)
-    caught = captured(session, _sites(session, site))
+    caught = whole = captured(session, _sites(session, site))
     width = caught.vectors[site].shape[1]
     if neuron is not None and not 0 <= neuron < width:
         raise ExplorerError(f"neuron {neuron} is out of range ({site} has {width})", remedy=f"choose 0 to {width - 1}")
     labels = settings.texts("groups") or default_groups(session, 2 if criterion == "separation" else 1)
     if criterion == "change" and not settings.texts("groups"):
         labels = default_groups(session, 2)[1:]
+    if criterion == "separation":
+        either = np.concatenate(compared_groups(caught, labels).runs)
+        caught = caught.over(alike_tokens(session, caught.rows[either]))
     task = _Task(caught, site, among, neuron, settings)
     if criterion == "separation":
         groups = compared_groups(caught, labels)
@@ -163,6 +172,8 @@ def finder_study(session: Session, arguments: Arguments) -> Findings:
         changed = _changed(caught, site) if among == "changed" else None
         result = search_anisotropy(caught, caught.vectors[site].astype(np.float64), runs, changed, selection)
         notes = [f"means of {labels[0]}, unit by unit"]
+    if criterion != "anisotropy":
+        notes += _lengths(session, site in whole.shorter)
     return findings_of(_table(task, criterion, result, selection, notes), site=site, neuron=neuron)
 
 
@@ -188,6 +199,15 @@ class _Task:
             seed=self.settings.whole("seed", 0, least=0),
             permutations=self.settings.whole("permutations", PERMUTATIONS, least=100, most=MOST_RESAMPLES),
         )
+
+
+def _lengths(session: Session, is_common: bool) -> list[str]:
+    """What the vectors are over, where texts differ in length."""
+    if not differ_in_length(session.spec, session.runs):
+        return []
+    if is_common:
+        return ["texts differ in length: vectors are means over the tokens that those of a prompt have in common"]
+    return ["texts differ in length, and means over fewer tokens are not kept: a mean over more is shorter"]
 
 
 def _subject(session: Session, settings: StudyArguments, among: str) -> tuple[str, int | None]:

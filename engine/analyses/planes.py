@@ -26,6 +26,8 @@ from srm_explorer.engine.figures.table import CellValue, PlaneChoice, TableFigur
 from srm_explorer.engine.figures.warnings import NEAR_DEG
 from srm_explorer.engine.io.vectors import Matrix
 from srm_explorer.engine.session import PlaneRecord, Session
+from srm_explorer.engine.session.lengths import by_mark, marks_of, shorter_means
+from srm_explorer.engine.session.session import ShorterShadows
 from srm_explorer.engine.stats.planes import Plane, coordinates
 
 _COLUMNS = table_columns(
@@ -57,7 +59,12 @@ def plane_of(
     """Where every run of a session lies in a plane; arguments and errors as `basis_of`."""
     plane = basis_of(session, vectors, choice, weights)
     xy, norm = coordinates(as_rows(vectors), plane)
-    return PlaneRecord.of(choice.site, canonical(choice.a), canonical(choice.b), xy, norm, plane.raw_angle_deg)
+    means = shorter_means(session, {choice.site: vectors}).get(choice.site)
+    shorter: ShorterShadows = ()
+    if means is not None:
+        marks = marks_of(session.spec, session.conditions, session.runs)
+        shorter = by_mark(marks, *coordinates(np.concatenate(means), plane))
+    return PlaneRecord.of(choice.site, canonical(choice.a), canonical(choice.b), xy, norm, plane.raw_angle_deg, shorter)
 
 
 def with_plane(

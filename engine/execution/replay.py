@@ -12,6 +12,7 @@ import numpy as np
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError, is_out_of_memory
+from srm_explorer.engine.execution.lengths import LengthPass
 from srm_explorer.engine.execution.provenance import Provenance, versions
 from srm_explorer.engine.execution.rows import RowMaker, as_saved, check_directions
 from srm_explorer.engine.experiment import Site, check_against, targets_of
@@ -220,14 +221,17 @@ def _replayed(session: Session, base: Path, recorded: Recorded, meter: Meter) ->
     self_test(model)
     saved: dict[str, Matrix | list[Matrix]] = {}
     why_not = ""
+    shorter: dict[str, list[Matrix]] = {}
     try:
-        saved = session.vectors()
+        saved, shorter = session.vectors(), session.shorter_means()
     except ExplorerError as error:
         why_not = str(error)
     meter.runs, meter.steps = len(session.runs), session.spec.generation.tokens
     maker = RowMaker(session.spec, grid_of(session.spec, len(session.prompts)), session.prompts, directions, model)
     again = dict(_results(session, recorded.layout, maker, meter))
     deviations, worst = _compared(session, again, saved)
+    if shorter and not deviations:
+        _compare_means(session, recorded.layout, maker, meter, shorter, worst)
     return Replay(
         runs=len(session.runs),
         deviations=deviations,
@@ -257,6 +261,25 @@ def _results(session: Session, layout: Layout, maker: RowMaker, meter: Meter) ->
             ) from None
         meter.end_batch(sum(len(row.tokens) for row in decoded.rows))
         yield from zip(batch, decoded.rows, strict=True)
+
+
+def _compare_means(
+    session: Session,
+    layout: Layout,
+    maker: RowMaker,
+    meter: Meter,
+    saved: Mapping[str, Sequence[Matrix]],
+    worst: dict[str, float],
+) -> None:
+    """Take the means over first tokens again, and note by site where they differ more than its vectors do."""
+    meter.stage("lengths")
+    again = LengthPass(maker, layout.batches, session.runs)
+    controls = controls_of(session)
+    row_of = {run.index: row for row, run in enumerate(session.runs)}
+    for part in again.parts:
+        for index, named in again.means(part, session.resolved, controls, meter.halt).items():
+            for site, was in saved.items():
+                worst[site] = max(worst.get(site, 0.0), _difference(named[site], was[row_of[index]]))
 
 
 def same_directions(session: Session, recorded: Recorded, base: Path) -> dict[str, np.ndarray]:

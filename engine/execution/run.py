@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from srm_explorer.engine import paths
 from srm_explorer.engine.analyses.bands import with_bands
 from srm_explorer.engine.errors import ExplorerError, is_out_of_memory
+from srm_explorer.engine.execution.lengths import LengthPass, by_name
 from srm_explorer.engine.execution.provenance import Provenance, provenance_of, versions
 from srm_explorer.engine.execution.rows import RowMaker, as_saved, check_directions, fed_prompts, remarks_on_feeding
 from srm_explorer.engine.execution.w_out import effective_w_out_rows, plane_directions
@@ -42,7 +43,14 @@ from srm_explorer.engine.runs.forecast import forecast_inputs
 from srm_explorer.engine.runs.inputs import Inputs
 from srm_explorer.engine.runs.journal import JournalWriter
 from srm_explorer.engine.runs.journal_reader import JournalReader
-from srm_explorer.engine.runs.journal_records import ControlsChosen, OutOfMemory, RunResumed, RunStart, ValuesResolved
+from srm_explorer.engine.runs.journal_records import (
+    ControlsChosen,
+    MeansKept,
+    OutOfMemory,
+    RunResumed,
+    RunStart,
+    ValuesResolved,
+)
 from srm_explorer.engine.runs.plan import Layout, plan_layout
 from srm_explorer.engine.runs.planes import left_out
 from srm_explorer.engine.runs.progress import Meter, Progress, Stopped, StopSignal
@@ -387,8 +395,24 @@ class _Running:
                     part = todo[: self._rows_now()]
                     if self._batch(number, part, resolved, controls):
                         todo = todo[len(part) :]
+            return self._take_shorter_means(resolved, controls)
         except Stopped:
             return False
+
+    def _take_shorter_means(self, resolved: Resolved, controls: Controls | None) -> bool:
+        """Take and journal the means at the lengths at which others stopped; tell whether all are there."""
+        reader = self._journal.reader
+        batches = [[run.index for run in batch.runs] for batch in reader.batches]
+        again = LengthPass(self._maker, batches, reader.runs)
+        done = {index for event in reader.events_of(MeansKept) for index in event.runs}
+        left = [part for part in again.parts if not done.issuperset(part)]
+        if left:
+            self._meter.stage("lengths")
+        for part in left:
+            if self._meter.stop.level:
+                return False
+            means = again.means(part, resolved, controls, self._meter.halt)
+            self._journal.append_means(part, by_name(means, part))
         return True
 
     def _resolve(self) -> Resolved:

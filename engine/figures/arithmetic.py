@@ -20,6 +20,7 @@ from srm_explorer.engine.experiment.model_fit import (
 )
 from srm_explorer.engine.figures.captions import coordinate_caption
 from srm_explorer.engine.session import DamagedError, Number, RunRecord, Session, baseline_of, read_record
+from srm_explorer.engine.session.lengths import Paired, paired, shortened
 from srm_explorer.engine.stats.arithmetic import SegmentEdit, edited_sums
 from srm_explorer.engine.stats.spotlight import UnitCoordinates, unit_coordinates
 
@@ -173,21 +174,26 @@ def _strengths(
     return np.array([row is not None for row in values], np.bool_), table
 
 
-def arithmetic_points(session: Session, plane_index: int) -> UnitCoordinates | None:
+def arithmetic_points(session: Session, plane_index: int, pairs: Paired | None = None) -> UnitCoordinates | None:
     """Where every run of a plane would lie had its text not changed, divided by the norm.
 
     A run's prediction is its baseline's vector with the intervened coordinates replaced by what the operation makes of
     them; a baseline run is its own. Runs without a prediction (no baseline, another intervention upstream) are not
     finite.
 
+    Args:
+        pairs: of this plane: predict every run over the tokens that it and its baseline both have.
+
     Returns:
         None where nothing is predicted of any run but the baseline.
     """
     stored = _stored(session, plane_index)
+    if pairs is not None and stored is not None and pairs.differs:
+        stored = _stored(session, plane_index, "paired") or {}
     whole = stored is not None and all(stored.get(name) is not None for name in ("x", "y"))
     raw = _raw(stored, session, plane_index) if stored is not None and whole else None
     if raw is None and stored is None:
-        raw = _from_plane(session, plane_index)
+        raw = _from_plane(session, plane_index, pairs or paired(session, session.planes[plane_index], whole=True))
     if raw is None:
         return None
     points = unit_coordinates(raw[:, :2], raw[:, 2])
@@ -216,9 +222,9 @@ def without_clamped_axis(session: Session, plane_index: int) -> tuple[UnitCoordi
     return unit_coordinates(raw[:, :2], raw[:, 2]), f"without {taken}"
 
 
-def _stored(session: Session, plane_index: int) -> Mapping[str, Any] | None:
+def _stored(session: Session, plane_index: int, which: str = "planes") -> Mapping[str, Any] | None:
     table: object = session.predictions.get("arithmetic")
-    stored: object = cast("Mapping[str, Any]", table).get("planes") if isinstance(table, dict) else None
+    stored: object = cast("Mapping[str, Any]", table).get(which) if isinstance(table, dict) else None
     for record in cast("list[object]", stored) if isinstance(stored, list) else []:
         if isinstance(record, dict) and cast("Mapping[str, Any]", record).get("plane") == plane_index:
             return cast("Mapping[str, Any]", record)
@@ -241,18 +247,21 @@ def _raw(table: Mapping[str, Any], session: Session, plane_index: int) -> Floats
     return np.array(columns, np.float64).T
 
 
-def _from_plane(session: Session, plane_index: int) -> Floats | None:
+def _from_plane(session: Session, plane_index: int, pairs: Paired) -> Floats | None:
     """[run, 3] predictions from a plane's own coordinates; None where it takes more than those."""
     sides = _sides(session, plane_index)
     if sides is None:
         return None
     edits, columns = sides
-    plane = session.planes[plane_index]
     base = baseline_of(session)
     of_run = np.array([run.condition for run in session.runs], np.int64)
     known = edits.exact(session, rows_known=False)[of_run] & (base >= 0)
-    xy, norm = plane.xy[base], np.array(plane.norm)[base]
-    tokens = segment_tokens(session.spec, session.runs)[base]
+    xy, norm = pairs.baselines.xy, np.array(pairs.baselines.norm)
+    bases = [
+        shortened(session.runs[int(index)], int(count)) if count > 0 else session.runs[int(index)]
+        for index, count in zip(base, pairs.base_tokens, strict=True)
+    ]
+    tokens = segment_tokens(session.spec, bases)
     edited = xy[:, columns]
     moves = (
         edits.moves(

@@ -10,12 +10,11 @@ from typing import Literal
 import numpy as np
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.figures.bands import PlaneBands
 from srm_explorer.engine.figures.captions import plane_captions, plane_title
 from srm_explorer.engine.figures.curves import Curve, LegendEntry, SweptGroup, checked_labels, once_round, warnings_of
 from srm_explorer.engine.figures.groups import FEW_GROUPS, run_groups, session_warnings, telling_threshold
 from srm_explorer.engine.figures.numbers import MINUS, degrees, end_above, round_axis, short, three_digits, tick_label
-from srm_explorer.engine.figures.overlays import Overlays, residual_details
+from srm_explorer.engine.figures.overlays import NO_OVERLAYS, Overlays, residual_details
 from srm_explorer.engine.figures.polar import PolarFigure, signed_rings, spokes_of, threshold_index
 from srm_explorer.engine.figures.thresholds import ThresholdFigure
 from srm_explorer.engine.session import PlaneRecord, Session
@@ -28,7 +27,7 @@ def difference_figure(
     title: str = "",
     with_means: bool = True,
     less: str = "baseline's",
-    bands: PlaneBands | None = None,
+    overlays: Overlays = NO_OVERLAYS,
 ) -> ThresholdFigure:
     """Lay out shares above thresholds, and mean cosines, each minus the baseline's, or minus what arithmetic predicts.
 
@@ -52,7 +51,7 @@ def difference_figure(
         if with_means:
             mean = group.sweep.mean - base.sweep.mean
             means.append(Curve(group.label, *once_round(group.sweep, mean), tag="mean", dotted=True))
-        legend.append(difference_entry(group, base, less, bands))
+        legend.append(difference_entry(group, base, less, overlays))
     low_to_high = [float(value) for curve in counts for value in curve.y]
     largest = max((abs(float(v)) for curve in means for v in curve.y if math.isfinite(v)), default=0.0)
     counted = f"share of runs {MINUS} {less}"
@@ -69,14 +68,20 @@ def difference_figure(
     )
 
 
-def difference_entry(group: SweptGroup, base: SweptGroup, less: str, bands: PlaneBands | None = None) -> LegendEntry:
+def difference_entry(group: SweptGroup, base: SweptGroup, less: str, overlays: Overlays = NO_OVERLAYS) -> LegendEntry:
     """A group's legend entry: amplitude and phase of its mean minus another's, and how likely chance made it."""
     a, b = group.sweep.a - base.sweep.a, group.sweep.b - base.sweep.b
     phase = math.degrees(math.atan2(b, a)) if math.hypot(a, b) > 0 else None
     detail = f"mean {MINUS} {less}: A {three_digits(math.hypot(a, b))}  φ {degrees(phase)}"
+    bands = overlays.bands
     band = None if bands is None else bands.of(group.label)
-    tests = () if band is None or bands is None else residual_details(band, bands.family)
-    return LegendEntry(group.label, group.role, (detail, *tests))
+    tests = (
+        ()
+        if band is None or bands is None
+        else residual_details(band, bands.family, overlays.lengths.get(group.label, ""))
+    )
+    common = overlays.common.get(group.label, "")
+    return LegendEntry(group.label, group.role, (detail, *tests, *([common] if common else [])))
 
 
 def difference_from_session(
@@ -155,7 +160,7 @@ def residual_polar(
         curves=tuple(curves),
         rings=signed_rings(high),
         spokes=spokes_of(*plane_captions(plane)),
-        legend=tuple(difference_entry(group, predicted, PREDICTED, overlays.bands) for group, predicted in pairs),
+        legend=tuple(difference_entry(group, predicted, PREDICTED, overlays) for group, predicted in pairs),
         warnings=(*warnings_of(group.sweep for group, _ in pairs), *session_warnings(session, plane, groups)),
     )
 
@@ -173,7 +178,7 @@ def residual_thresholds(
     level = telling_threshold(groups) if threshold is None else threshold
     levels = session.spec.spotlight.thresholds if few else (level,)
     title = f"{session.name} · {plane_title(plane)}"
-    figure = difference_figure(pairs, levels, title, with_means=few, less=PREDICTED, bands=overlays.bands)
+    figure = difference_figure(pairs, levels, title, with_means=few, less=PREDICTED, overlays=overlays)
     return dataclasses.replace(figure, warnings=(*figure.warnings, *session_warnings(session, plane, groups)))
 
 

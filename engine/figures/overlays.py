@@ -34,12 +34,16 @@ class Overlays:
     Attributes:
         predicted: what arithmetic makes of a group's runs, swept, by the group's label.
         bands: how sure the curves are; None where that is not known.
+        lengths: what its test made of texts that differ in length, by the group's label; empty where none does.
+        common: where the group and its prediction lie over the tokens that texts have in common, by its label.
         focus: label of the one group whose band and chance are drawn, and whose prediction alone is where there are
             many groups.
     """
 
     predicted: Mapping[str, SweptGroup] = field(default_factory=dict[str, SweptGroup])
     bands: PlaneBands | None = None
+    lengths: Mapping[str, str] = field(default_factory=dict[str, str])
+    common: Mapping[str, str] = field(default_factory=dict[str, str])
     focus: str = ""
     null: NullBand | None = None
 
@@ -85,9 +89,7 @@ class Overlays:
         """
         drawn = [band.label for band in bands if not band.chance]
         entries = [
-            entry
-            if band is None
-            else LegendEntry(group.label, group.role, _sure(group, band, self.bands, drawn, level))
+            entry if band is None else LegendEntry(group.label, group.role, _sure(group, band, self, drawn, level))
             for group, entry, band in (
                 (group, entry, None if self.bands is None else self.bands.of(group.label))
                 for group, entry in zip(groups, legend_of(groups), strict=True)
@@ -96,7 +98,8 @@ class Overlays:
         for group in groups:
             predicted = self.predicted.get(group.label)
             if predicted is not None and predicted in self.arithmetic(groups):
-                details = tuple(detail for detail in (level, mean_detail(predicted)) if detail)
+                common = self.common.get(group.label, "")
+                details = tuple(detail for detail in (level, mean_detail(predicted), common) if detail)
                 entries.append(LegendEntry(predicted.label, "arithmetic", details, of=group.label))
         if self.null is not None and any(band.chance for band in bands):
             several = sum(group.label in self.predicted for group in groups) > 1
@@ -140,15 +143,19 @@ def phase_detail(group: SweptGroup, band: GroupBand) -> str:
     return f"φ {degrees(group.sweep.phase_deg)} ({first}, {last})"
 
 
-def residual_details(band: GroupBand, family: int) -> tuple[str, ...]:
-    """How likely chance alone is beyond arithmetic: "beyond arithmetic p .430", "q .600 of 12"; none where untested."""
+def residual_details(band: GroupBand, family: int, lengths: str = "") -> tuple[str, ...]:
+    """How likely chance alone is beyond arithmetic: "beyond arithmetic p .430", "q .600 of 12"; none where untested.
+
+    Args:
+        lengths: what the test made of texts that differ in length.
+    """
     if band.p_arithmetic is None or math.isnan(band.p_arithmetic):
         return ()
-    detail = f"beyond arithmetic p {cell_text(band.p_arithmetic, 'p')}"
+    details = [f"beyond arithmetic p {cell_text(band.p_arithmetic, 'p')}"]
     corrected = band.q_arithmetic
-    if corrected is None or math.isnan(corrected) or family < 2:
-        return (detail,)
-    return detail, f"q {cell_text(corrected, 'p')} of {family}"
+    if corrected is not None and not math.isnan(corrected) and family >= 2:
+        details.append(f"q {cell_text(corrected, 'p')} of {family}")
+    return (*details, lengths) if lengths else tuple(details)
 
 
 def band_ends(bands: Iterable[CurveBand]) -> list[float]:
@@ -156,9 +163,8 @@ def band_ends(bands: Iterable[CurveBand]) -> list[float]:
     return [value for band in bands for value in (*band.low.tolist(), *band.high.tolist()) if math.isfinite(value)]
 
 
-def _sure(
-    group: SweptGroup, band: GroupBand, bands: PlaneBands | None, drawn: Sequence[str], level: str
-) -> tuple[str, ...]:
+def _sure(group: SweptGroup, band: GroupBand, overlays: Overlays, drawn: Sequence[str], level: str) -> tuple[str, ...]:
+    bands = overlays.bands
     assert bands is not None
     low, high = band.amplitude
     amplitude = f"A {three_digits(group.sweep.amplitude)} [{three_digits(low)}, {three_digits(high)}]"
@@ -167,7 +173,7 @@ def _sure(
     return (
         amplitude,
         phase_detail(group, band),
-        *residual_details(band, bands.family),
+        *residual_details(band, bands.family, overlays.lengths.get(group.label, "")),
         counts_detail(group),
         *([detail] if group.label in drawn else []),
     )

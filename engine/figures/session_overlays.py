@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -10,9 +11,11 @@ import numpy as np
 from srm_explorer.engine.figures.arithmetic import arithmetic_points
 from srm_explorer.engine.figures.bands import NullBand, PlaneBands, counts_copies
 from srm_explorer.engine.figures.curves import SweptGroup
-from srm_explorer.engine.figures.groups import run_groups
+from srm_explorer.engine.figures.groups import points_of, run_groups
+from srm_explorer.engine.figures.numbers import degrees, three_digits
 from srm_explorer.engine.figures.overlays import Overlays, predicted_group
 from srm_explorer.engine.session import PlaneRecord, Session
+from srm_explorer.engine.session.lengths import differ_in_length, length_note, paired
 from srm_explorer.engine.stats.groups import BASELINE
 from srm_explorer.engine.stats.spotlight import sweep_groups
 
@@ -38,14 +41,47 @@ def overlays_from_session(
     if choices:
         label, null = choices[choice % len(choices)]
     named = [group for group in groups if group.label in predicted]
+    lengths, common = _lengths(session, plane, named, by)
     return Overlays(
         predicted={
             group.label: predicted_group(group, predicted[group.label], alone=len(named) == 1) for group in named
         },
         bands=bands,
+        lengths=lengths,
+        common=common,
         focus=label,
         null=null,
     )
+
+
+def _lengths(
+    session: Session, plane: PlaneRecord, groups: Sequence[SweptGroup], by: Sequence[str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """What tests make of texts that differ in length; where groups and predictions lie over the tokens in common."""
+    if not groups or not differ_in_length(session.spec, session.runs):
+        return {}, {}
+    pairs = paired(session, plane)
+    observed, predicted = points_of(pairs.runs), arithmetic_points(session, plane_index(session, plane), pairs)
+    known = run_groups(session, by)
+    lengths: dict[str, str] = {}
+    common: dict[str, str] = {}
+    for group in groups:
+        rows = known[group.label].runs
+        note = length_note(session, pairs, rows)
+        lengths[group.label] = note.said
+        if predicted is None or not (note.differ and note.kept):
+            continue
+        rows = rows[observed.finite[rows] & predicted.finite[rows]]
+        if len(rows):
+            means = [_polar(points.xy[rows].mean(axis=0).tolist()) for points in (predicted, observed)]
+            common[group.label] = f"at the common length {means[0]}, observed {means[1]}"
+    return lengths, common
+
+
+def _polar(mean: Sequence[float]) -> str:
+    a, b = mean
+    phase = math.degrees(math.atan2(b, a)) % 360 if math.hypot(a, b) > 0 else None
+    return f"A {three_digits(math.hypot(a, b))} φ {degrees(phase)}"
 
 
 def predictions_of(

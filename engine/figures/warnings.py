@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srm_explorer.engine.experiment import InterventionSpec, Site
-from srm_explorer.engine.experiment.model_fit import Apartness, apart_from, captured_segments
+from srm_explorer.engine.experiment.model_fit import Apartness, apart_from
 from srm_explorer.engine.figures.bands import lit_by_chance, stored_nulls, stored_p
 from srm_explorer.engine.figures.captions import coordinate_caption, edited_caption, plane_captions, site_caption
 from srm_explorer.engine.figures.curves import SweptGroup
@@ -26,6 +26,7 @@ from srm_explorer.engine.session import (
     units_of,
 )
 from srm_explorer.engine.session.controls import Controls, controls_of
+from srm_explorer.engine.session.lengths import depends_on_length
 
 FEW_UNITS = 10
 NEAR_DEG = 20.0
@@ -56,7 +57,7 @@ def session_warnings(session: Session, plane: PlaneRecord, groups: Sequence[Swep
         *_at_edges(session),
         *_last_layer(session),
         *_near_ties(session),
-        *_lengths(session),
+        *_lengths(session, plane),
         *_apart(session, plane, "elsewhere"),
         *_clamped_to_zero(session),
     )
@@ -231,17 +232,22 @@ def _near_ties(session: Session) -> Iterator[str]:
         )
 
 
-def _lengths(session: Session) -> Iterator[str]:
-    if not captured_segments(session.spec)[2]:
+def _lengths(session: Session, plane: PlaneRecord) -> Iterator[str]:
+    if not depends_on_length(session.spec):
         return
     lengths: defaultdict[int, set[int]] = defaultdict(set)
     for run in session.runs:
         lengths[run.prompt].add(len(run.token_ids))
     unlike = sum(len(counts) > 1 for counts in lengths.values())
     if unlike:
+        tests = (
+            "tests are over the tokens that both texts have"
+            if plane.shorter
+            else "so are tests here, where no means over fewer tokens are kept: run it again to have them"
+        )
         yield (
-            f"texts differ in length within {unlike:,} of {count_of(len(lengths), 'prompt')} (an end-of-text): their"
-            " means are over unlike numbers of tokens; Effects compares common prefixes"
+            f"texts differ in length within {unlike:,} of {count_of(len(lengths), 'prompt')} (an end-of-text): curves"
+            f" are of means over unlike numbers of tokens, and a mean over more is shorter; {tests}"
         )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import numpy as np
 
@@ -16,13 +17,15 @@ from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.figures.arithmetic import SiteEdits
 from srm_explorer.engine.io.vectors import Matrix
 from srm_explorer.engine.runs.controls import chosen_in, with_own_means
-from srm_explorer.engine.runs.forecast import OWN_PREFIX, Forecast
+from srm_explorer.engine.runs.forecast import OWN_PREFIX, Forecast, own_readings
 from srm_explorer.engine.runs.journal_reader import JournalReader, compact
-from srm_explorer.engine.runs.journal_records import ValuesResolved
-from srm_explorer.engine.runs.planes import planes_in
+from srm_explorer.engine.runs.journal_records import MeansKept, ValuesResolved
+from srm_explorer.engine.runs.planes import SpannedPlane, planes_in
 from srm_explorer.engine.runs.units import UNITS_PREFIX, Reading, check_resolved
 from srm_explorer.engine.session import DamagedError, PlaneRecord, PromptRecord, Resolved, RunRecord, Session, plain
 from srm_explorer.engine.session.controls import CONTROLS
+from srm_explorer.engine.session.lengths import by_mark, differ_in_length, marks_of, means_of_tokens, shortened
+from srm_explorer.engine.session.session import SHORTER, ShorterShadows
 from srm_explorer.engine.stats.text import first_divergence
 
 Captured = dict[str, Matrix | list[Matrix]]
@@ -41,7 +44,8 @@ def assemble_session(journal: JournalReader, path: Path, before: Session | None)
         before: what was saved under this name earlier in the same run; its notes and revision are kept.
 
     Returns:
-        the session, not saved yet, and the full vectors of the captured sites.
+        the session, not saved yet, and the full vectors of the captured sites; beside them, under names that begin with
+        `SHORTER`, means over the first tokens, where texts of one prompt differ in length and not every token was kept.
 
     Raises:
         ExplorerError: vectors of a finished batch are missing or damaged.
@@ -56,11 +60,65 @@ def assemble_session(journal: JournalReader, path: Path, before: Session | None)
     if not runs:
         return session, captured
     spanned, events = planes_in(session, kept)
-    records = tuple(plane.record(*plane.shadows(kept[plane.site])) for plane in spanned)
+    shorter = Shorter.of(journal, runs, kept)
+    records = tuple(plane.record(*plane.shadows(kept[plane.site]), shorter.shadows(plane)) for plane in spanned)
     session = session.changed(planes=records, events=(*session.events, *events))
     forecast = forecast_of(journal)
-    forecast.take(runs, [(plane.site, plane.plane) for plane in spanned], kept)
-    return session.changed(predictions=forecast.predictions(session)), captured
+    planes = [(plane.site, plane.plane) for plane in spanned]
+    forecast.take(runs, planes, kept)
+    if shorter.runs:
+        forecast.take(shorter.runs, planes, shorter.kept)
+    return session.changed(predictions=forecast.predictions(session)), {**captured, **shorter.saved}
+
+
+@dataclass(frozen=True, eq=False)
+class Shorter:
+    """The runs of a journal over their first tokens, as many as they have in common with others of their prompts.
+
+    Attributes:
+        marks: [run] how many; None where no two texts of a prompt differ in length, or not all means are there yet.
+        runs: [mark of each run] the runs, their texts shortened.
+        kept: by name, [mark of each run, d].
+        saved: what is saved of it, by name: [mark, d] a run.
+    """
+
+    marks: list[tuple[int, ...]] | None
+    runs: list[RunRecord]
+    kept: dict[str, Matrix]
+    saved: Captured
+
+    @classmethod
+    def of(cls, journal: JournalReader, runs: Sequence[RunRecord], kept: Mapping[str, Matrix | list[Matrix]]) -> Self:
+        """Gather them; `kept` are the vectors of the runs by name, over all of their tokens."""
+        experiment = journal.experiment
+        marks = marks_of(experiment, conditions(experiment), runs)
+        if not differ_in_length(experiment, runs) or (takes_pass(experiment) and _means_missing(journal, runs)):
+            return cls(None, [], {}, {})
+        means = journal.shorter_means()
+        by_name: dict[str, list[Matrix]] = {}
+        for name in dict.fromkeys(name for named in means.values() for name in named):
+            nothing = np.zeros((0, next(iter(means.values()))[name].shape[1]), np.float32)
+            by_name[name] = [means[run.index][name] if own else nothing for run, own in zip(runs, marks, strict=True)]
+        saved: Captured = {f"{SHORTER}{site}": by_name[site] for site in experiment.capture.sites if site in by_name}
+        for site in experiment.capture.sites:
+            tokens = kept[site]
+            if isinstance(tokens, list):
+                by_name[site] = means_of_tokens(runs, tokens, marks)
+        return cls(
+            marks,
+            [shortened(run, mark) for run, own in zip(runs, marks, strict=True) for mark in own],
+            {name: np.concatenate(rows) for name, rows in by_name.items()},
+            saved,
+        )
+
+    def shadows(self, plane: SpannedPlane) -> ShorterShadows:
+        """Where they lie in a plane, as its record has it; empty where nothing is known of that."""
+        if self.marks is None:
+            return ()
+        if not self.runs:
+            return tuple(() for _ in self.marks)
+        xy, norm = plane.shadows(self.kept[plane.site])
+        return by_mark(self.marks, xy, norm)
 
 
 def forecast_of(journal: JournalReader) -> Forecast:
@@ -89,7 +147,7 @@ def session_of(
     )
     return Session(
         name=path.name.removesuffix(".json"),
-        state="finished" if len(runs) == len(grid_of(experiment, len(prompts))) else "interrupted",
+        state="finished" if is_complete(journal, runs) else "interrupted",
         spec=experiment,
         conditions=conditions(experiment),
         resolved=resolved_in(journal),
@@ -105,11 +163,27 @@ def session_of(
         },
         layout=plain(executed),
         receipts=tuple({"batch": batch.batch_index, **batch.receipt} for batch in journal.batches),
-        events=tuple(event for event in journal.events if event["event"] != "batch"),
+        events=tuple(event for event in journal.events if event["event"] not in ("batch", MeansKept.EVENT)),
         created=journal.start.created,
         notes=before.notes if before else "",
         revision=before.revision if before else 0,
     )
+
+
+def takes_pass(experiment: Experiment) -> bool:
+    """Whether anything is kept of a run as a mean alone, so that its means over fewer tokens take another pass."""
+    return experiment.capture.reduce == "mean" or bool(own_readings(experiment))
+
+
+def is_complete(journal: JournalReader, runs: Sequence[RunRecord]) -> bool:
+    """Whether a journal holds all that was planned: every run, and the means that another pass takes of them."""
+    return len(runs) == len(journal.grid) and not (takes_pass(journal.experiment) and _means_missing(journal, runs))
+
+
+def _means_missing(journal: JournalReader, runs: Sequence[RunRecord]) -> bool:
+    marks = marks_of(journal.experiment, conditions(journal.experiment), runs)
+    done = {index for event in journal.events_of(MeansKept) for index in event.runs}
+    return any(own and run.index not in done for run, own in zip(runs, marks, strict=True))
 
 
 def _w_out(journal: JournalReader) -> dict[str, Any]:
@@ -145,6 +219,8 @@ def not_finite(runs: Sequence[RunRecord], captured: Captured) -> tuple[str, ...]
     """Say which runs have vectors with numbers that are not finite, a line a site."""
     lines: list[str] = []
     for site, vectors in captured.items():
+        if site.startswith(SHORTER):
+            continue
         bad = [str(run.index) for run, vector in zip(runs, vectors, strict=True) if not np.isfinite(vector).all()]
         if bad:
             listed = ", ".join(bad[:5]) + (", …" if len(bad) > 5 else "")

@@ -16,6 +16,7 @@ from srm_explorer.engine.figures import SiteEdits, coordinate_caption, segment_t
 from srm_explorer.engine.io.vectors import Matrix, token_mean
 from srm_explorer.engine.session import RunRecord, Session, baseline_of
 from srm_explorer.engine.session.codec import plain_float
+from srm_explorer.engine.session.lengths import paired, shortened
 from srm_explorer.engine.stats.arithmetic import Span, moved_norm
 from srm_explorer.engine.stats.planes import Plane
 
@@ -28,6 +29,14 @@ SEGMENTS: tuple[Positions, ...] = ("prompt", "last", "generated")
 Floats = NDArray[np.float64]
 Kept: TypeAlias = Mapping[str, Matrix | list[Matrix]]
 """What a batch kept, by name."""
+
+
+Length: TypeAlias = tuple[int, int]
+"""A run's index, and over how many generated tokens its mean is."""
+
+
+def length_of(run: RunRecord) -> Length:
+    return run.index, len(run.token_ids)
 
 
 @dataclass(eq=False)
@@ -43,13 +52,16 @@ class SiteForecast:
     directions: Floats | None
     rows: Floats | None
     span: Span | None = None
-    inside: dict[int, Floats] = field(default_factory=dict[int, Floats])
-    outside: dict[int, float] = field(default_factory=dict[int, float])
-    column_sums: dict[int, Floats] = field(default_factory=dict[int, Floats])
-    neuron_sums: dict[int, Floats] = field(default_factory=dict[int, Floats])
+    inside: dict[Length, Floats] = field(default_factory=dict[Length, Floats])
+    outside: dict[Length, float] = field(default_factory=dict[Length, float])
+    column_sums: dict[Length, Floats] = field(default_factory=dict[Length, Floats])
+    neuron_sums: dict[Length, Floats] = field(default_factory=dict[Length, Floats])
 
     def take(self, runs: Sequence[RunRecord], vectors: Matrix | list[Matrix], kept: Kept) -> None:
-        """Note what is needed of some runs' vectors; of baseline runs, the coordinates that edits would change."""
+        """Note what is needed of some runs' vectors; of baseline runs, the coordinates that edits would change.
+
+        A run may come again with its text shortened, and with what it was over that.
+        """
         if isinstance(vectors, list):
             vectors = np.stack([token_mean(tokens) for tokens in vectors])
         if self.directions is None or not len(runs):
@@ -62,15 +74,15 @@ class SiteForecast:
         with np.errstate(over="ignore", invalid="ignore"):
             inside, outside = self.span.split(vectors)
         for row, run in enumerate(runs):
-            self.inside[run.index] = inside[row]
-            self.outside[run.index] = float(outside[row])
+            self.inside[length_of(run)] = inside[row]
+            self.outside[length_of(run)] = float(outside[row])
         tokens = segment_tokens(self.edits.experiment, runs)
         for row, run in enumerate(runs):
             if run.condition == 0:
                 whole = np.zeros(0) if self.edits.centred else vectors[row, self.edits.columns].astype(np.float64)
-                self.column_sums[run.index] = self._sums(row, tokens[row], kept, self.edits.columns, "own", whole)
+                self.column_sums[length_of(run)] = self._sums(row, tokens[row], kept, self.edits.columns, "own", whole)
                 neurons = self.edits.neurons
-                self.neuron_sums[run.index] = self._sums(row, tokens[row], kept, neurons, "written", np.zeros(0))
+                self.neuron_sums[length_of(run)] = self._sums(row, tokens[row], kept, neurons, "written", np.zeros(0))
 
     def _sums(
         self, row: int, tokens: Floats, kept: Kept, tracked: NDArray[np.int64], reach: str, whole: Floats
@@ -153,12 +165,18 @@ class Forecast:
             self._sites[site].take(runs, kept[site], kept)
 
     def predictions(self, session: Session) -> dict[str, Any]:
-        """Plain data for `Session.predictions`; nothing is predicted where the text alone can tell."""
+        """Plain data for `Session.predictions`; nothing is predicted where the text alone can tell.
+
+        Where texts differ in length, "paired" holds the same over the tokens that a run and its baseline both have.
+        """
         # A run that is not finite is left out wherever its numbers go; so is its prediction.
         with np.errstate(over="ignore", invalid="ignore"):
-            predicted = [self._plane(session, index) for index in self._planes if index < len(session.planes)]
+            indices = [index for index in self._planes if index < len(session.planes)]
+            predicted = [self._plane(session, index) for index in indices]
+            pairs = [self._paired(session, index) for index in indices if session.planes[index].shorter]
         planes = [plane for plane in predicted if plane is not None]
-        return {"arithmetic": {"planes": planes}} if planes else {}
+        paired = [plane for plane in pairs if plane is not None]
+        return {"arithmetic": {"planes": planes, **({"paired": paired} if paired else {})}} if planes else {}
 
     def _plane(self, session: Session, number: int) -> dict[str, Any] | None:
         site, plane = self._planes[number]
@@ -167,21 +185,11 @@ class Forecast:
         if span is None or not session.runs:
             return None
         record = session.planes[number]
-        order = [run.index for run in session.runs]
-        inside = np.array([forecast.inside[index] for index in order]).reshape(len(order), -1)
-        outside = np.array([forecast.outside[index] for index in order])
-        edits = forecast.edits
+        base = baseline_of(session)
         prediction: dict[str, Any] = {"plane": number}
-        exact = edits.exact(session, rows_known=forecast.rows is not None)
-        if any(exact[condition.index] for condition in session.conditions if condition.kind != "baseline"):
-            base = baseline_of(session)
-            moves = self._moves(session, forecast, span, base)
-            new = moved_norm(inside[base] + span.shadows(moves), outside[base])
-            xy = record.xy[base] + moves @ span.on(plane.basis)
-            of_run = np.array([run.condition for run in session.runs], np.int64)
-            unknown = ~(exact[of_run] & (base >= 0))
-            xy[unknown], new[unknown] = np.nan, np.nan
-            prediction |= {"x": _digits(xy[:, 0]), "y": _digits(xy[:, 1]), "norm": _digits(new)}
+        prediction |= self._predicted(session, number, [session.runs[int(index)] for index in base], record.xy[base])
+        inside = np.array([forecast.inside[length_of(run)] for run in session.runs]).reshape(len(base), -1)
+        outside = np.array([forecast.outside[length_of(run)] for run in session.runs])
         if inside.shape[1]:
             on = span.basis_on(plane.basis)
             xy = record.xy - inside @ on
@@ -193,13 +201,52 @@ class Forecast:
             }
         return prediction if len(prediction) > 1 else None
 
-    def _moves(self, session: Session, forecast: SiteForecast, span: Span, base: NDArray[np.int64]) -> Floats:
+    def _paired(self, session: Session, number: int) -> dict[str, Any] | None:
+        if self._sites[self._planes[number][0]].span is None:
+            return None
+        pairs = paired(session, session.planes[number])
+        bases = [
+            # Without a token in common there is no place to start from: it is not finite.
+            shortened(session.runs[int(index)], int(tokens)) if tokens > 0 else session.runs[int(index)]
+            for index, tokens in zip(baseline_of(session), pairs.base_tokens, strict=True)
+        ]
+        prediction = self._predicted(session, number, bases, pairs.baselines.xy)
+        return {"plane": number, **prediction} if prediction else None
+
+    def _predicted(self, session: Session, number: int, bases: Sequence[RunRecord], xy: Floats) -> dict[str, Any]:
+        """Coordinates of every run, by what its baseline was over some tokens; none where no condition is exact.
+
+        Args:
+            bases: [run] the baselines.
+            xy: [run, 2] where these lie in the plane.
+        """
+        site, plane = self._planes[number]
+        forecast = self._sites[site]
+        exact = forecast.edits.exact(session, rows_known=forecast.rows is not None)
+        span = forecast.span
+        swept = [condition.index for condition in session.conditions if condition.kind != "baseline"]
+        if span is None or not exact[swept].any():
+            return {}
+        inside = np.array([forecast.inside[length_of(run)] for run in bases]).reshape(len(bases), -1)
+        outside = np.array([forecast.outside[length_of(run)] for run in bases])
+        moves = self._moves(session, forecast, span, bases)
+        new = moved_norm(inside + span.shadows(moves), outside)
+        xy = xy + moves @ span.on(plane.basis)
+        of_run = np.array([run.condition for run in session.runs], np.int64)
+        unknown = ~(exact[of_run] & (baseline_of(session) >= 0))
+        xy[unknown], new[unknown] = np.nan, np.nan
+        return {"x": _digits(xy[:, 0]), "y": _digits(xy[:, 1]), "norm": _digits(new)}
+
+    def _moves(self, session: Session, forecast: SiteForecast, span: Span, bases: Sequence[RunRecord]) -> Floats:
         edits = forecast.edits
-        bases = [session.runs[int(index)] for index in base]
         k, j = len(edits.columns), len(edits.neurons)
         nothing = np.zeros((3, k)), np.zeros((3, j))
-        columns = np.array([forecast.column_sums.get(run.index, nothing[0]) for run in bases]).reshape(len(bases), 3, k)
-        neurons = np.array([forecast.neuron_sums.get(run.index, nothing[1]) for run in bases]).reshape(len(bases), 3, j)
+        columns = np.array([forecast.column_sums.get(length_of(run), nothing[0]) for run in bases]).reshape(
+            len(bases), 3, k
+        )
+        neurons = np.array([forecast.neuron_sums.get(length_of(run), nothing[1]) for run in bases]).reshape(
+            len(bases), 3, j
+        )
         directions = cast("Floats", forecast.directions)
         rows = np.zeros((j, span.width)) if forecast.rows is None else forecast.rows
         at = np.concatenate([directions.reshape(-1, span.width), rows])[:, edits.columns]

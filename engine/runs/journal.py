@@ -4,6 +4,7 @@ spec.json  layout.json      written once, before the first batch
 events.jsonl                a line for each finished batch and for whatever else happened, synced; every line ends with
                             a checksum of itself and of the line before
 shard-00001.safetensors     the vectors of one batch, in place before its line is
+means-00001.safetensors     means over the first tokens of some runs, where texts of one prompt differ in length
 progress.json               how far the batch in flight is, at most 4 times a second, never synced
 lock                        held by the writer; anyone may read
 
@@ -42,6 +43,7 @@ from srm_explorer.engine.runs.journal_reader import (
 from srm_explorer.engine.runs.journal_records import (
     EventRecord,
     LockedByFile,
+    MeansKept,
     NotListed,
     RunStart,
     checksum_of,
@@ -223,6 +225,17 @@ class JournalWriter:
                 "runs": runs,
             }
         )
+
+    def append_means(self, runs: Sequence[int], means: Vectors) -> None:
+        """Add means over the first tokens of runs; errors as `append_batch`.
+
+        Args:
+            runs: their indices.
+            means: by name, a list with a [mark, d] array for each.
+        """
+        shard = self.folder / f"means-{len(self.reader.events_of(MeansKept)) + 1:05d}.safetensors"
+        write_atomic(shard, lambda file: write_vectors(file, means))
+        self.event(MeansKept(shard.name, sha256_of(shard), tuple(runs)))
 
     def event(self, event: EventRecord | Mapping[str, Any]) -> None:
         """Add something that happened, plain JSON with its kind under "event"; errors as `append_batch`."""

@@ -19,6 +19,7 @@ from srm_explorer.engine.runs.journal_records import (
     BatchRecord,
     EventRecord,
     JournalHead,
+    MeansKept,
     RunStart,
     checksum_of,
 )
@@ -161,13 +162,30 @@ class JournalReader:
         Raises:
             ExplorerError: they are missing or damaged.
         """
-        path = self.folder / batch.shard
+        return read_vectors(self._shard(batch.shard, batch.sha256), runs=len(batch.runs))
+
+    def shorter_means(self) -> dict[int, dict[str, Matrix]]:
+        """Means over the first tokens, [mark, d] by index of the run and by name, as far as they are there.
+
+        Raises:
+            ExplorerError: they are missing or damaged.
+        """
+        means: dict[int, dict[str, Matrix]] = {}
+        for event in self.events_of(MeansKept):
+            kept = read_vectors(self._shard(event.shard, event.sha256), runs=len(event.runs))
+            for row, index in enumerate(event.runs):
+                means[index] = {name: arrays[row] for name, arrays in kept.items()}
+        return means
+
+    def _shard(self, name: str, sha256: str) -> Path:
+        """A file of vectors, checked by its hash."""
+        path = self.folder / Path(name).name
         try:
-            if sha256_of(path) != batch.sha256:
+            if sha256_of(path) != sha256:
                 raise _lost(path, "the vectors of a finished batch are damaged")
         except OSError:
             raise _lost(path, "the vectors of a finished batch are missing") from None
-        return read_vectors(path, runs=len(batch.runs))
+        return path
 
     def _read(self, kind: type[T], data: object, file: str) -> T:
         try:

@@ -138,6 +138,21 @@ class ControlsChosen:
 
 
 @dataclass(frozen=True)
+class MeansKept:
+    """Runs went through once more, for their means at the lengths at which others of their prompts stopped.
+
+    Attributes:
+        shard: name of the file with the means, [mark, d] a run, by the names that the runs' vectors have.
+        runs: their indices.
+    """
+
+    EVENT: ClassVar[str] = "means"
+    shard: Text
+    sha256: Text
+    runs: tuple[Whole, ...]
+
+
+@dataclass(frozen=True)
 class OutOfMemory:
     """A batch did not fit; from here on it has at most `rows` rows."""
 

@@ -18,6 +18,7 @@ from srm_explorer.engine.experiment.model_fit import is_centred
 from srm_explorer.engine.io.vectors import Matrix
 from srm_explorer.engine.runs.journal_records import PlaneLeftOut, PlaneName, event_table
 from srm_explorer.engine.session import DamagedError, PlaneRecord, Session, read_record
+from srm_explorer.engine.session.session import ShorterShadows
 from srm_explorer.engine.stats.planes import Plane, coordinates
 
 Kept: TypeAlias = Mapping[str, Matrix | list[Matrix]]
@@ -39,8 +40,8 @@ class SpannedPlane:
         """Project the vectors of runs; where every token was kept, their mean over tokens."""
         return coordinates(as_rows(vectors), self.plane)
 
-    def record(self, xy: NDArray[np.float64], norm: NDArray[np.float64]) -> PlaneRecord:
-        return PlaneRecord.of(self.site, self.spec.a, self.spec.b, xy, norm, self.plane.raw_angle_deg)
+    def record(self, xy: NDArray[np.float64], norm: NDArray[np.float64], shorter: ShorterShadows = ()) -> PlaneRecord:
+        return PlaneRecord.of(self.site, self.spec.a, self.spec.b, xy, norm, self.plane.raw_angle_deg, shorter)
 
 
 def fixed_planes(

@@ -10,7 +10,8 @@ from typing import Any, Literal, Self
 
 from srm_explorer.engine.session.codec import DamagedError, Number, Whole, read_record
 
-Stage = Literal["waiting", "loading", "testing", "running", "saving"]
+Stage = Literal["waiting", "loading", "testing", "running", "lengths", "saving"]
+"""`lengths`: texts are fed once more, for their means at the lengths at which others of their prompts stopped."""
 
 _WEIGH_EVERY = 0.5
 """Seconds between two looks at the memory, at least."""
@@ -118,6 +119,11 @@ class Meter:
         self._tokens += writing
         self._first_step = time.monotonic() if step == 0 else self._first_step
         self._tell(self._progress(step + 1))
+        if self.stop.level > 1:
+            raise Stopped
+
+    def halt(self, _step: int, _writing: int) -> None:
+        """Count nothing; raise Stopped if that is wished."""
         if self.stop.level > 1:
             raise Stopped
 

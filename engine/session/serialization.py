@@ -104,6 +104,7 @@ def session_bytes(session: Session) -> bytes:
         "vectors": session.sidecar,
         "spec": session.spec.to_dict(),
         "conditions": [_condition_table(condition) for condition in session.conditions],
+        "planes": [_plane_table(plane) for plane in session.planes],
     }
     return b"{\n" + b",\n".join(json_line(name) + b": " + _entry(value) for name, value in document.items()) + b"\n}\n"
 
@@ -164,6 +165,10 @@ def _check_references(session: Session) -> None:
             raise DamagedError(f"planes[{index}].x, y and norm differ in length")
         if len(plane.x) != len(session.runs):
             raise DamagedError(f"planes[{index}] has {len(plane.x)} coordinates for {len(session.runs)} runs")
+        if len(plane.shorter) not in (0, len(session.runs)):
+            raise DamagedError(
+                f"planes[{index}].shorter is of {len(plane.shorter)} runs where there are {len(session.runs)}"
+            )
     if len(session.resolved) not in (0, conditions):
         raise DamagedError(f"resolved has {len(session.resolved)} rows for {conditions} conditions")
 
@@ -171,6 +176,11 @@ def _check_references(session: Session) -> None:
 def _condition_table(condition: Condition) -> Table:
     """A condition as a table, which names a control only where it belongs to one."""
     return {name: value for name, value in vars(condition).items() if name != "control" or value is not None}
+
+
+def _plane_table(plane: PlaneRecord) -> Table:
+    """A plane as a table, which tells of means over the first tokens only where there are any."""
+    return {name: value for name, value in vars(plane).items() if name != "shorter" or value}
 
 
 def _checked(sidecar: Sidecar | None) -> Sidecar | None:

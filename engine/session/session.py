@@ -85,6 +85,10 @@ Along: TypeAlias = Annotated[int | str, PlainValidator(_along)]
 """A direction of a plane: a coordinate's number, or a direction's text as experiment files have it."""
 
 
+ShorterShadows: TypeAlias = tuple[tuple[tuple[Whole, Number, Number, Number], ...], ...]
+"""[run][mark] (tokens, x, y, norm) of a run's mean over its first tokens."""
+
+
 @dataclass(frozen=True)
 class PlaneRecord:
     """Where every run lies in a plane: all that a spotlight sweep needs.
@@ -96,6 +100,8 @@ class PlaneRecord:
         y: [run] coordinate along the second, made orthogonal to the first.
         norm: [run] length of the whole vector.
         raw_angle_deg: degrees between the two directions before they were made orthogonal.
+        shorter: [run] where its mean over its first tokens lies, (tokens, x, y, norm) for each number of tokens at
+            which another run of the same prompt stopped; empty where nothing is known of that.
     """
 
     site: Text
@@ -105,6 +111,7 @@ class PlaneRecord:
     y: tuple[Number, ...]
     norm: tuple[Number, ...]
     raw_angle_deg: Number = 90.0
+    shorter: ShorterShadows = ()
 
     @classmethod
     def of(
@@ -115,11 +122,12 @@ class PlaneRecord:
         xy: NDArray[np.floating[Any]],
         norm: NDArray[np.floating[Any]],
         raw_angle_deg: float = 90.0,
+        shorter: ShorterShadows = (),
     ) -> Self:
         """Take the coordinates [run, 2] and norms [run] that an analysis computed."""
         x, y = np.asarray(xy, dtype=np.float64).T
         lengths = np.asarray(norm, dtype=np.float64)
-        return cls(site, a, b, tuple(x.tolist()), tuple(y.tolist()), tuple(lengths.tolist()), raw_angle_deg)
+        return cls(site, a, b, tuple(x.tolist()), tuple(y.tolist()), tuple(lengths.tolist()), raw_angle_deg, shorter)
 
     @property
     def xy(self) -> NDArray[np.float64]:
@@ -144,6 +152,9 @@ Unknown: TypeAlias = Literal["model", "tokens", "conditions", "interventions", "
 
 SCHEMA_VERSION = 2
 """Of the session file; raised whenever an older program could misread it."""
+
+SHORTER = "shorter/"
+"""Begins the names, among saved vectors, of means over the first tokens of runs."""
 
 State: TypeAlias = Literal["finished", "interrupted"]
 
@@ -256,8 +267,21 @@ class Session:
             ExplorerError: they were not kept, or their file is missing, not the one that was saved, or lacks a site.
         """
         if self.held is None:
-            return read_vectors(self.vectors_path(), runs=len(self.runs), sites=sites)
+            own = () if self.sidecar is None else self.sidecar.sites
+            optional = own if sites is None else ()
+            return read_vectors(self.vectors_path(), runs=len(self.runs), sites=sites or (), optional=optional)
         return {site: self.held[site] for site in (self.held if sites is None else sites)}
+
+    def shorter_means(self) -> dict[str, list[Matrix]]:
+        """Means over the first tokens by site, [mark, d] a run, marks as `lengths.marks_of` has them; errors as there.
+
+        Empty where no text is shorter than another of its prompt, and where every token was kept.
+        """
+        if self.held is not None:
+            return {}
+        names = [f"{SHORTER}{site}" for site in self.spec.capture.sites]
+        kept = read_vectors(self.vectors_path(), runs=len(self.runs), sites=(), optional=names)
+        return {name.removeprefix(SHORTER): list(means) for name, means in kept.items()}
 
     def vectors_path(self) -> Path:
         """The sidecar, found and checked by its hash; errors as `vectors`."""

@@ -20,6 +20,7 @@ _STAGES: dict[Stage, str] = {
     "loading": "loading the model",
     "testing": "testing the model",
     "running": "running",
+    "lengths": "taking means at common lengths",
     "saving": "saving",
 }
 _BEFORE_RUNNING: tuple[Stage, ...] = ("waiting", "loading", "testing")
@@ -58,7 +59,7 @@ class Watch:
             # At once: who is not told takes a long wait for a program that hangs.
             self.say(_waiting_for(progress.waits_for))
         self._waits = progress.waits_for is not None
-        if progress.stage in ("running", "saving"):
+        if progress.stage in ("running", "lengths", "saving"):
             self.open()
         if self._bar is not None:
             self._bar.update(

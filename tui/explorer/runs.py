@@ -27,6 +27,7 @@ _STAGES = {
     "loading": "loading the model",
     "testing": "testing the model",
     "running": "running",
+    "lengths": "taking means at common lengths",
     "saving": "saving",
 }
 

@@ -54,7 +54,7 @@ def _state(row: Row, signs: Glyphs) -> Cell:
         progress = run.progress
         if progress is None:
             return "running", "good"
-        if progress.stage not in ("running", "saving"):
+        if progress.stage not in ("running", "lengths", "saving"):
             return f"running: {progress.stage}", "good"
         share = f"running {100 * progress.share:.0f} %"
         left = progress.seconds_left
