@@ -34,6 +34,7 @@ from .engine.model.weights import (
     w_out_rows as w_out_rows,
     weight_card as weight_card,
 )
+from .engine.model_analyses.patching import patching as patching
 from .engine.model_analyses.run import run_model_study as run_model_study
 from .engine.model_analyses.scoring import score_effects as score_effects
 from .engine.model_analyses.token_logits import token_effects as token_effects

@@ -14,7 +14,7 @@ from srm_explorer.engine.figures import count_of
 from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure, table_columns
 from srm_explorer.engine.session import ComputedTest, Counted, Session, record_tests
 from srm_explorer.engine.stats.resampling import RESAMPLES, unit_totals
-from srm_explorer.engine.stats.unit_means import LEAST_UNITS, MeanEffect, mean_effect
+from srm_explorer.engine.stats.unit_means import LEAST_UNITS, MeanEffect, mean_effect, ratio_of_means
 
 Floats = NDArray[np.float64]
 
@@ -226,7 +226,7 @@ def _direct_table(
     """What was observed beside what the changed neurons add directly."""
     layout = (
         "value::text; difference:logits:text; observed; direct; low:from; high:to; norm:by the norm; "
-        "later:later layers; share:direct share:percent"
+        "later:later layers; share:direct share:percent; share_low:from:percent:1; share_high:to:percent:1"
     )
     columns = table_columns(layout if found.cap is None else f"{layout}; cap:by the cap")
     title = "What the changed neurons add directly (attribution)"
@@ -246,8 +246,10 @@ def _direct_table(
             direct, norm, later, seen = means[:, number].tolist()
             row: list[CellValue] = [condition.label, name, seen, direct]
             row += [_number(effect.low[number]), _number(effect.high[number]), norm, later]
-            # A share of next to nothing is noise.
-            row.append(direct / seen if abs(seen) > 0.01 * max(abs(direct), abs(norm), abs(later)) else None)
+            share = ratio_of_means(
+                per_unit[:, 0, number], per_unit[:, -1, number], found.stratum, resamples=resamples, seed=seed
+            )
+            row += map(_number, (share.ratio, share.low, share.high))
             rows.append((*row, *([] if found.cap is None else [seen - direct - norm - later])))
     notes = [
         "direct: value x W_out x the last norm's gain x W_U, with the norm's division as each run had it, less the same"
@@ -255,7 +257,8 @@ def _direct_table(
         "by the norm: the division changes for all else in the residual stream; later layers: what they make of the"
         " change, 0 in the last layer; the parts add up to what is observed"
         + ("" if found.cap is None else ", but for the cap"),
-        "direct share: of means over units",
+        "direct share: direct over observed, means over units, where the observed change is told from 0; from, to:"
+        " ratios that a studentised bootstrap does not reject (Fieller 1954; Hwang 1995)",
     ]
     if found.cap is not None:
         notes.append(f"this model caps its logits, {found.cap:g} tanh(x / {found.cap:g}): parts are those of x")

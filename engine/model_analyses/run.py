@@ -23,6 +23,7 @@ from srm_explorer.engine.model_analyses.neurons import (
     usage_study,
     weighted_pairs_study,
 )
+from srm_explorer.engine.model_analyses.patching import patching_study
 from srm_explorer.engine.model_analyses.scoring import score_study
 from srm_explorer.engine.model_analyses.token_logits import tokens_study
 from srm_explorer.engine.runs.progress import Meter, StopSignal
@@ -50,6 +51,7 @@ MODEL_STUDIES = {
     study.name: study
     for study in (
         ModelStudy("neuron", "neuron card", neuron_study),
+        ModelStudy("patching", "sufficiency and necessity of what is patched", patching_study),
         ModelStudy("score", "scoring of the texts", score_study),
         ModelStudy("tokens", "effect on chosen tokens", tokens_study),
         ModelStudy("usage", "use of neurons", usage_study),

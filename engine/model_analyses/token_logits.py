@@ -175,7 +175,7 @@ def token_effects(
         np.array([run.condition for run in runs], np.int64),
         before,
         after,
-        _rounding(session, before),
+        rounding_of(session, before[:, 0]),
         None if attribution is None else parts,
         reason,
         logit_cap(model),
@@ -218,10 +218,10 @@ def _read(forced: Forced) -> Floats:
     return np.stack([logit, odds, np.exp(logp)]).mean(axis=1)
 
 
-def _rounding(session: Session, logits: Floats) -> float:
+def rounding_of(session: Session, logits: Floats) -> float:
     """What another batch may change a logit by; 0 in half precision, where it is as large as effects are."""
     exact = session.spec.model.dtype if session.spec.model.dtype in ("float32", "float64") else None
-    return 16 * float(np.finfo(exact).eps * np.abs(logits[:, 0]).max()) if exact else 0.0
+    return 16 * float(np.finfo(exact).eps * np.abs(logits).max()) if exact else 0.0
 
 
 def tokens_study(session: Session | None, arguments: Arguments, model: LoadedModel, meter: Meter) -> Findings:

@@ -1,4 +1,4 @@
-"""`srm-explorer effects`, `pairs`, `planes` and `controls`: what asks a session for its meaning."""
+"""`srm-explorer effects`, `patching`, `pairs`, `planes` and `controls`: what asks a session for its meaning."""
 
 from __future__ import annotations
 
@@ -100,6 +100,22 @@ def tokens_command(session: str, tokens: str, over: str, csv: Path | None, as_js
     except KeyboardInterrupt:
         return 130
     further = {"session": name, "tokens": findings["tokens"], "over": findings["over"]}
+    say_findings(findings, csv, as_json, "every row", most=MOST, **further)
+    return 0
+
+
+def patching_command(
+    session: str, tokens: str | None, answer: str | None, clean: str | None, csv: Path | None, as_json: bool
+) -> int:
+    """Print whether what a session patches is enough for a difference of logits, and needed; exit status."""
+    path = paths.session_path(session)
+    name = load_session(path).name
+    arguments = {"tokens": tokens, "answer": answer, "clean": clean}
+    try:
+        findings = model_findings("patching", arguments, session=path, quiet=as_json)
+    except KeyboardInterrupt:
+        return 130
+    further = {"session": name, "difference": findings["difference"]}
     say_findings(findings, csv, as_json, "every row", most=MOST, **further)
     return 0
 

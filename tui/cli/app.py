@@ -228,6 +228,25 @@ def effects(
 
 
 @study_app.command()
+def patching(
+    session: SessionName,
+    tokens: Annotated[
+        str | None, typer.Option(metavar="' yes, no'", help="The difference of these two tokens' logits.")
+    ] = None,
+    answer: Annotated[
+        str | None, typer.Option(metavar="FACTOR", help="Instead: each prompt's answer less its partner's.")
+    ] = None,
+    clean: Annotated[
+        str | None, typer.Option(metavar="FACTOR=LEVEL", help="Prompts that values come from; both of a pair without.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write both tables as CSV.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell whether what a session patches is enough for an answer, and needed."""
+    end(cli.analyses.patching_command(session, tokens, answer, clean, csv, as_json))
+
+
+@study_app.command()
 def pairs(
     session: SessionName,
     neuron: Annotated[int | None, typer.Option(metavar="N", help="Which; by default the one that was changed.")] = None,

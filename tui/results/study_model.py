@@ -344,6 +344,16 @@ TOPICS: dict[str, tuple[Topic, ...]] = {
             model=True,
             at_once=False,
         ),
+        Topic(
+            "patching",
+            "patching",
+            "Whether what op = 'patch' writes is enough for a difference of logits (sufficiency), and whether the "
+            "difference needs it (necessity: the same place set to 0, or to its mean).\n"
+            "e sets tokens=' yes, no', or answer=FACTOR, the factor of each prompt's own answer.",
+            lambda _: {"tokens": "", "answer": "", "clean": "", "resamples": 10_000, "seed": 0},
+            model=True,
+            at_once=False,
+        ),
     ),
     "Planes": (
         Topic("planes", "planes", "The session's planes: their angle, their energy, what lies in them.", lambda _: {}),

@@ -102,3 +102,25 @@ def test_what_cannot_be_scored_is_one_line(
         ended = srm("effects", *arguments)
         assert ended.status == 1
         assert len(ended.err.strip().splitlines()) == 1
+
+
+def test_patching_is_printed_side_by_side(tmp_path: Path, srm: Callable[..., Ended]) -> None:
+    (tmp_path / "texts.csv").write_text(
+        "prompt,pair,answer\nAnna ran,a,she\nRobert ran,a,he\nThe man,b,he\nA girl,b,she\n"
+    )
+    patch = 'op = "patch"\nfrom = { prompt = "pair" }\npositions = "last"'
+    spec = SPEC.replace('op = "clamp"\nvalues = [-6, 6]', patch).replace("texts.txt", "texts.csv")
+    (tmp_path / "spec.toml").write_text(spec.replace("tokens = 13", "tokens = 1"))
+    file = tmp_path / "out.json"
+    assert srm("run", tmp_path / "spec.toml", "--session", file).status == 0
+    told = json.loads(srm("patching", file, "--answer", "answer", "--csv", tmp_path / "p.csv", "--json").out)
+    assert told["difference"] == "answer - the other's answer"
+    patching, patched = told["tables"]
+    assert [row["done"].partition(" (")[2] for row in patching["rows"]] == ["sufficiency)", "necessity)", "necessity)"]
+    assert len(patched["rows"]) == 4
+    assert (tmp_path / "p.csv").read_text().startswith("value,done,units")
+    text = srm("patching", file, "--tokens", " she, he")
+    assert text.out.startswith("Sufficiency and necessity: ' she' - ' he'")
+    none = srm("patching", file)
+    assert (none.status, none.err.count("\n")) == (1, 1)
+    assert "no difference of logits is named" in none.err
