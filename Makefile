@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 INPUTS := pyproject.toml constraints.txt
 TOGETHER := --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: run test test-fast lint check format clean try-wheel
+.PHONY: run test test-fast lint check calibrate format clean try-wheel
 
 run: $(VENV)/.installed  ## The whole experiment on the bundled model, charts in the terminal
 	@$(BIN)/srm-explorer demo
@@ -22,6 +22,9 @@ lint: $(VENV)/.installed-dev  ## Format, style, types, import rules
 	@$(BIN)/lint-imports
 
 check: test lint
+
+calibrate: $(VENV)/.installed-dev  ## Size and coverage of every test and interval, by simulation
+	@$(BIN)/python tools/calibrate.py --experiments 1000
 
 try-wheel: $(VENV)/.installed-dev  ## The wheel in an empty environment, with the newest packages that it lets in
 	@$(BIN)/python tools/try_wheel.py

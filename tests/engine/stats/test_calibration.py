@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -133,3 +139,40 @@ def test_bands_hold_whole_curves_at_least_as_often_as_they_say(kind: object) -> 
         equal += ((nothing[0] <= 0) & (nothing[1] >= 0)).reshape(2, -1).all(axis=1)
     assert (whole / experiments >= 0.95 - allowed(0.95, experiments)).all()
     assert (equal / experiments >= 0.95 - allowed(0.95, experiments)).all()
+
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def tool() -> Iterator[ModuleType]:
+    spec = importlib.util.spec_from_file_location("calibrate", ROOT / "tools" / "calibrate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Its dataclasses look their own module up.
+    sys.modules["calibrate"] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["calibrate"]
+
+
+def test_the_table_has_a_line_for_every_quantity_that_is_measured(tool: ModuleType) -> None:
+    lines = tool.written_in((ROOT / "docs" / "methods.md").read_text(encoding="utf-8"))
+    cells = [tuple(cell.strip() for cell in line.split("|")[1:4]) for line in lines]
+    assert cells == [(each.name, each.reference, each.null) for each in tool.QUANTITIES]
+    assert len({(each.name, each.null) for each in tool.QUANTITIES}) == len(tool.QUANTITIES)
+
+
+def test_what_leaves_its_limits_by_more_than_chance_is_a_problem(tool: ModuleType) -> None:
+    assert tool.Measured(size=0.06, coverage=0.94, experiments=1000).problems == []
+    assert len(tool.Measured(size=0.09, coverage=0.91, experiments=1000).problems) == 2
+    assert tool.Measured(size=0.09, experiments=1000, most=0.08).problems == []
+    # No number at all is none that was kept.
+    assert tool.Measured(power=0.9, experiments=10).problems != []
+
+
+def test_a_simulation_gives_the_same_numbers_again(tool: ModuleType) -> None:
+    name = "sign flips, two coordinates jointly: p of symmetry"
+    (quantity,) = (each for each in tool.QUANTITIES if each.name == name)
+    assert tool.simulated(quantity, 200) == tool.simulated(quantity, 200)
