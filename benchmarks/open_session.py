@@ -61,7 +61,7 @@ def made_up(prompts: int, values: int, tokens: int) -> Session:
         conditions=listed,
         resolved=(),
         prompts=tuple(
-            PromptRecord("reasoning", f"If number {i} is late, then", {}, tuple(range(12)), 0, f"{i:064x}")
+            PromptRecord("reasoning", f"If number {i} is late, then", {}, (*range(11), 100 + i), 0, f"{i:064x}")
             for i in range(prompts)
         ),
         runs=runs,

@@ -389,9 +389,7 @@ def _anisotropy(rng: np.random.Generator, experiments: int) -> Measured:
     return Measured(size=called(found[0]), power=called(found[1]), beside=beside, experiments=experiments)
 
 
-@measured(
-    "plane finder, synergy: p", "plain formula", "one coordinate tells everything; exponential, 30 units"
-)
+@measured("plane finder, synergy: p", "plain formula", "one coordinate tells everything; exponential, 30 units")
 def _synergy(rng: np.random.Generator, experiments: int) -> Measured:
     pairs = np.arange(2 * experiments).reshape(-1, 2)
     null = rng.exponential(size=(30, 2 * experiments)) - 1

@@ -456,8 +456,9 @@ def with_bands(session: Session, vectors: Captured, *, seed: int = 0) -> Session
 def bands_study(session: Session, arguments: Arguments) -> Findings:
     """Compute the bands of one plane under one grouping.
 
-    Arguments: "plane" (0), "by" (nothing), "resamples", "seed" (0), "nulls" (as `session_bands`). Findings: "bands"
-    holds `PlaneBands.to_dict`, "told" what could not be computed and why.
+    Arguments: "plane" (0), "by" (nothing), "resamples", "seed" (0), "nulls" (as `session_bands`), "chance" (True;
+    False does without it, and so without reading the vectors). Findings: "bands" holds `PlaneBands.to_dict`, "told"
+    what was not computed and why.
 
     Raises:
         ExplorerError: an argument names what is not there.
@@ -467,10 +468,13 @@ def bands_study(session: Session, arguments: Arguments) -> Findings:
         raise ExplorerError(f"there is no plane {plane}", where=session.name, remedy="choose another")
     vectors: Captured | None = None
     notes: list[str] = []
-    try:
-        vectors = session.vectors()
-    except ExplorerError as error:
-        notes.append(f"without what chance draws: {error}")
+    if arguments.get("chance", True):
+        try:
+            vectors = session.vectors([session.planes[plane].site])
+        except ExplorerError as error:
+            notes.append(f"without what chance draws: {error}")
+    else:
+        notes.append("without what chance draws: it was not asked for")
     (bands,) = session_bands(
         session,
         vectors,

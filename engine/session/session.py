@@ -283,6 +283,14 @@ class Session:
         kept = read_vectors(self.vectors_path(), runs=len(self.runs), sites=(), optional=names)
         return {name.removeprefix(SHORTER): list(means) for name, means in kept.items()}
 
+    @property
+    def vectors_bytes(self) -> int:
+        """The size of the file with the vectors, which is read whole to check it; 0 where there is none."""
+        if self.held is not None or self.sidecar is None or self.path is None:
+            return 0
+        there = [path for path in sidecar_candidates(self.path, self.sidecar) if path.is_file()]
+        return there[0].stat().st_size if there else 0
+
     def vectors_path(self) -> Path:
         """The sidecar, found and checked by its hash; errors as `vectors`."""
         if self.held is not None:

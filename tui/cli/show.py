@@ -158,6 +158,8 @@ def show_plane(
         say("", drawn(paint_thresholds(threshold_figure(subject, shown, level), width, height)))
     if chart == "dose":
         say("", drawn(paint_dose(dose_figure(subject, threshold), width, height)))
+    if bands is not None and (left_out := chance_left_out(session, plane, by, chance)):
+        say("", *_wrapped(left_out))
     if warnings:
         say("", *(line for warning in warnings for line in _wrapped(f"⚠ {warning}")))
 
@@ -166,6 +168,8 @@ def known_bands(
     session: Session, plane: PlaneRecord, by: Sequence[str], chance: str | None = None, *, every_kind: bool = False
 ) -> PlaneBands | None:
     """The bands a session was saved with, else computed now, with one kind of chance; None where they cannot be.
+
+    What chance draws of many vectors is computed where it is asked for: see `chance_left_out`.
 
     Args:
         chance: the kind that is kept; the one that charts draw by default.
@@ -182,6 +186,8 @@ def known_bands(
     if not has_kind:
         arguments = {"plane": index, "by": list(by)}
         nulls = {} if every_kind else {"nulls": ["partners" if chance in (None, "controls") else chance]}
+        if not every_kind and chance_left_out(session, plane, by, chance):
+            arguments["chance"] = False
         try:
             findings = bands_study(session, {**arguments, **nulls})
             bands = PlaneBands.from_dict(findings["bands"])
@@ -197,6 +203,20 @@ def known_bands(
         remedy = "run it with --set controls.neurons=19" if chance == "controls" else "put its vectors back beside it"
         raise ExplorerError(f"it has nothing to draw '{chance}' from", where=session.name, remedy=remedy)
     return dataclasses.replace(bands, nulls=kept)
+
+
+MOST_VECTORS = 100_000_000
+"""Bytes of vectors beyond which charts are drawn without what chance would draw: reading them takes longer than all
+else, and more memory."""
+
+
+def chance_left_out(session: Session, plane: PlaneRecord, by: Sequence[str], chance: str | None) -> str:
+    """Say that what chance draws is left out, and how to have it; empty where it is not: it was saved, or asked for."""
+    size = session.vectors_bytes
+    if chance is not None or size <= MOST_VECTORS or stored_bands(session, plane_index(session, plane), by) is not None:
+        return ""
+    kind = "controls" if session.spec.controls.neurons else "partners"
+    return f"what chance draws is left out: {size / 1e6:,.0f} MB of vectors would be read; --chance {kind} draws it"
 
 
 def session_json(

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
-from srm_explorer.engine.session import Session
+from srm_explorer.engine import paths
+from srm_explorer.engine.analyses.bands import with_bands
+from srm_explorer.engine.session import Session, save_session
 from srm_explorer.engine.stats.spotlight import spotlight_sweep, unit_coordinates
+from srm_explorer.tui.cli import show
 from srm_explorer.tui.cli.show import known_bands
 
 SITE, RESIDUAL = "blocks.1.mlp.hook_post", "blocks.1.hook_resid_post"
@@ -180,6 +183,35 @@ def test_json_holds_bands_predictions_and_tests(srm: Callable[..., Any], save: C
     assert all(one <= mean <= other for one, mean, other in zip(low, swept["mean_similarity"], high, strict=True))
     assert told["bands"]["by"] == []
     assert {null["kind"] for null in told["bands"]["nulls"]} == {"partners", "isotropic", "second moment"}
+
+
+def test_of_many_vectors_chance_is_drawn_where_it_is_asked_for_and_said_to_be_left_out_elsewhere(
+    srm: Callable[..., Any], save: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = save(prompts=6)
+    bare = save_session(
+        session.changed(bands={}, revision=0), paths.session_path("bare"), vectors=session.vectors()
+    ).session
+    told = "what chance draws is left out"
+    (plane,) = session.planes
+    whole = known_bands(bare, plane, ())
+    assert told not in srm("show", "bare").out
+    monkeypatch.setattr(show, "MOST_VECTORS", bare.vectors_bytes - 1)
+    out = " ".join(srm("show", "bare").out.split())
+    assert f"{told}: 0 MB of vectors would be read; --chance partners draws it" in out
+    without = known_bands(bare, plane, ())
+    assert whole is not None
+    assert without is not None
+    assert not without.nulls
+    assert without.to_dict()["groups"] == whole.to_dict()["groups"]
+    asked_for = known_bands(bare, plane, (), "partners")
+    assert asked_for is not None
+    assert asked_for.to_dict() == whole.to_dict()
+    for asked in (["--chance", "partners"], ["--plain"], ["--json"]):
+        assert told not in srm("show", "bare", *asked).out
+    with_all = with_bands(bare, bare.vectors()).changed(revision=0)
+    save_session(with_all, paths.session_path("banded"), vectors=bare.vectors())
+    assert told not in srm("show", "banded").out, "it was saved with its bands"
 
 
 def test_charts_compute_the_chance_they_draw_and_it_is_that_of_all_kinds(save: Callable[..., Session]) -> None:
