@@ -5,7 +5,7 @@ from .engine.analyses.compare import compare_groups as compare_groups
 from .engine.analyses.compare_tables import curves_table_of as curves_table_of
 from .engine.analyses.controls import control_nulls as control_nulls, controls_study as controls_study
 from .engine.analyses.controls_split import parts_of as parts_of
-from .engine.analyses.effects import effects_study as effects_study
+from .engine.analyses.effects import collapse_study as collapse_study, effects_study as effects_study
 from .engine.analyses.ledger import ledger_study as ledger_study
 from .engine.analyses.pairs import pair_tables as pair_tables
 from .engine.analyses.plane_finder import finder_study as finder_study
@@ -50,6 +50,12 @@ from .engine.session import (
 )
 from .engine.session.imported import session_from as session_from
 from .engine.stats.bands import share_bands as share_bands, unit_counts as unit_counts
+from .engine.stats.collapse import (
+    CalibratedRule as CalibratedRule,
+    PublishedRule as PublishedRule,
+    collapse_rule as collapse_rule,
+    health_matrix as health_matrix,
+)
 from .engine.stats.comparison import group_difference as group_difference
 from .engine.stats.ensembles import (
     ensemble_cosines as ensemble_cosines,
@@ -87,6 +93,6 @@ from .engine.stats.spotlight import (
     sweep_groups as sweep_groups,
     unit_coordinates as unit_coordinates,
 )
-from .engine.stats.text import CollapseRule as CollapseRule, text_metrics as text_metrics
+from .engine.stats.text import compression_ratio as compression_ratio, text_metrics as text_metrics
 
 __version__: str

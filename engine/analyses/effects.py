@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
+
+import numpy as np
 
 from srm_explorer.engine.analyses.effects_tables import (
+    Tested,
+    change_table,
     collapse_table,
+    collapsed_table,
     control_table,
     plane_table,
     run_table,
@@ -15,15 +20,19 @@ from srm_explorer.engine.analyses.effects_tables import (
     text_table,
     token_table,
     value_table,
+    with_q,
 )
 from srm_explorer.engine.analyses.paired_texts import PairedTexts
 from srm_explorer.engine.analyses.registry import Arguments, Findings, findings_of
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
-from srm_explorer.engine.session import Session
+from srm_explorer.engine.figures.numbers import count_of
+from srm_explorer.engine.figures.table import TableFigure
+from srm_explorer.engine.session import Session, record_tests, unit_warnings
+from srm_explorer.engine.stats.collapse import collapse_rule
 from srm_explorer.engine.stats.resampling import RESAMPLES
-from srm_explorer.engine.stats.text import CollapseRule
+from srm_explorer.engine.stats.unit_means import LEAST_UNITS
 
-DEFAULTS: dict[str, Any] = {"rule": {}, "top": 5, "resamples": RESAMPLES, "seed": 0}
+DEFAULTS: dict[str, Any] = {"rule": None, "top": 5, "resamples": RESAMPLES, "seed": 0, "family": "effects"}
 
 
 def effects_study(session: Session, arguments: Arguments) -> Findings:
@@ -31,18 +40,15 @@ def effects_study(session: Session, arguments: Arguments) -> Findings:
 
     Args:
         session: any; what needs the model is told where it was scored, see `engine.model_analyses.scoring`.
-        arguments: `rule`, numbers of the collapse rule by name; `top`, tokens of each list; `resamples` and `seed` of
-            the intervals.
+        arguments: `rule` of collapse, as `collapse_rule` takes it; `top`, tokens of each list; `resamples` and `seed`
+            of the intervals; `family` of the ledger that its tests are written into.
 
     Raises:
         ExplorerError: no run beside a baseline, or an argument that makes no sense.
     """
-    for name in arguments:
-        if name not in DEFAULTS:
-            raise ExplorerError(f"the study of effects has no '{name}'", remedy=did_you_mean(name, list(DEFAULTS)))
-    settings = {**DEFAULTS, **{name: value for name, value in arguments.items() if value is not None}}
+    settings = _settings(arguments)
     top, resamples, seed = (_whole(settings[name], name) for name in ("top", "resamples", "seed"))
-    pairs = PairedTexts.of(session, CollapseRule.of(_table(settings["rule"])))
+    pairs = PairedTexts.of(session, collapse_rule(settings["rule"]))
     if session.is_unknown("texts"):
         remedy = "give the texts of its runs too, as `output`"
         raise ExplorerError("what its runs wrote is unknown", where=session.name, remedy=remedy)
@@ -50,28 +56,113 @@ def effects_study(session: Session, arguments: Arguments) -> Findings:
         raise ExplorerError(
             "no run stands beside its baseline", where=session.name, remedy="finish the run, or give it an intervention"
         )
-    values = value_table(pairs, resamples, seed)
+    values, perplexity = value_table(pairs, resamples, seed)
     values = replace(values, notes=_value_notes(pairs, resamples, seed))
-    collapse = collapse_table(pairs)
-    collapse = replace(collapse, notes=_collapse_notes(pairs))
-    texts = replace(text_table(pairs), notes=(_TEXTS,))
+    tables = _told(pairs, resamples, seed, settings["family"], (values, perplexity))
     controls = control_table(pairs)
-    tables = [values, *(() if controls is None else (controls,)), collapse, texts]
+    tables[1:1] = [] if controls is None else [controls]
     sites, tokens = site_table(pairs, max(2, resamples // 5), seed), token_table(pairs, top)
     if sites is not None:
-        tables.append(replace(sites, notes=_site_notes(pairs)))
+        tables.append(replace(sites, notes=_site_notes(pairs, resamples, seed)))
     planes = plane_table(pairs)
     if planes is not None:
         tables.append(replace(planes, notes=("means over runs, in the units of the site; total = direct + through",)))
     if tokens is not None:
         tables.append(replace(tokens, notes=(_tokens_note(pairs), _TOKENS)))
-    return findings_of(*tables, replace(run_table(pairs), notes=(_RUNS,)), scored=pairs.effects is not None)
+    runs = replace(run_table(pairs), notes=(_RUNS,))
+    return findings_of(*tables, runs, scored=pairs.effects is not None, rule=pairs.rule.name)
+
+
+def collapse_study(session: Session, arguments: Arguments) -> Findings:
+    """Tell which texts collapsed, by a rule, and the net effect; of the texts alone, baseline or not, without a model.
+
+    Args:
+        session: any with texts.
+        arguments: as `effects_study`, whose tables of the texts these are, that of every value and its runs first.
+
+    Raises:
+        ExplorerError: no text is known, or an argument that makes no sense.
+    """
+    settings = _settings(arguments)
+    resamples, seed = (_whole(settings[name], name) for name in ("resamples", "seed"))
+    pairs = PairedTexts.of(session, collapse_rule(settings["rule"]))
+    tables = _told(pairs, resamples, seed, settings["family"])
+    if not any(table.name == "collapsed" for table in tables):
+        what = "its texts are not known, so no rule can be read on them"
+        raise ExplorerError(what, where=session.name, remedy="choose a session whose runs have texts")
+    tables.sort(key=lambda table: table.name != "collapsed")
+    return findings_of(*tables, rule=pairs.rule.name)
+
+
+def _told(pairs: PairedTexts, resamples: int, seed: int, family: str, first: Tested | None = None) -> list[TableFigure]:
+    """The tables of the texts themselves, graded measures first; none where no text is known.
+
+    Args:
+        first: a table that goes before them, whose tests are written into the ledger with theirs.
+    """
+    changes, collapsed = change_table(pairs, resamples, seed), collapsed_table(pairs)
+    tested = {table.name: (table, test) for table, test in filter(None, (first, changes, collapsed))}
+    counted = record_tests(pairs.session, [test for _, test in tested.values()], family)
+    notes = {
+        "text_changes": (_CHANGES, f"95 % intervals and p: {_studentised(pairs, resamples, seed)}"),
+        "collapsed": (pairs.rule.described(), *_false_rates(pairs), *_COLLAPSED),
+    }
+    few = () if first else _few(pairs)
+    tables: dict[str, TableFigure] = {}
+    for (name, (table, test)), q in zip(tested.items(), counted.q, strict=True):
+        if any(column.key == "q" for column in table.columns):
+            caption = (counted.caption,) if np.isfinite(test.p).any() else ()
+            whole = (*few, *notes.get(name, table.notes), *caption, *filter(None, [counted.problem]))
+            table = replace(with_q(table, q), notes=whole)
+        tables[name] = table
+    texts, units = text_table(pairs), collapse_table(pairs)
+    tables |= {} if texts is None else {"texts": replace(texts, notes=(_TEXTS,))}
+    tables |= {} if units is None else {"collapse": replace(units, notes=_COLLAPSE)}
+    return [tables[name] for name in ("effects", "texts", "text_changes", "collapsed", "collapse") if name in tables]
 
 
 _TEXTS = (
     "means over runs; distinct-n: different n-grams over all; repeated: 4-grams that stood there before; entropy of a"
-    " text's own tokens, nats, at most ln(tokens): compare values whose texts are as long"
+    " text's own tokens, nats, at most ln(tokens); compression: bytes over those that zlib makes of them; they go with"
+    " the length: compare values whose texts are as long; ended at once: runs that wrote nothing, or an end-of-text"
 )
+_CHANGES = "baseline, with it: means over units of the mean over their runs; change: the second less the first"
+_COLLAPSED = (
+    "collapsed, rescued (the baseline alone had collapsed) and harmed (the text alone has) count runs; net: units"
+    " rescued less units harmed, of all; a unit has collapsed where at least half of its texts have",
+    "p: exact McNemar over the units that differ; from, to: 95 % interval of net (Bonett and Price 2012), approximate;"
+    " a written end-of-text is part of the text",
+)
+_COLLAPSE = (
+    "counted in units; one with several runs counts as collapsed where at least half of its texts are",
+    "from, to: exact 95 % intervals (Clopper-Pearson); texts near the limit cross it both ways: read both",
+)
+
+
+def _false_rates(pairs: PairedTexts) -> tuple[str, ...]:
+    """How often the rule is wrong about ordinary texts; of other parameters that is not known."""
+    if pairs.rule != type(pairs.rule)():
+        return ("with these parameters its false rate was not measured: the baseline's row tells it of this session",)
+    rates = "; ".join(map(str, pairs.rule.false_rates))
+    return (f"of texts with nothing changed it called collapsed {rates}; of this session, see the baseline's row",)
+
+
+def _few(pairs: PairedTexts) -> tuple[str, ...]:
+    units = len(set(pairs.unit(np.arange(len(pairs.rows))).tolist()))
+    notes: list[str] = []
+    if units == 1:
+        notes.append("1 unit: there is no interval and no p")
+    elif units < 10:
+        none = f"no interval and no p of a mean below {LEAST_UNITS}; " if units < LEAST_UNITS else ""
+        notes.append(f"{units} units are few: {none}intervals are rough")
+    return (*notes, *unit_warnings(pairs.session))
+
+
+def _studentised(pairs: PairedTexts, resamples: int, seed: int) -> str:
+    over = f"{count_of(len(pairs.units), 'unit')}, {resamples:,} resamples, seed {seed}"
+    return f"studentised bootstrap over {over}; one by one, not jointly"
+
+
 _TOKENS = (
     "'log p' ranks by mean change of log-probability, in nats, which rare tokens lead: look at p; 'p' ranks by change"
     " of mean probability"
@@ -80,7 +171,14 @@ _RUNS = "first change: the first token that differs, from 1; margin: the untouch
 
 
 def _value_notes(pairs: PairedTexts, resamples: int, seed: int) -> tuple[str, ...]:
-    notes = ["changed: share of runs whose text is not the baseline's; first change: median over those, tokens from 1"]
+    notes = [
+        "changed: share of runs whose text is not the baseline's, and units that hold one; only these carry evidence;"
+        " first change: median over those, tokens from 1"
+    ]
+    missing = int((pairs.base < 0).sum())
+    if missing:
+        notes.append(f"{missing} runs have no baseline yet and are left out")
+    notes[:0] = _few(pairs)
     if pairs.effects is None and pairs.session.is_imported:
         return ("neither model nor tokens are known: nothing is scored, and texts are compared as such", *notes)
     if pairs.effects is None:
@@ -95,31 +193,12 @@ def _value_notes(pairs: PairedTexts, resamples: int, seed: int) -> tuple[str, ..
         notes.append(f"KL(untouched || condition) and change of log p, a token of {where}: the same tokens both times")
         notes.append("perplexity of the own text under the untouched model over the baseline text's, geometric mean")
     notes.append(
-        f"from, to: 95 % BCa intervals over {len(pairs.units)} units, {resamples:,} resamples, seed {seed}; one by one,"
-        " not jointly"
+        f"means over units of the mean over their runs; from, to and p: {_studentised(pairs, resamples, seed)}"
     )
-    if len(pairs.units) < 10:
-        few = (
-            "1 unit: there is no interval and no p"
-            if len(pairs.units) < 2
-            else f"{len(pairs.units)} units are few: intervals are rough"
-        )
-        notes.insert(0, few)
-    missing = int((pairs.base < 0).sum())
-    if missing:
-        notes.append(f"{missing} runs have no baseline yet and are left out")
-    return tuple(notes)
+    return (*notes, "p: of a perplexity ratio of 1")
 
 
-def _collapse_notes(pairs: PairedTexts) -> tuple[str, ...]:
-    return (
-        pairs.rule.described(),
-        "counted in units; one with several runs counts as collapsed where at least half of its texts are",
-        "from, to: exact 95 % intervals (Clopper-Pearson); texts near the limit cross it both ways: read both",
-    )
-
-
-def _site_notes(pairs: PairedTexts) -> tuple[str, ...]:
+def _site_notes(pairs: PairedTexts, resamples: int, seed: int) -> tuple[str, ...]:
     notes = [
         "direct: the baseline's text under the condition, minus the baseline; through text: the condition's run minus"
         " that; |…|: mean lengths of these vectors, which are parts of one sum, not their lengths",
@@ -130,6 +209,8 @@ def _site_notes(pairs: PairedTexts) -> tuple[str, ...]:
         "prefix: mean length of the change over the tokens before the first that differs, where the texts are the same"
         " however long they go on, and all of it is direct; prefix tokens: how many those are on average",
         "where the intervention and the capture share a site, direct is what arithmetic says",
+        f"from, to: 95 % BCa intervals over {len(pairs.units)} units, {max(2, resamples // 5):,} resamples,"
+        f" seed {seed}",
     ]
     worst = max(pairs.effects.reproduced.values(), default=0.0) if pairs.effects else 0.0
     if worst > 1e-3:
@@ -148,10 +229,11 @@ def _whole(value: object, name: str) -> int:
     return value
 
 
-def _table(value: object) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ExplorerError("the collapse rule is no table", remedy="write numbers by name: run, repeated, distinct")
-    return cast("dict[str, Any]", value)
+def _settings(arguments: Arguments) -> dict[str, Any]:
+    for name in arguments:
+        if name not in DEFAULTS:
+            raise ExplorerError(f"the study of effects has no '{name}'", remedy=did_you_mean(name, list(DEFAULTS)))
+    return {**DEFAULTS, **{name: value for name, value in arguments.items() if value is not None}}
 
 
 def cost_of(session: Session, texts: Sequence[str], *, given: bool = False, controls: bool = False) -> int:

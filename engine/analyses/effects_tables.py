@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from srm_explorer.engine.analyses.paired_texts import Floats, PairedTexts
 from srm_explorer.engine.experiment.conditions import swept_as
 from srm_explorer.engine.figures.captions import site_caption
 from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure, table_columns
+from srm_explorer.engine.session import ComputedTest, RunRecord, changed_units
 from srm_explorer.engine.session.controls import selection_of
 from srm_explorer.engine.session.effects import RunEffects
+from srm_explorer.engine.stats.collapse import HealthMatrix, health_matrix
 from srm_explorer.engine.stats.matching import rank_p
-from srm_explorer.engine.stats.permutation import benjamini_hochberg
+from srm_explorer.engine.stats.permutation import FEWEST_UNITS, benjamini_hochberg
 from srm_explorer.engine.stats.resampling import UnitTotals, bca_interval, binomial_interval, unit_totals
-from srm_explorer.engine.stats.text import GRAM, health_matrix, text_metrics
+from srm_explorer.engine.stats.text import GRAM, compression_ratio, text_metrics
+from srm_explorer.engine.stats.unit_means import MeanEffect, mean_effect
 
 
 def site_table(pairs: PairedTexts, resamples: int, seed: int) -> TableFigure | None:
@@ -185,68 +190,159 @@ _METRICS = (
     ("distinct_2", "distinct-2"),
     (f"repeated_{GRAM}", f"repeated {GRAM}-grams"),
     ("token_entropy", "entropy"),
+    ("compression", "compression"),
 )
+_TOLD_OF = (f"repeated_{GRAM}", "compression", "token_entropy")
+"""Measures whose change is inferred: what loops, what compresses, how varied the tokens are."""
 
 
-def value_table(pairs: PairedTexts, resamples: int, seed: int) -> TableFigure:
-    """How many texts changed and how far the distributions moved, a row a value."""
+Tested: TypeAlias = tuple[TableFigure, ComputedTest]
+"""A table whose column q is empty yet, and the test of its rows, whose q the ledger tells; see `with_q`."""
+
+
+def with_q(table: TableFigure, q: Floats) -> TableFigure:
+    """A table whose column q holds these, [row]."""
+    at = [column.key for column in table.columns].index("q")
+    rows = tuple((*row[:at], _cell(value), *row[at + 1 :]) for row, value in zip(table.rows, q.tolist(), strict=True))
+    return dataclasses.replace(table, rows=rows)
+
+
+def value_table(pairs: PairedTexts, resamples: int, seed: int) -> Tested:
+    """How many texts changed and how far distributions moved, a row a value, with what tests the perplexities."""
     columns = [
         *table_columns(
-            "value::text; units::whole:2; runs::whole:3; changed::percent; first_change_from_1:first change::1"
+            "value::text; units::whole:2; units_changed:changed units:whole:2; runs::whole:3; changed::percent;"
+            " first_change_from_1:first change::1"
         )
     ]
     scored = bool(np.isfinite(pairs.kl).any())
     rated = bool(np.isfinite(pairs.log_ratio).any())
+    listed = pairs.conditions()
+    effects: dict[str, list[MeanEffect]] = {}
+    for name, values in (("kl", pairs.kl), ("perplexity_ratio", pairs.log_ratio)):
+        effects[name] = [_over_units(pairs, values[members], members, resamples, seed) for _, members in listed]
+    p_values = [float(effect.p) for effect in effects["perplexity_ratio"]]
+    test = ComputedTest("perplexity", {"values": [condition.label for condition, _ in listed]}, p_values)
     if scored:
         columns += _with_interval("kl", "KL nats")
         columns.append(TableColumn("dlogp", "Δ log p", "number", 2))
     if rated:
-        columns += _with_interval("perplexity_ratio", "perplexity ×")
+        columns += [*_with_interval("perplexity_ratio", "perplexity ×"), *table_columns("p::p; q::p:2")]
     rows: list[tuple[CellValue, ...]] = []
-    for condition, members in pairs.conditions():
+    for at, (condition, members) in enumerate(listed):
         first = pairs.first[members]
-        row: list[CellValue] = [condition.label, len(np.unique(pairs.unit(members))), len(members)]
+        changed = changed_units(pairs.session, pairs.rows[members])
+        row: list[CellValue] = [condition.label, len(np.unique(pairs.unit(members))), changed.changed, len(members)]
         row += [
             float(pairs.changed[members].mean()),
             1.0 + float(np.nanmedian(first)) if np.isfinite(first).any() else None,
         ]
         if scored:
-            mean, low, high = _interval(pairs, pairs.kl[members], members, resamples, seed)
+            mean, low, high = _cells(effects["kl"][at])
             # A divergence is never below 0; the interval of a few units may be.
             row += [mean, None if low is None else max(0.0, float(low)), high]
             row.append(mean_of(pairs.dlogp[members]))
         if rated:
-            row += [
-                None if value is None else float(np.exp(value))
-                for value in _interval(pairs, pairs.log_ratio[members], members, resamples, seed)
-            ]
+            effect = effects["perplexity_ratio"][at]
+            row += [None if value is None else float(np.exp(value)) for value in _cells(effect)]
+            row += [_cell(effect.p), None]
         rows.append(tuple(row))
-    return TableFigure("effects", "What the intervention did to the texts", tuple(columns), tuple(rows))
+    return TableFigure("effects", "What the intervention did to the texts", tuple(columns), tuple(rows)), test
 
 
-def text_table(pairs: PairedTexts) -> TableFigure:
-    """What the texts are like by their tokens, a row a condition, the baseline first."""
+def text_table(pairs: PairedTexts) -> TableFigure | None:
+    """What the texts are like, in degrees, a row a condition, the baseline first; None where no text is known."""
+    rated = any(effects.perplexity is not None for effects in pairs.effects.runs.values()) if pairs.effects else False
     columns = [
         *table_columns("value::text; runs::whole:1; tokens"),
         *(TableColumn(key, title) for key, title in _METRICS),
-        TableColumn("collapsed", "collapsed", "percent"),
+        *table_columns(
+            "perplexity:perplexity; ended:ended at once:whole:2" if rated else "ended:ended at once:whole:2"
+        ),
     ]
-    metrics = [text_metrics(pairs.run(at).token_ids) for at in range(len(pairs.rows))]
-    lengths = np.array([len(pairs.run(at).token_ids) for at in range(len(pairs.rows))])
-    of = np.array([pairs.run(at).condition for at in range(len(pairs.rows))])
+    measures = _measures(pairs)
+    lengths = np.array([len(pairs.run(at).token_ids) for at in range(len(pairs.rows))], np.float64)
     rows: list[tuple[CellValue, ...]] = []
-    for condition in pairs.session.conditions:
-        members = np.flatnonzero(of == condition.index)
-        if not len(members):
-            continue
+    for condition, members, _ in pairs.told():
         row: list[CellValue] = [condition.label, len(members), float(lengths[members].mean())]
-        row += [mean_of(np.array([metrics[at].get(key, np.nan) for at in members])) for key, _ in _METRICS]
-        rows.append((*row, float(pairs.collapsed[pairs.rows[members]].mean())))
-    return TableFigure("texts", "What the texts are like", tuple(columns), tuple(rows))
+        row += [mean_of(measures[key][members]) for key, _ in _METRICS]
+        if rated:
+            logs = np.log(
+                _numbers(effects and effects.perplexity for effects in map(pairs.effects_at, members.tolist()))
+            )
+            mean = mean_of(logs)
+            row.append(None if mean is None else float(np.exp(mean)))
+        rows.append((*row, sum(_ended_at_once(pairs.run(int(at))) for at in members)))
+    return TableFigure("texts", "What the texts are like", tuple(columns), tuple(rows)) if rows else None
 
 
-def collapse_table(pairs: PairedTexts) -> TableFigure:
-    """Units harmed and rescued, a row a value."""
+def change_table(pairs: PairedTexts, resamples: int, seed: int) -> Tested | None:
+    """How far graded measures of the texts move from the baseline, inferred over units, a row a value and measure.
+
+    None where no text is known beside its baseline's.
+    """
+    columns = table_columns(
+        "value::text; measure::text; units::whole:1; baseline; with_it:with it; change; low:from; high:to; p::p; q::p:1"
+    )
+    measures, titles = _measures(pairs), dict(_METRICS)
+    rows: list[tuple[CellValue, ...]] = []
+    p_values: list[float] = []
+    for condition, _, members in pairs.told():
+        if not members.size:
+            continue
+        # Rows are places of `rows`, and so are those of their baselines.
+        place = {int(row): at for at, row in enumerate(pairs.rows)}
+        base = np.array([place[int(row)] for row in pairs.base[members]], np.int64)
+        for key in _TOLD_OF:
+            before, after = measures[key][base], measures[key][members]
+            known = np.isfinite(before) & np.isfinite(after)
+            if not known.any():
+                continue
+            effect = _over_units(pairs, np.where(known, after - before, np.nan), members, resamples, seed)
+            ends = [mean_of(_unit_means(pairs, np.where(known, side, np.nan), members)) for side in (before, after)]
+            row: list[CellValue] = [condition.label, titles[key], int(effect.units), *ends]
+            rows.append((*row, *_cells(effect), _cell(effect.p), None))
+            p_values.append(float(effect.p))
+    if not rows:
+        return None
+    of = {"measures": list(_TOLD_OF), "values": list(dict.fromkeys(str(row[0]) for row in rows))}
+    table = TableFigure("text_changes", "How far the texts move from the baseline", columns, tuple(rows))
+    return table, ComputedTest("change of texts", of, p_values)
+
+
+def collapsed_table(pairs: PairedTexts) -> Tested | None:
+    """The runs that collapsed, were rescued and harmed, and the net effect over units, a row a value.
+
+    None where no text is known.
+    """
+    columns = (
+        *table_columns("value::text; runs::whole; collapsed::whole; rescued::whole; harmed::whole; units::whole:1"),
+        *table_columns("net::percent; net_low:from:percent; net_high:to:percent; p::p; q::p:2"),
+        *table_columns("units_rescued:rescued units:whole:3; units_harmed:harmed units:whole:3"),
+    )
+    told = pairs.told()
+    health = [_health(pairs, members) if members.size else None for _, _, members in told]
+    of = {
+        "rule": {"name": pairs.rule.name, **dataclasses.asdict(pairs.rule)},
+        "values": [condition.label for condition, _, _ in told],
+    }
+    p_values = [np.nan if matrix is None else matrix.p for matrix in health]
+    rows: list[tuple[CellValue, ...]] = []
+    for (condition, members, both), matrix in zip(told, health, strict=True):
+        row: list[CellValue] = [condition.label, len(members), int(pairs.collapsed[pairs.rows[members]].sum())]
+        if matrix is None:
+            rows.append((*row, None, None, len(np.unique(pairs.unit(members))), *[None] * 7))
+            continue
+        before, after = pairs.collapsed[pairs.base[both]], pairs.collapsed[pairs.rows[both]]
+        row += [int((before & ~after).sum()), int((~before & after).sum()), matrix.units, _cell(matrix.net)]
+        rows.append((*row, *map(_cell, matrix.interval()), _cell(matrix.p), None, matrix.rescued, matrix.harmed))
+    title = f"Texts that collapse, by the {pairs.rule.name} rule"
+    table = TableFigure("collapsed", title, columns, tuple(rows))
+    return (table, ComputedTest("net rescued", of, p_values)) if rows else None
+
+
+def collapse_table(pairs: PairedTexts) -> TableFigure | None:
+    """Units harmed and rescued, a row a value; None where no text is known beside its baseline's."""
     columns = (
         *table_columns(
             "value::text; units::whole:1; healthy::whole; harmed::whole; rescued::whole; "
@@ -257,15 +353,32 @@ def collapse_table(pairs: PairedTexts) -> TableFigure:
         *_ends("rescued"),
     )
     rows: list[tuple[CellValue, ...]] = []
-    for condition, members in pairs.conditions():
-        before = pairs.collapsed[pairs.base[members]]
-        after = pairs.collapsed[pairs.rows[members]]
-        health = health_matrix(before.tolist(), after.tolist(), pairs.unit(members))
-        harmed = _share(health.harmed, health.healthy + health.harmed)
-        rescued = _share(health.rescued, health.rescued + health.collapsed)
+    for condition, _, members in pairs.told():
+        if not members.size:
+            continue
+        health = _health(pairs, members)
+        harmed = _share(health.harmed, health.healthy + health.harmed, health.units)
+        rescued = _share(health.rescued, health.rescued + health.collapsed, health.units)
         counts = (health.units, health.healthy, health.harmed, health.rescued, health.collapsed)
         rows.append((condition.label, *counts, *harmed, *rescued))
-    return TableFigure("collapse", "Texts that collapse, and texts that are rescued", columns, tuple(rows))
+    return TableFigure("collapse", "Units harmed and rescued", columns, tuple(rows)) if rows else None
+
+
+def _health(pairs: PairedTexts, members: NDArray[np.int64]) -> HealthMatrix:
+    before, after = pairs.collapsed[pairs.base[members]], pairs.collapsed[pairs.rows[members]]
+    return health_matrix(before.tolist(), after.tolist(), pairs.unit(members))
+
+
+def _measures(pairs: PairedTexts) -> dict[str, Floats]:
+    """[run] every graded measure of the texts by name; NaN where a text is too short for it, or not known."""
+    runs = [pairs.run(at) for at in range(len(pairs.rows))]
+    by_tokens = [text_metrics(run.token_ids) for run in runs]
+    measures = {key: _numbers(metrics.get(key) for metrics in by_tokens) for key, _ in _METRICS if key != "compression"}
+    return {**measures, "compression": np.array([compression_ratio(run.text.strip()) for run in runs], np.float64)}
+
+
+def _ended_at_once(run: RunRecord) -> bool:
+    return (run.finish == "eos" and len(run.token_ids) < 2) or not run.text.strip()
 
 
 def run_table(pairs: PairedTexts) -> TableFigure:
@@ -304,18 +417,31 @@ def _run_row(pairs: PairedTexts, at: int, scored: bool) -> tuple[CellValue, ...]
     return (*row, pairs.session.prompts[run.prompt].text)
 
 
-def _interval(
+def _over_units(
     pairs: PairedTexts, values: Floats, members: NDArray[np.int64], resamples: int, seed: int
-) -> list[CellValue]:
-    """The mean over runs and the ends of its interval from resampled units."""
-    totals = unit_totals(values, pairs.unit(members), len(pairs.units))
-    return _mean_and_ends(pairs, totals, resamples, seed)
+) -> MeanEffect:
+    """The mean over units of the means of their runs, with its interval and p."""
+    return mean_effect(_unit_means(pairs, values, members), pairs.units.stratum, resamples=resamples, seed=seed)
 
 
-def _share(hits: int, of: int) -> list[CellValue]:
+def _unit_means(pairs: PairedTexts, values: Floats, members: NDArray[np.int64]) -> Floats:
+    """[unit] means of the runs of each; NaN for a unit without one."""
+    return unit_totals(values, pairs.unit(members), len(pairs.units)).unit_means[:, 0]
+
+
+def _cell(value: ArrayLike) -> float | None:
+    number = float(np.asarray(value, np.float64))
+    return number if np.isfinite(number) else None
+
+
+def _cells(effect: MeanEffect) -> list[float | None]:
+    return [_cell(value) for value in (effect.mean, effect.low, effect.high)]
+
+
+def _share(hits: int, of: int, units: int) -> list[CellValue]:
     if not of:
         return [None, None, None]
-    low, high = binomial_interval(hits, of).tolist()
+    low, high = binomial_interval(hits, of).tolist() if units >= FEWEST_UNITS else (None, None)
     return [hits / of, low, high]
 
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from srm_explorer.engine.experiment import Condition
 from srm_explorer.engine.session import RunRecord, Session, Units, units_of
 from srm_explorer.engine.session.effects import Effects, RunEffects, TextScores, effects_of
-from srm_explorer.engine.stats.text import CollapseRule, first_divergence
+from srm_explorer.engine.stats.collapse import CollapseRule
+from srm_explorer.engine.stats.text import first_divergence
 
 Floats = NDArray[np.float64]
 
@@ -77,8 +78,31 @@ class PairedTexts:
 
     @cached_property
     def collapsed(self) -> NDArray[np.bool_]:
-        """[run of the session] whether its text counts as collapsed."""
-        return np.array([self.rule.collapsed(run.token_ids) for run in self.session.runs], np.bool_)
+        """[run of the session] whether its text counts as collapsed; False where it is not known."""
+        return np.array(
+            [known and self.rule.collapsed(run.text) for known, run in zip(self.known, self.session.runs, strict=True)],
+            np.bool_,
+        )
+
+    @cached_property
+    def known(self) -> NDArray[np.bool_]:
+        """[run of the session] whether its text is known, an empty one too: not where nothing was to be written."""
+        told = not self.session.is_unknown("texts")
+        return np.array(
+            [told and (run.finish != "none" or bool(run.text or run.token_ids)) for run in self.session.runs], np.bool_
+        )
+
+    def told(self) -> list[tuple[Condition, NDArray[np.int64], NDArray[np.int64]]]:
+        """The conditions, the baseline first, with the places of `rows` whose text is known, and of those whose
+        baseline's text is known as well."""
+        of = np.array([self.run(at).condition for at in range(len(self.rows))], np.int64)
+        listed: list[tuple[Condition, NDArray[np.int64], NDArray[np.int64]]] = []
+        for condition in self.session.conditions:
+            members = np.flatnonzero((of == condition.index) & self.known[self.rows])
+            if members.size:
+                is_paired = (self.base[members] >= 0) & (condition.kind != "baseline")
+                listed.append((condition, members, members[is_paired & self.known[self.base[members]]]))
+        return listed
 
     @cached_property
     def kl(self) -> Floats:

@@ -47,6 +47,7 @@ STUDIES = {
     for study in (
         Study("compare", "two groups compared", "compare:compare_study", "session"),
         Study("effects", "what it did to the texts", "effects:effects_study", "session"),
+        Study("collapse", "texts that collapse", "effects:collapse_study", "session"),
         Study("controls", "the target among its controls", "controls:controls_study", "vectors"),
         Study("bands", "how sure a plane's curves are", "bands:bands_study", "session"),
         Study("pairs", "what rises and falls with a neuron", "pairs:pairs_study", "vectors"),

@@ -148,6 +148,7 @@ most > * = the largest number of runs lit at one angle
 measure of a control | measure_* = the measure that the heading names, of the target and of every control
 
 # Effects on the texts
+changed units | units_changed = units of which a text is not the baseline's: only these carry evidence
 changed | share changed = the share of runs whose tokens are not the baseline's
 first change | first_change_from_1 | change token | token * = the first token that differs from the baseline's,
   counted from 1; of several runs their median
@@ -165,12 +166,16 @@ distinct-1 | distinct-2 | distinct_1 | distinct_2 = different tokens (pairs of t
 repeated | repeated 4-grams | repeated_4 = share of stretches of four tokens that stood in the text before
 entropy | token_entropy = entropy of the text's own frequencies of tokens, nats; at most ln(tokens)
 longest run | longest_run = how often, at most, one token stands in a row
-collapsed | collapse = whether, or what share of texts, the rule in the notes counts as broken
+compression = bytes of a text over those that zlib makes of them: the more, the more it repeats itself
+ended at once | ended = runs that wrote nothing, or nothing but an end-of-text
+collapsed | collapse = whether, or how many runs, the rule in the notes counts as broken
 healthy = units whose texts are collapsed in neither
 harmed | harmed of healthy | harmed_share = collapsed with the intervention and not without it
 rescued | rescued of collapsed | rescued_share = collapsed without the intervention and not with it
 both collapsed | both = collapsed with and without the intervention
-net = rescued minus harmed
+rescued units | harmed units | units_rescued | units_harmed = units of which this holds, at least half of a unit's
+  texts counted as the unit
+net = units rescued minus units harmed, of all units
 |total| | |direct| | |through text| | total | through | direct * | through * | total * = lengths (or coordinates) of
   the change of a site's vector: all of it, what the edit does on the baseline's text, what the changed text does
 direct share | of mean change | text first, share | direct_share | mean_share | text_first_share = how much of the
@@ -180,7 +185,8 @@ cos(direct, total) = cosine of the direct part with the whole change
   number
 logits | logits of = the logit of the first token named less those of the others, or a token's logit alone
 before | after | with it | baseline p = of the untouched model, and with the intervention, on the same prompt
-change with it | difference.change | prompts.change | by_prompt.change = with the intervention less without it
+change with it | difference.change | prompts.change | by_prompt.change | text_changes.change = with the intervention
+  less without it
 log-odds = change of ln(p / (1 − p)) of the token against all others, nats
 observed | direct | by the norm | later layers | by the cap = the change of the logits, and its parts: what the
   changed neurons add themselves, what dividing by the norm makes of all else, what later layers and the cap make of

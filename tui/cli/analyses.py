@@ -12,6 +12,7 @@ from srm_explorer.engine.analyses import (
     Vector,
     basis_names,
     check_captured,
+    collapse_study,
     controls_study,
     cost_of,
     effects_study,
@@ -23,6 +24,7 @@ from srm_explorer.engine.analyses import (
     missing_weights,
     pair_tables,
     planes_table,
+    tables_in,
     weights_in,
     with_plane,
 )
@@ -51,13 +53,27 @@ def effects_command(
     sites: str | None,
     controls: bool,
     npz: Path | None,
+    rule: str | None,
     csv: Path | None,
     as_json: bool,
 ) -> int:
-    """Print what is known of the effects on a session's texts, scoring them first where they are not; exit status."""
+    """Print what is known of the effects on a session's texts, scoring them first where they are not; exit status.
+
+    Where a rule is all that is asked for, its findings alone, which need no model.
+    """
     path = paths.session_path(session)
     opened = load_session(path)
+    if rule is not None and score is None and text is None and npz is None and not controls and sites is None:
+        findings = collapse_study(opened, {"rule": rule})
+        further = {"session": opened.name, "rule": rule}
+        say_tables(tables_in(findings), form="json" if as_json else "text", most=MOST, further=further)
+        if csv is not None:
+            say_tables(tables_in(findings)[:1], form="csv", file=csv)
+            if not as_json:
+                note(f"the counts of every value written to {visible(str(csv))}")
+        return 0
     arguments = {
+        "rule": rule,
         "texts": [name.strip() for name in texts.split(",")],
         "given": _continuation(text) if text is not None else None,
         "sites": None if sites is None else [name.strip() for name in sites.split(",")],
@@ -76,7 +92,7 @@ def effects_command(
         if findings["told"]:
             note(findings["told"])
     else:
-        findings = effects_study(opened, {})
+        findings = effects_study(opened, {"rule": rule})
     say_findings(findings, csv, as_json, "every row", most=MOST, session=opened.name, scored=findings["scored"])
     if npz is not None and not as_json:
         note(f"the vectors written to {npz}")

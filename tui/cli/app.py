@@ -213,18 +213,22 @@ def effects(
     over: Annotated[
         Literal["first", "text"], typer.Option(help="--tokens where the text begins, or all along the baseline's.")
     ] = "first",
+    rule: Annotated[
+        Literal["published", "calibrated"] | None,
+        typer.Option(help="Which texts collapsed, by this rule; alone it needs no model, and --csv is a row a value."),
+    ] = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write every table as CSV.")] = None,
     as_json: Json = False,
 ) -> None:
     """Tell what an intervention did to the texts, or to chosen tokens."""
     if tokens is not None:
-        if score is not None or text is not None or sites is not None or controls or npz is not None:
+        if score is not None or text is not None or sites is not None or controls or npz is not None or rule:
             raise typer.BadParameter("--tokens reads logits and scores no texts: leave the other options out")
         end(cli.analyses.tokens_command(session, tokens, over, csv, as_json))
         return
     if over != "first":
         raise typer.BadParameter("it says where --tokens are read: give them too", param_hint="--over")
-    end(cli.analyses.effects_command(session, score, texts, text, sites, controls, npz, csv, as_json))
+    end(cli.analyses.effects_command(session, score, texts, text, sites, controls, npz, rule, csv, as_json))
 
 
 @study_app.command()

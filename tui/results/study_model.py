@@ -324,7 +324,13 @@ TOPICS: dict[str, tuple[Topic, ...]] = {
             "effects",
             "effects",
             "What the intervention did to the texts, value by value.",
-            lambda _: {"top": 10, "resamples": 10_000, "seed": 0},
+            lambda _: {"rule": "published", "top": 10, "resamples": 10_000, "seed": 0},
+        ),
+        Topic(
+            "collapse",
+            "collapse",
+            "Which texts collapsed, by a rule (published or calibrated), and the net effect over units.",
+            lambda _: {"rule": "published", "resamples": 10_000, "seed": 0},
         ),
         Topic(
             SCORE,

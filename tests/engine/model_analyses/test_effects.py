@@ -242,7 +242,8 @@ def test_the_study_saves_what_it_finds_and_never_over_anothers_work(lab: Lab, se
     assert found["scored"]
     assert not found["told"]
     names = [table.name for table in tables_in(found)]
-    assert names == ["effects", "collapse", "texts", "direct", "plane_parts", "tokens", "runs"]
+    told = ["texts", "text_changes", "collapsed", "collapse"]
+    assert names == ["effects", *told, "direct", "plane_parts", "tokens", "runs"]
     keys = {block.key: block.rows.shape for block in read_arrays(file) if isinstance(block, Block)}
     assert keys[f"{RESID}/edited_on_own"] == (len(session.runs), 32)
     on_disk = load_session(session.path)

@@ -1,20 +1,29 @@
-"""A text's loops are found where they were planted, and every unit stands in one place of the matrix."""
+"""What texts are like by counting, the collapse rules by their letter, and the net effect by its distribution."""
 
 from __future__ import annotations
 
 import math
+import zlib
+from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binom, binomtest
 
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.stats.collapse import (
+    CalibratedRule,
+    HealthMatrix,
+    PublishedRule,
+    collapse_rule,
+    health_matrix,
+)
 from srm_explorer.engine.stats.text import (
-    CollapseRule,
+    compression_ratio,
     distinct_share,
     first_divergence,
-    health_matrix,
     longest_run,
     repeated_share,
     text_metrics,
@@ -59,26 +68,145 @@ def test_entropy_and_runs_of_known_texts() -> None:
     assert all(math.isfinite(value) for value in text_metrics(list(range(9))).values())
 
 
-def test_planted_texts_collapse_or_do_not() -> None:
-    rule = CollapseRule()
-    varied = list(range(50))
-    assert not rule.collapsed(varied)
-    assert rule.collapsed([*range(10), *([1, 2, 3, 4, 5] * 8)]), "a loop"
-    assert rule.collapsed(list(range(20)) * 3), "a loop as long as a sentence"
-    assert not rule.collapsed([*range(40), *range(10)]), "one phrase repeated is no loop"
-    assert rule.collapsed([*range(39), *([7] * 11)]), "one token in a row"
-    assert not rule.collapsed([*range(41), *([7] * 9)])
-    shuffled = np.random.default_rng(0).integers(0, 9, 50).tolist()
-    assert repeated_share(shuffled) < 0.5
-    assert rule.collapsed(shuffled), "few words in any order"
-    assert not rule.collapsed([7] * 11), "too short to tell"
-    assert not CollapseRule.of({"run": 12, "repeated": 0.9}).collapsed([*range(39), *([7] * 11)])
+def by_the_letter(text: str) -> bool:
+    """The published rule in exact fractions, a substring at a time."""
+    text = text.strip()
+    n = len(text)
+    if n < 6:
+        return True
+    if any(Fraction(text.count(c), n) >= Fraction(9, 10) for c in text):
+        return True
+    for k in range(2, 8):
+        for at in range(n - k + 1 if 2 * k <= n else 0):
+            count = sum(text[other : other + k] == text[at : at + k] for other in range(n - k + 1))
+            if count > 1 and Fraction(count * k, n) >= Fraction(7, 10):
+                return True
+    known = Fraction(sum(map(str.isalnum, text)), n)
+    return known < Fraction(1, 10) and 1 - known - Fraction(sum(map(str.isspace, text)), n) > Fraction(8, 10)
 
 
-@pytest.mark.parametrize("wrong", [{"runs": 3}, {"run": -1}, {"repeated": "half"}, {"distinct": math.nan}])
-def test_a_rule_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
+PIECES = ("a", "b", "ab", "the ", "\n", " ", "!", "?!", "\ufffd", "\ud800", "é", "👍🏽", "鍵", "\u2028", "٣")
+
+
+@settings(max_examples=400)
+@given(st.one_of(st.lists(st.sampled_from(PIECES), max_size=14).map("".join), st.text(st.characters(), max_size=12)))
+def test_the_published_rule_is_what_its_words_say(text: str) -> None:
+    assert PublishedRule().collapsed(text) == by_the_letter(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "collapsed"),
+    [
+        ("", True),
+        (" \n\t ", True),
+        (" abcde\n", True),
+        ("abcdef", False),
+        ("aaaaaaaaab", True),
+        ("aaaaaaaabc", True),  # aa, seven times where it overlaps: 7 x 2 / 10.
+        ("aaaa bcdef ghi", False),
+        ("no no no no no", True),
+        ("one two three four", False),
+        ("abcdefg abcdefg", True),  # Twice seven characters of fifteen.
+        ("abcdefgh ijkl abcdefgh", False),
+        ("!?#%&/()=+*~", True),
+        ("!?#%&/()=+*~ab", False),
+        ("! ? # % & / ( )", False),
+    ],
+)
+def test_texts_that_the_published_rule_calls_collapsed_by_hand(text: str, collapsed: bool) -> None:
+    assert PublishedRule().collapsed(text) is collapsed
+
+
+def test_the_calibrated_rule_sees_loops_of_short_phrases_and_no_ordinary_text() -> None:
+    rule = CalibratedRule()
+    sentence = "The old keeper climbed the stairs to the lamp room, and the wind had begun to turn to the north. "
+    ordinary = sentence + "Nobody on the quay could say when the boat was due, though some had waited since the bells."
+    assert not rule.collapsed(ordinary)
+    assert not rule.collapsed(sentence * 3), "a sentence over and over is what greedy decoding does"
+    assert rule.collapsed("no, " * 50), "a loop"
+    assert rule.collapsed("Well, the door was open then. " * 7), "a short sentence over and over"
+    assert rule.collapsed("!?#%&/()=+*~" * 5), "symbols alone"
+    assert not rule.collapsed("no, " * 9), "too short to tell"
+    # The limit means the same in a longer text that goes on as it was.
+    assert rule.collapsed("no, " * 500)
+    assert not rule.collapsed(ordinary * 2)
+    assert rule.collapsed("鍵" * 60)
+
+
+def test_a_text_compresses_the_more_the_more_it_repeats() -> None:
+    said = ("a", "the ", "the door opened ", "the door opened, but nobody in the house had heard it ")
+    ratios = [compression_ratio((text * 240)[:240]) for text in said]
+    assert ratios == sorted(ratios, reverse=True)
+    assert ratios[0] == 240 / len(zlib.compress(b"a" * 240))
+    assert math.isnan(compression_ratio(""))
+    noise = "".join(map(chr, np.random.default_rng(0).integers(33, 127, 300)))
+    assert compression_ratio(noise + "\ud800") < 1.4
+    halves = "a" * 100 + noise
+    assert compression_ratio(halves, 50) > compression_ratio(noise, 50)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "publish",
+        ["published"],
+        {"runs": 3},
+        {"repeated": -1},
+        {"repeated": "half"},
+        {"repeated": math.nan},
+        {"longest": 2.5},
+        {"name": "calibrated", "longest": 3},
+        {"fewest": True},
+    ],
+)
+def test_a_rule_that_makes_no_sense_is_refused(wrong: object) -> None:
     with pytest.raises(ExplorerError):
-        CollapseRule.of(wrong)
+        collapse_rule(wrong)
+
+
+def test_a_rule_is_found_by_name_with_its_parameters() -> None:
+    assert collapse_rule() == collapse_rule("published") == collapse_rule({"name": "published"}) == PublishedRule()
+    assert collapse_rule({"name": "calibrated", "compression": 4, "fewest": 12}) == CalibratedRule(4, fewest=12)
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 30))
+def test_mcnemars_p_is_the_binomial_tests(rescued: int, harmed: int, rest: int) -> None:
+    matrix = HealthMatrix(rest, harmed, rescued, 0)
+    if matrix.units < 2:
+        assert math.isnan(matrix.p)
+        assert math.isnan(matrix.interval()[0])
+        return
+    expected = binomtest(rescued, rescued + harmed, 0.5).pvalue if rescued + harmed else 1.0
+    assert matrix.p == pytest.approx(expected)
+    low, high = matrix.interval()
+    assert -1 <= low < high <= 1
+    assert low <= matrix.net <= high
+    swapped = HealthMatrix(0, rescued, harmed, rest)
+    assert swapped.interval() == pytest.approx((-high, -low))
+
+
+@pytest.mark.parametrize(
+    ("n", "rescued", "harmed"), [(12, 0.1, 0.1), (20, 0.02, 0.02), (20, 0.2, 0), (50, 0.3, 0.05), (50, 0, 0.2)]
+)
+def test_the_net_effects_interval_covers_and_its_p_keeps_its_size(n: int, rescued: float, harmed: float) -> None:
+    drawn = np.random.default_rng(3).multinomial(n, [rescued, harmed, 1 - rescued - harmed], size=4_000)
+    cells, times = np.unique(drawn, axis=0, return_counts=True)
+    matrices = [HealthMatrix(rest, b, c, 0) for c, b, rest in cells.tolist()]
+    shares = times / times.sum()
+    ends = np.array([matrix.interval() for matrix in matrices])
+    covered = shares[(ends[:, 0] <= rescued - harmed) & (rescued - harmed <= ends[:, 1])].sum()
+    assert covered >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / 4_000)
+    p = np.array([matrix.p for matrix in matrices])
+    if rescued == harmed:
+        # Exact, so below nominal by discreteness: what it can be at most, of all numbers that differ.
+        least = sum(
+            binom.pmf(m, n, rescued + harmed)
+            * sum(binom.pmf(k, m, 0.5) for k in range(m + 1) if binomtest(k, m, 0.5).pvalue <= 0.05)
+            for m in range(1, n + 1)
+        )
+        assert shares[p <= 0.05].sum() == pytest.approx(least, abs=3 * math.sqrt(0.05 * 0.95 / 4_000))
+    elif n == 50:
+        assert shares[p <= 0.05].sum() > 0.8, "a net effect of a quarter of 50 units is found"
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 5)), max_size=40))

@@ -44,6 +44,29 @@ def test_without_a_model_it_tells_of_the_texts_alone(save: Callable[..., Session
     assert "KL" not in ended.out.partition("\n  ")[0]
 
 
+def test_a_rule_alone_needs_no_model_and_its_csv_is_a_row_a_value(
+    save: Callable[..., Session], srm: Callable[..., Ended], tmp_path: Path
+) -> None:
+    session = save("storm")
+    for rule in ("published", "calibrated"):
+        file = tmp_path / f"{rule}.csv"
+        ended = srm("effects", "storm", "--rule", rule, "--csv", file)
+        assert ended.status == 0
+        assert f"Texts that collapse, by the {rule} rule" in ended.out
+        assert "of texts with nothing changed it called collapsed" in ended.out
+        rows = list(csv.DictReader(io.StringIO(file.read_text())))
+        assert [row["value"] for row in rows] == [condition.label for condition in session.conditions]
+        assert {"runs", "collapsed", "rescued", "harmed"} <= set(rows[0])
+        assert (rows[0]["value"], rows[0]["rescued"], rows[0]["harmed"]) == ("baseline", "", "")
+        assert sum(int(row["runs"]) for row in rows) == len(session.runs)
+        told = json.loads(srm("effects", "storm", "--rule", rule, "--json").out)
+        assert (told["rule"], told["tables"][0]["name"]) == (rule, "collapsed")
+        assert [row["collapsed"] for row in told["tables"][0]["rows"]] == [int(row["collapsed"]) for row in rows]
+    assert load_session(session.path).revision == session.revision
+    assert "rule" in srm("effects", "storm", "--rule", "strict").err
+    assert srm("effects", "storm", "--rule", "published", "--tokens", " a").status == 2
+
+
 def test_it_scores_once_and_then_shows_what_is_stored(tmp_path: Path, srm: Callable[..., Ended]) -> None:
     (tmp_path / "texts.txt").write_text("The man opened the door\nTwo\nShe turned to see who it was\n")
     (tmp_path / "spec.toml").write_text(SPEC)
