@@ -1,5 +1,6 @@
 # The names that other folders take from here, each in its home: type checkers read it, and so does __init__.py.
 from .bands import bands_study as bands_study
+from .bands import counted_bands as counted_bands
 from .bands import with_bands as with_bands
 from .captured import check_captured as check_captured
 from .compare import compare_groups as compare_groups

@@ -14,11 +14,20 @@ from srm_explorer.engine.analyses.controls import control_nulls
 from srm_explorer.engine.analyses.registry import Arguments, Findings, findings_of
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures.arithmetic import SiteEdits, arithmetic_points
-from srm_explorer.engine.figures.bands import DoseBand, GroupBand, NullBand, PlaneBands
+from srm_explorer.engine.figures.bands import DoseBand, GroupBand, NullBand, PlaneBands, stored_tests
 from srm_explorer.engine.figures.captions import plane_captions
 from srm_explorer.engine.figures.groups import CONDITION, points_of, run_groups
 from srm_explorer.engine.io.vectors import Matrix, token_mean
-from srm_explorer.engine.session import PlaneRecord, Session, Units, baseline_of, units_of
+from srm_explorer.engine.session import (
+    ComputedTest,
+    PlaneRecord,
+    Session,
+    Units,
+    baseline_of,
+    check_family,
+    record_tests,
+    units_of,
+)
 from srm_explorer.engine.session.lengths import paired
 from srm_explorer.engine.stats.bands import share_bands, sup_t_band, unit_counts
 from srm_explorer.engine.stats.groups import BASELINE, RunGroup
@@ -386,6 +395,9 @@ def _basis(session: Session, plane_index: int, vectors: Matrix | list[Matrix]) -
         return None
 
 
+FAMILY = "beyond arithmetic"
+"""That the tests of observed minus arithmetic are in where nobody names another."""
+
 DEFAULT_GROUPINGS: tuple[tuple[str, ...], ...] = ((), (CONDITION,))
 
 BY_CONDITION_RESAMPLES = 2_000
@@ -410,8 +422,11 @@ def session_bands(
     resamples: int | None = None,
     seed: int = 0,
     nulls: Sequence[NullKind] | None = None,
+    family: str = FAMILY,
 ) -> tuple[PlaneBands, ...]:
-    """Compute the bands of planes under groupings; q-values correct over all planes of the session under all of these.
+    """Compute the bands of planes under groupings.
+
+    The tests of all planes of the session under all of these go into its ledger; q is over what the family then holds.
 
     Args:
         session: with at least one run.
@@ -420,13 +435,42 @@ def session_bands(
         planes: whose bands are computed; all by default.
         resamples: of the bootstrap; by default 10,000, and 2,000 by condition.
         nulls: the kinds of planes drawn by chance; by default all of them pooled, else random partners alone.
+        family: that the tests belong to.
 
     Raises:
         ExplorerError: no run is finished, or the prompts have no such factor.
     """
+    check_family(family)
     pairs = [(by, index) for by in groupings for index in range(len(session.planes))]
     chosen = range(len(session.planes)) if planes is None else list(planes)
-    return _computed(session, vectors, pairs, [pair for pair in pairs if pair[1] in chosen], resamples, seed, nulls)
+    wanted = [pair for pair in pairs if pair[1] in chosen]
+    computed, rest = _computed(session, vectors, pairs, wanted, resamples, seed, nulls)
+    record_tests(session, rest, family)
+    return tuple(counted_bands(session, bands, family) for bands in computed)
+
+
+def counted_bands(session: Session, bands: PlaneBands, family: str = FAMILY) -> PlaneBands:
+    """Bands as somebody looks at them: their tests, and those the session was saved with, go into its ledger.
+
+    What was computed when a run was saved is one analysis, whichever of its planes is looked at, and counts from the
+    first look on.
+    """
+    there = [(session.planes[bands.plane], bands.by, band.label, band.p_arithmetic) for band in bands.groups]
+    shown = [_tested(*test) for test in there]
+    stored = [_tested(*test) for test in stored_tests(session)]
+    keys = {test.key for test in shown}
+    counted = record_tests(session, [*shown, *(test for test in stored if test.key not in keys)], family)
+    groups = tuple(
+        dataclasses.replace(band, q_arithmetic=None if np.isnan(q) else float(q))
+        for band, q in zip(bands.groups, counted.q, strict=False)
+    )
+    words = "; ".join(counted.lines)
+    return dataclasses.replace(bands, groups=groups, family=counted.size, total=counted.total, counted=words)
+
+
+def _tested(plane: PlaneRecord, by: Sequence[str], label: str, p: float | None) -> ComputedTest:
+    of = {"plane": list(plane.key), "by": list(by), "group": label}
+    return ComputedTest("beyond arithmetic", of, np.nan if p is None else p)
 
 
 def with_bands(session: Session, vectors: Captured, *, seed: int = 0) -> Session:
@@ -449,16 +493,16 @@ def with_bands(session: Session, vectors: Captured, *, seed: int = 0) -> Session
         for matrix in vectors.values()
     )
     known = vectors if elements <= MOST_ELEMENTS else None
-    results = _computed(session, known, pairs, chosen, None, seed, None)
+    results, _ = _computed(session, known, pairs, chosen, None, seed, None)
     return session.changed(bands={"planes": [bands.to_dict() for bands in results]})
 
 
 def bands_study(session: Session, arguments: Arguments) -> Findings:
     """Compute the bands of one plane under one grouping.
 
-    Arguments: "plane" (0), "by" (nothing), "resamples", "seed" (0), "nulls" (as `session_bands`), "chance" (True;
-    False does without it, and so without reading the vectors). Findings: "bands" holds `PlaneBands.to_dict`, "told"
-    what was not computed and why.
+    Arguments: "plane" (0), "by" (nothing), "resamples", "seed" (0), "nulls", "family" (as `session_bands`), "chance"
+    (True; False does without it, and so without reading the vectors). Findings: "bands" holds `PlaneBands.to_dict`,
+    "told" what was not computed and why.
 
     Raises:
         ExplorerError: an argument names what is not there.
@@ -483,6 +527,7 @@ def bands_study(session: Session, arguments: Arguments) -> Findings:
         resamples=arguments.get("resamples"),
         seed=int(arguments.get("seed", 0)),
         nulls=arguments.get("nulls"),
+        family=arguments.get("family") or FAMILY,
     )
     return findings_of(bands=bands.to_dict(), told=notes)
 
@@ -495,24 +540,25 @@ def _computed(
     resamples: int | None,
     seed: int,
     nulls: Sequence[NullKind] | None,
-) -> tuple[PlaneBands, ...]:
-    """Bands of the chosen pairs, corrected over the whole family."""
+) -> tuple[tuple[PlaneBands, ...], list[ComputedTest]]:
+    """Bands of the chosen pairs, corrected over the whole family, and the tests of the others."""
     computed: list[PlaneBands] = []
-    rest: list[float] = []
+    rest: list[ComputedTest] = []
     for by, index in family:
         number = resamples or (BY_CONDITION_RESAMPLES if CONDITION in by else RESAMPLES)
         if (by, index) in chosen:
             kinds = nulls or (NULL_KINDS if not by else NULL_KINDS[:1])
             computed.append(plane_bands(session, index, by, vectors, resamples=number, seed=seed, nulls=kinds))
         else:
-            rest += residual_p(session, index, by, flips=number, seed=seed).values()
+            others = residual_p(session, index, by, flips=number, seed=seed)
+            rest += [_tested(session.planes[index], by, label, p) for label, p in others.items()]
     p_values = [
         np.nan if group.p_arithmetic is None else group.p_arithmetic for each in computed for group in each.groups
     ]
-    p = np.array([*p_values, *rest], np.float64)
+    p = np.array([*p_values, *(test.p for test in rest)], np.float64)
     q = iter(benjamini_hochberg(p).tolist())
     size = family_size(p)
-    return tuple(
+    corrected = tuple(
         dataclasses.replace(
             each,
             family=size,
@@ -523,3 +569,4 @@ def _computed(
         )
         for each in computed
     )
+    return corrected, rest

@@ -26,15 +26,17 @@ from srm_explorer.engine.experiment import Site
 from srm_explorer.engine.figures.captions import coordinate_caption, site_caption
 from srm_explorer.engine.figures.numbers import count_of, three_digits
 from srm_explorer.engine.figures.table import CellValue, PlaneChoice, TableColumn, TableFigure
-from srm_explorer.engine.session import Session, unit_warnings
+from srm_explorer.engine.session import ComputedTest, Counted, Session, check_family, record_tests, unit_warnings
 from srm_explorer.engine.session.export import chosen_site
 from srm_explorer.engine.stats.pairings import MORE, REFINED, Method, Pairing, pair, row_cosines
-from srm_explorer.engine.stats.permutation import FEWEST_UNITS, Blocks, benjamini_hochberg, family_size
+from srm_explorer.engine.stats.permutation import FEWEST_UNITS, Blocks
 from srm_explorer.engine.stats.resampling import MOST_RESAMPLES
 from srm_explorer.engine.stats.unit_slopes import SlopeTest, slope_test
 
 METHODS: tuple[Method, ...] = ("pearson", "spearman")
 WAYS: tuple[WayName, ...] = ("within", "baseline", "pooled", "partial")
+FAMILY = "pairs"
+"""That correlations are in where nobody names another."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +45,8 @@ class Compared:
 
     Attributes:
         pairings: [partner] r and p, by way and method; NaN where nothing was computed.
-        q: [partner] corrected over all p together.
+        q: [partner] corrected over all p of the family so far, these together among them.
+        counted: the family.
         permutations: of the first round, and flips of signs.
         slopes: of the ways in which the experimenter set the neuron; None without.
     """
@@ -52,18 +55,19 @@ class Compared:
     ways: tuple[Way, ...]
     pairings: Mapping[tuple[WayName, Method], Pairing]
     q: Mapping[tuple[WayName, Method], Floats]
-    family: int
+    counted: Counted
     permutations: int
     seed: int
     slopes: SlopeTest | None
 
     @classmethod
-    def of(cls, partners: Partners, permutations: int, seed: int, *, with_site: bool) -> Compared:
+    def of(cls, partners: Partners, permutations: int, seed: int, *, with_site: bool, family: str = FAMILY) -> Compared:
         """Compare in every way that the session has runs for; `with_site` False leaves out the neuron's own site.
 
         Raises:
             ExplorerError: there are too few runs for any.
         """
+        check_family(family)
         ways = ways_of(partners)
         if not ways:
             what = "it has fewer than three runs to correlate over"
@@ -98,11 +102,10 @@ class Compared:
                     else pairing
                 )
                 pairings[way.name, method] = _spread(with_p, columns, len(usable))
-        every = np.stack([pairing.p for pairing in pairings.values()])
-        q = benjamini_hochberg(every)
-        tested = slopes.get("pearson")
-        family = family_size(every)
-        return cls(partners, ways, pairings, dict(zip(pairings, q, strict=True)), family, permutations, seed, tested)
+        counted = record_tests(partners.caught.session, _tests_of(partners, pairings), family)
+        by_site = iter(counted.q)
+        q = {key: np.concatenate([next(by_site), next(by_site)]) for key in pairings}
+        return cls(partners, ways, pairings, q, counted, permutations, seed, slopes.get("pearson"))
 
     @cached_property
     def leading(self) -> WayName:
@@ -219,9 +222,26 @@ def known_rows(session: Session, site: str) -> dict[int, NDArray[np.float64]]:
 
 
 FEW_UNITS = 10
+
+
+def _tests_of(partners: Partners, pairings: Mapping[tuple[WayName, Method], Pairing]) -> list[ComputedTest]:
+    """Two a pairing: with the others of the neuron's site, and with the residual stream."""
+    return [
+        ComputedTest(
+            f"{'correlation' if method == 'pearson' else 'rank correlation'}, {way}",
+            {"neuron": partners.neuron, "site": partners.site, "with": where},
+            p,
+        )
+        for (way, method), pairing in pairings.items()
+        for where, p in zip(
+            (partners.site, partners.residual or ""), np.split(pairing.p, [partners.n_site]), strict=True
+        )
+    ]
+
+
 FEWEST_SLOPES = 6
 """Units below which flips of signs give no two-sided p below .05: 2 of 2^5 patterns are .0625."""
-SETTINGS = ("neuron", "site", "partners", "top", "permutations", "seed")
+SETTINGS = ("neuron", "site", "partners", "top", "permutations", "seed", "family")
 
 
 def pairs_study(session: Session, arguments: Arguments) -> Findings:
@@ -229,7 +249,8 @@ def pairs_study(session: Session, arguments: Arguments) -> Findings:
 
     Args:
         arguments: "neuron" (of the first intervention or plane by default), "site" (where it is), "partners" ("site",
-            "residual" or "both"), "top" (rows a table; None for all), "permutations", "seed".
+            "residual" or "both"), "top" (rows a table; None for all), "permutations", "seed", "family" (that its tests
+            belong to).
 
     Raises:
         ExplorerError: an argument that is none, no such site or neuron, or too few runs.
@@ -260,14 +281,15 @@ def pair_tables(session: Session, arguments: Arguments, weights: NDArray[np.floa
         settings.whole("permutations", 2000, least=0, most=MOST_RESAMPLES),
         settings.whole("seed", 0, least=0),
     )
-    compared = Compared.of(partners, number, seed, with_site=scope != "residual")
+    family = settings.text("family") or FAMILY
+    compared = Compared.of(partners, number, seed, with_site=scope != "residual", family=family)
     top = settings.whole("top", None, least=1)
     tables: list[TableFigure] = []
     if scope != "residual":
         tables += [_at_site(compared, weights, top, sign) for sign in (1, -1)]
     if residual is not None:
         tables.append(_in_stream(compared, residual, top))
-    return findings_of(*tables, neuron=neuron, site=site)
+    return findings_of(*tables, neuron=neuron, site=site, family=compared.counted.to_dict())
 
 
 def _at_site(compared: Compared, weights: NDArray[np.floating] | None, top: int | None, sign: int) -> TableFigure:
@@ -390,7 +412,8 @@ def _notes(compared: Compared) -> list[str]:
         f" · seed {compared.seed}"
     )
     notes += _of_slopes(compared, caption)
-    notes.append(f"q: Benjamini-Hochberg over all {compared.family:,} correlations computed, shown or not")
+    notes += compared.counted.lines
+    notes.append("q: Benjamini-Hochberg over all correlations of the family that were computed, shown or not")
     notes += unit_warnings(partners.caught.session)
     if units < FEW_UNITS:
         notes.append(f"fewer than {FEW_UNITS} units: correlations of so few say little, and p cannot become small")

@@ -156,6 +156,8 @@ class PlaneBands:
         by: how runs were grouped, as `swept_groups` takes it.
         level: of the intervals, 0.95.
         family: hypotheses that q-values were corrected over.
+        total: tests computed on the session in all families, when somebody looked at these; 0 before.
+        counted: what q is over, in words; empty before.
         dose: bands of the dose chart; empty where the grouping is not by condition.
     """
 
@@ -168,6 +170,8 @@ class PlaneBands:
     groups: tuple[GroupBand, ...]
     nulls: tuple[NullBand, ...] = ()
     dose: tuple[DoseBand, ...] = ()
+    total: int = 0
+    counted: str = ""
 
     def of(self, label: str) -> GroupBand | None:
         return next((band for band in self.groups if band.label == label), None)
@@ -211,9 +215,10 @@ def _table(band: GroupBand | NullBand | DoseBand) -> dict[str, Any]:
 
 
 def _read(kind: type[T], data: Mapping[str, Any]) -> T:
-    # Older sessions hold dose bands without a threshold.
-    names = (field.name for field in fields(cast("Any", kind)))
-    values = {name: data.get(name) if name == "threshold" else data[name] for name in names}
+    # Older sessions hold dose bands without a threshold, and know of no ledger.
+    names = [field.name for field in fields(cast("Any", kind))]
+    values = {name: data[name] for name in names if name in data or name not in _LATER}
+    values |= {name: _LATER[name] for name in names if name not in values}
     return kind(**{name: _READERS[name](value) for name, value in values.items()})
 
 
@@ -229,9 +234,12 @@ def _texts(value: Sequence[object]) -> tuple[str, ...]:
     return tuple(map(str, value))
 
 
+_LATER: dict[str, Any] = {"threshold": None, "total": 0, "counted": ""}
+"""What older sessions do not hold."""
+
 _READERS: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("plane", "resamples", "seed", "family", "units", "members"), int),
-    **dict.fromkeys(("label", "legend", "group", "panel"), str),
+    **dict.fromkeys(("plane", "resamples", "seed", "family", "total", "units", "members"), int),
+    **dict.fromkeys(("label", "legend", "group", "panel", "counted"), str),
     **dict.fromkeys(("level", "radius2"), float),
     **dict.fromkeys(("by", "labels"), _texts),
     **dict.fromkeys(("p_arithmetic", "q_arithmetic", "threshold"), _number),
@@ -258,6 +266,18 @@ def stored_p(session: Session, plane: PlaneRecord, label: str) -> float | None:
             if group.get("label") == label and isinstance(p, int | float):
                 return float(p)
     return None
+
+
+def stored_tests(session: Session) -> Iterator[tuple[PlaneRecord, tuple[str, ...], str, float]]:
+    """The tests of observed minus arithmetic that a session was saved with: plane, grouping, group and p."""
+    for plane in session.planes:
+        for table in _stored(session, plane):
+            by = table.get("by")
+            grouping = tuple(map(str, cast("list[object]", by))) if isinstance(by, list) else ()
+            for group in _records(table, "groups"):
+                p: object = group.get("p_arithmetic")
+                if isinstance(p, int | float) and 0 <= p <= 1:
+                    yield plane, grouping, str(group.get("label")), float(p)
 
 
 def stored_nulls(session: Session, plane: PlaneRecord) -> Iterator[Mapping[str, Any]]:

@@ -76,9 +76,7 @@ def difference_entry(group: SweptGroup, base: SweptGroup, less: str, overlays: O
     bands = overlays.bands
     band = None if bands is None else bands.of(group.label)
     tests = (
-        ()
-        if band is None or bands is None
-        else residual_details(band, bands.family, overlays.lengths.get(group.label, ""))
+        () if band is None or bands is None else residual_details(band, bands, overlays.lengths.get(group.label, ""))
     )
     common = overlays.common.get(group.label, "")
     return LegendEntry(group.label, group.role, (detail, *tests, *([common] if common else [])))

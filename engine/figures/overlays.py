@@ -143,8 +143,10 @@ def phase_detail(group: SweptGroup, band: GroupBand) -> str:
     return f"φ {degrees(group.sweep.phase_deg)} ({first}, {last})"
 
 
-def residual_details(band: GroupBand, family: int, lengths: str = "") -> tuple[str, ...]:
+def residual_details(band: GroupBand, bands: PlaneBands, lengths: str = "") -> tuple[str, ...]:
     """How likely chance alone is beyond arithmetic: "beyond arithmetic p .430", "q .600 of 12"; none where untested.
+
+    Where more was computed on the session than the family holds, that is told too: "q .600 of 12; 41 so far".
 
     Args:
         lengths: what the test made of texts that differ in length.
@@ -153,8 +155,9 @@ def residual_details(band: GroupBand, family: int, lengths: str = "") -> tuple[s
         return ()
     details = [f"beyond arithmetic p {cell_text(band.p_arithmetic, 'p')}"]
     corrected = band.q_arithmetic
-    if corrected is not None and not math.isnan(corrected) and family >= 2:
-        details.append(f"q {cell_text(corrected, 'p')} of {family}")
+    if corrected is not None and not math.isnan(corrected) and bands.family >= 2:
+        others = f"; {bands.total:,} so far" if bands.total > bands.family else ""
+        details.append(f"q {cell_text(corrected, 'p')} of {bands.family}{others}")
     return (*details, lengths) if lengths else tuple(details)
 
 
@@ -173,7 +176,7 @@ def _sure(group: SweptGroup, band: GroupBand, overlays: Overlays, drawn: Sequenc
     return (
         amplitude,
         phase_detail(group, band),
-        *residual_details(band, bands.family, overlays.lengths.get(group.label, "")),
+        *residual_details(band, bands, overlays.lengths.get(group.label, "")),
         counts_detail(group),
         *([detail] if group.label in drawn else []),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -52,7 +53,7 @@ class Entry:
     Attributes:
         when: ISO 8601.
         runs: finished runs of the session at that time: with more of them, it is another test.
-        p: each p with how many hypotheses have it, ascending.
+        p: each p, to six digits, with how many hypotheses have it, ascending: thousands of correlations are few p.
     """
 
     when: str
@@ -86,7 +87,7 @@ class Entry:
             "runs": self.runs,
             "p": self.p,
         }
-        return json.dumps(table, ensure_ascii=False).encode() + b"\n"
+        return json.dumps(table, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,11 +165,12 @@ class Ledger:
         when = now()
         new = [Entry(when, family, test.test, dict(test.of), self._runs, _counted(test.p)) for test in tests]
         new = [entry for entry in new if entry.p]
-        there = {(entry.family, entry.key): entry.p for entry in self.entries()}
-        missing = [entry for entry in new if there.get((family, entry.key)) != entry.p]
+        kept = {(entry.family, entry.key): entry for entry in self.entries()}
+        missing = [entry for entry in new if (family, entry.key) not in kept or kept[family, entry.key].p != entry.p]
         problem = self._append(missing) if missing else ""
-        entries = self.entries()
-        rest = [entry.values for entry in entries if entry.family == family and entry.key not in {e.key for e in new}]
+        entries = [*(kept | {(family, entry.key): entry for entry in new}).values()]
+        own = {entry.key for entry in new}
+        rest = [entry.values for entry in entries if entry.family == family and entry.key not in own]
         arrays = [np.asarray(test.p, np.float64) for test in tests]
         whole = np.concatenate([*(array.ravel() for array in arrays), *rest, np.empty(0)])
         q, q_any = benjamini_hochberg(whole), benjamini_yekutieli(whole)
@@ -231,8 +233,8 @@ def check_family(name: str) -> str:
 
 def _counted(p: ArrayLike) -> tuple[tuple[float, int], ...]:
     values = np.asarray(p, np.float64).ravel()
-    distinct, counts = np.unique(values[~np.isnan(values)], return_counts=True)
-    return tuple(zip(map(float, distinct), map(int, counts), strict=True))
+    rounded = [float(f"{value:.6g}") for value in values[~np.isnan(values)].tolist()]
+    return tuple(sorted(Counter(rounded).items()))
 
 
 def _split(values: NDArray[np.float64], arrays: Sequence[NDArray[np.float64]]) -> tuple[NDArray[np.float64], ...]:

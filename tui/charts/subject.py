@@ -66,6 +66,8 @@ class Subject:
         choice: which group's band, chance and prediction is in focus.
         bands: how sure the curves of this grouping are; None where that is not known.
         plain: whether nothing is drawn beside the curves.
+        count: enters the tests of bands that are shown into the session's ledger, and gives the bands with q over their
+            family; None where that was done.
     """
 
     session: Session
@@ -77,6 +79,7 @@ class Subject:
     choice: int = 0
     bands: PlaneBands | None = None
     plain: bool = False
+    count: Callable[[Session, PlaneBands], PlaneBands] | None = None
 
     @property
     def minus(self) -> bool:
@@ -95,7 +98,8 @@ class Subject:
             groups = self.sweep()
             overlays = NO_OVERLAYS
             if not self.plain or self.minus:
-                overlays = overlays_from_session(self.session, self.record, groups, self.by, self.bands, self.choice)
+                bands = self.bands if self.bands is None or self.count is None else self.count(self.session, self.bands)
+                overlays = overlays_from_session(self.session, self.record, groups, self.by, bands, self.choice)
             return SubjectView(self._shown(groups), groups, overlays, points_of(self.record))
         points, axis = self.without_axis()
         groups = swept_groups(self.session, self.record, self.by, thresholds, points)

@@ -152,6 +152,7 @@ def pairs_command(
     permutations: int,
     seed: int,
     weights: bool,
+    family: str | None,
     csv_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -165,12 +166,14 @@ def pairs_command(
         "top": None if csv_file is not None else top,
         "permutations": permutations,
         "seed": seed,
+        "family": family,
     }
     if weights:
         findings = model_findings("weighted-pairs", arguments, session=path, quiet=as_json)
     else:
         findings = pair_tables(opened, arguments)
     further = {"session": opened.name, "neuron": findings["neuron"], "site": findings["site"]}
+    further["family"] = findings["family"]
     say_findings(findings, csv_file, as_json, "every partner", most=top, **further)
 
 

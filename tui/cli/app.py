@@ -266,11 +266,12 @@ def pairs(
     weights: Annotated[
         bool, typer.Option("--weights", help="Load the session's model for cosines of W_out rows.")
     ] = False,
+    family: Family = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write every partner as CSV.")] = None,
     as_json: Json = False,
 ) -> None:
     """List what rises and falls with a neuron."""
-    cli.analyses.pairs_command(session, neuron, site, partners, top, permutations, seed, weights, csv, as_json)
+    cli.analyses.pairs_command(session, neuron, site, partners, top, permutations, seed, weights, family, csv, as_json)
 
 
 @study_app.command()
@@ -516,6 +517,7 @@ def show(
         Literal["partners", "controls", "isotropic", "second moment"] | None,
         typer.Option(help="What chance is drawn by; controls where there are any, else random partners."),
     ] = None,
+    family: Family = None,
     as_json: Json = False,
     width: Width = None,
     height: Height = None,
@@ -524,7 +526,9 @@ def show(
     if minus and axis_out:
         raise typer.BadParameter("choose one of --minus-arithmetic and --axis-out")
     transform = "minus arithmetic" if minus else "axis out" if axis_out else "observed"
-    cli.show.show_command(session, chart, view, plane, threshold, by, as_json, width, height, transform, plain, chance)
+    cli.show.show_command(
+        session, chart, view, plane, threshold, by, as_json, width, height, transform, plain, chance, family
+    )
 
 
 @app.command()

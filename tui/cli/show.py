@@ -63,13 +63,14 @@ def show_command(
     transform: Transform = "observed",
     plain: bool = False,
     chance: str | None = None,
+    family: str | None = None,
 ) -> None:
     opened = load_session(paths.session_path(session))
     # A session may have none: what was done can still be told.
     chosen = _planes(opened, plane) if opened.planes or plane is not None or chart is not None else ()
     grouping = [] if by in ("", "pooled") else [name.strip() for name in by.split(",")]
     if as_json:
-        say_json(session_json(opened, chosen, grouping, threshold))
+        say_json(session_json(opened, chosen, grouping, threshold, family))
         return
     say(*header_lines(opened))
     if not chosen:
@@ -77,7 +78,17 @@ def show_command(
     for record in chosen:
         size = screen_size(width, height)
         show_plane(
-            opened, record, chart, view, threshold, grouping, *size, transform=transform, plain=plain, chance=chance
+            opened,
+            record,
+            chart,
+            view,
+            threshold,
+            grouping,
+            *size,
+            transform=transform,
+            plain=plain,
+            chance=chance,
+            family=family,
         )
 
 
@@ -122,6 +133,7 @@ def show_plane(
     transform: Transform = "observed",
     plain: bool = False,
     chance: str | None = None,
+    family: str | None = None,
 ) -> None:
     """Print one plane of a session: a table of its groups, then the chart asked for, or polar and thresholds.
 
@@ -138,6 +150,7 @@ def show_plane(
         transform: what is done to the vectors before they are drawn.
         plain: whether charts leave out bands, chance and arithmetic.
         chance: the kind of chance that is drawn; the most telling one by default.
+        family: that the tests belong to; that of all such tests by default.
     """
     groups = _swept(session, plane, grouping, threshold)
     level = telling_threshold(groups) if threshold is None else threshold
@@ -149,7 +162,7 @@ def show_plane(
         say("", *explain(level))
     warnings = _warnings(session, plane, groups)
     by = (CONDITION,) if chart == "dose" else tuple(grouping)
-    bands = None if plain or transform == "axis out" else known_bands(session, plane, by, chance)
+    bands = None if plain or transform == "axis out" else known_bands(session, plane, by, chance, family=family)
     subject = Subject(session, plane, by, True, lambda: groups, transform, bands=bands, plain=plain)
     shown = None if chart == "dose" else subject.view(thresholds=groups[0].sweep.thresholds)
     if shown is not None and chart in ("polar", None):
@@ -160,31 +173,40 @@ def show_plane(
         say("", drawn(paint_dose(dose_figure(subject, threshold), width, height)))
     if bands is not None and (left_out := chance_left_out(session, plane, by, chance)):
         say("", *_wrapped(left_out))
+    if bands is not None and bands.counted and any(band.q_arithmetic is not None for band in bands.groups):
+        say("", *_wrapped(visible(bands.counted)))
     if warnings:
         say("", *(line for warning in warnings for line in _wrapped(f"⚠ {warning}")))
 
 
 def known_bands(
-    session: Session, plane: PlaneRecord, by: Sequence[str], chance: str | None = None, *, every_kind: bool = False
+    session: Session,
+    plane: PlaneRecord,
+    by: Sequence[str],
+    chance: str | None = None,
+    *,
+    every_kind: bool = False,
+    family: str | None = None,
 ) -> PlaneBands | None:
     """The bands a session was saved with, else computed now, with one kind of chance; None where they cannot be.
 
-    What chance draws of many vectors is computed where it is asked for: see `chance_left_out`.
+    Their tests go into the session's ledger. What chance draws of many vectors is computed where it is asked for: see `chance_left_out`.
 
     Args:
         chance: the kind that is kept; the one that charts draw by default.
         every_kind: whether kinds of chance that no chart draws by default are computed too.
+        family: that the tests belong to; that of all such tests by default.
 
     Raises:
         ExplorerError: that kind of chance is not there, and cannot be drawn.
     """
-    from srm_explorer.engine.analyses import bands_study
+    from srm_explorer.engine.analyses import bands_study, counted_bands
 
     index = plane_index(session, plane)
     bands = stored_bands(session, index, by)
     has_kind = bands is not None and (chance is None or any(null.kind == chance for null in bands.nulls))
     if not has_kind:
-        arguments = {"plane": index, "by": list(by)}
+        arguments = {"plane": index, "by": list(by), "family": family}
         nulls = {} if every_kind else {"nulls": ["partners" if chance in (None, "controls") else chance]}
         if not every_kind and chance_left_out(session, plane, by, chance):
             arguments["chance"] = False
@@ -196,6 +218,8 @@ def known_bands(
                 bands = PlaneBands.from_dict(bands_study(session, arguments)["bands"])
         except ExplorerError:
             bands = None
+    if bands is not None:
+        bands = counted_bands(session, bands, family) if family else counted_bands(session, bands)
     if chance is None or bands is None:
         return bands
     kept = tuple(null for null in bands.nulls if null.kind == chance)
@@ -220,7 +244,11 @@ def chance_left_out(session: Session, plane: PlaneRecord, by: Sequence[str], cha
 
 
 def session_json(
-    session: Session, planes: Sequence[PlaneRecord], grouping: Sequence[str], threshold: float | None
+    session: Session,
+    planes: Sequence[PlaneRecord],
+    grouping: Sequence[str],
+    threshold: float | None,
+    family: str | None = None,
 ) -> dict[str, Any]:
     return {
         "session": session.name,
@@ -236,7 +264,7 @@ def session_json(
         "conditions": [condition.label for condition in session.conditions if condition.kind != "control"],
         "controls": session.spec.controls.neurons,
         "spec": session.spec.to_dict(),
-        "planes": [_plane_json(session, plane, grouping, threshold) for plane in planes],
+        "planes": [_plane_json(session, plane, grouping, threshold, family) for plane in planes],
     }
 
 
@@ -272,11 +300,11 @@ def _warnings(session: Session, plane: PlaneRecord, groups: Sequence[SweptGroup]
 
 
 def _plane_json(
-    session: Session, plane: PlaneRecord, grouping: Sequence[str], threshold: float | None
+    session: Session, plane: PlaneRecord, grouping: Sequence[str], threshold: float | None, family: str | None
 ) -> dict[str, Any]:
     groups = _swept(session, plane, grouping, threshold)
     a, b = plane_captions(plane)
-    bands = known_bands(session, plane, grouping, every_kind=True)
+    bands = known_bands(session, plane, grouping, every_kind=True, family=family)
     predicted = predictions_of(session, plane, groups, grouping)
     energies = energies_by_group(session, plane, grouping)
     return {

@@ -49,11 +49,15 @@ class ChartTab(ChartView):
             self.say(NO_SESSION if session is None else NO_RUN if planes else NO_PLANE)
             return
         # Not imported with this module: the panes are shown before numpy and plotext are loaded.
+        from srm_explorer.engine.analyses import counted_bands
         from srm_explorer.tui.charts.scenes import Subject, dose_scene, polar_scene, thresholds_scene
 
         bands = state.bands.get(session, state.plane, by)
         groups = partial(state.groups_of, session, record, by)
-        subject = Subject(session, record, by, state.baseline, groups, state.transform, state.choice, bands)
+        # What is painted is looked at: its tests count from then on.
+        subject = Subject(
+            session, record, by, state.baseline, groups, state.transform, state.choice, bands, count=counted_bands
+        )
         threshold = state.threshold
         # Painting happens in a thread, so that painters hold what the state is now and never the state.
         painter: Painter

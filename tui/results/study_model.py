@@ -293,7 +293,7 @@ def _reading(subject: StudySubject) -> Settings:
 
 
 def _pairs(subject: StudySubject) -> Settings:
-    return {"neuron": None, "partners": "both", "top": 20, "permutations": 2000, "seed": 0}
+    return {"neuron": None, "partners": "both", "top": 20, "permutations": 2000, "seed": 0, "family": None}
 
 
 def _ensemble(subject: StudySubject) -> Settings:

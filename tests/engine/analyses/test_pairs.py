@@ -145,10 +145,10 @@ def test_the_family_is_every_p_and_q_is_over_all_of_them(planted: Planted) -> No
     ]
     # 15 others, 8 coordinates and the projection, in four ways, by two coefficients.
     assert len(p) == (15 + 8 + 1) * 4 * 2
-    assert any(f"over all {len(p)} correlations" in note for note in tables[0].notes)
+    assert any(f"q of {len(p)} tests in family pairs" in note for note in tables[0].notes)
     fewer = tables_in(pairs_study(planted(seed=1), {**FEW, "top": 2}))
     assert [len(table.rows) for table in fewer] == [2, 2, 2]
-    assert any(f"over all {len(p)} correlations" in note for note in fewer[0].notes)
+    assert any(f"q of {len(p)} tests in family pairs" in note for note in fewer[0].notes)
 
 
 def test_constant_coordinates_and_other_clamped_ones_have_no_correlation_and_no_warning(planted: Planted) -> None:

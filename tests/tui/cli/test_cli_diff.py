@@ -54,3 +54,22 @@ def test_more_resamples_than_can_be_waited_for_are_refused(capsys: Any) -> None:
 def test_the_same_command_prints_the_same(capsys: Any, groups: tuple[str, str]) -> None:
     words = (EXAMPLE, "--groups", *groups, "--resamples", "200", "--seed", "4")
     assert told(capsys, *words) == told(capsys, *words)
+
+
+def test_calls_belong_to_one_family_until_another_is_named(capsys: Any) -> None:
+    def call(*words: str) -> Any:
+        assert main([*words, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    groups = [("+30", "baseline"), ("-30", "baseline"), ("+30", "-30")]
+    differences = [call("sessions", "diff", EXAMPLE, "--groups", *both, "--resamples", "300") for both in groups]
+    assert [found["family"]["tests"] for found in differences] == [1, 2, 3]
+    alone = call("sessions", "diff", EXAMPLE, "--groups", "+30", "0", "--family", "planned", "--resamples", "300")
+    assert (alone["family"]["tests"], alone["family"]["tests_of_session"]) == (1, 4)
+    shown = [call("show", EXAMPLE, "--plane", "1", "--by", by) for by in ("pooled", "pooled", "set")]
+    sizes = [found["planes"][0]["bands"]["family"] for found in shown]
+    assert sizes[0] == sizes[1] < sizes[2]
+    ledger = call("sessions", "ledger", EXAMPLE)
+    families = {row["family"]: row["tests"] for row in ledger["tables"][0]["rows"]}
+    assert families == {"differences": 3, "planned": 1, "beyond arithmetic": sizes[2]}
+    assert f"{sum(families.values())} tests computed on example" in ledger["tables"][0]["title"]
