@@ -107,12 +107,14 @@ def _scored(session: Session, path: Path, arguments: dict[str, Any], *, quiet: b
     return model_findings("score", arguments, session=path, quiet=quiet)
 
 
-def tokens_command(session: str, tokens: str, over: str, csv: Path | None, as_json: bool) -> int:
+def tokens_command(session: str, tokens: str, over: str, family: str | None, csv: Path | None, as_json: bool) -> int:
     """Print what a session's conditions did to the logits of chosen tokens; exit status."""
     path = paths.session_path(session)
     name = load_session(path).name
     try:
-        findings = model_findings("tokens", {"tokens": tokens, "over": over}, session=path, quiet=as_json)
+        findings = model_findings(
+            "tokens", {"tokens": tokens, "over": over, "family": family}, session=path, quiet=as_json
+        )
     except KeyboardInterrupt:
         return 130
     further = {"session": name, "tokens": findings["tokens"], "over": findings["over"]}
@@ -121,12 +123,18 @@ def tokens_command(session: str, tokens: str, over: str, csv: Path | None, as_js
 
 
 def patching_command(
-    session: str, tokens: str | None, answer: str | None, clean: str | None, csv: Path | None, as_json: bool
+    session: str,
+    tokens: str | None,
+    answer: str | None,
+    clean: str | None,
+    family: str | None,
+    csv: Path | None,
+    as_json: bool,
 ) -> int:
     """Print whether what a session patches is enough for a difference of logits, and needed; exit status."""
     path = paths.session_path(session)
     name = load_session(path).name
-    arguments = {"tokens": tokens, "answer": answer, "clean": clean}
+    arguments = {"tokens": tokens, "answer": answer, "clean": clean, "family": family}
     try:
         findings = model_findings("patching", arguments, session=path, quiet=as_json)
     except KeyboardInterrupt:

@@ -217,6 +217,7 @@ def effects(
         Literal["published", "calibrated"] | None,
         typer.Option(help="Which texts collapsed, by this rule; alone it needs no model, and --csv is a row a value."),
     ] = None,
+    family: Family = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write every table as CSV.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -224,10 +225,11 @@ def effects(
     if tokens is not None:
         if score is not None or text is not None or sites is not None or controls or npz is not None or rule:
             raise typer.BadParameter("--tokens reads logits and scores no texts: leave the other options out")
-        end(cli.analyses.tokens_command(session, tokens, over, csv, as_json))
+        end(cli.analyses.tokens_command(session, tokens, over, family, csv, as_json))
         return
-    if over != "first":
-        raise typer.BadParameter("it says where --tokens are read: give them too", param_hint="--over")
+    if over != "first" or family is not None:
+        hint = "--over" if over != "first" else "--family"
+        raise typer.BadParameter("it is about --tokens: give them too", param_hint=hint)
     end(cli.analyses.effects_command(session, score, texts, text, sites, controls, npz, rule, csv, as_json))
 
 
@@ -243,11 +245,12 @@ def patching(
     clean: Annotated[
         str | None, typer.Option(metavar="FACTOR=LEVEL", help="Prompts that values come from; both of a pair without.")
     ] = None,
+    family: Family = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write both tables as CSV.")] = None,
     as_json: Json = False,
 ) -> None:
     """Tell whether what a session patches is enough for an answer, and needed."""
-    end(cli.analyses.patching_command(session, tokens, answer, clean, csv, as_json))
+    end(cli.analyses.patching_command(session, tokens, answer, clean, family, csv, as_json))
 
 
 @study_app.command()

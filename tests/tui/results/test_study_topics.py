@@ -38,6 +38,11 @@ def test_lists_are_written_with_commas_and_numbers_are_numbers() -> None:
     }
 
 
+def test_a_setting_that_is_a_text_stays_as_it_was_written() -> None:
+    for tokens in (" yes,no", " 5", "1e3", "true", ""):
+        assert read_settings(settings_line({"tokens": tokens}), {"tokens": ""}) == {"tokens": tokens}
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
