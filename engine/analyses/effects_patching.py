@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import count_of
-from srm_explorer.engine.figures.table import CellValue, TableFigure, table_columns
+from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure, table_columns
 from srm_explorer.engine.session import ComputedTest, Session, record_tests
 from srm_explorer.engine.stats.resampling import RESAMPLES, unit_totals
 from srm_explorer.engine.stats.unit_means import LEAST_UNITS, mean_effect, ratio_of_means
@@ -101,8 +102,9 @@ def patching_tables(
         [mean_effect(of_units(values, at), found.stratum, resamples=resamples, seed=seed) for values in moved.values()]
         for _, at in rows
     ]
-    of = {"difference": found.difference, "values": [c.label for c, _ in rows], "done": list(moved)}
-    of |= {"both ways": bool(found.both.any())}
+    of: dict[str, Any] = {"difference": found.difference, "values": [c.label for c, _ in rows], "done": list(moved)}
+    if not found.both.any():
+        of["from"] = sorted({int(prompt) for prompt in found.source})
     test = ComputedTest("patching", of, np.array([[float(effect.p) for effect in row] for row in effects]))
     counted = record_tests(session, [test], family)
     columns = table_columns(
@@ -163,9 +165,11 @@ def _run_table(
     differs: NDArray[np.bool_],
 ) -> TableFigure:
     names = list(found.ablated)
-    layout = "run::index:2; value::text; clean:come from; corrupt:written into; patched; share::percent"
-    layout += "".join(f"; {name}:{DONE[name].partition(' (')[0]}::1" for name in names)
-    columns = table_columns(f"{layout}; prompt::text:1; source:from:text:1")
+    columns = (
+        *table_columns("run::index:2; value::text; clean:come from; corrupt:written into; patched; share::percent"),
+        *(TableColumn(name, DONE[name].partition(" (")[0], keep=1) for name in names),
+        *table_columns("prompt::text:1; source:from:text:1"),
+    )
     run_of = {(run.prompt, run.condition): run.index for run in reversed(session.runs)}
     lines: list[tuple[CellValue, ...]] = []
     links: list[int | None] = []

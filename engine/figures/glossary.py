@@ -191,6 +191,18 @@ log-odds = change of ln(p / (1 − p)) of the token against all others, nats
 observed | direct | by the norm | later layers | by the cap = the change of the logits, and its parts: what the
   changed neurons add themselves, what dividing by the norm makes of all else, what later layers and the cap make of
   it
+direct share of the change | direct.share = the direct part over what is observed, of means over units
+patched in | what is done | patching.done = what is done to the patched place: another run's values put in
+  (sufficiency), or its own taken away in the run that they come from (necessity)
+between the two runs | patching.difference = the difference of logits in the run that values come from, less that in the
+  run that they are written into
+moved = by how much of that patching in moves the difference of logits, or ablating takes away
+share moved | patching.share | patched.share = what is moved over the difference between the two runs; of means over
+  units in the first table
+come from | written into | patched | set to 0 | set to its mean | projected out = the difference of logits in the run
+  that values come from, in the run that they are written into, in that one with them; and in the first with the place
+  ablated
+from the prompt | patched.source = the prompt of the run that values come from
 promoted | suppressed | by = tokens that gain or lose most, by change of log p or of p
 p with it | p without it | promoted_p | suppressed_p = mean probability of the token with and without the intervention
 change of a token | tokens.promoted_change | tokens.suppressed_change = mean change of log-probability (nats) or of
