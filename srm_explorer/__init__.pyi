@@ -5,6 +5,7 @@ from .engine.analyses.compare import compare_groups as compare_groups
 from .engine.analyses.compare_tables import curves_table_of as curves_table_of
 from .engine.analyses.controls import control_nulls as control_nulls, controls_study as controls_study
 from .engine.analyses.controls_split import parts_of as parts_of
+from .engine.analyses.dose import dose_responses as dose_responses, dose_study as dose_study
 from .engine.analyses.effects import collapse_study as collapse_study, effects_study as effects_study
 from .engine.analyses.ledger import ledger_study as ledger_study
 from .engine.analyses.pairs import pair_tables as pair_tables
@@ -61,6 +62,19 @@ from .engine.stats.ensembles import (
     ensemble_cosines as ensemble_cosines,
     ensemble_of as ensemble_of,
     ensemble_sweep as ensemble_sweep,
+)
+from .engine.stats.dose_response import (
+    curve_slopes as curve_slopes,
+    isotonic as isotonic,
+    monotone_test as monotone_test,
+    saturation as saturation,
+    unit_curves as unit_curves,
+)
+from .engine.stats.equivalence import (
+    detectable_effect as detectable_effect,
+    equivalence_test as equivalence_test,
+    power_of as power_of,
+    units_needed as units_needed,
 )
 from .engine.stats.groups import group_runs as group_runs
 from .engine.stats.matching import (

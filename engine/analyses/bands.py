@@ -317,8 +317,11 @@ def residual_points(session: Session, plane_index: int) -> Floats | None:
         return None
     difference = points_of(pairs.runs).xy - predicted.xy
     bases: list[int] = baseline_of(session).tolist()
+    told = not session.is_unknown("tokens")
     same = [
-        base >= 0 and run.token_ids[:tokens] == session.runs[base].token_ids[:base_tokens]
+        base >= 0
+        and (told or session.same_text(run, session.runs[base]))
+        and run.token_ids[:tokens] == session.runs[base].token_ids[:base_tokens]
         for run, base, tokens, base_tokens in zip(session.runs, bases, pairs.tokens, pairs.base_tokens, strict=True)
     ]
     difference[np.array(same, np.bool_) & np.isfinite(difference).all(axis=1)] = 0.0

@@ -49,6 +49,7 @@ STUDIES = {
         Study("effects", "what it did to the texts", "effects:effects_study", "session"),
         Study("collapse", "texts that collapse", "effects:collapse_study", "session"),
         Study("controls", "the target among its controls", "controls:controls_study", "vectors"),
+        Study("dose", "how it follows the value", "dose:dose_study", "session"),
         Study("bands", "how sure a plane's curves are", "bands:bands_study", "session"),
         Study("pairs", "what rises and falls with a neuron", "pairs:pairs_study", "vectors"),
         Study("planes", "the session's planes", "planes:planes_study", "session"),

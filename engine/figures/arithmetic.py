@@ -156,9 +156,13 @@ class SiteEdits:
 
 
 def segment_tokens(experiment: Experiment, runs: Sequence[RunRecord]) -> Floats:
-    """[run, segment] how many captured tokens of each run lie in each segment."""
+    """[run, segment] how many captured tokens of each run lie in each segment.
+
+    Of a run whose tokens are unknown as many as of any other: what is done at all of them has no need of the number.
+    """
     captured = captured_segments(experiment)
-    tokens = np.array([(run.prompt_tokens - 1, 1, len(run.token_ids)) for run in runs], np.float64).reshape(-1, 3)
+    counts = [(1, 1, 1) if run.finish == "unknown" else (run.prompt_tokens - 1, 1, len(run.token_ids)) for run in runs]
+    tokens = np.array(counts, np.float64).reshape(-1, 3)
     return np.where(captured, np.ones_like(tokens) if experiment.capture.reduce == "last" else tokens, 0.0)
 
 
@@ -187,6 +191,9 @@ def arithmetic_points(session: Session, plane_index: int, pairs: Paired | None =
     Returns:
         None where nothing is predicted of any run but the baseline.
     """
+    # Where tokens are unknown it is so, too, how many of the captured ones lie at some positions.
+    if session.is_unknown("tokens") and any(edit.positions != "all" for edit in session.spec.interventions):
+        return None
     stored = _stored(session, plane_index)
     if pairs is not None and stored is not None and pairs.differs:
         stored = _stored(session, plane_index, "paired") or {}

@@ -27,7 +27,8 @@ from srm_explorer.engine.figures.groups import (
 from srm_explorer.engine.figures.numbers import MINUS, Axis, axis_from_zero, count_of, round_axis, short
 from srm_explorer.engine.figures.polar import threshold_index
 from srm_explorer.engine.figures.session_overlays import plane_index, predictions_of
-from srm_explorer.engine.session import PlaneRecord, Session
+from srm_explorer.engine.session import PlaneRecord, Session, units_of
+from srm_explorer.engine.stats.dose_response import unit_curves
 from srm_explorer.engine.stats.groups import BASELINE
 from srm_explorer.engine.stats.spotlight import UnitCoordinates
 
@@ -57,6 +58,28 @@ class DoseStep:
     activation: float | None = None
 
 
+MOST_LINES = 60
+"""Units whose curves are drawn behind the mean; of more, so many, evenly chosen."""
+
+
+def run_values(session: Session) -> NDArray[np.float64]:
+    """[run] value of the intervention; NaN for the baseline, the reference, controls, and where none varies."""
+    values = [c.value if c.kind == "sweep" and c.value is not None else math.nan for c in session.conditions]
+    return np.array([values[run.condition] for run in session.runs], np.float64)
+
+
+def unit_quantities(plane: PlaneRecord, points: UnitCoordinates) -> dict[str, NDArray[np.float64]]:
+    """[run] numbers by name, those of the dose chart's panels that a single run has; NaN for runs that are not finite.
+
+    Args:
+        points: where the runs lie in the plane, divided by their norms.
+    """
+    norm = np.where(points.finite, np.array(plane.norm, np.float64), math.nan)
+    mean = np.where(points.finite, np.array(plane.x, np.float64), math.nan)
+    xy = points.xy
+    return {"norm": norm, "energy": (xy**2).sum(axis=1), "mean": mean, "cos_a": xy[:, 0], "cos_b": xy[:, 1]}
+
+
 Prediction: TypeAlias = Mapping[str, DoseStep]
 """What arithmetic makes of the runs of a step, by the label of the step's group."""
 
@@ -83,6 +106,7 @@ class DosePanel:
         connected: False where neighbours may not be joined, as phases may not across 360 degrees.
         others: the same quantity of further experiments, or as arithmetic predicts it.
         bands: how sure the quantity is at the values.
+        units: [unit, value] curves of single units, drawn thin; NaN where one has no run.
     """
 
     label: str
@@ -92,6 +116,7 @@ class DosePanel:
     connected: bool
     others: tuple[DoseSeries, ...] = ()
     bands: tuple[CurveBand, ...] = ()
+    units: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -351,7 +376,37 @@ def dose_from_session(
         bands=() if bands is None or residual or points is not None else bands.dose,
         residual=residual,
     )
+    if not (plain or residual):
+        figure = _with_units(figure, session, plane, located, is_whole=points is None)
     return dataclasses.replace(figure, warnings=(*figure.warnings, *session_warnings(session, plane, groups)))
+
+
+def _with_units(
+    figure: DoseFigure, session: Session, plane: PlaneRecord, points: UnitCoordinates, *, is_whole: bool
+) -> DoseFigure:
+    """The chart with the curves of single units, in the panels of which a unit has one."""
+    units, values = units_of(session), run_values(session)
+    quantities = unit_quantities(plane, points)
+    curves = {name: unit_curves(values, quantities[name], units.of_run, len(units))[1] for name in quantities}
+    curves["amplitude"] = np.hypot(curves["cos_a"], curves["cos_b"])
+    labels = {figure.panels[0].label: "amplitude", "mean in-plane energy": "energy"}
+    if is_whole:
+        labels |= {"mean norm": "norm", f"mean {plane_captions(plane)[0]}": "mean"}
+    known = np.flatnonzero(np.isfinite(curves["amplitude"]).sum(axis=1) > 1)
+    if len(known) < 2:
+        return figure
+    shown = known[np.unique(np.linspace(0, len(known) - 1, MOST_LINES).round().astype(np.int64))]
+    panels: list[DosePanel] = []
+    for panel in figure.panels:
+        lines = curves[labels[panel.label]][shown] if panel.label in labels else None
+        if lines is not None and lines.shape[1] == len(panel.curve.x):
+            ends = (panel.axis.low, panel.axis.high, float(np.nanmin(lines)), float(np.nanmax(lines)))
+            panel = dataclasses.replace(panel, units=lines, axis=axis_from_zero(ends, most=4))
+        panels.append(panel)
+    told = f"thin: {f'{len(shown)} of ' if len(shown) < len(known) else ''}{count_of(len(known), 'unit')}"
+    first, *rest = figure.legend
+    first = dataclasses.replace(first, details=(*first.details, told))
+    return dataclasses.replace(figure, panels=tuple(panels), legend=(first, *rest))
 
 
 def _mean(values: NDArray[np.float64]) -> float:

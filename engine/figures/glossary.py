@@ -147,6 +147,25 @@ change off axis | change = how far runs move from their baselines in the coordin
 most > * = the largest number of runs lit at one angle
 measure of a control | measure_* = the measure that the heading names, of the target and of every control
 
+# Dose and response
+quantity = what is followed over the values: a mean coordinate, a length, an energy, a cosine
+thin: * = curves of single units behind their mean, as many as the legend says
+slope | slope * | slope_* = of each unit's curve over the values, by least squares; mean over units, or one unit's
+change over the values | dose.change = the mean slope times the range of the values, in the quantity's units
+detectable = the smallest change that so many units find in 80 of 100 such experiments (two-sided .05), by their own
+  spread
+p equivalent | equivalent_p = p of two one-sided tests: at .05 or below the change lies within ± the smallest one of
+  interest
+monotone = whether the nearest monotone curve rises or falls
+p symmetry | monotone_p = a monotone curve against a constant one: could units' deviations that are symmetric around a
+  flat curve look like this?
+explained = share of the mean curve's variation that the nearest monotone curve follows
+shape = logistic, of values of both signs, or emax, of distances from 0
+start | plateau | half at | half = the levels that a fitted curve leaves and comes to, and the value half-way between
+fits = share of resamples of the units to which the curve could be fitted
+no curve | why = why no curve with a plateau is fitted
+values = at how many values the unit has runs
+
 # Effects on the texts
 changed units | units_changed = units of which a text is not the baseline's: only these carry evidence
 changed | share changed = the share of runs whose tokens are not the baseline's

@@ -72,7 +72,7 @@ def example() -> Session:
     return load_session(EXAMPLE)
 
 
-@pytest.mark.parametrize("study", ["compare", "effects", "pairs", "planes", "finder", "ensemble"])
+@pytest.mark.parametrize("study", ["compare", "dose", "effects", "pairs", "planes", "finder", "ensemble"])
 def test_every_heading_of_a_study_has_a_meaning(study: str, example: Session) -> None:
     site = example.planes[0].site
     basis = {"basis": ["mean(set=*)", str(example.planes[0].a)], "ensemble": "comb", "site": site}

@@ -72,7 +72,8 @@ def _paint_panel(
     horizontal_ticks(canvas, pane, values.ticks, values.labels, pane.row + pane.height + 1)
     baseline = next((entry.label for entry in figure.legend if entry.role == "baseline"), "")
     series = (DoseSeries(panel.curve, panel.baseline, baseline), *panel.others)
-    strokes = [
+    strokes = [Stroke(trace(pane, panel.curve.x, line), GRID) for line in (() if panel.units is None else panel.units)]
+    strokes += [
         Stroke(line, styles[band.label].style)
         for band in panel.bands
         for x, low, high in zip(band.x.tolist(), band.low.tolist(), band.high.tolist(), strict=True)

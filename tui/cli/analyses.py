@@ -1,4 +1,4 @@
-"""`srm-explorer effects`, `patching`, `pairs`, `planes` and `controls`: what asks a session for its meaning."""
+"""`srm-explorer effects`, `patching`, `pairs`, `dose`, `planes` and `controls`: what asks a session for its meaning."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from srm_explorer.engine.analyses import (
     collapse_study,
     controls_study,
     cost_of,
+    dose_study,
     effects_study,
     ensemble_tables,
     file_vectors,
@@ -183,6 +184,24 @@ def pairs_command(
     further = {"session": opened.name, "neuron": findings["neuron"], "site": findings["site"]}
     further["family"] = findings["family"]
     say_findings(findings, csv_file, as_json, "every partner", most=top, **further)
+
+
+def dose_command(
+    session: str,
+    plane: int,
+    interest: float | None,
+    resamples: int,
+    seed: int,
+    family: str | None,
+    csv_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Print how a plane's quantities follow the value, over units."""
+    opened = load_session(paths.session_path(session))
+    arguments = {"plane": plane, "interest": interest, "resamples": resamples, "seed": seed, "family": family}
+    findings = dose_study(opened, arguments)
+    further = {name: findings[name] for name in ("plane", "interest")}
+    say_findings(findings, csv_file, as_json, "every unit", most=MOST, session=opened.name, **further)
 
 
 def controls_command(

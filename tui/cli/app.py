@@ -278,6 +278,23 @@ def pairs(
 
 
 @study_app.command()
+def dose(
+    session: SessionName,
+    plane: Annotated[int, typer.Option(min=1, metavar="N", help="Which of its planes, from 1.")] = 1,
+    interest: Annotated[
+        float | None, typer.Option(metavar="X", help="Test that the change over the values is smaller than this.")
+    ] = None,
+    resamples: Annotated[int, typer.Option(min=100, max=100_000, help="Of the units.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of these.")] = 0,
+    family: Family = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the tables as CSV.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Follow a plane's quantities over the value, unit by unit."""
+    cli.analyses.dose_command(session, plane, interest, resamples, seed, family, csv, as_json)
+
+
+@study_app.command()
 def planes(
     session: SessionName,
     add: Annotated[

@@ -400,6 +400,13 @@ TOPICS: dict[str, tuple[Topic, ...]] = {
             at_once=False,
         ),
         Topic(
+            "dose",
+            "dose",
+            "How the plane's quantities follow the value, unit by unit: slope, monotony, plateau, and what so many "
+            "units could have seen.\ninterest=.01 tests that the change is smaller than that.",
+            lambda _: {"plane": 1, "interest": None, "resamples": 10_000, "seed": 0},
+        ),
+        Topic(
             "controls",
             "controls",
             "The neuron beside others that were clamped alike. chosen=after candidates=12: it was the best of 12.",

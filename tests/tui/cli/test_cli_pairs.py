@@ -73,3 +73,15 @@ def test_what_cannot_be_is_refused_in_one_line(srm: Srm, save: Save, arguments: 
     assert ended.status == 1
     assert told in ended.err
     assert len(ended.err.splitlines()) == 1
+
+
+def test_dose_prints_slopes_and_writes_a_row_a_unit(srm: Srm, save: Save, tmp_path: Path) -> None:
+    save("storm", prompts=12)
+    file = tmp_path / "dose.csv"
+    ended = srm("dose", "storm", "--interest", 0.5, "--resamples", 200, "--csv", file)
+    assert ended.status == 0
+    for told in ("dose and response", "curves with a plateau", "slopes of units", "p equivalent", "detectable"):
+        assert told in ended.out
+    assert "unit,values,slope_a" in file.read_text(encoding="utf-8")
+    found = json.loads(srm("dose", "storm", "--resamples", 200, "--json").out)
+    assert [table["name"] for table in found["tables"]] == ["dose", "saturation", "dose_units"]
