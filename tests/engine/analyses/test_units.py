@@ -31,7 +31,10 @@ from srm_explorer.engine.session import (
     save_session,
     units_of,
 )
+from srm_explorer.engine.stats.permutation import sign_flip_test
+from srm_explorer.engine.stats.resampling import unit_totals
 from srm_explorer.engine.stats.text import ALIKE, SHINGLE, near_duplicates
+from srm_explorer.engine.stats.unit_means import mean_effect
 
 Planted = Callable[..., Session]
 
@@ -190,3 +193,36 @@ def test_near_duplicates_are_named_where_prompts_are_checked_planned_and_read() 
     (said,) = prompt_warnings([record(text, (at,)) for at, text in enumerate(texts)], sampled=False)
     assert said.startswith("2 of 3 prompts are nearly another")
     assert prompt_warnings([record(texts[0], (1,)), record(texts[2], (2,))], sampled=True) == ()
+
+
+def called(values: np.ndarray, unit: np.ndarray, level: float = 0.05) -> tuple[float, float]:
+    """How often experiments [run, experiment] are called: by flips of units' signs, and by the p of units' mean."""
+    means = unit_totals(values, unit, int(unit.max()) + 1).unit_means
+    flips, effect = sign_flip_test(means[:, :, None], 1_000), mean_effect(means, resamples=1_000)
+    return float((flips.p <= level).mean()), float((effect.p <= level).mean())
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+@pytest.mark.parametrize("heavy", [False, True])
+def test_prompts_repeated_at_random_keep_the_size_of_every_test_over_units(sampled: bool, heavy: bool) -> None:
+    rng = np.random.default_rng(5)
+    experiments, distinct = 2_000, 24
+    times = rng.integers(1, 10, distinct)
+    of_prompt = prompt_units(
+        [record("x", (which,), name=str(at)) for at, which in enumerate(np.repeat(range(distinct), times))]
+    )
+    unit = np.array(of_prompt)
+    assert len(set(of_prompt)) == distinct
+    # Symmetric around 0: what flips test is true, and so is a mean of 0.
+    drawn = rng.normal(size=(distinct, experiments))
+    drawn = np.sign(drawn) * np.exp(np.abs(drawn)) if heavy else drawn
+    values = drawn[unit] + (0.5 * rng.normal(size=(len(unit), experiments)) if sampled else 0.0)
+    most = 0.05 + 3 * np.sqrt(0.05 * 0.95 / experiments)
+    assert all(share <= most for share in called(values, unit))
+    # Copies taken for units would be evidence out of nothing.
+    assert all(share > 2 * most for share in called(values, np.arange(len(unit))))
+    # A difference of one standard deviation is found as often as over the distinct prompts alone.
+    shift = drawn.std()
+    power = called(values + shift, unit)
+    once = called(drawn + shift, np.arange(distinct))
+    assert all(share >= alone - 0.15 for share, alone in zip(power, once, strict=True))
