@@ -32,7 +32,8 @@ lit | lit * of * | lit */* = a run is lit where its cosine with the spotlight is
 arithmetic | arithmetic * = what the clamp alone draws, whatever the model does; only what differs from it is a
   finding
 chance = the dim band: where a curve would lie without a preference; its legend says what drew it
-unit | units = what statistics resample: prompts that share a core (core_id) count as one, else each prompt
+unit | units = what statistics resample: prompts that share a core (core_id), or the same tokens, count as one, else
+  each prompt
 
 # On the charts
 A | A * | amplitude A = the amplitude: the length of the mean of the runs' vectors (each of length 1) in the plane,

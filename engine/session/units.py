@@ -192,7 +192,7 @@ def prompt_warnings(prompts: Sequence[PromptRecord], *, sampled: bool) -> tuple[
         notes.append(
             f"{sum(map(len, repeated)):,} of {len(prompts):,} prompts are the same as another"
             f" ({shown(prompts[most[0]].text)} {len(most):,} times): equal prompts are one unit, {how}; means and"
-            " counts hold each of them; take the copies out"
+            " counts hold each of them, and their intervals are the rougher; take the copies out"
         )
     texts, units = tuple(prompt.text for prompt in prompts), tuple(prompt_units(prompts))
     if alike := near_duplicates(texts, units):
