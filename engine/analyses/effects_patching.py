@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import count_of
 from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure, table_columns
-from srm_explorer.engine.session import ComputedTest, Session, record_tests
+from srm_explorer.engine.session import ComputedTest, Session, record_tests, repeated_prompts
 from srm_explorer.engine.stats.resampling import RESAMPLES, unit_totals
 from srm_explorer.engine.stats.unit_means import LEAST_UNITS, mean_effect, ratio_of_means
 
@@ -121,7 +121,7 @@ def patching_tables(
             numbers = (effect.mean, effect.low, effect.high, effect.p, each, *known)
             head = (condition.label, DONE[name], int(effect.units), float(np.nanmean(denominator)))
             lines.append((*head, *(_number(float(number)) for number in numbers)))
-    notes = _notes(found, differs, counted.caption, resamples, seed)
+    notes = _notes(session, found, differs, counted.caption, resamples, seed)
     notes = (*notes, counted.problem) if counted.problem else notes
     table = TableFigure("patching", f"Sufficiency and necessity: {found.difference}", columns, tuple(lines), notes)
     return table, _run_table(session, found, rows, differs)
@@ -132,7 +132,7 @@ def _number(value: float) -> float | None:
 
 
 def _notes(
-    found: PatchReadings, differs: NDArray[np.bool_], caption: str, resamples: int, seed: int
+    session: Session, found: PatchReadings, differs: NDArray[np.bool_], caption: str, resamples: int, seed: int
 ) -> tuple[str, ...]:
     where = "both prompts of a pair" if found.both.any() else "the run that the values come from"
     notes = [
@@ -147,6 +147,9 @@ def _notes(
     ]
     if not found.oriented.all():
         notes.insert(1, "of a pair, the prompt with the larger difference counts as the clean one")
+    if repeated := repeated_prompts(session.prompts):
+        copies = sum(map(len, repeated))
+        notes.insert(0, f"{copies} prompts are the same as another: pairs that share one are one unit")
     if found.remark:
         notes.insert(1, found.remark)
     units = len(np.unique(found.unit))

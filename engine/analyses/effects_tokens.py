@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import count_of
 from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure, table_columns
-from srm_explorer.engine.session import ComputedTest, Counted, Session, record_tests
+from srm_explorer.engine.session import ComputedTest, Counted, Session, record_tests, unit_warnings
 from srm_explorer.engine.stats.resampling import RESAMPLES, unit_totals
 from srm_explorer.engine.stats.unit_means import LEAST_UNITS, MeanEffect, mean_effect, ratio_of_means
 
@@ -162,7 +162,7 @@ def token_tables(
     notes = _notes(session, found, logits, counted, resamples, seed)
     tables = [
         TableFigure("difference", _title(found), columns, tuple(differences), notes),
-        TableFigure("odds", "Each token against all others", odds_columns, tuple(shares), (_ODDS, *notes[-2:])),
+        TableFigure("odds", "Each token against all others", odds_columns, tuple(shares), (_ODDS, counted.caption)),
     ]
     tables.append(_direct_table(session, found, names, weights, logits, resamples, seed))
     tables.append(_prompt_table(session, found, names, weights))
@@ -201,6 +201,7 @@ def _notes(
     ]
     if counted.problem:
         notes.append(counted.problem)
+    notes += unit_warnings(session)
     if len(found.tokens) > 2:
         notes.insert(0, "the first token less each of the others")
     if len(found.tokens) == 1:

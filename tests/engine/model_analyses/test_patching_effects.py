@@ -208,6 +208,7 @@ def test_pairs_that_share_prompts_are_one_unit_and_one_pair_has_no_interval(lab:
     assert len(set(found.unit)) == 1
     table, _ = patching_tables(session, found, resamples=1000)
     assert table.notes[0].startswith("1 unit: too few for an interval or a p")
+    assert table.notes[1] == "6 prompts are the same as another: pairs that share one are one unit"
     assert column(table, "p") == [None] * 3
     assert column(table, "share") == pytest.approx([1, 1, 1])
 

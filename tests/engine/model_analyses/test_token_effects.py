@@ -227,6 +227,15 @@ def test_few_units_late_positions_and_one_token_are_said(lab: Lab, tiny_gpt2: Lo
     assert column(difference, "p") == [None, None]
 
 
+def test_copies_of_a_prompt_are_one_unit(lab: Lab, tiny_gpt2: LoadedModel) -> None:
+    lab.prompts(*["The man"] * 6, "Two", name="copies")
+    session = lab.session(lab.experiment(CLAMP, prompts={"sets": ["copies.txt"]}))
+    difference, *_ = token_tables(session, read(session, tiny_gpt2, " a, b"), resamples=1000)
+    assert column(difference, "units") == [2, 2]
+    assert difference.notes[0].startswith("2 units: too few")
+    assert any(note.startswith("6 of 7 prompts are the same as another") for note in difference.notes)
+
+
 def test_samples_of_a_prompt_are_read_once(lab: Lab, tiny_gpt2: LoadedModel) -> None:
     sampled = {"mode": "sample", "samples": 3, "tokens": 2}
     session = lab.session(lab.experiment(CLAMP, generation=sampled))
