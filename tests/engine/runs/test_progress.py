@@ -92,6 +92,29 @@ def test_passes_of_few_tokens_do_not_stretch_what_is_left(clock: Callable[[float
         assert [one.seconds_left for one in told[1:]] == [pytest.approx((4 - n) * 60) for n in range(1, number + 1)]
 
 
+@pytest.mark.parametrize("batches", [True, False], ids=["a run", "a study"])
+def test_what_was_waited_for_is_told_at_once_and_is_no_part_of_what_is_left(
+    clock: Callable[[float], None], batches: bool
+) -> None:
+    told: list[Progress] = []
+    meter = Meter([told.append], StopSignal())
+    meter.stage("waiting", 4711)
+    assert (told[-1].stage, told[-1].waits_for, told[-1].seconds_left) == ("waiting", 4711, None)
+    clock(6_000.0)
+    meter.stage("loading")
+    clock(600.0)
+    meter.runs, meter.steps = 100, 5
+    meter.begin_batch(25 if batches else 0)
+    assert told[-1].seconds_left is None
+    clock(20.0)
+    if batches:
+        meter.end_batch(125)
+    else:
+        meter.end_pass(25, 125)
+    assert told[-1].seconds_left == pytest.approx(60.0)
+    assert told[-1].rate == pytest.approx(125 / 20)
+
+
 def test_a_run_that_goes_on_is_estimated_by_this_start_alone(clock: Callable[[float], None]) -> None:
     told: list[Progress] = []
     meter = Meter([told.append], StopSignal(), runs=1_000, steps=5, runs_done=980)
