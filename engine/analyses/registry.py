@@ -128,6 +128,13 @@ class StudyArguments:
         parts: Sequence[object] = value.split(",") if isinstance(value, str) else value if _is_list(value) else [value]
         return [str(part).strip() for part in parts]
 
+    def truth(self, name: str) -> bool:
+        """Whether something is so; not where nothing was given."""
+        value = self._arguments.get(name)
+        if value is None or isinstance(value, bool):
+            return bool(value)
+        raise ExplorerError(f"{name} is not true or false: {value!r}", remedy=f"write {name}=true, say")
+
     def choice(self, name: str, choices: Sequence[str]) -> str:
         """One of some words, the first where none was given."""
         value = self.word(name, choices)

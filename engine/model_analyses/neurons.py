@@ -20,7 +20,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.execution.w_out import Matrices, weights_of
 from srm_explorer.engine.experiment import Site
 from srm_explorer.engine.experiment.directions import NeuronWeights, direction_of
-from srm_explorer.engine.experiment.fields import BOS_WORDS, Bos, bos_of
+from srm_explorer.engine.experiment.fields import BOS_WORDS, bos_of
 from srm_explorer.engine.figures import TableFigure, histogram_figure
 from srm_explorer.engine.model import (
     Feeding,
@@ -72,7 +72,8 @@ def texts_for(
     kind: Kind = "prompts",
     *,
     skip: int = 0,
-    prepend_bos: Bos = "auto",
+    feeding: Feeding | None = None,
+    column: str | None = None,
 ) -> Texts:
     """Gather texts.
 
@@ -82,7 +83,8 @@ def texts_for(
         sets: names or paths of prompt sets, relative to the working folder.
         kind: what is counted; continuations are those of the session's baseline runs.
         skip: positions at the beginning of each text that don't count, beside a BOS, which never does.
-        prepend_bos: for prompt sets, without a session; with one they are fed as its prompts were.
+        feeding: how prompts of sets become ids, without a session; with one they are fed as its prompts were.
+        column: of the sets, the column or key that holds the prompts; the session's by default.
 
     Raises:
         ExplorerError: no text, a prompt that has no tokens, an unknown set, or no baseline run to read.
@@ -94,11 +96,11 @@ def texts_for(
         runs = {run.prompt: run.index for run in reversed(session.runs) if run.condition == 0}
         texts = [(prompt.set, prompt.token_ids, runs.get(index)) for index, prompt in enumerate(session.prompts)]
     else:
-        feeding = Feeding(prepend_bos) if session is None else session.spec.prompts
-        column = None if session is None else session.spec.prompts.text
+        way = feeding or Feeding() if session is None else session.spec.prompts
+        column = column if column is not None or session is None else session.spec.prompts.text
         for name in sets:
             loaded = load_prompt_set(name, folders=paths.prompt_folders(), base=paths.working_folder(), column=column)
-            ids = [model.tokenizer.encode_prompt(prompt.content, feeding) for prompt in loaded.prompts]
+            ids = [model.tokenizer.encode_prompt(prompt.content, way) for prompt in loaded.prompts]
             texts += [(loaded.name, tuple(row), None) for row in ids]
     bos_id = model.tokenizer.bos_id
     kept = [text for text in texts if text[1]]
@@ -145,7 +147,7 @@ def _checked(
 BEFORE, AFTER = 60, 24
 """Characters of a text that are shown before and after a token."""
 
-_READING = ("prompts", "text", "skip", "prepend_bos")
+_READING = ("prompts", "text", "skip", "prepend_bos", "text_column", "chat_template", "system")
 
 
 def usage_study(session: Session | None, arguments: Arguments, model: LoadedModel, meter: Meter) -> Findings:
@@ -154,8 +156,8 @@ def usage_study(session: Session | None, arguments: Arguments, model: LoadedMode
     Args:
         session: whose texts are read where no prompt set is named; None for a model alone.
         arguments: "layer" (all by default), "prompts" (sets), "text" ("prompts", or "generated" by the session's
-            baseline), "skip" (positions at the beginning that don't count, 0), "prepend_bos" ("auto", without a
-            session), "top" (rows, 10), "list" ("top", or "all" neurons), "seed" (of the positions that quantiles are
+            baseline), "skip" (positions at the beginning that don't count, 0), "text_column" (of the sets),
+            "prepend_bos" ("auto"), "chat_template" (False) and "system" (all three without a session), "top" (rows, 10), "list" ("top", or "all" neurons), "seed" (of the positions that quantiles are
             taken from, where not all are kept).
         model: loaded.
         meter: told how far it is.
@@ -193,8 +195,8 @@ def neuron_study(session: Session | None, arguments: Arguments, model: LoadedMod
     Args:
         session: whose texts are read where no prompt set is named, and whose values are marked; None for neither.
         arguments: "layer" and "neuron"; "neighbours" ("layer", or "model" for all layers); "top" (rows, 10);
-            "prompts", "text", "skip" and "prepend_bos" as `usage_study` has them. With neither prompts nor a session
-            the card holds what the weights say.
+            "prompts", "text", "skip", "text_column", "prepend_bos", "chat_template" and "system" as `usage_study` has
+            them. With neither prompts nor a session the card holds what the weights say.
         model: loaded.
         meter: told how far it is.
 
@@ -330,8 +332,13 @@ def _texts(settings: StudyArguments, session: Session | None, model: LoadedModel
     if not sets and session is None:
         return None
     counted: Kind = "generated" if kind == "generated" else "prompts"
-    bos = bos_of(settings.choice("prepend_bos", BOS_WORDS))
-    return texts_for(model, session, sets, counted, skip=settings.whole("skip", 0, least=0), prepend_bos=bos)
+    bos, system = bos_of(settings.choice("prepend_bos", BOS_WORDS)), settings.text("system")
+    feeding = Feeding(bos, settings.truth("chat_template") or system is not None, system)
+    if session is not None and feeding != Feeding():
+        what = "prompts are fed as those of the session were: its BOS, its chat template, its system message"
+        raise ExplorerError(what, remedy="leave these out, or the session")
+    skip, column = settings.whole("skip", 0, least=0), settings.text("text_column")
+    return texts_for(model, session, sets, counted, skip=skip, feeding=feeding, column=column)
 
 
 def _passes(meter: Meter, texts: Texts) -> Callable[[int, int], None]:

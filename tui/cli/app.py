@@ -13,6 +13,11 @@ from srm_explorer.tui import cli
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Width = Annotated[int | None, typer.Option(min=1, max=1000, help="Columns of a chart.", metavar="W")]
+TextColumn = Annotated[str | None, typer.Option(metavar="NAME", help="The column or key that holds the prompts.")]
+ChatTemplate = Annotated[
+    bool, typer.Option("--chat-template", help="Feed each text as a message, as the model's template has it.")
+]
+System = Annotated[str | None, typer.Option(metavar="TEXT", help="System message of the chat template.")]
 Height = Annotated[int | None, typer.Option(min=1, max=1000, help="Rows of a chart.", metavar="H")]
 Family = Annotated[
     str | None,
@@ -109,13 +114,9 @@ def check_prompts(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A prompt file, or a set's name.")],
     model: Annotated[str | None, typer.Option(metavar="NAME", help="Also report prompts too long for it.")] = None,
     tokens: Annotated[int, typer.Option(min=0, help="Tokens to be generated after each prompt.")] = 50,
-    text_column: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The column or key that holds the prompts.")
-    ] = None,
-    chat_template: Annotated[
-        bool, typer.Option("--chat-template", help="Feed each text as a message, as the model's template has it.")
-    ] = False,
-    system: Annotated[str | None, typer.Option(metavar="TEXT", help="System message of the chat template.")] = None,
+    text_column: TextColumn = None,
+    chat_template: ChatTemplate = False,
+    system: System = None,
     positions: Annotated[
         str | None,
         typer.Option(metavar="CHOICE", help="Also show which these are in each prompt: '3, -1', 'token \" door\"'."),
@@ -394,6 +395,12 @@ def neuron(
     skip: Annotated[int, typer.Option(min=0, metavar="N", help="Leave out the first positions of each text.")] = 0,
     top: Annotated[int, typer.Option(min=1, max=1000, metavar="K", help="Rows of a table.")] = 10,
     all_layers: Annotated[bool, typer.Option("--all-layers", help="Neighbours in the whole model.")] = False,
+    text_column: TextColumn = None,
+    chat_template: ChatTemplate = False,
+    system: System = None,
+    prepend_bos: Annotated[
+        Literal["auto", "once", "true", "false"], typer.Option(help="How the prompts get a BOS, as in the experiment.")
+    ] = "auto",
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the tables, or all neurons, as CSV.")] = None,
     as_json: Json = False,
@@ -401,7 +408,10 @@ def neuron(
     height: Height = None,
 ) -> None:
     """Describe a neuron, or tell how much all are used."""
-    query = cli.neuron.NeuronQuery(model, layer, neuron, prompts, text, skip, session, top, all_layers, device)
+    feeding = (text_column, chat_template, system, prepend_bos)
+    query = cli.neuron.NeuronQuery(
+        model, layer, neuron, prompts, text, skip, session, top, all_layers, device, *feeding
+    )
     cli.neuron.neuron_command(query, csv, as_json, width, height)
 
 

@@ -37,6 +37,10 @@ class NeuronQuery:
         session: its name or path; None for none.
         top: rows of a table.
         all_layers: look for neighbours in the whole model.
+        text_column: of the sets, the column or key that holds the prompts.
+        chat_template: whether each text is fed as a message, as the model's template has it.
+        system: its system message.
+        prepend_bos: how prompts get a BOS, as in the experiment.
         device: where the model runs; None as in the session, else auto.
     """
 
@@ -50,6 +54,10 @@ class NeuronQuery:
     top: int
     all_layers: bool
     device: str | None
+    text_column: str | None = None
+    chat_template: bool = False
+    system: str | None = None
+    prepend_bos: str = "auto"
 
 
 def neuron_command(
@@ -65,6 +73,10 @@ def neuron_command(
         "skip": query.skip,
         "top": query.top,
     }
+    given = {name: getattr(query, name) for name in ("text_column", "chat_template", "system")}
+    arguments |= {name: value for name, value in given.items() if value}
+    if query.prepend_bos != "auto":
+        arguments["prepend_bos"] = query.prepend_bos
     if query.neuron is None:
         if not sets and path is None:
             raise ExplorerError("use is measured on texts", where="--prompts", remedy="name a prompt set")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.example import EXAMPLE
 
 
 @pytest.fixture
@@ -39,6 +42,31 @@ def test_json_is_one_object_with_tables_and_histogram(
     assert (found["layer"], found["neuron"], found["histogram"]) == (2, 7, None)
     writes = next(one for one in found["tables"] if one["name"] == "writes")
     assert len({row["layer"] for row in writes["rows"]}) > 1
+
+
+def test_prompts_are_read_and_fed_as_prompts_check_does(
+    srm: Callable[..., Any], tiny_gpt2_folder: Path, texts: Path, tmp_path: Path
+) -> None:
+    model = Path(shutil.copytree(tiny_gpt2_folder, tmp_path / "chat"))
+    (model / "chat_template.jinja").write_text("{% for m in messages %}{{ m.role }}: {{ m.content }};{% endfor %}A:")
+    (texts / "p.csv").write_text("question,prompt\nWho opened it?,no\n")
+    (texts / "same.txt").write_text("system: Brief.;user: Who opened it?;A:\n")
+
+    def card(prompts: str, *options: object) -> list[Any]:
+        ended = srm("neuron", model, 1, 3, "--prompts", prompts, "--json", *options)
+        assert ended.status == 0, ended.err
+        return json.loads(ended.out)["histogram"]["counts"]
+
+    by_hand = card("same.txt", "--prepend-bos", "false")
+    rendered = card("p.csv", "--text-column", "question", "--chat-template", "--system", "Brief.")
+    assert rendered == by_hand
+    assert card("p.csv", "--text-column", "question") != by_hand
+    wrong = srm("neuron", tiny_gpt2_folder, 1, 3, "--prompts", "p.csv", "--chat-template")
+    assert (wrong.status, wrong.err.count("\n")) == (1, 1)
+    assert "no chat template" in wrong.err
+    beside = srm("neuron", "demo", 1, 3, "--session", EXAMPLE, "--prepend-bos", "true")
+    assert (beside.status, beside.err.count("\n")) == (1, 1)
+    assert "fed as those of the session were" in beside.err
 
 
 def test_use_of_a_layer_and_of_all_of_them(srm: Callable[..., Any], tiny_llama_folder: Path, texts: Path) -> None:
