@@ -21,7 +21,7 @@ from srm_explorer.engine.figures.table import TableColumn, TableFigure, table_co
 from srm_explorer.engine.figures.warnings import edge_lines
 from srm_explorer.engine.session import DamagedError, Session, baseline_of
 from srm_explorer.engine.session.controls import Controls, Selection, controls_of, selection_of
-from srm_explorer.engine.session.lengths import paired
+from srm_explorer.engine.session.lengths import length_note, paired
 from srm_explorer.engine.stats.matching import null_band, rank_p
 from srm_explorer.engine.stats.permutation import benjamini_hochberg, family_size
 
@@ -306,6 +306,10 @@ def _notes(
         f"{named}: {rank}; over {over}, these prompts given;"
         f" {selection.q_title} over all {count_of(family, 'test')} of this table (Benjamini-Hochberg)",
     ]
+    lengths = [length_note(session, plane) for plane in session.planes[:1]]
+    if lengths and lengths[0].said:
+        over = "each run and its baseline over the tokens that both have" if lengths[0].kept else lengths[0].said
+        notes.append(f"texts differ in length: {over}")
     if holds_set:
         notes.append("no p where the measure holds what the experiment set: its coordinate is part of the amplitude")
     if pairs < planned:

@@ -15,7 +15,7 @@ from srm_explorer.engine.figures.groups import points_of, run_groups
 from srm_explorer.engine.figures.numbers import degrees, three_digits
 from srm_explorer.engine.figures.overlays import Overlays, predicted_group
 from srm_explorer.engine.session import PlaneRecord, Session
-from srm_explorer.engine.session.lengths import differ_in_length, length_note, paired
+from srm_explorer.engine.session.lengths import LengthNotes, differ_in_length, paired
 from srm_explorer.engine.stats.groups import BASELINE
 from srm_explorer.engine.stats.spotlight import sweep_groups
 
@@ -62,12 +62,12 @@ def _lengths(
         return {}, {}
     pairs = paired(session, plane)
     observed, predicted = points_of(pairs.runs), arithmetic_points(session, plane_index(session, plane), pairs)
-    known = run_groups(session, by)
+    known, notes = run_groups(session, by), LengthNotes(session, pairs)
     lengths: dict[str, str] = {}
     common: dict[str, str] = {}
     for group in groups:
         rows = known[group.label].runs
-        note = length_note(session, pairs, rows)
+        note = notes.of(rows)
         lengths[group.label] = note.said
         if predicted is None or not (note.differ and note.kept):
             continue

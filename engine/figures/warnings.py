@@ -26,7 +26,7 @@ from srm_explorer.engine.session import (
     units_of,
 )
 from srm_explorer.engine.session.controls import Controls, controls_of
-from srm_explorer.engine.session.lengths import depends_on_length
+from srm_explorer.engine.session.lengths import depends_on_length, length_note
 
 FEW_UNITS = 10
 NEAR_DEG = 20.0
@@ -240,11 +240,12 @@ def _lengths(session: Session, plane: PlaneRecord) -> Iterator[str]:
         lengths[run.prompt].add(len(run.token_ids))
     unlike = sum(len(counts) > 1 for counts in lengths.values())
     if unlike:
-        tests = (
-            "tests are over the tokens that both texts have"
-            if plane.shorter
-            else "so are tests here, where no means over fewer tokens are kept: run it again to have them"
-        )
+        note = length_note(session, plane)
+        tests = "tests are over the tokens that both texts have, an end-of-text not counted"
+        if not note.kept:
+            tests = "so are tests here, where no means over fewer tokens are kept: run it again to have them"
+        elif note.empty:
+            tests += f", and leave out {count_of(note.empty, 'run')} of a pair of which one ended at once"
         yield (
             f"texts differ in length within {unlike:,} of {count_of(len(lengths), 'prompt')} (an end-of-text): curves"
             f" are of means over unlike numbers of tokens, and a mean over more is shorter; {tests}"

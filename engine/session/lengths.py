@@ -296,23 +296,35 @@ class LengthNote:
         """What stands beside a p: "at the common length, 12 of 50 units differ"; empty where all are as long."""
         if not self.differ:
             return ""
-        said = f"{'at the common length' if self.kept else 'over unlike lengths'}, {self.differ:,} of {self.units:,}"
-        said += f" unit{'' if self.units == 1 else 's'} differ"
-        return said + (
-            f", {self.empty:,} run{'' if self.empty == 1 else 's'} that ended at once left out" if self.empty else ""
+        over = "at the common length" if self.kept else "over unlike lengths"
+        return f"{over}, {self.differ:,} of {self.units:,} unit{'' if self.units == 1 else 's'} differ"
+
+
+class LengthNotes:
+    """Tells, group by group, in how many units the lengths of runs and of their baselines differ."""
+
+    def __init__(self, session: Session, pairs: Paired) -> None:
+        base, own = baseline_of(session), token_counts(session)
+        self._unlike = (base >= 0) & (own != own[base]) & depends_on_length(session.spec)
+        self._pairs = pairs
+        self._of_run = units_of(session).of_run
+        kinds = [condition.kind for condition in session.conditions]
+        self._rows = np.flatnonzero([kinds[run.condition] != "control" for run in session.runs])
+
+    def of(self, rows: Index | None = None) -> LengthNote:
+        """Count over some runs, all but those of controls by default."""
+        chosen = self._rows if rows is None else rows
+        unlike = chosen[self._unlike[chosen]]
+        tokens, base_tokens = self._pairs.tokens[unlike], self._pairs.base_tokens[unlike]
+        kept = bool((tokens == base_tokens).all())
+        return LengthNote(
+            len(np.unique(self._of_run[unlike])),
+            len(np.unique(self._of_run[chosen])),
+            kept,
+            int((tokens == NOTHING).sum()) if kept else 0,
         )
 
 
-def length_note(session: Session, pairs: Paired, rows: Index | None = None) -> LengthNote:
-    """Count in how many units the lengths of some runs, all but controls by default, and of their baselines differ."""
-    kinds = [session.conditions[run.condition].kind for run in session.runs]
-    chosen = np.array([row for row, kind in enumerate(kinds) if kind != "control"], np.int64) if rows is None else rows
-    of_run = units_of(session).of_run
-    units = len(set(of_run[chosen].tolist()))
-    if not depends_on_length(session.spec) or not len(chosen):
-        return LengthNote(0, units, True, 0)
-    base, own = baseline_of(session), token_counts(session)
-    unlike = chosen[((base >= 0) & (own != own[base]))[chosen]]
-    kept = bool((pairs.tokens == pairs.base_tokens)[unlike].all())
-    empty = int((pairs.tokens[unlike] == NOTHING).sum()) if kept else 0
-    return LengthNote(len(set(of_run[unlike].tolist())), units, kept, empty)
+def length_note(session: Session, plane: PlaneRecord) -> LengthNote:
+    """How the lengths of a session's texts stand, and what tests in one of its planes make of it."""
+    return LengthNotes(session, paired(session, plane)).of()

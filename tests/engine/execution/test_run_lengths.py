@@ -81,7 +81,7 @@ def test_means_at_common_lengths_are_those_of_the_tokens(lab: Lab, ending_model:
         assert (first is None) == (second is None)
         if first is not None and second is not None:
             np.testing.assert_allclose(first.xy, second.xy, atol=1e-4)
-    assert length_note(session, paired(session, session.planes[0])).kept
+    assert length_note(session, session.planes[0]).kept
     # The file holds it all; a plane made afterwards knows as much as one of the experiment.
     again = load_session(lab.path("mean"))
     assert (again.planes, again.predictions) == (session.planes, session.predictions)

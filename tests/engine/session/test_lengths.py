@@ -178,7 +178,7 @@ def test_an_effect_is_still_seen() -> None:
 def test_what_a_test_made_of_lengths_is_said_where_its_p_is_read(tmp_path: Path) -> None:
     session = drawn(np.random.default_rng(3), 40)
     older = session.changed(planes=(dataclasses.replace(session.planes[0], shorter=()),))
-    note = length_note(session, paired(session, session.planes[0]))
+    note = length_note(session, session.planes[0])
     at_once = sum(len(run.token_ids) == 1 for run in session.runs)
     assert at_once
     assert (note.differ, note.units, note.kept, note.empty) == (40, 40, True, at_once)
@@ -193,6 +193,7 @@ def test_what_a_test_made_of_lengths_is_said_where_its_p_is_read(tmp_path: Path)
         assert any(detail.startswith("at the common length A") for detail in arithmetic.details) == (one is session)
         (warning,) = [line for line in session_warnings(one, one.planes[0], groups) if "differ in length" in line]
         assert ("no means over fewer tokens are kept" in warning) == (one is older)
+        assert (f"leave out {at_once} run" in warning) == (one is session)
         (pair,) = compare_groups(one, one, one.planes[0], [("clamped", "baseline")], (0.5,), resamples=200)
         assert pair.p is not None
         assert pair.p == pytest.approx(residual_p(one, 0, flips=200)["clamped"], abs=0.15)
@@ -201,7 +202,7 @@ def test_what_a_test_made_of_lengths_is_said_where_its_p_is_read(tmp_path: Path)
     equal = a_session([[50, 50]] * 3, experiment())
     xy = np.ones((6, 2))
     plane = PlaneRecord.of(SITE, 0, 1, xy, np.full(6, 2.0))
-    assert length_note(equal, paired(equal, plane)).said == ""
+    assert length_note(equal, plane).said == ""
     assert not paired(equal, plane).differs
 
 
