@@ -30,7 +30,7 @@ from srm_explorer.engine.figures.numbers import three_digits
 from srm_explorer.engine.figures.table import PlaneChoice, TableColumn, TableFigure, table_columns
 from srm_explorer.engine.session import Session, unit_warnings
 from srm_explorer.engine.session.export import chosen_site
-from srm_explorer.engine.session.lengths import NOTHING, alike_tokens, differ_in_length, paired_tokens, shortened
+from srm_explorer.engine.session.lengths import NOTHING, alike_tokens, differ_in_length, paired_tokens
 from srm_explorer.engine.stats.groups import BASELINE
 from srm_explorer.engine.stats.permutation import benjamini_hochberg, family_size
 from srm_explorer.engine.stats.resampling import MOST_RESAMPLES
@@ -66,9 +66,7 @@ def observed_and_predicted(caught: Captured, site: str, runs: Places) -> tuple[F
     observed = caught.means(site, runs, tokens_of[runs])
     predicted = caught.means(site, base[runs], tokens_of[runs])
     bases = [session.runs[int(caught.rows[base[run]])] for run in runs]
-    if site in caught.shorter:
-        bases = [shortened(run, int(tokens)) for run, tokens in zip(bases, tokens_of[runs], strict=True)]
-    tokens = segment_tokens(session.spec, bases)
+    tokens = segment_tokens(session.spec, bases, tokens_of[runs] if site in caught.shorter else None)
     clamped = predicted[:, edits.columns]
     nothing = np.zeros((len(runs), 3, 0)), np.zeros((0, len(edits.columns)))
     moves = edits.moves(session, caught.condition[runs], tokens, tokens[..., None] * clamped[:, None], *nothing)

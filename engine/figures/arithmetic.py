@@ -20,7 +20,7 @@ from srm_explorer.engine.experiment.model_fit import (
 )
 from srm_explorer.engine.figures.captions import coordinate_caption
 from srm_explorer.engine.session import DamagedError, Number, RunRecord, Session, baseline_of, read_record
-from srm_explorer.engine.session.lengths import Paired, paired, shortened
+from srm_explorer.engine.session.lengths import Paired, paired
 from srm_explorer.engine.stats.arithmetic import SegmentEdit, edited_sums
 from srm_explorer.engine.stats.spotlight import UnitCoordinates, unit_coordinates
 
@@ -155,14 +155,21 @@ class SiteEdits:
         return edits
 
 
-def segment_tokens(experiment: Experiment, runs: Sequence[RunRecord]) -> Floats:
+def segment_tokens(
+    experiment: Experiment, runs: Sequence[RunRecord], generated: NDArray[np.int64] | None = None
+) -> Floats:
     """[run, segment] how many captured tokens of each run lie in each segment.
 
     Of a run whose tokens are unknown as many as of any other: what is done at all of them has no need of the number.
+
+    Args:
+        generated: [run] how many of the generated ones count; all by default.
     """
     captured = captured_segments(experiment)
-    counts = [(1, 1, 1) if run.finish == "unknown" else (run.prompt_tokens - 1, 1, len(run.token_ids)) for run in runs]
-    tokens = np.array(counts, np.float64).reshape(-1, 3)
+    unknown = np.array([run.finish == "unknown" for run in runs], np.bool_)
+    written = [len(run.token_ids) for run in runs] if generated is None else np.maximum(generated, 0).tolist()
+    counts = [(run.prompt_tokens - 1, 1, count) for run, count in zip(runs, written, strict=True)]
+    tokens = np.where(unknown[:, None], 1.0, np.array(counts, np.float64).reshape(-1, 3))
     return np.where(captured, np.ones_like(tokens) if experiment.capture.reduce == "last" else tokens, 0.0)
 
 
@@ -264,11 +271,7 @@ def _from_plane(session: Session, plane_index: int, pairs: Paired) -> Floats | N
     of_run = np.array([run.condition for run in session.runs], np.int64)
     known = edits.exact(session, rows_known=False)[of_run] & (base >= 0)
     xy, norm = pairs.baselines.xy, np.array(pairs.baselines.norm)
-    bases = [
-        shortened(session.runs[int(index)], int(count)) if count > 0 else session.runs[int(index)]
-        for index, count in zip(base, pairs.base_tokens, strict=True)
-    ]
-    tokens = segment_tokens(session.spec, bases)
+    tokens = segment_tokens(session.spec, [session.runs[int(index)] for index in base], pairs.base_tokens)
     edited = xy[:, columns]
     moves = (
         edits.moves(

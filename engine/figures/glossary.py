@@ -46,6 +46,10 @@ A | A * | amplitude A = the amplitude: the length of the mean of the runs' vecto
   counter-clockwise
 beyond arithmetic p | beyond arithmetic p * = p of the mean of observed minus arithmetic, whole units' signs flipped:
   could differences that are symmetric around 0 look like this? Symmetry, not the mean alone
+common length | at the common length* = p is over as many tokens of each text as it and its baseline both have, an
+  end-of-text not counted: a mean over more tokens is shorter, whatever was written
+unlike lengths | over unlike lengths* = p is of means over all tokens although texts differ in length: no others are
+  kept in this session
 q of n | q * of * = q: p corrected for all n tests of the same analysis (Benjamini-Hochberg): of what is called true
   at q or below, so large a share is false on average
 band | ┆ * | ┆ = bars across a curve: 95 of 100 such bands, with other prompts of this kind, hold the whole true curve

@@ -98,8 +98,7 @@ class Overlays:
         for group in groups:
             predicted = self.predicted.get(group.label)
             if predicted is not None and predicted in self.arithmetic(groups):
-                common = self.common.get(group.label, "")
-                details = tuple(detail for detail in (level, mean_detail(predicted), common) if detail)
+                details = tuple(detail for detail in (level, mean_detail(predicted)) if detail)
                 entries.append(LegendEntry(predicted.label, "arithmetic", details, of=group.label))
         if self.null is not None and any(band.chance for band in bands):
             several = sum(group.label in self.predicted for group in groups) > 1
@@ -153,12 +152,13 @@ def residual_details(band: GroupBand, bands: PlaneBands, lengths: str = "") -> t
     """
     if band.p_arithmetic is None or math.isnan(band.p_arithmetic):
         return ()
-    details = [f"beyond arithmetic p {cell_text(band.p_arithmetic, 'p')}"]
+    over = f" {lengths}" if lengths else ""
+    details = [f"beyond arithmetic p {cell_text(band.p_arithmetic, 'p')}{over}"]
     corrected = band.q_arithmetic
     if corrected is not None and not math.isnan(corrected) and bands.family >= 2:
         others = f"; {bands.total:,} so far" if bands.total > bands.family else ""
         details.append(f"q {cell_text(corrected, 'p')} of {bands.family}{others}")
-    return (*details, lengths) if lengths else tuple(details)
+    return tuple(details)
 
 
 def band_ends(bands: Iterable[CurveBand]) -> list[float]:
@@ -179,6 +179,7 @@ def _sure(group: SweptGroup, band: GroupBand, overlays: Overlays, drawn: Sequenc
         *residual_details(band, bands, overlays.lengths.get(group.label, "")),
         counts_detail(group),
         *([detail] if group.label in drawn else []),
+        *([common] if (common := overlays.common.get(group.label, "")) else []),
     )
 
 

@@ -74,7 +74,7 @@ def _lengths(
         rows = rows[observed.finite[rows] & predicted.finite[rows]]
         if len(rows):
             means = [_polar(points.xy[rows].mean(axis=0).tolist()) for points in (predicted, observed)]
-            common[group.label] = f"at the common length {means[0]}, observed {means[1]}"
+            common[group.label] = f"at the common length {means[1]}, arithmetic {means[0]}"
     return lengths, common
 
 

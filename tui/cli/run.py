@@ -132,7 +132,10 @@ def _summary(outcome: Outcome, seconds: float, tokens: int) -> dict[str, Any]:
 def price(cost: Cost, rate: float | None) -> str:
     """What an experiment costs, on one line, and what its time is estimated from."""
     facts = " · ".join(cost.facts())
-    return f"{facts} (at the last run's {rate:,.0f} tok/s)" if rate and cost.seconds is not None else facts
+    facts += f" (at the last run's {rate:,.0f} tok/s)" if rate and cost.seconds is not None else ""
+    return (
+        f"{facts}; where texts of a prompt differ in length, the longer are fed again" if cost.may_feed_again else facts
+    )
 
 
 def price_before(experiment: Experiment, base: Path) -> str:

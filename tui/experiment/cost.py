@@ -15,6 +15,7 @@ from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.figures import count_of
 from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.runs.plan import ITEM_BYTES, Sizes, captured_bytes, rows_within
+from srm_explorer.engine.session.lengths import depends_on_length
 from srm_explorer.engine.worker.protocol import Description
 
 _PROMPT_TOKENS = 24
@@ -31,6 +32,8 @@ class Cost:
         seconds: at the pace of the last run; None where there was none.
         memory: bytes of the weights and of the largest batch; None where the model is not known.
         control_runs: how many of the runs belong to controls.
+        may_feed_again: whether texts of one prompt may differ in length, so that those that others end before are fed
+            once more, for their means over common tokens.
     """
 
     runs: int
@@ -38,6 +41,7 @@ class Cost:
     seconds: float | None = None
     memory: int | None = None
     control_runs: int = 0
+    may_feed_again: bool = False
 
     def facts(self) -> tuple[str, ...]:
         """What it will cost, a fact each: "600 runs + 10,450 control runs", "30,000 tokens", "about 16 s", "2.1 GB"."""
@@ -58,7 +62,8 @@ def estimate(experiment: Experiment, n_prompts: int, rate: float | None, descrip
     if description is not None and description.weight_bytes > 0 and description.shape.name == experiment.model.name:
         memory = _memory(experiment, len(grid), description)
     controls = n_prompts * experiment.generation.samples * kinds.count("control")
-    return Cost(len(grid), tokens, seconds, memory, controls)
+    again = experiment.generation.stop_at_eos and experiment.capture.reduce == "mean" and depends_on_length(experiment)
+    return Cost(len(grid), tokens, seconds, memory, controls, again)
 
 
 def duration(seconds: float) -> str:

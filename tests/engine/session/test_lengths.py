@@ -188,9 +188,8 @@ def test_what_a_test_made_of_lengths_is_said_where_its_p_is_read(tmp_path: Path)
         legend = overlays_from_session(one, one.planes[0], groups, bands=bands).legend(groups)
         clamped = next(entry for entry in legend if entry.label == "clamped")
         (read,) = [detail for detail in clamped.details if detail.startswith("beyond arithmetic p")]
-        assert clamped.details[clamped.details.index(read) + 1].startswith(said)
-        arithmetic = next(entry for entry in legend if entry.role == "arithmetic")
-        assert any(detail.startswith("at the common length A") for detail in arithmetic.details) == (one is session)
+        assert said in read
+        assert any(detail.startswith("at the common length A") for detail in clamped.details) == (one is session)
         (warning,) = [line for line in session_warnings(one, one.planes[0], groups) if "differ in length" in line]
         assert ("no means over fewer tokens are kept" in warning) == (one is older)
         assert (f"leave out {at_once} run" in warning) == (one is session)
