@@ -319,6 +319,7 @@ class _Start:
         if standing.kind == "resume":
             journal = resume_journal(experiment, inputs, model, folder, self.base)
             experiment = journal.reader.experiment
+            notes += () if journal.reader.has_checksums else (_ON_TRUST,)
         else:
             begin = NewRun(experiment, inputs, model, test, self.base, self.rows)
             notes += _decided(self.experiment, experiment, model)
@@ -340,6 +341,12 @@ class _Start:
         notes += (*left_out(session.events), *not_finite(session.runs, vectors))
         notes += (saved.note,) if saved.note else ()
         return Outcome(saved.session, saved.path, "finished" if complete else "interrupted", resumed, notes)
+
+
+_ON_TRUST = (
+    "the run was begun by a version whose journal has no checksums: what it says of the runs finished then is taken on"
+    " trust"
+)
 
 
 def _decided(written: Experiment, experiment: Experiment, model: LoadedModel) -> tuple[str, ...]:

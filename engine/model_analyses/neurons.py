@@ -156,9 +156,10 @@ def usage_study(session: Session | None, arguments: Arguments, model: LoadedMode
     Args:
         session: whose texts are read where no prompt set is named; None for a model alone.
         arguments: "layer" (all by default), "prompts" (sets), "text" ("prompts", or "generated" by the session's
-            baseline), "skip" (positions at the beginning that don't count, 0), "text_column" (of the sets), "prepend_bos"
-            ("auto"), "chat_template" (False) and "system" (all three without a session), "top" (rows, 10), "list" ("top",
-            or "all" neurons), "seed" (of the positions that quantiles are taken from, where not all are kept).
+            baseline), "skip" (positions at the beginning that don't count, 0), "text_column" (of the sets),
+            "prepend_bos" ("auto"), "chat_template" (False) and "system" (all three without a session), "top" (rows,
+            10), "list" ("top", or "all" neurons), "seed" (of the positions that quantiles are taken from, where not all
+            are kept).
         model: loaded.
         meter: told how far it is.
 

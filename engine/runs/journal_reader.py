@@ -47,6 +47,7 @@ class JournalReader:
         plan: the layout it began with.
         grid: the planned runs, numbered.
         checksum: of the last line that was read; empty where the lines of an older version have none.
+        has_checksums: whether the lines that it began with have them; else what they say is taken on trust.
 
     Raises:
         ExplorerError: there is no run, or what it began with is damaged.
@@ -63,10 +64,10 @@ class JournalReader:
         head = self._read(JournalHead, data, SPEC)
         self.experiment = Experiment.from_dict(head.spec, where=str(folder / SPEC))
         self.start = head.extra or RunStart()
-        self._has_checksums = bool(self.checksum)
+        self.has_checksums = bool(self.checksum)
         layout, line = _table(folder / LAYOUT)
         self.checksum = self._checksum(line, LAYOUT, self.checksum)
-        if bool(self.checksum) != self._has_checksums:
+        if bool(self.checksum) != self.has_checksums:
             raise _lost(folder / LAYOUT, "its checksum is missing")
         self.plan = self._read(Layout, layout, LAYOUT)
         samples = self.experiment.generation.samples
@@ -125,7 +126,7 @@ class JournalReader:
                     break  # A power cut can leave a last line that has its length but not its content.
                 if event is None:
                     raise DamagedError("it is no JSON")
-                if checksum is None and self._has_checksums:
+                if checksum is None and self.has_checksums:
                     raise DamagedError("it has no checksum, as an older version writes")
                 self._take(event)
             except DamagedError as error:

@@ -268,8 +268,7 @@ class Session:
         """
         if self.held is None:
             own = () if self.sidecar is None else self.sidecar.sites
-            optional = own if sites is None else ()
-            return read_vectors(self.vectors_path(), runs=len(self.runs), sites=sites or (), optional=optional)
+            return read_vectors(self.vectors_path(), runs=len(self.runs), sites=own if sites is None else sites)
         return {site: self.held[site] for site in (self.held if sites is None else sites)}
 
     def shorter_means(self) -> dict[str, list[Matrix]]:

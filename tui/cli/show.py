@@ -190,7 +190,8 @@ def known_bands(
 ) -> PlaneBands | None:
     """The bands a session was saved with, else computed now, with one kind of chance; None where they cannot be.
 
-    Their tests go into the session's ledger. What chance draws of many vectors is computed where it is asked for: see `chance_left_out`.
+    Their tests go into the session's ledger. What chance draws of many vectors is computed where it is asked for: see
+    `chance_left_out`.
 
     Args:
         chance: the kind that is kept; the one that charts draw by default.

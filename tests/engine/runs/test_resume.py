@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import hashlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +19,7 @@ import pytest
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.io.files import LockedError
+from srm_explorer.engine.io.vectors import write_vectors
 from srm_explorer.engine.runs.journal_reader import JournalReader
 from srm_explorer.engine.runs.progress import Progress, StopSignal
 from srm_explorer.engine.session import load_session, save_session
@@ -124,6 +129,68 @@ def test_a_folder_left_by_a_kill_after_saving_is_cleared_away(lab: Lab, clamp: d
         (folder / name).write_bytes(content)
     assert lab.run(experiment).status == "shown"
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("lacking", ["a site", "a run"])
+def test_a_folder_stays_where_the_saved_vectors_do_not_read_back(lab: Lab, clamp: dict[str, Any], lacking: str) -> None:
+    experiment = lab.experiment(clamp)
+    lab.run(experiment, rows=6, **stop_in_batch(1, ONCE))
+    folder = paths.run_folder(lab.path())
+    kept = {file.name: file.read_bytes() for file in folder.iterdir()}
+    session = lab.session(experiment)
+    vectors, sidecar = session.vectors(), lab.path().with_suffix(".safetensors")
+    if lacking == "a site":
+        vectors.pop(MLP)
+    else:
+        vectors = {site: own[:-1] for site, own in vectors.items()}
+    with sidecar.open("wb") as file:
+        write_vectors(file, vectors)
+    assert session.sidecar is not None
+    of_altered = hashlib.sha256(sidecar.read_bytes()).hexdigest()
+    lab.path().write_text(lab.path().read_text().replace(session.sidecar.sha256, of_altered))
+    folder.mkdir()
+    for name, content in kept.items():
+        (folder / name).write_bytes(content)
+    for look in (lambda: lab.run(experiment), load_session(lab.path()).vectors):
+        with pytest.raises(ExplorerError) as refusal:
+            look()
+        line = str(refusal.value)
+        assert "\n" not in line
+        assert "a.safetensors: cannot be read: it holds " in line
+        assert MLP in line
+        assert {file.name: file.read_bytes() for file in folder.iterdir()} == kept, "nothing else has those runs"
+
+
+def test_a_journal_without_checksums_is_gone_on_with_and_said_to_be_trusted(lab: Lab, clamp: dict[str, Any]) -> None:
+    experiment = lab.experiment(clamp)
+    told: dict[bool, tuple[str, ...]] = {}
+    for older in (False, True):
+        lab.run(experiment, str(older), rows=6, **stop_in_batch(1, ONCE))
+        for file in ("spec.json", "layout.json", "events.jsonl") if older else ():
+            path = paths.run_folder(lab.path(str(older))) / file
+            path.write_bytes(re.sub(rb',"line_sha256":"[0-9a-f]{64}"\}', b"}", path.read_bytes()))
+        outcome = lab.run(experiment, str(older))
+        assert (outcome.status, outcome.resumed) == ("finished", 6)
+        told[older] = tuple(note for note in outcome.notes if "checksums" in note)
+    assert told[False] == ()
+    assert len(told[True]) == 1
+    assert "on trust" in told[True][0]
+
+
+def test_a_session_says_that_a_lock_file_stood_for_flock(
+    lab: Lab, clamp: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: int, __: int) -> None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    experiment = lab.experiment(clamp)
+    with_flock = lab.session(experiment, "with")
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    session = lab.session(experiment)
+    same_results(session, with_flock)
+    assert "locked by a file" not in [event["event"] for event in with_flock.events]
+    (event,) = (event for event in load_session(lab.path()).events if event["event"] == "locked by a file")
+    assert not list(lab.path().parent.rglob(event["file"])), "it goes with the run"
 
 
 @pytest.mark.parametrize("state", ["finished", "interrupted", "never saved"])
