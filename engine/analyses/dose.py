@@ -16,7 +16,15 @@ from srm_explorer.engine.figures.dose import run_values, unit_quantities
 from srm_explorer.engine.figures.groups import points_of
 from srm_explorer.engine.figures.numbers import count_of, short, three_digits
 from srm_explorer.engine.figures.table import CellValue, TableFigure, table_columns
-from srm_explorer.engine.session import ComputedTest, Counted, PlaneRecord, Session, record_tests, units_of
+from srm_explorer.engine.session import (
+    ComputedTest,
+    Counted,
+    PlaneRecord,
+    Session,
+    record_tests,
+    unit_warnings,
+    units_of,
+)
 from srm_explorer.engine.session.lengths import alike, differ_in_length
 from srm_explorer.engine.stats.dose_response import (
     MonotoneTest,
@@ -276,7 +284,7 @@ def _slope_notes(
     units = max(int(response.change.units) for response in responses)
     if units < LEAST_UNITS:
         notes.insert(0, f"{count_of(units, 'unit')}: too few for an interval or a p, {LEAST_UNITS} are needed")
-    return (*notes, *counted.lines)
+    return (*notes, *counted.lines, *unit_warnings(session))
 
 
 _CURVES = table_columns(

@@ -27,7 +27,7 @@ from srm_explorer.engine.analyses.registry import Arguments, Findings, findings_
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
 from srm_explorer.engine.figures.numbers import count_of
 from srm_explorer.engine.figures.table import TableFigure
-from srm_explorer.engine.session import Session, record_tests, unit_warnings
+from srm_explorer.engine.session import Session, check_family, record_tests, unit_warnings
 from srm_explorer.engine.stats.collapse import collapse_rule
 from srm_explorer.engine.stats.resampling import RESAMPLES
 from srm_explorer.engine.stats.unit_means import LEAST_UNITS
@@ -111,8 +111,8 @@ def _told(pairs: PairedTexts, resamples: int, seed: int, family: str, first: Tes
     tables: dict[str, TableFigure] = {}
     for (name, (table, test)), q in zip(tested.items(), counted.q, strict=True):
         if any(column.key == "q" for column in table.columns):
-            caption = (counted.caption,) if np.isfinite(test.p).any() else ()
-            whole = (*few, *notes.get(name, table.notes), *caption, *filter(None, [counted.problem]))
+            lines = counted.lines if np.isfinite(test.p).any() else ()
+            whole = (*few, *notes.get(name, table.notes), *lines)
             table = replace(with_q(table, q), notes=whole)
         tables[name] = table
     texts, units = text_table(pairs), collapse_table(pairs)
@@ -233,7 +233,9 @@ def _settings(arguments: Arguments) -> dict[str, Any]:
     for name in arguments:
         if name not in DEFAULTS:
             raise ExplorerError(f"the study of effects has no '{name}'", remedy=did_you_mean(name, list(DEFAULTS)))
-    return {**DEFAULTS, **{name: value for name, value in arguments.items() if value is not None}}
+    settings = {**DEFAULTS, **{name: value for name, value in arguments.items() if value is not None}}
+    settings["family"] = check_family(str(settings["family"]))
+    return settings
 
 
 def cost_of(session: Session, texts: Sequence[str], *, given: bool = False, controls: bool = False) -> int:

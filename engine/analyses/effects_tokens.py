@@ -212,7 +212,7 @@ def _notes(
         late = all(edit.positions == "generated" for edit in session.spec.interventions)
         why = ": what is changed at generated positions cannot reach the first one" if late else ""
         notes.insert(0, f"{moved} of {units} units change at all{why}")
-    return tuple(notes)
+    return (*notes, *unit_warnings(session))
 
 
 def _direct_table(

@@ -55,6 +55,7 @@ def effects_command(
     controls: bool,
     npz: Path | None,
     rule: str | None,
+    family: str | None,
     csv: Path | None,
     as_json: bool,
 ) -> int:
@@ -65,7 +66,7 @@ def effects_command(
     path = paths.session_path(session)
     opened = load_session(path)
     if rule is not None and score is None and text is None and npz is None and not controls and sites is None:
-        findings = collapse_study(opened, {"rule": rule})
+        findings = collapse_study(opened, {"rule": rule, "family": family})
         further = {"session": opened.name, "rule": rule}
         say_tables(tables_in(findings), form="json" if as_json else "text", most=MOST, further=further)
         if csv is not None:
@@ -75,6 +76,7 @@ def effects_command(
         return 0
     arguments = {
         "rule": rule,
+        "family": family,
         "texts": [name.strip() for name in texts.split(",")],
         "given": _continuation(text) if text is not None else None,
         "sites": None if sites is None else [name.strip() for name in sites.split(",")],
@@ -93,7 +95,7 @@ def effects_command(
         if findings["told"]:
             note(findings["told"])
     else:
-        findings = effects_study(opened, {"rule": rule})
+        findings = effects_study(opened, {"rule": rule, "family": family})
     say_findings(findings, csv, as_json, "every row", most=MOST, session=opened.name, scored=findings["scored"])
     if npz is not None and not as_json:
         note(f"the vectors written to {npz}")

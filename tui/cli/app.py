@@ -228,10 +228,9 @@ def effects(
             raise typer.BadParameter("--tokens reads logits and scores no texts: leave the other options out")
         end(cli.analyses.tokens_command(session, tokens, over, family, csv, as_json))
         return
-    if over != "first" or family is not None:
-        hint = "--over" if over != "first" else "--family"
-        raise typer.BadParameter("it is about --tokens: give them too", param_hint=hint)
-    end(cli.analyses.effects_command(session, score, texts, text, sites, controls, npz, rule, csv, as_json))
+    if over != "first":
+        raise typer.BadParameter("it is about --tokens: give them too", param_hint="--over")
+    end(cli.analyses.effects_command(session, score, texts, text, sites, controls, npz, rule, family, csv, as_json))
 
 
 @study_app.command()

@@ -63,6 +63,8 @@ def test_a_rule_alone_needs_no_model_and_its_csv_is_a_row_a_value(
         assert (told["rule"], told["tables"][0]["name"]) == (rule, "collapsed")
         assert [row["collapsed"] for row in told["tables"][0]["rows"]] == [int(row["collapsed"]) for row in rows]
     assert load_session(session.path).revision == session.revision
+    planned = srm("effects", "storm", "--rule", "published", "--family", "planned").out
+    assert "in family planned" in planned
     assert "rule" in srm("effects", "storm", "--rule", "strict").err
     assert srm("effects", "storm", "--rule", "published", "--tokens", " a").status == 2
 

@@ -30,6 +30,28 @@ def test_an_own_set_comes_before_a_shipped_one_of_its_name(
     assert told["reasoning"]["prompts"] == 2
 
 
+def test_near_duplicates_and_equal_prompts_are_named_by_a_check_and_by_a_plan(
+    srm: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one.txt").write_text("The door opened and somebody stood there.\nA lamp fell over\nA dog\n")
+    (tmp_path / "two.txt").write_text("the door opened, and somebody stood there\nA lamp fell over\nA cat\n")
+    whole = tmp_path / "all.txt"
+    whole.write_text((tmp_path / "one.txt").read_text() + (tmp_path / "two.txt").read_text())
+    ended = srm("prompts", "check", whole)
+    assert ended.status == 0
+    for line, other in ((1, 4), (4, 1)):
+        assert f"{whole}:{line}: nearly the text of line {other}" in ended.out
+    assert f"{whole}:5: the same text as on line 2" in ended.out
+    sets = ("--set", 'prompts.sets=["one.txt", "two.txt"]')
+    assert "2 of 5 prompts are the same as another" in srm("controls", "quick", "--plan", *sets).out
+    said = json.loads(srm("controls", "quick", "--plan", *sets, "--json").out)["warnings"]
+    assert [line[:44] for line in said] == [
+        "2 of 5 prompts are the same as another (`A l",
+        "2 of 5 prompts are nearly another (`The door",
+    ]
+
+
 def test_every_problem_is_told_by_line_and_a_fatal_one_fails(srm: Callable[..., Any], tmp_path: Path) -> None:
     path = tmp_path / "p.txt"
     path.write_bytes(b"fine\nfine\nlost \xff byte\n")
