@@ -428,6 +428,20 @@ def _bca(rng: np.random.Generator, experiments: int) -> Measured:
     return Measured(coverage=held, experiments=experiments, least=0.92)
 
 
+@measured(
+    "patching, direct share: interval of a ratio of means",
+    "Fieller's roots; ratio by ratio",
+    "exponential differences of 24 pairs, what is moved of them scatters in proportion",
+)
+def _ratio(rng: np.random.Generator, experiments: int) -> Measured:
+    whole = rng.exponential(size=(24, experiments))
+    moved = whole * (0.7 + 0.5 * (rng.exponential(size=whole.shape) - 1))
+    # The interval holds the ratios that this does not reject: tests/engine/stats/test_ratio_of_means.py.
+    held = 1 - called(mean_effect(moved - 0.7 * whole, resamples=1999).p)
+    power = called(mean_effect(moved, resamples=1999).p)
+    return Measured(coverage=held, power=power, experiments=experiments, least=0.94)
+
+
 @measured("q over a family: share of false among those called", "definition", "180 of 200 null, dependent by twos")
 def _q(rng: np.random.Generator, experiments: int) -> Measured:
     z = rng.normal(size=(experiments, 100)).repeat(2, axis=1)
