@@ -42,7 +42,9 @@ from srm_explorer.tui.prompts.rows import (
     prompt_positions,
 )
 from srm_explorer.tui.terminal.editor import edit_file
+from srm_explorer.tui.text import wrapped
 from srm_explorer.tui.widgets.dialogs import named_here
+from srm_explorer.tui.widgets.table_render import one_line
 
 Typing: TypeAlias = Literal["search", "add", "limit"]
 
@@ -70,7 +72,8 @@ _FOOT = ((20, 5), (14, 4), (9, 3), (0, 1))
 """From so many lines of the pane on, so many for the highlighted row."""
 
 _FOOT_POSITIONS = 2
-"""Lines more where it is shown what is edited or captured in a prompt, from the third of these heights on."""
+"""Lines more where it is shown what is edited or captured in a prompt, from the third of these heights on; and as many
+as it takes, up to a third of the pane, where these choices are long."""
 
 
 class PromptsPane(Widget):
@@ -496,6 +499,9 @@ class PromptsPane(Widget):
             if isinstance(rows, SetRows) and row < rows.count:
                 notes += about_set(rows.sets[row], named_here("."), signs)
         lines = next(lines for height, lines in _FOOT if self.size.height >= height)
-        has_positions = isinstance(rows, PromptRows) and rows.positions and self.size.height >= _FOOT[2][0]
-        self._foot.styles.height = lines + (_FOOT_POSITIONS if has_positions else 0)
+        if isinstance(rows, PromptRows) and rows.positions and self.size.height >= _FOOT[2][0]:
+            needed = sum(len(wrapped(one_line(text), max(2, self.size.width - 2))) for text, _ in notes)
+            least = lines + _FOOT_POSITIONS
+            lines = max(least, min(needed, self.size.height // 3))
+        self._foot.styles.height = lines
         self._foot.update(as_content(notes))

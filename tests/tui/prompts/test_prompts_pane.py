@@ -358,6 +358,23 @@ async def test_positions_that_are_captured_have_a_column_of_their_own() -> None:
 
 
 @in_loop
+async def test_long_choices_of_positions_stand_whole_in_a_narrow_pane() -> None:
+    Path("prompts/long.txt").write_text(f"{'word ' * 40}\n")
+    choices = [{"token": " word"}, [0, 3, 7, 11, 15, 19, -1, -5, -9]]
+    async with opened((46, 48), choices, {"after": "word"}, sets=["long"]) as (app, pilot):
+        await go(app, pilot, "long")
+        await press(pilot, "enter")
+        strips = app.screen._compositor.render_strips()
+        shown = " ".join(" ".join("".join(part.text for part in strip) for strip in strips).split())
+        assert 'edited at token " word": 1 " word", 2 " word"' in shown
+        assert '5 " word" … (39)' in shown
+        assert "edited at 0, 3, 7, 11, 15, 19, -1, -5, -9: 0" in shown
+        assert '15 " word" … (9)' in shown
+        assert "40 tokens" in shown, "what is below them is not cut either"
+        assert 'captured at after "word":' in shown
+
+
+@in_loop
 async def test_a_prompt_without_the_token_says_so_in_its_row_and_below() -> None:
     async with opened((80, 24), SOMEBODY, sets=["grid"]) as (app, pilot):
         await go(app, pilot, "grid")
