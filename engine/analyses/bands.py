@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from srm_explorer.engine.session import (
     Session,
     Units,
     baseline_of,
+    changed_units,
     check_family,
     record_tests,
     units_of,
@@ -283,7 +284,7 @@ def plane_bands(
     units = units_of(session)
     resamples = max(FEWEST_RESAMPLES, min(resamples, MOST_WEIGHTS // max(1, len(units))))
     points = points_of(plane)
-    tested = _residual_p(session, plane_index, groups, units, resamples, seed)
+    tested = _residual_totals(session, plane_index, groups, units)
     bands: list[GroupBand] = []
     for label, group in groups.items():
         band = _group_band(session, points, units, label, group, tested.get(label), resamples, seed)
@@ -335,21 +336,39 @@ def residual_p(
 
     A unit's value is the mean over its runs; whole units flip their signs. Groups of a single unit have no p.
     """
-    return _residual_p(session, plane_index, run_groups(session, by), units_of(session), flips, seed)
+    residual = _residual_totals(session, plane_index, run_groups(session, by), units_of(session))
+    return {label: float(sign_flip_test(totals.unit_means, flips, seed).p) for label, totals in residual.items()}
 
 
-def _residual_p(
-    session: Session, plane_index: int, groups: Mapping[str, RunGroup], units: Units, flips: int, seed: int
-) -> dict[str, float]:
+def _residual_totals(
+    session: Session, plane_index: int, groups: Mapping[str, RunGroup], units: Units
+) -> dict[str, UnitTotals]:
+    """What is beyond arithmetic, unit by unit, of every group that it is tested of."""
     difference = residual_points(session, plane_index)
     if difference is None:
         return {}
-    p_values: dict[str, float] = {}
-    for label, group in groups.items():
-        totals = unit_totals(difference, units.of_run, len(units), group.runs)
-        if group.role != BASELINE and totals.present.sum() >= FEWEST_UNITS:
-            p_values[label] = float(sign_flip_test(totals.unit_means, flips, seed).p)
-    return p_values
+    totals = {
+        label: unit_totals(difference, units.of_run, len(units), group.runs)
+        for label, group in groups.items()
+        if group.role != BASELINE
+    }
+    return {label: each for label, each in totals.items() if each.present.sum() >= FEWEST_UNITS}
+
+
+def _beyond(
+    session: Session, group: RunGroup, totals: UnitTotals, units: Units, resamples: int, seed: int
+) -> dict[str, Any]:
+    """The fields of a band that tell of what is beyond arithmetic: units weigh alike, whatever their runs."""
+    changed = changed_units(session, group.runs)
+    region = joint_region(totals.averaged, units.stratum, resamples=min(resamples, REGION_RESAMPLES), seed=seed)
+    # Where no unit differs there is nothing to tell of their mean, and no interval of width zero.
+    known = region is not None and np.isfinite(region.p) and region.covariance.any()
+    return {
+        "p_arithmetic": float(sign_flip_test(totals.unit_means, resamples, seed).p),
+        "p_mean": float(region.p) if region is not None and known else None,
+        "beyond": (float(np.hypot(*region.centre)), *region.amplitude) if region is not None and known else None,
+        "changed": (changed.changed, changed.units) if changed.units else None,
+    }
 
 
 def _group_band(
@@ -358,7 +377,7 @@ def _group_band(
     units: Units,
     label: str,
     group: RunGroup,
-    p: float | None,
+    residual: UnitTotals | None,
     resamples: int,
     seed: int,
 ) -> GroupBand | None:
@@ -381,7 +400,7 @@ def _group_band(
         phase_deg=region.phase_deg,
         amplitude=region.amplitude,
         counts={float(level): band for level, band in zip(levels, split, strict=False)},
-        p_arithmetic=p,
+        **({} if residual is None else _beyond(session, group, residual, units, resamples, seed)),
     )
 
 

@@ -84,8 +84,13 @@ class GroupBand:
             region contains the origin: phase undetermined.
         amplitude: smallest and largest norm over the region.
         counts: by threshold, the simultaneous band of the count curve, [2, angle], in runs.
-        p_arithmetic: sign-flip permutation p of (A, B) observed minus arithmetic; None where there is no prediction.
+        p_arithmetic: sign-flip permutation p of (A, B) observed minus arithmetic, of symmetry around (0, 0); None where
+            there is no prediction.
         q_arithmetic: the same corrected over the family.
+        p_mean: by resampled units, that the mean over units of observed minus arithmetic is (0, 0); None where units
+            are too few, here and below, or in sessions saved before it was.
+        beyond: length of that mean, and the ends of where it may lie.
+        changed: units whose texts changed, and units in which that can be told: only these are evidence.
     """
 
     label: str
@@ -98,6 +103,9 @@ class GroupBand:
     counts: Mapping[float, Band] = field(default_factory=dict[float, Band])
     p_arithmetic: float | None = None
     q_arithmetic: float | None = None
+    p_mean: float | None = None
+    beyond: tuple[float, float, float] | None = None
+    changed: tuple[int, int] | None = None
 
     def mean_band(self, n_angles: int) -> Band:
         """The simultaneous band of the mean curve, [2, angle]: the joint region seen along every direction."""
@@ -230,11 +238,26 @@ def _number(value: float | str | None) -> float | None:
     return None if value is None else float(value)
 
 
+def _numbers(value: Sequence[float] | None) -> tuple[float, float, float] | None:
+    if value is None:
+        return None
+    length, low, high = map(float, value)
+    return length, low, high
+
+
+def _counts(value: Sequence[int] | None) -> tuple[int, int] | None:
+    return None if value is None else (int(value[0]), int(value[1]))
+
+
 def _texts(value: Sequence[object]) -> tuple[str, ...]:
     return tuple(map(str, value))
 
 
-_LATER: dict[str, Any] = {"threshold": None, "total": 0, "counted": ""}
+_LATER: dict[str, Any] = {
+    **dict.fromkeys(("threshold", "p_mean", "beyond", "changed"), None),
+    "total": 0,
+    "counted": "",
+}
 """What older sessions do not hold."""
 
 _READERS: dict[str, Callable[[Any], Any]] = {
@@ -242,7 +265,9 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("label", "legend", "group", "panel", "counted"), str),
     **dict.fromkeys(("level", "radius2"), float),
     **dict.fromkeys(("by", "labels"), _texts),
-    **dict.fromkeys(("p_arithmetic", "q_arithmetic", "threshold"), _number),
+    **dict.fromkeys(("p_arithmetic", "q_arithmetic", "p_mean", "threshold"), _number),
+    "beyond": _numbers,
+    "changed": _counts,
     "kind": lambda kind: kind,
     "centre": lambda centre: (float(centre[0]), float(centre[1])),
     "covariance": lambda rows: np.array(rows, np.float64).reshape(2, 2),

@@ -21,6 +21,7 @@ from srm_explorer.engine.figures.curves import (
 )
 from srm_explorer.engine.figures.numbers import count_of, degrees, short, three_digits
 from srm_explorer.engine.figures.table import cell_text
+from srm_explorer.engine.session import ChangedUnits
 
 CHANCE = "chance"
 FEW_PREDICTED = 2
@@ -143,7 +144,10 @@ def phase_detail(group: SweptGroup, band: GroupBand) -> str:
 
 
 def residual_details(band: GroupBand, bands: PlaneBands, lengths: str = "") -> tuple[str, ...]:
-    """How likely chance alone is beyond arithmetic: "beyond arithmetic p .430", "q .600 of 12"; none where untested.
+    """What is beyond arithmetic, and how likely by chance alone; none where untested.
+
+    "beyond arithmetic p .430 of symmetry", "q .600 of 12", "Δ .0120 [.004, .02] p .310", "text changed in 12 of 50
+    units".
 
     Where more was computed on the session than the family holds, that is told too: "q .600 of 12; 41 so far".
 
@@ -152,12 +156,19 @@ def residual_details(band: GroupBand, bands: PlaneBands, lengths: str = "") -> t
     """
     if band.p_arithmetic is None or math.isnan(band.p_arithmetic):
         return ()
+    # Sessions of earlier versions do not hold what tells the two apart.
+    of = " of symmetry" if band.changed is not None or band.p_mean is not None else ""
     over = f" {lengths}" if lengths else ""
-    details = [f"beyond arithmetic p {cell_text(band.p_arithmetic, 'p')}{over}"]
+    details = [f"beyond arithmetic p {cell_text(band.p_arithmetic, 'p')}{of}{over}"]
     corrected = band.q_arithmetic
     if corrected is not None and not math.isnan(corrected) and bands.family >= 2:
         others = f"; {bands.total:,} so far" if bands.total > bands.family else ""
         details.append(f"q {cell_text(corrected, 'p')} of {bands.family}{others}")
+    if band.beyond is not None and band.p_mean is not None:
+        length, low, high = map(three_digits, band.beyond)
+        details.append(f"Δ {length} [{low}, {high}] p {cell_text(band.p_mean, 'p')}")
+    if band.changed is not None:
+        details.append(ChangedUnits(*band.changed).caption)
     return tuple(details)
 
 

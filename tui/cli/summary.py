@@ -127,6 +127,9 @@ def certainty_json(group: SweptGroup, band: GroupBand | None, predicted: SweptGr
             "mean_band": band.mean_band(len(group.sweep.angles_deg)).tolist(),
             "p_arithmetic": band.p_arithmetic,
             "q_arithmetic": band.q_arithmetic,
+            "p_mean": band.p_mean,
+            "beyond_arithmetic": None if band.beyond is None else list(band.beyond),
+            "units_changed": None if band.changed is None else band.changed[0],
         }
     arithmetic = None if predicted is None else sweep_json(predicted.sweep)
     return {"certainty": certainty, "arithmetic": arithmetic}

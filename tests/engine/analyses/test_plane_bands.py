@@ -119,6 +119,10 @@ def test_what_changed_texts_add_is_found_beyond_arithmetic_and_then_it_is_not_sa
     assert pooled.p_arithmetic < 0.001
     assert pooled.q_arithmetic is not None
     assert pooled.p_arithmetic <= pooled.q_arithmetic < 0.01
+    assert pooled.p_mean is not None
+    assert pooled.p_mean < 0.01
+    assert pooled.beyond is not None
+    assert 0 < pooled.beyond[1] < pooled.beyond[0] < pooled.beyond[2]
     # The pooled group, and four values; the residual stream's plane has no prediction.
     assert bands.family == 5
     assert not session_warnings(session, session.planes[0], swept_groups(session, session.planes[0]))[0].startswith(
@@ -139,6 +143,9 @@ def test_runs_that_wrote_their_baselines_text_differ_from_arithmetic_by_rounding
     session = session_of(session.spec, [(run.prompt, run.condition) for run in session.runs], kept).changed(runs=same)
     for bands in session_bands(session, kept, planes=[0]):
         assert {band.p_arithmetic for band in bands.groups} == {None, 1.0}
+        assert {band.changed for band in bands.groups} == {None, (0, len(session.prompts))}
+        # None of the units differs: that is no interval of width zero.
+        assert {(band.p_mean, band.beyond) for band in bands.groups} == {(None, None)}
 
 
 def test_a_session_is_saved_with_what_it_takes_to_draw_it_again_without_vectors(tmp_path: Path) -> None:

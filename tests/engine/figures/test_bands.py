@@ -30,6 +30,9 @@ def some_bands() -> PlaneBands:
         counts={0.5: np.floor(100 * np.abs(curve)), 0.1: curve},
         p_arithmetic=0.25,
         q_arithmetic=None,
+        p_mean=0.5,
+        beyond=(0.02, 0.0, 0.0625),
+        changed=(12, 50),
     )
     null = NullBand("partners", "95 % of 200 (n7, random) planes", "clamped", 200, curve, {0.5: curve})
     dose = DoseBand("share", ("-1", "+1"), np.array([[0.0, np.nan], [1.0, np.nan]]), 0.5)
@@ -48,12 +51,21 @@ def test_bands_survive_a_file_to_four_digits() -> None:
         0.25,
         None,
     )
+    assert (now.p_mean, now.beyond, now.changed) == (0.5, (0.02, 0.0, 0.0625), (12, 50))
     np.testing.assert_array_equal(now.covariance, was.covariance)
     for level, band in was.counts.items():
         np.testing.assert_allclose(now.counts[level], band, rtol=6e-4)
     np.testing.assert_allclose(again.nulls[0].mean, bands.nulls[0].mean, rtol=6e-4)
     np.testing.assert_array_equal(again.dose[0].band, bands.dose[0].band)
     assert again.dose[0].threshold == 0.5
+
+
+def test_bands_of_older_sessions_do_not_tell_of_the_mean() -> None:
+    table = some_bands().to_dict()
+    for name in ("p_mean", "beyond", "changed"):
+        del table["groups"][0][name]
+    (now,) = PlaneBands.from_dict(table).groups
+    assert (now.p_arithmetic, now.p_mean, now.beyond, now.changed) == (0.25, None, None, None)
 
 
 @given(st.integers(1, 400), st.sampled_from([0.0, 1.0, np.nan, np.inf, 550.0, -1.25e-7]))

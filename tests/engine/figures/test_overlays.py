@@ -85,6 +85,9 @@ def made_up(groups: Sequence[SweptGroup], by: tuple[str, ...] = (), *, undetermi
                 counts={0.6: np.stack([group.sweep.counts[0] - 3.0, group.sweep.counts[0] + 3.0])},
                 p_arithmetic=None if group.role == "baseline" else 0.00004,
                 q_arithmetic=None if group.role == "baseline" else 0.6,
+                p_mean=None if group.role == "baseline" else 0.031,
+                beyond=None if group.role == "baseline" else (0.012, 0.004, 0.02),
+                changed=None if group.role == "baseline" else (5, 8),
             )
             for group in groups
         ),
@@ -104,10 +107,12 @@ def test_the_legend_tells_intervals_what_is_beyond_arithmetic_and_what_chance_is
     beside = overlays_from_session(session, plane, groups, (), made_up(groups))
     base, swept, arithmetic, chance = polar_from_session(session, plane, groups, "counts", 0.6, beside).legend
     assert "┆" not in " ".join(base.details)
-    amplitude, phase, p, q, counts, bars = swept.details
+    amplitude, phase, p, q, mean, changed, counts, bars = swept.details
     assert amplitude.endswith("[.0120, .340]")
     assert phase.endswith("° (351, 12)")
-    assert (p, q) == ("beyond arithmetic p <.0001", "q .600 of 12")
+    assert (p, q) == ("beyond arithmetic p <.0001 of symmetry", "q .600 of 12")
+    assert mean == "Δ .0120 [.00400, .0200] p .0310"
+    assert changed == "text changed in 5 of 8 units"
     assert counts == "8 prompts · 24 runs"
     assert bars == "┆ 95 % band of 8 units"
     assert (arithmetic.label, arithmetic.role, arithmetic.of) == ("arithmetic", "arithmetic", "clamped")
@@ -179,7 +184,7 @@ def test_what_is_beyond_arithmetic_is_the_difference_of_the_two_sweeps() -> None
         expected = group.sweep.fraction[1] - predicted[group.label].sweep.fraction[1]
         np.testing.assert_allclose(curve.y[:-1], expected)
         assert figure.low <= curve.y.min() <= curve.y.max() <= figure.high == -figure.low
-    assert all("beyond arithmetic p <.0001" in entry.details for entry in figure.legend)
+    assert all("beyond arithmetic p <.0001 of symmetry" in entry.details for entry in figure.legend)
 
 
 def test_nothing_predicted_is_said_and_not_drawn() -> None:

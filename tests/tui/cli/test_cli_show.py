@@ -179,6 +179,10 @@ def test_json_holds_bands_predictions_and_tests(srm: Callable[..., Any], save: C
     assert certainty["units"] == 6
     assert certainty["amplitude"][0] <= swept["amplitude"] <= certainty["amplitude"][1]
     assert 0 < certainty["p_arithmetic"] <= 1
+    assert 0 < certainty["p_mean"] <= 1
+    length, least, most = certainty["beyond_arithmetic"]
+    assert 0 <= least <= length <= most
+    assert 0 <= certainty["units_changed"] <= 6
     low, high = certainty["mean_band"]
     assert all(one <= mean <= other for one, mean, other in zip(low, swept["mean_similarity"], high, strict=True))
     assert told["bands"]["by"] == []
