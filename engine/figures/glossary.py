@@ -52,8 +52,6 @@ unlike lengths | over unlike lengths* = p is of means over all tokens although t
   kept in this session
 beyond arithmetic Δ | Δ * [*, *] p * = length of the mean over units of observed minus arithmetic, where it may lie, and
   the p of its being 0 by resampled units (studentised bootstrap): of the mean, however skewed the units are
-unlike lengths | over unlike lengths, * of * units differ = in so many units texts differ in length, and the means over
-  the tokens they have in common were not kept: means over more tokens are shorter by themselves
 text changed | text changed in * of * unit* = units in which a text differs from its baseline's: where arithmetic is
   exact, only these are evidence of anything else
 q of n | q * of * = q: p corrected for all n tests of the same analysis (Benjamini-Hochberg): of what is called true
