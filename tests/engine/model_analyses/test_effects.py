@@ -13,9 +13,10 @@ from safetensors.numpy import save_file
 
 from srm_explorer.engine.analyses.registry import tables_in
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment.positions import RowPositions
 from srm_explorer.engine.io.arrays import Block, read_arrays
 from srm_explorer.engine.runs.progress import Meter, Progress, Stopped, StopSignal
-from srm_explorer.engine.session import Session, load_session, save_session
+from srm_explorer.engine.session import Session, captured_at, load_session, save_session
 from srm_explorer.engine.session.effects import effects_of
 
 if TYPE_CHECKING:
@@ -119,6 +120,28 @@ def test_what_is_kept_is_what_forcing_token_by_token_finds(
         assert mean.norms["direct"] == pytest.approx(np.linalg.norm(direct), rel=1e-4)
         assert mean.shares["direct"] == pytest.approx(direct @ total / (total @ total), rel=1e-4)
     assert {(mean.site, mean.condition) for mean in effects.means} == {(s, c) for s in (MLP, RESID) for c in (1, 2, 3)}
+
+
+@pytest.mark.parametrize("positions", [[1, -1], {"after": "oo"}, "last"], ids=str)
+def test_positions_of_each_prompt_are_scored_where_they_were_captured(
+    lab: Lab, clamp: dict[str, Any], tiny_gpt2: LoadedModel, positions: Any
+) -> None:
+    lab.prompts("The door, the door opened", "She shut the door", "a door")
+    session = lab.session(lab.experiment(clamp, generation={"tokens": 8}, capture={"positions": positions}))
+    effects = effects_of(scored(session, tiny_gpt2))
+    assert effects is not None
+    assert effects.reproduced == {site: pytest.approx(0, abs=1e-6) for site in (MLP, RESID)}
+    baseline = {run.prompt: run for run in session.runs if run.condition == 0}
+    for run in session.runs:
+        if run.condition == 0 or run.token_ids == baseline[run.prompt].token_ids:
+            continue
+        fed = run.prompt_tokens + len(baseline[run.prompt].token_ids)
+        at = captured_at(session, run.prompt)
+        chosen = {run.prompt_tokens - 1}
+        if isinstance(at, RowPositions):
+            chosen = {*at.at, *range(fed if at.start is None else at.start, fed)}
+        same = run.prompt_tokens + run.metrics["first_change"]
+        assert effects.runs[run.index].sites[MLP].prefix_tokens == sum(place < same for place in chosen)
 
 
 def test_what_is_kept_survives_saving_and_runs_can_be_filtered_by_it(session: Session, tiny_gpt2: LoadedModel) -> None:
