@@ -24,6 +24,7 @@ from .directions import missing_weights as missing_weights
 from .directions import plane_through as plane_through
 from .directions import weights_in as weights_in
 from .dose import dose_study as dose_study
+from .dose import spreads_before as spreads_before
 from .effects import collapse_study as collapse_study
 from .effects import cost_of as cost_of
 from .effects import effects_study as effects_study

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from srm_explorer.engine.analyses.bands import residual_points
 from srm_explorer.engine.analyses.captured import edited, is_steered
 from srm_explorer.engine.analyses.registry import Arguments, Findings, StudyArguments, findings_of
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.figures.captions import plane_captions, plane_title, value_caption
 from srm_explorer.engine.figures.dose import run_values, unit_quantities
 from srm_explorer.engine.figures.groups import points_of
@@ -21,7 +23,9 @@ from srm_explorer.engine.session import (
     Counted,
     PlaneRecord,
     Session,
+    load_session,
     record_tests,
+    sessions_in,
     unit_warnings,
     units_of,
 )
@@ -34,7 +38,7 @@ from srm_explorer.engine.stats.dose_response import (
     saturation,
     unit_curves,
 )
-from srm_explorer.engine.stats.equivalence import POWER, detectable_effect, equivalence_test, spread_of
+from srm_explorer.engine.stats.equivalence import POWER, detectable_effect, equivalence_test, spread_of, units_needed
 from srm_explorer.engine.stats.resampling import MOST_RESAMPLES
 from srm_explorer.engine.stats.unit_means import LEAST_UNITS, MeanEffect, mean_effect
 
@@ -43,6 +47,8 @@ Floats = NDArray[np.float64]
 FAMILY = "dose"
 SETTINGS = ("plane", "interest", "resamples", "seed", "family")
 BEYOND = "beyond arithmetic"
+MOST_READ = 20
+"""Sessions that are looked at for one of the same kind."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -330,3 +336,62 @@ def _unit_table(session: Session, responses: tuple[DoseResponse, ...]) -> TableF
 def _number(value: float | Floats) -> float | None:
     number = float(value)
     return number if np.isfinite(number) else None
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How far units of an earlier session lie apart in one quantity's change over the values.
+
+    Attributes:
+        quantity: as the dose table names it.
+        spread: standard deviation over units.
+        change: their mean.
+        units: how many.
+    """
+
+    quantity: str
+    spread: float
+    change: float
+    units: int
+
+    def detectable(self, units: int) -> float | None:
+        """The smallest change that so many units would find, in the quantity's units."""
+        return _number(self.spread * detectable_effect(units))
+
+    def needed(self, change: float) -> int | None:
+        """How many units would find a change."""
+        return units_needed(change / self.spread) if self.spread > 0 else None
+
+
+def is_alike(one: Experiment, other: Experiment) -> bool:
+    """Whether experiments differ in prompts and controls alone, so that the spread of one tells of the other."""
+    first, second = (
+        (e.model.name, e.interventions, e.grid, e.generation.tokens, e.capture, e.planes[:1]) for e in (one, other)
+    )
+    return bool(one.planes) and first == second
+
+
+def spreads_before(experiment: Experiment, folder: Path) -> tuple[Session, tuple[Spread, ...]] | None:
+    """The spreads of the newest session of the same kind, see `is_alike`; None where there is none.
+
+    Args:
+        experiment: to be planned, which has a plane.
+        folder: of sessions; the newest `MOST_READ` are looked at.
+    """
+    for path in sessions_in(folder)[:MOST_READ]:
+        try:
+            session = load_session(path)
+            if not (session.planes and is_alike(experiment, session.spec)):
+                continue
+            responses = dose_responses(session, session.planes[0], resamples=100)
+        except ExplorerError:
+            continue
+        stratum = units_of(session).stratum
+        spreads: list[Spread] = []
+        for response in responses:
+            spread, units = spread_of(response.slopes * np.ptp(response.levels), stratum)
+            if response.tested and units >= LEAST_UNITS and np.isfinite(spread):
+                spreads.append(Spread(response.title, spread, float(response.change.mean), units))
+        if spreads:
+            return session, tuple(spreads)
+    return None

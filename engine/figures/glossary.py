@@ -163,6 +163,8 @@ slope | slope * | slope_* = of each unit's curve over the values, by least squar
 change over the values | dose.change = the mean slope times the range of the values, in the quantity's units
 detectable = the smallest change that so many units find in 80 of 100 such experiments (two-sided .05), by their own
   spread
+* unit* see * sd = of a cost: the smallest mean over units that so many find in 80 of 100 such experiments, in standard
+  deviations of units
 p equivalent | equivalent_p = p of two one-sided tests: at .05 or below the change lies within ± the smallest one of
   interest
 monotone = whether the nearest monotone curve rises or falls

@@ -19,6 +19,7 @@ from srm_explorer.engine.experiment.directions import FileVector, choices_of, di
 from srm_explorer.engine.io.vectors import direction_sha256, read_direction
 from srm_explorer.engine.prompts import Problem, Prompt, PromptSet, choose, load_prompt_set
 from srm_explorer.engine.session import PromptRecord, prompt_warnings
+from srm_explorer.engine.session.units import prompt_units
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,18 @@ class Inputs:
 
     def warnings(self, experiment: Experiment) -> tuple[str, ...]:
         """What is known, before a model has made tokens of them, of prompts that are one unit or hardly are two."""
-        records = [
+        return prompt_warnings(self._records(), sampled=experiment.generation.mode == "sample")
+
+    @property
+    def units(self) -> int:
+        """How many units the prompts make, as far as that is known before a model has made tokens of them."""
+        return len(set(prompt_units(self._records())))
+
+    def _records(self) -> list[PromptRecord]:
+        return [
             PromptRecord(listed.set.name, listed.prompt.text, listed.prompt.factors, (), 0, "")
             for listed in self.prompts
         ]
-        return prompt_warnings(records, sampled=experiment.generation.mode == "sample")
 
 
 def read_inputs(experiment: Experiment, base: Path) -> Inputs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -15,8 +16,9 @@ from srm_explorer.engine.stats.unit_means import LEAST_UNITS, mean_effect
 POWER = 0.8
 ALPHA = 1 - LEVEL
 MOST_UNITS = 1_000_000
-MEDIUM = 0.5
-"""An effect of half the units' spread: what plans count with where no session tells the spread (Cohen 1988)."""
+EFFECTS = (0.2, 0.5, 0.8)
+"""Small, medium and large effects in standard deviations of units (Cohen 1988): what plans count with where no session
+tells the spread."""
 
 
 def power_of(effect: float, units: int, alpha: float = ALPHA) -> float:
@@ -46,6 +48,7 @@ def power_of(effect: float, units: int, alpha: float = ALPHA) -> float:
     return min(1.0, max(above + beyond, alpha if not effect else 0.0))
 
 
+@functools.cache
 def detectable_effect(units: int, power: float = POWER, alpha: float = ALPHA) -> float:
     """The smallest mean that so many units find with so much power, in units of their standard deviation.
 

@@ -477,9 +477,20 @@ def run(
     ] = None,
     session: Annotated[str | None, typer.Option(metavar="NAME|PATH", help="What to save it as.")] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew; the old session goes to the trash.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Run nothing: print what it costs, and what so many prompts can see.")
+    ] = False,
+    interest: Annotated[
+        float | None, typer.Option(metavar="X", help="Of a plan: how many units a change of X over the values takes.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run an experiment and save its session; again, resume it."""
+    if plan:
+        cli.run.plan_run(spec, list(overrides or ()), interest, as_json)
+        return
+    if interest is not None:
+        raise typer.BadParameter("this plans a run: give --plan too", param_hint="--interest")
     end(cli.run.run_command(spec, list(overrides or ()), session, restart, as_json))
 
 

@@ -1,21 +1,25 @@
-"""`srm-explorer run`: an experiment from its file to a saved session."""
+"""`srm-explorer run`: an experiment from its file to a saved session, or what it would cost and could see."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from srm_explorer.engine.analyses import spreads_before
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, read_experiment
-from srm_explorer.engine.paths import session_path
+from srm_explorer.engine.figures import count_of, three_digits
+from srm_explorer.engine.paths import session_path, sessions_folder
 from srm_explorer.engine.runs import Outcome, already_finished, default_path, preflight, read_inputs
 from srm_explorer.engine.session import Session
+from srm_explorer.engine.stats.equivalence import ALPHA, EFFECTS, POWER, units_needed
 from srm_explorer.tui.cli.at_worker import resuming, run_at_worker, usable_worker
-from srm_explorer.tui.cli.output import note, say, say_json
+from srm_explorer.tui.cli.output import note, say, say_json, table, table_width, visible
 from srm_explorer.tui.cli.watch import Watch, holding, stoppable
 from srm_explorer.tui.experiment.cost import Cost, estimate, keep_pace, known_pace
 
@@ -141,8 +145,101 @@ def price(cost: Cost, rate: float | None) -> str:
 def price_before(experiment: Experiment, base: Path) -> str:
     """What is said before an experiment runs; empty where its prompts cannot be counted, which the run itself tells."""
     try:
-        prompts = len(read_inputs(experiment, base).prompts)
+        inputs = read_inputs(experiment, base)
     except ExplorerError:
         return ""
     rate = known_pace(experiment.model.name)
-    return price(estimate(experiment, prompts, rate, None), rate)
+    return price(estimate(experiment, len(inputs.prompts), rate, None, inputs.units), rate)
+
+
+def plan_run(spec: str, overrides: Sequence[str], interest: float | None, as_json: bool) -> None:
+    """Print what a run would cost, what its prompts can see and how many a change takes; run nothing."""
+    if interest is not None and not (math.isfinite(interest) and interest > 0):
+        remedy = "give a number above 0, in the units of the chart"
+        raise ExplorerError(f"the smallest change of interest is {interest}", remedy=remedy)
+    experiment, source = read_experiment(spec, overrides=overrides)
+    if source.note and not as_json:
+        note(source.note)
+    inputs = read_inputs(experiment, source.base)
+    rate = known_pace(experiment.model.name)
+    cost = estimate(experiment, len(inputs.prompts), rate, None, inputs.units)
+    warnings = inputs.warnings(experiment)
+    told = _spread(experiment, cost, interest)
+    if as_json:
+        say_json(
+            {
+                "prompts": len(inputs.prompts),
+                "units": inputs.units,
+                "runs": cost.runs,
+                "control_runs": cost.control_runs,
+                "tokens": cost.tokens,
+                "seconds": cost.seconds,
+                "tokens_per_second": rate,
+                "power": POWER,
+                "alpha": round(ALPHA, 6),
+                "detectable_sd": cost.detectable,
+                "units_needed": {f"{effect:g}": units_needed(effect) for effect in EFFECTS},
+                "interest": interest,
+                "spread": told,
+                "warnings": list(warnings),
+            }
+        )
+        return
+    say(price(cost, rate), *(visible(f"⚠ {warning}") for warning in warnings))
+    say(*_power_lines(cost, len(inputs.prompts)))
+    say(*_spread_lines(told, cost, interest))
+
+
+def _power_lines(cost: Cost, prompts: int) -> list[str]:
+    units = count_of(cost.units or 0, "unit") + ("" if cost.units == prompts else f" ({count_of(prompts, 'prompt')})")
+    needed = ", ".join(f"{units_needed(effect):,} for {effect:g}".replace("0.", ".") for effect in EFFECTS)
+    seen = f"{units} are too few for a p or an interval"
+    if cost.detectable is not None:
+        often = f"in {POWER * 100:.0f} of 100 such experiments (two-sided {three_digits(ALPHA)})"
+        seen = f"{units} find a mean of {three_digits(cost.detectable)} standard deviations of units, {often}"
+    return [seen, f"units that it takes: {needed} standard deviations"]
+
+
+def _spread(experiment: Experiment, cost: Cost, interest: float | None) -> dict[str, Any] | None:
+    """What the newest session of the same kind tells of units' spread."""
+    before = spreads_before(experiment, sessions_folder()) if experiment.planes else None
+    if before is None:
+        return None
+    session, spreads = before
+    return {
+        "session": session.name,
+        "units": max(spread.units for spread in spreads),
+        "quantities": [
+            {
+                "quantity": spread.quantity,
+                "spread": spread.spread,
+                "detectable": spread.detectable(cost.units or 0),
+                "change": spread.change,
+                "units_needed": spread.needed(spread.change if interest is None else interest),
+            }
+            for spread in spreads
+        ],
+    }
+
+
+def _spread_lines(told: dict[str, Any] | None, cost: Cost, interest: float | None) -> list[str]:
+    if told is None:
+        return [
+            "the units' spread is unknown: no session here is like this but for its prompts; so effects are in"
+            " standard deviations of units"
+        ]
+    what = "its change" if interest is None else f"{three_digits(interest)}"
+    units = count_of(told["units"], "unit")
+    lines = [f"by the spread of {units} of session {visible(told['session'])}, which differs in its prompts at most:"]
+    header = ["change over the values", "sd", f"{cost.units:,} units find", "its change", f"units for {what}"]
+    rows = [
+        [
+            row["quantity"],
+            three_digits(row["spread"]),
+            three_digits(row["detectable"]),
+            three_digits(row["change"]),
+            "–" if row["units_needed"] is None else f"{row['units_needed']:,}",
+        ]
+        for row in told["quantities"]
+    ]
+    return [*lines, *table(header, rows, right=range(1, len(header)), width=table_width())]

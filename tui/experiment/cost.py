@@ -12,10 +12,11 @@ from typing import Any, cast
 from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.experiment import Experiment, Site, conditions
 from srm_explorer.engine.experiment.conditions import Grid
-from srm_explorer.engine.figures import count_of
+from srm_explorer.engine.figures import count_of, three_digits
 from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.runs.plan import ITEM_BYTES, Sizes, captured_bytes, rows_within
 from srm_explorer.engine.session.lengths import depends_on_length
+from srm_explorer.engine.stats.equivalence import detectable_effect
 from srm_explorer.engine.worker.protocol import Description
 
 _PROMPT_TOKENS = 24
@@ -34,6 +35,7 @@ class Cost:
         control_runs: how many of the runs belong to controls.
         may_feed_again: whether texts of one prompt may differ in length, so that those that others end before are fed
             once more, for their means over common tokens.
+        units: how many units the prompts make; None where that is not known.
     """
 
     runs: int
@@ -42,18 +44,44 @@ class Cost:
     memory: int | None = None
     control_runs: int = 0
     may_feed_again: bool = False
+    units: int | None = None
+
+    @property
+    def detectable(self) -> float | None:
+        """The smallest mean over units, in their standard deviations, that is found with a power of `POWER`."""
+        found = math.nan if self.units is None else detectable_effect(self.units)
+        return found if math.isfinite(found) else None
 
     def facts(self) -> tuple[str, ...]:
-        """What it will cost, a fact each: "600 runs + 10,450 control runs", "30,000 tokens", "about 16 s", "2.1 GB"."""
+        """What it will cost, a fact each, and what it can see.
+
+        As "600 runs + 10,450 control runs", "30,000 tokens", "about 16 s", "2.1 GB", "50 units see .404 sd".
+        """
         controls = f" + {count_of(self.control_runs, 'control run')}" if self.control_runs else ""
         facts = [f"{count_of(self.runs - self.control_runs, 'run')}{controls}", f"{self.tokens:,} tokens"]
         facts += [f"about {duration(self.seconds)}"] if self.seconds is not None else []
         facts += [size(self.memory)] if self.memory is not None else []
+        if self.units is not None:
+            seen = "too few for a p" if self.detectable is None else f"see {three_digits(self.detectable)} sd"
+            facts.append(f"{count_of(self.units, 'unit')} {seen}")
         return tuple(facts)
 
 
-def estimate(experiment: Experiment, n_prompts: int, rate: float | None, description: Description | None) -> Cost:
-    """Estimate a cost: prompts selected, tokens a second of the last run and the model in use, None if not known."""
+def estimate(
+    experiment: Experiment,
+    n_prompts: int,
+    rate: float | None,
+    description: Description | None,
+    units: int | None = None,
+) -> Cost:
+    """Estimate a cost.
+
+    Args:
+        n_prompts: those that are selected.
+        rate: tokens a second of the last run; None where there was none.
+        description: of the model in use; None without one.
+        units: that the prompts make; None where that is not known.
+    """
     kinds = [condition.kind for condition in conditions(experiment)]
     grid = Grid(n_prompts, experiment.generation.samples, len(kinds))
     tokens = len(grid) * experiment.generation.tokens
@@ -63,7 +91,7 @@ def estimate(experiment: Experiment, n_prompts: int, rate: float | None, descrip
         memory = _memory(experiment, len(grid), description)
     controls = n_prompts * experiment.generation.samples * kinds.count("control")
     again = experiment.generation.stop_at_eos and experiment.capture.reduce == "mean" and depends_on_length(experiment)
-    return Cost(len(grid), tokens, seconds, memory, controls, again)
+    return Cost(len(grid), tokens, seconds, memory, controls, again, units)
 
 
 def duration(seconds: float) -> str:

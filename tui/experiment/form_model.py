@@ -149,13 +149,13 @@ class SpecForm:
         self._take(data, {})
         return is_changed
 
-    def cost(self, n_prompts: int, rate: float | None) -> tuple[str, ...]:
+    def cost(self, n_prompts: int, rate: float | None, units: int | None = None) -> tuple[str, ...]:
         """What the experiment will cost, a fact each, empty where it is none; arguments as `cost.estimate` has them."""
         try:
             experiment = Experiment.from_dict(self.data)
         except ExplorerError:
             return ()
-        return estimate(experiment, n_prompts, rate, self.description).facts()
+        return estimate(experiment, n_prompts, rate, self.description, units).facts()
 
     def hint(self, key: str) -> tuple[str, bool]:
         """What to say of a row, and whether it is that its text is not in use."""

@@ -117,6 +117,7 @@ class InterventionPane(Widget):
         self._asked_at = -math.inf
         self._prompts = 0
         self._rate: float | None = None
+        self._units: int | None = None
         self._check: Timer | None = None
         self._note: tuple[str, Tone] = ("", "plain")
 
@@ -180,9 +181,9 @@ class InterventionPane(Widget):
         self.spec.take_description(description, problem)
         self._refresh_form()
 
-    def take_cost(self, n_prompts: int, rate: float | None) -> None:
+    def take_cost(self, n_prompts: int, rate: float | None, units: int | None = None) -> None:
         """Take the number of prompts and the tokens a second of the last run with this model; None: not known."""
-        self._prompts, self._rate = n_prompts, rate
+        self._prompts, self._rate, self._units = n_prompts, rate, units
         self._show_cost()
 
     def experiment(self) -> Experiment:
@@ -364,7 +365,7 @@ class InterventionPane(Widget):
 
     def _show_cost(self) -> None:
         if self.is_ready and self._prompts:
-            self.foot.set_facts(self.spec.cost(self._prompts, self._rate))
+            self.foot.set_facts(self.spec.cost(self._prompts, self._rate, self._units))
 
     def _take_toml(self, text: str, before: str) -> None:
         if not text.strip():

@@ -64,6 +64,7 @@ class ModelInfoController:
         self._descriptions = DescriptionCache()
         self._seen: set[Path] = set()
         self._n_prompts = 0
+        self._units: int | None = None
 
     @property
     def description(self) -> Description | None:
@@ -132,13 +133,17 @@ class ModelInfoController:
             return
         base = self._editor.base
 
-        def counted(number: int | ExplorerError) -> None:
-            if isinstance(number, int):
-                self._n_prompts = number
+        def count() -> tuple[int, int]:
+            inputs = read_inputs(experiment, base)
+            return len(inputs.prompts), inputs.units
+
+        def counted(numbers: tuple[int, int] | ExplorerError) -> None:
+            if isinstance(numbers, tuple):
+                self._n_prompts, self._units = numbers
                 self._take_cost()
 
-        self._view.background.run(lambda: len(read_inputs(experiment, base).prompts), counted, key="count prompts")
+        self._view.background.run(count, counted, key="count prompts")
 
     def _take_cost(self) -> None:
         rate = self._editor.draft.rates.get(self._editor.data["model"]["name"])
-        self._view.intervention.take_cost(self._n_prompts, rate)
+        self._view.intervention.take_cost(self._n_prompts, rate, self._units)

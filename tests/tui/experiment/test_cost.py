@@ -83,3 +83,9 @@ def test_the_estimate_is_the_one_that_batches_are_planned_with(tiny_gpt2: Loaded
 def test_times_and_sizes_are_in_the_unit_a_person_uses() -> None:
     assert [duration(s) for s in (0.2, 16, 240, 7200)] == ["1 s", "16 s", "4 min", "2.0 h"]
     assert [size(n) for n in (3, 580_000_000, 2_140_000_000)] == ["1 MB", "580 MB", "2.1 GB"]
+
+
+def test_what_so_many_units_can_see_is_part_of_the_cost() -> None:
+    assert estimate(experiment(), 50, None, None, 50).facts()[-1] == "50 units see .404 sd"
+    assert estimate(experiment(), 140, None, None, 7).facts()[-1] == "7 units see 1.27 sd"
+    assert estimate(experiment(), 3, None, None, 3).facts()[-1] == "3 units too few for a p"
