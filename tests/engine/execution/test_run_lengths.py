@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -11,14 +12,26 @@ import numpy as np
 import pytest
 
 from srm_explorer.engine import paths
-from srm_explorer.engine.analyses.bands import residual_p
+from srm_explorer.engine.analyses.bands import residual_p, residual_points
+from srm_explorer.engine.analyses.captured import captured
+from srm_explorer.engine.analyses.controls import measures_of
+from srm_explorer.engine.analyses.controls_split import parts_of
+from srm_explorer.engine.analyses.plane_finder import observed_and_predicted
 from srm_explorer.engine.analyses.planes import plane_of
 from srm_explorer.engine.figures.arithmetic import arithmetic_points
 from srm_explorer.engine.figures.table import PlaneChoice
 from srm_explorer.engine.runs.journal_reader import JournalReader
 from srm_explorer.engine.runs.progress import Progress, StopSignal
 from srm_explorer.engine.session import Session, load_session
-from srm_explorer.engine.session.lengths import common_tokens, length_note, marks_of, paired
+from srm_explorer.engine.session.lengths import (
+    alike,
+    alike_tokens,
+    common_tokens,
+    differ_in_length,
+    length_note,
+    marks_of,
+    paired,
+)
 
 if TYPE_CHECKING:
     from srm_explorer.engine.experiment import Experiment
@@ -88,6 +101,40 @@ def test_means_at_common_lengths_are_those_of_the_tokens(lab: Lab, ending_model:
     made = plane_of(again, again.vectors()[MLP], PlaneChoice(MLP, 3, 8))
     assert [[mean[0] for mean in own] for own in made.shorter] == [list(own) for own in marks]
     np.testing.assert_allclose(paired(again, made).runs.xy, paired(session, session.planes[0]).runs.xy, atol=1e-12)
+
+
+def test_every_test_reads_the_same_means_whether_tokens_were_kept_or_not(
+    lab: Lab, ending_model: Path, clamp: dict[str, Any]
+) -> None:
+    settings: dict[str, Any] = {"controls": {"neurons": 2}, "planes": PLANES[:1]}
+    sessions = [
+        lab.session(
+            ending(lab, ending_model, clamp, capture={"sites": [MLP], "reduce": reduce}, **settings), reduce, rows=9
+        )
+        for reduce in ("mean", "tokens")
+    ]
+    assert differ_in_length(sessions[0].spec, sessions[0].runs)
+    by_session: list[list[np.ndarray]] = []
+    for session in sessions:
+        vectors = session.vectors()
+        numbers = [
+            np.array([m.value for m in measures_of(part, vectors, by_condition=True)])
+            for part in parts_of(session, vectors)
+        ]
+        caught = captured(session, [MLP])
+        observed, predicted, runs = observed_and_predicted(caught, MLP, caught.kinds("sweep"))
+        both = caught.over(alike_tokens(session, caught.rows))
+        numbers += [observed, predicted, runs.astype(np.float64), both.vectors[MLP], both.rows.astype(np.float64)]
+        rest = residual_points(session, 0)
+        assert rest is not None
+        swept = np.flatnonzero([session.conditions[run.condition].kind == "sweep" for run in session.runs])
+        numbers += [rest, alike(session, session.planes[0], swept).xy]
+        by_session.append(numbers)
+    for left, right in zip(*by_session, strict=True):
+        np.testing.assert_allclose(left, right, atol=1e-4)
+    # And they are not those of all tokens.
+    older = sessions[0].changed(planes=tuple(dataclasses.replace(plane, shorter=()) for plane in sessions[0].planes))
+    assert not np.allclose(paired(older, older.planes[0]).runs.xy, paired(sessions[0], sessions[0].planes[0]).runs.xy)
 
 
 def test_predictions_at_the_common_length_are_the_clamp_on_the_baselines_first_tokens(
