@@ -42,7 +42,15 @@ from srm_explorer.engine.session import (
     record_tests,
     unit_warnings,
 )
-from srm_explorer.engine.session.lengths import NOTHING, alike, depends_on_length, paired, token_counts
+from srm_explorer.engine.session.lengths import (
+    NOTHING,
+    LengthNotes,
+    alike,
+    depends_on_length,
+    is_alike_known,
+    paired,
+    token_counts,
+)
 from srm_explorer.engine.stats.comparison import PairedTest, group_difference, paired_test
 from srm_explorer.engine.stats.groups import BASELINE
 from srm_explorer.engine.stats.resampling import LEVEL, MOST_RESAMPLES, RESAMPLES
@@ -313,8 +321,15 @@ def _lengths(pair: ComparedPair) -> str:
             lengths.setdefault(unit, set()).add(count)
     unlike = sum(len(of_unit) > 1 for of_unit in lengths.values())
     differ = f"{unlike:,} of {count_of(len(lengths), 'unit')} differ in the length of texts"
-    is_common = first.session is other.session and bool(first.plane.shorter)
-    is_common = is_common or (pair.tested == BEYOND_ARITHMETIC and all(side.plane.shorter for side in pair.sides))
+    if pair.tested == BEYOND_ARITHMETIC:
+        notes = [LengthNotes(side.session, paired(side.session, side.plane)) for side in pair.sides]
+        is_common = all(note.of(rows).kept for note, rows in zip(notes, pair.matched.rows, strict=True))
+    else:
+        rows, runs = np.union1d(*pair.matched.rows), first.session.runs
+        prompts = [{runs[int(row)].prompt for row in side} for side in pair.matched.rows]
+        # Of a unit with several prompts, each is cut for itself: a group of some is not as long as one of others.
+        is_common = first.session is other.session and prompts[0] == prompts[1]
+        is_common = is_common and is_alike_known(first.session, first.plane, rows)
     if not unlike:
         return ""
     if not is_common:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class LengthPass:
     batches: Sequence[Sequence[int]]
     runs: Sequence[RunRecord]
 
-    @property
+    @cached_property
     def parts(self) -> list[tuple[int, ...]]:
         """Indices of the runs that go together."""
         marks = self.marks
@@ -59,7 +60,7 @@ class LengthPass:
             parts += [tuple(part)] if part else []
         return parts
 
-    @property
+    @cached_property
     def marks(self) -> dict[int, tuple[int, ...]]:
         """By index of the run, the lengths at which its means are taken."""
         maker = self.maker

@@ -244,6 +244,8 @@ def _lengths(session: Session, plane: PlaneRecord) -> Iterator[str]:
         tests = "tests are over the tokens that both texts have, an end-of-text not counted"
         if not note.kept:
             tests = "so are tests here, where no means over fewer tokens are kept: run it again to have them"
+            if session.state == "interrupted":
+                tests = "means over common tokens, which tests take, come after the last run"
         elif note.empty:
             tests += f", and leave out {count_of(note.empty, 'run')} of a pair of which one ended at once"
         yield (

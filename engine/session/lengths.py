@@ -39,13 +39,18 @@ def common_tokens(one: RunRecord, other: RunRecord) -> int:
     return min(len(run.token_ids) - (run.finish == "eos") for run in (one, other)) or NOTHING
 
 
+MOST_VALUES = 32
+"""Conditions of a sweep whose runs have their means at each other's lengths."""
+
+
 def marks_of(
     experiment: Experiment, conditions: Sequence[Condition], runs: Sequence[RunRecord]
 ) -> list[tuple[int, ...]]:
     """The lengths, shorter than its own, at which a run's mean is kept besides: those it has in common with others.
 
     Others are the runs of the same prompt and sample. Runs of a control are compared with the baseline and the
-    reference alone, so that neither has marks for other controls' sake, nor the experiment's own values for theirs.
+    reference alone, so that neither has marks for other controls' sake, nor the experiment's own values for theirs; so
+    are those of a sweep of more than `MOST_VALUES`, whose means would be many times what was captured.
 
     Returns:
         [run] numbers of generated tokens, ascending from 1; none where every text is as long.
@@ -58,7 +63,8 @@ def marks_of(
     for run, kind in zip(runs, kinds, strict=True):
         alike_runs = ends.setdefault((run.prompt, run.sample, kind), {})
         alike_runs.setdefault((len(run.token_ids), run.finish == "eos"), run)
-    met = {"control": ("base",), "sweep": ("base", "sweep")}
+    swept = sum(condition.kind == "sweep" for condition in conditions)
+    met = {"control": ("base",), "sweep": ("base", "sweep") if swept <= MOST_VALUES else ("base",)}
     marks: list[tuple[int, ...]] = []
     for run, kind in zip(runs, kinds, strict=True):
         groups = [ends.get((run.prompt, run.sample, name), {}) for name in met.get(kind, ("base", "sweep", "control"))]
@@ -151,6 +157,12 @@ def alike(session: Session, plane: PlaneRecord, rows: Index) -> PlaneRecord:
     }
     stays = np.array([(run.prompt, run.sample) in lacking for run in session.runs], np.bool_)
     return shadows.at(places, np.where(stays, own, tokens))
+
+
+def is_alike_known(session: Session, plane: PlaneRecord, rows: Index) -> bool:
+    """Whether `alike` has all of these runs over the tokens that they have in common."""
+    shadows = _Shadows(plane, token_counts(session), leaves_out=True)
+    return bool(shadows.has(rows, alike_tokens(session, rows)[rows]).all())
 
 
 def alike_tokens(session: Session, rows: Index) -> Index:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from srm_explorer.engine.analyses.bands import plane_bands, residual_p, residual_points
-from srm_explorer.engine.analyses.compare import compare_groups
+from srm_explorer.engine.analyses.compare import compare_groups, compare_study
 from srm_explorer.engine.experiment import Experiment, conditions
 from srm_explorer.engine.figures.groups import points_of, session_warnings, swept_groups
 from srm_explorer.engine.figures.session_overlays import overlays_from_session
@@ -196,6 +196,10 @@ def test_what_a_test_made_of_lengths_is_said_where_its_p_is_read(tmp_path: Path)
         (pair,) = compare_groups(one, one, one.planes[0], [("clamped", "baseline")], (0.5,), resamples=200)
         assert pair.p is not None
         assert pair.p == pytest.approx(residual_p(one, 0, flips=200)["clamped"], abs=0.15)
+        findings = compare_study(one, {"groups": ["clamped", "baseline"], "resamples": 200})
+        told = str(findings["tables"][0]["notes"])
+        assert ("p is at the common length" in told) == (one is session)
+        assert ("p is of means over unlike numbers of tokens" in told) == (one is older)
     saved = save_session(session.changed(revision=0), tmp_path / "s.json").session
     assert load_session(saved.path or tmp_path).planes == session.planes
     equal = a_session([[50, 50]] * 3, experiment())
