@@ -171,10 +171,16 @@ def covered(positions: Positions | tuple[int, ...] | TokenChoice) -> Segments:
     return True, True, isinstance(positions, TokenChoice) and positions.after
 
 
-def is_predictable(experiment: Experiment, intervention: InterventionSpec) -> bool:
-    """Whether what it does to what is captured is an affine function of sums over whole stretches of a row."""
+def is_predictable(experiment: Experiment, site: str, intervention: InterventionSpec) -> bool:
+    """Whether what it does to what is captured at a site is an affine function of sums over whole stretches of a row.
+
+    Of captured positions by number or token nothing is known but their mean: it is enough where all of them are edited
+    alike, or none, and what was there is read off the captured vector.
+    """
     if not isinstance(experiment.capture.positions, str):
-        return False
+        reads_own = propagation_of(intervention.site, site) != "own" or is_centred(experiment, site)
+        if (reads_own and intervention.op not in _KEEPS_OWN) or not _edits_alike(experiment, intervention):
+            return False
     along = intervention.op == "project_out" and intervention.direction is not None
     if along or intervention.op == "patch" or intervention.heads or not isinstance(intervention.positions, str):
         return False
@@ -182,11 +188,17 @@ def is_predictable(experiment: Experiment, intervention: InterventionSpec) -> bo
     return Site.parse(intervention.site).expert is None
 
 
+def _edits_alike(experiment: Experiment, intervention: InterventionSpec) -> bool:
+    """Whether an intervention by a word meets all captured positions, or none."""
+    pairs = zip(captured_segments(experiment), covered(intervention.positions), strict=True)
+    return len({edited for captured, edited in pairs if captured}) <= 1
+
+
 def captured_segments(experiment: Experiment) -> Segments:
-    """The stretches of a row whose activations reach a captured vector."""
+    """The stretches of a row whose activations reach a captured vector; perhaps, where positions are no word."""
     before, last, generated = covered(experiment.capture.positions)
     generated = generated and experiment.generation.tokens > 0
-    if experiment.capture.reduce == "last":
+    if experiment.capture.reduce == "last" and isinstance(experiment.capture.positions, str):
         return False, last and not generated, generated
     return before, last, generated
 
@@ -241,14 +253,13 @@ def needs_own(experiment: Experiment, site: str, intervention: InterventionSpec)
     They do where nothing is lost of what was there (`add`, `steer`), and at an uncentred edited site where the captured
     positions are all edited, or none.
     """
-    if not is_predictable(experiment, intervention):
+    if not is_predictable(experiment, site, intervention):
         return False
     if intervention.op in _KEEPS_OWN or propagation_of(intervention.site, site) not in ("own", "written"):
         return False
     if propagation_of(intervention.site, site) == "written" or is_centred(experiment, site):
         return True
-    pairs = zip(captured_segments(experiment), covered(intervention.positions), strict=True)
-    return len({edited for captured, edited in pairs if captured}) > 1
+    return not _edits_alike(experiment, intervention)
 
 
 def _meeting(

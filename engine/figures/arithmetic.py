@@ -100,7 +100,11 @@ class SiteEdits:
         """How an intervention comes to the site; "through" where no arithmetic can tell what it does there."""
         reach = propagation_of(edit.site, self.site)
         unknown = reach == "written" and (edit.direction is not None or not rows_known)
-        return "through" if unknown or (reach != "none" and not is_predictable(self.experiment, edit)) else reach
+        return (
+            "through"
+            if unknown or (reach != "none" and not is_predictable(self.experiment, self.site, edit))
+            else reach
+        )
 
     def moves(
         self,
@@ -137,7 +141,7 @@ class SiteEdits:
         edits: list[SegmentEdit] = []
         for index, edit in enumerate(self.experiment.interventions):
             reach = propagation_of(edit.site, self.site)
-            if edit.op == "patch" or reach != propagation or not is_predictable(self.experiment, edit):
+            if edit.op == "patch" or reach != propagation or not is_predictable(self.experiment, self.site, edit):
                 continue
             if propagation == "written" and edit.direction is not None:
                 continue

@@ -15,8 +15,9 @@ from srm_explorer.engine.execution.replay import replay
 from srm_explorer.engine.experiment import conditions
 from srm_explorer.engine.experiment.positions import RowPositions
 from srm_explorer.engine.figures import arithmetic_points
+from srm_explorer.engine.figures.groups import points_of
 from srm_explorer.engine.runs.progress import Progress
-from srm_explorer.engine.session import captured_at, load_session
+from srm_explorer.engine.session import baseline_of, captured_at, load_session
 
 if TYPE_CHECKING:
     from srm_explorer.engine.model.load import LoadedModel
@@ -243,6 +244,28 @@ def test_positions_that_differ_from_prompt_to_prompt_are_captured_kept_on_record
     replayed = replay(again, lab.folder)
     assert replayed.compared_vectors
     assert replayed.bit_equal
+
+
+@pytest.mark.parametrize(
+    ("edited", "captured", "reduce"),
+    [("all", [0, -1], "mean"), ("prompt", {"token": "oo"}, "last"), ("generated", {"token": "oo"}, "tokens")],
+    ids=str,
+)
+def test_what_is_captured_of_prompts_is_as_arithmetic_predicts_where_all_of_it_or_nothing_is_edited(
+    lab: Lab, edited: str, captured: Any, reduce: str
+) -> None:
+    lab.prompts("The door, the door opened", "She shut the door", "a door")
+    edits = [
+        {"site": MLP, "neurons": [3], "op": "clamp", "values": [-4, 4], "positions": edited},
+        {"site": MLP, "neurons": [8], "op": "add", "values": [-1, 2], "positions": edited},
+    ]
+    session = lab.session(lab.experiment(*edits, capture={"positions": captured, "reduce": reduce}))
+    predicted, points = arithmetic_points(session, 0), points_of(session.planes[0])
+    assert predicted is not None
+    # No text that was written reaches a position of the prompt.
+    np.testing.assert_allclose(predicted.xy, points.xy, atol=1e-6)
+    swept = np.array([run.condition > 0 for run in session.runs])
+    assert (np.abs(points.xy[swept] - points.xy[baseline_of(session)[swept]]).max() > 0.1) == (edited != "generated")
 
 
 def test_captured_positions_that_hold_nothing_are_refused_with_their_prompt(lab: Lab, clamp: dict[str, Any]) -> None:
