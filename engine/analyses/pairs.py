@@ -26,12 +26,20 @@ from srm_explorer.engine.experiment import Site
 from srm_explorer.engine.figures.captions import coordinate_caption, site_caption
 from srm_explorer.engine.figures.numbers import count_of, three_digits
 from srm_explorer.engine.figures.table import CellValue, PlaneChoice, TableColumn, TableFigure
-from srm_explorer.engine.session import ComputedTest, Counted, Session, check_family, record_tests, unit_warnings
+from srm_explorer.engine.session import (
+    ComputedTest,
+    Counted,
+    Session,
+    changed_units,
+    check_family,
+    record_tests,
+    unit_warnings,
+)
 from srm_explorer.engine.session.export import chosen_site
 from srm_explorer.engine.stats.pairings import MORE, REFINED, Method, Pairing, pair, row_cosines
 from srm_explorer.engine.stats.permutation import FEWEST_UNITS, Blocks
 from srm_explorer.engine.stats.resampling import MOST_RESAMPLES
-from srm_explorer.engine.stats.unit_slopes import SlopeTest, slope_test
+from srm_explorer.engine.stats.unit_slopes import SlopeTest, mean_slopes, slope_test
 
 METHODS: tuple[Method, ...] = ("pearson", "spearman")
 WAYS: tuple[WayName, ...] = ("within", "baseline", "pooled", "partial")
@@ -49,6 +57,7 @@ class Compared:
         counted: the family.
         permutations: of the first round, and flips of signs.
         slopes: of the ways in which the experimenter set the neuron; None without.
+        effects: [partner] mean slope on the neuron, its interval and the p of that mean; None likewise.
     """
 
     partners: Partners
@@ -59,6 +68,7 @@ class Compared:
     permutations: int
     seed: int
     slopes: SlopeTest | None
+    effects: Mapping[str, Floats] | None
 
     @classmethod
     def of(cls, partners: Partners, permutations: int, seed: int, *, with_site: bool, family: str = FAMILY) -> Compared:
@@ -74,6 +84,7 @@ class Compared:
             raise ExplorerError(what, where=partners.caught.session.name, remedy="run more prompts")
         pairings: dict[tuple[WayName, Method], Pairing] = {}
         slopes: dict[Method, SlopeTest] = {}
+        effects: dict[str, Floats] | None = None
         for way in ways:
             usable = way.usable.copy()
             usable[: partners.n_site] &= with_site
@@ -95,6 +106,17 @@ class Compared:
                 slopes = slope_test(
                     way.x, y, caught.prompt, caught.unit, methods=METHODS, flips=permutations, seed=seed
                 )
+                mean = mean_slopes(way.x, y, caught.prompt, caught.unit, caught.units.stratum, seed=seed)
+                found = {
+                    "mean_slope": mean.mean,
+                    "mean_slope_low": mean.low,
+                    "mean_slope_high": mean.high,
+                    "mean_slope_p": mean.p,
+                }
+                moves = ~np.isnan(slopes["pearson"].p)
+                effects = {
+                    name: _wide(np.where(moves, values, np.nan), columns, len(usable)) for name, values in found.items()
+                }
             for method, pairing in both.items():
                 with_p = (
                     replace(pairing, p=np.where(np.isnan(pairing.r), np.nan, slopes[method].p))
@@ -105,7 +127,7 @@ class Compared:
         counted = record_tests(partners.caught.session, _tests_of(partners, pairings), family)
         by_site = iter(counted.q)
         q = {key: np.concatenate([next(by_site), next(by_site)]) for key in pairings}
-        return cls(partners, ways, pairings, q, counted, permutations, seed, slopes.get("pearson"))
+        return cls(partners, ways, pairings, q, counted, permutations, seed, slopes.get("pearson"), effects)
 
     @cached_property
     def leading(self) -> WayName:
@@ -127,6 +149,13 @@ class Compared:
                 TableColumn(f"{name}_rho_p", "p of ρ", "p", 40 + rank),
                 TableColumn(f"{name}_rho_q", "q of ρ", "p", 20 + keep),
             ]
+        if self.effects is not None:
+            columns += [
+                TableColumn("mean_slope", "mean slope", "number", 5),
+                TableColumn("mean_slope_low", "mean slope from", "number", 25),
+                TableColumn("mean_slope_high", "mean slope to", "number", 25),
+                TableColumn("mean_slope_p", "p of mean slope", "p", 26),
+            ]
         labels = [label for way in self.ways for label in way.values]
         return columns + [TableColumn(f"r_at_{label}", f"r at {label}", "number", 50) for label in labels]
 
@@ -136,6 +165,7 @@ class Compared:
             for method in METHODS:
                 pairing, q = self.pairings[name, method], self.q[name, method]
                 cells += [cell(pairing.r[partner]), cell(pairing.p[partner]), cell(q[partner])]
+        cells += [cell(values[partner]) for values in (self.effects or {}).values()]
         each = [self.pairings[way.name, "pearson"].each for way in self.ways if way.values]
         return cells + [cell(row[partner]) for rows in each for row in rows]
 
@@ -148,14 +178,15 @@ def cell(value: float) -> float | None:
 
 
 def _spread(pairing: Pairing, columns: NDArray[np.int64], partners: int) -> Pairing:
+    r, p, each = (_wide(values, columns, partners) for values in (pairing.r, pairing.p, pairing.each))
+    return Pairing(r, p, each)
+
+
+def _wide(values: Floats, columns: NDArray[np.int64], partners: int) -> Floats:
     """Put the columns that were compared back to their places, NaN between them."""
-
-    def wide(values: Floats) -> Floats:
-        padded = np.full((*values.shape[:-1], partners), np.nan)
-        padded[..., columns] = values
-        return padded
-
-    return Pairing(wide(pairing.r), wide(pairing.p), wide(pairing.each))
+    padded = np.full((*values.shape[:-1], partners), np.nan)
+    padded[..., columns] = values
+    return padded
 
 
 W_OUT = "w_out"
@@ -411,7 +442,14 @@ def _notes(compared: Compared) -> list[str]:
         f"{compared.permutations:,} times, {compared.permutations * (1 + MORE):,} for the {REFINED} furthest out"
         f" · seed {compared.seed}"
     )
+    if any(way.blocks is not None for way in compared.ways):
+        notes.append(
+            "where units are exchanged p is of no connection at all: that r alone is 0 is less, and not tested"
+        )
     notes += _of_slopes(compared, caption)
+    changed = changed_units(caught.session, caught.rows).caption
+    if changed:
+        notes.append(f"{changed}: where only texts can move the partners, the others are no evidence")
     notes += compared.counted.lines
     notes.append("q: Benjamini-Hochberg over all correlations of the family that were computed, shown or not")
     notes += unit_warnings(partners.caught.session)
@@ -431,10 +469,15 @@ def _of_slopes(compared: Compared, caption: str) -> list[str]:
         return [f"{caption} was set in {count_of(tested.units, 'unit')}: pooled and partial have no p; add prompts"]
     n = count_of(tested.units, "unit")
     notes = [
-        f"{caption} was set: pooled and partial share one p, whether units' slopes on it (ρ: of ranks) are 0 on"
-        f" average; with {n}{f' (all {2**tested.units:,} patterns)' if tested.exact else ''} it is at least"
+        f"{caption} was set: pooled and partial share one p, whether units' slopes on it (ρ: of ranks) are symmetric"
+        f" around 0; with {n}{f' (all {2**tested.units:,} patterns)' if tested.exact else ''} it is at least"
         f" {three_digits(tested.least)}"
     ]
+    if compared.effects is not None:
+        notes.append(
+            f"mean slope: over units, of the partner's change a unit of {caption}, from and to: its 95 % interval, p of"
+            " mean slope: of this mean being 0, by resampled units, not corrected over partners"
+        )
     if tested.units < FEWEST_SLOPES:
         notes.append(f"too few units for a p of pooled and partial below .05: {FEWEST_SLOPES} are needed")
     return notes

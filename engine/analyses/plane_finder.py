@@ -28,7 +28,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import SiteEdits, coordinate_caption, count_of, segment_tokens, site_caption
 from srm_explorer.engine.figures.numbers import three_digits
 from srm_explorer.engine.figures.table import PlaneChoice, TableColumn, TableFigure, table_columns
-from srm_explorer.engine.session import Session, unit_warnings
+from srm_explorer.engine.session import Session, changed_units, unit_warnings
 from srm_explorer.engine.session.export import chosen_site
 from srm_explorer.engine.session.lengths import NOTHING, alike_tokens, differ_in_length, paired_tokens
 from srm_explorer.engine.stats.groups import BASELINE
@@ -329,6 +329,8 @@ def _notes(
     notes.append(
         f"q: Benjamini-Hochberg over the {family} planes that were tested; planes that share a neuron repeat it"
     )
+    changed = changed_units(caught.session, caught.rows).caption
+    notes += [changed] if changed else []
     notes += unit_warnings(caught.session)
     if min(result.units) < FEW_UNITS:
         notes.append(f"fewer than {FEW_UNITS} units to choose or to test on: only what is very clear is found")

@@ -121,6 +121,12 @@ p synergy | p_synergy = one-sided p that the synergy is 0 or less, of one plane 
 partner | coordinate = what is paired with the neuron
 r | r * | *_r | r_at_* = Pearson's correlation over runs, or within a value; 1 together, −1 opposed
 ρ | ρ * | *_rho = Spearman's correlation, of ranks
+mean slope | mean_slope = how far a partner moves with a unit of the neuron that was set: mean over units of its slopes
+  by least squares, an intercept a prompt
+mean slope from | mean slope to | mean_slope_low | mean_slope_high = its 95 % interval, by resampled units (studentised
+  bootstrap)
+p of mean slope | mean_slope_p = p of the mean slope being 0, by the same resamples; that of pooled and partial is of
+  symmetry
 p of ρ | q of ρ | *_rho_p | *_rho_q = p and q of the rank correlation
 W_out entry | w_out = what the neuron writes to that coordinate per unit of activation
 cos W_out | w_out_cosine = cosine of the two neurons' rows of W_out: 1 where they write the same

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from srm_explorer.engine.stats.pairings import MORE, RARE, REFINED, Method
 from srm_explorer.engine.stats.permutation import CHUNK_ELEMENTS, FEWEST_UNITS, sign_patterns
+from srm_explorer.engine.stats.unit_means import MeanEffect, mean_effect
 
 Floats = NDArray[np.float64]
 
@@ -110,6 +111,38 @@ def unit_slopes(x: ArrayLike, y: ArrayLike, prompt: ArrayLike, unit: ArrayLike, 
     slopes = np.array([of_values[some, 0] @ of_partners[some] for some in rows]).reshape(len(rows), partners.shape[1])
     sizes = np.sqrt((of_values**2).sum() * (of_partners**2).sum(axis=0))
     return np.where(np.sqrt((slopes**2).sum(axis=0)) > TIE * sizes, slopes, 0.0)
+
+
+def mean_slopes(
+    x: ArrayLike,
+    y: ArrayLike,
+    prompt: ArrayLike,
+    unit: ArrayLike,
+    stratum: ArrayLike,
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> MeanEffect:
+    """The mean over units of least-squares slopes of y on x, an intercept a prompt, with interval and p.
+
+    What `slope_test` tests the symmetry of; here it is the mean, by `mean_effect`, however skewed the slopes are.
+
+    Args:
+        x: [run] finite: what was set.
+        y: [run, partner] finite.
+        prompt: [run].
+        unit: [run] from 0; units in which x does not vary within a prompt have no slope.
+        stratum: [unit].
+
+    Returns:
+        Of each partner, in y a unit of x.
+    """
+    values, labels = np.asarray(x, np.float64), np.asarray(unit)
+    within = _within(values[:, None], _rows_of(np.asarray(prompt)), "pearson")[:, 0]
+    squares = np.bincount(labels, within**2)
+    varied = np.flatnonzero(squares > 0)
+    slopes = unit_slopes(values, y, prompt, unit) / squares[varied][:, None]
+    return mean_effect(slopes, np.asarray(stratum)[varied], resamples=resamples, seed=seed)
 
 
 def _within(values: Floats, groups: Sequence[NDArray[np.int64]], method: Method) -> Floats:

@@ -8,7 +8,8 @@ from scipy import stats
 
 from srm_explorer.engine.stats.pairings import MORE, Method, pair
 from srm_explorer.engine.stats.permutation import matched_blocks
-from srm_explorer.engine.stats.unit_slopes import slope_test, unit_slopes
+from srm_explorer.engine.stats.unit_means import mean_effect
+from srm_explorer.engine.stats.unit_slopes import mean_slopes, slope_test, unit_slopes
 from tests.engine.stats.unit_slopes_reference import slope_p_reference
 
 METHODS: tuple[Method, ...] = ("pearson", "spearman")
@@ -202,3 +203,29 @@ def test_what_never_changes_within_a_prompt_has_no_p() -> None:
             assert np.isnan(found.p).all()
         for found in slope_test(x, y, unit, unit, flips=0).values():
             assert np.isnan(found.p).all()
+
+
+def test_the_mean_slope_is_that_of_least_squares_unit_by_unit() -> None:
+    rng = np.random.default_rng(11)
+    unit, x = swept(rng, 9)
+    # Unit 9 holds one value of x, and has no slope.
+    unit, x = np.append(unit, [9, 9]), np.append(x, [3.0, 3.0])
+    y = rng.normal(size=(len(x), 3)) + unit[:, None] + 0.1 * x[:, None] * np.arange(3)
+    stratum = np.arange(10) % 2
+    found = mean_slopes(x, y, unit, unit, stratum, resamples=500)
+    plain = np.array([[stats.linregress(x[unit == u], column[unit == u]).slope for column in y.T] for u in range(9)])
+    again = mean_effect(plain, stratum[:9], resamples=500)
+    for name in ("mean", "low", "high", "p"):
+        np.testing.assert_allclose(getattr(found, name), getattr(again, name))
+
+
+def test_skewed_slopes_without_a_mean_are_no_trend_whatever_their_symmetry() -> None:
+    rng = np.random.default_rng(12)
+    unit, x = swept(rng, 24)
+    skewed = (rng.exponential(size=(24, EXPERIMENTS)) - 1).repeat(RUNS, axis=0)
+    y = 0.05 * rng.normal(size=(len(x), EXPERIMENTS)) + 0.2 * x[:, None] * skewed
+    found = mean_slopes(x, y, unit, unit, np.zeros(24, np.int64), resamples=999)
+    symmetric = slope_test(x, y, unit, unit, methods=["pearson"], flips=999)["pearson"].p
+    assert np.mean(found.p <= 0.05) <= 0.05 + allowed(0.05)
+    assert np.mean((found.low <= 0) & (found.high >= 0)) >= 0.95 - allowed(0.05)
+    assert np.mean(symmetric <= 0.05) > 0.05 + allowed(0.05)
