@@ -10,7 +10,12 @@ from .engine.analyses.effects import collapse_study as collapse_study, effects_s
 from .engine.analyses.ledger import ledger_study as ledger_study
 from .engine.analyses.pairs import pair_tables as pair_tables
 from .engine.analyses.plane_finder import finder_study as finder_study
-from .engine.analyses.planes import basis_of as basis_of, plane_of as plane_of, with_plane as with_plane
+from .engine.analyses.planes import (
+    basis_of as basis_of,
+    held_out as held_out,
+    plane_of as plane_of,
+    with_plane as with_plane,
+)
 from .engine.analyses.registry import tables_in as tables_in
 from .engine.errors import ExplorerError as ExplorerError
 from .engine.execution.replay import replay as replay

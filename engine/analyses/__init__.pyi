@@ -7,6 +7,7 @@ from .compare import compare_groups as compare_groups
 from .compare import compare_study as compare_study
 from .compare import recorded as recorded
 from .compare_match import ComparedPair as ComparedPair
+from .compare_match import same_axes as same_axes
 from .compare_tables import curves_table_of as curves_table_of
 from .compare_tables import difference_chart as difference_chart
 from .compare_tables import difference_curves as difference_curves
@@ -18,6 +19,7 @@ from .directions import DIRECTIONS as DIRECTIONS
 from .directions import SiteRuns as SiteRuns
 from .directions import Vector as Vector
 from .directions import as_rows as as_rows
+from .directions import basis_of_record as basis_of_record
 from .directions import file_vectors as file_vectors
 from .directions import known_directions as known_directions
 from .directions import missing_weights as missing_weights
@@ -38,6 +40,7 @@ from .pairs import chosen_neuron as chosen_neuron
 from .pairs import pair_tables as pair_tables
 from .plane_finder import finder_study as finder_study
 from .planes import find_plane as find_plane
+from .planes import held_out as held_out
 from .planes import planes_table as planes_table
 from .planes import with_plane as with_plane
 from .registry import Arguments as Arguments

@@ -175,6 +175,10 @@ def null_bands(
         basis: [2, d] of the plane, where one of its directions is no coordinate.
     """
     whole = run_vectors(vectors)
+    if plane.held_out is not None:
+        # Chance is drawn of the runs that are shown.
+        made = np.isin([run.prompt for run in session.runs], plane.held_out.prompts)
+        whole = np.where(made[:, None], np.float32(np.nan), whole)
     spotlight = session.spec.spotlight
     bands: list[NullBand] = []
     for kind in kinds:
@@ -216,7 +220,7 @@ def _drawn(
         )
     if kind == "second moment":
         kinds = np.array([session.conditions[run.condition].kind for run in session.runs], dtype=object)
-        baseline = vectors[kinds == BASELINE]
+        baseline = vectors[(kinds == BASELINE) & np.isfinite(norm)]
         if len(baseline) < 2:
             return None
         drawn = second_moment_planes(baseline, planes, seed)
@@ -409,10 +413,10 @@ def _basis(session: Session, plane_index: int, vectors: Matrix | list[Matrix]) -
     plane = session.planes[plane_index]
     if isinstance(plane.a, int) and isinstance(plane.b, int):
         return None
-    from srm_explorer.engine.analyses.directions import SiteRuns, plane_through
+    from srm_explorer.engine.analyses.directions import SiteRuns, basis_of_record
 
     try:
-        return plane_through(plane.a, plane.b, SiteRuns.of(session, plane.site, vectors)).basis
+        return basis_of_record(plane, SiteRuns.of(session, plane.site, vectors)).basis
     except ExplorerError:
         return None
 

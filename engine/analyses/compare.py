@@ -24,15 +24,17 @@ from srm_explorer.engine.analyses.compare_match import (
     same_axes,
 )
 from srm_explorer.engine.analyses.compare_tables import compare_tables, difference_curves
+from srm_explorer.engine.analyses.planes import held_out
 from srm_explorer.engine.analyses.registry import Arguments, Findings, StudyArguments, findings_of
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import differences
 from srm_explorer.engine.experiment.model_fit import propagation_of
-from srm_explorer.engine.figures.captions import pooled_caption
+from srm_explorer.engine.figures.captions import plane_title, pooled_caption
 from srm_explorer.engine.figures.comparison import session_names
 from srm_explorer.engine.figures.groups import EVERY, group_choice, points_of, run_groups
 from srm_explorer.engine.figures.numbers import count_of
 from srm_explorer.engine.figures.session_overlays import plane_index
+from srm_explorer.engine.figures.warnings import dipped
 from srm_explorer.engine.session import (
     ComputedTest,
     PlaneRecord,
@@ -157,13 +159,16 @@ def compare_study(session: Session, arguments: Arguments) -> Findings:
     """Compare two groups; see `compare_groups`.
 
     `arguments`: "other" a session's name or path, none for the same; "plane" from 1; "groups" two names, or "a_group"
-    and "b_group"; "resamples" and "seed"; "family" that its tests belong to.
+    and "b_group"; "resamples" and "seed"; "family" that its tests belong to; "held_out" True for the
+    plane made on half of the units, by the seed.
 
     Returns:
         Tables "difference", "gaps", and "spec" for two sessions, and "curves" as in `difference_curves`.
     """
     settings = StudyArguments(
-        arguments, ("other", "plane", "groups", "a_group", "b_group", "resamples", "seed", "family"), "compare"
+        arguments,
+        ("other", "plane", "groups", "a_group", "b_group", "resamples", "seed", "family", "held_out"),
+        "compare",
     )
     path = settings.text("other")
     file = None if path is None else paths.session_path(path)
@@ -179,10 +184,13 @@ def compare_study(session: Session, arguments: Arguments) -> Findings:
     levels = sorted({*session.spec.spotlight.thresholds, *other.spec.spotlight.thresholds}, reverse=True)
     pairs = _named(settings, alone=other is session) or default_pairs(session, other)
     names = None if other is session else session_names(session, other)
+    plane = session.planes[at - 1]
+    if arguments.get("held_out"):
+        plane = held_out(session, plane, seed)
     compared = compare_groups(
         session,
         other,
-        session.planes[at - 1],
+        plane,
         pairs,
         levels,
         resamples=resamples,
@@ -197,6 +205,7 @@ def compare_study(session: Session, arguments: Arguments) -> Findings:
     (counted,) = {id(pair.counted): pair.counted for pair in compared}.values()
     return findings_of(
         *tables,
+        plane=plane_title(plane),
         curves=[difference_curves(pair) for pair in compared],
         family=None if counted is None else counted.to_dict(),
     )
@@ -294,6 +303,8 @@ def _warnings(compared: Sequence[ComparedPair]) -> list[str]:
         if pair.tested in (BEYOND_ARITHMETIC, BY_DESIGN):
             rest = "p is of the rest" if pair.tested == BEYOND_ARITHMETIC else "so there is no p"
             warnings.append(f"{pair.label}: part of the difference was set by the experiment; {rest}")
+        for side in pair.sides:
+            warnings += dipped(side.session, side.plane)
         if pair.matched.uneven:
             warnings.append(
                 f"{pair.label}: units have unequal numbers of runs; each counts once, as the mean of its own"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srm_explorer.engine.analyses.captured import check_captured, head_width
-from srm_explorer.engine.analyses.directions import SiteRuns, as_rows, known_directions, plane_through
+from srm_explorer.engine.analyses.directions import SiteRuns, as_rows, basis_of_record, known_directions
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment.directions import FileVector, NeuronWeights, RandomDirection, direction_of
 from srm_explorer.engine.experiment.model_fit import is_centred
@@ -74,7 +74,8 @@ def same_axes(first: Session, other: Session, plane: PlaneRecord) -> PlaneRecord
             remedy="capture both with the same capture.residual",
         )
     fixed = all(_is_fixed(first, other, along) for along in (plane.a, plane.b))
-    stored = next((record for record in other.planes if record.key == plane.key), None) if fixed else None
+    axes = site, plane.a, plane.b
+    stored = next((record for record in other.planes if fixed and record.key == axes), None)
     if stored is not None:
         return stored
     basis = _basis(first, plane)
@@ -117,7 +118,7 @@ def _basis(session: Session, plane: PlaneRecord) -> Plane:
     except ExplorerError as error:
         what = f"the plane {plane_title(plane)} cannot be laid through the other session: {error.what}"
         raise ExplorerError(what, where=session.name, remedy=error.remedy) from None
-    return plane_through(plane.a, plane.b, SiteRuns.of(session, plane.site, read[plane.site]))
+    return basis_of_record(plane, SiteRuns.of(session, plane.site, read[plane.site]))
 
 
 def _width(session: Session, site: str) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,7 +27,7 @@ from srm_explorer.engine.experiment.directions import (
 from srm_explorer.engine.experiment.model_fit import is_centred
 from srm_explorer.engine.figures.captions import direction_caption
 from srm_explorer.engine.io.vectors import Matrix, read_direction, token_mean
-from srm_explorer.engine.session import DamagedError, Number, PromptRecord, RunRecord, Session, read_record
+from srm_explorer.engine.session import DamagedError, Number, PlaneRecord, PromptRecord, RunRecord, Session, read_record
 from srm_explorer.engine.stats.planes import Plane, neuron_plane, plane_from_vectors
 
 DIRECTIONS = "directions"
@@ -88,6 +88,11 @@ class SiteRuns:
             known={**known_directions(session.provenance), **(known or {})},
             centred=is_centred(session.spec, site),
         )
+
+    def of_prompts(self, prompts: Sequence[int]) -> SiteRuns:
+        """The runs of some prompts alone."""
+        rows = np.isin(self.prompt, prompts)
+        return replace(self, vectors=self.vectors[rows], prompt=self.prompt[rows], condition=self.condition[rows])
 
     @property
     def d(self) -> int:
@@ -167,6 +172,16 @@ def plane_through(a: int | str, b: int | str, runs: SiteRuns) -> Plane:
         return neuron_plane(runs.d, a, b)
     first, second = (direction_vector(along, runs) for along in (a, b))
     return plane_from_vectors(first, second, direction_caption(runs.site, a), direction_caption(runs.site, b))
+
+
+def basis_of_record(plane: PlaneRecord, runs: SiteRuns) -> Plane:
+    """Span a plane of a session anew, of the runs it was made of; errors as `plane_through`.
+
+    Args:
+        runs: all runs of the session at its site.
+    """
+    made = runs if plane.held_out is None else runs.of_prompts(plane.held_out.prompts)
+    return plane_through(plane.a, plane.b, made)
 
 
 def known_directions(provenance: Mapping[str, Any]) -> dict[str, Vector]:

@@ -17,6 +17,8 @@ _TESTS = table_columns(
     "family::text; test::text; of::text; tests::whole; runs::whole:2; p:smallest p:p; q::p; "
     "q_any:q, any dependence:p:1; when::text:3"
 )
+MOST_NAMED = 6
+"""Of a list that are written out."""
 _NOTES = (
     "q: Benjamini and Hochberg over all tests of the family so far, so it moves as the family grows; it holds for"
     " independent and positively dependent tests, the other for any (Benjamini and Yekutieli)",
@@ -62,6 +64,8 @@ def _of(entry: Entry) -> str:
 
 
 def _written(value: object) -> str:
+    if isinstance(value, list | tuple) and len(cast("list[object]", value)) > MOST_NAMED:
+        return f"{len(cast('list[object]', value)):,} of them"
     if isinstance(value, list | tuple):
         parts = [_written(part) for part in cast("list[object]", value)]
         return ", ".join(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,11 +29,10 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import SiteEdits, coordinate_caption, count_of, segment_tokens, site_caption
 from srm_explorer.engine.figures.numbers import three_digits
 from srm_explorer.engine.figures.table import PlaneChoice, TableColumn, TableFigure, table_columns
-from srm_explorer.engine.session import Session, changed_units, unit_warnings
+from srm_explorer.engine.session import ComputedTest, Counted, Session, changed_units, record_tests, unit_warnings
 from srm_explorer.engine.session.export import chosen_site
 from srm_explorer.engine.session.lengths import NOTHING, alike_tokens, differ_in_length, paired_tokens
 from srm_explorer.engine.stats.groups import BASELINE
-from srm_explorer.engine.stats.permutation import benjamini_hochberg, family_size
 from srm_explorer.engine.stats.resampling import MOST_RESAMPLES
 
 Floats = NDArray[np.float64]
@@ -104,6 +104,8 @@ def _unit(vectors: Floats) -> Floats:
 
 
 SETTINGS = ("neuron", "among", "k", "criterion", "groups", "site", "seed", "permutations")
+FAMILY = "planes found"
+"""That the tests of planes that were searched are in."""
 CRITERIA = ("separation", "change", "anisotropy")
 PERMUTATIONS = 10_000
 FEW_UNITS = 10
@@ -172,7 +174,7 @@ def finder_study(session: Session, arguments: Arguments) -> Findings:
         notes = [f"means of {labels[0]}, unit by unit"]
     if criterion != "anisotropy":
         notes += _lengths(session, site in whole.shorter)
-    return findings_of(_table(task, criterion, result, selection, notes), site=site, neuron=neuron)
+    return findings_of(_table(task, criterion, result, selection, notes, labels), site=site, neuron=neuron)
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,10 +258,24 @@ def _grouped(groups: ComparedGroups) -> str:
 
 
 def _table(
-    task: _Task, criterion: str, result: SearchResult, selection: PairSelection, notes: list[str]
+    task: _Task,
+    criterion: str,
+    result: SearchResult,
+    selection: PairSelection,
+    notes: list[str],
+    labels: Sequence[str],
 ) -> TableFigure:
     tested, best, site = result.tested, result.best, task.site
-    q = benjamini_hochberg(tested.p)
+    searched = {
+        "site": site,
+        "criterion": criterion,
+        "groups": list(labels),
+        "seed": selection.seed,
+        "planes": best.pairs.tolist(),
+        "chosen_on": result.chosen.tolist(),
+    }
+    counted = record_tests(task.caught.session, [ComputedTest("plane found", searched, tested.p)], FAMILY)
+    q = counted.q[0]
     alone = selection.shared in selection.set_axes
     both = result.synergy
     untested = np.where(np.isnan(tested.p), 2.0, tested.p)
@@ -292,13 +308,13 @@ def _table(
         f"{criterion} · {of[selection.among]}{caption} · {site_caption(site)}",
         tuple(columns),
         tuple(rows),
-        tuple(_notes(task, criterion, result, selection, [*notes], family_size(tested.p))),
+        tuple(_notes(task, criterion, result, selection, [*notes], counted)),
         tuple(PlaneChoice(site, int(best.pairs[row, 0]), int(best.pairs[row, 1])) for row in order),
     )
 
 
 def _notes(
-    task: _Task, criterion: str, result: SearchResult, selection: PairSelection, leading: list[str], family: int
+    task: _Task, criterion: str, result: SearchResult, selection: PairSelection, leading: list[str], counted: Counted
 ) -> list[str]:
     caught = task.caught
     set_axes = [coordinate_caption(task.site, axis) for axis in sorted(selection.set_axes)]
@@ -326,9 +342,7 @@ def _notes(
         f"p: {result.exchanged} · {selection.permutations:,} flips,"
         f" p is at least {three_digits(max(2.0 ** (1 - result.units[1]), 1 / (selection.permutations + 1)))}"
     )
-    notes.append(
-        f"q: Benjamini-Hochberg over the {family} planes that were tested; planes that share a neuron repeat it"
-    )
+    notes.append(f"{'; '.join(counted.lines)}; planes that share a neuron repeat it")
     changed = changed_units(caught.session, caught.rows).caption
     notes += [changed] if changed else []
     notes += unit_warnings(caught.session)

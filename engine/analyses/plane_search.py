@@ -196,6 +196,7 @@ class SearchResult:
         best: chosen on the first half; scores of correlations keep their sign.
         tested: on the second.
         units: in each half.
+        chosen: the units of the first, in the session's numbering.
         exchanged: what the test exchanged, in words.
         synergy: of the pairs on the second half; None where no groups are told apart, or by one coordinate alone.
     """
@@ -203,6 +204,7 @@ class SearchResult:
     best: BestPairs
     tested: TestedPairs
     units: tuple[int, int]
+    chosen: Places
     exchanged: str
     columns: int
     synergy: Synergy | None = None
@@ -227,7 +229,8 @@ def search_separation(
     both = None if single else synergy([rest], best.pairs)
     tested = paired_test(rest, best.pairs, selection.permutations, selection.seed, single=single)
     exchanged = SIGNS if single else RESIDUALS
-    return SearchResult(best, tested, (len(chosen), len(other)), exchanged, _usable(contrast, selection).size, both)
+    sizes, columns = (len(chosen), len(other)), _usable(contrast, selection).size
+    return SearchResult(best, tested, sizes, chosen, exchanged, columns, both)
 
 
 def search_change(
@@ -251,7 +254,8 @@ def search_change(
     together = None if single else synergy([rest], best.pairs)
     tested = paired_test(rest, best.pairs, selection.permutations, selection.seed, single=single)
     exchanged = SIGNS if single else RESIDUALS
-    return SearchResult(best, tested, (len(chosen), n), exchanged, _usable(contrast, selection).size, together)
+    columns = _usable(contrast, selection).size
+    return SearchResult(best, tested, (len(chosen), n), chosen, exchanged, columns, together)
 
 
 def search_anisotropy(
@@ -286,7 +290,7 @@ def search_anisotropy(
     rest = within_strata(means[np.isin(units, other)], stratum[other])
     tested = correlation_test(rest, stratum[other], best.pairs, np.sign(r), selection.permutations, selection.seed)
     exchanged = f"{RESIDUALS}, in the direction it was chosen with"
-    return SearchResult(best, tested, (len(chosen), len(other)), exchanged, columns.size)
+    return SearchResult(best, tested, (len(chosen), len(other)), chosen, exchanged, columns.size)
 
 
 def _between_units(
@@ -308,7 +312,8 @@ def _between_units(
     exchanged = f"{RESIDUALS}{', within prompt sets' if alike else ''}"
     sizes = tuple(len(a) + len(b) for a, b in zip(*split, strict=True))
     both = synergy([means[0][1], means[1][1]], best.pairs)
-    return SearchResult(best, tested, (sizes[0], sizes[1]), exchanged, _usable(contrast, selection).size, both)
+    chosen, columns = np.concatenate([split[0][0], split[1][0]]), _usable(contrast, selection).size
+    return SearchResult(best, tested, (sizes[0], sizes[1]), chosen, exchanged, columns, both)
 
 
 def _scan(contrast: Contrast, selection: PairSelection) -> BestPairs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,17 @@ from srm_explorer.engine.analyses.directions import (
     known_directions,
     plane_through,
 )
+from srm_explorer.engine.analyses.plane_search import FEWEST, halves
 from srm_explorer.engine.analyses.registry import Findings, StudyArguments, findings_of
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.experiment.directions import Component, Direction, canonical, choices_of, direction_of
-from srm_explorer.engine.figures.captions import plane_captions, plane_title, site_caption
+from srm_explorer.engine.experiment.directions import Component, Direction, canonical, direction_of, needs_runs
+from srm_explorer.engine.figures.captions import direction_caption, plane_captions, plane_title, site_caption
 from srm_explorer.engine.figures.groups import energies_by_group, grey_vector, swept_groups
 from srm_explorer.engine.figures.numbers import three_digits
 from srm_explorer.engine.figures.table import CellValue, PlaneChoice, TableFigure, table_columns
-from srm_explorer.engine.figures.warnings import NEAR_DEG
+from srm_explorer.engine.figures.warnings import NEAR_DEG, dipped
 from srm_explorer.engine.io.vectors import Matrix
-from srm_explorer.engine.session import PlaneRecord, Session
+from srm_explorer.engine.session import HeldOut, PlaneRecord, Session, chosen_on, units_of
 from srm_explorer.engine.session.lengths import by_mark, marks_of, shorter_means
 from srm_explorer.engine.session.session import ShorterShadows
 from srm_explorer.engine.stats.planes import Plane, coordinates
@@ -50,7 +52,39 @@ def basis_of(
     """
     check_captured(session, choice.site)
     runs = SiteRuns.of(session, choice.site, vectors, weights)
-    return plane_through(canonical(choice.a), canonical(choice.b), runs)
+    split = split_of(session, choice)
+    made = runs if split is None else runs.of_prompts(split.prompts)
+    return plane_through(canonical(choice.a), canonical(choice.b), made)
+
+
+def split_of(session: Session, choice: PlaneChoice) -> HeldOut | None:
+    """The split of the units of a plane that is shown on others than it is made of; None for one of all units.
+
+    A plane of two coordinates that the finder chose is made of the half it was chosen on, and shown on the half it was
+    tested on; any other of a random half of the units of each prompt set, by the seed.
+
+    Raises:
+        ExplorerError: nothing of it was made of runs or chosen on them, or a half has too few units.
+    """
+    if choice.held_out is None:
+        return None
+    units = units_of(session)
+    a, b = canonical(choice.a), canonical(choice.b)
+    chosen = np.array(chosen_on(session, choice.site, a, b), np.int64)
+    if needs_runs(a) or needs_runs(b):
+        present = np.unique(units.of_run)
+        chosen = halves(present, units.stratum, np.random.default_rng(choice.held_out))[0]
+    elif not chosen.size:
+        what = f"{direction_caption(choice.site, a)} × {direction_caption(choice.site, b)} was neither made of runs nor"
+        remedy = "show it as it is: no unit of it was looked at before"
+        raise ExplorerError(f"{what} chosen on them", where=session.name, remedy=remedy)
+    shown = np.setdiff1d(units.of_run, chosen)
+    if min(len(chosen), len(shown)) < FEWEST:
+        what = f"{len(chosen) + len(shown)} units cannot be split into a half to make a plane of and a half to show"
+        raise ExplorerError(what, where=session.name, remedy=f"run {2 * FEWEST} prompts or more, better 50")
+    runs = np.isin(units.of_run, chosen)
+    prompts = sorted({run.prompt for run, is_made in zip(session.runs, runs.tolist(), strict=True) if is_made})
+    return HeldOut(choice.held_out, tuple(prompts), len(chosen), len(shown))
 
 
 def plane_of(
@@ -64,7 +98,37 @@ def plane_of(
     if means is not None:
         marks = marks_of(session.spec, session.conditions, session.runs)
         shorter = by_mark(marks, *coordinates(np.concatenate(means), plane))
-    return PlaneRecord.of(choice.site, canonical(choice.a), canonical(choice.b), xy, norm, plane.raw_angle_deg, shorter)
+    a, b = canonical(choice.a), canonical(choice.b)
+    record = PlaneRecord.of(choice.site, a, b, xy, norm, plane.raw_angle_deg, shorter)
+    split = split_of(session, choice)
+    return record if split is None else _without(record, session, split)
+
+
+def _without(record: PlaneRecord, session: Session, split: HeldOut) -> PlaneRecord:
+    """A plane in which the runs that it was made of lie nowhere."""
+    made = set(split.prompts)
+    is_made = [run.prompt in made for run in session.runs]
+    x, y, norm = (
+        tuple(np.nan if gone else value for gone, value in zip(is_made, column, strict=True))
+        for column in (record.x, record.y, record.norm)
+    )
+    shorter = tuple(() if gone else kept for gone, kept in zip(is_made, record.shorter, strict=False))
+    return replace(record, x=x, y=y, norm=norm, shorter=shorter, held_out=split)
+
+
+def held_out(session: Session, plane: PlaneRecord, seed: int = 0) -> PlaneRecord:
+    """A plane of a session made on half of its units, and shown on the other half; reads the session's vectors.
+
+    Raises:
+        ExplorerError: as `split_of`; the vectors are not there.
+    """
+    choice = PlaneChoice(plane.site, plane.a, plane.b, seed)
+    there = find_plane(session, choice)
+    if there is not None:
+        return session.planes[there]
+    # Before the vectors are read, whether there is anything to hold out.
+    split_of(session, choice)
+    return plane_of(session, session.vectors([plane.site])[plane.site], choice)
 
 
 def with_plane(
@@ -90,7 +154,8 @@ def with_plane(
 
 
 def find_plane(session: Session, choice: PlaneChoice) -> int | None:
-    key = choice.site, canonical(choice.a), canonical(choice.b)
+    split = () if choice.held_out is None else ("held out", choice.held_out)
+    key = (choice.site, canonical(choice.a), canonical(choice.b), *split)
     return next((index for index, plane in enumerate(session.planes) if plane.key == key), None)
 
 
@@ -119,7 +184,8 @@ def planes_table(session: Session, by: list[str] | None = None) -> TableFigure:
             sweep = group.sweep
             head = (number, site_caption(plane.site), a, b, plane.raw_angle_deg, group.label, group.n_runs)
             rows.append((*head, energies[group.label], sweep.a, sweep.b, sweep.amplitude, sweep.phase_deg))
-            planes.append(PlaneChoice(plane.site, plane.a, plane.b))
+            seed = None if plane.held_out is None else plane.held_out.seed
+            planes.append(PlaneChoice(plane.site, plane.a, plane.b, seed))
     return TableFigure("planes", f"planes of {session.name}", _COLUMNS, tuple(rows), _notes(session), tuple(planes))
 
 
@@ -145,8 +211,7 @@ def _notes(session: Session) -> tuple[str, ...]:
         greys.append(f"{number} ({three_digits(x)}, {three_digits(y)})")
     notes.append(f"grey vector, the mean of normalised baseline vectors: plane {'; '.join(greys)}")
     notes.append("the first direction itself draws cos θ; the second has its largest value at the angle between them")
-    if any(choices_of(direction) for direction in _directions(session)):
-        notes.append("directions made of these runs (means, components) separate them by construction: no finding")
+    notes += [f"plane {at}: {note}" for at, plane in enumerate(session.planes, 1) for note in dipped(session, plane)]
     if any(isinstance(direction, Component) and not direction.runs.at for direction in _directions(session)):
         notes.append("components without a condition hold what was clamped too: pc1(at=baseline) leaves it out")
     return tuple(notes)

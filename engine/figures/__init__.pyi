@@ -94,4 +94,5 @@ from .table import tables_as_csv as tables_as_csv
 from .thresholds import ThresholdFigure as ThresholdFigure
 from .thresholds import threshold_figure as threshold_figure
 from .warnings import NEAR_DEG as NEAR_DEG
+from .warnings import dipped as dipped
 from .warnings import session_warnings as session_warnings

@@ -81,9 +81,11 @@ def plane_captions(plane: PlaneRecord) -> tuple[str, str]:
 
 
 def plane_title(plane: PlaneRecord) -> str:
-    """A plane and where it lies: "n373 × n2202 · L11 hook_post"."""
+    """A plane and where it lies: "n373 × n2202 · L11 hook_post", and of how many units it is made and shown."""
     a, b = plane_captions(plane)
-    return f"{a} × {b} · {site_caption(plane.site)}"
+    held = plane.held_out
+    split = "" if held is None else f" · held out: made on {held.made} units, shown on {held.shown}"
+    return f"{a} × {b} · {site_caption(plane.site)}{split}"
 
 
 def pooled_caption(experiment: Experiment) -> str:

@@ -71,7 +71,7 @@ class GroupNumbers:
 
 def compare(first: Session, other: Session) -> Comparison:
     names = session_names(first, other)
-    by_axes = {(plane.site, plane.a, plane.b): plane for plane in other.planes}
+    by_axes = {plane.key: plane for plane in other.planes}
     run_planes = [plane for plane in first.planes if first is not other and _is_of_its_runs(plane)]
     pairs = [(plane, by_axes.get(plane.key)) for plane in first.planes if plane not in run_planes]
     planes = tuple((plane, other_plane) for plane, other_plane in pairs if other_plane is not None)

@@ -19,7 +19,7 @@ from srm_explorer.engine.figures.overlays import NO_OVERLAYS, Overlays
 from srm_explorer.engine.figures.polar import PolarFigure, polar_counts, polar_mean, threshold_index
 from srm_explorer.engine.figures.thresholds import ThresholdFigure, threshold_figure
 from srm_explorer.engine.figures.warnings import session_warnings
-from srm_explorer.engine.session import PlaneRecord, Session
+from srm_explorer.engine.session import HeldOut, PlaneRecord, Session
 from srm_explorer.engine.stats.groups import BASELINE, CONTROL, NO_LEVEL, REFERENCE, RunGroup, group_runs
 from srm_explorer.engine.stats.spotlight import UnitCoordinates, sweep_groups, unit_coordinates
 
@@ -52,11 +52,28 @@ def swept_groups(
     levels = spotlight.thresholds if thresholds is None else tuple(thresholds)
     groups = run_groups(session, by)
     points = points_of(plane) if points is None else points
+    if plane.held_out is not None:
+        groups = _shown_half(session, plane.held_out, groups)
     sweeps = sweep_groups(points, {label: group.runs for label, group in groups.items()}, levels, spotlight.angles)
     return tuple(
         SweptGroup(label, _role(group), sweeps[label], group.n_prompts, len(group.runs))
         for label, group in groups.items()
     )
+
+
+def _shown_half(session: Session, split: HeldOut, groups: dict[str, RunGroup]) -> dict[str, RunGroup]:
+    """The groups without the runs that a plane was made of; those of which none is left are no groups."""
+    prompts = np.array([run.prompt for run in session.runs], np.int64)
+    is_shown = ~np.isin(prompts, split.prompts)
+    halved = {
+        label: dataclasses.replace(group, runs=runs, n_prompts=len(np.unique(prompts[runs])))
+        for label, group in groups.items()
+        if len(runs := group.runs[is_shown[group.runs]])
+    }
+    if not halved:
+        remedy = "choose another seed, or run more prompts"
+        raise ExplorerError("no run of it is in the half that is shown", where=session.name, remedy=remedy)
+    return halved
 
 
 def run_groups(session: Session, by: Sequence[str]) -> dict[str, RunGroup]:

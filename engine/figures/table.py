@@ -52,11 +52,17 @@ class PlaneChoice:
 
     Attributes:
         a: the direction at 0 degrees, as in an experiment file: a neuron's number, or a direction's text.
+        held_out: seed of a split of the units: it is made of one half and shown on the other; None for all units.
     """
 
     site: str
     a: int | str
     b: int | str
+    held_out: int | None = None
+
+
+def _plain_choice(choice: PlaneChoice) -> dict[str, Any]:
+    return {name: value for name, value in vars(choice).items() if name != "held_out" or value is not None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +105,7 @@ class TableFigure:
             "columns": [{"key": c.key, "title": c.title, "shown": c.shown, "keep": c.keep} for c in self.columns],
             "rows": [dict(zip(keys, row, strict=True)) for row in self.rows],
             "notes": list(self.notes),
-            "planes": [None if p is None else {"site": p.site, "a": p.a, "b": p.b} for p in self.planes],
+            "planes": [None if p is None else _plain_choice(p) for p in self.planes],
             "runs": list(self.runs),
         }
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srm_explorer.engine.experiment import InterventionSpec, Site
+from srm_explorer.engine.experiment.directions import needs_runs
 from srm_explorer.engine.experiment.model_fit import Apartness, apart_from
 from srm_explorer.engine.figures.bands import lit_by_chance, stored_nulls, stored_p
 from srm_explorer.engine.figures.captions import coordinate_caption, edited_caption, plane_captions, site_caption
@@ -21,6 +22,7 @@ from srm_explorer.engine.session import (
     Number,
     PlaneRecord,
     Session,
+    chosen_on,
     read_record,
     unit_warnings,
     units_of,
@@ -46,6 +48,7 @@ def session_warnings(session: Session, plane: PlaneRecord, groups: Sequence[Swep
     """What the reader of a chart should know of the experiment, the gravest first."""
     notes = (
         *_apart(session, plane, "here"),
+        *dipped(session, plane),
         *_symmetric(session, plane, groups),
         *_unreached(session),
         *_incomplete(session),
@@ -86,6 +89,38 @@ def _apart(session: Session, plane: PlaneRecord, which: Apartness) -> Iterator[s
     edited = edited_caption(session.spec, past=True, layers=which == "elsewhere")
     where = f" of {site_caption(plane.site)}" if which == "elsewhere" else ""
     yield f"this plane holds nothing that was edited: {edited}, the plane is {a} × {b}{where}"
+
+
+HELD_OUT = "held out (--held-out, P on the screen)"
+"""Where the alternative is, on the command line and on the screen."""
+
+
+def dipped(session: Session, plane: PlaneRecord) -> Iterator[str]:
+    """Say that a plane was made of the runs that are shown in it, or chosen on them; or that these are held out.
+
+    Groups separate along the difference of their own means whether or not they differ in anything else (Kriegeskorte,
+    Simmons, Bellgowan and Baker 2009).
+    """
+    if plane.held_out is not None:
+        yield f"held out: made on {plane.held_out.made} units, the {plane.held_out.shown} others are shown"
+        return
+    sides = zip((plane.a, plane.b), plane_captions(plane), strict=True)
+    made = [caption for along, caption in sides if isinstance(along, str) and needs_runs(along)]
+    if made:
+        them, are = ("them", "are") if len(made) > 1 else ("it", "is")
+        yield (
+            f"{' and '.join(made)} {are} made of the runs that are shown: they separate along {them} by construction,"
+            f" also where nothing differs; {HELD_OUT}, half of the units make the plane and the others are shown"
+        )
+        return
+    chosen = len(chosen_on(session, plane.site, plane.a, plane.b))
+    if chosen:
+        a, b = plane_captions(plane)
+        every = len(set(units_of(session).of_run.tolist()))
+        yield (
+            f"{a} × {b} was chosen among many planes on {chosen} of these {every} units, which separate in it by that"
+            f" choice; {HELD_OUT}, the other {every - chosen} are shown alone"
+        )
 
 
 def _symmetric(session: Session, plane: PlaneRecord, groups: Sequence[SweptGroup]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from srm_explorer.engine.analyses import Arguments, Findings, SiteRuns, as_rows, effects_study, plane_through
+from srm_explorer.engine.analyses import Arguments, Findings, SiteRuns, as_rows, basis_of_record, effects_study
 from srm_explorer.engine.errors import ExplorerError, SpecValueError, did_you_mean
 from srm_explorer.engine.execution.provenance import check_same_model, versions
 from srm_explorer.engine.execution.replay import recorded_in, same_directions
@@ -93,7 +93,7 @@ def planes_of(
 def _plane(session: Session, record: PlaneRecord, model: LoadedModel) -> Plane:
     if isinstance(record.a, int) and isinstance(record.b, int):
         return neuron_plane(model.shape.width(Site.parse(record.site)), record.a, record.b)
-    return plane_through(record.a, record.b, SiteRuns.of(session, record.site, session.vectors()[record.site]))
+    return basis_of_record(record, SiteRuns.of(session, record.site, session.vectors()[record.site]))
 
 
 MOST_MOVED = 10

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from srm_explorer.engine.session.codec import DamagedError, Number, Table, Text, Whole, plain, read_record
-from srm_explorer.engine.session.ledger import ComputedTest, Counted, Entry, Ledger, check_family, record_tests
+from srm_explorer.engine.session.ledger import (
+    ComputedTest,
+    Counted,
+    Entry,
+    Ledger,
+    check_family,
+    chosen_on,
+    record_tests,
+)
 from srm_explorer.engine.session.session import (
     CAPTURED_AT,
     SCHEMA_VERSION,
     Finish,
+    HeldOut,
     PlaneRecord,
     PromptRecord,
     Resolved,
@@ -53,6 +62,7 @@ __all__ = [
     "DamagedError",
     "Entry",
     "Finish",
+    "HeldOut",
     "Ledger",
     "Number",
     "PlaneRecord",
@@ -73,6 +83,7 @@ __all__ = [
     "changed_texts",
     "changed_units",
     "check_family",
+    "chosen_on",
     "is_listed",
     "linked",
     "load_session",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -120,13 +121,16 @@ class _Place:
     def __init__(self, session: Session, plane: PlaneRecord) -> None:
         several = len({other.site for other in session.planes}) > 1
         prefix = f"{plane.site}_{plane.a}_{plane.b}" if several else f"{plane.a}_{plane.b}"
+        prefix += "" if plane.held_out is None else f"_held_out_{plane.held_out.seed}"
         self.names = [f"{prefix}_{name}" for name in ("x", "y", "norm", "cos_a", "cos_b")]
         self._plane = plane
         self._unit = unit_coordinates(plane.xy, plane.norm).xy.tolist()
 
-    def cells(self, row: int) -> list[float]:
-        """Raw coordinates and norm, and the cosines with the plane's two directions."""
+    def cells(self, row: int) -> list[float] | list[None]:
+        """Raw coordinates and norm, and the cosines with the plane's two directions; none where a run is held out."""
         plane = self._plane
+        if plane.held_out is not None and math.isnan(plane.x[row]):
+            return [None] * len(self.names)
         return [plane.x[row], plane.y[row], plane.norm[row], *self._unit[row]]
 
 

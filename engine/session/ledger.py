@@ -211,6 +211,17 @@ class Ledger:
         return problem
 
 
+def chosen_on(session: Session, site: str, a: int | str, b: int | str) -> tuple[int, ...]:
+    """The units on which a pair of coordinates was chosen among many, by the last search that found it; none else."""
+    for entry in reversed(Ledger(session).entries()):
+        planes, units = entry.of.get("planes"), entry.of.get("chosen_on")
+        if entry.of.get("site") == site and isinstance(planes, list) and isinstance(units, list):
+            pairs = cast("list[object]", planes)
+            if [a, b] in pairs or [b, a] in pairs:
+                return tuple(unit for unit in cast("list[object]", units) if isinstance(unit, int))
+    return ()
+
+
 def record_tests(session: Session, tests: Sequence[ComputedTest], family: str) -> Counted:
     """Write tests that were computed on a session into its ledger; q over all that their family holds so far.
 

@@ -179,8 +179,9 @@ def _condition_table(condition: Condition) -> Table:
 
 
 def _plane_table(plane: PlaneRecord) -> Table:
-    """A plane as a table, which tells of means over the first tokens only where there are any."""
-    return {name: value for name, value in vars(plane).items() if name != "shorter" or value}
+    """A plane as a table, which tells of means over the first tokens, and of a split, only where there are any."""
+    table = {name: value for name, value in vars(plane).items() if name not in ("shorter", "held_out") or value}
+    return table if plane.held_out is None else {**table, "held_out": vars(plane.held_out)}
 
 
 def _checked(sidecar: Sidecar | None) -> Sidecar | None:

@@ -90,6 +90,23 @@ ShorterShadows: TypeAlias = tuple[tuple[tuple[Whole, Number, Number, Number], ..
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """The split of a plane that is shown on other units than it was made of, or chosen on.
+
+    Attributes:
+        seed: of the split.
+        prompts: those of the units that it was made of; their runs lie nowhere in the plane.
+        made: how many units those are.
+        shown: how many units are shown.
+    """
+
+    seed: Whole
+    prompts: tuple[Whole, ...]
+    made: Whole
+    shown: Whole
+
+
+@dataclass(frozen=True)
 class PlaneRecord:
     """Where every run lies in a plane: all that a spotlight sweep needs.
 
@@ -102,6 +119,7 @@ class PlaneRecord:
         raw_angle_deg: degrees between the two directions before they were made orthogonal.
         shorter: [run] where its mean over its first tokens lies, (tokens, x, y, norm) for each number of tokens at
             which another run of the same prompt stopped; empty where nothing is known of that.
+        held_out: on which half of the units it was made; None where all runs lie in it.
     """
 
     site: Text
@@ -112,6 +130,7 @@ class PlaneRecord:
     norm: tuple[Number, ...]
     raw_angle_deg: Number = 90.0
     shorter: ShorterShadows = ()
+    held_out: HeldOut | None = None
 
     @classmethod
     def of(
@@ -139,9 +158,9 @@ class PlaneRecord:
         return tuple(along for along in (self.a, self.b) if isinstance(along, int))
 
     @property
-    def key(self) -> tuple[str, int | str, int | str]:
-        """What tells it from the other planes of a session: its site and directions."""
-        return self.site, self.a, self.b
+    def key(self) -> tuple[str | int, ...]:
+        """What tells it from the other planes of a session: its site and directions, and the seed of its split."""
+        return (self.site, self.a, self.b, *(() if self.held_out is None else ("held out", self.held_out.seed)))
 
 
 IMPORTED = "imported"

@@ -267,11 +267,18 @@ def list_planes(session: str, by: Sequence[str], csv_file: Path | None, as_json:
 
 
 def add_plane(
-    session: str, a: str, b: str, site: str | None, by: Sequence[str], csv_file: Path | None, as_json: bool
+    session: str,
+    a: str,
+    b: str,
+    site: str | None,
+    split: int | None,
+    by: Sequence[str],
+    csv_file: Path | None,
+    as_json: bool,
 ) -> None:
     """Make a plane of a session's vectors, save it in the session, and print all of its planes."""
     opened = load_session(paths.session_path(session))
-    choice = PlaneChoice(_site(opened, site), a, b)
+    choice = PlaneChoice(_site(opened, site), a, b, split)
     there = find_plane(opened, choice)
     if there is not None:
         note(f"it is plane {there + 1} of {opened.name} already")

@@ -23,6 +23,10 @@ Family = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="The family its tests belong to: q is over all that it holds so far."),
 ]
+HeldOut = Annotated[
+    bool, typer.Option("--held-out", help="Make the plane on half of the units, and show the other half.")
+]
+SplitSeed = Annotated[int, typer.Option(min=0, help="Of the split of --held-out.")]
 SessionName = Annotated[str, typer.Argument(metavar="SESSION", help="A session's name, or the path of its file.")]
 
 
@@ -79,12 +83,15 @@ def diff_sessions(
     b_group: Annotated[str | None, typer.Option("--b-group", metavar="Y", help="Of the second session.")] = None,
     resamples: Annotated[int, typer.Option(min=100, max=100_000, help="Of the units, and sign patterns.")] = 10_000,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
+    held_out: HeldOut = False,
     family: Family = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the curves with their bands.")] = None,
     as_json: Json = False,
 ) -> None:
     """Compare two sessions, or two groups of one: curves, means, and what differs in the experiments."""
-    cli.sessions.diff_command(session, other, plane, groups, a_group, b_group, resamples, seed, family, csv, as_json)
+    cli.sessions.diff_command(
+        session, other, plane, groups, a_group, b_group, resamples, seed, family, held_out, csv, as_json
+    )
 
 
 @sessions_app.command("ledger")
@@ -301,6 +308,7 @@ def planes(
         tuple[str, str] | None,
         typer.Option("--add", metavar="A B", help="Make and save a plane: 'mean(type=plain)' pc1, w_out(11.373) 5."),
     ] = None,
+    held_out: HeldOut = False,
     site: Annotated[str | None, typer.Option(help="Where it lies; needed where several sites were captured.")] = None,
     ensemble: Annotated[
         Literal["perm", "comb"] | None, typer.Option(help="All planes of --basis: ordered pairs, or each pair once.")
@@ -322,7 +330,7 @@ def planes(
     groups: Annotated[
         tuple[str, str] | None, typer.Option(metavar="X Y", help="Groups that --find tells apart.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of --find's split and permutations.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of --find's split and permutations, and of --held-out.")] = 0,
     by: Annotated[
         str, typer.Option(metavar="pooled|condition|FACTOR,...", help="A row by condition, by factors, or both.")
     ] = "pooled",
@@ -332,12 +340,16 @@ def planes(
     """List, make, find planes of a session, or sweep ensembles."""
     if sum((add is not None, ensemble is not None or bool(basis), find)) > 1:
         raise typer.BadParameter("ask for one of --add, --ensemble and --find")
+    if held_out and add is None:
+        raise typer.BadParameter(
+            "this makes a plane: give --add too, or show SESSION --held-out", param_hint="--held-out"
+        )
     if find:
         cli.analyses.find_planes(session, neuron, every, changed, criterion, groups or (), site, seed, csv, as_json)
         return
     chosen = [] if by == "pooled" else [name.strip() for name in by.split(",")]
     if add is not None:
-        cli.analyses.add_plane(session, *add, site, chosen, csv, as_json)
+        cli.analyses.add_plane(session, *add, site, seed if held_out else None, chosen, csv, as_json)
     elif ensemble is not None or basis:
         if ensemble is None or not basis:
             raise typer.BadParameter("give --ensemble perm or comb, and --basis 'mean(type=*)'")
@@ -557,6 +569,8 @@ def show(
         Literal["partners", "controls", "isotropic", "second moment"] | None,
         typer.Option(help="What chance is drawn by; controls where there are any, else random partners."),
     ] = None,
+    held_out: HeldOut = False,
+    seed: SplitSeed = 0,
     family: Family = None,
     as_json: Json = False,
     width: Width = None,
@@ -566,8 +580,9 @@ def show(
     if minus and axis_out:
         raise typer.BadParameter("choose one of --minus-arithmetic and --axis-out")
     transform = "minus arithmetic" if minus else "axis out" if axis_out else "observed"
+    split = seed if held_out else None
     cli.show.show_command(
-        session, chart, view, plane, threshold, by, as_json, width, height, transform, plain, chance, family
+        session, chart, view, plane, threshold, by, as_json, width, height, transform, plain, chance, family, split
     )
 
 

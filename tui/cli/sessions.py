@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.analyses import compare_study, curves_table_of, ledger_study, tables_in
-from srm_explorer.engine.figures import plane_title
+from srm_explorer.engine.figures import dipped
 from srm_explorer.engine.io.arrays import write_npz
 from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.runs import Stopped
@@ -104,6 +104,9 @@ def export_command(
     if csv_file is not None:
         write_atomic(csv_file, runs_csv(opened, controls=controls).encode("utf-8", "backslashreplace"))
         say(f"{count(runs, 'run')} written to {visible(str(csv_file))}")
+        for number, plane in enumerate(opened.planes, 1):
+            for line in dipped(opened, plane):
+                note(f"plane {number}: {line}")
     if npz_file is not None:
         chosen = chosen_site(opened, site)
         write_npz(npz_file, run_vectors(opened, chosen, controls=controls))
@@ -123,6 +126,7 @@ def diff_command(
     resamples: int,
     seed: int,
     family: str | None,
+    held_out: bool,
     csv_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -137,9 +141,10 @@ def diff_command(
         "resamples": resamples,
         "seed": seed,
         "family": family,
+        "held_out": held_out or None,
     }
     findings = compare_study(opened, arguments)
-    title = plane_title(opened.planes[plane - 1])
+    title = findings["plane"]
     tables = tables_in(findings)
     if csv_file is not None:
         say_tables((curves_table_of(findings),), form="csv", file=csv_file)

@@ -64,10 +64,17 @@ def show_command(
     plain: bool = False,
     chance: str | None = None,
     family: str | None = None,
+    split: int | None = None,
 ) -> None:
     opened = load_session(paths.session_path(session))
     # A session may have none: what was done can still be told.
     chosen = _planes(opened, plane) if opened.planes or plane is not None or chart is not None else ()
+    if split is not None:
+        # Only who asks for it waits for the analyses.
+        from srm_explorer.engine.analyses import held_out
+
+        halved = [held_out(opened, record, split) for record in chosen]
+        opened, chosen = opened.changed(planes=(*opened.planes, *halved)), halved
     grouping = [] if by in ("", "pooled") else [name.strip() for name in by.split(",")]
     if as_json:
         say_json(session_json(opened, chosen, grouping, threshold, family))

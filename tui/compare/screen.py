@@ -22,6 +22,7 @@ from srm_explorer.tui.widgets.status import StatusLine, Tone, hints_of
 from srm_explorer.tui.widgets.table import LineTable
 
 if TYPE_CHECKING:
+    from srm_explorer.engine.session import PlaneRecord
     from srm_explorer.tui.compare.state import CompareState
 
 
@@ -71,6 +72,14 @@ class CompareScreen(Screen[None]):
         Binding("T", "threshold(-1)", "", id="compare.threshold-back", show=False, tooltip="The threshold before"),
         Binding("v", "view", "view", id="compare.view", tooltip="Counts, mean, counts over the angle, dose"),
         Binding("p", "plane", "plane", id="compare.plane", tooltip="The next plane that both have"),
+        Binding(
+            "P",
+            "held_out",
+            "",
+            id="compare.held-out",
+            show=False,
+            tooltip="Make this plane on half of the units and show the other half; again, all of them",
+        ),
         Binding("tab", "part(1)", "part", id="compare.part", tooltip="The next part: chart, numbers, differences"),
         Binding("shift+tab", "part(-1)", "", id="compare.part-back", show=False, tooltip="The part before"),
         Binding("d", "subtract", "difference", id="compare.difference", tooltip="One group minus another, and back"),
@@ -150,6 +159,20 @@ class CompareScreen(Screen[None]):
 
     def action_plane(self) -> None:
         self._change("next_plane")
+
+    def action_held_out(self) -> None:
+        state = self._state
+        if state is None or not state.comparison.planes:
+            return
+
+        def take(result: tuple[PlaneRecord, PlaneRecord] | ExplorerError) -> None:
+            if isinstance(result, ExplorerError):
+                self.say(str(result), "error")
+            elif self._state is state:
+                state.show_plane(result)
+                self._show()
+
+        self._background.run(state.frozen().hold_out, take, key="held out")
 
     def action_subtract(self) -> None:
         self._change("subtract")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import io
 from collections.abc import Callable, Hashable, Sequence
 from itertools import combinations
@@ -17,7 +18,9 @@ from srm_explorer.engine.analyses import (
     difference_curves,
     direction_detail,
     findings_of,
+    held_out,
     recorded,
+    same_axes,
     tested_size,
 )
 from srm_explorer.engine.errors import ExplorerError
@@ -37,6 +40,7 @@ from srm_explorer.engine.figures import (
     compared_thresholds,
     count_of,
     degrees,
+    dipped,
     group_names,
     pooled_caption,
     short,
@@ -199,6 +203,7 @@ class CompareState:
         self.pair = 0
         self._inferred: dict[tuple[int, int], ComparedPair | ExplorerError] = {}
         self._fault = ""
+        self._dipped: tuple[str, ...] = ()
         self._sweep()
         self.threshold = telling_threshold(self.groups) if self.groups else comparison.thresholds()[0]
 
@@ -286,7 +291,7 @@ class CompareState:
     def notes(self) -> tuple[str, ...]:
         shown = self.inferred if self.subtracts else None
         matched = () if shown is None or isinstance(shown, ExplorerError) else (summary_of(shown),)
-        return (*self.comparison.notes, *matched)
+        return (*self._dipped, *self.comparison.notes, *matched)
 
     @property
     def differences(self) -> tuple[str, ...]:
@@ -418,7 +423,38 @@ class CompareState:
             return ((str(shown or "subtracting"), "", ""),)
         return rows_of(shown, self.theta, self.threshold)
 
+    def hold_out(self) -> tuple[PlaneRecord, PlaneRecord]:
+        """Make the plane in view on half of the first session's units, or find the one of all of them; takes a moment.
+
+        Raises:
+            ExplorerError: nothing of it was made of runs, or the vectors that it takes are not there.
+        """
+        first, other = self.comparison.sessions
+        plane = self.comparison.planes[self.plane][0]
+        if plane.held_out is not None:
+            key = plane.site, plane.a, plane.b
+            return next(pair for pair in self.comparison.planes if pair[0].key == key)
+        record = held_out(first, plane)
+        return record, record if other is first else same_axes(first, other, record)
+
+    def show_plane(self, pair: tuple[PlaneRecord, PlaneRecord]) -> None:
+        """Go to a plane, which is added to those that both have where it is none of them."""
+        known = [first.key for first, _ in self.comparison.planes]
+        if pair[0].key not in known:
+            self.comparison = dataclasses.replace(self.comparison, planes=(*self.comparison.planes, pair))
+            known.append(pair[0].key)
+        self.plane = known.index(pair[0].key)
+        self._sweep()
+
     def _sweep(self) -> None:
+        sides = self.comparison.planes[self.plane] if self.comparison.planes else ()
+        self._dipped = tuple(
+            dict.fromkeys(
+                line
+                for session, plane in zip(self.comparison.sessions, sides, strict=False)
+                for line in dipped(session, plane)
+            )
+        )
         try:
             self.groups = compared_groups(self.comparison, self.plane)
         except ExplorerError as error:

@@ -45,6 +45,7 @@ ACTS_ON = {
     "transform": ("Polar", "Thresholds", "Dose"),
     "band": ("Polar", "Thresholds"),
     "plane": ("Polar", "Thresholds", "Dose", "Runs", "Planes"),
+    "held_out": ("Polar", "Thresholds", "Dose", "Runs"),
 }
 """The tabs on which an action changes what is seen; all of them where it is not listed."""
 
@@ -96,6 +97,13 @@ class ResultsPane(Widget, can_focus=True):
             tooltip="Show the band, and what chance draws, of the next group",
         ),
         Binding("p", "plane", "plane", show=False, id="results.plane", tooltip="Go to the session's next plane"),
+        Binding(
+            "P",
+            "held_out",
+            show=False,
+            id="results.held_out",
+            tooltip="Make this plane on half of the units and show the other half; again, all of them",
+        ),
         Binding("left_square_bracket", "tab(-1)", show=False, id="results.tab_before", tooltip="Go to the tab before"),
         Binding("right_square_bracket", "tab(1)", "tab", id="results.tab_next", tooltip="Go to the next tab"),
     ]
@@ -301,6 +309,15 @@ class ResultsPane(Widget, can_focus=True):
     def action_plane(self) -> None:
         self.state.next_plane()
         self._changed()
+
+    def action_held_out(self) -> None:
+        # Not imported with this module: the panes are shown before numpy is loaded.
+        from srm_explorer.engine.figures import PlaneChoice
+
+        record = self.state.record()
+        if record is not None:
+            seed = 0 if record.held_out is None else None
+            self.post_message(StudyTab.PlaneWanted(PlaneChoice(record.site, record.a, record.b, seed)))
 
     def action_tab(self, step: int) -> None:
         self.pick((self._current + step) % len(TABS))

@@ -33,8 +33,14 @@ def test_a_plane_is_made_saved_shown_and_found_again(drive: Callable[..., Explor
         controller.planes.add(choice)
         await until(lambda: app.explorer.results.state.plane == 1, "the same plane")
         assert len(controller.sessions.session.planes) == 2
+        await pilot.press("3", "P")
+        await until(lambda: len(controller.sessions.session.planes) == 3, "the plane held out")
+        await until(lambda: "held out: made on 4 units" in app.text(), "the halves")
+        assert load_session(stored).planes[2].held_out is not None
+        await pilot.press("P")
+        await until(lambda: app.explorer.results.state.plane == 1, "all units again")
         controller.planes.add(PlaneChoice(RESID, "mean(type=x)", 1))
         await until(lambda: "no prompt has a factor 'type'" in app.text(), "why not")
-        assert len(load_session(stored).planes) == 2
+        assert len(load_session(stored).planes) == 3
 
     drive(add, LaunchOptions(stored))

@@ -264,5 +264,7 @@ def test_a_session_alone_has_its_groups_compared(two: Any, drive: Any) -> None:
         await pilot.press("G")
         await until(lambda: len(app.screen._state._inferred) == 2, "the pair before")
         assert "clamped − baseline" not in app.text()
+        await pilot.press("P")
+        await until(lambda: "neither made of runs nor chosen" in app.text(), "why it is not held out")
 
     drive(opened(two, "calm", "calm"), test)
