@@ -264,7 +264,8 @@ def text_table(pairs: PairedTexts) -> TableFigure | None:
     lengths = np.array([len(pairs.run(at).token_ids) for at in range(len(pairs.rows))], np.float64)
     rows: list[tuple[CellValue, ...]] = []
     for condition, members, _ in pairs.told():
-        row: list[CellValue] = [condition.label, len(members), float(lengths[members].mean())]
+        tokens = None if pairs.session.is_unknown("tokens") else float(lengths[members].mean())
+        row: list[CellValue] = [condition.label, len(members), tokens]
         row += [mean_of(measures[key][members]) for key, _ in _METRICS]
         if rated:
             logs = np.log(

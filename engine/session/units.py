@@ -194,7 +194,9 @@ def prompt_warnings(prompts: Sequence[PromptRecord], *, sampled: bool) -> tuple[
             f" ({shown(prompts[most[0]].text)} {len(most):,} times): equal prompts are one unit, {how}; means and"
             " counts hold each of them, and their intervals are the rougher; take the copies out"
         )
-    texts, units = tuple(prompt.text for prompt in prompts), tuple(prompt_units(prompts))
+    # Texts that are unknown are like nothing.
+    told = [(prompt.text, unit) for prompt, unit in zip(prompts, prompt_units(prompts), strict=True) if prompt.text]
+    texts, units = tuple(text for text, _ in told), tuple(unit for _, unit in told)
     if alike := near_duplicates(texts, units):
         first, other = alike[0]
         notes.append(

@@ -54,6 +54,8 @@ def facts_of(
     mark = ""
     if path is not None and (session is None or session.path is None):
         mark = "unsaved"
+    elif session is not None and session.is_imported:
+        mark = "imported"
     elif session is not None and session.spec.to_dict() != data:
         mark = "edited"
     return Facts(_model_facts(data, description), path.stem if path is not None else "", mark, worker)
@@ -225,7 +227,10 @@ class ExplorerController:
         if path is not None:
             self._view.background.run(lambda: draft_at(path), self._take_experiment)
         elif session is not None:
-            self.replace(*as_draft(session))
+            try:
+                self.replace(*as_draft(session))
+            except ExplorerError as error:
+                self._view.say(str(error))
         else:
             self._view.say("there is no session in view; o opens one")
 

@@ -364,7 +364,14 @@ def initial_draft(start: LaunchOptions, file: DraftFile) -> tuple[Draft, list[Ex
 
 
 def as_draft(session: Session) -> tuple[dict[str, Any], str, Path]:
-    """A session's experiment as a new draft: its data, the stem of its name, and where its paths start."""
+    """A session's experiment as a new draft: its data, the stem of its name, and where its paths start.
+
+    Raises:
+        ExplorerError: it came from elsewhere, and what was done is not known well enough to be done again.
+    """
+    if session.is_imported:
+        what = "it came from elsewhere, without an experiment that could be run again"
+        raise ExplorerError(what, where=session.name, remedy="edit another, and look at this one")
     return _as_draft(session.spec, session.name, session.provenance)
 
 

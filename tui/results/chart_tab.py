@@ -21,7 +21,7 @@ ChartKind = Literal["polar", "thresholds", "dose"]
 
 NO_SESSION = "No runs to show yet\n\nr runs the experiment, o opens a saved session\nruns are drawn as they come"
 NO_RUN = "No run is finished yet\n\nthe chart is drawn as they come; r runs the experiment"
-NO_PLANE = "This session has no plane to draw\n\nname one under `plane` in the Intervention pane, then r"
+NO_PLANE = "This session has no plane to draw\n\nn makes one, or name it under `plane` in the Intervention pane, then r"
 
 
 class ChartTab(ChartView):

@@ -10,14 +10,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from srm_explorer import session_from
-from srm_explorer.engine.analyses import effects_study, finder_study, pair_tables, tables_in
+from srm_explorer.engine.analyses import collapse_study, effects_study, finder_study, pair_tables, tables_in
 from srm_explorer.engine.analyses.compare import compare_groups
 from srm_explorer.engine.analyses.planes import plane_of, with_plane
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.execution.provenance import model_of
 from srm_explorer.engine.figures import session_warnings, state_caption, swept_groups
 from srm_explorer.engine.figures.table import PlaneChoice
-from srm_explorer.engine.session import Session, load_session, save_session, units_of
+from srm_explorer.engine.session import Session, load_session, save_session, unit_warnings, units_of
 from srm_explorer.engine.session.export import run_vectors, runs_csv
+from srm_explorer.tui.explorer.draft import as_draft
 
 MLP = "blocks.1.mlp.hook_post"
 LEVELS: tuple[str | float, ...] = ("baseline", -2, 0.5, 3)
@@ -83,6 +85,30 @@ def test_what_is_not_said_is_unknown_and_is_shown_so(tmp_path: Path) -> None:
     lines = runs_csv(session).splitlines()
     named = dict(zip(lines[0].split(","), lines[1].split(","), strict=True))
     assert [named[name] for name in ("prompt_text", "text", "tokens", "finish")] == ["", "", "", "unknown"]
+
+
+def test_prompts_of_unknown_text_are_like_none() -> None:
+    vectors, _ = swept()
+    session = session_from(vectors, [{"prompt_id": i} for i in range(len(vectors))])
+    assert len(units_of(session)) == len(vectors)
+    assert unit_warnings(session) == ()
+
+
+def test_texts_alone_tell_what_collapsed() -> None:
+    ways = {"baseline": "the door opened slowly", -2: "", 0.5: "aaaa" * 20, 3: "a quiet evening by the sea"}
+    runs = [{"prompt": f"p{i}", "sweep": level, "output": text} for i in range(6) for level, text in ways.items()]
+    table = tables_in(collapse_study(session_from(None, runs), {"rule": "published", "resamples": 50}))[0]
+    keys = [column.key for column in table.columns]
+    told = {row[keys.index("value")]: row[keys.index("collapsed")] for row in table.rows}
+    assert told == {"baseline": 0, "-2": 6, "+0.5": 6, "+3": 0}
+
+
+def test_what_came_from_elsewhere_is_no_experiment_to_be_run_again() -> None:
+    session = session_from(None, swept()[1])
+    with pytest.raises(ExplorerError, match="came from elsewhere"):
+        as_draft(session)
+    with pytest.raises(ExplorerError, match="is unknown"):
+        model_of(session)
 
 
 def test_an_empty_text_is_a_text_and_no_unknown_one(tmp_path: Path) -> None:
