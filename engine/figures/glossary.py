@@ -46,14 +46,11 @@ A | A * | amplitude A = the amplitude: the length of the mean of the runs' vecto
   counter-clockwise
 beyond arithmetic p | beyond arithmetic p * = p of the mean of observed minus arithmetic, whole units' signs flipped:
   could differences that are symmetric around 0 look like this? Symmetry, not the mean alone
-common length | at the common length* = p is over as many tokens of each text as it and its baseline both have, an
-  end-of-text not counted: a mean over more tokens is shorter, whatever was written
-unlike lengths | over unlike lengths* = p is of means over all tokens although texts differ in length: no others are
-  kept in this session
-beyond arithmetic Δ | Δ * [*, *] p * = length of the mean over units of observed minus arithmetic, where it may lie, and
-  the p of its being 0 by resampled units (studentised bootstrap): of the mean, however skewed the units are
-text changed | text changed in * of * unit* = units in which a text differs from its baseline's: where arithmetic is
-  exact, only these are evidence of anything else
+common length | common length (* of * unit*) | at the common length* = p is over as many tokens of each text as it
+  and its baseline both have, an end-of-text not counted, since a mean over more tokens is shorter; in how many units
+  any text differs from its baseline's in length
+unlike lengths | unlike lengths (* of * unit*) = p is of means over all tokens, although in so many units texts differ
+  in length: no others are kept in this session
 q of n | q * of * = q: p corrected for all n tests of the same analysis (Benjamini-Hochberg): of what is called true
   at q or below, so large a share is false on average
 band | ┆ * | ┆ = bars across a curve: 95 of 100 such bands, with other prompts of this kind, hold the whole true curve

@@ -158,7 +158,7 @@ def residual_details(band: GroupBand, bands: PlaneBands, lengths: str = "") -> t
         return ()
     # Sessions of earlier versions do not hold what tells the two apart.
     of = " of symmetry" if band.changed is not None or band.p_mean is not None else ""
-    over = f" {lengths}" if lengths else ""
+    over = f", {lengths}" if lengths else ""
     details = [f"beyond arithmetic p {cell_text(band.p_arithmetic, 'p')}{of}{over}"]
     corrected = band.q_arithmetic
     if corrected is not None and not math.isnan(corrected) and bands.family >= 2:

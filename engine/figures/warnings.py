@@ -276,7 +276,10 @@ def _lengths(session: Session, plane: PlaneRecord) -> Iterator[str]:
     unlike = sum(len(counts) > 1 for counts in lengths.values())
     if unlike:
         note = length_note(session, plane)
-        tests = "tests are over the tokens that both texts have, an end-of-text not counted"
+        tests = (
+            f"tests are at the common length, over the tokens that both texts have ({note.differ:,} of {note.units:,}"
+            " units differ), an end-of-text not counted"
+        )
         if not note.kept:
             tests = "so are tests here, where no means over fewer tokens are kept: run it again to have them"
             if session.state == "interrupted":

@@ -305,11 +305,11 @@ class LengthNote:
 
     @property
     def said(self) -> str:
-        """What stands beside a p: "at the common length, 12 of 50 units differ"; empty where all are as long."""
+        """What stands beside a p: "common length (12 of 50 units)", those that differ; empty where all are as long."""
         if not self.differ:
             return ""
-        over = "at the common length" if self.kept else "over unlike lengths"
-        return f"{over}, {self.differ:,} of {self.units:,} unit{'' if self.units == 1 else 's'} differ"
+        over = "common length" if self.kept else "unlike lengths"
+        return f"{over} ({self.differ:,} of {self.units:,} unit{'' if self.units == 1 else 's'})"
 
 
 class LengthNotes:
