@@ -76,7 +76,7 @@ def split_of(session: Session, choice: PlaneChoice) -> HeldOut | None:
         chosen = halves(present, units.stratum, np.random.default_rng(choice.held_out))[0]
     elif not chosen.size:
         what = f"{direction_caption(choice.site, a)} × {direction_caption(choice.site, b)} was neither made of runs nor"
-        remedy = "show it as it is: no unit of it was looked at before"
+        remedy = "show it as it is: there is nothing to hold out"
         raise ExplorerError(f"{what} chosen on them", where=session.name, remedy=remedy)
     shown = np.setdiff1d(units.of_run, chosen)
     if min(len(chosen), len(shown)) < FEWEST:

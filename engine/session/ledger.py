@@ -148,10 +148,14 @@ class Ledger:
         self._runs = len(session.runs)
         self.path = None if session.path is None else paths.ledger_file(session.path)
 
-    def entries(self) -> list[Entry]:
-        """What is recorded, in order of first appearance; the same test of a family counts once, with its last p."""
+    def entries(self, holding: str = "") -> list[Entry]:
+        """What is recorded, in order of first appearance; the same test of a family counts once, with its last p.
+
+        Args:
+            holding: only lines with this word are read, which is faster.
+        """
         kept: dict[tuple[str, str], Entry] = {}
-        for entry in (*self._read(), *self._unwritten.get(self._session, ())):
+        for entry in (*self._read(holding.encode()), *self._unwritten.get(self._session, ())):
             kept[entry.family, entry.key] = entry
         return list(kept.values())
 
@@ -184,7 +188,7 @@ class Ledger:
         """Drop the entries that could not be written."""
         cls._unwritten.clear()
 
-    def _read(self) -> Iterator[Entry]:
+    def _read(self, holding: bytes) -> Iterator[Entry]:
         if self.path is None:
             return
         try:
@@ -193,7 +197,7 @@ class Ledger:
         except OSError:
             return
         for line in content.splitlines():
-            entry = _entry(line, self._session)
+            entry = _entry(line, self._session) if holding in line else None
             if entry is not None:
                 yield entry
 
@@ -213,7 +217,7 @@ class Ledger:
 
 def chosen_on(session: Session, site: str, a: int | str, b: int | str) -> tuple[int, ...]:
     """The units on which a pair of coordinates was chosen among many, by the last search that found it; none else."""
-    for entry in reversed(Ledger(session).entries()):
+    for entry in reversed(Ledger(session).entries("chosen_on")):
         planes, units = entry.of.get("planes"), entry.of.get("chosen_on")
         if entry.of.get("site") == site and isinstance(planes, list) and isinstance(units, list):
             pairs = cast("list[object]", planes)
