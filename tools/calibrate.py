@@ -22,7 +22,10 @@ import numpy as np
 from scipy import stats
 
 from srm_explorer.engine.stats.bands import share_bands, unit_counts
+from srm_explorer.engine.stats.collapse import HealthMatrix
 from srm_explorer.engine.stats.comparison import Sample, paired_test, synergy
+from srm_explorer.engine.stats.dose_response import curve_slopes, monotone_test
+from srm_explorer.engine.stats.equivalence import equivalence_test
 from srm_explorer.engine.stats.matching import rank_p
 from srm_explorer.engine.stats.pairings import correlation_test, flipped_residuals, pair
 from srm_explorer.engine.stats.pairings import paired_test as planes_test
@@ -31,7 +34,7 @@ from srm_explorer.engine.stats.regions import JointRegion, joint_region
 from srm_explorer.engine.stats.resampling import UnitTotals, bca_interval, binomial_interval, unit_totals
 from srm_explorer.engine.stats.spotlight import spotlight_sweep, unit_coordinates
 from srm_explorer.engine.stats.unit_means import mean_effect
-from srm_explorer.engine.stats.unit_slopes import slope_test, unit_slopes
+from srm_explorer.engine.stats.unit_slopes import mean_slopes, slope_test, unit_slopes
 
 METHODS = Path(__file__).resolve().parents[1] / "docs" / "methods.md"
 BEGIN, END = "<!-- calibration: tools/calibrate.py -->", "<!-- end of calibration -->"
@@ -440,6 +443,82 @@ def _ratio(rng: np.random.Generator, experiments: int) -> Measured:
     held = 1 - called(mean_effect(moved - 0.7 * whole, resamples=1999).p)
     power = called(mean_effect(moved, resamples=1999).p)
     return Measured(coverage=held, power=power, experiments=experiments, least=0.94)
+
+
+@measured(
+    "pairs: mean slope of a partner, interval and p", "scipy.stats.linregress, then as above", "skewed slopes, 24 units"
+)
+def _mean_slopes(rng: np.random.Generator, experiments: int) -> Measured:
+    unit, x = swept(rng)
+    noise = 0.05 * rng.normal(size=(len(x), experiments))
+    skewed = (rng.exponential(size=(UNITS, experiments)) - 1).repeat(RUNS, axis=0)
+    found = mean_slopes(x, noise + 0.2 * x[:, None] * skewed, unit, unit, np.zeros(UNITS, np.int64), resamples=999)
+    return Measured(
+        size=called(found.p),
+        coverage=float(np.mean((found.low <= 0) & (found.high >= 0))),
+        experiments=experiments,
+    )
+
+
+@measured(
+    "dose-response: slope of the curve, interval and p",
+    "definition",
+    "greedy repeats, units turned by chance; 24 units",
+)
+def _dose(rng: np.random.Generator, experiments: int) -> Measured:
+    found = []
+    for trend in (0.0, 0.03):
+        curves = persistent(rng, experiments).reshape(UNITS, RUNS, experiments)[:, 1:]
+        curves += trend * VALUES[:, None] * rng.exponential(size=(UNITS, 1, experiments))
+        slopes = np.stack([curve_slopes(VALUES, curves[:, :, at]) for at in range(experiments)], axis=1)
+        found.append((mean_effect(slopes, resamples=999), by_t(slopes)))
+    (null, _), (there, beside) = found
+    return Measured(
+        size=called(null.p),
+        coverage=float(np.mean((null.low <= 0) & (null.high >= 0))),
+        power=called(there.p),
+        beside=beside,
+        experiments=experiments,
+    )
+
+
+@measured("dose-response: p of a monotone curve", "pooled adjacent violators", "as above, 12 units", share=0.25)
+def _monotone(rng: np.random.Generator, experiments: int) -> Measured:
+    found = []
+    for trend in (0.0, 0.05):
+        curves = persistent(rng, experiments, 12).reshape(12, RUNS, experiments)[:, 1:] + trend * VALUES[:, None]
+        found.append(called(np.array([monotone_test(curves[:, :, at], flips=499).p for at in range(experiments)])))
+    return Measured(size=found[0], power=found[1], experiments=experiments)
+
+
+@measured(
+    "equivalence: p of two one-sided tests",
+    "as the mean over units",
+    "the mean lies at the bound, exponential; 20 units",
+    share=0.25,
+)
+def _equivalence(rng: np.random.Generator, experiments: int) -> Measured:
+    skewed = rng.exponential(size=(experiments, 20))
+    null = [equivalence_test(values, 1.0, resamples=399).p for values in skewed]
+    none = [equivalence_test(values - 1, 1.0, resamples=399).p for values in skewed]
+    return Measured(size=called(np.array(null)), power=called(np.array(none)), experiments=experiments, most=0.065)
+
+
+@measured(
+    "effects: net of rescued and harmed, exact p (McNemar)", "scipy.stats.binomtest", "50 units of which a third differ"
+)
+def _net(rng: np.random.Generator, experiments: int) -> Measured:
+    found = []
+    for rescued in (1 / 6, 0.3):
+        counts = rng.multinomial(50, [rescued, 1 / 6, 0.2, 0.8 - 1 / 6 - rescued], size=experiments)
+        found.append([HealthMatrix(healthy, harmed, saved, bad) for saved, harmed, bad, healthy in counts.tolist()])
+    ends = np.array([matrix.interval() for matrix in found[0]])
+    return Measured(
+        size=called(np.array([matrix.p for matrix in found[0]])),
+        coverage=float(np.mean((ends[:, 0] <= 0) & (ends[:, 1] >= 0))),
+        power=called(np.array([matrix.p for matrix in found[1]])),
+        experiments=experiments,
+    )
 
 
 @measured("q over a family: share of false among those called", "definition", "180 of 200 null, dependent by twos")
