@@ -19,11 +19,10 @@ from srm_explorer.engine.figures.groups import CONDITION, points_of, swept_group
 from srm_explorer.engine.figures.numbers import count_of, short, three_digits
 from srm_explorer.engine.figures.table import TableColumn, TableFigure, table_columns
 from srm_explorer.engine.figures.warnings import edge_lines
-from srm_explorer.engine.session import DamagedError, Session, baseline_of
+from srm_explorer.engine.session import ComputedTest, Counted, DamagedError, Session, baseline_of, record_tests
 from srm_explorer.engine.session.controls import Controls, Selection, controls_of, selection_of
 from srm_explorer.engine.session.lengths import length_note, paired
 from srm_explorer.engine.stats.matching import null_band, rank_p
-from srm_explorer.engine.stats.permutation import benjamini_hochberg, family_size
 
 WHOLE_TEXT = "text"
 
@@ -159,6 +158,8 @@ def _mean(values: NDArray[np.float64], base: NDArray[np.int64]) -> float:
 
 UNDER = ("pooled", "value", "level")
 """Roles of groups that hold intervened runs."""
+FAMILY = "controls"
+"""That ranks among controls are in."""
 _FAR = 2.0
 """Robust spreads of three traits beyond which neurons are not alike: typical neighbours are at about 1."""
 
@@ -254,7 +255,16 @@ def _ranks(
         ],
         np.float64,
     )
-    q = benjamini_hochberg(p)
+    tests = [
+        ComputedTest(
+            "rank among controls",
+            {"where": m.where, "runs": m.group, "measure": m.name, "best of": selection.compared},
+            value,
+        )
+        for m, value in zip(target, p.tolist(), strict=True)
+    ]
+    counted = record_tests(session, tests, FAMILY)
+    q = [float(value) for value in counted.q]
     rows: list[tuple[str | float | None, ...]] = []
     for index, (measure, column) in enumerate(zip(target, columns, strict=True)):
         known = column[~np.isnan(column)]
@@ -275,7 +285,7 @@ def _ranks(
         notes=_notes(
             session,
             parts,
-            family_size(p),
+            counted,
             any(not (measure.tested or measure.circular) for measure in target),
             selection,
         ),
@@ -283,7 +293,7 @@ def _ranks(
 
 
 def _notes(
-    session: Session, parts: Sequence[Part], family: int, holds_set: bool, selection: Selection
+    session: Session, parts: Sequence[Part], counted: Counted, holds_set: bool, selection: Selection
 ) -> tuple[str, ...]:
     controls = controls_of(session)
     assert controls is not None
@@ -303,8 +313,8 @@ def _notes(
         *selection.notes(k),
         f"{sizes}, {count_of(n_runs, 'run')} each; "
         + ("the same raw values for all" if controls.matches else "directions of the same length, the same values"),
-        f"{named}: {rank}; over {over}, these prompts given;"
-        f" {selection.q_title} over all {count_of(family, 'test')} of this table (Benjamini-Hochberg)",
+        f"{named}: {rank}; over {over}, these prompts given; {selection.q_title}: Benjamini-Hochberg",
+        *counted.lines,
     ]
     lengths = [length_note(session, plane) for plane in session.planes[:1]]
     if lengths and lengths[0].said:
