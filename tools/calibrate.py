@@ -24,7 +24,7 @@ from scipy import stats
 from srm_explorer.engine.stats.bands import share_bands, unit_counts
 from srm_explorer.engine.stats.collapse import HealthMatrix
 from srm_explorer.engine.stats.comparison import Sample, paired_test, synergy
-from srm_explorer.engine.stats.dose_response import curve_slopes, monotone_test
+from srm_explorer.engine.stats.dose_response import curve_at, curve_slopes, monotone_test, saturation
 from srm_explorer.engine.stats.equivalence import equivalence_test
 from srm_explorer.engine.stats.matching import rank_p
 from srm_explorer.engine.stats.pairings import correlation_test, flipped_residuals, pair
@@ -532,6 +532,23 @@ def _q(rng: np.random.Generator, experiments: int) -> Measured:
         false.append(float(taken[20:].sum() / max(1, taken.sum())))
         found.append(float(taken[:20].mean()))
     return Measured(size=float(np.mean(false)), power=float(np.mean(found)), experiments=experiments)
+
+
+@measured(
+    "dose, where half of the way to a plateau is done: interval",
+    "scipy.optimize.least_squares, curve by curve",
+    "logistic, skewed units at unlike levels; 15 units, 7 values; those that are not refused",
+    share=0.25,
+)
+def _plateau(rng: np.random.Generator, experiments: int) -> Measured:
+    doses = np.array([-20, -10, -3, 0, 3, 10, 20.0])
+    curve = curve_at(doses, [0.1, 0.6, 2.0, np.log(4.0)], "logistic")
+    held: list[bool] = []
+    for at in range(experiments):
+        units = curve + 0.1 * (rng.exponential(size=(15, 1)) - 1) + 0.06 * rng.normal(size=(15, len(doses)))
+        found = saturation(doses, units, fits=199, seed=at)
+        held += [] if found.refused else [found.half_ends[0] <= 2.0 <= found.half_ends[1]]
+    return Measured(coverage=float(np.mean(held)), experiments=len(held), least=0.92)
 
 
 def share_of(value: float) -> str:
