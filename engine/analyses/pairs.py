@@ -97,6 +97,7 @@ class Compared:
                 labels=way.labels.tolist(),
                 scale=way.scale,
                 methods=METHODS,
+                unit=way.unit,
                 permutations=0 if by_slopes else permutations,
                 seed=seed,
             )
@@ -149,6 +150,12 @@ class Compared:
                 TableColumn(f"{name}_rho_p", "p of ρ", "p", 40 + rank),
                 TableColumn(f"{name}_rho_q", "q of ρ", "p", 20 + keep),
             ]
+        for name in self._ordered():
+            for key, title in (("r", "r"), ("rho", "ρ")):
+                columns += [
+                    TableColumn(f"{name}_{key}_{end}", f"{title} {name} {word}", "number", 60)
+                    for end, word in (("low", "from"), ("high", "to"))
+                ]
         if self.effects is not None:
             columns += [
                 TableColumn("mean_slope", "mean slope", "number", 5),
@@ -165,6 +172,9 @@ class Compared:
             for method in METHODS:
                 pairing, q = self.pairings[name, method], self.q[name, method]
                 cells += [cell(pairing.r[partner]), cell(pairing.p[partner]), cell(q[partner])]
+        for name in self._ordered():
+            for method in METHODS:
+                cells += [cell(end) for end in self.pairings[name, method].ends[:, partner]]
         cells += [cell(values[partner]) for values in (self.effects or {}).values()]
         each = [self.pairings[way.name, "pearson"].each for way in self.ways if way.values]
         return cells + [cell(row[partner]) for rows in each for row in rows]
@@ -178,8 +188,9 @@ def cell(value: float) -> float | None:
 
 
 def _spread(pairing: Pairing, columns: NDArray[np.int64], partners: int) -> Pairing:
-    r, p, each = (_wide(values, columns, partners) for values in (pairing.r, pairing.p, pairing.each))
-    return Pairing(r, p, each)
+    parts = (pairing.r, pairing.p, pairing.each, pairing.ends)
+    r, p, each, ends = (_wide(values, columns, partners) for values in parts)
+    return Pairing(r, p, each, ends)
 
 
 def _wide(values: Floats, columns: NDArray[np.int64], partners: int) -> Floats:

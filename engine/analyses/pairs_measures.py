@@ -34,6 +34,7 @@ class Way:
         labels: [run] what `pair` centres within.
         blocks: which units change places; None where the experimenter set the neuron, so that all units hold the same
             values and what is tested is their slopes.
+        unit: [run] of the units that intervals are over.
         values: [label] what each label is, where they are scaled one by one.
     """
 
@@ -44,6 +45,7 @@ class Way:
     labels: NDArray[np.int64]
     scale: Scale
     blocks: Blocks | None
+    unit: NDArray[np.int64]
     values: tuple[str, ...] = ()
 
     @property
@@ -145,12 +147,24 @@ def ways_of(partners: Partners) -> tuple[Way, ...]:
         names = tuple(caught.session.conditions[int(condition)].label for condition in conditions)
         blocks = caught.units_exchanged(values)
         x_within = unedited[values]
-        ways.append(Way("within", x_within, y[values], no_self, labels.astype(np.int64), "each", blocks, names))
+        ways.append(
+            Way(
+                "within",
+                x_within,
+                y[values],
+                no_self,
+                labels.astype(np.int64),
+                "each",
+                blocks,
+                caught.unit[values],
+                names,
+            )
+        )
     base = caught.kinds("baseline")
     if len(base) >= FEWEST:
         labels = np.zeros(len(base), np.int64)
         blocks = caught.units_exchanged(base)
-        ways.append(Way("baseline", x[base], y[base], no_self, labels, "whole", blocks))
+        ways.append(Way("baseline", x[base], y[base], no_self, labels, "whole", blocks, caught.unit[base]))
     if len(caught.kinds("sweep")) >= FEWEST:
         ways += _over_everything(partners, x, y, no_self)
     return tuple(ways)
@@ -166,8 +180,8 @@ def _over_everything(partners: Partners, x: Floats, y: Floats, no_self: NDArray[
     blocks = None if is_set else caught.units_exchanged(every)
     prompts = np.unique(caught.prompt, return_inverse=True)[1].astype(np.int64)
     return [
-        Way("pooled", x, y, usable, np.zeros(len(x), np.int64), "whole", blocks),
-        Way("partial", x, y, usable, prompts, "whole", blocks),
+        Way("pooled", x, y, usable, np.zeros(len(x), np.int64), "whole", blocks, caught.unit),
+        Way("partial", x, y, usable, prompts, "whole", blocks, caught.unit),
     ]
 
 

@@ -51,6 +51,10 @@ common length | common length (* of * unit*) | at the common length* = p is over
   any text differs from its baseline's in length
 unlike lengths | unlike lengths (* of * unit*) = p is of means over all tokens, although in so many units texts differ
   in length: no others are kept in this session
+beyond arithmetic Δ | Δ * [*, *] p * = length of the mean over units of observed minus arithmetic, where it may lie, and
+  the p of its being 0 by resampled units (studentised bootstrap): of the mean, however skewed the units are
+text changed | text changed in * of * unit* = units in which a text differs from its baseline's: where arithmetic is
+  exact, only these are evidence of anything else
 q of n | q * of * = q: p corrected for all n tests of the same analysis (Benjamini-Hochberg): of what is called true
   at q or below, so large a share is false on average
 band | ┆ * | ┆ = bars across a curve: 95 of 100 such bands, with other prompts of this kind, hold the whole true curve
@@ -118,6 +122,8 @@ p synergy | p_synergy = one-sided p that the synergy is 0 or less, of one plane 
 partner | coordinate = what is paired with the neuron
 r | r * | *_r | r_at_* = Pearson's correlation over runs, or within a value; 1 together, −1 opposed
 ρ | ρ * | *_rho = Spearman's correlation, of ranks
+interval of r | r * from | r * to | ρ * from | ρ * to | *_r_low | *_r_high | *_rho_low | *_rho_high = 95 % interval of
+  the correlation: Fisher's z, its error by leaving out a unit at a time
 mean slope | mean_slope = how far a partner moves with a unit of the neuron that was set: mean over units of its slopes
   by least squares, an intercept a prompt
 mean slope from | mean slope to | mean_slope_low | mean_slope_high = its 95 % interval, by resampled units (studentised

@@ -12,6 +12,7 @@ from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
 
 from srm_explorer.engine.stats.comparison import Contrast, added, gain, group_contrast, hotelling, paired_contrast
 from srm_explorer.engine.stats.permutation import CHUNK_ELEMENTS, Blocks
+from srm_explorer.engine.stats.resampling import LEVEL, student_quantile
 
 # What float32 storage leaves of a constant column after centring, relative to its size.
 CONSTANT = 3e-7
@@ -36,11 +37,13 @@ class Pairing:
         r: [partner] correlation; NaN where the partner or the quantity is constant.
         p: [partner] two-sided permutation p; NaN where r is, or where no permutation changes it.
         each: [label, partner] correlation within each label, where they were scaled one by one; else empty.
+        ends: [2, partner] of the 95 % interval of r over units, see `correlation_ends`; NaN where units are not told.
     """
 
     r: NDArray[np.float64]
     p: NDArray[np.float64]
     each: NDArray[np.float64]
+    ends: NDArray[np.float64]
 
 
 def pair(
@@ -51,6 +54,7 @@ def pair(
     labels: Sequence[int] | None = None,
     scale: Scale = "whole",
     methods: Sequence[Method] = ("pearson", "spearman"),
+    unit: ArrayLike | None = None,
     permutations: int = 2000,
     seed: int = 0,
 ) -> dict[Method, Pairing]:
@@ -72,6 +76,7 @@ def pair(
         labels: [run] whole numbers from 0; None for one label.
         scale: see above.
         methods: of correlation; all are permuted alike.
+        unit: [run] whole numbers, for intervals; None for none.
         permutations: of the first round; 0 for no p.
     """
     values, partners = np.asarray(x, np.float64)[:, None], np.asarray(y, np.float64)
@@ -80,10 +85,107 @@ def pair(
         method: _correlated(values, partners, groups, scale, method) for method in methods
     }
     p = _permuted([(correlation.x, correlation.y) for correlation in correlated.values()], blocks, permutations, seed)
+    no_ends: NDArray[np.float64] = np.full((2, int(partners.shape[1])), np.nan)
     return {
-        method: Pairing(correlation.r, np.where(np.isnan(correlation.r), np.nan, p_values), correlation.each)
+        method: Pairing(
+            correlation.r,
+            np.where(np.isnan(correlation.r), np.nan, p_values),
+            correlation.each,
+            no_ends
+            if unit is None
+            else correlation_ends(
+                standardised(values, groups, scale, method),
+                standardised(partners, groups, scale, method),
+                groups,
+                np.asarray(unit, np.int64),
+                scale,
+            ),
+        )
         for (method, correlation), p_values in zip(correlated.items(), p, strict=True)
     }
+
+
+def correlation_ends(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    unit: NDArray[np.int64],
+    scale: Scale,
+    level: float = LEVEL,
+) -> NDArray[np.float64]:
+    """The interval of a correlation over units: Fisher's z with its jackknife error, a unit left out at a time.
+
+    ``tanh(z ± t se)``, Student's t of units - 1, ``se^2 = (n - 1) / n sum of (z_(-u) - their mean)^2`` (Fisher 1921;
+    Tukey 1958). It covers .92 to .955 of 12 to 50 normal, t(4) or exponential units, where an error from normal theory
+    does not know that a unit's runs hang together. Ranks stay those of all units.
+
+    Args:
+        x: [run, 1] and
+        y: [run, partner] as `standardised`.
+        labels: [run] from 0.
+        unit: [run].
+
+    Returns:
+        [2, partner]; NaN with fewer than five units, and for correlations of -1 and 1 or none at all.
+    """
+    present, of_run = np.unique(unit, return_inverse=True)
+    if len(present) < 5:
+        return np.full((2, int(y.shape[1])), np.nan)
+    pairs, cell = np.unique(labels * len(present) + of_run, return_inverse=True)
+    label, home = pairs // len(present), pairs % len(present)
+    order = np.argsort(cell, kind="stable")
+    first = np.searchsorted(cell[order], np.arange(len(pairs)))
+    columns = (np.ones_like(x), x, x * x, y, y * y, x * y)
+    cells = [np.add.reduceat(column[order], first, axis=0) for column in columns]
+    whole: list[NDArray[np.float64]] = []
+    for sums in cells:
+        total = np.zeros((int(labels.max()) + 1, sums.shape[1]))
+        np.add.at(total, label, sums)
+        whole.append(total)
+    every = _products(*whole)
+    without = _products(*(total[label] - sums for total, sums in zip(whole, cells, strict=True)))
+    if scale == "each":
+        # The mean over labels of the correlations within.
+        each, left = _ratio(*every), _ratio(*without)
+        known = np.isfinite(each)
+        change = np.where(known[label], left - np.where(known, each, 0.0)[label], 0.0)
+        r = np.where(known, each, 0.0).sum(axis=0)[None] / np.maximum(known.sum(axis=0), 1)
+        moved = np.zeros((len(present), y.shape[1]))
+        np.add.at(moved, home, change)
+        drawn = r + moved / np.maximum(known.sum(axis=0), 1)
+    else:
+        sides: list[NDArray[np.float64]] = []
+        for total, left in zip(every, without, strict=True):
+            side = np.repeat(total.sum(axis=0)[None], len(present), axis=0)
+            np.add.at(side, home, left - total[label])
+            sides.append(side)
+        r, drawn = _ratio(*(total.sum(axis=0)[None] for total in every)), _ratio(*sides)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        z, left_out = np.arctanh(r[0]), np.arctanh(drawn)
+        n = len(present)
+        error = np.sqrt((n - 1) / n * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0))
+        reach = float(student_quantile(0.5 + level / 2, n - 1)) * error
+        ends = np.tanh(np.stack([z - reach, z + reach]))
+    return np.where(np.isfinite(z) & np.isfinite(error) & (error > TIE), ends, np.nan)
+
+
+def _products(
+    n: NDArray[np.float64],
+    x: NDArray[np.float64],
+    xx: NDArray[np.float64],
+    y: NDArray[np.float64],
+    yy: NDArray[np.float64],
+    xy: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Sums of products around the means, of x with x, y with y and x with y, from plain sums; 0 without a run."""
+    runs = np.where(n > 0, n, 1.0)
+    return xx - x * x / runs, yy - y * y / runs, xy - x * y / runs
+
+
+def _ratio(xx: NDArray[np.float64], yy: NDArray[np.float64], xy: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Correlations from sums of products; NaN where one side does not vary beyond rounding."""
+    varies = (xx > TIE**2) & (yy > TIE**2)
+    return np.where(varies, np.clip(xy / np.sqrt(np.where(varies, xx * yy, 1.0)), -1.0, 1.0), np.nan)
 
 
 @dataclass(frozen=True, eq=False)

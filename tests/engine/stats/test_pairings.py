@@ -133,3 +133,43 @@ def test_values_held_alike_by_every_unit_have_no_p_between_units_but_one_within(
 def test_cosines_of_rows() -> None:
     weights = np.array([[1.0, 0], [2, 0], [0, 3], [-1, 0], [0, 0]])
     np.testing.assert_allclose(row_cosines(weights, 0), [1, 1, 0, -1, np.nan])
+
+
+@pytest.mark.parametrize(("scale", "nested"), [("whole", False), ("whole", True), ("each", False)])
+def test_the_interval_of_r_is_that_of_leaving_out_a_unit_at_a_time(scale: str, nested: bool) -> None:
+    rng = np.random.default_rng(8)
+    unit = np.repeat(np.arange(7), 6)
+    labels = unit.copy() if nested else np.tile([0, 1, 2], 14)
+    x = rng.normal(size=42) + unit
+    y = rng.normal(size=(42, 2)) + 0.5 * x[:, None]
+    blocks = matched_blocks([], [], [])
+
+    def r_of(kept: np.ndarray) -> np.ndarray:
+        known = np.unique(labels[kept], return_inverse=True)[1].tolist()
+        return pair(x[kept], y[kept], blocks, labels=known, scale=scale, methods=["pearson"], permutations=0)[  # type: ignore[arg-type]
+            "pearson"
+        ].r
+
+    found = pair(x, y, blocks, labels=labels.tolist(), scale=scale, unit=unit, methods=["pearson"], permutations=0)  # type: ignore[arg-type]
+    left_out = np.arctanh([r_of(unit != u) for u in range(7)])
+    error = np.sqrt(6 / 7 * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0))
+    reach = stats.t.isf(0.025, 6) * error
+    z = np.arctanh(found["pearson"].r)
+    np.testing.assert_allclose(found["pearson"].ends, np.tanh([z - reach, z + reach]))
+
+
+def test_intervals_of_r_hold_the_truth_though_the_runs_of_a_unit_hang_together() -> None:
+    rng = np.random.default_rng(9)
+    unit = np.repeat(np.arange(24), 5)
+    shared = rng.standard_t(5, (2, 24, 1000))
+    a, b = shared[0], 0.5 * shared[0] + np.sqrt(0.75) * shared[1]
+    rest = 0.3 * rng.normal(size=(2, 120, 1000))
+    held = []
+    for at in range(1000):
+        x, y = a[unit, at] + rest[0, :, at], b[unit, at] + rest[1, :, at]
+        ends = pair(x, y[:, None], matched_blocks([], [], []), unit=unit, methods=["pearson"], permutations=0)[
+            "pearson"
+        ].ends
+        truth = 0.5 * (5 / 3) / (5 / 3 + 0.09)
+        held.append(ends[0, 0] <= truth <= ends[1, 0])
+    assert 0.92 - 0.02 <= np.mean(held) <= 0.97
