@@ -27,9 +27,10 @@ from srm_explorer.engine.stats.comparison import Sample, paired_test, synergy
 from srm_explorer.engine.stats.dose_response import curve_at, curve_slopes, monotone_test, saturation
 from srm_explorer.engine.stats.equivalence import equivalence_test
 from srm_explorer.engine.stats.matching import rank_p
-from srm_explorer.engine.stats.pairings import correlation_test, flipped_residuals, pair
-from srm_explorer.engine.stats.pairings import paired_test as planes_test
+from srm_explorer.engine.stats.pairings import pair
 from srm_explorer.engine.stats.permutation import benjamini_hochberg, matched_blocks, sign_flip_test
+from srm_explorer.engine.stats.plane_tests import correlation_test, flipped_residuals
+from srm_explorer.engine.stats.plane_tests import paired_test as planes_test
 from srm_explorer.engine.stats.regions import JointRegion, joint_region
 from srm_explorer.engine.stats.resampling import UnitTotals, bca_interval, binomial_interval, unit_totals
 from srm_explorer.engine.stats.spotlight import spotlight_sweep, unit_coordinates

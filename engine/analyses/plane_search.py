@@ -18,15 +18,12 @@ from srm_explorer.engine.stats.comparison import Contrast, Synergy, group_contra
 from srm_explorer.engine.stats.groups import BASELINE
 from srm_explorer.engine.stats.pairings import (
     BestPairs,
-    TestedPairs,
     anisotropy_score,
-    correlation_test,
     marginal_score,
-    paired_test,
     scan_pairs,
     separation_score,
-    unpaired_test,
 )
+from srm_explorer.engine.stats.plane_tests import TestedPairs, correlation_test, paired_test, unpaired_test
 
 Places = NDArray[np.int64]
 

@@ -9,16 +9,10 @@ import pytest
 from scipy import stats
 
 from srm_explorer.engine.stats.comparison import group_contrast, hotelling, paired_contrast, synergy
-from srm_explorer.engine.stats.pairings import UNEQUAL as UNEQUAL_SPREADS
-from srm_explorer.engine.stats.pairings import (
-    correlation_test,
-    flipped_residuals,
-    paired_test,
-    scan_pairs,
-    separation_score,
-    unpaired_test,
-)
+from srm_explorer.engine.stats.pairings import scan_pairs, separation_score
 from srm_explorer.engine.stats.permutation import benjamini_hochberg
+from srm_explorer.engine.stats.plane_tests import UNEQUAL as UNEQUAL_SPREADS
+from srm_explorer.engine.stats.plane_tests import correlation_test, flipped_residuals, paired_test, unpaired_test
 
 EXPERIMENTS, UNITS, DRAWS = 2000, 50, 99
 LEVELS = (0.01, 0.05, 0.1, 0.3)
