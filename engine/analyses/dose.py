@@ -37,6 +37,7 @@ from srm_explorer.engine.stats.dose_response import (
     monotone_test,
     saturation,
     unit_curves,
+    without_rounding,
 )
 from srm_explorer.engine.stats.equivalence import POWER, detectable_effect, equivalence_test, spread_of, units_needed
 from srm_explorer.engine.stats.resampling import MOST_RESAMPLES
@@ -47,6 +48,7 @@ Floats = NDArray[np.float64]
 FAMILY = "dose"
 SETTINGS = ("plane", "interest", "resamples", "seed", "family")
 BEYOND = "beyond arithmetic"
+OF_UNIT_VECTORS = ("energy", "cos_a", "cos_b", "beyond_a", "beyond_b")
 MOST_READ = 20
 """Sessions that are looked at for one of the same kind."""
 
@@ -98,9 +100,12 @@ def dose_responses(
     units = units_of(session)
     # Over as many tokens as all runs of a prompt have: a mean over more of them is shorter by itself.
     common = alike(session, plane, np.flatnonzero(np.isfinite(values)))
+    norms = np.array(common.norm, np.float64)
+    longest = float(norms[np.isfinite(norms)].max(initial=0.0))
     responses: list[DoseResponse] = []
     for key, title, quantity, is_tested in _quantities(session, plane, common):
         _, curves = unit_curves(values, quantity, units.of_run, len(units))
+        curves = without_rounding(curves, 1.0 if key in OF_UNIT_VECTORS else longest)
         slopes = curve_slopes(levels, curves)
         change = mean_effect(slopes * np.ptp(levels), units.stratum, resamples=resamples, seed=seed)
         responses.append(

@@ -25,6 +25,8 @@ FEWEST_VALUES = 5
 REACHED = 0.75
 """Share of its way to a plateau that a curve must go within the values, else they tell of none."""
 TIE = 1e-9
+ROUNDING = 1e-6
+"""Of the size of numbers that were kept as float32."""
 STEPS = 40
 SETTLED = 1e-5
 CHUNK = 2_000_000
@@ -52,6 +54,20 @@ def unit_curves(values: ArrayLike, quantity: ArrayLike, unit: ArrayLike, units: 
         return levels, np.where(count > 0, total / np.maximum(count, 1), np.nan).reshape(units, len(levels))
 
 
+def without_rounding(curves: ArrayLike, size: float) -> Floats:
+    """Curves whose values differ by no more than rounding, made flat: each its own mean.
+
+    Args:
+        curves: [unit, value].
+        size: of the numbers that the quantity was computed from; `ROUNDING` of it is rounding.
+    """
+    table = np.array(curves, np.float64)
+    known = np.isfinite(table)
+    mean = np.where(known, table, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    flat = np.abs(np.where(known, table - mean[:, None], 0.0)).max(axis=1, initial=0.0) <= ROUNDING * size
+    return np.where(flat[:, None] & known, mean[:, None], table)
+
+
 def curve_slopes(levels: ArrayLike, curves: ArrayLike) -> Floats:
     """[unit] least-squares slope of each curve, every value counted once; NaN with fewer than two values.
 
@@ -63,7 +79,13 @@ def curve_slopes(levels: ArrayLike, curves: ArrayLike) -> Floats:
     centre = np.where(known, x, 0.0).sum(axis=1) / np.maximum(count, 1)
     away = np.where(known, x - centre[:, None], 0.0)
     spread = (away**2).sum(axis=1)
-    top = (away * np.where(known, y, 0.0)).sum(axis=1)
+    # From the first value on, so that a flat curve is exactly so.
+    first = np.where(known.any(axis=1), y[np.arange(len(y)), known.argmax(axis=1)], 0.0)
+    rise = np.where(known, y - first[:, None], 0.0)
+    rest = np.where(known, rise - (rise.sum(axis=1) / np.maximum(count, 1))[:, None], 0.0)
+    top = (away * rest).sum(axis=1)
+    # Rounding must not pass for a slope where a curve is at right angles to the values.
+    top[np.abs(top) <= TIE * np.sqrt(spread * (rest**2).sum(axis=1))] = 0.0
     return np.where((count >= 2) & (spread > 0), top / np.where(spread > 0, spread, 1.0), np.nan)
 
 
@@ -215,6 +237,8 @@ def saturation(
     if len(table) < 5:
         return refuse(f"{len(table)} units that have every value are too few")
     mean = table.mean(axis=0)
+    if np.ptp(mean) <= TIE * np.abs(table).max():
+        return refuse("no plateau within these values: the mean curve is flat")
     (fitted,), (good,) = fit_curves(x, mean[None], shape)
     if not good:
         return refuse("no plateau within these values: the fit does not converge")
@@ -265,10 +289,27 @@ def fit_curves(
         at[:, 3] -= math.log(size) if shape == "logistic" else 0.0
     if shape == "emax":
         at[:, 2] = np.log(np.maximum(at[:, 2], 1e-6))
-    scale = np.maximum(y.std(axis=1, keepdims=True), 1e-300)
+    spread = y.std(axis=1, keepdims=True)
+    scale = np.where(spread > 0, spread, 1.0)
     y = (y - y.mean(axis=1, keepdims=True)) / scale
     middle = np.asarray(means, np.float64).mean(axis=1, keepdims=True)
     at[:, :2] = (at[:, :2] - middle) / scale
+    # A step too far may overflow, and is not taken then.
+    with np.errstate(all="ignore"):
+        left = _descend(x, y, at, shape, free)
+    done = np.ones(len(at), np.bool_)
+    done[left] = False
+    told = _told(x, at, shape)
+    at[:, :2] = at[:, :2] * scale + middle
+    if shape == "emax":
+        at[:, 2], at[:, 3] = np.exp(at[:, 2]) * size, 0.0
+    else:
+        at[:, 2], at[:, 3] = at[:, 2] * size, at[:, 3] + math.log(size)
+    return at, done & told & np.isfinite(at).all(axis=1)
+
+
+def _descend(x: Floats, y: Floats, at: Floats, shape: Shape, free: int) -> NDArray[np.int64]:
+    """Improve [curve, 4] parameters in place; the places of curves that did not come to rest."""
     damping = np.full(len(at), 1e-2)
     rest, slopes = _residuals(x, y, at, shape)
     loss = (rest**2).sum(axis=1)
@@ -293,15 +334,7 @@ def fit_curves(
         left = left[~(better & (np.abs(move).max(axis=1) < SETTLED))]
         if not left.size:
             break
-    done = np.ones(len(at), np.bool_)
-    done[left] = False
-    told = _told(x, at, shape)
-    at[:, :2] = at[:, :2] * scale + middle
-    if shape == "emax":
-        at[:, 2], at[:, 3] = np.exp(at[:, 2]) * size, 0.0
-    else:
-        at[:, 2], at[:, 3] = at[:, 2] * size, at[:, 3] + math.log(size)
-    return at, done & told & np.isfinite(at).all(axis=1)
+    return left
 
 
 def curve_at(levels: ArrayLike, parameters: ArrayLike, shape: Shape) -> Floats:

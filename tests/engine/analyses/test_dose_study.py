@@ -95,6 +95,20 @@ def test_a_change_smaller_than_of_interest_is_shown_by_two_tests_and_not_by_a_la
     assert "equivalent_p" not in table(session, plane=2)[1]["mean d1"]
 
 
+def test_rounding_is_no_finding() -> None:
+    rng = np.random.default_rng(2)
+    natural = rng.normal(size=(20, 6)).astype(np.float32)
+    runs = [{"prompt": f"p{i}", "condition": value} for i in range(20) for value in ("baseline", *VALUES)]
+    vectors = natural.repeat(1 + len(VALUES), axis=0)
+    clamped = np.array([run["condition"] != "baseline" for run in runs])
+    vectors[clamped, 0] = np.tile(VALUES, 20)
+    session = session_from({MLP: vectors}, runs, interventions=[CLAMP])
+    session = with_plane(session, session.vectors()[MLP], PlaneChoice(MLP, 0, 2))
+    _, rows = table(session)
+    for name in ("mean n2", "cos n0 beyond arithmetic", "cos n2 beyond arithmetic"):
+        assert (rows[name]["change"], rows[name]["p"], rows[name]["monotone"]) == (0.0, 1.0, "flat")
+
+
 def test_units_are_drawn_behind_their_mean() -> None:
     session, curves = swept()
     plane = session.planes[1]
