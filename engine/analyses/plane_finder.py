@@ -257,6 +257,17 @@ def _grouped(groups: ComparedGroups) -> str:
     return f"{groups.labels[0]} against {groups.labels[1]}, {how}{left}"
 
 
+_DIFFERENCES = (
+    TableColumn("difference_a", "Δ 0°", "number", 3),
+    TableColumn("difference_a_low", "Δ 0° from", "number", 4),
+    TableColumn("difference_a_high", "Δ 0° to", "number", 4),
+    TableColumn("difference_b", "Δ 90°", "number", 3),
+    TableColumn("difference_b_low", "Δ 90° from", "number", 4),
+    TableColumn("difference_b_high", "Δ 90° to", "number", 4),
+)
+"""Along the first and the second coordinate of a plane."""
+
+
 def _table(
     task: _Task,
     criterion: str,
@@ -278,6 +289,7 @@ def _table(
     q = counted.q[0]
     alone = selection.shared in selection.set_axes
     both = result.synergy
+    shown = ((1,) if alone else (0, 1)) if result.differences else ()
     untested = np.where(np.isnan(tested.p), 2.0, tested.p)
     order = [int(row) for row in np.lexsort((-np.abs(best.scores), untested))]
     named = "r" if criterion == "anisotropy" else "t²" if alone else "gain"
@@ -288,6 +300,7 @@ def _table(
         TableColumn("statistic", f"{named} tested", "number"),
         *table_columns("p::p:3; q::p"),
         *(table_columns("synergy:::1; p_synergy:p synergy:p:2") if both is not None else ()),
+        *(_DIFFERENCES[3 if alone else 0 :] if result.differences else ()),
     ]
     rows = [
         (
@@ -298,6 +311,7 @@ def _table(
             cell(tested.p[row]),
             cell(q[row]),
             *((cell(both.value[row]), cell(both.p[row])) if both is not None else ()),
+            *(cell(each[row, axis]) for axis in shown for each in result.differences),
         )
         for row in order
     ]

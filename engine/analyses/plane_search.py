@@ -24,6 +24,7 @@ from srm_explorer.engine.stats.pairings import (
     separation_score,
 )
 from srm_explorer.engine.stats.plane_tests import TestedPairs, correlation_test, paired_test, unpaired_test
+from srm_explorer.engine.stats.unit_means import mean_effect
 
 Places = NDArray[np.int64]
 
@@ -156,6 +157,8 @@ def one_group(caught: Captured, names: list[str], criterion: str) -> Places:
 
 Floats = NDArray[np.float64]
 
+RESAMPLES = 2_000
+"""Of units, for the intervals of differences."""
 KEPT = 100
 """Pairs at most that are tested: the more, the higher the bar for each."""
 FEWEST = 4
@@ -196,6 +199,7 @@ class SearchResult:
         chosen: the units of the first, in the session's numbering.
         exchanged: what the test exchanged, in words.
         synergy: of the pairs on the second half; None where no groups are told apart, or by one coordinate alone.
+        differences: of groups on the second half: means over units, lower and upper ends, each [pair, 2 coordinates].
     """
 
     best: BestPairs
@@ -205,6 +209,7 @@ class SearchResult:
     exchanged: str
     columns: int
     synergy: Synergy | None = None
+    differences: tuple[NDArray[np.float64], ...] = ()
 
 
 def search_separation(
@@ -227,7 +232,8 @@ def search_separation(
     tested = paired_test(rest, best.pairs, selection.permutations, selection.seed, single=single)
     exchanged = SIGNS if single else RESIDUALS
     sizes, columns = (len(chosen), len(other)), _usable(contrast, selection).size
-    return SearchResult(best, tested, sizes, chosen, exchanged, columns, both)
+    means = _mean_differences(best.pairs, selection.seed, rest, caught.units.stratum[other])
+    return SearchResult(best, tested, sizes, chosen, exchanged, columns, both, means)
 
 
 def search_change(
@@ -252,7 +258,8 @@ def search_change(
     tested = paired_test(rest, best.pairs, selection.permutations, selection.seed, single=single)
     exchanged = SIGNS if single else RESIDUALS
     columns = _usable(contrast, selection).size
-    return SearchResult(best, tested, (len(chosen), n), chosen, exchanged, columns, together)
+    means = _mean_differences(best.pairs, selection.seed, rest, caught.units.stratum[other])
+    return SearchResult(best, tested, (len(chosen), n), chosen, exchanged, columns, together, means)
 
 
 def search_anisotropy(
@@ -310,7 +317,24 @@ def _between_units(
     sizes = tuple(len(a) + len(b) for a, b in zip(*split, strict=True))
     both = synergy([means[0][1], means[1][1]], best.pairs)
     chosen, columns = np.concatenate([split[0][0], split[1][0]]), _usable(contrast, selection).size
-    return SearchResult(best, tested, (sizes[0], sizes[1]), chosen, exchanged, columns, both)
+    apart = _mean_differences(best.pairs, selection.seed, means[0][1], first, means[1][1], second)
+    return SearchResult(best, tested, (sizes[0], sizes[1]), chosen, exchanged, columns, both, apart)
+
+
+def _mean_differences(
+    pairs: Places,
+    seed: int,
+    values: Floats,
+    stratum: Places,
+    minus: Floats | None = None,
+    minus_stratum: Places | None = None,
+) -> tuple[Floats, Floats, Floats]:
+    """Of both coordinates of every pair [pair, 2]: the mean over units, and the ends of its interval."""
+    columns, index = np.unique(pairs, return_inverse=True)
+    other = None if minus is None else minus[:, columns]
+    found = mean_effect(values[:, columns], stratum, other, minus_stratum, resamples=RESAMPLES, seed=seed)
+    places = index.reshape(pairs.shape)
+    return found.mean[places], found.low[places], found.high[places]
 
 
 def _scan(contrast: Contrast, selection: PairSelection) -> BestPairs:

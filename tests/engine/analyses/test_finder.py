@@ -73,6 +73,9 @@ def test_two_coordinates_that_each_tell_the_groups_apart_add_to_each_other_and_h
     table = found_in(planted(each, units=60), among="all", **MANY)
     (row,) = (row for row in table.rows if row[:2] == ("n7", "n9"))
     assert row[column_index(table, "p")] < 0.05, "both add"
+    for axis in "ab":
+        low, high = (row[column_index(table, f"difference_{axis}_{end}")] for end in ("low", "high"))
+        assert low < -1.2 < high < 0
     assert row[column_index(table, "p_synergy")] > 0.05
     assert not any(column.key == "synergy" for column in found_in(planted(each), criterion="anisotropy").columns)
 
@@ -93,6 +96,11 @@ def test_partners_of_the_clamped_neuron_are_judged_by_themselves(planted: Plante
     table = found_in(planted(moved, units=40), **MANY)
     assert table.rows[0][:2] == ("n3", "n11")
     assert q_of(table)["n3", "n11"] < 0.05
+    first = dict(zip([column.key for column in table.columns], table.rows[0], strict=True))
+    # The baseline against the swept values, which are 2.5 higher.
+    assert first["difference_b_low"] < first["difference_b"] < first["difference_b_high"] < 0
+    assert first["difference_b_low"] < -2.5 < first["difference_b_high"]
+    assert "difference_a" not in first
     assert [key for key in (column.key for column in table.columns) if key == "t2"] == []
     assert any("set by design, so it is no evidence" in note for note in table.notes)
 
