@@ -31,6 +31,7 @@ from srm_explorer.engine.session import (
 )
 from srm_explorer.engine.session.lengths import paired
 from srm_explorer.engine.stats.bands import share_bands, sup_t_band, unit_counts
+from srm_explorer.engine.stats.dose_response import ROUNDING
 from srm_explorer.engine.stats.groups import BASELINE, RunGroup
 from srm_explorer.engine.stats.nulls import (
     PARTNERS,
@@ -329,7 +330,9 @@ def residual_points(session: Session, plane_index: int) -> Floats | None:
         and run.token_ids[:tokens] == session.runs[base].token_ids[:base_tokens]
         for run, base, tokens, base_tokens in zip(session.runs, bases, pairs.tokens, pairs.base_tokens, strict=True)
     ]
-    difference[np.array(same, np.bool_) & np.isfinite(difference).all(axis=1)] = 0.0
+    alike = np.array(same, np.bool_) & np.isfinite(difference).all(axis=1)
+    # Where tokens are unknown, what float32 leaves of equal vectors is no difference either.
+    difference[alike if told else alike | (np.abs(difference) <= ROUNDING).all(axis=1)] = 0.0
     return difference
 
 

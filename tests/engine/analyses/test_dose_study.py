@@ -7,6 +7,7 @@ import pytest
 
 from srm_explorer import session_from
 from srm_explorer.engine.analyses import dose_study, tables_in
+from srm_explorer.engine.analyses.bands import residual_p
 from srm_explorer.engine.analyses.planes import with_plane
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import dose_from_session, plane_index
@@ -107,6 +108,7 @@ def test_rounding_is_no_finding() -> None:
     _, rows = table(session)
     for name in ("mean n2", "cos n0 beyond arithmetic", "cos n2 beyond arithmetic"):
         assert (rows[name]["change"], rows[name]["p"], rows[name]["monotone"]) == (0.0, 1.0, "flat")
+    assert set(residual_p(session, 0, flips=100).values()) == {1.0}
 
 
 def test_units_are_drawn_behind_their_mean() -> None:
