@@ -54,7 +54,7 @@ def test_the_table_ranks_the_target_and_lists_the_controls(srm: ENDED, finished:
 def test_the_price_is_told_and_nothing_runs(srm: ENDED, finished: Path) -> None:
     ended = srm("controls", "protocol", "--plan", "--neurons", 19)
     assert ended.status == 0
-    assert ended.out.startswith("600 runs + 10,450 control runs · 552,500 tokens\n")
+    assert ended.out.startswith("600 runs + 10,450 control runs · 552,500 tokens; ")
     assert "no p-value is below .05" in ended.out
     plan = json.loads(srm("controls", finished, "--plan", "--neurons", 39, "--set", "prompts.limit=5", "--json").out)
     assert (plan["prompts"], plan["runs"], plan["control_runs"]) == (5, 15, 5 * 2 * 39)
