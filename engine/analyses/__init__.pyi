@@ -32,6 +32,7 @@ from .effects import cost_of as cost_of
 from .effects import effects_study as effects_study
 from .ensembles import basis_names as basis_names
 from .ensembles import ensemble_tables as ensemble_tables
+from .frozen import frozen_study as frozen_study
 from .ledger import ledger_study as ledger_study
 from .neuron import usage_tables as usage_tables
 from .pairs import SETTINGS as SETTINGS
@@ -47,4 +48,5 @@ from .registry import Arguments as Arguments
 from .registry import Findings as Findings
 from .registry import StudyArguments as StudyArguments
 from .registry import findings_of as findings_of
+from .registry import marked as marked
 from .registry import tables_in as tables_in

@@ -221,7 +221,7 @@ def _drawn(
         )
     if kind == "second moment":
         kinds = np.array([session.conditions[run.condition].kind for run in session.runs], dtype=object)
-        baseline = vectors[(kinds == BASELINE) & np.isfinite(norm)]
+        baseline = vectors[(kinds == BASELINE) & np.isfinite(norm) & session.seen]
         if len(baseline) < 2:
             return None
         drawn = second_moment_planes(baseline, planes, seed)

@@ -113,7 +113,7 @@ def captured(session: Session, sites: Sequence[str]) -> Captured:
         check_captured(session, site)
     read = session.vectors(sites)
     kinds = [condition.kind for condition in session.conditions]
-    is_kept = np.array([kinds[run.condition] != "control" for run in session.runs], np.bool_)
+    is_kept = np.array([kinds[run.condition] != "control" for run in session.runs], np.bool_) & session.seen
     means = {site: _means(read[site]) for site in sites}
     finite = is_kept.copy()
     for site in sites:

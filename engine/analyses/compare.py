@@ -120,7 +120,12 @@ def recorded(compared: Sequence[ComparedPair], family: str = FAMILY) -> tuple[Co
     tests = [
         ComputedTest(
             pair.tested,
-            {"plane": list(pair.sides[0].plane.key), "groups": sorted(pair.labels)},
+            {
+                "plane": list(pair.sides[0].plane.key),
+                "groups": sorted(pair.labels),
+                # On other prompts it is another test.
+                **({"prompts": "kept for confirmation"} if first.confirms else {}),
+            },
             np.nan if pair.p is None else pair.p,
         )
         for pair in compared

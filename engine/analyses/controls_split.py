@@ -72,7 +72,7 @@ def parts_of(session: Session, vectors: Captured, *, complete: bool = False) -> 
             damaged; `complete` and no prompt has all of its runs.
     """
     controls = _controls(session)
-    kept = _complete(session) if complete else np.ones(len(session.runs), np.bool_)
+    kept = _complete(session) if complete else session.seen
     if complete and not kept.any():
         raise ExplorerError(
             "no prompt has all runs of its controls yet", where=session.name, remedy="run the same command to go on"
@@ -129,7 +129,7 @@ def _complete(session: Session) -> NDArray[np.bool_]:
     done: dict[tuple[int, int], int] = {}
     for pair in pairs:
         done[pair] = done.get(pair, 0) + 1
-    return np.array([done[pair] == len(session.conditions) for pair in pairs], np.bool_)
+    return np.array([done[pair] == len(session.conditions) for pair in pairs], np.bool_) & session.seen
 
 
 def _part(

@@ -27,7 +27,16 @@ from srm_explorer.engine.experiment.directions import (
 from srm_explorer.engine.experiment.model_fit import is_centred
 from srm_explorer.engine.figures.captions import direction_caption
 from srm_explorer.engine.io.vectors import Matrix, read_direction, token_mean
-from srm_explorer.engine.session import DamagedError, Number, PlaneRecord, PromptRecord, RunRecord, Session, read_record
+from srm_explorer.engine.session import (
+    DamagedError,
+    Number,
+    PlaneRecord,
+    PromptRecord,
+    RunRecord,
+    Session,
+    read_record,
+    seen_prompts,
+)
 from srm_explorer.engine.stats.planes import Plane, neuron_plane, plane_from_vectors
 
 DIRECTIONS = "directions"
@@ -78,11 +87,14 @@ class SiteRuns:
         """
         runs = session.runs if runs is None else runs
         prompts = session.prompts if prompts is None else prompts
+        # No direction is made of what is kept for confirmation, nor of anything else while confirming.
+        kept = seen_prompts(session.spec, [prompt.set for prompt in prompts])
+        rows = np.array([row for row, run in enumerate(runs) if kept[run.prompt]], np.int64)
         return cls(
             site=site,
-            vectors=as_rows(vectors),
-            prompt=np.array([run.prompt for run in runs], np.int64),
-            condition=np.array([run.condition for run in runs], np.int64),
+            vectors=as_rows(vectors) if len(rows) == len(runs) else as_rows(vectors)[rows],
+            prompt=np.array([run.prompt for run in runs], np.int64)[rows],
+            condition=np.array([run.condition for run in runs], np.int64)[rows],
             prompts=[(prompt.set, prompt.factors) for prompt in prompts],
             conditions=session.conditions or conditions(session.spec),
             known={**known_directions(session.provenance), **(known or {})},

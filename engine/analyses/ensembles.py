@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from srm_explorer.engine.analyses.directions import SiteRuns, Vector, direction_vector
+from srm_explorer.engine.analyses.directions import SiteRuns, Vector, as_rows, direction_vector
 from srm_explorer.engine.analyses.registry import Findings, StudyArguments, findings_of
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment.conditions import levels_of
@@ -82,7 +82,7 @@ def ensemble_tables(
     angles = settings.whole("angles", session.spec.spotlight.angles, least=1)
     if angles > MAX_ANGLES:
         raise ExplorerError(f"{angles} is no number of angles", remedy=f"choose at most {MAX_ANGLES:,}")
-    cosines, _ = ensemble_cosines(runs.vectors, ensemble)
+    cosines, _ = ensemble_cosines(as_rows(vectors), ensemble)
     swept: dict[str, EnsembleSweep] = {}
     for label, group in run_groups(session, settings.texts("by")).items():
         group_cosines = cosines[group.runs]

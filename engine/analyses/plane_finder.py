@@ -22,14 +22,23 @@ from srm_explorer.engine.analyses.plane_search import (
     search_anisotropy,
     search_change,
     search_separation,
+    separated,
     unit_differences,
 )
 from srm_explorer.engine.analyses.registry import Arguments, Findings, StudyArguments, findings_of
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import SiteEdits, coordinate_caption, count_of, segment_tokens, site_caption
-from srm_explorer.engine.figures.numbers import three_digits
-from srm_explorer.engine.figures.table import PlaneChoice, TableColumn, TableFigure, table_columns
-from srm_explorer.engine.session import ComputedTest, Counted, Session, changed_units, record_tests, unit_warnings
+from srm_explorer.engine.figures.numbers import MINUS, three_digits
+from srm_explorer.engine.figures.table import CellValue, PlaneChoice, TableColumn, TableFigure, table_columns
+from srm_explorer.engine.session import (
+    ComputedTest,
+    Counted,
+    PlaneRecord,
+    Session,
+    changed_units,
+    record_tests,
+    unit_warnings,
+)
 from srm_explorer.engine.session.export import chosen_site
 from srm_explorer.engine.session.lengths import NOTHING, alike_tokens, differ_in_length, paired_tokens
 from srm_explorer.engine.stats.groups import BASELINE
@@ -365,3 +374,73 @@ def _notes(
     if caught.left_out:
         notes.append(f"{count_of(caught.left_out, 'run')} with vectors that are not finite left out")
     return notes
+
+
+def separation_table(
+    session: Session,
+    planes: Sequence[tuple[int, PlaneRecord]],
+    pairs: Sequence[tuple[str, str]],
+    family: str,
+    permutations: int = PERMUTATIONS,
+    seed: int = 0,
+) -> TableFigure:
+    """Whether planes of two coordinates separate groups, as the finder tests it, on every unit that is looked at.
+
+    Args:
+        planes: with their numbers; those that are no two coordinates, or that hold nothing but what was set, have none.
+        pairs: of groups, by name.
+        family: that its tests belong to in the session's ledger.
+
+    Raises:
+        ExplorerError: no vectors, no such group, too few units.
+    """
+    rows: list[tuple[CellValue, ...]] = []
+    tests: list[ComputedTest] = []
+    notes: list[str] = []
+    for number, plane in planes:
+        if not (isinstance(plane.a, int) and isinstance(plane.b, int)):
+            notes.append(f"plane {number} is not of two coordinates, which is what is tested here")
+            continue
+        caught = captured(session, _sites(session, plane.site))
+        for labels in pairs:
+            either = np.concatenate(compared_groups(caught, labels).runs)
+            alike = caught.over(alike_tokens(session, caught.rows[either]))
+            groups = compared_groups(alike, labels)
+            used = np.unique(alike.condition[np.concatenate(groups.runs)])
+            held = [axis for axis, where in edited(session, plane.site).items() if where[used].any()]
+            free = [axis for axis in (plane.a, plane.b) if axis not in held]
+            name = f"{groups.labels[0]} {MINUS} {groups.labels[1]}"
+            if not free:
+                notes.append(f"plane {number}: both coordinates were set by design, so they are no evidence")
+                continue
+            single = len(free) == 1
+            pair = (plane.a, plane.b) if not single else (plane.a + plane.b - free[0], free[0])
+            values = _natural(alike, plane.site, groups.runs)
+            tested, both, exchanged = separated(alike, values, groups, pair, permutations, seed, single=single)
+            p = float(tested.p[0])
+            of = {"plane": list(plane.key), "groups": sorted(groups.labels), "seen": _seen_words(session)}
+            tests.append(ComputedTest("separation", of, p))
+            notes += [_grouped(groups), f"p: {exchanged} · {permutations:,} permutations, seed {seed}"]
+            if single:
+                caption = coordinate_caption(plane.site, pair[0])
+                notes.append(f"plane {number}: {caption} was set by design; the other coordinate's t² alone is tested")
+            extra = (cell(both.value[0]), cell(both.p[0])) if both is not None else (None, None)
+            rows.append((name, number, cell(tested.t2[0]), cell(tested.statistic[0]), cell(p), None, *extra))
+    q: list[CellValue] = [None] * len(rows)
+    if tests:
+        counted = record_tests(session, tests, family)
+        q = [cell(float(value)) for value in counted.q]
+        notes.append(counted.caption)
+    return TableFigure(
+        "separation",
+        "Whether the planes separate the groups, as the finder tests it",
+        table_columns(
+            "difference::text; plane::index; t2:T²; statistic:gain tested; p::p; q::p; synergy; p_synergy:p synergy:p"
+        ),
+        tuple((*row[:5], value, *row[6:]) for row, value in zip(rows, q, strict=True)),
+        tuple(dict.fromkeys([*notes, _MEANS["separation"]])),
+    )
+
+
+def _seen_words(session: Session) -> str:
+    return "kept for confirmation" if session.confirms else "explored"

@@ -236,6 +236,53 @@ def search_separation(
     return SearchResult(best, tested, sizes, chosen, exchanged, columns, both, means)
 
 
+def separated(
+    caught: Captured,
+    values: Floats,
+    groups: ComparedGroups,
+    pair: tuple[int, int],
+    permutations: int,
+    seed: int,
+    *,
+    single: bool,
+) -> tuple[TestedPairs, Synergy | None, str]:
+    """Test on every unit whether a plane that was chosen elsewhere separates two groups: as the search tests it.
+
+    Args:
+        pair: coordinates; with `single` the second alone is tested.
+
+    Returns:
+        the test, the synergy where both are, and what was exchanged, in words.
+
+    Raises:
+        ExplorerError: too few units.
+    """
+    pairs = np.array([pair], np.int64)
+    fewest = min(len(units) for units in groups.units)
+    if fewest < FEWEST:
+        what = f"{fewest} units are too few to test on"
+        raise ExplorerError(what, where=caught.session.name, remedy=f"{FEWEST} prompts are the fewest, better 25")
+    if groups.paired:
+        runs, sign = _both(groups)
+        kept = np.isin(caught.unit[runs], groups.units[0])
+        runs, sign = runs[kept], sign[kept]
+        weights = sign / _times(caught.unit[runs] * 2 + (sign > 0))
+        samples = [_differences(values[runs], weights, caught.unit[runs], groups.units[0])]
+        tested = paired_test(samples[0], pairs, permutations, seed, single=single)
+        exchanged = SIGNS if single else RESIDUALS
+    else:
+        samples = [
+            unit_means(values[runs], caught.unit[runs], units)
+            for runs, units in zip(groups.runs, groups.units, strict=True)
+        ]
+        first, second = (caught.units.stratum[units] for units in groups.units)
+        alike = set(first.tolist()) == set(second.tolist())
+        strata = (first, second) if alike else (np.zeros_like(first), np.zeros_like(second))
+        tested = unpaired_test(samples[0], samples[1], strata, pairs, permutations, seed)
+        exchanged = f"{RESIDUALS}{', within prompt sets' if alike else ''}"
+    return tested, None if single else synergy(samples, pairs), exchanged
+
+
 def search_change(
     caught: Captured, observed: Floats, predicted: Floats, runs: Places, selection: PairSelection
 ) -> SearchResult:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, overload
 
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
+from srm_explorer.engine.figures.captions import exploratory_line
 from srm_explorer.engine.figures.table import TableFigure
 from srm_explorer.engine.session import Session, load_session
 
@@ -42,6 +43,9 @@ class Study:
         return getattr(import_module(f"{__package__}.{module}"), name)
 
 
+FROZEN_STUDY = "analysis"
+"""The one study that is not exploratory."""
+
 STUDIES = {
     study.name: study
     for study in (
@@ -55,6 +59,7 @@ STUDIES = {
         Study("planes", "the session's planes", "planes:planes_study", "session"),
         Study("ensemble", "planes of all pairs of directions", "ensembles:ensemble_study", "vectors"),
         Study("ledger", "the tests computed so far", "ledger:ledger_study", "session"),
+        Study(FROZEN_STUDY, "the frozen analysis", "frozen:frozen_study", "session"),
         Study("finder", "planes in which groups differ", "plane_finder:finder_study", "vectors"),
     )
 }
@@ -69,7 +74,15 @@ def run_study(name: str, path: Path, arguments: Arguments) -> Findings:
     """
     if name not in STUDIES:
         raise ExplorerError(f"there is no study '{name}'", remedy=did_you_mean(name, list(STUDIES)))
-    return STUDIES[name].function()(load_session(path), arguments)
+    session = load_session(path)
+    findings = STUDIES[name].function()(session, arguments)
+    return findings if name == FROZEN_STUDY else marked(findings, session)
+
+
+def marked(findings: Findings, session: Session) -> Findings:
+    """Findings whose tables say that they are exploratory, where an analysis was frozen before the session's run."""
+    line = exploratory_line(session)
+    return {**findings, "tables": [table.noted(line).to_dict() for table in tables_in(findings)]} if line else findings
 
 
 def tables_in(findings: Findings) -> tuple[TableFigure, ...]:

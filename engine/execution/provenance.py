@@ -16,6 +16,7 @@ from srm_explorer.engine.experiment import Experiment, ModelSpec
 from srm_explorer.engine.model import LoadedModel, SelfTest, describe_device, threads
 from srm_explorer.engine.session import Session
 from srm_explorer.engine.session.codec import Text, Whole
+from srm_explorer.engine.session.session import FROZEN
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ def provenance_of(
         "seed": experiment.generation.seed,
         "versions": versions(),
         "self_test": dataclasses.asdict(test),
+        **({FROZEN: experiment.analysis.sha256} if experiment.analysis.tests else {}),
     }
 
 

@@ -21,6 +21,7 @@ from srm_explorer.engine.experiment.fields import (
     Index,
     Levels,
     Number,
+    NumberedFrom1,
     Numbers,
     Ordinal,
     OrdinalsByName,
@@ -73,9 +74,11 @@ class PromptsSpec(SpecPart):
 
     `omit` names, by set, the numbers of prompts that are left out: from 1, in the file's order, whatever `where` keeps.
     `chat_template` has every text rendered as the user's message; sets of messages are rendered in any case.
+    `confirm` names sets that run with the rest and that nothing looks at but a confirmation.
     """
 
     sets: Words
+    confirm: Words = Field(default=(), description="sets that no analysis looks at, until one is confirmed on them")
     where: Levels = Field(default_factory=dict)
     omit: OrdinalsByName = Field(default_factory=dict)
     prepend_bos: Bos = Field(
@@ -93,6 +96,7 @@ class PromptsSpec(SpecPart):
         if not self.sets:
             raise SpecValueError("there is no prompt set", "name at least one, as ['reasoning']", "sets")
         check_distinct(self.sets, "sets")
+        self._check_confirm()
         for factor, levels in self.where.items():
             if not levels:
                 raise SpecValueError(
@@ -108,6 +112,15 @@ class PromptsSpec(SpecPart):
                 )
             check_distinct(numbers, f"omit.{name}")
         return self
+
+    def _check_confirm(self) -> None:
+        check_distinct(self.confirm, "confirm")
+        for name in self.confirm:
+            if name not in self.sets:
+                raise SpecValueError(f"{shown(name)} is not among the sets", did_you_mean(name, self.sets), "confirm")
+        if self.confirm and len(self.confirm) == len(self.sets):
+            what = "every set is kept for confirmation, and none is left to look at"
+            raise SpecValueError(what, "take one out of confirm, or add a set", "confirm")
 
 
 SAMPLING = ("temperature", "top_k", "top_p", "samples")
@@ -274,6 +287,63 @@ def check_controls(controls: ControlsSpec, interventions: Sequence[InterventionS
             raise SpecValueError(what, f"set generation.tokens, or {remedy}", "controls.neurons")
 
 
+TESTS = ("difference", "separation", "controls")
+"""What an analysis can be frozen of: two groups' difference of means in each plane, whether each plane separates them
+as the finder tests it, and the target's rank among its controls."""
+AGAINST = " against "
+"""Parts the two groups of a difference."""
+
+
+class AnalysisSpec(SpecPart):
+    """What will be tested, named before the run; whatever else is computed of the session later is exploratory.
+
+    `groups` are pairs, as "clamped against baseline" or "+20, type=plain against baseline"; `planes` number those of
+    the experiment, from 1: all of them where none is named.
+    """
+
+    family: Text = Field(default="frozen analysis", description="what its tests are called together: q is over them")
+    tests: Words = Field(default=(), description="difference, separation, controls; none: nothing is frozen")
+    groups: Words = Field(default=(), description="pairs that are compared: clamped against baseline")
+    planes: NumberedFrom1 = Field(default=(), description="numbers of planes, from 1; none: all")
+
+    @property
+    def compares(self) -> bool:
+        """Whether a test of it is of two groups."""
+        return "difference" in self.tests or "separation" in self.tests
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """The groups of every difference, by name."""
+        parted = (text.partition(AGAINST) for text in self.groups)
+        return tuple((first.strip(), other.strip()) for first, _, other in parted)
+
+    @property
+    def sha256(self) -> str:
+        """Of its content: what a session says was frozen before its run."""
+        content = json.dumps(dumped(self), ensure_ascii=False, sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in self.tests:
+            if name not in TESTS:
+                raise SpecValueError(f"{shown(name)} is not allowed", did_you_mean(name, TESTS), "tests")
+        for field in ("tests", "groups", "planes"):
+            check_distinct(getattr(self, field), field)
+        for text, (first, other) in zip(self.groups, self.pairs, strict=True):
+            if not first or not other or first == other:
+                remedy = "write two that differ, as 'clamped against baseline'"
+                raise SpecValueError(f"{shown(text)} names no two groups", remedy, "groups")
+        if self.compares != bool(self.groups):
+            what = (
+                "no groups are named to compare" if not self.groups else "groups are named, and no test compares them"
+            )
+            raise SpecValueError(
+                what, "name tests = ['difference'] and groups = ['clamped against baseline']", "groups"
+            )
+        return self
+
+
 def targets_of(interventions: Sequence[InterventionSpec]) -> tuple[tuple[str, int], ...]:
     """The neurons that controls are matched to, each once: (site, neuron) in the order of the experiment."""
     foreground = [edit for edit in interventions if not edit.background]
@@ -317,6 +387,7 @@ class Experiment(SpecPart):
     planes: Annotated[tuple[PlaneSpec, ...], BeforeValidator(_tables)] = ()
     spotlight: SpotlightSpec = SpotlightSpec()
     controls: ControlsSpec = ControlsSpec()
+    analysis: AnalysisSpec = AnalysisSpec()
 
     @classmethod
     def from_dict(cls, data: object, *, where: str = "", origins: Mapping[str, str] | None = None) -> Self:
@@ -400,6 +471,7 @@ class Experiment(SpecPart):
         self._check_sweep()
         self._check_positions()
         check_controls(self.controls, self.interventions, self.generation.tokens)
+        self._check_analysis()
         return self
 
     def _check_planes(self) -> None:
@@ -425,6 +497,16 @@ class Experiment(SpecPart):
                         f"planes[{index}].{key}",
                     )
         check_distinct([(self.plane_site(plane), plane.a, plane.b) for plane in self.planes], "planes")
+
+    def _check_analysis(self) -> None:
+        analysis, number = self.analysis, len(self.planes)
+        if analysis.compares and not number:
+            raise SpecValueError("there is no plane to compare groups in", "add [[planes]]", "analysis.tests")
+        for plane in analysis.planes:
+            if plane > number:
+                raise SpecValueError(f"there is no plane {plane}", f"choose 1 to {number}", "analysis.planes")
+        if "controls" in analysis.tests and not self.controls.neurons:
+            raise SpecValueError("there are no controls to rank among", "set controls.neurons = 19", "analysis.tests")
 
     def _check_sweep(self) -> None:
         swept = [(i, edit) for i, edit in enumerate(self.interventions) if edit.takes_values and not edit.background]

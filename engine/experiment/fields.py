@@ -124,6 +124,7 @@ Along = Annotated[int | str, PlainValidator(_along)]
 Ordinal = Annotated[StrictInt, Field(ge=1)]
 Seed = Annotated[StrictInt, Field(ge=0, lt=2**63)]
 Ordinals = Annotated[tuple[Ordinal, ...], AfterValidator(_in_order)]
+NumberedFrom1 = Annotated[Ordinals, BeforeValidator(_whole_numbers)]
 OrdinalsByName = Annotated[dict[Text, Ordinals], BeforeValidator(_numbers_by_name)]
 Levels = Annotated[dict[Text, tuple[Text, ...]], BeforeValidator(_levels)]
 

@@ -18,6 +18,7 @@ from srm_explorer.engine.experiment.directions import (
 )
 from srm_explorer.engine.experiment.positions import positions_text
 from srm_explorer.engine.figures.numbers import count_of, short
+from srm_explorer.engine.figures.table import EXPLORATORY
 from srm_explorer.engine.session import PlaneRecord, Session, Unknown
 
 DEMO = "demo"
@@ -206,3 +207,17 @@ def _values(edit: InterventionSpec) -> str:
         return f" {', '.join(written)}{unit}"
     low, high = short(min(edit.values)), short(max(edit.values))
     return f" {low} … {high}{unit} ({len(written)} values)"
+
+
+def frozen_caption(session: Session) -> str:
+    """The analysis that was frozen before a session's run: "'primary' (3a4b5c6d)"; empty where there is none."""
+    analysis = session.spec.analysis
+    return f"'{analysis.family}' ({analysis.sha256[:8]})" if analysis.tests else ""
+
+
+def exploratory_line(session: Session) -> str:
+    """What stands over everything that a frozen analysis does not compute; empty where nothing was frozen."""
+    frozen = frozen_caption(session)
+    if not frozen:
+        return ""
+    return f"{EXPLORATORY}the frozen analysis {frozen} is what `srm-explorer analysis {session.name}` computes, no more"

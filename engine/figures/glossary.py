@@ -46,18 +46,20 @@ A | A * | amplitude A = the amplitude: the length of the mean of the runs' vecto
   counter-clockwise
 beyond arithmetic p | beyond arithmetic p * = p of the mean of observed minus arithmetic, whole units' signs flipped:
   could differences that are symmetric around 0 look like this? Symmetry, not the mean alone
-common length | common length (* of * unit*) | at the common length* = p is over as many tokens of each text as it
-  and its baseline both have, an end-of-text not counted, since a mean over more tokens is shorter; in how many units
-  any text differs from its baseline's in length
+common length | common length (* of * unit*) | at the common length* = p is over as many tokens of each text as it and
+  its baseline both have, an end-of-text not counted, since a mean over more tokens is shorter; in how many units any
+  text differs from its baseline's in length
 unlike lengths | unlike lengths (* of * unit*) = p is of means over all tokens, although in so many units texts differ
   in length: no others are kept in this session
-beyond arithmetic Δ | Δ * [*, *] p * = length of the mean over units of observed minus arithmetic, where it may lie, and
-  the p of its being 0 by resampled units (studentised bootstrap): of the mean, however skewed the units are
+beyond arithmetic Δ | Δ * [*, *] p * = length of the mean over units of observed minus arithmetic, where it may lie,
+  and the p of its being 0 by resampled units (studentised bootstrap): of the mean, however skewed the units are
 text changed | text changed in * of * unit* = units in which a text differs from its baseline's: where arithmetic is
   exact, only these are evidence of anything else
 q of n | q * of * = q: p corrected for all n tests of the same analysis (Benjamini-Hochberg): of what is called true
   at q or below, so large a share is false on average
 band | ┆ * | ┆ = bars across a curve: 95 of 100 such bands, with other prompts of this kind, hold the whole true curve
+over unlike lengths | over unlike lengths, * of * units differ = what was tested are means over unlike numbers of
+  tokens: a longer text has a smaller mean, whatever it says; how many units' texts differ
 in plane | * in plane | energy | energy in plane | mean in-plane energy = the share of the vectors' squared length
   that lies in the plane: mean of (x² + y²) / |v|²
 none > | none > * = at no angle a run has a cosine above that threshold
@@ -126,10 +128,10 @@ r | r * | *_r | r_at_* = Pearson's correlation over runs, or within a value; 1 t
 ρ | ρ * | *_rho = Spearman's correlation, of ranks
 interval of r | r * from | r * to | ρ * from | ρ * to | *_r_low | *_r_high | *_rho_low | *_rho_high = 95 % interval of
   the correlation: Fisher's z, its error by leaving out a unit at a time
-mean slope | mean_slope = how far a partner moves with a unit of the neuron that was set: mean over units of its slopes
-  by least squares, an intercept a prompt
-mean slope from | mean slope to | mean_slope_low | mean_slope_high = its 95 % interval, by resampled units (studentised
-  bootstrap)
+mean slope | mean_slope = how far a partner moves with a unit of the neuron that was set: mean over units of its
+  slopes by least squares, an intercept a prompt
+mean slope from | mean slope to | mean_slope_low | mean_slope_high = its 95 % interval, by resampled units
+  (studentised bootstrap)
 p of mean slope | mean_slope_p = p of the mean slope being 0, by the same resamples; that of pooled and partial is of
   symmetry
 p of ρ | q of ρ | *_rho_p | *_rho_q = p and q of the rank correlation
@@ -174,8 +176,8 @@ slope | slope * | slope_* = of each unit's curve over the values, by least squar
 change over the values | dose.change = the mean slope times the range of the values, in the quantity's units
 detectable = the smallest change that so many units find in 80 of 100 such experiments (two-sided .05), by their own
   spread
-* unit* see * sd = of a cost: the smallest mean over units that so many find in 80 of 100 such experiments, in standard
-  deviations of units
+* unit* see * sd = of a cost: the smallest mean over units that so many find in 80 of 100 such experiments, in
+  standard deviations of units
 p equivalent | equivalent_p = p of two one-sided tests: at .05 or below the change lies within ± the smallest one of
   interest
 monotone = whether the nearest monotone curve rises or falls
@@ -235,8 +237,8 @@ observed | direct | by the norm | later layers | by the cap = the change of the 
 direct share of the change | direct.share = the direct part over what is observed, of means over units
 patched in | what is done | patching.done = what is done to the patched place: another run's values put in
   (sufficiency), or its own taken away in the run that they come from (necessity)
-between the two runs | patching.difference = the difference of logits in the run that values come from, less that in the
-  run that they are written into
+between the two runs | patching.difference = the difference of logits in the run that values come from, less that in
+  the run that they are written into
 moved = by how much of that patching in moves the difference of logits, or ablating takes away
 share moved | patching.share | patched.share = what is moved over the difference between the two runs; of means over
   units in the first table
@@ -278,6 +280,9 @@ set | sets | used / all | count | prompts = the prompt set; how many of its prom
 factor | factors | level | factor * = what groups prompts: a name, and one of its levels
 format | origin | line | edited | positions = how a prompt file is written, where it lies, a line of it, which tokens
   are edited
+exploratory = computed of a session whose frozen analysis does not name it
+kept_for_confirmation | confirm | kept for confirmation = prompts that ran with the rest and that nothing looks at but
+  `srm-explorer confirm`
 sample = which of several continuations of one prompt, from 1
 """
 

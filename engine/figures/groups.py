@@ -90,7 +90,11 @@ def run_groups(session: Session, by: Sequence[str]) -> dict[str, RunGroup]:
                 remedy=did_you_mean(name, [CONDITION, *known]),
             )
     of_condition = [_label(session, index) for index in range(len(session.conditions))]
-    labels = [of_condition[run.condition] for run in session.runs]
+    # What is kept for confirmation is in no group, like controls.
+    labels = [
+        of_condition[run.condition] if is_seen else CONTROL
+        for run, is_seen in zip(session.runs, session.seen.tolist(), strict=True)
+    ]
     groups = group_runs(
         labels,
         [run.prompt for run in session.runs],
@@ -298,7 +302,7 @@ def energy_in_plane(plane: PlaneRecord, runs: ArrayLike | None = None) -> float:
 
 def baseline_runs(session: Session) -> NDArray[np.int64]:
     kinds = [session.conditions[run.condition].kind for run in session.runs]
-    return np.array([row for row, kind in enumerate(kinds) if kind == "baseline"], np.int64)
+    return np.array([row for row, kind in enumerate(kinds) if kind == "baseline" and session.seen[row]], np.int64)
 
 
 def grey_vector(session: Session, plane: PlaneRecord) -> tuple[float, float]:

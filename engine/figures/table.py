@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 from srm_explorer.engine.figures.numbers import NOTHING, three_digits
@@ -44,6 +44,10 @@ def table_columns(layout: str) -> tuple[TableColumn, ...]:
             raise ValueError(f"column {key}: nothing is shown as {shown!r}")
         columns.append(TableColumn(key, title or key, cast("Shown", shown or "number"), int(keep or 0)))
     return tuple(columns)
+
+
+EXPLORATORY = "exploratory: "
+"""How the note begins that says that a frozen analysis did not name what a table holds."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,15 @@ class TableFigure:
             raise ValueError(f"{self.name}: a row is not as long as the header")
         if any(len(other) not in (0, len(self.rows)) for other in (self.planes, self.runs)):
             raise ValueError(f"{self.name}: planes or runs do not stand beside the rows")
+
+    @property
+    def is_exploratory(self) -> bool:
+        """Whether it was computed beside an analysis that was frozen before the run."""
+        return any(note.startswith(EXPLORATORY) for note in self.notes)
+
+    def noted(self, line: str) -> TableFigure:
+        """The same with a further first note; as it is where that is empty or stands there."""
+        return replace(self, notes=(line, *self.notes)) if line and line not in self.notes else self
 
     def shown(self, row: int, column: int) -> str:
         return cell_text(self.rows[row][column], self.columns[column].shown)

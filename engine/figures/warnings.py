@@ -13,7 +13,13 @@ from srm_explorer.engine.experiment import InterventionSpec, Site
 from srm_explorer.engine.experiment.directions import needs_runs
 from srm_explorer.engine.experiment.model_fit import Apartness, apart_from
 from srm_explorer.engine.figures.bands import lit_by_chance, stored_nulls, stored_p
-from srm_explorer.engine.figures.captions import coordinate_caption, edited_caption, plane_captions, site_caption
+from srm_explorer.engine.figures.captions import (
+    coordinate_caption,
+    edited_caption,
+    exploratory_line,
+    plane_captions,
+    site_caption,
+)
 from srm_explorer.engine.figures.curves import SweptGroup
 from srm_explorer.engine.figures.numbers import count_of, degrees, short, three_digits
 from srm_explorer.engine.figures.table import cell_text
@@ -47,6 +53,8 @@ CHANCE_SHARE = 0.05
 def session_warnings(session: Session, plane: PlaneRecord, groups: Sequence[SweptGroup]) -> tuple[str, ...]:
     """What the reader of a chart should know of the experiment, the gravest first."""
     notes = (
+        *_kept_back(session),
+        *filter(None, [exploratory_line(session)]),
         *_apart(session, plane, "here"),
         *dipped(session, plane),
         *_symmetric(session, plane, groups),
@@ -79,6 +87,17 @@ def clamped_values(session: Session, intervention: int, neuron: int) -> NDArray[
             if values is not None and neuron < len(values):
                 clamped.append(values[neuron])
     return np.sort(np.array(clamped, dtype=np.float64))
+
+
+def _kept_back(session: Session) -> Iterator[str]:
+    number = session.kept_back
+    if session.confirms:
+        yield f"only the {count_of(number, 'prompt')} that were kept for confirmation"
+    elif number:
+        yield (
+            f"{count_of(number, 'prompt')} of {len(session.prompts):,} are kept for confirmation and in no chart or"
+            f" table: srm-explorer confirm {session.name}"
+        )
 
 
 def _apart(session: Session, plane: PlaneRecord, which: Apartness) -> Iterator[str]:

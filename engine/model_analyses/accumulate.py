@@ -226,10 +226,11 @@ class Scoring:
 
     def means(self) -> tuple[MeanParts, ...]:
         """The parts of the mean change at each site under each condition."""
-        of = {run.index: run.condition for run in self._session.runs}
+        seen = self._session.seen
+        of = {run.index: run.condition for row, run in enumerate(self._session.runs) if seen[row]}
         sums: dict[tuple[str, int], tuple[int, dict[str, Floats]]] = {}
         for index, known in self._known.items():
-            for site in known.cells:
+            for site in known.cells if index in of else ():
                 parts = self._split(known, site).parts
                 known_ends = "total" in parts or "direct" in parts
                 if not known_ends or not all(np.isfinite(part).all() for part in parts.values()):

@@ -37,7 +37,7 @@ from srm_explorer.engine.model import (
 )
 from srm_explorer.engine.prompts import is_path, load_prompt_set
 from srm_explorer.engine.runs.progress import Meter, Stopped
-from srm_explorer.engine.session import Session
+from srm_explorer.engine.session import Session, seen_prompts
 
 Kind = Literal["prompts", "generated"]
 """Positions that count: those of the prompts, or those of the continuations that the baseline wrote."""
@@ -94,7 +94,9 @@ def texts_for(
     texts: list[tuple[str, tuple[int, ...], int | None]] = []
     if session is not None and (not sets or list(sets) == list(session.spec.prompts.sets)):
         runs = {run.prompt: run.index for run in reversed(session.runs) if run.condition == 0}
-        texts = [(prompt.set, prompt.token_ids, runs.get(index)) for index, prompt in enumerate(session.prompts)]
+        kept = seen_prompts(session.spec, [prompt.set for prompt in session.prompts])
+        listed = [(index, prompt) for index, prompt in enumerate(session.prompts) if kept[index]]
+        texts = [(prompt.set, prompt.token_ids, runs.get(index)) for index, prompt in listed]
     else:
         way = feeding or Feeding() if session is None else session.spec.prompts
         column = column if column is not None or session is None else session.spec.prompts.text
@@ -121,7 +123,8 @@ def absolute_sets(names: Sequence[str], base: Path) -> list[str]:
 def _generated(session: Session | None, skip: int) -> Texts:
     if session is None:
         raise ExplorerError("only a session has written texts", remedy="name a session, or read prompts")
-    runs = [run for run in session.runs if run.condition == 0 and run.token_ids]
+    seen = zip(session.runs, session.seen.tolist(), strict=True)
+    runs = [run for run, is_seen in seen if is_seen and run.condition == 0 and run.token_ids]
     return _checked(
         tuple(
             ReadText((*session.prompts[run.prompt].token_ids, *run.token_ids), run.prompt_tokens + skip) for run in runs

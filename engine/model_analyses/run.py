@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from srm_explorer.engine.analyses.registry import Arguments, Findings
+from srm_explorer.engine.analyses.registry import Arguments, Findings, marked
 from srm_explorer.engine.errors import ExplorerError, did_you_mean, is_out_of_memory
 from srm_explorer.engine.execution.provenance import check_same_model, model_of
 from srm_explorer.engine.experiment import ModelSpec
@@ -112,7 +112,8 @@ def run_model_study(
             if opened is not None:
                 check_same_model(opened, loaded)
             meter.weigh = partial(used_bytes, loaded.device)
-            return cast("Findings", _plain(study.function(opened, arguments, loaded, meter)))
+            findings = cast("Findings", _plain(study.function(opened, arguments, loaded, meter)))
+            return findings if opened is None else marked(findings, opened)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise

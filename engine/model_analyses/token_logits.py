@@ -191,8 +191,8 @@ def _texts(
     """
     kinds = [condition.kind for condition in session.conditions]
     first: dict[int, dict[int, RunRecord]] = {}
-    for run in session.runs:
-        if kinds[run.condition] != "control":
+    for run, is_seen in zip(session.runs, session.seen.tolist(), strict=True):
+        if is_seen and kinds[run.condition] != "control":
             first.setdefault(run.prompt, {}).setdefault(run.condition, run)
     families: list[list[RunRecord]] = []
     texts: list[tuple[tuple[int, ...], tuple[int, ...]]] = []

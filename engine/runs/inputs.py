@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from srm_explorer.engine import paths
-from srm_explorer.engine.errors import ExplorerError, SpecValueError
+from srm_explorer.engine.errors import ExplorerError, SpecValueError, did_you_mean
 from srm_explorer.engine.experiment import Experiment, conditions
 from srm_explorer.engine.experiment.conditions import conditions_of, pairs_of, patched_from, prompts_of
 from srm_explorer.engine.experiment.directions import FileVector, choices_of, direction_of
+from srm_explorer.engine.figures.captions import pooled_caption
 from srm_explorer.engine.io.vectors import direction_sha256, read_direction
 from srm_explorer.engine.prompts import Problem, Prompt, PromptSet, choose, load_prompt_set
 from srm_explorer.engine.session import PromptRecord, prompt_warnings
 from srm_explorer.engine.session.units import prompt_units
+from srm_explorer.engine.stats.groups import BASELINE
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ def read_inputs(experiment: Experiment, base: Path) -> Inputs:
         for name, numbers in chosen.items()
         for number in numbers
     )
+    _check_confirm(experiment, listed)
+    _check_analysis(experiment, listed)
     _check_choices(experiment, listed)
     _check_patches(experiment, listed)
     directions: dict[str, np.ndarray] = {}
@@ -99,6 +104,47 @@ def read_inputs(experiment: Experiment, base: Path) -> Inputs:
 def _files_of_planes(experiment: Experiment) -> list[str]:
     named = [along for plane in experiment.planes for along in (plane.a, plane.b)]
     return [str(along) for along in named if isinstance(direction_of(along), FileVector)]
+
+
+def _check_analysis(experiment: Experiment, listed: Sequence[ListedPrompt]) -> None:
+    """Refuse a frozen analysis of groups that the experiment will not have."""
+    known = [condition.label for condition in conditions(experiment) if condition.kind != "control"]
+    known = list(dict.fromkeys([*known, BASELINE, pooled_caption(experiment)]))
+    factors: dict[str, set[str]] = {"set": {one.set.name for one in listed}}
+    for one in listed:
+        for name, level in one.prompt.factors.items():
+            factors.setdefault(name, set()).add(level)
+    for text in (name for pair in experiment.analysis.pairs for name in pair):
+        for part in (word.strip() for word in re.split(r"[·,]", text) if word.strip() and text not in known):
+            factor, equals, level = (word.strip() for word in part.partition("="))
+            problem, choices = "", known
+            if equals and factor not in factors:
+                problem, choices = f"no prompt has a factor '{factor}'", list(factors)
+            elif equals and level not in factors[factor]:
+                problem, choices = f"no prompt has {factor} = '{level}'", sorted(factors[factor])
+            elif not equals and part not in known:
+                problem = f"there is no condition '{part}'"
+            if problem:
+                raise ExplorerError(problem, where="analysis.groups", remedy=did_you_mean(part, choices))
+
+
+def _check_confirm(experiment: Experiment, listed: Sequence[ListedPrompt]) -> None:
+    """Refuse to keep a prompt for confirmation that is looked at elsewhere, or none at all."""
+    confirm = experiment.prompts.confirm
+    if not confirm:
+        return
+    looked_at = {one.prompt.content: one for one in listed if one.set.name not in confirm}
+    kept = [one for one in listed if one.set.name in confirm]
+    for side, name in ((kept, "is left to confirm on"), (looked_at, "is left to look at")):
+        if not side:
+            raise ExplorerError(
+                f"no prompt {name}", where="prompts.confirm", remedy="choose other sets, or a higher limit"
+            )
+    for one in kept:
+        if one.prompt.content in looked_at:
+            other = looked_at[one.prompt.content]
+            what = f"a prompt that is kept for confirmation is in {other.location} too"
+            raise ExplorerError(what, where=one.location, remedy="take it out of one of them: prompts.omit")
 
 
 def _check_patches(experiment: Experiment, listed: Sequence[ListedPrompt]) -> None:

@@ -26,6 +26,7 @@ from srm_explorer.engine.session.session import (
     State,
     Unknown,
     captured_at,
+    seen_prompts,
 )
 from srm_explorer.engine.session.store import (
     Saved,
@@ -95,6 +96,7 @@ __all__ = [
     "rename_session",
     "repeated_prompts",
     "save_session",
+    "seen_prompts",
     "sessions_in",
     "trash_session",
     "unit_keys",

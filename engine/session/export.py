@@ -77,6 +77,7 @@ def runs_csv(session: Session, *, controls: bool = False) -> str:
     header = [
         *("run", "prompt", "set", *(f"factor_{name}" for name in factors), "condition", "value", "sample"),
         *(("control",) if controls else ()),
+        *(("kept_for_confirmation",) if session.kept_back else ()),
         *("prompt_text", "text", "tokens", "finish", "min_margin"),
     ]
     places = [_Place(session, plane) for plane in session.planes]
@@ -108,6 +109,7 @@ def _run_cells(session: Session, run: RunRecord, factors: Sequence[str], control
     return [
         *(run.index, run.prompt, prompt.set, *(prompt.factors.get(name) for name in factors)),
         *(condition.label, condition.value, run.sample, *((condition.control,) if controls else ())),
+        *((int(prompt.set in session.spec.prompts.confirm),) if session.kept_back else ()),
         None if session.is_unknown("prompts") else prompt.text,
         None if session.is_unknown("texts") else run.text,
         None if session.is_unknown("tokens") else len(run.token_ids),

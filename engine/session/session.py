@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -163,6 +164,9 @@ class PlaneRecord:
         return (self.site, self.a, self.b, *(() if self.held_out is None else ("held out", self.held_out.seed)))
 
 
+FROZEN = "frozen_analysis"
+"""In a session's provenance: the SHA-256 of the analysis that was named before its run."""
+
 IMPORTED = "imported"
 """In a session's provenance: says that it was made from arrays and texts, and what of a run they do not tell."""
 
@@ -218,6 +222,7 @@ class Session:
         path: the file it was read from or saved to; no part of its content.
         held: full vectors by site, [run, d], of a session that was made from arrays and is not saved; no part of its
             content.
+        confirms: whether it is looked at to confirm; no part of its content, see `seen`.
     """
 
     name: str
@@ -242,6 +247,40 @@ class Session:
     sidecar: Sidecar | None = None
     path: Path | None = field(default=None, compare=False)
     held: Mapping[str, Matrix] | None = field(default=None, compare=False, repr=False)
+    confirms: bool = field(default=False, compare=False, repr=False)
+
+    @functools.cached_property
+    def seen(self) -> NDArray[np.bool_]:
+        """[run] whether analyses look at it: all but those of `prompts.confirm`, and while confirming these alone.
+
+        Whatever looks at runs together, to choose or to test anything, asks this first.
+        """
+        kept = seen_prompts(self.spec, [prompt.set for prompt in self.prompts])
+        held = [not kept[run.prompt] for run in self.runs]
+        return np.array(held, np.bool_) if self.confirms else ~np.array(held, np.bool_)
+
+    @property
+    def kept_back(self) -> int:
+        """How many prompts are kept for confirmation."""
+        return sum(not kept for kept in seen_prompts(self.spec, [prompt.set for prompt in self.prompts]))
+
+    def confirming(self) -> Session:
+        """The same, looked at on the prompts alone that are kept for confirmation.
+
+        Raises:
+            ExplorerError: none are, or none of their runs is there.
+        """
+        if not self.kept_back:
+            what = "no prompts of it were kept for confirmation"
+            remedy = "name sets in prompts.confirm before the run, and run it under another name"
+            raise ExplorerError(what, where=self.name, remedy=remedy)
+        confirming = self.changed(confirms=True)
+        if not confirming.seen.any():
+            remedy = "run the same command to go on"
+            raise ExplorerError(
+                "no run of the prompts kept for confirmation is there yet", where=self.name, remedy=remedy
+            )
+        return confirming
 
     @property
     def planned_runs(self) -> int:
@@ -336,6 +375,11 @@ class Session:
         what = "the file with the vectors is missing"
         remedy = f"put it back beside {self.path.name}; charts and texts of the session can still be shown"
         raise ExplorerError(what, where=str(self.path.with_name(self.sidecar.file)), remedy=remedy)
+
+
+def seen_prompts(spec: Experiment, sets: Sequence[str]) -> list[bool]:
+    """[prompt] whether analyses look at it before anything is confirmed, by the sets that prompts came from."""
+    return [name not in spec.prompts.confirm for name in sets]
 
 
 def sidecar_candidates(session_path: Path, sidecar: Sidecar) -> list[Path]:

@@ -21,7 +21,9 @@ from srm_explorer.engine.analyses import (
     file_vectors,
     find_plane,
     finder_study,
+    frozen_study,
     least_p,
+    marked,
     missing_weights,
     pair_tables,
     planes_table,
@@ -31,6 +33,7 @@ from srm_explorer.engine.analyses import (
 )
 from srm_explorer.engine.experiment import available_presets, read_experiment
 from srm_explorer.engine.figures import PlaneChoice, count_of
+from srm_explorer.engine.figures.captions import exploratory_line
 from srm_explorer.engine.io.files import check_writable, read_text
 from srm_explorer.engine.io.vectors import Matrix
 from srm_explorer.engine.runs import read_inputs
@@ -95,7 +98,7 @@ def effects_command(
         if findings["told"]:
             note(findings["told"])
     else:
-        findings = effects_study(opened, {"rule": rule, "family": family})
+        findings = marked(effects_study(opened, {"rule": rule, "family": family}), opened)
     say_findings(findings, csv, as_json, "every row", most=MOST, session=opened.name, scored=findings["scored"])
     if npz is not None and not as_json:
         note(f"the vectors written to {npz}")
@@ -182,7 +185,7 @@ def pairs_command(
     if weights:
         findings = model_findings("weighted-pairs", arguments, session=path, quiet=as_json)
     else:
-        findings = pair_tables(opened, arguments)
+        findings = marked(pair_tables(opened, arguments), opened)
     further = {"session": opened.name, "neuron": findings["neuron"], "site": findings["site"]}
     further["family"] = findings["family"]
     say_findings(findings, csv_file, as_json, "every partner", most=top, **further)
@@ -211,7 +214,7 @@ def controls_command(
 ) -> None:
     """Print how the target of a session ranks among its controls, and which those are."""
     opened = load_session(paths.session_path(session))
-    findings = controls_study(opened, {"by": by, "chosen": chosen, "candidates": candidates})
+    findings = marked(controls_study(opened, {"by": by, "chosen": chosen, "candidates": candidates}), opened)
     further = {name: findings[name] for name in ("chosen", "candidates")}
     say_findings(findings, csv_file, as_json, "both tables", session=opened.name, by=by, **further)
 
@@ -315,7 +318,8 @@ def ensemble_planes(
         "angles": angles,
     }
     weights = outside_vectors(opened, chosen, [str(name) for name in basis_names(opened, basis)])
-    summary, curves = ensemble_tables(opened, vectors_at(opened, chosen), arguments, weights)
+    computed = ensemble_tables(opened, vectors_at(opened, chosen), arguments, weights)
+    summary, curves = (table.noted(exploratory_line(opened)) for table in computed)
     if csv_file is not None:
         say_tables([curves], form="csv", file=csv_file)
         note(f"the curves of every group written to {visible(str(csv_file))}")
@@ -356,7 +360,12 @@ def _site(session: Session, site: str | None) -> str:
 
 def _say_planes(session: Session, by: Sequence[str], csv_file: Path | None, as_json: bool) -> None:
     form = "json" if as_json else "text"
-    say_tables([planes_table(session, list(by))], form=form, file=csv_file, further={"session": session.name})
+    say_tables(
+        [planes_table(session, list(by)).noted(exploratory_line(session))],
+        form=form,
+        file=csv_file,
+        further={"session": session.name},
+    )
     if csv_file is not None and not as_json:
         note(f"the planes written to {visible(str(csv_file))}")
 
@@ -389,6 +398,22 @@ def find_planes(
         "site": site,
         "seed": seed,
     }
-    findings = finder_study(opened, arguments)
+    findings = marked(finder_study(opened, arguments), opened)
     further = {"session": opened.name, "site": findings["site"]}
     say_findings(findings, csv_file, as_json, "every plane that was tested", most=MOST_PLANES, **further)
+
+
+def frozen_command(
+    session: str,
+    *,
+    confirm: bool,
+    plane: int | None = None,
+    groups: Sequence[str] = (),
+    csv_file: Path | None = None,
+    as_json: bool = False,
+) -> None:
+    """Print the analysis that was frozen before a run; or confirm it, or a test named now, on prompts kept for that."""
+    opened = load_session(paths.session_path(session))
+    findings = frozen_study(opened, {"confirm": confirm, "plane": plane, "groups": list(groups)})
+    further = {name: findings[name] for name in ("family", "confirm", "analysis", "sha256", "prompts")}
+    say_findings(findings, csv_file, as_json, "every test", session=opened.name, **further)

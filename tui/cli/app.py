@@ -387,6 +387,30 @@ def controls(
 
 
 @study_app.command()
+def analysis(
+    session: SessionName,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the tables as CSV.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Compute the analysis that was frozen before the run, no more."""
+    cli.analyses.frozen_command(session, confirm=False, csv_file=csv, as_json=as_json)
+
+
+@study_app.command()
+def confirm(
+    session: SessionName,
+    plane: Annotated[int | None, typer.Option(min=1, metavar="N", help="Instead of the frozen analysis.")] = None,
+    groups: Annotated[
+        tuple[str, str] | None, typer.Option(metavar="X Y", help="Instead of the frozen analysis: groups to compare.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the tables as CSV.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Test again on the prompts that were kept for confirmation."""
+    cli.analyses.frozen_command(session, confirm=True, plane=plane, groups=groups or (), csv_file=csv, as_json=as_json)
+
+
+@study_app.command()
 def neuron(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A name, a folder, or 'demo'.")],
     layer: Annotated[int | None, typer.Argument(metavar="LAYER", help="Its layer; without one, all of them.")] = None,

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srm_explorer.engine import paths
-from srm_explorer.engine.analyses import compare_study, curves_table_of, ledger_study, tables_in
+from srm_explorer.engine.analyses import compare_study, curves_table_of, ledger_study, marked, tables_in
 from srm_explorer.engine.figures import dipped
+from srm_explorer.engine.figures.captions import exploratory_line
 from srm_explorer.engine.io.arrays import write_npz
 from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.runs import Stopped
@@ -143,11 +144,11 @@ def diff_command(
         "family": family,
         "held_out": held_out or None,
     }
-    findings = compare_study(opened, arguments)
+    findings = marked(compare_study(opened, arguments), opened)
     title = findings["plane"]
     tables = tables_in(findings)
     if csv_file is not None:
-        say_tables((curves_table_of(findings),), form="csv", file=csv_file)
+        say_tables((curves_table_of(findings).noted(exploratory_line(opened)),), form="csv", file=csv_file)
     further = {"plane": title, "curves": findings["curves"], "family": findings["family"]}
     say_tables(tables, form="json" if as_json else "text", further=further)
     if csv_file is not None and not as_json:

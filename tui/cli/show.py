@@ -26,6 +26,7 @@ from srm_explorer.engine.figures import (
     telling_threshold,
     warnings_of,
 )
+from srm_explorer.engine.figures.captions import exploratory_line
 from srm_explorer.engine.session import PlaneRecord, Session, load_session
 from srm_explorer.tui.charts.dose import paint_dose
 from srm_explorer.tui.charts.polar import paint_polar
@@ -108,6 +109,8 @@ def header_lines(session: Session) -> list[str]:
     )
     samples = session.spec.generation.samples
     runs = f"{count(len(session.prompts), 'prompt')} ({listed}) · {count(len(session.runs), 'run')}"
+    if session.kept_back:
+        runs += f" · {session.kept_back:,} kept for confirmation ({', '.join(session.spec.prompts.confirm)})"
     rows = [
         ("session", session.name),
         ("state", state_caption(session) + (f" · saved {when(session.saved)}" if session.saved else "")),
@@ -267,6 +270,8 @@ def session_json(
         "is_demo": session.spec.model.is_known and model_caption(session) != session.spec.model.name,
         "interventions": list(intervention_captions(session.spec)),
         "prompts": len(session.prompts),
+        "kept_for_confirmation": session.kept_back,
+        **({"exploratory": True} if exploratory_line(session) else {}),
         "runs": len(session.runs),
         "planned_runs": session.planned_runs,
         "conditions": [condition.label for condition in session.conditions if condition.kind != "control"],

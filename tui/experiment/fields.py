@@ -199,6 +199,13 @@ _PROMPTS = (
     ),
     from_model("prompts.system", "system", forms=lambda value: (str(value),) if value else ("none",)),
 )
+_CONFIRM = from_model(
+    "prompts.confirm",
+    "confirm",
+    read=lambda text: [] if is_none(text) else [word.strip() for word in text.split(",")],
+    write=lambda value: ", ".join(map(str, value or ())),
+    forms=lambda value: (", ".join(map(str, value)),) if value else ("none",),
+)
 _GRID = from_model("grid", "vary", choices=(("no", "together"), ("yes", "crossed")))
 _STATS = from_model(
     "stats",
@@ -231,7 +238,8 @@ def fields_of(
         "capture": (*_CAPTURE, _residual(centres)),
         "planes": _plane(data, plane) if plane >= 0 else [],
         "spotlight": _SPOTLIGHT,
-        "prompts": _PROMPTS,
+        # Sets are chosen in the pane of prompts; that some are kept from view is shown here where it is so.
+        "prompts": (*_PROMPTS, _CONFIRM) if value_at(data, "prompts.confirm") else _PROMPTS,
     }
 
 

@@ -104,6 +104,9 @@ class RunListing:
         if self.rows is None:
             return
         shown = None if self._filter is None else self._filter.mask(self.cosines, self.lit)
+        session = self.rows.session
+        if session.kept_back:
+            shown = session.seen if shown is None else shown & session.seen
         if self.only_lit:
             shown = self.lit if shown is None else shown & self.lit
         order = self.rows.order(self.sort, self.descending, shown, self.cosines, self.lit)

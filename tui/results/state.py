@@ -352,7 +352,8 @@ class ResultsState:
         if held is None or held[0] is not record:
             kinds = [condition.kind for condition in session.conditions]
             run_kinds = np.array([kinds[run.condition] for run in session.runs], dtype=object)
-            held = (record, _Runs(points_of(record), run_kinds == "sweep", run_kinds == "baseline"))
+            kinds_seen = np.where(session.seen, run_kinds, "kept back")
+            held = (record, _Runs(points_of(record), kinds_seen == "sweep", kinds_seen == "baseline"))
             self._runs = held
         return held[1]
 

@@ -16,9 +16,12 @@ from srm_explorer.engine.experiment.intervention import UNITS
 from srm_explorer.tui.experiment.data import normal
 from srm_explorer.tui.experiment.edits import value_of
 from srm_explorer.tui.experiment.fields import Choices, Field, fields_of
+from srm_explorer.tui.experiment.form_model import SpecForm
 
-ELSEWHERE = {f"prompts.{name}" for name in ("sets", "where", "omit", "limit")}
-"""Fields that the form leaves to the pane of prompts."""
+ELSEWHERE = {f"prompts.{name}" for name in ("sets", "where", "omit", "limit")} | {
+    f"analysis.{name}" for name in ("family", "tests", "groups", "planes")
+}
+"""Fields that the form leaves to the pane of prompts, and those that are written in the file and kept as they are."""
 
 SPLIT = {"interventions.layer": "interventions.site", "interventions.kind": "interventions.site"}
 """Rows that show a part of a field."""
@@ -46,6 +49,7 @@ def shown() -> tuple[Field, ...]:
         ] * 2
         data["generation"]["mode"] = "sample"
         data["controls"] |= {"neurons": 19, "chosen": "after"}
+        data["prompts"]["confirm"] = ["watching"]
         sections = fields_of(data, 0, 0, SITE_KINDS).values()
         fields |= {(field.key, field.choices): field for section in sections for field in section}
     return tuple(fields.values())
@@ -85,3 +89,16 @@ def test_what_is_left_out_is_shown_at_the_models_default(field: Field) -> None:
     assert value == (list(default) if isinstance(default, tuple) else default)
     if default != ():
         assert field.read(field.write(value)) == value
+
+
+def test_a_frozen_analysis_stays_as_it_is_while_the_form_is_edited() -> None:
+    analysis = {"family": "primary", "tests": ["difference"], "groups": ["clamped against baseline"], "planes": [1]}
+    form = SpecForm()
+    data = {**read_experiment("protocol")[0].to_dict(), "analysis": analysis}
+    form.take({**data, "prompts": {**data["prompts"], "confirm": ["watching"]}}, {})
+    assert form.edit("generation.tokens", "7").changed
+    experiment = form.experiment()
+    assert experiment.analysis.model_dump(mode="json") == analysis
+    assert (experiment.generation.tokens, experiment.prompts.confirm) == (7, ("watching",))
+    assert form.edit("prompts.confirm", "none").changed
+    assert form.experiment().prompts.confirm == ()
