@@ -154,9 +154,12 @@ def _entry_lines(entry: LegendEntry, style: GroupStyle, width: int, most: int) -
             lines[-1].append((f"  {detail}", PLAIN))
             used += 2 + cell_len(detail)
         else:
-            text = fit(f"  {detail}", width)
-            lines.append([(text, PLAIN)])
-            used = cell_len(text)
+            # A detail too long for a line goes on below it, set in further: its last words qualify its number.
+            first, *rest = wrapped(detail, max(1, width - 2))
+            rest = [f"    {line}" for line in wrapped(" ".join(rest), max(1, width - 4)) if line]
+            parts = [fit(f"  {first}", width), *(fit(line, width) for line in rest)]
+            lines += [[(part, PLAIN)] for part in parts]
+            used = cell_len(parts[-1])
     return lines
 
 

@@ -66,6 +66,15 @@ def test_many_names_share_lines() -> None:
     assert lines_of(entries(9), 40, 2)[1].endswith("+ 4 more")
 
 
+@given(width=st.integers(24, 90))
+def test_a_detail_longer_than_its_line_goes_on_below_in_full(width: int) -> None:
+    detail = "beyond arithmetic p .203 of symmetry, common length (48 of 50 units)"
+    legend = (LegendEntry("baseline", "baseline", ("A .1",)), LegendEntry("clamped", "pooled", ("A .2", detail)))
+    lines = lines_of(legend, width, 20)
+    assert max(map(cell_len, lines)) <= width
+    assert detail in " ".join(" ".join(lines).split())
+
+
 @given(count=st.integers(1, 12), size=st.sampled_from([(40, 23), (60, 24), (80, 23), (80, 24), (100, 29), (160, 48)]))
 @settings(max_examples=30, deadline=None)
 def test_the_warning_of_a_polar_chart_stands_whole_beside_any_legend(count: int, size: tuple[int, int]) -> None:
