@@ -300,7 +300,7 @@ def _notes(
     k = controls.count
     target = parts[0].session
     pairs = len({(run.prompt, run.sample) for run in target.runs})
-    planned = len(session.prompts) * session.spec.generation.samples
+    planned = sum(session.prompts_seen) * session.spec.generation.samples
     sizes = f"{count_of(k, 'control')}, {count_of(len({run.prompt for run in target.runs}), 'prompt')}"
     over = "neurons" if controls.matches else "directions"
     n_runs = sum(target.conditions[run.condition].kind == "sweep" for run in target.runs)

@@ -101,7 +101,7 @@ def dose_responses(
     # Over as many tokens as all runs of a prompt have: a mean over more of them is shorter by itself.
     common = alike(session, plane, np.flatnonzero(np.isfinite(values)))
     norms = np.array(common.norm, np.float64)
-    longest = float(norms[np.isfinite(norms)].max(initial=0.0))
+    longest = float(norms[np.isfinite(norms) & session.seen].max(initial=0.0))
     responses: list[DoseResponse] = []
     for key, title, quantity, is_tested in _quantities(session, plane, common):
         _, curves = unit_curves(values, quantity, units.of_run, len(units))
@@ -287,7 +287,7 @@ def _slope_notes(
         )
     if session.is_unknown("tokens"):
         notes.append("how long the texts are is unknown: means over unlike numbers of tokens differ by that alone")
-    elif differ_in_length(session.spec, session.runs):
+    elif differ_in_length(session.spec, session.seen_runs):
         notes.append(
             "texts differ in length: quantities are over the tokens that all runs of a prompt have, as far as means"
             " over those are kept; the chart is over all tokens"
@@ -328,11 +328,12 @@ def _saturation_table(session: Session, responses: tuple[DoseResponse, ...]) -> 
 def _unit_table(session: Session, responses: tuple[DoseResponse, ...]) -> TableFigure:
     columns = table_columns("unit::text; values::whole")
     columns += table_columns("; ".join(f"slope_{each.key}:slope {each.title}" for each in responses))
-    names = units_of(session).names
+    units = units_of(session)
     rows: list[tuple[CellValue, ...]] = []
-    for unit, name in enumerate(names):
+    seen: list[int] = np.unique(units.of_run[session.seen]).tolist()
+    for unit in seen:
         values = int(np.isfinite(responses[0].curves[unit]).sum())
-        rows.append((name, values, *(_number(each.slopes[unit]) for each in responses)))
+        rows.append((units.names[unit], values, *(_number(each.slopes[unit]) for each in responses)))
     return TableFigure(
         "dose_units", "slopes of units", tuple(columns), tuple(rows), ("in the quantity's units a unit of the value",)
     )

@@ -80,7 +80,7 @@ def control_table(pairs: PairedTexts) -> TableFigure | None:
     control_kl: dict[int, list[float]] = {}
     scored: Mapping[int, RunEffects] = pairs.effects.runs if pairs.effects else {}
     by_condition: dict[int, list[float]] = {}
-    for run in pairs.session.runs:
+    for run in pairs.session.seen_runs:
         scores = scored[run.index].texts.get(pairs.text) if run.index in scored else None
         if scores is not None and scores.kl:
             by_condition.setdefault(run.condition, []).append(float(np.mean(scores.kl)))

@@ -212,7 +212,7 @@ class _Task:
 
 def _lengths(session: Session, is_common: bool) -> list[str]:
     """What the vectors are over, where texts differ in length."""
-    if not differ_in_length(session.spec, session.runs):
+    if not differ_in_length(session.spec, session.seen_runs):
         return []
     if is_common:
         return ["texts differ in length: vectors are means over the tokens that those of a prompt have in common"]

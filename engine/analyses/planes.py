@@ -72,13 +72,13 @@ def split_of(session: Session, choice: PlaneChoice) -> HeldOut | None:
     a, b = canonical(choice.a), canonical(choice.b)
     chosen = np.array(chosen_on(session, choice.site, a, b), np.int64)
     if needs_runs(a) or needs_runs(b):
-        present = np.unique(units.of_run)
+        present = np.unique(units.of_run[session.seen])
         chosen = halves(present, units.stratum, np.random.default_rng(choice.held_out))[0]
     elif not chosen.size:
         what = f"{direction_caption(choice.site, a)} × {direction_caption(choice.site, b)} was neither made of runs nor"
         remedy = "show it as it is: there is nothing to hold out"
         raise ExplorerError(f"{what} chosen on them", where=session.name, remedy=remedy)
-    shown = np.setdiff1d(units.of_run, chosen)
+    shown = np.setdiff1d(units.of_run[session.seen], chosen)
     if min(len(chosen), len(shown)) < FEWEST:
         what = f"{len(chosen) + len(shown)} units cannot be split into a half to make a plane of and a half to show"
         raise ExplorerError(what, where=session.name, remedy=f"run {2 * FEWEST} prompts or more, better 50")

@@ -63,9 +63,12 @@ MOST_LINES = 60
 
 
 def run_values(session: Session) -> NDArray[np.float64]:
-    """[run] value of the intervention; NaN for the baseline, the reference, controls, and where none varies."""
+    """[run] value of the intervention; NaN for the baseline, the reference, controls, and where none varies.
+
+    Also of a run that analyses don't look at.
+    """
     values = [c.value if c.kind == "sweep" and c.value is not None else math.nan for c in session.conditions]
-    return np.array([values[run.condition] for run in session.runs], np.float64)
+    return np.where(session.seen, np.array([values[run.condition] for run in session.runs], np.float64), math.nan)
 
 
 def unit_quantities(plane: PlaneRecord, points: UnitCoordinates) -> dict[str, NDArray[np.float64]]:

@@ -58,7 +58,7 @@ def _lengths(
     session: Session, plane: PlaneRecord, groups: Sequence[SweptGroup], by: Sequence[str]
 ) -> tuple[dict[str, str], dict[str, str]]:
     """What tests make of texts that differ in length; where groups and predictions lie over the tokens in common."""
-    if not groups or not differ_in_length(session.spec, session.runs):
+    if not groups or not differ_in_length(session.spec, session.seen_runs):
         return {}, {}
     pairs = paired(session, plane)
     observed, predicted = points_of(pairs.runs), arithmetic_points(session, plane_index(session, plane), pairs)

@@ -30,8 +30,8 @@ from srm_explorer.engine.session import (
     Session,
     chosen_on,
     read_record,
+    seen_units,
     unit_warnings,
-    units_of,
 )
 from srm_explorer.engine.session.controls import Controls, controls_of
 from srm_explorer.engine.session.lengths import depends_on_length, length_note
@@ -135,7 +135,7 @@ def dipped(session: Session, plane: PlaneRecord) -> Iterator[str]:
     chosen = len(chosen_on(session, plane.site, plane.a, plane.b))
     if chosen:
         a, b = plane_captions(plane)
-        every = len(set(units_of(session).of_run.tolist()))
+        every = seen_units(session)
         yield (
             f"{a} × {b} was chosen among many planes on {chosen} of these {every} units, which separate in it by that"
             f" choice; {HELD_OUT}, the other {every - chosen} are shown alone"
@@ -170,7 +170,7 @@ def _symmetric(session: Session, plane: PlaneRecord, groups: Sequence[SweptGroup
 
 def _incomplete(session: Session) -> Iterator[str]:
     counted = {condition.index for condition in session.conditions if condition.kind != "control"}
-    done = Counter(run.prompt for run in session.runs if run.condition in counted)
+    done = Counter(run.prompt for run in session.seen_runs if run.condition in counted)
     balanced = set(done.values()) <= {len(counted) * session.spec.generation.samples}
     if session.is_imported and not balanced:
         yield "some prompts lack some of the conditions, or runs of them, so groups hold different prompts"
@@ -236,7 +236,7 @@ def _out_of_range(session: Session) -> Iterator[str]:
 
 
 def _few_units(session: Session) -> Iterator[str]:
-    units = len(set(units_of(session).of_run.tolist()))
+    units = seen_units(session)
     if units == 1:
         yield "only 1 unit (prompt): there is no interval and no p; add prompts"
     elif 0 < units < FEW_UNITS:
@@ -277,7 +277,7 @@ def _unreached(session: Session) -> Iterator[str]:
 def _near_ties(session: Session) -> Iterator[str]:
     half = session.spec.model.dtype in ("float16", "bfloat16")
     least = NEAR_TIE_HALF if half else NEAR_TIE
-    changed = [run for run in session.runs if "first_change" in run.metrics]
+    changed = [run for run in session.seen_runs if "first_change" in run.metrics]
     near = sum(run.min_margin is not None and run.min_margin < least for run in changed)
     if near:
         yield (
@@ -290,7 +290,7 @@ def _lengths(session: Session, plane: PlaneRecord) -> Iterator[str]:
     if not depends_on_length(session.spec):
         return
     lengths: defaultdict[int, set[int]] = defaultdict(set)
-    for run in session.runs:
+    for run in session.seen_runs:
         lengths[run.prompt].add(len(run.token_ids))
     unlike = sum(len(counts) > 1 for counts in lengths.values())
     if unlike:

@@ -37,7 +37,7 @@ from srm_explorer.engine.model import (
 )
 from srm_explorer.engine.prompts import is_path, load_prompt_set
 from srm_explorer.engine.runs.progress import Meter, Stopped
-from srm_explorer.engine.session import Session, seen_prompts
+from srm_explorer.engine.session import Session
 
 Kind = Literal["prompts", "generated"]
 """Positions that count: those of the prompts, or those of the continuations that the baseline wrote."""
@@ -94,8 +94,7 @@ def texts_for(
     texts: list[tuple[str, tuple[int, ...], int | None]] = []
     if session is not None and (not sets or list(sets) == list(session.spec.prompts.sets)):
         runs = {run.prompt: run.index for run in reversed(session.runs) if run.condition == 0}
-        kept = seen_prompts(session.spec, [prompt.set for prompt in session.prompts])
-        listed = [(index, prompt) for index, prompt in enumerate(session.prompts) if kept[index]]
+        listed = [(index, prompt) for index, prompt in enumerate(session.prompts) if session.prompts_seen[index]]
         texts = [(prompt.set, prompt.token_ids, runs.get(index)) for index, prompt in listed]
     else:
         way = feeding or Feeding() if session is None else session.spec.prompts

@@ -61,7 +61,10 @@ class _Patched:
 
 
 def _patched_runs(session: Session, maker: RowMaker) -> list[_Patched]:
-    """Every prompt under every condition that patches; ExplorerError where none does."""
+    """Every prompt that analyses look at under every condition that patches; ExplorerError where none does.
+
+    A pair of which one prompt is kept for confirmation is left out.
+    """
     numbers = [number for number, edit in enumerate(session.spec.interventions) if edit.source is not None]
     conditions = [c for c in session.conditions if any(c.values[n] is not None for n in numbers)]
     if not conditions:
@@ -78,7 +81,12 @@ def _patched_runs(session: Session, maker: RowMaker) -> list[_Patched]:
             if len(sources) > 1:
                 what = f"the patches of condition {condition.label} come from different runs"
                 raise ExplorerError(what, where=session.name, remedy="patch from one run at a time")
-            listed.append((condition.index, prompt, *sources.pop()))
+            source = sources.pop()
+            if session.prompts_seen[prompt] and session.prompts_seen[source[0]]:
+                listed.append((condition.index, prompt, *source))
+    if not listed:
+        what = "of every pair a prompt is kept for confirmation"
+        raise ExplorerError(what, where=session.name, remedy="name the sets of both in prompts.confirm, or of neither")
     cells = [cell for condition, into, prompt, source in listed for cell in ((into, condition), (prompt, source))]
     rows = iter(maker.rows([maker.grid.index(prompt, 0, condition) for prompt, condition in cells], session.resolved))
     patched: list[_Patched] = []
@@ -277,7 +285,11 @@ def _differences(
         raise ExplorerError(what, where="answer", remedy="name two tokens: tokens=' yes, no'")
     known: dict[int, int] = {}
     of_prompt: list[int] = []
+    compared = {number for run in patched for number in (run.prompt, run.into)}
     for number, prompt in enumerate(session.prompts):
+        if number not in compared:
+            of_prompt.append(-1)
+            continue
         if factor not in prompt.factors:
             factors = list(dict.fromkeys(name for other in session.prompts for name in other.factors))
             what = f"prompt {number + 1} of {prompt.set} has no factor {factor!r}"

@@ -11,6 +11,7 @@ from srm_explorer.engine.prompts.library import (
     is_path,
     load_prompt_set,
     read_prompt_set,
+    set_name,
 )
 from srm_explorer.engine.prompts.prompt_set import (
     Problem,
@@ -36,4 +37,5 @@ __all__ = [
     "load_prompt_set",
     "prompts_longer_than",
     "read_prompt_set",
+    "set_name",
 ]

@@ -94,6 +94,11 @@ def load_prompt_set(name_or_path: str, *, folders: Sequence[Path], base: Path, c
     return prompt_set
 
 
+def set_name(name_or_path: str) -> str:
+    """What a set that is named like this is called in a session: a file by its name without the ending."""
+    return Path(name_or_path).stem if is_path(name_or_path) else name_or_path
+
+
 def find_prompt_set(name_or_path: str, *, folders: Sequence[Path], base: Path) -> Path:
     """The file of a prompt set, which need not exist where a path is given.
 

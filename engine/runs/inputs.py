@@ -19,7 +19,7 @@ from srm_explorer.engine.experiment.conditions import conditions_of, pairs_of, p
 from srm_explorer.engine.experiment.directions import FileVector, choices_of, direction_of
 from srm_explorer.engine.figures.captions import pooled_caption
 from srm_explorer.engine.io.vectors import direction_sha256, read_direction
-from srm_explorer.engine.prompts import Problem, Prompt, PromptSet, choose, load_prompt_set
+from srm_explorer.engine.prompts import Problem, Prompt, PromptSet, choose, load_prompt_set, set_name
 from srm_explorer.engine.session import PromptRecord, prompt_warnings
 from srm_explorer.engine.session.units import prompt_units
 from srm_explorer.engine.stats.groups import BASELINE
@@ -133,8 +133,13 @@ def _check_confirm(experiment: Experiment, listed: Sequence[ListedPrompt]) -> No
     confirm = experiment.prompts.confirm
     if not confirm:
         return
-    looked_at = {one.prompt.content: one for one in listed if one.set.name not in confirm}
-    kept = [one for one in listed if one.set.name in confirm]
+    names = {set_name(name) for name in confirm}
+    for name in experiment.prompts.sets:
+        if name not in confirm and set_name(name) in names:
+            what = f"{name} has the name of a set that is kept, {set_name(name)}, and is not kept"
+            raise ExplorerError(what, where="prompts.confirm", remedy="name one of the files differently")
+    looked_at = {one.prompt.content: one for one in listed if one.set.name not in names}
+    kept = [one for one in listed if one.set.name in names]
     for side, name in ((kept, "is left to confirm on"), (looked_at, "is left to look at")):
         if not side:
             raise ExplorerError(

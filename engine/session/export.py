@@ -109,7 +109,7 @@ def _run_cells(session: Session, run: RunRecord, factors: Sequence[str], control
     return [
         *(run.index, run.prompt, prompt.set, *(prompt.factors.get(name) for name in factors)),
         *(condition.label, condition.value, run.sample, *((condition.control,) if controls else ())),
-        *((int(prompt.set in session.spec.prompts.confirm),) if session.kept_back else ()),
+        *((int(session.prompts_seen[run.prompt] == session.confirms),) if session.kept_back else ()),
         None if session.is_unknown("prompts") else prompt.text,
         None if session.is_unknown("texts") else run.text,
         None if session.is_unknown("tokens") else len(run.token_ids),

@@ -321,10 +321,11 @@ class LengthNotes:
         self._pairs = pairs
         self._of_run = units_of(session).of_run
         kinds = [condition.kind for condition in session.conditions]
-        self._rows = np.flatnonzero([kinds[run.condition] != "control" for run in session.runs])
+        is_own = np.array([kinds[run.condition] != "control" for run in session.runs], np.bool_)
+        self._rows = np.flatnonzero(is_own & session.seen)
 
     def of(self, rows: Index | None = None) -> LengthNote:
-        """Count over some runs, all but those of controls by default."""
+        """Count over some runs; by default all that analyses look at, but those of controls."""
         chosen = self._rows if rows is None else rows
         unlike = chosen[self._unlike[chosen]]
         tokens, base_tokens = self._pairs.tokens[unlike], self._pairs.base_tokens[unlike]

@@ -20,6 +20,7 @@ from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.experiment.positions import Positions, RowPositions
 from srm_explorer.engine.io.files import sha256_of
 from srm_explorer.engine.io.vectors import Matrix, read_vectors, widths
+from srm_explorer.engine.prompts import set_name
 from srm_explorer.engine.session.codec import DamagedError, Number, Text, Whole, read_record
 
 Finish: TypeAlias = Literal["length", "eos", "none", "unknown"]
@@ -250,14 +251,23 @@ class Session:
     confirms: bool = field(default=False, compare=False, repr=False)
 
     @functools.cached_property
-    def seen(self) -> NDArray[np.bool_]:
-        """[run] whether analyses look at it: all but those of `prompts.confirm`, and while confirming these alone.
+    def prompts_seen(self) -> tuple[bool, ...]:
+        """[prompt] whether analyses look at it: all but those of `prompts.confirm`, and while confirming these alone.
 
-        Whatever looks at runs together, to choose or to test anything, asks this first.
+        Whatever looks at prompts or runs together, to choose, to test or to warn of anything, asks this first.
         """
-        kept = seen_prompts(self.spec, [prompt.set for prompt in self.prompts])
-        held = [not kept[run.prompt] for run in self.runs]
-        return np.array(held, np.bool_) if self.confirms else ~np.array(held, np.bool_)
+        seen = seen_prompts(self.spec, [prompt.set for prompt in self.prompts])
+        return tuple(is_seen != self.confirms for is_seen in seen)
+
+    @functools.cached_property
+    def seen(self) -> NDArray[np.bool_]:
+        """[run] whether analyses look at it, see `prompts_seen`."""
+        return np.array([self.prompts_seen[run.prompt] for run in self.runs], np.bool_)
+
+    @property
+    def seen_runs(self) -> tuple[RunRecord, ...]:
+        """The runs that analyses look at."""
+        return tuple(run for run in self.runs if self.prompts_seen[run.prompt])
 
     @property
     def kept_back(self) -> int:
@@ -379,7 +389,8 @@ class Session:
 
 def seen_prompts(spec: Experiment, sets: Sequence[str]) -> list[bool]:
     """[prompt] whether analyses look at it before anything is confirmed, by the sets that prompts came from."""
-    return [name not in spec.prompts.confirm for name in sets]
+    kept = {set_name(name) for name in spec.prompts.confirm}
+    return [name not in kept for name in sets]
 
 
 def sidecar_candidates(session_path: Path, sidecar: Sidecar) -> list[Path]:

@@ -105,6 +105,11 @@ def linked(keys: Iterable[Iterable[Hashable]]) -> list[int]:
     return [numbers.setdefault(root(item), len(numbers)) for item in range(len(parent))]
 
 
+def seen_units(session: Session) -> int:
+    """How many units analyses look at."""
+    return len(np.unique(units_of(session).of_run[session.seen]))
+
+
 def baseline_of(session: Session) -> NDArray[np.int64]:
     """[run] place of the baseline run of the same prompt and sample; -1 where it is not there."""
     bases = {
@@ -162,12 +167,13 @@ def changed_units(session: Session, runs: ArrayLike | None = None) -> ChangedUni
     """Count the units whose text changed in some runs, such as those of a group that a p is printed for.
 
     Args:
-        runs: [n] places or a mask [run]; all but those of controls by default.
+        runs: [n] places or a mask [run]; by default all that analyses look at, but those of controls.
     """
     differs, known = changed_texts(session)
     chosen = np.zeros(len(known), np.bool_)
     if runs is None:
         chosen[:] = [session.conditions[run.condition].kind != "control" for run in session.runs]
+        chosen &= session.seen
     else:
         chosen[np.asarray(runs)] = True
     of_run = units_of(session).of_run
@@ -175,8 +181,9 @@ def changed_units(session: Session, runs: ArrayLike | None = None) -> ChangedUni
 
 
 def unit_warnings(session: Session) -> tuple[str, ...]:
-    """`prompt_warnings` of a session, as they stand beside its statistics."""
-    return prompt_warnings(session.prompts, sampled=session.spec.generation.mode == "sample")
+    """`prompt_warnings` of the prompts that a session's analyses look at, as they stand beside its statistics."""
+    prompts = [prompt for prompt, is_seen in zip(session.prompts, session.prompts_seen, strict=True) if is_seen]
+    return prompt_warnings(prompts, sampled=session.spec.generation.mode == "sample")
 
 
 def prompt_warnings(prompts: Sequence[PromptRecord], *, sampled: bool) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,19 +14,22 @@ import pytest
 from srm_explorer.engine import paths
 from srm_explorer.engine.analyses.bands import plane_bands
 from srm_explorer.engine.analyses.compare import compare_study
+from srm_explorer.engine.analyses.dose import dose_study
 from srm_explorer.engine.analyses.effects import effects_study
 from srm_explorer.engine.analyses.ensembles import ensemble_tables
 from srm_explorer.engine.analyses.frozen import frozen_study
 from srm_explorer.engine.analyses.pairs import pairs_study
 from srm_explorer.engine.analyses.plane_finder import finder_study
-from srm_explorer.engine.analyses.planes import planes_table, with_plane
+from srm_explorer.engine.analyses.planes import held_out, planes_table, with_plane
 from srm_explorer.engine.analyses.registry import run_study, tables_in
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.figures.captions import exploratory_line
+from srm_explorer.engine.figures.dose import dose_from_session
 from srm_explorer.engine.figures.groups import run_groups, session_warnings, swept_groups
 from srm_explorer.engine.figures.table import PlaneChoice, TableFigure
-from srm_explorer.engine.session import Ledger, Session, load_session, save_session
+from srm_explorer.engine.runs.inputs import read_inputs
+from srm_explorer.engine.session import Ledger, Session, changed_units, load_session, save_session, seen_prompts
 from srm_explorer.engine.session.session import FROZEN
 from tests.tables import column_index
 
@@ -54,15 +58,22 @@ def told(session: Session) -> str:
         (pairs_study, {"permutations": 50}),
         (effects_study, {"resamples": 200}),
         (compare_study, {"resamples": 200}),
+        (dose_study, {"resamples": 200}),
     ):
         tables += tables_in(study(session, arguments))
     basis = {"basis": ["mean(set=a)", "pc1"], "ensemble": "perm", "site": SITE}
     tables += ensemble_tables(session, vectors[SITE], basis, {})
     bands = plane_bands(session, 0, (), vectors, resamples=200)
-    made = with_plane(session, vectors[SITE], PlaneChoice(SITE, "pc1", "mean()"), {}).planes[-1]
-    seen = [(x, y) for x, y, is_seen in zip(made.x, made.y, session.seen, strict=True) if is_seen]
-    groups = [(group.label, group.n_runs, group.sweep.counts.tolist()) for group in swept_groups(session, made)]
-    return json.dumps([[table.to_dict() for table in tables], bands.to_dict(), seen, groups], default=str)
+    extended = with_plane(session, vectors[SITE], PlaneChoice(SITE, "pc1", "mean()"), {})
+    drawn: list[Any] = [changed_units(session).caption]
+    for plane in (session.planes[0], extended.planes[-1], held_out(extended, extended.planes[-1], seed=2)):
+        groups = swept_groups(extended, plane)
+        drawn += [[(x, y) for x, y, is_seen in zip(plane.x, plane.y, session.seen, strict=True) if is_seen]]
+        drawn += [(group.label, group.n_runs, group.sweep.counts.tolist()) for group in groups]
+        drawn += [session_warnings(extended, plane, groups), plane.held_out]
+        figure = dose_from_session(extended, plane, plain=True)
+        drawn += [[(panel.label, panel.curve.y.tolist(), str(panel.units)) for panel in figure.panels], figure.legend]
+    return json.dumps([[table.to_dict() for table in tables], bands.to_dict(), drawn], default=str)
 
 
 def other_kept(session: Session) -> Session:
@@ -73,7 +84,16 @@ def other_kept(session: Session) -> Session:
     for own in vectors.values():
         own[hidden] = 50.0 * rng.normal(size=own[hidden].shape)
     runs = [
-        run if is_seen else dataclasses.replace(run, token_ids=(7, row), text="other")
+        run
+        if is_seen
+        else dataclasses.replace(
+            run,
+            token_ids=(7,) * (1 + row % 3),
+            text="other",
+            finish="eos",
+            min_margin=1e-6,
+            metrics={"first_change": 0.0},
+        )
         for row, (run, is_seen) in enumerate(zip(session.runs, session.seen, strict=True))
     ]
     (plane,) = session.planes
@@ -112,6 +132,8 @@ def test_counts_are_shown_and_groups_hold_the_others_alone(planted: Planted) -> 
     assert prompts == set(range(1, 30, 2))
     warning = session_warnings(session, session.planes[0], ())[0]
     assert warning.startswith("15 prompts of 30 are kept for confirmation")
+    few = planted(units=16, **KEPT)
+    assert any(line.startswith("only 8 units") for line in session_warnings(few, few.planes[0], ()))
     with pytest.raises(ExplorerError, match="no prompts of it were kept"):
         planted(seed=1).confirming()
     assert load_session(session.path).spec.prompts.confirm == ("b",)  # pyright: ignore[reportArgumentType]
@@ -240,3 +262,19 @@ def test_the_frozen_analysis_is_confirmed_on_kept_prompts_alone(planted: Planted
     assert p[0] > 0.05
     assert p[1] < 0.01
     assert {entry.family for entry in Ledger(session).entries()} == {"primary", "primary confirmed"}
+
+
+def test_a_file_is_kept_by_its_path_unless_another_set_has_its_name(planted: Planted, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "same.txt").write_text(f"in {folder}\n")
+    (tmp_path / "kept.txt").write_text("in none\n")
+    base = planted(analysis={}).spec.to_dict()
+
+    def kept(*sets: str) -> list[bool]:
+        spec = Experiment.from_dict({**base, "prompts": {"sets": list(sets), "confirm": [sets[-1]]}})
+        return seen_prompts(spec, [one.set.name for one in read_inputs(spec, tmp_path).prompts])
+
+    assert kept("a/same.txt", "kept.txt") == [True, False]
+    with pytest.raises(ExplorerError, match=r"a/same\.txt has the name of a set that is kept"):
+        kept("a/same.txt", "b/same.txt")

@@ -50,16 +50,18 @@ def planted(random_models: ModuleType, tmp_path_factory: pytest.TempPathFactory)
     return load_model(ModelSpec(name=str(folder), device="cpu", dtype="float64"))
 
 
-def pairs(lab: Lab, stems: tuple[str, ...] = STEMS) -> None:
-    rows = [f"{stem}{end},{at},{role},{answer},k" for at, stem in enumerate(stems) for end, role, answer in ENDS]
-    (lab.folder / "pairs.csv").write_text("\n".join(["prompt,pair,role,answer,same", *rows]) + "\n")
+def pairs(lab: Lab, stems: tuple[str, ...] = STEMS, file: str = "pairs.csv", first: int = 0) -> None:
+    listed = enumerate(stems, first)
+    rows = [f"{stem}{end},{at},{role},{answer},k" for at, stem in listed for end, role, answer in ENDS]
+    (lab.folder / file).write_text("\n".join(["prompt,pair,role,answer,same", *rows]) + "\n")
 
 
 ENDS = (("x", "clean", "y"), ("w", "corrupt", "z"))
 
 
 def run(lab: Lab, model: Any, *edits: dict[str, Any], name: str = "a", **changes: Any) -> Session:
-    spec = {"prompts": {"sets": ["pairs.csv"], "prepend_bos": False}, "generation": {"tokens": 1}, "planes": []}
+    changes = {"prompts": {"sets": ["pairs.csv"], "prepend_bos": False}, **changes}
+    spec = {"generation": {"tokens": 1}, "planes": []}
     capture = {"capture": {"sites": [f"blocks.{LAYER}.hook_resid_post"]}}
     return lab.session(lab.experiment(*edits, model={"name": model.name}, **spec, **capture, **changes), name)
 
@@ -109,6 +111,20 @@ def test_the_planted_neuron_is_sufficient_and_necessary_and_another_is_neither(
     table, _ = patching_tables(elsewhere, read(elsewhere, planted, tokens="y,z", clean=clean), resamples=2000)
     assert column(table, "share") == pytest.approx([0, 0, 0], abs=1e-9)
     assert column(table, "moved") == pytest.approx([0, 0, 0], abs=1e-9)
+
+
+@pytest.mark.parametrize("how", [{"tokens": "y,z"}, {"answer": "answer"}])
+def test_pairs_kept_for_confirmation_are_in_no_reading(lab: Lab, planted: LoadedModel, how: dict[str, str]) -> None:
+    pairs(lab, STEMS[:5])
+    alone = read(run(lab, planted, PATCH), planted, **how)
+    pairs(lab, STEMS[5:], "kept.csv", first=5)
+    prompts = {"sets": ["pairs.csv", "kept.csv"], "prepend_bos": False, "confirm": ["kept.csv"]}
+    session = run(lab, planted, PATCH, name="kept", prompts=prompts)
+    found = read(session, planted, **how)
+    for name in ("prompt", "source", "unit", "clean", "corrupt", "patched"):
+        np.testing.assert_allclose(getattr(found, name), getattr(alone, name), rtol=1e-9, err_msg=name)
+    np.testing.assert_allclose(found.ablated["mean"], alone.ablated["mean"], rtol=1e-9)
+    assert found.remark == alone.remark
 
 
 def test_each_prompt_s_own_answer_gives_the_same_as_its_token(lab: Lab, planted: LoadedModel) -> None:
