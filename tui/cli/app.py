@@ -256,7 +256,7 @@ def patching(
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write both tables as CSV.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Tell whether what a session patches is enough for an answer, and needed."""
+    """Tell whether a patch suffices for an answer, and is needed."""
     end(cli.analyses.patching_command(session, tokens, answer, clean, family, csv, as_json))
 
 
