@@ -37,6 +37,7 @@ from srm_explorer.engine.stats.dose_response import (
     monotone_test,
     saturation,
     unit_curves,
+    whole_curves,
     without_rounding,
 )
 from srm_explorer.engine.stats.equivalence import POWER, detectable_effect, equivalence_test, spread_of, units_needed
@@ -62,7 +63,7 @@ class DoseResponse:
         title: as it is shown.
         tested: False where the experiment set it, at least in part, so that a p would say nothing.
         curves: [unit, value] mean of a unit's runs, NaN where there is none.
-        slopes: [unit] least-squares slope of each curve.
+        slopes: [unit] least-squares slope of each curve that has every value; see `whole_curves`.
         change: the mean slope times the range of the values, with its interval; its p where it is tested.
         monotone: the mean curve against a constant one.
         saturation: the curve with a plateau, or why there is none.
@@ -106,7 +107,7 @@ def dose_responses(
     for key, title, quantity, is_tested in _quantities(session, plane, common):
         _, curves = unit_curves(values, quantity, units.of_run, len(units))
         curves = without_rounding(curves, 1.0 if key in OF_UNIT_VECTORS else longest)
-        slopes = curve_slopes(levels, curves)
+        slopes = curve_slopes(levels, whole_curves(curves))
         change = mean_effect(slopes * np.ptp(levels), units.stratum, resamples=resamples, seed=seed)
         responses.append(
             DoseResponse(
@@ -242,7 +243,7 @@ def _slope_table(
             *map(_number, (change.mean, change.low, change.high)),
         ]
         row += [_number(change.p), _number(q[0])] if response.tested else [None, None]
-        row.append(_number(spread * detectable_effect(units)) if response.tested else None)
+        row.append(_number(spread * detectable_effect(units)) if response.tested and spread > 0 else None)
         row.append(("rising" if monotone.rising else "falling") if np.isfinite(monotone.explained) else "flat")
         row += [_number(monotone.p), _number(q[1])] if response.tested else [None, None]
         row.append(_number(monotone.explained))
@@ -284,6 +285,16 @@ def _slope_notes(
         notes.append(
             f"p equivalent: two one-sided tests that the change lies within ±{three_digits(interest)}, in the"
             " quantity's units: .05 or below shows it"
+        )
+    fewest = min(int(response.change.units) for response in responses)
+    if fewest < len(units_of(session)):
+        lacking = any(np.isnan(response.curves[np.isfinite(response.slopes)]).any() for response in responses)
+        notes.append(
+            "fewer than 5 units have every value: a slope is over those that its unit has, and not comparable where the"
+            " curve is bent"
+            if lacking
+            else f"up to {count_of(len(units_of(session)) - fewest, 'unit')} without some value left out: a slope over"
+            " the few that are left is another quantity"
         )
     if session.is_unknown("tokens"):
         notes.append("how long the texts are is unknown: means over unlike numbers of tokens differ by that alone")

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from srm_explorer.engine.stats.permutation import FEWEST_UNITS, sign_patterns
 from srm_explorer.engine.stats.resampling import LEVEL, bootstrap_weights, merged_strata
+from srm_explorer.engine.stats.unit_means import LEAST_UNITS
 
 Floats = NDArray[np.float64]
 
@@ -66,6 +67,19 @@ def without_rounding(curves: ArrayLike, size: float) -> Floats:
     mean = np.where(known, table, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
     flat = np.abs(np.where(known, table - mean[:, None], 0.0)).max(axis=1, initial=0.0) <= ROUNDING * size
     return np.where(flat[:, None] & known, mean[:, None], table)
+
+
+def whole_curves(curves: ArrayLike) -> Floats:
+    """Curves that can be compared: those that lack a value are all NaN, where enough others have every value.
+
+    A slope over the few values that are left is another quantity where the response is no straight line, and the change
+    that it is carried on to lies beyond what was seen of the unit.
+    """
+    table = np.array(curves, np.float64)
+    whole = np.isfinite(table).all(axis=1)
+    if whole.sum() >= LEAST_UNITS:
+        table[~whole] = np.nan
+    return table
 
 
 def curve_slopes(levels: ArrayLike, curves: ArrayLike) -> Floats:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -55,8 +55,25 @@ def test_slopes_are_those_of_least_squares_and_a_trend_is_found() -> None:
     assert rows["mean d0"]["p"] > 0.05
     units = tables_in(dose_study(session, {"plane": 2, "resamples": 200}))[2]
     column = [column.key for column in units.columns].index("slope_b")
-    np.testing.assert_allclose([row[column] for row in units.rows], slopes, rtol=1e-4)
+    np.testing.assert_allclose([cast("float", row[column]) for row in units.rows], slopes, rtol=1e-4)
     assert any("computed on this session so far" in note for note in found.notes)
+
+
+def test_a_unit_without_some_values_does_not_carry_its_slope_beyond_them() -> None:
+    session, curves = swept(trend=0.2)
+    vectors = {site: np.array(array) for site, array in session.vectors().items()}
+    vectors[STREAM][1:4] = np.nan  # the first unit is left with its two highest values, which are far apart
+    vectors[STREAM][5, 1] = 500.0
+    runs = [
+        {"prompt": f"prompt {run.prompt}", "condition": session.conditions[run.condition].label} for run in session.runs
+    ]
+    partial = session_from(vectors, runs, interventions=[CLAMP])
+    partial = with_plane(partial, partial.vectors()[STREAM], PlaneChoice(STREAM, 0, 1))
+    found, rows = table(partial)
+    row = rows["mean d1"]
+    assert row["units"] == 11
+    assert row["slope"] == pytest.approx(np.mean([np.polyfit(VALUES, curve, 1)[0] for curve in curves[1:]]), rel=1e-4)
+    assert any("without some value left out" in note for note in found.notes)
 
 
 def test_what_was_set_has_no_p_and_what_was_done_without_a_word_neither() -> None:
