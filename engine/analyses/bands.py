@@ -122,7 +122,7 @@ class _Sample:
         totals = unit_totals(points.xy, self.home, len(self.strata), runs)
         resamples = min(self.resamples, REGION_RESAMPLES)
         region = joint_region(totals, self.strata, level=self.single, resamples=resamples, seed=self.seed)
-        if region is None:
+        if region is None or region.is_point:
             return [np.nan] * 2, [np.nan] * 2
         ends = region.phase_deg
         if ends is None:
@@ -369,7 +369,7 @@ def _beyond(
     changed = changed_units(session, group.runs)
     region = joint_region(totals.averaged, units.stratum, resamples=min(resamples, REGION_RESAMPLES), seed=seed)
     # Where no unit differs there is nothing to tell of their mean, and no interval of width zero.
-    known = region is not None and np.isfinite(region.p) and region.covariance.any()
+    known = region is not None and np.isfinite(region.p) and not region.is_point
     return {
         "p_arithmetic": float(sign_flip_test(totals.unit_means, resamples, seed).p),
         "p_mean": float(region.p) if region is not None and known else None,
@@ -390,7 +390,7 @@ def _group_band(
 ) -> GroupBand | None:
     totals = unit_totals(points.xy, units.of_run, len(units), group.runs)
     region = joint_region(totals, units.stratum, resamples=min(resamples, REGION_RESAMPLES), seed=seed)
-    if region is None:
+    if region is None or region.is_point:
         return None
     spotlight = session.spec.spotlight
     levels = spotlight.thresholds

@@ -15,6 +15,7 @@ from srm_explorer.engine.figures.curves import Curve, CurveBand, LegendEntry
 from srm_explorer.engine.figures.numbers import MINUS, count_of, degrees, round_axis, short, three_digits
 from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure, cell_text, table_columns
 from srm_explorer.engine.figures.thresholds import ThresholdFigure
+from srm_explorer.engine.stats.regions import LEAST_FREEDOM
 
 _DIFFERENCE = table_columns(
     "difference::text; units::whole:2; a:ΔA; b:ΔB; amplitude:size; amplitude_low:from::1; "
@@ -55,6 +56,11 @@ def compare_tables(
             "its size: of what p is of, what the experiment did not set. p (symmetry): signs of whole units flipped, "
             "q is of it; p of the mean: studentised bootstrap of units",
             *dict.fromkeys(line for pair in compared if pair.counted is not None for line in pair.counted.lines),
+            *(
+                f"{pair.label}: the same in every unit, so there is no interval"
+                for pair in compared
+                if pair.estimate.region is None and pair.estimate.units > LEAST_FREEDOM
+            ),
             *(f"{pair.label}: {evidence_of(pair)}" for pair in compared if pair.matched.changed is not None),
             f"{resamples:,} resamples of units within prompt sets, seed {seed}",
         ),
@@ -97,7 +103,7 @@ def _difference(pair: ComparedPair) -> tuple[CellValue, ...]:
         float(np.hypot(a, b)),
         *amplitude,
         towards,
-        *((None, None) if phase is None else phase),
+        *((None, None) if phase is None or phase[0] == phase[1] else phase),
         _turn(pair),
         pair.p,
         pair.q,
@@ -112,7 +118,8 @@ def tested_size(pair: ComparedPair) -> tuple[float | None, float | None, float |
     """Length of the mean of what was tested, and its ends; None where it was not, or units are too few."""
     if pair.region is None:
         return None, None, None
-    return float(np.hypot(*pair.region.centre)), *pair.region.amplitude
+    size = float(np.hypot(*pair.region.centre))
+    return (size, None, None) if pair.region.is_point else (size, *pair.region.amplitude)
 
 
 def evidence_of(pair: ComparedPair) -> str:
@@ -241,7 +248,8 @@ def difference_detail(pair: ComparedPair) -> str:
     region = pair.estimate.region
     size = three_digits(float(np.hypot(*pair.estimate.difference)))
     if region is None:
-        return f"ΔA {size}, too few units for an interval"
+        alike = pair.estimate.units > LEAST_FREEDOM
+        return f"ΔA {size}, {'the same in every unit: no' if alike else 'too few units for an'} interval"
     low, high = region.amplitude
     return f"ΔA {size} [{three_digits(low)}, {three_digits(high)}]  {direction_detail(pair)}"
 
@@ -252,9 +260,9 @@ def direction_detail(pair: ComparedPair) -> str:
     phase = None if region is None else region.phase_deg
     if phase is None:
         return "φ undetermined"
-    first, last = (round(angle) % 360 for angle in phase)
+    ends = f" ({round(phase[0]) % 360}, {round(phase[1]) % 360})" if phase[0] != phase[1] else ""
     towards = float(np.degrees(np.arctan2(pair.estimate.difference[1], pair.estimate.difference[0])))
-    return f"φ {degrees(towards % 360)} ({first}, {last})"
+    return f"φ {degrees(towards % 360)}{ends}"
 
 
 def _closed(values: NDArray[np.float64]) -> NDArray[np.float64]:

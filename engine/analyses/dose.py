@@ -41,6 +41,7 @@ from srm_explorer.engine.stats.dose_response import (
     without_rounding,
 )
 from srm_explorer.engine.stats.equivalence import POWER, detectable_effect, equivalence_test, spread_of, units_needed
+from srm_explorer.engine.stats.permutation import FEWEST_UNITS
 from srm_explorer.engine.stats.resampling import MOST_RESAMPLES
 from srm_explorer.engine.stats.unit_means import LEAST_UNITS, MeanEffect, mean_effect
 
@@ -244,7 +245,7 @@ def _slope_table(
         ]
         row += [_number(change.p), _number(q[0])] if response.tested else [None, None]
         row.append(_number(spread * detectable_effect(units)) if response.tested and spread > 0 else None)
-        row.append(("rising" if monotone.rising else "falling") if np.isfinite(monotone.explained) else "flat")
+        row.append(_trend(monotone))
         row += [_number(monotone.p), _number(q[1])] if response.tested else [None, None]
         row.append(_number(monotone.explained))
         if interest is not None:
@@ -348,6 +349,12 @@ def _unit_table(session: Session, responses: tuple[DoseResponse, ...]) -> TableF
     return TableFigure(
         "dose_units", "slopes of units", tuple(columns), tuple(rows), ("in the quantity's units a unit of the value",)
     )
+
+
+def _trend(monotone: MonotoneTest) -> str | None:
+    if monotone.units < FEWEST_UNITS:
+        return None
+    return ("rising" if monotone.rising else "falling") if np.isfinite(monotone.explained) else "flat"
 
 
 def _number(value: float | Floats) -> float | None:

@@ -106,7 +106,9 @@ def _named(session: Session, settings: StudyArguments, confirm: bool) -> Analysi
         raise ExplorerError(f"two groups are compared, {len(groups)} are named", remedy="name two")
     at = plane or 1
     if at > len(session.planes):
-        raise ExplorerError(f"there is no plane {at}", where=session.name, remedy=f"choose 1 to {len(session.planes)}")
+        planes = len(session.planes)
+        remedy = f"choose 1 to {planes}" if planes else "add one: srm-explorer planes SESSION --add A B"
+        raise ExplorerError(f"there is no plane {at}", where=session.name, remedy=remedy)
     return AnalysisSpec(
         family=CONFIRMED, tests=("difference", "separation"), groups=(AGAINST.join(groups),), planes=(at,)
     )

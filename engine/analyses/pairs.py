@@ -489,6 +489,8 @@ def _of_slopes(compared: Compared, caption: str) -> list[str]:
             f"mean slope: over units, of the partner's change a unit of {caption}, from and to: its 95 % interval, p of"
             " mean slope: of this mean being 0, by resampled units, not corrected over partners"
         )
+    if tested.units == 2:
+        notes.append("of two units r within a value and at baseline is 1 or −1 whatever they are")
     if tested.units < FEWEST_SLOPES:
         notes.append(f"too few units for a p of pooled and partial below .05: {FEWEST_SLOPES} are needed")
     return notes

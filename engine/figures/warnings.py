@@ -173,7 +173,12 @@ def _incomplete(session: Session) -> Iterator[str]:
     done = Counter(run.prompt for run in session.seen_runs if run.condition in counted)
     balanced = set(done.values()) <= {len(counted) * session.spec.generation.samples}
     if session.is_imported and not balanced:
-        yield "some prompts lack some of the conditions, or runs of them, so groups hold different prompts"
+        cells = {(run.prompt, run.condition) for run in session.runs if run.condition in counted}
+        yield (
+            "prompts have unlike numbers of runs: what is over runs weighs some of them more"
+            if set(Counter(prompt for prompt, _ in cells).values()) == {len(counted)}
+            else "some prompts lack some of the conditions, so groups hold different prompts"
+        )
     elif session.state == "interrupted" and not balanced:
         yield "incomplete: some prompts lack some of their conditions, so groups hold different prompts; resume the run"
 

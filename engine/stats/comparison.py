@@ -47,7 +47,7 @@ class GroupDifference:
     Attributes:
         paired: whether both groups have runs of every one of them.
         regions: (A, B) of either group; None where units are too few, here and below.
-        region: (A, B) of the first minus that of the second.
+        region: (A, B) of the first minus that of the second; None also where units differ by the very same.
         difference: [2] the same as observed.
         phase_deg: phase of the first minus phase of the second, -180 to 180; None where a group has no amplitude.
         phase_interval: where that may lie, both ends around `phase_deg`; None where the phase of either group is
@@ -103,6 +103,9 @@ def group_difference(
     kept = stratum[used] if paired else stratum
     regions = [joint_region(side, kept, level=level, seed=seed) for side in within]
     region = joint_region(sides[0], stratum, sides[1], paired=paired, level=level, seed=seed)
+    if region is not None and region.is_point:
+        # The very same in every unit that was seen: no interval, which would have no width; shares keep their band.
+        region = None
     difference = within[0].mean - within[1].mean
     cos, sin = directions(n_angles)
     counts = [unit_counts(side.xy, side.unit, len(stratum), thresholds, n_angles).averaged for side in (first, other)]
@@ -115,9 +118,6 @@ def group_difference(
         else None
     )
     shape = (len(thresholds), n_angles)
-    if bands is not None and region is not None and not region.covariance.any() and not difference.any():
-        # The very same in every unit: nothing is left to be unsure of.
-        bands = np.zeros_like(bands)
     phase, interval = _phase_difference(
         within[0], within[1], kept, regions, level=level, resamples=resamples, seed=seed
     )

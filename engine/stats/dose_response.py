@@ -25,6 +25,8 @@ FEWEST_VALUES = 5
 """A curve of four numbers needs more values than that."""
 REACHED = 0.75
 """Share of its way to a plateau that a curve must go within the values, else they tell of none."""
+ENDS = 0.01
+"""Share of its way at either end where a logistic curve is as good as at its levels."""
 TIE = 1e-9
 ROUNDING = 1e-6
 """Of the size of numbers that were kept as float32."""
@@ -229,7 +231,8 @@ def saturation(
     units whose fits converged, with the tails widened for few units (Hesterberg 2015, section 3.4.2).
 
     It is refused with fewer than `FEWEST_VALUES` values or five units; where the fit does not converge, or the values
-    reach less than `REACHED` of the way to a plateau; and where less than `CONVERGED` of the resamples' fits do better.
+    reach less than `REACHED` of the way to a plateau, or it is a step between two of them; where less than `CONVERGED`
+    of the resamples' fits do better; and where the interval of plateau minus start holds 0.
 
     Args:
         levels: [value].
@@ -249,7 +252,7 @@ def saturation(
     if len(x) < FEWEST_VALUES:
         return refuse(f"{len(x)} values are too few, {FEWEST_VALUES} are needed")
     if len(table) < 5:
-        return refuse(f"{len(table)} units that have every value are too few")
+        return refuse(f"units that have every value are too few: {len(table)}")
     mean = table.mean(axis=0)
     if np.ptp(mean) <= TIE * np.abs(table).max():
         return refuse("no plateau within these values: the mean curve is flat")
@@ -263,9 +266,14 @@ def saturation(
     if share < CONVERGED:
         return refuse(f"no plateau that holds: the fit converges in {100 * share:.0f} % of the resamples", share)
     ends = np.quantile(parameters[converged], _tails(len(table), level), axis=0)
-    start, plateau, half = (float(fitted[column]) for column in range(3))
-    low, high = ends.tolist()
-    start_ends, plateau_ends, half_ends = ((low[column], high[column]) for column in range(3))
+    rise = np.quantile(parameters[converged, 1] - parameters[converged, 0], _tails(len(table), level))
+    if rise[0] <= 0 <= rise[1]:
+        return refuse("no plateau that holds: resamples of units differ in whether it rises or falls", share)
+    # Rounding is no number, and ends that only it parts are no interval: units do not differ there.
+    sizes = np.array([*[np.abs(fitted[:2]).max()] * 2, np.ptp(x)])
+    start, plateau, half = np.where(np.abs(fitted[:3]) <= ROUNDING * sizes, 0.0, fitted[:3]).tolist()
+    ends = np.where(np.ptp(ends[:, :3], axis=0) <= ROUNDING * sizes, math.nan, ends[:, :3])
+    start_ends, plateau_ends, half_ends = ((low, high) for low, high in ends.T.tolist())
     return Saturation(shape, start, plateau, half, start_ends, plateau_ends, half_ends, len(table), share, "")
 
 
@@ -409,4 +417,7 @@ def _told(x: Floats, at: Floats, shape: Shape) -> NDArray[np.bool_]:
         near = float(np.abs(x)[np.abs(x) > 0].min(initial=far))
         return (half >= near / 20) & (far / (half + far) >= REACHED)
     way = _way(np.array([x.min(), x.max()]), at[:, 2:3], np.exp(at[:, 3:4]), shape)
-    return (way[:, 0] <= 1 - REACHED) & (way[:, 1] >= REACHED) & (at[:, 2] > x.min()) & (at[:, 2] < x.max())
+    reached = (way[:, 0] <= 1 - REACHED) & (way[:, 1] >= REACHED) & (at[:, 2] > x.min()) & (at[:, 2] < x.max())
+    # Of a step between two values nothing tells where it is: half and width take two values that are on the way.
+    on_the_way = np.abs(_way(x, at[:, 2:3], np.exp(at[:, 3:4]), shape) - 0.5) <= 0.5 - ENDS
+    return reached & (on_the_way.sum(axis=1) >= 2)

@@ -146,6 +146,11 @@ class JointRegion:
     p: float
 
     @property
+    def is_point(self) -> bool:
+        """Whether units are all the same, so that nothing tells how far others would lie: no interval."""
+        return not self.covariance.any()
+
+    @property
     def phase_deg(self) -> tuple[float, float] | None:
         """Where the phase may lie, counter-clockwise; None where the region contains the origin: undetermined.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -107,7 +108,9 @@ def header_lines(session: Session) -> list[str]:
     interventions = intervention_captions(session.spec) or (
         "unknown" if session.is_unknown("interventions") or session.is_unknown("conditions") else "none",
     )
+    of_prompt = Counter((run.prompt, run.condition) for run in session.runs).values() if session.is_imported else ()
     samples = session.spec.generation.samples
+    each = f"{min(of_prompt)} to {samples}" if of_prompt and min(of_prompt) < samples else str(samples)
     runs = f"{count(len(session.prompts), 'prompt')} ({listed}) · {count(len(session.runs), 'run')}"
     if session.kept_back:
         runs += f" · {session.kept_back:,} kept for confirmation ({', '.join(session.spec.prompts.confirm)})"
@@ -116,7 +119,7 @@ def header_lines(session: Session) -> list[str]:
         ("state", state_caption(session) + (f" · saved {when(session.saved)}" if session.saved else "")),
         ("model", model_caption(session)),
         *(("intervention" if not at else "", text) for at, text in enumerate(interventions)),
-        ("prompts", runs + (f" · {samples} samples each" if samples > 1 else "")),
+        ("prompts", runs + (f" · {each} samples each" if samples > 1 else "")),
     ]
     lines = fields(rows, width=table_width())
     return [bold(lines[0], colour=colour_wanted()), *lines[1:]]

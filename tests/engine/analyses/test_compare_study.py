@@ -9,7 +9,12 @@ import pytest
 
 from srm_explorer.engine.analyses.compare import compare_groups, compare_study, default_pairs
 from srm_explorer.engine.analyses.compare_match import BEYOND_ARITHMETIC, BY_DESIGN, Side, matched, same_axes
-from srm_explorer.engine.analyses.compare_tables import curves_table_of, difference_curves
+from srm_explorer.engine.analyses.compare_tables import (
+    compare_tables,
+    curves_table_of,
+    difference_curves,
+    difference_detail,
+)
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, conditions
 from srm_explorer.engine.figures.groups import group_choice, group_names, points_of
@@ -162,14 +167,22 @@ def test_the_same_settings_are_tested_as_they_are_and_what_was_set_without_predi
     assert (unknown.p, unknown.tested) == (None, BY_DESIGN)
 
 
-def test_a_session_minus_itself_is_nothing_for_certain() -> None:
+def test_a_session_minus_itself_is_nothing_and_no_interval_of_width_zero_says_so() -> None:
     one = made("one")
     (pair,) = compare_groups(one, made("copy"), one.planes[0], [("clamped", "clamped")], (0.5, 0.2), resamples=200)
     assert not pair.estimate.shares.any()
+    assert not pair.estimate.difference.any()
+    # 20 units that do not differ: another one still may, for all that is known.
     assert pair.estimate.share_bands is not None
-    assert not pair.estimate.share_bands.any()
-    assert pair.estimate.region is not None
-    assert pair.estimate.region.phase_deg is None
+    assert (pair.estimate.share_bands[0] < 0).all()
+    assert (pair.estimate.share_bands[1] > 0).all()
+    assert pair.estimate.region is None
+    assert difference_detail(pair) == "ΔA 0, the same in every unit: no interval"
+    found = compare_tables([pair], 0.95, 200, 0, (), None, None)[0]
+    row = dict(zip([column.key for column in found.columns], found.rows[0], strict=True))
+    assert (row["amplitude"], row["amplitude_low"], row["amplitude_high"]) == (0, None, None)
+    assert (row["tested_low"], row["tested_high"]) == (None, None)
+    assert any("no interval" in note for note in found.notes)
 
 
 def test_bands_hold_the_difference_and_close_on_the_region() -> None:
