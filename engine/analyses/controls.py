@@ -222,6 +222,7 @@ def controls_study(session: Session, arguments: Arguments) -> Findings:
         _neurons(session, parts, by_part, controls),
         chosen=selection.chosen,
         candidates=selection.candidates,
+        looked_at=selection.known,
     )
 
 

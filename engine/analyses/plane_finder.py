@@ -40,6 +40,7 @@ from srm_explorer.engine.session import (
     unit_warnings,
 )
 from srm_explorer.engine.session.export import chosen_site
+from srm_explorer.engine.session.ledger import BESIDE, LOOKED_AT
 from srm_explorer.engine.session.lengths import NOTHING, alike_tokens, differ_in_length, paired_tokens
 from srm_explorer.engine.stats.groups import BASELINE
 from srm_explorer.engine.stats.resampling import MOST_RESAMPLES
@@ -293,6 +294,8 @@ def _table(
         "seed": selection.seed,
         "planes": best.pairs.tolist(),
         "chosen_on": result.chosen.tolist(),
+        LOOKED_AT: result.columns,
+        BESIDE: selection.shared if selection.among == "partners" else None,
     }
     counted = record_tests(task.caught.session, [ComputedTest("plane found", searched, tested.p)], FAMILY)
     q = counted.q[0]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.session.codec import DamagedError, Number, Text, Whole, read_record
+from srm_explorer.engine.session.ledger import looked_at
 from srm_explorer.engine.session.session import Session
 
 CONTROLS = "controls"
@@ -90,16 +91,18 @@ class Selection:
 
     Attributes:
         chosen: before or after looking at what is ranked, or unknown.
-        candidates: how many were looked at, itself included; None where that is not known.
+        candidates: how many were looked at, itself included, as is said; None where it is not.
+        known: the same by the session's ledger, see `looked_at`; 1 where that knows of no search.
     """
 
     chosen: Text = "unknown"
     candidates: Whole | None = None
+    known: Whole = 1
 
     @property
     def compared(self) -> int:
-        """Of how many it counts as the best: 1 where it was not chosen by looking, or nobody says among how many."""
-        return self.candidates or 1 if self.chosen == "after" else 1
+        """Of how many it counts as the best, the larger of what is said and known: 1 where not chosen by looking."""
+        return max(self.candidates or 1, self.known) if self.chosen == "after" else 1
 
     @property
     def p_title(self) -> str:
@@ -107,6 +110,14 @@ class Selection:
         if self.chosen == "before":
             return "p"
         return "p if before" if self.compared == 1 else "p of best"
+
+    @property
+    def _source(self) -> str:
+        """Who knows of how many it counts as the best."""
+        said = "nobody says of how many" if self.candidates is None else f"{self.candidates:,} are stated"
+        if self.known > (self.candidates or 1):
+            return f"by the session's ledger; {said}"
+        return "as stated" + (f"; the ledger knows of {self.known:,}" if self.known > 1 else "")
 
     @property
     def q_title(self) -> str:
@@ -119,23 +130,24 @@ class Selection:
         if self.chosen == "unknown":
             return (
                 "p holds for a target that was chosen before looking at what is ranked; whether this one was, nobody"
-                " says (controls.chosen, or --chosen before|after)",
+                " says (controls.chosen, or --chosen before|after)"
+                + (f"; the ledger knows that it was looked at among {self.known:,}" if self.known > 1 else ""),
             )
-        if self.candidates is None:
+        if self.compared == 1 and self.candidates is None:
             return (
                 "chosen after looking: p is that of a target chosen before, and too small for this one by nobody knows"
                 " how much; say among how many it was chosen (controls.candidates, or --candidates)",
             )
-        least = self.candidates / (self.candidates + count)
-        few = f"; {19 * self.candidates:,} controls are the fewest that can give .05" if least > 0.05 else ""
+        least = self.compared / (self.compared + count)
+        few = f"; {19 * self.compared:,} controls are the fewest that can give .05" if least > 0.05 else ""
         return (
-            f"chosen after looking at {self.candidates:,}: p is that of the best of as many, none of them a control"
-            f" (max-statistic), so none below {least:.2g}{few}",
+            f"chosen after looking at {self.compared:,} ({self._source}): p is that of the best of as many, none of"
+            f" them a control (max-statistic), so none below {least:.2g}{few}",
         )
 
 
 def selection_of(session: Session, chosen: str | None = None, candidates: int | None = None) -> Selection:
-    """How the target of a session was chosen, as its experiment says, or else as is said now.
+    """How the target of a session was chosen: as its experiment says, or else as is said now, and by its ledger.
 
     Args:
         session: any.
@@ -158,7 +170,9 @@ def selection_of(session: Session, chosen: str | None = None, candidates: int | 
     if number is not None and when != "after":
         what = f"{number} candidates were looked at, and the target is not said to be chosen after that"
         raise ExplorerError(what, where=session.name, remedy="say chosen after, or leave the candidates out")
-    return Selection(when, number)
+    controls = controls_of(session)
+    targets = [(match.site, match.target) for match in controls.matches] if controls is not None else []
+    return Selection(when, number, max((looked_at(session, *target) for target in targets), default=1))
 
 
 def controls_of(session: Session) -> Controls | None:

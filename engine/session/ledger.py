@@ -26,6 +26,14 @@ _MOST_BYTES = 1 << 28
 """Of a ledger that is read: a larger one is none of ours."""
 
 
+LOOKED_AT, BESIDE = "looked_at", "beside"
+"""Of a search: how many coordinates it was among, and the one that was in every pair. They tell no tests apart."""
+
+
+def _key(test: str, of: Mapping[str, Any]) -> str:
+    return f"{test} {json.dumps({k: v for k, v in of.items() if k not in (LOOKED_AT, BESIDE)}, sort_keys=True)}"
+
+
 @dataclass(frozen=True, eq=False)
 class ComputedTest:
     """A test, or many of one kind computed together.
@@ -43,7 +51,7 @@ class ComputedTest:
 
     @property
     def key(self) -> str:
-        return f"{self.test} {json.dumps(self.of, sort_keys=True)}"
+        return _key(self.test, self.of)
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,7 @@ class Entry:
     @property
     def key(self) -> str:
         """What is tested, whatever the family it is in."""
-        return f"{self.runs} {self.test} {json.dumps(self.of, sort_keys=True)}"
+        return f"{self.runs} {_key(self.test, self.of)}"
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -170,7 +178,8 @@ class Ledger:
         new = [Entry(when, family, test.test, dict(test.of), self._runs, _counted(test.p)) for test in tests]
         new = [entry for entry in new if entry.p]
         kept = {(entry.family, entry.key): entry for entry in self.entries()}
-        missing = [entry for entry in new if (family, entry.key) not in kept or kept[family, entry.key].p != entry.p]
+        known = {at: (entry.p, entry.of) for at, entry in kept.items()}
+        missing = [entry for entry in new if known.get((family, entry.key)) != (entry.p, dict(entry.of))]
         problem = self._append(missing) if missing else ""
         entries = [*(kept | {(family, entry.key): entry for entry in new}).values()]
         own = {entry.key for entry in new}
@@ -224,6 +233,33 @@ def chosen_on(session: Session, site: str, a: int | str, b: int | str) -> tuple[
             if [a, b] in pairs or [b, a] in pairs:
                 return tuple(unit for unit in cast("list[object]", units) if isinstance(unit, int))
     return ()
+
+
+def looked_at(session: Session, site: str, neuron: int) -> int:
+    """Among how many neurons of a site one was looked at, by the largest search that the ledger knows; 1 without any.
+
+    The finder's pairs, another neuron's partners in `pairs`, the neurons whose partners were asked for, and what was
+    said of earlier ranks among controls. A search of the neuron's own partners did not choose it.
+    """
+    most, asked = 1, {neuron}
+    for entry in Ledger(session).entries():
+        of, best = entry.of, entry.of.get("best of")
+        if entry.test == "rank among controls" and isinstance(best, int):
+            most = max(most, best)
+        if of.get("site") != site:
+            continue
+        if isinstance(of.get("neuron"), int):
+            asked.add(of["neuron"])
+            if of["neuron"] != neuron and of.get("with") == site:
+                most = max(most, entry.tests)
+        elif isinstance(of.get("planes"), list):
+            listed = cast("list[object]", of["planes"])
+            pairs = [cast("list[int]", pair) for pair in listed if isinstance(pair, list)]
+            # Of a ledger that doesn't say, those of the planes that were tested.
+            own = of[BESIDE] == neuron if BESIDE in of else all(neuron in pair for pair in pairs)
+            among: object = of.get(LOOKED_AT, len({each for pair in pairs for each in pair}))
+            most = max(most, among) if isinstance(among, int) and not own else most
+    return max(most, len(asked))
 
 
 def record_tests(session: Session, tests: Sequence[ComputedTest], family: str) -> Counted:

@@ -215,7 +215,7 @@ def controls_command(
     """Print how the target of a session ranks among its controls, and which those are."""
     opened = load_session(paths.session_path(session))
     findings = marked(controls_study(opened, {"by": by, "chosen": chosen, "candidates": candidates}), opened)
-    further = {name: findings[name] for name in ("chosen", "candidates")}
+    further = {name: findings[name] for name in ("chosen", "candidates", "looked_at")}
     say_findings(findings, csv_file, as_json, "both tables", session=opened.name, by=by, **further)
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from srm_explorer.engine.analyses.controls import control_nulls, controls_study, least_p
 from srm_explorer.engine.analyses.controls_split import parts_of
+from srm_explorer.engine.analyses.pairs import pairs_study
+from srm_explorer.engine.analyses.plane_finder import finder_study
 from srm_explorer.engine.analyses.registry import tables_in
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures.groups import run_groups, session_warnings, swept_groups
@@ -18,6 +20,7 @@ from srm_explorer.engine.figures.table import TableFigure
 from srm_explorer.engine.session import PlaneRecord, Session, save_session
 from srm_explorer.engine.session.codec import plain
 from srm_explorer.engine.session.controls import CONTROLS, ControlMatch, Controls, controls_of
+from srm_explorer.engine.session.ledger import looked_at
 from srm_explorer.engine.stats.planes import coordinates, neuron_plane
 from tests.tables import column_index
 
@@ -200,6 +203,45 @@ def test_what_the_experiment_says_of_the_choice_cannot_be_said_otherwise_later(
         controls_study(session, {"chosen": "before"})
     with pytest.raises(ExplorerError, match=r"says controls\.candidates = 3, not 2"):
         controls_study(session, {"candidates": 2})
+
+
+def test_candidates_that_the_ledger_knows_count_where_they_are_more(controlled: Callable[..., Session]) -> None:
+    def change(number: int, row: np.ndarray) -> None:
+        row[..., PARTNER] += 6.0 if number == 0 else 0.1 * number
+
+    session = controlled(change, k=9)
+
+    def after(candidates: int | None = None) -> tuple[float, str]:
+        arguments = {"chosen": "after", "candidates": candidates}
+        note = next(n for n in tables_in(controls_study(session, arguments))[0].notes if n.startswith("chosen after"))
+        return found(session, "|change of cos 90°|", **arguments)["p"], note
+
+    # Its own partners: they were looked at, and it was not chosen among them.
+    pairs_study(session, {"neuron": NEURON, "permutations": 50})
+    finder_study(session, {"neuron": NEURON, "permutations": 100})
+    assert after()[0] == pytest.approx(1 / 10)
+    assert "nobody knows" in after()[1]
+    pairs_study(session, {"neuron": 7, "permutations": 50})
+    p, note = after()
+    assert p == pytest.approx(15 / 24)
+    assert "looking at 15 (by the session's ledger; nobody says of how many)" in note
+    assert "by the session's ledger; 12 are stated" in after(12)[1]
+    p, note = after(20)
+    assert p == pytest.approx(20 / 29)
+    assert "looking at 20 (as stated; the ledger knows of 15)" in note
+    # What was said once is known from then on.
+    assert "looking at 20 (by the session's ledger; 2 are stated)" in after(2)[1]
+    assert "looked at among 20" in tables_in(controls_study(session, {}))[0].notes[0]
+
+
+def test_every_coordinate_that_the_finder_searched_was_looked_at(planted: Callable[..., Session]) -> None:
+    session = planted(units=24)
+    finder_study(session, {"neuron": 7, "permutations": 100})
+    among_partners = looked_at(session, SITE, 9)
+    assert (looked_at(session, SITE, 7), looked_at(session, RESIDUAL, 9)) == (1, 1)
+    finder_study(session, {"among": "all", "permutations": 100})
+    # All but the clamped one, whose values were set.
+    assert among_partners <= looked_at(session, SITE, 7) == looked_at(session, SITE, 9) == 15
 
 
 @pytest.mark.parametrize(("own", "flagged"), [(0.5, False), (0.1, True), (0.9, True), (7.0, True)])
