@@ -78,6 +78,11 @@ def frozen_study(session: Session, arguments: Arguments) -> Findings:
     )
 
 
+def confirm_study(session: Session, arguments: Arguments) -> Findings:
+    """`frozen_study` on the prompts that were kept for confirmation; arguments and errors as there."""
+    return frozen_study(session, {**arguments, "confirm": True})
+
+
 FROZEN_NAME = "the frozen analysis"
 
 

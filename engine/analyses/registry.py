@@ -43,8 +43,8 @@ class Study:
         return getattr(import_module(f"{__package__}.{module}"), name)
 
 
-FROZEN_STUDY = "analysis"
-"""The one study that is not exploratory."""
+NAMED_STUDIES = ("analysis", "confirm")
+"""Those that are not exploratory: what was named before, and what is looked at on prompts that were kept for it."""
 
 STUDIES = {
     study.name: study
@@ -59,7 +59,8 @@ STUDIES = {
         Study("planes", "the session's planes", "planes:planes_study", "session"),
         Study("ensemble", "planes of all pairs of directions", "ensembles:ensemble_study", "vectors"),
         Study("ledger", "the tests computed so far", "ledger:ledger_study", "session"),
-        Study(FROZEN_STUDY, "the frozen analysis", "frozen:frozen_study", "session"),
+        Study("analysis", "the frozen analysis", "frozen:frozen_study", "session"),
+        Study("confirm", "confirmed on the prompts kept for that", "frozen:confirm_study", "session"),
         Study("finder", "planes in which groups differ", "plane_finder:finder_study", "vectors"),
     )
 }
@@ -76,7 +77,7 @@ def run_study(name: str, path: Path, arguments: Arguments) -> Findings:
         raise ExplorerError(f"there is no study '{name}'", remedy=did_you_mean(name, list(STUDIES)))
     session = load_session(path)
     findings = STUDIES[name].function()(session, arguments)
-    return findings if name == FROZEN_STUDY else marked(findings, session)
+    return findings if name in NAMED_STUDIES else marked(findings, session)
 
 
 def marked(findings: Findings, session: Session) -> Findings:

@@ -13,6 +13,7 @@ from .captions import DEMO as DEMO
 from .captions import coordinate_caption as coordinate_caption
 from .captions import direction_caption as direction_caption
 from .captions import edited_caption as edited_caption
+from .captions import exploratory_line as exploratory_line
 from .captions import intervention_captions as intervention_captions
 from .captions import model_caption as model_caption
 from .captions import plane_captions as plane_captions
@@ -90,6 +91,7 @@ from .table import PlaneChoice as PlaneChoice
 from .table import TableColumn as TableColumn
 from .table import TableFigure as TableFigure
 from .table import cell_text as cell_text
+from .table import exploratory_sidecar as exploratory_sidecar
 from .table import tables_as_csv as tables_as_csv
 from .thresholds import ThresholdFigure as ThresholdFigure
 from .thresholds import threshold_figure as threshold_figure

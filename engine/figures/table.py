@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 from srm_explorer.engine.figures.numbers import NOTHING, three_digits
 from srm_explorer.engine.io.files import CsvWriter
+from srm_explorer.engine.session.codec import json_line
 
 CellValue: TypeAlias = str | int | float | None
 """A number as it was computed, not as it is shown; None where there is none."""
@@ -155,6 +156,17 @@ def cell_text(value: CellValue, shown: Shown) -> str:
             return f"{round(value) % 360}°"
         case _:
             return three_digits(value)
+
+
+def exploratory_sidecar(notes: Mapping[str, Sequence[str]]) -> bytes:
+    """What lies as JSON beside a CSV file of what a frozen analysis did not name; empty where nothing is exploratory.
+
+    Args:
+        notes: by the name of each table or chart: rows of numbers have no room for words.
+    """
+    if not any(note.startswith(EXPLORATORY) for listed in notes.values() for note in listed):
+        return b""
+    return json_line({"exploratory": True, "notes": {name: list(listed) for name, listed in notes.items()}}) + b"\n"
 
 
 def tables_as_csv(tables: Sequence[TableFigure]) -> str:

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from srm_explorer.engine.analyses import tables_in
-from srm_explorer.engine.figures import TableFigure, tables_as_csv
+from srm_explorer.engine.figures import TableFigure, exploratory_sidecar, tables_as_csv
 from srm_explorer.engine.figures.glossary import explain, glossary
 from srm_explorer.engine.io.files import write_atomic
-from srm_explorer.engine.session.codec import json_line
 from srm_explorer.tui.cli.output import (
     GAP,
     NARROWEST,
@@ -52,9 +51,8 @@ def say_tables(
     """
     if file is not None:
         write_atomic(file, tables_as_csv(tables).encode())
-        if any(figure.is_exploratory for figure in tables):
-            # A file of its own: rows of numbers have no room for words.
-            write_atomic(file.with_name(f"{file.name}.json"), _exploratory(tables))
+        if sidecar := exploratory_sidecar({figure.name: figure.notes for figure in tables}):
+            write_atomic(file.with_name(f"{file.name}.json"), sidecar)
     if form == "json":
         exploratory = {"exploratory": True} if any(figure.is_exploratory for figure in tables) else {}
         say_json({**(further or {}), **exploratory, "tables": [_plain(figure) for figure in tables]})
@@ -74,12 +72,6 @@ def say_findings(
     say_tables(tables_in(findings), form="json" if as_json else "text", file=file, most=most, further=further)
     if file is not None and not as_json:
         note(f"{what} written to {file}")
-
-
-def _exploratory(tables: Sequence[TableFigure]) -> bytes:
-    """What is to be known of a CSV file of tables that a frozen analysis did not name."""
-    notes = {figure.name: list(figure.notes) for figure in tables}
-    return json_line({"exploratory": True, "notes": notes}) + b"\n"
 
 
 def _as_text(figure: TableFigure, most: int | None, printed: Collection[str]) -> list[str]:

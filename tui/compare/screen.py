@@ -198,7 +198,7 @@ class CompareScreen(Screen[None]):
 
     def action_help(self) -> None:
         state = self._state
-        named = words_of(() if state is None else state.row_names)
+        named = words_of(() if state is None else (*(["exploratory"] if state.exploratory else []), *state.row_names))
         words = (*words_of_section("On the charts"), *named)
         push_help(self, "the comparison", self.query_one("#numbers", LineTable), words=words)
 

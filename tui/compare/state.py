@@ -41,6 +41,8 @@ from srm_explorer.engine.figures import (
     count_of,
     degrees,
     dipped,
+    exploratory_line,
+    exploratory_sidecar,
     group_names,
     pooled_caption,
     short,
@@ -291,7 +293,12 @@ class CompareState:
     def notes(self) -> tuple[str, ...]:
         shown = self.inferred if self.subtracts else None
         matched = () if shown is None or isinstance(shown, ExplorerError) else (summary_of(shown),)
-        return (*self._dipped, *self.comparison.notes, *matched)
+        return (*self.exploratory, *self._dipped, *self.comparison.notes, *matched)
+
+    @property
+    def exploratory(self) -> tuple[str, ...]:
+        """That a frozen analysis did not name this, for each session that has one."""
+        return tuple(dict.fromkeys(filter(None, map(exploratory_line, self.comparison.sessions))))
 
     @property
     def differences(self) -> tuple[str, ...]:
@@ -338,6 +345,8 @@ class CompareState:
                 text = shown.ansi() if file.suffix == ".ans" else shown.text()
                 content = f"{text.rstrip()}\n{caption}\n"
         write_atomic(file, content.encode("utf-8", "backslashreplace"))
+        if file.suffix == ".csv" and (sidecar := exploratory_sidecar({"curves": self.notes})):
+            write_atomic(file.with_name(f"{file.name}.json"), sidecar)
         return file
 
     def chart(self, width: int, height: int, *, colour: bool = True) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import os
 import secrets
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.figures import tables_as_csv
+from srm_explorer.engine.figures import exploratory_sidecar, tables_as_csv
 from srm_explorer.engine.io.files import CsvWriter, as_explorer_error, sync_folder
 from srm_explorer.tui.charts.picture import Picture, svg_of
 from srm_explorer.tui.charts.scene import Scene
@@ -40,8 +41,8 @@ def write_chart(
         ExplorerError: it cannot be written.
     """
     if kind == "csv":
-        content = _csv(scene.table(theta, threshold))
-    elif kind == "svg":
+        return _write_numbers(path, _csv(scene.table(theta, threshold)), {"chart": scene.warnings})
+    if kind == "svg":
         content = svg_of(shown, readout)
     else:
         content = (shown.ansi() if kind == "ansi" else shown.text()).rstrip("\n") + f"\n{readout}".rstrip() + "\n"
@@ -66,9 +67,16 @@ def write_page(kind: ExportKind, path: Path, page: StudyPage, text: str) -> Path
         if figure is not None:
             bins = zip(figure.edges, figure.edges[1:], figure.counts, strict=False)
             content = _csv([["from", "to", "count"], *([str(value) for value in row] for row in bins)])
-    else:
-        content = text
-    return write_new(path, content.encode("utf-8", "backslashreplace"))
+        return _write_numbers(path, content, {} if table is None else {table.name: table.notes})
+    return write_new(path, text.encode("utf-8", "backslashreplace"))
+
+
+def _write_numbers(path: Path, content: str, notes: Mapping[str, Sequence[str]]) -> Path:
+    """Write a CSV file, and beside it that it is exploratory where it is, as the command line does."""
+    written = write_new(path, content.encode("utf-8", "backslashreplace"))
+    if sidecar := exploratory_sidecar(notes):
+        write_new(written.with_name(f"{written.name}.json"), sidecar)
+    return written
 
 
 def write_new(path: Path, content: bytes) -> Path:

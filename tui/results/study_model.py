@@ -413,6 +413,21 @@ TOPICS: dict[str, tuple[Topic, ...]] = {
             lambda _: {"by": "pooled", "chosen": None, "candidates": None},
         ),
         Topic(
+            "analysis",
+            "frozen analysis",
+            "What [analysis] named before the run, and no more: all else is exploratory.",
+            lambda _: {"resamples": 10_000, "seed": 0},
+            at_once=False,
+        ),
+        Topic(
+            "confirm",
+            "confirmation",
+            "The frozen analysis on the prompts that prompts.confirm kept, which nothing else looks at; or, for a "
+            "plane that was chosen since,\ne sets plane=2 groups=clamped,baseline. Every try is counted.",
+            lambda _: {"plane": None, "groups": None, "resamples": 10_000, "seed": 0},
+            at_once=False,
+        ),
+        Topic(
             "ledger",
             "tests so far",
             "Every test that was computed on this session, by family, with q over all that its family holds.",

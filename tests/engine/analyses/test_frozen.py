@@ -31,6 +31,9 @@ from srm_explorer.engine.figures.table import PlaneChoice, TableFigure
 from srm_explorer.engine.runs.inputs import read_inputs
 from srm_explorer.engine.session import Ledger, Session, changed_units, load_session, save_session, seen_prompts
 from srm_explorer.engine.session.session import FROZEN
+from srm_explorer.tui.compare.state import CompareState
+from srm_explorer.tui.results.export import write_page
+from srm_explorer.tui.results.study_model import TOPICS, StudyPage, StudySubject
 from tests.tables import column_index
 
 SITE, NEURON = "blocks.1.mlp.hook_post", 3
@@ -258,10 +261,42 @@ def test_the_frozen_analysis_is_confirmed_on_kept_prompts_alone(planted: Planted
     session = frozen(with_texts(planted(only_kept, units=40, analysis=PRIMARY, **KEPT)))
     explored, confirmed = (frozen_study(session, {"confirm": confirm, "resamples": 500}) for confirm in (False, True))
     assert (explored["prompts"], confirmed["prompts"]) == (20, 20)
-    p = [float(table.rows[0][column_index(table, "p_mean")]) for table in (*tables_in(explored), *tables_in(confirmed))]
+    tables = (*tables_in(explored), *tables_in(confirmed))
+    p = [float(table.rows[0][column_index(table, "p_mean")]) for table in tables]  # type: ignore[arg-type]
     assert p[0] > 0.05
     assert p[1] < 0.01
     assert {entry.family for entry in Ledger(session).entries()} == {"primary", "primary confirmed"}
+
+
+def test_the_screen_marks_what_is_exploratory_in_its_notes_and_beside_its_files(
+    planted: Planted, tmp_path: Path
+) -> None:
+    session = frozen(planted(analysis=PRIMARY, **KEPT))
+    assert session.path is not None
+    line = exploratory_line(session)
+    compared = CompareState.of(session.path, session.path)
+    assert compared.notes[0] == line
+    compared.write(tmp_path / "curves.csv", (100, 40))
+    subject = StudySubject(session)
+    topics = {topic.study: topic for topic in TOPICS["Planes"]}
+    pages: dict[str, StudyPage] = {}
+    for study in ("planes", "analysis", "confirm"):
+        found = run_study(study, session.path, {**topics[study].settings(subject)} | LIGHT.get(study, {}))
+        pages[study] = StudyPage(study, tables_in(found)[0])
+        write_page("csv", tmp_path / f"{study}.csv", pages[study], "")
+        write_page("csv", tmp_path / f"{study}.csv", pages[study], "")
+    marked = {path.name for path in tmp_path.glob("*.csv.json")}
+    assert marked == {"curves.csv.json", "planes.csv.json", "planes-2.csv.json"}
+    for name in marked:
+        beside = json.loads((tmp_path / name).read_text())
+        assert beside["exploratory"]
+        assert line in next(iter(beside["notes"].values()))
+    assert "on the 12 prompts kept for confirmation alone" in pages["confirm"].table.notes[0]  # type: ignore[union-attr]
+    with pytest.raises(ExplorerError, match="no prompts of it were kept"):
+        run_study("confirm", frozen(planted(seed=3, analysis=PRIMARY)).path, {})  # type: ignore[arg-type]
+
+
+LIGHT = {"analysis": {"resamples": 200}, "confirm": {"resamples": 200}}
 
 
 def test_a_file_is_kept_by_its_path_unless_another_set_has_its_name(planted: Planted, tmp_path: Path) -> None:
