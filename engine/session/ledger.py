@@ -95,7 +95,7 @@ class Entry:
             "runs": self.runs,
             "p": self.p,
         }
-        return json.dumps(table, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        return json.dumps(table, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace") + b"\n"
 
 
 @dataclass(frozen=True, eq=False)

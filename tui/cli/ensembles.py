@@ -77,7 +77,7 @@ def ensemble_command(
     points = _points_in(files, ensemble, reduce)
     swept = ensemble_sweep(points.cosines, ensemble, thresholds, angles)
     if csv_file is not None:
-        write_atomic(csv_file, ensemble_csv(swept).encode())
+        write_atomic(csv_file, ensemble_csv(swept).encode("utf-8", "backslashreplace"))
     _report(basis, ensemble, points, swept)
     if as_json:
         say_json(_as_json(files, basis_file, basis, ensemble, points, swept))

@@ -190,7 +190,7 @@ def sweep_command(
         )
     groups = sweep_groups(pooled.points, pooled.groups(), thresholds, angles)
     if csv_file is not None:
-        write_atomic(csv_file, sweep_csv(whole).encode())
+        write_atomic(csv_file, sweep_csv(whole).encode("utf-8", "backslashreplace"))
     _report(pooled, whole)
     if as_json:
         say_json(_as_json(files, pooled, whole, groups))

@@ -50,7 +50,7 @@ def say_tables(
         ExplorerError: the file cannot be written.
     """
     if file is not None:
-        write_atomic(file, tables_as_csv(tables).encode())
+        write_atomic(file, tables_as_csv(tables).encode("utf-8", "backslashreplace"))
         if sidecar := exploratory_sidecar({figure.name: figure.notes for figure in tables}):
             write_atomic(file.with_name(f"{file.name}.json"), sidecar)
     if form == "json":

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import io
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from srm_explorer.engine.figures.table import TableColumn, TableFigure
 from srm_explorer.tui.cli.output import colour_wanted, file_size, screen_size, table, table_width, visible
+from srm_explorer.tui.cli.tables import say_tables
 
 words = st.text(st.sampled_from("ab ·é漢"), max_size=40).map(lambda text: " ".join(text.split()))
 
@@ -38,6 +41,15 @@ def test_what_is_shown_commands_no_terminal_and_stays_on_its_line(text: str) -> 
     assert visible(text).isprintable()
     if text.isprintable():
         assert visible(text) == text
+
+
+def test_half_of_a_surrogate_pair_is_written_to_a_file_as_its_escape(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figure = TableFigure("texts", "Texts", (TableColumn("text", "text", "text"),), (("a\ud800b",),))
+    say_tables([figure], file=tmp_path / "texts.csv")
+    assert (tmp_path / "texts.csv").read_text("utf-8").splitlines()[1] == "a\\ud800b"
+    assert "a" in capsys.readouterr().out
 
 
 class Terminal(io.StringIO):
