@@ -160,7 +160,7 @@ def _few(pairs: PairedTexts) -> tuple[str, ...]:
 
 def _studentised(pairs: PairedTexts, resamples: int, seed: int) -> str:
     over = f"{count_of(len(pairs.units), 'unit')}, {resamples:,} resamples, seed {seed}"
-    return f"studentised bootstrap over {over}; one by one, not jointly"
+    return f"studentised bootstrap over {over}; one by one, not jointly; no ends where too few units differ"
 
 
 _TOKENS = (

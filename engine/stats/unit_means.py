@@ -25,6 +25,8 @@ LEAST_UNITS = 5
 CONSTANT = 3e-7
 # Studentised means that are equal but for the order of addition count as reached.
 SLACK = 1e-9
+ALIKE = 1e-12
+"""Of the sum of squares of units drawn again: what they differ by is then rounding, squared."""
 # Studentised means held at a time: 32 MB.
 CHUNK = 4_000_000
 
@@ -181,7 +183,10 @@ def _drawn(
             sums, squares = drawn[:, :columns], drawn[:, columns:]
             each = share[here][0]
             mean += each * sums
-            variance += each**2 * n / (n - 1) * np.maximum(squares - sums**2 / n, 0.0)
+            left = squares - sums**2 / n
+            # What two large numbers leave of equal units is the round-off of these, and no spread.
+            left[left <= ALIKE * squares] = 0.0
+            variance += each**2 * n / (n - 1) * left
         # Values are in units of the standard error, so what is left of equal ones is round-off of 1.
         still = variance <= SLACK**2
         parts.append(mean / np.sqrt(np.where(still, 1.0, variance)))

@@ -160,6 +160,11 @@ def test_one_unit_alone_that_changed_is_no_evidence() -> None:
     found = mean_effect(np.append(np.zeros(19), 5.0))
     assert found.p > 0.3
     assert found.low < 0 < found.high
+    # The others need not be 0: what rounding leaves of equal numbers is no spread, and bounds nothing.
+    for others in (np.zeros(19), np.full(19, 0.3), 1e-17 * np.random.default_rng(1).normal(size=19)):
+        unbounded = mean_effect(np.append(others, 0.7))
+        assert (unbounded.low, unbounded.high) == (-np.inf, np.inf)
+        assert unbounded.p > 0.3
 
 
 def test_a_unit_without_a_value_takes_no_part_in_that_coordinate_alone() -> None:
