@@ -428,13 +428,14 @@ class ResultsPane(Widget, can_focus=True):
         if isinstance(tab, StudyTab):
             if self._subject is not None:
                 tab.show(self._subject())
-            self._strip.show(self._current, tab.summary())
+            self._strip.show(self._current, *tab.summary())
             return
         computing = self._compute_bands()
         if state is None:
             self._strip.show(self._current, "")
             return
-        self._strip.show(self._current, tab_summary(state, self.tab, computing) if state.record() is not None else "")
+        parts = tab_summary(state, self.tab, computing) if state.record() is not None else []
+        self._strip.show(self._current, *(" · ".join(parts[:count]) for count in range(len(parts), -1, -1)))
         if self._readout.display:
             self._readout.show(state.readout())
         for shown in (tab, self._lit_runs):
@@ -467,8 +468,8 @@ class ResultsPane(Widget, can_focus=True):
         self._show()
 
 
-def tab_summary(state: ResultsState, tab: str, computing: bool = False) -> str:
-    """How a tab shows the session, in few words, and whether its bands are being computed."""
+def tab_summary(state: ResultsState, tab: str, computing: bool = False) -> list[str]:
+    """How a tab shows the session, in few words, and whether its bands are being computed; the most telling first."""
     parts = ["computing bands"] if computing else []
     if tab in ACTS_ON["transform"] and state.transform != "observed":
         parts.append(state.transform)
@@ -483,4 +484,4 @@ def tab_summary(state: ResultsState, tab: str, computing: bool = False) -> str:
     planes = len(state.session.planes) if state.session is not None else 0
     if planes > 1 and tab in ACTS_ON["plane"]:
         parts.append(f"plane {state.plane + 1} of {planes}")
-    return " · ".join(parts)
+    return parts

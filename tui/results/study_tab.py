@@ -40,7 +40,7 @@ class StudyTab(Widget, can_focus=True):
         .-title { height: 1; text-style: bold; text-wrap: nowrap; text-overflow: ellipsis; }
         LineTable { height: 1fr; }
         .-words { height: 1fr; padding: 1 2; display: none; }
-        .-notes { height: auto; max-height: 5; color: $text-muted; }
+        .-notes { height: auto; color: $text-muted; }
         PictureView { height: 1fr; display: none; }
         &.-wordy, &.-drawn { LineTable, .-notes { display: none; } }
         &.-wordy .-words { display: block; }
@@ -109,7 +109,7 @@ class StudyTab(Widget, can_focus=True):
 
     def compose(self) -> ComposeResult:
         yield Static("", classes="-title", markup=False)
-        yield LineTable()
+        yield LineTable(reveals=True)
         yield Static(NOTHING_SAVED, classes="-words", markup=False)
         yield PictureView()
         yield Static("", classes="-notes", markup=False)
@@ -140,13 +140,14 @@ class StudyTab(Widget, can_focus=True):
     def can_ask(self) -> bool:
         return self._question() is not None
 
-    def summary(self) -> str:
-        """Where the page stands among the others, in few words."""
+    def summary(self) -> tuple[str, ...]:
+        """Where the page stands among the others, in few words; then in fewer, for narrow terminals."""
         if self.topic is None:
-            return ""
-        page = self.page
-        part = f", {page.number + 1}/{page.pages}" if page is not None and page.pages > 1 else ""
-        return f"{self._topic + 1} of {len(self.topics)}{part} · {self.topic.title}"
+            return ("",)
+        page, topic = self.page, self.topic.title
+        part = f"{page.number + 1}/{page.pages}" if page is not None and page.pages > 1 else ""
+        at = f"{self._topic + 1} of {len(self.topics)}"
+        return f"{at}, {part} · {topic}" if part else f"{at} · {topic}", f"{topic} {part}".strip(), topic
 
     def furnish(self, topics: Sequence[Topic], cache: StudyCache) -> None:
         self.topics, self._cache = tuple(topics), cache
@@ -298,7 +299,9 @@ class StudyTab(Widget, can_focus=True):
     def _fill(self, figure: TableFigure) -> None:
         self._look("")
         self.query_one(".-title", Static).update(figure.title)
-        self.query_one(".-notes", Static).update(notes_within(figure.notes, self.size.width))
+        # Below a title and a header; the row that a table keeps for a bar sideways is no room.
+        room = max(NOTE_LINES, self.size.height - 3 - len(figure.rows))
+        self.query_one(".-notes", Static).update(notes_within(figure.notes, self.size.width, room))
         keys = [column.key for column in figure.columns]
         table = self.table
         table.set_columns(columns_of(figure))
@@ -308,7 +311,7 @@ class StudyTab(Widget, can_focus=True):
 WIDEST = 40
 """Cells of a column whose texts are long; the last such column shares what is left."""
 NOTE_LINES = 5
-"""Lines of notes under a table, at most."""
+"""Lines of notes under a table, at most, where its rows need the room."""
 MEASURED = 200
 """Rows that a column's width is taken from."""
 
@@ -333,11 +336,11 @@ def columns_of(figure: TableFigure) -> tuple[Column, ...]:
     return tuple(columns)
 
 
-def notes_within(notes: Sequence[str], width: int) -> str:
-    """Notes wrapped to a width; where they take too many lines, the last one tells where all of them are."""
+def notes_within(notes: Sequence[str], width: int, most: int = NOTE_LINES) -> str:
+    """Notes wrapped to a width; where they take more lines than `most`, the last one tells where all of them are."""
     lines = [part for note in notes for part in wrapped(note, max(20, width), hyphens=True)]
-    if len(lines) <= NOTE_LINES:
+    if len(lines) <= most:
         return "\n".join(lines)
     hint = " … ? tells the rest"
-    last = lines[NOTE_LINES - 1][: max(0, width - len(hint))]
-    return "\n".join([*lines[: NOTE_LINES - 1], last.rstrip(" ,;:") + hint])
+    last = lines[most - 1][: max(0, width - len(hint))]
+    return "\n".join([*lines[: most - 1], last.rstrip(" ,;:") + hint])

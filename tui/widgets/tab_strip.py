@@ -43,12 +43,12 @@ class TabStrip(CellView):
         super().__init__(id=id)
         self._names = tuple(names)
         self._current = 0
-        self._note = ""
+        self._notes: tuple[str, ...] = ("",)
         self._spans: list[tuple[int, int]] = []
 
-    def show(self, current: int, note: str) -> None:
-        """Mark a tab as the one in view, and tell at the right how it is shown."""
-        self._current, self._note = current, note
+    def show(self, current: int, *notes: str) -> None:
+        """Mark a tab as the one in view, and tell at the right how it is shown: the first of the notes that fits."""
+        self._current, self._notes = current, notes
         self._draw()
 
     def on_resize(self) -> None:
@@ -82,7 +82,8 @@ class TabStrip(CellView):
             cells += [(left, other), *cells_of(name, current if here else other), (right, other)]
             self._spans.append((start, len(cells)))
         room = width - len(cells) - 2
-        note = fit(self._note, room, "right") if room >= 12 else ""
+        words = next((note for note in self._notes if cell_len(note) <= room), self._notes[-1])
+        note = fit(words, room, "right") if room >= 12 else ""
         cells += [(" ", other)] * (width - len(cells) - cell_len(note))
         cells += cells_of(note, other)
         self.put(Picture(width, (tuple(cells[:width]),)))

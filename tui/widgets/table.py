@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from textual import events
@@ -86,10 +86,21 @@ __all__ = ["Cell", "Column", "LineTable"]
 HEADER_HEIGHT = 1
 SIDEWAYS = 8
 """Cells that one key scrolls sideways."""
+WHOLE = 60
+"""Cells of a column that shares what is left, where the table is as wide as all of its columns."""
+
+
+def whole(column: Column) -> Column:
+    """The column as it stands where none is dropped and scrolling finds the room."""
+    return replace(column, priority=0, least=max(column.least, WHOLE) if column.width is None else column.least)
 
 
 class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
-    """Rows under a header, one of them highlighted; cells are asked for as they come into view."""
+    """Rows under a header, one of them highlighted; cells are asked for as they come into view.
+
+    Args:
+        reveals: scrolling right brings in the columns that there is no room for, too; left of the first, they go again.
+    """
 
     ALLOW_SELECT = False
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -123,9 +134,16 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     cursor: reactive[int] = reactive(0, init=False, repaint=False)
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
+    def __init__(
+        self,
+        *,
+        reveals: bool = False,
+        id: str | None = None,  # noqa: A002
+        classes: str | None = None,
+    ) -> None:
         super().__init__(id=id, classes=classes)
         self.held = False
+        self._reveals, self._whole = reveals, False
         self._columns: tuple[Column, ...] = ()
         self._rows = Rows()
         self._sort: tuple[str, bool] | None = None
@@ -149,7 +167,7 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     def set_columns(self, columns: Sequence[Column]) -> None:
         if self._columns != tuple(columns):
-            self._columns = tuple(columns)
+            self._columns, self._whole = tuple(columns), False
             self._replace()
 
     def set_sort(self, key: str | None, descending: bool = False) -> None:
@@ -277,7 +295,7 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave left and right to others where everything fits."""
-        return self.max_scroll_x > 0 if action == "sideways" else True
+        return self.max_scroll_x > 0 or self._hides or self._whole if action == "sideways" else True
 
     def go(self, row: int) -> None:
         """Highlight a row, or the nearest there is, and keep to it whatever becomes of the order."""
@@ -299,7 +317,15 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
     def action_last(self) -> None:
         self.go(self.count - 1)
 
+    @property
+    def _hides(self) -> bool:
+        """Whether columns were left out that can be brought in."""
+        return self._reveals and len(self._places()) < len(self._columns)
+
     def action_sideways(self, steps: int) -> None:
+        if self._hides if steps > 0 else self._whole and self.scroll_offset.x == 0:
+            self._whole = steps > 0
+            self._replace()
         self.scroll_to(x=self.scroll_offset.x + steps * SIDEWAYS, animate=False)
 
     def action_open(self) -> None:
@@ -321,7 +347,8 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
     def _places(self) -> tuple[Placed, ...]:
         width = self.scrollable_content_region.width
         if self._placed[0] != width:
-            self._placed = (width, place_columns(self._columns, width, gutter_of(self._rows.mark_width)))
+            columns = [whole(column) for column in self._columns] if self._whole else self._columns
+            self._placed = (width, place_columns(columns, width, gutter_of(self._rows.mark_width)))
         return self._placed[1]
 
     def _resize_virtual(self) -> None:

@@ -28,8 +28,8 @@ TEXTS = st.text(st.characters(), max_size=40)
 class Watched(LineTable):
     """A table that notes which regions it has asked to repaint, and which lines it painted."""
 
-    def __init__(self) -> None:
-        super().__init__(id="table")
+    def __init__(self, reveals: bool = False) -> None:
+        super().__init__(reveals=reveals, id="table")
         self.regions: list[Region] = []
         self.lines: list[int] = []
 
@@ -43,9 +43,9 @@ class Watched(LineTable):
 
 
 class Host(App[None]):
-    def __init__(self) -> None:
+    def __init__(self, reveals: bool = False) -> None:
         super().__init__()
-        self.table = Watched()
+        self.table = Watched(reveals)
         self.told: list[Message] = []
 
     def compose(self) -> ComposeResult:
@@ -62,10 +62,14 @@ class Host(App[None]):
 
 
 def drive(
-    test: Callable[[Host, Pilot[None]], Coroutine[Any, Any, None]], width: int = 60, height: int = 11, rows: int = 5000
+    test: Callable[[Host, Pilot[None]], Coroutine[Any, Any, None]],
+    width: int = 60,
+    height: int = 11,
+    rows: int = 5000,
+    reveals: bool = False,
 ) -> None:
     async def run() -> None:
-        app = Host()
+        app = Host(reveals)
         async with app.run_test(size=(width, height)) as pilot:
             app.table.set_columns(COLUMNS)
             app.table.set_rows(rows, lambda row, key: f"{key} {row}")
@@ -246,6 +250,28 @@ def test_left_and_right_scroll_a_table_that_is_too_wide_and_are_others_keys_wher
         assert table.scroll_offset.x == 0
 
     drive(test)
+
+
+def test_a_table_that_reveals_scrolls_to_the_columns_there_was_no_room_for() -> None:
+    async def test(app: Host, pilot: Pilot[None]) -> None:
+        def header() -> str:
+            return screen_lines(app)[0]
+
+        assert "extra" not in header()
+        shown = ""
+        for _ in range(12):
+            await pilot.press("l")
+            await pilot.pause()
+            shown += header()
+        assert "extra" in shown
+        # Left of the first column they are left out again.
+        for _ in range(13):
+            await pilot.press("h")
+            await pilot.pause()
+        assert "extra" not in header()
+        assert header().split() == ["name", "cos"]
+
+    drive(test, width=20, reveals=True)
 
 
 @given(text=TEXTS, width=st.integers(0, 30), align=st.sampled_from(["left", "right"]))
