@@ -114,7 +114,15 @@ def warning_lines(warnings: Sequence[str], width: int, most: int) -> list[str]:
         lines = [first, *(line if " " in line else fit(f"  {line}", width) for line in rest)]
         if len(lines) <= most:
             return lines
-    return [*lines[: most - 1], fit(lines[most - 1] + " …", width)]
+    return [*lines[: most - 1], _ended(lines[most - 1], f" …{more}", width)]
+
+
+def _ended(line: str, tail: str, width: int) -> str:
+    """The words of a line that leave room for its last ones."""
+    room = width - cell_len(tail)
+    while cell_len(line) > room and line not in ("", "⚠"):
+        line = line.rpartition(" ")[0]
+    return fit(f"{line.rstrip(' ,;:…')}{tail}".strip(), width)
 
 
 def _shorter(warning: str) -> list[str]:

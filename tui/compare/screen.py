@@ -200,7 +200,9 @@ class CompareScreen(Screen[None]):
         state = self._state
         named = words_of(() if state is None else (*(["exploratory"] if state.exploratory else []), *state.row_names))
         words = (*words_of_section("On the charts"), *named)
-        push_help(self, "the comparison", self.query_one("#numbers", LineTable), words=words)
+        scene = self.query_one(_Chart).scene
+        warnings = () if scene is None else scene.warnings
+        push_help(self, "the comparison", self.query_one("#numbers", LineTable), words=words, warnings=warnings)
 
     def action_leave(self) -> None:
         self.dismiss()

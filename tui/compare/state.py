@@ -114,6 +114,13 @@ def computed(
     return compare_groups(first, second, plane, [pair], levels, resamples=RESAMPLES, names=shown_names)[0]
 
 
+SAME = "the same experiment"
+
+
+def _signed(degrees: float) -> str:
+    return f"{degrees:+.0f}".replace("-", MINUS)
+
+
 def rows_of(pair: ComparedPair, theta: int, threshold: float) -> tuple[Row, ...]:
     """What is known of a difference, and how large it is where the spotlight stands: name, value, interval."""
     estimate = pair.estimate
@@ -124,10 +131,9 @@ def rows_of(pair: ComparedPair, theta: int, threshold: float) -> tuple[Row, ...]
     a, b = estimate.difference.tolist()
     amplitude = None if region is None else region.amplitude
     phase = direction_detail(pair).removeprefix("φ ").replace("undetermined", f"{NOTHING} undetermined")
-    turn = NOTHING if estimate.phase_deg is None else f"{estimate.phase_deg:+.0f}°"
-    around = (
-        "undetermined" if estimate.phase_interval is None else "{:+.0f} to {:+.0f}°".format(*estimate.phase_interval)
-    )
+    turn = NOTHING if estimate.phase_deg is None else f"{_signed(estimate.phase_deg)}°"
+    ends = estimate.phase_interval
+    around = "undetermined" if ends is None else f"{_signed(ends[0])} to {_signed(ends[1])}°"
     return (
         (f"share > {short(threshold)} at {theta}°", cell_text(float(share[theta]), "percent"), _ends(band, 100, " %")),
         (f"mean at {theta}°", three_digits(float(estimate.mean[theta])), _ends(mean)),
@@ -370,7 +376,9 @@ class CompareState:
     @property
     def difference_columns(self) -> tuple[Column, ...]:
         old, new = self.names
-        return Column("field", "field", least=16, share=2), Column("old", old, least=8), Column("new", new, least=8)
+        # What was set takes the room: a field's name needs no more than it has.
+        width = min(40, max([len(SAME), *(len(line.partition(": ")[0]) for line in self.differences)]))
+        return Column("field", "field", width=width), Column("old", old, least=8), Column("new", new, least=8)
 
     @property
     def number_count(self) -> int:
@@ -397,7 +405,7 @@ class CompareState:
 
     def difference_cell(self, row: int, key: str) -> str:
         if not self.differences:
-            return "the same experiment" if key == "field" else ""
+            return SAME if key == "field" else ""
         field, _, values = self.differences[row].partition(": ")
         old, _, new = values.partition(" -> ")
         return {"field": field, "old": old, "new": new}[key]
@@ -407,7 +415,7 @@ class CompareState:
         if part == 0:
             return self.chart(width, height, colour=False)
         if part == 2:
-            return "\n".join(self.differences or ("the same experiment",))
+            return "\n".join(self.differences or (SAME,))
         header = "\t".join(column.title for column in self.number_columns)
         rows = [
             "\t".join(self.number_cell(row, column.key) for column in self.number_columns)

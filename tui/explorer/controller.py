@@ -56,9 +56,17 @@ def facts_of(
         mark = "unsaved"
     elif session is not None and session.is_imported:
         mark = "imported"
-    elif session is not None and session.spec.to_dict() != data:
+    elif session is not None and _differs(session.spec.to_dict(), data):
         mark = "edited"
     return Facts(_model_facts(data, description), path.stem if path is not None else "", mark, worker)
+
+
+def _differs(ran: dict[str, Any], data: dict[str, Any]) -> bool:
+    """Whether an experiment is another than the one that ran, which says what the model decided where it is `auto`."""
+    capture = data["capture"]
+    if capture["residual"] == "auto":
+        data = {**data, "capture": {**capture, "residual": ran["capture"]["residual"]}}
+    return ran != data
 
 
 def _model_facts(data: dict[str, Any], description: Description | None) -> tuple[str, ...]:

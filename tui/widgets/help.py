@@ -140,13 +140,16 @@ def words_in_view(node: Widget | Screen[Any]) -> Words:
     return column_words(TableColumn(column.key, column.title) for table in tables for column in table.columns)
 
 
-def push_help(screen: Screen[Any], title: str, *widgets: Widget, words: Words = ()) -> None:
+def push_help(
+    screen: Screen[Any], title: str, *widgets: Widget, words: Words = (), warnings: Sequence[str] = ()
+) -> None:
     """Open the help over a screen: its keys and those of some of its widgets, and the words in view.
 
     Args:
         words: those that are no headings of tables.
+        warnings: all of those that stand under a chart in part.
     """
     keymap: dict[str, str] = getattr(screen.app, "user_keys", {})
     inside = [key for widget in widgets for key in keys_of(widget, keymap)]
     words = (*words_in_view(screen), *words)
-    screen.app.push_screen(Help(title, keys_of(screen, keymap), inside, words=words))
+    screen.app.push_screen(Help(title, keys_of(screen, keymap), inside, tuple(warnings), words=words))

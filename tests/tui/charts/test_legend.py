@@ -8,7 +8,7 @@ from rich.cells import cell_len
 
 from srm_explorer.engine.figures.curves import LegendEntry, Role
 from srm_explorer.engine.figures.polar import PolarFigure, polar_mean
-from srm_explorer.tui.charts.labels import legend_lines
+from srm_explorer.tui.charts.labels import legend_lines, warning_lines
 from srm_explorer.tui.charts.palette import styles_of
 from srm_explorer.tui.charts.polar import paint_polar
 
@@ -64,6 +64,15 @@ def test_every_baseline_has_the_baselines_colour_and_leaving_them_out_changes_no
 def test_many_names_share_lines() -> None:
     assert lines_of(entries(4), 40, 2) == ["▲ group 0   ■ group 1   ▼ group 2", "◆ group 3"]
     assert lines_of(entries(9), 40, 2)[1].endswith("+ 4 more")
+
+
+@given(width=st.integers(20, 90), most=st.integers(1, 4))
+def test_a_warning_that_is_cut_still_says_how_many_more_there_are(width: int, most: int) -> None:
+    lines = warning_lines((f"trap: {WARNING}", "another", "a third"), width, most)
+    assert len(lines) <= most
+    assert max(map(cell_len, lines)) <= width
+    assert lines[0].startswith("⚠")
+    assert " ".join(" ".join(lines).split()).endswith("(+ 2 more)")
 
 
 @given(width=st.integers(24, 90))

@@ -9,6 +9,7 @@ from textual.widgets import Input
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.session import load_session, save_session
+from srm_explorer.tui.explorer.controller import facts_of
 from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.keys import all_keys
 from srm_explorer.tui.settings import Settings
@@ -99,6 +100,19 @@ def test_without_a_session_saving_exporting_and_duplicating_say_so(drive: Any) -
             await until(lambda: app.screen is app.explorer, "the explorer")
 
     drive(test)
+
+
+def test_what_the_model_decides_of_an_experiment_is_no_edit_of_it(stored: Path) -> None:
+    session = load_session(stored)
+    ran = session.changed(spec=session.spec.with_residual(True))
+    assert ran.path is not None
+    data = ran.spec.to_dict()
+    left_open = {**data, "capture": {**data["capture"], "residual": "auto"}}
+    marks = [
+        facts_of(draft, None, ran, ran.path, "").mark
+        for draft in (data, left_open, {**left_open, "generation": {**data["generation"], "tokens": 99}})
+    ]
+    assert marks == ["", "", "edited"]
 
 
 def test_a_sessions_experiment_becomes_the_draft_only_when_asked(drive: Any, stored: Path) -> None:

@@ -256,6 +256,19 @@ def test_one_group_minus_another_is_drawn_with_its_numbers(two: Any, drive: Any)
     drive(opened(two), test)
 
 
+def test_help_lists_every_warning_of_which_the_chart_shows_the_first(two: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "radius: share" in app.text(), "the chart")
+        warnings = app.screen.query_one("#chart").scene.warnings
+        assert warnings
+        await pilot.press("question_mark")
+        await until(lambda: "To be careful about" in app.text(), "the help")
+        assert " ".join(warnings[0].split()[:3]) in app.text()
+        await pilot.press("escape")
+
+    drive(opened(two), test)
+
+
 def test_a_session_alone_has_its_groups_compared(two: Any, drive: Any) -> None:
     async def test(app: Any, pilot: Any, until: Any) -> None:
         await until(lambda: "clamped − baseline" in app.text() and "% band" in app.text(), "the difference")
