@@ -345,11 +345,13 @@ def _lengths(pair: ComparedPair) -> str:
         notes = [LengthNotes(side.session, paired(side.session, side.plane)) for side in pair.sides]
         is_common = all(note.of(rows).kept for note, rows in zip(notes, pair.matched.rows, strict=True))
     else:
-        rows, runs = np.union1d(*pair.matched.rows), first.session.runs
-        prompts = [{runs[int(row)].prompt for row in side} for side in pair.matched.rows]
         # Of a unit with several prompts, each is cut for itself: a group of some is not as long as one of others.
+        prompts = [
+            {side.session.runs[int(row)].prompt for row in rows}
+            for side, rows in zip(pair.sides, pair.matched.rows, strict=True)
+        ]
         is_common = first.session is other.session and prompts[0] == prompts[1]
-        is_common = is_common and is_alike_known(first.session, first.plane, rows)
+        is_common = is_common and is_alike_known(first.session, first.plane, np.union1d(*pair.matched.rows))
     if not unlike:
         return ""
     if not is_common:

@@ -59,8 +59,6 @@ from srm_explorer.tui.charts.scenes import scene_of_polar, scene_of_thresholds
 from srm_explorer.tui.widgets.table_render import Column
 
 BEYOND_ARITHMETIC = "beyond arithmetic"
-RESAMPLES = 2_000
-"""Fewer than a report takes: a band is there a moment after its key."""
 
 Row = tuple[str, str, str]
 
@@ -111,7 +109,7 @@ def computed(
     """
     first, second = sessions
     shown_names = None if first is second else names
-    return compare_groups(first, second, plane, [pair], levels, resamples=RESAMPLES, names=shown_names)[0]
+    return compare_groups(first, second, plane, [pair], levels, names=shown_names)[0]
 
 
 SAME = "the same experiment"

@@ -18,7 +18,7 @@ from srm_explorer.engine.analyses.compare_tables import (
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, conditions
 from srm_explorer.engine.figures.groups import group_choice, group_names, points_of
-from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session, load_session
+from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session, load_session, save_session
 from tests.example import EXAMPLE as FILE
 
 SITE, RESIDUAL = "blocks.2.mlp.hook_post", "blocks.2.hook_resid_post"
@@ -236,6 +236,20 @@ def test_the_study_takes_plain_arguments_and_gives_tables_and_curves(tmp_path: P
     for wrong in ({"plane": 9}, {"grups": []}, {"groups": ["+30"]}, {"groups": ["+30", "-30"], "a_group": "0"}):
         with pytest.raises(ExplorerError):
             compare_study(EXAMPLE, wrong)
+
+
+def test_sessions_of_unequal_numbers_of_runs_are_compared_by_what_each_did_alone(tmp_path: Path) -> None:
+    few, many = made("few", values=(1,)), made("many", seed=1)
+    assert len(few.runs) < len(many.runs)
+    for session in (few, many):
+        save_session(session, tmp_path / f"{session.name}.json")
+    found = compare_study(
+        load_session(tmp_path / "few.json"),
+        {"other": str(tmp_path / "many.json"), "groups": ["baseline", "baseline"], "resamples": 1_000},
+    )
+    (row,) = found["tables"][0]["rows"]
+    assert row["difference"] == "few · baseline − many · baseline"
+    assert row["p"] is not None
 
 
 def test_two_sessions_list_what_their_experiments_differ_in(tmp_path: Path) -> None:
