@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from srm_explorer.engine.errors import ExplorerError, did_you_mean
+from srm_explorer.engine.errors import ExplorerError, nearest
 from srm_explorer.engine.figures.table import TableColumn
 
 _TEXT = """
@@ -91,6 +91,7 @@ p (symmetry) = signs of whole units flipped: could differences that are symmetri
 p of the mean | p_mean = p that the mean over units is 0, by a studentised bootstrap of the units
 its size | tested_size = the length of what p is of: of what the experiment did not set by itself
 q, any dependence | q_any = p corrected for all tests of the family, whatever they share (Benjamini-Yekutieli)
+ledger | tests so far = the list, kept beside a session, of every test that was computed on it: what q counts
 family | test | tests | of = the tests that q corrects for together, what each tested and of what, and how many there
   are
 when | last = when it was computed, and when last
@@ -379,8 +380,10 @@ def explain(words: Sequence[str]) -> tuple[Term, ...]:
     for word in words:
         term = term_of(known.get(word.casefold(), word))
         if term is None:
-            close = did_you_mean(word, [term.word for term in glossary()])
-            raise ExplorerError(f"there is no word {word!r}", remedy=f"{close}; `srm-explorer explain` lists all")
+            # All of them are no remedy: they fill a screen.
+            close = nearest(word, [term.word for term in glossary()])
+            near = f"did you mean '{close}'?; " if close else ""
+            raise ExplorerError(f"there is no word {word!r}", remedy=f"{near}`srm-explorer explain` lists all")
         terms.append(term)
     return tuple(dict.fromkeys(terms))
 
