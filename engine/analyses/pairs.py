@@ -125,9 +125,15 @@ class Compared:
                     else pairing
                 )
                 pairings[way.name, method] = _spread(with_p, columns, len(usable))
-        counted = record_tests(partners.caught.session, _tests_of(partners, pairings), family)
+        # Pooled and partial are one test where units' slopes are tested, and count once.
+        twice = {"partial"} if slopes and ("pooled", "pearson") in pairings else set[str]()
+        tested = {key: pairing for key, pairing in pairings.items() if key[0] not in twice}
+        counted = record_tests(partners.caught.session, _tests_of(partners, tested), family)
         by_site = iter(counted.q)
-        q = {key: np.concatenate([next(by_site), next(by_site)]) for key in pairings}
+        q = {key: np.concatenate([next(by_site), next(by_site)]) for key in tested}
+        for (way, method), pairing in pairings.items():
+            if way in twice:
+                q[way, method] = np.where(np.isnan(pairing.p), np.nan, q["pooled", method])
         return cls(partners, ways, pairings, q, counted, permutations, seed, slopes.get("pearson"), effects)
 
     @cached_property

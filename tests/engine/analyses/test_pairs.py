@@ -13,6 +13,7 @@ from srm_explorer.engine.analyses.registry import tables_in
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures.table import TableFigure
 from srm_explorer.engine.session import Session
+from srm_explorer.engine.stats.permutation import benjamini_hochberg
 from tests.engine.stats.unit_slopes_reference import slope_p_reference
 from tests.tables import column_index
 
@@ -140,15 +141,14 @@ def test_weights_give_cosines_and_entries(planted: Planted) -> None:
 def test_the_family_is_every_p_and_q_is_over_all_of_them(planted: Planted) -> None:
     found = pairs_study(planted(), FEW)
     tables = tables_in(found)
-    p = [
-        value
-        for table in tables
-        for row in table.rows
-        for column, value in zip(table.columns, row, strict=True)
-        if column.key.endswith("_p") and column.key != "mean_slope_p" and value is not None
-    ]
-    # 15 others, 8 coordinates and the projection, in four ways, by two coefficients.
-    assert len(p) == (15 + 8 + 1) * 4 * 2
+    rows = [by_key(table, row[0]) for table in tables for row in table.rows]
+    # 15 others, 8 coordinates and the projection, by two coefficients, in four ways: pooled and partial are one test.
+    keys = [f"{way}_{key}" for way in ("within", "baseline", "pooled") for key in ("p", "rho_p")]
+    p = [row[key] for row in rows for key in keys]
+    assert len(p) == (15 + 8 + 1) * 3 * 2
+    q = [row[f"{key[:-1]}q"] for row in rows for key in keys]
+    np.testing.assert_allclose(q, benjamini_hochberg(p), rtol=1e-5)
+    assert all(row["partial_q"] == row["pooled_q"] and row["partial_rho_q"] == row["pooled_rho_q"] for row in rows)
     assert any(f"q of {len(p)} tests in family pairs" in note for note in tables[0].notes)
     fewer = tables_in(pairs_study(planted(seed=1), {**FEW, "top": 2}))
     assert [len(table.rows) for table in fewer] == [2, 2, 2]
