@@ -12,10 +12,10 @@ from srm_explorer.engine.figures.table import CellValue, TableFigure, table_colu
 from srm_explorer.engine.session import Entry, Ledger, Session
 from srm_explorer.engine.stats.permutation import benjamini_hochberg, benjamini_yekutieli
 
-_FAMILIES = table_columns("family::text; tests::whole; p:smallest p:p; q::p; q_any:q, any dependence:p:1; last::text:2")
+_FAMILIES = table_columns("family::text; tests::whole; p:smallest p:p; q::p; q_any:q, any dependence:p:1; last::time:2")
 _TESTS = table_columns(
     "family::text; test::text; of::text; tests::whole; runs::whole:2; p:smallest p:p; q::p; "
-    "q_any:q, any dependence:p:1; when::text:3"
+    "q_any:q, any dependence:p:1; when::time:3"
 )
 MOST_NAMED = 6
 """Of a list that are written out."""

@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 from srm_explorer.engine.figures.numbers import NOTHING, three_digits
@@ -15,8 +16,9 @@ from srm_explorer.engine.session.codec import json_line
 CellValue: TypeAlias = str | int | float | None
 """A number as it was computed, not as it is shown; None where there is none."""
 
-Shown: TypeAlias = Literal["text", "whole", "index", "number", "p", "percent", "degrees"]
-"""How a column's values are written: "index" numbers a thing, "p" is a probability, "percent" a share of 1."""
+Shown: TypeAlias = Literal["text", "whole", "index", "number", "p", "percent", "degrees", "time"]
+"""How a column's values are written: "index" numbers a thing, "p" is a probability, "percent" a share of 1, "time" an
+instant in ISO 8601."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ class TableFigure:
 def cell_text(value: CellValue, shown: Shown) -> str:
     """Write a value as its column does: at most three significant digits, probabilities never as 0."""
     if isinstance(value, str):
-        return value
+        return _moment(value) if shown == "time" else value
     if value is None or math.isnan(value):
         return NOTHING
     match shown:
@@ -156,6 +158,14 @@ def cell_text(value: CellValue, shown: Shown) -> str:
             return f"{round(value) % 360}°"
         case _:
             return three_digits(value)
+
+
+def _moment(instant: str) -> str:
+    """A point in time as a reader's clock has it, to the minute; as it is where it is none."""
+    try:
+        return datetime.fromisoformat(instant).astimezone().strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError):
+        return instant
 
 
 def exploratory_sidecar(notes: Mapping[str, Sequence[str]]) -> bytes:

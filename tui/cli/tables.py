@@ -23,6 +23,7 @@ from srm_explorer.tui.cli.output import (
     table_width,
     visible,
 )
+from srm_explorer.tui.text import wrapped
 
 Format = Literal["text", "csv", "json"]
 ON_A_PIPE = 120
@@ -87,7 +88,16 @@ def _as_text(figure: TableFigure, most: int | None, printed: Collection[str]) ->
         lines.append(f"… and {len(figure.rows) - len(rows):,} more rows; --csv FILE writes all")
     if len(columns) < len(figure.columns):
         lines.append(f"{count(len(figure.columns) - len(columns), 'column')} more in --csv and --json")
-    return [*lines, *(f"  {visible(text)}" for text in figure.notes if text not in printed)]
+    for text in figure.notes:
+        if text not in printed:
+            lines += [f"  {line}" for line in _lines_of(visible(text))]
+    return lines
+
+
+def _lines_of(text: str) -> list[str]:
+    """A note in lines that fit a terminal, the later ones set in; on a pipe one line, as other programs read it."""
+    width = table_width()
+    return wrapped(text, max(20, width - 2), "  ") if width else [text]
 
 
 def _columns_that_fit(figure: TableFigure, rows: range) -> list[int]:

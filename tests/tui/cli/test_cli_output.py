@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from srm_explorer.engine.figures.table import TableColumn, TableFigure
+from srm_explorer.engine.figures.table import TableColumn, TableFigure, tables_as_csv
 from srm_explorer.tui.cli.output import colour_wanted, file_size, screen_size, table, table_width, visible
 from srm_explorer.tui.cli.tables import say_tables
 
@@ -55,6 +55,22 @@ def test_half_of_a_surrogate_pair_is_written_to_a_file_as_its_escape(
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+def test_notes_are_wrapped_in_a_terminal_and_instants_shown_to_the_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    note = "of unlike numbers of tokens: " * 6 + "all of it"
+    columns = (TableColumn("last", "last", "time"),)
+    figure = TableFigure("t", "a title", columns, (("2026-11-29T21:14:40.710876+00:00",),), (note,))
+    monkeypatch.setenv("COLUMNS", "60")
+    for stream, lines in ((Terminal(), 4), (io.StringIO(), 1)):
+        monkeypatch.setattr("sys.stdout", stream)
+        say_tables([figure])
+        _, _, last, *notes = stream.getvalue().splitlines()
+        assert len(last.strip()) == len("2026-11-29 21:14")
+        assert len(notes) == lines
+        assert " ".join(" ".join(notes).split()) == note
+        assert lines == 1 or max(map(len, notes)) <= 60
+    assert tables_as_csv([figure]).splitlines()[1] == "2026-11-29T21:14:40.710876+00:00"
 
 
 @pytest.mark.parametrize(
