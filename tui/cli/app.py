@@ -3,31 +3,45 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+from typer import Argument, BadParameter, Option
 
 import srm_explorer
 from srm_explorer.tui import cli
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-Width = Annotated[int | None, typer.Option(min=1, max=1000, help="Columns of a chart.", metavar="W")]
-TextColumn = Annotated[str | None, typer.Option(metavar="NAME", help="The column or key that holds the prompts.")]
-ChatTemplate = Annotated[
-    bool, typer.Option("--chat-template", help="Feed each text as a message, as the model's template has it.")
-]
-System = Annotated[str | None, typer.Option(metavar="TEXT", help="System message of the chat template.")]
-Height = Annotated[int | None, typer.Option(min=1, max=1000, help="Rows of a chart.", metavar="H")]
-Family = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="The family its tests belong to: q is over all that it holds so far."),
-]
-HeldOut = Annotated[
-    bool, typer.Option("--held-out", help="Make the plane on half of the units, and show the other half.")
-]
-SplitSeed = Annotated[int, typer.Option(min=0, help="Of the split of --held-out.")]
-SessionName = Annotated[str, typer.Argument(metavar="SESSION", help="A session's name, or the path of its file.")]
+
+def taking(metavar: str, meaning: str, *names: str, **limits: Any) -> Any:
+    """An option, named by its parameter or by names, that takes what `metavar` stands for, from `min` to `max`."""
+    return Option(*names, metavar=metavar, help=meaning, **limits)
+
+
+def about(meaning: str, *names: str) -> Any:
+    """An option whose type says what it takes."""
+    return Option(*names, help=meaning)
+
+
+def argument(metavar: str, meaning: str) -> Any:
+    """What stands on the line without a name."""
+    return Argument(metavar=metavar, help=meaning)
+
+
+PrependBos = Literal["auto", "once", "true", "false"]
+Pairing = Literal["perm", "comb"] | None
+TwoNames = tuple[str, str] | None
+Json = Annotated[bool, about("Print one JSON object and nothing else.", "--json")]
+Width = Annotated[int | None, taking("W", "Columns of a chart.", min=1, max=1000)]
+TextColumn = Annotated[str | None, taking("NAME", "The column or key that holds the prompts.")]
+ChatTemplate = Annotated[bool, about("Feed each text as a message, as the model's template has it.", "--chat-template")]
+System = Annotated[str | None, taking("TEXT", "System message of the chat template.")]
+Height = Annotated[int | None, taking("H", "Rows of a chart.", min=1, max=1000)]
+Family = Annotated[str | None, taking("NAME", "The family its tests belong to: q is over all that it holds so far.")]
+HeldOut = Annotated[bool, about("Make the plane on half of the units, and show the other half.", "--held-out")]
+SplitSeed = Annotated[int, Option(min=0, help="Of the split of --held-out.")]
+SessionName = Annotated[str, argument("SESSION", "A session's name, or the path of its file.")]
 
 
 def end(status: int | None) -> None:
@@ -36,56 +50,67 @@ def end(status: int | None) -> None:
         raise typer.Exit(status)
 
 
-sessions_app = typer.Typer(help="List saved sessions, and export them.", rich_markup_mode=None)
+Alone = Callable[[bool], int | None]
+"""What a command does that takes --json alone, told whether it was given."""
 
 
-@sessions_app.callback()
-def sessions(context: typer.Context, as_json: Json = False) -> None:
-    """List saved sessions, and export them."""
-    if context.invoked_subcommand is None:
-        list_sessions(as_json)
+def group(meaning: str, commands: dict[str, tuple[str, Alone]]) -> typer.Typer:
+    """Commands under one name, those that take --json alone among them; the name by itself does the first of these."""
+    app = typer.Typer(help=meaning, rich_markup_mode=None)
+    first = next(iter(commands.values()))[1]
+
+    @app.callback(help=meaning)
+    def by_itself(context: typer.Context, as_json: Json = False) -> None:  # pyright: ignore[reportUnusedFunction]
+        if context.invoked_subcommand is None:
+            end(first(as_json))
+
+    for name, (what, does) in commands.items():
+        app.command(name, help=what)(_taking_json(does))
+    return app
 
 
-@sessions_app.command("list")
-def list_sessions(as_json: Json = False) -> None:
-    """List the sessions of the sessions folder."""
-    cli.sessions.list_command(as_json)
+def _taking_json(does: Alone) -> Callable[[bool], None]:
+    def command(as_json: Json = False) -> None:
+        end(does(as_json))
+
+    return command
+
+
+sessions_app = group(
+    "List saved sessions, and export them.",
+    {"list": ("List the sessions of the sessions folder.", lambda as_json: cli.sessions.list_command(as_json))},
+)
 
 
 @sessions_app.command("export")
 def export_session(
     session: SessionName,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one row a run.")] = None,
-    npz: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one vector a run.")] = None,
-    site: Annotated[str | None, typer.Option(help="Whose vectors; the first captured site by default.")] = None,
-    controls: Annotated[bool, typer.Option("--controls", help="The runs of controls too.")] = False,
+    csv: Annotated[Path | None, taking("FILE", "Write one row a run.")] = None,
+    npz: Annotated[Path | None, taking("FILE", "Write one vector a run.")] = None,
+    site: Annotated[str | None, about("Whose vectors; the first captured site by default.")] = None,
+    controls: Annotated[bool, about("The runs of controls too.", "--controls")] = False,
 ) -> None:
     """Export a session's runs as CSV, or its vectors as .npz."""
     if csv is None and npz is None:
-        raise typer.BadParameter("name a file to write", param_hint="--csv or --npz")
+        raise BadParameter("name a file to write", param_hint="--csv or --npz")
     if site is not None and npz is None:
-        raise typer.BadParameter("only vectors have a site: give --npz too", param_hint="--site")
+        raise BadParameter("only vectors have a site: give --npz too", param_hint="--site")
     cli.sessions.export_command(session, csv, npz, site, controls)
 
 
 @sessions_app.command("diff")
 def diff_sessions(
     session: SessionName,
-    other: Annotated[
-        str | None, typer.Argument(metavar="OTHER", help="The one to compare it with; none to stay within it.")
-    ] = None,
-    plane: Annotated[int, typer.Option(min=1, metavar="N", help="Which of the first one's planes, from 1.")] = 1,
-    groups: Annotated[
-        tuple[str, str] | None,
-        typer.Option(metavar="X Y", help="Groups to compare: baseline, clamped, +20, type=plain; or +20,type=plain."),
-    ] = None,
-    a_group: Annotated[str | None, typer.Option("--a-group", metavar="X", help="Of the first session.")] = None,
-    b_group: Annotated[str | None, typer.Option("--b-group", metavar="Y", help="Of the second session.")] = None,
-    resamples: Annotated[int, typer.Option(min=100, max=100_000, help="Of the units, and sign patterns.")] = 10_000,
-    seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
+    other: Annotated[str | None, argument("OTHER", "The one to compare it with; none to stay within it.")] = None,
+    plane: Annotated[int, taking("N", "Which of the first one's planes, from 1.", min=1)] = 1,
+    groups: Annotated[TwoNames, taking("X Y", "Groups to compare: baseline, clamped, '+20,type=plain'.")] = None,
+    a_group: Annotated[str | None, taking("X", "Of the first session.", "--a-group")] = None,
+    b_group: Annotated[str | None, taking("Y", "Of the second session.", "--b-group")] = None,
+    resamples: Annotated[int, Option(min=100, max=100_000, help="Of the units, and sign patterns.")] = 10_000,
+    seed: Annotated[int, Option(min=0, help="Of all that is drawn.")] = 0,
     held_out: HeldOut = False,
     family: Family = None,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the curves with their bands.")] = None,
+    csv: Annotated[Path | None, taking("FILE", "Write the curves with their bands.")] = None,
     as_json: Json = False,
 ) -> None:
     """Compare two sessions, or two groups of one: curves, means, and what differs in the experiments."""
@@ -100,94 +125,63 @@ def session_ledger(session: SessionName, as_json: Json = False) -> None:
     cli.sessions.ledger_command(session, as_json)
 
 
-prompts_app = typer.Typer(help="List prompt sets, and check a file of prompts.", rich_markup_mode=None)
-
-
-@prompts_app.callback()
-def prompts(context: typer.Context, as_json: Json = False) -> None:
-    """List prompt sets, and check a file of prompts."""
-    if context.invoked_subcommand is None:
-        list_prompts(as_json)
-
-
-@prompts_app.command("list")
-def list_prompts(as_json: Json = False) -> None:
-    """List the prompt sets that an experiment can name."""
-    cli.prompts.list_command(as_json)
+prompts_app = group(
+    "List prompt sets, and check a file of prompts.",
+    {"list": ("List the prompt sets that an experiment can name.", lambda as_json: cli.prompts.list_command(as_json))},
+)
 
 
 @prompts_app.command("check")
 def check_prompts(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A prompt file, or a set's name.")],
-    model: Annotated[str | None, typer.Option(metavar="NAME", help="Also report prompts too long for it.")] = None,
-    tokens: Annotated[int, typer.Option(min=0, help="Tokens to be generated after each prompt.")] = 50,
+    file: Annotated[str, argument("FILE", "A prompt file, or a set's name.")],
+    model: Annotated[str | None, taking("NAME", "Also report prompts too long for it.")] = None,
+    tokens: Annotated[int, Option(min=0, help="Tokens to be generated after each prompt.")] = 50,
     text_column: TextColumn = None,
     chat_template: ChatTemplate = False,
     system: System = None,
     positions: Annotated[
-        str | None,
-        typer.Option(metavar="CHOICE", help="Also show which these are in each prompt: '3, -1', 'token \" door\"'."),
+        str | None, taking("CHOICE", "Also show which these are in each prompt: '3, -1', 'token \" door\"'.")
     ] = None,
-    prepend_bos: Annotated[
-        Literal["auto", "once", "true", "false"],
-        typer.Option(help="How the prompts get a BOS, as in the experiment: positions count it."),
-    ] = "auto",
+    prepend_bos: Annotated[PrependBos, about("How prompts get a BOS, as in the experiment; it is counted.")] = "auto",
     as_json: Json = False,
 ) -> None:
     """Report everything that is wrong with a prompt file, by line."""
-    end(
-        cli.prompts.check_command(
-            file, model, tokens, as_json, text_column, chat_template, system, positions, prepend_bos
-        )
-    )
+    feeding = (text_column, chat_template, system, positions, prepend_bos)
+    end(cli.prompts.check_command(file, model, tokens, as_json, *feeding))
 
 
-worker_app = typer.Typer(help="Look after the background process that keeps a model warm.", rich_markup_mode=None)
-
-
-@worker_app.callback()
-def worker(context: typer.Context, as_json: Json = False) -> None:
-    """Look after the background process that keeps a model warm."""
-    if context.invoked_subcommand is None:
-        worker_status(as_json)
-
-
-@worker_app.command("status")
-def worker_status(as_json: Json = False) -> None:
-    """Tell whether a worker lives, what it does and what waits."""
-    end(cli.worker.status_command(as_json))
-
-
-@worker_app.command("queue")
-def worker_queue(as_json: Json = False) -> None:
-    """List its jobs: the one that runs, those that wait, those that ended lately."""
-    end(cli.worker.queue_command(as_json))
+worker_app = group(
+    "Look after the background process that keeps a model warm.",
+    {
+        "status": (
+            "Tell whether a worker lives, what it does and what waits.",
+            lambda as_json: cli.worker.status_command(as_json),
+        ),
+        "queue": (
+            "List its jobs: the one that runs, those that wait, those that ended lately.",
+            lambda as_json: cli.worker.queue_command(as_json),
+        ),
+        "stop": ("Have it stop now; what is finished is saved.", lambda as_json: cli.worker.stop_command(as_json)),
+        "restart": (
+            "Have it finish its queue and end, then start a new one; after an upgrade, say.",
+            lambda as_json: cli.worker.restart_command(as_json),
+        ),
+    },
+)
 
 
 @worker_app.command("prune")
 def worker_prune(
-    jobs: Annotated[list[str], typer.Argument(metavar="JOB...", help="Jobs that wait, as `queue` names them.")],
+    jobs: Annotated[list[str], argument("JOB...", "Jobs that wait, as `queue` names them.")],
     as_json: Json = False,
 ) -> None:
     """Take waiting jobs off the queue."""
     end(cli.worker.prune_command(jobs, as_json))
 
 
-@worker_app.command("stop")
-def worker_stop(as_json: Json = False) -> None:
-    """Have it stop now; what is finished is saved."""
-    end(cli.worker.stop_command(as_json))
-
-
-@worker_app.command("restart")
-def worker_restart(as_json: Json = False) -> None:
-    """Have it finish its queue and end, then start a new one; after an upgrade, say."""
-    end(cli.worker.restart_command(as_json))
-
-
 @worker_app.command("logs")
 def worker_logs(
-    lines: Annotated[int, typer.Option(min=1, help="How many, from the end.", metavar="N")] = 50, as_json: Json = False
+    lines: Annotated[int, taking("N", "How many, from the end.", min=1)] = 50, as_json: Json = False
 ) -> None:
     """Print the last lines of its log."""
     end(cli.worker.logs_command(lines, as_json))
@@ -201,59 +195,46 @@ def effects(
     session: SessionName,
     score: Annotated[
         bool | None,
-        typer.Option("--score/--no-score", help="Score again; or show what needs no model. By default, score once."),
+        about("Score again; or show what needs no model. By default, score once.", "--score/--no-score"),
     ] = None,
     texts: Annotated[
-        str, typer.Option(metavar="baseline,condition", help="Whose texts are scored; both: direct and through text.")
+        str, taking("baseline,condition", "Whose texts are scored; both: direct and through text.")
     ] = "baseline,condition",
-    text: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also score this text after every prompt, spaces included.")
-    ] = None,
-    sites: Annotated[
-        str | None, typer.Option(metavar="SITE,...", help="Where vectors are compared; the captured sites by default.")
-    ] = None,
-    controls: Annotated[bool, typer.Option("--controls", help="Score the runs of control neurons too.")] = False,
-    npz: Annotated[Path | None, typer.Option(metavar="FILE", help="Score, and write the full vectors.")] = None,
+    text: Annotated[Path | None, taking("FILE", "Also score this text after every prompt, spaces included.")] = None,
+    sites: Annotated[str | None, taking("SITE,...", "Where vectors are compared; captured sites by default.")] = None,
+    controls: Annotated[bool, about("Score the runs of control neurons too.", "--controls")] = False,
+    npz: Annotated[Path | None, taking("FILE", "Score, and write the full vectors.")] = None,
     tokens: Annotated[
-        str | None,
-        typer.Option(metavar="' yes, no'", help="Effect on the logits of these tokens, spaces included, instead."),
+        str | None, taking("' yes, no'", "Instead: effect on logits of these tokens, with spaces.")
     ] = None,
-    over: Annotated[
-        Literal["first", "text"], typer.Option(help="--tokens where the text begins, or all along the baseline's.")
-    ] = "first",
+    over: Annotated[Literal["first", "text"], about("--tokens where the text begins, or all along it.")] = "first",
     rule: Annotated[
         Literal["published", "calibrated"] | None,
-        typer.Option(help="Which texts collapsed, by this rule; alone it needs no model, and --csv is a row a value."),
+        about("Which texts collapsed, by this rule; alone it needs no model, and --csv is a row a value."),
     ] = None,
     family: Family = None,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write every table as CSV.")] = None,
+    csv: Annotated[Path | None, taking("FILE", "Write every table as CSV.")] = None,
     as_json: Json = False,
 ) -> None:
     """Tell what an intervention did to the texts, or to chosen tokens."""
     if tokens is not None:
         if score is not None or text is not None or sites is not None or controls or npz is not None or rule:
-            raise typer.BadParameter("--tokens reads logits and scores no texts: leave the other options out")
+            raise BadParameter("--tokens reads logits and scores no texts: leave the other options out")
         end(cli.analyses.tokens_command(session, tokens, over, family, csv, as_json))
         return
     if over != "first":
-        raise typer.BadParameter("it is about --tokens: give them too", param_hint="--over")
+        raise BadParameter("it is about --tokens: give them too", param_hint="--over")
     end(cli.analyses.effects_command(session, score, texts, text, sites, controls, npz, rule, family, csv, as_json))
 
 
 @study_app.command()
 def patching(
     session: SessionName,
-    tokens: Annotated[
-        str | None, typer.Option(metavar="' yes, no'", help="The difference of these two tokens' logits.")
-    ] = None,
-    answer: Annotated[
-        str | None, typer.Option(metavar="FACTOR", help="Instead: each prompt's answer less its partner's.")
-    ] = None,
-    clean: Annotated[
-        str | None, typer.Option(metavar="FACTOR=LEVEL", help="Prompts that values come from; both of a pair without.")
-    ] = None,
+    tokens: Annotated[str | None, taking("' yes, no'", "The difference of these two tokens' logits.")] = None,
+    answer: Annotated[str | None, taking("FACTOR", "Instead: each prompt's answer less its partner's.")] = None,
+    clean: Annotated[str | None, taking("FACTOR=LEVEL", "Prompts values come from; both of a pair without.")] = None,
     family: Family = None,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write both tables as CSV.")] = None,
+    csv: Annotated[Path | None, taking("FILE", "Write both tables as CSV.")] = None,
     as_json: Json = False,
 ) -> None:
     """Tell whether a patch suffices for an answer, and is needed."""
@@ -263,21 +244,17 @@ def patching(
 @study_app.command()
 def pairs(
     session: SessionName,
-    neuron: Annotated[int | None, typer.Option(metavar="N", help="Which; by default the one that was changed.")] = None,
-    site: Annotated[str | None, typer.Option(help="Where it is.")] = None,
+    neuron: Annotated[int | None, taking("N", "Which; by default the one that was changed.")] = None,
+    site: Annotated[str | None, about("Where it is.")] = None,
     partners: Annotated[
-        Literal["both", "site", "residual"], typer.Option("--with", help="Others of its site, the residual stream.")
+        Literal["both", "site", "residual"], about("Others of its site, the residual stream.", "--with")
     ] = "both",
-    top: Annotated[int, typer.Option(min=1, metavar="K", help="Rows of a table that are printed.")] = 20,
-    permutations: Annotated[
-        int, typer.Option(min=0, max=100_000, help="Of the units, or flips of their signs; 0 for no p.")
-    ] = 2000,
-    seed: Annotated[int, typer.Option(min=0, help="Of these.")] = 0,
-    weights: Annotated[
-        bool, typer.Option("--weights", help="Load the session's model for cosines of W_out rows.")
-    ] = False,
+    top: Annotated[int, taking("K", "Rows of a table that are printed.", min=1)] = 20,
+    permutations: Annotated[int, Option(min=0, max=100_000, help="Of units, or flips of signs; 0 for no p.")] = 2000,
+    seed: Annotated[int, Option(min=0, help="Of these.")] = 0,
+    weights: Annotated[bool, about("Load the session's model for cosines of W_out rows.", "--weights")] = False,
     family: Family = None,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write every partner as CSV.")] = None,
+    csv: Annotated[Path | None, taking("FILE", "Write every partner as CSV.")] = None,
     as_json: Json = False,
 ) -> None:
     """List what rises and falls with a neuron."""
@@ -287,14 +264,12 @@ def pairs(
 @study_app.command()
 def dose(
     session: SessionName,
-    plane: Annotated[int, typer.Option(min=1, metavar="N", help="Which of its planes, from 1.")] = 1,
-    interest: Annotated[
-        float | None, typer.Option(metavar="X", help="Test that the change over the values is smaller than this.")
-    ] = None,
-    resamples: Annotated[int, typer.Option(min=100, max=100_000, help="Of the units.")] = 10_000,
-    seed: Annotated[int, typer.Option(min=0, help="Of these.")] = 0,
+    plane: Annotated[int, taking("N", "Which of its planes, from 1.", min=1)] = 1,
+    interest: Annotated[float | None, taking("X", "Test that the change over the values is smaller than this.")] = None,
+    resamples: Annotated[int, Option(min=100, max=100_000, help="Of the units.")] = 10_000,
+    seed: Annotated[int, Option(min=0, help="Of these.")] = 0,
     family: Family = None,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the tables as CSV.")] = None,
+    csv: Annotated[Path | None, taking("FILE", "Write the tables as CSV.")] = None,
     as_json: Json = False,
 ) -> None:
     """Follow a plane's quantities over the value, unit by unit."""
@@ -305,45 +280,30 @@ def dose(
 def planes(
     session: SessionName,
     add: Annotated[
-        tuple[str, str] | None,
-        typer.Option("--add", metavar="A B", help="Make and save a plane: 'mean(type=plain)' pc1, w_out(11.373) 5."),
+        TwoNames, taking("A B", "Make and save a plane: 'mean(type=plain)' pc1, w_out(11.373) 5.", "--add")
     ] = None,
     held_out: HeldOut = False,
-    site: Annotated[str | None, typer.Option(help="Where it lies; needed where several sites were captured.")] = None,
-    ensemble: Annotated[
-        Literal["perm", "comb"] | None, typer.Option(help="All planes of --basis: ordered pairs, or each pair once.")
-    ] = None,
-    basis: Annotated[
-        list[str] | None, typer.Option(metavar="A", help="Directions of --ensemble: 'mean(type=*)'; more than once.")
-    ] = None,
-    thresholds: Annotated[str | None, typer.Option(metavar="T,...", help="Cosines of --ensemble.")] = None,
-    angles: Annotated[int | None, typer.Option(min=1, help="Equally spaced angles of --ensemble.")] = None,
-    find: Annotated[bool, typer.Option("--find", help="Search planes in which two groups differ.")] = False,
-    neuron: Annotated[int | None, typer.Option(metavar="N", help="In every plane of --find.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="--find among all pairs.")] = False,
-    changed: Annotated[
-        int | None, typer.Option(metavar="K", help="--find among pairs of so many that changed most.")
-    ] = None,
-    criterion: Annotated[
-        Literal["separation", "change", "anisotropy"], typer.Option(help="What --find looks for.")
-    ] = "separation",
-    groups: Annotated[
-        tuple[str, str] | None, typer.Option(metavar="X Y", help="Groups that --find tells apart.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of --find's split and permutations, and of --held-out.")] = 0,
-    by: Annotated[
-        str, typer.Option(metavar="pooled|condition|FACTOR,...", help="A row by condition, by factors, or both.")
-    ] = "pooled",
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the table, or the ensemble's curves.")] = None,
+    site: Annotated[str | None, about("Where it lies; needed where several sites were captured.")] = None,
+    ensemble: Annotated[Pairing, about("All planes of --basis: ordered pairs, or each pair once.")] = None,
+    basis: Annotated[list[str] | None, taking("A", "Directions of --ensemble: 'mean(type=*)'; more than once.")] = None,
+    thresholds: Annotated[str | None, taking("T,...", "Cosines of --ensemble.")] = None,
+    angles: Annotated[int | None, Option(min=1, help="Equally spaced angles of --ensemble.")] = None,
+    find: Annotated[bool, about("Search planes in which two groups differ.", "--find")] = False,
+    neuron: Annotated[int | None, taking("N", "In every plane of --find.")] = None,
+    every: Annotated[bool, about("--find among all pairs.", "--all")] = False,
+    changed: Annotated[int | None, taking("K", "--find among pairs of so many that changed most.")] = None,
+    criterion: Annotated[Literal["separation", "change", "anisotropy"], about("What --find looks for.")] = "separation",
+    groups: Annotated[TwoNames, taking("X Y", "Groups that --find tells apart.")] = None,
+    seed: Annotated[int, Option(min=0, help="Of --find's split and permutations, and of --held-out.")] = 0,
+    by: Annotated[str, taking("pooled|condition|FACTOR,...", "A row by condition, by factors, or both.")] = "pooled",
+    csv: Annotated[Path | None, taking("FILE", "Write the table, or the ensemble's curves.")] = None,
     as_json: Json = False,
 ) -> None:
     """List, make, find planes of a session, or sweep ensembles."""
     if sum((add is not None, ensemble is not None or bool(basis), find)) > 1:
-        raise typer.BadParameter("ask for one of --add, --ensemble and --find")
+        raise BadParameter("ask for one of --add, --ensemble and --find")
     if held_out and add is None:
-        raise typer.BadParameter(
-            "this makes a plane: give --add too, or show SESSION --held-out", param_hint="--held-out"
-        )
+        raise BadParameter("this makes a plane: give --add too, or show SESSION --held-out", param_hint="--held-out")
     if find:
         cli.analyses.find_planes(session, neuron, every, changed, criterion, groups or (), site, seed, csv, as_json)
         return
@@ -352,7 +312,7 @@ def planes(
         cli.analyses.add_plane(session, *add, site, seed if held_out else None, chosen, csv, as_json)
     elif ensemble is not None or basis:
         if ensemble is None or not basis:
-            raise typer.BadParameter("give --ensemble perm or comb, and --basis 'mean(type=*)'")
+            raise BadParameter("give --ensemble perm or comb, and --basis 'mean(type=*)'")
         cli.analyses.ensemble_planes(session, basis, ensemble, site, chosen, thresholds, angles, csv, as_json)
     else:
         cli.analyses.list_planes(session, chosen, csv, as_json)
@@ -360,21 +320,17 @@ def planes(
 
 @study_app.command()
 def controls(
-    session: Annotated[str, typer.Argument(metavar="SESSION", help="A session's name or file; to plan, also a spec.")],
-    by: Annotated[Literal["pooled", "condition"], typer.Option(help="Every value by itself as well.")] = "pooled",
+    session: Annotated[str, argument("SESSION", "A session's name or file; to plan, also a spec.")],
+    by: Annotated[Literal["pooled", "condition"], about("Every value by itself as well.")] = "pooled",
     chosen: Annotated[
         Literal["before", "after"] | None,
-        typer.Option(help="Whether the target was chosen before or after looking, where the experiment does not say."),
+        about("Whether the target was chosen before or after looking, where the experiment does not say."),
     ] = None,
-    candidates: Annotated[
-        int | None, typer.Option(min=1, metavar="M", help="Chosen after looking at so many, itself included.")
-    ] = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Print what controls would cost, and run nothing.")] = False,
-    neurons: Annotated[int | None, typer.Option(min=0, max=999, metavar="K", help="How many controls to plan.")] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a field of the spec to plan.")
-    ] = None,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write both tables as CSV.")] = None,
+    candidates: Annotated[int | None, taking("M", "Chosen after looking at so many, itself included.", min=1)] = None,
+    plan: Annotated[bool, about("Print what controls would cost, and run nothing.", "--plan")] = False,
+    neurons: Annotated[int | None, taking("K", "How many controls to plan.", min=0, max=999)] = None,
+    overrides: Annotated[list[str] | None, taking("KEY=VALUE", "Set a field of the spec to plan.", "--set")] = None,
+    csv: Annotated[Path | None, taking("FILE", "Write both tables as CSV.")] = None,
     as_json: Json = False,
 ) -> None:
     """Rank a neuron among matched ones clamped alike."""
@@ -382,14 +338,14 @@ def controls(
         cli.analyses.plan_command(session, neurons, list(overrides or ()), as_json)
         return
     if neurons is not None or overrides:
-        raise typer.BadParameter("this plans a run: give --plan too", param_hint="--neurons")
+        raise BadParameter("this plans a run: give --plan too", param_hint="--neurons")
     cli.analyses.controls_command(session, by, chosen, candidates, csv, as_json)
 
 
 @study_app.command()
 def analysis(
     session: SessionName,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the tables as CSV.")] = None,
+    csv: Annotated[Path | None, taking("FILE", "Write the tables as CSV.")] = None,
     as_json: Json = False,
 ) -> None:
     """Compute the analysis that was frozen before the run, no more."""
@@ -399,11 +355,9 @@ def analysis(
 @study_app.command()
 def confirm(
     session: SessionName,
-    plane: Annotated[int | None, typer.Option(min=1, metavar="N", help="Instead of the frozen analysis.")] = None,
-    groups: Annotated[
-        tuple[str, str] | None, typer.Option(metavar="X Y", help="Instead of the frozen analysis: groups to compare.")
-    ] = None,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the tables as CSV.")] = None,
+    plane: Annotated[int | None, taking("N", "Instead of the frozen analysis.", min=1)] = None,
+    groups: Annotated[TwoNames, taking("X Y", "Instead of the frozen analysis: groups to compare.")] = None,
+    csv: Annotated[Path | None, taking("FILE", "Write the tables as CSV.")] = None,
     as_json: Json = False,
 ) -> None:
     """Test again on the prompts that were kept for confirmation."""
@@ -412,32 +366,23 @@ def confirm(
 
 @study_app.command()
 def neuron(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A name, a folder, or 'demo'.")],
-    layer: Annotated[int | None, typer.Argument(metavar="LAYER", help="Its layer; without one, all of them.")] = None,
-    neuron: Annotated[
-        int | None, typer.Argument(metavar="NEURON", help="Which; without one, how all are used.")
-    ] = None,
+    model: Annotated[str, argument("MODEL", "A name, a folder, or 'demo'.")],
+    layer: Annotated[int | None, argument("LAYER", "Its layer; without one, all of them.")] = None,
+    neuron: Annotated[int | None, argument("NEURON", "Which; without one, how all are used.")] = None,
     prompts: Annotated[
-        str | None,
-        typer.Option(metavar="SET,...", help="Read these; the session's, else reasoning,watching; none for no text."),
+        str | None, taking("SET,...", "Read these; the session's, else reasoning,watching; none for no text.")
     ] = None,
-    session: Annotated[
-        str | None, typer.Option(metavar="SESSION", help="Read its prompts, and mark the values it set.")
-    ] = None,
-    text: Annotated[
-        Literal["prompts", "generated"], typer.Option(help="Prompts, or what the session's baseline wrote.")
-    ] = "prompts",
-    skip: Annotated[int, typer.Option(min=0, metavar="N", help="Leave out the first positions of each text.")] = 0,
-    top: Annotated[int, typer.Option(min=1, max=1000, metavar="K", help="Rows of a table.")] = 10,
-    all_layers: Annotated[bool, typer.Option("--all-layers", help="Neighbours in the whole model.")] = False,
+    session: Annotated[str | None, taking("SESSION", "Read its prompts, and mark the values it set.")] = None,
+    text: Annotated[Literal["prompts", "generated"], about("Prompts, or what its baseline wrote.")] = "prompts",
+    skip: Annotated[int, taking("N", "Leave out the first positions of each text.", min=0)] = 0,
+    top: Annotated[int, taking("K", "Rows of a table.", min=1, max=1000)] = 10,
+    all_layers: Annotated[bool, about("Neighbours in the whole model.", "--all-layers")] = False,
     text_column: TextColumn = None,
     chat_template: ChatTemplate = False,
     system: System = None,
-    prepend_bos: Annotated[
-        Literal["auto", "once", "true", "false"], typer.Option(help="How the prompts get a BOS, as in the experiment.")
-    ] = "auto",
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the tables, or all neurons, as CSV.")] = None,
+    prepend_bos: Annotated[PrependBos, about("How the prompts get a BOS, as in the experiment.")] = "auto",
+    device: Annotated[str | None, about("auto, cpu, cuda, cuda:1 or mps.")] = None,
+    csv: Annotated[Path | None, taking("FILE", "Write the tables, or all neurons, as CSV.")] = None,
     as_json: Json = False,
     width: Width = None,
     height: Height = None,
@@ -477,7 +422,7 @@ def _print_version(asked: bool) -> None:
 @app.callback()
 def program(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+        bool, Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Explore what one neuron of a language model does."""
@@ -485,7 +430,7 @@ def program(
 
 @app.command()
 def demo(
-    no_open: Annotated[bool, typer.Option("--no-open", help="Don't open the full screen after it.")] = False,
+    no_open: Annotated[bool, about("Don't open the full screen after it.", "--no-open")] = False,
 ) -> None:
     """Run an experiment on the bundled model and draw its charts."""
     end(cli.demo.demo_command(no_open))
@@ -493,13 +438,9 @@ def demo(
 
 @app.command("open")
 def open_screen(
-    session: Annotated[str | None, typer.Argument(metavar="SESSION", help="A session to look at first.")] = None,
-    spec: Annotated[
-        str | None, typer.Option(metavar="FILE|PRESET", help="Begin with this experiment, not with the last one.")
-    ] = None,
-    prompts: Annotated[
-        list[str] | None, typer.Option(metavar="FILE", help="Add these prompts to the experiment; more than once.")
-    ] = None,
+    session: Annotated[str | None, argument("SESSION", "A session to look at first.")] = None,
+    spec: Annotated[str | None, taking("FILE|PRESET", "Begin with this experiment, not with the last one.")] = None,
+    prompts: Annotated[list[str] | None, taking("FILE", "Add these prompts to the experiment; more than once.")] = None,
 ) -> None:
     """Open the full screen, as `srm-explorer` alone does."""
     end(cli.screen.open_command(session, spec, list(prompts or ())))
@@ -507,18 +448,12 @@ def open_screen(
 
 @app.command()
 def run(
-    spec: Annotated[str, typer.Argument(metavar="SPEC.toml|PRESET", help="An experiment file, or a preset's name.")],
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a field: generation.tokens=20.")
-    ] = None,
-    session: Annotated[str | None, typer.Option(metavar="NAME|PATH", help="What to save it as.")] = None,
-    restart: Annotated[bool, typer.Option("--restart", help="Begin anew; the old session goes to the trash.")] = False,
-    plan: Annotated[
-        bool, typer.Option("--plan", help="Run nothing: print what it costs, and what so many prompts can see.")
-    ] = False,
-    interest: Annotated[
-        float | None, typer.Option(metavar="X", help="Of a plan: how many units a change of X over the values takes.")
-    ] = None,
+    spec: Annotated[str, argument("SPEC.toml|PRESET", "An experiment file, or a preset's name.")],
+    overrides: Annotated[list[str] | None, taking("KEY=VALUE", "Set a field: generation.tokens=20.", "--set")] = None,
+    session: Annotated[str | None, taking("NAME|PATH", "What to save it as.")] = None,
+    restart: Annotated[bool, about("Begin anew; the old session goes to the trash.", "--restart")] = False,
+    plan: Annotated[bool, about("Run nothing: print what it costs, and what it can see.", "--plan")] = False,
+    interest: Annotated[float | None, taking("X", "Of a plan: how many units a change of X takes.")] = None,
     as_json: Json = False,
 ) -> None:
     """Run an experiment and save its session; again, resume it."""
@@ -526,31 +461,23 @@ def run(
         cli.run.plan_run(spec, list(overrides or ()), interest, as_json)
         return
     if interest is not None:
-        raise typer.BadParameter("this plans a run: give --plan too", param_hint="--interest")
+        raise BadParameter("this plans a run: give --plan too", param_hint="--interest")
     end(cli.run.run_command(spec, list(overrides or ()), session, restart, as_json))
 
 
 @app.command()
 def sweep(
-    files: Annotated[
-        list[Path], typer.Argument(metavar="VECTORS...", help="Files .npz, .npy or .safetensors, pooled in order.")
-    ],
-    a: Annotated[int | None, typer.Option("--a", help="Neuron at 0 degrees.")] = None,
-    b: Annotated[int | None, typer.Option("--b", help="Neuron at 90 degrees.")] = None,
-    basis: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Instead: planes of all pairs of these vectors.")
-    ] = None,
-    ensemble: Annotated[
-        Literal["perm", "comb"] | None, typer.Option(help="Ordered pairs of the basis, or each pair once.")
-    ] = None,
-    thresholds: Annotated[str, typer.Option(metavar="T,...", help="Cosines to count above.")] = "0.7,0.5,0.3,0.1",
-    angles: Annotated[int, typer.Option(help="Equally spaced angles.")] = 360,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the curves as CSV.")] = None,
+    files: Annotated[list[Path], argument("VECTORS...", "Files .npz, .npy or .safetensors, pooled in order.")],
+    a: Annotated[int | None, about("Neuron at 0 degrees.", "--a")] = None,
+    b: Annotated[int | None, about("Neuron at 90 degrees.", "--b")] = None,
+    basis: Annotated[Path | None, taking("FILE", "Instead: planes of all pairs of these vectors.")] = None,
+    ensemble: Annotated[Pairing, about("Ordered pairs of the basis, or each pair once.")] = None,
+    thresholds: Annotated[str, taking("T,...", "Cosines to count above.")] = "0.7,0.5,0.3,0.1",
+    angles: Annotated[int, about("Equally spaced angles.")] = 360,
+    csv: Annotated[Path | None, taking("FILE", "Write the curves as CSV.")] = None,
     as_json: Json = False,
-    reduce: Annotated[
-        Literal["mean", "last"] | None, typer.Option(help="Of arrays [n, token, d]: the mean, or the last token.")
-    ] = None,
-    chart: Annotated[Literal["polar", "thresholds", "both", "none"], typer.Option(help="What to draw.")] = "both",
+    reduce: Annotated[Literal["mean", "last"] | None, about("Of arrays [n, token, d]: mean, or last token.")] = None,
+    chart: Annotated[Literal["polar", "thresholds", "both", "none"], about("What to draw.")] = "both",
     width: Width = None,
     height: Height = None,
 ) -> None:
@@ -558,40 +485,32 @@ def sweep(
     levels = _numbers(thresholds, "--thresholds")
     if basis is not None or ensemble is not None:
         if a is not None or b is not None:
-            raise typer.BadParameter("planes are those of --basis", param_hint="--a and --b")
+            raise BadParameter("planes are those of --basis", param_hint="--a and --b")
         if basis is None or ensemble is None:
             missing = "--basis FILE" if basis is None else "--ensemble perm (ordered pairs) or comb (each pair once)"
-            raise typer.BadParameter(f"give {missing} too", param_hint="--basis" if ensemble is None else "--ensemble")
+            raise BadParameter(f"give {missing} too", param_hint="--basis" if ensemble is None else "--ensemble")
         cli.ensembles.ensemble_command(files, basis, ensemble, levels, angles, csv, as_json, reduce)
         return
     if a is None or b is None:
         hint = "--a" if a is None else "--b"
-        raise typer.BadParameter("name the plane: --a and --b, or --basis and --ensemble", param_hint=hint)
+        raise BadParameter("name the plane: --a and --b, or --basis and --ensemble", param_hint=hint)
     cli.sweep.sweep_command(files, a, b, levels, angles, csv, as_json, chart, width, height, reduce)
 
 
 @app.command()
 def show(
     session: SessionName,
-    chart: Annotated[
-        Literal["polar", "thresholds", "dose"] | None, typer.Option(help="Draw this one, not polar and thresholds.")
-    ] = None,
-    view: Annotated[Literal["counts", "mean"], typer.Option(help="What the polar chart's radius is.")] = "counts",
-    plane: Annotated[int | None, typer.Option(metavar="N", help="This plane only, from 1.")] = None,
-    threshold: Annotated[float | None, typer.Option(metavar="T", help="Cosine the polar chart counts above.")] = None,
-    by: Annotated[
-        str, typer.Option(metavar="pooled|condition|FACTOR,...", help="Curves by condition, by factors, or both.")
-    ] = "pooled",
-    minus: Annotated[
-        bool, typer.Option("--minus-arithmetic", help="Draw what is beyond the arithmetic of the intervention.")
-    ] = False,
-    axis_out: Annotated[
-        bool, typer.Option("--axis-out", help="Take what was intervened on out of the vectors.")
-    ] = False,
-    plain: Annotated[bool, typer.Option("--plain", help="Draw no bands, chance and arithmetic.")] = False,
+    chart: Annotated[Literal["polar", "thresholds", "dose"] | None, about("Draw this one alone.")] = None,
+    view: Annotated[Literal["counts", "mean"], about("What the polar chart's radius is.")] = "counts",
+    plane: Annotated[int | None, taking("N", "This plane only, from 1.")] = None,
+    threshold: Annotated[float | None, taking("T", "Cosine the polar chart counts above.")] = None,
+    by: Annotated[str, taking("pooled|condition|FACTOR,...", "Curves by condition, by factors, or both.")] = "pooled",
+    minus: Annotated[bool, about("Draw what is beyond arithmetic.", "--minus-arithmetic")] = False,
+    axis_out: Annotated[bool, about("Take what was intervened on out of the vectors.", "--axis-out")] = False,
+    plain: Annotated[bool, about("Draw no bands, chance and arithmetic.", "--plain")] = False,
     chance: Annotated[
         Literal["partners", "controls", "isotropic", "second moment"] | None,
-        typer.Option(help="What chance is drawn by; controls where there are any, else random partners."),
+        about("What chance is drawn by; controls where there are any, else random partners."),
     ] = None,
     held_out: HeldOut = False,
     seed: SplitSeed = 0,
@@ -602,7 +521,7 @@ def show(
 ) -> None:
     """Show a session: what was done, its numbers and its charts."""
     if minus and axis_out:
-        raise typer.BadParameter("choose one of --minus-arithmetic and --axis-out")
+        raise BadParameter("choose one of --minus-arithmetic and --axis-out")
     transform = "minus arithmetic" if minus else "axis out" if axis_out else "observed"
     split = seed if held_out else None
     cli.show.show_command(
@@ -619,7 +538,7 @@ def replay(session: SessionName, as_json: Json = False) -> None:
 @app.command()
 def explain(
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="[WORD]...", help='A heading or a word of a legend: "first change" q.')
+        list[str] | None, argument("[WORD]...", 'A heading, or a word of a legend: "first change".')
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -641,5 +560,5 @@ def _numbers(text: str, option: str) -> list[float]:
         except ValueError:
             numbers.append(math.nan)
         if not math.isfinite(numbers[-1]):
-            raise typer.BadParameter(f"{part.strip()!r} is not a number; write 0.7,0.5", param_hint=option)
+            raise BadParameter(f"{part.strip()!r} is not a number; write 0.7,0.5", param_hint=option)
     return numbers
