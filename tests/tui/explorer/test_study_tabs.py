@@ -193,7 +193,7 @@ def test_the_help_tells_every_note_of_the_table_where_the_page_has_no_room(drive
         assert notes[0] in " ".join(app.text().split())
         assert {"partner", "p", "q"} <= {title for titles, _ in app.screen._words for title in titles.split(", ")}
 
-    drive(test, LaunchOptions(session=stored))
+    drive(test, LaunchOptions(session=stored), size=(100, 30))
 
 
 def test_a_plane_whose_weights_cannot_be_read_is_asked_for_again_as_it_was_typed(drive: Any, stored: Path) -> None:
