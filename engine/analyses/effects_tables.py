@@ -136,8 +136,8 @@ def plane_table(pairs: PairedTexts) -> TableFigure | None:
 def token_table(pairs: PairedTexts, top: int) -> TableFigure | None:
     """Token ids that every value promotes and suppresses; None where nothing was scored."""
     columns = table_columns(
-        "value::text; by::text; promoted::text; promoted_change:change; promoted_p:p with it; suppressed::text; "
-        "suppressed_change:change; suppressed_p:p without it"
+        "value::text; by::text; promoted::text; promoted_change:change; promoted_p:prob with it; suppressed::text; "
+        "suppressed_change:change; suppressed_p:prob without it"
     )
     rows: list[tuple[CellValue, ...]] = []
     labels = {condition.index: condition.label for condition in pairs.session.conditions if condition.kind != "control"}

@@ -156,7 +156,7 @@ def token_tables(
         for number, token in enumerate(found.tokens):
             shares.append((condition.label, repr(token), *_effect_row(ends, at_odds, number, q_odds)))
     odds_columns = table_columns(
-        "value::text; token::text; units::whole:3; before:baseline p:percent:1; after:p with it:percent:1; "
+        "value::text; token::text; units::whole:3; before:baseline prob:percent:1; after:prob with it:percent:1; "
         "change:log-odds; low:from; high:to; p::p; q::p:2"
     )
     notes = _notes(session, found, logits, counted, resamples, seed)

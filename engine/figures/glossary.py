@@ -228,7 +228,7 @@ cos(direct, total) = cosine of the direct part with the whole change
 |prefix| | prefix tokens | prefix | prefix_tokens = change over the tokens before the first that differs, and their
   number
 logits | logits of = the logit of the first token named less those of the others, or a token's logit alone
-before | after | with it | baseline p = of the untouched model, and with the intervention, on the same prompt
+before | after | with it | baseline prob = of the untouched model, and with the intervention, on the same prompt
 change with it | difference.change | prompts.change | by_prompt.change | text_changes.change = with the intervention
   less without it
 log-odds = change of ln(p / (1 − p)) of the token against all others, nats
@@ -248,7 +248,8 @@ come from | written into | patched | set to 0 | set to its mean | projected out 
   ablated
 from the prompt | patched.source = the prompt of the run that values come from
 promoted | suppressed | by = tokens that gain or lose most, by change of log p or of p
-p with it | p without it | promoted_p | suppressed_p = mean probability of the token with and without the intervention
+prob with it | prob without it | promoted_p | suppressed_p = mean probability of the token with and without the
+  intervention
 change of a token | tokens.promoted_change | tokens.suppressed_change = mean change of log-probability (nats) or of
   probability of the token
 

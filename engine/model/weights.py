@@ -66,11 +66,6 @@ def b_out(model: LoadedModel, layer: int) -> Weights:
     return np.zeros(model.shape.d_model, dtype=np.float32) if bias is None else _float32(bias)
 
 
-def unembedding(model: LoadedModel) -> Weights:
-    """Return W_U, [d_model, vocabulary] float32: column t is the direction that raises token t's logit."""
-    return _float32(_narrowed(model, torch.eye(model.shape.d_model)) @ model.bridge.unembed.W_U.float().cpu())
-
-
 def final_norm_weight(model: LoadedModel) -> Weights:
     """Return the gain of the norm before the unembedding, [d_model] float32; ones where there is no gain, or no norm.
 

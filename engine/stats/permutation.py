@@ -93,27 +93,6 @@ def permutation_p(observed: ArrayLike, permuted: ArrayLike) -> NDArray[np.float6
     return np.where(np.isnan(seen), np.nan, (1.0 + reached) / (1.0 + len(drawn)))
 
 
-def permutations_within(of_run: ArrayLike, permutations: int = PERMUTATIONS, seed: int = 0) -> NDArray[np.int64]:
-    """Orders of runs that stay inside their unit, or of units inside their stratum: ``labels[order[i]]`` are permuted.
-
-    Args:
-        of_run: [run] the unit (or stratum) of each run: any whole numbers.
-
-    Returns:
-        [permutation, run] indices.
-    """
-    prompt = np.unique(np.asarray(of_run), return_inverse=True)[1]
-    generator = np.random.default_rng(seed)
-    home = np.argsort(prompt, kind="stable")
-    orders = np.empty((permutations, len(prompt)), np.int64)
-    step = max(1, CHUNK // max(1, len(prompt)))
-    for start in range(0, permutations, step):
-        rows = min(step, permutations - start)
-        shuffled = np.argsort(prompt + generator.random((rows, len(prompt))), axis=1)
-        orders[start : start + rows, home] = shuffled
-    return orders
-
-
 def _whitened(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """[unit, k] values in whose coordinates the second moment is the identity, or 0 along directions without values."""
     _, singular, right = np.linalg.svd(values, full_matrices=False)
