@@ -12,7 +12,6 @@ from srm_explorer.engine.model.weights import (
     b_out,
     final_logits,
     final_norm_weight,
-    unembedding,
     w_gate_columns,
     w_in_columns,
     w_out_rows,
@@ -72,7 +71,9 @@ def test_gain_and_unembedding_make_the_same_logits_by_hand(tiny: LoadedModel) ->
     normed = stream / np.sqrt((stream**2).mean(axis=-1, keepdims=True) + epsilon) * final_norm_weight(tiny)
     bias = getattr(norm, "bias", None)
     normed = normed if bias is None else normed + bias.detach().numpy()
-    np.testing.assert_allclose(normed @ unembedding(tiny) + tiny.bridge.unembed.b_U.numpy(), logits, atol=2e-4)
+    np.testing.assert_allclose(
+        normed @ tiny.bridge.unembed.W_U.detach().float().numpy() + tiny.bridge.unembed.b_U.numpy(), logits, atol=2e-4
+    )
 
 
 def test_a_layer_out_of_range_is_refused_with_the_range(tiny_gpt2: LoadedModel) -> None:
