@@ -35,7 +35,6 @@ from .engine.model.load import load_model as load_model
 from .engine.model.weights import (
     final_logits as final_logits,
     neuron_activations as neuron_activations,
-    unembedding as unembedding,
     w_in_columns as w_in_columns,
     w_out_rows as w_out_rows,
     weight_card as weight_card,

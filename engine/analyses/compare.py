@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srm_explorer.engine import paths
-from srm_explorer.engine.analyses.bands import residual_points
+from srm_explorer.engine.analyses.beyond_arithmetic import residual_points
 from srm_explorer.engine.analyses.compare_match import (
     ANGLES,
     BEYOND_ARITHMETIC,

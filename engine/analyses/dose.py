@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from srm_explorer.engine.analyses.bands import residual_points
+from srm_explorer.engine.analyses.beyond_arithmetic import residual_points
 from srm_explorer.engine.analyses.captured import edited, is_steered
 from srm_explorer.engine.analyses.registry import Arguments, Findings, StudyArguments, findings_of
 from srm_explorer.engine.errors import ExplorerError

@@ -7,7 +7,7 @@ import pytest
 
 from srm_explorer import session_from
 from srm_explorer.engine.analyses import dose_study, tables_in
-from srm_explorer.engine.analyses.bands import residual_p
+from srm_explorer.engine.analyses.beyond_arithmetic import residual_p
 from srm_explorer.engine.analyses.planes import with_plane
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import dose_from_session, plane_index

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from srm_explorer.engine import paths
-from srm_explorer.engine.analyses.bands import residual_p, residual_points
+from srm_explorer.engine.analyses.beyond_arithmetic import residual_p, residual_points
 from srm_explorer.engine.analyses.captured import captured
 from srm_explorer.engine.analyses.controls import measures_of
 from srm_explorer.engine.analyses.controls_split import parts_of

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srm_explorer.engine.analyses.bands import plane_bands, residual_p, residual_points
+from srm_explorer.engine.analyses.bands import plane_bands
+from srm_explorer.engine.analyses.beyond_arithmetic import residual_p, residual_points
 from srm_explorer.engine.analyses.compare import compare_groups, compare_study
 from srm_explorer.engine.experiment import Experiment, conditions
 from srm_explorer.engine.figures.groups import points_of, session_warnings, swept_groups
