@@ -11,7 +11,7 @@ from textual.message import Message
 
 from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.experiment import Site, available_presets, read_experiment
-from srm_explorer.engine.figures.captions import DEMO, coordinate_caption, site_caption
+from srm_explorer.engine.figures.captions import DEMO, coordinate_caption, direction_caption, site_caption
 from srm_explorer.engine.session import Session, sessions_in
 from srm_explorer.engine.worker.protocol import Description
 from srm_explorer.tui.backend import events
@@ -73,17 +73,33 @@ def _model_facts(data: dict[str, Any], description: Description | None) -> tuple
     model = data["model"]
     facts = ["demo model" if model["name"] == DEMO else Path(model["name"]).name]
     sites: list[str] = data["capture"]["sites"]
-    site = next((edit["site"] for edit in data["interventions"]), sites[0])
+    edited = next((edit["site"] for edit in data["interventions"]), sites[0])
     shape = shape_of(description, description.shape.name) if description is not None else None
-    facts.append(site_caption(site) + (f" ({shape.width(Site.parse(site)):,})" if shape is not None else ""))
+    facts.append(site_caption(edited))
+    if data["interventions"]:
+        facts.append(_edited(data["interventions"]))
     if data["planes"]:
         plane = data["planes"][0]
         site = plane["site"] or sites[0]
-        facts.append(f"{coordinate_caption(site, plane['a'])} × {coordinate_caption(site, plane['b'])}")
+        facts.append(f"{direction_caption(site, plane['a'])} × {direction_caption(site, plane['b'])}")
     facts.append(str(description.device if description is not None else model["device"]))
     dtype: str = model["dtype"]
     facts.append(_DTYPES.get(dtype, dtype))
+    if shape is not None and (width := shape.width(Site.parse(edited))):
+        facts.append(f"{Site.parse(edited).width_name} {width:,}")
     return tuple(facts)
+
+
+def _edited(interventions: list[dict[str, Any]]) -> str:
+    """What is done to what: "clamp n373", "add n3, n5", "steer up", "clamp n373 and 2 more"."""
+    first, *others = interventions
+    target = ", ".join(coordinate_caption(first["site"], neuron) for neuron in first["neurons"][:2])
+    more = sum(max(1, len(edit["neurons"])) for edit in others) + max(0, len(first["neurons"]) - 2)
+    if first["heads"]:
+        target = f"head {', '.join(map(str, first['heads']))}"
+    elif first["direction"] is not None:
+        target = direction_caption(first["site"], first["direction"])
+    return f"{first['op'].replace('_', ' ')} {target}" + (f" and {more} more" if more else "")
 
 
 class ExplorerController:

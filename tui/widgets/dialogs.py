@@ -115,7 +115,7 @@ class Ask(ModalScreen[str | None]):
 
     Args:
         question: one line.
-        value: what the line holds at first.
+        value: what the line holds at first, selected: what is typed takes its place.
         detail: further lines under the question.
         check: tells what is wrong with a line, empty where nothing is; the answer is taken only then.
     """
@@ -144,7 +144,7 @@ class Ask(ModalScreen[str | None]):
             yield Static(self._question, markup=False)
             if self._detail:
                 yield Static(self._detail, classes="-detail", markup=False)
-            yield Input(self._value, compact=True, select_on_focus=False)
+            yield Input(self._value, compact=True)
             yield Static("", classes="-problem", markup=False)
             yield Static("enter  take it\n  esc  leave it", classes="-choices", markup=False)
 

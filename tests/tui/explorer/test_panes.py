@@ -122,11 +122,22 @@ def test_the_header_tells_the_model_and_what_is_done_to_it(drive: Any) -> None:
     async def test(app: Any, pilot: Any, until: Any) -> None:
         header = app.text().splitlines()[0]
         assert "srm-explorer  demo model · L4 hook_post" in header
-        assert "n488 × n20" in header
+        assert "clamp n488 · n488 × n20" in header
         assert "no session" in header
         await until(lambda: "no worker" in app.text().splitlines()[0], "the worker")
 
     drive(test)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 48)])
+def test_the_header_names_the_neuron_that_is_edited_and_the_plane_that_follows_it(
+    drive: Any, size: tuple[int, int]
+) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await pilot.press("2", "down", "down", "enter", *"137", "enter")
+        await until(lambda: "clamp n137 · n137 × n20" in app.text().splitlines()[0], "the neuron in the header")
+
+    drive(test, size=size)
 
 
 def test_the_keys_that_matter_most_stay_where_the_line_is_short(drive: Any, stored: Path) -> None:

@@ -162,7 +162,7 @@ def test_a_session_is_renamed_and_stays_highlighted(three: Any, drive: Any) -> N
         assert "the name 'storm' is taken by storm.json" in app.text()
         await pilot.press("enter")
         assert three.names() >= {"calm.json", "storm.json"}
-        await pilot.press("ctrl+u", *"bright", "enter")
+        await pilot.press("escape", "R", *"bright", "enter")
         await until(lambda: highlighted(app) == "bright", "the new name")
         assert three.names() == {
             *("bright.json", "bright.safetensors", "storm.json", "storm.safetensors", "rain.json"),
