@@ -18,6 +18,7 @@ from srm_explorer.engine.experiment.fields import (
     BOS_WORDS,
     Along,
     Bos,
+    Filters,
     Index,
     Levels,
     Number,
@@ -72,6 +73,8 @@ class ModelSpec(SpecPart):
 class PromptsSpec(SpecPart):
     """Which prompts, in which order: sets, filtered by factors, some left out, the first `limit` of the whole list.
 
+    `where` names the levels that are wanted: by factor, of every set, so that one without the factor gives no prompt;
+    or by set and factor, of that set alone.
     `omit` names, by set, the numbers of prompts that are left out: from 1, in the file's order, whatever `where` keeps.
     `chat_template` has every text rendered as the user's message; sets of messages are rendered in any case.
     `confirm` names sets that run with the rest and that nothing looks at but a confirmation.
@@ -79,7 +82,7 @@ class PromptsSpec(SpecPart):
 
     sets: Words
     confirm: Words = Field(default=(), description="sets that no analysis looks at, until one is confirmed on them")
-    where: Levels = Field(default_factory=dict)
+    where: Filters = Field(default_factory=dict)
     omit: OrdinalsByName = Field(default_factory=dict)
     prepend_bos: Bos = Field(
         default="auto",
@@ -97,12 +100,17 @@ class PromptsSpec(SpecPart):
             raise SpecValueError("there is no prompt set", "name at least one, as ['reasoning']", "sets")
         check_distinct(self.sets, "sets")
         self._check_confirm()
-        for factor, levels in self.where.items():
+        for name, levels in self.where.items():
+            if not isinstance(levels, dict):
+                self._check_levels(levels, f"where.{name}")
+                continue
+            if name not in self.sets:
+                field = ".".join(["where", name, *list(levels)[:1]])
+                raise SpecValueError(f"{shown(name)} is not among the sets", did_you_mean(name, self.sets), field)
             if not levels:
-                raise SpecValueError(
-                    "no level is chosen", "name at least one level, or leave the factor out", f"where.{factor}"
-                )
-            check_distinct(levels, f"where.{factor}")
+                raise SpecValueError("no factor is named", "name a factor, or leave the set out", f"where.{name}")
+            for factor, of_set in levels.items():
+                self._check_levels(of_set, f"where.{name}.{factor}")
         for name, numbers in self.omit.items():
             if name not in self.sets:
                 raise SpecValueError(f"{shown(name)} is not among the sets", did_you_mean(name, self.sets), "omit")
@@ -112,6 +120,11 @@ class PromptsSpec(SpecPart):
                 )
             check_distinct(numbers, f"omit.{name}")
         return self
+
+    def _check_levels(self, levels: Levels, field: str) -> None:
+        if not levels:
+            raise SpecValueError("no level is chosen", "name at least one level, or leave the factor out", field)
+        check_distinct(levels, field)
 
     def _check_confirm(self) -> None:
         check_distinct(self.confirm, "confirm")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, TypeAlias, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, StrictInt
 
@@ -54,20 +54,34 @@ def _tuple(value: object) -> object:
     return tuple(cast("list[object]", value)) if isinstance(value, list) else value
 
 
-def _levels(value: object) -> object:
-    """Levels of factors are compared as text, so 4 and "4" are the same level."""
+def _filters(value: object) -> object:
+    """Levels by factor, of every set; or by set, of which the factors are."""
     if not isinstance(value, dict):
         return value
-    return {str(name): _level_texts(levels) for name, levels in cast("dict[object, object]", value).items()}
+    filters: dict[str, object] = {}
+    for name, levels in cast("dict[object, object]", value).items():
+        if isinstance(levels, dict):
+            factors = cast("dict[object, object]", levels)
+            filters[str(name)] = {str(factor): _levels(of, f"{name}.{factor}") for factor, of in factors.items()}
+        else:
+            filters[str(name)] = _levels(levels, str(name))
+    return filters
 
 
-def _level_texts(levels: object) -> object:
-    many = cast("Sequence[object]", levels) if isinstance(levels, list | tuple) else (levels,)
-    return tuple(str(level).lower() if isinstance(level, bool) else _level_text(level) for level in many)
+def _levels(levels: object, field: str) -> tuple[str, ...]:
+    """Levels of factors are compared as text, so 4 and "4" are the same level."""
+    is_list = isinstance(levels, list | tuple)
+    many = cast("Sequence[object]", levels) if is_list else (levels,)
+    return tuple(_level(level, f"{field}[{at}]" if is_list else field) for at, level in enumerate(many))
 
 
-def _level_text(level: object) -> object:
-    return format_number(number(level)) if isinstance(level, int | float) else level
+def _level(level: object, field: str) -> str:
+    if isinstance(level, bool):
+        return str(level).lower()
+    try:
+        return format_number(number(level)) if isinstance(level, int | float) else _text(level)
+    except SpecValueError as error:
+        raise SpecValueError(error.what, error.remedy, field) from None
 
 
 def _numbers_by_name(value: object) -> object:
@@ -126,7 +140,9 @@ Seed = Annotated[StrictInt, Field(ge=0, lt=2**63)]
 Ordinals = Annotated[tuple[Ordinal, ...], AfterValidator(_in_order)]
 NumberedFrom1 = Annotated[Ordinals, BeforeValidator(_whole_numbers)]
 OrdinalsByName = Annotated[dict[Text, Ordinals], BeforeValidator(_numbers_by_name)]
-Levels = Annotated[dict[Text, tuple[Text, ...]], BeforeValidator(_levels)]
+Levels: TypeAlias = tuple[Text, ...]
+Filters = Annotated[dict[Text, Levels | dict[Text, Levels]], BeforeValidator(_filters)]
+"""Levels that are wanted: by factor, or by set and factor."""
 
 
 def bos_of(word: str) -> Bos:

@@ -55,8 +55,10 @@ def apply_overrides(data: dict[str, Any], overrides: Sequence[str], *, base: Pat
             cast("dict[str, Any]", table).pop(str(key), None)
             continue
         value = _value(text, path)
-        if path == ["prompts", "omit"] and isinstance(value, dict):
-            value = {_listed(name, data, base): item for name, item in cast("dict[str, object]", value).items()}
+        if path in (["prompts", "omit"], ["prompts", "where"]) and isinstance(value, dict):
+            items = cast("dict[str, object]", value).items()
+            is_set = {name: path[1] == "omit" or isinstance(item, dict) for name, item in items}
+            value = {_listed(name, data, base) if is_set[name] else name: item for name, item in items}
         table[key] = _anchored(value, path, base)
         origins[dotted(path)] = "--set"
     return origins
@@ -79,7 +81,8 @@ def _table(data: dict[str, Any], path: Sequence[str | int], where: str) -> Any:
                 raise ExplorerError(f"{listed} has no number {step}", where=where, remedy=remedy)
         elif isinstance(node, dict):
             keys = table_keys(Experiment, path[:depth])
-            free = list(path[:depth]) in (["prompts", "where"], ["prompts", "omit"])
+            free = depth == 2 and list(path[:2]) in (["prompts", "where"], ["prompts", "omit"])
+            free |= depth == 3 and list(path[:2]) == ["prompts", "where"]
             if not free and step not in keys:
                 inside = f" in [{dotted(path[:depth])}]" if depth else ""
                 remedy = (

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.io.files import write_atomic
@@ -31,6 +32,9 @@ from srm_explorer.engine.prompts.prompt_set import (
 
 EXTENSIONS = (".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 """Of files that are listed by their name in the folders of prompt sets."""
+
+Filters: TypeAlias = Mapping[str, Sequence[str] | Mapping[str, Sequence[str]]]
+"""Levels that are wanted: by factor, or by set and factor, as `prompts.where` has them."""
 
 _TEXTS = ("", ".txt", ".text", ".md", ".markdown")
 _YAML = (".yaml", ".yml")
@@ -195,7 +199,7 @@ def _unknown_name(name: str, known: list[str], base: Path) -> ExplorerError:
 def choose(
     sets: Mapping[str, PromptSet],
     *,
-    where: Mapping[str, Sequence[str]],
+    where: Filters,
     omit: Mapping[str, Sequence[int]],
     limit: int | None = None,
 ) -> dict[str, tuple[int, ...]]:
@@ -206,7 +210,7 @@ def choose(
 
     Args:
         sets: the sets in the experiment's order, by the name they have there.
-        where: factor to the levels wanted of it.
+        where: factor to the levels wanted of it in every set; or name of a set to such levels of that set alone.
         omit: name of a set to the numbers of its prompts, from 1, that are left out.
         limit: the most prompts of the whole list; None keeps all.
 
@@ -224,7 +228,7 @@ def choose(
     chosen: dict[str, tuple[int, ...]] = {}
     for name, prompt_set in sets.items():
         without = set(omit.get(name, ()))
-        kept = [number for number in fitting(prompt_set, where) if number not in without][:left]
+        kept = [number for number in fitting(prompt_set, name, where) if number not in without][:left]
         chosen[name] = tuple(kept)
         left = None if left is None else left - len(kept)
     if not any(chosen.values()):
@@ -232,9 +236,22 @@ def choose(
     return chosen
 
 
-def fitting(prompt_set: PromptSet, where: Mapping[str, Sequence[str]]) -> tuple[int, ...]:
-    """The numbers, from 1, of the prompts that have a wanted level of every factor; all of them without a factor."""
-    levels_by_factor = [(factor, set(levels)) for factor, levels in where.items()]
+def levels_wanted(name: str, where: Filters) -> list[tuple[str, Sequence[str]]]:
+    """Factors with the levels wanted of a set: those of every set, then its own; a factor may be in both."""
+    own = where.get(name)
+    every = [(factor, levels) for factor, levels in where.items() if not isinstance(levels, Mapping)]
+    return [*every, *(own.items() if isinstance(own, Mapping) else ())]
+
+
+def fitting(prompt_set: PromptSet, name: str, where: Filters) -> tuple[int, ...]:
+    """The numbers, from 1, of the prompts that have a wanted level of every factor; all of them without a factor.
+
+    Args:
+        prompt_set: the set.
+        name: that it has in the experiment.
+        where: as in `choose`.
+    """
+    levels_by_factor = [(factor, set(levels)) for factor, levels in levels_wanted(name, where)]
     if not levels_by_factor:
         return tuple(range(1, len(prompt_set.prompts) + 1))
     return tuple(
@@ -244,20 +261,28 @@ def fitting(prompt_set: PromptSet, where: Mapping[str, Sequence[str]]) -> tuple[
     )
 
 
-def _check_levels(sets: Mapping[str, PromptSet], where: Mapping[str, Sequence[str]]) -> None:
-    if not where:
+def _check_levels(sets: Mapping[str, PromptSet], where: Filters) -> None:
+    every = {name: levels for name, levels in where.items() if not isinstance(levels, Mapping)}
+    _check_wanted(list(sets.values()), every, "prompts.where")
+    for name, levels in where.items():
+        if isinstance(levels, Mapping) and name in sets:
+            _check_wanted([sets[name]], levels, f"prompts.where.{name}")
+
+
+def _check_wanted(sets: Sequence[PromptSet], wanted: Mapping[str, Sequence[str]], place: str) -> None:
+    if not wanted:
         return
-    factors = list(dict.fromkeys(factor for prompt_set in sets.values() for factor in prompt_set.factor_names))
-    if not any(factor in factors for factor in where):
+    factors = list(dict.fromkeys(factor for prompt_set in sets for factor in prompt_set.factor_names))
+    if not any(factor in factors for factor in wanted):
         remedy = f"choose from {', '.join(factors)}" if factors else "leave `where` out: these sets have no factors"
-        raise ExplorerError(f"no set has the factors {', '.join(where)}", where="prompts.where", remedy=remedy)
-    for factor, levels in where.items():
+        raise ExplorerError(f"no set has the factors {', '.join(wanted)}", where=place, remedy=remedy)
+    for factor, levels in wanted.items():
         if factor not in factors:
-            raise unknown("no prompt set has the factor", factor, factors, "prompts.where")
-        known = list(dict.fromkeys(level for prompt_set in sets.values() for level in prompt_set.levels(factor)))
+            raise unknown("no prompt set has the factor", factor, factors, place)
+        known = list(dict.fromkeys(level for prompt_set in sets for level in prompt_set.levels(factor)))
         for level in levels:
             if level not in known:
-                raise unknown(f"factor {factor!r} has no level", level, known, f"prompts.where.{factor}")
+                raise unknown(f"factor {factor!r} has no level", level, known, f"{place}.{factor}")
 
 
 def _check_numbers(prompt_set: PromptSet, name: str, numbers: Sequence[int]) -> None:
@@ -271,14 +296,25 @@ def _check_numbers(prompt_set: PromptSet, name: str, numbers: Sequence[int]) -> 
             )
 
 
-def _nothing_left(where: Mapping[str, Sequence[str]], omit: Mapping[str, Sequence[int]]) -> ExplorerError:
+def _nothing_left(where: Filters, omit: Mapping[str, Sequence[int]]) -> ExplorerError:
     if not where:
         return ExplorerError("every prompt is left out", where="prompts.omit", remedy="leave fewer out")
-    levels = " and ".join(f"{factor} {' or '.join(chosen)}" for factor, chosen in where.items())
+    levels = " and ".join(filter_captions(where))
     if omit:
         what = f"every prompt that has {levels} is left out"
         return ExplorerError(what, where="prompts.omit", remedy="leave fewer out, or choose other levels")
     return ExplorerError(f"no prompt has {levels}", where="prompts.where", remedy="choose fewer factors")
+
+
+def filter_captions(where: Filters) -> list[str]:
+    """What is wanted, a factor each: "type plain or grand", "grid: level 1" where it is of one set alone."""
+    captions: list[str] = []
+    for name, levels in where.items():
+        if isinstance(levels, Mapping):
+            captions += [f"{set_name(name)}: {caption}" for caption in filter_captions(levels)]
+        else:
+            captions.append(f"{name} {' or '.join(levels)}")
+    return captions
 
 
 _MARK = b"\xef\xbb\xbf"

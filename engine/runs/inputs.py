@@ -19,7 +19,7 @@ from srm_explorer.engine.experiment.conditions import conditions_of, pairs_of, p
 from srm_explorer.engine.experiment.directions import FileVector, choices_of, direction_of
 from srm_explorer.engine.figures.captions import pooled_caption
 from srm_explorer.engine.io.vectors import direction_sha256, read_direction
-from srm_explorer.engine.prompts import Problem, Prompt, PromptSet, choose, load_prompt_set, set_name
+from srm_explorer.engine.prompts import Problem, Prompt, PromptSet, choose, fitting, load_prompt_set, set_name
 from srm_explorer.engine.session import PromptRecord, prompt_warnings
 from srm_explorer.engine.session.units import prompt_units
 from srm_explorer.engine.stats.groups import BASELINE
@@ -97,8 +97,16 @@ def read_inputs(experiment: Experiment, base: Path) -> Inputs:
         if named is not None and named not in directions:
             directions[named] = read_direction(named, base)
             hashes[f"direction {named}"] = direction_sha256(directions[named])
-    problems = tuple(problem for loaded in whole for problem in loaded.problems)
+    emptied = [loaded for name, loaded in by_name.items() if not fitting(loaded, name, spec.where)]
+    problems = (*(problem for loaded in whole for problem in loaded.problems), *map(_emptied, emptied))
     return Inputs(listed, directions, problems, hashes)
+
+
+def _emptied(prompt_set: PromptSet) -> Problem:
+    what = f"no prompt of {prompt_set.name} has the levels that `where` names, so none of it is run"
+    return Problem(
+        prompt_set.path, 1, what, "take the set out, or name levels by set, as in where.SET.FACTOR", fatal=False
+    )
 
 
 def _files_of_planes(experiment: Experiment) -> list[str]:

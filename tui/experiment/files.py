@@ -110,6 +110,8 @@ def anchored(data: Mapping[str, Any], base: Path) -> dict[str, Any]:
     prompts["sets"] = [prompt_set(word) for word in prompts["sets"]]
     if prompts.get("omit"):
         prompts["omit"] = {prompt_set(word): numbers for word, numbers in prompts["omit"].items()}
+    where = prompts.get("where") or {}
+    prompts["where"] = {prompt_set(name) if isinstance(of, dict) else name: of for name, of in where.items()}
     for intervention in new["interventions"]:
         if intervention["direction"] is not None:
             file, hash_sign, name = intervention["direction"].rpartition("#")

@@ -9,10 +9,10 @@ from textual.content import Content
 
 from srm_explorer.engine.experiment.positions import RowPositions, positions_caption
 from srm_explorer.engine.figures import count_of
-from srm_explorer.engine.prompts import Prompt
+from srm_explorer.engine.prompts import Prompt, filter_captions, set_name
 from srm_explorer.tui.glyphs import Glyphs
 from srm_explorer.tui.prompts.catalogue import ListedSet
-from srm_explorer.tui.prompts.model import PromptChoice, Selected, Table, where_of
+from srm_explorer.tui.prompts.model import PromptChoice, Table, wanted, where_of
 from srm_explorer.tui.prompts.rows import PromptRows, RowsView
 from srm_explorer.tui.widgets.table_render import one_line
 
@@ -32,8 +32,9 @@ def as_content(lines: Sequence[Note]) -> Content:
     return Content("\n").join(Content.styled(one_line(text), _STYLES[tone]) for text, tone in lines)
 
 
-def about_selection(table: Table, selected: Selected, too_long: int, room: int | None, signs: Glyphs) -> list[Note]:
+def about_selection(choice: PromptChoice, signs: Glyphs) -> list[Note]:
     notes: list[Note] = []
+    table, selected, too_long, room = choice.table, choice.selected(), choice.too_long(), choice.room
     if selected.error is not None:
         notes.append((f"{signs.warning} {selected.error}", "error"))
     if too_long:
@@ -41,6 +42,9 @@ def about_selection(table: Table, selected: Selected, too_long: int, room: int |
         notes.append(
             (f"{signs.warning} {many} more than {room:,} tokens: open the set, leave out what is marked", "warn")
         )
+    for name in choice.emptied() if selected.error is None else ():
+        has = " and ".join(filter_captions(wanted(table, name)))
+        notes.append((f"{signs.warning} no prompt of {set_name(name)} has {has}: x chooses other levels", "warn"))
     sets = sum(bool(numbers) for numbers in selected.numbers.values())
     prompts = f"{count_of(selected.total, 'prompt')} of {count_of(sets, 'set')}"
     notes.append((f" {signs.separator} ".join([prompts, *about_filters(table)]), "dim"))
@@ -48,7 +52,7 @@ def about_selection(table: Table, selected: Selected, too_long: int, room: int |
 
 
 def about_filters(table: Table) -> list[str]:
-    filters = [f"{factor} {', '.join(levels)}" for factor, levels in where_of(table).items()]
+    filters = filter_captions(where_of(table))
     filters += [f"first {table['limit']:,} of the list"] if table.get("limit") is not None else []
     filters += [f"prompts in {table['text']}"] if table.get("text") is not None else []
     return [*filters, "by the chat template"] if table.get("chat_template") else filters
@@ -119,7 +123,10 @@ def about_view(choice: PromptChoice, rows: RowsView, signs: Glyphs) -> list[str]
         whole = len(rows.listed.prompts)
         parts = [choice.opened, f"{len(rows.used):,} of {whole:,}"]
         parts += [f"{rows.count:,} shown"] if rows.count != whole else []
-        parts += about_filters(choice.table)
+        parts += about_filters({**choice.table, "where": wanted(choice.table, rows.listed.name)})
+    elif choice.view == "levels":
+        of = ", ".join(map(set_name, choice.scope)) if len(choice.scope) < 4 else f"{len(choice.scope)} chosen sets"
+        parts = [f"levels used of {of}" if of else "levels"]
     elif choice.view != "sets":
-        parts = ["levels that are used" if choice.view == "levels" else choice.opened]
+        parts = [choice.opened]
     return [*parts, f"/{choice.search}"] if choice.search else parts

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Hashable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.prompts import Prompt, PromptSet, choose, fitting
+from srm_explorer.engine.prompts import Prompt, PromptSet, choose, fitting, levels_wanted
 from srm_explorer.tui.glyphs import Glyphs
 from srm_explorer.tui.prompts.catalogue import ListedSet, PromptFiles, TokenBook, followed
 from srm_explorer.tui.prompts.rows import (
@@ -52,8 +53,17 @@ def omitted(table: Table, name: str) -> list[int]:
     return list((table.get("omit") or {}).get(name, ()))
 
 
-def where_of(table: Table) -> dict[str, list[str]]:
-    return {factor: list(levels) for factor, levels in (table.get("where") or {}).items()}
+def where_of(table: Table) -> dict[str, Any]:
+    """A copy of what is wanted: levels by factor, or by set and factor."""
+    return deepcopy(dict(table.get("where") or {}))
+
+
+def wanted(table: Table, name: str) -> dict[str, list[str]]:
+    """The levels wanted of a set, by factor."""
+    levels: dict[str, list[str]] = {}
+    for factor, of in levels_wanted(name, where_of(table)):
+        levels[factor] = [level for level in of if level in levels.get(factor, of)]
+    return levels
 
 
 def select(table: Table, sets: Mapping[str, ListedSet]) -> Selected:
@@ -74,20 +84,28 @@ def select(table: Table, sets: Mapping[str, ListedSet]) -> Selected:
         return Selected(choose(usable, where=where_of(table), omit=omit, limit=table.get("limit")), error)
     except ExplorerError as refused:
         rest = {
-            name: tuple(number for number in fitting(prompts, where_of(table)) if number not in set(omit.get(name, ())))
+            name: tuple(n for n in fitting(prompts, name, where_of(table)) if n not in set(omit.get(name, ())))
             for name, prompts in usable.items()
         }
         return Selected(rest, error or refused)
 
 
-def with_set(table: Table, name: str, omit: Sequence[int] = ()) -> Table:
+def with_set(
+    table: Table, name: str, omit: Sequence[int] = (), where: Mapping[str, Sequence[str]] | None = None
+) -> Table:
     names = [other for other in sets_of(table) if other != name]
-    return with_omitted({**table, "sets": [*names, name]}, name, omit)
+    return with_omitted(_with_where({**table, "sets": [*names, name]}, name, where or {}), name, omit)
 
 
 def without_set(table: Table, name: str) -> Table:
     changed = {**table, "sets": [other for other in sets_of(table) if other != name]}
-    return with_omitted(changed, name, ())
+    return with_omitted(_with_where(changed, name, {}), name, ())
+
+
+def _with_where(table: Table, name: str, levels: Mapping[str, Sequence[str]]) -> Table:
+    """Filter one set by factors, or not at all."""
+    where = {other: of for other, of in where_of(table).items() if other != name or not isinstance(of, dict)}
+    return {**table, "where": where | ({name: {factor: list(of) for factor, of in levels.items()}} if levels else {})}
 
 
 def with_omitted(table: Table, name: str, numbers: Collection[int]) -> Table:
@@ -116,23 +134,62 @@ def with_prompts(table: Table, name: str, count: int, numbers: Collection[int], 
     return with_set(table, name, sorted(out))
 
 
-def with_level(table: Table, factor: str, level: str, order: Sequence[str]) -> Table:
-    """Want a level of a factor if it was not wanted, else no longer; a factor without levels filters nothing."""
-    where = where_of(table)
-    levels = where.get(factor, [])
-    levels = [other for other in levels if other != level] if level in levels else [*levels, level]
-    levels.sort(key=lambda name: order.index(name) if name in order else len(order))
-    where[factor] = levels
-    return {**table, "where": {name: chosen for name, chosen in where.items() if chosen}}
+Factors: TypeAlias = Mapping[str, Sequence[str]]
+"""The levels of each factor of a set, in their order."""
+
+
+def with_level(table: Table, names: Sequence[str], factor: str, level: str, known: Mapping[str, Factors]) -> Table:
+    """Want a level in the sets that have it, or no longer where all of them do; one not chosen yet then is.
+
+    What is wanted of every set is first put down for each chosen one that has the factor, so that no set is emptied by
+    a factor that it does not have. A factor without wanted levels filters nothing.
+
+    Args:
+        table: as it is.
+        names: of the sets in question.
+        factor: whose level it is.
+        level: that is wanted, or no longer.
+        known: the factors of sets by name.
+    """
+    table = _by_set(table, known)
+    filters = {name: wanted(table, name) for name in names}
+    wanting = [name for name, levels in filters.items() if level in levels.get(factor, ())]
+    having = [name for name in names if level in known.get(name, {}).get(factor, ())]
+    lacking = [name for name in having if name not in wanting]
+    for name in lacking or wanting:
+        levels = [other for other in filters[name].get(factor, ()) if other != level]
+        levels += [level] if lacking else []
+        order = list(known.get(name, {}).get(factor, ()))
+        levels.sort(key=lambda other: order.index(other) if other in order else len(order))
+        others = {other: of for other, of in filters[name].items() if other != factor}
+        if name not in sets_of(table):
+            table = with_set(table, name)
+        table = _with_where(table, name, {**others, factor: levels} if levels else others)
+    return table
+
+
+def _by_set(table: Table, known: Mapping[str, Factors]) -> Table:
+    """The table with what is wanted of every set put down for each chosen set that has such levels."""
+    filters: dict[str, dict[str, list[str]]] = {}
+    for name in sets_of(table):
+        factors = known.get(name, {})
+        usable = {
+            factor: [level for level in levels if level in factors.get(factor, ())]
+            for factor, levels in wanted(table, name).items()
+        }
+        filters[name] = {factor: levels for factor, levels in usable.items() if levels}
+    return {**table, "where": {name: levels for name, levels in filters.items() if levels}}
 
 
 def renamed(table: Table, old: str, new: str) -> Table:
     """Let another set take a chosen set's place, with the same prompts left out."""
     if new in sets_of(table):
         return without_set(table, old)
-    out = omitted(table, old)
+    out, where = omitted(table, old), where_of(table)
+    levels = where.pop(old) if isinstance(where.get(old), dict) else {}
     names = [new if name == old else name for name in sets_of(table)]
-    return with_omitted({**with_omitted(table, old, ()), "sets": names}, new, out)
+    changed = {**with_omitted(table, old, ()), "sets": names, "where": where}
+    return with_omitted(_with_where(changed, new, levels), new, out)
 
 
 _MOST_UNDER_WAY = 50
@@ -188,6 +245,7 @@ class PromptChoice:
     Attributes:
         view: the sets, the prompts of the opened one, or the levels of factors.
         opened: name of the set whose prompts are in view.
+        scope: names of the sets whose levels are, or were, in view.
         search: text that rows in view must hold.
         room: the most tokens a prompt may have; None where that is not known.
         positions: by what is done there, the choices of positions that are found in each prompt.
@@ -204,8 +262,9 @@ class PromptChoice:
         self.edits = PromptEdits()
         self._searches: dict[View, str] = {}
         self._levels: list[tuple[str, str, int]] = []
+        self.scope: tuple[str, ...] = ()
         self._behind_levels: View = "sets"
-        self._unticked: dict[str, list[int]] = {}
+        self._unticked: dict[str, tuple[list[int], dict[str, list[str]]]] = {}
         self._selected: tuple[Table, object, Selected] | None = None
         self._folded: tuple[PromptSet | None, list[str]] = (None, [])
         self._last_usable: dict[str, Sequence[Prompt]] = {}
@@ -233,7 +292,7 @@ class PromptChoice:
         if not self.files.is_listed:
             return ErrorRows((), "reading the prompt sets")
         if self.view == "levels":
-            return LevelRows(self._levels_shown(), self.table.get("where") or {}, signs)
+            return LevelRows(self._levels_shown(), self._levels_wanted(), signs)
         if self.view == "sets":
             return SetRows(self._sets_shown(), self.chosen, self.selected().numbers, self._too_long_sets(), signs)
         listed = self.opened_set
@@ -253,12 +312,16 @@ class PromptChoice:
         self._go("prompts")
         self.opened = name
 
-    def open_levels(self) -> None:
-        listed = self.opened_set
-        usable = [other for other in self.files.sets.values() if other.is_usable]
-        chosen = [other for other in usable if other.name in self.chosen]
-        scope = [listed] if listed is not None and self.view == "prompts" else chosen or usable
-        self._levels = levels_of(scope, self.table.get("where") or {})
+    def open_levels(self, highlighted: object = None) -> None:
+        """Show the levels of the opened set, else of the chosen ones, else of the highlighted one."""
+        opened = [self.opened] if self.view == "prompts" else self.chosen or [highlighted]
+        scope = [listed for listed in self.files.sets.values() if listed.is_usable and listed.name in opened]
+        self.scope = tuple(listed.name for listed in scope)
+        filters: dict[str, list[str]] = {}
+        for name in self.scope:
+            for factor, levels in wanted(self.table, name).items():
+                filters.setdefault(factor, []).extend(levels)
+        self._levels = levels_of(scope, filters)
         self._behind_levels = "prompts" if self.view == "prompts" else "sets"
         self._go("levels")
 
@@ -273,8 +336,9 @@ class PromptChoice:
         """Choose what stands in a row, or leave it out; whether anything changed."""
         if isinstance(rows, LevelRows) and row < rows.count:
             factor, level, _ = rows.levels[row]
-            order = [name for other, name, _ in self._levels if other == factor]
-            return self.edits.change(("level", factor, level), with_level(self.table, factor, level, order))
+            known = {name: listed.factors for name, listed in self.files.sets.items() if listed.is_usable}
+            new = with_level(self.table, self.scope, factor, level, known)
+            return self.edits.change(("level", self.scope, factor, level), new)
         if isinstance(rows, PromptRows) and row < rows.count:
             name, number = rows.listed.name, rows.shown[row]
             is_out = not rows.is_chosen or number in rows.out
@@ -323,11 +387,13 @@ class PromptChoice:
 
     def _toggle_set(self, name: str) -> bool:
         if name in self.chosen:
-            self._unticked[name] = omitted(self.table, name)
+            own = where_of(self.table).get(name)
+            self._unticked[name] = omitted(self.table, name), own if isinstance(own, dict) else {}
             return self.edits.change(("set", name), without_set(self.table, name))
         count = len(self.files.sets[name].prompts) if name in self.files.sets else 0
-        out = [number for number in self._unticked.get(name, ()) if number <= count]
-        return self.edits.change(("set", name), with_set(self.table, name, out))
+        numbers, levels = self._unticked.get(name, ([], {}))
+        out = [number for number in numbers if number <= count]
+        return self.edits.change(("set", name), with_set(self.table, name, out, levels))
 
     def _go(self, view: View) -> None:
         self._searches[self.view] = self.search
@@ -342,7 +408,7 @@ class PromptChoice:
         """The numbers of a set's prompts that have the levels wanted and match the search."""
         if listed.prompt_set is None:
             return []
-        numbers = fitting(listed.prompt_set, self.table.get("where") or {})
+        numbers = fitting(listed.prompt_set, listed.name, where_of(self.table))
         if not self.search:
             return list(numbers)
         if self._folded[0] is not listed.prompt_set:
@@ -350,6 +416,28 @@ class PromptChoice:
             self._folded = (listed.prompt_set, folded)
         needle = self.search.casefold()
         return [number for number in numbers if needle in self._folded[1][number - 1]]
+
+    def emptied(self) -> list[str]:
+        """Names of the chosen sets of which no prompt has the levels wanted."""
+        usable = (self.files.sets[name] for name in self.chosen if name in self.files.sets)
+        return [
+            listed.name
+            for listed in usable
+            if listed.prompt_set is not None
+            and listed.is_usable
+            and not fitting(listed.prompt_set, listed.name, where_of(self.table))
+        ]
+
+    def _levels_wanted(self) -> dict[tuple[str, str], bool]:
+        """Levels that are wanted of sets in view; True where all of these that have it want it."""
+        found: dict[tuple[str, str], bool] = {}
+        filters = {name: wanted(self.table, name) for name in self.scope}
+        for factor, level, _ in self._levels:
+            having = [name for name in self.scope if level in self.files.sets[name].factors.get(factor, ())]
+            wanting = [name for name in self.scope if level in filters[name].get(factor, ())]
+            if wanting:
+                found[factor, level] = set(having) <= set(wanting)
+        return found
 
     def _levels_shown(self) -> list[tuple[str, str, int]]:
         needle = self.search.casefold()

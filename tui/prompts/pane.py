@@ -92,7 +92,13 @@ class PromptsPane(Widget):
         Binding("space", "choose", "choose", id="prompts.toggle", tooltip="Choose the row, or leave it out"),
         Binding("A", "choose_shown", "all", id="prompts.all", show=False, tooltip="Choose all rows shown, or none"),
         Binding("slash", "search", "search", id="prompts.search", tooltip="Show only rows that hold a text"),
-        Binding("x", "levels", "factors", id="prompts.factors", tooltip="Choose the levels of factors that are used"),
+        Binding(
+            "x",
+            "levels",
+            "factors",
+            id="prompts.factors",
+            tooltip="Choose levels of factors: of the opened set, else of the chosen ones",
+        ),
         Binding("n", "add", "new", id="prompts.new", tooltip="Write a new prompt into the set's file"),
         Binding("e", "edit", "edit", id="prompts.edit", tooltip="Edit the set's file in $EDITOR"),
         Binding(
@@ -331,7 +337,7 @@ class PromptsPane(Widget):
     def action_levels(self) -> None:
         if self.files.is_listed:
             self._behind_levels = self.table.key
-            self.choice.open_levels()
+            self.choice.open_levels(self.table.key)
             self._redraw(0)
 
     def action_limit(self) -> None:
@@ -495,7 +501,7 @@ class PromptsPane(Widget):
         elif choice.view == "levels" and not rows.count:
             notes += about_nothing(choice)
         elif self.files.is_listed:
-            notes += about_selection(choice.table, choice.selected(), choice.too_long(), choice.room, signs)
+            notes += about_selection(choice, signs)
             if isinstance(rows, SetRows) and row < rows.count:
                 notes += about_set(rows.sets[row], named_here("."), signs)
         lines = next(lines for height, lines in _FOOT if self.size.height >= height)

@@ -258,10 +258,16 @@ class PromptRows:
 
 @dataclass(frozen=True)
 class LevelRows:
-    """The levels of factors: (factor, level, number of prompts that have it), checked where they are wanted."""
+    """The levels of factors: (factor, level, number of prompts that have it).
+
+    Attributes:
+        levels: those shown.
+        wanted: by factor and level, whether all sets that have it want it; False: some do.
+        signs: of the screen.
+    """
 
     levels: Sequence[tuple[str, str, int]]
-    checked: Mapping[str, Collection[str]]
+    wanted: Mapping[tuple[str, str], bool]
     signs: Glyphs
 
     @property
@@ -287,8 +293,10 @@ class LevelRows:
         return self.levels[row][:2]
 
     def mark(self, row: int) -> Cell:
-        factor, level, _ = self.levels[row]
-        return self.signs.checked if level in self.checked.get(factor, ()) else (self.signs.unchecked, "dim")
+        state = self.wanted.get(self.levels[row][:2])
+        if state is None:
+            return self.signs.unchecked, "dim"
+        return self.signs.checked if state else self.signs.partly
 
 
 def levels_of(sets: Sequence[ListedSet], checked: Mapping[str, Collection[str]]) -> list[tuple[str, str, int]]:

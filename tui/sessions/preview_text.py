@@ -21,6 +21,7 @@ from srm_explorer.engine.figures import (
     state_caption,
     swept_groups,
 )
+from srm_explorer.engine.prompts import filter_captions
 from srm_explorer.engine.runs import JournalReader
 from srm_explorer.engine.session import PlaneRecord, Session, load_session
 from srm_explorer.tui.charts.picture import Picture
@@ -85,7 +86,7 @@ def spec_facts(experiment: Experiment) -> tuple[tuple[str, str], ...]:
     prompts, generation, capture = experiment.prompts, experiment.generation, experiment.capture
     done = intervention_captions(experiment)
     more = f" (+{len(done) - 1} more)" if len(done) > 1 else ""
-    where = ", ".join(f"{name} = {'/'.join(map(str, levels))}" for name, levels in prompts.where.items())
+    where = ", ".join(filter_captions(prompts.where))
     writing = "greedy" if generation.mode == "greedy" else f"{count_of(generation.samples, 'sample')}, sampled"
     tokens = f"{count_of(generation.tokens, 'token')}, {writing}" if generation.tokens else "nothing: a plain forward"
     planes = [plane_text(experiment, index) for index in range(len(experiment.planes))]

@@ -93,6 +93,9 @@ def sampled() -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
+filters = st.dictionaries(words, spread(words, min_size=1, max_size=3), max_size=3)
+
+
 @st.composite
 def experiments(draw: st.DrawFn) -> dict[str, Any]:
     captured = draw(spread(sites, min_size=1, max_size=3))
@@ -105,7 +108,7 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
         "prompts": {
             "sets": sets,
             "omit": draw(st.dictionaries(st.sampled_from(sets), spread(st.integers(1, 99), min_size=1, max_size=3))),
-            "where": draw(st.dictionaries(words, spread(words, min_size=1, max_size=3), max_size=3)),
+            "where": draw(filters) | draw(st.dictionaries(st.sampled_from(sets), filters.filter(bool), max_size=2)),
             "prepend_bos": draw(st.sampled_from([True, False, "auto", "once"])),
         },
         "interventions": draw(st.integers(1, 4).flatmap(lambda count: st.lists(interventions(count), max_size=3))),
@@ -235,6 +238,12 @@ REFUSED = [
     ("prompts/sets", ["a", ""], "prompts.sets[1]", "name"),
     ("prompts/prepend_bos", "yes", "prompts.prepend_bos", "'auto'"),
     ("prompts/where", {"type": []}, "prompts.where.type", "level"),
+    ("prompts/where", {"type": [1, []]}, "prompts.where.type[1]", "quotes"),
+    ("prompts/where", {"reasonin": {"type": ["a"]}}, "prompts.where.reasonin.type", "did you mean 'reasoning'?"),
+    ("prompts/where", {"reasoning": {}}, "prompts.where.reasoning", "name a factor"),
+    ("prompts/where", {"reasoning": {"type": ["a", "a"]}}, "prompts.where.reasoning.type", "once"),
+    ("prompts/where", {"reasoning": {"type": ["a", ""]}}, "prompts.where.reasoning.type[1]", "name"),
+    ("prompts/where", [1], "prompts.where", "table"),
     ("prompts/omit", {"reasonin": [1]}, "prompts.omit", "did you mean 'reasoning'?"),
     ("prompts/omit", {"reasoning": []}, "prompts.omit.reasoning", "at least one"),
     ("prompts/omit", {"reasoning": [2, 2]}, "prompts.omit.reasoning", "once"),

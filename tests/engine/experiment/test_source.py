@@ -60,6 +60,8 @@ def test_overrides_set_any_field_in_the_file_s_own_words() -> None:
     assert changed.interventions[0].values == (-5, 0, 5)
     assert changed.interventions[0].neurons == (1, 2)
     assert (changed.prompts.sets, changed.prompts.where) == (("watching",), {"type": ("declarative",)})
+    of_set = read("protocol", "prompts.where.watching.type=declarative", "prompts.where.watching.level=[1, 2]")
+    assert of_set.prompts.where == {"watching": {"type": ("declarative",), "level": ("1", "2")}}
     assert changed.spotlight.thresholds == (0.9, 0.2)
     assert (changed.stats, changed.grid) == ("2026-01-31", True)
     assert [(plane.a, plane.b) for plane in changed.planes] == [(5, 6)]
@@ -156,7 +158,8 @@ def test_prompts_are_left_out_on_the_command_line_as_in_the_file(
         ("generation=5", "--set, generation: 5 is not a table"),
         ("generation.tokens=many", "--set, generation.tokens: 'many' is not a whole number"),
         ("generation.tokens=5\nseed = 3", "--set, generation.tokens: "),
-        ("prompts.where.a.b=5", "as a whole"),
+        ("prompts.where.a.b=5", "'a' is not among the sets"),
+        ("prompts.where.a.b.c=5", "as a whole"),
     ],
 )
 def test_an_override_that_sets_nothing_is_refused_with_a_remedy(override: str, told: str) -> None:

@@ -121,6 +121,23 @@ def test_a_level_may_be_missing_from_one_of_the_sets(folder: Path) -> None:
         texts(folder, ["more.csv", "grid.txt"], where={"type": ["od"]})
 
 
+def test_levels_of_one_set_are_wanted_of_it_alone_and_one_that_is_left_empty_is_told_of(folder: Path) -> None:
+    (folder / "more.csv").write_text("prompt,type\nA third,odd\nA fourth,plain\n")
+    named = ["grid.txt", "one.txt", "more.csv"]
+    whole = texts(folder, named)
+    kept = texts(folder, named, where={"more.csv": {"type": ["odd"]}})
+    assert kept == [text for text in whole if text != "A fourth"]
+    assert texts(folder, named, where={"type": ["plain"], "grid.txt": {"type": ["grand", "plain"]}}) == texts(
+        folder, named, where={"type": ["plain"]}
+    )
+    for where, told in (({"type": ["plain"]}, ["one"]), ({"grid.txt": {"type": ["plain"]}}, [])):
+        problems = read_inputs(experiment(named, where=where), folder).problems
+        assert [problem.path.stem for problem in problems if "none of it is run" in problem.what] == told
+    with pytest.raises(ExplorerError, match="did you mean 'odd'") as refused:
+        texts(folder, named, where={"more.csv": {"type": ["od"]}})
+    assert refused.value.where == "prompts.where.more.csv.type"
+
+
 @pytest.mark.parametrize(
     ("named", "where", "told"),
     [

@@ -35,7 +35,11 @@ def listed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ListedSet]:
 steps = st.one_of(
     st.tuples(st.just("set"), st.sampled_from(NAMES)),
     st.tuples(st.just("prompt"), st.sampled_from(NAMES), st.integers(0, 3)),
-    st.tuples(st.just("level"), st.sampled_from([("kind", "x"), ("kind", "y"), ("level", "1"), ("kind", "z")])),
+    st.tuples(
+        st.just("level"),
+        st.sampled_from([("kind", "x"), ("kind", "y"), ("level", "1"), ("kind", "z")]),
+        st.sampled_from([None, *NAMES]),
+    ),
     st.tuples(st.just("limit"), st.none() | st.integers(1, 6)),
 )
 
@@ -50,8 +54,10 @@ def apply(table: edits.Table, step: tuple[Any, ...], listed: dict[str, ListedSet
             number = 1 + place % count
             out = name not in edits.sets_of(table) or number in edits.omitted(table, name)
             return edits.with_prompts(table, name, count, [number], out)
-        case ("level", (factor, level)):
-            return edits.with_level(table, factor, level, ["x", "y", "z", "1", "2"])
+        case ("level", (factor, level), name):
+            names = [name] if name else edits.sets_of(table)
+            known = {name: one.factors for name, one in listed.items()}
+            return edits.with_level(table, names, factor, level, known)
         case (_, limit):
             return {**table, "limit": limit}
     raise AssertionError(step)
@@ -64,7 +70,8 @@ def test_after_any_edits_the_screen_and_a_run_agree(listed: dict[str, ListedSet]
         table = apply(table, step, listed)
     selected = edits.select(table, listed)
     names = [str(listed[name].path) for name in table["sets"]]
-    named = {**table, "sets": names, "omit": {str(listed[name].path): out for name, out in table["omit"].items()}}
+    by_path = {key: {str(listed[name].path): of for name, of in table[key].items()} for key in ("omit", "where")}
+    named = {**table, "sets": names, **by_path}
     data = {"model": {"name": "demo"}, "prompts": named, "capture": {"sites": ["blocks.0.mlp.hook_post"]}}
     try:
         texts = [one.prompt.text for one in read_inputs(Experiment.from_dict(data), Path.cwd()).prompts]
@@ -75,6 +82,20 @@ def test_after_any_edits_the_screen_and_a_run_agree(listed: dict[str, ListedSet]
     shown = [listed[name].prompts[number - 1].text for name, numbers in selected.numbers.items() for number in numbers]
     assert shown == texts
     assert selected.total == len(texts)
+
+
+@given(st.lists(steps, max_size=6), st.sampled_from([("kind", "x"), ("kind", "z"), ("level", "1")]))
+def test_a_level_of_some_sets_changes_no_other(
+    listed: dict[str, ListedSet], done: list[tuple[Any, ...]], pair: tuple[str, str]
+) -> None:
+    table = START
+    for step in done:
+        table = apply(table, step, listed)
+    before = edits.select({**table, "limit": None}, listed).numbers
+    after = edits.select({**apply(table, ("level", pair, None), listed), "limit": None}, listed).numbers
+    for name in edits.sets_of(table):
+        if pair[1] not in listed[name].factors.get(pair[0], ()):
+            assert after.get(name) == before.get(name)
 
 
 @given(st.lists(steps, max_size=6), steps)

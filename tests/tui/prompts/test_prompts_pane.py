@@ -302,9 +302,9 @@ async def test_factors_are_chosen_by_level() -> None:
         ]
         await go(app, pilot, ("type", "grand"))
         await press(pilot, "space", "k", "enter")
-        assert app.prompts["where"] == {"type": ["plain", "grand"]}
+        assert app.prompts["where"] == {"grid": {"type": ["plain", "grand"]}}
         await press(pilot, "enter")
-        assert app.prompts["where"] == {"type": ["grand"]}
+        assert app.prompts["where"] == {"grid": {"type": ["grand"]}}
         assert app.used() == run_would_use(app.prompts) == [("grid", 2), ("grid", 4)]
         await press(pilot, "escape")
         assert "2 / 4" in app.row(" grid ")
@@ -313,6 +313,49 @@ async def test_factors_are_chosen_by_level() -> None:
         assert app.pane.table.count == 2
         await press(pilot, "x", "j", "j", "space")
         assert app.prompts["where"] == {}
+
+
+@in_loop
+async def test_a_factor_of_one_set_leaves_the_others_as_they_are() -> None:
+    async with opened(sets=["alpha", "grid"]) as (app, pilot):
+        await press(pilot, "x")
+        await go(app, pilot, ("type", "grand"))
+        await press(pilot, "space", "escape")
+        assert "3 / 3" in app.row(" alpha ")
+        assert "2 / 4" in app.row(" grid ")
+        assert app.used() == run_would_use(app.prompts)
+        assert app.used() == [("alpha", 1), ("alpha", 2), ("alpha", 3), ("grid", 2), ("grid", 4)]
+        assert "5 prompts of 2 sets · grid: type grand" in app.foot()
+
+
+@in_loop
+async def test_what_every_set_was_to_have_is_put_down_by_set_with_the_first_key() -> None:
+    async with opened(sets=["alpha", "grid"], where={"type": ["grand"]}) as (app, pilot):
+        assert "0 / 3" in app.row(" alpha ")
+        assert "no prompt of alpha has type grand" in app.foot()
+        await press(pilot, "x")
+        await go(app, pilot, ("level", "2"))
+        await press(pilot, "space", "escape")
+        assert "3 / 3" in app.row(" alpha ")
+        assert app.prompts["where"] == {"grid": {"type": ["grand"], "level": ["2"]}}
+        assert app.used() == run_would_use(app.prompts)
+
+
+@in_loop
+async def test_an_opened_set_is_filtered_alone_and_a_set_that_is_chosen_again_has_its_levels() -> None:
+    (Path.cwd() / "prompts" / "more.csv").write_text("prompt,type\nOne,plain\nTwo,grand\n")
+    async with opened(sets=["grid", "more"]) as (app, pilot):
+        await go(app, pilot, "more")
+        await press(pilot, "enter", "x", "space", "escape", "escape")
+        assert app.prompts["where"] == {"more": {"type": ["plain"]}}
+        assert "4 / 4" in app.row(" grid ")
+        assert "1 / 2" in app.row(" more ")
+        await press(pilot, "x")
+        assert "levels used of grid, more" in str(app.pane.query_one("#prompts-head", Static).content)
+        marks = [app.pane.rows.mark(row) for row in range(app.pane.table.count)]
+        assert marks.count("◪") == 1, "plain is wanted of one of two"
+        await press(pilot, "escape", "space", "space")
+        assert app.prompts["where"] == {"more": {"type": ["plain"]}}
 
 
 @in_loop
