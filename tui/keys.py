@@ -24,6 +24,8 @@ _NAMES = {
     "left_square_bracket": "[",
     "right_square_bracket": "]",
     "full_stop": ".",
+    "less_than_sign": "<",
+    "greater_than_sign": ">",
     "minus": "-",
     "plus": "+",
     "space": "space",

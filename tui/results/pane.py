@@ -104,8 +104,20 @@ class ResultsPane(Widget, can_focus=True):
             id="results.held_out",
             tooltip="Make this plane on half of the units and show the other half; again, all of them",
         ),
-        Binding("left_square_bracket", "tab(-1)", show=False, id="results.tab_before", tooltip="Go to the tab before"),
-        Binding("right_square_bracket", "tab(1)", "tab", id="results.tab_next", tooltip="Go to the next tab"),
+        Binding(
+            "left_square_bracket,less_than_sign",
+            "tab(-1)",
+            show=False,
+            id="results.tab_before",
+            tooltip="Go to the tab before",
+        ),
+        Binding(
+            "right_square_bracket,greater_than_sign",
+            "tab(1)",
+            "tab",
+            id="results.tab_next",
+            tooltip="Go to the next tab",
+        ),
     ]
 
     class ViewChanged(Message):
