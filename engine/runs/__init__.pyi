@@ -29,8 +29,9 @@ from .journal_records import RunResumed as RunResumed
 from .journal_records import RunStart as RunStart
 from .journal_records import ValuesResolved as ValuesResolved
 from .live import LiveRun as LiveRun
-from .manage import rename as rename
-from .manage import trash as trash
+from .manage import is_there as is_there
+from .manage import rename_session as rename_session
+from .manage import whereabouts as whereabouts
 from .plan import ITEM_BYTES as ITEM_BYTES
 from .plan import Layout as Layout
 from .plan import Sizes as Sizes
@@ -50,6 +51,12 @@ from .resume import TakenError as TakenError
 from .resume import already_finished as already_finished
 from .resume import default_path as default_path
 from .resume import preflight as preflight
+from .trash import Trashed as Trashed
+from .trash import delete_trashed as delete_trashed
+from .trash import find_trashed as find_trashed
+from .trash import restore_session as restore_session
+from .trash import trash_session as trash_session
+from .trash import trashed_sessions as trashed_sessions
 from .units import UNITS_PREFIX as UNITS_PREFIX
 from .units import needs_baseline as needs_baseline
 from .units import readings_of as readings_of

@@ -1,61 +1,76 @@
-"""Renaming sessions and throwing them away, never under the hands of a writer."""
+"""Renaming sessions, never under the hands of a writer, and finding one again that was moved by whomever."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator
+import os
 from pathlib import Path
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.io.files import FileLock
 from srm_explorer.engine.runs.journal import forget_run, known_runs, register_run
-from srm_explorer.engine.runs.journal_reader import LOCK
-from srm_explorer.engine.session import rename_session, trash_session
+from srm_explorer.engine.runs.trash import created_by, trashed_sessions, unwritten
+from srm_explorer.engine.session.store import created_in, moved_to, rename_files, renamed_path
 
 
-def rename(path: Path, new_name: str) -> Path:
-    """Rename a session, or a run that is not saved yet, as `rename_session` does; the list of runs follows.
+def rename_session(path: Path, new_name: str) -> Path:
+    """Give a session, or a run that is not saved yet, another name in its folder: file, vectors, ledger, run folder.
+
+    Killed at any instant, nothing is lost: the same again goes on with it.
+
+    Returns:
+        The new .json file; `path` where the name stays the same.
 
     Raises:
         LockedError: a run is being written there.
-        ExplorerError: as `rename_session`.
+        ExplorerError: the name is none or is taken, the session is missing or damaged, or something cannot be moved.
     """
     path = paths.absolute(path)
     folder = paths.run_folder(path)
+    target = renamed_path(path, new_name)
     listed = folder in known_runs()
-    with _unwritten(folder):
-        target = rename_session(path, new_name)
+    with unwritten(folder):
+        if listed and target != path:
+            # A run that cannot be listed is still found in the sessions folder.
+            with contextlib.suppress(ExplorerError):
+                register_run(paths.run_folder(target))
+        rename_files(path, new_name)
     if listed and target != path:
-        # A run that cannot be listed is still found in the sessions folder.
         with contextlib.suppress(ExplorerError):
             register_run(paths.run_folder(target))
         forget_run(folder)
     return target
 
 
-def trash(path: Path) -> Path:
-    """Move a session, its vectors and its run folder to the trash; the folder they went to is returned.
+def whereabouts(path: Path, created: str, saved: str = "") -> tuple[Path | None, str]:
+    """Find out what became of a session, saved or not, that is not under its name any more.
 
-    Raises:
-        LockedError: a run is being written there.
-        ExplorerError: nothing is there, or it cannot be moved.
+    Args:
+        path: the .json file it was.
+        created: when its experiment began, by which it is known under any name.
+        saved: when it was saved last, by which it is told from copies.
+
+    Returns:
+        its .json file (where a run alone is left, that file is not there), None where it is nowhere to be seen; and in
+        that case where it went, for people: "in the trash" or "gone".
     """
-    path = paths.absolute(path)
-    folder = paths.run_folder(path)
-    if not path.is_file() and not folder.is_dir():
-        raise ExplorerError("it is gone already", where=str(path), remedy="nothing is left to do")
-    with _unwritten(folder):
-        trashed = trash_session(path)
-    forget_run(folder)
-    return trashed
+    folders = dict.fromkeys((path.parent, paths.sessions_folder()))
+    for folder in folders if created else ():
+        found = moved_to(folder / path.name, created, saved)
+        if found is not None:
+            return found, ""
+    runs = [run for folder in folders for run in sorted(folder.glob("*.run"))] + known_runs()
+    for run in dict.fromkeys(runs) if created else ():
+        if created_by(run) == created:
+            return run.with_name(f"{run.name.removesuffix('.run')}.json"), ""
+    # By what lies there, not by the name alone: another session may have had it.
+    trashed = any(
+        entry.name == path.stem and (not created or created_in(entry.folder / f"{entry.name}.json") in ("", created))
+        for entry in trashed_sessions()
+    )
+    return None, "in the trash" if trashed else "gone"
 
 
-@contextlib.contextmanager
-def _unwritten(folder: Path) -> Generator[None]:
-    """Hold a run folder, where there is one, so that nobody begins to write it meanwhile."""
-    if not folder.is_dir():
-        yield
-        return
-    with FileLock(folder / LOCK, timeout=0.5, remedy="wait for it, or stop it first"):
-        yield
+def is_there(path: Path) -> bool:
+    """Whether a session, or a run that is not saved yet, has this name."""
+    return os.path.lexists(path) or paths.run_folder(path).is_dir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,12 +12,13 @@ from typing import Any, Literal
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, differences
-from srm_explorer.engine.io.files import LockedError, as_explorer_error, check_writable, sync_folder
+from srm_explorer.engine.io.files import LockedError, check_writable, sync_folder
 from srm_explorer.engine.io.vectors import check_vectors
 from srm_explorer.engine.runs.inputs import Inputs, read_inputs
 from srm_explorer.engine.runs.journal import forget_run, is_run_folder, sweep_beside
 from srm_explorer.engine.runs.journal_reader import LOCK, JournalReader, writer_pid
-from srm_explorer.engine.session import Session, load_session, trash_session
+from srm_explorer.engine.runs.trash import trash_session
+from srm_explorer.engine.session import Session, load_session
 
 
 class TakenError(ExplorerError):
@@ -93,20 +95,7 @@ def clear(path: Path) -> list[Path]:
         ExplorerError: a run is being written there, or something cannot be moved.
     """
     check_idle(path)
-    gone: list[Path] = []
-    folder = paths.run_folder(path)
-    if folder.is_dir():
-        target = _free_path(paths.trash_folder(), folder.name)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(folder, target)
-        except OSError as error:
-            raise as_explorer_error(error, target) from error
-        forget_run(folder)
-        gone.append(target)
-    if path.exists():
-        gone.append(trash_session(path))
-    return gone
+    return [trash_session(path)] if os.path.lexists(path) or paths.run_folder(path).is_dir() else []
 
 
 def remove_if_saved(folder: Path, path: Path) -> None:

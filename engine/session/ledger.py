@@ -17,6 +17,7 @@ from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.io.files import append_whole, open_regular
 from srm_explorer.engine.session.session import Session, now
+from srm_explorer.engine.session.store import moved_to
 from srm_explorer.engine.stats.permutation import benjamini_hochberg, benjamini_yekutieli
 
 LONGEST_NAME = 80
@@ -154,7 +155,11 @@ class Ledger:
     def __init__(self, session: Session) -> None:
         self._session = session.created
         self._runs = len(session.runs)
-        self.path = None if session.path is None else paths.ledger_file(session.path)
+        path = session.path
+        if path is not None and not path.exists():
+            # Renamed since it was opened: its tests belong under the name it has now.
+            path = moved_to(path, session.created, session.saved) or path
+        self.path = None if path is None else paths.ledger_file(path)
 
     def entries(self, holding: str = "") -> list[Entry]:
         """What is recorded, in order of first appearance; the same test of a family counts once, with its last p.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import glob
+import json
 import os
 import re
 import shutil
@@ -21,7 +23,6 @@ from srm_explorer.engine.io.files import (
     open_regular,
     parse_json,
     read_text,
-    remove_empty,
     sha256_of,
     sync_folder,
     write_atomic,
@@ -82,7 +83,9 @@ def save_session(session: Session, path: Path, *, vectors: Vectors | None = None
     """
     path = paths.absolute(path)
     with folder_lock(path.parent):
+        session, path, moved = _followed(session, path)
         target, note = _free(session, path)
+        note = "; ".join(filter(None, (moved, note)))
         final = target.with_name(f"{stem_of(target)}.safetensors")
         try:
             changed = _write(session, target, final, session.held if vectors is None else vectors)
@@ -119,27 +122,37 @@ def sessions_in(folder: Path) -> list[Path]:
     return [path for _, path in sorted(sessions, reverse=True)]
 
 
-def trash_session(path: Path) -> Path:
-    """Move a session, its vectors, its ledger and its run folder to a new folder in the trash, which is returned.
+_CREATED = re.compile(rb'"(created|saved)"\s*:\s*("(?:[^"\\\n]|\\.)*")')
 
-    Raises:
-        ExplorerError: it cannot be moved.
+
+def created_in(path: Path) -> str:
+    """When the experiment of a session file began, read off its first lines; empty where it is none."""
+    return _stamps(path)[0]
+
+
+def _stamps(path: Path) -> tuple[str, str]:
+    """When a session was created and saved."""
+    found = {"created": "", "saved": ""}
+    with contextlib.suppress(OSError, ValueError):
+        with open_regular(path) as file:
+            head = file.read(4096)
+        for name, text in reversed(_CREATED.findall(head) if b'"schema_version"' in head[:256] else []):
+            found[name.decode("ascii")] = json.loads(text)
+    return found["created"], found["saved"]
+
+
+def moved_to(path: Path, created: str, saved: str = "") -> Path | None:
+    """Where a session lies that had the name `path`, in the same folder: by when it was created and saved.
+
+    Of copies, the one that was saved at the same time, else the one that was changed last; None where it is nowhere.
     """
-    stamp = now().replace(":", "").replace("+0000", "")
-    folder = paths.trash_folder() / f"{stem_of(path)} {stamp}"
-    stays = path.with_name(f"{stem_of(path)}.safetensors")
-    try:
-        folder.mkdir(parents=True)
-        with folder_lock(path.parent):
-            for old in (path, stays, *_waiting(stays), paths.ledger_file(path), paths.run_folder(path)):
-                if old.exists():
-                    shutil.move(old, folder / old.name)
-    except BaseException as error:
-        remove_empty([folder])
-        if isinstance(error, OSError):
-            raise as_explorer_error(error, folder) from error
-        raise
-    return folder
+    candidates: list[tuple[bool, float, Path]] = []
+    for other in sessions_in(path.parent):
+        stamps = _stamps(other)
+        if created and stamps[0] == created:
+            with contextlib.suppress(OSError):
+                candidates.append((stamps[1] == saved, other.stat().st_ctime, other))
+    return max(candidates)[2] if candidates else None
 
 
 def _write(session: Session, target: Path, final: Path, vectors: Vectors | None) -> Session:
@@ -158,11 +171,37 @@ def _write(session: Session, target: Path, final: Path, vectors: Vectors | None)
     if session.path is not None:
         # What cannot be copied is no reason to lose the session.
         with contextlib.suppress(ExplorerError, OSError):
-            _keep_ledger(paths.ledger_file(session.path), paths.ledger_file(target))
+            keep_ledger(paths.ledger_file(session.path), paths.ledger_file(target))
     return changed
 
 
-def _keep_ledger(old: Path, new: Path) -> None:
+def _followed(session: Session, path: Path) -> tuple[Session, Path, str]:
+    """A session that is saved where it was read from, though it was renamed or thrown away there meanwhile.
+
+    Returns:
+        the session under its new name, that name's file, and one line that says so; all as they are where it was not.
+
+    Raises:
+        ExplorerError: it lies in the trash.
+    """
+    if not session.revision or session.path != path or os.path.lexists(path):
+        return session, path, ""
+    found = moved_to(path, session.created, session.saved)
+    if found is not None:
+        kept, sidecar = _read(found).sidecar, session.sidecar
+        if kept is not None and sidecar is not None and kept.sha256 == sidecar.sha256:
+            sidecar = kept
+        moved = f"'{stem_of(path)}' was renamed meanwhile: saved as '{stem_of(found)}'"
+        return session.changed(path=found, sidecar=sidecar), found, moved
+    for thrown in paths.trash_folder().glob(f"*/{glob.escape(path.name)}"):
+        if _stamps(thrown) == (session.created, session.saved):
+            what = "the session was moved to the trash meanwhile"
+            remedy = f"bring it back with `srm-explorer sessions restore {stem_of(path)}`, then save again"
+            raise ExplorerError(what, where=str(path), remedy=remedy)
+    return session, path, ""
+
+
+def keep_ledger(old: Path, new: Path) -> None:
     """Add the tests recorded under one name to those under another, where others of a session that is gone may stand.
 
     Raises:
@@ -233,7 +272,7 @@ def _place_vectors(session: Session, final: Path, vectors: Vectors | None) -> tu
 
 def settle(final: Path, sidecar: Sidecar | None) -> None:
     """Give the vectors their name, and remove those that saves cut short have left waiting."""
-    for path in _waiting(final):
+    for path in waiting(final):
         if sidecar is not None and path == pending_sidecar(final, sidecar.sha256):
             path.replace(final)
         else:
@@ -275,12 +314,13 @@ def _nearest(path: Path) -> str:
     return did_you_mean(stem_of(path), known) if known else "`srm-explorer sessions` lists those that are there"
 
 
-def _waiting(final: Path) -> Iterator[Path]:
+def waiting(final: Path) -> Iterator[Path]:
+    """Vectors of a session that wait for it to be in place."""
     name = re.compile(rf"\.{re.escape(stem_of(final))}\.[0-9a-f]{{16}}\.safetensors")
     return (path for path in list(final.parent.iterdir()) if name.fullmatch(path.name))
 
 
-def rename_session(path: Path, new_name: str) -> Path:
+def rename_files(path: Path, new_name: str) -> Path:
     """Give a session another name in its folder: its file, its vectors, its ledger and its run folder.
 
     The file goes first: it finds its vectors under their old name as well as under the new one.
@@ -303,13 +343,51 @@ def rename_session(path: Path, new_name: str) -> Path:
         folder = paths.run_folder(path)
         try:
             if os.path.lexists(path) or not folder.is_dir():
-                _move(load_session(path), path, target)
+                session = load_session(path)
+                number = folder.stat().st_ino if folder.is_dir() else 0
+                record = {"to": stem_of(target), "created": session.created, "run": number}
+                write_atomic(_mark(path), json.dumps(record).encode("ascii"))
+                _move(session, path, target)
             if folder.is_dir():
                 folder.rename(paths.run_folder(target))
+            _mark(path).unlink(missing_ok=True)
             sync_folder(path.parent)
         except OSError as error:
             raise as_explorer_error(error, target) from error
     return target
+
+
+def _mark(path: Path) -> Path:
+    """The hidden file that says which name a session is being given."""
+    return path.with_name(f".{stem_of(path)}.renaming")
+
+
+_RENAMING = re.compile(r"\.(.+)\.renaming")
+
+
+def settle_renames(folder: Path, names: Iterable[str]) -> None:
+    """Finish renamings that were cut short after the session's file had its new name: what belongs to it follows.
+
+    Nothing happens while somebody saves or renames in the folder, or where it cannot be written.
+
+    Args:
+        names: of files in the folder.
+    """
+    for name in names:
+        match = _RENAMING.fullmatch(name)
+        if match is None:
+            continue
+        with contextlib.suppress(ExplorerError, OSError, ValueError, KeyError, TypeError), FileLock(folder / _LOCK):
+            path = folder / f"{match[1]}.json"
+            record = cast("dict[str, Any]", json.loads(_mark(path).read_bytes()))
+            target = renamed_path(path, str(record["to"]))
+            if not os.path.lexists(path) and created_in(target) == record["created"]:
+                _follow(_read(target), path, target)
+                run, renamed = paths.run_folder(path), paths.run_folder(target)
+                # By its number: another run may have begun under the old name.
+                if run.is_dir() and run.stat().st_ino == record["run"] and not os.path.lexists(renamed):
+                    run.rename(renamed)
+            _mark(path).unlink(missing_ok=True)
 
 
 def renamed_path(path: Path, new_name: str) -> Path:
@@ -338,16 +416,26 @@ def refuse_taken(target: Path) -> None:
 
 
 def _move(session: Session, path: Path, target: Path) -> None:
+    settle(path.with_name(f"{stem_of(path)}.safetensors"), session.sidecar)
+    # Under both names, so that no instant loses it.
+    keep_ledger(paths.ledger_file(path), paths.ledger_file(target))
+    path.rename(target)
+    _follow(session, path, target)
+
+
+def _follow(session: Session, path: Path, target: Path) -> None:
+    """Move what belongs to a session after its file: its ledger, its vectors, and the name that it calls them by."""
+    keep_ledger(paths.ledger_file(path), paths.ledger_file(target))
+    paths.ledger_file(path).unlink(missing_ok=True)
     sidecar = session.sidecar
     vectors = path.with_name(f"{stem_of(path)}.safetensors")
     renamed = target.with_name(f"{stem_of(target)}.safetensors")
-    settle(vectors, sidecar)
-    # Under both names, so that no instant loses it.
-    _keep_ledger(paths.ledger_file(path), paths.ledger_file(target))
-    path.rename(target)
-    paths.ledger_file(path).unlink(missing_ok=True)
+    if sidecar is None:
+        pass
     # Vectors under yet another name may be those of the session that this file was copied from by hand.
-    if sidecar is not None and sidecar.file == vectors.name and vectors.is_file():
+    elif vectors.is_file() and (sidecar.file == vectors.name or _hash_of(vectors) == sidecar.sha256):
         vectors.rename(renamed)
+        sidecar = dataclasses.replace(sidecar, file=renamed.name)
+    elif sidecar.file == vectors.name and renamed.is_file():
         sidecar = dataclasses.replace(sidecar, file=renamed.name)
     write_atomic(target, session_bytes(session.changed(name=stem_of(target), sidecar=sidecar)))

@@ -94,7 +94,7 @@ class SessionActions:
         self._push(NotesScreen(row.path), take)
 
     def _rename(self, row: Row) -> None:
-        from srm_explorer.engine.runs import rename
+        from srm_explorer.engine.runs import rename_session
         from srm_explorer.engine.session.store import refuse_taken, renamed_path
 
         def problem(typed: str) -> str:
@@ -107,7 +107,7 @@ class SessionActions:
             return ""
 
         def act(typed: str) -> tuple[str, Path]:
-            target = rename(row.path, typed)
+            target = rename_session(row.path, typed)
             return f"{row.path.stem} is now {target.stem}", target
 
         def take(typed: str | None) -> None:
@@ -118,11 +118,11 @@ class SessionActions:
 
     def _trash(self, row: Row) -> None:
         from srm_explorer.engine import paths
-        from srm_explorer.engine.runs import trash
+        from srm_explorer.engine.runs import trash_session
 
         def take(confirmed: bool | None) -> None:
             if confirmed:
-                self._act(lambda: (f"{row.name} lies in {trash(row.path)}", row.path))
+                self._act(lambda: (f"{row.name} lies in {trash_session(row.path)}", row.path))
 
         vectors = row.path.with_suffix(".safetensors")
         names = [row.path.name] if row.saved else []

@@ -11,7 +11,7 @@ from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.runs import Progress, is_run_folder, known_runs
 from srm_explorer.engine.runs.journal import sweep_removed
 from srm_explorer.engine.runs.journal_reader import EVENTS, JournalReader
-from srm_explorer.engine.session.store import settle_saves
+from srm_explorer.engine.session.store import settle_renames, settle_saves
 from srm_explorer.tui.sessions.row import FoundRun, Row, Summary
 from srm_explorer.tui.sessions.summary import SummaryCache, describe, mark_of, model_of, read_summary
 
@@ -112,6 +112,7 @@ def _files(folder: Path) -> tuple[dict[str, int], list[Path]]:
                     sizes[entry.name] = entry.stat().st_size
     sweep_removed(folder, hidden)
     settle_saves(folder, hidden)
+    settle_renames(folder, hidden)
     return sizes, [folder / name for name in sizes if name.endswith(".json")]
 
 

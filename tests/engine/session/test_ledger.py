@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.runs.manage import rename, trash
+from srm_explorer.engine.runs.manage import rename_session
+from srm_explorer.engine.runs.trash import trash_session
 from srm_explorer.engine.session import ComputedTest, Ledger, Session, load_session, record_tests, save_session
 from srm_explorer.engine.stats.permutation import benjamini_hochberg, benjamini_yekutieli
 
@@ -65,7 +66,7 @@ def test_it_goes_where_the_session_goes(session: Session, tmp_path: Path) -> Non
     record_tests(session, [difference(1)], "differences")
     # A ledger of a session that is gone says nothing about this one.
     paths.ledger_file(tmp_path / "t.json").write_text("left\n")
-    renamed = load_session(rename(session.path or tmp_path, "t"))
+    renamed = load_session(rename_session(session.path or tmp_path, "t"))
     assert not paths.ledger_file(tmp_path / "s.json").exists()
     assert len(Ledger(renamed).entries()) == 1
     copy = save_session(renamed.changed(revision=0), tmp_path / "t.json").session
@@ -73,7 +74,7 @@ def test_it_goes_where_the_session_goes(session: Session, tmp_path: Path) -> Non
     record_tests(copy, [difference(2)], "differences")
     assert len(Ledger(copy).entries()) == 2
     assert len(Ledger(renamed).entries()) == 1
-    folder = trash(tmp_path / "t.json")
+    folder = trash_session(tmp_path / "t.json")
     assert (folder / "t.ledger.jsonl").is_file()
     assert not paths.ledger_file(tmp_path / "t.json").exists()
 

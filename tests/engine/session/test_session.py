@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, conditions
 from srm_explorer.engine.io.vectors import Vectors
+from srm_explorer.engine.runs.trash import trash_session
 from srm_explorer.engine.session import (
     PlaneRecord,
     PromptRecord,
@@ -29,7 +30,6 @@ from srm_explorer.engine.session import (
     sessions_in,
 )
 from srm_explorer.engine.session.serialization import migrated, read_session, session_bytes
-from srm_explorer.engine.session.store import trash_session
 
 SITE = "blocks.1.mlp.hook_post"
 SPEC = Experiment.from_dict(
@@ -473,5 +473,5 @@ def test_what_is_thrown_away_can_be_brought_back(tmp_path: Path, monkeypatch: py
     path.with_name("storm.run").mkdir()
     folder = trash_session(path)
     assert names(path.parent) == {"storm-2.json", "storm-2.safetensors"}
-    assert names(folder) == {"storm.json", "storm.safetensors", "storm.run"}
+    assert names(folder) == {".origin.json", "storm.json", "storm.safetensors", "storm.run"}
     assert same_vectors(load_session(folder / "storm.json").vectors(), some_vectors())

@@ -17,8 +17,9 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, conditions
 from srm_explorer.engine.io.files import FileLock, LockedError, sha256_of
 from srm_explorer.engine.runs.journal import known_runs, register_run
-from srm_explorer.engine.runs.manage import rename, trash
-from srm_explorer.engine.session import RunRecord, Session, load_session, rename_session, save_session, sessions_in
+from srm_explorer.engine.runs.manage import rename_session
+from srm_explorer.engine.runs.trash import trash_session
+from srm_explorer.engine.session import RunRecord, Session, load_session, rename_files, save_session, sessions_in
 from srm_explorer.engine.session.store import renamed_path
 
 SITE = "blocks.1.mlp.hook_post"
@@ -61,7 +62,8 @@ def die_at(step: int) -> None:
 
     def count(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal left
-        if event in ("open", "os.rename", "os.remove", "os.truncate"):
+        writes = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        if writes or event in ("os.rename", "os.remove", "os.truncate", "os.mkdir", "os.rmdir"):
             left -= 1
             if left < 0:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -85,7 +87,7 @@ def test_a_renamed_session_is_the_same_with_the_same_vectors(tmp_path: Path) -> 
     before = save_session(a_session(notes="mine"), tmp_path / "storm.json", vectors=VECTORS).session
     content = sha256_of(tmp_path / "storm.safetensors")
     paths.run_folder(tmp_path / "storm.json").mkdir()
-    target = rename_session(tmp_path / "storm.json", "calm")
+    target = rename_files(tmp_path / "storm.json", "calm")
     assert target == tmp_path / "calm.json"
     assert names(tmp_path) == {"calm.json", "calm.safetensors", "calm.run"}
     after = load_session(target)
@@ -104,7 +106,7 @@ def test_a_name_that_something_has_is_refused_and_nothing_moves(tmp_path: Path, 
     save_session(a_session(), tmp_path / "storm.json", vectors=VECTORS)
     (tmp_path / taken).write_bytes(b"mine")
     with pytest.raises(ExplorerError, match=f"the name 'calm' is taken by {taken}; choose another"):
-        rename_session(tmp_path / "storm.json", "calm")
+        rename_files(tmp_path / "storm.json", "calm")
     assert names(tmp_path) == {"storm.json", "storm.safetensors", taken}
     assert (tmp_path / taken).read_bytes() == b"mine"
 
@@ -129,14 +131,14 @@ def test_a_damaged_session_is_not_touched(tmp_path: Path) -> None:
     with pytest.raises(ExplorerError, match="broken JSON"):
         rename_session(path, "calm")
     with pytest.raises(ExplorerError, match="no such file"):
-        rename_session(tmp_path / "nothing.json", "calm")
+        rename_files(tmp_path / "nothing.json", "calm")
     assert names(tmp_path) == {"storm.json"}
 
 
 def test_vectors_that_another_session_calls_its_own_stay(tmp_path: Path) -> None:
     save_session(a_session(), tmp_path / "storm.json", vectors=VECTORS)
     (tmp_path / "copy.json").write_bytes((tmp_path / "storm.json").read_bytes())
-    rename_session(tmp_path / "copy.json", "calm")
+    rename_files(tmp_path / "copy.json", "calm")
     assert holds_its_vectors(load_session(tmp_path / "storm.json"))
     assert holds_its_vectors(load_session(tmp_path / "calm.json"))
 
@@ -149,7 +151,7 @@ def test_killed_at_any_instant_of_a_rename_the_session_is_there_with_its_vectors
 
         def act(step: int = step, folder: Path = folder) -> None:
             die_at(step)
-            rename_session(folder / "storm.json", "calm")
+            rename_files(folder / "storm.json", "calm")
 
         status = in_a_child(act)
         (left,) = sessions_in(folder)
@@ -172,7 +174,7 @@ def test_a_session_that_is_being_written_is_neither_renamed_nor_thrown_away(tmp_
     path = tmp_path / "storm.json"
     save_session(a_session(), path, vectors=VECTORS)
     with FileLock(paths.run_folder(path) / "lock"):
-        for act in (lambda: rename(path, "calm"), lambda: trash(path)):
+        for act in (lambda: rename_session(path, "calm"), lambda: trash_session(path)):
             with pytest.raises(LockedError, match=f"in use by process {os.getpid()}; wait for it, or stop it first"):
                 act()
     assert names(tmp_path) == {"storm.json", "storm.safetensors", "storm.run"}
@@ -183,11 +185,11 @@ def test_a_run_that_is_not_saved_yet_keeps_its_place_in_the_list(tmp_path: Path)
     folder.mkdir()
     (folder / "spec.json").write_bytes(b"{}")
     register_run(folder)
-    assert rename(tmp_path / "storm.json", "calm") == tmp_path / "calm.json"
+    assert rename_session(tmp_path / "storm.json", "calm") == tmp_path / "calm.json"
     assert known_runs() == [tmp_path / "calm.run"]
     assert (tmp_path / "calm.run" / "spec.json").read_bytes() == b"{}"
-    place = trash(tmp_path / "calm.json")
+    place = trash_session(tmp_path / "calm.json")
     assert known_runs() == []
     assert (place / "calm.run" / "spec.json").read_bytes() == b"{}"
     with pytest.raises(ExplorerError, match="it is gone already"):
-        trash(tmp_path / "calm.json")
+        trash_session(tmp_path / "calm.json")
