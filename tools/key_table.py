@@ -14,7 +14,7 @@ BEGIN, END = "<!-- keys: tools/key_table.py -->", "<!-- end of keys -->"
 
 PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Everywhere", ("ExplorerScreen", "ExplorerApp")),
-    ("Prompts", ("PromptsPane",)),
+    ("Prompts", ("PromptsPane", "PathLine")),
     ("Intervention", ("FormLines", "RowInput", "InterventionPane")),
     ("Results", ("ResultsPane",)),
     ("Runs", ("RunsTab",)),

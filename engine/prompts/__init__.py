@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from srm_explorer.engine.prompts.arrow import DATASET
 from srm_explorer.engine.prompts.library import (
     add_prompt,
     available_prompt_sets,
@@ -12,6 +13,7 @@ from srm_explorer.engine.prompts.library import (
     is_path,
     levels_wanted,
     load_prompt_set,
+    name_of,
     read_prompt_set,
     set_name,
 )
@@ -25,6 +27,7 @@ from srm_explorer.engine.prompts.prompt_set import (
 )
 
 __all__ = [
+    "DATASET",
     "Problem",
     "Prompt",
     "PromptSet",
@@ -39,6 +42,7 @@ __all__ = [
     "is_path",
     "levels_wanted",
     "load_prompt_set",
+    "name_of",
     "prompts_longer_than",
     "read_prompt_set",
     "set_name",

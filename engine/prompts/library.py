@@ -124,6 +124,12 @@ def find_prompt_set(name_or_path: str, *, folders: Sequence[Path], base: Path) -
     return known[name_or_path]
 
 
+def name_of(path: Path, folders: Sequence[Path]) -> str:
+    """What an experiment has a file of prompts by: its name where one of these folders has it, else its path."""
+    known = next((name for name, other in available_prompt_sets(folders) if other == path), None)
+    return known if known is not None and not is_path(known) else str(path)
+
+
 def is_path(name_or_path: str) -> bool:
     """Whether a set is named by its path: with a `/` or one of the known extensions."""
     if name_or_path.startswith(DATASET):

@@ -419,13 +419,25 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+Spec = Annotated[str | None, taking("FILE|PRESET", "Begin with this experiment, not with the last one.")]
+Prompts = Annotated[list[str] | None, taking("FILE", "Add these prompts to the experiment; more than once.")]
+
+
+@app.callback(invoke_without_command=True)
 def program(
+    context: typer.Context,
+    spec: Spec = None,
+    prompts: Prompts = None,
     version: Annotated[
         bool, Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Explore what one neuron of a language model does."""
+    if context.invoked_subcommand is None:
+        end(cli.screen.open_command(None, spec, list(prompts or ())))
+    elif spec is not None or prompts:
+        what = f"it opens the full screen, and '{context.invoked_subcommand}' is another command"
+        raise BadParameter(f"{what}; try `srm-explorer open`", param_hint="--spec" if spec is not None else "--prompts")
 
 
 @app.command()
@@ -439,8 +451,8 @@ def demo(
 @app.command("open")
 def open_screen(
     session: Annotated[str | None, argument("SESSION", "A session to look at first.")] = None,
-    spec: Annotated[str | None, taking("FILE|PRESET", "Begin with this experiment, not with the last one.")] = None,
-    prompts: Annotated[list[str] | None, taking("FILE", "Add these prompts to the experiment; more than once.")] = None,
+    spec: Spec = None,
+    prompts: Prompts = None,
 ) -> None:
     """Open the full screen, as `srm-explorer` alone does."""
     end(cli.screen.open_command(session, spec, list(prompts or ())))

@@ -20,7 +20,7 @@ from srm_explorer.tui.charts.subject import VIEWS
 from srm_explorer.tui.experiment.fields import error_line
 from srm_explorer.tui.experiment.form_model import shape_of
 from srm_explorer.tui.experiment.pane import InterventionPane
-from srm_explorer.tui.explorer.draft import DraftEditor, DraftFile, as_draft, draft_at, initial_draft
+from srm_explorer.tui.explorer.draft import DraftEditor, DraftFile, as_draft, draft_at, initial_draft, set_names
 from srm_explorer.tui.explorer.model_info import ModelInfoController
 from srm_explorer.tui.explorer.planes import PlaneController
 from srm_explorer.tui.explorer.runs import RunController
@@ -111,7 +111,7 @@ class ExplorerController:
     """
 
     def __init__(self, view: ExplorerView, start: LaunchOptions) -> None:
-        self._view = view
+        self._view, self._start = view, start
         file = DraftFile()
         draft, self._problems = initial_draft(start, file)
         self.link = WorkerLink(lambda event: view.call_later(self.take_event, event))
@@ -135,6 +135,9 @@ class ExplorerController:
         self.editor.keep()
         for problem in self._problems:
             self._view.refuse(problem)
+        for name in set_names(self._start):
+            self._view.go_to(self._view.prompts)
+            self._view.prompts.point_at(name)
         self.link.open()
         if draft.session is not None and Path(draft.session).exists():
             self.sessions.open(Path(draft.session))

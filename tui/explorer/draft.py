@@ -17,6 +17,7 @@ from typing import Any, cast
 from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.experiment import Experiment, read_experiment
 from srm_explorer.engine.io.files import FileLock, LockedError, open_regular, write_atomic
+from srm_explorer.engine.prompts import name_of
 from srm_explorer.engine.runs.journal import is_run_folder
 from srm_explorer.engine.runs.journal_reader import JournalReader
 from srm_explorer.engine.session import Session, load_session
@@ -355,12 +356,15 @@ def initial_draft(start: LaunchOptions, file: DraftFile) -> tuple[Draft, list[Ex
         draft = _of_session(start.session) or _of_spec(FIRST)
     if start.session is not None:
         draft.session = str(start.session)
-    for name in start.prompts:
-        path = str(paths.absolute(paths.expanded(name)))
-        sets: list[str] = draft.data["prompts"]["sets"]
-        if path not in sets:
-            sets.append(path)
+    sets: list[str] = draft.data["prompts"]["sets"]
+    sets += [name for name in set_names(start) if name not in sets]
     return draft, problems
+
+
+def set_names(start: LaunchOptions) -> list[str]:
+    """What an experiment has the files of prompts by that a screen was started with, each once."""
+    files = [paths.absolute(paths.expanded(file)) for file in start.prompts]
+    return list(dict.fromkeys(name_of(file, paths.prompt_folders()) for file in files))
 
 
 def as_draft(session: Session) -> tuple[dict[str, Any], str, Path]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from textual.screen import Screen
+    from textual.widget import Widget
 
     from srm_explorer.engine.errors import ExplorerError
     from srm_explorer.tui.backend.background import Background
@@ -56,6 +57,10 @@ class ExplorerView(Protocol):
 
     def ring(self, line: str) -> None:
         """Tell the terminal that a run is over, as the settings wish."""
+        ...
+
+    def go_to(self, widget: Widget) -> None:
+        """Go to the pane that a widget is in."""
         ...
 
     def ask(self, screen: Screen[T], then: Callable[[T | None], None]) -> None:

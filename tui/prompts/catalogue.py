@@ -253,6 +253,13 @@ class PromptFiles:
         then: Callable[[ListedSet], None]
 
     @dataclass
+    class Opened(Message, bubble=False):
+        """A file was opened by its path, or made: then it has no prompts yet."""
+
+        listed: ListedSet
+        is_new: bool
+
+    @dataclass
     class Failed(Message, bubble=False):
         """A file could not be written."""
 
@@ -286,6 +293,18 @@ class PromptFiles:
         def work() -> None:
             try:
                 self._post(self.Copied(listed.name, copy_of_shipped(listed, taken), then))
+            except ExplorerError as error:
+                self._post(self.Failed(error))
+
+        self._run(work)
+
+    def open(self, find: Callable[[Sequence[ListedSet]], ListedSet], *, is_new: bool = False) -> None:
+        """Take a set that is not listed yet, or is: `find` is called in a thread with those that are."""
+        known = tuple(self.sets.values())
+
+        def work() -> None:
+            try:
+                self._post(self.Opened(find(known), is_new))
             except ExplorerError as error:
                 self._post(self.Failed(error))
 

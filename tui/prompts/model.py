@@ -12,6 +12,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.prompts import Prompt, PromptSet, choose, fitting, levels_wanted
 from srm_explorer.tui.glyphs import Glyphs
 from srm_explorer.tui.prompts.catalogue import ListedSet, PromptFiles, TokenBook, followed
+from srm_explorer.tui.prompts.opening import titles_of
 from srm_explorer.tui.prompts.rows import (
     ErrorRows,
     LevelRows,
@@ -294,7 +295,9 @@ class PromptChoice:
         if self.view == "levels":
             return LevelRows(self._levels_shown(), self._levels_wanted(), signs)
         if self.view == "sets":
-            return SetRows(self._sets_shown(), self.chosen, self.selected().numbers, self._too_long_sets(), signs)
+            titles = titles_of(self.files.sets)
+            numbers = self.selected().numbers
+            return SetRows(self._sets_shown(), titles, self.chosen, numbers, self._too_long_sets(), signs)
         listed = self.opened_set
         if listed is None or not listed.is_usable:
             texts = listed.error_lines() if listed is not None else (f"there is no prompt set {self.opened!r}",)
@@ -366,6 +369,15 @@ class PromptChoice:
     def limit(self, count: int | None) -> bool:
         """Use only the first prompts of the whole list; None uses all. Whether anything changed."""
         return self.edits.change(None, {**self.table, "limit": count})
+
+    def add(self, listed: ListedSet) -> bool:
+        """Show a set among the others and choose it; whether anything changed."""
+        self.files.sets[listed.name] = listed
+        self._go("sets")
+        if self.search.casefold() not in listed.name.casefold():
+            self.search = ""
+        is_chosen = listed.name in self.chosen
+        return not is_chosen and self.edits.change(None, with_set(self.table, listed.name))
 
     def replace(self, old: str, new: str) -> bool:
         """Let a copy take a set's place; whether anything changed."""

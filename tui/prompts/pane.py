@@ -15,15 +15,18 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.prompts import Prompt
+from srm_explorer.engine.figures import count_of
+from srm_explorer.engine.prompts import Prompt, set_name
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.glyphs import glyphs_of
 from srm_explorer.tui.prompts.catalogue import Content, ListedSet, PromptFiles, TokenBook, feeding_key
 from srm_explorer.tui.prompts.messages import (
     Note,
     Tone,
+    about_completion,
     about_new,
     about_nothing,
+    about_path,
     about_prompt,
     about_selection,
     about_set,
@@ -31,6 +34,7 @@ from srm_explorer.tui.prompts.messages import (
     as_content,
 )
 from srm_explorer.tui.prompts.model import PromptChoice
+from srm_explorer.tui.prompts.opening import Completion, complete, make_typed, open_typed
 from srm_explorer.tui.prompts.rows import (
     ErrorRows,
     PositionsUse,
@@ -46,7 +50,7 @@ from srm_explorer.tui.text import wrapped
 from srm_explorer.tui.widgets.dialogs import named_here
 from srm_explorer.tui.widgets.table_render import one_line
 
-Typing: TypeAlias = Literal["search", "add", "limit"]
+Typing: TypeAlias = Literal["search", "add", "limit", "file", "set"]
 
 
 class PromptLine(Input):
@@ -62,7 +66,21 @@ class PromptLine(Input):
         self.cursor_position = len(text)
 
 
-_OPENS_LINE = ("search", "add", "limit")
+class PathLine(PromptLine):
+    """Takes the path of a file, which a key completes."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "complete", "complete", id="prompts.complete", tooltip="Complete the path that is typed"),
+    ]
+
+    class CompletionWanted(Message):
+        """The path is to be completed."""
+
+    def action_complete(self) -> None:
+        self.post_message(self.CompletionWanted())
+
+
+_OPENS_LINE = ("search", "add", "limit", "open_file", "new_set")
 """Actions after which letters are text."""
 
 _LATEST = 1.0
@@ -101,6 +119,8 @@ class PromptsPane(Widget):
         ),
         Binding("n", "add", "new", id="prompts.new", tooltip="Write a new prompt into the set's file"),
         Binding("e", "edit", "edit", id="prompts.edit", tooltip="Edit the set's file in $EDITOR"),
+        Binding("O", "open_file", "open file", id="prompts.open_file", tooltip="Open a prompt file by its path"),
+        Binding("N", "new_set", "new set", id="prompts.new_set", tooltip="Make a new prompt set, and edit its file"),
         Binding(
             "f", "limit", "first", id="prompts.first", show=False, tooltip="Use the first prompts of the list only"
         ),
@@ -135,6 +155,8 @@ class PromptsPane(Widget):
         self._note: tuple[Note, object] | None = None
         """What was said, and the key of the row for which it holds."""
         self._behind_levels: object = None
+        self._awaited: str | None = None
+        """Name of a set that is to be highlighted once it has been read."""
 
     def compose(self) -> ComposeResult:
         yield Static(id="prompts-head", markup=False)
@@ -173,6 +195,11 @@ class PromptsPane(Widget):
                 self._look()
         self._redraw()
         self._ask_tokens()
+
+    def point_at(self, name: str) -> None:
+        """Highlight a set once it has been read, and tell of it."""
+        self._awaited = name
+        self._meet_awaited()
 
     def take_tokens(self, key: Hashable, pieces: Mapping[Content, tuple[str, ...]]) -> None:
         """Take the tokens of texts, for the feeding they were asked by; an empty answer says that there are none."""
@@ -228,6 +255,8 @@ class PromptsPane(Widget):
             self._say(f"written to {message.listed.path}")
         self._ask_tokens()
 
+        self._meet_awaited()
+
     @on(PromptFiles.Copied)
     def take_copied(self, message: PromptFiles.Copied) -> None:
         copy = message.copy
@@ -237,6 +266,51 @@ class PromptsPane(Widget):
             self._redraw(copy.name)
         self._say(f"{message.old!r} ships and stays as it is; this is your copy {copy.name!r}: {copy.path}")
         message.then(copy)
+
+    @on(PromptFiles.Opened)
+    def take_file(self, message: PromptFiles.Opened) -> None:
+        """Show a file that was opened or made among the sets, chosen; a new one is edited at once."""
+        listed = message.listed
+        self._close_line()
+        self.choice.take_read(listed)
+        self._take_edit(self.choice.add(listed))
+        self._redraw(listed.name)
+        if message.is_new:
+            self._say(f"{listed.path} is made: n writes a prompt into it, e edits it")
+            self._edit(listed)
+        else:
+            self._say_chosen(listed)
+
+    @on(PathLine.CompletionWanted)
+    def complete_path(self) -> None:
+        line = self._line
+        if line is not None:
+            typed = line.value
+            self._background.run(lambda: complete(typed), self._take_completion, key="complete")
+
+    def _meet_awaited(self) -> None:
+        listed = self.files.sets.get(self._awaited) if self._awaited is not None else None
+        if listed is not None and listed.is_read and self.choice.view == "sets":
+            self._awaited = None
+            self._redraw(listed.name)
+            self._say_chosen(listed)
+
+    def _say_chosen(self, listed: ListedSet) -> None:
+        if listed.is_usable:
+            self._say(f"{set_name(listed.name)} is chosen: {count_of(len(listed.prompts), 'prompt')}, enter shows them")
+
+    def _take_completion(self, completion: Completion | ExplorerError) -> None:
+        line = self._line
+        if isinstance(completion, ExplorerError) or line is None or line.value != completion.typed:
+            return
+        line.value = completion.text
+        line.cursor_position = len(completion.text)
+        if completion.problem:
+            self._say(completion.problem, "error")
+        elif len(completion.names) > 1:
+            self._say(about_completion(completion.names, (self.size.width - 2) * (self.size.height // 2 - 1)))
+        else:
+            self._say(about_path(line.what))
 
     @on(PromptFiles.Failed)
     def take_failure(self, message: PromptFiles.Failed) -> None:
@@ -290,7 +364,13 @@ class PromptsPane(Widget):
     def take_submitted(self, message: Input.Submitted) -> None:
         message.stop()
         what = self._line.what if self._line is not None else ""
-        if what == "add" and self.choice.opened_set is not None:
+        if what == "file":
+            typed, column = message.value, self.choice.table.get("text")
+            self.files.open(lambda sets: open_typed(typed, sets, column))
+        elif what == "set":
+            typed = message.value
+            self.files.open(lambda sets: make_typed(typed, sets), is_new=True)
+        elif what == "add" and self.choice.opened_set is not None:
             text, like = message.value, self._like()
             self._with_own_file(lambda listed: self.files.add(listed, text, like))
         elif what == "limit":
@@ -304,7 +384,9 @@ class PromptsPane(Widget):
             return bool(self._line or choice.search or choice.view != "sets")
         if action == "open":
             return choice.view == "sets"
-        return choice.view != "levels" if action in ("levels", "add", "edit", "limit") else True
+        if action in ("levels", "add", "edit", "limit", "open_file", "new_set"):
+            return choice.view != "levels"
+        return True
 
     def action_choose(self) -> None:
         self._take_edit(self.choice.toggle(self.rows, self.table.cursor))
@@ -357,6 +439,14 @@ class PromptsPane(Widget):
                 self._say(listed.error_lines()[0], "error")
         self._forget_early()
 
+    def action_open_file(self) -> None:
+        self._type("file", "", "the path of a file; tab completes it")
+        self._say(about_path("file"))
+
+    def action_new_set(self) -> None:
+        self._type("set", "", "a name, or the path of a new file")
+        self._say(about_path("set"))
+
     def action_edit(self) -> None:
         self._with_own_file(self._edit)
 
@@ -404,7 +494,7 @@ class PromptsPane(Widget):
 
     def _close_line(self) -> None:
         if self._line is not None:
-            if self._line.what == "add":
+            if self._line.what in ("add", "file", "set"):
                 # What stands there is about the line.
                 self._note = None
                 self._redraw_foot()
@@ -456,7 +546,8 @@ class PromptsPane(Widget):
     def _type(self, what: Typing, text: str, placeholder: str) -> None:
         if self._line is not None:
             self._line.remove()
-        self._line = PromptLine(what, text + (self._early or ""), placeholder)
+        kind = PathLine if what in ("file", "set") else PromptLine
+        self._line = kind(what, text + (self._early or ""), placeholder)
         self._forget_early()
         self.mount(self._line)
         # At once, and not when the queue comes to it: the next key may be there already.
@@ -494,6 +585,9 @@ class PromptsPane(Widget):
         notes: list[Note] = []
         if self._note is not None and self._note[1] == self._row_in_view:
             notes.append(self._note[0])
+        if self._line is not None and self._line.what in ("file", "set"):
+            self._show_foot(notes, lines=1)
+            return
         for fault in self.files.faults:
             notes.append((f"{signs.warning} {fault}", "error"))
         if isinstance(rows, PromptRows):
@@ -504,10 +598,17 @@ class PromptsPane(Widget):
             notes += about_selection(choice, signs)
             if isinstance(rows, SetRows) and row < rows.count:
                 notes += about_set(rows.sets[row], named_here("."), signs)
-        lines = next(lines for height, lines in _FOOT if self.size.height >= height)
-        if isinstance(rows, PromptRows) and rows.positions and self.size.height >= _FOOT[2][0]:
-            needed = sum(len(wrapped(one_line(text), max(2, self.size.width - 2))) for text, _ in notes)
-            least = lines + _FOOT_POSITIONS
-            lines = max(least, min(needed, self.size.height // 3))
+        self._show_foot(notes, isinstance(rows, PromptRows) and bool(rows.positions))
+
+    def _show_foot(self, notes: list[Note], is_grown: bool = False, lines: int = 0) -> None:
+        """Show notes in as many lines as the height of the pane allows; about a path, in as many as they take."""
+        width = max(2, self.size.width - 2)
+        needed = sum(len(wrapped(one_line(text), width)) for text, _ in notes)
+        if lines:
+            lines = max(lines, min(needed, self.size.height // 2))
+        else:
+            lines = next(lines for height, lines in _FOOT if self.size.height >= height)
+            if is_grown and self.size.height >= _FOOT[2][0]:
+                lines = max(lines + _FOOT_POSITIONS, min(needed, self.size.height // 3))
         self._foot.styles.height = lines
         self._foot.update(as_content(notes))

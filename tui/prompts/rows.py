@@ -74,6 +74,7 @@ class SetRows:
 
     Attributes:
         sets: those shown.
+        titles: what they are called, by name: a file without its folders.
         chosen: names of the chosen ones.
         numbers: by name, the numbers of the prompts used.
         warned: names of sets that have a prompt too long for the model.
@@ -81,6 +82,7 @@ class SetRows:
     """
 
     sets: Sequence[ListedSet]
+    titles: Mapping[str, str]
     chosen: Collection[str]
     numbers: Mapping[str, Collection[int]]
     warned: Collection[str]
@@ -89,7 +91,7 @@ class SetRows:
     @property
     def columns(self) -> tuple[Column, ...]:
         widest = max((cell_len(self._count(listed)) for listed in self.sets), default=0)
-        longest = max((cell_len(one_line(listed.name)) for listed in self.sets), default=0)
+        longest = max((cell_len(one_line(self.titles[listed.name])) for listed in self.sets), default=0)
         return (
             Column("name", "set", least=max(8, min(_LONGEST_NAME, longest)), share=2),
             Column("count", "used / all", max(10, widest), "right"),
@@ -107,7 +109,7 @@ class SetRows:
         name, is_broken = listed.name, listed.is_read and not listed.is_usable
         look = "bad" if is_broken else "" if name in self.chosen else "dim"
         if key == "name":
-            return name, look
+            return self.titles[name], look
         if key == "count":
             return self._count(listed), "warn" if name in self.warned and not is_broken else look
         if key == "factors":

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
@@ -26,6 +27,7 @@ from srm_explorer.tui.widgets.table_render import (
     differences,
     gutter_of,
     header_segments,
+    one_line,
     place_columns,
     row_segments,
 )
@@ -149,6 +151,8 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._sort: tuple[str, bool] | None = None
         self._placed: tuple[int, tuple[Placed, ...]] = (-1, ())
         self._painted: dict[int, Line] = {}
+        self._widest: dict[str, int] = {}
+        """Cells of the widest text that each column has had in view."""
         self._looks = Looks(self)
 
     @property
@@ -168,6 +172,7 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
     def set_columns(self, columns: Sequence[Column]) -> None:
         if self._columns != tuple(columns):
             self._columns, self._whole = tuple(columns), False
+            self._widest.clear()
             self._replace()
 
     def set_sort(self, key: str | None, descending: bool = False) -> None:
@@ -216,11 +221,11 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
     def refresh_cells(self) -> None:
         """Ask for the visible cells again and repaint those that differ from what is on the screen."""
         left, top = self.scroll_offset
-        places, pointer = self._places(), glyphs_of(self.app).cursor
+        lines = self._lines_in_view(top)
+        places = self._places()
         painted: dict[int, Line] = {}
         regions: list[Region] = []
-        for row in range(top, top + self.page):
-            new = self._line(row, places, pointer)
+        for row, new in enumerate(lines, top):
             old = self._painted.get(row, ())
             if old != new:
                 whole = [(left, self.size.width)]
@@ -266,6 +271,7 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     def on_resize(self) -> None:
         self._replace()
+        self._lines_in_view(self.scroll_offset.y)
         self._into_view()
 
     def on_focus(self) -> None:
@@ -332,6 +338,28 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
         if self.count:
             self.post_message(self.Opened(self, self.cursor))
 
+    def _lines_in_view(self, top: int) -> list[Line]:
+        """Ask for the rows in view; the columns are placed anew where a text is wider than all of its column before."""
+        rows, pointer, places = range(top, top + self.page), glyphs_of(self.app).cursor, self._places()
+        lines = [self._line(row, places, pointer) for row in rows]
+        widest = dict(self._widest)
+        for line in lines:
+            for slot, cell in zip(places, line[2:], strict=False):
+                width = cell_len(one_line(cell if isinstance(cell, str) else cell[0]))
+                widest[slot.column.key] = max(widest.get(slot.column.key, 0), width)
+        if widest != self._widest:
+            self._widest, self._placed = widest, (-1, ())
+            if self._places() != places:
+                self._replace()
+                lines = [self._line(row, self._places(), pointer) for row in rows]
+        return lines
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Measure the rows that came into view."""
+        super().watch_scroll_y(old_value, new_value)
+        if self.is_mounted:
+            self._lines_in_view(round(new_value))
+
     def _into_view(self) -> None:
         top, page = self.scroll_offset.y, self.page
         if page and not top <= self.cursor < top + page:
@@ -348,7 +376,7 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
         width = self.scrollable_content_region.width
         if self._placed[0] != width:
             columns = [whole(column) for column in self._columns] if self._whole else self._columns
-            self._placed = (width, place_columns(columns, width, gutter_of(self._rows.mark_width)))
+            self._placed = (width, place_columns(columns, width, gutter_of(self._rows.mark_width), self._widest))
         return self._placed[1]
 
     def _resize_virtual(self) -> None:

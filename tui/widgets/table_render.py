@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypeAlias
@@ -55,16 +55,27 @@ class Placed:
         return self.x + self.width
 
 
-def place_columns(columns: Sequence[Column], width: int, start: int = 0) -> tuple[Placed, ...]:
+LONG = 60
+"""Cells from which a text is one that is cut in any case."""
+FLOOR = 8
+"""Cells that a column which shares what is left keeps where even the columns that always are have no room."""
+
+
+def place_columns(
+    columns: Sequence[Column], width: int, start: int = 0, widest: Mapping[str, int] | None = None
+) -> tuple[Placed, ...]:
     """Give every column its place; where room is short, columns of the highest priority go, the last of them first.
 
     Args:
         columns: in order.
         width: cells of the whole table.
         start: the first cell that columns may use.
+        widest: cells of the widest text of columns, by key, as far as they are known: none of these is cut while
+            another column has more room than its own texts need.
 
     Returns:
-        The columns that are shown. Those of priority 0 always are, so that they may end beyond `width`.
+        The columns that are shown. Those of priority 0 always are, so that they may end beyond `width`; before they do,
+        those that share what is left shrink.
     """
     gap = 1 if width < NARROW else 2
     kept = list(columns)
@@ -74,20 +85,44 @@ def place_columns(columns: Sequence[Column], width: int, start: int = 0) -> tupl
             break
         highest = max(column.priority for column in droppable)
         kept.remove([column for column in droppable if column.priority == highest][-1])
-    sharing = [column for column in kept if column.width is None]
-    left = max(0, width - start - _least(kept, gap))
-    parts = sum(column.share for column in sharing)
+    left = width - start - _least(kept, gap)
+    widths = [column.least if column.width is None else column.width for column in kept]
+    sharing = [at for at, column in enumerate(kept) if column.width is None]
+    for at in sharing:
+        shrunk = max(min(widths[at], FLOOR), widths[at] + min(0, left))
+        left, widths[at] = left + widths[at] - shrunk, shrunk
+    left, parts = max(0, left), sum(kept[at].share for at in sharing)
+    for at in sharing:
+        extra = left * kept[at].share // parts
+        left, parts, widths[at] = left - extra, parts - kept[at].share, widths[at] + extra
+    if widest:
+        needed = [max(cell_len(column.title), widest.get(column.key, width)) for column in kept]
+        widths = _evened(widths, needed, sharing, range(len(kept)))
+        # A long text that goes on and on takes no room of columns that have a width of their own: these keep still.
+        others = [at for at in range(len(kept)) if at not in sharing]
+        widths = _evened(widths, needed, others, [at for at, need in enumerate(needed) if need <= LONG])
     placed: list[Placed] = []
     x = start
-    for column in kept:
-        column_width = column.width
-        if column_width is None:
-            extra = left * column.share // parts
-            left, parts = left - extra, parts - column.share
-            column_width = column.least + extra
+    for column, column_width in zip(kept, widths, strict=True):
         placed.append(Placed(column, x, column_width))
         x += column_width + gap
     return tuple(placed)
+
+
+def _evened(widths: Sequence[int], needed: Sequence[int], givers: Sequence[int], takers: Sequence[int]) -> list[int]:
+    """Move cells from columns that have more than they need to some that have less, these filled up evenly."""
+    evened = list(widths)
+    short = sorted((at for at in takers if widths[at] < needed[at]), key=lambda at: needed[at] - widths[at])
+    spare = {at: widths[at] - needed[at] for at in givers if widths[at] > needed[at]}
+    left = room = min(sum(spare.values()), sum(needed[at] - widths[at] for at in short))
+    # What lacks least comes first, so that a long text does not take what a short one lacks.
+    for count, at in enumerate(short):
+        extra = min(needed[at] - widths[at], left // (len(short) - count))
+        evened[at], left = evened[at] + extra, left - extra
+    for at in sorted(spare, key=lambda at: -spare[at]):
+        less = min(spare[at], room)
+        evened[at], room = evened[at] - less, room - less
+    return evened
 
 
 def _least(columns: Sequence[Column], gap: int) -> int:

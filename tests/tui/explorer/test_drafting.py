@@ -85,6 +85,10 @@ def test_prompt_files_are_added_by_their_whole_path_once(tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     draft, _ = initial_draft(LaunchOptions(prompts=("mine.txt", "mine.txt")), DraftFile(tmp_path / "d"))
     assert draft.data["prompts"]["sets"] == ["reasoning", "watching", str(tmp_path / "mine.txt")]
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "ours.txt").write_text("A prompt\n")
+    draft, _ = initial_draft(LaunchOptions(prompts=("prompts/ours.txt",)), DraftFile(tmp_path / "e"))
+    assert draft.data["prompts"]["sets"] == ["reasoning", "watching", "ours"], "it is listed by its name"
 
 
 def test_a_draft_of_another_version_is_left_alone(tmp_path: Path) -> None:

@@ -635,3 +635,139 @@ async def test_a_missing_editor_is_one_line(monkeypatch: pytest.MonkeyPatch) -> 
         await go(app, pilot, "alpha")
         await press(pilot, "e")
         assert app.foot().splitlines()[0].startswith("$EDITOR: there is no editor 'no-such-editor -x'")
+
+
+async def write(pilot: Pilot[None], text: str) -> None:
+    await press(pilot, *text)
+
+
+def line_of(app: Host) -> str:
+    return app.pane.query_one(Input).value
+
+
+@in_loop
+async def test_a_file_is_opened_by_a_path_that_tab_completes() -> None:
+    folder = Path.cwd() / "elsewhere" / "deeper"
+    folder.mkdir(parents=True)
+    (folder / "storms.txt").write_text("It rains\nIt pours\n")
+    (folder / "story.csv").write_text("prompt\nOnce\n")
+    (folder / "stone.png").write_bytes(b"no prompts")
+    async with opened(sets=["alpha"]) as (app, pilot):
+        await press(pilot, "O")
+        await write(pilot, "el")
+        await press(pilot, "tab")
+        assert line_of(app) == "elsewhere/"
+        await press(pilot, "tab", "s", "tab")
+        assert line_of(app) == "elsewhere/deeper/stor"
+        assert "2: storms.txt  story.csv" in app.foot()
+        await write(pilot, "ms.tx")
+        await press(pilot, "enter")
+        assert "there is no such prompt file" in app.foot(), "what is wrong stands at the line, which stays"
+        assert line_of(app) == "elsewhere/deeper/storms.tx"
+        await press(pilot, "tab", "enter")
+        assert not app.pane.query(Input)
+        assert app.prompts["sets"] == ["alpha", str(folder / "storms.txt")]
+        assert app.pane.table.key == str(folder / "storms.txt")
+        assert "storms is chosen: 2 prompts" in app.foot()
+        assert run_would_use(app.prompts)[3:] == [("storms", 1), ("storms", 2)]
+
+
+@in_loop
+async def test_the_home_folder_and_what_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    async with opened(sets=["alpha"]) as (app, pilot):
+        await press(pilot, "O", "~", "tab")
+        assert line_of(app) == "~/"
+        await write(pilot, "pro")
+        await press(pilot, "tab")
+        assert line_of(app) == "~/prompts/"
+        for typed, told in (
+            ("", "~/prompts/ is a folder"),
+            ("x", "there is no such prompt file"),
+            ("/y", "prompts/x"),
+        ):
+            await write(pilot, typed)
+            await press(pilot, "enter")
+            assert told in app.foot()
+            assert "\n" not in app.foot()
+        await press(pilot, "tab")
+        assert "no such" in app.foot(), "of the folder that is not there"
+        await press(pilot, *["backspace"] * 3)
+        await write(pilot, "broken.jsonl")
+        await press(pilot, "enter")
+        assert "broken.jsonl:2" in app.foot()
+        await press(pilot, *["backspace"] * len("broken.jsonl"))
+        await write(pilot, "grid.txt")
+        await press(pilot, "enter")
+        assert app.prompts["sets"] == ["alpha", "grid"], "a file that is listed has its name"
+        await press(pilot, "O", "escape")
+        assert not app.pane.query(Input)
+        assert len(app.told) == 2
+
+
+@in_loop
+async def test_a_new_set_is_made_edited_and_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    edited: list[Path] = []
+
+    def edit(app: object, path: Path, line: int) -> None:
+        edited.append(path)
+        path.write_text(f"{path.read_text()}A first prompt\n")
+
+    monkeypatch.setattr("srm_explorer.tui.prompts.pane.edit_file", edit)
+    async with opened(sets=["alpha"]) as (app, pilot):
+        for typed, told in (
+            ("alpha", "there is a set 'alpha' already"),
+            ("x.png", "choose .txt"),
+            ("no/x", "no folder"),
+        ):
+            await press(pilot, "N")
+            await write(pilot, typed)
+            await press(pilot, "enter")
+            assert told in app.foot()
+            await press(pilot, "escape")
+        await press(pilot, "N")
+        await write(pilot, "fresh")
+        await press(pilot, "enter")
+        made = paths.user_prompts_folder() / "fresh.txt"
+        assert edited == [made]
+        assert app.prompts["sets"] == ["alpha", "fresh"]
+        assert "1 / 1" in app.row(" fresh ")
+        assert app.used() == run_would_use(app.prompts)
+        await press(pilot, "N")
+        await write(pilot, "./table.csv")
+        await press(pilot, "enter")
+        assert edited[1:] == [tmp_path / "table.csv"]
+        assert app.prompts["sets"][2:] == [str(tmp_path / "table.csv")]
+
+
+@in_loop
+async def test_a_new_set_without_an_editor_takes_its_first_prompt_by_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISUAL", "no-such-editor")
+    async with opened(sets=["alpha"]) as (app, pilot):
+        await press(pilot, "N")
+        await write(pilot, "fresh")
+        await press(pilot, "enter")
+        assert "there is no editor 'no-such-editor'" in app.foot()
+        await press(pilot, "n")
+        await write(pilot, "Once upon a time")
+        await press(pilot, "enter")
+        assert (paths.user_prompts_folder() / "fresh.txt").read_text() == "Once upon a time\n"
+        assert app.used() == run_would_use(app.prompts)
+
+
+@in_loop
+async def test_files_are_called_by_their_names_and_counts_are_seen_in_a_narrow_pane(tmp_path: Path) -> None:
+    files = [tmp_path / "a long way" / folder / "prompts of a study.txt" for folder in ("one", "two")]
+    for file in files:
+        file.parent.mkdir(parents=True)
+        file.write_text("A prompt\n")
+    async with opened(size=(34, 30), sets=["alpha", *map(str, files)]) as (app, _):
+        rows = [line for line in app.lines() if "1 / 1" in line]
+        assert len(rows) == 2
+        assert "3 / 3" in app.row(" alpha ")
+        assert app.lines()[0].rstrip().endswith("used / all")
+    async with opened(size=(80, 24), sets=["alpha", *map(str, files)]) as (app, _):
+        lines = "\n".join(app.lines())
+        assert "one/prompts of a study.txt" in lines
+        assert "two/prompts of a study.txt" in lines
+        assert "a long way" not in lines

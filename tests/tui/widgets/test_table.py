@@ -293,14 +293,16 @@ def test_one_line_is_stable(text: str) -> None:
         st.tuples(st.none() | st.integers(1, 30), st.integers(0, 3), st.integers(1, 12)), min_size=1, max_size=8
     ),
     width=st.integers(10, 200),
+    widest=st.none() | st.lists(st.integers(0, 90), min_size=8, max_size=8),
 )
 def test_columns_never_overlap_and_only_unwanted_ones_are_dropped(
-    columns: list[tuple[int | None, int, int]], width: int
+    columns: list[tuple[int | None, int, int]], width: int, widest: list[int] | None
 ) -> None:
     given_ = [
         Column(str(i), "", own, priority=priority, least=least) for i, (own, priority, least) in enumerate(columns)
     ]
-    placed = place_columns(given_, width, 2)
+    needs = None if widest is None else {str(i): need for i, need in enumerate(widest)}
+    placed = place_columns(given_, width, 2, needs)
     ends = [2, *(one.end + 1 for one in placed)]
     assert all(one.x >= end for one, end in zip(placed, ends, strict=False))
     kept = {one.column.key for one in placed}
@@ -311,6 +313,41 @@ def test_columns_never_overlap_and_only_unwanted_ones_are_dropped(
     assert fits or all(one.column.priority == 0 for one in placed)
     if fits and placed and any(one.column.width is None for one in placed):
         assert placed[-1].end == width
+
+
+@given(
+    needs=st.lists(st.tuples(st.none() | st.integers(4, 30), st.integers(1, 200)), min_size=1, max_size=6),
+    width=st.integers(40, 200),
+)
+def test_nothing_is_cut_while_another_column_has_room_to_spare(needs: list[tuple[int | None, int]], width: int) -> None:
+    columns = [Column(str(i), "", own, least=4) for i, (own, _) in enumerate(needs)]
+    placed = place_columns(columns, width, 2, {str(i): need for i, (_, need) in enumerate(needs)})
+    before = place_columns(columns, width, 2)
+    assert placed[-1].end == before[-1].end
+    if placed[-1].end > width:
+        return
+    cut = [need for one, (_, need) in zip(placed, needs, strict=True) if one.width < need]
+    spare = [own for one, (own, need) in zip(placed, needs, strict=True) if one.width > need]
+    assert not (any(need <= 60 for need in cut) and spare)
+    assert not (cut and None in spare), "a column without a width of its own has more than it needs"
+
+
+def test_the_columns_that_always_are_fit_a_narrow_table_before_they_leave_it() -> None:
+    columns = [Column("name", "name", least=24), Column("count", "count", 10, "right")]
+    for width in range(24, 60):
+        assert place_columns(columns, width, 3)[-1].end <= width
+
+
+def test_a_text_that_comes_into_view_finds_room_beside_shorter_ones() -> None:
+    async def test(app: Host, pilot: Pilot[None]) -> None:
+        app.table.set_columns([Column("kind", "kind", 6), Column("text", "text"), Column("state", "state", 20)])
+        names = ["short", "short", *["a kind of seventeen"] * 40]
+        app.table.set_rows(40, lambda row, key: names[row] if key == "kind" else key)
+        await pilot.pause()
+        assert "a kind of seventeen" in screen_lines(app)[5]
+        assert screen_lines(app)[0].split() == ["kind", "text", "state"]
+
+    drive(test)
 
 
 def test_muted_texts_differ_from_the_background_on_every_theme() -> None:

@@ -1,0 +1,159 @@
+"""A file of prompts by the path that is typed for it: completed, opened, or made anew."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from srm_explorer.engine import ExplorerError, paths
+from srm_explorer.engine.io.files import as_explorer_error, write_atomic
+from srm_explorer.engine.prompts import DATASET, find_prompt_set, is_path
+from srm_explorer.tui.prompts.catalogue import ListedSet, read_set
+
+_MADE: Mapping[str, str] = {".txt": "", ".md": "", ".csv": "prompt\n", ".tsv": "prompt\n", ".jsonl": ""}
+"""What a new set begins with, by the ending of its file."""
+_MOST_ENTRIES = 20_000
+"""Entries of a folder that are looked at."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a typed path goes on to.
+
+    Attributes:
+        typed: the path as it was typed.
+        text: it, as far as all that it may become are alike.
+        names: what it may become: files that may hold prompts and folders, these with a `/`; without their folder.
+        problem: why there is none; empty where there is one.
+    """
+
+    typed: str
+    text: str
+    names: tuple[str, ...] = ()
+    problem: str = ""
+
+
+def complete(typed: str) -> Completion:
+    """Go on with a path from the working folder; `~` is the home folder, and hidden names come once their dot is."""
+    if typed.startswith("~") and "/" not in typed:
+        return Completion(typed, f"{typed}/")
+    before, slash, start = typed.rpartition("/")
+    folder = f"{before}{slash}" or "."
+    names: list[str] = []
+    try:
+        with os.scandir(paths.absolute(paths.expanded(folder))) as entries:
+            for _, entry in zip(range(_MOST_ENTRIES), entries, strict=False):
+                if entry.name.startswith(start) and (start.startswith(".") or not entry.name.startswith(".")):
+                    if entry.is_dir():
+                        names.append(f"{entry.name}/")
+                    elif is_path(entry.name):
+                        names.append(entry.name)
+    except (OSError, ValueError) as error:
+        return Completion(typed, typed, problem=f"{folder}: {_reason(error)}")
+    except ExplorerError as error:
+        return Completion(typed, typed, problem=str(error))
+    if not names:
+        return Completion(typed, typed, problem=f"no folder or file of prompts in {folder} begins with {start!r}")
+    names.sort()
+    common = os.path.commonprefix(names)  # noqa: RUF071  (letter by letter)
+    return Completion(typed, f"{before}{slash}{common}", tuple(names))
+
+
+def open_typed(typed: str, sets: Iterable[ListedSet], column: str | None = None) -> ListedSet:
+    """Read the file that was typed; a set that is listed under a name has that name.
+
+    Args:
+        typed: a path from the working folder, or hf:NAME.
+        sets: those that are listed.
+        column: as `prompts.text` says.
+
+    Raises:
+        ExplorerError: it is no file, cannot be read, or holds no set of prompts that can be used.
+    """
+    word = typed.strip()
+    if not word:
+        raise ExplorerError("no file is named", remedy="type its path; tab completes it")
+    if word.startswith(DATASET):
+        listed = ListedSet(word, find_prompt_set(word, folders=[], base=Path()), "path", column=column)
+    else:
+        path = _typed_path(word)
+        if os.path.isdir(path):  # noqa: PTH112  (that of a Path raises where a folder above may not be entered)
+            raise ExplorerError(f"{word} is a folder", remedy="go on with a file in it; tab completes it")
+        named = next((one for one in sets if one.path == path), None)
+        listed = (
+            replace(named, column=column)
+            if named is not None
+            else ListedSet(str(path), path, "path", None, column=column)
+        )
+    listed = read_set(listed)
+    if not listed.is_usable:
+        raise ExplorerError(listed.error_lines()[0])
+    return listed
+
+
+def make_typed(typed: str, sets: Iterable[ListedSet]) -> ListedSet:
+    """Make the file of a new set: by a name in the user's own folder, or by a path; it has no prompts yet.
+
+    Args:
+        typed: the name or path; its ending is .txt where it has none.
+        sets: those that are listed.
+
+    Raises:
+        ExplorerError: the name is taken, its ending says nothing, or the file is there or cannot be written.
+    """
+    word = typed.strip()
+    by_path = "/" in word or word.startswith("~")
+    name = word.rpartition("/")[2]
+    if not name or name.startswith((".", "-", DATASET)) or not name.isprintable():
+        raise ExplorerError(f"{word!r} names no file", remedy="type a name, such as mine or mine.csv, or a path")
+    stem, ending = os.path.splitext(name)  # noqa: PTH122  (a name, of no folder yet)
+    if (ending or ".txt") not in _MADE:
+        raise ExplorerError(f"a new set does not end in {ending}", remedy=f"choose {', '.join(_MADE)}")
+    if by_path:
+        path = _typed_path(word if ending else f"{word}.txt")
+        if not path.parent.is_dir():
+            raise ExplorerError(f"there is no folder {path.parent}", remedy="make it first, or name another")
+    else:
+        if any(listed.name == stem for listed in sets):
+            raise ExplorerError(f"there is a set {stem!r} already", remedy="choose another name")
+        path = paths.user_prompts_folder() / f"{stem}{ending or '.txt'}"
+    try:
+        if path.exists():
+            raise ExplorerError(f"{path} is there already", remedy="O opens it, another name makes another")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, _MADE[ending or ".txt"].encode())
+    except OSError as error:
+        raise as_explorer_error(error, path) from None
+    named = next((one for one in sets if one.path == path), None)
+    return named or ListedSet(str(path) if by_path else stem, path, "path" if by_path else "yours")
+
+
+def titles_of(names: Iterable[str]) -> dict[str, str]:
+    """What sets are called where room is short: a file by its name, with as many folders as tell it from the others."""
+    words = {name: Path(name).parts if is_path(name) else (name,) for name in names}
+    titles: dict[str, str] = {}
+    for name, parts in words.items():
+        others = [other for known, other in words.items() if known != name]
+        kept = next(
+            (
+                count
+                for count in range(1, len(parts) + 1)
+                if not any(parts[-count:] == other[-count:] for other in others)
+            ),
+            len(parts),
+        )
+        titles[name] = "/".join(parts[-kept:]).replace("//", "/")
+    return titles
+
+
+def _typed_path(word: str) -> Path:
+    try:
+        return paths.absolute(paths.expanded(word))
+    except (OSError, ValueError) as error:
+        raise ExplorerError(f"{word!r} names no file ({_reason(error)})", remedy="type its path") from None
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
