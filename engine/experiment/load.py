@@ -167,7 +167,8 @@ class SpecSource:
     """Where an experiment was read.
 
     Attributes:
-        name: the preset's name, or the file's without its ending: the stem of a session's default name.
+        name: the preset's name, or the file's without its ending, where overrides name another model with that one's
+            name in it: the stem of a session's default name.
         base: the folder that relative paths in the experiment start from.
         note: what of the planes followed an override, or could not; empty where none was named after a neuron it left.
     """
@@ -175,6 +176,44 @@ class SpecSource:
     name: str
     base: Path
     note: str = ""
+
+
+def stem_for(stem: str, named_for: str, model: str) -> str:
+    """The stem of a default name for a run of one model, where it was chosen for an experiment with another.
+
+    The other model's name in it gives way to this one's ("demo" to "smol"); a stem without it has this one's added
+    ("lighthouse" to "lighthouse-smol").
+
+    Args:
+        stem: a preset's or a file's name.
+        named_for: the model of the experiment that has this name.
+        model: the model that runs.
+    """
+    old, new = _model_word(named_for), _model_word(model)
+    if old == new:
+        return stem
+    renamed = _as_word(old).sub(new, stem)
+    return stem if _as_word(new).search(stem) else renamed if renamed != stem else f"{stem}-{new}"
+
+
+def default_stem(stem: str, model: str) -> str:
+    """The stem itself, unless it says that the bundled model runs where another does."""
+    return stem_for(stem, _DEMO, model) if _as_word(_DEMO).search(stem) else stem
+
+
+_DEMO = "demo"
+"""The bundled model, and the preset on it."""
+_LONGEST_WORD = 40
+
+
+def _model_word(model: str) -> str:
+    """A model's name as part of a file's name: without its folder or owner."""
+    word = re.sub(r"[^\w.+-]+", "-", Path(model).name).strip("-.")
+    return word[:_LONGEST_WORD] or "model"
+
+
+def _as_word(word: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![^\W_]){re.escape(word)}(?![^\W_])")
 
 
 def available_presets() -> tuple[str, ...]:
@@ -208,11 +247,16 @@ def read_experiment(path_or_preset: str, *, overrides: Sequence[str] = ()) -> tu
     experiment = Experiment.from_dict(data, where=where, origins=origins)
     if not overrides:
         return experiment, SpecSource(path.stem, base)
+    stem = path.stem
+    model: object = before.get("model")
+    if isinstance(model, dict):
+        named_for: object = cast("dict[str, object]", model).get("name")
+        stem = stem_for(stem, named_for, experiment.model.name) if isinstance(named_for, str) else stem
     after = experiment.to_dict()
     followed = follow_neurons(before, after, kept=origins)
     if followed.moved:
         experiment = Experiment.from_dict({**after, "planes": followed.planes}, where=where)
-    return experiment, SpecSource(path.stem, base, followed.summary)
+    return experiment, SpecSource(stem, base, followed.summary)
 
 
 def _preset(name: str) -> Path:

@@ -131,13 +131,18 @@ def model_caption(session: Session) -> str:
     return f"{name} (demo model)" if is_demo else name
 
 
-def state_caption(session: Session) -> str:
-    """How far it got: "finished", "interrupted: 412 of 600 runs", "imported: texts, tokens unknown"."""
+def state_caption(session: Session, *, is_running: bool = False) -> str:
+    """How far it got: "finished", "interrupted: 412 of 600 runs", "imported: texts, tokens unknown".
+
+    Args:
+        is_running: whether a process is going on with it: "running: 412 of 600 runs are saved".
+    """
     if session.is_imported:
         return f"imported{unknown_caption(session)}"
     if session.state == "finished":
         return session.state
-    return f"{session.state}: {len(session.runs):,} of {count_of(session.planned_runs, 'run')}"
+    runs = f"{len(session.runs):,} of {count_of(session.planned_runs, 'run')}"
+    return f"running: {runs} are saved" if is_running else f"{session.state}: {runs}"
 
 
 def unknown_caption(session: Session) -> str:

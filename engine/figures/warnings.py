@@ -180,7 +180,11 @@ def _incomplete(session: Session) -> Iterator[str]:
             else "some prompts lack some of the conditions, so groups hold different prompts"
         )
     elif session.state == "interrupted" and not balanced:
-        yield "incomplete: some prompts lack some of their conditions, so groups hold different prompts; resume the run"
+        # The same of a run that goes on and of one that was stopped: who draws it may not know which it is.
+        yield (
+            "incomplete: some prompts lack some of their conditions, so groups hold different prompts until the last"
+            " run is there"
+        )
 
 
 def _collinear(plane: PlaneRecord) -> Iterator[str]:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, differences
+from srm_explorer.engine.experiment.load import default_stem
 from srm_explorer.engine.io.files import LockedError, check_writable, sync_folder
 from srm_explorer.engine.io.vectors import check_vectors
 from srm_explorer.engine.runs.inputs import Inputs, read_inputs
@@ -38,7 +39,17 @@ class RunStatus:
 
 
 def default_path(experiment: Experiment, name: str) -> Path:
-    return paths.session_path(f"{name}-{experiment.digest()}")
+    """Where an experiment is saved unless another name is given: a stem and six digits of its content.
+
+    Args:
+        experiment: what runs.
+        name: the preset's or the file's; where it is the bundled model's and another runs, that one's stands for it.
+            What an earlier version began or saved under the name as it is keeps it.
+    """
+    path = paths.session_path(f"{default_stem(name, experiment.model.name)}-{experiment.digest()}")
+    before = paths.session_path(f"{name}-{experiment.digest()}")
+    was_begun = before.exists() or is_run_folder(paths.run_folder(before))
+    return before if was_begun and not path.exists() and not is_run_folder(paths.run_folder(path)) else path
 
 
 def run_status(experiment: Experiment, hashes: Mapping[str, str], path: Path) -> RunStatus:

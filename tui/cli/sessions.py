@@ -80,7 +80,7 @@ def _entry(row: Row, folder: Path) -> Entry:
     """A row as its line: an unsaved run has no time, and the path of its folder."""
     summary = row.summary or Summary()
     path = row.path if row.saved else paths.run_folder(row.path)
-    state = summary.state if row.saved else "running" if row.kind == "running" else "unfinished"
+    state = "running" if row.kind == "running" else summary.state if row.saved else "unfinished"
     runs, planned = (summary.runs, summary.planned) if row.saved else row.runs
     return Entry(
         name=row.path.stem if row.path.parent == folder else str(row.path.with_suffix("")),

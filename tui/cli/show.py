@@ -28,6 +28,7 @@ from srm_explorer.engine.figures import (
     warnings_of,
 )
 from srm_explorer.engine.figures.captions import exploratory_line
+from srm_explorer.engine.runs.journal_reader import writer_pid
 from srm_explorer.engine.session import PlaneRecord, Session, load_session
 from srm_explorer.tui.charts.dose import paint_dose
 from srm_explorer.tui.charts.polar import paint_polar
@@ -114,9 +115,10 @@ def header_lines(session: Session) -> list[str]:
     runs = f"{count(len(session.prompts), 'prompt')} ({listed}) · {count(len(session.runs), 'run')}"
     if session.kept_back:
         runs += f" · {session.kept_back:,} kept for confirmation ({', '.join(session.spec.prompts.confirm)})"
+    state = state_caption(session, is_running=_is_running(session))
     rows = [
         ("session", session.name),
-        ("state", state_caption(session) + (f" · saved {when(session.saved)}" if session.saved else "")),
+        ("state", state + (f" · saved {when(session.saved)}" if session.saved else "")),
         ("model", model_caption(session)),
         *(("intervention" if not at else "", text) for at, text in enumerate(interventions)),
         ("prompts", runs + (f" · {each} samples each" if samples > 1 else "")),
@@ -257,6 +259,10 @@ def chance_left_out(session: Session, plane: PlaneRecord, by: Sequence[str], cha
     return f"what chance draws is left out: {size / 1e6:,.0f} MB of vectors would be read; --chance {kind} draws it"
 
 
+def _is_running(session: Session) -> bool:
+    return session.path is not None and writer_pid(paths.run_folder(session.path)) is not None
+
+
 def session_json(
     session: Session,
     planes: Sequence[PlaneRecord],
@@ -267,7 +273,7 @@ def session_json(
     return {
         "session": session.name,
         "path": str(session.path),
-        "state": session.state,
+        "state": "running" if _is_running(session) else session.state,
         "saved": session.saved,
         "model": session.spec.model.name,
         "is_demo": session.spec.model.is_known and model_caption(session) != session.spec.model.name,

@@ -11,7 +11,13 @@ from textual.message import Message
 
 from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.experiment import Site, available_presets, read_experiment
-from srm_explorer.engine.figures.captions import DEMO, coordinate_caption, direction_caption, site_caption
+from srm_explorer.engine.figures.captions import (
+    DEMO,
+    coordinate_caption,
+    direction_caption,
+    model_caption,
+    site_caption,
+)
 from srm_explorer.engine.session import Session, sessions_in
 from srm_explorer.engine.worker.protocol import Description
 from srm_explorer.tui.backend import events
@@ -40,7 +46,13 @@ _DTYPES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64": 
 
 
 def facts_of(
-    data: dict[str, Any], description: Description | None, session: Session | None, path: Path | None, worker: str
+    data: dict[str, Any],
+    description: Description | None,
+    session: Session | None,
+    path: Path | None,
+    worker: str,
+    *,
+    is_draft: bool = True,
 ) -> Facts:
     """Gather the facts.
 
@@ -50,15 +62,27 @@ def facts_of(
         session: in view; None where nothing of it is there yet.
         path: its file; None for no session.
         worker: words for how it is.
+        is_draft: whether a session of which nothing is there yet is of the draft's experiment.
     """
     mark = ""
     if path is not None and (session is None or session.path is None):
         mark = "unsaved"
     elif session is not None and session.is_imported:
         mark = "imported"
-    elif session is not None and _differs(session.spec.to_dict(), data):
-        mark = "edited"
-    return Facts(_model_facts(data, description), path.stem if path is not None else "", mark, worker)
+    name = path.stem if path is not None else ""
+    facts = _model_facts(data, description)
+    if session is None:
+        return Facts(facts, name, mark, worker, is_edited=not (is_draft or path is None))
+    ran = session.spec.to_dict()
+    if not session.is_imported and not _differs(ran, data):
+        return Facts(facts, name, mark, worker)
+    model = model_caption(session) if session.is_imported else _name_of(ran["model"])
+    done = _done_facts(ran, model)
+    # What tells them apart comes first; what both have in common stands once, with what is edited.
+    edited = [fact for fact in _done_facts(data, _name_of(data["model"])) if fact not in done]
+    viewed = tuple(fact for fact in done if fact not in facts)
+    shared = (fact for fact in facts if fact not in edited)
+    return Facts((*edited, *shared), name, mark, worker, viewed, is_edited=True)
 
 
 def _differs(ran: dict[str, Any], data: dict[str, Any]) -> bool:
@@ -71,10 +95,25 @@ def _differs(ran: dict[str, Any], data: dict[str, Any]) -> bool:
 
 def _model_facts(data: dict[str, Any], description: Description | None) -> tuple[str, ...]:
     model = data["model"]
-    facts = ["demo model" if model["name"] == DEMO else Path(model["name"]).name]
+    dtype: str = model["dtype"]
+    device = str(description.device if description is not None else model["device"])
+    facts = (*_done_facts(data, _name_of(model)), device, _DTYPES.get(dtype, dtype))
+    shape = shape_of(description, description.shape.name) if description is not None else None
+    edited = Site.parse(next((edit["site"] for edit in data["interventions"]), data["capture"]["sites"][0]))
+    if shape is not None and (width := shape.width(edited)):
+        facts += (f"{edited.width_name} {width:,}",)
+    return facts
+
+
+def _name_of(model: dict[str, Any]) -> str:
+    return "demo model" if model["name"] == DEMO else Path(model["name"]).name
+
+
+def _done_facts(data: dict[str, Any], name: str) -> tuple[str, ...]:
+    """The model, what is done to it and the first plane."""
+    facts = [name]
     sites: list[str] = data["capture"]["sites"]
     edited = next((edit["site"] for edit in data["interventions"]), sites[0])
-    shape = shape_of(description, description.shape.name) if description is not None else None
     facts.append(site_caption(edited))
     if data["interventions"]:
         facts.append(_edited(data["interventions"]))
@@ -82,11 +121,6 @@ def _model_facts(data: dict[str, Any], description: Description | None) -> tuple
         plane = data["planes"][0]
         site = plane["site"] or sites[0]
         facts.append(f"{direction_caption(site, plane['a'])} × {direction_caption(site, plane['b'])}")
-    facts.append(str(description.device if description is not None else model["device"]))
-    dtype: str = model["dtype"]
-    facts.append(_DTYPES.get(dtype, dtype))
-    if shape is not None and (width := shape.width(Site.parse(edited))):
-        facts.append(f"{Site.parse(edited).width_name} {width:,}")
     return tuple(facts)
 
 
@@ -304,7 +338,9 @@ class ExplorerController:
     def show_header(self) -> None:
         """Tell in the top line what the draft, the session and the worker are."""
         sessions, worker = self.sessions, self.runs.state.worker
-        facts = facts_of(self.editor.data, self.model_info.description, sessions.chosen, sessions.path, worker)
+        data, description = self.editor.data, self.model_info.description
+        is_draft = sessions.session is not None or sessions.path is None or self.runs.is_draft(sessions.path)
+        facts = facts_of(data, description, sessions.session, sessions.shown, worker, is_draft=is_draft)
         self._view.show_header(facts)
 
     def _take_experiment(self, experiment: tuple[dict[str, Any], str, Path] | ExplorerError) -> None:

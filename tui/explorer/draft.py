@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.experiment import Experiment, read_experiment
+from srm_explorer.engine.experiment.load import stem_for
 from srm_explorer.engine.io.files import FileLock, LockedError, open_regular, write_atomic
 from srm_explorer.engine.prompts import name_of
 from srm_explorer.engine.runs.journal import is_run_folder
@@ -33,13 +34,14 @@ class Draft:
 
     Attributes:
         data: the experiment as plain data.
-        name: the stem of a session's default name: the preset's, or the experiment file's.
+        name: what the experiment came as: the preset's name, or its file's.
         base: the folder that relative paths in the experiment start from.
         typed: by field, a text that was being typed and is not part of the experiment yet.
         session: path of the session that was open; None for none.
         tab: the results tab in view; empty for the first.
         plane, theta, threshold, view, by: where the spotlight stood; None for the threshold where nothing was chosen.
         rates: tokens a second of the last run, by the model's name.
+        named_for: the model that the experiment came with; empty where that is not known.
     """
 
     data: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -54,6 +56,7 @@ class Draft:
     view: str = "counts"
     by: tuple[str, ...] = ()
     rates: dict[str, float] = field(default_factory=dict[str, float])
+    named_for: str = ""
 
     def to_json(self) -> bytes:
         """The draft as it is kept."""
@@ -151,7 +154,7 @@ class DraftFile:
 
 
 def _fits(name: str, value: object) -> bool:
-    if name in ("name", "base", "tab", "view"):
+    if name in ("name", "named_for", "base", "tab", "view"):
         return isinstance(value, str)
     if name in ("plane", "theta"):
         return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1_000_000
@@ -272,6 +275,12 @@ class DraftEditor:
         """The folder that the experiment's relative paths start from."""
         return Path(self.draft.base)
 
+    @property
+    def stem(self) -> str:
+        """The stem of a session's default name: what the experiment came as, and the model that runs."""
+        model: str = self.draft.data["model"]["name"]
+        return stem_for(self.draft.name, self.draft.named_for or model, model)
+
     def experiment(self) -> Experiment:
         """The experiment; ExplorerError names the first problem."""
         if self._parsed is None or self._parsed[0] != self.draft.data:
@@ -290,6 +299,7 @@ class DraftEditor:
     def replace(self, data: dict[str, Any], name: str, base: Path) -> None:
         """Begin with another experiment; the one before can be had back with `undo`."""
         self.draft.name, self.draft.base, self.draft.typed = name, str(base), {}
+        self.draft.named_for = data["model"]["name"]
         self.edit(data)
         self.keep()
 
@@ -320,13 +330,15 @@ class DraftEditor:
         return problem
 
     def _whole(self) -> dict[str, Any]:
-        return {"data": self.draft.data, "name": self.draft.name, "base": self.draft.base}
+        draft = self.draft
+        return {"data": draft.data, "name": draft.name, "named_for": draft.named_for, "base": draft.base}
 
     def _go(self, whole: dict[str, Any] | None) -> bool:
         if whole is None:
             return False
-        self.draft.data, self.draft.name, self.draft.base = whole["data"], whole["name"], whole["base"]
-        self.draft.typed = {}
+        draft = self.draft
+        draft.data, draft.name, draft.base = whole["data"], whole["name"], whole["base"]
+        draft.named_for, draft.typed = whole["named_for"], {}
         self.keep()
         return True
 
@@ -399,7 +411,7 @@ def _as_draft(experiment: Experiment, name: str, provenance: Any) -> tuple[dict[
 
 def _of_spec(spec: str) -> Draft:
     experiment, source = read_experiment(spec)
-    return Draft(experiment.to_dict(), source.name, str(source.base))
+    return Draft(experiment.to_dict(), source.name, str(source.base), named_for=experiment.model.name)
 
 
 def _of_session(path: Path | None) -> Draft | None:
@@ -409,7 +421,7 @@ def _of_session(path: Path | None) -> Draft | None:
         data, name, base = as_draft(load_session(path))
     except ExplorerError:
         return None
-    return Draft(data, name, str(base))
+    return Draft(data, name, str(base), named_for=data["model"]["name"])
 
 
 def _is_whole(draft: Draft) -> bool:

@@ -203,7 +203,7 @@ class RunController:
             return
         try:
             experiment = self._view.intervention.experiment()
-            path = default_path(experiment, self._editor.draft.name)
+            path = default_path(experiment, self._editor.stem)
         except ExplorerError as error:
             self._view.refuse(error)
             return
@@ -227,7 +227,7 @@ class RunController:
         if self._begun.get(path) == editor.draft.data:
             return True
         try:
-            return path == default_path(editor.experiment(), editor.draft.name)
+            return path == default_path(editor.experiment(), editor.stem)
         except ExplorerError:
             return False
 
@@ -402,6 +402,7 @@ class RunController:
             was_in_view = self._editor.draft.session == str(alive.path)
             if first or was_in_view:
                 self.follow(alive.path)
+        self._sessions.looked_for_runs()
 
 
 def _look_for(experiment: Experiment, base: Path, path: Path, restart: bool) -> Outcome | None:

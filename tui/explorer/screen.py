@@ -177,6 +177,7 @@ class ExplorerScreen(Screen[None]):
         from srm_explorer.tui.results.pane import ResultsPane
 
         self.prompts, self.intervention, self.results = PromptsPane(), InterventionPane(), ResultsPane()
+        self.results.wait("loading, a moment")
         for pane, content in zip(self.panes, (self.prompts, self.intervention, self.results), strict=True):
             await pane.furnish(content)
         if self.focused is None and self.app.screen is self:

@@ -38,11 +38,18 @@ class SessionInView:
         self.session: Session | None = None
         self.path: Path | None = None
         self._shown: Path | None = None
+        self._opening: Path | None = None
+        self._looks_for_runs = True
 
     @property
-    def chosen(self) -> Session | None:
-        """What there is of the session that was chosen; None while another one is still shown in its place."""
-        return self.session if self._shown == self.path else None
+    def shown(self) -> Path | None:
+        """The file of the session whose charts are there; before the first of them, of the one that was chosen."""
+        return self.path if self.session is None else self._shown
+
+    def looked_for_runs(self) -> None:
+        """From now on it is known what runs there are."""
+        self._looks_for_runs = False
+        self._tell_wait()
 
     def look_at(self, path: Path) -> None:
         """From now on this session is in view; its runs are shown as they come."""
@@ -63,19 +70,26 @@ class SessionInView:
         self.session = session
         if session is not None and path is not None:
             self._shown = path
-            self.look_at(path)
+        # First what there is: nothing must be said to be missing in between.
         self._view.results.take_session(session)
+        if session is not None and path is not None:
+            self.look_at(path)
+        self._tell_wait()
         self._changed()
 
     def open(self, path: Path) -> None:
         """Show a saved session."""
 
         def opened(session: Session | ExplorerError) -> None:
+            self._opening = None
             if isinstance(session, ExplorerError):
                 self._view.refuse(session)
+                self._tell_wait()
             else:
                 self.take(session, path)
 
+        self._opening = path
+        self._tell_wait()
         self._view.background.run(lambda: load_session(path), opened, key="open session")
 
     def save_as(self) -> None:
@@ -130,7 +144,21 @@ class SessionInView:
         self.path = path
         self._editor.draft.session = str(path) if path is not None else None
         self._editor.keep()
+        self._tell_wait()
         self._changed()
+
+    def _tell_wait(self) -> None:
+        """Say what is on its way where nothing is in view yet."""
+        line = ""
+        if self.session is not None:
+            pass
+        elif self._opening is not None:
+            line = f"opening {self._opening.stem}"
+        elif self.path is not None:
+            line = f"No run of {self.path.stem} is finished yet\n\nruns are drawn as they come"
+        elif self._looks_for_runs:
+            line = "looking for runs that are under way"
+        self._view.results.wait(line)
 
 
 def name_problem(name: str) -> str:

@@ -36,6 +36,8 @@ class ChartTab(ChartView):
     def __init__(self, kind: ChartKind) -> None:
         super().__init__()
         self.kind: ChartKind = kind
+        self.waits = ""
+        """What is on its way while there is no session; empty where nothing is."""
 
     def grouping(self, state: ResultsState) -> tuple[str, ...]:
         """How the runs are grouped on this chart: over the value there is no other way than by value."""
@@ -46,7 +48,7 @@ class ChartTab(ChartView):
         session, record, by = state.session, state.record(), self.grouping(state)
         if session is None or record is None:
             planes = session is None or session.planes
-            self.say(NO_SESSION if session is None else NO_RUN if planes else NO_PLANE)
+            self.say((self.waits or NO_SESSION) if session is None else NO_RUN if planes else NO_PLANE)
             return
         # Not imported with this module: the panes are shown before numpy and plotext are loaded.
         from srm_explorer.engine.analyses import counted_bands

@@ -144,6 +144,7 @@ class ResultsPane(Widget, can_focus=True):
         self._tabs: tuple[ChartTab | RunsTab | StudyTab | LogTab, ...]
         self._tabs = (*self._charts, self._runs, *self.study_tabs, self._log)
         self._current = 0
+        self._waits = ""
 
     def compose(self) -> ComposeResult:
         yield self._strip
@@ -153,7 +154,7 @@ class ResultsPane(Widget, can_focus=True):
 
     def on_mount(self) -> None:
         for chart in self._charts:
-            chart.say(NO_SESSION)
+            chart.say(self._waits or NO_SESSION)
         self._go(self._current)
 
     def on_unmount(self) -> None:
@@ -193,6 +194,20 @@ class ResultsPane(Widget, can_focus=True):
     def take_session(self, session: Session | None) -> None:
         """Show another session, or the same one with more runs."""
         self.state.take_session(session)
+        self._show()
+
+    def wait(self, line: str) -> None:
+        """Say, while there is no session, what is on its way; an empty line says that nothing is, and what helps."""
+        if line == self._waits:
+            return
+        self._waits = line
+        for chart in self._charts:
+            chart.waits = line
+        for tab in (self._runs, self._lit_runs, *self.study_tabs):
+            tab.wait(line)
+        if self._state is None and self.is_mounted:
+            for chart in self._charts:
+                chart.say(line or NO_SESSION)
         self._show()
 
     def study(self, subject: Callable[[], StudySubject]) -> None:

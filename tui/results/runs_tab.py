@@ -75,6 +75,7 @@ class RunsTab(Widget):
     def __init__(self, compact: bool = False, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, classes="-compact" if compact else None)
         self.compact = compact
+        self.waits = ""
         self._state: ResultsState | None = None
         self._listing: RunListing | None = None
         self._cells: RunCells | None = None
@@ -84,7 +85,8 @@ class RunsTab(Widget):
 
     def compose(self) -> ComposeResult:
         yield LineTable()
-        yield Static(EMPTY, id="runs-line", markup=False)
+        self._said = self.waits or EMPTY
+        yield Static(self._said, id="runs-line", markup=False)
 
     @property
     def table(self) -> LineTable:
@@ -104,6 +106,14 @@ class RunsTab(Widget):
         """The runs that are listed, by their index among all planned ones."""
         cells = self._cells
         return () if cells is None else tuple(cells.rows.session.runs[row].index for row in cells.order)
+
+    def wait(self, line: str) -> None:
+        """Say what is on its way while there is no session; an empty line: nothing is."""
+        self.waits = " · ".join(part for part in line.split("\n") if part)
+        if self.is_mounted and self._state is not None:
+            self._say()
+        elif self.is_mounted:
+            self._write(self.waits or EMPTY)
 
     def show(self, state: ResultsState) -> None:
         """Show what the state holds now; while the tab is hidden, once it is shown."""
@@ -257,7 +267,9 @@ class RunsTab(Widget):
         self.set_class(is_empty, "-empty")
         self.set_class(is_empty or bool(listing.problem or listing.filter_text or listing.only_lit), "-notice")
         line.set_class(bool(listing.problem), "-problem")
-        said = listing.problem or listing.summary(glyphs_of(self.app).separator) or EMPTY
+        self._write(listing.problem or listing.summary(glyphs_of(self.app).separator) or self.waits or EMPTY)
+
+    def _write(self, said: str) -> None:
         if said != self._said:
             self._said = said
-            line.update(said, layout=False)
+            self.query_one("#runs-line", Static).update(said, layout=False)

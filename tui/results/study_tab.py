@@ -104,6 +104,7 @@ class StudyTab(Widget, can_focus=True):
         self.page: StudyPage | None = None
         self._cache: StudyCache | None = None
         self._subject: StudySubject | None = None
+        self._waits = ""
         self._topic = 0
         self._page_number = 0
 
@@ -115,7 +116,7 @@ class StudyTab(Widget, can_focus=True):
         yield Static("", classes="-notes", markup=False)
 
     def on_mount(self) -> None:
-        self._write(NOTHING_SAVED)
+        self._write(self._waits or NOTHING_SAVED)
 
     def on_resize(self) -> None:
         if self.page is not None and self.page.histogram is not None:
@@ -154,6 +155,11 @@ class StudyTab(Widget, can_focus=True):
 
     def show(self, subject: StudySubject) -> None:
         self._subject = subject
+        self.update_page()
+
+    def wait(self, line: str) -> None:
+        """Say what is on its way while there is no session; an empty line: nothing is."""
+        self._waits = line
         self.update_page()
 
     def open_topic(self, study: str) -> None:
@@ -258,9 +264,8 @@ class StudyTab(Widget, can_focus=True):
         if topic is None or question is None or cache is None:
             self.page = None
             runs = self._subject is not None and self._subject.session is not None
-            self._write(
-                (STILL_RUNNING if runs else NOTHING_SAVED) if topic is None or topic.needs_session else topic.teaches
-            )
+            nothing = STILL_RUNNING if runs else self._waits or NOTHING_SAVED
+            self._write(nothing if topic is None or topic.needs_session else topic.teaches)
             return
         if topic.at_once and cache.answer(question) is None:
             self._ask(cache, question)

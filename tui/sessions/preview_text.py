@@ -67,7 +67,7 @@ def read_preview(row: Row, width: int, height: int) -> Preview:
             return Preview(facts=spec_facts(journal.experiment), warnings=_waiting(row))
         session = load_session(row.path)
         told = imported_facts(session) if session.is_imported else spec_facts(session.spec)
-        facts = (("state", state_caption(session)), *told[: LINES - 1])
+        facts = (("state", state_caption(session, is_running=row.kind == "running")), *told[: LINES - 1])
         if not session.planes or not session.runs:
             return Preview(session.notes, facts, ("it has no plane, so no chart",) if session.runs else ())
         plane = session.planes[0]

@@ -144,20 +144,27 @@ class Facts:
     """What the top line tells.
 
     Attributes:
-        model: the model and what is done to it, the most telling first, without separators.
+        model: the model that is edited and what is done to it, the most telling first, without separators.
         session: name of the session in view; empty for none.
-        mark: what is to be known of it: "unsaved", "edited".
+        mark: what is to be known of it: "unsaved", "imported".
         worker: how the worker is.
+        viewed: what the session in view has instead of what is edited, the most telling first.
+        is_edited: whether the session in view is of another experiment than the one that is edited.
     """
 
     model: tuple[str, ...] = ()
     session: str = ""
     mark: str = ""
     worker: str = ""
+    viewed: tuple[str, ...] = ()
+    is_edited: bool = False
 
 
 class HeaderLine(Widget):
-    """Facts on one line; those that matter least are left out where room is short."""
+    """Facts on one line; those that matter least are left out where room is short.
+
+    Where the session in view is of another experiment than the one that is edited, words say which facts are whose.
+    """
 
     DEFAULT_CSS = """
     HeaderLine { height: 1; width: 1fr; background: $panel; color: $foreground; }
@@ -168,19 +175,37 @@ class HeaderLine(Widget):
     def render(self) -> Content:
         signs, facts, width = glyphs_of(self.app), self.facts, self.size.width
         wide = width >= 100
-        session = Content((f"session {facts.session}" if facts.session else "no session") if wide else facts.session)
-        if facts.mark:
-            session = Content.assemble(session, (f" {signs.dot}{facts.mark if wide else ''}", "$text-warning"))
+        mark = (f" {signs.dot}{facts.mark if wide else ''}" if facts.mark else "", "$text-warning")
         worker = Content.styled(facts.worker if wide else "", "$foreground-muted")
         shown = [fact.replace(UNICODE.times, signs.times) for fact in facts.model]
+        viewed = [fact.replace(UNICODE.times, signs.times) for fact in facts.viewed]
+        between = f" {signs.separator} "
         while True:
-            left = Content.assemble((NAME, "bold $text-accent"), "  ", f" {signs.separator} ".join(shown))
+            edited = ("edited ", "bold $text-warning") if facts.is_edited else ""
+            left = Content.assemble((NAME, "bold $text-accent"), "  ", edited, between.join(shown))
+            if facts.is_edited:
+                name = ("in view ", "bold"), facts.session, mark
+                session = Content.assemble(*name, f": {between.join(viewed)}" if viewed else "")
+            else:
+                name = (f"session {facts.session}" if facts.session else "no session") if wide else facts.session
+                session = Content.assemble(name, mark)
             spare = width - 1 - left.cell_length - session.cell_length - worker.cell_length
             if spare >= (4 if len(worker) else 2) or not shown:
                 break
-            shown.pop()
+            # What tells the two apart stays longest: what they share stands behind it, then the worker.
+            if facts.is_edited and len(worker) and len(shown) <= 3:
+                worker = Content("")
+            elif len(viewed) > 1 and len(viewed) >= len(shown):
+                viewed.pop()
+            elif len(shown) > 1 or not viewed:
+                shown.pop()
+            else:
+                viewed.pop()
         if spare < 0:
-            return left.truncate(width, ellipsis=True)
+            room = max(0, width - 3 - left.cell_length)
+            session, spare = session.truncate(room, ellipsis=True), 2
+            if not room:
+                return left.truncate(width, ellipsis=True)
         if not len(worker):
             return Content.assemble(left, " " * spare, session)
         return Content.assemble(left, " " * (spare // 2), session, " " * (spare - spare // 2), worker)

@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis.strategies import text
 
+from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, available_presets, read_experiment
+from srm_explorer.engine.experiment.load import stem_for
+from srm_explorer.engine.runs import default_path
 
 
 def write(folder: Path, name: str = "spec.toml", text: str | None = None) -> Path:
@@ -233,3 +236,44 @@ def test_any_name_is_read_or_refused_in_one_line(name: str) -> None:
     with pytest.raises(ExplorerError) as caught:
         read_experiment(name)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("stem", "came_with", "runs", "named"),
+    [
+        ("demo", "demo", "demo", "demo"),
+        ("demo", "demo", "/models/smol", "smol"),
+        ("lighthouse", "demo", "demo", "lighthouse"),
+        ("lighthouse", "gpt2", "HuggingFaceTB/SmolLM2-135M", "lighthouse-SmolLM2-135M"),
+        ("gpt2-night", "gpt2", "EleutherAI/pythia-70m", "pythia-70m-night"),
+        ("gpt2-night", "gpt2-medium", "gpt2", "gpt2-night"),
+        ("demonstration", "demo", "./smol", "demonstration-smol"),
+        ("storm", "gpt2", "/models/two words!/", "storm-two-words"),
+    ],
+)
+def test_a_default_name_says_the_model_that_runs_and_no_other(stem: str, came_with: str, runs: str, named: str) -> None:
+    assert stem_for(stem, came_with, runs) == named
+
+
+def test_another_model_by_an_override_is_in_the_default_name(tmp_path: Path) -> None:
+    path = write(tmp_path, "lighthouse.toml")
+    for spec, overrides, named in (
+        ("demo", (), "demo"),
+        ("demo", ("model.name=/models/smol",), "smol"),
+        ("demo", ("generation.tokens=3",), "demo"),
+        (str(path), ("model.name=gpt2",), "lighthouse"),
+        (str(path), ("model.name=/models/smol",), "lighthouse-smol"),
+    ):
+        assert read_experiment(spec, overrides=overrides)[1].name == named
+
+
+def test_what_an_earlier_version_saved_under_another_models_name_is_still_that_session() -> None:
+    experiment, _ = read_experiment("demo", overrides=["model.name=/models/smol"])
+    digest = experiment.digest()
+    assert default_path(experiment, "demo").stem == f"smol-{digest}"
+    before = paths.session_path(f"demo-{digest}")
+    before.parent.mkdir(parents=True)
+    before.write_text("{}")
+    assert default_path(experiment, "demo") == before
+    paths.session_path(f"smol-{digest}").write_text("{}")
+    assert default_path(experiment, "demo").stem == f"smol-{digest}"

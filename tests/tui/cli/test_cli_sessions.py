@@ -195,3 +195,19 @@ def test_who_waits_is_told_at_once_for_what(save: Callable[..., Session], capsys
         f"srm-explorer: waiting for process {os.getpid()}, which runs storm (5 / 20 runs · 7 tok/s · 1:05 left)",
         "srm-explorer: waiting for another process, which has the model's device",
     ]
+
+
+def test_a_session_whose_run_goes_on_is_running_and_never_also_interrupted(
+    srm: Callable[..., Any], save: Callable[..., Session]
+) -> None:
+    session = save("storm", finished=7)
+    assert "interrupted: 7 of 20 runs" in srm("show", "storm").out
+    start = RunStart(session.prompts, created=session.created)
+    layout = Layout(20, 0, (tuple(range(20)),))
+    with JournalWriter.create(paths.sessions_folder() / "storm.run", session.spec, layout=layout, extra=start):
+        for told in (srm("sessions"), srm("sessions", "--json"), srm("show", "storm"), srm("show", "storm", "--json")):
+            assert told.status == 0
+            assert "running" in told.out
+            assert "interrupted" not in told.out
+            assert "resume" not in told.out
+    assert "interrupted" in srm("sessions").out

@@ -39,7 +39,10 @@ def test_a_run_that_comes_to_nothing_leaves_the_session_whose_chart_is_shown(dri
         controller = app.explorer.controller
         controller.runs.state.asks(failing)
         controller.sessions.look_at(failing)
-        await until(lambda: "session failing" in header(), "the run")
+        controller.runs.show()
+        await until(lambda: "starting failing" in app.status_line(), "the run")
+        # Nothing of it is there yet: what is in view is still the other session, and the header says so.
+        assert "session storm" in header()
         app.explorer.controller.take_event(
             RunFailed(ExplorerError("the model is not there", remedy="download it"), failing)
         )
