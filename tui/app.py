@@ -23,6 +23,7 @@ from srm_explorer.tui.terminal import replies, textual_patches
 from srm_explorer.tui.terminal.clipboard import copy_sequence, copy_to_file, wrapped
 from srm_explorer.tui.terminal.textual_patches import KeyOrder
 from srm_explorer.tui.widgets.dialogs import COLUMNS, ROWS, TooSmall
+from srm_explorer.tui.widgets.status import StatusLine
 from srm_explorer.tui.widgets.token_strip import draw_lines
 
 _THEMES = {"dark": "textual-dark", "light": "textual-light", "terminal": "ansi-dark"}
@@ -64,6 +65,13 @@ class ExplorerApp(KeyOrder[ExitSummary]):
 
     def on_explorer_screen_loaded(self) -> None:
         self.tell_settings()
+
+    async def on_event(self, event: events.Event) -> None:
+        """Who presses a key, or a button of the mouse, has seen what was said before."""
+        if isinstance(event, events.Key | events.MouseDown) and not event.is_forwarded and self.screen_stack:
+            for line in self.screen.query(StatusLine):
+                line.make_way()
+        await super().on_event(event)
 
     def on_resize(self, event: events.Resize) -> None:
         self.fit(event.size.width, event.size.height)

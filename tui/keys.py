@@ -6,10 +6,13 @@ import importlib
 import pkgutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
 
 from textual.actions import parse
 from textual.binding import Binding
 from textual.dom import DOMNode
+from textual.screen import Screen
 
 from srm_explorer import tui
 from srm_explorer.tui.glyphs import UNICODE, Glyphs, glyphs_of
@@ -36,6 +39,52 @@ _NAMES = {
 }
 
 
+MUST = ("run.cancel",)
+"""Keys that the last line tells whatever else stands there."""
+
+ALWAYS = ("help", "*.help", "quit", "*.leave")
+"""Keys at its end, that give way to nothing but what was said just now."""
+
+_FIRST = ("run.cancel", "run.resume", "worker.restart", "run.start")
+"""Keys at its beginning."""
+
+_KEPT = (
+    *_FIRST,
+    "form.edit",
+    "form.leave",
+    "prompts.toggle",
+    "results.turn_left",
+    "results.threshold",
+    "study.page",
+)
+_THEN = (
+    "table.open",
+    "runs.filter",
+    "results.tab_next",
+    "intervention.presets",
+    "prompts.back",
+    "results.view",
+    "study.work",
+    "prompts.search",
+    "spec.undo",
+    "sessions.mark",
+    "sessions.compare",
+    "sessions.resume",
+    "compare.view",
+    "compare.part",
+    "run.next",
+    "run.before",
+    "queue.prune",
+)
+_RANKS = {name: rank for rank, name in enumerate((*_KEPT, *_THEN), 2)}
+"""How much the other keys matter; those that are not here follow in the order in which they are declared."""
+
+FIRST_RANK = 1 + len(_FIRST)
+"""Up to this rank, what stands to be done gives way to a key."""
+KEPT_RANK = 1 + len(_KEPT)
+"""Up to this rank, the progress of a run gives way to a key."""
+
+
 @dataclass(frozen=True)
 class KeyOf:
     """A binding of a widget.
@@ -44,17 +93,42 @@ class KeyOf:
         node: the widget or screen that owns the action.
         binding: as it declares it.
         keys: the keys it has, with the user's own in place of those declared, as they are shown: "←, h".
+        pressed: the same by the names that an application knows them by.
     """
 
     node: DOMNode
     binding: Binding
     keys: str
+    pressed: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        return self.binding.id or ""
 
     @property
     def acts(self) -> bool:
         """Whether the key would do something now."""
         owner, name, parameters = parse(self.binding.action)
         return bool(owner) or bool(self.node.check_action(name, parameters))
+
+    @property
+    def is_offered(self) -> bool:
+        """Whether the key would change something now, and not only say why it cannot.
+
+        A widget whose keys may be told in vain has a method `offers(action, parameters)`.
+        """
+        owner, name, parameters = parse(self.binding.action)
+        offers = getattr(self.node, "offers", None)
+        return bool(owner) or offers is None or bool(offers(name, parameters))
+
+    @property
+    def rank(self) -> int:
+        """How much it matters on the last line: the less, the more."""
+        if self.id in MUST:
+            return 0
+        if any(fnmatchcase(self.id, pattern) for pattern in ALWAYS):
+            return 1
+        return _RANKS.get(self.id, 2 + len(_RANKS))
 
 
 def keys_of(node: DOMNode, keymap: Mapping[str, str]) -> list[KeyOf]:
@@ -70,8 +144,37 @@ def keys_of(node: DOMNode, keymap: Mapping[str, str]) -> list[KeyOf]:
         for binding in vars(kind).get("BINDINGS", ()):
             if isinstance(binding, Binding) and binding.id is not None and binding.id not in keys:
                 pressed = keymap.get(binding.id) or binding.key
-                keys[binding.id] = KeyOf(node, binding, shown_keys(pressed, signs))
+                names = tuple(key.strip() for key in pressed.split(","))
+                keys[binding.id] = KeyOf(node, binding, shown_keys(pressed, signs), names)
     return list(keys.values())
+
+
+def keys_now(screen: Screen[Any]) -> list[KeyOf]:
+    """The bindings that keys lead to now, from the focus outwards, each with the keys that do.
+
+    A key that a text field would take for a letter leads nowhere, and one that two widgets know leads to the inner one.
+    """
+    reached: dict[tuple[DOMNode, str], tuple[Binding, list[str]]] = {}
+    for key, active in screen.active_bindings.items():
+        if active.binding.id is not None and active.enabled:
+            reached.setdefault((active.node, active.binding.id), (active.binding, []))[1].append(key)
+    signs = glyphs_of(screen.app)
+    return [
+        KeyOf(node, binding, shown_keys(",".join(keys), signs), tuple(keys))
+        for (node, _), (binding, keys) in reached.items()
+    ]
+
+
+def offered(screen: Screen[Any]) -> list[KeyOf]:
+    """What the last line tells, where there is room: what would change something now, in the order it stands there."""
+    keys = [key for key in keys_now(screen) if key.binding.show and key.binding.description and key.is_offered]
+
+    def where(key: KeyOf) -> tuple[int, int]:
+        if key.id in _FIRST:
+            return 0, _FIRST.index(key.id)
+        return (2, 0) if key.rank == 1 else (1, key.rank)
+
+    return sorted(keys, key=where)
 
 
 def all_keys(nodes: Iterable[DOMNode], keymap: Mapping[str, str]) -> list[KeyOf]:

@@ -18,7 +18,7 @@ from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.widgets.chart import ChartView
 from srm_explorer.tui.widgets.dialogs import Ask, file_problem, named_here
 from srm_explorer.tui.widgets.help import push_help, words_of, words_of_section
-from srm_explorer.tui.widgets.status import StatusLine, Tone, hints_of
+from srm_explorer.tui.widgets.status import StatusLine, Tone
 from srm_explorer.tui.widgets.table import LineTable
 
 if TYPE_CHECKING:
@@ -112,7 +112,6 @@ class CompareScreen(Screen[None]):
         yield StatusLine()
 
     def on_mount(self) -> None:
-        self.query_one(StatusLine).hints = hints_of(self)
         self._go(0)
         self._background.run(self._read, self._take)
 
@@ -134,6 +133,7 @@ class CompareScreen(Screen[None]):
             self.query_one("#reading", Static).update("")
             return
         self._state = result
+        self.refresh_bindings()
         self.query_one("#reading").remove()
         self._show()
 
@@ -144,6 +144,13 @@ class CompareScreen(Screen[None]):
 
     def say(self, line: str, tone: Tone = "plain") -> None:
         self.query_one(StatusLine).said = (line, tone)
+
+    def offers(self, action: str, parameters: tuple[object, ...]) -> bool:
+        """Whether an action would change something now."""
+        state = self._state
+        if action in ("leave", "help", "part"):
+            return True
+        return state is not None and (action != "plane" or len(state.comparison.planes) > 1)
 
     def action_turn(self, degrees: int) -> None:
         if self._state is not None:

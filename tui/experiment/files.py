@@ -24,6 +24,7 @@ from srm_explorer.engine.experiment.directions import FileVector, direction_of
 from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.prompts import is_path
 from srm_explorer.tui.backend.background import Background
+from srm_explorer.tui.widgets.status import StatusLine
 from srm_explorer.tui.widgets.table import Cell, Column, LineTable
 
 _MOST_FILES = 500
@@ -174,7 +175,6 @@ class Presets(ModalScreen[ChosenSpec | None]):
         VerticalScroll { width: 1fr; padding-left: 2; scrollbar-size: 1 1; }
         VerticalScroll Static { width: 1fr; }
         .-problem { color: $text-error; height: auto; display: none; }
-        .-keys { color: $text-muted; height: 1; }
     }
     Presets.-narrow {
         & > Vertical { width: 100%; height: 100%; }
@@ -197,11 +197,11 @@ class Presets(ModalScreen[ChosenSpec | None]):
         with Vertical() as box:
             box.border_title = "Experiments"
             with Horizontal():
-                yield LineTable(id="specs")
+                yield LineTable(id="specs", opens=True)
                 with VerticalScroll(can_focus=False):
                     yield Static("", classes="-problem", markup=False)
                     yield Static("looking for experiments ...", id="preview", markup=False)
-            yield Static("enter load   j k move   esc leave", classes="-keys", markup=False)
+        yield StatusLine()
 
     def on_mount(self) -> None:
         table = self.query_one(LineTable)

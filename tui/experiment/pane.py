@@ -243,6 +243,12 @@ class InterventionPane(Widget):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return self.is_ready
 
+    def offers(self, action: str, parameters: tuple[object, ...]) -> bool:
+        """Whether an action would change something: with a single intervention there is no next one."""
+        if action not in ("next", "remove"):
+            return True
+        return len(self.spec.data[self._section()]) > (1 if action == "next" else 0)
+
     def action_add(self) -> None:
         section = self._section()
         self._settle_list(*self.spec.add(section), section)

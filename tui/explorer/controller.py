@@ -313,6 +313,34 @@ class ExplorerController:
             case "follow":
                 self.runs.follow(chosen.path)
 
+    def offers(self, action: str) -> bool:
+        """Whether an action of the explorer would change something now, and not only say why it cannot."""
+        session = self.sessions.session
+        match action:
+            case "run_experiment":
+                return self.runs.can_run
+            case "cancel":
+                return self.runs.can_cancel
+            case "resume":
+                return self.runs.state.offer is not None
+            case "queue":
+                return bool(self.runs.state.queue or self.runs.state.followed)
+            case "restart_worker":
+                return self.runs.state.older
+            case "undo":
+                return self.editor.can_undo
+            case "redo":
+                return self.editor.can_redo
+            case "save_as":
+                return session is not None and session.path is not None
+            case "duplicate":
+                # A session that came from elsewhere has no experiment that could be edited.
+                return session is not None and not session.is_imported
+            case "export":
+                return self._view.results.can_export
+            case _:
+                return True
+
     def palette_commands(self) -> list[Command]:
         """The presets and the sessions as commands of the palette; reads folders, so call it in a thread."""
         commands: list[Command] = []

@@ -208,6 +208,14 @@ class History:
         self._now: Data | None = None
 
     @property
+    def can_undo(self) -> bool:
+        return bool(self._past)
+
+    @property
+    def can_redo(self) -> bool:
+        return bool(self._future)
+
+    @property
     def now(self) -> Data | None:
         """The experiment as it stands; None before the first."""
         return copy.deepcopy(self._now)
@@ -280,6 +288,16 @@ class DraftEditor:
         """The stem of a session's default name: what the experiment came as, and the model that runs."""
         model: str = self.draft.data["model"]["name"]
         return stem_for(self.draft.name, self.draft.named_for or model, model)
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is an edit to be taken back."""
+        return self._history.can_undo
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is an edit to be made again."""
+        return self._history.can_redo
 
     def experiment(self) -> Experiment:
         """The experiment; ExplorerError names the first problem."""

@@ -13,6 +13,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from srm_explorer.tui.widgets.status import StatusLine
 from srm_explorer.tui.widgets.table import Cell, Column, LineTable
 
 if TYPE_CHECKING:
@@ -55,12 +56,12 @@ class QueueScreen(ModalScreen[Path | None]):
         self._refusal: tuple[JobState, str] | None = None
 
     def compose(self) -> ComposeResult:
-        """A table, what there is to say, a line of keys."""
+        """A table, what there is to say, the keys."""
         with Vertical() as box:
             box.border_title = "Queue of the worker"
-            yield LineTable()
+            yield LineTable(opens=True)
             yield Static("asking the worker ...", id="message", markup=False)
-            yield Static("enter look at it   x take a waiting one off   esc back", markup=False)
+        yield StatusLine()
 
     def on_mount(self) -> None:
         """Ask now and every second."""
@@ -83,6 +84,17 @@ class QueueScreen(ModalScreen[Path | None]):
         table = self.query_one(LineTable)
         table.set_rows(len(jobs), self._cell, keys=lambda row: self._jobs[row].job)
         self._write_message()
+        self.refresh_bindings()
+
+    @on(LineTable.Highlighted)
+    def show_keys(self) -> None:
+        """Other keys act on another job."""
+        self.refresh_bindings()
+
+    def offers(self, action: str, parameters: tuple[object, ...]) -> bool:
+        """Whether an action would change something: only a job that waits can be taken off."""
+        job = self._highlighted()
+        return action != "prune" or (job is not None and job.state == "queued")
 
     def _write_message(self) -> None:
         message = "" if self._jobs else "nothing runs and nothing waits; r in the explorer runs an experiment"

@@ -32,6 +32,10 @@ _STAGES = {
 }
 
 
+_NOW = 2
+"""Times that a run is asked to stop until it stops at once."""
+
+
 @dataclass(frozen=True)
 class ResumableRun:
     """An unfinished run that a key resumes.
@@ -278,6 +282,17 @@ class RunController:
             no="let it run",
         )
         self._view.ask(kept, lambda sure: self._stop(path, sure, times=1))
+
+    @property
+    def can_cancel(self) -> bool:
+        """Whether a run is under way that was not told to stop at once."""
+        path = self.state.path
+        return path is not None and self.state.cancels.get(path, 0) < _NOW
+
+    @property
+    def can_run(self) -> bool:
+        """Whether the experiment of the draft is another than the one that is under way."""
+        return not any(self.is_draft(path) for path in self.state.followed)
 
     def show_queue(self) -> None:
         """Show the worker's queue; follow or open what is chosen there."""

@@ -20,9 +20,9 @@ from textual.widget import Widget
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.explorer.startup import ExitSummary, LaunchOptions
-from srm_explorer.tui.keys import KeyOf, all_keys, keys_of
+from srm_explorer.tui.keys import all_keys, keys_of
 from srm_explorer.tui.widgets.pane import Pane
-from srm_explorer.tui.widgets.status import Facts, Going, HeaderLine, Hint, PaneLine, StatusLine, Tone
+from srm_explorer.tui.widgets.status import Facts, Going, HeaderLine, PaneLine, StatusLine, Tone
 
 if TYPE_CHECKING:
     from srm_explorer.tui.experiment.pane import InterventionPane
@@ -38,8 +38,8 @@ NARROW = 120
 
 _SEVERITIES: dict[Tone, Literal["warning", "error"]] = {"warning": "warning", "error": "error"}
 
-_MATTER = ("run.start", "results.turn_left", "results.threshold", "intervention.presets", "form.edit", "help", "quit")
-"""Names of the keys that are told first where the line is short."""
+_BEFORE_LOADED = ("help", "palette", "pane", "next_pane", "settings")
+"""What can be done while the rest is loaded."""
 
 _SAID_FOR = 8.0
 """Seconds a line stays that was said."""
@@ -87,16 +87,14 @@ class ExplorerScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "run_experiment", "run", id="run.start", tooltip="Run the experiment, or queue it"),
         Binding("c", "cancel", "cancel", id="run.cancel", tooltip="Stop the run after its batch; again, now"),
-        Binding("C", "resume", "resume", show=False, id="run.resume", tooltip="Go on with an unfinished run"),
+        Binding("C", "resume", "resume", id="run.resume", tooltip="Go on with an unfinished run"),
         Binding("s", "save_as", "save as", id="session.save", tooltip="Copy the session in view to another name"),
         Binding("o", "sessions", "open", id="session.open", tooltip="List the sessions: open, compare, resume"),
-        Binding("Q", "queue", "queue", show=False, id="run.queue", tooltip="See the worker's queue, and prune it"),
-        Binding(
-            "D", "duplicate", "duplicate", show=False, id="session.duplicate", tooltip="Edit the session's experiment"
-        ),
-        Binding("u", "undo", "undo", show=False, id="spec.undo", tooltip="Take the last edit of the experiment back"),
-        Binding("U", "redo", "redo", show=False, id="spec.redo", tooltip="Make the edit again that was taken back"),
-        Binding("z", "zoom", "zoom", show=False, id="pane.zoom", tooltip="Give the pane the whole screen, and back"),
+        Binding("Q", "queue", "queue", id="run.queue", tooltip="See the worker's queue, and prune it"),
+        Binding("D", "duplicate", "duplicate", id="session.duplicate", tooltip="Edit the session's experiment"),
+        Binding("u", "undo", "undo", id="spec.undo", tooltip="Take the last edit of the experiment back"),
+        Binding("U", "redo", "redo", id="spec.redo", tooltip="Make the edit again that was taken back"),
+        Binding("z", "zoom", "zoom", id="pane.zoom", tooltip="Give the pane the whole screen, and back"),
         Binding("1", "pane(1)", "Prompts", show=False, id="pane.prompts", tooltip="Go to the prompts"),
         Binding("2", "pane(2)", "Intervention", show=False, id="pane.form", tooltip="Go to the intervention"),
         Binding("3", "pane(3)", "Results", show=False, id="pane.results", tooltip="Go to the results"),
@@ -110,19 +108,16 @@ class ExplorerScreen(Screen[None]):
             tooltip="Go to the pane before",
         ),
         Binding("y", "copy", "copy", show=False, id="copy", tooltip="Copy what is in focus to the clipboard"),
-        Binding(
-            "X", "export", "export", show=False, id="chart.export", tooltip="Write the chart or table in view to a file"
-        ),
+        Binding("X", "export", "export", id="chart.export", tooltip="Write the chart or table in view to a file"),
         Binding("comma", "settings", "settings", show=False, id="settings", tooltip="Edit the settings in $EDITOR"),
         Binding(
             "W",
             "restart_worker",
             "restart worker",
-            show=False,
             id="worker.restart",
             tooltip="Drain and restart the worker",
         ),
-        Binding("colon", "palette", "commands", show=False, id="palette", tooltip="Find any command by its name"),
+        Binding("colon", "palette", "commands", id="palette", tooltip="Find any command by its name"),
         Binding(
             "question_mark", "help", "help", id="help", tooltip="Keys of the pane in focus, and what the words mean"
         ),
@@ -156,7 +151,6 @@ class ExplorerScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Show the panes first; what is behind them is loaded when they are seen."""
-        self.bindings_updated_signal.subscribe(self, lambda _: self._show_hints())
         self.call_after_refresh(lambda: self.background.run(self._load))
 
     def _load(self) -> None:
@@ -268,16 +262,18 @@ class ExplorerScreen(Screen[None]):
     def show_header(self, facts: Facts) -> None:
         """Tell in the top line what the draft, the session and the worker are."""
         self.header.facts = facts
+        self.refresh_bindings()
 
     def show_run(self, going: Going | None, offer: tuple[str, Tone]) -> None:
         """Tell in the bottom line how far the run is, or what is offered."""
         self.status.going, self.status.standing = going, offer
+        self.refresh_bindings()
 
     def refresh_look(self) -> None:
         """Draw everything again, as after a change of the settings."""
         for widget in self.query("*"):
             widget.refresh(layout=True)
-        self._show_hints()
+        self.refresh_bindings()
 
     def go_to(self, widget: Widget) -> None:
         """Go to the pane a widget is in, unless it is the current one."""
@@ -290,6 +286,13 @@ class ExplorerScreen(Screen[None]):
         if self.controller is None:
             return []
         return await self.background.result(self.controller.palette_commands)
+
+    def offers(self, action: str, parameters: tuple[object, ...]) -> bool:
+        """Whether an action would change something now, and not only say why it cannot."""
+        if action == "zoom":
+            return not self._narrow
+        controller = self.controller
+        return controller.offers(action) if controller is not None else action in _BEFORE_LOADED
 
     def action_run_experiment(self) -> None:
         """Run the experiment of the draft."""
@@ -372,7 +375,7 @@ class ExplorerScreen(Screen[None]):
         """Go to a pane."""
         self._mark(number)
         self.pane.enter()
-        self._show_hints()
+        self.refresh_bindings()
 
     def action_next_pane(self, step: int) -> None:
         """Go to the next pane, or the one before, round and round."""
@@ -421,17 +424,3 @@ class ExplorerScreen(Screen[None]):
         for pane in self.panes:
             pane.display = not alone or pane.number == self.current
         self._left.display = not alone or self.current < 3
-
-    def _show_hints(self) -> None:
-        chain = self._focus_chain()
-        inner: dict[str, Hint] = {}
-        for node in chain[: chain.index(self)] if self in chain else []:
-            for key in keys_of(node, self._user_keys):
-                if key.binding.show and key.acts:
-                    inner.setdefault(key.binding.id or "", _hint(key))
-        outer = [_hint(key) for key in keys_of(self, self._user_keys) if key.binding.show]
-        self.status.hints = (*outer[:2], *inner.values(), *outer[2:])
-
-
-def _hint(key: KeyOf) -> Hint:
-    return Hint(key.keys.split(", ")[0], key.binding.description.lower(), key.binding.id in _MATTER)

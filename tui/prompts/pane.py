@@ -388,6 +388,21 @@ class PromptsPane(Widget):
             return choice.view != "levels"
         return True
 
+    def offers(self, action: str, parameters: tuple[object, ...]) -> bool:
+        """Whether an action would change something now."""
+        listed, rows = self.choice.opened_set, self.rows
+        match action:
+            case "choose" | "choose_shown":
+                return not isinstance(rows, ErrorRows) and rows.count > 0
+            case "levels" | "limit":
+                return self.files.is_listed
+            case "open":
+                return isinstance(self.table.key, str)
+            case "add":
+                return isinstance(rows, SetRows) or (listed is not None and listed.is_read)
+            case _:
+                return True
+
     def action_choose(self) -> None:
         self._take_edit(self.choice.toggle(self.rows, self.table.cursor))
 
@@ -481,6 +496,7 @@ class PromptsPane(Widget):
         table.set_columns(rows.columns)
         marks = None if isinstance(rows, ErrorRows) else rows.mark
         table.set_rows(rows.count, rows.cell, rows.key, marks, mark_width=len(signs.checked))
+        table.opens = marks is not None and self.choice.view != "prompts"
         if highlight is not None:
             table.cursor = next((row for row in range(rows.count) if rows.key(row) == highlight), 0)
             table.scroll_to_cursor()

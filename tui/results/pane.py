@@ -295,8 +295,23 @@ class ResultsPane(Widget, can_focus=True):
         readout = self._readout.shown().text() if self._readout.display else ""
         return write_chart(kind, path, chart.scene, chart.shown(), readout, self.state.theta, self.state.threshold)
 
+    @property
+    def can_export(self) -> bool:
+        """Whether what is in view can be written to a file."""
+        try:
+            self.exports()
+        except ExplorerError:
+            return False
+        return True
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return self.tab in ACTS_ON.get(action, TABS)
+
+    def offers(self, action: str, parameters: tuple[object, ...]) -> bool:
+        """Whether an action would change what is in view."""
+        if action == "tab":
+            return True
+        return self._state is not None and self._state.offers(action)
 
     def action_turn(self, degrees: int) -> None:
         self.state.turn(degrees)

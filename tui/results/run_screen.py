@@ -31,7 +31,7 @@ from srm_explorer.tui.results.run_detail import (
 from srm_explorer.tui.results.runs_rows import RunRows
 from srm_explorer.tui.results.state import ResultsState
 from srm_explorer.tui.widgets.help import push_help, words_of
-from srm_explorer.tui.widgets.status import StatusLine, hints_of
+from srm_explorer.tui.widgets.status import StatusLine
 from srm_explorer.tui.widgets.table_render import one_line
 from srm_explorer.tui.widgets.token_strip import TokenStrip
 
@@ -60,8 +60,8 @@ class RunView(Screen[int]):
         Binding("n,j", "run(1)", "next", id="run.next", tooltip="The next run of the table"),
         Binding("p,k", "run(-1)", "before", id="run.before", tooltip="The run before in the table"),
         Binding("b", "baseline", "baseline", id="run.baseline", tooltip="The baseline of this prompt, and back"),
-        Binding("left,h", "token(-1)", "token", id="run.token-before", tooltip="The token before"),
-        Binding("right,l", "token(1)", "token", id="run.token-next", show=False, tooltip="The next token"),
+        Binding("left,h", "token(-1)", "token", id="run.token-before", show=False, tooltip="The token before"),
+        Binding("right,l", "token(1)", "token", id="run.token-next", tooltip="The next token"),
         Binding("shift+left,H", "token(-10)", "", id="run.tokens-before", show=False, tooltip="Ten tokens before"),
         Binding("shift+right,L", "token(10)", "", id="run.tokens-next", show=False, tooltip="Ten tokens on"),
         Binding("v", "neuron", "neuron", id="run.neuron", tooltip="The next neuron whose activations were kept"),
@@ -82,7 +82,7 @@ class RunView(Screen[int]):
         self.page: RunPage | None = None
         self._rows: RunRows | None = None
         self._back_to: int | None = None
-        self._neuron = 0
+        self._neuron, self._neurons = 0, 0
         self._background = Background(self.call_later)
         self._vectors: tuple[Session, Path] | None = None
         self._lock = Lock()
@@ -99,7 +99,6 @@ class RunView(Screen[int]):
         yield StatusLine()
 
     def on_mount(self) -> None:
-        self.query_one(StatusLine).hints = hints_of(self)
         self.paint()
 
     def on_unmount(self) -> None:
@@ -125,14 +124,39 @@ class RunView(Screen[int]):
         self.query_one("#run-facts", Static).update(Content("\n").join(facts))
         self._read(session, page)
 
-    def action_run(self, step: int) -> None:
+    def offers(self, action: str, parameters: tuple[object, ...]) -> bool:
+        """Whether an action would change something now."""
+        page = self.page
+        match action:
+            case "run":
+                return self._neighbour(int(str(parameters[0]))) is not None
+            case "baseline":
+                has_other = page is not None and page.baseline_row not in (None, page.row)
+                return self._back_to is not None or has_other
+            case "token":
+                return self.query_one(TokenStrip).can_move(int(str(parameters[0])))
+            case "neuron":
+                return self._neurons > 1
+            case "copy":
+                return page is not None
+            case _:
+                return True
+
+    def _neighbour(self, step: int) -> int | None:
+        """The run before or after this one in the table, by its index; None at the end."""
         session = self.state.session
         if session is None:
-            return
+            return None
         order = self.order or tuple(run.index for run in session.runs)
         at = order.index(self.index) if self.index in order else -1 if step > 0 else len(order)
-        if 0 <= at + step < len(order):
-            self._go(order[at + step], None)
+        return order[at + step] if 0 <= at + step < len(order) else None
+
+    def action_run(self, step: int) -> None:
+        if self.state.session is None:
+            return
+        index = self._neighbour(step)
+        if index is not None:
+            self._go(index, None)
         else:
             self.query_one(StatusLine).said = ("this is the last run" if step > 0 else "this is the first run", "plain")
 
@@ -196,6 +220,7 @@ class RunView(Screen[int]):
             self._background.cancel("tokens")
             self._show_tokens(error)
             return
+        self._neurons = len(coordinates)
         coordinate = coordinates[self._neuron % len(coordinates)]
 
         def read() -> TokenSeries:
@@ -214,6 +239,7 @@ class RunView(Screen[int]):
             strip.show(None, f"no activation by token: {series}")
         else:
             strip.show(series)
+        self.refresh_bindings()
 
 
 def _named(name: str, text: str) -> Content:

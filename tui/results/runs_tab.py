@@ -84,7 +84,7 @@ class RunsTab(Widget):
         self._line: Input | None = None
 
     def compose(self) -> ComposeResult:
-        yield LineTable()
+        yield LineTable(opens=True)
         self._said = self.waits or EMPTY
         yield Static(self._said, id="runs-line", markup=False)
 
@@ -231,6 +231,10 @@ class RunsTab(Widget):
             listing = self._listing
             return listing is not None and bool(listing.filter_text or listing.only_lit or self._line)
         return True
+
+    def offers(self, action: str, parameters: tuple[object, ...]) -> bool:
+        """Whether an action would change the list."""
+        return self._listing is not None and self._listing.rows is not None
 
     def _take(self, state: ResultsState) -> None:
         self.listing.take(state)

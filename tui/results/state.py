@@ -223,6 +223,26 @@ class ResultsState:
         self.threshold = telling_threshold(groups) if groups else known[0]
         self._picked_for = session.name if groups else None
 
+    def offers(self, action: str) -> bool:
+        """Whether an action of the pane would change what is shown."""
+        session, record = self.session, self.record()
+        if session is None or record is None:
+            return False
+        match action:
+            case "threshold":
+                return len(session.spec.spotlight.thresholds) > 1
+            case "grouping":
+                return len(self.groupings()) > 1
+            case "baseline" | "difference":
+                kinds = {session.conditions[run.condition].kind for run in session.runs}
+                return kinds == {"baseline", "sweep"}
+            case "plane":
+                return len(session.planes) > 1
+            case "band":
+                return len(self.groups()) > 1
+            case _:
+                return True
+
     def turn(self, degrees: int) -> None:
         self.theta = (self.theta + degrees) % FULL_TURN
 

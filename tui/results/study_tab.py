@@ -193,6 +193,17 @@ class StudyTab(Widget, can_focus=True):
             case _:
                 return bool(self.topics)
 
+    def offers(self, action: str, parameters: tuple[object, ...]) -> bool:
+        """Whether an action would change what is in view."""
+        match action:
+            case "page":
+                return len(self.topics) > 1 or (self.page is not None and self.page.pages > 1)
+            case "work":
+                question = self._question()
+                return question is not None and self._cache is not None and not self._cache.is_asked(question)
+            case _:
+                return True
+
     def action_page(self, step: int) -> None:
         if not self.topics:
             return
@@ -244,6 +255,7 @@ class StudyTab(Widget, can_focus=True):
     @on(LineTable.Highlighted)
     def keep_highlight(self, event: LineTable.Highlighted) -> None:
         event.stop()
+        self.table.opens = self._leads_on(event.row)
         self.refresh_bindings()
 
     def _question(self) -> Question | None:
@@ -255,6 +267,14 @@ class StudyTab(Widget, can_focus=True):
     def _ask(self, cache: StudyCache, question: Question) -> None:
         if cache.ask(question):
             self.post_message(self.Wanted(self, question))
+
+    def _leads_on(self, row: int) -> bool:
+        """Whether a row opens anything: a plane, a run or a neuron."""
+        table = self.page.table if self.page is not None else None
+        if table is None or not 0 <= row < len(table.rows):
+            return False
+        leads = (table.planes and table.planes[row]) or (table.runs and table.runs[row] is not None)
+        return bool(leads) or self._neuron(row) is not None
 
     def _neuron(self, row: int) -> tuple[int, int] | None:
         return self.page.neuron(row) if self.page is not None else None
@@ -311,6 +331,7 @@ class StudyTab(Widget, can_focus=True):
         table = self.table
         table.set_columns(columns_of(figure))
         table.set_rows(len(figure.rows), lambda row, key: figure.shown(row, keys.index(key)), stay=table.held)
+        table.opens = self._leads_on(table.cursor)
 
 
 WIDEST = 40

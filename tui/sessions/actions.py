@@ -56,6 +56,10 @@ class SessionActions:
             "trash": self._trash,
         }
 
+    def can(self, row: Row, action: str) -> bool:
+        """Whether something can be done to a session."""
+        return not _refusal(row, action)
+
     def do(self, row: Row, action: str) -> None:
         refusal = _refusal(row, action)
         if refusal:
@@ -63,10 +67,8 @@ class SessionActions:
         else:
             self._actions[action](row)
 
-    def compare(self, rows: list[Row], *, first_is_marked: bool) -> None:
+    def compare(self, rows: list[Row]) -> None:
         unfit = next((row for row in rows if not row.saved or row.kind == "damaged"), None)
-        if len(rows) == 1 and first_is_marked:
-            rows = [*rows, *rows]
         if len(rows) < 2:
             self._say("mark a session with m, then go to another one and press c", "warning", None)
         elif unfit is not None:

@@ -18,7 +18,7 @@ from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.io.files import FileLock, LockedError
 from srm_explorer.tui.backend.autosave import AutoSaver
 from srm_explorer.tui.backend.background import Background
-from srm_explorer.tui.widgets.status import StatusLine, hints_of
+from srm_explorer.tui.widgets.status import StatusLine
 
 if TYPE_CHECKING:
     from srm_explorer.engine.session import Saved, Session
@@ -60,9 +60,7 @@ class NotesScreen(Screen[str | None]):
         yield StatusLine()
 
     def on_mount(self) -> None:
-        line = self.query_one(StatusLine)
-        line.hints = hints_of(self)
-        line.said = ("reading", "plain")
+        self.query_one(StatusLine).said = ("reading", "plain")
         self._background.run(self._read, self._take)
 
     def on_unmount(self) -> None:
@@ -97,10 +95,19 @@ class NotesScreen(Screen[str | None]):
         self.query_one(StatusLine).said = (str(error), "error")
         self._leaving = False
 
+    def offers(self, action: str, parameters: tuple[object, ...]) -> bool:
+        """Whether an action would change something: what is saved already is neither saved again nor dropped."""
+        return action == "leave" or (self._session is not None and self._text != self._session.notes)
+
+    @property
+    def _text(self) -> str:
+        return self.query_one(TextArea).text
+
     @on(TextArea.Changed)
     def keep(self) -> None:
+        self.refresh_bindings()
         if self._draft is not None:
-            self._draft.keep(self.query_one(TextArea).text)
+            self._draft.keep(self._text)
             self.query_one(StatusLine).said = ("", "plain")
 
     def action_drop(self) -> None:
@@ -109,7 +116,7 @@ class NotesScreen(Screen[str | None]):
             self.query_one(StatusLine).said = ("as saved", "plain")
 
     def action_leave(self) -> None:
-        if self._session is None or self.query_one(TextArea).text == self._session.notes:
+        if self._session is None or self._text == self._session.notes:
             if self._draft is not None:
                 self._draft.forget()
             self.dismiss(self._summary)
@@ -119,7 +126,7 @@ class NotesScreen(Screen[str | None]):
 
     def action_save(self) -> None:
         """Save the notes into the session, in a thread; another's changes are never overwritten."""
-        session, text = self._session, self.query_one(TextArea).text
+        session, text = self._session, self._text
         if session is None or self._background.is_running("save"):
             return
 
@@ -136,6 +143,7 @@ class NotesScreen(Screen[str | None]):
             return
         session, message = result.session, result.note
         self._session = session
+        self.refresh_bindings()
         self._path = session.path or self._path
         area = self.query_one(TextArea)
         area.border_title = f"Notes on {session.name}"

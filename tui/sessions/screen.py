@@ -22,7 +22,7 @@ from srm_explorer.tui.sessions.preview import SessionPreview
 from srm_explorer.tui.sessions.row import Row, matching
 from srm_explorer.tui.sessions.table import SessionTable
 from srm_explorer.tui.widgets.help import push_help
-from srm_explorer.tui.widgets.status import Hint, StatusLine, Tone, hints_of
+from srm_explorer.tui.widgets.status import StatusLine, Tone
 from srm_explorer.tui.widgets.table import LineTable
 
 if TYPE_CHECKING:
@@ -109,7 +109,6 @@ class SessionsScreen(Screen[Chosen | None]):
 
     def on_mount(self) -> None:
         self.table.focus()
-        self.query_one(StatusLine).hints = hints_of(self, Hint("enter", "open"))
         self._show()
         self.look()
         self.set_interval(TICK, self.look)
@@ -183,6 +182,7 @@ class SessionsScreen(Screen[Chosen | None]):
         if self.table.key != self._said_of:
             self.query_one(StatusLine).said = ("", "plain")
         self.query_one(SessionPreview).show(self.table.row)
+        self.refresh_bindings()
 
     @on(LineTable.Opened)
     def open(self) -> None:
@@ -223,16 +223,36 @@ class SessionsScreen(Screen[Chosen | None]):
 
     def action_mark(self) -> None:
         self.table.toggle_mark()
+        self.refresh_bindings()
 
     def action_compare(self) -> None:
+        self._actions.compare(self._compared())
+
+    def _compared(self) -> list[Row]:
+        """The marked sessions and the one in focus, two at most; a marked one alone is compared with itself."""
         row, marks = self.table.row, self.table.marks
         chosen = [*marks, *([row.path] if row is not None and row.path not in marks else [])][:2]
         rows = [row for path in chosen for row in self._rows if row.path == path]
-        self._actions.compare(rows, first_is_marked=bool(rows) and rows[0].path in marks)
+        return [*rows, *rows] if len(rows) == 1 and rows[0].path in marks else rows
 
     def action_act(self, action: str) -> None:
         if self.table.row is not None:
             self._actions.do(self.table.row, action)
+
+    def offers(self, action: str, parameters: tuple[object, ...]) -> bool:
+        """Whether an action would change something now, and not only say why it cannot."""
+        row = self.table.row
+        match action:
+            case "mark":
+                return row is not None
+            case "act":
+                return row is not None and self._actions.can(row, str(parameters[0]))
+            case "compare":
+                return len(self._compared()) > 1
+            case "search" | "sort":
+                return bool(self._rows)
+            case _:
+                return True
 
     def action_help(self) -> None:
         push_help(self, "the list of sessions", self.table)
@@ -245,6 +265,7 @@ class SessionsScreen(Screen[Chosen | None]):
             self.query_one("#empty", Static).update(self._why_empty(typed))
         self.table.show(shown)
         self.query_one(SessionPreview).show(self.table.row)
+        self.refresh_bindings()
 
     def _matching(self, typed: str) -> tuple[Row, ...]:
         return matching(self._rows, typed)

@@ -121,7 +121,7 @@ class SessionTable(LineTable):
     """
 
     def __init__(self) -> None:
-        super().__init__(id="sessions")
+        super().__init__(id="sessions", opens=True)
         self.marks: tuple[Path, ...] = ()
         self.sort: tuple[str, bool] = ("", False)
         self._shown: tuple[Row, ...] = ()

@@ -85,6 +85,9 @@ class KeyOrder(App[ReturnType], Generic[ReturnType]):
         if turn != self._turn or not self._busy:
             return
         self._busy = False
+        if self.screen_stack:
+            # Whatever the key has changed, other keys may change something now.
+            self.screen.refresh_bindings()
         if self._ahead and not self.leaving:
             await self._send(self._ahead.popleft())
 

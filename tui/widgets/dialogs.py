@@ -13,6 +13,8 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, Static
 
+from srm_explorer.tui.widgets.status import StatusLine
+
 BOX = """
     align: center middle;
     & > Vertical {
@@ -60,6 +62,7 @@ class Choose(ModalScreen[str | None]):
             width = max((len(key) for key, _ in self._choices), default=1)
             lines = [f"{key:>{width}}  {meaning}" for key, meaning in self._choices]
             yield Static("\n".join([*lines, f"{'esc':>{width}}  leave it"]), classes="-choices", markup=False)
+        yield StatusLine()
 
     def on_key(self, event: events.Key) -> None:
         """Answer with the key that was pressed, where it is one of the choices."""
@@ -102,6 +105,7 @@ class Confirm(ModalScreen[bool]):
             if self._detail:
                 yield Static(self._detail, classes="-detail", markup=False)
             yield Static(f"y  {self._yes}\nn  {self._no}", classes="-choices", markup=False)
+        yield StatusLine()
 
     def action_yes(self) -> None:
         self.dismiss(True)
@@ -147,6 +151,7 @@ class Ask(ModalScreen[str | None]):
             yield Input(self._value, compact=True)
             yield Static("", classes="-problem", markup=False)
             yield Static("enter  take it\n  esc  leave it", classes="-choices", markup=False)
+        yield StatusLine()
 
     def on_mount(self) -> None:
         self.query_one(Input).focus()

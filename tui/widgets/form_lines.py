@@ -222,6 +222,11 @@ class FormLines(Widget, can_focus=True):
             return self.cursor.opened >= 0 or bool(row and row.choices)
         return True
 
+    def offers(self, action: str, parameters: tuple[object, ...]) -> bool:
+        """Whether an action would change something: some rows only tell."""
+        row = self.cursor.row
+        return action != "edit" or self.cursor.opened >= 0 or bool(row and (row.typed or row.choices))
+
     def action_move(self, step: int) -> None:
         if self.cursor.opened >= 0:
             self.cursor.move_choice(step)

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from rich.cells import cell_len
 from textual import events
 from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
 from textual.screen import Screen
+from textual.timer import Timer
 from textual.widget import Widget
 
 from srm_explorer.tui.glyphs import UNICODE, Glyphs, glyphs_of
-from srm_explorer.tui.keys import keys_of
+from srm_explorer.tui.keys import FIRST_RANK, KEPT_RANK, offered
 
 Tone = Literal["plain", "good", "warning", "error"]
 _STYLES: dict[Tone, str] = {
@@ -25,6 +27,10 @@ _STYLES: dict[Tone, str] = {
 }
 _BAR = 20
 _WIDE = 100
+_GAP = 3
+"""Cells between what is said and the keys."""
+NEW_FOR = 8.0
+"""Seconds for which a long line that was said may take the keys' room, unless one is pressed before."""
 
 
 @dataclass(frozen=True)
@@ -45,31 +51,42 @@ class Hint:
     """A key and what it does.
 
     Attributes:
-        matters: whether it stays where there is no room for all.
+        key: as it is shown.
+        does: in a word or two.
+        pressed: the key by the name that the application knows it by.
+        rank: how much it matters, 0 the most: where there is no room for all, the others go first.
     """
 
     key: str
     does: str
-    matters: bool = False
+    pressed: str
+    rank: int
+
+    @property
+    def width(self) -> int:
+        return cell_len(self.key) + 1 + cell_len(self.does)
 
 
-_ALWAYS = frozenset({"help", "leave"})
-"""Actions whose keys the line tells however short it is."""
-
-
-def hints_of(screen: Screen[Any], *first: Hint) -> tuple[Hint, ...]:
-    """What the line says of a screen's keys: the first key of every binding that shows, after some others."""
-    keymap: dict[str, str] = getattr(screen.app, "user_keys", {})
-    shown = (key for key in keys_of(screen, keymap) if key.binding.show)
-    return (
-        *first,
-        *(Hint(key.keys.split(", ")[0], key.binding.description, key.binding.action in _ALWAYS) for key in shown),
-    )
+def hints_of(screen: Screen[Any]) -> tuple[Hint, ...]:
+    """What the line says of the keys that would change something now."""
+    hints = [
+        Hint(key.keys.split(", ")[0], key.binding.description.lower(), key.pressed[0], key.rank)
+        for key in offered(screen)
+    ]
+    if hasattr(screen.focused, "action_submit"):
+        # A text field, whose enter has no name of ours.
+        hints.insert(0, Hint("enter", "take it", "enter", 1))
+    return tuple(hints)
 
 
 class StatusLine(Widget):
-    """One line: what was said, else a run's progress, else what stands to be done; on the right keys that help here."""
+    """One line: what was said, else a run's progress, else what stands to be done; on the right keys that help here.
 
+    It tells the keys of the screen it is on, by importance; a click on one is that key. In a box over another screen it
+    says what the line of that one says.
+    """
+
+    ALKEPT_RANK_SELECT = False
     DEFAULT_CSS = """
     StatusLine { height: 1; width: 1fr; background: $panel; color: $foreground; }
     """
@@ -79,18 +96,110 @@ class StatusLine(Widget):
     standing: reactive[tuple[str, Tone]] = reactive(("", "plain"))
     hints: reactive[tuple[Hint, ...]] = reactive(())
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_new = False
+        self._until: Timer | None = None
+        self._spans: list[tuple[int, int, Hint]] = []
+
+    def on_mount(self) -> None:
+        self.screen.bindings_updated_signal.subscribe(self, lambda _: self.look())
+        if self.screen.is_modal:
+            self.styles.dock = "bottom"
+            self._say_what_is_said_below()
+        self.look()
+
+    def look(self) -> None:
+        """See which keys would change something now."""
+        if self.is_attached and self.screen.is_attached:
+            self.hints = hints_of(self.screen)
+
+    def make_way(self) -> None:
+        """What was said has been seen: it leaves the keys their room."""
+        if self._is_new:
+            self._is_new = False
+            self.refresh()
+
+    def watch_said(self) -> None:
+        self._begin()
+
+    def watch_standing(self) -> None:
+        self._begin()
+
+    def on_click(self, event: events.Click) -> None:
+        for start, end, hint in self._spans:
+            if start <= event.x < end:
+                event.stop()
+                self.app.simulate_key(hint.pressed)
+
     def render(self) -> Content:
         signs, width = glyphs_of(self.app), self.size.width - 2
         line, tone = self.said
         if not line and self.going is None:
             line, tone = self.standing
-        reserved = _keys([hint for hint in self.hints if hint.matters], width).cell_length + 3
-        left = Content.styled(line, _STYLES[tone]) if line else _progress(self.going, signs, width, width - reserved)
-        if left.cell_length > width:
-            return Content.assemble(" ", left.truncate(width, ellipsis=True))
-        room = width - left.cell_length - (3 if len(left) else 0)
-        right = _keys(self.hints, room)
+        if line:
+            # What stands to be done is also told by its key, which it leaves room for once it was seen.
+            is_standing = not self.said[0] and not self._is_new
+            room = width - self._space(FIRST_RANK if is_standing else 0 if self._is_new else 1)
+            if cell_len(line) > room:
+                # Just said, it has the keys' room as well, except that of the key that stops a run.
+                line = shortened(line, width - self._space(0) if self._is_new else room, signs.ellipsis)
+            left = Content.styled(line, _STYLES[tone])
+        else:
+            left = _progress(self.going, signs, width, width - self._space(KEPT_RANK))
+        room = width - left.cell_length - (_GAP if len(left) else 0)
+        chosen = chosen_hints(self.hints, room)
+        right = Content("  ").join(_keys(chosen))
+        self._spans, at = [], 1 + width - right.cell_length
+        for hint in chosen:
+            self._spans.append((at, at + hint.width, hint))
+            at += hint.width + 2
         return Content.assemble(" ", left, " " * (width - left.cell_length - right.cell_length), right)
+
+    def _space(self, rank: int) -> int:
+        """Cells of the keys up to a rank, and between them and what stands on their left."""
+        widths = [hint.width + 2 for hint in self.hints if hint.rank <= rank]
+        return sum(widths) - 2 + _GAP if widths else 0
+
+    def _begin(self) -> None:
+        self._is_new = True
+        if self._until is not None:
+            self._until.stop()
+        self._until = self.set_timer(NEW_FOR, self.make_way)
+
+    def _say_what_is_said_below(self) -> None:
+        stack = self.app.screen_stack
+        below = stack[: stack.index(self.screen)] if self.screen in stack else []
+        line = next((line for screen in reversed(below) for line in screen.query(StatusLine)), None)
+        if line is not None:
+            self.watch(line, "going", lambda going: setattr(self, "going", going))
+            self.watch(line, "said", lambda said: setattr(self, "said", said))
+            self.watch(line, "standing", lambda standing: setattr(self, "standing", standing))
+
+
+def shortened(line: str, room: int, ellipsis: str) -> str:
+    """As much of a line as there is room for: whole clauses where there are some, else whole words."""
+    if cell_len(line) <= room:
+        return line
+    fitting = [at for at in range(1, len(line)) if cell_len(line[:at]) <= room - len(ellipsis)]
+    most = fitting[-1] if fitting else 0
+    clause = max(line.rfind(mark, 0, most + 1) for mark in ("; ", ": ", " · "))
+    if clause > most // 3:
+        return line[:clause]
+    word = line.rfind(" ", 0, most + 1)
+    return line[: word if word > 0 else most].rstrip(" ,;:") + ellipsis if most else ""
+
+
+def chosen_hints(hints: Sequence[Hint], room: int) -> list[Hint]:
+    """Those that there is room for, in their order: the least important is left out first."""
+    chosen: set[int] = set()
+    used = -2
+    for at in sorted(range(len(hints)), key=lambda at: hints[at].rank):
+        used += hints[at].width + 2
+        if used > room:
+            break
+        chosen.add(at)
+    return [hints[at] for at in sorted(chosen)]
 
 
 def clock(seconds: float) -> str:
@@ -117,23 +226,8 @@ def _progress(going: Going | None, signs: Glyphs, width: int, room: int) -> Cont
     return Content.assemble(bar, between.join(facts))
 
 
-def _keys(hints: Sequence[Hint], room: int) -> Content:
-    """As many hints as there is room for, of those that matter the last first, then the others in their order."""
-    every = range(len(hints))
-    order = [*(at for at in reversed(every) if hints[at].matters), *(at for at in every if not hints[at].matters)]
-    chosen: set[int] = set()
-    used = 0
-    for at in order:
-        size = len(hints[at].key) + len(hints[at].does) + 1 + (2 if chosen else 0)
-        if used + size > room:
-            break
-        used += size
-        chosen.add(at)
-    parts = [
-        Content.assemble((hints[at].key, "bold $text-accent"), " ", (hints[at].does, "$foreground-muted"))
-        for at in sorted(chosen)
-    ]
-    return Content("  ").join(parts)
+def _keys(hints: Sequence[Hint]) -> list[Content]:
+    return [Content.assemble((hint.key, "bold $text-accent"), " ", (hint.does, "$foreground-muted")) for hint in hints]
 
 
 NAME = " srm-explorer"

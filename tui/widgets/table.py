@@ -41,7 +41,7 @@ TABLE_KEYS: list[BindingType] = [
     Binding("end", "last", "Last row", id="table.last", show=False, tooltip="Go to the last row"),
     Binding("left,h", "sideways(-1)", "Left", id="table.left", show=False, tooltip="Scroll a wide table left"),
     Binding("right,l", "sideways(1)", "Right", id="table.right", show=False, tooltip="Scroll a wide table right"),
-    Binding("enter", "open", "Open", id="table.open", show=False, tooltip="Open the highlighted row"),
+    Binding("enter", "open", "open", id="table.open", tooltip="Open the highlighted row"),
 ]
 
 
@@ -101,6 +101,7 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
     """Rows under a header, one of them highlighted; cells are asked for as they come into view.
 
     Args:
+        opens: whether somebody does something with a row that is opened.
         reveals: scrolling right brings in the columns that there is no room for, too; left of the first, they go again.
     """
 
@@ -139,12 +140,13 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
     def __init__(
         self,
         *,
+        opens: bool = False,
         reveals: bool = False,
         id: str | None = None,  # noqa: A002
         classes: str | None = None,
     ) -> None:
         super().__init__(id=id, classes=classes)
-        self.held = False
+        self.held, self.opens = False, opens
         self._reveals, self._whole = reveals, False
         self._columns: tuple[Column, ...] = ()
         self._rows = Rows()
@@ -302,6 +304,10 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave left and right to others where everything fits."""
         return self.max_scroll_x > 0 or self._hides or self._whole if action == "sideways" else True
+
+    def offers(self, action: str, parameters: tuple[object, ...]) -> bool:
+        """Whether an action would change something: a table opens what somebody waits for."""
+        return action != "open" or (self.opens and self.count > 0)
 
     def go(self, row: int) -> None:
         """Highlight a row, or the nearest there is, and keep to it whatever becomes of the order."""

@@ -73,6 +73,10 @@ class TokenStrip(Widget):
     def move(self, tokens: int) -> None:
         self.cursor = max(0, min(self.cursor + tokens, self.count - 1))
 
+    def can_move(self, tokens: int) -> bool:
+        """Whether there is a token before or after the one under the cursor."""
+        return self.cursor > 0 if tokens < 0 else self.cursor < self.count - 1
+
     def reading(self) -> str:
         """The token under the cursor with its number, and the baseline's."""
         from srm_explorer.engine.figures import three_digits

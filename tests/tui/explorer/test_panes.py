@@ -104,8 +104,9 @@ def test_the_mouse_picks_panes(drive: Any) -> None:
     drive(narrow, size=(80, 24))
 
 
-def test_the_status_line_tells_keys_of_the_pane_and_always_help_and_quit(drive: Any) -> None:
+def test_the_status_line_tells_keys_of_the_pane_and_always_help_and_quit(drive: Any, stored: Path) -> None:
     async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "lit" in app.text(), "the session")
         for key in ("1", "2", "3"):
             await pilot.press(key)
             await pilot.pause()
@@ -114,8 +115,8 @@ def test_the_status_line_tells_keys_of_the_pane_and_always_help_and_quit(drive: 
         await pilot.press("1")
         await until(lambda: "t threshold" not in app.status_line(), "other keys")
 
-    drive(test)
-    drive(test, size=(110, 30))
+    drive(test, LaunchOptions(session=stored))
+    drive(test, LaunchOptions(session=stored), size=(110, 30))
 
 
 def test_the_header_tells_the_model_and_what_is_done_to_it(drive: Any) -> None:
