@@ -122,12 +122,14 @@ class InterventionSpec(SpecPart):
     site: Text
     neurons: Indices = Field(default=(), description="one, or several: 373, 2202")
     heads: Indices = Field(default=(), description="attention heads of attn.hook_z: 3, or 3, 5")
-    coordinates: Indices = Field(default=(), description="of each head, all of them where it is empty: 17, or 0..7/1")
+    coordinates: Indices = Field(
+        default=(), description="of each head, all of them where it is empty: 17, or 0..7 step 1"
+    )
     direction: Text | None = Field(
         default=None, description="a vector of a file beside the experiment: vectors.safetensors#name"
     )
     op: Operation = Field(description="what is done to it")
-    values: Numbers = Field(default=(), description="-20..20/5, or -20, -10, 0")
+    values: Numbers = Field(default=(), description="-20 -10 0, or from..to step: 0..9 step 3 gives 0 3 6 9")
     unit: Unit = Field(default="raw", description="raw, or measured on the baseline's generated tokens")
     source: Source = Field(
         default=None, alias="from", description="of a patch: baseline, or condition +20, or prompt pair"
@@ -239,7 +241,7 @@ class InterventionSpec(SpecPart):
             return
         if not self.values:
             raise SpecValueError(
-                f"{self.op} needs values", "write a list, as [-10, 0, 10], or a range, as '-20..20/5'", "values"
+                f"{self.op} needs values", "write a list, as [-10, 0, 10], or a range, as '-20..20 step 5'", "values"
             )
         if self.background and len(self.values) != 1:
             raise SpecValueError(

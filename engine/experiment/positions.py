@@ -91,8 +91,8 @@ def _from_text(text: str) -> Positions | tuple[int, ...] | TokenChoice:
             token = quoted[1:-1]
         if token:
             return TokenChoice(token, match[1] == "after")
-    if re.fullmatch(r"\[?[-+0-9.,/\s]+\]?", word):
-        numbers = parse_values(word.strip("[]"))
+    if re.fullmatch(r"\[?(?:[-+\N{MINUS SIGN}0-9.,;/\s]|step)+\]?", word):
+        numbers = parse_values(word)
         if all(number == int(number) for number in numbers):
             return _distinct([int(number) for number in numbers])
     close = nearest(word, get_args(Positions))

@@ -12,24 +12,43 @@ from srm_explorer.engine.errors import SpecValueError
 MOST_VALUES = 10_000
 """A longer list is taken for a slip of the step."""
 
+_ENDS, _STEP = re.compile(r"\s*\.\.\s*"), re.compile(r"\s*/\s*|\s+step\s+")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 def parse_values(text: str) -> tuple[float, ...]:
-    """Read "-20..-5/5, 0, 5": numbers and ranges from..to/step, separated by commas, in the order written.
+    """Read "-20..-5 step 5, 0 5": numbers and ranges, in the order written.
 
-    A range includes its end when the end falls on its grid, and runs downwards when `to` is below `from`. It is counted
-    in decimal, so "-0.3..0.3/0.1" holds exactly the numbers a person would write.
+    Spaces, tabs, lines, commas and semicolons part them, a minus may be the sign U+2212, and brackets may
+    stand around the whole. A range is written
+    "from..to step n", "from..to/n", or with nothing but its step after it, "from..to n". It includes its end when the
+    end falls on its grid, and runs downwards when `to` is below `from`. It is counted in decimal, so "-0.3..0.3/0.1"
+    holds exactly the numbers a person would write.
 
     Raises:
-        SpecValueError: not a number, a step that is not above 0, or more than 10,000 values.
+        SpecValueError: not a number, a step that is not above 0, more than 10,000 values, or commas beside semicolons
+            that may be decimal ones.
     """
+    plain = text.replace("\N{MINUS SIGN}", "-").strip()
+    plain = plain[1:-1] if plain.startswith("[") and plain.endswith("]") else plain
+    if ";" in plain and re.search(r"[0-9],[0-9]", plain):
+        remedy = "write decimals with a point, as 1.5; 2.5, and the same sign between all numbers"
+        raise SpecValueError(f"{shown(text.strip())} has a comma inside numbers or between them", remedy)
     values: list[float] = []
-    for item in text.split(","):
-        values.extend(_parse_range(item) if ".." in item else [_finite(_decimal(item), item)])
-        if len(values) > MOST_VALUES:
-            raise _too_many(text)
+    for part in re.split("[,;]", plain):
+        for item in _items(part):
+            values.extend(_parse_range(item) if ".." in item else [_finite(_decimal(item), item)])
+            if len(values) > MOST_VALUES:
+                raise _too_many(text)
     return tuple(values)
+
+
+def _items(part: str) -> list[str]:
+    """Numbers and ranges between two commas, each range as from..to/step."""
+    items = _STEP.sub("/", _ENDS.sub("..", part)).split()
+    if len(items) == 2 and ".." in items[0] and "/" not in items[0]:
+        return ["/".join(items)]
+    return items or [""]
 
 
 def number(value: object) -> float:
@@ -67,12 +86,10 @@ def _parse_range(item: str) -> list[float]:
     ends, slash, step_text = item.partition("/")
     first_text, _, last_text = ends.partition("..")
     if not slash or last_text.startswith("."):
-        raise SpecValueError(f"{shown(item.strip())} is not a range", "write from..to/step, as -20..20/5")
+        raise SpecValueError(f"{shown(item.strip())} is not a range", "write from..to step n, as -20..20 step 5")
     first, last, step = (_decimal(part) for part in (first_text, last_text, step_text))
     if step <= 0:
-        raise SpecValueError(
-            f"the step of {shown(item.strip())} is not above 0", "write from..to/step with a step above 0"
-        )
+        raise SpecValueError(f"the step of {shown(item.strip())} is not above 0", "write from..to step n, n above 0")
     for part in (first, last, step):
         _finite(part, item)
     if abs(last - first) > step * MOST_VALUES:
@@ -85,7 +102,7 @@ def _decimal(text: str) -> Decimal:
     text = text.strip()
     if not _NUMBER.fullmatch(text):
         raise SpecValueError(
-            f"{shown(text)} is not a number", "write numbers as -20, -10, 0 or as from..to/step: -20..20/5"
+            f"{shown(text)} is not a number", "write numbers as -20 -10 0, or from..to step n: -20..20 step 5"
         )
     return Decimal(text)
 

@@ -257,7 +257,7 @@ def test_what_was_typed_outlives_the_screen(bench: Bench, terminal: Callable[...
         while rows_marked(screen.text) == before and time.monotonic() < give_up:
             time.sleep(0.02)
     screen.press("enter", "ctrl+u", "-7,0,7")
-    screen.wait_for(r"values -7,0,7")
+    screen.wait_for(r"values +-7,0,7")
     drafts = Path(os.environ["XDG_STATE_HOME"]) / "srm-explorer" / "drafts"
     until(lambda: any("-7" in file.read_text() for file in drafts.glob("*.json")), "the draft")
     screen.send_signal(signal.SIGKILL)

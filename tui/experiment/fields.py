@@ -28,6 +28,7 @@ from srm_explorer.tui.experiment.parsing import (
     cosines_forms,
     direction_forms,
     expert_of,
+    gives_text,
     is_none,
     number_text,
     numbers_forms,
@@ -61,11 +62,12 @@ class Field:
     Attributes:
         key: its place in the data, "generation.tokens"; a site is two fields, ".layer" and ".kind", and
             of experts ".expert" too.
-        label: its name on the screen; `short` where room is short.
+        label: its name on the screen.
         read: the value that a typed text means; raises SpecValueError.
         write: the text that is edited.
         forms: how the value is shown, from the longest way to the shortest; its text where there is none.
         choices: texts to choose from, each with how it is shown.
+        gives: what a value that is being typed holds, where its text does not say it by itself.
         typed, shares_line, hint: as `FormRow` has them.
     """
 
@@ -73,9 +75,9 @@ class Field:
     label: str
     read: Callable[[str], Any]
     write: Callable[[Any], str]
-    short: str = ""
     forms: Callable[[Any], tuple[str, ...]] | None = None
     choices: Choices = ()
+    gives: Callable[[Any], str] | None = None
     typed: bool = True
     shares_line: bool = False
     hint: str = ""
@@ -148,13 +150,15 @@ def from_model(key: str, label: str, *, absent: str = "", **look: Any) -> Field:
     hint = info.description or ""
     if absent:
         hint += f"; {write(None) or 'empty'}: {absent}"
-    derived = {"read": read, "write": write, "choices": plain(choices or ()), "hint": hint}
+    noun = key.rpartition(".")[2].removesuffix("s")
+    gives = functools.partial(gives_text, noun=noun) if kind in ("ints", "floats") else None
+    derived = {"gives": gives, "read": read, "write": write, "choices": plain(choices or ()), "hint": hint}
     return Field(key, label, **{**derived, "typed": kind not in ("choice", "bool"), **look})
 
 
 def _positions_field(item: str) -> Field:
     codec = {"read": parse_positions, "write": positions_text}
-    return from_model(f"{item}.positions", "positions", short="where", shares_line=True, **codec)
+    return from_model(f"{item}.positions", "positions", shares_line=True, **codec)
 
 
 _MODEL = (
@@ -164,7 +168,6 @@ _MODEL = (
     from_model(
         "model.revision",
         "revision",
-        short="rev",
         absent="the newest",
         forms=lambda value: (str(value),) if value else ("newest",),
     ),
@@ -172,25 +175,25 @@ _MODEL = (
 )
 _TOKENS = (from_model("generation.tokens", "tokens"), from_model("generation.mode", "mode", shares_line=True))
 _SAMPLING = (
-    from_model("generation.temperature", "temp"),
+    from_model("generation.temperature", "temperature"),
     from_model("generation.top_k", "top k", shares_line=True, absent="all"),
     from_model("generation.top_p", "top p", absent="all"),
     from_model("generation.seed", "seed", shares_line=True),
-    from_model("generation.samples", "samples", short="sample"),
+    from_model("generation.samples", "samples"),
 )
-_STOP = from_model("generation.stop_at_eos", "at eos", short="eos", choices=(("yes", "stop"), ("no", "go on")))
+_STOP = from_model("generation.stop_at_eos", "at eos", choices=(("yes", "stop"), ("no", "go on")))
 _CAPTURE = (
-    from_model("capture.sites", "capture", short="sites", hint="L11 hook_post, resid_post, or full names"),
+    from_model("capture.sites", "capture", hint="L11 hook_post, resid_post, or full names"),
     from_model("capture.reduce", "reduce"),
     _positions_field("capture"),
 )
 _SPOTLIGHT = (
-    from_model("spotlight.thresholds", "thresholds", short="thresh", forms=cosines_forms),
+    from_model("spotlight.thresholds", "thresholds", forms=cosines_forms),
     from_model("spotlight.angles", "angles"),
 )
 _PROMPTS = (
     from_model("prompts.prepend_bos", "bos", typed=False),
-    from_model("prompts.chat_template", "template", short="chat", shares_line=True),
+    from_model("prompts.chat_template", "template", shares_line=True),
     from_model(
         "prompts.text",
         "column",
@@ -209,8 +212,7 @@ _CONFIRM = from_model(
 _GRID = from_model("grid", "vary", choices=(("no", "together"), ("yes", "crossed")))
 _STATS = from_model(
     "stats",
-    "stats from",
-    short="stats",
+    "statistics from",
     absent="this run's own",
     forms=lambda value: (str(value),) if value else ("this run's own baseline", "own baseline"),
 )
@@ -245,7 +247,7 @@ def fields_of(
 
 def _residual(centres: bool | None) -> Field:
     """What "auto" means is said where the model is known."""
-    field = from_model("capture.residual", "residual", short="resid")
+    field = from_model("capture.residual", "residual")
     if centres is None:
         return field
     means = "centred" if centres else "raw"
@@ -273,14 +275,14 @@ def _intervention(data: Data, index: int, kinds: Sequence[str]) -> list[Field]:
         shares_line=True,
         hint="what is changed at that layer",
     )
-    direction = from_model(f"{item}.direction", "direction", short="along")
+    direction = from_model(f"{item}.direction", "direction")
     neurons = from_model(f"{item}.neurons", "neuron")
     # What takes either shows what is set first; where it is emptied, the other can be.
     targets = [neurons]
     if str(value_at(data, f"{item}.site")).endswith(".attn.hook_z"):
         all_or_some = from_model(
             f"{item}.coordinates",
-            "of it",
+            "coordinates",
             shares_line=True,
             write=lambda value: numbers_text(value) or "all",
             read=lambda text: [] if text.strip() == "all" else parse_numbers(text),
@@ -289,13 +291,13 @@ def _intervention(data: Data, index: int, kinds: Sequence[str]) -> list[Field]:
     targets = [direction] if op == "steer" else [*targets, direction] if op in ALONG_DIRECTION else targets
     expert = Field(f"{item}.expert", "expert", parse_word, str, hint="whose neurons; captures and planes move along")
     whose = [] if expert_of(value_at(data, f"{item}.site")) is None else [expert]
-    fields = [layer, kind, *whose, *targets, from_model(f"{item}.op", "operation", short="op")]
+    fields = [layer, kind, *whose, *targets, from_model(f"{item}.op", "operation")]
     if op == "patch":
         fields.append(from_model(f"{item}.from", "from", read=lambda text: text.strip() or None, write=source_text))
     if op not in WITHOUT_VALUES:
         fields.append(from_model(f"{item}.unit", "unit", choices=plain(units), shares_line=True))
         fields.append(from_model(f"{item}.values", "values", forms=numbers_forms))
-    fields.append(from_model(f"{item}.background", "background", short="bg"))
+    fields.append(from_model(f"{item}.background", "background"))
     fields.append(_positions_field(item))
     if len(data["interventions"]) > 1 or data.get("grid"):
         fields.append(_GRID)
@@ -314,11 +316,10 @@ def _plane(data: Data, index: int) -> list[Field]:
     directions = functools.partial(direction_forms, lies_in)
     return [
         from_model(f"{item}.a", "0° at", forms=directions),
-        from_model(f"{item}.b", "90° at", short="90°", shares_line=True, forms=directions),
+        from_model(f"{item}.b", "90° at", shares_line=True, forms=directions),
         from_model(
             f"{item}.site",
             "in site",
-            short="in",
             forms=lambda value: (site_text(value) if value else only,),
             choices=choices,
             typed=False,
@@ -336,7 +337,6 @@ def _controls(data: Data) -> list[Field]:
     number = from_model(
         "controls.neurons",
         "controls",
-        short="ctrl",
         read=lambda text: 0 if is_none(text) else parse_whole(text),
         write=lambda value: "none" if value == 0 else number_text(value),
         forms=lambda value: ("none",) if value == 0 else (f"{value} {noun}", str(value)),
@@ -345,10 +345,10 @@ def _controls(data: Data) -> list[Field]:
     if count == 0:
         return [number]
     chosen = from_model("controls.chosen", "chosen")
-    fields = [number, from_model("controls.seed", "drawn by", short="seed", shares_line=True), chosen]
+    fields = [number, from_model("controls.seed", "seed", shares_line=True), chosen]
     # A number that was given stays in view until it is taken out, whatever is chosen.
     if value_at(data, "controls.chosen") == "after" or value_at(data, "controls.candidates") is not None:
-        fields.append(from_model("controls.candidates", "of", shares_line=True, absent="not known"))
+        fields.append(from_model("controls.candidates", "candidates", shares_line=True, absent="not known"))
     return fields
 
 
@@ -456,7 +456,6 @@ def _row(field: Field, value: Any, typed: Mapping[str, str], problems: Mapping[s
         field.label,
         tuple(labels.get(form, form) for form in shown),
         text if text is not None else written,
-        field.short,
         field.choices,
         field.typed,
         shares_line=field.shares_line,

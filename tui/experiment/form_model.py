@@ -133,6 +133,16 @@ class SpecForm:
             return error_line(problems[key])
         return next((error_line(problem, named=True) for problem in problems.values()), "typed earlier; enter takes it")
 
+    def preview(self, key: str, text: str) -> str:
+        """What a list that is being typed holds: "gives -20 -10 0 10 20: 5 values"; empty for other fields."""
+        field = self._field(self.data, key)
+        try:
+            return (
+                f"gives {field.gives(field.read(text))}" if field is not None and field.gives and text.strip() else ""
+            )
+        except ExplorerError:
+            return ""
+
     def to_toml(self) -> str:
         """The experiment as text, what was typed and is no part of it in front; ExplorerError where it is none."""
         aside = [f"# not in use: {key} = {text}\n" for key, text in self.typed.items()]

@@ -224,6 +224,7 @@ class InterventionPane(Widget):
     @on(LineForm.GivenUp)
     def give_up_text(self, event: LineForm.GivenUp) -> None:
         event.stop()
+        self._say("")
         self._refresh_form()
         self._tell_typed()
 
@@ -341,7 +342,9 @@ class InterventionPane(Widget):
 
     def _check_text(self, key: str, text: str) -> None:
         if self.form.editing == key:
-            self.form.set_problem(key, self.spec.reason(key, text))
+            problem = self.spec.reason(key, text)
+            self.form.set_problem(key, problem)
+            self._say("" if problem else self.spec.preview(key, text))
 
     def _want_model(self) -> None:
         if self._model == self.spec.data["model"]:

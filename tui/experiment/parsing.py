@@ -12,7 +12,7 @@ from srm_explorer.engine.experiment import SITE_KINDS, Site, format_number, pars
 from srm_explorer.engine.experiment.directions import canonical
 from srm_explorer.engine.experiment.site import ROUTER
 from srm_explorer.engine.experiment.values import plain_number, shown
-from srm_explorer.engine.figures import direction_caption
+from srm_explorer.engine.figures import count_of, direction_caption
 
 _SHORT = {ROUTER: "hook_router"} | {
     kind: kind.rpartition(".")[2] if "." in kind else kind.removeprefix("hook_") for kind in SITE_KINDS
@@ -24,6 +24,8 @@ _WHOLE = re.compile(r"[+-]?[0-9]+")
 _SITE = re.compile(r"(?:L|l|blocks\.)?\s*([0-9]+)[\s.]+(.+)", re.DOTALL)
 _LEAST_RANGE = 4
 """Fewer values than these are not written as a range."""
+_LONGEST_LIST = 50
+"""Characters of numbers that are told before some are left out."""
 
 
 def short_kind(kind: str) -> str:
@@ -87,11 +89,11 @@ def numbers_text(values: Sequence[float]) -> str:
     """Numbers as they are typed: a range where they are evenly spaced, else a list."""
     if not all(isinstance(value, int | float) for value in values):
         return ", ".join(str(value) for value in values)
-    listed = ", ".join(format_number(value) for value in values)
+    listed = " ".join(format_number(value) for value in values)
     if len(values) < _LEAST_RANGE:
         return listed
     first, second, last = (Decimal(format_number(value)) for value in (values[0], values[1], values[-1]))
-    text = f"{format_number(values[0])}..{format_number(values[-1])}/{format_number(float(abs(second - first)))}"
+    text = f"{format_number(values[0])}..{format_number(values[-1])} step {format_number(float(abs(second - first)))}"
     try:
         is_same = last != first and parse_values(text) == tuple(float(value) for value in values)
     except ExplorerError:
@@ -110,6 +112,13 @@ def numbers_forms(values: Sequence[float]) -> tuple[str, ...]:
         if head + tail < count:
             forms.append(f"{' '.join(words[:head])} … {' '.join(words[-tail:])} ×{count}")
     return (*forms, f"×{count}") if count > 2 else tuple(forms)
+
+
+def gives_text(values: Sequence[float], noun: str) -> str:
+    """What a list that was typed holds: "-20 -10 0 10 20: 5 values"."""
+    forms = numbers_forms(values)
+    longest = next(form for form in forms if len(form) <= _LONGEST_LIST or form is forms[-1])
+    return f"{longest.rpartition(' ×')[0] or longest}: {count_of(len(values), noun)}"
 
 
 def cosines_forms(values: Sequence[float]) -> tuple[str, ...]:

@@ -20,8 +20,7 @@ class FormRow:
 
     Attributes:
         key: its name, unique in the form.
-        label: stands before the value; the title of a section.
-        short: the label where room is short; the label itself where it is empty.
+        label: stands before the value, whole at every width; the title of a section.
         values: the value as it is shown, from the longest way to the shortest.
         text: the value as it is edited, in full.
         choices: texts to choose from, each with how it is shown.
@@ -39,7 +38,6 @@ class FormRow:
     label: str
     values: tuple[str, ...] = ("",)
     text: str = ""
-    short: str = ""
     choices: tuple[tuple[str, str], ...] = ()
     typed: bool = True
     kind: Literal["field", "fact", "warning", "section"] = "field"
@@ -68,8 +66,8 @@ _WIDE_FROM = 46
 _WIDEST_PAIR = 68
 _FACT_LINES = 5
 """Lines of what is wrong with a fact, which nothing in the form can put right."""
-_NARROW_RIGHT = 10
-"""Cells that the value on the right keeps where room is short: the longest word a choice has."""
+_AROUND_LABEL = 2
+"""Cells of a label beside its letters: the marker before them, the sign after them."""
 
 
 @dataclass(frozen=True)
@@ -95,34 +93,53 @@ class Part:
 class Measures:
     """Columns of a form: labels and values on the left, and on the right where two rows share a line.
 
+    A label that is longer than its column is written whole, and its value begins after it.
+
     Attributes:
         width: cells of a line.
-        label, value: cells on the left, the marker's and the gap included in the label.
-        right_label, right_value: cells on the right; 0 where rows stand below each other.
-        short: whether labels are the short ones.
+        label: cells of a label on the left, the marker's and the sign's included.
+        right: first cell of the right half; 0 where rows stand below each other.
+        right_label: cells of a label there.
+        end: the cell after the right half.
     """
 
     width: int
     label: int
-    value: int
+    right: int
     right_label: int
-    right_value: int
-    short: bool
+    end: int
 
     @classmethod
     def of(cls, width: int) -> Measures:
         if width < _PAIRED_FROM:
-            label = min(8, max(2, width // 3))
-            return cls(width, label, max(1, width - label), 0, 0, True)
-        short = width < _WIDE_FROM
-        label, right_label = (8, 7) if short else (12, 12)
-        room = min(width, _WIDEST_PAIR) - label - right_label
-        right = max(_NARROW_RIGHT, room // 2)
-        return cls(width, label, room - right, right_label, right, short)
+            return cls(width, min(12, max(2, width // 2)), 0, 0, width)
+        is_wide = width >= _WIDE_FROM
+        label, right_label = (13, 12) if is_wide else (12, 7)
+        end = min(width, _WIDEST_PAIR)
+        room = end - label - right_label
+        return cls(width, label, label + (room // 2 if is_wide else room // 2 - 1), right_label, end)
 
-    @property
-    def right(self) -> int:
-        return self.label + self.value
+    def value_x(self, label: str, x: int) -> int:
+        """First cell of a value whose row begins at `x`."""
+        least = min(cell_len(one_line(label)), max(0, self.width - x - 4)) + _AROUND_LABEL
+        return x + max(least, self.right_label if x else self.label)
+
+    def right_of(self, left: FormRow, right: FormRow) -> int:
+        """Where the right one of two rows that share a line begins: at its column, if both fit; 0 for no room.
+
+        A row that needs more room begins further left, and one beside a long one further right.
+        """
+        if not self.right:
+            return 0
+        begins = self.value_x(left.label, 0) + _least(left) + 1
+        needs = self.value_x(right.label, self.right) - self.right + _least(right)
+        last = self.end - needs
+        return max(begins, min(self.right, last)) if begins <= last else 0
+
+
+def _least(row: FormRow) -> int:
+    """Cells of the shortest way to show a value."""
+    return min(cell_len(one_line(value)) for value in row.values)
 
 
 @dataclass(frozen=True)
@@ -133,12 +150,14 @@ class Layout:
         lines: parts from left to right.
         first: [row] its line.
         last: [row] the last line that belongs to it: its problem, its open choices.
+        x: [row] its own first cell.
         value_x: [row] first cell of its value.
     """
 
     lines: tuple[tuple[Part, ...], ...]
     first: tuple[int, ...]
     last: tuple[int, ...]
+    x: tuple[int, ...]
     value_x: tuple[int, ...]
 
     def at(self, x: int, y: int) -> Part | None:
@@ -164,14 +183,13 @@ def lay_out(
     """
     measures = Measures.of(width)
     lines: list[tuple[Part, ...]] = []
-    first, last, value_x = [0] * len(rows), [0] * len(rows), [0] * len(rows)
-    for group in _groups(rows, measures):
+    first, last, x, value_x = ([0] * len(rows) for _ in range(4))
+    for group, right in _groups(rows, measures):
         y = len(lines)
         parts: list[Part] = []
-        for half, index in enumerate(group):
-            first[index] = y
-            x, row_parts = _row(rows[index], index, measures, glyphs, half, len(group) > 1, index == cursor)
-            value_x[index] = x
+        for index, begins, ends in zip(group, (0, right), (right or width, measures.end), strict=False):
+            first[index], x[index] = y, begins
+            value_x[index], row_parts = _row(rows[index], index, measures, glyphs, begins, ends, index == cursor)
             parts += row_parts
         below: list[tuple[Part, ...]] = []
         for index in group:
@@ -186,24 +204,27 @@ def lay_out(
         lines += below
         for index in group:
             last[index] = len(lines) - 1
-    return Layout(tuple(lines), tuple(first), tuple(last), tuple(value_x))
+    return Layout(tuple(lines), tuple(first), tuple(last), tuple(x), tuple(value_x))
 
 
-def _groups(rows: Sequence[FormRow], measures: Measures) -> list[list[int]]:
-    groups: list[list[int]] = []
+def _groups(rows: Sequence[FormRow], measures: Measures) -> list[tuple[list[int], int]]:
+    """Rows by line, and where the right half of the line begins; 0 where one row has it alone."""
+    groups: list[tuple[list[int], int]] = []
     for index, row in enumerate(rows):
-        alone = groups[-1][0] if groups and len(groups[-1]) == 1 else -1
-        may_share = row.shares_line and row.kind == "field" and measures.right_value > 0
-        if may_share and alone >= 0 and rows[alone].kind == "field":
-            groups[-1].append(index)
+        before = rows[groups[-1][0][0]] if groups and not groups[-1][1] else None
+        may_share = row.shares_line and row.kind == "field" and before is not None and before.kind == "field"
+        right = measures.right_of(before, row) if before is not None and may_share else 0
+        if right:
+            groups[-1] = ([*groups[-1][0], index], right)
         else:
-            groups.append([index])
+            groups.append(([index], 0))
     return groups
 
 
 def _row(
-    row: FormRow, index: int, measures: Measures, glyphs: Glyphs, half: int, shared: bool, is_cursor: bool
+    row: FormRow, index: int, measures: Measures, glyphs: Glyphs, x: int, end: int, is_cursor: bool
 ) -> tuple[int, list[Part]]:
+    """The first cell of a row's value, and its pieces between two cells."""
     if row.kind == "section":
         title = f" {row.label} "
         left = glyphs.rule + fit(title, min(cell_len(title), max(0, measures.width - 2)), ellipsis=glyphs.ellipsis)
@@ -212,22 +233,18 @@ def _row(
         look = "quiet" if row.kind == "fact" else "pending"
         width = max(0, measures.width - 1)
         return 1, [Part(1, _shown(row, width, glyphs), look, index)]
-    x = measures.right if half else 0
-    label_width = measures.right_label if half else measures.label
-    value_width = measures.right_value if half else measures.value if shared else measures.width - measures.label
     marker = glyphs.cursor if is_cursor else " "
-    label = (row.short or row.label) if measures.short else row.label
     sign = "!" if row.problem else "*" if row.pending else " "
-    written = fit(marker, 1) + fit(label, label_width - 2, ellipsis="") + sign
+    value_x = measures.value_x(row.label, x)
+    written = fit(marker, 1) + fit(row.label, value_x - x - _AROUND_LABEL, ellipsis="") + sign
     look = "problem" if row.problem else "pending" if row.pending else "quiet" if row.quiet else "value"
-    shown = _shown(row, value_width, glyphs)
-    value_x = x + label_width
+    shown = _shown(row, max(1, end - value_x), glyphs)
     cursor = " cursor" if is_cursor else ""
-    parts = [
+    is_half = x > 0 or end < measures.width
+    return value_x, [
         Part(x, written, f"label{cursor}", index),
-        Part(value_x, fit(shown, value_width) if shared else shown, f"{look}{cursor}", index),
+        Part(value_x, fit(shown, end - value_x) if is_half else shown, f"{look}{cursor}", index),
     ]
-    return value_x, parts
 
 
 def _shown(row: FormRow, width: int, glyphs: Glyphs) -> str:
@@ -318,11 +335,35 @@ class FormCursor:
     def find(self, key: str) -> int | None:
         return next((i for i in self._reach() if self.rows[i].key == key), None)
 
-    def ahead(self, step: int) -> int | None:
-        """The row that is so many rows that can be reached away, or the last there is; None where there is none."""
-        reach = [i for i in self._reach() if (i > self.index if step > 0 else i < self.index)]
-        ordered = reach if step > 0 else reach[::-1]
-        return ordered[min(abs(step), len(ordered)) - 1] if ordered else None
+    def end(self, side: int) -> int | None:
+        """The first row that can be reached, or (side above 0) the last; None where there is none."""
+        reach = self._reach()
+        return reach[-1 if side > 0 else 0] if reach else None
+
+    def on_line(self, layout: Layout, line: int, x: int) -> int | None:
+        """The row on a line that can be reached and begins nearest to a cell."""
+        reach = (i for i in self._reach() if layout.first[i] == line)
+        return min(reach, key=lambda i: abs(layout.x[i] - x), default=None)
+
+    def beyond(self, layout: Layout, lines: int, x: int) -> int | None:
+        """The row so many lines below the highlighted one (above, below 0), or the nearest before; None without any.
+
+        Where that many lines hold no row, it is the next there is; of two on a line, the one nearer to a cell.
+        """
+        here = layout.first[self.index] if self.index >= 0 else -1
+        side = 1 if lines > 0 else -1
+        ahead = sorted({side * (layout.first[i] - here) for i in self._reach()} - {0})
+        ahead = [distance for distance in ahead if distance > 0]
+        within = [distance for distance in ahead if distance <= abs(lines)] or ahead[:1]
+        return self.on_line(layout, here + side * within[-1], x) if within else None
+
+    def beside(self, layout: Layout, side: int) -> int | None:
+        """The row on the same line to the left or right of the highlighted one; None where there is none."""
+        if self.index < 0:
+            return None
+        line, x = layout.first[self.index], layout.x[self.index]
+        reach = [i for i in self._reach() if layout.first[i] == line and side * (layout.x[i] - x) > 0]
+        return min(reach, key=lambda i: abs(layout.x[i] - x), default=None)
 
     def is_first(self) -> bool:
         """Whether no row above the highlighted one can be reached."""

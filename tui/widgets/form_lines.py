@@ -21,9 +21,6 @@ from srm_explorer.tui.widgets.table_render import component_style
 
 LOOKS = ("label", "value", "quiet", "pending", "problem", "reason", "section", "choice", "chosen", "cursor")
 
-_FAR = 100_000
-"""More rows than any form has."""
-
 _MOVING = ("j", "k", " ")
 
 _SWITCH = 2
@@ -67,6 +64,12 @@ class FormLines(Widget, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Row above", id="form.up", show=False, tooltip="Highlight the row above"),
         Binding("down,j", "move(1)", "Row below", id="form.down", show=False, tooltip="Highlight the row below"),
+        Binding(
+            "left", "beside(-1)", "Row to the left", id="form.left", show=False, tooltip="Go to the field beside it"
+        ),
+        Binding(
+            "right", "beside(1)", "Row to the right", id="form.right", show=False, tooltip="Go to the field beside"
+        ),
         Binding("home", "end(-1)", "First row", id="form.first", show=False, tooltip="Highlight the first row"),
         Binding("end", "end(1)", "Last row", id="form.last", show=False, tooltip="Highlight the last row"),
         Binding("pageup", "page(-1)", "Page up", id="form.page_up", show=False, tooltip="Go up by a page"),
@@ -118,6 +121,8 @@ class FormLines(Widget, can_focus=True):
         self._layout: tuple[int, Layout] | None = None
         self._looks: dict[str, Style] = {}
         self._just_focused = False
+        self._x = 0
+        """The cell at which the highlight was last put, which up and down keep to."""
 
     @property
     def width(self) -> int:
@@ -218,6 +223,9 @@ class FormLines(Widget, can_focus=True):
         row = self.cursor.row
         if action == "shut":
             return self.cursor.opened >= 0 or bool(row and row.pending)
+        if action == "beside":
+            side = int(str(parameters[0]))
+            return self.cursor.opened >= 0 or self.cursor.beside(self._lay(), side) is not None
         if action == "cycle":
             return self.cursor.opened >= 0 or bool(row and row.choices)
         return True
@@ -232,12 +240,19 @@ class FormLines(Widget, can_focus=True):
             self.cursor.move_choice(step)
             self._draw()
             return
-        index = self.cursor.ahead(step)
+        self._go_lines(step)
+
+    def action_beside(self, side: int) -> None:
+        index = None if self.cursor.opened >= 0 else self.cursor.beside(self._lay(), side)
         if index is not None:
             self._go(index)
 
     def action_end(self, side: int) -> None:
-        self.action_move(side * _FAR)
+        if self.cursor.opened >= 0:
+            self.cursor.move_choice(side * len(self.cursor.rows[self.cursor.opened].choices))
+            self._draw()
+        elif (index := self.cursor.end(side)) is not None:
+            self._go(index)
 
     def action_page(self, pages: int) -> None:
         self.action_move(pages * max(1, self._scroller().size.height - 2))
@@ -288,8 +303,16 @@ class FormLines(Widget, can_focus=True):
         if text != row.text:
             self.post_message(self.Picked(row.key, text))
 
+    def _go_lines(self, lines: int) -> None:
+        x = self._x
+        index = self.cursor.beyond(self._lay(), lines, x)
+        if index is not None:
+            self._go(index)
+            self._x = x
+
     def _go(self, index: int, *, tell: bool = True) -> None:
         self.cursor.opened = -1
+        self._x = self._lay().x[index]
         if index != self.cursor.index:
             self.cursor.index = index
             if tell:

@@ -129,33 +129,34 @@ def told(app: App[None]) -> str:
 
 
 def line(app: App[None], word: str) -> str:
-    return next(one for one in screen(app) if word in one)
+    """The first line that holds a word, blanks for one each."""
+    return next(" ".join(one.split()) for one in screen(app) if word in one)
 
 
 @driven
 async def test_a_row_is_edited_and_everything_that_follows_is_on_the_screen() -> None:
     app = host()
     async with app.run_test(size=(34, 32)) as pilot:
-        assert "layer  11     site  hook_post" in line(app, "layer")
-        assert "-20 -10 -6 … 10 20 ×11" in line(app, "values")
+        assert "layer 11 site hook_post" in line(app, "layer")
+        assert "-20 -10 … 10 20 ×11" in line(app, "values")
         assert "600 runs · 30,000 tokens" in line(app, "runs")
         assert "about 16 s" in line(app, "about")
         await pilot.press("enter", "5", "enter")
         await pilot.pause()
-        assert "layer  5 " in line(app, "layer")
-        assert "L5 hook_post, resid_po…" in line(app, "sites")
+        assert "layer 5 " in line(app, "layer")
+        assert "L5 hook_post, resi…" in line(app, "capture  ")
         assert "move along to layer 5" in told(app)
         assert app.changes[-1]["interventions"][0]["site"] == "blocks.5.mlp.hook_post"
         await pilot.press("u")
-        assert "layer  11" in line(app, "layer")
-        assert "L11 hook_post, resid_p…" in line(app, "sites")
+        assert "layer 11" in line(app, "layer")
+        assert "L11 hook_post, res…" in line(app, "capture  ")
 
 
 @driven
 async def test_a_changed_neuron_takes_the_plane_along_and_it_comes_back() -> None:
     app = host(width=80)
     async with app.run_test(size=(80, 40)) as pilot:
-        await pilot.press("down", "down")
+        await pilot.press("down")
         assert app.pane.form.key == "interventions[0].neurons"
         assert line(app, "0° at").split()[:6] == ["0°", "at", "373", "90°", "at", "2202"]
         await pilot.press("enter", *"137", "enter")
@@ -174,7 +175,7 @@ async def test_a_changed_neuron_takes_the_plane_along_and_it_comes_back() -> Non
 async def test_a_plane_that_cannot_follow_is_said_and_marked() -> None:
     app = host(width=80)
     async with app.run_test(size=(80, 40)) as pilot:
-        await pilot.press("down", "down", "enter", *"1, 2", "enter")
+        await pilot.press("down", "enter", *"1, 2", "enter")
         await pilot.pause()
         assert line(app, "0° at").split()[:6] == ["0°", "at", "373", "90°", "at", "2202"]
         assert "plane 373 × 2202 stays: 2 neurons are edited in place of 1" in told(app)
@@ -191,6 +192,32 @@ async def test_values_are_typed_as_a_range_and_counted() -> None:
         assert "values -2 -1 0 1 2" in line(app, "values")
         assert app.changes[-1]["interventions"][0]["values"] == [-2, -1, 0, 1, 2]
         assert "300 runs · 15,000 tokens" in line(app, "runs")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (42, 36)])
+@driven
+async def test_values_are_taken_as_they_are_written_and_told_while_they_are_typed(size: tuple[int, int]) -> None:
+    app = host(width=size[0])
+    async with app.run_test(size=size) as pilot:
+        app.pane.form.select("interventions[0].values")
+        await pilot.press("up", "down")
+        assert "from..to step: 0..9 step 3 gives 0 3 6 9" in told(app)
+        for typed, values in (
+            ("-30 -10 -3 0", [-30, -10, -3, 0]),
+            ("-30\t-10; -3, 1", [-30, -10, -3, 1]),
+            ("\N{MINUS SIGN}30 \N{MINUS SIGN}1.5", [-30, -1.5]),
+            ("-20..20 step 10", [-20, -10, 0, 10, 20]),
+            ("-20..20/10 7", [-20, -10, 0, 10, 20, 7]),
+        ):
+            await pilot.press("enter", "ctrl+u")
+            app.screen.focused.insert_text_at_cursor(typed)  # type: ignore[union-attr]
+            gives = f"gives {' '.join(map(str, values))}: {len(values)} values"
+            await until_shown(lambda gives=gives: gives in told(app), lambda: told(app))
+            await pilot.press("enter")
+            await pilot.pause()
+            assert app.data["interventions"][0]["values"] == values
+            assert " ".join(map(str, values)) in line(app, "values")
+            assert gives not in told(app)
 
 
 @driven
@@ -221,7 +248,7 @@ async def test_escape_leaves_the_row_as_it_was() -> None:
     async with app.run_test(size=(34, 32)) as pilot:
         await pilot.press("enter", "7", "escape")
         await pilot.pause()
-        assert "layer  11" in line(app, "layer")
+        assert "layer 11" in line(app, "layer")
         assert app.changes == []
         assert app.typed == {}
         assert not app.query(Input)
@@ -231,12 +258,53 @@ async def test_escape_leaves_the_row_as_it_was() -> None:
 async def test_single_keys_reach_the_screen_unless_a_row_is_edited() -> None:
     app = host()
     async with app.run_test(size=(34, 32)) as pilot:
-        await pilot.press("t", "left", "right")
-        assert app.keys == ["t", "left", "right"]
-        await pilot.press("enter", "t")
-        assert app.keys == ["t", "left", "right"]
+        await pilot.press("t", "left")
+        assert app.keys == ["t", "left"]
+        await pilot.press("enter", "t", "left")
+        assert app.keys == ["t", "left"]
         await pilot.press("escape", "t")
-        assert app.keys[-2:] == ["right", "t"]
+        assert app.keys == ["t", "left", "t"]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (42, 40), (34, 40)])
+@driven
+async def test_down_goes_to_the_row_below_and_left_and_right_to_the_field_beside(size: tuple[int, int]) -> None:
+    app = host(width=size[0])
+    async with app.run_test(size=size) as pilot:
+
+        async def pressed(*keys: str) -> str:
+            await pilot.press(*keys)
+            marked = [one for one in screen(app) if "▸" in one]
+            assert len(marked) == 1
+            return marked[0].partition("▸")[2].split()[0]
+
+        assert [await pressed(key) for key in ("down", "down", "down", "up", "up", "up")] == [
+            *("neuron", "operation", "values", "operation", "neuron", "layer")
+        ]
+        assert [await pressed(key) for key in ("right", "right", "left", "left")] == ["site", "site", "layer", "layer"]
+        assert [await pressed(key) for key in ("right", "down", "down", "down")] == [
+            *("site", "neuron", "unit", "values")
+        ]
+        assert await pressed("end") == "system"
+        assert await pressed("home") == "model"
+
+
+@pytest.mark.parametrize("width", [78, 41, 33])
+@driven
+async def test_labels_are_words_at_every_width(width: int) -> None:
+    app = host("demo", width=width)
+    async with app.run_test(size=(width, 48)) as pilot:
+        data = app.data
+        data["controls"] |= {"neurons": 19, "chosen": "after"}
+        data["interventions"][0]["positions"] = "predicting"
+        data["generation"]["mode"] = "sample"
+        app.pane.show(data, {})
+        await pilot.pause()
+        words = set(told(app).split())
+        assert words >= {"layer", "site", "neuron", "operation", "values", "background", "positions", "controls"}
+        assert words >= {"revision", "statistics", "temperature", "thresholds", "residual", "template", "candidates"}
+        assert "▸layer" in words
+        assert "predicting" in words
 
 
 @driven
@@ -251,9 +319,9 @@ async def test_what_was_typed_is_there_after_a_restart() -> None:
     async with again.run_test(size=(34, 32)) as pilot:
         again.pane.show(again.before[0], kept)
         await pilot.pause()
-        assert "values!-20..x" in line(again, "values")
+        assert "values !-20..x" in line(again, "values")
         again.pane.form.select("interventions[0].values")
-        await pilot.press("enter", "end", "backspace", *"20/20", "enter")
+        await pilot.press("enter", "end", "backspace", *"20 step 20", "enter")
         await pilot.pause()
         assert "values -20 0 20" in line(again, "values")
         assert again.typed == {}
@@ -269,7 +337,7 @@ async def test_a_refused_text_stays_while_other_rows_are_edited() -> None:
         await pilot.press("enter", *"20", "enter")
         await pilot.pause()
         assert app.changes[-1]["generation"]["tokens"] == 20
-        assert "neuron!x" in line(app, "neuron")
+        assert "neuron !x" in line(app, "neuron")
         assert "tokens 20" in line(app, "tokens ")
 
 
@@ -280,7 +348,7 @@ async def test_choices_are_listed_or_taken_in_turn() -> None:
         app.pane.form.select("interventions[0].op")
         await pilot.press("space")
         await pilot.pause()
-        assert "op     add" in line(app, "op ")
+        assert "operation add" in line(app, "operation")
         await pilot.press("enter")
         await pilot.pause()
         listed = [one.strip(" ▸") for one in screen(app)]
@@ -289,7 +357,7 @@ async def test_choices_are_listed_or_taken_in_turn() -> None:
         ]
         await pilot.press("j", "j", "enter")
         await pilot.pause()
-        assert "op     zero" in line(app, "op ")
+        assert "operation zero" in line(app, "operation")
         assert not any("values" in one for one in screen(app)[:20])
         await pilot.press("enter", "k", "escape")
         await pilot.pause()
@@ -303,7 +371,7 @@ async def test_in_an_open_list_a_letter_goes_to_a_choice_and_acts_on_nothing_els
         app.pane.form.select("interventions[0].op")
         await pilot.press("enter", "-", "t", "s", "enter")
         await pilot.pause()
-        assert "op     scale" in line(app, "op ")
+        assert "operation scale" in line(app, "operation")
         assert app.keys == []
         assert len(app.data["interventions"]) == 1
         await pilot.press("t")
@@ -314,18 +382,18 @@ async def test_in_an_open_list_a_letter_goes_to_a_choice_and_acts_on_nothing_els
 async def test_the_mouse_selects_then_edits() -> None:
     app = host()
     async with app.run_test(size=(34, 32)) as pilot:
-        y = next(i for i, one in enumerate(screen(app)) if "tokens 50" in one)
-        await pilot.click(app.pane, offset=(10, y))
+        y = next(i for i, one in enumerate(screen(app)) if "tokens     50" in one)
+        await pilot.click(app.pane, offset=(13, y))
         assert app.pane.form.key == "generation.tokens"
         assert not app.query(Input)
         await pilot.click(app.pane, offset=(25, y))
         assert app.pane.form.key == "generation.mode"
-        await pilot.click(app.pane, offset=(10, y))
-        await pilot.click(app.pane, offset=(10, y))
+        await pilot.click(app.pane, offset=(13, y))
+        await pilot.click(app.pane, offset=(13, y))
         await pilot.pause()
         assert app.query_one(Input).value == "50"
         await pilot.press("9")
-        await pilot.click(app.pane, offset=(10, y + 1))
+        await pilot.click(app.pane, offset=(13, y + 1))
         await pilot.pause()
         assert not app.query(Input)
         assert app.pane.form.key == "generation.stop_at_eos"
@@ -396,10 +464,10 @@ async def test_a_form_that_is_too_short_scrolls_to_the_highlight() -> None:
     async with app.run_test(size=(34, 14)) as pilot:
         await pilot.press("end")
         await pilot.pause()
-        assert any("system none" in one for one in screen(app))
+        assert "system none" in told(app)
         await pilot.press("enter", *"Brief.", "enter")
         await pilot.pause()
-        assert any("system Brief." in one for one in screen(app))
+        assert "system Brief." in told(app)
         await pilot.press("home")
         await pilot.pause()
         assert "gpt2" in screen(app)[0]
@@ -418,11 +486,11 @@ async def test_the_arrows_take_what_is_typed_and_go_on() -> None:
         await pilot.press("enter", "5", "down")
         await pilot.pause()
         assert app.changes[-1]["interventions"][0]["site"] == "blocks.5.mlp.hook_post"
-        assert "▸site" in line(app, "layer")
-        await pilot.press("down", "enter", "9", "up")
+        assert "▸neuron" in line(app, "neuron")
+        await pilot.press("enter", "9", "up")
         await pilot.pause()
         assert app.changes[-1]["interventions"][0]["neurons"] == [9]
-        assert "▸site" in line(app, "layer")
+        assert "▸layer" in line(app, "layer")
 
 
 @driven
@@ -506,9 +574,7 @@ async def test_every_key_of_the_pane_says_what_it_does() -> None:
         bound = [one for many in app.pane.form.lines._bindings.key_to_bindings.values() for one in many]
         bound += [one for many in app.pane._bindings.key_to_bindings.values() for one in many]
         assert all(one.id and one.tooltip for one in bound)
-        assert {"left", "right", "h", "l", "r", "c", "s", "o", "u", "U", "y", "X", "z", "q"}.isdisjoint(
-            one.key for one in bound
-        )
+        assert {"h", "l", "r", "c", "s", "o", "u", "U", "y", "X", "z", "q"}.isdisjoint(one.key for one in bound)
 
 
 EMPTY_FORM = """

@@ -24,10 +24,10 @@ def test_sites_read_back_as_they_were(names: list[str]) -> None:
 
 
 def test_even_steps_are_typed_as_a_range() -> None:
-    assert numbers_text([-20, -15, -10, -5, 0]) == "-20..0/5"
-    assert numbers_text([3, 2, 1, 0]) == "3..0/1"
-    assert numbers_text([0.1, 0.2, 0.3, 0.4]) == "0.1..0.4/0.1"
-    assert numbers_text(PROTOCOL) == "-20, -10, -6, -3, -1, 0, 1, 3, 6, 10, 20"
+    assert numbers_text([-20, -15, -10, -5, 0]) == "-20..0 step 5"
+    assert numbers_text([3, 2, 1, 0]) == "3..0 step 1"
+    assert numbers_text([0.1, 0.2, 0.3, 0.4]) == "0.1..0.4 step 0.1"
+    assert numbers_text(PROTOCOL) == "-20 -10 -6 -3 -1 0 1 3 6 10 20"
 
 
 def test_long_lists_are_shown_short() -> None:

@@ -135,7 +135,7 @@ def test_the_header_names_the_neuron_that_is_edited_and_the_plane_that_follows_i
     drive: Any, size: tuple[int, int]
 ) -> None:
     async def test(app: Any, pilot: Any, until: Any) -> None:
-        await pilot.press("2", "down", "down", "enter", *"137", "enter")
+        await pilot.press("2", "down", "enter", *"137", "enter")
         await until(lambda: "clamp n137 · n137 × n20" in app.text().splitlines()[0], "the neuron in the header")
 
     drive(test, size=size)

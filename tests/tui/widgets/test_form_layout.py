@@ -62,14 +62,51 @@ def test_no_line_is_wider_than_the_form_and_no_part_covers_another(
 
 def test_two_rows_share_a_line_where_there_is_room() -> None:
     pair = [FormRow("a", "layer", ("11",)), FormRow("b", "site", ("hook_post",), shares_line=True)]
-    assert drawn(lay_out(pair, 31, UNICODE)) == [" layer  11     site  hook_post "]
-    assert drawn(lay_out(pair, 24, UNICODE)) == [" layer  11", " site   hook_post"]
+    assert drawn(lay_out(pair, 31, UNICODE)) == [" layer      11  site  hook_post"]
+    assert drawn(lay_out(pair, 24, UNICODE)) == [" layer      11", " site       hook_post"]
+
+
+@given(st.integers(40, 130), st.booleans())
+def test_labels_are_whole_words_at_every_width(width: int, is_shared: bool) -> None:
+    form = [
+        FormRow("a", "statistics from", ("own baseline",)),
+        FormRow("b", "background", ("no",)),
+        FormRow("c", "positions", ("predicting",), shares_line=is_shared, problem="x"),
+    ]
+    text = "\n".join(drawn(lay_out(form, width, UNICODE)))
+    assert all(row.label in text and row.values[0] in text for row in form)
+
+
+def test_a_row_beside_a_long_one_begins_further_right_or_below() -> None:
+    def both(left: str, right: str) -> list[str]:
+        pair = [FormRow("a", "layer", (left,)), FormRow("b", "site", (right,), shares_line=True)]
+        return [line.rstrip() for line in drawn(lay_out(pair, 33, UNICODE))]
+
+    assert both("1", "hook_post") == [" layer      1     site  hook_post"]
+    assert both("1" * 7, "z") == [" layer      1111111  site  z"]
+    assert both("1" * 7, "hook_post") == [" layer      1111111", " site       hook_post"]
+
+
+def test_up_and_down_go_to_lines_and_left_and_right_along_one() -> None:
+    form = [FormRow(key, key, (key,), shares_line=key in "bd") for key in "abcde"]
+    layout, cursor = lay_out(form, 33, UNICODE), FormCursor()
+    cursor.take(form)
+
+    def at(index: int | None) -> str:
+        return "" if index is None else form[index].key
+
+    assert [at(cursor.beyond(layout, lines, 0)) for lines in (-1, 1, 2, 9)] == ["", "c", "e", "e"]
+    assert [at(cursor.beyond(layout, lines, layout.x[1])) for lines in (1, 2)] == ["d", "e"]
+    assert [at(cursor.beside(layout, side)) for side in (-1, 1)] == ["", "b"]
+    cursor.index = 4
+    assert [at(cursor.beyond(layout, -1, x)) for x in (0, layout.x[1])] == ["c", "d"]
+    assert [at(cursor.beside(layout, side)) for side in (-1, 1)] == ["", ""]
 
 
 def test_a_problem_stands_beside_its_row_or_below() -> None:
     row = [FormRow("a", "layer", ("99",), problem="layer 99 is out of range")]
-    assert drawn(lay_out(row, 80, UNICODE)) == [" layer     !99  layer 99 is out of range"]
-    assert drawn(lay_out(row, 20, UNICODE)) == [" laye!99", "  layer 99 is out of", "  range"]
+    assert drawn(lay_out(row, 80, UNICODE)) == [" layer      !99  layer 99 is out of range"]
+    assert drawn(lay_out(row, 20, UNICODE)) == [" layer   !99", "  layer 99 is out of", "  range"]
 
 
 def test_the_longest_way_that_fits_is_shown() -> None:
