@@ -19,7 +19,7 @@ from srm_explorer.tui.glyphs import glyphs
 from srm_explorer.tui.keys import known_ids
 from srm_explorer.tui.palette import Commands
 from srm_explorer.tui.settings import TEMPLATE, Settings, editor_command, load_settings, settings_path, unknown_keys
-from srm_explorer.tui.terminal import replies, textual_patches
+from srm_explorer.tui.terminal import replies, textual_patches, wide_text
 from srm_explorer.tui.terminal.clipboard import copy_sequence, copy_to_file, wrapped
 from srm_explorer.tui.terminal.textual_patches import KeyOrder
 from srm_explorer.tui.widgets.dialogs import COLUMNS, ROWS, TooSmall
@@ -42,6 +42,7 @@ class ExplorerApp(KeyOrder[ExitSummary]):
         super().__init__()
         textual_patches.install_lasting_writer()
         replies.install()
+        wide_text.install()
         # Over SSH every frame of an animation is a burst of bytes.
         self.animation_level = "none"
         self._start = start or LaunchOptions()

@@ -3,13 +3,51 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from functools import lru_cache
 
-from rich.cells import cell_len, chop_cells
+from rich.cells import cell_len, chop_cells, split_graphemes
 
 _WORD = re.compile(r"( *)([^ ]+)")
 _LETTER = r"[^\d\W]"
 # A line may end after a hyphen between two letters at least and another, as in `textwrap`.
 _PART = re.compile(rf"( *)([^ ]+?(?:(?<={_LETTER}{{2}}-)|(?<={_LETTER}-{_LETTER}-))(?={_LETTER}-?{_LETTER})|[^ ]+)")
+
+
+UNSURE = re.compile(
+    "[\u0900-\u109f\u1100-\u11ff\u1780-\u18af\u1900-\u1cff\u200c\u200d\ua800-\ua8ff\ua980-\ua9df\uaa00-\uabff\ufe00-\ufe0f"
+    "\U00011000-\U00011fff\U0001f1e6-\U0001f1ff\U0001f000-\U0001faff]"
+)
+"""Characters of which terminals disagree how many cells they take: vowel signs of Indic scripts, which some give a cell
+of their own; emoji that are joined, coloured or chosen by another character; and those that are newer than a terminal.
+"""
+
+
+@lru_cache(maxsize=8192)
+def broadest(text: str) -> int:
+    """The most cells that a terminal takes for a text, by whatever it counts: characters, or what is drawn together."""
+    if UNSURE.search(text) is None:
+        return cell_len(text)
+    return sum(map(_broadest, text))
+
+
+def cut(text: str, width: int) -> str:
+    """As much of a text, from its start, as takes no more cells in any terminal; what is drawn together stays whole."""
+    if broadest(text) <= width:
+        return text
+    used = 0
+    for start, end, _ in split_graphemes(text)[0]:
+        used += broadest(text[start:end])
+        if used > width:
+            return text[:start]
+    return text
+
+
+def _broadest(character: str) -> int:
+    if character == "\ufe0f" or unicodedata.category(character) == "Mc":
+        return 1
+    # A tone or half a flag stands for itself where it is not joined to what is before.
+    return 2 if "\U0001f1e6" <= character <= "\U0001faff" else cell_len(character)
 
 
 def wrapped(text: str, width: int, hang: str = "", *, hyphens: bool = False) -> list[str]:
@@ -25,13 +63,24 @@ def wrapped(text: str, width: int, hang: str = "", *, hyphens: bool = False) -> 
     line, room, inner = "", width, max(1, width - cell_len(hang))
     for gap, word in (_PART if hyphens else _WORD).findall(text):
         joined = f"{line}{gap}{word}" if line else word
-        if cell_len(joined) <= room:
+        if broadest(joined) <= room:
             line = joined
             continue
         if line:
             lines, room = [*lines, line], inner
-        *heads, line = [part for part in chop_cells(word, room) if part]
+        *heads, line = _chopped(word, room)
         if heads:
             lines, room = [*lines, *heads], inner
     lines += [line] if line else []
     return [*lines[:1], *(hang + part for part in lines[1:])]
+
+
+def _chopped(word: str, width: int) -> list[str]:
+    if UNSURE.search(word) is None:
+        return [part for part in chop_cells(word, width) if part]
+    parts: list[str] = []
+    while word:
+        # A cluster that is wider than a line stands alone.
+        part = cut(word, width) or word[: split_graphemes(word)[0][0][1]]
+        parts, word = [*parts, part], word[len(part) :]
+    return parts

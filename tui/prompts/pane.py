@@ -46,7 +46,7 @@ from srm_explorer.tui.prompts.rows import (
     prompt_positions,
 )
 from srm_explorer.tui.terminal.editor import edit_file
-from srm_explorer.tui.text import wrapped
+from srm_explorer.tui.text import UNSURE, wrapped
 from srm_explorer.tui.widgets.dialogs import named_here
 from srm_explorer.tui.widgets.table_render import one_line
 
@@ -619,7 +619,11 @@ class PromptsPane(Widget):
     def _show_foot(self, notes: list[Note], is_grown: bool = False, lines: int = 0) -> None:
         """Show notes in as many lines as the height of the pane allows; about a path, in as many as they take."""
         width = max(2, self.size.width - 2)
-        needed = sum(len(wrapped(one_line(text), width)) for text, _ in notes)
+        lines_of: list[tuple[list[str], Tone]] = [(wrapped(one_line(text), width), tone) for text, tone in notes]
+        needed = sum(len(parts) for parts, _ in lines_of)
+        if any(UNSURE.search(text) is not None for text, _ in notes):
+            # Broken here by what terminals may make of them, and not by what most do.
+            notes = [(part, tone) for parts, tone in lines_of for part in parts]
         if lines:
             lines = max(lines, min(needed, self.size.height // 2))
         else:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from rich.cells import cell_len
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
@@ -16,6 +15,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from srm_explorer.tui.glyphs import glyphs_of
+from srm_explorer.tui.text import broadest
 from srm_explorer.tui.widgets.table_render import (
     LOOKS,
     TABLE_CSS,
@@ -351,7 +351,7 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
         widest = dict(self._widest)
         for line in lines:
             for slot, cell in zip(places, line[2:], strict=False):
-                width = cell_len(one_line(cell if isinstance(cell, str) else cell[0]))
+                width = broadest(one_line(cell if isinstance(cell, str) else cell[0]))
                 widest[slot.column.key] = max(widest.get(slot.column.key, 0), width)
         if widest != self._widest:
             self._widest, self._placed = widest, (-1, ())

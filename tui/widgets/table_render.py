@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.widget import Widget
 
 from srm_explorer.tui.glyphs import Glyphs
+from srm_explorer.tui.text import UNSURE, broadest, cut
 
 NARROW = 90
 """Cells below which columns stand one cell apart instead of two."""
@@ -133,6 +135,9 @@ def _least(columns: Sequence[Column], gap: int) -> int:
 REPLACEMENT = "\ufffd"
 _BLANKS = frozenset("\t\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029")
 _DROPPED = ("Cf", "Cc")
+_JOINERS = "\u200c\u200d"
+_JOINED = "\u0300-\u1fff\u2190-\uffff\U00010000-\U0010ffff"
+_LOOSE = re.compile(f"(?<![{_JOINED}])[{_JOINERS}]+|[{_JOINERS}]+(?![{_JOINED}])")
 
 
 @lru_cache(maxsize=8192)
@@ -140,11 +145,11 @@ def one_line(text: str) -> str:
     """The text with line breaks and tabs as spaces, without control and direction signs, lone surrogates replaced.
 
     Every character that is left is printed where it stands, so that a text from a model or a file cannot act on the
-    terminal.
+    terminal. Joiners stay between characters that they can join.
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(map(_plain, text))
+    return _LOOSE.sub("", "".join(map(_plain, text)))
 
 
 @lru_cache(maxsize=8192)
@@ -153,17 +158,17 @@ def fit(text: str, width: int, align: Literal["left", "right"] = "left", ellipsi
 
     Args:
         text: any text.
-        width: cells, 0 or more; a wide character that would only half fit is left out.
+        width: cells, 0 or more, by whatever a terminal counts; what would only half fit is left out.
         align: the side the text keeps to.
         ellipsis: what stands for the part cut off.
     """
     line = one_line(text)
-    length = cell_len(line)
-    if length <= width:
-        fill = " " * (width - length)
-        return fill + line if align == "right" else line + fill
-    sign = ellipsis if cell_len(ellipsis) < width else ""
-    return set_cell_size(line, width - cell_len(sign)) + sign
+    if broadest(line) > width:
+        sign = ellipsis if cell_len(ellipsis) < width else ""
+        line = cut(line, width - cell_len(sign)) + sign
+        align = "left"
+    fill = " " * (width - cell_len(line))
+    return fill + line if align == "right" else line + fill
 
 
 def _plain(character: str) -> str:
@@ -171,7 +176,7 @@ def _plain(character: str) -> str:
         return " "
     if "\ud800" <= character <= "\udfff":
         return REPLACEMENT
-    return "" if unicodedata.category(character) in _DROPPED else character
+    return "" if unicodedata.category(character) in _DROPPED and character not in _JOINERS else character
 
 
 Cell: TypeAlias = str | tuple[str, str]
@@ -203,7 +208,7 @@ def header_segments(
             room = max(0, slot.width - 1)
             short = fit(column.title, min(room, len(column.title)), "left", "")
             title = fit(short + arrow, slot.width, column.align, "")
-        segments += [Segment(" " * (slot.x - x), style), Segment(title, style)]
+        segments += [Segment(" " * (slot.x - x), style), kept_apart(title, style)]
         x = slot.end
     return segments
 
@@ -240,7 +245,15 @@ def differences(old: Line, new: Line, placed: Sequence[Placed], mark_width: int)
 
 def _segment(cell: Cell, width: int, align: str, signs: Glyphs, look: Look) -> Segment:
     text, name = (cell, "") if isinstance(cell, str) else cell
-    return Segment(fit(text, width, "right" if align == "right" else "left", signs.ellipsis), look(name))
+    return kept_apart(fit(text, width, "right" if align == "right" else "left", signs.ellipsis), look(name))
+
+
+_APART = Style(meta={"apart": True})
+
+
+def kept_apart(text: str, style: Style) -> Segment:
+    """A segment that is not joined to one of the same style beside it where terminals disagree about its width."""
+    return Segment(text, style + _APART if UNSURE.search(text) is not None else style)
 
 
 def component_style(widget: Widget, name: str) -> Style:
