@@ -19,8 +19,9 @@ from srm_explorer.tui.glyphs import glyphs
 from srm_explorer.tui.keys import known_ids
 from srm_explorer.tui.palette import Commands
 from srm_explorer.tui.settings import TEMPLATE, Settings, editor_command, load_settings, settings_path, unknown_keys
-from srm_explorer.tui.terminal import replies, textual_patches, wide_text
+from srm_explorer.tui.terminal import jobs, replies, textual_patches, wide_text
 from srm_explorer.tui.terminal.clipboard import copy_sequence, copy_to_file, wrapped
+from srm_explorer.tui.terminal.jobs import JobControl
 from srm_explorer.tui.terminal.textual_patches import KeyOrder
 from srm_explorer.tui.widgets.dialogs import COLUMNS, ROWS, TooSmall
 from srm_explorer.tui.widgets.status import StatusLine
@@ -36,6 +37,15 @@ class ExplorerApp(KeyOrder[ExitSummary]):
     COMMANDS: ClassVar[set[Any]] = {Commands}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "leave", "Quit", show=False, priority=True, id="app.quit", tooltip="Leave; a run goes on"),
+        Binding(
+            "ctrl+z",
+            "suspend_process",
+            "Suspend",
+            show=False,
+            priority=True,
+            id="app.suspend",
+            tooltip="Go back to the shell, a run goes on; fg there brings the screen back",
+        ),
     ]
 
     def __init__(self, start: LaunchOptions | None = None, settings: Settings | None = None) -> None:
@@ -43,6 +53,8 @@ class ExplorerApp(KeyOrder[ExitSummary]):
         textual_patches.install_lasting_writer()
         replies.install()
         wide_text.install()
+        jobs.install()
+        self._jobs = JobControl(self)
         # Over SSH every frame of an animation is a burst of bytes.
         self.animation_level = "none"
         self._start = start or LaunchOptions()
@@ -63,6 +75,7 @@ class ExplorerApp(KeyOrder[ExitSummary]):
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) != signal.SIG_IGN:
                 loop.add_signal_handler(number, self._end, 128 + number)
+        self._jobs.watch()
 
     def on_explorer_screen_loaded(self) -> None:
         self.tell_settings()
@@ -143,6 +156,10 @@ class ExplorerApp(KeyOrder[ExitSummary]):
         sequence = "\x07" if self.settings.bell == "bell" else wrapped(f"\x1b]9;{line}\x07")
         self._driver.write(sequence)
         self._driver.flush()
+
+    def action_suspend_process(self) -> None:
+        if not self._jobs.stop():
+            self.explorer.say("there is no shell to go back to; q quits", "warning")
 
     def action_leave(self) -> None:
         self._end(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -31,6 +32,7 @@ KEYS = {
     "backspace": "\x7f",
     "ctrl+a": "\x01",
     "ctrl+u": "\x15",
+    "ctrl+z": "\x1a",
 }
 
 
@@ -124,6 +126,12 @@ class Terminal:
         os.kill(self.pid, number)
 
     def kill(self) -> None:
+        """End the program, and what it started in its terminal."""
+        for status in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                session = status.read_text().rpartition(")")[2].split()[3]
+                if int(session) == self.pid:
+                    os.kill(int(status.parent.name), signal.SIGKILL)
         if self.is_alive():
             self._child.kill(signal.SIGKILL)
 
@@ -138,13 +146,15 @@ class Terminal:
         return int(status) if status is not None else -int(self._child.signalstatus)
 
     def left_in_order(self) -> bool:
-        """Whether the program gave the terminal back: the main screen, a cursor, no mouse reports."""
+        """Whether the terminal is as the program got it: the main screen, a cursor, no reports, plain keys."""
         with self._lock:
             modes = set(self._screen.mode)
-        mouse = {mode << 5 for mode in (1000, 1002, 1003, 1006)}
-        return pyte.modes.DECTCEM in modes and not modes & mouse and self._alternate is False
+        reports = {mode << 5 for mode in (1000, 1002, 1003, 1004, 1006, 1015, 1016, 2048)}
+        is_plain = pyte.modes.DECTCEM in modes and not modes & reports and not self._keyboards
+        return is_plain and self._alternate is False
 
     _alternate = False
+    _keyboards = 0
 
     def _read(self) -> None:
         while True:
@@ -157,4 +167,7 @@ class Terminal:
                 # pyte knows one screen only: which of the two is shown is read from the codes themselves.
                 for code in re.findall(rb"\x1b\[\?(?:1049|47|1047)([hl])", data):
                     self._alternate = code == b"h"
+                # Programs put their protocol of keys on a stack, and take it off.
+                for code in re.findall(rb"\x1b\[([<>])[0-9]*u", data):
+                    self._keyboards += 1 if code == b">" else -1
                 self._stream.feed(data)

@@ -66,8 +66,9 @@ def terminal(bench: Bench, office: Path, own_folders: Path) -> Iterator[Callable
     env = {**environment(), "TMPDIR": str(office), "SRM_EXPLORER_SESSIONS": str(bench.folder / "out")}
     env.pop("NO_COLOR", None)
 
-    def start(*argv: str, size: tuple[int, int] = (160, 48)) -> Terminal:
-        one = Terminal([COMMAND, *argv], env, bench.folder, size)
+    def start(*argv: str, size: tuple[int, int] = (160, 48), shell: bool = False) -> Terminal:
+        command = ["bash", "--norc", "--noprofile", "-i"] if shell else [COMMAND, *argv]
+        one = Terminal(command, {**env, "PS1": "ready> "}, bench.folder, size)
         started.append(one)
         return one
 
@@ -264,6 +265,40 @@ def test_what_was_typed_outlives_the_screen(bench: Bench, terminal: Callable[...
     screen.wait_for_end()
     again = terminal()
     again.wait_for(r"-7,? ?0,? ?7")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_the_shell_has_the_terminal_while_the_screen_is_suspended_and_the_run_goes_on(
+    bench: Bench, warm_worker: None, hold: Hold, terminal: Callable[..., Terminal]
+) -> None:
+    lengthen(bench)
+    shell = terminal(shell=True)
+    shell.wait_for("ready>")
+    shell.press(f"{COMMAND} open --spec spec.toml\r")
+    begun(shell)
+    shell.wait_for("worker warm")
+    before = shell.lines[1:-1]
+    for key in ("\x1a", "\x1b[122;5u"):
+        shell.press(key)
+        shell.wait_for(r"Stopped")
+        assert shell.left_in_order()
+        shell.press("stty -a | tr ';' '\\n' | grep -ow -e icanon -e echo -e isig | sort | tr '\\n' '-'; echo whole\r")
+        shell.wait_for("echo-icanon-isig-whole")
+        shell.press("bg\r")
+        shell.wait_for(r"open --spec spec.toml &")
+        shell.press("clear\r", "fg\r")
+        shell.wait_for(rf"/ {LONG_RUNS} runs")
+        until(lambda: not shell.left_in_order(), "the screen")
+        until(lambda: shell.lines[1:-1] == before, lambda: f"the screen as it was:\n{shell.text}")
+    shell.press("ctrl+z")
+    shell.wait_for("ready>$")
+    hold.end()
+    saved(bench)
+    shell.press("fg\r")
+    finished(shell)
+    shell.press("q")
+    shell.wait_for("ready>$")
+    assert shell.left_in_order()
 
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")

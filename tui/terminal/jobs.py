@@ -1,0 +1,106 @@
+"""Job control: the shell has the terminal back while the program is stopped, and the screen is whole after `fg`."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from textual.app import SuspendNotSupported
+from textual.drivers.linux_driver import LinuxDriver
+
+if TYPE_CHECKING:
+    from textual.app import App
+
+_SOON = 0.01
+"""Seconds in which a signal comes that was sent."""
+
+_JUST_NOW = 0.5
+"""Seconds after `fg` in which its signal is known already."""
+
+
+class JobControl:
+    """Takes the signals of job control between two messages, where Textual would act amid anything.
+
+    Args:
+        app: has begun, and has its terminal.
+    """
+
+    def __init__(self, app: App[Any]) -> None:
+        self._app = app
+        self._continued = False
+        self._begun = -math.inf
+
+    def watch(self) -> None:
+        """Take the signals from now on, where the screen is on a terminal."""
+        driver = self._app._driver
+        if driver is not None and driver.can_suspend:
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGTSTP, self.stop)
+            loop.add_signal_handler(signal.SIGCONT, self._begin_again)
+
+    def stop(self) -> bool:
+        """Give the terminal back as it was and stop until `fg`; False where no shell could bring the program back."""
+        self._continued = False
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGTSTP)
+        signal.signal(signal.SIGCONT, self._note)
+        try:
+            with self._app.suspend():
+                is_stopped = self._stop_job()
+                while is_stopped and _in_background():
+                    # After `bg` it stops again, for it needs the terminal.
+                    is_stopped = self._stop_job()
+        except SuspendNotSupported:
+            pass
+        finally:
+            self._begun = time.monotonic()
+            self.watch()
+        return self._continued
+
+    def _stop_job(self) -> bool:
+        """Stop the whole job, as the terminal would itself: what started us may be part of it.
+
+        Returns:
+            False where the system did not: it stops nobody whom no shell could bring back.
+        """
+        before, self._continued = self._continued, False
+        os.kill(0, signal.SIGTSTP)
+        time.sleep(_SOON)
+        is_stopped = self._continued
+        self._continued |= before
+        return is_stopped
+
+    def _note(self, *_: object) -> None:
+        self._continued = True
+
+    def _begin_again(self) -> None:
+        """Take the terminal anew: others had it while the program was stopped by a signal that tells nobody."""
+        if time.monotonic() - self._begun > _JUST_NOW and not _in_background():
+            with self._app.suspend():
+                pass
+
+
+def _in_background() -> bool:
+    try:
+        return os.tcgetpgrp(sys.__stdin__.fileno()) != os.getpgrp()  # pyright: ignore[reportOptionalMemberAccess]
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def install() -> None:
+    """Have every screen leave the terminal without the mouse's pixels, which Textual turns on alone."""
+    LinuxDriver._disable_mouse_support = _disable_mouse_support
+
+
+def _disable_mouse_support(self: LinuxDriver) -> None:
+    _ORIGINAL(self)
+    if self._mouse_pixels:
+        self.write("\x1b[?1016l")
+        self._mouse_pixels = False
+
+
+_ORIGINAL = LinuxDriver._disable_mouse_support
