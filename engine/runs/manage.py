@@ -10,7 +10,15 @@ from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.runs.journal import forget_run, known_runs, register_run
 from srm_explorer.engine.runs.trash import created_by, trashed_sessions, unwritten
-from srm_explorer.engine.session.store import created_in, moved_to, rename_files, renamed_path
+from srm_explorer.engine.session.store import (
+    created_in,
+    folder_lock,
+    follow_file,
+    moved_to,
+    rename_files,
+    renamed_path,
+    stem_of,
+)
 
 
 def rename_session(path: Path, new_name: str) -> Path:
@@ -69,6 +77,30 @@ def whereabouts(path: Path, created: str, saved: str = "") -> tuple[Path | None,
         for entry in trashed_sessions()
     )
     return None, "in the trash" if trashed else "gone"
+
+
+def bring_along(path: Path, found: Path) -> None:
+    """Have follow what a session left under its old name whose file alone was renamed: ledger, vectors, run folder.
+
+    Nothing happens where it was moved to another folder, or while somebody writes there.
+
+    Args:
+        path: the .json file it was.
+        found: the one it is.
+    """
+    run, renamed = paths.run_folder(path), paths.run_folder(found)
+    left = paths.ledger_file(path), path.with_name(f"{stem_of(path)}.safetensors")
+    if found.parent != path.parent or not any(map(os.path.lexists, (*left, run))):
+        return
+    with contextlib.suppress(ExplorerError, OSError), unwritten(run), folder_lock(path.parent):
+        if os.path.lexists(path) or not found.is_file():
+            return
+        if any(map(os.path.lexists, left)):
+            follow_file(path, found)
+        if run.is_dir() and not os.path.lexists(renamed) and created_by(run) == created_in(found):
+            run.rename(renamed)
+            register_run(renamed)
+            forget_run(run)
 
 
 def is_there(path: Path) -> bool:

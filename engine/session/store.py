@@ -382,7 +382,7 @@ def settle_renames(folder: Path, names: Iterable[str]) -> None:
             record = cast("dict[str, Any]", json.loads(_mark(path).read_bytes()))
             target = renamed_path(path, str(record["to"]))
             if not os.path.lexists(path) and created_in(target) == record["created"]:
-                _follow(_read(target), path, target)
+                follow_file(path, target)
                 run, renamed = paths.run_folder(path), paths.run_folder(target)
                 # By its number: another run may have begun under the old name.
                 if run.is_dir() and run.stat().st_ino == record["run"] and not os.path.lexists(renamed):
@@ -420,11 +420,20 @@ def _move(session: Session, path: Path, target: Path) -> None:
     # Under both names, so that no instant loses it.
     keep_ledger(paths.ledger_file(path), paths.ledger_file(target))
     path.rename(target)
-    _follow(session, path, target)
+    follow_file(path, target, session)
 
 
-def _follow(session: Session, path: Path, target: Path) -> None:
-    """Move what belongs to a session after its file: its ledger, its vectors, and the name that it calls them by."""
+def follow_file(path: Path, target: Path, session: Session | None = None) -> None:
+    """Move what belongs to a session after its file: its ledger, its vectors, and the name that it calls them by.
+
+    Hold `folder_lock` around it.
+
+    Args:
+        path: the .json file it was.
+        target: the one it is.
+        session: as it was read from there; read again by default.
+    """
+    session = session or _read(target)
     keep_ledger(paths.ledger_file(path), paths.ledger_file(target))
     paths.ledger_file(path).unlink(missing_ok=True)
     sidecar = session.sidecar

@@ -153,6 +153,7 @@ class ExplorerController:
         self.sessions = SessionInView(view, self.editor, self.show_header)
         self.model_info = ModelInfoController(view, self.editor, self.link, self.show_header)
         self.runs = RunController(view, self.editor, self.sessions, self.link, self.model_info.take_rate)
+        self.sessions.on_move = self.runs.moved
         self.studies = StudyController(view, self.editor, self.sessions, self.link)
         self.planes = PlaneController(view, self.editor, self.sessions, self.link)
 
@@ -173,8 +174,7 @@ class ExplorerController:
             self._view.go_to(self._view.prompts)
             self._view.prompts.point_at(name)
         self.link.open()
-        if draft.session is not None and Path(draft.session).exists():
-            self.sessions.open(Path(draft.session))
+        self.sessions.reopen()
         self.runs.show()
 
     def close(self) -> ExitSummary:
@@ -299,8 +299,14 @@ class ExplorerController:
         """Show the sessions, and do with one what is chosen there."""
         self._view.ask(SessionsScreen(), self.take_chosen)
 
+    def look(self) -> None:
+        """Look whether the session in view still has its name, unless a run is to begin or goes on under it."""
+        if self._view.in_view and self.sessions.path not in self.runs.state.followed:
+            self.sessions.look()
+
     def take_chosen(self, chosen: Chosen | None) -> None:
         """Do what was chosen in the list of sessions."""
+        self.look()
         if chosen is None:
             return
         match chosen.action:

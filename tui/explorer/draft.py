@@ -42,6 +42,7 @@ class Draft:
         plane, theta, threshold, view, by: where the spotlight stood; None for the threshold where nothing was chosen.
         rates: tokens a second of the last run, by the model's name.
         named_for: the model that the experiment came with; empty where that is not known.
+        session_created, session_saved: by which the session is known under any name; empty before its run has begun.
     """
 
     data: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -57,6 +58,8 @@ class Draft:
     by: tuple[str, ...] = ()
     rates: dict[str, float] = field(default_factory=dict[str, float])
     named_for: str = ""
+    session_created: str = ""
+    session_saved: str = ""
 
     def to_json(self) -> bytes:
         """The draft as it is kept."""
@@ -160,7 +163,7 @@ def _fits(name: str, value: object) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1_000_000
     if name == "threshold":
         return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1
-    if name == "session":
+    if name.startswith("session"):
         return isinstance(value, str)
     if name == "by":
         return isinstance(value, list) and all(isinstance(name, str) for name in cast("list[object]", value))
@@ -385,7 +388,7 @@ def initial_draft(start: LaunchOptions, file: DraftFile) -> tuple[Draft, list[Ex
     if draft is None:
         draft = _of_session(start.session) or _of_spec(FIRST)
     if start.session is not None:
-        draft.session = str(start.session)
+        draft.session, draft.session_created, draft.session_saved = str(start.session), "", ""
     sets: list[str] = draft.data["prompts"]["sets"]
     sets += [name for name in set_names(start) if name not in sets]
     return draft, problems

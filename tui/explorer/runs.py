@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -293,6 +293,14 @@ class RunController:
     def can_run(self) -> bool:
         """Whether the experiment of the draft is another than the one that is under way."""
         return not any(self.is_draft(path) for path in self.state.followed)
+
+    def moved(self, old: Path, new: Path) -> None:
+        """A session has another name, and so has the run that is offered for it."""
+        if self.state.offer is not None and self.state.offer.path == old:
+            self.state.offer = replace(self.state.offer, path=new)
+        if old in self._begun:
+            self._begun[new] = self._begun.pop(old)
+        self.show()
 
     def show_queue(self) -> None:
         """Show the worker's queue; follow or open what is chosen there."""

@@ -44,6 +44,9 @@ _BEFORE_LOADED = ("help", "palette", "pane", "next_pane", "settings")
 _SAID_FOR = 8.0
 """Seconds a line stays that was said."""
 
+_LOOK = 2.0
+"""Seconds between two looks at whether the session in view still has its name."""
+
 T = TypeVar("T")
 
 
@@ -182,6 +185,7 @@ class ExplorerScreen(Screen[None]):
         """Everything can be done from now on, and what was asked for before is done now."""
         self.controller = event.controller
         self.controller.open()
+        self.set_interval(_LOOK, self.controller.look)
         if self._early is not None:
             self.say("")
             self._early(self.controller)

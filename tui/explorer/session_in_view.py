@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from srm_explorer.engine import ExplorerError, paths
-from srm_explorer.engine.session import Saved, Session, load_session, save_session
+from srm_explorer.engine.runs.manage import bring_along, is_there, whereabouts
+from srm_explorer.engine.session import Saved, Session, load_session, save_session, sessions_in
+from srm_explorer.engine.session.store import created_in
 from srm_explorer.tui.explorer.draft import DraftEditor
 from srm_explorer.tui.explorer.view import ExplorerView
 from srm_explorer.tui.results.export import ExportKind
+from srm_explorer.tui.sessions.notes import move_notes
 from srm_explorer.tui.widgets.dialogs import Ask, Choose
 
 _EXPORTS: dict[str, tuple[ExportKind, str, str]] = {
@@ -20,12 +26,56 @@ _EXPORTS: dict[str, tuple[ExportKind, str, str]] = {
 }
 
 
+@dataclass(frozen=True)
+class Moved:
+    """What became of a session that is not under its name any more.
+
+    Attributes:
+        session: what is to be shown: the same one, or the last that there is; None for none.
+        path: its file.
+        line: says so.
+        is_same: whether it is the same session, under another name.
+    """
+
+    session: Session | None
+    path: Path | None
+    line: str
+    is_same: bool = False
+
+
+def look_for(path: Path, created: str, saved: str, session: Session | None = None) -> Moved | None:
+    """Look whether a session is still under its name; None where it is, else what is to be shown in its place.
+
+    Args:
+        path: its .json file, which need not exist where its run is not over.
+        created, saved: by which it is known, of the session as it was read.
+        session: as it is in view, where its runs are all that there is of it.
+    """
+    if is_there(path) and created_in(path) in ("", created):
+        return None
+    found, went = whereabouts(path, created, saved)
+    if found is not None:
+        bring_along(path, found)
+        move_notes(path, found)
+        line = f"{path.stem} is now {found.stem if found.parent == path.parent else found}"
+        if found.exists():
+            return Moved(load_session(found), found, line, is_same=True)
+        return Moved(session and session.changed(name=found.stem), found, line, is_same=True)
+    went = f"{path.stem} is {went}"
+    with contextlib.suppress(ExplorerError):
+        for other in dict.fromkeys([*sessions_in(paths.sessions_folder()), *sessions_in(path.parent)]):
+            with contextlib.suppress(ExplorerError):
+                return Moved(load_session(other), other, f"{went}: this is {other.stem}, the last one there is")
+    return Moved(None, None, f"{went}, and no other session is there")
+
+
 class SessionInView:
     """Which session the results show.
 
     Attributes:
         session: what is shown; None for nothing.
         path: the file of the session that was chosen, which is not there before its run has begun.
+        on_move: takes the old name and the new one of a session that was renamed.
 
     Args:
         view: shows it.
@@ -37,6 +87,7 @@ class SessionInView:
         self._view, self._editor, self._changed = view, editor, changed
         self.session: Session | None = None
         self.path: Path | None = None
+        self.on_move: Callable[[Path, Path], object] = lambda old, new: None
         self._shown: Path | None = None
         self._opening: Path | None = None
         self._looks_for_runs = True
@@ -74,6 +125,7 @@ class SessionInView:
         self._view.results.take_session(session)
         if session is not None and path is not None:
             self.look_at(path)
+        self._remember()
         self._tell_wait()
         self._changed()
 
@@ -91,6 +143,42 @@ class SessionInView:
         self._opening = path
         self._tell_wait()
         self._view.background.run(lambda: load_session(path), opened, key="open session")
+
+    def reopen(self) -> None:
+        """Show the session of the last screen, under whatever name it has by now, else the last that there is."""
+        draft, view = self._editor.draft, self._view
+        if draft.session is None:
+            return
+        path = Path(draft.session)
+        if path.exists() and created_in(path) in ("", draft.session_created or created_in(path)):
+            self.open(path)
+        elif draft.session_created:
+            self._opening = path
+            self._tell_wait()
+            search = functools.partial(look_for, path, draft.session_created, draft.session_saved)
+            view.background.run(search, functools.partial(self._take_moved, path), key="open session")
+
+    def look(self) -> None:
+        """Look whether the session in view still has its name; it is followed where another terminal renamed it."""
+        session, path, view = self.session, self._shown, self._view
+        if session is not None and path is not None and not view.background.is_running("look for session"):
+            search = functools.partial(look_for, path, session.created, session.saved, session)
+            view.background.run(search, functools.partial(self._take_moved, path), key="look for session")
+
+    def _take_moved(self, path: Path, moved: Moved | ExplorerError | None) -> None:
+        self._opening = None
+        if isinstance(moved, ExplorerError):
+            self._view.refuse(moved)
+            self._tell_wait()
+        elif moved is not None and self._shown in (None, path):
+            was_chosen = self.path in (None, path)
+            if moved.is_same and moved.path is not None:
+                self.on_move(path, moved.path)
+            self.session, self._shown = moved.session, moved.path
+            self._view.results.take_session(moved.session)
+            if was_chosen:
+                self._choose(moved.path)
+            self._view.say(moved.line, "plain" if moved.is_same else "warning")
 
     def save_as(self) -> None:
         """Ask for another name, copy the session with its vectors to it, and show the copy."""
@@ -143,6 +231,7 @@ class SessionInView:
     def _choose(self, path: Path | None) -> None:
         self.path = path
         self._editor.draft.session = str(path) if path is not None else None
+        self._remember()
         self._editor.keep()
         self._tell_wait()
         self._changed()
