@@ -236,6 +236,14 @@ class SessionInView:
         self._tell_wait()
         self._changed()
 
+    def _remember(self) -> None:
+        """Keep by what the session is known under any name; nothing of one whose run has not begun."""
+        draft, session = self._editor.draft, self.session if self._shown == self.path else None
+        stamps = ("", "") if session is None else (session.created, session.saved)
+        if stamps != (draft.session_created, draft.session_saved):
+            draft.session_created, draft.session_saved = stamps
+            self._editor.keep()
+
     def _tell_wait(self) -> None:
         """Say what is on its way where nothing is in view yet."""
         line = ""
