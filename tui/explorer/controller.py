@@ -129,7 +129,7 @@ def _edited(interventions: list[dict[str, Any]]) -> str:
     first, *others = interventions
     target = ", ".join(coordinate_caption(first["site"], neuron) for neuron in first["neurons"][:2])
     more = sum(max(1, len(edit["neurons"])) for edit in others) + max(0, len(first["neurons"]) - 2)
-    if first["heads"]:
+    if first.get("heads"):
         target = f"head {', '.join(map(str, first['heads']))}"
     elif first["direction"] is not None:
         target = direction_caption(first["site"], first["direction"])
