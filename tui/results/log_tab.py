@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections import deque
 from typing import ClassVar
 
-from rich.cells import chop_cells
 from rich.segment import Segment
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from srm_explorer.tui.text import wrapped
 from srm_explorer.tui.widgets.table_render import one_line
 
 MOST = 2_000
+_HANG = "  "
+"""Before the lines that a long one goes on in."""
 EMPTY = "Nothing was said yet: what the worker does is told here"
 
 
@@ -78,7 +80,7 @@ class LogTab(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _parts(self, line: str) -> list[str]:
         width = self.scrollable_content_region.width
-        return chop_cells(line, width) if width > 0 and line else [line]
+        return wrapped(line, width, _HANG) if width > len(_HANG) and line.strip() else [line]
 
     def _all_rows(self) -> list[str]:
         if self._rows is None:

@@ -225,6 +225,7 @@ class LineForm(ScrollableContainer, can_focus=False, inherit_bindings=False):
             self.post_message(self.GivenUp(key))
 
     def on_resize(self, event: events.Resize) -> None:
+        self.lines.show_cursor_line()
         self.call_after_refresh(self._place_input)
 
     def _close(self) -> None:
@@ -250,10 +251,15 @@ Tone = Literal["plain", "note", "problem"]
 
 _WIDE_FROM = 52
 _TALL_FROM = 16
+_MOST_OF_ROOM = 2
+"""The part of the room that a hint takes at most: one in so many lines."""
 
 
 class FormFoot(Widget):
-    """Two parts of fixed height, so that nothing above them moves: a hint, and facts in a rule."""
+    """A hint and facts in a rule; a hint takes as many lines as it is long, as far as the form keeps most of the room.
+
+    The form above keeps its first line where it is.
+    """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"foot--plain", "foot--note", "foot--problem", "foot--facts"}
     DEFAULT_CSS = """
@@ -273,12 +279,13 @@ class FormFoot(Widget):
     def __init__(self) -> None:
         super().__init__()
         self._hint, self._tone = "", "plain"
+        self._room = self._hint_height = 0
         self._facts: tuple[str, ...] = ()
 
     def set_hint(self, text: str, tone: Tone = "plain") -> None:
         if (text, tone) != (self._hint, self._tone):
             self._hint, self._tone = text, tone
-            self.refresh()
+            self.refresh(layout=self._hint_lines(self._room, self.size.width) != self._hint_height)
 
     def set_facts(self, facts: Sequence[str]) -> None:
         if tuple(facts) != self._facts:
@@ -286,7 +293,8 @@ class FormFoot(Widget):
             self.refresh()
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        return self._hint_lines(container.height) + self._fact_lines(width)
+        self._room, self._hint_height = container.height, self._hint_lines(container.height, width)
+        return self._hint_height + self._fact_lines(width)
 
     def render_line(self, y: int) -> Strip:
         width, height = self.size
@@ -296,8 +304,10 @@ class FormFoot(Widget):
             return self._strip(self._hints(width, hints)[y], self._tone)
         return self._strip(self._fact_rows(width, facts)[y - hints], "facts")
 
-    def _hint_lines(self, height: int) -> int:
-        return 2 if height >= _TALL_FROM else 1
+    def _hint_lines(self, height: int, width: int) -> int:
+        least = 2 if height >= _TALL_FROM else 1
+        needed = len(wrapped(one_line(self._hint), max(1, width - 2)))
+        return max(least, min(needed, height // _MOST_OF_ROOM))
 
     def _fact_lines(self, width: int) -> int:
         return 2 if width < _WIDE_FROM else 1

@@ -307,6 +307,27 @@ async def test_labels_are_words_at_every_width(width: int) -> None:
         assert "predicting" in words
 
 
+@pytest.mark.parametrize("size", [(80, 21), (46, 30), (36, 26)])
+@driven
+async def test_the_help_of_every_field_is_there_in_full(size: tuple[int, int]) -> None:
+    app = host(width=size[0])
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        helps: set[str] = set()
+        await pilot.press("home")
+        for _ in app.pane.form.rows:
+            await pilot.pause()
+            foot = app.pane.foot
+            hint = app.pane.spec.hint(app.pane.form.key)[0]
+            lines = [foot.render_line(y).text for y in range(foot.size.height)]
+            assert hint.split() == " ".join(lines).split()[: len(hint.split())], app.pane.form.key
+            assert any("▸" in text for text in screen(app)), "the row is in view"
+            helps.add(hint)
+            await pilot.press("down")
+            await pilot.pause()
+        assert size[0] > 40 or max(map(len, helps)) > 2 * size[0], "one that takes more than two lines is among them"
+
+
 @driven
 async def test_what_was_typed_is_there_after_a_restart() -> None:
     app = host()

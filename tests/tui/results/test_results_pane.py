@@ -357,6 +357,13 @@ def test_the_log_scrolls_follows_and_forgets_the_oldest() -> None:
             await pilot.press(key)
             await pilot.pause()
             assert f"line {10 + top}" in host.lines()[1]
+        command = "srm-explorer open " + " ".join(f"--prompts some-folder/{at}/prompts.txt" for at in range(12))
+        host.pane.log_line(command)
+        await pilot.press("end")
+        await pilot.pause()
+        shown = " ".join(host.lines())
+        assert all(word in shown.split() for word in command.split()), "no word is broken"
+        await pilot.press("home")
         host.pane.log_line("another one")
         await pilot.pause()
         assert "another one" not in host.text()
