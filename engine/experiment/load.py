@@ -15,7 +15,7 @@ from srm_explorer.engine.errors import ExplorerError, SpecValueError, did_you_me
 from srm_explorer.engine.experiment import toml
 from srm_explorer.engine.experiment.directions import FileVector, parse_direction
 from srm_explorer.engine.experiment.experiment import Experiment
-from srm_explorer.engine.experiment.following import follow_neurons
+from srm_explorer.engine.experiment.following import follow_edit
 from srm_explorer.engine.experiment.validation import belongs, dotted, table_keys
 from srm_explorer.engine.experiment.values import shown
 from srm_explorer.engine.io.files import parse_json, read_text
@@ -224,8 +224,8 @@ def read_experiment(path_or_preset: str, *, overrides: Sequence[str] = ()) -> tu
     """Read a preset by name, an experiment file (.toml or .json), or the experiment of a session file.
 
     A name with "/" or ending in .toml or .json is a path. Paths inside a preset start from the working folder, those
-    inside a file from its folder. Planes that are named after a neuron follow where overrides edit another in its
-    place; those that an override names do not.
+    inside a file from its folder. Captures and planes that belong to what is edited follow where overrides edit another
+    neuron, layer or direction in its place; those that an override names do not.
 
     Args:
         path_or_preset: as typed.
@@ -253,9 +253,9 @@ def read_experiment(path_or_preset: str, *, overrides: Sequence[str] = ()) -> tu
         named_for: object = cast("dict[str, object]", model).get("name")
         stem = stem_for(stem, named_for, experiment.model.name) if isinstance(named_for, str) else stem
     after = experiment.to_dict()
-    followed = follow_neurons(before, after, kept=origins)
+    followed = follow_edit(before, after, kept=origins)
     if followed.moved:
-        experiment = Experiment.from_dict({**after, "planes": followed.planes}, where=where)
+        experiment = Experiment.from_dict(followed.in_place(after), where=where)
     return experiment, SpecSource(stem, base, followed.summary)
 
 

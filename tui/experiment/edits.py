@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from srm_explorer.engine.errors import ExplorerError, SpecValueError
 from srm_explorer.engine.experiment import GenerationSpec, ModelShape, Site
 from srm_explorer.engine.experiment.experiment import SAMPLING
 from srm_explorer.engine.experiment.fields import dumped
-from srm_explorer.engine.experiment.following import follow_neurons
+from srm_explorer.engine.experiment.following import follow_edit
 from srm_explorer.engine.experiment.intervention import ALONG_DIRECTION, UNITS, WITHOUT_VALUES
 from srm_explorer.engine.experiment.site import FIRST_EXPERT
 from srm_explorer.tui.experiment.data import INTERVENTION, Data, item_of, put, value_at
@@ -35,10 +35,20 @@ class Edited:
     note: str = ""
 
 
+_FOLLOWED = ("layer", "expert", "kind", "op", "direction", "neurons", "heads", "coordinates")
+"""What of an intervention captures and planes may belong to."""
+
+
 def apply(
-    data: Data, field: Field, text: str, memory: Mapping[tuple[str, str], Data], *, kept: Collection[str] = ()
+    data: Data,
+    field: Field,
+    text: str,
+    memory: Mapping[tuple[str, str], Data],
+    *,
+    kept: Collection[str] = (),
+    shape: ModelShape | None = None,
 ) -> Edited:
-    """Set one field to what a text means.
+    """Set one field to what a text means, and what belongs to it with it.
 
     Args:
         data: left as it is.
@@ -46,17 +56,27 @@ def apply(
         text: as typed or chosen.
         memory: what operations and modes that were left had.
         kept: fields that are set beside this one, which do not follow it.
+        shape: of the model, where it is known.
 
     Raises:
         ExplorerError: the text means nothing; what it means may still be refused by the experiment.
     """
-    before, data = data, copy.deepcopy(data)
+    edited = _alone(copy.deepcopy(data), field, text, memory)
+    item, _, name = field.key.rpartition(".")
+    if not item.startswith("interventions[") or name not in _FOLLOWED:
+        return edited
+    head_width = shape.head_width if shape is not None else lambda layer: 0
+    followed = follow_edit(data, edited.data, kept=kept, head_width=head_width)
+    back = f"{followed.summary}; u takes it back" if followed.moved else followed.summary
+    return Edited(followed.in_place(edited.data), "; ".join(filter(None, [edited.note, back])))
+
+
+def _alone(data: Data, field: Field, text: str, memory: Mapping[tuple[str, str], Data]) -> Edited:
+    """Set one field in place, and of the same intervention what cannot stay beside it."""
     item, _, name = field.key.rpartition(".")
     value = field.read(text)
-    if name == "layer":
-        return _with_layer(data, item, parse_whole(text), kept)
-    if name == "expert":
-        return _with_expert(data, item, parse_whole(text), kept)
+    if name in ("layer", "expert"):
+        return Edited(_with_number(data, item, name, parse_whole(text)))
     if name == "kind":
         return _with_kind(data, item, text, memory)
     if name == "op":
@@ -68,7 +88,7 @@ def apply(
         value_at(data, item).update(neurons=[], heads=[], coordinates=[])
     elif name in ("neurons", "heads") and value and item.startswith("interventions["):
         put(data, f"{item}.direction", None)
-    return _with_followers(before, data, kept) if name == "neurons" else Edited(data)
+    return Edited(data)
 
 
 def remembered(old: Data, new: Data) -> Memory:
@@ -110,56 +130,15 @@ def kind_of(site: object) -> str:
         return str(site)
 
 
-def _with_followers(before: Data, data: Data, kept: Collection[str]) -> Edited:
-    """Other neurons; planes that were named after those of before come along."""
-    followed = follow_neurons(before, data, kept=kept)
-    data["planes"] = followed.planes
-    return Edited(data, f"{followed.summary}; u takes it back" if followed.moved else followed.summary)
-
-
-def _with_layer(data: Data, item: str, layer: int, kept: Collection[str]) -> Edited:
-    """Another layer; captures at the layer it leaves, and planes in them, come along if nothing else is done there."""
-    if layer < 0:
-        raise SpecValueError(f"{layer} is no layer", "count from 0")
-    before = copy.deepcopy(data)
+def _with_number(data: Data, item: str, name: str, number: int) -> Data:
+    """Another layer, or another expert of the same layer."""
+    if number < 0:
+        raise SpecValueError(f"{number} is no {name}", "count from 0")
     site = value_at(data, f"{item}.site")
-    old, kind = layer_of(site), kind_of(site)
+    layer = number if name == "layer" else layer_of(site)
+    kind = kind_of(site) if name == "layer" else f"mlp.experts.{number}.hook_post"
     put(data, f"{item}.site", f"blocks.{layer}.{kind}")
-    if not old or int(old) == layer:
-        return Edited(data)
-    if any(layer_of(other["site"]) == old for other in data["interventions"]):
-        return Edited(data, f"captures and planes stay at layer {old}, where another intervention is")
-
-    def moved(name: Any) -> Any:
-        return f"blocks.{layer}.{kind_of(name)}" if layer_of(name) == old else name
-
-    sites = list(dict.fromkeys(moved(name) for name in data["capture"]["sites"]))
-    what = ["capture"] if sites != data["capture"]["sites"] else []
-    data["capture"]["sites"] = sites
-    data["planes"] = [{**plane, "site": moved(plane["site"])} for plane in data["planes"]]
-    data["planes"] = follow_neurons(before, data, kept=kept).planes
-    planes = data["planes"] != before["planes"]
-    what += [("planes" if len(data["planes"]) > 1 else "plane")] if planes else []
-    verb = "moves" if what in (["capture"], ["plane"]) else "move"
-    return Edited(data, f"{' and '.join(what)} {verb} along to layer {layer}; u takes it back" if what else "")
-
-
-def _with_expert(data: Data, item: str, expert: int, kept: Collection[str]) -> Edited:
-    """Another expert; captures of the one it leaves, and planes in them, come along if nothing else is done there."""
-    if expert < 0:
-        raise SpecValueError(f"{expert} is no expert", "count from 0")
-    before = copy.deepcopy(data)
-    old = value_at(data, f"{item}.site")
-    new = f"blocks.{layer_of(old)}.mlp.experts.{expert}.hook_post"
-    put(data, f"{item}.site", new)
-    if new == old or old not in data["capture"]["sites"]:
-        return Edited(data)
-    if any(other["site"] == old for other in data["interventions"]):
-        return Edited(data, "captures and planes stay at the expert where another intervention is")
-    data["capture"]["sites"] = list(dict.fromkeys(new if site == old else site for site in data["capture"]["sites"]))
-    data["planes"] = [{**plane, "site": new} if plane["site"] == old else plane for plane in data["planes"]]
-    data["planes"] = follow_neurons(before, data, kept=kept).planes
-    return Edited(data, f"what was captured of it moves along to expert {expert}; u takes it back")
+    return data
 
 
 def _with_kind(data: Data, item: str, kind: str, memory: Mapping[tuple[str, str], Data]) -> Edited:
@@ -283,6 +262,7 @@ class InView:
         items: list[Data] = new[section]
         item = (_plane if section == "planes" else _intervention)(new, items[index - 1] if items else None, shape)
         items.insert(index, item)
+        _renumber(new, section, lambda number: number + (number > index))
         self._index[section] = index
         moves = {f"{section}[{i}]": f"{section}[{i + 1}]" for i in range(index, len(items) - 1)}
         return new, f"{_NAMES[section]} {index + 1} of {len(items)} added; u takes it back", moves
@@ -293,9 +273,21 @@ class InView:
         if index < 0:
             return None, f"there is no {_NAMES[section]} to remove", {}
         del new[section][index]
+        named = _renumber(new, section, lambda number: 0 if number == index + 1 else number - (number > index))
         moves: dict[str, str | None] = {f"{section}[{index}]": None}
         moves |= {f"{section}[{i}]": f"{section}[{i - 1}]" for i in range(index + 1, len(data[section]))}
-        return new, f"{_NAMES[section]} {index + 1} removed; u brings it back", moves
+        note = f"{_NAMES[section]} {index + 1} removed; u brings it back"
+        return new, f"the frozen analysis is of every plane now, it named this one; {note}" if named else note, moves
+
+
+def _renumber(data: Data, section: str, renumbered: Callable[[int], int]) -> bool:
+    """Number the planes that a frozen analysis names anew, 0 for one that is gone; whether it names none any longer."""
+    analysis: Any = data.get("analysis")
+    numbers: Any = analysis.get("planes") if isinstance(analysis, dict) else None
+    if section != "planes" or not numbers or not all(isinstance(number, int) for number in numbers):
+        return False
+    analysis["planes"] = [number for number in map(renumbered, numbers) if number]
+    return not analysis["planes"]
 
 
 def _intervention(data: Data, like: Data | None, shape: ModelShape | None) -> Data:

@@ -227,7 +227,7 @@ class SpecForm:
                 refused[key] = ExplorerError("there is no such field now", where=key, remedy="leave it out")
                 continue
             try:
-                data = apply(data, field, text, self._memory, kept=texts.keys()).data
+                data = apply(data, field, text, self._memory, kept=texts.keys(), shape=self.shape).data
             except ExplorerError as error:
                 refused[key] = error
         return data, refused
@@ -269,7 +269,9 @@ class SpecForm:
                 continue
             for name, text in some.items():
                 field = self._field(self.data, name)
-                note = (apply(self.data, field, text, self._memory, kept=some.keys()).note if field else "") or note
+                if field is not None:
+                    edited = apply(self.data, field, text, self._memory, kept=some.keys(), shape=self.shape)
+                    note = edited.note or note
             is_other = data != self.data
             self._memory |= remembered(self.data, data)
             self._take(data, {name: text for name, text in texts.items() if name not in some})

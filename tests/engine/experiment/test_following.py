@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from srm_explorer.engine.experiment import Experiment, available_presets, read_experiment
-from srm_explorer.engine.experiment.following import follow_neurons
+from srm_explorer.engine.experiment.following import follow_edit
 from srm_explorer.engine.experiment.model_fit import apart_from
 from srm_explorer.engine.session import load_session
 from tests.example import EXAMPLE
@@ -58,7 +58,7 @@ def test_following_leaves_an_experiment_one_and_changes_nothing_but_directions(
 ) -> None:
     before, after = edited(old, planes=planes), edited(new, planes=planes)
     kept = copy.deepcopy(after)
-    followed = follow_neurons(before, after)
+    followed = follow_edit(before, after)
     assert after == kept
     again = {**after, "planes": followed.planes}
     assert Experiment.from_dict(again).to_dict() == again
@@ -71,7 +71,7 @@ def test_a_plane_that_held_what_was_edited_holds_what_is_or_it_is_said_why_not(
     planes: list[dict[str, Any]], old: list[int], new: list[int]
 ) -> None:
     before, after = edited(old, planes=planes), edited(new, planes=planes)
-    followed = follow_neurons(before, after)
+    followed = follow_edit(before, after)
     now = {**after, "planes": followed.planes}
     for index, one in enumerate(planes):
         if apart(before, index) == "no" and apart(now, index) != "no":
@@ -80,16 +80,16 @@ def test_a_plane_that_held_what_was_edited_holds_what_is_or_it_is_said_why_not(
 
 @given(planes_of_anything(), neurons)
 def test_the_same_neurons_in_another_order_move_nothing(planes: list[dict[str, Any]], old: list[int]) -> None:
-    followed = follow_neurons(edited(old, planes=planes), edited(old[::-1], planes=planes))
+    followed = follow_edit(edited(old, planes=planes), edited(old[::-1], planes=planes))
     assert (followed.planes, followed.summary) == (planes, "")
 
 
 @given(st.integers(0, 9), st.integers(0, 9), st.integers(10, 19))
 def test_going_back_brings_the_plane_back(old: int, new: int, other: int) -> None:
     planes = [plane(old, other), plane(f"w_out(3.{old})", "w_in(3.30)", STREAM)]
-    there = follow_neurons(edited([old], planes=planes), edited([new], planes=planes))
+    there = follow_edit(edited([old], planes=planes), edited([new], planes=planes))
     assert there.planes == [plane(new, other), plane(f"w_out(3.{new})", "w_in(3.30)", STREAM)]
-    back = follow_neurons(edited([new], planes=there.planes), edited([old], planes=there.planes))
+    back = follow_edit(edited([new], planes=there.planes), edited([old], planes=there.planes))
     assert back.planes == planes
 
 
@@ -122,41 +122,108 @@ def test_going_back_brings_the_plane_back(old: int, new: int, other: int) -> Non
 def test_what_follows_and_what_does_not(
     old: list[list[int]], new: list[list[int]], planes: list[dict[str, Any]], moved: list[str], stayed: list[str]
 ) -> None:
-    followed = follow_neurons(edited(*old, planes=planes), edited(*new, planes=planes))
+    followed = follow_edit(edited(*old, planes=planes), edited(*new, planes=planes))
     assert list(followed.moved) == moved
     assert [line.partition(" stays: ")[2] for line in followed.stayed] == stayed
 
 
 def test_planes_in_a_chain_follow_together() -> None:
     planes = [plane(1, 9), plane(2, 9)]
-    followed = follow_neurons(edited([1, 2], planes=planes), edited([3, 1], planes=planes))
+    followed = follow_edit(edited([1, 2], planes=planes), edited([3, 1], planes=planes))
     assert followed.planes == [plane(1, 9), plane(3, 9)]
     assert followed.moved == ("plane 2 × 9 moves along to 3 × 9",)
 
 
-def test_rows_of_weights_follow_to_another_layer_and_numbers_do_not() -> None:
-    planes = [plane("w_out(3.7)", "w_out(3.9)", STREAM), plane(7, 9)]
-    followed = follow_neurons(edited([7], planes=planes), edited([8], planes=planes, at=LATER))
-    assert followed.planes == [plane("w_out(5.8)", "w_out(3.9)", STREAM), plane(7, 9)]
-    assert followed.stayed == (f"plane 7 × 9 stays: what is edited lies at {LATER} now",)
+def test_captures_and_planes_go_to_the_layer_that_is_edited_now() -> None:
+    planes = [plane("w_out(3.7)", "w_out(3.9)", STREAM), plane(7, 9), plane(7, 9, LATER)]
+    followed = follow_edit(edited([7], planes=planes), edited([8], planes=planes, at=LATER, sites=[MLP, STREAM, LATER]))
+    assert followed.sites == [LATER, "blocks.5.hook_resid_post", MLP]
+    assert followed.planes[0] == plane("w_out(5.8)", "w_out(5.9)", "blocks.5.hook_resid_post")
+    assert followed.moved[0] == "capture and plane move along to layer 5"
+    # One that would be another stays, and its site with it.
+    assert followed.planes[1:] == [plane(7, 9), plane(7, 9, LATER)]
+    assert followed.stayed == ("plane 7 × 9 stays: 7 × 9 is there already",)
+
+
+def test_captures_stay_where_they_were_set_by_hand_or_another_intervention_is() -> None:
+    planes = [plane(7, 9), plane("w_out(3.7)", 5, STREAM)]
+    before, after = edited([7], planes=planes), edited([8], planes=planes, at=LATER)
+    for kept in (["capture.sites"], ["capture"]):
+        followed = follow_edit(before, after, kept=kept)
+        assert (followed.sites, followed.planes) == ([MLP, STREAM, LATER], [planes[0], plane("w_out(5.8)", 5, STREAM)])
+        assert followed.stayed == (f"plane 7 × 9 stays: what is edited lies at {LATER} now",)
+    followed = follow_edit(before, after, kept=["planes[0].site"])
+    assert followed.planes[0] == planes[0]
+    assert MLP in followed.sites
+    two = edited([7], [1], planes=planes)
+    two_after = copy.deepcopy(two)
+    two_after["interventions"][0]["site"] = LATER
+    followed = follow_edit(two, two_after)
+    assert (followed.sites, followed.planes[0]) == ([MLP, STREAM, LATER], planes[0])
+    assert followed.stayed[0] == "captures and planes stay at layer 3, where another intervention is"
+
+
+def test_what_is_captured_of_an_expert_goes_to_the_other_one() -> None:
+    first, other = (f"blocks.3.mlp.experts.{number}.hook_post" for number in (2, 7))
+    planes = [plane(7, 9, first), plane(1, 2, STREAM)]
+    before = edited([7], planes=planes, sites=[first, STREAM], at=first)
+    followed = follow_edit(before, edited([8], planes=planes, sites=[first, STREAM], at=other))
+    assert (followed.sites, followed.planes) == ([other, STREAM], [plane(8, 9, other), planes[1]])
+    assert followed.moved == ("capture and plane move along to expert 7", "plane 7 × 9 moves along to 8 × 9")
+
+
+def test_a_plane_among_heads_follows_the_head_where_its_width_is_known_and_is_named_where_it_is_not() -> None:
+    heads = "blocks.3.attn.hook_z"
+
+    def of(head: int, coordinates: list[int]) -> dict[str, Any]:
+        data = edited(planes=[plane(3 * 16 + 2, 5, heads)], sites=[heads])
+        edit = {"site": heads, "op": "scale", "heads": [head], "coordinates": coordinates, "values": [0]}
+        return Experiment.from_dict({**data, "interventions": [edit]}).to_dict()
+
+    for coordinates in ([], [2, 5]):
+        followed = follow_edit(of(3, coordinates), of(1, coordinates), head_width=lambda layer: 16)
+        assert followed.planes == [plane(16 + 2, 5, heads)]
+    unknown = follow_edit(of(3, []), of(1, []))
+    assert unknown.planes == [plane(50, 5, heads)]
+    assert unknown.stayed == ("plane 50 × 5 stays: head 1 is edited in place of head 3",)
+
+
+def test_a_plane_follows_the_vector_that_is_steered_along() -> None:
+    def along(direction: str | None) -> dict[str, Any]:
+        data = edited([1], planes=[plane("v.npz#up", "pc1", STREAM), plane("w.npz#up", 3, STREAM)])
+        edit = {"site": STREAM, "op": "steer", "direction": direction, "values": [1]}
+        return {**data, "interventions": [edit] if direction else data["interventions"]}
+
+    followed = follow_edit(along("v.npz#up"), along("v.npz#down"))
+    assert followed.planes == [plane("v.npz#down", "pc1", STREAM), plane("w.npz#up", 3, STREAM)]
+    assert followed.moved == ("plane v.npz#up × pc1 moves along to v.npz#down × pc1",)
+    gone = follow_edit(along("v.npz#up"), along(None))
+    assert gone.stayed == ("plane v.npz#up × pc1 stays: nothing is edited along v.npz#up now",)
+
+
+def test_a_plane_of_another_kind_of_site_is_named() -> None:
+    planes = [plane(7, 9)]
+    followed = follow_edit(edited([7], planes=planes), edited([7], planes=planes, at=STREAM))
+    assert followed.planes == planes
+    assert followed.stayed == (f"plane 7 × 9 stays: what is edited lies at {STREAM} now",)
 
 
 def test_a_plane_without_a_site_lies_in_the_only_captured_one() -> None:
     planes = [plane(7, 9, None)]
-    told = follow_neurons(edited([7], planes=planes, sites=[MLP]), edited([8], planes=planes, sites=[MLP]))
+    told = follow_edit(edited([7], planes=planes, sites=[MLP]), edited([8], planes=planes, sites=[MLP]))
     assert told.planes == [plane(8, 9, None)]
 
 
 @pytest.mark.parametrize("interventions", [None, [], 5, [5], [{}], [{"site": "x", "neurons": "y"}], [{"site": MLP}]])
 def test_nothing_follows_what_cannot_be_read(interventions: Any) -> None:
     after = edited([8], planes=[plane(7, 9)])
-    assert follow_neurons({"interventions": interventions}, after).planes == after["planes"]
+    assert follow_edit({"interventions": interventions}, after).planes == after["planes"]
 
 
 def test_interventions_are_read_as_files_may_write_them() -> None:
     after = edited([8], planes=[plane(7, 9)])
     for written in (7, "7", [7]):
-        assert follow_neurons({"interventions": [{"site": MLP, "neurons": written}]}, after).moved
+        assert follow_edit({"interventions": [{"site": MLP, "neurons": written}]}, after).moved
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,11 @@ def test_the_last_override_wins_and_an_empty_one_takes_the_default() -> None:
         ),
         (
             ["interventions.0.site=blocks.9.mlp.hook_post", "interventions.0.neurons=[137]"],
+            [(137, 2202)],
+            "capture and plane move along to layer 9; plane 373 × 2202 moves along to 137 × 2202",
+        ),
+        (
+            ["interventions.0.site=blocks.9.mlp.hook_post", "capture.sites=['blocks.11.mlp.hook_post']"],
             [(373, 2202)],
             "plane 373 × 2202 stays: what is edited lies at blocks.9.mlp.hook_post now",
         ),
@@ -113,6 +118,13 @@ def test_a_plane_follows_an_overridden_neuron_or_is_named(
     assert [(plane.a, plane.b) for plane in experiment.planes] == planes
     assert source.note.endswith(note)
     assert bool(source.note) == bool(note)
+
+
+def test_captures_and_planes_follow_an_overridden_layer() -> None:
+    experiment, source = read_experiment("protocol", overrides=["interventions.0.site=blocks.9.mlp.hook_post"])
+    assert experiment.capture.sites == ("blocks.9.mlp.hook_post", "blocks.9.hook_resid_post")
+    assert experiment.planes[0].site == "blocks.9.mlp.hook_post"
+    assert source.note == "capture and plane move along to layer 9"
 
 
 def test_a_plane_follows_also_from_a_file_that_needs_its_overrides(tmp_path: Path) -> None:

@@ -360,6 +360,13 @@ def test_a_neuron_takes_its_planes_along_and_says_so() -> None:
     assert form.data == preset("protocol")
 
 
+def test_when_a_target_was_chosen_is_doubted_of_another_target() -> None:
+    data = preset("protocol")
+    data["controls"] |= {"neurons": 19, "chosen": "before"}
+    note = shown(data).edit("interventions[0].neurons", "137").note
+    assert note.startswith("controls.chosen = before was said of the target before")
+
+
 def test_a_layer_takes_rows_of_weights_along() -> None:
     data = preset("protocol")
     data["planes"] = [{"site": "blocks.11.hook_resid_post", "a": "w_out(11.373)", "b": "w_out(11.2202)"}]
@@ -484,6 +491,23 @@ def test_removing_what_was_added_gives_the_experiment_back(section: str) -> None
     Experiment.from_dict(form.data)
 
 
+def test_planes_of_a_frozen_analysis_keep_their_numbers_when_others_come_and_go() -> None:
+    data = preset("protocol")
+    data["planes"] = [{"site": "blocks.11.mlp.hook_post", "a": 373, "b": b} for b in (1, 2, 3)]
+    data["analysis"] |= {"tests": ["difference"], "groups": ["clamped against baseline"], "planes": [3]}
+    form = shown(data)
+    form.add("planes")
+    assert form.data["analysis"]["planes"] == [4]
+    form.remove("planes")
+    assert form.data == data
+    form.move("planes", -1)
+    assert form.remove("planes").changed
+    assert form.data["analysis"]["planes"] == [2]
+    form.move("planes", 1)
+    assert form.remove("planes").note.startswith("the frozen analysis is of every plane now")
+    assert form.data["analysis"]["planes"] == []
+
+
 def test_data_that_is_no_experiment_can_be_shown_and_put_right() -> None:
     broken = {"model": {"name": "gpt2"}, "interventions": [{"site": "nonsense", "op": "clamp"}], "planes": "x"}
     form = shown(broken)
@@ -496,7 +520,9 @@ def test_data_that_is_no_experiment_can_be_shown_and_put_right() -> None:
 
 def test_another_kind_of_site_or_operation_takes_the_target_that_it_can_have() -> None:
     form = shown(preset("protocol"))
-    assert form.edit("interventions[0].kind", "attn.hook_z").note == "it works on heads now"
+    assert form.edit("interventions[0].kind", "attn.hook_z").note == (
+        "it works on heads now; plane 373 × 2202 stays: what is edited lies at blocks.11.attn.hook_z now"
+    )
     (one,) = form.experiment().interventions
     assert (one.heads, one.neurons, one.values) == (
         (0,),
