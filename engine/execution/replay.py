@@ -218,7 +218,7 @@ def _replayed(session: Session, base: Path, recorded: Recorded, meter: Meter) ->
     recorded.check_ids(session, model)
     set_threads(recorded.threads)
     meter.stage("testing")
-    self_test(model)
+    self_test(model, partial(meter.part, "testing"))
     saved: dict[str, Matrix | list[Matrix]] = {}
     why_not = ""
     shorter: dict[str, list[Matrix]] = {}

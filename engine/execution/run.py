@@ -314,7 +314,7 @@ class _Start:
         check_against(experiment, model.shape)
         check_directions(experiment, inputs.directions, model)
         model.check_sites([*experiment.capture.sites, *(edit.site for edit in experiment.interventions)])
-        test = warm.test(meter.stage)
+        test = warm.test(meter.stage, partial(meter.part, "testing"))
         folder = paths.run_folder(path)
         if standing.kind == "resume":
             journal = resume_journal(experiment, inputs, model, folder, self.base)

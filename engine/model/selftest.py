@@ -171,16 +171,19 @@ class SelfTest:
     seconds: float
 
 
-def self_test(model: LoadedModel) -> SelfTest:
+def self_test(model: LoadedModel, tell: Callable[[int, int], object] = lambda done, of: None) -> SelfTest:
     """Run a few forced tokens through a model every way the engine knows, and compare.
 
     Sets `model.shares_blocks` and `model.pads` to what was found.
+
+    Args:
+        tell: told how many of how many parts are done, which take about as long each; what it raises ends the test.
 
     Raises:
         ExplorerError: the model fails as it is wrapped, or the ways disagree; the numbers are in the message.
     """
     try:
-        return _compared(model)
+        return _compared(model, _Parts(tell))
     except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         # What an architecture raises that TransformerLens wraps and does not know how to run.
         if is_out_of_memory(error):
@@ -192,22 +195,44 @@ def self_test(model: LoadedModel) -> SelfTest:
         ) from error
 
 
-def _compared(model: LoadedModel) -> SelfTest:
+@dataclass
+class _Parts:
+    """Counts the passes over the rows; one that was not foreseen makes the whole longer."""
+
+    tell: Callable[[int, int], object]
+    done: int = 0
+    total: int = 0
+
+    def __call__(self, *_: int) -> None:
+        self.done += 1
+        self.total = max(self.total, self.done)
+        self.tell(self.done, self.total)
+
+
+def _compared(model: LoadedModel, parts: _Parts) -> SelfTest:
     began = time.monotonic()
+    shares = model.blocks.keeps_keys_alone
+    # The widths, each row alone by tokens and in one pass, all rows by tokens, and those again sharing blocks.
+    parts.total = 1 + len(_ALONE) * (_TOKENS + 1) + _TOKENS * (1 + shares)
+    parts.tell(0, parts.total)
     _check_widths(model)
+    parts()
     site, last = _middle(model.shape), f"blocks.{model.shape.n_layers - 1}.hook_resid_post"
     rows = _rows(site, min(len(model.tokenizer.raw), model.bridge.cfg.d_vocab))
     captures = [Capture(site, "mean", "generated"), Capture(last, "mean", "generated")]
     generation = Generation(_TOKENS)
-    model.shares_blocks, model.pads = model.blocks.keeps_keys_alone, True
-    alone = [decode(model, [rows[i]], generation, captures, share=False).rows[0] for i in _ALONE]
-    uncached = [run_alone(model, rows[i], generation, captures) for i in _ALONE]
+    model.shares_blocks, model.pads = shares, True
+    alone = [decode(model, [rows[i]], generation, captures, share=False, on_step=parts).rows[0] for i in _ALONE]
+    uncached: list[RowResult] = []
+    for i in _ALONE:
+        uncached.append(run_alone(model, rows[i], generation, captures))
+        parts()
     tolerance = _TOLERANCE[str(model.dtype).removeprefix("torch.")]
-    plain = decode(model, rows, generation, captures, share=False)
+    plain = decode(model, rows, generation, captures, share=False, on_step=parts)
     if not _difference([plain.rows[i] for i in _ALONE], alone) <= tolerance:
         model.pads = False
-        plain = decode(model, rows, generation, captures, share=False)
-    shared = decode(model, rows, generation, captures, share=True) if model.shares_blocks else plain
+        plain = decode(model, rows, generation, captures, share=False, on_step=parts)
+    shared = decode(model, rows, generation, captures, share=True, on_step=parts) if model.shares_blocks else plain
     parting = _difference(shared.rows, plain.rows)
     model.shares_blocks = model.shares_blocks and parting <= tolerance
     found = SelfTest(

@@ -56,13 +56,13 @@ class WarmModel:
         model, loaded = self.model, self._key
         return model if loaded == key else None
 
-    def test(self, notify: Notify) -> SelfTest:
-        """Return what the self-test found on the loaded model; ExplorerError as `self_test`."""
+    def test(self, notify: Notify, tell: Callable[[int, int], object] = lambda done, of: None) -> SelfTest:
+        """Return what the self-test found on the loaded model; `tell` and ExplorerError as `self_test`."""
         if self.model is None:
             raise ValueError("no model is loaded")
         if self._test is None:
             notify("testing")
-            self._test = self_test(self.model)
+            self._test = self_test(self.model, tell)
         return self._test
 
     def unload(self) -> None:

@@ -31,6 +31,7 @@ class Progress:
         seconds_left: estimate; None before there is one.
         memory: bytes that the process, or on CUDA its tensors at their most, take; None where that is not known.
         waits_for: process that has the device, while it waits for it; 0 where that cannot be named.
+        part: finished parts of a stage that comes before the runs, of `parts`; both 0 where it has none.
     """
 
     stage: Stage
@@ -44,6 +45,18 @@ class Progress:
     seconds_left: Number | None = None
     memory: Whole | None = None
     waits_for: Whole | None = None
+    part: Whole = 0
+    parts: Whole = 0
+
+    @property
+    def counted(self) -> str:
+        """How far a stage of parts is: "3 of 11"; empty for any other."""
+        return f"{self.part:,} of {self.parts:,}" if self.parts else ""
+
+    @property
+    def stage_share(self) -> float:
+        """Finished part of a stage of parts, else of the whole, 0 to 1."""
+        return min(self.part / self.parts, 1.0) if self.parts else self.share
 
     @property
     def share(self) -> float:
@@ -106,6 +119,12 @@ class Meter:
 
     def stage(self, stage: Stage, waits_for: int | None = None) -> None:
         self._tell(Progress(stage, self.runs_done, self.runs, tokens=self._tokens, waits_for=waits_for))
+
+    def part(self, stage: Stage, part: int, parts: int) -> None:
+        """Tell how far a stage is that comes before the runs; raise Stopped if that is wished."""
+        self._tell(Progress(stage, self.runs_done, self.runs, part=part, parts=parts))
+        if self.stop.level > 1:
+            raise Stopped
 
     def begin_batch(self, rows: int) -> None:
         self._batch_began = time.monotonic()

@@ -168,7 +168,11 @@ class JobQueue:
         """Note how far a job is."""
         last, now = job.progress, time.monotonic()
         job.progress = progress
-        same = last is not None and (last.stage, last.runs_done) == (progress.stage, progress.runs_done)
+        same = last is not None and (last.stage, last.runs_done, last.part) == (
+            progress.stage,
+            progress.runs_done,
+            progress.part,
+        )
         if same and now < job.reported_at + _REPORT_EVERY:
             return
         with self._changed:

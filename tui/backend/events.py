@@ -28,11 +28,15 @@ class WorkerSeen:
             restarts".
         queue: jobs that run or wait.
         kind: the same as one word.
+        errand: title of the study under way; empty where none is.
+        progress: how far that is; None where it has not told.
     """
 
     state: str
     queue: int
     kind: WorkerKind = "none"
+    errand: str = ""
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,10 @@ class WorkerLink:
         """
         self._questions.study(name, session, model, arguments, base, tag)
 
+    def stop_study(self, name: str) -> None:
+        """Give up a study that is under way or waits; nothing more is told of it."""
+        self._questions.end_study(name)
+
     def submit(self, experiment: Experiment, base: Path, session: Path, restart: bool = False) -> None:
         """Have an experiment run, and follow it; tells `Submitted` and how it goes on, or `RunFailed`."""
         follower = self._follower(session)

@@ -109,10 +109,11 @@ class ModelQuestions:
                 self._tell(event)
 
         begin = functools.partial(self._background.run, ask, answer, key=("study", name), on_cancel=ended.set)
-        self._end_study(name)
+        self.end_study(name)
         begin()
 
-    def _end_study(self, name: str) -> None:
+    def end_study(self, name: str) -> None:
+        """Give a study up, one that waits too; the worker stops it, and nothing is told of it."""
         self._background.cancel(("study", name))
         with self._lock:
             self._refused_studies.pop(name, None)

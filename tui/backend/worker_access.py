@@ -149,7 +149,7 @@ def _seen(client: Client, state: WorkerState) -> WorkerSeen:
     if state.errand:
         progress = Progress.from_dict(state.errand_progress)
         share = f" {progress.share:.0%}" if progress is not None and progress.share else ""
-        return WorkerSeen(f"working: {state.errand}{share}", queue, "busy")
+        return WorkerSeen(f"working: {state.errand}{share}", queue, "busy", state.errand, progress)
     if state.draining:
         return WorkerSeen(f"{words}, ending", queue, "draining")
     return WorkerSeen(words, queue, "busy" if queue else "warm")

@@ -93,7 +93,6 @@ def effects_command(
         try:
             findings = _scored(opened, path, arguments, quiet=as_json)
         except KeyboardInterrupt:
-            note("stopped; nothing was saved")
             return 130
         if findings["told"]:
             note(findings["told"])

@@ -134,9 +134,10 @@ def model_findings(
         KeyboardInterrupt: it was stopped.
     """
     base = paths.working_folder()
-    with Watch(quiet=quiet) as watch, stoppable(watch, first="stopping") as stop:
-        worker = usable_worker(watch, free=True)
+    doing = _DOING.get(name, name)
+    with Watch(quiet=quiet, study=doing) as watch, stoppable(watch, first="stopping") as stop:
         try:
+            worker = usable_worker(watch, free=True)
             if worker is not None:
                 return worker.study(
                     name, arguments, session=session, model=model, base=base, is_wanted=_looking(worker, watch, stop)
@@ -147,8 +148,19 @@ def model_findings(
 
             meter = Meter([watch.show], stop)
             return run_model_study(name, arguments, session=session, model=model, base=base, meter=meter)
-        except Stopped:
+        except (Stopped, KeyboardInterrupt):
+            watch.stopped()
             raise KeyboardInterrupt from None
+
+
+_DOING = {
+    "score": "scoring",
+    "tokens": "scoring of tokens",
+    "neuron": "the neuron's card",
+    "directions": "reading directions",
+    "weighted-pairs": "pairing with W_out",
+}
+"""What is said of a study under way; its name where it is not listed."""
 
 
 def _looking(worker: Client, watch: Watch, stop: StopSignal) -> Callable[[], bool]:

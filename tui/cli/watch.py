@@ -41,10 +41,12 @@ class Watch:
     Args:
         quiet: show nothing.
         opening: what to say once the run begins.
+        study: what is under way where that is no run: "scoring".
     """
 
-    def __init__(self, *, quiet: bool, opening: str = "") -> None:
+    def __init__(self, *, quiet: bool, opening: str = "", study: str = "") -> None:
         self.last = Progress("loading")
+        self._study = study
         self._opening = opening
         self.holds = False
         self._quiet = quiet
@@ -63,11 +65,14 @@ class Watch:
             self.open()
         if self._bar is not None:
             self._bar.update(
-                self._task, description=_STAGES[progress.stage], completed=progress.share, text=_state_of(progress)
+                self._task,
+                description=self._stage(progress),
+                completed=progress.stage_share,
+                text=_state_of(progress, of_runs=not self._study),
             )
-        elif not self._quiet and progress.stage == "running" and time.monotonic() > self._due:
+        elif not self._quiet and time.monotonic() > self._due and (state := _state_of(progress, not self._study)):
             self._due = time.monotonic() + _LINE_EVERY
-            note(_state_of(progress))
+            note(state if progress.stage == "running" and not self._study else f"{self._stage(progress)}: {state}")
 
     def __enter__(self) -> Watch:
         if not self._quiet and sys.stderr.isatty():
@@ -89,6 +94,16 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+    def _stage(self, progress: Progress) -> str:
+        return self._study if progress.stage == "running" and self._study else _STAGES[progress.stage]
+
+    def stopped(self) -> None:
+        """Say of a study that it was stopped, and how far it was."""
+        last = self.last
+        far = f"after {_done_of(last)}" if last.runs else "before it began"
+        line = f"{self._study} stopped {far}: nothing of it is saved; the same command begins it again"
+        self.say(line) if self._bar is not None else note(line)
 
     def open(self) -> None:
         """Say the opening line, once; an experiment that is refused has its one line of error alone."""
@@ -186,12 +201,17 @@ def _waiting_for(pid: int) -> str:
     return f"waiting for {holder}, which has the model's device"
 
 
-def _state_of(progress: Progress) -> str:
+def _state_of(progress: Progress, of_runs: bool = True) -> str:
     if progress.stage != "running":
-        return ""
+        return progress.counted
     left = "" if progress.seconds_left is None else f" · {_clock(progress.seconds_left)} left"
     memory = "" if progress.memory is None else f" · {file_size(progress.memory)}"
-    return f"{progress.runs_done:,} / {progress.runs:,} runs · {progress.rate:,.0f} tok/s{left}{memory}"
+    done = f"{progress.runs_done:,} / {progress.runs:,} runs" if of_runs else _done_of(progress)
+    return f"{done} · {progress.rate:,.0f} tok/s{left}{memory}"
+
+
+def _done_of(progress: Progress) -> str:
+    return f"{progress.runs_done:,} of {progress.runs:,}"
 
 
 def _clock(seconds: float) -> str:

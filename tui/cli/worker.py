@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.engine.worker import (
     ENDED,
     JobState,
@@ -142,7 +143,9 @@ def _lines(state: WorkerState) -> list[str]:
     ends = "once its queue is empty" if state.draining else f"after {_time(state.idle_exit)} without work"
     doing = count(len(active), "job") if active else f"idle for {_time(state.idle)}"
     if state.errand:
-        doing = f"works on: {state.errand}" + (f", then {doing}" if active else "")
+        progress = Progress.from_dict(state.errand_progress)
+        far = f", {progress.runs_done:,} of {progress.runs:,}" if progress is not None and progress.runs else ""
+        doing = f"works on: {state.errand}{far}" + (f", then {doing}" if active else "")
     rows = [
         ("process", f"{state.pid}, for {_time(state.uptime)}"),
         ("version", state.build),
@@ -161,6 +164,8 @@ def _jobs(jobs: Sequence[JobState]) -> list[str]:
 def _row(job: JobState) -> tuple[str, str, str, str]:
     progress: dict[str, Any] = job.progress or {}
     done = f"{progress['runs_done']:,} / {progress['runs']:,}" if progress.get("runs") else ""
+    told = Progress.from_dict(job.progress) if job.state == "running" else None
+    done = f"{told.stage} {told.counted}" if told is not None and told.counted else done
     session = visible(str(Path(job.session)))
     return job.job, job.state, done, f"{session}: {visible(job.fault.what)}" if job.fault else session
 

@@ -29,7 +29,7 @@ from srm_explorer.tui.experiment.pane import InterventionPane
 from srm_explorer.tui.explorer.draft import DraftEditor, DraftFile, as_draft, draft_at, initial_draft, set_names
 from srm_explorer.tui.explorer.model_info import ModelInfoController
 from srm_explorer.tui.explorer.planes import PlaneController
-from srm_explorer.tui.explorer.runs import RunController
+from srm_explorer.tui.explorer.runs import RunController, errand_going
 from srm_explorer.tui.explorer.session_in_view import SessionInView
 from srm_explorer.tui.explorer.startup import ExitSummary, LaunchOptions
 from srm_explorer.tui.explorer.studies import StudyController
@@ -236,6 +236,8 @@ class ExplorerController:
                 self.runs.take_event(event)
             case events.WorkerSeen():
                 self.runs.take_event(event)
+                if event.errand:
+                    self.studies.tell(errand_going(event.errand, event.progress).facts)
                 if event.kind == "warm":
                     self.model_info.want_shape()
             case _:
@@ -295,6 +297,13 @@ class ExplorerController:
         else:
             self._view.say("there is no session in view; o opens one")
 
+    def cancel(self) -> None:
+        """Stop the run; where none is under way, what the worker works out for us."""
+        if self.runs.state.path is None and self.studies.at_worker:
+            self.studies.stop()
+        else:
+            self.runs.cancel()
+
     def list_sessions(self) -> None:
         """Show the sessions, and do with one what is chosen there."""
         self._view.ask(SessionsScreen(), self.take_chosen)
@@ -326,7 +335,7 @@ class ExplorerController:
             case "run_experiment":
                 return self.runs.can_run
             case "cancel":
-                return self.runs.can_cancel
+                return self.runs.can_cancel or (self.runs.state.path is None and self.studies.at_worker)
             case "resume":
                 return self.runs.state.offer is not None
             case "queue":

@@ -13,6 +13,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.tui.widgets.status import StatusLine
 from srm_explorer.tui.widgets.table import Cell, Column, LineTable
 
@@ -141,11 +142,14 @@ class QueueScreen(ModalScreen[Path | None]):
     def _cell(self, row: int, column: str) -> Cell:
         job = self._jobs[row]
         progress = job.progress or {}
+        told = Progress.from_dict(job.progress) if job.state == "running" else None
         if column == "session":
             return Path(job.session).stem
         if column == "state":
             waits = f"{job.state} {job.ahead}" if job.state == "queued" else job.state
             return waits, _STATES.get(job.state, "dim")
+        if column == "done" and told is not None and told.counted:
+            return f"{told.stage} {told.counted}"
         if column == "done":
             runs = progress.get("runs")
             return f"{progress.get('runs_done', 0):,} / {runs:,}" if runs else ""

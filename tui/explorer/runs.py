@@ -66,6 +66,7 @@ class RunsState:
         queue: jobs that run or wait at the worker.
         followed: by path, how far each run is that we asked for or follow; None before anything is known of it.
         older: whether the worker is of another version, and takes no work.
+        errand: the study that the worker is at, and how far it is; None where it is at none.
         offer: an unfinished run that can be resumed.
         cancels: by path, how often a run was asked to stop.
     """
@@ -74,6 +75,7 @@ class RunsState:
         self.worker = ""
         self.queue = 0
         self.older = False
+        self.errand: tuple[str, Progress | None] | None = None
         self.followed: dict[Path, events.RunGrew | None] = {}
         self.offer: ResumableRun | None = None
         self.cancels: dict[Path, int] = {}
@@ -101,6 +103,7 @@ class RunsState:
         idle = event.kind in ("none", "older")
         self.worker = event.state if idle else f"worker {event.state} · queue {event.queue}"
         self.queue = event.queue
+        self.errand = (event.errand, event.progress) if event.errand else None
 
     def grew(self, event: events.RunGrew) -> bool:
         """Take how far a run is; whether there are more runs than before."""
@@ -137,7 +140,7 @@ class RunsState:
         """What the status line tells; None where nothing is under way."""
         path = self.path
         if path is None:
-            return None
+            return None if self.errand is None else errand_going(*self.errand)
         grown = self.followed[path]
         if grown is not None and grown.state == "queued":
             return Going(None, (f"{path.stem} is queued",))
@@ -156,10 +159,22 @@ class RunsState:
         self.cancels.pop(path, None)
 
 
+def errand_going(title: str, progress: Progress | None) -> Going:
+    """What is told of a study that the worker is at: "scoring of the texts", "40 of 120", "0:05 left"."""
+    if progress is None:
+        return Going(None, (title,))
+    if progress.stage != "running" or not progress.runs:
+        return Going(None, tuple(filter(None, (title, _STAGES[progress.stage], progress.counted))))
+    facts = [title, f"{progress.runs_done:,} of {progress.runs:,}"]
+    if progress.seconds_left is not None:
+        facts.append(f"{clock(progress.seconds_left)} left")
+    return Going(progress.share, tuple(facts))
+
+
 def _going(progress: Progress) -> Going:
     if progress.stage != "running":
-        share = progress.share if progress.runs_done else None
-        return Going(share, (_STAGES[progress.stage],))
+        share = progress.stage_share if progress.runs_done or progress.parts else None
+        return Going(share, tuple(filter(None, (_STAGES[progress.stage], progress.counted))))
     facts = [f"{progress.runs_done:,} / {progress.runs:,} runs"]
     if progress.rate:
         facts.append(f"{progress.rate:,.0f} tok/s")

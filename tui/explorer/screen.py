@@ -304,7 +304,7 @@ class ExplorerScreen(Screen[None]):
 
     def action_cancel(self) -> None:
         """Stop the run."""
-        self.with_controller(lambda controller: controller.runs.cancel())
+        self.with_controller(lambda controller: controller.cancel())
 
     def action_resume(self) -> None:
         """Go on with an unfinished run."""

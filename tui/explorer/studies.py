@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class StudyController:
         self._view, self._editor, self._sessions, self._link = view, editor, sessions, link
         self._runner = StudyRunner(view.background)
         self._asked: dict[str, tuple[Question, StudyTab]] = {}
+        self._far = ""
         self.cache = StudyCache()
 
     def furnish(self) -> None:
@@ -55,6 +56,7 @@ class StudyController:
         if before is not None and before[0] != question:
             self.cache.forget(before[0])
         self._asked[question.study] = (question, tab)
+        self._far = ""
         if question.model:
             path = str(question.path) if question.path is not None else ""
             model = {} if path else dict(self._editor.data["model"])
@@ -75,6 +77,33 @@ class StudyController:
                 asked[1].update_page()
         else:
             self._take(tag, answer)
+
+    def tell(self, facts: Sequence[str]) -> None:
+        """Say on the pages that wait for the worker how far it is, and with what."""
+        self._far = next((fact for fact in facts if " of " in fact and fact != facts[0]), "")
+        for question, tab in self._asked.values():
+            if question.model:
+                self.cache.wait(question, f"{', '.join(facts)} · c stops it")
+                tab.update_page()
+
+    @property
+    def at_worker(self) -> bool:
+        """Whether the worker is asked something that can be stopped."""
+        return any(question.model for question, _ in self._asked.values())
+
+    def stop(self) -> None:
+        """Give up what the worker is asked; nothing of it is saved."""
+        for question, tab in [asked for asked in self._asked.values() if asked[0].model]:
+            topic = next((topic for topic in tab.topics if topic.study == question.study), None)
+            title = topic.title if topic is not None else question.study
+            del self._asked[question.study]
+            self._link.stop_study(question.study)
+            far = f" after {self._far}" if self._far else ""
+            what = f"{title} stopped{far}: nothing of it is saved"
+            self.cache.take(question, ExplorerError(what))
+            self._view.results.log_line(what)
+            self._view.say(f"{what}; w on its page begins it again", "warning")
+            tab.update_page()
 
     def _take(self, question: Question, answer: Mapping[str, Any] | ExplorerError) -> None:
         """Show an answer, if the question still matters."""

@@ -55,7 +55,7 @@ def _state(row: Row, signs: Glyphs) -> Cell:
         if progress is None:
             return "running", "good"
         if progress.stage not in ("running", "lengths", "saving"):
-            return f"running: {progress.stage}", "good"
+            return f"running: {progress.stage} {progress.counted}".rstrip(), "good"
         share = f"running {100 * progress.share:.0f} %"
         left = progress.seconds_left
         if left is None:

@@ -35,7 +35,10 @@ def mlp(model: LoadedModel) -> torch.nn.Module:
 
 
 def test_a_sound_model_passes_with_its_numbers(tiny: LoadedModel) -> None:
-    found = self_test(tiny)
+    told: list[tuple[int, int]] = []
+    found = self_test(tiny, lambda done, of: told.append((done, of)))
+    assert told == [(done, len(told) - 1) for done in range(len(told))], "every part is told, to the last"
+    assert len(told) > 8
     assert found.shares_blocks
     assert found.fired == 3
     for name, value in asdict(found).items():

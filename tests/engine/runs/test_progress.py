@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from srm_explorer.engine.runs.progress import Meter, Progress, StopSignal
+from srm_explorer.engine.runs.progress import Meter, Progress, Stopped, StopSignal
 from tests.waiting import PATIENCE
 
 
@@ -123,3 +123,21 @@ def test_a_run_that_goes_on_is_estimated_by_this_start_alone(clock: Callable[[fl
     clock(50.0)
     meter.end_batch(50)
     assert told[-1].seconds_left == pytest.approx(50.0)
+
+
+def test_a_stage_of_parts_is_counted_and_stops_where_that_is_wished() -> None:
+    told: list[Progress] = []
+    stop = StopSignal()
+    meter = Meter([told.append], stop)
+    meter.part("testing", 3, 11)
+    assert (told[-1].counted, told[-1].stage_share) == ("3 of 11", pytest.approx(3 / 11))
+    assert Progress.from_dict(told[-1].to_dict()) == told[-1]
+    older = {name: value for name, value in told[-1].to_dict().items() if name not in ("part", "parts")}
+    read = Progress.from_dict(older)
+    assert read is not None
+    assert (read.stage, read.counted) == ("testing", "")
+    stop.ask()
+    meter.part("testing", 4, 11)
+    stop.ask()
+    with pytest.raises(Stopped):
+        meter.part("testing", 5, 11)

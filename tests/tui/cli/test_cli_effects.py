@@ -5,13 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.engine.session import Session, load_session
+from srm_explorer.tui.cli.watch import Watch
 
 if TYPE_CHECKING:
     from .conftest import Ended
@@ -69,12 +73,27 @@ def test_a_rule_alone_needs_no_model_and_its_csv_is_a_row_a_value(
     assert srm("effects", "storm", "--rule", "published", "--tokens", " a").status == 2
 
 
-def test_it_scores_once_and_then_shows_what_is_stored(tmp_path: Path, srm: Callable[..., Ended]) -> None:
+def test_it_scores_once_and_then_shows_what_is_stored(
+    tmp_path: Path, srm: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "texts.txt").write_text("The man opened the door\nTwo\nShe turned to see who it was\n")
     (tmp_path / "spec.toml").write_text(SPEC)
     file = tmp_path / "out.json"
     assert srm("run", tmp_path / "spec.toml", "--session", file).status == 0
     table, vectors = tmp_path / "e.csv", tmp_path / "v.npz"
+    show = Watch.show
+
+    def interrupted(watch: Watch, progress: Progress) -> None:
+        show(watch, progress)
+        if progress.runs_done and progress.stage == "running":
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Watch, "show", interrupted)
+        stopped = srm("effects", file)
+    assert stopped.status == 130
+    assert re.search(r"scoring stopped after \d+ of 11: nothing of it is saved", stopped.err), stopped.err
+    assert load_session(file).revision == 1
     first = srm("effects", file, "--csv", table, "--npz", vectors)
     assert first.status == 0, first.err
     assert "What acts directly" in first.out

@@ -99,7 +99,7 @@ def test_the_header_tells_in_words_what_is_edited_and_what_is_in_view(
         assert "edited" not in header()
         assert "in view" not in header()
         before = header()
-        await pilot.press("2", "down", "down", "enter", *"137", "enter")
+        await pilot.press("2", "down", "enter", *"137", "enter")
         await until(lambda: "edited" in header(), "the edit")
         edited, in_view = header().split("in view storm")
         assert "edited clamp n137" in edited
@@ -116,7 +116,7 @@ def test_the_chart_of_another_session_is_not_called_by_the_name_of_the_run_that_
 ) -> None:
     async def test(app: Any, pilot: Any, until: Any) -> None:
         await until(lambda: "session storm" in app.text().splitlines()[0], "the session")
-        await pilot.press("2", "down", "down", "enter", *"137", "enter")
+        await pilot.press("2", "down", "enter", *"137", "enter")
         controller = app.explorer.controller
         controller.link.close()
         begun = paths.session_path("begun")

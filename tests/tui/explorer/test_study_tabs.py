@@ -11,7 +11,9 @@ from textual.widgets import Input
 from srm_explorer.engine import paths
 from srm_explorer.engine.analyses.pairs import pairs_study
 from srm_explorer.engine.analyses.registry import tables_in
+from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.engine.session import load_session
+from srm_explorer.tui.backend.events import WorkerSeen
 from srm_explorer.tui.explorer.startup import LaunchOptions
 
 pytestmark = pytest.mark.process
@@ -121,6 +123,34 @@ def test_a_study_without_a_worker_says_so_and_can_be_tried_again(drive: Any, sto
         await until(lambda: "no worker is started here" in app.text(), "the reason again")
 
     drive(test, LaunchOptions(session=stored))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 48)])
+def test_scoring_tells_how_far_it_is_and_says_that_it_was_stopped(
+    drive: Any, stored: Path, size: tuple[int, int]
+) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: app.explorer.results.state.session is not None, "the session")
+        controller = app.explorer.controller
+        controller.link.close()
+        app.explorer.results.open_tab("Effects", "score")
+        await until(lambda: "w works it out" in app.text(), "the page")
+        await pilot.press("3", "w")
+        await until(lambda: "working it out" in app.text(), "the question")
+        for done in (40, 80):
+            progress = Progress("running", done, 120, seconds_left=5.0)
+            controller.take_event(WorkerSeen("working", 0, "busy", "scoring of the texts", progress))
+            await until(lambda done=done: f"{done} of 120, 0:05 left · c stops it" in app.text(), "how far it is")
+            assert f"{done} of 120" in app.status_line()
+        await pilot.press("c")
+        await until(lambda: "scoring stopped after 80 of 120: nothing of it is saved" in app.status_line(), "the end")
+        assert "scoring stopped after 80 of 120" in "\n".join(app.text().splitlines()[:-1])
+        assert "w tries again" in app.text()
+        controller.take_event(WorkerSeen("warm demo · cpu", 0, "warm"))
+        await pilot.press("c")
+        await until(lambda: "nothing is running" in app.status_line(), "that there is nothing")
+
+    drive(test, LaunchOptions(session=stored), size=size)
 
 
 def test_a_session_is_not_asked_about_again_until_it_is_saved_anew(drive: Any, stored: Path) -> None:
