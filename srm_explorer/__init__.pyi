@@ -7,6 +7,7 @@ from .engine.analyses.controls import control_nulls as control_nulls, controls_s
 from .engine.analyses.controls_split import parts_of as parts_of
 from .engine.analyses.dose import dose_responses as dose_responses, dose_study as dose_study
 from .engine.analyses.effects import collapse_study as collapse_study, effects_study as effects_study
+from .engine.analyses.frames import frame as frame
 from .engine.analyses.ledger import ledger_study as ledger_study
 from .engine.analyses.pairs import pair_tables as pair_tables
 from .engine.analyses.plane_finder import finder_study as finder_study
@@ -53,7 +54,9 @@ from .engine.session import (
     record_tests as record_tests,
     save_session as save_session,
 )
+from .engine.session.export import run_table as run_table
 from .engine.session.imported import session_from as session_from
+from .engine.session.source_files import import_session as import_session
 from .engine.stats.bands import share_bands as share_bands, unit_counts as unit_counts
 from .engine.stats.collapse import (
     CalibratedRule as CalibratedRule,

@@ -104,7 +104,7 @@ def read_arrays(path: Path, *, reduce: Reduce | None = None, only: Collection[st
                     yield part
             elif is_tensors(head):
                 yield from _tensors(path, file, reduce, only)
-            elif head.startswith(_PICKLE_MAGIC) or path.suffix.lower() in _PICKLES:
+            elif head.startswith(_PICKLE_MAGIC) or path.suffix.lower() in PICKLES:
                 raise pickled(path)
             else:
                 what = "the file is empty" if not head else "this is no .npz, .npy or .safetensors file"
@@ -118,7 +118,9 @@ def read_arrays(path: Path, *, reduce: Reduce | None = None, only: Collection[st
         raise ExplorerError(what, where=str(path), remedy="check the file") from None
 
 
-_PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
+PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
+"""What pickles are called, which are refused by name."""
+
 _PICKLE_MAGIC = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
@@ -228,7 +230,7 @@ def _array(path: Path, key: str, stream: IO[bytes], reduce: Reduce | None) -> It
 def _no_vectors(shape: tuple[int, ...], reduce: Reduce | None) -> str:
     """Why an array of a shape holds no vectors; empty where it does."""
     if len(shape) == 3 and reduce is None:
-        return "3-dimensional (`sweep --reduce mean`, or last, makes one vector of each [token, d])"
+        return "3-dimensional (`--reduce mean`, or last, makes one vector of each [token, d])"
     if len(shape) not in (1, 2, 3):
         return f"{len(shape)}-dimensional, a vector has 1 dimension and a table of vectors 2"
     return "empty" if 0 in shape else ""

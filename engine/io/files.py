@@ -12,10 +12,10 @@ import platform
 import re
 import secrets
 import stat
+import sys
 import tempfile
 import time
-import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
@@ -516,8 +516,22 @@ def parse_json(text: str, where: str) -> Any:
         raise ExplorerError(f"broken JSON: {what}", where=where, remedy="it may not be a file of ours at all") from None
 
 
+@contextlib.contextmanager
+def long_fields() -> Generator[None]:
+    """Lift the csv module's limit of 128 KiB a field, a setting of the whole process, for as long as a file is read."""
+    before = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
 _LABEL = re.compile(r"[+-][0-9.][\w.,%×+\- ]*")
 """A text that begins with a sign and is a number, or some with their units: "+20", "-2σ, +1"."""
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Control characters but line breaks and tabs."""
 
 
 class CsvWriter:
@@ -539,12 +553,20 @@ class CsvWriter:
 
 
 def csv_cell(text: str) -> str:
-    """A text as a cell, as `CsvWriter` has it."""
-    if any(unicodedata.category(c) == "Cc" and c not in "\n\t" for c in text):
-        text = "".join(f"\\x{ord(c):02x}" if unicodedata.category(c) == "Cc" and c not in "\n\t" else c for c in text)
+    """A text as a cell, as `CsvWriter` has it; `text_of_cell` reads it."""
+    text = _CONTROL.sub(lambda character: f"\\x{ord(character[0]):02x}", text)
+    return f"'{text}" if _is_formula(text.lstrip("'")) else text
+
+
+def text_of_cell(cell: str) -> str:
+    """The text that `csv_cell` made a cell of, but for control characters, whose codes stay."""
+    return cell[1:] if cell.startswith("'") and _is_formula(cell.lstrip("'")) else cell
+
+
+def _is_formula(text: str) -> bool:
     if not text.startswith(("=", "+", "-", "@", "\t")) or _LABEL.fullmatch(text):
-        return text
+        return False
     with contextlib.suppress(ValueError):
         float(text)
-        return text
-    return f"'{text}"
+        return False
+    return True

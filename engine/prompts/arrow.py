@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
-from importlib import import_module
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
+from srm_explorer.engine.io.arrow import read_batches
 from srm_explorer.engine.prompts.formats import prompt_of_value, without_nested
 from srm_explorer.engine.prompts.prompt_set import Format, Prompt, Source, check_file, shown
 
@@ -31,7 +30,8 @@ def read_arrow(source: Source) -> tuple[Format, list[Prompt]]:
     form: Format = "parquet" if source.path.suffix.lower() == ".parquet" else "dataset"
     prompts: list[Prompt] = []
     for path in _shards(source.path):
-        for columns in _batches(path, form):
+        check_file(path)
+        for columns in read_batches(path, form):
             names = list(columns)
             if source.prompt_field(names) is None and (source.column is not None or "messages" not in names):
                 guess = next((name for name, values in columns.items() if values and isinstance(values[0], str)), "")
@@ -103,39 +103,3 @@ def _shards(path: Path) -> list[Path]:
         return [path]
     count = int(shard["count"])
     return [path.with_name(f"{shard['stem']}-{number:05d}-of-{count:05d}{path.suffix}") for number in range(count)]
-
-
-def _batches(path: Path, form: Format) -> Iterator[dict[str, list[object]]]:
-    """Some rows after the other, as columns by name."""
-    check_file(path)
-    try:
-        # Loaded where a table is read: 0.4 s that no other prompt set, and no first frame, should wait for.
-        library: Any = import_module("pyarrow")
-        readers: Any = import_module("pyarrow.parquet" if form == "parquet" else "pyarrow.ipc")
-    except ImportError:
-        raise ExplorerError(
-            "Parquet and cached data sets are read with pyarrow, which is not installed",
-            where=str(path),
-            remedy="pip install datasets, or save the prompts as JSONL",
-        ) from None
-    try:
-        if form == "parquet":
-            for batch in readers.ParquetFile(path).iter_batches():
-                yield _columns(batch)
-        else:
-            with library.memory_map(str(path)) as memory:
-                for batch in readers.open_stream(memory):
-                    yield _columns(batch)
-    except (library.ArrowException, OSError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        what = f"the table can't be read ({first[:120]})"
-        raise ExplorerError(what, where=str(path), remedy="save it again") from None
-
-
-def _columns(batch: Any) -> dict[str, list[object]]:
-    """Values as JSON would have them; dates, decimals and bytes as the text that Python gives them."""
-    plain = (str, int, float, bool, list, dict, type(None))
-    return {
-        name: [value if isinstance(value, plain) else str(value) for value in column.to_pylist()]
-        for name, column in zip(batch.schema.names, batch.columns, strict=True)
-    }

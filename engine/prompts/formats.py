@@ -5,25 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import re
-import sys
 from bisect import bisect_right
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate, groupby
 from typing import cast
 
+from srm_explorer.engine.io.files import long_fields
 from srm_explorer.engine.prompts.prompt_set import Prompt, Source, Turns, factor_name, prompt_of, shown, turns_text
-
-
-@contextmanager
-def _long_fields() -> Generator[None]:
-    """Lift the csv module's limit of 128 KiB a field, a setting of the whole process, for as long as a file is read."""
-    before = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
 
 
 def parse_plain(source: Source) -> list[Prompt]:
@@ -60,7 +49,7 @@ _LOOKED_AT = 200
 """Lines that tell whether a file is something else than what its name says."""
 
 
-@_long_fields()
+@long_fields()
 def _report_other_format(source: Source) -> None:
     """Warn where every line makes sense as JSON, YAML or a table, and is read as a prompt all the same."""
     lines = [line for _, line in source.stripped() if line and not line.startswith("#")]
@@ -340,7 +329,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 _Row = tuple[int, list[str]]
 
 
-@_long_fields()
+@long_fields()
 def parse_table(source: Source, delimiter: str) -> list[Prompt]:
     """Read a table whose header names a `prompt` or `text` column; every other column is a factor.
 

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
 from srm_explorer.engine.experiment import format_number, swept_as
+from srm_explorer.engine.io.arrow import parquet_bytes
 from srm_explorer.engine.io.files import CsvWriter
 from srm_explorer.engine.io.vectors import token_mean
-from srm_explorer.engine.session.session import PlaneRecord, RunRecord, Session
+from srm_explorer.engine.session.keys import key_cells
+from srm_explorer.engine.session.session import IMPORTED, PlaneRecord, Session
 from srm_explorer.engine.stats.spotlight import unit_coordinates
 
+KeyStyle: TypeAlias = Literal["number", "factors"]
+"""How vectors are named: by the prompt's number, or by its factors."""
 
-def run_vectors(session: Session, site: str, *, controls: bool = False) -> Iterator[tuple[str, NDArray[Any]]]:
+
+def run_vectors(
+    session: Session, site: str, *, controls: bool = False, style: KeyStyle | None = None
+) -> Iterator[tuple[str, NDArray[Any]]]:
     """One vector [d] a run with its key; where every token was kept, the mean over tokens that planes use.
 
     Args:
         controls: True to have the runs of controls too.
+        style: of the keys, see `vector_keys`.
 
     Raises:
         ExplorerError: the vectors were not kept, or their file is missing or altered.
@@ -30,7 +38,7 @@ def run_vectors(session: Session, site: str, *, controls: bool = False) -> Itera
     vectors = session.vectors().get(site)
     if vectors is None:
         raise ExplorerError(f"its vectors hold no site {site}", where=session.name, remedy="choose another --site")
-    keys = vector_keys(session)
+    keys = vector_keys(session, style)
     for key, vector, is_shown in zip(keys, vectors, _shown(session, controls), strict=True):
         if not is_shown:
             continue
@@ -40,58 +48,149 @@ def run_vectors(session: Session, site: str, *, controls: bool = False) -> Itera
             yield key, token_mean(vector)
 
 
-def vector_keys(session: Session) -> list[str]:
+def vector_keys(session: Session, style: KeyStyle | None = None) -> list[str]:
     """A key a run: `prompt_<i>` for the baseline, `prompt_<i>_sweep=<value>` for a condition.
 
     That of a control is `prompt_<i>_control<j>_sweep=<value>`, j from 1. The value is the number of the experiment file
     where one number tells the conditions apart, else the condition's label. Where there are several samples,
     `_sample=<k>` follows.
+
+    Args:
+        style: "factors" for `core_id=<..>_type=<..>_level=<..>_sweep=<value|baseline>`, with whatever other factors
+            there are; None for the keys that vectors came with, as far as those are known and tell them apart.
+
+    Raises:
+        ExplorerError: factors do not tell prompts apart, or a factor could be read as several.
     """
+    if style is None and (keys := _keys_of_import(session)):
+        return keys
+    values = _values(session)
+    sampled = session.spec.generation.samples > 1
+    prompts = _factor_keys(session) if style == "factors" else [f"prompt_{i}" for i in range(len(session.prompts))]
+    keys: list[str] = []
+    for run in session.runs:
+        condition = session.conditions[run.condition]
+        control = "" if condition.control is None else f"_control{condition.control}"
+        value = values[run.condition]
+        swept = f"_sweep={value}" if condition.kind != "baseline" or style == "factors" else ""
+        keys.append(f"{prompts[run.prompt]}{control}{swept}" + (f"_sample={run.sample}" if sampled else ""))
+    return keys
+
+
+def _keys_of_import(session: Session) -> list[str]:
+    """The keys that vectors came with; none where some have none, or two the same."""
+    imported: object = session.provenance.get(IMPORTED)
+    listed: object = cast("Mapping[str, Any]", imported).get("ids") if isinstance(imported, Mapping) else None
+    keys = cast("list[object]", listed) if isinstance(listed, list) else []
+    if len(keys) != len(session.runs) or len(set(keys)) < len(keys) or not all(isinstance(key, str) for key in keys):
+        return []
+    return [str(key) for key in keys]
+
+
+def _values(session: Session) -> list[str]:
+    """[condition] what a key says of it."""
     swept = [condition for condition in session.conditions if condition.kind == "sweep"]
-    values = [condition.value for condition in swept]
-    by_number = len(set(values)) == len(values) and not any(", " in condition.label for condition in swept)
-    names: list[str] = []
+    numbers = [condition.value for condition in swept]
+    by_number = len(set(numbers)) == len(numbers) and not any(", " in condition.label for condition in swept)
     repeats = swept_as(session.conditions)
+    values: list[str] = []
     for condition in session.conditions:
         repeated = repeats.get(condition.index, condition)
-        text = repeated.label
-        if repeated.kind == "sweep" and by_number and repeated.value is not None:
-            text = format_number(repeated.value)
-        control = "" if condition.control is None else f"_control{condition.control}"
-        names.append("" if condition.kind == "baseline" else f"{control}_sweep={text}")
-    sampled = session.spec.generation.samples > 1
-    return [
-        f"prompt_{run.prompt}{names[run.condition]}" + (f"_sample={run.sample}" if sampled else "")
-        for run in session.runs
-    ]
+        is_number = repeated.kind == "sweep" and by_number and repeated.value is not None
+        number = repeated.value if is_number else None
+        values.append(repeated.label if number is None else format_number(number))
+    return values
 
 
-def runs_csv(session: Session, *, controls: bool = False) -> str:
-    """One row a run: prompt, condition, text, and where its vector lies in every plane of the session.
+_MARKERS = ("core_id", "type", "level")
+"""Factors that come first in a key, in this order."""
+
+
+def _factor_keys(session: Session) -> list[str]:
+    """[prompt] its factors as markers; where none is called core_id, its number before them."""
+    keys: list[str] = []
+    known: dict[str, int] = {}
+    for number, prompt in enumerate(session.prompts):
+        names = [name for name in _MARKERS if name in prompt.factors]
+        names += [name for name in prompt.factors if name not in _MARKERS]
+        start = [] if "core_id" in prompt.factors else [f"prompt_{number}"]
+        key = "_".join([*start, *(f"{name}={prompt.factors[name]}" for name in names)])
+        told = key_cells(f"{key}_sweep=0")
+        told.pop("sweep")
+        if told != {**prompt.factors, **({"prompt_id": start[0]} if start else {})}:
+            what = f"the factors of prompt {number} could be read as others in the key '{key}'"
+            raise ExplorerError(what, where=session.name, remedy="use --keys number")
+        if known.setdefault(key, number) != number:
+            what = f"prompts {known[key]} and {number} have the same factors, '{key}'"
+            raise ExplorerError(what, where=session.name, remedy="use --keys number")
+        keys.append(key)
+    return keys
+
+
+def run_table(session: Session, *, controls: bool = False) -> dict[str, list[Any]]:
+    """A column a name, a cell a run: prompt, condition, text, and where its vector lies in every plane of the session.
+
+    What nobody knows of runs that came from elsewhere has no column.
 
     Args:
         controls: True to have the runs of controls too, and a column that tells which they belong to. They lie in the
             planes of the session, not in those of their own neurons.
     """
-    factors = list(dict.fromkeys(name for prompt in session.prompts for name in prompt.factors))
-    header = [
-        *("run", "prompt", "set", *(f"factor_{name}" for name in factors), "condition", "value", "sample"),
-        *(("control",) if controls else ()),
-        *(("kept_for_confirmation",) if session.kept_back else ()),
-        *("prompt_text", "text", "tokens", "finish", "min_margin"),
-    ]
-    places = [_Place(session, plane) for plane in session.planes]
-    header.extend(name for place in places for name in place.names)
+    shown = _shown(session, controls)
+    runs = [run for run, is_shown in zip(session.runs, shown, strict=True) if is_shown]
+    prompts = [session.prompts[run.prompt] for run in runs]
+    conditions = [session.conditions[run.condition] for run in runs]
+    factors = dict.fromkeys(name for prompt in session.prompts for name in prompt.factors)
+    table: dict[str, list[Any]] = {
+        "run": [run.index for run in runs],
+        "prompt": [run.prompt for run in runs],
+        "set": [prompt.set for prompt in prompts],
+        **{f"factor_{name}": [prompt.factors.get(name) for prompt in prompts] for name in factors},
+        "condition": [condition.label for condition in conditions],
+        "value": [condition.value for condition in conditions],
+        "sample": [run.sample for run in runs],
+    }
+    if controls:
+        table["control"] = [condition.control for condition in conditions]
+    if session.kept_back:
+        kept = [int(seen == session.confirms) for seen in session.prompts_seen]
+        table["kept_for_confirmation"] = [kept[run.prompt] for run in runs]
+    if not session.is_unknown("prompts"):
+        table["prompt_text"] = [prompt.text for prompt in prompts]
+    if not session.is_unknown("texts"):
+        table["text"] = [run.text for run in runs]
+    table["tokens"] = [None if session.is_unknown("tokens") else len(run.token_ids) for run in runs]
+    table["finish"] = [run.finish for run in runs]
+    table["min_margin"] = [run.min_margin for run in runs]
+    rows = [row for row, is_shown in enumerate(shown) if is_shown]
+    for plane in session.planes:
+        table |= _places(session, plane, rows)
+    return table
+
+
+def runs_csv(session: Session, *, controls: bool = False) -> bytes:
+    """What `run_table` has, as CSV."""
+    table = run_table(session, controls=controls)
     file = io.StringIO()
     writer = CsvWriter(file)
-    writer.writerow(header)
-    shown = _shown(session, controls)
-    for row, run in enumerate(session.runs):
-        if not shown[row]:
-            continue
-        cells = [*_run_cells(session, run, factors, controls), *(cell for place in places for cell in place.cells(row))]
+    writer.writerow(list(table))
+    for cells in zip(*table.values(), strict=True):
         writer.writerow(["" if cell is None else repr(cell) if isinstance(cell, float) else cell for cell in cells])
-    return file.getvalue()
+    return file.getvalue().encode("utf-8", "backslashreplace")
+
+
+def runs_parquet(session: Session, *, controls: bool = False) -> bytes:
+    """What `run_table` has, as a Parquet file: texts as they are, sets, conditions and factors as categories.
+
+    Raises:
+        ExplorerError: pyarrow is not installed.
+    """
+    return parquet_bytes(run_table(session, controls=controls), categories=is_category)
+
+
+def is_category(name: str) -> bool:
+    """Whether a column of `run_table` has few values that come again and again."""
+    return name in ("set", "condition", "finish") or name.startswith("factor_")
 
 
 def exported(session: Session, *, controls: bool = False) -> int:
@@ -104,36 +203,18 @@ def _shown(session: Session, controls: bool) -> list[bool]:
     return [controls or session.conditions[run.condition].control is None for run in session.runs]
 
 
-def _run_cells(session: Session, run: RunRecord, factors: Sequence[str], controls: bool) -> list[object]:
-    prompt, condition = session.prompts[run.prompt], session.conditions[run.condition]
-    return [
-        *(run.index, run.prompt, prompt.set, *(prompt.factors.get(name) for name in factors)),
-        *(condition.label, condition.value, run.sample, *((condition.control,) if controls else ())),
-        *((int(session.prompts_seen[run.prompt] == session.confirms),) if session.kept_back else ()),
-        None if session.is_unknown("prompts") else prompt.text,
-        None if session.is_unknown("texts") else run.text,
-        None if session.is_unknown("tokens") else len(run.token_ids),
-        *(run.finish, run.min_margin),
-    ]
-
-
-class _Place:
-    """The columns of one plane."""
-
-    def __init__(self, session: Session, plane: PlaneRecord) -> None:
-        several = len({other.site for other in session.planes}) > 1
-        prefix = f"{plane.site}_{plane.a}_{plane.b}" if several else f"{plane.a}_{plane.b}"
-        prefix += "" if plane.held_out is None else f"_held_out_{plane.held_out.seed}"
-        self.names = [f"{prefix}_{name}" for name in ("x", "y", "norm", "cos_a", "cos_b")]
-        self._plane = plane
-        self._unit = unit_coordinates(plane.xy, plane.norm).xy.tolist()
-
-    def cells(self, row: int) -> list[float] | list[None]:
-        """Raw coordinates and norm, and the cosines with the plane's two directions; none where a run is held out."""
-        plane = self._plane
-        if plane.held_out is not None and math.isnan(plane.x[row]):
-            return [None] * len(self.names)
-        return [plane.x[row], plane.y[row], plane.norm[row], *self._unit[row]]
+def _places(session: Session, plane: PlaneRecord, rows: Sequence[int]) -> dict[str, list[float | None]]:
+    """Raw coordinates and norm, and the cosines with the plane's two directions; none where a run is held out."""
+    several = len({other.site for other in session.planes}) > 1
+    prefix = f"{plane.site}_{plane.a}_{plane.b}" if several else f"{plane.a}_{plane.b}"
+    prefix += "" if plane.held_out is None else f"_held_out_{plane.held_out.seed}"
+    unit = unit_coordinates(plane.xy, plane.norm).xy
+    columns = (plane.x, plane.y, plane.norm, unit[:, 0].tolist(), unit[:, 1].tolist())
+    left_out = [plane.held_out is not None and math.isnan(plane.x[row]) for row in rows]
+    return {
+        f"{prefix}_{name}": [None if out else column[row] for row, out in zip(rows, left_out, strict=True)]
+        for name, column in zip(("x", "y", "norm", "cos_a", "cos_b"), columns, strict=True)
+    }
 
 
 def chosen_site(session: Session, site: str | None) -> str:

@@ -14,6 +14,7 @@ from srm_explorer.engine.errors import ExplorerError, SpecValueError
 from srm_explorer.engine.experiment import UNKNOWN, Condition, Experiment, Site, format_number
 from srm_explorer.engine.experiment.values import shown
 from srm_explorer.engine.io.vectors import Matrix
+from srm_explorer.engine.session.keys import BASELINE
 from srm_explorer.engine.session.session import (
     IMPORTED,
     PromptRecord,
@@ -27,7 +28,6 @@ from srm_explorer.engine.session.units import UNIT_FACTOR
 Runs: TypeAlias = Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]
 """A mapping a run, or a column a name; also a pandas frame."""
 
-BASELINE = "baseline"
 RESERVED = ("reference", "control", "intervened", "all")
 """What groups of runs are called, and no condition of another program's may be."""
 
@@ -135,7 +135,10 @@ def _columns(runs: Runs) -> dict[str, list[Any]]:
             if not isinstance(cells, Mapping):
                 raise ExplorerError("a run is no mapping", where=f"runs[{row}]", remedy="write {'prompt': ..., ...}")
             for name, cell in cast("Mapping[Any, Any]", cells).items():
-                columns.setdefault(_text(name), [None] * len(rows))[row] = cell
+                text = _text(name)
+                if text not in columns:
+                    columns[text] = [None] * len(rows)
+                columns[text][row] = cell
         # Runs of which nothing is told are runs all the same.
         columns.setdefault("factors", [None] * len(rows))
     else:
@@ -178,10 +181,11 @@ def _held(vectors: Mapping[str, ArrayLike] | ArrayLike | None, count: int) -> tu
             raise ExplorerError(what, where=where, remedy="give a row a run, NaN where one has no vector")
         with np.errstate(over="ignore"):
             kept: Matrix = array.astype(np.float32)
-        if np.any(np.isinf(kept) & np.isfinite(array)):
-            raise ExplorerError("some number is beyond float32", where=where, remedy="scale the vectors")
-        if not np.array_equal(kept.astype(array.dtype), array, equal_nan=array.dtype.kind == "f"):
-            inexact.append(site)
+        if array.dtype != np.float32:
+            if np.any(np.isinf(kept) & np.isfinite(array)):
+                raise ExplorerError("some number is beyond float32", where=where, remedy="scale the vectors")
+            if not np.array_equal(kept.astype(array.dtype), array, equal_nan=array.dtype.kind == "f"):
+                inexact.append(site)
         if site in held:
             raise ExplorerError(f"two arrays are called {site}", where=where, remedy="rename one of them")
         kept.setflags(write=False)

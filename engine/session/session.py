@@ -7,6 +7,7 @@ import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias, cast
 
@@ -338,6 +339,10 @@ class Session:
             own = () if self.sidecar is None else self.sidecar.sites
             return read_vectors(self.vectors_path(), runs=len(self.runs), sites=own if sites is None else sites)
         return {site: self.held[site] for site in (self.held if sites is None else sites)}
+
+    def frame(self, kind: Literal["runs", "curves", "effects", "statistics"] = "runs") -> Any:
+        """A pandas frame of it, see `engine.analyses.frames.frame`, which is loaded when one is asked for."""
+        return import_module("srm_explorer.engine.analyses.frames").frame(self, kind)
 
     def shorter_means(self) -> dict[str, list[Matrix]]:
         """Means over the first tokens by site, [mark, d] a run, marks as `lengths.marks_of` has them; errors as there.

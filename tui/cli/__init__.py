@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         demo,
         doctor,
         ensembles,
+        imports,
         neuron,
         prompts,
         run,

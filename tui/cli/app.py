@@ -86,16 +86,19 @@ sessions_app = group(
 def export_session(
     session: SessionName,
     csv: Annotated[Path | None, taking("FILE", "Write one row a run.")] = None,
+    parquet: Annotated[Path | None, taking("FILE", "The same rows as a Parquet file.")] = None,
     npz: Annotated[Path | None, taking("FILE", "Write one vector a run.")] = None,
     site: Annotated[str | None, about("Whose vectors; the first captured site by default.")] = None,
+    keys: Annotated[Literal["number", "factors"] | None, about("Name vectors by prompt number, or factors.")] = None,
     controls: Annotated[bool, about("The runs of controls too.", "--controls")] = False,
 ) -> None:
-    """Export a session's runs as CSV, or its vectors as .npz."""
-    if csv is None and npz is None:
-        raise BadParameter("name a file to write", param_hint="--csv or --npz")
-    if site is not None and npz is None:
-        raise BadParameter("only vectors have a site: give --npz too", param_hint="--site")
-    cli.sessions.export_command(session, csv, npz, site, controls)
+    """Export a session's runs as CSV or Parquet, its vectors as .npz."""
+    if csv is None and npz is None and parquet is None:
+        raise BadParameter("name a file to write", param_hint="--csv, --parquet or --npz")
+    for option, given in (("--site", site), ("--keys", keys)):
+        if given is not None and npz is None:
+            raise BadParameter("only vectors have any: give --npz too", param_hint=option)
+    cli.sessions.export_command(session, csv, parquet, npz, site, keys, controls)
 
 
 @sessions_app.command("diff")
@@ -539,6 +542,22 @@ def show(
     cli.show.show_command(
         session, chart, view, plane, threshold, by, as_json, width, height, transform, plain, chance, family, split
     )
+
+
+app.command("export")(export_session)
+
+
+@app.command("import")
+def import_files(
+    files: Annotated[list[Path], argument("PATH...", "Files of vectors or texts, or folders of them.")],
+    session: Annotated[str | None, taking("NAME|PATH", "What to save it as.")] = None,
+    site: Annotated[str | None, about("Where the vectors were captured, if known.")] = None,
+    neuron: Annotated[int | None, about("What was clamped there, if known.")] = None,
+    reduce: Annotated[Literal["mean", "last"] | None, about("Of arrays [n, token, d]: mean, or last token.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a session of vectors and texts that other programs saved."""
+    cli.imports.import_command(files, session, site, neuron, reduce, as_json)
 
 
 @app.command()

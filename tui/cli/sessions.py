@@ -14,7 +14,7 @@ from srm_explorer.engine.io.arrays import write_npz
 from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.runs import Stopped
 from srm_explorer.engine.session import is_listed, load_session
-from srm_explorer.engine.session.export import chosen_site, exported, run_vectors, runs_csv
+from srm_explorer.engine.session.export import KeyStyle, chosen_site, exported, run_vectors, runs_csv, runs_parquet
 from srm_explorer.tui.cli.output import count, file_size, note, say, say_json, table, table_width, visible, when
 from srm_explorer.tui.cli.tables import say_tables
 from srm_explorer.tui.cli.watch import Watch, holding, stoppable
@@ -96,21 +96,29 @@ def _entry(row: Row, folder: Path) -> Entry:
 
 
 def export_command(
-    session: str, csv_file: Path | None, npz_file: Path | None, site: str | None, controls: bool = False
+    session: str,
+    csv_file: Path | None,
+    parquet_file: Path | None,
+    npz_file: Path | None,
+    site: str | None,
+    keys: KeyStyle | None = None,
+    controls: bool = False,
 ) -> None:
     """Write a session's runs, its vectors, or both; a file that is there is replaced in one step."""
     opened = load_session(paths.session_path(session))
     runs = exported(opened, controls=controls)
     rest = len(opened.runs) - runs
-    if csv_file is not None:
-        write_atomic(csv_file, runs_csv(opened, controls=controls).encode("utf-8", "backslashreplace"))
-        say(f"{count(runs, 'run')} written to {visible(str(csv_file))}")
+    for file, content in ((csv_file, runs_csv), (parquet_file, runs_parquet)):
+        if file is not None:
+            write_atomic(file, content(opened, controls=controls))
+            say(f"{count(runs, 'run')} written to {visible(str(file))}")
+    if csv_file is not None or parquet_file is not None:
         for number, plane in enumerate(opened.planes, 1):
             for line in dipped(opened, plane):
                 note(f"plane {number}: {line}")
     if npz_file is not None:
         chosen = chosen_site(opened, site)
-        write_npz(npz_file, run_vectors(opened, chosen, controls=controls))
+        write_npz(npz_file, run_vectors(opened, chosen, controls=controls, style=keys))
         means = " (means over tokens)" if opened.spec.capture.reduce == "tokens" else ""
         say(f"{count(runs, 'vector')} of {chosen} written to {visible(str(npz_file))}{means}")
     if rest:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from srm_explorer.engine.figures import (
 )
 from srm_explorer.engine.io.arrays import Block, Reduce, Skipped, read_arrays
 from srm_explorer.engine.io.files import CsvWriter, write_atomic
+from srm_explorer.engine.session.keys import BASELINE, key_cells
 from srm_explorer.engine.stats.planes import Plane, coordinates, neuron_plane
 from srm_explorer.engine.stats.spotlight import Sweep, UnitCoordinates, spotlight_sweep, sweep_groups, unit_coordinates
 from srm_explorer.tui.charts.polar import paint_polar
@@ -33,8 +33,6 @@ from srm_explorer.tui.charts.thresholds import paint_thresholds
 from srm_explorer.tui.cli.output import bold, colour_wanted, count, drawn, note, say, say_json, screen_size, visible
 from srm_explorer.tui.cli.summary import sweep_json, threshold_table
 
-_SWEEP = re.compile(r"_sweep=(?P<value>.*?)(_sample=[0-9]+)?$", re.DOTALL)
-_BASELINE = ("", "baseline", "none")
 CLAMPED = "clamped"
 
 
@@ -97,9 +95,8 @@ def label_in(spans: Sequence[Span], starts: Sequence[int], vector: int) -> str:
 
 def group_of(key: str) -> str:
     """The group a key's `_sweep=<value>` puts its vectors in: "baseline" (also without one), "reference", "clamped"."""
-    match = _SWEEP.search(key)
-    value = match["value"].strip().casefold() if match else ""
-    return "baseline" if value in _BASELINE else "reference" if value == "reference" else CLAMPED
+    value = key_cells(key).get("sweep", BASELINE).strip().casefold()
+    return value if value in (BASELINE, "reference") else CLAMPED
 
 
 def pool(files: Sequence[Path], a: int, b: int, reduce: Reduce | None = None) -> Pool:

@@ -205,7 +205,7 @@ def _write(row: Row, file: Path, kind: str) -> tuple[str, None]:
 
     session = load_session(row.path)
     if kind == "csv":
-        write_atomic(file, runs_csv(session).encode("utf-8", "backslashreplace"))
+        write_atomic(file, runs_csv(session))
         return f"{count_of(exported(session), 'run')} written to {file}", None
     site = chosen_site(session, None)
     write_npz(file, run_vectors(session, site))

@@ -75,7 +75,7 @@ def test_it_is_saved_shown_tested_and_exported_by_its_half(planted: Planted) -> 
     (bands,) = session_bands(again, again.vectors(), [()], planes=[len(again.planes) - 1], resamples=1000)
     assert {band.units for band in bands.groups} == {12}
     assert all(null.mean.shape == (2, 360) and np.isfinite(null.mean).all() for null in bands.nulls)
-    header, *lines = runs_csv(again).splitlines()
+    header, *lines = runs_csv(again).decode().splitlines()
     assert "held_out" in header
     assert len(lines) == len(again.runs)
 

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from srm_explorer.engine import paths
+from srm_explorer.engine.session import load_session
+
+from .conftest import Ended
+
+Command = Callable[..., Ended]
+
+
+@pytest.fixture
+def captures(tmp_path: Path) -> Path:
+    """What a script that saves a vector a run has left, one file of it cut short."""
+    folder = tmp_path / "captures"
+    folder.mkdir()
+    rows = np.random.default_rng(1).normal(size=(36, 8)).astype(np.float32)
+    keys = [f"core_id=c_{i // 3}_type=a_b_sweep={('baseline', -20, 20)[i % 3]}" for i in range(36)]
+    np.savez(folder / "one.npz", **dict(zip(keys, rows, strict=True)))
+    (folder / "two.npz").write_bytes((folder / "one.npz").read_bytes()[:500])
+    return folder
+
+
+def test_an_import_takes_a_plane_without_a_site_and_draws_the_counts_of_a_sweep(captures: Path, srm: Command) -> None:
+    done = srm("import", captures, "--session", "theirs")
+    assert done.status == 0
+    assert done.err.count("\n") == 1
+    assert "two.npz" in done.err
+    assert "36 runs, 12 prompts, 3 conditions imported from 1 of 2 files" in done.out
+    assert srm("planes", "theirs", "--add", "2", "5").status == 0
+    shown = json.loads(srm("show", "theirs", "--json").out)
+    swept = json.loads(srm("sweep", captures / "one.npz", "--a", "2", "--b", "5", "--json").out)
+    groups = shown["planes"][0]["groups"]
+    for name, group in (("baseline", "baseline"), ("clamped", "intervened")):
+        for theirs, ours in zip(swept["groups"][name]["thresholds"], groups[group]["thresholds"], strict=True):
+            assert (theirs["threshold"], theirs["counts"]) == (ours["threshold"], ours["counts"])
+    assert srm("pairs", "theirs", "--neuron", "2").status == 0
+
+
+def test_a_table_of_texts_tells_what_collapsed_without_a_model(tmp_path: Path, srm: Command) -> None:
+    with (tmp_path / "texts.tsv").open("w", newline="") as file:
+        writer = csv.writer(file, delimiter="\t")
+        writer.writerow(["core_id", "type", "level", "sweep", "prompt", "output"])
+        for core in range(4):
+            writer.writerow([core, "plain", 1, "baseline", f"prompt {core}", "It rained\tall day.\nThen it stopped."])
+            writer.writerow([core, "plain", 1, 20, f"prompt {core}", "" if core else "no no no no no no no no no"])
+    assert srm("import", tmp_path / "texts.tsv").status == 0
+    assert srm("effects", "texts", "--rule", "published", "--csv", tmp_path / "e.csv").status == 0
+    with (tmp_path / "e.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["value"], row["runs"], row["collapsed"]) for row in rows[:2]] == [
+        ("baseline", "4", "0"),
+        ("+20", "4", "4"),
+    ]
+
+
+def test_an_import_goes_out_with_the_keys_it_came_with(captures: Path, tmp_path: Path, srm: Command) -> None:
+    told = json.loads(srm("import", captures / "one.npz", "--json").out)
+    assert (told["session"], told["runs"], told["sites"]) == (str(paths.session_path("one")), 36, {"unknown": 8})
+    assert srm("export", "one", "--npz", tmp_path / "out.npz").status == 0
+    with np.load(captures / "one.npz") as theirs, np.load(tmp_path / "out.npz") as ours:
+        assert list(theirs) == list(ours)
+        assert all(theirs[key].tobytes() == ours[key].tobytes() for key in theirs)
+
+
+def test_the_same_rows_go_to_csv_parquet_and_a_frame(captures: Path, tmp_path: Path, srm: Command) -> None:
+    assert srm("import", captures / "one.npz").status == 0
+    assert srm("planes", "one", "--add", "2", "5").status == 0
+    assert srm("export", "one", "--csv", tmp_path / "r.csv", "--parquet", tmp_path / "r.parquet").status == 0
+    frame = load_session(paths.session_path("one")).frame()
+    with (tmp_path / "r.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for column in ("factor_core_id", "condition", "2_5_x", "2_5_cos_b"):
+        assert [type(cell)(row[column]) for row, cell in zip(rows, frame[column], strict=True)] == list(frame[column])
+    import pyarrow.parquet  # the library takes a while, and this test alone needs it
+
+    table = pyarrow.parquet.read_table(tmp_path / "r.parquet")
+    assert table.column("2_5_cos_b").to_pylist() == list(frame["2_5_cos_b"])
+    assert table.column("condition").to_pylist() == list(frame["condition"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--neuron", "3"], "--neuron: a neuron is one of a site; give --site too"),
+        (["--site", "blocks.1.mlp.hook_pst"], "hook_post"),
+    ],
+)
+def test_what_is_told_wrongly_is_refused(captures: Path, srm: Command, arguments: list[str], says: str) -> None:
+    done = srm("import", captures / "one.npz", *arguments)
+    assert done.status == 1
+    assert re.search(re.escape(says), done.err)
+    assert done.err.count("\n") == 1
