@@ -23,6 +23,7 @@ from srm_explorer.tui.terminal.textual_patches import install_left_crop
 from srm_explorer.tui.widgets.chart import ChartView
 from srm_explorer.tui.widgets.help import Words, words_in_view, words_of_section
 from srm_explorer.tui.widgets.tab_strip import TabStrip
+from srm_explorer.tui.widgets.table_render import one_line
 
 if TYPE_CHECKING:
     from srm_explorer.engine.session import Session
@@ -477,7 +478,9 @@ class ResultsPane(Widget, can_focus=True):
             self._strip.show(self._current, "")
             return
         parts = tab_summary(state, self.tab, computing) if state.record() is not None else []
-        self._strip.show(self._current, *(" · ".join(parts[:count]) for count in range(len(parts), -1, -1)))
+        # What says most is cut rather than left out.
+        forms = [" · ".join(parts[:count]) for count in range(len(parts), 0, -1)] or [""]
+        self._strip.show(self._current, *forms)
         if self._readout.display:
             self._readout.show(state.readout())
         for shown in (tab, self._lit_runs):
@@ -515,14 +518,15 @@ def tab_summary(state: ResultsState, tab: str, computing: bool = False) -> list[
     parts = ["computing bands"] if computing else []
     if tab in ACTS_ON["transform"] and state.transform != "observed":
         parts.append(state.transform)
+    if tab in ACTS_ON["grouping"]:
+        names = ["value" if name == "condition" else one_line(name) for name in state.by]
+        parts.append(f"by {', '.join(names)}" if names else "pooled")
     if tab == "Polar":
         parts.append(state.view)
     if tab == "Thresholds" and state.difference and state.transform != "minus arithmetic":
         parts.append("difference")
-    if tab in ACTS_ON["grouping"]:
-        names = ["value" if name == "condition" else name for name in state.by]
-        parts.append(f"by {', '.join(names)}" if names else "pooled")
-        parts += [] if state.baseline else ["no baseline"]
+    if tab in ACTS_ON["grouping"] and not state.baseline:
+        parts.append("no baseline")
     planes = len(state.session.planes) if state.session is not None else 0
     if planes > 1 and tab in ACTS_ON["plane"]:
         parts.append(f"plane {state.plane + 1} of {planes}")

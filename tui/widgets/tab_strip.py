@@ -15,6 +15,8 @@ from srm_explorer.tui.widgets.chart import CellView
 from srm_explorer.tui.widgets.table_render import fit
 
 _SHORT = {"Thresholds": "Thresh"}
+_NOTE = 28
+"""Cells that a note has beside the tabs before their names are written out."""
 
 
 class TabStrip(CellView):
@@ -68,7 +70,8 @@ class TabStrip(CellView):
         width = self.size.width
         if not width or not self.is_attached:
             return
-        long = sum(cell_len(name) + 2 for name in self._names) <= width
+        # By the width alone, so that no tab moves when the note changes.
+        long = sum(cell_len(name) + 2 for name in self._names) + _NOTE <= width
         names = [name if long else _SHORT.get(name, name) for name in self._names]
         current = self.get_component_rich_style("tab-strip--current", partial=True)
         other = self.get_component_rich_style("tab-strip--other", partial=True)

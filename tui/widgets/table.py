@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from rich.segment import Segment
+from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
@@ -260,12 +262,22 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
         if y < HEADER_HEIGHT:
             style = self._looks.plain("header")
             segments = header_segments(places, self._sort, signs, style)
-            return Strip(segments).crop_extend(left, left + width, style).simplify()
+            return self._with_more(Strip(segments).crop_extend(left, left + width, style), style).simplify()
         row = y - HEADER_HEIGHT + top
         line = self._painted[row] = self._line(row, places, signs.cursor)
         look = self._looks.on_cursor if row == self.cursor else self._looks.plain
         segments = row_segments(line, places, self._rows.mark_width, signs, look) if line else []
         return Strip(segments).crop_extend(left, left + width, look("") if line else self._looks.plain("")).simplify()
+
+    def _with_more(self, header: Strip, style: Style) -> Strip:
+        """The header with an arrow at the side where columns go on that the keys sideways bring into view."""
+        signs, width = glyphs_of(self.app), self.scrollable_content_region.width
+        if width > 2 and (self._hides or self.scroll_offset.x < self.max_scroll_x):
+            rest = header.crop(width, header.cell_length)
+            header = Strip([*header.crop(0, width - 1), Segment(signs.right, style), *rest], header.cell_length)
+        if width > 2 and self.scroll_offset.x > 0:
+            header = Strip([Segment(signs.left, style), *header.crop(1, header.cell_length)], header.cell_length)
+        return header
 
     def notify_style_update(self) -> None:
         self._looks.clear()
@@ -382,7 +394,12 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
         width = self.scrollable_content_region.width
         if self._placed[0] != width:
             columns = [whole(column) for column in self._columns] if self._whole else self._columns
-            self._placed = (width, place_columns(columns, width, gutter_of(self._rows.mark_width), self._widest))
+            gutter = gutter_of(self._rows.mark_width)
+            placed = place_columns(columns, width, gutter, self._widest)
+            if self._reveals and len(placed) < len(columns):
+                # The arrow that tells of the others has a place of its own.
+                placed = place_columns(columns, width - 2, gutter, self._widest)
+            self._placed = (width, placed)
         return self._placed[1]
 
     def _resize_virtual(self) -> None:
