@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
+from textual.widgets import Input, TextArea
 
 from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.tui.explorer.screen import ExplorerScreen
@@ -156,6 +158,24 @@ class ExplorerApp(KeyOrder[ExitSummary]):
         sequence = "\x07" if self.settings.bell == "bell" else wrapped(f"\x1b]9;{line}\x07")
         self._driver.write(sequence)
         self._driver.flush()
+
+    def take_paste(self, event: events.Paste) -> bool:
+        """Give pasted lines to whom they are for, else refuse them aloud: a line of text would keep the first alone."""
+        if isinstance(self.focused, TextArea):
+            return False
+        lines = [line for line in event.text.splitlines() if line.strip()]
+        is_line = isinstance(self.focused, Input)
+        if is_line and len(lines) <= 1:
+            event.text = lines[0] if lines else ""
+            return False
+        inside: Sequence[DOMNode] = [] if self.focused is None else [self.focused, *self.focused.ancestors]
+        takers = [take for node in inside if (take := getattr(node, "take_lines", None)) is not None]
+        if lines and not any(take(lines) for take in takers):
+            what = f"{len(lines):,} lines were pasted" if len(lines) > 1 else "a line was pasted"
+            why = "there is room for one" if is_line else "nothing in focus takes text"
+            say = getattr(self.screen, "say", self.explorer.say)
+            say(f"{what}, and {why}: nothing is taken", "warning")
+        return True
 
     def action_suspend_process(self) -> None:
         if not self._jobs.stop():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from srm_explorer.engine.prompts.arrow import DATASET
 from srm_explorer.engine.prompts.library import (
     add_prompt,
+    add_prompts,
     available_prompt_sets,
     choose,
     filter_captions,
@@ -33,6 +34,7 @@ __all__ = [
     "PromptSet",
     "Turns",
     "add_prompt",
+    "add_prompts",
     "alike_problems",
     "available_prompt_sets",
     "choose",

@@ -327,20 +327,25 @@ _MARK = b"\xef\xbb\xbf"
 
 
 def add_prompt(path: Path, text: str, like: Prompt | None = None, column: str | None = None) -> PromptSet:
-    """Write one more prompt into a file of prompts, and read it back.
+    """Write one more prompt into a file of prompts, and read it back; see `add_prompts`."""
+    return add_prompts(path, [text], like, column)
 
-    Lines are added to plain files, rows to tables and objects to JSONL, at the end; in a grid the text follows the
-    prompt that it is like, whose type it has unless it is written as `type: text` with a type of the grid. Among
-    conversations it is a message of the user.
+
+def add_prompts(path: Path, texts: Sequence[str], like: Prompt | None = None, column: str | None = None) -> PromptSet:
+    """Write more prompts into a file of prompts, all or none, and read it back.
+
+    Lines are added to plain files, rows to tables and objects to JSONL, at the end; in a grid the texts follow the
+    prompt that they are like, whose type each has unless it is written as `type: text` with a type of the grid. Among
+    conversations each is a message of the user.
 
     Args:
         path: a file without fatal problems.
-        text: the prompt, on one line; whitespace around it is removed.
+        texts: the prompts, a line each; whitespace around them is removed.
         like: a prompt of the file that lends its factors.
         column: that holds the prompts, as `read_prompt_set` has it.
 
     Returns:
-        The set as it is now in the file: the former prompts and the new one.
+        The set as it is now in the file: the former prompts and the new ones.
 
     Raises:
         ExplorerError: a broken file, a text that this format cannot hold as it is, a file that cannot be written.
@@ -350,23 +355,24 @@ def add_prompt(path: Path, text: str, like: Prompt | None = None, column: str | 
         raise ExplorerError(what, where=str(path), remedy="write the set as JSONL or CSV, or edit the file")
     content = bytes_of(path)
     before = parse_prompt_set(path, content, column)
-    text = text.strip()
-    if not text:
+    stripped = [text.strip() for text in texts]
+    if not all(stripped) or not stripped:
         raise ExplorerError("the prompt is empty", remedy="write a text")
     source = decode_source(path, content)
     source.column = column
     end = _line_end(source)
     if source.lines and not source.lines[-1].endswith(("\n", "\r")):
         source.lines[-1] += end
-    row, line, expected = _written(source, before, text, like)
-    source.lines.insert(row, line + end)
+    written = [_written(source, before, text, like) for text in stripped]
+    row = written[0][0]
+    source.lines[row:row] = [line + end for _, line, _ in written]
     mark = _MARK if content.startswith(_MARK) else b""
     try:
         changed = mark + "".join(source.lines).encode()
     except UnicodeEncodeError:
         raise ExplorerError("the text holds half a character", remedy="write the character again") from None
     after = parse_prompt_set(path, changed, column)
-    _check(before, after, expected)
+    _check(before, after, [text for _, _, text in written])
     write_atomic(path, changed)
     return after
 
@@ -423,14 +429,17 @@ def _line_end(source: Source) -> str:
     return ending[0] if ending else "\n"
 
 
-def _check(before: PromptSet, after: PromptSet, text: str) -> None:
-    """Refuse a change that adds anything but this prompt: a comment, a heading, two prompts."""
+def _check(before: PromptSet, after: PromptSet, texts: Sequence[str]) -> None:
+    """Refuse a change that adds anything but these prompts: a comment, a heading, two prompts for one."""
     old, new = list(before.prompts), list(after.prompts)
     same = next((i for i, (before, other) in enumerate(zip(old, new, strict=False)) if before != other), len(old))
-    is_added = len(new) == len(old) + 1 and new[same].text == text and new[same + 1 :] == old[same:]
+    behind = same + len(texts)
+    is_added = len(new) == len(old) + len(texts) and new[behind:] == old[same:]
+    is_added = is_added and [prompt.text for prompt in new[same:behind]] == list(texts)
     fatal = next((problem for problem in after.problems if problem.fatal), None)
     if fatal is not None and (is_added or before.format == after.format):
         raise ExplorerError(fatal.what, where=f"{after.path}:{fatal.line}", remedy=fatal.remedy)
     if not is_added or (old and after.format != before.format):
-        what = f"{shown(text)} would not be read as one prompt of this {before.format} file"
+        read = "read as one prompt" if len(texts) == 1 else f"read as {len(texts):,} prompts"
+        what = f"{shown(texts[0]) if len(texts) == 1 else 'the lines'} would not be {read} of this {before.format} file"
         raise ExplorerError(what, where=str(before.path), remedy="write it otherwise, or edit the file")

@@ -133,6 +133,17 @@ class SpecForm:
             return error_line(problems[key])
         return next((error_line(problem, named=True) for problem in problems.values()), "typed earlier; enter takes it")
 
+    def list_problem(self, key: str, text: str) -> str | None:
+        """Why a text means nothing in a list of numbers, empty where it means some; None for any other field."""
+        field = self._field(self.data, key)
+        if field is None or field.gives is None:
+            return None
+        try:
+            field.read(text)
+        except ExplorerError as error:
+            return error_line(error)
+        return ""
+
     def preview(self, key: str, text: str) -> str:
         """What a list that is being typed holds: "gives -20 -10 0 10 20: 5 values"; empty for other fields."""
         field = self._field(self.data, key)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from srm_explorer.tui.experiment.files import ChosenSpec
     from srm_explorer.tui.experiment.form_model import SpecForm
 
+
+_DECIMAL_COMMA = re.compile(r"[-+\N{MINUS SIGN}]?[0-9]+,[0-9]+")
+"""A line that may be one number or two."""
 
 _PAUSE = 0.05
 """Seconds after a key until what was typed is checked."""
@@ -195,6 +199,23 @@ class InterventionPane(Widget):
 
     def copy_text(self) -> str:
         return next((row.text for row in self.form.rows if row.key == self.form.key), "")
+
+    def take_lines(self, lines: Sequence[str]) -> bool:
+        """Have a pasted column of numbers in the list that is edited, else in the values; False where none is meant."""
+        key = self.form.editing or self.form.key.rpartition(".")[0] + ".values"
+        if not self.form.editing and not any(row.key == key for row in self.form.rows):
+            key = next((row.key for row in self.form.rows if row.key.endswith(".values")), "")
+        text = " ".join(line.strip() for line in lines)
+        problem = self.spec.list_problem(key, text) if self.is_ready else None
+        if problem is None:
+            return False
+        if any(_DECIMAL_COMMA.fullmatch(line.strip()) for line in lines):
+            self._say("a comma stands inside these numbers: nothing is taken; write decimals with a point", "problem")
+        elif problem:
+            self._say(f"nothing of the {len(lines):,} lines is taken: {problem}", "problem")
+        else:
+            self.form.type(key, text)
+        return True
 
     def on_descendant_focus(self) -> None:
         """Have the model described once the form is used: loading it is not for those who only look at sessions."""

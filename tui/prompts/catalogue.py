@@ -20,7 +20,7 @@ from srm_explorer.engine.prompts import (
     Prompt,
     PromptSet,
     Turns,
-    add_prompt,
+    add_prompts,
     alike_problems,
     available_prompt_sets,
     find_prompt_set,
@@ -239,7 +239,7 @@ class PromptFiles:
 
     @dataclass
     class Read(Message, bubble=False):
-        """A set's file was read; `added` is the prompt that was just written into it."""
+        """A set's file was read; `added` is the prompt that was just written into it, the last of several."""
 
         listed: ListedSet
         added: str | None = None
@@ -310,13 +310,13 @@ class PromptFiles:
 
         self._run(work)
 
-    def add(self, listed: ListedSet, text: str, like: Prompt | None) -> None:
+    def add(self, listed: ListedSet, texts: Sequence[str], like: Prompt | None) -> None:
         def work() -> None:
             if listed.path is None:
                 return
             try:
-                add_prompt(listed.path, text, like, listed.column)
-                self._post(self.Read(read_set(listed), text))
+                add_prompts(listed.path, texts, like, listed.column)
+                self._post(self.Read(read_set(listed), texts[-1]))
             except ExplorerError as error:
                 self._post(self.Failed(error))
 

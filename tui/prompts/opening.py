@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.io.files import as_explorer_error, write_atomic
-from srm_explorer.engine.prompts import DATASET, find_prompt_set, is_path
+from srm_explorer.engine.prompts import DATASET, add_prompts, find_prompt_set, is_path
 from srm_explorer.tui.prompts.catalogue import ListedSet, read_set
 
 _MADE: Mapping[str, str] = {".txt": "", ".md": "", ".csv": "prompt\n", ".tsv": "prompt\n", ".jsonl": ""}
@@ -128,6 +129,29 @@ def make_typed(typed: str, sets: Iterable[ListedSet]) -> ListedSet:
         raise as_explorer_error(error, path) from None
     named = next((one for one in sets if one.path == path), None)
     return named or ListedSet(str(path) if by_path else stem, path, "path" if by_path else "yours")
+
+
+def make_of_lines(typed: str, lines: Sequence[str], sets: Iterable[ListedSet]) -> ListedSet:
+    """Make the file of a new set, as `make_typed` does, that has a prompt a line; without these it is not made.
+
+    Raises:
+        ExplorerError: as `make_typed` and `add_prompts`.
+    """
+    made = make_typed(typed, sets)
+    if made.path is None:
+        return made
+    try:
+        add_prompts(made.path, lines)
+    except ExplorerError:
+        made.path.unlink(missing_ok=True)
+        raise
+    return read_set(made)
+
+
+def free_name(stem: str, sets: Iterable[ListedSet]) -> str:
+    """A name that no set has: the stem, or the stem and the first number from 2."""
+    taken = {listed.name for listed in sets}
+    return next(name for name in (stem, *(f"{stem}-{number}" for number in itertools.count(2))) if name not in taken)
 
 
 def titles_of(names: Iterable[str]) -> dict[str, str]:

@@ -34,7 +34,7 @@ from srm_explorer.tui.prompts.messages import (
     as_content,
 )
 from srm_explorer.tui.prompts.model import PromptChoice
-from srm_explorer.tui.prompts.opening import Completion, complete, make_typed, open_typed
+from srm_explorer.tui.prompts.opening import Completion, complete, free_name, make_of_lines, make_typed, open_typed
 from srm_explorer.tui.prompts.rows import (
     ErrorRows,
     PositionsUse,
@@ -47,8 +47,8 @@ from srm_explorer.tui.prompts.rows import (
 )
 from srm_explorer.tui.terminal.editor import edit_file
 from srm_explorer.tui.text import UNSURE, wrapped
-from srm_explorer.tui.widgets.dialogs import named_here
-from srm_explorer.tui.widgets.table_render import one_line
+from srm_explorer.tui.widgets.dialogs import Ask, Choose, named_here
+from srm_explorer.tui.widgets.table_render import fit, one_line
 
 Typing: TypeAlias = Literal["search", "add", "limit", "file", "set"]
 
@@ -82,6 +82,9 @@ class PathLine(PromptLine):
 
 _OPENS_LINE = ("search", "add", "limit", "open_file", "new_set")
 """Actions after which letters are text."""
+
+_QUOTED, _LINES_QUOTED = 60, 4
+"""Columns of a pasted line that are shown before it is taken, and lines."""
 
 _LATEST = 1.0
 """Seconds within which such an action is run."""
@@ -223,6 +226,38 @@ class PromptsPane(Widget):
             return self.rows.prompt(row).text
         key = self.rows.key(row)
         return key if isinstance(key, str) else str(self.rows.cell(row, "level"))
+
+    def take_lines(self, lines: Sequence[str]) -> bool:
+        """Ask whether pasted lines are to be prompts, and of which set; False where one line is typed that is none."""
+        if not self.files.is_listed or (self._line is not None and self._line.what != "add"):
+            return False
+        named = self._set_at_hand()
+        choices = [("n", "of a new set")]
+        if named is not None and self.choice.view != "levels":
+            choices.insert(0, ("a", f"of {set_name(named.name)}, at its end"))
+
+        def take(key: str | None) -> None:
+            if key == "a":
+                like = self._like()
+                self._with_own_file(lambda listed: self.files.add(listed, lines, like))
+            elif key == "n":
+                self._ask_name(lines)
+
+        what = f"Make {count_of(len(lines), 'prompt')} of what was pasted"
+        first = [fit(one_line(line), _QUOTED) for line in lines[:_LINES_QUOTED]]
+        more = [f"and {len(lines) - len(first):,} more"] if len(lines) > len(first) else []
+        self.app.push_screen(Choose(f"{what}?", choices, detail="\n".join([*first, *more])), take)
+        return True
+
+    def _ask_name(self, lines: Sequence[str]) -> None:
+        known = tuple(self.files.sets.values())
+
+        def make(name: str | None) -> None:
+            if name is not None:
+                self.files.open(lambda sets: make_of_lines(name, lines, sets))
+
+        question = f"Keep the {count_of(len(lines), 'prompt')} under which name?"
+        self.app.push_screen(Ask(question, free_name("pasted", known)), make)
 
     @property
     def table(self) -> PromptTable:
@@ -372,7 +407,7 @@ class PromptsPane(Widget):
             self.files.open(lambda sets: make_typed(typed, sets), is_new=True)
         elif what == "add" and self.choice.opened_set is not None:
             text, like = message.value, self._like()
-            self._with_own_file(lambda listed: self.files.add(listed, text, like))
+            self._with_own_file(lambda listed: self.files.add(listed, [text], like))
         elif what == "limit":
             self._take_limit(message.value.strip().replace(",", ""))
         else:
@@ -522,10 +557,14 @@ class PromptsPane(Widget):
     def _forget_early(self) -> None:
         self._early = None
 
+    def _set_at_hand(self) -> ListedSet | None:
+        """The set at hand."""
+        name = self.table.key if isinstance(self.rows, SetRows) else self.choice.opened
+        return self.files.sets.get(str(name))
+
     def _with_own_file(self, then: Callable[[ListedSet], None]) -> None:
         """Go on with the set at hand, in a copy of one that ships."""
-        name = self.table.key if isinstance(self.rows, SetRows) else self.choice.opened
-        listed = self.files.sets.get(str(name))
+        listed = self._set_at_hand()
         if listed is None or listed.path is None:
             error = listed.error if listed is not None else None
             remedy = "write the prompts into a file, say prompts/mine.txt"

@@ -54,12 +54,17 @@ class KeyOrder(App[ReturnType], Generic[ReturnType]):
         elif not self.leaving:
             await self._send(event)
 
+    def take_paste(self, event: events.Paste) -> bool:
+        """Take a pasted text in its turn, or leave it to the widget in focus."""
+        return False
+
     async def _send(self, event: events.Event) -> None:
         self._busy = True
         self._turn += 1
         self.set_timer(_PATIENCE, lambda turn=self._turn: self._end_turn(turn))
         node = self.focused or self.screen
-        await super().on_event(event)
+        if not (isinstance(event, events.Paste) and self.take_paste(event)):
+            await super().on_event(event)
         self._climb(node, self._turn, _ROUNDS)
 
     def _climb(self, node: DOMNode, turn: int, rounds: int) -> None:

@@ -161,9 +161,22 @@ class LineForm(ScrollableContainer, can_focus=False, inherit_bindings=False):
     def open_field(self, event: FormLines.EditWanted) -> None:
         """Mount the text field over the value of a row."""
         event.stop()
+        self._open(event.row.key, event.row.text)
+
+    def type(self, key: str, text: str) -> None:
+        """Have a text in the field of a row, in place of what is there; it is not taken yet."""
+        if self._input is not None and self._editing == key:
+            self._input.value = text
+            self._input.cursor_position = len(text)
+        elif any(row.key == key and row.typed for row in self.rows):
+            self.select(key)
+            self._open(key, text)
+            self.post_message(self.Typed(key, text))
+
+    def _open(self, key: str, text: str) -> None:
         self.commit()
-        self._editing = event.row.key
-        self._input = RowInput(event.row.text, compact=True)
+        self._editing = key
+        self._input = RowInput(text, compact=True)
         self._place_input()
         self.mount(self._input)
         self._input.focus(scroll_visible=False)
