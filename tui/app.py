@@ -19,7 +19,7 @@ from srm_explorer.tui.explorer.screen import ExplorerScreen
 from srm_explorer.tui.explorer.startup import ExitSummary, LaunchOptions
 from srm_explorer.tui.glyphs import glyphs
 from srm_explorer.tui.keys import known_ids
-from srm_explorer.tui.palette import Commands
+from srm_explorer.tui.palette import Commands, Palette
 from srm_explorer.tui.settings import TEMPLATE, Settings, editor_command, load_settings, settings_path, unknown_keys
 from srm_explorer.tui.terminal import jobs, replies, textual_patches, wide_text
 from srm_explorer.tui.terminal.clipboard import copy_sequence, copy_to_file, wrapped
@@ -38,6 +38,7 @@ class ExplorerApp(KeyOrder[ExitSummary]):
     TITLE = "srm-explorer"
     COMMANDS: ClassVar[set[Any]] = {Commands}
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("colon", "command_palette", "commands", id="palette", tooltip="Find anything by what it does"),
         Binding("ctrl+q", "leave", "Quit", show=False, priority=True, id="app.quit", tooltip="Leave; a run goes on"),
         Binding(
             "ctrl+z",
@@ -180,6 +181,10 @@ class ExplorerApp(KeyOrder[ExitSummary]):
     def action_suspend_process(self) -> None:
         if not self._jobs.stop():
             self.explorer.say("there is no shell to go back to; q quits", "warning")
+
+    def action_command_palette(self) -> None:
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette())
 
     def action_leave(self) -> None:
         self._end(0)

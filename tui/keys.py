@@ -165,6 +165,24 @@ def keys_now(screen: Screen[Any]) -> list[KeyOf]:
     ]
 
 
+def keys_to_tell(screen: Screen[Any], keymap: Mapping[str, str]) -> list[KeyOf]:
+    """The bindings of the focus and of what is around it, each once and no key twice; what acts now has its keys first.
+
+    One whose keys all mean something else here is left out.
+    """
+    now = keys_now(screen)
+    taken, known = {name for key in now for name in key.pressed}, {key.id for key in now}
+    inside = [] if screen.focused is None else list(screen.focused.ancestors_with_self)
+    told = list(now)
+    signs = glyphs_of(screen.app)
+    for key in all_keys(inside or [screen, screen.app], keymap):
+        free = tuple(name for name in key.pressed if name not in taken)
+        if key.id not in known and free:
+            taken.update(free)
+            told.append(KeyOf(key.node, key.binding, shown_keys(",".join(free), signs), free))
+    return told
+
+
 def offered(screen: Screen[Any]) -> list[KeyOf]:
     """What the last line tells, where there is room: what would change something now, in the order it stands there."""
     keys = [key for key in keys_now(screen) if key.binding.show and key.binding.description and key.is_offered]

@@ -1,71 +1,174 @@
-"""The command palette: every action of every part of the screen in view, the presets and the sessions."""
+"""The command palette: every action of every screen, by what it does, the presets, the studies and the sessions."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 from textual.dom import DOMNode
 from textual.markup import escape
 from textual.widget import Widget
 
-from srm_explorer.tui.keys import all_keys
+from srm_explorer.tui.glyphs import glyphs_of
+from srm_explorer.tui.keys import KeyOf, all_keys, declared_bindings, shown_keys
+from srm_explorer.tui.keywords import WAYS, words_for
 from srm_explorer.tui.widgets.pane import Pane
+from srm_explorer.tui.widgets.status import StatusLine
 
 
 @dataclass(frozen=True)
 class Command:
-    """An entry: what it does in a few words, in a sentence, and how."""
+    """An entry.
+
+    Attributes:
+        name: what it does in a few words.
+        help: in a sentence.
+        run: does it.
+        keys: that do it too, as they are shown.
+        words: by which it is found besides.
+        is_here: whether it is of what is in view, and listed before anything is typed.
+    """
 
     name: str
     help: str
     run: Callable[[], Awaitable[None] | None]
+    keys: str = ""
+    words: str = ""
+    is_here: bool = True
+
+    @property
+    def text(self) -> str:
+        return f"{self.name}   {self.keys}".rstrip()
+
+    def likeness(self, query: str) -> float:
+        """How well a query fits: each of its words must begin a word of the entry, best one of its name; else 0."""
+        score = 0.0
+        for word in query.casefold().split():
+            weights = ((3.0, self.name), (2.0, self.words), (1.0, f"{self.help} {self.keys}"))
+            score_of_word = max(
+                (
+                    weight + (0.5 if part == word else 0)
+                    for weight, text in weights
+                    for part in _words(text)
+                    if part.startswith(word)
+                ),
+                default=0.0,
+            )
+            if not score_of_word:
+                return 0.0
+            score += score_of_word
+        if score and self.name.casefold().startswith(query.casefold().strip()):
+            score += 5
+        return score and score + (0.4 if self.is_here else 0)
+
+
+def _words(text: str) -> list[str]:
+    plain = "".join(letter if letter.isalnum() or letter in "-+" else " " for letter in text.casefold())
+    return [*plain.split(), *(part for word in plain.split() if "-" in word for part in word.split("-"))]
+
+
+class Palette(CommandPalette):
+    """Textual's, with the last line of every other screen."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "escape", "leave it", id="palette.leave", tooltip="Close the commands and do nothing"),
+        Binding("down", "cursor_down", "next", id="palette.next", tooltip="Go to the next command of the list"),
+    ]
+
+    def compose(self) -> ComposeResult:
+        yield from super().compose()
+        yield StatusLine()
 
 
 class Commands(Provider):
-    """Finds what can be done now; made from the bindings, so that nothing with a key is missing."""
+    """Finds what can be done; made from the bindings, so that nothing with a key is missing."""
 
     async def startup(self) -> None:
-        """Collect the entries: what keys do, and what the screen in view has besides."""
+        """Collect the entries: what keys do here, what the screen in view has besides, and what keys do elsewhere."""
         self._commands = self._actions()
         more: Callable[[], Awaitable[list[Command]]] | None = getattr(self.screen, "palette_commands", None)
         if more is not None:
             self._commands += await more()
+        self._commands += self._elsewhere(await asyncio.to_thread(declared_bindings))
 
     async def discover(self) -> Hits:
-        """Everything, before anything is typed."""
+        """What is in view, before anything is typed."""
         for command in self._commands:
-            name = command.name
-            yield DiscoveryHit(Content(name), command.run, text=name, help=escape(command.help))
+            if command.is_here:
+                yield DiscoveryHit(Content(command.text), command.run, text=command.text, help=escape(command.help))
 
     async def search(self, query: str) -> Hits:
-        """What is like the text."""
+        """What is like the text: by its words, and else by the letters of its name."""
         matcher = self.matcher(query)
         for command in self._commands:
-            name = command.name
-            if (score := matcher.match(name)) > 0:
-                yield Hit(score, matcher.highlight(name), command.run, text=name, help=escape(command.help))
+            text = command.text
+            score = command.likeness(query) or matcher.match(command.name) / 1000
+            if score > 0:
+                yield Hit(score, matcher.highlight(text), command.run, text=text, help=escape(command.help))
 
     def _actions(self) -> list[Command]:
         keymap = getattr(self.app, "user_keys", {})
         screen = self.screen
-        go_to: Callable[[Widget], None] | None = getattr(screen, "go_to", None)
         # A pane that is not in view is gone to; a tab is not, whose keys mean nothing while another is in view.
-        widgets = [screen, *(widget for widget in screen.query(Widget) if _is_in_use(widget))]
+        widgets = [screen, *(widget for widget in screen.query(Widget) if _is_in_use(widget)), self.app]
+        self._here = all_keys(widgets, keymap)
+        return [
+            Command(_title(key.binding), key.binding.tooltip, self._runner(key), key.keys, words_for(key.id))
+            for key in self._here
+        ]
+
+    def _runner(self, key: KeyOf) -> Callable[[], Awaitable[None]]:
+        async def run() -> None:
+            go_to: Callable[[DOMNode, str], None] | None = getattr(self.screen, "go_to", None)
+            if go_to is not None and isinstance(key.node, Widget):
+                go_to(key.node, key.binding.action)
+            if key.acts:
+                await self.app.run_action(key.binding.action, default_namespace=key.node)
+            else:
+                self._tell(key.keys, key.binding)
+
+        return run
+
+    def _elsewhere(self, declared: dict[str, list[Binding]]) -> list[Command]:
+        keymap: dict[str, str] = getattr(self.app, "user_keys", {})
+        signs = glyphs_of(self.app)
+        known = {key.id for key in self._here}
+        hidden = {type(widget).__name__: widget for widget in reversed(self.screen.query(Widget))}
         commands: list[Command] = []
-        for key in all_keys(widgets, keymap):
-            node, binding = key.node, key.binding
-
-            async def run(node: DOMNode = node, action: str = binding.action) -> None:
-                if go_to is not None and isinstance(node, Widget):
-                    go_to(node)
-                await self.app.run_action(action, default_namespace=node)
-
-            name = f"{binding.description or binding.tooltip}   {key.keys}"
-            commands.append(Command(name, binding.tooltip, run))
+        for kind, bindings in declared.items():
+            where, way = WAYS.get(kind, ("while a box is open", ""))
+            for binding in (binding for binding in bindings if binding.id and binding.id not in known):
+                known.add(binding.id or "")
+                keys = shown_keys(keymap.get(binding.id or "", binding.key), signs)
+                widget = hidden.get(kind)
+                run = self._runner(KeyOf(widget, binding, keys)) if widget else self._way(way, keys, binding)
+                told = binding.tooltip or binding.description
+                words = f"{words_for(binding.id or '')} {where}"
+                commands.append(Command(_title(binding), f"{told} ({where})", run, keys, words, is_here=False))
         return commands
+
+    def _way(self, way: str, keys: str, binding: Binding) -> Callable[[], Awaitable[None]]:
+        async def run() -> None:
+            if way and hasattr(self.screen, "go_to"):
+                await self.app.run_action(way, default_namespace=self.screen)
+            self._tell(keys, binding)
+
+        return run
+
+    def _tell(self, keys: str, binding: Binding) -> None:
+        """Say which key does it, where it cannot be done from here."""
+        told = binding.tooltip or binding.description
+        self.app.notify(f"{keys}: {told[:1].lower()}{told[1:]}", markup=False)
+
+
+def _title(binding: Binding) -> str:
+    return (binding.description or binding.tooltip).lower()
 
 
 def _is_in_use(widget: Widget) -> bool:

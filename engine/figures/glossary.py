@@ -370,6 +370,21 @@ def section_terms(section: str) -> tuple[tuple[str, str], ...]:
     return tuple((term.word, term.meaning) for term in glossary() if term.section == section)
 
 
+def terms_in(text: str, sections: Sequence[str]) -> tuple[Term, ...]:
+    """The terms of some sections whose words stand in a text, as whole words."""
+    return tuple(
+        term
+        for term in glossary()
+        if term.section in sections and any(_standing(word).search(text) for word in term.words)
+    )
+
+
+@functools.cache
+def _standing(word: str) -> re.Pattern[str]:
+    """A word where it stands for itself: no part of another, and something in the place of its stars."""
+    return re.compile(rf"(?<!\w){re.escape(word)}(?!\w)".replace(r"\*", r"\S+"))
+
+
 def explain(words: Sequence[str]) -> tuple[Term, ...]:
     """The terms that words stand for, whatever their case.
 

@@ -17,7 +17,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.widgets.chart import ChartView
 from srm_explorer.tui.widgets.dialogs import Ask, file_problem, named_here
-from srm_explorer.tui.widgets.help import push_help, words_of, words_of_section
+from srm_explorer.tui.widgets.help import push_help, words_of
 from srm_explorer.tui.widgets.status import StatusLine, Tone
 from srm_explorer.tui.widgets.table import LineTable
 
@@ -206,10 +206,8 @@ class CompareScreen(Screen[None]):
     def action_help(self) -> None:
         state = self._state
         named = words_of(() if state is None else (*(["exploratory"] if state.exploratory else []), *state.row_names))
-        words = (*words_of_section("On the charts"), *named)
         scene = self.query_one(_Chart).scene
-        warnings = () if scene is None else scene.warnings
-        push_help(self, "the comparison", self.query_one("#numbers", LineTable), words=words, warnings=warnings)
+        push_help(self, "the comparison", words=named, warnings=() if scene is None else scene.warnings)
 
     def action_leave(self) -> None:
         self.dismiss()

@@ -197,6 +197,10 @@ class InterventionPane(Widget):
             self._settle(*self.spec.edit(*taken))
         return self.spec.experiment()
 
+    def words(self) -> list[tuple[str, str]]:
+        """The labels of the rows, and what can be written there."""
+        return [(row.label, row.hint) for row in self.form.rows if row.hint]
+
     def copy_text(self) -> str:
         return next((row.text for row in self.form.rows if row.key == self.form.key), "")
 

@@ -36,7 +36,7 @@ from srm_explorer.tui.explorer.studies import StudyController
 from srm_explorer.tui.explorer.view import ExplorerView
 from srm_explorer.tui.palette import Command
 from srm_explorer.tui.prompts.pane import PromptsPane
-from srm_explorer.tui.results.pane import ResultsPane
+from srm_explorer.tui.results.pane import TABS, ResultsPane
 from srm_explorer.tui.results.study_tab import StudyTab
 from srm_explorer.tui.sessions.actions import Chosen
 from srm_explorer.tui.sessions.screen import SessionsScreen
@@ -358,7 +358,18 @@ class ExplorerController:
 
     def palette_commands(self) -> list[Command]:
         """The presets and the sessions as commands of the palette; reads folders, so call it in a thread."""
-        commands: list[Command] = []
+        results = self._view.results
+        commands = [
+            Command(f"tab {tab}", "Go to this tab of the results", functools.partial(results.open_tab, tab))
+            for tab in TABS
+        ]
+        for tab in results.study_tabs:
+            for topic in tab.topics:
+                look = functools.partial(results.open_tab, tab.name or "", topic.study)
+                told = topic.teaches.partition("\n")[0]
+                commands.append(
+                    Command(topic.title, f"{tab.name}: {told}", look, words=f"study {topic.study} {tab.name}")
+                )
         for name in available_presets():
             experiment, source = read_experiment(name)
             load = functools.partial(self.replace, experiment.to_dict(), source.name, source.base)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -20,7 +20,6 @@ from textual.widget import Widget
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.explorer.startup import ExitSummary, LaunchOptions
-from srm_explorer.tui.keys import all_keys, keys_of
 from srm_explorer.tui.widgets.pane import Pane
 from srm_explorer.tui.widgets.status import Facts, Going, HeaderLine, PaneLine, StatusLine, Tone
 
@@ -38,7 +37,7 @@ NARROW = 120
 
 _SEVERITIES: dict[Tone, Literal["warning", "error"]] = {"warning": "warning", "error": "error"}
 
-_BEFORE_LOADED = ("help", "palette", "pane", "next_pane", "settings")
+_BEFORE_LOADED = ("help", "pane", "next_pane", "settings")
 """What can be done while the rest is loaded."""
 
 _SAID_FOR = 8.0
@@ -48,6 +47,15 @@ _LOOK = 2.0
 """Seconds between two looks at whether the session in view still has its name."""
 
 T = TypeVar("T")
+
+
+@runtime_checkable
+class HasWords(Protocol):
+    """What a pane shows may have words of its own."""
+
+    def words(self) -> Sequence[tuple[str, str]]:
+        """Words that stand in it, and what they mean."""
+        ...
 
 
 class ExplorerScreen(Screen[None]):
@@ -120,7 +128,6 @@ class ExplorerScreen(Screen[None]):
             id="worker.restart",
             tooltip="Drain and restart the worker",
         ),
-        Binding("colon", "palette", "commands", id="palette", tooltip="Find any command by its name"),
         Binding(
             "question_mark", "help", "help", id="help", tooltip="Keys of the pane in focus, and what the words mean"
         ),
@@ -279,11 +286,13 @@ class ExplorerScreen(Screen[None]):
             widget.refresh(layout=True)
         self.refresh_bindings()
 
-    def go_to(self, widget: Widget) -> None:
-        """Go to the pane a widget is in, unless it is the current one."""
+    def go_to(self, widget: Widget, action: str = "") -> None:
+        """Go to the pane a widget is in, unless it is the current one, and to a tab on which the action acts."""
         pane = next((pane for pane in self.panes if pane in widget.ancestors), self.pane)
         if pane is not self.pane:
             self.action_pane(pane.number)
+        if pane is self.panes[2] and self.controller is not None:
+            self.results.go_where(widget, action.partition("(")[0])
 
     async def palette_commands(self) -> list[Command]:
         """Presets and sessions as commands."""
@@ -357,23 +366,21 @@ class ExplorerScreen(Screen[None]):
         if edit is not None:
             edit()
 
-    def action_palette(self) -> None:
-        """Find a command."""
-        self.app.action_command_palette()
+    def action_tab(self, name: str) -> None:
+        """Go to a tab of the results by its name."""
+        self.action_pane(3)
+        if self.controller is not None:
+            self.results.open_tab(name)
 
     def action_help(self) -> None:
         """Show help for what is in focus."""
-        from srm_explorer.tui.widgets.help import Help, words_in_view
+        from srm_explorer.tui.widgets.help import push_help
 
         pane = self.pane
-        inside = [node for node in self._focus_chain() if pane in node.ancestors]
-        content = [] if pane.content is None else [pane.content]
-        here = all_keys([*inside, *content], self._user_keys)
         is_told = self.controller is not None and self.current == 3
         warnings, notes = (self.results.warnings(), self.results.notes()) if is_told else ((), ())
-        words = self.results.words() if is_told else words_in_view(pane)
-        everywhere = keys_of(self, self._user_keys)
-        self.app.push_screen(Help(f"{pane.number} {pane.title}", here, everywhere, warnings, notes, words))
+        words = pane.content.words() if isinstance(pane.content, HasWords) and self.controller is not None else ()
+        push_help(self, f"{pane.number} {pane.title}", words=words, warnings=warnings, notes=notes)
 
     def action_pane(self, number: int) -> None:
         """Go to a pane."""
@@ -408,10 +415,6 @@ class ExplorerScreen(Screen[None]):
     def pick_pane(self, event: PaneLine.Picked) -> None:
         """Go to the pane that was clicked."""
         self.action_pane(event.number)
-
-    @property
-    def _user_keys(self) -> dict[str, str]:
-        return getattr(self.app, "user_keys", {})
 
     def _focus_chain(self) -> list[DOMNode]:
         return [] if self.focused is None else [self.focused, *self.focused.ancestors]

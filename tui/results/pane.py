@@ -21,7 +21,7 @@ from srm_explorer.tui.results.runs_tab import RunsTab
 from srm_explorer.tui.results.study_tab import StudyTab
 from srm_explorer.tui.terminal.textual_patches import install_left_crop
 from srm_explorer.tui.widgets.chart import ChartView
-from srm_explorer.tui.widgets.help import Words, words_in_view, words_of_section
+from srm_explorer.tui.widgets.help import Words
 from srm_explorer.tui.widgets.tab_strip import TabStrip
 from srm_explorer.tui.widgets.table_render import one_line
 
@@ -226,6 +226,18 @@ class ResultsPane(Widget, can_focus=True):
         if isinstance(self._in_view, StudyTab) and topic:
             self._in_view.open_topic(topic)
 
+    def go_where(self, widget: Widget, action: str) -> None:
+        """Go to the tab that a widget is in, or, of the pane's own actions, to the first on which it acts."""
+        tabs = [at for at, tab in enumerate(self._tabs) if tab is widget or tab in widget.ancestors]
+        if isinstance(widget, StudyTab) and not widget.check_action(action, ()):
+            tabs = [
+                at for at, tab in enumerate(self._tabs) if isinstance(tab, StudyTab) and tab.check_action(action, ())
+            ]
+        if widget is self and self.tab not in ACTS_ON.get(action, TABS):
+            tabs = [TABS.index(ACTS_ON[action][0])]
+        if tabs and self._current not in tabs:
+            self.pick(tabs[0])
+
     def highlight(self, index: int) -> None:
         """Highlight a run, by its index among all planned ones, in the table in view where it is listed."""
         for runs in (self._runs, self._lit_runs):
@@ -245,15 +257,12 @@ class ResultsPane(Widget, can_focus=True):
         return page.table.notes if page is not None and page.table is not None else ()
 
     def words(self) -> Words:
-        """What the headings and the words of the legend in view mean."""
+        """What the headings of the study in view mean."""
         # Loaded when it is asked for: the first frame has no use for it.
         from srm_explorer.engine.figures.glossary import column_words
 
         page = self._study_page()
-        if page is not None and page.table is not None:
-            return column_words(page.table.columns, page.table.name)
-        listed = words_in_view(self)
-        return listed if self._chart() is None else (*words_of_section("On the charts"), *listed)
+        return () if page is None or page.table is None else column_words(page.table.columns, page.table.name)
 
     def copy_text(self) -> str:
         text = self._in_view.copy_text()

@@ -255,7 +255,7 @@ class SessionsScreen(Screen[Chosen | None]):
                 return True
 
     def action_help(self) -> None:
-        push_help(self, "the list of sessions", self.table)
+        push_help(self, "the list of sessions")
 
     def _show(self) -> None:
         typed = self.query_one("#search", Input).value
