@@ -26,7 +26,7 @@ PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Sessions", ("SessionsScreen",)),
     ("Comparison", ("CompareScreen",)),
     ("Notes", ("NotesScreen",)),
-    ("Boxes", ("Help", "Presets", "Ask", "Confirm", "Choose", "TooSmall")),
+    ("Boxes", ("Help", "Palette", "Presets", "Ask", "Confirm", "Choose", "TooSmall")),
 )
 """Where keys work, and the classes that declare them there."""
 

@@ -38,7 +38,7 @@ class ExplorerApp(KeyOrder[ExitSummary]):
     TITLE = "srm-explorer"
     COMMANDS: ClassVar[set[Any]] = {Commands}
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("colon", "command_palette", "commands", id="palette", tooltip="Find anything by what it does"),
+        Binding("colon,ctrl+p", "command_palette", "commands", id="palette", tooltip="Find anything by what it does"),
         Binding("ctrl+q", "leave", "Quit", show=False, priority=True, id="app.quit", tooltip="Leave; a run goes on"),
         Binding(
             "ctrl+z",

@@ -148,7 +148,6 @@ WORDS: dict[str, str] = {
     "sessions.rename": "name move call",
     "sessions.duplicate": "clone reuse spec experiment",
     "sessions.trash": "delete remove throw away bin",
-    "sessions.undelete": "trash restore undo delete bring back",
     "compare.part*": "chart numbers differences table",
     "compare.difference": "subtract minus groups sessions",
     "compare.groups*": "subtract pair conditions",

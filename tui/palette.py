@@ -49,7 +49,7 @@ class Command:
     def likeness(self, query: str) -> float:
         """How well a query fits: each of its words must begin a word of the entry, best one of its name; else 0."""
         score = 0.0
-        for word in query.casefold().split():
+        for word in _words(query):
             weights = ((3.0, self.name), (2.0, self.words), (1.0, f"{self.help} {self.keys}"))
             score_of_word = max(
                 (

@@ -129,7 +129,7 @@ def _section(title: str, rows: Words, *, id: str | None = None) -> Static:  # no
     from rich.text import Text
 
     grid = Table.grid(padding=(0, 2))
-    grid.add_column(min_width=14, max_width=24)
+    grid.add_column(min_width=min(14, max((len(name) for name, _ in rows), default=1)), max_width=24)
     grid.add_column()
     for name, text in rows:
         grid.add_row(Text(name, "bold"), Text(text))

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import pytest
 from textual.command import CommandPalette
 from textual.widgets import Input
 
@@ -11,9 +13,12 @@ from srm_explorer.engine import paths
 from srm_explorer.engine.session import load_session, save_session
 from srm_explorer.tui.explorer.controller import facts_of
 from srm_explorer.tui.explorer.startup import LaunchOptions
-from srm_explorer.tui.keys import all_keys
+from srm_explorer.tui.keys import all_keys, declared_bindings, shown_keys
+from srm_explorer.tui.keywords import WORDS, group_of, group_titles
+from srm_explorer.tui.palette import Commands
+from srm_explorer.tui.sessions.screen import SessionsScreen
 from srm_explorer.tui.settings import Settings
-from srm_explorer.tui.widgets.help import Help
+from srm_explorer.tui.widgets.help import NOT_NOW, Help, grouped
 
 from .conftest import offered, painted
 
@@ -152,19 +157,68 @@ def test_the_chart_in_view_is_written_where_it_is_wished(drive: Any, stored: Pat
     assert "spotlight" in (tmp_path / "chart.txt").read_text()
 
 
-def test_help_tells_every_key_of_the_pane_and_everywhere(drive: Any) -> None:
+@pytest.mark.parametrize("size", [(160, 60), (80, 24)])
+def test_help_tells_every_key_once_by_what_it_does_and_the_words_in_view(
+    drive: Any, stored: Path, size: tuple[int, int]
+) -> None:
     async def test(app: Any, pilot: Any, until: Any) -> None:
-        for key, widget in (("1", app.explorer.prompts), ("3", app.explorer.results)):
+        await until(lambda: "lit" in app.text(), "the session")
+        places = (("1", "space"), ("2", "down"), ("3", "t"), ("o", "m"))
+        for place in places:
+            await pilot.press(*place)
+            chain = list(app.focused.ancestors_with_self)
+            await pilot.press("question_mark")
+            await until(lambda: isinstance(app.screen, Help), "help")
+            told = app.screen.keys
+            ids, keys = [key.id for key in told], [name for key in told for name in key.pressed]
+            assert len(set(ids)) == len(ids)
+            assert len(set(keys)) == len(keys)
+            # All that is declared is there, but for what other keys of the same name stand in front of.
+            for key in all_keys(chain, {}):
+                assert key.id in ids or set(key.pressed) <= set(keys), key.id
+            headings = [title for title, _ in grouped(told)]
+            assert headings == [title for title in (*group_titles(), NOT_NOW) if title in headings]
+            text = "\n".join(str(line) for line in await shown_whole(app, pilot, until))
+            assert not [name for name in ids if "." in name and name in text]
+            for key in told:
+                assert key.keys in text, key.id
+            for word, _ in app.screen.words:
+                assert word[:20] in text
+            await pilot.press("escape")
+            await until(lambda: not isinstance(app.screen, Help), "the screen")
+            await pilot.press("escape") if place[0] == "o" else None
+        assert app.screen is app.explorer
+
+    drive(test, LaunchOptions(session=stored), size=size)
+
+
+async def shown_whole(app: Any, pilot: Any, until: Any) -> list[str]:
+    """Every line of a help, from the top to where it cannot be scrolled any more."""
+    lines: list[str] = []
+    while True:
+        await pilot.pause()
+        shown = app.text()
+        lines += shown.splitlines()
+        await pilot.press("pagedown")
+        await pilot.pause()
+        if app.text() == shown:
+            return lines
+
+
+def test_the_words_of_help_are_those_that_stand_on_the_screen(drive: Any, stored: Path) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "lit" in app.text() and painted(app), "the session")
+        words: dict[str, set[str]] = {}
+        for key in ("3", "2", "1"):
             await pilot.press(key, "question_mark")
             await until(lambda: isinstance(app.screen, Help), "help")
-            told = {one.binding.id for one in (*app.screen._here, *app.screen._everywhere)}
-            assert told >= {one.binding.id for one in all_keys([widget, app.explorer], {})}
-            text = app.text()
+            words[key] = {word for word, _ in app.screen.words}
             await pilot.press("escape")
-            assert f"Keys in {key}" in text
-        await until(lambda: app.screen is app.explorer, "the explorer")
+        assert {"spotlight", "lit", "baseline", "arithmetic"} <= words["3"]
+        assert "layer" in words["2"]
+        assert not {"spotlight", "lit", "layer"} & words["1"]
 
-    drive(test, size=(160, 60))
+    drive(test, LaunchOptions(session=stored), size=(80, 24))
 
 
 def test_the_palette_finds_any_action_by_its_name_and_does_it(drive: Any) -> None:
@@ -173,16 +227,80 @@ def test_the_palette_finds_any_action_by_its_name_and_does_it(drive: Any) -> Non
         await until(lambda: isinstance(app.screen, CommandPalette), "the palette")
         await pilot.press(*"preset quick")
         await until(lambda: offered(app).startswith("preset quick"), "the entry")
-        await pilot.press("down", "enter")
+        await pilot.press("enter")
         await until(lambda: app.explorer.controller.editor.draft.name == "quick", "the preset")
         await pilot.press("ctrl+p")
         await until(lambda: isinstance(app.screen, CommandPalette), "the palette")
         await pilot.press(*"zoom")
         await until(lambda: "zoom" in offered(app).lower(), "the entry")
-        await pilot.press("down", "enter")
+        await pilot.press("enter")
         await until(lambda: app.explorer.has_class("-zoom"), "the zoom")
 
     drive(test)
+
+
+FOUND_BY = {
+    "prompt file": {"prompts.open_file", "prompts.new_set", "prompts.edit"},
+    "figure": {"chart.export"},
+    "export csv": {"chart.export"},
+    "undo": {"spec.undo"},
+    "threshold": {"results.threshold"},
+    "trash": {"sessions.trash"},
+    "delete": {"sessions.trash"},
+    "stop": {"run.cancel"},
+    "theme": {"settings"},
+    "compare two sessions": {"sessions.compare"},
+    "glossary": {"help"},
+    "clipboard": {"copy"},
+}
+
+
+def test_the_palette_has_every_action_of_every_screen_by_what_it_does(drive: Any, stored: Path) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        commands = Commands(app.explorer)
+        await commands.startup()
+        listed = commands._commands
+        declared = [binding for bindings in declared_bindings().values() for binding in bindings if binding.id]
+
+        def first(query: str) -> list[str]:
+            return [command.text for command in sorted(listed, key=lambda one: -one.likeness(query))][:4]
+
+        titles = {binding.id or "": (binding.description or binding.tooltip).lower() for binding in declared}
+        ids = set(titles)
+        for name, title in titles.items():
+            keys = next(shown_keys(binding.key) for binding in declared if binding.id == name)
+            entry = next((one for one in listed if one.name == title and one.keys == keys), None)
+            assert entry is not None, name
+            assert entry.likeness(title) > 0, name
+        for query, names in FOUND_BY.items():
+            assert names <= ids
+            best = [one for one in sorted(listed, key=lambda one: -one.likeness(query)) if one.likeness(query)][:6]
+            for name in names:
+                assert any(one.name == titles[name] for one in best), (query, name, first(query))
+        assert not [pattern for pattern in WORDS if not any(fnmatchcase(name, pattern) for name in ids)]
+        assert not {group_of(name) for name in ids} - set(group_titles())
+
+    drive(test, LaunchOptions(session=stored))
+
+
+def test_what_acts_on_another_tab_or_screen_is_gone_to_from_the_palette(drive: Any, stored: Path) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "lit" in app.text(), "the session")
+
+        async def choose(query: str) -> None:
+            await pilot.press("colon")
+            await until(lambda: isinstance(app.screen, CommandPalette), "the palette")
+            await pilot.press(*query)
+            await until(lambda: offered(app).startswith(query), "the entry")
+            await pilot.press("enter")
+
+        await choose("difference")
+        await until(lambda: app.explorer.results.tab == "Thresholds" and app.explorer.results.state.difference, "it")
+        await choose("trash")
+        await until(lambda: isinstance(app.screen, SessionsScreen), "the sessions")
+        await until(lambda: "move it to the trash folder" in app.text(), "what does it")
+
+    drive(test, LaunchOptions(session=stored))
 
 
 def test_every_binding_has_an_id_a_tooltip_and_an_action_that_exists(drive: Any) -> None:

@@ -161,7 +161,7 @@ def test_a_command_of_a_pane_that_is_not_in_view_goes_there(drive: Any) -> None:
         await until(lambda: isinstance(app.screen, CommandPalette), "the palette")
         await pilot.press(*"presets")
         await until(lambda: offered(app).startswith("presets"), "the entry")
-        await pilot.press("down", "enter")
+        await pilot.press("enter")
         await until(lambda: app.explorer.current == 2 and isinstance(app.screen, Presets), "the presets")
 
     drive(test, size=(80, 24))
