@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from srm_explorer.engine.errors import ExplorerError, SpecValueError
 from srm_explorer.engine.experiment import UNKNOWN, Condition, Experiment, Site, format_number
 from srm_explorer.engine.experiment.values import shown
+from srm_explorer.engine.io.arrays import Reduce
 from srm_explorer.engine.io.vectors import Matrix
 from srm_explorer.engine.session.keys import BASELINE
 from srm_explorer.engine.session.session import (
@@ -42,6 +43,7 @@ def session_from(
     *,
     name: str = IMPORTED,
     interventions: Sequence[Mapping[str, Any]] = (),
+    reduce: Reduce | None = None,
 ) -> Session:
     """Make a session of vectors and texts that another program captured; it is not saved yet.
 
@@ -49,14 +51,16 @@ def session_from(
     condition all count as the baseline.
 
     Args:
-        vectors: [run, width] by site, or one array of an unknown site; None for texts alone. They are kept as float32.
-            A site that has no name of TransformerLens is called "unknown.NAME".
+        vectors: [run, width] by site, or one array of an unknown site; None for texts alone; also tensors, and what
+            `run_with_cache` gives. They are kept as float32. A site that has no name of TransformerLens is called
+            "unknown.NAME".
         runs: of each, as far as known: `prompt`, its text; `prompt_id`, where texts do not tell prompts apart; `set`;
             `condition` (or `sweep`), "baseline", a number or a name; `value`, the number; `baseline`, whether it is;
             `output` (or `text`), the continuation, which may be empty; `sample`; `id`. Whatever else stands there, and
             what `factors` holds, are factors of the prompt: `core_id` names the unit.
         interventions: what was done, as an experiment file has it, but for the values, which the runs tell:
             {"site": "blocks.11.mlp.hook_post", "neurons": [373], "op": "clamp"}.
+        reduce: what makes [run, width] of arrays [run, token, width], whose tokens all count: "mean", or the "last".
 
     Returns:
         a session whose vectors are held in memory, until `save_session` writes them.
@@ -68,7 +72,7 @@ def session_from(
     count = len(next(iter(columns.values()), ()))
     if not count:
         raise ExplorerError("there is no run", where="runs", remedy="give a mapping a run, or a list a column")
-    held, inexact = _held(vectors, count)
+    held, inexact = _held(vectors, count, reduce)
     prompts, of_run = _prompts(columns, count)
     conditions, condition_of = _conditions(columns, count)
     samples = _samples(columns, of_run, condition_of)
@@ -160,22 +164,30 @@ def _text(cell: object) -> str:
     return format_number(cell) if isinstance(cell, int | float) else str(cell)
 
 
-def _held(vectors: Mapping[str, ArrayLike] | ArrayLike | None, count: int) -> tuple[dict[str, Matrix], list[str]]:
+def _held(
+    vectors: Mapping[str, ArrayLike] | ArrayLike | None, count: int, reduce: Reduce | None
+) -> tuple[dict[str, Matrix], list[str]]:
     """By site, the vectors as float32; and the sites of which some number was not one."""
     if vectors is None:
         return {}, []
-    named = cast("Mapping[Any, ArrayLike]", vectors) if isinstance(vectors, Mapping) else {UNKNOWN: vectors}
+    # A cache of TransformerLens is no mapping, and has the items of one; so has a frame, which is one array.
+    by_site = isinstance(vectors, Mapping) or (hasattr(vectors, "items") and not hasattr(vectors, "to_numpy"))
+    named: dict[Any, ArrayLike] = (
+        dict(cast("Any", vectors).items()) if by_site else {UNKNOWN: cast("ArrayLike", vectors)}
+    )
     held: dict[str, Matrix] = {}
     inexact: list[str] = []
     for key, given in named.items():
         site, where = _site(key), f"vectors[{shown(key)}]"
-        try:
-            array = np.asarray(given)
-        except ValueError:
-            array = np.empty(0, np.object_)
+        array = _array(given)
+        if array.ndim == 3 and reduce is not None and array.dtype.kind in "fiu" and array.size:
+            array = array[:, -1] if reduce == "last" else array.mean(axis=1, dtype=np.float64).astype(np.float32)
         if array.dtype.kind not in "fiu" or array.ndim != 2 or not array.size:
             what = f"{array.dtype.name} {list(array.shape)} is no array of numbers [run, width]"
-            raise ExplorerError(what, where=where, remedy="give a row a run: the mean over its tokens")
+            remedy = "give a row a run: the mean over its tokens"
+            if array.ndim == 3:
+                remedy += ', or say reduce="mean" or "last" where all its tokens count'
+            raise ExplorerError(what, where=where, remedy=remedy)
         if len(array) != count:
             what = f"{len(array)} vectors for {count} runs"
             raise ExplorerError(what, where=where, remedy="give a row a run, NaN where one has no vector")
@@ -191,6 +203,18 @@ def _held(vectors: Mapping[str, ArrayLike] | ArrayLike | None, count: int) -> tu
         kept.setflags(write=False)
         held[site] = kept
     return held, inexact
+
+
+def _array(given: object) -> NDArray[Any]:
+    """An array, or a tensor wherever it lies and whatever its type, as numpy has it; empty where it is neither."""
+    if hasattr(given, "detach"):
+        tensor = cast("Any", given).detach()
+        # numpy knows no bfloat16, of which float32 holds every number.
+        given = (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).cpu().numpy()
+    try:
+        return np.asarray(given)
+    except ValueError:
+        return np.empty(0, np.object_)
 
 
 def _site(key: object) -> str:

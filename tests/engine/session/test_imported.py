@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from transformer_lens import ActivationCache
 
 from srm_explorer import session_from
 from srm_explorer.engine.analyses import collapse_study, effects_study, finder_study, pair_tables, tables_in
@@ -265,3 +267,18 @@ def test_texts_alone_say_what_is_missing(tmp_path: Path) -> None:
     ):
         with pytest.raises(ExplorerError, match="texts alone"):
             ask()
+
+
+def test_a_cache_of_transformer_lens_is_read_as_it_is() -> None:
+    post = torch.arange(24, dtype=torch.bfloat16).reshape(2, 3, 4).requires_grad_()
+    cache = ActivationCache({MLP: post, "blocks.1.hook_q_input": post[..., :2]}, model=None)
+    runs = [{"prompt": "a"}, {"prompt": "b"}]
+    with pytest.raises(ExplorerError, match=r"\[2, 3, 4\] is no array of numbers .*reduce="):
+        session_from(cache, runs)
+    last = session_from(cache, runs, reduce="last").vectors()
+    assert {site: held.tolist() for site, held in last.items()} == {
+        MLP: [[8, 9, 10, 11], [20, 21, 22, 23]],
+        "unknown.blocks.1.hook_q_input": [[8, 9], [20, 21]],
+    }
+    mean = session_from(cache, runs, reduce="mean").vectors()
+    assert mean[MLP].tolist() == [[4, 5, 6, 7], [16, 17, 18, 19]]
