@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -133,6 +134,11 @@ def run_folder(session: Path) -> Path:
 def ledger_file(session: Path) -> Path:
     """The file beside a session's .json file that lists the tests computed on it."""
     return session.with_name(f"{session.name.removesuffix('.json')}.ledger.jsonl")
+
+
+def notes_drafts(session: Path) -> tuple[Path, str]:
+    """The folder of notes that were typed and not saved, and how the names begin of those on one session."""
+    return state_folder() / "notes", hashlib.sha256(os.fsencode(absolute(session))).hexdigest()[:16]
 
 
 def _check_name(name: str, typed: str) -> None:

@@ -46,6 +46,15 @@ from .engine.model_analyses.scoring import score_effects as score_effects
 from .engine.model_analyses.token_logits import token_effects as token_effects
 from .engine.paths import session_path as session_path
 from .engine.prompts import load_prompt_set as load_prompt_set, read_prompt_set as read_prompt_set
+from .engine.runs.manage import rename_session as rename_session
+from .engine.runs.trash import (
+    Trashed as Trashed,
+    delete_trashed as delete_trashed,
+    find_trashed as find_trashed,
+    restore_session as restore_session,
+    trash_session as trash_session,
+    trashed_sessions as trashed_sessions,
+)
 from .engine.session import (
     ComputedTest as ComputedTest,
     Ledger as Ledger,

@@ -24,6 +24,7 @@ PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("One run", ("RunView",)),
     ("Queue", ("QueueScreen",)),
     ("Sessions", ("SessionsScreen",)),
+    ("Trash", ("TrashScreen",)),
     ("Comparison", ("CompareScreen",)),
     ("Notes", ("NotesScreen",)),
     ("Boxes", ("Help", "Palette", "Presets", "Ask", "Confirm", "Choose", "TooSmall")),

@@ -51,6 +51,7 @@ from .resume import TakenError as TakenError
 from .resume import already_finished as already_finished
 from .resume import default_path as default_path
 from .resume import preflight as preflight
+from .trash import NameTakenError as NameTakenError
 from .trash import Trashed as Trashed
 from .trash import delete_trashed as delete_trashed
 from .trash import find_trashed as find_trashed

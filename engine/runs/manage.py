@@ -8,6 +8,7 @@ from pathlib import Path
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.io.files import FileLock
 from srm_explorer.engine.runs.journal import forget_run, known_runs, register_run
 from srm_explorer.engine.runs.trash import created_by, trashed_sessions, unwritten
 from srm_explorer.engine.session.store import (
@@ -43,6 +44,7 @@ def rename_session(path: Path, new_name: str) -> Path:
             with contextlib.suppress(ExplorerError):
                 register_run(paths.run_folder(target))
         rename_files(path, new_name)
+    _move_notes(path, target)
     if listed and target != path:
         with contextlib.suppress(ExplorerError):
             register_run(paths.run_folder(target))
@@ -82,12 +84,14 @@ def whereabouts(path: Path, created: str, saved: str = "") -> tuple[Path | None,
 def bring_along(path: Path, found: Path) -> None:
     """Have follow what a session left under its old name whose file alone was renamed: ledger, vectors, run folder.
 
-    Nothing happens where it was moved to another folder, or while somebody writes there.
+    Of one that was moved to another folder, notes alone follow that were typed and not saved; nothing happens while
+    somebody writes there.
 
     Args:
         path: the .json file it was.
         found: the one it is.
     """
+    _move_notes(path, found)
     run, renamed = paths.run_folder(path), paths.run_folder(found)
     left = paths.ledger_file(path), path.with_name(f"{stem_of(path)}.safetensors")
     if found.parent != path.parent or not any(map(os.path.lexists, (*left, run))):
@@ -101,6 +105,17 @@ def bring_along(path: Path, found: Path) -> None:
             run.rename(renamed)
             register_run(renamed)
             forget_run(run)
+
+
+def _move_notes(path: Path, target: Path) -> None:
+    """Notes that were typed and not saved go with their session, but those that a screen has open."""
+    folder, stem = paths.notes_drafts(path)
+    _, renamed = paths.notes_drafts(target)
+    for file in folder.glob(f"{stem}-*.md") if target != path else ():
+        with contextlib.suppress(ExplorerError, OSError), FileLock(file.with_suffix(".lock")):
+            to = file.with_name(f"{renamed}{file.name.removeprefix(stem)}")
+            if not to.exists():
+                file.rename(to)
 
 
 def is_there(path: Path) -> bool:

@@ -43,6 +43,10 @@ _DRAFT = ".moving "
 _STAMPED = re.compile(r"(.+) (\d{4}-\d\d-\d\dT)(\d\d)(\d\d)(\d\d)\.(\d{6})(-\d+)?")
 
 
+class NameTakenError(ExplorerError):
+    """A session cannot be brought back under its name, which another has by now."""
+
+
 @dataclass(frozen=True)
 class Trashed:
     """What was moved to the trash at once.
@@ -148,8 +152,8 @@ def restore_session(entry: Trashed, name: str | None = None) -> Path:
         Its .json file; where a run alone was moved, that file need not be there.
 
     Raises:
-        ExplorerError: its name is taken, it is not in the trash any more, or something cannot be moved; what is not
-            back then stays in the trash.
+        NameTakenError: another has its name; all of it stays in the trash.
+        ExplorerError: it is not in the trash any more, or something cannot be moved; what is not back then stays there.
     """
     target = entry.path if name is None else renamed_path(entry.path, name)
     with _trash_lock():
@@ -296,7 +300,7 @@ def _refuse_taken(files: dict[Path, Path], target: Path) -> None:
     """Refuse a name that something else has; parts of the same session, left by a move that was cut short, are not.
 
     Raises:
-        ExplorerError: says which file has it.
+        NameTakenError: says which file has it.
     """
     run = paths.run_folder(target)
     for file, to in files.items():
@@ -313,9 +317,9 @@ def _refuse_taken(files: dict[Path, Path], target: Path) -> None:
         raise _taken(target, run)
 
 
-def _taken(target: Path, file: Path) -> ExplorerError:
+def _taken(target: Path, file: Path) -> NameTakenError:
     what = f"the name '{stem_of(target)}' is taken by {file.name}"
-    return ExplorerError(what, where=str(file.parent), remedy="bring it back under another name")
+    return NameTakenError(what, where=str(file.parent), remedy="bring it back under another name")
 
 
 def _are_same(old: Path, new: Path) -> bool:

@@ -82,6 +82,50 @@ sessions_app = group(
 )
 
 
+@sessions_app.command("rename")
+def rename_session(
+    session: SessionName, name: Annotated[str, argument("NAME", "The new one, in the same folder.")]
+) -> None:
+    """Give a session another name; its vectors, its ledger and an unfinished run go with it."""
+    cli.sessions.rename_command(session, name)
+
+
+@sessions_app.command("trash")
+def trash_sessions(
+    sessions: Annotated[
+        list[str] | None, argument("SESSION...", "Sessions to throw away; without any, a list.")
+    ] = None,
+    delete: Annotated[bool, about("Delete those of the trash, or all of it, for good.", "--delete")] = False,
+    yes: Annotated[bool, about("Do not ask before something is deleted for good.", "--yes")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the trash, or move sessions there; `restore` brings them back."""
+    if sessions and as_json:
+        raise BadParameter("only the list is printed as JSON: name no session", param_hint="--json")
+    cli.sessions.trash_command(sessions or [], delete, yes, as_json)
+
+
+@sessions_app.command("restore")
+def restore_session(
+    session: Annotated[str | None, argument("SESSION", "One of the trash; the last one by default.")] = None,
+    name: Annotated[str | None, taking("NAME", "Bring it back under another name.", "--as")] = None,
+) -> None:
+    """Bring a session back from the trash, with everything that went there with it."""
+    cli.sessions.restore_command(session, name)
+
+
+@sessions_app.command("notes")
+def session_notes(
+    session: SessionName,
+    text: Annotated[str | None, argument("TEXT", "New notes in place of the old ones; - reads them.")] = None,
+    add: Annotated[bool, about("Put the text after the notes that are there.", "--add")] = False,
+) -> None:
+    """Print the notes on a session, or write them."""
+    if add and text is None:
+        raise BadParameter("give the text to be added", param_hint="--add")
+    cli.sessions.notes_command(session, text, add)
+
+
 @sessions_app.command("export")
 def export_session(
     session: SessionName,

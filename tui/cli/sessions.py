@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.analyses import compare_study, curves_table_of, ledger_study, marked, tables_in
+from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import dipped
 from srm_explorer.engine.figures.captions import exploratory_line
 from srm_explorer.engine.io.arrays import write_npz
 from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.runs import Stopped
-from srm_explorer.engine.session import is_listed, load_session
+from srm_explorer.engine.runs.manage import rename_session
+from srm_explorer.engine.runs.trash import (
+    NameTakenError,
+    Trashed,
+    delete_trashed,
+    find_trashed,
+    restore_session,
+    trash_session,
+    trashed_sessions,
+)
+from srm_explorer.engine.session import is_listed, load_session, save_session
 from srm_explorer.engine.session.export import KeyStyle, chosen_site, exported, run_vectors, runs_csv, runs_parquet
 from srm_explorer.tui.cli.output import count, file_size, note, say, say_json, table, table_width, visible, when
 from srm_explorer.tui.cli.tables import say_tables
@@ -93,6 +106,99 @@ def _entry(row: Row, folder: Path) -> Entry:
         size=row.size,
         path=path,
     )
+
+
+def rename_command(session: str, name: str) -> None:
+    """Give a session another name."""
+    path = paths.session_path(session)
+    target = rename_session(path, name)
+    say(f"{visible(path.stem)} is now {visible(target.stem)}")
+
+
+def trash_command(names: Sequence[str], delete: bool, yes: bool, as_json: bool) -> None:
+    """List the trash, move sessions there, or delete what lies there for good.
+
+    Args:
+        names: sessions; with `delete`, entries of the trash, all of them where there is no name.
+        yes: whether nobody is asked before something is deleted.
+    """
+    if delete:
+        _delete([find_trashed(name) for name in names] if names else list(trashed_sessions()), yes)
+    elif names:
+        for path in [paths.session_path(name) for name in names]:
+            trash_session(path)
+            back = f"`srm-explorer sessions restore {visible(path.stem)}` brings it back"
+            say(f"{visible(path.stem)} is in the trash: {back}")
+    else:
+        _list_trash(as_json)
+
+
+def _list_trash(as_json: bool) -> None:
+    entries = trashed_sessions()
+    if as_json:
+        listed = [
+            {
+                "name": entry.name,
+                "trashed": entry.when,
+                "from": str(entry.origin),
+                "size": entry.size,
+                "files": [file.name for file in entry.files],
+                "path": str(entry.folder),
+            }
+            for entry in entries
+        ]
+        say_json({"folder": str(paths.trash_folder()), "trash": listed})
+    elif entries:
+        rows = [(entry.name, when(entry.when), file_size(entry.size), str(entry.origin)) for entry in entries]
+        say(*table(("name", "thrown away", "size", "from"), rows, right=(2,), width=table_width()))
+    else:
+        say("the trash is empty")
+
+
+def _delete(entries: Sequence[Trashed], yes: bool) -> None:
+    if not entries:
+        say("the trash is empty")
+        return
+    names = ", ".join(visible(entry.name) for entry in entries[:5]) + (", ..." if len(entries) > 5 else "")
+    what = f"{names} ({file_size(sum(entry.size for entry in entries))})"
+    if not yes:
+        if not sys.stdin.isatty():
+            raise ExplorerError("nothing is deleted for good unasked", where=what, remedy="add --yes")
+        note(f"delete {what} for good? y deletes, anything else keeps")
+        if sys.stdin.readline().strip().casefold() not in ("y", "yes"):
+            say("kept")
+            return
+    delete_trashed(entries)
+    say(f"{names} deleted for good")
+
+
+def restore_command(session: str | None, name: str | None) -> None:
+    """Bring a session back from the trash, the last one by default."""
+    if session is not None:
+        entry = find_trashed(session)
+    elif entries := trashed_sessions():
+        entry = entries[0]
+    else:
+        raise ExplorerError("the trash is empty", remedy="nothing is left to bring back")
+    try:
+        target = restore_session(entry, name)
+    except NameTakenError as error:
+        raise NameTakenError(error.what, where=error.where, remedy="give it another name with --as NAME") from None
+    say(f"{visible(target.stem)} is back in {visible(str(target.parent))}")
+
+
+def notes_command(session: str, text: str | None, add: bool) -> None:
+    """Print the notes on a session, or write them."""
+    opened = load_session(paths.session_path(session))
+    if text is None:
+        if opened.notes:
+            say(*map(visible, opened.notes.splitlines()))
+        return
+    written = sys.stdin.read() if text == "-" else text
+    if add and opened.notes:
+        written = f"{opened.notes.rstrip()}\n\n{written}"
+    saved = save_session(opened.changed(notes=written.rstrip("\n")), paths.session_path(session))
+    say(saved.note or f"notes saved in {visible(saved.session.name)}")
 
 
 def export_command(

@@ -15,7 +15,6 @@ from srm_explorer.engine.session.store import created_in
 from srm_explorer.tui.explorer.draft import DraftEditor
 from srm_explorer.tui.explorer.view import ExplorerView
 from srm_explorer.tui.results.export import ExportKind
-from srm_explorer.tui.sessions.notes import move_notes
 from srm_explorer.tui.widgets.dialogs import Ask, Choose
 
 _EXPORTS: dict[str, tuple[ExportKind, str, str]] = {
@@ -56,7 +55,6 @@ def look_for(path: Path, created: str, saved: str, session: Session | None = Non
     found, went = whereabouts(path, created, saved)
     if found is not None:
         bring_along(path, found)
-        move_notes(path, found)
         line = f"{path.stem} is now {found.stem if found.parent == path.parent else found}"
         if found.exists():
             return Moved(load_session(found), found, line, is_same=True)

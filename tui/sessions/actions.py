@@ -122,9 +122,13 @@ class SessionActions:
         from srm_explorer.engine import paths
         from srm_explorer.engine.runs import trash_session
 
+        def act() -> tuple[str, Path]:
+            trash_session(row.path)
+            return f"{row.name} is in the trash: u brings it back", row.path
+
         def take(confirmed: bool | None) -> None:
             if confirmed:
-                self._act(lambda: (f"{row.name} lies in {trash_session(row.path)}", row.path))
+                self._act(act)
 
         vectors = row.path.with_suffix(".safetensors")
         names = [row.path.name] if row.saved else []

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -173,7 +171,7 @@ class NotesDraft:
     """
 
     def __init__(self, session: Path) -> None:
-        folder, stem = _drafts(session)
+        folder, stem = paths.notes_drafts(session)
         self.text: str | None = None
         held: list[tuple[FileLock, Path]] = []
         try:
@@ -224,21 +222,3 @@ class NotesDraft:
         with contextlib.suppress(OSError):
             draft.write_text(text, "utf-8", errors="replace", newline="")
             draft.replace(self._file)
-
-
-def move_notes(old: Path, new: Path) -> None:
-    """What was typed as notes on a session and not saved goes with it to its new name, but what a screen has open."""
-    folder, stem = _drafts(old)
-    _, renamed = _drafts(new)
-    for number in range(1, DRAFTS + 1):
-        file = folder / f"{stem}-{number}.md"
-        if file.is_file():
-            with contextlib.suppress(ExplorerError, OSError), FileLock(file.with_suffix(".lock")):
-                target = folder / f"{renamed}-{number}.md"
-                if not target.exists():
-                    file.rename(target)
-
-
-def _drafts(session: Path) -> tuple[Path, str]:
-    """The folder of all drafts, and how the names of a session's begin."""
-    return paths.state_folder() / "notes", hashlib.sha256(os.fsencode(paths.absolute(session))).hexdigest()[:16]

@@ -107,12 +107,21 @@ def matching(rows: Sequence[Row], typed: str) -> tuple[Row, ...]:
 
 
 def moment(row: Row, now: datetime | None = None) -> str:
-    """When a session was saved, as people say it: "today 10:42", "yesterday 9:05", "2026-11-20"."""
+    """When a session was saved, as `day_and_time` says it; where it is not saved yet, when a batch came last."""
     saved = row.summary.saved if row.summary is not None else ""
+    return day_and_time(saved or row.modified, now)
+
+
+def day_and_time(instant: str | float, now: datetime | None = None) -> str:
+    """An instant as people say it, "today 10:42", "yesterday 9:05", "2026-11-20"; empty where it is none.
+
+    Args:
+        instant: ISO 8601, or seconds since the epoch.
+        now: the present one by default.
+    """
     try:
-        then = (
-            datetime.fromisoformat(saved).astimezone() if saved else datetime.fromtimestamp(row.modified).astimezone()
-        )
+        then = datetime.fromisoformat(instant) if isinstance(instant, str) else datetime.fromtimestamp(instant)
+        then = then.astimezone()
     except (ValueError, OverflowError, OSError):
         return ""
     days = ((now or datetime.now().astimezone()).date() - then.date()).days

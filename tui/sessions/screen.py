@@ -21,6 +21,7 @@ from srm_explorer.tui.sessions.actions import Chosen, SessionActions
 from srm_explorer.tui.sessions.preview import SessionPreview
 from srm_explorer.tui.sessions.row import Row, matching
 from srm_explorer.tui.sessions.table import SessionTable
+from srm_explorer.tui.sessions.trash import TrashScreen, bring_back
 from srm_explorer.tui.widgets.help import push_help
 from srm_explorer.tui.widgets.status import StatusLine, Tone
 from srm_explorer.tui.widgets.table import LineTable
@@ -74,7 +75,11 @@ class SessionsScreen(Screen[Chosen | None]):
         Binding(
             "x", "act('export')", "export", id="sessions.export", tooltip="Write its runs as CSV, its vectors as .npz"
         ),
-        Binding("D,delete", "act('trash')", "trash", id="sessions.trash", tooltip="Move it to the trash folder"),
+        Binding("D,delete", "act('trash')", "trash", id="sessions.trash", tooltip="Move it to the trash"),
+        Binding("u", "undelete", "undelete", id="sessions.undelete", tooltip="Bring back what was thrown away last"),
+        Binding(
+            "T", "trash", "trash list", id="sessions.show-trash", tooltip="List the trash: bring back, delete for good"
+        ),
         Binding("y", "act('copy')", "copy", id="sessions.copy", show=False, tooltip="Copy the path of its file"),
         Binding("question_mark", "help", "help", id="sessions.help", tooltip="Keys and words"),
         Binding("escape,q", "leave", "back", id="sessions.leave", tooltip="Show all again, or go back"),
@@ -234,6 +239,16 @@ class SessionsScreen(Screen[Chosen | None]):
         chosen = [*marks, *([row.path] if row is not None and row.path not in marks else [])][:2]
         rows = [row for path in chosen for row in self._rows if row.path == path]
         return [*rows, *rows] if len(rows) == 1 and rows[0].path in marks else rows
+
+    def action_undelete(self) -> None:
+        bring_back(self._background, self, None, self.say)
+
+    def action_trash(self) -> None:
+        def back(restored: Path | None) -> None:
+            self._look_for = restored or self._look_for
+            self.look()
+
+        self.app.push_screen(TrashScreen(), back)
 
     def action_act(self, action: str) -> None:
         if self.table.row is not None:

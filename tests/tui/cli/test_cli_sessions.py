@@ -16,7 +16,7 @@ from srm_explorer.engine.runs.journal import JournalWriter
 from srm_explorer.engine.runs.journal_records import RunStart
 from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.runs.progress import Progress
-from srm_explorer.engine.session import Session
+from srm_explorer.engine.session import Session, load_session
 from srm_explorer.tui.cli.watch import Watch
 
 SITE, RESIDUAL = "blocks.1.mlp.hook_post", "blocks.1.hook_resid_post"
@@ -211,3 +211,53 @@ def test_a_session_whose_run_goes_on_is_running_and_never_also_interrupted(
             assert "interrupted" not in told.out
             assert "resume" not in told.out
     assert "interrupted" in srm("sessions").out
+
+
+def test_sessions_are_renamed_thrown_away_listed_and_brought_back(
+    srm: Callable[..., Any], save: Callable[..., Session]
+) -> None:
+    vectors = save().vectors()[SITE]
+    path = paths.session_path("storm")
+    assert srm("sessions", "rename", "storm", "calm").out == "storm is now calm\n"
+    ended = srm("sessions", "trash", "calm")
+    assert ended.out == "calm is in the trash: `srm-explorer sessions restore calm` brings it back\n"
+    listed = srm("sessions", "trash").out.splitlines()
+    assert listed[0].split() == ["name", "thrown", "away", "size", "from"]
+    assert listed[1].split()[0] == "calm"
+    (entry,) = json.loads(srm("sessions", "trash", "--json").out)["trash"]
+    assert (entry["name"], entry["from"]) == ("calm", str(path.parent))
+    save("calm")
+    ended = srm("sessions", "restore")
+    assert (ended.status, ended.err.count("\n")) == (1, 1)
+    assert "the name 'calm' is taken by calm.json" in ended.err
+    assert "--as NAME" in ended.err
+    assert srm("sessions", "restore", "calm", "--as", "storm").out == f"storm is back in {path.parent}\n"
+    np.testing.assert_array_equal(load_session(path).vectors()[SITE], vectors)
+    ended = srm("sessions", "restore", "calm")
+    assert "nothing of that name is in the trash; the trash is empty" in ended.err
+    ended = srm("sessions", "rename", "storm", "calm")
+    assert "the name 'calm' is taken by calm.json; choose another name" in ended.err
+    ended = srm("sessions", "trash", "nothing")
+    assert (ended.status, ended.err.count("\n")) == (1, 1)
+
+
+def test_nothing_is_deleted_for_good_unasked(srm: Callable[..., Any], save: Callable[..., Session]) -> None:
+    for name in ("storm", "calm"):
+        save(name)
+    srm("sessions", "trash", "storm", "calm")
+    for names in (["storm"], []):
+        ended = srm("sessions", "trash", "--delete", *names)
+        assert "nothing is deleted for good unasked" in ended.err
+        assert "add --yes" in ended.err
+    assert srm("sessions", "trash", "--delete", "storm", "--yes").out == "storm deleted for good\n"
+    assert [entry["name"] for entry in json.loads(srm("sessions", "trash", "--json").out)["trash"]] == ["calm"]
+    assert srm("sessions", "restore").status == 0
+
+
+def test_notes_are_printed_and_written(srm: Callable[..., Any], save: Callable[..., Session]) -> None:
+    save()
+    assert srm("sessions", "notes", "storm").out == ""
+    assert srm("sessions", "notes", "storm", "seen twice").out == "notes saved in storm\n"
+    srm("sessions", "notes", "storm", "--add", "and again")
+    assert srm("sessions", "notes", "storm").out == "seen twice\n\nand again\n"
+    assert load_session(paths.session_path("storm")).notes == "seen twice\n\nand again"

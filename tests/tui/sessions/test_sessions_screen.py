@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from srm_explorer.engine import paths
+from srm_explorer.engine.runs.trash import trash_session
 from srm_explorer.engine.session import load_session
 from srm_explorer.tui.compare.screen import CompareScreen
 from srm_explorer.tui.sessions.actions import Chosen
@@ -189,6 +190,68 @@ def test_the_trash_takes_a_session_only_when_it_is_confirmed(three: Any, drive: 
         assert load_session(gone / "calm.json").vectors()
 
     drive(SessionsScreen, test)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 48)])
+def test_what_was_thrown_away_comes_back_by_u_the_last_first(three: Any, drive: Any, size: tuple[int, int]) -> None:
+    before = three.names()
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "interrupted" in app.text())
+        for name in ("calm", "storm"):
+            await pilot.press(*f"/{name}", "enter", "D", "y")
+            await until(lambda name=name: f"{name} is in the trash: u brings it back" in app.text(), "the line")
+            await pilot.press("escape")
+        assert three.names() == {"rain.json"}
+        for name in ("storm", "calm"):
+            await pilot.press("u")
+            await until(lambda name=name: highlighted(app) == name, "back in the list")
+            assert f"{name} is back" in app.text()
+        await pilot.press("u")
+        await until(lambda: "the trash is empty" in app.text(), "nothing more")
+
+    drive(SessionsScreen, test, *size)
+    assert three.names() == before
+    assert load_session(three.path("calm")).vectors()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 48)])
+def test_the_trash_is_a_list_from_which_one_is_brought_back_or_deleted_when_confirmed(
+    three: Any, drive: Any, size: tuple[int, int]
+) -> None:
+    for name in ("calm", "storm", "rain"):
+        trash_session(three.path(name))
+    three.save("calm", notes="another")
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "finished" in app.text())
+        await pilot.press("T")
+        await until(lambda: " calm " in app.text() and "kB" in app.text(), "the list")
+        order = [app.text().index(f" {name} ") for name in ("rain", "storm", "calm")]
+        assert order == sorted(order)
+        await pilot.press("D")
+        assert "Delete rain for good?" in app.text()
+        await pilot.press("n", "j", "u")
+        await until(lambda: "storm is back" in app.text(), "storm")
+        await until(lambda: app.text().count(" kB ") == 3, "the list without it")
+        await pilot.press("end", "enter")
+        await until(lambda: "bring it back as" in app.text(), "another name")
+        assert "the name 'calm' is taken by calm.json" in app.text()
+        await pilot.press("ctrl+u", *"storm", "enter")
+        assert "there is another 'storm'" in app.text()
+        await pilot.press("ctrl+u", *"quiet", "enter")
+        await until(lambda: "quiet is back" in app.text(), "calm, under another name")
+        await pilot.press("E")
+        assert "Delete all 1 for good?" in app.text()
+        await pilot.press("y")
+        await until(lambda: "the trash is empty" in app.text(), "nothing left")
+        await pilot.press("escape")
+        await until(lambda: highlighted(app) == "quiet", "the session that was brought back")
+
+    drive(SessionsScreen, test, *size)
+    assert load_session(three.path("quiet")).notes == "seen twice"
+    assert load_session(three.path("calm")).notes == "another"
+    assert not three.path("rain").exists()
 
 
 def test_runs_are_written_as_csv_and_vectors_as_npz(
