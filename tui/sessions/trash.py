@@ -188,7 +188,7 @@ class TrashScreen(Screen[Path | None]):
             self.say(f"copied {entry.folder}", "good")
 
     def action_help(self) -> None:
-        push_help(self, "the trash", self.query_one(LineTable))
+        push_help(self, self.query_one(LineTable))
 
     def action_leave(self) -> None:
         self.dismiss(self._restored)
