@@ -159,13 +159,18 @@ def _first(edit: InterventionSpec) -> float:
 
 def differences(old: Experiment, new: Experiment) -> list[str]:
     """One line a field that differs: "generation.tokens: 50 -> 20"; empty for equal experiments."""
-    before, after = _flat("", old.to_dict()), _flat("", new.to_dict())
+    before, after = leaves(old.to_dict()), leaves(new.to_dict())
     names = [*before, *(name for name in after if name not in before)]
     return [
         f"{name}: {_value_text(before.get(name))} -> {_value_text(after.get(name))}"
         for name in names
         if before.get(name) != after.get(name)
     ]
+
+
+def leaves(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands in an experiment's plain data, by its path: "interventions[0].op"."""
+    return _flat("", data)
 
 
 def _flat(path: str, value: object) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from textual import on
 from textual.app import ComposeResult
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 _DECIMAL_COMMA = re.compile(r"[-+\N{MINUS SIGN}]?[0-9]+,[0-9]+")
 """A line that may be one number or two."""
 
+_QUOTED = 24
+"""Letters of a text that are said of it."""
+
 _PAUSE = 0.05
 """Seconds after a key until what was typed is checked."""
 
@@ -49,6 +52,20 @@ _BLANK = tuple(
     for label in ("model", "device", "layer", "neuron", "operation", "values", "tokens", "capture", "thresholds")
 )
 """What is seen before the experiment is there."""
+
+
+class DroppedText(NamedTuple):
+    """A text that was typed and is no part of the experiment: of which field, and what that is called."""
+
+    key: str
+    text: str
+    label: str
+
+    @property
+    def caption(self) -> str:
+        """The field and the beginning of its text."""
+        text = self.text.strip().partition("\n")[0]
+        return f"{self.label} {text if len(text) <= _QUOTED else f'{text[: _QUOTED - 1]}…'}"
 
 
 class InterventionPane(Widget):
@@ -200,6 +217,32 @@ class InterventionPane(Widget):
     def words(self) -> list[tuple[str, str]]:
         """The labels of the rows, and what can be written there."""
         return [(row.label, row.hint) for row in self.form.rows if row.hint]
+
+    def drop_text(self) -> DroppedText | None:
+        """Forget a text that is not in use, of the highlighted row or else the last; None where there is none."""
+        if not self.is_ready:
+            return None
+        typed = self.spec.typed
+        if self._refused_toml and self.form.key not in typed:
+            dropped = DroppedText(self.TOML, self._refused_toml, "as text,")
+            self._refused_toml, self._toml_line = "", 1
+        elif typed:
+            key = self.form.key if self.form.key in typed else [*typed][-1]
+            label = next((row.label for row in self.form.rows if row.key == key and row.label), key)
+            dropped = DroppedText(key, typed[key], label)
+            self.spec.give_up(key)
+        else:
+            return None
+        self._settle(False)
+        return dropped
+
+    def bring_back(self, dropped: DroppedText) -> None:
+        """Have a text again that was dropped."""
+        if dropped.key == self.TOML:
+            self._refused_toml = dropped.text
+            self._settle(False)
+        else:
+            self._settle(*self.spec.edit(dropped.key, dropped.text))
 
     def copy_text(self) -> str:
         return next((row.text for row in self.form.rows if row.key == self.form.key), "")

@@ -25,7 +25,7 @@ from srm_explorer.tui.backend.link import WorkerLink
 from srm_explorer.tui.charts.subject import VIEWS
 from srm_explorer.tui.experiment.fields import error_line
 from srm_explorer.tui.experiment.form_model import shape_of
-from srm_explorer.tui.experiment.pane import InterventionPane
+from srm_explorer.tui.experiment.pane import DroppedText, InterventionPane
 from srm_explorer.tui.explorer.draft import DraftEditor, DraftFile, as_draft, draft_at, initial_draft, set_names
 from srm_explorer.tui.explorer.model_info import ModelInfoController
 from srm_explorer.tui.explorer.planes import PlaneController
@@ -148,6 +148,8 @@ class ExplorerController:
         self._view, self._start = view, start
         file = DraftFile()
         draft, self._problems = initial_draft(start, file)
+        self._dropped: list[DroppedText | None] = []
+        """What was taken back since the last edit: a text that was typed, or (None) an edit."""
         self.link = WorkerLink(lambda event: view.call_later(self.take_event, event))
         self.editor = DraftEditor(draft, file, lambda error: view.call_later(view.refuse, error))
         self.sessions = SessionInView(view, self.editor, self.show_header)
@@ -259,28 +261,39 @@ class ExplorerController:
     def edit(self, data: dict[str, Any]) -> None:
         """Take an edited experiment."""
         if self.editor.edit(data):
+            self._dropped.clear()
             self._view.say("")
             self.show_draft()
 
     def replace(self, data: dict[str, Any], name: str, base: Path) -> None:
         """Begin with another experiment."""
         self.editor.replace(data, name, base)
+        self._dropped.clear()
         self.show_draft({})
         self._view.say(f"the experiment is now '{name}'; u goes back to the one before")
 
     def undo(self) -> None:
-        """Take the last edit back."""
-        if self.editor.undo():
+        """Drop the text that is not in use, else take the last edit back; say which."""
+        dropped = self._view.intervention.drop_text()
+        if dropped is not None:
+            self._dropped.append(dropped)
+            self._view.say(f"dropped what was typed: {dropped.caption}; U brings it back")
+        elif changed := self.editor.undo():
+            self._dropped.append(None)
             self.show_draft()
-            self._view.say("one edit back; U makes it again")
+            self._view.say(f"undone: {changed}; U makes it again")
         else:
             self._view.say("there is no edit to take back")
 
     def redo(self) -> None:
-        """Make the edit again that was taken back."""
-        if self.editor.redo():
+        """Bring back what was taken back last, a text or an edit; say which."""
+        dropped = self._dropped.pop() if self._dropped else None
+        if dropped is not None:
+            self._view.intervention.bring_back(dropped)
+            self._view.say(f"brought back what was typed: {dropped.caption}")
+        elif changed := self.editor.redo():
             self.show_draft()
-            self._view.say("one edit forward")
+            self._view.say(f"made again: {changed}")
         else:
             self._view.say("there is no edit to make again")
 

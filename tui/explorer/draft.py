@@ -9,13 +9,14 @@ import math
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
 from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.experiment import Experiment, read_experiment
+from srm_explorer.engine.experiment.conditions import leaves
 from srm_explorer.engine.experiment.load import stem_for
 from srm_explorer.engine.io.files import FileLock, LockedError, open_regular, write_atomic
 from srm_explorer.engine.prompts import name_of
@@ -23,6 +24,7 @@ from srm_explorer.engine.runs.journal import is_run_folder
 from srm_explorer.engine.runs.journal_reader import JournalReader
 from srm_explorer.engine.session import Session, load_session
 from srm_explorer.tui.backend.autosave import AutoSaver
+from srm_explorer.tui.experiment.parsing import numbers_forms, site_text, sites_text
 from srm_explorer.tui.explorer.startup import LaunchOptions
 
 _ORPHANS_KEPT = 5
@@ -259,6 +261,44 @@ FIRST = "demo"
 _DIGEST = re.compile(r"-[0-9a-f]{6}$")
 
 
+_NAMED, _LETTERS = 3, 22
+"""Fields that are named of a change, and letters of a value."""
+
+
+def change_caption(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """What an edit changes, in few words: "values -30 0 30 → 1 2 3", "layer, site and 2 more"; empty for nothing."""
+    for table in ("interventions", "planes"):
+        fewer, more = len(before[table]), len(after[table])
+        if fewer != more:
+            many = f"an {table[:-1]}" if table == "interventions" else f"a {table[:-1]}"
+            return f"{many} {'added' if more > fewer else 'removed'}: {fewer} → {more}"
+    old, new = leaves(before), leaves(after)
+    changed = [path for path in [*old, *(path for path in new if path not in old)] if old.get(path) != new.get(path)]
+    names = list(dict.fromkeys("model" if path == "model.name" else path.rpartition(".")[2] for path in changed))
+    if len(changed) == 1:
+        (path,) = changed
+        return f"{names[0]} {_value_caption(names[0], old.get(path))} → {_value_caption(names[0], new.get(path))}"
+    if len(names) > _NAMED:
+        names = [*names[: _NAMED - 1], f"{len(names) - _NAMED + 1} more"]
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def _value_caption(name: str, value: Any) -> str:
+    forms: Sequence[str] = (str(value),)
+    if value is None or value in ("", [], {}):
+        forms = ("none",)
+    elif isinstance(value, bool):
+        forms = ("yes" if value else "no",)
+    elif isinstance(value, list):
+        items = cast("list[Any]", value)
+        is_numbers = all(isinstance(item, int | float) for item in items)
+        forms = numbers_forms(items) if is_numbers else (sites_text([str(item) for item in items]),)
+    elif name == "site":
+        forms = (site_text(str(value)),)
+    text = next((form for form in forms if len(form) <= _LETTERS), forms[-1])
+    return text if len(text) <= _LETTERS else f"{text[: _LETTERS - 1]}…"
+
+
 class DraftEditor:
     """The draft of this screen, as it is edited.
 
@@ -324,12 +364,12 @@ class DraftEditor:
         self.edit(data)
         self.keep()
 
-    def undo(self) -> bool:
-        """Take the last edit back; False where there is none."""
+    def undo(self) -> str:
+        """Take the last edit back; what it changed, empty where there is none."""
         return self._go(self._history.undo())
 
-    def redo(self) -> bool:
-        """Make the edit again that was taken back last; False where there is none."""
+    def redo(self) -> str:
+        """Make the edit again that was taken back last; what it changes, empty where there is none."""
         return self._go(self._history.redo())
 
     def typing(self, field: str, text: str | None) -> None:
@@ -354,14 +394,16 @@ class DraftEditor:
         draft = self.draft
         return {"data": draft.data, "name": draft.name, "named_for": draft.named_for, "base": draft.base}
 
-    def _go(self, whole: dict[str, Any] | None) -> bool:
+    def _go(self, whole: dict[str, Any] | None) -> str:
         if whole is None:
-            return False
-        draft = self.draft
+            return ""
+        draft, before = self.draft, self._whole()
         draft.data, draft.name, draft.base = whole["data"], whole["name"], whole["base"]
         draft.named_for, draft.typed = whole["named_for"], {}
         self.keep()
-        return True
+        if (before["name"], before["base"]) != (whole["name"], whole["base"]):
+            return f"the experiment is '{draft.name}'"
+        return change_caption(before["data"], whole["data"]) or "what its name is made of"
 
 
 def initial_draft(start: LaunchOptions, file: DraftFile) -> tuple[Draft, list[ExplorerError]]:

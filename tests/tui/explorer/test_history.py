@@ -5,7 +5,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srm_explorer.tui.explorer.draft import History
+from srm_explorer.engine.experiment import read_experiment
+from srm_explorer.tui.explorer.draft import History, change_caption
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=30), st.integers(0, 40))
@@ -62,3 +63,20 @@ def test_only_the_oldest_edits_are_forgotten() -> None:
         steps += 1
     assert steps == 200
     assert history.now == {"value": 299}
+
+
+def test_a_change_is_told_by_the_fields_that_it_changes() -> None:
+    before = read_experiment("demo")[0].to_dict()
+    (edit,) = before["interventions"]
+
+    def edited(**fields: Any) -> str:
+        return change_caption(before, {**before, "interventions": [{**edit, **fields}]})
+
+    assert edited() == ""
+    assert edited(values=[1, 2]) == "values -30 -10 -3 0 3 10 30 → 1 2"
+    assert edited(site="blocks.3.mlp.hook_post") == "site L4 hook_post → L3 hook_post"
+    assert edited(op="add", values=[1]) == "op and values"
+    assert edited(op="add", values=[1], unit="raw", positions="last", neurons=[1]).endswith(" and 3 more")
+    assert change_caption(before, {**before, "interventions": [edit, edit]}) == "an intervention added: 1 → 2"
+    long = change_caption(before, {**before, "model": {**before["model"], "name": "/a/very/long/path/to/a/model"}})
+    assert long == "model demo → /a/very/long/path/to/…"

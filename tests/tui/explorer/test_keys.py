@@ -42,10 +42,47 @@ def test_an_edit_is_kept_at_once_and_can_be_taken_back_and_made_again(drive: Any
         await until(lambda: draft_on_disk()["data"]["prompts"]["sets"] == after, "the draft")
         await pilot.press("u")
         assert sets(app) == before
+        assert "undone: sets" in app.status_line()
         await pilot.press("u")
         assert "no edit to take back" in app.status_line()
         await pilot.press("U")
         assert sets(app) == after
+        assert "made again: sets" in app.status_line()
+
+    drive(test)
+
+
+def test_u_beside_a_refused_text_drops_the_text_and_no_edit(drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        def tokens() -> int:
+            return app.explorer.controller.editor.data["generation"]["tokens"]
+
+        async def type_tokens(text: str) -> None:
+            app.explorer.intervention.form.select("generation.tokens")
+            await pilot.press("2", "enter", "ctrl+u", *text, "enter")
+
+        await until(lambda: "certainty" in app.text(), "the sets")
+        first = tokens()
+        await type_tokens("7")
+        await until(lambda: tokens() == 7, "the edit")
+        await type_tokens("lots")
+        await until(lambda: "lots" in app.text() and not app.explorer.intervention.form.editing, "the refusal")
+        await pilot.press("up", "3", "u")
+        await until(lambda: "dropped what was typed: tokens lots; U" in app.status_line(), "what it did")
+        assert tokens() == 7
+        assert "lots" not in "".join(app.text().splitlines()[:-1])
+        assert not app.explorer.controller.editor.draft.typed
+        await pilot.press("u")
+        await until(lambda: f"undone: tokens 7 → {first}; U" in app.status_line(), "what it did")
+        assert tokens() == first
+        await pilot.press("U")
+        await until(lambda: f"made again: tokens {first} → 7" in app.status_line(), "what it did")
+        assert tokens() == 7
+        await pilot.press("U")
+        await until(lambda: "brought back what was typed: tokens lots" in app.status_line(), "what it did")
+        assert app.explorer.controller.editor.draft.typed == {"generation.tokens": "lots"}
+        await pilot.press("U")
+        await until(lambda: "no edit to make again" in app.status_line(), "the end")
 
     drive(test)
 
