@@ -103,8 +103,9 @@ def _told(pairs: PairedTexts, resamples: int, seed: int, family: str, first: Tes
     changes, collapsed = change_table(pairs, resamples, seed), collapsed_table(pairs)
     tested = {table.name: (table, test) for table, test in filter(None, (first, changes, collapsed))}
     counted = record_tests(pairs.session, [test for _, test in tested.values()], family)
+    words = (_WORDS,) if pairs.session.is_unknown("tokens") else ()
     notes = {
-        "text_changes": (_CHANGES, f"95 % intervals and p: {_studentised(pairs, resamples, seed)}"),
+        "text_changes": (_CHANGES, *words, f"95 % intervals and p: {_studentised(pairs, resamples, seed)}"),
         "collapsed": (pairs.rule.described(), *_false_rates(pairs), *_COLLAPSED),
     }
     few = () if first else _few(pairs)
@@ -116,7 +117,7 @@ def _told(pairs: PairedTexts, resamples: int, seed: int, family: str, first: Tes
             table = replace(with_q(table, q), notes=whole)
         tables[name] = table
     texts, units = text_table(pairs), collapse_table(pairs)
-    tables |= {} if texts is None else {"texts": replace(texts, notes=(_TEXTS,))}
+    tables |= {} if texts is None else {"texts": replace(texts, notes=(*words, _TEXTS))}
     tables |= {} if units is None else {"collapse": replace(units, notes=_COLLAPSE)}
     return [tables[name] for name in ("effects", "texts", "text_changes", "collapsed", "collapse") if name in tables]
 
@@ -126,6 +127,7 @@ _TEXTS = (
     " text's own tokens, nats, at most ln(tokens); compression: bytes over those that zlib makes of them; they go with"
     " the length: compare values whose texts are as long; ended at once: runs that wrote nothing, or an end-of-text"
 )
+_WORDS = "its tokens are unknown: n-grams and entropy are of words, parted by spaces"
 _CHANGES = "baseline, with it: means over units of the mean over their runs; change: the second less the first"
 _COLLAPSED = (
     "collapsed, rescued (the baseline alone had collapsed) and harmed (the text alone has) count runs; net: units"

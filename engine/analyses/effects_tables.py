@@ -371,10 +371,11 @@ def _health(pairs: PairedTexts, members: NDArray[np.int64]) -> HealthMatrix:
 
 
 def _measures(pairs: PairedTexts) -> dict[str, Floats]:
-    """[run] every graded measure of the texts by name; NaN where a text is too short for it, or not known."""
+    """[run] every graded measure of the texts by name, of words where no tokens are known; NaN where one is short."""
     runs = [pairs.run(at) for at in range(len(pairs.rows))]
-    by_tokens = [text_metrics(run.token_ids) for run in runs]
-    measures = {key: _numbers(metrics.get(key) for metrics in by_tokens) for key, _ in _METRICS if key != "compression"}
+    unknown = pairs.session.is_unknown("tokens")
+    rated = [text_metrics(run.text.split() if unknown else run.token_ids) for run in runs]
+    measures = {key: _numbers(metrics.get(key) for metrics in rated) for key, _ in _METRICS if key != "compression"}
     return {**measures, "compression": np.array([compression_ratio(run.text.strip()) for run in runs], np.float64)}
 
 

@@ -7,7 +7,7 @@ import math
 import re
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -27,18 +27,18 @@ def first_divergence(tokens: Sequence[int], other: Sequence[int]) -> int | None:
     return None if len(tokens) == len(other) else shorter
 
 
-def distinct_share(tokens: Sequence[int], n: int) -> float:
+def distinct_share(tokens: Sequence[Hashable], n: int) -> float:
     """Different n-grams over all n-grams of a text (distinct-n, Li et al. 2016); NaN for a text shorter than n."""
     grams = _grams(tokens, n)
     return len(set(grams)) / len(grams) if grams else math.nan
 
 
-def repeated_share(tokens: Sequence[int], n: int = GRAM) -> float:
+def repeated_share(tokens: Sequence[Hashable], n: int = GRAM) -> float:
     """The share of a text's n-grams that stood in it before: 1 minus distinct-n; NaN for a text shorter than n."""
     return 1.0 - distinct_share(tokens, n)
 
 
-def token_entropy(tokens: Sequence[int]) -> float:
+def token_entropy(tokens: Sequence[Hashable]) -> float:
     """Entropy of a text's own frequencies of tokens, nats: 0 for one token over and over; NaN for an empty text.
 
     It grows with the length of the text, ln(length) at most: compare texts of one length.
@@ -49,13 +49,13 @@ def token_entropy(tokens: Sequence[int]) -> float:
     return float(-(shares * np.log(shares)).sum()) + 0.0
 
 
-def longest_run(tokens: Sequence[int]) -> int:
+def longest_run(tokens: Sequence[Hashable]) -> int:
     """How often, at most, one token stands in a row; 0 for an empty text."""
     return max((sum(1 for _ in same) for _, same in groupby(tokens)), default=0)
 
 
-def text_metrics(tokens: Sequence[int]) -> dict[str, float]:
-    """Everything above about one text, by name, where it is a number.
+def text_metrics(tokens: Sequence[Hashable]) -> dict[str, float]:
+    """Everything above about one text, by name, where it is a number; of its tokens, or of its words.
 
     Names: `distinct_1`, `distinct_2` shares of different tokens and pairs; `repeated_4` share of 4-grams that stood
     there before; `token_entropy` nats; `longest_run` tokens.
@@ -162,5 +162,5 @@ def _shingles(text: str) -> set[str]:
     return {text[at : at + SHINGLE] for at in range(max(1, len(text) - SHINGLE + 1))}
 
 
-def _grams(tokens: Sequence[int], n: int) -> list[tuple[int, ...]]:
+def _grams(tokens: Sequence[Hashable], n: int) -> list[tuple[Hashable, ...]]:
     return list(zip(*(tokens[start:] for start in range(n)), strict=False))

@@ -106,6 +106,17 @@ def test_texts_alone_tell_what_collapsed() -> None:
     assert told == {"baseline": 0, "-2": 6, "+0.5": 6, "+3": 0}
 
 
+def test_texts_without_tokens_are_told_by_their_words() -> None:
+    texts = {"baseline": "the sea and the shore", 2: "on on on on"}
+    runs = [{"prompt": f"p{i}", "sweep": level, "output": text} for i in range(3) for level, text in texts.items()]
+    (table,) = (t for t in tables_in(effects_study(session_from(None, runs), {})) if t.name == "texts")
+    keys = [column.key for column in table.columns]
+    assert [row[keys.index("distinct_1")] for row in table.rows] == pytest.approx([4 / 5, 1 / 4])
+    assert [row[keys.index("distinct_2")] for row in table.rows] == pytest.approx([1.0, 1 / 3])
+    assert [row[keys.index("tokens")] for row in table.rows] == [None, None]
+    assert "of words" in table.notes[0]
+
+
 def test_what_came_from_elsewhere_is_no_experiment_to_be_run_again() -> None:
     session = session_from(None, swept()[1])
     with pytest.raises(ExplorerError, match="came from elsewhere"):
