@@ -151,7 +151,8 @@ def make_of_lines(typed: str, lines: Sequence[str], sets: Iterable[ListedSet]) -
 def free_name(stem: str, sets: Iterable[ListedSet]) -> str:
     """A name that no set has: the stem, or the stem and the first number from 2."""
     taken = {listed.name for listed in sets}
-    return next(name for name in (stem, *(f"{stem}-{number}" for number in itertools.count(2))) if name not in taken)
+    names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+    return next(name for name in names if name not in taken)
 
 
 def titles_of(names: Iterable[str]) -> dict[str, str]:
