@@ -225,10 +225,11 @@ def _place(site: Site) -> tuple[int, int]:
 def apart_from(experiment: Experiment, site: str, a: int | str, b: int | str) -> Apartness:
     """Whether nothing that an experiment edits lies in a plane of a site, as far as its directions' names tell.
 
-    A neuron lies in a plane that is named after it: by its number, or by its row of W_out or column of W_in.
+    A neuron lies in a plane that is named after it: by its number, or by its row of W_out or column of W_in. Nothing
+    edited lies in planes that it comes to before the edit, nor among neurons, or heads, where something else is edited.
     Coordinates of the residual stream are told apart at the edited site alone: what arrives there from elsewhere, and
     what is steered along, has a share in all of them. Of vectors, means, components and random directions nothing is
-    said.
+    said there.
 
     Args:
         experiment: without interventions nothing is said.
@@ -240,6 +241,12 @@ def apart_from(experiment: Experiment, site: str, a: int | str, b: int | str) ->
     if not met or not set(met) <= {"here", "elsewhere"}:
         return "no"
     return "here" if "here" in met else "elsewhere"
+
+
+def apart_from_all(experiment: Experiment) -> Apartness:
+    """Whether nothing that an experiment edits lies in any of its planes; "no" without planes; as `apart_from`."""
+    met = {apart_from(experiment, experiment.plane_site(plane), plane.a, plane.b) for plane in experiment.planes}
+    return "no" if not met or "no" in met else "here" if "here" in met else "elsewhere"
 
 
 def is_centred(experiment: Experiment, site: str) -> bool:
@@ -267,19 +274,26 @@ def _meeting(
 ) -> Literal["in", "here", "elsewhere", "unknown"]:
     """Where a direction of a site lies beside what an intervention edits: it is that, or is apart from it."""
     edited, target = Site.parse(intervention.site), Site.parse(site)
+    if edited.is_unknown or target.is_unknown:
+        return "unknown"
+    if propagation_of(intervention.site, site) == "none" and _place(target) < _place(edited):
+        return "elsewhere"
     if isinstance(along, NeuronWeights):
         target, number = Site(along.layer, "mlp.hook_post"), along.neuron
+        if not edited.has_neurons:
+            return "unknown"
     elif isinstance(along, int):
         number = along
     else:
         return "unknown"
-    if not intervention.neurons or (edited.has_neurons, edited.is_heads) != (target.has_neurons, target.is_heads):
-        return "unknown"
+    if (edited.has_neurons, edited.is_heads) != (target.has_neurons, target.is_heads):
+        return "elsewhere" if target.has_neurons or target.is_heads else "unknown"
     if edited == target:
-        return "in" if number in intervention.neurons else "here"
+        # Of heads the numbers are not known here, and a direction has a share in all of them.
+        return "unknown" if not intervention.neurons else "in" if number in intervention.neurons else "here"
     if not target.has_neurons:
-        return "unknown"
-    return "here" if edited.layer == target.layer else "elsewhere"
+        return "elsewhere" if target.is_heads else "unknown"
+    return "here" if edited.layer == target.layer and intervention.neurons else "elsewhere"
 
 
 assert set(_ORDER) == {*SITE_KINDS, ROUTER}

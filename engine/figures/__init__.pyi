@@ -21,6 +21,7 @@ from .captions import plane_title as plane_title
 from .captions import pooled_caption as pooled_caption
 from .captions import site_caption as site_caption
 from .captions import state_caption as state_caption
+from .captions import unseen_caption as unseen_caption
 from .comparison import Comparison as Comparison
 from .comparison import GroupNumbers as GroupNumbers
 from .comparison import compare as compare

@@ -16,6 +16,7 @@ from srm_explorer.engine.experiment.directions import (
     RunChoice,
     direction_of,
 )
+from srm_explorer.engine.experiment.model_fit import apart_from_all
 from srm_explorer.engine.experiment.positions import positions_text
 from srm_explorer.engine.figures.numbers import count_of, short
 from srm_explorer.engine.figures.table import EXPLORATORY
@@ -101,22 +102,42 @@ def intervention_captions(experiment: Experiment) -> tuple[str, ...]:
 
 
 def edited_caption(experiment: Experiment, *, past: bool, layers: bool = False) -> str:
-    """Which neurons are edited, and how: "n137 is clamped", "n3, n5 were edited" where operations differ.
+    """What is edited, and how: "n137 is clamped", "n3, n5 were edited" where operations differ.
 
     Args:
-        experiment: its interventions on neurons alone are named.
+        experiment: with an intervention.
         past: as told of a session.
         layers: whether to say the layer of each, which is said anyway where there are several.
     """
-    interventions = [edit for edit in experiment.interventions if edit.neurons]
-    layers = layers or len({edit.site for edit in interventions}) > 1
+    layers = layers or len({edit.site for edit in experiment.interventions}) > 1
     names: dict[str, None] = {}
-    for edit in interventions:
+    for edit in experiment.interventions:
         layer = f"L{Site.parse(edit.site).layer} " if layers else ""
-        names |= dict.fromkeys(f"{layer}{coordinate_caption(edit.site, neuron)}" for neuron in edit.neurons)
-    operations = {edit.op for edit in interventions}
+        targets = [coordinate_caption(edit.site, neuron) for neuron in edit.neurons]
+        targets += [f"head {head}" for head in edit.heads]
+        targets += [direction_caption(edit.site, edit.direction)] if edit.direction is not None else []
+        names |= dict.fromkeys(f"{layer}{target}" for target in targets)
+    operations = {edit.op for edit in experiment.interventions}
     verb = ("was" if past else "is") if len(names) == 1 else ("were" if past else "are")
     return f"{_listed(list(names))} {verb} {_PAST[operations.pop()] if len(operations) == 1 else 'edited'}"
+
+
+def unseen_caption(experiment: Experiment) -> str:
+    """That no plane of an experiment holds anything that it edits; empty where one does, or none is known not to.
+
+    As "no plane holds what is edited: n137 is clamped, and the plane is n373 × n2202".
+    """
+    apart = apart_from_all(experiment)
+    if apart == "no":
+        return ""
+    planes: list[str] = []
+    for plane in experiment.planes:
+        site = experiment.plane_site(plane)
+        where = f" of {site_caption(site)}" if apart == "elsewhere" else ""
+        planes.append(f"{direction_caption(site, plane.a)} × {direction_caption(site, plane.b)}{where}")
+    are = "planes are" if len(planes) > 1 else "plane is"
+    edited = edited_caption(experiment, past=False, layers=apart == "elsewhere")
+    return f"no plane holds what is edited: {edited}, and the {are} {_listed(planes, 'planes')}"
 
 
 def model_caption(session: Session) -> str:

@@ -17,7 +17,7 @@ from srm_explorer.engine.errors import ExplorerError, SpecValueError, did_you_me
 from srm_explorer.engine.experiment import Experiment, conditions
 from srm_explorer.engine.experiment.conditions import conditions_of, pairs_of, patched_from, prompts_of
 from srm_explorer.engine.experiment.directions import FileVector, choices_of, direction_of
-from srm_explorer.engine.figures.captions import pooled_caption
+from srm_explorer.engine.figures.captions import pooled_caption, unseen_caption
 from srm_explorer.engine.io.vectors import direction_sha256, read_direction
 from srm_explorer.engine.prompts import Problem, Prompt, PromptSet, choose, fitting, load_prompt_set, set_name
 from srm_explorer.engine.session import PromptRecord, prompt_warnings
@@ -54,8 +54,9 @@ class Inputs:
     hashes: dict[str, str]
 
     def warnings(self, experiment: Experiment) -> tuple[str, ...]:
-        """What is known, before a model has made tokens of them, of prompts that are one unit or hardly are two."""
-        return prompt_warnings(self._records(), sampled=experiment.generation.mode == "sample")
+        """What is known before a model makes tokens: that no plane holds what is edited, prompts that are one unit."""
+        of_prompts = prompt_warnings(self._records(), sampled=experiment.generation.mode == "sample")
+        return (*filter(None, [unseen_caption(experiment)]), *of_prompts)
 
     @property
     def units(self) -> int:

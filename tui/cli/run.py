@@ -13,7 +13,7 @@ from typing import Any
 from srm_explorer.engine.analyses import spreads_before
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, read_experiment
-from srm_explorer.engine.figures import count_of, three_digits
+from srm_explorer.engine.figures import count_of, three_digits, unseen_caption
 from srm_explorer.engine.paths import session_path, sessions_folder
 from srm_explorer.engine.runs import Outcome, already_finished, default_path, preflight, read_inputs
 from srm_explorer.engine.session import Session
@@ -43,7 +43,8 @@ def run_watched(
     experiment, source = read_experiment(spec, overrides=overrides)
     path = default_path(experiment, source.name) if session is None else session_path(session)
     began = time.monotonic()
-    watch = Watch(quiet=quiet, opening=source.note)
+    notes = tuple(filter(None, [source.note, unseen_caption(experiment)]))
+    watch = Watch(quiet=quiet, opening=notes)
     outcome = None if restart else already_finished(preflight(experiment, source.base, path, restart=False), path)
     if outcome is None:
         outcome = _run(experiment, source.base, path, watch, restart=restart)
@@ -52,8 +53,8 @@ def run_watched(
         for line in outcome.notes:
             note(line)
     keep_pace(experiment.model.name, watch.last.rate)
-    if source.note and quiet:
-        outcome = dataclasses.replace(outcome, notes=(source.note, *outcome.notes))
+    if quiet:
+        outcome = dataclasses.replace(outcome, notes=(*notes, *outcome.notes))
     return outcome, time.monotonic() - began, watch.last.tokens
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -40,11 +40,11 @@ class Watch:
 
     Args:
         quiet: show nothing.
-        opening: what to say once the run begins.
+        opening: lines to say once the run begins.
         study: what is under way where that is no run: "scoring".
     """
 
-    def __init__(self, *, quiet: bool, opening: str = "", study: str = "") -> None:
+    def __init__(self, *, quiet: bool, opening: Sequence[str] = (), study: str = "") -> None:
         self.last = Progress("loading")
         self._study = study
         self._opening = opening
@@ -106,9 +106,9 @@ class Watch:
         self.say(line) if self._bar is not None else note(line)
 
     def open(self) -> None:
-        """Say the opening line, once; an experiment that is refused has its one line of error alone."""
-        line, self._opening = self._opening, ""
-        if line:
+        """Say the opening lines, once; an experiment that is refused has its one line of error alone."""
+        lines, self._opening = self._opening, ()
+        for line in lines:
             self.say(line)
 
     def say(self, line: str) -> None:

@@ -241,6 +241,10 @@ class InView:
             in_view._index[item[0]] = item[1]
         return in_view
 
+    def show(self, section: str, index: int) -> None:
+        """Bring one into view."""
+        self._index[section] = index
+
     def clamped(self, data: Data) -> dict[str, int]:
         """The number of what is in view, -1 where the list is empty or shorter."""
         return {name: min(index, len(data[name]) - 1) for name, index in self._index.items()}

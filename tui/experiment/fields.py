@@ -21,7 +21,7 @@ from srm_explorer.engine.experiment.intervention import ALONG_DIRECTION, UNITS, 
 from srm_explorer.engine.experiment.model_fit import apart_from
 from srm_explorer.engine.experiment.positions import parse_positions, positions_text
 from srm_explorer.engine.experiment.site import FIRST_EXPERT
-from srm_explorer.engine.figures import edited_caption
+from srm_explorer.engine.figures import edited_caption, unseen_caption
 from srm_explorer.tui.experiment.data import Data, value_at
 from srm_explorer.tui.experiment.parsing import (
     answer_text,
@@ -376,6 +376,7 @@ def rows_of(
     counts: Mapping[str, tuple[int, int]],
     model: Sequence[FormRow],
     plane: Sequence[FormRow] = (),
+    edited: Sequence[FormRow] = (),
 ) -> tuple[FormRow, ...]:
     """Lay an experiment's fields out as rows.
 
@@ -387,6 +388,7 @@ def rows_of(
         counts: of interventions and planes, the number of the one in view (from 0) and how many there are.
         model: what is said of the model, below its fields.
         plane: what is said of the plane in view, below its fields.
+        edited: what is said of what is edited, below its field.
     """
     rows: list[FormRow] = []
     for name, fields in sections.items():
@@ -394,7 +396,11 @@ def rows_of(
         rows += [heading] if heading else []
         if name in counts and not counts[name][1]:
             rows.append(FormRow(name, "none", ("+ adds one",), typed=False, quiet=True, hint="+ adds one"))
-        rows += [_row(field, values.get(field.key), typed, problems) for field in fields]
+        for field in fields:
+            rows.append(_row(field, values.get(field.key), typed, problems))
+            if field.key.endswith((".neurons", ".heads", "].direction")) and field.key.startswith("interventions["):
+                rows += edited
+                edited = ()
         rows += model if name == "model" else plane if name == "planes" else ()
     return tuple(rows)
 
@@ -428,6 +434,16 @@ def plane_rows(data: Mapping[str, Any], index: int) -> tuple[FormRow, ...]:
     edited = edited_caption(experiment, past=False)
     forms = (f"! holds nothing that is edited: {edited}", "! holds nothing that is edited", "! nothing edited in it")
     return (FormRow("#plane", "", forms, kind="warning"),)
+
+
+def edited_rows(data: Mapping[str, Any]) -> tuple[FormRow, ...]:
+    """What is said of what is edited before it runs: that it lies in no plane; nothing where data is no experiment."""
+    try:
+        unseen = unseen_caption(Experiment.from_dict(data))
+    except ExplorerError:
+        return ()
+    forms = (f"! {unseen}", "! no plane holds what is edited", "! in no plane")
+    return (FormRow("#edited", "", forms, kind="warning"),) if unseen else ()
 
 
 def _heading(name: str, counts: Mapping[str, tuple[int, int]], problems: Mapping[str, ExplorerError]) -> FormRow | None:

@@ -10,9 +10,17 @@ from srm_explorer.engine.experiment import SITE_KINDS, Experiment, ModelShape, S
 from srm_explorer.engine.experiment.site import FIRST_EXPERT
 from srm_explorer.engine.worker.protocol import Description
 from srm_explorer.tui.experiment.cost import estimate
-from srm_explorer.tui.experiment.data import Data, item_prefix, normal, row_of, value_at
+from srm_explorer.tui.experiment.data import Data, item_of, item_prefix, normal, row_of, value_at
 from srm_explorer.tui.experiment.edits import InView, Memory, Moves, apply, layer_of, remembered, value_of
-from srm_explorer.tui.experiment.fields import Field, error_line, fields_of, model_rows, plane_rows, rows_of
+from srm_explorer.tui.experiment.fields import (
+    Field,
+    edited_rows,
+    error_line,
+    fields_of,
+    model_rows,
+    plane_rows,
+    rows_of,
+)
 from srm_explorer.tui.widgets.form_layout import FormRow
 
 
@@ -77,6 +85,8 @@ class SpecForm:
         self.model_problem = ""
         self.asked = False
         self._memory: Memory = {}
+        self._refused: Problems = {}
+        """What was refused only when the experiment was to run."""
         self._checked: tuple[Data, Problems] | None = None
 
     @property
@@ -108,6 +118,7 @@ class SpecForm:
         return experiment
 
     def edit(self, key: str, text: str) -> EditResult:
+        self._refused = {}
         field = self._field(self.data, key)
         if field is not None and text == field.write(value_of(self.data, key)):
             self.typed.pop(key, None)
@@ -119,6 +130,7 @@ class SpecForm:
 
     def give_up(self, key: str) -> None:
         self.typed.pop(key, None)
+        self._refused = {}
         self._checked = None
 
     def reason(self, key: str, text: str | None = None) -> str:
@@ -205,13 +217,39 @@ class SpecForm:
         if len(waiting) < len(self.typed):
             of_texts = {key: problems[key] for key in self.typed if key in problems}
             problems = self._problems(waiting) | of_texts
+        problems = self._refused | problems
         data, _ = self._folded(waiting)
         sections = self._sections(data)
         values = {field.key: value_of(data, field.key) for fields in sections.values() for field in fields}
         counts = {name: (index, len(data[name])) for name, index in self.in_view.clamped(data).items()}
         device = self.description.device if self.description else ""
         model = model_rows(self.shape, device, self.model_problem, asked=self.asked)
-        return rows_of(sections, values, self.typed, problems, counts, model, plane_rows(data, counts["planes"][0]))
+        plane = plane_rows(data, counts["planes"][0])
+        return rows_of(sections, values, self.typed, problems, counts, model, plane, edited_rows(data))
+
+    def reveal(self, error: ExplorerError) -> str:
+        """Bring the row that an error names into view and mark it; its key, empty where the form has none."""
+        where = error.where
+        item = item_of(where)
+        if item is not None:
+            self.in_view.show(*item)
+        data, _ = self._folded(self.typed)
+        shown = [field.key for fields in self._sections(data).values() for field in fields]
+        key = row_of(where, shown, error.what)
+        if key in ("interventions", "planes"):
+            key = next((name for name in shown if name.startswith(f"{key}[")), "")
+        if key not in shown:
+            return ""
+        if key not in self._all_problems():
+            self._refused = {key: error}
+        return key
+
+    def blamed(self, key: str) -> str:
+        """The other row for which a text that was typed into one is not in use, brought into view; empty for none."""
+        problems = self._all_problems()
+        if key not in self.typed or key in problems:
+            return ""
+        return next((self.reveal(problem) for problem in problems.values()), "")
 
     def _sections(self, data: Data) -> dict[str, Sequence[Field]]:
         numbers = self.in_view.clamped(data)
@@ -305,6 +343,8 @@ class SpecForm:
         return EditResult(True, note)
 
     def _take(self, data: Data, typed: dict[str, str]) -> None:
+        if data != self.data:
+            self._refused = {}
         self.data, self.typed = data, typed
         self._checked = None
         whole, _ = self._folded(typed)

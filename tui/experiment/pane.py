@@ -244,6 +244,15 @@ class InterventionPane(Widget):
         else:
             self._settle(*self.spec.edit(dropped.key, dropped.text))
 
+    def go_to_error(self, error: ExplorerError) -> bool:
+        """Highlight the row that an error names, and say the error below it; whether there is one."""
+        key = self.spec.reveal(error)
+        if key:
+            self._refresh_form()
+            self.form.select(key)
+            self._say(str(error), "problem")
+        return bool(key)
+
     def copy_text(self) -> str:
         return next((row.text for row in self.form.rows if row.key == self.form.key), "")
 
@@ -288,6 +297,12 @@ class InterventionPane(Widget):
         if not self.is_ready:
             return
         self._settle(*self.spec.edit(event.key, event.text))
+        blamed = self.spec.blamed(event.key)
+        if blamed:
+            reason = self.spec.reason(event.key)
+            self._refresh_form()
+            self.form.select(blamed)
+            self._say(f"{_label(self.form.rows, event.key)} waits for this: {reason}", "problem")
 
     @on(LineForm.GivenUp)
     def give_up_text(self, event: LineForm.GivenUp) -> None:
@@ -345,7 +360,8 @@ class InterventionPane(Widget):
         try:
             self.spec.experiment()
         except ExplorerError as error:
-            self._say(str(error), "problem")
+            if not self.go_to_error(error):
+                self._say(str(error), "problem")
             return
         from srm_explorer.tui.experiment.files import name_problem, spec_path, specs_folder, write_spec
 
@@ -480,6 +496,10 @@ class InterventionPane(Widget):
         keys = [row.key for row in self.form.rows if row.reachable and row.key.startswith(section)]
         first = keys[0] if keys else ""
         self.form.select(next((key for key in keys if name and key.endswith(f".{name}")), first))
+
+
+def _label(rows: Sequence[FormRow], key: str) -> str:
+    return next((row.label for row in rows if row.key == key), "the text")
 
 
 def _line_of(error: ExplorerError) -> int:

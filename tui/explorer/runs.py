@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.experiment import Experiment
+from srm_explorer.engine.figures import unseen_caption
 from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.engine.runs.resume import Outcome, TakenError, already_finished, default_path, preflight
 from srm_explorer.tui.backend import events
@@ -208,6 +209,8 @@ class RunController:
         self._view, self._editor, self._sessions, self._link = view, editor, sessions, link
         self._take_rate = take_rate
         self._first_look = True
+        self._unseen: set[str] = set()
+        """Warnings that no plane holds what is edited which were answered with yes."""
         self._begun: dict[Path, dict[str, Any]] = {}
         self._queue: QueueScreen | None = None
 
@@ -224,9 +227,20 @@ class RunController:
             experiment = self._view.intervention.experiment()
             path = default_path(experiment, self._editor.stem)
         except ExplorerError as error:
-            self._view.refuse(error)
+            self._view.refuse_experiment(error)
             return
-        self.begin(experiment, path)
+        unseen = unseen_caption(experiment)
+        if not unseen or unseen in self._unseen or path in self.state.followed:
+            self.begin(experiment, path)
+            return
+
+        def begin(sure: bool | None) -> None:
+            if sure:
+                self._unseen.add(unseen)
+                self.begin(experiment, path)
+
+        detail = f"{unseen[0].upper()}{unseen[1:]}.\n2 goes to the form: name it there at 0° or 90°, or add a plane."
+        self._view.ask(Confirm("run it all the same?", detail=detail, yes="run it so", no="leave it"), begin)
 
     def begin(self, experiment: Experiment, path: Path, *, restart: bool = False) -> None:
         """Have an experiment run under a name, unless it was finished before or the name is taken."""
@@ -371,7 +385,7 @@ class RunController:
         if isinstance(before, TakenError):
             self._ask_name(experiment, path, before)
         elif isinstance(before, ExplorerError):
-            self._view.refuse(before)
+            self._view.refuse_experiment(before)
         elif before is not None:
             self._sessions.look_at(path)
             self._sessions.take(before.session, path)

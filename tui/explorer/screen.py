@@ -260,6 +260,14 @@ class ExplorerScreen(Screen[None]):
         if self.in_view and len(line) > self.size.width - 4:
             self.notify(line, severity="error", timeout=10, markup=False)
 
+    def refuse_experiment(self, error: ExplorerError) -> None:
+        """Say what is wrong with the experiment and its remedy, and go to the row that it names."""
+        self.refuse(error)
+        if self.intervention.go_to_error(error):
+            self.go_to(self.intervention)
+        elif error.where.startswith("prompts."):
+            self.go_to(self.prompts)
+
     def ring(self, line: str) -> None:
         """Tell the terminal that a run is over, as the settings wish."""
         ring = getattr(self.app, "ring", None)

@@ -55,6 +55,10 @@ class ExplorerView(Protocol):
         """Say what is wrong and its remedy, and log it."""
         ...
 
+    def refuse_experiment(self, error: ExplorerError) -> None:
+        """Say what is wrong with the experiment and its remedy, and go to the row that it names."""
+        ...
+
     def ring(self, line: str) -> None:
         """Tell the terminal that a run is over, as the settings wish."""
         ...

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from srm_explorer.engine.experiment import Experiment, available_presets, read_experiment
 from srm_explorer.engine.experiment.following import follow_edit
 from srm_explorer.engine.experiment.model_fit import apart_from
+from srm_explorer.engine.figures import unseen_caption
 from srm_explorer.engine.session import load_session
 from tests.example import EXAMPLE
 
@@ -251,7 +252,31 @@ def test_a_plane_is_apart_from_what_is_edited_only_where_that_is_sure(one: dict[
 def test_coordinates_of_the_stream_are_told_apart_where_they_are_edited() -> None:
     assert apart(edited([7], planes=[plane(1, 9, STREAM)], at=STREAM)) == "here"
     assert apart(edited([7], planes=[plane(7, 9, STREAM)], at=STREAM)) == "no"
-    assert apart(edited([7], planes=[plane(1, 9)], at=STREAM)) == "no"
+    # Neurons of the same layer come before the stream that is edited.
+    assert apart(edited([7], planes=[plane(1, 9)], at=STREAM)) == "elsewhere"
+
+
+def test_nothing_edited_lies_in_planes_before_the_edit_or_among_other_kinds_of_coordinates() -> None:
+    heads = "blocks.5.attn.hook_z"
+    sites = [MLP, STREAM, LATER, heads]
+    assert apart(edited([7], planes=[plane("pc1", 9, STREAM)], at=LATER)) == "elsewhere"
+    assert apart(edited([7], planes=[plane(1, 9, LATER)], at=STREAM)) == "elsewhere"
+    assert apart(edited([7], planes=[plane(1, 9, heads)], sites=sites)) == "elsewhere"
+    steered = edited(planes=[plane(1, 9, LATER), plane("v.npz#up", 3, STREAM)], sites=sites)
+    steered["interventions"] = [{"site": STREAM, "op": "steer", "direction": "v.npz#up", "values": [1]}]
+    assert [apart(steered, index) for index in (0, 1)] == ["elsewhere", "no"]
+
+
+def test_that_no_plane_holds_what_is_edited_is_one_line() -> None:
+    def line(*planes: dict[str, Any]) -> str:
+        return unseen_caption(Experiment.from_dict(edited([7], planes=planes)))
+
+    assert line() == line(plane(7, 9)) == line(plane(1, 9), plane(7, 9)) == ""
+    assert line(plane(1, 9)) == "no plane holds what is edited: n7 is clamped, and the plane is n1 × n9"
+    assert line(plane(1, 9), plane(7, 9, LATER)).endswith("and the planes are n1 × n9, n7 × n9")
+    assert line(plane(7, 9, LATER)) == (
+        "no plane holds what is edited: L3 n7 is clamped, and the plane is n7 × n9 of L5 hook_post"
+    )
 
 
 def test_nothing_is_said_without_an_edit_or_along_a_direction() -> None:

@@ -360,6 +360,29 @@ def test_a_neuron_takes_its_planes_along_and_says_so() -> None:
     assert form.data == preset("protocol")
 
 
+def test_an_error_brings_the_row_it_names_into_view_and_marks_it_until_something_is_edited() -> None:
+    form = shown(preset("protocol"))
+    form.add("planes")
+    form.move("planes", 1)
+    assert form.reveal(ExplorerError("no prompt has a factor", where="planes[1].a")) == "planes[1].a"
+    marked = [(row.key, row.problem) for row in form.rows() if row.problem]
+    assert marked == [("planes[1].a", "no prompt has a factor")]
+    assert form.reveal(ExplorerError("x", where="interventions[0].neurons[3]")) == "interventions[0].neurons"
+    assert form.reveal(ExplorerError("x", where="prompts.sets")) == ""
+    form.edit("generation.tokens", "7")
+    assert not [row for row in form.rows() if row.problem]
+
+
+def test_a_text_that_waits_for_another_row_names_that_row() -> None:
+    form = shown(preset("protocol"))
+    form.add("interventions")
+    form.move("interventions", 1)
+    assert not form.edit("interventions[0].values", "1 2").changed
+    assert form.blamed("interventions[0].values") == "interventions[1].values"
+    form.edit("interventions[0].values", "x")
+    assert form.blamed("interventions[0].values") == ""
+
+
 def test_when_a_target_was_chosen_is_doubted_of_another_target() -> None:
     data = preset("protocol")
     data["controls"] |= {"neurons": 19, "chosen": "before"}
@@ -395,8 +418,19 @@ def test_a_plane_of_neurons_that_nothing_edits_is_warned_of_until_it_holds_one()
     form = shown(preset("protocol"))
     assert not warned(form)
     form.edit("planes[0].a", "5")
-    assert warned(form) == ["! holds nothing that is edited: n373 is clamped"]
-    form.edit("interventions[0].op", "zero")
+    for op, how in (("clamp", "clamped"), ("zero", "ablated")):
+        form.edit("interventions[0].op", op)
+        assert warned(form) == [
+            f"! no plane holds what is edited: n373 is {how}, and the plane is n5 × n2202",
+            f"! holds nothing that is edited: n373 is {how}",
+        ]
+    rows = [row.key for row in form.rows()]
+    assert rows.index("#edited") == rows.index("interventions[0].neurons") + 1
+    form.add("planes")
+    form.edit("planes[1].a", "373")
+    # The one in view holds it.
+    assert not warned(form)
+    form.move("planes", 1)
     assert warned(form) == ["! holds nothing that is edited: n373 is ablated"]
     form.edit("planes[0].b", "373")
     assert not warned(form)

@@ -141,6 +141,48 @@ def test_the_header_names_the_neuron_that_is_edited_and_the_plane_that_follows_i
     drive(test, size=size)
 
 
+@pytest.mark.parametrize("size", [(80, 24), (160, 48)])
+def test_a_run_whose_planes_hold_nothing_that_is_edited_is_asked_about(drive: Any, size: tuple[int, int]) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        def told() -> str:
+            return " ".join(re.sub("[│╭╮╰╯─]", " ", app.text()).split())
+
+        await pilot.press("2", "down", "enter", *"1 2", "enter")
+        await until(lambda: "! no plane holds what is edited" in told(), "the warning in the form")
+        assert told().index("neuron 1 2") < told().index("! no plane holds") < told().index("operation")
+        await pilot.press("r")
+        await until(lambda: "run it all the same?" in told(), "the question")
+        assert "No plane holds what is edited: n1, n2" in told()
+        await pilot.press("n")
+        await until(lambda: app.screen is app.explorer, "the explorer")
+        assert app.explorer.controller.runs.state.path is None
+
+    drive(test, size=size)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 48)])
+def test_an_error_goes_to_the_row_that_it_names_and_marks_it(drive: Any, size: tuple[int, int]) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        def marked() -> str:
+            return next((line.rpartition("▸")[2] for line in app.text().splitlines()[::-1] if "▸" in line), "")
+
+        form = app.explorer.intervention.form
+        await pilot.press("2")
+        form.select("spotlight.thresholds")
+        await pilot.press("enter", "x", "enter", "home", "3", "r")
+        await until(lambda: app.explorer.current == 2 and marked().startswith("thresholds"), "the row")
+        assert re.match("thresholds *!x", marked())
+        await pilot.press("escape")
+        # What is refused only when the prompts are read goes to its row too.
+        form.select("planes[0].a")
+        await pilot.press("enter", *"mean(kind=none)", "enter", "home", "3", "r")
+        await until(lambda: app.explorer.current == 2 and marked().startswith("0° at"), "the plane's row")
+        assert re.match(r"0° at +!mean", marked())
+        assert "no prompt has a factor" in app.text()
+
+    drive(test, size=size)
+
+
 def test_the_keys_that_matter_most_stay_where_the_line_is_short(drive: Any, stored: Path) -> None:
     async def test(app: Any, pilot: Any, until: Any) -> None:
         await until(lambda: "spotlight θ" in app.text(), "the chart")
