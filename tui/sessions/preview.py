@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.content import Content
@@ -14,8 +15,9 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.glyphs import glyphs_of
 from srm_explorer.tui.sessions.row import Row
+from srm_explorer.tui.text import wrapped
 from srm_explorer.tui.widgets.chart import PictureView
-from srm_explorer.tui.widgets.table_render import one_line
+from srm_explorer.tui.widgets.table_render import fit, one_line
 
 if TYPE_CHECKING:
     from srm_explorer.tui.sessions.preview_text import Preview
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
 SOON = 0.1
 """Seconds a row stays highlighted before its session is read."""
 ROOMY = 14
-"""Rows from which warnings are told in full."""
+"""Rows from which two warnings are told."""
+SHARE, LEAST, MOST = 0.35, 10, 18
+"""Of the screen's lines, how many the preview has where the list needs the others, and between what."""
 KEPT = 32
 
 
@@ -33,9 +37,6 @@ class SessionPreview(Horizontal):
 
     DEFAULT_CSS = """
     SessionPreview {
-        height: 35%;
-        min-height: 10;
-        max-height: 18;
         border-top: solid $panel-lighten-2;
         border-title-color: $text-muted;
         #preview-facts { width: 1fr; height: 1fr; padding: 0 1; }
@@ -74,6 +75,12 @@ class SessionPreview(Horizontal):
         else:
             self._timer = self.set_timer(SOON, self._read)
 
+    def take_lines(self, lines: int, rows: int) -> None:
+        """Take the lines that a list of so many rows leaves over of all of them, within limits."""
+        height = max(LEAST, min(MOST, max(round(lines * SHARE), lines - rows)))
+        if self.styles.height is None or self.styles.height.value != height:
+            self.styles.height = height
+
     def on_resize(self) -> None:
         self.show(self._row)
 
@@ -108,21 +115,29 @@ class SessionPreview(Horizontal):
         self.query_one(PictureView).show(preview.chart)
 
     def _facts(self, preview: Preview) -> Content:
-        """Warnings, notes and what was done; where room is short, the beginning of the notes and of what was done."""
+        """Warnings, notes and what was done, each on one line, and on as many as it takes while there are some left."""
         signs = glyphs_of(self.app)
         width, height = self.query_one("#preview-facts").content_size
-        lines = [Content.styled(one_line(preview.problem), "$text-error")] if preview.problem else []
-        roomy = height >= ROOMY
-        for warning in preview.warnings[: 2 if roomy else 1]:
-            shown = Content.styled(f"{signs.warning} {one_line(warning)}", "$text-warning")
-            lines.append(shown if roomy else shown.truncate(max(1, width), ellipsis=True))
+        lines = [("", one_line(preview.problem), "$text-error")] if preview.problem else []
+        for warning in preview.warnings[: 2 if height >= ROOMY else 1]:
+            lines.append((f"{signs.warning} ", one_line(warning), "$text-warning"))
         notes = [one_line(line) for line in preview.notes.splitlines() if line.strip()]
         least = min(len(notes), 2)
         kept = notes[: max(least, height - len(lines) - len(preview.facts))]
         if len(kept) < len(notes) and kept:
             kept[-1] += f" {signs.ellipsis}"
-        lines += [Content.styled(line, "italic").truncate(max(1, width), ellipsis=True) for line in kept]
-        for name, text in preview.facts:
-            line = Content.assemble((f"{name:<9}", "$foreground-muted"), one_line(text))
-            lines.append(line.truncate(max(1, width), ellipsis=True))
-        return Content("\n").join(lines)
+        lines += [("", line, "italic") for line in kept]
+        lines += [(f"{name:<9}", one_line(text), "") for name, text in preview.facts]
+        spare = height - len(lines)
+        shown: list[Content] = []
+        for name, text, style in lines:
+            room = max(2, width - cell_len(name))
+            parts = wrapped(text, room) or [""]
+            most = 1 + max(0, min(spare, len(parts) - 1))
+            spare -= most - 1
+            if most < len(parts):
+                parts[most - 1 :] = [fit(" ".join(parts[most - 1 :]), room, ellipsis=signs.ellipsis)]
+            for at, part in enumerate(parts):
+                head = name if at == 0 else " " * cell_len(name)
+                shown.append(Content.assemble((head, style or "$foreground-muted"), (part, style or "$foreground")))
+        return Content("\n").join(shown)

@@ -21,7 +21,7 @@ from srm_explorer.engine.figures import (
     state_caption,
     swept_groups,
 )
-from srm_explorer.engine.prompts import filter_captions
+from srm_explorer.engine.prompts import filter_captions, set_name
 from srm_explorer.engine.runs import JournalReader
 from srm_explorer.engine.session import PlaneRecord, Session, load_session
 from srm_explorer.tui.charts.picture import Picture
@@ -92,7 +92,7 @@ def spec_facts(experiment: Experiment) -> tuple[tuple[str, str], ...]:
     planes = [plane_text(experiment, index) for index in range(len(experiment.planes))]
     return (
         ("model", f"{experiment.model.name} · {experiment.model.dtype} · {experiment.model.device}"),
-        ("prompts", ", ".join(map(str, prompts.sets)) + (f" where {where}" if where else "")),
+        ("prompts", ", ".join(map(set_name, prompts.sets)) + (f" where {where}" if where else "")),
         ("done", (done[0] if done else "nothing") + more),
         ("writes", tokens),
         (

@@ -279,8 +279,16 @@ class SessionsScreen(Screen[Chosen | None]):
         if not shown:
             self.query_one("#empty", Static).update(self._why_empty(typed))
         self.table.show(shown)
+        self._divide()
         self.query_one(SessionPreview).show(self.table.row)
         self.refresh_bindings()
+
+    def on_resize(self) -> None:
+        self._divide()
+
+    def _divide(self) -> None:
+        """Let the preview have the lines that the list does not need: one is for its titles, two for the frame."""
+        self.query_one(SessionPreview).take_lines(self.size.height - 1 - 2 - 1, len(self._rows))
 
     def _matching(self, typed: str) -> tuple[Row, ...]:
         return matching(self._rows, typed)

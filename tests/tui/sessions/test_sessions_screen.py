@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -101,10 +102,21 @@ def test_long_notes_leave_room_for_what_was_done(shelf: Any, drive: Any) -> None
     shelf.save("calm", notes="".join(f"line {number}\n\n" for number in range(40)))
 
     async def test(app: Any, pilot: Any, until: Any) -> None:
-        await until(lambda: "line 1 …" in app.text(), "the beginning of the notes")
-        assert "line 2" not in app.text()
+        await until(lambda: re.search(r"line \d …", app.text()), "the beginning of the notes")
+        assert "line 10" not in app.text()
         assert "n488 · clamp" in app.text()
         assert "radius:" in app.text()
+
+    drive(SessionsScreen, test, 80, 24)
+
+
+def test_what_was_done_is_told_in_full_where_the_list_leaves_room(shelf: Any, drive: Any) -> None:
+    shelf.save("calm")
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "captures" in app.text(), "the preview")
+        facts = [line[1:46] for line in app.text().splitlines()[9:22]]
+        assert not any("…" in line for line in facts), facts
 
     drive(SessionsScreen, test, 80, 24)
 
