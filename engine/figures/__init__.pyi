@@ -33,11 +33,14 @@ from .comparison import compared_thresholds as compared_thresholds
 from .comparison import session_names as session_names
 from .compass import CompassFigure as CompassFigure
 from .compass import compass_from_session as compass_from_session
+from .curves import UNDETERMINED as UNDETERMINED
 from .curves import Curve as Curve
 from .curves import CurveBand as CurveBand
 from .curves import LegendEntry as LegendEntry
+from .curves import LegendRow as LegendRow
 from .curves import Role as Role
 from .curves import SweptGroup as SweptGroup
+from .curves import in_full as in_full
 from .curves import warnings_of as warnings_of
 from .difference import difference_from_session as difference_from_session
 from .difference import residual_polar as residual_polar
@@ -56,11 +59,13 @@ from .groups import factor_columns as factor_columns
 from .groups import grey_vector as grey_vector
 from .groups import group_choice as group_choice
 from .groups import group_names as group_names
+from .groups import is_telling as is_telling
 from .groups import points_of as points_of
 from .groups import polar_from_session as polar_from_session
 from .groups import run_groups as run_groups
 from .groups import swept_groups as swept_groups
 from .groups import telling_threshold as telling_threshold
+from .groups import telling_view as telling_view
 from .groups import thresholds_from_session as thresholds_from_session
 from .groups import with_energies as with_energies
 from .histogram import HistogramFigure as HistogramFigure
@@ -81,6 +86,7 @@ from .overlays import above as above
 from .polar import PolarFigure as PolarFigure
 from .polar import Ring as Ring
 from .polar import Spoke as Spoke
+from .polar import no_run_above as no_run_above
 from .polar import polar_counts as polar_counts
 from .polar import threshold_index as threshold_index
 from .session_overlays import overlays_from_session as overlays_from_session

@@ -13,12 +13,14 @@ from srm_explorer.engine.figures.bands import GroupBand
 from srm_explorer.engine.figures.captions import plane_captions, plane_title
 from srm_explorer.engine.figures.curves import Curve, LegendEntry, Role, SweptGroup, checked_labels, warnings_of
 from srm_explorer.engine.figures.groups import points_of, run_groups, session_warnings
+from srm_explorer.engine.figures.numbers import end_above, short
 from srm_explorer.engine.figures.overlays import NO_OVERLAYS, Overlays
 from srm_explorer.engine.figures.polar import Ring, Spoke, spokes_of
 from srm_explorer.engine.session import PlaneRecord, Session
 from srm_explorer.engine.stats.spotlight import UnitCoordinates
 
-RINGS = (Ring(0.25, ".25"), Ring(0.5, ".5"), Ring(0.75, ".75"), Ring(1.0, "1"))
+ZOOMED = 0.5
+"""The largest cosine up to which the rim is drawn in: else all runs would lie on a few dots around the centre."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +62,7 @@ class CompassFigure:
         radius_label: what a point's place means.
         groups: in order; a run is in one of them at most.
         rings: circles of one distance from the centre, the rim last.
+        high: the distance at which the rim is; no point lies beyond it.
         arrows: to the groups' means, and to what arithmetic predicts of them.
         regions: where the means may be, by group: outlines of joint regions, x and y cosines with the two directions.
     """
@@ -105,12 +108,15 @@ def compass_figure(
     ]
     predicted = overlays.arithmetic(groups)
     arrows += [Arrow(group.label, (group.sweep.a, group.sweep.b), dashed=True) for group in predicted]
-    target = "from what arithmetic predicts to the means" if residual else "to the means"
+    high = rim_of([group.xy for group in compass_groups] + [np.array([arrow.tip]) for arrow in arrows])
+    where = "" if high == 1.0 else f"; rim {short(high)}"
+    told = "runs, brighter where more" if residual else "runs at their two cosines, brighter where more"
+    arrows_told = "from arithmetic to the means" if residual else "means"
     return CompassFigure(
         title=title,
-        radius_label=f"each run at its cosines with the two directions, arrows {target}",
+        radius_label=f"dots: {told}; arrows: {arrows_told}{where}",
         groups=tuple(compass_groups),
-        rings=RINGS,
+        rings=tuple(Ring(high * part, short(high * part)) for part in (0.25, 0.5, 0.75, 1.0)),
         spokes=spokes_of(label_a, label_b),
         legend=overlays.legend(groups),
         warnings=warnings_of(group.sweep for group in groups),
@@ -120,7 +126,19 @@ def compass_figure(
             for group in groups
             if overlays.bands is not None and (band := overlays.bands.of(group.label)) is not None
         ),
+        high=high,
     )
+
+
+def rim_of(points: Sequence[NDArray[np.float64]]) -> float:
+    """The distance from the centre at which the rim is: 1, or a round number beyond points that all lie near it.
+
+    Args:
+        points: [point, 2] each; those that are not finite are left out.
+    """
+    lengths = np.hypot(*np.concatenate([np.zeros((1, 2)), *points]).T)
+    largest = float(lengths[np.isfinite(lengths)].max())
+    return end_above(largest) if 0 < largest <= ZOOMED else 1.0
 
 
 def region_outline(band: GroupBand, points: int = 180) -> Curve:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -76,22 +77,62 @@ class CurveBand:
 
 
 @dataclass(frozen=True)
+class LegendRow:
+    """What the columns of a legend hold of a group; empty where it is not known.
+
+    Attributes:
+        runs: "550".
+        amplitude, amplitude_range: of the mean, and where it may lie: ".0110", "[.006, .014]".
+        phase, phase_range: its angle, and where it may lie: "259°", "(251, 267)"; no range where it may be any.
+        p: of what is beyond arithmetic.
+        note: what must be known of the p, or what the entry is where nothing is counted: "95 % of 200 planes".
+    """
+
+    runs: str = ""
+    amplitude: str = ""
+    amplitude_range: str = ""
+    phase: str = ""
+    phase_range: str = ""
+    p: str = ""
+    note: str = ""
+
+
+UNDETERMINED = "undetermined"
+"""A phase that may be any."""
+
+
+@dataclass(frozen=True)
 class LegendEntry:
     """One group in the legend.
 
     Attributes:
         details: short texts, most telling first: "A .0110  φ 303°", "50 prompts · 550 runs".
         of: label of the group it stands beside, whose colour it has where there are several such entries.
+        row: its columns where the legend is a table; None where it is lines of details.
     """
 
     label: str
     role: Role
     details: tuple[str, ...]
     of: str = ""
+    row: LegendRow | None = None
 
 
 def legend_of(groups: Sequence[SweptGroup]) -> tuple[LegendEntry, ...]:
-    return tuple(LegendEntry(group.label, group.role, (mean_detail(group), counts_detail(group))) for group in groups)
+    return tuple(
+        LegendEntry(group.label, group.role, (mean_detail(group), counts_detail(group)), row=mean_row(group))
+        for group in groups
+    )
+
+
+def mean_row(group: SweptGroup) -> LegendRow:
+    """Runs, amplitude and phase of a group's mean."""
+    return LegendRow(f"{group.n_runs:,}", three_digits(group.sweep.amplitude), phase=degrees(group.sweep.phase_deg))
+
+
+def in_full(legend: Iterable[LegendEntry]) -> tuple[LegendEntry, ...]:
+    """A legend that says every detail of its entries in lines, in place of a table."""
+    return tuple(dataclasses.replace(entry, row=None) for entry in legend)
 
 
 def mean_detail(group: SweptGroup) -> str:

@@ -11,11 +11,20 @@ import numpy as np
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures.captions import plane_captions, plane_title
-from srm_explorer.engine.figures.curves import Curve, LegendEntry, SweptGroup, checked_labels, once_round, warnings_of
+from srm_explorer.engine.figures.curves import (
+    Curve,
+    LegendEntry,
+    LegendRow,
+    SweptGroup,
+    checked_labels,
+    once_round,
+    warnings_of,
+)
 from srm_explorer.engine.figures.groups import FEW_GROUPS, run_groups, session_warnings, telling_threshold
 from srm_explorer.engine.figures.numbers import MINUS, degrees, end_above, round_axis, short, three_digits, tick_label
 from srm_explorer.engine.figures.overlays import NO_OVERLAYS, Overlays, residual_details
 from srm_explorer.engine.figures.polar import PolarFigure, signed_rings, spokes_of, threshold_index
+from srm_explorer.engine.figures.table import cell_text
 from srm_explorer.engine.figures.thresholds import ThresholdFigure
 from srm_explorer.engine.session import PlaneRecord, Session
 from srm_explorer.engine.stats.groups import BASELINE
@@ -79,7 +88,11 @@ def difference_entry(group: SweptGroup, base: SweptGroup, less: str, overlays: O
         () if band is None or bands is None else residual_details(band, bands, overlays.lengths.get(group.label, ""))
     )
     common = overlays.common.get(group.label, "")
-    return LegendEntry(group.label, group.role, (detail, *tests, *([common] if common else [])))
+    row = LegendRow(f"{group.n_runs:,}", three_digits(math.hypot(a, b)), phase=degrees(phase))
+    if band is not None and tests:
+        p = cell_text(band.p_arithmetic, "p")
+        row = dataclasses.replace(row, p=p, note=overlays.lengths.get(group.label, ""))
+    return LegendEntry(group.label, group.role, (detail, *tests, *([common] if common else [])), row=row)
 
 
 def difference_from_session(

@@ -15,7 +15,15 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures.arithmetic import arithmetic_points
 from srm_explorer.engine.figures.bands import DoseBand, PlaneBands
 from srm_explorer.engine.figures.captions import plane_captions, plane_title, pooled_caption, value_caption
-from srm_explorer.engine.figures.curves import Curve, CurveBand, LegendEntry, SweptGroup, checked_labels, warnings_of
+from srm_explorer.engine.figures.curves import (
+    Curve,
+    CurveBand,
+    LegendEntry,
+    LegendRow,
+    SweptGroup,
+    checked_labels,
+    warnings_of,
+)
 from srm_explorer.engine.figures.groups import (
     CONDITION,
     points_of,
@@ -203,12 +211,14 @@ def dose_figure(
     runs = sum(step.group.n_runs for step in ordered)
     bars = ("┆ 95 % band over the values",) if any(panel.bands for panel in panels) else ()
     minus = (f"observed {MINUS} arithmetic",) if residual else ()
-    legend = [LegendEntry(label, "pooled", (*minus, _counts(prompts, runs), *bars))]
+    row = LegendRow(f"{runs:,}", note=minus[0] if minus else "")
+    legend = [LegendEntry(label, "pooled", (*minus, _counts(prompts, runs), *bars), row=row)]
     if baseline is not None and not residual:
         group = baseline.group
-        legend.append(LegendEntry(group.label, "baseline", (_counts(group.n_prompts, group.n_runs),)))
+        row = LegendRow(f"{group.n_runs:,}")
+        legend.append(LegendEntry(group.label, "baseline", (_counts(group.n_prompts, group.n_runs),), row=row))
     if any(panel.others for panel in panels):
-        legend.append(LegendEntry(ARITHMETIC, "arithmetic", ()))
+        legend.append(LegendEntry(ARITHMETIC, "arithmetic", (), row=LegendRow()))
     return DoseFigure(
         title=title,
         value_label=value_label,

@@ -31,7 +31,7 @@ lit | lit * of * | lit */* = a run is lit where its cosine with the spotlight is
   runs
 arithmetic | arithmetic * = what the clamp alone draws, whatever the model does; only what differs from it is a
   finding
-chance = the dim band: where a curve would lie without a preference; its legend says what drew it
+chance = the dim dots: where a curve would lie without a preference; its legend says what drew it
 unit | units = what statistics resample: prompts that share a core (core_id), or the same tokens, count as one, else
   each prompt
 
@@ -40,12 +40,13 @@ A | A * | amplitude A = the amplitude: the length of the mean of the runs' vecto
   and so the largest mean cosine
 φ | φ * | phase | phase_deg | phase ° | phase φ = the angle at which the mean cosine is largest, degrees
   counter-clockwise from 0°
-φ undetermined = the region of the mean holds the centre of the plane: it may point anywhere
+φ undetermined | φ any = the region of the mean holds the centre of the plane: it may point anywhere
 [ ] | A * [*, *] | ΔA * [*, *] = square brackets: the joint 95 % region of the mean, as the range of its length
 ( ) | φ * (*, *) = round brackets: the angles that the joint 95 % region of the mean spans, from and to,
   counter-clockwise
 beyond arithmetic p | beyond arithmetic p * = p of the mean of observed minus arithmetic, whole units' signs flipped:
   could differences that are symmetric around 0 look like this? Symmetry, not the mean alone
+p with a star = of the legend's table: beyond arithmetic p; the line with the star says what was tested
 common length | common length (* of * unit*) | at the common length* = p is over as many tokens of each text as it and
   its baseline both have, an end-of-text not counted, since a mean over more tokens is shorter; in how many units any
   text differs from its baseline's in length
@@ -57,7 +58,8 @@ text changed | text changed in * of * unit* = units in which a text differs from
   exact, only these are evidence of anything else
 q of n | q * of * = q: p corrected for all n tests of the same analysis (Benjamini-Hochberg): of what is called true
   at q or below, so large a share is false on average
-band | ┆ * | ┆ = bars across a curve: 95 of 100 such bands, with other prompts of this kind, hold the whole true curve
+band | ┆ * | ┆ = the faint dotted lines on both sides of a curve: 95 of 100 such bands, with other prompts of this kind,
+  hold the whole true curve
 over unlike lengths | over unlike lengths, * of * units differ = what was tested are means over unlike numbers of
   tokens: a longer text has a smaller mean, whatever it says; how many units' texts differ
 in plane | * in plane | energy | energy in plane | mean in-plane energy = the share of the vectors' squared length

@@ -152,11 +152,21 @@ def points_of(plane: PlaneRecord) -> UnitCoordinates:
 def telling_threshold(groups: Sequence[SweptGroup]) -> float:
     """The largest threshold above which some group has a tenth of its runs at some angle; else the smallest."""
     thresholds = groups[0].sweep.thresholds
-    for level in sorted(thresholds, reverse=True):
-        for group in groups:
-            if group.sweep.n and group.sweep.fraction[threshold_index(group, level)].max() >= WORTH_SEEING:
-                return level
-    return min(thresholds)
+    telling = (level for level in sorted(thresholds, reverse=True) if is_telling(groups, level))
+    return next(telling, min(thresholds))
+
+
+def telling_view(groups: Sequence[SweptGroup]) -> Literal["counts", "compass"]:
+    """The view that shows something: counts where some threshold lights enough runs, else where every run lies."""
+    return "counts" if groups and is_telling(groups, telling_threshold(groups)) else "compass"
+
+
+def is_telling(groups: Sequence[SweptGroup], threshold: float) -> bool:
+    """Whether some group has a tenth of its runs above a threshold at some angle."""
+    return any(
+        group.sweep.n > 0 and group.sweep.fraction[threshold_index(group, threshold)].max() >= WORTH_SEEING
+        for group in groups
+    )
 
 
 def factor_columns(session: Session) -> dict[str, list[str | None]]:

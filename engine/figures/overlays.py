@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,13 +12,16 @@ from numpy.typing import NDArray
 
 from srm_explorer.engine.figures.bands import Band, GroupBand, NullBand, PlaneBands
 from srm_explorer.engine.figures.curves import (
+    UNDETERMINED,
     Curve,
     CurveBand,
     LegendEntry,
+    LegendRow,
     SweptGroup,
     counts_detail,
     legend_of,
     mean_detail,
+    mean_row,
 )
 from srm_explorer.engine.figures.numbers import count_of, degrees, short, three_digits
 from srm_explorer.engine.figures.table import cell_text
@@ -90,7 +94,11 @@ class Overlays:
         """
         drawn = [band.label for band in bands if not band.chance]
         entries = [
-            entry if band is None else LegendEntry(group.label, group.role, _sure(group, band, self, drawn, level))
+            entry
+            if band is None
+            else LegendEntry(
+                group.label, group.role, _sure(group, band, self, drawn, level), row=_sure_row(group, band, self)
+            )
             for group, entry, band in (
                 (group, entry, None if self.bands is None else self.bands.of(group.label))
                 for group, entry in zip(groups, legend_of(groups), strict=True)
@@ -100,12 +108,13 @@ class Overlays:
             predicted = self.predicted.get(group.label)
             if predicted is not None and predicted in self.arithmetic(groups):
                 details = tuple(detail for detail in (level, mean_detail(predicted)) if detail)
-                entries.append(LegendEntry(predicted.label, "arithmetic", details, of=group.label))
+                row = dataclasses.replace(mean_row(predicted), runs="")
+                entries.append(LegendEntry(predicted.label, "arithmetic", details, of=group.label, row=row))
         if self.null is not None and any(band.chance for band in bands):
             several = sum(group.label in self.predicted for group in groups) > 1
             of = f"of {self.focus}" if several else ""
             details = tuple(detail for detail in (level, self.null.legend, of) if detail)
-            entries.append(LegendEntry(CHANCE, "chance", details))
+            entries.append(LegendEntry(CHANCE, "chance", details, row=LegendRow(note=self.null.legend)))
         return tuple(entries)
 
     def _focused(self, groups: Sequence[SweptGroup]) -> SweptGroup | None:
@@ -138,9 +147,15 @@ def above(counts: Mapping[float, Band], threshold: float) -> Band | None:
 def phase_detail(group: SweptGroup, band: GroupBand) -> str:
     """The phase and the angle it may lie in: "φ 259° (251, 267)"; "φ undetermined" where it may be any."""
     if band.phase_deg is None:
-        return "φ undetermined"
+        return f"φ {UNDETERMINED}"
+    return f"φ {degrees(group.sweep.phase_deg)} {_phase_range(band)}"
+
+
+def _phase_range(band: GroupBand) -> str:
+    if band.phase_deg is None:
+        return ""
     first, last = (round(angle) % 360 for angle in band.phase_deg)
-    return f"φ {degrees(group.sweep.phase_deg)} ({first}, {last})"
+    return f"({first}, {last})"
 
 
 def residual_details(band: GroupBand, bands: PlaneBands, lengths: str = "") -> tuple[str, ...]:
@@ -191,6 +206,19 @@ def _sure(group: SweptGroup, band: GroupBand, overlays: Overlays, drawn: Sequenc
         counts_detail(group),
         *([detail] if group.label in drawn else []),
         *([common] if (common := overlays.common.get(group.label, "")) else []),
+    )
+
+
+def _sure_row(group: SweptGroup, band: GroupBand, overlays: Overlays) -> LegendRow:
+    low, high = map(three_digits, band.amplitude)
+    tested = band.p_arithmetic is not None and not math.isnan(band.p_arithmetic)
+    return dataclasses.replace(
+        mean_row(group),
+        amplitude_range=f"[{low}, {high}]",
+        phase=UNDETERMINED if band.phase_deg is None else degrees(group.sweep.phase_deg),
+        phase_range=_phase_range(band),
+        p=cell_text(band.p_arithmetic, "p") if tested else "",
+        note=overlays.lengths.get(group.label, "") if tested else "",
     )
 
 

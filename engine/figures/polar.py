@@ -18,7 +18,7 @@ from srm_explorer.engine.figures.curves import (
     once_round,
     warnings_of,
 )
-from srm_explorer.engine.figures.numbers import MINUS, end_above, round_axis, short, tick_label
+from srm_explorer.engine.figures.numbers import MINUS, end_above, round_axis, short, three_digits, tick_label
 from srm_explorer.engine.figures.overlays import NO_OVERLAYS, Overlays, band_ends, dashed_curves
 
 
@@ -49,6 +49,7 @@ class PolarFigure:
         high: value at the outer ring; no finite value lies outside.
         curves: x is the angle in degrees, counter-clockwise from the first direction; y the radius' value.
         bands: around the curves, the one that matters most first but for chance.
+        dark: what to say where no curve leaves the centre, in place of bands around it; empty where one does.
     """
 
     title: str
@@ -61,6 +62,7 @@ class PolarFigure:
     legend: tuple[LegendEntry, ...]
     warnings: tuple[str, ...]
     bands: tuple[CurveBand, ...] = ()
+    dark: str = ""
 
 
 def polar_counts(
@@ -79,7 +81,9 @@ def polar_counts(
     checked_labels(groups)
     predicted = overlays.arithmetic(groups)
     shares = {group: group.sweep.fraction[threshold_index(group, threshold)] for group in (*groups, *predicted)}
-    bands = overlays.count_bands(groups, threshold, share=True)
+    dark = none_lit((*groups, *predicted), threshold)
+    # Bands around nothing would be all that is seen.
+    bands = () if dark else overlays.count_bands(groups, threshold, share=True)
     largest = [float(np.nanmax(share)) for share in shares.values() if np.isfinite(share).any()]
     high = min(1.0, end_above(max([*largest, *band_ends(bands)], default=0)))
     axis = round_axis((0.0, high), most=6)
@@ -106,6 +110,7 @@ def polar_counts(
         ),
         warnings=warnings_of(group.sweep for group in groups),
         bands=bands,
+        dark=dark,
     )
 
 
@@ -140,6 +145,22 @@ def signed_rings(high: float) -> tuple[Ring, ...]:
     return tuple(
         Ring(value, tick_label(value, high / 2), bold=value == 0) for value in (-high / 2, 0.0, high / 2, high)
     )
+
+
+def none_lit(groups: Sequence[SweptGroup], threshold: float) -> str:
+    """Say that no run is above a threshold, and how far off it is; empty where one is, or none is finite.
+
+    "no run above .7; the largest cosine is .49".
+    """
+    known = [group for group in groups if group.sweep.n]
+    if not known or any(group.sweep.counts[threshold_index(group, threshold)].any() for group in known):
+        return ""
+    return no_run_above(threshold, max(group.sweep.largest for group in known))
+
+
+def no_run_above(threshold: float, largest: float) -> str:
+    """What to say where the largest cosine of all runs is not above a threshold."""
+    return f"no run above {short(threshold)}; the largest cosine is {three_digits(largest)}"
 
 
 def threshold_index(group: SweptGroup, threshold: float) -> int:

@@ -16,7 +16,7 @@ from srm_explorer.engine.figures.curves import (
 )
 from srm_explorer.engine.figures.numbers import Axis, axis_from_zero, round_axis, short
 from srm_explorer.engine.figures.overlays import NO_OVERLAYS, Overlays, band_ends, dashed_curves
-from srm_explorer.engine.figures.polar import threshold_index
+from srm_explorer.engine.figures.polar import none_lit, threshold_index
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +30,7 @@ class ThresholdFigure:
         left: range of the counts, from 0.
         right: range of the mean, symmetric around 0; None where means are not shown.
         bands: around the counts of one threshold, on the left axis.
+        dark: what to say where every count is 0; empty where one is not.
     """
 
     title: str
@@ -42,6 +43,7 @@ class ThresholdFigure:
     legend: tuple[LegendEntry, ...]
     warnings: tuple[str, ...]
     bands: tuple[CurveBand, ...] = ()
+    dark: str = ""
 
 
 def threshold_figure(
@@ -81,7 +83,8 @@ def threshold_figure(
     if levels:
         axis_level = next((level for level in levels if chosen is not None and abs(level - chosen) < 1e-12), levels[0])
         predicted = overlays.arithmetic(groups)
-        bands = overlays.count_bands(groups, axis_level, share=share)
+        if not none_lit((*groups, *predicted), axis_level):
+            bands = overlays.count_bands(groups, axis_level, share=share)
         counts += [curve(group, axis_level) for group in predicted]
         above = f"> {short(axis_level)}" if several else ""
     means = tuple(
@@ -103,4 +106,5 @@ def threshold_figure(
         legend=overlays.legend(groups, bands, above),
         warnings=warnings_of(group.sweep for group in groups),
         bands=bands,
+        dark=none_lit((*groups, *predicted), min(levels)) if levels else "",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -193,6 +194,8 @@ class Sweep:
         n: runs counted: finite ones, zero vectors included.
         zero_runs: indices of zero vectors among all runs of the experiment.
         nonfinite_runs: indices of runs left out of everything above.
+        largest: the largest cosine that a counted run has with any direction of the plane: the length of its shadow;
+            NaN without a finite run.
     """
 
     angles_deg: NDArray[np.float64]
@@ -207,6 +210,7 @@ class Sweep:
     n: int
     zero_runs: tuple[int, ...]
     nonfinite_runs: tuple[int, ...]
+    largest: float = math.nan
 
     @property
     def fraction(self) -> NDArray[np.float64]:
@@ -295,6 +299,7 @@ def sweep_from_counts(
     amplitude = float(np.hypot(*parts))
     # The second remainder: a phase of -1e-17 degrees becomes 360.0 in the first.
     phase = float(np.degrees(np.arctan2(parts[1], parts[0]))) % 360.0 % 360.0 if amplitude > 0 else None
+    finite = chosen[points.finite[chosen]]
     return Sweep(
         angles_deg=spotlight_angles(counts.shape[1]),
         mean=mean,
@@ -305,9 +310,10 @@ def sweep_from_counts(
         thresholds=levels,
         counts=counts,
         signed=signed,
-        n=int(np.count_nonzero(points.finite[chosen])),
+        n=len(finite),
         zero_runs=_listed(chosen[points.zero[chosen]]),
         nonfinite_runs=_listed(chosen[~points.finite[chosen]]),
+        largest=float(np.hypot(*points.xy[finite].T).max()) if len(finite) else math.nan,
     )
 
 

@@ -1,4 +1,4 @@
-"""The frame of a chart with two straight axes, its ticks and their labels; bands, as bars and dots."""
+"""The frame of a chart with two straight axes, its ticks and their labels; bands, as outlines and dots."""
 
 from __future__ import annotations
 
@@ -90,10 +90,9 @@ def _vertical_ticks(
         canvas.text(start_of(axis.labels[index]), row, axis.labels[index])
 
 
-BAR_STEP = 15.0
-"""Degrees between the bars of a curve."""
+OUTLINE = (1, 2)
+"""Dots of a band's outline, and of the gap after each: fainter than the curve inside it."""
 DOTTED = (1, 1)
-"""Dots of a bar, and of the gap after each: a curve's flank has none."""
 
 
 def bar(pane: Pane, x: float, low: float, high: float, project: Projection | None = None) -> list[Trace]:
@@ -104,18 +103,15 @@ def bar(pane: Pane, x: float, low: float, high: float, project: Projection | Non
     ]
 
 
-def band_bars(
+def band_outlines(
     pane: Pane, bands: Sequence[CurveBand], styles: dict[str, GroupStyle], project: Projection | None = None
 ) -> list[Stroke]:
-    angles = np.arange(0.0, 360.0, BAR_STEP)
+    """Both ends of each band but chance's, in the fainter colour of its group."""
     return [
-        Stroke(line, styles[band.label].style)
+        Stroke(trace(pane, band.x, end, dash=OUTLINE, project=project), styles[band.label].band)
         for band in bands
         if not band.chance
-        for angle, low, high in zip(
-            angles.tolist(), *(np.interp(angles, band.x, end).tolist() for end in (band.low, band.high)), strict=True
-        )
-        for line in bar(pane, angle, low, high, project)
+        for end in (band.low, band.high)
     ]
 
 

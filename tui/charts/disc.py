@@ -12,14 +12,18 @@ from rich.cells import cell_len
 
 from srm_explorer.engine.figures import CompassFigure, PolarFigure, Ring, Spoke
 from srm_explorer.tui.charts.canvas import COLUMNS, ROWS, SOLID, Canvas, Pane, Stroke, trace
-from srm_explorer.tui.charts.labels import fit, legend_lines, warning_lines
-from srm_explorer.tui.charts.palette import BOLD, FRAME, GRID, styles_of
+from srm_explorer.tui.charts.labels import LegendTable, fit, legend_lines, warning_lines
+from srm_explorer.tui.charts.palette import BOLD, FRAME, GRID, GroupStyle, styles_of
 
 SMALLEST = (24, 9)
 GAP = 2
 # Title, radius label, and the two labels above and below the circle.
 ROWS_AROUND = 4
 NAME_WIDTH = 14
+# Part of the largest circle that a wider legend is worth.
+WORTH = 0.8
+# Columns in which a warning can be read.
+WARNED = 30
 # Lines of a warning: the rest of it stands where all warnings are listed.
 MOST_WARNED = 4
 # Directions a ring's labels may stand along, the ones far from the spokes first.
@@ -31,9 +35,10 @@ DiscFigure = PolarFigure | CompassFigure
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the circle and the legend go."""
+    """Where the circle and the legend go; `side` columns are free on both sides of the circle."""
 
     circle: Pane
+    side: int
     legend_col: int
     legend_row: int
     legend_width: int
@@ -60,12 +65,20 @@ class Disc:
             radians = np.deg2rad(np.asarray(angle_deg, np.float64))
             return self.project_xy(share * np.cos(radians), share * np.sin(radians))
 
+    def project_inside(self, angle_deg: ArrayLike, value: ArrayLike) -> NDArray[np.float64]:
+        """As `project`, values beyond the centre at the centre: they would go on on the other side."""
+        return self.project(angle_deg, np.maximum(value, self.low))
+
     def project_xy(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
         """Dots [point, 2] of points given by coordinates in which the rim is the unit circle."""
         middle = (np.array([self.pane.dots_wide, self.pane.dots_high]) - 1) / 2
         with np.errstate(over="ignore", invalid="ignore"):
             xy = np.stack([np.asarray(x, np.float64), np.asarray(y, np.float64)], axis=-1)
             return middle + self.reach * xy.reshape(-1, 2)
+
+    def project_plane(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
+        """Dots [point, 2] of points given by coordinates in which the rim is `high` away from the centre."""
+        return self.project_xy(np.asarray(x, np.float64) / self.high, np.asarray(y, np.float64) / self.high)
 
     def cell(self, angle_deg: float, value: float) -> tuple[int, int]:
         """Column and row on the canvas of a point given by angle in degrees and value."""
@@ -92,10 +105,16 @@ def layout_of(figure: DiscFigure, width: int, height: int) -> Layout:
     """Choose the largest circle: with the legend beside it, or below it."""
     side = max(_name_width(figure.spokes[0]), _name_width(figure.spokes[2])) + 1
     styles = styles_of(figure.legend)
-    # Beside the circle: every part of an entry on a line of its own.
-    parts = [f"  {text}" for entry in figure.legend for text in (entry.label, *entry.details)]
-    legend_width = min(max(map(cell_len, parts), default=0), width // 2)
-    rows = min(height - ROWS_AROUND, (width - 2 * side - legend_width - GAP) // 2)
+    beside = [
+        (wide, min(height - ROWS_AROUND, (width - 2 * side - wide - GAP) // 2))
+        for wide in _widths_beside(figure, styles, width // 2)
+    ]
+    largest = max(0, *(rows for _, rows in beside))
+    # The widest that leaves the circle almost as large as any would.
+    legend_width, rows = next((form for form in beside if form[1] >= WORTH * largest), beside[-1])
+    on_one_line = max(cell_len(f"{spoke.angle_label} {spoke.name}") for spoke in (figure.spokes[0], figure.spokes[2]))
+    if width - legend_width - GAP - 2 * rows >= 2 * (on_one_line + 1):
+        side = on_one_line + 1
 
     most = max(2, (height - ROWS_AROUND) // 3)
     warnings = len(warning_lines(figure.warnings, width, min(most, MOST_WARNED)))
@@ -105,12 +124,22 @@ def layout_of(figure: DiscFigure, width: int, height: int) -> Layout:
         space = width - legend_width - GAP - 2 * side - 2 * rows
         circle = Pane(side + max(0, space // 2), 3, 2 * rows, rows)
         col = circle.col + circle.width + side + GAP
-        return Layout(circle, col, 3, width - col, height - 3)
+        return Layout(circle, side, col, 3, width - col, height - 3)
     rows = max(1, rows_below)
     circle = Pane(max(0, (width - 2 * rows) // 2), 3, 2 * rows, rows)
     # One blank row between the circle and the legend where there is room.
     row = min(circle.row + rows + 2, height - below)
-    return Layout(circle, 0, row, width, below)
+    return Layout(circle, circle.col, 0, row, width, below)
+
+
+def _widths_beside(figure: DiscFigure, styles: dict[str, GroupStyle], most: int) -> list[int]:
+    """Widths that the legend may have beside the circle, the widest first."""
+    if (table := LegendTable.of(figure.legend, styles)) is not None:
+        # Warnings stand below it, and need more than a narrow table.
+        return [min(max(wide, WARNED), most) for wide in table.widths()]
+    # Every part of an entry on a line of its own.
+    parts = [f"  {text}" for entry in figure.legend for text in (entry.label, *entry.details)]
+    return [min(max(map(cell_len, parts), default=0), most)]
 
 
 def draw_grid(canvas: Canvas, disc: Disc, figure: DiscFigure, beneath: Sequence[Stroke] = ()) -> None:
@@ -130,17 +159,23 @@ def draw_grid(canvas: Canvas, disc: Disc, figure: DiscFigure, beneath: Sequence[
     canvas.draw(disc.pane, [*beneath, *thin, *bold])
 
 
-def name_spokes(canvas: Canvas, circle: Pane, spokes: Sequence[Spoke]) -> None:
+def name_spokes(canvas: Canvas, circle: Pane, spokes: Sequence[Spoke], side: int) -> None:
     right, top, left, bottom = spokes
     middle_row = circle.row + (circle.height - 1) // 2
     middle_col = circle.col + circle.width // 2
     for spoke, row in ((top, circle.row - 1), (bottom, circle.row + circle.height)):
         text = fit(f"{spoke.angle_label} {spoke.name}", canvas.width)
-        canvas.text(max(0, middle_col - cell_len(text) // 2), row, text)
-    for offset, text in enumerate((right.angle_label, fit(right.name, NAME_WIDTH))):
-        canvas.text(circle.col + circle.width + 1, middle_row + offset, text)
-    for offset, text in enumerate((left.angle_label, fit(left.name, NAME_WIDTH))):
-        canvas.text(max(0, circle.col - 1 - cell_len(text)), middle_row + offset, text)
+        # The angle over its axis, the name after it.
+        start = middle_col - (cell_len(spoke.angle_label) + 1) // 2
+        canvas.text(max(0, min(start, canvas.width - cell_len(text))), row, text)
+    # On one line with its axis where there is room, else the name below the angle.
+    for spoke, is_left in ((right, False), (left, True)):
+        name = fit(spoke.name, NAME_WIDTH)
+        whole = f"{name} {spoke.angle_label}" if is_left else f"{spoke.angle_label} {name}"
+        lines = [whole] if cell_len(whole) < side else [spoke.angle_label, name]
+        for offset, text in enumerate(lines):
+            col = max(0, circle.col - 1 - cell_len(text)) if is_left else circle.col + circle.width + 1
+            canvas.text(col, middle_row + offset, text)
 
 
 def label_rings(

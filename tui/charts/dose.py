@@ -8,7 +8,7 @@ import numpy as np
 from rich.cells import cell_len
 
 from srm_explorer.engine.figures import DoseFigure, DosePanel, DoseSeries
-from srm_explorer.tui.charts.axes import bar, framed_pane, horizontal_ticks
+from srm_explorer.tui.charts.axes import band_outlines, bar, framed_pane, horizontal_ticks
 from srm_explorer.tui.charts.canvas import SOLID, Canvas, Pane, Stroke, trace
 from srm_explorer.tui.charts.labels import fit, legend_lines, one_line, warning_lines, write_block
 from srm_explorer.tui.charts.palette import BOLD, DASH, FRAME, GRID, GroupStyle, styles_of
@@ -73,11 +73,21 @@ def _paint_panel(
     baseline = next((entry.label for entry in figure.legend if entry.role == "baseline"), "")
     series = (DoseSeries(panel.curve, panel.baseline, baseline), *panel.others)
     strokes = [Stroke(trace(pane, panel.curve.x, line), GRID) for line in (() if panel.units is None else panel.units)]
+    connected = panel.bands if panel.connected else ()
+    strokes += band_outlines(pane, connected, styles)
+    # What the outline's gaps leave out: the ends where a value was run.
     strokes += [
-        Stroke(line, styles[band.label].style)
-        for band in panel.bands
+        Stroke(trace(pane, [x], [end]), styles[band.label].band)
+        for band in connected
+        for ends in (band.low, band.high)
+        for x, end in zip(band.x.tolist(), ends.tolist(), strict=True)
+    ]
+    # Phases are not connected, nor is where they may lie.
+    strokes += [
+        Stroke(line, styles[band.label].band)
+        for band in (() if panel.connected else panel.bands)
         for x, low, high in zip(band.x.tolist(), band.low.tolist(), band.high.tolist(), strict=True)
-        for piece in _turned(low, high, panel)
+        for piece in _turned(low, high)
         for line in bar(pane, x, *piece)
     ]
     for shown in series:
@@ -104,9 +114,9 @@ def _paint_panel(
         canvas.text_middle(pane, fit("no finite value", pane.width), BOLD)
 
 
-def _turned(low: float, high: float, panel: DosePanel) -> list[tuple[float, float]]:
-    """The pieces of a bar on a panel's axis: one of phases may pass 360 degrees, and goes on from 0."""
-    if panel.connected or not (math.isfinite(low) and math.isfinite(high)):
+def _turned(low: float, high: float) -> list[tuple[float, float]]:
+    """The pieces of a bar of phases: it may pass 360 degrees, and goes on from 0."""
+    if not (math.isfinite(low) and math.isfinite(high)):
         return [(low, high)]
     if high - low >= 360.0:
         return [(0.0, 360.0)]

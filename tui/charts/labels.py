@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
 from rich.style import Style
 
-from srm_explorer.engine.figures import LegendEntry
+from srm_explorer.engine.figures import UNDETERMINED, LegendEntry, LegendRow
 from srm_explorer.tui.charts.canvas import Canvas, Pane, Trace
-from srm_explorer.tui.charts.palette import BOLD, WARNING, GroupStyle
+from srm_explorer.tui.charts.palette import BOLD, FRAME, WARNING, GroupStyle
 from srm_explorer.tui.charts.picture import PLAIN, Picture
 from srm_explorer.tui.text import wrapped
 
@@ -74,8 +75,107 @@ def label_curves(
             if best is None:
                 break
             _, start, row = best
-            canvas.text(start, row, label.text, label.style)
+            # The marker tells whose it is; the words are text, which no group's colour makes easier to read.
+            canvas.text(start, row, label.text[:1], label.style)
+            canvas.text(start + 1, row, label.text[1:])
             used.update((start + offset, row) for offset in range(len(label.text)))
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of a legend: its heading, what it holds of a row, and whether numbers stand in it."""
+
+    name: str
+    cell: Callable[[LegendRow], str]
+    right: bool = True
+
+
+_RUNS = _Column("runs", lambda row: row.runs)
+_AMPLITUDE = _Column("A", lambda row: row.amplitude)
+_AMPLITUDE_RANGE = _Column("95 %", lambda row: row.amplitude_range, right=False)
+_PHASE = _Column("φ", lambda row: row.phase)
+_SHORT_PHASE = _Column("φ", lambda row: "any" if row.phase == UNDETERMINED else row.phase)
+_PHASE_RANGE = _Column("95 %", lambda row: row.phase_range, right=False)
+_P = _Column("p", lambda row: row.p and row.p + ("*" if row.note else " "))
+_GAP = "  "
+_FORMS = (
+    (_RUNS, _AMPLITUDE, _AMPLITUDE_RANGE, _PHASE, _PHASE_RANGE, _P),
+    (_RUNS, _AMPLITUDE, _PHASE, _PHASE_RANGE, _P),
+    (_RUNS, _AMPLITUDE, _SHORT_PHASE, _PHASE_RANGE, _P),
+    (_AMPLITUDE, _SHORT_PHASE, _PHASE_RANGE, _P),
+    (_RUNS, _AMPLITUDE, _SHORT_PHASE, _P),
+    (_AMPLITUDE, _SHORT_PHASE, _P),
+    (_SHORT_PHASE, _P),
+)
+"""Columns of a legend that is a table, from the widest form to the narrowest."""
+
+
+class LegendTable:
+    """A legend as an aligned table, in the widest form that a width holds.
+
+    Columns that hold nothing are left out.
+    """
+
+    def __init__(self, legend: Sequence[LegendEntry], styles: dict[str, GroupStyle]) -> None:
+        self._legend, self._styles = legend, styles
+        self._rows = [entry.row or LegendRow() for entry in legend]
+        self._names = max((2 + cell_len(entry.label) for entry in legend), default=0)
+
+    @classmethod
+    def of(cls, legend: Sequence[LegendEntry], styles: dict[str, GroupStyle]) -> LegendTable | None:
+        """The table of a legend; None for one that is lines of details, or has no amplitude to put in columns."""
+        if not legend or any(entry.row is None for entry in legend):
+            return None
+        table = cls(legend, styles)
+        return table if any(row.amplitude for row in table._rows) else None
+
+    def widths(self) -> list[int]:
+        """Columns that each of its forms takes, the widest first."""
+        return list(dict.fromkeys(self._width(form) for form in self._forms()))
+
+    def lines(self, width: int, most: int) -> list[list[Part]]:
+        """At most so many lines of at most so many columns; none where it cannot be told whole."""
+        form = next((form for form in self._forms() if self._width(form) <= width), None)
+        if form is None or len(self._legend) > most:
+            return []
+        header: list[Part] = [("group".ljust(self._names), FRAME)]
+        header += [(_aligned(column.name, wide, column.right), FRAME) for column, wide in form]
+        lines = [header] if len(self._legend) < most else []
+        for entry, row in zip(self._legend, self._rows, strict=True):
+            style = self._styles[entry.label]
+            name = entry.label + " " * (self._names - 2 - cell_len(entry.label))
+            line: list[Part] = [(f"{style.marker} ", style.style), (name, BOLD)]
+            if not row.amplitude and self._names + len(_GAP) + cell_len(row.note) <= width:
+                line.append((_GAP + row.note, FRAME))
+            else:
+                line += [
+                    (_aligned(column.cell(row), wide, column.right), PLAIN if column.right else FRAME)
+                    for column, wide in form
+                ]
+            lines.append(line)
+        notes = dict.fromkeys(row.note for row in self._rows if row.note and row.p)
+        if notes and len(lines) < most:
+            # What differs between them stands in brackets, and in full among the details.
+            note = next(iter(notes)) if len(notes) == 1 else next(iter(notes)).partition(" (")[0]
+            lines.append([(fit(f"* {note}", width), FRAME)])
+        return lines
+
+    def _width(self, form: Sequence[tuple[_Column, int]]) -> int:
+        return self._names + sum(len(_GAP) + width for _, width in form)
+
+    def _forms(self) -> list[list[tuple[_Column, int]]]:
+        forms: list[list[tuple[_Column, int]]] = []
+        for columns in _FORMS:
+            held = [(column, [column.cell(row) for row in self._rows]) for column in columns]
+            shown = [(column, cells) for column, cells in held if any(cells)]
+            forms.append([(column, max(map(cell_len, (column.name, *cells)))) for column, cells in shown])
+        return forms
+
+
+def _aligned(text: str, width: int, right: bool) -> str:
+    """A cell of a column, the gap before it included."""
+    room = " " * (width - cell_len(text))
+    return _GAP + (room + text if right else text + room)
 
 
 def legend_lines(
@@ -83,16 +183,21 @@ def legend_lines(
 ) -> list[list[Part]]:
     """Write the legend in lines of at most `width` columns, at most `most` of them.
 
-    Every entry has as many of its details as there is room for in all of them, the most telling first; entries
-    without details share lines. Parts of an entry are never cut while they fit a line of their own.
+    A legend with columns is a table where that has room. Else every entry has as many of its details as there is room
+    for in all of them, the most telling first; entries without details share lines. Parts of an entry are never cut
+    while they fit a line of their own.
     """
+    if (table := LegendTable.of(legend, styles)) is not None and (lines := table.lines(width, most)):
+        return lines
+    if legend and all(entry.row is not None for entry in legend):
+        legend = [dataclasses.replace(entry, details=()) for entry in legend]
     for details in range(max((len(entry.details) for entry in legend), default=0), -1, -1):
         lines = [line for entry in legend for line in _entry_lines(entry, styles[entry.label], width, details)]
         if len(lines) <= most:
             return lines
-    heads = [_entry_lines(entry, styles[entry.label], width, 0)[0][0] for entry in legend]
+    heads = [_entry_lines(entry, styles[entry.label], width, 0)[0] for entry in legend]
     for shown in range(len(heads), -1, -1):
-        rest = [(fit(f"+ {len(heads) - shown} more", width), PLAIN)] if shown < len(heads) else []
+        rest: list[list[Part]] = [[(fit(f"+ {len(heads) - shown} more", width), PLAIN)]] if shown < len(heads) else []
         lines = _flowing([*heads[:shown], *rest], width)
         if len(lines) <= most:
             return lines
@@ -154,9 +259,13 @@ def write_block(
 
 
 def _entry_lines(entry: LegendEntry, style: GroupStyle, width: int, most: int) -> list[list[Part]]:
-    head = (fit(f"{style.marker} {entry.label}", width), style.style + BOLD)
-    lines: list[list[Part]] = [[head]]
-    used = cell_len(head[0])
+    head: list[Part] = [(f"{style.marker} ", style.style), (fit(entry.label, max(0, width - 2)), BOLD)]
+    # Without details, a legend of columns says how many runs there are, and no more.
+    if entry.row is not None and entry.row.runs and not entry.details:
+        runs = f" {entry.row.runs} run{'' if entry.row.runs == '1' else 's'}"
+        head += [(runs, PLAIN)] if 2 + cell_len(entry.label + runs) <= width else []
+    lines: list[list[Part]] = [head]
+    used = sum(cell_len(text) for text, _ in head)
     for detail in entry.details[:most]:
         if used + 2 + cell_len(detail) <= width:
             lines[-1].append((f"  {detail}", PLAIN))
@@ -171,18 +280,19 @@ def _entry_lines(entry: LegendEntry, style: GroupStyle, width: int, most: int) -
     return lines
 
 
-def _flowing(parts: Sequence[Part], width: int) -> list[list[Part]]:
+def _flowing(heads: Sequence[Sequence[Part]], width: int) -> list[list[Part]]:
     lines: list[list[Part]] = []
     used = width
-    for text, style in parts:
-        if used + 3 + cell_len(text) <= width:
+    for head in heads:
+        long = sum(cell_len(text) for text, _ in head)
+        if used + 3 + long <= width:
             lines[-1].append(("   ", PLAIN))
             used += 3
         else:
             lines.append([])
             used = 0
-        lines[-1].append((text, style))
-        used += cell_len(text)
+        lines[-1] += head
+        used += long
     return lines
 
 

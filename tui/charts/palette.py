@@ -1,4 +1,4 @@
-"""Colours and markers: what makes a group the same on every chart, with and without colour."""
+"""Colours and markers: what makes a group the same on every chart, on every background, and without colour."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ if TYPE_CHECKING:
     from srm_explorer.engine.figures import LegendEntry, Role
 
 
+PLAIN = Style()
+
+
 @dataclass(frozen=True)
 class GroupStyle:
-    """How one group looks: colour, marker, and whether its line is dashed."""
+    """How one group looks: colour, marker, whether its line is dashed, and the fainter colour of its band."""
 
     style: Style
     marker: str
     dashed: bool = False
+    band: Style = PLAIN
 
 
 def foreground(number: int) -> Style:
@@ -30,21 +34,63 @@ def foreground(number: int) -> Style:
 
 BOLD = Style(bold=True)
 LIT = Style(bold=True, reverse=True)
-DASH = (6, 6)
-"""Dots of a dash, and of the gap after it: as long, so that a curve under it keeps its colour every other time."""
-# Middle greys and middle tones stay readable on a dark and on a light background.
-GRID, FRAME, CHANCE = foreground(242), foreground(244), foreground(240)
-WARNING = foreground(172) + BOLD
+DASH = (3, 9)
+"""Dots of a dash, and of the gap after it: longer, so that a curve under it keeps its colour."""
+
+# What is painted does not know what it lies on: its colours are readable on black and on white, and are exchanged for
+# those of a dark or a light background where that is known. No colour stands for two inks.
+GRID, FRAME, CHANCE = foreground(242) + Style(dim=True), foreground(243), foreground(241)
+WARNING = foreground(131) + BOLD
+_BLUE, _VERMILLION, _PURPLE = (32, 25), (166, 130), (133, 96)
+_CYCLE = ((29, 28), (168, 132), (136, 94), (30, 66), (61, 60), (64, 58), _PURPLE)
+"""Colours of a group and of its band."""
+ON_BACKGROUND: dict[int, tuple[int, int]] = {
+    242: (238, 249),
+    243: (246, 240),
+    241: (242, 243),
+    131: (214, 58),
+    32: (39, 25),
+    25: (32, 27),
+    166: (208, 124),
+    130: (130, 130),
+    133: (170, 90),
+    96: (96, 97),
+    29: (35, 22),
+    28: (28, 28),
+    168: (204, 162),
+    132: (132, 132),
+    136: (172, 94),
+    94: (136, 130),
+    30: (37, 23),
+    66: (30, 30),
+    61: (105, 57),
+    60: (62, 62),
+    64: (142, 58),
+    58: (64, 94),
+}
+"""By the colour of an ink, its colours on a dark and on a light background."""
+
+
+def on_background(style: Style, *, dark: bool) -> Style:
+    """A style of a chart as it looks on a background that is known to be dark, or light."""
+    number = None if style.color is None else style.color.number
+    if number not in ON_BACKGROUND:
+        return style
+    return style + Style(color=Color.from_ansi(ON_BACKGROUND[number][not dark]), dim=False)
+
+
+def _group(colours: tuple[int, int], marker: str) -> GroupStyle:
+    return GroupStyle(foreground(colours[0]), marker, band=foreground(colours[1]))
+
 
 # Blue and vermillion are told apart with every common colour vision.
 FIXED: dict[Role, GroupStyle] = {
-    "baseline": GroupStyle(foreground(32), "○"),
-    "pooled": GroupStyle(foreground(166), "●"),
-    "reference": GroupStyle(foreground(133), "◇"),
-    "arithmetic": GroupStyle(FRAME, "╌", dashed=True),
-    "chance": GroupStyle(CHANCE, "░"),
+    "baseline": _group(_BLUE, "○"),
+    "pooled": _group(_VERMILLION, "●"),
+    "reference": _group(_PURPLE, "◇"),
+    "arithmetic": GroupStyle(FRAME, "╌", dashed=True, band=CHANCE),
+    "chance": GroupStyle(CHANCE, "░", band=CHANCE),
 }
-CYCLE_COLOURS = (35, 168, 172, 37, 61, 100, 133)
 # Another length than the colours', so that a pair repeats only after their product.
 CYCLE_MARKERS = ("▲", "■", "▼", "◆", "△", "□", "▽", "◁", "▷")
 
@@ -75,12 +121,11 @@ def styles_of(legend: Sequence[LegendEntry]) -> dict[str, GroupStyle]:
             styles[entry.label] = fixed
             given_out.add(entry.role)
         elif entry.role == "baseline of":
-            styles[entry.label] = GroupStyle(FIXED["baseline"].style, HOLLOW[bases % len(HOLLOW)])
+            styles[entry.label] = _group(_BLUE, HOLLOW[bases % len(HOLLOW)])
             bases += 1
         else:
             is_level = entry.role == "level"
             number, markers = (levels, FILLED) if is_level else (others, CYCLE_MARKERS)
-            colour = foreground(CYCLE_COLOURS[number % len(CYCLE_COLOURS)])
-            styles[entry.label] = GroupStyle(colour, markers[number % len(markers)])
+            styles[entry.label] = _group(_CYCLE[number % len(_CYCLE)], markers[number % len(markers)])
             levels, others = levels + is_level, others + (not is_level)
     return styles

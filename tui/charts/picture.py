@@ -13,6 +13,8 @@ from rich.color import ColorType
 from rich.style import Style
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME
 
+from srm_explorer.tui.charts.palette import on_background
+
 Cell = tuple[str, Style]
 """A character and how it looks; the second cell of a wide character holds an empty one."""
 
@@ -146,11 +148,17 @@ def is_braille(character: str) -> bool:
     return len(character) == 1 and FIRST <= ord(character) < FIRST + 256
 
 
-def glyph(character: str, mode: Mode) -> str:
-    """The character that stands for another one in a mode; of the same width."""
+def glyph(character: str, mode: Mode, *, faint: bool = False) -> str:
+    """The character that stands for another one in a mode; of the same width.
+
+    Args:
+        faint: whether it is part of a grid, which must not look like a curve where dots are not what is drawn.
+    """
     if mode == "braille" or character.isascii():
         return character
     if is_braille(character):
+        if faint:
+            return "." if mode == "ascii" else "·"
         return _TABLES[mode][ord(character) - FIRST]
     if mode == "block":
         return character
@@ -173,7 +181,7 @@ def _ascii(bits: int) -> str:
         return " "
     upper = bits & (BITS[0][0] | BITS[1][0] | BITS[0][1] | BITS[1][1])
     if count <= 2:
-        return "'" if upper == bits else "." if not upper else ":"
+        return "'" if upper == bits else "_" if not upper else ":"
     if bits in (sum(BITS[0]), sum(BITS[1])):
         return "|"
     return ":" if count <= 4 else "%"
@@ -252,7 +260,7 @@ def _dots(bits: int, col: int, top: float, colour: str) -> str:
 
 
 def _colour(style: Style) -> str:
-    colour = style.color
+    colour = on_background(style, dark=False).color
     if colour is None or colour.type is ColorType.DEFAULT:
         return TEXT
     return colour.get_truecolor(DEFAULT_TERMINAL_THEME).hex

@@ -24,12 +24,14 @@ class Overlay:
     Attributes:
         style: of the dots, where they do not share a cell with a curve.
         dots: braille bits by cell; a cell that holds text keeps its text.
+        beneath: whether dots leave alone a cell that holds anything but a grid.
         characters: what replaces a cell.
     """
 
     style: Style = field(default_factory=lambda: Style(bold=True))
     dots: dict[Position, int] = field(default_factory=dict[Position, int])
     characters: dict[Position, Cell] = field(default_factory=dict[Position, Cell])
+    beneath: bool = False
 
     @classmethod
     def of(cls, dots: Iterable[Dot]) -> Overlay:
@@ -62,7 +64,7 @@ class Overlay:
             below, style = picture.rows[row][col]
             if below == " ":
                 merged[col, row] = (chr(FIRST | bits), self.style)
-            elif is_braille(below):
+            elif is_braille(below) and (style in faint or not self.beneath):
                 merged[col, row] = (chr(ord(below) | bits), self.style if style in faint else style)
         for (col, row), cell in self.characters.items():
             if 0 <= col < picture.width and 0 <= row < picture.height:

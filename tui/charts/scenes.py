@@ -22,6 +22,7 @@ from srm_explorer.engine.figures import (
     ThresholdFigure,
     above,
     arithmetic_points,
+    no_run_above,
     plane_index,
     run_groups,
     short,
@@ -35,7 +36,7 @@ from srm_explorer.tui.charts.disc import Disc, disc_of
 from srm_explorer.tui.charts.dose import paint_dose
 from srm_explorer.tui.charts.labels import Part
 from srm_explorer.tui.charts.palette import BOLD, LIT, GroupStyle, styles_of
-from srm_explorer.tui.charts.picture import PLAIN
+from srm_explorer.tui.charts.picture import PLAIN, Picture
 from srm_explorer.tui.charts.polar import paint_compass, paint_polar, point_cells
 from srm_explorer.tui.charts.scene import Dot, Overlay, Scene, Table
 from srm_explorer.tui.charts.subject import (
@@ -179,6 +180,15 @@ def polar_scene(subject: Subject, view: View, threshold: float, width: int, heig
     )
 
 
+def polar_picture(
+    subject: Subject, shown: SubjectView, view: View, threshold: float, width: int, height: int
+) -> Picture:
+    """The polar chart in one of its views as it stands without a spotlight."""
+    if view == "compass":
+        return paint_compass(compass_figure(subject, shown), width, height)
+    return paint_polar(polar_figure(subject, shown, view, threshold), width, height)
+
+
 def dose_scene(subject: Subject, threshold: float, width: int, height: int) -> Scene:
     """The dose chart; it knows no angle.
 
@@ -204,13 +214,18 @@ def _compass_scene(subject: Subject, shown: SubjectView, width: int, height: int
         return scene
     points = point_cells(figure, disc)
     xy = shown.points.xy[points.runs]
+    label, largest = len(figure.radius_label), float(np.hypot(*xy.T).max(initial=0.0))
 
     def moving(theta: int, threshold: float) -> Overlay:
         overlay = Overlay.of(chord(disc, theta, threshold))
         overlay.add_dots(ray(disc, theta, threshold))
+        # A dot of the chord in a cell of runs would be taken for one.
+        overlay.beneath = True
         cos, sin = spotlight(theta)
-        for col, row, group in points.strongest(is_lit(xy[:, 0] * cos + xy[:, 1] * sin, threshold)):
-            overlay.characters[col, row] = (group.marker, group.style + LIT)
+        for cell, group in points.strongest(is_lit(xy[:, 0] * cos + xy[:, 1] * sin, threshold)):
+            overlay.characters[points.at(cell)] = (points.characters[cell], group.style + LIT)
+        if len(xy) and not is_lit(largest, threshold):
+            overlay.add_text(0, 1, no_run_above(threshold, largest).ljust(label), BOLD)
         return overlay
 
     return replace(scene, moving=moving, angle_at=disc.angle_at)
@@ -338,13 +353,14 @@ def ray(disc: Disc, theta: float, start: float | None = None) -> list[Dot]:
 
 
 def chord(disc: Disc, theta: float, threshold: float) -> list[Dot]:
-    """The line across a unit disc whose points have the threshold as their cosine with the spotlight."""
-    if not -1 <= threshold <= 1:
+    """The line across a compass whose points have the threshold as their cosine with the spotlight, if in view."""
+    far = threshold / disc.high
+    if not -1 <= far <= 1:
         return []
-    half = math.sqrt(1 - threshold**2)
+    half = math.sqrt(1 - far**2)
     x, y = math.cos(math.radians(theta)), math.sin(math.radians(theta))
-    start = _on(disc, (threshold * x + half * y, threshold * y - half * x))
-    return _line(disc.pane, start, _on(disc, (threshold * x - half * y, threshold * y + half * x)))
+    start = _on(disc, (far * x + half * y, far * y - half * x))
+    return _line(disc.pane, start, _on(disc, (far * x - half * y, far * y + half * x)))
 
 
 def cursor(pane: Pane, theta: float) -> list[Dot]:

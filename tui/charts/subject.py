@@ -20,6 +20,7 @@ from srm_explorer.engine.figures import (
     compass_from_session,
     difference_from_session,
     dose_from_session,
+    in_full,
     overlays_from_session,
     plane_index,
     points_of,
@@ -44,6 +45,7 @@ Transform = Literal["observed", "minus arithmetic", "axis out"]
 TRANSFORMS: tuple[Transform, ...] = get_args(Transform)
 
 Figure = TypeVar("Figure", PolarFigure, ThresholdFigure, CompassFigure)
+AnyFigure = TypeVar("AnyFigure", PolarFigure, ThresholdFigure, CompassFigure, DoseFigure)
 
 
 def without_baseline(groups: Sequence[SweptGroup]) -> tuple[SweptGroup, ...]:
@@ -66,6 +68,7 @@ class Subject:
         choice: which group's band, chance and prediction is in focus.
         bands: how sure the curves of this grouping are; None where that is not known.
         plain: whether nothing is drawn beside the curves.
+        details: whether legends say everything in lines, in place of a table.
         count: enters the tests of bands that are shown into the session's ledger, and gives the bands with q over their
             family; None where that was done.
     """
@@ -79,6 +82,7 @@ class Subject:
     choice: int = 0
     bands: PlaneBands | None = None
     plain: bool = False
+    details: bool = False
     count: Callable[[Session, PlaneBands], PlaneBands] | None = None
 
     @property
@@ -114,6 +118,10 @@ class Subject:
             what = "nothing was set in the space of this plane that could be taken out"
             raise ExplorerError(what, where=self.session.name, remedy="choose another view")
         return rest
+
+    def explained(self, figure: AnyFigure) -> AnyFigure:
+        """A figure with the legend that is asked for: a table, or every detail in lines."""
+        return dataclasses.replace(figure, legend=in_full(figure.legend)) if self.details else figure
 
     def _shown(self, groups: tuple[SweptGroup, ...]) -> tuple[SweptGroup, ...]:
         return groups if self.baseline else without_baseline(groups)
@@ -152,12 +160,13 @@ def polar_figure(
 ) -> PolarFigure:
     """Shares or means around the plane; ExplorerError where there is no prediction to subtract."""
     if subject.minus:
-        return residual_polar(subject.session, subject.record, shown.groups, shown.overlays, view, threshold)
+        figure = residual_polar(subject.session, subject.record, shown.groups, shown.overlays, view, threshold)
+        return subject.explained(figure)
     figure = polar_from_session(subject.session, subject.record, shown.groups, view, threshold, shown.overlays)
     if subject.transform == "observed":
         legend = with_energies(figure.legend, subject.session, subject.record, subject.by)
-        return dataclasses.replace(figure, legend=legend)
-    return shown.titled(figure)
+        return subject.explained(dataclasses.replace(figure, legend=legend))
+    return subject.explained(shown.titled(figure))
 
 
 def compass_figure(subject: Subject, shown: SubjectView) -> CompassFigure:
@@ -165,7 +174,7 @@ def compass_figure(subject: Subject, shown: SubjectView) -> CompassFigure:
     figure = compass_from_session(
         session, record, shown.groups, subject.by, shown.overlays, shown.points, residual=subject.minus
     )
-    return shown.titled(figure)
+    return subject.explained(shown.titled(figure))
 
 
 def threshold_figure(
@@ -178,10 +187,12 @@ def threshold_figure(
     """
     session, record = subject.session, subject.record
     if subject.minus:
-        return residual_thresholds(session, record, shown.groups, shown.overlays, threshold)
+        return subject.explained(residual_thresholds(session, record, shown.groups, shown.overlays, threshold))
     if difference:
-        return shown.titled(difference_from_session(session, record, shown.everything, subject.by, threshold))
-    return shown.titled(thresholds_from_session(session, record, shown.groups, threshold, shown.overlays))
+        figure = difference_from_session(session, record, shown.everything, subject.by, threshold)
+    else:
+        figure = thresholds_from_session(session, record, shown.groups, threshold, shown.overlays)
+    return subject.explained(shown.titled(figure))
 
 
 def dose_figure(subject: Subject, threshold: float | None) -> DoseFigure:
@@ -200,4 +211,5 @@ def dose_figure(subject: Subject, threshold: float | None) -> DoseFigure:
         points=None if rest is None else rest[0],
         residual=subject.minus,
     )
-    return figure if rest is None else dataclasses.replace(figure, title=f"{figure.title} · {rest[1]}")
+    titled = figure if rest is None else dataclasses.replace(figure, title=f"{figure.title} · {rest[1]}")
+    return subject.explained(titled)

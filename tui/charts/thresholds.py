@@ -8,7 +8,7 @@ import numpy as np
 from rich.cells import cell_len
 
 from srm_explorer.engine.figures import Curve, ThresholdFigure
-from srm_explorer.tui.charts.axes import band_bars, framed_pane, horizontal_ticks, straight_chance
+from srm_explorer.tui.charts.axes import band_outlines, framed_pane, horizontal_ticks, straight_chance
 from srm_explorer.tui.charts.canvas import SOLID, Canvas, Pane, Stroke, Trace, trace
 from srm_explorer.tui.charts.labels import (
     CurveLabel,
@@ -43,7 +43,7 @@ def paint_thresholds(figure: ThresholdFigure, width: int, height: int, *, cursor
     canvas = Canvas(width, height)
     canvas.text(0, 0, fit(figure.title, width), BOLD)
     right_caption = fit(f"{figure.right_label} (dotted)", width // 2) if figure.right else ""
-    canvas.text(0, 1, fit(figure.left_label, width - cell_len(right_caption) - 1), FRAME)
+    canvas.text(0, 1, fit(figure.dark or figure.left_label, width - cell_len(right_caption) - 1), FRAME)
     canvas.text(width - cell_len(right_caption), 1, right_caption, FRAME)
 
     styles = styles_of(figure.legend)
@@ -65,7 +65,8 @@ def paint_thresholds(figure: ThresholdFigure, width: int, height: int, *, cursor
         strokes.insert(0, Stroke(trace(pane, [0.0, 360.0], [0.0, 0.0], dash=(1, 3)), GRID))
     # By themselves first: a cell that a curve goes through then shows the curve alone.
     canvas.draw(pane, straight_chance(pane, figure.bands))
-    canvas.draw(pane, [*band_bars(pane, figure.bands, styles), *strokes])
+    canvas.draw(pane, band_outlines(pane, figure.bands, styles))
+    canvas.draw(pane, strokes)
     label_curves(canvas, pane, _labels(traces, styles, pane, other))
     if not any(len(line.dots) for _, line in traces):
         canvas.text_middle(pane, fit("no finite run to draw", pane.width), BOLD)

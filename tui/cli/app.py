@@ -560,10 +560,14 @@ def sweep(
 def show(
     session: SessionName,
     chart: Annotated[Literal["polar", "thresholds", "dose"] | None, about("Draw this one alone.")] = None,
-    view: Annotated[Literal["counts", "mean"], about("What the polar chart's radius is.")] = "counts",
+    view: Annotated[
+        Literal["counts", "mean", "compass"] | None,
+        about("Polar: counts, mean cosine, or every run; counts where they show something."),
+    ] = None,
     plane: Annotated[int | None, taking("N", "This plane only, from 1.")] = None,
     threshold: Annotated[float | None, taking("T", "Cosine the polar chart counts above.")] = None,
     by: Annotated[str, taking("pooled|condition|FACTOR,...", "Curves by condition, by factors, or both.")] = "pooled",
+    details: Annotated[bool, about("Legends with every detail, in place of a table.", "--details")] = False,
     minus: Annotated[bool, about("Draw what is beyond arithmetic.", "--minus-arithmetic")] = False,
     axis_out: Annotated[bool, about("Take what was intervened on out of the vectors.", "--axis-out")] = False,
     plain: Annotated[bool, about("Draw no bands, chance and arithmetic.", "--plain")] = False,
@@ -584,7 +588,21 @@ def show(
     transform = "minus arithmetic" if minus else "axis out" if axis_out else "observed"
     split = seed if held_out else None
     cli.show.show_command(
-        session, chart, view, plane, threshold, by, as_json, width, height, transform, plain, chance, family, split
+        session,
+        chart,
+        view,
+        plane,
+        threshold,
+        by,
+        as_json,
+        width,
+        height,
+        transform,
+        plain,
+        chance,
+        family,
+        split,
+        details,
     )
 
 

@@ -34,7 +34,7 @@ def demo_command(no_open: bool) -> int:
         def explain(threshold: float, plane: PlaneRecord = plane) -> Sequence[str]:
             return legend_in_words(session, plane, threshold, width)
 
-        show_plane(session, plane, None, "counts", None, [], width, height, explain)
+        show_plane(session, plane, None, None, None, [], width, height, explain)
     say("", *texts(session, width))
     say("", f"saved as {visible(str(outcome.path))}")
     if outcome.status == "finished":

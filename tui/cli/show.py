@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.figures import (
@@ -25,14 +25,15 @@ from srm_explorer.engine.figures import (
     stored_bands,
     swept_groups,
     telling_threshold,
+    telling_view,
     warnings_of,
 )
 from srm_explorer.engine.figures.captions import exploratory_line
 from srm_explorer.engine.runs.journal_reader import writer_pid
 from srm_explorer.engine.session import PlaneRecord, Session, load_session
 from srm_explorer.tui.charts.dose import paint_dose
-from srm_explorer.tui.charts.polar import paint_polar
-from srm_explorer.tui.charts.subject import Subject, Transform, dose_figure, polar_figure, threshold_figure
+from srm_explorer.tui.charts.scenes import polar_picture
+from srm_explorer.tui.charts.subject import Subject, Transform, View, dose_figure, threshold_figure
 from srm_explorer.tui.charts.thresholds import paint_thresholds
 from srm_explorer.tui.cli.output import (
     bold,
@@ -50,13 +51,11 @@ from srm_explorer.tui.cli.output import (
 from srm_explorer.tui.cli.summary import certainty_json, group_table, sweep_json
 from srm_explorer.tui.text import wrapped
 
-View = Literal["counts", "mean"]
-
 
 def show_command(
     session: str,
     chart: str | None,
-    view: View,
+    view: View | None,
     plane: int | None,
     threshold: float | None,
     by: str,
@@ -68,6 +67,7 @@ def show_command(
     chance: str | None = None,
     family: str | None = None,
     split: int | None = None,
+    details: bool = False,
 ) -> None:
     opened = load_session(paths.session_path(session))
     # A session may have none: what was done can still be told.
@@ -99,6 +99,7 @@ def show_command(
             plain=plain,
             chance=chance,
             family=family,
+            details=details,
         )
 
 
@@ -139,7 +140,7 @@ def show_plane(
     session: Session,
     plane: PlaneRecord,
     chart: str | None,
-    view: View,
+    view: View | None,
     threshold: float | None,
     grouping: Sequence[str],
     width: int,
@@ -149,6 +150,7 @@ def show_plane(
     plain: bool = False,
     chance: str | None = None,
     family: str | None = None,
+    details: bool = False,
 ) -> None:
     """Print one plane of a session: a table of its groups, then the chart asked for, or polar and thresholds.
 
@@ -156,7 +158,7 @@ def show_plane(
         session: with at least one run.
         plane: one of its planes.
         chart: "polar", "thresholds" or "dose"; None for the first two.
-        view: what the polar chart's radius is.
+        view: what the polar chart shows, `telling_view` by default.
         threshold: the one the table and the polar chart count above, `telling_threshold` by default.
         grouping: as `swept_groups` takes it.
         width: columns of a chart.
@@ -166,6 +168,7 @@ def show_plane(
         plain: whether charts leave out bands, chance and arithmetic.
         chance: the kind of chance that is drawn; the most telling one by default.
         family: that the tests belong to; that of all such tests by default.
+        details: whether legends say everything, in place of a table.
     """
     groups = _swept(session, plane, grouping, threshold)
     level = telling_threshold(groups) if threshold is None else threshold
@@ -178,10 +181,10 @@ def show_plane(
     warnings = _warnings(session, plane, groups)
     by = (CONDITION,) if chart == "dose" else tuple(grouping)
     bands = None if plain or transform == "axis out" else known_bands(session, plane, by, chance, family=family)
-    subject = Subject(session, plane, by, True, lambda: groups, transform, bands=bands, plain=plain)
+    subject = Subject(session, plane, by, True, lambda: groups, transform, bands=bands, plain=plain, details=details)
     shown = None if chart == "dose" else subject.view(thresholds=groups[0].sweep.thresholds)
     if shown is not None and chart in ("polar", None):
-        say("", drawn(paint_polar(polar_figure(subject, shown, view, level), width, height)))
+        say("", drawn(polar_picture(subject, shown, view or telling_view(groups), level, width, height)))
     if shown is not None and chart in ("thresholds", None):
         say("", drawn(paint_thresholds(threshold_figure(subject, shown, level), width, height)))
     if chart == "dose":

@@ -162,7 +162,7 @@ class ExplorerController:
     def open(self) -> None:
         """Show the draft, open the session that was in view, and begin to watch runs."""
         draft, results = self.editor.draft, self._view.results
-        view = draft.view if draft.view in VIEWS else VIEWS[0]
+        view = draft.view if draft.view in VIEWS else None
         results.restore(
             theta=draft.theta, threshold=draft.threshold, view=view, by=draft.by, plane=draft.plane, tab=draft.tab
         )
@@ -398,8 +398,10 @@ class ExplorerController:
     def keep_view(self) -> None:
         """Keep where the spotlight stands."""
         state, draft = self._view.results.state, self.editor.draft
-        draft.plane, draft.theta, draft.threshold = state.plane, state.theta, state.threshold
-        draft.view, draft.by, draft.tab = state.view, tuple(state.by), self._view.results.tab
+        draft.plane, draft.theta = state.plane, state.theta
+        draft.threshold = state.threshold if state.threshold_chosen else None
+        draft.view = state.view if state.view_chosen else ""
+        draft.by, draft.tab = tuple(state.by), self._view.results.tab
         self.editor.keep()
 
     def show_header(self) -> None:

@@ -41,7 +41,8 @@ class Draft:
         typed: by field, a text that was being typed and is not part of the experiment yet.
         session: path of the session that was open; None for none.
         tab: the results tab in view; empty for the first.
-        plane, theta, threshold, view, by: where the spotlight stood; None for the threshold where nothing was chosen.
+        plane, theta, threshold, view, by: where the spotlight stood; None for the threshold, and an empty view,
+            where nothing was chosen.
         rates: tokens a second of the last run, by the model's name.
         named_for: the model that the experiment came with; empty where that is not known.
         session_created, session_saved: by which the session is known under any name; empty before its run has begun.
@@ -56,7 +57,7 @@ class Draft:
     plane: int = 0
     theta: int = 0
     threshold: float | None = None
-    view: str = "counts"
+    view: str = ""
     by: tuple[str, ...] = ()
     rates: dict[str, float] = field(default_factory=dict[str, float])
     named_for: str = ""

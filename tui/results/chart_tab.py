@@ -58,7 +58,16 @@ class ChartTab(ChartView):
         groups = partial(state.groups_of, session, record, by)
         # What is painted is looked at: its tests count from then on.
         subject = Subject(
-            session, record, by, state.baseline, groups, state.transform, state.choice, bands, count=counted_bands
+            session,
+            record,
+            by,
+            state.baseline,
+            groups,
+            state.transform,
+            state.choice,
+            bands,
+            details=state.details,
+            count=counted_bands,
         )
         threshold = state.threshold
         # Painting happens in a thread, so that painters hold what the state is now and never the state.
@@ -77,7 +86,8 @@ class ChartTab(ChartView):
                 depends = (threshold,)
                 painter = partial(dose_scene, subject, threshold)
         self.point(state.theta, threshold)
-        self.request((state.version, state.transform, state.choice, bands is not None, *depends), painter)
+        looks = (state.version, state.transform, state.choice, state.details, bands is not None)
+        self.request((*looks, *depends), painter)
 
     def copy_text(self) -> str:
         return self.shown().text()

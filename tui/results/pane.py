@@ -45,6 +45,7 @@ ACTS_ON = {
     "difference": ("Thresholds",),
     "transform": ("Polar", "Thresholds", "Dose"),
     "band": ("Polar", "Thresholds"),
+    "details": ("Polar", "Thresholds", "Dose"),
     "plane": ("Polar", "Thresholds", "Dose", "Runs", "Planes"),
     "held_out": ("Polar", "Thresholds", "Dose", "Runs"),
 }
@@ -96,6 +97,14 @@ class ResultsPane(Widget, can_focus=True):
             show=False,
             id="results.band",
             tooltip="Show the band, and what chance draws, of the next group",
+        ),
+        Binding(
+            "i",
+            "details",
+            "details",
+            show=False,
+            id="results.details",
+            tooltip="Charts: the legend as a table, or with every detail: intervals, tests, prompts, what chance is",
         ),
         Binding("p", "plane", "plane", show=False, id="results.plane", tooltip="Go to the session's next plane"),
         Binding(
@@ -183,12 +192,15 @@ class ResultsPane(Widget, can_focus=True):
         *,
         theta: int = 0,
         threshold: float | None = None,
-        view: View = "counts",
+        view: View | None = None,
         by: tuple[str, ...] = (),
         plane: int = 0,
         tab: str = "",
     ) -> None:
-        """Stand where an earlier screen stood; call it before a session is shown."""
+        """Stand where an earlier screen stood; call it before a session is shown.
+
+        A threshold and a view that nobody chose are None: those that show something are taken.
+        """
         self._new_state(theta, threshold, view, by, plane)
         self._go(TABS.index(tab) if tab in TABS else 0)
 
@@ -358,6 +370,10 @@ class ResultsPane(Widget, can_focus=True):
         self.state.next_choice()
         self._changed()
 
+    def action_details(self) -> None:
+        self.state.details = not self.state.details
+        self._changed()
+
     def action_plane(self) -> None:
         self.state.next_plane()
         self._changed()
@@ -423,7 +439,7 @@ class ResultsPane(Widget, can_focus=True):
         self,
         theta: int = 0,
         threshold: float | None = None,
-        view: View = "counts",
+        view: View | None = None,
         by: tuple[str, ...] = (),
         plane: int = 0,
     ) -> ResultsState:

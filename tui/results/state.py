@@ -18,10 +18,12 @@ from srm_explorer.engine.figures import (
     PlaneBands,
     SweptGroup,
     factor_columns,
+    is_telling,
     points_of,
     stored_bands,
     swept_groups,
     telling_threshold,
+    telling_view,
 )
 from srm_explorer.engine.session import PlaneRecord, Session
 from srm_explorer.engine.stats.spotlight import FULL_TURN, STRICT, UnitCoordinates, is_lit, spotlight
@@ -162,11 +164,13 @@ class ResultsState:
         theta: the spotlight's angle in whole degrees, 0 to 359.
         threshold: cosine, one of the session's thresholds where there is a session.
         view: what the polar chart shows.
+        threshold_chosen, view_chosen: whether the user chose them, so that opening a session leaves them alone.
         by: how runs are grouped, as `swept_groups` takes it.
         baseline: whether charts show the baseline.
         difference: whether the threshold chart shows clamped minus baseline.
         transform: how charts show the session.
         choice: which group's band, chance and prediction is in focus, counted round and round.
+        details: whether legends say everything in lines, in place of a table.
         bands: the bands that are known.
         version: grows whenever session, plane or grouping change; turning the spotlight leaves it alone.
     """
@@ -175,7 +179,7 @@ class ResultsState:
         self,
         theta: int = 0,
         threshold: float | None = None,
-        view: View = "counts",
+        view: View | None = None,
         by: tuple[str, ...] = (),
         plane: int = 0,
     ) -> None:
@@ -183,23 +187,28 @@ class ResultsState:
         self.plane = plane
         self.theta = theta % FULL_TURN
         self.threshold = 0.5 if threshold is None else threshold
-        self.view: View = view if view in VIEWS else "counts"
+        self.view: View = view or "counts"
         self.by = tuple(by)
         self.baseline = True
         self.difference = False
         self.transform: Transform = "observed"
         self.choice = 0
+        self.details = False
         self.bands = BandCache()
         self.version = 0
-        self._chosen = threshold is not None
-        self._picked_for: str | None = None
+        self.threshold_chosen, self.view_chosen = threshold is not None, view is not None
+        self._opened: str | None = None
         self._lock = Lock()
         self._runs: tuple[PlaneRecord, _Runs] | None = None
         self._groups: dict[tuple[int, tuple[str, ...]], tuple[SweptGroup, ...]] = {}
         self._owner: Session | None = None
 
     def take_session(self, session: Session | None) -> None:
-        """Show another session, or the same one with more runs; angle, threshold and view stay where they can."""
+        """Show another session, or the same one with more runs; the angle, and what the user chose, stay.
+
+        Threshold and view are chosen once for a session, so that they show something and do not jump while more runs
+        arrive. A threshold that the user chose under another session stays only where it shows something.
+        """
         if session is self.session:
             return
         shown = self.record()
@@ -216,12 +225,17 @@ class ResultsState:
             self.by = ()
         known = session.spec.spotlight.thresholds
         is_known = any(abs(level - self.threshold) < STRICT for level in known)
-        # Chosen once per experiment, with its first runs: it must not jump while more arrive.
-        if is_known and (self._chosen or self._picked_for == session.name):
+        if is_known and self._opened == session.name:
             return
         groups = self.groups()
-        self.threshold = telling_threshold(groups) if groups else known[0]
-        self._picked_for = session.name if groups else None
+        if not (is_known and self.threshold_chosen and (self._opened is None or is_telling(groups, self.threshold))):
+            self.threshold = telling_threshold(groups) if groups else known[0]
+            self.threshold_chosen = False
+        if groups and not self.view_chosen:
+            self.view = telling_view(groups)
+        # A baseline alone, whose runs often come first, shows nothing of what will be done.
+        if session.state == "finished" or any(group.role not in ("baseline", "baseline of") for group in groups):
+            self._opened = session.name
 
     def offers(self, action: str) -> bool:
         """Whether an action of the pane would change what is shown."""
@@ -252,10 +266,12 @@ class ResultsState:
         known = self.session.spec.spotlight.thresholds
         at = next((i for i, level in enumerate(known) if abs(level - self.threshold) < STRICT), 0)
         self.threshold = known[(at + step) % len(known)]
-        self._chosen = True
+        self.threshold_chosen = True
+        self._opened = self.session.name
 
     def next_view(self) -> None:
         self.view = VIEWS[(VIEWS.index(self.view) + 1) % len(VIEWS)]
+        self.view_chosen = True
 
     def next_transform(self) -> None:
         self.transform = TRANSFORMS[(TRANSFORMS.index(self.transform) + 1) % len(TRANSFORMS)]

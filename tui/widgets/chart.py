@@ -11,6 +11,7 @@ from typing import Any
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
+from textual.app import App
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.strip import Strip
@@ -18,6 +19,7 @@ from textual.widget import Widget
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.background import Background
+from srm_explorer.tui.charts.palette import GRID, on_background
 from srm_explorer.tui.charts.picture import PLAIN, Cell, Mode, Picture, glyph
 from srm_explorer.tui.charts.scene import Position, Scene
 
@@ -63,14 +65,14 @@ class CellView(Widget):
         row = self._picture.rows[y] if y < self._picture.height else ()
         over, mode = self._over, markers_of(self.app)
         segments: list[Segment] = []
-        text, style = "", None
+        text, style, faint = "", None, False
         for col, below in enumerate(row):
             character, look = over.get((col, y)) or below
             if look is not style and look != style:
                 if text:
                     segments.append(Segment(text, self._style(style)))
-                text, style = "", look
-            text += glyph(character, mode) if character else ""
+                text, style, faint = "", look, look == GRID
+            text += glyph(character, mode, faint=faint) if character else ""
         if text:
             segments.append(Segment(text, self._style(style)))
         return Strip(segments).crop_extend(0, width, self._style(None))
@@ -84,8 +86,14 @@ class CellView(Widget):
         themed = self._styles.get(key)
         if themed is None:
             base: Any = self.visual_style.rich_style
-            themed = self._styles[key] = base + key
+            themed = self._styles[key] = base + themed_style(self.app, key)
         return themed
+
+
+def themed_style(app: App[Any], style: Style) -> Style:
+    """A style of a picture in the app's theme; as it was painted where the background is the terminal's own."""
+    theme = app.current_theme
+    return style if theme.name.startswith("ansi") else on_background(style, dark=theme.dark)
 
 
 def markers_of(app: object) -> Mode:
@@ -236,6 +244,9 @@ class PictureView(Widget):
             return Strip.blank(width, base)
         mode = markers_of(self.app)
         cells = self._picture.rows[y]
-        return Strip([Segment(glyph(text, mode), base + style) for text, style in cells if text]).adjust_cell_length(
-            width, base
-        )
+        segments = [
+            Segment(glyph(text, mode, faint=style == GRID), base + themed_style(self.app, style))
+            for text, style in cells
+            if text
+        ]
+        return Strip(segments).adjust_cell_length(width, base)

@@ -15,7 +15,7 @@ from srm_explorer.engine.session import Session
 from srm_explorer.engine.stats.spotlight import spotlight_sweep, unit_coordinates
 from srm_explorer.tui.charts.canvas import COLUMNS, ROWS
 from srm_explorer.tui.charts.disc import disc_of
-from srm_explorer.tui.charts.picture import FIRST
+from srm_explorer.tui.charts.picture import BITS, FIRST, is_braille
 from srm_explorer.tui.charts.polar import paint_compass, point_cells
 from srm_explorer.tui.charts.scenes import Subject, chord, cursor, polar_scene, ray
 from srm_explorer.tui.charts.thresholds import paint_thresholds, threshold_pane
@@ -65,6 +65,62 @@ def test_the_cells_that_stand_out_are_those_of_the_lit_runs(
             assert {place for place, (_, style) in over.items() if style.reverse} == wanted
     unlit = scene.over(0, 1.0)
     assert not any(style.reverse for _, style in unlit.values())
+    said = "".join(character for (_, row), (character, _) in sorted(unlit.items()) if row == 1)
+    assert said.startswith("no run above 1; the largest cosine is .")
+
+
+@pytest.mark.parametrize("largest", [1.0, 0.3])
+def test_every_run_is_a_dot_of_its_own_as_far_as_dots_differ(
+    spread_session: Callable[..., Session], largest: float
+) -> None:
+    session = spread_session(prompts=70, values=(-20, -5, 5, 20))
+    plane = session.planes[0]
+    # A few of them thrice on one spot.
+    xy = np.stack([plane.x, plane.y], axis=1) / np.array(plane.norm)[:, None] * largest
+    xy[1:3], xy[11:13] = xy[0], xy[10]
+    record = plane.of(plane.site, plane.a, plane.b, xy, np.ones(len(xy)))
+    session = session.changed(planes=(record,))
+    figure = compass_from_session(session, record, swept_groups(session, record))
+    assert figure.high == pytest.approx(largest)
+    disc = disc_of(figure, 120, 50)
+    assert disc is not None
+    points = point_cells(figure, disc)
+    assert len(points.runs) == len(xy) == 350
+    middle = (np.array([disc.pane.dots_wide, disc.pane.dots_high]) - 1) / 2
+    placed = np.rint(middle + disc.reach * xy / figure.high).astype(int)
+    rows = paint_compass(figure, 120, 50).rows
+    shown: dict[tuple[int, int], set[tuple[int, int]]] = {}
+    for x, y in placed.tolist():
+        cell = disc.pane.col + x // COLUMNS, disc.pane.row + disc.pane.height - 1 - y // ROWS
+        shown.setdefault(cell, set()).add((x % COLUMNS, ROWS - 1 - y % ROWS))
+    distinct = {tuple(dot) for dot in placed.tolist()}
+    assert sum(map(len, shown.values())) == len(distinct) > 300
+    covered = 0
+    for (col, row), dots in shown.items():
+        character, _ = rows[row][col]
+        if not is_braille(character):
+            # The head of an arrow, its marker, or the marker of a group without one.
+            covered += 1
+            continue
+        assert ord(character) - FIRST == sum(BITS[x][y] for x, y in dots)
+    assert covered <= 6
+    # Brighter where more runs lie on a dot.
+    looks = {points.at(cell): points.most[cell] for cell in range(len(points.cells))}
+    colours = {most: {rows[row][col][1] for (col, row), n in looks.items() if n == most} for most in (1, 3)}
+    assert colours[3]
+    assert not colours[1] & colours[3]
+
+
+def test_the_chord_of_a_drawn_in_compass_is_where_the_threshold_is() -> None:
+    points = unit_coordinates(np.array([[0.1, 0.0], [0.0, 0.12]]), np.ones(2))
+    sweep = spotlight_sweep(points, (0.5,))
+    figure = compass_figure([SweptGroup("clamped", "pooled", sweep, 2, 2)], {"clamped": [0, 1]}, points, "a", "b")
+    assert figure.high == pytest.approx(0.15)
+    disc = disc_of(figure, 100, 40)
+    assert disc is not None
+    assert chord(disc, 0, 0.2) == []
+    columns = {COLUMNS * (col - disc.pane.col) + x for col, _, x, _ in chord(disc, 0, 0.05)}
+    assert columns == {round((disc.pane.dots_wide - 1) / 2 + disc.reach * 0.05 / 0.15)}
 
 
 def test_groups_are_told_apart_by_marker_alone_and_the_baseline_is_always_the_same(

@@ -88,14 +88,20 @@ def test_the_text_has_its_rows_and_at_most_its_columns(name: str, width: int, he
 @pytest.mark.parametrize(("width", "height"), [(40, 12), (60, 16), (80, 24), (100, 50), (160, 48)])
 def test_the_legend_stands_whole_and_clear_of_the_curves(name: str, width: int, height: int) -> None:
     text = PAINTERS[name](width, height)
-    for wanted in (r"○ baseline", r"● clamped", r"A \.\d+  φ \d+°"):
-        assert re.search(wanted, text), wanted
-    if width * height >= 80 * 24:
-        assert "50 prompts · 550 runs" in text
-    for line in text.split("\n"):
-        if "baseline" in line or "prompts" in line:
-            legend = line[re.search(r"[○●]? ?(baseline|clamped|A \.|\d+ prompts)", line).start() :]
-            assert not any(ord(character) in BRAILLE for character in legend)
+    rows = [re.search(rf"{wanted}.*", line) for line in text.split("\n") for wanted in ("○ baseline", "● clamped")]
+    assert [row[0].split()[:2] for row in rows if row] == [["○", "baseline"], ["●", "clamped"]]
+    for row in filter(None, rows):
+        assert not any(ord(character) in BRAILLE for character in row[0])
+    if width * height < 60 * 16:
+        return
+    # Columns: a number stands where the same of the other group does.
+    header = re.search(r"group +runs +A +φ.*", text)
+    assert header, text
+    cells = [re.match(r". \w+ +([\d,]+) +(\.\d+) +(\d+°)", row[0]) for row in rows if row]
+    assert [cell[1] for cell in cells] == ["50", "550"]
+    assert len({tuple(cell.end(column) for column in (1, 2, 3)) for cell in cells}) == 1
+    assert cells[0].end(1) == header[0].index("runs") + 4
+    assert cells[0].end(3) == header[0].index("φ") + 1
 
 
 def test_axis_labels_stand_whole_and_apart_at_80_by_24() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -144,8 +145,14 @@ def test_certainty_and_arithmetic_are_told_by_default_and_left_out_when_asked(
 ) -> None:
     save(prompts=6)
     usual = srm("show", "storm", "--chart", "polar", "--width", 110, "--height", 34).out
-    for fact in ("╌ arithmetic", "┆ 95 % band of 6 units", "(n3, random) planes", "beyond arithmetic p"):
+    for fact in ("╌ arithmetic", "░ chance"):
         assert fact in usual
+    # The legend is a table of few columns; everything else is told where it is asked for.
+    assert re.search(r"group +runs +A .*φ +p", usual)
+    told = ("┆ 95 % band of 6 units", "(n3, random) planes", "beyond arithmetic p")
+    assert "beyond arithmetic p" not in usual
+    detailed = srm("show", "storm", "--chart", "polar", "--width", 110, "--height", 34, "--details").out
+    assert all(fact in detailed for fact in told)
     plain = srm("show", "storm", "--chart", "polar", "--plain").out
     for fact in ("arithmetic", "95 %", "░"):
         assert fact not in plain.partition("storm · n3 × n5")[2].partition("\n\n")[0]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -90,10 +91,17 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_bands_that_are_not_stored_are_computed_in_another_process_and_drawn(stored: Session) -> None:
     async def use(pilot: Pilot[None], host: Host) -> None:
         assert "computing bands" in host.text()
-        assert "95 % band" not in host.text()
+        assert "95 %" not in host.text()
         # Drawn before they are known: arithmetic needs no resampling.
         assert "╌ arithmetic" in host.text()
+        await until(pilot, host, "95 %")
+        assert "┆" not in host.text()
+        # A table of few columns, and everything behind a key.
+        assert re.search(r"group +runs +A .*φ.* +p", host.text())
+        await pilot.press("i")
         await until(pilot, host, "┆ 95 % band of 6 units")
+        await pilot.press("i")
+        await until(pilot, host, "┆ 95 % band of 6 units", there=False)
         assert "computing" not in host.text()
 
     used(use, stored)
@@ -117,6 +125,7 @@ def test_a_failure_is_one_line_of_the_log_and_the_chart_stays(stored: Session, m
 @pytest.mark.usefixtures("at_once")
 def test_the_key_of_arithmetic_goes_round_three_ways_of_seeing(stored: Session) -> None:
     async def use(pilot: Pilot[None], host: Host) -> None:
+        await pilot.press("i")
         await until(pilot, host, "95 % band of 6 units")
         await pilot.press("a")
         await until(pilot, host, "minus arithmetic")
@@ -164,6 +173,7 @@ def test_the_cursor_counts_what_is_beyond_arithmetic(stored: Session) -> None:
 def test_the_key_of_bands_goes_to_the_next_group(stored: Session) -> None:
     async def use(pilot: Pilot[None], host: Host) -> None:
         await until(pilot, host, "● clamped")
+        await pilot.press("i")
         await until(pilot, host, "95 % band of 6 units")
 
         def banded() -> str:

@@ -307,7 +307,7 @@ def test_runs_that_arrive_are_drawn_and_the_spotlight_stays(spread_session: Call
             assert host.pane.state.theta == 20
             total = (finished or 50) * 4 // 5
             assert f"of {total} (baseline" in host.text()
-            assert f"{total} runs" in host.text()
+            assert re.search(rf"\b{total}\b", host.text().partition("runs")[2])
 
     used(use, spread_session(finished=5))
 

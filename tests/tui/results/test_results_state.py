@@ -5,7 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from srm_explorer.engine.session import Session
+from srm_explorer.engine.analyses.bands import plane_bands
+from srm_explorer.engine.figures import points_of, polar_from_session, swept_groups, three_digits
+from srm_explorer.engine.figures.session_overlays import overlays_from_session
+from srm_explorer.engine.session import PlaneRecord, Session
+from srm_explorer.tui.charts.polar import paint_polar
 from srm_explorer.tui.results.state import ResultsState
 
 STRICT = 1e-12
@@ -134,3 +138,83 @@ def test_a_session_without_a_run_or_a_plane_shows_nothing(spread_session: Callab
         state.next_grouping()
         state.next_plane()
         state.next_threshold()
+
+
+def drawn_in(session: Session, largest: float) -> Session:
+    """The same with every run's shadow so much shorter that no cosine is larger than this."""
+    planes = [
+        PlaneRecord.of(plane.site, plane.a, plane.b, np.stack([plane.x, plane.y], axis=1) * largest, plane.norm)
+        for plane in session.planes
+    ]
+    return session.changed(planes=tuple(planes))
+
+
+def test_a_session_opens_on_what_shows_something(spread_session: Callable[..., Session]) -> None:
+    session = spread_session(thresholds=(0.7, 0.5, 0.3))
+    for largest, threshold, view in ((1.0, 0.7, "counts"), (0.62, 0.5, "counts"), (0.2, 0.3, "compass")):
+        state = ResultsState()
+        state.take_session(drawn_in(session, largest))
+        assert (state.threshold, state.view) == (threshold, view)
+        shares = [group.sweep.fraction[state.groups()[0].sweep.thresholds.index(threshold)] for group in state.groups()]
+        assert (max(share.max() for share in shares) >= 0.1) == (view == "counts")
+
+
+def test_what_the_user_chose_stays_until_another_session_shows_nothing_of_it(
+    spread_session: Callable[..., Session],
+) -> None:
+    session = spread_session(thresholds=(0.7, 0.3))
+    state = ResultsState()
+    state.take_session(drawn_in(session, 0.5))
+    assert state.threshold == 0.3
+    state.next_threshold()
+    state.next_view()
+    # The same session, with more runs: a choice is a choice, also one of which nothing is lit.
+    state.take_session(drawn_in(session, 0.5))
+    assert (state.threshold, state.view) == (0.7, "mean")
+    # So it is after a restart.
+    again = ResultsState(threshold=state.threshold, view=state.view)
+    again.take_session(drawn_in(session, 0.5))
+    assert (again.threshold, again.view) == (0.7, "mean")
+    for largest, threshold in ((1.0, 0.7), (0.5, 0.3)):
+        state.take_session(drawn_in(session, largest).changed(name=f"other {largest}"))
+        assert (state.threshold, state.view) == (threshold, "mean")
+
+
+def test_the_baselines_runs_alone_decide_nothing(spread_session: Callable[..., Session]) -> None:
+    session = spread_session(thresholds=(0.7, 0.3))
+    kinds = [session.conditions[run.condition].kind for run in session.runs]
+    for plane in session.planes:
+        xy = np.stack([plane.x, plane.y], axis=1)
+        xy[[kind == "baseline" for kind in kinds]] *= 0.05
+        session = session.changed(planes=(PlaneRecord.of(plane.site, plane.a, plane.b, xy, plane.norm),))
+    first = [at for at, kind in enumerate(kinds) if kind == "baseline"]
+    plane = session.planes[0]
+    begun = session.changed(
+        state="running",
+        runs=tuple(session.runs[at] for at in first),
+        planes=(
+            PlaneRecord.of(
+                plane.site, plane.a, plane.b, np.stack([plane.x, plane.y], axis=1)[first], np.array(plane.norm)[first]
+            ),
+        ),
+    )
+    state = ResultsState()
+    state.take_session(begun)
+    assert (state.threshold, state.view) == (0.3, "compass")
+    state.take_session(session)
+    assert (state.threshold, state.view) == (0.7, "counts")
+
+
+def test_where_no_run_is_lit_the_chart_says_so_and_draws_no_band(spread_session: Callable[..., Session]) -> None:
+    session = drawn_in(spread_session(thresholds=(0.7, 0.3)), 0.49)
+    groups = swept_groups(session, session.planes[0])
+    largest = max(np.hypot(*points_of(session.planes[0]).xy.T))
+    assert max(group.sweep.largest for group in groups) == pytest.approx(largest)
+    said = f"no run above .7; the largest cosine is {three_digits(float(largest))}"
+    bands = plane_bands(session, 0, (), None, resamples=50)
+    overlays = overlays_from_session(session, session.planes[0], groups, (), bands)
+    figure = polar_from_session(session, session.planes[0], groups, "counts", 0.7, overlays)
+    assert (figure.dark, figure.bands) == (said, ())
+    text = paint_polar(figure, 100, 30).text()
+    assert all(part in text for part in said.split("; "))
+    assert not polar_from_session(session, session.planes[0], groups, "counts", 0.3, overlays).dark
