@@ -51,6 +51,7 @@ from srm_explorer.engine.runs.journal_records import (
     RunStart,
     ValuesResolved,
 )
+from srm_explorer.engine.runs.pace import keep_pace
 from srm_explorer.engine.runs.plan import Layout, plan_layout
 from srm_explorer.engine.runs.planes import left_out
 from srm_explorer.engine.runs.progress import Meter, Progress, Stopped, StopSignal
@@ -330,6 +331,7 @@ class _Start:
             running = _Running(experiment, inputs, model, journal, meter)
             resumed = len(journal.reader.run_indices)
             complete = running.run()
+            keep_pace(self.experiment.model, self.base, rate=meter.rate, is_learned=True)
             meter.stage("saving")
             if not journal.reader.run_indices:
                 return Outcome(None, path, "interrupted", resumed, notes)

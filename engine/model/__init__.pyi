@@ -8,6 +8,7 @@ from .decoding import Generation as Generation
 from .decoding import Row as Row
 from .decoding import RowResult as RowResult
 from .decoding import decode as decode
+from .decoding import measured_rate as measured_rate
 from .decoding import rows_that_fit as rows_that_fit
 from .decoding import sizes_of as sizes_of
 from .decoding import weight_bytes as weight_bytes

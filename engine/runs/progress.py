@@ -126,6 +126,11 @@ class Meter:
         if self.stop.level > 1:
             raise Stopped
 
+    @property
+    def rate(self) -> float:
+        """Tokens a second over the batches that this start finished; 0 before there is one."""
+        return self._finished_tokens / self._spent if self._spent > 0 else 0.0
+
     def begin_batch(self, rows: int) -> None:
         self._batch_began = time.monotonic()
         self._began = self._began or self._batch_began

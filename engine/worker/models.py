@@ -21,11 +21,13 @@ from srm_explorer.engine.model import (
     device_key,
     fetch_model,
     free_bytes,
+    measured_rate,
     model_key,
     sizes_of,
     weight_bytes,
 )
 from srm_explorer.engine.model_analyses.run import model_study, run_model_study
+from srm_explorer.engine.runs.pace import keep_pace, known_pace
 from srm_explorer.engine.runs.progress import Meter, Stopped, StopSignal
 from srm_explorer.engine.worker.device_lock import device_lock
 from srm_explorer.engine.worker.protocol import (
@@ -149,12 +151,26 @@ class Answers:
             raise ExplorerError("the study was stopped", where=message.name, remedy="ask for it again") from None
 
     def _load(self, spec: ModelSpec, base: Path, context: CallerContext, stop: StopSignal) -> Description:
-        meter = Meter([], stop)
         try:
-            with in_context(context), device_lock(device_key(spec.device), meter, self._warm):
-                return _description(self._warm.load(spec, base, meter.stage))
+            with in_context(context):
+                return describe_here(spec, base, Meter([], stop), self._warm)
         except Stopped:
             raise ending() from None
+
+
+def describe_here(spec: ModelSpec, base: Path, meter: Meter, warm: WarmModel) -> Description:
+    """Load a model and describe it; keep its sizes and, where that is not known on this machine, measure its pace.
+
+    Raises:
+        ExplorerError: it cannot be loaded.
+        Stopped: it was asked to stop while it waited for the device.
+    """
+    with device_lock(device_key(spec.device), meter, warm):
+        model = warm.load(spec, base, meter.stage)
+        description = _description(model)
+        rate = 0.0 if known_pace(spec, base).rate else measured_rate(model)
+        keep_pace(spec, base, rate=rate, sizes=description.model_dump(mode="json"))
+        return description
 
 
 def _base(spec: ModelSpec, base: str, context: CallerContext) -> Path:

@@ -223,7 +223,8 @@ class Description(_Tolerant):
     """The reply to `Describe`: sizes that experiments are checked against, sites by TransformerLens name, the device.
 
     Four estimate what a run will need: bytes of the weights, sizes of `plan.Sizes`, and the bytes free on
-    the device once the weights are there; 0 where a worker of another version does not say.
+    the device once the weights are there; 0 where a worker of another version does not say. How fast it is stands
+    in `runs.pace`.
     """
 
     kind: Literal["description"] = "description"

@@ -43,7 +43,7 @@ from srm_explorer.tui.cli.at_worker import model_findings
 from srm_explorer.tui.cli.output import note, say, say_json, visible
 from srm_explorer.tui.cli.run import price
 from srm_explorer.tui.cli.tables import say_findings, say_tables
-from srm_explorer.tui.experiment.cost import estimate, known_pace
+from srm_explorer.tui.experiment.cost import estimate_here
 
 MOST, MOST_PLANES = 24, 20
 """Rows of a table that are printed: of effects, and of planes that were searched."""
@@ -227,8 +227,7 @@ def plan_command(named: str, neurons: int | None, overrides: Sequence[str], as_j
         note(source.note)
     inputs = read_inputs(experiment, source.base)
     prompts, warnings = len(inputs.prompts), inputs.warnings(experiment)
-    rate = known_pace(experiment.model.name)
-    cost = estimate(experiment, prompts, rate, None)
+    cost, pace = estimate_here(experiment, source.base, prompts)
     count = experiment.controls.neurons
     compared = experiment.controls.candidates or 1
     if as_json:
@@ -240,13 +239,13 @@ def plan_command(named: str, neurons: int | None, overrides: Sequence[str], as_j
                 "control_runs": cost.control_runs,
                 "tokens": cost.tokens,
                 "seconds": cost.seconds,
-                "tokens_per_second": rate,
+                "tokens_per_second": pace.rate or None,
                 "least_p": compared / (count + compared) if count else None,
                 "warnings": list(warnings),
             }
         )
         return
-    say(price(cost, rate), *(visible(f"⚠ {warning}") for warning in warnings))
+    say(price(cost, pace), *(visible(f"⚠ {warning}") for warning in warnings))
     if count:
         of_best = f" of the best of {compared:,}" if compared > 1 else ""
         say(f"with {count_of(count, 'control')} no p-value{of_best} is below {least_p(count, compared)}")

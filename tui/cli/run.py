@@ -12,16 +12,18 @@ from typing import Any
 
 from srm_explorer.engine.analyses import spreads_before
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.experiment import Experiment, read_experiment
+from srm_explorer.engine.experiment import Experiment, ModelSpec, read_experiment
 from srm_explorer.engine.figures import count_of, three_digits, unseen_caption
 from srm_explorer.engine.paths import session_path, sessions_folder
 from srm_explorer.engine.runs import Outcome, already_finished, default_path, preflight, read_inputs
+from srm_explorer.engine.runs.pace import Pace, is_here, known_pace
+from srm_explorer.engine.runs.progress import Meter, Stopped, StopSignal
 from srm_explorer.engine.session import Session
 from srm_explorer.engine.stats.equivalence import ALPHA, EFFECTS, POWER, units_needed
 from srm_explorer.tui.cli.at_worker import resuming, run_at_worker, usable_worker
 from srm_explorer.tui.cli.output import note, say, say_json, table, table_width, visible
 from srm_explorer.tui.cli.watch import Watch, holding, stoppable
-from srm_explorer.tui.experiment.cost import Cost, estimate, keep_pace, known_pace
+from srm_explorer.tui.experiment.cost import Cost, estimate_here
 
 INTERRUPTED = 130
 
@@ -52,7 +54,6 @@ def run_watched(
     if not quiet:
         for line in outcome.notes:
             note(line)
-    keep_pace(experiment.model.name, watch.last.rate)
     if quiet:
         outcome = dataclasses.replace(outcome, notes=(*notes, *outcome.notes))
     return outcome, time.monotonic() - began, watch.last.tokens
@@ -134,10 +135,12 @@ def _summary(outcome: Outcome, seconds: float, tokens: int) -> dict[str, Any]:
     }
 
 
-def price(cost: Cost, rate: float | None) -> str:
+def price(cost: Cost, pace: Pace) -> str:
     """What an experiment costs, on one line, and what its time is estimated from."""
     facts = " · ".join(cost.facts())
-    facts += f" (at the last run's {rate:,.0f} tok/s)" if rate and cost.seconds is not None else ""
+    if cost.seconds is not None:
+        whose = "the last run's" if pace.is_learned else "a measured"
+        facts += f" (at {whose} {pace.rate:,.0f} tok/s)"
     return (
         f"{facts}; where texts of a prompt differ in length, the longer are fed again" if cost.may_feed_again else facts
     )
@@ -149,8 +152,40 @@ def price_before(experiment: Experiment, base: Path) -> str:
         inputs = read_inputs(experiment, base)
     except ExplorerError:
         return ""
-    rate = known_pace(experiment.model.name)
-    return price(estimate(experiment, len(inputs.prompts), rate, None, inputs.units), rate)
+    return price(*estimate_here(experiment, base, len(inputs.prompts), units=inputs.units))
+
+
+def measure_here(model: ModelSpec, base: Path) -> None:
+    """Load a model once to learn its sizes and how fast it is on this machine, unless that is known.
+
+    A model that would have to be downloaded first, or whose device is in use, is left for later, and that is said.
+    """
+    if known_pace(model, base).is_whole:
+        return
+    why = "it is not on this machine yet"
+    if is_here(model.name, base):
+        note(f"measuring once how fast {model.name} is here")
+        try:
+            worker = usable_worker(Watch(quiet=True), free=True)
+            if worker is not None:
+                worker.describe(model, base)
+                return
+            # Here, since it imports torch, which takes seconds and is needed once.
+            from srm_explorer.engine.model import WarmModel
+            from srm_explorer.engine.worker.models import describe_here
+
+            warm = WarmModel()
+            try:
+                describe_here(model, base, Meter([], StopSignal(1)), warm)
+            finally:
+                warm.unload()
+        except ExplorerError as error:
+            why = str(error)
+        except Stopped:
+            why = "another process has its device"
+        else:
+            return
+    note(f"time and memory of {model.name} are not known: {why}; a run tells them")
 
 
 def plan_run(spec: str, overrides: Sequence[str], interest: float | None, as_json: bool) -> None:
@@ -162,8 +197,8 @@ def plan_run(spec: str, overrides: Sequence[str], interest: float | None, as_jso
     if source.note and not as_json:
         note(source.note)
     inputs = read_inputs(experiment, source.base)
-    rate = known_pace(experiment.model.name)
-    cost = estimate(experiment, len(inputs.prompts), rate, None, inputs.units)
+    measure_here(experiment.model, source.base)
+    cost, pace = estimate_here(experiment, source.base, len(inputs.prompts), units=inputs.units)
     warnings = inputs.warnings(experiment)
     told = _spread(experiment, cost, interest)
     if as_json:
@@ -175,7 +210,8 @@ def plan_run(spec: str, overrides: Sequence[str], interest: float | None, as_jso
                 "control_runs": cost.control_runs,
                 "tokens": cost.tokens,
                 "seconds": cost.seconds,
-                "tokens_per_second": rate,
+                "tokens_per_second": pace.rate or None,
+                "memory": cost.memory,
                 "power": POWER,
                 "alpha": round(ALPHA, 6),
                 "detectable_sd": cost.detectable,
@@ -186,7 +222,7 @@ def plan_run(spec: str, overrides: Sequence[str], interest: float | None, as_jso
             }
         )
         return
-    say(price(cost, rate), *(visible(f"⚠ {warning}") for warning in warnings))
+    say(price(cost, pace), *(visible(f"⚠ {warning}") for warning in warnings))
     say(*_power_lines(cost, len(inputs.prompts)))
     say(*_spread_lines(told, cost, interest))
 

@@ -1,19 +1,15 @@
-"""What an experiment will cost: runs, tokens, time and memory, estimated before it runs, and how fast models were."""
+"""What an experiment will cost: runs, tokens, time and memory, estimated before it runs."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
-from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.experiment import Experiment, Site, conditions
 from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.figures import count_of, three_digits
-from srm_explorer.engine.io.files import write_atomic
+from srm_explorer.engine.runs.pace import Pace, known_pace
 from srm_explorer.engine.runs.plan import ITEM_BYTES, Sizes, captured_bytes, rows_within
 from srm_explorer.engine.session.lengths import depends_on_length
 from srm_explorer.engine.stats.equivalence import detectable_effect
@@ -30,7 +26,7 @@ class Cost:
     Attributes:
         runs: prompts times samples times conditions, the baseline and controls included.
         tokens: generated at most.
-        seconds: at the pace of the last run; None where there was none.
+        seconds: at the pace of the last run, or the measured one; None where neither is known.
         memory: bytes of the weights and of the largest batch; None where the model is not known.
         control_runs: how many of the runs belong to controls.
         may_feed_again: whether texts of one prompt may differ in length, so that those that others end before are fed
@@ -78,7 +74,7 @@ def estimate(
 
     Args:
         n_prompts: those that are selected.
-        rate: tokens a second of the last run; None where there was none.
+        rate: tokens a second, of the last run or measured; None where it is not known.
         description: of the model in use; None without one.
         units: that the prompts make; None where that is not known.
     """
@@ -92,6 +88,30 @@ def estimate(
     controls = n_prompts * experiment.generation.samples * kinds.count("control")
     again = experiment.generation.stop_at_eos and experiment.capture.reduce == "mean" and depends_on_length(experiment)
     return Cost(len(grid), tokens, seconds, memory, controls, again, units)
+
+
+def estimate_here(
+    experiment: Experiment, base: Path, n_prompts: int, description: Description | None = None, units: int | None = None
+) -> tuple[Cost, Pace]:
+    """Estimate a cost by what is known of the model on this machine; the screen and the command line say this one.
+
+    Args:
+        base: the folder that a relative model folder is found from.
+        description: of the model in use; None takes what was kept of it.
+
+    Returns:
+        the cost, and the pace that it is reckoned with.
+    """
+    pace = known_pace(experiment.model, base)
+    return estimate(experiment, n_prompts, pace.rate or None, description or sizes_in(pace), units), pace
+
+
+def sizes_in(pace: Pace) -> Description | None:
+    """The sizes that were kept with a pace; None where there are none, or of another version."""
+    try:
+        return Description.model_validate(dict(pace.sizes)) if pace.sizes else None
+    except ValueError:
+        return None
 
 
 def duration(seconds: float) -> str:
@@ -120,39 +140,3 @@ def _memory(experiment: Experiment, runs: int, description: Description) -> int:
     row = sizes.row_bytes(positions, kept)
     rows = rows_within(description.free_bytes, description.device.partition(":")[0], row)
     return description.weight_bytes + min(rows, max(runs, 1)) * row
-
-
-_FILE = "pace.json"
-_REMEMBERED = 50
-
-
-def known_pace(model: str) -> float | None:
-    """Tokens a second of the last run with a model, by its name; None where none is known."""
-    return _read().get(model)
-
-
-def keep_pace(model: str, rate: float) -> None:
-    """Remember how fast a model was; a pace that cannot be kept is not missed."""
-    if not math.isfinite(rate) or rate <= 0:
-        return
-    known = _read()
-    known.pop(model, None)
-    newest = [*known.items(), (model, float(f"{rate:.4g}"))][-_REMEMBERED:]
-    with contextlib.suppress(ExplorerError):
-        write_atomic(_file(), json.dumps({"tokens_per_second": dict(newest)}).encode())
-
-
-def _file() -> Path:
-    return paths.state_folder() / _FILE
-
-
-def _read() -> dict[str, float]:
-    try:
-        data: Any = json.loads(_file().read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    table: object = cast("dict[str, Any]", data).get("tokens_per_second") if isinstance(data, dict) else None
-    if not isinstance(table, dict):
-        return {}
-    rates = cast("dict[str, object]", table)
-    return {name: rate for name, rate in rates.items() if isinstance(rate, float) and 0 < rate < math.inf}

@@ -182,13 +182,19 @@ class SpecForm:
         self._take(data, {})
         return is_changed
 
-    def cost(self, n_prompts: int, rate: float | None, units: int | None = None) -> tuple[str, ...]:
-        """What the experiment will cost, a fact each, empty where it is none; arguments as `cost.estimate` has them."""
+    def cost(
+        self, n_prompts: int, rate: float | None, units: int | None = None, kept: Description | None = None
+    ) -> tuple[str, ...]:
+        """What the experiment will cost, a fact each, empty where it is none; arguments as `cost.estimate` has them.
+
+        Args:
+            kept: sizes of the model from an earlier start, for as long as it is not described.
+        """
         try:
             experiment = Experiment.from_dict(self.data)
         except ExplorerError:
             return ()
-        return estimate(experiment, n_prompts, rate, self.description, units).facts()
+        return estimate(experiment, n_prompts, rate, self.description or kept, units).facts()
 
     def hint(self, key: str) -> tuple[str, bool]:
         """What to say of a row, and whether it is that its text is not in use."""

@@ -139,6 +139,7 @@ class InterventionPane(Widget):
         self._prompts = 0
         self._rate: float | None = None
         self._units: int | None = None
+        self._kept: Description | None = None
         self._check: Timer | None = None
         self._note: tuple[str, Tone] = ("", "plain")
 
@@ -202,9 +203,11 @@ class InterventionPane(Widget):
         self.spec.take_description(description, problem)
         self._refresh_form()
 
-    def take_cost(self, n_prompts: int, rate: float | None, units: int | None = None) -> None:
-        """Take the number of prompts and the tokens a second of the last run with this model; None: not known."""
-        self._prompts, self._rate, self._units = n_prompts, rate, units
+    def take_cost(
+        self, n_prompts: int, rate: float | None, units: int | None = None, kept: Description | None = None
+    ) -> None:
+        """Take the number of prompts, the tokens a second of this model here and its sizes as kept; None: not known."""
+        self._prompts, self._rate, self._units, self._kept = n_prompts, rate, units, kept
         self._show_cost()
 
     def experiment(self) -> Experiment:
@@ -458,7 +461,7 @@ class InterventionPane(Widget):
 
     def _show_cost(self) -> None:
         if self.is_ready and self._prompts:
-            self.foot.set_facts(self.spec.cost(self._prompts, self._rate, self._units))
+            self.foot.set_facts(self.spec.cost(self._prompts, self._rate, self._units, self._kept))
 
     def _take_toml(self, text: str, before: str) -> None:
         if not text.strip():

@@ -154,7 +154,7 @@ class ExplorerController:
         self.editor = DraftEditor(draft, file, lambda error: view.call_later(view.refuse, error))
         self.sessions = SessionInView(view, self.editor, self.show_header)
         self.model_info = ModelInfoController(view, self.editor, self.link, self.show_header)
-        self.runs = RunController(view, self.editor, self.sessions, self.link, self.model_info.take_rate)
+        self.runs = RunController(view, self.editor, self.sessions, self.link, self.model_info.count)
         self.sessions.on_move = self.runs.moved
         self.studies = StudyController(view, self.editor, self.sessions, self.link)
         self.planes = PlaneController(view, self.editor, self.sessions, self.link)

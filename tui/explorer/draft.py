@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-import math
 import re
 import secrets
 import time
@@ -43,7 +42,6 @@ class Draft:
         tab: the results tab in view; empty for the first.
         plane, theta, threshold, view, by: where the spotlight stood; None for the threshold, and an empty view,
             where nothing was chosen.
-        rates: tokens a second of the last run, by the model's name.
         named_for: the model that the experiment came with; empty where that is not known.
         session_created, session_saved: by which the session is known under any name; empty before its run has begun.
     """
@@ -59,7 +57,6 @@ class Draft:
     threshold: float | None = None
     view: str = ""
     by: tuple[str, ...] = ()
-    rates: dict[str, float] = field(default_factory=dict[str, float])
     named_for: str = ""
     session_created: str = ""
     session_saved: str = ""
@@ -170,11 +167,9 @@ def _fits(name: str, value: object) -> bool:
         return isinstance(value, str)
     if name == "by":
         return isinstance(value, list) and all(isinstance(name, str) for name in cast("list[object]", value))
-    if name in ("typed", "rates"):
-        kind = str if name == "typed" else float
+    if name == "typed":
         return isinstance(value, dict) and all(
-            isinstance(item, kind) and item not in (math.inf, -math.inf)
-            for item in cast("dict[str, object]", value).values()
+            isinstance(item, str) for item in cast("dict[str, object]", value).values()
         )
     return isinstance(value, dict)
 

@@ -10,9 +10,11 @@ from typing import Any
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.prompts import Turns
 from srm_explorer.engine.runs.inputs import read_inputs
+from srm_explorer.engine.runs.pace import Pace, known_pace
 from srm_explorer.engine.worker.protocol import Description
 from srm_explorer.tui.backend.events import RunGrew
 from srm_explorer.tui.backend.link import WorkerLink
+from srm_explorer.tui.experiment.cost import sizes_in
 from srm_explorer.tui.explorer.draft import DraftEditor
 from srm_explorer.tui.explorer.view import ExplorerView
 from srm_explorer.tui.prompts.catalogue import feeding_key
@@ -63,8 +65,6 @@ class ModelInfoController:
         self._view, self._editor, self._link, self._changed = view, editor, link, changed
         self._descriptions = DescriptionCache()
         self._seen: set[Path] = set()
-        self._n_prompts = 0
-        self._units: int | None = None
 
     @property
     def description(self) -> Description | None:
@@ -74,8 +74,8 @@ class ModelInfoController:
     def show(self) -> None:
         """Show what is known of the draft, and count its prompts."""
         if (description := self.description) is not None:
-            self.take_shape(self._editor.data["model"], description, "")
-        self._count_prompts()
+            self._show_shape(description, "")
+        self.count()
 
     def want_shape(self, table: dict[str, Any] | None = None) -> None:
         """Ask for the shape of a model, the draft's by default, unless it is known or was asked for."""
@@ -98,12 +98,16 @@ class ModelInfoController:
     def take_shape(self, model: dict[str, Any], description: Description | None, problem: str) -> None:
         """Take what the worker says of a model; of another one than the draft's it is only remembered."""
         self._descriptions.take(model, description)
-        data = self._editor.data
-        if model == data["model"]:
-            self._view.intervention.take_shape(description, problem)
-            room = None if description is None else description.shape.n_ctx - data["generation"]["tokens"]
-            self._view.prompts.take_room(room)
-            self._changed()
+        if model == self._editor.data["model"]:
+            self._show_shape(description, problem)
+            # Its pace was measured with its sizes, if it was not known.
+            self.count()
+
+    def _show_shape(self, description: Description | None, problem: str) -> None:
+        self._view.intervention.take_shape(description, problem)
+        tokens: int = self._editor.data["generation"]["tokens"]
+        self._view.prompts.take_room(None if description is None else description.shape.n_ctx - tokens)
+        self._changed()
 
     def want_tokens(self, texts: tuple[str | Turns, ...]) -> None:
         """Ask for the tokens of prompts."""
@@ -119,13 +123,8 @@ class ModelInfoController:
             tag=feeding_key(prompts, data["model"], base),
         )
 
-    def take_rate(self, model: str, rate: float) -> None:
-        """Remember how fast a model was."""
-        self._editor.draft.rates[model] = rate
-        self._editor.keep()
-        self._take_cost()
-
-    def _count_prompts(self) -> None:
+    def count(self) -> None:
+        """Count the draft's prompts and say what it will cost, by what is known of its model on this machine."""
         try:
             experiment = self._editor.experiment()
         except ExplorerError:
@@ -133,17 +132,13 @@ class ModelInfoController:
             return
         base = self._editor.base
 
-        def count() -> tuple[int, int]:
+        def count() -> tuple[int, int, Pace]:
             inputs = read_inputs(experiment, base)
-            return len(inputs.prompts), inputs.units
+            return len(inputs.prompts), inputs.units, known_pace(experiment.model, base)
 
-        def counted(numbers: tuple[int, int] | ExplorerError) -> None:
-            if isinstance(numbers, tuple):
-                self._n_prompts, self._units = numbers
-                self._take_cost()
+        def counted(known: tuple[int, int, Pace] | ExplorerError) -> None:
+            if isinstance(known, tuple):
+                prompts, units, pace = known
+                self._view.intervention.take_cost(prompts, pace.rate or None, units, sizes_in(pace))
 
         self._view.background.run(count, counted, key="count prompts")
-
-    def _take_cost(self) -> None:
-        rate = self._editor.draft.rates.get(self._editor.data["model"]["name"])
-        self._view.intervention.take_cost(self._n_prompts, rate, self._units)

@@ -194,7 +194,7 @@ class RunController:
         editor: has the experiment.
         sessions: has the session in view.
         link: leads to the worker.
-        take_rate: remembers how fast a model was, by its name.
+        learned: called where a run has told how fast a model is.
     """
 
     def __init__(
@@ -203,11 +203,11 @@ class RunController:
         editor: DraftEditor,
         sessions: SessionInView,
         link: WorkerLink,
-        take_rate: Callable[[str, float], object],
+        learned: Callable[[], object],
     ) -> None:
         self.state = RunsState()
         self._view, self._editor, self._sessions, self._link = view, editor, sessions, link
-        self._take_rate = take_rate
+        self._learned = learned
         self._first_look = True
         self._unseen: set[str] = set()
         """Warnings that no plane holds what is edited which were answered with yes."""
@@ -425,8 +425,6 @@ class RunController:
     def _ended(self, event: events.RunEnded) -> None:
         # A name that was taken meanwhile is saved as another: the run is then known by what it was asked for as.
         path = event.path if event.path in self.state.followed else self.state.path or event.path
-        grown = self.state.followed.get(path)
-        rate = grown.progress.rate if grown is not None and grown.progress is not None else 0.0
         looking = self._sessions.looks_at(path)
         self.state.ended(event, path)
         for line in event.notes:
@@ -436,8 +434,8 @@ class RunController:
             self._sessions.take(event.session, event.path)
         elif event.session is None:
             self._sessions.look_away(path)
-        if rate and event.session is not None:
-            self._take_rate(event.session.spec.model.name, rate)
+        if event.session is not None:
+            self._learned()
         if event.fault is not None:
             self._view.refuse(event.fault)
         elif self.state.offer is None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,17 @@ def test_a_plan_counts_units_and_says_that_their_spread_is_unknown(srm: Srm, spe
     assert told["detectable_sd"] == pytest.approx(detectable_effect(5))
     assert told["units_needed"] == {"0.2": 199, "0.5": 34, "0.8": 15}
     assert told["spread"] is None
-    out = srm("run", spec_file, "--plan").out
+    # The model was measured for it, once; what is not on this machine is not loaded for a plan.
+    assert told["tokens_per_second"] > 0
+    assert told["seconds"] == pytest.approx(told["tokens"] / told["tokens_per_second"])
+    assert told["memory"] > 1e6
+    planned = srm("run", spec_file, "--plan")
+    assert "measuring" not in planned.err
+    assert re.search(r"about \d+ (s|min) · \d+ MB", planned.out), planned.out
+    elsewhere = srm("run", spec_file, "--plan", "--set", "model.name=nobody/nothing")
+    assert "time and memory of nobody/nothing are not known: it is not on this machine yet" in elsewhere.err
+    assert "about" not in elsewhere.out.splitlines()[0]
+    out = planned.out
     assert "5 units see 1.68 sd" in out
     assert "5 units (100 prompts) find a mean of 1.68 standard deviations of units" in out
     assert "spread is unknown" in out

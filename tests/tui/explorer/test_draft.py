@@ -15,9 +15,7 @@ DATA = {"model": {"name": "demo"}, "prompts": {"sets": ["räuber\ud800"]}}
 
 
 def a_draft(name: str = "demo") -> Draft:
-    return Draft(
-        DATA, name, "/tmp", {"values": "-20..2"}, "/s/one.json", "runs", 1, 12, 0.3, "mean", ("type",), {"m": 1.5}
-    )
+    return Draft(DATA, name, "/tmp", {"values": "-20..2"}, "/s/one.json", "runs", 1, 12, 0.3, "mean", ("type",), "gpt2")
 
 
 def test_a_draft_is_read_as_it_was_written() -> None:

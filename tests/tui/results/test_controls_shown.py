@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
@@ -12,7 +10,7 @@ from srm_explorer.engine.experiment import Experiment, conditions, read_experime
 from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session
 from srm_explorer.engine.session.codec import plain
 from srm_explorer.engine.session.controls import CONTROLS, ControlMatch, Controls
-from srm_explorer.tui.experiment.cost import estimate, keep_pace, known_pace
+from srm_explorer.tui.experiment.cost import estimate
 from srm_explorer.tui.experiment.form_model import SpecForm
 from srm_explorer.tui.results.run_detail import run_page
 from srm_explorer.tui.results.runs_filter import parse_filter
@@ -134,11 +132,3 @@ def test_controls_that_nothing_can_be_matched_to_are_marked_in_their_row() -> No
     assert "matched on generated tokens" in problems["controls.neurons"]
     with pytest.raises(ExplorerError, match="matched on generated tokens"):
         form.experiment()
-
-
-def test_a_pace_is_remembered_by_model_and_nonsense_is_not() -> None:
-    assert known_pace("gpt2") is None
-    keep_pace("gpt2", 1930.0)
-    keep_pace("demo", math.nan)
-    keep_pace("gpt2", 0.0)
-    assert (known_pace("gpt2"), known_pace("demo")) == (1930.0, None)
