@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
 from srm_explorer.engine.errors import ExplorerError, SpecValueError
-from srm_explorer.engine.experiment.conditions import conditions, conditions_of
+from srm_explorer.engine.experiment.conditions import conditions, conditions_of, patched_from
 from srm_explorer.engine.experiment.directions import Component, Direction, NeuronWeights, choices_of, direction_of
 from srm_explorer.engine.experiment.experiment import Experiment, taken_neurons, targets_of
 from srm_explorer.engine.experiment.intervention import InterventionSpec
@@ -46,7 +46,8 @@ def misfits(experiment: Experiment, shape: ModelShape) -> Iterator[ExplorerError
     for index, plane in enumerate(experiment.planes):
         site = experiment.plane_site(plane)
         for key, along in (("a", plane.a), ("b", plane.b)):
-            yield from _direction(experiment, site, direction_of(along), f"planes[{index}].{key}", shape)
+            yield from _direction(site, direction_of(along), f"planes[{index}].{key}", shape)
+    yield from missing_conditions(experiment)
     yield from _controls(experiment, shape)
     if experiment.generation.tokens >= shape.n_ctx:
         yield ExplorerError(
@@ -60,6 +61,23 @@ def misfits(experiment: Experiment, shape: ModelShape) -> Iterator[ExplorerError
             where="capture.residual",
             remedy="choose 'raw'",
         )
+
+
+def missing_conditions(experiment: Experiment) -> Iterator[ExplorerError]:
+    """Tell the planes and patches that are of conditions which an experiment has not, or no longer: other values."""
+    for index, plane in enumerate(experiment.planes):
+        for key, along in (("a", plane.a), ("b", plane.b)):
+            for choice in choices_of(direction_of(along)):
+                try:
+                    conditions_of(choice, conditions(experiment), "baseline")
+                except SpecValueError as error:
+                    yield ExplorerError(error.what, where=f"planes[{index}].{key}", remedy=error.remedy)
+    for index, edit in enumerate(experiment.interventions):
+        if edit.source is not None:
+            try:
+                patched_from(experiment, index)
+            except SpecValueError as error:
+                yield ExplorerError(error.what, where=f"interventions[{index}].from", remedy=error.remedy)
 
 
 def _controls(experiment: Experiment, shape: ModelShape) -> Iterator[ExplorerError]:
@@ -95,10 +113,8 @@ def _site(name: str, where: str, shape: ModelShape) -> Iterator[ExplorerError]:
         yield error
 
 
-def _direction(
-    experiment: Experiment, site: str, along: int | Direction, where: str, shape: ModelShape
-) -> Iterator[ExplorerError]:
-    """A coordinate's number, a neuron of a layer, a component, or conditions that the experiment has not."""
+def _direction(site: str, along: int | Direction, where: str, shape: ModelShape) -> Iterator[ExplorerError]:
+    """A coordinate's number, a neuron of a layer, or a component that the model has not."""
     match along:
         case int():
             yield from _coordinate(site, along, where, shape)
@@ -111,11 +127,7 @@ def _direction(
                 f"{site} has {width} principal components at most", where=where, remedy=f"choose pc1 to pc{width}"
             )
         case _:
-            for choice in choices_of(along):
-                try:
-                    conditions_of(choice, conditions(experiment), "baseline")
-                except SpecValueError as error:
-                    yield ExplorerError(error.what, where=where, remedy=error.remedy)
+            pass
 
 
 def _coordinate(site_name: str, index: int, where: str, shape: ModelShape) -> Iterator[ExplorerError]:

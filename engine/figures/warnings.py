@@ -56,6 +56,7 @@ def session_warnings(session: Session, plane: PlaneRecord, groups: Sequence[Swep
         *_kept_back(session),
         *filter(None, [exploratory_line(session)]),
         *_apart(session, plane, "here"),
+        *(_apart(session, plane, "elsewhere") if _is_unseen(session) else ()),
         *dipped(session, plane),
         *_symmetric(session, plane, groups),
         *_unreached(session),
@@ -108,6 +109,11 @@ def _apart(session: Session, plane: PlaneRecord, which: Apartness) -> Iterator[s
     edited = edited_caption(session.spec, past=True, layers=which == "elsewhere")
     where = f" of {site_caption(plane.site)}" if which == "elsewhere" else ""
     yield f"this plane holds nothing that was edited: {edited}, the plane is {a} × {b}{where}"
+
+
+def _is_unseen(session: Session) -> bool:
+    """Whether no plane of a session holds anything that was edited."""
+    return all(apart_from(session.spec, plane.site, plane.a, plane.b) != "no" for plane in session.planes)
 
 
 HELD_OUT = "held out (--held-out, P on the screen)"

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import SITE_KINDS, Experiment, ModelShape, Site, misfits
+from srm_explorer.engine.experiment.model_fit import missing_conditions
 from srm_explorer.engine.experiment.site import FIRST_EXPERT
 from srm_explorer.engine.worker.protocol import Description
 from srm_explorer.tui.experiment.cost import estimate
@@ -32,9 +33,10 @@ def shape_of(description: Description | None, name: object) -> ModelShape | None
 
 
 def unfitting(experiment: Experiment, description: Description | None) -> Iterator[ExplorerError]:
-    """Fields that reach beyond the model, and sites that it has not; none where its sizes are not known."""
+    """Conditions that the experiment has not; where the model is known, fields beyond it, and sites it has not."""
     shape = shape_of(description, experiment.model.name)
     if shape is None or description is None:
+        yield from missing_conditions(experiment)
         return
     yield from misfits(experiment, shape)
     sites = {f"interventions[{i}].site": item.site for i, item in enumerate(experiment.interventions)}

@@ -129,11 +129,17 @@ def test_planes_that_hold_it_or_may_are_not_spoken_of() -> None:
         assert told(seen_from(session, a, b, stream)) == ()
 
 
-def test_neurons_of_another_layer_are_a_fact_after_all_that_misleads() -> None:
-    session = seen_from(a_session(prompts=4), 7, 9, "blocks.3.mlp.hook_post")
-    few, fact = told(session)
-    assert few.startswith("only 4 units")
-    assert fact == ("this plane holds nothing that was edited: L2 n7 was clamped, the plane is n7 × n9 of L3 hook_post")
+def test_neurons_of_another_layer_are_a_fact_after_all_that_misleads_where_another_plane_holds_what_was_edited() -> (
+    None
+):
+    session = a_session(prompts=4)
+    alone = seen_from(session, 7, 9, "blocks.3.mlp.hook_post")
+    expected = "this plane holds nothing that was edited: L2 n7 was clamped, the plane is n7 × n9 of L3 hook_post"
+    assert [line.startswith("only 4 units") for line in told(alone)] == [False, True]
+    assert told(alone)[0] == expected
+    beside = alone.changed(planes=(*alone.planes, *session.planes))
+    assert [line.startswith("only 4 units") for line in told(beside)] == [True, False]
+    assert told(beside)[1] == expected
 
 
 def test_a_threshold_that_chance_lights_is_said() -> None:

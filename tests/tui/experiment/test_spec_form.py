@@ -360,6 +360,17 @@ def test_a_neuron_takes_its_planes_along_and_says_so() -> None:
     assert form.data == preset("protocol")
 
 
+def test_what_names_a_value_that_is_swept_no_longer_is_marked() -> None:
+    data = preset("protocol")
+    data["planes"] = [{"site": "blocks.11.mlp.hook_post", "a": 373, "b": "difference(at=+20 | at=baseline)"}]
+    form = shown(data)
+    assert form.edit("interventions[0].values", "-3 0 3").changed
+    (row,) = [row for row in form.rows() if row.problem]
+    assert (row.key, "no condition is called '+20'" in row.problem) == ("planes[0].b", True)
+    assert form.edit("planes[0].b", "difference(at=+3 | at=baseline)").changed
+    assert not [row for row in form.rows() if row.problem]
+
+
 def test_an_error_brings_the_row_it_names_into_view_and_marks_it_until_something_is_edited() -> None:
     form = shown(preset("protocol"))
     form.add("planes")
