@@ -130,11 +130,16 @@ def untested_example() -> None:
 def own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Point everything the program writes at folders of this test alone; they need not exist.
 
+    The settings say that the first hints were used up: what is in view is what a daily user sees.
+
     A worker that the test leaves behind is ended: it would hold half a gigabyte until its idle exit.
     """
     home = tmp_path_factory.getbasetemp() / f"home-{next(_homes)}"
     for name in ("DATA", "STATE", "CONFIG", "CACHE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
+    settings = home / "config" / "srm-explorer" / "settings.toml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("hints_left = 0\n")
     monkeypatch.setenv("SRM_EXPLORER_SESSIONS", str(home / "sessions"))
     # Sockets and device locks: no worker of another test, or of the person at the keyboard, is met.
     temporary = tmp_path_factory.getbasetemp() / f"t{home.name.removeprefix('home-')}"

@@ -20,7 +20,15 @@ from srm_explorer.tui.explorer.startup import ExitSummary, LaunchOptions
 from srm_explorer.tui.glyphs import glyphs
 from srm_explorer.tui.keys import known_ids
 from srm_explorer.tui.palette import Commands, Palette
-from srm_explorer.tui.settings import TEMPLATE, Settings, editor_command, load_settings, settings_path, unknown_keys
+from srm_explorer.tui.settings import (
+    TEMPLATE,
+    Settings,
+    count_use,
+    editor_command,
+    load_settings,
+    settings_path,
+    unknown_keys,
+)
 from srm_explorer.tui.terminal import jobs, replies, textual_patches, wide_text
 from srm_explorer.tui.terminal.clipboard import copy_sequence, copy_to_file, wrapped
 from srm_explorer.tui.terminal.jobs import JobControl
@@ -62,8 +70,9 @@ class ExplorerApp(KeyOrder[ExitSummary]):
         self.animation_level = "none"
         self._start = start or LaunchOptions()
         self._use(load_settings() if settings is None else settings)
-        self.explorer = ExplorerScreen(self._start)
+        self.explorer = ExplorerScreen(self._start, hints=self.settings.hints_left > 0)
         self.status = 0
+        self._is_used = False
 
     @property
     def user_keys(self) -> dict[str, str]:
@@ -86,6 +95,7 @@ class ExplorerApp(KeyOrder[ExitSummary]):
     async def on_event(self, event: events.Event) -> None:
         """Who presses a key, or a button of the mouse, has seen what was said before."""
         if isinstance(event, events.Key | events.MouseDown) and not event.is_forwarded and self.screen_stack:
+            self._is_used = True
             for line in self.screen.query(StatusLine):
                 line.make_way()
         await super().on_event(event)
@@ -200,6 +210,10 @@ class ExplorerApp(KeyOrder[ExitSummary]):
             return
         self.leaving = True
         self.status = status
+        if self._is_used and self.explorer.has_hints:
+            # A file that cannot be written is told when something is set in it, and the hints stay.
+            with contextlib.suppress(ExplorerError):
+                count_use()
         self.exit(self.explorer.leave())
 
     def _check_keys(self) -> None:

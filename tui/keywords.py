@@ -165,6 +165,30 @@ def words_for(name: str) -> str:
     return " ".join(words for pattern, words in WORDS.items() if fnmatchcase(name, pattern))
 
 
+def likeness(query: str, name: str, words: str, more: str) -> float:
+    """How well a query fits an action: each of its words must begin a word of the action, best one of its name; else 0.
+
+    Args:
+        query: what was typed.
+        name: what the action is called.
+        words: other words for it.
+        more: all else that is said of it.
+    """
+    score = 0.0
+    weighed = [(weight, part) for weight, text in ((3.0, name), (2.0, words), (1.0, more)) for part in _parts(text)]
+    for word in _parts(query):
+        fits = [weight + (0.5 if part == word else 0) for weight, part in weighed if part.startswith(word)]
+        if not fits:
+            return 0.0
+        score += max(fits)
+    return score + (5 if score and name.casefold().startswith(query.casefold().strip()) else 0)
+
+
+def _parts(text: str) -> list[str]:
+    plain = "".join(letter if letter.isalnum() or letter in "-+" else " " for letter in text.casefold())
+    return [*plain.split(), *(part for word in plain.split() if "-" in word for part in word.split("-"))]
+
+
 WAYS: dict[str, tuple[str, str]] = {
     "PromptsPane": ("in the prompts", "pane(1)"),
     "FormLines": ("in the experiment", "pane(2)"),

@@ -17,7 +17,7 @@ from textual.widget import Widget
 
 from srm_explorer.tui.glyphs import glyphs_of
 from srm_explorer.tui.keys import KeyOf, all_keys, declared_bindings, shown_keys
-from srm_explorer.tui.keywords import WAYS, words_for
+from srm_explorer.tui.keywords import WAYS, likeness, words_for
 from srm_explorer.tui.widgets.pane import Pane
 from srm_explorer.tui.widgets.status import StatusLine
 
@@ -47,30 +47,9 @@ class Command:
         return f"{self.name}   {self.keys}".rstrip()
 
     def likeness(self, query: str) -> float:
-        """How well a query fits: each of its words must begin a word of the entry, best one of its name; else 0."""
-        score = 0.0
-        for word in _words(query):
-            weights = ((3.0, self.name), (2.0, self.words), (1.0, f"{self.help} {self.keys}"))
-            score_of_word = max(
-                (
-                    weight + (0.5 if part == word else 0)
-                    for weight, text in weights
-                    for part in _words(text)
-                    if part.startswith(word)
-                ),
-                default=0.0,
-            )
-            if not score_of_word:
-                return 0.0
-            score += score_of_word
-        if score and self.name.casefold().startswith(query.casefold().strip()):
-            score += 5
+        """How well a query fits; what is in view before what is not."""
+        score = likeness(query, self.name, self.words, f"{self.help} {self.keys}")
         return score and score + (0.4 if self.is_here else 0)
-
-
-def _words(text: str) -> list[str]:
-    plain = "".join(letter if letter.isalnum() or letter in "-+" else " " for letter in text.casefold())
-    return [*plain.split(), *(part for word in plain.split() if "-" in word for part in word.split("-"))]
 
 
 class Palette(CommandPalette):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from srm_explorer.engine import paths
-from srm_explorer.engine.io.files import open_regular
+from srm_explorer.engine.io.files import open_regular, write_atomic
 
 Theme = Literal["dark", "light", "terminal"]
 Markers = Literal["braille", "block", "ascii"]
@@ -22,7 +23,9 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "glyphs": ("unicode", "ascii"),
     "bell": ("none", "bell", "osc9"),
 }
-_KEYS = "keys"
+_KEYS, _HINTS = "keys", "hints_left"
+USES = 3
+"""Uses of the screen with the line of first hints, where nothing is set."""
 _MOST = 5
 """Mistakes that are told one by one."""
 _LARGEST, _DEEPEST = 65_536, 100
@@ -35,8 +38,9 @@ theme = "dark"          # dark, light, terminal (the terminal's own colours)
 markers = "braille"     # what charts are drawn with: braille, block, ascii
 glyphs = "unicode"      # unicode, ascii (where the font lacks the signs)
 bell = "none"           # at the end of a run: none, bell, osc9 (a notification of the terminal)
+hints_left = 3          # uses until the line of first hints goes; 0 and it is gone
 
-[keys]                  # other keys for an action, by the name that `?` shows beside it
+[keys]                  # other keys for an action, by its name, which `srm-explorer keys` lists
 # "results.turn_left" = "left,h"
 """
 
@@ -50,6 +54,7 @@ class Settings:
         markers: what charts are drawn with.
         glyphs: which signs the screen draws.
         bell: what happens at the end of a run.
+        hints_left: in how many more uses the line of first hints is shown.
         keys: by the id of a binding, the keys it has instead of its own, separated by commas.
         problems: what is wrong with the file, a line each.
     """
@@ -58,6 +63,7 @@ class Settings:
     markers: Markers = "braille"
     glyphs: GlyphMode = "unicode"
     bell: Bell = "none"
+    hints_left: int = USES
     keys: Mapping[str, str] = field(default_factory=dict[str, str])
     problems: tuple[str, ...] = ()
 
@@ -95,6 +101,47 @@ def load_settings(path: Path | None = None) -> Settings:
         return Settings(problems=(f"{file.name} is no TOML: {what}; the defaults hold",))
 
 
+def count_use(path: Path | None = None) -> None:
+    """Take note, in the user's file, that a screen with the line of first hints was used; the rest of it stays.
+
+    A file that is no TOML is left alone, and so is one that the number cannot be written into.
+
+    Args:
+        path: the file; the user's own by default.
+
+    Raises:
+        ExplorerError: it cannot be written.
+    """
+    file = (path or settings_path()).resolve()
+    left = load_settings(file).hints_left
+    if left < 1:
+        return
+    try:
+        before = file.read_text("utf-8-sig") if file.exists() else TEMPLATE
+    except (OSError, ValueError):
+        return
+    line = re.compile(rf"^{_HINTS}([ \t]*=[ \t]*)\d+", re.MULTILINE)
+    text = line.sub(rf"{_HINTS}\g<1>{left - 1}", before, count=1)
+    if text == before:
+        # Before the first table: what stands below its heading is a part of it.
+        text = re.sub(r"(?m)^(?=[ \t]*\[)|\Z", f"{_HINTS} = {left - 1}\n", _ended(before), count=1)
+    if _parsed(text) == {**_parsed(before), _HINTS: left - 1}:
+        write_atomic(file, text.encode())
+
+
+def _ended(text: str) -> str:
+    return text if text.endswith("\n") or not text else f"{text}\n"
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+
+
 def unknown_keys(settings: Settings, known: frozenset[str]) -> list[str]:
     """Say which entries of the keys table name no binding.
 
@@ -127,8 +174,13 @@ def _taken(table: Mapping[str, Any], where: str) -> Settings:
     for name, value in table.items():
         if name == _KEYS:
             chosen["keys"] = _keymap(value, where, problems)
+        elif name == _HINTS:
+            if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1_000:
+                chosen[_HINTS] = value
+            else:
+                problems.append(f"{where}: {_HINTS} = {value!r:.60} is not allowed; write a number from 0 to 999")
         elif name not in _CHOICES:
-            meant = _meant(name, frozenset((*_CHOICES, _KEYS))) if len(problems) < _MOST else ""
+            meant = _meant(name, frozenset((*_CHOICES, _KEYS, _HINTS))) if len(problems) < _MOST else ""
             problems.append(f"{where}: unknown key '{name:.60}'{meant}")
         elif value in _CHOICES[name]:
             chosen[name] = value

@@ -210,7 +210,7 @@ def paint(scene: Scene, size: str, start: LaunchOptions | None = None, settings:
     """Let a scene take its pictures of the app in the folder that was staged."""
     columns, rows = SIZES[size] if size in SIZES else [int(part) for part in size.split("x")]
     os.environ["COLUMNS"], os.environ["LINES"] = str(columns), str(rows)
-    app = ExplorerApp(start, settings or Settings())
+    app = ExplorerApp(start, settings or Settings(hints_left=0))
     kept: list[Painter] = []
 
     async def go() -> None:

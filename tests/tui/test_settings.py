@@ -1,10 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from srm_explorer.tui.settings import TEMPLATE, Settings, editor_command, load_settings, settings_path, unknown_keys
+from srm_explorer.tui.settings import (
+    TEMPLATE,
+    Settings,
+    count_use,
+    editor_command,
+    load_settings,
+    settings_path,
+    unknown_keys,
+)
 
 
 def settings_from(tmp_path: Path, text: str) -> Settings:
@@ -18,7 +27,7 @@ def test_without_a_file_everything_has_its_default(tmp_path: Path) -> None:
 
 
 def test_the_users_file_lies_in_the_configuration_folder(own_folders: Path) -> None:
-    settings_path().parent.mkdir(parents=True)
+    settings_path().parent.mkdir(parents=True, exist_ok=True)
     settings_path().write_text('theme = "light"\n')
     assert own_folders in settings_path().parents
     assert load_settings().theme == "light"
@@ -33,7 +42,43 @@ def test_everything_that_can_be_set_is_taken(tmp_path: Path) -> None:
         tmp_path,
         'theme = "terminal"\nmarkers = "ascii"\nglyphs = "ascii"\nbell = "osc9"\n[keys]\n"run.start" = "f5, r"\n',
     )
-    assert told == Settings("terminal", "ascii", "ascii", "osc9", {"run.start": "f5,r"})
+    assert told == Settings("terminal", "ascii", "ascii", "osc9", keys={"run.start": "f5,r"})
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        None,
+        "",
+        'theme = "light"  # mine',
+        '# nothing but keys\n[keys]\n"run.start" = "f5"\n',
+        'hints_left=3 # as it came\ntheme = "light"\n\n[keys]\n"hints_left" = "f5"\n',
+    ],
+)
+def test_uses_are_counted_down_in_the_users_file_and_the_rest_of_it_stays(tmp_path: Path, before: str | None) -> None:
+    path = tmp_path / "settings.toml"
+    if before is not None:
+        path.write_text(before)
+    first = load_settings(path)
+    for left in (2, 1, 0, 0):
+        count_use(path)
+        now = load_settings(path)
+        assert now == replace(first, hints_left=left)
+    kept = [line for line in (TEMPLATE if before is None else before).splitlines() if not line.startswith("hints_left")]
+    assert [line for line in path.read_text().splitlines() if not line.startswith("hints_left")] == kept
+    assert {file.name for file in tmp_path.iterdir()} == {"settings.toml"}
+
+
+def test_a_file_that_is_no_settings_is_left_alone_and_a_link_stays_a_link(tmp_path: Path) -> None:
+    broken, kept, link = tmp_path / "broken.toml", tmp_path / "kept.toml", tmp_path / "settings.toml"
+    broken.write_text("theme = [\n")
+    count_use(broken)
+    assert broken.read_text() == "theme = [\n"
+    kept.write_text("hints_left = 2\n")
+    link.symlink_to(kept)
+    count_use(link)
+    assert link.is_symlink()
+    assert load_settings(link).hints_left == 1
 
 
 @pytest.mark.parametrize(
@@ -45,6 +90,8 @@ def test_everything_that_can_be_set_is_taken(tmp_path: Path) -> None:
         ('bell = "bell"\nkeys = 3', "keys is not a table", "bell"),
         ('bell = "bell"\n[keys]\n"run.start" = 5', 'keys."run.start" is not a list of keys', "bell"),
         ('bell = "bell"\n[keys]\n"run.start" = "a,,b"', 'keys."run.start" is not a list of keys', "bell"),
+        ('bell = "bell"\nhints_left = -1', "hints_left = -1 is not allowed", "bell"),
+        ('bell = "bell"\nhints_left = "no"', "hints_left = 'no' is not allowed", "bell"),
         ("theme = [\n", "settings.toml is no TOML", "none"),
     ],
 )

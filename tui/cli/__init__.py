@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         doctor,
         ensembles,
         imports,
+        keys,
         neuron,
         prompts,
         run,

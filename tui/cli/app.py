@@ -640,6 +640,15 @@ def explain(
 
 
 @app.command()
+def keys(
+    words: Annotated[list[str] | None, argument("[WORD]...", "Words for what a key does: prompt file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the keys of the full screen, what they do, and their names in the settings."""
+    cli.keys.keys_command(list(words or ()), as_json)
+
+
+@app.command()
 def doctor(as_json: Json = False) -> None:
     """Tell what this machine offers and what is missing."""
     end(cli.doctor.doctor_command(as_json))

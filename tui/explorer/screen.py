@@ -21,7 +21,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.explorer.startup import ExitSummary, LaunchOptions
 from srm_explorer.tui.widgets.pane import Pane
-from srm_explorer.tui.widgets.status import Facts, Going, HeaderLine, PaneLine, StatusLine, Tone
+from srm_explorer.tui.widgets.status import Facts, FirstHints, Going, HeaderLine, PaneLine, StatusLine, Tone
 
 if TYPE_CHECKING:
     from srm_explorer.tui.experiment.pane import InterventionPane
@@ -63,6 +63,7 @@ class ExplorerScreen(Screen[None]):
 
     Args:
         start: what the program was started with.
+        hints: whether a line tells the keys that one begins with.
     """
 
     class Furnish(Message):
@@ -137,12 +138,13 @@ class ExplorerScreen(Screen[None]):
     AUTO_FOCUS = ""
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (NARROW, "-wide")]  # noqa: RUF012  (declared so by the base class)
 
-    def __init__(self, start: LaunchOptions | None = None) -> None:
+    def __init__(self, start: LaunchOptions | None = None, *, hints: bool = False) -> None:
         # Known before the first frame, which would else be styled twice.
         self._narrow = shutil.get_terminal_size((NARROW, 48)).columns < NARROW
         super().__init__(classes="-narrow" if self._narrow else "-wide")
         self._start = start or LaunchOptions()
         self.background = Background(self.call_later)
+        self.has_hints = hints
         self.header, self.status = HeaderLine(), StatusLine()
         self.panes = (Pane(1, "Prompts"), Pane(2, "Intervention"), Pane(3, "Results"))
         self._pane_line = PaneLine([pane.title for pane in self.panes])
@@ -157,6 +159,8 @@ class ExplorerScreen(Screen[None]):
         with Horizontal(id="panes"):
             yield self._left
             yield self.panes[2]
+        if self.has_hints:
+            yield FirstHints()
         yield self.status
 
     def on_mount(self) -> None:

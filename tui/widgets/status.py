@@ -16,7 +16,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from srm_explorer.tui.glyphs import UNICODE, Glyphs, glyphs_of
-from srm_explorer.tui.keys import FIRST_RANK, KEPT_RANK, offered
+from srm_explorer.tui.keys import FIRST_RANK, KEPT_RANK, offered, shown_keys
 
 Tone = Literal["plain", "good", "warning", "error"]
 _STYLES: dict[Tone, str] = {
@@ -175,6 +175,44 @@ class StatusLine(Widget):
             self.watch(line, "going", lambda going: setattr(self, "going", going))
             self.watch(line, "said", lambda said: setattr(self, "said", said))
             self.watch(line, "standing", lambda standing: setattr(self, "standing", standing))
+
+
+_FIRST_HINTS = (
+    ("pane.prompts=1 pane.form=2 pane.results=3", "go to the panes", "panes"),
+    ("form.edit=enter", "edits a row", "edits"),
+    ("run.start=r", "runs the experiment", "runs"),
+    ("help=question_mark", "tells keys and words", "keys, words"),
+    ("palette=colon", "finds anything by what it does", "finds all"),
+)
+"""The keys that one begins with, by their ids and as declared, and what they do, in more words and in fewer."""
+
+
+class FirstHints(Widget):
+    """The keys that one begins with, on a line of their own in the first uses of the program."""
+
+    DEFAULT_CSS = """
+    FirstHints { height: 1; width: 1fr; background: $surface; color: $text-muted; padding: 0 1; }
+    """
+
+    def render(self) -> Content:
+        whole, parts = (self._parts(at) for at in (1, 2))
+        between = Content(f" {glyphs_of(self.app).separator} ")
+        line = between.join(whole)
+        while line.cell_length > self.size.width - 2 and parts:
+            line = between.join(parts)
+            # The last ones lead to all others.
+            del parts[0]
+        return line
+
+    def _parts(self, words: int) -> list[Content]:
+        keymap: dict[str, str] = getattr(self.app, "user_keys", {})
+        signs = glyphs_of(self.app)
+        parts: list[Content] = []
+        for hint in _FIRST_HINTS:
+            pairs = (pair.split("=") for pair in hint[0].split())
+            keys = [shown_keys(keymap.get(name) or key, signs).split(", ")[0] for name, key in pairs]
+            parts.append(Content.assemble((" ".join(keys), "bold $text-accent"), " ", hint[words]))
+        return parts
 
 
 def shortened(line: str, room: int, ellipsis: str) -> str:

@@ -10,6 +10,7 @@ from textual.command import CommandPalette
 from srm_explorer.tui.experiment.files import Presets
 from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.sessions.screen import SessionsScreen
+from srm_explorer.tui.settings import load_settings, settings_path
 from srm_explorer.tui.widgets.dialogs import TooSmall
 from srm_explorer.tui.widgets.status import Going
 
@@ -195,6 +196,24 @@ def test_the_keys_that_matter_most_stay_where_the_line_is_short(drive: Any, stor
         assert "412/600  1,930 tok/s" in line
 
     drive(test, LaunchOptions(session=stored), size=(80, 24))
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_first_hints_stand_above_the_last_line_until_they_were_used(drive: Any, width: int) -> None:
+    settings_path().write_text("hints_left = 1\n")
+
+    async def first(app: Any, pilot: Any, until: Any) -> None:
+        line = app.text().splitlines()[-2]
+        assert re.search(r"r runs.* \? .*words.* : finds (all|anything)", line), line
+        assert "?" not in line.rstrip()[-1:]
+        await pilot.press("q")
+
+    async def second(app: Any, pilot: Any, until: Any) -> None:
+        assert not re.search(r": finds", app.text())
+
+    drive(first, size=(width, 24))
+    assert load_settings().hints_left == 0
+    drive(second, size=(width, 24))
 
 
 def test_a_command_of_a_pane_that_is_not_in_view_goes_there(drive: Any) -> None:
