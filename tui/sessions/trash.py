@@ -128,7 +128,7 @@ class TrashScreen(Screen[Path | None]):
         box.border_title = "Trash"
         with box:
             yield Static("", id="empty", markup=False)
-            yield LineTable()
+            yield LineTable(opens=True)
         yield StatusLine()
 
     def on_mount(self) -> None:
@@ -188,7 +188,7 @@ class TrashScreen(Screen[Path | None]):
             self.say(f"copied {entry.folder}", "good")
 
     def action_help(self) -> None:
-        push_help(self, self.query_one(LineTable))
+        push_help(self, "the trash")
 
     def action_leave(self) -> None:
         self.dismiss(self._restored)

@@ -335,7 +335,7 @@ def test_what_acts_on_another_tab_or_screen_is_gone_to_from_the_palette(drive: A
         await until(lambda: app.explorer.results.tab == "Thresholds" and app.explorer.results.state.difference, "it")
         await choose("trash")
         await until(lambda: isinstance(app.screen, SessionsScreen), "the sessions")
-        await until(lambda: "move it to the trash folder" in app.text(), "what does it")
+        await until(lambda: "move it to the trash" in app.text(), "what does it")
 
     drive(test, LaunchOptions(session=stored))
 
