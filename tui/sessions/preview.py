@@ -128,13 +128,17 @@ class SessionPreview(Horizontal):
             kept[-1] += f" {signs.ellipsis}"
         lines += [("", line, "italic") for line in kept]
         lines += [(f"{name:<9}", one_line(text), "") for name, text in preview.facts]
+        rooms = [max(2, width - cell_len(name)) for name, _, _ in lines]
+        wraps = [wrapped(text, room) or [""] for (_, text, _), room in zip(lines, rooms, strict=True)]
         spare = height - len(lines)
         shown: list[Content] = []
-        for name, text, style in lines:
-            room = max(2, width - cell_len(name))
-            parts = wrapped(text, room) or [""]
-            most = 1 + max(0, min(spare, len(parts) - 1))
-            spare -= most - 1
+        # What takes few lines more comes first: a long warning does not take those that a fact lacks.
+        extra = dict.fromkeys(range(len(lines)), 0)
+        for at in sorted(extra, key=lambda at: len(wraps[at])):
+            extra[at] = max(0, min(spare, len(wraps[at]) - 1))
+            spare -= extra[at]
+        for index, ((name, _, style), room, parts) in enumerate(zip(lines, rooms, wraps, strict=True)):
+            most = 1 + extra[index]
             if most < len(parts):
                 parts[most - 1 :] = [fit(" ".join(parts[most - 1 :]), room, ellipsis=signs.ellipsis)]
             for at, part in enumerate(parts):
