@@ -452,11 +452,16 @@ class InterventionPane(Widget):
                 self.post_message(self.Typing(key, text))
         self._posted_typed = kept
 
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._show_hint)
+
     def _show_hint(self) -> None:
         line, tone = self._note
         if not line and self.is_ready:
             line, waits = self.spec.hint(self.form.key)
             tone = "problem" if waits else "plain"
+            if cut := self.form.lines.cut_value():
+                line = f"in full: {cut}; {line}"
         self.foot.set_hint(line, tone)
 
     def _show_cost(self) -> None:

@@ -249,12 +249,12 @@ def _row(
 
 def _shown(row: FormRow, width: int, glyphs: Glyphs) -> str:
     """The longest way to show the value that fits, else the shortest, cut."""
-    values = [_signed(one_line(value), glyphs) for value in row.values]
+    values = [signed(one_line(value), glyphs) for value in row.values]
     fitting = next((value for value in values if cell_len(value) <= width), None)
     return fitting if fitting is not None else fit(values[-1], max(0, width), ellipsis=glyphs.ellipsis)
 
 
-def _signed(text: str, glyphs: Glyphs) -> str:
+def signed(text: str, glyphs: Glyphs) -> str:
     """The text with the terminal's own signs for those a value is written with."""
     if text.isascii():
         return text
@@ -265,14 +265,14 @@ def _reason(row: FormRow, index: int, parts: Sequence[Part], measures: Measures,
     if not row.problem or row.kind != "field":
         return None
     x = max(part.x + cell_len(part.text) for part in parts) + 2
-    text = _signed(one_line(row.problem), glyphs)
+    text = signed(one_line(row.problem), glyphs)
     return Part(x, text, "reason", index) if x + cell_len(text) <= measures.width else None
 
 
 def _problem(row: FormRow, index: int, width: int, glyphs: Glyphs) -> list[tuple[Part, ...]]:
     if not row.problem:
         return []
-    lines = wrapped(_signed(one_line(row.problem), glyphs), max(1, width - 2))
+    lines = wrapped(signed(one_line(row.problem), glyphs), max(1, width - 2))
     if row.kind == "fact" and len(lines) > _FACT_LINES:
         rest = " ".join(lines[_FACT_LINES - 1 :])
         lines = [*lines[: _FACT_LINES - 1], fit(rest, max(1, width - 2), ellipsis=glyphs.ellipsis)]
@@ -286,7 +286,7 @@ def _choices(row: FormRow, index: int, x: int, width: int, glyphs: Glyphs, choic
     for number, (text, label) in enumerate(row.choices):
         marker = glyphs.cursor if number == choice else " "
         look = "choice cursor" if number == choice else "choice chosen" if text == row.text else "choice"
-        written = f"{fit(marker, 1)} {fit(_signed(label, glyphs), min(longest, max(0, width - x - 2)))}"
+        written = f"{fit(marker, 1)} {fit(signed(label, glyphs), min(longest, max(0, width - x - 2)))}"
         lines.append((Part(x, written, look, index, number),))
     return lines
 

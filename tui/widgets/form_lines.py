@@ -16,8 +16,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from srm_explorer.tui.glyphs import glyphs_of
-from srm_explorer.tui.widgets.form_layout import FormCursor, FormRow, Layout, lay_out
-from srm_explorer.tui.widgets.table_render import component_style
+from srm_explorer.tui.widgets.form_layout import FormCursor, FormRow, Layout, lay_out, signed
+from srm_explorer.tui.widgets.table_render import component_style, one_line
 
 LOOKS = ("label", "value", "quiet", "pending", "problem", "reason", "section", "choice", "chosen", "cursor")
 
@@ -132,6 +132,16 @@ class FormLines(Widget, can_focus=True):
         """The cell where the value of a row begins."""
         index = self.cursor.find(key)
         return None if index is None else (self._lay().value_x[index], self._lay().first[index])
+
+    def cut_value(self) -> str:
+        """The highlighted row's value as it is written out; empty where its line has room for that."""
+        index, signs = self.cursor.index, glyphs_of(self.app)
+        if index < 0 or not self.width or not (values := self.cursor.rows[index].values):
+            return ""
+        layout = self._lay()
+        x, whole = layout.value_x[index], signed(one_line(values[0]), signs)
+        shown = next((part.text.rstrip() for part in layout.lines[layout.first[index]] if part.x == x), whole)
+        return "" if shown == whole.rstrip() or self.cursor.opened == index else whole
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         return max(1, len(self._lay(width).lines))
