@@ -53,9 +53,10 @@ def run_watched(
     watch.open()
     if not quiet:
         for line in outcome.notes:
-            note(line)
+            if line not in notes:
+                note(line)
     if quiet:
-        outcome = dataclasses.replace(outcome, notes=(*notes, *outcome.notes))
+        outcome = dataclasses.replace(outcome, notes=tuple(dict.fromkeys((*notes, *outcome.notes))))
     return outcome, time.monotonic() - began, watch.last.tokens
 
 

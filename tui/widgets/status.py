@@ -325,8 +325,10 @@ class HeaderLine(Widget):
             if spare >= (4 if len(worker) else 2) or not shown:
                 break
             # What tells the two apart stays longest: what they share stands behind it, then the worker.
-            if facts.is_edited and len(worker) and len(shown) <= 3:
-                worker = Content("")
+            # The edited neuron and its plane stay longer than what is told of the worker, whose state comes first.
+            if len(worker) and len(shown) <= (3 if facts.is_edited else 4):
+                state = facts.worker.partition(f" {UNICODE.separator} ")[0]
+                worker = Content.styled(state if len(worker) > len(state) else "", "$foreground-muted")
             elif len(viewed) > 1 and len(viewed) >= len(shown):
                 viewed.pop()
             elif len(shown) > 1 or not viewed:

@@ -131,7 +131,7 @@ def test_the_header_tells_the_model_and_what_is_done_to_it(drive: Any) -> None:
     drive(test)
 
 
-@pytest.mark.parametrize("size", [(80, 24), (160, 48)])
+@pytest.mark.parametrize("size", [(80, 24), (120, 36), (160, 48)])
 def test_the_header_names_the_neuron_that_is_edited_and_the_plane_that_follows_it(
     drive: Any, size: tuple[int, int]
 ) -> None:
