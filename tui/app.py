@@ -29,7 +29,7 @@ from srm_explorer.tui.settings import (
     settings_path,
     unknown_keys,
 )
-from srm_explorer.tui.terminal import jobs, replies, textual_patches, wide_text
+from srm_explorer.tui.terminal import jobs, replies, selecting, textual_patches, wide_text
 from srm_explorer.tui.terminal.clipboard import copy_sequence, copy_to_file, wrapped
 from srm_explorer.tui.terminal.jobs import JobControl
 from srm_explorer.tui.terminal.textual_patches import KeyOrder
@@ -65,6 +65,7 @@ class ExplorerApp(KeyOrder[ExitSummary]):
         replies.install()
         wide_text.install()
         jobs.install()
+        selecting.install()
         self._jobs = JobControl(self)
         # Over SSH every frame of an animation is a burst of bytes.
         self.animation_level = "none"

@@ -85,11 +85,17 @@ class Disc:
         x, y = np.rint(self.project([angle_deg], [value])[0]).astype(int).tolist()
         return self.pane.col + x // 2, self.pane.row + self.pane.height - 1 - y // 4
 
-    def angle_at(self, col: int, row: int) -> int | None:
-        """The angle in whole degrees of a cell of the disc; None outside it and at its centre."""
+    def angle_at(self, col: float, row: float, beyond: bool = False) -> int | None:
+        """The angle in whole degrees of a cell of the disc, or of a place in it; None at its centre.
+
+        Args:
+            col, row: the cell, a whole number in its middle.
+            beyond: also outside the disc, where the angle is else None too.
+        """
         x = COLUMNS * (col - self.pane.col + 0.5 - self.pane.width / 2)
         y = ROWS * (self.pane.row + self.pane.height / 2 - row - 0.5)
-        if not 1 < math.hypot(x, y) <= self.reach + ROWS:
+        distance = math.hypot(x, y)
+        if distance <= 1 or (distance > self.reach + ROWS and not beyond):
             return None
         return round(math.degrees(math.atan2(y, x))) % 360
 

@@ -88,14 +88,15 @@ class Scene:
         moving: what the spotlight adds at an angle in degrees, with a threshold.
         warnings: everything a reader should know, the gravest first.
         table: the numbers behind the chart, the header first, with the spotlight at an angle, with a threshold.
-        angle_at: the spotlight's angle that a cell (column, row) stands for, in degrees; None where it has none.
+        angle_at: the spotlight's angle that a cell (column, row) stands for, in degrees, or a place in it (a whole
+            number is its middle), also (True) beyond what is drawn; None where it has none.
     """
 
     picture: Picture
     moving: Callable[[int, float], Overlay] = lambda theta, threshold: Overlay()
     warnings: tuple[str, ...] = ()
     table: Callable[[int, float], Table] = lambda theta, threshold: []
-    angle_at: Callable[[int, int], int | None] = lambda col, row: None
+    angle_at: Callable[[float, float, bool], int | None] = lambda col, row, beyond: None
 
     def over(self, theta: int, threshold: float) -> Mapping[Position, Cell]:
         return self.moving(theta, threshold).over(self.picture, FAINT)

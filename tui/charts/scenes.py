@@ -368,11 +368,18 @@ def cursor(pane: Pane, theta: float) -> list[Dot]:
     return _line(pane, (x, 0), (x, pane.dots_high - 1), every=2)
 
 
-def angle_in(pane: Pane, col: int, row: int) -> int | None:
-    """The angle in whole degrees of a cell of a pane over 0 to 360 degrees; None outside it."""
-    if not (pane.col <= col < pane.col + pane.width and pane.row <= row < pane.row + pane.height):
+def angle_in(pane: Pane, col: float, row: float, beyond: bool = False) -> int | None:
+    """The angle in whole degrees of a cell of a pane over 0 to 360 degrees, or of a place in it; None outside it.
+
+    Args:
+        pane: the one.
+        col, row: the cell, a whole number in its middle.
+        beyond: also outside the pane, whose nearest column it then is.
+    """
+    least, most = pane.col - 0.5, pane.col + pane.width - 0.5
+    if not beyond and not (least <= col < most and pane.row - 0.5 <= row < pane.row + pane.height - 0.5):
         return None
-    return round(360 * (2 * (col - pane.col) + 0.5) / (pane.dots_wide - 1)) % 360
+    return round(360 * (2 * (min(max(col, pane.col), most - 0.5) - pane.col) + 0.5) / (pane.dots_wide - 1)) % 360
 
 
 def _on(disc: Disc, point: Point) -> Point:

@@ -137,6 +137,10 @@ class CompareScreen(Screen[None]):
         self.query_one("#reading").remove()
         self._show()
 
+    @on(ChartView.Wheeled)
+    def step_threshold(self, message: ChartView.Wheeled) -> None:
+        self.action_threshold(-message.step)
+
     @on(ChartView.Pointed)
     def point_at(self, message: ChartView.Pointed) -> None:
         if self._state is not None:

@@ -364,7 +364,10 @@ class ExplorerScreen(Screen[None]):
         self.with_controller(lambda controller: controller.sessions.export())
 
     def action_copy(self) -> None:
-        """Copy what the widget in focus, or the one round it, gives."""
+        """Copy the text that the mouse selected, else what the widget in focus, or the one round it, gives."""
+        if selected := self.get_selected_text():
+            self.app.copy_to_clipboard(selected)
+            return
         for node in [*self._focus_chain(), self.pane.content]:
             copy_text = getattr(node, "copy_text", None)
             if copy_text is not None and (text := copy_text()):
@@ -408,6 +411,12 @@ class ExplorerScreen(Screen[None]):
         """Give the pane in focus the whole screen, or take it back."""
         self.toggle_class("-zoom")
         self._arrange()
+
+    @on(events.TextSelected)
+    def tell_selected(self) -> None:
+        """Tell what can be done with the text that the mouse selected."""
+        if self.get_selected_text():
+            self.say("y copies what is selected, a click forgets it")
 
     @on(events.Resize)
     def fit(self, event: events.Resize) -> None:

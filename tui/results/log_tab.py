@@ -23,7 +23,6 @@ EMPTY = "Nothing was said yet: what the worker does is told here"
 class LogTab(ScrollView, can_focus=True, inherit_bindings=False):
     """Lines of text that scroll; the oldest go when there are too many."""
 
-    ALLOW_SELECT = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j,down", "scroll(1)", "Down", id="log.down", show=False, tooltip="Scroll a line down"),
         Binding("k,up", "scroll(-1)", "Up", id="log.up", show=False, tooltip="Scroll a line up"),

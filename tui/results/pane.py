@@ -395,6 +395,11 @@ class ResultsPane(Widget, can_focus=True):
         event.stop()
         self.pick(event.index)
 
+    @on(ChartView.Wheeled)
+    def step_threshold(self, event: ChartView.Wheeled) -> None:
+        event.stop()
+        self.action_threshold(-event.step)
+
     @on(ChartView.Pointed)
     def point_at(self, event: ChartView.Pointed) -> None:
         event.stop()

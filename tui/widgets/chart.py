@@ -123,6 +123,8 @@ def _regions(positions: Iterable[Position]) -> list[Region]:
     return regions
 
 
+_LEFT = 1
+
 # Pictures that are kept: every threshold of a session in both states of the baseline.
 KEPT = 16
 
@@ -138,9 +140,15 @@ class ChartView(CellView):
 
     @dataclass
     class Pointed(Message):
-        """The chart was clicked where the spotlight can point; an angle in degrees."""
+        """The chart was pressed where the spotlight can point, or it is dragged; an angle in degrees."""
 
         theta: int
+
+    @dataclass
+    class Wheeled(Message):
+        """The wheel was turned over the chart: 1 away from the hand, or -1."""
+
+        step: int
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -150,6 +158,8 @@ class ChartView(CellView):
         self._kept: OrderedDict[tuple[Hashable, Size], Scene] = OrderedDict()
         self._background = Background(self.call_later)
         self._theta, self._threshold = 0, 0.5
+        self._dragged = False
+        self._pointed: int | None = None
 
     def request(self, key: Hashable, painter: Painter) -> None:
         """Show a scene: at once where it was painted before, else as soon as it is.
@@ -184,11 +194,53 @@ class ChartView(CellView):
     def on_show(self, event: events.Show) -> None:
         self._follow()
 
-    def on_click(self, event: events.Click) -> None:
-        at = event.get_content_offset(self)
-        theta = None if self.scene is None or at is None else self.scene.angle_at(*at)
-        if theta is not None:
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """Point the spotlight, which then follows the pointer."""
+        if event.button == _LEFT and self._follow_pointer(event):
             event.stop()
+            self.capture_mouse()
+            self._dragged = True
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        if self._dragged:
+            event.stop()
+            self._follow_pointer(event)
+
+    def on_mouse_up(self, event: events.MouseUp) -> None:
+        if self._dragged:
+            event.stop()
+            self._dragged = False
+            self.release_mouse()
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        event.stop()
+        self.post_message(self.Wheeled(1))
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        event.stop()
+        self.post_message(self.Wheeled(-1))
+
+    def _follow_pointer(self, event: events.MouseEvent) -> bool:
+        """Point where the pointer is, within the cell where the terminal tells so much; whether that is an angle."""
+        if self.scene is None:
+            return False
+        # A terminal that tells the cell alone means its middle.
+        within = [place % 1 or 0.5 for place in (event.pointer_x, event.pointer_y)]
+        left, top = self.gutter.left, self.gutter.top
+        col, row = event.x - left + within[0] - 0.5, event.y - top + within[1] - 0.5
+        theta = self.scene.angle_at(col, row, self._dragged)
+        if theta is None:
+            return False
+        is_told = self._pointed is not None
+        self._pointed = theta
+        if not is_told:
+            # What the hand did meanwhile is drawn once.
+            self.call_after_refresh(self._tell_pointed)
+        return True
+
+    def _tell_pointed(self) -> None:
+        theta, self._pointed = self._pointed, None
+        if theta is not None and (theta != self._theta or not self._dragged):
             self.post_message(self.Pointed(theta))
 
     def _follow(self) -> None:

@@ -35,7 +35,6 @@ class FormLines(Widget, can_focus=True):
         held: whether a text field is open over a row.
     """
 
-    ALLOW_SELECT = False
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"form--{name}" for name in LOOKS}
     DEFAULT_CSS = """
     FormLines {

@@ -107,7 +107,6 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
         reveals: scrolling right brings in the columns that there is no room for, too; left of the first, they go again.
     """
 
-    ALLOW_SELECT = False
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "line-table--header",
         "line-table--cursor",
