@@ -2,6 +2,7 @@
 # ruff: noqa: I001
 from .engine.analyses.bands import session_bands as session_bands
 from .engine.analyses.compare import compare_groups as compare_groups
+from .engine.analyses.compare_sessions import compare_sessions as compare_sessions
 from .engine.analyses.compare_tables import curves_table_of as curves_table_of
 from .engine.analyses.controls import control_nulls as control_nulls, controls_study as controls_study
 from .engine.analyses.controls_split import parts_of as parts_of

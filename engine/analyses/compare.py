@@ -30,13 +30,14 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import differences
 from srm_explorer.engine.experiment.model_fit import propagation_of
 from srm_explorer.engine.figures.captions import plane_title, pooled_caption
-from srm_explorer.engine.figures.comparison import session_names
+from srm_explorer.engine.figures.comparison import two_names
 from srm_explorer.engine.figures.groups import EVERY, group_choice, points_of, run_groups
 from srm_explorer.engine.figures.numbers import count_of
 from srm_explorer.engine.figures.session_overlays import plane_index
 from srm_explorer.engine.figures.warnings import dipped
 from srm_explorer.engine.session import (
     ComputedTest,
+    Counted,
     PlaneRecord,
     Session,
     check_family,
@@ -77,7 +78,7 @@ def compare_groups(
 ) -> tuple[ComparedPair, ...]:
     """Subtract groups of the second session from groups of the first, in a plane of the first.
 
-    The tests go into the ledgers of both sessions; q is over all that the first one's holds of the family so far.
+    The tests go into the ledgers of both sessions; q is the larger of those over all that either holds of the family.
 
     Args:
         pairs: a group of either, by name, as `group_choice` takes it.
@@ -113,7 +114,10 @@ def compare_groups(
 
 
 def recorded(compared: Sequence[ComparedPair], family: str = FAMILY) -> tuple[ComparedPair, ...]:
-    """Differences with their q over all that the family holds by now; their tests go into the ledgers."""
+    """Differences with their q over all that the family holds by now, in the session that holds more of it.
+
+    Their tests go into the ledgers of both sessions.
+    """
     if not compared:
         return ()
     first, other = (side.session for side in compared[0].sides)
@@ -130,13 +134,22 @@ def recorded(compared: Sequence[ComparedPair], family: str = FAMILY) -> tuple[Co
         )
         for pair in compared
     ]
-    if other is not first:
-        record_tests(other, tests, family)
-    counted = record_tests(first, tests, family)
+    counted = recorded_in((first, other), tests, family)
+    further = counted[1] if other is not first else None
+    q = np.max([[float(value) for value in known.q] for known in counted], axis=0).tolist()
     return tuple(
-        replace(pair, q=None if pair.p is None else float(q), counted=counted)
-        for pair, q in zip(compared, counted.q, strict=True)
+        replace(pair, q=None if pair.p is None else value, counted=counted[0], counted_other=further)
+        for pair, value in zip(compared, q, strict=True)
     )
+
+
+def recorded_in(sessions: Sequence[Session], tests: Sequence[ComputedTest], family: str) -> tuple[Counted, ...]:
+    """Write tests that were made on several sessions into the ledger of each; the family as each then holds it."""
+    known: dict[int, Counted] = {}
+    for session in sessions:
+        if id(session) not in known:
+            known[id(session)] = record_tests(session, tests, family)
+    return tuple(known[id(session)] for session in sessions)
 
 
 def default_pairs(first: Session, other: Session) -> list[tuple[str, str]]:
@@ -192,7 +205,7 @@ def compare_study(session: Session, arguments: Arguments) -> Findings:
     )
     levels = sorted({*session.spec.spotlight.thresholds, *other.spec.spotlight.thresholds}, reverse=True)
     pairs = _named(settings, alone=other is session) or default_pairs(session, other)
-    names = None if other is session else session_names(session, other)
+    names = None if other is session else two_names(session, other)
     plane = session.planes[at - 1]
     if arguments.get("held_out"):
         plane = held_out(session, plane, seed)
@@ -211,12 +224,13 @@ def compare_study(session: Session, arguments: Arguments) -> Findings:
     notes += [note for note in (other_models(session, other) if names else "", *_warnings(compared)) if note]
     lines = differences(session.spec, other.spec) if names else None
     tables = compare_tables(compared, LEVEL, resamples, seed, notes, lines, names)
-    (counted,) = {id(pair.counted): pair.counted for pair in compared}.values()
+    counted, further = compared[0].counted, compared[0].counted_other
     return findings_of(
         *tables,
         plane=plane_title(plane),
         curves=[difference_curves(pair) for pair in compared],
         family=None if counted is None else counted.to_dict(),
+        **({} if further is None else {"other_family": further.to_dict()}),
     )
 
 

@@ -193,7 +193,8 @@ class ComparedPair:
         tested: what p is of: "difference" or `BEYOND_ARITHMETIC`; or why there is none: `BY_DESIGN`, `TOO_FEW`, "not
             paired".
         region: of the mean of what was tested, with the p of its studentised bootstrap; None for too few units.
-        counted: the family that q is over.
+        counted: the family that q is over, as the first session's ledger has it.
+        counted_other: as the second session's has it; None where they are one. q is the larger of both.
     """
 
     labels: tuple[str, str]
@@ -206,10 +207,19 @@ class ComparedPair:
     tested: str
     region: JointRegion | None = None
     counted: Counted | None = None
+    counted_other: Counted | None = None
 
     @property
     def label(self) -> str:
         return f"{self.labels[0]} − {self.labels[1]}"
+
+    @property
+    def counted_lines(self) -> tuple[str, ...]:
+        """What q is over, by session where there are two."""
+        if self.counted_other is None:
+            return () if self.counted is None else self.counted.lines
+        families = zip(self.sides, (self.counted, self.counted_other), strict=True)
+        return tuple(f"{side.session.name}: {line}" for side, known in families if known for line in known.lines)
 
     @property
     def p_mean(self) -> float | None:

@@ -55,7 +55,7 @@ def compare_tables(
             "size and towards: length and angle of (ΔA, ΔB); towards is empty where its region contains the origin",
             "its size: of what p is of, what the experiment did not set. p (symmetry): signs of whole units flipped, "
             "q is of it; p of the mean: studentised bootstrap of units",
-            *dict.fromkeys(line for pair in compared if pair.counted is not None for line in pair.counted.lines),
+            *dict.fromkeys(line for pair in compared for line in pair.counted_lines),
             *(
                 f"{pair.label}: the same in every unit, so there is no interval"
                 for pair in compared

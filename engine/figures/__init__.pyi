@@ -22,14 +22,15 @@ from .captions import pooled_caption as pooled_caption
 from .captions import site_caption as site_caption
 from .captions import state_caption as state_caption
 from .captions import unseen_caption as unseen_caption
+from .comparison import MOST_SESSIONS as MOST_SESSIONS
 from .comparison import Comparison as Comparison
 from .comparison import GroupNumbers as GroupNumbers
 from .comparison import compare as compare
-from .comparison import compared_dose as compared_dose
 from .comparison import compared_groups as compared_groups
 from .comparison import compared_numbers as compared_numbers
 from .comparison import compared_polar as compared_polar
 from .comparison import compared_thresholds as compared_thresholds
+from .comparison import groups_csv as groups_csv
 from .comparison import session_names as session_names
 from .compass import CompassFigure as CompassFigure
 from .compass import compass_from_session as compass_from_session

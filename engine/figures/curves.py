@@ -14,7 +14,7 @@ from srm_explorer.engine.figures.numbers import NOTHING, count_of, degrees, thre
 from srm_explorer.engine.stats.spotlight import Sweep
 
 Role = Literal["baseline", "baseline of", "reference", "pooled", "value", "level", "arithmetic", "chance"]
-"""What a group is; one "baseline of" stands beside other baselines: of a factor's level, or of a second session."""
+"""What a group is; one "baseline of" stands beside other baselines, of a factor's levels."""
 
 BESIDE = frozenset({"arithmetic", "chance"})
 """Roles of what is no group of runs and stands beside those that are."""
@@ -29,6 +29,7 @@ class SweptGroup:
         role: decides colour and marker; "arithmetic" is drawn dashed.
         sweep: of the group's runs.
         n_runs: runs, those that are not finite included.
+        session: which of several sessions it is of, from 0; None where there is one.
     """
 
     label: str
@@ -36,6 +37,7 @@ class SweptGroup:
     sweep: Sweep
     n_prompts: int
     n_runs: int
+    session: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +111,7 @@ class LegendEntry:
         details: short texts, most telling first: "A .0110  φ 303°", "50 prompts · 550 runs".
         of: label of the group it stands beside, whose colour it has where there are several such entries.
         row: its columns where the legend is a table; None where it is lines of details.
+        session: which of several sessions it is of, from 0, whose colour it has; None where there is one.
     """
 
     label: str
@@ -116,6 +119,7 @@ class LegendEntry:
     details: tuple[str, ...]
     of: str = ""
     row: LegendRow | None = None
+    session: int | None = None
 
 
 def legend_of(groups: Sequence[SweptGroup]) -> tuple[LegendEntry, ...]:

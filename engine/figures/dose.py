@@ -118,6 +118,10 @@ class DosePanel:
         others: the same quantity of further experiments, or as arithmetic predicts it.
         bands: how sure the quantity is at the values.
         units: [unit, value] curves of single units, drawn thin; NaN where one has no run.
+        values: range of its own horizontal axis; None for the figure's.
+        value_label: what that holds; empty for the figure's.
+        baseline_label: legend entry of the baseline; empty for the one whose role it is.
+        note: what is said in it: that some curve is not known, or none.
     """
 
     label: str
@@ -128,6 +132,10 @@ class DosePanel:
     others: tuple[DoseSeries, ...] = ()
     bands: tuple[CurveBand, ...] = ()
     units: NDArray[np.float64] | None = None
+    values: Axis | None = None
+    value_label: str = ""
+    baseline_label: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,54 +234,6 @@ def dose_figure(
         panels=tuple(panels),
         legend=tuple(legend),
         warnings=warnings_of(step.group.sweep for step in everything),
-    )
-
-
-def overlaid(figure: DoseFigure, other: DoseFigure, names: tuple[str, str], title: str = "") -> DoseFigure:
-    """Put two dose charts over one another, panel by panel; quantities that only one of them has are left out.
-
-    Args:
-        figure: keeps its roles, so that its curves look as they do alone.
-        other: its baseline becomes a level, since the baseline's one look could not tell the two apart.
-    """
-    first, second = (
-        [dataclasses.replace(entry, label=f"{name} · {entry.label}") for entry in chart.legend]
-        for chart, name in zip((figure, other), names, strict=True)
-    )
-    second = [dataclasses.replace(entry, role="baseline of") if entry.role == "baseline" else entry for entry in second]
-    by_label = {panel.label: panel for panel in other.panels}
-    panels: list[DosePanel] = []
-    for panel in figure.panels:
-        other_panel = by_label.get(panel.label)
-        if other_panel is None:
-            continue
-        curves = [
-            dataclasses.replace(each.curve, label=f"{name} · {each.curve.label}")
-            for each, name in zip((panel, other_panel), names, strict=True)
-        ]
-        levels = [level for level in (panel.baseline, other_panel.baseline) if level is not None]
-        values = [*(float(y) for curve in curves for y in curve.y), *levels]
-        panels.append(
-            dataclasses.replace(
-                panel,
-                curve=curves[0],
-                axis=PHASE_AXIS if panel.axis == PHASE_AXIS else axis_from_zero(values, most=4),
-                others=(DoseSeries(curves[1], other_panel.baseline, second[-1].label),),
-                bands=(),
-            )
-        )
-    return DoseFigure(
-        title=title,
-        value_label=figure.value_label,
-        values=round_axis((figure.values.low, figure.values.high, other.values.low, other.values.high), most=5),
-        panels=tuple(panels),
-        # As on the other charts, so that a group looks alike on all of them.
-        legend=(*reversed(first), *reversed(second)),
-        warnings=tuple(
-            f"{name}: {warning}"
-            for name, chart in zip(names, (figure, other), strict=True)
-            for warning in chart.warnings
-        ),
     )
 
 

@@ -227,6 +227,22 @@ def joint_region(
     return JointRegion(centre, flat, radius2, min(single, radius2), len(strata), level, p)
 
 
+def amplitude_difference(first: JointRegion | None, other: JointRegion | None) -> tuple[float, float] | None:
+    """Where the length of one pair less that of another may lie, whatever planes and units they have in common.
+
+    Both lengths lie in their regions' ranges at once with a probability of 1 - (1 - l1) - (1 - l2) at least
+    (Bonferroni; Dunn 1961), however the two depend on one another; their difference then lies between the ends'
+    differences. So two regions of level .975 give .95 at least; it is wider than needed.
+
+    Returns:
+        Its ends; None where a region is not known, or has no extent.
+    """
+    if first is None or other is None or first.is_point or other.is_point:
+        return None
+    (low, high), (least, most) = first.amplitude, other.amplitude
+    return low - most, high - least
+
+
 def hotelling_radius2(rank: int, freedom: int, level: float = LEVEL) -> float:
     """The squared radius that covers the mean of normal data: p f / (f - p + 1) F(p, f - p + 1).
 

@@ -11,8 +11,9 @@ from srm_explorer.engine.figures import DoseFigure, DosePanel, DoseSeries
 from srm_explorer.tui.charts.axes import band_outlines, bar, framed_pane, horizontal_ticks
 from srm_explorer.tui.charts.canvas import SOLID, Canvas, Pane, Stroke, trace
 from srm_explorer.tui.charts.labels import fit, legend_lines, one_line, warning_lines, write_block
-from srm_explorer.tui.charts.palette import BOLD, DASH, FRAME, GRID, GroupStyle, styles_of
+from srm_explorer.tui.charts.palette import BOLD, DASH, FRAME, GRID, WARNING, GroupStyle, styles_of
 from srm_explorer.tui.charts.picture import Picture
+from srm_explorer.tui.text import wrapped
 
 SMALLEST = (24, 9)
 PANEL = (20, 7)
@@ -62,16 +63,22 @@ def _grid(panels: int, width: int, rows: int) -> tuple[int, int]:
 def _paint_panel(
     canvas: Canvas, area: Pane, figure: DoseFigure, panel: DosePanel, styles: dict[str, GroupStyle]
 ) -> None:
-    whole = f"{panel.label} by {figure.value_label}"
-    canvas.text(area.col, area.row, whole if cell_len(whole) <= area.width else fit(panel.label, area.width), FRAME)
+    whole = f"{panel.label} by {panel.value_label or figure.value_label}"
+    # Panels of one quantity can do without its name, those of several are told apart by it.
+    is_short = cell_len(whole) <= area.width or panel.value_label
+    canvas.text(area.col, area.row, fit(whole if is_short else panel.label, area.width), FRAME)
     inner = Pane(area.col, area.row + 1, area.width, area.height - 1)
-    values = figure.values
+    if panel.note and not panel.curve.x.size:
+        for offset, line in enumerate(wrapped(panel.note, area.width)[: inner.height]):
+            canvas.text(area.col, inner.row + inner.height // 3 + offset, line, BOLD)
+        return
+    values = panel.values or figure.values
     pane = framed_pane(canvas, inner, (values.low, values.high), panel.axis)
     if pane is None:
         return
     horizontal_ticks(canvas, pane, values.ticks, values.labels, pane.row + pane.height + 1)
     baseline = next((entry.label for entry in figure.legend if entry.role == "baseline"), "")
-    series = (DoseSeries(panel.curve, panel.baseline, baseline), *panel.others)
+    series = (DoseSeries(panel.curve, panel.baseline, panel.baseline_label or baseline), *panel.others)
     strokes = [Stroke(trace(pane, panel.curve.x, line), GRID) for line in (() if panel.units is None else panel.units)]
     connected = panel.bands if panel.connected else ()
     strokes += band_outlines(pane, connected, styles)
@@ -110,6 +117,8 @@ def _paint_panel(
             if np.isfinite(x) and values.low <= x <= values.high and panel.axis.low <= y <= panel.axis.high:
                 canvas.text(*pane.cell(x, y), group.marker, group.style)
                 drawn = True
+    if panel.note:
+        canvas.text(pane.col, pane.row, fit(panel.note, pane.width), WARNING)
     if not drawn:
         canvas.text_middle(pane, fit("no finite value", pane.width), BOLD)
 

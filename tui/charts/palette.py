@@ -100,8 +100,29 @@ HOLLOW = ("△", "□", "▽", "◇", "○", "◁", "▷")
 FILLED = ("▲", "■", "▼", "◆", "●")
 
 
+SESSION_COLOURS = (166, 35, 61, 168, 37, 133, 100, 172)
+"""A session has the same colour on every chart and in every table: the place it has among those compared."""
+SESSION_MARKERS = ("●", "▲", "■", "▼", "◆", "◀", "▶", "★")
+_SESSION_BASES = ("○", "△", "□", "▽", "◇", "◁", "▷", "☆")
+
+
+def session_style(session: int, role: Role = "pooled") -> GroupStyle:
+    """How one of up to eight sessions looks: its colour, the marker filled, and hollow where nothing was done.
+
+    A reference, which is neither, has a marker of its own.
+    """
+    at = session % len(SESSION_COLOURS)
+    markers = _SESSION_BASES if role in ("baseline", "baseline of") else SESSION_MARKERS
+    return GroupStyle(foreground(SESSION_COLOURS[at]), "╳" if role == "reference" else markers[at])
+
+
+def session_look(session: int) -> str:
+    """The colour of a session as the look of a table's cell."""
+    return f"color({SESSION_COLOURS[session % len(SESSION_COLOURS)]})"
+
+
 def styles_of(legend: Sequence[LegendEntry]) -> dict[str, GroupStyle]:
-    """Give each legend entry its style, by role first, then by order among those of its kind.
+    """Give each legend entry its style, by its session where it has one, else by role, then by order among its kind.
 
     Every baseline has the baseline's colour and a hollow marker, so that leaving them out changes no other style. What
     arithmetic predicts is always dashed: grey, or in the colour of its group where there are several predictions.
@@ -111,6 +132,9 @@ def styles_of(legend: Sequence[LegendEntry]) -> dict[str, GroupStyle]:
     given_out: set[Role] = set()
     several = sum(entry.role == "arithmetic" for entry in legend) > 1
     for entry in legend:
+        if entry.session is not None:
+            styles[entry.label] = session_style(entry.session, entry.role)
+            continue
         if entry.role == "arithmetic":
             fixed = FIXED["arithmetic"]
             style = styles[entry.of].style if several and entry.of in styles else fixed.style

@@ -148,7 +148,9 @@ def export_session(
 @sessions_app.command("diff")
 def diff_sessions(
     session: SessionName,
-    other: Annotated[str | None, argument("OTHER", "The one to compare it with; none to stay within it.")] = None,
+    others: Annotated[
+        list[str] | None, argument("OTHER", "Those to compare it with, up to seven; none to stay within it.")
+    ] = None,
     plane: Annotated[int, taking("N", "Which of the first one's planes, from 1.", min=1)] = 1,
     groups: Annotated[TwoNames, taking("X Y", "Groups to compare: baseline, clamped, '+20,type=plain'.")] = None,
     a_group: Annotated[str | None, taking("X", "Of the first session.", "--a-group")] = None,
@@ -157,13 +159,18 @@ def diff_sessions(
     seed: Annotated[int, Option(min=0, help="Of all that is drawn.")] = 0,
     held_out: HeldOut = False,
     family: Family = None,
-    csv: Annotated[Path | None, taking("FILE", "Write the curves with their bands.")] = None,
+    chart: Annotated[
+        Literal["counts", "mean", "thresholds", "dose", "amplitude", "changed", "kl"] | None,
+        about("Also draw: over the angle, or by the value all measures or one."),
+    ] = None,
+    width: Width = None,
+    height: Height = None,
+    csv: Annotated[Path | None, taking("FILE", "Write the curves with their bands; of several, the tables.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare two sessions, or two groups of one: curves, means, and what differs in the experiments."""
-    cli.sessions.diff_command(
-        session, other, plane, groups, a_group, b_group, resamples, seed, family, held_out, csv, as_json
-    )
+    """Compare up to eight sessions, of any neurons and models, or two groups of one: effects, curves, experiments."""
+    chosen = (plane, groups, a_group, b_group, resamples, seed, family, held_out)
+    cli.sessions.diff_command(session, others or [], *chosen, chart, (width, height), csv, as_json)
 
 
 @sessions_app.command("ledger")

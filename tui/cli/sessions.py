@@ -6,10 +6,19 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from srm_explorer.engine import paths
-from srm_explorer.engine.analyses import compare_study, curves_table_of, ledger_study, marked, tables_in
+from srm_explorer.engine.analyses import (
+    FAMILY,
+    compare_sessions,
+    compare_study,
+    curves_table_of,
+    ledger_study,
+    marked,
+    row_of,
+    tables_in,
+)
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import dipped
 from srm_explorer.engine.figures.captions import exploratory_line
@@ -28,7 +37,19 @@ from srm_explorer.engine.runs.trash import (
 )
 from srm_explorer.engine.session import is_listed, load_session, save_session
 from srm_explorer.engine.session.export import KeyStyle, chosen_site, exported, run_vectors, runs_csv, runs_parquet
-from srm_explorer.tui.cli.output import count, file_size, note, say, say_json, table, table_width, visible, when
+from srm_explorer.tui.cli.output import (
+    count,
+    drawn,
+    file_size,
+    note,
+    say,
+    say_json,
+    screen_size,
+    table,
+    table_width,
+    visible,
+    when,
+)
 from srm_explorer.tui.cli.tables import say_tables
 from srm_explorer.tui.cli.watch import Watch, holding, stoppable
 from srm_explorer.tui.sessions.list_model import SessionList
@@ -231,9 +252,12 @@ def export_command(
         say(f"{count(rest, 'control run')} left out; --controls writes them too")
 
 
+View = Literal["counts", "mean", "thresholds", "dose", "amplitude", "changed", "kl"]
+
+
 def diff_command(
     session: str,
-    other: str | None,
+    others: Sequence[str],
     plane: int,
     groups: tuple[str, str] | None,
     a_group: str | None,
@@ -242,13 +266,23 @@ def diff_command(
     seed: int,
     family: str | None,
     held_out: bool,
+    chart: View | None,
+    size: tuple[int | None, int | None],
     csv_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Print the difference of two groups, where it is largest, and what differs between the experiments."""
-    opened = load_session(paths.session_path(session))
+    """Print what each of several sessions did and each less the first; of two, or one, the difference of two groups.
+
+    Where two sessions have no axes in common, what needs them is a note, not a refusal, unless it was asked for.
+    """
+    files = [paths.session_path(name) for name in (session, *others)]
+    named = bool(groups or a_group or b_group or held_out)
+    if named and len(files) > 2:
+        what = "groups and halves are compared of two sessions, or within one"
+        raise ExplorerError(what, remedy="name two sessions, or leave --groups and --held-out out")
+    opened = [load_session(path) for path in files]
     arguments = {
-        "other": None if other is None else str(paths.session_path(other)),
+        "other": str(files[1]) if others else None,
         "plane": plane,
         "groups": None if groups is None else list(groups),
         "a_group": a_group,
@@ -258,15 +292,61 @@ def diff_command(
         "family": family,
         "held_out": held_out or None,
     }
-    findings = marked(compare_study(opened, arguments), opened)
-    title = findings["plane"]
-    tables = tables_in(findings)
-    if csv_file is not None:
-        say_tables((curves_table_of(findings).noted(exploratory_line(opened)),), form="csv", file=csv_file)
-    further = {"plane": title, "curves": findings["curves"], "family": findings["family"]}
-    say_tables(tables, form="json" if as_json else "text", further=further)
+    findings: dict[str, Any] = {}
+    told: list[str] = []
+    if len(files) < 3:
+        try:
+            findings = marked(compare_study(opened[0], arguments), opened[0])
+        except ExplorerError as error:
+            if not others or named:
+                raise
+            told.append(f"no difference of curves: {error}")
+    several: dict[str, Any] = {}
+    if others:
+        several = compare_sessions(opened, plane=plane, resamples=resamples, seed=seed, family=family or FAMILY)
+    tables = [*tables_in(findings)]
+    known = {table.name for table in tables}
+    tables += [figure for figure in tables_in(several) if figure.name not in known]
+    for line in dict.fromkeys(map(exploratory_line, opened)):
+        tables = [figure.noted(line) for figure in tables]
+    if csv_file is not None and findings:
+        curves = curves_table_of(findings).noted(exploratory_line(opened[0]))
+        say_tables((curves,), form="csv", file=csv_file)
+    elif csv_file is not None:
+        say_tables(tables, form="csv", file=csv_file)
+    if chart is not None and not as_json:
+        say(_chart(files, chart, plane, size), "")
+    further = {key: findings[key] for key in ("plane", "curves", "family", "other_family") if key in findings}
+    further |= {key: several[key] for key in ("names", "families") if key in several}
+    say_tables(tables, form="json" if as_json else "text", most=MOST_ROWS, further={**further, **_refused(told)})
+    for line in told if not as_json else ():
+        note(line)
     if csv_file is not None and not as_json:
-        note(f"the curves of {title} written to {csv_file}")
+        what = f"curves of {findings['plane']}" if findings else "tables"
+        note(f"the {what} written to {csv_file}")
+
+
+MOST_ROWS = 60
+
+
+def _refused(told: list[str]) -> dict[str, list[str]]:
+    return {"refused": told} if told else {}
+
+
+def _chart(files: list[Path], chart: View, plane: int, size: tuple[int | None, int | None]) -> str:
+    """One view of Compare as text."""
+    # Here, since the screen's state is needed for a chart alone.
+    from srm_explorer.tui.compare.state import OVER_VALUES, CompareState
+
+    state = CompareState.of(*(files if len(files) > 1 else [files[0], files[0]]))
+    state.plane = row_of(state.comparison, plane)
+    state.show(chart)
+    state.score = "srm-explorer effects SESSION --score"
+    if state.subtracts:
+        state.infer()
+    elif chart in OVER_VALUES:
+        state.measure()
+    return drawn(state.scene(*screen_size(*size)).picture)
 
 
 def ledger_command(session: str, as_json: bool) -> None:

@@ -1,9 +1,9 @@
-"""Two sessions side by side: curves overlaid, numbers, and what differs between their experiments."""
+"""Two to eight sessions compared: curves overlaid, effects, numbers, and what differs between their experiments."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -11,6 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Static
 
 from srm_explorer.engine.errors import ExplorerError
@@ -23,19 +24,24 @@ from srm_explorer.tui.widgets.table import LineTable
 
 if TYPE_CHECKING:
     from srm_explorer.engine.session import PlaneRecord
-    from srm_explorer.tui.compare.state import CompareState
+    from srm_explorer.tui.compare.state import CompareState, Part
 
 
 WIDE = 120
 """Columns from which all parts are shown at once."""
 
 
-class CompareScreen(Screen[None]):
-    """Compares two saved sessions.
+AROUND = 6
+"""Rows of the part with the effects besides its sessions': frame, header, what is said of a row."""
+PARTS: tuple[Part, ...] = ("chart", "effects", "numbers", "differences")
+"""In the order of tab."""
+
+
+class CompareScreen(Screen["Path | None"]):
+    """Compares saved sessions; the result is one that is to be scored, None after escape.
 
     Args:
-        first: its .json file.
-        second: its .json file.
+        files: .json files, two to eight; one twice to compare its own groups.
     """
 
     DEFAULT_CSS = """
@@ -52,14 +58,21 @@ class CompareScreen(Screen[None]):
         #side { width: 2fr; height: 1fr; }
         #numbers { height: 1fr; max-height: 12; }
         #differences { height: 1fr; }
-        #notes { display: none; height: auto; padding: 0 1; color: $text-warning; }
+        #effects LineTable { height: 1fr; }
+        #told { height: 3; padding: 0 1; color: $text-muted; }
+        #notes { display: none; height: auto; max-height: 3; padding: 0 1; color: $text-warning; }
         #reading { width: 1fr; height: auto; padding: 0 1; }
+        &.-alone #effects { display: none; }
         &.-narrow {
-            #side { display: none; }
+            #side, #effects { display: none; }
             #chart { width: 1fr; }
-            &.-at-1 #side, &.-at-2 #side { display: block; width: 1fr; }
-            &.-at-1 #chart, &.-at-2 #chart, &.-at-1 #differences, &.-at-2 #numbers { display: none; }
-            &.-at-1 #numbers { max-height: 100%; }
+            &.-at-effects #parts { display: none; }
+            &.-at-effects #effects { display: block; }
+            #told { height: 6; }
+            &.-at-numbers #side, &.-at-differences #side { display: block; width: 1fr; }
+            &.-at-numbers #chart, &.-at-differences #chart { display: none; }
+            &.-at-numbers #differences, &.-at-differences #numbers { display: none; }
+            &.-at-numbers #numbers { max-height: 100%; }
         }
     }
     """
@@ -70,8 +83,16 @@ class CompareScreen(Screen[None]):
         Binding("shift+right,L", "turn(10)", "", id="compare.on-10", show=False, tooltip="Turn it on by 10°"),
         Binding("t", "threshold(1)", "threshold", id="compare.threshold", tooltip="Count above the next threshold"),
         Binding("T", "threshold(-1)", "", id="compare.threshold-back", show=False, tooltip="The threshold before"),
-        Binding("v", "view", "view", id="compare.view", tooltip="Counts, mean, counts over the angle, dose"),
-        Binding("p", "plane", "plane", id="compare.plane", tooltip="The next plane that both have"),
+        Binding(
+            "v",
+            "view(1)",
+            "view",
+            id="compare.view",
+            tooltip="Counts, mean, counts over the angle; by the value all measures, amplitude, share changed, KL",
+        ),
+        Binding("V", "view(-1)", "", id="compare.view-back", show=False, tooltip="The view before"),
+        Binding("p", "plane", "plane", id="compare.plane", tooltip="The next plane that all have, or of each its own"),
+        Binding("b", "baselines", "baselines", id="compare.baselines", tooltip="Draw the baselines too, or not"),
         Binding(
             "P",
             "held_out",
@@ -80,12 +101,15 @@ class CompareScreen(Screen[None]):
             show=False,
             tooltip="Make this plane on half of the units and show the other half; again, all of them",
         ),
-        Binding("tab", "part(1)", "part", id="compare.part", tooltip="The next part: chart, numbers, differences"),
+        Binding(
+            "tab", "part(1)", "part", id="compare.part", tooltip="The next part: chart, effects, numbers, differences"
+        ),
         Binding("shift+tab", "part(-1)", "", id="compare.part-back", show=False, tooltip="The part before"),
         Binding("d", "subtract", "difference", id="compare.difference", tooltip="One group minus another, and back"),
         Binding("g", "pair(1)", "groups", id="compare.groups", tooltip="Subtract the next pair of groups"),
         Binding("G", "pair(-1)", "", id="compare.groups-back", show=False, tooltip="The pair before"),
-        Binding("s", "swap", "swap", id="compare.swap", tooltip="Put the second session first"),
+        Binding("s", "swap", "swap", id="compare.swap", tooltip="Put the second session first, the first one last"),
+        Binding("w", "score", "score", id="compare.score", tooltip="Go and score the highlighted session's KL"),
         Binding("y", "copy", "copy", id="compare.copy", tooltip="Copy the part in focus"),
         Binding(
             "X", "export", "export", id="compare.export", tooltip="Write the curves as CSV, or the chart as SVG or text"
@@ -94,11 +118,11 @@ class CompareScreen(Screen[None]):
         Binding("escape,q", "leave", "back", id="compare.leave", tooltip="Back to the sessions"),
     ]
 
-    def __init__(self, first: Path, second: Path) -> None:
+    def __init__(self, *files: Path) -> None:
         super().__init__()
-        self._paths = (first, second)
+        self._paths = files
         self._state: CompareState | None = None
-        self._part = 0
+        self._part: Part = "chart"
         self._background = Background(self.call_later)
 
     def compose(self) -> ComposeResult:
@@ -108,18 +132,28 @@ class CompareScreen(Screen[None]):
             with Vertical(id="side"):
                 yield _part(LineTable(), "numbers", "Numbers")
                 yield _part(LineTable(), "differences", "Differences")
-        yield Static("reading both sessions", id="reading", markup=False)
+        with _part(Vertical(), "effects", "Effects"):
+            yield LineTable(id="effects-table")
+            yield Static("", id="told", markup=False)
+        yield Static("reading the sessions", id="reading", markup=False)
         yield StatusLine()
 
     def on_mount(self) -> None:
-        self._go(0)
+        self.set_class(len(set(self._paths)) < 2, "-alone")
+        self._go("chart")
         self._background.run(self._read, self._take)
 
     def on_unmount(self) -> None:
         self._background.close()
 
     def on_resize(self, event: events.Resize) -> None:
-        self.set_class(event.size.width < WIDE, "-narrow")
+        is_narrow = event.size.width < WIDE
+        self.set_class(is_narrow, "-narrow")
+        # As high as it will be when the sessions are measured, so that nothing moves then.
+        rows = min(2 * len(self._paths) + AROUND, event.size.height * 2 // 5)
+        self.query_one("#effects").styles.height = "1fr" if is_narrow else rows
+        if self._state is not None:
+            self._show_notes(self._state)
 
     def _read(self) -> CompareState:
         # Not imported with this module: the screen is shown before numpy is loaded.
@@ -146,15 +180,25 @@ class CompareScreen(Screen[None]):
         if self._state is not None:
             self.action_turn(message.theta - self._state.theta)
 
+    def offers(self, action: str, parameters: tuple[object, ...]) -> bool:
+        """Whether an action would change something now, and not only say why it cannot."""
+        state = self._state
+        match action:
+            case "leave" | "help" | "part":
+                return True
+            case "subtract" | "pair" | "held_out":
+                return state is not None and state.can_subtract
+            case "baselines":
+                return state is not None and not state.subtracts
+            case "plane":
+                return state is not None and len(state.comparison.planes) > 1
+            case "score":
+                return state is not None and bool(state.unscored)
+            case _:
+                return state is not None
+
     def say(self, line: str, tone: Tone = "plain") -> None:
         self.query_one(StatusLine).said = (line, tone)
-
-    def offers(self, action: str, parameters: tuple[object, ...]) -> bool:
-        """Whether an action would change something now."""
-        state = self._state
-        if action in ("leave", "help", "part"):
-            return True
-        return state is not None and (action != "plane" or len(state.comparison.planes) > 1)
 
     def action_turn(self, degrees: int) -> None:
         if self._state is not None:
@@ -165,8 +209,25 @@ class CompareScreen(Screen[None]):
     def action_threshold(self, step: int) -> None:
         self._change("next_threshold", step)
 
-    def action_view(self) -> None:
-        self._change("next_view")
+    def action_view(self, step: int) -> None:
+        self._change("next_view", step)
+
+    def action_baselines(self) -> None:
+        self._change("toggle_baselines")
+
+    def action_score(self) -> None:
+        """Leave with the session that is to be scored: the highlighted one, else the first that is not."""
+        state = self._state
+        if state is None or state.compared is None:
+            return
+        row = self.query_one("#effects-table", LineTable).cursor
+        at = state.effects[row].session if row < len(state.effects) else None
+        paths = state.unscored
+        chosen = None if at is None else state.comparison.sessions[at].path
+        if not paths:
+            self.say("the KL of every session is scored, or cannot be", "plain")
+        else:
+            self.dismiss(chosen if chosen in paths else paths[0])
 
     def action_plane(self) -> None:
         self._change("next_plane")
@@ -174,6 +235,9 @@ class CompareScreen(Screen[None]):
     def action_held_out(self) -> None:
         state = self._state
         if state is None or not state.comparison.planes:
+            return
+        if not state.can_subtract:
+            self.say(state.why_not, "warning")
             return
 
         def take(result: tuple[PlaneRecord, PlaneRecord] | ExplorerError) -> None:
@@ -195,13 +259,14 @@ class CompareScreen(Screen[None]):
         self._change("swap")
 
     def action_part(self, step: int) -> None:
-        self._go((self._part + step) % 3)
+        parts: list[Part] = [part for part in PARTS if part != "effects" or not self.has_class("-alone")]
+        self._go(parts[(parts.index(self._part) + step) % len(parts)])
 
     def action_copy(self) -> None:
         if self._state is not None:
             width, height = self.query_one(_Chart).content_size
             self.app.copy_to_clipboard(self._state.text(self._part, width or 100, height or 30))
-            self.say(f"copied the {('chart', 'numbers', 'differences')[self._part]}", "good")
+            self.say(f"copied the {self._part}", "good")
 
     def action_export(self) -> None:
         if self._state is not None:
@@ -211,43 +276,93 @@ class CompareScreen(Screen[None]):
         state = self._state
         named = words_of(() if state is None else (*(["exploratory"] if state.exploratory else []), *state.row_names))
         scene = self.query_one(_Chart).scene
-        push_help(self, "the comparison", words=named, warnings=() if scene is None else scene.warnings)
+        warnings = () if scene is None else scene.warnings
+        warnings = tuple(dict.fromkeys((*warnings, *(() if state is None else state.notes))))
+        push_help(self, "the comparison", words=named, warnings=warnings)
 
     def action_leave(self) -> None:
-        self.dismiss()
+        self.dismiss(None)
 
     def _change(self, change: str, *step: int) -> None:
         if self._state is not None:
-            getattr(self._state, change)(*step)
+            try:
+                getattr(self._state, change)(*step)
+            except ExplorerError as error:
+                self.say(str(error), "warning")
+                return
             self._show()
 
-    def _go(self, part: int) -> None:
+    def _go(self, part: Part) -> None:
         self._part = part
-        for at, name in enumerate(("chart", "numbers", "differences")):
-            self.query_one(f"#{name}").set_class(at == part, "-current")
-            self.set_class(at == part, f"-at-{at}")
-        self.query_one(f"#{('chart', 'numbers', 'differences')[part]}").focus()
+        for name in PARTS:
+            self.query_one(f"#{name}").set_class(name == part, "-current")
+            self.set_class(name == part, f"-at-{name}")
+        self.query_one("#effects-table" if part == "effects" else f"#{part}").focus()
+        if self._state is not None:
+            self._show_notes(self._state)
 
     def _show(self) -> None:
         state = self._state
         if state is None:
             return
-        notes = self.query_one("#notes", Static)
-        notes.update("\n".join(state.notes))
-        notes.display = bool(state.notes)
+        self._show_notes(state)
         self.query_one(_Chart).border_title = Content(state.heading)
-        lines = state.differences
         if state.subtracts and state.inferred is None:
             self._infer(state)
-        table = self.query_one("#differences", LineTable)
-        table.border_title = f"Differences ({len(lines)})"
+        if state.compared is None and not state.is_alone:
+            self._measure(state)
+        table, rows = self.query_one("#differences", LineTable), state.difference_rows
+        table.border_title = f"Differences ({state.difference_count})"
         table.set_columns(state.difference_columns)
-        table.set_rows(max(1, len(lines)), state.difference_cell)
+        table.set_rows(len(rows), lambda row, key: rows[row].get(key, ""))
+        self._show_effects(state)
         self._show_numbers()
+        self.refresh_bindings()
         chart = self.query_one(_Chart)
         chart.point(state.theta, state.threshold)
         # What is painted is what is set now, whatever key comes meanwhile.
         chart.request(state.look(), state.frozen().scene)
+
+    def _show_notes(self, state: CompareState) -> None:
+        """The notes above all parts; in a small window one, and on the chart none that its own warnings have."""
+        notes, lines = self.query_one("#notes", Static), state.notes
+        if self.has_class("-narrow"):
+            if self._part == "chart":
+                lines = tuple(line for line in lines if line not in state.comparison.notes)
+            more = f" (+ {len(lines) - 1} more: ?)" if len(lines) > 1 else ""
+            lines = tuple(f"{line}{more}" for line in lines[:1])
+        notes.update("\n".join(lines))
+        notes.display = bool(lines)
+
+    def _show_effects(self, state: CompareState) -> None:
+        table, rows = self.query_one("#effects-table", LineTable), state.effects
+        words = "effect (95 % interval), each session, then less the first" if rows else "measuring"
+        self.query_one("#effects").border_title = f"Effects: {words}"
+        if rows:
+            # Not imported with this module: the screen is shown before numpy is loaded.
+            from srm_explorer.tui.compare.tables import effect_columns
+
+            table.set_columns(effect_columns(rows))
+        table.set_rows(len(rows), lambda row, key: rows[row].cells.get(key, ""))
+        self.tell_more()
+
+    @on(LineTable.Highlighted)
+    def tell_more(self) -> None:
+        """Say below the table of effects what is known, or refused, of the highlighted row."""
+        state, told = self._state, self.query_one("#told", Static)
+        row = self.query_one("#effects-table", LineTable).cursor
+        details = () if state is None or row >= len(state.effects) else state.effects[row].details
+        told.update("\n".join(details))
+
+    def _measure(self, state: CompareState) -> None:
+        def take(result: ExplorerError | None) -> None:
+            if isinstance(result, ExplorerError):
+                self.say(str(result), "error")
+            elif self._state is state:
+                self._show()
+
+        # As with a difference, what it finds is what both share.
+        self._background.run(state.frozen().measure, take, key="measure")
 
     def _infer(self, state: CompareState) -> None:
         def take(result: ExplorerError | None) -> None:
@@ -291,19 +406,23 @@ class _Chart(ChartView, can_focus=True):
     """The chart as a part that takes the focus."""
 
 
-def _part(widget: ChartView | LineTable, name: str, title: str) -> ChartView | LineTable:
+W = TypeVar("W", bound=Widget)
+
+
+def _part(widget: W, name: Part, title: str) -> W:
     widget.id = name
     widget.add_class("part")
     widget.border_title = title
-    return cast("ChartView | LineTable", widget)
+    return widget
 
 
 ENDINGS = (".csv", ".svg", ".txt", ".ans")
 
 
 def default_name(state: CompareState) -> str:
-    """A name for the file: both sessions' and the ending of the curves."""
-    plain = "-and-".join("".join(c if c.isalnum() or c in "-_." else "-" for c in name) for name in state.names)
+    """A name for the file: the first two sessions', how many more, and the ending of the curves."""
+    names = [*state.names[:2], *([f"{len(state.names) - 2}-more"] if len(state.names) > 2 else [])]
+    plain = "-and-".join("".join(c if c.isalnum() or c in "-_." else "-" for c in name) for name in names)
     return f"{plain}.csv"
 
 

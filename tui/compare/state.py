@@ -1,4 +1,4 @@
-"""What the comparison shows: two sessions, a plane they share, the view, and where the spotlight stands."""
+"""What the comparison shows: two to eight sessions, their planes, the view, and where the spotlight stands."""
 
 from __future__ import annotations
 
@@ -8,20 +8,25 @@ import io
 from collections.abc import Callable, Hashable, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypeAlias, get_args
+
+from rich.cells import cell_len
 
 from srm_explorer.engine.analyses import (
+    NOT_SCORED,
     ComparedPair,
+    ComparedSessions,
+    Measure,
     compare_groups,
+    compared_sessions,
     curves_table_of,
     difference_chart,
     difference_curves,
-    direction_detail,
     findings_of,
     held_out,
     recorded,
     same_axes,
-    tested_size,
+    value_charts,
 )
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import (
@@ -31,21 +36,20 @@ from srm_explorer.engine.figures import (
     Comparison,
     GroupNumbers,
     SweptGroup,
-    cell_text,
     compare,
-    compared_dose,
     compared_groups,
     compared_numbers,
     compared_polar,
     compared_thresholds,
-    count_of,
     degrees,
     dipped,
     exploratory_line,
     exploratory_sidecar,
     group_names,
+    groups_csv,
     pooled_caption,
     short,
+    tables_as_csv,
     telling_threshold,
     three_digits,
 )
@@ -53,20 +57,22 @@ from srm_explorer.engine.io.files import CsvWriter, write_atomic
 from srm_explorer.engine.session import PlaneRecord, Session, load_session
 from srm_explorer.engine.stats.spotlight import FULL_TURN
 from srm_explorer.tui.charts.dose import paint_dose
+from srm_explorer.tui.charts.palette import session_look, session_style
 from srm_explorer.tui.charts.picture import svg_of
 from srm_explorer.tui.charts.scene import Scene
 from srm_explorer.tui.charts.scenes import scene_of_polar, scene_of_thresholds
-from srm_explorer.tui.widgets.table_render import Column
-
-BEYOND_ARITHMETIC = "beyond arithmetic"
-
-Row = tuple[str, str, str]
-
-COLUMNS = (
-    Column("what", "difference", least=14, share=2),
-    Column("value", "value", width=10, align="right"),
-    Column("interval", "95 %", least=12, share=2),
+from srm_explorer.tui.compare.tables import (
+    COLUMNS,
+    SCORE,
+    EffectRow,
+    Row,
+    effect_columns,
+    effect_rows,
+    rows_of,
+    summary_of,
+    text_of,
 )
+from srm_explorer.tui.widgets.table_render import Cell, Column
 
 
 def pairs_of(first: Session, second: Session) -> tuple[tuple[str, str], ...]:
@@ -115,88 +121,44 @@ def computed(
 SAME = "the same experiment"
 
 
-def _signed(degrees: float) -> str:
-    return f"{degrees:+.0f}".replace("-", MINUS)
-
-
-def rows_of(pair: ComparedPair, theta: int, threshold: float) -> tuple[Row, ...]:
-    """What is known of a difference, and how large it is where the spotlight stands: name, value, interval."""
-    estimate = pair.estimate
-    region = estimate.region
-    share, bands = estimate.shares[pair.thresholds.index(threshold)], estimate.share_bands
-    band = None if bands is None else bands[:, pair.thresholds.index(threshold), theta]
-    mean = None if estimate.mean_band is None else estimate.mean_band[:, theta]
-    a, b = estimate.difference.tolist()
-    amplitude = None if region is None else region.amplitude
-    phase = direction_detail(pair).removeprefix("φ ").replace("undetermined", f"{NOTHING} undetermined")
-    turn = NOTHING if estimate.phase_deg is None else f"{_signed(estimate.phase_deg)}°"
-    ends = estimate.phase_interval
-    around = "undetermined" if ends is None else f"{_signed(ends[0])} to {_signed(ends[1])}°"
-    return (
-        (f"share > {short(threshold)} at {theta}°", cell_text(float(share[theta]), "percent"), _ends(band, 100, " %")),
-        (f"mean at {theta}°", three_digits(float(estimate.mean[theta])), _ends(mean)),
-        ("along 0°, along 90°", three_digits(a), three_digits(b)),
-        ("size", three_digits(float((a * a + b * b) ** 0.5)), _ends(amplitude)),
-        ("towards", phase.partition(" ")[0], phase.partition(" ")[2]),
-        ("phase turns by", turn, around),
-        *_tests_of(pair),
-        ("units", str(estimate.units), f"{len(pair.matched.rows[0]):,} {MINUS} {len(pair.matched.rows[1]):,} runs"),
-        *((("texts changed", str(pair.matched.changed), "units"),) if pair.matched.changed is not None else ()),
-    )
-
-
-def _tests_of(pair: ComparedPair) -> tuple[Row, ...]:
-    """What was tested with its size, its p, and the family that q is over; why there is no p where there is none."""
-    if pair.p is None:
-        return (("p", cell_text(None, "p"), pair.tested),)
-    size, low, high = tested_size(pair)
-    rows: list[Row] = []
-    if pair.tested == BEYOND_ARITHMETIC:
-        rows.append(
-            (pair.tested, NOTHING if size is None else three_digits(size), _ends(None if low is None else (low, high)))
-        )
-    rows.append(("p, symmetry", cell_text(pair.p, "p"), pair.tested))
-    rows.append(("p of the mean", cell_text(pair.p_mean, "p"), pair.tested))
-    if pair.counted is not None:
-        rows.append(("q", cell_text(pair.q, "p"), f"of {pair.counted.size:,} in {pair.counted.family}"))
-        rows.append(("tested so far", f"{pair.counted.total:,}", "tests in all families"))
-    return tuple(rows)
-
-
-def summary_of(pair: ComparedPair) -> str:
-    """What was subtracted and matched, one line."""
-    part = "; part of it was set by the experiment, p is of the rest" if pair.tested == BEYOND_ARITHMETIC else ""
-    problem = "" if pair.counted is None or not pair.counted.problem else f"; {pair.counted.problem}"
-    return f"{pair.label}; {pair.matched.summary}; {count_of(pair.estimate.units, 'unit')}{part}{problem}"
-
-
-def _ends(ends: object, factor: float = 1.0, unit: str = "") -> str:
-    if ends is None:
-        return NOTHING
-    low, high = (three_digits(factor * float(end)) for end in ends)  # pyright: ignore[reportGeneralTypeIssues]
-    return f"{low} to {high}{unit}"
-
-
 SMALLEST = (100, 32)
 """Columns and rows a written chart has at least."""
-View = Literal["counts", "mean", "thresholds", "dose"]
+View: TypeAlias = Literal["counts", "mean", "thresholds", "dose", "amplitude", "changed", "kl"]
+"""What the chart shows: over the angle, then over the value: every measure as small multiples, or one of them."""
 VIEWS: tuple[View, ...] = get_args(View)
+OVER_VALUES: dict[View, Measure | None] = {"dose": None, "amplitude": "amplitude", "changed": "changed", "kl": "kl"}
+Part: TypeAlias = Literal["chart", "effects", "numbers", "differences"]
+_CALLED: dict[View, str] = {
+    "dose": "small multiples",
+    "amplitude": "amplitude A",
+    "changed": "share changed",
+    "kl": "KL",
+}
+WIDEST_MARK = "●"
+LONGEST_LABEL = 32
+"""Cells of a group's name for which other columns go."""
+MANY = 2
+"""Sessions beyond which baselines are left out of the chart until they are asked for."""
 
 
 class CompareState:
-    """Two sessions compared; every number of the screen comes from here.
+    """Sessions compared; every number of the screen comes from here.
 
     Attributes:
-        comparison: the two.
-        plane: index among the planes that both have.
+        comparison: the sessions.
+        plane: index among their rows of planes.
         theta: the spotlight's angle in whole degrees, 0 to 359.
         threshold: cosine, one of either experiment's.
         view: what the chart shows.
-        groups: of both, swept in the plane; empty where nothing can be.
-        subtracts: whether one group minus another is shown, not both sessions over one another.
+        groups: of all, swept in the plane; empty where nothing can be.
+        baselines: whether baselines are among them.
+        subtracts: whether one group minus another is shown, not the sessions over one another.
         pairs: groups that can be subtracted, the second from the first.
         pair: index of the one that is.
     """
+
+    score = SCORE
+    """What is said to be done where KL is not scored."""
 
     def __init__(self, comparison: Comparison) -> None:
         self.comparison = comparison
@@ -204,24 +166,37 @@ class CompareState:
         self.theta = 0
         self.view: View = "counts"
         self.groups: tuple[SweptGroup, ...] = ()
-        self.subtracts = comparison.sessions[0] is comparison.sessions[1]
-        self.pairs = pairs_of(*comparison.sessions)
+        self.baselines = len(comparison.sessions) <= MANY
+        self.subtracts = self.is_alone
+        self.pairs = pairs_of(*comparison.pair) if self.can_subtract else ()
         self.pair = 0
         self._inferred: dict[tuple[int, int], ComparedPair | ExplorerError] = {}
+        self._measured: dict[int, ComparedSessions] = {}
+        self._rows: dict[int, tuple[EffectRow, ...]] = {}
         self._fault = ""
         self._dipped: tuple[str, ...] = ()
         self._sweep()
         self.threshold = telling_threshold(self.groups) if self.groups else comparison.thresholds()[0]
 
     @classmethod
-    def of(cls, first: Path, second: Path) -> CompareState:
-        """Read both sessions.
+    def of(cls, *files: Path) -> CompareState:
+        """Read the sessions; one file twice is one session whose groups are compared.
 
         Raises:
             ExplorerError: one of them cannot be read.
         """
-        session = load_session(first)
-        return cls(compare(session, session if second == first else load_session(second)))
+        read = {file: load_session(file) for file in dict.fromkeys(files)}
+        return cls(compare(*(read[file] for file in files)))
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether one session's own groups are compared."""
+        return self.comparison.sessions[0] is self.comparison.sessions[1]
+
+    @property
+    def can_subtract(self) -> bool:
+        """Whether there are two sessions, or one, and a plane that they have in common."""
+        return len(self.comparison.sessions) == 2 and not self.comparison.own
 
     def frozen(self) -> CompareState:
         return copy.copy(self)
@@ -233,11 +208,14 @@ class CompareState:
         known = self.comparison.thresholds()
         self.threshold = known[(known.index(self.threshold) + step) % len(known)]
 
-    def next_view(self) -> None:
+    def next_view(self, step: int = 1) -> None:
         if self.subtracts:
             self.view = "counts" if self.view == "mean" else "mean"
             return
-        self.view = VIEWS[(VIEWS.index(self.view) + 1) % len(VIEWS)]
+        self.view = VIEWS[(VIEWS.index(self.view) + step) % len(VIEWS)]
+
+    def show(self, view: View) -> None:
+        self.view = view
 
     def next_plane(self) -> None:
         if len(self.comparison.planes) > 1:
@@ -247,15 +225,74 @@ class CompareState:
     def swap(self) -> None:
         self.comparison = self.comparison.swapped()
         self.plane = 0
-        self.pairs, self.pair, self._inferred = pairs_of(*self.comparison.sessions), 0, {}
+        self.pairs = pairs_of(*self.comparison.pair) if self.can_subtract else ()
+        self.pair, self._inferred, self._measured, self._rows = 0, {}, {}, {}
+        self._sweep()
+
+    def toggle_baselines(self) -> None:
+        self.baselines = not self.baselines
         self._sweep()
 
     def subtract(self) -> None:
+        """Show one group minus another, or the sessions again.
+
+        Raises:
+            ExplorerError: these sessions have no plane in which that can be done.
+        """
+        if not self.can_subtract:
+            raise ExplorerError(self.why_not)
         self.subtracts = not self.subtracts
 
     def next_pair(self, step: int = 1) -> None:
+        """Subtract the next pair of groups; ExplorerError as `subtract`."""
+        if not self.can_subtract:
+            raise ExplorerError(self.why_not)
         self.subtracts = True
         self.pair = (self.pair + step) % max(1, len(self.pairs))
+
+    @property
+    def why_not(self) -> str:
+        """Why curves of these sessions are not subtracted, and what to do."""
+        if len(self.comparison.sessions) > 2:
+            return "curves are subtracted of two sessions; the table has each one less the first"
+        name = self.comparison.names[1]
+        return (
+            "no plane in common, so no curve is subtracted; the table has what can be told. "
+            f"srm-explorer planes {name} --add A B adds a plane"
+        )
+
+    @property
+    def compared(self) -> ComparedSessions | None:
+        """What each session did in the planes in view; None until it is measured."""
+        return self._measured.get(self.plane)
+
+    def measure(self) -> None:
+        """Measure every session in the planes in view, a moment's work, and what it is by the value.
+
+        The tests go into the ledger of each session.
+        """
+        compared = compared_sessions(self.comparison, self.plane)
+        self._rows[self.plane] = effect_rows(compared)
+        # Read now, beside the screen: every chart over the values is made of these.
+        if any(compared.by_value):
+            value_charts(compared, self.threshold)
+        self._measured[self.plane] = compared
+
+    @property
+    def effects(self) -> tuple[EffectRow, ...]:
+        """The rows of the table of effects; none until they are measured."""
+        return self._rows.get(self.plane, ())
+
+    @property
+    def unscored(self) -> tuple[Path, ...]:
+        """Files of the sessions whose KL is not scored."""
+        compared = self.compared
+        measured = () if compared is None else compared.measured
+        return tuple(
+            each.session.path
+            for each in measured
+            if each.session.path is not None and each.missing.get("kl", "").startswith(NOT_SCORED)
+        )
 
     @property
     def inferred(self) -> ComparedPair | ExplorerError | None:
@@ -267,10 +304,11 @@ class CompareState:
     def infer(self) -> None:
         """Compute the difference that is shown, a moment's work."""
         key = (self.plane, self.pair)
-        plane = self.comparison.planes[self.plane][0]
-        levels = self.comparison.thresholds()
+        plane = self.comparison.common(self.plane)
+        assert plane is not None
+        levels, names = self.comparison.thresholds(), (self.names[0], self.names[1])
         try:
-            pair = computed(self.comparison.sessions, plane, self.pairs[self.pair], levels, self.names)
+            pair = computed(self.comparison.pair, plane, self.pairs[self.pair], levels, names)
         except ExplorerError as error:
             self._inferred[key] = error
         else:
@@ -280,16 +318,17 @@ class CompareState:
             self._inferred.update(zip(known, recorded([*known.values()]), strict=True))
 
     @property
-    def names(self) -> tuple[str, str]:
+    def names(self) -> tuple[str, ...]:
         return self.comparison.names
 
     @property
     def heading(self) -> str:
         if not self.subtracts:
-            return f"{self.view} of {self.names[0]} and {self.names[1]}"
+            of = " and ".join(self.names) if len(self.names) == 2 else f"{len(self.names)} sessions"
+            return f"{_CALLED.get(self.view, self.view)} of {of}"
         minuend, subtrahend = self.pairs[self.pair] if self.pairs else ("", "")
         of = "mean" if self.view == "mean" else "counts"
-        if self.comparison.sessions[0] is self.comparison.sessions[1]:
+        if self.is_alone:
             return f"{of} of {self.names[0]}: {minuend} {MINUS} {subtrahend}"
         return f"{of}: {self.names[0]} {minuend} {MINUS} {self.names[1]} {subtrahend}"
 
@@ -305,10 +344,6 @@ class CompareState:
         return tuple(dict.fromkeys(filter(None, map(exploratory_line, self.comparison.sessions))))
 
     @property
-    def differences(self) -> tuple[str, ...]:
-        return self.comparison.differences
-
-    @property
     def caption(self) -> str:
         return f"θ {self.theta}°, cosine > {short(self.threshold)}"
 
@@ -319,17 +354,24 @@ class CompareState:
             if shown is None or isinstance(shown, ExplorerError):
                 return Scene.message("subtracting" if shown is None else str(shown), width, height)
             return difference_scene(shown, None if self.view == "mean" else self.threshold, width, height)
+        if self.view in OVER_VALUES:
+            compared = self.compared
+            if compared is None:
+                return Scene.message("measuring the sessions", width, height)
+            try:
+                figure = value_charts(compared, self.threshold, OVER_VALUES[self.view], score=self.score)
+            except ExplorerError as error:
+                return Scene.message(f"{error}; v shows the next view", width, height)
+            return Scene(paint_dose(figure, width, height), warnings=(*figure.warnings, *self.comparison.notes))
         if not self.groups:
             return Scene.message(self._fault, width, height)
-        try:
-            return comparison_scene(self.comparison, self.groups, self.plane, self.view, self.threshold, width, height)
-        except ExplorerError as error:
-            return Scene.message(f"no dose chart of both: {error}; v shows the next view", width, height)
+        return comparison_scene(self.comparison, self.groups, self.plane, self.view, self.threshold, width, height)
 
     def look(self) -> tuple[Hashable, ...]:
         """What the chart depends on, besides its size and the spotlight's angle."""
         shown = self.subtracts and self.inferred
-        return self.names, self.plane, self.view, self.threshold, self.subtracts, self.pair, type(shown)
+        shows = self.names, self.plane, self.view, self.threshold, self.baselines
+        return *shows, self.subtracts, self.pair, type(shown), self.compared is None
 
     def write(self, file: Path, size: tuple[int, int]) -> Path:
         """Write the curves (.csv), or the chart as a picture (.svg) or as text with (.ans) or without (.txt) colours.
@@ -358,81 +400,119 @@ class CompareState:
         shown = self.scene(width, height).shown(self.theta, self.threshold)
         return shown.ansi() if colour else shown.text()
 
-    _group_columns = (
-        Column("label", "group", least=22),
-        Column("runs", "runs", width=6, align="right", priority=1),
-        Column("A", "A", width=6, align="right"),
-        Column("phase", "φ", width=4, align="right"),
-        Column("lit", "lit", width=11, align="right"),
-        Column("mean", "mean", width=7, align="right", priority=2),
-    )
-
     @property
     def number_columns(self) -> tuple[Column, ...]:
-        return COLUMNS if self.subtracts else self._group_columns
+        if self.subtracts:
+            return COLUMNS
+        labels = [cell_len(f"{WIDEST_MARK} {group.label}") for group in self.groups]
+        longest = min(LONGEST_LABEL, max([len("group"), *labels]))
+        return (
+            # The name is whole as long as a column beside it can go.
+            Column("label", "group", least=longest),
+            Column("runs", "runs", width=6, align="right", priority=4),
+            Column("A", "A", width=6, align="right", priority=1),
+            Column("phase", "φ", width=4, align="right", priority=2),
+            Column("lit", "lit", width=6, align="right", priority=3),
+            Column("share", "share", width=5, align="right"),
+            Column("mean", "mean", width=7, align="right", priority=5),
+        )
 
     @property
     def difference_columns(self) -> tuple[Column, ...]:
-        old, new = self.names
+        fields = self.comparison.fields()
         # What was set takes the room: a field's name needs no more than it has.
-        width = min(40, max([len(SAME), *(len(line.partition(": ")[0]) for line in self.differences)]))
-        return Column("field", "field", width=width), Column("old", old, least=8), Column("new", new, least=8)
+        width = min(40, max([len(SAME), *(len(row[0]) for row in fields)]))
+        if len(self.names) > 2:
+            # Where room is short, a session is its marker.
+            name, value = Column("name", "session", least=1), Column("is", "is", least=12, share=2)
+            return Column("field", "field", width=width), name, value
+        sides = zip(("old", "new"), self.names, strict=True)
+        return Column("field", "field", width=width), *(Column(key, name, least=8) for key, name in sides)
+
+    @property
+    def difference_count(self) -> int:
+        """Fields that differ; of more than two sessions, each has a row a session."""
+        return len(self.comparison.fields())
+
+    @property
+    def difference_rows(self) -> tuple[dict[str, Cell], ...]:
+        """What differs between the experiments, a row a field, or one a field and session where they are many."""
+        fields = self.comparison.fields()
+        if not fields:
+            return ({"field": SAME},)
+        if len(self.names) == 2:
+            return tuple({"field": row[0], "old": row[1], "new": row[2]} for row in fields)
+        return tuple(
+            {
+                "field": field if not at else "",
+                "name": (f"{session_style(at).marker} {self.names[at]}", session_look(at)),
+                "is": value,
+            }
+            for field, *values in fields
+            for at, value in enumerate(values)
+        )
 
     @property
     def number_count(self) -> int:
-        return len(self._rows()) if self.subtracts else len(self.groups)
+        return len(self._difference()) if self.subtracts else len(self.groups)
 
     def numbers(self) -> tuple[GroupNumbers, ...]:
         return compared_numbers(self.groups, self.theta, self.threshold) if self.groups else ()
 
-    def number_cell(self, row: int, key: str) -> str:
+    def number_cell(self, row: int, key: str) -> Cell:
         if self.subtracts:
-            what, value, interval = self._rows()[row]
+            what, value, interval = self._difference()[row]
             return {"what": what, "value": value, "interval": interval}[key]
-        group = self.numbers()[row]
-        share = f" {100 * group.lit / group.total:3.0f} %" if group.total else ""
-        cells: dict[str, Callable[[], str]] = {
-            "label": lambda: group.label,
+        group, swept = self.numbers()[row], self.groups[row]
+        session = swept.session or 0
+        label = f"{session_style(session, swept.role).marker} {group.label}"
+        cells: dict[str, Callable[[], Cell]] = {
+            "label": lambda: (label, session_look(session)),
             "runs": lambda: f"{group.n_runs:,}",
             "A": lambda: three_digits(group.amplitude),
             "phase": lambda: degrees(group.phase_deg),
-            "lit": lambda: f"{group.lit:,}{share}" if group.total else NOTHING,
+            "lit": lambda: f"{group.lit:,}" if group.total else NOTHING,
+            "share": lambda: f"{100 * group.lit / group.total:.0f} %" if group.total else NOTHING,
             "mean": lambda: three_digits(group.mean),
         }
         return cells[key]()
 
-    def difference_cell(self, row: int, key: str) -> str:
-        if not self.differences:
-            return SAME if key == "field" else ""
-        field, _, values = self.differences[row].partition(": ")
-        old, _, new = values.partition(" -> ")
-        return {"field": field, "old": old, "new": new}[key]
-
-    def text(self, part: int, width: int, height: int) -> str:
-        """What copying takes of a part: the chart, the numbers with tabs between, or the differences."""
-        if part == 0:
+    def text(self, part: Part, width: int, height: int) -> str:
+        """What copying takes of a part: the chart, or a table with tabs between its cells."""
+        if part == "chart":
             return self.chart(width, height, colour=False)
-        if part == 2:
-            return "\n".join(self.differences or (SAME,))
-        header = "\t".join(column.title for column in self.number_columns)
-        rows = [
-            "\t".join(self.number_cell(row, column.key) for column in self.number_columns)
-            for row in range(self.number_count)
-        ]
-        return "\n".join((f"Numbers at {self.caption}", header, *rows))
+        if part == "differences" and len(self.names) == 2:
+            return "\n".join(self.comparison.differences or (SAME,))
+        tables = {
+            "effects": ("Effects", effect_columns(self.effects), [row.cells for row in self.effects]),
+            "differences": ("Differences", self.difference_columns, self.difference_rows),
+            "numbers": (
+                f"Numbers at {self.caption}",
+                self.number_columns,
+                [
+                    {c.key: self.number_cell(row, c.key) for c in self.number_columns}
+                    for row in range(self.number_count)
+                ],
+            ),
+        }
+        title, columns, rows = tables[part]
+        lines = ["\t".join(text_of(row.get(column.key, "")) for column in columns) for row in rows]
+        return "\n".join((title, "\t".join(column.title for column in columns), *lines))
 
     def curves_csv(self) -> str:
         shown = self.inferred if self.subtracts else None
         if shown is None or isinstance(shown, ExplorerError):
+            if self.view in OVER_VALUES and self.compared is not None and not self.subtracts:
+                return tables_as_csv(self.compared.tables)
             return groups_csv(self.groups, self.comparison.thresholds())
         return difference_csv(shown)
 
     @property
     def row_names(self) -> tuple[str, ...]:
         """What the rows of a difference are called; none where no difference is shown."""
-        return tuple(name for name, _, _ in self._rows()) if self.subtracts else ()
+        return tuple(name for name, _, _ in self._difference()) if self.subtracts else ()
 
-    def _rows(self) -> tuple[Row, ...]:
+    def _difference(self) -> tuple[Row, ...]:
         shown = self.inferred
         if shown is None or isinstance(shown, ExplorerError):
             return ((str(shown or "subtracting"), "", ""),)
@@ -444,17 +524,20 @@ class CompareState:
         Raises:
             ExplorerError: nothing of it was made of runs, or the vectors that it takes are not there.
         """
-        first, other = self.comparison.sessions
-        plane = self.comparison.planes[self.plane][0]
+        if not self.can_subtract:
+            raise ExplorerError(self.why_not)
+        first, other = self.comparison.pair
+        pairs = [(row[0], row[1]) for row in self.comparison.planes if row[0] is not None and row[1] is not None]
+        plane = pairs[self.plane][0]
         if plane.held_out is not None:
             key = plane.site, plane.a, plane.b
-            return next(pair for pair in self.comparison.planes if pair[0].key == key)
+            return next(pair for pair in pairs if pair[0].key == key)
         record = held_out(first, plane)
         return record, record if other is first else same_axes(first, other, record)
 
     def show_plane(self, pair: tuple[PlaneRecord, PlaneRecord]) -> None:
         """Go to a plane, which is added to those that both have where it is none of them."""
-        known = [first.key for first, _ in self.comparison.planes]
+        known = [row[0].key for row in self.comparison.planes if row[0] is not None]
         if pair[0].key not in known:
             self.comparison = dataclasses.replace(self.comparison, planes=(*self.comparison.planes, pair))
             known.append(pair[0].key)
@@ -467,27 +550,14 @@ class CompareState:
             dict.fromkeys(
                 line
                 for session, plane in zip(self.comparison.sessions, sides, strict=False)
+                if plane is not None
                 for line in dipped(session, plane)
             )
         )
         try:
-            self.groups = compared_groups(self.comparison, self.plane)
+            self.groups = compared_groups(self.comparison, self.plane, baselines=self.baselines)
         except ExplorerError as error:
             self.groups, self._fault = (), str(error)
-
-
-def groups_csv(groups: Sequence[SweptGroup], levels: Sequence[float]) -> str:
-    """The curves of both, a row a group and angle: mean cosine, and the count above every threshold."""
-    file = io.StringIO()
-    writer = CsvWriter(file)
-    writer.writerow(["group", "runs", "angle_deg", "mean_similarity", *(f"count_thresh_{x:g}" for x in levels)])
-    for group in groups:
-        sweep = group.sweep
-        order = [sweep.thresholds.index(level) for level in levels]
-        for at, angle in enumerate(sweep.angles_deg.tolist()):
-            counts = [int(sweep.counts[index, at]) for index in order]
-            writer.writerow([group.label, sweep.n, f"{angle:g}", repr(float(sweep.mean[at])), *counts])
-    return file.getvalue()
 
 
 def difference_csv(pair: ComparedPair) -> str:
@@ -501,19 +571,13 @@ def difference_csv(pair: ComparedPair) -> str:
 
 
 def comparison_scene(
-    both: Comparison, groups: Sequence[SweptGroup], plane: int, view: View, threshold: float, width: int, height: int
+    all_of: Comparison, groups: Sequence[SweptGroup], plane: int, view: View, threshold: float, width: int, height: int
 ) -> Scene:
-    """Paint a view of both sessions.
-
-    Raises:
-        ExplorerError: there is no dose chart of both.
-    """
-    if view == "dose":
-        dose = compared_dose(both, threshold, plane)
-        return Scene(paint_dose(dose, width, height), warnings=dose.warnings)
+    """Paint a view of the sessions over the angle."""
     if view == "thresholds":
-        return scene_of_thresholds(compared_thresholds(both, groups, threshold, plane), width, height)
-    return scene_of_polar(compared_polar(both, groups, view, threshold, plane), width, height)
+        return scene_of_thresholds(compared_thresholds(all_of, groups, threshold, plane), width, height)
+    radius = "mean" if view == "mean" else "counts"
+    return scene_of_polar(compared_polar(all_of, groups, radius, threshold, plane), width, height)
 
 
 def difference_scene(pair: ComparedPair, threshold: float | None, width: int, height: int) -> Scene:

@@ -340,6 +340,10 @@ class ExplorerController:
                 self.runs.resume(chosen.path)
             case "follow":
                 self.runs.follow(chosen.path)
+            case "score":
+                self.sessions.open(chosen.path)
+                self._view.results.open_tab("Effects", "score")
+                self._view.say("w scores this session; then compare again: o, c")
 
     def offers(self, action: str) -> bool:
         """Whether an action of the explorer would change something now, and not only say why it cannot."""

@@ -16,7 +16,7 @@ from srm_explorer.tui.sessions.table import facts_of
 from srm_explorer.tui.widgets.dialogs import Ask, Choose, Confirm, file_problem, named_here
 from srm_explorer.tui.widgets.status import Tone
 
-Action = Literal["open", "duplicate", "resume", "follow"]
+Action = Literal["open", "duplicate", "resume", "follow", "score"]
 Say = Callable[[str, Tone, "Path | None"], object]
 """Takes a line, its tone, and the session to look for in the list."""
 
@@ -27,7 +27,7 @@ class Chosen:
 
     Attributes:
         action: "open" a saved one, take its spec as a new draft ("duplicate"), go on with an interrupted one
-            ("resume"), or attach to one that is not saved yet ("follow").
+            ("resume"), attach to one that is not saved yet ("follow"), or go where one is scored ("score").
         path: its .json file, which need not exist for "follow", "resume" and "duplicate".
     """
 
@@ -77,7 +77,11 @@ class SessionActions:
         else:
             from srm_explorer.tui.compare.screen import CompareScreen
 
-            self._push(CompareScreen(rows[0].path, rows[1].path))
+            def take(path: Path | None) -> None:
+                if path is not None:
+                    self._screen.dismiss(Chosen("score", path))
+
+            self._push(CompareScreen(*(row.path for row in rows)), take)
 
     def _choose(self, action: Action, row: Row) -> None:
         self._screen.dismiss(Chosen(action, row.path))

@@ -20,7 +20,7 @@ from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.sessions.actions import Chosen, SessionActions
 from srm_explorer.tui.sessions.preview import SessionPreview
 from srm_explorer.tui.sessions.row import Row, matching
-from srm_explorer.tui.sessions.table import SessionTable
+from srm_explorer.tui.sessions.table import MOST_MARKS, SessionTable
 from srm_explorer.tui.sessions.trash import TrashScreen, bring_back
 from srm_explorer.tui.widgets.help import push_help
 from srm_explorer.tui.widgets.status import StatusLine, Tone
@@ -62,7 +62,7 @@ class SessionsScreen(Screen[Chosen | None]):
             "compare",
             "compare",
             id="sessions.compare",
-            tooltip="Compare two marked sessions, or the groups of one",
+            tooltip="Compare the marked sessions, two to eight, or the groups of one",
         ),
         Binding("r", "act('resume')", "resume", id="sessions.resume", tooltip="Go on with an interrupted run"),
         Binding("slash", "search", "search", id="sessions.search", tooltip="Search as you type"),
@@ -227,16 +227,22 @@ class SessionsScreen(Screen[Chosen | None]):
         search.focus()
 
     def action_mark(self) -> None:
-        self.table.toggle_mark()
+        if not self.table.toggle_mark():
+            self.say(f"{MOST_MARKS} are marked, as many as can be compared: m on one of them unmarks it", "warning")
+            return
+        count = len(self.table.marks)
+        self.say(f"{count} marked: c compares them" if count > 1 else "", "plain")
         self.refresh_bindings()
 
     def action_compare(self) -> None:
         self._actions.compare(self._compared())
 
     def _compared(self) -> list[Row]:
-        """The marked sessions and the one in focus, two at most; a marked one alone is compared with itself."""
+        """The marked sessions, or a marked one and that in focus; a marked one alone is compared with itself."""
         row, marks = self.table.row, self.table.marks
-        chosen = [*marks, *([row.path] if row is not None and row.path not in marks else [])][:2]
+        chosen = list(marks)
+        if len(marks) < 2 and row is not None and row.path not in marks:
+            chosen.append(row.path)
         rows = [row for path in chosen for row in self._rows if row.path == path]
         return [*rows, *rows] if len(rows) == 1 and rows[0].path in marks else rows
 

@@ -70,6 +70,8 @@ def _state(row: Row, signs: Glyphs) -> Cell:
     return "finished"
 
 
+MOST_MARKS = 8
+"""As many as are compared at once: `figures.comparison.MOST_SESSIONS`, which would load numpy."""
 LARGEST_FIRST = frozenset({"runs", "saved", "size"})
 """Columns of which the largest is looked for first."""
 _STATES: tuple[Kind, ...] = ("running", "interrupted", "finished", "damaged", "reading")
@@ -109,14 +111,13 @@ COLUMNS = (
     Column("saved", "saved", width=15, priority=2),
     Column("size", "size", width=7, align="right", priority=5),
 )
-MOST_MARKS = 2
 
 
 class SessionTable(LineTable):
-    """Sessions in rows; two of them may be marked.
+    """Sessions in rows; up to eight of them may be marked.
 
     Attributes:
-        marks: paths of the marked ones, the one marked first before the other.
+        marks: paths of the marked ones, in the order they were marked.
         sort: key of the column that the rows are sorted by, and whether the largest comes first; "" for the newest.
     """
 
@@ -170,11 +171,14 @@ class SessionTable(LineTable):
             self.go(at)
         return at is not None
 
-    def toggle_mark(self) -> None:
-        """Mark the highlighted session, or unmark it; a third mark takes the place of the first."""
+    def toggle_mark(self) -> bool:
+        """Mark the highlighted session, or unmark it; whether that could be done: not where eight others are."""
         if self.row is None:
-            return
+            return True
         path = self.row.path
         others = tuple(mark for mark in self.marks if mark != path)
-        self.marks = others if path in self.marks else (*others, path)[-MOST_MARKS:]
+        if path not in self.marks and len(others) >= MOST_MARKS:
+            return False
+        self.marks = others if path in self.marks else (*others, path)
         self.refresh_cells()
+        return True

@@ -180,7 +180,8 @@ def _plain(character: str) -> str:
 
 
 Cell: TypeAlias = str | tuple[str, str]
-"""A text, or a text and how it looks: "", "dim", "bold", "good", "warn", "bad", "lit", "base" or "accent"."""
+"""A text, or a text and how it looks: "", "dim", "bold", "good", "warn", "bad", "lit", "base", "accent", or a colour of
+the 256-colour palette, "color(166)"."""
 
 Line: TypeAlias = tuple[Cell, ...]
 """The cursor's sign and the mark of a row, then its cells, as they are asked for."""
@@ -327,7 +328,9 @@ class Looks:
         if style is None:
             style = self._table.visual_style.rich_style
             for part in (name, "cursor" if on_cursor else ""):
-                if part:
+                if part.startswith("color("):
+                    style += Style.parse(part)
+                elif part:
                     style += component_style(self._table, f"line-table--{part}")
             self._known[name, on_cursor] = style
         return style

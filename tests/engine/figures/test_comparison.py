@@ -10,13 +10,11 @@ from hypothesis import strategies as st
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures.comparison import (
     compare,
-    compared_dose,
     compared_groups,
     compared_numbers,
     compared_polar,
     compared_thresholds,
 )
-from srm_explorer.engine.figures.dose import dose_from_session
 from srm_explorer.engine.figures.groups import points_of
 from srm_explorer.engine.session import Session, load_session
 from tests.example import EXAMPLE as FILE
@@ -78,40 +76,69 @@ def test_a_turned_session_has_its_phase_turned_and_its_amplitude_kept() -> None:
         assert its.sweep.phase_deg == pytest.approx((own.sweep.phase_deg + 40) % 360)
 
 
-def test_every_curve_has_its_own_look_and_the_first_baseline_the_usual_one() -> None:
-    from srm_explorer.tui.charts.palette import FIXED, styles_of
+def test_a_session_has_one_colour_on_every_chart_and_its_groups_have_marks_of_their_own() -> None:
+    from srm_explorer.tui.charts.palette import session_style, styles_of
 
-    both = compare(EXAMPLE, turned(EXAMPLE, 40))
-    level = both.thresholds()[-1]
-    groups = compared_groups(both)
-    legends = [
-        compared_polar(both, groups, "mean", level).legend,
-        compared_polar(both, groups, "counts", level).legend,
-        compared_thresholds(both, groups, level).legend,
-        compared_dose(both, level).legend,
+    all_of = compare(EXAMPLE, *(turned(EXAMPLE, 40 * at).changed(name=f"turned {at}") for at in range(1, 8)))
+    level = all_of.thresholds()[-1]
+    for baselines in (True, False):
+        groups = compared_groups(all_of, baselines=baselines)
+        assert {group.role for group in groups} == ({"baseline", "pooled"} if baselines else {"pooled"})
+        legends = [
+            compared_polar(all_of, groups, "mean", level).legend,
+            compared_polar(all_of, groups, "counts", level).legend,
+            compared_thresholds(all_of, groups, level).legend,
+        ]
+        for legend in legends:
+            styles = styles_of(legend)
+            assert [entry.label for entry in legend] == [group.label for group in groups]
+            for group in groups:
+                assert styles[group.label] == session_style(group.session or 0, group.role)
+            assert len({(style.style, style.marker) for style in styles.values()}) == len(groups)
+            assert len({style.style for style in styles.values()}) == 8
+
+
+def test_sessions_without_a_common_plane_lie_each_in_its_own() -> None:
+    moved = [
+        EXAMPLE.changed(
+            name=f"moved {at}", planes=tuple(dataclasses.replace(plane, b=plane.b + at) for plane in EXAMPLE.planes)
+        )
+        for at in (1, 2)
     ]
-    assert all(styles_of(legend) == styles_of(legends[0]) for legend in legends)
-    for legend in legends:
-        assert {entry.label for entry in legend} == {group.label for group in groups}
-        styles = styles_of(legend)
-        assert len({(style.style, style.marker) for style in styles.values()}) == len(legend)
-        assert styles["example · baseline"] == FIXED["baseline"]
-        assert styles["example · clamped"] == FIXED["pooled"]
+    bare = EXAMPLE.changed(name="bare", planes=())
+    all_of = compare(EXAMPLE, *moved, bare)
+    assert all_of.own
+    assert all_of.common(0) is None
+    assert [None if plane is None else plane.b for plane in all_of.planes[0]] == [
+        *(EXAMPLE.planes[0].b + at for at in range(3)),
+        None,
+    ]
+    assert "no plane in common: each session is drawn in its own" in all_of.notes
+    assert any(note.startswith("bare has no plane") for note in all_of.notes)
+    groups = compared_groups(all_of, baselines=False)
+    assert [group.session for group in groups] == [0, 1, 2]
+    figure = compared_polar(all_of, groups, "mean", 0.5)
+    assert [spoke.name for spoke in figure.spokes[:2]] == ["+1st direction", "+2nd direction"]
+    assert all(f"n{moved[0].planes[0].b}" in detail for detail in figure.legend[1].details[1:2])
+    with pytest.raises(ExplorerError, match="has a plane and a run"):
+        compared_groups(compare(bare, bare.changed(name="bare too")))
 
 
-def test_a_dose_chart_of_both_holds_what_each_alone_shows() -> None:
-    other = turned(EXAMPLE, 40)
-    level = EXAMPLE.spec.spotlight.thresholds[0]
-    figure = compared_dose(compare(EXAMPLE, other), level)
-    alone = [dose_from_session(session, session.planes[0], level) for session in (EXAMPLE, other)]
-    assert [panel.label for panel in figure.panels] == [panel.label for panel in alone[0].panels]
-    for at, panel in enumerate(figure.panels):
-        (its,) = panel.others
-        np.testing.assert_array_equal(panel.curve.y, alone[0].panels[at].curve.y)
-        np.testing.assert_array_equal(its.curve.y, alone[1].panels[at].curve.y)
-        assert (panel.baseline, its.baseline) == (alone[0].panels[at].baseline, alone[1].panels[at].baseline)
-        for y in (*panel.curve.y, *its.curve.y):
-            assert np.isnan(y) or panel.axis.low <= y <= panel.axis.high
+def test_what_differs_is_told_of_every_session() -> None:
+    generation = [EXAMPLE.spec.generation.model_copy(update={"tokens": tokens}) for tokens in (3, 50)]
+    others = [respecified(EXAMPLE, generation=each).changed(name=f"other {at}") for at, each in enumerate(generation)]
+    spotlight = EXAMPLE.spec.spotlight.model_copy(update={"angles": 7})
+    last = respecified(EXAMPLE, spotlight=spotlight)
+    fields = {row[0]: row[1:] for row in compare(EXAMPLE, *others, last).fields()}
+    tokens = str(EXAMPLE.spec.generation.tokens)
+    assert fields["generation.tokens"] == (tokens, "3", "50", tokens)
+    assert fields["spotlight.angles"] == ("360", "360", "360", "7")
+
+
+@pytest.mark.parametrize("count", [1, 9])
+def test_one_session_and_nine_are_refused(count: int) -> None:
+    with pytest.raises(ExplorerError, match="choose two to 8"):
+        compare(*[EXAMPLE] * count)
 
 
 def test_thresholds_and_angles_of_either_experiment_are_compared_at_whole_degrees() -> None:
@@ -124,24 +151,8 @@ def test_thresholds_and_angles_of_either_experiment_are_compared_at_whole_degree
     assert both.swapped().differences != both.differences
 
 
-def test_other_planes_are_told_and_the_difference_still_stands() -> None:
-    moved = tuple(dataclasses.replace(plane, b=plane.b + 1) for plane in EXAMPLE.planes)
-    generation = EXAMPLE.spec.generation.model_copy(update={"tokens": 3})
-    both = compare(EXAMPLE, respecified(EXAMPLE, generation=generation).changed(planes=moved))
-    assert both.planes == ()
-    assert "no plane in common: example has n" in both.notes[0]
-    assert any(line.startswith("generation.tokens:") for line in both.differences)
-    with pytest.raises(ExplorerError, match="example and other have no plane in common"):
-        compared_groups(both)
-
-
-def test_other_models_and_other_units_are_told() -> None:
+def test_other_models_are_told() -> None:
     model = EXAMPLE.spec.model.model_copy(update={"name": "gpt2"})
-    (one,) = EXAMPLE.spec.interventions
-    unit = "raw" if one.unit != "raw" else "sigma"
-    other = respecified(EXAMPLE, model=model, interventions=(one.model_copy(update={"unit": unit}),))
-    both = compare(EXAMPLE, other)
+    both = compare(EXAMPLE, respecified(EXAMPLE, model=model))
     assert "the same index does not mean the same neuron" in both.notes[0]
     assert both.notes[0] in compared_polar(both, compared_groups(both), "mean", 0.5).warnings
-    with pytest.raises(ExplorerError, match="their values are different quantities"):
-        compared_dose(both, 0.5)

@@ -3,15 +3,19 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import json
 import re
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from srm_explorer.engine.figures.comparison import compare, compared_groups, compared_numbers
+from srm_explorer.engine.figures.numbers import three_digits
 from srm_explorer.engine.session import load_session
+from srm_explorer.tui.cli import main
 from srm_explorer.tui.compare.screen import CompareScreen
 from srm_explorer.tui.compare.state import CompareState
 
@@ -32,7 +36,7 @@ def opened(shelf: Any, one: str = "calm", other: str = "storm") -> Any:
 
 def line_of(app: Any, label: str) -> str:
     """The line of the table of numbers that begins with a label."""
-    return next(line for line in app.text().splitlines() if re.search(rf"[▸│ ]{label} +\d", line))
+    return next(line for line in app.text().splitlines() if re.search(rf"[▸│ ]. {label} +\d", line))
 
 
 def test_curves_numbers_and_differences_stand_side_by_side(two: Any, drive: Any) -> None:
@@ -83,11 +87,16 @@ def test_views_go_round_and_each_shows_both_sessions(two: Any, drive: Any) -> No
             "mean cosine,",
             "300°",
             "amplitude A by clamp value",
+            "amplitude A by clamp value",
+            "share changed by clamp value",
+            "not scored: press w",
             "share of runs",
         ):
             await until(lambda told=told: told in app.text(), told)
-            assert "storm · clamped" in app.text()
+            assert "▲ storm" in app.text()
             await pilot.press("v")
+        await pilot.press("V", "V")
+        await until(lambda: "not scored: press w" in app.text(), "the view before")
 
     drive(opened(two), test)
 
@@ -98,7 +107,7 @@ def test_swapped_sessions_change_places_everywhere(two: Any, drive: Any) -> None
         before = line_of(app, "storm · clamped").split("│")[-2]
         await pilot.press("s")
         await until(lambda: "storm and calm · n" in app.text())
-        assert line_of(app, "storm · clamped").split("│")[-2].split() == before.replace("▸", " ").split()
+        assert line_of(app, "storm · clamped").split("│")[-2].split()[1:] == before.replace("▸", " ").split()[1:]
         assert [group.label.split(" ")[0] for group in app.screen._state.groups] == ["storm", "storm", "calm", "calm"]
         assert re.search(r"generation.tokens +20 +50", app.text())
 
@@ -108,12 +117,13 @@ def test_swapped_sessions_change_places_everywhere(two: Any, drive: Any) -> None
 def test_where_room_is_short_tab_shows_one_part_after_the_other(two: Any, drive: Any) -> None:
     async def test(app: Any, pilot: Any, until: Any) -> None:
         await until(lambda: "radius" in app.text())
-        parts = ("radius", "Numbers at", "generation.tokens")
-        for key, part in (("", 0), ("tab", 1), ("tab", 2), ("tab", 0), ("shift+tab", 2), ("shift+tab", 1)):
+        parts = ("radius", "Effects: effect", "Numbers at", "generation.tokens")
+        keys = (("", 0), ("tab", 1), ("tab", 2), ("tab", 3), ("tab", 0), ("shift+tab", 3), ("shift+tab", 2))
+        for key, part in keys:
             if key:
                 await pilot.press(key)
             await until(lambda part=part: parts[part] in app.text(), parts[part])
-            assert [told in app.text() for told in parts] == [at == part for at in range(3)]
+            assert [told in app.text() for told in parts] == [at == part for at in range(4)]
         await pilot.press("right")
         assert "θ 1°" in app.text()
 
@@ -123,11 +133,13 @@ def test_where_room_is_short_tab_shows_one_part_after_the_other(two: Any, drive:
 def test_the_part_in_focus_is_copied(two: Any, drive: Any) -> None:
     async def test(app: Any, pilot: Any, until: Any) -> None:
         await until(lambda: "radius" in app.text())
-        await pilot.press("y", "tab", "y", "tab", "y")
-        chart, numbers, differences = app.copied
+        await until(lambda: app.screen._state.effects, "the effects")
+        await pilot.press("y", "tab", "y", "tab", "y", "tab", "y")
+        chart, effects, numbers, differences = app.copied
         assert "radius" in chart
         assert "\x1b" not in chart
-        assert numbers.count("\t") == 5 * 5
+        assert [line.split("\t")[0] for line in effects.splitlines()[2:]] == ["● calm", "▲ storm", "▲ storm − ●"]
+        assert numbers.count("\t") == 5 * 6
         assert differences == "generation.tokens: 50 -> 20"
 
     drive(opened(two), test)
@@ -202,17 +214,20 @@ def test_the_chart_is_written_as_a_picture_with_its_spotlight(
     assert one.replace("θ 0°", "") != other.replace("θ 10°", "")
 
 
-def test_sessions_without_a_common_plane_say_so_and_show_their_differences(two: Any, drive: Any) -> None:
+def test_sessions_without_a_common_plane_are_drawn_each_in_its_own(two: Any, drive: Any) -> None:
     storm = load_session(two.path("storm"))
     moved = tuple(dataclasses.replace(plane, b=plane.b + 1) for plane in storm.planes)
     two.save("else", planes=moved, spec=storm.spec)
 
     async def test(app: Any, pilot: Any, until: Any) -> None:
-        await until(lambda: "no plane in common: calm has" in app.text())
-        await until(lambda: "have no plane in common" in app.text())
+        await until(lambda: "no plane in common: each session is drawn in its own" in app.text())
+        await until(lambda: "+1st direction" in app.text() and "radius" in app.text())
+        assert line_of(app, "else · clamped")
         assert "generation.tokens" in app.text()
+        await pilot.press("d")
+        assert "no plane in common, so no curve is subtracted" in app.text()
         await pilot.press("v", "v", "t", "right", "s", "p", "y", "tab", "y", "question_mark")
-        assert "Keys in the comparison" in app.text()
+        assert "Help: the comparison" in app.text()
         await pilot.press("escape", "escape")
         await until(lambda: app.answers)
 
@@ -281,3 +296,98 @@ def test_a_session_alone_has_its_groups_compared(two: Any, drive: Any) -> None:
         await until(lambda: "neither made of runs nor chosen" in app.text(), "why it is not held out")
 
     drive(opened(two, "calm", "calm"), test)
+
+
+@pytest.fixture
+def four(shelf: Any) -> Any:
+    """ "calm", another neuron of its layer, another layer, and another model, each in a plane of its own."""
+    calm = shelf.save("calm")
+    (edit,) = calm.spec.interventions
+    (site, *_) = calm.spec.capture.sites
+    deeper = site.replace(site.split(".")[1], "2", 1)
+
+    def changed(turn: float, at: str, a: int, values: tuple[float, ...], model: str) -> dict[str, Any]:
+        planes = tuple(
+            dataclasses.replace(p, site=at, a=a, b=a + 1, x=tuple(np.multiply(p.x, turn)), y=p.y)
+            for p in calm.planes[:1]
+        )
+        moved = edit.model_copy(update={"site": at, "neurons": (a,), "values": values})
+        spec = calm.spec.model_copy(
+            update={"interventions": (moved,), "model": calm.spec.model.model_copy(update={"name": model})}
+        )
+        return {"planes": planes, "spec": spec}
+
+    shelf.save("neuron", **changed(0.5, site, 7, edit.values, "demo"))
+    shelf.save("layer", **changed(0.7, deeper, 9, edit.values, "demo"))
+    shelf.save("model", **changed(0.2, site, 11, edit.values, "gpt2"))
+    return shelf
+
+
+NAMES = ("calm", "neuron", "layer", "model")
+
+
+def test_four_sessions_of_other_neurons_layers_and_models_stand_on_one_chart(
+    four: Any, drive: Any, capsys: Any
+) -> None:
+    files = [str(four.path(name)) for name in NAMES]
+    assert main(["sessions", "diff", *files, "--json"]) == 0
+    printed = {table["name"]: table["rows"] for table in json.loads(capsys.readouterr().out)["tables"]}
+
+    def shown(row: dict[str, Any], key: str, factor: float = 1.0) -> str:
+        value, low, high = (three_digits(row[f"{key}{end}"] * factor) for end in ("", "_low", "_high"))
+        return f"{value} ({low}, {high})"
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "counts of 4 sessions" in app.text() and "radius" in app.text(), "the chart")
+        await until(lambda: "calm" in app.text() and app.screen._state.effects, "the effects")
+        await pilot.press("tab")
+        await until(lambda: "Effects: effect" in app.text())
+        lines = app.text().splitlines()
+        for name, row in zip(NAMES, printed["sessions"], strict=True):
+            (line,) = [line for line in lines if re.search(rf"[●▲■▼] {name} +−?[.\d]", line)]
+            assert shown(row, "amplitude") in line
+            assert shown(row, "changed", 100) in line
+            assert "not scored" in line
+            assert "…" not in line
+        for name in NAMES[1:]:
+            (line,) = [line for line in lines if re.search(rf"[▲■▼] {name} − ●", line)]
+            (row,) = [row for row in printed["against"] if (row["session"], row["measure"]) == (name, "amplitude A")]
+            assert (
+                f"{three_digits(row['difference'])} ({three_digits(row['low'])}, {three_digits(row['high'])})" in line
+            )
+        await pilot.press("end")
+        await until(lambda: "planes differ" in app.text() and "srm-explorer planes model --add A B" in app.text())
+
+    drive(lambda: CompareScreen(*(four.path(name) for name in NAMES)), test, 80, 24)
+
+
+def test_a_session_has_its_colour_on_the_chart_and_in_the_tables(four: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: app.screen._state is not None and app.screen._state.effects, "the effects")
+        await until(lambda: "Differences" in app.text() and "▼ model" in app.text())
+        strips = app.screen._compositor.render_strips()
+        colours: dict[str, set[Any]] = {}
+        for strip in strips:
+            for segment in strip:
+                for at, name in enumerate(NAMES):
+                    if segment.text.strip().startswith(f"{'●▲■▼'[at]} {name}") and segment.style:
+                        colours.setdefault(name, set()).add(segment.style.color.get_truecolor())
+        assert {len(found) for found in colours.values()} == {1}
+        assert len({next(iter(found)) for found in colours.values()}) == len(NAMES)
+
+    drive(lambda: CompareScreen(*(four.path(name) for name in NAMES)), test, 160, 48)
+
+
+def test_baselines_are_drawn_when_asked_for(four: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "neuron · clamped" in app.text() and "radius" in app.text())
+        assert "baseline" not in app.screen._state.scene(100, 40).picture.text()
+        await pilot.press("b")
+        await until(lambda: "△ neuron · baseline" in app.text())
+        await pilot.press("d")
+        assert "curves are subtracted of two sessions" in app.text()
+        await pilot.press("w")
+        await until(lambda: app.answers, "the session to be scored")
+        assert app.answers == [four.path("calm")]
+
+    drive(lambda: CompareScreen(*(four.path(name) for name in NAMES)), test)

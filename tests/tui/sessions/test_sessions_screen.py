@@ -153,17 +153,45 @@ def test_search_narrows_as_it_is_typed_and_escape_shows_all_again(three: Any, dr
     drive(SessionsScreen, test)
 
 
-def test_two_marks_are_compared_and_a_third_replaces_the_first(three: Any, drive: Any) -> None:
+def test_marked_sessions_are_compared_in_the_order_of_their_marks(three: Any, drive: Any) -> None:
     async def test(app: Any, pilot: Any, until: Any) -> None:
         await until(lambda: "interrupted" in app.text())
         await pilot.press("c")
         assert "mark a session with m" in app.text()
         await pilot.press("m", "j", "m", "j", "m")
-        assert app.screen.query_one(SessionTable).marks == (three.path("storm"), three.path("rain"))
-        assert app.text().count("☑") == 2
-        await pilot.press("m", "home", "C")
+        assert app.screen.query_one(SessionTable).marks == (three.path("calm"), three.path("storm"), three.path("rain"))
+        assert app.text().count("☑") == 3
+        assert "3 marked: c compares them" in app.text()
+        await pilot.press("k", "m", "home", "C")
+        await until(lambda: isinstance(app.screen, CompareScreen))
+        assert app.screen._paths == (three.path("calm"), three.path("rain"))
+
+    drive(SessionsScreen, test)
+
+
+def test_one_mark_and_the_highlighted_session_are_compared(three: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "interrupted" in app.text())
+        await pilot.press("j", "m", "home", "c")
         await until(lambda: isinstance(app.screen, CompareScreen))
         assert app.screen._paths == (three.path("storm"), three.path("calm"))
+
+    drive(SessionsScreen, test)
+
+
+def test_a_ninth_mark_is_refused_aloud(shelf: Any, drive: Any) -> None:
+    for number in range(9):
+        shelf.save(f"s{number}")
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: all(f"s{number} " in app.text() for number in range(9)))
+        await pilot.press(*(["m", "j"] * 8))
+        assert app.text().count("☑") == 8
+        await pilot.press("m")
+        assert app.text().count("☑") == 8
+        assert "8 are marked, as many as can be compared" in app.text()
+        await pilot.press("c")
+        await until(lambda: "counts of 8 sessions" in app.text())
 
     drive(SessionsScreen, test)
 
