@@ -27,6 +27,7 @@ from .engine.figures.arithmetic import (
     arithmetic_points as arithmetic_points,
     without_clamped_axis as without_clamped_axis,
 )
+from .engine.figures.paper import draw as draw, figure as figure
 from .engine.figures.session_overlays import (
     overlays_from_session as overlays_from_session,
     stored_bands as stored_bands,

@@ -585,6 +585,8 @@ def show(
     held_out: HeldOut = False,
     seed: SplitSeed = 0,
     family: Family = None,
+    figure: Annotated[Path | None, taking("F.pdf|svg|png", "Draw the chart for a paper instead.")] = None,
+    column: Annotated[Literal["single", "double"], about("How wide such a figure is.")] = "single",
     as_json: Json = False,
     width: Width = None,
     height: Height = None,
@@ -610,6 +612,8 @@ def show(
         family,
         split,
         details,
+        figure,
+        column,
     )
 
 

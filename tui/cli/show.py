@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from srm_explorer.engine import ExplorerError, paths
@@ -29,11 +30,21 @@ from srm_explorer.engine.figures import (
     warnings_of,
 )
 from srm_explorer.engine.figures.captions import exploratory_line
+from srm_explorer.engine.figures.paper import ColumnWidth, Drawn, draw, figure_bytes
+from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.runs.journal_reader import writer_pid
 from srm_explorer.engine.session import PlaneRecord, Session, load_session
 from srm_explorer.tui.charts.dose import paint_dose
 from srm_explorer.tui.charts.scenes import polar_picture
-from srm_explorer.tui.charts.subject import Subject, Transform, View, dose_figure, threshold_figure
+from srm_explorer.tui.charts.subject import (
+    Subject,
+    Transform,
+    View,
+    compass_figure,
+    dose_figure,
+    polar_figure,
+    threshold_figure,
+)
 from srm_explorer.tui.charts.thresholds import paint_thresholds
 from srm_explorer.tui.cli.output import (
     bold,
@@ -68,6 +79,8 @@ def show_command(
     family: str | None = None,
     split: int | None = None,
     details: bool = False,
+    figure: Path | None = None,
+    column: ColumnWidth = "single",
 ) -> None:
     opened = load_session(paths.session_path(session))
     # A session may have none: what was done can still be told.
@@ -79,6 +92,15 @@ def show_command(
         halved = [held_out(opened, record, split) for record in chosen]
         opened, chosen = opened.changed(planes=(*opened.planes, *halved)), halved
     grouping = [] if by in ("", "pooled") else [name.strip() for name in by.split(",")]
+    if figure is not None:
+        if len(chosen) != 1:
+            remedy = f"choose --plane 1 to {len(chosen)}" if chosen else no_plane(opened).partition(": ")[2]
+            raise ExplorerError(f"a figure is of one plane, it has {len(chosen)}", where=opened.name, remedy=remedy)
+        shown = _Shown.of(opened, chosen[0], chart, threshold, grouping, transform, plain, chance, family)
+        drawing = draw(shown.figure(chart or "polar", view, threshold), column)
+        write_atomic(figure, figure_bytes(drawing, figure.suffix.removeprefix(".").lower()))
+        say(f"{chart or 'polar'} of {plane_title(chosen[0])} written to {visible(str(figure))}")
+        return
     if as_json:
         say_json(session_json(opened, chosen, grouping, threshold, family))
         return
@@ -170,8 +192,9 @@ def show_plane(
         family: that the tests belong to; that of all such tests by default.
         details: whether legends say everything, in place of a table.
     """
-    groups = _swept(session, plane, grouping, threshold)
-    level = telling_threshold(groups) if threshold is None else threshold
+    whole = _Shown.of(session, plane, chart, threshold, grouping, transform, plain, chance, family, details)
+    subject, groups, level, by = whole.subject, whole.groups, whole.level, whole.subject.by
+    bands = subject.bands
     colour = colour_wanted()
     lines = fields([("plane", plane_title(plane))], width=table_width())
     energies = energies_by_group(session, plane, grouping)
@@ -179,9 +202,6 @@ def show_plane(
     if explain is not None:
         say("", *explain(level))
     warnings = _warnings(session, plane, groups)
-    by = (CONDITION,) if chart == "dose" else tuple(grouping)
-    bands = None if plain or transform == "axis out" else known_bands(session, plane, by, chance, family=family)
-    subject = Subject(session, plane, by, True, lambda: groups, transform, bands=bands, plain=plain, details=details)
     shown = None if chart == "dose" else subject.view(thresholds=groups[0].sweep.thresholds)
     if shown is not None and chart in ("polar", None):
         say("", drawn(polar_picture(subject, shown, view or telling_view(groups), level, width, height)))
@@ -195,6 +215,53 @@ def show_plane(
         say("", *_wrapped(visible(bands.counted)))
     if warnings:
         say("", *(line for warning in warnings for line in _wrapped(f"⚠ {warning}")))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Shown:
+    """A plane under a grouping, as its charts show it.
+
+    Attributes:
+        level: threshold that is counted above.
+    """
+
+    subject: Subject
+    groups: tuple[SweptGroup, ...]
+    level: float
+
+    @classmethod
+    def of(
+        cls,
+        session: Session,
+        plane: PlaneRecord,
+        chart: str | None,
+        threshold: float | None,
+        grouping: Sequence[str],
+        transform: Transform,
+        plain: bool,
+        chance: str | None,
+        family: str | None,
+        details: bool = False,
+    ) -> _Shown:
+        groups = _swept(session, plane, grouping, threshold)
+        level = telling_threshold(groups) if threshold is None else threshold
+        by = (CONDITION,) if chart == "dose" else tuple(grouping)
+        bands = None if plain or transform == "axis out" else known_bands(session, plane, by, chance, family=family)
+        subject = Subject(
+            session, plane, by, True, lambda: groups, transform, bands=bands, plain=plain, details=details
+        )
+        return cls(subject, groups, level)
+
+    def figure(self, chart: str, view: View | None, threshold: float | None) -> Drawn:
+        if chart == "dose":
+            return dose_figure(self.subject, threshold)
+        shown = self.subject.view(thresholds=self.groups[0].sweep.thresholds)
+        if chart == "thresholds":
+            return threshold_figure(self.subject, shown, self.level)
+        chosen = view or telling_view(self.groups)
+        if chosen == "compass":
+            return compass_figure(self.subject, shown)
+        return polar_figure(self.subject, shown, chosen, self.level)
 
 
 def known_bands(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from srm_explorer.engine.session import Session, save_session
 from srm_explorer.engine.stats.spotlight import spotlight_sweep, unit_coordinates
 from srm_explorer.tui.cli import show
 from srm_explorer.tui.cli.show import known_bands
+from tests.example import EXAMPLE
 
 SITE, RESIDUAL = "blocks.1.mlp.hook_post", "blocks.1.hook_resid_post"
 
@@ -242,3 +244,13 @@ def test_charts_compute_the_chance_they_draw_and_it_is_that_of_all_kinds(save: C
         assert of_whole is not None
         assert (of_drawn.kind, of_drawn.legend) == (of_whole.kind, of_whole.legend)
         assert (of_drawn.mean == of_whole.mean).all()
+
+
+@pytest.mark.process  # matplotlib asks for the fonts of the system
+def test_a_figure_for_a_paper_is_of_one_plane(tmp_path: Path, srm: Callable[..., Any]) -> None:
+    done = srm("show", EXAMPLE, "--figure", tmp_path / "f.svg", "--view", "compass", "--column", "double")
+    assert (done.status, done.err) == (0, "")
+    assert "written to" in done.out
+    assert "baseline" in (tmp_path / "f.svg").read_text()
+    refused = srm("show", EXAMPLE, "--figure", tmp_path / "f.doc")
+    assert (refused.status, refused.err.count("\n")) == (1, 1)
