@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
+from textual.theme import Theme
 from textual.widgets import Input, TextArea
 
 from srm_explorer.engine import ExplorerError, paths
@@ -33,11 +34,10 @@ from srm_explorer.tui.terminal import jobs, replies, selecting, textual_patches,
 from srm_explorer.tui.terminal.clipboard import copy_sequence, copy_to_file, wrapped
 from srm_explorer.tui.terminal.jobs import JobControl
 from srm_explorer.tui.terminal.textual_patches import KeyOrder
+from srm_explorer.tui.themes import NAMES, READABLE
 from srm_explorer.tui.widgets.dialogs import COLUMNS, ROWS, TooSmall
 from srm_explorer.tui.widgets.status import StatusLine
 from srm_explorer.tui.widgets.token_strip import draw_lines
-
-_THEMES = {"dark": "textual-dark", "light": "textual-light", "terminal": "ansi-dark"}
 
 
 class ExplorerApp(KeyOrder[ExitSummary]):
@@ -74,6 +74,11 @@ class ExplorerApp(KeyOrder[ExitSummary]):
         self.explorer = ExplorerScreen(self._start, hints=self.settings.hints_left > 0)
         self.status = 0
         self._is_used = False
+
+    @property
+    def available_themes(self) -> dict[str, Theme]:
+        """Textual's, in colours that can be read; asked for before anything could be registered."""
+        return {**super().available_themes, **READABLE}
 
     @property
     def user_keys(self) -> dict[str, str]:
@@ -228,7 +233,7 @@ class ExplorerApp(KeyOrder[ExitSummary]):
         self.settings = settings
         self.glyphs = glyphs(settings.glyphs)
         draw_lines(plain=settings.glyphs == "ascii")
-        self.theme = _THEMES[settings.theme]
+        self.theme = NAMES[settings.theme]
         self.set_keymap(dict(settings.keys))
 
 

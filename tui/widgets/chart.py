@@ -93,7 +93,7 @@ class CellView(Widget):
 def themed_style(app: App[Any], style: Style) -> Style:
     """A style of a picture in the app's theme; as it was painted where the background is the terminal's own."""
     theme = app.current_theme
-    return style if theme.name.startswith("ansi") else on_background(style, dark=theme.dark)
+    return style if theme.ansi else on_background(style, dark=theme.dark)
 
 
 def markers_of(app: object) -> Mode:

@@ -52,7 +52,7 @@ class FormLines(Widget, can_focus=True):
         &:focus > .form--cursor { background: $primary-muted; text-style: bold; }
         &:ansi {
             & > .form--label, & > .form--quiet, & > .form--section { color: ansi_default; }
-            & > .form--pending { color: ansi_yellow; }
+            & > .form--pending { color: ansi_default; text-style: bold; }
             & > .form--problem, & > .form--reason { color: ansi_red; }
             & > .form--cursor { background: ansi_default; text-style: underline; }
             &:focus > .form--cursor { background: ansi_default; text-style: reverse; }

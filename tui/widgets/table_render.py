@@ -294,9 +294,9 @@ LineTable {
         &:focus > .line-table--cursor { background: ansi_default; text-style: reverse; }
         & > .line-table--dim { color: ansi_default; text-style: dim; }
         & > .line-table--good { color: ansi_green; }
-        & > .line-table--warn { color: ansi_yellow; }
+        & > .line-table--warn { color: ansi_default; text-style: bold; }
         & > .line-table--bad { color: ansi_red; }
-        & > .line-table--lit { color: ansi_yellow; }
+        & > .line-table--lit { color: ansi_default; text-style: bold; }
         & > .line-table--base { color: ansi_blue; }
         & > .line-table--accent { color: ansi_magenta; }
     }

@@ -30,7 +30,7 @@ LEVELS = 10
 BARS, ASCII_BARS = "▁▂▃▄▅▆▇█", "_.:-=+*#"
 # From dark blue to yellow by way of green: in order for every colour vision, and in grey.
 HEAT = (17, 18, 24, 30, 36, 71, 107, 143, 179, 221)
-LIGHT_FROM = 5
+LIGHT_FROM = 3
 """The level from which digits are black on their colour."""
 LABEL = 10
 """Cells before the first token."""
