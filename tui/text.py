@@ -23,6 +23,10 @@ of their own; emoji that are joined, coloured or chosen by another character; an
 """
 
 
+JOINING = frozenset("\u200c\u200d\ufe0e\ufe0f")
+"""Characters that only change how those beside them are drawn; a grid of cells, one character each, goes without."""
+
+
 @lru_cache(maxsize=8192)
 def broadest(text: str) -> int:
     """The most cells that a terminal takes for a text, by whatever it counts: characters, or what is drawn together."""

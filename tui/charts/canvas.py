@@ -15,6 +15,7 @@ from rich.cells import cell_len
 from rich.style import Style
 
 from srm_explorer.tui.charts.picture import BLANK, PLAIN, Cell, Picture
+from srm_explorer.tui.text import JOINING
 
 # Dots beyond this lie off every screen; where exactly no longer matters, the arithmetic must not overflow.
 FAR = 1e6
@@ -182,6 +183,8 @@ class Canvas:
         if not 0 <= row < self.height:
             return
         for character in text:
+            if character in JOINING:
+                continue
             if not character.isprintable():
                 character = "?"
             columns = cell_len(character)

@@ -14,6 +14,7 @@ from rich.style import Style
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME
 
 from srm_explorer.tui.charts.palette import on_background
+from srm_explorer.tui.text import JOINING
 
 Cell = tuple[str, Style]
 """A character and how it looks; the second cell of a wide character holds an empty one."""
@@ -26,6 +27,8 @@ def cells_of(text: str, style: Style = PLAIN) -> list[Cell]:
     cells: list[Cell] = []
     for character in text:
         columns = cell_len(character)
+        if character in JOINING:
+            continue
         if columns:
             cells += [(character, style), *[("", style)] * (columns - 1)]
         elif cells:

@@ -607,6 +607,8 @@ class PromptsPane(Widget):
         self.mount(self._line)
         # At once, and not when the queue comes to it: the next key may be there already.
         self.screen.set_focus(self._line, scroll_visible=False)
+        # Again after a way here, as from the list of commands, that gives the focus to the table in its turn.
+        self._line.focus(scroll_visible=False)
         self.refresh_bindings()
 
     def _take_limit(self, typed: str) -> None:

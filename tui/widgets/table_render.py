@@ -58,7 +58,7 @@ class Placed:
 
 
 LONG = 60
-"""Cells from which a text is one that is cut in any case."""
+"""Cells beyond which a text is cut however much room columns with a width of their own have."""
 FLOOR = 8
 """Cells that a column which shares what is left keeps where even the columns that always are have no room."""
 
@@ -100,9 +100,10 @@ def place_columns(
     if widest:
         needed = [max(cell_len(column.title), widest.get(column.key, width)) for column in kept]
         widths = _evened(widths, needed, sharing, range(len(kept)))
-        # A long text that goes on and on takes no room of columns that have a width of their own: these keep still.
+        # Columns with a width of their own give what they have to spare too, but not all to a text that is never whole.
         others = [at for at in range(len(kept)) if at not in sharing]
-        widths = _evened(widths, needed, others, [at for at, need in enumerate(needed) if need <= LONG])
+        capped = [min(need, max(LONG, cells)) for need, cells in zip(needed, widths, strict=True)]
+        widths = _evened(widths, capped, others, range(len(kept)))
     placed: list[Placed] = []
     x = start
     for column, column_width in zip(kept, widths, strict=True):

@@ -627,6 +627,18 @@ async def test_odd_characters_keep_the_columns(here: Path, size: tuple[int, int]
         assert app.pane.table.count == 5
 
 
+@pytest.mark.parametrize("width", [36, 46, 80])
+@in_loop
+async def test_headings_are_whole_in_a_narrow_pane(width: int) -> None:
+    async with opened((width, 30), [[0, 2]], [1], sets=["grid"]) as (app, pilot):
+        await go(app, pilot, "grid")
+        await press(pilot, "enter")
+        header = app.lines()[0]
+        assert "edited at" in header
+        assert "captured at" in header
+        assert "@0, 2" in app.row("▸")
+
+
 @in_loop
 async def test_a_missing_editor_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VISUAL", raising=False)

@@ -19,6 +19,7 @@ from textual.app import App, ComposeResult
 from textual.strip import Strip
 from wcwidth import wcwidth
 
+from srm_explorer.tui.charts.picture import cells_of
 from srm_explorer.tui.terminal import wide_text
 from srm_explorer.tui.text import broadest, cut, wrapped
 from srm_explorer.tui.widgets.table import LineTable
@@ -139,6 +140,12 @@ def test_what_is_cut_or_wrapped_fits_every_terminal(text: str, width: int) -> No
     for part in [cut(text, width), *(wrapped(text, width) if width >= 16 else [])]:
         for count in WIDTHS.values():
             assert sum(max(0, count(character)) for character in part) <= width
+
+
+@given(st.lists(st.sampled_from(SCRIPTS), max_size=8).map("".join))
+def test_a_grid_of_cells_is_as_wide_as_its_text(text: str) -> None:
+    cells = cells_of(text)
+    assert cell_len("".join(character for character, _ in cells)) == len(cells)
 
 
 def test_this_textual_draws_strips_as_the_replacement_does() -> None:
