@@ -18,7 +18,7 @@ PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Intervention", ("FormLines", "RowInput", "InterventionPane")),
     ("Results", ("ResultsPane",)),
     ("Runs", ("RunsTab",)),
-    ("Studies", ("StudyTab",)),
+    ("Studies", ("StudyTab", "StudySettings")),
     ("Log", ("LogTab",)),
     ("Tables", ("LineTable",)),
     ("One run", ("RunView",)),

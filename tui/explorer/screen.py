@@ -98,7 +98,9 @@ class ExplorerScreen(Screen[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "run_experiment", "run", id="run.start", tooltip="Run the experiment, or queue it"),
-        Binding("c", "cancel", "cancel", id="run.cancel", tooltip="Stop the run after its batch; again, now"),
+        Binding(
+            "c", "cancel", "cancel", id="run.cancel", tooltip="Stop the run after its batch, again now; or a study"
+        ),
         Binding("C", "resume", "resume", id="run.resume", tooltip="Go on with an unfinished run"),
         Binding("s", "save_as", "save as", id="session.save", tooltip="Copy the session in view to another name"),
         Binding("o", "sessions", "open", id="session.open", tooltip="List the sessions: open, compare, resume"),

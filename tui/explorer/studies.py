@@ -21,11 +21,9 @@ from srm_explorer.tui.results.study_model import (
     StudyCache,
     StudySubject,
     Topic,
-    read_settings,
-    settings_line,
 )
+from srm_explorer.tui.results.study_settings import StudySettings
 from srm_explorer.tui.results.study_tab import StudyTab
-from srm_explorer.tui.widgets.dialogs import Ask
 
 
 class StudyController:
@@ -124,20 +122,15 @@ class StudyController:
     def choose(self, tab: StudyTab, topic: Topic, settings: dict[str, Any]) -> None:
         """Let a person choose the settings of a topic."""
 
-        def problem(line: str) -> str:
-            try:
-                read_settings(line, settings)
-            except ExplorerError as error:
-                return str(error)
-            return ""
-
-        def chosen(line: str | None) -> None:
-            if line is not None:
-                self.cache.choose(topic, self.subject(), read_settings(line, settings))
+        def chosen(changed: dict[str, Any] | None) -> None:
+            if changed is not None:
+                self.cache.choose(topic, self.subject(), changed)
                 tab.update_page()
 
-        ask = Ask(f"settings of {topic.title}", settings_line(settings), detail=topic.teaches, check=problem)
-        self._view.ask(ask, chosen)
+        if settings:
+            self._view.ask(StudySettings(topic, settings, self.subject()), chosen)
+        else:
+            self._view.say(f"{topic.title} has nothing to set")
 
     def open_card(self, layer: int, neuron: int) -> None:
         """Show a neuron as a card."""

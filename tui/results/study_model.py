@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from srm_explorer.engine.analyses import tables_in
-from srm_explorer.engine.errors import ExplorerError, SpecValueError, did_you_mean, nearest
+from srm_explorer.engine.errors import ExplorerError, SpecValueError
 from srm_explorer.engine.experiment import Site
 from srm_explorer.engine.figures import HistogramFigure, TableFigure
 from srm_explorer.engine.session import UNIT_FACTOR
@@ -62,57 +61,6 @@ class Topic:
     model: bool = False
     at_once: bool = True
     needs_session: bool = True
-
-
-def settings_line(settings: Mapping[str, Any]) -> str:
-    """Settings as a line to edit: `neuron=373 groups=baseline,clamped k=200`."""
-    return " ".join(shlex.quote(f"{name}={_written(value)}") for name, value in settings.items())
-
-
-def read_settings(line: str, known: Mapping[str, Any]) -> Settings:
-    """Read what `settings_line` wrote and a person edited, over the known settings; ExplorerError for anything else."""
-    try:
-        words = shlex.split(line)
-    except ValueError:
-        raise ExplorerError("a quotation mark is not closed", remedy="close it") from None
-    settings = dict(known)
-    for word in words:
-        name, equals, text = word.partition("=")
-        if not equals:
-            hint = nearest(name, list(known)) or next(iter(known), "name")
-            raise ExplorerError(f"'{word}' sets nothing", remedy=f"write {hint}=...")
-        if name not in known:
-            raise ExplorerError(f"there is no setting '{name}'", remedy=did_you_mean(name, list(known)))
-        settings[name] = _read(text, known[name])
-    return settings
-
-
-def _written(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):  # pyright: ignore[reportUnknownVariableType]
-        return ",".join(value)  # pyright: ignore[reportUnknownArgumentType]
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _read(text: str, before: object) -> object:
-    if isinstance(before, str):
-        # A text that reads as a number, or has spaces around it, is what was meant.
-        return text
-    if not text:
-        return [] if isinstance(before, list | tuple) else None
-    if isinstance(before, list | tuple):
-        return [_plain(part) for part in text.split(",")] if not text.startswith("[") else _plain(text)
-    return _plain(text)
-
-
-def _plain(text: str) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
 
 
 KEPT = 48
@@ -345,7 +293,7 @@ TOPICS: dict[str, tuple[Topic, ...]] = {
             "tokens",
             "chosen tokens",
             "What the intervention does to the logits of tokens that you name, value by value, beside what its neurons "
-            "add to them directly.\ne sets tokens=' yes, no': commas part them, spaces count.",
+            "add to them directly.\ne names the tokens.",
             lambda _: {"tokens": "", "over": "first", "resamples": 10_000, "seed": 0},
             model=True,
             at_once=False,
@@ -355,7 +303,7 @@ TOPICS: dict[str, tuple[Topic, ...]] = {
             "patching",
             "Whether what op = 'patch' writes is enough for a difference of logits (sufficiency), and whether the "
             "difference needs it (necessity: the same place set to 0, or to its mean).\n"
-            "e sets tokens=' yes, no', or answer=FACTOR, the factor of each prompt's own answer.",
+            "e names the tokens, or the factor of each prompt's own answer.",
             lambda _: {"tokens": "", "answer": "", "clean": "", "resamples": 10_000, "seed": 0},
             model=True,
             at_once=False,
@@ -395,7 +343,7 @@ TOPICS: dict[str, tuple[Topic, ...]] = {
             "ensemble",
             "ensemble",
             "All planes that pairs of directions span, and how many runs align with the spotlight in them on average.\n"
-            "basis=mean(type=*) takes the mean of every level of a factor; directions are parted by ;",
+            "e names the directions: mean(type=*) stands for the mean of every level of a factor.",
             _ensemble,
             at_once=False,
         ),
@@ -403,13 +351,13 @@ TOPICS: dict[str, tuple[Topic, ...]] = {
             "dose",
             "dose",
             "How the plane's quantities follow the value, unit by unit: slope, monotony, plateau, and what so many "
-            "units could have seen.\ninterest=.01 tests that the change is smaller than that.",
+            "units could have seen.\ne sets an interest: a test that the change is smaller than that.",
             lambda _: {"plane": 1, "interest": None, "resamples": 10_000, "seed": 0},
         ),
         Topic(
             "controls",
             "controls",
-            "The neuron beside others that were clamped alike. chosen=after candidates=12: it was the best of 12.",
+            "The neuron beside others that were clamped alike.\ne says if it was chosen after looking, of how many.",
             lambda _: {"by": "pooled", "chosen": None, "candidates": None},
         ),
         Topic(
@@ -423,7 +371,7 @@ TOPICS: dict[str, tuple[Topic, ...]] = {
             "confirm",
             "confirmation",
             "The frozen analysis on the prompts that prompts.confirm kept, which nothing else looks at; or, for a "
-            "plane that was chosen since,\ne sets plane=2 groups=clamped,baseline. Every try is counted.",
+            "plane that was chosen since,\ne names the plane and the groups. Every try is counted.",
             lambda _: {"plane": None, "groups": None, "resamples": 10_000, "seed": 0},
             at_once=False,
         ),

@@ -88,20 +88,34 @@ def test_directions_are_typed_and_what_is_wrong_with_them_is_said(drive: Any, st
     drive(test, LaunchOptions(session=stored))
 
 
-def test_settings_are_chosen_and_a_wrong_one_is_refused_in_its_line(drive: Any, stored: Path) -> None:
+@pytest.mark.parametrize("size", [(80, 24), (160, 48)])
+def test_settings_are_fields_and_what_is_wrong_stays_in_its_row_with_the_remedy(
+    drive: Any, stored: Path, size: tuple[int, int]
+) -> None:
     async def test(app: Any, pilot: Any, until: Any) -> None:
         await go_to(app, pilot, until, "Planes")
         await find_page(app, pilot, until, "co-activators of")
         await pilot.press("e")
-        line = app.screen.query_one(Input)
-        line.value = "tpo=3"
-        await pilot.press("enter")
-        assert "there is no setting 'tpo'; did you mean 'top'?" in app.text()
-        line.value = "top=3"
-        await pilot.press("enter")
-        await until(lambda: app.explorer.results.study_tabs[1].table.count == 3, "three rows")
+        await until(lambda: "settings of co-activation" in app.text(), "the form")
+        lines = app.text().splitlines()
+        for label, value in (("partners", "both"), ("rows", "20"), ("permutations", "2000"), ("seed", "0")):
+            assert any(label in line and value in line for line in lines), label
+        assert "the one that is edited" in app.text()
+        assert "its number in its layer" in app.text()
+        await pilot.press("down", "space")
+        await until(lambda: any("partners" in row and "site" in row for row in app.text().splitlines()), "the choice")
+        await pilot.press("down", "enter", "ctrl+u", *"0", "enter")
+        await until(lambda: "rows is 0; choose 1 or more" in app.text(), "what is wrong")
+        await pilot.press("end", "w")
+        await until(lambda: app.screen.form.key == "top", "the row that is wrong")
+        await pilot.press("enter", "ctrl+u", *"3", "enter", "w")
+        table = app.explorer.results.study_tabs[1].table
+        await until(lambda: app.screen is app.explorer and table.count == 3, "three rows")
+        await pilot.press("e", "enter", *"7", "escape", "escape")
+        await until(lambda: app.screen is app.explorer, "the way back")
+        assert table.count == 3
 
-    drive(test, LaunchOptions(session=stored))
+    drive(test, LaunchOptions(session=stored), size=size)
 
 
 def test_without_a_saved_session_the_tabs_say_what_comes_first(drive: Any) -> None:

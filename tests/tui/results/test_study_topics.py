@@ -1,60 +1,70 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from srm_explorer.engine.analyses.registry import findings_of
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures.table import TableColumn, TableFigure
-from srm_explorer.tui.results.study_model import Question, StudyCache, StudySubject, Topic, read_settings, settings_line
+from srm_explorer.engine.session import Session
+from srm_explorer.tui.results.study_model import TOPICS, Question, StudyCache, StudySubject, Topic
+from srm_explorer.tui.results.study_settings import field_of, read_setting, shown_text
 
-PLAIN = st.one_of(
-    st.none(),
-    st.integers(-(10**6), 10**6),
-    st.booleans(),
-    st.sampled_from(["baseline", "+20", "type=dry", "two words"]),
-)
+SUBJECT = StudySubject(None)
 
 
-@given(
-    settings=st.dictionaries(st.sampled_from(["neuron", "k", "groups", "seed"]), PLAIN, min_size=1),
-)
-def test_a_line_of_settings_reads_back_what_it_was_written_from(settings: dict[str, Any]) -> None:
-    back = read_settings(settings_line(settings), settings)
-    assert {name: str(value) for name, value in back.items()} == {name: str(value) for name, value in settings.items()}
+def settings_there_are() -> list[tuple[Topic, str]]:
+    return [(topic, name) for topics in TOPICS.values() for topic in topics for name in topic.settings(SUBJECT)]
 
 
-def test_lists_are_written_with_commas_and_numbers_are_numbers() -> None:
-    known = {"groups": ["baseline", "clamped"], "neuron": None, "k": 200}
-    assert settings_line(known) == "groups=baseline,clamped neuron= k=200"
-    assert read_settings("groups=baseline,+20 neuron=373", known) == {
-        "groups": ["baseline", "+20"],
-        "neuron": 373,
-        "k": 200,
-    }
-
-
-def test_a_setting_that_is_a_text_stays_as_it_was_written() -> None:
-    for tokens in (" yes,no", " 5", "1e3", "true", ""):
-        assert read_settings(settings_line({"tokens": tokens}), {"tokens": ""}) == {"tokens": tokens}
+@pytest.mark.parametrize(("topic", "name"), settings_there_are(), ids=lambda one: getattr(one, "study", one))
+def test_every_setting_has_a_label_a_hint_and_reads_back_what_it_shows(topic: Topic, name: str) -> None:
+    usual = topic.settings(SUBJECT)[name]
+    field = field_of(topic, name, SUBJECT)
+    assert field.label
+    assert field.hint or name == "site", "nobody says what may be written"
+    assert read_setting(field, shown_text(usual), usual) == usual
+    for choice in field.choices:
+        read_setting(field, choice, usual)
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("study", "name", "text", "said"),
     [
-        ("neron=3", "there is no setting 'neron'; did you mean 'neuron'?"),
-        ("373", "'373' sets nothing; write neuron=..."),
-        ("neuron='3", "a quotation mark is not closed; close it"),
+        ("pairs", "top", "many", "rows: 'many' is no whole number; write digits, as 20"),
+        ("pairs", "top", "0", "rows is 0; choose 1 or more"),
+        ("pairs", "permutations", "1,000,000", "permutations is 1000000; choose 100,000 or fewer"),
+        ("pairs", "partners", "stie", "partners is 'stie'; did you mean 'site'?"),
+        ("dose", "interest", "-1", "interest: '-1' is no number above 0; write it as .01"),
+        ("dose", "plane", "2", "plane is 2; choose 1 or fewer"),
+        ("dose", "resamples", "20", "resamples is 20; choose 100 or more"),
     ],
 )
-def test_a_line_that_cannot_be_read_says_why(line: str, said: str) -> None:
+def test_what_a_study_would_refuse_is_refused_in_its_field_with_the_remedy(
+    study: str, name: str, text: str, said: str, spread_session: Callable[..., Session]
+) -> None:
+    subject = StudySubject(spread_session())
+    topic = next(topic for topics in TOPICS.values() for topic in topics if topic.study == study)
     with pytest.raises(ExplorerError) as told:
-        read_settings(line, {"neuron": 1})
+        read_setting(field_of(topic, name, subject), text, topic.settings(subject)[name])
     assert str(told.value) == said
+
+
+@pytest.mark.parametrize("tokens", [" yes,no", " 5", "1e3", "true", ""])
+def test_a_setting_that_is_a_text_stays_as_it_was_written(tokens: str) -> None:
+    topic = next(topic for topic in TOPICS["Effects"] if topic.study == "tokens")
+    assert read_setting(field_of(topic, "tokens", SUBJECT), tokens, "") == tokens
+
+
+def test_lists_are_read_by_their_commas_and_an_empty_field_is_what_is_usual() -> None:
+    score = next(topic for topic in TOPICS["Effects"] if topic.study == "score")
+    field = field_of(score, "texts", SUBJECT)
+    assert read_setting(field, "baseline", ["baseline", "condition"]) == ["baseline"]
+    finder = next(topic for topic in TOPICS["Planes"] if topic.study == "finder")
+    assert read_setting(field_of(finder, "k", SUBJECT), "", 200) == 200
+    assert read_setting(field_of(finder, "groups", SUBJECT), "", None) is None
 
 
 def test_chosen_settings_stay_when_the_subject_changes_and_others_follow_it() -> None:
