@@ -13,7 +13,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.theme import Theme
-from textual.widgets import Input, TextArea
+from textual.widgets import Input
 
 from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.tui.explorer.screen import ExplorerScreen
@@ -178,10 +178,11 @@ class ExplorerApp(KeyOrder[ExitSummary]):
 
     def take_paste(self, event: events.Paste) -> bool:
         """Give pasted lines to whom they are for, else refuse them aloud: a line of text would keep the first alone."""
-        if isinstance(self.focused, TextArea):
+        is_line = isinstance(self.focused, Input)
+        if hasattr(self.focused, "_on_paste") and not is_line:
+            # A text of several lines.
             return False
         lines = [line for line in event.text.splitlines() if line.strip()]
-        is_line = isinstance(self.focused, Input)
         if is_line and len(lines) <= 1:
             event.text = lines[0] if lines else ""
             return False

@@ -91,6 +91,10 @@ class Terminal:
             self._child.send(KEYS.get(key, key))
             time.sleep(0.02)
 
+    def send_bytes(self, data: bytes) -> None:
+        """Send what is no text."""
+        os.write(self._child.child_fd, data)
+
     def wait_for(self, pattern: str, seconds: float = PATIENCE) -> re.Match[str]:
         """Wait until the screen shows what a regular expression says; AssertionError shows the screen."""
         until = time.monotonic() + seconds

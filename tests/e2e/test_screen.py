@@ -267,6 +267,56 @@ def test_what_was_typed_outlives_the_screen(bench: Bench, terminal: Callable[...
     again.wait_for(r"-7,? ?0,? ?7")
 
 
+UNASKED = [
+    "\x1b]11;rgb:1e1e/1e1e/2e2e\x1b\\",
+    "\x1bP>|term 1.0\x1b\\",
+    "\x1bP1$r q\x1b\\",
+    "\x1b[57:93;3u",
+    "\x1b[97;1:3u",
+    "\x1b[1;1:3A",
+    "\x1b[1079::97;5u",
+    "\x1b[?62;4;22c",
+    "\x1b[10;20R",
+    "\x1b[?997;1n",
+    "\x1b[48;24;80;480;640t",
+    f"\x1b]52;c;{'cnFyMXVy' * 2000}\x07",
+    "\x1b[?64;1;2;6;9;15;16;17;18;21;22;28;29;42;52c",
+]
+"""What terminals send late or unasked: of colours, names, settings, keys, sizes, and of what they can."""
+
+
+def test_replies_are_no_keys_and_what_keys_write_is(bench: Bench, terminal: Callable[..., Terminal]) -> None:
+    (done,) = bench.drive(bench.job("a", "--set", "generation.tokens=4"))
+    assert done.status == 0
+    screen = terminal("open", str(bench.session_path("a")))
+    screen.wait_for(READOUT)
+    screen.press("3")
+    before = screen.wait_for(READOUT)[0]
+    for reply in UNASKED:
+        screen.press(reply)
+    for reply in UNASKED[:6]:
+        # In two parts, the second later than the rest of a key would come.
+        screen.press(reply[:4])
+        time.sleep(0.15)
+        screen.press(reply[4:])
+    screen.send_bytes(b"\x9d11;rgb:q\x9c\xff\xe9\x901$r q\x9c\x9b97;1:3u")
+    # AltGr where the text of a key is told: to the next tab, and back by keys that need none.
+    screen.press("\x1b[57;3;93u")
+    screen.wait_for(r"\[Thresh")
+    screen.press("<")
+    screen.wait_for(r"\[Polar\]")
+    assert screen.wait_for(READOUT)[0] == before
+    assert not [*(bench.folder / "out").glob("a-*")], "no run was started"
+    assert not [*(bench.folder / "out").glob("spec-*")], "no run was started"
+    screen.press("2", "\x1b[200~-5\n\N{MINUS SIGN}1\n\n0\n4\x1b[201~")
+    screen.wait_for("4 values")
+    screen.press("enter", "u")
+    screen.wait_for("undone: values")
+    screen.press("\x1b[113;;113u")
+    assert screen.wait_for_end() == 0
+    assert screen.left_in_order()
+
+
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 def test_the_shell_has_the_terminal_while_the_screen_is_suspended_and_the_run_goes_on(
     bench: Bench, warm_worker: None, hold: Hold, terminal: Callable[..., Terminal]
