@@ -21,7 +21,7 @@ GAP = 2
 ROWS_AROUND = 4
 NAME_WIDTH = 14
 # Part of the largest circle that a wider legend is worth.
-WORTH = 0.8
+WORTH = 0.7
 # Columns in which a warning can be read.
 WARNED = 30
 # Lines of a warning: the rest of it stands where all warnings are listed.
@@ -113,7 +113,7 @@ def layout_of(figure: DiscFigure, width: int, height: int) -> Layout:
     styles = styles_of(figure.legend)
     beside = [
         (wide, min(height - ROWS_AROUND, (width - 2 * side - wide - GAP) // 2))
-        for wide in _widths_beside(figure, styles, width // 2)
+        for wide in _widths_beside(figure, styles, width * 11 // 20)
     ]
     largest = max(0, *(rows for _, rows in beside))
     # The widest that leaves the circle almost as large as any would.
@@ -142,7 +142,7 @@ def _widths_beside(figure: DiscFigure, styles: dict[str, GroupStyle], most: int)
     """Widths that the legend may have beside the circle, the widest first."""
     if (table := LegendTable.of(figure.legend, styles)) is not None:
         # Warnings stand below it, and need more than a narrow table.
-        return [min(max(wide, WARNED), most) for wide in table.widths()]
+        return [max(wide, WARNED) for wide in table.widths() if wide <= most] or [most]
     # Every part of an entry on a line of its own.
     parts = [f"  {text}" for entry in figure.legend for text in (entry.label, *entry.details)]
     return [min(max(map(cell_len, parts), default=0), most)]

@@ -95,10 +95,15 @@ def _finish(canvas: Canvas, layout: Layout, figure: DiscFigure, *, is_empty: boo
     return canvas.picture()
 
 
+INNER = 0.75
+"""Part of a disc's radius that words in place of curves may take; the spotlight is then seen beyond it alone."""
+
+
 def _say(canvas: Canvas, circle: Pane, text: str) -> None:
-    """Write over the middle of a disc, a clause a line where it is wider than the disc."""
-    clauses = [text] if cell_len(text) <= circle.width else text.split("; ")
-    lines = [line for clause in clauses for line in wrapped(clause, max(2, circle.width))]
+    """Write over the middle of a disc, a clause a line where it is wider than that."""
+    room = max(2, int(INNER * circle.width))
+    clauses = [text] if cell_len(text) <= room else text.split("; ")
+    lines = [line for clause in clauses for line in wrapped(clause, room)]
     top = circle.row + (circle.height - len(lines)) // 2
     for row, line in enumerate(lines, top):
         canvas.text(circle.col + (circle.width - cell_len(line)) // 2, row, line, BOLD)

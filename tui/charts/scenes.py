@@ -37,7 +37,7 @@ from srm_explorer.tui.charts.dose import paint_dose
 from srm_explorer.tui.charts.labels import Part
 from srm_explorer.tui.charts.palette import BOLD, LIT, GroupStyle, styles_of
 from srm_explorer.tui.charts.picture import PLAIN, Picture
-from srm_explorer.tui.charts.polar import paint_compass, paint_polar, point_cells
+from srm_explorer.tui.charts.polar import INNER, paint_compass, paint_polar, point_cells
 from srm_explorer.tui.charts.scene import Dot, Overlay, Scene, Table
 from srm_explorer.tui.charts.subject import (
     Subject,
@@ -148,7 +148,8 @@ def scene_of_polar(figure: PolarFigure, width: int, height: int) -> Scene:
     disc = disc_of(figure, width, height)
     if disc is None:
         return scene
-    return replace(scene, moving=lambda theta, _: Overlay.of(ray(disc, theta)), angle_at=disc.angle_at)
+    start = disc.low + INNER * (disc.high - disc.low) if figure.dark else None
+    return replace(scene, moving=lambda theta, _: Overlay.of(ray(disc, theta, start)), angle_at=disc.angle_at)
 
 
 def scene_of_thresholds(figure: ThresholdFigure, width: int, height: int) -> Scene:
