@@ -155,8 +155,12 @@ def keys_now(screen: Screen[Any]) -> list[KeyOf]:
     A key that a text field would take for a letter leads nowhere, and one that two widgets know leads to the inner one.
     """
     reached: dict[tuple[DOMNode, str], tuple[Binding, list[str]]] = {}
+    focused = screen.focused
     for key, active in screen.active_bindings.items():
-        if active.binding.id is not None and active.enabled:
+        # Textual does not know of all keys with a name which letter they are.
+        sign = _NAMES.get(key, "")
+        is_text = focused not in (None, active.node) and len(sign) == 1 and focused.check_consume_key(key, sign)
+        if active.binding.id is not None and active.enabled and not is_text:
             reached.setdefault((active.node, active.binding.id), (active.binding, []))[1].append(key)
     signs = glyphs_of(screen.app)
     return [

@@ -73,17 +73,17 @@ def test_what_stops_a_run_is_told_while_one_goes_on_and_only_then(drive: Any, st
 def test_where_it_is_narrow_the_least_important_go_and_no_word_is_cut(drive: Any, stored: Path) -> None:
     async def test(app: Any, pilot: Any, until: Any) -> None:
         await until(lambda: "lit" in app.text(), "the session")
-        told: dict[int, list[str]] = {}
+        hinted: dict[int, list[str]] = {}
         for width in (200, 160, 120, 100, 80, 61):
             await pilot.resize_terminal(width, 30)
             await pilot.press("3")
             await until(lambda width=width: app.size.width == width and len(app.status_line()) == width, "the size")
             line, hints = app.status_line(), shown(app)
-            told[width] = [hint.key + hint.does for hint in hints]
+            hinted[width] = [hint.key + hint.does for hint in hints]
             assert line.rstrip().endswith("  ".join(f"{hint.key} {hint.does}" for hint in hints)), line
             left_out = [hint.rank for hint in line_of(app).hints if hint not in hints]
             assert max(hint.rank for hint in hints) <= min(left_out, default=99)
-        assert all(set(narrower) <= set(wider) for wider, narrower in pairwise(told.values()))
+        assert all(set(narrower) <= set(wider) for wider, narrower in pairwise(hinted.values()))
 
     drive(test, LaunchOptions(session=stored))
 
@@ -140,6 +140,12 @@ def tab(name: str) -> Callable[[Any, Any, Any], Awaitable[None]]:
     return go
 
 
+async def run_view(app: Any, pilot: Any, until: Any) -> None:
+    await tab("Runs")(app, pilot, until)
+    await pilot.press("down", "enter")
+    await until(lambda: app.screen is not app.explorer and "activation" in app.text(), "the run")
+
+
 BEFORE_A_SESSION: tuple[State, ...] = (
     ("prompts", keys("1")),
     ("set", keys("1", "enter")),
@@ -154,7 +160,12 @@ WITH_A_SESSION: tuple[State, ...] = (
     ("edit", keys("2", "enter")),
     ("sessions", keys("o")),
     ("marked", keys("o", "m")),
+    ("trash", keys("o", "T")),
+    ("notes", keys("o", "N", "x")),
+    ("compare", keys("o", "m", "c")),
+    ("run", run_view),
     ("question", keys("s")),
+    ("help", keys("question_mark")),
     ("presets", keys("2", "P")),
 )
 
@@ -181,23 +192,35 @@ async def every_key_told_acts(app: Any, pilot: Any, until: Any, states: tuple[St
         await home(app, pilot)
         await go(app, pilot, until)
         await pilot.pause()
-        for key in offered(app.screen):
+        there = app.screen
+        for key in offered(there):
             if key.id in done:
                 continue
             done.add(key.id)
-            await home(app, pilot)
-            await go(app, pilot, until)
-            await pilot.pause()
-            if key.pressed[0] not in [hint.pressed for hint in line_of(app).hints]:
+            if app.screen is not there or key.pressed[0] not in told(app):
+                await home(app, pilot)
+                await go(app, pilot, until)
+                await pilot.pause()
+                there = app.screen
+            if key.pressed[0] not in told(app):
                 continue
             await until(lambda: painted(app), "the charts")
-            before, screen = app.text(), app.screen
+            before = cells(app)
             await pilot.press(key.pressed[0])
             await until(
-                lambda before=before, screen=screen: app.screen is not screen or app.text() != before,
+                lambda before=before, there=there: app.screen is not there or cells(app) != before,
                 f"{name}: {key.id} changes something",
             )
     return len(done)
+
+
+def told(app: Any) -> list[str]:
+    return [hint.pressed for hint in line_of(app).hints]
+
+
+def cells(app: Any) -> list[Any]:
+    """What is on the screen, with its colours."""
+    return [list(strip) for strip in app.screen._compositor.render_strips()]
 
 
 def test_every_key_that_is_told_does_something_with_nothing_there(drive: Any, monkeypatch: Any) -> None:
@@ -205,8 +228,14 @@ def test_every_key_that_is_told_does_something_with_nothing_there(drive: Any, mo
 
     async def test(app: Any, pilot: Any, until: Any) -> None:
         await until(lambda: "certainty" in app.text(), "the sets")
-        told = {key.id for key in offered(app.screen)}
-        assert not told & {"spec.undo", "spec.redo", "run.resume", "run.cancel", "chart.export", "results.turn_left"}
+        assert not {key.id for key in offered(app.screen)} & {
+            "spec.undo",
+            "spec.redo",
+            "run.resume",
+            "run.cancel",
+            "chart.export",
+            "results.turn_left",
+        }
         assert await every_key_told_acts(app, pilot, until, BEFORE_A_SESSION) > 20
 
     drive(test)
@@ -219,6 +248,21 @@ def test_every_key_that_is_told_does_something_with_a_session(drive: Any, stored
     async def test(app: Any, pilot: Any, until: Any) -> None:
         await until(lambda: "lit" in app.text(), "the session")
         assert await every_key_told_acts(app, pilot, until, WITH_A_SESSION) > 40
+
+    drive(test, LaunchOptions(session=stored))
+
+
+def test_a_letter_of_a_text_is_no_key(drive: Any, stored: Path) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "lit" in app.text(), "the session")
+        for opened in (("2", "enter"), ("s",), ("1", "slash"), ("o", "slash")):
+            await home(app, pilot)
+            await pilot.press(*opened)
+            await until(lambda: hasattr(app.focused, "action_submit"), "a text field")
+            field = app.focused
+            assert "enter" in told(app)
+            assert not [key for key in told(app) if len(key) == 1 or key in ("plus", "minus", "question_mark", "space")]
+            assert app.focused is field
 
     drive(test, LaunchOptions(session=stored))
 
