@@ -51,7 +51,7 @@ class SessionsScreen(Screen[Chosen | None]):
         #search.-open { display: block; }
         #empty { display: none; width: 1fr; height: 1fr; padding: 1 2; color: $text-muted; }
         .-none #empty { display: block; }
-        .-none LineTable { display: none; }
+        .-none LineTable, .-none SessionPreview { display: none; }
         LineTable { height: 1fr; }
     }
     """
