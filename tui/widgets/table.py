@@ -393,11 +393,11 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
         width = self.scrollable_content_region.width
         if self._placed[0] != width:
             columns = [whole(column) for column in self._columns] if self._whole else self._columns
-            gutter = gutter_of(self._rows.mark_width)
-            placed = place_columns(columns, width, gutter, self._widest)
+            gutter, shrinks = gutter_of(self._rows.mark_width), not self._reveals
+            placed = place_columns(columns, width, gutter, self._widest, shrinks=shrinks)
             if self._reveals and len(placed) < len(columns):
                 # The arrow that tells of the others has a place of its own.
-                placed = place_columns(columns, width - 2, gutter, self._widest)
+                placed = place_columns(columns, width - 2, gutter, self._widest, shrinks=shrinks)
             self._placed = (width, placed)
         return self._placed[1]
 

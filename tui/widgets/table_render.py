@@ -64,7 +64,12 @@ FLOOR = 8
 
 
 def place_columns(
-    columns: Sequence[Column], width: int, start: int = 0, widest: Mapping[str, int] | None = None
+    columns: Sequence[Column],
+    width: int,
+    start: int = 0,
+    widest: Mapping[str, int] | None = None,
+    *,
+    shrinks: bool = True,
 ) -> tuple[Placed, ...]:
     """Give every column its place; where room is short, columns of the highest priority go, the last of them first.
 
@@ -74,10 +79,10 @@ def place_columns(
         start: the first cell that columns may use.
         widest: cells of the widest text of columns, by key, as far as they are known: none of these is cut while
             another column has more room than its own texts need.
+        shrinks: whether columns that share what is left shrink before those of priority 0 end beyond `width`.
 
     Returns:
-        The columns that are shown. Those of priority 0 always are, so that they may end beyond `width`; before they do,
-        those that share what is left shrink.
+        The columns that are shown. Those of priority 0 always are, so that they may end beyond `width`.
     """
     gap = 1 if width < NARROW else 2
     kept = list(columns)
@@ -90,7 +95,7 @@ def place_columns(
     left = width - start - _least(kept, gap)
     widths = [column.least if column.width is None else column.width for column in kept]
     sharing = [at for at, column in enumerate(kept) if column.width is None]
-    for at in sharing:
+    for at in sharing if shrinks else ():
         shrunk = max(min(widths[at], FLOOR), widths[at] + min(0, left))
         left, widths[at] = left + widths[at] - shrunk, shrunk
     left, parts = max(0, left), sum(kept[at].share for at in sharing)

@@ -339,6 +339,19 @@ def test_what_is_copied_and_exported_is_what_is_seen(spread_session: Callable[..
     used(use, spread_session())
 
 
+def test_how_runs_are_grouped_stands_beside_the_tabs_of_a_narrow_terminal(
+    spread_session: Callable[..., Session],
+) -> None:
+    async def use(pilot: Pilot[None], host: Host) -> None:
+        for grouping in ("pooled", "by value", "by type"):
+            assert grouping in host.lines()[0]
+            assert "…" not in host.lines()[0]
+            await pilot.press("g")
+            await pilot.pause()
+
+    used(use, spread_session(), size=(80, 22))
+
+
 def test_the_log_scrolls_follows_and_forgets_the_oldest() -> None:
     async def use(pilot: Pilot[None], host: Host) -> None:
         await pilot.press("left_square_bracket")
