@@ -232,7 +232,8 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
             old = self._painted.get(row, ())
             if old != new:
                 whole = [(left, self.size.width)]
-                spans = differences(old, new, places, self._rows.mark_width) if old and new else whole
+                has_spans = old and new and not self._standing
+                spans = differences(old, new, places, self._rows.mark_width) if has_spans else whole
                 regions += [Region(x - left, row - top + HEADER_HEIGHT, width, 1) for x, width in spans]
             painted[row] = old
         # What is asked for is on the screen only once it has been painted.
@@ -256,17 +257,28 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
             self.post_message(self.Highlighted(self, new))
 
     def render_line(self, y: int) -> Strip:
-        left, top = self.scroll_offset
-        width, places, signs = self.size.width, self._places(), glyphs_of(self.app)
+        top, places, signs = self.scroll_offset.y, self._places(), glyphs_of(self.app)
         if y < HEADER_HEIGHT:
             style = self._looks.plain("header")
             segments = header_segments(places, self._sort, signs, style)
-            return self._with_more(Strip(segments).crop_extend(left, left + width, style), style).simplify()
+            return self._with_more(self._in_view(Strip(segments), style), style).simplify()
         row = y - HEADER_HEIGHT + top
         line = self._painted[row] = self._line(row, places, signs.cursor)
         look = self._looks.on_cursor if row == self.cursor else self._looks.plain
         segments = row_segments(line, places, self._rows.mark_width, signs, look) if line else []
-        return Strip(segments).crop_extend(left, left + width, look("") if line else self._looks.plain("")).simplify()
+        return self._in_view(Strip(segments), look("") if line else self._looks.plain("")).simplify()
+
+    @property
+    def _standing(self) -> int:
+        """Cells of the first column, which tells the rows apart, that stand while the others scroll past it."""
+        places = self._places()
+        scrolls = self._whole and self.scroll_offset.x > 0 and bool(places)
+        return min(places[0].end + 1, self.size.width // 2) if scrolls else 0
+
+    def _in_view(self, line: Strip, style: Style) -> Strip:
+        left, width, standing = self.scroll_offset.x, self.size.width, self._standing
+        scrolled = line.crop_extend(left + standing, left + width, style)
+        return Strip.join([line.crop_extend(0, standing, style), scrolled]) if standing else scrolled
 
     def _with_more(self, header: Strip, style: Style) -> Strip:
         """The header with an arrow at the side where columns go on that the keys sideways bring into view."""
@@ -303,7 +315,8 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
         left, top = self.scroll_offset
         row = at.y - HEADER_HEIGHT + top
         if at.y < HEADER_HEIGHT:
-            pressed = next((slot for slot in self._places() if slot.x <= at.x + left <= slot.end), None)
+            x = at.x if at.x < self._standing else at.x + left
+            pressed = next((slot for slot in self._places() if slot.x <= x <= slot.end), None)
             if pressed is not None:
                 self.post_message(self.HeaderPressed(self, pressed.column.key))
         elif row < self.count:

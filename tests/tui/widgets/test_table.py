@@ -280,6 +280,7 @@ def test_a_table_that_reveals_scrolls_to_the_columns_there_was_no_room_for() -> 
             await pilot.pause()
             shown += header()
         assert "extra" in shown
+        assert [line.split()[:2] for line in screen_lines(app)[2:5]] == [["name", str(row)] for row in (1, 2, 3)]
         # Left of the first column they are left out again.
         for _ in range(13):
             await pilot.press("h")
