@@ -263,6 +263,9 @@ class CompareScreen(Screen["Path | None"]):
         self._go(parts[(parts.index(self._part) + step) % len(parts)])
 
     def action_copy(self) -> None:
+        if selected := self.get_selected_text():
+            self.app.copy_to_clipboard(selected)
+            return
         if self._state is not None:
             width, height = self.query_one(_Chart).content_size
             self.app.copy_to_clipboard(self._state.text(self._part, width or 100, height or 30))

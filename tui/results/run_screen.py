@@ -183,6 +183,9 @@ class RunView(Screen[int]):
         self.query_one("#run-body").scroll_relative(y=lines, animate=False)
 
     def action_copy(self) -> None:
+        if selected := self.get_selected_text():
+            self.app.copy_to_clipboard(selected)
+            return
         if self.page is not None:
             strip = self.query_one(TokenStrip)
             self.app.copy_to_clipboard(f"{self.page.text()}{strip.legend()}\n{strip.reading()}\n".rstrip() + "\n")

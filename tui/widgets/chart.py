@@ -30,8 +30,6 @@ NEAR = 3
 class CellView(Widget):
     """Shows a picture and the cells that something over it replaces."""
 
-    ALLOW_SELECT = False
-
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, classes=classes)
         self._picture = Picture.blank(0, 0)
@@ -198,6 +196,8 @@ class ChartView(CellView):
         """Point the spotlight, which then follows the pointer."""
         if event.button == _LEFT and self._follow_pointer(event):
             event.stop()
+            # What is dragged here is no text.
+            self.screen.clear_selection()
             self.capture_mouse()
             self._dragged = True
 

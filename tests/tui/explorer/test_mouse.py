@@ -174,6 +174,12 @@ def test_text_is_selected_by_dragging_and_copied_as_it_is_seen(
         explorer, mouse = app.explorer, Mouse(app, pilot)
         monkeypatch.setattr(type(app), "copy_to_clipboard", lambda _, text: copied.append(text))
         await until(lambda: "θ 0°" in app.text() and painted(app), "the session")
+        # Beside the disc, where nothing is dragged, a chart is text.
+        x, y = mouse.place("radius: ")
+        await mouse.drag((x, y), (x + 3, y), (x + 5, y))
+        await pilot.press("y")
+        assert copied == ["radius"]
+        copied.clear()
         await mouse.click_on(" Runs ", 2)
         await until(lambda: explorer.results.tab == "Runs", "the tab")
         table = explorer.results.query_one("#runs").table
