@@ -88,6 +88,7 @@ from .polar import PolarFigure as PolarFigure
 from .polar import Ring as Ring
 from .polar import Spoke as Spoke
 from .polar import no_run_above as no_run_above
+from .polar import none_lit as none_lit
 from .polar import polar_counts as polar_counts
 from .polar import threshold_index as threshold_index
 from .session_overlays import overlays_from_session as overlays_from_session

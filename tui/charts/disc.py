@@ -20,8 +20,8 @@ GAP = 2
 # Title, radius label, and the two labels above and below the circle.
 ROWS_AROUND = 4
 NAME_WIDTH = 14
-# Part of the largest circle that a wider legend is worth.
-WORTH = 0.7
+# Part of the largest circle that must be left by a legend with all that it should tell, and by a wider one.
+WORTH, LARGE = 0.7, 0.95
 # Columns in which a warning can be read.
 WARNED = 30
 # Lines of a warning: the rest of it stands where all warnings are listed.
@@ -112,12 +112,12 @@ def layout_of(figure: DiscFigure, width: int, height: int) -> Layout:
     side = max(_name_width(figure.spokes[0]), _name_width(figure.spokes[2])) + 1
     styles = styles_of(figure.legend)
     beside = [
-        (wide, min(height - ROWS_AROUND, (width - 2 * side - wide - GAP) // 2))
-        for wide in _widths_beside(figure, styles, width * 11 // 20)
+        (wide, min(height - ROWS_AROUND, (width - 2 * side - wide - GAP) // 2), worth)
+        for wide, worth in _widths_beside(figure, styles, width * 11 // 20)
     ]
-    largest = max(0, *(rows for _, rows in beside))
-    # The widest that leaves the circle almost as large as any would.
-    legend_width, rows = next((form for form in beside if form[1] >= WORTH * largest), beside[-1])
+    largest = max(0, *(rows for _, rows, _ in beside))
+    # The widest that is worth what it takes from the circle.
+    legend_width, rows, _ = next((form for form in beside if form[1] >= form[2] * largest), beside[-1])
     on_one_line = max(cell_len(f"{spoke.angle_label} {spoke.name}") for spoke in (figure.spokes[0], figure.spokes[2]))
     if width - legend_width - GAP - 2 * rows >= 2 * (on_one_line + 1):
         side = on_one_line + 1
@@ -138,14 +138,15 @@ def layout_of(figure: DiscFigure, width: int, height: int) -> Layout:
     return Layout(circle, circle.col, 0, row, width, below)
 
 
-def _widths_beside(figure: DiscFigure, styles: dict[str, GroupStyle], most: int) -> list[int]:
-    """Widths that the legend may have beside the circle, the widest first."""
+def _widths_beside(figure: DiscFigure, styles: dict[str, GroupStyle], most: int) -> list[tuple[int, float]]:
+    """Widths that the legend may have beside the circle, the widest first, and the part of it that each must leave."""
     if (table := LegendTable.of(figure.legend, styles)) is not None:
         # Warnings stand below it, and need more than a narrow table.
-        return [max(wide, WARNED) for wide in table.widths() if wide <= most] or [most]
+        widths = [wide for wide in table.widths() if wide <= most] or [most]
+        return [(max(wide, WARNED), WORTH if wide <= table.essential else LARGE) for wide in widths]
     # Every part of an entry on a line of its own.
     parts = [f"  {text}" for entry in figure.legend for text in (entry.label, *entry.details)]
-    return [min(max(map(cell_len, parts), default=0), most)]
+    return [(min(max(map(cell_len, parts), default=0), most), WORTH)]
 
 
 def draw_grid(canvas: Canvas, disc: Disc, figure: DiscFigure, beneath: Sequence[Stroke] = ()) -> None:

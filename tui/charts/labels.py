@@ -108,6 +108,8 @@ _FORMS = (
     (_SHORT_PHASE, _P),
 )
 """Columns of a legend that is a table, from the widest form to the narrowest."""
+_ESSENTIAL = 2
+"""The narrowest form with runs, amplitude, phase and where it may lie, and p."""
 
 
 class LegendTable:
@@ -132,6 +134,11 @@ class LegendTable:
     def widths(self) -> list[int]:
         """Columns that each of its forms takes, the widest first."""
         return list(dict.fromkeys(self._width(form) for form in self._forms()))
+
+    @property
+    def essential(self) -> int:
+        """Columns that the narrowest form takes in which nothing is left out that a legend should tell."""
+        return self._width(self._forms()[_ESSENTIAL])
 
     def lines(self, width: int, most: int) -> list[list[Part]]:
         """At most so many lines of at most so many columns; none where it cannot be told whole."""

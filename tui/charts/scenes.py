@@ -23,6 +23,7 @@ from srm_explorer.engine.figures import (
     above,
     arithmetic_points,
     no_run_above,
+    none_lit,
     plane_index,
     run_groups,
     short,
@@ -186,7 +187,9 @@ def polar_picture(
 ) -> Picture:
     """The polar chart in one of its views as it stands without a spotlight."""
     if view == "compass":
-        return paint_compass(compass_figure(subject, shown), width, height)
+        figure = compass_figure(subject, shown)
+        label = none_lit(shown.groups, threshold) or figure.radius_label
+        return paint_compass(replace(figure, radius_label=label), width, height)
     return paint_polar(polar_figure(subject, shown, view, threshold), width, height)
 
 
