@@ -260,7 +260,7 @@ def test_what_was_typed_outlives_the_screen(bench: Bench, terminal: Callable[...
     screen.press("enter", "ctrl+u", "-7,0,7")
     screen.wait_for(r"values +-7,0,7")
     drafts = Path(os.environ["XDG_STATE_HOME"]) / "srm-explorer" / "drafts"
-    until(lambda: any("-7" in file.read_text() for file in drafts.glob("*.json")), "the draft")
+    until(lambda: any("-7,0,7" in file.read_text() for file in drafts.glob("*.json")), "the draft")
     screen.send_signal(signal.SIGKILL)
     screen.wait_for_end()
     again = terminal()

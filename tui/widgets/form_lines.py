@@ -64,10 +64,15 @@ class FormLines(Widget, can_focus=True):
         Binding("up,k", "move(-1)", "Row above", id="form.up", show=False, tooltip="Highlight the row above"),
         Binding("down,j", "move(1)", "Row below", id="form.down", show=False, tooltip="Highlight the row below"),
         Binding(
-            "left", "beside(-1)", "Row to the left", id="form.left", show=False, tooltip="Go to the field beside it"
+            "left", "beside(-1)", "Row to the left", id="form.left", show=False, tooltip="Go to the field on the left"
         ),
         Binding(
-            "right", "beside(1)", "Row to the right", id="form.right", show=False, tooltip="Go to the field beside"
+            "right",
+            "beside(1)",
+            "Row to the right",
+            id="form.right",
+            show=False,
+            tooltip="Go to the field on the right",
         ),
         Binding("home", "end(-1)", "First row", id="form.first", show=False, tooltip="Highlight the first row"),
         Binding("end", "end(1)", "Last row", id="form.last", show=False, tooltip="Highlight the last row"),
