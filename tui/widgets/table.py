@@ -94,9 +94,11 @@ WHOLE = 60
 """Cells of a column that shares what is left, where the table is as wide as all of its columns."""
 
 
-def whole(column: Column) -> Column:
-    """The column as it stands where none is dropped and scrolling finds the room."""
-    return replace(column, priority=0, least=max(column.least, WHOLE) if column.width is None else column.least)
+def whole(column: Column, widest: int) -> Column:
+    """The column as it stands where none is dropped and no text of so many cells cut, and scrolling finds the room."""
+    if column.width is not None:
+        return replace(column, priority=0, width=max(column.width, widest))
+    return replace(column, priority=0, least=max(column.least, WHOLE, widest))
 
 
 class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
@@ -355,8 +357,12 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     @property
     def _hides(self) -> bool:
-        """Whether columns were left out that can be brought in."""
-        return self._reveals and len(self._places()) < len(self._columns)
+        """Whether columns were left out, or texts cut, that can be brought in."""
+        return not self._whole and self._leaves_out(self._places())
+
+    def _leaves_out(self, places: Sequence[Placed]) -> bool:
+        is_cut = any(slot.width < self._widest.get(slot.column.key, 0) for slot in places)
+        return self._reveals and (len(places) < len(self._columns) or is_cut)
 
     def action_sideways(self, steps: int) -> None:
         if self._hides if steps > 0 else self._whole and self.scroll_offset.x == 0:
@@ -405,11 +411,13 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
     def _places(self) -> tuple[Placed, ...]:
         width = self.scrollable_content_region.width
         if self._placed[0] != width:
-            columns = [whole(column) for column in self._columns] if self._whole else self._columns
+            columns = self._columns
+            if self._whole:
+                columns = [whole(column, self._widest.get(column.key, 0)) for column in columns]
             gutter, shrinks = gutter_of(self._rows.mark_width), not self._reveals
             placed = place_columns(columns, width, gutter, self._widest, shrinks=shrinks)
-            if self._reveals and len(placed) < len(columns):
-                # The arrow that tells of the others has a place of its own.
+            if not self._whole and self._leaves_out(placed):
+                # The arrow that tells of the rest has a place of its own.
                 placed = place_columns(columns, width - 2, gutter, self._widest, shrinks=shrinks)
             self._placed = (width, placed)
         return self._placed[1]

@@ -291,6 +291,22 @@ def test_a_table_that_reveals_scrolls_to_the_columns_there_was_no_room_for() -> 
     drive(test, width=20, reveals=True)
 
 
+def test_a_table_that_reveals_brings_in_the_ends_of_texts_that_are_cut() -> None:
+    async def test(app: Host, pilot: Pilot[None]) -> None:
+        text = f"begins {'and goes on ' * 12}ends"
+        app.table.set_columns([Column("kind", "kind", 6), Column("text", "text")])
+        app.table.set_rows(3, lambda row, key: text if key == "text" else f"no {row}")
+        await pilot.pause()
+        assert "ends" not in screen_lines(app)[1]
+        assert screen_lines(app)[0].rstrip().endswith("→")
+        await pilot.press(*["l"] * 20)
+        await pilot.pause()
+        assert screen_lines(app)[1].rstrip().endswith("ends")
+        assert screen_lines(app)[1].split()[1:3] == ["no", "0"]
+
+    drive(test, reveals=True)
+
+
 @given(text=TEXTS, width=st.integers(0, 30), align=st.sampled_from(["left", "right"]))
 def test_any_text_fits_its_cell_exactly_and_cannot_act_on_the_terminal(text: str, width: int, align: Any) -> None:
     shown = fit(text, width, align)
