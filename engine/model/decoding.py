@@ -461,8 +461,8 @@ def row_bytes(model: LoadedModel, positions: int, captures: Sequence[Capture]) -
     return sizes_of(model).row_bytes(positions, kept)
 
 
-_MANY, _FEW, _STEPS = 32, 4, 4
-_MOST_SECONDS = 0.5
+_MANY, _FEW, _STEPS = 32, 4, 3
+_MOST_SECONDS = 2.0
 """Seconds that a step of many rows may be expected to take: a slower model is measured by few."""
 
 

@@ -24,6 +24,7 @@ from srm_explorer.engine.model import (
     measured_rate,
     model_key,
     sizes_of,
+    used_bytes,
     weight_bytes,
 )
 from srm_explorer.engine.model_analyses.run import model_study, run_model_study
@@ -167,7 +168,7 @@ def describe_here(spec: ModelSpec, base: Path, meter: Meter, warm: WarmModel) ->
     """
     with device_lock(device_key(spec.device), meter, warm):
         model = warm.load(spec, base, meter.stage)
-        description = _description(model)
+        description = _description(model).model_copy(update={"base_bytes": used_bytes(model.device) or 0})
         rate = 0.0 if known_pace(spec, base).rate else measured_rate(model)
         keep_pace(spec, base, rate=rate, sizes=description.model_dump(mode="json"))
         return description

@@ -224,7 +224,8 @@ class Description(_Tolerant):
 
     Four estimate what a run will need: bytes of the weights, sizes of `plan.Sizes`, and the bytes free on
     the device once the weights are there; 0 where a worker of another version does not say. How fast it is stands
-    in `runs.pace`.
+    in `runs.pace`. `base_bytes` is what the process takes with the weights and nothing else, its libraries
+    included; 0 where that was not looked at.
     """
 
     kind: Literal["description"] = "description"
@@ -236,6 +237,7 @@ class Description(_Tolerant):
     kv_width: int = 0
     n_vocab: int = 0
     free_bytes: int = 0
+    base_bytes: int = 0
 
 
 class Tokens(_Tolerant):

@@ -27,7 +27,8 @@ class Cost:
         runs: prompts times samples times conditions, the baseline and controls included.
         tokens: generated at most.
         seconds: at the pace of the last run, or the measured one; None where neither is known.
-        memory: bytes of the weights and of the largest batch; None where the model is not known.
+        memory: bytes of the process with the weights, where they were looked at, and of the largest batch; None where
+            the model is not known.
         control_runs: how many of the runs belong to controls.
         may_feed_again: whether texts of one prompt may differ in length, so that those that others end before are fed
             once more, for their means over common tokens.
@@ -139,4 +140,6 @@ def _memory(experiment: Experiment, runs: int, description: Description) -> int:
     kept = sum(captured_bytes(shape.width(Site.parse(site)), capture.reduce, positions) for site in capture.sites)
     row = sizes.row_bytes(positions, kept)
     rows = rows_within(description.free_bytes, description.device.partition(":")[0], row)
-    return description.weight_bytes + min(rows, max(runs, 1)) * row
+    # As the memory of a run is told: what the process takes, not its tensors alone.
+    base = max(description.weight_bytes, description.base_bytes)
+    return base + min(rows, max(runs, 1)) * row

@@ -190,13 +190,13 @@ class SpecForm:
         """What the experiment will cost, a fact each, empty where it is none; arguments as `cost.estimate` has them.
 
         Args:
-            kept: sizes of the model from an earlier start, for as long as it is not described.
+            kept: sizes of the model as they were looked at when it was loaded; None takes those it is described with.
         """
         try:
             experiment = Experiment.from_dict(self.data)
         except ExplorerError:
             return ()
-        return estimate(experiment, n_prompts, rate, self.description or kept, units).facts()
+        return estimate(experiment, n_prompts, rate, kept or self.description, units).facts()
 
     def hint(self, key: str) -> tuple[str, bool]:
         """What to say of a row, and whether it is that its text is not in use."""

@@ -161,21 +161,24 @@ class RunsState:
 
 
 def errand_going(title: str, progress: Progress | None) -> Going:
-    """What is told of a study that the worker is at: "scoring of the texts", "40 of 120", "0:05 left"."""
+    """What is told of a study that the worker is at: "scoring of the texts: 40 of 120", "0:05 left"."""
     if progress is None:
         return Going(None, (title,))
     if progress.stage != "running" or not progress.runs:
-        return Going(None, tuple(filter(None, (title, _STAGES[progress.stage], progress.counted))))
-    facts = [title, f"{progress.runs_done:,} of {progress.runs:,}"]
-    if progress.seconds_left is not None:
-        facts.append(f"{clock(progress.seconds_left)} left")
-    return Going(progress.share, tuple(facts))
+        return Going(None, (f"{title}: {_stage(progress)}",))
+    far = f"{title}: {progress.runs_done:,} of {progress.runs:,}"
+    left = () if progress.seconds_left is None else (f"{clock(progress.seconds_left)} left",)
+    return Going(progress.share, (far, *left))
+
+
+def _stage(progress: Progress) -> str:
+    return f"{_STAGES[progress.stage]} {progress.counted}".rstrip()
 
 
 def _going(progress: Progress) -> Going:
     if progress.stage != "running":
         share = progress.stage_share if progress.runs_done or progress.parts else None
-        return Going(share, tuple(filter(None, (_STAGES[progress.stage], progress.counted))))
+        return Going(share, (_stage(progress),))
     facts = [f"{progress.runs_done:,} / {progress.runs:,} runs"]
     if progress.rate:
         facts.append(f"{progress.rate:,.0f} tok/s")

@@ -78,7 +78,8 @@ class StudyController:
 
     def tell(self, facts: Sequence[str]) -> None:
         """Say on the pages that wait for the worker how far it is, and with what."""
-        self._far = next((fact for fact in facts if " of " in fact and fact != facts[0]), "")
+        far = facts[0].rpartition(": ")[2]
+        self._far = far if far[:1].isdigit() else ""
         for question, tab in self._asked.values():
             if question.model:
                 self.cache.wait(question, f"{', '.join(facts)} · c stops it")

@@ -142,13 +142,13 @@ def test_testing_the_model_and_a_study_at_the_worker_are_counted() -> None:
     state.grew(RunGrew(A, None, Progress("testing", part=3, parts=11), "running"))
     going = state.going()
     assert going is not None
-    assert going.facts == ("testing the model", "3 of 11")
+    assert going.facts == ("testing the model 3 of 11",)
     assert going.share == pytest.approx(3 / 11)
     state.seen(WorkerSeen("working: scoring of the texts", 0, "busy", "scoring of the texts", HALF))
     assert state.going() == going, "a run is told before a study"
     state.forget(A)
     going = state.going()
     assert going is not None
-    assert going.facts == ("scoring of the texts", "200 of 400", "1:05 left")
+    assert going.facts == ("scoring of the texts: 200 of 400", "1:05 left")
     state.seen(WorkerSeen("warm demo · cpu", 0, "warm"))
     assert state.going() is None

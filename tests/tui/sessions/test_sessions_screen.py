@@ -457,3 +457,18 @@ def test_a_marked_session_by_itself_has_its_own_groups_compared(shelf: Any, driv
         await until(lambda: "calm: clamped − baseline" in app.text(), "its groups")
 
     drive(SessionsScreen, test)
+
+
+def test_a_saved_session_that_goes_on_is_running_in_the_list_and_in_the_preview(three: Any, drive: Any) -> None:
+    writer = three.begin("rain", done=8)
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "running" in app.text(), "the state")
+        while highlighted(app) != "rain":
+            await pilot.press("down")
+        await until(lambda: "are saved" in app.text(), "the preview")
+        assert "interrupted" not in app.text()
+        assert "resume" not in app.text().splitlines()[-2]
+
+    drive(SessionsScreen, test)
+    writer.close()
