@@ -442,7 +442,8 @@ def edited_rows(data: Mapping[str, Any]) -> tuple[FormRow, ...]:
         unseen = unseen_caption(Experiment.from_dict(data))
     except ExplorerError:
         return ()
-    forms = (f"! {unseen}", "! no plane holds what is edited", "! in no plane")
+    told = unseen.partition(": ")[2].replace(", and the ", "; the ")
+    forms = (f"! {unseen}", f"! in no plane: {told}", "! no plane holds what is edited", "! in no plane")
     return (FormRow("#edited", "", forms, kind="warning"),) if unseen else ()
 
 
