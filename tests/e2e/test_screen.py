@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import os
 import re
@@ -386,3 +387,67 @@ def test_inside_tmux(bench: Bench, office: Path, own_folders: Path) -> None:
     finally:
         subprocess.run([*tmux, "kill-server"], check=False, env=env)
     until(lambda: not Path(f"/proc/{int(told.stdout)}").exists(), "the end of the screen, whose terminal is gone,")
+
+
+PASTE = "\x1b[200~{}\x1b[201~"
+
+
+def test_a_second_experiment_takes_thirty_keys(bench: Bench, terminal: Callable[..., Terminal]) -> None:
+    """Another layer and neuron, values pasted, run, read, compared, exported, renamed, and there at the next start."""
+    (done,) = bench.drive(bench.job("first"))
+    assert done.status == 0, done.stderr
+    screen = terminal("open", "first", size=(120, 36))
+    pressed: list[str] = []
+
+    def press(*keys: str) -> None:
+        pressed.extend(keys)
+        screen.press(*keys)
+
+    screen.wait_for(r"n3 × n8 · L1 hook_post")
+    press("2", "enter", "0", "enter", "down", "enter", "7", "enter")
+    screen.wait_for(r"edited L0 hook_post · clamp n7 · n7 × n8")
+    press("down", "down", "enter", PASTE.format("-2\n0\n2.5\n"), "enter")
+    screen.wait_for(r"values +-2 0 2\.5")
+    press("r")
+    screen.wait_for(r"first-\w+ is finished")
+    screen.wait_for(r"n7 × n8 · L0 hook_post")
+    threshold, count = screen.wait_for(r"spotlight θ 0°\s+> (-?[.\d]+)\s+lit (\d+) of 150").groups()
+    listed = re.findall(r"● (The man opened \d+ doors) +(\S+) (-?\.\d+)", screen.text)
+    (path,) = (bench.folder / "out").glob("first-*.json")
+    run = load_session(path)
+    assert lit(run, 0, float(threshold))[0] == int(count) > 0
+    (plane,) = run.planes
+    cosines = {
+        (run.prompts[one.prompt].text, run.conditions[one.condition].label): x / norm
+        for one, x, norm in zip(run.runs, plane.x, plane.norm, strict=True)
+    }
+    assert listed
+    for prompt, value, cosine in listed:
+        assert cosines[prompt, value] == pytest.approx(float(cosine), abs=0.006)
+    assert {edit.neurons for edit in run.spec.interventions} == {(7,)}
+    assert {condition.value for condition in run.conditions} == {None, -2, 0, 2.5}
+    press("o")
+    screen.wait_for(rf"▸ +{path.stem}")
+    press("m", "j", "m", "c")
+    screen.wait_for("each session is drawn in its own")
+    compared = screen.wait_for(rf"{path.stem}: L0 hook_post · n7 · clamp −2, 0, 2.5; n7 × n8 · L0 hook_post").string
+    for name, amplitude in ((path.stem, r"\.\d+"), ("first", r"\.\d+")):
+        assert re.search(rf"[●▲] {name} +{amplitude} \(", compared)
+    press("esc")
+    screen.wait_for(r"▸☑ +first ")
+    press("k", "x", "c")
+    screen.wait_for(r"\.csv")
+    press("enter")
+    screen.wait_for("200 runs written to")
+    press("R", "b", "enter")
+    screen.wait_for(r"▸☑? +b ")
+    press("esc")
+    screen.wait_for("session b")
+    press("q")
+    assert screen.wait_for_end() == 0
+    assert len(pressed) <= 30
+    with next(bench.folder.rglob("first-*.csv")).open(newline="") as file:
+        assert sum(1 for _ in csv.DictReader(file)) == 200
+    again = terminal(size=(80, 24))
+    again.wait_for("n7 × n8 · L0 hook_post")
+    again.wait_for(r"\bb\b")
