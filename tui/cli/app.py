@@ -82,6 +82,15 @@ sessions_app = group(
 )
 
 
+@sessions_app.command("search")
+def search_sessions(
+    words: Annotated[list[str], argument("WORD...", "Each of them occurs in every session that is listed.")],
+    as_json: Json = False,
+) -> None:
+    """List the sessions that have words in their name, model, what was done, notes, prompts or texts."""
+    cli.sessions.search_command(words, as_json)
+
+
 @sessions_app.command("rename")
 def rename_session(
     session: SessionName, name: Annotated[str, argument("NAME", "The new one, in the same folder.")]

@@ -54,6 +54,7 @@ from srm_explorer.tui.cli.tables import say_tables
 from srm_explorer.tui.cli.watch import Watch, holding, stoppable
 from srm_explorer.tui.sessions.list_model import SessionList
 from srm_explorer.tui.sessions.row import Row, Summary
+from srm_explorer.tui.sessions.summary import Hit, TextIndex
 
 if TYPE_CHECKING:
     from srm_explorer.engine.execution.replay import Deviation, Replay
@@ -127,6 +128,29 @@ def _entry(row: Row, folder: Path) -> Entry:
         size=row.size,
         path=path,
     )
+
+
+def search_command(words: Sequence[str], as_json: bool) -> None:
+    """Print the sessions in which every word occurs, and where it does."""
+    sessions, index = SessionList(), TextIndex()
+    rows = sessions.rows()
+    asked = " ".join(words).casefold().split()
+    found: list[tuple[Entry, Hit]] = []
+    for row in rows:
+        hit = index.find(row, asked)
+        if hit is not None:
+            found.append((_entry(row, sessions.folder), hit))
+    if as_json:
+        listed = [{**entry.to_dict(), "place": hit.place, "excerpt": hit.excerpt} for entry, hit in found]
+        say_json({"folder": str(sessions.folder), "sessions": listed})
+    elif found:
+        cells = [
+            (entry.name, _progress(entry), entry.state, when(entry.saved), f"{hit.place}: {hit.excerpt}".strip(": "))
+            for entry, hit in found
+        ]
+        say(*table(("name", "runs", "state", "saved", "found in"), cells, right=(1,), width=table_width()))
+    else:
+        say(f"none of {count(len(rows), 'session')} has {visible(' '.join(words))}")
 
 
 def rename_command(session: str, name: str) -> None:

@@ -12,7 +12,7 @@ from srm_explorer.engine.runs import Progress, is_run_folder, known_runs
 from srm_explorer.engine.runs.journal import sweep_removed
 from srm_explorer.engine.runs.journal_reader import EVENTS, JournalReader
 from srm_explorer.engine.session.store import settle_renames, settle_saves
-from srm_explorer.tui.sessions.row import FoundRun, Row, Summary
+from srm_explorer.tui.sessions.row import FoundRun, Row, Summary, newest_first
 from srm_explorer.tui.sessions.summary import SummaryCache, describe, mark_of, model_of, read_summary
 
 
@@ -44,13 +44,13 @@ class SessionList:
             with_run = self._with_run(folder, path, row)
             if with_run is not None:
                 by_path[path] = with_run
-        return tuple(sorted(by_path.values(), key=lambda row: (row.kind != "running", -row.modified, row.name)))
+        return newest_first(by_path.values())
 
     def rows(self) -> tuple[Row, ...]:
         """All sessions, those read that were not known; what was read is remembered."""
         rows = tuple(self.read(row) if row.summary is None else row for row in self.scan())
         self.remember()
-        return rows
+        return newest_first(rows)
 
     def read(self, row: Row) -> Row:
         try:

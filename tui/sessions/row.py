@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ class Summary:
         planned: runs of the whole experiment.
         saved: when, ISO 8601.
         problem: why it cannot be read, with file and remedy; empty where it can.
+        created: when its experiment began, ISO 8601: with `saved`, by which it is known under any name.
     """
 
     model: str = ""
@@ -35,6 +36,7 @@ class Summary:
     planned: int = 0
     saved: str = ""
     problem: str = ""
+    created: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,16 +96,33 @@ class Row:
         return (self.summary.runs, self.summary.planned) if self.summary is not None else (0, 0)
 
 
+def words_of(row: Row) -> str:
+    """What the list itself says of a session, to be searched: its name, model, what was done, state, in small letters.
+
+    A word that was typed is looked for here and in the notes, prompts and texts of the session.
+    """
+    summary = row.summary or Summary()
+    return " ".join((row.name, summary.model, summary.intervention, row.kind, summary.problem)).casefold()
+
+
 def matching(rows: Sequence[Row], typed: str) -> tuple[Row, ...]:
     """The rows in which every word that was typed occurs: in the name, the model, what was done, or the state."""
     words = typed.casefold().split()
+    return tuple(row for row in rows if all(word in text for text in (words_of(row),) for word in words))
 
-    def fits(row: Row) -> bool:
-        summary = row.summary or Summary()
-        text = " ".join((row.name, summary.model, summary.intervention, row.kind, summary.problem)).casefold()
-        return all(word in text for word in words)
 
-    return tuple(row for row in rows if fits(row))
+def saved_at(row: Row) -> float:
+    """The instant that `moment` tells, in seconds since the epoch."""
+    saved = row.summary.saved if row.summary is not None else ""
+    try:
+        return datetime.fromisoformat(saved).timestamp() if saved else row.modified
+    except (ValueError, OverflowError):
+        return row.modified
+
+
+def newest_first(rows: Iterable[Row]) -> tuple[Row, ...]:
+    """The order of the list: first what runs, then by when it was saved."""
+    return tuple(sorted(rows, key=lambda row: (row.kind != "running", -saved_at(row), row.name)))
 
 
 def moment(row: Row, now: datetime | None = None) -> str:

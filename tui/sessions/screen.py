@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -28,10 +29,13 @@ from srm_explorer.tui.widgets.table import LineTable
 
 if TYPE_CHECKING:
     from srm_explorer.tui.sessions.list_model import SessionList
+    from srm_explorer.tui.sessions.summary import Hit, TextIndex
 
 
 TICK = 1.0
 """Seconds between two looks at what runs."""
+SAY_EVERY = 0.2
+"""Seconds between two lines that say how far a search is."""
 PIECE = 16
 """Session files read between two updates of the list."""
 
@@ -91,9 +95,31 @@ class SessionsScreen(Screen[Chosen | None]):
 
         rows: tuple[Row, ...]
 
+    @dataclass
+    class Searched(Message):
+        """How far a search is.
+
+        Attributes:
+            typed: what is searched for.
+            hits: the sessions that have all of it, and where.
+            done: sessions that were looked through.
+            count: all of them.
+        """
+
+        typed: str
+        hits: dict[Path, Hit]
+        done: int
+        count: int
+
     def __init__(self, folder: Path | None = None) -> None:
         super().__init__()
         self._folder = folder
+        self._texts: TextIndex | None = None
+        self._found = self.Searched("", {}, 0, 0)
+        self._typed = ""
+        self._stamps: dict[Path, tuple[str, str]] = {}
+        self._lost: Path | None = None
+        self._hit: tuple[str, Tone] = ("", "plain")
         self._sessions: SessionList | None = None
         self._rows: tuple[Row, ...] = ()
         self._look_for: Path | None = None
@@ -106,7 +132,9 @@ class SessionsScreen(Screen[Chosen | None]):
         box = Vertical()
         box.border_title = "Sessions"
         with box:
-            yield Input(placeholder="search: name, model, what was done, state", compact=True, id="search")
+            yield Input(
+                placeholder="search names, models, what was done, notes, prompts, texts", compact=True, id="search"
+            )
             yield Static("reading the sessions", id="empty", markup=False)
             yield SessionTable()
             yield SessionPreview()
@@ -154,15 +182,37 @@ class SessionsScreen(Screen[Chosen | None]):
     @on(Listed)
     def take_rows(self, message: Listed) -> None:
         """Show the list as it is now, the highlight on the same session."""
+        changed = [(row.path, row.modified) for row in message.rows] != [(row.path, row.modified) for row in self._rows]
         self._rows = message.rows
         if self._sessions is not None:
             self.query_one(Vertical).border_subtitle = str(self._sessions.folder)
-        there = {row.path for row in self._rows}
-        self.table.marks = tuple(path for path in self.table.marks if path in there)
+        self._follow_renames()
+        if changed and self._typed:
+            self._search()
         self._show()
         if self._look_for is not None and self.table.go_to(self._look_for):
             self._look_for = None
         self._said_of = self.table.key
+
+    def _follow_renames(self) -> None:
+        """Keep the marks and the highlight on sessions that another terminal has renamed: by when they were saved."""
+        told = {row.path: (row.summary.created, row.summary.saved) for row in self._rows if row.summary is not None}
+        now = {stamps: path for path, stamps in told.items() if stamps[0]}
+        there, reads = {row.path for row in self._rows}, len(told) < len(self._rows)
+
+        def follow(path: Path) -> Path | None:
+            known = path if path in there else now.get(self._stamps.get(path, ("", "")))
+            # What has come since may be it: nothing is known of that before it is read.
+            return known or (path if reads else None)
+
+        self.table.marks = tuple(path for path in map(follow, self.table.marks) if path is not None)
+        if isinstance(self.table.key, Path) and self.table.key not in there:
+            self._lost = self.table.key
+        if self._lost is not None:
+            found = follow(self._lost)
+            if found != self._lost:
+                self._look_for, self._lost = self._look_for or found, None
+        self._stamps |= told
 
     def say(self, line: str, tone: Tone = "plain", look_for: Path | None = None) -> None:
         self.query_one(StatusLine).said = (line, tone)
@@ -173,10 +223,60 @@ class SessionsScreen(Screen[Chosen | None]):
 
     @on(Input.Changed, "#search")
     def narrow(self) -> None:
+        self._typed = self.query_one("#search", Input).value
+        if self._typed:
+            self._search()
+        self._show_narrowed()
+        self._tell_hit()
+
+    def _show_narrowed(self) -> None:
+        """Show what is left, the first of it highlighted where what was is not."""
         before = self.table.key
         self._show()
         if self.table.key != before:
             self.table.cursor = 0
+
+    def _search(self) -> None:
+        """Look through notes, prompts and texts, in a thread, for what is typed; read them before anything is."""
+        typed, rows = self._typed, self._rows
+
+        def look() -> None:
+            # It needs numpy and pydantic, which the first frame does without.
+            from srm_explorer.tui.sessions.summary import TextIndex
+
+            index = self._texts = self._texts or TextIndex()
+            hits: dict[Path, Hit] = {}
+            told = time.monotonic()
+            for count, row in enumerate(rows):
+                if self._over.is_set() or typed != self._typed:
+                    return
+                if time.monotonic() > told + SAY_EVERY:
+                    self.post_message(self.Searched(typed, dict(hits), count, len(rows)))
+                    told = time.monotonic()
+                if not typed:
+                    index.texts(row)
+                elif (hit := index.find(row, typed.casefold().split())) is not None:
+                    hits[row.path] = hit
+            self.post_message(self.Searched(typed, hits, len(rows), len(rows)))
+
+        self._background.run(look, key="search")
+
+    @on(Searched)
+    def take_found(self, message: Searched) -> None:
+        """Show what was found so far, and say how far the search is."""
+        if message.typed == self._typed:
+            self._found = message
+            self._show_narrowed()
+            self._tell_hit()
+
+    def _tell_hit(self) -> None:
+        """Say where the highlighted session has what is searched for, unless the list shows it."""
+        row = self.table.row
+        hit = self._found.hits.get(row.path) if row is not None and self._found.typed == self._typed else None
+        line = self.query_one(StatusLine)
+        if not line.said[0] or line.said == self._hit:
+            told = f"in its {hit.place}: {hit.excerpt}" if hit is not None and hit.place else ""
+            line.said = self._hit = (told, "plain")
 
     @on(Input.Submitted, "#search")
     def leave_search(self) -> None:
@@ -186,6 +286,7 @@ class SessionsScreen(Screen[Chosen | None]):
     def preview(self) -> None:
         if self.table.key != self._said_of:
             self.query_one(StatusLine).said = ("", "plain")
+        self._tell_hit()
         self.query_one(SessionPreview).show(self.table.row)
         self.refresh_bindings()
 
@@ -225,6 +326,7 @@ class SessionsScreen(Screen[Chosen | None]):
         search = self.query_one("#search", Input)
         search.add_class("-open")
         search.focus()
+        self._search()
 
     def action_mark(self) -> None:
         if not self.table.toggle_mark():
@@ -279,11 +381,17 @@ class SessionsScreen(Screen[Chosen | None]):
         push_help(self, "the list of sessions")
 
     def _show(self) -> None:
-        typed = self.query_one("#search", Input).value
-        shown = self._matching(typed)
-        self.query_one(Vertical).set_class(not shown, "-none")
+        shown = self._matching()
+        box, found = self.query_one(Vertical), self._found
+        box.set_class(not shown, "-none")
+        title = "Sessions"
+        if self._typed and self._rows:
+            title += f": {len(shown):,} of {len(self._rows):,}"
+            if self._searches:
+                title += f", searching the texts, {found.done if found.typed == self._typed else 0:,} done"
+        box.border_title = title
         if not shown:
-            self.query_one("#empty", Static).update(self._why_empty(typed))
+            self.query_one("#empty", Static).update(self._why_empty())
         self.table.show(shown)
         self._divide()
         self.query_one(SessionPreview).show(self.table.row)
@@ -296,12 +404,23 @@ class SessionsScreen(Screen[Chosen | None]):
         """Let the preview have the lines that the list does not need: one is for its titles, two for the frame."""
         self.query_one(SessionPreview).take_lines(self.size.height - 1 - 2 - 1, len(self._rows))
 
-    def _matching(self, typed: str) -> tuple[Row, ...]:
-        return matching(self._rows, typed)
+    @property
+    def _searches(self) -> bool:
+        """Whether what is typed was not looked for everywhere yet."""
+        return self._found.typed != self._typed or self._found.done < self._found.count
 
-    def _why_empty(self, typed: str) -> str:
+    def _matching(self) -> tuple[Row, ...]:
+        """What the list itself says it of, and what was found; while more is typed, what had the words before."""
+        told = {row.path for row in matching(self._rows, self._typed)}
+        if self._typed.startswith(self._found.typed) and self._found.typed:
+            told |= self._found.hits.keys()
+        return tuple(row for row in self._rows if row.path in told)
+
+    def _why_empty(self) -> str:
         if self._rows:
-            return f"nothing matches '{typed}': esc shows all"
+            if self._searches:
+                return f"searching the notes, prompts and texts of {len(self._rows):,} sessions for '{self._typed}'"
+            return f"nothing matches '{self._typed}': esc shows all"
         if self._sessions is None:
             return "reading the sessions"
         return f"no session in {self._sessions.folder} yet: esc, then r runs the experiment that is set up"

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, cast
 
@@ -15,14 +18,15 @@ from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.figures import intervention_captions, model_caption
 from srm_explorer.engine.io.files import open_regular, write_atomic
 from srm_explorer.engine.runs import JournalReader
+from srm_explorer.engine.runs.journal_reader import EVENTS, SPEC
 from srm_explorer.engine.session import SCHEMA_VERSION, Session, State, load_session
-from srm_explorer.tui.sessions.row import Summary
+from srm_explorer.tui.sessions.row import Row, Summary, words_of
 
 LONGEST_HEAD = 1 << 24
 """Bytes of what is read before the prompts; a file with more of them is read as a whole."""
 REMEMBERED = 5_000
-_VERSION = 2
-_ASKED = (b"schema_version", b"state", b"saved", b"spec", b"conditions")
+_VERSION = 3
+_ASKED = (b"schema_version", b"state", b"created", b"saved", b"spec", b"conditions")
 """Fields before the prompts that are read whole; of the provenance, the model is read alone."""
 
 Mark: TypeAlias = tuple[int, ...]
@@ -121,7 +125,7 @@ def _from_head(file: BinaryIO) -> Summary:
             raise _UnusualError
         provenance = dict(document["provenance"])
         spec, saved = Experiment.from_dict(document["spec"]), str(document["saved"])
-        session = _bare(spec, document["state"], provenance, saved)
+        session = _bare(spec, document["state"], provenance, saved, str(document["created"]))
         if not spec.model.is_known:
             raise _UnusualError
         planned = len(Grid(prompts, spec.generation.samples, len(document["conditions"])))
@@ -169,10 +173,11 @@ def _elements(file: BinaryIO, first: bytes) -> int:
 
 
 def _summary(session: Session, runs: int, planned: int) -> Summary:
-    return Summary(model_caption(session), describe(session.spec), session.state, runs, planned, session.saved)
+    done = describe(session.spec)
+    return Summary(model_caption(session), done, session.state, runs, planned, session.saved, created=session.created)
 
 
-def _bare(spec: Experiment, state: State, provenance: dict[str, Any], saved: str = "") -> Session:
+def _bare(spec: Experiment, state: State, provenance: dict[str, Any], saved: str = "", created: str = "") -> Session:
     """A session without its rows: enough for captions."""
     return Session(
         name="",
@@ -184,6 +189,7 @@ def _bare(spec: Experiment, state: State, provenance: dict[str, Any], saved: str
         runs=(),
         provenance=provenance,
         saved=saved,
+        created=created,
     )
 
 
@@ -210,3 +216,114 @@ def _read(file: Path) -> dict[str, tuple[Mark, Summary]]:
 
 
 _NOTHING = Summary()
+
+
+Texts: TypeAlias = dict[str, str]
+"""Notes, prompts and texts of a session, in small letters, a sign between one text and the next: what is searched."""
+
+_BETWEEN = "\0"
+
+_TEXT = re.compile(rb'"text":("(?:[^"\\]|\\.)*")')
+_NOTES = re.compile(rb'^"notes": (".*"),?$', re.MULTILINE)
+AROUND = 28
+"""Characters of a text before and after the word that was found in it."""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """Where a session has words that were searched for.
+
+    Attributes:
+        place: "notes", "prompts" or "texts"; empty where the list itself says all of them.
+        excerpt: the first of them there, with what stands around it.
+    """
+
+    place: str = ""
+    excerpt: str = ""
+
+
+class TextIndex:
+    """What sessions say, read once for each change of their files; safe to use from several threads.
+
+    Args:
+        budget: characters that are kept at most; what is beyond is read again for every search.
+    """
+
+    def __init__(self, budget: int = 1 << 28) -> None:
+        self._budget = budget
+        self._lock = threading.Lock()
+        self._kept: dict[Path, tuple[Mark, Texts]] = {}
+        self._size = 0
+
+    def find(self, row: Row, words: Sequence[str]) -> Hit | None:
+        """Look whether every word occurs in what the list says of a session, or in its notes, prompts and texts.
+
+        Args:
+            words: in small letters.
+        """
+        told = words_of(row)
+        missing = [word for word in words if word not in told]
+        if not missing:
+            return Hit()
+        texts = self.texts(row)
+        if not all(any(word in text for text in texts.values()) for word in missing):
+            return None
+        return next(Hit(place, _around(text, missing[0])) for place, text in texts.items() if missing[0] in text)
+
+    def texts(self, row: Row) -> Texts:
+        """What a session, or a run that is not saved yet, says; nothing where it cannot be read."""
+        file = row.path if row.saved else paths.run_folder(row.path) / EVENTS
+        try:
+            mark = mark_of(file.stat())
+        except OSError:
+            return {}
+        with self._lock:
+            known = self._kept.get(file)
+            if known is not None and known[0] == mark:
+                return known[1]
+        texts = read_texts(file)
+        with self._lock:
+            if (known := self._kept.pop(file, None)) is not None:
+                self._size -= sum(map(len, known[1].values()))
+            size = sum(map(len, texts.values()))
+            if self._size + size <= self._budget:
+                self._kept[file] = mark, texts
+                self._size += size
+        return texts
+
+
+def read_texts(file: Path) -> Texts:
+    """Read what a session file says, or the events of a run folder, whose prompts are in the file beside them.
+
+    A session is written one element a line, so that texts are found without reading it as a whole. Any other layout is.
+    """
+    with contextlib.suppress(OSError, ValueError, ExplorerError):
+        with open_regular(file) as opened:
+            content = opened.read()
+        if file.name == EVENTS:
+            with open_regular(file.with_name(SPEC)) as opened:
+                return {"prompts": _said(opened.read()), "texts": _said(content)}
+        notes = _NOTES.search(content)
+        prompts, runs, rest = (content.find(b'\n"%s": [' % name) for name in (b"prompts", b"runs", b"planes"))
+        if notes is not None and 0 < prompts < runs < rest:
+            written = str(json.loads(notes[1])).casefold()
+            return {"notes": written, "prompts": _said(content[prompts:runs]), "texts": _said(content[runs:rest])}
+        session = load_session(file)
+        said = {"prompts": session.prompts, "texts": session.runs}
+        listed = {name: _BETWEEN.join(record.text for record in records).casefold() for name, records in said.items()}
+        return {"notes": session.notes.casefold(), **listed}
+    return {}
+
+
+def _said(content: bytes) -> str:
+    return _BETWEEN.join(json.loads(b"[%s]" % b",".join(_TEXT.findall(content)))).casefold()
+
+
+def _around(text: str, word: str) -> str:
+    """A word with what stands around it, on one line."""
+    at = text.index(word)
+    text = text[text.rfind(_BETWEEN, 0, at) + 1 :].partition(_BETWEEN)[0]
+    at = text.index(word)
+    first, last = max(0, at - AROUND), at + len(word) + AROUND
+    before, after = "..." if first else "", "..." if last < len(text) else ""
+    return f"{before}{' '.join(text[first:last].split())}{after}"

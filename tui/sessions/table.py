@@ -6,13 +6,16 @@ It is as light as the screen around it, which is painted before any session is r
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from rich.cells import cell_len
 
 from srm_explorer.engine.figures import count_of
 from srm_explorer.tui.cli.output import file_size
 from srm_explorer.tui.glyphs import Glyphs, glyphs_of
-from srm_explorer.tui.sessions.row import Kind, Row, moment
+from srm_explorer.tui.sessions.row import Kind, Row, moment, newest_first, saved_at
 from srm_explorer.tui.widgets.status import clock
 from srm_explorer.tui.widgets.table import Column, LineTable
 
@@ -78,9 +81,12 @@ _STATES: tuple[Kind, ...] = ("running", "interrupted", "finished", "damaged", "r
 
 
 def sorted_rows(rows: Sequence[Row], column: str, descending: bool) -> tuple[Row, ...]:
-    """Sort sessions by a column of their table; those that are equal in it stay in order, those without come last."""
+    """Sort sessions by what a column of their table shows: equal ones stay in order, those without come last.
+
+    Without a column, `newest_first`.
+    """
     if not column:
-        return tuple(rows)
+        return newest_first(rows)
     value = _VALUES[column]
     known = [row for row in rows if value(row) is not None]
     rest = [row for row in rows if value(row) is None]
@@ -91,13 +97,20 @@ def _done(row: Row) -> str | None:
     return row.summary.intervention.casefold() if row.summary is not None and not row.summary.problem else None
 
 
+def _state_order(row: Row) -> tuple[int, float]:
+    progress = row.run.progress if row.run is not None else None
+    share = progress.share if row.kind == "running" and progress is not None else 0.0
+    return _STATES.index(row.kind), -share if row.kind == "running" else float(row.run is None)
+
+
 _VALUES: dict[str, Callable[[Row], Any]] = {
     "name": lambda row: row.name.casefold(),
     "model": lambda row: row.summary.model.casefold() or None if row.summary is not None else None,
     "done": _done,
     "runs": lambda row: row.runs if row.runs[1] else None,
-    "state": lambda row: _STATES.index(row.kind),
-    "saved": lambda row: row.modified,
+    # By the words of the column: what runs by how far it is, and what can go on before what cannot.
+    "state": _state_order,
+    "saved": lambda row: None if row.kind == "running" else saved_at(row),
     "size": lambda row: row.size,
 }
 
@@ -105,12 +118,35 @@ _VALUES: dict[str, Callable[[Row], Any]] = {
 COLUMNS = (
     Column("name", "name", least=16, share=2),
     Column("model", "model", width=14, priority=4),
-    Column("done", "site · neuron · op", least=20, share=3, priority=3),
+    Column("done", "site · neuron · op", least=18, share=3, priority=3),
     Column("runs", "runs", width=13, align="right", priority=1),
     Column("state", "state", width=26),
     Column("saved", "saved", width=15, priority=2),
     Column("size", "size", width=7, align="right", priority=5),
 )
+LONGEST_NAME = 40
+"""Cells of a name for which other columns give way."""
+
+
+def fitted(rows: Sequence[Row], signs: Glyphs) -> tuple[Column, ...]:
+    """The columns, no wider than their texts, so that names are whole where there is room.
+
+    While something runs, what is told of it has the room that it may come to need.
+    """
+    runs = any(row.kind == "running" for row in rows)
+    columns: list[Column] = []
+    for column in COLUMNS:
+        cells = (cell_of(row, column.key, signs) for row in rows)
+        texts = (cell if isinstance(cell, str) else cell[0] for cell in cells)
+        # Beside its title a column may have an arrow.
+        widest = max(cell_len(text) for text in (f"{column.title}  ", *texts))
+        if column.key == "name":
+            columns.append(replace(column, least=max(column.least, min(widest, LONGEST_NAME))))
+        elif column.width is not None and not (runs and column.key in ("runs", "state")):
+            columns.append(replace(column, width=min(column.width, widest)))
+        else:
+            columns.append(column)
+    return tuple(columns)
 
 
 class SessionTable(LineTable):
@@ -154,6 +190,8 @@ class SessionTable(LineTable):
     def show(self, rows: Sequence[Row]) -> None:
         shown = sorted_rows(rows, *self.sort)
         signs = glyphs_of(self.app)
+        if rows:
+            self.set_columns(fitted(rows, signs))
         # Until the new rows are in place, the table asks for the old ones, so each has its own.
         self.set_rows(
             len(shown),

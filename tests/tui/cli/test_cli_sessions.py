@@ -241,6 +241,20 @@ def test_sessions_are_renamed_thrown_away_listed_and_brought_back(
     assert (ended.status, ended.err.count("\n")) == (1, 1)
 
 
+def test_a_search_finds_notes_prompts_and_texts_and_says_where(
+    srm: Callable[..., Any], save: Callable[..., Session]
+) -> None:
+    save()
+    save("calm", prompts=2)
+    srm("sessions", "notes", "calm", "the Lighthouse at dusk")
+    assert "notes: the lighthouse at dusk" in srm("sessions", "search", "lighthouse", "DUSK").out
+    found = json.loads(srm("sessions", "search", "rains,", "--json").out)["sessions"]
+    assert {one["name"]: one["place"] for one in found} == {"storm": "prompts", "calm": "prompts"}
+    found = json.loads(srm("sessions", "search", '"7",', "--json").out)["sessions"]
+    assert {one["name"]: one["place"] for one in found} == {"storm": "texts", "calm": "texts"}
+    assert srm("sessions", "search", "nowhere").out == "none of 2 sessions has nowhere\n"
+
+
 def test_nothing_is_deleted_for_good_unasked(srm: Callable[..., Any], save: Callable[..., Session]) -> None:
     for name in ("storm", "calm"):
         save(name)

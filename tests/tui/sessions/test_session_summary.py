@@ -30,6 +30,7 @@ def in_full(session: Session) -> Summary:
         runs=len(session.runs),
         planned=session.planned_runs,
         saved=session.saved,
+        created=session.created,
     )
 
 

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import os
 import re
+import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +13,17 @@ import numpy as np
 import pytest
 
 from srm_explorer.engine import paths
+from srm_explorer.engine.runs.manage import rename_session
 from srm_explorer.engine.runs.trash import trash_session
-from srm_explorer.engine.session import load_session
+from srm_explorer.engine.session import load_session, save_session
 from srm_explorer.tui.compare.screen import CompareScreen
+from srm_explorer.tui.glyphs import UNICODE
 from srm_explorer.tui.sessions.actions import Chosen
 from srm_explorer.tui.sessions.notes import NotesScreen
+from srm_explorer.tui.sessions.row import Row, saved_at
 from srm_explorer.tui.sessions.screen import SessionsScreen
-from srm_explorer.tui.sessions.table import SessionTable
+from srm_explorer.tui.sessions.summary import TextIndex
+from srm_explorer.tui.sessions.table import SessionTable, cell_of
 
 
 def rows_of(app: Any) -> list[str]:
@@ -33,7 +40,11 @@ def highlighted(app: Any) -> str:
 def dated(shelf: Any, *names: str) -> None:
     """The first of them saved last."""
     for age, name in enumerate(names):
-        os.utime(shelf.path(name), (1_000_000 - age, 1_000_000 - age))
+        instant = 1_000_000 - age
+        saved = f'"saved": "{datetime.fromtimestamp(instant, UTC).isoformat()}"'.encode()
+        path = shelf.path(name)
+        path.write_bytes(re.sub(rb'"saved": "[^"]*"', saved, path.read_bytes(), count=1))
+        os.utime(path, (instant, instant))
 
 
 @pytest.fixture
@@ -151,6 +162,109 @@ def test_search_narrows_as_it_is_typed_and_escape_shows_all_again(three: Any, dr
         assert rows_of(app) == ["rain"]
 
     drive(SessionsScreen, test)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 48)])
+def test_notes_prompts_and_texts_are_searched_too(three: Any, drive: Any, size: tuple[int, int]) -> None:
+    session = load_session(three.path("rain"))
+    runs = (dataclasses.replace(session.runs[0], text=' the Zebra keeper\nsaid "Éa"'), *session.runs[1:])
+    prompts = (dataclasses.replace(session.prompts[0], text="Who lit the lantern?"), *session.prompts[1:])
+    save_session(session.changed(runs=runs, prompts=prompts), session.path)
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "interrupted" in app.text())
+        for typed, found, told in (
+            ("seen TWICE", ["calm"], "in its notes: seen twice"),
+            ("zebra", ["rain"], "in its texts: the zebra keeper said"),
+            ('"éa"', ["rain"], "in its texts: "),
+            ("lantern rain", ["rain"], "in its prompts: who lit the lantern?"),
+            ("lantern quartz", [], "nothing matches 'lantern quartz'"),
+        ):
+            await pilot.press("slash", "ctrl+u", *typed)
+            await until(lambda found=found: rows_of(app) == found, f"what has {typed}")
+            await until(lambda told=told: told in app.text(), f"where {typed} is")
+            assert f"Sessions: {len(found)} of 3" in app.text()
+        await pilot.press("escape")
+        assert len(rows_of(app)) == 3
+        assert "Sessions: " not in app.text()
+
+    drive(SessionsScreen, test, *size)
+
+
+def test_while_it_searches_it_says_so(three: Any, drive: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    three.save("quartz", notes="½ of it")
+    go_on = threading.Event()
+    read = TextIndex.texts
+
+    def waits(index: TextIndex, row: Row) -> Any:
+        go_on.wait(60)
+        return read(index, row)
+
+    monkeypatch.setattr(TextIndex, "texts", waits)
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "interrupted" in app.text())
+        await pilot.press("slash", "½")
+        assert "Sessions: 0 of 4, searching the texts, 0 done" in app.text()
+        assert "searching the notes, prompts and texts of 4 sessions for '½'" in app.text()
+        go_on.set()
+        await until(lambda: rows_of(app) == ["quartz"] and "Sessions: 1 of 4 " in app.text(), "the end")
+
+    drive(SessionsScreen, test, 80, 24)
+
+
+def test_every_column_sorts_by_what_it_shows(three: Any, drive: Any) -> None:
+    three.begin("gale").close()
+    os.utime(three.path("rain"), (2e9, 2e9))
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "interrupted, run gone" in app.text() and " gale " in app.text())
+        table = app.screen.query_one(SessionTable)
+        for column in [column.key for column in table.columns]:
+            table.sort_by(column)
+            app.screen._show()
+            shown = [cell_of(row, column, UNICODE) for row in table._shown]
+            texts = [cell if isinstance(cell, str) else cell[0] for cell in shown]
+            # Equal cells stand together, and the other way round the order is turned.
+            assert len([text for text, before in zip(texts, [None, *texts], strict=False) if text != before]) == len(
+                set(texts)
+            ), column
+            if column == "saved":
+                assert [row.name for row in table._shown] == ["gale", "calm", "storm", "rain"]
+                assert [saved_at(row) for row in table._shown] == sorted(map(saved_at, table._shown), reverse=True)
+        table.sort_by(table.sort[0])
+        table.sort_by(table.sort[0])
+        app.screen._show()
+        assert rows_of(app) == ["gale", "calm", "storm", "rain"]
+
+    drive(SessionsScreen, test)
+
+
+def test_marks_and_the_highlight_follow_a_session_that_another_terminal_renamed(three: Any, drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "interrupted, run gone" in app.text() and app.text().count("finished") >= 2)
+        await pilot.press("m", "j", "m")
+        rename_session(three.path("calm"), "bright")
+        rename_session(three.path("storm"), "wind")
+        await until(lambda: {"bright", "wind"} <= set(rows_of(app)) and highlighted(app) == "wind", "the new names")
+        assert app.screen.query_one(SessionTable).marks == (three.path("bright"), three.path("wind"))
+        await pilot.press("c")
+        await until(lambda: isinstance(app.screen, CompareScreen) and "bright" in app.text(), "the comparison")
+
+    drive(SessionsScreen, test)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36), (160, 48)])
+def test_names_are_whole_while_other_columns_have_room(shelf: Any, drive: Any, size: tuple[int, int]) -> None:
+    names = ("lighthouse-at-dusk-n488-clamped-827c45", "storm")
+    for name in names:
+        shelf.save(name)
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: app.text().count("finished") >= 2, "the list")
+        assert all(f" {name} " in app.text() for name in names)
+
+    drive(SessionsScreen, test, *size)
 
 
 def test_marked_sessions_are_compared_in_the_order_of_their_marks(three: Any, drive: Any) -> None:
@@ -436,7 +550,7 @@ def test_two_hundred_sessions_are_listed_and_reached(shelf: Any, drive: Any) -> 
     dated(shelf, *(f"s{number:03d}" for number in range(200)))
 
     async def test(app: Any, pilot: Any, until: Any) -> None:
-        await until(lambda: len(rows_of(app)) == 200 and "…" not in app.text(), "all of them")
+        await until(lambda: len(rows_of(app)) == 200 and all(row.summary for row in app.screen._rows), "all of them")
         await pilot.press("end")
         assert highlighted(app) == "s199"
         await pilot.press(*"/s15", "enter", "j")
