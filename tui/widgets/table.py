@@ -179,6 +179,7 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
             self._columns, self._whole = tuple(columns), False
             self._widest.clear()
             self._replace()
+            self.scroll_to(x=0, animate=False)
 
     def set_sort(self, key: str | None, descending: bool = False) -> None:
         """Mark a column in the header as the one that rows are sorted by; None marks none."""
@@ -274,7 +275,7 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
     def _standing(self) -> int:
         """Cells of the first column, which tells the rows apart, that stand while the others scroll past it."""
         places = self._places()
-        scrolls = self._whole and self.scroll_offset.x > 0 and bool(places)
+        scrolls = self._reveals and self.scroll_offset.x > 0 and bool(places)
         return min(places[0].end + 1, self.size.width // 2) if scrolls else 0
 
     def _in_view(self, line: Strip, style: Style) -> Strip:
