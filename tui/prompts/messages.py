@@ -131,8 +131,8 @@ def about_completion(names: Sequence[str], room: int) -> str:
 def about_path(what: str) -> str:
     """What happens to a path that is being typed."""
     if what == "set":
-        return "a new set: enter makes its file (a name: in your own folder) and edits it, esc drops it"
-    return "a prompt file: enter opens and chooses it, esc drops it"
+        return "a new set: enter makes its file, in your own folder, and edits it"
+    return "a prompt file: tab completes, enter opens and chooses it, esc drops it"
 
 
 def about_view(choice: PromptChoice, rows: RowsView, signs: Glyphs) -> list[str]:

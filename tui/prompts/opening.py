@@ -82,6 +82,8 @@ def open_typed(typed: str, sets: Iterable[ListedSet], column: str | None = None)
         path = _typed_path(word)
         if os.path.isdir(path):  # noqa: PTH112  (that of a Path raises where a folder above may not be entered)
             raise ExplorerError(f"{word} is a folder", remedy="go on with a file in it; tab completes it")
+        if not os.path.exists(path):  # noqa: PTH110  (likewise)
+            raise ExplorerError(f"there is no file {word}", remedy="tab completes the path")
         named = next((one for one in sets if one.path == path), None)
         listed = (
             replace(named, column=column)

@@ -674,7 +674,9 @@ async def test_a_file_is_opened_by_a_path_that_tab_completes() -> None:
         assert "2: storms.txt  story.csv" in app.foot()
         await write(pilot, "ms.tx")
         await press(pilot, "enter")
-        assert "there is no such prompt file" in app.foot(), "what is wrong stands at the line, which stays"
+        assert app.foot() == "there is no file elsewhere/deeper/storms.tx; tab completes the path", (
+            "what is wrong stands at the line, which stays"
+        )
         assert line_of(app) == "elsewhere/deeper/storms.tx"
         await press(pilot, "tab", "enter")
         assert not app.pane.query(Input)
@@ -695,7 +697,7 @@ async def test_the_home_folder_and_what_cannot_be_opened(tmp_path: Path, monkeyp
         assert line_of(app) == "~/prompts/"
         for typed, told in (
             ("", "~/prompts/ is a folder"),
-            ("x", "there is no such prompt file"),
+            ("x", "there is no file ~/prompts/x;"),
             ("/y", "prompts/x"),
         ):
             await write(pilot, typed)
