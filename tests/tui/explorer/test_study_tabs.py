@@ -235,7 +235,7 @@ def test_the_help_tells_every_note_of_the_table_where_the_page_has_no_room(drive
         await until(lambda: "How the table is read" in app.text(), "the notes")
         assert app.screen._notes == notes
         assert notes[0] in " ".join(app.text().split())
-        assert {"partner", "p", "q"} <= {title for titles, _ in app.screen._words for title in titles.split(", ")}
+        assert {"partner", "p", "q"} <= {title for titles, _ in app.screen.words for title in titles.split(", ")}
 
     drive(test, LaunchOptions(session=stored), size=(100, 30))
 
