@@ -31,7 +31,7 @@ from srm_explorer.engine.stats.pairings import pair
 from srm_explorer.engine.stats.permutation import benjamini_hochberg, matched_blocks, sign_flip_test
 from srm_explorer.engine.stats.plane_tests import correlation_test, flipped_residuals
 from srm_explorer.engine.stats.plane_tests import paired_test as planes_test
-from srm_explorer.engine.stats.regions import JointRegion, joint_region
+from srm_explorer.engine.stats.regions import JointRegion, amplitude_difference, joint_region
 from srm_explorer.engine.stats.resampling import UnitTotals, bca_interval, binomial_interval, unit_totals
 from srm_explorer.engine.stats.spotlight import spotlight_sweep, unit_coordinates
 from srm_explorer.engine.stats.unit_means import mean_effect
@@ -294,6 +294,27 @@ def _amplitude(rng: np.random.Generator, experiments: int) -> Measured:
     truth = float(np.hypot(*TRUTH))
     ends = [region.amplitude for region in _regions(rng, experiments)]
     return Measured(coverage=float(np.mean([low <= truth <= high for low, high in ends])), experiments=experiments)
+
+
+@measured(
+    "sessions diff: difference of two amplitudes",
+    "ends of both ranges",
+    "the same skewed units behind both",
+    share=0.25,
+)
+def _amplitudes(rng: np.random.Generator, experiments: int) -> Measured:
+    of_run, stratum = np.repeat(np.arange(20), 3), np.arange(20) % 2
+    held: list[bool] = []
+    for at in range(experiments):
+        shared = 0.5 * (rng.exponential(size=(20, 2)) - 1)
+        regions: list[JointRegion | None] = []
+        for turn in (0.3, 2.0):
+            along = (0.0, 0.1, 0.4)[at % 3] * np.array([np.cos(turn), np.sin(turn)])
+            xy = (along + shared + 0.3 * (rng.exponential(size=(20, 2)) - 1))[of_run]
+            regions.append(joint_region(unit_totals(xy, of_run, 20), stratum, level=0.975, resamples=400))
+        low, high = amplitude_difference(*regions) or (np.nan, np.nan)
+        held.append(bool(low <= 0 <= high))
+    return Measured(coverage=float(np.mean(held)), experiments=experiments)
 
 
 @measured(

@@ -122,7 +122,8 @@ def _cell(told: Estimate | str | None, key: str, width: int) -> Cell:
     if told.low is None and told.high is None:
         return value
     factor = 100 if key == "changed" else 1
-    ends = ", ".join("" if end is None else three_digits(end * factor) for end in (told.low, told.high))
+    # As close as can be: three of these stand beside a name in 80 columns.
+    ends = ",".join("" if end is None else three_digits(end * factor) for end in (told.low, told.high))
     return f"{value} ({ends})"
 
 

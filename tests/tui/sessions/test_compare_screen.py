@@ -335,7 +335,7 @@ def test_four_sessions_of_other_neurons_layers_and_models_stand_on_one_chart(
 
     def shown(row: dict[str, Any], key: str, factor: float = 1.0) -> str:
         value, low, high = (three_digits(row[f"{key}{end}"] * factor) for end in ("", "_low", "_high"))
-        return f"{value} ({low}, {high})"
+        return f"{value} ({low},{high})"
 
     async def test(app: Any, pilot: Any, until: Any) -> None:
         await until(lambda: "counts of 4 sessions" in app.text() and "radius" in app.text(), "the chart")
@@ -352,9 +352,7 @@ def test_four_sessions_of_other_neurons_layers_and_models_stand_on_one_chart(
         for name in NAMES[1:]:
             (line,) = [line for line in lines if re.search(rf"[▲■▼] {name} − ●", line)]
             (row,) = [row for row in printed["against"] if (row["session"], row["measure"]) == (name, "amplitude A")]
-            assert (
-                f"{three_digits(row['difference'])} ({three_digits(row['low'])}, {three_digits(row['high'])})" in line
-            )
+            assert f"{three_digits(row['difference'])} ({three_digits(row['low'])},{three_digits(row['high'])})" in line
         await pilot.press("end")
         await until(lambda: "planes differ" in app.text() and "srm-explorer planes model --add A B" in app.text())
 
