@@ -297,21 +297,18 @@ def _amplitude(rng: np.random.Generator, experiments: int) -> Measured:
 
 
 @measured(
-    "sessions diff: difference of two amplitudes",
-    "ends of both ranges",
-    "the same skewed units behind both",
-    share=0.25,
+    "sessions diff: difference of two amplitudes", "MOVER by hand", "skewed units, those of either apart", share=0.25
 )
 def _amplitudes(rng: np.random.Generator, experiments: int) -> Measured:
     of_run, stratum = np.repeat(np.arange(20), 3), np.arange(20) % 2
     held: list[bool] = []
     for at in range(experiments):
-        shared = 0.5 * (rng.exponential(size=(20, 2)) - 1)
         regions: list[JointRegion | None] = []
         for turn in (0.3, 2.0):
-            along = (0.0, 0.1, 0.4)[at % 3] * np.array([np.cos(turn), np.sin(turn)])
-            xy = (along + shared + 0.3 * (rng.exponential(size=(20, 2)) - 1))[of_run]
-            regions.append(joint_region(unit_totals(xy, of_run, 20), stratum, level=0.975, resamples=400))
+            along = np.array([np.cos(turn), np.sin(turn)])
+            xy = ((0.0, 0.2, 1.0)[at % 3] + 0.5 * (rng.exponential(size=(20, 1)) - 1)) * along
+            xy = (xy + 0.15 * (rng.exponential(size=(20, 2)) - 1))[of_run]
+            regions.append(joint_region(unit_totals(xy, of_run, 20), stratum, resamples=400))
         low, high = amplitude_difference(*regions) or (np.nan, np.nan)
         held.append(bool(low <= 0 <= high))
     return Measured(coverage=float(np.mean(held)), experiments=experiments)

@@ -273,8 +273,7 @@ class ComparedSessions:
         )
         notes = (
             "paired: of units that both have, prompt by prompt; unpaired: either session resampled by itself",
-            f"amplitudes: at least {short(100 * LEVEL)} %, from both at half the error (Bonferroni), whatever their "
-            "planes and units have in common",
+            f"amplitudes: at least {short(100 * LEVEL)} %, from the ranges of both (MOVER), each in its own plane",
         )
         return TableFigure("against", f"Each session less {self.comparison.names[0]}", _AGAINST, rows, notes)
 
@@ -393,7 +392,7 @@ def _against(
         lacking = first if not first.group else other
         return [Against(other.name, "all", refused=lacking.missing["amplitude"])]
     match = _matched(first, other)
-    lines = [_mean_line(comparison, row, first, other, family), _amplitude_line(first, other)]
+    lines = [_mean_line(comparison, row, first, other, family), _amplitude_line(first, other, match)]
     return [*lines, _changed_line(first, other, match), _kl_line(first, other, match)]
 
 
@@ -445,7 +444,20 @@ def _title(each: MeasuredSession) -> str:
     return "" if each.plane is None else plane_title(each.plane)
 
 
-def _amplitude_line(first: MeasuredSession, other: MeasuredSession) -> Against:
+def _correlation(first: MeasuredSession, other: MeasuredSession, match: MatchedRuns) -> float:
+    """How the units that both have vary together, each along its session's own mean; 0 where they have none."""
+    if not match.paired or first.plane is None or other.plane is None:
+        return 0.0
+    along: list[Floats] = []
+    for plane, rows, units in zip((other.plane, first.plane), match.rows, match.units, strict=True):
+        means = unit_totals(points_of(plane).xy[rows], units, len(match.stratum)).unit_means
+        along.append(means @ np.nanmean(means, axis=0))
+    known = np.isfinite(along).all(axis=0)
+    spreads = [float(side[known].std()) if known.any() else 0.0 for side in along]
+    return float(np.corrcoef(along[0][known], along[1][known])[0, 1]) if all(spreads) else 0.0
+
+
+def _amplitude_line(first: MeasuredSession, other: MeasuredSession, match: MatchedRuns) -> Against:
     """The difference of two amplitudes, each in whatever plane."""
     measure = "amplitude A"
     for each in (first, other):
@@ -454,8 +466,7 @@ def _amplitude_line(first: MeasuredSession, other: MeasuredSession) -> Against:
     assert first.amplitude is not None
     assert other.amplitude is not None
     value = other.amplitude.value - first.amplitude.value
-    regions = [each.region((1 + LEVEL) / 2) for each in (other, first)]
-    ends = amplitude_difference(*regions)
+    ends = amplitude_difference(other.region(), first.region(), _correlation(first, other, match))
     few = "" if ends is not None else "too few units for an interval: run more prompts"
     how = "either in its own plane" if ends is not None else ""
     return Against(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -227,20 +228,33 @@ def joint_region(
     return JointRegion(centre, flat, radius2, min(single, radius2), len(strata), level, p)
 
 
-def amplitude_difference(first: JointRegion | None, other: JointRegion | None) -> tuple[float, float] | None:
-    """Where the length of one pair less that of another may lie, whatever planes and units they have in common.
+def amplitude_difference(
+    first: JointRegion | None, other: JointRegion | None, correlation: float = 0.0
+) -> tuple[float, float] | None:
+    """Where the length of one pair less that of another may lie, whatever planes they lie in.
 
-    Both lengths lie in their regions' ranges at once with a probability of 1 - (1 - l1) - (1 - l2) at least
-    (Bonferroni; Dunn 1961), however the two depend on one another; their difference then lies between the ends'
-    differences. So two regions of level .975 give .95 at least; it is wider than needed.
+    MOVER (Zou and Donner 2008), from the ranges (l, u) of the lengths A of both regions: the lower end is
+    ``A1 - A2 - sqrt((A1 - l1)^2 + (u2 - A2)^2 - 2 r (A1 - l1)(u2 - A2))``, the upper one likewise with the other ends.
+
+    A positive correlation is taken for none: near an amplitude of 0 it is no measure of how lengths vary together, and
+    to trust it held the truth in .82 of simulated experiments where .95 was meant. Taken so the interval is wider than
+    needed where lengths rise and fall together, and everywhere a little, since a region's range is (.98 for .95).
+
+    Args:
+        correlation: of the two lengths over the units that both have; 0 where they have none.
 
     Returns:
         Its ends; None where a region is not known, or has no extent.
     """
     if first is None or other is None or first.is_point or other.is_point:
         return None
-    (low, high), (least, most) = first.amplitude, other.amplitude
-    return low - most, high - least
+    r = min(0.0, correlation) if math.isfinite(correlation) else -1.0
+    lengths = [float(np.hypot(*region.centre)) for region in (first, other)]
+    down = [length - region.amplitude[0] for length, region in zip(lengths, (first, other), strict=True)]
+    up = [region.amplitude[1] - length for length, region in zip(lengths, (first, other), strict=True)]
+    below = math.sqrt(down[0] ** 2 + up[1] ** 2 - 2 * r * down[0] * up[1])
+    above = math.sqrt(up[0] ** 2 + down[1] ** 2 - 2 * r * up[0] * down[1])
+    return lengths[0] - lengths[1] - below, lengths[0] - lengths[1] + above
 
 
 def hotelling_radius2(rank: int, freedom: int, level: float = LEVEL) -> float:

@@ -216,23 +216,27 @@ def test_sessions_without_vectors_or_values_still_have_what_can_be_told() -> Non
         compare_sessions([one] * 9)
 
 
-def test_the_difference_of_two_amplitudes_is_held_by_its_interval() -> None:
-    """Skewed units of unequal size, unequally many runs, the same units behind both; no amplitude, a small, a large."""
+@pytest.mark.parametrize("opposed", [False, True])
+def test_the_difference_of_two_amplitudes_is_held_by_its_interval(opposed: bool) -> None:
+    """Skewed units of unequal numbers of runs, those of both sessions apart, or the same in opposite ways."""
     rng = np.random.default_rng(7)
-    units, runs, experiments = 16, 40, 1_050
+    units, runs, experiments = 14, 40, 1_002
     of_run = np.concatenate([np.arange(units), rng.integers(0, units, runs - units)])
     stratum = np.arange(units) % 2
     held = 0
     for experiment in range(experiments):
-        truth = (0.0, 0.1, 0.4)[experiment % 3]
-        shared = (rng.exponential(size=(units, 2)) - 1) * np.array([0.5, 0.2])
+        truth = (0.0, 0.2, 1.0)[experiment % 3]
         regions: list[JointRegion | None] = []
-        for turn in (0.3, 2.0):
-            along = np.array([np.cos(turn), np.sin(turn)])
-            own = shared + 0.3 * (rng.exponential(size=(units, 2)) - 1)
-            xy = (truth * along + own)[of_run] + 0.05 * rng.normal(size=(runs, 2))
-            regions.append(joint_region(unit_totals(xy, of_run, units), stratum, level=0.975, resamples=200))
-        ends = amplitude_difference(*regions)
+        along: list[np.ndarray] = []
+        shared = 0.5 * rng.exponential(size=(units, 1)) * rng.choice([-1.0, 1.0], size=(units, 1))
+        for turn, sign in ((0.3, 1.0), (2.0, -1.0)):
+            axis = np.array([np.cos(turn), np.sin(turn)])
+            own = sign * shared if opposed else 0.5 * (rng.exponential(size=(units, 1)) - 1)
+            xy = (truth + own) * axis + 0.15 * (rng.exponential(size=(units, 2)) - 1)
+            regions.append(joint_region(unit_totals(xy[of_run], of_run, units), stratum, resamples=120))
+            along.append(xy @ xy.mean(axis=0))
+        correlation = float(np.corrcoef(*along)[0, 1]) if opposed else 0.0
+        ends = amplitude_difference(*regions, correlation)
         assert ends is not None
         held += ends[0] <= 0 <= ends[1]
     assert held / experiments >= 0.95 - 3 * np.sqrt(0.05 * 0.95 / experiments)
@@ -242,7 +246,7 @@ def test_two_amplitudes_far_apart_are_told_apart() -> None:
     rng = np.random.default_rng(1)
     of_run = np.arange(20)
     sides = [
-        joint_region(unit_totals([size, 0.1] + 0.1 * rng.normal(size=(20, 2)), of_run, 20), of_run * 0, level=0.975)
+        joint_region(unit_totals([size, 0.1] + 0.1 * rng.normal(size=(20, 2)), of_run, 20), of_run * 0)
         for size in (0.8, 0.3)
     ]
     low, high = amplitude_difference(*sides) or (0.0, 0.0)
