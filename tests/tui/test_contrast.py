@@ -23,9 +23,11 @@ from srm_explorer.tui.charts.palette import (
     ON_BACKGROUND,
     WARNING,
     on_background,
+    session_style,
     styles_of,
 )
 from srm_explorer.tui.charts.picture import is_braille
+from srm_explorer.tui.compare.screen import CompareScreen
 from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.settings import Settings
 from srm_explorer.tui.themes import NAMES, READABLE
@@ -94,6 +96,9 @@ def test_charts_can_be_read_and_grids_are_fainter_than_what_is_drawn(theme: str)
         assert GRID.dim
         return
     assert all(1.4 <= least(GRID) < 0.7 * least(style) for style in inks())
+    # Names of sessions stand in tables in the colours of their curves, the highlighted row on a colour of its own.
+    beneath.append(rgb(Color.parse(READABLE[NAMES[theme]].variables["primary-muted"])))
+    assert all(least(session_style(at).style) >= TEXT for at in range(8))
     for style in FIXED.values():
         assert least(style.band) <= least(style.style)
     # What a figure is exported as.
@@ -160,6 +165,8 @@ def test_every_text_of_the_screens_can_be_read(theme: str, tmp_path: Path, monke
         await look(painter, "form")
         await painter.press("o", until="gentle")
         await look(painter, "sessions")
+        await painter.press("m", "j", "c", until=lambda: isinstance(painter.app.screen, CompareScreen))
+        await look(painter, "compare")
 
     paint(scene, "120x36", LaunchOptions(session=Path("saved_sessions/example.json")), Settings(theme=theme))
     assert len(seen) > 20

@@ -41,8 +41,9 @@ DASH = (3, 9)
 # those of a dark or a light background where that is known. No colour stands for two inks.
 GRID, FRAME, CHANCE = foreground(242) + Style(dim=True), foreground(243), foreground(241)
 WARNING = foreground(131) + BOLD
-_BLUE, _VERMILLION, _PURPLE = (32, 25), (166, 130), (133, 96)
-_CYCLE = ((29, 28), (168, 132), (136, 94), (30, 66), (61, 60), (64, 58), _PURPLE)
+_BLUE, _VERMILLION, _GREEN, _PINK, _ORANGE = (32, 25), (166, 130), (29, 28), (168, 132), (136, 94)
+_TEAL, _INDIGO, _OLIVE, _PURPLE = (30, 66), (61, 60), (64, 58), (133, 96)
+_CYCLE = (_GREEN, _PINK, _ORANGE, _TEAL, _INDIGO, _OLIVE, _PURPLE)
 """Colours of a group and of its band."""
 ON_BACKGROUND: dict[int, tuple[int, int]] = {
     242: (238, 249),
@@ -53,17 +54,17 @@ ON_BACKGROUND: dict[int, tuple[int, int]] = {
     25: (32, 27),
     166: (208, 124),
     130: (130, 130),
-    133: (170, 90),
+    133: (176, 90),
     96: (96, 97),
     29: (35, 22),
     28: (28, 28),
-    168: (204, 162),
+    168: (204, 126),
     132: (132, 132),
-    136: (172, 94),
+    136: (172, 88),
     94: (136, 130),
     30: (37, 23),
     66: (30, 30),
-    61: (105, 57),
+    61: (141, 57),
     60: (62, 62),
     64: (142, 58),
     58: (64, 94),
@@ -100,7 +101,7 @@ HOLLOW = ("△", "□", "▽", "◇", "○", "◁", "▷")
 FILLED = ("▲", "■", "▼", "◆", "●")
 
 
-SESSION_COLOURS = (166, 35, 61, 168, 37, 133, 100, 172)
+SESSION_COLOURS = (_VERMILLION, _GREEN, _INDIGO, _PINK, _TEAL, _PURPLE, _OLIVE, _ORANGE)
 """A session has the same colour on every chart and in every table: the place it has among those compared."""
 SESSION_MARKERS = ("●", "▲", "■", "▼", "◆", "◀", "▶", "★")
 _SESSION_BASES = ("○", "△", "□", "▽", "◇", "◁", "▷", "☆")
@@ -113,12 +114,12 @@ def session_style(session: int, role: Role = "pooled") -> GroupStyle:
     """
     at = session % len(SESSION_COLOURS)
     markers = _SESSION_BASES if role in ("baseline", "baseline of") else SESSION_MARKERS
-    return GroupStyle(foreground(SESSION_COLOURS[at]), "╳" if role == "reference" else markers[at])
+    return _group(SESSION_COLOURS[at], "╳" if role == "reference" else markers[at])
 
 
 def session_look(session: int) -> str:
     """The colour of a session as the look of a table's cell."""
-    return f"color({SESSION_COLOURS[session % len(SESSION_COLOURS)]})"
+    return f"color({SESSION_COLOURS[session % len(SESSION_COLOURS)][0]})"
 
 
 def styles_of(legend: Sequence[LegendEntry]) -> dict[str, GroupStyle]:

@@ -11,7 +11,6 @@ from typing import Any
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.app import App
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.strip import Strip
@@ -19,9 +18,10 @@ from textual.widget import Widget
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.background import Background
-from srm_explorer.tui.charts.palette import GRID, on_background
+from srm_explorer.tui.charts.palette import GRID
 from srm_explorer.tui.charts.picture import PLAIN, Cell, Mode, Picture, glyph
 from srm_explorer.tui.charts.scene import Position, Scene
+from srm_explorer.tui.themes import themed_style
 
 # Unchanged cells between two changed ones that cost less than moving the cursor over them.
 NEAR = 3
@@ -86,12 +86,6 @@ class CellView(Widget):
             base: Any = self.visual_style.rich_style
             themed = self._styles[key] = base + themed_style(self.app, key)
         return themed
-
-
-def themed_style(app: App[Any], style: Style) -> Style:
-    """A style of a picture in the app's theme; as it was painted where the background is the terminal's own."""
-    theme = app.current_theme
-    return style if theme.ansi else on_background(style, dark=theme.dark)
 
 
 def markers_of(app: object) -> Mode:

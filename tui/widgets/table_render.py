@@ -16,6 +16,7 @@ from textual.widget import Widget
 
 from srm_explorer.tui.glyphs import Glyphs
 from srm_explorer.tui.text import UNSURE, broadest, cut
+from srm_explorer.tui.themes import themed_style
 
 NARROW = 90
 """Cells below which columns stand one cell apart instead of two."""
@@ -335,7 +336,9 @@ class Looks:
             style = self._table.visual_style.rich_style
             for part in (name, "cursor" if on_cursor else ""):
                 if part.startswith("color("):
-                    style += Style.parse(part)
+                    # The terminal's own background may be of any colour: there the marker alone tells.
+                    if not self._table.app.current_theme.ansi:
+                        style += themed_style(self._table.app, Style.parse(part))
                 elif part:
                     style += component_style(self._table, f"line-table--{part}")
             self._known[name, on_cursor] = style
