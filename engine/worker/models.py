@@ -86,6 +86,8 @@ class Answers:
         at_hand = self._warm.model_of(key)
         if known is None and at_hand is not None:
             known = _description(at_hand)
+            if not known_pace(spec, base).sizes:
+                keep_pace(spec, base, sizes=known.model_dump(mode="json"))
         if known is None:
             known = self._queue.run_model_task(lambda stop: self._load(spec, base, message.place, stop)).result()
             assert isinstance(known, Description)
