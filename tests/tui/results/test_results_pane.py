@@ -13,7 +13,7 @@ from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 from textual.widget import Widget
 
-from srm_explorer.engine.session import Session
+from srm_explorer.engine.session import PlaneRecord, Session
 from srm_explorer.tui.results.log_tab import MOST, LogTab
 from srm_explorer.tui.results.pane import ResultsPane
 from srm_explorer.tui.results.runs_tab import RunsTab
@@ -407,3 +407,33 @@ def test_the_pane_is_shown_before_any_library_but_textual_is_loaded() -> None:
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "textual" in loaded
     assert not {"numpy", "pydantic", "plotext"} & set(loaded)
+
+
+def test_a_run_opens_on_what_shows_something_and_says_where_nothing_does(
+    spread_session: Callable[..., Session],
+) -> None:
+    session = spread_session(thresholds=(0.7, 0.5))
+    plane = session.planes[0]
+    near = np.stack([plane.x, plane.y], axis=1) / np.array(plane.norm)[:, None] * 0.49
+    session = session.changed(planes=(PlaneRecord.of(plane.site, plane.a, plane.b, near, np.ones(len(near))),))
+
+    async def use(pilot: Pilot[None], host: Host) -> None:
+        # Every cosine is below both thresholds: the runs themselves, drawn in to where they are.
+        assert host.pane.state.view == "compass"
+        said = re.search(r"no run above \.5; the largest cosine is (\.\d+)", host.text())
+        assert said
+        assert float(said[1]) == pytest.approx(np.hypot(*near.T).max(), abs=1e-3)
+        dots = host.text()
+        await pilot.press("v")
+        await settled(pilot, host)
+        assert host.pane.state.view == "counts"
+        assert "no run above .5" in host.text()
+        assert f"the largest cosine is {said[1]}" in host.text()
+        # Rings and the spotlight alone: half of what the runs take, and no fan of spokes.
+        assert braille(host.text()) < braille(dots)
+
+    used(use, session)
+
+
+def braille(text: str) -> int:
+    return sum(0x2800 < ord(character) < 0x2900 for character in text)
