@@ -55,8 +55,9 @@ class SessionsScreen(Screen[Chosen | None]):
         #search.-open { display: block; }
         #empty { display: none; width: 1fr; height: 1fr; padding: 1 2; color: $text-muted; }
         .-none #empty { display: block; }
-        .-none LineTable, .-none SessionPreview { display: none; }
+        .-none SessionPreview { display: none; }
         LineTable { height: 1fr; }
+        .-none LineTable { height: 0; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rich.cells import cell_len
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -18,6 +20,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.cli.output import file_size
 from srm_explorer.tui.sessions.row import day_and_time
+from srm_explorer.tui.sessions.table import LONGEST_NAME
 from srm_explorer.tui.widgets.dialogs import Ask, Confirm
 from srm_explorer.tui.widgets.help import push_help
 from srm_explorer.tui.widgets.status import StatusLine, Tone
@@ -36,7 +39,7 @@ COLUMNS = (
     Column("when", "thrown away", width=16),
     Column("holds", "holds", width=22, priority=2),
     Column("size", "size", width=7, align="right", priority=1),
-    Column("origin", "from", least=16, share=2),
+    Column("origin", "from", least=12),
 )
 
 
@@ -103,7 +106,7 @@ class TrashScreen(Screen[Path | None]):
         & > Vertical { border: round $primary; border-title-style: bold; border-subtitle-color: $text-muted; }
         #empty { display: none; width: 1fr; height: 1fr; padding: 1 2; color: $text-muted; }
         .-none #empty { display: block; }
-        .-none LineTable { display: none; }
+        .-none LineTable { height: 0; }
         LineTable { height: 1fr; }
     }
     """
@@ -128,11 +131,10 @@ class TrashScreen(Screen[Path | None]):
         box.border_title = "Trash"
         with box:
             yield Static("", id="empty", markup=False)
-            yield LineTable(opens=True)
+            yield LineTable()
         yield StatusLine()
 
     def on_mount(self) -> None:
-        self.query_one(LineTable).set_columns(COLUMNS)
         self.query_one(LineTable).focus()
         self._show()
         self.look()
@@ -234,7 +236,11 @@ class TrashScreen(Screen[Path | None]):
                 return _holds(entry)
             return file_size(entry.size) if key == "size" else str(getattr(entry, key))
 
-        self.query_one(LineTable).set_rows(len(entries), cell, lambda at: entries[at].folder)
+        longest = max((cell_len(entry.name) for entry in entries), default=0)
+        name = replace(COLUMNS[0], least=min(max(COLUMNS[0].least, longest), LONGEST_NAME))
+        table = self.query_one(LineTable)
+        table.set_columns((name, *COLUMNS[1:]))
+        table.set_rows(len(entries), cell, lambda at: entries[at].folder)
         self.refresh_bindings()
 
 

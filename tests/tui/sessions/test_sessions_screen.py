@@ -356,8 +356,10 @@ def test_what_was_thrown_away_comes_back_by_u_the_last_first(three: Any, drive: 
             await pilot.press(*f"/{name}", "enter", "D", "y")
             await until(lambda name=name: f"{name} is in the trash: u brings it back" in app.text(), "the line")
             await pilot.press("escape")
-        assert three.names() == {"rain.json"}
-        for name in ("storm", "calm"):
+        await until(lambda: rows_of(app) == ["rain"], "the last one")
+        await pilot.press("D", "y")
+        await until(lambda: "no session in" in app.text() and not three.names(), "nothing left")
+        for name in ("rain", "storm", "calm"):
             await pilot.press("u")
             await until(lambda name=name: highlighted(app) == name, "back in the list")
             assert f"{name} is back" in app.text()
