@@ -24,6 +24,7 @@ from srm_explorer.engine.experiment.directions import FileVector, direction_of
 from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.prompts import is_path
 from srm_explorer.tui.backend.background import Background
+from srm_explorer.tui.widgets.help import push_help
 from srm_explorer.tui.widgets.status import StatusLine
 from srm_explorer.tui.widgets.table import Cell, Column, LineTable
 
@@ -185,6 +186,7 @@ class Presets(ModalScreen[ChosenSpec | None]):
     """
     HORIZONTAL_BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-narrow"), (90, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark", "help", "help", id="presets.help", tooltip="Keys and words"),
         Binding("escape,q", "leave", "Leave it", id="presets.leave", tooltip="Keep the experiment as it is"),
     ]
 
@@ -234,6 +236,9 @@ class Presets(ModalScreen[ChosenSpec | None]):
     def choose(self, event: LineTable.Opened) -> None:
         event.stop()
         self._read(event.row, take=True)
+
+    def action_help(self) -> None:
+        push_help(self, "the list of experiments")
 
     def action_leave(self) -> None:
         self.dismiss(None)

@@ -14,6 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from srm_explorer.engine.runs.progress import Progress
+from srm_explorer.tui.widgets.help import push_help
 from srm_explorer.tui.widgets.status import StatusLine
 from srm_explorer.tui.widgets.table import Cell, Column, LineTable
 
@@ -47,6 +48,7 @@ class QueueScreen(ModalScreen[Path | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x,delete", "prune", "take off", id="queue.prune", tooltip="Take the waiting job off the queue"),
         Binding("y", "copy", "copy", show=False, id="queue.copy", tooltip="Copy the path of its session"),
+        Binding("question_mark", "help", "help", id="queue.help", tooltip="Keys and words"),
         Binding("escape,q,Q", "leave", "back", id="queue.leave", tooltip="Go back"),
     ]
 
@@ -123,6 +125,10 @@ class QueueScreen(ModalScreen[Path | None]):
         """Copy the path of the highlighted job's session."""
         if job := self._highlighted():
             self.app.copy_to_clipboard(job.session)
+
+    def action_help(self) -> None:
+        """What the keys do here."""
+        push_help(self, "the worker's queue")
 
     def action_leave(self) -> None:
         """Go back."""

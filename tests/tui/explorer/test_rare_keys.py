@@ -18,7 +18,10 @@ def test_the_queue_is_shown_and_left(drive: Any) -> None:
         await pilot.press("Q")
         await until(lambda: isinstance(app.screen, QueueScreen), "the queue")
         await until(lambda: "nothing runs and nothing waits" in app.text(), "the answer")
-        await pilot.press("Q")
+        assert "x take off" not in app.status_line()
+        await pilot.press("question_mark")
+        await until(lambda: "Take the waiting job off the queue" in app.text(), "the help")
+        await pilot.press("escape", "Q")
         await until(lambda: app.screen is app.explorer, "the explorer")
 
     drive(test)
