@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,7 @@ def test_an_edited_experiment_is_on_the_screen_again(drive: Callable[..., Explor
     shutil.copy(OLD / "draft.json", drafts / "20260101-000000-abcdef.json")
 
     async def test(app: Explored, pilot: Pilot[Any], until: Until) -> None:
-        await until(lambda: "neuron 137" in app.text(), "the neuron that was typed")
+        await until(lambda: re.search(r"neuron +137", app.text()), "the neuron that was typed")
         assert "[Thresholds]" in app.text()
         assert any("certainty" in line and "140 / 140" in line for line in app.text().splitlines())
 
