@@ -251,7 +251,7 @@ class ComparedSessions:
             "all values of a session together; every session against its own baseline, in its own plane",
             "A: length of the mean of the cosines; changed: share of runs whose text is not the baseline's; "
             "KL(untouched || condition) a token; from, to: 95 % intervals over units",
-            "moved: length of the mean less the baseline's; beyond arithmetic: what of it the experiment did not set, "
+            "shift: length of the mean less the baseline's; beyond arithmetic: what of it the experiment did not set, "
             "p: signs of whole units flipped (symmetry)",
             *(f"{name}: {line}" for name, counted in self.counted.items() for line in counted.lines),
         ]
@@ -282,7 +282,7 @@ _EFFECTS = (
     *table_columns("session::text; amplitude:A; amplitude_low:from; amplitude_high:to"),
     *table_columns("changed:changed:percent; changed_low:from:percent; changed_high:to:percent"),
     *table_columns("kl:KL nats; kl_low:from; kl_high:to"),
-    *table_columns("moved:moved::3; moved_low:from::3; moved_high:to::3; beyond:beyond arithmetic::4"),
+    *table_columns("shift:shift::3; shift_low:from::3; shift_high:to::3; beyond:beyond arithmetic::4"),
     *table_columns("beyond_low:from::4; beyond_high:to::4; p::p:2; q::p:2; tested:p is of:text:5"),
     *table_columns("units::whole:2; done:what was done:text:6; plane::text:6; refused:not there:text"),
 )

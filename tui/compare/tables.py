@@ -31,12 +31,12 @@ LEAST_NAME = 14
 """Cells of a session's name in the table, its marker with it."""
 SCORE = "press w"
 """What is to be done where KL is not scored."""
-_MEASURES = (("amplitude", "A"), ("changed", "changed %"), ("kl", "KL nats"), ("moved", "moved"))
+_MEASURES = (("amplitude", "A"), ("changed", "changed %"), ("kl", "KL nats"), ("shift", "shift"))
 _OF_AGAINST = {
     "amplitude A": "amplitude",
     "texts changed": "changed",
     "KL nats": "kl",
-    "mean (ΔA, ΔB), size": "moved",
+    "mean (ΔA, ΔB), size": "shift",
 }
 _REFUSED = "refused"
 
@@ -77,7 +77,7 @@ def effect_rows(compared: ComparedSessions) -> tuple[EffectRow, ...]:
             "amplitude": each.amplitude,
             "changed": each.changed,
             "kl": each.kl,
-            "moved": beyond.shift,
+            "shift": beyond.shift,
         }
         missing = each.missing
         if missing.get("kl", "").startswith(NOT_SCORED):
@@ -94,7 +94,7 @@ def effect_rows(compared: ComparedSessions) -> tuple[EffectRow, ...]:
         lines = [line for line in compared.against if line.name == name]
         told = {_OF_AGAINST[line.measure]: line.estimate or _REFUSED for line in lines if line.measure in _OF_AGAINST}
         numbers.append(told)
-        tested = next((line.p for line in lines if _OF_AGAINST.get(line.measure) == "moved"), None)
+        tested = next((line.p for line in lines if _OF_AGAINST.get(line.measure) == "shift"), None)
         further = {} if tested is None else {"p": cell_text(tested, "p")}
         how = dict.fromkeys(f"{line.measure}: {line.refused or line.how}" for line in lines if line.refused or line.how)
         heads.append((at, f"{name} {MINUS} {session_style(0).marker}", further, (f"{name} {MINUS} {first}", *how)))
@@ -136,7 +136,7 @@ def effect_columns(rows: tuple[EffectRow, ...]) -> tuple[Column, ...]:
     # A name gives way before a number does; below the table it stands whole.
     columns = [Column("session", "session", least=min(LEAST_NAME, width("session", "session")), share=2)]
     columns += [
-        Column(key, title, width=width(key, title), priority=1 if key == "moved" else 0) for key, title in _MEASURES
+        Column(key, title, width=width(key, title), priority=1 if key == "shift" else 0) for key, title in _MEASURES
     ]
     columns.append(Column("p", "p", width=width("p", "p"), align="right", priority=2))
     columns.append(Column("plane", "plane", width=width("plane", "plane"), priority=3))
