@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 WIDE, NARROW = SIZES
 STORED = LaunchOptions(session=Path("saved_sessions/example.json"))
 NEW = LaunchOptions(spec="demo")
-TO_ERROR = ("2", "j", "j", "enter", "ctrl+u", *"9999", "enter")
+TO_ERROR = ("2", "j", "enter", "ctrl+u", *"9999", "enter")
 
 Look = Callable[..., None]
 
@@ -120,7 +120,7 @@ def test_explorer(size: str, look: Look) -> None:
         await p.take("prompts-searched")
         await p.press("escape", "x")
         await p.take("factors")
-        await p.press("2", until="6 layers")
+        await p.press("2", until="50 units see")
         await p.take("intervention")
         await p.press(*TO_ERROR, until="0 to 511")
         await p.take("intervention-error", svg=True)
