@@ -41,11 +41,12 @@ class Help(ModalScreen[None]):
             height: auto;
             max-height: 94%;
             padding: 0 1;
+            scrollbar-size: 1 1;
             border: round $primary;
             background: $surface;
             color: $foreground;
         }
-        Static { height: auto; margin-bottom: 1; }
+        Static { height: auto; margin-bottom: 1; padding-right: 1; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -75,9 +76,9 @@ class Help(ModalScreen[None]):
         box.border_title = f"Help: {self.title}"
         with box:
             if self._warnings:
-                yield _section("To be careful about", [("⚠", warning) for warning in self._warnings])
+                yield _section("To be careful about", [("⚠", warning) for warning in self._warnings], 1)
             if self._notes:
-                yield _section("How the table is read", [(str(at), note) for at, note in enumerate(self._notes, 1)])
+                yield _section("How the table is read", [(str(at), note) for at, note in enumerate(self._notes, 1)], 1)
             for title, keys in grouped(self.keys):
                 yield _section(title, [(key.keys, key.binding.tooltip or key.binding.description) for key in keys])
             if self.words:
@@ -122,14 +123,14 @@ def grouped(keys: Sequence[KeyOf]) -> list[tuple[str, list[KeyOf]]]:
     return [(title, listed) for title, listed in under.items() if listed]
 
 
-def _section(title: str, rows: Words, *, id: str | None = None) -> Static:  # noqa: A002
+def _section(title: str, rows: Words, least: int = 14, *, id: str | None = None) -> Static:  # noqa: A002
     # A table of rich, imported when help is asked for, wraps the second column by itself.
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
     grid = Table.grid(padding=(0, 2))
-    grid.add_column(min_width=min(14, max((len(name) for name, _ in rows), default=1)), max_width=24)
+    grid.add_column(min_width=least, max_width=24)
     grid.add_column()
     for name, text in rows:
         grid.add_row(Text(name, "bold"), Text(text))

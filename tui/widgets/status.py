@@ -182,7 +182,7 @@ _FIRST_HINTS = (
     ("form.edit=enter", "edits a row", "edits"),
     ("run.start=r", "runs the experiment", "runs"),
     ("help=question_mark", "tells keys and words", "keys, words"),
-    ("palette=colon", "finds anything by what it does", "finds all"),
+    ("palette=colon", "finds anything", "finds all"),
 )
 """The keys that one begins with, by their ids and as declared, and what they do, in more words and in fewer."""
 
