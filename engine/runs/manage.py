@@ -11,6 +11,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.io.files import FileLock
 from srm_explorer.engine.runs.journal import forget_run, known_runs, register_run
 from srm_explorer.engine.runs.trash import created_by, trashed_sessions, unwritten
+from srm_explorer.engine.session import Session
 from srm_explorer.engine.session.store import (
     created_in,
     folder_lock,
@@ -79,6 +80,14 @@ def whereabouts(path: Path, created: str, saved: str = "") -> tuple[Path | None,
         for entry in trashed_sessions()
     )
     return None, "in the trash" if trashed else "gone"
+
+
+def followed(session: Session) -> Path | None:
+    """The .json file of a session that is not under its name any more; None where it is, or is nowhere to be seen."""
+    path = session.path
+    if path is None or (is_there(path) and created_in(path) in ("", session.created)):
+        return None
+    return whereabouts(path, session.created, session.saved)[0]
 
 
 def bring_along(path: Path, found: Path) -> None:

@@ -23,10 +23,12 @@ from srm_explorer.tui.widgets.status import StatusLine, Tone
 from srm_explorer.tui.widgets.table import LineTable
 
 if TYPE_CHECKING:
-    from srm_explorer.engine.session import PlaneRecord
+    from srm_explorer.engine.session import PlaneRecord, Session
     from srm_explorer.tui.compare.state import CompareState, Part
 
 
+LOOK = 2.0
+"""Seconds between two looks at whether the sessions still have their names."""
 WIDE = 120
 """Columns from which all parts are shown at once."""
 
@@ -142,6 +144,32 @@ class CompareScreen(Screen["Path | None"]):
         self.set_class(len(set(self._paths)) < 2, "-alone")
         self._go("chart")
         self._background.run(self._read, self._take)
+        self.set_interval(LOOK, self.look)
+
+    def look(self) -> None:
+        """Look whether the sessions still have their names; they are followed where another terminal renamed one."""
+        state = self._state
+        if state is None or self._background.is_running("look"):
+            return
+        sessions = state.comparison.sessions
+
+        def search() -> dict[int, Session]:
+            from srm_explorer.engine.runs.manage import followed
+            from srm_explorer.engine.session import load_session
+
+            listed = {id(session): session for session in sessions}
+            found = {number: followed(session) for number, session in listed.items()}
+            return {number: load_session(path) for number, path in found.items() if path is not None and path.exists()}
+
+        def take(renamed: dict[int, Session] | ExplorerError) -> None:
+            if renamed and not isinstance(renamed, ExplorerError) and state.comparison.sessions is sessions:
+                old = {id(session): session.name for session in sessions}
+                state.follow([renamed.get(id(session), session) for session in sessions])
+                self._paths = tuple(session.path for session in state.comparison.sessions if session.path is not None)
+                self.say("; ".join(f"{old[number]} is now {session.name}" for number, session in renamed.items()))
+                self._show()
+
+        self._background.run(search, take, key="look")
 
     def on_unmount(self) -> None:
         self._background.close()

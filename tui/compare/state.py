@@ -229,6 +229,12 @@ class CompareState:
         self.pair, self._inferred, self._measured, self._rows = 0, {}, {}, {}
         self._sweep()
 
+    def follow(self, sessions: Sequence[Session]) -> None:
+        """Take the same sessions under the names they have now."""
+        self.comparison = compare(*sessions)
+        self._inferred, self._measured, self._rows = {}, {}, {}
+        self._sweep()
+
     def toggle_baselines(self) -> None:
         self.baselines = not self.baselines
         self._sweep()

@@ -14,7 +14,7 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.io.files import FileLock, LockedError
 from srm_explorer.engine.runs.journal import JournalWriter, known_runs
 from srm_explorer.engine.runs.journal_records import RunStart
-from srm_explorer.engine.runs.manage import rename_session, whereabouts
+from srm_explorer.engine.runs.manage import bring_along, rename_session, whereabouts
 from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.runs.trash import (
     delete_trashed,
@@ -273,3 +273,17 @@ def test_a_session_renamed_under_the_hands_of_one_who_saves_it_is_saved_under_it
     with pytest.raises(ExplorerError, match=r"moved to the trash meanwhile; bring it back with .* restore calm"):
         save_session(saved.session.changed(notes="more"), saved.path)
     assert not saved.path.exists()
+
+
+def test_what_belongs_to_a_session_follows_its_file_that_was_renamed_by_hand(tmp_path: Path) -> None:
+    path = shelve(tmp_path)
+    folder, stem = paths.notes_drafts(path)
+    folder.mkdir(parents=True)
+    (folder / f"{stem}-1.md").write_text("half a thought")
+    path.rename(tmp_path / "calm.json")
+    bring_along(path, tmp_path / "calm.json")
+    assert names(tmp_path) - {"state"} == {"calm.json", "calm.safetensors", "calm.ledger.jsonl", "calm.run"}
+    assert is_whole(rename_session(tmp_path / "calm.json", "wind"))
+    (draft,) = folder.glob("*.md")
+    assert draft.name.startswith(paths.notes_drafts(tmp_path / "wind.json")[1])
+    assert draft.read_text() == "half a thought"

@@ -113,9 +113,7 @@ def its_file_alone(path: Path) -> None:
     path.rename(path.with_name("bright.json"))
 
 
-@pytest.mark.parametrize(
-    ("move", "is_open"), [(by_command, True), (by_hand, True), (its_file_alone, True), (by_command, False)]
-)
+@pytest.mark.parametrize(("move", "is_open"), [(by_command, True), (its_file_alone, True), (by_hand, False)])
 def test_renamed_elsewhere_it_is_followed_with_its_ledger_and_its_notes(
     drive: Any, stored: Path, calm: Path, own_folders: Path, move: Callable[[Path], None], is_open: bool
 ) -> None:

@@ -250,6 +250,11 @@ def test_marks_and_the_highlight_follow_a_session_that_another_terminal_renamed(
         assert app.screen.query_one(SessionTable).marks == (three.path("bright"), three.path("wind"))
         await pilot.press("c")
         await until(lambda: isinstance(app.screen, CompareScreen) and "bright" in app.text(), "the comparison")
+        rename_session(three.path("bright"), "dawn")
+        await until(lambda: "bright is now dawn" in app.text().splitlines()[-1], "the name in the comparison")
+        assert app.screen._paths == (three.path("dawn"), three.path("wind"))
+        await pilot.press("escape")
+        await until(lambda: {"dawn", "wind"} <= set(rows_of(app)), "the list")
 
     drive(SessionsScreen, test)
 
