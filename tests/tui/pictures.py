@@ -25,7 +25,7 @@ from srm_explorer.engine.experiment import ModelShape
 from srm_explorer.engine.worker.protocol import Description
 from srm_explorer.tui.app import ExplorerApp
 from srm_explorer.tui.backend import study_runner
-from srm_explorer.tui.backend.events import Described, Tokenized, WorkerSeen
+from srm_explorer.tui.backend.events import Described, RunsFound, Tokenized, WorkerSeen
 from srm_explorer.tui.backend.link import WorkerLink
 from srm_explorer.tui.backend.study_runner import StudyAnswer, StudyRunner
 from srm_explorer.tui.explorer import controller, studies
@@ -48,6 +48,7 @@ class StillLink(WorkerLink):
 
     def open(self) -> None:
         self._tell(WorkerSeen("no worker", 0))
+        self._tell(RunsFound(()))
 
     def describe(self, model: Mapping[str, Any], base: Path) -> None:
         sites = tuple(f"blocks.{layer}.{name}" for layer in range(6) for name in ("mlp.hook_post", "hook_resid_post"))
