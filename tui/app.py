@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, ClassVar
 
 from textual import events
@@ -194,6 +194,12 @@ class ExplorerApp(KeyOrder[ExitSummary]):
             say = getattr(self.screen, "say", self.explorer.say)
             say(f"{what}, and {why}: nothing is taken", "warning")
         return True
+
+    @contextlib.contextmanager
+    def suspend(self) -> Generator[None]:
+        """Leave the terminal to others, and job control with it."""
+        with self._jobs.left_to_the_system(), super().suspend():
+            yield
 
     def action_suspend_process(self) -> None:
         if not self._jobs.stop():

@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from textual.app import SuspendNotSupported
@@ -43,22 +45,30 @@ class JobControl:
             loop.add_signal_handler(signal.SIGTSTP, self.stop)
             loop.add_signal_handler(signal.SIGCONT, self._begin_again)
 
+    @contextmanager
+    def left_to_the_system(self) -> Generator[None]:
+        """Leave the signals to the system while others have the terminal: an editor that is stopped stops us too."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTSTP, signal.SIGCONT):
+            loop.remove_signal_handler(number)
+        try:
+            yield
+        finally:
+            self._begun = time.monotonic()
+            self.watch()
+
     def stop(self) -> bool:
         """Give the terminal back as it was and stop until `fg`; False where no shell could bring the program back."""
         self._continued = False
-        asyncio.get_running_loop().remove_signal_handler(signal.SIGTSTP)
-        signal.signal(signal.SIGCONT, self._note)
         try:
             with self._app.suspend():
+                signal.signal(signal.SIGCONT, self._note)
                 is_stopped = self._stop_job()
                 while is_stopped and _in_background():
                     # After `bg` it stops again, for it needs the terminal.
                     is_stopped = self._stop_job()
         except SuspendNotSupported:
             pass
-        finally:
-            self._begun = time.monotonic()
-            self.watch()
         return self._continued
 
     def _stop_job(self) -> bool:
