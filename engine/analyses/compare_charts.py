@@ -205,8 +205,9 @@ def _note(compared: ComparedSessions, measure: Measure, score: str) -> str:
     if not without:
         return ""
     reasons = [told for told in without.values() if not told.startswith(NOT_SCORED)]
-    names = "" if len(without) == len(compared.measured) else f"{', '.join(without)} "
-    return f"{names}{NOT_SCORED}: {score}" if not reasons else f"{names}not known"
+    of = len(compared.measured)
+    some = "" if len(without) == of else f"{len(without)} of {of} "
+    return f"{some}{NOT_SCORED}: {score}" if not reasons else f"{some}not known"
 
 
 def _values_axis(lines: Sequence[_Line]) -> Axis:

@@ -178,6 +178,8 @@ def two_names(first: Session, other: Session) -> tuple[str, str]:
 def compared_groups(comparison: Comparison, plane: int = 0, *, baselines: bool = True) -> tuple[SweptGroup, ...]:
     """Sweep all sessions in one row of planes: "name · baseline", "name · clamped" of each that has a plane and runs.
 
+    Without baselines a session's one group has its name.
+
     All are swept at whole degrees with all thresholds of all, whatever their own experiments ask for.
 
     Args:
@@ -196,10 +198,12 @@ def compared_groups(comparison: Comparison, plane: int = 0, *, baselines: bool =
         spotlight = session.spec.spotlight.model_copy(update={"angles": FULL_TURN})
         turned = session.changed(spec=session.spec.model_copy(update={"spotlight": spotlight}))
         swept = swept_groups(turned, record, thresholds=levels)
-        kept = [group for group in swept if group.role == "pooled"]
+        # Of a session in which nothing was done, or finished, the baseline is all there is.
+        kept = [group for group in swept if group.role == "pooled"] or swept[:1]
         # A reference last: charts without it give the other groups the same looks.
-        for group in sorted(swept if baselines or not kept else kept, key=lambda group: group.role == "reference"):
-            groups.append(dataclasses.replace(group, label=f"{name} · {group.label}", session=index))
+        for group in sorted(swept if baselines else kept, key=lambda group: group.role == "reference"):
+            label = name if group.role == "pooled" and not baselines else f"{name} · {group.label}"
+            groups.append(dataclasses.replace(group, label=label, session=index))
     if not groups:
         remedy = "the effects on their texts, and what differs between their experiments, are listed"
         raise ExplorerError(f"none of {_listed(comparison.names)} has a plane and a run", remedy=remedy)

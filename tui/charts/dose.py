@@ -117,8 +117,8 @@ def _paint_panel(
             if np.isfinite(x) and values.low <= x <= values.high and panel.axis.low <= y <= panel.axis.high:
                 canvas.text(*pane.cell(x, y), group.marker, group.style)
                 drawn = True
-    if panel.note:
-        canvas.text(pane.col, pane.row, fit(panel.note, pane.width), WARNING)
+    for offset, line in enumerate(wrapped(panel.note, pane.width)[: min(2, pane.height)] if panel.note else ()):
+        canvas.text(pane.col, pane.row + offset, fit(line, pane.width), WARNING)
     if not drawn:
         canvas.text_middle(pane, fit("no finite value", pane.width), BOLD)
 

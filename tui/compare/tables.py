@@ -97,7 +97,7 @@ def effect_rows(compared: ComparedSessions) -> tuple[EffectRow, ...]:
         tested = next((line.p for line in lines if _OF_AGAINST.get(line.measure) == "shift"), None)
         further = {} if tested is None else {"p": cell_text(tested, "p")}
         how = dict.fromkeys(f"{line.measure}: {line.refused or line.how}" for line in lines if line.refused or line.how)
-        heads.append((at, f"{name} {MINUS} {session_style(0).marker}", further, (f"{name} {MINUS} {first}", *how)))
+        heads.append((at, f"{MINUS} {session_style(0).marker} {name}", further, (f"{name} {MINUS} {first}", *how)))
     width = {key: max([cell_len(_value(told.get(key), key)) for told in numbers], default=0) for key, _ in _MEASURES}
     rows: list[EffectRow] = []
     for (at, label, further, details), told in zip(heads, numbers, strict=True):

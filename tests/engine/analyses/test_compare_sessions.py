@@ -191,7 +191,7 @@ def test_charts_over_values_hold_the_numbers_of_the_table() -> None:
                 assert curve.y.tolist() == pytest.approx([row[key] for row in rows])
     assert [entry.session for entry in figure.legend] == [0, 1, 2, 3]
     (kl,) = [panel for panel in figure.panels if panel.label == "KL nats" and panel.note]
-    assert kl.note == f"deep {NOT_SCORED}: press w"
+    assert kl.note == f"1 of 4 {NOT_SCORED}: press w"
     only = value_charts(compared_sessions(compare(made("a"), made("b"))), 0.2, "kl", score="press w")
     assert [(panel.note, panel.curve.x.size) for panel in only.panels] == [(f"{NOT_SCORED}: press w", 0)]
 

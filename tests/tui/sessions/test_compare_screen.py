@@ -138,7 +138,7 @@ def test_the_part_in_focus_is_copied(two: Any, drive: Any) -> None:
         chart, effects, numbers, differences = app.copied
         assert "radius" in chart
         assert "\x1b" not in chart
-        assert [line.split("\t")[0] for line in effects.splitlines()[2:]] == ["● calm", "▲ storm", "▲ storm − ●"]
+        assert [line.split("\t")[0] for line in effects.splitlines()[2:]] == ["● calm", "▲ storm", "▲ − ● storm"]
         assert numbers.count("\t") == 5 * 6
         assert differences == "generation.tokens: 50 -> 20"
 
@@ -344,13 +344,13 @@ def test_four_sessions_of_other_neurons_layers_and_models_stand_on_one_chart(
         await until(lambda: "Effects: effect" in app.text())
         lines = app.text().splitlines()
         for name, row in zip(NAMES, printed["sessions"], strict=True):
-            (line,) = [line for line in lines if re.search(rf"[●▲■▼] {name} +−?[.\d]", line)]
+            (line,) = [line for line in lines if re.search(rf"(?<!− )[●▲■▼] {name} +−?[.\d]", line)]
             assert shown(row, "amplitude") in line
             assert shown(row, "changed", 100) in line
             assert "not scored" in line
             assert "…" not in line
         for name in NAMES[1:]:
-            (line,) = [line for line in lines if re.search(rf"[▲■▼] {name} − ●", line)]
+            (line,) = [line for line in lines if re.search(rf"[▲■▼] − ● {name}", line)]
             (row,) = [row for row in printed["against"] if (row["session"], row["measure"]) == (name, "amplitude A")]
             assert f"{three_digits(row['difference'])} ({three_digits(row['low'])},{three_digits(row['high'])})" in line
         await pilot.press("end")
@@ -378,7 +378,7 @@ def test_a_session_has_its_colour_on_the_chart_and_in_the_tables(four: Any, driv
 
 def test_baselines_are_drawn_when_asked_for(four: Any, drive: Any) -> None:
     async def test(app: Any, pilot: Any, until: Any) -> None:
-        await until(lambda: "neuron · clamped" in app.text() and "radius" in app.text())
+        await until(lambda: "▲ neuron" in app.text() and "radius" in app.text())
         assert "baseline" not in app.screen._state.scene(100, 40).picture.text()
         await pilot.press("b")
         await until(lambda: "△ neuron · baseline" in app.text())
