@@ -280,6 +280,7 @@ condition = one setting of the interventions: the baseline, or one value of the 
 token | position | texts | times = the token, its place in the text from 0, how many texts are the same up to it
 
 # Lists
+holds = what lies in the trash under a name: the session, its vectors, its ledger, its run folder
 name | session | experiment | model | site · neuron · op = what the session or experiment is called and what it is
   about
 state | saved | left | kind = how far it is, when it was saved, how long it will take, where it comes from

@@ -664,7 +664,7 @@ def keys(
     words: Annotated[list[str] | None, argument("[WORD]...", "Words for what a key does: prompt file.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List the keys of the full screen, what they do, and their names in the settings."""
+    """List the full screen's keys, what they do, their settings."""
     cli.keys.keys_command(list(words or ()), as_json)
 
 

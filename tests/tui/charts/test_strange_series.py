@@ -18,7 +18,7 @@ import warnings
 import numpy as np
 from hypothesis import example, given, settings, strategies as st
 from srm_explorer.engine.stats.spotlight import unit_coordinates, spotlight_sweep
-from srm_explorer.engine.figures.compass import Arrow, CompassFigure, CompassGroup, RINGS, compass_figure
+from srm_explorer.engine.figures.compass import Arrow, CompassFigure, CompassGroup, compass_figure
 from srm_explorer.engine.figures.curves import Curve, SweptGroup
 from srm_explorer.engine.figures.difference import difference_figure
 from srm_explorer.engine.figures.dose import DoseStep, dose_figure
@@ -74,7 +74,7 @@ def survives(base, swept, theta):
     raw = CompassGroup("clamped", "pooled", np.arange(len(table)), table[:, :2])
     arrows = (Arrow("clamped", mean), Arrow("clamped", (0.1, 0.2), mean, dashed=True))
     outline = (Curve("clamped", table[:, 0], table[:, 1]),)
-    wild = CompassFigure("t", "r", (raw,), RINGS, spokes_of("a", "b"), compass.legend, (), arrows, outline)
+    wild = CompassFigure("t", "r", (raw,), compass.rings, spokes_of("a", "b"), compass.legend, (), arrows, outline)
     for figure in (compass, wild):
         check(paint_compass(figure, WIDTH, HEIGHT))
         disc = disc_of(figure, WIDTH, HEIGHT)

@@ -20,6 +20,7 @@ from srm_explorer.tui.explorer.startup import LaunchOptions
 from srm_explorer.tui.sessions.notes import NotesDraft
 from srm_explorer.tui.sessions.screen import SessionsScreen
 from tests.example import EXAMPLE
+from tests.waiting import until
 
 SIZES = [(80, 24), (160, 48)]
 
@@ -63,7 +64,7 @@ def test_renamed_in_the_list_everything_follows(drive: Any, stored: Path, own_fo
         assert "the experiment is now 'bright'" in app.status_line()
 
     drive(test, opened(stored), size=size)
-    assert drafted(own_folders) == str(paths.session_path("bright"))
+    until(lambda: drafted(own_folders) == str(paths.session_path("bright")), "the draft, which is written soon")
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -81,7 +82,7 @@ def test_thrown_away_in_the_list_the_last_session_there_is_comes_into_view(
         assert "storm is in the trash: this is calm, the last one there is" in app.status_line()
 
     drive(test, opened(stored), size=size)
-    assert drafted(own_folders) == str(calm)
+    until(lambda: drafted(own_folders) == str(calm), "the draft, which is written soon")
 
 
 def test_thrown_away_with_no_other_nothing_is_in_view(drive: Any, stored: Path, own_folders: Path) -> None:
@@ -97,7 +98,7 @@ def test_thrown_away_with_no_other_nothing_is_in_view(drive: Any, stored: Path, 
         await until(lambda: "storm" in header(app), "the session again")
 
     drive(test, opened(stored))
-    assert drafted(own_folders) == str(stored)
+    until(lambda: drafted(own_folders) == str(stored), "the draft, which is written soon")
 
 
 def by_command(path: Path) -> None:
@@ -148,7 +149,7 @@ def test_renamed_elsewhere_it_is_followed_with_its_ledger_and_its_notes(
     assert session.vectors()
     assert not stored.exists()
     assert not paths.ledger_file(stored).exists()
-    assert drafted(own_folders) == str(bright)
+    until(lambda: drafted(own_folders) == str(bright), "the draft, which is written soon")
 
 
 def test_what_is_gone_at_the_next_start_is_said_and_the_last_one_shown(
@@ -203,5 +204,5 @@ def test_a_run_that_is_not_saved_yet_is_followed_and_can_still_be_resumed(
 
     with writer:
         drive(test)
-    assert drafted(own_folders) == str(paths.session_path("wind"))
+    until(lambda: drafted(own_folders) == str(paths.session_path("wind")), "the draft, which is written soon")
     assert paths.run_folder(paths.session_path("wind")).is_dir()
