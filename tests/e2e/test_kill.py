@@ -27,7 +27,7 @@ def test_killed_between_any_two_states_of_the_disk(bench: Bench) -> None:
     undisturbed = bench.session("whole")
     assert len(undisturbed.layout["batches"]) == 3
     jobs = [bench.job("begun", *short, kill_begun=True), bench.job("begun", *short)]
-    instants = [2, 7, 13, 16, 18, 20, 22]
+    instants = [2, 7, 13, 16, 18, 20, 22, 24, 26]
     for instant in instants:
         jobs += [bench.job(f"at-{instant}", *short, kill_at=instant), bench.job(f"at-{instant}", *short)]
     done = bench.drive(*jobs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -39,7 +40,11 @@ def srm(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
     def call(*arguments: object) -> Ended:
         capsys.readouterr()
+        # A command that was interrupted stays deaf to a further ctrl+c until its process ends; this one goes on.
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
         status = main([str(argument) for argument in arguments])
+        for number, handler in before.items():
+            signal.signal(number, handler)
         told = capsys.readouterr()
         return Ended(status, told.out, told.err)
 
