@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -185,7 +186,10 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
         """Mark a column in the header as the one that rows are sorted by; None marks none."""
         sort = None if key is None else (key, descending)
         if sort != self._sort:
-            self._sort = sort
+            before = self._places()
+            self._sort, self._placed = sort, (-1, ())
+            if self._places() != before:
+                self._replace()
             self.refresh(Region(0, 0, self.size.width, HEADER_HEIGHT))
 
     def set_rows(
@@ -416,16 +420,24 @@ class LineTable(ScrollView, can_focus=True, inherit_bindings=False):
             if self._whole:
                 columns = [whole(column, self._widest.get(column.key, 0)) for column in columns]
             gutter, shrinks = gutter_of(self._rows.mark_width), not self._reveals
-            placed = place_columns(columns, width, gutter, self._widest, shrinks=shrinks)
+            placed = place_columns(columns, width, gutter, self._needed(), shrinks=shrinks)
             if not self._whole and self._leaves_out(placed):
                 # The arrow that tells of the rest has a place of its own.
-                placed = place_columns(columns, width - 2, gutter, self._widest, shrinks=shrinks)
+                placed = place_columns(columns, width - 2, gutter, self._needed(), shrinks=shrinks)
             self._placed = (width, placed)
         return self._placed[1]
 
     def _resize_virtual(self) -> None:
         places = self._places()
         self.virtual_size = Size(places[-1].end if places else 0, self.count + HEADER_HEIGHT)
+
+    def _needed(self) -> dict[str, int]:
+        """Cells that each column needs, as far as they are known: the title that rows are sorted by has an arrow."""
+        needed, sorted_by = dict(self._widest), None if self._sort is None else self._sort[0]
+        for column in self._columns:
+            if needed and column.key == sorted_by:
+                needed[column.key] = max(needed.get(column.key, 0), cell_len(column.title) + 1)
+        return needed
 
     def _replace(self) -> None:
         self._placed = (-1, ())

@@ -384,6 +384,21 @@ def test_a_text_that_comes_into_view_finds_room_beside_shorter_ones() -> None:
     drive(test)
 
 
+def test_the_title_that_rows_are_sorted_by_is_whole_beside_its_arrow() -> None:
+    async def test(app: Host, pilot: Pilot[None]) -> None:
+        app.table.set_columns([Column("text", "text"), Column("cos", "cos", 5, align="right")])
+        app.table.set_rows(
+            40, lambda row, key: ".98" if key == "cos" else "a text that takes whatever it is given " * 3
+        )
+        await pilot.pause()
+        assert screen_lines(app)[0].rstrip().endswith(" cos")
+        app.table.set_sort("cos", descending=True)
+        await pilot.pause()
+        assert "cos↓" in screen_lines(app)[0]
+
+    drive(test)
+
+
 def test_muted_texts_differ_from_the_background_on_every_theme() -> None:
     async def test(app: Host, pilot: Pilot[None]) -> None:
         for theme in ("textual-light", "textual-dark", "nord", "solarized-light"):
