@@ -37,7 +37,7 @@ Floats = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 NOT_SCORED = "not scored"
-PAIRED, APART = "paired", "unpaired"
+APART = "unpaired"
 
 
 @dataclass(frozen=True)

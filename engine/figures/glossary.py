@@ -373,10 +373,6 @@ def column_words(columns: Iterable[TableColumn], table: str = "") -> tuple[tuple
     return tuple((", ".join(dict.fromkeys(listed)), meaning) for meaning, listed in titles.items())
 
 
-def section_terms(section: str) -> tuple[tuple[str, str], ...]:
-    return tuple((term.word, term.meaning) for term in glossary() if term.section == section)
-
-
 def terms_in(text: str, sections: Sequence[str]) -> tuple[Term, ...]:
     """The terms of some sections whose words stand in a text, as whole words."""
     return tuple(

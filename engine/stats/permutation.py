@@ -80,19 +80,6 @@ def sign_patterns(units: int, flips: int, seed: int) -> tuple[NDArray[np.int8], 
     return 1 - 2 * np.random.default_rng(seed).integers(0, 2, size=(flips, units), dtype=np.int8), False
 
 
-def permutation_p(observed: ArrayLike, permuted: ArrayLike) -> NDArray[np.float64]:
-    """How often a permuted statistic is as large as the observed one: (1 + reached) / (1 + permutations).
-
-    Args:
-        observed: [...] statistics, larger ones more against the hypothesis; NaN gives NaN.
-        permuted: [permutation, ...] the same after each permutation.
-    """
-    seen, drawn = np.asarray(observed, np.float64), np.asarray(permuted, np.float64)
-    slack = np.abs(seen) * (1.0 - AS_LARGE)
-    reached = (drawn >= seen - slack).sum(axis=0)
-    return np.where(np.isnan(seen), np.nan, (1.0 + reached) / (1.0 + len(drawn)))
-
-
 def _whitened(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """[unit, k] values in whose coordinates the second moment is the identity, or 0 along directions without values."""
     _, singular, right = np.linalg.svd(values, full_matrices=False)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-
 from rich.color import ColorSystem
 from rich.console import Console
 from rich.style import Style
 from textual.strip import Strip
 
+from srm_explorer.tui.terminal.textual_patches import fingerprint
 from srm_explorer.tui.text import UNSURE
 
 # Of the source of `Strip.render` that this file stands in for.
@@ -18,18 +16,9 @@ KNOWN = frozenset({"2ba7a4913a72125d"})
 _SAVE, _RESTORE = "\x1b7", "\x1b8"
 
 
-def fingerprint() -> str:
-    """What identifies the method as this Textual has it; empty where its source cannot be read."""
-    try:
-        source = inspect.getsource(_ORIGINAL)
-    except (OSError, TypeError):
-        return ""
-    return hashlib.sha256(source.encode()).hexdigest()[:16]
-
-
 def install() -> bool:
     """Replace the method; False, and nothing is changed, where it is not the one that is known."""
-    if fingerprint() in KNOWN:
+    if fingerprint(_ORIGINAL) in KNOWN:
         Strip.render = _render
         return True
     return False

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from srm_explorer.engine.stats.permutation import permutation_p, sign_flip_test
+from srm_explorer.engine.stats.permutation import sign_flip_test
 
 
 def plain_p(values: np.ndarray) -> float:
@@ -62,9 +62,3 @@ def test_nothing_at_all_is_no_evidence_and_one_unit_has_no_p() -> None:
     assert np.isnan(sign_flip_test(np.full((1, 2), 3.0)).p)
     both = np.array([[[1.0], [1.0]], [[2.0], [np.nan]]])
     assert np.isnan(sign_flip_test(both).p).tolist() == [False, True]
-
-
-def test_a_permutation_p_counts_the_observed_one() -> None:
-    permuted = np.array([[1.0, 5.0], [3.0, 5.0], [2.0, 5.0]])
-    np.testing.assert_allclose(permutation_p([2.0, 9.0], permuted), [3 / 4, 1 / 4])
-    assert np.isnan(permutation_p(np.nan, permuted[:, 0]))

@@ -58,8 +58,9 @@ def painted(sequences: str) -> dict[tuple[int, int], str]:
 def test_the_replacement_knows_the_installed_textual() -> None:
     from srm_explorer.tui.terminal import textual_patches
 
+    now = textual_patches.fingerprint(textual_patches._ORIGINAL)
     assert textual_patches.applies(), (
-        f"ChopsUpdate.render_segments is another one ({textual_patches.fingerprint()}): see whether it crops on the "
+        f"ChopsUpdate.render_segments is another one ({now}): see whether it crops on the "
         "left by now; if not, check left_crop against it and add its fingerprint to KNOWN"
     )
 
