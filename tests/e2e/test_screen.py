@@ -418,7 +418,7 @@ def test_a_second_experiment_takes_thirty_keys(bench: Bench, terminal: Callable[
     screen.wait_for(r"first-\w+ is finished")
     screen.wait_for(r"n7 × n8 · L0 hook_post")
     threshold, count = screen.wait_for(r"spotlight θ 0°\s+> (-?[.\d]+)\s+lit (\d+) of 150").groups()
-    listed = re.findall(r"● (The man opened \d+ doors) +(\S+) (-?\.\d+)", screen.text)
+    listed = re.findall(r"● (The man opened \d+ doors) +(\S+) +(-?\.\d+)", screen.text)
     (path,) = (bench.folder / "out").glob("first-*.json")
     run = load_session(path)
     assert lit(run, 0, float(threshold))[0] == int(count) > 0
