@@ -1,0 +1,236 @@
+"""The commands that analyse a session, or a neuron, and their options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from typer import BadParameter, Option
+
+from srm_explorer.tui import cli
+from srm_explorer.tui.cli.options import (
+    ChatTemplate,
+    Family,
+    Height,
+    HeldOut,
+    Json,
+    Pairing,
+    PrependBos,
+    SessionName,
+    System,
+    TextColumn,
+    TwoNames,
+    Width,
+    about,
+    argument,
+    end,
+    taking,
+)
+
+analyses_app = typer.Typer(rich_markup_mode=None)
+
+
+@analyses_app.command()
+def effects(
+    session: SessionName,
+    score: Annotated[
+        bool | None,
+        about("Score again; or show what needs no model. By default, score once.", "--score/--no-score"),
+    ] = None,
+    texts: Annotated[
+        str, taking("baseline,condition", "Whose texts are scored; both: direct and through text.")
+    ] = "baseline,condition",
+    text: Annotated[Path | None, taking("FILE", "Also score this text after every prompt, spaces included.")] = None,
+    sites: Annotated[str | None, taking("SITE,...", "Where vectors are compared; captured sites by default.")] = None,
+    controls: Annotated[bool, about("Score the runs of control neurons too.", "--controls")] = False,
+    npz: Annotated[Path | None, taking("FILE", "Score, and write the full vectors.")] = None,
+    tokens: Annotated[
+        str | None, taking("' yes, no'", "Instead: effect on logits of these tokens, with spaces.")
+    ] = None,
+    over: Annotated[Literal["first", "text"], about("--tokens where the text begins, or all along it.")] = "first",
+    rule: Annotated[
+        Literal["published", "calibrated"] | None,
+        about("Which texts collapsed, by this rule; alone it needs no model, and --csv is a row a value."),
+    ] = None,
+    family: Family = None,
+    csv: Annotated[Path | None, taking("FILE", "Write every table as CSV.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell what an intervention did to the texts, or to chosen tokens."""
+    if tokens is not None:
+        if score is not None or text is not None or sites is not None or controls or npz is not None or rule:
+            raise BadParameter("--tokens reads logits and scores no texts: leave the other options out")
+        end(cli.analyses.tokens_command(session, tokens, over, family, csv, as_json))
+        return
+    if over != "first":
+        raise BadParameter("it is about --tokens: give them too", param_hint="--over")
+    end(cli.analyses.effects_command(session, score, texts, text, sites, controls, npz, rule, family, csv, as_json))
+
+
+@analyses_app.command()
+def patching(
+    session: SessionName,
+    tokens: Annotated[str | None, taking("' yes, no'", "The difference of these two tokens' logits.")] = None,
+    answer: Annotated[str | None, taking("FACTOR", "Instead: each prompt's answer less its partner's.")] = None,
+    clean: Annotated[str | None, taking("FACTOR=LEVEL", "Prompts values come from; both of a pair without.")] = None,
+    family: Family = None,
+    csv: Annotated[Path | None, taking("FILE", "Write both tables as CSV.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell whether a patch suffices for an answer, and is needed."""
+    end(cli.analyses.patching_command(session, tokens, answer, clean, family, csv, as_json))
+
+
+@analyses_app.command()
+def pairs(
+    session: SessionName,
+    neuron: Annotated[int | None, taking("N", "Which; by default the one that was changed.")] = None,
+    site: Annotated[str | None, about("Where it is.")] = None,
+    partners: Annotated[
+        Literal["both", "site", "residual"], about("Others of its site, the residual stream.", "--with")
+    ] = "both",
+    top: Annotated[int, taking("K", "Rows of a table that are printed.", min=1)] = 20,
+    permutations: Annotated[int, Option(min=0, max=100_000, help="Of units, or flips of signs; 0 for no p.")] = 2000,
+    seed: Annotated[int, Option(min=0, help="Of these.")] = 0,
+    weights: Annotated[bool, about("Load the session's model for cosines of W_out rows.", "--weights")] = False,
+    family: Family = None,
+    csv: Annotated[Path | None, taking("FILE", "Write every partner as CSV.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List what rises and falls with a neuron."""
+    cli.analyses.pairs_command(session, neuron, site, partners, top, permutations, seed, weights, family, csv, as_json)
+
+
+@analyses_app.command()
+def dose(
+    session: SessionName,
+    plane: Annotated[int, taking("N", "Which of its planes, from 1.", min=1)] = 1,
+    interest: Annotated[float | None, taking("X", "Test that the change over the values is smaller than this.")] = None,
+    resamples: Annotated[int, Option(min=100, max=100_000, help="Of the units.")] = 10_000,
+    seed: Annotated[int, Option(min=0, help="Of these.")] = 0,
+    family: Family = None,
+    csv: Annotated[Path | None, taking("FILE", "Write the tables as CSV.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Follow a plane's quantities over the value, unit by unit."""
+    cli.analyses.dose_command(session, plane, interest, resamples, seed, family, csv, as_json)
+
+
+@analyses_app.command()
+def planes(
+    session: SessionName,
+    add: Annotated[
+        TwoNames, taking("A B", "Make and save a plane: 'mean(type=plain)' pc1, w_out(11.373) 5.", "--add")
+    ] = None,
+    held_out: HeldOut = False,
+    site: Annotated[str | None, about("Where it lies; needed where several sites were captured.")] = None,
+    ensemble: Annotated[Pairing, about("All planes of --basis: ordered pairs, or each pair once.")] = None,
+    basis: Annotated[list[str] | None, taking("A", "Directions of --ensemble: 'mean(type=*)'; more than once.")] = None,
+    thresholds: Annotated[str | None, taking("T,...", "Cosines of --ensemble.")] = None,
+    angles: Annotated[int | None, Option(min=1, help="Equally spaced angles of --ensemble.")] = None,
+    find: Annotated[bool, about("Search planes in which two groups differ.", "--find")] = False,
+    neuron: Annotated[int | None, taking("N", "In every plane of --find.")] = None,
+    every: Annotated[bool, about("--find among all pairs.", "--all")] = False,
+    changed: Annotated[int | None, taking("K", "--find among pairs of so many that changed most.")] = None,
+    criterion: Annotated[Literal["separation", "change", "anisotropy"], about("What --find looks for.")] = "separation",
+    groups: Annotated[TwoNames, taking("X Y", "Groups that --find tells apart.")] = None,
+    seed: Annotated[int, Option(min=0, help="Of --find's split and permutations, and of --held-out.")] = 0,
+    by: Annotated[str, taking("pooled|condition|FACTOR,...", "A row by condition, by factors, or both.")] = "pooled",
+    csv: Annotated[Path | None, taking("FILE", "Write the table, or the ensemble's curves.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List, make, find planes of a session, or sweep ensembles."""
+    if sum((add is not None, ensemble is not None or bool(basis), find)) > 1:
+        raise BadParameter("ask for one of --add, --ensemble and --find")
+    if held_out and add is None:
+        raise BadParameter("this makes a plane: give --add too, or show SESSION --held-out", param_hint="--held-out")
+    if find:
+        cli.analyses.find_planes(session, neuron, every, changed, criterion, groups or (), site, seed, csv, as_json)
+        return
+    chosen = [] if by == "pooled" else [name.strip() for name in by.split(",")]
+    if add is not None:
+        cli.analyses.add_plane(session, *add, site, seed if held_out else None, chosen, csv, as_json)
+    elif ensemble is not None or basis:
+        if ensemble is None or not basis:
+            raise BadParameter("give --ensemble perm or comb, and --basis 'mean(type=*)'")
+        cli.analyses.ensemble_planes(session, basis, ensemble, site, chosen, thresholds, angles, csv, as_json)
+    else:
+        cli.analyses.list_planes(session, chosen, csv, as_json)
+
+
+@analyses_app.command()
+def controls(
+    session: Annotated[str, argument("SESSION", "A session's name or file; to plan, also a spec.")],
+    by: Annotated[Literal["pooled", "condition"], about("Every value by itself as well.")] = "pooled",
+    chosen: Annotated[
+        Literal["before", "after"] | None,
+        about("Whether the target was chosen before or after looking, where the experiment does not say."),
+    ] = None,
+    candidates: Annotated[int | None, taking("M", "Chosen after looking at so many, itself included.", min=1)] = None,
+    plan: Annotated[bool, about("Print what controls would cost, and run nothing.", "--plan")] = False,
+    neurons: Annotated[int | None, taking("K", "How many controls to plan.", min=0, max=999)] = None,
+    overrides: Annotated[list[str] | None, taking("KEY=VALUE", "Set a field of the spec to plan.", "--set")] = None,
+    csv: Annotated[Path | None, taking("FILE", "Write both tables as CSV.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Rank a neuron among matched ones clamped alike."""
+    if plan:
+        cli.analyses.plan_command(session, neurons, list(overrides or ()), as_json)
+        return
+    if neurons is not None or overrides:
+        raise BadParameter("this plans a run: give --plan too", param_hint="--neurons")
+    cli.analyses.controls_command(session, by, chosen, candidates, csv, as_json)
+
+
+@analyses_app.command()
+def analysis(
+    session: SessionName,
+    csv: Annotated[Path | None, taking("FILE", "Write the tables as CSV.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Compute the analysis that was frozen before the run, no more."""
+    cli.analyses.frozen_command(session, confirm=False, csv_file=csv, as_json=as_json)
+
+
+@analyses_app.command()
+def confirm(
+    session: SessionName,
+    plane: Annotated[int | None, taking("N", "Instead of the frozen analysis.", min=1)] = None,
+    groups: Annotated[TwoNames, taking("X Y", "Instead of the frozen analysis: groups to compare.")] = None,
+    csv: Annotated[Path | None, taking("FILE", "Write the tables as CSV.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Test again on the prompts that were kept for confirmation."""
+    cli.analyses.frozen_command(session, confirm=True, plane=plane, groups=groups or (), csv_file=csv, as_json=as_json)
+
+
+@analyses_app.command()
+def neuron(
+    model: Annotated[str, argument("MODEL", "A name, a folder, or 'demo'.")],
+    layer: Annotated[int | None, argument("LAYER", "Its layer; without one, all of them.")] = None,
+    neuron: Annotated[int | None, argument("NEURON", "Which; without one, how all are used.")] = None,
+    prompts: Annotated[
+        str | None, taking("SET,...", "Read these; the session's, else reasoning,watching; none for no text.")
+    ] = None,
+    session: Annotated[str | None, taking("SESSION", "Read its prompts, and mark the values it set.")] = None,
+    text: Annotated[Literal["prompts", "generated"], about("Prompts, or what its baseline wrote.")] = "prompts",
+    skip: Annotated[int, taking("N", "Leave out the first positions of each text.", min=0)] = 0,
+    top: Annotated[int, taking("K", "Rows of a table.", min=1, max=1000)] = 10,
+    all_layers: Annotated[bool, about("Neighbours in the whole model.", "--all-layers")] = False,
+    text_column: TextColumn = None,
+    chat_template: ChatTemplate = False,
+    system: System = None,
+    prepend_bos: Annotated[PrependBos, about("How the prompts get a BOS, as in the experiment.")] = "auto",
+    device: Annotated[str | None, about("auto, cpu, cuda, cuda:1 or mps.")] = None,
+    csv: Annotated[Path | None, taking("FILE", "Write the tables, or all neurons, as CSV.")] = None,
+    as_json: Json = False,
+    width: Width = None,
+    height: Height = None,
+) -> None:
+    """Describe a neuron, or tell how much all are used."""
+    feeding = (text_column, chat_template, system, prepend_bos)
+    query = cli.neuron.NeuronQuery(
+        model, layer, neuron, prompts, text, skip, session, top, all_layers, device, *feeding
+    )
+    cli.neuron.neuron_command(query, csv, as_json, width, height)

@@ -1,0 +1,71 @@
+"""What the options of commands are made of, and those that several commands have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import typer
+from typer import Argument, Option
+
+
+def taking(metavar: str, meaning: str, *names: str, **limits: Any) -> Any:
+    """An option, named by its parameter or by names, that takes what `metavar` stands for, from `min` to `max`."""
+    return Option(*names, metavar=metavar, help=meaning, **limits)
+
+
+def about(meaning: str, *names: str) -> Any:
+    """An option whose type says what it takes."""
+    return Option(*names, help=meaning)
+
+
+def argument(metavar: str, meaning: str) -> Any:
+    """What stands on the line without a name."""
+    return Argument(metavar=metavar, help=meaning)
+
+
+PrependBos = Literal["auto", "once", "true", "false"]
+Pairing = Literal["perm", "comb"] | None
+TwoNames = tuple[str, str] | None
+Json = Annotated[bool, about("Print one JSON object and nothing else.", "--json")]
+Width = Annotated[int | None, taking("W", "Columns of a chart.", min=1, max=1000)]
+TextColumn = Annotated[str | None, taking("NAME", "The column or key that holds the prompts.")]
+ChatTemplate = Annotated[bool, about("Feed each text as a message, as the model's template has it.", "--chat-template")]
+System = Annotated[str | None, taking("TEXT", "System message of the chat template.")]
+Height = Annotated[int | None, taking("H", "Rows of a chart.", min=1, max=1000)]
+Family = Annotated[str | None, taking("NAME", "The family its tests belong to: q is over all that it holds so far.")]
+HeldOut = Annotated[bool, about("Make the plane on half of the units, and show the other half.", "--held-out")]
+SplitSeed = Annotated[int, Option(min=0, help="Of the split of --held-out.")]
+SessionName = Annotated[str, argument("SESSION", "A session's name, or the path of its file.")]
+
+
+def end(status: int | None) -> None:
+    """End a command with its exit status."""
+    if status:
+        raise typer.Exit(status)
+
+
+Alone = Callable[[bool], int | None]
+"""What a command does that takes --json alone, told whether it was given."""
+
+
+def group(meaning: str, commands: dict[str, tuple[str, Alone]]) -> typer.Typer:
+    """Commands under one name, those that take --json alone among them; the name by itself does the first of these."""
+    app = typer.Typer(help=meaning, rich_markup_mode=None)
+    first = next(iter(commands.values()))[1]
+
+    @app.callback(help=meaning)
+    def by_itself(context: typer.Context, as_json: Json = False) -> None:  # pyright: ignore[reportUnusedFunction]
+        if context.invoked_subcommand is None:
+            end(first(as_json))
+
+    for name, (what, does) in commands.items():
+        app.command(name, help=what)(_taking_json(does))
+    return app
+
+
+def _taking_json(does: Alone) -> Callable[[bool], None]:
+    def command(as_json: Json = False) -> None:
+        end(does(as_json))
+
+    return command
