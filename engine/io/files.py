@@ -466,6 +466,26 @@ def check_regular(path: Path) -> None:
         raise OSError(errno.EINVAL, NOT_REGULAR)
 
 
+def is_listed(path: Path) -> bool:
+    """Whether a file begins as sessions do, so that it is listed among them; who asks this loads nothing to read it."""
+    try:
+        with open_regular(path) as file:
+            return b'"schema_version"' in file.read(256)
+    except OSError:
+        return False
+
+
+def sessions_in(folder: Path) -> list[Path]:
+    """The session files of a folder, those that were changed last first."""
+    sessions: list[tuple[float, Path]] = []
+    with contextlib.suppress(OSError):
+        for path in folder.glob("*.json"):
+            with contextlib.suppress(OSError):
+                if is_listed(path):
+                    sessions.append((path.stat().st_mtime, path))
+    return [path for _, path in sorted(sessions, reverse=True)]
+
+
 LARGEST_FILE = 1 << 30
 """Bytes; a larger file is none of ours."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from srm_explorer.engine.io.files import is_listed, sessions_in
 from srm_explorer.engine.session.codec import DamagedError, Number, Table, Text, Whole, plain, read_record
 from srm_explorer.engine.session.ledger import (
     ComputedTest,
@@ -28,14 +29,7 @@ from srm_explorer.engine.session.session import (
     captured_at,
     seen_prompts,
 )
-from srm_explorer.engine.session.store import (
-    Saved,
-    is_listed,
-    load_session,
-    rename_files,
-    save_session,
-    sessions_in,
-)
+from srm_explorer.engine.session.store import Saved, load_session, rename_files, save_session
 from srm_explorer.engine.session.units import (
     UNIT_FACTOR,
     ChangedUnits,

@@ -23,6 +23,7 @@ from srm_explorer.engine.io.files import (
     open_regular,
     parse_json,
     read_text,
+    sessions_in,
     sha256_of,
     sync_folder,
     write_atomic,
@@ -101,25 +102,6 @@ def folder_lock(folder: Path) -> FileLock:
 
 def stem_of(path: Path) -> str:
     return path.name.removesuffix(".json").removesuffix(".safetensors")
-
-
-def is_listed(path: Path) -> bool:
-    """Whether a file begins as sessions do, so that it is listed among them."""
-    try:
-        with open_regular(path) as file:
-            return b'"schema_version"' in file.read(256)
-    except OSError:
-        return False
-
-
-def sessions_in(folder: Path) -> list[Path]:
-    sessions: list[tuple[float, Path]] = []
-    with contextlib.suppress(OSError):
-        for path in folder.glob("*.json"):
-            with contextlib.suppress(OSError):
-                if is_listed(path):
-                    sessions.append((path.stat().st_mtime, path))
-    return [path for _, path in sorted(sessions, reverse=True)]
 
 
 _CREATED = re.compile(rb'"(created|saved)"\s*:\s*("(?:[^"\\\n]|\\.)*")')

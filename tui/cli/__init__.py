@@ -16,6 +16,7 @@ from srm_explorer.tui.cli.output import flush, note
 if TYPE_CHECKING:
     from srm_explorer.tui.cli import (  # noqa: F401
         analyses,
+        completion,
         demo,
         doctor,
         ensembles,
@@ -101,6 +102,11 @@ def _has_output() -> bool:
 
 
 def _run(arguments: Sequence[str]) -> int:
+    if shell := os.environ.get("_SRM_EXPLORER_COMPLETE"):
+        # Imported where a shell asks at a tab.
+        from srm_explorer.tui.cli.completion import answer
+
+        return answer(shell, arguments)
     if not arguments:
         from srm_explorer.tui.cli.screen import open_explorer
 

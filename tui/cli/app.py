@@ -306,6 +306,14 @@ def keys(
 
 
 @app.command()
+def completion(
+    shell: Annotated[Literal["bash", "zsh", "fish"], argument("SHELL", "Whose script: bash, zsh or fish.")],
+) -> None:
+    """Print what makes a shell complete commands, options, names."""
+    cli.completion.completion_command(shell)
+
+
+@app.command()
 def doctor(as_json: Json = False) -> None:
     """Tell what this machine offers and what is missing."""
     end(cli.doctor.doctor_command(as_json))
