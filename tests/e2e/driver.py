@@ -33,9 +33,9 @@ from typing import Any
 import torch
 
 import srm_explorer.tui.cli.run
+from srm_explorer.engine.launch.watch import Watch
 from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.tui.cli import main
-from srm_explorer.tui.cli.watch import Watch
 
 
 def child(job: dict[str, Any]) -> int:

@@ -36,10 +36,10 @@ from srm_explorer.engine.figures import PlaneChoice, count_of
 from srm_explorer.engine.figures.captions import exploratory_line
 from srm_explorer.engine.io.files import check_writable, read_text
 from srm_explorer.engine.io.vectors import Matrix
+from srm_explorer.engine.launch.start import model_findings
 from srm_explorer.engine.runs import read_inputs
 from srm_explorer.engine.session import Session, load_session, save_session
 from srm_explorer.engine.session.export import chosen_site
-from srm_explorer.tui.cli.at_worker import model_findings
 from srm_explorer.tui.cli.output import note, say, say_json, visible
 from srm_explorer.tui.cli.run import price
 from srm_explorer.tui.cli.tables import say_findings, say_tables

@@ -10,10 +10,10 @@ from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.analyses import tables_in
 from srm_explorer.engine.experiment import ModelSpec
 from srm_explorer.engine.figures import HistogramFigure
+from srm_explorer.engine.launch.start import model_findings
 from srm_explorer.engine.session import load_session
 from srm_explorer.engine.worker import read_model
 from srm_explorer.tui.charts.histogram import paint_histogram
-from srm_explorer.tui.cli.at_worker import model_findings
 from srm_explorer.tui.cli.output import drawn, note, say, screen_size
 from srm_explorer.tui.cli.tables import say_tables
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
@@ -13,6 +12,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.lines import file_size as file_size
+from srm_explorer.engine.lines import note as note
+from srm_explorer.engine.lines import visible as visible
 
 if TYPE_CHECKING:
     # Most commands paint nothing, and rich takes its time.
@@ -44,21 +46,6 @@ def flush() -> None:
 def say_json(data: Mapping[str, Any]) -> None:
     """Print the one object of `--json`; numbers that are not finite become null, which JSON can hold."""
     _write(json.dumps(_jsonable(data), ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def note(line: str) -> None:
-    """Print one line on standard error, after what is on standard output so far."""
-    with contextlib.suppress(OSError):
-        sys.stdout.flush()
-    sys.stderr.write(f"srm-explorer: {visible(line)}\n")
-    sys.stderr.flush()
-
-
-def visible(text: str) -> str:
-    """A text from a file, a model or an argument as one line that no terminal obeys: controls are shown escaped."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else " " if c in "\n\t\r" else _escaped(c) for c in text)
 
 
 def when(instant: str) -> str:
@@ -134,16 +121,6 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
-def file_size(size: int) -> str:
-    """A number of bytes as people say it: "9 MB"."""
-    amount, unit = float(size), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if amount < 999.5 or unit == "TB":
-            break
-        amount /= 1000
-    return f"{amount:.0f} {unit}" if amount >= 9.95 or unit == "B" else f"{amount:.1f} {unit}"
-
-
 def _laid_out(cells: Sequence[Sequence[str]], numbers: set[int], width: int | None, flexible: int) -> list[str]:
     from rich.cells import cell_len
 
@@ -183,11 +160,6 @@ def _unwritable(error: OSError) -> ExplorerError:
 
 def _is_terminal(stream: TextIO) -> bool:
     return not stream.closed and stream.isatty()
-
-
-def _escaped(character: str) -> str:
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
 
 
 def _jsonable(value: object) -> object:

@@ -14,15 +14,15 @@ from srm_explorer.engine.analyses import spreads_before
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, ModelSpec, read_experiment
 from srm_explorer.engine.figures import count_of, three_digits, unseen_caption
+from srm_explorer.engine.launch.start import start_run, usable_worker
+from srm_explorer.engine.launch.watch import Watch
 from srm_explorer.engine.paths import session_path, sessions_folder
 from srm_explorer.engine.runs import Outcome, already_finished, default_path, preflight, read_inputs
 from srm_explorer.engine.runs.pace import Pace, is_here, known_pace
 from srm_explorer.engine.runs.progress import Meter, Stopped, StopSignal
 from srm_explorer.engine.session import Session
 from srm_explorer.engine.stats.equivalence import ALPHA, EFFECTS, POWER, units_needed
-from srm_explorer.tui.cli.at_worker import resuming, run_at_worker, usable_worker
 from srm_explorer.tui.cli.output import note, say, say_json, table, table_width, visible
-from srm_explorer.tui.cli.watch import Watch, holding, stoppable
 from srm_explorer.tui.experiment.cost import Cost, estimate_here
 
 INTERRUPTED = 130
@@ -63,34 +63,9 @@ def run_watched(
 def _run(experiment: Experiment, base: Path, path: Path, watch: Watch, *, restart: bool) -> Outcome:
     cost = price_before(experiment, base) if sys.stderr.isatty() else ""
     with watch:
-        try:
-            if cost:
-                watch.say(cost)
-            worker = usable_worker(watch)
-            if worker is None:
-                return _run_here(experiment, base, path, watch, restart=restart)
-            # A hang-up is no wish to stop here: the worker outlives this terminal.
-            with stoppable(watch, hears_hangup=False) as stop:
-                return run_at_worker(worker, experiment, base, path, restart=restart, watch=watch, stop=stop)
-        except KeyboardInterrupt:
-            return Outcome(None, path, "interrupted")
-
-
-def _run_here(experiment: Experiment, base: Path, path: Path, watch: Watch, *, restart: bool) -> Outcome:
-    with stoppable(watch) as stop:
-        with holding(watch, stop):
-            # Here, since torch takes seconds to import and a run at the worker needs none of it.
-            from srm_explorer.engine.execution.run import run_experiment
-
-        return run_experiment(
-            experiment,
-            base,
-            path,
-            restart=restart,
-            listener=watch.show,
-            stop=stop,
-            on_resume=lambda done, runs: watch.say(resuming(path, done, runs)),
-        )
+        if cost:
+            watch.say(cost)
+        return start_run(experiment, base, path, watch, restart=restart)
 
 
 def _lines(outcome: Outcome, seconds: float, tokens: int) -> list[str]:

@@ -24,6 +24,7 @@ from srm_explorer.engine.figures import dipped
 from srm_explorer.engine.figures.captions import exploratory_line
 from srm_explorer.engine.io.arrays import write_npz
 from srm_explorer.engine.io.files import write_atomic
+from srm_explorer.engine.launch.watch import Watch, holding, stoppable
 from srm_explorer.engine.runs import Stopped
 from srm_explorer.engine.runs.manage import rename_session
 from srm_explorer.engine.runs.trash import (
@@ -51,7 +52,6 @@ from srm_explorer.tui.cli.output import (
     when,
 )
 from srm_explorer.tui.cli.tables import say_tables
-from srm_explorer.tui.cli.watch import Watch, holding, stoppable
 from srm_explorer.tui.sessions.list_model import SessionList
 from srm_explorer.tui.sessions.row import Row, Summary
 from srm_explorer.tui.sessions.summary import Hit, TextIndex

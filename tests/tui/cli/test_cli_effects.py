@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from srm_explorer.engine.launch.watch import Watch
 from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.engine.session import Session, load_session
-from srm_explorer.tui.cli.watch import Watch
 
 if TYPE_CHECKING:
     from .conftest import Ended

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from srm_explorer.engine import paths
+from srm_explorer.engine.launch.watch import Watch
 from srm_explorer.engine.runs.journal import JournalWriter
 from srm_explorer.engine.runs.journal_records import RunStart
 from srm_explorer.engine.runs.plan import Layout
 from srm_explorer.engine.runs.progress import Progress
 from srm_explorer.engine.session import Session, load_session
-from srm_explorer.tui.cli.watch import Watch
 
 SITE, RESIDUAL = "blocks.1.mlp.hook_post", "blocks.1.hook_resid_post"
 CLAMP = {"site": SITE, "neurons": [3], "op": "clamp", "values": [-3, 20]}

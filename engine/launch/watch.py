@@ -1,19 +1,22 @@
-"""Following a run on a terminal or a pipe, and passing on the wish to stop it."""
+"""Following a run on a terminal, on a pipe or in a notebook, and passing on the wish to stop it."""
 
 from __future__ import annotations
 
+import html
 import signal
 import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from srm_explorer.engine.errors import ExplorerError, memory_left
+from srm_explorer.engine.lines import file_size, note, visible
 from srm_explorer.engine.runs import JournalReader, Progress, Stage, StopSignal, known_runs
 from srm_explorer.engine.runs.journal_reader import writer_pid
-from srm_explorer.tui.cli.output import file_size, note
 
 _STAGES: dict[Stage, str] = {
     "waiting": "waiting for its turn",
@@ -26,13 +29,98 @@ _STAGES: dict[Stage, str] = {
 _BEFORE_RUNNING: tuple[Stage, ...] = ("waiting", "loading", "testing")
 _LINE_EVERY = 10.0
 """Seconds between lines of progress where there is no terminal to draw a bar on."""
+_REDRAWN_EVERY = 0.25
+"""Seconds between two pictures of a notebook's bar: each is sent through the browser."""
 _IMPORT = 1_300_000_000
 """Bytes of address space that torch and its libraries take, before any model."""
 FIRST = "finishing the batch, then saving; once more stops now"
 
 
+class _Bar(Protocol):
+    """How far a run is, shown in one spot that changes."""
+
+    def update(self, stage: str, share: float, text: str) -> None:
+        """Show the stage, the share that is done, 0 to 1, and what else is known."""
+        ...
+
+    def say(self, line: str) -> None:
+        """Show a line that stays."""
+        ...
+
+    def stop(self) -> None:
+        """Take the bar away; the lines stay."""
+        ...
+
+
+class _TerminalBar:
+    def __init__(self) -> None:
+        # Here, since rich takes its time and most commands draw no bar.
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[text]}"))
+        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._task = self._bar.add_task(_STAGES["loading"], total=1.0, text="")
+        self._bar.start()
+
+    def update(self, stage: str, share: float, text: str) -> None:
+        self._bar.update(self._task, description=stage, completed=share, text=text)
+
+    def say(self, line: str) -> None:
+        self._bar.console.print(line, markup=False, highlight=False)
+
+    def stop(self) -> None:
+        self._bar.stop()
+
+
+class _NotebookBar:
+    """A bar in the output of a notebook's cell, by IPython alone: no widget that a saved notebook could not show."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._due = 0.0
+        self._state = (_STAGES["loading"], 0.0, "")
+        self._is_done = False
+        self._output: Any = import_module("IPython.display").display(self._drawn(), raw=True, display_id=True)
+
+    def update(self, stage: str, share: float, text: str) -> None:
+        was, self._state = self._state[0], (stage, share, text)
+        if stage != was or time.monotonic() > self._due:
+            self._redraw()
+
+    def say(self, line: str) -> None:
+        self._lines.append(visible(line))
+        self._redraw()
+
+    def stop(self) -> None:
+        self._is_done = True
+        self._redraw()
+
+    def _redraw(self) -> None:
+        self._due = time.monotonic() + _REDRAWN_EVERY
+        self._output.update(self._drawn(), raw=True)
+
+    def _drawn(self) -> dict[str, str]:
+        stage, share, text = self._state
+        bar = "" if self._is_done else f"{stage} {100 * share:.0f} % {text}".rstrip()
+        lines = [f"<div>{html.escape(line)}</div>" for line in self._lines]
+        if bar:
+            progress = f'<progress max="1" value="{share:.4f}"></progress>'
+            lines.append(f"<div>{html.escape(stage)} {progress} {html.escape(text)}</div>")
+        return {"text/plain": "\n".join([*self._lines, *([bar] if bar else [])]), "text/html": "".join(lines)}
+
+
+def _bar_here() -> _Bar | None:
+    """What can be drawn on: a notebook's cell, else a terminal; None where lines must do."""
+    # Only a kernel has loaded it: nobody else waits for it.
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if getattr(shell, "kernel", None) is not None:
+        return _NotebookBar()
+    return _TerminalBar() if sys.stderr.isatty() else None
+
+
 class Watch:
-    """Shows how far a run is: a bar on a terminal, now and then a line elsewhere, all on standard error.
+    """Shows how far a run is: a bar on a terminal or in a notebook, now and then a line on standard error elsewhere.
 
     Attributes:
         last: the progress that was shown last.
@@ -50,8 +138,7 @@ class Watch:
         self._opening = opening
         self.holds = False
         self._quiet = quiet
-        self._bar: Any = None
-        self._task: Any = None
+        self._bar: _Bar | None = None
         self._due = time.monotonic() + _LINE_EVERY
         self._waits = False
 
@@ -64,31 +151,15 @@ class Watch:
         if progress.stage in ("running", "lengths", "saving"):
             self.open()
         if self._bar is not None:
-            self._bar.update(
-                self._task,
-                description=self._stage(progress),
-                completed=progress.stage_share,
-                text=_state_of(progress, of_runs=not self._study),
-            )
+            text = _state_of(progress, of_runs=not self._study)
+            self._bar.update(self._stage(progress), progress.stage_share, text)
         elif not self._quiet and time.monotonic() > self._due and (state := _state_of(progress, not self._study)):
             self._due = time.monotonic() + _LINE_EVERY
             note(state if progress.stage == "running" and not self._study else f"{self._stage(progress)}: {state}")
 
     def __enter__(self) -> Watch:
-        if not self._quiet and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, TextColumn
-            from rich.progress import Progress as Bar
-
-            self._bar = Bar(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=20),
-                TextColumn("{task.fields[text]}"),
-                console=Console(stderr=True),
-                transient=True,
-            )
-            self._task = self._bar.add_task(_STAGES["loading"], total=1.0, text="")
-            self._bar.start()
+        if not self._quiet:
+            self._bar = _bar_here()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -114,13 +185,15 @@ class Watch:
     def say(self, line: str) -> None:
         """Print a line without tearing the bar."""
         if self._bar is not None:
-            self._bar.console.print(line, markup=False, highlight=False)
+            self._bar.say(line)
         elif not self._quiet:
             note(line)
 
 
 @contextmanager
-def stoppable(watch: Watch, *, hears_hangup: bool = True, first: str = FIRST) -> Iterator[StopSignal]:
+def stoppable(
+    watch: Watch, *, hears_hangup: bool = True, first: str = FIRST, ends: bool = True
+) -> Generator[StopSignal]:
     """Turn ctrl+c into a wish: once, finish the batch and save; twice, save what is finished now.
 
     A hang-up or a request to terminate means: now. Before the first batch there is nothing to save, and ctrl+c ends
@@ -131,6 +204,8 @@ def stoppable(watch: Watch, *, hears_hangup: bool = True, first: str = FIRST) ->
         watch: knows how far the run is, and tells that the wish was heard.
         hears_hangup: off where the run is in another process, which a hang-up does not concern.
         first: what to say of the first wish.
+        ends: whether the process ends after the block. In one that goes on, a notebook's, ctrl+c alone is listened for,
+            in the thread that can, and is afterwards what it was before.
     """
     stop = StopSignal()
 
@@ -146,8 +221,12 @@ def stoppable(watch: Watch, *, hears_hangup: bool = True, first: str = FIRST) ->
         if watch.last.stage in _BEFORE_RUNNING and not watch.holds:
             raise KeyboardInterrupt
 
-    handlers = {signal.SIGINT: on_interrupt, signal.SIGTERM: on_end}
-    if hears_hangup and hasattr(signal, "SIGHUP"):
+    handlers = {signal.SIGINT: on_interrupt}
+    if ends:
+        handlers[signal.SIGTERM] = on_end
+    elif threading.current_thread() is not threading.main_thread():
+        handlers = {}
+    if ends and hears_hangup and hasattr(signal, "SIGHUP"):
         handlers[signal.SIGHUP] = on_end
     # What we were started to ignore stays ignored: nohup means that a hang-up is no wish.
     heard = {number: handler for number, handler in handlers.items() if signal.getsignal(number) != signal.SIG_IGN}
@@ -157,12 +236,12 @@ def stoppable(watch: Watch, *, hears_hangup: bool = True, first: str = FIRST) ->
     finally:
         for number, handler in before.items():
             # Who asked once too often still gets to read what was saved.
-            deaf = number == signal.SIGINT and stop.level
+            deaf = ends and number == signal.SIGINT and stop.level
             signal.signal(number, signal.SIG_IGN if deaf else handler)
 
 
 @contextmanager
-def holding(watch: Watch, stop: StopSignal) -> Iterator[None]:
+def holding(watch: Watch, stop: StopSignal) -> Generator[None]:
     """Heed a wish to stop only at the end of the block, which imports libraries.
 
     torch ends the whole process, with a dump, over an exception that reaches it in the middle of its own import, and

@@ -1,4 +1,4 @@
-"""A run at the living worker: submitted, followed, and the wish to stop passed on."""
+"""A run or a study where it can be had: at the living worker, else in this process; the wish to stop passed on."""
 
 from __future__ import annotations
 
@@ -11,13 +11,52 @@ from typing import Any, Literal
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, ModelSpec
+from srm_explorer.engine.launch.watch import Watch, holding, stoppable
 from srm_explorer.engine.runs import Meter, Outcome, Progress, Stopped, StopSignal
 from srm_explorer.engine.session import load_session
 from srm_explorer.engine.worker import ENDED, Client, JobState, WorkerGoneError, find_worker, submission
-from srm_explorer.tui.cli.watch import Watch, holding, stoppable
 
 _TICK = 0.1
 """Seconds between two looks at whether a stop is wished."""
+
+
+def start_run(
+    experiment: Experiment, base: Path, path: Path, watch: Watch, *, restart: bool, ends: bool = True
+) -> Outcome:
+    """Run an experiment at the living worker, which has the model at hand, or in this process; follow it to its end.
+
+    Args:
+        watch: shows how far it is; ctrl+c, or a notebook's stop button, is heard while the run goes on.
+        ends: whether this process ends after the run, as a command's does.
+
+    Returns:
+        what came of it; interrupted where it was stopped, also before its first batch.
+
+    Raises:
+        ExplorerError: what the run itself would raise, or the worker is gone.
+    """
+    try:
+        worker = usable_worker(watch)
+        if worker is not None:
+            # A hang-up is no wish to stop here: the worker outlives this terminal.
+            with stoppable(watch, hears_hangup=False, ends=ends) as stop:
+                return run_at_worker(worker, experiment, base, path, restart=restart, watch=watch, stop=stop)
+        with stoppable(watch, ends=ends) as stop:
+            with holding(watch, stop):
+                # Here, since torch takes seconds to import and a run at the worker needs none of it.
+                from srm_explorer.engine.execution.run import run_experiment
+
+            return run_experiment(
+                experiment,
+                base,
+                path,
+                restart=restart,
+                listener=watch.show,
+                stop=stop,
+                on_resume=lambda done, runs: watch.say(resuming(path, done, runs)),
+            )
+    except KeyboardInterrupt:
+        return Outcome(None, path, "interrupted")
 
 
 def run_at_worker(
@@ -115,7 +154,13 @@ _LOOK = 0.5
 
 
 def model_findings(
-    name: str, arguments: Mapping[str, Any], *, session: Path | None = None, model: ModelSpec | None = None, quiet: bool
+    name: str,
+    arguments: Mapping[str, Any],
+    *,
+    session: Path | None = None,
+    model: ModelSpec | None = None,
+    quiet: bool,
+    ends: bool = True,
 ) -> dict[str, Any]:
     """Run a study that needs a model: at a worker that is free, which has the model at hand, or in this process.
 
@@ -124,7 +169,8 @@ def model_findings(
         arguments: plain data, as the study takes it; relative paths start from the working folder.
         session: path of the session it is about; None where it is about a model alone.
         model: the model; None for the session's own.
-        quiet: show nothing on standard error.
+        quiet: show nothing of how far it is.
+        ends: whether this process ends after it, as a command's does.
 
     Returns:
         what the study found.
@@ -135,7 +181,7 @@ def model_findings(
     """
     base = paths.working_folder()
     doing = _DOING.get(name, name)
-    with Watch(quiet=quiet, study=doing) as watch, stoppable(watch, first="stopping") as stop:
+    with Watch(quiet=quiet, study=doing) as watch, stoppable(watch, first="stopping", ends=ends) as stop:
         try:
             worker = usable_worker(watch, free=True)
             if worker is not None:
