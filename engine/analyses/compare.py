@@ -192,13 +192,7 @@ def compare_study(session: Session, arguments: Arguments) -> Findings:
     file = None if path is None else paths.session_path(path)
     other = session if file is None or file == session.path else load_session(file)
     at = settings.whole("plane", 1, least=1)
-    if at > len(session.planes):
-        remedy = (
-            f"choose 1 to {len(session.planes)}"
-            if session.planes
-            else "it has none: srm-explorer planes SESSION --add A B"
-        )
-        raise ExplorerError(f"there is no plane {at}", where=session.name, remedy=remedy)
+    session.check_plane(at)
     resamples, seed = (
         settings.whole("resamples", RESAMPLES, least=100, most=MOST_RESAMPLES),
         settings.whole("seed", 0, least=0),

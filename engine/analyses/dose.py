@@ -139,11 +139,7 @@ def dose_study(session: Session, arguments: Arguments) -> Findings:
     """
     settings = StudyArguments(arguments, SETTINGS, "dose")
     number = settings.whole("plane", 1, least=1)
-    if number > len(session.planes):
-        remedy = (
-            f"choose 1 to {len(session.planes)}" if session.planes else "add one: srm-explorer planes SESSION --add A B"
-        )
-        raise ExplorerError(f"there is no plane {number}", where=session.name, remedy=remedy)
+    session.check_plane(number)
     plane = session.planes[number - 1]
     resamples = settings.whole("resamples", 10_000, least=100, most=MOST_RESAMPLES)
     seed = settings.whole("seed", 0, least=0)

@@ -110,10 +110,7 @@ def _named(session: Session, settings: StudyArguments, confirm: bool) -> Analysi
     if len(groups) != 2:
         raise ExplorerError(f"two groups are compared, {len(groups)} are named", remedy="name two")
     at = plane or 1
-    if at > len(session.planes):
-        planes = len(session.planes)
-        remedy = f"choose 1 to {planes}" if planes else "add one: srm-explorer planes SESSION --add A B"
-        raise ExplorerError(f"there is no plane {at}", where=session.name, remedy=remedy)
+    session.check_plane(at)
     return AnalysisSpec(
         family=CONFIRMED, tests=("difference", "separation"), groups=(AGAINST.join(groups),), planes=(at,)
     )

@@ -305,6 +305,21 @@ class Session:
         """Whether it was made from arrays and texts, and not by a run."""
         return IMPORTED in self.provenance
 
+    def check_plane(self, number: int) -> None:
+        """Refuse a plane that is not there, counted from 1, with what would help.
+
+        Raises:
+            ExplorerError: there is none of this number.
+        """
+        if 1 <= number <= len(self.planes):
+            return
+        if not self.spec.capture.sites:
+            remedy = "give it the vectors of its runs too"
+            raise ExplorerError("this session holds texts alone, no vectors", where=self.name, remedy=remedy)
+        add = f"add one: srm-explorer planes {self.name} --add A B"
+        remedy = f"choose 1 to {len(self.planes)}" if self.planes else add
+        raise ExplorerError(f"there is no plane {number}", where=self.name, remedy=remedy)
+
     def is_unknown(self, what: Unknown) -> bool:
         """Whether those who made it could not tell something that a run would have recorded."""
         imported: object = self.provenance.get(IMPORTED)

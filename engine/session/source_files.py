@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -20,20 +18,42 @@ from srm_explorer.engine.errors import ExplorerError, SpecValueError
 from srm_explorer.engine.experiment import UNKNOWN, Site
 from srm_explorer.engine.experiment.values import shown
 from srm_explorer.engine.io.arrays import PICKLES, Reduce, Skipped, pickled, read_arrays
-from srm_explorer.engine.io.arrow import read_batches
-from srm_explorer.engine.io.files import long_fields, parse_json, read_text, text_of_cell
+from srm_explorer.engine.io.files import parse_json, read_text
 from srm_explorer.engine.session.imported import session_from
-from srm_explorer.engine.session.keys import BASELINE, condition_of, has_markers, key_cells
+from srm_explorer.engine.session.keys import BASELINE, has_markers, key_cells
 from srm_explorer.engine.session.session import IMPORTED, Session
+from srm_explorer.engine.session.source_tables import MARKS, PARQUET, Table, is_table, read_table, with_texts
 
-Told: TypeAlias = Callable[[Path, int, int], None]
-"""Told before each file is read: the file, its number from 1, and how many there are."""
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an import is.
+
+    Attributes:
+        file: the one that is read, number `number` of `files`.
+        vectors: read so far, of all files.
+        texts: rows of tables, likewise.
+    """
+
+    file: Path
+    number: int
+    files: int
+    vectors: int
+    texts: int
+
+
+Told: TypeAlias = Callable[[Progress], None]
+"""Told before each file is read, and every `TELL_EVERY` vectors; what it raises, but an ExplorerError, ends it all."""
+
+TELL_EVERY = 500
 
 ARRAYS = (".npz", ".npy", ".safetensors")
-TABLES = {".csv": ",", ".tsv": "\t"}
-PARQUET = ".parquet"
 METADATA = "run_metadata*.json"
 """What the scripts that write vectors one at a time call the file that says how."""
+METADATA_FOLDER = "metadata"
+"""Where some keep it, beside the folder of the vectors."""
+SITE_SAID = "capture_hook"
+"""The entry of it that says where vectors were captured."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +64,15 @@ class Import:
         session: not saved yet.
         files: those that were read.
         unread: a line for each file that could not be.
-        skipped: arrays that were left out, "file: key", and why.
+        skipped: arrays and columns that were left out, "file: key", and why.
+        notes: lines about what was made of them that nobody told: samples, texts given by their order.
     """
 
     session: Session
     files: tuple[Path, ...]
     unread: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
 
 
 def import_session(
@@ -67,8 +89,10 @@ def import_session(
     Vectors are in `.npz`, `.npy` and `.safetensors` files. An array [d] is a run, [n, d] are n, and the key says which:
     by markers, "core_id=7_type=plain_level=2_sweep=-20", or as `sweep` reads it, "prompt_3_sweep=20"; keys that are
     names of sites hold the same runs at those sites. Texts are rows of `.csv`, `.tsv` and `.parquet` files with columns
-    as `session_from` has them. Where there are both, a row says the text of the vector of the same factors and
-    condition. Several files are groups, by set, unless one holds what another is compared with.
+    as `session_from` has them; a column of lists of a `.parquet` file holds vectors. Where there are both, a row says
+    the text of the vector of the same factors and condition, of vectors without keys the row of the same number.
+    Several files are groups, by set, unless one holds what another is compared with. What `run_metadata*.json` beside
+    the files says is kept, and its `capture_hook` is the site.
 
     Args:
         files: files and folders; of a folder, the files of these kinds in it and below.
@@ -76,7 +100,7 @@ def import_session(
         site: where vectors without the name of a site were captured; None where nobody knows.
         reduce: what makes one vector of arrays [n, token, d]; without it they are left out.
         interventions: what was done, see `session_from`.
-        told: hears of each file before it is read.
+        told: hears how far it is.
 
     Raises:
         ExplorerError: nothing that could be read; of a single file, why. Of several, those that could not are named in
@@ -84,37 +108,48 @@ def import_session(
     """
     chosen = list(_expanded(files))
     try:
-        sources = _Sources(str(Site.parse(site or UNKNOWN)), reduce)
+        named = None if site is None else str(Site.parse(site))
     except SpecValueError as error:
         raise ExplorerError(error.what, where="the site", remedy=error.remedy) from None
-    read: list[Path] = []
+    metadata = _Metadata()
+    sources = _Sources(reduce)
+    said = {metadata.site(path) for path in chosen if not is_table(path)} if named is None else set[str]()
+    # Where some files say a site and others none, nobody knows that it is the same.
+    agreed = len(said) == 1 or UNKNOWN not in said
     unread: list[str] = []
     for number, path in enumerate(chosen, 1):
         if told is not None:
-            told(path, number, len(chosen))
+            sources.tell = _teller(told, sources, path, number, len(chosen))
+            sources.tell()
         try:
+            sources.site = named or (metadata.site(path) if agreed else UNKNOWN)
             sources.read(path)
         except ExplorerError as error:
             if len(chosen) == 1:
                 raise
             unread.append(str(error))
-        else:
-            read.append(path)
-    if not read:
+    if not sources.files:
         what = f"none of {len(chosen):,} files could be read; the first: {unread[0]}" if unread else "there is no file"
-        raise ExplorerError(what, where=_listed(files), remedy=f"give {', '.join((*ARRAYS, *TABLES, PARQUET))} files")
+        remedy = f"give {', '.join((*ARRAYS, *MARKS, PARQUET))} files"
+        raise ExplorerError(what, where=_listed(files), remedy=remedy)
     session = _session(sources, name, interventions)
-    metadata = _metadata(read, unread)
     provenance: dict[str, Any] = dict(cast("Mapping[str, Any]", session.provenance[IMPORTED]))
-    provenance["files"] = [path.name for path in read]
-    if metadata:
-        provenance["metadata"] = metadata
+    provenance["files"] = [path.name for path in sources.files]
+    if entries := metadata.of(sources.files):
+        provenance["metadata"] = entries
+    session = session.changed(provenance={**session.provenance, IMPORTED: provenance})
+    files_read, skipped = tuple(sources.files), tuple(sources.skipped)
     return Import(
-        session.changed(provenance={**session.provenance, IMPORTED: provenance}),
-        tuple(read),
-        tuple(unread),
-        tuple(sources.skipped),
+        session,
+        files_read,
+        (*unread, *metadata.unread),
+        skipped,
+        (*sources.notes, *(metadata.notes(agreed) if named is None else ())),
     )
+
+
+def _teller(told: Told, sources: _Sources, file: Path, number: int, files: int) -> Callable[[], None]:
+    return lambda: told(Progress(file, number, files, len(sources.runs) + sources.pending, len(sources.rows)))
 
 
 def session_name(files: Sequence[Path]) -> str:
@@ -134,23 +169,71 @@ def _expanded(files: Sequence[Path]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        kinds = (*ARRAYS, *TABLES, PARQUET, *PICKLES)
+        kinds = (*ARRAYS, *MARKS, PARQUET, *PICKLES)
         for inner in sorted(path.rglob("*")):
             hidden = any(part.startswith(".") for part in inner.relative_to(path).parts)
             if inner.suffix.lower() in kinds and not hidden and not inner.is_dir():
                 yield inner
 
 
-def _metadata(files: Sequence[Path], unread: list[str]) -> dict[str, Any]:
-    """By name of the file, what lies beside the files and says how they were made."""
-    metadata: dict[str, Any] = {}
-    for folder in dict.fromkeys(path.parent for path in files):
-        for path in sorted(folder.glob(METADATA)):
+@dataclass
+class _Metadata:
+    """What lies beside files and says how they were made; a file that cannot be read is named in `unread`."""
+
+    read: dict[Path, Any] = field(default_factory=dict[Path, Any])
+    unread: list[str] = field(default_factory=list[str])
+    sites: dict[str, Path] = field(default_factory=dict[str, Path])
+
+    def beside(self, file: Path) -> list[Path]:
+        """The files of the nearest place that has any: the folder, its folder of metadata, one beside it."""
+        folder = file.parent
+        for near in (folder, folder / METADATA_FOLDER, folder.parent / METADATA_FOLDER):
+            if listed := sorted(near.glob(METADATA)):
+                break
+        else:
+            return []
+        for path in listed:
+            if path not in self.read:
+                self.read[path] = None
+                try:
+                    self.read[path] = parse_json(read_text(path), str(path))
+                except ExplorerError as error:
+                    self.unread.append(str(error))
+        return [path for path in listed if self.read[path] is not None]
+
+    def site(self, file: Path) -> str:
+        """Where a file's vectors were captured, as far as all that is said of it agrees."""
+        said: dict[str, Path] = {}
+        for path in self.beside(file):
+            entry = self.read[path].get(SITE_SAID) if isinstance(self.read[path], dict) else None
+            if isinstance(entry, str):
+                said.setdefault(entry, path)
+        if len(said) == 1:
+            ((site, path),) = said.items()
             try:
-                metadata[path.name if path.name not in metadata else str(path)] = parse_json(read_text(path), str(path))
-            except ExplorerError as error:
-                unread.append(str(error))
-    return metadata
+                Site.parse(site)
+            except SpecValueError:
+                return UNKNOWN
+            if not is_table(file):
+                self.sites.setdefault(site, path)
+            return site
+        return UNKNOWN
+
+    def of(self, files: Sequence[Path]) -> dict[str, Any]:
+        """By name of the file, by its path where the name stands twice."""
+        paths_ = list(dict.fromkeys(path for file in files for path in self.beside(file)))
+        names = Counter(path.name for path in paths_)
+        return {path.name if names[path.name] == 1 else str(path): self.read[path] for path in paths_}
+
+    def notes(self, agreed: bool) -> list[str]:
+        """What came of the sites that were said."""
+        if agreed:
+            return [f"the site is {site}: {path.name} says so ({SITE_SAID})" for site, path in self.sites.items()]
+        lines = [
+            f"{path.name} says that the site is {site}, of other files nothing does"
+            for site, path in self.sites.items()
+        ]
+        return [f"{line}: it is left unknown, and --site names it" for line in lines]
 
 
 @dataclass(frozen=True)
@@ -159,17 +242,30 @@ class _Run:
 
     file: int
     key: str
-    cells: Mapping[str, str]
+    cells: Mapping[str, Any]
+    is_row: bool = False
+    """Whether it is known by its number in an array alone."""
 
     @property
     def prompt(self) -> tuple[tuple[str, str], ...]:
         """What tells its prompt from the others of its file."""
-        return tuple(sorted((name, cell) for name, cell in self.cells.items() if name not in ("sweep", "sample")))
+        return _prompt_of(self.cells)
 
     @property
     def condition(self) -> str:
-        cell = self.cells.get("sweep", BASELINE)
-        return f"{cell}#{self.cells.get('sample', '')}"
+        return _condition_of(self.cells)
+
+
+_NOT_OF_PROMPT = ("output", "text", "sweep", "condition", "value", BASELINE, "sample", "id")
+
+
+def _prompt_of(cells: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((name, str(cell)) for name, cell in cells.items() if name not in _NOT_OF_PROMPT))
+
+
+def _condition_of(cells: Mapping[str, Any]) -> str:
+    cell = next((cells[name] for name in ("sweep", "condition", "value") if cells.get(name) is not None), BASELINE)
+    return f"{cell}#{cells.get('sample', '')}"
 
 
 @dataclass
@@ -177,35 +273,51 @@ class _Sources:
     """What was read so far.
 
     Attributes:
-        site: where vectors were captured whose key names no site.
+        site: where the vectors of the file that is read were captured, where their key names no site.
         runs: of each vector.
         vectors: [run][d] by site, None where a run has none there.
-        rows: of tables, each with the number of its file.
+        rows: of tables without vectors, each with the number of its file, and its line there.
         files: those that were read.
+        pending: vectors of the file that is read.
     """
 
-    site: str
     reduce: Reduce | None
+    site: str = UNKNOWN
     runs: list[_Run] = field(default_factory=list["_Run"])
     vectors: dict[str, list[NDArray[Any] | None]] = field(default_factory=dict[str, "list[NDArray[Any] | None]"])
-    rows: list[tuple[int, dict[str, Any]]] = field(default_factory=list[tuple[int, dict[str, Any]]])
+    rows: list[tuple[int, str, dict[str, Any]]] = field(default_factory=list[tuple[int, str, dict[str, Any]]])
     files: list[Path] = field(default_factory=list[Path])
     skipped: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    width: int | None = None
+    notes: list[str] = field(default_factory=list[str])
+    width: dict[str, int] = field(default_factory=dict[str, int])
+    pending: int = 0
+    tell: Callable[[], None] = field(default=lambda: None)
 
     def read(self, path: Path) -> None:
         """Read one file whole, or nothing of it."""
-        suffix = path.suffix.lower()
-        if suffix in TABLES or suffix == PARQUET:
-            rows = list(_parquet(path) if suffix == PARQUET else _table(path, TABLES[suffix]))
-            if not rows:
-                raise ExplorerError("the table has no row", where=str(path), remedy="give a row a run")
-            self.rows += [(len(self.files), row) for row in rows]
-        elif suffix in PICKLES:
+        self.pending = 0
+        if is_table(path):
+            self._add_table(path, read_table(path))
+        elif path.suffix.lower() in PICKLES:
             raise pickled(path)
         else:
             self._read_arrays(path)
+        self.pending = 0
         self.files.append(path)
+
+    def _add_table(self, path: Path, table: Table) -> None:
+        self.skipped += [(f"{path.name}: {name}", why) for name, why in table.left_out.items()]
+        if not table.vectors:
+            rows = zip(table.lines, table.rows, strict=True)
+            self.rows += [(len(self.files), f"{path}, {line}", row) for line, row in rows]
+            return
+        sites = {self.site if len(table.vectors) == 1 else f"{UNKNOWN}.{name}": name for name in table.vectors}
+        sites = {name if _is_site(name) else site: name for site, name in sites.items()}
+        before = len(self.runs)
+        for line, row in zip(table.lines, table.rows, strict=True):
+            self.runs.append(_Run(len(self.files), str(row.get("id", line)), row, not row))
+        for site, name in sites.items():
+            self._append(site, before, list(table.vectors[name]))
 
     def _read_arrays(self, path: Path) -> None:
         arrays: dict[str, tuple[bool, list[NDArray[Any]]]] = {}
@@ -213,10 +325,15 @@ class _Sources:
         for part in read_arrays(path, reduce=self.reduce):
             if isinstance(part, Skipped):
                 skipped.append((f"{path.name}: {part.key}", part.why))
-            else:
-                arrays.setdefault(part.key, (part.is_table, []))[1].append(part.rows)
+                continue
+            arrays.setdefault(part.key, (part.is_table, []))[1].append(part.rows)
+            self.pending += len(part.rows)
+            if self.pending % TELL_EVERY == 0:
+                self.tell()
         if not arrays:
-            why = f"'{skipped[0][0]}' is {skipped[0][1]}" if skipped else "it holds no array"
+            why = (
+                f"{skipped[0][0].removeprefix(f'{path.name}: ')!r} {_verb(skipped[0][1])}" if skipped else "it is empty"
+            )
             raise ExplorerError(f"no vector: {why}", where=str(path), remedy="save arrays [d] or [n, d] of numbers")
         if all(is_table and _is_site(key) for key, (is_table, _) in arrays.items()):
             self._add_sites(path, {key: _joined(blocks) for key, (_, blocks) in arrays.items()})
@@ -233,7 +350,7 @@ class _Sources:
             raise ExplorerError(what, where=str(path), remedy="save the same runs at every site")
         count = next(iter(counts.values()))
         before = len(self.runs)
-        self.runs += [_Run(len(self.files), f"[{row}]", {}) for row in range(count)]
+        self.runs += [_Run(len(self.files), f"[{row}]", {}, is_row=True) for row in range(count)]
         for key, array in arrays.items():
             self._append(key, before, list(array))
 
@@ -244,28 +361,32 @@ class _Sources:
         skipped: list[tuple[str, str]],
     ) -> None:
         """Arrays that are runs of one site, by what their keys say; those of another width are left out."""
-        width = self.width
+        sizes: Counter[int] = Counter()
+        for _, blocks in arrays.values():
+            sizes[blocks[0].shape[1]] += sum(map(len, blocks))
+        # What most of them have: labels and measures of the runs lie beside vectors in some files.
+        width = self.width.get(self.site) or sizes.most_common(1)[0][0]
+        if width not in sizes:
+            what = f"its vectors have {sizes.most_common(1)[0][0]} entries, those before {width}"
+            raise ExplorerError(what, where=str(path), remedy="import it by itself")
         runs: list[_Run] = []
         vectors: list[NDArray[Any]] = []
-        several = sum(is_table for is_table, _ in arrays.values()) > 1
+        several = sum(is_many for is_many, _ in arrays.values()) > 1
         of_file = key_cells(path.stem) if has_markers(path.stem) else {}
-        for key, (is_table, blocks) in arrays.items():
+        for key, (is_many, blocks) in arrays.items():
             rows = _joined(blocks)
-            width = width or rows.shape[1]
             if rows.shape[1] != width:
-                skipped.append((f"{path.name}: {key}", f"{rows.shape[1]} entries where the first has {width}"))
+                skipped.append((f"{path.name}: {key}", f"{rows.shape[1]} entries where the others have {width}"))
                 continue
-            if not is_table:
+            if not is_many:
                 runs.append(_Run(len(self.files), key, key_cells(key, of_file=of_file, alone=len(arrays) == 1)))
             else:
                 of_array = {"set": key} if several and not has_markers(key) else {}
                 cells = [{**key_cells(key, row, of_file=of_file), **of_array} for row in range(len(rows))]
-                runs += [_Run(len(self.files), f"{key}[{row}]", own) for row, own in enumerate(cells)]
+                is_row = not (of_array or of_file or has_markers(key))
+                runs += [_Run(len(self.files), f"{key}[{row}]", own, is_row) for row, own in enumerate(cells)]
             vectors += list(rows)
-        if not vectors:
-            what = f"its vectors have {next(iter(arrays.values()))[1][0].shape[1]} entries, those before {self.width}"
-            raise ExplorerError(what, where=str(path), remedy="import it by itself")
-        self.width = width
+        self.width[self.site] = width
         before = len(self.runs)
         self.runs += runs
         self._append(self.site, before, vectors)
@@ -305,127 +426,80 @@ def _is_site(key: str) -> bool:
     try:
         Site.parse(key)
     except SpecValueError:
-        return re.fullmatch(r"[A-Za-z_]\w*(\.\w+)+", key) is not None
+        return re.fullmatch(r"[A-Za-z_]\w*(\.\w+)+|hook_\w+", key) is not None
     return True
 
 
-_OWN = {"run", "prompt", "condition", "value", "sample", "finish", "min_margin"}
-"""Columns that a table of ours has, and hardly one of another program's."""
-
-
-def _table(path: Path, mark: str) -> Iterator[dict[str, Any]]:
-    """The rows of a table with a heading, cells as they stand there; an empty one is an empty text."""
-    lines = io.StringIO(read_text(path).removeprefix("\ufeff"), newline="")
-    with long_fields():
-        reader = csv.reader(lines, delimiter=mark, strict=True)
-        try:
-            heading = next(reader, list[str]())
-            _check_heading(heading, path)
-            begins = reader.line_num
-            for cells in reader:
-                if cells and len(cells) != len(heading):
-                    what = f"{len(cells)} cells where the heading has {len(heading)}"
-                    remedy = "put quotes around a text that holds the separator or a line break"
-                    raise ExplorerError(what, where=f"{path}, line {begins + 1}", remedy=remedy)
-                begins = reader.line_num
-                if cells:
-                    row = dict(zip(heading, cells, strict=True))
-                    # A table of ours marks what a spreadsheet would take for a formula.
-                    yield _row({name: text_of_cell(cell) for name, cell in row.items()} if row.keys() >= _OWN else row)
-        except csv.Error as error:
-            what = f"the table cannot be read: {error}"
-            raise ExplorerError(what, where=f"{path}, line {reader.line_num}", remedy="mend its quotes") from None
-
-
-def _parquet(path: Path) -> Iterator[dict[str, Any]]:
-    for columns in read_batches(path, "parquet"):
-        _check_heading(list(columns), path)
-        for cells in zip(*columns.values(), strict=True):
-            yield _row(dict(zip(columns, cells, strict=True)))
-
-
-_SAYING = ("output", "text", "prompt", "prompt_text", "core_id")
-
-
-def _check_heading(heading: Sequence[str], path: Path) -> None:
-    doubled = [name for name, times in Counter(heading).items() if times > 1]
-    if doubled:
-        what = f"the column {shown(doubled[0])} stands there twice"
-        raise ExplorerError(what, where=str(path), remedy="rename one of them")
-    if not any(name in heading for name in _SAYING):
-        what = f"no column is called output, text, prompt or core_id, but {', '.join(heading[:8])}"
-        raise ExplorerError(
-            what, where=str(path), remedy="name the columns core_id, type, level, sweep, prompt, output"
-        )
-
-
-def _row(cells: dict[str, Any]) -> dict[str, Any]:
-    """A row by the names of `session_from`; lists and objects, which are no factors, are left out."""
-    if cells.keys() >= _OWN:
-        cells = _own_row(cells)
-    for name in ("sweep", "condition"):
-        if name in cells:
-            cells[name] = condition_of("" if cells[name] is None else str(cells[name]))
-    for name in ("value", "sample"):
-        cell = cells.get(name)
-        if isinstance(cell, str):
-            cells[name] = None if not cell.strip() else int(cell) if cell.strip().isdecimal() else cell
-    return {name: cell for name, cell in cells.items() if not isinstance(cell, list | dict)}
-
-
-def _own_row(cells: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of an export of ours: its places in planes are computed again where there are vectors."""
-    row = {name.removeprefix("factor_"): cell for name, cell in cells.items() if name.startswith("factor_")}
-    row = {name: cell for name, cell in row.items() if cell not in ("", None)}
-    row |= {"prompt_id": f"prompt_{cells['prompt']}"}
-    row |= {name: cells[name] for name in ("set", "condition", "value", "sample")}
-    row |= {name: cells[own] for name, own in (("prompt", "prompt_text"), ("output", "text")) if own in cells}
-    if cells.get("control"):
-        row["condition"], row["value"] = f"{cells['condition']} of control {cells['control']}", None
-    return row
+def _verb(why: str) -> str:
+    """Why an array is left out, as what it is or does: "is 3-dimensional", "holds complex numbers"."""
+    return why if why.startswith("holds") else f"is {why}"
 
 
 def _session(sources: _Sources, name: str, interventions: Sequence[Mapping[str, Any]]) -> Session:
-    rows = [_in_set(row, set_) for (_, row), set_ in zip(sources.rows, _sets_of_rows(sources), strict=True)]
-    if not sources.runs:
-        return session_from(None, rows, name=name, interventions=interventions)
+    rows = [
+        ({**set_, **row}, where)
+        for (_, where, row), set_ in zip(
+            sources.rows,
+            _sets(sources, [(f, _prompt_of(row), _condition_of(row)) for f, _, row in sources.rows]),
+            strict=True,
+        )
+    ]
+    runs, wheres = _runs(sources)
+    matrices = sources.matrices()
+    if runs and rows:
+        in_order = all(run.is_row for run in sources.runs)
+        rest = with_texts(runs, rows, in_order=in_order)
+        if in_order and not rest and "prompt_id" not in runs[0]:
+            sources.notes.append(
+                "texts and vectors have no key in common: the first row is that of the first vector, and so on"
+            )
+        runs += [row for row, _ in rest]
+        wheres += [where for _, where in rest]
+        if rest:
+            for site, array in matrices.items():
+                missing = np.full((len(rest), array.shape[1]), np.nan, array.dtype)
+                matrices[site] = np.concatenate([array, missing])
+    elif rows:
+        runs, wheres = [row for row, _ in rows], [where for _, where in rows]
+    try:
+        session = session_from(matrices or None, runs, name=name, interventions=interventions)
+    except ExplorerError as error:
+        number = re.fullmatch(r"runs\[(\d+)\]", error.where or "")
+        if number is None:
+            raise
+        raise ExplorerError(error.what, where=wheres[int(number[1])], remedy=error.remedy) from None
+    sources.notes += _samples_note(session, runs, wheres)
+    return session
+
+
+def _runs(sources: _Sources) -> tuple[list[dict[str, Any]], list[str]]:
+    """[run] what is told of each vector, and where it stands."""
     swept = any("sweep" in run.cells for run in sources.runs)
     sampled = any("sample" in run.cells for run in sources.runs)
     sets = _sets(sources, [(run.file, run.prompt, run.condition) for run in sources.runs])
     runs: list[dict[str, Any]] = []
     for run, set_ in zip(sources.runs, sets, strict=True):
-        cells: dict[str, Any] = {"id": run.key, **_in_set(run.cells, set_)}
+        cells: dict[str, Any] = {"id": run.key, **set_, **run.cells}
         if swept:
             cells.setdefault("sweep", BASELINE)
         if sampled:
             sample = run.cells.get("sample", "0")
-            cells["sample"] = int(sample) if sample.isdecimal() else sample
+            cells["sample"] = int(sample) if isinstance(sample, str) and sample.isdecimal() else sample
         runs.append(cells)
-    vectors = sources.matrices()
-    if rows:
-        rest = _with_texts(runs, rows)
-        missing = [np.full((len(rest), array.shape[1]), np.nan, array.dtype) for array in vectors.values()]
-        runs += rest
-        if rest:
-            vectors = {
-                site: np.concatenate([array, blank])
-                for (site, array), blank in zip(vectors.items(), missing, strict=True)
-            }
-    return session_from(vectors, runs, name=name, interventions=interventions)
+    return runs, [f"{sources.files[run.file]}: {run.key}" for run in sources.runs]
 
 
-def _in_set(cells: Mapping[str, Any], set_: Mapping[str, str]) -> dict[str, Any]:
-    return {**set_, **cells}
-
-
-def _sets_of_rows(sources: _Sources) -> list[dict[str, str]]:
-    said = ("output", "text", "sweep", "condition", "value", BASELINE, "sample")
-    told: list[tuple[int, object, str]] = []
-    for file, row in sources.rows:
-        prompt = tuple(sorted((name, str(cell)) for name, cell in row.items() if name not in said))
-        condition = next((row[name] for name in ("sweep", "condition", "value") if row.get(name) is not None), BASELINE)
-        told.append((file, prompt, f"{condition}#{row.get('sample', '')}"))
-    return _sets(sources, told)
+def _samples_note(session: Session, runs: Sequence[Mapping[str, Any]], wheres: Sequence[str]) -> list[str]:
+    """That runs are taken for samples, which nothing says, since they are of one prompt under one condition."""
+    again = [run.index for run in session.runs if run.sample and "sample" not in runs[run.index]]
+    if not again:
+        return []
+    are = (
+        "1 run is taken for a further sample"
+        if len(again) == 1
+        else f"{len(again):,} runs are taken for further samples"
+    )
+    return [f"{are}, as prompt and condition are those of another: {wheres[again[0]]}"]
 
 
 def _sets(sources: _Sources, runs: Sequence[tuple[int, object, str]]) -> list[dict[str, str]]:
@@ -450,48 +524,16 @@ def _sets(sources: _Sources, runs: Sequence[tuple[int, object, str]]) -> list[di
 
 
 def _file_names(files: Sequence[Path]) -> list[str]:
-    """A name a file, as short as tells them apart."""
+    """A name a file, as short as tells them apart: folders alone where the files in them are called alike."""
+    stems = {path.stem for path in files}
     for parts in itertools.count(1):
         names = ["/".join(path.with_suffix("").parts[-parts:]) for path in files]
         if len(set(names)) == len(names):
-            return names
+            return (
+                [name.removesuffix(f"/{path.stem}") for name, path in zip(names, files, strict=True)]
+                if len(stems) == 1
+                else names
+            )
         if parts > max(len(path.parts) for path in files):
             return [str(path) for path in files]
     raise AssertionError
-
-
-def _with_texts(runs: Sequence[dict[str, Any]], rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Give runs the texts of the rows of their prompts and conditions; the rows that are of no run come back."""
-    told = ("id", "set", "sweep", "sample")
-    shared = sorted({name for run in runs for name in run} & {name for row in rows for name in row} - set(told))
-    if not shared:
-        what = f"no factor of the vectors' keys ({', '.join(sorted(set(runs[0]) - set(told))) or 'none'}) is a column"
-        remedy = "import the table by itself, or name the keys core_id=..._type=..._level=..._sweep=..."
-        raise ExplorerError(what, where="the table", remedy=remedy)
-    of_key: dict[tuple[str, ...], int] = {}
-    for number, row in enumerate(rows):
-        if of_key.setdefault(_identity(row, shared), number) != number:
-            what = f"two rows have {', '.join(shared)} and condition alike: {' · '.join(_identity(row, shared))}"
-            raise ExplorerError(what, where="the table", remedy="import the table by itself")
-    used: set[int] = set()
-    for run in runs:
-        number = of_key.get(_identity(run, shared))
-        if number is None:
-            what = f"no row is the text of the vector {shown(run['id'])}"
-            raise ExplorerError(what, where="the table", remedy="import the table by itself")
-        used.add(number)
-        run.update({name: cell for name, cell in rows[number].items() if name not in ("sweep", "condition", *run)})
-    return [
-        {**row, "sweep": row.get("sweep", row.get("condition", BASELINE))}
-        for number, row in enumerate(rows)
-        if number not in used
-    ]
-
-
-def _identity(cells: Mapping[str, Any], names: Collection[str]) -> tuple[str, ...]:
-    condition = str(cells.get("sweep", cells.get("condition", BASELINE))).strip()
-    try:
-        condition = repr(float(condition.replace("−", "-")))
-    except ValueError:
-        condition = condition.casefold()
-    return (*(str(cells.get(name)) for name in names), condition, str(cells.get("sample") or 0))

@@ -12,7 +12,7 @@ from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.io.arrays import Reduce
 from srm_explorer.engine.session import save_session
-from srm_explorer.engine.session.source_files import Import, Told, import_session, session_name
+from srm_explorer.engine.session.source_files import Import, Progress, Told, import_session, session_name
 from srm_explorer.tui.cli.output import count, note, say, say_json, visible
 
 NAMED = 8
@@ -39,6 +39,8 @@ def import_command(
         note(saved.note)
     for line in done.unread:
         note(f"not imported: {line}")
+    for line in done.notes:
+        note(line)
     for key, why in done.skipped[:NAMED]:
         note(f"left out {key}: {why}")
     if len(done.skipped) > NAMED:
@@ -62,6 +64,7 @@ def _summary(done: Import, path: Path) -> dict[str, Any]:
         "sites": dict(done.session.widths),
         "files": [str(file) for file in done.files],
         "not_imported": list(done.unread),
+        "notes": list(done.notes),
         "left_out": [{"key": key, "why": why} for key, why in done.skipped],
     }
 
@@ -79,7 +82,8 @@ def _progress(*, quiet: bool) -> Generator[Told | None]:
     with Bar(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("reading", total=None)
 
-        def told(file: Path, number: int, of: int) -> None:
-            bar.update(task, description=visible(file.name), completed=number - 1, total=of)
+        def told(at: Progress) -> None:
+            held = f"{count(at.vectors, 'vector')}, {count(at.texts, 'text')} of {visible(at.file.name)}"
+            bar.update(task, description=held, completed=at.number - 1, total=at.files)
 
         yield told

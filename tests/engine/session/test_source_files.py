@@ -240,6 +240,9 @@ def test_broken_files_of_a_folder_are_named_and_the_others_imported(tmp_path: Pa
         ("t.csv", b"output,output\n1,2\n", r"the column '?output'? stands there twice"),
         ("t.csv", b"output\n\xff\n", r"t\.csv, line 2: byte 0xff is not UTF-8"),
         ("t.csv", b"core_id,output\n", r"the table has no row"),
+        ("t.csv", b"", r"t\.csv: the file is empty"),
+        ("t.csv", b"core_id,value,output\n1,2,a\n1,x,b\n", r"t\.csv, line 3: its value is no finite number"),
+        ("t.tsv", b"core_id\tsweep\toutput\n1\tcontrol\ta\n", r"t\.tsv, line 2: 'control' is what groups of runs"),
         ("t.parquet", b"PAR1 no more", r"t\.parquet: the table can't be read"),
         ("t.npy", b"\x93NUMPY\x01\x00", r"t\.npy: 't' is damaged"),
         ("t.safetensors", b"\x40\0\0\0\0\0\0\0{\"a\":1}", r"t\.safetensors: .*damaged"),
@@ -282,3 +285,114 @@ def test_a_frame_has_every_run_once(tmp_path: Path) -> None:
         session.frame("curves")
     with pytest.raises(ExplorerError, match="curves"):
         session.frame("curve")  # pyright: ignore[reportArgumentType]
+
+
+def test_metadata_of_a_folder_beside_says_the_site(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    for folder in ("vectors", "metadata"):
+        (run / folder).mkdir(parents=True)
+    np.savez(run / "vectors" / "v.npz", prompt_0=vectors(1)[0], __metadata__=np.array({"a": 1}, dtype=object))
+    said = {"model_name": "gpt2", "capture_hook": "blocks.11.mlp.hook_post", "sweep_values_parsed": [None, -20]}
+    (run / "metadata" / "run_metadata_x.json").write_text(json.dumps(said))
+    for chosen in (run, run / "vectors" / "v.npz"):
+        done = import_session([chosen])
+        assert done.session.spec.capture.sites == ("blocks.11.mlp.hook_post",)
+        assert done.session.provenance["imported"]["metadata"] == {"run_metadata_x.json": said}
+        assert any("run_metadata_x.json says so" in note for note in done.notes)
+        assert [key for key, _ in done.skipped] == ["v.npz: __metadata__"]
+    np.savez(tmp_path / "w.npz", **{"prompt_0_sweep=3": vectors(1)[0]})
+    both = import_session([tmp_path])
+    assert both.session.spec.capture.sites == ("unknown",)
+    assert any("of other files nothing does" in note for note in both.notes)
+    named = import_session([run], site="blocks.2.mlp.hook_post")
+    assert named.session.spec.capture.sites == ("blocks.2.mlp.hook_post",)
+
+
+def test_a_matrix_without_keys_takes_the_texts_in_their_order(tmp_path: Path) -> None:
+    rows = vectors(6)
+    np.save(tmp_path / "v.npy", rows)
+    texts = [(str(i // 2), ("baseline", "20")[i % 2], f"p{i // 2}", f"o{i}") for i in range(6)]
+    write_table(tmp_path / "t.csv", texts, ("core_id", "sweep", "prompt", "output"))
+    done = import_session([tmp_path])
+    assert [run.text for run in done.session.runs] == [text[3] for text in texts]
+    assert (len(done.session.prompts), done.session.vectors()["unknown"].tobytes()) == (3, rows.tobytes())
+    assert any("the first row is that of the first vector" in note for note in done.notes)
+    write_table(tmp_path / "t.csv", texts[1:], ("core_id", "sweep", "prompt", "output"))
+    with pytest.raises(ExplorerError, match=r"t\.csv: it has 5 rows for 6 vectors"):
+        import_session([tmp_path])
+
+
+def test_a_parquet_file_holds_vectors_in_lists_or_a_column_a_coordinate(tmp_path: Path) -> None:
+    import pyarrow as pa  # the library takes a while, and few tests need it
+    import pyarrow.parquet as pq
+
+    rows = vectors(4, 9)
+    cells = {"core_id": [1, 1, 2, 2], "sweep": ["baseline", "20"] * 2, "output": ["a", "", "b", "c"]}
+    fixed = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), 9)
+    for column in (pa.array(list(map(list, rows)), pa.list_(pa.float32())), fixed):
+        pq.write_table(pa.table({**cells, "blocks.1.mlp.hook_post": column}), tmp_path / "v.parquet")
+        session = import_session([tmp_path / "v.parquet"]).session
+        assert session.vectors()["blocks.1.mlp.hook_post"].tobytes() == rows.tobytes()
+        assert [run.text for run in session.runs] == cells["output"]
+        assert [prompt.factors for prompt in session.prompts] == [{"core_id": "1"}, {"core_id": "2"}]
+    lists = [list(rows[0]), None, list(rows[2]), list(rows[3])]
+    pq.write_table(pa.table({"key": [f"prompt_{i}" for i in range(4)], "v": pa.array(lists)}), tmp_path / "v.parquet")
+    held = import_session([tmp_path / "v.parquet"]).session.vectors()["unknown"]
+    assert np.isnan(held[1]).all()
+    assert np.array_equal(held[[0, 2, 3]], rows[[0, 2, 3]])
+    spread = {f"{i}": rows[:, i] for i in range(9)}
+    pq.write_table(pa.table({"prompt": list("abcd"), **spread}), tmp_path / "v.parquet")
+    session = import_session([tmp_path / "v.parquet"]).session
+    assert session.vectors()["unknown"].tobytes() == rows.tobytes()
+    assert [prompt.text for prompt in session.prompts] == list("abcd")
+
+
+def test_headings_of_other_programs_are_understood(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(
+        '\ufeff;Core_ID; type ;SWEEP;output\r\n0;7;a;baseline;x\r\n1;7;a;20;"y;\r\nz"\r\n'.encode()
+    )
+    done = import_session([tmp_path / "t.csv"])
+    assert [prompt.factors for prompt in done.session.prompts] == [{"core_id": "7", "type": "a"}]
+    assert [run.text for run in done.session.runs] == ["x", "y;\r\nz"]
+    assert done.skipped == (("t.csv: column 1", "has no name, as the index of a frame has none"),)
+
+
+def test_runs_that_nothing_tells_apart_are_samples_and_said_to_be(tmp_path: Path) -> None:
+    rows = vectors(2)
+    np.savez(tmp_path / "v.npz", **{"prompt_0_sweep=-10": rows[0], "prompt_0_sweep=-10.0": rows[1]})
+    done = import_session([tmp_path / "v.npz"])
+    assert [run.sample for run in done.session.runs] == [0, 1]
+    assert ["v.npz: prompt_0_sweep=-10.0" in note for note in done.notes] == [True]
+
+
+def test_a_cache_of_every_hook_is_one_vector_a_prompt_and_site(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    shapes = {"hook_embed": (2, 3, 4), "blocks.0.hook_resid_pre": (2, 3, 4), "blocks.0.mlp.hook_post": (2, 3, 9)}
+    cache = {key: random.normal(size=shape).astype(np.float32) for key, shape in shapes.items()}
+    np.savez(tmp_path / "c.npz", **cache, **{"blocks.0.attn.hook_pattern": np.zeros((2, 1, 3, 3), np.float32)})
+    done = import_session([tmp_path / "c.npz"], reduce="last")
+    held = {site.removeprefix("unknown."): rows.tobytes() for site, rows in done.session.vectors().items()}
+    assert held == {key: array[:, -1].tobytes() for key, array in cache.items()}
+    assert [key for key, _ in done.skipped] == ["c.npz: blocks.0.attn.hook_pattern"]
+
+
+def test_labels_beside_a_matrix_are_no_vectors(tmp_path: Path) -> None:
+    rows = vectors(5, 8)
+    np.savez(tmp_path / "v.npz", a_label=np.arange(5), vectors=rows)
+    done = import_session([tmp_path / "v.npz"])
+    assert done.session.vectors()["unknown"].tobytes() == rows.tobytes()
+    assert [key for key, _ in done.skipped] == ["v.npz: a_label"]
+
+
+def test_an_import_tells_how_far_it_is_and_stops_where_it_is_told_to(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        np.savez(tmp_path / f"{name}.npz", **{f"prompt_{i}": row for i, row in enumerate(vectors(600, 2))})
+    seen: list[tuple[str, int, int, int]] = []
+    import_session([tmp_path], told=lambda at: seen.append((at.file.name, at.number, at.files, at.vectors)))
+    assert seen == [("a.npz", 1, 2, 0), ("a.npz", 1, 2, 500), ("b.npz", 2, 2, 600), ("b.npz", 2, 2, 1100)]
+
+    def stop(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_session([tmp_path], told=stop)
