@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import signal
 import subprocess
+import sys
 from collections.abc import Generator, Sequence
 from typing import Any, ClassVar
 
-from textual import events
+from textual import events, messages
+from textual.app import SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.theme import Theme
@@ -62,7 +64,7 @@ class ExplorerApp(KeyOrder[ExitSummary]):
     def __init__(self, start: LaunchOptions | None = None, settings: Settings | None = None) -> None:
         super().__init__()
         textual_patches.install_lasting_writer()
-        replies.install()
+        replies.install(self.driver_class)
         wide_text.install()
         jobs.install()
         selecting.install()
@@ -149,6 +151,11 @@ class ExplorerApp(KeyOrder[ExitSummary]):
             what = f"the editor '{command[0]}' cannot be started: {(error.strerror or str(error)).lower()}"
             self.explorer.refuse(ExplorerError(what, remedy="set EDITOR to one that is there"))
             return False
+        except SuspendNotSupported:
+            self.explorer.refuse(
+                ExplorerError("a page has no editor", remedy=f"edit {path} elsewhere, and open it again")
+            )
+            return False
         return True
 
     def copy_to_clipboard(self, text: str) -> None:
@@ -218,6 +225,12 @@ class ExplorerApp(KeyOrder[ExitSummary]):
     def action_help_quit(self) -> None:
         self.explorer.say("q quits; a run goes on without the screen")
 
+    def on_exit_app(self, message: messages.ExitApp) -> None:
+        """Leave well also where the page of a browser was closed."""
+        if not self.leaving:
+            message.prevent_default()
+            self._end(0)
+
     def _end(self, status: int) -> None:
         if self.leaving:
             return
@@ -248,8 +261,10 @@ def run_app(start: LaunchOptions | None = None) -> int:
     """Show the full screen until it is left, say what there is to say then, and return the exit status."""
     app = ExplorerApp(start)
     summary = app.run()
+    # A page's server takes what is on standard output for the screen, and passes on what is not.
+    output = sys.stderr if app.is_web else sys.stdout
     for line in summary.lines() if summary is not None else ():
         # Nobody is left to be told where the terminal is gone.
         with contextlib.suppress(OSError):
-            print(line, flush=True)  # noqa: T201
+            print(line, flush=True, file=output)
     return app.status or app.return_code or 0

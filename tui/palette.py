@@ -76,6 +76,11 @@ class Commands(Provider):
             self._commands += await more()
         self._commands += self._elsewhere(await asyncio.to_thread(declared_bindings))
 
+    async def _wait_init(self) -> None:
+        """Wait for the entries; who waits no more, for another letter was typed, must not stop what collects them."""
+        if self._init_task is not None:
+            await asyncio.shield(self._init_task)
+
     async def discover(self) -> Hits:
         """What is in view, before anything is typed."""
         for command in self._commands:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         prompts,
         run,
         screen,
+        serve,
         sessions,
         show,
         sweep,

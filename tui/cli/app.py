@@ -159,6 +159,15 @@ def open_screen(
 
 
 @app.command()
+def serve(
+    session: Annotated[str | None, argument("SESSION", "A session to look at first.")] = None,
+    port: Annotated[int, Option(min=0, max=65535, help="Of this machine; 0 takes any that is free.")] = 8000,
+) -> None:
+    """Show the full screen in a browser; a local port is opened."""
+    cli.serve.serve_command(session, port)
+
+
+@app.command()
 def run(
     spec: Annotated[str, argument("SPEC.toml|PRESET", "An experiment file, or a preset's name.")],
     overrides: Annotated[list[str] | None, taking("KEY=VALUE", "Set a field: generation.tokens=20.", "--set")] = None,

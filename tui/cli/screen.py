@@ -36,6 +36,9 @@ def open_command(session: str | None, spec: str | None, prompts: Sequence[str]) 
 
 
 def has_terminal() -> bool:
+    """Whether there is something to show the screen on: a terminal, or what Textual was told to use instead."""
+    if os.environ.get("TEXTUAL_DRIVER"):
+        return True
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import sys
 from collections.abc import Callable, Generator, Iterable
 from typing import Any, Final, cast
 
@@ -24,7 +25,8 @@ from textual._xterm_parser import (
     _re_mouse_event,
     _re_terminal_mode_response,
 )
-from textual.drivers import linux_driver
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
 from textual.keys import KEY_NAME_REPLACEMENTS, Keys, _character_to_key
 from textual.message import Message
 
@@ -320,8 +322,9 @@ def _lasting_decoder(name: str) -> Callable[[], codecs.IncrementalDecoder]:
     return lambda: codecs.getincrementaldecoder(name)(errors="surrogateescape")
 
 
-def install() -> None:
-    """Have every screen read keys through it."""
-    module = cast("Any", linux_driver)
-    module.XTermParser = KeyParser
-    module.getincrementaldecoder = _lasting_decoder
+def install(driver: type[Driver] = LinuxDriver) -> None:
+    """Have every screen read keys through it, of a terminal or of a page, as its driver is."""
+    for module in (cast("Any", sys.modules[base.__module__]) for base in driver.__mro__):
+        if hasattr(module, "XTermParser"):
+            module.XTermParser = KeyParser
+            module.getincrementaldecoder = _lasting_decoder

@@ -20,7 +20,20 @@ from tests.waiting import PATIENCE, until
 HEAVY = ("torch", "transformers", "transformer_lens", "numpy", "scipy", "textual", "plotext", "rich")
 
 REMEDY = "`hf download gpt2` while online, or point model.name at a folder"
-COMMANDS = ("demo", "open", "run", "sweep", "show", "sessions", "replay", "prompts", "neuron", "worker", "doctor")
+COMMANDS = (
+    "demo",
+    "open",
+    "serve",
+    "run",
+    "sweep",
+    "show",
+    "sessions",
+    "replay",
+    "prompts",
+    "neuron",
+    "worker",
+    "doctor",
+)
 
 
 def loaded_by(*arguments: str) -> set[str]:

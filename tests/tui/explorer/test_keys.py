@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -290,6 +291,19 @@ FOUND_BY = {
     "glossary": {"help"},
     "clipboard": {"copy"},
 }
+
+
+def test_who_types_on_before_the_palette_has_its_list_finds_things_all_the_same(drive: Any) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        commands = Commands(app.screen)
+        commands._post_init()
+        early = asyncio.ensure_future(anext(aiter(commands._search("h"))))
+        await asyncio.sleep(0)
+        early.cancel()
+        await asyncio.wait({early})
+        assert "help" in (await anext(aiter(commands._search("help")))).text
+
+    drive(test)
 
 
 def test_the_palette_has_every_action_of_every_screen_by_what_it_does(drive: Any, stored: Path) -> None:
