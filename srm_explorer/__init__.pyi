@@ -48,6 +48,7 @@ from .engine.model_analyses.scoring import score_effects as score_effects
 from .engine.model_analyses.token_logits import token_effects as token_effects
 from .engine.paths import session_path as session_path
 from .engine.prompts import load_prompt_set as load_prompt_set, read_prompt_set as read_prompt_set
+from .engine.report.report import report as report
 from .engine.runs.manage import rename_session as rename_session
 from .engine.runs.trash import (
     Trashed as Trashed,

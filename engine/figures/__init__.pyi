@@ -84,6 +84,8 @@ from .numbers import three_digits as three_digits
 from .overlays import NO_OVERLAYS as NO_OVERLAYS
 from .overlays import Overlays as Overlays
 from .overlays import above as above
+from .peaks import groups_table as groups_table
+from .peaks import peak_of as peak_of
 from .polar import PolarFigure as PolarFigure
 from .polar import Ring as Ring
 from .polar import Spoke as Spoke

@@ -50,11 +50,16 @@ CHANCE_SHARE = 0.05
 """Share of runs that chance may light before a threshold tells nothing."""
 
 
-def session_warnings(session: Session, plane: PlaneRecord, groups: Sequence[SweptGroup]) -> tuple[str, ...]:
-    """What the reader of a chart should know of the experiment, the gravest first."""
+def session_warnings(session: Session, plane: PlaneRecord | None, groups: Sequence[SweptGroup] = ()) -> tuple[str, ...]:
+    """What the reader of a chart should know of the experiment, the gravest first; without a plane, of its texts."""
+    first = (*_kept_back(session), *filter(None, [exploratory_line(session)]))
+    of_all = (*_few_units(session), *unit_warnings(session))
+    runs = (*_at_edges(session), *_last_layer(session), *_near_ties(session))
+    if plane is None:
+        middle = (*_unreached(session), *_incomplete(session), *_out_of_range(session))
+        return tuple(dict.fromkeys((*first, *middle, *of_all, *runs, *_clamped_to_zero(session))))
     notes = (
-        *_kept_back(session),
-        *filter(None, [exploratory_line(session)]),
+        *first,
         *_apart(session, plane, "here"),
         *(_apart(session, plane, "elsewhere") if _is_unseen(session) else ()),
         *dipped(session, plane),
@@ -63,12 +68,9 @@ def session_warnings(session: Session, plane: PlaneRecord, groups: Sequence[Swep
         *_incomplete(session),
         *_collinear(plane),
         *_out_of_range(session),
-        *_few_units(session),
-        *unit_warnings(session),
+        *of_all,
         *_chance(session, plane, groups),
-        *_at_edges(session),
-        *_last_layer(session),
-        *_near_ties(session),
+        *runs,
         *_lengths(session, plane),
         *_apart(session, plane, "elsewhere"),
         *_clamped_to_zero(session),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         keys,
         neuron,
         prompts,
+        report,
         run,
         screen,
         serve,

@@ -275,6 +275,16 @@ def show(
 app.command("export")(export_session)
 
 
+@app.command()
+def report(
+    session: SessionName,
+    output: Annotated[Path, taking("F.html", "The file.", "--output", "-o")],
+    texts: Annotated[int, taking("N", "Prompts whose texts are shown side by side.", min=0)] = 24,
+) -> None:
+    """Write a session as one HTML page: question, charts, effects, texts, methods, tests."""
+    cli.report.report_command(session, output, texts)
+
+
 @app.command("import")
 def import_files(
     files: Annotated[list[Path], argument("PATH...", "Files of vectors or texts, or folders of them.")],

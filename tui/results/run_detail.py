@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,49 +11,13 @@ from numpy.typing import NDArray
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment.positions import RowPositions
 from srm_explorer.engine.figures import coordinate_caption, count_of, plane_captions, short, site_caption, three_digits
+from srm_explorer.engine.figures.stretches import Stretch, aligned
 from srm_explorer.engine.io.vectors import read_columns
 from srm_explorer.engine.session import RunRecord, Session, captured_at
 from srm_explorer.engine.session.codec import DamagedError
 from srm_explorer.engine.session.controls import controls_of
 from srm_explorer.tui.results.runs_rows import RunRows
 from srm_explorer.tui.results.state import ResultsState
-
-Kind = Literal["shared", "alike", "different"]
-_WORD = re.compile(r"\s*\S+|\s+")
-MOST_WORDS = 3000
-"""Words beyond which what follows the first difference is not aligned: it would take seconds."""
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """A part of a continuation.
-
-    Attributes:
-        text: its words, with the blanks before them.
-        kind: "shared" before the first difference; after it "alike" where the other has the same words, else
-            "different".
-    """
-
-    text: str
-    kind: Kind
-
-
-def aligned(text: str, other: str) -> tuple[list[Stretch], list[Stretch]]:
-    """Cut two texts into stretches, by words; joined together again, each gives its text."""
-    a, b = _WORD.findall(text), _WORD.findall(other)
-    same = next((at for at, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-    left, right = [Stretch("".join(a[:same]), "shared")], [Stretch("".join(b[:same]), "shared")]
-    a, b = a[same:], b[same:]
-    if max(len(a), len(b)) > MOST_WORDS:
-        left.append(Stretch("".join(a), "different"))
-        right.append(Stretch("".join(b), "different"))
-    else:
-        for tag, i, j, k, m in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
-            kind: Kind = "alike" if tag == "equal" else "different"
-            left.append(Stretch("".join(a[i:j]), kind))
-            right.append(Stretch("".join(b[k:m]), kind))
-    return [stretch for stretch in left if stretch.text], [stretch for stretch in right if stretch.text]
-
 
 Fact = tuple[str, str]
 FINISHES = {

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from srm_explorer.engine.stats.spotlight import spotlight_sweep, unit_coordinates
-from srm_explorer.tui.cli.summary import peak_of
+from srm_explorer.engine.figures import peak_of
 
 
 @settings(max_examples=60, deadline=None)

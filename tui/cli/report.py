@@ -1,0 +1,24 @@
+"""`srm-explorer report` and `script`: a session as a page to read, and as a program that repeats it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from srm_explorer.engine import ExplorerError, paths
+from srm_explorer.engine.io.files import write_atomic
+from srm_explorer.engine.report.report import report_of
+from srm_explorer.engine.session import load_session
+from srm_explorer.tui.cli.output import file_size, note, say, visible
+
+
+def report_command(session: str, output: Path, texts: int) -> None:
+    """Write a session as one HTML file; a file that is there is replaced in one step."""
+    if output.suffix.lower() not in (".html", ".htm"):
+        what = f"a report is HTML, and {visible(str(output))} is no .html file"
+        raise ExplorerError(what, where="--output", remedy="name it .html; every browser prints it as PDF")
+    made = report_of(load_session(paths.session_path(session)), texts=texts)
+    content = made.content()
+    write_atomic(output, content)
+    for line in made.left_out:
+        note(line)
+    say(f"report written to {visible(str(output))} ({file_size(len(content))})")
