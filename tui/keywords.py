@@ -147,6 +147,8 @@ WORDS: dict[str, str] = {
     "sessions.notes": "comment write remark markdown",
     "sessions.rename": "name move call",
     "sessions.duplicate": "clone reuse spec experiment",
+    "sessions.export": "csv npz save write pack zip archive share send",
+    "sessions.unpack": "zip archive import receive shared packed",
     "sessions.trash": "delete remove throw away bin",
     "sessions.undelete": "trash restore undo bring back recover",
     "sessions.show-trash": "deleted restore recover bin",

@@ -32,6 +32,9 @@ from .live import LiveRun as LiveRun
 from .manage import is_there as is_there
 from .manage import rename_session as rename_session
 from .manage import whereabouts as whereabouts
+from .pack import Packed as Packed
+from .pack import pack_session as pack_session
+from .pack import unpack_session as unpack_session
 from .plan import ITEM_BYTES as ITEM_BYTES
 from .plan import Layout as Layout
 from .plan import Sizes as Sizes

@@ -27,6 +27,7 @@ from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.launch.watch import Watch, holding, stoppable
 from srm_explorer.engine.runs import Stopped
 from srm_explorer.engine.runs.manage import rename_session
+from srm_explorer.engine.runs.pack import Packed, pack_session, unpack_session
 from srm_explorer.engine.runs.trash import (
     NameTakenError,
     Trashed,
@@ -230,6 +231,28 @@ def restore_command(session: str | None, name: str | None) -> None:
     except NameTakenError as error:
         raise NameTakenError(error.what, where=error.where, remedy="give it another name with --as NAME") from None
     say(f"{visible(target.stem)} is back in {visible(str(target.parent))}")
+
+
+def pack_command(session: str, output: Path | None, as_json: bool) -> None:
+    """Write a session into one file."""
+    packed = pack_session(paths.session_path(session), output)
+    _say_packed(packed, as_json, f"packed into {visible(str(packed.path))} ({file_size(packed.size)})")
+
+
+def unpack_command(file: Path, session: str | None, as_json: bool) -> None:
+    """Save the session of a packed file."""
+    packed = unpack_session(file, None if session is None else paths.session_path(session))
+    _say_packed(packed, as_json, f"unpacked, every hash right, as {visible(str(packed.path))}")
+
+
+def _say_packed(packed: Packed, as_json: bool, done: str) -> None:
+    name, runs = packed.session.name, len(packed.session.runs)
+    for line in packed.notes:
+        note(f"{name}: {line}")
+    if as_json:
+        say_json({"session": name, "path": packed.path, "bytes": packed.size, "runs": runs, "notes": packed.notes})
+    else:
+        say(f"{visible(name)}: {count(runs, 'run')} {done}")
 
 
 def notes_command(session: str, text: str | None, add: bool) -> None:

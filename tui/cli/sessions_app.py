@@ -69,6 +69,28 @@ def restore_session(
     cli.sessions.restore_command(session, name)
 
 
+@sessions_app.command("pack")
+def pack_session(
+    session: SessionName,
+    output: Annotated[
+        Path | None, taking("FILE", "The file to write; NAME.srm.zip here by default.", "--output", "-o")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a session with its vectors, notes and ledger into one checked file, to be sent or kept."""
+    cli.sessions.pack_command(session, output, as_json)
+
+
+@sessions_app.command("unpack")
+def unpack_session(
+    file: Annotated[Path, argument("FILE", "What `sessions pack` wrote.")],
+    session: Annotated[str | None, taking("NAME|PATH", "What to save it as; as it was by default.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check a packed session, every byte of it, and save it; one that is there is never replaced."""
+    cli.sessions.unpack_command(file, session, as_json)
+
+
 @sessions_app.command("notes")
 def session_notes(
     session: SessionName,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from textual.screen import Screen
 
@@ -15,6 +15,9 @@ from srm_explorer.tui.sessions.row import Row
 from srm_explorer.tui.sessions.table import facts_of
 from srm_explorer.tui.widgets.dialogs import Ask, Choose, Confirm, file_problem, named_here
 from srm_explorer.tui.widgets.status import Tone
+
+if TYPE_CHECKING:
+    from srm_explorer.engine.runs import Packed
 
 Action = Literal["open", "duplicate", "resume", "follow", "score"]
 Say = Callable[[str, Tone, "Path | None"], object]
@@ -145,27 +148,80 @@ class SessionActions:
     def _export(self, row: Row) -> None:
         def choose(kind: str | None) -> None:
             if kind is not None:
-                ending = "csv" if kind == "c" else "npz"
+                ending = {"c": "csv", "n": "npz", "p": "srm.zip"}[kind]
                 default = named_here(f"{row.path.stem}.{ending}")
+
+                def problem(typed: str) -> str:
+                    is_taken = kind == "p" and not file_problem(typed) and Path(typed).expanduser().exists()
+                    return "there is such a file already; name another one" if is_taken else file_problem(typed)
+
                 self._push(
-                    Ask(f"Write {row.name} to", default, check=file_problem),
+                    Ask(f"Write {row.name} to", default, check=problem),
                     lambda typed: self._export_to(row, typed, ending),
                 )
 
-        choices = (("c", "its runs as CSV"), ("n", "its vectors as .npz, one a run"))
+        whole = "all of it as one checked file, to be sent or kept"
+        choices = (("c", "its runs as CSV"), ("n", "its vectors as .npz, one a run"), ("p", whole))
         self._push(Choose(f"Export {row.name}", choices), choose)
 
     def _export_to(self, row: Row, typed: str | None, kind: str) -> None:
         if typed is None:
             return
         file = Path(typed).expanduser()
-        if file.exists():
+        if file.exists() and kind != "srm.zip":
             self._push(
                 Confirm(f"{file} is there already", yes="replace it", no="keep it"),
                 lambda confirmed: self._act(lambda: _write(row, file, kind)) if confirmed else None,
             )
         else:
             self._act(lambda: _write(row, file, kind))
+
+    def unpack(self, folder: Path | None) -> None:
+        """Ask for a packed session and save it in a folder, under another name where its own is taken."""
+
+        def problem(typed: str) -> str:
+            return file_problem(typed) or ("" if Path(typed).expanduser().is_file() else "there is no such file")
+
+        def take(typed: str | None) -> None:
+            if typed is not None:
+                self._unpack(Path(typed).expanduser(), folder, None)
+
+        self._push(Ask("Unpack which file, that `sessions pack` wrote?", named_here(""), check=problem), take)
+
+    def _unpack(self, file: Path, folder: Path | None, name: str | None) -> None:
+        def act() -> Packed:
+            from srm_explorer.engine import paths
+            from srm_explorer.engine.runs import unpack_session
+
+            target = None if name is None else (folder or paths.sessions_folder()) / f"{name}.json"
+            return unpack_session(file, target, folder=folder)
+
+        def named(typed: str | None) -> None:
+            if typed is not None:
+                self._unpack(file, folder, typed.strip())
+
+        def problem(typed: str) -> str:
+            from srm_explorer.engine import paths
+            from srm_explorer.engine.session.store import refuse_taken, renamed_path
+
+            try:
+                refuse_taken(renamed_path((folder or paths.sessions_folder()) / "session.json", typed))
+            except ExplorerError as error:
+                return str(error)
+            return ""
+
+        def take(result: Packed | ExplorerError) -> None:
+            from srm_explorer.engine.runs import NameTakenError
+
+            if isinstance(result, NameTakenError):
+                self._push(Ask("Unpack it under which name?", detail=result.what, check=problem), named)
+            elif isinstance(result, ExplorerError):
+                self._say(str(result), "error", None)
+            else:
+                told = "; ".join((f"{result.session.name} is unpacked, every hash right", *result.notes))
+                self._say(told, "good", result.path)
+
+        self._background.run(act, take)
 
     def _push(self, box: Screen[Any], take: Callable[[Any], None] | None = None) -> None:
         self._screen.app.push_screen(box, take)
@@ -211,6 +267,11 @@ def _write(row: Row, file: Path, kind: str) -> tuple[str, None]:
     from srm_explorer.engine.session import load_session
     from srm_explorer.engine.session.export import chosen_site, exported, run_vectors, runs_csv
 
+    if kind == "srm.zip":
+        from srm_explorer.engine.runs import pack_session
+
+        packed = pack_session(row.path, file)
+        return "; ".join((f"{row.name} is packed into {packed.path}", *packed.notes)), None
     session = load_session(row.path)
     if kind == "csv":
         write_atomic(file, runs_csv(session))

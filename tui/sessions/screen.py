@@ -78,8 +78,13 @@ class SessionsScreen(Screen[Chosen | None]):
             "d", "act('duplicate')", "duplicate", id="sessions.duplicate", tooltip="Take its spec as a new experiment"
         ),
         Binding(
-            "x", "act('export')", "export", id="sessions.export", tooltip="Write its runs as CSV, its vectors as .npz"
+            "x",
+            "act('export')",
+            "export",
+            id="sessions.export",
+            tooltip="Write its runs as CSV, its vectors as .npz, or pack all of it into one file",
         ),
+        Binding("U", "unpack", "unpack", id="sessions.unpack", show=False, tooltip="Unpack a session that was packed"),
         Binding("D,delete", "act('trash')", "trash", id="sessions.trash", tooltip="Move it to the trash"),
         Binding("u", "undelete", "undelete", id="sessions.undelete", tooltip="Bring back what was thrown away last"),
         Binding(
@@ -358,6 +363,9 @@ class SessionsScreen(Screen[Chosen | None]):
             self.look()
 
         self.app.push_screen(TrashScreen(), back)
+
+    def action_unpack(self) -> None:
+        self._actions.unpack(self._folder)
 
     def action_act(self, action: str) -> None:
         if self.table.row is not None:

@@ -275,3 +275,25 @@ def test_notes_are_printed_and_written(srm: Callable[..., Any], save: Callable[.
     srm("sessions", "notes", "storm", "--add", "and again")
     assert srm("sessions", "notes", "storm").out == "seen twice\n\nand again\n"
     assert load_session(paths.session_path("storm")).notes == "seen twice\n\nand again"
+
+
+def test_a_session_goes_into_one_file_and_comes_out_of_it(
+    srm: Callable[..., Any], save: Callable[..., Session], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = save(finished=7)
+    monkeypatch.chdir(tmp_path)
+    ended = srm("sessions", "pack", "storm")
+    assert (ended.status, ended.out) == (
+        0,
+        f"storm: 7 runs packed into {tmp_path}/storm.srm.zip ({ended.out.split('(')[1]}",
+    )
+    assert ended.err == "srm-explorer: storm: 7 of 20 runs are finished and in it\n"
+    ended = srm("sessions", "unpack", "storm.srm.zip")
+    assert ended.status == 1
+    assert ended.err.endswith("the name 'storm' is taken by storm.json; give it another with --session NAME\n")
+    ended = srm("sessions", "unpack", "storm.srm.zip", "--session", "out/my copy", "--json")
+    told = json.loads(ended.out)
+    assert told["path"] == str(tmp_path / "out" / "my copy.json")
+    assert (told["session"], told["runs"], told["bytes"]) == ("my copy", 7, (tmp_path / "storm.srm.zip").stat().st_size)
+    assert load_session(Path(told["path"])).runs == session.runs
+    assert srm("sessions", "pack", "nothing").status == srm("sessions", "unpack", "nothing").status == 1

@@ -437,6 +437,33 @@ def test_runs_are_written_as_csv_and_vectors_as_npz(
         assert len(arrays.files) == len(session.runs)
 
 
+def test_a_session_is_packed_and_unpacked_under_another_name(
+    three: Any, drive: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "torn.srm.zip").write_bytes(b"PK")
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "interrupted" in app.text())
+        for told in ("calm is packed into", "there is such a file already"):
+            await pilot.press("x", "p", "ctrl+u", *"a.srm.zip", "enter")
+            await until(lambda told=told: told in app.text(), told)
+        await pilot.press("escape", "U", "ctrl+u", *"none", "enter")
+        await until(lambda: "there is no such file" in app.text())
+        await pilot.press("ctrl+u", *"torn.srm.zip", "enter")
+        await until(lambda: "torn.srm.zip: this is no packed session" in app.text())
+        await pilot.press("U", "ctrl+u", *"a.srm.zip", "enter")
+        await until(lambda: "the name 'calm' is taken by calm.json" in app.text(), "the question")
+        await pilot.press("ctrl+u", *"quiet", "enter")
+        await until(lambda: highlighted(app) == "quiet", "what was unpacked")
+        assert "quiet is unpacked, every hash right" in app.text()
+
+    drive(SessionsScreen, test)
+    calm, quiet = load_session(three.path("calm")), load_session(three.path("quiet"))
+    assert quiet.changed(name="calm", sidecar=calm.sidecar) == calm
+    assert quiet.vectors_path().read_bytes() == calm.vectors_path().read_bytes()
+
+
 def test_notes_and_help_open_and_the_path_is_copied(three: Any, drive: Any) -> None:
     async def test(app: Any, pilot: Any, until: Any) -> None:
         await until(lambda: "interrupted" in app.text())

@@ -1,0 +1,386 @@
+"""A session as one file that can be sent: a plain zip archive whose members are checked before any of it is there.
+
+    session.json           the session's file, byte for byte: spec, prompts, texts, notes, bands, receipts, provenance
+    vectors.safetensors    its full vectors, stored as they are
+    ledger.jsonl           the tests that were computed on it, where there are any
+    manifest.json          the format's version, the session's name, and of each member its bytes and SHA-256
+
+It names no folder and no machine. `unzip -p FILE session.json` reads a member anywhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import stat
+import zipfile
+import zlib
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Annotated, BinaryIO, Literal, TypeAlias
+
+from pydantic import Field
+
+from srm_explorer.engine import paths
+from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.io.files import (
+    LARGEST_FILE,
+    FileLock,
+    append_whole,
+    as_explorer_error,
+    open_regular,
+    parse_json,
+    write_atomic,
+)
+from srm_explorer.engine.runs.journal_reader import LOCK
+from srm_explorer.engine.runs.trash import NameTakenError
+from srm_explorer.engine.session.codec import DamagedError, Text, Whole, read_record
+from srm_explorer.engine.session.serialization import read_session, session_bytes
+from srm_explorer.engine.session.session import Session, pending_sidecar, sidecar_candidates
+from srm_explorer.engine.session.store import folder_lock, load_session, refuse_taken, renamed_path, settle, stem_of
+
+ENDING = ".srm.zip"
+VERSION = 1
+"""Of the archive's format; raised whenever an older program could misread it."""
+
+SESSION, VECTORS, LEDGER, MANIFEST = "session.json", "vectors.safetensors", "ledger.jsonl", "manifest.json"
+_LARGEST = {SESSION: LARGEST_FILE, LEDGER: 1 << 28, MANIFEST: 1 << 16}
+"""Bytes a member may have; vectors are stored, so that none are larger than the archive."""
+_PIECE = 1 << 20
+
+Bytes: TypeAlias = Annotated[Whole, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file of an archive."""
+
+    bytes: Bytes
+    sha256: Text
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an archive says of itself."""
+
+    format: Literal["srm-explorer session"]
+    version: Whole
+    name: Text
+    members: Mapping[Text, Member]
+
+
+@dataclass(frozen=True)
+class _Versioned:
+    """What the manifest of any version has."""
+
+    version: Whole
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What became of packing or unpacking.
+
+    Attributes:
+        path: the archive, or the session's .json file.
+        session: what is in it.
+        size: bytes of the archive.
+        notes: what to know of it, a line each: what is not in it, and that it is not finished.
+    """
+
+    path: Path
+    session: Session
+    size: int
+    notes: tuple[str, ...] = ()
+
+
+def pack_session(session: Path | Session, file: Path | None = None) -> Packed:
+    """Write a session with its vectors and its ledger into one archive, whole or not at all.
+
+    The files are those of one instant: a save meanwhile changes nothing in it. Equal sessions give equal archives.
+
+    Args:
+        session: its .json file, or itself as it was loaded.
+        file: the archive; by default "<name>.srm.zip" in the working folder. One that is there is never replaced.
+
+    Raises:
+        ExplorerError: the session is not saved (a run may be going on), or damaged; its vectors were altered; the
+            archive's name is taken, or it cannot be written.
+    """
+    path = session if isinstance(session, Path) else session.path
+    if path is None:
+        raise ExplorerError("this session is in no file yet", where=str(session), remedy="save it first")
+    path = paths.absolute(path)
+    run = paths.run_folder(path)
+    if not path.is_file() and run.is_dir():
+        remedy = "wait for it, or stop it" if _is_running(run) else "the same `srm-explorer run` goes on with it"
+        raise ExplorerError("its runs are not saved as a session yet", where=stem_of(path), remedy=remedy)
+    file = paths.absolute(paths.expanded(file or f"{stem_of(path)}{ENDING}"))
+    if os.path.lexists(file):
+        raise ExplorerError("there is such a file already", where=str(file), remedy="name another one")
+    with contextlib.ExitStack() as opened:
+        with folder_lock(path.parent):
+            # What is open stays as it is: a save puts another file under the name.
+            packed = load_session(path)
+            sources = {SESSION: path, VECTORS: _vectors_of(packed), LEDGER: paths.ledger_file(path)}
+            try:
+                files = {
+                    member: opened.enter_context(open_regular(source))
+                    for member, source in sources.items()
+                    if source is not None and source.exists()
+                }
+            except OSError as error:
+                what = f"cannot be read: {(error.strerror or str(error)).lower()}"
+                raise ExplorerError(what, where=str(path), remedy="check its permissions") from error
+        write_atomic(file, lambda archive: _write(archive, stem_of(path), packed, files))
+    return Packed(file, packed, file.stat().st_size, tuple(_notes(packed, VECTORS in files, run)))
+
+
+def unpack_session(file: Path, path: Path | None = None, *, folder: Path | None = None) -> Packed:
+    """Check an archive and save the session that is in it, byte for byte under the name it had.
+
+    Nothing is there before all of it was checked; killed at any instant, no session is there in part. Another session
+    is never replaced.
+
+    Args:
+        file: the archive.
+        path: the .json file the session is to be; by default its own name in a folder.
+        folder: which; the sessions folder by default.
+
+    Raises:
+        NameTakenError: another session has the name, or it is none.
+        ExplorerError: no archive of ours, of a newer version, cut short, or with anything in it that its manifest does
+            not name or that is not as it says, by member; it cannot be written.
+    """
+    file = paths.absolute(paths.expanded(file))
+    with _archive(file) as archive:
+        manifest = _manifest(archive, file)
+        with _named(folder or paths.sessions_folder() if path is None else path.parent):
+            if path is None:
+                target = renamed_path(paths.absolute(folder or paths.sessions_folder()) / SESSION, manifest.name)
+            else:
+                target = paths.absolute(path)
+            refuse_taken(target)
+        content = _read(archive, SESSION, manifest, file)
+        ledger = _read(archive, LEDGER, manifest, file) if LEDGER in manifest.members else b""
+        session = _session(content, manifest, file)
+        draft = target.with_name(f".tmp-{os.getpid()}-{secrets.token_hex(6)}")
+        try:
+            if VECTORS in manifest.members:
+                _check_room(manifest, target)
+                write_atomic(draft, lambda to: _copy(archive, VECTORS, manifest, file, to))
+            placed = _place(session, target, draft, content, ledger, is_same=stem_of(target) == manifest.name)
+        except OSError as error:
+            raise as_explorer_error(error, target) from error
+        finally:
+            with contextlib.suppress(OSError):
+                draft.unlink()
+    is_whole = session.sidecar is None or VECTORS in manifest.members
+    return Packed(target, placed, file.stat().st_size, tuple(_notes(session, is_whole, None)))
+
+
+def _vectors_of(session: Session) -> Path | None:
+    """The file of a session's vectors, checked; None where there is none any more."""
+    if session.sidecar is None or session.path is None:
+        return None
+    there = any(path.is_file() for path in sidecar_candidates(session.path, session.sidecar))
+    return session.vectors_path() if there else None
+
+
+def _notes(session: Session, is_whole: bool, run: Path | None) -> Generator[str]:
+    if session.sidecar is not None and not is_whole:
+        yield "its vectors are not where it says, and so not in it: charts, texts and tables can be shown"
+    if session.state != "finished":
+        going_on = "; the run that goes on is not in it" if run is not None and _is_running(run) else ""
+        yield f"{len(session.runs):,} of {session.planned_runs:,} runs are finished and in it{going_on}"
+
+
+def _is_running(run: Path) -> bool:
+    return FileLock(run / LOCK).is_taken()
+
+
+def _write(file: BinaryIO, name: str, session: Session, files: Mapping[str, IO[bytes]]) -> None:
+    members: dict[str, Member] = {}
+    with zipfile.ZipFile(file, "w") as archive:
+        for member, source in files.items():
+            with archive.open(_entry(member), "w", force_zip64=True) as to:
+                members[member] = _stream(source, to)
+        expected = session.sidecar
+        if VECTORS in members and expected is not None and members[VECTORS].sha256 != expected.sha256:
+            what = "the vectors were altered while they were read"
+            raise ExplorerError(what, where=session.name, remedy="pack it again")
+        manifest = dataclasses.asdict(Manifest("srm-explorer session", VERSION, name, members))
+        archive.writestr(_entry(MANIFEST), json.dumps(manifest, ensure_ascii=False, indent=1) + "\n")
+
+
+def _entry(member: str) -> zipfile.ZipInfo:
+    """A member without what differs from machine to machine: time, owner, permissions."""
+    entry = zipfile.ZipInfo(member, date_time=(1980, 1, 1, 0, 0, 0))
+    entry.create_system, entry.external_attr = 3, (stat.S_IFREG | 0o644) << 16
+    # Floats do not become smaller, and take long to find that out.
+    entry.compress_type = zipfile.ZIP_STORED if member == VECTORS else zipfile.ZIP_DEFLATED
+    return entry
+
+
+def _stream(source: IO[bytes], to: IO[bytes], most: int | None = None) -> Member:
+    """Copy a file piece by piece; how long it is, and its hash. It ends after `most` bytes and a piece."""
+    digest, size = hashlib.sha256(), 0
+    while piece := source.read(_PIECE):
+        digest.update(piece)
+        to.write(piece)
+        size += len(piece)
+        if most is not None and size > most:
+            break
+    return Member(size, digest.hexdigest())
+
+
+@contextlib.contextmanager
+def _archive(file: Path) -> Generator[zipfile.ZipFile]:
+    """An archive open for reading, of which nothing is believed yet."""
+    try:
+        with open_regular(file) as opened, zipfile.ZipFile(opened) as archive:
+            yield archive
+    except FileNotFoundError:
+        raise ExplorerError("there is no such file", where=str(file), remedy="check the path") from None
+    except zipfile.BadZipFile as error:
+        what = f"this is no packed session, or it was cut short ({str(error).lower()})"
+        raise ExplorerError(what, where=str(file), remedy="copy it again from where it was made") from None
+    except (OSError, ValueError) as error:
+        what = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise ExplorerError(f"cannot be read: {what.lower()}", where=str(file), remedy="check the path") from error
+
+
+def _refused(what: str, file: Path, member: str = "") -> ExplorerError:
+    where = f"{file}, {member!r:.80}" if member else str(file)
+    return ExplorerError(what, where=where, remedy="nothing of it was unpacked; get it again from where it was made")
+
+
+def _manifest(archive: zipfile.ZipFile, file: Path) -> Manifest:
+    """What an archive says of itself, and that it holds that and nothing else."""
+    entries = {entry.filename: entry for entry in archive.infolist()}
+    for number, entry in enumerate(archive.infolist()):
+        name = entry.filename
+        if name not in (SESSION, VECTORS, LEDGER, MANIFEST):
+            raise _refused("a packed session has no such member", file, name)
+        if entries[name] is not archive.infolist()[number]:
+            raise _refused("the archive has two members of this name", file, name)
+        kind = stat.S_IFMT(entry.external_attr >> 16)
+        if kind not in (0, stat.S_IFREG):
+            raise _refused("it is a link or a device, not a file", file, name)
+        if entry.flag_bits & 1 or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise _refused("it is encrypted, or compressed in a way that packed sessions are not", file, name)
+        if name == VECTORS and entry.compress_type != zipfile.ZIP_STORED:
+            raise _refused("vectors are stored in a packed session, and these are compressed", file, name)
+        if entry.file_size > _LARGEST.get(name, entry.file_size):
+            raise _refused(f"it is larger than the {_LARGEST[name]:,} bytes that it may have", file, name)
+    if MANIFEST not in entries:
+        raise _refused(f"this is no packed session: it has no {MANIFEST}", file)
+    text = _bytes(archive, MANIFEST, file)
+    try:
+        data = parse_json(text.decode("utf-8"), f"{file}, {MANIFEST}")
+        version = read_record(_Versioned, data).version
+        if version > VERSION:
+            what = f"packed by a newer version (format {version}, this one reads {VERSION})"
+            raise ExplorerError(what, where=str(file), remedy="upgrade srm-explorer")
+        manifest = read_record(Manifest, data)
+    except (DamagedError, UnicodeDecodeError) as error:
+        raise _refused(f"this is no manifest of a packed session: {error}", file, MANIFEST) from None
+    if SESSION not in manifest.members:
+        raise _refused("the manifest names no session", file, MANIFEST)
+    for name in {*manifest.members, *entries} - {MANIFEST}:
+        if name not in manifest.members:
+            raise _refused("the manifest does not name it", file, name)
+        if name not in entries:
+            raise _refused("the manifest names it, and it is not there", file, name)
+        if manifest.members[name].bytes != entries[name].file_size:
+            says = f"it has {entries[name].file_size:,} bytes, and by the manifest {manifest.members[name].bytes:,}"
+            raise _refused(says, file, name)
+    return manifest
+
+
+@contextlib.contextmanager
+def _named(folder: Path) -> Generator[None]:
+    """Say how to give it a name, where the one it has cannot be used."""
+    try:
+        yield
+    except ExplorerError as error:
+        remedy = "give it another with --session NAME"
+        raise NameTakenError(error.what, where=error.where or str(folder), remedy=remedy) from None
+
+
+def _bytes(archive: zipfile.ZipFile, member: str, file: Path) -> bytes:
+    held = BytesIO()
+    _checked_copy(archive, member, file, held)
+    return held.getvalue()
+
+
+def _checked_copy(archive: zipfile.ZipFile, member: str, file: Path, to: IO[bytes]) -> Member:
+    try:
+        with archive.open(member) as source:
+            return _stream(source, to, archive.getinfo(member).file_size)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        raise _refused(f"it is damaged: {error}", file, member) from None
+
+
+def _copy(archive: zipfile.ZipFile, member: str, manifest: Manifest, file: Path, to: IO[bytes]) -> None:
+    """Copy a member; refused where it is not what the manifest says."""
+    if _checked_copy(archive, member, file, to) != manifest.members[member]:
+        raise _refused("it is not what was packed (its SHA-256 is another)", file, member)
+
+
+def _read(archive: zipfile.ZipFile, member: str, manifest: Manifest, file: Path) -> bytes:
+    held = BytesIO()
+    _copy(archive, member, manifest, file, held)
+    return held.getvalue()
+
+
+def _session(content: bytes, manifest: Manifest, file: Path) -> Session:
+    """The session of an archive, and that its vectors are those that are packed with it."""
+    where = f"{file}, {SESSION}"
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise _refused("it is not UTF-8", file, SESSION) from None
+    session = read_session(parse_json(text, where), where)
+    vectors = manifest.members.get(VECTORS)
+    if vectors is not None and (session.sidecar is None or session.sidecar.sha256 != vectors.sha256):
+        raise _refused("these are not the vectors that the session was saved with", file, VECTORS)
+    return session
+
+
+def _check_room(manifest: Manifest, target: Path) -> None:
+    """Refuse vectors that the disk has no room for, before they fill it."""
+    folder = next(folder for folder in target.parents if folder.is_dir())
+    needed, free = manifest.members[VECTORS].bytes, shutil.disk_usage(folder).free
+    if needed > free:
+        what = f"there is no room: its vectors take {needed:,} bytes, {free:,} are free"
+        raise ExplorerError(what, where=str(target.parent), remedy="free some space, or name a path on another disk")
+
+
+def _place(session: Session, target: Path, draft: Path, content: bytes, ledger: bytes, *, is_same: bool) -> Session:
+    """Put what was checked where it belongs; the session's file last, so that it is whole once it is there."""
+    sidecar = session.sidecar
+    final = target.with_name(f"{stem_of(target)}.safetensors")
+    if not is_same:
+        sidecar = None if sidecar is None else dataclasses.replace(sidecar, file=final.name)
+        content = session_bytes(session.changed(name=stem_of(target), sidecar=sidecar))
+    with folder_lock(target.parent):
+        with _named(target.parent):
+            refuse_taken(target)
+        if sidecar is not None and draft.exists():
+            draft.replace(pending_sidecar(final, sidecar.sha256))
+        kept = paths.ledger_file(target)
+        # Lines that an unpacking which was cut short has left are not added again.
+        known = set(kept.read_bytes().splitlines(keepends=True)) if kept.exists() else set[bytes]()
+        lines = [line for line in ledger.splitlines(keepends=True) if line not in known]
+        if lines:
+            append_whole(kept, b"".join(lines))
+        write_atomic(target, content)
+        settle(final, sidecar)
+    return load_session(target)
