@@ -24,6 +24,7 @@ PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("One run", ("RunView",)),
     ("Queue", ("QueueScreen",)),
     ("Sessions", ("SessionsScreen",)),
+    ("Import", ("ImportScreen", "FilesLine")),
     ("Trash", ("TrashScreen",)),
     ("Comparison", ("CompareScreen",)),
     ("Notes", ("NotesScreen",)),

@@ -25,7 +25,7 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Chart", ("results.*", "compare.*")),
     ("Studies", ("study.*",)),
     ("Program", ("help", "*.help", "help.*", "palette", "palette.*", "settings", "quit", "*.quit", "*.leave", "app.*")),
-    ("Sessions", ("sessions.*", "trash.*")),
+    ("Sessions", ("sessions.*", "trash.*", "import.*")),
     ("Answer", ("confirm.*", "ask.*", "choose.*")),
 )
 """What the keys do, and patterns of their ids; the first group that fits has the key."""
@@ -150,6 +150,8 @@ WORDS: dict[str, str] = {
     "sessions.export": "csv npz save write pack zip archive share send",
     "sessions.unpack": "zip archive import receive shared packed",
     "sessions.trash": "delete remove throw away bin",
+    "sessions.import": "load open files npz npy safetensors parquet csv tsv vectors texts other programs",
+    "import.*": "load files vectors texts",
     "sessions.undelete": "trash restore undo bring back recover",
     "sessions.show-trash": "deleted restore recover bin",
     "trash.restore": "undelete undo recover",
@@ -209,6 +211,8 @@ WAYS: dict[str, tuple[str, str]] = {
     "SessionsScreen": ("in the sessions", "sessions"),
     "TrashScreen": ("in the trash: T in the sessions", "sessions"),
     "CompareScreen": ("in a comparison of sessions", "sessions"),
+    "ImportScreen": ("in an import: i in the sessions", "sessions"),
+    "FilesLine": ("in an import: i in the sessions", "sessions"),
     "NotesScreen": ("in the notes of a session", "sessions"),
     "RunView": ("in one run: enter on a run", "tab('Runs')"),
     "QueueScreen": ("in the queue", "queue"),

@@ -47,6 +47,9 @@ Told: TypeAlias = Callable[[Progress], None]
 
 TELL_EVERY = 500
 
+NAMED = 8
+"""Arrays named in remarks; a file may have thousands."""
+
 ARRAYS = (".npz", ".npy", ".safetensors")
 METADATA = "run_metadata*.json"
 """What the scripts that write vectors one at a time call the file that says how."""
@@ -73,6 +76,19 @@ class Import:
     unread: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
+
+    def remarks(self) -> list[str]:
+        """All of that, a line each; of many arrays the first."""
+        lines = [f"not imported: {line}" for line in self.unread] + list(self.notes)
+        lines += [f"left out {key}: {why}" for key, why in self.skipped[:NAMED]]
+        return lines + ([f"left out {len(self.skipped) - NAMED:,} more"] if len(self.skipped) > NAMED else [])
+
+    def summary(self) -> str:
+        """What there is now: "36 runs, 12 prompts, 3 conditions imported from 1 of 2 files"."""
+        session, files = self.session, len(self.files) + len(self.unread)
+        held = ((len(session.runs), "run"), (len(session.prompts), "prompt"), (len(session.conditions), "condition"))
+        listed = ", ".join(f"{count:,} {noun}{'s' * (count != 1)}" for count, noun in held)
+        return f"{listed} imported from {len(self.files):,} of {files:,} file{'s' * (files != 1)}"
 
 
 def import_session(
@@ -150,6 +166,24 @@ def import_session(
 
 def _teller(told: Told, sources: _Sources, file: Path, number: int, files: int) -> Callable[[], None]:
     return lambda: told(Progress(file, number, files, len(sources.runs) + sources.pending, len(sources.rows)))
+
+
+def clamped(site: str | None, neuron: int | None) -> list[dict[str, Any]]:
+    """The intervention of an import: that a neuron was clamped, nothing without one.
+
+    Raises:
+        ExplorerError: a neuron of no site.
+    """
+    if neuron is None:
+        return []
+    if site is None:
+        raise ExplorerError("a neuron is one of a site", where="--neuron", remedy="give --site too")
+    return [{"site": site, "neurons": [neuron], "op": "clamp"}]
+
+
+def is_source(name: str) -> bool:
+    """Whether a file of this name may be imported."""
+    return Path(name).suffix.lower() in (*ARRAYS, *MARKS, PARQUET)
 
 
 def session_name(files: Sequence[Path]) -> str:

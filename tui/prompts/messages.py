@@ -117,17 +117,6 @@ def about_new(listed: ListedSet, like: Prompt | None) -> str:
     return f"a new prompt{f', with {factors}' if factors else ''}: enter writes it to {file}, esc drops it"
 
 
-def about_completion(names: Sequence[str], room: int) -> str:
-    """What a path may become, as many names as so many cells hold."""
-    shown: list[str] = []
-    for name in names:
-        if sum(len(other) + 2 for other in shown) + len(name) > room:
-            break
-        shown.append(name)
-    more = f"  (+{len(names) - len(shown):,} more)" if len(shown) < len(names) else ""
-    return f"{len(names):,}: {'  '.join(shown)}{more}"
-
-
 def about_path(what: str) -> str:
     """What happens to a path that is being typed."""
     if what == "set":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from srm_explorer.engine import ExplorerError, paths
@@ -15,51 +15,6 @@ from srm_explorer.tui.prompts.catalogue import ListedSet, read_set
 
 _MADE: Mapping[str, str] = {".txt": "", ".md": "", ".csv": "prompt\n", ".tsv": "prompt\n", ".jsonl": ""}
 """What a new set begins with, by the ending of its file."""
-_MOST_ENTRIES = 20_000
-"""Entries of a folder that are looked at."""
-
-
-@dataclass(frozen=True)
-class Completion:
-    """What a typed path goes on to.
-
-    Attributes:
-        typed: the path as it was typed.
-        text: it, as far as all that it may become are alike.
-        names: what it may become: files that may hold prompts and folders, these with a `/`; without their folder.
-        problem: why there is none; empty where there is one.
-    """
-
-    typed: str
-    text: str
-    names: tuple[str, ...] = ()
-    problem: str = ""
-
-
-def complete(typed: str) -> Completion:
-    """Go on with a path from the working folder; `~` is the home folder, and hidden names come once their dot is."""
-    if typed.startswith("~") and "/" not in typed:
-        return Completion(typed, f"{typed}/")
-    before, slash, start = typed.rpartition("/")
-    folder = f"{before}{slash}" or "."
-    names: list[str] = []
-    try:
-        with os.scandir(paths.absolute(paths.expanded(folder))) as entries:
-            for _, entry in zip(range(_MOST_ENTRIES), entries, strict=False):
-                if entry.name.startswith(start) and (start.startswith(".") or not entry.name.startswith(".")):
-                    if entry.is_dir():
-                        names.append(f"{entry.name}/")
-                    elif is_path(entry.name):
-                        names.append(entry.name)
-    except (OSError, ValueError) as error:
-        return Completion(typed, typed, problem=f"{folder}: {_reason(error)}")
-    except ExplorerError as error:
-        return Completion(typed, typed, problem=str(error))
-    if not names:
-        return Completion(typed, typed, problem=f"no folder or file of prompts in {folder} begins with {start!r}")
-    names.sort()
-    common = os.path.commonprefix(names)  # noqa: RUF071  (letter by letter)
-    return Completion(typed, f"{before}{slash}{common}", tuple(names))
 
 
 def open_typed(typed: str, sets: Iterable[ListedSet], column: str | None = None) -> ListedSet:

@@ -16,14 +16,13 @@ from textual.widgets import Input, Static
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import count_of
-from srm_explorer.engine.prompts import Prompt, set_name
+from srm_explorer.engine.prompts import Prompt, is_path, set_name
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.glyphs import glyphs_of
 from srm_explorer.tui.prompts.catalogue import Content, ListedSet, PromptFiles, TokenBook, feeding_key
 from srm_explorer.tui.prompts.messages import (
     Note,
     Tone,
-    about_completion,
     about_new,
     about_nothing,
     about_path,
@@ -34,7 +33,7 @@ from srm_explorer.tui.prompts.messages import (
     as_content,
 )
 from srm_explorer.tui.prompts.model import PromptChoice
-from srm_explorer.tui.prompts.opening import Completion, complete, free_name, make_of_lines, make_typed, open_typed
+from srm_explorer.tui.prompts.opening import free_name, make_of_lines, make_typed, open_typed
 from srm_explorer.tui.prompts.rows import (
     ErrorRows,
     PositionsUse,
@@ -47,7 +46,7 @@ from srm_explorer.tui.prompts.rows import (
 )
 from srm_explorer.tui.terminal.editor import edit_file
 from srm_explorer.tui.text import UNSURE, wrapped
-from srm_explorer.tui.widgets.dialogs import Ask, Choose, named_here
+from srm_explorer.tui.widgets.dialogs import Ask, Choose, Completion, about_completion, complete, named_here
 from srm_explorer.tui.widgets.table_render import fit, one_line
 
 Typing: TypeAlias = Literal["search", "add", "limit", "file", "set"]
@@ -321,7 +320,9 @@ class PromptsPane(Widget):
         line = self._line
         if line is not None:
             typed = line.value
-            self._background.run(lambda: complete(typed), self._take_completion, key="complete")
+            self._background.run(
+                lambda: complete(typed, is_path, "file of prompts"), self._take_completion, key="complete"
+            )
 
     def _meet_awaited(self) -> None:
         listed = self.files.sets.get(self._awaited) if self._awaited is not None else None

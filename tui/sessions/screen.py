@@ -85,6 +85,13 @@ class SessionsScreen(Screen[Chosen | None]):
             tooltip="Write its runs as CSV, its vectors as .npz, or pack all of it into one file",
         ),
         Binding("U", "unpack", "unpack", id="sessions.unpack", show=False, tooltip="Unpack a session that was packed"),
+        Binding(
+            "i",
+            "import",
+            "import",
+            id="sessions.import",
+            tooltip="Make a session of vectors and texts that other programs saved",
+        ),
         Binding("D,delete", "act('trash')", "trash", id="sessions.trash", tooltip="Move it to the trash"),
         Binding("u", "undelete", "undelete", id="sessions.undelete", tooltip="Bring back what was thrown away last"),
         Binding(
@@ -367,6 +374,15 @@ class SessionsScreen(Screen[Chosen | None]):
     def action_unpack(self) -> None:
         self._actions.unpack(self._folder)
 
+    def action_import(self) -> None:
+        from srm_explorer.tui.sessions.importing import ImportScreen
+
+        def opened(path: Path | None) -> None:
+            if path is not None:
+                self.dismiss(Chosen("open", path))
+
+        self.app.push_screen(ImportScreen(), opened)
+
     def action_act(self, action: str) -> None:
         if self.table.row is not None:
             self._actions.do(self.table.row, action)
@@ -432,4 +448,6 @@ class SessionsScreen(Screen[Chosen | None]):
             return f"nothing matches '{self._typed}': esc shows all"
         if self._sessions is None:
             return "reading the sessions"
-        return f"no session in {self._sessions.folder} yet: esc, then r runs the experiment that is set up"
+        return (
+            f"no session in {self._sessions.folder} yet: esc, then r runs the experiment that is set up; i imports one"
+        )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,6 +15,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, Static
 
+from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.tui.widgets.status import StatusLine
 
 BOX = """
@@ -211,3 +214,67 @@ def file_problem(typed: str) -> str:
         return f"{file} is a folder; name a file" if file.is_dir() else ""
     except (OSError, RuntimeError, ValueError) as error:
         return f"this is no file: {error}"
+
+
+_MOST_ENTRIES = 20_000
+"""Entries of a folder that are looked at."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a typed path goes on to.
+
+    Attributes:
+        typed: the path as it was typed.
+        text: it, as far as all that it may become are alike.
+        names: what it may become: files that fit and folders, these with a `/`; without their folder.
+        problem: why there is none; empty where there is one.
+    """
+
+    typed: str
+    text: str
+    names: tuple[str, ...] = ()
+    problem: str = ""
+
+
+def complete(typed: str, fits: Callable[[str], bool], what: str) -> Completion:
+    """Go on with a path from the working folder; `~` is the home folder, and hidden names come once their dot is.
+
+    Args:
+        fits: whether a file of this name may be meant.
+        what: what is looked for: "file of prompts".
+    """
+    if typed.startswith("~") and "/" not in typed:
+        return Completion(typed, f"{typed}/")
+    before, slash, start = typed.rpartition("/")
+    folder = f"{before}{slash}" or "."
+    names: list[str] = []
+    try:
+        with os.scandir(paths.absolute(paths.expanded(folder))) as entries:
+            for _, entry in zip(range(_MOST_ENTRIES), entries, strict=False):
+                if entry.name.startswith(start) and (start.startswith(".") or not entry.name.startswith(".")):
+                    if entry.is_dir():
+                        names.append(f"{entry.name}/")
+                    elif fits(entry.name):
+                        names.append(entry.name)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        return Completion(typed, typed, problem=f"{folder}: {(reason or str(error)).lower()}")
+    except ExplorerError as error:
+        return Completion(typed, typed, problem=str(error))
+    if not names:
+        return Completion(typed, typed, problem=f"no folder or {what} in {folder} begins with {start!r}")
+    names.sort()
+    common = os.path.commonprefix(names)  # noqa: RUF071  (letter by letter)
+    return Completion(typed, f"{before}{slash}{common}", tuple(names))
+
+
+def about_completion(names: Sequence[str], room: int) -> str:
+    """What a path may become, as many names as so many cells hold."""
+    shown: list[str] = []
+    for name in names:
+        if sum(len(other) + 2 for other in shown) + len(name) > room:
+            break
+        shown.append(name)
+    more = f"  (+{len(names) - len(shown):,} more)" if len(shown) < len(names) else ""
+    return f"{len(names):,}: {'  '.join(shown)}{more}"
