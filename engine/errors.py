@@ -7,6 +7,8 @@ import errno
 from collections.abc import Iterable
 from pathlib import Path
 
+from srm_explorer.engine.lines import visible
+
 
 class ExplorerError(Exception):
     """What is wrong, where, and the remedy, as one line.
@@ -26,6 +28,10 @@ class ExplorerError(Exception):
     def __str__(self) -> str:
         located = f"{self.where}: {self.what}" if self.where else self.what
         return " ".join((f"{located}; {self.remedy}" if self.remedy else located).split())
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in place of a traceback: where the program noticed tells a user nothing."""
+        return [f"{type(self).__name__}: {visible(str(self))}"]
 
 
 class SpecValueError(ExplorerError, ValueError):

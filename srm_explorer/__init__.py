@@ -1,10 +1,13 @@
 """srm-explorer for notebooks: every public name, loaded when it is first asked for.
 
-from srm_explorer import read_experiment, run_experiment, session_path
+    import srm_explorer as srm
 
-experiment, source = read_experiment("quick", overrides=["model.name=gpt2"])
-outcome = run_experiment(experiment, source.base, session_path("first"))
-vectors = outcome.session.vectors()["blocks.11.mlp.hook_post"]
+    session = srm.run("demo", session="first", generation={"tokens": 20})    # as `srm-explorer run` does
+    session                                                                  # a table and a chart
+    srm.figure(session, "dose")
+    session.frame("runs")
+    srm.study("effects", session, rule="published")                          # as the commands of that name
+    vectors = srm.load_session("first").vectors()
 
 The names and their homes stand once, in `__init__.pyi`.
 """

@@ -32,6 +32,7 @@ from .engine.figures.session_overlays import (
     overlays_from_session as overlays_from_session,
     stored_bands as stored_bands,
 )
+from .engine.launch.notebook import Findings as Findings, add_plane as add_plane, run as run, study as study
 from .engine.model.activations import ReadText as ReadText, neuron_usage as neuron_usage
 from .engine.model.forcing import GivenText as GivenText, score_texts as score_texts
 from .engine.model.load import load_model as load_model
@@ -46,7 +47,7 @@ from .engine.model_analyses.patching import patching as patching
 from .engine.model_analyses.run import run_model_study as run_model_study
 from .engine.model_analyses.scoring import score_effects as score_effects
 from .engine.model_analyses.token_logits import token_effects as token_effects
-from .engine.paths import session_path as session_path
+from .engine.paths import session_path as session_path, sessions_folder as sessions_folder
 from .engine.prompts import load_prompt_set as load_prompt_set, read_prompt_set as read_prompt_set
 from .engine.report.report import report as report
 from .engine.runs.manage import rename_session as rename_session
@@ -66,6 +67,7 @@ from .engine.session import (
     load_session as load_session,
     record_tests as record_tests,
     save_session as save_session,
+    sessions_in as sessions_in,
 )
 from .engine.session.export import run_table as run_table
 from .engine.session.imported import session_from as session_from

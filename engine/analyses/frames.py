@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import import_module
 from typing import Any, Literal, TypeAlias, get_args
 
 from srm_explorer.engine.analyses.effects import effects_study
@@ -13,6 +12,7 @@ from srm_explorer.engine.figures import SweptGroup
 from srm_explorer.engine.figures.bands import GroupBand
 from srm_explorer.engine.figures.groups import CONDITION, swept_groups
 from srm_explorer.engine.figures.session_overlays import stored_bands
+from srm_explorer.engine.figures.table import pandas
 from srm_explorer.engine.session import PlaneRecord, Session
 from srm_explorer.engine.session.export import is_category, run_table
 
@@ -36,23 +36,18 @@ def frame(session: Session, kind: FrameKind = "runs") -> Any:
     """
     if kind not in get_args(FrameKind):
         raise ExplorerError(f"there is no frame {kind!r}", remedy=did_you_mean(str(kind), list(get_args(FrameKind))))
-    try:
-        # Half a second, and no part of an installation, unless a frame is asked for.
-        pandas: Any = import_module("pandas")
-    except ImportError:
-        what = "frames are pandas's, which is not installed"
-        raise ExplorerError(what, remedy="pip install 'srm-explorer[frames]'") from None
+    library = pandas()
     if kind == "runs":
         table: Mapping[str, Sequence[Any]] = run_table(session, controls=True)
-        columns = {name: _column(pandas, name, cells) for name, cells in table.items()}
-        return pandas.DataFrame(columns).astype({name: "Int64" for name in _WHOLE if name in columns})
+        columns = {name: _column(library, name, cells) for name, cells in table.items()}
+        return library.DataFrame(columns).astype({name: "Int64" for name in _WHOLE if name in columns})
     if kind == "effects":
-        return _effects(pandas, session)
+        return _effects(library, session)
     rows = list(_curves(session) if kind == "curves" else _statistics(session))
     if not rows:
         what = f"it has no plane, and so no {kind}"
         raise ExplorerError(what, where=session.name, remedy="add one: srm-explorer planes NAME --add A B")
-    made = pandas.DataFrame({name: _column(pandas, name, [row[name] for row in rows]) for name in rows[0]})
+    made = library.DataFrame({name: _column(library, name, [row[name] for row in rows]) for name in rows[0]})
     return made.astype({"site": "category", "group": "category"})
 
 
@@ -60,11 +55,11 @@ _WHOLE = ("tokens", "control")
 """Of runs, whole numbers that some may lack."""
 
 
-def _column(pandas: Any, name: str, cells: Sequence[Any]) -> Any:
+def _column(library: Any, name: str, cells: Sequence[Any]) -> Any:
     if is_category(name):
-        return pandas.Categorical(cells)
+        return library.Categorical(cells)
     is_number = any(isinstance(cell, float) for cell in cells) or (None in cells and not any(map(_is_text, cells)))
-    return pandas.Series(cells, dtype="float64").array if is_number else cells
+    return library.Series(cells, dtype="float64").array if is_number else cells
 
 
 def _is_text(cell: object) -> bool:
@@ -124,7 +119,7 @@ def _statistics(session: Session) -> Iterator[dict[str, Any]]:
         }
 
 
-def _effects(pandas: Any, session: Session) -> Any:
+def _effects(library: Any, session: Session) -> Any:
     """The tables of the effects study that have a row a value, side by side."""
     made: dict[str, dict[str, Any]] = {}
     known: dict[str, None] = {}
@@ -140,6 +135,6 @@ def _effects(pandas: Any, session: Session) -> Any:
         raise ExplorerError("it tells of no effects", where=session.name, remedy="it needs texts, and a baseline")
     order = [label for condition in session.conditions if (label := condition.label) in known]
     order += [value for value in known if value not in order]
-    values = pandas.Categorical(order, categories=order, ordered=True)
-    columns = {key: _column(pandas, key, [cells.get(value) for value in order]) for key, cells in made.items()}
-    return pandas.DataFrame({"value": values, **columns})
+    values = library.Categorical(order, categories=order, ordered=True)
+    columns = {key: _column(library, key, [cells.get(value) for value in order]) for key, cells in made.items()}
+    return library.DataFrame({"value": values, **columns})

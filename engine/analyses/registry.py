@@ -75,7 +75,11 @@ def run_study(name: str, path: Path, arguments: Arguments) -> Findings:
     """
     if name not in STUDIES:
         raise ExplorerError(f"there is no study '{name}'", remedy=did_you_mean(name, list(STUDIES)))
-    session = load_session(path)
+    return study_session(name, load_session(path), arguments)
+
+
+def study_session(name: str, session: Session, arguments: Arguments) -> Findings:
+    """Run a study of `STUDIES` on a session at hand; errors are what the study itself refuses."""
     findings = STUDIES[name].function()(session, arguments)
     return findings if name in NAMED_STUDIES else marked(findings, session)
 

@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, StrictBool, StrictInt, ValidationError, model_validator
@@ -437,6 +438,13 @@ class Experiment(SpecPart):
     def from_json(cls, text: str, *, where: str = "") -> Self:
         """Read what `to_json` wrote; errors are those of `from_dict`, and broken JSON by line and column."""
         return cls.from_dict(parse_json(text, where), where=where)
+
+    def __repr__(self) -> str:
+        # Of figures, which know experiments.
+        return import_module("srm_explorer.engine.figures.html").experiment_line(self)
+
+    def _repr_html_(self) -> str:
+        return import_module("srm_explorer.engine.figures.html").experiment_html(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data with every field, for JSON; `from_dict` reads it back to an equal experiment."""

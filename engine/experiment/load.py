@@ -5,16 +5,20 @@ from __future__ import annotations
 import copy
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
+
+import numpy as np
+from pydantic import BaseModel
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError, SpecValueError, did_you_mean, nearest
 from srm_explorer.engine.experiment import toml
 from srm_explorer.engine.experiment.directions import FileVector, parse_direction
 from srm_explorer.engine.experiment.experiment import Experiment
+from srm_explorer.engine.experiment.fields import dumped
 from srm_explorer.engine.experiment.following import follow_edit
 from srm_explorer.engine.experiment.validation import belongs, dotted, table_keys
 from srm_explorer.engine.experiment.values import shown
@@ -62,6 +66,46 @@ def apply_overrides(data: dict[str, Any], overrides: Sequence[str], *, base: Pat
         table[key] = _anchored(value, path, base)
         origins[dotted(path)] = "--set"
     return origins
+
+
+def as_overrides(fields: Mapping[str, Any]) -> list[str]:
+    """Fields as Python has them, as overrides: {"generation.tokens": 20} is ["generation.tokens=20"].
+
+    A table's fields are set one by one, {"generation": {"tokens": 20}} is the same; None takes a field back to its
+    default; arrays of numpy are lists.
+    """
+    written: list[str] = []
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            table = cast("Mapping[str, Any]", value)
+            written += [f"{name}.{key}={_literal(item)}" for key, item in table.items()]
+        else:
+            written.append(f"{name}={_literal(value)}")
+    return written
+
+
+def _literal(value: object) -> str:
+    return "" if value is None else toml.literal(_as_data(value))
+
+
+def _as_data(value: Any) -> object:
+    match value:
+        case BaseModel():
+            return dumped(value)
+        case Mapping():
+            items = cast("Mapping[Any, Any]", value).items()
+            return {str(name): _as_data(item) for name, item in items if item is not None}
+        case list() | tuple():
+            return [_as_data(item) for item in cast("Sequence[Any]", value)]
+        case np.ndarray() | np.generic():
+            return _as_data(value.tolist())
+        case Path():
+            return str(value)
+        case str() | int() | float():
+            return value
+        case _:
+            what = f"{shown(repr(value))} is no value of an experiment"
+            raise ExplorerError(what, remedy="give numbers, texts, lists and dictionaries, as the file has them")
 
 
 def _path(name: str) -> list[str | int]:
@@ -240,14 +284,29 @@ def read_experiment(path_or_preset: str, *, overrides: Sequence[str] = ()) -> tu
     else:
         path = _preset(path_or_preset)
         base = paths.working_folder()
-    where = path.name
-    data = _data(path, where)
+    return with_overrides(_data(path, path.name), overrides, stem=path.stem, base=base, where=path.name)
+
+
+def with_overrides(
+    data: dict[str, Any], overrides: Sequence[str], *, stem: str, base: Path, where: str = ""
+) -> tuple[Experiment, SpecSource]:
+    """Make an experiment of plain data, as `read_experiment` does of a file's.
+
+    Args:
+        data: the tables by name; overrides are set in it.
+        overrides: each "key.path=value".
+        stem: of a session's default name.
+        base: the folder that relative paths in the data start from.
+        where: what an error names as the place: a file name.
+
+    Raises:
+        ExplorerError: an override of what is no field, or an experiment that is refused.
+    """
     before = copy.deepcopy(data) if overrides else data
     origins = apply_overrides(data, overrides, base=base)
     experiment = Experiment.from_dict(data, where=where, origins=origins)
     if not overrides:
-        return experiment, SpecSource(path.stem, base)
-    stem = path.stem
+        return experiment, SpecSource(stem, base)
     model: object = before.get("model")
     if isinstance(model, dict):
         named_for: object = cast("dict[str, object]", model).get("name")

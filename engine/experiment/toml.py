@@ -52,7 +52,7 @@ def parse(text: str, where: str) -> dict[str, Any]:
 
 def write(full: dict[str, Any], explicit: dict[str, Any]) -> str:
     """Write plain data as TOML, a table a paragraph: every field, and the same without those at their default."""
-    top = [f"{name} = {_value(value)}" for name, value in explicit.items() if not _is_table(value)]
+    top = [f"{name} = {literal(value)}" for name, value in explicit.items() if not _is_table(value)]
     paragraphs = ["\n".join(top)] if top else []
     for name, value in full.items():
         if isinstance(value, dict):
@@ -74,10 +74,11 @@ def _is_table(value: object) -> bool:
 
 def _table(header: str, name: str, full: dict[str, Any], explicit: dict[str, Any]) -> str:
     shown = _ALWAYS_WRITTEN[name]
-    return "\n".join([header, *(f"{key} = {_value(full[key])}" for key in full if key in explicit or key in shown)])
+    return "\n".join([header, *(f"{key} = {literal(full[key])}" for key in full if key in explicit or key in shown)])
 
 
-def _value(value: object) -> str:
+def literal(value: object) -> str:
+    """Write a value of plain data as TOML does: a number, a text in quotes, a list, a table on one line."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
@@ -85,9 +86,9 @@ def _value(value: object) -> str:
     if isinstance(value, str):
         return _string(value)
     if isinstance(value, dict):
-        pairs = (f"{_key(name)} = {_value(item)}" for name, item in cast("dict[str, object]", value).items())
+        pairs = (f"{_key(name)} = {literal(item)}" for name, item in cast("dict[str, object]", value).items())
         return "{ " + ", ".join(pairs) + " }"
-    return "[" + ", ".join(_value(item) for item in cast("list[object]", value)) + "]"
+    return "[" + ", ".join(literal(item) for item in cast("list[object]", value)) + "]"
 
 
 def _key(name: str) -> str:

@@ -7,8 +7,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from importlib import import_module
 from typing import Any, Literal, TypeAlias, cast, get_args
 
+from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures.numbers import NOTHING, three_digits
 from srm_explorer.engine.io.files import CsvWriter
 from srm_explorer.engine.session.codec import json_line
@@ -109,6 +111,23 @@ class TableFigure:
         """The same with a further first note; as it is where that is empty or stands there."""
         return replace(self, notes=(line, *self.notes)) if line and line not in self.notes else self
 
+    def frame(self) -> Any:
+        """The table as a pandas frame, a column a key; an empty cell is missing.
+
+        Raises:
+            ExplorerError: pandas is not installed.
+        """
+        keys = [column.key for column in self.columns]
+        return pandas().DataFrame([dict(zip(keys, row, strict=True)) for row in self.rows], columns=keys)
+
+    def __repr__(self) -> str:
+        keys = ", ".join(column.key for column in self.columns)
+        return f"Table {self.name}: {self.title} · {len(self.rows):,} rows · {keys}"
+
+    def _repr_html_(self) -> str:
+        # In a file of its own that looks at sessions, which know tables.
+        return import_module("srm_explorer.engine.figures.html").table_html(self)
+
     def shown(self, row: int, column: int) -> str:
         return cell_text(self.rows[row][column], self.columns[column].shown)
 
@@ -166,6 +185,16 @@ def _moment(instant: str) -> str:
         return datetime.fromisoformat(instant).astimezone().strftime("%Y-%m-%d %H:%M")
     except (ValueError, OverflowError):
         return instant
+
+
+def pandas() -> Any:
+    """The library of frames; ExplorerError where it is not installed."""
+    try:
+        # Half a second, and no part of an installation, unless a frame is asked for.
+        return import_module("pandas")
+    except ImportError:
+        what = "frames are pandas's, which is not installed"
+        raise ExplorerError(what, remedy="pip install 'srm-explorer[frames]'") from None
 
 
 def exploratory_sidecar(notes: Mapping[str, Sequence[str]]) -> bytes:

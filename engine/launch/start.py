@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from srm_explorer.engine import paths
+from srm_explorer.engine.analyses.directions import Vector, file_vectors, missing_weights, weights_in
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, ModelSpec
+from srm_explorer.engine.figures.table import cell_text
 from srm_explorer.engine.launch.watch import Watch, holding, stoppable
 from srm_explorer.engine.runs import Meter, Outcome, Progress, Stopped, StopSignal
-from srm_explorer.engine.session import load_session
+from srm_explorer.engine.session import Session, load_session
 from srm_explorer.engine.worker import ENDED, Client, JobState, WorkerGoneError, find_worker, submission
 
 _TICK = 0.1
@@ -111,6 +113,26 @@ def resuming(path: Path, done: int, runs: int) -> str:
     return f"resuming {path.stem}: {done:,} of {runs:,} runs are finished"
 
 
+def outcome_line(outcome: Outcome, seconds: float, tokens: int, *, again: str = "the same command") -> str:
+    """What came of a run, in a line.
+
+    Args:
+        seconds: that this start took.
+        tokens: that it generated.
+        again: what goes on with an interrupted one.
+    """
+    session, name = outcome.session, outcome.path.stem
+    if session is None:
+        return f"stopped before a batch was finished; nothing is lost, and {again} starts it again"
+    runs = f"{len(session.runs):,} of {session.planned_runs:,} runs"
+    if outcome.status == "shown":
+        return f"{name} is finished already: {runs}, saved {cell_text(session.saved, 'time')}"
+    if outcome.status == "interrupted":
+        return f"{name} is interrupted: {runs} are saved; {again} goes on"
+    resumed = f", {outcome.resumed:,} of them from an earlier start" if outcome.resumed else ""
+    return f"{name} is finished: {runs}{resumed}; {tokens:,} tokens in {seconds:.0f} s"
+
+
 def _outcome(state: JobState) -> Outcome:
     if state.fault is not None:
         raise ExplorerError(state.fault.what, where=state.fault.where, remedy=state.fault.remedy)
@@ -197,6 +219,28 @@ def model_findings(
         except (Stopped, KeyboardInterrupt):
             watch.stopped()
             raise KeyboardInterrupt from None
+
+
+def outside_vectors(
+    session: Session, site: str, directions: Sequence[str], *, quiet: bool = False, ends: bool = True
+) -> dict[str, Vector]:
+    """Vectors that directions name and the session does not hold: of files, and of its model, which is asked for them.
+
+    Args:
+        directions: as experiment files have them: a neuron's number, "pc1", "w_out(4.20)", "file.npz#name".
+        quiet: show nothing of how far it is.
+        ends: whether this process ends after it, as a command's does.
+
+    Raises:
+        ExplorerError: a text that is no direction, a file or neuron that is not there, another model than the one of
+            the session.
+    """
+    vectors = file_vectors(directions, paths.working_folder())
+    missing = missing_weights(session, site, directions)
+    if missing:
+        asked = {"directions": missing}
+        vectors |= weights_in(model_findings("directions", asked, session=session.path, quiet=quiet, ends=ends))
+    return vectors
 
 
 _DOING = {

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -79,9 +80,10 @@ class _NotebookBar:
     def __init__(self) -> None:
         self._lines: list[str] = []
         self._due = 0.0
-        self._state = (_STAGES["loading"], 0.0, "")
+        self._state = ("", 0.0, "")
         self._is_done = False
-        self._output: Any = import_module("IPython.display").display(self._drawn(), raw=True, display_id=True)
+        # Drawn with the first that there is to tell: what has run already needs no bar.
+        self._output: Any = None
 
     def update(self, stage: str, share: float, text: str) -> None:
         was, self._state = self._state[0], (stage, share, text)
@@ -94,15 +96,19 @@ class _NotebookBar:
 
     def stop(self) -> None:
         self._is_done = True
-        self._redraw()
+        if self._output is not None:
+            self._redraw()
 
     def _redraw(self) -> None:
         self._due = time.monotonic() + _REDRAWN_EVERY
-        self._output.update(self._drawn(), raw=True)
+        if self._output is None:
+            self._output = import_module("IPython.display").display(self._drawn(), raw=True, display_id=True)
+        else:
+            self._output.update(self._drawn(), raw=True)
 
     def _drawn(self) -> dict[str, str]:
         stage, share, text = self._state
-        bar = "" if self._is_done else f"{stage} {100 * share:.0f} % {text}".rstrip()
+        bar = "" if self._is_done or not stage else f"{stage} {100 * share:.0f} % {text}".rstrip()
         lines = [f"<div>{html.escape(line)}</div>" for line in self._lines]
         if bar:
             progress = f'<progress max="1" value="{share:.4f}"></progress>'
@@ -258,7 +264,10 @@ def holding(watch: Watch, stop: StopSignal) -> Generator[None]:
         raise ExplorerError(what, remedy=f"raise the limit by {file_size(_IMPORT - left)} and what the model takes")
     watch.holds = True
     try:
-        yield
+        with warnings.catch_warnings():
+            # Of a library's own bars, which are not shown.
+            warnings.filterwarnings("ignore", "IProgress not found")
+            yield
     finally:
         watch.holds = False
     if stop.level:

@@ -359,6 +359,13 @@ class Session:
         """A pandas frame of it, see `engine.analyses.frames.frame`, which is loaded when one is asked for."""
         return import_module("srm_explorer.engine.analyses.frames").frame(self, kind)
 
+    def __repr__(self) -> str:
+        # Of figures, which know sessions; whole, it would be every token of every run.
+        return import_module("srm_explorer.engine.figures.html").session_line(self)
+
+    def _repr_html_(self) -> str:
+        return import_module("srm_explorer.engine.figures.html").session_html(self)
+
     def shorter_means(self) -> dict[str, list[Matrix]]:
         """Means over the first tokens by site, [mark, d] a run, marks as `lengths.marks_of` has them; errors as there.
 

@@ -48,12 +48,16 @@ class Saved:
     note: str
 
 
-def load_session(path: Path) -> Session:
+def load_session(path: Path | str) -> Session:
     """Open a session file; its vectors are not read, but get their name where a save was cut short before that.
+
+    Args:
+        path: the file; a text is a session's name or path, as commands take it.
 
     Raises:
         ExplorerError: missing (with the nearest name), unreadable, no session, damaged, or of a newer version.
     """
+    path = path if isinstance(path, Path) else paths.session_path(path)
     session = _read(path)
     if session.sidecar is not None:
         pending = pending_sidecar(path.with_name(session.sidecar.file), session.sidecar.sha256)

@@ -9,7 +9,6 @@ from typing import Any
 
 from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.analyses import (
-    Vector,
     basis_names,
     check_captured,
     collapse_study,
@@ -18,17 +17,14 @@ from srm_explorer.engine.analyses import (
     dose_study,
     effects_study,
     ensemble_tables,
-    file_vectors,
     find_plane,
     finder_study,
     frozen_study,
     least_p,
     marked,
-    missing_weights,
     pair_tables,
     planes_table,
     tables_in,
-    weights_in,
     with_plane,
 )
 from srm_explorer.engine.experiment import available_presets, read_experiment
@@ -36,7 +32,7 @@ from srm_explorer.engine.figures import PlaneChoice, count_of
 from srm_explorer.engine.figures.captions import exploratory_line
 from srm_explorer.engine.io.files import check_writable, read_text
 from srm_explorer.engine.io.vectors import Matrix
-from srm_explorer.engine.launch.start import model_findings
+from srm_explorer.engine.launch.start import model_findings, outside_vectors
 from srm_explorer.engine.runs import read_inputs
 from srm_explorer.engine.session import Session, load_session, save_session
 from srm_explorer.engine.session.export import chosen_site
@@ -329,21 +325,6 @@ def vectors_at(session: Session, site: str) -> Matrix | list[Matrix]:
     """The vectors of a session at one site; ExplorerError where they were not kept, or the site not captured."""
     check_captured(session, site)
     return session.vectors([site])[site]
-
-
-def outside_vectors(session: Session, site: str, directions: Sequence[str]) -> dict[str, Vector]:
-    """Vectors that directions name and the session does not hold: of files, and of its model, which is asked for them.
-
-    Raises:
-        ExplorerError: a text that is no direction, a file or neuron that is not there, another model than the one of
-            the session.
-    """
-    vectors = file_vectors(directions, paths.working_folder())
-    missing = missing_weights(session, site, directions)
-    if missing:
-        computed = model_findings("directions", {"directions": missing}, session=session.path, quiet=False)
-        vectors |= weights_in(computed)
-    return vectors
 
 
 def _site(session: Session, site: str | None) -> str:

@@ -14,7 +14,7 @@ from srm_explorer.engine.analyses import spreads_before
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, ModelSpec, read_experiment
 from srm_explorer.engine.figures import count_of, three_digits, unseen_caption
-from srm_explorer.engine.launch.start import start_run, usable_worker
+from srm_explorer.engine.launch.start import outcome_line, start_run, usable_worker
 from srm_explorer.engine.launch.watch import Watch
 from srm_explorer.engine.paths import session_path, sessions_folder
 from srm_explorer.engine.runs import Outcome, already_finished, default_path, preflight, read_inputs
@@ -69,17 +69,9 @@ def _run(experiment: Experiment, base: Path, path: Path, watch: Watch, *, restar
 
 
 def _lines(outcome: Outcome, seconds: float, tokens: int) -> list[str]:
-    session, name = outcome.session, outcome.path.stem
+    session, lines = outcome.session, [outcome_line(outcome, seconds, tokens)]
     if session is None:
-        return ["stopped before a batch was finished; nothing is lost, and the same command starts it again"]
-    runs = f"{len(session.runs):,} of {session.planned_runs:,} runs"
-    if outcome.status == "shown":
-        lines = [f"{name} is finished already: {runs}, saved {session.saved}"]
-    elif outcome.status == "interrupted":
-        lines = [f"{name} is interrupted: {runs} are saved; the same command goes on"]
-    else:
-        resumed = f", {outcome.resumed:,} of them from an earlier start" if outcome.resumed else ""
-        lines = [f"{name} is finished: {runs}{resumed}; {tokens:,} tokens in {seconds:.0f} s"]
+        return lines
     if is_demo(session):
         lines.append("demo model: a small model that ships with the program; its results show how it works, no more")
     return [*lines, f"saved as {outcome.path}", f"look at it: srm-explorer show {shown_name(outcome)}"]

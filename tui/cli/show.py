@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from srm_explorer.engine.figures import (
     plane_title,
     predictions_of,
     session_warnings,
-    state_caption,
     stored_bands,
     swept_groups,
     telling_threshold,
@@ -30,6 +28,7 @@ from srm_explorer.engine.figures import (
     warnings_of,
 )
 from srm_explorer.engine.figures.captions import exploratory_line
+from srm_explorer.engine.figures.html import session_facts
 from srm_explorer.engine.figures.paper import ColumnWidth, Drawn, draw, figure_bytes
 from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.runs.journal_reader import writer_pid
@@ -49,7 +48,6 @@ from srm_explorer.tui.charts.thresholds import paint_thresholds
 from srm_explorer.tui.cli.output import (
     bold,
     colour_wanted,
-    count,
     drawn,
     fields,
     say,
@@ -57,7 +55,6 @@ from srm_explorer.tui.cli.output import (
     screen_size,
     table_width,
     visible,
-    when,
 )
 from srm_explorer.tui.cli.summary import certainty_json, group_table, sweep_json
 from srm_explorer.tui.text import wrapped
@@ -127,25 +124,7 @@ def show_command(
 
 def header_lines(session: Session) -> list[str]:
     """What a session is, a fact a line: state, model, interventions, prompts and runs."""
-    sets = dict.fromkeys(prompt.set for prompt in session.prompts)
-    listed = ", ".join(sets) if len(sets) <= 6 else f"{len(sets)} sets"
-    interventions = intervention_captions(session.spec) or (
-        "unknown" if session.is_unknown("interventions") or session.is_unknown("conditions") else "none",
-    )
-    of_prompt = Counter((run.prompt, run.condition) for run in session.runs).values() if session.is_imported else ()
-    samples = session.spec.generation.samples
-    each = f"{min(of_prompt)} to {samples}" if of_prompt and min(of_prompt) < samples else str(samples)
-    runs = f"{count(len(session.prompts), 'prompt')} ({listed}) · {count(len(session.runs), 'run')}"
-    if session.kept_back:
-        runs += f" · {session.kept_back:,} kept for confirmation ({', '.join(session.spec.prompts.confirm)})"
-    state = state_caption(session, is_running=_is_running(session))
-    rows = [
-        ("session", session.name),
-        ("state", state + (f" · saved {when(session.saved)}" if session.saved else "")),
-        ("model", model_caption(session)),
-        *(("intervention" if not at else "", text) for at, text in enumerate(interventions)),
-        ("prompts", runs + (f" · {each} samples each" if samples > 1 else "")),
-    ]
+    rows = session_facts(session, is_running=_is_running(session))
     lines = fields(rows, width=table_width())
     return [bold(lines[0], colour=colour_wanted()), *lines[1:]]
 
