@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 INPUTS := pyproject.toml constraints.txt
 TOGETHER := --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: run test test-fast lint check calibrate format clean try-wheel
+.PHONY: run test test-fast lint check calibrate format clean try-wheel docs try-docs
 
 run: $(VENV)/.installed  ## The whole experiment on the bundled model, charts in the terminal
 	@$(BIN)/srm-explorer demo
@@ -28,6 +28,13 @@ calibrate: $(VENV)/.installed-dev  ## Size and coverage of every test and interv
 
 try-wheel: $(VENV)/.installed-dev  ## The wheel in an empty environment, with the newest packages that it lets in
 	@$(BIN)/python tools/try_wheel.py
+
+docs: $(VENV)/.installed-dev  ## The documentation as pages that need no network, in build/site
+	@$(BIN)/python tools/write_reference.py --check
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
+try-docs: $(VENV)/.installed-dev  ## Every command that README and docs show, run in the order of its page
+	@$(BIN)/python tools/run_docs.py
 
 format: $(VENV)/.installed-dev
 	@$(BIN)/ruff format .

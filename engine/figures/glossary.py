@@ -410,7 +410,7 @@ def explain(words: Sequence[str]) -> tuple[Term, ...]:
 def as_markdown() -> str:
     """The glossary as a page."""
     lines = ["# Glossary", "", "Every heading, every word of a legend. `srm-explorer explain WORD` tells one of them;"]
-    lines.append("`?` those in view. This page is made of `engine/figures/glossary.py` by `tools/write_glossary.py`.")
+    lines.append("`?` those in view. This page is made of `engine/figures/glossary.py` by `tools/write_reference.py`.")
     section = ""
     for term in glossary():
         if term.section != section:

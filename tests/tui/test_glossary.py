@@ -32,7 +32,7 @@ from srm_explorer.tui.results.runs_rows import RunRows
 from srm_explorer.tui.results.state import ResultsState
 
 ROOT = Path(__file__).parents[2]
-ADD = "give it a meaning in engine/figures/glossary.py, then run tools/write_glossary.py"
+ADD = "give it a meaning in engine/figures/glossary.py, then run tools/write_reference.py"
 EXAMPLE = ROOT / "saved_sessions" / "example.json"
 
 
@@ -139,7 +139,7 @@ def test_what_people_ask_for_is_explained(word: str) -> None:
 def test_no_word_has_two_meanings_and_the_page_is_the_glossarys() -> None:
     words = [word for term in glossary() for word in term.words]
     assert len(words) == len(set(words))
-    assert (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8") == as_markdown(), "run tools/write_glossary.py"
+    assert (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8") == as_markdown(), "run tools/write_reference.py"
 
 
 def test_the_command_explains_words_and_offers_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
