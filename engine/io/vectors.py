@@ -19,7 +19,7 @@ from srm_explorer.engine.io.arrays import Skipped, read_arrays
 from srm_explorer.engine.io.files import check_regular
 
 Matrix: TypeAlias = NDArray[np.float32]
-"""[run, d] the vectors of a site, or [token, d] those of one run."""
+"""[run, d] the vectors of a site, or [token, d] those of one run; float64 where an import came with such numbers."""
 
 Vectors: TypeAlias = Mapping[str, Matrix | Sequence[Matrix]]
 """By site: one [run, d] array, or a list with a [token, d] array for every run."""
@@ -38,20 +38,22 @@ def token_mean(tokens: NDArray[Any]) -> NDArray[Any]:
 def write_vectors(file: BinaryIO, vectors: Vectors) -> None:
     """Write vectors as a safetensors file without holding them in memory a second time.
 
-    A [run, d] array is the tensor "<site>"; a list is the tensors "<site>/0", "<site>/1", ... All are float32.
+    A [run, d] array is the tensor "<site>"; a list is the tensors "<site>/0", "<site>/1", ... All are float32, or
+    float64 as they are.
     """
     named = list(_named(vectors))
     header: dict[str, Any] = {"__metadata__": {"format": "np", "schema": SCHEMA, "sites": "\n".join(vectors)}}
     end = 0
     for name, array in named:
-        begin, end = end, end + 4 * array.size
-        header[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": [begin, end]}
+        kind, size = ("F64", 8) if array.dtype == np.float64 else ("F32", 4)
+        begin, end = end, end + size * array.size
+        header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     file.write(len(text).to_bytes(8, "little"))
     file.write(text)
     for _, array in named:
-        file.write(np.ascontiguousarray(array, dtype="<f4").data)
+        file.write(np.ascontiguousarray(array, dtype="<f8" if array.dtype == np.float64 else "<f4").data)
 
 
 def read_vectors(
@@ -93,6 +95,36 @@ def check_vectors(path: Path, *, runs: int, sites: Collection[str]) -> None:
                 held = int(reader.get_slice(site).get_shape()[0]) if site in names else listed
                 if held != runs:
                     raise _DamagedError(f"it holds {held} runs of {site} where {runs} belong")
+    except (SafetensorError, OSError, _DamagedError) as error:
+        remedy = "restore it from a copy, or run the experiment again"
+        raise ExplorerError(f"cannot be read: {error}", where=str(path), remedy=remedy) from None
+
+
+BLOCK_ROWS = 1_024
+"""Vectors that are read at a time where a file is streamed."""
+
+
+def stream_runs(path: Path, *, runs: int, site: str) -> Iterator[Matrix]:
+    """Read what `write_vectors` wrote one run after the other: [d], or [token, d] where every token was kept.
+
+    Args:
+        path: the file, which may be larger than the memory.
+        runs: how many runs it must hold.
+
+    Raises:
+        ExplorerError: a missing or damaged file, or one that holds another number of runs.
+    """
+    check_vectors(path, runs=runs, sites=[site])
+    try:
+        with safe_open(path, framework="numpy") as file:  # pyright: ignore[reportUnknownVariableType]
+            reader = cast("Any", file)
+            if site in set(cast("list[str]", reader.keys())):
+                rows = reader.get_slice(site)
+                for first in range(0, runs, BLOCK_ROWS):
+                    yield from cast("Matrix", rows[first : min(runs, first + BLOCK_ROWS)])
+            else:
+                for run in range(runs):
+                    yield _tensor(reader, f"{site}/{run}")
     except (SafetensorError, OSError, _DamagedError) as error:
         remedy = "restore it from a copy, or run the experiment again"
         raise ExplorerError(f"cannot be read: {error}", where=str(path), remedy=remedy) from None
@@ -173,8 +205,8 @@ def _read(
 
 def _tensor(file: Any, name: str) -> Matrix:
     array = cast("Matrix", file.get_tensor(name))
-    if array.dtype != np.float32 or array.ndim != 2:
-        raise _DamagedError(f"'{name}' is not a table of float32")
+    if array.dtype.str not in ("<f4", "<f8") or array.ndim != 2:
+        raise _DamagedError(f"'{name}' is not a table of float32 or float64")
     return array
 
 

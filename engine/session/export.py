@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, cast
 
@@ -35,17 +36,14 @@ def run_vectors(
     Raises:
         ExplorerError: the vectors were not kept, or their file is missing or altered.
     """
-    vectors = session.vectors().get(site)
-    if vectors is None:
+    if site not in session.widths:
         raise ExplorerError(f"its vectors hold no site {site}", where=session.name, remedy="choose another --site")
     keys = vector_keys(session, style)
-    for key, vector, is_shown in zip(keys, vectors, _shown(session, controls), strict=True):
-        if not is_shown:
-            continue
-        if isinstance(vectors, np.ndarray):
-            yield key, vector
-        else:
-            yield key, token_mean(vector)
+    kind = _kind_of_import(session, site)
+    for key, vector, is_shown in zip(keys, session.stream(site), _shown(session, controls), strict=True):
+        if is_shown:
+            mean = vector if vector.ndim == 1 else token_mean(vector)
+            yield key, mean if kind is None else mean.astype(kind)
 
 
 def vector_keys(session: Session, style: KeyStyle | None = None) -> list[str]:
@@ -75,6 +73,14 @@ def vector_keys(session: Session, style: KeyStyle | None = None) -> list[str]:
         swept = f"_sweep={value}" if condition.kind != "baseline" or style == "factors" else ""
         keys.append(f"{prompts[run.prompt]}{control}{swept}" + (f"_sample={run.sample}" if sampled else ""))
     return keys
+
+
+def _kind_of_import(session: Session, site: str) -> np.dtype[Any] | None:
+    """The type that vectors came in, which holds each of their numbers; None where it is how they are kept."""
+    imported: object = session.provenance.get(IMPORTED)
+    kinds: object = cast("Mapping[str, Any]", imported).get("kinds") if isinstance(imported, Mapping) else None
+    kind: object = cast("Mapping[str, Any]", kinds).get(site) if isinstance(kinds, Mapping) else None
+    return np.dtype(kind) if isinstance(kind, str) and re.fullmatch(r"[<>|]?[fiu][1248]", kind) else None
 
 
 def _keys_of_import(session: Session) -> list[str]:

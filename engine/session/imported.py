@@ -52,8 +52,8 @@ def session_from(
 
     Args:
         vectors: [run, width] by site, or one array of an unknown site; None for texts alone; also tensors, and what
-            `run_with_cache` gives. They are kept as float32. A site that has no name of TransformerLens is called
-            "unknown.NAME".
+            `run_with_cache` gives. They are kept as float32, as float64 where that alone holds their numbers. A site
+            that has no name of TransformerLens is called "unknown.NAME".
         runs: of each, as far as known: `prompt`, its text; `prompt_id`, where texts do not tell prompts apart; `set`;
             `condition` (or `sweep`), "baseline", a number or a name; `value`, the number; `baseline`, whether it is;
             `output` (or `text`), the continuation, which may be empty; `sample`; `id`. Whatever else stands there, and
@@ -72,7 +72,7 @@ def session_from(
     count = len(next(iter(columns.values()), ()))
     if not count:
         raise ExplorerError("there is no run", where="runs", remedy="give a mapping a run, or a list a column")
-    held, inexact = _held(vectors, count, reduce)
+    held, kinds, inexact = _held(vectors, count, reduce)
     prompts, of_run = _prompts(columns, count)
     conditions, condition_of = _conditions(columns, count)
     samples = _samples(columns, of_run, condition_of)
@@ -91,6 +91,8 @@ def session_from(
     imported: dict[str, Any] = {"unknown": [what for what, is_unknown in unknown.items() if is_unknown]}
     if inexact:
         imported["rounded"] = list(inexact)
+    if kinds:
+        imported["kinds"] = dict(kinds)
     if "id" in columns:
         imported["ids"] = [None if cell is None else _text(cell) for cell in columns["id"]]
     return Session(
@@ -166,16 +168,18 @@ def _text(cell: object) -> str:
 
 def _held(
     vectors: Mapping[str, ArrayLike] | ArrayLike | None, count: int, reduce: Reduce | None
-) -> tuple[dict[str, Matrix], list[str]]:
-    """By site, the vectors as float32; and the sites of which some number was not one."""
+) -> tuple[dict[str, Matrix], dict[str, str], list[str]]:
+    """By site, the vectors as float32 or float64; the type they came in where that is another; and the sites of which
+    some number is neither."""
     if vectors is None:
-        return {}, []
+        return {}, {}, []
     # A cache of TransformerLens is no mapping, and has the items of one; so has a frame, which is one array.
     by_site = isinstance(vectors, Mapping) or (hasattr(vectors, "items") and not hasattr(vectors, "to_numpy"))
     named: dict[Any, ArrayLike] = (
         dict(cast("Any", vectors).items()) if by_site else {UNKNOWN: cast("ArrayLike", vectors)}
     )
     held: dict[str, Matrix] = {}
+    kinds: dict[str, str] = {}
     inexact: list[str] = []
     for key, given in named.items():
         site, where = _site(key), f"vectors[{shown(key)}]"
@@ -196,13 +200,22 @@ def _held(
         if array.dtype != np.float32:
             if np.any(np.isinf(kept) & np.isfinite(array)):
                 raise ExplorerError("some number is beyond float32", where=where, remedy="scale the vectors")
-            if not np.array_equal(kept.astype(array.dtype), array, equal_nan=array.dtype.kind == "f"):
-                inexact.append(site)
+            if not _equal(kept, array):
+                kept = cast("Matrix", array.astype(np.float64))
+                inexact += [] if _equal(kept, array) else [site]
+            if site not in inexact and array.dtype.str != kept.dtype.str:
+                kinds[site] = array.dtype.str
         if site in held:
             raise ExplorerError(f"two arrays are called {site}", where=where, remedy="rename one of them")
         kept.setflags(write=False)
         held[site] = kept
-    return held, inexact
+    return held, kinds, inexact
+
+
+def _equal(kept: NDArray[Any], array: NDArray[Any]) -> bool:
+    """Whether every number came through."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.array_equal(kept.astype(array.dtype), array, equal_nan=array.dtype.kind == "f")
 
 
 def _array(given: object) -> NDArray[Any]:

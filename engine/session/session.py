@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import import_module
@@ -20,7 +20,7 @@ from srm_explorer.engine.experiment import Condition, Experiment, directions
 from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.experiment.positions import Positions, RowPositions
 from srm_explorer.engine.io.files import sha256_of
-from srm_explorer.engine.io.vectors import Matrix, read_vectors, widths
+from srm_explorer.engine.io.vectors import Matrix, read_vectors, stream_runs, widths
 from srm_explorer.engine.prompts import set_name
 from srm_explorer.engine.session.codec import DamagedError, Number, Text, Whole, read_record
 
@@ -354,6 +354,16 @@ class Session:
             own = () if self.sidecar is None else self.sidecar.sites
             return read_vectors(self.vectors_path(), runs=len(self.runs), sites=own if sites is None else sites)
         return {site: self.held[site] for site in (self.held if sites is None else sites)}
+
+    def stream(self, site: str) -> Iterator[Matrix]:
+        """The vectors of one captured site run after run, [d] or [token, d], without all of them in memory.
+
+        Raises:
+            ExplorerError: as `vectors`.
+        """
+        if self.held is not None:
+            return iter(self.held[site])
+        return stream_runs(self.vectors_path(), runs=len(self.runs), site=site)
 
     def frame(self, kind: Literal["runs", "curves", "effects", "statistics"] = "runs") -> Any:
         """A pandas frame of it, see `engine.analyses.frames.frame`, which is loaded when one is asked for."""

@@ -440,7 +440,9 @@ class _Sources:
             if any(vector is not None and len(vector) != len(there) for vector in column):
                 remedy = "import files of one width"
                 raise ExplorerError(f"the vectors of {site} have several widths", where=site, remedy=remedy)
-            kind = np.result_type(*{vector.dtype for vector in column if vector is not None})
+            kinds = {vector.dtype for vector in column if vector is not None}
+            # What it makes of one alone has the order of bytes of this machine.
+            kind = kinds.pop() if len(kinds) == 1 else np.result_type(*kinds)
             if None in {None if vector is None else True for vector in column}:
                 missing = np.full(len(there), np.nan, np.result_type(kind, np.float32))
                 matrices[site] = np.stack([missing if vector is None else vector for vector in column])
@@ -491,7 +493,7 @@ def _session(sources: _Sources, name: str, interventions: Sequence[Mapping[str, 
         wheres += [where for _, where in rest]
         if rest:
             for site, array in matrices.items():
-                missing = np.full((len(rest), array.shape[1]), np.nan, array.dtype)
+                missing = np.full((len(rest), array.shape[1]), np.nan, np.result_type(array.dtype, np.float32))
                 matrices[site] = np.concatenate([array, missing])
     elif rows:
         runs, wheres = [row for row, _ in rows], [where for _, where in rows]
@@ -502,6 +504,8 @@ def _session(sources: _Sources, name: str, interventions: Sequence[Mapping[str, 
         if number is None:
             raise
         raise ExplorerError(error.what, where=wheres[int(number[1])], remedy=error.remedy) from None
+    rounded = cast("Mapping[str, Any]", session.provenance[IMPORTED]).get("rounded", ())
+    sources.notes += [f"numbers of {site} are rounded: float64 does not hold them" for site in rounded]
     sources.notes += _samples_note(session, runs, wheres)
     return session
 

@@ -225,10 +225,13 @@ def test_a_clamp_that_is_told_is_no_finding() -> None:
     assert "set by design" not in notes[1]
 
 
-def test_rounding_to_float32_is_noted() -> None:
-    exact = session_from(np.ones((2, 3), np.float64), [{}, {}])
-    assert "rounded" not in exact.provenance["imported"]
-    rounded = session_from(np.full((2, 3), 0.1), [{}, {}])
+def test_float64_stays_where_it_is_needed_and_rounding_is_noted(tmp_path: Path) -> None:
+    kept = session_from(np.full((2, 3), 0.1), [{}, {}])
+    again = load_session(save_session(kept, tmp_path / "s.json").path)
+    assert again.vectors()["unknown"].tobytes() == np.full((2, 3), 0.1).tobytes()
+    assert session_from(np.ones((2, 3)), [{}, {}]).vectors()["unknown"].dtype == np.float32
+    assert "rounded" not in again.provenance["imported"]
+    rounded = session_from(np.full((2, 3), 2**53 + 1), [{}, {}])
     assert rounded.provenance["imported"]["rounded"] == ["unknown"]
 
 

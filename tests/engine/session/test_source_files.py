@@ -14,10 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from srm_explorer.engine.analyses import collapse_study, tables_in
+from srm_explorer.engine.analyses.planes import with_plane
 from srm_explorer.engine.errors import ExplorerError
+from srm_explorer.engine.figures.groups import swept_groups
+from srm_explorer.engine.figures.table import PlaneChoice
 from srm_explorer.engine.io.arrays import write_npz
 from srm_explorer.engine.session import Session, load_session, save_session, units_of
 from srm_explorer.engine.session.export import run_vectors, runs_csv, runs_parquet
+from srm_explorer.engine.session.imported import session_from
 from srm_explorer.engine.session.keys import key_cells
 from srm_explorer.engine.session.source_files import import_session
 
@@ -86,9 +90,12 @@ def test_vectors_come_and_go_bit_for_bit_under_their_own_keys(
 ) -> None:
     folder = tmp_path_factory.mktemp("keys")
     keys = data.draw(st.lists(names | names.map(lambda name: f"{name}_sweep=-3"), min_size=1, max_size=6, unique=True))
-    kind = data.draw(st.sampled_from([np.float32, np.float16, np.int16]))
+    kind = np.dtype(data.draw(st.sampled_from(["<f4", ">f4", "<f2", "<f8", "<i2"])))
     bits = data.draw(st.binary(min_size=8 * len(keys), max_size=8 * len(keys)))
-    rows = np.frombuffer(bits, kind).reshape(len(keys), -1)
+    rows = np.frombuffer(bits, kind if kind.itemsize < 8 else "<f4").reshape(len(keys), -1)
+    if kind.itemsize == 8:
+        with np.errstate(invalid="ignore"):
+            rows = rows.astype(kind) / 3
     write_npz(folder / "in.npz", zip(keys, rows, strict=True))
     session = saved(import_session([folder / "in.npz"]).session, folder)
     write_npz(folder / "out.npz", run_vectors(session, "unknown"))
@@ -96,10 +103,13 @@ def test_vectors_come_and_go_bit_for_bit_under_their_own_keys(
     with np.load(folder / "out.npz") as out:
         assert list(out) == keys
         for key, row in zip(keys, rows, strict=True):
-            assert np.array_equal(out[key], row.astype(np.float32), equal_nan=True)
-            if kind is np.float32:
-                assert out[key].tobytes() == row.tobytes()
+            assert np.array_equal(out[key], row, equal_nan=kind.kind == "f")
+            if kind.itemsize > 2 and kind.kind == "f":
+                assert (out[key].dtype, out[key].tobytes()) == (kind, row.tobytes())
     assert (again.prompts, again.runs, again.conditions) == (session.prompts, session.runs, session.conditions)
+    assert {name: again.provenance["imported"].get(name) for name in ("ids", "kinds", "unknown")} == {
+        name: session.provenance["imported"].get(name) for name in ("ids", "kinds", "unknown")
+    }
 
 
 def told(session: Session) -> list[tuple[Any, ...]]:
@@ -396,3 +406,50 @@ def test_an_import_tells_how_far_it_is_and_stops_where_it_is_told_to(tmp_path: P
 
     with pytest.raises(KeyboardInterrupt):
         import_session([tmp_path], told=stop)
+
+
+def counts_of_a_published_sweep(
+    vectors: dict[str, np.ndarray], begins: str, holds: str | None, a: int, b: int
+) -> dict[float, list[int]]:
+    """What scripts of numpy alone do: keys by how they begin and what they hold, a loop over degrees, cosines above."""
+    rows = np.array(
+        [row for key, row in vectors.items() if key.startswith(begins) and ((holds or "=") in key) == bool(holds)]
+    )
+    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    first, second = np.eye(rows.shape[1])[[a, b]]
+    counts: dict[float, list[int]] = {threshold: [] for threshold in (0.7, 0.5, 0.3, 0.1)}
+    for degree in np.linspace(0, 360, 360, endpoint=False):
+        angle = np.radians(degree)
+        similarities = rows @ (np.cos(angle) * first + np.sin(angle) * second)
+        for threshold, listed in counts.items():
+            listed.append(int(np.sum(similarities > threshold)))
+    return counts
+
+
+@pytest.mark.parametrize("style", [None, "factors"])
+def test_a_published_sweep_reads_our_vectors_and_counts_the_same(tmp_path: Path, style: str | None) -> None:
+    random = np.random.default_rng(5)
+    rows = random.normal(size=(40, 6)) * np.array([3, 1, 1, 2, 1, 1])
+    factors = [{"core_id": f"07_x_{i // 4}", "type": "a_b", "level": "2"} for i in range(40)]
+    runs = [{**cells, "sweep": ("baseline", -10, 0, 10)[i % 4]} for i, cells in enumerate(factors)]
+    session = session_from(rows.astype(np.float32), runs)
+    session = with_plane(session, session.vectors()["unknown"], PlaneChoice("unknown", 0, 3))
+    write_npz(tmp_path / "ours.npz", run_vectors(session, "unknown", style=style))  # pyright: ignore[reportArgumentType]
+    with np.load(tmp_path / "ours.npz") as archive:
+        theirs = {key: archive[key] for key in archive.files}
+    begins = "core_id=" if style else "prompt_"
+    for label, holds in (
+        ("baseline", "_sweep=baseline" if style else None),
+        ("intervened", None),
+        ("-10", "_sweep=-10"),
+    ):
+        if label == "intervened":
+            chosen = {key: row for key, row in theirs.items() if "sweep=" in key and "baseline" not in key}
+            counted = counts_of_a_published_sweep(chosen, begins, "sweep=", 0, 3)
+        else:
+            counted = counts_of_a_published_sweep(theirs, begins, holds, 0, 3)
+        grouping = ("condition",) if label == "-10" else ()
+        groups = {group.label: group.sweep for group in swept_groups(session, session.planes[0], grouping)}
+        sweep = groups[label]
+        for threshold, ours in zip(sweep.thresholds, sweep.counts.tolist(), strict=True):
+            assert counted[threshold] == ours
