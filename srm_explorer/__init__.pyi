@@ -50,6 +50,7 @@ from .engine.model_analyses.token_logits import token_effects as token_effects
 from .engine.paths import session_path as session_path, sessions_folder as sessions_folder
 from .engine.prompts import load_prompt_set as load_prompt_set, read_prompt_set as read_prompt_set
 from .engine.report.report import report as report
+from .engine.report.script import script as script
 from .engine.runs.manage import rename_session as rename_session
 from .engine.runs.pack import Packed as Packed, pack_session as pack_session, unpack_session as unpack_session
 from .engine.runs.trash import (

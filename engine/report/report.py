@@ -184,13 +184,13 @@ def report_of(session: Session, *, texts: int = MOST_PROMPTS) -> Report:
         texts=chosen,
         prompts=_listed(session),
         methods=methods(known.session, entries),
-        bibtex=bibtex(_version(), session.created[:4]),
+        bibtex=bibtex(program_version(), session.created[:4]),
         provenance=_provenance(session),
         versions={name: str(version) for name, version in _mapping(session.provenance.get("versions")).items()},
         spec=session.spec.to_toml(),
         ledger=_Section("", tuple(_table(table, f"srm-explorer sessions ledger {session.name}") for table in ledger)),
         ledger_file=None if session.path is None else paths.ledger_file(session.path).name,
-        version=_version(),
+        version=program_version(),
     )
     return Report(html, tuple(left_out))
 
@@ -462,7 +462,8 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
 
 
-def _version() -> str:
+def program_version() -> str:
+    """That of this program, as it is installed."""
     try:
         return metadata.version("srm-explorer")
     except metadata.PackageNotFoundError:

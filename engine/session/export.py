@@ -62,16 +62,22 @@ def vector_keys(session: Session, style: KeyStyle | None = None) -> list[str]:
     """
     if style is None and (keys := _keys_of_import(session)):
         return keys
-    values = _values(session)
+    endings = condition_keys(session, style)
     sampled = session.spec.generation.samples > 1
     prompts = _factor_keys(session) if style == "factors" else [f"prompt_{i}" for i in range(len(session.prompts))]
+    return [
+        f"{prompts[run.prompt]}{endings[run.condition]}" + (f"_sample={run.sample}" if sampled else "")
+        for run in session.runs
+    ]
+
+
+def condition_keys(session: Session, style: KeyStyle | None = None) -> list[str]:
+    """[condition] what follows the prompt in a key, see `vector_keys`: "" or "_sweep=20"."""
     keys: list[str] = []
-    for run in session.runs:
-        condition = session.conditions[run.condition]
+    for condition, value in zip(session.conditions, _values(session), strict=True):
         control = "" if condition.control is None else f"_control{condition.control}"
-        value = values[run.condition]
         swept = f"_sweep={value}" if condition.kind != "baseline" or style == "factors" else ""
-        keys.append(f"{prompts[run.prompt]}{control}{swept}" + (f"_sample={run.sample}" if sampled else ""))
+        keys.append(f"{control}{swept}")
     return keys
 
 

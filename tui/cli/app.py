@@ -281,8 +281,18 @@ def report(
     output: Annotated[Path, taking("F.html", "The file.", "--output", "-o")],
     texts: Annotated[int, taking("N", "Prompts whose texts are shown side by side.", min=0)] = 24,
 ) -> None:
-    """Write a session as one HTML page: question, charts, effects, texts, methods, tests."""
+    """Write a session as one HTML page: charts, effects, texts, methods."""
     cli.report.report_command(session, output, texts)
+
+
+@app.command()
+def script(
+    session: SessionName,
+    output: Annotated[Path | None, taking("F.py", "The file; printed without one.", "--output", "-o")] = None,
+    controls: Annotated[bool, about("The runs of controls too.", "--controls")] = False,
+) -> None:
+    """Write a Python file that repeats a session by transformer_lens alone."""
+    cli.report.script_command(session, output, controls)
 
 
 @app.command("import")

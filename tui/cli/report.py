@@ -7,6 +7,7 @@ from pathlib import Path
 from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.report.report import report_of
+from srm_explorer.engine.report.script import script
 from srm_explorer.engine.session import load_session
 from srm_explorer.tui.cli.output import file_size, note, say, visible
 
@@ -22,3 +23,13 @@ def report_command(session: str, output: Path, texts: int) -> None:
     for line in made.left_out:
         note(line)
     say(f"report written to {visible(str(output))} ({file_size(len(content))})")
+
+
+def script_command(session: str, output: Path | None, controls: bool) -> None:
+    """Write a program that repeats a session, or print it; a file that is there is replaced in one step."""
+    text = script(load_session(paths.session_path(session)), controls=controls)
+    if output is None:
+        say(text.rstrip("\n"))
+        return
+    write_atomic(output, text.encode("utf-8", "backslashreplace"))
+    say(f"script written to {visible(str(output))}; it needs transformer_lens and numpy alone")

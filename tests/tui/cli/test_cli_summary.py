@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from srm_explorer.engine.stats.spotlight import spotlight_sweep, unit_coordinates
 from srm_explorer.engine.figures import peak_of
+from srm_explorer.engine.stats.spotlight import spotlight_sweep, unit_coordinates
 
 
 @settings(max_examples=60, deadline=None)

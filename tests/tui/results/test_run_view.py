@@ -17,10 +17,10 @@ from textual.widgets import Static
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.figures.numbers import three_digits
+from srm_explorer.engine.figures.stretches import aligned
 from srm_explorer.engine.io.vectors import read_columns
 from srm_explorer.engine.session import Session, load_session, save_session
 from srm_explorer.tui.glyphs import ASCII, UNICODE, Glyphs
-from srm_explorer.engine.figures.stretches import aligned
 from srm_explorer.tui.results.run_detail import coordinates_of, fed_tokens
 from srm_explorer.tui.results.run_screen import RunView
 from srm_explorer.tui.results.state import ResultsState
