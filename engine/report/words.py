@@ -302,7 +302,7 @@ def bibtex(version: str, year: str) -> str:
     """An entry for the tool."""
     return (
         "@software{srm_explorer,\n"
-        "  title   = {srm-explorer: explore what one neuron of a language model does},\n"
+        "  title   = {srm-explorer: experiments on single neurons of language models},\n"
         "  author  = {{The srm-explorer authors}},\n"
         f"  version = {{{version}}},\n"
         f"  year    = {{{year}}},\n"

@@ -57,7 +57,7 @@ def effects(
     csv: Annotated[Path | None, taking("FILE", "Write every table as CSV.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Tell what an intervention did to the texts, or to chosen tokens."""
+    """Tell what an intervention did to texts or chosen tokens."""
     if tokens is not None:
         if score is not None or text is not None or sites is not None or controls or npz is not None or rule:
             raise BadParameter("--tokens reads logits and scores no texts: leave the other options out")

@@ -281,7 +281,7 @@ def report(
     output: Annotated[Path, taking("F.html", "The file.", "--output", "-o")],
     texts: Annotated[int, taking("N", "Prompts whose texts are shown side by side.", min=0)] = 24,
 ) -> None:
-    """Write a session as one HTML page: charts, effects, texts, methods."""
+    """Write a session as one HTML page that stands by itself."""
     cli.report.report_command(session, output, texts)
 
 
@@ -291,7 +291,7 @@ def script(
     output: Annotated[Path | None, taking("F.py", "The file; printed without one.", "--output", "-o")] = None,
     controls: Annotated[bool, about("The runs of controls too.", "--controls")] = False,
 ) -> None:
-    """Write a Python file that repeats a session by transformer_lens alone."""
+    """Write a Python file that repeats a session's experiment."""
     cli.report.script_command(session, output, controls)
 
 

@@ -113,7 +113,7 @@ def export_session(
     keys: Annotated[Literal["number", "factors"] | None, about("Name vectors by prompt number, or factors.")] = None,
     controls: Annotated[bool, about("The runs of controls too.", "--controls")] = False,
 ) -> None:
-    """Export a session's runs as CSV or Parquet, its vectors as .npz."""
+    """Export runs as CSV or Parquet, vectors as .npz."""
     if csv is None and npz is None and parquet is None:
         raise BadParameter("name a file to write", param_hint="--csv, --parquet or --npz")
     for option, given in (("--site", site), ("--keys", keys)):
