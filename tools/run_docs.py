@@ -25,6 +25,7 @@ import io
 import itertools
 import os
 import re
+import resource
 import shlex
 import shutil
 import signal
@@ -345,9 +346,16 @@ def serve(listening: socket.socket) -> None:
             os._exit(be(request, descriptors))
         for descriptor in descriptors:
             os.close(descriptor)
-        _, status = os.waitpid(process, 0)
+        _, status, usage = os.wait4(process, 0)
+        spend(usage)
         connection.sendall(f"{os.waitstatus_to_exitcode(status)}".encode())
         os._exit(0)
+
+
+def spend(usage: resource.struct_rusage) -> None:
+    """Write down what a process took of a processor."""
+    with (Path(os.environ["SRM_DOCS"]) / "spent").open("a") as file:
+        file.write(f"{usage.ru_utime + usage.ru_stime:.3f}\n")
 
 
 SHIM = """#!{python} -ISE
@@ -373,6 +381,7 @@ class Workshop:
         shim = folder / "bin" / PROGRAM
         shim.write_text(SHIM.format(python=sys.executable, socket=str(folder / "s")))
         shim.chmod(0o755)
+        os.environ["SRM_DOCS"] = str(folder)
         for name in LIBRARIES:
             importlib.import_module(name)
         self.server = os.fork()
@@ -550,7 +559,8 @@ def in_processes(tasks: Sequence[tuple[str, Callable[[], None]]], at_once: int =
                 told.flush()
                 os._exit(status)
             running[process] = (name, time.monotonic(), told)
-        process, status = os.wait()
+        process, status, usage = os.wait3(0)
+        spend(usage)
         if process not in running:
             continue
         name, began, told = running.pop(process)
@@ -566,6 +576,7 @@ def run_all(pages: Sequence[Page]) -> list[str]:
     """Run pages; what went wrong."""
     pages = [page for page in pages if page.is_run]
     os.environ["OMP_NUM_THREADS"] = "1"
+    start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="docs-") as made:
         shop = Workshop(Path(made))
         try:
@@ -575,7 +586,10 @@ def run_all(pages: Sequence[Page]) -> list[str]:
                 began = time.monotonic()
                 firsts[command] = shop.begin(command)
                 print(f"ok     {time.monotonic() - began:5.1f} s  {command}", flush=True)
-            return in_processes([(page.name, functools.partial(run_page, page, shop, firsts)) for page in pages])
+            failed = in_processes([(page.name, functools.partial(run_page, page, shop, firsts)) for page in pages])
+            spent = sum(map(float, (shop.folder / "spent").read_text().split()))
+            print(f"{len(pages)} pages in {time.monotonic() - start:.0f} s, {spent:.0f} s of a processor", flush=True)
+            return failed
         except DocsError as error:
             return [str(error)]
         finally:

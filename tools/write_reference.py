@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import html
 import inspect
 import re
 import sys
@@ -232,10 +233,15 @@ def api() -> str:
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
-    """A table in Markdown, bars in its cells escaped."""
+    """A table in Markdown."""
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
-    escaped = ([cell.replace("|", r"\|") for cell in row] for row in rows)
-    return [*lines, *(f"| {' | '.join(row)} |" for row in escaped)]
+    return [*lines, *(f"| {' | '.join(map(cell, row))} |" for row in rows)]
+
+
+def cell(text: str) -> str:
+    """Text of a cell: bars part cells, and within code nothing that Markdown has escapes one everywhere."""
+    coded = re.sub(r"`([^`]*\|[^`]*)`", lambda code: f"<code>{html.escape(code[1], quote=False)}</code>", text)
+    return coded.replace("|", "&#124;")
 
 
 def prose(text: str) -> str:
