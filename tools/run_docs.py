@@ -26,6 +26,7 @@ import itertools
 import os
 import re
 import resource
+import runpy
 import shlex
 import shutil
 import signal
@@ -309,8 +310,8 @@ def parse(page: Page) -> list[str]:
 
 
 def be(request: tuple[list[str], dict[str, str], str], descriptors: Sequence[int]) -> int:
-    """Become the command that was asked for; its exit status."""
-    arguments, environment, folder = request
+    """Become the command that was asked for, the program or a file of Python; its exit status."""
+    (called, *arguments), environment, folder = request
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
     sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)  # noqa: SIM115
@@ -322,8 +323,16 @@ def be(request: tuple[list[str], dict[str, str], str], descriptors: Sequence[int
     from srm_explorer.tui.cli import main as program
 
     try:
-        status = program(arguments)
+        if Path(called).name == PROGRAM:
+            status = program(arguments)
+        else:
+            sys.argv = arguments
+            sys.path.insert(0, folder)
+            runpy.run_path(arguments[0], run_name="__main__")
+            status = 0
         sys.stdout.flush()
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except BaseException:  # noqa: BLE001  (a forked process must not return into its parent's code)
         traceback.print_exc()
         status = 1
@@ -362,11 +371,11 @@ SHIM = """#!{python} -ISE
 import os, socket, sys
 connection = socket.socket(socket.AF_UNIX)
 connection.connect({socket!r})
-socket.send_fds(connection, [repr((sys.argv[1:], dict(os.environ), os.getcwd())).encode()], [0, 1, 2])
+socket.send_fds(connection, [repr((sys.argv, dict(os.environ), os.getcwd())).encode()], [0, 1, 2])
 status = int(connection.recv(16) or b"70")
 sys.exit(status if status >= 0 else 128 - status)
 """
-"""What stands for the program on a page's PATH."""
+"""What stands for the program, and for `python FILE`, on a page's PATH."""
 
 
 class Workshop:
@@ -378,9 +387,10 @@ class Workshop:
         self._listening.bind(str(folder / "s"))
         self._listening.listen(64)
         (folder / "bin").mkdir()
-        shim = folder / "bin" / PROGRAM
-        shim.write_text(SHIM.format(python=sys.executable, socket=str(folder / "s")))
-        shim.chmod(0o755)
+        for name in (PROGRAM, "python"):
+            shim = folder / "bin" / name
+            shim.write_text(SHIM.format(python=sys.executable, socket=str(folder / "s")))
+            shim.chmod(0o755)
         os.environ["SRM_DOCS"] = str(folder)
         for name in LIBRARIES:
             importlib.import_module(name)
