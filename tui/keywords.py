@@ -147,7 +147,7 @@ WORDS: dict[str, str] = {
     "sessions.notes": "comment write remark markdown",
     "sessions.rename": "name move call",
     "sessions.duplicate": "clone reuse spec experiment",
-    "sessions.export": "csv npz save write pack zip archive share send",
+    "sessions.export": "csv npz save write pack zip archive share send report html pdf page script python",
     "sessions.unpack": "zip archive import receive shared packed",
     "sessions.trash": "delete remove throw away bin",
     "sessions.import": "load open files npz npy safetensors parquet csv tsv vectors texts other programs",

@@ -77,6 +77,7 @@ class Report:
     left_out: tuple[str, ...]
 
     def content(self) -> bytes:
+        """Of its file."""
         return self.html.encode("utf-8", "backslashreplace")
 
 

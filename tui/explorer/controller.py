@@ -387,6 +387,11 @@ class ExplorerController:
                 commands.append(
                     Command(topic.title, f"{tab.name}: {told}", look, words=f"study {topic.study} {tab.name}")
                 )
+        if self.sessions.session is not None:
+            told = "Write the session in view as one HTML page: charts, effects, texts, methods"
+            commands.append(Command("write a report", told, self.sessions.write_report, words="html pdf page export"))
+            told = "Write a Python file that repeats the session in view"
+            commands.append(Command("write a script", told, self.sessions.write_script, words="python export repeat"))
         for name in available_presets():
             experiment, source = read_experiment(name)
             load = functools.partial(self.replace, experiment.to_dict(), source.name, source.base)

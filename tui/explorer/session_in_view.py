@@ -14,8 +14,8 @@ from srm_explorer.engine.session import Saved, Session, load_session, save_sessi
 from srm_explorer.engine.session.store import created_in
 from srm_explorer.tui.explorer.draft import DraftEditor
 from srm_explorer.tui.explorer.view import ExplorerView
-from srm_explorer.tui.results.export import ExportKind
-from srm_explorer.tui.widgets.dialogs import Ask, Choose
+from srm_explorer.tui.results.export import ExportKind, write_new
+from srm_explorer.tui.widgets.dialogs import Ask, Choose, named_here
 
 _EXPORTS: dict[str, tuple[ExportKind, str, str]] = {
     "s": ("svg", "svg", "SVG, a picture"),
@@ -225,6 +225,48 @@ class SessionInView:
 
         choices = [(key, what) for key, (kind, _, what) in _EXPORTS.items() if kind in kinds]
         view.ask(Choose(f"export the {'chart' if 'svg' in kinds else 'table'} in view as", choices), chosen)
+
+    def write_report(self) -> None:
+        """Ask for a file, and write a report of the session in view to it, as one HTML page."""
+
+        def made(session: Session, file: Path) -> str:
+            # Jinja and the analyses, which the screen does without.
+            from srm_explorer.engine.report.report import report_of
+
+            report = report_of(session)
+            return "; ".join((f"report written to {write_new(file, report.content())}", *report.left_out))
+
+        self._write("html", made)
+
+    def write_script(self) -> None:
+        """Ask for a file, and write a Python script to it that repeats the session in view."""
+
+        def made(session: Session, file: Path) -> str:
+            from srm_explorer.engine.report.script import script  # as above
+
+            return f"script written to {write_new(file, script(session).encode('utf-8', 'backslashreplace'))}"
+
+        self._write("py", made)
+
+    def _write(self, ending: str, made: Callable[[Session, Path], str]) -> None:
+        session, view = self.session, self._view
+        if session is None:
+            view.say("there is no session in view")
+            return
+
+        def written(line: str | ExplorerError) -> None:
+            if isinstance(line, ExplorerError):
+                view.refuse(line)
+            else:
+                view.say(line, "good")
+
+        def named(name: str | None) -> None:
+            if name is not None:
+                file = paths.absolute(paths.expanded(name))
+                view.say(f"writing {file.name}")
+                view.background.run(lambda: made(session, file), written)
+
+        view.ask(Ask("write it to", named_here(f"{session.name}.{ending}"), check=_file_problem), named)
 
     def _choose(self, path: Path | None) -> None:
         self.path = path

@@ -148,7 +148,7 @@ class SessionActions:
     def _export(self, row: Row) -> None:
         def choose(kind: str | None) -> None:
             if kind is not None:
-                ending = {"c": "csv", "n": "npz", "p": "srm.zip"}[kind]
+                ending = {"c": "csv", "n": "npz", "p": "srm.zip", "r": "html", "s": "py"}[kind]
                 default = named_here(f"{row.path.stem}.{ending}")
 
                 def problem(typed: str) -> str:
@@ -161,7 +161,13 @@ class SessionActions:
                 )
 
         whole = "all of it as one checked file, to be sent or kept"
-        choices = (("c", "its runs as CSV"), ("n", "its vectors as .npz, one a run"), ("p", whole))
+        choices = (
+            ("c", "its runs as CSV"),
+            ("n", "its vectors as .npz, one a run"),
+            ("r", "a report of it, as one HTML page"),
+            ("s", "a Python script that repeats it"),
+            ("p", whole),
+        )
         self._push(Choose(f"Export {row.name}", choices), choose)
 
     def _export_to(self, row: Row, typed: str | None, kind: str) -> None:
@@ -273,6 +279,17 @@ def _write(row: Row, file: Path, kind: str) -> tuple[str, None]:
         packed = pack_session(row.path, file)
         return "; ".join((f"{row.name} is packed into {packed.path}", *packed.notes)), None
     session = load_session(row.path)
+    if kind == "html":
+        from srm_explorer.engine.report.report import report_of
+
+        made = report_of(session)
+        write_atomic(file, made.content())
+        return "; ".join((f"report written to {file}", *made.left_out)), None
+    if kind == "py":
+        from srm_explorer.engine.report.script import script
+
+        write_atomic(file, script(session).encode("utf-8", "backslashreplace"))
+        return f"script written to {file}", None
     if kind == "csv":
         write_atomic(file, runs_csv(session))
         return f"{count_of(exported(session), 'run')} written to {file}", None

@@ -82,7 +82,7 @@ class SessionsScreen(Screen[Chosen | None]):
             "act('export')",
             "export",
             id="sessions.export",
-            tooltip="Write its runs as CSV, its vectors as .npz, or pack all of it into one file",
+            tooltip="Write its runs, its vectors, a report or a script, or pack all of it into one file",
         ),
         Binding("U", "unpack", "unpack", id="sessions.unpack", show=False, tooltip="Unpack a session that was packed"),
         Binding(

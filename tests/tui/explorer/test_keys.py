@@ -277,6 +277,29 @@ def test_the_palette_finds_any_action_by_its_name_and_does_it(drive: Any) -> Non
     drive(test)
 
 
+def test_the_palette_writes_a_script_of_the_session_in_view_and_never_over_a_file(
+    drive: Any, stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: app.explorer.controller.sessions.session is not None, "the session")
+        for says in ("script written to", "is there already"):
+            await pilot.press("colon")
+            await until(lambda: isinstance(app.screen, CommandPalette), "the palette")
+            await pilot.press(*"write a")
+            await until(lambda: offered(app).startswith("write a "), "the entry")
+            await pilot.press(*" script")
+            await until(lambda: offered(app).startswith("write a script"), "the entry")
+            await pilot.press("enter")
+            await until(lambda: "write it to" in app.text(), "the question")
+            await pilot.press("enter")
+            await until(lambda says=says: says in app.text(), says)
+
+    drive(test, LaunchOptions(session=stored))
+    assert "TransformerBridge" in (tmp_path / "storm.py").read_text(encoding="utf-8")
+
+
 FOUND_BY = {
     "prompt file": {"prompts.open_file", "prompts.new_set", "prompts.edit"},
     "figure": {"chart.export"},

@@ -437,6 +437,24 @@ def test_runs_are_written_as_csv_and_vectors_as_npz(
         assert len(arrays.files) == len(session.runs)
 
 
+@pytest.mark.process
+def test_a_report_and_a_script_are_written(
+    three: Any, drive: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Charts ask for the fonts of the system once."""
+    monkeypatch.chdir(tmp_path)
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "interrupted" in app.text())
+        for kind, file in (("s", tmp_path / "a.py"), ("r", tmp_path / "a.html")):
+            await pilot.press("x", kind, "ctrl+u", *file.name, "enter")
+            await until(lambda file=file: file.exists() and f"written to {file.name}" in app.text(), "the file")
+
+    drive(SessionsScreen, test)
+    assert "<title>calm" in (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert "TransformerBridge" in (tmp_path / "a.py").read_text(encoding="utf-8")
+
+
 def test_a_session_is_packed_and_unpacked_under_another_name(
     three: Any, drive: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
