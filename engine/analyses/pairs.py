@@ -311,6 +311,9 @@ def pair_tables(session: Session, arguments: Arguments, weights: NDArray[np.floa
 
     Args:
         weights: [d_mlp, d_model] W_out of the neuron's layer, a neuron a row, as in the model: not centred.
+
+    Raises:
+        ExplorerError: a setting, site or neuron that is none, or vectors that were not kept.
     """
     settings = StudyArguments(arguments, SETTINGS, "pairs")
     site, neuron = chosen_neuron(session, settings.text("site"), settings.whole("neuron"))

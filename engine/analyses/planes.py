@@ -45,7 +45,8 @@ def basis_of(
     """The two orthonormal directions of a plane of a session.
 
     Args:
-        weights: vectors of files and weights, by their text, beside those that the session holds.
+        vectors: [run, d] of the site that `choice` names, or a list of [token, d], as `Session.vectors` gives them.
+        weights: vectors [d] of files and weights, by their text, beside those that the session holds.
 
     Raises:
         ExplorerError: the site was not captured, or the directions mean nothing there or span no plane.

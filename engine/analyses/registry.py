@@ -91,6 +91,7 @@ def marked(findings: Findings, session: Session) -> Findings:
 
 
 def tables_in(findings: Findings) -> tuple[TableFigure, ...]:
+    """The tables of what a study found, numbers as they were computed."""
     return tuple(TableFigure.from_dict(table) for table in findings.get("tables", ()))
 
 

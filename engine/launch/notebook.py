@@ -130,7 +130,8 @@ def study(
     Args:
         name: effects, collapse, pairs, dose, planes, finder, controls, compare, ledger, analysis, confirm, bands,
             ensemble; and those that load the model, at a worker if one is free: score, patching, tokens, neuron, usage,
-            directions, weighted-pairs. `effects` with `tokens` is the study "tokens", with `score=True` "score".
+            directions, weighted-pairs. `effects` with `tokens` is the study "tokens", with `score=True` "score", with
+            `rule` alone "collapse"; `pairs` with `weights=True` is "weighted-pairs".
         session: a session, its name or its path; one that was never saved has no study that needs the model.
         model: for "neuron" and "usage", the model where it is not the session's: a name, a folder, "demo".
         progress: whether to show how far a study with a model is.
@@ -209,6 +210,8 @@ def _named(name: str, settings: dict[str, Any]) -> str:
             return "tokens"
         if settings.pop("score", False):
             return "score"
+        if settings.get("rule") is not None and settings.keys() <= {"rule", "family"}:
+            return "collapse"
     if name == "pairs" and settings.pop("weights", False):
         return "weighted-pairs"
     return name

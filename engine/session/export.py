@@ -6,15 +6,18 @@ import io
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
 from srm_explorer.engine.experiment import format_number, swept_as
+from srm_explorer.engine.io.arrays import write_npz
 from srm_explorer.engine.io.arrow import parquet_bytes
-from srm_explorer.engine.io.files import CsvWriter
+from srm_explorer.engine.io.files import CsvWriter, write_atomic
 from srm_explorer.engine.io.vectors import token_mean
 from srm_explorer.engine.session.keys import key_cells
 from srm_explorer.engine.session.session import IMPORTED, PlaneRecord, Session
@@ -22,6 +25,41 @@ from srm_explorer.engine.stats.spotlight import unit_coordinates
 
 KeyStyle: TypeAlias = Literal["number", "factors"]
 """How vectors are named: by the prompt's number, or by its factors."""
+
+
+def export(
+    session: Session,
+    *,
+    csv: Path | str | None = None,
+    parquet: Path | str | None = None,
+    npz: Path | str | None = None,
+    site: str | None = None,
+    keys: KeyStyle | None = None,
+    controls: bool = False,
+) -> int:
+    """Write a session's runs, its vectors, or both, as `srm-explorer export` does; files that are there are replaced.
+
+    Args:
+        csv: file of the runs, a row each.
+        parquet: the same as Parquet.
+        npz: file of the vectors, one [d] a run; where every token was kept, the mean over tokens.
+        site: whose vectors; the first that was captured by default.
+        keys: "number" or "factors", see `vector_keys`; by default those that an import came with.
+        controls: True to write the runs of controls too.
+
+    Returns:
+        how many runs were written.
+
+    Raises:
+        ExplorerError: a file that cannot be written, vectors that were not kept, or pyarrow is not installed.
+    """
+    for file, content in ((csv, runs_csv), (parquet, runs_parquet)):
+        if file is not None:
+            write_atomic(paths.expanded(file), content(session, controls=controls))
+    if npz is not None:
+        chosen = chosen_site(session, site)
+        write_npz(paths.expanded(npz), run_vectors(session, chosen, controls=controls, style=keys))
+    return exported(session, controls=controls)
 
 
 def run_vectors(

@@ -224,7 +224,7 @@ def benjamini_hochberg(p: ArrayLike) -> NDArray[np.float64]:
 def benjamini_yekutieli(p: ArrayLike) -> NDArray[np.float64]:
     """As `benjamini_hochberg`, under any dependence: its q times ``sum of 1 / i`` over the family, at most 1.
 
-    Benjamini and Yekutieli 2001, theorem 1.3.
+    Benjamini and Yekutieli 2001, theorem 1.3. Shapes and errors as `benjamini_hochberg` has them.
     """
     q = benjamini_hochberg(p)
     return np.minimum(q * (1.0 / np.arange(1, family_size(p) + 1)).sum(), 1.0)

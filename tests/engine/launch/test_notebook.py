@@ -124,6 +124,13 @@ def test_a_study_by_its_commands_name_is_what_the_command_prints() -> None:
     assert len(frame) == len(found.tables[0].rows)
 
 
+def test_options_of_a_command_choose_its_study() -> None:
+    session = load_session(EXAMPLE)
+    for rule in ("published", "calibrated"):
+        assert srm.study("effects", session, rule=rule) == srm.study("collapse", session, rule=rule)
+    assert srm.study("effects", session) != srm.study("collapse", session)
+
+
 def test_studies_with_a_model_have_their_names_here_too() -> None:
     from srm_explorer.engine.model_analyses.run import MODEL_STUDIES
 
