@@ -113,8 +113,9 @@ def _done_facts(data: dict[str, Any], name: str) -> tuple[str, ...]:
     """The model, what is done to it and the first plane."""
     facts = [name]
     sites: list[str] = data["capture"]["sites"]
-    edited = next((edit["site"] for edit in data["interventions"]), sites[0])
-    facts.append(site_caption(edited))
+    # Texts alone, which came from elsewhere, have no site.
+    if edited := next((edit["site"] for edit in data["interventions"]), next(iter(sites), None)):
+        facts.append(site_caption(edited))
     if data["interventions"]:
         facts.append(_edited(data["interventions"]))
     if data["planes"]:

@@ -123,8 +123,11 @@ class PlaneController:
     def ask(self, typed_before: str = "", problem_before: str = "") -> None:
         """Have two directions typed, and make their plane; what meant nothing is asked for again with its reason."""
         session = self._sessions.session
-        if session is None or not session.spec.capture.sites:
+        if session is None:
             self._view.say("there is no session in view; o opens one")
+            return
+        if not session.spec.capture.sites:
+            self._view.say("this session holds texts alone, no vectors that a plane could show")
             return
         record = self._view.results.state.record()
         site = record.site if record is not None else session.spec.capture.sites[0]

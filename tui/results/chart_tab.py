@@ -22,6 +22,7 @@ ChartKind = Literal["polar", "thresholds", "dose"]
 NO_SESSION = "No runs to show yet\n\nr runs the experiment, o opens a saved session\nruns are drawn as they come"
 NO_RUN = "No run is finished yet\n\nthe chart is drawn as they come; r runs the experiment"
 NO_PLANE = "This session has no plane to draw\n\nn makes one, or name it under `plane` in the Intervention pane, then r"
+NO_VECTOR = "This session holds texts alone, no vectors to draw\n\nthe tabs Runs and Effects tell of its texts"
 
 
 class ChartTab(ChartView):
@@ -47,8 +48,12 @@ class ChartTab(ChartView):
         """Show what the state holds now; painted only where that looks different, and only while it can be seen."""
         session, record, by = state.session, state.record(), self.grouping(state)
         if session is None or record is None:
-            planes = session is None or session.planes
-            self.say((self.waits or NO_SESSION) if session is None else NO_RUN if planes else NO_PLANE)
+            if session is None:
+                self.say(self.waits or NO_SESSION)
+            elif session.planes:
+                self.say(NO_RUN)
+            else:
+                self.say(NO_PLANE if session.spec.capture.sites else NO_VECTOR)
             return
         # Not imported with this module: the panes are shown before numpy and plotext are loaded.
         from srm_explorer.engine.analyses import counted_bands

@@ -242,7 +242,12 @@ class RunCells:
         other = self.rows.baseline_of(row)
         if other == row:
             return ""
-        return ("no baseline", "dim") if other is None else ("same", "dim")
+        if other is None:
+            return ("no baseline", "dim")
+        if self.rows.session.is_unknown("texts"):
+            return ("unknown", "dim")
+        # Where tokens are unknown, nobody can say which is the first to differ.
+        return "other text" if self.rows.changed[row] else ("same", "dim")
 
 
 def in_signs(signs: Glyphs, text: str) -> str:

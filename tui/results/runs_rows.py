@@ -70,8 +70,12 @@ class RunRows:
     def texts(self) -> dict[str, list[str | None]]:
         """[run] by column; None where a prompt has no such factor. Factors' columns are "factor.<name>"."""
         runs, prompts = self.session.runs, self.session.prompts
+        names = [prompt.text for prompt in prompts]
+        if self.session.is_unknown("prompts"):
+            # What is known of them: their factors, else their number, as keys of vectors have it.
+            names = [" ".join(prompt.factors.values()) or f"prompt_{at}" for at, prompt in enumerate(prompts)]
         columns: dict[str, list[str | None]] = {
-            "prompt": [prompts[run.prompt].text for run in runs],
+            "prompt": [names[run.prompt] for run in runs],
             "text": [run.text for run in runs],
             "finish": [run.finish for run in runs],
             SET: [prompts[run.prompt].set for run in runs],
