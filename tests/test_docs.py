@@ -131,7 +131,10 @@ srm-explorer demo
     )
     bad.write_text(f"{begin}\n```sh\ntouch other.txt\nsrm-explorer show nowhere\n```\n", encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, ROOT / "tools" / "run_docs.py", good, bad], capture_output=True, text=True, check=False
+        [sys.executable, ROOT / "tools" / "run_docs.py", "--cold", good, bad],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 1, done.stdout + done.stderr
     assert re.findall(r"good.md:\d+", done.stdout) == ["good.md:20"], "the exception that is listed, and no failure"

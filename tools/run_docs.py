@@ -2,6 +2,7 @@
 
     python tools/run_docs.py [PAGE...]          # all pages by default
     python tools/run_docs.py --parse            # run nothing: compare commands and options with the program's
+    python tools/run_docs.py --cold [PAGE...]   # import nothing ahead, for pages that load no model
 
 A page has a folder and a home of its own, so that it names no session which it did not make. In its fences:
 
@@ -39,7 +40,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import typer
 
@@ -123,6 +124,11 @@ class Page:
     def is_run(self) -> bool:
         """Whether any of its blocks is."""
         return any(block.needs_data or (block.language in RUN and not block.is_exception) for block in self.blocks)
+
+    @property
+    def commands(self) -> int:
+        """How many are run, or will be in Python."""
+        return sum(block.text.count("\n") for block in self.blocks if block.language in RUN and not block.is_exception)
 
     @property
     def first(self) -> str | None:
@@ -224,13 +230,19 @@ def check(words: Sequence[str]) -> str:
     return check_arguments(called[1:])
 
 
+@functools.cache
+def commands_of_program() -> Any:
+    """The program's own parser."""
+    from srm_explorer.tui.cli.app import app
+
+    return typer.main.get_command(app)
+
+
 def check_arguments(arguments: Sequence[str]) -> str:
     """Parse arguments of the program with its own parser, calling nothing; alone it opens the screen."""
     if not arguments:
         return ""
-    from srm_explorer.tui.cli.app import app
-
-    command = cast("Any", typer.main.get_command(app))
+    command = commands_of_program()
     context, path, rest = None, PROGRAM, list(arguments)
     with contextlib.redirect_stdout(io.StringIO()):
         while True:
@@ -249,8 +261,6 @@ def check_arguments(arguments: Sequence[str]) -> str:
 
 def check_inline(text: str) -> str:
     """What is wrong with a command within a sentence, where values and dots may stand for something."""
-    from srm_explorer.tui.cli.app import app
-
     text = text.replace("[", " ").replace("]", " ")
     try:
         words = shlex.split(text)
@@ -258,7 +268,7 @@ def check_inline(text: str) -> str:
         words = text.split()
     if words[0] == "make":
         return check(words[:2])
-    command: Any = typer.main.get_command(app)
+    command = commands_of_program()
     for word in words[1:]:
         below = getattr(command, "commands", None)
         if word.startswith("-"):
@@ -381,7 +391,7 @@ sys.exit(status if status >= 0 else 128 - status)
 class Workshop:
     """A folder with the program on a PATH, and homes for pages."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, libraries: Sequence[str] = LIBRARIES) -> None:
         self.folder = folder
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(str(folder / "s"))
@@ -392,7 +402,7 @@ class Workshop:
             shim.write_text(SHIM.format(python=sys.executable, socket=str(folder / "s")))
             shim.chmod(0o755)
         os.environ["SRM_DOCS"] = str(folder)
-        for name in LIBRARIES:
+        for name in libraries:
             importlib.import_module(name)
         self.server = os.fork()
         if not self.server:
@@ -582,13 +592,14 @@ def in_processes(tasks: Sequence[tuple[str, Callable[[], None]]], at_once: int =
     return failed
 
 
-def run_all(pages: Sequence[Page]) -> list[str]:
-    """Run pages; what went wrong."""
-    pages = [page for page in pages if page.is_run]
+def run_all(pages: Sequence[Page], libraries: Sequence[str] = LIBRARIES) -> list[str]:
+    """Run pages, in processes that have libraries from the start; what went wrong."""
+    # The longest first, so that no processor waits for one at the end.
+    pages = sorted((page for page in pages if page.is_run), key=lambda page: -page.commands)
     os.environ["OMP_NUM_THREADS"] = "1"
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="docs-") as made:
-        shop = Workshop(Path(made))
+        shop = Workshop(Path(made), libraries)
         try:
             begins = [page.first for page in pages if page.first]
             firsts: dict[str, tuple[Path, str]] = {}
@@ -631,7 +642,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     problems = [problem for page in pages for problem in parse(page)]
     if not problems and "--parse" not in arguments:
-        problems = run_all(pages)
+        problems = run_all(pages, () if "--cold" in arguments else LIBRARIES)
     listed = exceptions(pages)
     if listed:
         print("parsed, not run:", *listed, sep="\n")
