@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from textual._context import active_app
 from textual.message_pump import MessagePump
@@ -16,8 +16,11 @@ from textual.message_pump import MessagePump
 PATIENCE = 240.0
 """Seconds until something counts as never: less than the time a test may take, more than any busy machine needs."""
 
-_LOOK, _LOOKS, _LONGEST = 0.004, 6, 1.0
-"""Looks at rest that count, over more than one of a screen's updates (1/60 s), and seconds to wait for it."""
+_LOOK, _LOOKS, _LONGEST = 0.001, 3, 1.0
+"""Seconds from a look to the next, looks at rest in a row that count, and seconds to wait for them."""
+
+_SOON = 0.02
+"""Seconds in which a timer that comes is still to be waited for: more than one of a screen's updates (1/60 s)."""
 
 _TASKS = Path("/proc/self/task")
 
@@ -34,12 +37,13 @@ def until(holds: Callable[[], T], what: str | Callable[[], object] = "it", secon
 
 
 async def until_shown(holds: Callable[[], T], what: str | Callable[[], object] = "it") -> T:
-    """Wait, while an app goes on, until something holds, and return it."""
+    """Wait, while an app goes on, until something holds, and return it; the rest of the screen is drawn by then too."""
     give_up = time.monotonic() + PATIENCE
     while not (result := holds()):
         check_alive()
         assert time.monotonic() < give_up, f"{what() if callable(what) else what} did not come"
         await asyncio.sleep(0.01)
+    await at_rest()
     return result
 
 
@@ -53,16 +57,25 @@ def check_alive() -> None:
 async def at_rest(*_: float) -> None:
     """Wait until nothing is left to be done in the app: every message is handled, and every other thread waits.
 
-    It stands for Textual's `wait_for_idle`, which looks at how much of the processor the process had: on a busy machine
-    one that has much to do looks idle. What has no end, such as a handler that waits for a key, is waited for briefly.
+    A look asks the event loop itself what it will do next: seeing nothing happen for one of a screen's updates takes
+    seven times as long. It stands for Textual's `wait_for_idle`, which looks at how much of the processor the process
+    had: on a busy machine one that has much to do looks idle. What has no end, such as a handler that waits for a key,
+    is waited for briefly.
     """
     app = active_app.get()
+    loop: Any = asyncio.get_running_loop()
     busy_until = time.monotonic() + _LONGEST
     quiet = 0
     while quiet < _LOOKS and time.monotonic() < busy_until:
         await asyncio.sleep(_LOOK)
-        has_messages = any(_has_messages(pump) for pump in (app, *app._registry))
-        quiet = 0 if has_messages or _threads_run() else quiet + 1
+        is_busy = _is_due(loop) or any(_has_messages(pump) for pump in (app, *app._registry)) or _threads_run()
+        quiet = 0 if is_busy else quiet + 1
+
+
+def _is_due(loop: Any) -> bool:
+    """Whether the event loop has something to do at once or soon."""
+    soon = loop.time() + _SOON
+    return bool(loop._ready) or any(timer._when < soon and not timer._cancelled for timer in loop._scheduled)
 
 
 _threads_before: set[threading.Thread] = set()

@@ -15,11 +15,18 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, conditions
 from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session
 from srm_explorer.tui.backend import worker_access
-from tests.waiting import PATIENCE, at_rest, begin_test
+from tests.waiting import at_rest, begin_test
 
-# Textual's own waiting takes a busy machine for an idle app.
+
+async def _rest(*_: object) -> bool:
+    await at_rest()
+    return True
+
+
+# Textual's own waiting takes a busy machine for an idle app, and sends a message to each widget on the screen to see
+# whether it comes.
 textual.app.wait_for_idle = textual.pilot.wait_for_idle = at_rest
-Pilot._wait_for_screen.__defaults__ = (PATIENCE,)
+Pilot._wait_for_screen = _rest
 
 SITE = "blocks.1.mlp.hook_post"
 

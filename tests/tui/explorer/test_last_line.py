@@ -48,7 +48,7 @@ def test_what_stops_a_run_is_told_at_every_width_while_one_goes_on_and_only_then
         await until(lambda: "lit" in app.text(), "the session")
         assert "c cancel" not in app.status_line()
         await begin_run(app, pilot, load_session(stored), stored)
-        for width in (200, 160, 120, 100, 80):
+        for width in (200, 120, 80):
             await pilot.resize_terminal(width, 30)
             await until(lambda width=width: len(app.status_line()) == width, "the size")
             for pane in ("1", "2", "3"):
@@ -112,9 +112,9 @@ def test_what_was_said_leaves_the_keys_their_room_when_the_next_one_is_pressed(d
         await until(lambda: "W restart worker" in app.status_line() and "? help  q quit" in app.status_line(), "keys")
         long = "a line that is said and so long that there is no room for keys on its right: none"
         explorer.say(long)
-        await until(lambda: long[:60] in app.status_line(), "the line")
+        await until(lambda: long[:60] in app.status_line() and "? help" not in app.status_line(), "the line")
         await pilot.press("2")
-        await until(lambda: "r run" in app.status_line() and "? help  q quit" in app.status_line(), "the keys")
+        await until(lambda: long[:50] in app.status_line() and "? help  q quit" in app.status_line(), "the keys")
 
     drive(test, size=(80, 24))
 

@@ -19,12 +19,10 @@ from srm_explorer.tui.explorer.startup import LaunchOptions
 pytestmark = pytest.mark.process
 
 
-async def go_to(app: Any, pilot: Any, until: Any, tab: str) -> None:
-    results = app.explorer.results
+async def go_to(app: Any, pilot: Any, until: Any, tab: str, topic: str = "") -> None:
     await until(lambda: app.explorer.controller.sessions.session is not None, "the session")
     await pilot.press("3")
-    while results.tab != tab:
-        await pilot.press("right_square_bracket")
+    app.explorer.results.open_tab(tab, topic)
 
 
 async def find_page(app: Any, pilot: Any, until: Any, title: str) -> None:
@@ -40,40 +38,26 @@ async def find_page(app: Any, pilot: Any, until: Any, title: str) -> None:
     raise AssertionError(f"no page '{title}':\n{app.text()}")
 
 
-def test_planes_are_listed_and_the_pairings_are_those_of_the_study(drive: Any, stored: Path) -> None:
+def test_planes_are_listed_and_written_and_more_of_them_are_made_of_typed_directions(
+    drive: Any, stored: Path, tmp_path: Path
+) -> None:
     async def test(app: Any, pilot: Any, until: Any) -> None:
         await go_to(app, pilot, until, "Planes")
         await until(lambda: "energy in plane" in app.text(), "the planes")
-        await find_page(app, pilot, until, "co-activators of")
-        asked = {"top": 20, "permutations": 2000, "seed": 0, "partners": "both"}
-        table = tables_in(pairs_study(load_session(stored), asked))[0]
-        first = {column.key: table.shown(0, at) for at, column in enumerate(table.columns) if column.keep == 0}
-        row = next(line for line in app.text().splitlines() if f" {first['partner']} " in line)
-        assert {"partner", "within_r", "within_q"} <= set(first)
-        assert all(text in row for text in first.values()), (first, row)
-
-    drive(test, LaunchOptions(session=stored))
-
-
-def test_enter_on_a_partner_makes_its_plane_and_saves_it(drive: Any, stored: Path) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
-        await go_to(app, pilot, until, "Planes")
-        await find_page(app, pilot, until, "co-activators of")
-        before = len(app.explorer.controller.sessions.session.planes)
+        await pilot.press("X")
+        assert "CSV, the numbers" in app.text()
+        assert "SVG" not in app.text()
+        await pilot.press("c")
+        line = app.screen.query_one(Input)
+        assert line.value == "storm-planes.csv"
+        line.value = str(tmp_path / "planes.csv")
         await pilot.press("enter")
-        await until(lambda: len(app.explorer.controller.sessions.session.planes) == before + 1, "the plane")
-        await until(lambda: app.explorer.results.tab == "Polar", "the chart")
-        saved = load_session(stored)
-        assert len(saved.planes) == before + 1
-        assert f"n{saved.planes[-1].b}" in app.text()
-
-    drive(test, LaunchOptions(session=stored))
-
-
-def test_directions_are_typed_and_what_is_wrong_with_them_is_said(drive: Any, stored: Path) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
-        await go_to(app, pilot, until, "Planes")
-        await until(lambda: "energy in plane" in app.text(), "the planes")
+        await until(lambda: (tmp_path / "planes.csv").exists(), "the file")
+        table = app.explorer.results.study_tabs[1].page.table
+        with (tmp_path / "planes.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        written = ["" if value is None else str(value) for row in table.rows for value in row]
+        assert [value for row in rows for value in row.values()] == written
         before = len(app.explorer.controller.sessions.session.planes)
         await pilot.press("n")
         app.screen.query_one(Input).value = "pc1"
@@ -88,18 +72,59 @@ def test_directions_are_typed_and_what_is_wrong_with_them_is_said(drive: Any, st
     drive(test, LaunchOptions(session=stored))
 
 
-@pytest.mark.parametrize("size", [(80, 24), (160, 48)])
-def test_settings_are_fields_and_what_is_wrong_stays_in_its_row_with_the_remedy(
-    drive: Any, stored: Path, size: tuple[int, int]
-) -> None:
+def test_the_pairings_are_those_of_the_study_and_enter_makes_the_plane_of_a_partner(drive: Any, stored: Path) -> None:
+    """Every note of the table is in the help, where the page has no room; a page without a table writes nothing."""
+
     async def test(app: Any, pilot: Any, until: Any) -> None:
         await go_to(app, pilot, until, "Planes")
         await find_page(app, pilot, until, "co-activators of")
-        await pilot.press("e")
-        await until(lambda: "settings of co-activation" in app.text(), "the form")
-        lines = app.text().splitlines()
-        for label, value in (("partners", "both"), ("rows", "20"), ("permutations", "2000"), ("seed", "0")):
-            assert any(label in line and value in line for line in lines), label
+        asked = {"top": 20, "permutations": 2000, "seed": 0, "partners": "both"}
+        table = tables_in(pairs_study(load_session(stored), asked))[0]
+        first = {column.key: table.shown(0, at) for at, column in enumerate(table.columns) if column.keep == 0}
+        row = next(line for line in app.text().splitlines() if f" {first['partner']} " in line)
+        assert {"partner", "within_r", "within_q"} <= set(first)
+        assert all(text in row for text in first.values()), (first, row)
+        notes = app.explorer.results.study_tabs[1].page.table.notes
+        assert "… ? tells the rest" in app.text()
+        await pilot.press("question_mark")
+        await until(lambda: "How the table is read" in app.text(), "the notes")
+        assert app.screen._notes == notes
+        assert notes[0] in " ".join(app.text().split())
+        assert {"partner", "p", "q"} <= {title for titles, _ in app.screen.words for title in titles.split(", ")}
+        await pilot.press("escape")
+        await find_page(app, pilot, until, "w works it out")
+        await pilot.press("X")
+        await until(lambda: "this page holds no table yet" in app.text(), "the reason")
+        assert app.screen is app.explorer
+        await go_to(app, pilot, until, "Planes", "pairs")
+        await until(lambda: "co-activators of" in app.text(), "the partners")
+        before = len(app.explorer.controller.sessions.session.planes)
+        await pilot.press("enter")
+        await until(lambda: len(app.explorer.controller.sessions.session.planes) == before + 1, "the plane")
+        await until(lambda: app.explorer.results.tab == "Polar", "the chart")
+        saved = load_session(stored)
+        assert len(saved.planes) == before + 1
+        await until(lambda: f"n{saved.planes[-1].b}" in app.text(), "its name")
+
+    drive(test, LaunchOptions(session=stored), size=(100, 30))
+
+
+def test_settings_are_fields_and_what_is_wrong_stays_in_its_row_with_the_remedy(drive: Any, stored: Path) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await go_to(app, pilot, until, "Planes", "pairs")
+        await until(lambda: "co-activators of" in app.text(), "the partners")
+
+        async def open_form() -> None:
+            await pilot.press("e")
+            await until(lambda: "settings of co-activation" in app.text(), "the form")
+
+        def tells(*rows: tuple[str, str]) -> None:
+            lines = app.text().splitlines()
+            for label, value in rows:
+                assert any(label in line and value in line for line in lines), label
+
+        await open_form()
+        tells(("partners", "both"), ("rows", "20"), ("permutations", "2000"), ("seed", "0"))
         assert "the one that is edited" in app.text()
         assert "its number in its layer" in app.text()
         await pilot.press("down", "space")
@@ -114,8 +139,12 @@ def test_settings_are_fields_and_what_is_wrong_stays_in_its_row_with_the_remedy(
         await pilot.press("e", "enter", *"7", "escape", "escape")
         await until(lambda: app.screen is app.explorer, "the way back")
         assert table.count == 3
+        await pilot.resize_terminal(160, 48)
+        await open_form()
+        tells(("partners", "site"), ("rows", "3"), ("permutations", "2000"), ("seed", "0"))
+        assert "the one that is edited" in app.text()
 
-    drive(test, LaunchOptions(session=stored), size=size)
+    drive(test, LaunchOptions(session=stored), size=(80, 24))
 
 
 def test_without_a_saved_session_the_tabs_say_what_comes_first(drive: Any) -> None:
@@ -139,10 +168,7 @@ def test_a_study_without_a_worker_says_so_and_can_be_tried_again(drive: Any, sto
     drive(test, LaunchOptions(session=stored))
 
 
-@pytest.mark.parametrize("size", [(80, 24), (160, 48)])
-def test_scoring_tells_how_far_it_is_and_says_that_it_was_stopped(
-    drive: Any, stored: Path, size: tuple[int, int]
-) -> None:
+def test_scoring_tells_how_far_it_is_and_says_that_it_was_stopped(drive: Any, stored: Path) -> None:
     async def test(app: Any, pilot: Any, until: Any) -> None:
         await until(lambda: app.explorer.results.state.session is not None, "the session")
         controller = app.explorer.controller
@@ -156,15 +182,18 @@ def test_scoring_tells_how_far_it_is_and_says_that_it_was_stopped(
             controller.take_event(WorkerSeen("working", 0, "busy", "scoring of the texts", progress))
             await until(lambda done=done: f"{done} of 120, 0:05 left · c stops it" in app.text(), "how far it is")
             assert f"{done} of 120" in app.status_line()
+            await pilot.resize_terminal(160, 48)
         await pilot.press("c")
         await until(lambda: "scoring stopped after 80 of 120: nothing of it is saved" in app.status_line(), "the end")
-        assert "scoring stopped after 80 of 120" in "\n".join(app.text().splitlines()[:-1])
-        assert "w tries again" in app.text()
+        for size in ((160, 48), (80, 24)):
+            await pilot.resize_terminal(*size)
+            assert "scoring stopped after 80 of 120" in "\n".join(app.text().splitlines()[:-1])
+            assert "w tries again" in app.text()
         controller.take_event(WorkerSeen("warm demo · cpu", 0, "warm"))
         await pilot.press("c")
         await until(lambda: "nothing is running" in app.status_line(), "that there is nothing")
 
-    drive(test, LaunchOptions(session=stored), size=size)
+    drive(test, LaunchOptions(session=stored), size=(80, 24))
 
 
 def test_a_session_is_not_asked_about_again_until_it_is_saved_anew(drive: Any, stored: Path) -> None:
@@ -190,54 +219,6 @@ def test_while_a_run_is_written_the_tabs_say_when_studies_begin(drive: Any, stor
         await until(lambda: "first save a session" in app.text(), "the reason")
 
     drive(test, LaunchOptions(session=stored))
-
-
-def test_a_table_is_written_as_csv_with_its_numbers_and_all_rows(drive: Any, stored: Path, tmp_path: Path) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
-        await go_to(app, pilot, until, "Planes")
-        await until(lambda: "energy in plane" in app.text(), "the planes")
-        await pilot.press("X")
-        assert "CSV, the numbers" in app.text()
-        assert "SVG" not in app.text()
-        await pilot.press("c")
-        line = app.screen.query_one(Input)
-        assert line.value == "storm-planes.csv"
-        line.value = str(tmp_path / "planes.csv")
-        await pilot.press("enter")
-        await until(lambda: (tmp_path / "planes.csv").exists(), "the file")
-        table = app.explorer.results.study_tabs[1].page.table
-        with (tmp_path / "planes.csv").open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        written = ["" if value is None else str(value) for row in table.rows for value in row]
-        assert [value for row in rows for value in row.values()] == written
-
-    drive(test, LaunchOptions(session=stored))
-
-
-def test_a_page_without_a_table_says_at_once_that_nothing_can_be_written(drive: Any, stored: Path) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
-        await go_to(app, pilot, until, "Planes")
-        await find_page(app, pilot, until, "w works it out")
-        await pilot.press("X")
-        await until(lambda: "this page holds no table yet" in app.text(), "the reason")
-        assert app.screen is app.explorer
-
-    drive(test, LaunchOptions(session=stored))
-
-
-def test_the_help_tells_every_note_of_the_table_where_the_page_has_no_room(drive: Any, stored: Path) -> None:
-    async def test(app: Any, pilot: Any, until: Any) -> None:
-        await go_to(app, pilot, until, "Planes")
-        await find_page(app, pilot, until, "co-activators of")
-        notes = app.explorer.results.study_tabs[1].page.table.notes
-        assert "… ? tells the rest" in app.text()
-        await pilot.press("question_mark")
-        await until(lambda: "How the table is read" in app.text(), "the notes")
-        assert app.screen._notes == notes
-        assert notes[0] in " ".join(app.text().split())
-        assert {"partner", "p", "q"} <= {title for titles, _ in app.screen.words for title in titles.split(", ")}
-
-    drive(test, LaunchOptions(session=stored), size=(100, 30))
 
 
 def test_a_plane_whose_weights_cannot_be_read_is_asked_for_again_as_it_was_typed(drive: Any, stored: Path) -> None:
