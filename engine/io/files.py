@@ -561,8 +561,8 @@ class CsvWriter:
     line breaks and tabs are written as their codes.
     """
 
-    def __init__(self, file: TextIO) -> None:
-        self._writer = csv.writer(file, lineterminator="\n")
+    def __init__(self, file: TextIO, mark: str = ",") -> None:
+        self._writer = csv.writer(file, delimiter=mark, lineterminator="\n")
 
     def writerow(self, row: Iterable[object]) -> None:
         self._writer.writerow([csv_cell(cell) if isinstance(cell, str) else cell for cell in row])

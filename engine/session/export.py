@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from csv import writer as csv_writer
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
-from srm_explorer.engine.experiment import format_number, swept_as
+from srm_explorer.engine.experiment import Site, format_number, swept_as
 from srm_explorer.engine.io.arrays import write_npz
 from srm_explorer.engine.io.arrow import parquet_bytes
 from srm_explorer.engine.io.files import CsvWriter, write_atomic
@@ -40,9 +42,11 @@ def export(
     """Write a session's runs, its vectors, or both, as `srm-explorer export` does; files that are there are replaced.
 
     Args:
-        csv: file of the runs, a row each.
+        csv: file of the runs, a row each, parted by tabs where its name ends in .tsv; with keys "factors" the columns
+            of scripts that write continuations, see `texts_csv`.
         parquet: the same as Parquet.
-        npz: file of the vectors, one [d] a run; where every token was kept, the mean over tokens.
+        npz: file of the vectors, one [d] a run; where every token was kept, the mean over tokens. What was said of
+            those of an import is written beside them, see `metadata_beside`.
         site: whose vectors; the first that was captured by default.
         keys: "number" or "factors", see `vector_keys`; by default those that an import came with.
         controls: True to write the runs of controls too.
@@ -53,13 +57,42 @@ def export(
     Raises:
         ExplorerError: a file that cannot be written, vectors that were not kept, or pyarrow is not installed.
     """
-    for file, content in ((csv, runs_csv), (parquet, runs_parquet)):
-        if file is not None:
-            write_atomic(paths.expanded(file), content(session, controls=controls))
+    if csv is not None:
+        mark = "\t" if Path(csv).suffix.lower() == ".tsv" else ","
+        write = texts_csv if keys == "factors" else runs_csv
+        write_atomic(paths.expanded(csv), write(session, controls=controls, mark=mark))
+    if parquet is not None:
+        write_atomic(paths.expanded(parquet), runs_parquet(session, controls=controls))
     if npz is not None:
         chosen = chosen_site(session, site)
-        write_npz(paths.expanded(npz), run_vectors(session, chosen, controls=controls, style=keys))
+        file = paths.expanded(npz)
+        write_npz(file, run_vectors(session, chosen, controls=controls, style=keys))
+        for beside, content in metadata_beside(session, file, chosen).items():
+            write_atomic(beside, content)
     return exported(session, controls=controls)
+
+
+def metadata_beside(session: Session, npz: Path, site: str) -> dict[Path, bytes]:
+    """What is written beside the vectors of an import: `run_metadata*.json` files as they came with it.
+
+    Where none came and the site is known, one that says it, as `capture_hook`. Files that are there already are left.
+    """
+    if not session.is_imported:
+        return {}
+    imported = cast("Mapping[str, Any]", session.provenance[IMPORTED])
+    said: object = imported.get("metadata")
+    entries = dict(cast("Mapping[str, Any]", said)) if isinstance(said, Mapping) else {}
+    if not entries and not Site.parse(site).is_unknown:
+        entries = {
+            f"run_metadata_{npz.stem}.json": {"capture_hook": site, "activation_dimension": session.widths[site]}
+        }
+    files: dict[Path, bytes] = {}
+    for number, (name, entry) in enumerate(entries.items(), 1):
+        # Of several files of one name the whole path was kept.
+        plain = Path(name).name if "/" not in name else f"{Path(name).stem}_{number}.json"
+        if re.fullmatch(r"run_metadata[^/]*\.json", plain) and not (file := npz.parent / plain).exists():
+            files[file] = (json.dumps(entry, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+    return files
 
 
 def run_vectors(
@@ -218,11 +251,46 @@ def run_table(session: Session, *, controls: bool = False) -> dict[str, list[Any
     return table
 
 
-def runs_csv(session: Session, *, controls: bool = False) -> bytes:
+def texts_csv(session: Session, *, controls: bool = False, mark: str = ",") -> bytes:
+    """The texts as scripts write them: core_id, type, level and whatever other factors, sweep, prompt, output.
+
+    Cells are the texts as they are, so that they come back whole; a spreadsheet may take some for formulas. Sets,
+    samples, and the numbers of prompts that no core_id names have columns where there are any.
+
+    Raises:
+        ExplorerError: the texts are unknown.
+    """
+    if session.is_unknown("texts"):
+        remedy = "leave --keys out to have its runs"
+        raise ExplorerError("what its runs wrote is unknown", where=session.name, remedy=remedy)
+    factors = dict.fromkeys(name for prompt in session.prompts for name in prompt.factors)
+    names = [name for name in _MARKERS if name in factors] + [name for name in factors if name not in _MARKERS]
+    columns: dict[str, list[str]] = {}
+    values, prompts = _values(session), session.prompts
+    runs = [run for run, is_shown in zip(session.runs, _shown(session, controls), strict=True) if is_shown]
+    if len({prompt.set for prompt in prompts}) > 1:
+        columns["set"] = [prompts[run.prompt].set for run in runs]
+    if not all("core_id" in prompt.factors for prompt in prompts):
+        columns["prompt_id"] = [f"prompt_{run.prompt}" for run in runs]
+    columns |= {name: [prompts[run.prompt].factors.get(name, "") for run in runs] for name in names}
+    columns["sweep"] = [values[run.condition] for run in runs]
+    if session.spec.generation.samples > 1:
+        columns["sample"] = [str(run.sample) for run in runs]
+    if not session.is_unknown("prompts"):
+        columns["prompt"] = [prompts[run.prompt].text for run in runs]
+    columns["output"] = [run.text for run in runs]
+    file = io.StringIO()
+    writer = csv_writer(file, delimiter=mark, lineterminator="\r\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    return file.getvalue().encode("utf-8", "backslashreplace")
+
+
+def runs_csv(session: Session, *, controls: bool = False, mark: str = ",") -> bytes:
     """What `run_table` has, as CSV."""
     table = run_table(session, controls=controls)
     file = io.StringIO()
-    writer = CsvWriter(file)
+    writer = CsvWriter(file, mark)
     writer.writerow(list(table))
     for cells in zip(*table.values(), strict=True):
         writer.writerow(["" if cell is None else repr(cell) if isinstance(cell, float) else cell for cell in cells])

@@ -22,8 +22,6 @@ from srm_explorer.engine.analyses import (
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import dipped
 from srm_explorer.engine.figures.captions import exploratory_line
-from srm_explorer.engine.io.arrays import write_npz
-from srm_explorer.engine.io.files import write_atomic
 from srm_explorer.engine.launch.watch import Watch, holding, stoppable
 from srm_explorer.engine.runs import Stopped
 from srm_explorer.engine.runs.manage import rename_session
@@ -38,7 +36,7 @@ from srm_explorer.engine.runs.trash import (
     trashed_sessions,
 )
 from srm_explorer.engine.session import is_listed, load_session, save_session
-from srm_explorer.engine.session.export import KeyStyle, chosen_site, exported, run_vectors, runs_csv, runs_parquet
+from srm_explorer.engine.session.export import KeyStyle, chosen_site, export, exported, metadata_beside
 from srm_explorer.tui.cli.output import (
     count,
     drawn,
@@ -282,19 +280,24 @@ def export_command(
     opened = load_session(paths.session_path(session))
     runs = exported(opened, controls=controls)
     rest = len(opened.runs) - runs
-    for file, content in ((csv_file, runs_csv), (parquet_file, runs_parquet)):
-        if file is not None:
-            write_atomic(file, content(opened, controls=controls))
-            say(f"{count(runs, 'run')} written to {visible(str(file))}")
+    if csv_file is not None:
+        export(opened, csv=csv_file, keys=keys, controls=controls)
+        say(f"{count(runs, 'run')} written to {visible(str(csv_file))}")
+    if parquet_file is not None:
+        export(opened, parquet=parquet_file, controls=controls)
+        say(f"{count(runs, 'run')} written to {visible(str(parquet_file))}")
     if csv_file is not None or parquet_file is not None:
         for number, plane in enumerate(opened.planes, 1):
             for line in dipped(opened, plane):
                 note(f"plane {number}: {line}")
     if npz_file is not None:
         chosen = chosen_site(opened, site)
-        write_npz(npz_file, run_vectors(opened, chosen, controls=controls, style=keys))
+        beside = metadata_beside(opened, paths.expanded(npz_file), chosen)
+        export(opened, npz=npz_file, site=chosen, keys=keys, controls=controls)
         means = " (means over tokens)" if opened.spec.capture.reduce == "tokens" else ""
         say(f"{count(runs, 'vector')} of {chosen} written to {visible(str(npz_file))}{means}")
+        for file in beside:
+            say(f"what is known of them written to {visible(str(file))}")
     if rest:
         say(f"{count(rest, 'control run')} left out; --controls writes them too")
 

@@ -106,19 +106,23 @@ def session_notes(
 @sessions_app.command("export")
 def export_session(
     session: SessionName,
-    csv: Annotated[Path | None, taking("FILE", "Write one row a run.")] = None,
+    csv: Annotated[Path | None, taking("FILE", "Write one row a run; with tabs into .tsv.")] = None,
     parquet: Annotated[Path | None, taking("FILE", "The same rows as a Parquet file.")] = None,
     npz: Annotated[Path | None, taking("FILE", "Write one vector a run.")] = None,
     site: Annotated[str | None, about("Whose vectors; the first captured site by default.")] = None,
-    keys: Annotated[Literal["number", "factors"] | None, about("Name vectors by prompt number, or factors.")] = None,
+    keys: Annotated[
+        Literal["number", "factors"] | None,
+        about("Name vectors by prompt number, or factors; factors: CSV of core_id ... sweep, prompt, output."),
+    ] = None,
     controls: Annotated[bool, about("The runs of controls too.", "--controls")] = False,
 ) -> None:
     """Export runs as CSV or Parquet, vectors as .npz."""
     if csv is None and npz is None and parquet is None:
         raise BadParameter("name a file to write", param_hint="--csv, --parquet or --npz")
-    for option, given in (("--site", site), ("--keys", keys)):
-        if given is not None and npz is None:
-            raise BadParameter("only vectors have any: give --npz too", param_hint=option)
+    if site is not None and npz is None:
+        raise BadParameter("only vectors have any: give --npz too", param_hint="--site")
+    if keys is not None and npz is None and (csv is None or keys == "number"):
+        raise BadParameter("only vectors have any: give --npz too", param_hint="--keys")
     cli.sessions.export_command(session, csv, parquet, npz, site, keys, controls)
 
 

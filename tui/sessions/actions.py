@@ -268,10 +268,9 @@ def _refusal(row: Row, action: str) -> str:
 
 def _write(row: Row, file: Path, kind: str) -> tuple[str, None]:
     from srm_explorer.engine.figures import count_of
-    from srm_explorer.engine.io.arrays import write_npz
     from srm_explorer.engine.io.files import write_atomic
     from srm_explorer.engine.session import load_session
-    from srm_explorer.engine.session.export import chosen_site, exported, run_vectors, runs_csv
+    from srm_explorer.engine.session.export import chosen_site, export
 
     if kind == "srm.zip":
         from srm_explorer.engine.runs import pack_session
@@ -291,8 +290,6 @@ def _write(row: Row, file: Path, kind: str) -> tuple[str, None]:
         write_atomic(file, script(session).encode("utf-8", "backslashreplace"))
         return f"script written to {file}", None
     if kind == "csv":
-        write_atomic(file, runs_csv(session))
-        return f"{count_of(exported(session), 'run')} written to {file}", None
+        return f"{count_of(export(session, csv=file), 'run')} written to {file}", None
     site = chosen_site(session, None)
-    write_npz(file, run_vectors(session, site))
-    return f"{count_of(exported(session), 'vector')} of {site} written to {file}", None
+    return f"{count_of(export(session, npz=file), 'vector')} of {site} written to {file}", None

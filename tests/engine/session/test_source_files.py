@@ -19,8 +19,9 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures.groups import swept_groups
 from srm_explorer.engine.figures.table import PlaneChoice
 from srm_explorer.engine.io.arrays import write_npz
+from srm_explorer.engine.io.files import long_fields
 from srm_explorer.engine.session import Session, load_session, save_session, units_of
-from srm_explorer.engine.session.export import run_vectors, runs_csv, runs_parquet
+from srm_explorer.engine.session.export import export, run_vectors, runs_csv, runs_parquet
 from srm_explorer.engine.session.imported import session_from
 from srm_explorer.engine.session.keys import key_cells
 from srm_explorer.engine.session.source_files import import_session
@@ -141,6 +142,35 @@ def test_texts_come_and_go_as_csv_and_parquet(
     (folder / "out.parquet").write_bytes(runs_parquet(session))
     for name in ("out.csv", "out.parquet"):
         assert told(import_session([folder / name]).session) == told(session)
+
+
+hostile = st.text(st.characters(blacklist_categories=["Cs"]), max_size=20) | st.sampled_from(
+    ["", "=1", "'", '"', "a\r\nb\rc\nd\te", "\x00\x1b", "x" * 200_000]
+)
+
+
+@settings(max_examples=30)
+@given(
+    rows=st.lists(
+        st.tuples(names, names, st.integers(1, 5), st.sampled_from(["baseline", "-20", "named"]), hostile, hostile),
+        min_size=1, max_size=5, unique_by=lambda row: row[:4],
+    ),
+    ending=st.sampled_from(["csv", "tsv"]),
+)  # fmt: skip
+def test_texts_go_out_in_the_columns_they_came_in(
+    rows: list[tuple[Any, ...]], ending: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("columns")
+    write_table(folder / f"in.{ending}", [tuple(map(str, row)) for row in rows])
+    session = saved(import_session([folder / f"in.{ending}"]).session, folder)
+    export(session, csv=folder / f"out.{ending}", keys="factors")
+    mark = "\t" if ending == "tsv" else ","
+    with (folder / f"out.{ending}").open(newline="", encoding="utf-8") as file, long_fields():
+        heading, *cells = csv.reader(file, delimiter=mark)
+    assert tuple(heading) == COLUMNS
+    assert cells == [list(map(str, row)) for row in rows]
+    again = import_session([folder / f"out.{ending}"]).session
+    assert (again.prompts, again.runs, again.conditions) == (session.prompts, session.runs, session.conditions)
 
 
 @given(text=words)
@@ -316,6 +346,25 @@ def test_metadata_of_a_folder_beside_says_the_site(tmp_path: Path) -> None:
     assert any("of other files nothing does" in note for note in both.notes)
     named = import_session([run], site="blocks.2.mlp.hook_post")
     assert named.session.spec.capture.sites == ("blocks.2.mlp.hook_post",)
+
+
+def test_what_is_known_of_vectors_goes_out_beside_them(tmp_path: Path) -> None:
+    there, out, further = (tmp_path / name for name in ("there", "out", "further"))
+    for folder in (there, out, further):
+        folder.mkdir()
+    np.savez(there / "v.npz", prompt_0=vectors(1)[0])
+    said = {"capture_hook": "blocks.1.mlp.hook_post", "note": "é\n", "values": [None, 1.5]}
+    (there / "run_metadata_a.json").write_text(json.dumps(said))
+    session = saved(import_session([there]).session, tmp_path)
+    for folder in (out, out):
+        export(session, npz=folder / "v.npz")
+    again = import_session([out]).session
+    assert again.provenance["imported"] == session.provenance["imported"]
+    assert again.spec.capture == session.spec.capture
+    told = import_session([there / "v.npz"], site="blocks.2.mlp.hook_post").session
+    plain = told.changed(provenance={"imported": {**told.provenance["imported"], "metadata": {}}})
+    export(plain, npz=further / "w.npz")
+    assert import_session([further]).session.spec.capture.sites == ("blocks.2.mlp.hook_post",)
 
 
 def test_a_matrix_without_keys_takes_the_texts_in_their_order(tmp_path: Path) -> None:
