@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from pathlib import Path
@@ -12,6 +13,8 @@ from srm_explorer.engine.errors import ExplorerError
 
 _APP = "srm-explorer"
 _ENGINE = Path(__file__).absolute().parent
+LARGEST_SETTINGS = 65_536
+"""Bytes of the settings file: parsing takes the square of them, and no settings have more."""
 
 
 def package_folder() -> Path:
@@ -85,12 +88,39 @@ def prompt_folders() -> list[Path]:
 
 
 def sessions_folder() -> Path:
-    """Where sessions with a bare name live: $SRM_EXPLORER_SESSIONS, else ./saved_sessions if there, else XDG data."""
-    named = os.environ.get("SRM_EXPLORER_SESSIONS", "").strip()
-    if named:
-        return absolute(expanded(named))
+    """Where sessions with a bare name live: $SRM_EXPLORER_SESSIONS, `sessions` in the settings, or the default."""
+    named = os.environ.get("SRM_EXPLORER_SESSIONS", "").strip() or _in_settings()
+    return absolute(expanded(named)) if named else default_sessions_folder()
+
+
+def default_sessions_folder() -> Path:
+    """Where sessions live where nothing else is set: ./saved_sessions if there, else XDG data."""
     local = working_folder() / "saved_sessions"
     return local if local.is_dir() else platformdirs.user_data_path(_APP, appauthor=False) / "sessions"
+
+
+def _in_settings() -> str:
+    """The sessions folder that the settings file names; a file that is wrong is told by who reads all of it."""
+    file = settings_file()
+    try:
+        stamp = file.stat()
+    except OSError:
+        return ""
+    return _named_in(file, stamp.st_mtime_ns, stamp.st_size) if stamp.st_size <= LARGEST_SETTINGS else ""
+
+
+@functools.lru_cache(maxsize=8)
+def _named_in(file: Path, changed: int, size: int) -> str:
+    del changed, size  # They tell a file from what it was.
+    # Only who has settings waits for it.
+    import tomllib
+
+    try:
+        text = file.read_text("utf-8-sig") if file.is_file() else ""
+        named = tomllib.loads(text).get("sessions", "") if "sessions" in text else ""
+    except (OSError, ValueError, RecursionError):
+        return ""
+    return named.strip() if isinstance(named, str) else ""
 
 
 def state_folder() -> Path:
@@ -101,6 +131,11 @@ def state_folder() -> Path:
 def config_folder() -> Path:
     """The user's settings."""
     return platformdirs.user_config_path(_APP, appauthor=False)
+
+
+def settings_file() -> Path:
+    """The file of the user's settings."""
+    return config_folder() / "settings.toml"
 
 
 def trash_folder() -> Path:

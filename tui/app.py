@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from srm_explorer.tui.settings import (
     Settings,
     count_use,
     editor_command,
+    keep_theme,
     load_settings,
     settings_path,
     unknown_keys,
@@ -36,7 +38,7 @@ from srm_explorer.tui.terminal import jobs, replies, selecting, textual_patches,
 from srm_explorer.tui.terminal.clipboard import copy_sequence, copy_to_file, wrapped
 from srm_explorer.tui.terminal.jobs import JobControl
 from srm_explorer.tui.terminal.textual_patches import KeyOrder
-from srm_explorer.tui.themes import NAMES, READABLE
+from srm_explorer.tui.themes import NAMES, READABLE, readable
 from srm_explorer.tui.widgets.dialogs import COLUMNS, ROWS, TooSmall
 from srm_explorer.tui.widgets.status import StatusLine
 from srm_explorer.tui.widgets.token_strip import draw_lines
@@ -72,7 +74,7 @@ class ExplorerApp(KeyOrder[ExitSummary]):
         # Over SSH every frame of an animation is a burst of bytes.
         self.animation_level = "none"
         self._start = start or LaunchOptions()
-        self._use(load_settings() if settings is None else settings)
+        self._use(self._read_settings() if settings is None else settings)
         self.explorer = ExplorerScreen(self._start, hints=self.settings.hints_left > 0)
         self.status = 0
         self._is_used = False
@@ -80,7 +82,7 @@ class ExplorerApp(KeyOrder[ExitSummary]):
     @property
     def available_themes(self) -> dict[str, Theme]:
         """Textual's, in colours that can be read; asked for before anything could be registered."""
-        return {**super().available_themes, **READABLE}
+        return {**super().available_themes, **READABLE, **getattr(self, "_theme_in_use", {})}
 
     @property
     def user_keys(self) -> dict[str, str]:
@@ -136,10 +138,26 @@ class ExplorerApp(KeyOrder[ExitSummary]):
             self.explorer.refuse(error)
             return
         if self.edit_file(str(path)):
-            self._use(load_settings())
-            self.refresh(layout=True)
-            self.explorer.refresh_look()
+            self._use(self._read_settings())
+            self._look_again()
             self.tell_settings()
+
+    def choose_theme(self, theme: str) -> None:
+        """Draw everything in another theme, and keep it in the settings file."""
+        self._use(dataclasses.replace(self.settings, theme=theme))
+        self._look_again()
+        try:
+            is_kept = keep_theme(theme)
+        except ExplorerError as error:
+            self.explorer.refuse(error)
+            return
+        origin = self.settings.origins.get("theme", "")
+        if not is_kept:
+            self.explorer.say(f"theme {theme}, for this time: {settings_path()} is no TOML, and left alone", "warning")
+        elif origin.startswith(("SRM_EXPLORER", "--")):
+            self.explorer.say(f"theme {theme}, kept; where {origin} is given, that goes before it")
+        else:
+            self.explorer.say(f"theme {theme}, kept in the settings")
 
     def edit_file(self, path: str) -> bool:
         """Leave the screen to the user's editor until it ends; whether it could be started."""
@@ -249,11 +267,20 @@ class ExplorerApp(KeyOrder[ExitSummary]):
         if problems:
             self.notify("\n".join(problems), title="settings", severity="warning", timeout=15, markup=False)
 
+    def _read_settings(self) -> Settings:
+        return load_settings(command_line=self._start.settings)
+
+    def _look_again(self) -> None:
+        self.refresh(layout=True)
+        self.explorer.refresh_look()
+
     def _use(self, settings: Settings) -> None:
         self.settings = settings
         self.glyphs = glyphs(settings.glyphs)
         draw_lines(plain=settings.glyphs == "ascii")
-        self.theme = NAMES[settings.theme]
+        name = NAMES.get(settings.theme, settings.theme)
+        self._theme_in_use = {name: readable(name)}
+        self.theme = name
         self.set_keymap(dict(settings.keys))
 
 

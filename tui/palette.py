@@ -18,6 +18,7 @@ from textual.widget import Widget
 from srm_explorer.tui.glyphs import glyphs_of
 from srm_explorer.tui.keys import KeyOf, all_keys, declared_bindings, shown_keys
 from srm_explorer.tui.keywords import WAYS, likeness, words_for
+from srm_explorer.tui.settings import THEMES
 from srm_explorer.tui.widgets.pane import Pane
 from srm_explorer.tui.widgets.status import StatusLine
 
@@ -74,6 +75,8 @@ class Commands(Provider):
         more: Callable[[], Awaitable[list[Command]]] | None = getattr(self.screen, "palette_commands", None)
         if more is not None:
             self._commands += await more()
+        choose: Callable[[str], None] | None = getattr(self.app, "choose_theme", None)
+        self._commands += [_theme(name, choose) for name in THEMES if choose is not None]
         self._commands += self._elsewhere(await asyncio.to_thread(declared_bindings))
 
     async def _wait_init(self) -> None:
@@ -149,6 +152,12 @@ class Commands(Provider):
         """Say which key does it, where it cannot be done from here."""
         told = binding.tooltip or binding.description
         self.app.notify(f"{keys}: {told[:1].lower()}{told[1:]}", markup=False)
+
+
+def _theme(name: str, choose: Callable[[str], None]) -> Command:
+    told = "Draw everything in the colours of this theme, and keep it in the settings"
+    words = "theme colours colors appearance look dark light"
+    return Command(f"theme {name}", told, lambda: choose(name), words=words, is_here=False)
 
 
 def _title(binding: Binding) -> str:

@@ -124,24 +124,38 @@ def _bos(value: object) -> object:
     raise SpecValueError(f"{shown(value)} is not allowed", "choose true, false, 'auto' or 'once'")
 
 
+# What a file may hold where that is more than the field's own type, for the schema of the file.
+_Scalar: TypeAlias = str | float | bool
+_Several: TypeAlias = _Scalar | list[_Scalar]
+
 Text = Annotated[str, BeforeValidator(_text)]
 Number = Annotated[float, BeforeValidator(number)]
 Index = Annotated[StrictInt, Field(ge=0)]
-Words = Annotated[tuple[Text, ...], BeforeValidator(_words)]
-Numbers = Annotated[tuple[Number, ...], BeforeValidator(_numbers)]
-Indices = Annotated[tuple[Index, ...], BeforeValidator(_whole_numbers)]
+Words = Annotated[tuple[Text, ...], BeforeValidator(_words, json_schema_input_type=str | list[str])]
+Numbers = Annotated[tuple[Number, ...], BeforeValidator(_numbers, json_schema_input_type=str | float | list[float])]
+Indices = Annotated[
+    tuple[Index, ...], BeforeValidator(_whole_numbers, json_schema_input_type=str | Index | list[Index])
+]
 Passage = Annotated[str, BeforeValidator(_passage)]
-Bos = Annotated[bool | Literal["auto", "once"], BeforeValidator(_bos)]
+Bos = Annotated[
+    bool | Literal["auto", "once"], BeforeValidator(_bos, json_schema_input_type=bool | Literal["auto", "once"])
+]
 BOS_WORDS = ("auto", "once", "true", "false")
 """Policies for the BOS as they are typed."""
-Along = Annotated[int | str, PlainValidator(_along)]
+Along = Annotated[int | str, PlainValidator(_along, json_schema_input_type=Index | str)]
 Ordinal = Annotated[StrictInt, Field(ge=1)]
 Seed = Annotated[StrictInt, Field(ge=0, lt=2**63)]
 Ordinals = Annotated[tuple[Ordinal, ...], AfterValidator(_in_order)]
-NumberedFrom1 = Annotated[Ordinals, BeforeValidator(_whole_numbers)]
-OrdinalsByName = Annotated[dict[Text, Ordinals], BeforeValidator(_numbers_by_name)]
+_NumberedInput: TypeAlias = str | Ordinal | list[Ordinal]
+NumberedFrom1 = Annotated[Ordinals, BeforeValidator(_whole_numbers, json_schema_input_type=_NumberedInput)]
+OrdinalsByName = Annotated[
+    dict[Text, Ordinals], BeforeValidator(_numbers_by_name, json_schema_input_type=dict[str, _NumberedInput])
+]
 Levels: TypeAlias = tuple[Text, ...]
-Filters = Annotated[dict[Text, Levels | dict[Text, Levels]], BeforeValidator(_filters)]
+Filters = Annotated[
+    dict[Text, Levels | dict[Text, Levels]],
+    BeforeValidator(_filters, json_schema_input_type=dict[str, _Several | dict[str, _Several]]),
+]
 """Levels that are wanted: by factor, or by set and factor."""
 
 

@@ -108,7 +108,7 @@ def source_text(value: object) -> str:
 
 Source = Annotated[
     PatchSource | None,
-    PlainValidator(_source),
+    PlainValidator(_source, json_schema_input_type=dict[Literal["condition", "prompt"], str | float] | str | None),
     PlainSerializer(lambda value: value and {value.name: value.prompt or value.condition}, return_type=Any),
 ]
 

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, TypeAlias, cast, get_args
 
 from pydantic import PlainSerializer, PlainValidator
 
@@ -115,8 +115,13 @@ def _plain(value: Positions | tuple[int, ...] | TokenChoice) -> str | list[int] 
     return list(value) if isinstance(value, tuple) else value
 
 
+_Input: TypeAlias = str | int | list[int] | dict[Literal["token", "after"], str]
+"""What a file may hold."""
+
 PositionChoice = Annotated[
-    Positions | tuple[int, ...] | TokenChoice, PlainValidator(read_positions), PlainSerializer(_plain, return_type=Any)
+    Positions | tuple[int, ...] | TokenChoice,
+    PlainValidator(read_positions, json_schema_input_type=_Input),
+    PlainSerializer(_plain, return_type=Any),
 ]
 """A word, positions by number (negative ones from the prompt's end), or by the text of a token."""
 

@@ -156,7 +156,7 @@ ByIndex: TypeAlias = Annotated[
 ]
 """By index of the run; a list in the file."""
 
-PlaneName: TypeAlias = Annotated[str, BeforeValidator(str)]
+PlaneName: TypeAlias = Annotated[str, BeforeValidator(str, json_schema_input_type=str | int)]
 """A site, or a direction, whose number counts as text."""
 
 

@@ -84,7 +84,7 @@ def _along(value: object) -> int | str:
         raise ValueError("is no direction") from None
 
 
-Along: TypeAlias = Annotated[int | str, PlainValidator(_along)]
+Along: TypeAlias = Annotated[int | str, PlainValidator(_along, json_schema_input_type=int | str)]
 """A direction of a plane: a coordinate's number, or a direction's text as experiment files have it."""
 
 

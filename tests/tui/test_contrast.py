@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.color import Color
 from rich.style import Style
 from textual.screen import ModalScreen
 from textual.strip import Strip
+from textual.theme import BUILTIN_THEMES
 
 from srm_explorer.engine.figures import LegendEntry
 from srm_explorer.tui.charts.palette import (
@@ -29,8 +31,8 @@ from srm_explorer.tui.charts.palette import (
 from srm_explorer.tui.charts.picture import is_braille
 from srm_explorer.tui.compare.screen import CompareScreen
 from srm_explorer.tui.explorer.startup import LaunchOptions
-from srm_explorer.tui.settings import Settings
-from srm_explorer.tui.themes import NAMES, READABLE
+from srm_explorer.tui.settings import Settings, load_settings
+from srm_explorer.tui.themes import NAMES, READABLE, inks_of, readable, themed_style
 from srm_explorer.tui.widgets.token_strip import HEAT, LIGHT_FROM
 
 from .pictures import Painter, paint, stage
@@ -105,6 +107,72 @@ def test_charts_can_be_read_and_grids_are_fainter_than_what_is_drawn(theme: str)
     assert all(
         contrast(rgb(on_background(style, dark=False).color or Color.default()), WHITE) >= GRAPHICS for style in inks()
     )
+
+
+LINES = [*(FIXED[role].style for role in FIXED if role != "chance"), *(session_style(at).style for at in range(8))]
+OTHERS = [name for name, theme in BUILTIN_THEMES.items() if not theme.ansi]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_charts_and_texts_can_be_read_in_every_theme_of_textual(name: str) -> None:
+    theme = readable(name)
+    colours = {**theme.to_color_system().generate(), **theme.variables}
+    beneath = [rgb(Color.parse(colours[below])) for below in ("background", "surface")]
+    cursor = rgb(Color.parse(colours["primary-muted"]))
+    inks_in_use = inks_of(name)
+    assert set(inks_in_use) == set(ON_BACKGROUND)
+
+    def ink(style: Style) -> Rgb:
+        assert style.color is not None
+        assert style.color.number is not None
+        return rgb(Color.from_ansi(inks_in_use[style.color.number]))
+
+    def least(style: Style) -> float:
+        return min(contrast(ink(style), below) for below in beneath)
+
+    assert all(least(style) >= TEXT for style in (*LINES, FRAME, WARNING))
+    assert all(contrast(ink(session_style(at).style), cursor) >= TEXT for at in range(8))
+    assert all(least(style) >= GRAPHICS for style in (*inks(), CHANCE))
+    assert 1.4 <= least(GRID) < min(map(least, LINES))
+    # No two curves and bands of a chart become one.
+    drawn = {style.color.number for style in inks() if style.color}
+    assert len({inks_in_use[number] for number in drawn if number is not None}) >= len(drawn) - 2 * (name in READABLE)
+    if name in READABLE:
+        return
+    texts = [
+        theme.foreground,
+        *(colours[f"text-{kind}"] for kind in ("primary", "accent", "warning", "error", "success")),
+    ]
+    for text in (*texts, colours["foreground-muted"]):
+        assert text is not None
+        assert min(contrast(rgb(Color.parse(text)), below) for below in (*beneath, cursor)) >= TEXT
+
+
+def test_a_theme_is_chosen_by_its_name_and_kept_and_charts_take_its_colours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage(tmp_path, monkeypatch)
+
+    async def scene(painter: Painter) -> None:
+        app: Any = painter.app
+        await painter.until(" lit ")
+        assert app.theme == "textual-dark"
+        await painter.press("colon")
+        await painter.press(*"theme gruvbox")
+        await painter.until("theme gruvbox")
+        await painter.press("down", "enter", until=lambda: app.theme == "gruvbox")
+        assert themed_style(app, FRAME).color == Color.from_ansi(inks_of("gruvbox")[FRAME.color.number])
+        background = readable("gruvbox").to_color_system().generate()["background"]
+        await painter.until(
+            lambda: any(
+                segment.style is not None and segment.style.bgcolor == Color.parse(background)
+                for line in painter._lines()
+                for segment in line
+            )
+        )
+
+    paint(scene, "120x36", LaunchOptions(session=Path("saved_sessions/example.json")), Settings())
+    assert load_settings(environment={}).theme == "gruvbox"
 
 
 def test_the_terminals_own_colours_warn_in_the_colour_of_its_text() -> None:

@@ -45,6 +45,8 @@ _BLUE, _VERMILLION, _GREEN, _PINK, _ORANGE = (32, 25), (166, 130), (29, 28), (16
 _TEAL, _INDIGO, _OLIVE, _PURPLE = (30, 66), (61, 60), (64, 58), (133, 96)
 _CYCLE = (_GREEN, _PINK, _ORANGE, _TEAL, _INDIGO, _OLIVE, _PURPLE)
 """Colours of a group and of its band."""
+BANDS = frozenset(band for _, band in (_BLUE, _VERMILLION, *_CYCLE))
+"""Colours of bands alone."""
 ON_BACKGROUND: dict[int, tuple[int, int]] = {
     242: (238, 249),
     243: (246, 240),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from srm_explorer.tui.cli import (  # noqa: F401
         analyses,
         completion,
+        config,
         demo,
         doctor,
         ensembles,

@@ -13,6 +13,7 @@ import srm_explorer
 from srm_explorer.tui import cli
 from srm_explorer.tui.cli.analyses_app import analyses_app
 from srm_explorer.tui.cli.options import (
+    Changes,
     ChatTemplate,
     Family,
     Height,
@@ -24,9 +25,11 @@ from srm_explorer.tui.cli.options import (
     SplitSeed,
     System,
     TextColumn,
+    Theme,
     Width,
     about,
     argument,
+    changed,
     end,
     group,
     taking,
@@ -95,6 +98,36 @@ def worker_logs(
     end(cli.worker.logs_command(lines, as_json))
 
 
+config_app = typer.Typer(rich_markup_mode=None)
+
+
+@config_app.callback(invoke_without_command=True)
+def config(context: typer.Context, as_json: Json = False) -> None:
+    """Show the settings and where each comes from, or write them."""
+    if context.invoked_subcommand is None:
+        end(cli.config.show_command({}, as_json))
+
+
+@config_app.command("show")
+def show_config(theme: Theme = None, changes: Changes = None, as_json: Json = False) -> None:
+    """List every setting with where it comes from: command line, variable, file or default."""
+    end(cli.config.show_command(changed(theme, changes), as_json))
+
+
+@config_app.command("init")
+def init_config(
+    overwrite: Annotated[bool, about("Replace the file that is there.", "--overwrite")] = False,
+) -> None:
+    """Write the settings file: every setting at its default, with what it may be."""
+    cli.config.init_command(overwrite)
+
+
+@config_app.command("path")
+def config_path() -> None:
+    """Print where the settings file is, or would be."""
+    cli.config.path_command()
+
+
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
@@ -111,6 +144,7 @@ app.add_typer(sessions_app, name="sessions", invoke_without_command=True)
 app.add_typer(prompts_app, name="prompts", invoke_without_command=True)
 app.add_typer(worker_app, name="worker", invoke_without_command=True)
 app.add_typer(analyses_app)
+app.add_typer(config_app, name="config")
 
 
 def _print_version(asked: bool) -> None:
@@ -128,16 +162,20 @@ def program(
     context: typer.Context,
     spec: Spec = None,
     prompts: Prompts = None,
+    theme: Theme = None,
+    changes: Changes = None,
     version: Annotated[
         bool, Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Explore what one neuron of a language model does."""
     if context.invoked_subcommand is None:
-        end(cli.screen.open_command(None, spec, list(prompts or ())))
-    elif spec is not None or prompts:
-        what = f"it opens the full screen, and '{context.invoked_subcommand}' is another command"
-        raise BadParameter(f"{what}; try `srm-explorer open`", param_hint="--spec" if spec is not None else "--prompts")
+        end(cli.screen.open_command(None, spec, list(prompts or ()), changed(theme, changes)))
+        return
+    for option, given in (("--spec", spec), ("--prompts", prompts), ("--theme", theme), ("--setting", changes)):
+        if given:
+            what = f"it is of the full screen, and '{context.invoked_subcommand}' is another command"
+            raise BadParameter(f"{what}; try `srm-explorer open`", param_hint=option)
 
 
 @app.command()
@@ -153,9 +191,11 @@ def open_screen(
     session: Annotated[str | None, argument("SESSION", "A session to look at first.")] = None,
     spec: Spec = None,
     prompts: Prompts = None,
+    theme: Theme = None,
+    changes: Changes = None,
 ) -> None:
     """Open the full screen, as `srm-explorer` alone does."""
-    end(cli.screen.open_command(session, spec, list(prompts or ())))
+    end(cli.screen.open_command(session, spec, list(prompts or ()), changed(theme, changes)))
 
 
 @app.command()
@@ -340,6 +380,14 @@ def completion(
 ) -> None:
     """Print what makes a shell complete commands, options, names."""
     cli.completion.completion_command(shell)
+
+
+@app.command("schema")
+def print_schema(
+    kind: Annotated[Literal["session", "experiment", "settings"], argument("KIND", "session, experiment or settings.")],
+) -> None:
+    """Print the JSON Schema of a file: for editors, and other programs."""
+    cli.config.schema_command(kind)
 
 
 @app.command()

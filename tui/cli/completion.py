@@ -20,6 +20,7 @@ from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.io.files import sessions_in
 from srm_explorer.tui.cli.output import say
+from srm_explorer.tui.settings import CHOICES, NAMES, THEMES
 
 Shell = Literal["bash", "zsh", "fish"]
 
@@ -328,11 +329,13 @@ def _specs(typed: Typed) -> Values:
     yield from _files(".toml", ".json")(typed)
 
 
-def _sets(_: Typed) -> Values:
-    # A tab on anything else does not wait for it.
-    from srm_explorer.engine.prompts import available_prompt_sets
+PROMPT_FILES = (".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
+"""Endings of prompt sets; the folder that reads them, with which a test compares this, takes long to load."""
 
-    yield from (name for name, _ in available_prompt_sets(paths.prompt_folders()))
+
+def _sets(_: Typed) -> Values:
+    for folder in paths.prompt_folders():
+        yield from (file.stem for file in sorted(folder.iterdir()) if file.suffix in PROMPT_FILES)
 
 
 def _several(source: Callable[[Typed], Values]) -> Callable[[Typed], Values]:
@@ -383,6 +386,14 @@ def _set_keys(typed: Typed) -> Values:
     yield from (f"{key}={value}" for value in source(Typed(word=text)))
 
 
+def _settings(typed: Typed) -> Values:
+    name, equals, _ = typed.word.partition("=")
+    if equals:
+        yield from (f"{name}={value}" for value in CHOICES.get(name, ()))
+    else:
+        yield from (f"{setting}=" for setting in NAMES)
+
+
 _OPEN = ("prompts.where", "prompts.omit")
 """Keys below which a name of the user's follows."""
 
@@ -418,6 +429,8 @@ SOURCES: dict[str, Callable[[Typed], Values]] = {
     "FILE|PRESET": _specs,
     "SPEC.toml|PRESET": _specs,
     "KEY=VALUE": _set_keys,
+    "SETTING=VALUE": _settings,
+    "THEME": _words(*THEMES),
     "--prompts": _files(),
     "check FILE": lambda typed: iter((*_sets(typed), *_files()(typed))),
     "SET,...": _several(_sets),

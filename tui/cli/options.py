@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import typer
-from typer import Argument, Option
+from typer import Argument, BadParameter, Option
 
 
 def taking(metavar: str, meaning: str, *names: str, **limits: Any) -> Any:
@@ -37,6 +37,26 @@ Family = Annotated[str | None, taking("NAME", "The family its tests belong to: q
 HeldOut = Annotated[bool, about("Make the plane on half of the units, and show the other half.", "--held-out")]
 SplitSeed = Annotated[int, Option(min=0, help="Of the split of --held-out.")]
 SessionName = Annotated[str, argument("SESSION", "A session's name, or the path of its file.")]
+
+Theme = Annotated[str | None, taking("THEME", "Colours for this time: dark, light, terminal, or one of Textual's.")]
+Changes = Annotated[
+    list[str] | None, taking("SETTING=VALUE", "Another setting for this time, as in the file.", "--setting")
+]
+
+
+def changed(theme: str | None, changes: list[str] | None) -> dict[str, str]:
+    """Settings of a command line by their names.
+
+    Raises:
+        BadParameter: one without "=".
+    """
+    typed = {} if theme is None else {"theme": theme}
+    for change in changes or ():
+        name, equals, value = change.partition("=")
+        if not equals or not value.strip():
+            raise BadParameter(f"{change!r} sets nothing; write it as bell=bell", param_hint="--setting")
+        typed[name.strip()] = value.strip()
+    return typed
 
 
 def end(status: int | None) -> None:

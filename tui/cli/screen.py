@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from srm_explorer.engine import paths
 from srm_explorer.tui.cli.output import note
 from srm_explorer.tui.explorer.startup import LaunchOptions
+from srm_explorer.tui.settings import load_settings
 
 
-def open_command(session: str | None, spec: str | None, prompts: Sequence[str]) -> int:
+def open_command(
+    session: str | None, spec: str | None, prompts: Sequence[str], settings: Mapping[str, str] | None = None
+) -> int:
     """Open the full screen; return the exit status.
 
     Raises:
-        ExplorerError: there is no such session, experiment or file, told before the screen opens.
+        ExplorerError: there is no such session, experiment or file, or a setting is wrong; told before it opens.
     """
     path = None
+    typed = settings or {}
+    if typed:
+        folder = load_settings(command_line=typed).sessions
+        if "sessions" in typed:
+            # Where everything that this process starts finds it too.
+            os.environ["SRM_EXPLORER_SESSIONS"] = folder
     # Imported where there is something to read: without it the first frame is painted before numpy is loaded.
     if session is not None:
         from srm_explorer.engine.session import load_session
@@ -32,7 +41,7 @@ def open_command(session: str | None, spec: str | None, prompts: Sequence[str]) 
 
         for name in prompts:
             load_prompt_set(str(paths.absolute(paths.expanded(name))), folders=[], base=paths.working_folder())
-    return open_explorer(LaunchOptions(path, spec, tuple(prompts)))
+    return open_explorer(LaunchOptions(path, spec, tuple(prompts), typed))
 
 
 def has_terminal() -> bool:

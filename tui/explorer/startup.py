@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
@@ -15,11 +16,13 @@ class LaunchOptions:
         session: .json file of a session to be opened.
         spec: a preset's name or an experiment file; the draft of the last screen is then left where it is.
         prompts: files of prompts to be added to the experiment.
+        settings: by its name, what a setting is for this time.
     """
 
     session: Path | None = None
     spec: str | None = None
     prompts: tuple[str, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ from pydantic import BaseModel, StrictBool
 from srm_explorer.engine import paths
 from srm_explorer.engine.experiment import Experiment, read_experiment
 from srm_explorer.engine.experiment.experiment import TESTS
+from srm_explorer.engine.prompts import available_prompt_sets
+from srm_explorer.engine.prompts.library import EXTENSIONS
 from srm_explorer.tui.cli import completion
 from srm_explorer.tui.cli.completion import FREE, SET_KEYS, completions, source_of
 from tests.waiting import PATIENCE
@@ -104,6 +106,13 @@ def test_the_keys_of_set_are_those_of_the_experiment_with_what_they_may_hold() -
     known = keys_of(Experiment, "")
     known["analysis.tests"] = TESTS
     assert known == SET_KEYS
+
+
+def test_prompt_sets_are_those_that_an_experiment_can_name() -> None:
+    assert completion.PROMPT_FILES == EXTENSIONS
+    assert set(values("neuron", "demo", "--prompts", "")) == {
+        name for name, _ in available_prompt_sets(paths.prompt_folders())
+    }
 
 
 @pytest.mark.parametrize(
