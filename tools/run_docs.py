@@ -11,7 +11,8 @@ text         right after one of these is what it prints: `...` on a line stands 
              round to it. Anywhere else it needs title="FILE".
 title="FILE" on toml, text, csv and json writes that file first.
 console, or python with title="Needs ..."
-             is an exception, whose reason is the title. Its commands are parsed, and it is listed at the end.
+             is an exception, whose reason is the title. Its commands are parsed, and it is listed at the end. What
+             needs the published vectors of GPT-2 is run where they are at hand.
 
 Pages that begin with the same command share what it computed. Processes are forked from one that has the libraries.
 """
@@ -106,7 +107,12 @@ class Block:
 
     @property
     def needs_data(self) -> bool:
-        return self.language == "python" and DATA in self.title
+        return self.is_exception and DATA in self.title
+
+    @property
+    def may_run(self) -> bool:
+        """Whether it is run here, or would be where the published vectors are."""
+        return self.needs_data or (self.language in RUN and not self.is_exception)
 
 
 @dataclass
@@ -123,12 +129,12 @@ class Page:
     @property
     def is_run(self) -> bool:
         """Whether any of its blocks is."""
-        return any(block.needs_data or (block.language in RUN and not block.is_exception) for block in self.blocks)
+        return any(block.may_run for block in self.blocks)
 
     @property
     def commands(self) -> int:
         """How many are run, or will be in Python."""
-        return sum(block.text.count("\n") for block in self.blocks if block.language in RUN and not block.is_exception)
+        return sum(block.text.count("\n") for block in self.blocks if block.may_run)
 
     @property
     def first(self) -> str | None:
@@ -158,7 +164,7 @@ def blocks_of(path: Path) -> Iterator[Block]:
         if block.language == "console" and not block.title:
             raise DocsError(f'{block.where}: an exception without a reason; write ```console title="Needs ..."')
         if block.language == SHOWN and not block.title:
-            if not follows or last is None or last.language not in RUN or last.is_exception:
+            if not follows or last is None or not last.may_run:
                 raise DocsError(f"{block.where}: output of no command above it that is run; leave it out")
             last.shown = block.text
             continue
