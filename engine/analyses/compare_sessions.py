@@ -154,7 +154,10 @@ class MeasuredSession:
             return dict.fromkeys(("amplitude", "changed", "kl"), nothing)
         missing: dict[str, str] = {}
         if self.plane is None:
-            missing["amplitude"] = f"no plane: srm-explorer planes {name} --add A B"
+            has_vectors = bool(self.session.spec.capture.sites)
+            missing["amplitude"] = (
+                f"no plane: srm-explorer planes {name} --add A B" if has_vectors else "texts alone, no vectors"
+            )
         elif self.amplitude is None:
             missing["amplitude"] = "no finite vector"
         if self.changed is None:
@@ -418,6 +421,9 @@ def _mean_line(
     plane = comparison.common(row)
     if plane is None or other.plane is None:
         own = [each.name for each in (first, other) if each.plane is None]
+        of_texts = [each.name for each in (first, other) if not each.session.spec.capture.sites]
+        if of_texts:
+            return Against(other.name, measure, refused=f"{of_texts[0]} holds texts alone, no vectors")
         what = f"{own[0]} has no plane" if own else f"planes differ: {_title(first)}; {_title(other)}"
         remedy = f"srm-explorer planes {(own or [other.session.name])[0]} --add A B adds one"
         return Against(other.name, measure, refused=f"{what}: {remedy}")

@@ -81,7 +81,7 @@ def session_line(session: Session) -> str:
 
 def session_html(session: Session) -> str:
     """A session as a notebook shows it: warnings first, then what it is, then the chart of its first plane."""
-    facts = [*session_facts(session), *_values(session), *_measured(session.spec)]
+    facts = [*session_facts(session), *_values(session), *_captured(session)]
     facts += [("plane" if not at else "", plane_title(plane)) for at, plane in enumerate(session.planes[:MOST_LISTED])]
     if session.notes:
         facts.append(("notes", session.notes))
@@ -138,6 +138,14 @@ def _values(session: Session) -> Facts:
     """All values of a sweep of which the intervention's line has the ends alone."""
     labels = [condition.label for condition in session.conditions if condition.kind == "sweep"]
     return [("values", ", ".join(labels))] if len(labels) > MOST_VALUES else []
+
+
+def _captured(session: Session) -> Facts:
+    """What was captured; of which positions, nobody said where it came from elsewhere."""
+    if not session.is_imported:
+        return _measured(session.spec)
+    sites = session.spec.capture.sites
+    return [("captured", ", ".join(map(site_caption, sites)))] if sites else []
 
 
 def _measured(experiment: Experiment) -> Facts:

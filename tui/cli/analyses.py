@@ -67,11 +67,12 @@ def effects_command(
     if rule is not None and score is None and text is None and npz is None and not controls and sites is None:
         findings = collapse_study(opened, {"rule": rule, "family": family})
         further = {"session": opened.name, "rule": rule}
-        say_tables(tables_in(findings), form="json" if as_json else "text", most=MOST, further=further)
+        # First, as elsewhere: who reads the first lines alone has the file all the same.
         if csv is not None:
             say_tables(tables_in(findings)[:1], form="csv", file=csv)
-            if not as_json:
-                note(f"the counts of every value written to {visible(str(csv))}")
+        say_tables(tables_in(findings), form="json" if as_json else "text", most=MOST, further=further)
+        if csv is not None and not as_json:
+            note(f"the counts of every value written to {visible(str(csv))}")
         return 0
     arguments = {
         "rule": rule,

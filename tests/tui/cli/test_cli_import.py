@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.session import load_session
+from srm_explorer.tui.cli import main
 
 from .conftest import Ended
 
@@ -60,6 +64,28 @@ def test_a_table_of_texts_tells_what_collapsed_without_a_model(tmp_path: Path, s
         ("baseline", "4", "0"),
         ("+20", "4", "4"),
     ]
+    assert srm("import", tmp_path / "texts.tsv", "--session", "again").status == 0
+    told = srm("sessions", "diff", "texts", "again").out
+    assert "texts alone, no vectors" in told
+    assert "planes texts --add" not in told, "no plane can be laid through texts"
+
+
+def test_a_file_is_written_also_where_nobody_reads_what_is_printed(
+    tmp_path: Path, srm: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = ["prompt,sweep,output", *(f"p{n},{value},text" for n in range(6) for value in ("baseline", 2))]
+    (tmp_path / "texts.csv").write_text("\n".join(rows))
+    assert srm("import", tmp_path / "texts.csv").status == 0
+    read, write = os.pipe()
+    os.close(read)
+    with (
+        contextlib.suppress(BrokenPipeError),
+        os.fdopen(write, "w", buffering=1) as closed,
+        monkeypatch.context() as elsewhere,
+    ):
+        elsewhere.setattr(sys, "stdout", closed)
+        main(["effects", "texts", "--rule", "published", "--csv", str(tmp_path / "e.csv")])
+    assert (tmp_path / "e.csv").exists()
 
 
 def test_an_import_goes_out_with_the_keys_it_came_with(captures: Path, tmp_path: Path, srm: Command) -> None:
