@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from srm_explorer.engine.analyses import effects_study, tables_in
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import energies_by_group, groups_table, swept_groups, telling_threshold
 from srm_explorer.engine.figures.paper import figure
-from srm_explorer.engine.report.report import report, report_of
+from srm_explorer.engine.report.report import Report, report, report_of
 from srm_explorer.engine.report.texts import MOST_CHARACTERS, plain, shown_texts
 from srm_explorer.engine.session import Session, load_session
 from srm_explorer.engine.session.imported import session_from
@@ -83,8 +85,9 @@ def test_a_page_stands_by_itself_and_tells_the_numbers_of_the_commands(session: 
             assert any(cells == listed[: len(cells)] for listed in page.rows), cells
 
 
-def test_no_text_of_anybody_is_more_than_text(session: Session) -> None:
-    """Names, notes, labels, factors, prompts and texts, also where a chart writes them."""
+@pytest.fixture(scope="module")
+def hostile(session: Session) -> Report:
+    """Of texts that mean ill: names, notes, labels, factors, prompts and texts, also where a chart writes them."""
     texts = [*HOSTILE, LONG]
     prompts = [
         dataclasses.replace(
@@ -104,14 +107,16 @@ def test_no_text_of_anybody_is_more_than_text(session: Session) -> None:
     plane = session.planes[0]
     kept = [row for row, run in enumerate(session.runs) if run.prompt < 6]
     short = {name: tuple(np.array(getattr(plane, name))[kept].tolist()) for name in ("x", "y", "norm")}
-    hostile = few(
+    return report_of(few(
         session, 6, name="</h1><script>x</script>\x00\ud800$a_b$", prompts=tuple(prompts), runs=tuple(runs),
         conditions=tuple(conditions), planes=(dataclasses.replace(plane, **short, shorter=()),), predictions={},
         notes="\n".join(texts), path=None, sidecar=None,
         provenance={**session.provenance, texts[0]: {texts[1]: list(texts)}},
-    )  # fmt: skip
-    made = report_of(hostile)
-    page = Page(made.html)
+    ))  # fmt: skip
+
+
+def test_no_text_of_anybody_is_more_than_text(hostile: Report) -> None:
+    made, page = hostile, Page(hostile.html)
     assert made.content().decode() == made.html
     assert len(made.html) < 1_000_000
     assert not [
@@ -122,6 +127,36 @@ def test_no_text_of_anybody_is_more_than_text(session: Session) -> None:
     for text in HOSTILE:
         assert plain(text) in page.text
     assert "more characters" in page.text
+
+
+def test_a_browser_asks_for_nothing_runs_nothing_and_prints_what_is_folded(hostile: Report, tmp_path: Path) -> None:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("there is no Chromium")
+    file = tmp_path / "report.html"
+    file.write_bytes(hostile.content())
+    asked: list[str] = []
+    said: list[str] = []
+    with playwright.sync_playwright() as started:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+        browser = started.chromium.launch(executable_path=chromium, args=flags)
+        page = browser.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: said.append(message.text))
+        page.on("dialog", lambda dialog: said.append(dialog.message))
+        page.goto(file.as_uri())
+        for width in (1200, 420):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert page.evaluate("[...document.querySelectorAll('figure svg')].every(s => s.clientHeight > 100)")
+        folded = "[...document.querySelectorAll('details:not([open]) > :not(summary)')].map(e => e.checkVisibility())"
+        assert not any(page.evaluate(folded))
+        page.emulate_media(media="print")
+        assert all(page.evaluate(folded))
+        browser.close()
+    assert asked == [file.as_uri()]
+    assert said == []
 
 
 def test_what_a_session_lacks_is_said_and_the_rest_is_shown(session: Session) -> None:
