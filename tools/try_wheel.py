@@ -39,9 +39,13 @@ def try_in(folder: Path) -> int:
     subprocess.run([*pip, "--python", str(home), "install", str(wheel)], check=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "XDG_"))}
     environment |= {"HOME": str(folder), "HF_HUB_OFFLINE": "1", "SRM_EXPLORER_SESSIONS": str(folder / "sessions")}
-    for command in (["doctor", "--json"], ["demo", "--no-open"]):
+    commands = [["doctor", "--json"], ["demo", "--no-open"]]
+    # What is made of templates, which the wheel must hold.
+    commands += [["report", "SESSION", "-o", "report.html"], ["script", "SESSION", "-o", "script.py"]]
+    for command in commands:
+        session = next((folder / "sessions").glob("demo-*.json"), None)
         done = subprocess.run(
-            [home / "bin" / "srm-explorer", *command],
+            [home / "bin" / "srm-explorer", *(str(session) if word == "SESSION" else word for word in command)],
             cwd=folder,
             env=environment,
             check=False,

@@ -88,7 +88,7 @@ def _places(part: Part, condition: int | None) -> NDArray[np.int64]:
 def _in_plane(part: Part, index: int, groups: dict[str, NDArray[np.int64]], pooled: str) -> Iterator[Measure]:
     session = part.session
     plane = session.planes[index]
-    if not has_own_axis(session, plane):
+    if not part.has_axis[index]:
         return
     where = f"plane {index + 1}"
     pairs = paired(session, plane)

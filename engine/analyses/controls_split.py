@@ -35,6 +35,7 @@ class Part:
         shorter: by site, [mark, d] means over first tokens of every run of the whole session, where texts differ in
             length and these are kept.
         marks: [run of the whole session] those numbers of tokens.
+        has_axis: [plane] whether every part can be given its own axis there, see `has_own_axis`.
     """
 
     number: int
@@ -43,6 +44,7 @@ class Part:
     edited: Mapping[str, tuple[int, ...]]
     shorter: Mapping[str, Sequence[Matrix]]
     marks: Sequence[tuple[int, ...]]
+    has_axis: Sequence[bool]
 
     def paired(self, vectors: Captured, site: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """[run, d] vectors of its runs, and those of their baselines, over the tokens that both have; the last run's
@@ -176,7 +178,9 @@ def _part(
         effects={},
         sidecar=None,
     )
-    return Part(number, part, rows, edited, means, marks)
+    # Of the whole session: a plane that names the target's weights names none of a control's.
+    has_axis = tuple(has_own_axis(session, plane) for plane in session.planes)
+    return Part(number, part, rows, edited, means, marks, has_axis)
 
 
 def _spec(spec: Experiment, controls: Controls, number: int) -> tuple[Experiment, dict[tuple[str, int], int]]:

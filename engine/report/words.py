@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -77,8 +78,9 @@ def _changes(session: Session) -> list[str]:
 
 def _change(edit: InterventionSpec) -> str:
     values = listed([_signed(value) for value in edit.values])
-    centre = " its mean plus" if edit.op == "clamp" and edit.unit == "sigma" else ""
-    strength = f"{centre} {values}{_UNITS[edit.unit]}" if edit.values else ""
+    its = "their" if len(edit.neurons) + len(edit.heads) > 1 else "its"
+    centre = f" {its} mean plus" if edit.op == "clamp" and edit.unit == "sigma" else ""
+    strength = f"{centre} {values}{_UNITS[edit.unit].replace('its', its)}" if edit.values else ""
     source = f" ({edit.source})" if edit.source is not None else ""
     at = _POSITIONS[edit.positions] if isinstance(edit.positions, str) else f"at {positions_text(edit.positions)}"
     background = ", in every condition but the baseline" if edit.background else ""
@@ -87,7 +89,9 @@ def _change(edit: InterventionSpec) -> str:
 
 def _verb(edit: InterventionSpec) -> str:
     verb = _DONE[edit.op]
-    return verb.replace("was ", "were ", 1) if len(edit.neurons) + len(edit.heads) > 1 else verb
+    if len(edit.neurons) + len(edit.heads) < 2:
+        return verb
+    return re.sub(r"^was ", "were ", verb).replace(" to it", " to them").replace(" its ", " their ")
 
 
 def target_of(edit: InterventionSpec) -> str:

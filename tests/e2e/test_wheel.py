@@ -102,6 +102,8 @@ def test_both_carry_the_same_models_prompts_presets_and_types(wheels: dict[str, 
         "srm_explorer/shipped_prompts/reasoning.txt",
         "srm_explorer/shipped_prompts/watching.txt",
         "srm_explorer/shipped_prompts/certainty.txt",
+        "srm_explorer/engine/report/report.html.j2",
+        "srm_explorer/engine/report/script.py.j2",
         "srm_explorer/engine/py.typed",
         "srm_explorer/tui/py.typed",
     }

@@ -109,6 +109,17 @@ def test_each_part_has_its_own_axis_the_same_partner_and_the_same_runs(controlle
         assert part.session.spec.controls.neurons == 0
 
 
+def test_a_plane_of_the_targets_weights_is_measured_of_nobody(controlled: Callable[..., Session]) -> None:
+    """A control has no axis of its own in it: what is measured of the target must be of every control too."""
+    session = controlled()
+    rows = len(session.runs)
+    named = PlaneRecord.of(RESIDUAL, f"w_out(1.{NEURON})", 2, np.ones((rows, 2)), np.full(rows, 2.0))
+    table, _ = tables_in(controls_study(session.changed(planes=(*session.planes, named)), {}))
+    where = column_index(table, "where")
+    assert "plane 1" in {row[where] for row in table.rows}
+    assert "plane 2" not in {row[where] for row in table.rows}
+
+
 @pytest.mark.parametrize("by", [(), ("condition",), ("set",), ("set", "condition")])
 def test_bands_hold_every_control_and_are_of_the_sessions_own_groups(
     controlled: Callable[..., Session], by: tuple[str, ...]
