@@ -383,4 +383,4 @@ def _place(session: Session, target: Path, draft: Path, content: bytes, ledger: 
             append_whole(kept, b"".join(lines))
         write_atomic(target, content)
         settle(final, sidecar)
-    return load_session(target)
+    return session.changed(name=stem_of(target), path=target, sidecar=sidecar)

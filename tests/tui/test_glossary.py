@@ -32,7 +32,7 @@ from srm_explorer.tui.results.runs_rows import RunRows
 from srm_explorer.tui.results.state import ResultsState
 
 ROOT = Path(__file__).parents[2]
-ADD = "give it a meaning in engine/figures/glossary.py, then run tools/write_reference.py"
+ADD = "give it a meaning in engine/figures/glossary.txt, then run tools/write_reference.py"
 EXAMPLE = ROOT / "saved_sessions" / "example.json"
 
 

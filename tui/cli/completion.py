@@ -386,6 +386,15 @@ def _set_keys(typed: Typed) -> Values:
     yield from (f"{key}={value}" for value in source(Typed(word=text)))
 
 
+def _terms(typed: Typed) -> Values:
+    """Words of the glossary, without those that stand for others; what reads all of it takes long to load."""
+    del typed
+    text = (paths.engine_folder() / "figures" / "glossary.txt").read_text("utf-8")
+    for line in text.replace("\n  ", " ").splitlines():
+        words, is_term, _ = line.partition(" = ")
+        yield from (word.strip() for word in words.split(" | ") if is_term and "*" not in word)
+
+
 def _settings(typed: Typed) -> Values:
     name, equals, _ = typed.word.partition("=")
     if equals:
@@ -429,6 +438,7 @@ SOURCES: dict[str, Callable[[Typed], Values]] = {
     "FILE|PRESET": _specs,
     "SPEC.toml|PRESET": _specs,
     "KEY=VALUE": _set_keys,
+    "explain [WORD]...": _terms,
     "SETTING=VALUE": _settings,
     "THEME": _words(*THEMES),
     "--prompts": _files(),

@@ -22,6 +22,7 @@ from pydantic import BaseModel, StrictBool
 from srm_explorer.engine import paths
 from srm_explorer.engine.experiment import Experiment, read_experiment
 from srm_explorer.engine.experiment.experiment import TESTS
+from srm_explorer.engine.figures.glossary import glossary
 from srm_explorer.engine.prompts import available_prompt_sets
 from srm_explorer.engine.prompts.library import EXTENSIONS
 from srm_explorer.tui.cli import completion
@@ -205,6 +206,12 @@ def test_numbers_of_tables_are_those_of_the_experiment(tmp_path: Path) -> None:
     experiment, _ = read_experiment("demo")
     numbers = {value.split(".")[1] for value in values("run", "demo", "--set", "planes.")}
     assert numbers == {str(at) for at in range(len(experiment.planes))}
+
+
+def test_words_that_are_explained_are_those_of_the_glossary() -> None:
+    told = {word for term in glossary() for word in term.words if "*" not in word}
+    assert set(values("explain", "")) == told
+    assert "first change" in values("explain", "first c")
 
 
 def test_the_trash_is_what_can_be_restored(named: list[str]) -> None:
