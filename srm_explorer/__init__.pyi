@@ -1,6 +1,7 @@
 # The public names, a block a home: type checkers read it, and so does __init__.py.
 # ruff: noqa: I001
 from .engine.analyses.bands import session_bands as session_bands
+from .engine.analyses.charts import figure as figure
 from .engine.analyses.compare import compare_groups as compare_groups
 from .engine.analyses.compare_sessions import compare_sessions as compare_sessions
 from .engine.analyses.compare_tables import curves_table_of as curves_table_of
@@ -27,7 +28,7 @@ from .engine.figures.arithmetic import (
     arithmetic_points as arithmetic_points,
     without_clamped_axis as without_clamped_axis,
 )
-from .engine.figures.paper import draw as draw, figure as figure
+from .engine.figures.paper.page import draw as draw
 from .engine.figures.session_overlays import (
     overlays_from_session as overlays_from_session,
     stored_bands as stored_bands,

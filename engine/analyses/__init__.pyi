@@ -3,6 +3,11 @@ from .bands import bands_study as bands_study
 from .bands import counted_bands as counted_bands
 from .bands import with_bands as with_bands
 from .captured import check_captured as check_captured
+from .charts import OVER_VALUES as OVER_VALUES
+from .charts import CompareView as CompareView
+from .charts import compare_figure as compare_figure
+from .charts import figure as figure
+from .charts import study_figure as study_figure
 from .compare import FAMILY as FAMILY
 from .compare import compare_groups as compare_groups
 from .compare import compare_study as compare_study

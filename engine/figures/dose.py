@@ -147,6 +147,7 @@ class DoseFigure:
         values: range of the horizontal axes.
         panels: amplitude, phase, count, norm, and where they were measured in-plane energy and mean activation.
         legend: the sweep's entry, then the baseline's.
+        named: whether the values are names that stand beside one another, not numbers on a scale.
     """
 
     title: str
@@ -155,6 +156,7 @@ class DoseFigure:
     panels: tuple[DosePanel, ...]
     legend: tuple[LegendEntry, ...]
     warnings: tuple[str, ...]
+    named: bool = False
 
 
 def dose_figure(

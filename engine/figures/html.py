@@ -6,8 +6,7 @@ import base64
 import html
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from importlib import import_module
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment
@@ -24,7 +23,7 @@ from srm_explorer.engine.figures.captions import (
 from srm_explorer.engine.figures.curves import warnings_of
 from srm_explorer.engine.figures.groups import swept_groups
 from srm_explorer.engine.figures.numbers import count_of
-from srm_explorer.engine.figures.paper import figure_bytes
+from srm_explorer.engine.figures.paper import draw, figure_bytes, plane_figure
 from srm_explorer.engine.figures.table import TableFigure, cell_text
 from srm_explorer.engine.figures.warnings import session_warnings
 from srm_explorer.engine.lines import visible
@@ -178,8 +177,7 @@ def _chart(session: Session) -> str:
     if not session.planes:
         return ""
     try:
-        # By its public name: it may draw what studies find, which know tables.
-        made: Any = import_module("srm_explorer").figure(session)
+        made = draw(plane_figure(session))
         drawn = figure_bytes(made, "svg")
         # Without the lines that belong to a file of its own.
         svg = drawn[drawn.index(b"<svg") :].decode("utf-8")

@@ -36,7 +36,7 @@ from srm_explorer.engine.figures.groups import (
     telling_view,
 )
 from srm_explorer.engine.figures.numbers import count_of
-from srm_explorer.engine.figures.paper import Chart, View, figure
+from srm_explorer.engine.figures.paper import PlaneChart, View, draw, plane_figure
 from srm_explorer.engine.figures.peaks import groups_table
 from srm_explorer.engine.figures.session_overlays import stored_bands
 from srm_explorer.engine.figures.table import TableFigure
@@ -266,7 +266,7 @@ class _Drawer:
 
     def _charts(self, number: int, pooled: Sequence[SweptGroup], by_value: Sequence[SweptGroup]) -> Iterator[_Drawing]:
         several = len(by_value) > len(pooled) or len(by_value) > 2
-        asked: list[tuple[Chart, tuple[str, ...], View | None, str]] = [
+        asked: list[tuple[PlaneChart, tuple[str, ...], View | None, str]] = [
             ("polar", (), self._view(pooled), "All values together"),
             ("thresholds", (), None, "All values together, over the angle"),
         ]
@@ -276,7 +276,7 @@ class _Drawer:
             asked.append(("dose", (), None, "Over the value"))
         for at, (chart, by, view, caption) in enumerate(asked):
             try:
-                made = figure(self._session, chart, plane=number, by=by, view=view, column="double")
+                made = draw(plane_figure(self._session, chart, number, by, view), "double")
                 svg = Markup(inline_svg(made, f"p{number}c{at}"))
             except ExplorerError as error:
                 line = f"a chart is left out: {error}" if error.where else f"charts are left out: {error}"
@@ -290,7 +290,7 @@ class _Drawer:
         return "mean" if view == "compass" and sum(group.n_runs for group in groups) > MOST_POINTS else view
 
 
-_SHOWS: dict[tuple[Chart, View | None], str] = {
+_SHOWS: dict[tuple[PlaneChart, View | None], str] = {
     ("polar", "counts"): "runs lit at each angle of the spotlight, above the threshold that the title names.",
     ("polar", "mean"): "the mean cosine at each angle of the spotlight.",
     ("polar", "compass"): "every run in the plane, vectors of length 1; arrows are means.",

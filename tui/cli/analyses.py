@@ -24,18 +24,21 @@ from srm_explorer.engine.analyses import (
     marked,
     pair_tables,
     planes_table,
+    study_figure,
     tables_in,
     with_plane,
 )
 from srm_explorer.engine.experiment import available_presets, read_experiment
 from srm_explorer.engine.figures import PlaneChoice, count_of
 from srm_explorer.engine.figures.captions import exploratory_line
+from srm_explorer.engine.figures.paper import ColumnWidth, plane_figure
 from srm_explorer.engine.io.files import check_writable, read_text
 from srm_explorer.engine.io.vectors import Matrix
 from srm_explorer.engine.launch.start import model_findings, outside_vectors
 from srm_explorer.engine.runs import read_inputs
 from srm_explorer.engine.session import Session, load_session, save_session
 from srm_explorer.engine.session.export import chosen_site
+from srm_explorer.tui.cli.figures import FigureFile
 from srm_explorer.tui.cli.output import note, say, say_json, visible
 from srm_explorer.tui.cli.run import price
 from srm_explorer.tui.cli.tables import say_findings, say_tables
@@ -57,6 +60,8 @@ def effects_command(
     family: str | None,
     csv: Path | None,
     as_json: bool,
+    figure: Path | None = None,
+    column: ColumnWidth = "single",
 ) -> int:
     """Print what is known of the effects on a session's texts, scoring them first where they are not; exit status.
 
@@ -64,6 +69,7 @@ def effects_command(
     """
     path = paths.session_path(session)
     opened = load_session(path)
+    file = FigureFile.of(figure, column)
     if rule is not None and score is None and text is None and npz is None and not controls and sites is None:
         findings = collapse_study(opened, {"rule": rule, "family": family})
         further = {"session": opened.name, "rule": rule}
@@ -73,6 +79,7 @@ def effects_command(
         say_tables(tables_in(findings), form="json" if as_json else "text", most=MOST, further=further)
         if csv is not None and not as_json:
             note(f"the counts of every value written to {visible(str(csv))}")
+        _draw(file, opened, findings, "the effects", as_json)
         return 0
     arguments = {
         "rule": rule,
@@ -98,7 +105,14 @@ def effects_command(
     say_findings(findings, csv, as_json, "every row", most=MOST, session=opened.name, scored=findings["scored"])
     if npz is not None and not as_json:
         note(f"the vectors written to {npz}")
+    _draw(file, opened, findings, "the effects", as_json)
     return 0
+
+
+def _draw(file: FigureFile | None, session: Session, findings: dict[str, Any], what: str, as_json: bool) -> None:
+    """Write the chart of a study's findings where a file is named for it."""
+    if file is not None:
+        file.write(study_figure(session, tables_in(findings)), f"{what} of {session.name}", quiet=as_json)
 
 
 def _scored(session: Session, path: Path, arguments: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
@@ -109,18 +123,28 @@ def _scored(session: Session, path: Path, arguments: dict[str, Any], *, quiet: b
     return model_findings("score", arguments, session=path, quiet=quiet)
 
 
-def tokens_command(session: str, tokens: str, over: str, family: str | None, csv: Path | None, as_json: bool) -> int:
+def tokens_command(
+    session: str,
+    tokens: str,
+    over: str,
+    family: str | None,
+    csv: Path | None,
+    as_json: bool,
+    figure: Path | None = None,
+    column: ColumnWidth = "single",
+) -> int:
     """Print what a session's conditions did to the logits of chosen tokens; exit status."""
     path = paths.session_path(session)
-    name = load_session(path).name
+    opened, file = load_session(path), FigureFile.of(figure, column)
     try:
         findings = model_findings(
             "tokens", {"tokens": tokens, "over": over, "family": family}, session=path, quiet=as_json
         )
     except KeyboardInterrupt:
         return 130
-    further = {"session": name, "tokens": findings["tokens"], "over": findings["over"]}
+    further = {"session": opened.name, "tokens": findings["tokens"], "over": findings["over"]}
     say_findings(findings, csv, as_json, "every row", most=MOST, **further)
+    _draw(file, opened, findings, "the effects on these tokens", as_json)
     return 0
 
 
@@ -132,17 +156,20 @@ def patching_command(
     family: str | None,
     csv: Path | None,
     as_json: bool,
+    figure: Path | None = None,
+    column: ColumnWidth = "single",
 ) -> int:
     """Print whether what a session patches is enough for a difference of logits, and needed; exit status."""
     path = paths.session_path(session)
-    name = load_session(path).name
+    opened, file = load_session(path), FigureFile.of(figure, column)
     arguments = {"tokens": tokens, "answer": answer, "clean": clean, "family": family}
     try:
         findings = model_findings("patching", arguments, session=path, quiet=as_json)
     except KeyboardInterrupt:
         return 130
-    further = {"session": name, "difference": findings["difference"]}
+    further = {"session": opened.name, "difference": findings["difference"]}
     say_findings(findings, csv, as_json, "every row", most=MOST, **further)
+    _draw(file, opened, findings, "the patches", as_json)
     return 0
 
 
@@ -196,23 +223,35 @@ def dose_command(
     family: str | None,
     csv_file: Path | None,
     as_json: bool,
+    figure: Path | None = None,
+    column: ColumnWidth = "single",
 ) -> None:
     """Print how a plane's quantities follow the value, over units."""
-    opened = load_session(paths.session_path(session))
+    opened, file = load_session(paths.session_path(session)), FigureFile.of(figure, column)
     arguments = {"plane": plane, "interest": interest, "resamples": resamples, "seed": seed, "family": family}
     findings = dose_study(opened, arguments)
     further = {name: findings[name] for name in ("plane", "interest")}
     say_findings(findings, csv_file, as_json, "every unit", most=MOST, session=opened.name, **further)
+    if file is not None:
+        file.write(plane_figure(opened, "dose", plane), f"the dose chart of {opened.name}", quiet=as_json)
 
 
 def controls_command(
-    session: str, by: str, chosen: str | None, candidates: int | None, csv_file: Path | None, as_json: bool
+    session: str,
+    by: str,
+    chosen: str | None,
+    candidates: int | None,
+    csv_file: Path | None,
+    as_json: bool,
+    figure: Path | None = None,
+    column: ColumnWidth = "single",
 ) -> None:
     """Print how the target of a session ranks among its controls, and which those are."""
-    opened = load_session(paths.session_path(session))
+    opened, file = load_session(paths.session_path(session)), FigureFile.of(figure, column)
     findings = marked(controls_study(opened, {"by": by, "chosen": chosen, "candidates": candidates}), opened)
     further = {name: findings[name] for name in ("chosen", "candidates", "looked_at")}
     say_findings(findings, csv_file, as_json, "both tables", session=opened.name, by=by, **further)
+    _draw(file, opened, findings, "the controls", as_json)
 
 
 def plan_command(named: str, neurons: int | None, overrides: Sequence[str], as_json: bool) -> None:
@@ -361,6 +400,8 @@ def find_planes(
     seed: int,
     csv_file: Path | None,
     as_json: bool,
+    figure: Path | None = None,
+    column: ColumnWidth = "single",
 ) -> None:
     """Search planes and print the best."""
     asked = [
@@ -368,7 +409,7 @@ def find_planes(
     ]
     if len(asked) > 1:
         raise ExplorerError(f"{' and '.join(asked)} ask for different planes", remedy="give one of them")
-    opened = load_session(paths.session_path(session))
+    opened, file = load_session(paths.session_path(session)), FigureFile.of(figure, column)
     arguments = {
         "neuron": neuron,
         "among": "all" if every else "changed" if changed is not None else "partners",
@@ -381,6 +422,7 @@ def find_planes(
     findings = marked(finder_study(opened, arguments), opened)
     further = {"session": opened.name, "site": findings["site"]}
     say_findings(findings, csv_file, as_json, "every plane that was tested", most=MOST_PLANES, **further)
+    _draw(file, opened, findings, "the planes found", as_json)
 
 
 def frozen_command(

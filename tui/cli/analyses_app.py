@@ -11,7 +11,9 @@ from typer import BadParameter, Option
 from srm_explorer.tui import cli
 from srm_explorer.tui.cli.options import (
     ChatTemplate,
+    Column,
     Family,
+    Figure,
     Height,
     HeldOut,
     Json,
@@ -55,17 +57,20 @@ def effects(
     ] = None,
     family: Family = None,
     csv: Annotated[Path | None, taking("FILE", "Write every table as CSV.")] = None,
+    figure: Figure = None,
+    column: Column = "single",
     as_json: Json = False,
 ) -> None:
     """Tell what an intervention did to texts or chosen tokens."""
     if tokens is not None:
         if score is not None or text is not None or sites is not None or controls or npz is not None or rule:
             raise BadParameter("--tokens reads logits and scores no texts: leave the other options out")
-        end(cli.analyses.tokens_command(session, tokens, over, family, csv, as_json))
+        end(cli.analyses.tokens_command(session, tokens, over, family, csv, as_json, figure, column))
         return
     if over != "first":
         raise BadParameter("it is about --tokens: give them too", param_hint="--over")
-    end(cli.analyses.effects_command(session, score, texts, text, sites, controls, npz, rule, family, csv, as_json))
+    asked = (session, score, texts, text, sites, controls, npz, rule, family)
+    end(cli.analyses.effects_command(*asked, csv, as_json, figure, column))
 
 
 @analyses_app.command()
@@ -76,10 +81,12 @@ def patching(
     clean: Annotated[str | None, taking("FACTOR=LEVEL", "Prompts values come from; both of a pair without.")] = None,
     family: Family = None,
     csv: Annotated[Path | None, taking("FILE", "Write both tables as CSV.")] = None,
+    figure: Figure = None,
+    column: Column = "single",
     as_json: Json = False,
 ) -> None:
     """Tell whether a patch suffices for an answer, and is needed."""
-    end(cli.analyses.patching_command(session, tokens, answer, clean, family, csv, as_json))
+    end(cli.analyses.patching_command(session, tokens, answer, clean, family, csv, as_json, figure, column))
 
 
 @analyses_app.command()
@@ -111,10 +118,12 @@ def dose(
     seed: Annotated[int, Option(min=0, help="Of these.")] = 0,
     family: Family = None,
     csv: Annotated[Path | None, taking("FILE", "Write the tables as CSV.")] = None,
+    figure: Figure = None,
+    column: Column = "single",
     as_json: Json = False,
 ) -> None:
     """Follow a plane's quantities over the value, unit by unit."""
-    cli.analyses.dose_command(session, plane, interest, resamples, seed, family, csv, as_json)
+    cli.analyses.dose_command(session, plane, interest, resamples, seed, family, csv, as_json, figure, column)
 
 
 @analyses_app.command()
@@ -138,6 +147,8 @@ def planes(
     seed: Annotated[int, Option(min=0, help="Of --find's split and permutations, and of --held-out.")] = 0,
     by: Annotated[str, taking("pooled|condition|FACTOR,...", "A row by condition, by factors, or both.")] = "pooled",
     csv: Annotated[Path | None, taking("FILE", "Write the table, or the ensemble's curves.")] = None,
+    figure: Figure = None,
+    column: Column = "single",
     as_json: Json = False,
 ) -> None:
     """List, make, find planes of a session, or sweep ensembles."""
@@ -145,8 +156,13 @@ def planes(
         raise BadParameter("ask for one of --add, --ensemble and --find")
     if held_out and add is None:
         raise BadParameter("this makes a plane: give --add too, or show SESSION --held-out", param_hint="--held-out")
+    if figure is not None and not find:
+        raise BadParameter(
+            "it draws the planes that --find found; show SESSION --figure draws a plane", param_hint="--figure"
+        )
     if find:
-        cli.analyses.find_planes(session, neuron, every, changed, criterion, groups or (), site, seed, csv, as_json)
+        searched = (neuron, every, changed, criterion, groups or (), site, seed)
+        cli.analyses.find_planes(session, *searched, csv, as_json, figure, column)
         return
     chosen = [] if by == "pooled" else [name.strip() for name in by.split(",")]
     if add is not None:
@@ -172,6 +188,8 @@ def controls(
     neurons: Annotated[int | None, taking("K", "How many controls to plan.", min=0, max=999)] = None,
     overrides: Annotated[list[str] | None, taking("KEY=VALUE", "Set a field of the spec to plan.", "--set")] = None,
     csv: Annotated[Path | None, taking("FILE", "Write both tables as CSV.")] = None,
+    figure: Figure = None,
+    column: Column = "single",
     as_json: Json = False,
 ) -> None:
     """Rank a neuron among matched ones clamped alike."""
@@ -180,7 +198,7 @@ def controls(
         return
     if neurons is not None or overrides:
         raise BadParameter("this plans a run: give --plan too", param_hint="--neurons")
-    cli.analyses.controls_command(session, by, chosen, candidates, csv, as_json)
+    cli.analyses.controls_command(session, by, chosen, candidates, csv, as_json, figure, column)
 
 
 @analyses_app.command()
@@ -224,6 +242,8 @@ def neuron(
     prepend_bos: Annotated[PrependBos, about("How the prompts get a BOS, as in the experiment.")] = "auto",
     device: Annotated[str | None, about("auto, cpu, cuda, cuda:1 or mps.")] = None,
     csv: Annotated[Path | None, taking("FILE", "Write the tables, or all neurons, as CSV.")] = None,
+    figure: Figure = None,
+    column: Column = "single",
     as_json: Json = False,
     width: Width = None,
     height: Height = None,
@@ -233,4 +253,4 @@ def neuron(
     query = cli.neuron.NeuronQuery(
         model, layer, neuron, prompts, text, skip, session, top, all_layers, device, *feeding
     )
-    cli.neuron.neuron_command(query, csv, as_json, width, height)
+    cli.neuron.neuron_command(query, csv, as_json, width, height, figure, column)

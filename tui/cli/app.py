@@ -15,7 +15,9 @@ from srm_explorer.tui.cli.analyses_app import analyses_app
 from srm_explorer.tui.cli.options import (
     Changes,
     ChatTemplate,
+    Column,
     Family,
+    Figure,
     Height,
     HeldOut,
     Json,
@@ -236,6 +238,8 @@ def sweep(
     thresholds: Annotated[str, taking("T,...", "Cosines to count above.")] = "0.7,0.5,0.3,0.1",
     angles: Annotated[int, about("Equally spaced angles.")] = 360,
     csv: Annotated[Path | None, taking("FILE", "Write the curves as CSV.")] = None,
+    figure: Figure = None,
+    column: Column = "single",
     as_json: Json = False,
     reduce: Annotated[Literal["mean", "last"] | None, about("Of arrays [n, token, d]: mean, or last token.")] = None,
     chart: Annotated[Literal["polar", "thresholds", "both", "none"], about("What to draw.")] = "both",
@@ -255,7 +259,7 @@ def sweep(
     if a is None or b is None:
         hint = "--a" if a is None else "--b"
         raise BadParameter("name the plane: --a and --b, or --basis and --ensemble", param_hint=hint)
-    cli.sweep.sweep_command(files, a, b, levels, angles, csv, as_json, chart, width, height, reduce)
+    cli.sweep.sweep_command(files, a, b, levels, angles, csv, as_json, chart, width, height, reduce, figure, column)
 
 
 @app.command()
@@ -280,8 +284,8 @@ def show(
     held_out: HeldOut = False,
     seed: SplitSeed = 0,
     family: Family = None,
-    figure: Annotated[Path | None, taking("F.pdf|svg|png", "Draw the chart for a paper instead.")] = None,
-    column: Annotated[Literal["single", "double"], about("How wide such a figure is.")] = "single",
+    figure: Figure = None,
+    column: Column = "single",
     as_json: Json = False,
     width: Width = None,
     height: Height = None,

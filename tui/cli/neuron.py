@@ -10,10 +10,12 @@ from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.analyses import tables_in
 from srm_explorer.engine.experiment import ModelSpec
 from srm_explorer.engine.figures import HistogramFigure
+from srm_explorer.engine.figures.paper import ColumnWidth
 from srm_explorer.engine.launch.start import model_findings
 from srm_explorer.engine.session import load_session
 from srm_explorer.engine.worker import read_model
 from srm_explorer.tui.charts.histogram import paint_histogram
+from srm_explorer.tui.cli.figures import FigureFile
 from srm_explorer.tui.cli.output import drawn, note, say, screen_size
 from srm_explorer.tui.cli.tables import say_tables
 
@@ -61,11 +63,21 @@ class NeuronQuery:
 
 
 def neuron_command(
-    query: NeuronQuery, csv_file: Path | None, as_json: bool, width: int | None, height: int | None
+    query: NeuronQuery,
+    csv_file: Path | None,
+    as_json: bool,
+    width: int | None,
+    height: int | None,
+    figure: Path | None = None,
+    column: ColumnWidth = "single",
 ) -> None:
     """Print the card of a neuron, or how much the neurons of a layer, or of every layer, are used."""
     path = None if query.session is None else paths.session_path(query.session)
     model, sets = _model(query, path), _sets(query, path)
+    file = FigureFile.of(figure, column)
+    if file is not None and (query.neuron is None or (not sets and path is None)):
+        what = "a figure is of one neuron's activations on texts"
+        raise ExplorerError(what, where="--figure", remedy="name a layer, a neuron, and texts to read")
     arguments: dict[str, Any] = {
         "layer": query.layer,
         "prompts": sets,
@@ -87,6 +99,9 @@ def neuron_command(
     arguments |= {"neuron": query.neuron, "neighbours": "model" if query.all_layers else "layer"}
     findings = model_findings("neuron", arguments, session=path, model=model, quiet=as_json)
     _say_card(query, findings, csv_file, as_json, *screen_size(width, height))
+    if file is not None:
+        what = f"the activations of {query.layer}.{query.neuron}"
+        file.write(HistogramFigure.from_dict(findings["histogram"]), what, quiet=as_json)
 
 
 def _model(query: NeuronQuery, path: Path | None) -> ModelSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -36,6 +37,8 @@ Height = Annotated[int | None, taking("H", "Rows of a chart.", min=1, max=1000)]
 Family = Annotated[str | None, taking("NAME", "The family its tests belong to: q is over all that it holds so far.")]
 HeldOut = Annotated[bool, about("Make the plane on half of the units, and show the other half.", "--held-out")]
 SplitSeed = Annotated[int, Option(min=0, help="Of the split of --held-out.")]
+Figure = Annotated[Path | None, taking("F.pdf|svg|png", "Write the chart to this file, drawn for a paper.", "--figure")]
+Column = Annotated[Literal["single", "double"], about("Columns of text that such a figure is wide.", "--column")]
 SessionName = Annotated[str, argument("SESSION", "A session's name, or the path of its file.")]
 
 Theme = Annotated[str | None, taking("THEME", "Colours for this time: dark, light, terminal, or one of Textual's.")]

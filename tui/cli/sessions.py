@@ -6,11 +6,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.analyses import (
     FAMILY,
+    CompareView,
     compare_sessions,
     compare_study,
     curves_table_of,
@@ -22,6 +23,7 @@ from srm_explorer.engine.analyses import (
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import dipped
 from srm_explorer.engine.figures.captions import exploratory_line
+from srm_explorer.engine.figures.paper import ColumnWidth
 from srm_explorer.engine.launch.watch import Watch, holding, stoppable
 from srm_explorer.engine.runs import Stopped
 from srm_explorer.engine.runs.manage import rename_session
@@ -37,6 +39,7 @@ from srm_explorer.engine.runs.trash import (
 )
 from srm_explorer.engine.session import is_listed, load_session, save_session
 from srm_explorer.engine.session.export import KeyStyle, chosen_site, export, exported, metadata_beside
+from srm_explorer.tui.cli.figures import FigureFile
 from srm_explorer.tui.cli.output import (
     count,
     drawn,
@@ -57,6 +60,7 @@ from srm_explorer.tui.sessions.summary import Hit, TextIndex
 
 if TYPE_CHECKING:
     from srm_explorer.engine.execution.replay import Deviation, Replay
+    from srm_explorer.tui.compare.state import CompareState
 
 
 @dataclass(frozen=True)
@@ -302,9 +306,6 @@ def export_command(
         say(f"{count(rest, 'control run')} left out; --controls writes them too")
 
 
-View = Literal["counts", "mean", "thresholds", "dose", "amplitude", "changed", "kl"]
-
-
 def diff_command(
     session: str,
     others: Sequence[str],
@@ -316,10 +317,12 @@ def diff_command(
     seed: int,
     family: str | None,
     held_out: bool,
-    chart: View | None,
+    chart: CompareView | None,
     size: tuple[int | None, int | None],
     csv_file: Path | None,
     as_json: bool,
+    figure: Path | None = None,
+    column: ColumnWidth = "single",
 ) -> None:
     """Print what each of several sessions did and each less the first; of two, or one, the difference of two groups.
 
@@ -330,7 +333,7 @@ def diff_command(
     if named and len(files) > 2:
         what = "groups and halves are compared of two sessions, or within one"
         raise ExplorerError(what, remedy="name two sessions, or leave --groups and --held-out out")
-    opened = [load_session(path) for path in files]
+    opened, file = [load_session(path) for path in files], FigureFile.of(figure, column)
     arguments = {
         "other": str(files[1]) if others else None,
         "plane": plane,
@@ -364,8 +367,11 @@ def diff_command(
         say_tables((curves,), form="csv", file=csv_file)
     elif csv_file is not None:
         say_tables(tables, form="csv", file=csv_file)
-    if chart is not None and not as_json:
-        say(_chart(files, chart, plane, size), "")
+    usual = "baseline" if not others else a_group or b_group or ""
+    pair = groups or ((a_group or usual, b_group or usual) if a_group or b_group else None)
+    state = None if chart is None and file is None else _compared(files, chart or "counts", plane, pair)
+    if state is not None and chart is not None and not as_json:
+        say(drawn(state.scene(*screen_size(*size)).picture), "")
     further = {key: findings[key] for key in ("plane", "curves", "family", "other_family") if key in findings}
     further |= {key: several[key] for key in ("names", "families") if key in several}
     say_tables(tables, form="json" if as_json else "text", most=MOST_ROWS, further={**further, **_refused(told)})
@@ -374,6 +380,8 @@ def diff_command(
     if csv_file is not None and not as_json:
         what = f"curves of {findings['plane']}" if findings else "tables"
         note(f"the {what} written to {csv_file}")
+    if file is not None and state is not None:
+        file.write(state.figure(), state.heading, quiet=as_json)
 
 
 MOST_ROWS = 60
@@ -383,20 +391,22 @@ def _refused(told: list[str]) -> dict[str, list[str]]:
     return {"refused": told} if told else {}
 
 
-def _chart(files: list[Path], chart: View, plane: int, size: tuple[int | None, int | None]) -> str:
-    """One view of Compare as text."""
+def _compared(files: list[Path], chart: CompareView, plane: int, pair: tuple[str, str] | None) -> CompareState:
+    """One view of Compare, worked out; of two groups, where they are named, their difference."""
     # Here, since the screen's state is needed for a chart alone.
     from srm_explorer.tui.compare.state import OVER_VALUES, CompareState
 
     state = CompareState.of(*(files if len(files) > 1 else [files[0], files[0]]))
-    state.plane = row_of(state.comparison, plane)
+    state.go_to(row_of(state.comparison, plane))
     state.show(chart)
     state.score = "srm-explorer effects SESSION --score"
+    if pair is not None and state.can_subtract and chart in ("counts", "mean"):
+        state.pairs, state.pair, state.subtracts = (pair,), 0, True
     if state.subtracts:
         state.infer()
     elif chart in OVER_VALUES:
         state.measure()
-    return drawn(state.scene(*screen_size(*size)).picture)
+    return state
 
 
 def ledger_command(session: str, as_json: bool) -> None:

@@ -9,7 +9,9 @@ from typer import BadParameter, Option
 
 from srm_explorer.tui import cli
 from srm_explorer.tui.cli.options import (
+    Column,
     Family,
+    Figure,
     Height,
     HeldOut,
     Json,
@@ -147,11 +149,13 @@ def diff_sessions(
     width: Width = None,
     height: Height = None,
     csv: Annotated[Path | None, taking("FILE", "Write the curves with their bands; of several, the tables.")] = None,
+    figure: Figure = None,
+    column: Column = "single",
     as_json: Json = False,
 ) -> None:
     """Compare up to eight sessions, of any neurons and models, or two groups of one: effects, curves, experiments."""
     chosen = (plane, groups, a_group, b_group, resamples, seed, family, held_out)
-    cli.sessions.diff_command(session, others or [], *chosen, chart, (width, height), csv, as_json)
+    cli.sessions.diff_command(session, others or [], *chosen, chart, (width, height), csv, as_json, figure, column)
 
 
 @sessions_app.command("ledger")

@@ -29,8 +29,7 @@ from srm_explorer.engine.figures import (
 )
 from srm_explorer.engine.figures.captions import exploratory_line
 from srm_explorer.engine.figures.html import session_facts
-from srm_explorer.engine.figures.paper import ColumnWidth, Drawn, draw, figure_bytes
-from srm_explorer.engine.io.files import write_atomic
+from srm_explorer.engine.figures.paper import ColumnWidth, Drawn
 from srm_explorer.engine.runs.journal_reader import writer_pid
 from srm_explorer.engine.session import PlaneRecord, Session, load_session
 from srm_explorer.tui.charts.dose import paint_dose
@@ -45,6 +44,7 @@ from srm_explorer.tui.charts.subject import (
     threshold_figure,
 )
 from srm_explorer.tui.charts.thresholds import paint_thresholds
+from srm_explorer.tui.cli.figures import FigureFile
 from srm_explorer.tui.cli.output import (
     bold,
     colour_wanted,
@@ -79,7 +79,7 @@ def show_command(
     figure: Path | None = None,
     column: ColumnWidth = "single",
 ) -> None:
-    opened = load_session(paths.session_path(session))
+    opened, file = load_session(paths.session_path(session)), FigureFile.of(figure, column)
     # A session may have none: what was done can still be told.
     chosen = _planes(opened, plane) if opened.planes or plane is not None or chart is not None else ()
     if split is not None:
@@ -89,15 +89,15 @@ def show_command(
         halved = [held_out(opened, record, split) for record in chosen]
         opened, chosen = opened.changed(planes=(*opened.planes, *halved)), halved
     grouping = [] if by in ("", "pooled") else [name.strip() for name in by.split(",")]
-    if figure is not None:
+    if file is not None:
         if len(chosen) != 1:
             remedy = f"choose --plane 1 to {len(chosen)}" if chosen else no_plane(opened).partition(": ")[2]
             raise ExplorerError(f"a figure is of one plane, it has {len(chosen)}", where=opened.name, remedy=remedy)
         shown = _Shown.of(opened, chosen[0], chart, threshold, grouping, transform, plain, chance, family)
-        drawing = draw(shown.figure(chart or "polar", view, threshold), column)
-        write_atomic(figure, figure_bytes(drawing, figure.suffix.removeprefix(".").lower()))
-        say(f"{chart or 'polar'} of {plane_title(chosen[0])} written to {visible(str(figure))}")
-        return
+        what = f"{chart or 'polar'} of {plane_title(chosen[0])}"
+        file.write(shown.figure(chart or "polar", view, threshold), what, quiet=as_json, beside=False)
+        if not as_json:
+            return
     if as_json:
         say_json(session_json(opened, chosen, grouping, threshold, family))
         return

@@ -15,14 +15,17 @@ from numpy.typing import NDArray
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import (
     LegendEntry,
+    PolarFigure,
     Role,
     SweptGroup,
+    ThresholdFigure,
     degrees,
     polar_counts,
     telling_threshold,
     three_digits,
     threshold_figure,
 )
+from srm_explorer.engine.figures.paper import ColumnWidth
 from srm_explorer.engine.io.arrays import Block, Reduce, Skipped, read_arrays
 from srm_explorer.engine.io.files import CsvWriter, write_atomic
 from srm_explorer.engine.session.keys import BASELINE, key_cells
@@ -30,6 +33,7 @@ from srm_explorer.engine.stats.planes import Plane, coordinates, neuron_plane
 from srm_explorer.engine.stats.spotlight import Sweep, UnitCoordinates, spotlight_sweep, sweep_groups, unit_coordinates
 from srm_explorer.tui.charts.polar import paint_polar
 from srm_explorer.tui.charts.thresholds import paint_thresholds
+from srm_explorer.tui.cli.figures import FigureFile
 from srm_explorer.tui.cli.output import bold, colour_wanted, count, drawn, note, say, say_json, screen_size, visible
 from srm_explorer.tui.cli.summary import sweep_json, threshold_table
 
@@ -174,10 +178,13 @@ def sweep_command(
     width: int | None,
     height: int | None,
     reduce: Reduce | None = None,
+    figure: Path | None = None,
+    column: ColumnWidth = "single",
 ) -> None:
     """Sweep the spotlight over all vectors of the files; where keys tell, baseline and clamped by themselves too."""
     if len(set(thresholds)) < len(thresholds):
         raise ExplorerError("a threshold stands twice", where="--thresholds", remedy="give each one once")
+    file = FigureFile.of(figure, column)
     pooled = pool(files, a, b, reduce)
     whole = spotlight_sweep(pooled.points, thresholds, angles)
     if not whole.n:
@@ -189,10 +196,14 @@ def sweep_command(
     if csv_file is not None:
         write_atomic(csv_file, sweep_csv(whole).encode("utf-8", "backslashreplace"))
     _report(pooled, whole)
+    shown = groups or {ALL: whole}
+    if file is not None:
+        # Of both, the first.
+        name, first = next(iter(_charts(files, pooled, shown, "both" if chart == "none" else chart).items()))
+        file.write(first, f"the {name} chart", quiet=as_json)
     if as_json:
         say_json(_as_json(files, pooled, whole, groups))
         return
-    shown = groups or {ALL: whole}
     colour = colour_wanted()
     for number, (name, sweep) in enumerate(({ALL: whole} | groups).items()):
         summary = f"N {sweep.n:,}  {_mean_of(sweep)}"
@@ -200,7 +211,9 @@ def sweep_command(
         say(*threshold_table(sweep))
     if csv_file is not None:
         say("", f"{count(angles, 'angle')} written to {visible(str(csv_file))}")
-    _draw(files, pooled, shown, chart, *screen_size(width, height))
+    size = screen_size(width, height)
+    for each in _charts(files, pooled, shown, chart).values():
+        say("", drawn(paint_polar(each, *size) if isinstance(each, PolarFigure) else paint_thresholds(each, *size)))
 
 
 def sweep_csv(sweep: Sweep) -> str:
@@ -247,9 +260,10 @@ def _as_json(files: Sequence[Path], pooled: Pool, whole: Sweep, groups: dict[str
     }
 
 
-def _draw(files: Sequence[Path], pooled: Pool, sweeps: dict[str, Sweep], chart: str, width: int, height: int) -> None:
-    if chart == "none":
-        return
+def _charts(
+    files: Sequence[Path], pooled: Pool, sweeps: dict[str, Sweep], chart: str
+) -> dict[str, PolarFigure | ThresholdFigure]:
+    """The charts that are asked for, by name."""
     groups = [SweptGroup(name, _ROLES[name], sweep, sweep.n, sweep.n) for name, sweep in sweeps.items() if sweep.n]
     named = files[0].name if len(files) == 1 else count(len(files), "file")
     a, b = pooled.plane.label_a, pooled.plane.label_b
@@ -257,13 +271,13 @@ def _draw(files: Sequence[Path], pooled: Pool, sweeps: dict[str, Sweep], chart: 
     legend = tuple(
         LegendEntry(group.label, group.role, (_mean_of(group.sweep), count(group.n_runs, "vector"))) for group in groups
     )
+    charts: dict[str, PolarFigure | ThresholdFigure] = {}
     if chart in ("polar", "both"):
         polar = polar_counts(groups, a, b, telling_threshold(groups), title)
-        polar = dataclasses.replace(polar, legend=legend, warnings=())
-        say("", drawn(paint_polar(polar, width, height)))
+        charts["polar"] = dataclasses.replace(polar, legend=legend, warnings=())
     if chart in ("thresholds", "both"):
-        lines = dataclasses.replace(threshold_figure(groups, title), legend=legend, warnings=())
-        say("", drawn(paint_thresholds(lines, width, height)))
+        charts["thresholds"] = dataclasses.replace(threshold_figure(groups, title), legend=legend, warnings=())
+    return charts
 
 
 def _mean_of(sweep: Sweep) -> str:

@@ -14,9 +14,11 @@ from rich.cells import cell_len
 
 from srm_explorer.engine.analyses import (
     NOT_SCORED,
+    OVER_VALUES,
     ComparedPair,
     ComparedSessions,
-    Measure,
+    CompareView,
+    compare_figure,
     compare_groups,
     compared_sessions,
     curves_table_of,
@@ -34,13 +36,14 @@ from srm_explorer.engine.figures import (
     MINUS,
     NOTHING,
     Comparison,
+    DoseFigure,
     GroupNumbers,
+    PolarFigure,
     SweptGroup,
+    ThresholdFigure,
     compare,
     compared_groups,
     compared_numbers,
-    compared_polar,
-    compared_thresholds,
     degrees,
     dipped,
     exploratory_line,
@@ -123,12 +126,9 @@ SAME = "the same experiment"
 
 SMALLEST = (100, 32)
 """Columns and rows a written chart has at least."""
-View: TypeAlias = Literal["counts", "mean", "thresholds", "dose", "amplitude", "changed", "kl"]
-"""What the chart shows: over the angle, then over the value: every measure as small multiples, or one of them."""
-VIEWS: tuple[View, ...] = get_args(View)
-OVER_VALUES: dict[View, Measure | None] = {"dose": None, "amplitude": "amplitude", "changed": "changed", "kl": "kl"}
+VIEWS: tuple[CompareView, ...] = get_args(CompareView)
 Part: TypeAlias = Literal["chart", "effects", "numbers", "differences"]
-_CALLED: dict[View, str] = {
+_CALLED: dict[CompareView, str] = {
     "dose": "small multiples",
     "amplitude": "amplitude A",
     "changed": "share changed",
@@ -164,7 +164,7 @@ class CompareState:
         self.comparison = comparison
         self.plane = 0
         self.theta = 0
-        self.view: View = "counts"
+        self.view: CompareView = "counts"
         self.groups: tuple[SweptGroup, ...] = ()
         self.baselines = len(comparison.sessions) <= MANY
         self.subtracts = self.is_alone
@@ -214,12 +214,17 @@ class CompareState:
             return
         self.view = VIEWS[(VIEWS.index(self.view) + step) % len(VIEWS)]
 
-    def show(self, view: View) -> None:
+    def show(self, view: CompareView) -> None:
         self.view = view
 
     def next_plane(self) -> None:
         if len(self.comparison.planes) > 1:
-            self.plane = (self.plane + 1) % len(self.comparison.planes)
+            self.go_to((self.plane + 1) % len(self.comparison.planes))
+
+    def go_to(self, plane: int) -> None:
+        """Show another row of planes."""
+        if plane != self.plane:
+            self.plane = plane
             self._sweep()
 
     def swap(self) -> None:
@@ -353,25 +358,49 @@ class CompareState:
     def caption(self) -> str:
         return f"θ {self.theta}°, cosine > {short(self.threshold)}"
 
-    def scene(self, width: int, height: int) -> Scene:
-        """Paint the view; where it cannot be, say why."""
+    @property
+    def waits(self) -> str:
+        """What is being worked out before the view can be drawn; empty where nothing is."""
+        if self.subtracts:
+            return "subtracting" if self.inferred is None else ""
+        return "measuring the sessions" if self.view in OVER_VALUES and self.compared is None else ""
+
+    def figure(self) -> PolarFigure | ThresholdFigure | DoseFigure:
+        """What the view shows.
+
+        Raises:
+            ExplorerError: there is nothing to show, or it is not worked out yet.
+        """
+        if self.waits:
+            raise ExplorerError(f"{self.waits}: it is not there yet", remedy="try again in a moment")
         if self.subtracts:
             shown = self.inferred
             if shown is None or isinstance(shown, ExplorerError):
-                return Scene.message("subtracting" if shown is None else str(shown), width, height)
-            return difference_scene(shown, None if self.view == "mean" else self.threshold, width, height)
-        if self.view in OVER_VALUES:
-            compared = self.compared
-            if compared is None:
-                return Scene.message("measuring the sessions", width, height)
-            try:
-                figure = value_charts(compared, self.threshold, OVER_VALUES[self.view], score=self.score)
-            except ExplorerError as error:
-                return Scene.message(f"{error}; v shows the next view", width, height)
-            return Scene(paint_dose(figure, width, height), warnings=(*figure.warnings, *self.comparison.notes))
+                raise shown or ExplorerError("there is nothing to subtract")
+            return difference_chart(shown, None if self.view == "mean" else self.threshold)
+        if self.view in OVER_VALUES and self.compared is not None:
+            figure = value_charts(self.compared, self.threshold, OVER_VALUES[self.view], score=self.score)
+            return dataclasses.replace(figure, warnings=(*figure.warnings, *self.comparison.notes))
         if not self.groups:
-            return Scene.message(self._fault, width, height)
-        return comparison_scene(self.comparison, self.groups, self.plane, self.view, self.threshold, width, height)
+            raise ExplorerError(self._fault)
+        return compare_figure(self.comparison, self.groups, self.view, self.threshold, self.plane)
+
+    def scene(self, width: int, height: int) -> Scene:
+        """Paint the view; where it cannot be, say why."""
+        if self.waits:
+            return Scene.message(self.waits, width, height)
+        try:
+            figure = self.figure()
+        except ExplorerError as error:
+            further = "; v shows the next view" if self.view in OVER_VALUES and not self.subtracts else ""
+            return Scene.message(f"{error}{further}", width, height)
+        match figure:
+            case PolarFigure():
+                return scene_of_polar(figure, width, height)
+            case ThresholdFigure():
+                return scene_of_thresholds(figure, width, height)
+            case DoseFigure():
+                return Scene(paint_dose(figure, width, height), warnings=figure.warnings)
 
     def look(self) -> tuple[Hashable, ...]:
         """What the chart depends on, besides its size and the spotlight's angle."""
@@ -574,18 +603,3 @@ def difference_csv(pair: ComparedPair) -> str:
     writer.writerow([column.key for column in table.columns])
     writer.writerows([["" if value is None else value for value in row] for row in table.rows])
     return file.getvalue()
-
-
-def comparison_scene(
-    all_of: Comparison, groups: Sequence[SweptGroup], plane: int, view: View, threshold: float, width: int, height: int
-) -> Scene:
-    """Paint a view of the sessions over the angle."""
-    if view == "thresholds":
-        return scene_of_thresholds(compared_thresholds(all_of, groups, threshold, plane), width, height)
-    radius = "mean" if view == "mean" else "counts"
-    return scene_of_polar(compared_polar(all_of, groups, radius, threshold, plane), width, height)
-
-
-def difference_scene(pair: ComparedPair, threshold: float | None, width: int, height: int) -> Scene:
-    """Paint one group minus another: shares above a threshold, or mean cosines where it is None."""
-    return scene_of_thresholds(difference_chart(pair, threshold), width, height)

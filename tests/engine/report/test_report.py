@@ -13,7 +13,7 @@ import pytest
 from srm_explorer.engine.analyses import effects_study, tables_in
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import energies_by_group, groups_table, swept_groups, telling_threshold
-from srm_explorer.engine.figures.paper import figure
+from srm_explorer.engine.figures.paper.style import matplotlib
 from srm_explorer.engine.report.report import Report, report, report_of
 from srm_explorer.engine.report.texts import MOST_CHARACTERS, plain, shown_texts
 from srm_explorer.engine.session import Session, load_session
@@ -214,12 +214,11 @@ def test_prompts_kept_for_confirmation_are_not_shown(session: Session) -> None:
 
 
 def test_without_matplotlib_one_line_names_the_extra(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    paper = sys.modules[figure.__module__]
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "matplotlib", None)
-        paper._matplotlib.cache_clear()
+        matplotlib.cache_clear()
         made = report_of(session, texts=0)
-    paper._matplotlib.cache_clear()
+    matplotlib.cache_clear()
     page = Page(made.html)
     assert "svg" not in page.tags
     (line,) = made.left_out

@@ -1,0 +1,281 @@
+"""Charts of how numbers spread: a neuron's activations, controls around their target, planes that were searched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from srm_explorer.engine.figures.controls import CONTROLS, TARGET, ControlsFigure, ControlsPanel
+from srm_explorer.engine.figures.curves import LegendEntry
+from srm_explorer.engine.figures.finder import CHOSEN, TESTED, FinderFigure
+from srm_explorer.engine.figures.histogram import HistogramFigure
+from srm_explorer.engine.figures.numbers import axis_from_zero, round_axis, three_digits
+from srm_explorer.engine.figures.paper.style import FAINT, GRID, WIDTHS, Look, Ruler
+from srm_explorer.engine.figures.table import cell_text
+
+PANEL, BETWEEN = 0.75, 0.3
+"""Inches that a panel of controls is high, and between two columns."""
+TALL = 1.8
+"""Inches that a histogram is high."""
+ROW, APART = 0.17, 0.3
+"""Inches of a plane's row, and between its two parts."""
+
+
+class ControlsPainter:
+    """Draws a histogram a measure: bars and ticks are controls, a line is the target."""
+
+    def __init__(self, shown: ControlsFigure) -> None:
+        self._shown = shown
+
+    def title(self) -> Sequence[str]:
+        return (self._shown.title,)
+
+    def legend(self) -> Sequence[LegendEntry]:
+        return self._shown.legend
+
+    def notes(self) -> Sequence[str]:
+        return self._shown.warnings
+
+    def handle(self, look: Look, entry: LegendEntry) -> dict[str, Any]:
+        return {"linestyle": "-", "marker": ""}
+
+    def height(self, width: float) -> float:
+        return sum(self._rows(width))
+
+    def paint(self, made: Any, look: Look, area: tuple[float, float, float, float]) -> None:
+        left, bottom, width, height = area
+        page, tall = made.get_size_inches()
+        columns, rows = self._columns(page), self._rows(page)
+        across = (width - BETWEEN * (columns - 1)) / columns
+        ruler = Ruler("medium")
+        margin = ruler.width("00") + 0.1
+        for at, panel in enumerate(self._shown.panels):
+            row, column = divmod(at, columns)
+            x, top = left + column * (across + BETWEEN), bottom + height - sum(rows[:row])
+            title, said = self._titles(panel, across)
+            over = Ruler("small").height(title) + Ruler("x-small").height(said) + 0.1
+            made.text(x / page, (top - 0.02) / tall, title, fontsize="small", va="top", linespacing=1.15)
+            made.text(
+                x / page, (top - 0.04 - Ruler("small").height(title)) / tall, said, fontsize="x-small", va="top",
+                color=FAINT, linespacing=1.15,
+            )  # fmt: skip
+            axes = made.add_axes(
+                ((x + margin) / page, (top - over - PANEL) / tall, (across - margin - 0.12) / page, PANEL / tall)
+            )
+            _controls(axes, look, panel)
+
+    def _columns(self, width: float) -> int:
+        return 1 if width < WIDTHS["double"] else 2
+
+    def _rows(self, width: float) -> list[float]:
+        columns, panels = self._columns(width), self._shown.panels
+        across = (width - 0.12 - BETWEEN * (columns - 1)) / columns
+        rows: list[float] = []
+        for start in range(0, len(panels), columns):
+            titles = [self._titles(panel, across) for panel in panels[start : start + columns]]
+            over = max(Ruler("small").height(title) + Ruler("x-small").height(said) for title, said in titles)
+            rows.append(over + 0.1 + PANEL + Ruler("medium").line + 0.22)
+        return rows
+
+    def _titles(self, panel: ControlsPanel, across: float) -> tuple[str, str]:
+        parts = [f"target {three_digits(panel.target)}"]
+        if panel.median is not None:
+            ends = f" [{three_digits(panel.low)}, {three_digits(panel.high)}]"
+            parts.append(f"controls {three_digits(panel.median)}{ends}")
+        if panel.p is not None:
+            parts.append(f"{self._shown.p_title} {cell_text(panel.p, 'p')}")
+        return Ruler("small").wrap(panel.label, across), Ruler("x-small").join(parts, across, " · ", "")
+
+
+def _controls(axes: Any, look: Look, panel: ControlsPanel) -> None:
+    reached = [*panel.controls, *([] if panel.target is None else [panel.target])]
+    axis = round_axis(reached, most=5)
+    if panel.counts:
+        edges = np.array(panel.edges)
+        axes.bar(
+            edges[:-1], panel.counts, np.diff(edges), align="edge", color=look.colour(CONTROLS), alpha=0.6,
+            edgecolor="white", linewidth=0.4, zorder=1,
+        )  # fmt: skip
+    most = max(panel.counts, default=1)
+    axes.set_ylim(0, 1.25 * most)
+    axes.plot(
+        panel.controls, np.full(len(panel.controls), -0.0), linestyle="none", marker="|", markersize=5, color=FAINT,
+        markeredgewidth=0.6, clip_on=False, zorder=3,
+    )  # fmt: skip
+    if panel.median is not None:
+        axes.axvline(panel.median, color=FAINT, linewidth=0.8, linestyle=(0, (1, 1.5)), zorder=2)
+    if panel.target is not None:
+        axes.axvline(panel.target, color=look.colour(TARGET), linewidth=1.6, zorder=4)
+    axes.set_xlim(axis.low, axis.high)
+    axes.set_xticks(axis.ticks, axis.labels)
+    axes.yaxis.set_major_locator(_whole_numbers())
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _whole_numbers() -> Any:
+    return import_module("matplotlib.ticker").MaxNLocator(nbins=2, integer=True, min_n_ticks=2)
+
+
+class HistogramPainter:
+    """Draws how often a neuron was how active, and values that it was given."""
+
+    def __init__(self, shown: HistogramFigure) -> None:
+        self._shown = shown
+
+    def title(self) -> Sequence[str]:
+        return (self._shown.title,)
+
+    def legend(self) -> Sequence[LegendEntry]:
+        return [LegendEntry(mark.label, "level", (mark.told,)) for mark in self._shown.marks]
+
+    def notes(self) -> Sequence[str]:
+        return self._shown.notes
+
+    def handle(self, look: Look, entry: LegendEntry) -> dict[str, Any]:
+        return {"linestyle": look.line_of(entry.label), "marker": ""}
+
+    def height(self, width: float) -> float:
+        return TALL + 3 * Ruler("medium").line + 0.2
+
+    def paint(self, made: Any, look: Look, area: tuple[float, float, float, float]) -> None:
+        shown = self._shown
+        left, bottom, width, _ = area
+        page, tall = made.get_size_inches()
+        ruler = Ruler("medium")
+        counts = axis_from_zero(shown.counts, most=4)
+        margin = max(map(ruler.width, counts.labels)) + 0.1
+        under = 2 * ruler.line + 0.1
+        axes = made.add_axes(
+            ((left + margin) / page, (bottom + under) / tall, (width - margin - 0.15) / page, TALL / tall)
+        )
+        made.text(left / page, (bottom + under + TALL + 0.06) / tall, "tokens", fontsize="small", va="bottom")
+        edges = np.array(shown.edges)
+        axes.bar(edges[:-1], shown.counts, np.diff(edges), align="edge", color="#999999", linewidth=0, zorder=1)
+        axis = round_axis((shown.low, shown.high), most=5)
+        for mark in shown.marks:
+            if axis.low <= mark.value <= axis.high:
+                axes.axvline(
+                    mark.value, color=look.colour(mark.label), linestyle=look.line_of(mark.label), linewidth=1.2
+                )
+        axes.set_xlim(axis.low, axis.high)
+        axes.set_xticks(axis.ticks, axis.labels)
+        axes.set_xlabel(shown.value_label)
+        axes.set_ylim(counts.low, counts.high)
+        axes.set_yticks(counts.ticks, counts.labels)
+        axes.spines[["top", "right"]].set_visible(False)
+
+
+class FinderPainter:
+    """Draws a row a plane: its statistic on either half of the units, and the differences along its directions."""
+
+    def __init__(self, shown: FinderFigure) -> None:
+        self._shown = shown
+
+    def title(self) -> Sequence[str]:
+        return (self._shown.title,)
+
+    def legend(self) -> Sequence[LegendEntry]:
+        return self._shown.legend
+
+    def notes(self) -> Sequence[str]:
+        return self._shown.warnings
+
+    def handle(self, look: Look, entry: LegendEntry) -> dict[str, Any]:
+        return {"linestyle": "none", "marker": look.marker(entry.label), "markerfacecolor": look.face(entry.label)}
+
+    def height(self, width: float) -> float:
+        ruler = Ruler("medium")
+        return sum(self._lines(width)) + 2 * ruler.line + 0.16
+
+    def paint(self, made: Any, look: Look, area: tuple[float, float, float, float]) -> None:
+        shown = self._shown
+        left, bottom, width, _ = area
+        page, tall = made.get_size_inches()
+        ruler, small = Ruler("medium"), Ruler("small")
+        lines = self._lines(page)
+        names = [ruler.wrap(plane.label, self._side(page)) for plane in shown.planes]
+        q = [f"q {cell_text(plane.q, 'p')}" if plane.q is not None else "" for plane in shown.planes]
+        beside, behind = max(map(ruler.width, names)) + 0.1, max(map(small.width, q)) + 0.1
+        under = 2 * ruler.line + 0.12
+        parts = 2 if shown.directions else 1
+        across = (width - beside - behind - APART * (parts - 1)) / parts
+        tops = np.concatenate([[0.0], np.cumsum(lines)])
+        rows = -(tops[:-1] + tops[1:]) / 2
+        extent = sum(lines)
+
+        def axes_at(number: int, label: str) -> Any:
+            x = left + beside + number * (across + APART)
+            axes = made.add_axes((x / page, (bottom + under) / tall, across / page, extent / tall))
+            axes.set_ylim(-extent, 0)
+            axes.set_yticks([])
+            axes.hlines(rows, 0, 1, transform=axes.get_yaxis_transform(), color=GRID, linewidth=0.5, zorder=0)
+            axes.set_xlabel(small.wrap(label, across), fontsize="small")
+            axes.spines[["top", "right", "left"]].set_visible(False)
+            return axes
+
+        axes = axes_at(0, shown.statistic)
+        for name, at in zip(names, rows, strict=True):
+            made.text(
+                (left + beside - 0.06) / page, (bottom + under + extent + at) / tall, name, ha="right", va="center",
+                linespacing=1.0,
+            )  # fmt: skip
+        for text, at in zip(q, rows, strict=True):
+            made.text(
+                (left + width) / page, (bottom + under + extent + at) / tall, text, ha="right", va="center",
+                fontsize="small", color=FAINT,
+            )  # fmt: skip
+        for name, numbers in (
+            (CHOSEN, [plane.chosen for plane in shown.planes]),
+            (TESTED, [plane.tested for plane in shown.planes]),
+        ):
+            axes.plot(
+                _known(numbers), rows, linestyle="none", marker=look.marker(name), markersize=4, clip_on=False,
+                color=look.colour(name), markerfacecolor=look.face(name), markeredgewidth=0.8,
+            )  # fmt: skip
+        reached = [number for plane in shown.planes for number in (plane.chosen, plane.tested) if number is not None]
+        _horizontal(axes, reached, across)
+        if shown.directions:
+            beside_it = axes_at(
+                1, "difference along 0° and 90°" if len(shown.directions) > 1 else "".join(shown.directions)
+            )
+            ends: list[float] = [0.0]
+            for number, name in enumerate(shown.directions):
+                cells = [_known(plane.differences[number]) for plane in shown.planes]
+                value, low, high = (np.array([row[part] for row in cells]) for part in range(3))
+                shift = 0.12 * ROW * (1 if number == 0 else -1) * (len(shown.directions) - 1) * 2
+                beside_it.hlines(rows + shift, low, high, color=look.colour(name), linewidth=0.8, zorder=2)
+                beside_it.plot(
+                    value, rows + shift, linestyle="none", marker=look.marker(name), markersize=3.5,
+                    color=look.colour(name), clip_on=False, zorder=3,
+                )  # fmt: skip
+                ends += [end for row in cells for end in row if np.isfinite(end)]
+            beside_it.axvline(0, color=FAINT, linewidth=0.6, zorder=1)
+            _horizontal(beside_it, ends, across)
+
+    def _side(self, page: float) -> float:
+        return 0.32 * page
+
+    def _lines(self, page: float) -> list[float]:
+        """Inches of every row."""
+        ruler = Ruler("medium")
+        names = [ruler.wrap(plane.label, self._side(page)) for plane in self._shown.planes]
+        return [max(ROW, ruler.height(name) + 0.03) for name in names]
+
+
+def _known(numbers: Sequence[float | None]) -> list[float]:
+    return [np.nan if number is None else number for number in numbers]
+
+
+def _horizontal(axes: Any, reached: Sequence[float], across: float) -> None:
+    """A horizontal axis whose numbers have room beside one another."""
+    ruler = Ruler("medium")
+    axis = axis_from_zero(reached, most=5)
+    for most in (5, 4, 3):
+        axis = axis_from_zero(reached, most=most)
+        if sum(map(ruler.width, axis.labels)) + 0.08 * len(axis.labels) <= across:
+            break
+    axes.set_xlim(axis.low, axis.high)
+    axes.set_xticks(axis.ticks, axis.labels)
