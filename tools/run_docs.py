@@ -275,13 +275,17 @@ def check_inline(text: str) -> str:
     if words[0] == "make":
         return check(words[:2])
     command = commands_of_program()
+    takes_next = False
     for word in words[1:]:
         below = getattr(command, "commands", None)
         if word.startswith("-"):
-            options = [option for p in command.params for option in (*p.opts, *p.secondary_opts)]
+            options = {option: p for p in command.params for option in (*p.opts, *p.secondary_opts)}
             name = word.partition("=")[0].split("|")[0].split("/")[0].rstrip(",;.")
             if name not in (*options, "-h", "--help") and name.strip("-"):
                 return f"no such option: {name}"
+            takes_next = name in options and not options[name].is_flag and "=" not in word
+        elif takes_next:
+            takes_next = False
         elif below is not None and word.strip(".…"):
             names = [name for name in word.split("|") if name.isidentifier() and name.islower()]
             if missing := [name for name in names if name not in below]:

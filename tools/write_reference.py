@@ -26,7 +26,7 @@ from srm_explorer.engine.figures.glossary import as_markdown
 from srm_explorer.engine.session.session import HeldOut, PlaneRecord, PromptRecord, RunRecord, Session, Sidecar
 from srm_explorer.tui.cli.app import app
 from srm_explorer.tui.keys import declared_bindings, shown_keys
-from srm_explorer.tui.settings import TEMPLATE
+from srm_explorer.tui.settings import CHOICES, NAMES, TEMPLATE, THEMES, Settings, variable
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 STUB = DOCS.parent / "srm_explorer" / "__init__.pyi"
@@ -75,8 +75,21 @@ def keys() -> str:
 
 
 def settings() -> str:
-    """The settings file as the program writes it."""
-    return f"```toml\n{TEMPLATE.rstrip()}\n```"
+    """A row a setting, and the settings file as the program writes it."""
+    told = attributes_of(Settings)
+    rows = [
+        (
+            f"`{name}`",
+            "a theme" if name == "theme" else ", ".join(f"`{choice}`" for choice in CHOICES.get(name, ())),
+            "" if (default := getattr(Settings(), name)) in ("", {}) else f"`{default}`",
+            f"`{variable(name)}`",
+            told[name],
+        )
+        for name in NAMES
+    ]
+    lines = table(("setting", "takes", "default", "variable", "meaning"), rows)
+    themes = ", ".join(f"`{theme}`" for theme in THEMES)
+    return "\n".join([*lines, "", f"Themes: {themes}.", "", "## The file", "", "```toml", TEMPLATE.rstrip(), "```"])
 
 
 def experiment() -> str:
