@@ -20,7 +20,7 @@ from srm_explorer.engine.stats.collapse import HealthMatrix, health_matrix
 from srm_explorer.engine.stats.matching import rank_p
 from srm_explorer.engine.stats.permutation import FEWEST_UNITS, benjamini_hochberg
 from srm_explorer.engine.stats.resampling import UnitTotals, bca_interval, binomial_interval, unit_totals
-from srm_explorer.engine.stats.text import GRAM, compression_ratio, text_metrics
+from srm_explorer.engine.stats.text import GRAM
 from srm_explorer.engine.stats.unit_means import MeanEffect, mean_effect
 
 
@@ -260,13 +260,12 @@ def text_table(pairs: PairedTexts) -> TableFigure | None:
             "perplexity:perplexity; ended:ended at once:whole:2" if rated else "ended:ended at once:whole:2"
         ),
     ]
-    measures = _measures(pairs)
     lengths = np.array([len(pairs.run(at).token_ids) for at in range(len(pairs.rows))], np.float64)
     rows: list[tuple[CellValue, ...]] = []
     for condition, members, _ in pairs.told():
         tokens = None if pairs.session.is_unknown("tokens") else float(lengths[members].mean())
         row: list[CellValue] = [condition.label, len(members), tokens]
-        row += [mean_of(measures[key][members]) for key, _ in _METRICS]
+        row += [mean_of(_measure(pairs, key)[members]) for key, _ in _METRICS]
         if rated:
             logs = np.log(
                 _numbers(effects and effects.perplexity for effects in map(pairs.effects_at, members.tolist()))
@@ -285,7 +284,7 @@ def change_table(pairs: PairedTexts, resamples: int, seed: int) -> Tested | None
     columns = table_columns(
         "value::text; measure::text; units::whole:1; baseline; with_it:with it; change; low:from; high:to; p::p; q::p:1"
     )
-    measures, titles = _measures(pairs), dict(_METRICS)
+    titles = dict(_METRICS)
     rows: list[tuple[CellValue, ...]] = []
     p_values: list[float] = []
     for condition, _, members in pairs.told():
@@ -295,7 +294,8 @@ def change_table(pairs: PairedTexts, resamples: int, seed: int) -> Tested | None
         place = {int(row): at for at, row in enumerate(pairs.rows)}
         base = np.array([place[int(row)] for row in pairs.base[members]], np.int64)
         for key in _TOLD_OF:
-            before, after = measures[key][base], measures[key][members]
+            measure = _measure(pairs, key)
+            before, after = measure[base], measure[members]
             known = np.isfinite(before) & np.isfinite(after)
             if not known.any():
                 continue
@@ -370,13 +370,9 @@ def _health(pairs: PairedTexts, members: NDArray[np.int64]) -> HealthMatrix:
     return health_matrix(before.tolist(), after.tolist(), pairs.unit(members))
 
 
-def _measures(pairs: PairedTexts) -> dict[str, Floats]:
-    """[run] every graded measure of the texts by name, of words where no tokens are known; NaN where one is short."""
-    runs = [pairs.run(at) for at in range(len(pairs.rows))]
-    unknown = pairs.session.is_unknown("tokens")
-    rated = [text_metrics(run.text.split() if unknown else run.token_ids) for run in runs]
-    measures = {key: _numbers(metrics.get(key) for metrics in rated) for key, _ in _METRICS if key != "compression"}
-    return {**measures, "compression": np.array([compression_ratio(run.text.strip()) for run in runs], np.float64)}
+def _measure(pairs: PairedTexts, name: str) -> Floats:
+    """[run] a graded measure of the texts; NaN where none has it."""
+    return pairs.measures.get(name, np.full(len(pairs.rows), np.nan))
 
 
 def _ended_at_once(run: RunRecord) -> bool:

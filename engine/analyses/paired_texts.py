@@ -12,7 +12,7 @@ from srm_explorer.engine.experiment import Condition
 from srm_explorer.engine.session import RunRecord, Session, Units, units_of
 from srm_explorer.engine.session.effects import Effects, RunEffects, TextScores, effects_of
 from srm_explorer.engine.stats.collapse import CollapseRule
-from srm_explorer.engine.stats.text import first_divergence
+from srm_explorer.engine.stats.text import compression_ratio, first_divergence, text_metrics
 
 Floats = NDArray[np.float64]
 
@@ -103,6 +103,21 @@ class PairedTexts:
                 is_paired = (self.base[members] >= 0) & (condition.kind != "baseline")
                 listed.append((condition, members, members[is_paired & self.known[self.base[members]]]))
         return listed
+
+    @cached_property
+    def measures(self) -> dict[str, Floats]:
+        """[run] every graded measure of the texts by name, of words where no tokens are known; NaN where one is short.
+
+        Those of `text_metrics`, and `compression`.
+        """
+        runs = [self.run(at) for at in range(len(self.rows))]
+        unknown = self.session.is_unknown("tokens")
+        rated = [text_metrics(run.text.split() if unknown else run.token_ids) for run in runs]
+        measures = {
+            name: np.array([metrics.get(name, np.nan) for metrics in rated], np.float64)
+            for name in dict.fromkeys(name for metrics in rated for name in metrics)
+        }
+        return {**measures, "compression": np.array([compression_ratio(run.text.strip()) for run in runs], np.float64)}
 
     @cached_property
     def kl(self) -> Floats:

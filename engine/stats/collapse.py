@@ -63,11 +63,15 @@ class PublishedRule:
         n = len(text)
         if n < max(1, self.fewest):
             return True
-        if max(Counter(text).values()) / n >= self.commonest:
+        # A longer substring is no commoner than a shorter one that begins it: most lengths need no counting.
+        most = max(Counter(text).values())
+        if most / n >= self.commonest:
             return True
         for k in range(2, min(self.longest, n // 2) + 1):
-            count = max(Counter(text[at : at + k] for at in range(n - k + 1)).values())
-            if count > 1 and count * k / n >= self.repeated:
+            if most * k / n < self.repeated:
+                continue
+            most = max(Counter(text[at : at + k] for at in range(n - k + 1)).values())
+            if most > 1 and most * k / n >= self.repeated:
                 return True
         return _is_symbols(text, self.alphanumeric, self.symbols)
 
@@ -149,9 +153,12 @@ def collapse_rule(named: object = None) -> CollapseRule:
 
 
 def _is_symbols(text: str, alphanumeric: float, symbols: float) -> bool:
-    known = sum(c.isalnum() for c in text)
-    others = sum(not c.isalnum() and not c.isspace() for c in text)
-    return known / len(text) < alphanumeric and others / len(text) > symbols
+    known = sum(map(str.isalnum, text))
+    if known / len(text) >= alphanumeric:
+        return False
+    # No character is both a letter, or digit, and white space.
+    others = len(text) - known - sum(map(str.isspace, text))
+    return others / len(text) > symbols
 
 
 def _percent(share: float) -> str:
