@@ -186,11 +186,12 @@ def unpack_session(file: Path, path: Path | None = None, *, folder: Path | None 
 
 
 def _vectors_of(session: Session) -> Path | None:
-    """The file of a session's vectors, checked; None where there is none any more."""
+    """The file of a session's vectors; None where there is none any more."""
     if session.sidecar is None or session.path is None:
         return None
-    there = any(path.is_file() for path in sidecar_candidates(session.path, session.sidecar))
-    return session.vectors_path() if there else None
+    there = [path for path in sidecar_candidates(session.path, session.sidecar) if path.is_file()]
+    # One alone is checked while it is packed.
+    return session.vectors_path() if len(there) > 1 else next(iter(there), None)
 
 
 def _notes(session: Session, is_whole: bool, run: Path | None) -> Generator[str]:
@@ -213,8 +214,8 @@ def _write(file: BinaryIO, name: str, session: Session, files: Mapping[str, IO[b
                 members[member] = _stream(source, to)
         expected = session.sidecar
         if VECTORS in members and expected is not None and members[VECTORS].sha256 != expected.sha256:
-            what = "the vectors were altered while they were read"
-            raise ExplorerError(what, where=session.name, remedy="pack it again")
+            what = "the vectors are not those this session was saved with (the file was altered)"
+            raise ExplorerError(what, where=session.name, remedy="restore it from a copy")
         manifest = dataclasses.asdict(Manifest("srm-explorer session", VERSION, name, members))
         archive.writestr(_entry(MANIFEST), json.dumps(manifest, ensure_ascii=False, indent=1) + "\n")
 

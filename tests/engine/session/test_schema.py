@@ -21,10 +21,10 @@ from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment
 from srm_explorer.engine.session import Session, plain
 from srm_explorer.engine.session.controls import CONTROLS, ControlMatch, Controls
+from srm_explorer.engine.session.effects import Effects, MeanParts, MovedToken, Moves, RunEffects, SiteParts, TextScores
 from srm_explorer.engine.session.schema import schema
 from srm_explorer.engine.session.serialization import read_session, session_bytes
 from srm_explorer.tui.settings import TEMPLATE, settings_schema
-from tests.engine.analyses.test_effects_study import scored, session_of
 from tests.engine.session.test_session_rename import a_session
 from tests.example import EXAMPLE
 
@@ -43,11 +43,26 @@ def controlled() -> Session:
     return a_session(provenance={CONTROLS: plain(Controls(2, 0, 99, (match,), {}))})
 
 
+def scored() -> Session:
+    scores = TextScores((0.5, float("inf")), (-0.5, 0.5), (1, 4), 2.0, 1.0, 1.5, (3,), ())
+    parts = SiteParts({"total": 1.0}, {}, None, ({"direct": (0.5, 1.5)},), 3, None)
+    found = {
+        0: RunEffects(0, None, None, {}, {}),
+        1: RunEffects(1, 9.5, 0.25, {"baseline": scores}, {"blocks.1.mlp.hook_post": parts}),
+    }
+    site = "blocks.1.mlp.hook_post"
+    moves = (Moves("baseline", 1, 2, {"promoted": (MovedToken(7, " door", 1.5, 0.3, 0.1),)}),)
+    means = (MeanParts(site, 1, 1, {"total": 1.0}, {}),)
+    planes = ((site, "3", "mean(type=x)"),)
+    effects = Effects("now", ("baseline",), "", (site,), planes, {}, {site: 1e-7}, moves, means, found)
+    return a_session(effects=effects.to_dict())
+
+
 DOCUMENTS: dict[str, dict[str, Any]] = {
     "the example": json.loads(EXAMPLE.read_bytes()),
     "of 0.1.0, scored": json.loads((OLDER / "small.json").read_bytes()),
     "imported": json.loads(session_bytes(imported())),
-    "scored": json.loads(session_bytes(scored(session_of()))),
+    "scored": json.loads(session_bytes(scored())),
     "with controls": json.loads(session_bytes(controlled())),
     "interrupted": json.loads(session_bytes(a_session(state="interrupted", notes="ü\n"))),
 }
