@@ -27,14 +27,15 @@ def executed(*cells: str) -> list[list[Any]]:
 
 
 def test_what_a_cell_shows() -> None:
-    shown, loaded, table, wrong, stopped, after, pages = executed(
+    shown, loaded, table, wrong, stopped, after, drawn, inline = executed(
         f"import sys\nimport srm_explorer as srm\nsession = srm.load_session({str(EXAMPLE)!r})\nsession",
         "sorted({'torch', 'transformers', 'pandas'} & set(sys.modules))",
         "srm.study('dose', session)",
         "srm.load_session('no-such')",
         "from srm_explorer.engine.launch.notebook import Interrupted\nraise Interrupted('3 of 16 runs are saved')",
         "session.spec",
-        "srm.figure(session)",
+        "figure = srm.figure(session)\nfigure",
+        "%matplotlib inline\nimport matplotlib.pyplot\nsrm.figure(session, 'dose')",
     )
     (whole,) = shown
     assert whole.data["text/plain"].startswith("Session example: finished")
@@ -46,7 +47,9 @@ def test_what_a_cell_shows() -> None:
         assert "\n" not in error.traceback[0]
     assert "no-such" in wrong[0].traceback[0]
     assert "clamp" in after[0].data["text/plain"]
-    assert len(pages) == 1
+    for outputs in (drawn, inline):
+        (page,) = outputs
+        assert "<svg" in page.data["image/svg+xml"]
 
 
 @pytest.mark.slow

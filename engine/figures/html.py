@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -23,7 +22,7 @@ from srm_explorer.engine.figures.captions import (
 from srm_explorer.engine.figures.curves import warnings_of
 from srm_explorer.engine.figures.groups import swept_groups
 from srm_explorer.engine.figures.numbers import count_of
-from srm_explorer.engine.figures.paper import draw, figure_bytes, plane_figure
+from srm_explorer.engine.figures.paper import draw, picture_of, plane_figure
 from srm_explorer.engine.figures.table import TableFigure, cell_text
 from srm_explorer.engine.figures.warnings import session_warnings
 from srm_explorer.engine.lines import visible
@@ -40,9 +39,6 @@ MOST_LISTED, MOST_ROWS, LONGEST = 6, 60, 300
 
 _BESIDE = "display:flex;flex-wrap:wrap;gap:2em;align-items:flex-start"
 """Chart and facts beside each other where there is room."""
-
-LARGEST_CHART = 300_000
-"""Bytes of SVG beyond which a chart is shown as a picture of dots."""
 
 
 def session_facts(session: Session, *, is_running: bool = False) -> Facts:
@@ -177,16 +173,12 @@ def _chart(session: Session) -> str:
     if not session.planes:
         return ""
     try:
-        made = draw(plane_figure(session))
-        drawn = figure_bytes(made, "svg")
-        # Without the lines that belong to a file of its own.
-        svg = drawn[drawn.index(b"<svg") :].decode("utf-8")
-        if len(drawn) > LARGEST_CHART:
-            picture = base64.b64encode(figure_bytes(made, "png")).decode("ascii")
-            svg = f'<img alt="chart" style="max-width:420px" src="data:image/png;base64,{picture}">'
+        kind, content = picture_of(draw(plane_figure(session)))
     except ExplorerError as error:
         return f"<div>no chart: {_text(str(error))}</div>"
-    return f"<div>{svg}</div>"
+    if kind == "image/png":
+        content = f'<img alt="chart" style="max-width:420px" src="data:{kind};base64,{content}">'
+    return f"<div>{content}</div>"
 
 
 def _facts_html(facts: Facts) -> str:

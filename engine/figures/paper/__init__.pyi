@@ -2,6 +2,7 @@
 from .page import Drawn as Drawn
 from .page import draw as draw
 from .page import figure_bytes as figure_bytes
+from .page import picture_of as picture_of
 from .page import unseen_characters as unseen_characters
 from .planes import PlaneChart as PlaneChart
 from .planes import View as View

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import functools
 import io
 import threading
 import warnings
@@ -46,6 +48,8 @@ GAP = 0.06
 """Inches between the parts of a page, and around it."""
 MOST_IN_FULL = 12
 """Entries of a legend that say their numbers; of more, their names alone stand in columns."""
+LARGEST_SVG = 300_000
+"""Bytes beyond which a browser is given a picture of dots."""
 _LEAVE = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
 # What matplotlib is set to is one for the whole process.
 _lock = threading.RLock()
@@ -90,6 +94,8 @@ def draw(shown: Drawn, column: ColumnWidth = "single") -> Any:
     with _lock, library.rc_context(settings(_texts(painter))), _untold():
         width = WIDTHS[column]
         made: Any = import_module("matplotlib.figure").Figure(figsize=(width, width))
+        # Only what pyplot makes would be shown by itself.
+        made._repr_mimebundle_ = functools.partial(_shown, made)
         look = Look(painter.legend())
         head, foot = Ruler("medium"), Ruler("x-small")
         title = "\n".join(head.wrap(line, width - 2 * GAP) for line in painter.title() if line)
@@ -135,6 +141,21 @@ def figure_bytes(made: Any, form: str, *, dpi: float = 300) -> bytes:
         # A date, and numbers drawn at random, would make another file of the same figure.
         made.savefig(file, format=form, dpi=dpi, metadata=_LEAVE[form])
     return file.getvalue()
+
+
+def picture_of(made: Any) -> tuple[str, str]:
+    """A matplotlib figure for a browser: its type and content, SVG, or PNG in base64 where that would be large."""
+    svg = figure_bytes(made, "svg")
+    if len(svg) <= LARGEST_SVG:
+        # Without the lines that belong to a file of its own.
+        return "image/svg+xml", svg[svg.index(b"<svg") :].decode("utf-8")
+    return "image/png", base64.b64encode(figure_bytes(made, "png", dpi=150)).decode("ascii")
+
+
+def _shown(made: Any, include: object = None, exclude: object = None) -> dict[str, str]:
+    """What IPython asks for where a figure is the last line of a cell."""
+    kind, content = picture_of(made)
+    return {"text/plain": repr(made), kind: content}
 
 
 @contextmanager

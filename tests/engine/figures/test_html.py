@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import base64
 import dataclasses
+import pickle
 from html.parser import HTMLParser
 
 import pytest
@@ -8,6 +10,8 @@ import pytest
 from srm_explorer.engine.analyses.dose import dose_study
 from srm_explorer.engine.analyses.registry import tables_in
 from srm_explorer.engine.figures import html
+from srm_explorer.engine.figures.paper import draw, page, plane_figure
+from srm_explorer.engine.figures.paper.page import LARGEST_SVG
 from srm_explorer.engine.figures.table import TableColumn, TableFigure
 from srm_explorer.engine.session import Session, load_session
 from tests.example import EXAMPLE
@@ -66,7 +70,7 @@ def test_a_session_says_its_warnings_then_what_it_is_then_draws(session: Session
     assert "n" in facts["plane"]
     assert read.text.startswith("⚠")
     assert read.tags.index("table") < read.tags.index("svg")
-    assert len(shown) < 2 * html.LARGEST_CHART
+    assert len(shown) < 2 * LARGEST_SVG
     assert repr(session) == str(session)
     assert len(repr(session)) < 320
     assert repr(session).startswith(f"Session {session.name}: finished")
@@ -89,7 +93,7 @@ def test_hostile_texts_are_texts(session: Session) -> None:
 
 def test_a_long_session_and_a_long_table_are_cut_and_say_so(session: Session) -> None:
     notes = session.changed(notes="word " * 100_000, planes=session.planes * 50)
-    assert len(notes._repr_html_()) < 2 * html.LARGEST_CHART
+    assert len(notes._repr_html_()) < 2 * LARGEST_SVG
     table = TableFigure("t", "numbers", (TableColumn("k", "k", "whole"),), tuple((n,) for n in range(1000)))
     read = Reader(table._repr_html_())
     assert read.tags.count("tr") == html.MOST_ROWS + 1
@@ -109,7 +113,20 @@ def test_without_matplotlib_the_table_stands_alone_and_names_the_extra(
     def missing(*_: object, **__: object) -> None:
         raise html.ExplorerError("it is not installed", remedy="pip install 'srm-explorer[figures]'")
 
-    monkeypatch.setattr(html, "figure_bytes", missing)
+    monkeypatch.setattr(html, "picture_of", missing)
     read = Reader(session._repr_html_())
     assert "svg" not in read.tags
     assert "srm-explorer[figures]" in read.text
+
+
+def test_a_large_chart_is_a_picture_of_dots_and_a_figure_can_be_kept(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = draw(plane_figure(session, view="compass"))
+    assert pickle.loads(pickle.dumps(made)).get_size_inches().tolist() == made.get_size_inches().tolist()
+    monkeypatch.setattr(page, "LARGEST_SVG", 1000)
+    kind, content = page.picture_of(made)
+    assert (kind, base64.b64decode(content)[:4]) == ("image/png", b"\x89PNG")
+    shown = session._repr_html_()
+    assert Reader(shown).tags.count("img") == 1
+    assert "<svg" not in shown
