@@ -148,6 +148,7 @@ def own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
     settings.parent.mkdir(parents=True)
     settings.write_text("hints_left = 0\n")
     monkeypatch.setenv("SRM_EXPLORER_SESSIONS", str(home / "sessions"))
+    monkeypatch.delenv("SRM_EXPLORER_PICTURES", raising=False)
     # Sockets and device locks: no worker of another test, or of the person at the keyboard, is met.
     temporary = tmp_path_factory.getbasetemp() / f"t{home.name.removeprefix('home-')}"
     temporary.mkdir()

@@ -15,6 +15,7 @@ from textual import events, messages
 from textual.app import SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
+from textual.screen import Screen
 from textual.theme import Theme
 from textual.widgets import Input
 
@@ -37,10 +38,12 @@ from srm_explorer.tui.settings import (
 from srm_explorer.tui.terminal import jobs, replies, selecting, textual_patches, wide_text
 from srm_explorer.tui.terminal.clipboard import copy_sequence, copy_to_file, wrapped
 from srm_explorer.tui.terminal.jobs import JobControl
+from srm_explorer.tui.terminal.replies import TerminalReply
 from srm_explorer.tui.terminal.textual_patches import KeyOrder
 from srm_explorer.tui.themes import NAMES, READABLE, readable
 from srm_explorer.tui.widgets.dialogs import COLUMNS, ROWS, TooSmall
 from srm_explorer.tui.widgets.status import StatusLine
+from srm_explorer.tui.widgets.still import Stills
 from srm_explorer.tui.widgets.token_strip import draw_lines
 
 
@@ -61,6 +64,14 @@ class ExplorerApp(KeyOrder[ExitSummary]):
             id="app.suspend",
             tooltip="Go back to the shell, a run goes on; fg there brings the screen back",
         ),
+        Binding(
+            "I",
+            "pictures",
+            "Pictures",
+            show=False,
+            id="app.pictures",
+            tooltip="Draw charts as pictures where the terminal shows them, or as characters again",
+        ),
     ]
 
     def __init__(self, start: LaunchOptions | None = None, settings: Settings | None = None) -> None:
@@ -71,6 +82,7 @@ class ExplorerApp(KeyOrder[ExitSummary]):
         jobs.install()
         selecting.install()
         self._jobs = JobControl(self)
+        self.stills = Stills(self)
         # Over SSH every frame of an animation is a burst of bytes.
         self.animation_level = "none"
         self._start = start or LaunchOptions()
@@ -101,6 +113,15 @@ class ExplorerApp(KeyOrder[ExitSummary]):
 
     def on_explorer_screen_loaded(self) -> None:
         self.tell_settings()
+        self.stills.begin(self.settings.pictures)
+
+    def on_terminal_reply(self, reply: TerminalReply) -> None:
+        self.stills.take(reply.sequence)
+
+    def _display(self, screen: Screen[object], renderable: Any) -> None:
+        super()._display(screen, renderable)
+        if screen is self.screen:
+            self.stills.painted(renderable)
 
     async def on_event(self, event: events.Event) -> None:
         """Who presses a key, or a button of the mouse, has seen what was said before."""
@@ -230,6 +251,12 @@ class ExplorerApp(KeyOrder[ExitSummary]):
         if not self._jobs.stop():
             self.explorer.say("there is no shell to go back to; q quits", "warning")
 
+    def action_pictures(self) -> None:
+        try:
+            self.stills.toggle()
+        except ExplorerError as error:
+            getattr(self.screen, "refuse", self.explorer.refuse)(error)
+
     def action_command_palette(self) -> None:
         if not isinstance(self.screen, Palette):
             self.push_screen(Palette())
@@ -254,6 +281,7 @@ class ExplorerApp(KeyOrder[ExitSummary]):
             return
         self.leaving = True
         self.status = status
+        self.stills.end()
         if self._is_used and self.explorer.has_hints:
             # A file that cannot be written is told when something is set in it, and the hints stay.
             with contextlib.suppress(ExplorerError):

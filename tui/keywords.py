@@ -158,6 +158,7 @@ WORDS: dict[str, str] = {
     "trash.delete": "remove purge forever",
     "trash.empty": "remove purge forever all",
     "app.suspend": "shell background fg stop",
+    "app.pictures": "image graphics kitty sixel iterm braille figure",
     "compare.part*": "chart numbers differences table",
     "compare.difference": "subtract minus groups sessions",
     "compare.groups*": "subtract pair conditions",

@@ -16,6 +16,7 @@ from srm_explorer.engine.io.files import open_regular, write_atomic
 Markers = Literal["braille", "block", "ascii"]
 GlyphMode = Literal["unicode", "ascii"]
 Bell = Literal["none", "bell", "osc9"]
+Pictures = Literal["auto", "on", "off"]
 
 THEMES = (
     *("dark", "light", "terminal", "textual-dark", "textual-light", "nord", "gruvbox", "catppuccin-mocha", "dracula"),
@@ -29,6 +30,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "markers": ("braille", "block", "ascii"),
     "glyphs": ("unicode", "ascii"),
     "bell": ("none", "bell", "osc9"),
+    "pictures": ("auto", "on", "off"),
 }
 """What settings may be that are one of some words."""
 _KEYS, _HINTS, _SESSIONS = "keys", "hints_left", "sessions"
@@ -51,6 +53,7 @@ theme = "dark"          # dark, light, terminal (the terminal's own colours), or
 markers = "braille"     # what charts are drawn with: braille, block, ascii
 glyphs = "unicode"      # unicode, ascii (where the font lacks the signs)
 bell = "none"           # at the end of a run: none, bell, osc9 (a notification of the terminal)
+pictures = "auto"       # charts as pictures, in terminals that show them: auto (not over SSH or in tmux), on, off
 hints_left = 3          # uses until the line of first hints goes; 0 and it is gone
 # sessions = "~/runs"   # where sessions are; else ./saved_sessions where it is there, else with the user's other data
 
@@ -68,6 +71,7 @@ class Settings:
         markers: what charts are drawn with.
         glyphs: which signs the screen draws.
         bell: what happens at the end of a run.
+        pictures: whether charts are drawn as pictures, where the terminal shows any.
         hints_left: in how many more uses the line of first hints is shown.
         sessions: the folder of sessions, as it was written; empty for the default.
         keys: by the id of a binding, the keys it has instead of its own, separated by commas.
@@ -80,6 +84,7 @@ class Settings:
     markers: Markers = "braille"
     glyphs: GlyphMode = "unicode"
     bell: Bell = "none"
+    pictures: Pictures = "auto"
     hints_left: int = USES
     sessions: str = ""
     keys: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -60,6 +60,7 @@ ORDER = {
     "markers": ("block", "ascii", "braille"),
     "glyphs": ("ascii", "unicode", "ascii"),
     "bell": ("bell", "osc9", "none"),
+    "pictures": ("on", "off", "auto"),
     "hints_left": (2, 1, 0),
     "sessions": ("/in/file", "/in/variable", "/on/line"),
     "keys": ({"run.start": "f5"}, {"run.start": "f6"}, {"run.start": "f7"}),

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from rich.style import Style
 
 from srm_explorer.tui.charts.palette import CHANCE, FRAME, GRID
 from srm_explorer.tui.charts.picture import BITS, FIRST, PLAIN, Cell, Picture, cells_of, is_braille
 from srm_explorer.tui.text import wrapped
+
+if TYPE_CHECKING:
+    # Scenes of words are shown before numpy is loaded.
+    from srm_explorer.engine.figures.paper import Drawn
 
 Position = tuple[int, int]
 """Column and row."""
@@ -90,6 +95,7 @@ class Scene:
         table: the numbers behind the chart, the header first, with the spotlight at an angle, with a threshold.
         angle_at: the spotlight's angle that a cell (column, row) stands for, in degrees, or a place in it (a whole
             number is its middle), also (True) beyond what is drawn; None where it has none.
+        figure: what it shows, for who draws that in another way; None for words.
     """
 
     picture: Picture
@@ -97,6 +103,7 @@ class Scene:
     warnings: tuple[str, ...] = ()
     table: Callable[[int, float], Table] = lambda theta, threshold: []
     angle_at: Callable[[float, float, bool], int | None] = lambda col, row, beyond: None
+    figure: Drawn | None = None
 
     def over(self, theta: int, threshold: float) -> Mapping[Position, Cell]:
         return self.moving(theta, threshold).over(self.picture, FAINT)

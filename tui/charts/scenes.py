@@ -145,7 +145,7 @@ def dose_table(figure: DoseFigure) -> Table:
 
 def scene_of_polar(figure: PolarFigure, width: int, height: int) -> Scene:
     """A polar chart, the spotlight a ray."""
-    scene = Scene(paint_polar(figure, width, height), warnings=figure.warnings)
+    scene = Scene(paint_polar(figure, width, height), warnings=figure.warnings, figure=figure)
     disc = disc_of(figure, width, height)
     if disc is None:
         return scene
@@ -155,7 +155,7 @@ def scene_of_polar(figure: PolarFigure, width: int, height: int) -> Scene:
 
 def scene_of_thresholds(figure: ThresholdFigure, width: int, height: int) -> Scene:
     """A threshold chart, the spotlight a cursor without numbers."""
-    scene = Scene(paint_thresholds(figure, width, height), warnings=figure.warnings)
+    scene = Scene(paint_thresholds(figure, width, height), warnings=figure.warnings, figure=figure)
     pane = threshold_pane(figure, width, height)
     if pane is None:
         return scene
@@ -202,7 +202,10 @@ def dose_scene(subject: Subject, threshold: float, width: int, height: int) -> S
     """
     figure = dose_figure(subject, threshold)
     return Scene(
-        paint_dose(figure, width, height), warnings=figure.warnings, table=lambda theta, threshold: dose_table(figure)
+        paint_dose(figure, width, height),
+        warnings=figure.warnings,
+        table=lambda theta, threshold: dose_table(figure),
+        figure=figure,
     )
 
 
@@ -211,6 +214,7 @@ def _compass_scene(subject: Subject, shown: SubjectView, width: int, height: int
     scene = Scene(
         paint_compass(figure, width, height),
         warnings=figure.warnings,
+        figure=figure,
         table=lambda theta, threshold: compass_table(subject.session, figure, theta, threshold),
     )
     disc = disc_of(figure, width, height)
@@ -248,6 +252,7 @@ def thresholds_scene(subject: Subject, difference: bool, threshold: float, width
     scene = Scene(
         paint_thresholds(figure, width, height, cursor_row=True),
         warnings=figure.warnings,
+        figure=figure,
         table=lambda theta, threshold: (
             sweep_table(shown.groups, shown.overlays)
             if less is None

@@ -22,6 +22,7 @@ from srm_explorer.tui.cli.options import (
     HeldOut,
     Json,
     Pairing,
+    Pictures,
     PrependBos,
     SessionName,
     SplitSeed,
@@ -195,6 +196,7 @@ def open_screen(
     prompts: Prompts = None,
     theme: Theme = None,
     changes: Changes = None,
+    pictures: Pictures = None,
 ) -> None:
     """Open the full screen, as `srm-explorer` alone does."""
     end(cli.screen.open_command(session, spec, list(prompts or ()), changed(theme, changes)))
@@ -286,6 +288,7 @@ def show(
     family: Family = None,
     figure: Figure = None,
     column: Column = "single",
+    pictures: Pictures = None,
     as_json: Json = False,
     width: Width = None,
     height: Height = None,

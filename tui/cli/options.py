@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,6 +26,18 @@ def argument(metavar: str, meaning: str) -> Any:
     return Argument(metavar=metavar, help=meaning)
 
 
+def _choose_pictures(choice: str | None) -> str | None:
+    """Have the rest of this process, which knows the variable and the settings, do as the command line says."""
+    if choice is not None:
+        os.environ["SRM_EXPLORER_PICTURES"] = choice
+    return choice
+
+
+Pictures = Annotated[
+    Literal["auto", "on", "off"] | None,
+    Option("--pictures", callback=_choose_pictures, help="Charts as pictures, if the terminal shows any."),
+]
+"""Acts by itself; whatever takes it need not look at it."""
 PrependBos = Literal["auto", "once", "true", "false"]
 Pairing = Literal["perm", "comb"] | None
 TwoNames = tuple[str, str] | None

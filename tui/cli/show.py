@@ -33,6 +33,7 @@ from srm_explorer.engine.figures.paper import ColumnWidth, Drawn
 from srm_explorer.engine.runs.journal_reader import writer_pid
 from srm_explorer.engine.session import PlaneRecord, Session, load_session
 from srm_explorer.tui.charts.dose import paint_dose
+from srm_explorer.tui.charts.picture import Picture
 from srm_explorer.tui.charts.scenes import polar_picture
 from srm_explorer.tui.charts.subject import (
     Subject,
@@ -44,11 +45,11 @@ from srm_explorer.tui.charts.subject import (
     threshold_figure,
 )
 from srm_explorer.tui.charts.thresholds import paint_thresholds
+from srm_explorer.tui.cli import pictures
 from srm_explorer.tui.cli.figures import FigureFile
 from srm_explorer.tui.cli.output import (
     bold,
     colour_wanted,
-    drawn,
     fields,
     say,
     say_json,
@@ -174,6 +175,10 @@ def show_plane(
     whole = _Shown.of(session, plane, chart, threshold, grouping, transform, plain, chance, family, details)
     subject, groups, level, by = whole.subject, whole.groups, whole.level, whole.subject.by
     bands = subject.bands
+
+    def chart_text(kind: str, cells: Callable[[], Picture]) -> str:
+        return pictures.chart(cells, lambda: whole.figure(kind, view, threshold), width, height)
+
     colour = colour_wanted()
     lines = fields([("plane", plane_title(plane))], width=table_width())
     energies = energies_by_group(session, plane, grouping)
@@ -183,11 +188,13 @@ def show_plane(
     warnings = _warnings(session, plane, groups)
     shown = None if chart == "dose" else subject.view(thresholds=groups[0].sweep.thresholds)
     if shown is not None and chart in ("polar", None):
-        say("", drawn(polar_picture(subject, shown, view or telling_view(groups), level, width, height)))
+        seen = view or telling_view(groups)
+        say("", chart_text("polar", lambda: polar_picture(subject, shown, seen, level, width, height)))
     if shown is not None and chart in ("thresholds", None):
-        say("", drawn(paint_thresholds(threshold_figure(subject, shown, level), width, height)))
+        counts = threshold_figure(subject, shown, level)
+        say("", chart_text("thresholds", lambda: paint_thresholds(counts, width, height)))
     if chart == "dose":
-        say("", drawn(paint_dose(dose_figure(subject, threshold), width, height)))
+        say("", chart_text("dose", lambda: paint_dose(dose_figure(subject, threshold), width, height)))
     if bands is not None and (left_out := chance_left_out(session, plane, by, chance)):
         say("", *_wrapped(left_out))
     if bands is not None and bands.counted and any(band.q_arithmetic is not None for band in bands.groups):

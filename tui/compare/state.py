@@ -400,7 +400,7 @@ class CompareState:
             case ThresholdFigure():
                 return scene_of_thresholds(figure, width, height)
             case DoseFigure():
-                return Scene(paint_dose(figure, width, height), warnings=figure.warnings)
+                return Scene(paint_dose(figure, width, height), warnings=figure.warnings, figure=figure)
 
     def look(self) -> tuple[Hashable, ...]:
         """What the chart depends on, besides its size and the spotlight's angle."""

@@ -6,6 +6,7 @@ import codecs
 import re
 import sys
 from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from textual import constants, events, messages
@@ -29,6 +30,8 @@ from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.keys import KEY_NAME_REPLACEMENTS, Keys, _character_to_key
 from textual.message import Message
+
+from srm_explorer.tui.terminal.graphics import is_reply
 
 _ESC: Final = "\x1b"
 _ENDS: Final = ("\x07", "\x9c", "\udc9c")
@@ -74,6 +77,13 @@ _OTHER_KEYS: Final = "27"
 """The number under which xterm tells a key that it has no name for, and its character as a third field."""
 
 Reading = Generator[Read1 | Peek1, str, str]
+
+
+@dataclass
+class TerminalReply(Message, bubble=False):
+    """What a terminal answers of the pictures that it can show."""
+
+    sequence: str
 
 
 class KeyParser(XTermParser):
@@ -160,12 +170,12 @@ class KeyParser(XTermParser):
             if not _OPENING.fullmatch(letter + character):
                 self._tell(_with_alt(letter))
                 return
-        yield from self._string()
+        yield from self._string(letter)
 
-    def _string(self) -> Generator[Read1 | Peek1, str, None]:
-        """Drop a string."""
+    def _string(self, letter: str) -> Generator[Read1 | Peek1, str, None]:
+        """Drop a string, but for what was asked for."""
         until = get_time() + _PATIENCE
-        before = ""
+        before = text = ""
         while True:
             try:
                 character = yield from self._read(max(0.0, until - get_time()))
@@ -180,13 +190,21 @@ class KeyParser(XTermParser):
             if before == _ESC:
                 # Not the end: another sequence begins where this one was cut off.
                 self._held = "" if character == "\\" else _ESC + character
+                if not self._held:
+                    self._tell_reply(f"{_ESC}{letter}{text}\\")
                 return
             if character in _ENDS:
+                self._tell_reply(f"{_ESC}{letter}{text}{_ESC}\\")
                 return
             if character != _ESC and _is_no_text(character):
                 self._held = character
                 return
             before = character
+            text += character if len(text) < _LONGEST else ""
+
+    def _tell_reply(self, sequence: str) -> None:
+        if is_reply(sequence):
+            self._tell(TerminalReply(sequence))
 
     def _control(self, sequence: str, is_sure: bool) -> Generator[Read1 | Peek1, str, None]:
         """Read a control sequence; one that is not known, or does not end, is dropped."""
@@ -243,7 +261,9 @@ class KeyParser(XTermParser):
 
     def _tell_control(self, sequence: str) -> None:
         """Tell what a whole control sequence says, where it says anything."""
-        if sequence in (FOCUSIN, FOCUSOUT):
+        if is_reply(sequence):
+            self._tell(TerminalReply(sequence))
+        elif sequence in (FOCUSIN, FOCUSOUT):
             self._tell(events.AppFocus() if sequence == FOCUSIN else events.AppBlur())
         elif match := _re_in_band_window_resize.fullmatch(sequence):
             self._tell_size(*(int(number.partition(":")[0]) for number in match.groups()))

@@ -175,6 +175,11 @@ class ChartView(CellView):
             self._theta, self._threshold = theta, threshold
             self._move()
 
+    @property
+    def spotlight(self) -> tuple[int, float]:
+        """Its angle in degrees, and the cosine that is counted above."""
+        return self._theta, self._threshold
+
     def settled(self) -> bool:
         return not self._background.is_running("paint") and (
             self._requested is None or self._shown == (self._requested[0], self.size)
