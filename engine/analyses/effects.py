@@ -103,7 +103,7 @@ def _told(pairs: PairedTexts, resamples: int, seed: int, family: str, first: Tes
     changes, collapsed = change_table(pairs, resamples, seed), collapsed_table(pairs)
     tested = {table.name: (table, test) for table, test in filter(None, (first, changes, collapsed))}
     counted = record_tests(pairs.session, [test for _, test in tested.values()], family)
-    words = (_WORDS,) if pairs.session.is_unknown("tokens") else ()
+    words = (_pieces_note(pairs) if pairs.session.pieces else _WORDS,) if pairs.session.is_unknown("tokens") else ()
     notes = {
         "text_changes": (_CHANGES, *words, f"95 % intervals and p: {_studentised(pairs, resamples, seed)}"),
         "collapsed": (pairs.rule.described(), *_false_rates(pairs), *_COLLAPSED),
@@ -128,6 +128,12 @@ _TEXTS = (
     " the length: compare values whose texts are as long; ended at once: runs that wrote nothing, or an end-of-text"
 )
 _WORDS = "its tokens are unknown: n-grams and entropy are of words, parted by spaces"
+
+
+def _pieces_note(pairs: PairedTexts) -> str:
+    return f"tokens are those into which {pairs.session.tokenizer} parts the texts, not those that were generated"
+
+
 _CHANGES = "baseline, with it: means over units of the mean over their runs; change: the second less the first"
 _COLLAPSED = (
     "collapsed, rescued (the baseline alone had collapsed) and harmed (the text alone has) count runs; net: units"
@@ -181,6 +187,8 @@ def _value_notes(pairs: PairedTexts, resamples: int, seed: int) -> tuple[str, ..
     if missing:
         notes.append(f"{missing} runs have no baseline yet and are left out")
     notes[:0] = _few(pairs)
+    if pairs.effects is None and pairs.session.pieces:
+        return (f"the model is unknown: nothing is scored; {_pieces_note(pairs)}", *notes)
     if pairs.effects is None and pairs.session.is_imported:
         return ("neither model nor tokens are known: nothing is scored, and texts are compared as such", *notes)
     if pairs.effects is None:

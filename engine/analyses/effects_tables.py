@@ -260,10 +260,10 @@ def text_table(pairs: PairedTexts) -> TableFigure | None:
             "perplexity:perplexity; ended:ended at once:whole:2" if rated else "ended:ended at once:whole:2"
         ),
     ]
-    lengths = np.array([len(pairs.run(at).token_ids) for at in range(len(pairs.rows))], np.float64)
+    lengths = np.array([len(pairs.tokens(at)) for at in range(len(pairs.rows))], np.float64)
     rows: list[tuple[CellValue, ...]] = []
     for condition, members, _ in pairs.told():
-        tokens = None if pairs.session.is_unknown("tokens") else float(lengths[members].mean())
+        tokens = float(lengths[members].mean()) if pairs.has_tokens else None
         row: list[CellValue] = [condition.label, len(members), tokens]
         row += [mean_of(_measure(pairs, key)[members]) for key, _ in _METRICS]
         if rated:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -61,6 +62,16 @@ class PairedTexts:
         pairs = [(condition, np.flatnonzero((of == condition.index) & (self.base >= 0))) for condition in listed]
         return [(condition, members) for condition, members in pairs if len(members)]
 
+    @property
+    def has_tokens(self) -> bool:
+        """Whether texts are known as tokens: as they were generated, or as a tokenizer parts them."""
+        return bool(self.session.pieces) or not self.session.is_unknown("tokens")
+
+    def tokens(self, at: int) -> Sequence[int]:
+        """The tokens of a run's text, see `has_tokens`."""
+        pieces = self.session.pieces
+        return pieces[int(self.rows[at])] if pieces else self.run(at).token_ids
+
     def unit(self, members: NDArray[np.int64]) -> NDArray[np.int64]:
         """[run] the units of some places of `rows`."""
         return self.units.of_run[self.rows[members]]
@@ -111,8 +122,7 @@ class PairedTexts:
         Those of `text_metrics`, and `compression`.
         """
         runs = [self.run(at) for at in range(len(self.rows))]
-        unknown = self.session.is_unknown("tokens")
-        rated = [text_metrics(run.text.split() if unknown else run.token_ids) for run in runs]
+        rated = [text_metrics(self.tokens(at) if self.has_tokens else run.text.split()) for at, run in enumerate(runs)]
         measures = {
             name: np.array([metrics.get(name, np.nan) for metrics in rated], np.float64)
             for name in dict.fromkeys(name for metrics in rated for name in metrics)
@@ -157,7 +167,9 @@ class PairedTexts:
 
     def _first(self, at: int) -> float:
         base = self.baseline(at)
-        token = None if base is None else first_divergence(self.run(at).token_ids, base.token_ids)
+        pieces = self.session.pieces
+        other = pieces[int(self.base[at])] if pieces else () if base is None else base.token_ids
+        token = None if base is None else first_divergence(self.tokens(at), other)
         return np.nan if token is None else float(token)
 
 

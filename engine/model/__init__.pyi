@@ -36,6 +36,7 @@ from .selftest import SelfTest as SelfTest
 from .selftest import self_test as self_test
 from .tokenizer import Feeding as Feeding
 from .tokenizer import Tokenizer as Tokenizer
+from .tokenizer import load_tokenizer as load_tokenizer
 from .warm import ModelKey as ModelKey
 from .warm import WarmModel as WarmModel
 from .warm import device_key as device_key

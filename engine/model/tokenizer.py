@@ -7,13 +7,16 @@ import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from jinja2 import TemplateError
 from transformers import AutoTokenizer
 
+from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment.fields import Bos
+from srm_explorer.engine.model.hub import fetch_model
 from srm_explorer.engine.prompts import Turns
 
 
@@ -301,3 +304,17 @@ def _frame(raw: Callable[..., Any]) -> tuple[tuple[int, ...], tuple[int, ...]] |
             return None
         frames.add((tuple(whole[:start]), tuple(whole[start + len(bare) :])))
     return frames.pop() if len(frames) == 1 else None
+
+
+def load_tokenizer(name: str) -> Tokenizer:
+    """Load a tokenizer alone: of a model by its name or folder, or of a folder or `tokenizer.json` without a model.
+
+    Raises:
+        ExplorerError: there is none, or it cannot be loaded without running code.
+    """
+    folder = paths.expanded(Path(name))
+    folder = folder.parent if folder.name == "tokenizer.json" else folder
+    if any((folder / file).is_file() for file in ("tokenizer.json", "vocab.json")):
+        return Tokenizer.load(str(folder), None, stop_ids=frozenset())
+    found = fetch_model(name, only_tokenizer=True)
+    return Tokenizer.load(str(found.folder), None, stop_ids=frozenset())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
@@ -25,9 +25,24 @@ from srm_explorer.engine.session.session import (
     Unknown,
 )
 from srm_explorer.engine.session.units import UNIT_FACTOR
+from srm_explorer.engine.stats.text import first_divergence
 
 Runs: TypeAlias = Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]
 """A mapping a run, or a column a name; also a pandas frame."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """What parts a text into tokens.
+
+    Attributes:
+        name: of the tokenizer.
+        ids: of a text's tokens, without any that begin or end it.
+    """
+
+    name: str
+    ids: Callable[[str], Sequence[int]]
+
 
 RESERVED = ("reference", "control", "intervened", "all")
 """What groups of runs are called, and no condition of another program's may be."""
@@ -44,6 +59,7 @@ def session_from(
     name: str = IMPORTED,
     interventions: Sequence[Mapping[str, Any]] = (),
     reduce: Reduce | None = None,
+    split: Split | None = None,
 ) -> Session:
     """Make a session of vectors and texts that another program captured; it is not saved yet.
 
@@ -61,6 +77,8 @@ def session_from(
         interventions: what was done, as an experiment file has it, but for the values, which the runs tell:
             {"site": "blocks.11.mlp.hook_post", "neurons": [373], "op": "clamp"}.
         reduce: what makes [run, width] of arrays [run, token, width], whose tokens all count: "mean", or the "last".
+        split: parts texts into tokens, by which repetitions are counted and the first change is told; else by words.
+            Which tokens were generated stays unknown.
 
     Returns:
         a session whose vectors are held in memory, until `save_session` writes them.
@@ -93,8 +111,12 @@ def session_from(
         imported["rounded"] = list(inexact)
     if kinds:
         imported["kinds"] = dict(kinds)
+    pieces = _pieces(split, texts)
+    if split is not None and pieces:
+        imported |= {"tokenizer": split.name, "pieces": [list(ids) for ids in pieces]}
     if "id" in columns:
         imported["ids"] = [None if cell is None else _text(cell) for cell in columns["id"]]
+    changes = _first_changes(pieces, list(zip(of_run, samples, strict=True)), condition_of)
     return Session(
         name=name,
         state="finished",
@@ -113,13 +135,35 @@ def session_from(
                 prompt_tokens=0,
                 finish="unknown",
                 min_margin=None,
-                metrics={},
+                metrics=changes[row],
             )
             for row in range(count)
         ),
         provenance={IMPORTED: imported},
         held=held or None,
     )
+
+
+def _pieces(split: Split | None, texts: Sequence[str] | None) -> list[tuple[int, ...]]:
+    if split is None:
+        return []
+    if texts is None:
+        remedy = "give the continuations too, as `output`"
+        raise ExplorerError("there is no text for the tokenizer", where=split.name, remedy=remedy)
+    return [tuple(split.ids(text)) for text in texts]
+
+
+def _first_changes(
+    pieces: Sequence[Sequence[int]], pairs: Sequence[tuple[int, int]], conditions: Sequence[int]
+) -> list[dict[str, float]]:
+    """[run] the first token that is not its baseline's, as a metric; nothing where texts are in no pieces."""
+    baselines = {pair: ids for pair, ids, at in zip(pairs, pieces, conditions, strict=False) if at == 0}
+    changes: list[dict[str, float]] = []
+    for row, pair in enumerate(pairs):
+        base = baselines.get(pair)
+        first = None if base is None else first_divergence(pieces[row], base)
+        changes.append({} if first is None else {"first_change": float(first)})
+    return changes
 
 
 def _columns(runs: Runs) -> dict[str, list[Any]]:

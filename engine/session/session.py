@@ -326,6 +326,19 @@ class Session:
         listed: object = cast("Mapping[str, Any]", imported).get("unknown") if isinstance(imported, Mapping) else ()
         return isinstance(listed, list | tuple) and what in listed
 
+    @property
+    def pieces(self) -> Sequence[Sequence[int]]:
+        """[run] tokens into which `tokenizer` parts the texts of an import, not those generated; none without."""
+        imported: object = self.provenance.get(IMPORTED)
+        listed: object = cast("Mapping[str, Any]", imported).get("pieces") if isinstance(imported, Mapping) else None
+        pieces = cast("Sequence[Sequence[int]]", listed) if isinstance(listed, list | tuple) else ()
+        return pieces if len(pieces) == len(self.runs) else ()
+
+    @property
+    def tokenizer(self) -> str:
+        """What parts the texts of an import into `pieces`; empty for none."""
+        return str(cast("Mapping[str, Any]", self.provenance[IMPORTED]).get("tokenizer", "")) if self.pieces else ""
+
     def same_text(self, first: RunRecord, other: RunRecord) -> bool:
         """Whether two runs wrote the same: by their tokens, by their texts where tokens are unknown; False if both."""
         return not self.is_unknown("texts") and (first.token_ids, first.text) == (other.token_ids, other.text)

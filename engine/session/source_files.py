@@ -19,7 +19,7 @@ from srm_explorer.engine.experiment import UNKNOWN, Site
 from srm_explorer.engine.experiment.values import shown
 from srm_explorer.engine.io.arrays import PICKLES, Reduce, Skipped, pickled, read_arrays
 from srm_explorer.engine.io.files import parse_json, read_text
-from srm_explorer.engine.session.imported import session_from
+from srm_explorer.engine.session.imported import Split, session_from
 from srm_explorer.engine.session.keys import BASELINE, has_markers, key_cells
 from srm_explorer.engine.session.session import IMPORTED, Session
 from srm_explorer.engine.session.source_tables import MARKS, PARQUET, Table, is_table, read_table, with_texts
@@ -98,6 +98,7 @@ def import_session(
     site: str | None = None,
     reduce: Reduce | None = None,
     interventions: Sequence[Mapping[str, Any]] = (),
+    split: Split | None = None,
     told: Told | None = None,
 ) -> Import:
     """Make one session of files of vectors, of continuations, or of both; nothing is unpickled.
@@ -116,6 +117,7 @@ def import_session(
         site: where vectors without the name of a site were captured; None where nobody knows.
         reduce: what makes one vector of arrays [n, token, d]; without it they are left out.
         interventions: what was done, see `session_from`.
+        split: parts texts into tokens, see `session_from`.
         told: hears how far it is.
 
     Raises:
@@ -148,7 +150,7 @@ def import_session(
         what = f"none of {len(chosen):,} files could be read; the first: {unread[0]}" if unread else "there is no file"
         remedy = f"give {', '.join((*ARRAYS, *MARKS, PARQUET))} files"
         raise ExplorerError(what, where=_listed(files), remedy=remedy)
-    session = _session(sources, name, interventions)
+    session = _session(sources, name, interventions, split)
     provenance: dict[str, Any] = dict(cast("Mapping[str, Any]", session.provenance[IMPORTED]))
     provenance["files"] = [path.name for path in sources.files]
     if entries := metadata.of(sources.files):
@@ -471,7 +473,7 @@ def _verb(why: str) -> str:
     return why if why.startswith("holds") else f"is {why}"
 
 
-def _session(sources: _Sources, name: str, interventions: Sequence[Mapping[str, Any]]) -> Session:
+def _session(sources: _Sources, name: str, interventions: Sequence[Mapping[str, Any]], split: Split | None) -> Session:
     rows = [
         ({**set_, **row}, where)
         for (_, where, row), set_ in zip(
@@ -498,7 +500,7 @@ def _session(sources: _Sources, name: str, interventions: Sequence[Mapping[str, 
     elif rows:
         runs, wheres = [row for row, _ in rows], [where for _, where in rows]
     try:
-        session = session_from(matrices or None, runs, name=name, interventions=interventions)
+        session = session_from(matrices or None, runs, name=name, interventions=interventions, split=split)
     except ExplorerError as error:
         number = re.fullmatch(r"runs\[(\d+)\]", error.where or "")
         if number is None:

@@ -349,10 +349,13 @@ def import_files(
     site: Annotated[str | None, about("Where the vectors were captured, if known.")] = None,
     neuron: Annotated[int | None, about("What was clamped there, if known.")] = None,
     reduce: Annotated[Literal["mean", "last"] | None, about("Of arrays [n, token, d]: mean, or last token.")] = None,
+    tokenizer: Annotated[
+        str | None, taking("MODEL|PATH", "Part texts into its tokens; without it, repetitions are of words.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Make a session of vectors and texts that other programs saved."""
-    cli.imports.import_command(files, session, site, neuron, reduce, as_json)
+    cli.imports.import_command(files, session, site, neuron, reduce, tokenizer, as_json)
 
 
 @app.command()

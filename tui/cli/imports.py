@@ -11,6 +11,7 @@ from typing import Any
 from srm_explorer.engine import paths
 from srm_explorer.engine.io.arrays import Reduce
 from srm_explorer.engine.session import save_session
+from srm_explorer.engine.session.imported import Split
 from srm_explorer.engine.session.source_files import Import, Progress, Told, clamped, import_session, session_name
 from srm_explorer.tui.cli.output import count, note, say, say_json, visible
 
@@ -21,13 +22,17 @@ def import_command(
     site: str | None,
     neuron: int | None,
     reduce: Reduce | None,
+    tokenizer: str | None,
     as_json: bool,
 ) -> None:
     """Make a session of the files, save it, and say what was left out of it."""
     interventions = clamped(site, neuron)
     path = paths.session_path(session or session_name(files))
+    split = None if tokenizer is None else _split(tokenizer)
     with _progress(quiet=as_json) as told:
-        done = import_session(files, name=path.stem, site=site, reduce=reduce, interventions=interventions, told=told)
+        done = import_session(
+            files, name=path.stem, site=site, reduce=reduce, interventions=interventions, split=split, told=told
+        )
         saved = save_session(done.session, path)
     if saved.note:
         note(saved.note)
@@ -38,6 +43,14 @@ def import_command(
         return
     say(done.summary())
     say(f"session {visible(saved.session.name)}: {visible(str(saved.path))}")
+
+
+def _split(name: str) -> Split:
+    # Here, since it imports torch, which takes seconds that no other import needs.
+    from srm_explorer.engine.model import load_tokenizer
+
+    tokenizer = load_tokenizer(name)
+    return Split(name, lambda text: tokenizer.encode(text, prepend_bos=False))
 
 
 def _summary(done: Import, path: Path) -> dict[str, Any]:

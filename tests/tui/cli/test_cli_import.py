@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from srm_explorer.engine import paths
+from srm_explorer.engine.analyses import effects_study, tables_in
+from srm_explorer.engine.model import load_tokenizer
 from srm_explorer.engine.session import load_session
 from srm_explorer.tui.cli import main
 
@@ -86,6 +88,36 @@ def test_a_file_is_written_also_where_nobody_reads_what_is_printed(
         elsewhere.setattr(sys, "stdout", closed)
         main(["effects", "texts", "--rule", "published", "--csv", str(tmp_path / "e.csv")])
     assert (tmp_path / "e.csv").exists()
+
+
+@pytest.mark.parametrize("tokenizer", ["demo", None])
+def test_a_tokenizer_parts_texts_whose_tokens_nobody_kept(tmp_path: Path, srm: Command, tokenizer: str | None) -> None:
+    rows = [
+        ("1", "baseline", "the man and the dog"),
+        ("1", "20", "the man and a cat"),
+        ("2", "baseline", "the"),
+        ("2", "20", ""),
+    ]
+    with (tmp_path / "texts.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["core_id", "sweep", "output"], *rows])
+    assert srm("import", tmp_path / "texts.csv", *(["--tokenizer", tokenizer] if tokenizer else [])).status == 0
+    session = load_session(paths.session_path("texts"))
+    tables = {table.name: table for table in tables_in(effects_study(session, {}))}
+    values = dict(zip([row[0] for row in tables["effects"].rows], tables["effects"].rows, strict=True))
+    keys = [column.key for column in tables["effects"].columns]
+    first = values["+20"][keys.index("first_change_from_1")]
+    if tokenizer is None:
+        assert first is None
+        return
+    split = load_tokenizer(tokenizer)
+    pieces = [split.encode(row[2], prepend_bos=False) for row in rows]
+    assert [list(ids) for ids in session.pieces] == pieces
+    expected = [
+        next(at for at in range(99) if pieces[i][at : at + 1] != pieces[i + 1][at : at + 1]) + 1 for i in (0, 2)
+    ]
+    assert first == sum(expected) / 2
+    assert "those into which demo parts the texts" in " ".join(tables["effects"].notes)
+    assert session.is_unknown("tokens")
 
 
 def test_an_import_goes_out_with_the_keys_it_came_with(captures: Path, tmp_path: Path, srm: Command) -> None:
