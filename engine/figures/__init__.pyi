@@ -20,6 +20,7 @@ from .captions import plane_captions as plane_captions
 from .captions import plane_title as plane_title
 from .captions import pooled_caption as pooled_caption
 from .captions import site_caption as site_caption
+from .captions import source_caption as source_caption
 from .captions import state_caption as state_caption
 from .captions import unseen_caption as unseen_caption
 from .comparison import MOST_SESSIONS as MOST_SESSIONS

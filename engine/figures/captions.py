@@ -21,6 +21,7 @@ from srm_explorer.engine.experiment.positions import positions_text
 from srm_explorer.engine.figures.numbers import count_of, short
 from srm_explorer.engine.figures.table import EXPLORATORY
 from srm_explorer.engine.session import PlaneRecord, Session, Unknown
+from srm_explorer.engine.session.session import IMPORTED
 
 DEMO = "demo"
 LONGEST = 32
@@ -150,6 +151,24 @@ def model_caption(session: Session) -> str:
     if name == DEMO:
         return "demo model"
     return f"{name} (demo model)" if is_demo else name
+
+
+_MOST_SAID, _LONGEST_SAID = 8, 40
+"""Entries of metadata that a line holds, and letters of one."""
+
+
+def source_caption(session: Session) -> str:
+    """Where an import came from, and what the metadata beside it says, as far as that is short; empty for a run."""
+    imported = cast("dict[str, object]", session.provenance.get(IMPORTED) or {})
+    files = cast("list[object]", imported.get("files") or [])
+    parts = [", ".join(map(str, files[:2])) + (f" and {len(files) - 2:,} more files" if len(files) > 2 else "")]
+    for entry in cast("dict[str, object]", imported.get("metadata") or {}).values():
+        said = cast("dict[str, object]", entry) if isinstance(entry, dict) else {}
+        parts += [f"{name} {value}" for name, value in said.items() if isinstance(value, str | int | float)]
+    if tokenizer := session.tokenizer:
+        parts.append(f"texts parted by {tokenizer}")
+    short = [part for part in dict.fromkeys(parts[1:]) if len(part) <= _LONGEST_SAID]
+    return " · ".join(filter(None, (parts[0], *short[:_MOST_SAID])))
 
 
 def state_caption(session: Session, *, is_running: bool = False) -> str:

@@ -16,6 +16,7 @@ from srm_explorer.engine.figures.captions import (
     model_caption,
     plane_title,
     site_caption,
+    source_caption,
     state_caption,
     unseen_caption,
 )
@@ -62,6 +63,7 @@ def session_facts(session: Session, *, is_running: bool = False) -> Facts:
         ("session", session.name),
         ("state", state + (f" · saved {cell_text(session.saved, 'time')}" if session.saved else "")),
         ("model", model_caption(session)),
+        *((("source", source),) if (source := source_caption(session)) else ()),
         *(("intervention" if not at else "", text) for at, text in enumerate(interventions)),
         ("prompts", runs + (f" · {each} samples each" if samples > 1 else "")),
     ]

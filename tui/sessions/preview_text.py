@@ -18,6 +18,7 @@ from srm_explorer.engine.figures import (
     session_warnings,
     short,
     site_caption,
+    source_caption,
     state_caption,
     swept_groups,
 )
@@ -113,7 +114,9 @@ def imported_facts(session: Session) -> tuple[tuple[str, str], ...]:
     if session.is_unknown("interventions"):
         facts["done"] = "unknown"
     prompts = f"{count_of(len(session.prompts), 'prompt')} · {count_of(len(session.runs), 'run')}"
-    return (("model", model_caption(session)), ("prompts", prompts), *facts.items())
+    source = source_caption(session)
+    known = (("model", model_caption(session)), ("prompts", prompts), *facts.items())
+    return (*known, ("source", source)) if source else known
 
 
 def plane_text(experiment: Experiment, index: int) -> str:
