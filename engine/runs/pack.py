@@ -100,28 +100,30 @@ class Packed:
     notes: tuple[str, ...] = ()
 
 
-def pack_session(session: Path | Session, file: Path | None = None) -> Packed:
+def pack_session(session: Session | Path | str, file: Path | str | None = None) -> Packed:
     """Write a session with its vectors and its ledger into one archive, whole or not at all.
 
     The files are those of one instant: a save meanwhile changes nothing in it. Equal sessions give equal archives.
 
     Args:
-        session: its .json file, or itself as it was loaded.
+        session: itself as it was loaded, its .json file, or its name.
         file: the archive; by default "<name>.srm.zip" in the working folder. One that is there is never replaced.
 
     Raises:
         ExplorerError: the session is not saved (a run may be going on), or damaged; its vectors were altered; the
             archive's name is taken, or it cannot be written.
     """
-    path = session if isinstance(session, Path) else session.path
+    path = session.path if isinstance(session, Session) else _path_of(session)
     if path is None:
-        raise ExplorerError("this session is in no file yet", where=str(session), remedy="save it first")
+        raise ExplorerError("this session is in no file yet", where=str(getattr(session, "name", "")), remedy="save it")
     path = paths.absolute(path)
     run = paths.run_folder(path)
     if not path.is_file() and run.is_dir():
         remedy = "wait for it, or stop it" if _is_running(run) else "the same `srm-explorer run` goes on with it"
         raise ExplorerError("its runs are not saved as a session yet", where=stem_of(path), remedy=remedy)
     file = paths.absolute(paths.expanded(file or f"{stem_of(path)}{ENDING}"))
+    if file.is_dir():
+        raise ExplorerError("a folder has this name", where=str(file), remedy="name a file in it")
     if os.path.lexists(file):
         raise ExplorerError("there is such a file already", where=str(file), remedy="name another one")
     with contextlib.ExitStack() as opened:
@@ -142,7 +144,7 @@ def pack_session(session: Path | Session, file: Path | None = None) -> Packed:
     return Packed(file, packed, file.stat().st_size, tuple(_notes(packed, VECTORS in files, run)))
 
 
-def unpack_session(file: Path, path: Path | None = None, *, folder: Path | None = None) -> Packed:
+def unpack_session(file: Path | str, path: Path | str | None = None, *, folder: Path | None = None) -> Packed:
     """Check an archive and save the session that is in it, byte for byte under the name it had.
 
     Nothing is there before all of it was checked; killed at any instant, no session is there in part. Another session
@@ -150,7 +152,7 @@ def unpack_session(file: Path, path: Path | None = None, *, folder: Path | None 
 
     Args:
         file: the archive.
-        path: the .json file the session is to be; by default its own name in a folder.
+        path: the .json file the session is to be, or its name; by default its own name in a folder.
         folder: which; the sessions folder by default.
 
     Raises:
@@ -161,11 +163,10 @@ def unpack_session(file: Path, path: Path | None = None, *, folder: Path | None 
     file = paths.absolute(paths.expanded(file))
     with _archive(file) as archive:
         manifest = _manifest(archive, file)
-        with _named(folder or paths.sessions_folder() if path is None else path.parent):
-            if path is None:
-                target = renamed_path(paths.absolute(folder or paths.sessions_folder()) / SESSION, manifest.name)
-            else:
-                target = paths.absolute(path)
+        target = (folder or paths.sessions_folder()) / SESSION if path is None else _path_of(path)
+        target = paths.absolute(target)
+        with _named(target.parent):
+            target = target if path is not None else renamed_path(target, manifest.name)
             refuse_taken(target)
         content = _read(archive, SESSION, manifest, file)
         ledger = _read(archive, LEDGER, manifest, file) if LEDGER in manifest.members else b""
@@ -183,6 +184,10 @@ def unpack_session(file: Path, path: Path | None = None, *, folder: Path | None 
                 draft.unlink()
     is_whole = session.sidecar is None or VECTORS in manifest.members
     return Packed(target, placed, file.stat().st_size, tuple(_notes(session, is_whole, None)))
+
+
+def _path_of(session: Path | str) -> Path:
+    return session if isinstance(session, Path) else paths.session_path(session)
 
 
 def _vectors_of(session: Session) -> Path | None:

@@ -105,6 +105,9 @@ def test_by_default_it_has_its_name_in_the_sessions_folder_and_replaces_none(
         with pytest.raises(ExplorerError, match=f"taken by {taken}; give it another with --session NAME"):
             unpack_session(packed, tmp_path / "mine" / f"{name}.json")
     assert (tmp_path / "mine" / "calm.safetensors").read_bytes() == b"mine"
+    assert unpack_session(str(packed), "by name").path == pack_session("by name", tmp_path / "b.zip").session.path
+    with pytest.raises(ExplorerError, match="a folder has this name; name a file in it"):
+        pack_session("by name", tmp_path)
     with pytest.raises(ExplorerError, match=r"there is such a file already; name another one"):
         pack_session(tmp_path / "from" / "storm.json", packed)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from srm_explorer.tui.settings import NAMES, TEMPLATE, load_settings, settings_path
+from srm_explorer.engine.session.schema import schema
+from srm_explorer.tui.settings import NAMES, TEMPLATE, load_settings, settings_path, settings_schema
 
 
 def test_a_file_is_written_with_every_setting_and_one_that_is_there_is_kept(srm: Callable[..., Any]) -> None:
@@ -83,3 +84,8 @@ def test_what_is_wrong_is_one_line_with_its_place(
         if status == 2
         else any(line.startswith(told) for line in ended.err.splitlines())
     )
+
+
+@pytest.mark.parametrize(("kind", "made"), [("session", schema), ("experiment", schema), ("settings", settings_schema)])
+def test_a_schema_is_printed_as_it_is_made(srm: Callable[..., Any], kind: str, made: Callable[..., Any]) -> None:
+    assert json.loads(srm("schema", kind).out) == (made(kind) if made is schema else made())
