@@ -445,6 +445,7 @@ SOURCES: dict[str, Callable[[Typed], Values]] = {
     "check FILE": lambda typed: iter((*_sets(typed), *_files()(typed))),
     "SET,...": _several(_sets),
     "MODEL": _models,
+    "MODEL|PATH": _models,
     "--model": _models,
     "--device": _words(*SET_KEYS["model.device"]),
     "--site": _sites,
