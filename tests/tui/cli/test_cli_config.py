@@ -42,6 +42,7 @@ def test_every_setting_is_shown_with_where_it_comes_from(
         "markers": ("braille", "default"),
         "glyphs": ("ascii", "settings.toml, line 2"),
         "bell": ("osc9", "SRM_EXPLORER_BELL"),
+        "pictures": ("auto", "default"),
         "hints_left": (3, "default"),
         "keys.run.start": ("f5", "settings.toml, line 4"),
     }
