@@ -423,9 +423,11 @@ class Workshop:
         os.waitpid(self.server, 0)
 
     def environment(self, home: Path) -> dict[str, str]:
-        kept = ("LANG", "LC_ALL", "TMPDIR")
+        kept = ("LANG", "LC_ALL")
         return {
             **{name: os.environ[name] for name in kept if name in os.environ},
+            # Locks of devices are in there: pages do not wait for each other, nor for whatever else is run.
+            "TMPDIR": str(home),
             "PATH": f"{self.folder / 'bin'}:/usr/bin:/bin",
             "HOME": str(home),
             "COLUMNS": "100",
@@ -474,6 +476,7 @@ def run_page(page: Page, shop: Workshop, firsts: dict[str, tuple[Path, str]]) ->
     work = folder / "work"
     os.chdir(work)
     os.environ.update(shop.environment(folder / "home"))
+    tempfile.tempdir = None
     names: dict[str, Any] = {"__name__": "__main__"}
     has_data = False
     for block in page.blocks:
