@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.analyses.bands import bands_study, counted_bands
+from srm_explorer.engine.analyses.charts import study_figure
 from srm_explorer.engine.analyses.controls import controls_study
 from srm_explorer.engine.analyses.effects import effects_study
 from srm_explorer.engine.analyses.frozen import frozen_study
@@ -36,7 +37,7 @@ from srm_explorer.engine.figures.groups import (
     telling_view,
 )
 from srm_explorer.engine.figures.numbers import count_of
-from srm_explorer.engine.figures.paper import PlaneChart, View, draw, plane_figure
+from srm_explorer.engine.figures.paper import Drawn, PlaneChart, View, draw, plane_figure
 from srm_explorer.engine.figures.peaks import groups_table
 from srm_explorer.engine.figures.session_overlays import stored_bands
 from srm_explorer.engine.figures.table import TableFigure
@@ -135,6 +136,7 @@ class _Section:
     title: str
     tables: tuple[_Table, ...] = ()
     told: tuple[str, ...] = ()
+    charts: tuple[_Drawing, ...] = ()
 
     @property
     def words(self) -> tuple[tuple[str, str], ...]:
@@ -163,10 +165,10 @@ def report_of(session: Session, *, texts: int = MOST_PROMPTS) -> Report:
     if len(shown) < len(session.planes):
         left_out.append(f"{len(shown)} of {len(session.planes)} planes are drawn, the first ones")
     known = _with_bands(session, shown)
-    sections = _sections(session)
+    drawn = _Drawer(known.session, left_out)
+    sections = _sections(session, drawn)
     # Once all tests of the report are in the ledger: q and totals are over them.
     known = known.counted()
-    drawn = _Drawer(known.session, left_out)
     planes = tuple(drawn.plane(number, known) for number in range(1, len(shown) + 1))
     chosen = shown_texts(session, texts)
     ledger = tables_in(ledger_study(session, {}))
@@ -177,7 +179,7 @@ def report_of(session: Session, *, texts: int = MOST_PROMPTS) -> Report:
         facts=_facts(session),
         question=question(session),
         notes=clipped(session.notes, 2 * MOST_CHARACTERS),
-        warnings=_warnings(session, planes_of=shown),
+        warnings=_warnings(known.session, planes_of=shown),
         left_out=left_out,
         planes=planes,
         charted=_Section("", tuple(plane.table for plane in planes)),
@@ -188,7 +190,8 @@ def report_of(session: Session, *, texts: int = MOST_PROMPTS) -> Report:
         bibtex=bibtex(program_version(), session.created[:4]),
         provenance=_provenance(session),
         versions={name: str(version) for name, version in _mapping(session.provenance.get("versions")).items()},
-        spec=session.spec.to_toml(),
+        # Of an import nobody knows what a field that stands at its default was.
+        spec="" if session.is_imported else session.spec.to_toml(),
         ledger=_Section("", tuple(_table(table, f"srm-explorer sessions ledger {session.name}") for table in ledger)),
         ledger_file=None if session.path is None else paths.ledger_file(session.path).name,
         version=program_version(),
@@ -275,15 +278,19 @@ class _Drawer:
         if any(condition.value is not None for condition in self._session.conditions if condition.kind == "sweep"):
             asked.append(("dose", (), None, "Over the value"))
         for at, (chart, by, view, caption) in enumerate(asked):
-            try:
-                made = draw(plane_figure(self._session, chart, number, by, view), "double")
-                svg = Markup(inline_svg(made, f"p{number}c{at}"))
-            except ExplorerError as error:
-                line = f"a chart is left out: {error}" if error.where else f"charts are left out: {error}"
-                if line not in self._left_out:
-                    self._left_out.append(line)
-                continue
-            yield _Drawing(svg, f"{caption}: {_SHOWS[chart, view if chart == 'polar' else None]}")
+            told = f"{caption}: {_SHOWS[chart, view if chart == 'polar' else None]}"
+            make = functools.partial(plane_figure, self._session, chart, number, by, view)
+            yield from self.drawing(make, f"p{number}c{at}", told)
+
+    def drawing(self, make: Callable[[], Drawn], prefix: str, caption: str) -> Iterator[_Drawing]:
+        """A chart, without its warnings, which stand before everything; none where it cannot be drawn."""
+        try:
+            shown = dataclasses.replace(make(), warnings=())
+            yield _Drawing(Markup(inline_svg(draw(shown, "double"), prefix)), caption)
+        except ExplorerError as error:
+            line = f"a chart is left out: {error}" if error.where else f"charts are left out: {error}"
+            if line not in self._left_out:
+                self._left_out.append(line)
 
     def _view(self, groups: Sequence[SweptGroup]) -> View:
         view = telling_view(groups)
@@ -299,15 +306,22 @@ _SHOWS: dict[tuple[PlaneChart, View | None], str] = {
 }
 
 
-def _sections(session: Session) -> list[_Section]:
+def _sections(session: Session, drawer: _Drawer) -> list[_Section]:
     """The tables of the studies that a session has something for."""
     frozen: list[_Section] = []
     if session.spec.analysis.tests:
-        frozen.append(_studied("The analysis named before the run", session, frozen_study, "analysis", is_named=True))
+        frozen.append(_studied("The analysis named before the run", session, frozen_study, "analysis"))
     controls: list[_Section] = []
     if session.spec.controls.neurons:
-        controls.append(_studied("The target among its controls", session, controls_study, "controls"))
-    return [*frozen, _studied("Effects on the texts", session, effects_study, "effects"), *controls]
+        controls.append(_studied("The target among its controls", session, controls_study, "controls", drawer))
+    return [*frozen, _studied("Effects on the texts", session, effects_study, "effects", drawer), *controls]
+
+
+_STUDIES = {
+    "effects": "Over the value, with 95 % intervals: the numbers are those of the tables below.",
+    "controls": "The target among its controls, measure by measure.",
+}
+"""What is said of a study's chart."""
 
 
 def _studied(
@@ -315,21 +329,28 @@ def _studied(
     session: Session,
     study: Callable[[Session, Mapping[str, Any]], Findings],
     command: str,
-    *,
-    is_named: bool = False,
+    drawer: _Drawer | None = None,
 ) -> _Section:
+    """What a study tells; with a drawer it is drawn too, and exploratory where an analysis was frozen."""
     try:
         findings = study(session, {})
-        tables = tables_in(findings if is_named else marked(findings, session))
+        tables = tables_in(findings if drawer is None else marked(findings, session))
     except ExplorerError as error:
         return _Section(title, told=(f"not shown: {error}",))
+    charts: list[_Drawing] = []
+    if drawer is not None:
+        try:
+            figure = study_figure(session, tables)
+            charts += drawer.drawing(lambda: figure, command, _STUDIES[command])
+        except ExplorerError:
+            charts = []  # These tables have no chart: they are all there is.
     how = f"srm-explorer {command} {session.name}"
     said: set[str] = set()
     shown: list[_Table] = []
     for table in tables:
         shown.append(_table(table, how, said))
         said.update(table.notes)
-    return _Section(title, tuple(shown))
+    return _Section(title, tuple(shown), charts=tuple(charts))
 
 
 def _table(figure_: TableFigure, how: str, said: Iterable[str] = ()) -> _Table:
@@ -405,14 +426,12 @@ def _listed(session: Session) -> dict[str, Any]:
         {
             "number": number,
             "set": plain(prompt.set),
-            "text": "unknown"
-            if session.is_unknown("prompts")
-            else " ".join(clipped(prompt.text, LONGEST_PROMPT)).strip(),
+            "text": " ".join(clipped(prompt.text, LONGEST_PROMPT)).strip(),
             "factors": _factors(prompt),
             "tokens": len(prompt.token_ids) or "",
             "sha256": prompt.sha256[:12],
         }
-        for number, prompt in enumerate(session.prompts[:MOST_LISTED], 1)
+        for number, prompt in enumerate(() if session.is_unknown("prompts") else session.prompts[:MOST_LISTED], 1)
     ]
     return {"rows": rows, "more": max(0, len(session.prompts) - MOST_LISTED)}
 

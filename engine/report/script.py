@@ -110,7 +110,11 @@ def _check(session: Session, controls: bool) -> None:
         isinstance(edit.positions, TokenChoice) for edit in spec.interventions
     )
     refused: list[tuple[bool, str, str]] = [
-        (session.is_imported, "its runs came from elsewhere, so there is no experiment to repeat", "import says so"),
+        (
+            session.is_imported,
+            "its runs came from elsewhere, so there is no experiment to repeat",
+            "run it here as an experiment of its own",
+        ),
         (not spec.model.is_known, "its model is unknown", "give it a model, and run it"),
         (
             spec.generation.mode == "sample",

@@ -52,6 +52,8 @@ _CAPTURED = {
 }
 
 
+BEYOND = "beyond arithmetic"
+"""What a ledger calls the tests of that."""
 _SIZES = (("n_layers", "layers"), ("d_model", "dimensions of the residual stream"), ("d_mlp", "neurons a layer"))
 
 
@@ -132,6 +134,8 @@ def _prompts(session: Session) -> str:
         session.kept_back
     )
     told = told.rstrip(".") + "."
+    if session.is_unknown("prompts"):
+        told = f"Of the {count_of(number, 'prompt')} nothing but their number is known."
     if session.is_imported:
         return f"{told} {count_of(len(session.runs), 'run')} came from elsewhere{unknown_caption(session)}."
     how = (
@@ -154,9 +158,10 @@ def _asked(session: Session) -> str:
     if session.planes:
         planes = listed([f"{' × '.join(plane_captions(p))} of {site_caption(p.site)}" for p in session.planes], 6)
         noun = "plane" if len(session.planes) == 1 else "planes"
+        predicted = ", what arithmetic predicts of the change," if session.spec.interventions else ""
         asked.append(
             f"how strongly, and in how many runs, the captured vectors align with a spotlight that turns through the"
-            f" {noun} {planes}, beside the baseline, what arithmetic predicts of the change, and what chance draws"
+            f" {noun} {planes}, beside the baseline{predicted} and what chance draws"
         )
     frozen = session.spec.analysis
     if frozen.tests:
@@ -284,8 +289,12 @@ def _of_statistics(session: Session, entries: Sequence[Entry]) -> str:
         told.append(
             f"(A, B) has the joint {100 * _number(first.get('level')):.0f} % region of a studentised bootstrap over"
             f" units stratified by prompt set ({_number(first.get('resamples')):,.0f} resamples, seed"
-            f" {first.get('seed')}); bands of curves are simultaneous; what is beyond arithmetic (observed less"
-            " predicted, over tokens that a text and its baseline share) was tested by flips of the signs of units"
+            f" {first.get('seed')}); bands of curves are simultaneous"
+        )
+    if any(entry.test == BEYOND for entry in entries):
+        told.append(
+            "What is beyond arithmetic (observed less predicted, over tokens that a text and its baseline share) was"
+            " tested by flips of the signs of units"
         )
     if not session.is_unknown("texts"):
         told.append(
@@ -296,8 +305,9 @@ def _of_statistics(session: Session, entries: Sequence[Entry]) -> str:
     families = len({entry.family for entry in entries})
     if tests:
         told.append(
-            f"{count_of(tests, 'test')} in {families} {'family' if families == 1 else 'families'} were computed on this"
-            " session so far; q is Benjamini and Hochberg's over all of a family"
+            f"{count_of(tests, 'test')} in {families} {'family' if families == 1 else 'families'}"
+            f" {'was' if tests == 1 else 'were'} computed on this session so far; q is Benjamini and Hochberg's over"
+            " all of a family"
         )
     return ". ".join(told) + "."
 
