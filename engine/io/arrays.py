@@ -4,6 +4,7 @@ at all."""
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import lzma
 import math
@@ -12,6 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Collection, Generator, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Literal, TypeAlias, cast
 
@@ -238,6 +240,18 @@ def _no_vectors(shape: tuple[int, ...], reduce: Reduce | None) -> str:
 
 def _header(magic: bytes, stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = (magic[6], magic[7])
+    size = stream.read(2 if version == (1, 0) else 4)
+    # A header that promises more than numpy takes is refused by numpy.
+    return _parsed(version, size + stream.read(min(int.from_bytes(size, "little"), _LONGEST_NPY_HEADER)))
+
+
+_LONGEST_NPY_HEADER = 2**20
+
+
+@lru_cache(maxsize=64)
+def _parsed(version: tuple[int, int], header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """What a header says; of thousands of vectors in a file all say the same, and numpy takes its time over each."""
+    stream = io.BytesIO(header)
     readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     if version == (3, 0):
         # The third version differs from the second by UTF-8 in field names alone, which only records have.
