@@ -37,6 +37,8 @@ _KEYS, _HINTS, _SESSIONS = "keys", "hints_left", "sessions"
 NAMES = (*CHOICES, _HINTS, _SESSIONS, _KEYS)
 """All settings, as the file has them."""
 PREFIX = "SRM_EXPLORER_"
+_OTHERS = ("SRM_EXPLORER_DATA",)
+"""Variables that are no settings: where published vectors are, for tools and tests."""
 USES = 3
 """Uses of the screen with the line of first hints, where nothing is set."""
 _MOST = 5
@@ -127,6 +129,10 @@ def load_settings(
         text = variables.get(variable(name), "").strip()
         if text:
             taking.take_text(name, text, variable(name))
+    known = frozenset((*map(variable, NAMES), *_OTHERS))
+    for name in sorted(name for name in variables if name.startswith(PREFIX) and name not in known):
+        meant = _meant(name, known) or "; `srm-explorer config show --json` names those that there are"
+        taking.problems.append(f"{name:.60}: there is no such setting{meant}")
     problems = len(taking.problems)
     for name, text in (command_line or {}).items():
         taking.take_text(name, text, f"--setting {name}" if name != "theme" else "--theme")

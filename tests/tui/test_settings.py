@@ -117,6 +117,11 @@ def test_every_theme_of_textual_is_known_by_its_name_and_another_has_a_near_one(
         load_settings(environment={}, command_line={"them": "nord"})
 
 
+def test_a_variable_that_is_no_setting_is_told_with_the_nearest(tmp_path: Path) -> None:
+    told = load_settings(tmp_path / "none", environment={"SRM_EXPLORER_THEMES": "nord", "SRM_EXPLORER_DATA": "/x"})
+    assert told.problems == ("SRM_EXPLORER_THEMES: there is no such setting; did you mean 'SRM_EXPLORER_THEME'?",)
+
+
 def test_the_sessions_folder_is_the_one_that_is_set(own_folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings_path().parent.mkdir(parents=True, exist_ok=True)
     settings_path().write_text(f'sessions = "{own_folders}/in file"\n')

@@ -67,7 +67,7 @@ _FISH = """\
 # For ~/.config/fish/completions/srm-explorer.fish: srm-explorer completion fish > that file
 function __srm_explorer_complete
     set -l before (commandline -opc)
-    set -l program $before[1]
+    set -l program (string replace -r '^~(?=/)' $HOME -- $before[1])
     set -e before[1]
     set -l values (_SRM_EXPLORER_COMPLETE=fish $program $before (commandline -ct) 2>/dev/null)
     if test (count $values) -gt 0
