@@ -17,7 +17,7 @@ from textual.widgets import Static
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.widgets.chart import ChartView
-from srm_explorer.tui.widgets.dialogs import Ask, file_problem, named_here
+from srm_explorer.tui.widgets.dialogs import Choose
 from srm_explorer.tui.widgets.help import push_help, words_of
 from srm_explorer.tui.widgets.status import StatusLine, Tone
 from srm_explorer.tui.widgets.table import LineTable
@@ -114,7 +114,11 @@ class CompareScreen(Screen["Path | None"]):
         Binding("w", "score", "score", id="compare.score", tooltip="Go and score the highlighted session's KL"),
         Binding("y", "copy", "copy", id="compare.copy", tooltip="Copy the part in focus"),
         Binding(
-            "X", "export", "export", id="compare.export", tooltip="Write the curves as CSV, or the chart as SVG or text"
+            "X",
+            "export",
+            "export",
+            id="compare.export",
+            tooltip="Write a figure for a paper, a screenshot or text of the chart, or its numbers",
         ),
         Binding("question_mark", "help", "help", id="compare.help", tooltip="Keys and words"),
         Binding("escape,q", "leave", "back", id="compare.leave", tooltip="Back to the sessions"),
@@ -406,21 +410,32 @@ class CompareScreen(Screen["Path | None"]):
         self._background.run(state.frozen().infer, take, key="infer")
 
     def _ask_for_file(self, state: CompareState, size: tuple[int, int]) -> None:
+        # What it asks of the engine is loaded when the first frame stands.
+        from srm_explorer.tui.results.export import EXPORTS, ask_for_figure, ask_for_file
+
         def take(result: Path | ExplorerError) -> None:
             if isinstance(result, ExplorerError):
                 self.say(str(result), "error")
             else:
                 self.say(f"written to {result}", "good")
 
-        def write(typed: str | None) -> None:
-            if typed is not None:
-                self._background.run(lambda: state.write(Path(typed.strip()).expanduser(), size), take)
+        def chosen(key: str | None) -> None:
+            if key is None:
+                return
+            kind, ending, _ = EXPORTS[key]
+            stem = default_stem(state)
+            if kind in ("single", "double"):
+                ask_for_figure(self.app.push_screen, self._background, self.say, stem, kind, state.figure)
+            else:
+                ask_for_file(
+                    self.app.push_screen,
+                    stem,
+                    [f".{ending}"],
+                    lambda file: self._background.run(lambda: state.write(file, size), take),
+                )
 
-        detail = (
-            ".csv has the curves, .svg or .txt the chart, .ans the chart in colour; a file that is there is replaced"
-        )
-        default = named_here(default_name(state))
-        self.app.push_screen(Ask("Write the comparison to", default, detail=detail, check=problem), write)
+        choices = [(key, what) for key, (_, _, what) in EXPORTS.items()]
+        self.app.push_screen(Choose("export the comparison in view as", choices), chosen)
 
     def _show_numbers(self) -> None:
         state = self._state
@@ -447,17 +462,7 @@ def _part(widget: W, name: Part, title: str) -> W:
     return widget
 
 
-ENDINGS = (".csv", ".svg", ".txt", ".ans")
-
-
-def default_name(state: CompareState) -> str:
-    """A name for the file: the first two sessions', how many more, and the ending of the curves."""
+def default_stem(state: CompareState) -> str:
+    """A name for a file, without its ending: the first two sessions', and how many more."""
     names = [*state.names[:2], *([f"{len(state.names) - 2}-more"] if len(state.names) > 2 else [])]
-    plain = "-and-".join("".join(c if c.isalnum() or c in "-_." else "-" for c in name) for name in names)
-    return f"{plain}.csv"
-
-
-def problem(typed: str) -> str:
-    if Path(typed.strip()).suffix not in ENDINGS:
-        return f"end the name in {', '.join(ENDINGS)}"
-    return file_problem(typed)
+    return "-and-".join("".join(c if c.isalnum() or c in "-_." else "-" for c in name) for name in names)

@@ -122,7 +122,13 @@ class ExplorerScreen(Screen[None]):
             tooltip="Go to the pane before",
         ),
         Binding("y", "copy", "copy", show=False, id="copy", tooltip="Copy what is in focus to the clipboard"),
-        Binding("X", "export", "export", id="chart.export", tooltip="Write the chart or table in view to a file"),
+        Binding(
+            "X",
+            "export",
+            "export",
+            id="chart.export",
+            tooltip="Write what is in view: a figure for a paper, a screenshot, text, or its numbers",
+        ),
         Binding("comma", "settings", "settings", show=False, id="settings", tooltip="Edit the settings in $EDITOR"),
         Binding(
             "W",

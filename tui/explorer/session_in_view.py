@@ -14,15 +14,8 @@ from srm_explorer.engine.session import Saved, Session, load_session, save_sessi
 from srm_explorer.engine.session.store import created_in
 from srm_explorer.tui.explorer.draft import DraftEditor
 from srm_explorer.tui.explorer.view import ExplorerView
-from srm_explorer.tui.results.export import ExportKind, write_new
+from srm_explorer.tui.results.export import EXPORTS, ExportKind, ask_for_figure, write_new
 from srm_explorer.tui.widgets.dialogs import Ask, Choose, named_here
-
-_EXPORTS: dict[str, tuple[ExportKind, str, str]] = {
-    "s": ("svg", "svg", "SVG, a picture"),
-    "t": ("text", "txt", "text without colours"),
-    "a": ("ansi", "ans", "text with the terminal's colours"),
-    "c": ("csv", "csv", "CSV, the numbers"),
-}
 
 
 @dataclass(frozen=True)
@@ -210,7 +203,10 @@ class SessionInView:
 
         def chosen(key: str | None) -> None:
             if key is not None:
-                kind, ending, _ = _EXPORTS[key]
+                kind, ending, _ = EXPORTS[key]
+                if kind in ("single", "double"):
+                    ask_for_figure(view.ask, view.background, view.say, stem, kind, view.results.figure())
+                    return
                 view.ask(Ask("write it to", f"{stem}.{ending}", check=_file_problem), lambda name: write(kind, name))
 
         def write(kind: ExportKind, name: str | None) -> None:
@@ -223,8 +219,8 @@ class SessionInView:
             else:
                 view.say(f"written to {written}", "good")
 
-        choices = [(key, what) for key, (kind, _, what) in _EXPORTS.items() if kind in kinds]
-        view.ask(Choose(f"export the {'chart' if 'svg' in kinds else 'table'} in view as", choices), chosen)
+        choices = [(key, what) for key, (kind, _, what) in EXPORTS.items() if kind in kinds]
+        view.ask(Choose(f"export the {'chart' if 'single' in kinds else 'table'} in view as", choices), chosen)
 
     def write_report(self) -> None:
         """Ask for a file, and write a report of the session in view to it, as one HTML page."""

@@ -5,19 +5,115 @@ from __future__ import annotations
 import io
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures import exploratory_sidecar, tables_as_csv
-from srm_explorer.engine.io.files import CsvWriter, as_explorer_error, sync_folder
+from srm_explorer.engine.figures.paper import (
+    FORMATS,
+    ColumnWidth,
+    Drawn,
+    checked_form,
+    draw,
+    figure_bytes,
+    unseen_characters,
+)
+from srm_explorer.engine.io.files import CsvWriter, as_explorer_error, sync_folder, write_atomic
+from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.charts.picture import Picture, svg_of
 from srm_explorer.tui.charts.scene import Scene
 from srm_explorer.tui.results.study_model import StudyPage
+from srm_explorer.tui.widgets.dialogs import Ask, Confirm, file_problem, named_here
+from srm_explorer.tui.widgets.status import Tone
 
-ExportKind = Literal["svg", "text", "ansi", "csv"]
+ExportKind = Literal["single", "double", "svg", "text", "ansi", "csv"]
+"""A figure for a paper, of one column of text or of two; a screenshot; text; numbers."""
+EXPORTS: dict[str, tuple[ExportKind, str, str]] = {
+    "f": ("single", "pdf", "figure for a paper, one column wide: PDF, SVG, PNG"),
+    "F": ("double", "pdf", "figure for a paper, two columns wide"),
+    "s": ("svg", "svg", "screenshot, the chart as it looks here: SVG"),
+    "t": ("text", "txt", "text without colours"),
+    "a": ("ansi", "ans", "text with the terminal's colours"),
+    "c": ("csv", "csv", "CSV, the numbers"),
+}
+"""By its key: what can be written, the ending of its file, what it is."""
 MOST_NAMES = 10_000
+
+
+Push = Callable[[Any, Callable[[Any], None]], object]
+"""Puts a question in front of a screen, and has a function take the answer."""
+
+
+def ask_for_file(push: Push, stem: str, endings: Sequence[str], write: Callable[[Path], None]) -> None:
+    """Ask for a file, and, where it is there already, whether it may be replaced; then write it.
+
+    Args:
+        stem: the name that is proposed, in the working folder, without its ending.
+        endings: that its name may have, the proposed one first: ".pdf".
+    """
+
+    def problem(typed: str) -> str:
+        suffix = Path(typed.strip()).suffix.lower()
+        return file_problem(typed) if suffix in endings else f"end the name in {', '.join(endings)}"
+
+    def named(typed: str | None) -> None:
+        if typed is None:
+            return
+        path = paths.absolute(paths.expanded(typed.strip()))
+        if not path.exists():
+            write(path)
+            return
+
+        def sure(answer: bool | None) -> None:
+            if answer:
+                write(path)
+
+        push(Confirm(f"{path.name} is there already", detail=str(path), yes="replace it", no="keep it"), sure)
+
+    push(Ask("write it to", named_here(f"{stem}{endings[0]}"), check=problem), named)
+
+
+def ask_for_figure(
+    push: Push,
+    background: Background,
+    say: Callable[[str, Tone], None],
+    stem: str,
+    column: ColumnWidth,
+    make: Callable[[], Drawn],
+) -> None:
+    """Ask for a file, and draw a chart for a paper into it, beside the screen.
+
+    Args:
+        stem: the name that is proposed, without its ending.
+        make: what is drawn; called in a thread.
+    """
+    try:
+        checked_form(Path(f"{stem}.pdf"))
+    except ExplorerError as error:
+        say(str(error), "error")
+        return
+
+    def drawn(path: Path) -> tuple[Path, str]:
+        shown = make()
+        write_atomic(path, figure_bytes(draw(shown, column), checked_form(path)))
+        return path, unseen_characters(shown)
+
+    def taken(result: tuple[Path, str] | ExplorerError) -> None:
+        if isinstance(result, ExplorerError):
+            say(str(result), "error")
+        else:
+            path, unseen = result
+            say(f"figure written to {path}{f'; {unseen}' if unseen else ''}", "warning" if unseen else "good")
+
+    def write(path: Path) -> None:
+        # Matplotlib takes a second the first time.
+        say(f"drawing {path.name}", "plain")
+        background.run(lambda: drawn(path), taken, key="figure")
+
+    ask_for_file(push, stem, [f".{form}" for form in FORMATS], write)
 
 
 def write_chart(

@@ -26,6 +26,7 @@ from srm_explorer.tui.widgets.tab_strip import TabStrip
 from srm_explorer.tui.widgets.table_render import one_line
 
 if TYPE_CHECKING:
+    from srm_explorer.engine.figures.paper import Drawn
     from srm_explorer.engine.session import Session
     from srm_explorer.tui.backend.study_runner import StudyAnswer
     from srm_explorer.tui.charts.subject import View
@@ -285,14 +286,49 @@ class ResultsPane(Widget, can_focus=True):
         page, tab = self._study_page(), self._in_view
         name = self.state.session.name if self.state.session is not None else "chart"
         if page is not None:
-            return f"{name}-{page.table.name if page.table is not None else 'histogram'}", ("csv", "text")
+            figures: tuple[ExportKind, ...] = ("single", "double") if self._has_figure(page) else ()
+            return f"{name}-{page.table.name if page.table is not None else 'histogram'}", (*figures, "csv", "text")
         if isinstance(tab, StudyTab):
             remedy = "w works out what it shows" if tab.can_ask else "first save a session, or open one"
             raise ExplorerError("this page holds no table yet", remedy=remedy)
         if tab is self._runs:
             raise ExplorerError("X writes charts and tables of studies", remedy="o, then x writes a session's runs")
-        self._painted_chart()
-        return name, ("svg", "text", "ansi", "csv")
+        chart = self._painted_chart()
+        assert chart.scene is not None
+        name = f"{name}-{self.state.view if chart.kind == 'polar' else chart.kind}"
+        figures = ("single", "double") if chart.scene.figure is not None else ()
+        return name, (*figures, "svg", "text", "ansi", "csv")
+
+    def _has_figure(self, page: StudyPage) -> bool:
+        tab = self._in_view
+        is_charted = isinstance(tab, StudyTab) and tab.topic is not None and tab.topic.charted
+        return page.histogram is not None or (is_charted and page.table is not None)
+
+    def figure(self) -> Callable[[], Drawn]:
+        """What makes the figure of the chart or study in view; called in a thread.
+
+        Raises:
+            ExplorerError: nothing in view has one.
+        """
+        page, tab, session = self._study_page(), self._in_view, self.state.session
+        histogram = None if page is None else page.histogram
+        if histogram is not None:
+            return lambda: histogram
+        if page is not None and isinstance(tab, StudyTab) and session is not None and self._has_figure(page):
+            tables = tab.tables()
+
+            def studied() -> Drawn:
+                # The analyses, which the first frame does without.
+                from srm_explorer.engine.analyses import study_figure
+
+                return study_figure(session, tables)
+
+            return studied
+        scene = self._painted_chart().scene
+        shown = None if scene is None else scene.figure
+        if shown is None:
+            raise ExplorerError("this page has no chart", remedy="choose another, or write its table")
+        return lambda: shown
 
     def export(self, kind: ExportKind, path: Path) -> Path:
         """Write what is in view as it is on the screen, the numbers behind it for "csv"; never over another file.

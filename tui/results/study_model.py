@@ -62,6 +62,13 @@ class Topic:
     at_once: bool = True
     needs_session: bool = True
 
+    @property
+    def charted(self) -> bool:
+        """Whether its tables have a chart for a paper."""
+        return self.study in _CHARTED
+
+
+_CHARTED = frozenset({"effects", "collapse", "score", "tokens", "patching", "controls", "finder"})
 
 KEPT = 48
 """Answers that are kept."""

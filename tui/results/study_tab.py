@@ -182,6 +182,12 @@ class StudyTab(Widget, can_focus=True):
         lines += ["\t".join(table.shown(row, at) for at in range(len(table.columns))) for row in range(len(table.rows))]
         return "\n".join([*lines, *table.notes]) + "\n"
 
+    def tables(self) -> tuple[TableFigure, ...]:
+        """All tables of the answer that the page in view is of."""
+        question = self._question()
+        answer = None if question is None or self._cache is None else self._cache.answer(question)
+        return tuple(page.table for page in answer if page.table is not None) if isinstance(answer, tuple) else ()
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         match action:
             case "card":

@@ -195,6 +195,22 @@ def test_the_chart_in_view_is_written_where_it_is_wished(drive: Any, stored: Pat
     assert "spotlight" in (tmp_path / "chart.txt").read_text()
 
 
+@pytest.mark.process  # matplotlib asks for the fonts of the system
+def test_the_chart_in_view_is_drawn_for_a_paper_beside_the_screen(drive: Any, stored: Path, tmp_path: Path) -> None:
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: painted(app), "the chart, painted")
+        await pilot.press("X")
+        await until(lambda: "screenshot" in app.text(), "the question")
+        await pilot.press("f")
+        line = app.screen.query_one(Input)
+        assert Path(line.value).name in ("storm-counts.pdf", "storm-mean.pdf")
+        await pilot.press("ctrl+u", *"a.pdf", "enter")
+        await until(lambda: "figure written to" in app.status_line(), "the file")
+
+    drive(test, LaunchOptions(session=stored))
+    assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
+
+
 @pytest.mark.parametrize("size", [(160, 60), (80, 24)])
 def test_help_tells_every_key_once_by_what_it_does_and_the_words_in_view(
     drive: Any, stored: Path, size: tuple[int, int]

@@ -46,7 +46,7 @@ def test_planes_are_listed_and_written_and_more_of_them_are_made_of_typed_direct
         await until(lambda: "energy in plane" in app.text(), "the planes")
         await pilot.press("X")
         assert "CSV, the numbers" in app.text()
-        assert "SVG" not in app.text()
+        assert "screenshot" not in app.text()
         await pilot.press("c")
         line = app.screen.query_one(Input)
         assert line.value == "storm-planes.csv"

@@ -152,10 +152,10 @@ def test_curves_are_written_as_csv_and_the_chart_as_text(
 
     async def test(app: Any, pilot: Any, until: Any) -> None:
         await until(lambda: "radius" in app.text())
-        await pilot.press("X", "enter")
+        await pilot.press("X", "c", "enter")
         await until(lambda: "calm-and-storm.csv" in app.text() and (tmp_path / "calm-and-storm.csv").exists())
-        await pilot.press("X", "ctrl+u", *"a.pdf", "enter")
-        assert "end the name in .csv, .svg, .txt, .ans" in app.text()
+        await pilot.press("X", "t", "ctrl+u", *"a.pdf", "enter")
+        assert "end the name in .txt" in app.text()
         await pilot.press("ctrl+u", *"a.txt", "enter")
         await until((tmp_path / "a.txt").exists)
 
@@ -165,6 +165,36 @@ def test_curves_are_written_as_csv_and_the_chart_as_text(
     assert len(rows) == 360 * len(groups)
     assert float(rows[17]["mean_similarity"]) == groups[0].sweep.mean[17]
     assert "radius" in (tmp_path / "a.txt").read_text()
+
+
+@pytest.mark.process  # matplotlib asks for the fonts of the system
+def test_the_comparison_in_view_is_drawn_for_a_paper_and_never_over_a_file_unasked(
+    two: Any, drive: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kept = tmp_path / "calm-and-storm.pdf"
+    kept.write_text("mine")
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        await until(lambda: "radius" in app.text())
+        await pilot.press("X", "f", "enter")
+        await until(lambda: "is there already" in app.text())
+        await pilot.press("n")
+        assert kept.read_text() == "mine"
+        await pilot.press("X", "F", "ctrl+u", *"a.docx", "enter")
+        assert "end the name in .pdf, .svg, .png" in app.text()
+        await pilot.press("ctrl+u", *"a.svg", "enter")
+        await until(lambda: "figure written to" in app.text())
+        await pilot.press("X", "f", "enter")
+        await until(lambda: "is there already" in app.text())
+        await pilot.press("y")
+        await until(lambda: kept.read_bytes().startswith(b"%PDF"))
+
+    drive(opened(two), test)
+    svg = (tmp_path / "a.svg").read_text()
+    assert 'width="504pt"' in svg
+    assert "calm · clamped" in svg
+    assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".")] == []
 
 
 @pytest.mark.parametrize("view", ["counts", "mean", "thresholds"])
@@ -200,7 +230,7 @@ def test_the_chart_is_written_as_a_picture_with_its_spotlight(
     async def test(app: Any, pilot: Any, until: Any) -> None:
         await until(lambda: "radius" in app.text())
         for name in ("a.svg", "b.svg"):
-            await pilot.press("X", "ctrl+u", *name, "enter")
+            await pilot.press("X", "s", "ctrl+u", *name, "enter")
             await until((tmp_path / name).exists)
             await pilot.press("L")
 
