@@ -58,8 +58,14 @@ _WHOLE = ("tokens", "control")
 def _column(library: Any, name: str, cells: Sequence[Any]) -> Any:
     if is_category(name):
         return library.Categorical(cells)
+    if None in cells and any(map(_is_whole, cells)) and all(cell is None or _is_whole(cell) for cell in cells):
+        return library.array(cells, dtype="Int64")
     is_number = any(isinstance(cell, float) for cell in cells) or (None in cells and not any(map(_is_text, cells)))
     return library.Series(cells, dtype="float64").array if is_number else cells
+
+
+def _is_whole(cell: object) -> bool:
+    return isinstance(cell, int) and not isinstance(cell, bool)
 
 
 def _is_text(cell: object) -> bool:

@@ -242,8 +242,10 @@ def _held(
         with np.errstate(over="ignore"):
             kept: Matrix = array.astype(np.float32)
         if array.dtype != np.float32:
-            if np.any(np.isinf(kept) & np.isfinite(array)):
-                raise ExplorerError("some number is beyond float32", where=where, remedy="scale the vectors")
+            beyond = np.flatnonzero((np.isinf(kept) & np.isfinite(array)).any(axis=1))
+            if beyond.size:
+                at = f"{where}[{beyond[0]}]"
+                raise ExplorerError("some number is beyond float32", where=at, remedy="scale the vectors")
             if not _equal(kept, array):
                 kept = cast("Matrix", array.astype(np.float64))
                 inexact += [] if _equal(kept, array) else [site]

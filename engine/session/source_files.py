@@ -362,7 +362,9 @@ class _Sources:
             if isinstance(part, Skipped):
                 skipped.append((f"{path.name}: {part.key}", part.why))
                 continue
-            arrays.setdefault(part.key, (part.is_table, []))[1].append(part.rows)
+            # Flags are the numbers 0 and 1 to whoever takes their mean.
+            rows = part.rows.astype(np.uint8) if part.rows.dtype.kind == "b" else part.rows
+            arrays.setdefault(part.key, (part.is_table, []))[1].append(rows)
             self.pending += len(part.rows)
             if self.pending % TELL_EVERY == 0:
                 self.tell()
@@ -502,7 +504,7 @@ def _session(sources: _Sources, name: str, interventions: Sequence[Mapping[str, 
     try:
         session = session_from(matrices or None, runs, name=name, interventions=interventions, split=split)
     except ExplorerError as error:
-        number = re.fullmatch(r"runs\[(\d+)\]", error.where or "")
+        number = re.fullmatch(r"(?:runs|vectors\[.*\])\[(\d+)\]", error.where or "")
         if number is None:
             raise
         raise ExplorerError(error.what, where=wheres[int(number[1])], remedy=error.remedy) from None

@@ -320,7 +320,9 @@ def test_a_frame_has_every_run_once(tmp_path: Path) -> None:
     }  # fmt: skip
     lines = csv.DictReader(io.StringIO(runs_csv(session).decode(), newline=""))
     assert [line["factor_type"] for line in lines] == list(frame["factor_type"])
-    assert list(session.frame("effects")["value"]) == ["baseline", "-20", "+0.5"]
+    effects = session.frame("effects")
+    assert list(effects["value"]) == ["baseline", "-20", "+0.5"]
+    assert (str(effects["runs"].dtype), str(effects["changed"].dtype)) == ("Int64", "float64")
     with pytest.raises(ExplorerError, match="it has no plane"):
         session.frame("curves")
     with pytest.raises(ExplorerError, match="curves"):
@@ -433,6 +435,14 @@ def test_a_cache_of_every_hook_is_one_vector_a_prompt_and_site(tmp_path: Path) -
     held = {site.removeprefix("unknown."): rows.tobytes() for site, rows in done.session.vectors().items()}
     assert held == {key: array[:, -1].tobytes() for key, array in cache.items()}
     assert [key for key, _ in done.skipped] == ["c.npz: blocks.0.attn.hook_pattern"]
+
+
+def test_a_number_that_is_too_large_is_refused_with_its_key(tmp_path: Path) -> None:
+    np.savez(tmp_path / "v.npz", prompt_0=np.ones(3), prompt_1=np.array([1, 1e300, 1]))
+    with pytest.raises(ExplorerError, match=r"v\.npz: prompt_1: some number is beyond float32"):
+        import_session([tmp_path / "v.npz"])
+    np.savez(tmp_path / "flags.npz", prompt_0=np.array([True, False]))
+    assert import_session([tmp_path / "flags.npz"]).session.vectors()["unknown"].tolist() == [[1, 0]]
 
 
 def test_labels_beside_a_matrix_are_no_vectors(tmp_path: Path) -> None:
