@@ -11,7 +11,7 @@ import select
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -38,8 +38,12 @@ OURS = 21_075
 _PIECE = 4096
 """Characters of base64 in one sequence of Kitty's protocol."""
 
-_CELL, _BACKGROUND, _NAME, _ATTRIBUTES = "\x1b[16t", "\x1b]11;?\x1b\\", "\x1b[>q", "\x1b[c"
-_KITTY = "\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\"
+QUESTION = "\x1b[16t\x1b]11;?\x1b\\\x1b[>q\x1b[c"
+"""The size of a cell, the background, the name, and what every terminal answers last: its attributes."""
+
+KITTYS_QUESTION = "\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\\x1b[c"
+"""Asked of those alone that have said their name: simpler ones would show it as text, tmux and screen as a title."""
+
 _REPLY = re.compile(
     r"\x1b_Gi=31;(?P<kitty>[^\x1b]*)\x1b\\"
     r"|\x1b\[6;(?P<height>\d{1,4});(?P<width>\d{1,4})t"
@@ -55,19 +59,39 @@ class Graphics:
 
     Attributes:
         USUAL_CELL: that of a terminal which does not say.
-        kitty, iterm, sixel: whether it shows pictures in that way.
+        kitty, sixel: whether it shows pictures in that way.
+        name: and version; empty where it does not say.
         cell: width and height of a character in pixels; None where it does not say.
         background: its own colour, 0 to 255 each; None where it does not say.
-        is_whole: whether the last answer has come.
+        answered: how many questions were answered to their end.
     """
 
     USUAL_CELL: ClassVar[tuple[int, int]] = (10, 20)
     kitty: bool = False
-    iterm: bool = False
     sixel: bool = False
+    name: str = ""
     cell: tuple[int, int] | None = None
     background: Colour | None = None
-    is_whole: bool = False
+    answered: int = 0
+
+    @property
+    def iterm(self) -> bool:
+        """Whether it shows pictures in iTerm2's way, which only names tell."""
+        return self.name.startswith(("iTerm2", "WezTerm"))
+
+    @property
+    def asks_kitty(self) -> bool:
+        """Whether Kitty's question is the next one."""
+        return self.answered == 1 and self._is_unknown
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the last answer has come."""
+        return self.answered > (1 if self._is_unknown else 0)
+
+    @property
+    def _is_unknown(self) -> bool:
+        return bool(self.name) and not self.iterm and not self.name.lower().startswith(("tmux", "screen"))
 
     @property
     def way(self) -> Way | None:
@@ -94,11 +118,11 @@ class Graphics:
                 round(255 * int(part, 16) / (16 ** len(part) - 1)) for part in match.group("red", "green", "blue")
             )
         elif match["name"] is not None:
-            said["iterm"] = match["name"].startswith(("iTerm2", "WezTerm"))
+            said["name"] = match["name"]
         else:
             said["sixel"] = "4" in match["attributes"].split(";")
-            said["is_whole"] = True
-        return Graphics(**{**self.__dict__, **said})
+            said["answered"] = self.answered + 1
+        return replace(self, **said)
 
 
 def is_reply(sequence: str) -> bool:
@@ -119,17 +143,8 @@ def asks(choice: Choice, environ: Mapping[str, str] = os.environ) -> bool:
     if choice == "off" or environ.get("TERM", "") in ("", "dumb", "linux") or environ.get("TEXTUAL_DRIVER"):
         return False
     is_far = any(environ.get(name) for name in ("SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY"))
-    return choice == "on" or not (is_far or _is_between(environ) or environ.get("TERM_PROGRAM") == "Apple_Terminal")
-
-
-def question(environ: Mapping[str, str] = os.environ) -> str:
-    """What is asked: every terminal answers the last of it. tmux and screen take Kitty's question for a title."""
-    between = _is_between(environ)
-    return (_CELL if between else _KITTY + _CELL + _BACKGROUND + _NAME) + _ATTRIBUTES
-
-
-def _is_between(environ: Mapping[str, str]) -> bool:
-    return bool(environ.get("TMUX") or environ.get("STY")) or environ.get("TERM", "").startswith(("screen", "tmux"))
+    is_between = environ.get("TMUX") or environ.get("STY") or environ.get("TERM", "").startswith(("screen", "tmux"))
+    return choice == "on" or not (is_far or is_between or environ.get("INSIDE_EMACS"))
 
 
 def asked(seconds: float = 1.0) -> Graphics:
@@ -144,16 +159,18 @@ def asked(seconds: float = 1.0) -> Graphics:
     source, target = sys.stdin.fileno(), sys.stdout.fileno()
     sys.stdout.flush()
     before = termios.tcgetattr(source)
-    received, until = "", time.monotonic() + seconds
+    received, until, read = "", time.monotonic() + seconds, 0
     try:
         tty.setcbreak(source, termios.TCSANOW)
-        os.write(target, question().encode())
+        os.write(target, QUESTION.encode())
         while not known.is_whole and (left := until - time.monotonic()) > 0:
             if not select.select([source], [], [], left)[0] or not (data := os.read(source, 1024)):
                 break
-            received = received.replace("\x07", "\x1b\\") + data.decode("ascii", "replace").replace("\x07", "\x1b\\")
-            for match in _REPLY.finditer(received):
-                known = known.with_reply(match[0])
+            received += data.decode("ascii", "replace").replace("\x07", "\x1b\\")
+            for match in _REPLY.finditer(received, read):
+                known, read = known.with_reply(match[0]), match.end()
+                if known.asks_kitty and match["attributes"] is not None:
+                    os.write(target, KITTYS_QUESTION.encode())
     finally:
         # Together with what was typed ahead: what of an answer is still under way would be typed into the shell.
         termios.tcsetattr(source, termios.TCSANOW if known.is_whole else termios.TCSAFLUSH, before)

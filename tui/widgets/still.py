@@ -15,14 +15,15 @@ from textual.timer import Timer
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.terminal.graphics import (
+    KITTYS_QUESTION,
     MISSING,
     NONE,
+    QUESTION,
     Choice,
     Graphics,
     Way,
     asks,
     is_extra_there,
-    question,
     removal,
     sequence,
 )
@@ -109,8 +110,10 @@ class Stills:
 
     def take(self, reply: str) -> None:
         """Take an answer of the terminal."""
-        self.graphics = self.graphics.with_reply(reply)
-        if self.graphics.is_whole and self.is_on:
+        before, self.graphics = self.graphics, self.graphics.with_reply(reply)
+        if self.graphics.asks_kitty and not before.asks_kitty:
+            self._write(KITTYS_QUESTION)
+        elif self.graphics.is_whole and self.is_on:
             self._say_none()
             self._wait()
 
@@ -133,7 +136,8 @@ class Stills:
 
     def _ask(self) -> None:
         self.is_on = True
-        self._write(question())
+        self.graphics = Graphics()
+        self._write(QUESTION)
 
     def _check(self) -> None:
         if self.graphics.way is None:

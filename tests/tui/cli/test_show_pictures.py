@@ -27,8 +27,8 @@ PROGRAM = "import sys; from srm_explorer.tui.cli import main; sys.exit(main())"
 COLUMNS, ROWS, CELL = 100, 31, (8, 17)
 
 
-def shown(*arguments: str, answers: bytes) -> bytes:
-    """What a terminal is sent by the program, to whose last question it gives all its answers."""
+def shown(*arguments: str, answers: list[bytes]) -> bytes:
+    """What a terminal is sent by the program, each of whose last questions it gives the next answers."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     environment = {name: value for name, value in os.environ.items() if not re.match("SSH_|TMUX|STY|NO_COLOR", name)}
@@ -50,9 +50,8 @@ def shown(*arguments: str, answers: bytes) -> bytes:
             part = os.read(ours, 65_536)
         except OSError:
             break
-        if answers and b"\x1b[c" in sent + part:
-            os.write(ours, answers)
-            answers = b""
+        if answers and b"\x1b[c" in part:
+            os.write(ours, answers.pop(0))
         sent += part
     os.close(ours)
     assert process.wait(PATIENCE) == 0, sent
@@ -61,8 +60,9 @@ def shown(*arguments: str, answers: bytes) -> bytes:
 
 def test_a_terminal_with_kittys_protocol_is_shown_pictures_of_its_width(save: Callable[..., Any]) -> None:
     save("storm")
-    answers = "\x1b_Gi=31;OK\x1b\\\x1b[6;{};{}t\x1b]11;rgb:ffff/ffff/ffff\x1b\\\x1b[?62;c".format(*reversed(CELL))
-    sent = shown("show", "storm", "--chart", "polar", answers=answers.encode())
+    first = f"\x1b[6;{CELL[1]};{CELL[0]}t\x1b]11;rgb:ffff/ffff/ffff\x1b\\\x1bP>|kitty\x1b\\\x1b[?62;c".encode()
+    answers = [first, b"\x1b_Gi=31;OK\x1b\\\x1b[?62;c"]
+    sent = shown("show", "storm", "--chart", "polar", answers=answers)
     keys, rest = re.findall(rb"\x1b_G(a=T[^;]*);(.*?)\x1b8", sent, re.DOTALL)[0]
     picture = IMAGE.open(io.BytesIO(base64.b64decode(re.sub(rb"\x1b\\|\x1b_G[^;]*;", b"", rest)))).convert("RGB")
     assert picture.size == (COLUMNS * CELL[0], (ROWS - 1) * CELL[1])
@@ -76,7 +76,7 @@ def test_a_terminal_with_kittys_protocol_is_shown_pictures_of_its_width(save: Ca
 
 def test_a_terminal_that_does_not_answer_is_shown_characters(save: Callable[..., Any]) -> None:
     save("storm")
-    sent = shown("show", "storm", "--chart", "polar", "--pictures", "on", answers=b"")
-    assert b"a=T" not in sent
+    sent = shown("show", "storm", "--chart", "polar", "--pictures", "on", answers=[])
+    assert b"\x1b_G" not in sent
     assert re.search("[\u2801-\u28ff]", sent.decode(errors="replace"))
     assert b"this terminal shows no pictures" in sent

@@ -22,7 +22,7 @@ pytest.importorskip("matplotlib", reason="the extra `pictures` is not installed"
 # matplotlib looks for fonts with a program, once.
 pytestmark = pytest.mark.process
 
-KITTY = ("\x1b_Gi=31;OK\x1b\\", "\x1b[6;18;9t", "\x1b[?62;c")
+KITTY = ("\x1b[6;18;9t", "\x1bP>|kitty\x1b\\", "\x1b[?62;c", "\x1b_Gi=31;OK\x1b\\", "\x1b[?62;c")
 SIXEL = ("\x1b[6;16;8t", "\x1b[?62;4c")
 NEITHER = ("\x1b[?62;22c",)
 QUESTION = "\x1b[c"

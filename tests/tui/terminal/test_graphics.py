@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srm_explorer.tui.terminal.graphics import Graphics, asks, png, question, removal, sequence, sixels
+from srm_explorer.tui.terminal.graphics import Graphics, asks, png, removal, sequence, sixels
 from srm_explorer.tui.terminal.replies import KeyParser, TerminalReply
 
 PNG = pytest.importorskip("PIL.Image", reason="the extra `pictures` is not installed")
-KITTY = "\x1b_Gi=31;OK\x1b\\"
+SIZE, LAST = "\x1b[6;18;9t", "\x1b[?62;c"
 ANSWERS = {
-    "kitty": f"{KITTY}\x1b[6;18;9t\x1b]11;rgb:1a1a/1b1b/2626\x07\x1bP>|kitty(0.36)\x1b\\\x1b[?62;c",
-    "iterm": "\x1b[6;18;9t\x1bP>|iTerm2 3.5.0\x1b\\\x1b[?62;4c",
-    "sixel": "\x1b[6;18;9t\x1b]11;rgb:ff/ff/ff\x1b\\\x1bP>|foot(1.16)\x1b\\\x1b[?62;4;22c",
-    None: "\x1b_Gi=31;ENOTSUPPORTED:no\x1b\\\x1b]11;rgb:0/0/0\x07\x1b[?62;22c",
+    "kitty": f"{SIZE}\x1b]11;rgb:1a1a/1b1b/2626\x07\x1bP>|kitty(0.36)\x1b\\{LAST}\x1b_Gi=31;OK\x1b\\{LAST}",
+    "iterm": f"{SIZE}\x1bP>|iTerm2 3.5.0\x1b\\\x1b[?62;4c",
+    "sixel": f"{SIZE}\x1b]11;rgb:ff/ff/ff\x1b\\\x1bP>|foot(1.16)\x1b\\\x1b[?62;4;22c\x1b[?62;4;22c",
+    None: f"\x1b]11;rgb:0/0/0\x07\x1bP>|XTerm(390)\x1b\\{LAST}\x1b_Gi=31;ENOTSUPPORTED:no\x1b\\{LAST}",
 }
 
 
@@ -63,7 +63,7 @@ def test_sixels_need_the_size_of_a_cell_and_a_senseless_one_is_none() -> None:
         ({"TERM": "tmux-256color"}, False, True),
         ({"TERM": "xterm", "TMUX": "/tmp/x"}, False, True),
         ({"TERM": "screen"}, False, True),
-        ({"TERM": "xterm", "TERM_PROGRAM": "Apple_Terminal"}, False, True),
+        ({"TERM": "xterm", "INSIDE_EMACS": "29"}, False, True),
         ({"TERM": "xterm", "TEXTUAL_DRIVER": "a:b"}, False, False),
         ({"TERM": "linux"}, False, False),
         ({"TERM": "dumb"}, False, False),
@@ -74,11 +74,18 @@ def test_a_terminal_is_asked_where_that_does_no_harm(environ: dict[str, str], au
     assert (asks("auto", environ), asks("on", environ), asks("off", environ)) == (auto, on, False)
 
 
-def test_what_stands_between_is_not_asked_what_it_would_take_for_a_title() -> None:
-    assert "\x1b_G" in question({"TERM": "xterm"})
-    for between in ({"TMUX": "1"}, {"STY": "1"}, {"TERM": "screen.xterm"}):
-        assert "\x1b_G" not in question({"TERM": "xterm", **between})
-        assert question({"TERM": "xterm", **between}).endswith("\x1b[c")
+@pytest.mark.parametrize("name", ["", "\x1bP>|tmux 3.5\x1b\\", "\x1bP>|screen 5\x1b\\", "\x1bP>|WezTerm 2024\x1b\\"])
+def test_kittys_question_is_for_those_who_do_not_take_it_for_text_or_a_title(name: str) -> None:
+    known = told(f"{name}{LAST}")
+    assert known.is_whole
+    assert not known.asks_kitty
+
+
+def test_who_may_have_kittys_protocol_is_asked_once() -> None:
+    first = told(f"\x1bP>|ghostty 1.2\x1b\\{LAST}")
+    assert first.asks_kitty
+    assert not first.is_whole
+    assert not first.with_reply(LAST).asks_kitty
 
 
 PICTURE = np.zeros((37, 50, 3), np.uint8)
