@@ -34,6 +34,7 @@ class Command:
         keys: that do it too, as they are shown.
         words: by which it is found besides.
         is_here: whether it is of what is in view, and listed before anything is typed.
+        weight: what its likeness counts for: less for one of many alike, which would hide others.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Command:
     keys: str = ""
     words: str = ""
     is_here: bool = True
+    weight: float = 1.0
 
     @property
     def text(self) -> str:
@@ -50,7 +52,7 @@ class Command:
     def likeness(self, query: str) -> float:
         """How well a query fits; what is in view before what is not."""
         score = likeness(query, self.name, self.words, f"{self.help} {self.keys}")
-        return score and score + (0.4 if self.is_here else 0)
+        return score and score * self.weight + (0.4 if self.is_here else 0)
 
 
 class Palette(CommandPalette):
@@ -157,7 +159,7 @@ class Commands(Provider):
 def _theme(name: str, choose: Callable[[str], None]) -> Command:
     told = "Draw everything in the colours of this theme, and keep it in the settings"
     words = "theme colours colors appearance look dark light"
-    return Command(f"theme {name}", told, lambda: choose(name), words=words, is_here=False)
+    return Command(f"theme {name}", told, lambda: choose(name), words=words, is_here=False, weight=0.2)
 
 
 def _title(binding: Binding) -> str:
