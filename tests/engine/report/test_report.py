@@ -74,6 +74,9 @@ def test_a_page_stands_by_itself_and_tells_the_numbers_of_the_commands(session: 
         for cells in shown:
             assert [plain(cell) for cell in cells] in page.rows, table.name
         assert [column.title for column in table.columns] in page.rows
+    # Texts are whole, blanks at their ends included.
+    for run in session.runs:
+        assert any(plain(run.text) in cells for cells in page.rows) or run.condition, run.text
     plane = session.planes[0]
     for by in ((), ("condition",)):
         groups = swept_groups(session, plane, by)
