@@ -105,6 +105,7 @@ def test_both_carry_the_same_models_prompts_presets_and_types(wheels: dict[str, 
         "srm_explorer/shipped_prompts/certainty.txt",
         "srm_explorer/engine/report/report.html.j2",
         "srm_explorer/engine/report/script.py.j2",
+        "srm_explorer/tui/web/page.html",
         "srm_explorer/engine/py.typed",
         "srm_explorer/tui/py.typed",
     }
