@@ -1,10 +1,18 @@
-"""Keys of vectors, as the scripts write them that save one vector a run: what stands in them."""
+"""What scripts say of vectors that save one a run: the keys, and the metadata in a file beside them."""
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from srm_explorer.engine.errors import ExplorerError, SpecValueError
+from srm_explorer.engine.experiment import UNKNOWN, Site
+from srm_explorer.engine.io.files import parse_json, read_text
 
 BASELINE = "baseline"
 
@@ -44,3 +52,71 @@ def key_cells(
 def condition_of(cell: str) -> str:
     """A condition as `sweep` reads it: what is empty, or none, is the baseline."""
     return BASELINE if cell.strip().casefold() in ("", "none", BASELINE) else cell
+
+
+METADATA = "run_metadata*.json"
+"""What the scripts that write vectors one at a time call the file that says how."""
+METADATA_FOLDER = "metadata"
+"""Where some keep it, beside the folder of the vectors."""
+SITE_SAID = "capture_hook"
+"""The entry of it that says where vectors were captured."""
+
+
+@dataclass
+class Metadata:
+    """What lies beside files and says how they were made; a file that cannot be read is named in `unread`."""
+
+    read: dict[Path, Any] = field(default_factory=dict[Path, Any])
+    unread: list[str] = field(default_factory=list[str])
+    sites: dict[str, Path] = field(default_factory=dict[str, Path])
+
+    def beside(self, file: Path) -> list[Path]:
+        """The files of the nearest place that has any: the folder, its folder of metadata, one beside it."""
+        folder = file.parent
+        for near in (folder, folder / METADATA_FOLDER, folder.parent / METADATA_FOLDER):
+            if listed := sorted(near.glob(METADATA)):
+                break
+        else:
+            return []
+        for path in listed:
+            if path not in self.read:
+                self.read[path] = None
+                try:
+                    self.read[path] = parse_json(read_text(path), str(path))
+                except ExplorerError as error:
+                    self.unread.append(str(error))
+        return [path for path in listed if self.read[path] is not None]
+
+    def site(self, file: Path, *, has_vectors: bool = True) -> str:
+        """Where a file's vectors were captured, as far as all that is said of it agrees."""
+        said: dict[str, Path] = {}
+        for path in self.beside(file):
+            entry = self.read[path].get(SITE_SAID) if isinstance(self.read[path], dict) else None
+            if isinstance(entry, str):
+                said.setdefault(entry, path)
+        if len(said) == 1:
+            ((site, path),) = said.items()
+            try:
+                Site.parse(site)
+            except SpecValueError:
+                return UNKNOWN
+            if has_vectors:
+                self.sites.setdefault(site, path)
+            return site
+        return UNKNOWN
+
+    def of(self, files: Sequence[Path]) -> dict[str, Any]:
+        """By name of the file, by its path where the name stands twice."""
+        paths_ = list(dict.fromkeys(path for file in files for path in self.beside(file)))
+        names = Counter(path.name for path in paths_)
+        return {path.name if names[path.name] == 1 else str(path): self.read[path] for path in paths_}
+
+    def notes(self, agreed: bool) -> list[str]:
+        """What came of the sites that were said."""
+        if agreed:
+            return [f"the site is {site}: {path.name} says so ({SITE_SAID})" for site, path in self.sites.items()]
+        lines = [
+            f"{path.name} says that the site is {site}, of other files nothing does"
+            for site, path in self.sites.items()
+        ]
+        return [f"{line}: it is left unknown, and --site names it" for line in lines]

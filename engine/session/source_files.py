@@ -18,9 +18,8 @@ from srm_explorer.engine.errors import ExplorerError, SpecValueError
 from srm_explorer.engine.experiment import UNKNOWN, Site
 from srm_explorer.engine.experiment.values import shown
 from srm_explorer.engine.io.arrays import PICKLES, Reduce, Skipped, pickled, read_arrays
-from srm_explorer.engine.io.files import parse_json, read_text
 from srm_explorer.engine.session.imported import Split, session_from
-from srm_explorer.engine.session.keys import BASELINE, has_markers, key_cells
+from srm_explorer.engine.session.keys import BASELINE, Metadata, has_markers, key_cells
 from srm_explorer.engine.session.session import IMPORTED, Session
 from srm_explorer.engine.session.source_tables import MARKS, PARQUET, Table, is_table, read_table, with_texts
 
@@ -51,12 +50,6 @@ NAMED = 8
 """Arrays named in remarks; a file may have thousands."""
 
 ARRAYS = (".npz", ".npy", ".safetensors")
-METADATA = "run_metadata*.json"
-"""What the scripts that write vectors one at a time call the file that says how."""
-METADATA_FOLDER = "metadata"
-"""Where some keep it, beside the folder of the vectors."""
-SITE_SAID = "capture_hook"
-"""The entry of it that says where vectors were captured."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +122,8 @@ def import_session(
         named = None if site is None else str(Site.parse(site))
     except SpecValueError as error:
         raise ExplorerError(error.what, where="the site", remedy=error.remedy) from None
-    metadata = _Metadata()
-    sources = _Sources(reduce)
+    metadata = Metadata()
+    sources = _Sources(reduce, among_others=len(chosen) > 1)
     said = {metadata.site(path) for path in chosen if not is_table(path)} if named is None else set[str]()
     # Where some files say a site and others none, nobody knows that it is the same.
     agreed = len(said) == 1 or UNKNOWN not in said
@@ -140,7 +133,7 @@ def import_session(
             sources.tell = _teller(told, sources, path, number, len(chosen))
             sources.tell()
         try:
-            sources.site = named or (metadata.site(path) if agreed else UNKNOWN)
+            sources.site = named or (metadata.site(path, has_vectors=not is_table(path)) if agreed else UNKNOWN)
             sources.read(path)
         except ExplorerError as error:
             if len(chosen) == 1:
@@ -212,66 +205,6 @@ def _expanded(files: Sequence[Path]) -> Iterator[Path]:
                 yield inner
 
 
-@dataclass
-class _Metadata:
-    """What lies beside files and says how they were made; a file that cannot be read is named in `unread`."""
-
-    read: dict[Path, Any] = field(default_factory=dict[Path, Any])
-    unread: list[str] = field(default_factory=list[str])
-    sites: dict[str, Path] = field(default_factory=dict[str, Path])
-
-    def beside(self, file: Path) -> list[Path]:
-        """The files of the nearest place that has any: the folder, its folder of metadata, one beside it."""
-        folder = file.parent
-        for near in (folder, folder / METADATA_FOLDER, folder.parent / METADATA_FOLDER):
-            if listed := sorted(near.glob(METADATA)):
-                break
-        else:
-            return []
-        for path in listed:
-            if path not in self.read:
-                self.read[path] = None
-                try:
-                    self.read[path] = parse_json(read_text(path), str(path))
-                except ExplorerError as error:
-                    self.unread.append(str(error))
-        return [path for path in listed if self.read[path] is not None]
-
-    def site(self, file: Path) -> str:
-        """Where a file's vectors were captured, as far as all that is said of it agrees."""
-        said: dict[str, Path] = {}
-        for path in self.beside(file):
-            entry = self.read[path].get(SITE_SAID) if isinstance(self.read[path], dict) else None
-            if isinstance(entry, str):
-                said.setdefault(entry, path)
-        if len(said) == 1:
-            ((site, path),) = said.items()
-            try:
-                Site.parse(site)
-            except SpecValueError:
-                return UNKNOWN
-            if not is_table(file):
-                self.sites.setdefault(site, path)
-            return site
-        return UNKNOWN
-
-    def of(self, files: Sequence[Path]) -> dict[str, Any]:
-        """By name of the file, by its path where the name stands twice."""
-        paths_ = list(dict.fromkeys(path for file in files for path in self.beside(file)))
-        names = Counter(path.name for path in paths_)
-        return {path.name if names[path.name] == 1 else str(path): self.read[path] for path in paths_}
-
-    def notes(self, agreed: bool) -> list[str]:
-        """What came of the sites that were said."""
-        if agreed:
-            return [f"the site is {site}: {path.name} says so ({SITE_SAID})" for site, path in self.sites.items()]
-        lines = [
-            f"{path.name} says that the site is {site}, of other files nothing does"
-            for site, path in self.sites.items()
-        ]
-        return [f"{line}: it is left unknown, and --site names it" for line in lines]
-
-
 @dataclass(frozen=True)
 class _Run:
     """What the key of a vector says: the factors and all that `session_from` reads, its file, and the key itself."""
@@ -315,10 +248,12 @@ class _Sources:
         rows: of tables without vectors, each with the number of its file, and its line there.
         files: those that were read.
         pending: vectors of the file that is read.
+        among_others: whether there are several files.
     """
 
     reduce: Reduce | None
     site: str = UNKNOWN
+    among_others: bool = False
     runs: list[_Run] = field(default_factory=list["_Run"])
     vectors: dict[str, list[NDArray[Any] | None]] = field(default_factory=dict[str, "list[NDArray[Any] | None]"])
     rows: list[tuple[int, str, dict[str, Any]]] = field(default_factory=list[tuple[int, str, dict[str, Any]]])
@@ -373,6 +308,10 @@ class _Sources:
                 f"{skipped[0][0].removeprefix(f'{path.name}: ')!r} {_verb(skipped[0][1])}" if skipped else "it is empty"
             )
             raise ExplorerError(f"no vector: {why}", where=str(path), remedy="save arrays [d] or [n, d] of numbers")
+        if self.among_others and all(_BASIS.fullmatch(key) for key in arrays):
+            what = f"it holds directions that span planes ({', '.join(arrays)}), and no runs"
+            remedy = f"import it by itself, or make the plane: --add {path.name}#{next(iter(arrays))} ..."
+            raise ExplorerError(what, where=str(path), remedy=remedy)
         if all(is_table and _is_site(key) for key, (is_table, _) in arrays.items()):
             self._add_sites(path, {key: _joined(blocks) for key, (_, blocks) in arrays.items()})
         else:
@@ -468,6 +407,10 @@ def _is_site(key: str) -> bool:
     except SpecValueError:
         return re.fullmatch(r"[A-Za-z_]\w*(\.\w+)+|hook_\w+", key) is not None
     return True
+
+
+_BASIS = re.compile(r"basis_(1|2|vectors)")
+"""What scripts that sweep a spotlight call the directions of their planes, in files beside those of the runs."""
 
 
 def _verb(why: str) -> str:

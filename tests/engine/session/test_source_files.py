@@ -445,6 +445,15 @@ def test_a_number_that_is_too_large_is_refused_with_its_key(tmp_path: Path) -> N
     assert import_session([tmp_path / "flags.npz"]).session.vectors()["unknown"].tolist() == [[1, 0]]
 
 
+def test_directions_of_planes_beside_captures_are_no_runs(tmp_path: Path) -> None:
+    np.savez(tmp_path / "basis_x.npz", basis_1=vectors(1)[0], basis_2=vectors(1)[0])
+    np.savez(tmp_path / "v.npz", prompt_0=vectors(1)[0])
+    done = import_session([tmp_path])
+    assert ([path.name for path in done.files], len(done.session.runs)) == (["v.npz"], 1)
+    assert "directions that span planes" in done.unread[0]
+    assert len(import_session([tmp_path / "basis_x.npz"]).session.runs) == 2
+
+
 def test_labels_beside_a_matrix_are_no_vectors(tmp_path: Path) -> None:
     rows = vectors(5, 8)
     np.savez(tmp_path / "v.npz", a_label=np.arange(5), vectors=rows)
