@@ -36,10 +36,11 @@ def test_every_way_of_asking_saves_what_is_finished_and_the_same_command_goes_on
         "in-the-background": {"in_second": ["SIGINT"], "ignore": ["SIGINT"]},
         "many": {"in_second": ["SIGINT"] * 21},
     }
-    jobs = [bench.job("whole")]
+    short = ("--set", "generation.tokens=8")
+    jobs = [bench.job("whole", *short)]
     for name, how in asked.items():
         more = ["--json"] if name in ("once", "many") else []
-        jobs += [bench.job(name, *more, **how), bench.job(name)]
+        jobs += [bench.job(name, *short, *more, **how), bench.job(name, *short)]
     whole, *done = bench.drive(*jobs)
     assert whole.status == 0, whole.stderr
     undisturbed = bench.session("whole")

@@ -89,10 +89,10 @@ def run(program: Path, *arguments: str, cwd: Path) -> str:
     return done.stdout
 
 
-def test_both_carry_the_same_models_prompts_presets_and_types(wheels: dict[str, Path]) -> None:
-    names, again = (set(zipfile.ZipFile(wheels[kind]).namelist()) for kind in KINDS)
-    assert names == again
-    assert names >= {
+def test_both_are_the_same_byte_for_byte_with_models_prompts_presets_and_types(wheels: dict[str, Path]) -> None:
+    files, again = ({one.filename: one.CRC for one in zipfile.ZipFile(wheels[kind]).infolist()} for kind in KINDS)
+    assert files == again
+    assert files.keys() >= {
         "srm_explorer/engine/demo/model.safetensors",
         "srm_explorer/engine/demo/tokenizer.json",
         "srm_explorer/engine/demo/MODEL_CARD.md",
@@ -109,7 +109,7 @@ def test_both_carry_the_same_models_prompts_presets_and_types(wheels: dict[str, 
         "srm_explorer/engine/py.typed",
         "srm_explorer/tui/py.typed",
     }
-    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"srm_explorer"}
+    assert {name.partition("/")[0].partition("-")[0] for name in files} == {"srm_explorer"}
 
 
 @pytest.mark.slow
@@ -123,17 +123,6 @@ def test_the_demo_runs_outside_the_checkout(
     assert "demo model" in shown
     assert "270°" in shown
     assert list((hostile / "sessions").glob("demo-*.json"))
-
-
-@pytest.mark.slow
-def test_what_is_built_from_the_sdist_runs_the_demo(
-    wheels: dict[str, Path], installed: Callable[..., Path], hostile: Path
-) -> None:
-    programs = installed(wheels["from the sdist"])
-    run(programs / "srm-explorer", "run", "demo", "--session", "a", "--set", "generation.tokens=4", cwd=hostile)
-    shown = run(programs / "srm-explorer", "show", "a", cwd=hostile)
-    assert "demo model" in shown
-    assert "270°" in shown
 
 
 @pytest.mark.slow

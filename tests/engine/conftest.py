@@ -17,6 +17,7 @@ from srm_explorer.engine.experiment.site import head_coordinates
 from srm_explorer.engine.session.controls import controls_of
 
 if TYPE_CHECKING:
+    from srm_explorer.engine.model import WarmModel
     from srm_explorer.engine.model.load import LoadedModel
     from srm_explorer.engine.runs.resume import Outcome
     from srm_explorer.engine.session import Session
@@ -35,6 +36,7 @@ class Lab:
 
     folder: Path
     model: Path
+    warm: WarmModel
 
     def prompts(self, *texts: str, name: str = "texts") -> None:
         (self.folder / f"{name}.txt").write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
@@ -59,7 +61,10 @@ class Lab:
     def run(self, experiment: Experiment, name: str = "a", **options: Any) -> Outcome:
         from srm_explorer.engine.execution.run import run_experiment
 
-        return run_experiment(experiment, self.folder, self.path(name), **options)
+        try:
+            return run_experiment(experiment, self.folder, self.path(name), **{"warm": self.warm, **options})
+        finally:
+            self.warm.unload()
 
     def session(self, experiment: Experiment, name: str = "a", **options: Any) -> Session:
         """Run, and return the session as it was finished."""
@@ -69,12 +74,26 @@ class Lab:
         return outcome.session
 
 
+@pytest.fixture(scope="session")
+def kept_model() -> WarmModel:
+    """Keeps its model, loaded and tested, from test to test, as a worker does; each test has locks of its own."""
+    from srm_explorer.engine.model import WarmModel
+
+    class Kept(WarmModel):
+        def unload(self) -> None:
+            if self.model_lock is not None:
+                self.model_lock.release()
+                self.model_lock = None
+
+    return Kept()
+
+
 @pytest.fixture
-def lab(tmp_path: Path, tiny_gpt2_folder: Path) -> Lab:
+def lab(tmp_path: Path, tiny_gpt2_folder: Path, kept_model: WarmModel) -> Lab:
     import torch
 
     torch.set_num_threads(1)  # matrices this small only lose by being shared out
-    lab = Lab(tmp_path, tiny_gpt2_folder)
+    lab = Lab(tmp_path, tiny_gpt2_folder, kept_model)
     lab.prompts(*TEXTS)
     return lab
 

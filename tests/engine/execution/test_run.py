@@ -174,7 +174,7 @@ def test_receipts_say_how_often_each_site_was_reached_and_edited(lab: Lab, clamp
 
 def test_progress_counts_every_run_and_every_token_once(lab: Lab, clamp: dict[str, Any]) -> None:
     seen: list[Progress] = []
-    session = lab.session(lab.experiment(clamp), rows=5, listener=seen.append)
+    session = lab.session(lab.experiment(clamp), rows=5, listener=seen.append, warm=None)
     stages = list(dict.fromkeys(one.stage for one in seen))
     assert stages == ["loading", "testing", "running", "saving"]
     assert (seen[-1].runs_done, seen[-1].runs) == (12, 12)

@@ -42,9 +42,9 @@ def one_at_a_time() -> Callable[..., Any]:
 
 @pytest.fixture(scope="module")
 def gpt2_shaped(random_models: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    """GPT-2 Small's shape in float32, random weights."""
+    """GPT-2 Small's shape in float32, but for a vocabulary of a tenth; random weights."""
     folder = tmp_path_factory.mktemp("gpt2-shaped")
-    random_models.write_model(folder, random_models.Sizes())
+    random_models.write_model(folder, random_models.Sizes(vocab=5_000))
     return load_model(ModelSpec(name=str(folder), device="cpu"))
 
 

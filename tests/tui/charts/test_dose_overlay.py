@@ -16,7 +16,8 @@ numbers = st.floats(allow_nan=True, allow_infinity=True)
 
 
 def a_figure(values: list[float], coordinates: list[tuple[float, float]], has_baseline: bool) -> DoseFigure:
-    points = unit_coordinates(coordinates, [1.0] * len(coordinates))
+    # A vector is at least as long as its shadow in the plane.
+    points = unit_coordinates(coordinates, [math.hypot(x, y) for x, y in coordinates])
     sweep = spotlight_sweep(points, (0.5,))
     steps = [
         DoseStep(value, SweptGroup(f"v{at}", "value", sweep, 1, len(coordinates)), abs(value))
