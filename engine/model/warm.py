@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 
 from srm_explorer.engine.experiment import ModelSpec
-from srm_explorer.engine.io.files import FileLock
+from srm_explorer.engine.io.lock import FileLock
 from srm_explorer.engine.model.device import release_memory, resolve_device
 from srm_explorer.engine.model.hub import find_model
 from srm_explorer.engine.model.load import LoadedModel, load_model

@@ -28,7 +28,8 @@ from typing import Any, Self
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment
-from srm_explorer.engine.io.files import FileLock, as_explorer_error, remove_empty, sha256_of, write_atomic
+from srm_explorer.engine.io.files import as_explorer_error, remove_empty, sha256_of, write_atomic
+from srm_explorer.engine.io.lock import FileLock
 from srm_explorer.engine.io.vectors import Vectors, write_vectors
 from srm_explorer.engine.runs.journal_reader import (
     EVENTS,

@@ -12,7 +12,8 @@ import numpy as np
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, conditions
 from srm_explorer.engine.experiment.conditions import Grid
-from srm_explorer.engine.io.files import FileLock, open_regular, parse_json, read_text, sha256_of
+from srm_explorer.engine.io.files import open_regular, parse_json, read_text, sha256_of
+from srm_explorer.engine.io.lock import FileLock
 from srm_explorer.engine.io.vectors import Matrix, read_vectors
 from srm_explorer.engine.runs.journal_records import (
     CHECKSUM,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.io.files import FileLock
+from srm_explorer.engine.io.lock import FileLock
 from srm_explorer.engine.runs.journal import forget_run, known_runs, register_run
 from srm_explorer.engine.runs.trash import created_by, trashed_sessions, unwritten
 from srm_explorer.engine.session import Session

@@ -15,7 +15,8 @@ from typing import Any, cast
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import ModelSpec
-from srm_explorer.engine.io.files import FileLock, write_atomic
+from srm_explorer.engine.io.files import write_atomic
+from srm_explorer.engine.io.lock import FileLock
 
 _REMEMBERED = 50
 _PATIENCE = 2.0

@@ -32,13 +32,13 @@ from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.io.files import (
     LARGEST_FILE,
-    FileLock,
     append_whole,
     as_explorer_error,
     open_regular,
     parse_json,
     write_atomic,
 )
+from srm_explorer.engine.io.lock import FileLock
 from srm_explorer.engine.runs.journal_reader import LOCK
 from srm_explorer.engine.runs.trash import NameTakenError
 from srm_explorer.engine.session.codec import DamagedError, Text, Whole, read_record

@@ -13,7 +13,8 @@ from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, differences
 from srm_explorer.engine.experiment.load import default_stem
-from srm_explorer.engine.io.files import LockedError, check_writable, sync_folder
+from srm_explorer.engine.io.files import check_writable, sync_folder
+from srm_explorer.engine.io.lock import LockedError
 from srm_explorer.engine.io.vectors import check_vectors
 from srm_explorer.engine.runs.inputs import Inputs, read_inputs
 from srm_explorer.engine.runs.journal import forget_run, is_run_folder, sweep_beside

@@ -23,7 +23,8 @@ from typing import Any
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
-from srm_explorer.engine.io.files import FileLock, as_explorer_error, remove_empty, sha256_of, sync_folder, write_atomic
+from srm_explorer.engine.io.files import as_explorer_error, remove_empty, sha256_of, sync_folder, write_atomic
+from srm_explorer.engine.io.lock import FileLock
 from srm_explorer.engine.runs.journal import forget_run, is_run_folder, register_run
 from srm_explorer.engine.runs.journal_reader import LOCK, JournalReader
 from srm_explorer.engine.session.session import now

@@ -17,7 +17,6 @@ from typing import Any, cast
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
 from srm_explorer.engine.io.files import (
-    FileLock,
     append_whole,
     as_explorer_error,
     open_regular,
@@ -28,6 +27,7 @@ from srm_explorer.engine.io.files import (
     sync_folder,
     write_atomic,
 )
+from srm_explorer.engine.io.lock import FileLock
 from srm_explorer.engine.io.vectors import Vectors, widths, write_vectors
 from srm_explorer.engine.session.serialization import read_session, session_bytes
 from srm_explorer.engine.session.session import SHORTER, Session, Sidecar, now, pending_sidecar

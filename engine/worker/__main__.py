@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.io.files import FileLock, LockedError
+from srm_explorer.engine.io.lock import FileLock, LockedError
 from srm_explorer.engine.runs.resume import Outcome
 from srm_explorer.engine.worker.endpoint import Endpoint, build, here, listen, make_folder
 from srm_explorer.engine.worker.log import WorkerLog

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from srm_explorer.engine.io.files import FileLock, LockedError
+from srm_explorer.engine.io.lock import FileLock, LockedError
 from srm_explorer.engine.runs.progress import Meter, Stopped
 from srm_explorer.engine.worker.endpoint import make_folder, runtime_folder
 

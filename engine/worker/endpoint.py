@@ -20,7 +20,7 @@ from pathlib import Path
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.io.files import FileLock
+from srm_explorer.engine.io.lock import FileLock
 from srm_explorer.engine.worker.protocol import PROTOCOL
 
 LONGEST_PATH = 100

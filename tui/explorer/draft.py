@@ -17,7 +17,8 @@ from srm_explorer.engine import ExplorerError, paths
 from srm_explorer.engine.experiment import Experiment, read_experiment
 from srm_explorer.engine.experiment.conditions import leaves
 from srm_explorer.engine.experiment.load import stem_for
-from srm_explorer.engine.io.files import FileLock, LockedError, open_regular, write_atomic
+from srm_explorer.engine.io.files import open_regular, write_atomic
+from srm_explorer.engine.io.lock import FileLock, LockedError
 from srm_explorer.engine.prompts import name_of
 from srm_explorer.engine.runs.journal import is_run_folder
 from srm_explorer.engine.runs.journal_reader import JournalReader

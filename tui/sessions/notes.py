@@ -13,7 +13,7 @@ from textual.screen import Screen
 from textual.widgets import TextArea
 
 from srm_explorer.engine import ExplorerError, paths
-from srm_explorer.engine.io.files import FileLock, LockedError
+from srm_explorer.engine.io.lock import FileLock, LockedError
 from srm_explorer.tui.backend.autosave import AutoSaver
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.widgets.status import StatusLine

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, read_experiment
-from srm_explorer.engine.io.files import LockedError
+from srm_explorer.engine.io.lock import LockedError
 from srm_explorer.engine.runs.journal import (
     JournalWriter,
     forget_run,

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.io.files import FileLock
+from srm_explorer.engine.io.lock import FileLock
 from srm_explorer.engine.runs.pack import LEDGER, MANIFEST, SESSION, VECTORS, Packed, pack_session, unpack_session
 from srm_explorer.engine.session import (
     ComputedTest,

@@ -18,7 +18,7 @@ import pytest
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.io.files import LockedError
+from srm_explorer.engine.io.lock import LockedError
 from srm_explorer.engine.io.vectors import write_vectors
 from srm_explorer.engine.runs.journal_reader import JournalReader
 from srm_explorer.engine.runs.progress import Progress, StopSignal
@@ -299,7 +299,7 @@ def holder() -> Any:
 
     def hold(lock: Path) -> int:
         code = (
-            "import sys, pathlib; from srm_explorer.engine.io.files import FileLock\n"
+            "import sys, pathlib; from srm_explorer.engine.io.lock import FileLock\n"
             "with FileLock(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
         )
         child = subprocess.Popen(

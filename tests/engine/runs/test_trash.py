@@ -11,7 +11,7 @@ import pytest
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.io.files import FileLock, LockedError
+from srm_explorer.engine.io.lock import FileLock, LockedError
 from srm_explorer.engine.runs.journal import JournalWriter, known_runs
 from srm_explorer.engine.runs.journal_records import RunStart
 from srm_explorer.engine.runs.manage import bring_along, rename_session, whereabouts

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment import Experiment, conditions
-from srm_explorer.engine.io.files import FileLock, LockedError, sha256_of
+from srm_explorer.engine.io.files import sha256_of
+from srm_explorer.engine.io.lock import FileLock, LockedError
 from srm_explorer.engine.runs.journal import known_runs, register_run
 from srm_explorer.engine.runs.manage import rename_session
 from srm_explorer.engine.runs.trash import trash_session

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from srm_explorer.engine.io.files import FileLock
+from srm_explorer.engine.io.lock import FileLock
 from srm_explorer.engine.runs.progress import Meter, Progress, Stopped, StopSignal
 from srm_explorer.engine.worker.device_lock import device_lock, yield_device
 from tests.waiting import PATIENCE, until

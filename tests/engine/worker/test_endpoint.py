@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.engine.io.files import FileLock
+from srm_explorer.engine.io.lock import FileLock
 from srm_explorer.engine.runs.progress import Meter, Stopped, StopSignal
 from srm_explorer.engine.worker import endpoint
 from srm_explorer.engine.worker.device_lock import device_lock
