@@ -396,7 +396,7 @@ def completion(
 def print_schema(
     kind: Annotated[Literal["session", "experiment", "settings"], argument("KIND", "session, experiment or settings.")],
 ) -> None:
-    """Print the JSON Schema of a file: for editors, and other programs."""
+    """Print the JSON Schema of what our files hold, for editors."""
     cli.config.schema_command(kind)
 
 

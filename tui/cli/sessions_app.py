@@ -25,7 +25,7 @@ from srm_explorer.tui.cli.options import (
 )
 
 sessions_app = group(
-    "List saved sessions, and export them.",
+    "List saved sessions; export, pack, rename, compare them.",
     {"list": ("List the sessions of the sessions folder.", lambda as_json: cli.sessions.list_command(as_json))},
 )
 
