@@ -84,9 +84,14 @@ def _change(edit: InterventionSpec) -> str:
     centre = f" {its} mean plus" if edit.op == "clamp" and edit.unit == "sigma" else ""
     strength = f"{centre} {values}{_UNITS[edit.unit].replace('its', its)}" if edit.values else ""
     source = f" ({edit.source})" if edit.source is not None else ""
-    at = _POSITIONS[edit.positions] if isinstance(edit.positions, str) else f"at {positions_text(edit.positions)}"
+    at = _POSITIONS[edit.positions] if isinstance(edit.positions, str) else f"at {_numbered(edit.positions)}"
     background = ", in every condition but the baseline" if edit.background else ""
     return f"{target_of(edit)} {_verb(edit)}{strength}{source}, {at}{background}"
+
+
+def _numbered(positions: object) -> str:
+    told = positions_text(positions)
+    return f"positions {told}" if isinstance(positions, tuple) else told
 
 
 def _verb(edit: InterventionSpec) -> str:
@@ -253,7 +258,7 @@ def _of_capture(session: Session) -> str:
     if not spec.capture.sites:
         return ""
     positions = spec.capture.positions
-    at = _CAPTURED[positions] if isinstance(positions, str) else f"positions {positions_text(positions)}"
+    at = _CAPTURED[positions] if isinstance(positions, str) else _numbered(positions)
     kept = {"mean": "the mean over", "last": "the last of", "tokens": "every vector at"}[spec.capture.reduce]
     widths = session.widths
     sites = listed(
