@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import srm_explorer
 from srm_explorer.engine.session import load_session
 from srm_explorer.engine.worker.client import Client, submission
 from srm_explorer.tui.cli import main
@@ -31,6 +32,9 @@ def test_the_command_line_queues_at_the_living_worker(
     assert told[0]["runs"] == told[0]["planned"] == RUNS
     assert told[0]["tokens"] == RUNS * 4
     assert client.jobs()[0].session == str(bench.session_path("line"))
+    ran = srm_explorer.run(bench.folder / "spec.toml", set=SHORT, session=bench.session_path("book"), progress=False)
+    assert str(bench.session_path("book")) in [job.session for job in client.jobs()]
+    assert [run.text for run in ran.runs] == [run.text for run in load_session(bench.session_path("line")).runs]
     assert main(bench.command("bad", "--set", "planes[0].b=64")) == 1
     refused = capsys.readouterr()
     assert refused.out == ""
