@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from srm_explorer.engine.figures.curves import Curve, LegendEntry
+from srm_explorer.engine.figures.curves import LegendEntry
 from srm_explorer.engine.figures.paper.discs import band_alpha, band_colour
 from srm_explorer.engine.figures.paper.style import DOTTED, FAINT, GRID, HALO, WIDTHS, Look, Ruler
 from srm_explorer.engine.figures.thresholds import ThresholdFigure
@@ -18,6 +18,8 @@ HEIGHTS = {True: 2.4, False: 3.2}
 """Inches that it is high on a single column, and on both."""
 EDGE = 14
 """Degrees at either end at which a curve's name would lie over an axis."""
+WINDOW = 5
+"""Steps of two degrees around a name over which its curve should be flat."""
 
 
 class AnglesPainter:
@@ -108,7 +110,8 @@ class AnglesPainter:
     def _name_curves(self, axes: Any, look: Look, area: tuple[float, float, float, float]) -> None:
         """Write the threshold of each curve on it, where no other curve is near; not where it is 0 all along."""
         shown = self._shown
-        named = [curve for curve in shown.counts if curve.tag and np.nanmax(np.abs(curve.y), initial=0.0) > 0]
+        told = [curve for curve in shown.counts if curve.tag and not curve.dashed]
+        named = [curve for curve in told if np.nanmax(np.abs(curve.y), initial=0.0) > 0]
         if not named:
             return
         span = shown.left.high - shown.left.low
@@ -119,26 +122,19 @@ class AnglesPainter:
         for curve in named:
             own = heights[id(curve)]
             others = [heights[id(other)] for other in shown.counts if other is not curve]
-            away = np.min([np.abs(own - other) for other in others], axis=0) if others else np.ones_like(own)
-            # Steep places are crossed by what is written there.
-            away = np.minimum(away, 0.3) - 2 * np.abs(np.gradient(own))
+            away: Floats = np.min([np.abs(own - other) for other in others], axis=0) if others else np.ones(len(own))
+            # Where a curve is steep, what is written on it hides it.
+            padded = np.concatenate([np.repeat(own[:1], WINDOW), own, np.repeat(own[-1:], WINDOW)])
+            around: Floats = np.array([padded[at : at + 2 * WINDOW + 1] for at in range(len(own))])
+            away = np.minimum(away, 0.12) - 2 * (around.max(axis=1) - around.min(axis=1))
             for at, height in taken:
                 near = np.hypot((x - at) / 360 * area[2], (own - height) * area[3]) < 0.3
-                away = np.where(near, away - 1, away)
+                away = away - near
             # Close to the bottom they would lie over the axis.
-            away = np.where((own < 0.04) & (shown.left.low == 0), away - 0.5, away)
-            best = int(np.nanargmax(np.where(np.isfinite(away), away, -far)))
+            away = away - 0.5 * ((own < 0.04) & (shown.left.low == 0))
+            best = int(np.argmax(np.nan_to_num(away, nan=-far)))
             taken.append((float(x[best]), float(own[best])))
             axes.text(
                 x[best], own[best] * span, curve.tag, color=look.colour(curve.label), fontsize="x-small", ha="center",
                 va="center", bbox=HALO, zorder=4,
             )  # fmt: skip
-
-
-def silent(curves: Sequence[Curve]) -> dict[str, list[str]]:
-    """The names of curves that are 0 all along, by group."""
-    nothing: dict[str, list[str]] = {}
-    for curve in curves:
-        if curve.tag and not np.nanmax(np.abs(curve.y), initial=0.0):
-            nothing.setdefault(curve.label, []).append(curve.tag)
-    return nothing
