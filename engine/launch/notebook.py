@@ -67,7 +67,7 @@ class Findings(dict[str, Any]):
 
 
 def run(
-    experiment: Experiment | str | Path | None = None,
+    experiment: Experiment | tuple[Experiment, SpecSource] | str | Path | None = None,
     *,
     set: Sequence[str] | Mapping[str, Any] = (),  # noqa: A002 - the command's word for it
     session: str | Path | None = None,
@@ -82,8 +82,8 @@ def run(
     already is opened.
 
     Args:
-        experiment: one that was read or made, a preset's name ("demo"), or an experiment file's path; left out, it is
-            made of `fields` alone.
+        experiment: a preset's name ("demo"), or an experiment file's path; one that was made, whose relative paths
+            start from the working folder; what `read_experiment` gives; left out, it is made of `fields` alone.
         set: fields to set, as the command line's `--set` has them: ["generation.tokens=20"], or a dictionary,
             {"interventions.0.values": [-3, 3]}.
         session: the session's name or path; by default the preset's or the file's, and six digits of its content.
@@ -196,11 +196,22 @@ def add_plane(
     return with_plane(session, session.vectors([chosen])[chosen], choice, weights)
 
 
-def _read(experiment: Experiment | str | Path | None, overrides: Sequence[str]) -> tuple[Experiment, SpecSource]:
-    if isinstance(experiment, str | Path):
-        return read_experiment(str(experiment), overrides=overrides)
-    data = {} if experiment is None else experiment.to_dict()
-    return with_overrides(data, overrides, stem="experiment", base=paths.working_folder())
+def _read(
+    experiment: Experiment | tuple[Experiment, SpecSource] | str | Path | None, overrides: Sequence[str]
+) -> tuple[Experiment, SpecSource]:
+    match experiment:
+        case str() | Path():
+            return read_experiment(str(experiment), overrides=overrides)
+        case (Experiment() as made, SpecSource() as source):
+            data, stem, base = made.to_dict(), source.name, source.base
+        case Experiment():
+            data, stem, base = experiment.to_dict(), "experiment", paths.working_folder()
+        case None:
+            data, stem, base = {}, "experiment", paths.working_folder()
+        case _:
+            what = f"a {type(experiment).__name__} is no experiment"
+            raise ExplorerError(what, remedy="give a preset's name, a file's path, or an Experiment")
+    return with_overrides(data, overrides, stem=stem, base=base)
 
 
 def _named(name: str, settings: dict[str, Any]) -> str:
