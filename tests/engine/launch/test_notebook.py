@@ -66,9 +66,8 @@ def test_a_run_is_that_of_the_command_and_is_opened_the_second_time(at_lab: Lab)
     assert (shorter.spec.generation.tokens, shorter.spec.generation.seed) == (2, 4)
     assert shorter.spec.interventions == session.spec.interventions
     read = srm.read_experiment("e.toml")
-    assert (
-        srm.run(read, set=["generation.tokens=2"], generation={"seed": 4}, session="short", progress=False) == shorter
-    )
+    opened = srm.run(read, set=["generation.tokens=2"], generation={"seed": 4}, session="short", progress=False)
+    assert (opened.spec, opened.runs) == (shorter.spec, shorter.runs)
     with pytest.raises(srm.ExplorerError, match="a dict is no experiment"):
         srm.run({"model": "demo"})  # pyright: ignore[reportArgumentType]
 
