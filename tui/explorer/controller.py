@@ -39,6 +39,7 @@ from srm_explorer.tui.prompts.pane import PromptsPane
 from srm_explorer.tui.results.pane import TABS, ResultsPane
 from srm_explorer.tui.results.study_tab import StudyTab
 from srm_explorer.tui.sessions.actions import Chosen
+from srm_explorer.tui.sessions.importing import ImportScreen
 from srm_explorer.tui.sessions.screen import SessionsScreen
 from srm_explorer.tui.widgets.status import Facts
 
@@ -322,6 +323,10 @@ class ExplorerController:
         """Show the sessions, and do with one what is chosen there."""
         self._view.ask(SessionsScreen(), self.take_chosen)
 
+    def import_files(self) -> None:
+        """Make a session of files that other programs wrote, and look at it."""
+        self._view.ask(ImportScreen(), lambda path: self.take_chosen(None if path is None else Chosen("open", path)))
+
     def look(self) -> None:
         """Look whether the session in view still has its name, unless a run is to begin or goes on under it."""
         if self._view.in_view and self.sessions.path not in self.runs.state.followed:
@@ -388,6 +393,9 @@ class ExplorerController:
                 commands.append(
                     Command(topic.title, f"{tab.name}: {told}", look, words=f"study {topic.study} {tab.name}")
                 )
+        told = "Make a session of vectors and texts that other programs saved"
+        words = "load npz npy safetensors parquet csv tsv vectors texts captures"
+        commands.append(Command("import files", told, self.import_files, words=words))
         if self.sessions.session is not None:
             told = "Write the session in view as one HTML page: charts, effects, texts, methods"
             commands.append(Command("write a report", told, self.sessions.write_report, words="html pdf page export"))
