@@ -17,9 +17,7 @@ from .compare_charts import Measure as Measure
 from .compare_charts import value_charts as value_charts
 from .compare_match import ComparedPair as ComparedPair
 from .compare_match import same_axes as same_axes
-from .compare_sessions import NOT_SCORED as NOT_SCORED
 from .compare_sessions import ComparedSessions as ComparedSessions
-from .compare_sessions import Estimate as Estimate
 from .compare_sessions import compare_sessions as compare_sessions
 from .compare_sessions import compared_sessions as compared_sessions
 from .compare_sessions import row_of as row_of
@@ -49,6 +47,8 @@ from .ensembles import basis_names as basis_names
 from .ensembles import ensemble_tables as ensemble_tables
 from .frozen import frozen_study as frozen_study
 from .ledger import ledger_study as ledger_study
+from .measured_session import NOT_SCORED as NOT_SCORED
+from .measured_session import Estimate as Estimate
 from .neuron import usage_tables as usage_tables
 from .pairs import SETTINGS as SETTINGS
 from .pairs import W_OUT as W_OUT

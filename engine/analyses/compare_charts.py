@@ -9,7 +9,8 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from srm_explorer.engine.analyses.compare_sessions import NOT_SCORED, ComparedSessions, Estimate, MeasuredSession
+from srm_explorer.engine.analyses.compare_sessions import ComparedSessions
+from srm_explorer.engine.analyses.measured_session import NOT_SCORED, Estimate, MeasuredSession
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures.captions import value_caption
 from srm_explorer.engine.figures.curves import Curve, CurveBand, LegendEntry

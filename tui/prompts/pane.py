@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -20,6 +20,7 @@ from srm_explorer.engine.prompts import Prompt, is_path, set_name
 from srm_explorer.tui.backend.background import Background
 from srm_explorer.tui.glyphs import glyphs_of
 from srm_explorer.tui.prompts.catalogue import Content, ListedSet, PromptFiles, TokenBook, feeding_key
+from srm_explorer.tui.prompts.line import PathLine, PromptLine, Typing
 from srm_explorer.tui.prompts.messages import (
     Note,
     Tone,
@@ -48,36 +49,6 @@ from srm_explorer.tui.terminal.editor import edit_file
 from srm_explorer.tui.text import UNSURE, wrapped
 from srm_explorer.tui.widgets.dialogs import Ask, Choose, Completion, about_completion, complete, named_here
 from srm_explorer.tui.widgets.table_render import fit, one_line
-
-Typing: TypeAlias = Literal["search", "add", "limit", "file", "set"]
-
-
-class PromptLine(Input):
-    """Takes a search, a new prompt, or a number; the placeholder is shown while it is empty."""
-
-    DEFAULT_CSS = """
-    PromptLine { height: 1; padding: 0 1; }
-    """
-
-    def __init__(self, what: Typing, text: str, placeholder: str) -> None:
-        super().__init__(text, placeholder=placeholder, compact=True, select_on_focus=False)
-        self.what = what
-        self.cursor_position = len(text)
-
-
-class PathLine(PromptLine):
-    """Takes the path of a file, which a key completes."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab", "complete", "complete", id="prompts.complete", tooltip="Complete the path that is typed"),
-    ]
-
-    class CompletionWanted(Message):
-        """The path is to be completed."""
-
-    def action_complete(self) -> None:
-        self.post_message(self.CompletionWanted())
-
 
 _OPENS_LINE = ("search", "add", "limit", "open_file", "new_set")
 """Actions after which letters are text."""

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from srm_explorer.engine.analyses.compare_charts import value_charts
-from srm_explorer.engine.analyses.compare_sessions import NOT_SCORED, compare_sessions, compared_sessions
+from srm_explorer.engine.analyses.compare_sessions import compare_sessions, compared_sessions
+from srm_explorer.engine.analyses.measured_session import NOT_SCORED
 from srm_explorer.engine.analyses.registry import tables_in
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures.comparison import compare
