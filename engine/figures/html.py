@@ -72,7 +72,9 @@ def session_facts(session: Session, *, is_running: bool = False) -> Facts:
 def session_line(session: Session) -> str:
     """A session in a line: name, state, runs, model and what was done."""
     done = "; ".join(intervention_captions(session.spec)[:MOST_LISTED])
-    parts = [state_caption(session), count_of(len(session.runs), "run"), model_caption(session), done]
+    # How far it got says how many runs there are.
+    runs = "" if session.state == "interrupted" else count_of(len(session.runs), "run")
+    parts = [state_caption(session), runs, model_caption(session), done]
     return _short(f"Session {session.name}: {' · '.join(filter(None, parts))}")
 
 

@@ -34,7 +34,7 @@ class Interrupted(KeyboardInterrupt):
     """A run or a study that was stopped; a notebook shows its one line, and runs no cell that comes after."""
 
     def _render_traceback_(self) -> list[str]:
-        return [f"interrupted: {self}"]
+        return [str(self)]
 
 
 class Findings(dict[str, Any]):

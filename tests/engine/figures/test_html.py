@@ -74,6 +74,9 @@ def test_a_session_says_its_warnings_then_what_it_is_then_draws(session: Session
     assert repr(session) == str(session)
     assert len(repr(session)) < 320
     assert repr(session).startswith(f"Session {session.name}: finished")
+    stopped = session.changed(state="interrupted", runs=session.runs[:3])
+    assert f"interrupted: 3 of {len(session.runs):,} runs · " in repr(stopped)
+    assert repr(stopped).count(" runs") == 1
 
 
 def test_hostile_texts_are_texts(session: Session) -> None:
