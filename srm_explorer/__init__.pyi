@@ -72,7 +72,7 @@ from .engine.session import (
     sessions_in as sessions_in,
 )
 from .engine.session.export import export as export, run_table as run_table
-from .engine.session.imported import session_from as session_from
+from .engine.session.imported import Split as Split, session_from as session_from
 from .engine.session.schema import schema as schema
 from .engine.session.source_files import import_session as import_session
 from .engine.stats.bands import share_bands as share_bands, unit_counts as unit_counts
