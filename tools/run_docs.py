@@ -475,6 +475,7 @@ def run_page(page: Page, shop: Workshop, firsts: dict[str, tuple[Path, str]]) ->
     shop.make(folder, copy)
     work = folder / "work"
     os.chdir(work)
+    os.environ.clear()
     os.environ.update(shop.environment(folder / "home"))
     tempfile.tempdir = None
     names: dict[str, Any] = {"__name__": "__main__"}
