@@ -24,6 +24,19 @@ Say = Callable[[str, Tone, "Path | None"], object]
 """Takes a line, its tone, and the session to look for in the list."""
 
 
+EXPORTS = {
+    "c": ("csv", "its runs as CSV"),
+    "q": ("parquet", "its runs as Parquet"),
+    "n": ("npz", "its vectors as .npz, one a run"),
+    "f": ("csv", "its texts by core_id, type, level and sweep, as CSV"),
+    "v": ("npz", "its vectors by core_id, type, level and sweep, as .npz"),
+    "r": ("html", "a report of it, as one HTML page"),
+    "s": ("py", "a Python script that repeats it"),
+    "p": ("srm.zip", "all of it as one checked file, to be sent or kept"),
+}
+"""By its key: the ending of a file that a session can be written to, and what it is."""
+
+
 @dataclass(frozen=True)
 class Chosen:
     """What the explorer is asked to do with a session.
@@ -148,7 +161,7 @@ class SessionActions:
     def _export(self, row: Row) -> None:
         def choose(kind: str | None) -> None:
             if kind is not None:
-                ending = {"c": "csv", "n": "npz", "p": "srm.zip", "r": "html", "s": "py"}[kind]
+                ending, _ = EXPORTS[kind]
                 default = named_here(f"{row.path.stem}.{ending}")
 
                 def problem(typed: str) -> str:
@@ -157,24 +170,17 @@ class SessionActions:
 
                 self._push(
                     Ask(f"Write {row.name} to", default, check=problem),
-                    lambda typed: self._export_to(row, typed, ending),
+                    lambda typed: self._export_to(row, typed, kind),
                 )
 
-        whole = "all of it as one checked file, to be sent or kept"
-        choices = (
-            ("c", "its runs as CSV"),
-            ("n", "its vectors as .npz, one a run"),
-            ("r", "a report of it, as one HTML page"),
-            ("s", "a Python script that repeats it"),
-            ("p", whole),
-        )
+        choices = tuple((key, meaning) for key, (_, meaning) in EXPORTS.items())
         self._push(Choose(f"Export {row.name}", choices), choose)
 
     def _export_to(self, row: Row, typed: str | None, kind: str) -> None:
         if typed is None:
             return
         file = Path(typed).expanduser()
-        if file.exists() and kind != "srm.zip":
+        if file.exists() and kind != "p":
             self._push(
                 Confirm(f"{file} is there already", yes="replace it", no="keep it"),
                 lambda confirmed: self._act(lambda: _write(row, file, kind)) if confirmed else None,
@@ -267,29 +273,32 @@ def _refusal(row: Row, action: str) -> str:
 
 
 def _write(row: Row, file: Path, kind: str) -> tuple[str, None]:
+    """Write what a key of `EXPORTS` stands for, and say what was written."""
     from srm_explorer.engine.figures import count_of
     from srm_explorer.engine.io.files import write_atomic
     from srm_explorer.engine.session import load_session
     from srm_explorer.engine.session.export import chosen_site, export
 
-    if kind == "srm.zip":
+    if kind == "p":
         from srm_explorer.engine.runs import pack_session
 
         packed = pack_session(row.path, file)
         return "; ".join((f"{row.name} is packed into {packed.path}", *packed.notes)), None
     session = load_session(row.path)
-    if kind == "html":
+    if kind == "r":
         from srm_explorer.engine.report.report import report_of
 
         made = report_of(session)
         write_atomic(file, made.content())
         return "; ".join((f"report written to {file}", *made.left_out)), None
-    if kind == "py":
+    if kind == "s":
         from srm_explorer.engine.report.script import script
 
         write_atomic(file, script(session).encode("utf-8", "backslashreplace"))
         return f"script written to {file}", None
-    if kind == "csv":
-        return f"{count_of(export(session, csv=file), 'run')} written to {file}", None
-    site = chosen_site(session, None)
-    return f"{count_of(export(session, npz=file), 'vector')} of {site} written to {file}", None
+    keys = "factors" if kind in ("f", "v") else None
+    if kind in ("n", "v"):
+        site = chosen_site(session, None)
+        return f"{count_of(export(session, npz=file, keys=keys), 'vector')} of {site} written to {file}", None
+    written = export(session, parquet=file) if kind == "q" else export(session, csv=file, keys=keys)
+    return f"{count_of(written, 'run')} written to {file}", None

@@ -16,6 +16,7 @@ from srm_explorer.engine import paths
 from srm_explorer.engine.runs.manage import rename_session
 from srm_explorer.engine.runs.trash import trash_session
 from srm_explorer.engine.session import load_session, save_session
+from srm_explorer.engine.session.export import export
 from srm_explorer.tui.compare.screen import CompareScreen
 from srm_explorer.tui.glyphs import UNICODE
 from srm_explorer.tui.sessions.actions import Chosen
@@ -415,14 +416,15 @@ def test_the_trash_is_a_list_from_which_one_is_brought_back_or_deleted_when_conf
     assert not three.path("rain").exists()
 
 
-def test_runs_are_written_as_csv_and_vectors_as_npz(
+def test_runs_and_vectors_are_written_in_every_form_that_the_command_has(
     three: Any, drive: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
     async def test(app: Any, pilot: Any, until: Any) -> None:
         await until(lambda: "interrupted" in app.text())
-        for kind, file in (("c", tmp_path / "a.csv"), ("n", tmp_path / "a.npz")):
+        files = {"c": "a.csv", "q": "a.parquet", "n": "a.npz", "f": "texts.csv", "v": "factors.npz"}
+        for kind, file in ((kind, tmp_path / name) for kind, name in files.items()):
             await pilot.press("x", kind, "ctrl+u", *file.name, "enter")
             await until(lambda file=file: file.exists() and f"written to {file.name}" in app.text(), "the file")
         await pilot.press("x", "c", "ctrl+u", *"a.csv", "enter")
@@ -433,8 +435,14 @@ def test_runs_are_written_as_csv_and_vectors_as_npz(
     session = load_session(three.path("calm"))
     with (tmp_path / "a.csv").open(newline="") as file:
         assert [row["text"] for row in csv.DictReader(file)] == [run.text for run in session.runs]
-    with np.load(tmp_path / "a.npz") as arrays:
+    with np.load(tmp_path / "a.npz") as arrays, np.load(tmp_path / "factors.npz") as by_factors:
         assert len(arrays.files) == len(session.runs)
+        assert arrays.files != by_factors.files
+        for key, other in zip(arrays.files, by_factors.files, strict=True):
+            np.testing.assert_array_equal(arrays[key], by_factors[other])
+    export(session, parquet=tmp_path / "b.parquet", csv=tmp_path / "b.csv", keys="factors")
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+    assert (tmp_path / "texts.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
 
 
 @pytest.mark.process
