@@ -107,7 +107,7 @@ def test_the_number_on_the_screen_is_the_count_of_the_session(spread_session: Ca
             await settled(pilot, host)
             theta = (theta + keys.get(key, 0)) % 360
             told = re.search(
-                r"spotlight θ (\d+)°  > (\S+)   lit (\d+) of (\d+) \(baseline (\d+) of (\d+)\)", host.text()
+                r"spotlight θ (\d+)° +> (\S+) +lit (\d+) of (\d+) \(baseline (\d+) of (\d+)\)", host.text()
             )
             assert told, host.text()
             threshold = float(told[2].replace("−", "-"))
@@ -212,10 +212,10 @@ def test_the_cursor_tells_the_counts_above_the_chart(spread_session: Callable[..
         await settled(pilot, host)
         threshold = host.pane.state.threshold
         swept, base = counted(session, 21, threshold)
-        assert re.search(rf"θ 21° > \S+  ○ {base} of 10 mean \S+  ● {swept} of 40 mean", host.text())
+        assert re.search(rf"θ 21° > \S+ +○ {base} of 10 mean \S+ +● {swept} of 40 mean", host.text())
         await pilot.press("d")
         await settled(pilot, host)
-        told = re.search(r"θ 21° > \S+  ● (\S+) mean", host.text())
+        told = re.search(r"θ 21° > \S+ +● (\S+) mean", host.text())
         assert told
         assert float(told[1].replace("−", "-")) == pytest.approx(swept / 40 - base / 10, abs=0.001)
 
