@@ -95,7 +95,8 @@ def show_command(
             remedy = f"choose --plane 1 to {len(chosen)}" if chosen else no_plane(opened).partition(": ")[2]
             raise ExplorerError(f"a figure is of one plane, it has {len(chosen)}", where=opened.name, remedy=remedy)
         shown = _Shown.of(opened, chosen[0], chart, threshold, grouping, transform, plain, chance, family)
-        what = f"{chart or 'polar'} of {plane_title(chosen[0])}"
+        named = view if view == "compass" and chart in (None, "polar") else chart or "polar"
+        what = f"{named} of {plane_title(chosen[0])}"
         file.write(shown.figure(chart or "polar", view, threshold), what, quiet=as_json, beside=False)
         if not as_json:
             return
