@@ -38,7 +38,7 @@ def vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("vectors")
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(map(str, command[:1] + command[2:])))
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(word for word in command if word != EXAMPLE))
 def test_a_file_that_is_none_is_refused_in_one_line_before_anything_is_done(
     srm: Callable[..., Any], command: tuple[Any, ...], tmp_path: Path
 ) -> None:
