@@ -564,8 +564,9 @@ def _value(text: str) -> float:
     return float(text.replace("−", "-").replace(",", ""))
 
 
+@functools.cache
 def published() -> Path | None:
-    """The published vectors of GPT-2, where they are at hand."""
+    """The published vectors of GPT-2, where they are at hand; looked for before pages have an environment."""
     named = os.environ.get("SRM_EXPLORER_DATA")
     folders = [Path(named)] if named else [ROOT / "shared" / "data", ROOT.parent / "shared" / "data"]
     return next((folder / DATA for folder in folders if (folder / DATA).is_file()), None)
@@ -611,6 +612,7 @@ def run_all(pages: Sequence[Page], libraries: Sequence[str] = LIBRARIES) -> list
     # The longest first, so that no processor waits for one at the end.
     pages = sorted((page for page in pages if page.is_run), key=lambda page: -page.commands)
     os.environ["OMP_NUM_THREADS"] = "1"
+    published()
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="docs-") as made:
         shop = Workshop(Path(made), libraries)
