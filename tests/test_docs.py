@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -160,3 +162,13 @@ def test_every_page_is_in_the_navigation_and_no_link_of_a_page_is_dead() -> None
         text = re.sub(r"```.*?```|`[^`\n]*`", "", (ROOT / "docs" / name).read_text(encoding="utf-8"), flags=re.DOTALL)
         for link in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", text):
             assert (ROOT / "docs" / name).parent.joinpath(link).exists(), f"{name}: {link}"
+
+
+def test_the_citation_names_the_version_and_what_its_schema_asks_for() -> None:
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    keys = dict(re.findall(r"^([a-z-]+): *(.*)$", text, re.MULTILINE))
+    assert {"cff-version", "message", "title", "authors"} <= set(keys)
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert keys["version"] == version
+    assert f"version = {{{version}}}" in (ROOT / "docs" / "howto" / "citing.md").read_text(encoding="utf-8")
+    assert f"## {version} - {json.loads(keys['date-released'])}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
