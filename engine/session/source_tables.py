@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.experiment.values import shown
-from srm_explorer.engine.io.arrow import read_vector_batches
+from srm_explorer.engine.io.arrow_vectors import read_vector_batches
 from srm_explorer.engine.io.files import long_fields, read_text, text_of_cell
 from srm_explorer.engine.session.keys import condition_of, key_cells
 

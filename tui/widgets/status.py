@@ -86,7 +86,7 @@ class StatusLine(Widget):
     says what the line of that one says.
     """
 
-    ALKEPT_RANK_SELECT = False
+    ALLOW_SELECT = False
     DEFAULT_CSS = """
     StatusLine { height: 1; width: 1fr; background: $panel; color: $foreground; }
     """
@@ -216,9 +216,17 @@ class FirstHints(Widget):
 
 
 def shortened(line: str, room: int, ellipsis: str) -> str:
-    """As much of a line as there is room for: whole clauses where there are some, else whole words."""
+    """As much of a line as there is room for: whole clauses where there are some, else whole words.
+
+    Of a path that an error begins with its name is kept: where something is says nothing without what it is.
+    """
     if cell_len(line) <= room:
         return line
+    path, colon, rest = line.partition(": ")
+    if colon and path.startswith(("/", "~/")) and path.count("/") > 1:
+        line = f"{ellipsis}/{path.rpartition('/')[2]}: {rest}"
+        if cell_len(line) <= room:
+            return line
     fitting = [at for at in range(1, len(line)) if cell_len(line[:at]) <= room - len(ellipsis)]
     most = fitting[-1] if fitting else 0
     clause = max(line.rfind(mark, 0, most + 1) for mark in ("; ", ": ", " · "))

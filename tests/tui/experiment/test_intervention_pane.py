@@ -500,7 +500,8 @@ async def test_a_form_that_is_too_short_scrolls_to_the_highlight() -> None:
         await pilot.press("pagedown", "pagedown")
         await pilot.pause()
         assert "gpt2" not in screen(app)[0]
-        await pilot.press("pageup", "pageup")
+        # The help below the form is as high as its text is long, so a page up may be a line shorter than one down.
+        await pilot.press("pageup", "pageup", "pageup")
         await pilot.pause()
         assert "gpt2" in screen(app)[0]
 

@@ -96,6 +96,13 @@ def test_a_line_without_room_is_shortened_by_clauses_then_by_words() -> None:
     assert shortened(line, 40, "…") == "worker died: 120 of 600 runs are kept"
 
 
+def test_a_path_is_shortened_before_what_is_said_of_it() -> None:
+    line = f"/home/{'somebody/' * 9}torn.srm.zip: this is no packed session, or it was cut short; copy it again"
+    assert shortened(line, len(line), "…") == line
+    assert shortened(line, 90, "…") == "…/torn.srm.zip: this is no packed session, or it was cut short; copy it again"
+    assert shortened(line, 70, "…") == "…/torn.srm.zip: this is no packed session, or it was cut short"
+
+
 def test_the_least_important_hint_that_has_no_room_takes_all_below_it_along() -> None:
     hints = [Hint("a", "one", "a", 3), Hint("b", "b" * 30, "b", 2), Hint("?", "help", "?", 1), Hint("c", "d", "c", 5)]
     assert [hint.key for hint in chosen_hints(hints, 80)] == ["a", "b", "?", "c"]
