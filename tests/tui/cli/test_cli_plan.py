@@ -59,7 +59,7 @@ def test_a_plan_counts_units_and_says_that_their_spread_is_unknown(srm: Srm, spe
     assert told["memory"] > 1e6
     planned = srm("run", spec_file, "--plan")
     assert "measuring" not in planned.err
-    assert re.search(r"about \d+ (s|min) · \d+ MB", planned.out), planned.out
+    assert re.search(r"about \d+ (s|min) · \d[\d.]* [MG]B", planned.out), planned.out
     elsewhere = srm("run", spec_file, "--plan", "--set", "model.name=nobody/nothing")
     assert "time and memory of nobody/nothing are not known: it is not on this machine yet" in elsewhere.err
     assert "about" not in elsewhere.out.splitlines()[0]
