@@ -16,7 +16,7 @@ from textual.message_pump import MessagePump
 PATIENCE = 240.0
 """Seconds until something counts as never: less than the time a test may take, more than any busy machine needs."""
 
-_LOOK, _LOOKS, _LONGEST = 0.001, 3, 1.0
+_LOOK, _LOOKS, _LONGEST = 0.001, 6, 1.0
 """Seconds from a look to the next, looks at rest in a row that count, and seconds to wait for them."""
 
 _SOON = 0.02
