@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from srm_explorer.engine.figures.curves import LegendEntry
 from srm_explorer.engine.figures.numbers import three_digits
 
 BINS = 60
@@ -54,6 +55,15 @@ class HistogramFigure:
     high: float
     marks: tuple[HistogramMark, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def legend(self) -> tuple[LegendEntry, ...]:
+        """An entry a mark."""
+        return tuple(LegendEntry(mark.label, "level", (mark.told,)) for mark in self.marks)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return self.notes
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -176,11 +176,6 @@ def clamped(site: str | None, neuron: int | None) -> list[dict[str, Any]]:
     return [{"site": site, "neurons": [neuron], "op": "clamp"}]
 
 
-def is_source(name: str) -> bool:
-    """Whether a file of this name may be imported."""
-    return Path(name).suffix.lower() in (*ARRAYS, *MARKS, PARQUET)
-
-
 def session_name(files: Sequence[Path]) -> str:
     """What a session of these files is called where nobody says: as the first of them."""
     name = re.sub(r"[^\w.-]+", "-", paths.absolute(paths.expanded(files[0])).stem).strip("-.")

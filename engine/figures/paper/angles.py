@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from srm_explorer.engine.figures.curves import LegendEntry
 from srm_explorer.engine.figures.paper.discs import band_alpha, band_colour
+from srm_explorer.engine.figures.paper.painter import Painter
 from srm_explorer.engine.figures.paper.style import DOTTED, FAINT, GRID, HALO, WIDTHS, Look, Ruler
 from srm_explorer.engine.figures.thresholds import ThresholdFigure
 
@@ -22,20 +22,8 @@ WINDOW = 5
 """Steps of two degrees around a name over which its curve should be flat."""
 
 
-class AnglesPainter:
+class AnglesPainter(Painter[ThresholdFigure]):
     """Draws curves over the angle."""
-
-    def __init__(self, shown: ThresholdFigure) -> None:
-        self._shown = shown
-
-    def title(self) -> Sequence[str]:
-        return (self._shown.title,)
-
-    def legend(self) -> Sequence[LegendEntry]:
-        return self._shown.legend
-
-    def notes(self) -> Sequence[str]:
-        return self._shown.warnings
 
     def height(self, width: float) -> float:
         return HEIGHTS[width < WIDTHS["double"]]
@@ -44,7 +32,7 @@ class AnglesPainter:
         return {"linestyle": look.line_of(entry.label), "marker": ""}
 
     def paint(self, made: Any, look: Look, area: tuple[float, float, float, float]) -> None:
-        shown = self._shown
+        shown = self.shown
         axes = self._axes(made, area)
         for band in shown.bands:
             axes.fill_between(
@@ -74,7 +62,7 @@ class AnglesPainter:
 
     def _axes(self, made: Any, area: tuple[float, float, float, float]) -> Any:
         """Axes with room for their ticks and names; those of the vertical ones stand over them, where none is cut."""
-        shown = self._shown
+        shown = self.shown
         left, bottom, width, height = area
         page, tall = made.get_size_inches()
         ruler, small = Ruler("medium"), Ruler("small")
@@ -109,7 +97,7 @@ class AnglesPainter:
 
     def _name_curves(self, axes: Any, look: Look, area: tuple[float, float, float, float]) -> None:
         """Write the threshold of each curve on it, where no other curve is near; not where it is 0 all along."""
-        shown = self._shown
+        shown = self.shown
         told = [curve for curve in shown.counts if curve.tag and not curve.dashed]
         named = [curve for curve in told if np.nanmax(np.abs(curve.y), initial=0.0) > 0]
         if not named:

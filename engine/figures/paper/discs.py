@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from srm_explorer.engine.figures.compass import CompassFigure
 from srm_explorer.engine.figures.curves import CurveBand, LegendEntry
 from srm_explorer.engine.figures.overlays import CHANCE
+from srm_explorer.engine.figures.paper.painter import Painter
 from srm_explorer.engine.figures.paper.style import CHANCE_FILL, FAINT, GRID, HALO, WIDTHS, Look, Ruler
 from srm_explorer.engine.figures.polar import PolarFigure
 
@@ -23,21 +24,15 @@ SIDE = 1.1
 MOST_MARKED = 400
 
 
-class _Disc:
-    """A disc with rings and the names of four directions; what is drawn on it is in parts of its radius."""
+Shown = TypeVar("Shown", PolarFigure, CompassFigure)
 
-    def __init__(self, shown: PolarFigure | CompassFigure) -> None:
-        self.shown = shown
+
+class _Disc(Painter[Shown]):
+    """A disc with rings and the names of four directions; what is drawn on it is in parts of its radius."""
 
     def title(self) -> Sequence[str]:
         # On paper ink lies over ink.
         return self.shown.title, self.shown.radius_label.replace("brighter where", "darker where")
-
-    def legend(self) -> Sequence[LegendEntry]:
-        return self.shown.legend
-
-    def notes(self) -> Sequence[str]:
-        return self.shown.warnings
 
     def height(self, width: float) -> float:
         above, below, across = self._sizes(width)[2:]
@@ -124,18 +119,14 @@ def at_angles(angle_deg: Floats, radius: Floats) -> tuple[Floats, Floats]:
     return radius * np.cos(turn), radius * np.sin(turn)
 
 
-class PolarPainter(_Disc):
+class PolarPainter(_Disc[PolarFigure]):
     """Draws closed curves around a plane."""
-
-    def __init__(self, shown: PolarFigure) -> None:
-        super().__init__(shown)
-        self.polar = shown
 
     def handle(self, look: Look, entry: LegendEntry) -> dict[str, Any]:
         return {"linestyle": look.line_of(entry.label), "marker": ""}
 
     def paint(self, made: Any, look: Look, area: tuple[float, float, float, float]) -> None:
-        shown = self.polar
+        shown = self.shown
         axes = self.axes(made, area)
         degrees = np.arange(361.0)
         curves = [np.interp(degrees, curve.x, self.scaled(curve.y)) for curve in shown.curves]
@@ -158,19 +149,15 @@ class PolarPainter(_Disc):
             axes.text(0, 0, wrapped, ha="center", va="center", fontsize="small", zorder=6, bbox=HALO)
 
 
-class CompassPainter(_Disc):
+class CompassPainter(_Disc[CompassFigure]):
     """Draws every run as a point, and the means as arrows."""
-
-    def __init__(self, shown: CompassFigure) -> None:
-        super().__init__(shown)
-        self.compass = shown
 
     def handle(self, look: Look, entry: LegendEntry) -> dict[str, Any]:
         marker = look.marker(entry.label)
         return {"linestyle": "none", "marker": marker or "o", "markerfacecolor": look.face(entry.label)}
 
     def paint(self, made: Any, look: Look, area: tuple[float, float, float, float]) -> None:
-        shown = self.compass
+        shown = self.shown
         axes = self.axes(made, area)
         self.rings(axes, ())
         far = shown.high

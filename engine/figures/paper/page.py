@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from srm_explorer.engine.errors import ExplorerError
 from srm_explorer.engine.figures.compass import CompassFigure
@@ -21,6 +21,7 @@ from srm_explorer.engine.figures.finder import FinderFigure
 from srm_explorer.engine.figures.histogram import HistogramFigure
 from srm_explorer.engine.figures.paper.angles import AnglesPainter
 from srm_explorer.engine.figures.paper.discs import CompassPainter, PolarPainter
+from srm_explorer.engine.figures.paper.painter import Painter
 from srm_explorer.engine.figures.paper.panels import PanelsPainter
 from srm_explorer.engine.figures.paper.spreads import ControlsPainter, FinderPainter, HistogramPainter
 from srm_explorer.engine.figures.paper.style import (
@@ -55,32 +56,6 @@ _LEAVE = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
 _lock = threading.RLock()
 
 
-class Painter(Protocol):
-    """Draws one kind of chart on a part of a page."""
-
-    def title(self) -> Sequence[str]:
-        """Lines over it."""
-        ...
-
-    def legend(self) -> Sequence[LegendEntry]: ...
-
-    def notes(self) -> Sequence[str]:
-        """What its reader must know, the gravest first."""
-        ...
-
-    def height(self, width: float) -> float:
-        """Inches that it takes on a page of so many."""
-        ...
-
-    def paint(self, made: Any, look: Look, area: tuple[float, float, float, float]) -> None:
-        """Draw into an area of a figure: left, bottom, width and height, in inches."""
-        ...
-
-    def handle(self, look: Look, entry: LegendEntry) -> dict[str, Any]:
-        """How an entry of the legend looks: properties of a line."""
-        ...
-
-
 def draw(shown: Drawn, column: ColumnWidth = "single") -> Any:
     """Draw a chart as a matplotlib figure, in the user's style sheet, on a light page.
 
@@ -96,13 +71,13 @@ def draw(shown: Drawn, column: ColumnWidth = "single") -> Any:
         made: Any = import_module("matplotlib.figure").Figure(figsize=(width, width))
         # Only what pyplot makes would be shown by itself.
         made._repr_mimebundle_ = functools.partial(_shown, made)
-        look = Look(painter.legend())
+        look = Look(painter.shown.legend)
         head, foot = Ruler("medium"), Ruler("x-small")
         title = "\n".join(head.wrap(line, width - 2 * GAP) for line in painter.title() if line)
-        entries = [*painter.legend()]
+        entries = [*painter.shown.legend]
         legend = _legend(made, painter, look, entries, width) if entries else None
         below = legend.get_window_extent().height / made.dpi + GAP if legend is not None else 0.0
-        notes = "\n".join(foot.wrap(line, width - 2 * GAP, "  ") for line in _said(painter.notes()))
+        notes = "\n".join(foot.wrap(line, width - 2 * GAP, "  ") for line in _said(painter.shown.warnings))
         last = foot.height(notes) + GAP if notes else 0.0
         first = head.height(title) + GAP if title else 0.0
         body = painter.height(width)
@@ -176,7 +151,7 @@ def unseen_characters(shown: Drawn) -> str:
     return f"no font here has {some}: install one that has, or name it as font.family in your matplotlibrc"
 
 
-def _painter(shown: Drawn) -> Painter:
+def _painter(shown: Drawn) -> Painter[Any]:
     match shown:
         case PolarFigure():
             return PolarPainter(shown)
@@ -194,9 +169,9 @@ def _painter(shown: Drawn) -> Painter:
             return HistogramPainter(shown)
 
 
-def _texts(painter: Painter) -> list[str]:
-    entries = [text for entry in painter.legend() for text in (entry.label, *entry.details)]
-    return [plain(text) for text in (*painter.title(), *painter.notes(), *entries)]
+def _texts(painter: Painter[Any]) -> list[str]:
+    entries = [text for entry in painter.shown.legend for text in (entry.label, *entry.details)]
+    return [plain(text) for text in (*painter.title(), *painter.shown.warnings, *entries)]
 
 
 def _said(notes: Sequence[str]) -> list[str]:
@@ -218,7 +193,7 @@ def _parts(entry: LegendEntry) -> list[str]:
     return [entry.label, *filter(None, parts)]
 
 
-def _legend(made: Any, painter: Painter, look: Look, entries: Sequence[LegendEntry], width: float) -> Any:
+def _legend(made: Any, painter: Painter[Any], look: Look, entries: Sequence[LegendEntry], width: float) -> Any:
     lines: Any = import_module("matplotlib.lines")
     patches: Any = import_module("matplotlib.patches")
     ruler = Ruler("small")

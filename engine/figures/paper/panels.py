@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from srm_explorer.engine.figures.curves import CurveBand, LegendEntry
 from srm_explorer.engine.figures.dose import PHASE_AXIS, DoseFigure, DosePanel, DoseSeries
 from srm_explorer.engine.figures.numbers import Axis
+from srm_explorer.engine.figures.paper.painter import Painter
 from srm_explorer.engine.figures.paper.style import FAINT, WIDTHS, Look, Ruler, plain
 
 PANEL, BETWEEN = 1.0, 0.22
@@ -24,25 +24,13 @@ LEAST = 0.12
 """Inches between the names of two values, at least; of numbers some are left out, other names stand on end."""
 
 
-class PanelsPainter:
+class PanelsPainter(Painter[DoseFigure]):
     """Draws panels under one another, in two columns where there is room, or where they are many."""
-
-    def __init__(self, shown: DoseFigure) -> None:
-        self._shown = shown
-
-    def title(self) -> Sequence[str]:
-        return (self._shown.title,)
-
-    def legend(self) -> Sequence[LegendEntry]:
-        return self._shown.legend
-
-    def notes(self) -> Sequence[str]:
-        return self._shown.warnings
 
     def handle(self, look: Look, entry: LegendEntry) -> dict[str, Any]:
         is_base = entry.role == "baseline"
         marker = "" if is_base else look.marker(entry.label)
-        joined = any(panel.connected for panel in self._shown.panels)
+        joined = any(panel.connected for panel in self.shown.panels)
         return {"linestyle": look.line_of(entry.label) if joined or is_base else "none", "marker": marker}
 
     def height(self, width: float) -> float:
@@ -54,9 +42,9 @@ class PanelsPainter:
         columns, rows = self._columns(page), self._rows(page)
         across = (width - BETWEEN * (columns - 1)) / columns
         ticks = Ruler("medium")
-        labels = [label for panel in self._shown.panels for label in panel.axis.labels]
+        labels = [label for panel in self.shown.panels for label in panel.axis.labels]
         margin = max(map(ticks.width, labels), default=0.0) + 0.1
-        for at, panel in enumerate(self._shown.panels):
+        for at, panel in enumerate(self.shown.panels):
             row, column = divmod(at, columns)
             title = _title(panel, across)
             top = bottom + height - sum(rows[:row])
@@ -67,18 +55,18 @@ class PanelsPainter:
             )
             made.text(x / page, (top - 0.02) / tall, title, fontsize="small", va="top", ha="left", linespacing=1.15)
             self._panel(axes, look, panel, across - margin - 0.1)
-            is_last = at + columns >= len(self._shown.panels)
+            is_last = at + columns >= len(self.shown.panels)
             if is_last or panel.values is not None:
-                axes.set_xlabel(panel.value_label or self._shown.value_label)
+                axes.set_xlabel(panel.value_label or self.shown.value_label)
             else:
                 axes.tick_params(labelbottom=False)
 
     def _columns(self, width: float) -> int:
-        return 1 if width < WIDTHS["double"] and len(self._shown.panels) <= MOST_ROWS else 2
+        return 1 if width < WIDTHS["double"] and len(self.shown.panels) <= MOST_ROWS else 2
 
     def _rows(self, width: float) -> list[float]:
         """Inches of each row of panels."""
-        columns, panels = self._columns(width), self._shown.panels
+        columns, panels = self._columns(width), self.shown.panels
         across = (width - 0.12 - BETWEEN * (columns - 1)) / columns
         small, medium = Ruler("small"), Ruler("medium")
         rows: list[float] = []
@@ -90,23 +78,23 @@ class PanelsPainter:
             ]
             under = 0.12
             if named:
-                names = [label for panel in named for label in (panel.values or self._shown.values).labels]
-                on_end = self._shown.named and _is_crowded(self._shown.values, across - 0.6)
+                names = [label for panel in named for label in (panel.values or self.shown.values).labels]
+                on_end = self.shown.named and _is_crowded(self.shown.values, across - 0.6)
                 under = medium.line + 0.14 + (max(map(medium.width, names), default=0) if on_end else medium.line)
             rows.append(over + 0.08 + PANEL + under + 0.06)
         return rows
 
     def _values(self, panel: DosePanel, across: float) -> Axis:
         """The horizontal axis, with fewer numbers where they have no room beside one another."""
-        axis = panel.values or self._shown.values
-        if self._shown.named or not _is_crowded(axis, across):
+        axis = panel.values or self.shown.values
+        if self.shown.named or not _is_crowded(axis, across):
             return axis
         # The first, the middle and the last, where there is a middle.
         every = max(1, (len(axis.ticks) - 1) // 2) if len(axis.ticks) % 2 else len(axis.ticks) - 1
         return replace(axis, ticks=axis.ticks[::every], labels=axis.labels[::every])
 
     def _panel(self, axes: Any, look: Look, panel: DosePanel, across: float) -> None:
-        shown = self._shown
+        shown = self.shown
         base = next((entry.label for entry in shown.legend if entry.role == "baseline"), "")
         series = (DoseSeries(panel.curve, panel.baseline, panel.baseline_label or base), *panel.others)
         colour = look.colour(panel.curve.label)

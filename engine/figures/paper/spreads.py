@@ -13,6 +13,7 @@ from srm_explorer.engine.figures.curves import LegendEntry
 from srm_explorer.engine.figures.finder import CHOSEN, TESTED, FinderFigure
 from srm_explorer.engine.figures.histogram import HistogramFigure
 from srm_explorer.engine.figures.numbers import axis_from_zero, round_axis, three_digits
+from srm_explorer.engine.figures.paper.painter import Painter
 from srm_explorer.engine.figures.paper.style import FAINT, GRID, WIDTHS, Look, Ruler
 from srm_explorer.engine.figures.table import cell_text
 
@@ -24,20 +25,8 @@ ROW, APART = 0.17, 0.3
 """Inches of a plane's row, and between its two parts."""
 
 
-class ControlsPainter:
+class ControlsPainter(Painter[ControlsFigure]):
     """Draws a histogram a measure: bars and ticks are controls, a line is the target."""
-
-    def __init__(self, shown: ControlsFigure) -> None:
-        self._shown = shown
-
-    def title(self) -> Sequence[str]:
-        return (self._shown.title,)
-
-    def legend(self) -> Sequence[LegendEntry]:
-        return self._shown.legend
-
-    def notes(self) -> Sequence[str]:
-        return self._shown.warnings
 
     def handle(self, look: Look, entry: LegendEntry) -> dict[str, Any]:
         return {"linestyle": "-", "marker": ""}
@@ -52,7 +41,7 @@ class ControlsPainter:
         across = (width - BETWEEN * (columns - 1)) / columns
         ruler = Ruler("medium")
         margin = ruler.width("00") + 0.1
-        for at, panel in enumerate(self._shown.panels):
+        for at, panel in enumerate(self.shown.panels):
             row, column = divmod(at, columns)
             x, top = left + column * (across + BETWEEN), bottom + height - sum(rows[:row])
             title, said = self._titles(panel, across)
@@ -71,7 +60,7 @@ class ControlsPainter:
         return 1 if width < WIDTHS["double"] else 2
 
     def _rows(self, width: float) -> list[float]:
-        columns, panels = self._columns(width), self._shown.panels
+        columns, panels = self._columns(width), self.shown.panels
         across = (width - 0.12 - BETWEEN * (columns - 1)) / columns
         rows: list[float] = []
         for start in range(0, len(panels), columns):
@@ -86,7 +75,7 @@ class ControlsPainter:
             ends = f" [{three_digits(panel.low)}, {three_digits(panel.high)}]"
             parts.append(f"controls {three_digits(panel.median)}{ends}")
         if panel.p is not None:
-            parts.append(f"{self._shown.p_title} {cell_text(panel.p, 'p')}")
+            parts.append(f"{self.shown.p_title} {cell_text(panel.p, 'p')}")
         return Ruler("small").wrap(panel.label, across), Ruler("x-small").join(parts, across, " · ", "")
 
 
@@ -119,20 +108,8 @@ def _whole_numbers() -> Any:
     return import_module("matplotlib.ticker").MaxNLocator(nbins=2, integer=True, min_n_ticks=2)
 
 
-class HistogramPainter:
+class HistogramPainter(Painter[HistogramFigure]):
     """Draws how often a neuron was how active, and values that it was given."""
-
-    def __init__(self, shown: HistogramFigure) -> None:
-        self._shown = shown
-
-    def title(self) -> Sequence[str]:
-        return (self._shown.title,)
-
-    def legend(self) -> Sequence[LegendEntry]:
-        return [LegendEntry(mark.label, "level", (mark.told,)) for mark in self._shown.marks]
-
-    def notes(self) -> Sequence[str]:
-        return self._shown.notes
 
     def handle(self, look: Look, entry: LegendEntry) -> dict[str, Any]:
         return {"linestyle": look.line_of(entry.label), "marker": ""}
@@ -141,7 +118,7 @@ class HistogramPainter:
         return TALL + 3 * Ruler("medium").line + 0.2
 
     def paint(self, made: Any, look: Look, area: tuple[float, float, float, float]) -> None:
-        shown = self._shown
+        shown = self.shown
         left, bottom, width, _ = area
         page, tall = made.get_size_inches()
         ruler = Ruler("medium")
@@ -168,20 +145,8 @@ class HistogramPainter:
         axes.spines[["top", "right"]].set_visible(False)
 
 
-class FinderPainter:
+class FinderPainter(Painter[FinderFigure]):
     """Draws a row a plane: its statistic on either half of the units, and the differences along its directions."""
-
-    def __init__(self, shown: FinderFigure) -> None:
-        self._shown = shown
-
-    def title(self) -> Sequence[str]:
-        return (self._shown.title,)
-
-    def legend(self) -> Sequence[LegendEntry]:
-        return self._shown.legend
-
-    def notes(self) -> Sequence[str]:
-        return self._shown.warnings
 
     def handle(self, look: Look, entry: LegendEntry) -> dict[str, Any]:
         return {"linestyle": "none", "marker": look.marker(entry.label), "markerfacecolor": look.face(entry.label)}
@@ -191,7 +156,7 @@ class FinderPainter:
         return sum(self._lines(width)) + 2 * ruler.line + 0.16
 
     def paint(self, made: Any, look: Look, area: tuple[float, float, float, float]) -> None:
-        shown = self._shown
+        shown = self.shown
         left, bottom, width, _ = area
         page, tall = made.get_size_inches()
         ruler, small = Ruler("medium"), Ruler("small")
@@ -261,7 +226,7 @@ class FinderPainter:
     def _lines(self, page: float) -> list[float]:
         """Inches of every row."""
         ruler = Ruler("medium")
-        names = [ruler.wrap(plane.label, self._side(page)) for plane in self._shown.planes]
+        names = [ruler.wrap(plane.label, self._side(page)) for plane in self.shown.planes]
         return [max(ROW, ruler.height(name) + 0.03) for name in names]
 
 
