@@ -91,6 +91,19 @@ def test_what_needs_no_model_never_loads_torch() -> None:
     assert {name: heavy for name, new in loads.items() if (heavy := HEAVY.intersection(new))} == {}
 
 
+def test_keys_are_found_where_no_extra_is_installed() -> None:
+    code = (
+        "import sys\n"
+        "for name in ('aiohttp', 'matplotlib', 'pandas', 'PIL', 'pyarrow', 'textual_serve'):\n"
+        "    sys.modules[name] = None\n"
+        "from srm_explorer.tui.keys import known_ids\n"
+        "print(len(known_ids()))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 100
+
+
 def test_the_engine_loads_no_screen() -> None:
     parts = ("experiment", "session", "figures.groups", "execution.run")
     loaded = loaded_by(", ".join(f"srm_explorer.engine.{part}" for part in parts))

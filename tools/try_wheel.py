@@ -39,7 +39,8 @@ def try_in(folder: Path) -> int:
     subprocess.run([*pip, "--python", str(home), "install", str(wheel)], check=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "XDG_"))}
     environment |= {"HOME": str(folder), "HF_HUB_OFFLINE": "1", "SRM_EXPLORER_SESSIONS": str(folder / "sessions")}
-    commands = [["doctor", "--json"], ["demo", "--no-open"]]
+    # Keys are looked for in every screen, none of which may need an extra.
+    commands = [["doctor", "--json"], ["keys"], ["demo", "--no-open"]]
     # What is made of templates, which the wheel must hold.
     commands += [["report", "SESSION", "-o", "report.html"], ["script", "SESSION", "-o", "script.py"]]
     for command in commands:

@@ -17,7 +17,7 @@ from textual.screen import Screen
 from srm_explorer import tui
 from srm_explorer.tui.glyphs import UNICODE, Glyphs, glyphs_of
 
-_WITHOUT_KEYS = frozenset(f"{tui.__name__}.{name}" for name in ("cli", "backend", "charts", "terminal"))
+_WITHOUT_KEYS = frozenset(f"{tui.__name__}.{name}" for name in ("cli", "backend", "charts", "terminal", "web"))
 
 _NAMES = {
     "question_mark": "?",

@@ -80,8 +80,8 @@ def matplotlib() -> Any:
 
 
 def _not_installed() -> ExplorerError:
-    what = "figures for papers are drawn by matplotlib, which is not installed"
-    return ExplorerError(what, remedy="pip install 'srm-explorer[figures]'")
+    # Short enough for the last line of a narrow screen, remedy and all.
+    return ExplorerError("matplotlib is not installed", remedy="pip install 'srm-explorer[figures]'")
 
 
 def settings(texts: Iterable[str] = ()) -> dict[str, Any]:
