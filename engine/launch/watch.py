@@ -24,6 +24,7 @@ _STAGES: dict[Stage, str] = {
     "loading": "loading the model",
     "testing": "testing the model",
     "running": "running",
+    "survey": "surveying neurons",
     "lengths": "taking means at common lengths",
     "saving": "saving",
 }
@@ -154,7 +155,7 @@ class Watch:
             # At once: who is not told takes a long wait for a program that hangs.
             self.say(_waiting_for(progress.waits_for))
         self._waits = progress.waits_for is not None
-        if progress.stage in ("running", "lengths", "saving"):
+        if progress.stage not in _BEFORE_RUNNING:
             self.open()
         if self._bar is not None:
             text = _state_of(progress, of_runs=not self._study)
@@ -219,7 +220,7 @@ def stoppable(
         stop.ask()
         if watch.last.stage in _BEFORE_RUNNING and not watch.holds:
             raise KeyboardInterrupt
-        if watch.last.stage == "running":
+        if watch.last.stage in ("running", "survey"):
             watch.say(first if stop.level == 1 else "stopping")
 
     def on_end(number: int, frame: FrameType | None) -> None:
@@ -291,7 +292,8 @@ def _waiting_for(pid: int) -> str:
 
 def _state_of(progress: Progress, of_runs: bool = True) -> str:
     if progress.stage != "running":
-        return progress.counted
+        left = "" if progress.seconds_left is None else f" · {_clock(progress.seconds_left)} left"
+        return f"{progress.counted}{left}" if progress.counted else ""
     left = "" if progress.seconds_left is None else f" · {_clock(progress.seconds_left)} left"
     memory = "" if progress.memory is None else f" · {file_size(progress.memory)}"
     done = f"{progress.runs_done:,} / {progress.runs:,} runs" if of_runs else _done_of(progress)

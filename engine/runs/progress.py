@@ -10,8 +10,9 @@ from typing import Any, Literal, Self
 
 from srm_explorer.engine.session.codec import DamagedError, Number, Whole, read_record
 
-Stage = Literal["waiting", "loading", "testing", "running", "lengths", "saving"]
-"""`lengths`: texts are fed once more, for their means at the lengths at which others of their prompts stopped."""
+Stage = Literal["waiting", "loading", "testing", "running", "survey", "lengths", "saving"]
+"""`survey`: neurons are surveyed, part by part; `lengths`: texts are fed once more, for their means at the lengths at
+which others of their prompts stopped."""
 
 _WEIGH_EVERY = 0.5
 """Seconds between two looks at the memory, at least."""
@@ -31,7 +32,7 @@ class Progress:
         seconds_left: estimate; None before there is one.
         memory: bytes that the process, or on CUDA its tensors at their most, take; None where that is not known.
         waits_for: process that has the device, while it waits for it; 0 where that cannot be named.
-        part: finished parts of a stage that comes before the runs, of `parts`; both 0 where it has none.
+        part: finished parts of a stage that is no run of texts, of `parts`; both 0 where it has none.
     """
 
     stage: Stage
@@ -121,7 +122,7 @@ class Meter:
         self._tell(Progress(stage, self.runs_done, self.runs, tokens=self._tokens, waits_for=waits_for))
 
     def part(self, stage: Stage, part: int, parts: int) -> None:
-        """Tell how far a stage is that comes before the runs; raise Stopped if that is wished."""
+        """Tell how far a stage of parts is; raise Stopped if that is wished."""
         self._tell(Progress(stage, self.runs_done, self.runs, part=part, parts=parts))
         if self.stop.level > 1:
             raise Stopped

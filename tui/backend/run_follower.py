@@ -130,7 +130,7 @@ class RunFollower:
 
     def _look_at_job(self, state: JobState, *, anew: bool) -> None:
         progress = Progress.from_dict(state.progress)
-        runs = progress is not None and progress.stage in ("running", "lengths", "saving")
+        runs = progress is not None and progress.stage in ("running", "survey", "lengths", "saving")
         if self._live is not None and self._live.life == "gone":
             self._live = None
         if self._live is None and (runs or not anew):

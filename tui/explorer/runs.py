@@ -28,6 +28,7 @@ _STAGES = {
     "loading": "loading the model",
     "testing": "testing the model",
     "running": "running",
+    "survey": "surveying neurons",
     "lengths": "taking means at common lengths",
     "saving": "saving",
 }
@@ -150,7 +151,8 @@ class RunsState:
         going = _going(grown.progress)
         cancels = self.cancels.get(path, 0)
         if cancels:
-            stopping = "stopping after this batch" if cancels == 1 else "stopping now"
+            piece = "part" if grown.progress.stage == "survey" else "batch"
+            stopping = f"stopping after this {piece}" if cancels == 1 else "stopping now"
             return Going(going.share, (stopping, *going.facts))
         return going
 
@@ -178,7 +180,8 @@ def _stage(progress: Progress) -> str:
 def _going(progress: Progress) -> Going:
     if progress.stage != "running":
         share = progress.stage_share if progress.runs_done or progress.parts else None
-        return Going(share, (_stage(progress),))
+        left = () if progress.seconds_left is None else (f"{clock(progress.seconds_left)} left",)
+        return Going(share, (_stage(progress), *left))
     facts = [f"{progress.runs_done:,} / {progress.runs:,} runs"]
     if progress.rate:
         facts.append(f"{progress.rate:,.0f} tok/s")

@@ -57,9 +57,11 @@ def _state(row: Row, signs: Glyphs) -> Cell:
         progress = run.progress
         if progress is None:
             return "running", "good"
-        if progress.stage not in ("running", "lengths", "saving"):
+        if progress.stage not in ("running", "survey", "lengths", "saving"):
             return f"running: {progress.stage} {progress.counted}".rstrip(), "good"
-        share = f"running {100 * progress.share:.0f} %"
+        is_survey = progress.stage == "survey"
+        far = progress.stage_share if is_survey else progress.share
+        share = f"{'survey' if is_survey else 'running'} {100 * far:.0f} %"
         left = progress.seconds_left
         if left is None:
             return share, "good"

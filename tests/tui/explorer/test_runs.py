@@ -7,7 +7,8 @@ from typing import Any
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError
-from srm_explorer.tui.backend.events import FoundRun, RunFailed, RunsFound, WorkerSeen
+from srm_explorer.engine.runs.progress import Progress
+from srm_explorer.tui.backend.events import FoundRun, RunFailed, RunGrew, RunsFound, WorkerSeen
 from srm_explorer.tui.explorer.startup import LaunchOptions
 
 
@@ -59,3 +60,21 @@ def test_an_older_worker_is_told_with_its_key_at_any_width(drive: Any) -> None:
         await until(lambda: "W restarts it" in app.status_line(), "the line")
 
     drive(test, size=(80, 24))
+
+
+def test_a_survey_tells_its_parts_and_stops_after_one(drive: Any) -> None:
+    mine = paths.session_path("mine")
+
+    async def test(app: Any, pilot: Any, until: Any) -> None:
+        controller = app.explorer.controller
+        controller.link.close()
+        controller.runs.state.asks(mine)
+        progress = Progress("survey", 40, 40, part=12, parts=48, seconds_left=61.0)
+        controller.take_event(RunGrew(mine, None, progress, "running"))
+        await until(lambda: "surveying neurons 12 of 48" in app.status_line(), "the parts")
+        assert "1:01 left" in app.status_line()
+        controller.runs.state.cancels[mine] = 1
+        controller.runs.show()
+        await until(lambda: "stopping after this part" in app.status_line(), "what the key does")
+
+    drive(test, size=(100, 30))
