@@ -52,9 +52,12 @@ class Edit:
 
     @property
     def kind(self) -> Edit:
-        """The edit without what each row has of its own: rows whose edits differ in that only are edited together."""
+        """The edit without what each row has of its own: rows whose edits differ in that only are edited together.
+
+        Of the neurons it holds how many there are, not which.
+        """
         positions = self.positions if isinstance(self.positions, str) else RowPositions()
-        return replace(self, values=(), positions=positions, written=None)
+        return replace(self, neurons=(0,) * len(self.neurons), values=(), positions=positions, written=None)
 
 
 def position_mask(
@@ -122,17 +125,19 @@ class PositionTable:
 
 
 class EditSlot:
-    """The edits of one kind in a batch, one row of values for each batch row."""
+    """The edits of one kind in a batch: for each batch row its neurons, its values and its positions."""
 
     def __init__(self, kind: Edit, edits: Sequence[Edit | None], device: torch.device, dtype: torch.dtype) -> None:
-        """Lay the values out; `edits` has one entry a batch row, None where the row has no edit of this kind."""
+        """Lay the edits out; `edits` has one entry a batch row, None where the row has no edit of this kind."""
         width = max((len(edit.values) for edit in edits if edit), default=0)
+        neurons = [edit.neurons if edit else kind.neurons for edit in edits]
         self.kind = kind
         self.present = torch.tensor([edit is not None for edit in edits], device=device)
         self.values = torch.tensor([list(edit.values) if edit else [0.0] * width for edit in edits], dtype=dtype).to(
             device
         )
-        self.neurons = torch.tensor(kind.neurons, dtype=torch.long, device=device)
+        self.neurons = torch.tensor(neurons, dtype=torch.long, device=device)
+        self._widest = 1 + max((max(own, default=-1) for own in neurons), default=-1)
         self.direction = torch.tensor(kind.direction, dtype=dtype, device=device) if kind.direction else None
         self.table = PositionTable.of([edit.positions if edit else None for edit in edits], device)
         self.written = (
@@ -151,7 +156,7 @@ class EditSlot:
 
     def select(self, rows: Int[Tensor, " kept"]) -> None:
         """Keep only some rows of the batch."""
-        self.present, self.values = self.present[rows], self.values[rows]
+        self.present, self.values, self.neurons = self.present[rows], self.values[rows], self.neurons[rows]
         self.table = self.table.select(rows)
         self.written = None if self.written is None else self.written[rows]
 
@@ -169,7 +174,11 @@ class EditSlot:
         mask: Bool[Tensor, "row col"],
         positions: Int[Tensor, "row col"],
     ) -> Float[Tensor, "row col d"]:
-        """Edit the columns that `mask` selects, whose absolute positions are given; the tensor is left as it was."""
+        """Edit the columns that `mask` selects, whose absolute positions are given; the tensor is left as it was.
+
+        Raises:
+            IndexError: the site has no such neuron.
+        """
         values = self.values[:, None, :].to(activation.dtype)
         if self.written is not None:
             slot = (positions[..., None] == self.table.at[:, None, :]).long().argmax(dim=-1)
@@ -180,7 +189,11 @@ class EditSlot:
             along = (activation @ unit)[..., None]
             far = values if self.kind.op == "steer" else values - along if self.kind.op == "patch" else -along
             return torch.where(mask[..., None], activation + far * unit, activation)
-        current = activation[:, :, self.neurons]
+        if self._widest > activation.shape[-1]:
+            # On a GPU the gather itself would abort everything that runs there.
+            raise IndexError(f"neuron {self._widest - 1} is out of bounds: the site is {activation.shape[-1]} wide")
+        there = self.neurons[:, None, :].expand(-1, activation.shape[1], -1)
+        current = activation.gather(-1, there)
         match self.kind.op:
             case "clamp" | "mean" | "patch":
                 edited = values.expand_as(current)
@@ -192,9 +205,7 @@ class EditSlot:
                 edited = torch.zeros_like(current)
             case "steer":
                 raise AssertionError("a steering edit has a direction")
-        changed = activation.clone()
-        changed[:, :, self.neurons] = torch.where(mask[..., None], edited, current)
-        return changed
+        return activation.scatter(-1, there, torch.where(mask[..., None], edited, current))
 
 
 def slots_by_site(

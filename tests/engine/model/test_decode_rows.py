@@ -13,7 +13,7 @@ from srm_explorer.engine.experiment.intervention import Operation
 from srm_explorer.engine.experiment.positions import Positions
 from srm_explorer.engine.experiment.site import SITE_KINDS
 from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode
-from srm_explorer.engine.model.intervene import Capture, Edit, Reduce
+from srm_explorer.engine.model.intervene import Capture, Edit, Reduce, slots_by_site
 from srm_explorer.engine.model.load import LoadedModel
 from srm_explorer.engine.model.selftest import run_alone
 
@@ -119,6 +119,19 @@ def test_two_additions_to_one_neuron_both_count(tiny_gpt2: LoadedModel, prompts:
     together, at_once, _ = check(tiny_gpt2, [Row(prompts[1], e) for e in ((one, two), (three,), ())], capture, same_row)
     assert together.tokens == at_once.tokens
     np.testing.assert_allclose(together.captured[0], at_once.captured[0], atol=1e-12)
+
+
+@pytest.mark.parametrize("op", ["clamp", "add", "scale", "zero"])
+def test_rows_with_different_neurons_are_edited_at_once_and_are_the_rows_alone(
+    tiny: LoadedModel, prompts: Prompts, same_row: SameRow, op: Operation
+) -> None:
+    values = {"clamp": (6.0, -4.0), "add": (6.0, -4.0), "scale": (5.0, -5.0)}.get(op, ())
+    pairs = ((3, 17), (17, 3), (63, 0), (8, 9))
+    edits = [Edit(SITE, op, "all", neurons, values) for neurons in pairs]
+    rows = [Row(prompt, own) for prompt in prompts[1:] for own in (*((edit,) for edit in edits), ())]
+    check(tiny, rows, [Capture(SITE, "mean", "generated")], same_row)
+    (slots,) = slots_by_site([row.edits for row in rows], tiny.device, tiny.dtype).values()
+    assert len(slots) == 1
 
 
 @pytest.mark.parametrize("op", ["add", "scale", "steer"])
