@@ -34,6 +34,7 @@ from srm_explorer.engine.stats.plane_tests import paired_test as planes_test
 from srm_explorer.engine.stats.regions import JointRegion, amplitude_difference, joint_region
 from srm_explorer.engine.stats.resampling import UnitTotals, bca_interval, binomial_interval, unit_totals
 from srm_explorer.engine.stats.spotlight import spotlight_sweep, unit_coordinates
+from srm_explorer.engine.stats.survey import rank_family
 from srm_explorer.engine.stats.unit_means import mean_effect
 from srm_explorer.engine.stats.unit_slopes import mean_slopes, slope_test, unit_slopes
 
@@ -433,6 +434,39 @@ def _best(rng: np.random.Generator, experiments: int) -> Measured:
     values = rng.exponential(size=(experiments, 105))
     p = np.array([rank_p(float(row[:5].max()), row[5:], 5) for row in values])
     return Measured(size=called(p), experiments=experiments)
+
+
+LIKE = "200 neurons alike, skewed, prompts unequal"
+
+
+def _surveyed(units: int, unmoved: float, more: float) -> Simulation:
+    def simulate(rng: np.random.Generator, experiments: int) -> Measured:
+        size: list[float] = []
+        power: list[bool] = []
+        for _ in range(experiments):
+            moved = rng.exponential(size=(units, 200)) * (rng.random((units, 200)) >= unmoved)
+            size.append(called(rank_family(moved * rng.exponential(size=(units, 1))).p))
+            moved[:, 0] += more
+            power.append(bool(rank_family(moved * rng.exponential(size=(units, 1))).q[0] <= LEVEL))
+        return Measured(size=float(np.mean(size)), power=float(np.mean(power)), experiments=experiments)
+
+    return simulate
+
+
+for _units, _unmoved, _more in ((8, 0.0, 2.0), (50, 0.9, 0.1)):
+    measured(
+        "survey: p of a neuron's ranks",
+        "draw by draw",
+        f"{LIKE}; {_units} prompts{', nine texts of ten unmoved' if _unmoved else ''}",
+        share=0.1,
+    )(_surveyed(_units, _unmoved, _more))
+
+
+@measured("survey: q, families with a false call", "definition", f"{LIKE}; 24 prompts", share=0.5)
+def _families(rng: np.random.Generator, experiments: int) -> Measured:
+    null = rng.exponential(size=(experiments, 24, 200)) * rng.exponential(size=(experiments, 24, 1))
+    found = [bool((rank_family(each).q <= LEVEL).any()) for each in null]
+    return Measured(size=float(np.mean(found)), experiments=experiments)
 
 
 @measured("effects: exact interval of a share", "tables of Clopper and Pearson", "7 of 20 units on average")
