@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from srm_explorer.engine.experiment.conditions import Condition, conditions, differences, swept_as
+from srm_explorer.engine.experiment.conditions import Condition, conditions, differences, survey_settings, swept_as
 from srm_explorer.engine.experiment.experiment import (
     CaptureSpec,
     ControlsSpec,
@@ -18,6 +18,7 @@ from srm_explorer.engine.experiment.intervention import InterventionSpec
 from srm_explorer.engine.experiment.load import SpecSource, available_presets, read_experiment
 from srm_explorer.engine.experiment.model_fit import check_against, misfits
 from srm_explorer.engine.experiment.site import SITE_KINDS, UNKNOWN, ModelShape, Site
+from srm_explorer.engine.experiment.survey import SurveySpec
 from srm_explorer.engine.experiment.values import format_number, parse_values
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Site",
     "SpecSource",
     "SpotlightSpec",
+    "SurveySpec",
     "available_presets",
     "check_against",
     "conditions",
@@ -44,6 +46,7 @@ __all__ = [
     "misfits",
     "parse_values",
     "read_experiment",
+    "survey_settings",
     "swept_as",
     "targets_of",
 ]

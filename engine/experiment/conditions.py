@@ -76,8 +76,19 @@ def conditions(experiment: Experiment) -> tuple[Condition, ...]:
     A patch from the baseline, the reference or a paired prompt is such an operation without a strength. Patches from a
     condition of the sweep are present in no other one: they are a condition of their own, beside the background.
 
-    With controls, the conditions of the sweep follow again for each of them.
+    With controls, the conditions of the sweep follow again for each of them. Under a survey there is the baseline
+    alone: what is done to each of its neurons is no condition of the session, see `survey_settings`.
     """
+    known = _all_conditions(experiment)
+    return known[:1] if experiment.survey else known
+
+
+def survey_settings(experiment: Experiment) -> tuple[Condition, ...]:
+    """What a survey does to each of its neurons, one setting a value: the conditions there were of its template."""
+    return _all_conditions(experiment)[1:]
+
+
+def _all_conditions(experiment: Experiment) -> tuple[Condition, ...]:
     interventions = experiment.interventions
     nothing: tuple[float | None, ...] = (None,) * len(interventions)
     background = tuple(_first(edit) if edit.background else None for edit in interventions)

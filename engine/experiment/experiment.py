@@ -39,6 +39,7 @@ from srm_explorer.engine.experiment.fields import (
 from srm_explorer.engine.experiment.intervention import InterventionSpec
 from srm_explorer.engine.experiment.positions import PositionChoice, Positions
 from srm_explorer.engine.experiment.site import UNKNOWN, Site
+from srm_explorer.engine.experiment.survey import SurveySpec, check_survey
 from srm_explorer.engine.experiment.validation import as_explorer_error, problems_of
 from srm_explorer.engine.experiment.values import MOST_VALUES, format_number, shown
 from srm_explorer.engine.io.files import parse_json
@@ -401,6 +402,7 @@ class Experiment(SpecPart):
     planes: Annotated[tuple[PlaneSpec, ...], BeforeValidator(_tables)] = ()
     spotlight: SpotlightSpec = SpotlightSpec()
     controls: ControlsSpec = ControlsSpec()
+    survey: SurveySpec = SurveySpec()
     analysis: AnalysisSpec = AnalysisSpec()
 
     @classmethod
@@ -492,6 +494,7 @@ class Experiment(SpecPart):
         self._check_sweep()
         self._check_positions()
         check_controls(self.controls, self.interventions, self.generation.tokens)
+        check_survey(self.survey, self.interventions, self.generation.tokens, self.controls.neurons)
         self._check_analysis()
         return self
 

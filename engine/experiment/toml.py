@@ -19,6 +19,7 @@ _ALWAYS_WRITTEN = {
     "planes": set[str](),
     "spotlight": {"angles", "thresholds"},
     "controls": set[str](),
+    "survey": set[str](),
     "analysis": set[str](),
 }
 """Keys that a written file shows even at their default."""

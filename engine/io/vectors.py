@@ -39,21 +39,48 @@ def write_vectors(file: BinaryIO, vectors: Vectors) -> None:
     """Write vectors as a safetensors file without holding them in memory a second time.
 
     A [run, d] array is the tensor "<site>"; a list is the tensors "<site>/0", "<site>/1", ... All are float32, or
-    float64 as they are.
+    float64 as they are; whole numbers of 4 or 8 bytes stay what they are, and arrays may have any shape, as tables
+    that lie beside the vectors, see `read_tables`.
     """
     named = list(_named(vectors))
     header: dict[str, Any] = {"__metadata__": {"format": "np", "schema": SCHEMA, "sites": "\n".join(vectors)}}
     end = 0
     for name, array in named:
-        kind, size = ("F64", 8) if array.dtype == np.float64 else ("F32", 4)
-        begin, end = end, end + size * array.size
+        kind, saved = _saved_as(array)
+        begin, end = end, end + saved.itemsize * array.size
         header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     file.write(len(text).to_bytes(8, "little"))
     file.write(text)
     for _, array in named:
-        file.write(np.ascontiguousarray(array, dtype="<f8" if array.dtype == np.float64 else "<f4").data)
+        file.write(np.ascontiguousarray(array, dtype=_saved_as(array)[1]).data)
+
+
+_KINDS = {"<f8": "F64", "<i4": "I32", "<i8": "I64", "<u8": "U64"}
+
+
+def _saved_as(array: NDArray[Any]) -> tuple[str, np.dtype[Any]]:
+    """How an array is called in the file, and the numbers it holds there."""
+    name = array.dtype.newbyteorder("<").str
+    return (_KINDS[name], np.dtype(name)) if name in _KINDS else ("F32", np.dtype("<f4"))
+
+
+def read_tables(path: Path, prefix: str) -> dict[str, NDArray[Any]]:
+    """Read the arrays whose names begin with a prefix, of whatever shape and numbers; the others are not looked at.
+
+    Raises:
+        ExplorerError: a missing or damaged file.
+    """
+    try:
+        check_regular(path)
+        with safe_open(path, framework="numpy") as file:  # pyright: ignore[reportUnknownVariableType]
+            reader = cast("Any", file)
+            names = [name for name in cast("list[str]", reader.keys()) if name.startswith(prefix)]
+            return {name: cast("NDArray[Any]", reader.get_tensor(name)) for name in names}
+    except (SafetensorError, OSError) as error:
+        remedy = "restore it from a copy, or run the experiment again"
+        raise ExplorerError(f"cannot be read: {error}", where=str(path), remedy=remedy) from None
 
 
 def read_vectors(

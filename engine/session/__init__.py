@@ -30,6 +30,7 @@ from srm_explorer.engine.session.session import (
     seen_prompts,
 )
 from srm_explorer.engine.session.store import Saved, load_session, rename_files, save_session
+from srm_explorer.engine.session.survey import ForcedScores, FreeRuns, SurveyTables
 from srm_explorer.engine.session.units import (
     UNIT_FACTOR,
     ChangedUnits,
@@ -57,6 +58,8 @@ __all__ = [
     "DamagedError",
     "Entry",
     "Finish",
+    "ForcedScores",
+    "FreeRuns",
     "HeldOut",
     "Ledger",
     "Number",
@@ -68,6 +71,7 @@ __all__ = [
     "Session",
     "Sidecar",
     "State",
+    "SurveyTables",
     "Table",
     "Text",
     "Units",

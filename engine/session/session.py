@@ -20,9 +20,10 @@ from srm_explorer.engine.experiment import Condition, Experiment, directions
 from srm_explorer.engine.experiment.conditions import Grid
 from srm_explorer.engine.experiment.positions import Positions, RowPositions
 from srm_explorer.engine.io.files import sha256_of
-from srm_explorer.engine.io.vectors import Matrix, read_vectors, stream_runs, widths
+from srm_explorer.engine.io.vectors import Matrix, read_tables, read_vectors, stream_runs, widths
 from srm_explorer.engine.prompts import set_name
 from srm_explorer.engine.session.codec import DamagedError, Number, Text, Whole, read_record
+from srm_explorer.engine.session.survey import SURVEY, SurveyTables
 
 Finish: TypeAlias = Literal["length", "eos", "none", "unknown"]
 """Why a run's text ends: the asked length, an end-of-text, or nothing was generated at all; unknown where the text
@@ -224,6 +225,8 @@ class Session:
         path: the file it was read from or saved to; no part of its content.
         held: full vectors by site, [run, d], of a session that was made from arrays and is not saved; no part of its
             content.
+        surveyed: tables of a survey that are not saved yet: of one that runs, or that was made up; no part of its
+            content, see `survey`.
         confirms: whether it is looked at to confirm; no part of its content, see `seen`.
     """
 
@@ -249,6 +252,7 @@ class Session:
     sidecar: Sidecar | None = None
     path: Path | None = field(default=None, compare=False)
     held: Mapping[str, Matrix] | None = field(default=None, compare=False, repr=False)
+    surveyed: SurveyTables | None = field(default=None, compare=False, repr=False)
     confirms: bool = field(default=False, compare=False, repr=False)
 
     @functools.cached_property
@@ -377,6 +381,25 @@ class Session:
         if self.held is not None:
             return iter(self.held[site])
         return stream_runs(self.vectors_path(), runs=len(self.runs), site=site)
+
+    @functools.cached_property
+    def _saved_survey(self) -> SurveyTables | None:
+        if not self.spec.survey or self.sidecar is None or self.held is not None:
+            return None
+        path = self.vectors_path()
+        try:
+            return SurveyTables.from_arrays(read_tables(path, SURVEY))
+        except DamagedError as error:
+            remedy = "restore it from a copy, or run the experiment again"
+            raise ExplorerError(f"this is not what was saved: {error}", where=str(path), remedy=remedy) from None
+
+    def survey(self) -> SurveyTables | None:
+        """What its survey found so far; None where it is none, or where its baseline is not finished.
+
+        Raises:
+            ExplorerError: the file beside the session is missing, or not the one that was saved.
+        """
+        return self._saved_survey if self.surveyed is None else self.surveyed
 
     def frame(self, kind: Literal["runs", "curves", "effects", "statistics"] = "runs") -> Any:
         """A pandas frame of it, see `engine.analyses.frames.frame`, which is loaded when one is asked for."""

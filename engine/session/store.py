@@ -31,6 +31,7 @@ from srm_explorer.engine.io.lock import FileLock
 from srm_explorer.engine.io.vectors import Vectors, widths, write_vectors
 from srm_explorer.engine.session.serialization import read_session, session_bytes
 from srm_explorer.engine.session.session import SHORTER, Session, Sidecar, now, pending_sidecar
+from srm_explorer.engine.session.survey import SURVEY
 
 _LOCK = ".srm-explorer.lock"
 
@@ -238,7 +239,7 @@ def _place_vectors(session: Session, final: Path, vectors: Vectors | None) -> tu
     if vectors is not None:
         draft = final.with_name(f".{stem_of(final)}.{'0' * 16}.safetensors")
         write_atomic(draft, lambda file: write_vectors(file, vectors))
-        sites = widths({site: rows for site, rows in vectors.items() if not site.startswith(SHORTER)})
+        sites = widths({site: rows for site, rows in vectors.items() if not site.startswith((SHORTER, SURVEY))})
     elif kept is not None and session.path is not None and session.path.parent / kept.file != final:
         try:
             source = session.vectors_path()
