@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 
 from srm_explorer.engine.errors import is_out_of_memory
-from srm_explorer.engine.execution.rows import RowMaker, as_saved
-from srm_explorer.engine.experiment import Site
+from srm_explorer.engine.execution.bench import Bench, Report
+from srm_explorer.engine.execution.rows import as_saved
+from srm_explorer.engine.experiment import Experiment, ModelShape, Site, conditions
 from srm_explorer.engine.io.vectors import Matrix
 from srm_explorer.engine.model import Decoded, Sampling, decode, release_memory
 from srm_explorer.engine.runs.collect import takes_pass
@@ -33,11 +34,13 @@ class LengthPass:
     where a run was stopped, nor on what else is asked of it later.
 
     Args:
+        shape: sizes of the model.
         batches: indices of the runs as they shared batches.
         runs: all of them.
     """
 
-    maker: RowMaker
+    experiment: Experiment
+    shape: ModelShape
     batches: Sequence[Sequence[int]]
     runs: Sequence[RunRecord]
 
@@ -45,7 +48,7 @@ class LengthPass:
     def parts(self) -> list[tuple[int, ...]]:
         """Indices of the runs that go together."""
         marks = self.marks
-        numbers = sum(self.maker.model.shape.width(Site.parse(site)) for site in self.maker.experiment.capture.sites)
+        numbers = sum(self.shape.width(Site.parse(site)) for site in self.experiment.capture.sites)
         parts: list[tuple[int, ...]] = []
         for batch in self.batches:
             part: list[int] = []
@@ -63,49 +66,78 @@ class LengthPass:
     @cached_property
     def marks(self) -> dict[int, tuple[int, ...]]:
         """By index of the run, the lengths at which its means are taken."""
-        maker = self.maker
-        if not takes_pass(maker.experiment):
+        if not takes_pass(self.experiment):
             return {run.index: () for run in self.runs}
-        kept = marks_of(maker.experiment, maker.conditions, self.runs)
+        kept = marks_of(self.experiment, conditions(self.experiment), self.runs)
         return {run.index: marks for run, marks in zip(self.runs, kept, strict=True)}
 
-    def means(
-        self,
-        part: Sequence[int],
-        resolved: Resolved,
-        controls: Controls | None,
-        on_step: Callable[[int, int], None] | None = None,
-    ) -> Means:
-        """Feed the texts of some runs again, as far as their longest mark; halved where they do not fit into memory."""
-        marks, texts = self.marks, {run.index: run.token_ids for run in self.runs}
-        named = self.maker.captures()
+    @cached_property
+    def _texts(self) -> dict[int, tuple[int, ...]]:
+        return {run.index: run.token_ids for run in self.runs}
+
+    def task(self, part: Sequence[int], resolved: Resolved, controls: Controls | None) -> MeansTask:
+        """What is to be done for some runs that go together."""
+        marks = tuple(self.marks[index] for index in part)
+        texts = tuple(self._texts[index][: own[-1]] for index, own in zip(part, marks, strict=True))
+        return MeansTask(tuple(part), marks, texts, resolved, controls)
+
+
+@dataclasses.dataclass(frozen=True)
+class MeansTask:
+    """Texts that are fed again, as far as their longest mark.
+
+    Args:
+        part: indices of the runs.
+        marks: of each, at least one.
+        texts: of each, the tokens that are fed.
+    """
+
+    part: tuple[int, ...]
+    marks: tuple[tuple[int, ...], ...]
+    texts: tuple[tuple[int, ...], ...]
+    resolved: Resolved
+    controls: Controls | None
+
+    @property
+    def rows(self) -> int:
+        """A row a run."""
+        return len(self.part)
+
+    def carry_out(self, bench: Bench, report: Report) -> Means:
+        """Take their means; halved where they do not fit into memory, other errors as a task's."""
+        maker = bench.maker
+        named = maker.captures()
         decoded: Decoded | None = None
         try:
+            made = maker.rows(self.part, self.resolved, self.controls)
             rows = [
-                dataclasses.replace(row, forced=texts[index][: marks[index][-1]], marks=marks[index])
-                for index, row in zip(part, self.maker.rows(part, resolved, controls), strict=True)
+                dataclasses.replace(row, forced=text, marks=marks)
+                for row, text, marks in zip(made, self.texts, self.marks, strict=True)
             ]
             captures = [capture for _, capture in named]
             # Nothing is chosen, so nothing is drawn.
-            generation = dataclasses.replace(self.maker.generation(), sampling=Sampling())
-            decoded = decode(self.maker.model, rows, generation, captures, on_step=on_step)
+            generation = dataclasses.replace(maker.generation(), sampling=Sampling())
+            decoded = decode(bench.model, rows, generation, captures, on_step=report)
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or len(part) == 1:
+            if not is_out_of_memory(error) or len(self.part) == 1:
                 raise
         if decoded is None:
             # Outside the handler, so that the traceback no longer holds the tensors that did not fit.
             release_memory()
-            half = len(part) // 2
-            first = self.means(part[:half], resolved, controls, on_step)
-            return first | self.means(part[half:], resolved, controls, on_step)
+            half = self.rows // 2
+            first = self._cut(slice(None, half)).carry_out(bench, report)
+            return first | self._cut(slice(half, None)).carry_out(bench, report)
         return {
             index: {
                 name: as_saved(means)
                 for (name, capture), means in zip(named, row.marked, strict=True)
                 if capture.reduce == "mean"
             }
-            for index, row in zip(part, decoded.rows, strict=True)
+            for index, row in zip(self.part, decoded.rows, strict=True)
         }
+
+    def _cut(self, which: slice) -> MeansTask:
+        return dataclasses.replace(self, part=self.part[which], marks=self.marks[which], texts=self.texts[which])
 
 
 def by_name(means: Means, runs: Sequence[int]) -> dict[str, list[Matrix]]:

@@ -12,9 +12,10 @@ import numpy as np
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.errors import ExplorerError, is_out_of_memory
+from srm_explorer.engine.execution.bench import Bench, Subject
 from srm_explorer.engine.execution.lengths import LengthPass
 from srm_explorer.engine.execution.provenance import Provenance, versions
-from srm_explorer.engine.execution.rows import RowMaker, as_saved, check_directions
+from srm_explorer.engine.execution.rows import as_saved, check_directions
 from srm_explorer.engine.experiment import Site, check_against, targets_of
 from srm_explorer.engine.io.vectors import Matrix
 from srm_explorer.engine.model import (
@@ -227,11 +228,11 @@ def _replayed(session: Session, base: Path, recorded: Recorded, meter: Meter) ->
     except ExplorerError as error:
         why_not = str(error)
     meter.runs, meter.steps = len(session.runs), session.spec.generation.tokens
-    maker = RowMaker(session.spec, grid_of(session.spec, len(session.prompts)), session.prompts, directions, model)
-    again = dict(_results(session, recorded.layout, maker, meter))
+    bench = Bench(model, Subject(session.spec, session.prompts, directions))
+    again = dict(_results(session, recorded.layout, bench, meter))
     deviations, worst = _compared(session, again, saved)
     if shorter and not deviations:
-        _compare_means(session, recorded.layout, maker, meter, shorter, worst)
+        _compare_means(session, recorded.layout, bench, meter, shorter, worst)
     return Replay(
         runs=len(session.runs),
         deviations=deviations,
@@ -243,7 +244,8 @@ def _replayed(session: Session, base: Path, recorded: Recorded, meter: Meter) ->
     )
 
 
-def _results(session: Session, layout: Layout, maker: RowMaker, meter: Meter) -> Iterator[tuple[int, RowResult]]:
+def _results(session: Session, layout: Layout, bench: Bench, meter: Meter) -> Iterator[tuple[int, RowResult]]:
+    maker = bench.maker
     captures = [capture for _, capture in maker.captures()]
     controls = controls_of(session)
     for batch in layout.batches:
@@ -266,18 +268,19 @@ def _results(session: Session, layout: Layout, maker: RowMaker, meter: Meter) ->
 def _compare_means(
     session: Session,
     layout: Layout,
-    maker: RowMaker,
+    bench: Bench,
     meter: Meter,
     saved: Mapping[str, Sequence[Matrix]],
     worst: dict[str, float],
 ) -> None:
     """Take the means over first tokens again, and note by site where they differ more than its vectors do."""
     meter.stage("lengths")
-    again = LengthPass(maker, layout.batches, session.runs)
+    again = LengthPass(session.spec, bench.model.shape, layout.batches, session.runs)
     controls = controls_of(session)
     row_of = {run.index: row for row, run in enumerate(session.runs)}
     for part in again.parts:
-        for index, named in again.means(part, session.resolved, controls, meter.halt).items():
+        task = again.task(part, session.resolved, controls)
+        for index, named in task.carry_out(bench, meter.halt).items():
             for site, was in saved.items():
                 worst[site] = max(worst.get(site, 0.0), _difference(named[site], was[row_of[index]]))
 

@@ -3,44 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, cast
 
 from srm_explorer.engine import paths
 from srm_explorer.engine.analyses.bands import with_bands
 from srm_explorer.engine.errors import ExplorerError, is_out_of_memory
-from srm_explorer.engine.execution.lengths import LengthPass, by_name
-from srm_explorer.engine.execution.provenance import Provenance, provenance_of, versions
-from srm_explorer.engine.execution.rows import RowMaker, as_saved, check_directions, fed_prompts, remarks_on_feeding
-from srm_explorer.engine.execution.w_out import effective_w_out_rows, plane_directions
-from srm_explorer.engine.experiment import Experiment, Site, check_against, conditions
+from srm_explorer.engine.execution.batches import BatchTask, NormsTask
+from srm_explorer.engine.execution.executor import Executor, Finished, LocalExecutor
+from srm_explorer.engine.execution.lengths import LengthPass, MeansTask, by_name
+from srm_explorer.engine.execution.opening import NewRun, Opened, Opening
+from srm_explorer.engine.execution.provenance import Provenance
+from srm_explorer.engine.experiment import Experiment, ModelShape, Site, conditions
 from srm_explorer.engine.experiment.conditions import Grid
-from srm_explorer.engine.model import (
-    Capture,
-    Decoded,
-    LoadedModel,
-    SelfTest,
-    WarmModel,
-    decode,
-    describe_device,
-    device_key,
-    release_memory,
-    rows_that_fit,
-    threads,
-    used_bytes,
-    w_out_rows,
-)
+from srm_explorer.engine.model import WarmModel, device_key
 from srm_explorer.engine.runs import resume
-from srm_explorer.engine.runs.collect import assemble_session, grid_of, measured_in, not_finite, resolved_in
-from srm_explorer.engine.runs.controls import choose_controls, chosen_in
-from srm_explorer.engine.runs.forecast import forecast_inputs
-from srm_explorer.engine.runs.inputs import Inputs
+from srm_explorer.engine.runs.collect import assemble_session, measured_in, not_finite, resolved_in
+from srm_explorer.engine.runs.controls import choose_controls, chosen_in, measured_sites
 from srm_explorer.engine.runs.journal import JournalWriter
 from srm_explorer.engine.runs.journal_reader import JournalReader
 from srm_explorer.engine.runs.journal_records import (
@@ -48,90 +31,17 @@ from srm_explorer.engine.runs.journal_records import (
     MeansKept,
     OutOfMemory,
     RunResumed,
-    RunStart,
     ValuesResolved,
 )
 from srm_explorer.engine.runs.pace import keep_pace
-from srm_explorer.engine.runs.plan import Layout, plan_layout
 from srm_explorer.engine.runs.planes import left_out
 from srm_explorer.engine.runs.progress import Meter, Progress, Stopped, StopSignal
 from srm_explorer.engine.runs.resume import Outcome, Preflight, already_finished, preflight
 from srm_explorer.engine.runs.units import needs_baseline, readings_of, resolve
-from srm_explorer.engine.session import DamagedError, PromptRecord, load_session, plain, read_record, save_session
+from srm_explorer.engine.session import DamagedError, load_session, plain, read_record, save_session
 from srm_explorer.engine.session.controls import Controls
 from srm_explorer.engine.session.session import Resolved, now
 from srm_explorer.engine.worker.device_lock import device_lock
-
-
-@dataclass
-class NewRun:
-    """Everything a new run is begun with; making it changes nothing on disk.
-
-    Args:
-        experiment: what to run.
-        inputs: what was read for it.
-        model: the model, tested.
-        test: what the self-test found.
-        base: the folder that the experiment's relative paths start from.
-        rows: the most rows a batch may have; None plans it from free memory.
-
-    Raises:
-        ExplorerError: a prompt that cannot be run, statistics that are not there, or directions that span no plane.
-    """
-
-    experiment: Experiment
-    inputs: Inputs
-    model: LoadedModel
-    test: SelfTest
-    base: Path
-    rows: int | None
-    _prompts: tuple[PromptRecord, ...] = field(init=False)
-    _maker: RowMaker = field(init=False)
-    _resolved: Resolved | None = field(init=False)
-    _directions: dict[str, list[float]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        listed = self.inputs.prompts
-        self._prompts = fed_prompts(self.model, self.experiment, listed)
-        grid = grid_of(self.experiment, len(self._prompts))
-        self._maker = RowMaker(self.experiment, grid, self._prompts, self.inputs.directions, self.model)
-        _ = (
-            self._maker.positions,
-            self._maker.captured,
-            self._maker.patches,
-        )  # Refused here, before anything is changed on disk.
-        self._resolved = _known_values(self.experiment, self.base)
-        self._directions = plane_directions(self.experiment, self.inputs, self.model)
-
-    def journal(self, folder: Path) -> JournalWriter:
-        """Begin the run folder.
-
-        Raises:
-            ExplorerError: it cannot be written, or another process writes it.
-        """
-        start = RunStart(
-            prompts=self._prompts,
-            inputs=self.inputs.hashes,
-            folder=_working_folder(),
-            provenance=provenance_of(self.experiment, self.model, self.test, self.inputs.hashes, self.base)
-            | self._maker.resolved_positions(),
-            created=now(),
-            directions=self._directions,
-            arithmetic=forecast_inputs(
-                self.experiment, self.inputs.directions, effective_w_out_rows(self.model, self.experiment)
-            ),
-        )
-        journal = JournalWriter.create(folder, self.experiment, layout=self._layout(), extra=start)
-        return _with_values(journal, self._resolved)
-
-    def _layout(self) -> Layout:
-        maker = self._maker
-        lengths = [len(prompt.token_ids) for prompt in self._prompts]
-        captures = [capture for _, capture in (*maker.captures(), *maker.moments())]
-        longest = max(lengths) + self.experiment.generation.tokens
-        rows = self.rows or rows_that_fit(self.model, longest, captures)
-        controls = sum(condition.control is not None for condition in maker.conditions)
-        return plan_layout(maker.grid, lengths, rows, baseline_first=needs_baseline(self.experiment), controls=controls)
 
 
 def _working_folder() -> str | None:
@@ -142,21 +52,36 @@ def _working_folder() -> str | None:
         return None
 
 
-def resume_journal(
-    experiment: Experiment, inputs: Inputs, model: LoadedModel, folder: Path, base: Path
-) -> JournalWriter:
+def begin_journal(opened: Opened, new: NewRun, folder: Path, values: Resolved | None) -> JournalWriter:
+    """Begin the run folder of a new run.
+
+    Args:
+        values: raw ones, where they are known before the baseline has run.
+
+    Raises:
+        ExplorerError: it cannot be written, or another process writes it.
+    """
+    start = dataclasses.replace(new.start, folder=_working_folder(), created=now())
+    journal = JournalWriter.create(folder, opened.experiment, layout=new.layout, extra=start)
+    return _with_values(journal, values)
+
+
+def resume_journal(opened: Opened, folder: Path, base: Path) -> JournalWriter:
     """Open the run folder of a run that was begun; what has changed since is noted in it.
+
+    Args:
+        base: the folder that the experiment's relative paths start from.
 
     Raises:
         ExplorerError: another model, other prompts, another process that writes it, a damaged folder.
     """
     journal = JournalWriter.open_existing(folder)
     try:
-        if fed_prompts(model, experiment, inputs.prompts) != journal.reader.start.prompts:
+        if opened.prompts != journal.reader.start.prompts:
             what = "the prompts, or the ids the tokenizer makes of them, are not those this run began with"
             raise ExplorerError(what, where=str(folder), remedy="begin again with --restart")
-        _note_changes(journal, model)
-        known = None if resolved_in(journal.reader) else _known_values(experiment, base)
+        _note_changes(journal, opened)
+        known = None if resolved_in(journal.reader) else _known_values(opened.experiment, base)
     except BaseException:
         journal.close()
         raise
@@ -192,39 +117,36 @@ def _stats_path(stats: str, base: Path) -> Path:
     return next((path for path in order if path.exists()), order[0])
 
 
-def _note_changes(journal: JournalWriter, model: LoadedModel) -> None:
+def _note_changes(journal: JournalWriter, opened: Opened) -> None:
     try:
         began = read_record(Provenance, journal.reader.start.provenance, "provenance")
     except DamagedError as error:
         what = f"it does not say what it began with: {error}"
         raise ExplorerError(what, where=str(journal.folder), remedy="begin again with --restart") from None
-    if began.model.weights_sha256 != model.weights_sha256:
+    if began.model.weights_sha256 != opened.weights_sha256:
         raise ExplorerError(
             "the model's weights are not those this run began with",
-            where=model.name,
+            where=opened.shape.name,
             remedy="put them back, or begin again with --restart",
         )
     was = {"device": began.device, "threads": began.threads, **began.versions}
-    now_is = {"device": describe_device(model.device), "threads": threads(), **versions()}
+    now_is = {"device": opened.device, "threads": opened.threads, **opened.versions}
     changed = {name: [was.get(name), value] for name, value in now_is.items() if was.get(name) != value}
     journal.event(RunResumed(changed))
 
 
-def freeze_controls(journal: JournalWriter, model: LoadedModel) -> Controls:
+def freeze_controls(journal: JournalWriter, executor: Executor, shape: ModelShape) -> Controls:
     """Choose the controls of a run whose baseline is finished, and put them into its journal.
 
     Raises:
         ExplorerError: they cannot be matched, or the journal cannot be written.
     """
-
-    def norms(site: str) -> NDArray[np.float64]:
-        rows = w_out_rows(model, Site.parse(site).layer).astype(np.float64)
-        return np.sqrt((rows**2).sum(axis=1))
+    norms = executor.ask(NormsTask(measured_sites(journal.reader.experiment)))
 
     def width(site: str) -> int:
-        return model.shape.width(Site.parse(site))
+        return shape.width(Site.parse(site))
 
-    chosen = choose_controls(journal.reader, width, norms)
+    chosen = choose_controls(journal.reader, width, norms.__getitem__)
     journal.event(ControlsChosen(plain(chosen)))
     return chosen
 
@@ -280,7 +202,7 @@ def run_experiment(
             if before.standing.kind == "resume" and on_resume:
                 on_resume(*_finished_in(path))
             start = _Start(experiment, before, base, path, restart, rows)
-            return start.run(meter, holder)
+            return start.run(meter, LocalExecutor(holder))
     except (RuntimeError, MemoryError, OSError) as error:
         if not is_out_of_memory(error):
             raise
@@ -305,30 +227,24 @@ class _Start:
     restart: bool
     rows: int | None
 
-    def run(self, meter: Meter, warm: WarmModel) -> Outcome:
-        """Load and check the model, run what is left, and save."""
+    def run(self, meter: Meter, executor: Executor) -> Outcome:
+        """Have the model loaded and checked, run what is left, and save."""
         path = self.path
         inputs, standing, notes = self.preflight.inputs, self.preflight.standing, self.preflight.notes
-        model = warm.load(self.experiment.model, self.base, meter.stage)
-        meter.weigh = partial(used_bytes, model.device)
-        experiment = self.experiment.with_residual(model.shape.centres)
-        check_against(experiment, model.shape)
-        check_directions(experiment, inputs.directions, model)
-        model.check_sites([*experiment.capture.sites, *(edit.site for edit in experiment.interventions)])
-        test = warm.test(meter.stage, partial(meter.part, "testing"))
+        is_new = standing.kind != "resume"
+        opened = executor.open(Opening(self.experiment, inputs, self.base, self.rows, is_new), meter)
         folder = paths.run_folder(path)
-        if standing.kind == "resume":
-            journal = resume_journal(experiment, inputs, model, folder, self.base)
-            experiment = journal.reader.experiment
+        if opened.new is None:
+            journal = resume_journal(opened, folder, self.base)
             notes += () if journal.reader.has_checksums else (_ON_TRUST,)
         else:
-            begin = NewRun(experiment, inputs, model, test, self.base, self.rows)
-            notes += _decided(self.experiment, experiment, model)
-            notes += remarks_on_feeding(model, experiment, inputs.prompts)
+            values = _known_values(opened.experiment, self.base)
+            notes += opened.new.notes
             notes += tuple(f"moved to the trash: {moved}" for moved in (resume.clear(path) if self.restart else []))
-            journal = begin.journal(folder)
+            journal = begin_journal(opened, opened.new, folder, values)
         with journal:
-            running = _Running(experiment, inputs, model, journal, meter)
+            executor.set_up(opened.subject(journal.reader.experiment, inputs))
+            running = _Running(journal, executor, opened, meter)
             resumed = len(journal.reader.run_indices)
             complete = running.run()
             keep_pace(self.experiment.model, self.base, rate=meter.rate, is_learned=True)
@@ -351,16 +267,6 @@ _ON_TRUST = (
 )
 
 
-def _decided(written: Experiment, experiment: Experiment, model: LoadedModel) -> tuple[str, ...]:
-    """Say how residual streams are captured, where the model decided it and any are."""
-    if written.capture.residual != "auto" or not any(Site.parse(site).is_stream for site in experiment.capture.sites):
-        return ()
-    norms = "take the mean over d_model out" if model.shape.centres else "leave the mean over d_model in"
-    return (
-        f"residual streams are captured {experiment.capture.residual}: the norms of {Path(model.name).name} {norms}",
-    )
-
-
 def _finished_in(path: Path) -> tuple[int, int]:
     reader = JournalReader(paths.run_folder(path))
     reader.poll()
@@ -368,22 +274,18 @@ def _finished_in(path: Path) -> tuple[int, int]:
 
 
 class _Running:
-    """The loop over the batches of a journal."""
+    """The loop over the batches of a journal: sends tasks, and journals what comes of them."""
 
-    def __init__(
-        self, experiment: Experiment, inputs: Inputs, model: LoadedModel, journal: JournalWriter, meter: Meter
-    ) -> None:
-        prompts = journal.reader.start.prompts
-        self._experiment = experiment
-        self._model = model
+    def __init__(self, journal: JournalWriter, executor: Executor, opened: Opened, meter: Meter) -> None:
         self._journal = journal
-        self._grid: Grid = grid_of(experiment, len(prompts))
+        self._executor = executor
+        self._opened = opened
+        self._experiment = journal.reader.experiment
+        self._grid: Grid = journal.reader.grid
         self._layout = journal.reader.plan
-        self._maker = RowMaker(experiment, self._grid, prompts, inputs.directions, model)
-        self._generation = self._maker.generation()
         self._meter = meter
         meter.runs, meter.runs_done = len(self._grid), len(journal.reader.run_indices)
-        meter.steps = experiment.generation.tokens
+        meter.steps = self._experiment.generation.tokens
         meter.listeners.append(lambda progress: journal.progress(progress.to_dict()))
 
     def run(self) -> bool:
@@ -391,38 +293,79 @@ class _Running:
         resolved = resolved_in(self._journal.reader)
         controls = chosen_in(self._journal.reader)
         try:
-            for number, batch in enumerate(self._layout.batches):
-                if number == self._layout.first and not resolved:
+            for has_values, of_controls, batches in self._stretches():
+                if has_values and not resolved:
                     resolved = self._resolve()
-                if controls is None and any(self._maker.is_control(index) for index in batch):
-                    controls = freeze_controls(self._journal, self._model)
+                if controls is None and of_controls:
+                    controls = freeze_controls(self._journal, self._executor, self._opened.shape)
                     resolved = resolved_in(self._journal.reader)
-                todo = [index for index in batch if index not in self._journal.reader.run_indices]
-                while todo:
-                    if self._meter.stop.level:
-                        return False
-                    part = todo[: self._rows_now()]
-                    if self._batch(number, part, resolved, controls):
-                        todo = todo[len(part) :]
+                if not self._take_batches(batches, resolved, controls):
+                    return False
             return self._take_shorter_means(resolved, controls)
         except Stopped:
             return False
+
+    def _stretches(self) -> Iterator[tuple[bool, bool, list[tuple[int, tuple[int, ...]]]]]:
+        """Batches by number, as far as they wait for nothing but what is before them.
+
+        Yields:
+            whether raw values must be known, whether controls must be chosen, and the batches.
+        """
+        controls = {condition.index for condition in conditions(self._experiment) if condition.control is not None}
+
+        def waits_for(numbered: tuple[int, tuple[int, ...]]) -> tuple[bool, bool]:
+            number, batch = numbered
+            return number >= self._layout.first, any(self._grid.condition(index) in controls for index in batch)
+
+        for (has_values, of_controls), batches in itertools.groupby(enumerate(self._layout.batches), waits_for):
+            yield has_values, of_controls, list(batches)
+
+    def _take_batches(
+        self, batches: Iterable[tuple[int, tuple[int, ...]]], resolved: Resolved, controls: Controls | None
+    ) -> bool:
+        """Have what is left of some batches run, and journal it; tell whether all of it is there."""
+        done = self._journal.reader.run_indices
+        left = [(number, tuple(index for index in batch if index not in done)) for number, batch in batches]
+        queue = deque((number, todo) for number, todo in left if todo)
+
+        def take(by: str) -> BatchTask | None:
+            if self._meter.stop.level or not queue:
+                return None
+            number, todo = queue.popleft()
+            most = self._rows_now(by)
+            if todo[most:]:
+                queue.appendleft((number, todo[most:]))
+            return BatchTask(number, todo[:most], resolved, controls)
+
+        for finished in self._executor.run(take, self._meter):
+            task, batch = cast("BatchTask", finished.task), finished.result
+            if batch is None:
+                self._halve(task.rows, finished)
+                queue.appendleft((task.number, task.indices))
+                continue
+            self._journal.append_batch(task.number, batch.runs, batch.vectors, receipt=batch.receipt)
+            self._meter.end_batch(batch.tokens)
+        return not queue
 
     def _take_shorter_means(self, resolved: Resolved, controls: Controls | None) -> bool:
         """Take and journal the means at the lengths at which others stopped; tell whether all are there."""
         reader = self._journal.reader
         batches = [[run.index for run in batch.runs] for batch in reader.batches]
-        again = LengthPass(self._maker, batches, reader.runs)
+        again = LengthPass(self._experiment, self._opened.shape, batches, reader.runs)
         done = {index for event in reader.events_of(MeansKept) for index in event.runs}
-        left = [part for part in again.parts if not done.issuperset(part)]
+        left = deque(part for part in again.parts if not done.issuperset(part))
         if left:
             self._meter.stage("lengths")
-        for part in left:
-            if self._meter.stop.level:
-                return False
-            means = again.means(part, resolved, controls, self._meter.halt)
-            self._journal.append_means(part, by_name(means, part))
-        return True
+
+        def take(_by: str) -> MeansTask | None:
+            return None if self._meter.stop.level or not left else again.task(left.popleft(), resolved, controls)
+
+        for finished in self._executor.run(take, self._meter, counted=False):
+            part = cast("MeansTask", finished.task).part
+            if finished.result is None:
+                raise self._does_not_fit(finished)
+            self._journal.append_means(part, by_name(finished.result, part))
+        return not left
 
     def _resolve(self) -> Resolved:
         readings = measured_in(self._journal.reader)
@@ -430,59 +373,19 @@ class _Running:
         self._journal.event(ValuesResolved(resolved))
         return resolved
 
-    def _rows_now(self) -> int:
+    def _rows_now(self, _by: str) -> int:
         """Read how many rows still fit: what was learnt by running out of memory is in the journal."""
         fewer = [event.rows for event in self._journal.reader.events_of(OutOfMemory)]
         return min([self._layout.rows, *fewer])
 
-    def _batch(self, number: int, indices: Sequence[int], resolved: Resolved, controls: Controls | None) -> bool:
-        """Decode some runs of a batch and journal them; False where they did not fit into memory."""
-        has_baseline = any(self._grid.condition(index) == 0 for index in indices)
-        captures = [*self._maker.captures(), *(self._maker.moments() if has_baseline else [])]
-        self._meter.begin_batch(len(indices))
-        try:
-            rows = self._maker.rows(indices, resolved, controls)
-            decoded = decode(
-                self._model, rows, self._generation, [capture for _, capture in captures], on_step=self._meter.step
-            )
-            vectors = self._vectors(indices, decoded, captures)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            decoded = vectors = None
-        if decoded is None or vectors is None:
-            # Outside the handler, so that the traceback no longer holds the tensors that did not fit.
-            self._halve(len(indices))
-            return False
-        self._append(number, indices, decoded, vectors)
-        self._meter.end_batch(sum(len(row.tokens) for row in decoded.rows))
-        return True
-
-    def _halve(self, rows: int) -> None:
-        release_memory()
+    def _halve(self, rows: int, finished: Finished[Any]) -> None:
         if rows == 1:
-            raise ExplorerError(
-                "one row alone does not fit into memory",
-                where=describe_device(self._model.device),
-                remedy="shorten the prompts or generation.tokens, or choose a smaller dtype or model",
-            )
+            raise self._does_not_fit(finished)
         self._journal.event(OutOfMemory(rows // 2))
 
-    def _vectors(
-        self, indices: Sequence[int], decoded: Decoded, captures: Sequence[tuple[str, Capture]]
-    ) -> dict[str, Any]:
-        """What was captured of a batch, as it is saved: as large again as it is in the model's precision."""
-        vectors: dict[str, Any] = {}
-        for column, (name, capture) in enumerate(captures):
-            arrays = [as_saved(row.captured[column]) for row in decoded.rows]
-            if capture.reduce == "moments":
-                # Of the baseline alone: the other rows of its batches are not what is matched on.
-                is_baseline = [self._grid.condition(index) == 0 for index in indices]
-                arrays = [array if kept else array[:0] for array, kept in zip(arrays, is_baseline, strict=True)]
-            vectors[name] = np.stack(arrays) if capture.reduce in ("mean", "last") else arrays
-        return vectors
-
-    def _append(self, number: int, indices: Sequence[int], decoded: Decoded, vectors: Mapping[str, Any]) -> None:
-        records = [self._maker.record(index, row) for index, row in zip(indices, decoded.rows, strict=True)]
-        receipt = {"sites": [dataclasses.asdict(receipt) for receipt in decoded.receipts], "rows": len(indices)}
-        self._journal.append_batch(number, records, vectors, receipt=receipt)
+    def _does_not_fit(self, finished: Finished[Any]) -> ExplorerError:
+        return ExplorerError(
+            "one row alone does not fit into memory",
+            where=finished.device or self._opened.device,
+            remedy="shorten the prompts or generation.tokens, or choose a smaller dtype or model",
+        )

@@ -1,0 +1,108 @@
+"""The batches of a run, and what they wait for: pieces of work for whoever has the model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srm_explorer.engine.execution.bench import Bench, Report
+from srm_explorer.engine.execution.rows import as_saved
+from srm_explorer.engine.experiment import Site
+from srm_explorer.engine.model import Capture, Decoded, decode, w_out_rows
+from srm_explorer.engine.session import Resolved, RunRecord
+from srm_explorer.engine.session.controls import Controls
+
+
+@dataclass(frozen=True)
+class BatchDone:
+    """Finished runs of a batch.
+
+    Attributes:
+        runs: in the order of the task.
+        vectors: by name, rows in the order of the runs, as the journal takes them.
+        receipt: what the hooks reported.
+    """
+
+    runs: tuple[RunRecord, ...]
+    vectors: dict[str, Any]
+    receipt: dict[str, Any]
+
+    @property
+    def tokens(self) -> int:
+        """How many were generated."""
+        return sum(len(run.token_ids) for run in self.runs)
+
+
+@dataclass(frozen=True)
+class BatchTask:
+    """Runs that go through the model together.
+
+    Args:
+        number: of the batch in the layout.
+        indices: of the runs, all of the batch or a part of it.
+        resolved: raw values; without them, only baseline runs can be laid out.
+        controls: without them, no run of a control can be.
+    """
+
+    number: int
+    indices: tuple[int, ...]
+    resolved: Resolved
+    controls: Controls | None
+
+    @property
+    def rows(self) -> int:
+        """A row a run."""
+        return len(self.indices)
+
+    def carry_out(self, bench: Bench, report: Report) -> BatchDone:
+        """Decode them; errors as a task's."""
+        maker = bench.maker
+        has_baseline = any(bench.grid.condition(index) == 0 for index in self.indices)
+        captures = [*maker.captures(), *(maker.moments() if has_baseline else [])]
+        rows = maker.rows(self.indices, self.resolved, self.controls)
+        kept = [capture for _, capture in captures]
+        decoded = decode(bench.model, rows, maker.generation(), kept, on_step=report)
+        records = [maker.record(index, row) for index, row in zip(self.indices, decoded.rows, strict=True)]
+        return BatchDone(
+            runs=tuple(records),
+            vectors=self._vectors(bench, decoded, captures),
+            receipt={"sites": [dataclasses.asdict(receipt) for receipt in decoded.receipts], "rows": self.rows},
+        )
+
+    def _vectors(self, bench: Bench, decoded: Decoded, captures: Sequence[tuple[str, Capture]]) -> dict[str, Any]:
+        """What was captured of a batch, as it is saved: as large again as it is in the model's precision."""
+        vectors: dict[str, Any] = {}
+        for column, (name, capture) in enumerate(captures):
+            arrays = [as_saved(row.captured[column]) for row in decoded.rows]
+            if capture.reduce == "moments":
+                # Of the baseline alone: the other rows of its batches are not what is matched on.
+                is_baseline = [bench.grid.condition(index) == 0 for index in self.indices]
+                arrays = [array if kept else array[:0] for array, kept in zip(arrays, is_baseline, strict=True)]
+            vectors[name] = np.stack(arrays) if capture.reduce in ("mean", "last") else arrays
+        return vectors
+
+
+@dataclass(frozen=True)
+class NormsTask:
+    """How long the rows of W_out behind some hook_post sites are, which controls are matched on."""
+
+    sites: tuple[str, ...]
+
+    @property
+    def rows(self) -> int:
+        """None: it is read."""
+        return 0
+
+    def carry_out(self, bench: Bench, report: Report) -> dict[str, NDArray[np.float64]]:
+        """Measure them: [neuron] by site."""
+        del report
+        return {site: self._norms(bench, site) for site in self.sites}
+
+    def _norms(self, bench: Bench, site: str) -> NDArray[np.float64]:
+        rows = w_out_rows(bench.model, Site.parse(site).layer).astype(np.float64)
+        return np.sqrt((rows**2).sum(axis=1))

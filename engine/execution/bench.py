@@ -1,0 +1,88 @@
+"""Where tasks are carried out: a model, beside all that the rows of one experiment are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srm_explorer.engine.execution.rows import RowMaker
+from srm_explorer.engine.experiment import Experiment
+from srm_explorer.engine.experiment.conditions import Grid
+from srm_explorer.engine.model import LoadedModel
+from srm_explorer.engine.runs.collect import grid_of
+from srm_explorer.engine.session import PromptRecord
+
+Report: TypeAlias = Callable[[int, int], None]
+"""Told of every step: its number, and how many rows still write. Raises `Stopped` where that is wished."""
+
+Result = TypeVar("Result", covariant=True)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What all tasks of a run are about: plain data, which may go to another process.
+
+    Args:
+        experiment: as its run began, with nothing left for the model to decide.
+        prompts: as they are fed.
+        directions: [d] unit vectors of files, by the text that names them.
+    """
+
+    experiment: Experiment
+    prompts: tuple[PromptRecord, ...]
+    directions: Mapping[str, NDArray[np.floating]]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A model and the subject that it works on."""
+
+    model: LoadedModel
+    subject: Subject
+
+    @property
+    def experiment(self) -> Experiment:
+        """What is run."""
+        return self.subject.experiment
+
+    @property
+    def prompts(self) -> tuple[PromptRecord, ...]:
+        """In the experiment's order."""
+        return self.subject.prompts
+
+    @cached_property
+    def grid(self) -> Grid:
+        """How the runs are numbered."""
+        return grid_of(self.experiment, len(self.prompts))
+
+    @cached_property
+    def maker(self) -> RowMaker:
+        """Turns numbers of runs into rows, and their results into records."""
+        return RowMaker(self.experiment, self.grid, self.prompts, self.subject.directions, self.model)
+
+
+class Task(Protocol[Result]):
+    """A piece of work: frozen plain data, so that whoever has the model can do it, in this process or another.
+
+    What comes of it is plain data and numpy arrays, and depends on nothing but the task, the bench, the device and the
+    number of threads.
+    """
+
+    @property
+    def rows(self) -> int:
+        """How many rows go through the model together."""
+        ...
+
+    def carry_out(self, bench: Bench, report: Report) -> Result:
+        """Do it.
+
+        Raises:
+            Stopped: that is wished.
+            RuntimeError, MemoryError: there is not enough memory, as `is_out_of_memory` tells; then fewer rows may fit.
+        """
+        ...
