@@ -269,13 +269,27 @@ class Capture:
 
     def read(self, activation: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows kept"]:
         """Take what is kept of an activation."""
-        if self.centred:
+        return _Reading(self, activation.device)(activation)
+
+
+class _Reading:
+    """What a capture takes of an activation, with the numbers that it needs already where the activation is."""
+
+    def __init__(self, capture: Capture, device: torch.device) -> None:
+        self._capture = capture
+        columns = capture.columns
+        self._columns = None if columns is None else torch.tensor(columns, dtype=torch.long, device=device)
+        precise = torch.float32 if device.type == "mps" else torch.float64
+        self._unit = torch.tensor(capture.direction, dtype=precise, device=device) if capture.direction else None
+
+    def __call__(self, activation: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows kept"]:
+        if self._capture.centred:
             wide = activation.float() if activation.dtype in (torch.bfloat16, torch.float16) else activation
             activation = wide - wide.mean(dim=-1, keepdim=True)
-        if self.columns is not None:
-            return activation[..., list(self.columns)]
-        if self.direction:
-            unit = torch.tensor(self.direction, dtype=activation.dtype, device=activation.device)
+        if self._columns is not None:
+            return activation.index_select(-1, self._columns)
+        if self._unit is not None:
+            unit = self._unit.to(activation.dtype)
             return torch.stack([activation @ unit, activation.square().sum(dim=-1).sqrt()], dim=-1)
         return activation
 
@@ -284,32 +298,52 @@ class Accumulator:
     """Keeps one capture for the rows of a batch while it decodes.
 
     Sums are kept in float64 (float32 where the device has none), so a mean over fifty tokens loses nothing to
-    its length, and no [token, d] tensor exists unless tokens were asked for.
+    its length, and no [token, d] tensor exists unless tokens were asked for. Everything stays on the device until
+    `result` is asked: a feed of one column waits for nothing that the device still computes.
 
     Attributes:
-        marked: by row, the means that `mark` has kept, in the order in which it did.
+        counts: [row] vectors that were kept so far.
+        marked: by row, the means that `mark` has kept, in the order in which it did; `result` fills it.
     """
 
     def __init__(self, capture: Capture, prompts: Sequence[tuple[int, ...]], device: torch.device) -> None:
         """Begin with nothing kept; `prompts` are the token ids that each row of the batch begins with."""
         self.capture = capture
-        self.counts = torch.zeros(len(prompts), dtype=torch.long)
+        self.counts = torch.zeros(len(prompts), dtype=torch.long, device=device)
+        self._reading = _Reading(capture, device)
         self._table: PositionTable | None = None
         if not isinstance(capture.positions, str):
             self._table = PositionTable.of([capture.positions_in(prompt) for prompt in prompts], device)
         self._sum: Tensor | None = None
         self._last: Tensor | None = None
-        self._tokens: list[tuple[np.ndarray, np.ndarray]] = []
+        self._tokens: list[_Tokens] = []
+        self._room: _Room | None = None
+        self._marks: list[tuple[Sequence[int], Tensor]] = []
         self.marked: list[list[np.ndarray]] = [[] for _ in prompts]
+
+    def reserve(self, steps: int) -> None:
+        """Let the next feeds, of one column and the same rows each, be kept in tensors that are there from the start.
+
+        Needed for `tokens` alone, whose feeds are otherwise tensors of their own.
+
+        Args:
+            steps: the most feeds; what comes after them is an error of the caller.
+        """
+        if self.capture.reduce == "tokens":
+            self._room = _Room(steps)
+
+    @property
+    def places(self) -> list[Tensor]:
+        """What counts the feeds, so that one that was only tried can be taken back."""
+        return [self._room.at] if self._room is not None and self._room.at is not None else []
 
     def mark(self, rows: Sequence[int]) -> None:
         """Keep the means of some rows as they are so far; of any other reduction nothing is kept."""
         if self.capture.reduce != "mean" or self._sum is None or not rows:
             return
-        chosen = torch.tensor(rows)
+        chosen = torch.tensor(rows).to(self._sum.device)
         counts = self.counts[chosen].clamp(min=1).to(self._sum)[:, None]
-        for row, mean in zip(rows, array_of(self._sum[chosen.to(self._sum.device)] / counts), strict=True):
-            self.marked[row].append(mean)
+        self._marks.append((rows, self._sum[chosen] / counts))
 
     def take(
         self,
@@ -338,9 +372,8 @@ class Accumulator:
         mask = mask & alive[:, None]
         if routed is not None and self.capture.skips_unrouted:
             mask = mask & routed
-        kept = self.capture.read(activation)
-        home = rows.cpu()
-        self.counts[home] += mask.sum(dim=1).cpu()
+        kept = self._reading(activation)
+        self.counts.index_add_(0, rows, mask.sum(dim=1))
         match self.capture.reduce:
             case "mean":
                 self._add(kept, mask, rows)
@@ -350,8 +383,7 @@ class Accumulator:
             case "last":
                 self._keep_last(kept, mask, rows)
             case "tokens":
-                owners = home[:, None].expand(mask.shape)[mask.cpu()]
-                self._tokens.append((owners.numpy(), array_of(kept[mask])))
+                self._keep_tokens(kept, mask, rows)
 
     def _add(self, kept: Tensor, mask: Tensor, rows: Tensor) -> None:
         precise = torch.float32 if kept.device.type == "mps" else torch.float64
@@ -365,17 +397,34 @@ class Accumulator:
             self._last = kept.new_zeros(len(self.counts), kept.shape[-1])
         columns = torch.arange(mask.shape[1], device=mask.device)
         newest = torch.where(mask, columns, -1).max(dim=1).values
-        hit = newest >= 0
-        self._last[rows[hit]] = kept[hit, newest[hit]]
+        there = newest.clamp(min=0)[:, None, None].expand(-1, 1, kept.shape[-1])
+        held = torch.where(newest[:, None] >= 0, kept.gather(1, there)[:, 0], self._last.index_select(0, rows))
+        self._last.index_copy_(0, rows, held)
+
+    def _keep_tokens(self, kept: Tensor, mask: Tensor, rows: Tensor) -> None:
+        if mask.shape[1] > 1:
+            # Once a batch: what a prompt has of its own is few of its columns, and none where its text is captured.
+            owners = rows[:, None].expand(mask.shape)[mask]
+            self._tokens.append(_Tokens(owners, torch.ones_like(owners, dtype=torch.bool), kept[mask]))
+        elif self._room is None:
+            # A copy: what comes after the site may add to it where it stands.
+            self._tokens.append(_Tokens(rows, mask[:, 0], kept[:, 0].clone()))
+        else:
+            self._room.take(kept[:, 0], mask[:, 0], rows)
 
     def result(self) -> list[np.ndarray]:
         """Return one array a row: [d], [token, d] where tokens were asked for, [2, d] for moments."""
+        for rows, means in self._marks:
+            for row, mean in zip(rows, array_of(means), strict=True):
+                self.marked[row].append(mean)
+        self._marks = []
         if self.capture.reduce == "tokens":
-            owners = np.concatenate([owner for owner, _ in self._tokens])
-            tokens = np.concatenate([vector for _, vector in self._tokens])
+            feeds = [feed.arrays() for feed in (*self._tokens, *(self._room.feeds() if self._room else ()))]
+            owners = np.concatenate([owner for owner, _ in feeds])
+            tokens = np.concatenate([vector for _, vector in feeds])
             # Feeds come in order, so a stable sort by row keeps each row's tokens in order.
             ordered = tokens[np.argsort(owners, kind="stable")]
-            vectors = np.split(ordered, np.cumsum(self.counts.numpy())[:-1])
+            vectors = np.split(ordered, np.cumsum(array_of(self.counts))[:-1])
         elif self.capture.reduce == "last":
             vectors = list(array_of(self._last)) if self._last is not None else []
         else:
@@ -385,6 +434,50 @@ class Accumulator:
             if self.capture.reduce == "moments":
                 vectors = [_centred_moments(raw) for raw in vectors]
         return vectors
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    """Vectors of one feed: whose each is, and whether it counts."""
+
+    owners: Int[Tensor, " vector"]
+    counting: Bool[Tensor, " vector"]
+    vectors: Float[Tensor, "vector d"]
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the owners and the vectors of those that count."""
+        return array_of(self.owners[self.counting]), array_of(self.vectors[self.counting])
+
+
+class _Room:
+    """Vectors of a known number of feeds; which feed comes next is counted on the device."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self.at: Tensor | None = None
+        self._held: _Tokens | None = None
+
+    def take(self, vectors: Float[Tensor, "row d"], counting: Bool[Tensor, " row"], rows: Int[Tensor, " row"]) -> None:
+        """Keep one feed, at the next place."""
+        if self.at is None or self._held is None:
+            self.at = torch.zeros(1, dtype=torch.long, device=vectors.device)
+            self._held = _Tokens(
+                rows.expand(self._steps, -1).clone(),
+                counting.new_zeros(self._steps, len(rows)),
+                vectors.new_zeros(self._steps, *vectors.shape),
+            )
+        self._held.counting.index_copy_(0, self.at, counting[None])
+        self._held.vectors.index_copy_(0, self.at, vectors[None])
+        self.at += 1
+
+    def feeds(self) -> list[_Tokens]:
+        """All that was kept, the first feed first."""
+        held = self._held
+        return (
+            []
+            if held is None
+            else [_Tokens(held.owners.flatten(), held.counting.flatten(), held.vectors.flatten(0, 1))]
+        )
 
 
 def _centred_moments(raw: np.ndarray) -> np.ndarray:
@@ -437,12 +530,16 @@ class HookState:
         slots: the edits, by site.
         accumulators: what is kept, in the order it was asked for.
         feed: what is going through now; the hooks read it, the loop sets it.
+        receipts: what the hooks did, by site; how many positions they edited is known when `instrumented` ends.
+        edited: by site, that number as the device counts it.
+        listening: whether the hooks do anything.
     """
 
     slots: dict[str, list[EditSlot]]
     accumulators: list[Accumulator]
     feed: Feed
     receipts: dict[str, Receipt] = field(default_factory=dict[str, Receipt])
+    edited: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     listening: bool = True
 
     @contextmanager
@@ -474,17 +571,20 @@ def instrumented(model: LoadedModel, instruments: HookState) -> Generator[None]:
     hooks: list[tuple[str, Callable[..., Tensor | None]]] = []
     for site in sites:
         receipt = instruments.receipts.setdefault(site, Receipt(site))
+        instruments.edited[site] = torch.zeros((), dtype=torch.long, device=instruments.feed.positions.device)
         hooks.append((site, _site_hook(instruments, site, receipt)))
     with model.hooks(hooks):
         yield
-    for receipt in instruments.receipts.values():
+    for site, receipt in instruments.receipts.items():
         if not receipt.fired:
             raise HookNeverFired(receipt.site)
+        receipt.edited += int(instruments.edited[site])
 
 
 def _site_hook(instruments: HookState, site: str, receipt: Receipt) -> Callable[..., Tensor | None]:
     slots: Sequence[EditSlot] = instruments.slots.get(site, [])
     keeping = [a for a in instruments.accumulators if a.capture.site == site]
+    edited = instruments.edited[site]
 
     # The bridge passes the hook point by keyword; its name may be an alias, so nothing is keyed on it.
     def on_activation(activation: Float[Tensor, "row col d"], hook: object) -> Tensor | None:
@@ -497,7 +597,7 @@ def _site_hook(instruments: HookState, site: str, receipt: Receipt) -> Callable[
         for slot in slots:
             mask = slot.mask(feed.positions, feed.prompt_tokens)
             mask = mask if routed is None else mask & routed
-            receipt.edited += int((mask & feed.alive[:, None]).sum())
+            edited.add_((mask & feed.alive[:, None]).sum())
             result = slot.apply(result, mask, feed.positions)
         for accumulator in keeping:
             accumulator.take(result, feed.positions, feed.prompt_tokens, feed.rows, feed.alive, routed)
