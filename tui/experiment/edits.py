@@ -84,11 +84,27 @@ def _alone(data: Data, field: Field, text: str, memory: Mapping[tuple[str, str],
     if field.key == "generation.mode":
         return _with_mode(data, text, memory)
     put(data, field.key, value)
+    if item == "survey":
+        return Edited(data, _fit_survey(data["survey"]))
     if name == "direction" and value:
         value_at(data, item).update(neurons=[], heads=[], coordinates=[])
     elif name in ("neurons", "heads") and value and item.startswith("interventions["):
         put(data, f"{item}.direction", None)
     return Edited(data)
+
+
+def _fit_survey(survey: Data) -> str:
+    """Leave out of a survey what means nothing beside the rest; say what was."""
+    if not survey["neurons"]:
+        survey.update(layers="", then="", vectors="")
+        return ""
+    if survey["depth"] == "free" and survey["then"]:
+        survey["then"] = ""
+        return "then is left out: texts are written under every neuron"
+    if survey["depth"] == "forced" and not survey["then"] and survey["vectors"]:
+        survey["vectors"] = ""
+        return "vectors is left out: no texts are written"
+    return ""
 
 
 def remembered(old: Data, new: Data) -> Memory:

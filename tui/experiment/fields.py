@@ -209,6 +209,28 @@ _CONFIRM = from_model(
     write=lambda value: ", ".join(map(str, value or ())),
     forms=lambda value: (", ".join(map(str, value)),) if value else ("none",),
 )
+
+
+def _choice_of_neurons(key: str, label: str, absent: str, *choices: str, **look: Any) -> Field:
+    """A field of a survey that names neurons or layers, or nothing, which is shown as `absent`."""
+    return from_model(
+        key,
+        label,
+        read=lambda text: "" if is_none(text) else text.strip(),
+        write=lambda value: str(value) if value else "none",
+        forms=lambda value: (str(value),) if value else (absent, "none"),
+        choices=(("none", absent), *plain(choices)) if choices else (),
+        **look,
+    )
+
+
+_SURVEYED = _choice_of_neurons("survey.neurons", "neurons", "none", "all", "top:200")
+_SURVEY = (
+    _choice_of_neurons("survey.layers", "layers", "that of the intervention", "all"),
+    from_model("survey.depth", "depth"),
+    _choice_of_neurons("survey.then", "then", "none", "top:50", shares_line=True),
+    _choice_of_neurons("survey.vectors", "vectors", "none"),
+)
 _GRID = from_model("grid", "vary", choices=(("no", "together"), ("yes", "crossed")))
 _STATS = from_model(
     "stats",
@@ -236,6 +258,7 @@ def fields_of(
             *(_intervention(data, intervention, kinds) if intervention >= 0 else _stats(data)),
             *_controls(data),
         ],
+        "survey": _survey(data),
         "generation": (*_TOKENS, *_SAMPLING, replace(_STOP, shares_line=True)) if samples else (*_TOKENS, _STOP),
         "capture": (*_CAPTURE, _residual(centres)),
         "planes": _plane(data, plane) if plane >= 0 else [],
@@ -243,6 +266,13 @@ def fields_of(
         # Sets are chosen in the pane of prompts; that some are kept from view is shown here where it is so.
         "prompts": (*_PROMPTS, _CONFIRM) if value_at(data, "prompts.confirm") else _PROMPTS,
     }
+
+
+def _survey(data: Data) -> Sequence[Field]:
+    """What a survey goes through; one field where there is none, and none where no intervention is its template."""
+    if not value_at(data, "survey.neurons"):
+        return [_SURVEYED] if len(data["interventions"]) == 1 else []
+    return [_SURVEYED, *_SURVEY]
 
 
 def _residual(centres: bool | None) -> Field:
@@ -360,6 +390,7 @@ def _stats(data: Data) -> list[Field]:
 _TITLES = {
     "model": "",
     "interventions": "intervention",
+    "survey": "survey",
     "generation": "writing",
     "capture": "capture",
     "planes": "plane",
@@ -392,7 +423,7 @@ def rows_of(
     """
     rows: list[FormRow] = []
     for name, fields in sections.items():
-        heading = _heading(name, counts, problems)
+        heading = _heading(name, counts, problems) if fields or name in counts else None
         rows += [heading] if heading else []
         if name in counts and not counts[name][1]:
             rows.append(FormRow(name, "none", ("+ adds one",), typed=False, quiet=True, hint="+ adds one"))

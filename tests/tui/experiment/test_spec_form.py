@@ -598,3 +598,34 @@ def test_another_kind_of_site_or_operation_takes_the_target_that_it_can_have() -
     form.edit("interventions[0].kind", "hook_resid_post")
     (one,) = form.experiment().interventions
     assert (one.heads, one.coordinates, one.neurons) == ((), (), (0,))
+
+
+def test_a_survey_is_one_row_until_neurons_are_named_and_keeps_only_what_means_something() -> None:
+    form = SpecForm()
+    form.take(read_experiment("quick")[0].to_dict(), {})
+
+    def shown() -> dict[str, str]:
+        return {row.key: row.values[0] for row in form.rows() if row.key.startswith("survey.")}
+
+    assert shown() == {"survey.neurons": "none"}
+    assert form.edit("survey.neurons", "0..9, 12").changed
+    assert shown() == {
+        "survey.neurons": "0..9, 12",
+        "survey.layers": "that of the intervention",
+        "survey.depth": "forced",
+        "survey.then": "none",
+        "survey.vectors": "none",
+    }
+    assert form.edit("survey.then", "top:5").changed
+    assert form.edit("survey.vectors", "3").changed
+    assert form.edit("survey.depth", "free").note == "then is left out: texts are written under every neuron"
+    assert form.experiment().survey.vectors == "3"
+    assert form.edit("survey.depth", "forced").note == "vectors is left out: no texts are written"
+    assert not form.edit("survey.then", "some").changed
+    assert form.typed == {"survey.then": "some"}
+    assert form.edit("survey.layers", "all").changed
+    assert form.edit("survey.neurons", "none").changed
+    assert not form.experiment().survey
+    assert shown() == {"survey.neurons": "none"}
+    assert form.add("interventions").changed
+    assert not shown()
