@@ -11,6 +11,7 @@ from srm_explorer.engine.analyses.controls import controls_study
 from srm_explorer.engine.analyses.effects import effects_study
 from srm_explorer.engine.analyses.plane_finder import finder_study
 from srm_explorer.engine.analyses.registry import marked, tables_in
+from srm_explorer.engine.analyses.survey import survey_figure
 from srm_explorer.engine.errors import ExplorerError, did_you_mean
 from srm_explorer.engine.figures.captions import coordinate_caption, exploratory_line, pooled_caption, value_caption
 from srm_explorer.engine.figures.comparison import (
@@ -32,7 +33,9 @@ from srm_explorer.engine.figures.thresholds import ThresholdFigure
 from srm_explorer.engine.session import Session, unit_warnings
 from srm_explorer.engine.session.controls import controls_of
 
-Chart: TypeAlias = Literal["polar", "thresholds", "dose", "compass", "compare", "effects", "controls", "finder"]
+Chart: TypeAlias = Literal[
+    "polar", "thresholds", "dose", "compass", "compare", "effects", "controls", "finder", "map", "distribution"
+]
 CompareView: TypeAlias = Literal["counts", "mean", "thresholds", "dose", "amplitude", "changed", "kl"]
 """What a comparison shows: over the angle, then over the value: every measure as small multiples, or one of them."""
 OVER_VALUES: Mapping[CompareView, Measure | None] = {
@@ -56,7 +59,8 @@ def figure(
     """Draw a chart of a session as the screen has it: a matplotlib figure, for a notebook or `savefig`.
 
     Args:
-        chart: "effects", "controls" and "finder" are worked out first, as the commands of these names do.
+        chart: "effects", "controls" and "finder" are worked out first, as the commands of these names do; "map" and
+            "distribution" are of a survey.
         plane: which of the session's, from 1.
         by: as `swept_groups` takes it; the dose chart is always by condition.
         view: polar: counts, means, or every run in the plane, one of the first two that shows something by default;
@@ -78,8 +82,10 @@ def figure(
     if chart in _STUDIES:
         study = {"effects": effects_study, "controls": controls_study, "finder": finder_study}[chart]
         return draw(study_figure(session, tables_in(marked(study(session, settings or {}), session))), column)
+    if chart in ("map", "distribution"):
+        return draw(survey_figure(session, chart, settings), column)  # pyright: ignore[reportArgumentType]
     if settings:
-        raise ExplorerError(f"{chart} has no settings", remedy=f"they are those of {', '.join(_STUDIES)}")
+        raise ExplorerError(f"{chart} has no settings", remedy=f"they are those of {', '.join((*_STUDIES, 'map'))}")
     return draw(plane_figure(session, chart, plane, by, view, threshold), column)  # pyright: ignore[reportArgumentType]
 
 

@@ -61,6 +61,7 @@ STUDIES = {
         Study("ledger", "the tests computed so far", "ledger:ledger_study", "session"),
         Study("analysis", "the frozen analysis", "frozen:frozen_study", "session"),
         Study("confirm", "confirmed on the prompts kept for that", "frozen:confirm_study", "session"),
+        Study("survey", "every neuron among all others", "survey:survey_study", "vectors"),
         Study("finder", "planes in which groups differ", "plane_finder:finder_study", "vectors"),
     )
 }

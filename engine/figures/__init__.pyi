@@ -98,6 +98,8 @@ from .session_overlays import overlays_from_session as overlays_from_session
 from .session_overlays import plane_index as plane_index
 from .session_overlays import predictions_of as predictions_of
 from .session_overlays import stored_bands as stored_bands
+from .survey_map import SurveyMapFigure as SurveyMapFigure
+from .survey_map import survey_map as survey_map
 from .table import CellValue as CellValue
 from .table import PlaneChoice as PlaneChoice
 from .table import TableColumn as TableColumn

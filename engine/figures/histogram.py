@@ -1,17 +1,17 @@
-"""Histograms: how often a neuron was how active, and where values that it was given lie on that scale."""
+"""Histograms: how often a neuron was how active, or how much each of many moved the texts, with marks among them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from srm_explorer.engine.figures.curves import LegendEntry
-from srm_explorer.engine.figures.numbers import three_digits
+from srm_explorer.engine.figures.numbers import Axis, decade_axis, round_axis, three_digits
 
 BINS = 60
 SIDE = 1.5
@@ -40,6 +40,8 @@ class HistogramFigure:
     """What a histogram shows.
 
     Attributes:
+        noun: what is counted.
+        decades: whether edges, ends and marks are decimal logarithms of what the axis says.
         edges: [bin + 1] ascending, over the measured range.
         counts: [bin] how many values lie in each; the last includes its upper edge.
         low: where the horizontal axis begins.
@@ -55,6 +57,18 @@ class HistogramFigure:
     high: float
     marks: tuple[HistogramMark, ...] = ()
     notes: tuple[str, ...] = ()
+    noun: str = "position"
+    decades: bool = False
+
+    def axis(self, most: int) -> Axis:
+        """The horizontal axis with at most so many ticks."""
+        if not self.decades:
+            return round_axis((self.low, self.high), most=most)
+        return decade_axis(self.low, self.high, most)
+
+    def told(self, text: str) -> HistogramFigure:
+        """The same, saying something else of its marks."""
+        return replace(self, marks=tuple(replace(mark, told=text) for mark in self.marks))
 
     @property
     def legend(self) -> tuple[LegendEntry, ...]:
@@ -86,6 +100,7 @@ def histogram_figure(
     value_label: str = "activation",
     notes: Sequence[str] = (),
     bins: int = BINS,
+    noun: str = "position",
 ) -> HistogramFigure:
     """Count values in bins of one width, and place marks among them.
 
@@ -114,6 +129,54 @@ def histogram_figure(
         high=max(float(edges[-1]), *near) if near else float(edges[-1]),
         marks=tuple(placed),
         notes=tuple(notes),
+        noun=noun,
+    )
+
+
+def decade_figure(
+    values: NDArray[np.floating],
+    marks: Sequence[tuple[float, str]] = (),
+    *,
+    title: str,
+    value_label: str,
+    noun: str,
+    notes: Sequence[str] = (),
+) -> HistogramFigure:
+    """Count positive values in bins of one width on a logarithmic axis; those at 0 are told in a note.
+
+    Args:
+        values: [n] finite, none below 0.
+        marks: among the values, and their labels; one at 0 is told by a note alone.
+    """
+    values = np.asarray(values, np.float64)
+    above = values[values > 0]
+    zeros = len(values) - len(above)
+    said = [*notes]
+    if zeros:
+        said.append(f"{zeros:,} of {len(values):,} {noun}s at 0, which has no place on this axis")
+    said += [f"{label} is at 0" for value, label in marks if value <= 0]
+    placed = [(math.log10(value), label) for value, label in marks if value > 0]
+    bins = max(8, min(BINS, round(2 * len(above) ** 0.5)))
+    figure = histogram_figure(
+        np.log10(above) if len(above) else np.zeros(1),
+        placed,
+        title=title,
+        value_label=value_label,
+        notes=said,
+        bins=bins,
+        noun=noun,
+    )
+    told = [
+        replace(each, told=_rank_told(values, value), beyond=0)
+        for each, (value, _) in zip(figure.marks, sorted(one for one in marks if one[0] > 0), strict=True)
+    ]
+    return replace(figure, marks=tuple(told), decades=True, n=len(values))
+
+
+def _rank_told(values: NDArray[np.float64], value: float) -> str:
+    above = int((values > value).sum())
+    return f"{three_digits(value)}: {f'{above:,} of' if above else 'the largest of'} {len(values):,}" + (
+        " lie above" if above else ""
     )
 
 

@@ -93,6 +93,24 @@ def round_axis(values: Iterable[float], most: int = 5, include: tuple[float, ...
     return Axis(low=ticks[0], high=ticks[-1], ticks=ticks, labels=tuple(tick_label(tick, step) for tick in ticks))
 
 
+def decade_axis(low: float, high: float, most: int = 5) -> Axis:
+    """An axis of decimal logarithms: ticks at powers of ten, or at 1, 2 and 5 times these where there are few.
+
+    Args:
+        low: logarithm at its start, as all of it: ticks lie within.
+        most: at most this many ticks.
+    """
+    first, last = math.floor(low), math.ceil(high)
+    step = max(1, math.ceil((last - first + 1) / max(1, most)))
+    chosen: list[float] = []
+    for digits, every in (((1,), step), ((1,), 1), ((1, 3), 1), ((1, 2, 5), 1)):
+        values = [digit * 10.0**power for power in range(first, last + 1, every) for digit in digits]
+        within = [value for value in values if low - 1e-9 <= math.log10(value) <= high + 1e-9]
+        if not chosen or len(within) <= most:
+            chosen = within
+    return Axis(low, high, tuple(map(math.log10, chosen)), tuple(map(short, chosen)))
+
+
 def axis_from_zero(values: Iterable[float], most: int = 5) -> Axis:
     """Choose an axis that holds 0 and every finite value; 0 to 1 where all are 0, as counts that nothing reaches."""
     known = [value for value in values if math.isfinite(value)]

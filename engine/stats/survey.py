@@ -100,7 +100,7 @@ def _reached(steps: NDArray[np.int64], sums: NDArray[np.int64]) -> Floats:
     if units > MOST_EXACT:
         spread = np.sqrt((steps.astype(np.float64) ** 2).mean(axis=1).sum())
         if not spread:
-            return np.ones(cells, np.float64)
+            return np.ones(len(sums))
         middle = float(steps.mean(axis=1).sum())
         # Half a step: a sum of whole steps stands for all that is rounded to it.
         reached: Floats = stats.norm.sf((sums - 0.5 - middle) / spread)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.cells import cell_len
 
-from srm_explorer.engine.figures import Axis, HistogramFigure, HistogramMark, count_of, round_axis
+from srm_explorer.engine.figures import Axis, HistogramFigure, HistogramMark, count_of
 from srm_explorer.tui.charts.axes import framed_pane, horizontal_ticks
 from srm_explorer.tui.charts.canvas import Canvas, Pane, Stroke, trace
 from srm_explorer.tui.charts.labels import fit, one_line
@@ -22,7 +22,7 @@ MARK_SHARE = 3
 
 
 def paint_histogram(figure: HistogramFigure, width: int, height: int) -> Picture:
-    """Paint how many positions lie in each bin, on a logarithmic scale, with the marks as upright lines.
+    """Paint how many values lie in each bin, on a logarithmic scale, with the marks as upright lines.
 
     Marks beyond the view stand in lines below it, as do quantiles, as far as there is room.
     """
@@ -31,7 +31,7 @@ def paint_histogram(figure: HistogramFigure, width: int, height: int) -> Picture
     canvas = Canvas(width, height)
     canvas.text(0, 0, fit(figure.title, width), BOLD)
     lines = _mark_lines(figure, width, height // MARK_SHARE)
-    x = round_axis((figure.low, figure.high), most=max(3, min(9, width // 10)))
+    x = figure.axis(max(3, min(9, width // 10)))
     area = Pane(0, 2, width, height - 4 - len(lines))
     pane = framed_pane(canvas, area, (figure.low, figure.high), _log_axis(max(figure.counts, default=0)))
     if pane is None:
@@ -40,7 +40,7 @@ def paint_histogram(figure: HistogramFigure, width: int, height: int) -> Picture
     horizontal_ticks(canvas, pane, [t for t, _ in ticks], [label for _, label in ticks], pane.row + pane.height + 1)
     _paint_bars(canvas, pane, figure)
     _paint_marks(canvas, pane, figure.marks)
-    what = f"{figure.value_label} of {count_of(figure.n, 'position')}, positions a bin (log scale)"
+    what = f"{figure.value_label} of {count_of(figure.n, figure.noun)}, {figure.noun}s a bin (log scale)"
     canvas.text(pane.col, pane.row + pane.height + 2, fit(what, width - pane.col), FRAME)
     for offset, line in enumerate(lines):
         canvas.text(0, height - len(lines) + offset, line)

@@ -23,7 +23,7 @@ from srm_explorer.engine.figures.paper.angles import AnglesPainter
 from srm_explorer.engine.figures.paper.discs import CompassPainter, PolarPainter
 from srm_explorer.engine.figures.paper.painter import Painter
 from srm_explorer.engine.figures.paper.panels import PanelsPainter
-from srm_explorer.engine.figures.paper.spreads import ControlsPainter, FinderPainter, HistogramPainter
+from srm_explorer.engine.figures.paper.spreads import ControlsPainter, FinderPainter, HistogramPainter, SurveyMapPainter
 from srm_explorer.engine.figures.paper.style import (
     DASHED,
     FAINT,
@@ -38,10 +38,18 @@ from srm_explorer.engine.figures.paper.style import (
     unseen_in,
 )
 from srm_explorer.engine.figures.polar import PolarFigure
+from srm_explorer.engine.figures.survey_map import SurveyMapFigure
 from srm_explorer.engine.figures.thresholds import ThresholdFigure
 
 Drawn: TypeAlias = (
-    PolarFigure | ThresholdFigure | DoseFigure | CompassFigure | ControlsFigure | FinderFigure | HistogramFigure
+    PolarFigure
+    | ThresholdFigure
+    | DoseFigure
+    | CompassFigure
+    | ControlsFigure
+    | FinderFigure
+    | HistogramFigure
+    | SurveyMapFigure
 )
 """What a chart shows, as data, of every kind that is drawn for papers."""
 
@@ -167,6 +175,8 @@ def _painter(shown: Drawn) -> Painter[Any]:
             return FinderPainter(shown)
         case HistogramFigure():
             return HistogramPainter(shown)
+        case SurveyMapFigure():
+            return SurveyMapPainter(shown)
 
 
 def _texts(painter: Painter[Any]) -> list[str]:

@@ -12,9 +12,10 @@ from srm_explorer.engine.figures.controls import CONTROLS, TARGET, ControlsFigur
 from srm_explorer.engine.figures.curves import LegendEntry
 from srm_explorer.engine.figures.finder import CHOSEN, TESTED, FinderFigure
 from srm_explorer.engine.figures.histogram import HistogramFigure
-from srm_explorer.engine.figures.numbers import axis_from_zero, round_axis, three_digits
+from srm_explorer.engine.figures.numbers import axis_from_zero, decade_axis, round_axis, three_digits
 from srm_explorer.engine.figures.paper.painter import Painter
-from srm_explorer.engine.figures.paper.style import FAINT, GRID, WIDTHS, Look, Ruler
+from srm_explorer.engine.figures.paper.style import FAINT, GRID, WIDTHS, Look, Ruler, matplotlib
+from srm_explorer.engine.figures.survey_map import SurveyMapFigure
 from srm_explorer.engine.figures.table import cell_text
 
 PANEL, BETWEEN = 0.75, 0.3
@@ -23,6 +24,11 @@ TALL = 1.8
 """Inches that a histogram is high."""
 ROW, APART = 0.17, 0.3
 """Inches of a plane's row, and between its two parts."""
+
+MAP_COLOURS = "YlGnBu"
+"""From light to dark, also without colour."""
+MOST_DOTS = 150
+"""Columns of a map an inch."""
 
 
 class ControlsPainter(Painter[ControlsFigure]):
@@ -128,10 +134,10 @@ class HistogramPainter(Painter[HistogramFigure]):
         axes = made.add_axes(
             ((left + margin) / page, (bottom + under) / tall, (width - margin - 0.15) / page, TALL / tall)
         )
-        made.text(left / page, (bottom + under + TALL + 0.06) / tall, "tokens", fontsize="small", va="bottom")
+        made.text(left / page, (bottom + under + TALL + 0.06) / tall, f"{shown.noun}s", fontsize="small", va="bottom")
         edges = np.array(shown.edges)
         axes.bar(edges[:-1], shown.counts, np.diff(edges), align="edge", color="#999999", linewidth=0, zorder=1)
-        axis = round_axis((shown.low, shown.high), most=5)
+        axis = shown.axis(5)
         for mark in shown.marks:
             if axis.low <= mark.value <= axis.high:
                 axes.axvline(
@@ -143,6 +149,86 @@ class HistogramPainter(Painter[HistogramFigure]):
         axes.set_ylim(counts.low, counts.high)
         axes.set_yticks(counts.ticks, counts.labels)
         axes.spines[["top", "right"]].set_visible(False)
+
+
+class SurveyMapPainter(Painter[SurveyMapFigure]):
+    """Draws a survey's neurons as cells of a map: a row a layer, or a part of one; marked ones are framed."""
+
+    def handle(self, look: Look, entry: LegendEntry) -> dict[str, Any]:
+        return {
+            "linestyle": "none", "marker": "s", "markersize": 6, "markerfacecolor": "none",
+            "markeredgecolor": look.colour(entry.label), "markeredgewidth": 1.2,
+        }  # fmt: skip
+
+    def height(self, width: float) -> float:
+        return self._tall(width) + 2 * Ruler("medium").line + 0.68
+
+    def _tall(self, width: float) -> float:
+        """Inches of the cells: square ones where there are few columns."""
+        rows, columns = self.shown.effects.shape
+        return min(max(width * rows / max(columns, 1), 0.1 * rows, 0.35), 1.2 * width, max(0.16 * rows, 1.2))
+
+    def paint(self, made: Any, look: Look, area: tuple[float, float, float, float]) -> None:
+        shown = self.shown
+        left, bottom, width, _ = area
+        page, high = made.get_size_inches()
+        ruler, small = Ruler("medium"), Ruler("small")
+        margin = max(map(ruler.width, shown.rows)) + 0.1
+        tall = self._tall(page)
+        across = width - margin - 0.05
+        lower = bottom + 2 * ruler.line + 0.56
+        axes = made.add_axes(((left + margin) / page, lower / high, across / page, tall / high))
+        # No more columns than a printer tells apart; a neuron that stands out is in what is drawn.
+        effects = shown.binned(int(across * MOST_DOTS))
+        scale: Any = matplotlib().colormaps[MAP_COLOURS]
+        last, total = len(shown.rows), shown.effects.shape[1]
+        axes.imshow(
+            shown.shades(effects), cmap=scale, vmin=0, vmax=1, aspect="auto", interpolation="nearest",
+            extent=(-0.5, total - 0.5, last - 0.5, -0.5),
+        )  # fmt: skip
+        axes.set_facecolor("#EEEEEE")
+        for row, column, name in shown.marks:
+            axes.plot(
+                [column], [row], linestyle="none", marker="s", markersize=5, markerfacecolor="none",
+                markeredgecolor=look.colour(name), markeredgewidth=1.2, clip_on=False, zorder=4,
+            )  # fmt: skip
+        every = max(1, int(np.ceil(len(shown.rows) * ruler.line / tall)))
+        axes.set_yticks(range(0, len(shown.rows), every), shown.rows[::every])
+        start = 0 if shown.folded else shown.first[0]
+        ticks = [
+            (tick - start, label)
+            for tick, label in zip(*_round_ticks(start, start + total - 1), strict=True)
+            if 0 <= tick - start < total
+        ]
+        axes.set_xticks([tick for tick, _ in ticks], [label for _, label in ticks])
+        axes.set_xlabel(shown.column_label)
+        axes.tick_params(length=2)
+        bar = made.add_axes(((left + margin) / page, (bottom + small.line + 0.12) / high, across / page, 0.07 / high))
+        bar.imshow(np.linspace(0, 1, 256)[None], cmap=scale, aspect="auto", extent=(0, 1, 0, 1))
+        bar.set_yticks([])
+        bar.set_xticks(*self._scale_ticks())
+        bar.tick_params(length=2, labelsize="small", pad=1)
+        bar.set_title(small.wrap(shown.value_label, across), fontsize="small", pad=2)
+
+    def _scale_ticks(self) -> tuple[list[float], list[str]]:
+        shown = self.shown
+        if not shown.high > shown.low:
+            return [1.0], [three_digits(shown.high)]
+        if shown.logarithmic:
+            axis = decade_axis(np.log10(shown.low), np.log10(shown.high), 5)
+            ends = axis.high - axis.low
+            return [(tick - axis.low) / ends for tick in axis.ticks], list(axis.labels)
+        axis = round_axis((shown.low, shown.high), most=5)
+        kept = [
+            (tick, label) for tick, label in zip(axis.ticks, axis.labels, strict=True) if tick <= shown.high * 1.001
+        ]
+        return [(tick - shown.low) / (shown.high - shown.low) for tick, _ in kept], [label for _, label in kept]
+
+
+def _round_ticks(first: int, last: int) -> tuple[list[int], list[str]]:
+    axis = round_axis((first, max(last, first + 1)), most=5)
+    whole = [round(tick) for tick in axis.ticks if tick == round(tick)]
+    return whole, [f"{tick:,}" for tick in whole]
 
 
 class FinderPainter(Painter[FinderFigure]):

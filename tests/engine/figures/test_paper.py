@@ -16,7 +16,7 @@ from srm_explorer.engine.figures.controls import controls_figure
 from srm_explorer.engine.figures.effects import effects_figure
 from srm_explorer.engine.figures.finder import finder_figure
 from srm_explorer.engine.figures.groups import swept_groups
-from srm_explorer.engine.figures.histogram import histogram_figure
+from srm_explorer.engine.figures.histogram import decade_figure, histogram_figure
 from srm_explorer.engine.figures.paper import (
     FORMATS,
     Drawn,
@@ -28,6 +28,7 @@ from srm_explorer.engine.figures.paper import (
 )
 from srm_explorer.engine.figures.paper.style import matplotlib
 from srm_explorer.engine.figures.session_overlays import stored_bands
+from srm_explorer.engine.figures.survey_map import survey_map
 from srm_explorer.engine.figures.table import TableColumn, TableFigure, table_columns
 from srm_explorer.engine.session import Session, load_session
 from tests.example import EXAMPLE
@@ -95,10 +96,32 @@ def every_kind(session: Session, name: str) -> dict[str, Drawn]:
         "controls": of_controls(name),
         "finder": of_finder(name),
         "histogram": histogram_figure(numbers, [(0.5, name), (-1.0, "q")], title=name),
+        "decades": decade_figure(np.exp(numbers), [(2.5, name)], title=name, value_label="KL", noun="neuron"),
+        "map": survey_map(
+            np.repeat([3, 11], 100),
+            np.tile(range(100), 2),
+            np.exp(numbers),
+            title=name,
+            value_label="KL",
+            logarithmic=True,
+            marks=[(3, 99, name)],
+        ),
     }
 
 
-KINDS = ("polar", "compass", "thresholds", "dose", "compare", "effects", "controls", "finder", "histogram")
+KINDS = (
+    "polar",
+    "compass",
+    "thresholds",
+    "dose",
+    "compare",
+    "effects",
+    "controls",
+    "finder",
+    "histogram",
+    "decades",
+    "map",
+)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,598 @@
+"""Study "survey": every neuron that was surveyed among all others, and what is told of one that was named before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srm_explorer.engine.analyses.registry import Arguments, Findings, StudyArguments, findings_of
+from srm_explorer.engine.errors import ExplorerError, did_you_mean
+from srm_explorer.engine.experiment import Condition, Experiment, Site, survey_settings
+from srm_explorer.engine.experiment.survey import Cell, chosen, for_cell
+from srm_explorer.engine.figures.captions import pooled_caption, site_caption
+from srm_explorer.engine.figures.histogram import HistogramFigure, decade_figure, histogram_figure
+from srm_explorer.engine.figures.numbers import count_of, three_digits
+from srm_explorer.engine.figures.survey_map import SurveyMapFigure, survey_map
+from srm_explorer.engine.figures.table import CellValue, TableColumn, TableFigure, table_columns
+from srm_explorer.engine.session import (
+    ComputedTest,
+    ForcedScores,
+    FreeRuns,
+    Session,
+    SurveyTables,
+    check_family,
+    prompt_units,
+    record_tests,
+)
+from srm_explorer.engine.stats.survey import FamilyRanks, rank_family
+
+Floats = NDArray[np.float64]
+Depth: TypeAlias = Literal["forced", "free"]
+
+FAMILY = "survey"
+"""That the tests belong to where none is named."""
+
+MEASURES: Mapping[str, Mapping[str, str]] = {
+    "forced": {
+        "kl": "KL, nats a token",
+        "logp": "fall of log-probability, nats a token",
+        "flips": "share of tokens whose most probable token became another",
+        "change": "change of the mean vector",
+    },
+    "free": {"changed": "share of texts that changed", "change": "change of the mean vector"},
+}
+"""What neurons are ranked by at each depth, the first where none is named."""
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """What was found at one depth, of the cells that are finished.
+
+    Attributes:
+        cells: [k] their places in the plan.
+        texts: [m] places among the plan's texts that all that follows is of.
+        unit: [m] the unit of each text, from 0.
+        by_measure: [k, value, m] by name, more is more of an effect; those of `MEASURES`, and what is only told.
+        changes: by captured site, [k, value, m].
+    """
+
+    depth: Depth
+    cells: NDArray[np.int32]
+    texts: NDArray[np.int64]
+    unit: NDArray[np.int64]
+    by_measure: Mapping[str, Floats]
+    changes: Mapping[str, Floats]
+
+    def per_unit(self, measure: str, values: Sequence[int]) -> Floats:
+        """[unit, k] means over some values and over the texts of each unit."""
+        means = self.by_measure[measure][:, list(values)].mean(axis=1)
+        units = int(self.unit.max()) + 1 if len(self.unit) else 0
+        return np.stack([means[:, self.unit == unit].mean(axis=1) for unit in range(units)]) if units else means.T
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """A session's survey, and which of its texts are looked at.
+
+    Attributes:
+        settings: what was done to each neuron, a value each.
+        named: (layer, neuron) that the experiment itself names; its place in the plan is -1 where it was not surveyed.
+        held: whether those that it went on with were chosen on other texts than are looked at.
+    """
+
+    session: Session
+    tables: SurveyTables
+    settings: tuple[Condition, ...]
+    texts: NDArray[np.int64]
+    unit: NDArray[np.int64]
+    held: bool
+
+    @property
+    def named(self) -> Cell:
+        template = self.session.spec.interventions[0]
+        return Site.parse(template.site).layer, template.neurons[0]
+
+    @property
+    def depths(self) -> tuple[Depth, ...]:
+        """Those of which anything is finished."""
+        known: dict[Depth, ForcedScores | FreeRuns | None] = {"forced": self.tables.forced, "free": self.tables.free}
+        return tuple(depth for depth, part in known.items() if part is not None and len(part.cells))
+
+    @property
+    def site(self) -> str:
+        """Where the mean vector's change is measured: the last captured site of the residual stream, else the last."""
+        sites = self.session.spec.capture.sites
+        return next((site for site in reversed(sites) if "resid" in site), sites[-1] if sites else "")
+
+    def numbers(self, depth: Depth) -> Numbers:
+        """What was found at a depth.
+
+        Raises:
+            ExplorerError: nothing is finished there.
+        """
+        if depth not in self.depths:
+            if depth == "free" and not self.session.spec.survey.writes:
+                remedy = "survey it with --depth free, or --then top:50"
+                raise ExplorerError("texts were scored and none was written", where=self.session.name, remedy=remedy)
+            remedy = "run the same command to go on"
+            if self.depths:
+                remedy = f"choose depth {self.depths[0]}, or {remedy}"
+            raise ExplorerError(f"nothing of its {depth} survey is finished", where=self.session.name, remedy=remedy)
+        sites = self.session.spec.capture.sites
+        if depth == "forced":
+            forced = self.tables.forced
+            assert forced is not None
+            at = self.texts
+            own = {"kl": forced.kl, "logp": -forced.logp, "flips": forced.flips}
+            changes, cells, unit, texts = forced.change, forced.cells, self.unit, self.texts
+        else:
+            free = self.tables.free
+            assert free is not None
+            of_text = {int(text): place for place, text in enumerate(free.texts)}
+            shared = [place for place, text in enumerate(self.texts.tolist()) if text in of_text]
+            texts = self.texts[shared]
+            unit = _numbered(self.unit[shared])
+            at = np.array([of_text[text] for text in texts.tolist()], np.int64)
+            parted = np.where(free.parted < 0, np.nan, free.parted + 1.0)
+            own = {"changed": (free.parted >= 0).astype(np.float64), "parted": parted, "tokens": free.tokens}
+            changes, cells = free.change, free.cells
+        by_site = {site: changes[place][:, :, at].astype(np.float64) for place, site in enumerate(sites)}
+        measures = {name: np.asarray(values, np.float64)[:, :, at] for name, values in own.items()}
+        if self.site:
+            measures["change"] = by_site[self.site]
+        return Numbers(depth, cells, texts, unit, measures, by_site)
+
+    def ranks(self, numbers: Numbers, measure: str, values: Sequence[int]) -> FamilyRanks:
+        """The finished cells among one another."""
+        return rank_family(numbers.per_unit(measure, values))
+
+
+def survey_of(session: Session, texts: Literal["reported", "all"] = "reported") -> Survey:
+    """A session's survey, on the texts that analyses look at.
+
+    Args:
+        texts: "reported": of a survey that went on, those on which nothing was chosen; "all" of them.
+
+    Raises:
+        ExplorerError: the session surveys nothing, or nothing of it is finished.
+    """
+    if not session.spec.survey:
+        remedy = "srm-explorer survey SPEC --neurons all makes one"
+        raise ExplorerError("it surveys no neurons", where=session.name, remedy=remedy)
+    tables = session.survey()
+    if tables is None or not any(part is not None and len(part.cells) for part in (tables.forced, tables.free)):
+        what = "none of its neurons is finished yet"
+        raise ExplorerError(what, where=session.name, remedy="run the same command to go on")
+    seen = np.array([session.prompts_seen[prompt] for prompt in tables.prompt.tolist()], np.bool_)
+    held = bool(tables.chose.any()) and texts == "reported"
+    if held:
+        seen &= ~tables.chose
+    places = np.flatnonzero(seen)
+    units = np.array(prompt_units(session.prompts), np.int64)[tables.prompt[places]]
+    return Survey(session, tables, survey_settings(session.spec), places, _numbered(units), held)
+
+
+def survey_study(session: Session, arguments: Arguments) -> Findings:
+    """Rank every neuron of a survey among all others.
+
+    Args:
+        arguments: "depth", forced or free; without it forced where anything was scored, and what was written beside
+            it; "measure", one of `MEASURES` of the depth; "value", the label of one value, all together by default;
+            "neuron", as 373 or 11.373, the one that was named before, that of the experiment by default; "texts", as
+            `survey_of` takes it; "family", of the tests.
+
+    Returns:
+        Tables "survey", a row a neuron, those that move texts most first; "written", the same of those that a survey
+        went on with; and "named", the one that was named before. "histogram" and "map" as `HistogramFigure.to_dict` and
+        `SurveyMapFigure.to_dict`; "depth" and "depths".
+
+    Raises:
+        ExplorerError: no survey, nothing finished, a measure or a neuron that there is not.
+    """
+    chosen_settings = _Settings.of(session, arguments)
+    survey, numbers, ranks = chosen_settings.survey, chosen_settings.numbers, chosen_settings.ranks
+    of = {"depth": numbers.depth, "by": chosen_settings.measure, "values": chosen_settings.value or "all"}
+    of |= {"neurons": ranks.family, "units": ranks.units}
+    counted = record_tests(session, [ComputedTest("rank in a survey", of, ranks.p)], chosen_settings.family)
+    so_far = f"{counted.total:,} tests computed on this session so far: srm-explorer sessions ledger {session.name}"
+    notes = (*_notes(chosen_settings), so_far, *([counted.problem] if counted.problem else []))
+    tables = [_ranking(chosen_settings, notes)]
+    if "free" in survey.depths and numbers.depth != "free" and not arguments.get("depth"):
+        further = _Settings.of(session, {**arguments, "depth": "free", "measure": None})
+        tables.append(replace(_ranking(further, _notes(further)), name="written"))
+    return findings_of(
+        *tables,
+        _named(chosen_settings),
+        histogram=_histogram(chosen_settings).to_dict(),
+        map=_map(chosen_settings).to_dict(),
+        depth=numbers.depth,
+        depths=list(survey.depths),
+    )
+
+
+def survey_figure(
+    session: Session, chart: Literal["map", "distribution"], settings: Mapping[str, Any] | None = None
+) -> SurveyMapFigure | HistogramFigure:
+    """The map of a survey, or how its neurons' effects are spread; settings and errors as `survey_study` has them."""
+    chosen_settings = _Settings.of(session, settings or {})
+    return _map(chosen_settings) if chart == "map" else _histogram(chosen_settings)
+
+
+def survey_table(session: Session, settings: Mapping[str, Any] | None = None) -> dict[str, list[CellValue]]:
+    """A survey as columns, a row a layer, neuron and value in that order; nothing in it depends on when or where.
+
+    The neuron's own numbers, then what scoring found, then what was written, as far as there is either; ranks are those
+    of the neuron over all values, repeated on each.
+
+    Args:
+        settings: "texts", as `survey_of` takes it; "forced" and "free", measures that ranks are by.
+
+    Raises:
+        ExplorerError: as `survey_study`.
+    """
+    given = StudyArguments(settings or {}, ("texts", "forced", "free"), "the survey's table")
+    survey = survey_of(session, given.choice("texts", ("reported", "all")))  # pyright: ignore[reportArgumentType]
+    tables, n_values = survey.tables, len(survey.settings)
+    known = sorted({int(cell) for depth in survey.depths for cell in survey.numbers(depth).cells})
+    rows = [(cell, value) for cell in known for value in range(n_values)]
+    at_cell = [cell for cell, _ in rows]
+    columns: dict[str, list[CellValue]] = {
+        "layer": [int(tables.layer[cell]) for cell in at_cell],
+        "neuron": [int(tables.neuron[cell]) for cell in at_cell],
+        "value": [survey.settings[value].value for _, value in rows],
+        "raw": [_number(tables.values[cell, value]) for cell, value in rows],
+        "mean": [_number(tables.mean[cell]) for cell in at_cell],
+        "std": [_number(tables.std[cell]) for cell in at_cell],
+    }
+    for depth in survey.depths:
+        numbers = survey.numbers(depth)
+        ranks = survey.ranks(numbers, given.choice(depth, tuple(MEASURES[depth])), range(n_values))
+        place = {int(cell): row for row, cell in enumerate(numbers.cells)}
+        for name, cells in _told(survey, numbers, ranks).items():
+            columns[f"{depth}_{name}"] = [cells[place[cell]][value] if cell in place else None for cell, value in rows]
+    return columns
+
+
+def cell_experiment(experiment: Experiment, layer: int, neuron: int) -> Experiment:
+    """The experiment of one neuron of a survey: the survey's template with this neuron, and no survey.
+
+    Captures and planes of the template's own site and neuron are those of the neuron's; a plane between the two has
+    them in turn.
+
+    Raises:
+        ExplorerError: the neuron is no place for it.
+    """
+    template = experiment.interventions[0]
+    one = for_cell(template, (layer, neuron))
+    data = experiment.to_dict()
+    data.pop("survey", None)
+    old, new = template.neurons[0], neuron
+    turned = {old: new, new: old}
+    data["interventions"][0] |= {"site": one.site, "neurons": [neuron]}
+    capture = data.get("capture", {})
+    if "sites" in capture:
+        moved = [one.site if site == template.site else site for site in capture["sites"]]
+        capture["sites"] = list(dict.fromkeys(moved))
+    for written, plane in zip(data.get("planes", ()), experiment.planes, strict=True):
+        if plane.site == template.site:
+            written["site"] = one.site
+            written |= {side: turned.get(written[side], written[side]) for side in ("a", "b")}
+    return Experiment.from_dict(data)
+
+
+@dataclass(frozen=True, eq=False)
+class _Settings:
+    """What was asked for, and what it is asked of."""
+
+    survey: Survey
+    numbers: Numbers
+    measure: str
+    value: str
+    ranks: FamilyRanks
+    cell: Cell
+    family: str
+
+    @classmethod
+    def of(cls, session: Session, arguments: Arguments) -> _Settings:
+        known = ("depth", "measure", "value", "neuron", "texts", "family")
+        given = StudyArguments(arguments, known, "survey")
+        survey = survey_of(session, given.choice("texts", ("reported", "all")))  # pyright: ignore[reportArgumentType]
+        depth: Any = given.word("depth", get_args(Depth)) or survey.depths[0]
+        numbers = survey.numbers(depth)
+        measure = given.choice("measure", tuple(name for name in MEASURES[depth] if name in numbers.by_measure))
+        labels = [setting.label for setting in survey.settings]
+        value = given.text("value") or ""
+        if value and value not in labels:
+            raise ExplorerError(f"there is no value {value!r}", remedy=did_you_mean(value, labels))
+        places = [labels.index(value)] if value else range(len(labels))
+        family = given.text("family") or FAMILY
+        check_family(family)
+        cell = _asked_cell(survey, arguments.get("neuron"))
+        return cls(survey, numbers, measure, value, survey.ranks(numbers, measure, places), cell, family)
+
+    @property
+    def places(self) -> Sequence[int]:
+        """The values that are looked at."""
+        labels = [setting.label for setting in self.survey.settings]
+        return [labels.index(self.value)] if self.value else range(len(labels))
+
+    @property
+    def where(self) -> int:
+        """Place of the named neuron among the finished ones; -1 where it is none of them."""
+        found = np.flatnonzero(self.numbers.cells == self.survey.tables.place(*self.cell))
+        return int(found[0]) if len(found) and self.survey.tables.place(*self.cell) >= 0 else -1
+
+    @property
+    def label(self) -> str:
+        """What is ranked by, in words: "KL, nats a token, at +20"."""
+        told = MEASURES[self.numbers.depth][self.measure]
+        site = f" at {site_caption(self.survey.site)}" if self.measure == "change" else ""
+        return f"{told}{site}{f', {self.value} alone' if self.value else ''}"
+
+
+def _asked_cell(survey: Survey, asked: object) -> Cell:
+    if asked is None or asked == "":
+        return survey.named
+    try:
+        picked = chosen(str(asked))
+    except ExplorerError:
+        picked = None
+    layers = sorted({int(layer) for layer in survey.tables.layer})
+    if picked is not None and len(picked.cells) == 1 and not picked.numbers:
+        cell = picked.cells[0]
+    elif picked is not None and len(picked.numbers) == 1 and not picked.cells:
+        own = survey.named[0]
+        cell = (own if own in layers or not layers else layers[0], picked.numbers[0])
+    else:
+        raise ExplorerError(f"{asked!r} names no neuron", remedy="write 373, or with its layer 11.373")
+    if survey.tables.place(*cell) < 0:
+        what = f"neuron {cell[0]}.{cell[1]} was not surveyed"
+        raise ExplorerError(what, where=survey.session.name, remedy="choose one of its table")
+    return cell
+
+
+def _numbered(unit: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The same groups, numbered from 0 without a gap."""
+    return np.unique(unit, return_inverse=True)[1].astype(np.int64).reshape(-1)
+
+
+def _number(value: float | np.floating[Any]) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+_NAMES = {"logp": "dlogp", "parted": "first_change_from_1"}
+
+
+def _told(survey: Survey, numbers: Numbers, ranks: FamilyRanks) -> dict[str, list[list[CellValue]]]:
+    """By column, [k][value] of what is told of every finished cell."""
+    told: dict[str, list[list[CellValue]]] = {}
+    n_values = len(survey.settings)
+    for name, values in numbers.by_measure.items():
+        if name != "change":
+            told[_NAMES.get(name, name)] = _cells(_over_texts(name, values))
+    for site, values in numbers.changes.items():
+        told[f"change_{site}"] = _cells(_mean(values))
+    if numbers.depth == "forced":
+        forced = survey.tables.forced
+        assert forced is not None
+        for name, ids in (("promoted", forced.promoted), ("demoted", forced.demoted)):
+            told[name] = [[_listed(row) for row in of_cell] for of_cell in ids]
+    else:
+        told |= _coordinates(survey, numbers)
+    wholes: list[list[CellValue]] = [[int(rank)] * n_values for rank in ranks.rank.tolist()]
+    told["rank"] = wholes
+    for name, each in (("score", ranks.score), ("p", ranks.p), ("q", ranks.q)):
+        told[name] = [[_number(number)] * n_values for number in each]
+    return told
+
+
+def _coordinates(survey: Survey, numbers: Numbers) -> dict[str, list[list[CellValue]]]:
+    """Mean coordinates in each plane of the session, as [k][value]."""
+    free = survey.tables.free
+    assert free is not None
+    of_text = {int(text): place for place, text in enumerate(free.texts)}
+    at = np.array([of_text[int(text)] for text in numbers.texts], np.int64)
+    told: dict[str, list[list[CellValue]]] = {}
+    for number in range(min(len(free.x), len(survey.session.planes))):
+        for name, values in (("x", free.x), ("y", free.y)):
+            told[f"plane_{number + 1}_{name}"] = _cells(_mean(values[number][:, :, at].astype(np.float64)))
+    return told
+
+
+def _over_texts(measure: str, values: Floats) -> Floats:
+    """[k, value] of a measure over texts, as it is told: the token that changed as a median, a fall as a change."""
+    if measure == "parted":
+        # Where no text changed there is no token.
+        known = np.asarray(np.isfinite(values).any(axis=2), np.bool_)
+        return np.where(known, np.nanmedian(np.where(known[:, :, None], values, 0.0), axis=2), np.nan)
+    return -_mean(values) if measure == "logp" else _mean(values)
+
+
+def _mean(values: Floats) -> Floats:
+    """[k, value] over texts; of those that are known, NaN where none is."""
+    known = np.isfinite(values)
+    count = known.sum(axis=2)
+    total = np.where(known, values, 0.0).sum(axis=2)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _cells(means: Floats) -> list[list[CellValue]]:
+    return [[_number(value) for value in row] for row in means]
+
+
+def _listed(ids: NDArray[np.int32]) -> str:
+    return " ".join(str(token) for token in ids.tolist() if token >= 0)
+
+
+_TOLD: Mapping[str, Sequence[TableColumn]] = {
+    "forced": table_columns("kl:KL; dlogp:Δ log p; flips:flips:percent; change::number:2"),
+    "free": table_columns(
+        "changed::percent; first_change_from_1:first change:number:1; tokens::number:2; change::number:2"
+    ),
+}
+
+
+def _ranking(asked: _Settings, notes: Sequence[str]) -> TableFigure:
+    survey, numbers, ranks = asked.survey, asked.numbers, asked.ranks
+    places = list(asked.places)
+    columns = {
+        _NAMES.get(name, name): _over_texts(name, values[:, places].reshape(len(values), 1, -1))[:, 0]
+        for name, values in numbers.by_measure.items()
+    }
+    told = [column for column in _TOLD[numbers.depth] if column.key in columns]
+    extra: list[TableColumn] = []
+    if numbers.depth == "free" and survey.tables.forced is not None:
+        scored = survey.numbers("forced")
+        place = {int(cell): row for row, cell in enumerate(scored.cells)}
+        means = _mean(scored.by_measure["kl"][:, places].reshape(len(scored.cells), 1, -1))[:, 0]
+        columns["kl"] = np.array([means[place[int(cell)]] if int(cell) in place else np.nan for cell in numbers.cells])
+        extra = list(table_columns("kl:KL:number:1"))
+    order = np.lexsort((numbers.cells, -np.nan_to_num(ranks.mean, nan=-np.inf)))
+    rows: list[tuple[CellValue, ...]] = []
+    for row in order.tolist():
+        cell = int(numbers.cells[row])
+        rows.append(
+            (
+                int(ranks.rank[row]) or None,
+                int(survey.tables.layer[cell]),
+                int(survey.tables.neuron[cell]),
+                *(_number(float(columns[column.key][row])) for column in (*told, *extra)),
+                *(_number(float(each[row])) for each in (ranks.score, ranks.p, ranks.q)),
+                _number(float(survey.tables.mean[cell])),
+                _number(float(survey.tables.std[cell])),
+            )
+        )
+    return TableFigure(
+        name="survey",
+        title=f"{survey.session.name} · {count_of(len(numbers.cells), 'neuron')} {_done(survey)}, {_how(numbers)}",
+        columns=(
+            *table_columns("rank::index; layer::index:1; neuron::index"),
+            *told,
+            *extra,
+            *table_columns("score; p::p:1; q::p; mean::number:4; std:σ:number:4"),
+        ),
+        rows=tuple(rows),
+        notes=tuple(notes),
+    )
+
+
+def _named(asked: _Settings) -> TableFigure:
+    """The neuron that was named before, by every measure of the depth."""
+    survey, numbers = asked.survey, asked.numbers
+    layer, neuron = asked.cell
+    columns = table_columns("measure::text; value; median; largest; rank::index; of::whole; p:p if before:p")
+    name = f"L{layer} n{neuron}"
+    title = f"{name} among the others"
+    if asked.where < 0:
+        was = "is not finished yet" if survey.tables.place(layer, neuron) >= 0 else "was not surveyed"
+        if numbers.depth == "free" and survey.session.spec.survey.goes_on and "forced" in survey.depths:
+            was = "is none of those that the survey went on with"
+        return TableFigure("named", title, columns, (), (f"{name}, which the experiment names, {was}",))
+    rows: list[tuple[CellValue, ...]] = []
+    for measure in MEASURES[numbers.depth]:
+        if measure not in numbers.by_measure:
+            continue
+        ranks = asked.ranks if measure == asked.measure else survey.ranks(numbers, measure, asked.places)
+        rank = int(ranks.rank[asked.where])
+        if not rank:
+            continue
+        known = ranks.mean[np.isfinite(ranks.mean)]
+        rows.append(
+            (
+                MEASURES[numbers.depth][measure],
+                float(ranks.mean[asked.where]),
+                float(np.median(known)),
+                float(known.max()),
+                rank,
+                ranks.family,
+                _number(ranks.p_before(asked.where)),
+            )
+        )
+    note = "p if before: of a neuron that was named before anybody looked, every other its control; rank / all of them"
+    return TableFigure("named", title, columns, tuple(rows), (note,))
+
+
+def _done(survey: Survey) -> str:
+    """What was done to each: "clamped alike to +5, +20"."""
+    labels = [setting.label for setting in survey.settings]
+    listed = ", ".join(labels) if len(labels) <= 4 else f"{labels[0]} … {labels[-1]} ({len(labels)} values)"
+    verb = pooled_caption(survey.session.spec)
+    return f"{verb} alike: {listed}" if listed != verb else f"{verb} alike"
+
+
+def _how(numbers: Numbers) -> str:
+    return "the baseline's texts scored" if numbers.depth == "forced" else "texts written"
+
+
+def _notes(asked: _Settings) -> list[str]:
+    survey, numbers, ranks = asked.survey, asked.numbers, asked.ranks
+    tables = survey.tables
+    planned = tables.planned_forced if numbers.depth == "forced" else tables.planned_free
+    notes: list[str] = []
+    if len(numbers.cells) < planned:
+        notes.append(f"incomplete: {len(numbers.cells):,} of {count_of(planned, 'neuron')} are finished")
+    texts, units = count_of(len(numbers.texts), "text"), count_of(ranks.units, "unit")
+    notes.append(f"{units}, {texts}, {count_of(len(survey.settings), 'value')}; ranked by {asked.label}")
+    if survey.held:
+        on = len({*_units_where(survey, chose=True)})
+        goes_on = tables.planned_free or survey.session.spec.survey.goes_on
+        notes.append(
+            f"chosen and reported apart: {count_of(goes_on, 'neuron')} went on by their KL in {count_of(on, 'unit')};"
+            f" all that stands here is of the other {ranks.units}"
+        )
+    elif bool(tables.chose.any()):
+        notes.append("on all texts, those among them on which it was chosen who went on: ranks of these flatter")
+    if ranks.family < len(numbers.cells):
+        notes.append(f"{count_of(len(numbers.cells) - ranks.family, 'neuron')} without a finite number have no rank")
+    notes.append(
+        "score: mean over units of the normal score of the neuron's rank in the unit, 0 the middle of all; p: how often"
+        f" chance ranks so high; q: Benjamini-Hochberg over {count_of(ranks.family, 'neuron')}"
+    )
+    if ranks.units < 5:
+        notes.append(f"{units}: no score can be far from chance")
+    return notes
+
+
+def _units_where(survey: Survey, *, chose: bool) -> list[int]:
+    units = prompt_units(survey.session.prompts)
+    prompts = survey.tables.prompt[survey.tables.chose == chose].tolist()
+    return [units[prompt] for prompt in prompts]
+
+
+def _mark(asked: _Settings) -> str:
+    layer, neuron = asked.cell
+    return f"n{neuron}" if len({int(each) for each in asked.survey.tables.layer}) == 1 else f"L{layer} n{neuron}"
+
+
+def _histogram(asked: _Settings) -> HistogramFigure:
+    values = asked.ranks.mean[np.isfinite(asked.ranks.mean)]
+    if not values.size:
+        raise ExplorerError("no number of the survey is finite", where=asked.survey.session.name)
+    marked = asked.where >= 0 and bool(np.isfinite(asked.ranks.mean[asked.where]))
+    marks = [(float(asked.ranks.mean[asked.where]), _mark(asked))] if marked else []
+    title = f"{asked.survey.session.name} · how far neurons move the texts"
+    if asked.measure in ("changed", "flips", "logp") or not (values > 0).any():
+        made = histogram_figure(values, marks, title=title, value_label=asked.label, bins=40, noun="neuron")
+        above = int((values > marks[0][0]).sum()) if marks else 0
+        return made.told(f"{three_digits(marks[0][0])}: {above:,} of {len(values):,} lie above") if marks else made
+    return decade_figure(values, marks, title=title, value_label=asked.label, noun="neuron")
+
+
+def _map(asked: _Settings) -> SurveyMapFigure:
+    tables, cells = asked.survey.tables, asked.numbers.cells
+    marks = [(*asked.cell, _mark(asked))] if asked.where >= 0 else []
+    layers = sorted({int(layer) for layer in tables.layer[cells]})
+    of = f"L{layers[0]}" if len(layers) == 1 else f"{count_of(len(layers), 'layer')}"
+    return survey_map(
+        tables.layer[cells],
+        tables.neuron[cells],
+        np.maximum(asked.ranks.mean, 0.0),
+        title=f"{asked.survey.session.name} · {count_of(len(cells), 'neuron')} of {of}",
+        value_label=asked.label,
+        logarithmic=asked.measure in ("kl", "change"),
+        marks=marks,
+    )
