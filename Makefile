@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 INPUTS := pyproject.toml constraints.txt
 TOGETHER := --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: run test test-fast lint check calibrate format clean try-wheel docs try-docs
+.PHONY: run test test-fast lint check calibrate bench format clean try-wheel docs try-docs
 
 run: $(VENV)/.installed  ## The whole experiment on the bundled model, charts in the terminal
 	@$(BIN)/srm-explorer demo
@@ -25,6 +25,10 @@ check: test lint
 
 calibrate: $(VENV)/.installed-dev  ## Size and coverage of every test and interval, by simulation
 	@$(BIN)/python tools/calibrate.py --experiments 1000
+
+bench: $(VENV)/.installed-dev  ## Speed and growth beside the usual ways, into benchmarks/: [QUICK=1] [REAL_MODEL=FOLDER] [GPU_REPORT=FILE]
+	@$(BIN)/python benchmarks/bench.py $(if $(filter-out 0,$(QUICK)),--quick) \
+	  $(if $(REAL_MODEL),--real-model "$(REAL_MODEL)") $(if $(GPU_REPORT),--gpu "$(GPU_REPORT)")
 
 try-wheel: $(VENV)/.installed-dev  ## The wheel in an empty environment, with the newest packages that it lets in
 	@$(BIN)/python tools/try_wheel.py

@@ -31,7 +31,7 @@ TOKENS = 20
 @pytest.fixture(scope="module")
 def one_at_a_time() -> Callable[..., Any]:
     """The protocol as people write it: `bridge.generate` under a hook, then a second forward."""
-    spec = importlib.util.spec_from_file_location("one_at_a_time", BENCHMARKS / "one_at_a_time.py")
+    spec = importlib.util.spec_from_file_location("references", BENCHMARKS / "references.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)

@@ -1,15 +1,7 @@
-"""What a step of the spotlight costs: bytes sent, and time from the key to the last byte painted.
-
-    python benchmarks/spotlight_step.py [--steps N] [--most-bytes N] [--most-ms MS]
-
-The explorer, in a pseudo-terminal of 160x48, shows the compass of 550 swept runs and 50 baseline ones, with readout
-and table; the reference is a bare app that draws a chart of the same size in full at each key. Both are measured on an
-idle machine and while one busy process per core competes with them.
-"""
+"""The screen in a pseudo-terminal of 160x48: until its first frame, and what a step of the spotlight sends."""
 
 from __future__ import annotations
 
-import argparse
 import fcntl
 import os
 import pty
@@ -22,24 +14,39 @@ import sys
 import tempfile
 import termios
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from measuring import ROOT, Measured, Options
 
 from srm_explorer.engine.experiment import conditions, read_experiment
 from srm_explorer.engine.prompts import load_prompt_set
 from srm_explorer.engine.session import PlaneRecord, PromptRecord, RunRecord, Session, save_session
 
-ROOT = Path(__file__).resolve().parents[1]
 COLUMNS, ROWS = 160, 48
 QUIET = 0.25
 """Seconds without output after which a step is over; the last byte before them ends it."""
 WAIT = 60.0
-EXPLORER = "import sys; from srm_explorer.tui.cli import main; sys.exit(main(['open', sys.argv[1]]))"
 BARE = """
+from textual.app import App
+from textual.widgets import Footer, Header
+
+class Bare(App):
+    TITLE = "a bare app"
+    BINDINGS = [("q", "quit", "Quit")]
+
+    def compose(self):
+        yield Header()
+        yield Footer()
+
+Bare().run()
+"""
+EXPLORER = "import sys; from srm_explorer.tui.cli import main; sys.exit(main([]))"
+OPENED = "import sys; from srm_explorer.tui.cli import main; sys.exit(main(['open', sys.argv[1]]))"
+CHART = """
 from pathlib import Path
 import sys
 from rich.text import Text
@@ -72,6 +79,69 @@ class Bare(App):
 
 Bare().run()
 """
+
+
+def seconds_to_frame(code: str, shows: str, environment: dict[str, str], folder: str) -> float:
+    """Start Python on a pseudo-terminal and return the seconds until it painted every cell, a text among them."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", code],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=folder,
+        env=environment,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    seen = b""
+    try:
+        while len(seen) < COLUMNS * ROWS or shows.encode() not in seen:
+            if time.perf_counter() - began > WAIT or not select.select([ours], [], [], WAIT)[0]:
+                raise SystemExit(f"no frame within {WAIT:.0f} s; the last output was {seen[-300:]!r}")
+            seen += os.read(ours, 65536)
+        return time.perf_counter() - began
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        os.close(ours)
+
+
+def measured(times: int) -> tuple[list[float], list[float]]:
+    """Seconds of the bare app and of the explorer, in turns, after one start each that warms the disk's cache."""
+    bare: list[float] = []
+    explorer: list[float] = []
+    with tempfile.TemporaryDirectory() as home:
+        folders = {f"XDG_{kind}_HOME": f"{home}/{kind}" for kind in ("DATA", "STATE", "CONFIG", "CACHE")}
+        root = str(Path(__file__).resolve().parents[1])
+        environment = {**os.environ, **folders, "TERM": "xterm-256color", "PYTHONPATH": root}
+        # As installed packages have theirs, the explorer has its bytecode; the first start writes it.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        for turn in range(times + 1):
+            one = seconds_to_frame(BARE, "", environment, home)
+            other = seconds_to_frame(EXPLORER, "3 Results", environment, home)
+            if turn:
+                bare.append(one)
+                explorer.append(other)
+    return bare, explorer
+
+
+def first_frame(options: Options) -> None:
+    """Until every cell is painted, beside a bare app with a header and a footer, in turns."""
+    bare, explorer = measured(3 if options.quick else 7)
+    ratios = [one / other for one, other in zip(explorer, bare, strict=True)]
+    middle = statistics.median
+    options.report.add(
+        Measured(
+            "screen: first frame, against a bare app",
+            middle(explorer),
+            middle(bare),
+            middle(explorer) / middle(bare),
+            (min(ratios), max(ratios)),
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -177,18 +247,7 @@ def protocol_session(seed: int = 7) -> Session:
     )
 
 
-def told(name: str, steps: Sequence[Step]) -> str:
-    """Medians, 95th percentiles and largest of some steps on one line."""
-    sent = sorted(step.sent for step in steps)
-    ms = sorted(1000 * step.seconds for step in steps)
-    at = round(0.95 * (len(steps) - 1))
-    return (
-        f"{name:32} bytes: median {statistics.median(sent):7,.0f}  p95 {sent[at]:7,}  most {sent[-1]:7,}"
-        f"   ms: median {statistics.median(ms):6.1f}  p95 {ms[at]:6.1f}  most {ms[-1]:6.1f}"
-    )
-
-
-def measured(code: str, path: str, shown: str, first: str, steps: int) -> dict[str, list[Step]]:
+def steps_of(code: str, path: str, shown: str, first: str, steps: int) -> dict[str, list[Step]]:
     """Steps on the idle machine, then while all cores are busy."""
     found: dict[str, list[Step]] = {}
     with tempfile.TemporaryDirectory() as home:
@@ -209,30 +268,28 @@ def measured(code: str, path: str, shown: str, first: str, steps: int) -> dict[s
     return found
 
 
-def main() -> int:
-    """Measure and print; the exit status is 1 where a limit that was asked for is passed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=90, help="steps in each state")
-    parser.add_argument("--most-bytes", type=int, default=None, help="most bytes of a step that are no failure")
-    parser.add_argument("--most-ms", type=float, default=None, help="largest 95th percentile that is no failure")
-    asked = parser.parse_args()
-    steps = max(20, asked.steps)
-    failed = False
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "benchmark.json"
-        save_session(protocol_session(), path)
-        bare = measured(BARE, str(path), "spotlight 1 degrees", "", steps)
-        for state, found in bare.items():
-            print(told(f"bare app, full redraw, {state}", found))
-        # `t` goes on to the threshold .5, at which more than a tenth of the runs is lit at every angle.
-        ours = measured(EXPLORER, str(path), "lit", "vvt", steps)
-        for state, found in ours.items():
-            print(told(f"explorer, compass, {state}", found))
-            p95 = sorted(step.seconds for step in found)[round(0.95 * (len(found) - 1))]
-            failed |= asked.most_bytes is not None and max(step.sent for step in found) > asked.most_bytes
-            failed |= asked.most_ms is not None and 1000 * p95 > asked.most_ms
-    return int(failed)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def spotlight_step(options: Options) -> None:
+    """The key that turns the spotlight by a degree, with 550 swept runs in view, beside a chart redrawn in full."""
+    steps = 15 if options.quick else 40
+    path = options.scratch / "benchmark.json"
+    save_session(protocol_session(), path)
+    bare = steps_of(CHART, str(path), "spotlight 1 degrees", "", steps)
+    # `t` goes on to the threshold .5, at which more than a tenth of the runs is lit at every angle.
+    ours = steps_of(OPENED, str(path), "lit", "vvt", steps)
+    for state in ("idle", "busy"):
+        name = "screen: bytes of a step, against a full redraw"
+        if state == "idle":
+            sent = [[step.sent for step in found[state]] for found in (ours, bare)]
+            middle = [statistics.median(one) for one in sent]
+            spread = (min(sent[0]) / middle[1], max(sent[0]) / middle[1])
+            options.report.add(
+                Measured(name, middle[0], middle[1], middle[0] / middle[1], spread, f"at most {max(sent[0]):,}")
+            )
+        times = [sorted(1000 * step.seconds for step in found[state]) for found in (ours, bare)]
+        late = [one[round(0.95 * (len(one) - 1))] for one in times]
+        middle = [statistics.median(one) for one in times]
+        name = f"screen: a step on {'an idle' if state == 'idle' else 'a busy'} machine, against a full redraw"
+        spread = (times[0][0] / middle[1], times[0][-1] / middle[1])
+        options.report.add(
+            Measured(name, middle[0], middle[1], middle[0] / middle[1], spread, f"95 % within {late[0]:.0f} ms")
+        )
