@@ -7,7 +7,6 @@ from .decoding import Decoded as Decoded
 from .decoding import Generation as Generation
 from .decoding import Row as Row
 from .decoding import RowResult as RowResult
-from .decoding import decode as decode
 from .decoding import measured_rate as measured_rate
 from .decoding import rows_that_fit as rows_that_fit
 from .decoding import sizes_of as sizes_of
@@ -34,6 +33,7 @@ from .sampling import NoiseKey as NoiseKey
 from .sampling import Sampling as Sampling
 from .selftest import SelfTest as SelfTest
 from .selftest import self_test as self_test
+from .static import decode as decode
 from .tokenizer import Feeding as Feeding
 from .tokenizer import Tokenizer as Tokenizer
 from .tokenizer import load_tokenizer as load_tokenizer

@@ -110,6 +110,13 @@ class Blocks:
         self._cuts_columns = getattr(self._config.get_text_config(), "kv_sharing_modes", None) is not None
         has_window = bool(getattr(self._config, "sliding_window", None))
         self._makes_masks = _is_float64(model) and self.keeps_keys_alone and not has_window
+        self.takes_masks = (
+            self.keeps_keys_alone
+            and not has_window
+            and not self._cuts_columns
+            and self._cache_name == "past_key_values"
+        )
+        """Whether one mask can be laid out for every layer; that attention does as it says is for a test to find."""
 
     def __len__(self) -> int:
         return len(self._blocks)
@@ -127,6 +134,18 @@ class Blocks:
         logits = self._logits(feed, cache)
         _check_filled(cache)
         return logits
+
+    def masked(
+        self,
+        ids: Int[Tensor, "row 1"],
+        positions: Int[Tensor, "row 1"],
+        mask: Float[Tensor, "row 1 1 key"],
+        cache: DynamicCache,
+    ) -> Float[Tensor, "row vocab"]:
+        """Feed one column under a mask that is laid out already, 0 where a key is seen; nothing comes to the host."""
+        feed = {"input_ids": ids, "position_ids": positions, "attention_mask": mask}
+        output: Any = self._model(**feed, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        return output.logits[:, -1]
 
     def whole_keeping(
         self, feed: dict[str, Tensor], cache: LayerCache, split: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -139,6 +139,13 @@ class RowStream:
         self._seen, self._next = self._seen[kept], self._next[kept]
         return logits[kept]
 
+    def taken(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Give up what was cached: keys and values of every layer in turn, a row each for every row of the batch."""
+        for layer in range(len(self._model.blocks)):
+            below = layer < self._split
+            keys, values = (self._head if below else self._tail).take(layer)
+            yield (keys[self._history], values[self._history]) if below else (keys, values)
+
     def _tune(self, positions: Int[Tensor, "row col"], alive: Bool[Tensor, " row"]) -> None:
         feed = self._instruments.feed
         self._instruments.feed = Feed(positions, feed.prompt_tokens, feed.rows, alive)
@@ -154,10 +161,8 @@ class RowStream:
         parents = tensor_of(pairs[0, first], device)
         if len(first) > _MERGE_AT * len(self.rows):
             whole = self._model.blocks.new_cache()
-            for layer in range(len(self._model.blocks)):
-                below = layer < self._split
-                keys, values = (self._head if below else self._tail).take(layer)
-                whole.put(layer, keys[self._history] if below else keys, values[self._history] if below else values)
+            for layer, (keys, values) in enumerate(self.taken()):
+                whole.put(layer, keys, values)
             self._tail, self._head, self._split = whole, self._model.blocks.new_cache(), 0
         elif len(parents) != len(self._head_seen) or not torch.equal(parents, torch.arange(len(parents)).to(parents)):
             self._head.select(parents)
@@ -499,5 +504,6 @@ def measured_rate(model: LoadedModel) -> float:
 
 
 def rows_that_fit(model: LoadedModel, positions: int, captures: Sequence[Capture]) -> int:
-    """Choose the most rows of a batch, at least 1."""
+    """Choose the most rows of a batch, at least 1; what was kept of earlier batches is let go of."""
+    model.kept_step = None
     return rows_within(free_bytes(model.device), model.device.type, row_bytes(model, positions, captures))

@@ -160,6 +160,21 @@ class EditSlot:
         self.table = self.table.select(rows)
         self.written = None if self.written is None else self.written[rows]
 
+    @property
+    def sizes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of all that differs from batch to batch; where they agree, a slot can be refilled."""
+        return tuple(tuple(tensor.shape) for tensor in self._own())
+
+    def refill(self, other: EditSlot) -> None:
+        """Take over the edits of a slot of the same kind and sizes, in the tensors that are there."""
+        for mine, theirs in zip(self._own(), other._own(), strict=True):
+            mine.copy_(theirs)
+        self._widest = other._widest
+
+    def _own(self) -> list[Tensor]:
+        written = [] if self.written is None else [self.written]
+        return [self.present, self.values, self.neurons, self.table.at, self.table.start, *written]
+
     def mask(self, positions: Int[Tensor, "row col"], prompt_tokens: Int[Tensor, " row"]) -> Bool[Tensor, "row col"]:
         """Select the columns of a feed that are edited; arguments as `position_mask` has them."""
         if isinstance(self.kind.positions, str):
@@ -332,6 +347,24 @@ class Accumulator:
         if self.capture.reduce == "tokens":
             self._room = _Room(steps)
 
+    def restart(self, prompts: Sequence[tuple[int, ...]]) -> None:
+        """Begin again with other prompts, in the tensors that are there; what was kept before is gone.
+
+        Args:
+            prompts: as many as before, and where positions are each prompt's own, of no more of them.
+        """
+        for held in (self.counts, self._sum, self._last):
+            if held is not None:
+                held.zero_()
+        if self._table is not None:
+            fresh = PositionTable.of([self.capture.positions_in(prompt) for prompt in prompts], torch.device("cpu"))
+            self._table.at.copy_(fresh.at)
+            self._table.start.copy_(fresh.start)
+        if self._room is not None:
+            self._room.restart()
+        self._tokens, self._marks = [], []
+        self.marked = [[] for _ in prompts]
+
     @property
     def places(self) -> list[Tensor]:
         """What counts the feeds, so that one that was only tried can be taken back."""
@@ -470,6 +503,12 @@ class _Room:
         self._held.vectors.index_copy_(0, self.at, vectors[None])
         self.at += 1
 
+    def restart(self) -> None:
+        """Begin at the first place again, with nothing kept."""
+        if self.at is not None and self._held is not None:
+            self.at.zero_()
+            self._held.counting.zero_()
+
     def feeds(self) -> list[_Tokens]:
         """All that was kept, the first feed first."""
         held = self._held
@@ -571,7 +610,10 @@ def instrumented(model: LoadedModel, instruments: HookState) -> Generator[None]:
     hooks: list[tuple[str, Callable[..., Tensor | None]]] = []
     for site in sites:
         receipt = instruments.receipts.setdefault(site, Receipt(site))
-        instruments.edited[site] = torch.zeros((), dtype=torch.long, device=instruments.feed.positions.device)
+        if site in instruments.edited:
+            instruments.edited[site].zero_()
+        else:
+            instruments.edited[site] = torch.zeros((), dtype=torch.long, device=instruments.feed.positions.device)
         hooks.append((site, _site_hook(instruments, site, receipt)))
     with model.hooks(hooks):
         yield

@@ -71,6 +71,8 @@ class LoadedModel:
         pads: whether prompts of different lengths may share a batch; the self-test decides.
         shares_blocks: whether rows with one history may share the blocks below the first edit; the self-test decides.
         experts: of the layers that are a mixture of experts whose neurons can be reached, by layer.
+        static_steps: whether batches are decoded in static tensors, on CUDA as graphs; the self-test decides.
+        kept_step: the tensors of the last batch that was, for the next of its shape (`engine.model.static`).
     """
 
     name: str
@@ -87,6 +89,8 @@ class LoadedModel:
     shares_blocks: bool = True
     experts: Mapping[int, Experts] = field(default_factory=dict[int, Experts])
     pads: bool = True
+    static_steps: bool = False
+    kept_step: object | None = field(default=None, repr=False, compare=False)
 
     @property
     def n_vocab(self) -> int:

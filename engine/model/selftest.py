@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from srm_explorer.engine.model.device import bool_list, int_list, tensor_of
 from srm_explorer.engine.model.experts import Routed
 from srm_explorer.engine.model.intervene import Capture, Edit, by_coordinate, position_mask
 from srm_explorer.engine.model.load import LoadedModel, first_line
+from srm_explorer.engine.model.static import decode_static, suits
 
 
 def run_alone(model: LoadedModel, row: Row, generation: Generation, captures: list[Capture]) -> RowResult:
@@ -156,6 +158,8 @@ class SelfTest:
         tolerance: what each must stay under.
         shares_blocks: whether sharing is used; where it fails alone, it is left off.
         pads: whether prompts of different lengths share a batch; where a row feels its padding, they do not.
+        graphs_differ: on CUDA, steps as graphs against the plain way; None elsewhere, and where it cannot be done.
+        static_steps: whether steps are run as graphs; where that fails or differs, they are not.
         seconds: how long the check took.
     """
 
@@ -169,12 +173,14 @@ class SelfTest:
     shares_blocks: bool
     pads: bool
     seconds: float
+    graphs_differ: float | None = None
+    static_steps: bool = False
 
 
 def self_test(model: LoadedModel, tell: Callable[[int, int], object] = lambda done, of: None) -> SelfTest:
     """Run a few forced tokens through a model every way the engine knows, and compare.
 
-    Sets `model.shares_blocks` and `model.pads` to what was found.
+    Sets `model.shares_blocks`, `model.pads` and `model.static_steps` to what was found.
 
     Args:
         tell: told how many of how many parts are done, which take about as long each; what it raises ends the test.
@@ -235,6 +241,8 @@ def _compared(model: LoadedModel, parts: _Parts) -> SelfTest:
     shared = decode(model, rows, generation, captures, share=True, on_step=parts) if model.shares_blocks else plain
     parting = _difference(shared.rows, plain.rows)
     model.shares_blocks = model.shares_blocks and parting <= tolerance
+    apart = _static_difference(model, rows, generation, captures, plain.rows)
+    model.static_steps = apart is not None and apart <= tolerance
     found = SelfTest(
         fired=plain.receipts[0].fired,
         clamped=max(abs(float(row.captured[0][0]) - _CLAMP) / _CLAMP for row in plain.rows[2::3]),
@@ -246,6 +254,8 @@ def _compared(model: LoadedModel, parts: _Parts) -> SelfTest:
         shares_blocks=model.shares_blocks,
         pads=model.pads,
         seconds=round(time.monotonic() - began, 3),
+        graphs_differ=apart,
+        static_steps=model.static_steps,
     )
     if found.fired != (1 + _TOKENS) * (1 if model.pads else len(_LENGTHS)):
         raise ExplorerError(
@@ -262,6 +272,29 @@ def _compared(model: LoadedModel, parts: _Parts) -> SelfTest:
                 remedy="choose dtype float32 or another model; results would not be what they say",
             )
     return found
+
+
+def _static_difference(
+    model: LoadedModel,
+    rows: Sequence[Row],
+    generation: Generation,
+    captures: Sequence[Capture],
+    plain: Sequence[RowResult],
+) -> float | None:
+    """Compare steps as CUDA graphs with the plain way; None where they are not to be, or cannot be, captured."""
+    switched_off = os.environ.get("SRM_EXPLORER_GRAPHS") == "off"
+    if model.device.type != "cuda" or switched_off or not suits(model, rows, generation):
+        return None
+    try:
+        found = _difference(decode_static(model, rows, generation, captures).rows, plain)
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+        # What a family's forward does that no graph can hold; the plain way is as right, and slower.
+        if is_out_of_memory(error):
+            raise
+        return None
+    finally:
+        model.kept_step = None
+    return found if found == found else None
 
 
 def _check_widths(model: LoadedModel) -> None:

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from srm_explorer.engine.experiment import ModelSpec
+from srm_explorer.engine.experiment.positions import RowPositions
+from srm_explorer.engine.model import static
+from srm_explorer.engine.model.decoding import Generation, Row, RowResult, decode
+from srm_explorer.engine.model.intervene import Capture, Edit
+from srm_explorer.engine.model.load import LoadedModel, load_model
+from srm_explorer.engine.model.sampling import NoiseKey, Sampling
+from srm_explorer.engine.model.static import Graphs, decode_static, suits
+
+SameRow = Callable[[RowResult, RowResult], None]
+Prompts = list[tuple[int, ...]]
+
+SITE, LAST = "blocks.1.mlp.hook_post", "blocks.2.hook_resid_post"
+UNIT = tuple(np.eye(32)[5])
+GREEDY, SAMPLED = Sampling(), Sampling(greedy=False, temperature=1.5, top_k=20, top_p=0.9)
+TOKENS = 11  # more than a look apart
+
+
+def rows_of(prompts: Prompts, shift: int = 0) -> list[Row]:
+    """Every kind of row: untouched, edited in many ways, sampled, forced and marked."""
+    own = RowPositions((2,), 4)
+    rows: list[Row] = []
+    for number, prompt in enumerate(prompts):
+        edits = [
+            (),
+            (Edit(SITE, "clamp", "all", (7 + shift,), (9.0,)),),
+            (Edit(SITE, "clamp", "all", (11 - shift,), (-9.0 - shift,)), Edit(LAST, "steer", "all", (), (4.0,), UNIT)),
+            (Edit(SITE, "scale", "generated", (3,), (4.0,)), Edit(SITE, "add", own, (5,), (2.0 + shift,))),
+        ]
+        rows += [Row(prompt, own_edits, NoiseKey(shift, "p", number, 0)) for own_edits in edits]
+        forced = tuple((7 * at + shift) % 50 for at in range(6 + number))
+        rows.append(Row(prompt, edits[1], NoiseKey(shift, "p", number, 0), forced=forced, marks=(2, 6)))
+    return rows
+
+
+def captures_of(prompts: Prompts) -> list[Capture]:
+    whole = {prompt: RowPositions((0,), len(prompt) + 1) for prompt in prompts}
+    return [
+        Capture(SITE, "mean", "generated"),
+        Capture(SITE, "tokens", "predicting", columns=(7, 3)),
+        Capture(LAST, "moments", "all", centred=True),
+        Capture(LAST, "last", "generated", direction=UNIT),
+        Capture(LAST, "tokens", whole),
+    ]
+
+
+def check(one: Sequence[RowResult], other: Sequence[RowResult], same_row: SameRow) -> None:
+    for left, right in zip(one, other, strict=True):
+        same_row(left, right)
+        for a, b in zip(left.marked, right.marked, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("graphs", "sampling"), [("off", GREEDY), ("rehearsed", SAMPLED)], ids=["off", "rehearsed"])
+def test_rows_in_static_tensors_are_the_rows_of_the_plain_way(
+    tiny: LoadedModel, prompts: Prompts, same_row: SameRow, graphs: Graphs, sampling: Sampling
+) -> None:
+    captures = captures_of(prompts)
+    free = decode(tiny, rows_of(prompts), Generation(TOKENS, sampling), []).rows[1].tokens
+    generation = Generation(TOKENS, sampling, frozenset({free[3], free[5]}))
+    kept: list[object] = []
+    for shift in (0, 1):
+        # The second batch has the first one's shape and other numbers, and so uses the tensors that are there.
+        rows = rows_of(prompts, shift)
+        assert suits(tiny, rows, generation)
+        plain = decode(tiny, rows, generation, captures, share=False)
+        still = decode_static(tiny, rows, generation, captures, graphs=graphs)
+        check(still.rows, plain.rows, same_row)
+        assert {r.site: r for r in still.receipts} == {r.site: r for r in plain.receipts}
+        assert shift or {row.finish for row in plain.rows} == {"eos", "length"}
+        kept.append(tiny.kept_step)
+    assert kept[0] is kept[1]
+
+
+def test_a_batch_of_another_shape_is_laid_out_anew(tiny: LoadedModel, prompts: Prompts, same_row: SameRow) -> None:
+    generation, captures = Generation(3), [Capture(SITE, "mean", "all")]
+    for rows in (rows_of(prompts), rows_of(prompts)[:4], [Row(prompts[2])] * 4):
+        plain = decode(tiny, rows, generation, captures, share=False)
+        check(decode_static(tiny, rows, generation, captures).rows, plain.rows, same_row)
+
+
+def test_what_is_told_of_a_batch_ends_with_it_and_may_stop_it(tiny: LoadedModel, prompts: Prompts) -> None:
+    told: list[tuple[int, int]] = []
+    decode_static(tiny, [Row(prompts[0])] * 3, Generation(20), [], on_step=lambda *step: told.append(step))
+    assert told == [(7, 3), (15, 3), (19, 0)]
+
+    def stop(*_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        decode_static(tiny, [Row(prompts[0])] * 3, Generation(20), [], on_step=stop)
+    assert tiny.kept_step is None
+
+
+class Finished(Exception):
+    pass
+
+
+class Watch(TorchDispatchMode):
+    """Notes the operations of which a tensor lies anywhere else than the model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations = 0
+        self.elsewhere: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        leaves: list[Any] = tree_leaves((args, kwargs, out))
+        self.operations += 1
+        if any(isinstance(leaf, torch.Tensor) and leaf.device.type != "meta" for leaf in leaves):
+            self.elsewhere.append(str(func))
+        return out
+
+
+@pytest.mark.parametrize(("shape", "sampling"), [("gpt2", SAMPLED), ("llama", GREEDY)], ids=["gpt2", "llama"])
+def test_a_step_asks_the_host_nothing(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, shape: str, sampling: Sampling
+) -> None:
+    """On the device that computes nothing: whatever looks at a number there fails, as a capture on CUDA would."""
+    model = load_model(ModelSpec(name=str(request.getfixturevalue(f"tiny_{shape}_folder"))))
+    decode(model, [Row((1, 2))], Generation(1), [])
+    model.bridge.original_model.to("meta")
+    model.bridge.to("meta")
+    model.device = torch.device("meta")
+    watch, steps = Watch(), 0
+    plain: Callable[[Any], None] = static._Batch._advance
+
+    def advance(batch: Any) -> None:
+        nonlocal steps
+        with watch:
+            plain(batch)
+        steps += 1
+        if steps == static._WARM_UP + 1:
+            raise Finished
+
+    monkeypatch.setattr(static._Batch, "_advance", advance)
+    # Prompts of one token: what more of them have is gathered by the host, once a batch.
+    prompts: Prompts = [(1,), (2,), (3,)]
+    generation = Generation(TOKENS, sampling, frozenset({5}))
+    with pytest.raises(Finished):
+        decode_static(model, rows_of(prompts), generation, captures_of(prompts), graphs="rehearsed")
+    assert watch.operations > 100 * steps
+    assert watch.elsewhere == []
