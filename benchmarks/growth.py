@@ -11,9 +11,10 @@ from measuring import Measured, Options, Report, brief, peak_above, seconds
 from sessions import folder_of
 
 from srm_explorer.engine.experiment import ModelSpec
-from srm_explorer.engine.model.decoding import Generation, Row, decode, rows_that_fit
+from srm_explorer.engine.model.decoding import Generation, Row, rows_that_fit
 from srm_explorer.engine.model.intervene import Capture, Edit
 from srm_explorer.engine.model.load import LoadedModel, load_model
+from srm_explorer.engine.model.static import decode
 from srm_explorer.tui.sessions.list_model import SessionList
 from srm_explorer.tui.sessions.summary import SummaryCache
 

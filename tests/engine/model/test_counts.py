@@ -1,0 +1,168 @@
+"""What decoding costs, counted rather than timed: a regression fails on any machine, and without a clock.
+
+The numbers at the top may be lowered, never raised without a reason.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from srm_explorer.engine.model.decoding import Generation, Row, decode
+from srm_explorer.engine.model.forcing import GivenText, score_texts
+from srm_explorer.engine.model.intervene import Capture, Edit
+from srm_explorer.engine.model.load import LoadedModel
+from srm_explorer.engine.model.static import decode_static
+
+LAYERS, VOCAB, BLOCK = 3, 600, 32 * 96 + 32 * 32 + 2 * 32 * 64
+"""Of the tiny model; multiplications of one position with the weights of one block."""
+ROWS, PROMPTS, WIDTH = 8, 2, 9
+"""Of the batches here: rows, prompts that they share, tokens of the longest prompt."""
+
+PRODUCTS_A_STEP = 6 * LAYERS + 1
+"""Each weight is multiplied once a step, whatever rows share; queries, keys and values are three for the bridge."""
+HOST_WAITS_A_STEP = {"alike": 9, "apart": 6, "static": 0}
+"""Times that Python waits for numbers of the device; in static tensors, as on a GPU, but for a look now and then."""
+COPIES_TO_DEVICE_A_STEP = {"alike": 2, "apart": 2, "static": 0}
+"""Tensors that are made of Python's numbers."""
+
+WAITING = ("cpu", "item", "tolist", "nonzero", "unique", "masked_select", "argwhere", "equal", "allclose")
+CASTS = ("__bool__", "__int__", "__float__", "__index__", "__contains__")
+
+
+class Counting(TorchFunctionMode):
+    """Counts calls that wait for the device, as they would on a GPU, and tensors made of Python's numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: Counter[str] = Counter()
+        self.copies = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "")
+        by_mask = name in ("__getitem__", "__setitem__") and _has_mask(args[1])
+        if name in WAITING or name in CASTS or by_mask or (name == "where" and len(args) == 1):
+            self.waits[name] += 1
+        self.copies += name in ("tensor", "as_tensor")
+        return func(*args, **(kwargs or {}))
+
+
+class Products(TorchDispatchMode):
+    """Counts matrix products with weights: those of blocks as positions, those of the unembedding as rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.products = 0
+        self.unembedded = 0
+        self._multiplied = 0
+
+    @property
+    def positions(self) -> float:
+        """Positions that went through a block, added up over the blocks."""
+        return self._multiplied / BLOCK
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        tensors = [arg for arg in args if isinstance(arg, torch.Tensor)]
+        match str(func).split(".")[1]:
+            case "linear":
+                self._count(tensors[0], tensors[1].T)
+            case "addmm":
+                self._count(tensors[1], tensors[2])
+            case "mm" | "matmul" if tensors[1].ndim == 2:
+                self._count(tensors[0], tensors[1])
+            case _:
+                pass
+        return func(*args, **(kwargs or {}))
+
+    def _count(self, entering: torch.Tensor, weight: torch.Tensor) -> None:
+        rows = entering.numel() // entering.shape[-1]
+        self.products += 1
+        if weight.shape[1] == VOCAB:
+            self.unembedded += rows
+        else:
+            self._multiplied += rows * weight.numel()
+
+
+def _has_mask(index: Any) -> bool:
+    parts = index if isinstance(index, tuple) else (index,)
+    return any(isinstance(part, torch.Tensor) and part.dtype == torch.bool for part in parts)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What some work took."""
+
+    products: float
+    positions: float
+    unembedded: float
+    waits: Counter[str]
+    copies: float
+
+
+def counted(work: Callable[[], object]) -> Counts:
+    with Counting() as calls, Products() as products:
+        work()
+    return Counts(products.products, products.positions, products.unembedded, calls.waits, calls.copies)
+
+
+def batch(kind: str) -> list[Row]:
+    """Eight rows of two prompts whose texts never part, or of prompts of their own."""
+    last = f"blocks.{LAYERS - 1}.mlp.hook_post"
+    edits = [(), *((Edit(last, "add", "all", (7,), (value,)),) for value in (0.0, 1e-12, 2e-12))]
+    if kind == "alike":
+        prompts = [tuple(range(5)), tuple(range(20, 20 + WIDTH))]
+        return [Row(prompt, own) for prompt in prompts for own in edits]
+    return [Row(tuple(range(at, at + WIDTH)), edits[1]) for at in range(0, 10 * ROWS, 10)]
+
+
+def decoding(model: LoadedModel, kind: str, tokens: int) -> Counts:
+    rows = batch(kind)
+    captures = [
+        Capture(f"blocks.{LAYERS - 1}.{site}", "mean", "generated") for site in ("mlp.hook_post", "hook_resid_post")
+    ]
+    way = decode_static if kind == "static" else decode
+    return counted(lambda: way(model, rows, Generation(tokens), captures))
+
+
+@pytest.mark.parametrize("kind", ["alike", "apart", "static"])
+def test_a_step_computes_and_waits_no_more_than_it_must(tiny_gpt2: LoadedModel, kind: str) -> None:
+    few, many = 2, 6
+    short, long = decoding(tiny_gpt2, kind, few), decoding(tiny_gpt2, kind, many)
+    steps = many - few
+    assert (long.products - short.products) / steps <= PRODUCTS_A_STEP
+    # Below the edited layer each text goes through once, from there on each row.
+    histories = PROMPTS if kind == "alike" else ROWS
+    step = histories * (LAYERS - 1) + ROWS
+    assert (long.positions - short.positions) / steps == step
+    assert (long.unembedded - short.unembedded) / steps <= ROWS
+    # Of a prompt that rows share, they compute the last column alone, in the edited layer.
+    prefill = PROMPTS * WIDTH * LAYERS + ROWS if kind == "alike" else ROWS * WIDTH * LAYERS
+    assert short.positions - few * step <= prefill
+    waits = (long.waits - short.waits).total() / steps
+    assert waits <= HOST_WAITS_A_STEP[kind], dict(long.waits - short.waits)
+    assert (long.copies - short.copies) / steps <= COPIES_TO_DEVICE_A_STEP[kind]
+
+
+def test_given_texts_go_through_what_no_edit_reaches_once(tiny_gpt2: LoadedModel) -> None:
+    settings = tuple(batch("alike")[at].edits for at in (1, 2, 3))
+    text = GivenText(tuple(range(6)), tuple(range(100, 110)), settings)
+    found = counted(lambda: list(score_texts(tiny_gpt2, [text])))
+    assert found.positions <= text.length * LAYERS + len(settings) * text.length
+    assert found.unembedded <= (1 + len(settings)) * (len(text.tokens) + 1)
+
+
+def test_the_counters_count(tiny_gpt2: LoadedModel) -> None:
+    ids = torch.arange(WIDTH)[None]
+    with torch.inference_mode():
+        found = counted(lambda: tiny_gpt2.bridge.original_model(input_ids=ids, use_cache=False))
+        values = torch.arange(4.0)
+        waited = counted(lambda: (values.tolist(), values[values > 1], bool(values.any()), values.cpu(), values.sum()))
+    assert (found.products, found.positions, found.unembedded) == (PRODUCTS_A_STEP, WIDTH * LAYERS, WIDTH)
+    assert waited.waits == {"tolist": 1, "__getitem__": 1, "__bool__": 1, "cpu": 1}
